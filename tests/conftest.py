@@ -1,0 +1,76 @@
+"""What every test shares: one thread, and a run in a few lines without the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from trainer import build, seeding
+from trainer.checkpoint import NoKeeper
+from trainer.data.base import Data
+from trainer.settings import Settings
+from trainer.task import Task
+from trainer.trainer import Trainer
+
+CONF = Path(__file__).parent.parent / "conf"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+class Silent:
+    """A watcher that says nothing."""
+
+    def stepped(self, trainer: Trainer) -> None: ...
+
+    def scored(self, trainer: Trainer, row: dict[str, float]) -> None: ...
+
+
+@dataclass
+class Lab:
+    """The objects of one run."""
+
+    config: dict[str, Any]
+    settings: Settings
+    data: Data
+    task: Task
+    loaders: dict[str, Any]
+    trainer: Trainer
+
+    def test(self) -> dict[str, float]:
+        """Trains to the end and scores the test split with the best weights."""
+        self.trainer.fit()
+        self.trainer.use_best()
+        return self.trainer.evaluate(self.loaders["test"])
+
+
+def configure(*overrides: str) -> dict[str, Any]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = OmegaConf.to_container(compose("train", overrides=list(overrides)), resolve=True)
+    assert isinstance(composed, dict)
+    return composed
+
+
+def lab(*overrides: str, keeper: Any = None, watcher: Any = None) -> Lab:
+    """A run as the command line would build it: ``lab("model=mlp", "data=moons", "epochs=1")``."""
+    config = configure(*overrides)
+    settings = Settings(**{f.name: config[f.name] for f in fields(Settings)})
+    names = {group: config[group]["_target_"] for group in ("model", "data", "task")}
+    seeding.seed_everything(settings.seed)
+    data = build.data(config)
+    task = build.task(config, data, names)
+    loaders = build.loaders(data, settings, torch.device("cpu"))
+    build.probe(task, loaders["train"])
+    players = build.players(config, settings, task, loaders["train"])
+    trainer = Trainer(
+        task, players, loaders["train"], loaders["val"], settings, keeper or NoKeeper(), watcher or Silent()
+    )
+    return Lab(config, settings, data, task, loaders, trainer)

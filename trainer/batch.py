@@ -1,0 +1,72 @@
+"""One batch of examples, and the tensors a score is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one step sees.
+
+    ``inputs`` go to the model's ``forward`` by name. ``target`` is None where there is nothing to predict (a set of
+    points to generate). ``index`` (B,) names the rows of the split, so that a fault can say which rows it saw.
+    """
+
+    inputs: dict[str, Tensor]
+    target: Tensor | None
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device; from pinned memory the copy does not wait."""
+        target = self.target
+        return Batch(
+            {name: value.to(device, non_blocking=True) for name, value in self.inputs.items()},
+            None if target is None else target.to(device, non_blocking=True),
+            self.index,
+        )
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory (called by the DataLoader)."""
+        inputs = {name: value.pin_memory() for name, value in self.inputs.items()}
+        return Batch(inputs, None if self.target is None else self.target.pin_memory(), self.index)
+
+
+class Rows(NamedTuple):
+    """A score that must see every example at once (a ranking, a distance between sets): concatenated, not summed."""
+
+    values: Tensor
+
+
+Score = dict[str, Tensor | Rows]
+
+
+class Totals:
+    """Scores of many batches, reduced exactly: sums stay on the device and add, rows concatenate.
+
+    A batch of another size, or a row that does not count, therefore weighs what it should: a task turns sums into a
+    mean once, at the end.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._rows: dict[str, list[Tensor]] = {}
+
+    def add(self, score: Score) -> None:
+        for name, value in score.items():
+            if isinstance(value, Rows):
+                self._rows.setdefault(name, []).append(value.values)
+            elif name in self._sums:
+                self._sums[name] += value
+            else:
+                self._sums[name] = value.clone()
+
+    def reduce(self) -> dict[str, Tensor]:
+        return self._sums | {name: torch.cat(parts) for name, parts in self._rows.items()}

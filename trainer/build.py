@@ -1,0 +1,125 @@
+"""From a checked configuration to objects: data first, whose sizes fill what the model and the task leave open."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainer.data.base import Data
+from trainer.errors import ConfigError
+from trainer.flat import FlatParameters
+from trainer.loader import Loader
+from trainer.player import Player
+from trainer.settings import Settings
+from trainer.task import Task
+from trainer.trainer import total_steps
+
+MISSING = "???"
+
+
+def resolve(target: str) -> Any:
+    """The class a checked ``_target_`` names."""
+    module, _, name = target.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def make(node: Mapping[str, Any], **given: Any) -> Any:
+    """The object a configuration node describes; ``given`` comes from the program, not from the user."""
+    options = {key: value for key, value in node.items() if key != "_target_"}
+    return resolve(node["_target_"])(**given, **options)
+
+
+def fill(group: str, node: Mapping[str, Any], data: Data, data_name: str) -> dict[str, Any]:
+    """The node with every ``???`` replaced by the size of that name.
+
+    Raises ConfigError naming what the data does not publish.
+    """
+    sizes = data.facts.sizes
+    lacking = [key for key, value in node.items() if value == MISSING and key not in sizes]
+    if lacking:
+        known = ", ".join(sorted(sizes))
+        raise ConfigError(
+            *(f"{group}.{key}: data {data_name} does not say (it says {known}); set it" for key in lacking)
+        )
+    return {key: sizes[key] if value == MISSING else value for key, value in node.items()}
+
+
+def data(config: Mapping[str, Any]) -> Data:
+    """The data set alone."""
+    return make(config["data"])
+
+
+def task(config: Mapping[str, Any], built: Data, names: Mapping[str, str]) -> Task:
+    """The model on this data, inside its task. ``names`` are the chosen options, for messages."""
+    model: nn.Module = make(fill("model", config["model"], built, names["data"]))
+    made: Task = make(fill("task", config["task"], built, names["data"]), model=model)
+    made.attach(built)
+    for split in ("train", "val", "test"):
+        made.check(getattr(built, split).targets(), split)
+    return made
+
+
+def loaders(built: Data, settings: Settings, device: torch.device) -> dict[str, Loader]:
+    """One loader a split; only training rows are shuffled."""
+    return {
+        name: Loader(
+            getattr(built, name),
+            name,
+            batch_size=settings.batch_size,
+            device=device,
+            seed=settings.seed,
+            train=name == "train",
+            drop_last=settings.drop_last,
+            workers=settings.num_workers,
+            timeout=settings.worker_timeout,
+        )
+        for name in ("train", "val", "test")
+    }
+
+
+def players(config: Mapping[str, Any], settings: Settings, task: Task, train: Loader) -> dict[str, Player]:
+    """An optimizer, a schedule and an average for everyone the task says learns.
+
+    A schedule's length is the number of turns its player will have, counted from the loader, the accumulation and
+    the task.
+    """
+    steps = range(total_steps(train, settings))
+    turns = [name for step in steps for name in task.turns(step)]
+    groups = {name: FlatParameters(parameters) for name, parameters in task.players().items()}
+    made = {}
+    for name, params in groups.items():
+        optimizer = make(config["optimizer"], params=params)
+        schedule = make(config["scheduler"], lr=optimizer.lr, total=turns.count(name))
+        made[name] = Player(name, params, optimizer, schedule, settings.ema, alone=len(groups) == 1)
+    return made
+
+
+def probe(task: Task, train: Loader) -> None:
+    """Sends two rows through the task, so that a shape that does not fit is told before the first step.
+
+    Raises ConfigError in place of the model's own error.
+    """
+    batch = task_batch(train)
+    was = torch.get_rng_state()
+    task.eval()
+    try:
+        with torch.no_grad():
+            task.score(batch)
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in batch.inputs.items())
+        wanted = ", ".join(inspect.signature(task.model.forward).parameters)
+        reason = str(error).split("\n")[0]
+        raise ConfigError(f"model: forward({wanted}) cannot take this data ({shapes}): {reason}") from error
+    finally:
+        torch.set_rng_state(was)
+
+
+def task_batch(train: Loader) -> Any:
+    """A small batch of the training rows as they are."""
+    rows = torch.arange(min(len(train.split), train.batch_size))
+    return train.split.batch(rows, 0).to(train.device)

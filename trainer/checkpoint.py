@@ -1,0 +1,148 @@
+"""Checkpoints that are whole or absent, and never code.
+
+A file is written beside its final name, flushed to the disk, read back, and only then renamed: a crash at any point
+leaves the file that was there before. Loading checks every byte before torch sees it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer.errors import ConfigError, SystemFault
+
+log = logging.getLogger(__name__)
+
+LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
+
+
+def save(state: dict[str, Any], path: Path) -> None:
+    """Writes a state so that ``path`` holds either all of it or what it held before.
+
+    Raises SystemFault when the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        # A Python file object, because torch reports a full disk by name only through one.
+        with open(temporary, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        verify(temporary)
+        if path.name == LAST and path.exists():
+            _keep_previous(path)
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        need = temporary.stat().st_size if temporary.exists() else 0
+        temporary.unlink(missing_ok=True)
+        disk = os.statvfs(path.parent)
+        raise SystemFault(
+            f"cannot write {path}: {error.strerror or error};"
+            f" {need / 1e6:.1f} MB written, {disk.f_bavail * disk.f_frsize / 1e6:.1f} MB free; {path.name} is as it was"
+        ) from error
+
+
+def _keep_previous(path: Path) -> None:
+    """Gives the current last checkpoint a second name; the file under ``path`` never disappears."""
+    link = path.with_name(f".{PREVIOUS}.{os.getpid()}.tmp")
+    link.unlink(missing_ok=True)
+    os.link(path, link)
+    os.replace(link, path.with_name(PREVIOUS))
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def verify(path: Path) -> None:
+    """Checks the zip structure and the checksum of every member.
+
+    Raises ConfigError naming the file and what is wrong with it.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"{path} is not a whole checkpoint: {error}") from error
+    if broken is not None:
+        raise ConfigError(f"{path} is damaged: the checksum of {broken} does not match")
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A checked state; tensors and plain values only.
+
+    Raises ConfigError for a file that is missing, damaged, or holds anything that would have to be executed.
+    """
+    if not path.is_file():
+        parent = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+        raise ConfigError(f"no checkpoint {path.absolute()}; the nearest folder that exists is {parent}")
+    verify(path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError) as error:
+        reason = str(error).split("\n")[0]
+        raise ConfigError(f"{path} refused: it is not a plain checkpoint ({reason})") from error
+    if not isinstance(state, dict):
+        raise ConfigError(f"{path} refused: it holds no training state")
+    return state
+
+
+def load_newest(folder: Path) -> dict[str, Any]:
+    """The last good state of a run: ``last.pt``, or the one before with a warning if that is damaged."""
+    problems: list[str] = []
+    for name in (LAST, PREVIOUS):
+        path = folder / name
+        if not path.exists():
+            continue
+        try:
+            state = load(path)
+        except ConfigError as error:
+            problems.append(str(error))
+            continue
+        if problems:
+            log.warning("%s; going on from %s", problems[0], path)
+        return state
+    raise ConfigError(*(problems or [f"no checkpoint in {folder.absolute()}"]))
+
+
+class RunKeeper:
+    """Keeps the last two states and the best weights of a run in its folder."""
+
+    def __init__(self, folder: Path, about: dict[str, Any]):
+        self.folder = folder
+        self.about = about
+        self.last_saved_step: int | None = None
+        sweep_leftovers(folder)
+
+    def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
+        # The best first: a last checkpoint never speaks of a best that is not on the disk.
+        if best is not None:
+            save(best | {"about": self.about}, self.folder / BEST)
+        save(state | {"about": self.about}, self.folder / LAST)
+        self.last_saved_step = state["position"]["step"]
+
+
+class NoKeeper:
+    """Keeps nothing, for a trainer used from Python."""
+
+    last_saved_step: int | None = None
+
+    def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
+        return
+
+
+def sweep_leftovers(folder: Path) -> None:
+    """Removes half-written files that a killed run left behind."""
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink()

@@ -1,0 +1,156 @@
+"""What a data set gives: three splits, its sizes, its trivial baseline and, where known, the best possible score."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.batch import Batch
+
+Augment = Callable[[dict[str, Tensor], Tensor | None, Tensor, int], tuple[dict[str, Tensor], Tensor | None]]
+"""``(inputs, target, index, epoch) -> (inputs, target)``; draws only through ``seeding.uniform(index, ..., epoch)``."""
+
+CHUNK_BYTES = 1 << 24
+"""How much is gathered at once: one indexing call serves many small batches, and a large one is a chunk by itself."""
+
+
+class Split(ABC):
+    """Rows that can be asked for by number. The rows of a batch depend on (index, epoch) alone."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def batch(self, index: Tensor, epoch: int) -> Batch:
+        """The rows ``index`` (B,) as they look in one epoch."""
+
+    def batches(self, order: Sequence[Tensor], epoch: int) -> Iterator[Batch]:
+        """Batch after batch; a split that can do better than one gather a batch does."""
+        return (self.batch(index, epoch) for index in order)
+
+    def targets(self) -> Tensor | None:
+        """All targets at once where they are in memory, so that a task can check them before the first step."""
+        return None
+
+    def nbytes(self) -> int | None:
+        """Size in memory; None for a split that must be read row by row, in workers."""
+        return None
+
+    def to(self, device: torch.device) -> Split:
+        """The split with its tensors on a device; only asked of splits that say their size."""
+        return self
+
+
+class TensorSplit(Split):
+    """Rows held as tensors, batched by indexing.
+
+    Every tensor has the rows first: inputs ``{"x": (N, ...), ...}``, target (N, ...) or None.
+    """
+
+    def __init__(self, inputs: Mapping[str, Tensor], target: Tensor | None = None, augment: Augment | None = None):
+        self.inputs = dict(inputs)
+        self.target = target
+        self.augment = augment
+        self._length = len(next(iter(self.inputs.values())))
+        assert all(len(value) == self._length for value in self._tensors()), "tensors of one split differ in rows"
+
+    def _tensors(self) -> list[Tensor]:
+        return [*self.inputs.values()] + ([] if self.target is None else [self.target])
+
+    def __len__(self) -> int:
+        return self._length
+
+    def targets(self) -> Tensor | None:
+        return self.target
+
+    def nbytes(self) -> int:
+        return sum(value.nbytes for value in self._tensors())
+
+    def to(self, device: torch.device) -> TensorSplit:
+        target = None if self.target is None else self.target.to(device)
+        return TensorSplit({name: value.to(device) for name, value in self.inputs.items()}, target, self.augment)
+
+    def batch(self, index: Tensor, epoch: int) -> Batch:
+        index = index.to(self._tensors()[0].device)
+        inputs = {name: value[index] for name, value in self.inputs.items()}
+        target = None if self.target is None else self.target[index]
+        if self.augment is not None:
+            inputs, target = self.augment(inputs, target, index, epoch)
+        return Batch(inputs, target, index)
+
+    def batches(self, order: Sequence[Tensor], epoch: int) -> Iterator[Batch]:
+        """Gathers many batches in one call and cuts them apart: 3 us a batch instead of 7 for small rows."""
+        if not order:
+            return
+        row_bytes = max(1, self.nbytes() // max(1, self._length))
+        per_chunk = max(1, CHUNK_BYTES // (row_bytes * len(order[0])))
+        for start in range(0, len(order), per_chunk):
+            group = order[start : start + per_chunk]
+            sizes = [len(index) for index in group]
+            rows = self.batch(torch.cat(list(group)), epoch)
+            columns = {name: value.split(sizes) for name, value in rows.inputs.items()}
+            targets = [None] * len(group) if rows.target is None else rows.target.split(sizes)
+            for place, (target, index) in enumerate(zip(targets, rows.index.split(sizes), strict=True)):
+                yield Batch({name: parts[place] for name, parts in columns.items()}, target, index)
+
+
+class WholeSplit(Split):
+    """One example that is always seen whole, such as a graph whose nodes are the rows."""
+
+    def __init__(self, inputs: Mapping[str, Tensor], target: Tensor | None):
+        self.whole = Batch(dict(inputs), target, torch.zeros(1, dtype=torch.long))
+
+    def __len__(self) -> int:
+        return 1
+
+    def batch(self, index: Tensor, epoch: int) -> Batch:
+        return self.whole
+
+    def targets(self) -> Tensor | None:
+        return self.whole.target
+
+    def nbytes(self) -> int:
+        return 0
+
+    def to(self, device: torch.device) -> WholeSplit:
+        moved = self.whole.to(device)
+        return WholeSplit(moved.inputs, moved.target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a data set says of itself once it is built.
+
+    sizes: what fills ``???`` in a model's or task's configuration, by name: ``in_features`` (width of one row or
+        step), ``flat_features`` (numbers in one example), ``out_features`` (1 for two classes, else the number of
+        classes or of values to predict), ``num_classes``, ``in_channels``, ``height``, ``width``, ``seq_len``,
+        ``horizon``, ``vocab_size``, ``num_nodes``, ...
+    baseline: test scores of the best guess that ignores the input, or of the usual trivial rule.
+    best_possible: test scores nothing can beat on average, where they are known.
+    class_names: names for per-class scores and pictures.
+    target_scale: what a real target was divided by, so that scores can be told in the data's own units.
+    """
+
+    sizes: Mapping[str, Any]
+    baseline: Mapping[str, float] = field(default_factory=dict)
+    best_possible: Mapping[str, float] = field(default_factory=dict)
+    class_names: Sequence[str] = ()
+    target_scale: float = 1.0
+
+
+class Data(ABC):
+    """A data set. The first line of a subclass's docstring is its contract: ``x (B, T, F) -> (B)``.
+
+    The contract names the inputs a batch carries and the shape of its target; it is read from the source, before
+    anything is imported, to tell whether a model fits.
+    """
+
+    train: Split
+    val: Split
+    test: Split
+    facts: Facts

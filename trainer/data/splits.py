@@ -1,0 +1,33 @@
+"""Cutting rows into three splits that share none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from trainer.data.base import Augment, TensorSplit
+
+
+def cut(
+    inputs: Mapping[str, Tensor],
+    target: Tensor | None,
+    order: Tensor | None = None,
+    val: float = 0.2,
+    test: float = 0.2,
+    augment: Augment | None = None,
+) -> tuple[TensorSplit, TensorSplit, TensorSplit]:
+    """Train, validation and test rows, in the order given (or as they stand).
+
+    ``val`` and ``test`` are shares of all rows; ``augment`` touches training rows only.
+    """
+    rows = len(next(iter(inputs.values())))
+    ends = [0, rows - round(rows * val) - round(rows * test), rows - round(rows * test), rows]
+
+    def part(start: int, end: int, change: Augment | None) -> TensorSplit:
+        index = slice(start, end) if order is None else order[start:end]
+        return TensorSplit(
+            {name: value[index] for name, value in inputs.items()}, None if target is None else target[index], change
+        )
+
+    return part(ends[0], ends[1], augment), part(ends[1], ends[2], None), part(ends[2], ends[3], None)

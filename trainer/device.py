@@ -1,0 +1,67 @@
+"""Which device, and how many threads."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from torch import nn
+
+from trainer.batch import Batch
+from trainer.errors import ConfigError, SystemFault
+from trainer.task import Task
+
+NAMES = ("auto", "cpu", "cuda", "cuda:N", "mps")
+BUSY_FLOP = 2e8
+"""Multiply-adds of one forward pass above which a second thread pays; below, threads cost more than they do."""
+
+
+def pick(name: str) -> torch.device:
+    """The device a user named; ``auto`` takes the best there is and never fails.
+
+    Raises ConfigError for a name that is none, SystemFault for a device this machine or this torch lacks.
+    """
+    if name == "auto":
+        mps = torch.backends.mps.is_available()
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
+        raise ConfigError(f"device: {name!r} is not a device; one of {', '.join(NAMES)}")
+    device = torch.device(name)
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if not count:
+            raise SystemFault(f"device={name}: this torch ({torch.__version__}) finds no CUDA device; use cpu or auto")
+        if (device.index or 0) >= count:
+            raise SystemFault(f"device={name}: there are {count} CUDA devices, cuda:0 to cuda:{count - 1}")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise SystemFault(f"device={name}: this torch ({torch.__version__}) has no MPS device; use cpu or auto")
+    return device
+
+
+def multiply_adds(task: Task, batch: Batch) -> int:
+    """Multiply-adds of the linear layers and convolutions of one forward pass.
+
+    Recurrent layers count as none: their steps follow one another, so threads only get in each other's way.
+    """
+    total = 0
+
+    def count(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
+        nonlocal total
+        weight = module.weight
+        assert isinstance(weight, torch.Tensor)
+        total += output.numel() * weight[0].numel()
+
+    layers = [m for m in task.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    try:
+        with torch.no_grad():
+            task.score(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total
+
+
+def choose_threads(task: Task, batch: Batch) -> int:
+    """One thread for small work; all of torch's default for large."""
+    return torch.get_num_threads() if multiply_adds(task, batch) > BUSY_FLOP else 1

@@ -1,0 +1,58 @@
+"""What can go wrong for a user, each with the exit code the command ends with."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A fault outside this program, told in a sentence and without a traceback."""
+
+    exit_code = 1
+
+
+class ConfigError(UserError):
+    """Bad input: a key, a value, a pair that cannot fit, a file that is not what it should be."""
+
+    exit_code = 2
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class NonFiniteError(UserError):
+    """A loss or gradient that is NaN or infinite; the weights are those of the step before."""
+
+    exit_code = 3
+
+
+class SystemFault(UserError):
+    """Disk, memory, device or permission: the same command may work elsewhere."""
+
+    exit_code = 4
+
+
+class Interrupted(UserError):
+    """Stopped by a signal after saving; the run can be resumed."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word most like the one given, if any is alike enough to be what was meant."""
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if close:
+        return close[0]
+    starts = [name for name in names if len(word) > 1 and (name.startswith(word) or word.startswith(name))]
+    return min(starts, key=len) if starts else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``; did you mean lstm?``, or nothing."""
+    guess = nearest(word, known)
+    return f"; did you mean {guess}?" if guess else ""

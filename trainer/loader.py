@@ -1,0 +1,99 @@
+"""The batches of an epoch, in an order that is a function of (seed, epoch) alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from trainer import seeding
+from trainer.batch import Batch
+from trainer.data.base import Split
+from trainer.errors import ConfigError
+
+
+class _Fetch(Dataset[Batch]):
+    """Asks a split for whole batches, so that a worker does what the main process would have done."""
+
+    def __init__(self, split: Split, epoch: int):
+        self.split = split
+        self.epoch = epoch
+
+    def __getitem__(self, index: Tensor) -> Batch:  # type: ignore[override]
+        return self.split.batch(index, self.epoch)
+
+
+class Loader:
+    """Batches of one split.
+
+    A split in memory is indexed where it lies; ``workers`` > 0 fetches the same batches in other processes. A last
+    batch of a single row is merged into the one before while training, because batch norm cannot use it.
+
+    Raises ConfigError when there is nothing to iterate over.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        name: str,
+        *,
+        batch_size: int,
+        device: torch.device,
+        seed: int = 0,
+        train: bool = False,
+        drop_last: bool = False,
+        workers: int = 0,
+        timeout: float = 120.0,
+    ):
+        self.split = split if workers or split.nbytes() is None else split.to(device)
+        self.name = name
+        self.batch_size = batch_size
+        self.device = device
+        self.seed = seed
+        self.train = train
+        self.drop_last = drop_last and train
+        self.workers = workers
+        self.timeout = timeout
+        if not len(split):
+            raise ConfigError(f"data: the {name} split is empty (0 rows)")
+        if not len(self):
+            raise ConfigError(
+                f"batch_size: 0 batches: {len(split)} {name} rows < batch_size {batch_size} with drop_last"
+            )
+
+    def order(self, epoch: int) -> list[Tensor]:
+        """The rows of each batch of an epoch, in turn."""
+        rows = len(self.split)
+        order = seeding.permutation(rows, self.seed, epoch) if self.train else torch.arange(rows)
+        parts = list(order.split(self.batch_size))
+        if self.drop_last and len(parts[-1]) < self.batch_size:
+            parts.pop()
+        elif self.train and len(parts) > 1 and len(parts[-1]) == 1:
+            parts[-2:] = [torch.cat(parts[-2:])]
+        return parts
+
+    def __len__(self) -> int:
+        full, rest = divmod(len(self.split), self.batch_size)
+        kept = rest > 0 and not self.drop_last and not (self.train and rest == 1 and full)
+        return full + kept
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from the ``start``-th on: a resumed epoch costs nothing to skip."""
+        order = self.order(epoch)[start:]
+        if not self.workers and self.split.nbytes() is not None:
+            yield from self.split.batches(order, epoch)
+            return
+        loader = DataLoader(
+            _Fetch(self.split, epoch),
+            sampler=order,  # type: ignore[arg-type]
+            batch_size=None,
+            num_workers=self.workers,
+            pin_memory=self.device.type == "cuda",
+            timeout=self.timeout if self.workers else 0,
+            # An own generator, or making the iterator would draw from the one that training uses.
+            generator=seeding.generator(self.seed, epoch),
+        )
+        for batch in loader:
+            yield batch.to(self.device)

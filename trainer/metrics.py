@@ -1,0 +1,66 @@
+"""Names of scores, which way is better, and the arithmetic that several tasks share."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Direction = Literal["max", "min"]
+
+HIGHER = (
+    "accuracy f1 auc r2 mean_iou pixel_accuracy token_accuracy exact_match bleu elbo modes within label_accuracy "
+    "hits mrr"
+).split()
+LOWER = "loss nll perplexity mse rmse mae gap energy_distance forcing_gap".split()
+
+
+def direction(name: str) -> Direction | None:
+    """Whether more of a score is better; None for a name that is no score."""
+    if name in HIGHER or name.startswith(("iou_", "hits_")):
+        return "max"
+    return "min" if name in LOWER else None
+
+
+def better(value: float, than: float | None, name: str) -> bool:
+    """Whether a score improves on the best so far. NaN never does, and any number improves on none."""
+    if not math.isfinite(value):
+        return False
+    if than is None:
+        return True
+    return value > than if direction(name) == "max" else value < than
+
+
+def confusion(predicted: Tensor, target: Tensor, classes: int) -> Tensor:
+    """Counts (classes, classes), true class first, of flat predictions and targets in 0..classes-1."""
+    return torch.bincount(target * classes + predicted, minlength=classes * classes).view(classes, classes).float()
+
+
+def f1_macro(counts: Tensor) -> float:
+    """The unweighted mean of each class's F1, over classes that occur or are predicted."""
+    hits, truth, guesses = counts.diag(), counts.sum(1), counts.sum(0)
+    seen = (truth + guesses) > 0
+    return float((2 * hits[seen] / (truth + guesses)[seen]).mean())
+
+
+def iou(counts: Tensor) -> Tensor:
+    """Intersection over union of each class (classes,); NaN for one that never occurs and is never predicted."""
+    hits = counts.diag()
+    return hits / (counts.sum(0) + counts.sum(1) - hits)
+
+
+def auc(margin: Tensor, positive: Tensor) -> float:
+    """Area under the ROC curve by ranks (Mann-Whitney), ties counted half; NaN with one class only.
+
+    margin (N,) real, positive (N,) bool.
+    """
+    _, inverse, counts = torch.unique(margin.double(), return_inverse=True, return_counts=True)
+    ends = counts.cumsum(0)
+    rank = (ends - (counts - 1) / 2)[inverse]
+    yes = int(positive.sum())
+    no = len(positive) - yes
+    if not yes or not no:
+        return math.nan
+    return float((rank[positive].sum() - yes * (yes + 1) / 2) / (yes * no))

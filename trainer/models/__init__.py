@@ -1,0 +1,1 @@
+"""Models, one family a file; reached through ``_target_``."""

@@ -1,0 +1,187 @@
+"""Optimizers over one flat vector, by torch's fused kernels.
+
+``torch.optim`` is not used: its first call imports the compiler, as slow as importing torch itself, and its loop over
+parameters costs more than the update of a small network. The kernels and so the numbers are the same.
+
+Each optimizer takes the learning rate of the step it is asked for; a schedule is not its business. ``found_inf``, a
+float scalar on the device, makes a step a no-op where it is 1, without asking the host.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainer.flat import FlatParameters
+from trainer.types import Decay, NonNegativeFloat, PositiveFloat
+
+
+class Optimizer(ABC):
+    """Updates a flat vector in place.
+
+    lr: the learning rate a schedule starts from.
+    weight_decay: how strongly weights are pulled to zero.
+    decay_norm_and_bias: whether biases and the gains of norms are pulled too.
+    """
+
+    def __init__(self, params: FlatParameters, lr: float, weight_decay: float, decay_norm_and_bias: bool):
+        self.params = params
+        self.lr = lr
+        self.steps = torch.zeros((), dtype=torch.float32, device=params.data.device)
+        whole = slice(0, len(params.data))
+        kept, free = slice(0, params.split), slice(params.split, len(params.data))
+        split = weight_decay and not decay_norm_and_bias
+        parts = [(kept, weight_decay), (free, 0.0)] if split else [(whole, weight_decay)]
+        self._parts = [(params.data[s], params.grad[s], s, decay) for s, decay in parts if params.data[s].numel()]
+
+    def _slots(self, *names: str) -> None:
+        """Allocates the running averages this optimizer keeps, one vector each."""
+        self._names = names
+        for name in names:
+            setattr(self, name, torch.zeros_like(self.params.data))
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """What torch's gradient scaler asks of an optimizer: something with a ``grad``."""
+        vector = nn.Parameter(self.params.data)
+        vector.grad = self.params.grad
+        return [{"params": [vector]}]
+
+    @abstractmethod
+    def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
+        """One update; ``momentum`` replaces the configured one where a schedule cycles it."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps} | {name: getattr(self, name) for name in self._names}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.steps.copy_(state["steps"])
+        for name in self._names:
+            getattr(self, name).copy_(state[name])
+
+
+class _Adaptive(Optimizer):
+    """Adam and AdamW: they differ in the kernel alone."""
+
+    _kernel: Any
+
+    def __init__(
+        self,
+        params: FlatParameters,
+        lr: PositiveFloat,
+        betas: tuple[Decay, Decay],
+        eps: PositiveFloat,
+        weight_decay: NonNegativeFloat,
+        decay_norm_and_bias: bool,
+    ):
+        super().__init__(params, lr, weight_decay, decay_norm_and_bias)
+        self.betas = betas
+        self.eps = eps
+        self._slots("mean", "square")
+
+    def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
+        self.steps += 1
+        for data, grad, part, decay in self._parts:
+            self._kernel(
+                [data],
+                [grad],
+                [self.mean[part]],
+                [self.square[part]],
+                [],
+                [self.steps],
+                lr=lr,
+                beta1=self.betas[0] if momentum is None else momentum,
+                beta2=self.betas[1],
+                weight_decay=decay,
+                eps=self.eps,
+                amsgrad=False,
+                maximize=False,
+                found_inf=found_inf,
+            )
+        if found_inf is not None:
+            self.steps -= found_inf
+
+
+class Adam(_Adaptive):
+    """Adam (Kingma and Ba 2015); weight decay, if any, is added to the gradient."""
+
+    _kernel = staticmethod(torch._fused_adam_)
+
+
+class AdamW(_Adaptive):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+
+    _kernel = staticmethod(torch._fused_adamw_)
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum (Polyak 1964) or Nesterov's (Sutskever et al. 2013)."""
+
+    def __init__(
+        self,
+        params: FlatParameters,
+        lr: PositiveFloat,
+        momentum: Decay,
+        nesterov: bool,
+        weight_decay: NonNegativeFloat,
+        decay_norm_and_bias: bool,
+    ):
+        super().__init__(params, lr, weight_decay, decay_norm_and_bias)
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self._slots("velocity")
+
+    def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
+        momentum = self.momentum if momentum is None else momentum
+        self.steps += 1
+        for data, grad, part, decay in self._parts:
+            torch._fused_sgd_(
+                [data],
+                [grad],
+                [self.velocity[part]] if momentum else [],
+                lr=lr,
+                momentum=momentum,
+                dampening=0.0,
+                weight_decay=decay,
+                nesterov=self.nesterov and momentum > 0,
+                maximize=False,
+                is_first_step=False,
+                found_inf=found_inf,
+            )
+
+
+class RMSprop(Optimizer):
+    """RMSprop (Tieleman and Hinton 2012): the gradient over the root of its running square."""
+
+    def __init__(
+        self,
+        params: FlatParameters,
+        lr: PositiveFloat,
+        alpha: Decay,
+        momentum: Decay,
+        eps: PositiveFloat,
+        weight_decay: NonNegativeFloat,
+        decay_norm_and_bias: bool,
+    ):
+        super().__init__(params, lr, weight_decay, decay_norm_and_bias)
+        self.alpha = alpha
+        self.momentum = momentum
+        self.eps = eps
+        self._slots("square", "velocity")
+
+    def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
+        momentum = self.momentum if momentum is None else momentum
+        self.steps += 1
+        if found_inf is not None:
+            # No fused kernel: a zero gradient leaves the weights, though the averages decay by one step.
+            self.params.grad.nan_to_num_(0.0, 0.0, 0.0).mul_(1 - found_inf)
+        for data, grad, part, decay in self._parts:
+            grad = grad.add(data, alpha=decay) if decay else grad
+            square = self.square[part].mul_(self.alpha).addcmul_(grad, grad, value=1 - self.alpha)
+            update = grad / square.sqrt().add_(self.eps)
+            if momentum:
+                update = self.velocity[part].mul_(momentum).add_(update)
+            data.sub_(update, alpha=lr)

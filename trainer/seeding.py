@@ -1,0 +1,97 @@
+"""Randomness as a function of (seed, epoch, index).
+
+Nothing here depends on workers, on where a run was resumed, or on what was drawn before: the same numbers come back
+for the same place in the run.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_GOLDEN = 0x9E3779B97F4A7C15
+_MASK = (1 << 64) - 1
+
+
+def mix(*parts: int) -> int:
+    """One well-spread 63-bit number from several (the finaliser of splitmix64, Steele et al. 2014)."""
+    state = 0
+    for part in parts:
+        state = (state + _GOLDEN + (part & _MASK)) & _MASK
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+        state ^= state >> 31
+    return state >> 1
+
+
+def generator(*parts: int) -> torch.Generator:
+    """A CPU generator of its own for one purpose."""
+    return torch.Generator().manual_seed(mix(*parts))
+
+
+def permutation(n: int, seed: int, epoch: int) -> Tensor:
+    """The order of ``n`` rows in one epoch, (n,) int64."""
+    return torch.randperm(n, generator=generator(seed, epoch))
+
+
+def uniform(index: Tensor, count: int, seed: int, epoch: int) -> Tensor:
+    """``count`` numbers in [0, 1) for each row of ``index``, (B, count), equal on every device and in every worker.
+
+    A counter through an integer hash (the 32-bit finaliser of MurmurHash3), so rows are drawn independently of the
+    batch they happen to be in. Products stay under 2**63, so int64 holds them exactly.
+    """
+    columns = torch.arange(count, device=index.device)
+    state = (index[:, None] * 0x9E3779B1 + columns * 0x85EBCA77 + (mix(seed, epoch) & 0xFFFFFFFF)) & 0xFFFFFFFF
+    for multiplier, shift in ((0x85EBCA6B, 16), (0xC2B2AE35, 13), (0x7FEB352D, 16), (0x45D9F3B, 15)):
+        state = state ^ (state >> shift)
+        state = ((state * (multiplier & 0xFFFF)) + ((state * (multiplier >> 16) & 0xFFFF) << 16)) & 0xFFFFFFFF
+    return (state >> 8).float() / (1 << 24)
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds torch, Python and numpy."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)
+
+
+@contextmanager
+def isolated(seed: int) -> Iterator[None]:
+    """A block that draws from its own seed and leaves torch's generator as it found it.
+
+    Validation runs in one, so that its noise is the same every epoch and training does not depend on how often the
+    run looks at itself.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def capture(device: torch.device) -> dict[str, object]:
+    """The state of every generator training may draw from, as tensors and plain lists."""
+    kind, keys, place, has_gauss, cached = np.random.get_state()
+    state: dict[str, object] = {
+        "torch": torch.get_rng_state(),
+        "python": random.getstate(),
+        "numpy": [kind, torch.from_numpy(keys.copy()), int(place), int(has_gauss), float(cached)],
+    }
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore(state: dict[str, Any], device: torch.device) -> None:
+    """Sets every generator to a captured state."""
+    torch.set_rng_state(state["torch"])
+    version, numbers, gauss = state["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    kind, keys, place, has_gauss, cached = state["numpy"]
+    np.random.set_state((kind, keys.numpy(), place, has_gauss, cached))
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)

@@ -1,0 +1,39 @@
+"""The flat keys: what people change daily. Values and their meanings stand in ``conf/train.yaml``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from trainer.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Types and ranges of the flat keys; every one is documented beside its value in ``conf/train.yaml``."""
+
+    epochs: PositiveInt
+    max_steps: PositiveInt | None
+    batch_size: PositiveInt
+    drop_last: bool
+    seed: NonNegativeInt
+    device: str
+    threads: PositiveInt | None
+    precision: Literal[32, "bf16", "fp16"]
+    compile: bool
+    accumulate: PositiveInt
+    grad_clip: PositiveFloat | None
+    grad_clip_mode: Literal["norm", "value"]
+    ema: Fraction | None
+    teacher_forcing: Probability | Literal["linear", "exponential", "inverse_sigmoid"] | None
+    monitor: str | None
+    patience: PositiveInt | None
+    val_every: PositiveInt
+    num_workers: NonNegativeInt
+    worker_timeout: PositiveFloat
+    save_every: NonNegativeFloat
+    resume: str | None
+    data_dir: str | None
+    plugins: list[str]
+    debug: bool
+    verbose: bool

@@ -1,0 +1,50 @@
+"""Signals set a flag; the loop looks at it between batches, saves, and leaves with 128 + the signal's number."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from trainer.errors import Interrupted
+
+_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class Flag:
+    """Which signal asked the run to stop, if any."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    def catch(self, number: int, frame: FrameType | None) -> None:
+        """The handler: the first signal is noted, the second leaves at once with the files as they are."""
+        if self.number is not None:
+            os._exit(128 + number)
+        self.number = number
+
+    def check(self) -> None:
+        """Raises Interrupted if a signal has come."""
+        if self.number is None:
+            return
+        # A scheduler's early warning (SIGUSR1) is answered like the SIGTERM it announces.
+        number = signal.SIGTERM if self.number == signal.SIGUSR1 else self.number
+        raise Interrupted(f"stopped by {signal.Signals(self.number).name}", number)
+
+
+@contextmanager
+def caught() -> Iterator[Flag]:
+    """A block in which SIGINT, SIGTERM and SIGUSR1 set the flag it is given."""
+    flag = Flag()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+    before = {number: signal.signal(number, flag.catch) for number in _HANDLED}
+    try:
+        yield flag
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

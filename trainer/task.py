@@ -1,0 +1,71 @@
+"""What is learned: a model, what its players minimise, and how it is scored."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from trainer.batch import Batch, Score
+from trainer.data.base import Data
+
+
+class Task(nn.Module, ABC):
+    """A model, its losses and its scores. Subclasses are final.
+
+    A loss is a pure function of parameters, buffers, the batch and torch's generator: nothing is remembered on the
+    task and nothing is read back to the host, so that a step can be compiled, accumulated or repeated. ``progress``
+    is the share of training done, in [0, 1): the trainer writes it, schedules inside a loss read it.
+    """
+
+    monitor: ClassVar[str]
+    """The validation score that chooses the best weights, unless the user names another."""
+
+    progress: Tensor
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+        self.register_buffer("progress", torch.zeros(()), persistent=False)
+        self._wanted = tuple(inspect.signature(model.forward).parameters)
+
+    def players(self) -> dict[str, Iterable[nn.Parameter]]:
+        """Who learns: one player with every parameter, unless the task is a game."""
+        return {"model": self.model.parameters()}
+
+    def turns(self, step: int) -> tuple[str, ...]:
+        """Who updates on this step, in order."""
+        return ("model",)
+
+    def weight(self, batch: Batch) -> Tensor | int:
+        """How many terms the mean loss of a batch is taken over: what makes accumulation equal to one large batch."""
+        return len(batch)
+
+    def attach(self, data: Data) -> None:
+        """A look at the data before training, for a task that must know its spread, its exact likelihood, its names."""
+
+    def check(self, targets: Tensor | None, split: str) -> None:
+        """Refuses targets this task cannot learn from.
+
+        Raises ConfigError with the split, the offending value and the row.
+        """
+
+    @abstractmethod
+    def loss(self, batch: Batch, player: str) -> Tensor:
+        """What that player minimises: a mean, as a scalar tensor."""
+
+    @abstractmethod
+    def score(self, batch: Batch) -> Score:
+        """Sums over a batch, and rows for scores that need all examples at once."""
+
+    @abstractmethod
+    def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
+        """Named scores from the reduced sums and rows of a whole split."""
+
+    def call(self, batch: Batch) -> Tensor:
+        """The model's output for a batch, given the inputs its ``forward`` names."""
+        return self.model(**{name: batch.inputs[name] for name in self._wanted if name in batch.inputs})

@@ -1,0 +1,1 @@
+"""Tasks: what is learned. Reached through ``_target_``."""

@@ -1,0 +1,125 @@
+"""Which of C classes: of an example, a step, a pixel or a node."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer import metrics
+from trainer.batch import Batch, Rows, Score
+from trainer.data.base import Data
+from trainer.errors import ConfigError
+from trainer.task import Task
+from trainer.types import PositiveInt, Probability
+
+IGNORE = -100
+"""The target of a position outside the split (an unlabelled node, padding): it has no loss and no score."""
+
+
+class Classification(Task):
+    """(B, C, ...) -> (B, ...)
+
+    Cross-entropy of logits against whole-number targets. A single logit is the second class against a first one
+    whose logit is zero, which is the logistic loss. The first of ``scores`` is the one that chooses the best weights.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        num_classes: PositiveInt,
+        label_smoothing: Probability,
+        scores: list[
+            Literal["accuracy", "nll", "perplexity", "f1", "auc", "mean_iou", "pixel_accuracy", "token_accuracy"]
+        ],
+    ):
+        super().__init__(model)
+        self.num_classes = num_classes
+        self.label_smoothing = label_smoothing
+        self.scores = scores
+        self.class_names = [str(c) for c in range(num_classes)]
+
+    @property
+    def monitor(self) -> str:  # type: ignore[override]
+        return self.scores[0]
+
+    def attach(self, data: Data) -> None:
+        self.class_names = list(data.facts.class_names) or self.class_names
+
+    def check(self, targets: Tensor | None, split: str) -> None:
+        if targets is None:
+            raise ConfigError(f"task: classification needs class targets; the {split} split has none")
+        if targets.dtype != torch.long:
+            kind = str(targets.dtype).removeprefix("torch.")
+            raise ConfigError(
+                f"task: classification needs whole-number class targets; the {split} split has {kind}"
+                " (task=regression learns real values)"
+            )
+        flat = targets.reshape(-1)
+        counted = flat != IGNORE
+        wrong = counted & ((flat < 0) | (flat >= self.num_classes))
+        if wrong.any():
+            at = int(wrong.nonzero()[0])
+            row = at // max(1, flat.numel() // len(targets))
+            raise ConfigError(
+                f"data: {split} labels must be 0..{self.num_classes - 1}; found {int(flat[at])} at row {row}"
+            )
+        if not counted.any():
+            raise ConfigError(f"data: every {split} label is {IGNORE} (not counted): nothing to learn from")
+
+    def weight(self, batch: Batch) -> Tensor:
+        assert batch.target is not None
+        return (batch.target != IGNORE).sum()
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Scores before softmax, (B, C, ...) with C at least 2."""
+        logits = self.call(batch)
+        if logits.shape[1] == 1:
+            logits = torch.cat((torch.zeros_like(logits), logits), dim=1)
+        target = batch.target
+        assert target is not None
+        if logits.shape[2:] != target.shape[1:] or len(logits) != len(target):
+            raise ConfigError(
+                f"model: logits {tuple(logits.shape)} do not fit targets {tuple(target.shape)}:"
+                " classification wants (B, C, ...) against (B, ...)"
+            )
+        return logits
+
+    def loss(self, batch: Batch, player: str) -> Tensor:
+        assert batch.target is not None
+        return F.cross_entropy(
+            self.logits(batch), batch.target, ignore_index=IGNORE, label_smoothing=self.label_smoothing
+        )
+
+    def score(self, batch: Batch) -> Score:
+        logits = self.logits(batch).float()
+        target = batch.target
+        assert target is not None
+        counted = target != IGNORE
+        predicted = logits.argmax(1)
+        score: Score = {"count": counted.sum(), "correct": ((predicted == target) & counted).sum()}
+        score["nll"] = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum").double()
+        if {"f1", "mean_iou"} & set(self.scores):
+            score["confusion"] = metrics.confusion(predicted[counted], target[counted], self.num_classes)
+        if "auc" in self.scores and self.num_classes == 2:
+            score["margin"] = Rows((logits[:, 1] - logits[:, 0])[counted])
+            score["positive"] = Rows(target[counted] == 1)
+        return score
+
+    def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
+        share = float(totals["correct"] / totals["count"])
+        nll = float(totals["nll"] / totals["count"])
+        known = {"accuracy": share, "pixel_accuracy": share, "token_accuracy": share, "nll": nll}
+        known["perplexity"] = float(torch.tensor(nll).exp())
+        if "confusion" in totals:
+            known["f1"] = metrics.f1_macro(totals["confusion"])
+            each = metrics.iou(totals["confusion"])
+            known["mean_iou"] = float(each.nanmean())
+        if "margin" in totals:
+            known["auc"] = metrics.auc(totals["margin"], totals["positive"])
+        found = {name: known[name] for name in self.scores if name in known}
+        if "mean_iou" in found:
+            found |= {f"iou_{name}": float(value) for name, value in zip(self.class_names, each, strict=True)}
+        return found

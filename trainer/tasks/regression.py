@@ -1,0 +1,87 @@
+"""Real values: of an example, or of every step of a forecast."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer.batch import Batch, Score
+from trainer.data.base import Data
+from trainer.errors import ConfigError
+from trainer.task import Task
+
+_LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.smooth_l1_loss}
+
+
+class Regression(Task):
+    """(B, ...) -> (B, ...)
+
+    Predictions and targets of one shape; a (B, 1) prediction is never broadcast against a (B,) target. Scores are in
+    the data's own units where the data says how it scaled its targets.
+    """
+
+    monitor = "mse"
+
+    def __init__(self, model: nn.Module, loss: Literal["mse", "mae", "huber"]):
+        super().__init__(model)
+        self._loss = _LOSSES[loss]
+        self.scale = 1.0
+
+    def attach(self, data: Data) -> None:
+        self.scale = data.facts.target_scale
+
+    def check(self, targets: Tensor | None, split: str) -> None:
+        if targets is None or not targets.is_floating_point():
+            found = "none" if targets is None else str(targets.dtype).removeprefix("torch.")
+            raise ConfigError(
+                f"task: regression needs real targets; the {split} split has {found}"
+                " (task=classification learns classes)"
+            )
+        bad = ~targets.isfinite().reshape(len(targets), -1).all(1)
+        if bad.any():
+            raise ConfigError(f"data: {split} targets must be finite; row {int(bad.nonzero()[0])} is not")
+
+    def weight(self, batch: Batch) -> int:
+        assert batch.target is not None
+        return batch.target.numel()
+
+    def prediction(self, batch: Batch) -> Tensor:
+        """The model's output, of the target's shape."""
+        prediction = self.call(batch)
+        assert batch.target is not None
+        if prediction.shape != batch.target.shape:
+            raise ConfigError(
+                f"model: pred {tuple(prediction.shape)} vs target {tuple(batch.target.shape)}:"
+                " regression wants equal shapes"
+            )
+        return prediction
+
+    def loss(self, batch: Batch, player: str) -> Tensor:
+        assert batch.target is not None
+        return self._loss(self.prediction(batch), batch.target)
+
+    def score(self, batch: Batch) -> Score:
+        assert batch.target is not None
+        target = batch.target.double()
+        error = self.prediction(batch).double() - target
+        return {
+            "count": torch.tensor(target.numel(), device=target.device),
+            "squared": error.square().sum(),
+            "absolute": error.abs().sum(),
+            "target": target.sum(),
+            "target_squared": target.square().sum(),
+        }
+
+    def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
+        count = totals["count"]
+        mse = float(totals["squared"] / count) * self.scale**2
+        spread = totals["target_squared"] - totals["target"] ** 2 / count
+        return {
+            "mse": mse,
+            "rmse": mse**0.5,
+            "mae": float(totals["absolute"] / count) * self.scale,
+            "r2": float(1 - totals["squared"] / spread),
+        }

@@ -1,0 +1,308 @@
+"""The loop: how steps are taken, whatever is learned.
+
+A task says which players there are, whose turn it is and what each minimises. Zeroing, backward, clipping, precision,
+accumulation, schedules, averaging and the guard against NaN are written here, once.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from itertools import islice
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from trainer import seeding
+from trainer.batch import Batch, Totals
+from trainer.errors import Interrupted, NonFiniteError
+from trainer.loader import Loader
+from trainer.metrics import better
+from trainer.player import Player
+from trainer.settings import Settings
+from trainer.task import Task
+
+LOOK_EVERY = 50
+"""Steps between two looks of the host at the guard on an accelerator, where looking every step would stall it."""
+
+
+class Keeper(Protocol):
+    """Where states go; a run folder, or nowhere."""
+
+    def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None: ...
+
+
+class Watcher(Protocol):
+    """Who is told of progress, and may say stop by raising."""
+
+    def stepped(self, trainer: Trainer) -> None: ...
+    def scored(self, trainer: Trainer, row: dict[str, float]) -> None: ...
+
+
+class Trainer:
+    """Trains a task on the batches of a loader, validates it, and knows everything needed to go on after a stop."""
+
+    def __init__(
+        self,
+        task: Task,
+        players: dict[str, Player],
+        train: Loader,
+        val: Loader,
+        settings: Settings,
+        keeper: Keeper,
+        watcher: Watcher,
+    ):
+        self.task = task
+        self.players = players
+        self.train_loader = train
+        self.val_loader = val
+        self.settings = settings
+        self.keeper = keeper
+        self.watcher = watcher
+        self.device = train.device
+        self.monitor = settings.monitor or task.monitor
+        self.total_steps = total_steps(train, settings)
+        self.loss_fn = torch.compile(task.loss) if settings.compile else task.loss
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
+        self.on_host = self.device.type == "cpu"
+        self.bad = torch.zeros((), device=self.device)
+
+        self.epoch = 0
+        self.batch = 0
+        self.step = 0
+        self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        self.updates = 0
+        self.seconds_before = 0.0
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, Any] = {"score": None, "epoch": None, "step": None}
+        self.best_weights: dict[str, Tensor] | None = None
+        self._unsaved_best = False
+        self._started_at = self._saved_at = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training and validation so far, those before a stop included."""
+        return self.seconds_before + time.monotonic() - self._started_at
+
+    def fit(self) -> None:
+        """Trains to the last step, or until the monitored score has not improved for ``patience`` validations."""
+        try:
+            while not self.finished():
+                self.train_epoch()
+                if (self.epoch + 1) % self.settings.val_every == 0 or self.step >= self.total_steps:
+                    self.validate()
+                self.epoch += 1
+                self.batch = 0
+                self.save_if_due()
+        except Interrupted:
+            self.save()
+            raise
+        self.save()
+
+    def finished(self) -> bool:
+        return self.step >= self.total_steps or self.out_of_patience()
+
+    def out_of_patience(self) -> bool:
+        patience, best = self.settings.patience, self.best["epoch"]
+        if patience is None:
+            return False
+        since = [row for row in self.history if best is None or row["epoch"] > best]
+        return len(since) >= patience
+
+    def train_epoch(self) -> None:
+        """The rest of an epoch, from the batch where the run stands."""
+        self.task.train()
+        batches = self.train_loader.epoch(self.epoch, start=self.batch)
+        while self.step < self.total_steps and (group := list(islice(batches, self.settings.accumulate))):
+            self.task.progress.fill_(self.step / self.total_steps)
+            for name in self.task.turns(self.step):
+                self.update(self.players[name], group)
+            self.step += 1
+            self.batch += len(group)
+            self.save_if_due()
+            self.watcher.stepped(self)
+        self.look()
+
+    def update(self, player: Player, group: list[Batch]) -> None:
+        """One optimizer step of one player on one group of micro-batches."""
+        player.params.zero_grad()
+        total = torch.zeros((), device=self.device)
+        for batch, share in self.shares(group):
+            with self.autocast():
+                loss = self.loss_fn(batch, player.name)
+            if share is not None:
+                loss = loss * share
+            self.scaler.scale(loss).backward(inputs=player.inputs)
+            total = total + loss.detach()
+        self.scaler.unscale_(player.optimizer)
+        norm = self.clip(player)
+        bad = self.guard(total, norm, player, group)
+        player.step(self.scaler, bad)
+        self.updates += 1
+
+    def shares(self, group: list[Batch]) -> Iterator[tuple[Batch, Tensor | float | None]]:
+        """Each micro-batch with its share of the group's loss, so that the sum is the mean over one large batch."""
+        if len(group) == 1:
+            yield group[0], None
+            return
+        weights = [self.task.weight(batch) for batch in group]
+        whole = sum(weights[1:], start=weights[0])
+        for batch, weight in zip(group, weights, strict=True):
+            yield batch, weight / whole
+
+    def clip(self, player: Player) -> Tensor:
+        """Clips the player's gradient and returns its norm before clipping."""
+        grad = player.params.grad
+        norm = torch.linalg.vector_norm(grad)
+        limit = self.settings.grad_clip
+        if limit is not None and self.settings.grad_clip_mode == "value":
+            grad.clamp_(-limit, limit)
+        elif limit is not None:
+            grad.mul_((limit / (norm + 1e-6)).clamp_(max=1.0))
+        return norm
+
+    def guard(self, loss: Tensor, norm: Tensor, player: Player, group: list[Batch]) -> Tensor | None:
+        """Stops a non-finite loss or gradient before it reaches the weights.
+
+        On the CPU the host looks every step. On an accelerator the returned flag makes this and every later update a
+        no-op there, and the host finds it at its next look. A scaled half-precision gradient may overflow: the
+        scaler skips that step by itself.
+        """
+        seen = torch.stack((loss, norm))
+        if self.scaler.is_enabled():
+            seen = seen.nan_to_num(posinf=0.0, nan=0.0) if bool(loss.isfinite()) else seen
+        self.sums += seen
+        if self.on_host:
+            if not math.isfinite(seen.sum().item()):
+                raise self.non_finite(loss, norm, player, group)
+            return None
+        self.bad = torch.maximum(self.bad, 1.0 - seen.sum().isfinite().float())
+        if self.step % LOOK_EVERY == 0:
+            self.look()
+        return self.bad
+
+    def look(self) -> None:
+        """The host's look at the guard on an accelerator; this is a synchronisation point."""
+        if not self.on_host and self.bad.item():
+            raise NonFiniteError(f"loss or gradient is not finite, at or before step {self.step}; {self.last_good()}")
+
+    def non_finite(self, loss: Tensor, norm: Tensor, player: Player, group: list[Batch]) -> NonFiniteError:
+        names = player.params.names_of_bad(self.task.named_parameters())
+        rows = torch.cat([batch.index for batch in group]).tolist()
+        shown = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
+        return NonFiniteError(
+            f"loss {loss.item():g}, gradient norm {norm.item():g} at step {self.step}, epoch {self.epoch + 1}"
+            f" ({player.name}, lr {player.rate:g}); the weights were not updated\n"
+            f"rows of the batch: {shown}\n"
+            f"first gradient that is not finite: {names[0] if names else 'none, only the loss'}\n"
+            f"{self.last_good()}; try a smaller optimizer.lr or grad_clip=1"
+        )
+
+    def last_good(self) -> str:
+        saved = getattr(self.keeper, "last_saved_step", None)
+        return "no checkpoint yet" if saved is None else f"last good checkpoint: step {saved}"
+
+    def autocast(self) -> Any:
+        if self.settings.precision == 32:
+            return nullcontext()
+        kind = torch.bfloat16 if self.settings.precision == "bf16" else torch.float16
+        return torch.autocast(self.device.type, dtype=kind)
+
+    def validate(self) -> None:
+        """Scores the validation split, and keeps the weights if they are the best so far."""
+        scores = self.evaluate(self.val_loader)
+        score = scores[self.monitor]
+        loss, norm = (self.sums / max(1, self.updates)).tolist()
+        row = {"epoch": self.epoch + 1, "step": self.step, "seconds": round(self.seconds, 3), "train_loss": loss}
+        row |= {"grad_norm": norm} | {f"lr_{p.name}": p.rate for p in self.players.values()}
+        self.history.append(row | {f"val_{name}": value for name, value in scores.items()})
+        self.sums.zero_()
+        self.updates = 0
+        if better(score, self.best["score"], self.monitor):
+            self.best = {"score": score, "epoch": self.epoch + 1, "step": self.step}
+            with self.averaged():
+                self.best_weights = {name: value.clone() for name, value in self.task.state_dict().items()}
+            self._unsaved_best = True
+        for player in self.players.values():
+            player.schedule.observe(score, self.monitor)
+        self.watcher.scored(self, self.history[-1])
+
+    @torch.no_grad()
+    def evaluate(self, loader: Loader) -> dict[str, float]:
+        """Scores of a whole split, with the averaged weights if there are any.
+
+        Its noise is its own and the same every time, so looking does not change what is trained.
+        """
+        self.task.eval()
+        totals = Totals()
+        with seeding.isolated(self.settings.seed), self.averaged():
+            for batch in loader.epoch(0):
+                with self.autocast():
+                    totals.add(self.task.score(batch))
+                self.watcher.stepped(self)
+            return self.task.metrics(totals.reduce())
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The exponential averages in place of the weights."""
+        for player in self.players.values():
+            player.swap()
+        try:
+            yield
+        finally:
+            for player in self.players.values():
+                player.swap()
+
+    def use_best(self) -> None:
+        """Puts the best weights in place, averages included, for testing."""
+        if self.best_weights is not None:
+            self.task.load_state_dict(self.best_weights)
+            for player in self.players.values():
+                player.forget_average()
+
+    def save_if_due(self) -> None:
+        if time.monotonic() - self._saved_at >= self.settings.save_every:
+            self.save()
+
+    def save(self) -> None:
+        best = {"task": self.best_weights, **self.best} if self._unsaved_best else None
+        self.keeper.save(self.state_dict(), best)
+        self._unsaved_best = False
+        self._saved_at = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the rest of the run depends on; only tensors and plain values."""
+        return {
+            "task": self.task.state_dict(),
+            "players": {name: player.state_dict() for name, player in self.players.items()},
+            "scaler": self.scaler.state_dict(),
+            "random": seeding.capture(self.device),
+            "position": {"epoch": self.epoch, "batch": self.batch, "step": self.step},
+            "running": {"sums": self.sums, "updates": self.updates, "seconds": self.seconds},
+            "history": self.history,
+            "best": self.best,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
+        """Continues from a state, to the same bits as if there had been no stop."""
+        assert set(state) >= set(self.state_dict()), "a checkpoint lacks part of the state"
+        self.task.load_state_dict(state["task"])
+        for name, player in self.players.items():
+            player.load_state_dict(state["players"][name])
+        self.scaler.load_state_dict(state["scaler"])
+        self.epoch, self.batch, self.step = (state["position"][key] for key in ("epoch", "batch", "step"))
+        self.sums.copy_(state["running"]["sums"])
+        self.updates, self.seconds_before = state["running"]["updates"], state["running"]["seconds"]
+        self.history = list(state["history"])
+        self.best = dict(state["best"])
+        self.best_weights = None if best is None else best["task"]
+        seeding.restore(state["random"], self.device)
+
+
+def total_steps(train: Loader, settings: Settings) -> int:
+    """Optimizer steps of a whole run: ``max_steps`` if given, else what the epochs come to."""
+    per_epoch = -(-len(train) // settings.accumulate)
+    return settings.max_steps or settings.epochs * per_epoch

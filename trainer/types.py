@@ -1,0 +1,97 @@
+"""The types a signature may use for its configuration, and the check of a value against them.
+
+A class says what it accepts in its ``__init__``; the configuration is checked against that before anything heavy is
+imported, so nothing here may import torch.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """An interval; a missing end is unbounded. ``gt``/``lt`` exclude the end, ``ge``/``le`` include it."""
+
+    gt: float = -math.inf
+    ge: float = -math.inf
+    lt: float = math.inf
+    le: float = math.inf
+
+    def __contains__(self, value: float) -> bool:
+        return self.gt < value < self.lt and self.ge <= value <= self.le
+
+    def __str__(self) -> str:
+        ends = ((">", self.gt), (">=", self.ge), ("<", self.lt), ("<=", self.le))
+        return " and ".join(f"{sign} {end:g}" for sign, end in ends if math.isfinite(end))
+
+
+PositiveInt = Annotated[int, Range(ge=1)]
+NonNegativeInt = Annotated[int, Range(ge=0)]
+PositiveFloat = Annotated[float, Range(gt=0)]
+NonNegativeFloat = Annotated[float, Range(ge=0)]
+Probability = Annotated[float, Range(ge=0, le=1)]
+"""A share in [0, 1], both ends included: a dropout of 1 is legal and gives zeros."""
+Fraction = Annotated[float, Range(gt=0, lt=1)]
+"""A share strictly between nothing and everything."""
+Decay = Annotated[float, Range(ge=0, lt=1)]
+"""The weight an exponential average gives its past."""
+
+VOCABULARY: dict[str, Any] = {
+    "PositiveInt": PositiveInt,
+    "NonNegativeInt": NonNegativeInt,
+    "PositiveFloat": PositiveFloat,
+    "NonNegativeFloat": NonNegativeFloat,
+    "Probability": Probability,
+    "Fraction": Fraction,
+    "Decay": Decay,
+    "Literal": Literal,
+    "Sequence": Sequence,
+    "Mapping": Mapping,
+    **{kind.__name__: kind for kind in (int, float, str, bool, list, tuple, dict)},
+}
+"""The names an annotation may use; anything else in a signature is left unchecked."""
+
+
+def describe(kind: Any) -> str:
+    """The words a user reads for a type: ``a whole number >= 1``."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return f"{describe(args[0])} {args[1]}"
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, args))
+    if origin in (Union, types.UnionType):
+        return " or ".join(describe(arg) for arg in args)
+    if origin in (list, tuple, Sequence):
+        parts = [describe(arg) for arg in args if arg is not ...]
+        return f"a list [{', '.join(parts)}]" if len(parts) > 1 else f"a list, each {parts[0]}"
+    plain = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
+    return plain.get(kind, "a mapping" if (origin or kind) in (dict, Mapping) else "a value")
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a configuration value is of a type and in its range. A whole number is a number; text never is."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return fits(value, args[0]) and value in args[1]
+    if origin is Literal:
+        return any(value == arg and type(value) is type(arg) for arg in args)
+    if origin in (Union, types.UnionType):
+        return any(fits(value, arg) for arg in args)
+    if origin in (list, Sequence) or (origin is tuple and args[-1] is ...):
+        return isinstance(value, list | tuple) and all(fits(item, args[0]) for item in value)
+    if origin is tuple:
+        return isinstance(value, list | tuple) and len(value) == len(args) and all(map(fits, value, args))
+    if origin in (dict, Mapping):
+        return isinstance(value, Mapping) and all(fits(item, args[1]) for item in value.values())
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if kind is type(None) or kind is None:
+        return value is None
+    return not isinstance(kind, type) or isinstance(value, kind)
