@@ -10,11 +10,8 @@ from torch import Tensor
 
 Direction = Literal["max", "min"]
 
-HIGHER = (
-    "accuracy f1 auc r2 mean_iou pixel_accuracy token_accuracy exact_match bleu elbo modes within label_accuracy "
-    "hits mrr"
-).split()
-LOWER = "loss nll perplexity mse rmse mae gap energy_distance forcing_gap".split()
+HIGHER = ["accuracy", "f1", "auc", "r2", "mean_iou", "pixel_accuracy", "token_accuracy", "exact_match", "bleu", "elbo", "modes", "within", "label_accuracy", "hits", "mrr"]
+LOWER = ["loss", "nll", "perplexity", "mse", "rmse", "mae", "gap", "energy_distance", "forcing_gap"]
 
 
 def direction(name: str) -> Direction | None:

@@ -6,7 +6,7 @@ import torch
 
 from trainer import seeding
 from trainer.data import baselines
-from trainer.data.base import Data, Facts, TensorSplit
+from trainer.data.base import Data, Facts
 from trainer.data.splits import cut
 from trainer.types import NonNegativeInt, PositiveFloat, PositiveInt
 

@@ -1,0 +1,1 @@
+"""Train any neural network from a configuration."""
