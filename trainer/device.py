@@ -45,7 +45,7 @@ def multiply_adds(task: Task, batch: Batch) -> int:
     """
     total = 0
 
-    def count(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
+    def count(module: nn.Module, _: object, output: torch.Tensor) -> None:
         nonlocal total
         weight = module.weight
         assert isinstance(weight, torch.Tensor)

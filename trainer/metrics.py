@@ -10,8 +10,13 @@ from torch import Tensor
 
 Direction = Literal["max", "min"]
 
-HIGHER = ["accuracy", "f1", "auc", "r2", "mean_iou", "pixel_accuracy", "token_accuracy", "exact_match", "bleu", "elbo", "modes", "within", "label_accuracy", "hits", "mrr"]
-LOWER = ["loss", "nll", "perplexity", "mse", "rmse", "mae", "gap", "energy_distance", "forcing_gap"]
+HIGHER = frozenset(
+    {
+        *("accuracy", "f1", "auc", "r2", "mean_iou", "pixel_accuracy", "token_accuracy", "exact_match", "bleu"),
+        *("elbo", "modes", "within", "label_accuracy", "hits", "mrr"),
+    }
+)
+LOWER = frozenset({"loss", "nll", "perplexity", "mse", "rmse", "mae", "gap", "energy_distance", "forcing_gap"})
 
 
 def direction(name: str) -> Direction | None:

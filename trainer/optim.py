@@ -10,7 +10,8 @@ float scalar on the device, makes a step a no-op where it is 1, without asking t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +23,14 @@ from trainer.types import Decay, NonNegativeFloat, PositiveFloat
 class Optimizer(ABC):
     """Updates a flat vector in place.
 
+    ``keeps`` names the running averages, one vector each.
+
     lr: the learning rate a schedule starts from.
     weight_decay: how strongly weights are pulled to zero.
     decay_norm_and_bias: whether biases and the gains of norms are pulled too.
     """
+
+    keeps: ClassVar[tuple[str, ...]]
 
     def __init__(self, params: FlatParameters, lr: float, weight_decay: float, decay_norm_and_bias: bool):
         self.params = params
@@ -37,11 +42,7 @@ class Optimizer(ABC):
         parts = [(kept, weight_decay), (free, 0.0)] if split else [(whole, weight_decay)]
         self._parts = [(params.data[s], params.grad[s], s, decay) for s, decay in parts if params.data[s].numel()]
 
-    def _slots(self, *names: str) -> None:
-        """Allocates the running averages this optimizer keeps, one vector each."""
-        self._names = names
-        for name in names:
-            setattr(self, name, torch.zeros_like(self.params.data))
+        self.averages = {name: torch.zeros_like(params.data) for name in self.keeps}
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -55,18 +56,19 @@ class Optimizer(ABC):
         """One update; ``momentum`` replaces the configured one where a schedule cycles it."""
 
     def state_dict(self) -> dict[str, Any]:
-        return {"steps": self.steps} | {name: getattr(self, name) for name in self._names}
+        return {"steps": self.steps, "averages": self.averages}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.steps.copy_(state["steps"])
-        for name in self._names:
-            getattr(self, name).copy_(state[name])
+        for name, average in self.averages.items():
+            average.copy_(state["averages"][name])
 
 
 class _Adaptive(Optimizer):
     """Adam and AdamW: they differ in the kernel alone."""
 
-    _kernel: Any
+    keeps = ("mean", "square")
+    _kernel: ClassVar[Callable[..., None]]
 
     def __init__(
         self,
@@ -80,7 +82,6 @@ class _Adaptive(Optimizer):
         super().__init__(params, lr, weight_decay, decay_norm_and_bias)
         self.betas = betas
         self.eps = eps
-        self._slots("mean", "square")
 
     def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
         self.steps += 1
@@ -88,8 +89,8 @@ class _Adaptive(Optimizer):
             self._kernel(
                 [data],
                 [grad],
-                [self.mean[part]],
-                [self.square[part]],
+                [self.averages["mean"][part]],
+                [self.averages["square"][part]],
                 [],
                 [self.steps],
                 lr=lr,
@@ -120,6 +121,8 @@ class AdamW(_Adaptive):
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum (Polyak 1964) or Nesterov's (Sutskever et al. 2013)."""
 
+    keeps = ("velocity",)
+
     def __init__(
         self,
         params: FlatParameters,
@@ -132,7 +135,6 @@ class SGD(Optimizer):
         super().__init__(params, lr, weight_decay, decay_norm_and_bias)
         self.momentum = momentum
         self.nesterov = nesterov
-        self._slots("velocity")
 
     def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
         momentum = self.momentum if momentum is None else momentum
@@ -141,7 +143,7 @@ class SGD(Optimizer):
             torch._fused_sgd_(
                 [data],
                 [grad],
-                [self.velocity[part]] if momentum else [],
+                [self.averages["velocity"][part]] if momentum else [],
                 lr=lr,
                 momentum=momentum,
                 dampening=0.0,
@@ -155,6 +157,8 @@ class SGD(Optimizer):
 
 class RMSprop(Optimizer):
     """RMSprop (Tieleman and Hinton 2012): the gradient over the root of its running square."""
+
+    keeps = ("square", "velocity")
 
     def __init__(
         self,
@@ -170,7 +174,6 @@ class RMSprop(Optimizer):
         self.alpha = alpha
         self.momentum = momentum
         self.eps = eps
-        self._slots("square", "velocity")
 
     def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
         momentum = self.momentum if momentum is None else momentum
@@ -179,9 +182,9 @@ class RMSprop(Optimizer):
             # No fused kernel: a zero gradient leaves the weights, though the averages decay by one step.
             self.params.grad.nan_to_num_(0.0, 0.0, 0.0).mul_(1 - found_inf)
         for data, grad, part, decay in self._parts:
-            grad = grad.add(data, alpha=decay) if decay else grad
-            square = self.square[part].mul_(self.alpha).addcmul_(grad, grad, value=1 - self.alpha)
-            update = grad / square.sqrt().add_(self.eps)
+            pull = grad.add(data, alpha=decay) if decay else grad
+            square = self.averages["square"][part].mul_(self.alpha).addcmul_(pull, pull, value=1 - self.alpha)
+            update = pull / square.sqrt().add_(self.eps)
             if momentum:
-                update = self.velocity[part].mul_(momentum).add_(update)
+                update = self.averages["velocity"][part].mul_(momentum).add_(update)
             data.sub_(update, alpha=lr)

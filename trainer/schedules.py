@@ -38,7 +38,7 @@ class Schedule(ABC):
     def at(self, step: int) -> tuple[float, float | None]:
         """(learning rate, momentum or None) ``step`` steps after the warm-up."""
 
-    def observe(self, score: float, name: str) -> None:
+    def observe(self, score: float, name: str) -> None:  # noqa: B027
         """A validation score; most schedules do not care."""
 
     def state_dict(self) -> dict[str, Any]:

@@ -75,11 +75,11 @@ def isolated(seed: int) -> Iterator[None]:
 
 def capture(device: torch.device) -> dict[str, object]:
     """The state of every generator training may draw from, as tensors and plain lists."""
-    kind, keys, place, has_gauss, cached = np.random.get_state()
+    kind, keys, place, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
     state: dict[str, object] = {
         "torch": torch.get_rng_state(),
         "python": random.getstate(),
-        "numpy": [kind, torch.from_numpy(keys.copy()), int(place), int(has_gauss), float(cached)],
+        "numpy": [kind, torch.from_numpy(np.array(keys)), int(place), int(has_gauss), float(cached)],
     }
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)

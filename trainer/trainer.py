@@ -137,7 +137,7 @@ class Trainer:
                 loss = loss * share
             self.scaler.scale(loss).backward(inputs=player.inputs)
             total = total + loss.detach()
-        self.scaler.unscale_(player.optimizer)
+        self.scaler.unscale_(player.optimizer)  # type: ignore[arg-type]
         norm = self.clip(player)
         bad = self.guard(total, norm, player, group)
         player.step(self.scaler, bad)

@@ -5,23 +5,31 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from trainer.data.base import Split
 
-def majority(train: Tensor, test: Tensor, classes: int, ignore: int = -100) -> dict[str, float]:
+
+def _targets(split: Split) -> Tensor:
+    targets = split.targets()
+    assert targets is not None, "a baseline needs targets in memory"
+    return targets
+
+
+def majority(train: Split, test: Split, classes: int, ignore: int = -100) -> dict[str, float]:
     """The most frequent class of the training targets for accuracy, their frequencies for nll."""
-    train, test = train.reshape(-1), test.reshape(-1)
-    train, test = train[train != ignore], test[test != ignore]
-    counts = torch.bincount(train, minlength=classes).double()
+    seen, truth = _targets(train).reshape(-1), _targets(test).reshape(-1)
+    seen, truth = seen[seen != ignore], truth[truth != ignore]
+    counts = torch.bincount(seen, minlength=classes).double()
     share = (counts + 1e-9) / (counts + 1e-9).sum()
     return {
-        "accuracy": float((test == counts.argmax()).double().mean()),
-        "nll": float(-share.log()[test].mean()),
+        "accuracy": float((truth == counts.argmax()).double().mean()),
+        "nll": float(-share.log()[truth].mean()),
     }
 
 
-def mean(train: Tensor, test: Tensor, scale: float = 1.0) -> dict[str, float]:
+def mean(train: Split, test: Split, scale: float = 1.0) -> dict[str, float]:
     """The mean of the training targets, per output; ``scale`` turns errors into the data's own units."""
-    guess = train.double().mean(0)
-    return errors(guess.expand_as(test), test, scale)
+    truth = _targets(test)
+    return errors(_targets(train).double().mean(0).expand_as(truth), truth, scale)
 
 
 def errors(prediction: Tensor, target: Tensor, scale: float = 1.0) -> dict[str, float]:

@@ -42,7 +42,7 @@ class SyntheticSeq(Data):
                 "num_classes": 2,
                 "out_features": 1,
             },
-            baseline=baselines.majority(self.train.target, self.test.target, 2),
+            baseline=baselines.majority(self.train, self.test, 2),
             best_possible={"accuracy": best_accuracy, "nll": best_nll},
         )
 

@@ -119,7 +119,7 @@ class Classification(Task):
             known["mean_iou"] = float(each.nanmean())
         if "margin" in totals:
             known["auc"] = metrics.auc(totals["margin"], totals["positive"])
-        found = {name: known[name] for name in self.scores if name in known}
+        found: dict[str, float] = {str(name): known[name] for name in self.scores if name in known}
         if "mean_iou" in found:
             found |= {f"iou_{name}": float(value) for name, value in zip(self.class_names, each, strict=True)}
         return found
