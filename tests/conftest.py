@@ -11,7 +11,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from trainer import build, seeding
+from trainer import builder, seeding
 from trainer.checkpoint import NoKeeper
 from trainer.data.base import Data
 from trainer.settings import Settings
@@ -65,11 +65,11 @@ def lab(*overrides: str, keeper: Any = None, watcher: Any = None) -> Lab:
     settings = Settings(**{f.name: config[f.name] for f in fields(Settings)})
     names = {group: config[group]["_target_"] for group in ("model", "data", "task")}
     seeding.seed_everything(settings.seed)
-    data = build.data(config)
-    task = build.task(config, data, names)
-    loaders = build.loaders(data, settings, torch.device("cpu"))
-    build.probe(task, loaders["train"])
-    players = build.players(config, settings, task, loaders["train"])
+    data = builder.data(config)
+    task = builder.task(config, data, names)
+    loaders = builder.loaders(data, settings, torch.device("cpu"))
+    builder.probe(task, loaders["train"])
+    players = builder.players(config, settings, task, loaders["train"])
     trainer = Trainer(
         task, players, loaders["train"], loaders["val"], settings, keeper or NoKeeper(), watcher or Silent()
     )

@@ -1,1 +1,50 @@
-"""Train any neural network from a configuration."""
+"""Train any neural network from a configuration.
+
+    import trainer
+
+    config = trainer.compose(["model=lstm", "data=synthetic_seq", "epochs=3"])
+    data, task = trainer.build(config)   # task.model is the network
+    result = trainer.run(config)         # trains, validates, tests; result.test["accuracy"]
+
+Importing this package imports neither torch nor Hydra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trainer.config import Config
+    from trainer.data.base import Data
+    from trainer.runner import Result
+    from trainer.task import Task
+
+__all__ = ["build", "compose", "run"]
+
+
+def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> Config:
+    """The checked configuration of a command line; ``config_dir`` adds a folder of your own YAML files.
+
+    Raises ConfigError with every problem at once.
+    """
+    from trainer import config
+
+    return config.compose(overrides, [] if config_dir is None else [Path(config_dir)])
+
+
+def build(config: Config) -> tuple[Data, Task]:
+    """The data set, and the task with its model (``task.model``), with fresh weights from ``seed``."""
+    from trainer import builder, seeding
+
+    seeding.seed_everything(config.settings.seed)
+    data = builder.data(config.tree)
+    return data, builder.task(config.tree, data, config.names)
+
+
+def run(config: Config) -> Result:
+    """Trains, validates and tests, and leaves a run folder; the same as the command line does."""
+    from trainer import runner
+
+    return runner.run(config)

@@ -22,6 +22,10 @@ class ConfigError(UserError):
         self.problems = problems
 
 
+class UnknownName(ConfigError):
+    """A key or an option that does not exist: a typo, which no other value of a sweep can mend."""
+
+
 class NonFiniteError(UserError):
     """A loss or gradient that is NaN or infinite; the weights are those of the step before."""
 

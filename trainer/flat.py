@@ -41,8 +41,9 @@ class FlatParameters:
 
     @staticmethod
     def _view(vector: Tensor, start: int, like: Tensor) -> Tensor:
-        # Same strides as the parameter had, so that a channels-last kernel stays channels-last.
-        return vector.as_strided(like.shape, like.stride(), start)
+        # Same strides as the parameter had, so that a channels-last kernel stays channels-last; a parameter cut out
+        # of a larger tensor has holes, which empty_like closes.
+        return vector.as_strided(like.shape, torch.empty_like(like).stride(), start)
 
     def zero_grad(self) -> None:
         self.grad.zero_()

@@ -70,7 +70,7 @@ class Loader:
         parts = list(order.split(self.batch_size))
         if self.drop_last and len(parts[-1]) < self.batch_size:
             parts.pop()
-        elif self.train and len(parts) > 1 and len(parts[-1]) == 1:
+        elif self.train and len(parts) > 1 and len(parts[-1]) == 1 < self.batch_size:
             parts[-2:] = [torch.cat(parts[-2:])]
         return parts
 

@@ -16,7 +16,12 @@ HIGHER = frozenset(
         *("elbo", "modes", "within", "label_accuracy", "hits", "mrr"),
     }
 )
-LOWER = frozenset({"loss", "nll", "perplexity", "mse", "rmse", "mae", "gap", "energy_distance", "forcing_gap"})
+LOWER = frozenset(
+    {
+        *("loss", "nll", "perplexity", "mse", "rmse", "mae", "gap", "energy_distance", "forcing_gap"),
+        *("kl", "reconstruction"),
+    }
+)
 
 
 def direction(name: str) -> Direction | None:
@@ -37,7 +42,7 @@ def better(value: float, than: float | None, name: str) -> bool:
 
 def confusion(predicted: Tensor, target: Tensor, classes: int) -> Tensor:
     """Counts (classes, classes), true class first, of flat predictions and targets in 0..classes-1."""
-    return torch.bincount(target * classes + predicted, minlength=classes * classes).view(classes, classes).float()
+    return torch.bincount(target * classes + predicted, minlength=classes * classes).view(classes, classes)
 
 
 def f1_macro(counts: Tensor) -> float:
@@ -66,3 +71,36 @@ def auc(margin: Tensor, positive: Tensor) -> float:
     if not yes or not no:
         return math.nan
     return float((rank[positive].sum() - yes * (yes + 1) / 2) / (yes * no))
+
+
+def energy_distance(x: Tensor, y: Tensor) -> float:
+    """How far apart two sets of points are: ``2 E|X-Y| - E|X-X'| - E|Y-Y'|`` (Szekely and Rizzo 2013).
+
+    x (N, F), y (M, F), N and M at least 2. Pairs of a point with itself do not count, so the estimate is unbiased: 0
+    on average for two draws from one distribution, whatever their sizes, and by chance a little below it.
+    """
+    x, y = x.double(), y.double()
+    n, m = len(x), len(y)
+    within = _distances(x, x) / (n * (n - 1)) + _distances(y, y) / (m * (m - 1))
+    return float(2 * _distances(x, y) / (n * m) - within)
+
+
+def _distances(x: Tensor, y: Tensor) -> Tensor:
+    """The sum over all pairs, a block at a time so that memory stays small."""
+    return torch.stack([torch.cdist(block, y).sum() for block in x.split(1024)]).sum()
+
+
+FAIR_SHARE = 0.2
+"""A mode is hit by a fifth of the points it should get; one broad Gaussian gives a mode of a ring a fifteenth."""
+
+
+def mode_coverage(points: Tensor, centres: Tensor, sigma: float) -> dict[str, float]:
+    """How many modes points (N, F) hit, and the share of them that lies within 3 sigma of a centre (K, F).
+
+    The modes are taken to be equally likely.
+    """
+    distance, nearest = torch.cdist(points.double(), centres.double()).min(1)
+    close = distance <= 3 * sigma
+    hits = torch.bincount(nearest[close], minlength=len(centres))
+    enough = hits >= FAIR_SHARE * len(points) / len(centres)
+    return {"modes": float(enough.sum()), "within": float(close.double().mean())}

@@ -153,6 +153,8 @@ class SGD(Optimizer):
                 is_first_step=False,
                 found_inf=found_inf,
             )
+        if found_inf is not None:
+            self.steps -= found_inf
 
 
 class RMSprop(Optimizer):
@@ -177,10 +179,9 @@ class RMSprop(Optimizer):
 
     def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
         momentum = self.momentum if momentum is None else momentum
+        mine = (self.steps, self.params.data, *self.averages.values())
+        before = [] if found_inf is None else [value.clone() for value in mine]
         self.steps += 1
-        if found_inf is not None:
-            # No fused kernel: a zero gradient leaves the weights, though the averages decay by one step.
-            self.params.grad.nan_to_num_(0.0, 0.0, 0.0).mul_(1 - found_inf)
         for data, grad, part, decay in self._parts:
             pull = grad.add(data, alpha=decay) if decay else grad
             square = self.averages["square"][part].mul_(self.alpha).addcmul_(pull, pull, value=1 - self.alpha)
@@ -188,3 +189,7 @@ class RMSprop(Optimizer):
             if momentum:
                 update = self.averages["velocity"][part].mul_(momentum).add_(update)
             data.sub_(update, alpha=lr)
+        if found_inf is not None:
+            # No fused kernel that looks at the flag: the step is taken, and taken back.
+            for value, was in zip(mine, before, strict=True):
+                value.copy_(torch.where(found_inf > 0, was, value))

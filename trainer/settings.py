@@ -32,6 +32,7 @@ class Settings:
     num_workers: NonNegativeInt
     worker_timeout: PositiveFloat
     save_every: NonNegativeFloat
+    jobs: PositiveInt | None
     resume: str | None
     data_dir: str | None
     plugins: list[str]

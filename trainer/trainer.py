@@ -9,15 +9,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from trainer import seeding
-from trainer.batch import Batch, Totals
+from trainer import precision, scoring, seeding
+from trainer.batch import Batch
 from trainer.errors import Interrupted, NonFiniteError
 from trainer.loader import Loader
 from trainer.metrics import better
@@ -66,7 +66,7 @@ class Trainer:
         self.monitor = settings.monitor or task.monitor
         self.total_steps = total_steps(train, settings)
         self.loss_fn = torch.compile(task.loss) if settings.compile else task.loss
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
+        self.scaler = precision.scaler(self.device, settings.precision)
         self.on_host = self.device.type == "cpu"
         self.bad = torch.zeros((), device=self.device)
 
@@ -131,7 +131,7 @@ class Trainer:
         player.params.zero_grad()
         total = torch.zeros((), device=self.device)
         for batch, share in self.shares(group):
-            with self.autocast():
+            with precision.autocast(self.device, self.settings.precision):
                 loss = self.loss_fn(batch, player.name)
             if share is not None:
                 loss = loss * share
@@ -205,12 +205,6 @@ class Trainer:
         saved = getattr(self.keeper, "last_saved_step", None)
         return "no checkpoint yet" if saved is None else f"last good checkpoint: step {saved}"
 
-    def autocast(self) -> Any:
-        if self.settings.precision == 32:
-            return nullcontext()
-        kind = torch.bfloat16 if self.settings.precision == "bf16" else torch.float16
-        return torch.autocast(self.device.type, dtype=kind)
-
     def validate(self) -> None:
         """Scores the validation split, and keeps the weights if they are the best so far."""
         scores = self.evaluate(self.val_loader)
@@ -230,20 +224,10 @@ class Trainer:
             player.schedule.observe(score, self.monitor)
         self.watcher.scored(self, self.history[-1])
 
-    @torch.no_grad()
     def evaluate(self, loader: Loader) -> dict[str, float]:
-        """Scores of a whole split, with the averaged weights if there are any.
-
-        Its noise is its own and the same every time, so looking does not change what is trained.
-        """
-        self.task.eval()
-        totals = Totals()
-        with seeding.isolated(self.settings.seed), self.averaged():
-            for batch in loader.epoch(0):
-                with self.autocast():
-                    totals.add(self.task.score(batch))
-                self.watcher.stepped(self)
-            return self.task.metrics(totals.reduce())
+        """Scores of a whole split, with the averaged weights if there are any."""
+        with self.averaged():
+            return scoring.evaluate(self.task, loader, self.settings, lambda: self.watcher.stepped(self))
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

@@ -5,33 +5,39 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
+from trainer import plugins
+from trainer.batch import Batch, Totals
 from trainer.data.base import Data
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, did_you_mean
 from trainer.flat import FlatParameters
 from trainer.loader import Loader
+from trainer.metrics import direction
+from trainer.optim import Optimizer
 from trainer.player import Player
+from trainer.schedules import Schedule
 from trainer.settings import Settings
 from trainer.task import Task
 from trainer.trainer import total_steps
 
 MISSING = "???"
+T = TypeVar("T")
 
 
-def resolve(target: str) -> Any:
-    """The class a checked ``_target_`` names."""
-    module, _, name = target.rpartition(".")
-    return getattr(importlib.import_module(module), name)
+def make(node: Mapping[str, Any], kind: type[T], **given: Any) -> T:
+    """The object a checked configuration node describes; ``given`` comes from the program, not from the user.
 
-
-def make(node: Mapping[str, Any], **given: Any) -> Any:
-    """The object a configuration node describes; ``given`` comes from the program, not from the user."""
-    options = {key: value for key, value in node.items() if key != "_target_"}
-    return resolve(node["_target_"])(**given, **options)
+    Raises ConfigError when the class is not of the kind its group is for.
+    """
+    module, _, name = node["_target_"].rpartition(".")
+    cls = getattr(importlib.import_module(module), name)
+    if not issubclass(cls, kind):
+        raise ConfigError(f"{module}.{name} is not a {kind.__name__}")
+    return cls(**given, **{key: value for key, value in node.items() if key != "_target_"})
 
 
 def fill(group: str, node: Mapping[str, Any], data: Data, data_name: str) -> dict[str, Any]:
@@ -51,13 +57,14 @@ def fill(group: str, node: Mapping[str, Any], data: Data, data_name: str) -> dic
 
 def data(config: Mapping[str, Any]) -> Data:
     """The data set alone."""
-    return make(config["data"])
+    plugins.load()
+    return make(config["data"], Data)  # type: ignore[type-abstract]
 
 
 def task(config: Mapping[str, Any], built: Data, names: Mapping[str, str]) -> Task:
     """The model on this data, inside its task. ``names`` are the chosen options, for messages."""
-    model: nn.Module = make(fill("model", config["model"], built, names["data"]))
-    made: Task = make(fill("task", config["task"], built, names["data"]), model=model)
+    model = make(fill("model", config["model"], built, names["data"]), nn.Module)
+    made = make(fill("task", config["task"], built, names["data"]), Task, model=model)  # type: ignore[type-abstract]
     made.attach(built)
     for split in ("train", "val", "test"):
         made.check(getattr(built, split).targets(), split)
@@ -93,23 +100,26 @@ def players(config: Mapping[str, Any], settings: Settings, task: Task, train: Lo
     groups = {name: FlatParameters(parameters) for name, parameters in task.players().items()}
     made = {}
     for name, params in groups.items():
-        optimizer = make(config["optimizer"], params=params)
-        schedule = make(config["scheduler"], lr=optimizer.lr, total=turns.count(name))
+        optimizer = make(config["optimizer"], Optimizer, params=params)  # type: ignore[type-abstract]
+        total = turns.count(name)
+        schedule = make(config["scheduler"], Schedule, lr=optimizer.lr, total=total)  # type: ignore[type-abstract]
         made[name] = Player(name, params, optimizer, schedule, settings.ema, alone=len(groups) == 1)
     return made
 
 
-def probe(task: Task, train: Loader) -> None:
-    """Sends two rows through the task, so that a shape that does not fit is told before the first step.
+def probe(task: Task, train: Loader, monitor: str | None = None) -> None:
+    """Sends a small batch through the task, so that what does not fit is told before the first step.
 
-    Raises ConfigError in place of the model's own error.
+    Raises ConfigError in place of the model's own error, or for a monitored score that the task does not give.
     """
-    batch = task_batch(train)
+    batch = small_batch(train)
     was = torch.get_rng_state()
     task.eval()
     try:
         with torch.no_grad():
-            task.score(batch)
+            totals = Totals()
+            totals.add(task.score(batch))
+            scores = task.metrics(totals.reduce())
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in batch.inputs.items())
         wanted = ", ".join(inspect.signature(task.model.forward).parameters)
@@ -117,9 +127,12 @@ def probe(task: Task, train: Loader) -> None:
         raise ConfigError(f"model: forward({wanted}) cannot take this data ({shapes}): {reason}") from error
     finally:
         torch.set_rng_state(was)
+    if monitor is not None and (monitor not in scores or direction(monitor) is None):
+        near = did_you_mean(monitor, scores)
+        raise ConfigError(f"monitor: {monitor!r} is no score of this task{near or ';'} one of {', '.join(scores)}")
 
 
-def task_batch(train: Loader) -> Any:
+def small_batch(train: Loader) -> Batch:
     """A small batch of the training rows as they are."""
     rows = torch.arange(min(len(train.split), train.batch_size))
     return train.split.batch(rows, 0).to(train.device)

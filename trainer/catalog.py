@@ -1,0 +1,78 @@
+"""What there is to choose from, read from the YAML files: no Hydra, no torch, a few milliseconds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from trainer import signature
+
+GROUPS = ("model", "data", "task", "optimizer", "scheduler", "experiment")
+_PACKAGE = Path(__file__).parent
+
+
+def builtin() -> Path:
+    """The folder of our own configuration: inside an installed package, beside it in a checkout."""
+    inside = _PACKAGE / "conf"
+    return inside if inside.is_dir() else _PACKAGE.parent / "conf"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One YAML file of a group: a model, a data set, an optimizer, ..."""
+
+    group: str
+    name: str
+    path: Path
+
+    @cached_property
+    def lines(self) -> list[str]:
+        return self.path.read_text(encoding="utf-8").splitlines()
+
+    @property
+    def description(self) -> str:
+        """The first comment that is not an instruction to Hydra."""
+        return next((line[1:].strip() for line in self.lines if re.match(r"#\s*[^@\s]", line)), "")
+
+    @property
+    def target(self) -> str | None:
+        found = (re.match(r"\s*_target_:\s*(\S+)", line) for line in self.lines)
+        return next((match.group(1) for match in found if match), None)
+
+    @property
+    def task(self) -> str | None:
+        """The task this option chooses, if it chooses one."""
+        found = (re.match(r"\s*- override /task@\S+:\s*(\S+)", line) for line in self.lines)
+        return next((match.group(1) for match in found if match), None)
+
+    @property
+    def contract(self) -> str:
+        """Names and shapes, from the first line of the class docstring."""
+        found = signature.read(self.target) if self.target else None
+        return found.contract if found and "->" in found.contract else ""
+
+    def entries(self) -> list[tuple[str, str, str]]:
+        """(key, value as written, meaning) of each line that has all three."""
+        found = (re.match(r"\s*(\w+):\s*(.*?)\s+#\s+(.*)", line) for line in self.lines)
+        return [(match.group(1), match.group(2), match.group(3)) for match in found if match]
+
+    def meanings(self) -> dict[str, str]:
+        """Each key with the comment beside its value."""
+        return {key: meaning for key, _, meaning in self.entries()}
+
+
+def options(group: str, folders: Sequence[Path] = ()) -> dict[str, Option]:
+    """The options of a group by name, ours and those in the user's folders."""
+    found: dict[str, Option] = {}
+    for folder in (*folders, builtin()):
+        for path in sorted((folder / group).glob("*.yaml")):
+            found.setdefault(path.stem, Option(group, path.stem, path))
+    return dict(sorted(found.items()))
+
+
+def groups(folders: Iterable[Path] = ()) -> set[str]:
+    """The names of the groups there are."""
+    return {path.name for folder in (*folders, builtin()) for path in folder.iterdir() if path.is_dir()} - {"hydra"}

@@ -1,0 +1,112 @@
+"""Whether a model, a data set and a task fit, judged by the first lines of their docstrings.
+
+``x (B, T, F), lengths (B) -> (B, C)`` says what a model takes and gives, ``x (B, T, F) -> (B)`` what the batches of a
+data set hold, ``(B, C, ...) -> (B, ...)`` which targets a task sets against which outputs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from trainer import signature
+from trainer.signature import Signature
+
+Dims = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Named inputs with their dims, and the dims of what comes out (None for nothing)."""
+
+    inputs: Mapping[str, Dims]
+    output: Dims | None
+
+
+@cache
+def parse(line: str) -> Contract | None:
+    """A contract from a docstring's first line; None if the line is not one."""
+    left, arrow, right = line.partition("->")
+    if not arrow:
+        return None
+    pairs = re.findall(r"(\w*)\s*\(([^)]*)\)", left)
+    out = re.search(r"\(([^)]*)\)", right)
+    return Contract(
+        {name: _dims(dims) for name, dims in pairs},
+        _dims(out.group(1)) if out and out.group(1).strip() else None,
+    )
+
+
+def _dims(text: str) -> Dims:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def matches(wanted: Dims, given: Dims) -> bool:
+    """Whether dims fit a pattern: same count and letters, any first letter, ``...`` for any rest.
+
+    The first letter is what is counted (rows, nodes, graphs); a model need not care which.
+    """
+    if "..." in wanted:
+        return len(given) >= len(wanted) - 1
+    return len(wanted) == len(given) and wanted[1:] == given[1:]
+
+
+def expected_target(task: Contract, output: Dims) -> Dims | None:
+    """The target dims a task sets against a model's output; None where it takes no target or cannot use the output."""
+    (pattern,) = task.inputs.values()
+    if task.output is None or not matches(pattern, output):
+        return None
+    rest = output[len(pattern) - 1 :] if "..." in pattern else ()
+    named = dict(zip(pattern, output, strict=False))
+    return tuple(d for part in task.output for d in (rest if part == "..." else (named[part],)))
+
+
+def misfit(model: Signature, data: Signature, task: Signature) -> str | None:
+    """Why the three do not go together, in words that follow "model X needs"; None if they do."""
+    takes, gives, learns = parse(model.contract), parse(data.contract), parse(task.contract)
+    lacking = [name for name in task.needs if name not in model.methods]
+    if lacking:
+        return f"the task calls {', '.join(lacking)} on its model, which model has not"
+    if takes is None or gives is None or learns is None:
+        return None
+    entry = task.needs[0]
+    optional = {*model.optional.get(entry, ()), *model.optional.get("forward", ())}
+    for name, dims in takes.inputs.items():
+        if name not in gives.inputs:
+            if name not in optional:
+                return f"model needs {_show(takes.inputs)}; data gives {_show(gives.inputs)}"
+        elif not matches(dims, gives.inputs[name]):
+            return f"model needs {name} {_text(dims)}; data gives {name} {_text(gives.inputs[name])}"
+    if "lengths" in gives.inputs and "lengths" not in takes.inputs:
+        return "the rows of data differ in length and model takes no lengths: it would read the padding"
+    if learns.output is None or takes.output is None:
+        return None
+    if gives.output is None:
+        return "data has no targets, which task needs"
+    target = expected_target(learns, takes.output)
+    if target is None or len(target) != len(gives.output):
+        ours, theirs = _text(takes.output), _text(gives.output)
+        return f"model gives {ours}, which task cannot set against the targets {theirs} of data"
+    return None
+
+
+def _text(dims: Dims) -> str:
+    return f"({', '.join(dims)})"
+
+
+def _show(inputs: Mapping[str, Dims]) -> str:
+    return ", ".join(f"{name} {_text(dims)}" for name, dims in inputs.items())
+
+
+def explain(targets: Mapping[str, str], names: Mapping[str, str]) -> str | None:
+    """The misfit of three dotted class names in the words of the chosen options; None if they fit."""
+    found = {group: signature.read(targets[group]) for group in ("model", "data", "task")}
+    model, data, task = found["model"], found["data"], found["task"]
+    if model is None or data is None or task is None:
+        return None
+    reason = misfit(model, data, task)
+    for group in ("model", "data", "task"):
+        reason = reason and re.sub(rf"(?<!the )\b{group}\b", f"{group} {names[group]}", reason)
+    return reason

@@ -1,0 +1,123 @@
+"""The folder of a run: claimed by one process, found again by what is trained in it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trainer.errors import ConfigError, SystemFault
+
+RESULTS, CONFIG, METRICS, LOG, CURVES = "results.json", "config.yaml", "metrics.csv", "train.log", "curves.png"
+ROOT = "outputs"
+
+
+def claim(wanted: str) -> Path:
+    """A new folder of that name; with a number behind it if another run already has it.
+
+    Raises SystemFault where nothing can be written.
+    """
+    for number in range(1000):
+        path = Path(wanted if not number else f"{wanted}-{number + 1}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise SystemFault(f"cannot create {path.absolute()}: {error.strerror}") from error
+        return path
+    raise SystemFault(f"a thousand runs are called {wanted}")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keeps other processes out of a run folder; the lock ends with the process, however it ends.
+
+    Raises ConfigError naming the process that holds it.
+    """
+    file = open(path / ".lock", "a+")  # noqa: SIM115
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise ConfigError(f"run folder {path} is in use by process {file.read().strip() or '?'}") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+    finally:
+        file.close()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a small file in one step, so that a reader never sees half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise SystemFault(f"cannot write {path}: {error.strerror}") from error
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """What a run last said of itself; empty if it never did."""
+    try:
+        found = json.loads((path / RESULTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def find(identity: str, preferred: Path) -> Path | None:
+    """The newest run of this very configuration, unfinished ones first; None if there is none."""
+    everywhere = [preferred / RESULTS, *Path(ROOT).glob(f"**/{RESULTS}")]
+    runs = {path.parent: read_results(path.parent) for path in everywhere if path.is_file()}
+    mine = [path for path, results in runs.items() if results.get("identity") == identity]
+    return max(
+        mine,
+        key=lambda path: (runs[path].get("status") != "finished", (path / RESULTS).stat().st_mtime_ns),
+        default=None,
+    )
+
+
+@contextmanager
+def logged(path: Path) -> Iterator[None]:
+    """Sends this package's log to the run's own file."""
+    handler = logging.FileHandler(path / LOG, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("trainer")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def remove_if_empty(path: Path) -> None:
+    """Takes back a folder in which no training happened."""
+    if any((path / name).exists() for name in ("last.pt", METRICS)):
+        return
+    for file in path.iterdir():
+        file.unlink()
+    path.rmdir()
+
+
+def mask(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration that may be shown: values of keys that sound secret are left out."""
+    secret = ("token", "secret", "passw", "api_key")
+
+    def clean(key: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return mask(value)
+        hidden = any(word in key.lower() for word in secret) and isinstance(value, str) and "${" not in value
+        return "***" if hidden and not key.endswith("_tokens") else value
+
+    return {key: clean(str(key), value) for key, value in tree.items()}

@@ -1,0 +1,251 @@
+"""A run from a checked configuration to its results: the hops between the command line and the loop."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import subprocess
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from omegaconf import OmegaConf
+
+from trainer import builder, checkpoint, device, folder, report, scoring, seeding, signals
+from trainer.config import Config, check
+from trainer.errors import ConfigError, Interrupted, UserError
+from trainer.settings import Settings
+from trainer.trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Result:
+    """What a run says of itself, in ``results.json`` and to Python."""
+
+    folder: str
+    identity: str
+    status: str
+    options: Mapping[str, str]
+    overrides: list[str]
+    model: str
+    data: str
+    task: str
+    seed: int
+    params: int = 0
+    epochs: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    device: str = ""
+    threads: int = 0
+    monitor: str = ""
+    best_epoch: int | None = None
+    val: dict[str, float] = field(default_factory=dict)
+    test: dict[str, float] = field(default_factory=dict)
+    baseline: dict[str, float] = field(default_factory=dict)
+    best_possible: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    git: str | None = None
+    reason: str | None = None
+
+    @property
+    def val_score(self) -> float:
+        """The monitored score on the validation rows, at the best epoch."""
+        return self.val[self.monitor]
+
+    def write(self) -> None:
+        folder.write_text(Path(self.folder) / folder.RESULTS, json.dumps(asdict(self), indent=2) + "\n")
+
+
+def run(config: Config) -> Result:
+    """Trains, validates and tests; or goes on with a run that was stopped, if ``resume`` says so."""
+    settings = config.settings
+    if settings.resume is None:
+        return _run(config, folder.claim(config.folder), fresh=True)
+    if settings.resume != "auto":
+        return resume(Path(settings.resume), settings)
+    found = folder.find(config.identity, Path(config.folder))
+    if found is None:
+        print("resume=auto: no run of this configuration yet; starting one")
+        return _run(config, folder.claim(config.folder), fresh=True)
+    if folder.read_results(found).get("status") == "finished":
+        return _finished(found)
+    return _run(
+        config, found, fresh=not any((found / name).exists() for name in (checkpoint.LAST, checkpoint.PREVIOUS))
+    )
+
+
+def resume(path: Path, settings: Settings | None = None) -> Result:
+    """Goes on with the run in a folder, to the bits it would have had without the stop.
+
+    Raises ConfigError if the folder holds no run; one that is finished is left as it is.
+    """
+    if folder.read_results(path).get("status") == "finished":
+        return _finished(path)
+    return _run(load_config(path, settings), path, fresh=False)
+
+
+def _finished(path: Path) -> Result:
+    print(f"{path} is finished; nothing to do")
+    return Result(**folder.read_results(path))
+
+
+def load_config(path: Path, settings: Settings | None = None) -> Config:
+    """The configuration of a run folder, checked like any other: it is data, not something to trust.
+
+    Raises ConfigError if there is none or it no longer fits.
+    """
+    file, results = path / folder.CONFIG, folder.read_results(path)
+    if not file.is_file() or not results:
+        there = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+        raise ConfigError(f"{path.absolute()} is not a run folder; the nearest folder that exists is {there}")
+    raw = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    tree = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
+    assert isinstance(raw, dict)
+    assert isinstance(tree, dict)
+    names = results["options"]
+    problems = check(tree, names)  # type: ignore[arg-type]
+    if problems:
+        raise ConfigError(*problems)
+    flat = Settings(**{key: tree[key] for key in Settings.__dataclass_fields__})
+    if settings is not None:
+        flat = replace(flat, debug=settings.debug, verbose=settings.verbose)
+    return Config(tree, raw, names, results["overrides"], str(path), str(path), flat)  # type: ignore[arg-type]
+
+
+def _run(config: Config, path: Path, *, fresh: bool) -> Result:
+    """One run in its folder, which it alone may write to."""
+    names = config.names
+    result = Result(
+        folder=str(path),
+        identity=config.identity,
+        status="running",
+        options=dict(names),
+        overrides=list(config.overrides),
+        model=names["model"],
+        data=names["data"],
+        task=names["task"],
+        seed=config.settings.seed,
+        versions=_versions(),
+        git=_git(),
+    )
+    with ExitStack() as stack:
+        stack.enter_context(folder.locked(path))
+        stack.enter_context(folder.logged(path))
+        flag = stack.enter_context(signals.caught())
+        screen = stack.enter_context(report.Report(flag, verbose=config.settings.verbose))
+        try:
+            if fresh:
+                shown = OmegaConf.to_yaml(OmegaConf.create(folder.mask(config.raw)))
+                folder.write_text(path / folder.CONFIG, shown)
+            result.write()
+            _train_and_test(config, path, result, screen, fresh=fresh)
+        except (UserError, MemoryError) as error:
+            if fresh and isinstance(error, ConfigError):
+                folder.remove_if_empty(path)
+                raise
+            _stopped(result, error)
+            if isinstance(error, Interrupted):
+                raise Interrupted(f"{error}; go on with: train resume {path}", error.exit_code - 128) from None
+            raise
+        except BaseException as error:
+            _stopped(result, error)
+            log.exception("failed")
+            raise
+    return result
+
+
+def evaluate(path: Path) -> dict[str, float]:
+    """Scores the best weights of a run on its test rows, and shows them."""
+    config = load_config(path)
+    best = checkpoint.load(path / checkpoint.BEST)
+    torch.set_num_threads(best["about"]["threads"])
+    where = device.pick(config.settings.device)
+    seeding.seed_everything(config.settings.seed)
+    data = builder.data(config.tree)
+    task = builder.task(config.tree, data, config.names).to(where)
+    task.load_state_dict(best["task"])
+    test = builder.loaders(data, config.settings, where)["test"]
+    scores = scoring.evaluate(task, test, config.settings)
+    result = replace(Result(**folder.read_results(path)), test=scores)
+    report.console.print(report.score_table(result))
+    return scores
+
+
+def _stopped(result: Result, error: BaseException) -> None:
+    result.status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+    result.reason = f"{type(error).__name__}: {error}"
+    result.write()
+    log.error("%s", result.reason)
+
+
+def _train_and_test(config: Config, path: Path, result: Result, screen: report.Report, *, fresh: bool) -> None:
+    settings = config.settings
+    where = device.pick(settings.device)
+    state = None if fresh else checkpoint.load_newest(path)
+    torch.set_num_threads(1)
+    seeding.seed_everything(settings.seed)
+    data = builder.data(config.tree)
+    task = builder.task(config.tree, data, config.names).to(where)
+    monitor = settings.monitor or task.monitor
+    loaders = builder.loaders(data, settings, where)
+    builder.probe(task, loaders["train"], monitor)
+    result.threads = (
+        state["about"]["threads"]
+        if state
+        else settings.threads or device.choose_threads(task, builder.small_batch(loaders["train"]))
+    )
+    torch.set_num_threads(result.threads)
+    result.params = sum(p.numel() for p in task.parameters())
+    result.device, result.monitor = str(where), monitor
+    result.baseline, result.best_possible = dict(data.facts.baseline), dict(data.facts.best_possible)
+
+    about = {"config": folder.mask(config.raw), "identity": config.identity, "threads": result.threads}
+    keeper = checkpoint.RunKeeper(path, about | {"options": dict(config.names), "versions": result.versions})
+    trainer = Trainer(
+        task,
+        builder.players(config.tree, settings, task, loaders["train"]),
+        loaders["train"],
+        loaders["val"],
+        settings,
+        keeper,
+        screen,
+    )
+    if state is not None:
+        trainer.load_state_dict(state, checkpoint.load(path / checkpoint.BEST) if state["best"]["step"] else None)
+    screen.start(trainer, result, {name: len(loader.split) for name, loader in loaders.items()})
+    trainer.fit()
+    result.epochs, result.steps, result.seconds = trainer.epoch, trainer.step, round(trainer.seconds, 3)
+    best = next((row for row in trainer.history if row["epoch"] == trainer.best["epoch"]), {})
+    result.val = {name.removeprefix("val_"): value for name, value in best.items() if name.startswith("val_")}
+    result.best_epoch = trainer.best["epoch"]
+    trainer.use_best()
+    result.test = trainer.evaluate(loaders["test"])
+    result.status = "finished"
+    result.write()
+    screen.finish(trainer, result)
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "torch": torch.__version__}
+    for name in ("train-zoo", "hydra-core", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _git() -> str | None:
+    """The commit of the working folder, with ``+`` if files differ from it; None outside a repository."""
+    try:
+        command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,33 @@
+"""Scores of a whole split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from trainer import precision, seeding
+from trainer.batch import Totals
+from trainer.loader import Loader
+from trainer.settings import Settings
+from trainer.task import Task
+
+
+@torch.no_grad()
+def evaluate(
+    task: Task, loader: Loader, settings: Settings, look: Callable[[], None] | None = None
+) -> dict[str, float]:
+    """Named scores of every row, exact however the rows are cut into batches.
+
+    Its noise is its own and the same every time, so looking does not change what is trained. ``look`` is called after
+    every batch.
+    """
+    task.eval()
+    totals = Totals()
+    with seeding.isolated(settings.seed):
+        for batch in loader.epoch(0):
+            with precision.autocast(loader.device, settings.precision):
+                totals.add(task.score(batch))
+            if look is not None:
+                look()
+        return task.metrics(totals.reduce())

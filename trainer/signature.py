@@ -1,0 +1,137 @@
+"""What a class accepts, read from its source with ``ast``.
+
+A configuration is checked against the signature of the class it names; reading the source instead of importing it
+keeps torch out of every error message.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from trainer import plugins
+from trainer.types import VOCABULARY
+
+PACKAGE = Path(__file__).parent
+UNCHECKED = object
+"""The type of a parameter whose annotation uses names this module does not know: it fits every value."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A class as its source shows it.
+
+    types: each ``__init__`` parameter with its type. required: those without a default. doc: the class docstring.
+    methods: each method with its argument names, those without a default first in ``needed``.
+    """
+
+    types: Mapping[str, Any]
+    required: frozenset[str]
+    doc: str
+    methods: Mapping[str, tuple[str, ...]]
+    optional: Mapping[str, tuple[str, ...]]
+    needs: tuple[str, ...]
+
+    @property
+    def contract(self) -> str:
+        """The first line of the docstring: names and shapes."""
+        return self.doc.strip().split("\n")[0].strip()
+
+
+def source_of(target: str) -> Path | None:
+    """The file that should define a dotted class name, without importing anything."""
+    module = target.rpartition(".")[0]
+    if module.split(".")[0] == "trainer":
+        path = PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
+        return path if path.is_file() else None
+    return plugins.source_of(module)
+
+
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def classes(path: Path) -> dict[str, ast.ClassDef]:
+    """The classes a file defines."""
+    return {node.name: node for node in _parsed(path).body if isinstance(node, ast.ClassDef)}
+
+
+@cache
+def read(target: str) -> Signature | None:
+    """The signature of a dotted class name; None where the source has no such class."""
+    path = source_of(target)
+    known = classes(path) if path else {}
+    node = known.get(target.rpartition(".")[2])
+    if node is None:
+        return None
+    functions = _functions(node, known)
+    types: dict[str, Any] = {}
+    required = set()
+    if "__init__" in functions:
+        for argument, default in _arguments(functions["__init__"]):
+            types[argument.arg] = _type(argument.annotation)
+            if default is None:
+                required.add(argument.arg)
+    named = {name: [(a.arg, d is None) for a, d in _arguments(f)] for name, f in functions.items()}
+    return Signature(
+        types=types,
+        required=frozenset(required),
+        doc=ast.get_docstring(node) or "",
+        methods={name: tuple(a for a, needed in args if needed) for name, args in named.items()},
+        optional={name: tuple(a for a, needed in args if not needed) for name, args in named.items()},
+        needs=_needs(node),
+    )
+
+
+def _functions(node: ast.ClassDef, known: Mapping[str, ast.ClassDef]) -> dict[str, ast.FunctionDef]:
+    """The methods of a class and of those of its bases that stand in the same file."""
+    found: dict[str, ast.FunctionDef] = {}
+    for base in reversed(node.bases):
+        if isinstance(base, ast.Name) and base.id in known:
+            found |= _functions(known[base.id], known)
+    return found | {item.name: item for item in node.body if isinstance(item, ast.FunctionDef)}
+
+
+def _arguments(function: ast.FunctionDef) -> list[tuple[ast.arg, ast.expr | None]]:
+    """Arguments after ``self`` with their defaults."""
+    spec = function.args
+    positional = [*spec.posonlyargs, *spec.args]
+    defaults: list[ast.expr | None] = [None] * (len(positional) - len(spec.defaults))
+    pairs = list(zip(positional, [*defaults, *spec.defaults], strict=True))[1:]
+    return pairs + list(zip(spec.kwonlyargs, spec.kw_defaults, strict=True))
+
+
+def _needs(node: ast.ClassDef) -> tuple[str, ...]:
+    """The methods a task calls on its model: its literal ``needs``, or ``forward``."""
+    for item in node.body:
+        target = item.target if isinstance(item, ast.AnnAssign) else None
+        if isinstance(target, ast.Name) and target.id == "needs" and isinstance(item, ast.AnnAssign) and item.value:
+            return tuple(ast.literal_eval(item.value))
+    return ("forward",)
+
+
+def _type(annotation: ast.expr | None) -> Any:
+    """The type an annotation names, from the small vocabulary a configuration may use."""
+    match annotation:
+        case ast.Constant(value=None):
+            return type(None)
+        case ast.Constant(value=str(text)):
+            return _type(ast.parse(text, mode="eval").body)
+        case ast.Name(id=name) if name in VOCABULARY:
+            return VOCABULARY[name]
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            sides = _type(left), _type(right)
+            return UNCHECKED if UNCHECKED in sides else sides[0] | sides[1]
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
+            value = ast.literal_eval(inner)
+            return Literal[value]
+        case ast.Subscript(value=ast.Name(id=name), slice=inner) if name in VOCABULARY:
+            items = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+            kinds = tuple(... if isinstance(i, ast.Constant) and i.value is ... else _type(i) for i in items)
+            return UNCHECKED if UNCHECKED in kinds else VOCABULARY[name][kinds if len(kinds) > 1 else kinds[0]]
+    return UNCHECKED

@@ -1,0 +1,183 @@
+"""``train -m``: every combination, each in a process of its own, and a leaderboard at the end.
+
+All combinations are composed and checked before the first one starts. A job is a fork of this process, which has
+imported torch but started no threads: it starts in milliseconds, and whatever it dies of, the others go on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from omegaconf import DictConfig
+
+from trainer import catalog, config, folder, leaderboard
+from trainer.config import Config
+from trainer.errors import ConfigError, Interrupted, UnknownName, UserError
+
+
+@dataclass
+class Job:
+    """One combination: its configuration or the reason it was refused, and how it ended."""
+
+    config: Config | None
+    path: Path
+    status: str
+    reason: str = ""
+
+    @property
+    def output(self) -> Path:
+        """Where what the job prints goes: beside its folder, which it makes itself."""
+        return self.path.with_name(f"{self.path.name}.out")
+
+
+def sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
+    """Runs the grid that a command line spans; returns 0 if every job finished.
+
+    Raises ConfigError before anything runs if a name in the grid does not exist, Interrupted after Ctrl-C.
+    """
+    parsed = config.parse(overrides)
+    swept = {item.key_or_group for item in parsed if item.is_sweep_override()}
+    grid = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+    composed = [_composed(combination, folders) for combination in grid]
+    good = [item for item in composed if isinstance(item, Config)]
+    if not good:
+        raise ConfigError(*dict.fromkeys(str(item) for item in composed))
+    root = folder.claim(good[0].sweep_folder)
+    workers = good[0].settings.jobs or len(os.sched_getaffinity(0))
+    jobs = []
+    for number, (combination, item) in enumerate(zip(grid, composed, strict=True)):
+        label = ",".join(text for text in combination if text.split("=")[0].lstrip("+~") in swept)
+        path = root / f"{number}-{label}".replace("/", "_")[:120]
+        if isinstance(item, ConfigError):
+            jobs.append(Job(None, path, "refused", str(item)))
+            continue
+        # Processes side by side: a second thread in each would only take the others' cores.
+        threads = item.settings.threads or (1 if workers > 1 else None)
+        jobs.append(
+            Job(replace(item, folder=str(path), settings=replace(item.settings, threads=threads)), path, "waiting")
+        )
+    print(f"{len(jobs)} jobs, {workers} at a time, in {root}")
+    _run_all(jobs, workers)
+    return _account(jobs, root)
+
+
+def _composed(combination: Sequence[str], folders: Sequence[Path]) -> Config | ConfigError:
+    """A job's configuration. A name that does not exist stops the whole sweep; a bad value only its own job."""
+    try:
+        return config.compose(combination, folders)
+    except UnknownName:
+        raise
+    except ConfigError as error:
+        return error
+
+
+def _account(jobs: Sequence[Job], root: Path) -> int:
+    """Says how every job ended, and shows the leaderboard of those that finished."""
+    leaderboard.show(root)
+    for job in jobs:
+        if job.status != "finished":
+            print(f"{job.status}: {job.path.name}: {job.reason}", file=sys.stderr)
+    if any(job.status == "interrupted" for job in jobs):
+        raise Interrupted("sweep stopped; the same command with resume=auto goes on", signal.SIGINT)
+    return int(any(job.status != "finished" for job in jobs))
+
+
+def _run_all(jobs: Sequence[Job], workers: int) -> None:
+    """Keeps ``workers`` processes busy until every job has ended or the user stops them."""
+    import torch
+
+    torch.set_num_threads(1)
+    waiting = [job for job in jobs if job.config is not None]
+    running: dict[int, Job] = {}
+    total = len(waiting)
+    stop = False
+    while running or (waiting and not stop):
+        while waiting and len(running) < workers and not stop:
+            job = waiting.pop(0)
+            running[_fork(job)] = job
+        try:
+            pid, code = os.wait()
+        except KeyboardInterrupt:
+            # The terminal sent the signal to the jobs too: they save and leave by themselves.
+            stop = True
+            continue
+        job = running.pop(pid)
+        job.status, job.reason = _ending(job, os.waitstatus_to_exitcode(code))
+        print(f"[{total - len(waiting) - len(running)}/{total}] {job.status:11} {job.path.name}  {_score(job)}")
+    for job in waiting:
+        job.status, job.reason = "interrupted", "not started"
+
+
+def _fork(job: Job) -> int:
+    """Starts a job in a child process, whose words go to a file in its own folder."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        code = _child(job)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _child(job: Job) -> int:
+    import traceback
+
+    from trainer import runner
+
+    assert job.config is not None
+    output = open(job.output, "w", encoding="utf-8")  # noqa: SIM115
+    os.dup2(output.fileno(), 1)
+    os.dup2(output.fileno(), 2)
+    try:
+        runner.run(job.config)
+    except UserError as error:
+        print(error)
+        return error.exit_code
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _ending(job: Job, code: int) -> tuple[str, str]:
+    """(status, reason) of a job, from its exit code and from what it wrote."""
+    if code == 0:
+        return "finished", ""
+    said = folder.read_results(job.path).get("reason")
+    last = job.output.read_text(encoding="utf-8").strip().splitlines()[-1:] if job.output.exists() else []
+    status = "interrupted" if code in (130, 143) else "failed"
+    cause = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+    return status, str(said or " ".join(last) or cause)
+
+
+def _score(job: Job) -> str:
+    results = folder.read_results(job.path)
+    name = results.get("monitor", "")
+    value = results.get("test", {}).get(name)
+    return "" if value is None else f"{name} {value:.4f}"
+
+
+def through_hydra() -> int:
+    """Hydra's own main over our YAML files, for its flags and for sweepers and launchers other than ours."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+
+    @hydra.main(version_base="1.3", config_path=str(catalog.builtin().absolute()), config_name="train")
+    def job(composed: DictConfig) -> float:
+        from trainer import runner
+
+        return runner.run(config.from_hydra(composed)).val_score
+
+    job()
+    return 0
