@@ -25,6 +25,8 @@ from trainer.task import Task
 from trainer.trainer import total_steps
 
 MISSING = "???"
+SCORED_AT_ONCE = 4
+"""How many training batches' rows are scored at once: without gradients there is room for them."""
 T = TypeVar("T")
 
 
@@ -77,7 +79,7 @@ def loaders(built: Data, settings: Settings, device: torch.device) -> dict[str, 
         name: Loader(
             getattr(built, name),
             name,
-            batch_size=settings.batch_size,
+            batch_size=settings.batch_size * (1 if name == "train" else SCORED_AT_ONCE),
             device=device,
             seed=settings.seed,
             train=name == "train",

@@ -86,7 +86,7 @@ def misfit(model: Signature, data: Signature, task: Signature) -> str | None:
     if gives.output is None:
         return "data has no targets, which task needs"
     target = expected_target(learns, takes.output)
-    if target is None or len(target) != len(gives.output):
+    if target is None or ("..." not in gives.output and len(target) != len(gives.output)):
         ours, theirs = _text(takes.output), _text(gives.output)
         return f"model gives {ours}, which task cannot set against the targets {theirs} of data"
     return None

@@ -17,8 +17,10 @@ RESULTS, CONFIG, METRICS, LOG, CURVES = "results.json", "config.yaml", "metrics.
 ROOT = "outputs"
 
 
-def claim(wanted: str) -> Path:
+def claim(wanted: str, *, reuse: bool = False) -> Path:
     """A new folder of that name; with a number behind it if another run already has it.
+
+    ``reuse`` accepts one in which a run was killed before it could say what it is.
 
     Raises SystemFault where nothing can be written.
     """
@@ -27,6 +29,8 @@ def claim(wanted: str) -> Path:
         try:
             path.mkdir(parents=True)
         except FileExistsError:
+            if reuse and path.is_dir() and not (path / RESULTS).exists():
+                return path
             continue
         except OSError as error:
             raise SystemFault(f"cannot create {path.absolute()}: {error.strerror}") from error

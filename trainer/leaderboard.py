@@ -5,35 +5,26 @@ from __future__ import annotations
 import csv
 import io
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from trainer import folder
 from trainer.errors import ConfigError
 
-COLUMNS = (
-    "place",
-    "setting",
-    "monitor",
-    "seeds",
-    "val",
-    "test",
-    "std",
-    "baseline",
-    "best_possible",
-    "params",
-    "seconds",
-)
+UNIMPORTANT = ("seed=", "resume=", "model=", "data=", "data_dir=", "device=", "threads=", "verbose=", "jobs=", "hydra")
+"""Overrides that do not tell two settings apart, or that have a column of their own."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """All seeds of one setting."""
+    """All seeds of one setting; a row of the leaderboard, in the order of its fields."""
 
-    setting: str
+    data: str
     monitor: str
+    model: str
+    overrides: str
     seeds: int
     val: float
     test: float
@@ -45,67 +36,45 @@ class Entry:
 
 
 def collect(path: Path) -> list[Entry]:
-    """One entry for each setting among the finished runs below a folder, best validation score first.
+    """One entry for each setting among the finished runs below a folder, the best validation score first.
 
     Choosing by validation and showing the test score keeps the test rows unseen until the end.
     """
-    runs = [folder.read_results(file.parent) for file in sorted(path.glob(f"**/{folder.RESULTS}"))]
-    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
-    for run in runs:
+    groups: dict[tuple[str, str, tuple[str, ...]], list[Mapping[str, Any]]] = {}
+    for file in sorted(path.glob(f"**/{folder.RESULTS}")):
+        run = folder.read_results(file.parent)
         if run.get("status") == "finished":
-            groups.setdefault(_setting(run), []).append(run)
+            kept = tuple(sorted(text for text in run["overrides"] if not text.startswith(UNIMPORTANT)))
+            groups.setdefault((run["data"], run["model"], kept), []).append(run)
     # What all runs have in common tells nothing apart.
-    shared = set.intersection(*map(set, groups)) if len(groups) > 1 else set()
-    entries = [
-        _entry(" ".join(part for part in setting if part not in shared), members) for setting, members in groups.items()
-    ]
-    return sorted(entries, key=lambda entry: (entry.monitor, -_goodness(entry)))
+    shared = set.intersection(*(set(kept) for _, _, kept in groups)) if len(groups) > 1 else set()
+    entries = [_entry([text for text in key[2] if text not in shared], runs) for key, runs in groups.items()]
+    return sorted(entries, key=lambda entry: (entry.data, entry.monitor, _badness(entry)))
 
 
-def _setting(run: Mapping[str, Any]) -> tuple[str, ...]:
-    """The options and overrides of a run, its seed and what does not change the training left out."""
-    chosen = [f"model={run['model']}", f"data={run['data']}"]
-    ignored = ("seed=", "resume=", "model=", "data=", "data_dir=", "device=", "threads=", "verbose=", "hydra")
-    return (*chosen, *sorted(text for text in run["overrides"] if not text.startswith(ignored)))
-
-
-def _entry(setting: str, runs: Sequence[Mapping[str, Any]]) -> Entry:
-    name = runs[0]["monitor"]
+def _entry(overrides: Iterable[str], runs: Sequence[Mapping[str, Any]]) -> Entry:
+    first, name = runs[0], runs[0]["monitor"]
     tests = [run["test"][name] for run in runs]
     return Entry(
-        setting=setting,
+        data=first["data"],
         monitor=name,
+        model=first["model"],
+        overrides=" ".join(overrides),
         seeds=len(runs),
         val=statistics.fmean(run["val"][name] for run in runs),
         test=statistics.fmean(tests),
         std=statistics.stdev(tests) if len(tests) > 1 else 0.0,
-        baseline=runs[0]["baseline"].get(name),
-        best_possible=runs[0]["best_possible"].get(name),
-        params=runs[0]["params"],
-        seconds=statistics.fmean(run["seconds"] for run in runs),
+        baseline=first["baseline"].get(name),
+        best_possible=first["best_possible"].get(name),
+        params=first["params"],
+        seconds=round(statistics.fmean(run["seconds"] for run in runs), 2),
     )
 
 
-def _goodness(entry: Entry) -> float:
+def _badness(entry: Entry) -> float:
     from trainer.metrics import direction
 
-    return entry.val if direction(entry.monitor) == "max" else -entry.val
-
-
-def rows(entries: Sequence[Entry]) -> list[list[str]]:
-    """The entries as text, a row each, in the order of COLUMNS."""
-
-    def number(value: float | None) -> str:
-        return "" if value is None else f"{value:.4f}"
-
-    return [
-        [
-            *(str(place), entry.setting, entry.monitor, str(entry.seeds), number(entry.val), number(entry.test)),
-            *(number(entry.std), number(entry.baseline), number(entry.best_possible)),
-            *(str(entry.params), f"{entry.seconds:.1f}"),
-        ]
-        for place, entry in enumerate(entries, start=1)
-    ]
+    return -entry.val if direction(entry.monitor) == "max" else entry.val
 
 
 def show(path: Path) -> None:
@@ -119,26 +88,36 @@ def show(path: Path) -> None:
     if not entries:
         print(f"no finished run in {path}")
         return
-    body = rows(entries)
+    columns = [field.name for field in fields(Entry)]
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *body])
+    csv.writer(text, lineterminator="\n").writerows([columns, *map(astuple, entries)])
     folder.write_text(path / "leaderboard.csv", text.getvalue())
-    lines = [" | ".join(row) for row in (list(COLUMNS), ["---"] * len(COLUMNS), *body)]
-    folder.write_text(path / "leaderboard.md", "".join(f"| {line} |\n" for line in lines))
+    table = [columns, ["---"] * len(columns), *(map(_cell, astuple(entry)) for entry in entries)]
+    folder.write_text(path / "leaderboard.md", "".join(f"| {' | '.join(row)} |\n" for row in table))
     _print(entries, path)
 
 
+def _cell(value: object) -> str:
+    return "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
 def _print(entries: Sequence[Entry], path: Path) -> None:
+    """A table for each data set: scores on different data are not comparable."""
     from rich.table import Table
 
     from trainer.report import console
 
-    table = Table(title="leaderboard (ordered by validation)", title_justify="left")
-    for name in ("", "setting", "score", "seeds", "val", "test", "baseline", "best possible", "params", "s"):
-        table.add_column(name, justify="left" if name in ("setting", "score") else "right")
-    for row, entry in zip(rows(entries), entries, strict=True):
-        place, setting, monitor, seeds, val, test, std, baseline, best, params, seconds = row
-        spread = f" ± {std}" if entry.seeds > 1 else ""
-        table.add_row(place, setting, monitor, seeds, val, test + spread, baseline, best, params, seconds)
-    console.print(table)
-    console.print(f"saved in {path}/leaderboard.csv and .md", soft_wrap=True)
+    for data, monitor in dict.fromkeys((entry.data, entry.monitor) for entry in entries):
+        mine = [entry for entry in entries if (entry.data, entry.monitor) == (data, monitor)]
+        known = (("baseline", mine[0].baseline), ("best possible", mine[0].best_possible))
+        context = "".join(f", {name} {_cell(value)}" for name, value in known if value is not None)
+        table = Table(title=f"{data}: {monitor}{context}", title_justify="left")
+        for name in ("model", "overrides", "seeds", "val", "test", "params", "s"):
+            left = name in ("model", "overrides")
+            table.add_column(name, justify="left" if left else "right", overflow="fold", no_wrap=not left)
+        for entry in mine:
+            spread = f" ± {entry.std:.4f}" if entry.seeds > 1 else ""
+            cells = (entry.model, entry.overrides, str(entry.seeds), _cell(entry.val), _cell(entry.test) + spread)
+            table.add_row(*cells, str(entry.params), f"{entry.seconds:.1f}")
+        console.print(table)
+    console.print(f"ordered by validation; saved in {path}/leaderboard.csv and .md", soft_wrap=True)

@@ -72,7 +72,7 @@ def run(config: Config) -> Result:
     found = folder.find(config.identity, Path(config.folder))
     if found is None:
         print("resume=auto: no run of this configuration yet; starting one")
-        return _run(config, folder.claim(config.folder), fresh=True)
+        return _run(config, folder.claim(config.folder, reuse=True), fresh=True)
     if folder.read_results(found).get("status") == "finished":
         return _finished(found)
     return _run(
@@ -232,7 +232,7 @@ def _train_and_test(config: Config, path: Path, result: Result, screen: report.R
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "torch": torch.__version__}
+    found = {"python": platform.python_version(), "torch": str(torch.__version__)}
     for name in ("train-zoo", "hydra-core", "numpy"):
         try:
             found[name] = version(name)

@@ -103,7 +103,8 @@ class Trainer:
         self.save()
 
     def finished(self) -> bool:
-        return self.step >= self.total_steps or self.out_of_patience()
+        """Whether nothing is left: the last step was taken and the epoch it fell in was closed by a validation."""
+        return (self.step >= self.total_steps and self.batch == 0) or self.out_of_patience()
 
     def out_of_patience(self) -> bool:
         patience, best = self.settings.patience, self.best["epoch"]
@@ -129,14 +130,15 @@ class Trainer:
     def update(self, player: Player, group: list[Batch]) -> None:
         """One optimizer step of one player on one group of micro-batches."""
         player.params.zero_grad()
-        total = torch.zeros((), device=self.device)
+        total: Tensor | None = None
         for batch, share in self.shares(group):
             with precision.autocast(self.device, self.settings.precision):
                 loss = self.loss_fn(batch, player.name)
             if share is not None:
                 loss = loss * share
             self.scaler.scale(loss).backward(inputs=player.inputs)
-            total = total + loss.detach()
+            total = loss.detach() if total is None else total + loss.detach()
+        assert total is not None
         self.scaler.unscale_(player.optimizer)  # type: ignore[arg-type]
         norm = self.clip(player)
         bad = self.guard(total, norm, player, group)

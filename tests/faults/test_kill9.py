@@ -1,0 +1,90 @@
+"""Killed at random moments, resumed, killed again: the run must end with the bits of the one nobody touched (R1).
+
+A parent that has imported torch forks the runs, so that a kill costs milliseconds and 200 of them fit in a test.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from digest import digest
+
+import trainer
+from trainer import checkpoint, folder
+
+RUN = [
+    *("model=lstm", "data=synthetic_seq", "data.rows=400", "model.hidden_size=8", "model.dropout=0.2", "epochs=3"),
+    *("batch_size=32", "ema=0.9", "scheduler=onecycle", "accumulate=2", "grad_clip=1", "save_every=0", "threads=1"),
+    "resume=auto",
+]
+
+
+def train_in_child(place: Path) -> int:
+    """Starts the run in a forked process and returns its number."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        os.chdir(place)
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 1)
+        os.dup2(silence, 2)
+        trainer.run(trainer.compose([*RUN, "hydra.run.dir=outputs/run"]))
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def wait(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def outcome(place: Path) -> tuple[str, list[dict[str, str]], dict[str, float]]:
+    """(hash of the state, metrics.csv without wall-clock, test scores)"""
+    run = place / "outputs/run"
+    with (run / folder.METRICS).open() as file:
+        rows = [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+    return digest(checkpoint.load(run / checkpoint.LAST)), rows, json.loads((run / folder.RESULTS).read_text())["test"]
+
+
+@pytest.mark.slow
+def test_200_kills_change_nothing(tmp_path: Path) -> None:
+    kills = int(os.environ.get("TRAIN_TEST_KILLS", "200"))
+    unbroken = tmp_path / "unbroken"
+    unbroken.mkdir()
+    started = time.monotonic()
+    assert wait(train_in_child(unbroken)) == 0
+    whole = time.monotonic() - started
+    expected = outcome(unbroken)
+    draw = random.Random(1)
+    done, chains = 0, 0
+    while done < kills:
+        place = tmp_path / f"chain{chains}"
+        place.mkdir()
+        for attempt in range(60):
+            pid = train_in_child(place)
+            # Later attempts are left alone for longer, so that every chain ends.
+            time.sleep(draw.uniform(0.02, whole * (0.5 + attempt / 20)))
+            os.kill(pid, signal.SIGKILL)
+            code = wait(pid)
+            if code == 0:
+                break
+            assert code == -signal.SIGKILL, f"attempt {attempt} of chain {chains} could not go on: exit {code}"
+            done += 1
+        else:
+            assert wait(train_in_child(place)) == 0
+        assert outcome(place) == expected, f"chain {chains} differs"
+        assert not list((place / "outputs/run").glob("*.tmp")), "a half-written file was left behind"
+        assert not list((place / "outputs/run").glob(".*.tmp")), "a half-written file was left behind"
+        assert [p.name for p in (place / "outputs").iterdir()] == ["run"], "a resume started another run"
+        chains += 1
+    print(f"{done} kills in {chains} chains, {time.monotonic() - started:.0f} s", file=sys.stderr)

@@ -1,0 +1,164 @@
+"""Every gate at full size, one thread: trains, compares, and writes the score table of the README.
+
+    python tests/gates.py [--data-dir DIR] [WORD ...]      only the gates whose command holds one of the words
+
+Exits with 1 if a gate is missed. Real data is looked for in DIR, then where ``TRAIN_DATA`` says, then downloaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import trainer
+
+ROOT = Path(__file__).parent.parent
+MARKS = "<!-- scores -->", "<!-- end of scores -->"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A command, and bounds on its test scores: ``(score, at least, at most)``; None leaves an end open."""
+
+    command: str
+    bounds: tuple[tuple[str, float | None, float | None], ...]
+    seconds: float = 60.0
+    seeds: int = 1
+
+
+def at_least(score: str, value: float) -> tuple[str, float | None, float | None]:
+    return score, value, None
+
+
+def at_most(score: str, value: float) -> tuple[str, float | None, float | None]:
+    return score, None, value
+
+
+SEQUENCE_MODELS = ("rnn", "lstm", "gru", "birnn", "nested_rnn")
+FORCING = ("1.0", "0.5", "0.0", "linear", "exponential", "inverse_sigmoid")
+GATES = [
+    Gate("model=mlp data=synthetic_tabular", (at_least("accuracy", 0.88), at_most("nll", 0.29))),
+    Gate("model=mlp data=moons", (at_least("accuracy", 0.96),)),
+    Gate("model=mlp data=xor20", (at_least("accuracy", 0.89),)),
+    *(Gate(f"model={name} data=synthetic_seq", (at_least("accuracy", 0.87),)) for name in SEQUENCE_MODELS),
+    Gate("model=birnn data=first_plus_last", (at_most("mse", 0.01),)),
+    *(
+        Gate(f"model=seq2seq data=reverse teacher_forcing={ratio}", (at_least("token_accuracy", 0.97),))
+        for ratio in FORCING
+    ),
+    Gate(
+        "model=seq2seq data=reverse teacher_forcing=linear task.teacher_forcing_per=sequence",
+        (at_least("token_accuracy", 0.97),),
+    ),
+    Gate("model=gru_forecaster data=sine_trend", (at_most("mse", 0.02),)),
+    Gate("model=gru_forecaster data=etth1", (at_most("mse", 0.512),), seconds=300),
+    Gate("model=dlinear data=etth1", (at_most("mse", 0.512),), seconds=300),
+    Gate("model=cnn data=gratings", (at_least("accuracy", 0.98),)),
+    Gate("model=cnn data=digits", (at_least("accuracy", 0.97),)),
+    Gate("model=cnn data=mnist", (at_least("accuracy", 0.985),), seconds=180),
+    Gate("model=unet data=digit_canvas", (at_least("mean_iou", 0.45), at_least("iou_background", 0.95))),
+    Gate("model=gcn data=sbm", (at_least("accuracy", 0.75),), seeds=3),
+    Gate("model=gat data=sbm", (at_least("accuracy", 0.75),), seeds=3),
+    Gate("model=gcn data=cora", (at_least("accuracy", 0.80),), seeds=3),
+    Gate("model=gat data=cora", (at_least("accuracy", 0.80),), seeds=3),
+    Gate("model=vae data=linear_gaussian", (("gap", 0.0, 0.6),)),
+    Gate("model=wgan_gp data=ring", (at_least("modes", 8), at_most("energy_distance", 0.03)), seeds=3),
+    Gate(
+        "model=wgan_gp data=ring grad_clip=1 scheduler=onecycle",
+        (at_least("modes", 8), at_most("energy_distance", 0.03)),
+    ),
+    # A scikit-learn logistic regression, and least squares for diabetes, on the same rows, minus one point.
+    Gate("model=mlp data=breast_cancer", (at_least("accuracy", 0.96),)),
+    Gate("model=mlp data=wine", (at_least("accuracy", 0.96),)),
+    Gate("model=mlp data=diabetes", (at_least("r2", 0.43),)),
+    Gate(
+        "model=mlp data=csv data.path={data}/adult/adult-train.csv data.test_path={data}/adult/adult-test.csv"
+        " data.target=-1",
+        (at_least("accuracy", 0.845),),
+    ),
+]
+
+
+def measure(gate: Gate, data_dir: str | None) -> tuple[dict[str, float], dict[str, object], bool]:
+    """Mean test scores over the seeds, facts for the table, and whether every bound was met."""
+    runs, seconds = [], []
+    for seed in range(gate.seeds):
+        words = gate.command.format(data=data_dir).split()
+        extra = [] if data_dir is None else [f"data_dir={data_dir}"]
+        started = time.perf_counter()
+        runs.append(trainer.run(trainer.compose([*words, f"seed={seed}", "threads=1", *extra])))
+        seconds.append(time.perf_counter() - started)
+    scores = {name: statistics.fmean(run.test[name] for run in runs) for name in runs[0].test}
+    met = max(seconds) <= gate.seconds and all(
+        (low is None or scores[name] >= low) and (high is None or scores[name] <= high)
+        for name, low, high in gate.bounds
+    )
+    facts = {"baseline": runs[0].baseline, "best": runs[0].best_possible, "seconds": statistics.fmean(seconds)}
+    return scores, facts, met
+
+
+def row(gate: Gate, scores: dict[str, float], facts: dict[str, object], met: bool) -> str:
+    """A line of the table for the first bound, with the others behind the score."""
+    baseline, best = facts["baseline"], facts["best"]
+    assert isinstance(baseline, dict)
+    assert isinstance(best, dict)
+    name, low, high = gate.bounds[0]
+    bound = " to ".join(f"{end:g}" for end in (low, high) if end is not None)
+    sign = "" if low is not None and high is not None else ">= " if low is not None else "<= "
+    others = "".join(f", {other} {scores[other]:.3f}" for other, _, _ in gate.bounds[1:])
+    model, data = (word.split("=")[-1] for word in gate.command.split()[:2])
+    more = " ".join(word for word in gate.command.split()[2:] if not word.startswith("data."))
+    cells = [model, data, more, name, _number(baseline.get(name)), f"**{scores[name]:.4f}**{others}"]
+    cells += [_number(best.get(name)), f"{sign}{bound}" + ("" if met else " MISSED"), str(gate.seeds)]
+    return "| " + " | ".join([*cells, f"{facts['seconds']:.0f}"]) + " |"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def write_table(lines: list[str]) -> None:
+    """Replaces the table between the marks of the README."""
+    path = ROOT / "README.md"
+    text = path.read_text(encoding="utf-8")
+    before, rest = text.split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    head = "| model | data | options | test score | baseline | ours | best possible | gate | seeds | seconds |"
+    table = "\n".join([head, "|" + " --- |" * 10, *lines])
+    path.write_text(f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}", encoding="utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-dir", default=None)
+    parser.add_argument("words", nargs="*")
+    options = parser.parse_args()
+    data_dir = None if options.data_dir is None else str(Path(options.data_dir).absolute())
+    chosen = [gate for gate in GATES if not options.words or any(word in gate.command for word in options.words)]
+    lines, missed = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for gate in chosen:
+            if "{data}" in gate.command and data_dir is None:
+                print(f"left out, needs --data-dir: {gate.command}")
+                continue
+            name = gate.command.replace(" ", "_").replace("/", "_")[:80]
+            scores, facts, met = measure(
+                Gate(f"{gate.command} hydra.run.dir={folder}/{name}", gate.bounds, gate.seconds, gate.seeds), data_dir
+            )
+            lines.append(row(gate, scores, facts, met))
+            missed += [] if met else [gate.command]
+    print("\n".join(lines))
+    if not options.words:
+        write_table(lines)
+    for command in missed:
+        print(f"MISSED: {command}", file=sys.stderr)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
