@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
+from trainer import seeding
 from trainer.data.base import Augment, TensorSplit
 
 
@@ -31,3 +33,18 @@ def cut(
         )
 
     return part(ends[0], ends[1], augment), part(ends[1], ends[2], None), part(ends[2], ends[3], None)
+
+
+def stratified(labels: Tensor, seed: int) -> Tensor:
+    """An order (N,) of rows such that any run of it holds every class in its share, for ``cut``.
+
+    Row k of the n rows of a class, in random order, stands at (k + 1/2) / n of the whole. A class with a single row
+    stands in the middle, which is training with the usual shares.
+    """
+    order = seeding.permutation(len(labels), seed, 0)
+    shuffled = labels[order]
+    places = torch.empty(len(labels), dtype=torch.float64)
+    for label in shuffled.unique():
+        mine = (shuffled == label).nonzero().squeeze(1)
+        places[mine] = (torch.arange(len(mine), dtype=torch.float64) + 0.5) / len(mine)
+    return order[places.argsort(stable=True)]

@@ -7,6 +7,7 @@ import torch
 from trainer import seeding
 from trainer.data import baselines
 from trainer.data.base import Data, Facts
+from trainer.data.optima import logistic_optimum
 from trainer.data.splits import cut
 from trainer.types import NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -33,7 +34,6 @@ class SyntheticSeq(Data):
         z = (x @ direction).sum(1) / length**0.5
         y = (torch.rand(rows, generator=random) < torch.sigmoid(scale * z)).long()
         self.train, self.val, self.test = cut({"x": x}, y)
-        best_accuracy, best_nll = logistic_optimum(scale)
         self.facts = Facts(
             sizes={
                 "in_features": in_features,
@@ -43,15 +43,5 @@ class SyntheticSeq(Data):
                 "out_features": 1,
             },
             baseline=baselines.majority(self.train, self.test, 2),
-            best_possible={"accuracy": best_accuracy, "nll": best_nll},
+            best_possible=logistic_optimum(scale),
         )
-
-
-def logistic_optimum(scale: float) -> tuple[float, float]:
-    """Bayes accuracy and nll of ``y ~ Bernoulli(sigmoid(scale z))`` with z standard normal, by quadrature."""
-    z = torch.linspace(-10, 10, 200001, dtype=torch.float64)
-    weight = torch.exp(-z.square() / 2)
-    weight /= weight.sum()
-    p = torch.sigmoid(scale * z)
-    entropy = torch.nn.functional.binary_cross_entropy(p, p, reduction="none")
-    return float((weight * torch.maximum(p, 1 - p)).sum()), float((weight * entropy).sum())

@@ -1,0 +1,228 @@
+"""A delimited text file as columns of text, with complaints that name file, row and column."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, islice
+from pathlib import Path
+from typing import Literal
+
+from trainer.data.files import missing
+from trainer.errors import ConfigError, SystemFault, did_you_mean
+
+DELIMITERS = {"tab": "\t", "semicolon": ";", "bar": "|", "comma": ",", "space": " "}
+"""In the order they are tried: a comma may also be a decimal sign, and a blank parts words."""
+SAMPLE_ROWS = 200
+"""How many rows the guesses at delimiter and header look at."""
+FORMATS = {
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"PK\x03\x04": "a zip archive or an Excel workbook; export it as CSV",
+    b"\x1f\x8b": "a gzip archive; unpack it",
+    b"PAR1": "a Parquet file; export it as CSV",
+    b"%PDF": "a PDF document",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of text, blanks around every cell taken off.
+
+    names: from the header, or ``column 0``, ``column 1``, ... lines: where each row stands in its file, from 1.
+    sources: the files it was read from, each with its number of rows.
+    """
+
+    names: list[str]
+    columns: list[tuple[str, ...]]
+    lines: Sequence[int]
+    has_header: bool
+    sources: tuple[tuple[Path, int], ...]
+
+    @property
+    def path(self) -> Path:
+        return self.sources[0][0]
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def where(self, row: int, column: int) -> str:
+        """The place of a cell for messages; rows are counted from 1, without the header."""
+        ends = list(accumulate(rows for _, rows in self.sources))
+        place = bisect_right(ends, row)
+        within = row - (ends[place - 1] if place else 0)
+        path = self.sources[place][0]
+        return f"{path}: row {within + 1} (line {self.lines[row]}), column {self.names[column]!r}"
+
+    def find(self, key: str | int, option: str) -> int:
+        """The place of a column given by name or by number, from 0 or from the end (-1 is the last).
+
+        Raises ConfigError with the nearest name and all there are.
+        """
+        if str(key) in self.names:
+            return self.names.index(str(key))
+        if isinstance(key, int) and -len(self.names) <= key < len(self.names):
+            return key % len(self.names)
+        if isinstance(key, int):
+            raise ConfigError(
+                f"{option}: no column {key}; {self.path} has {len(self.names)}, 0 to {len(self.names) - 1}"
+            )
+        if not self.has_header:
+            first = _shown(column[0] for column in self.columns)
+            raise ConfigError(
+                f"{option}: no column {key!r}: {self.path} has no header (it begins {first}), so give a number,"
+                f" 0 to {len(self.names) - 1} or -1 for the last; or data.header=true"
+            )
+        guess = did_you_mean(key, self.names)
+        raise ConfigError(f"{option}: no column {key!r} in {self.path}{guess} (columns: {_shown(self.names)})")
+
+    def is_unnamed(self, place: int) -> bool:
+        """Whether a header stands over every column but this one."""
+        return self.has_header and self.names[place] == f"column {place}"
+
+    def followed_by(self, other: Table) -> Table:
+        """These rows and then those of another table, whose columns are matched by name where both have a header.
+
+        Raises ConfigError when columns lack.
+        """
+        by_name = self.has_header and other.has_header
+        lacking = [name for name in self.names if name not in other.names] if by_name else []
+        if lacking:
+            raise ConfigError(f"{other.path} lacks columns that {self.path} has: {_shown(lacking)}")
+        if not by_name and len(self.names) != len(other.names):
+            raise ConfigError(f"{other.path} has {len(other.names)} columns, {self.path} has {len(self.names)}")
+        places = [other.names.index(name) if by_name else i for i, name in enumerate(self.names)]
+        columns = [mine + other.columns[place] for mine, place in zip(self.columns, places, strict=True)]
+        sources = self.sources + other.sources
+        return Table(self.names, columns, [*self.lines, *other.lines], self.has_header, sources)
+
+
+def read(
+    path: str,
+    option: str,
+    delimiter: str | None,
+    header: Literal["auto"] | bool,
+    encoding: str,
+    expected: str | int | None = None,
+) -> Table:
+    """The table in a file. ``expected`` is a column the caller will ask for: found in the first row, it is a header.
+
+    Raises ConfigError, naming ``option`` or the row, for a file that is not there or not a rectangular table of text.
+    """
+    place = Path(path).expanduser()
+    text = _text(place, option, encoding)
+    mark = sniff(text) if delimiter is None else DELIMITERS.get(delimiter, delimiter)
+    if len(mark) != 1:
+        known = ", ".join(DELIMITERS)
+        raise ConfigError(f"data.delimiter: {delimiter!r} given; it must be one character, or one of {known}")
+    rows, lines = _rows(place, text, mark)
+    if not rows:
+        raise ConfigError(f"{option}: {place.absolute()} is empty")
+    wrong = next((i for i, row in enumerate(rows) if len(row) != len(rows[0])), None)
+    if wrong is not None:
+        raise ConfigError(
+            f"{place}: line {lines[wrong]} has {len(rows[wrong])} cells, the first has {len(rows[0])}"
+            f" (cells are parted by {mark!r}; data.delimiter sets another)"
+        )
+    first = rows[0]
+    has_header = (expected in first or looks_like_header(rows)) if header == "auto" else header
+    if has_header:
+        rows, lines = rows[1:], lines[1:]
+        _refuse_duplicates(place, first)
+    if not rows:
+        raise ConfigError(f"{option}: {place.absolute()} has a header and no rows")
+    names = [name if has_header and name else f"column {i}" for i, name in enumerate(first)]
+    return Table(names, list(zip(*rows, strict=True)), lines, has_header, ((place, len(rows)),))
+
+
+def sniff(text: str) -> str:
+    """The first delimiter that cuts the first rows into the same number of cells, and into more than one."""
+    sample = list(islice(io.StringIO(text, newline=""), SAMPLE_ROWS))
+    for delimiter in DELIMITERS.values():
+        widths = {len(row) for row in csv.reader(sample, delimiter=delimiter, skipinitialspace=True) if row}
+        if len(widths) == 1 and max(widths) > 1:
+            return delimiter
+    return max(",;\t|", key="".join(sample).count)
+
+
+def looks_like_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row names the columns: no number in it, no name twice, and the rows below are of another kind.
+
+    Of another kind means that a column below holds numbers, or that no name comes again in its column.
+    """
+    first, below = rows[0], rows[1 : SAMPLE_ROWS + 1]
+    named = [cell for cell in first if cell]
+    if not named or any(map(_is_number, first)) or len(set(named)) < len(named) or len(named) < len(first) - 1:
+        return False
+    columns = list(zip(*below, strict=True))
+    if any(any(map(_is_number, column)) for column in columns):
+        return True
+    return all(name not in column for name, column in zip(first, columns, strict=False))
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _text(path: Path, option: str, encoding: str) -> str:
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as error:
+        raise missing(path, option) from error
+    except IsADirectoryError as error:
+        inside = _shown(sorted(os.listdir(path)))
+        raise ConfigError(f"{option}: {path.absolute()} is a folder ({inside}); give a file in it") from error
+    except OSError as error:
+        raise SystemFault(f"{option}: cannot read {path.absolute()}: {error.strerror}") from error
+    kind = next((words for magic, words in FORMATS.items() if raw.startswith(magic)), None)
+    if kind is None and b"\0" in raw[:4096] and "16" not in encoding:
+        kind = "UTF-16 text; data.encoding=utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "binary"
+    if kind is not None:
+        raise ConfigError(f"{option}: {path.absolute()} is not a table of text but {kind}")
+    try:
+        return raw.decode(encoding).removeprefix("\ufeff")
+    except LookupError as error:
+        raise ConfigError(f"data.encoding: no encoding {encoding!r}; common ones: utf-8, latin-1, cp1252") from error
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        hint = "; older files are often data.encoding=latin-1" if encoding == "utf-8" else ""
+        raise ConfigError(f"{option}: {path.absolute()} is not {encoding} text at line {line}{hint}") from error
+
+
+def _rows(path: Path, text: str, delimiter: str) -> tuple[list[list[str]], list[int]]:
+    """Rows that hold something, and the line each ends on."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    rows, lines = [], []
+    try:
+        for row in reader:
+            cells = list(map(str.strip, row))
+            if any(cells):
+                rows.append(cells)
+                lines.append(reader.line_num)
+    except csv.Error as error:
+        raise ConfigError(f"{path}: line {reader.line_num} cannot be read as CSV: {error}") from error
+    return rows, lines
+
+
+def _refuse_duplicates(path: Path, names: Sequence[str]) -> None:
+    twice = {name: [i for i, other in enumerate(names) if other == name] for name in names if name}
+    problems = [
+        f"{path}: {len(places)} columns are named {name!r} (numbers {', '.join(map(str, places))}, from 0)"
+        for name, places in twice.items()
+        if len(places) > 1
+    ]
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _shown(names: Iterable[str], most: int = 20) -> str:
+    listed = list(names)
+    return ", ".join(listed[:most]) + (f", ... ({len(listed)} in all)" if len(listed) > most else "")
