@@ -1,0 +1,45 @@
+"""Two years of an electricity transformer, hour by hour."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from trainer.data import files, windows
+from trainer.data.base import Data, Facts
+from trainer.types import PositiveInt
+
+SOURCE = files.Source(
+    "ETT-small/ETTh1.csv",
+    "f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066",
+    "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/1d16c8f4f943005d613b5bc962e9eeb06058cf07/ETT-small/ETTh1.csv",
+)
+CHANNELS = 7
+MONTH = 30 * 24
+ENDS = (12 * MONTH, 16 * MONTH, 20 * MONTH)
+
+
+class ETTh1(Data):
+    """x (B, T, F) -> (B, P, F)
+
+    Zhou et al. 2021. Six loads and the oil temperature; the usual split of 12, 4 and 4 months of 30 days, and every
+    channel standardised by the mean and deviation of the training rows, in which units all scores are told.
+    """
+
+    def __init__(self, history: PositiveInt, horizon: PositiveInt, data_dir: str | None):
+        folder = files.fetch("etth1", [SOURCE], data_dir)
+        raw = np.loadtxt(
+            folder / SOURCE.path, delimiter=",", skiprows=1, usecols=range(1, CHANNELS + 1), max_rows=ENDS[-1]
+        )
+        fitted = raw[: ENDS[0]]
+        series = torch.from_numpy((raw - fitted.mean(0)) / fitted.std(0)).float()
+        self.train, self.val, self.test = windows.chronological(series, ENDS, history, horizon)
+        self.facts = Facts(
+            sizes={
+                "in_features": CHANNELS,
+                "seq_len": history,
+                "horizon": horizon,
+                "flat_features": history * CHANNELS,
+            },
+            baseline=windows.repeat(self.test, 1),
+        )
