@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 
+_NOT_OURS = (RuntimeError, ValueError, LookupError, EOFError, TypeError, AttributeError, AssertionError)
+"""What torch's restricted unpickler stumbles with over a file that no ``torch.save`` has written."""
+
 
 def save(state: dict[str, Any], path: Path) -> None:
     """Writes a state so that ``path`` holds either all of it or what it held before.
@@ -29,7 +33,7 @@ def save(state: dict[str, Any], path: Path) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        # A Python file object, because torch reports a full disk by name only through one.
+        # A Python file object: through one, the reason of a failed write is not lost.
         with open(temporary, "wb") as file:
             torch.save(state, file)
             file.flush()
@@ -39,13 +43,16 @@ def save(state: dict[str, Any], path: Path) -> None:
             _keep_previous(path)
         os.replace(temporary, path)
         _sync_folder(path.parent)
-    except OSError as error:
-        need = temporary.stat().st_size if temporary.exists() else 0
+    except (OSError, RuntimeError, ConfigError) as error:
+        # After a failed write torch still tries to finish the archive, and raises about that instead.
+        cause = error.__context__ if isinstance(error.__context__, OSError) else error
+        reason = getattr(cause, "strerror", None) or cause
+        written = temporary.stat().st_size if temporary.exists() else 0
         temporary.unlink(missing_ok=True)
-        disk = os.statvfs(path.parent)
+        free = shutil.disk_usage(_standing(path)).free
         raise SystemFault(
-            f"cannot write {path}: {error.strerror or error};"
-            f" {need / 1e6:.1f} MB written, {disk.f_bavail * disk.f_frsize / 1e6:.1f} MB free; {path.name} is as it was"
+            f"cannot write {path}: {reason};"
+            f" {written / 1e6:.1f} MB written, {free / 1e6:.1f} MB free; {path.name} is as it was"
         ) from error
 
 
@@ -53,8 +60,16 @@ def _keep_previous(path: Path) -> None:
     """Gives the current last checkpoint a second name; the file under ``path`` never disappears."""
     link = path.with_name(f".{PREVIOUS}.{os.getpid()}.tmp")
     link.unlink(missing_ok=True)
-    os.link(path, link)
+    try:
+        os.link(path, link)
+    except OSError:  # a file system without hard links: for a moment there is only the previous one
+        link = path
     os.replace(link, path.with_name(PREVIOUS))
+
+
+def _standing(path: Path) -> Path:
+    """The nearest folder above a path that exists."""
+    return next(parent for parent in path.absolute().parents if parent.is_dir())
 
 
 def _sync_folder(folder: Path) -> None:
@@ -72,11 +87,13 @@ def verify(path: Path) -> None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
+            # torch writes plain stored files. One flipped bit here makes torch see a folder, and a tensor of garbage.
+            strange = [member.filename for member in archive.infolist() if member.external_attr or member.compress_type]
+            broken = strange[0] if strange else archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
         raise ConfigError(f"{path} is not a whole checkpoint: {error}") from error
     if broken is not None:
-        raise ConfigError(f"{path} is damaged: the checksum of {broken} does not match")
+        raise ConfigError(f"{path} is damaged: {broken} is not as it was written")
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -85,12 +102,11 @@ def load(path: Path) -> dict[str, Any]:
     Raises ConfigError for a file that is missing, damaged, or holds anything that would have to be executed.
     """
     if not path.is_file():
-        parent = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
-        raise ConfigError(f"no checkpoint {path.absolute()}; the nearest folder that exists is {parent}")
+        raise ConfigError(f"no checkpoint {path.absolute()}; the nearest folder that exists is {_standing(path)}")
     verify(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError) as error:
+    except (pickle.UnpicklingError, *_NOT_OURS) as error:
         reason = str(error).split("\n")[0]
         raise ConfigError(f"{path} refused: it is not a plain checkpoint ({reason})") from error
     if not isinstance(state, dict):
@@ -99,12 +115,12 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def load_newest(folder: Path) -> dict[str, Any]:
-    """The last good state of a run: ``last.pt``, or the one before with a warning if that is damaged."""
+    """The last good state of a run: ``last.pt``, or the one before with a warning if that is damaged or missing."""
+    paths = [folder / name for name in (LAST, PREVIOUS)]
+    if not any(path.exists() for path in paths):
+        raise ConfigError(f"no checkpoint in {folder.absolute()}")
     problems: list[str] = []
-    for name in (LAST, PREVIOUS):
-        path = folder / name
-        if not path.exists():
-            continue
+    for path in paths:
         try:
             state = load(path)
         except ConfigError as error:
@@ -113,7 +129,7 @@ def load_newest(folder: Path) -> dict[str, Any]:
         if problems:
             log.warning("%s; going on from %s", problems[0], path)
         return state
-    raise ConfigError(*(problems or [f"no checkpoint in {folder.absolute()}"]))
+    raise ConfigError(*problems)
 
 
 class RunKeeper:

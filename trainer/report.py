@@ -63,6 +63,7 @@ class Report:
 
     def start(self, trainer: Trainer, result: Result, rows: Mapping[str, int]) -> None:
         """Says what is about to be trained, and on what."""
+        self.flag.wait_for_check()
         self._path = Path(result.folder)
         sizes = " / ".join(f"{count:,}" for count in rows.values())
         threads = f"{result.threads} thread{'s' if result.threads > 1 else ''}"

@@ -16,7 +16,7 @@ import torch
 from omegaconf import OmegaConf
 
 from trainer import builder, checkpoint, device, folder, report, scoring, seeding, signals
-from trainer.config import Config, check
+from trainer.config import NEUTRAL, Config, check, parse
 from trainer.errors import ConfigError, Interrupted, UserError
 from trainer.settings import Settings
 from trainer.trainer import Trainer
@@ -66,36 +66,51 @@ def run(config: Config) -> Result:
     """Trains, validates and tests; or goes on with a run that was stopped, if ``resume`` says so."""
     settings = config.settings
     if settings.resume is None:
-        return _run(config, folder.claim(config.folder), fresh=True)
+        return _run(config, folder.claim(config.folder))
     if settings.resume != "auto":
-        return resume(Path(settings.resume), settings)
+        kept = load_config(Path(settings.resume))
+        changed = drift(config, kept)
+        if changed:
+            raise ConfigError(*changed, "a resumed run is the run it was; start a new one to change it")
+        return resume(Path(settings.resume))
     found = folder.find(config.identity, Path(config.folder))
     if found is None:
         print("resume=auto: no run of this configuration yet; starting one")
-        return _run(config, folder.claim(config.folder, reuse=True), fresh=True)
+        return _run(config, folder.claim(config.folder, reuse=True))
     if folder.read_results(found).get("status") == "finished":
         return _finished(found)
-    return _run(
-        config, found, fresh=not any((found / name).exists() for name in (checkpoint.LAST, checkpoint.PREVIOUS))
-    )
+    return _run(config, found)
 
 
-def resume(path: Path, settings: Settings | None = None) -> Result:
+def drift(asked: Config, kept: Config) -> list[str]:
+    """What a command line asks for that differs from the run it wants to go on with."""
+    problems = []
+    for key in (item.key_or_group for item in parse(asked.overrides)):
+        before, now = (
+            config.names[key] if key in config.names else OmegaConf.select(OmegaConf.create(dict(config.tree)), key)
+            for config in (kept, asked)
+        )
+        if key not in NEUTRAL and before != now:
+            problems.append(f"{key}: the run has {before!r}, {now!r} given")
+    return problems
+
+
+def resume(path: Path) -> Result:
     """Goes on with the run in a folder, to the bits it would have had without the stop.
 
     Raises ConfigError if the folder holds no run; one that is finished is left as it is.
     """
     if folder.read_results(path).get("status") == "finished":
         return _finished(path)
-    return _run(load_config(path, settings), path, fresh=False)
+    return _run(load_config(path), path)
 
 
 def _finished(path: Path) -> Result:
     print(f"{path} is finished; nothing to do")
-    return Result(**folder.read_results(path))
+    return Result(**folder.read_results(path) | {"folder": str(path)})
 
 
-def load_config(path: Path, settings: Settings | None = None) -> Config:
+def load_config(path: Path) -> Config:
     """The configuration of a run folder, checked like any other: it is data, not something to trust.
 
     Raises ConfigError if there is none or it no longer fits.
@@ -113,13 +128,12 @@ def load_config(path: Path, settings: Settings | None = None) -> Config:
     if problems:
         raise ConfigError(*problems)
     flat = Settings(**{key: tree[key] for key in Settings.__dataclass_fields__})
-    if settings is not None:
-        flat = replace(flat, debug=settings.debug, verbose=settings.verbose)
     return Config(tree, raw, names, results["overrides"], str(path), str(path), flat)  # type: ignore[arg-type]
 
 
-def _run(config: Config, path: Path, *, fresh: bool) -> Result:
-    """One run in its folder, which it alone may write to."""
+def _run(config: Config, path: Path) -> Result:
+    """One run in its folder, which it alone may write to; from its last checkpoint if it has one."""
+    fresh = not any((path / name).exists() for name in (checkpoint.LAST, checkpoint.PREVIOUS))
     names = config.names
     result = Result(
         folder=str(path),

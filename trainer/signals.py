@@ -15,16 +15,26 @@ _HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class Flag:
-    """Which signal asked the run to stop, if any."""
+    """Which signal asked the run to stop, if any.
+
+    Before ``wait_for_check`` is called there is nothing to save, and a signal stops the run where it is: a download
+    or a slow import need not be waited for. Afterwards it is noted, and ``check`` raises at the next safe moment.
+    """
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self.waits = False
 
     def catch(self, number: int, frame: FrameType | None) -> None:
-        """The handler: the first signal is noted, the second leaves at once with the files as they are."""
+        """The handler. A second signal leaves at once, with the files as they are."""
         if self.number is not None:
             os._exit(128 + number)
         self.number = number
+        if not self.waits:
+            self.check()
+
+    def wait_for_check(self) -> None:
+        self.waits = True
 
     def check(self) -> None:
         """Raises Interrupted if a signal has come."""

@@ -140,8 +140,9 @@ class Trainer:
             total = loss.detach() if total is None else total + loss.detach()
         assert total is not None
         self.scaler.unscale_(player.optimizer)  # type: ignore[arg-type]
-        norm = self.clip(player)
+        norm = torch.linalg.vector_norm(player.params.grad)
         bad = self.guard(total, norm, player, group)
+        self.clip(player, norm)
         player.step(self.scaler, bad)
         self.updates += 1
 
@@ -155,16 +156,14 @@ class Trainer:
         for batch, weight in zip(group, weights, strict=True):
             yield batch, weight / whole
 
-    def clip(self, player: Player) -> Tensor:
-        """Clips the player's gradient and returns its norm before clipping."""
+    def clip(self, player: Player, norm: Tensor) -> None:
+        """Clips the player's gradient, whose norm is given. After the guard: a clipped NaN would be everywhere."""
         grad = player.params.grad
-        norm = torch.linalg.vector_norm(grad)
         limit = self.settings.grad_clip
         if limit is not None and self.settings.grad_clip_mode == "value":
             grad.clamp_(-limit, limit)
         elif limit is not None:
             grad.mul_((limit / (norm + 1e-6)).clamp_(max=1.0))
-        return norm
 
     def guard(self, loss: Tensor, norm: Tensor, player: Player, group: list[Batch]) -> Tensor | None:
         """Stops a non-finite loss or gradient before it reaches the weights.
@@ -280,6 +279,7 @@ class Trainer:
             player.load_state_dict(state["players"][name])
         self.scaler.load_state_dict(state["scaler"])
         self.epoch, self.batch, self.step = (state["position"][key] for key in ("epoch", "batch", "step"))
+        self.task.progress.fill_(max(0, self.step - 1) / self.total_steps)
         self.sums.copy_(state["running"]["sums"])
         self.updates, self.seconds_before = state["running"]["updates"], state["running"]["seconds"]
         self.history = list(state["history"])

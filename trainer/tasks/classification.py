@@ -89,9 +89,15 @@ class Classification(Task):
 
     def loss(self, batch: Batch, player: str) -> Tensor:
         assert batch.target is not None
-        return F.cross_entropy(
-            self.logits(batch), batch.target, ignore_index=IGNORE, label_smoothing=self.label_smoothing
+        total = F.cross_entropy(
+            self.logits(batch),
+            batch.target,
+            ignore_index=IGNORE,
+            label_smoothing=self.label_smoothing,
+            reduction="sum",
         )
+        # A part of an accumulated batch may hold nothing that counts: its loss is 0, where a mean would be 0/0.
+        return total / self.weight(batch).clamp(min=1)
 
     def score(self, batch: Batch) -> Score:
         logits = self.logits(batch).float()

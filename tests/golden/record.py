@@ -1,0 +1,56 @@
+"""Losses of fixed tiny runs, to the bit: ``python tests/golden/record.py`` writes them anew."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+if __name__ == "__main__":
+    sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
+
+from conftest import lab
+
+from trainer.batch import Batch
+
+FILE = Path(__file__).with_name("losses.json")
+COMMON = (
+    *("data=synthetic_seq", "data.rows=100", "data.length=4", "data.in_features=3", "data.scale=5.0", "data.seed=0"),
+    *("optimizer=adam", "optimizer.lr=1e-2", "scheduler=onecycle", "batch_size=16", "max_steps=5", "seed=0"),
+)
+RUNS = {
+    "mlp": ("model=mlp", "model.hidden=[8]", "model.activation=relu", "model.dropout=0.1"),
+    "lstm": ("model=lstm", "model.hidden_size=8", "model.num_layers=2", "model.dropout=0.1", "model.pool=last"),
+}
+
+
+def machine() -> dict[str, str]:
+    """What the bits depend on: the build of torch, and which of its kernels this processor runs."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    return {"torch": str(torch.__version__), "processor": f"{platform.machine()} {capability}"}
+
+
+def losses(name: str) -> list[float]:
+    """The loss of each step of a run, and the monitored score of each validation."""
+    torch.set_num_threads(1)
+    trainer = lab(*RUNS[name], *COMMON).trainer
+    found: list[float] = []
+    inner = trainer.loss_fn
+
+    def logged(batch: Batch, player: str) -> Tensor:
+        loss = inner(batch, player)
+        found.append(loss.item())
+        return loss
+
+    trainer.loss_fn = logged
+    trainer.fit()
+    return found + [row["val_nll"] for row in trainer.history]
+
+
+if __name__ == "__main__":
+    runs = {name: [value.hex() for value in losses(name)] for name in RUNS}
+    FILE.write_text(json.dumps({"machine": machine(), "runs": runs}, indent=2) + "\n", encoding="utf-8")

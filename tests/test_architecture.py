@@ -1,0 +1,83 @@
+"""The rules of the house, read from the source: who imports whom, and what nobody calls."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "trainer"
+FILES = sorted(PACKAGE.rglob("*.py"))
+LEAVES = ("models", "data", "tasks")
+TOP = {"cli", "runner", "sweep", "config", "report", "folder", "leaderboard", "builder", "trainer", "checkpoint"}
+"""What only the layers above the leaves may import."""
+HEAVY = ("torch_geometric", "sklearn", "matplotlib", "scipy", "PIL")
+FORBIDDEN = re.compile(
+    r"weights_only=False|allow_pickle=True|pickle\.load\(|yaml\.load\(|(?<![\w.])eval\(|(?<![\w.])exec\(|shell=True"
+    r"|extractall\("
+)
+PARTS = {
+    *("trainer.data.base", "trainer.data.splits", "trainer.data.baselines", "trainer.data.files"),
+    *("trainer.data.windows", "trainer.data.augment", "trainer.data.images", "trainer.data.optima"),
+    *("trainer.data.tables", "trainer.data.features", "trainer.data.targets"),
+}
+"""Parts of data sets; everything else in ``data/`` is one."""
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+
+
+def imports(path: Path, *, at_top: bool = False) -> set[str]:
+    """Modules a file imports; ``at_top`` only those that importing it imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if at_top else list(ast.walk(tree))
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.relative_to(PACKAGE).parts[0] in LEAVES], ids=name_of)
+def test_a_leaf_imports_only_downwards_and_no_sibling(path: Path) -> None:
+    group = path.relative_to(PACKAGE).parts[0]
+    mine = {name for name in imports(path) if name.startswith("trainer")}
+    upwards = {name for name in mine if len(name.split(".")) > 1 and name.split(".")[1] in TOP}
+    assert not upwards, f"{name_of(path)} imports {upwards}"
+    modules = {name_of(p) for p in FILES}
+    siblings = {name for name in mine & modules if name.split(".")[1] in LEAVES and name.count(".") > 1}
+    shared = {name for name in siblings if name in PARTS or ".layers" in name}
+    assert siblings <= shared, f"{name_of(path)} ({group}) imports {siblings - shared}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_heavy_libraries_are_imported_where_they_are_used(path: Path) -> None:
+    top = {name.split(".")[0] for name in imports(path, at_top=True)}
+    assert not top & set(HEAVY)
+
+
+@pytest.mark.parametrize("name", ["cli", "catalog", "signature", "contract", "plugins", "types", "errors", "settings"])
+def test_what_runs_before_the_check_does_not_know_torch(name: str) -> None:
+    assert not {i for i in imports(PACKAGE / f"{name}.py", at_top=True) if i.split(".")[0] in ("torch", "hydra")}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_nothing_executes_what_it_reads(path: Path) -> None:
+    hits = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if FORBIDDEN.search(line)]
+    assert not hits
+
+
+def test_the_loop_does_not_know_what_it_trains() -> None:
+    known = imports(PACKAGE / "trainer.py")
+    assert not {name for name in known if name.startswith(tuple(f"trainer.{leaf}" for leaf in LEAVES))}
+    assert "isinstance" not in (PACKAGE / "trainer.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300

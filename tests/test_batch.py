@@ -1,0 +1,49 @@
+"""Scores over batches of any size come to what the whole split would give."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from trainer.batch import Batch, Rows, Totals
+
+
+def test_sums_add_and_rows_follow_each_other() -> None:
+    totals = Totals()
+    for part in (torch.tensor([1.0, 2.0]), torch.tensor([3.0]), torch.tensor([4.0, 5.0, 6.0])):
+        totals.add({"sum": part.sum(), "count": torch.tensor(len(part)), "seen": Rows(part)})
+    reduced = totals.reduce()
+    assert reduced["sum"] == 21
+    assert reduced["count"] == 6
+    assert reduced["seen"].tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_score_is_not_changed_by_being_added_to() -> None:
+    score = torch.tensor([1.0])
+    totals = Totals()
+    totals.add({"sum": score})
+    totals.add({"sum": score})
+    totals.add({"sum": score})
+    assert score.item() == 1
+    assert totals.reduce()["sum"].item() == 3
+
+
+def test_a_small_last_batch_weighs_what_it_should() -> None:
+    values = torch.arange(10.0)
+    totals = Totals()
+    for part in values.split(4):
+        totals.add({"sum": part.sum(), "count": torch.tensor(len(part))})
+    reduced = totals.reduce()
+    assert reduced["sum"] / reduced["count"] == values.mean()
+    assert torch.stack([part.mean() for part in values.split(4)]).mean() != values.mean()
+
+
+@pytest.mark.parametrize("target", [None, torch.zeros(3)])
+def test_a_batch_moves_as_a_whole(target: torch.Tensor | None) -> None:
+    batch = Batch({"x": torch.zeros(3, 2), "lengths": torch.ones(3)}, target, torch.arange(3))
+    moved = batch.to(torch.device("meta"))
+    assert len(moved) == 3
+    assert {value.device.type for value in moved.inputs.values()} == {"meta"}
+    assert (moved.target is None) == (target is None)
+    assert moved.target is None or moved.target.device.type == "meta"
+    assert moved.index.tolist() == [0, 1, 2]

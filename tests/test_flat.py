@@ -1,0 +1,129 @@
+"""One vector underneath, and nothing of it visible to the model."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from trainer.flat import FlatParameters
+
+
+def used(flat: FlatParameters) -> torch.Tensor:
+    """Which places of the vector belong to a parameter."""
+    taken = torch.zeros_like(flat.data, dtype=torch.bool)
+    for p in flat.parameters:
+        taken.as_strided(p.shape, p.stride(), p.storage_offset()).fill_(True)
+    return taken
+
+
+def test_the_model_follows_the_vector() -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    x = torch.randn(4, 3)
+    before = model(x)
+    flat = FlatParameters(model.parameters())
+    assert torch.equal(model(x), before)
+    with torch.no_grad():
+        flat.data.mul_(2)
+    torch.testing.assert_close(model(x), 2 * before)
+    model(x).sum().backward()
+    assert model.weight.grad is not None
+    assert model.weight.grad.data_ptr() == flat.grad.data_ptr()
+    torch.testing.assert_close(flat.grad[:6].view(2, 3), x.sum(0).expand(2, 3))
+    flat.zero_grad()
+    assert not model.weight.grad.any()
+
+
+def test_padding_stays_zero_and_parameters_do_not_overlap() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 5), nn.LayerNorm(5), nn.Linear(5, 2))
+    flat = FlatParameters(model.parameters())
+    taken = used(flat)
+    assert int(taken.sum()) == sum(p.numel() for p in model.parameters())
+    for _ in range(3):
+        flat.zero_grad()
+        model(torch.randn(4, 3)).square().sum().backward()
+        with torch.no_grad():
+            flat.data.add_(flat.grad, alpha=-0.1)
+    assert not flat.grad[~taken].any()
+    assert not flat.data[~taken].any()
+    assert all(p.data_ptr() % 64 == flat.data.data_ptr() % 64 for p in model.parameters())
+
+
+def test_matrices_come_first() -> None:
+    model = nn.Sequential(nn.Linear(3, 5), nn.LayerNorm(5), nn.Linear(5, 2))
+    flat = FlatParameters(model.parameters())
+    starts = {p.storage_offset(): p.ndim for p in model.parameters()}
+    assert all((start < flat.split) == (ndim >= 2) for start, ndim in starts.items())
+
+
+def test_a_tied_parameter_counts_once() -> None:
+    embedding, head = nn.Embedding(7, 4), nn.Linear(4, 7, bias=False)
+    head.weight = embedding.weight
+    model = nn.ModuleList([embedding, head])
+    flat = FlatParameters(parameter for layer in (embedding, head) for parameter in layer.parameters())
+    assert len(flat.parameters) == 1
+    assert len(flat.data) == 32  # 28 numbers, on a multiple of 16
+    head(embedding(torch.tensor([1, 2]))).sum().backward()
+    twin = nn.Parameter(embedding.weight.detach().clone())
+    nn.functional.linear(twin[torch.tensor([1, 2])], twin).sum().backward()
+    assert twin.grad is not None
+    torch.testing.assert_close(flat.grad[:28].view(7, 4), twin.grad)
+    assert len(list(model.parameters())) == 1
+
+
+def test_channels_last_stays_channels_last() -> None:
+    model = nn.Conv2d(4, 6, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    stride = model.weight.stride()
+    kept = model.weight.detach().clone()
+    FlatParameters(model.parameters())
+    assert model.weight.stride() == stride
+    assert model.weight.grad is not None
+    assert model.weight.grad.stride() == stride
+    assert torch.equal(model.weight, kept)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda w: w[:, :4], lambda w: w[:, ::2], lambda w: w[:1].expand(6, 8), lambda w: w.t()]
+)
+def test_a_parameter_cut_out_of_another_tensor_shares_no_place(make: object) -> None:
+    torch.manual_seed(0)
+    cut = nn.Parameter(make(torch.randn(6, 8)))  # type: ignore[operator]
+    other = nn.Parameter(torch.randn(5, 5))
+    values = [cut.detach().clone(), other.detach().clone()]
+    flat = FlatParameters([cut, other])
+    assert int(used(flat).sum()) == cut.numel() + other.numel()
+    assert torch.equal(cut, values[0])
+    assert torch.equal(other, values[1])
+
+
+def test_loading_a_state_goes_through_to_the_vector() -> None:
+    source, model = nn.Linear(3, 2), nn.Linear(3, 2)
+    flat = FlatParameters(model.parameters())
+    model.load_state_dict(source.state_dict())
+    assert torch.equal(flat.data[:6].view(2, 3), source.weight)
+    with torch.no_grad():
+        flat.data.zero_()
+    assert not model.weight.any()
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    frozen, trained = nn.Linear(3, 5), nn.Linear(5, 2)
+    frozen.requires_grad_(False)
+    kept = frozen.weight.data_ptr()
+    flat = FlatParameters(nn.Sequential(frozen, trained).parameters())
+    assert {id(p) for p in flat.parameters} == {id(p) for p in trained.parameters()}
+    assert frozen.weight.data_ptr() == kept
+    with pytest.raises(AssertionError, match="without parameters"):
+        FlatParameters(frozen.parameters())
+
+
+def test_the_bad_gradient_is_named() -> None:
+    head = nn.Linear(5, 2)
+    model = nn.Sequential(nn.Linear(3, 5), head)
+    flat = FlatParameters(model.parameters())
+    assert flat.names_of_bad(model.named_parameters()) == []
+    assert head.bias.grad is not None
+    head.bias.grad[1] = float("inf")
+    assert flat.names_of_bad(model.named_parameters()) == ["1.bias"]

@@ -1,0 +1,183 @@
+"""The order is of (seed, epoch), every row comes once, and workers or a late start change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from trainer import seeding
+from trainer.batch import Batch
+from trainer.data.base import Split, TensorSplit, WholeSplit
+from trainer.errors import ConfigError
+from trainer.loader import Loader
+
+CPU = torch.device("cpu")
+
+
+def jitter(
+    inputs: dict[str, Tensor], target: Tensor | None, index: Tensor, epoch: int
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    return inputs | {"x": inputs["x"] + seeding.uniform(index, inputs["x"].shape[1], 0, epoch)}, target
+
+
+def rows(n: int, augmented: bool = False) -> TensorSplit:
+    x = torch.arange(float(n))[:, None].repeat(1, 3)
+    return TensorSplit({"x": x, "extra": torch.arange(n)}, torch.arange(n) % 2, jitter if augmented else None)
+
+
+def loader(split: Split | int, **options: object) -> Loader:
+    split = rows(split) if isinstance(split, int) else split
+    given = {"batch_size": 4, "device": CPU, "train": True} | options
+    return Loader(split, "train", **given)  # type: ignore[arg-type]
+
+
+def flat(batches: Iterable[Batch]) -> list[list[Tensor]]:
+    return [
+        [batch.index, *batch.inputs.values(), *([] if batch.target is None else [batch.target])] for batch in batches
+    ]
+
+
+def equal(a: Iterable[Batch], b: Iterable[Batch]) -> bool:
+    one, two = flat(a), flat(b)
+    return len(one) == len(two) and all(
+        torch.equal(x, y) for u, v in zip(one, two, strict=True) for x, y in zip(u, v, strict=True)
+    )
+
+
+def indices(batches: Iterable[Batch]) -> list[int]:
+    return [int(i) for batch in batches for i in batch.index]
+
+
+class Streamed(Split):
+    """A split that says no size, as one that reads files row by row."""
+
+    def __init__(self, n: int):
+        self.inner = rows(n, augmented=True)
+        self.asked = 0
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def batch(self, index: Tensor, epoch: int) -> Batch:
+        self.asked += 1
+        return self.inner.batch(index, epoch)
+
+
+@given(
+    n=st.integers(1, 40),
+    batch_size=st.integers(1, 12),
+    drop_last=st.booleans(),
+    train=st.booleans(),
+    epoch=st.integers(0, 5),
+    start=st.integers(0, 12),
+)
+@settings(max_examples=200, deadline=None)
+def test_every_row_once(n: int, batch_size: int, drop_last: bool, train: bool, epoch: int, start: int) -> None:
+    if train and drop_last and n < batch_size:
+        with pytest.raises(ConfigError):
+            loader(n, batch_size=batch_size, drop_last=drop_last, train=train)
+        return
+    made = loader(n, batch_size=batch_size, drop_last=drop_last, train=train)
+    batches = list(made.epoch(epoch))
+    seen = indices(batches)
+    assert len(seen) == len(set(seen)) == (n - n % batch_size if drop_last and train else n)
+    assert len(batches) == len(made) == len(made.order(epoch))
+    assert all(1 <= len(batch) <= batch_size + 1 for batch in batches)
+    assert not (train and batch_size > 1 and len(batches) > 1 and len(batches[-1]) == 1)
+    assert equal(made.epoch(epoch, start), batches[start:])
+    assert all(torch.equal(batch.inputs["x"][:, 0].long(), batch.index) for batch in batches)
+
+
+def test_the_order_is_of_seed_and_epoch() -> None:
+    made = loader(30)
+    first = indices(made.epoch(0))
+    assert first != sorted(first)
+    assert indices(made.epoch(1)) != first
+    assert indices(loader(30, seed=1).epoch(0)) != first
+    torch.manual_seed(11)
+    assert indices(made.epoch(0)) == first
+    assert indices(loader(30, seed=0).epoch(0)) == first
+    assert indices(loader(30, batch_size=7).epoch(0)) == first
+
+
+def test_validation_rows_stand_in_order() -> None:
+    made = loader(10, train=False, drop_last=True)
+    assert indices(made.epoch(3)) == list(range(10))
+    assert [len(batch) for batch in made.epoch(0)] == [4, 4, 2]
+
+
+def test_a_last_single_row_joins_the_batch_before() -> None:
+    assert [len(batch) for batch in loader(9).epoch(0)] == [4, 5]
+    assert [len(batch) for batch in loader(9, train=False).epoch(0)] == [4, 4, 1]
+    assert [len(batch) for batch in loader(9, drop_last=True).epoch(0)] == [4, 4]
+    assert [len(batch) for batch in loader(1).epoch(0)] == [1]
+    assert [len(batch) for batch in loader(3, batch_size=1).epoch(0)] == [1, 1, 1]
+
+
+def test_nothing_to_iterate_over_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"data: the train split is empty \(0 rows\)"):
+        loader(0)
+    with pytest.raises(ConfigError, match="0 batches: 3 train rows < batch_size 8 with drop_last"):
+        loader(3, batch_size=8, drop_last=True)
+    assert len(loader(3, batch_size=8)) == 1
+
+
+@pytest.mark.parametrize("start", [0, 2])
+def test_workers_bring_the_same_bits(start: int) -> None:
+    here = loader(rows(18, augmented=True))
+    there = loader(rows(18, augmented=True), workers=2, timeout=30.0)
+    before = torch.get_rng_state()
+    assert equal(here.epoch(3, start), there.epoch(3, start))
+    assert torch.equal(torch.get_rng_state(), before), "making batches drew from the generator that training uses"
+    assert not equal(here.epoch(3), here.epoch(4))
+
+
+def test_an_augmented_row_looks_the_same_wherever_it_is_made() -> None:
+    large, small = loader(rows(18, augmented=True), batch_size=18), loader(rows(18, augmented=True), batch_size=5)
+
+    def looks(made: Loader, start: int = 0) -> dict[int, list[float]]:
+        batches = made.epoch(2, start)
+        return {int(i): x.tolist() for batch in batches for i, x in zip(batch.index, batch.inputs["x"], strict=True)}
+
+    assert looks(large) == looks(small)
+    assert looks(small, start=2).items() <= looks(large).items()
+
+
+def test_a_split_that_is_not_in_memory_is_read_batch_by_batch() -> None:
+    split = Streamed(10)
+    streamed = loader(split)
+    iterator = streamed.epoch(1)
+    next(iterator)
+    assert split.asked <= 2, "a split read from disk was read ahead"
+    assert equal(streamed.epoch(1), loader(rows(10, augmented=True)).epoch(1))
+    assert equal(streamed.epoch(1), loader(Streamed(10), workers=1, timeout=30.0).epoch(1))
+
+
+def test_many_batches_are_gathered_in_one_call_and_stay_apart() -> None:
+    split = rows(1000, augmented=True)
+    calls = []
+
+    def counted(
+        inputs: dict[str, Tensor], target: Tensor | None, index: Tensor, epoch: int
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        calls.append(len(index))
+        return jitter(inputs, target, index, epoch)
+
+    split.augment = counted
+    made = loader(split, batch_size=32)
+    batches = list(made.epoch(0))
+    assert calls == [1000]
+    assert equal(batches, [split.batch(index, 0) for index in made.order(0)])
+
+
+def test_a_whole_split_is_one_batch_that_is_the_same_every_time() -> None:
+    whole = WholeSplit({"x": torch.randn(5, 2)}, torch.arange(5))
+    made = loader(whole)
+    assert len(made) == 1
+    (batch,) = made.epoch(7)
+    assert torch.equal(batch.inputs["x"], whole.whole.inputs["x"])

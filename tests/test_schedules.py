@@ -1,0 +1,158 @@
+"""Rates by formula: torch's OneCycleLR to the last digit, and a source's published cycle."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainer.errors import ConfigError
+from trainer.schedules import Constant, Cosine, OneCycle, Plateau, Step
+
+CYCLE: dict[str, Any] = {
+    "pct_start": 0.3,
+    "div_factor": 25.0,
+    "final_div_factor": 1e4,
+    "anneal": "cos",
+    "cycle_momentum": False,
+    "momentum_range": (0.85, 0.95),
+    "warmup": 0,
+}
+
+
+def reference(total: int, lr: float, options: dict[str, Any]) -> list[tuple[float, float]]:
+    """(rate, momentum) of each step by torch."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr, momentum=0.9)
+    low, high = options["momentum_range"]
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        max_lr=lr,
+        total_steps=total,
+        pct_start=options["pct_start"],
+        anneal_strategy=options["anneal"],
+        cycle_momentum=True,
+        base_momentum=low,
+        max_momentum=high,
+        div_factor=options["div_factor"],
+        final_div_factor=options["final_div_factor"],
+    )
+    seen = []
+    for step in range(total):
+        seen.append((optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["momentum"]))
+        optimizer.step()
+        if step < total - 1:
+            schedule.step()
+    return seen
+
+
+@given(
+    total=st.integers(8, 120),
+    pct=st.floats(0.15, 0.95),
+    div=st.floats(1.5, 100),
+    final=st.floats(1.5, 1e5),
+    anneal=st.sampled_from(["cos", "linear"]),
+)
+@settings(max_examples=40, deadline=None)
+def test_one_cycle_is_torchs(total: int, pct: float, div: float, final: float, anneal: str) -> None:
+    options = CYCLE | {"pct_start": pct, "div_factor": div, "final_div_factor": final, "anneal": anneal}
+    schedule = OneCycle(0.01, total, **options | {"cycle_momentum": True})
+    plain = OneCycle(0.01, total, **options)
+    for step, (rate, momentum) in enumerate(reference(total, 0.01, options)):
+        mine, mirrored = schedule(step)
+        assert mine == pytest.approx(rate, rel=1e-12)
+        assert mirrored == pytest.approx(momentum, rel=1e-12)
+        assert plain(step) == (mine, None)
+
+
+def test_the_cycle_of_190_steps() -> None:
+    schedule = OneCycle(0.01, 190, **CYCLE)
+    rates = [schedule(step)[0] for step in range(190)]
+    assert rates[0] == pytest.approx(4e-4, rel=1e-12)
+    assert max(rates) == rates[56] == pytest.approx(0.01, rel=1e-12)
+    assert rates[189] == pytest.approx(4e-8, rel=1e-12)
+    assert min(rates) == rates[189]
+
+
+@pytest.mark.parametrize("total", [2, 3, 4, 7, 190])
+@pytest.mark.parametrize("anneal", ["cos", "linear"])
+def test_the_last_step_is_the_end_of_the_cycle(total: int, anneal: str) -> None:
+    schedule = OneCycle(0.01, total, **CYCLE | {"anneal": anneal})
+    assert schedule(total - 1)[0] == pytest.approx(schedule.end, rel=1e-9)
+    assert schedule(total - 2)[0] > 2 * schedule.end
+    assert all(schedule.end * (1 - 1e-9) <= schedule(step)[0] <= 0.01 for step in range(total + 3))
+
+
+def test_cosine() -> None:
+    schedule = Cosine(0.1, 11, min_lr=0.02, warmup=0)
+    for step in range(11):
+        wanted = 0.02 + 0.08 * (1 + math.cos(math.pi * step / 10)) / 2
+        assert schedule(step) == (pytest.approx(wanted, rel=1e-12), None)
+    assert schedule(0)[0] == pytest.approx(0.1)
+    assert schedule(5)[0] == pytest.approx(0.06)
+    assert schedule(10)[0] == pytest.approx(0.02)
+
+
+def test_step() -> None:
+    schedule = Step(1.0, 10, every=0.25, gamma=0.1, warmup=0)
+    exponents = [round(math.log10(1 / schedule(step)[0])) for step in range(10)]
+    assert exponents == [0, 0, 0, 1, 1, 2, 2, 2, 3, 3]  # every 2.5 steps
+
+
+def test_constant() -> None:
+    assert {Constant(0.3, 5, warmup=0)(step) for step in range(5)} == {(0.3, None)}
+
+
+def test_plateau_drops_after_waiting_in_vain() -> None:
+    schedule = Plateau(1.0, 100, factor=0.5, patience=2, min_lr=0.2, warmup=0)
+    rates = []
+    for score in (0.5, 0.6, 0.6, math.nan, 0.7, 0.7, 0.1, 0.2, 0.3):
+        schedule.observe(score, "accuracy")
+        rates.append(schedule(0)[0])
+    # .6 again and NaN bring nothing: drop. .7 is better; .7 and .1 are not: drop. .2 and .3: drop, but not under .2.
+    assert rates == [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25, 0.2]
+
+
+def test_plateau_knows_which_way_is_better() -> None:
+    falling, rising = (Plateau(1.0, 9, factor=0.5, patience=1, min_lr=0.0, warmup=0) for _ in range(2))
+    for score in (3.0, 2.0, 1.0):
+        falling.observe(score, "mse")
+        rising.observe(score, "accuracy")
+    assert falling(0)[0] == 1.0
+    assert rising(0)[0] == 0.25
+
+
+def test_plateau_goes_on_where_it_stopped() -> None:
+    first = Plateau(1.0, 9, factor=0.5, patience=2, min_lr=0.0, warmup=0)
+    for score in (1.0, 2.0, 2.0, 2.0):
+        first.observe(score, "mse")
+    second = Plateau(1.0, 9, factor=0.5, patience=2, min_lr=0.0, warmup=0)
+    second.load_state_dict(first.state_dict())
+    for score in (1.5, 1.2, 0.9):
+        first.observe(score, "mse")
+        second.observe(score, "mse")
+        assert first(3) == second(3)
+        assert first.state_dict() == second.state_dict()
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda warmup: Constant(0.1, 10, warmup=warmup),
+        lambda warmup: Cosine(0.1, 10, min_lr=0.0, warmup=warmup),
+        lambda warmup: Step(0.1, 10, every=0.5, gamma=0.1, warmup=warmup),
+        lambda warmup: OneCycle(0.1, 10, **CYCLE | {"warmup": warmup}),
+        lambda warmup: Plateau(0.1, 10, factor=0.5, patience=2, min_lr=0.0, warmup=warmup),
+    ],
+)
+def test_a_warm_up_rises_in_a_line_and_leaves_the_rest_to_the_schedule(made: Any) -> None:
+    schedule = made(4)
+    start = schedule.at(0)[0]
+    assert [schedule(step)[0] for step in range(5)] == pytest.approx([start * k / 5 for k in (1, 2, 3, 4, 5)])
+    assert [schedule(step) for step in range(4, 10)] == [schedule.at(step) for step in range(6)]
+    assert schedule.total == 6
+    with pytest.raises(ConfigError, match=r"scheduler\.warmup: 10 steps leave nothing of a run of 10"):
+        made(10)

@@ -1,0 +1,129 @@
+"""Noise is a function of its place in the run: nothing else can change it, and a restored generator goes on."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainer import seeding
+
+CPU = torch.device("cpu")
+
+
+def draw() -> tuple[torch.Tensor, float, float, float, np.ndarray]:
+    return torch.randn(3), random.random(), random.gauss(0, 1), np.random.normal(), np.random.randint(0, 99, 5)
+
+
+def same(a: tuple[object, ...], b: tuple[object, ...]) -> bool:
+    return all(np.array_equal(np.asarray(x), np.asarray(y)) for x, y in zip(a, b, strict=True))
+
+
+def test_uniform_is_flat() -> None:
+    u = seeding.uniform(torch.arange(20000), 4, seed=0, epoch=0).double()
+    assert u.min() >= 0
+    assert u.max() < 1
+    cells = torch.histc(u.flatten(), bins=64, min=0, max=1)
+    chi_square = float(((cells - cells.mean()) ** 2 / cells.mean()).sum())
+    assert 63 - 4 * 126**0.5 < chi_square < 63 + 4 * 126**0.5  # 63 degrees of freedom
+    assert u.mean() == pytest.approx(0.5, abs=4 / (12 * u.numel()) ** 0.5)
+    assert u.var() == pytest.approx(1 / 12, rel=0.02)
+
+
+def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
+    return abs(float(torch.corrcoef(torch.stack((a.flatten(), b.flatten()))).double()[0, 1]))
+
+
+def test_uniform_columns_rows_epochs_and_seeds_have_nothing_to_do_with_each_other() -> None:
+    rows = torch.arange(20000)
+    u = seeding.uniform(rows, 4, seed=0, epoch=0)
+    limit = 4.5 / len(rows) ** 0.5
+    for other in (
+        seeding.uniform(rows, 4, seed=0, epoch=1),
+        seeding.uniform(rows, 4, seed=1, epoch=0),
+        u.roll(1, dims=0),
+        u.roll(1, dims=1),
+        u.roll(7, dims=0),
+    ):
+        assert not torch.equal(u, other)
+        assert all(correlation(u[:, k], other[:, k]) < limit for k in range(4))
+
+
+def test_uniform_does_not_repeat() -> None:
+    u = seeding.uniform(torch.arange(1000), 3, seed=0, epoch=0)
+    assert len(u.unique()) > 2990  # 2**24 values: about 0.3 collisions are expected
+    neighbours = seeding.uniform(torch.arange(4000), 1, 0, 0).flatten().view(2000, 2)
+    pairs = (neighbours * 8).long()
+    cells = torch.bincount(pairs[:, 0] * 8 + pairs[:, 1], minlength=64).double()
+    assert float(((cells - cells.mean()) ** 2 / cells.mean()).sum()) < 63 + 4 * 126**0.5
+
+
+@given(
+    rows=st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=20),
+    seed=st.integers(0, 2**63),
+    epoch=st.integers(0, 999),
+)
+@settings(max_examples=100, deadline=None)
+def test_uniform_of_a_row_does_not_depend_on_its_batch(rows: list[int], seed: int, epoch: int) -> None:
+    together = seeding.uniform(torch.tensor(rows), 3, seed, epoch)
+    alone = torch.cat([seeding.uniform(torch.tensor([row]), 3, seed, epoch) for row in rows])
+    assert torch.equal(together, alone)
+    assert torch.equal(seeding.uniform(torch.tensor(rows), 2, seed, epoch), together[:, :2])
+    assert bool(((together >= 0) & (together < 1)).all())
+
+
+def test_a_permutation_is_of_seed_and_epoch() -> None:
+    orders = [seeding.permutation(50, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
+    assert all(torch.equal(order.sort().values, torch.arange(50)) for order in orders)
+    assert all(not torch.equal(a, b) for i, a in enumerate(orders) for b in orders[:i])
+    torch.rand(5)
+    assert torch.equal(seeding.permutation(50, 1, 1), orders[3])
+
+
+def test_mix_tells_places_apart() -> None:
+    seen = {seeding.mix(a, b) for a in range(100) for b in range(100)}
+    assert len(seen) == 10000
+    assert all(0 <= value < 2**63 for value in seen)
+    assert seeding.mix(1, 2) != seeding.mix(2, 1)
+
+
+def test_everything_is_seeded() -> None:
+    seeding.seed_everything(7)
+    first = draw()
+    seeding.seed_everything(7)
+    assert same(first, draw())
+    seeding.seed_everything(8)
+    assert not same(first, draw())
+    seeding.seed_everything(2**40 + 1)  # numpy takes 32 bits
+
+
+def test_captured_generators_go_on_from_a_file_of_plain_values(tmp_path: Path) -> None:
+    seeding.seed_everything(3)
+    draw()
+    random.gauss(0, 1)  # Python and numpy hold back the second of a pair
+    np.random.normal()
+    torch.save({"random": seeding.capture(CPU)}, tmp_path / "state.pt")
+    expected = draw(), draw()
+    seeding.seed_everything(99)
+    assert not same(expected[0], draw())
+    seeding.restore(torch.load(tmp_path / "state.pt", weights_only=True)["random"], CPU)
+    assert same(expected[0], draw())
+    assert same(expected[1], draw())
+
+
+def test_an_isolated_block_leaves_torch_as_it_was() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(4)
+    torch.manual_seed(5)
+    with seeding.isolated(0):
+        first = torch.rand(4)
+    assert torch.equal(torch.rand(4), expected)
+    before = torch.get_rng_state()
+    with pytest.raises(KeyError), seeding.isolated(0):
+        raise KeyError(torch.testing.assert_close(torch.rand(4), first, rtol=0, atol=0))
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,136 @@
+"""What a configuration value may be, and the words in which it is told."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from typing import Any, Literal
+
+import pytest
+
+from trainer.types import (
+    VOCABULARY,
+    Decay,
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Range,
+    describe,
+    fits,
+)
+
+GOOD: list[tuple[Any, Any]] = [
+    (1, PositiveInt),
+    (0, NonNegativeInt),
+    (1e-9, PositiveFloat),
+    (3, PositiveFloat),  # a whole number is a number
+    (0.0, NonNegativeFloat),
+    (0, Probability),
+    (1.0, Probability),
+    (0.5, Fraction),
+    (0.0, Decay),
+    (None, PositiveInt | None),
+    (2, PositiveInt | None),
+    ("bf16", Literal[32, "bf16"]),
+    (32, Literal[32, "bf16"]),
+    ([1, 2], list[PositiveInt]),
+    ([], list[PositiveInt]),
+    ([0.9, 0.999], tuple[Decay, Decay]),
+    ([1, 2, 3], tuple[int, ...]),
+    ({"a": 1}, dict[str, int]),
+    ("linear", Probability | Literal["linear"] | None),
+    (True, bool),
+    ("a", str),
+]
+BAD: list[tuple[Any, Any]] = [
+    (0, PositiveInt),
+    (-1, NonNegativeInt),
+    (8.0, PositiveInt),
+    (True, PositiveInt),
+    ("1", PositiveInt),
+    (None, PositiveInt),
+    (0, PositiveFloat),
+    (-1e-3, NonNegativeFloat),
+    (math.nan, PositiveFloat),
+    (math.inf, PositiveFloat),
+    (-math.inf, float),
+    ("1e-3", float),
+    (True, float),
+    (1.5, Probability),
+    (-0.1, Probability),
+    (0.0, Fraction),
+    (1.0, Fraction),
+    (1.0, Decay),
+    (0, PositiveInt | None),
+    (16, Literal[32, "bf16"]),
+    ("32", Literal[32, "bf16"]),
+    (True, Literal[1]),
+    (1, bool),
+    (1, str),
+    ([0], list[PositiveInt]),
+    (1, list[int]),
+    ("ab", list[str]),
+    ([0.9], tuple[Decay, Decay]),
+    ([0.9, 1.0], tuple[Decay, Decay]),
+    ([1, "a"], tuple[int, ...]),
+    ({"a": "b"}, dict[str, int]),
+    ([1], dict[str, int]),
+    ("cubic", Probability | Literal["linear"] | None),
+]
+
+
+@pytest.mark.parametrize(("value", "kind"), GOOD)
+def test_fits(value: Any, kind: Any) -> None:
+    assert fits(value, kind)
+
+
+@pytest.mark.parametrize(("value", "kind"), BAD)
+def test_does_not_fit(value: Any, kind: Any) -> None:
+    assert not fits(value, kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (PositiveInt, "a whole number >= 1"),
+        (PositiveFloat, "a number > 0"),
+        (Probability, "a number >= 0 and <= 1"),
+        (Decay, "a number >= 0 and < 1"),
+        (PositiveInt | None, "a whole number >= 1 or null"),
+        (Literal["cos", "linear"], "one of cos, linear"),
+        (list[PositiveInt], "a list, each a whole number >= 1"),
+        (tuple[bool, str], "a list [true or false, text]"),
+        (dict[str, int], "a mapping"),
+    ],
+)
+def test_describe(kind: Any, words: str) -> None:
+    assert describe(kind) == words
+
+
+def test_a_range_is_told_by_the_ends_it_has() -> None:
+    assert str(Range(ge=1)) == ">= 1"
+    assert 1 in Range(ge=1)
+    assert 1 not in Range(gt=1)
+    assert 1 not in Range(lt=1)
+
+
+def test_the_vocabulary_holds_what_this_module_defines() -> None:
+    for name in (
+        "PositiveInt",
+        "NonNegativeInt",
+        "PositiveFloat",
+        "NonNegativeFloat",
+        "Probability",
+        "Fraction",
+        "Decay",
+    ):
+        assert VOCABULARY[name] is globals()[name]
+
+
+def test_reading_types_needs_no_torch() -> None:
+    code = "import sys, trainer.types; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
