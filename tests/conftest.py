@@ -71,8 +71,8 @@ def lab(*overrides: str, keeper: Any = None, watcher: Any = None) -> Lab:
     config = configure(*overrides)
     settings = Settings(**{f.name: config[f.name] for f in fields(Settings)})
     names = {group: config[group]["_target_"] for group in ("model", "data", "task")}
-    seeding.seed_everything(settings.seed)
     data = builder.data(config)
+    seeding.seed_everything(settings.seed)
     task = builder.task(config, data, names)
     loaders = builder.loaders(data, settings, torch.device("cpu"))
     builder.probe(task, loaders["train"])

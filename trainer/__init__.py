@@ -38,8 +38,8 @@ def build(config: Config) -> tuple[Data, Task]:
     """The data set, and the task with its model (``task.model``), with fresh weights from ``seed``."""
     from trainer import builder, seeding
 
-    seeding.seed_everything(config.settings.seed)
     data = builder.data(config.tree)
+    seeding.seed_everything(config.settings.seed)
     return data, builder.task(config.tree, data, config.names)
 
 

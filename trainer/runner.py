@@ -180,7 +180,6 @@ def evaluate(path: Path) -> dict[str, float]:
     best = checkpoint.load(path / checkpoint.BEST)
     torch.set_num_threads(best["about"]["threads"])
     where = device.pick(config.settings.device)
-    seeding.seed_everything(config.settings.seed)
     data = builder.data(config.tree)
     task = builder.task(config.tree, data, config.names).to(where)
     task.load_state_dict(best["task"])
@@ -203,8 +202,9 @@ def _train_and_test(config: Config, path: Path, result: Result, screen: report.R
     where = device.pick(settings.device)
     state = None if fresh else checkpoint.load_newest(path)
     torch.set_num_threads(1)
-    seeding.seed_everything(settings.seed)
     data = builder.data(config.tree)
+    # After the data: what it imports may draw from the generators, once in a process.
+    seeding.seed_everything(settings.seed)
     task = builder.task(config.tree, data, config.names).to(where)
     monitor = settings.monitor or task.monitor
     loaders = builder.loaders(data, settings, where)

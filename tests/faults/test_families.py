@@ -1,0 +1,70 @@
+"""Every family goes on to the same bits after a stop in the middle of an epoch and after one at its end (R1b)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import lab
+from faults.digest import digest
+from tiny import StopAt
+
+from trainer import checkpoint
+from trainer.checkpoint import RunKeeper
+from trainer.errors import Interrupted
+from trainer.trainer import Trainer
+
+COMMON = ("scheduler=onecycle", "ema=0.9", "grad_clip=1.0", "epochs=3")
+FAMILIES = {
+    "mlp": ("model=mlp", "data=synthetic_tabular", "data.rows=200", "model.dropout=0.2", "batch_size=32"),
+    "lstm": ("model=lstm", "data=synthetic_seq", "data.rows=200", "model.dropout=0.2", "batch_size=32"),
+    "cnn with batch norm": (
+        *("model=cnn", "data=digits", "data.size=8", "model.norm=batch", "model.channels=[4,4,4]", "model.dropout=0.2"),
+        *("model.adaptive_size=1", "model.hidden=[8]", "batch_size=256"),
+    ),
+    "unet": ("model=unet", "data=digit_canvas", "data.rows=60", "model.widths=[4,4]", "batch_size=8"),
+    "gcn": ("model=gcn", "data=sbm"),
+    "gat": ("model=gat", "data=sbm"),
+    "forecaster": ("model=gru_forecaster", "data=sine_trend", "model.dropout=0.2", "batch_size=256"),
+    "seq2seq with scheduled sampling": (
+        *("model=seq2seq", "data=reverse", "data.rows=100", "data.length=4", "teacher_forcing=linear"),
+        *("model.hidden_size=16", "model.dropout=0.2", "batch_size=16"),
+    ),
+    "vae": ("model=vae", "data=linear_gaussian", "data.rows=500", "batch_size=64"),
+    "wgan_gp": ("model=wgan_gp", "data=ring", "data.rows=500", "batch_size=32", "val_every=1"),
+}
+KINDS = {"norms": "accumulate=1", "accumulated": "accumulate=2"}
+
+
+def run(words: tuple[str, ...], folder: Path, stop_at: int | None) -> Trainer:
+    """A run in fresh objects, from the folder's last state if it has one, stopped after a step if asked."""
+    watcher = None if stop_at is None else StopAt(stop_at)
+    trainer = lab(*words, keeper=RunKeeper(folder, {}), watcher=watcher).trainer
+    if (folder / checkpoint.LAST).exists():
+        state = checkpoint.load_newest(folder)
+        best = checkpoint.load(folder / checkpoint.BEST) if state["best"]["step"] else None
+        trainer.load_state_dict(state, best)
+    if stop_at is None:
+        trainer.fit()
+    else:
+        with pytest.raises(Interrupted):
+            trainer.fit()
+        assert trainer.step == stop_at
+    return trainer
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_stopped_run_is_the_same_run(family: str, kind: str, tmp_path: Path) -> None:
+    words = (*FAMILIES[family], *COMMON, KINDS[kind])
+    folders = [tmp_path / name for name in ("whole", "middle", "end")]
+    for folder in folders:
+        folder.mkdir()
+    whole = run(words, folders[0], None)
+    expected = digest(whole.state_dict() | {"best weights": whole.best_weights})
+    steps_an_epoch = whole.total_steps // 3
+    for folder, stop in zip(folders[1:], (steps_an_epoch + max(1, steps_an_epoch // 2), steps_an_epoch), strict=True):
+        run(words, folder, stop)
+        resumed = run(words, folder, None)
+        assert digest(resumed.state_dict() | {"best weights": resumed.best_weights}) == expected
