@@ -1,0 +1,115 @@
+"""How long an epoch on Cora takes, here and in a plain loop over PyG's layers.
+
+Run as ``python tests/bench/graphs.py DATA_DIR``.
+
+An epoch is one training step on the whole graph and one evaluation on the validation nodes. All contenders take turns
+in one run on one thread, and CPU time is counted, so that what else the machine does weighs on all alike.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.nn import GATConv, GCNConv
+
+sys.path[:0] = [str(Path(__file__).parents[level]) for level in (1, 2)]
+from conftest import lab  # noqa: E402
+
+ROUNDS = 20
+EPOCHS = 5
+"""Of a contender in a round."""
+ALL_EPOCHS = 10_000
+"""More than are run, so that no contender comes to an end."""
+
+
+class PlainGCN(nn.Module):
+    def __init__(self, features: int, classes: int, input_dropout: float):
+        super().__init__()
+        self.input_dropout = input_dropout
+        self.first, self.last = GCNConv(features, 16, cached=True), GCNConv(16, classes, cached=True)
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        if self.input_dropout:
+            x = F.dropout(x, self.input_dropout, self.training)
+        h = F.dropout(F.relu(self.first(x, edge_index)), 0.5, self.training)
+        return self.last(h, edge_index)
+
+
+class PlainGAT(nn.Module):
+    def __init__(self, features: int, classes: int):
+        super().__init__()
+        self.first = GATConv(features, 8, heads=8, dropout=0.6)
+        self.last = GATConv(64, classes, heads=1, concat=False, dropout=0.6)
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        h = F.elu(self.first(F.dropout(x, 0.6, self.training), edge_index))
+        return self.last(F.dropout(h, 0.6, self.training), edge_index)
+
+
+def plain(model: nn.Module, x: Tensor, edge_index: Tensor, train: Tensor, val: Tensor) -> Callable[[], None]:
+    """An epoch as tutorials write it; targets are -100 outside their split."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=5e-4)
+    trained, validated = train != -100, val != -100
+
+    def epoch() -> None:
+        model.train()
+        optimizer.zero_grad()
+        F.cross_entropy(model(x, edge_index)[trained], train[trained]).backward()
+        optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            float((model(x, edge_index).argmax(1)[validated] == val[validated]).float().mean())
+
+    return epoch
+
+
+def ours(*overrides: str) -> Callable[[], None]:
+    trainer = lab(*overrides, f"epochs={ALL_EPOCHS}").trainer
+
+    def epoch() -> None:
+        trainer.train_epoch()
+        trainer.validate()
+        trainer.epoch, trainer.batch = trainer.epoch + 1, 0
+
+    return epoch
+
+
+def main(data_dir: str) -> None:
+    torch.set_num_threads(1)
+    cora = ("data=cora", f"data_dir={data_dir}")
+    data = lab("model=gcn", *cora).data
+    x, edge_index = data.train.whole.inputs["x"], data.train.whole.inputs["edge_index"]
+    graph = x, edge_index, data.train.targets(), data.val.targets()
+    sizes = data.facts.sizes["in_features"], data.facts.sizes["num_classes"]
+    contenders = {
+        "GCN": ours("model=gcn", *cora),
+        "GCN, PyG": plain(PlainGCN(*sizes, 0.5), *graph),
+        "GCN, PyG, no input dropout": plain(PlainGCN(*sizes, 0.0), *graph),
+        "GAT": ours("model=gat", *cora),
+        "GAT, PyG": plain(PlainGAT(*sizes), *graph),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(ROUNDS):
+        for name, epoch in contenders.items():
+            times = []
+            for _ in range(EPOCHS):
+                start = time.process_time()
+                epoch()
+                times.append(1e3 * (time.process_time() - start))
+            if turn:
+                taken[name] += times
+    print(f"{'ms an epoch':28s} median (ours by theirs)   least (ours by theirs)")
+    for name, times in taken.items():
+        cells = (f"{of(times):8.2f} {of(taken[name[:3]]) / of(times):15.3f}" for of in (median, min))
+        print(f"{name:28s}" + " ".join(cells))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "../shared/data")

@@ -1,0 +1,207 @@
+"""Graph data: what is read, what is refused, and that the links matter."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+from conftest import lab
+
+from trainer.data import planetoid
+from trainer.data.files import Source
+from trainer.data.planetoid import Planetoid
+from trainer.data.sbm import BlockModel
+from trainer.errors import ConfigError
+
+SHARED = Path(__file__).parents[2] / "shared/data"
+IGNORE = -100
+
+
+def sbm(**changed: Any) -> BlockModel:
+    options: dict[str, Any] = {
+        "nodes": 400,
+        "blocks": 4,
+        "p_within": 0.05,
+        "p_across": 0.005,
+        "mu": 1.0,
+        "labelled": 40,
+        "val_nodes": 100,
+        "seed": 0,
+    }
+    return BlockModel(**{**options, **changed})
+
+
+class TestBlocks:
+    def test_links_follow_the_chances(self) -> None:
+        data = sbm(nodes=2000)
+        source, target = data.train.whole.inputs["edge_index"]
+        same = source % 4 == target % 4
+        assert float(same.sum()) / (2000 * 499) == pytest.approx(0.05, rel=0.03)
+        assert float((~same).sum()) / (2000 * 1500) == pytest.approx(0.005, rel=0.03)
+        there, back = (set(zip(a.tolist(), b.tolist(), strict=True)) for a, b in ((source, target), (target, source)))
+        assert there == back
+        assert not (source == target).any()
+
+    def test_splits_share_no_node(self) -> None:
+        data = sbm()
+        counted = torch.stack([part.whole.target != IGNORE for part in (data.train, data.val, data.test)])
+        assert counted.sum(1).tolist() == [40, 100, 260]
+        assert counted.sum(0).tolist() == [1] * 400
+        assert data.train.whole.target[:40].bincount().tolist() == [10] * 4
+
+    def test_the_oracle_lies_where_it_was_found_before(self) -> None:
+        assert np.mean([sbm(seed=seed).facts.best_possible["accuracy"] for seed in range(5)]) == pytest.approx(
+            0.967, abs=0.015
+        )
+
+    def test_a_seed_is_a_graph(self) -> None:
+        one, again, other = (sbm(seed=seed).train.whole.inputs["edge_index"] for seed in (1, 1, 2))
+        assert torch.equal(one, again)
+        assert one.shape != other.shape or not torch.equal(one, other)
+
+    def test_a_test_without_nodes_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match="140 nodes leave none to test after 40 labelled and 100"):
+            sbm(nodes=140)
+
+
+@pytest.mark.parametrize("model", ["gcn", "gat"])
+def test_links_carry_the_class(model: str) -> None:
+    assert lab(f"model={model}", "data=sbm", "epochs=80").test()["accuracy"] >= 0.75
+
+
+def test_features_alone_do_not() -> None:
+    """The same nodes without their links, and with links that have been dealt out anew."""
+    assert lab("model=mlp", "data=sbm", "epochs=80").test()["accuracy"] < 0.6
+    run = lab("model=gcn", "data=sbm", "epochs=80")
+    edges = run.data.train.whole.inputs["edge_index"]
+    edges[1] = edges[1, torch.randperm(edges.shape[1])]
+    assert run.test()["accuracy"] < 0.6
+
+
+def write(folder: Path, monkeypatch: pytest.MonkeyPatch, swap: dict[str, bytes] | None = None) -> Path:
+    """A citation network of 8 nodes in Planetoid's files: 2 labelled, 3 to validate, node 6 without a paper."""
+    x = np.eye(5, 4, dtype=np.float32) + np.eye(5, 4, k=-1, dtype=np.float32)
+    label = np.eye(2, dtype=np.int32)[[0, 1, 0, 1, 0]]
+    graph = defaultdict(list, {0: [1, 1, 0], 1: [2], 2: [1, 7], 7: [2], 6: []})
+    tested = np.eye(2, dtype=np.int32)[[0, 1]]
+    csr = scipy.sparse.csr_matrix
+    held = {
+        "x": csr(x[:2]),
+        "y": label[:2],
+        "allx": csr(x),
+        "ally": label,
+        "tx": csr(np.float32([[0, 0, 0, 7], [5, 0, 0, 0]])),
+        "ty": tested,
+        "graph": graph,
+    }
+    files = {name: pickle.dumps(value, protocol=3) for name, value in held.items()}
+    # As Python 2 and an old scipy and numpy named them.
+    renamed = (
+        (b"cscipy.sparse._csr\n", b"cscipy.sparse.csr\n"),
+        (b"cnumpy._core.multiarray", b"cnumpy.core.multiarray"),
+    )
+    for old, new in renamed:
+        files = {name: value.replace(old, new) for name, value in files.items()}
+    files["test.index"] = b"7\n5\n"
+    raw = folder / "cora/Cora/raw"
+    raw.mkdir(parents=True)
+    for name, value in (files | (swap or {})).items():
+        (raw / f"ind.cora.{name}").write_bytes(value)
+    monkeypatch.setattr(planetoid, "fetch", lambda name, _, data_dir: Path(data_dir) / name)
+    monkeypatch.setattr(planetoid, "VALIDATION", 3)
+    return folder
+
+
+def test_planetoid_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Planetoid("cora", row_normalise=True, data_dir=str(write(tmp_path, monkeypatch)))
+    x, edges = data.train.whole.inputs["x"], data.train.whole.inputs["edge_index"]
+    assert x[1].tolist() == [0.5, 0.5, 0, 0]
+    assert x[5:].tolist() == [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
+    assert edges.t().tolist() == [[0, 1], [1, 0], [1, 2], [2, 1], [2, 7], [7, 2]]
+    targets = [part.whole.target.tolist() for part in (data.train, data.val, data.test)]
+    no = IGNORE
+    assert targets[0] == [0, 1, no, no, no, no, no, no]
+    assert targets[1] == [no, no, 0, 1, 0, no, no, no]
+    assert targets[2] == [no, no, no, no, no, 1, no, 0]
+
+
+class Payload:
+    def __init__(self, marker: Path):
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize("part", ["x", "y", "allx", "ally", "tx", "ty", "graph"])
+def test_code_in_a_file_does_not_run(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    marker = tmp_path / "ran"
+    nested = {"allx": np.array([Payload(marker)], dtype=object), "graph": defaultdict(list, {0: [Payload(marker)]})}
+    evil = pickle.dumps(nested.get(part, Payload(marker)), protocol=3)
+    evil = evil.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    folder = write(tmp_path, monkeypatch, {part: evil})
+    if part == "x":  # not used, so not even opened
+        Planetoid("cora", row_normalise=True, data_dir=str(folder))
+    else:
+        with pytest.raises(ConfigError, match=rf"ind\.cora\.{part} refused: it holds \w+\.mkdir, which is not data"):
+            Planetoid("cora", row_normalise=True, data_dir=str(folder))
+    assert not marker.exists()
+    pickle.loads(evil.replace(b"numpy.core.multiarray", b"numpy._core.multiarray"))
+    assert marker.exists()  # it would have
+
+
+def test_a_broken_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write(tmp_path, monkeypatch, {"tx": b"\x80\x02not a pickle"})
+    with pytest.raises(ConfigError, match=r"ind\.cora\.tx refused"):
+        Planetoid("cora", row_normalise=True, data_dir=str(folder))
+
+
+def test_every_file_is_verified_before_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Source] = []
+
+    def fetch(_: str, sources: list[Source], __: str | None) -> Path:
+        asked.extend(sources)
+        raise ConfigError("no")
+
+    monkeypatch.setattr(planetoid, "fetch", fetch)
+    with pytest.raises(ConfigError, match="no"):
+        Planetoid("citeseer", row_normalise=True, data_dir=str(tmp_path))
+    assert len(asked) == 8
+    assert all(len(source.sha256) == 64 and source.path.startswith("Citeseer/raw/ind.citeseer.") for source in asked)
+
+
+@pytest.mark.parametrize(
+    ("name", "nodes", "features", "edges", "classes", "labelled", "missing"),
+    [("cora", 2708, 1433, 10556, 7, 140, 0), ("citeseer", 3327, 3703, 9104, 6, 120, 15)],
+)
+def test_citation_networks(
+    name: str, nodes: int, features: int, edges: int, classes: int, labelled: int, missing: int
+) -> None:
+    if not (SHARED / name).exists():
+        pytest.skip("data not here")
+    data = Planetoid(name, row_normalise=True, data_dir=str(SHARED))  # type: ignore[arg-type]
+    x, edge_index = data.train.whole.inputs["x"], data.train.whole.inputs["edge_index"]
+    assert x.shape == (nodes, features)
+    assert x.isfinite().all()
+    assert int((x.sum(1) == 0).sum()) >= missing
+    assert edge_index.shape == (2, edges)
+    assert data.facts.sizes["num_classes"] == classes
+    counted = torch.stack([part.whole.target != IGNORE for part in (data.train, data.val, data.test)])
+    assert counted.sum(1).tolist() == [labelled, 500, 1000]
+    assert int(counted.sum(0).max()) == 1
+    assert data.train.whole.target[:labelled].bincount().tolist() == [20] * classes
+
+
+@pytest.mark.skipif(not (SHARED / "cora").exists(), reason="data not here")
+def test_cora_has_its_known_degrees() -> None:
+    edge_index = Planetoid("cora", row_normalise=False, data_dir=str(SHARED)).train.whole.inputs["edge_index"]
+    degree = edge_index[1].bincount(minlength=2708)
+    assert int(degree.max()) == 168
+    assert int(degree.min()) == 1

@@ -1,0 +1,85 @@
+"""Graphs made on the spot whose links say what the features do not."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from trainer import seeding
+from trainer.data import baselines
+from trainer.data.base import Data, Facts, WholeSplit
+from trainer.errors import ConfigError
+from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
+
+OUTSIDE = -100
+"""The target of a node that is not in the split."""
+
+
+class BlockModel(Data):
+    """x (N, F), edge_index (2, E) -> (N)
+
+    Stochastic block model (Holland et al. 1983): two nodes are linked with a chance that depends on whether they
+    share a block, ``x = mu onehot(block) + normal``, and the block is the class. The best possible score knows the
+    blocks of all other nodes.
+    """
+
+    def __init__(
+        self,
+        nodes: PositiveInt,
+        blocks: PositiveInt,
+        p_within: Probability,
+        p_across: Probability,
+        mu: NonNegativeFloat,
+        labelled: PositiveInt,
+        val_nodes: PositiveInt,
+        seed: NonNegativeInt,
+    ):
+        if labelled + val_nodes >= nodes:
+            raise ConfigError(
+                f"data.nodes: {nodes} nodes leave none to test after {labelled} labelled and {val_nodes} for validation"
+            )
+        random = seeding.generator(seed)
+        block = torch.arange(nodes) % blocks
+        x = mu * torch.eye(blocks)[block] + torch.randn(nodes, blocks, generator=random)
+        chance = torch.where(block[:, None] == block, p_within, p_across)
+        upper = (torch.rand(nodes, nodes, generator=random) < chance).triu(1)
+        linked = upper | upper.t()
+        inputs = {"x": x, "edge_index": linked.nonzero().t().contiguous()}
+
+        # Blocks take turns in the order of nodes, so that any first nodes hold equally many of each.
+        ends = (0, labelled, labelled + val_nodes, nodes)
+        splits = [WholeSplit(inputs, _within(block, start, end)) for start, end in pairwise(ends)]
+        self.train, self.val, self.test = splits
+        self.facts = Facts(
+            sizes={
+                "in_features": blocks,
+                "flat_features": blocks,
+                "num_nodes": nodes,
+                "num_classes": blocks,
+                "out_features": 1 if blocks == 2 else blocks,
+            },
+            baseline=baselines.majority(self.train, self.test, blocks),
+            best_possible={"accuracy": _oracle(x, linked, block, p_within, p_across, mu)},
+        )
+
+
+def _within(target: Tensor, start: int, end: int) -> Tensor:
+    counted = torch.full_like(target, OUTSIDE)
+    counted[start:end] = target[start:end]
+    return counted
+
+
+def _oracle(x: Tensor, linked: Tensor, block: Tensor, p_within: float, p_across: float, mu: float) -> float:
+    """How often the likeliest block is right, given a node's features and links and the blocks of all others."""
+    member = torch.nn.functional.one_hot(block).double()
+    links = linked.double() @ member  # (N, blocks), to nodes of each block
+    absent = member.sum(0) - member - links
+    within, across = (
+        torch.tensor([p, 1 - p], dtype=torch.float64).clamp(min=1e-300).log() for p in (p_within, p_across)
+    )
+    # A node of block k: its links and gaps to block k follow p_within instead of p_across.
+    gain = within - across
+    score = mu * x.double() + links * gain[0] + absent * gain[1]
+    return float((score.argmax(1) == block).double().mean())

@@ -1,0 +1,174 @@
+"""Products with sparse matrices, softmax over their rows and dropout of what is not zero, with their derivatives.
+
+``embedding_bag`` is the product used throughout: a weighted sum of rows of a dense matrix per output row. On a CPU it
+takes about as long as a compressed-row product for 16 columns and a third of the time for 64; CUDA has it too.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+SPARSE_BELOW = 0.1
+"""The share of non-zeros under which a matrix is worth being kept sparse."""
+
+with warnings.catch_warnings():
+    # The first compressed-row tensor of a process warns that the layout is in beta; here it is only ever an argument.
+    warnings.simplefilter("ignore")
+    torch.sparse_csr_tensor([0, 0], [], [], (1, 1), check_invariants=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """Where a sparse (R, C) matrix with K entries is not zero: by row, and by column for its transpose.
+
+    rows, cols: (K,) int64, rows ascending.
+    starts: (R+1,), the first entry of each row, and K.
+    by_col: (K,), the entries in order of their column; ``by_col_rows`` are their rows, ``col_starts`` (C+1,) where
+        each column begins.
+    """
+
+    shape: tuple[int, int]
+    rows: Tensor
+    cols: Tensor
+    starts: Tensor
+    by_col: Tensor
+    by_col_rows: Tensor
+    col_starts: Tensor
+
+    @classmethod
+    def of(cls, rows: Tensor, cols: Tensor, shape: tuple[int, int]) -> tuple[Pattern, Tensor]:
+        """The pattern of entries given in any order, and (K,) the order in which it holds them."""
+        order = (rows * shape[1] + cols).argsort(stable=True)
+        rows, cols = rows[order], cols[order]
+        by_col = cols.argsort(stable=True)
+        return cls(shape, rows, cols, _starts(rows, shape[0]), by_col, rows[by_col], _starts(cols, shape[1])), order
+
+
+def _starts(index: Tensor, groups: int) -> Tensor:
+    return F.pad(torch.bincount(index, minlength=groups).cumsum(0), (1, 0))
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(pattern: Pattern, values: Tensor, dense: Tensor) -> Tensor:
+        return _weighted_sums(dense, pattern.cols, pattern.starts, values)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Pattern, Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004
+        ctx.pattern, values, dense = inputs
+        ctx.save_for_backward(values, dense)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
+        pattern, (values, dense) = ctx.pattern, ctx.saved_tensors
+        of_values = of_dense = None
+        if ctx.needs_input_grad[1]:
+            of_values = _dots(pattern, grad, dense)
+        if ctx.needs_input_grad[2]:
+            by_col = values.index_select(0, pattern.by_col)
+            of_dense = _weighted_sums(grad, pattern.by_col_rows, pattern.col_starts, by_col)
+        return None, of_values, of_dense
+
+
+def _weighted_sums(dense: Tensor, index: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
+    return F.embedding_bag(
+        index, dense.contiguous(), starts, mode="sum", per_sample_weights=weights, include_last_offset=True
+    )
+
+
+def _dots(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
+    """``left[rows] . right[cols]`` for every entry, (K,), without the (K, width) rows themselves."""
+    zeros = torch.sparse_csr_tensor(
+        pattern.starts, pattern.cols, left.new_zeros(len(pattern.cols)), pattern.shape, check_invariants=False
+    )
+    return torch.sparse.sampled_addmm(zeros, left.contiguous(), right.contiguous().t(), beta=0.0).values()
+
+
+def product(pattern: Pattern, values: Tensor, dense: Tensor) -> Tensor:
+    """The sparse matrix (R, C) with ``values`` (K,) times ``dense`` (C, W): (R, W). Both may be learned."""
+    kind = torch.promote_types(values.dtype, dense.dtype)  # under autocast one of them may be of half precision
+    return _Product.apply(pattern, values.to(kind), dense.to(kind))
+
+
+class _RowSoftmax(torch.autograd.Function):
+    @staticmethod
+    def forward(pattern: Pattern, scores: Tensor) -> Tensor:
+        peak = torch.segment_reduce(scores, "max", offsets=pattern.starts, axis=0)
+        share = (scores - peak.index_select(0, pattern.rows)).exp_()
+        return share.div_(_row_sums(pattern, share).index_select(0, pattern.rows))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Pattern, Tensor], output: Tensor) -> None:
+        ctx.pattern = inputs[0]
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
+        (share,) = ctx.saved_tensors
+        pull = share * grad
+        return None, pull.addcmul_(share, _row_sums(ctx.pattern, pull).index_select(0, ctx.pattern.rows), value=-1)
+
+
+def _row_sums(pattern: Pattern, values: Tensor) -> Tensor:
+    return torch.segment_reduce(values, "sum", offsets=pattern.starts, axis=0)
+
+
+def row_softmax(pattern: Pattern, scores: Tensor) -> Tensor:
+    """Softmax of ``scores`` (K,) among the entries of each row; entries that are not in the pattern take no share."""
+    return _RowSoftmax.apply(pattern, scores)
+
+
+@dataclass(frozen=True, eq=False)
+class Sparse:
+    """A sparse matrix of fixed numbers: ``sparse @ dense`` is (R, W)."""
+
+    pattern: Pattern
+    values: Tensor
+
+    def __matmul__(self, dense: Tensor) -> Tensor:
+        return product(self.pattern, self.values, dense)
+
+
+def sparse_if_mostly_zero(x: Tensor) -> Tensor | Sparse:
+    """``x`` (R, C), dense or one of torch's sparse layouts, in the form that multiplies fastest.
+
+    A matrix whose own gradient is asked for stays as it is.
+    """
+    if x.layout != torch.strided:
+        x = x.to_sparse_coo().coalesce()
+        index, values = x.indices(), x.values()
+    elif x.requires_grad or x.count_nonzero() > SPARSE_BELOW * x.numel():
+        return x
+    else:
+        index = x.nonzero().t()
+        values = x[index[0], index[1]]
+    pattern, order = Pattern.of(index[0], index[1], (x.shape[0], x.shape[1]))
+    return Sparse(pattern, values[order])
+
+
+def dropout(x: Tensor | Sparse, p: float, training: bool) -> Any:
+    """Zeroes with probability ``p``, and divides what stays by ``1 - p`` (Srivastava et al. 2014).
+
+    Zeros of a sparse matrix stay zeros, so only its entries are drawn. On a CPU a draw costs 16 bits of torch's
+    generator instead of a call to it, five times faster; ``p`` is thereby rounded to a multiple of 2**-16, and the
+    division is by the rounded value.
+    """
+    dropped = round(p * 2**16)
+    if not training or dropped == 0:
+        return x
+    if isinstance(x, Sparse):
+        return Sparse(x.pattern, dropout(x.values, p, training))
+    if x.device.type != "cpu":
+        return F.dropout(x, p)
+    words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    kept = words.view(torch.int16)[: x.numel()].view(x.shape) > dropped - 2**15 - 1
+    return x * kept.to(x.dtype).mul_(2**16 / max(1, 2**16 - dropped))
