@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from trainer.data.base import TensorSplit
+from trainer.data.token_tasks import Reverse
+from trainer.errors import ConfigError
+
+
+def test_the_target_is_the_source_backwards_and_no_row_is_seen_twice() -> None:
+    data = Reverse(rows=500, length=4, vocab_size=6, seed=0)
+    seen = []
+    for split in (data.train, data.val, data.test):
+        assert isinstance(split, TensorSplit)
+        assert split.target is not None
+        assert torch.equal(split.target.flip(1), split.inputs["x"])
+        seen += [tuple(row) for row in split.inputs["x"].tolist()]
+    assert len(seen) == len(set(seen)) == 500
+    assert {token for row in seen for token in row} == set(range(6))
+
+
+def test_rows_are_in_no_order() -> None:
+    x = Reverse(rows=500, length=4, vocab_size=6, seed=0).train.batch(torch.arange(300), 0).inputs["x"]
+    assert abs(torch.corrcoef(torch.stack((torch.arange(300.0), x[:, 0].float())))[0, 1]) < 0.2
+
+
+def test_guessing_is_chance() -> None:
+    facts = Reverse(rows=5000, length=8, vocab_size=10, seed=0).facts
+    assert facts.baseline["token_accuracy"] == pytest.approx(0.1, abs=0.02)
+    assert facts.baseline["exact_match"] < 0.01
+    assert facts.sizes == {"vocab_size": 10, "seq_len": 8, "horizon": 8}
+
+
+def test_more_rows_than_sequences_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"data\.rows: 100 rows, but of 2\^3 sequences only 8 different"):
+        Reverse(rows=100, length=3, vocab_size=2, seed=0)
