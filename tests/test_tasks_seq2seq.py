@@ -8,9 +8,9 @@ import torch
 from conftest import Lab, lab
 from torch import Tensor, nn
 
-from trainer.batch import Batch
+from trainer.batch import IGNORE, Batch
 from trainer.errors import ConfigError
-from trainer.tasks.seq2seq import IGNORE, Seq2Seq, forcing_ratio
+from trainer.tasks.seq2seq import Seq2Seq, forcing_ratio
 
 V = 6
 

@@ -34,11 +34,11 @@ from tiny import (
 from torch import Tensor, nn
 
 from trainer import checkpoint
-from trainer.batch import Batch
+from trainer.batch import IGNORE, Batch
 from trainer.checkpoint import RunKeeper
 from trainer.data.base import TensorSplit
 from trainer.errors import Interrupted, NonFiniteError
-from trainer.tasks.classification import IGNORE, Classification
+from trainer.tasks.classification import Classification
 from trainer.trainer import Trainer
 
 

@@ -8,6 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+IGNORE = -100
+"""The target of a position that does not count (padding, an unlabelled node): it has no loss and no score."""
+
 
 @dataclass(slots=True)
 class Batch:

@@ -68,4 +68,8 @@ class Task(nn.Module, ABC):
 
     def call(self, batch: Batch) -> Tensor:
         """The model's output for a batch, given the inputs its ``forward`` names."""
-        return self.model(**{name: batch.inputs[name] for name in self._wanted if name in batch.inputs})
+        return self.model(**self.inputs(batch))
+
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """What of a batch the model's ``forward`` names."""
+        return {name: batch.inputs[name] for name in self._wanted if name in batch.inputs}

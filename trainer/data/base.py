@@ -134,6 +134,8 @@ class Facts:
     best_possible: test scores nothing can beat on average, where they are known.
     class_names: names for per-class scores and pictures.
     target_scale: what a real target was divided by, so that scores can be told in the data's own units.
+    log_likelihood: exact nats (B,) of examples x (B, ...), where the distribution they were drawn from is known.
+    modes, mode_sigma: centres (K, F) and spread of the equally likely Gaussians that points were drawn from.
     """
 
     sizes: Mapping[str, Any]
@@ -141,6 +143,9 @@ class Facts:
     best_possible: Mapping[str, float] = field(default_factory=dict)
     class_names: Sequence[str] = ()
     target_scale: float = 1.0
+    log_likelihood: Callable[[Tensor], Tensor] | None = None
+    modes: Tensor | None = None
+    mode_sigma: float = 0.0
 
 
 class Data(ABC):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from trainer import metrics
+from trainer.batch import IGNORE
 from trainer.data.base import Split
 
 
@@ -14,7 +18,7 @@ def _targets(split: Split) -> Tensor:
     return targets
 
 
-def majority(train: Split, test: Split, classes: int, ignore: int = -100) -> dict[str, float]:
+def majority(train: Split, test: Split, classes: int, ignore: int = IGNORE) -> dict[str, float]:
     """The most frequent class of the training targets for accuracy, their frequencies for nll."""
     seen, truth = _targets(train).reshape(-1), _targets(test).reshape(-1)
     seen, truth = seen[seen != ignore], truth[truth != ignore]
@@ -43,3 +47,17 @@ def errors(prediction: Tensor, target: Tensor, scale: float = 1.0) -> dict[str, 
         "mae": float(error.abs().mean()) * scale,
         "r2": 1 - mse / spread if spread else float("nan"),
     }
+
+
+def majority_everywhere(train: Split, test: Split, names: Sequence[str], ignore: int = -100) -> dict[str, float]:
+    """The most frequent class of the training pixels at every pixel, in the scores of a segmentation.
+
+    names: of the classes, in order.
+    """
+    guess = majority(train, test, len(names), ignore)
+    seen, truth = _targets(train).reshape(-1), _targets(test).reshape(-1)
+    seen, truth = seen[seen != ignore], truth[truth != ignore]
+    commonest = torch.bincount(seen, minlength=len(names)).argmax()
+    each = metrics.iou(metrics.confusion(commonest.expand_as(truth), truth, len(names)))
+    scores = {"mean_iou": float(each.nanmean()), "pixel_accuracy": guess["accuracy"], "nll": guess["nll"]}
+    return scores | {f"iou_{name}": float(value) for name, value in zip(names, each, strict=True)}

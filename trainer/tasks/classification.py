@@ -9,14 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer import metrics
-from trainer.batch import Batch, Rows, Score
+from trainer.batch import IGNORE, Batch, Rows, Score
 from trainer.data.base import Data
 from trainer.errors import ConfigError
 from trainer.task import Task
 from trainer.types import PositiveInt, Probability
-
-IGNORE = -100
-"""The target of a position outside the split (an unlabelled node, padding): it has no loss and no score."""
 
 
 class Classification(Task):

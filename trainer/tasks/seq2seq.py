@@ -9,13 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.batch import Batch, Score
+from trainer.batch import IGNORE, Batch, Score
 from trainer.errors import ConfigError
 from trainer.task import Task
 from trainer.types import PositiveInt, Probability
-
-IGNORE = -100
-"""The target of a position that does not count (padding): it has no loss and no score."""
 
 
 def forcing_ratio(
@@ -132,7 +129,7 @@ class Seq2Seq(Task):
         return cast(EncoderDecoder, self.model)
 
     def _memory(self, batch: Batch) -> Any:
-        return self._coder.encode(**{name: batch.inputs[name] for name in self._wanted if name in batch.inputs})
+        return self._coder.encode(**self.inputs(batch))
 
     def score(self, batch: Batch) -> Score:
         target = batch.target

@@ -1,0 +1,223 @@
+"""Image data: what is in it, what a blind model makes of it, and augmentation that depends on nothing but its place."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import lab
+from torch import Tensor
+
+from trainer.data import baselines
+from trainer.data.augment import shift
+from trainer.data.base import TensorSplit
+from trainer.data.digits import BACKGROUND, INK, DigitCanvas, Digits, pictures
+from trainer.data.gratings import Gratings
+from trainer.data.mnist import Mnist, labelled, read_idx
+from trainer.errors import ConfigError
+
+SHARED = Path(__file__).parents[2] / "shared/data"
+
+
+def target(split: object) -> Tensor:
+    assert isinstance(split, TensorSplit)
+    assert split.target is not None
+    return split.target
+
+
+def test_gratings_are_found_by_convolution_and_not_by_a_linear_model() -> None:
+    small = ("data=gratings", "data.rows=1500", "data.noise=0.5")
+    convolution = lab("model=cnn", *small, "batch_size=32", "epochs=4")
+    assert convolution.data.facts.best_possible["accuracy"] == 1.0
+    assert convolution.test()["accuracy"] > 0.9
+    assert lab("model=mlp", "model.hidden=[]", "data=gratings").test()["accuracy"] < 0.2
+
+
+def test_the_matched_filter_drowns_in_noise() -> None:
+    options = {"rows": 500, "size": 28, "classes": 10, "wavelength": 7.0, "seed": 0}
+    assert Gratings(noise=30.0, **options).facts.best_possible["accuracy"] < 0.5
+
+
+def test_digits_are_stratified_and_no_row_is_in_two_splits() -> None:
+    data = Digits(size=8, shift=0, seed=0)
+    whole = torch.bincount(pictures(8)[1]) / 1797
+    for split in (data.train, data.val, data.test):
+        share = torch.bincount(target(split)) / len(split)
+        assert (share - whole).abs().max() < 0.005
+    rows = torch.cat([split.inputs["x"].flatten(1) for split in (data.train, data.val, data.test)])
+    assert len(rows.unique(dim=0)) == len(pictures(8)[0].flatten(1).unique(dim=0))
+    assert len(rows) == 1797
+    assert not torch.equal(target(Digits(size=8, shift=0, seed=1).test), target(data.test))
+
+
+def canvas(**changes: int) -> DigitCanvas:
+    options = {"rows": 50, "size": 32, "digits": 3, "digit_size": 12, "shift": 0, "seed": 0}
+    return DigitCanvas(**options | changes)  # type: ignore[arg-type]
+
+
+def test_canvas_labels_are_where_the_ink_is() -> None:
+    data = canvas()
+    x, y = data.train.inputs["x"][:, 0], target(data.train)
+    assert torch.equal(y != BACKGROUND, x > INK)
+    quarters = y.unfold(1, 16, 16).unfold(2, 16, 16).flatten(3)  # (N, 2, 2, 256)
+    inked = quarters != BACKGROUND
+    assert (inked.any(-1).sum((1, 2)) == 3).all()
+    lowest = quarters.masked_fill(~inked, 99).amin(-1)
+    highest = quarters.masked_fill(~inked, -1).amax(-1)
+    assert (lowest == highest)[inked.any(-1)].all()
+
+
+def test_a_canvas_shows_the_digit_it_is_labelled_with() -> None:
+    x, y = pictures(16)
+    data = canvas(digits=1, digit_size=16)
+    images, labels = data.test.inputs["x"][:, 0], target(data.test)
+    for image, label in zip(images, labels, strict=True):
+        corner = label.ne(BACKGROUND).nonzero().amin(0) // 16 * 16
+        shown = image[corner[0] : corner[0] + 16, corner[1] : corner[1] + 16]
+        nearest = (x[:, 0] - shown).abs().sum((1, 2)).argmin()
+        assert y[nearest] == label.amin()
+
+
+def test_a_digit_that_does_not_fit_its_quarter_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"data.digit_size: 17 pixels do not fit .* \(at most 16"):
+        canvas(digit_size=17)
+
+
+def test_background_everywhere_scores_what_its_share_says() -> None:
+    found = canvas(rows=500).facts.baseline
+    assert found["mean_iou"] == pytest.approx(0.071, abs=0.005)
+    assert found["iou_background"] == pytest.approx(11 * found["mean_iou"])
+    assert found["pixel_accuracy"] == pytest.approx(found["iou_background"])
+    assert found["iou_3"] == 0
+    ignored = torch.tensor([[-100, 0, 1], [-100, -100, 1]])
+    split = TensorSplit({"x": torch.zeros(2, 1)}, ignored)
+    assert baselines.majority_everywhere(split, split, ["sky", "sea"])["iou_sea"] == pytest.approx(2 / 3)
+
+
+def test_a_small_unet_finds_the_background_and_every_class_has_its_score() -> None:
+    small = ("model.widths=[16, 32]", "data.rows=400", "optimizer.lr=1e-2", "epochs=6")
+    run = lab("model=unet", "data=digit_canvas", *small)
+    scores = run.test()
+    assert scores["iou_background"] > 0.93
+    assert run.data.facts.baseline["iou_background"] < 0.82
+    assert {f"iou_{digit}" for digit in range(10)} < set(scores)
+
+
+def moved(rows: int, index: list[int], epoch: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    x = torch.arange(rows * 2 * 7 * 5, dtype=torch.float).view(rows, 2, 7, 5)
+    split = TensorSplit({"x": x}, x[:, 0].long(), shift(2, seed, blank=-1.0, blank_class=-7))
+    batch = split.batch(torch.tensor(index), epoch)
+    assert batch.target is not None
+    return batch.inputs["x"], batch.target
+
+
+def test_augmentation_depends_on_seed_epoch_and_row_alone() -> None:
+    whole = moved(9, list(range(9)), 3)[0]
+    assert torch.equal(moved(9, [4, 2, 7], 3)[0], whole[[4, 2, 7]])
+    assert not torch.equal(moved(9, list(range(9)), 4)[0], whole)
+    assert not torch.equal(moved(9, list(range(9)), 3, seed=1)[0], whole)
+
+
+def test_augmentation_moves_whole_pictures_and_their_masks_alike() -> None:
+    x, y = moved(200, list(range(200)), 0)
+    still = torch.arange(200 * 2 * 7 * 5, dtype=torch.float).view(200, 2, 7, 5)
+    # Each picture is its original cut from a frame two wider; every one of the 25 places occurs.
+    framed = torch.nn.functional.pad(still, (2, 2, 2, 2), value=-1.0)
+    places = framed.unfold(2, 7, 1).unfold(3, 5, 1)  # (N, C, 5, 5, 7, 5)
+    same = (places == x[:, :, None, None]).all(-1).all(-1).all(1)  # (N, 5, 5)
+    assert (same.sum((1, 2)) == 1).all()
+    assert same.any(0).all()
+    assert torch.equal(y, torch.where(x[:, 0] == -1, -7, x[:, 0]).long())
+
+
+def test_no_shift_is_no_augmentation_and_none_touches_validation() -> None:
+    assert shift(0, 0) is None
+    data = Digits(size=8, shift=1, seed=0)
+    assert data.train.augment is not None
+    assert data.val.augment is data.test.augment is None
+
+
+def idx(values: bytes, *shape: int, magic: bytes = b"\0\0\x08") -> bytes:
+    return magic + bytes([len(shape)]) + struct.pack(f">{len(shape)}I", *shape) + values
+
+
+def test_idx_files_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(idx(bytes(range(12)), 2, 3, 2)))
+    assert read_idx(path, dims=3).tolist() == [[[0, 1], [2, 3], [4, 5]], [[6, 7], [8, 9], [10, 11]]]
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (gzip.compress(idx(bytes(12), 2, 3, 2))[:-9], "no whole gzip file"),
+        (b"not gzip at all", "no whole gzip file"),
+        (gzip.compress(idx(bytes(12), 2, 3, 2, magic=b"\0\0\x0d")), "begins with 00000d03, not 00000803"),
+        (gzip.compress(idx(bytes(12), 12)), "no IDX array of bytes in 3 dimensions"),
+        (gzip.compress(idx(bytes(12), 2, 3, 2)[:9]), "ends within its header, after 9 of 16 bytes"),
+        (gzip.compress(idx(bytes(11), 2, 3, 2)), "says 2 x 3 x 2 bytes but holds 11"),
+        (gzip.compress(idx(bytes(13), 2, 3, 2)), "says 2 x 3 x 2 bytes but holds 13"),
+        (gzip.compress(b""), "no IDX array"),
+    ],
+)
+def test_broken_idx_files_are_refused(tmp_path: Path, raw: bytes, said: str) -> None:
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(raw)
+    with pytest.raises(ConfigError, match=said):
+        read_idx(path, dims=3)
+
+
+def test_pictures_without_labels_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(bytes(8), 2, 2, 2)))
+    (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(bytes(3), 3)))
+    with pytest.raises(ConfigError, match="2 train pictures but 3 labels"):
+        labelled(tmp_path, "train")
+
+
+@pytest.fixture
+def mnist_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Path]:
+    """Writes a small MNIST in its real layout and gives its root."""
+    import hashlib
+
+    from trainer.data import mnist
+
+    def write(rows: int) -> Path:
+        folder = tmp_path / "mnist" / mnist.FOLDER
+        folder.mkdir(parents=True)
+        random = torch.Generator().manual_seed(0)
+        for name in mnist.DIGESTS:
+            shape = (rows, 4, 4) if "images" in name else (rows,)
+            values = torch.randint(256 if "images" in name else 10, shape, generator=random, dtype=torch.uint8)
+            packed = gzip.compress(idx(values.numpy().tobytes(), *shape))
+            (folder / name).write_bytes(packed)
+            monkeypatch.setitem(mnist.DIGESTS, name, hashlib.sha256(packed).hexdigest())
+        return tmp_path
+
+    return write
+
+
+def test_mnist_splits_and_scales(mnist_files: Callable[[int], Path]) -> None:
+    root = mnist_files(50)
+    data = Mnist(val_rows=10, shift=1, seed=0, data_dir=str(root))
+    assert (len(data.train), len(data.val), len(data.test)) == (40, 10, 50)
+    x = data.train.inputs["x"]
+    assert x.shape == (40, 1, 4, 4)
+    assert abs(float(x.mean())) < 1e-5
+    assert float(x.std()) == pytest.approx(1)
+    assert data.train.batch(torch.arange(40), 0).inputs["x"].min() == pytest.approx(float(x.min()))
+    with pytest.raises(ConfigError, match=r"data\.val_rows: 50 leaves no training rows of 50"):
+        Mnist(val_rows=50, shift=0, seed=0, data_dir=str(root))
+
+
+@pytest.mark.skipif(not (SHARED / "mnist").exists(), reason="needs the real files")
+def test_real_mnist() -> None:
+    data = Mnist(val_rows=5000, shift=0, seed=0, data_dir=str(SHARED))
+    assert (len(data.train), len(data.val), len(data.test)) == (55000, 5000, 10000)
+    assert target(data.train)[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert target(data.test)[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert data.facts.sizes["flat_features"] == 784
+    assert data.facts.baseline["accuracy"] == pytest.approx(0.1135)

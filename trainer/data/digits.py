@@ -1,0 +1,118 @@
+"""Handwritten digits that come with scikit-learn (8x8, Alpaydin and Kaynak 1998): one each, or several on a canvas."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainer import seeding
+from trainer.data import augment, baselines, images
+from trainer.data.base import Data, Facts, TensorSplit
+from trainer.data.splits import cut
+from trainer.errors import ConfigError
+from trainer.types import NonNegativeInt, PositiveInt
+
+CLASSES = 10
+BACKGROUND = 10
+INK = 0.2
+"""How dark, from 0 to 1, a pixel of a canvas must be to belong to its digit."""
+
+
+class Digits(Data):
+    """x (B, C, H, W) -> (B)
+
+    1797 real grey pictures, scaled to [0, 1] and enlarged from 8x8 to ``size``; every split has the classes in equal
+    shares.
+    """
+
+    def __init__(self, size: PositiveInt, shift: NonNegativeInt, seed: NonNegativeInt):
+        x, y = pictures(size)
+        self.train, self.val, self.test = cut({"x": x}, y, stratified(y, seed), augment=augment.shift(shift, seed))
+        self.facts = Facts(sizes=images.sizes(x, CLASSES), baseline=baselines.majority(self.train, self.test, CLASSES))
+
+
+class DigitCanvas(Data):
+    """x (B, C, H, W) -> (B, H, W)
+
+    ``digits`` pictures in different quarters of a canvas; every pixel is of its digit's class, or background. No
+    digit is in the canvases of two splits. Nothing overlaps, so all pixels could be told right.
+
+    Raises ConfigError for digits larger than a quarter.
+    """
+
+    def __init__(
+        self,
+        rows: PositiveInt,
+        size: PositiveInt,
+        digits: Literal[1, 2, 3, 4],
+        digit_size: PositiveInt,
+        shift: NonNegativeInt,
+        seed: NonNegativeInt,
+    ):
+        if digit_size > size // 2:
+            raise ConfigError(
+                f"data.digit_size: {digit_size} pixels do not fit a quarter of a canvas of {size} (at most {size // 2})"
+            )
+        x, y = pictures(digit_size)
+        sources = cut({"x": x}, y, stratified(y, seed))
+        random = seeding.generator(seed, 1)
+        test_rows = round(rows * 0.2)
+        counts = (rows - 2 * test_rows, test_rows, test_rows)
+        moves = (augment.shift(shift, seed, blank_class=BACKGROUND), None, None)
+        self.train, self.val, self.test = (
+            TensorSplit(*canvases(source, count, size, digits, random), move)
+            for source, count, move in zip(sources, counts, moves, strict=True)
+        )
+        names = [*map(str, range(CLASSES)), "background"]
+        self.facts = Facts(
+            sizes=images.sizes(self.train.inputs["x"], len(names)),
+            baseline=baselines.majority_everywhere(self.train, self.test, names),
+            best_possible={"mean_iou": 1.0, "pixel_accuracy": 1.0},
+            class_names=names,
+        )
+
+
+def pictures(size: int) -> tuple[Tensor, Tensor]:
+    """All digits (1797, 1, size, size) in [0, 1], enlarged bilinearly, and their classes."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    x = torch.from_numpy(found.images).float()[:, None] / 16
+    if size != x.shape[-1]:
+        x = F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)
+    return x, torch.from_numpy(found.target).long()
+
+
+def stratified(y: Tensor, seed: int) -> Tensor:
+    """A random order of the rows in which every stretch has the classes in the shares of the whole."""
+    order = seeding.permutation(len(y), seed, 0)
+    place = torch.empty(len(y))
+    for label in y.unique():
+        members = order[y[order] == label]
+        place[members] = (torch.arange(len(members)) + 0.5) / len(members)
+    return order[place[order].argsort(stable=True)]
+
+
+def canvases(
+    source: TensorSplit, rows: int, size: int, digits: int, random: torch.Generator
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Pictures (rows, 1, size, size) with ``digits`` of the source on each, and the class of every pixel."""
+    assert source.target is not None
+    x = torch.zeros(rows, 1, size, size)
+    y = torch.full((rows, size, size), BACKGROUND)
+    side = source.inputs["x"].shape[-1]
+    quarters = torch.rand(rows, 4, generator=random).argsort(1)[:, :digits]
+    chosen = torch.randint(len(source), (rows, digits), generator=random)
+    slack = torch.randint(size // 2 - side + 1, (rows, digits, 2), generator=random)
+    row = torch.arange(rows)[:, None, None]
+    for k in range(digits):
+        corner = torch.stack((quarters[:, k] // 2, quarters[:, k] % 2), dim=1) * (size // 2) + slack[:, k]
+        down = (corner[:, :1] + torch.arange(side))[:, :, None]
+        across = (corner[:, 1:] + torch.arange(side))[:, None, :]
+        digit = source.inputs["x"][chosen[:, k], 0]
+        x[row, 0, down, across] = digit
+        y[row, down, across] = torch.where(digit > INK, source.target[chosen[:, k], None, None], BACKGROUND)
+    return {"x": x}, y

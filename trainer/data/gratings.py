@@ -1,0 +1,62 @@
+"""Striped pictures in noise: the test case of a convolution."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from trainer import seeding
+from trainer.data import baselines, images
+from trainer.data.base import Data, Facts
+from trainer.data.splits import cut
+from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+
+class Gratings(Data):
+    """x (B, C, H, W) -> (B)
+
+    ``x(u, v) = cos(2 pi (u cos a + v sin a) / wavelength + phase) + noise``, with the angle ``a`` one of ``classes``
+    between 0 and 180 degrees and the phase uniform. Rows come in pairs of one class with the stripes inverted and
+    noise of their own: the mean picture of every class is zero, so a linear model learns nothing. The matched filter
+    knows the wavelength and is the best there is.
+    """
+
+    def __init__(
+        self,
+        rows: PositiveInt,
+        size: PositiveInt,
+        classes: PositiveInt,
+        wavelength: PositiveFloat,
+        noise: NonNegativeFloat,
+        seed: NonNegativeInt,
+    ):
+        random = seeding.generator(seed)
+        pairs = -(-rows // 2)
+        y = torch.randint(classes, (pairs,), generator=random).repeat_interleave(2)[:rows]
+        phase = 2 * math.pi * torch.rand(pairs, 1, 1, generator=random)
+        phase = torch.stack((phase, phase + math.pi), dim=1).flatten(0, 1)[:rows]
+        places = stripes(size, classes, wavelength)
+        x = torch.cos(places[y] + phase)
+        x += noise * torch.randn(x.shape, generator=random)
+        self.train, self.val, self.test = cut({"x": x[:, None]}, y)
+        self.facts = Facts(
+            sizes=images.sizes(x[:, None], classes),
+            baseline=baselines.majority(self.train, self.test, classes),
+            best_possible={"accuracy": float((matched_filter(x, places) == y).double().mean())},
+        )
+
+
+def stripes(size: int, classes: int, wavelength: float) -> Tensor:
+    """The phase of each class's wave at each pixel, (classes, size, size), in radians."""
+    angle = torch.arange(classes)[:, None, None] * math.pi / classes
+    place = torch.arange(size, dtype=torch.float)
+    along = place[:, None] * torch.cos(angle) + place * torch.sin(angle)
+    return 2 * math.pi / wavelength * along
+
+
+def matched_filter(x: Tensor, places: Tensor) -> Tensor:
+    """The class whose wave, at its best phase, agrees most with each picture: x (N, H, W) -> (N)."""
+    waves = torch.polar(torch.ones_like(places), places).flatten(1)
+    return (x.flatten(1).to(waves.dtype) @ waves.T).abs().argmax(1)

@@ -1,0 +1,134 @@
+"""The evidence lower bound: how well a latent variable explains an example."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer.batch import Batch, Score
+from trainer.data.base import Data
+from trainer.errors import ConfigError
+from trainer.task import Task
+from trainer.types import NonNegativeFloat, PositiveInt, Probability
+
+LOOKED_AT = 1024
+"""Rows of a split that are looked at before training to tell whether a likelihood can be theirs."""
+
+
+class Gaussian(nn.Module):
+    """``p(x|z) = N(decoded, sigma^2 I)`` with one learned sigma."""
+
+    support: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_sigma = nn.Parameter(torch.zeros(()))
+
+    def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
+        """Nats of x (B, D) under decoded (..., B, D), summed over D."""
+        error = (x - decoded) * torch.exp(-self.log_sigma)
+        constant = self.log_sigma + math.log(2 * math.pi) / 2
+        return -error.square().sum(-1) / 2 - x.shape[-1] * constant
+
+
+class Bernoulli(nn.Module):
+    """``p(x|z)``: each number of x in [0, 1] is the share of ones drawn with the decoded logit."""
+
+    support: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
+    def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
+        """Nats of x (B, D) under logits (..., B, D), summed over D."""
+        return (x * decoded - F.softplus(decoded)).sum(-1)
+
+
+_LIKELIHOODS: dict[str, type[Gaussian] | type[Bernoulli]] = {"gaussian": Gaussian, "bernoulli": Bernoulli}
+
+
+class VariationalInference(Task):
+    """(B, ...) -> ()
+
+    Kingma and Welling 2014: ``elbo = E_q(z|x) log p(x|z) - KL(q(z|x) || p(z))``, in nats per example. Training takes
+    one posterior sample and weighs the KL by ``beta`` (Higgins et al. 2017), which rises from 0 over the first
+    ``beta_warmup`` of the run (Bowman et al. 2016). Scores are of the bound itself, beta 1, over ``eval_samples``.
+    ``gap`` is how far the bound lies below the exact log-likelihood, where the data knows it.
+    """
+
+    monitor = "elbo"
+    needs: ClassVar[tuple[str, ...]] = ("encode", "decode")
+
+    def __init__(
+        self,
+        model: nn.Module,
+        likelihood: Literal["gaussian", "bernoulli"],
+        beta: NonNegativeFloat,
+        beta_warmup: Probability,
+        eval_samples: PositiveInt,
+    ):
+        super().__init__(model)
+        self.likelihood = _LIKELIHOODS[likelihood]()
+        self.likelihood_name = likelihood
+        self.beta = beta
+        self.beta_warmup = beta_warmup
+        self.eval_samples = eval_samples
+        self.exact: Callable[[Tensor], Tensor] | None = None
+
+    def players(self) -> dict[str, list[nn.Parameter]]:  # type: ignore[override]
+        """One player; the likelihood's own parameter is the task's, not the model's."""
+        return {"model": list(self.parameters())}
+
+    def attach(self, data: Data) -> None:
+        self.exact = data.facts.log_likelihood
+        low, high = self.likelihood.support
+        for name, split in (("train", data.train), ("val", data.val), ("test", data.test)):
+            rows = torch.arange(min(len(split), LOOKED_AT))
+            x = split.batch(rows, 0).inputs["x"]
+            outside = ~((x >= low) & (x <= high)).flatten(1).all(1)
+            if outside.any():
+                row = int(outside.nonzero()[0])
+                raise ConfigError(
+                    f"task.likelihood: {self.likelihood_name} wants values in [{low:g}, {high:g}]; row {row} of the"
+                    f" {name} split has {x[row].min():g} to {x[row].max():g} (gaussian takes any number)"
+                )
+
+    def terms(self, batch: Batch, samples: int) -> tuple[Tensor, Tensor]:
+        """Reconstruction ``E_q log p(x|z)``, by sampling, and KL, in closed form: nats per example, (B,) each."""
+        x = batch.inputs["x"]
+        mean, log_variance = (part.float() for part in self.model.encode(x))  # type: ignore[operator]
+        noise = torch.randn((samples, *mean.shape), device=mean.device)
+        z = mean + torch.exp(log_variance / 2) * noise  # (samples, B, latent)
+        decoded = self.model.decode(z.flatten(0, 1)).float()  # type: ignore[operator]
+        reconstruction = self.likelihood(decoded.unflatten(0, z.shape[:2]), x.flatten(1)).mean(0)
+        kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1) / 2
+        return reconstruction, kl
+
+    def weight_of_kl(self) -> Tensor | float:
+        """beta, or what the warm-up has reached of it."""
+        if not self.beta_warmup:
+            return self.beta
+        return self.beta * (self.progress / self.beta_warmup).clamp(max=1.0)
+
+    def loss(self, batch: Batch, player: str) -> Tensor:
+        reconstruction, kl = self.terms(batch, 1)
+        return (self.weight_of_kl() * kl - reconstruction).mean()
+
+    def score(self, batch: Batch) -> Score:
+        reconstruction, kl = self.terms(batch, self.eval_samples)
+        score: Score = {
+            "count": torch.tensor(len(batch), device=kl.device),
+            "reconstruction": -reconstruction.double().sum(),
+            "kl": kl.double().sum(),
+        }
+        if self.exact is not None:
+            score["exact"] = self.exact(batch.inputs["x"]).double().sum()
+        return score
+
+    def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
+        each = {name: float(total / totals["count"]) for name, total in totals.items()}
+        elbo = -each["reconstruction"] - each["kl"]
+        gap = {"gap": each["exact"] - elbo} if "exact" in each else {}
+        return {"elbo": elbo, **gap, "reconstruction": each["reconstruction"], "kl": each["kl"]}
