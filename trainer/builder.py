@@ -65,7 +65,11 @@ def data(config: Mapping[str, Any]) -> Data:
 
 def task(config: Mapping[str, Any], built: Data, names: Mapping[str, str]) -> Task:
     """The model on this data, inside its task. ``names`` are the chosen options, for messages."""
-    model = make(fill("model", config["model"], built, names["data"]), nn.Module)
+    options = fill("model", config["model"], built, names["data"])
+    try:
+        model = make(options, nn.Module)
+    except ValueError as error:
+        raise ConfigError(f"model: {error}") from error
     made = make(fill("task", config["task"], built, names["data"]), Task, model=model)  # type: ignore[type-abstract]
     made.attach(built)
     for split in ("train", "val", "test"):

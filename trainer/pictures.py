@@ -18,7 +18,9 @@ def curves(history: Sequence[Mapping[str, Any]], monitor: str, path: Path) -> No
         (f"validation {monitor}", [f"val_{monitor}"]),
         ("learning rate", rates),
     ]
-    figure = Figure(figsize=(11, 3.2), layout="constrained")
+    figure = Figure(figsize=(11, 3.2))
+    # Fixed margins: a layout engine would draw everything twice to find them.
+    figure.subplots_adjust(left=0.05, right=0.99, top=0.9, bottom=0.15, wspace=0.22)
     FigureCanvasAgg(figure)
     steps = [row["step"] for row in history]
     for axes, (title, names) in zip(figure.subplots(1, len(panels)), panels, strict=True):

@@ -6,6 +6,7 @@ imported torch but started no threads: it starts in milliseconds, and whatever i
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
@@ -89,11 +90,27 @@ def _account(jobs: Sequence[Job], root: Path) -> int:
     return int(any(job.status != "finished" for job in jobs))
 
 
-def _run_all(jobs: Sequence[Job], workers: int) -> None:
-    """Keeps ``workers`` processes busy until every job has ended or the user stops them."""
+def _warm(jobs: Sequence[Job]) -> None:
+    """Imports here, once, what every job would import for itself."""
+    import matplotlib.backends.backend_agg
+    import matplotlib.figure  # noqa: F401
     import torch
 
+    from trainer import runner  # noqa: F401
+
+    # Before the first fork there must be one thread: a child inherits locks, but not the threads that hold them.
     torch.set_num_threads(1)
+    trees = [job.config.tree for job in jobs if job.config is not None]
+    modules = {tree[group]["_target_"].rpartition(".")[0] for tree in trees for group in config.BUILT}
+    for module in sorted(modules):
+        # A plugin is left to its jobs: what goes wrong in it must not take the sweep along.
+        if module.startswith("trainer."):
+            importlib.import_module(module)
+
+
+def _run_all(jobs: Sequence[Job], workers: int) -> None:
+    """Keeps ``workers`` processes busy until every job has ended or the user stops them."""
+    _warm(jobs)
     waiting = [job for job in jobs if job.config is not None]
     running: dict[int, Job] = {}
     total = len(waiting)

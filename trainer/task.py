@@ -34,8 +34,8 @@ class Task(nn.Module, ABC):
         self._wanted = tuple(inspect.signature(model.forward).parameters)
 
     def players(self) -> dict[str, Iterable[nn.Parameter]]:
-        """Who learns: one player with every parameter, unless the task is a game."""
-        return {"model": self.model.parameters()}
+        """Who learns: one player with every parameter, the task's own included, unless the task is a game."""
+        return {"model": self.parameters()}
 
     def turns(self, step: int) -> tuple[str, ...]:
         """Who updates on this step, in order."""
