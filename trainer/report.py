@@ -92,17 +92,24 @@ class Report:
     def scored(self, trainer: Trainer, row: dict[str, float]) -> None:
         self._scores = f"val {trainer.monitor} {_number(row['val_' + trainer.monitor])}"
         log.info("%s", "  ".join(f"{name} {_number(value)}" for name, value in row.items()))
-        self._write_metrics(trainer.history)
+        self._append_metrics(trainer.history)
 
     def _write_metrics(self, history: Sequence[Mapping[str, float]]) -> None:
-        """One row an epoch, from the state itself: a resumed run neither repeats nor skips one."""
-        if not history:
+        """Every row so far, from the state itself: a resumed run neither repeats nor skips one."""
+        if history:
+            text = io.StringIO()
+            writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(history)
+            folder.write_text(self._path / folder.METRICS, text.getvalue())
+
+    def _append_metrics(self, history: Sequence[Mapping[str, float]]) -> None:
+        """The newest row; a cut last line of a killed run is written anew when it goes on."""
+        if len(history) == 1:
+            self._write_metrics(history)
             return
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(history)
-        folder.write_text(self._path / folder.METRICS, text.getvalue())
+        with open(self._path / folder.METRICS, "a", encoding="utf-8", newline="") as file:
+            csv.DictWriter(file, list(history[0]), lineterminator="\n").writerow(history[-1])
 
     def finish(self, trainer: Trainer, result: Result) -> None:
         """The table of validation scores, the test score in its context, and where everything is."""

@@ -77,10 +77,6 @@ class VariationalInference(Task):
         self.eval_samples = eval_samples
         self.exact: Callable[[Tensor], Tensor] | None = None
 
-    def players(self) -> dict[str, list[nn.Parameter]]:  # type: ignore[override]
-        """One player; the likelihood's own parameter is the task's, not the model's."""
-        return {"model": list(self.parameters())}
-
     def attach(self, data: Data) -> None:
         self.exact = data.facts.log_likelihood
         low, high = self.likelihood.support
