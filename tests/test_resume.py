@@ -255,7 +255,7 @@ FORGOTTEN: dict[str, Spoil] = {
     "best": drop("best"),
     "history": drop("history"),
     "running sums": drop("running", "sums"),
-    "running count": drop("running", "updates"),
+    "running count": drop("running", "steps"),
 }
 
 

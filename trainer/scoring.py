@@ -24,7 +24,7 @@ def evaluate(
     """
     task.eval()
     totals = Totals()
-    with seeding.isolated(settings.seed):
+    with seeding.isolated(settings.seed, loader.device):
         for batch in loader.epoch(0):
             with precision.autocast(loader.device, settings.precision):
                 totals.add(task.score(batch))

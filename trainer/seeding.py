@@ -62,15 +62,24 @@ def seed_everything(seed: int) -> None:
 
 
 @contextmanager
-def isolated(seed: int) -> Iterator[None]:
-    """A block that draws from its own seed and leaves torch's generator as it found it.
+def isolated(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """A block that draws from its own seed and leaves torch's generators as it found them.
 
     Validation runs in one, so that its noise is the same every epoch and training does not depend on how often the
     run looks at itself.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    before = torch.get_rng_state()
+    on_device = torch.cuda.get_rng_state(device) if device is not None and device.type == "cuda" else None
+    # Not torch.manual_seed, which also looks for every kind of accelerator there is.
+    torch.default_generator.manual_seed(seed)
+    if on_device is not None:
+        torch.cuda.manual_seed(seed)
+    try:
         yield
+    finally:
+        torch.set_rng_state(before)
+        if device is not None and on_device is not None:
+            torch.cuda.set_rng_state(on_device, device)
 
 
 def capture(device: torch.device) -> dict[str, object]:

@@ -6,7 +6,6 @@ accumulation, schedules, averaging and the guard against NaN are written here, o
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,14 +18,12 @@ from torch import Tensor
 from trainer import precision, scoring, seeding
 from trainer.batch import Batch
 from trainer.errors import Interrupted, NonFiniteError
+from trainer.guard import NotFinite, guard_for
 from trainer.loader import Loader
 from trainer.metrics import better
 from trainer.player import Player
 from trainer.settings import Settings
 from trainer.task import Task
-
-LOOK_EVERY = 50
-"""Steps between two looks of the host at the guard on an accelerator, where looking every step would stall it."""
 
 
 class Keeper(Protocol):
@@ -67,14 +64,11 @@ class Trainer:
         self.total_steps = total_steps(train, settings)
         self.loss_fn = torch.compile(task.loss) if settings.compile else task.loss
         self.scaler = precision.scaler(self.device, settings.precision)
-        self.on_host = self.device.type == "cpu"
-        self.bad = torch.zeros((), device=self.device)
+        self.guard = guard_for(self.device)
 
         self.epoch = 0
         self.batch = 0
         self.step = 0
-        self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)
-        self.updates = 0
         self.seconds_before = 0.0
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"score": None, "epoch": None, "step": None}
@@ -125,7 +119,10 @@ class Trainer:
             self.batch += len(group)
             self.save_if_due()
             self.watcher.stepped(self)
-        self.look()
+        try:
+            self.guard.look()
+        except NotFinite:
+            raise NonFiniteError(f"not finite at or before step {self.step}; {self.last_good()}") from None
 
     def update(self, player: Player, group: list[Batch]) -> None:
         """One optimizer step of one player on one group of micro-batches."""
@@ -141,10 +138,14 @@ class Trainer:
         assert total is not None
         self.scaler.unscale_(player.optimizer)  # type: ignore[arg-type]
         norm = torch.linalg.vector_norm(player.params.grad)
-        bad = self.guard(total, norm, player, group)
+        # A scaled gradient may overflow: the scaler skips that step by itself.
+        safe = norm.nan_to_num(0.0, 0.0, 0.0) if self.scaler.is_enabled() else norm
+        try:
+            skip = self.guard.see(total, safe)
+        except NotFinite:
+            raise self.non_finite(total, norm, player, group) from None
         self.clip(player, norm)
-        player.step(self.scaler, bad)
-        self.updates += 1
+        player.step(self.scaler, skip)
 
     def shares(self, group: list[Batch]) -> Iterator[tuple[Batch, Tensor | float | None]]:
         """Each micro-batch with its share of the group's loss, so that the sum is the mean over one large batch."""
@@ -165,32 +166,8 @@ class Trainer:
         elif limit is not None:
             grad.mul_((limit / (norm + 1e-6)).clamp_(max=1.0))
 
-    def guard(self, loss: Tensor, norm: Tensor, player: Player, group: list[Batch]) -> Tensor | None:
-        """Stops a non-finite loss or gradient before it reaches the weights.
-
-        On the CPU the host looks every step. On an accelerator the returned flag makes this and every later update a
-        no-op there, and the host finds it at its next look. A scaled half-precision gradient may overflow: the
-        scaler skips that step by itself.
-        """
-        seen = torch.stack((loss, norm))
-        if self.scaler.is_enabled():
-            seen = seen.nan_to_num(posinf=0.0, nan=0.0) if bool(loss.isfinite()) else seen
-        self.sums += seen
-        if self.on_host:
-            if not math.isfinite(seen.sum().item()):
-                raise self.non_finite(loss, norm, player, group)
-            return None
-        self.bad = torch.maximum(self.bad, 1.0 - seen.sum().isfinite().float())
-        if self.step % LOOK_EVERY == 0:
-            self.look()
-        return self.bad
-
-    def look(self) -> None:
-        """The host's look at the guard on an accelerator; this is a synchronisation point."""
-        if not self.on_host and self.bad.item():
-            raise NonFiniteError(f"loss or gradient is not finite, at or before step {self.step}; {self.last_good()}")
-
     def non_finite(self, loss: Tensor, norm: Tensor, player: Player, group: list[Batch]) -> NonFiniteError:
+        """What is known of an update that was not made."""
         names = player.params.names_of_bad(self.task.named_parameters())
         rows = torch.cat([batch.index for batch in group]).tolist()
         shown = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
@@ -210,12 +187,11 @@ class Trainer:
         """Scores the validation split, and keeps the weights if they are the best so far."""
         scores = self.evaluate(self.val_loader)
         score = scores[self.monitor]
-        loss, norm = (self.sums / max(1, self.updates)).tolist()
+        loss, norm = self.guard.means()
         row = {"epoch": self.epoch + 1, "step": self.step, "seconds": round(self.seconds, 3), "train_loss": loss}
         row |= {"grad_norm": norm} | {f"lr_{p.name}": p.rate for p in self.players.values()}
         self.history.append(row | {f"val_{name}": value for name, value in scores.items()})
-        self.sums.zero_()
-        self.updates = 0
+        self.guard.restart()
         if better(score, self.best["score"], self.monitor):
             self.best = {"score": score, "epoch": self.epoch + 1, "step": self.step}
             with self.averaged():
@@ -266,7 +242,7 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "random": seeding.capture(self.device),
             "position": {"epoch": self.epoch, "batch": self.batch, "step": self.step},
-            "running": {"sums": self.sums, "updates": self.updates, "seconds": self.seconds},
+            "running": {"sums": self.guard.sums(), "steps": self.guard.steps, "seconds": self.seconds},
             "history": self.history,
             "best": self.best,
         }
@@ -280,8 +256,8 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         self.epoch, self.batch, self.step = (state["position"][key] for key in ("epoch", "batch", "step"))
         self.task.progress.fill_(max(0, self.step - 1) / self.total_steps)
-        self.sums.copy_(state["running"]["sums"])
-        self.updates, self.seconds_before = state["running"]["updates"], state["running"]["seconds"]
+        self.guard.restart(tuple(state["running"]["sums"]), state["running"]["steps"])
+        self.seconds_before = state["running"]["seconds"]
         self.history = list(state["history"])
         self.best = dict(state["best"])
         self.best_weights = None if best is None else best["task"]

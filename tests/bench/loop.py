@@ -9,6 +9,7 @@ fused Adam, nothing else. All train on 600 rows in batches of 32 and look at 200
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -136,7 +138,7 @@ CONTENDERS = {"ours": ours, "notebook": notebook, "hand-written": handwritten}
 
 def main() -> None:
     torch.set_num_threads(1)
-    report.console.quiet = True
+    report.console = Console(file=open(os.devnull, "w", encoding="utf-8"), force_terminal=True)  # noqa: SIM115
     print(f"us per step, median of {ROUNDS} interleaved rounds, one thread")
     for name in sys.argv[1:] or CASES:
         case = CASES[name]

@@ -37,6 +37,8 @@ class Classification(Task):
         self.label_smoothing = label_smoothing
         self.scores = scores
         self.class_names = [str(c) for c in range(num_classes)]
+        self.needs_confusion = not {"f1", "mean_iou"}.isdisjoint(scores)
+        self.masked = True
 
     @property
     def monitor(self) -> str:  # type: ignore[override]
@@ -63,12 +65,14 @@ class Classification(Task):
             raise ConfigError(
                 f"data: {split} labels must be 0..{self.num_classes - 1}; found {int(flat[at])} at row {row}"
             )
+        # Known before the first step and never changed: where every target counts, nothing need be left out.
+        self.masked = not bool(counted.all()) or (self.masked and split != "train")
         if not counted.any():
             raise ConfigError(f"data: every {split} label is {IGNORE} (not counted): nothing to learn from")
 
-    def weight(self, batch: Batch) -> Tensor:
+    def weight(self, batch: Batch) -> Tensor | int:
         assert batch.target is not None
-        return (batch.target != IGNORE).sum()
+        return (batch.target != IGNORE).sum() if self.masked else batch.target.numel()
 
     def logits(self, batch: Batch) -> Tensor:
         """Scores before softmax, (B, C, ...) with C at least 2."""
@@ -86,34 +90,35 @@ class Classification(Task):
 
     def loss(self, batch: Batch, player: str) -> Tensor:
         assert batch.target is not None
+        logits, target = self.logits(batch), batch.target
+        if not self.masked:
+            return F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
         total = F.cross_entropy(
-            self.logits(batch),
-            batch.target,
-            ignore_index=IGNORE,
-            label_smoothing=self.label_smoothing,
-            reduction="sum",
+            logits, target, ignore_index=IGNORE, label_smoothing=self.label_smoothing, reduction="sum"
         )
         # A part of an accumulated batch may hold nothing that counts: its loss is 0, where a mean would be 0/0.
-        return total / self.weight(batch).clamp(min=1)
+        return total / (target != IGNORE).sum().clamp(min=1)
 
     def score(self, batch: Batch) -> Score:
         logits = self.logits(batch).float()
         target = batch.target
         assert target is not None
-        counted = target != IGNORE
         predicted = logits.argmax(1)
-        score: Score = {"count": counted.sum(), "correct": ((predicted == target) & counted).sum()}
-        score["nll"] = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum").double()
-        if {"f1", "mean_iou"} & set(self.scores):
-            score["confusion"] = metrics.confusion(predicted[counted], target[counted], self.num_classes)
+        score: Score = {"nll": F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum").double()}
+        counted = target != IGNORE if self.masked else slice(None)
+        predicted, target = predicted[counted], target[counted]
+        score["count"] = torch.tensor(target.numel(), device=target.device)
+        score["correct"] = (predicted == target).sum()
+        if self.needs_confusion:
+            score["confusion"] = metrics.confusion(predicted.flatten(), target.flatten(), self.num_classes)
         if "auc" in self.scores and self.num_classes == 2:
-            score["margin"] = Rows((logits[:, 1] - logits[:, 0])[counted])
-            score["positive"] = Rows(target[counted] == 1)
+            score["margin"] = Rows((logits[:, 1] - logits[:, 0])[counted].flatten())
+            score["positive"] = Rows(target.flatten() == 1)
         return score
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
-        share = float(totals["correct"] / totals["count"])
-        nll = float(totals["nll"] / totals["count"])
+        count = float(totals["count"])
+        share, nll = float(totals["correct"]) / count, float(totals["nll"]) / count
         known = {"accuracy": share, "pixel_accuracy": share, "token_accuracy": share, "nll": nll}
         known["perplexity"] = float(torch.tensor(nll).exp())
         if "confusion" in totals:
