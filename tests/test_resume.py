@@ -36,7 +36,7 @@ def summary(trainer: Trainer) -> str:
     """One hash over all that a stop must not change. The generators are left out: what was drawn has to show."""
     state = trainer.state_dict()
     del state["random"]
-    return digest(state | {"best weights": trainer.best_weights})
+    return digest(state | {"best weights": trainer.best.weights})
 
 
 Spoil = Callable[[dict[str, Any], dict[str, Any]], None]
@@ -288,7 +288,7 @@ def test_patience_counts_on_across_a_stop(tmp_path: Path, step: int) -> None:
     (tmp_path / "whole").mkdir()
     whole = make(keeper=RunKeeper(tmp_path / "whole", {}))
     whole.fit()
-    assert (whole.epoch, whole.best["epoch"], whole.best["score"]) == (5, 3, 0.4)
+    assert (whole.epoch, whole.best.epoch, whole.best.score) == (5, 3, 0.4)
     (tmp_path / "cut").mkdir()
     chain = Chain(make, tmp_path / "cut")
     chain.start(StopAt(step))

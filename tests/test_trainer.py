@@ -370,13 +370,13 @@ def test_the_best_epoch_and_the_end_of_patience(
 ) -> None:
     trainer = scripted(scores, patience=patience, optimizer=SGD | {"lr": 1.0})
     assert trainer.epoch == len(trainer.history) == epochs
-    assert trainer.best["epoch"] == best
+    assert trainer.best.epoch == best
     if best is None:
-        assert trainer.best_weights is None
+        assert trainer.best.weights is None
         return
-    assert trainer.best["score"] == scores[best - 1]
-    assert trainer.best_weights is not None
-    assert trainer.best_weights["model.w"].item() == -4.0 * best  # four steps an epoch
+    assert trainer.best.score == scores[best - 1]
+    assert trainer.best.weights is not None
+    assert trainer.best.weights["model.w"].item() == -4.0 * best  # four steps an epoch
     assert number(trainer.task) == -4.0 * epochs
     trainer.use_best()
     assert number(trainer.task) == -4.0 * best

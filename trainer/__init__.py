@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trainer.config import Config
     from trainer.data.base import Data
-    from trainer.runner import Result
+    from trainer.result import Result
     from trainer.task import Task
 
 __all__ = ["build", "compose", "run"]

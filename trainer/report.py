@@ -21,7 +21,7 @@ from trainer import folder
 from trainer.signals import Flag
 
 if TYPE_CHECKING:
-    from trainer.runner import Result
+    from trainer.result import Result
     from trainer.trainer import Trainer
 
 log = logging.getLogger(__name__)

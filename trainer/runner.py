@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import platform
-import subprocess
-from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,48 +13,11 @@ from omegaconf import OmegaConf
 from trainer import builder, checkpoint, device, folder, report, scoring, seeding, signals
 from trainer.config import NEUTRAL, Config, check, parse
 from trainer.errors import ConfigError, Interrupted, UserError
+from trainer.result import Result, commit, versions
 from trainer.settings import Settings
 from trainer.trainer import Trainer
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Result:
-    """What a run says of itself, in ``results.json`` and to Python."""
-
-    folder: str
-    identity: str
-    status: str
-    options: Mapping[str, str]
-    overrides: list[str]
-    model: str
-    data: str
-    task: str
-    seed: int
-    params: int = 0
-    epochs: int = 0
-    steps: int = 0
-    seconds: float = 0.0
-    device: str = ""
-    threads: int = 0
-    monitor: str = ""
-    best_epoch: int | None = None
-    val: dict[str, float] = field(default_factory=dict)
-    test: dict[str, float] = field(default_factory=dict)
-    baseline: dict[str, float] = field(default_factory=dict)
-    best_possible: dict[str, float] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    git: str | None = None
-    reason: str | None = None
-
-    @property
-    def val_score(self) -> float:
-        """The monitored score on the validation rows, at the best epoch."""
-        return self.val[self.monitor]
-
-    def write(self) -> None:
-        folder.write_text(Path(self.folder) / folder.RESULTS, json.dumps(asdict(self), indent=2) + "\n")
 
 
 def run(config: Config) -> Result:
@@ -107,7 +65,7 @@ def resume(path: Path) -> Result:
 
 def _finished(path: Path) -> Result:
     print(f"{path} is finished; nothing to do")
-    return Result(**folder.read_results(path) | {"folder": str(path)})
+    return Result.read(path)
 
 
 def load_config(path: Path) -> Config:
@@ -145,8 +103,8 @@ def _run(config: Config, path: Path) -> Result:
         data=names["data"],
         task=names["task"],
         seed=config.settings.seed,
-        versions=_versions(),
-        git=_git(),
+        versions=versions(),
+        git=commit(),
     )
     with ExitStack() as stack:
         stack.enter_context(folder.locked(path))
@@ -185,7 +143,7 @@ def evaluate(path: Path) -> dict[str, float]:
     task.load_state_dict(best["task"])
     test = builder.loaders(data, config.settings, where)["test"]
     scores = scoring.evaluate(task, test, config.settings)
-    result = replace(Result(**folder.read_results(path)), test=scores)
+    result = replace(Result.read(path), test=scores)
     report.console.print(report.score_table(result))
     return scores
 
@@ -235,31 +193,9 @@ def _train_and_test(config: Config, path: Path, result: Result, screen: report.R
     screen.start(trainer, result, {name: len(loader.split) for name, loader in loaders.items()})
     trainer.fit()
     result.epochs, result.steps, result.seconds = trainer.epoch, trainer.step, round(trainer.seconds, 3)
-    best = next((row for row in trainer.history if row["epoch"] == trainer.best["epoch"]), {})
-    result.val = {name.removeprefix("val_"): value for name, value in best.items() if name.startswith("val_")}
-    result.best_epoch = trainer.best["epoch"]
+    result.take_best(trainer.history, trainer.best.epoch)
     trainer.use_best()
     result.test = trainer.evaluate(loaders["test"])
     result.status = "finished"
     result.write()
     screen.finish(trainer, result)
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "torch": str(torch.__version__)}
-    for name in ("train-zoo", "hydra-core", "numpy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def _git() -> str | None:
-    """The commit of the working folder, with ``+`` if files differ from it; None outside a repository."""
-    try:
-        command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None

@@ -20,14 +20,16 @@ from trainer.batch import Batch
 from trainer.errors import Interrupted, NonFiniteError
 from trainer.guard import NotFinite, guard_for
 from trainer.loader import Loader
-from trainer.metrics import better
 from trainer.player import Player
+from trainer.selection import Best
 from trainer.settings import Settings
 from trainer.task import Task
 
 
 class Keeper(Protocol):
     """Where states go; a run folder, or nowhere."""
+
+    last_saved_step: int | None
 
     def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None: ...
 
@@ -71,9 +73,7 @@ class Trainer:
         self.step = 0
         self.seconds_before = 0.0
         self.history: list[dict[str, float]] = []
-        self.best: dict[str, Any] = {"score": None, "epoch": None, "step": None}
-        self.best_weights: dict[str, Tensor] | None = None
-        self._unsaved_best = False
+        self.best = Best(self.monitor)
         self._started_at = self._saved_at = time.monotonic()
 
     @property
@@ -101,11 +101,8 @@ class Trainer:
         return (self.step >= self.total_steps and self.batch == 0) or self.out_of_patience()
 
     def out_of_patience(self) -> bool:
-        patience, best = self.settings.patience, self.best["epoch"]
-        if patience is None:
-            return False
-        since = [row for row in self.history if best is None or row["epoch"] > best]
-        return len(since) >= patience
+        patience = self.settings.patience
+        return patience is not None and self.best.validations_since(self.history) >= patience
 
     def train_epoch(self) -> None:
         """The rest of an epoch, from the batch where the run stands."""
@@ -180,7 +177,7 @@ class Trainer:
         )
 
     def last_good(self) -> str:
-        saved = getattr(self.keeper, "last_saved_step", None)
+        saved = self.keeper.last_saved_step
         return "no checkpoint yet" if saved is None else f"last good checkpoint: step {saved}"
 
     def validate(self) -> None:
@@ -192,11 +189,9 @@ class Trainer:
         row |= {"grad_norm": norm} | {f"lr_{p.name}": p.rate for p in self.players.values()}
         self.history.append(row | {f"val_{name}": value for name, value in scores.items()})
         self.guard.restart()
-        if better(score, self.best["score"], self.monitor):
-            self.best = {"score": score, "epoch": self.epoch + 1, "step": self.step}
+        if self.best.beaten_by(score):
             with self.averaged():
-                self.best_weights = {name: value.clone() for name, value in self.task.state_dict().items()}
-            self._unsaved_best = True
+                self.best.replace(score, self.epoch + 1, self.step, self.task.state_dict())
         for player in self.players.values():
             player.schedule.observe(score, self.monitor)
         self.watcher.scored(self, self.history[-1])
@@ -219,8 +214,8 @@ class Trainer:
 
     def use_best(self) -> None:
         """Puts the best weights in place, averages included, for testing."""
-        if self.best_weights is not None:
-            self.task.load_state_dict(self.best_weights)
+        if self.best.weights is not None:
+            self.task.load_state_dict(self.best.weights)
             for player in self.players.values():
                 player.forget_average()
 
@@ -229,9 +224,9 @@ class Trainer:
             self.save()
 
     def save(self) -> None:
-        best = {"task": self.best_weights, **self.best} if self._unsaved_best else None
+        best = None if self.best.is_saved else {"task": self.best.weights, **self.best.state_dict()}
         self.keeper.save(self.state_dict(), best)
-        self._unsaved_best = False
+        self.best.is_saved = True
         self._saved_at = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
@@ -244,7 +239,7 @@ class Trainer:
             "position": {"epoch": self.epoch, "batch": self.batch, "step": self.step},
             "running": {"sums": self.guard.sums(), "steps": self.guard.steps, "seconds": self.seconds},
             "history": self.history,
-            "best": self.best,
+            "best": self.best.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
@@ -259,8 +254,7 @@ class Trainer:
         self.guard.restart(tuple(state["running"]["sums"]), state["running"]["steps"])
         self.seconds_before = state["running"]["seconds"]
         self.history = list(state["history"])
-        self.best = dict(state["best"])
-        self.best_weights = None if best is None else best["task"]
+        self.best.load_state_dict(state["best"], None if best is None else best["task"])
         seeding.restore(state["random"], self.device)
 
 

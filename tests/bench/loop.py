@@ -24,9 +24,10 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from trainer import builder, config, report, runner, signals
+from trainer import builder, config, report, signals
 from trainer.checkpoint import RunKeeper
 from trainer.data.base import Data, Facts, TensorSplit
+from trainer.result import Result
 from trainer.trainer import Trainer
 
 ROUNDS, BATCH, ROWS = 7, 32, 600
@@ -68,7 +69,7 @@ def ours(case: Case, data: Data) -> float:
     loaders = builder.loaders(data, composed.settings, torch.device("cpu"))
     players = builder.players(composed.tree, composed.settings, task, loaders["train"])
     with tempfile.TemporaryDirectory() as place, signals.caught() as flag:
-        result = runner.Result(place, "", "", {}, [], "ours", "noise", "", 0, monitor="accuracy")
+        result = Result(place, "", "", {}, [], "ours", "noise", "", 0, monitor="accuracy")
         with report.Report(flag, verbose=False) as screen:
             keeper = RunKeeper(Path(place), {})
             trainer = Trainer(task, players, loaders["train"], loaders["val"], composed.settings, keeper, screen)

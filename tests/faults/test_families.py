@@ -62,9 +62,9 @@ def test_a_stopped_run_is_the_same_run(family: str, kind: str, tmp_path: Path) -
     for folder in folders:
         folder.mkdir()
     whole = run(words, folders[0], None)
-    expected = digest(whole.state_dict() | {"best weights": whole.best_weights})
+    expected = digest(whole.state_dict() | {"best weights": whole.best.weights})
     steps_an_epoch = whole.total_steps // 3
     for folder, stop in zip(folders[1:], (steps_an_epoch + max(1, steps_an_epoch // 2), steps_an_epoch), strict=True):
         run(words, folder, stop)
         resumed = run(words, folder, None)
-        assert digest(resumed.state_dict() | {"best weights": resumed.best_weights}) == expected
+        assert digest(resumed.state_dict() | {"best weights": resumed.best.weights}) == expected

@@ -1,0 +1,88 @@
+"""What a run says of itself, in ``results.json`` and to Python."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from trainer import folder
+
+
+@dataclass
+class Result:
+    """Status, settings, sizes and scores of one run.
+
+    status: running, finished, interrupted or failed; ``reason`` says why it did not finish. val, test: scores of the
+    best weights. folder: where the run is.
+    """
+
+    folder: str
+    identity: str
+    status: str
+    options: Mapping[str, str]
+    overrides: list[str]
+    model: str
+    data: str
+    task: str
+    seed: int
+    params: int = 0
+    epochs: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    device: str = ""
+    threads: int = 0
+    monitor: str = ""
+    best_epoch: int | None = None
+    val: dict[str, float] = field(default_factory=dict)
+    test: dict[str, float] = field(default_factory=dict)
+    baseline: dict[str, float] = field(default_factory=dict)
+    best_possible: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    git: str | None = None
+    reason: str | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> Result:
+        """The result in a run folder, wherever the folder is now."""
+        return cls(**folder.read_results(path) | {"folder": str(path)})
+
+    def write(self) -> None:
+        folder.write_text(Path(self.folder) / folder.RESULTS, json.dumps(asdict(self), indent=2) + "\n")
+
+    def take_best(self, history: list[dict[str, Any]], epoch: int | None) -> None:
+        """The validation scores of the best epoch."""
+        self.best_epoch = epoch
+        best = next((row for row in history if row["epoch"] == epoch), {})
+        self.val = {name.removeprefix("val_"): value for name, value in best.items() if name.startswith("val_")}
+
+    @property
+    def val_score(self) -> float:
+        """The monitored score on the validation rows, at the best epoch."""
+        return self.val[self.monitor]
+
+
+def versions() -> dict[str, str]:
+    """What a run was made with."""
+    found = {"python": platform.python_version()}
+    for name in ("train-zoo", "torch", "hydra-core", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def commit() -> str | None:
+    """The commit of the working folder, with ``+`` if files differ from it; None outside a repository."""
+    try:
+        command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
