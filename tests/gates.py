@@ -84,12 +84,12 @@ GATES = [
 ]
 
 
-def measure(gate: Gate, data_dir: str | None) -> tuple[dict[str, float], dict[str, object], bool]:
+def measure(gate: Gate, data_dir: str | None, place: str) -> tuple[dict[str, float], dict[str, object], bool]:
     """Mean test scores over the seeds, facts for the table, and whether every bound was met."""
     runs, seconds = [], []
     for seed in range(gate.seeds):
         words = gate.command.format(data=data_dir).split()
-        extra = [] if data_dir is None else [f"data_dir={data_dir}"]
+        extra = [f"hydra.run.dir={place}"] + ([] if data_dir is None else [f"data_dir={data_dir}"])
         started = time.perf_counter()
         runs.append(trainer.run(trainer.compose([*words, f"seed={seed}", "threads=1", *extra])))
         seconds.append(time.perf_counter() - started)
@@ -142,14 +142,11 @@ def main() -> int:
     chosen = [gate for gate in GATES if not options.words or any(word in gate.command for word in options.words)]
     lines, missed = [], []
     with tempfile.TemporaryDirectory() as folder:
-        for gate in chosen:
+        for number, gate in enumerate(chosen):
             if "{data}" in gate.command and data_dir is None:
                 print(f"left out, needs --data-dir: {gate.command}")
                 continue
-            name = gate.command.replace(" ", "_").replace("/", "_")[:80]
-            scores, facts, met = measure(
-                Gate(f"{gate.command} hydra.run.dir={folder}/{name}", gate.bounds, gate.seconds, gate.seeds), data_dir
-            )
+            scores, facts, met = measure(gate, data_dir, f"{folder}/{number}")
             lines.append(row(gate, scores, facts, met))
             print(lines[-1], flush=True)
             missed += [] if met else [gate.command]

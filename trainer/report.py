@@ -71,7 +71,7 @@ class Report:
         text = (
             f"{result.model} on {result.data}: {result.params:,} parameters, {sizes} rows, {result.device}, {threads}"
         )
-        console.print(f"[bold]{text}{going_on}[/bold]")
+        console.print(f"[bold]{text}{going_on}[/bold]", soft_wrap=True)
         log.info("%s%s; config %s", text, going_on, result.identity)
         self._write_metrics(trainer.history)
         self.progress.start()
@@ -120,7 +120,7 @@ class Report:
         console.print(score_table(result))
         pictures.curves(trainer.history, result.monitor, self._path / folder.CURVES)
         name = result.monitor
-        console.print(f"[bold]{in_context(result, name)}[/bold]   ({name} on the test rows)")
+        console.print(f"[bold]{in_context(result, name)}[/bold]   ({name} on the test rows)", soft_wrap=True)
         console.print(f"saved in {result.folder} ({result.seconds:.1f} s)", soft_wrap=True)
         log.info("test %s; %s", {key: round(value, 6) for key, value in result.test.items()}, in_context(result, name))
 

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from trainer import builder, checkpoint, device, folder, report, scoring, seeding, signals
 from trainer.config import NEUTRAL, Config, check, parse
-from trainer.errors import ConfigError, Interrupted, UserError
+from trainer.errors import ConfigError, Interrupted, SystemFault, UserError
 from trainer.result import Result, commit, versions
 from trainer.settings import Settings
 from trainer.trainer import Trainer
@@ -117,19 +117,27 @@ def _run(config: Config, path: Path) -> Result:
                 folder.write_text(path / folder.CONFIG, shown)
             result.write()
             _train_and_test(config, path, result, screen, fresh=fresh)
-        except (UserError, MemoryError) as error:
-            if fresh and isinstance(error, ConfigError):
-                folder.remove_if_empty(path)
-                raise
+        except Interrupted as error:
             _stopped(result, error)
-            if isinstance(error, Interrupted):
-                raise Interrupted(f"{error}; go on with: train resume {path}", error.exit_code - 128) from None
+            raise Interrupted(f"{error}; go on with: train resume {path}", error.exit_code - 128) from None
+        except UserError as error:
+            _stopped(result, error)
+            if fresh and isinstance(error, ConfigError | SystemFault):
+                folder.remove_if_empty(path)
             raise
         except BaseException as error:
             _stopped(result, error)
+            if is_out_of_memory(error):
+                reason = str(error).split("\n")[0]
+                raise SystemFault(f"out of memory: {reason}; try a smaller batch_size, or accumulate") from error
             log.exception("failed")
             raise
     return result
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """On a CPU torch raises no type of its own for it."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def evaluate(path: Path) -> dict[str, float]:
@@ -152,7 +160,7 @@ def _stopped(result: Result, error: BaseException) -> None:
     result.status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
     result.reason = f"{type(error).__name__}: {error}"
     result.write()
-    log.error("%s", result.reason)
+    log.info("%s", result.reason)
 
 
 def _train_and_test(config: Config, path: Path, result: Result, screen: report.Report, *, fresh: bool) -> None:

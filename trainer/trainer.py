@@ -172,7 +172,7 @@ class Trainer:
             f"loss {loss.item():g}, gradient norm {norm.item():g} at step {self.step}, epoch {self.epoch + 1}"
             f" ({player.name}, lr {player.rate:g}); the weights were not updated\n"
             f"rows of the batch: {shown}\n"
-            f"first gradient that is not finite: {names[0] if names else 'none, only the loss'}\n"
+            f"first gradient that is not finite: {names[0] if names else 'none by itself'}\n"
             f"{self.last_good()}; try a smaller optimizer.lr or grad_clip=1"
         )
 
