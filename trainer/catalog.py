@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from trainer import signature
-
 GROUPS = ("model", "data", "task", "optimizer", "scheduler", "experiment")
 _PACKAGE = Path(__file__).parent
 
@@ -50,9 +48,14 @@ class Option:
 
     @property
     def contract(self) -> str:
-        """Names and shapes, from the first line of the class docstring."""
-        found = signature.read(self.target) if self.target else None
-        return found.contract if found and "->" in found.contract else ""
+        """Names and shapes, from the first line of the class docstring; found by text, as a list must be quick."""
+        module, _, name = (self.target or "").rpartition(".")
+        path = _PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py")
+        if not module.startswith("trainer.") or not path.is_file():
+            return ""
+        text = path.read_text(encoding="utf-8")
+        found = re.search(rf'^class {name}\b[^:]*:\n\s+"""(.*->.*?)(?:""")?$', text, re.MULTILINE)
+        return found.group(1) if found else ""
 
     def entries(self) -> list[tuple[str, str, str]]:
         """(key, value as written, meaning) of each line that has all three."""
@@ -65,12 +68,15 @@ class Option:
 
 
 def options(group: str, folders: Sequence[Path] = ()) -> dict[str, Option]:
-    """The options of a group by name, ours and those in the user's folders."""
+    """The options of a group by name, ours and those in the user's folders; the first of a name wins, as in Hydra."""
     found: dict[str, Option] = {}
-    for folder in (*folders, builtin()):
-        for path in sorted((folder / group).glob("*.yaml")):
-            found.setdefault(path.stem, Option(group, path.stem, path))
+    for folder in (builtin(), *folders):
+        found = in_folder(folder, group) | found
     return dict(sorted(found.items()))
+
+
+def in_folder(folder: Path, group: str) -> dict[str, Option]:
+    return {path.stem: Option(group, path.stem, path) for path in sorted((folder / group).glob("*.yaml"))}
 
 
 def groups(folders: Iterable[Path] = ()) -> set[str]:

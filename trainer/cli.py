@@ -89,7 +89,9 @@ def compose_and_run(arguments: Sequence[str]) -> int:
     if flags & HYDRAS_OWN or any(text.startswith(("hydra/sweeper=", "hydra/launcher=")) for text in overrides):
         from trainer import sweep
 
-        if not is_sweep and not flags & {"-sc", "--shell-completion", "--hydra-help", "--version"}:
+        if is_sweep:
+            config.check_sweep_by_hydra(overrides, folders)
+        elif not flags & {"-sc", "--shell-completion", "--hydra-help", "--version"}:
             config.compose(overrides, folders)
         return sweep.through_hydra()
     if is_sweep:
@@ -130,6 +132,8 @@ def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[Path], set[st
 
 
 def _folder(name: str) -> Path:
+    if not name:
+        raise ConfigError("--config-dir: takes a folder of your YAML files")
     path = Path(name).expanduser().absolute()
     if not path.is_dir():
         there = next(p for p in path.parents if p.exists())

@@ -44,12 +44,12 @@ def _dims(text: str) -> Dims:
 
 
 def matches(wanted: Dims, given: Dims) -> bool:
-    """Whether dims fit a pattern: same count and letters, any first letter, ``...`` for any rest.
+    """Whether dims fit a pattern: same count and letters, any first letter, ``...`` for any rest but token ids (S).
 
     The first letter is what is counted (rows, nodes, graphs); a model need not care which.
     """
     if "..." in wanted:
-        return len(given) >= len(wanted) - 1
+        return len(given) >= len(wanted) - 1 and "S" not in given
     return len(wanted) == len(given) and wanted[1:] == given[1:]
 
 
@@ -68,7 +68,7 @@ def misfit(model: Signature, data: Signature, task: Signature) -> str | None:
     takes, gives, learns = parse(model.contract), parse(data.contract), parse(task.contract)
     lacking = [name for name in task.needs if name not in model.methods]
     if lacking:
-        return f"the task calls {', '.join(lacking)} on its model, which model has not"
+        return f"data with task needs {' and '.join(f'{name}()' for name in task.needs)}, which model does not have"
     if takes is None or gives is None or learns is None:
         return None
     entry = task.needs[0]

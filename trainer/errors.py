@@ -52,8 +52,9 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if close:
         return close[0]
+    swapped = [name for name in names if sorted(name) == sorted(word)]
     starts = [name for name in names if len(word) > 1 and (name.startswith(word) or word.startswith(name))]
-    return min(starts, key=len) if starts else None
+    return min(swapped or starts, key=len, default=None)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

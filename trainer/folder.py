@@ -105,23 +105,39 @@ def logged(path: Path) -> Iterator[None]:
         handler.close()
 
 
-def remove_if_empty(path: Path) -> None:
-    """Takes back a folder in which no training happened."""
+def remove_if_empty(path: Path) -> bool:
+    """Takes back a folder in which no training happened, with those above it that were made for it; tells if it did."""
     if any((path / name).exists() for name in ("last.pt", METRICS)):
-        return
+        return False
     for file in path.iterdir():
         file.unlink()
     path.rmdir()
+    for parent in path.parents:
+        if ROOT not in parent.parts or any(parent.iterdir()):
+            break
+        parent.rmdir()
+    return True
+
+
+SECRET = ("token", "secret", "passw", "api_key")
+
+
+def sounds_secret(key: str) -> bool:
+    return any(word in key.lower() for word in SECRET) and not key.endswith("_tokens")
+
+
+def mask_override(text: str) -> str:
+    """An override that may be shown."""
+    key, equals, value = text.partition("=")
+    return f"{key}=***" if equals and sounds_secret(key.split(".")[-1]) and "${" not in value else text
 
 
 def mask(tree: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration that may be shown: values of keys that sound secret are left out."""
-    secret = ("token", "secret", "passw", "api_key")
 
     def clean(key: str, value: Any) -> Any:
         if isinstance(value, Mapping):
             return mask(value)
-        hidden = any(word in key.lower() for word in secret) and isinstance(value, str) and "${" not in value
-        return "***" if hidden and not key.endswith("_tokens") else value
+        return "***" if sounds_secret(key) and isinstance(value, str) and "${" not in value else value
 
     return {key: clean(str(key), value) for key, value in tree.items()}

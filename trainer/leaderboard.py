@@ -43,7 +43,8 @@ def collect(path: Path) -> list[Entry]:
     groups: dict[tuple[str, str, tuple[str, ...]], list[Mapping[str, Any]]] = {}
     for file in sorted(path.glob(f"**/{folder.RESULTS}")):
         run = folder.read_results(file.parent)
-        if run.get("status") == "finished":
+        # A score that was never a number chose no weights: there is nothing to compare.
+        if run.get("status") == "finished" and run["monitor"] in run["val"]:
             kept = tuple(sorted(text for text in run["overrides"] if not text.startswith(UNIMPORTANT)))
             groups.setdefault((run["data"], run["model"], kept), []).append(run)
     # What all runs have in common tells nothing apart.

@@ -23,12 +23,15 @@ def declare(names: Iterable[str]) -> None:
     """
     _named.clear()
     for name in names:
+        if not name.isidentifier():
+            raise ConfigError(f"plugins: {name!r} is not the name of a module; it must be in {Path.cwd()} or installed")
+        if name in sys.stdlib_module_names or name == "trainer":
+            raise ConfigError(f"plugins: {name!r} is a module of Python's or ours; a plugin needs a name of its own")
         here = Path.cwd() / name
         candidates = [here.with_suffix(".py"), here / "__init__.py"]
         found = next((path for path in candidates if path.is_file()), None)
         if found is None:
-            own = name.isidentifier() and name not in sys.stdlib_module_names
-            spec = importlib.util.find_spec(name) if own else None
+            spec = importlib.util.find_spec(name)
             found = Path(spec.origin) if spec and spec.origin else None
         if found is None:
             near = did_you_mean(name, [path.stem for path in Path.cwd().glob("*.py")])

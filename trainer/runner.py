@@ -9,10 +9,14 @@ from pathlib import Path
 
 import torch
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from trainer import builder, checkpoint, device, folder, report, scoring, seeding, signals
-from trainer.config import NEUTRAL, Config, check, parse
+from trainer.checks import BUILT, check, declare
+from trainer.config import NEUTRAL, Config
 from trainer.errors import ConfigError, Interrupted, SystemFault, UserError
+from trainer.overrides import parse
 from trainer.result import Result, commit, versions
 from trainer.settings import Settings
 from trainer.trainer import Trainer
@@ -77,12 +81,15 @@ def load_config(path: Path) -> Config:
     if not file.is_file() or not results:
         there = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
         raise ConfigError(f"{path.absolute()} is not a run folder; the nearest folder that exists is {there}")
-    raw = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    tree = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
-    assert isinstance(raw, dict)
-    assert isinstance(tree, dict)
-    names = results["options"]
-    problems = check(tree, names)  # type: ignore[arg-type]
+    try:
+        loaded = OmegaConf.load(file)
+        raw, tree = (OmegaConf.to_container(loaded, resolve=resolve) for resolve in (False, True))
+    except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
+        raise ConfigError(f"{file}: cannot be read: {' '.join(str(error).split())[:300]}") from error
+    names = results.get("options")
+    if not isinstance(raw, dict) or not isinstance(tree, dict) or not isinstance(names, dict) or set(names) != {*BUILT}:
+        raise ConfigError(f"{path}: {folder.CONFIG} and {folder.RESULTS} are not those of a run")
+    problems = declare(tree) + check(tree, names)  # type: ignore[arg-type]
     if problems:
         raise ConfigError(*problems)
     flat = Settings(**{key: tree[key] for key in Settings.__dataclass_fields__})
@@ -98,7 +105,7 @@ def _run(config: Config, path: Path) -> Result:
         identity=config.identity,
         status="running",
         options=dict(names),
-        overrides=list(config.overrides),
+        overrides=[folder.mask_override(text) for text in config.overrides],
         model=names["model"],
         data=names["data"],
         task=names["task"],

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainer import plugins
+from trainer.errors import ConfigError
 from trainer.types import VOCABULARY
 
 PACKAGE = Path(__file__).parent
@@ -45,6 +46,8 @@ class Signature:
 def source_of(target: str) -> Path | None:
     """The file that should define a dotted class name, without importing anything."""
     module = target.rpartition(".")[0]
+    if not all(part.isidentifier() for part in module.split(".")):
+        return None
     if module.split(".")[0] == "trainer":
         path = PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
         return path if path.is_file() else None
@@ -53,7 +56,11 @@ def source_of(target: str) -> Path | None:
 
 @cache
 def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"), str(path))
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        raise ConfigError(f"{path}{f', line {line}' if line else ''}: this is not Python: {error}") from error
 
 
 def classes(path: Path) -> dict[str, ast.ClassDef]:
@@ -61,12 +68,16 @@ def classes(path: Path) -> dict[str, ast.ClassDef]:
     return {node.name: node for node in _parsed(path).body if isinstance(node, ast.ClassDef)}
 
 
-@cache
 def read(target: str) -> Signature | None:
     """The signature of a dotted class name; None where the source has no such class."""
     path = source_of(target)
-    known = classes(path) if path else {}
-    node = known.get(target.rpartition(".")[2])
+    return _read(path, target.rpartition(".")[2]) if path else None
+
+
+@cache
+def _read(path: Path, name: str) -> Signature | None:
+    known = classes(path)
+    node = known.get(name)
     if node is None:
         return None
     functions = _functions(node, known)
@@ -128,7 +139,10 @@ def _type(annotation: ast.expr | None) -> Any:
             sides = _type(left), _type(right)
             return UNCHECKED if UNCHECKED in sides else sides[0] | sides[1]
         case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
-            value = ast.literal_eval(inner)
+            try:
+                value = ast.literal_eval(inner)
+            except ValueError:
+                return UNCHECKED
             return Literal[value]
         case ast.Subscript(value=ast.Name(id=name), slice=inner) if name in VOCABULARY:
             items = inner.elts if isinstance(inner, ast.Tuple) else [inner]

@@ -10,7 +10,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,9 +18,10 @@ import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from omegaconf import DictConfig
 
-from trainer import catalog, config, folder, leaderboard
+from trainer import catalog, checks, config, folder, leaderboard
 from trainer.config import Config
 from trainer.errors import ConfigError, Interrupted, UnknownName, UserError
+from trainer.overrides import parse
 
 
 @dataclass
@@ -43,19 +44,22 @@ def sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
 
     Raises ConfigError before anything runs if a name in the grid does not exist, Interrupted after Ctrl-C.
     """
-    parsed = config.parse(overrides)
+    parsed = parse(overrides)
     swept = {item.key_or_group for item in parsed if item.is_sweep_override()}
     grid = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
     composed = [_composed(combination, folders) for combination in grid]
     good = [item for item in composed if isinstance(item, Config)]
     if not good:
         raise ConfigError(*dict.fromkeys(str(item) for item in composed))
-    root = folder.claim(good[0].sweep_folder)
+    # With resume=auto a sweep goes on in the folder where it stands, so that its table is that of all its jobs.
+    earlier = [_earlier(item) if isinstance(item, Config) else None for item in composed]
+    begun = next((path.parent for path in earlier if path), None)
+    root = begun or folder.claim(good[0].sweep_folder)
     workers = good[0].settings.jobs or len(os.sched_getaffinity(0))
     jobs = []
-    for number, (combination, item) in enumerate(zip(grid, composed, strict=True)):
+    for number, (combination, item, known) in enumerate(zip(grid, composed, earlier, strict=True)):
         label = ",".join(text for text in combination if text.split("=")[0].lstrip("+~") in swept)
-        path = root / f"{number}-{label}".replace("/", "_")[:120]
+        path = known or root / f"{number}-{folder.mask_override(label)}".replace("/", "_")[:120]
         if isinstance(item, ConfigError):
             jobs.append(Job(None, path, "refused", str(item)))
             continue
@@ -67,6 +71,11 @@ def sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
     print(f"{len(jobs)} jobs, {workers} at a time, in {root}")
     _run_all(jobs, workers)
     return _account(jobs, root)
+
+
+def _earlier(item: Config) -> Path | None:
+    """The folder of a run of this configuration, if ``resume=auto`` asks for it."""
+    return folder.find(item.identity, Path(item.folder)) if item.settings.resume == "auto" else None
 
 
 def _composed(combination: Sequence[str], folders: Sequence[Path]) -> Config | ConfigError:
@@ -86,7 +95,8 @@ def _account(jobs: Sequence[Job], root: Path) -> int:
         if job.status != "finished":
             print(f"{job.status}: {job.path.name}: {job.reason}", file=sys.stderr)
     if any(job.status == "interrupted" for job in jobs):
-        raise Interrupted("sweep stopped; the same command with resume=auto goes on", signal.SIGINT)
+        number = signal.SIGTERM if any("SIGTERM" in job.reason for job in jobs) else signal.SIGINT
+        raise Interrupted("sweep stopped; the same command with resume=auto goes on", number)
     return int(any(job.status != "finished" for job in jobs))
 
 
@@ -101,7 +111,7 @@ def _warm(jobs: Sequence[Job]) -> None:
     # Before the first fork there must be one thread: a child inherits locks, but not the threads that hold them.
     torch.set_num_threads(1)
     trees = [job.config.tree for job in jobs if job.config is not None]
-    modules = {tree[group]["_target_"].rpartition(".")[0] for tree in trees for group in config.BUILT}
+    modules = {tree[group]["_target_"].rpartition(".")[0] for tree in trees for group in checks.BUILT}
     for module in sorted(modules):
         # A plugin is left to its jobs: what goes wrong in it must not take the sweep along.
         if module.startswith("trainer."):
@@ -115,6 +125,8 @@ def _run_all(jobs: Sequence[Job], workers: int) -> None:
     running: dict[int, Job] = {}
     total = len(waiting)
     stop = False
+    # A SIGTERM comes to this process alone: the jobs hear of it from here, and then it is as if Ctrl-C had come.
+    signal.signal(signal.SIGTERM, lambda number, _: _pass_on(number, running))
     while running or (waiting and not stop):
         while waiting and len(running) < workers and not stop:
             job = waiting.pop(0)
@@ -132,6 +144,12 @@ def _run_all(jobs: Sequence[Job], workers: int) -> None:
         job.status, job.reason = "interrupted", "not started"
 
 
+def _pass_on(number: int, running: Iterable[int]) -> None:
+    for pid in running:
+        os.kill(pid, number)
+    raise KeyboardInterrupt
+
+
 def _fork(job: Job) -> int:
     """Starts a job in a child process, whose words go to a file in its own folder."""
     sys.stdout.flush()
@@ -139,6 +157,7 @@ def _fork(job: Job) -> int:
     pid = os.fork()
     if pid:
         return pid
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     code = 1
     try:
         code = _child(job)

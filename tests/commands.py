@@ -1,0 +1,55 @@
+"""The real command in a process of its own, and YAML folders of a user's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+SMALL = ("model=mlp", "data=moons", "data.rows=300", "epochs=2", "model.hidden=[4]", "threads=1")
+"""A run of a few hundredths of a second."""
+
+
+def argv(*arguments: str) -> list[str]:
+    """The installed console script, whose folder and not the working folder is on the import path."""
+    return [str(Path(sys.executable).with_name("train")), *arguments]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("TRAIN_", "HYDRA_"))}
+    return kept | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"} | extra
+
+
+def train(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        argv(*arguments),
+        cwd=cwd,
+        env=environment(**(env or {})),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    """The command, left running."""
+    return subprocess.Popen(
+        argv(*arguments), cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def write(folder: Path, files: Mapping[str, str]) -> Path:
+    """Files by relative path; the folder is given back."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder
+
+
+def runs(folder: Path) -> list[Path]:
+    """The run folders below a folder, oldest name first."""
+    return sorted(path.parent for path in folder.glob("**/results.json"))

@@ -1,0 +1,119 @@
+"""Every model with every data set, small: what the tests over ``conf/`` share."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from trainer import builder, catalog, config, contract, seeding
+from trainer.data.base import Data
+from trainer.loader import Loader
+from trainer.task import Task
+
+MODELS, DATA, TASKS = (catalog.options(group) for group in ("model", "data", "task"))
+REAL = Path(__file__).parents[2] / "shared" / "data"
+"""Where real data lies beside a checkout, if it does."""
+SMALL = {"rows": 150}
+NAMELESS = {"model": "", "data": "", "task": ""}
+
+
+@cache
+def table() -> str:
+    """A small file of rows for ``data=csv``."""
+    draw = random.Random(0)
+    handle, path = tempfile.mkstemp(suffix=".csv")
+    with os.fdopen(handle, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["a", "b", "kind", "label"])
+        for _ in range(120):
+            a, b = draw.random(), draw.random()
+            writer.writerow([f"{a:.6f}", f"{b:.6f}", draw.choice("xyz"), "yes" if a + b > 1 else "no"])
+    return path
+
+
+def node(option: catalog.Option) -> dict[str, Any]:
+    """The keys of an option's own group."""
+    tree = yaml.safe_load(option.path.read_text(encoding="utf-8"))
+    found = tree[option.group] if option.lines[0].startswith("# @package _global_") else tree
+    return {key: value for key, value in found.items() if key != "defaults"}
+
+
+def shrink(name: str) -> dict[str, Any]:
+    """What makes a data set small, complete, and found without a network."""
+    keys = node(DATA[name])
+    found = {key: value for key, value in SMALL.items() if key in keys}
+    if name == "csv":
+        found |= {"path": table(), "target": "label"}
+    return found
+
+
+def lacking(name: str) -> str | None:
+    """Why a data set cannot be built here."""
+    if "data_dir" not in node(DATA[name]):
+        return None
+    return None if (REAL / name).exists() else f"no files of {name} here"
+
+
+def overrides(data: str) -> list[str]:
+    real = [f"data_dir={REAL}"] if "data_dir" in node(DATA[data]) else []
+    return [f"data={data}", *real, *(f"data.{key}={value}" for key, value in shrink(data).items())]
+
+
+def task_of(model: str, data: str) -> str:
+    """The task of a pair when the user names none: the model's choice, else the data set's."""
+    return MODELS[model].task or DATA[data].task or "classification"
+
+
+def explain(model: str, data: str, names: dict[str, str] | None = None) -> str | None:
+    options = {"model": MODELS[model], "data": DATA[data], "task": TASKS[task_of(model, data)]}
+    targets = {group: str(option.target) for group, option in options.items()}
+    return contract.explain(targets, names or NAMELESS)
+
+
+PAIRS = [(model, data) for model in MODELS for data in DATA]
+FITTING = [pair for pair in PAIRS if explain(*pair) is None]
+
+
+@cache
+def built(name: str) -> Data:
+    """A data set as its own command builds it, but small. Kept: nothing may change it."""
+    keys = node(DATA[name]) | shrink(name)
+    if "data_dir" in keys:
+        keys["data_dir"] = str(REAL)
+    if "target_kind" in keys:
+        keys["target_kind"] = TASKS[DATA[name].task or "classification"].target
+    return builder.make(keys, Data)  # type: ignore[type-abstract]
+
+
+def first_data(model: str) -> str:
+    """The first data set that fits and can be built here, quick ones first."""
+    good = [data for fit, data in FITTING if fit == model and lacking(data) is None]
+    assert good, f"no data set fits {model}"
+    return min(good, key=lambda data: "rows" not in shrink(data))
+
+
+@dataclass
+class Pair:
+    """A task and what it learns from, ready for a step."""
+
+    config: config.Config
+    data: Data
+    task: Task
+    loaders: dict[str, Loader]
+
+
+def pair(model: str, data: str, *more: str, seed: int = 0) -> Pair:
+    composed = config.compose([f"model={model}", *overrides(data), f"seed={seed}", "batch_size=16", *more])
+    made = builder.data(composed.tree)
+    seeding.seed_everything(seed)
+    task = builder.task(composed.tree, made, composed.names)
+    return Pair(composed, made, task, builder.loaders(made, composed.settings, torch.device("cpu")))

@@ -1,0 +1,85 @@
+"""What there is to choose from says what it is; no key is dead, none is hidden."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+import yaml
+from commands import write
+
+from trainer import catalog, checks, signature
+from trainer.settings import Settings
+
+OPTIONS = [option for group in catalog.GROUPS for option in catalog.options(group).values()]
+BUILT = [option for option in OPTIONS if option.group in checks.BUILT]
+
+
+def ids(option: catalog.Option) -> str:
+    return f"{option.group}={option.name}"
+
+
+def node(option: catalog.Option) -> dict[str, object]:
+    """The keys of the option's own group, read by another reader than the program's."""
+    tree = yaml.safe_load(option.path.read_text(encoding="utf-8"))
+    found = tree[option.group] if option.lines[0].startswith("# @package _global_") else tree
+    assert isinstance(found, dict)
+    return {key: value for key, value in found.items() if key not in ("_target_", "defaults")}
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=ids)
+def test_an_option_says_what_it_is(option: catalog.Option) -> None:
+    assert len(option.description) >= 15, "train list has nothing to show"
+    assert len(option.description) <= 120
+    place = next(i for i, line in enumerate(option.lines) if option.description in line)
+    assert place == (1 if option.lines[0].startswith("# @package") else 0)
+
+
+@pytest.mark.parametrize("option", BUILT, ids=ids)
+def test_every_key_has_a_meaning(option: catalog.Option) -> None:
+    meanings = option.meanings()
+    assert [key for key in node(option) if len(meanings.get(key, "")) < 5] == []
+    assert [key for key, meaning in meanings.items() if len(meaning) > 100] == []
+
+
+@pytest.mark.parametrize("option", BUILT, ids=ids)
+def test_no_key_is_dead_and_none_is_hidden(option: catalog.Option) -> None:
+    assert option.target
+    found = signature.read(option.target)
+    assert found, f"there is no class {option.target}"
+    known = set(found.types) - checks.GIVEN.get(option.group, set())
+    assert set(node(option)) <= known, "keys that nothing reads"
+    assert found.required & known <= set(node(option)), "parameters without a value"
+    # A default in the signature is for what some variants leave out: some other option of the class shows it.
+    shown = {key for other in BUILT if other.target == option.target for key in node(other)}
+    assert known <= shown, "parameters that no YAML file shows"
+
+
+def test_the_flat_keys_are_the_settings() -> None:
+    tree = yaml.safe_load((catalog.builtin() / "train.yaml").read_text(encoding="utf-8"))
+    flat = set(tree) - {"defaults", "hydra"}
+    assert flat == set(get_type_hints(Settings))
+    meanings = catalog.Option("", "train", catalog.builtin() / "train.yaml").meanings()
+    assert [key for key in flat if len(meanings.get(key, "")) < 10] == []
+
+
+@pytest.mark.parametrize("option", [o for o in BUILT if o.group in ("model", "data")], ids=ids)
+def test_models_and_data_show_their_shapes(option: catalog.Option) -> None:
+    assert "->" in option.contract
+
+
+def test_a_folder_of_the_users_own_adds_and_never_hides(tmp_path: Path) -> None:
+    text = "# @package _global_\n# Mine, a line (2020).\ndefaults:\n  - override /task@_global_.task: regression\n"
+    write(
+        tmp_path,
+        {"model/mine.yaml": text + "model:\n  _target_: own.Net\n  a: 3 # what it is\n", "model/lstm.yaml": ""},
+    )
+    found = catalog.options("model", [tmp_path])
+    mine = found["mine"]
+    assert (mine.description, mine.target, mine.task) == ("Mine, a line (2020).", "own.Net", "regression")
+    assert mine.entries() == [("a", "3", "what it is")]
+    assert mine.contract == ""
+    assert found["lstm"].path.parent.parent == catalog.builtin()
+    assert list(found) == sorted(found)
+    assert "model" in catalog.groups([tmp_path])

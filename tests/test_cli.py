@@ -1,0 +1,333 @@
+"""The command as a user types it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+from commands import SMALL, environment, runs, train, write
+
+from trainer import catalog, cli
+from trainer.errors import ConfigError
+from trainer.settings import Settings
+
+IMPORTED = """
+import sys
+sys.argv = ["train", *{arguments!r}]
+from trainer.cli import main
+try:
+    main()
+except SystemExit as end:
+    code = end.code
+heavy = ("hydra", "omegaconf", "torch", "rich", "numpy")
+print(code, *(name for name in heavy if name in sys.modules), file=sys.stderr)
+"""
+
+OWN = {
+    "mine.py": '''
+        """A user's own model and data set."""
+        from __future__ import annotations
+        import torch
+        from torch import Tensor, nn
+        from trainer.data.base import Data, Facts, TensorSplit
+        from trainer.types import PositiveInt
+
+        class Linear(nn.Module):
+            """x (B, F) -> (B, K)
+
+            One weight a feature.
+            """
+            def __init__(self, in_features: int, out_features: int, width: PositiveInt):
+                super().__init__()
+                self.net = nn.Sequential(nn.Linear(in_features, width), nn.Linear(width, out_features))
+
+            def forward(self, x: Tensor) -> Tensor:
+                return self.net(x)
+
+        class Sums(Data):
+            """x (B, F) -> (B, K)
+
+            The sum of the numbers.
+            """
+            def __init__(self, rows: PositiveInt, seed: int):
+                x = torch.randn(rows, 3, generator=torch.Generator().manual_seed(seed))
+                part = rows // 3
+                parts = [x[:part], x[part:2 * part], x[2 * part:]]
+                self.train, self.val, self.test = (TensorSplit({"x": p}, p.sum(1, keepdim=True)) for p in parts)
+                sizes = {"in_features": 3, "out_features": 1, "flat_features": 3}
+                self.facts = Facts(sizes=sizes, baseline={"mse": 3.0})
+    '''.replace("\n        ", "\n"),
+    "conf/model/mine.yaml": "# A line of my own.\n_target_: mine.Linear\nin_features: ??? # from the data\n"
+    "out_features: ??? # from the data\nwidth: 4 # of the middle\n",
+    "conf/data/sums.yaml": "# @package _global_\n# Sums of three numbers.\ndefaults:\n"
+    "  - override /task@_global_.task: regression\n\nepochs: 2\ndata:\n  _target_: mine.Sums\n"
+    "  rows: 90 # in all\n  seed: 0 # of the data\n",
+}
+
+
+def in_process(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str]:
+    """(exit code, what stands on stderr) of a command line."""
+    monkeypatch.setattr(sys, "argv", ["train", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    code = end.value.code
+    assert isinstance(code, int)
+    return code, capsys.readouterr().err
+
+
+# What is imported, and when.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "modules"),
+    [
+        (["--help"], 0, []),
+        (["list"], 0, []),
+        (["list", "models", "data"], 0, []),
+        (["show", "model=lstm"], 0, []),
+        (["show"], 0, []),
+        (["shwo"], 2, []),
+        (["model=lstmm", "optimizer.lrr=1", "epochs=x"], 2, ["hydra", "omegaconf"]),
+        (["model=gcn", "data=synthetic_seq"], 2, ["hydra", "omegaconf"]),
+        (["model._target_=torch.load"], 2, ["hydra", "omegaconf"]),
+        (["-m", "model=lstm,nope"], 2, ["hydra", "omegaconf"]),
+    ],
+)
+def test_nothing_heavy_is_imported_early(arguments: list[str], code: int, modules: list[str], tmp_path: Path) -> None:
+    import subprocess
+
+    script = IMPORTED.format(arguments=arguments)
+    command = [sys.executable, "-P", "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1].split() == [str(code), *modules]
+    assert list(tmp_path.iterdir()) == []
+
+
+# I1 to I15 through the real command.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["model=lstmm"], 2, ["model 'lstmm' not found", "did you mean lstm?", "choices: "]),
+        (["optimizer.lrr=1"], 2, ["optimizer.lrr: unknown key; did you mean optimizer.lr?"]),
+        ([*SMALL, "optimizer.lr=abc"], 2, ["optimizer.lr: 'abc' given; it must be a number > 0"]),
+        (["model=gcn", "data=synthetic_seq"], 2, ["model gcn needs x (N, F)", "synthetic_seq", "works with:"]),
+        (["seed=[1"], 2, ["cannot read 'seed=[1'", "^"]),
+        ([*SMALL, "data.rows=3", "drop_last=true"], 2, ["drop_last"]),
+        ([*SMALL, "device=gpu"], 2, ["device: 'gpu' is not a device", "cuda:N"]),
+        ([*SMALL, "monitor=acuracy"], 2, ["monitor: 'acuracy'", "did you mean accuracy?"]),
+        ([*SMALL, "resume=/nope/run"], 2, ["/nope/run is not a run folder", "the nearest folder that exists is /"]),
+        (["resume", "nope/run"], 2, ["nope/run is not a run folder"]),
+        (["evaluate", "/nope"], 2, ["/nope is not a run folder"]),
+        (["report", "/nope"], 2, ["/nope"]),
+        (["--config-dir", "/nope/conf", *SMALL], 2, ["no folder /nope/conf; the nearest that exists is /"]),
+        ([*SMALL, "model._target_=os.system"], 2, ["target 'os.system' is not on the allow-list"]),
+    ],
+)
+def test_bad_input_is_told_in_a_few_lines(
+    arguments: list[str],
+    code: int,
+    words: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended, said = in_process(capsys, monkeypatch, *arguments)
+    assert ended == code, said
+    assert said.startswith("error: ")
+    assert len(said.strip().splitlines()) <= 10
+    for word in words:
+        assert word in said
+    assert list(tmp_path.rglob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["model=lstmm", "optimizer.lrr=1"], "did you mean lstm?"),
+        ([*SMALL, "data.rows=3", "drop_last=true"], "drop_last"),
+        (["resume", "nope/run"], "nope/run is not a run folder"),
+    ],
+)
+def test_bad_input_to_the_real_command(arguments: list[str], words: str, tmp_path: Path) -> None:
+    done = train(*arguments, cwd=tmp_path)
+    assert (done.returncode, words in done.stderr, done.stdout.strip()) == (2, True, "")
+    assert "Traceback" not in done.stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:99", "mps"])
+def test_a_device_that_is_not_there_is_the_environments_fault(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    if (name == "cuda" and torch.cuda.is_available()) or (name == "mps" and torch.backends.mps.is_available()):
+        pytest.skip("this machine has one")
+    monkeypatch.chdir(tmp_path)
+    code, said = in_process(capsys, monkeypatch, *SMALL, f"device={name}")
+    assert (code, f"device={name}" in said) == (4, True), said
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_file_where_the_folder_should_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write(tmp_path, {"outputs": "a file"}))
+    code, said = in_process(capsys, monkeypatch, *SMALL)
+    assert (code, "cannot create" in said) == (4, True), said
+
+
+def test_debug_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train", "model=lstmm", "debug=true"])
+    with pytest.raises(ConfigError):
+        cli.main()
+    monkeypatch.setattr(sys, "argv", ["train", "model=lstmm"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(ConfigError):
+        cli.main()
+
+
+def test_many_problems_are_cut_to_ten_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, said = in_process(capsys, monkeypatch, *(f"nonsense{i}=1" for i in range(30)))
+    assert code == 2
+    assert len(said.strip().splitlines()) == 10
+    assert "... and 21 more" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["lsit"], "'lsit' is no verb of train; did you mean list?"),
+        (["list", "modles"], "did you mean models?"),
+        (["show", "modle=lstm"], "did you mean model?"),
+        (["show", "model=lstmm"], "did you mean lstm?"),
+        (["--confg-dir", "x"], "--confg-dir: unknown option; did you mean --config-dir?"),
+        (["--config-dir"], "--config-dir"),
+        (["resume"], "takes one run folder"),
+        (["resume", "a", "b"], "takes one run folder"),
+        (["report", "a", "b"], "takes one folder"),
+        (["=3"], "unknown key"),
+    ],
+)
+def test_the_verbs_say_what_they_take(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, said = in_process(capsys, monkeypatch, *arguments)
+    assert (code, words in said) == (2, True), said
+
+
+# Lists and keys.
+
+
+def test_list_and_show_tell_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.dispatch(["list"]) == 0
+    listed = capsys.readouterr().out
+    for group in catalog.GROUPS:
+        for name, option in catalog.options(group).items():
+            assert any(row.startswith(name) and option.description in row for row in listed.splitlines()), name
+            assert cli.dispatch(["show", f"{group}={name}"]) == 0
+            shown = capsys.readouterr().out
+            for key, _, meaning in option.entries():
+                if f"{group}.{key} " in shown:
+                    assert meaning in shown
+    assert cli.dispatch(["show"]) == 0
+    shown = capsys.readouterr().out
+    for key in get_type_hints(Settings):
+        assert any(row.startswith(key) for row in shown.splitlines()), key
+
+
+def test_show_gives_type_default_and_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.dispatch(["show", "model=lstm"])
+    row = next(row for row in capsys.readouterr().out.splitlines() if row.startswith("model.hidden_size"))
+    assert row.split("  ")[0] == "model.hidden_size"
+    for word in (" 64 ", "a whole number >= 1", "width of the state"):
+        assert word in row
+
+
+# Hydra's own abilities.
+
+
+def test_hydras_flags_still_work(tmp_path: Path) -> None:
+    shown = train(*SMALL, "epochs=7", "--cfg", "job", cwd=tmp_path)
+    assert (shown.returncode, "epochs: 7" in shown.stdout) == (0, True), shown.stderr
+    info = train(*SMALL, "--info", cwd=tmp_path)
+    assert (info.returncode, "Defaults" in info.stdout + info.stderr) == (0, True), info.stderr
+    own = train("--hydra-help", cwd=tmp_path)
+    assert (own.returncode, "Hydra" in own.stdout) == (0, True)
+    completion = train("-sc", "install=bash", cwd=tmp_path)
+    assert (completion.returncode, "complete" in completion.stdout) == (0, True), completion.stderr
+    assert not runs(tmp_path)
+
+
+def test_resolve_shows_values(tmp_path: Path) -> None:
+    plain = train("model=seq2seq", "data=reverse", "teacher_forcing=0.5", "--cfg", "job", cwd=tmp_path)
+    resolved = train("model=seq2seq", "data=reverse", "teacher_forcing=0.5", "--cfg", "job", "--resolve", cwd=tmp_path)
+    assert "teacher_forcing: ${teacher_forcing}" in plain.stdout
+    assert "${" not in resolved.stdout
+    assert resolved.returncode == 0
+
+
+def test_hydras_flags_do_not_let_a_typo_through(tmp_path: Path) -> None:
+    done = train("modell=lstm", "--cfg", "job", cwd=tmp_path)
+    assert (done.returncode, "did you mean model?" in done.stderr) == (2, True)
+
+
+@pytest.mark.slow
+def test_hydras_own_sweeper_still_works(tmp_path: Path) -> None:
+    done = train("-m", *SMALL, "seed=0,1", "hydra/sweeper=basic", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(runs(tmp_path)) == 2
+    refused = train("-m", *SMALL, "optimizer=adam,adamm", "hydra/sweeper=basic", cwd=tmp_path)
+    assert (refused.returncode, "did you mean adam?" in refused.stderr) == (2, True), refused.stderr
+    assert len(runs(tmp_path)) == 2
+
+
+# A user's own model and data set, with no file of ours touched.
+
+
+def test_a_users_own_model_and_data(tmp_path: Path) -> None:
+    write(tmp_path, OWN)
+    own = ("--config-dir", "conf", "plugins=[mine]", "model=mine", "data=sums")
+    done = train(*own, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "mine on sums: " in done.stdout
+    assert len(runs(tmp_path)) == 1
+    typo = train(*own, "model.widht=3", cwd=tmp_path)
+    assert (typo.returncode, "did you mean model.width?" in typo.stderr) == (2, True)
+    undeclared = train("--config-dir", "conf", "model=mine", "data=sums", cwd=tmp_path)
+    assert undeclared.returncode == 2
+    assert "target 'mine.Linear' is not on the allow-list; if the module is yours, plugins=[mine]" in undeclared.stderr
+    mixed = train(*own[:3], "data=sums", "model=mlp", "model.hidden=[]", cwd=tmp_path)
+    assert mixed.returncode == 0, mixed.stderr
+    misfit = train(*own[:3], "model=mine", "data=synthetic_seq", cwd=tmp_path)
+    assert misfit.returncode == 2
+    assert "sums" in misfit.stderr.split("works with: ")[1]
+
+
+@pytest.mark.slow
+def test_a_users_own_run_can_be_evaluated(tmp_path: Path) -> None:
+    write(tmp_path, OWN)
+    assert train("--config-dir", "conf", "plugins=[mine]", "model=mine", "data=sums", cwd=tmp_path).returncode == 0
+    done = train("evaluate", str(runs(tmp_path)[0]), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_plugin_that_is_not_python(tmp_path: Path) -> None:
+    write(tmp_path, OWN | {"mine.py": "class Linear(:\n"})
+    done = train("--config-dir", "conf", "plugins=[mine]", "model=mine", "data=sums", cwd=tmp_path)
+    assert (done.returncode, "mine.py, line 1" in done.stderr) == (2, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_unknown_flags_are_refused() -> None:
+    with pytest.raises(ConfigError, match="unknown option"):
+        cli.split_flags(["--multi-run"])
+    overrides, folders, flags = cli.split_flags(["-m", "seed=1", "--cfg", "job", "-cd=/tmp", "+x=1", "~y"])
+    assert (overrides, folders, flags) == (["seed=1", "+x=1", "~y"], [Path("/tmp")], {"-m", "--cfg", "-cd"})

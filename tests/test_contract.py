@@ -1,0 +1,96 @@
+"""Which models, data sets and tasks go together."""
+
+from __future__ import annotations
+
+import pytest
+
+from trainer import contract
+from trainer.contract import Contract
+from trainer.signature import Signature
+
+FORWARD = ("forward",)
+
+
+def a(
+    line: str,
+    *,
+    optional: tuple[str, ...] = (),
+    methods: tuple[str, ...] = FORWARD,
+    needs: tuple[str, ...] = FORWARD,
+) -> Signature:
+    called: dict[str, tuple[str, ...]] = dict.fromkeys(methods, ())
+    return Signature({}, frozenset(), line, called, dict.fromkeys(methods, optional), needs)
+
+
+CLASSIFY, REGRESS, NOTHING = a("(B, C, ...) -> (B, ...)"), a("(B, ...) -> (B, ...)"), a("(...) -> ()")
+SEQUENCE = a("x (B, T, F) -> (B)")
+
+
+def test_a_line_is_read() -> None:
+    assert contract.parse("x (B, T, F), lengths (B) -> (B, C)") == Contract(
+        {"x": ("B", "T", "F"), "lengths": ("B",)}, ("B", "C")
+    )
+    assert contract.parse("x (B, F) -> ()") == Contract({"x": ("B", "F")}, None)
+    assert contract.parse("(B, C, ...) -> (B, ...)") == Contract({"": ("B", "C", "...")}, ("B", "..."))
+    assert contract.parse("A model.") is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given", "fits"),
+    [
+        ("B T F", "B T F", True),
+        ("B T F", "N T F", True),
+        ("B T F", "B F", False),
+        ("B T F", "B C F", False),
+        ("B ...", "B T F", True),
+        ("B ...", "B", True),
+        ("B C ...", "B", False),
+        ("B ...", "B S", False),
+    ],
+)
+def test_dims_match_by_letter(wanted: str, given: str, fits: bool) -> None:
+    assert contract.matches(tuple(wanted.split()), tuple(given.split())) is fits
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "task", "words"),
+    [
+        (a("x (B, T, F) -> (B, C)"), SEQUENCE, CLASSIFY, None),
+        (a("x (B, F) -> (B, C)"), SEQUENCE, CLASSIFY, "model needs x (B, F); data gives x (B, T, F)"),
+        (a("x (N, F), edges (2, E) -> (N, C)"), SEQUENCE, CLASSIFY, "model needs x (N, F)"),
+        (
+            a("x (B, T, F), y (B) -> (B, C)"),
+            SEQUENCE,
+            CLASSIFY,
+            "model needs x (B, T, F), y (B); data gives x (B, T, F)",
+        ),
+        (a("x (B, T, F), y (B) -> (B, C)", optional=("y",)), SEQUENCE, CLASSIFY, None),
+        (a("x (B, T, F) -> (B, C)"), a("x (B, T, F), lengths (B) -> (B)"), CLASSIFY, "read the padding"),
+        (a("x (B, T, F), lengths (B) -> (B, C)"), a("x (B, T, F), lengths (B) -> (B)"), CLASSIFY, None),
+        (a("x (B, T, F) -> (B, C)"), SEQUENCE, REGRESS, "cannot set against the targets (B) of data"),
+        (a("x (B, T, F) -> (B, C)"), a("x (B, T, F) -> ()"), CLASSIFY, "data has no targets, which task needs"),
+        (a("x (B, ...) -> (B, ...)"), a("x (B, F) -> ()"), NOTHING, None),
+        (
+            a("x (B, F) -> (B, C)"),
+            SEQUENCE,
+            a("(B) -> (B)", needs=("encode",)),
+            "data with task needs encode(), which model does not have",
+        ),
+    ],
+)
+def test_a_pair_fits_or_a_sentence_says_why(
+    model: Signature, data: Signature, task: Signature, words: str | None
+) -> None:
+    reason = contract.misfit(model, data, task)
+    assert (reason is None) if words is None else (reason is not None and words in reason), reason
+
+
+def test_the_sentence_speaks_of_the_options() -> None:
+    targets = {
+        "model": "trainer.models.mlp.MLP",
+        "data": "trainer.data.synthetic_tabular.Moons",
+        "task": "trainer.tasks.gan.Adversarial",
+    }
+    reason = contract.explain(targets, {"model": "mine", "data": "yours", "task": "theirs"})
+    assert reason is not None
+    assert "model mine" in reason

@@ -1,0 +1,46 @@
+"""Exit codes, and the name that was meant."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from trainer import errors
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "meant"),
+    [
+        ("lstmm", ["lstm", "bilstm", "gru"], "lstm"),
+        ("ltsm", ["lstm", "mlp"], "lstm"),
+        ("rl", ["lr", "eps"], "lr"),
+        ("hiden", ["hidden", "dropout"], "hidden"),
+        ("optim", ["optimizer", "model"], "optimizer"),
+        ("mod", ["model", "modeltype"], "model"),
+        ("zzz", ["lstm", "gru"], None),
+        ("x", ["xor20"], None),
+        ("", ["lstm"], None),
+    ],
+)
+def test_the_nearest_name(word: str, known: list[str], meant: str | None) -> None:
+    assert errors.nearest(word, known) == meant
+    assert errors.did_you_mean(word, known) == (f"; did you mean {meant}?" if meant else "")
+
+
+def test_every_fault_has_its_exit_code() -> None:
+    codes = {
+        errors.UserError: 1,
+        errors.ConfigError: 2,
+        errors.UnknownName: 2,
+        errors.NonFiniteError: 3,
+        errors.SystemFault: 4,
+    }
+    assert {kind: kind.exit_code for kind in codes} == codes
+    assert errors.Interrupted("", signal.SIGINT).exit_code == 130
+    assert errors.Interrupted("", signal.SIGTERM).exit_code == 143
+
+
+def test_problems_stand_one_a_line() -> None:
+    error = errors.ConfigError("a: b", "c: d")
+    assert (str(error), error.problems) == ("a: b\nc: d", ("a: b", "c: d"))

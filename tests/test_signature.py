@@ -1,0 +1,104 @@
+"""Signatures read from source, against Python's own reading of them."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_origin
+
+import pytest
+
+from trainer import catalog, checks, plugins, signature
+from trainer.errors import ConfigError
+
+TARGETS = sorted({o.target for g in checks.BUILT for o in catalog.options(g).values() if o.target})
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_sig.py").write_text("")
+    plugins.declare(["own_sig"])
+    signature._parsed.cache_clear()
+    yield tmp_path / "own_sig.py"
+    plugins.declare([])
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_source_says_what_the_class_says(target: str) -> None:
+    found = signature.read(target)
+    assert found is not None
+    module, _, name = target.rpartition(".")
+    cls = getattr(importlib.import_module(module), name)
+    real = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    assert list(found.types) == [parameter.name for parameter in real]
+    assert found.required == {p.name for p in real if p.default is inspect.Parameter.empty}
+    assert found.doc == inspect.getdoc(cls)
+    assert found.contract == (inspect.getdoc(cls) or "").splitlines()[0]
+    hints: dict[str, Any] = inspect.get_annotations(cls.__init__, eval_str=True)
+    for key, kind in found.types.items():
+        if kind is not signature.UNCHECKED:
+            assert kind == hints[key], key
+        else:
+            assert any(key in given for given in checks.GIVEN.values()), f"{key} is checked by nobody"
+    if hasattr(cls, "needs"):
+        assert found.needs == cls.needs
+
+
+@pytest.mark.parametrize(
+    ("annotation", "kind"),
+    [
+        ("int", int),
+        ("float | None", float | None),
+        ("'int'", int),
+        ("Literal['a', 2]", Literal["a", 2]),
+        ("list[int]", list[int]),
+        ("tuple[float, float]", tuple[float, float]),
+        ("tuple[int, ...]", tuple[int, ...]),
+        ("list[Literal['a']]", list[Literal["a"]]),
+        ("Sequence[int] | int", None),
+        ("torch.Tensor", signature.UNCHECKED),
+        ("Tensor | None", signature.UNCHECKED),
+        ("list[Tensor]", signature.UNCHECKED),
+        ("Literal[NAMES]", signature.UNCHECKED),
+        ("Optional[int]", signature.UNCHECKED),
+    ],
+)
+def test_types_of_the_vocabulary(annotation: str, kind: Any, own: Path) -> None:
+    own.write_text(f"class A:\n    def __init__(self, a: {annotation}, b=1, *, c: int = 2): ...\n")
+    found = signature.read("own_sig.A")
+    assert found is not None
+    assert kind is None or found.types["a"] == kind
+    assert (found.types["b"], found.types["c"]) == (signature.UNCHECKED, int)
+    assert found.required == {"a"}
+
+
+def test_methods_come_from_bases_in_the_same_file(own: Path) -> None:
+    own.write_text(
+        "class Base:\n    '''other'''\n    def __init__(self, a: int): ...\n"
+        "    def forward(self, x, lengths=None): ...\n"
+        "class Net(Base):\n    '''x (B, F) -> (B, C)\n\n    More.\n    '''\n"
+        "    needs: ClassVar[tuple[str, ...]] = ('a', 'b')\n"
+    )
+    found = signature.read("own_sig.Net")
+    assert found is not None
+    assert (list(found.types), found.methods["forward"], found.optional["forward"]) == (["a"], ("x",), ("lengths",))
+    assert (found.contract, found.needs) == ("x (B, F) -> (B, C)", ("a", "b"))
+
+
+def test_what_is_not_there(own: Path) -> None:
+    own.write_text("def function(): ...\nname = 3\n")
+    for target in ("own_sig.Nope", "own_sig.function", "own_sig.name", "trainer.nope.A", "undeclared.A", "A", "", "."):
+        assert signature.read(target) is None
+    own.write_text("class A(:\n")
+    signature._parsed.cache_clear()
+    with pytest.raises(ConfigError, match=r"own_sig\.py, line 1: this is not Python"):
+        signature.read("own_sig.A")
+
+
+def test_ranges_stay_on_their_types() -> None:
+    found = signature.read("trainer.optim.Adam")
+    assert found is not None
+    assert get_origin(found.types["lr"]) is Annotated

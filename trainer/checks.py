@@ -1,0 +1,137 @@
+"""What a resolved configuration is held against: the signatures of the classes it names, and their contracts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from trainer import catalog, contract, plugins, signature
+from trainer.errors import ConfigError, did_you_mean
+from trainer.settings import Settings
+from trainer.types import describe, fits
+
+BUILT = ("model", "data", "task", "optimizer", "scheduler")
+"""The groups that describe one object each."""
+GIVEN = {"task": {"model"}, "optimizer": {"params"}, "scheduler": {"lr", "total"}}
+"""Parameters that come from the program and not from the configuration."""
+OURS = {
+    "model": "trainer.models.",
+    "data": "trainer.data.",
+    "task": "trainer.tasks.",
+    "optimizer": "trainer.optim.",
+    "scheduler": "trainer.schedules.",
+}
+"""Where a group's ``_target_`` may point, besides the user's declared plugins."""
+MISSING = "???"
+
+
+def check(
+    tree: Mapping[str, Any], names: Mapping[str, str], folders: Sequence[Path] = (), unjudged: Set[str] = frozenset()
+) -> list[str]:
+    """Every problem of a resolved configuration: keys, types, ranges, targets, and what does not go together.
+
+    ``unjudged`` are groups whose option is not known, about which nothing can be said.
+    """
+    kinds = get_type_hints(Settings, include_extras=True)
+    problems = [p for key, kind in kinds.items() for p in _value(key, tree.get(key, MISSING), kind)]
+    known_keys = {*kinds, *BUILT}
+    problems += [f"{key}: unknown key{did_you_mean(key, known_keys)}" for key in tree if key not in known_keys]
+    judged = [group for group in BUILT if group not in unjudged]
+    absent = [
+        f"{group}: must hold the keys of one option" for group in judged if not isinstance(tree.get(group), Mapping)
+    ]
+    refused = absent or [problem for group in judged for problem in _targets(tree[group], group, is_root=True)]
+    if refused:
+        return problems + refused
+    problems += [problem for group in judged for problem in _node(group, tree[group], names[group], folders)]
+    return problems or ([] if unjudged else _together(tree, names, folders))
+
+
+def declare(resolved: Mapping[str, Any]) -> list[str]:
+    """Makes the named plugins known, or says why they cannot be."""
+    named = resolved.get("plugins")
+    try:
+        plugins.declare(named if isinstance(named, list) and fits(named, list[str]) else [])
+    except ConfigError as error:
+        return list(error.problems)
+    return []
+
+
+def _value(key: str, value: Any, kind: Any) -> list[str]:
+    if kind is signature.UNCHECKED or fits(value, kind):
+        return []
+    shown = "no value" if value in ("", MISSING) else repr(value)
+    return [f"{key}: {shown} given; it must be {describe(kind)}"]
+
+
+def _targets(node: Any, place: str, *, is_root: bool = False) -> list[str]:
+    """Anything in a tree that asks for code to be run and is not one of our classes or a declared plugin's."""
+    if isinstance(node, list):
+        return [p for i, item in enumerate(node) for p in _targets(item, f"{place}[{i}]")]
+    if not isinstance(node, Mapping):
+        return []
+    problems = [p for key, item in node.items() for p in _targets(item, f"{place}.{key}")]
+    for key in node:
+        if not str(key).startswith("_"):
+            continue
+        target = str(node[key])
+        if key != "_target_" or not is_root:
+            problems.append(f"{place}.{key}: not a key train reads")
+        elif not target.startswith(OURS[place]) and not plugins.is_declared(target):
+            module = target.split(".")[0]
+            mine = "." in target and module not in {*sys.stdlib_module_names, "trainer"}
+            hint = f"; if the module is yours, plugins=[{module}]" if mine else ""
+            problems.append(f"{place}._target_: target {target!r} is not on the allow-list{hint}")
+    return problems
+
+
+def _node(group: str, node: Mapping[str, Any], name: str, folders: Sequence[Path]) -> list[str]:
+    """The problems of one group against the signature of the class it names."""
+    target = str(node.get("_target_"))
+    found = signature.read(target)
+    if found is None:
+        path = signature.source_of(target)
+        near = did_you_mean(target.rpartition(".")[2], signature.classes(path)) if path else ""
+        return [f"{group}._target_: there is no class {target}{near}"]
+    known = {key: kind for key, kind in found.types.items() if key not in GIVEN.get(group, ())}
+    given = {key: value for key, value in node.items() if key != "_target_"}
+    problems = [f"{group}.{key}: unknown key{did_you_mean(key, known)}" for key in given if key not in known]
+    lacking = [key for key in known if key in found.required and key not in given]
+    problems += [f"{group}.{key}: {group} {name} needs it" for key in lacking]
+    fillable = group in ("model", "task")
+    for key, value in given.items():
+        if key not in known or (value == MISSING and fillable):
+            continue
+        if value == MISSING:
+            option = catalog.options(group, folders).get(name)
+            meaning = option.meanings().get(key, "") if option else ""
+            problems.append(f"{group}.{key}: needs a value{f' ({meaning})' if meaning else ''}")
+            continue
+        problems += _value(f"{group}.{key}", value, known[key])
+    return problems
+
+
+def _together(tree: Mapping[str, Any], names: Mapping[str, str], folders: Sequence[Path]) -> list[str]:
+    """Why model, data and task do not fit, with the data sets that would."""
+    targets = {group: tree[group]["_target_"] for group in ("model", "data", "task")}
+    reason = contract.explain(targets, names)
+    if reason is not None:
+        return [f"{reason}. {_would_fit(targets, names, folders)}"]
+    if tree["teacher_forcing"] is not None and "teacher_forcing" not in tree["task"]:
+        return [f"teacher_forcing: task {names['task']} has no past to feed; it is for task seq2seq"]
+    return []
+
+
+def _would_fit(targets: Mapping[str, str], names: Mapping[str, str], folders: Sequence[Path]) -> str:
+    model = catalog.options("model", folders).get(names["model"])
+    tasks = catalog.options("task", folders)
+    good = []
+    for option in catalog.options("data", folders).values():
+        task = tasks.get((model.task if model else None) or option.task or "classification")
+        if option.target and task and task.target:
+            trial = {"model": targets["model"], "data": option.target, "task": task.target}
+            if contract.explain(trial, {"model": "", "data": "", "task": ""}) is None:
+                good.append(option.name)
+    return f"{names['model']} works with: {', '.join(good) or 'no data set here'}"
