@@ -1,6 +1,6 @@
 """Makes the picture of the README: what a run shows, as an SVG without fonts from elsewhere.
 
-    python docs/terminal.py
+python docs/terminal.py
 """
 
 from __future__ import annotations
