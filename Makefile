@@ -21,10 +21,10 @@ train: $(READY) ## train an LSTM on synthetic sequences and show what it learned
 	$(BIN)/train model=lstm data=synthetic_seq
 
 test: $(READY) ## every test, at most 10 minutes on 2 cores
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2
 
 test-fast: $(READY) ## the quick tests, at most 90 seconds
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -n 2 -m "not slow"
 
 gates: $(READY) ## train every gate at full size and write the score table of the README
 	$(BIN)/python tests/gates.py

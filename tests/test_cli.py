@@ -153,6 +153,7 @@ def test_bad_input_is_told_in_a_few_lines(
         (["resume", "nope/run"], "nope/run is not a run folder"),
     ],
 )
+@pytest.mark.slow
 def test_bad_input_to_the_real_command(arguments: list[str], words: str, tmp_path: Path) -> None:
     done = train(*arguments, cwd=tmp_path)
     assert (done.returncode, words in done.stderr, done.stdout.strip()) == (2, True, "")
@@ -254,6 +255,7 @@ def test_show_gives_type_default_and_meaning(capsys: pytest.CaptureFixture[str])
 # Hydra's own abilities.
 
 
+@pytest.mark.slow
 def test_hydras_flags_still_work(tmp_path: Path) -> None:
     shown = train(*SMALL, "epochs=7", "--cfg", "job", cwd=tmp_path)
     assert (shown.returncode, "epochs: 7" in shown.stdout) == (0, True), shown.stderr
@@ -292,6 +294,7 @@ def test_hydras_own_sweeper_still_works(tmp_path: Path) -> None:
 # A user's own model and data set, with no file of ours touched.
 
 
+@pytest.mark.slow
 def test_a_users_own_model_and_data(tmp_path: Path) -> None:
     write(tmp_path, OWN)
     own = ("--config-dir", "conf", "plugins=[mine]", "model=mine", "data=sums")

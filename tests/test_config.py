@@ -133,6 +133,7 @@ def told(cases: list[tuple[Key, str, str]]) -> list[tuple[Key, str, str, str]]:
     return found
 
 
+@pytest.mark.slow
 def test_every_misspelt_key_is_refused_and_the_right_one_named(record_property: Any) -> None:
     cases = []
     for key in KEYS:
@@ -159,6 +160,7 @@ def test_every_wrong_type_is_refused(record_property: Any) -> None:
     assert not missed
 
 
+@pytest.mark.slow
 def test_every_value_out_of_range_is_refused(record_property: Any) -> None:
     answers = told([(key, key.place, value) for key in KEYS for value in out_of_range(key.kind)])
     record_property("out of range", len(answers))
@@ -172,6 +174,7 @@ def test_every_key_has_a_type() -> None:
     assert [f"{key.option} {key.place}" for key in KEYS if key.kind is signature.UNCHECKED] == []
 
 
+@pytest.mark.slow
 def test_every_misspelt_option_is_refused_and_the_right_one_named(record_property: Any) -> None:
     asked, right, wrong = 0, 0, []
     for group in checks.BUILT:

@@ -69,6 +69,7 @@ def test_no_split_is_empty_and_batches_are_as_the_contract_says(name: str) -> No
             assert not value.is_floating_point() or value.isfinite().all()
 
 
+@pytest.mark.slow
 def test_splits_share_no_row(name: str) -> None:
     data = built(name)
     kinds = [type(split) for split in splits(data).values()]

@@ -29,6 +29,7 @@ def target(split: object) -> Tensor:
     return split.target
 
 
+@pytest.mark.slow
 def test_gratings_are_found_by_convolution_and_not_by_a_linear_model() -> None:
     small = ("data=gratings", "data.rows=1500", "data.noise=0.5")
     convolution = lab("model=cnn", *small, "batch_size=32", "epochs=4")
@@ -98,6 +99,7 @@ def test_background_everywhere_scores_what_its_share_says() -> None:
     assert baselines.majority_everywhere(split, split, ["sky", "sea"])["iou_sea"] == pytest.approx(2 / 3)
 
 
+@pytest.mark.slow
 def test_a_small_unet_finds_the_background_and_every_class_has_its_score() -> None:
     small = ("model.widths=[16, 32]", "data.rows=400", "optimizer.lr=1e-2", "epochs=6")
     run = lab("model=unet", "data=digit_canvas", *small)
@@ -141,27 +143,32 @@ def test_no_shift_is_no_augmentation_and_none_touches_validation() -> None:
     assert data.val.augment is data.test.augment is None
 
 
+def zipped(data: bytes) -> bytes:
+    """The same bytes at any time of day, which a test's name may hold."""
+    return gzip.compress(data, mtime=0)
+
+
 def idx(values: bytes, *shape: int, magic: bytes = b"\0\0\x08") -> bytes:
     return magic + bytes([len(shape)]) + struct.pack(f">{len(shape)}I", *shape) + values
 
 
 def test_idx_files_are_read(tmp_path: Path) -> None:
     path = tmp_path / "a.gz"
-    path.write_bytes(gzip.compress(idx(bytes(range(12)), 2, 3, 2)))
+    path.write_bytes(zipped(idx(bytes(range(12)), 2, 3, 2)))
     assert read_idx(path, dims=3).tolist() == [[[0, 1], [2, 3], [4, 5]], [[6, 7], [8, 9], [10, 11]]]
 
 
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        (gzip.compress(idx(bytes(12), 2, 3, 2))[:-9], "no whole gzip file"),
+        (zipped(idx(bytes(12), 2, 3, 2))[:-9], "no whole gzip file"),
         (b"not gzip at all", "no whole gzip file"),
-        (gzip.compress(idx(bytes(12), 2, 3, 2, magic=b"\0\0\x0d")), "begins with 00000d03, not 00000803"),
-        (gzip.compress(idx(bytes(12), 12)), "no IDX array of bytes in 3 dimensions"),
-        (gzip.compress(idx(bytes(12), 2, 3, 2)[:9]), "ends within its header, after 9 of 16 bytes"),
-        (gzip.compress(idx(bytes(11), 2, 3, 2)), "says 2 x 3 x 2 bytes but holds 11"),
-        (gzip.compress(idx(bytes(13), 2, 3, 2)), "says 2 x 3 x 2 bytes but holds 13"),
-        (gzip.compress(b""), "no IDX array"),
+        (zipped(idx(bytes(12), 2, 3, 2, magic=b"\0\0\x0d")), "begins with 00000d03, not 00000803"),
+        (zipped(idx(bytes(12), 12)), "no IDX array of bytes in 3 dimensions"),
+        (zipped(idx(bytes(12), 2, 3, 2)[:9]), "ends within its header, after 9 of 16 bytes"),
+        (zipped(idx(bytes(11), 2, 3, 2)), "says 2 x 3 x 2 bytes but holds 11"),
+        (zipped(idx(bytes(13), 2, 3, 2)), "says 2 x 3 x 2 bytes but holds 13"),
+        (zipped(b""), "no IDX array"),
     ],
 )
 def test_broken_idx_files_are_refused(tmp_path: Path, raw: bytes, said: str) -> None:
@@ -172,8 +179,8 @@ def test_broken_idx_files_are_refused(tmp_path: Path, raw: bytes, said: str) -> 
 
 
 def test_pictures_without_labels_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(bytes(8), 2, 2, 2)))
-    (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(bytes(3), 3)))
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(zipped(idx(bytes(8), 2, 2, 2)))
+    (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(zipped(idx(bytes(3), 3)))
     with pytest.raises(ConfigError, match="2 train pictures but 3 labels"):
         labelled(tmp_path, "train")
 
@@ -192,7 +199,7 @@ def mnist_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[in
         for name in mnist.DIGESTS:
             shape = (rows, 4, 4) if "images" in name else (rows,)
             values = torch.randint(256 if "images" in name else 10, shape, generator=random, dtype=torch.uint8)
-            packed = gzip.compress(idx(values.numpy().tobytes(), *shape))
+            packed = zipped(idx(values.numpy().tobytes(), *shape))
             (folder / name).write_bytes(packed)
             monkeypatch.setitem(mnist.DIGESTS, name, hashlib.sha256(packed).hexdigest())
         return tmp_path

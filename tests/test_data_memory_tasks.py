@@ -81,6 +81,7 @@ def test_sizes_that_cannot_be_are_refused() -> None:
 SHORT = ("model=gru", "data=var_len_sum", "data.rows=3000", "data.longest=10", "epochs=6")
 
 
+@pytest.mark.slow
 def test_padding_is_told_from_steps_by_lengths_alone() -> None:
     assert lab(*SHORT).test()["mse"] < 0.02
     blind = lab(*SHORT)

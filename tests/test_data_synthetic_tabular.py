@@ -57,6 +57,7 @@ def test_xor_target_is_the_sign_of_a_product() -> None:
     ("data", "gate", "smaller"),
     [("synthetic_tabular", 0.87, ["data.rows=5000"]), ("xor20", 0.87, []), ("moons", 0.95, ["data.rows=5000"])],
 )
+@pytest.mark.slow
 def test_mlp_learns(data: str, gate: float, smaller: list[str]) -> None:
     made = lab("model=mlp", f"data={data}", *smaller)
     scores = made.test()

@@ -151,6 +151,7 @@ def test_dlinear_takes_any_moving_average(moving_average: int) -> None:
 
 
 @pytest.mark.parametrize("model", ["gru_forecaster", "dlinear"])
+@pytest.mark.slow
 def test_a_sine_with_trend_is_learned_to_the_gate(model: str) -> None:
     assert lab(f"model={model}", "data=sine_trend").test()["mse"] < 0.02
 

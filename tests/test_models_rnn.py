@@ -168,16 +168,19 @@ def test_every_member_learns_what_each_step_says(model: str) -> None:
 SHORT = ("data=first_plus_last", "data.rows=1500", "data.length=30", "epochs=10", "batch_size=32")
 
 
+@pytest.mark.slow
 def test_both_ends_are_heard() -> None:
     assert lab("model=birnn", *SHORT).test()["mse"] < 0.01
 
 
+@pytest.mark.slow
 def test_the_last_output_of_both_directions_hears_one_end() -> None:
     run = lab("model=birnn", *SHORT)
     run.task.model._summary = lambda steps, *_: steps[:, -1]
     assert run.test()["mse"] > 0.06
 
 
+@pytest.mark.slow
 def test_an_open_forget_gate_remembers_what_a_default_one_forgets() -> None:
     short = ("model=lstm", "data=first_token", "data.rows=2000", "data.length=15", "data.tokens=4", "epochs=8")
     assert lab(*short, "model.forget_bias=3").test()["accuracy"] > 0.95

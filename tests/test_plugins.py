@@ -159,6 +159,7 @@ def test_an_experiment_of_somebody_elses(text: str, cwd: Path) -> None:
                 cli.dispatch([*flags, *SMALL, "experiment=e", "--config-dir", str(folder)])
 
 
+@pytest.mark.slow
 def test_the_real_command_through_hydra_runs_nothing_either(tmp_path: Path) -> None:
     text = "# @package _global_\n# e\nhydra:\n  callbacks:\n    x:\n      _target_: pathlib.Path.touch\n"
     text += f"      self: {MARKER}\n"
@@ -203,6 +204,7 @@ def test_a_tampered_run_folder() -> None:
         runner.resume(path)
 
 
+@pytest.mark.slow
 def test_the_working_folder_is_not_searched_for_modules(tmp_path: Path) -> None:
     """A file that happens to have the name of a module we import stays unread."""
     shadow = "from pathlib import Path\nPath(__file__).with_name('touched').touch()\n"

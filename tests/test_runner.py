@@ -126,6 +126,7 @@ def test_secrets_are_written_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert not path.is_file() or b"SECRET123" not in path.read_bytes(), path
 
 
+@pytest.mark.slow
 def test_a_secret_in_a_plugins_own_key_is_masked(tmp_path: Path) -> None:
     text = """
         from trainer.data.synthetic_tabular import Moons
@@ -212,6 +213,7 @@ def signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
     ("number", "code", "step"),
     [(signal.SIGINT, 130, 1), (signal.SIGINT, 130, 6), (signal.SIGTERM, 143, 8), (signal.SIGUSR1, 143, 6)],
 )
+@pytest.mark.slow
 def test_a_signal_stops_a_run_that_goes_on_to_the_same_end(
     number: signal.Signals, code: int, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,6 +299,7 @@ class Slow(Moons):
 
 
 @pytest.mark.parametrize("building", ["true", "false"])
+@pytest.mark.slow
 def test_no_wait_for_what_is_slow(building: str, tmp_path: Path) -> None:
     """A data set that is being built is left at the first interrupt, a batch that hangs at the second."""
     write(

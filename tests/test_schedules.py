@@ -57,6 +57,7 @@ def reference(total: int, lr: float, options: dict[str, Any]) -> list[tuple[floa
     anneal=st.sampled_from(["cos", "linear"]),
 )
 @settings(max_examples=40, deadline=None)
+@pytest.mark.slow
 def test_one_cycle_is_torchs(total: int, pct: float, div: float, final: float, anneal: str) -> None:
     options = CYCLE | {"pct_start": pct, "div_factor": div, "final_div_factor": final, "anneal": anneal}
     schedule = OneCycle(0.01, total, **options | {"cycle_momentum": True})

@@ -55,6 +55,7 @@ def only_sweep() -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_a_grid_and_its_leaderboard() -> None:
     done = train("-m", *SMALL, "optimizer.lr=0.1,0.01", "seed=0,1", cwd=Path())
     assert done.returncode == 0, done.stderr
@@ -80,6 +81,7 @@ def test_a_grid_and_its_leaderboard() -> None:
     assert "4 jobs" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_does_not_stop_the_others() -> None:
     done = train("-m", *FRAGILE, "data.end=well,exit,raise", "optimizer.lr=0.01,-1", cwd=Path())
     assert done.returncode == 1
@@ -137,6 +139,7 @@ def test_jobs_side_by_side() -> None:
         assert (done.returncode, words in done.stdout) == (0, True), done.stderr
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_says_how_to_go_on() -> None:
     process = start("-m", *FRAGILE, "data.end=well,wait", "jobs=1", cwd=Path())
     deadline = time.monotonic() + 90
@@ -153,6 +156,7 @@ def test_an_interrupted_sweep_says_how_to_go_on() -> None:
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_a_terminated_sweep_leaves_no_job_behind() -> None:
     process = start("-m", *FRAGILE, "data.end=wait", "seed=0,1", "jobs=1", cwd=Path())
     deadline = time.monotonic() + 90

@@ -200,6 +200,7 @@ def test_options_of_the_trainer_hold_for_a_game(option: str) -> None:
     assert np.isfinite(made.trainer.history[-1]["val_energy_distance"])
 
 
+@pytest.mark.slow
 def test_training_finds_both_modes_and_without_the_generators_turns_neither() -> None:
     tiny = (*SMALL, "data.modes=2", "data.sigma=0.3", "model.critic_hidden=[32,32,32]", "model.generator_hidden=[32]")
     quick = (*tiny, "batch_size=64", "epochs=80", "optimizer.lr=3e-3", "ema=0.98")

@@ -191,6 +191,7 @@ SHORT = ("model=seq2seq", "data=reverse", "data.rows=2000", "data.length=4", "ep
 @pytest.mark.parametrize(
     "options", [["teacher_forcing=1"], ["teacher_forcing=linear", "task.teacher_forcing_per=sequence"]]
 )
+@pytest.mark.slow
 def test_reversal_is_learned_and_written_unaided(options: list[str]) -> None:
     scores = lab(*SHORT, "model.hidden_size=64", *options).test()
     assert scores["token_accuracy"] > 0.95
@@ -198,6 +199,7 @@ def test_reversal_is_learned_and_written_unaided(options: list[str]) -> None:
     assert abs(scores["forcing_gap"]) < 0.05
 
 
+@pytest.mark.slow
 def test_a_target_fed_unshifted_is_copied_and_nothing_is_learned() -> None:
     run = lab(*SHORT, "model.hidden_size=64")
     assert isinstance(run.task, Seq2Seq)

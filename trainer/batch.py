@@ -72,4 +72,6 @@ class Totals:
                 self._sums[name] = value.clone()
 
     def reduce(self) -> dict[str, Tensor]:
-        return self._sums | {name: torch.cat(parts) for name, parts in self._rows.items()}
+        """Everything on the CPU, where a task does the last of its arithmetic; a synchronisation point."""
+        rows = {name: torch.cat(parts) for name, parts in self._rows.items()}
+        return {name: value.cpu() for name, value in (self._sums | rows).items()}

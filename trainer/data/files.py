@@ -134,10 +134,17 @@ def _exclusive(part: Path) -> Iterator[BinaryIO]:
     while True:
         with part.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            # Who held the lock before may have renamed or removed the file that was opened here.
-            if part.exists() and os.path.samestat(os.fstat(file.fileno()), part.stat()):
+            if _is_still(part, file):
                 yield file
                 return
+
+
+def _is_still(part: Path, file: BinaryIO) -> bool:
+    """Whether a name still means the file that was opened: who held the lock before may have renamed or removed it."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(part))
+    except FileNotFoundError:
+        return False
 
 
 class _SafeRedirect(urllib.request.HTTPRedirectHandler):

@@ -104,7 +104,8 @@ class Classification(Task):
         target = batch.target
         assert target is not None
         predicted = logits.argmax(1)
-        score: Score = {"nll": F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum").double()}
+        nll = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum")
+        score: Score = {"nll": metrics.wide(nll)}
         counted = target != IGNORE if self.masked else slice(None)
         predicted, target = predicted[counted], target[counted]
         score["count"] = torch.tensor(target.numel(), device=target.device)

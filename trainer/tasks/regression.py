@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from trainer.batch import Batch, Score
 from trainer.data.base import Data
 from trainer.errors import ConfigError
+from trainer.metrics import wide
 from trainer.task import Task
 
 _LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.smooth_l1_loss}
@@ -65,8 +66,8 @@ class Regression(Task):
 
     def score(self, batch: Batch) -> Score:
         assert batch.target is not None
-        target = batch.target.double()
-        error = self.prediction(batch).double() - target
+        target = wide(batch.target)
+        error = wide(self.prediction(batch)) - target
         return {
             "count": torch.tensor(target.numel(), device=target.device),
             "squared": error.square().sum(),

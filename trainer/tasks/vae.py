@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from trainer.batch import Batch, Score
 from trainer.data.base import Data
 from trainer.errors import ConfigError
+from trainer.metrics import wide
 from trainer.task import Task
 from trainer.types import NonNegativeFloat, PositiveInt, Probability
 
@@ -116,11 +117,11 @@ class VariationalInference(Task):
         reconstruction, kl = self.terms(batch, self.eval_samples)
         score: Score = {
             "count": torch.tensor(len(batch), device=kl.device),
-            "reconstruction": -reconstruction.double().sum(),
-            "kl": kl.double().sum(),
+            "reconstruction": -wide(reconstruction).sum(),
+            "kl": wide(kl).sum(),
         }
         if self.exact is not None:
-            score["exact"] = self.exact(batch.inputs["x"]).double().sum()
+            score["exact"] = wide(self.exact(batch.inputs["x"])).sum()
         return score
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
