@@ -442,7 +442,9 @@ def test_a_file_that_would_be_passed_over_is_told(tmp_path: Path) -> None:
 
 def test_contract_is_asked_with_the_names_the_user_chose() -> None:
     (problem,) = refused("model=gcn", "data=synthetic_seq")
-    assert problem.startswith("model gcn needs x (N, F); data synthetic_seq gives x (B, T, F). gcn works with: ")
+    assert problem.startswith(
+        "model gcn needs x (N, F), edge_index (2, E); data synthetic_seq gives x (B, T, F). gcn works"
+    )
     fitting = problem.split("works with: ")[1].split(", ")
     assert "sbm" in fitting
     assert "synthetic_seq" not in fitting

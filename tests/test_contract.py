@@ -57,7 +57,7 @@ def test_dims_match_by_letter(wanted: str, given: str, fits: bool) -> None:
     [
         (a("x (B, T, F) -> (B, C)"), SEQUENCE, CLASSIFY, None),
         (a("x (B, F) -> (B, C)"), SEQUENCE, CLASSIFY, "model needs x (B, F); data gives x (B, T, F)"),
-        (a("x (N, F), edges (2, E) -> (N, C)"), SEQUENCE, CLASSIFY, "model needs x (N, F)"),
+        (a("x (N, F), edges (2, E) -> (N, C)"), SEQUENCE, CLASSIFY, "model needs x (N, F), edges (2, E)"),
         (
             a("x (B, T, F), y (B) -> (B, C)"),
             SEQUENCE,

@@ -73,12 +73,9 @@ def misfit(model: Signature, data: Signature, task: Signature) -> str | None:
         return None
     entry = task.needs[0]
     optional = {*model.optional.get(entry, ()), *model.optional.get("forward", ())}
-    for name, dims in takes.inputs.items():
-        if name not in gives.inputs:
-            if name not in optional:
-                return f"model needs {_show(takes.inputs)}; data gives {_show(gives.inputs)}"
-        elif not matches(dims, gives.inputs[name]):
-            return f"model needs {name} {_text(dims)}; data gives {name} {_text(gives.inputs[name])}"
+    needed = {name: dims for name, dims in takes.inputs.items() if name in gives.inputs or name not in optional}
+    if not all(name in gives.inputs and matches(dims, gives.inputs[name]) for name, dims in needed.items()):
+        return f"model needs {_show(needed)}; data gives {_show(gives.inputs)}"
     if "lengths" in gives.inputs and "lengths" not in takes.inputs:
         return "the rows of data differ in length and model takes no lengths: it would read the padding"
     if learns.output is None or takes.output is None:
