@@ -148,13 +148,14 @@ def list_options(arguments: Sequence[str]) -> int:
     plural = {"models": "model", "tasks": "task", "optimizers": "optimizer", "schedulers": "scheduler"}
     plural |= {"experiments": "experiment", "data": "data"} | {group: group for group in catalog.GROUPS}
     wanted = []
-    for word in arguments:
+    words, folders, _ = split_flags(arguments)
+    for word in words:
         if word not in plural:
             near = did_you_mean(word, plural)
             raise ConfigError(f"train list {word}: nothing of that name{near or ';'} one of {', '.join(plural)}")
         wanted.append(plural[word])
     for group in wanted or catalog.GROUPS:
-        options = catalog.options(group).values()
+        options = catalog.options(group, folders).values()
         if not options:
             continue
         rows = [(option.name, option.task or "", option.contract, option.description) for option in options]
@@ -165,9 +166,14 @@ def list_options(arguments: Sequence[str]) -> int:
 
 def show(arguments: Sequence[str]) -> int:
     """Keys with type, default and meaning: of one option, or the flat ones."""
-    from trainer import catalog, signature
+    from trainer import catalog, plugins, signature
 
-    if not arguments:
+    words, folders, _ = split_flags(arguments)
+    for word in words:
+        if word.startswith("plugins="):
+            plugins.declare(word.partition("=")[2].strip("[]").split(","))
+    named = [word for word in words if not word.startswith("plugins=")]
+    if not named:
         from typing import get_type_hints
 
         from trainer.settings import Settings
@@ -175,14 +181,14 @@ def show(arguments: Sequence[str]) -> int:
         path = catalog.builtin() / "train.yaml"
         _print_keys(catalog.Option("", "train", path), get_type_hints(Settings, include_extras=True))
         return 0
-    for word in arguments:
+    for word in named:
         group, _, name = word.partition("=")
         if group not in catalog.GROUPS:
             near = did_you_mean(group, catalog.GROUPS)
             raise ConfigError(
                 f"train show {word}: {group!r} is no group{near or ';'} one of {', '.join(catalog.GROUPS)}"
             )
-        options = catalog.options(group)
+        options = catalog.options(group, folders)
         if name not in options:
             raise ConfigError(
                 f"{group} {name!r} not found{did_you_mean(name, options) or ';'} choices: {', '.join(options)}"

@@ -1,0 +1,58 @@
+"""What the README shows works as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from trainer import cli, config, runner
+from trainer.plugins import declare
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+FILES = re.findall(r"```(?:python|yaml)\n# (\S+\.(?:py|yaml))\n(.*?)```", README, re.DOTALL)
+OWN = re.findall(r"^train --config-dir my_conf (.*)$", README, re.MULTILINE)
+
+RUNS = re.findall(r"^train (?!-m|resume|evaluate|report|list|show|--config)(.*)$", README, re.MULTILINE)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the README tells one to write."""
+    for name, text in FILES:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_there_is_something_to_try() -> None:
+    assert len(FILES) == 6
+    assert len(OWN) == 2
+
+
+@pytest.mark.parametrize("words", OWN)
+def test_a_model_a_data_set_and_a_task_of_ones_own(words: str, folder: Path) -> None:
+    result = runner.run(config.compose([*words.split(), "epochs=2"], [folder / "my_conf"]))
+    declare([])
+    assert result.status == "finished"
+    assert result.test
+
+
+@pytest.mark.usefixtures("folder")
+def test_they_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.dispatch(["show", "--config-dir", "my_conf", "plugins=[my_net]", "model=my_net"]) == 0
+    declare([])
+    shown = capsys.readouterr().out
+    assert "hidden units" in shown
+    assert "a whole number >= 1" in shown
+
+
+@pytest.mark.parametrize(
+    "line", re.findall(r"^train (?!-m|resume|evaluate|report|list|show|--config)(.*)$", README, re.M)
+)
+def test_every_command_composes(line: str, tmp_path: Path) -> None:
+    words = [word for word in line.split("#")[0].split() if not word.startswith("data_dir=")]
+    assert config.compose(words).names["model"]
