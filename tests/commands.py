@@ -35,9 +35,15 @@ def train(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None) -> s
 
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    """The command, left running."""
+    """The command, left running in a process group of its own."""
     return subprocess.Popen(
-        argv(*arguments), cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        argv(*arguments),
+        cwd=cwd,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 

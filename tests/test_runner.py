@@ -277,6 +277,28 @@ def test_a_signal_to_the_real_command(number: signal.Signals, code: int, tmp_pat
     assert metrics(Path("outputs/cut")) == metrics(Path("outputs/whole"))
 
 
+@pytest.mark.slow
+def test_a_signal_to_the_whole_group_is_answered_once_and_leaves_no_worker(tmp_path: Path) -> None:
+    words = ("model=mlp", "data=moons", "epochs=10000", "num_workers=2", "threads=1", "hydra.run.dir=outputs/cut")
+    process = start(*words, cwd=tmp_path)
+    deadline = time.monotonic() + 90
+    while not Path("outputs/cut/metrics.csv").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    workers = [int(p.stem) for p in Path("/proc").glob("[0-9]*") if parent_of(p) == process.pid]
+    os.killpg(process.pid, signal.SIGTERM)
+    said, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, said + errors
+    assert "Traceback" not in errors
+    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+
+
+def parent_of(process: Path) -> int | None:
+    try:
+        return int((process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+    except (OSError, IndexError):
+        return None
+
+
 SLOW = """
 import time
 from pathlib import Path

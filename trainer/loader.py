@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -23,6 +26,29 @@ class _Fetch(Dataset[Batch]):
 
     def __getitem__(self, index: Tensor) -> Batch:  # type: ignore[override]
         return self.split.batch(index, self.epoch)
+
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+"""Signals that ask a run to stop. They often go to the whole process group, but are for the main process to answer."""
+
+
+@contextmanager
+def _held() -> Iterator[None]:
+    """A block in which the signals wait, so that none meets a worker that is not yet out of their way."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _step_aside(_: int) -> None:
+    """Takes a worker out of the group and forgets what was sent to it before; ended by name it still is."""
+    os.setpgid(0, 0)
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class Loader:
@@ -92,8 +118,11 @@ class Loader:
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
             timeout=self.timeout if self.workers else 0,
+            worker_init_fn=_step_aside,
             # An own generator, or making the iterator would draw from the one that training uses.
             generator=seeding.generator(self.seed, epoch),
         )
-        for batch in loader:
+        with _held():
+            batches = iter(loader)
+        for batch in batches:
             yield batch.to(self.device)
