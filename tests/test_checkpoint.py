@@ -390,3 +390,13 @@ def test_bytes_that_come_back_changed_never_become_a_checkpoint(
 def test_a_folder_that_has_gone_is_told(tmp_path: Path) -> None:
     with pytest.raises(SystemFault, match="No such file or directory"):
         save(state(1), tmp_path / "gone" / LAST)
+
+
+def test_a_crash_between_two_names_of_one_file_leaves_nothing_behind(tmp_path: Path) -> None:
+    last = tmp_path / checkpoint.LAST
+    checkpoint.save({"step": 1}, last)
+    (tmp_path / checkpoint.PREVIOUS).hardlink_to(last)
+    checkpoint.save({"step": 2}, last)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [checkpoint.LAST, checkpoint.PREVIOUS]
+    assert checkpoint.load(last)["step"] == 2
+    assert checkpoint.load(tmp_path / checkpoint.PREVIOUS)["step"] == 1

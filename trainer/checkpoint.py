@@ -58,13 +58,16 @@ def save(state: dict[str, Any], path: Path) -> None:
 
 def _keep_previous(path: Path) -> None:
     """Gives the current last checkpoint a second name; the file under ``path`` never disappears."""
+    previous = path.with_name(PREVIOUS)
+    if previous.exists() and previous.samefile(path):
+        return  # a crash after this and before the rename; renaming one name of a file to another does nothing at all
     link = path.with_name(f".{PREVIOUS}.{os.getpid()}.tmp")
     link.unlink(missing_ok=True)
     try:
         os.link(path, link)
     except OSError:  # a file system without hard links: for a moment there is only the previous one
         link = path
-    os.replace(link, path.with_name(PREVIOUS))
+    os.replace(link, previous)
 
 
 def _standing(path: Path) -> Path:
