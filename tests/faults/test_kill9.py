@@ -14,11 +14,14 @@ import sys
 import time
 from pathlib import Path
 
+import commands
+import matplotlib.backends.backend_agg
+import matplotlib.figure  # noqa: F401
 import pytest
 from digest import digest
 
 import trainer
-from trainer import checkpoint, folder
+from trainer import checkpoint, folder, runner  # noqa: F401
 
 RUN = [
     *("model=lstm", "data=synthetic_seq", "data.rows=400", "model.hidden_size=8", "model.dropout=0.2", "epochs=3"),
@@ -59,6 +62,7 @@ def outcome(place: Path) -> tuple[str, list[dict[str, str]], dict[str, float]]:
 @pytest.mark.slow
 def test_200_kills_change_nothing(tmp_path: Path) -> None:
     kills = int(os.environ.get("TRAIN_TEST_KILLS", "200"))
+    trainer.compose(RUN)  # what every child would import and merge for itself, once
     unbroken = tmp_path / "unbroken"
     unbroken.mkdir()
     started = time.monotonic()
@@ -88,3 +92,30 @@ def test_200_kills_change_nothing(tmp_path: Path) -> None:
         assert [p.name for p in (place / "outputs").iterdir()] == ["run"], "a resume started another run"
         chains += 1
     print(f"{done} kills in {chains} chains, {time.monotonic() - started:.0f} s", file=sys.stderr)
+
+
+@pytest.mark.slow
+def test_kills_of_the_real_command(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole.mkdir()
+    cut.mkdir()
+    words = (*RUN, "epochs=40", "hydra.run.dir=outputs/run")
+    draw = random.Random(2)
+    for _ in range(5):
+        process = commands.start(*words, cwd=cut)
+        # Once it trains, or as soon as it has ended; then a moment that nobody chose.
+        before = states(cut)
+        while states(cut) == before and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 0.3))
+        process.kill()
+        process.communicate()
+    for folder_of_run in (cut, whole):
+        done = commands.train(*words, cwd=folder_of_run)
+        assert done.returncode == 0, done.stderr
+    assert outcome(cut) == outcome(whole)
+
+
+def states(place: Path) -> list[int]:
+    """When the last state was written, if one was."""
+    return [path.stat().st_mtime_ns for path in place.glob(f"outputs/run/{checkpoint.LAST}")]
