@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from trainer import loader as module
 from trainer import seeding
 from trainer.batch import Batch
 from trainer.data.base import Split, TensorSplit, WholeSplit
@@ -181,3 +182,18 @@ def test_a_whole_split_is_one_batch_that_is_the_same_every_time() -> None:
     assert len(made) == 1
     (batch,) = made.epoch(7)
     assert torch.equal(batch.inputs["x"], whole.whole.inputs["x"])
+
+
+def test_a_split_too_large_for_the_device_gives_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    split = TensorSplit({"x": torch.arange(20.0)[:, None]}, torch.arange(20))
+    resident = Loader(split, "train", batch_size=6, device=torch.device("cpu"), train=True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2 * split.nbytes(), 0))
+    assert not module.fits(split, torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2 * split.nbytes() + 1, 0))
+    assert module.fits(split, torch.device("cuda"))
+    monkeypatch.setattr(module, "fits", lambda *_: False)
+    streamed = Loader(split, "train", batch_size=6, device=torch.device("cpu"), train=True)
+    assert (resident.is_resident, streamed.is_resident) == (True, False)
+    for one, other in zip(resident.epoch(1), streamed.epoch(1), strict=True):
+        assert torch.equal(one.inputs["x"], other.inputs["x"])
+        assert torch.equal(one.index, other.index)

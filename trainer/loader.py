@@ -51,11 +51,18 @@ def _step_aside(_: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def fits(split: Split, device: torch.device) -> bool:
+    """Whether a split can lie on a device for the whole run, with as much room again left for the work."""
+    size = split.nbytes()
+    return size is not None and (device.type != "cuda" or 2 * size < torch.cuda.mem_get_info(device)[0])
+
+
 class Loader:
     """Batches of one split.
 
-    A split in memory is indexed where it lies; ``workers`` > 0 fetches the same batches in other processes. A last
-    batch of a single row is merged into the one before while training, because batch norm cannot use it.
+    A split in memory is indexed on the device, or where it lies if it is too large for that; ``workers`` > 0 fetches
+    the same batches in other processes. A last batch of a single row is merged into the one before while training,
+    because batch norm cannot use it.
 
     Raises ConfigError when there is nothing to iterate over.
     """
@@ -73,7 +80,8 @@ class Loader:
         workers: int = 0,
         timeout: float = 120.0,
     ):
-        self.split = split if workers or split.nbytes() is None else split.to(device)
+        self.is_resident = not workers and fits(split, device)
+        self.split = split.to(device) if self.is_resident else split
         self.name = name
         self.batch_size = batch_size
         self.device = device
@@ -108,8 +116,11 @@ class Loader:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from the ``start``-th on: a resumed epoch costs nothing to skip."""
         order = self.order(epoch)[start:]
-        if not self.workers and self.split.nbytes() is not None:
+        if self.is_resident:
             yield from self.split.batches(order, epoch)
+            return
+        if not self.workers and self.split.nbytes() is not None:
+            yield from (batch.to(self.device) for batch in self.split.batches(order, epoch))
             return
         loader = DataLoader(
             _Fetch(self.split, epoch),
