@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from trainer.batch import Batch
+from trainer.cores import cores
 from trainer.errors import ConfigError, SystemFault
 from trainer.task import Task
 
@@ -63,5 +64,5 @@ def multiply_adds(task: Task, batch: Batch) -> int:
 
 
 def choose_threads(task: Task, batch: Batch) -> int:
-    """One thread for small work; all of torch's default for large."""
-    return torch.get_num_threads() if multiply_adds(task, batch) > BUSY_FLOP else 1
+    """One thread for small work, every core for large; not what torch is set to, which a run sets to one first."""
+    return cores() if multiply_adds(task, batch) > BUSY_FLOP else 1

@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 
 from trainer import catalog, checks, config, folder, leaderboard
 from trainer.config import Config
+from trainer.cores import cores
 from trainer.errors import ConfigError, Interrupted, UnknownName, UserError
 from trainer.overrides import parse
 
@@ -55,7 +56,7 @@ def sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
     earlier = [_earlier(item) if isinstance(item, Config) else None for item in composed]
     begun = next((path.parent for path in earlier if path), None)
     root = begun or folder.claim(good[0].sweep_folder)
-    workers = good[0].settings.jobs or len(os.sched_getaffinity(0))
+    workers = good[0].settings.jobs or cores()
     jobs = []
     for number, (combination, item, known) in enumerate(zip(grid, composed, earlier, strict=True)):
         label = ",".join(text for text in combination if text.split("=")[0].lstrip("+~") in swept)
