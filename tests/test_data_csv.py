@@ -11,10 +11,10 @@ import pytest
 import torch
 from conftest import lab
 
-from trainer.data import features, tables
 from trainer.data.csv import CSV
-from trainer.data.features import Reading
-from trainer.data.splits import stratified
+from trainer.data.parts import features, tables
+from trainer.data.parts.features import Reading
+from trainer.data.parts.splits import stratified
 from trainer.errors import ConfigError
 
 SHARED = Path(__file__).parents[2] / "shared/data"

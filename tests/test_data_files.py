@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.data import files
-from trainer.data.files import Source, fetch, missing
+from trainer.data.parts import files
+from trainer.data.parts.files import Source, fetch, missing
 from trainer.errors import ConfigError, SystemFault
 
 CONTENT = bytes(range(256)) * 2000

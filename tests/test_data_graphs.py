@@ -15,7 +15,7 @@ import torch
 from conftest import lab
 
 from trainer.data import planetoid
-from trainer.data.files import Source
+from trainer.data.parts.files import Source
 from trainer.data.planetoid import Planetoid
 from trainer.data.sbm import BlockModel
 from trainer.errors import ConfigError

@@ -12,12 +12,12 @@ import torch
 from conftest import lab
 from torch import Tensor
 
-from trainer.data import baselines
-from trainer.data.augment import shift
 from trainer.data.base import TensorSplit
 from trainer.data.digits import BACKGROUND, INK, DigitCanvas, Digits, pictures
 from trainer.data.gratings import Gratings
 from trainer.data.mnist import Mnist, labelled, read_idx
+from trainer.data.parts import baselines
+from trainer.data.parts.augment import shift
 from trainer.errors import ConfigError
 
 SHARED = Path(__file__).parents[2] / "shared/data"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import lab
 
-from trainer.data.optima import flip_optimum, logistic_optimum, moon, moons_optimum
+from trainer.data.parts.optima import flip_optimum, logistic_optimum, moon, moons_optimum
 from trainer.data.synthetic_tabular import XOR, Moons, SyntheticTabular
 
 

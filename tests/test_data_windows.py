@@ -8,10 +8,11 @@ import pytest
 import torch
 from conftest import lab
 
-from trainer.data import etth1, windows
+from trainer.data import etth1
 from trainer.data.base import TensorSplit
+from trainer.data.parts import windows
+from trainer.data.parts.windows import WindowSplit, chronological
 from trainer.data.synthetic_series import SineTrend, components, forecast_variance
-from trainer.data.windows import WindowSplit, chronological
 from trainer.errors import ConfigError, SystemFault
 from trainer.loader import Loader
 

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from trainer import seeding
-from trainer.data import baselines, features, tables, targets
 from trainer.data.base import Data, Facts, TensorSplit
-from trainer.data.features import Column, Reading
-from trainer.data.splits import cut, stratified
-from trainer.data.tables import Table
-from trainer.data.targets import Target
+from trainer.data.parts import baselines, features, tables, targets
+from trainer.data.parts.features import Column, Reading
+from trainer.data.parts.splits import cut, stratified
+from trainer.data.parts.tables import Table
+from trainer.data.parts.targets import Target
 from trainer.errors import ConfigError, did_you_mean
 from trainer.types import Fraction, NonNegativeInt, PositiveInt
 

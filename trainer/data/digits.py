@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer import seeding
-from trainer.data import augment, baselines, images
 from trainer.data.base import Data, Facts, TensorSplit
-from trainer.data.splits import cut
+from trainer.data.parts import augment, baselines, images
+from trainer.data.parts.splits import cut
 from trainer.errors import ConfigError
 from trainer.types import NonNegativeInt, PositiveInt
 

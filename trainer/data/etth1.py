@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from trainer.data import files, windows
 from trainer.data.base import Data, Facts
+from trainer.data.parts import files, windows
 from trainer.types import PositiveInt
 
 SOURCE = files.Source(

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from trainer import seeding
-from trainer.data import baselines, images
 from trainer.data.base import Data, Facts
-from trainer.data.splits import cut
+from trainer.data.parts import baselines, images
+from trainer.data.parts.splits import cut
 from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 

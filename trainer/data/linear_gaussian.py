@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainer import seeding
 from trainer.data.base import Data, Facts
-from trainer.data.splits import cut
+from trainer.data.parts.splits import cut
 from trainer.types import NonNegativeInt, PositiveFloat, PositiveInt
 
 

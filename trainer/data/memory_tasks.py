@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainer import seeding
-from trainer.data import baselines
 from trainer.data.base import Data, Facts
-from trainer.data.splits import cut
+from trainer.data.parts import baselines
+from trainer.data.parts.splits import cut
 from trainer.errors import ConfigError
 from trainer.types import NonNegativeInt, PositiveInt
 

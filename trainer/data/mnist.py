@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.data import augment, baselines, images
 from trainer.data.base import Data, Facts, TensorSplit
-from trainer.data.files import Source, fetch
+from trainer.data.parts import augment, baselines, images
+from trainer.data.parts.files import Source, fetch
 from trainer.errors import ConfigError
 from trainer.types import NonNegativeInt, PositiveInt
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.data import baselines
 from trainer.data.base import Data, Facts, WholeSplit
-from trainer.data.files import Source, fetch
+from trainer.data.parts import baselines
+from trainer.data.parts.files import Source, fetch
 from trainer.errors import ConfigError
 
 URL = "https://raw.githubusercontent.com/kimiyoung/planetoid/af6abf468a772cc055bec88c52e4d6f51b7c37e3/data/"

@@ -8,7 +8,7 @@ import torch
 
 from trainer import metrics, seeding
 from trainer.data.base import Data, Facts
-from trainer.data.splits import cut
+from trainer.data.parts.splits import cut
 from trainer.types import NonNegativeInt, PositiveFloat, PositiveInt
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from trainer import seeding
-from trainer.data import baselines
 from trainer.data.base import Data, Facts, WholeSplit
+from trainer.data.parts import baselines
 from trainer.errors import ConfigError
 from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from trainer import seeding
-from trainer.data import baselines
 from trainer.data.base import Data, Facts, TensorSplit
-from trainer.data.splits import cut, stratified
+from trainer.data.parts import baselines
+from trainer.data.parts.splits import cut, stratified
 from trainer.types import NonNegativeInt
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from trainer import seeding
-from trainer.data import baselines
 from trainer.data.base import Data, Facts
-from trainer.data.optima import logistic_optimum
-from trainer.data.splits import cut
+from trainer.data.parts import baselines
+from trainer.data.parts.optima import logistic_optimum
+from trainer.data.parts.splits import cut
 from trainer.types import NonNegativeInt, PositiveFloat, PositiveInt
 
 

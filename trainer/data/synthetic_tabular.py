@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from trainer import seeding
-from trainer.data import baselines
 from trainer.data.base import Data, Facts, TensorSplit
-from trainer.data.optima import flip_optimum, logistic_optimum, moon, moons_optimum
-from trainer.data.splits import cut
+from trainer.data.parts import baselines
+from trainer.data.parts.optima import flip_optimum, logistic_optimum, moon, moons_optimum
+from trainer.data.parts.splits import cut
 from trainer.types import NonNegativeInt, PositiveFloat, PositiveInt, Probability
 
 

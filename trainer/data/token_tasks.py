@@ -7,7 +7,7 @@ from torch import Tensor
 
 from trainer import seeding
 from trainer.data.base import Data, Facts
-from trainer.data.splits import cut
+from trainer.data.parts.splits import cut
 from trainer.errors import ConfigError
 from trainer.types import NonNegativeInt, PositiveInt
 

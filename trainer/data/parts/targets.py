@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.data.features import Reading
-from trainer.data.tables import Table
+from trainer.data.parts.features import Reading
+from trainer.data.parts.tables import Table
 from trainer.errors import ConfigError, did_you_mean
 
 FEW = 20

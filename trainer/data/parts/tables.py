@@ -12,7 +12,7 @@ from itertools import accumulate, islice
 from pathlib import Path
 from typing import Literal
 
-from trainer.data.files import missing
+from trainer.data.parts.files import missing
 from trainer.errors import ConfigError, SystemFault, did_you_mean
 
 DELIMITERS = {"tab": "\t", "semicolon": ";", "bar": "|", "comma": ",", "space": " "}

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trainer.data import baselines
 from trainer.data.base import TensorSplit
+from trainer.data.parts import baselines
 from trainer.errors import ConfigError
 
 
