@@ -88,6 +88,7 @@ def loaders(built: Data, settings: Settings, device: torch.device) -> dict[str, 
             seed=settings.seed,
             train=name == "train",
             drop_last=settings.drop_last,
+            bucket=settings.bucket,
             workers=settings.num_workers,
             timeout=settings.worker_timeout,
         )

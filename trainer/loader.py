@@ -28,6 +28,8 @@ class _Fetch(Dataset[Batch]):
         return self.split.batch(index, self.epoch)
 
 
+BATCHES = 1
+"""Tells the order of batches from that of rows, which is drawn for the same epoch."""
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Signals that ask a run to stop. They often go to the whole process group, but are for the main process to answer."""
 
@@ -57,12 +59,18 @@ def fits(split: Split, device: torch.device) -> bool:
     return size is not None and (device.type != "cuda" or 2 * size < torch.cuda.mem_get_info(device)[0])
 
 
+def like_to_like(order: Tensor, lengths: Tensor, rows: int) -> Tensor:
+    """The order with every run of ``rows`` of it sorted by length, so that batches cut from it need little padding."""
+    return torch.cat([part[lengths[part].argsort(stable=True)] for part in order.split(rows)])
+
+
 class Loader:
     """Batches of one split.
 
     A split in memory is indexed on the device, or where it lies if it is too large for that; ``workers`` > 0 fetches
     the same batches in other processes. A last batch of a single row is merged into the one before while training,
-    because batch norm cannot use it.
+    because batch norm cannot use it. Rows of unequal length are sorted within ``bucket`` batches, and these batches
+    shuffled again while training; 1 leaves them mixed.
 
     Raises ConfigError when there is nothing to iterate over.
     """
@@ -77,6 +85,7 @@ class Loader:
         seed: int = 0,
         train: bool = False,
         drop_last: bool = False,
+        bucket: int = 1,
         workers: int = 0,
         timeout: float = 120.0,
     ):
@@ -88,6 +97,7 @@ class Loader:
         self.seed = seed
         self.train = train
         self.drop_last = drop_last and train
+        self.bucket = bucket
         self.workers = workers
         self.timeout = timeout
         if not len(split):
@@ -101,12 +111,24 @@ class Loader:
         """The rows of each batch of an epoch, in turn."""
         rows = len(self.split)
         order = seeding.permutation(rows, self.seed, epoch) if self.train else torch.arange(rows)
-        parts = list(order.split(self.batch_size))
+        lengths = self.split.lengths()
+        if lengths is None or self.bucket == 1:
+            parts = list(order.split(self.batch_size))
+        else:
+            parts = self._bucketed(order, lengths, epoch)
         if self.drop_last and len(parts[-1]) < self.batch_size:
             parts.pop()
         elif self.train and len(parts) > 1 and len(parts[-1]) == 1 < self.batch_size:
             parts[-2:] = [torch.cat(parts[-2:])]
         return parts
+
+    def _bucketed(self, order: Tensor, lengths: Tensor, epoch: int) -> list[Tensor]:
+        if not self.train:
+            return list(like_to_like(order, lengths, len(order)).split(self.batch_size))
+        parts = list(like_to_like(order, lengths, self.bucket * self.batch_size).split(self.batch_size))
+        full = len(order) // self.batch_size  # what is not full stays at the end, where it may be dropped or merged
+        turns = seeding.permutation(full, seeding.mix(self.seed, epoch), BATCHES)
+        return [parts[turn] for turn in turns] + parts[full:]
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.split), self.batch_size)

@@ -16,6 +16,7 @@ class Settings:
     max_steps: PositiveInt | None
     batch_size: PositiveInt
     drop_last: bool
+    bucket: PositiveInt
     seed: NonNegativeInt
     device: str
     threads: PositiveInt | None

@@ -37,6 +37,10 @@ class Split(ABC):
         """All targets at once where they are in memory, so that a task can check them before the first step."""
         return None
 
+    def lengths(self) -> Tensor | None:
+        """How long each row is, (N,) on the CPU, where rows differ: the loader puts like to like."""
+        return None
+
     def nbytes(self) -> int | None:
         """Size in memory; None for a split that must be read row by row, in workers."""
         return None
