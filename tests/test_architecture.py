@@ -18,7 +18,7 @@ FORBIDDEN = re.compile(
     r"weights_only=False|allow_pickle=True|pickle\.load\(|yaml\.load\(|(?<![\w.])eval\(|(?<![\w.])exec\(|shell=True"
     r"|extractall\("
 )
-SHARED = ("trainer.models.layers", "trainer.data.parts", "trainer.data.base")
+SHARED = ("trainer.models.layers", "trainer.data.parts", "trainer.data.base", "trainer.tasks.parts")
 """What leaves are built from; everything else in their folders is one."""
 
 

@@ -20,7 +20,14 @@ def make(
     cell: str = "gru", attention: str = "dot", bidirectional: bool = True, layers: int = 1, **more: Any
 ) -> Seq2Seq:
     torch.manual_seed(0)
-    sizes = {"vocab_size": 5, "horizon": 4, "embed_size": 3, "hidden_size": 8, "dropout": 0.0} | more
+    sizes = {
+        "source_vocab_size": 5,
+        "vocab_size": 5,
+        "horizon": 4,
+        "embed_size": 3,
+        "hidden_size": 8,
+        "dropout": 0.0,
+    } | more
     return Seq2Seq(cell=cell, attention=attention, bidirectional=bidirectional, num_layers=layers, **sizes).eval()  # type: ignore[arg-type]
 
 

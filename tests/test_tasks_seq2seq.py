@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from trainer.batch import IGNORE, Batch
 from trainer.errors import ConfigError
-from trainer.tasks.seq2seq import Seq2Seq, forcing_ratio
+from trainer.tasks.parts.forcing import forcing_ratio
+from trainer.tasks.parts.judge import Judge
+from trainer.tasks.seq2seq import Seq2Seq
 
 V = 6
 
@@ -29,7 +31,7 @@ class Contrary(nn.Module):
 
     def decode(self, tokens: Tensor, memory: Any, state: Any = None) -> tuple[Tensor, tuple[()]]:
         self.fed.append(tokens)
-        return self.bias.expand(*tokens.shape, V), ()
+        return self.bias.expand(*tokens.shape, len(self.bias)), ()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.bias.expand(len(x), self.horizon, V)
@@ -37,7 +39,7 @@ class Contrary(nn.Module):
 
 def make(forcing: Any, end: float = 0.0, per: Any = "token", horizon: int = 8) -> tuple[Seq2Seq, Contrary]:
     model = Contrary(horizon)
-    return Seq2Seq(model, V, forcing, end, per), model
+    return Seq2Seq(model, V, forcing, end, per, horizon=horizon, beam_size=1, length_penalty=1.0), model
 
 
 def batch_of(target: Tensor) -> Batch:
@@ -180,9 +182,53 @@ def test_targets_that_cannot_be_learned_are_refused(target: Tensor | None, messa
         make(1.0)[0].check(target, "val")
 
 
-def test_a_model_of_another_horizon_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"scores \(4, 5, 6\) do not fit targets \(4, 3\)"):
-        make(1.0, horizon=5)[0].score(batch_of(targets(4, 3)))
+def test_a_model_of_another_vocabulary_is_refused() -> None:
+    task, model = make(1.0)
+    model.bias = nn.Parameter(torch.zeros(V + 2))
+    with pytest.raises(ConfigError, match=r"scores \(4, 3, 8\) do not fit targets \(4, 3\)"):
+        task.score(batch_of(targets(4, 3)))
+
+
+class Recites(nn.Module):
+    """Writes 1 2 3 and ends (0), whatever it reads and is told; second best it would have ended at once."""
+
+    def encode(self, x: Tensor) -> tuple[Tensor, ...]:
+        return (x,)
+
+    def decode(self, tokens: Tensor, memory: Any, state: Any = None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        steps = torch.arange(tokens.shape[1]) + (0 if state is None else state[0][:, :1])
+        steps = steps.expand(tokens.shape)
+        best = torch.tensor([1, 2, 3, 0, 4])[steps.clamp(max=4)]
+        return nn.functional.one_hot(best, V).float() * 5, (steps[:, -1:] + 1,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Letters:
+    size = 5
+
+    def encode(self, text: str) -> list[int]:
+        return [" abcd".index(letter) for letter in text]
+
+    def decode(self, tokens: Any) -> str:
+        return "".join(" abcd"[token] for token in tokens)
+
+    def words(self, tokens: Any) -> list[str]:
+        return list(self.decode(tokens))
+
+
+def test_a_row_is_judged_up_to_its_end_and_what_is_written_behind_it_is_not() -> None:
+    task = Seq2Seq(Recites(), V, 1.0, 0.0, "token", horizon=12, beam_size=3, length_penalty=1.0)
+    task.judge = Judge(Letters(), end=0)
+    target = torch.tensor([[1, 2, 3, 0], [1, 2, 0, IGNORE], [1, 2, 3, 4]])
+    scores = task.metrics(task.score(batch_of(target)))  # type: ignore[arg-type]
+    assert scores["exact_match"] == scores["beam_exact_match"] == pytest.approx(1 / 3)
+    assert scores["token_accuracy"] == scores["beam_token_accuracy"] == pytest.approx(9 / 11)
+    # abc against abc, ab and abcd, nine letters each: 8 of 9 letters, 5 of 6 pairs, 2 of 3 triples, no four to compare
+    assert scores["bleu"] == 0
+    counts = task.score(batch_of(target))["bleu"]
+    assert counts.tolist() == [8, 5, 2, 0, 9, 6, 3, 0, 9, 9]  # type: ignore[union-attr]
 
 
 SHORT = ("model=seq2seq", "data=reverse", "data.rows=2000", "data.length=4", "epochs=7", "batch_size=32")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -13,12 +15,13 @@ Direction = Literal["max", "min"]
 HIGHER = frozenset(
     {
         *("accuracy", "f1", "auc", "r2", "mean_iou", "pixel_accuracy", "token_accuracy", "exact_match", "bleu"),
+        *("beam_token_accuracy", "beam_exact_match", "beam_bleu"),
         *("elbo", "modes", "within", "label_accuracy", "hits", "mrr"),
     }
 )
 LOWER = frozenset(
     {
-        *("loss", "nll", "perplexity", "mse", "rmse", "mae", "gap", "energy_distance", "forcing_gap"),
+        *("loss", "nll", "bits", "perplexity", "mse", "rmse", "mae", "gap", "energy_distance", "forcing_gap"),
         *("kl", "reconstruction"),
     }
 )
@@ -93,6 +96,41 @@ def energy_distance(x: Tensor, y: Tensor) -> float:
 def _distances(x: Tensor, y: Tensor) -> Tensor:
     """The sum over all pairs, a block at a time so that memory stays small."""
     return torch.stack([torch.cdist(block, y).sum() for block in x.split(1024)]).sum()
+
+
+ORDERS = 4
+"""The longest runs of words that BLEU compares."""
+
+
+def bleu_counts(written: Sequence[str], reference: Sequence[str], unknown: str = "") -> list[int]:
+    """What one sentence adds to ``bleu``: matching runs of 1 to 4 words, runs written, words written and expected.
+
+    ``unknown`` stands for a word outside a vocabulary: it matches nothing, itself included.
+    """
+    matches, runs = [], []
+    for order in range(1, ORDERS + 1):
+        ours, theirs = (
+            Counter(tuple(words[i : i + order]) for i in range(len(words) - order + 1))
+            for words in (written, reference)
+        )
+        matches.append(sum(count for run, count in (ours & theirs).items() if unknown not in run))
+        runs.append(max(0, len(written) - order + 1))
+    return [*matches, *runs, len(written), len(reference)]
+
+
+def bleu(counts: Sequence[float]) -> float:
+    """Corpus BLEU, 0 to 100, from summed ``bleu_counts`` (Papineni et al. 2002).
+
+    ``100 min(1, e^(1 - r/c)) (prod p_n)^(1/4)``; the k-th p_n without a match counts 1 / 2^k matches, as is usual.
+    """
+    matches, runs, (length, expected) = counts[:ORDERS], counts[ORDERS:-2], counts[-2:]
+    if not all(runs) or not matches[0]:
+        return 0.0
+    logs, misses = 0.0, 0
+    for hits, tries in zip(matches, runs, strict=True):
+        misses += not hits
+        logs += math.log((hits or 0.5**misses) / tries)
+    return 100 * min(1.0, math.exp(1 - expected / length)) * math.exp(logs / ORDERS)
 
 
 FAIR_SHARE = 0.2

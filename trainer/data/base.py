@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -126,6 +126,26 @@ class WholeSplit(Split):
         return WholeSplit(moved.inputs, moved.target)
 
 
+UNKNOWN = "\N{DOUBLE QUESTION MARK}"
+"""How a token outside a vocabulary is written."""
+
+
+class Codec(Protocol):
+    """Text as numbers and back."""
+
+    size: int
+    """How many different tokens there are: they are numbered from 0."""
+
+    def encode(self, text: str) -> list[int]:
+        """Raises ConfigError for text that has no tokens."""
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Tokens from ``size`` on (ends, starts) are left out."""
+
+    def words(self, tokens: Sequence[int]) -> list[str]:
+        """The words of ``decode``, for scores that compare words."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """What a data set says of itself once it is built.
@@ -139,6 +159,8 @@ class Facts:
     class_names: names for per-class scores and pictures.
     target_scale: what a real target was divided by, so that scores can be told in the data's own units.
     log_likelihood: exact nats (B,) of examples x (B, ...), where the distribution they were drawn from is known.
+    codec, target_codec: what the tokens of the inputs and of the targets are in text.
+    end: the token that ends a target, where targets end by themselves.
     modes, mode_sigma: centres (K, F) and spread of the equally likely Gaussians that points were drawn from.
     """
 
@@ -148,6 +170,9 @@ class Facts:
     class_names: Sequence[str] = ()
     target_scale: float = 1.0
     log_likelihood: Callable[[Tensor], Tensor] | None = None
+    codec: Codec | None = None
+    target_codec: Codec | None = None
+    end: int | None = None
     modes: Tensor | None = None
     mode_sigma: float = 0.0
 

@@ -32,7 +32,7 @@ class Reverse(Data):
         x = drawn[torch.randperm(len(drawn), generator=random)[:rows]]  # unique() has sorted them
         self.train, self.val, self.test = cut({"x": x}, x.flip(1))
         self.facts = Facts(
-            sizes={"vocab_size": vocab_size, "seq_len": length, "horizon": length},
+            sizes={"source_vocab_size": vocab_size, "vocab_size": vocab_size, "seq_len": length, "horizon": length},
             baseline=_most_frequent(self.train.inputs["x"].flip(1), self.test.inputs["x"].flip(1)),
             best_possible={"token_accuracy": 1.0, "exact_match": 1.0},
         )

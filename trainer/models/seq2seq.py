@@ -51,8 +51,8 @@ class Seq2Seq(nn.Module):
 
     Sutskever et al. 2014; Cho et al. 2014; attention: Bahdanau et al. 2015, Luong et al. 2015.
     ``p(y | x) = prod_t p(y_t | y_<t, x)``: the decoder starts from the encoder's last state. Either attention score
-    is applied after the recurrent layer, as Luong et al. do, so that a whole known target is one pass. Tokens are
-    0..V-1 on both sides; V itself is the start token, which opens every target and is never predicted. Called as a
+    is applied after the recurrent layer, as Luong et al. do, so that a whole known target is one pass. Target tokens
+    are 0..V-1; V itself is the start token, which opens every target and is never predicted. Called as a
     module it decodes greedily, ``horizon`` tokens with nothing but its own choices as the past. With
     ``bidirectional`` each direction of the encoder has half the width.
 
@@ -61,6 +61,7 @@ class Seq2Seq(nn.Module):
 
     def __init__(
         self,
+        source_vocab_size: PositiveInt,
         vocab_size: PositiveInt,
         horizon: PositiveInt,
         cell: Literal["gru", "lstm"],
@@ -78,7 +79,7 @@ class Seq2Seq(nn.Module):
         one_way = hidden_size // 2 if bidirectional else hidden_size
         self.start = vocab_size
         self.horizon = horizon
-        self.source = nn.Embedding(vocab_size, embed_size)
+        self.source = nn.Embedding(source_vocab_size, embed_size)
         self.encoder = CELLS[cell](
             embed_size, one_way, num_layers, batch_first=True, bidirectional=bidirectional, dropout=between
         )

@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any, ClassVar, Literal, Protocol, cast
+from collections.abc import Iterator
+from typing import ClassVar, Literal, Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer import decoding
 from trainer.batch import IGNORE, Batch, Score
+from trainer.data.base import Codec, Data
+from trainer.decoding import Rows
 from trainer.errors import ConfigError
 from trainer.task import Task
-from trainer.types import PositiveInt, Probability
+from trainer.tasks.parts import tokens
+from trainer.tasks.parts.forcing import forcing_ratio
+from trainer.tasks.parts.judge import Judge
+from trainer.types import NonNegativeFloat, PositiveInt, Probability
+
+EXAMPLES = 8
+"""Test rows that ``sample`` shows."""
 
 
-def forcing_ratio(
-    schedule: Literal["linear", "exponential", "inverse_sigmoid"], progress: Tensor, end: float
-) -> Tensor:
-    """How often the true past is fed when a share ``progress`` of training, in [0, 1], is done.
-
-    ``end + (1 - end) d(progress)`` with the decays of Bengio et al. 2015 over a run of any length: ``linear`` 1 - p;
-    ``exponential`` .01^p; ``inverse_sigmoid`` 1 / (1 + e^(10 (p - 1/2))); the last two moved and stretched so that d
-    goes from exactly 1 to exactly 0.
-    """
-    decay, first, last = {
-        "linear": (1 - progress, 1.0, 0.0),
-        "exponential": (0.01**progress, 1.0, 0.01),
-        "inverse_sigmoid": (torch.sigmoid(10 * (0.5 - progress)), 1 / (1 + math.exp(-5)), 1 / (1 + math.exp(5))),
-    }[schedule]
-    return end + (1 - end) * (decay - last) / (first - last)
-
-
-class EncoderDecoder(Protocol):
+class EncoderDecoder(decoding.Decoder, Protocol):
     """What this task asks of a model; ``encode`` takes what ``forward`` takes."""
 
-    def encode(self, **inputs: Tensor) -> Any: ...
-    def decode(self, tokens: Tensor, memory: Any, state: Any) -> tuple[Tensor, Any]: ...
+    def encode(self, **inputs: Tensor) -> Rows: ...
 
 
 class Seq2Seq(Task):
@@ -48,8 +39,9 @@ class Seq2Seq(Task):
     schedule falling over the run to ``teacher_forcing_end``; the coin is tossed for every token, or once a sequence.
     A constant 1 is one parallel pass.
 
-    Scores are those of ``forward``, which never sees a target: ``token_accuracy`` and ``exact_match`` (every token of
-    a row). ``forcing_gap`` is what feeding the truth would have added to the token accuracy.
+    Scores are of what the model writes with nothing but its own past: ``token_accuracy``, ``exact_match`` (every token
+    of a row), and ``bleu`` where the data set says what the tokens are in text; with a ``beam_size`` over 1 the same
+    of a beam search, as ``beam_...``. ``forcing_gap`` is what feeding the truth would have added to the accuracy.
     """
 
     monitor = "token_accuracy"
@@ -62,26 +54,28 @@ class Seq2Seq(Task):
         teacher_forcing: Probability | Literal["linear", "exponential", "inverse_sigmoid"] | None,
         teacher_forcing_end: Probability,
         teacher_forcing_per: Literal["token", "sequence"],
+        horizon: PositiveInt,
+        beam_size: PositiveInt,
+        length_penalty: NonNegativeFloat,
     ):
         super().__init__(model)
         self.vocab_size = vocab_size
         self.teacher_forcing = 1.0 if teacher_forcing is None else teacher_forcing
-        self.end = teacher_forcing_end
+        self.forcing_end = teacher_forcing_end
         self.per = teacher_forcing_per
+        self.horizon = horizon
+        self.searches = {"": 1} | ({"beam_": beam_size} if beam_size > 1 else {})
+        self.length_penalty = length_penalty
+        self.codec: Codec | None = None
+        self.judge = Judge(None, None)
+
+    def attach(self, data: Data) -> None:
+        self.codec = data.facts.codec
+        self.judge = Judge(data.facts.target_codec, data.facts.end)
+        self.examples = data.test.batch(torch.arange(min(EXAMPLES, len(data.test))), 0)
 
     def check(self, targets: Tensor | None, split: str) -> None:
-        if targets is None or targets.dtype != torch.long or targets.ndim != 2:
-            kind = "none" if targets is None else f"{str(targets.dtype).removeprefix('torch.')} {tuple(targets.shape)}"
-            raise ConfigError(f"task: seq2seq needs int64 target tokens (rows, steps); the {split} split has {kind}")
-        wrong = (targets != IGNORE) & ((targets < 0) | (targets >= self.vocab_size))
-        if wrong.any():
-            row, step = wrong.nonzero()[0].tolist()
-            raise ConfigError(
-                f"data: {split} target tokens must be 0..{self.vocab_size - 1};"
-                f" found {int(targets[row, step])} at row {row}, step {step}"
-            )
-        if (targets == IGNORE).all():
-            raise ConfigError(f"data: every {split} target token is {IGNORE} (not counted): nothing to learn from")
+        tokens.check(targets, split, self.vocab_size, "seq2seq")
 
     def weight(self, batch: Batch) -> Tensor:
         assert batch.target is not None
@@ -95,7 +89,7 @@ class Seq2Seq(Task):
     def ratio(self) -> Tensor:
         """The share of steps fed the truth at this moment of training, a scalar on the task's device."""
         if isinstance(self.teacher_forcing, str):
-            return forcing_ratio(self.teacher_forcing, self.progress, self.end)
+            return forcing_ratio(self.teacher_forcing, self.progress, self.forcing_end)
         return torch.full_like(self.progress, self.teacher_forcing)
 
     def past(self, target: Tensor) -> Tensor:
@@ -115,12 +109,12 @@ class Seq2Seq(Task):
         rows, steps = past.shape
         draws = torch.rand(rows, steps if self.per == "token" else 1, device=past.device)
         forced = (draws < self.ratio()).expand(rows, steps)
-        tokens, state = past[:, :1], None
+        fed, state = past[:, :1], None
         scores: list[Tensor] = []
         for step in range(steps):
             if step:
-                tokens = torch.where(forced[:, step : step + 1], past[:, step : step + 1], scores[-1].argmax(-1))
-            logits, state = self._coder.decode(tokens, memory, state)
+                fed = torch.where(forced[:, step : step + 1], past[:, step : step + 1], scores[-1].argmax(-1))
+            logits, state = self._coder.decode(fed, memory, state)
             scores.append(logits)
         return torch.cat(scores, 1)
 
@@ -128,32 +122,57 @@ class Seq2Seq(Task):
     def _coder(self) -> EncoderDecoder:
         return cast(EncoderDecoder, self.model)
 
-    def _memory(self, batch: Batch) -> Any:
+    def _memory(self, batch: Batch) -> Rows:
         return self._coder.encode(**self.inputs(batch))
+
+    def write(self, batch: Batch, beam_size: int = 1) -> Tensor:
+        """What the model writes unaided, (B, L): until every row has ended, or ``horizon`` tokens."""
+        memory = self._memory(batch)
+        start = torch.full((len(memory[0]), 1), self.vocab_size, device=memory[0].device)
+        if beam_size == 1:
+            return decoding.write(self._coder, memory, start, self.horizon, end=self.judge.end)
+        return decoding.beam(self._coder, memory, start, self.horizon, beam_size, self.judge.end, self.length_penalty)
 
     def score(self, batch: Batch) -> Score:
         target = batch.target
         assert target is not None
-        free = self.call(batch)
-        if free.shape != (*target.shape, self.vocab_size):
+        forced = self.forced(batch)
+        if forced.shape != (*target.shape, self.vocab_size):
             raise ConfigError(
-                f"model: scores {tuple(free.shape)} do not fit targets {tuple(target.shape)}:"
+                f"model: scores {tuple(forced.shape)} do not fit targets {tuple(target.shape)}:"
                 f" seq2seq wants (B, T, {self.vocab_size}) against (B, T)"
             )
         counted = target != IGNORE
-        right = free.argmax(-1) == target
-        return {
+        score: Score = {
             "tokens": counted.sum(),
             "rows": counted.any(1).sum(),
-            "correct": (right & counted).sum(),
-            "exact": ((right | ~counted).all(1) & counted.any(1)).sum(),
-            "forced": ((self.forced(batch).argmax(-1) == target) & counted).sum(),
+            "forced": ((forced.argmax(-1) == target) & counted).sum(),
         }
+        for prefix, beam_size in self.searches.items():
+            score |= self.judge.compare(self.write(batch, beam_size), target, prefix)
+        return score
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
-        free, forced = float(totals["correct"] / totals["tokens"]), float(totals["forced"] / totals["tokens"])
-        return {
-            "token_accuracy": free,
-            "exact_match": float(totals["exact"] / totals["rows"]),
-            "forcing_gap": forced - free,
-        }
+        scores = {name: value for prefix in self.searches for name, value in self.judge.scores(totals, prefix).items()}
+        return scores | {"forcing_gap": float(totals["forced"] / totals["tokens"]) - scores["token_accuracy"]}
+
+    @torch.no_grad()
+    def sample(self, prompt: str | None = None, beam_size: PositiveInt = 1) -> Iterator[str]:
+        """What the model makes of ``prompt``; of the first test rows without one, beside what was expected.
+
+        Raises ConfigError where the data set has no text.
+        """
+        if self.codec is None:
+            raise ConfigError("sample: this data set has no text")
+        if prompt is not None:
+            x = torch.tensor([self.codec.encode(prompt)], device=self.progress.device)
+            batch = Batch({"x": x, "lengths": torch.tensor([x.shape[1]])}, None, torch.zeros(1, dtype=torch.long))
+            yield self.judge.text(self.write(batch, beam_size)[0].tolist())
+            return
+        batch = self.examples.to(self.progress.device)
+        assert batch.target is not None
+        rows = zip(batch.inputs["x"], batch.inputs["lengths"], self.write(batch, beam_size), batch.target, strict=True)
+        for source, length, written, target in rows:
+            yield f"source    {self.codec.decode(source[:length].tolist())}\n"
+            yield f"written   {self.judge.text(written.tolist())}\n"
+            yield f"expected  {self.judge.text(target.tolist())}\n\n"

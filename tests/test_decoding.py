@@ -1,0 +1,126 @@
+"""Searches against brute force, on a model small enough to enumerate."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainer import decoding
+
+V, END, STEPS = 4, 3, 5
+
+
+class Chain:
+    """A Markov chain of order two, one table a row of memory; its state is the token before the last."""
+
+    def __init__(self) -> None:
+        self.fed: list[int] = []
+
+    def decode(
+        self, tokens: Tensor, memory: decoding.Rows, state: decoding.Rows | None = None
+    ) -> tuple[Tensor, decoding.Rows]:
+        self.fed.append(tokens.shape[1])
+        (tables,) = memory  # (B, V + 1, V + 1, V)
+        before = torch.full_like(tokens[:, :1], V) if state is None else state[0]
+        past = torch.cat((before, tokens), 1)
+        rows = torch.arange(len(tokens))[:, None]
+        return tables[rows, past[:, :-1], past[:, 1:]], (tokens[:, -1:],)
+
+
+def tables(rows: int, seed: int = 0) -> Tensor:
+    return 2 * torch.randn(rows, V + 1, V + 1, V, generator=torch.Generator().manual_seed(seed))
+
+
+FIRST = torch.full((6, 1), V)
+
+
+def score(table: Tensor, tokens: tuple[int, ...]) -> float:
+    past = [V, V, *tokens]
+    logs = table.log_softmax(-1)
+    return sum(float(logs[past[i], past[i + 1], token]) for i, token in enumerate(tokens))
+
+
+def hypotheses() -> list[tuple[int, ...]]:
+    """Everything that can be written: it ends at its first end, or is cut at the horizon."""
+    whole = (tokens for n in range(1, STEPS + 1) for tokens in itertools.product(range(V), repeat=n))
+    return [t for t in whole if END not in t[:-1] and (t[-1] == END or len(t) == STEPS)]
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0])
+def test_a_beam_as_wide_as_the_tree_finds_the_best_there_is(penalty: float) -> None:
+    memory = tables(6)
+    found = decoding.beam(Chain(), (memory,), FIRST, STEPS, width=V**STEPS, end=END, penalty=penalty)
+    for row, table in zip(found.tolist(), memory, strict=True):
+        ours = tuple(row[: row.index(END) + 1] if END in row else row)
+        best = max(hypotheses(), key=lambda t: score(table, t) / len(t) ** penalty)
+        assert score(table, ours) / len(ours) ** penalty == pytest.approx(
+            score(table, best) / len(best) ** penalty, abs=1e-4
+        )
+
+
+@pytest.mark.parametrize("end", [None, END])
+def test_a_beam_of_one_is_greedy(end: int | None) -> None:
+    memory = (tables(6),)
+    found = decoding.beam(Chain(), memory, FIRST, STEPS, 1, end)
+    assert torch.equal(found, decoding.write(Chain(), memory, FIRST, STEPS, end=end))
+
+
+def test_a_wider_beam_is_likelier_than_greedy_somewhere_and_nowhere_less_here() -> None:
+    memory = tables(40, seed=1)
+    first = torch.full((40, 1), V)
+    gains = []
+    for table, ours, theirs in zip(
+        memory,
+        decoding.beam(Chain(), (memory,), first, STEPS, 8).tolist(),
+        decoding.write(Chain(), (memory,), first, STEPS).tolist(),
+        strict=True,
+    ):
+        gains.append(score(table, tuple(ours)) - score(table, tuple(theirs)))
+    assert min(gains) > -1e-4
+    assert max(gains) > 0.5
+
+
+def test_what_has_ended_only_ends_and_all_ended_stops_early() -> None:
+    memory = torch.zeros(6, V + 1, V + 1, V)
+    memory[..., END] = 9
+    written = decoding.write(Chain(), (memory,), FIRST, 100, end=END)
+    assert written.shape == (6, decoding.LOOK_EVERY)
+    assert (written == END).all()
+
+
+def draws(temperature: float, top_k: int | None, top_p: float, count: int = 20000) -> Tensor:
+    scores = torch.tensor([0.5, 0.2, 0.25, 0.05]).log().expand(count, V)
+    choose = decoding.sampler(temperature, top_k, top_p, torch.Generator().manual_seed(0))
+    return torch.bincount(choose(scores), minlength=V) / count
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "top_p", "expected"),
+    [
+        (1.0, None, 1.0, [0.5, 0.2, 0.25, 0.05]),
+        (0.5, None, 1.0, [0.7042, 0.1127, 0.1761, 0.0070]),
+        (0.0, None, 1.0, [1, 0, 0, 0]),
+        (1.0, 1, 1.0, [1, 0, 0, 0]),
+        (1.0, 2, 1.0, [2 / 3, 0, 1 / 3, 0]),
+        (1.0, None, 0.0, [1, 0, 0, 0]),
+        (1.0, None, 0.4, [1, 0, 0, 0]),
+        (1.0, None, 0.6, [2 / 3, 0, 1 / 3, 0]),
+        (1.0, 3, 0.9, [0.5 / 0.95, 0.2 / 0.95, 0.25 / 0.95, 0]),
+    ],
+)
+def test_draws_follow_the_cut_distribution(
+    temperature: float, top_k: int | None, top_p: float, expected: list[float]
+) -> None:
+    found = draws(temperature, top_k, top_p)
+    assert found.tolist() == pytest.approx(expected, abs=0.012)
+    assert [bool(share) for share in found] == [share > 0 for share in expected]
+
+
+def test_a_full_context_is_read_anew_from_its_later_half() -> None:
+    model = Chain()
+    written = list(decoding.stream(model, (tables(2),), torch.zeros(2, 3, dtype=torch.long), 12, context=6))
+    assert len(written) == 12
+    assert model.fed == [3, 1, 1, 1, 3, 1, 1, 1, 3, 1, 1, 1]

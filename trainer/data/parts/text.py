@@ -1,0 +1,127 @@
+"""Text as numbers: by characters, by words, or by pairs of bytes that often stand together."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from trainer.data.base import UNKNOWN, Codec
+from trainer.errors import ConfigError
+
+WORDS = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
+"""Words with their apostrophes, and every mark by itself."""
+LEFT_BOUND = re.compile(r"\s+(?=[.,;:!?%)\]}…])")
+RIGHT_BOUND = re.compile(r"(?<=[(\[{])\s+")
+
+
+class Characters:
+    """One token a character, in the order of their code points. With ``unknown`` token 0 is any other character."""
+
+    def __init__(self, texts: Iterable[str], *, unknown: bool):
+        seen = sorted(set().union(*texts))
+        self.tokens = [UNKNOWN, *seen] if unknown else seen
+        self.size = len(self.tokens)
+        self.unknown = 0 if unknown else None
+        self._numbers = {token: number for number, token in enumerate(self.tokens)}
+
+    def encode(self, text: str) -> list[int]:
+        found = [self._numbers.get(character, self.unknown) for character in text]
+        if None in found:
+            strange = text[found.index(None)]
+            raise ConfigError(f"text: the character {strange!r} is not one of the {self.size} this model knows")
+        return found  # type: ignore[return-value]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return "".join(self.tokens[token] for token in tokens if token < self.size)
+
+    def words(self, tokens: Sequence[int]) -> list[str]:
+        return WORDS.findall(self.decode(tokens))
+
+
+class Words:
+    """One token a word or punctuation mark, the most frequent first; token 0 is any other.
+
+    limit: how many tokens at most. min_count: how often a word must occur to be one.
+    """
+
+    def __init__(self, texts: Iterable[str], *, limit: int | None, min_count: int):
+        counts = Counter(word for text in texts for word in WORDS.findall(text))
+        frequent = sorted(
+            (word for word, n in counts.items() if n >= min_count), key=lambda word: (-counts[word], word)
+        )
+        self.tokens = [UNKNOWN, *frequent[: None if limit is None else limit - 1]]
+        self.size = len(self.tokens)
+        self._numbers = {token: number for number, token in enumerate(self.tokens)}
+
+    def encode(self, text: str) -> list[int]:
+        return [self._numbers.get(word, 0) for word in WORDS.findall(text)]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return RIGHT_BOUND.sub("", LEFT_BOUND.sub("", " ".join(self.words(tokens))))
+
+    def words(self, tokens: Sequence[int]) -> list[str]:
+        return [self.tokens[token] for token in tokens if token < self.size]
+
+
+class BytePairs:
+    """Byte-level byte-pair encoding (Sennrich et al. 2016; Radford et al. 2019), learned from the texts: nothing is
+    outside of it.
+
+    Raises ConfigError where the package that learns it is not installed.
+    """
+
+    def __init__(self, texts: Iterable[str], *, limit: int):
+        try:
+            from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+        except ImportError:
+            raise ConfigError(
+                "data.tokens: bytepair needs the package tokenizers: pip install 'train-zoo[text]';"
+                " characters and words need nothing"
+            ) from None
+        self._coder = Tokenizer(models.BPE())
+        self._coder.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        self._coder.decoder = decoders.ByteLevel()
+        learner = trainers.BpeTrainer(
+            vocab_size=limit,
+            min_frequency=2,
+            show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        )
+        self._coder.train_from_iterator(texts, learner)
+        self.size = self._coder.get_vocab_size()
+
+    def encode(self, text: str) -> list[int]:
+        return self._coder.encode(text).ids
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return self._coder.decode([token for token in tokens if token < self.size])
+
+    def words(self, tokens: Sequence[int]) -> list[str]:
+        return WORDS.findall(self.decode(tokens))
+
+
+BYTES = 256
+"""Byte pairs begin with a token for every byte."""
+
+
+def learn(
+    kind: Literal["characters", "words", "bytepair"],
+    texts: Sequence[str],
+    *,
+    limit: int | None = None,
+    min_count: int = 1,
+    unknown: bool = True,
+) -> Codec:
+    """A codec of one kind for texts such as these.
+
+    Raises ConfigError for byte pairs without a limit, or with one that is less than there are bytes.
+    """
+    if kind == "characters":
+        return Characters(texts, unknown=unknown)
+    if kind == "words":
+        return Words(texts, limit=limit, min_count=min_count)
+    if limit is None or limit < BYTES:
+        raise ConfigError(f"data.vocab_limit: bytepair takes a number of at least {BYTES} tokens; given {limit}")
+    return BytePairs(texts, limit=limit)

@@ -1,0 +1,113 @@
+"""The next token of a text, from all before it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import ClassVar, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer import decoding
+from trainer.batch import IGNORE, Batch, Score
+from trainer.data.base import Codec, Data
+from trainer.errors import ConfigError
+from trainer.metrics import wide
+from trainer.task import Task
+from trainer.tasks.parts import tokens
+from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
+
+
+class Language(Task):
+    """(B, S, V) -> (B, S)
+
+    Cross-entropy of each token given those before it, all of a window in one pass; so a model must not see what comes
+    later. Scores: ``nll`` in nats a token, ``bits`` a token, ``perplexity`` and ``token_accuracy``.
+    """
+
+    monitor = "nll"
+    needs: ClassVar[tuple[str, ...]] = ("forward", "decode")
+
+    def __init__(self, model: nn.Module, vocab_size: PositiveInt, seq_len: PositiveInt):
+        super().__init__(model)
+        self.vocab_size = vocab_size
+        self.seq_len = seq_len
+        self.codec: Codec | None = None
+
+    def attach(self, data: Data) -> None:
+        self.codec = data.facts.codec
+
+    def check(self, targets: Tensor | None, split: str) -> None:
+        tokens.check(targets, split, self.vocab_size, "language")
+
+    def weight(self, batch: Batch) -> Tensor:
+        assert batch.target is not None
+        return (batch.target != IGNORE).sum()
+
+    def scores(self, batch: Batch) -> Tensor:
+        """(B, V, S), as cross-entropy wants it."""
+        scores, target = self.call(batch), batch.target
+        assert target is not None
+        if scores.shape != (*target.shape, self.vocab_size):
+            raise ConfigError(
+                f"model: scores {tuple(scores.shape)} do not fit targets {tuple(target.shape)}:"
+                f" language wants (B, S, {self.vocab_size}) against (B, S)"
+            )
+        return scores.transpose(1, 2)
+
+    def loss(self, batch: Batch, player: str) -> Tensor:
+        assert batch.target is not None
+        return F.cross_entropy(self.scores(batch), batch.target, ignore_index=IGNORE)
+
+    def score(self, batch: Batch) -> Score:
+        scores, target = self.scores(batch).float(), batch.target
+        assert target is not None
+        return {
+            "tokens": (target != IGNORE).sum(),
+            "nll": wide(F.cross_entropy(scores, target, ignore_index=IGNORE, reduction="sum")),
+            "correct": (scores.argmax(1) == target).sum(),
+        }
+
+    def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
+        nll = float(totals["nll"] / totals["tokens"])
+        return {
+            "nll": nll,
+            "bits": nll / math.log(2),
+            "perplexity": math.exp(min(nll, 700.0)),
+            "token_accuracy": float(totals["correct"] / totals["tokens"]),
+        }
+
+    @torch.no_grad()
+    def sample(
+        self,
+        prompt: str = "\n",
+        length: PositiveInt = 300,
+        temperature: NonNegativeFloat = 0.8,
+        top_k: PositiveInt | None = None,
+        top_p: Probability = 1.0,
+        seed: NonNegativeInt = 0,
+    ) -> Iterator[str]:
+        """Text that goes on from ``prompt`` for ``length`` tokens, piece by piece, the prompt first.
+
+        temperature: 0 takes the likeliest token, 1 draws as the model says. top_k: only from the k likeliest. top_p:
+        only from the fewest tokens that hold this share of the probability.
+
+        Raises ConfigError for a prompt with a character the model has never seen, or without tokens.
+        """
+        if self.codec is None:
+            raise ConfigError("sample: this data set has no text")
+        start = self.codec.encode(prompt)
+        if not start:
+            raise ConfigError(f"prompt: {prompt!r} holds no token to begin with")
+        first = torch.tensor([start[-self.seq_len :]], device=self.progress.device)
+        generator = torch.Generator(first.device).manual_seed(seed)
+        choose = decoding.sampler(temperature, top_k, top_p, generator)
+        stream = decoding.stream(cast(decoding.Decoder, self.model), (), first, length, choose, context=self.seq_len)
+        shown = 0
+        for written in accumulate(stream, lambda past, token: [*past, int(token)], initial=start):
+            text = self.codec.decode(written).rstrip("\N{REPLACEMENT CHARACTER}")  # the rest of its bytes may follow
+            yield text[shown:]
+            shown = max(shown, len(text))
