@@ -1,0 +1,61 @@
+"""Text to numbers and back."""
+
+from __future__ import annotations
+
+import pytest
+
+from trainer.data.base import UNKNOWN, Codec
+from trainer.data.parts import text
+from trainer.errors import ConfigError
+
+POEM = ["The cat, the dog.", "the bird (a thrush) isn't here!", "Größe zählt: 3,5 %"]
+CODECS = {
+    "characters": lambda: text.learn("characters", POEM, unknown=False),
+    "words": lambda: text.learn("words", POEM),
+    "bytepair": lambda: text.learn("bytepair", POEM * 3, limit=300),
+}
+
+
+@pytest.mark.parametrize("kind", CODECS)
+@pytest.mark.parametrize("sentence", POEM)
+def test_what_was_learned_comes_back(kind: str, sentence: str) -> None:
+    codec: Codec = CODECS[kind]()
+    tokens = codec.encode(sentence)
+    assert all(0 <= token < codec.size for token in tokens)
+    expected = sentence.replace("3,5", "3, 5").replace("5 %", "5%") if kind == "words" else sentence
+    assert codec.decode(tokens) == expected
+    assert codec.decode([*tokens, codec.size, codec.size + 1]) == expected
+
+
+def test_words_are_numbered_by_how_often_they_occur() -> None:
+    codec = text.Words(["b b a a c . .", "b"], limit=None, min_count=1)
+    assert codec.tokens == [UNKNOWN, "b", ".", "a", "c"]
+    assert text.Words(["b b a a c . .", "b"], limit=3, min_count=1).tokens == [UNKNOWN, "b", "."]
+    assert text.Words(["b b a a c . .", "b"], limit=None, min_count=3).tokens == [UNKNOWN, "b"]
+
+
+def test_a_word_never_seen_is_the_unknown_one_and_byte_pairs_know_everything() -> None:
+    words = text.learn("words", POEM)
+    assert words.encode("the zebra") == [words.encode("the")[0], 0]
+    assert words.words([0]) == [UNKNOWN]
+    pairs = text.learn("bytepair", POEM * 3, limit=300)
+    assert pairs.decode(pairs.encode("zebra ☃")) == "zebra ☃"
+    assert len(pairs.encode("the")) == 1
+
+
+def test_a_strange_character_is_named_or_unknown() -> None:
+    with pytest.raises(ConfigError, match="the character 'q' is not one of the"):
+        text.learn("characters", POEM, unknown=False).encode("the quiz")
+    assert text.learn("characters", POEM).encode("q") == [0]
+
+
+@pytest.mark.parametrize("limit", [None, 100])
+def test_byte_pairs_need_room_for_the_bytes(limit: int | None) -> None:
+    with pytest.raises(ConfigError, match=f"at least 256 tokens; given {limit}"):
+        text.learn("bytepair", POEM, limit=limit)
+
+
+def test_without_the_package_byte_pairs_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
+    with pytest.raises(ConfigError, match=r"pip install 'train-zoo\[text\]'"):
+        text.learn("bytepair", POEM, limit=300)

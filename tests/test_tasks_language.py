@@ -1,0 +1,90 @@
+"""The next token: what is scored, and what is written."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trainer import decoding
+from trainer.batch import IGNORE, Batch
+from trainer.data.parts import text
+from trainer.errors import ConfigError
+from trainer.tasks.language import Language
+
+V, S = 5, 4
+
+
+class Bigram(nn.Module):
+    """The scores of the next token are a row of a table."""
+
+    def __init__(self, table: Tensor):
+        super().__init__()
+        self.table = nn.Parameter(table)
+
+    def decode(
+        self, tokens: Tensor, memory: decoding.Rows = (), state: decoding.Rows | None = None
+    ) -> tuple[Tensor, decoding.Rows]:
+        return self.table[tokens], ()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decode(x)[0]
+
+
+def make(table: Tensor | None = None) -> Language:
+    torch.manual_seed(0)
+    task = Language(Bigram(torch.randn(V, V) if table is None else table), V, S)
+    task.codec = text.learn("characters", ["abcde"], unknown=False)
+    return task
+
+
+def batch_of(target: Tensor) -> Batch:
+    return Batch({"x": torch.arange(target.numel()).view_as(target) % V}, target, torch.arange(len(target)))
+
+
+TARGET = torch.tensor([[0, 1, 2, 3], [4, 0, IGNORE, IGNORE]])
+
+
+def test_scores_are_means_over_the_tokens_that_count() -> None:
+    task, batch = make(), batch_of(TARGET)
+    logs = task.call(batch).detach().log_softmax(-1)
+    counted = TARGET != IGNORE
+    nll = -logs.gather(-1, TARGET.clamp(min=0)[..., None]).squeeze(-1)[counted].mean()
+    torch.testing.assert_close(task.loss(batch, "model"), nll)
+    with torch.no_grad():
+        sums = task.score(batch)
+    scores = task.metrics(sums)  # type: ignore[arg-type]
+    right = (logs.argmax(-1) == TARGET)[counted].double().mean()
+    expected = {"nll": nll, "bits": nll / math.log(2), "perplexity": nll.exp(), "token_accuracy": right}
+    assert scores == pytest.approx({name: float(value) for name, value in expected.items()})
+    assert int(task.weight(batch)) == 6
+
+
+def test_other_scores_and_targets_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"scores \(2, 4, 7\) do not fit targets \(2, 4\): .* \(B, S, 5\)"):
+        make(torch.zeros(V, 7)).loss(batch_of(TARGET), "model")
+    with pytest.raises(ConfigError, match=r"test target tokens must be 0\.\.4; found 9 at row 0, step 1"):
+        make().check(torch.tensor([[0, 9]]), "test")
+
+
+def test_text_goes_on_from_the_prompt() -> None:
+    task = make(20 * torch.eye(V).roll(1, 1))  # the alphabet, round and round
+    pieces = list(task.sample("cd", length=9, temperature=0.0))
+    assert pieces[0] == "cd"
+    assert "".join(pieces) == "cdeabcdeabc"
+    assert len(pieces) == 10
+    drawn = ["".join(task.sample("a", length=30, temperature=8.0, seed=seed)) for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_a_prompt_of_strange_characters_or_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'z' is not one of the 5"):
+        list(make().sample("z"))
+    with pytest.raises(ConfigError, match="holds no token"):
+        list(make().sample(""))
+    task = make()
+    task.codec = None
+    with pytest.raises(ConfigError, match="has no text"):
+        list(task.sample("a"))
