@@ -124,6 +124,8 @@ def test_nothing_heavy_is_imported_early(arguments: list[str], code: int, module
         (["evaluate", "/nope"], 2, ["/nope is not a run folder"]),
         (["report", "/nope"], 2, ["/nope"]),
         (["--config-dir", "/nope/conf", *SMALL], 2, ["no folder /nope/conf; the nearest that exists is /"]),
+        (["--config-dir", __file__, *SMALL], 2, [f"the nearest that exists is {Path(__file__).parent}"]),
+        (["evaluate", __file__], 2, [f"the nearest folder that exists is {Path(__file__).parent}\n"]),
         ([*SMALL, "model._target_=os.system"], 2, ["target 'os.system' is not on the allow-list"]),
     ],
 )

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from trainer.errors import ConfigError, UserError, did_you_mean
+from trainer.errors import ConfigError, UserError, did_you_mean, nearest_folder
 
 HELP = """\
 train trains any neural network from a configuration.
@@ -135,8 +135,8 @@ def _folder(name: str) -> Path:
     if not name:
         raise ConfigError("--config-dir: takes a folder of your YAML files")
     path = Path(name).expanduser().absolute()
-    if not path.is_dir():
-        there = next(p for p in path.parents if p.exists())
+    there = nearest_folder(path)
+    if there != path:
         raise ConfigError(f"--config-dir: no folder {path}; the nearest that exists is {there}")
     return path
 

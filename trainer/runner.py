@@ -15,7 +15,7 @@ from yaml import YAMLError
 from trainer import builder, checkpoint, device, folder, report, scoring, seeding, signals
 from trainer.checks import BUILT, check, declare
 from trainer.config import NEUTRAL, Config
-from trainer.errors import ConfigError, Interrupted, SystemFault, UserError
+from trainer.errors import ConfigError, Interrupted, SystemFault, UserError, nearest_folder
 from trainer.overrides import parse
 from trainer.result import Result, commit, versions
 from trainer.settings import Settings
@@ -79,8 +79,9 @@ def load_config(path: Path) -> Config:
     """
     file, results = path / folder.CONFIG, folder.read_results(path)
     if not file.is_file() or not results:
-        there = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
-        raise ConfigError(f"{path.absolute()} is not a run folder; the nearest folder that exists is {there}")
+        raise ConfigError(
+            f"{path.absolute()} is not a run folder; the nearest folder that exists is {nearest_folder(path)}"
+        )
     try:
         loaded = OmegaConf.load(file)
         raw, tree = (OmegaConf.to_container(loaded, resolve=resolve) for resolve in (False, True))
