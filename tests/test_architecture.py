@@ -77,3 +77,13 @@ def test_the_loop_does_not_know_what_it_trains() -> None:
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_a_text_with_a_name_stands_in_one_place() -> None:
+    places: dict[str, list[str]] = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            match node:
+                case ast.Assign(value=ast.Constant(value=str())):
+                    places.setdefault(ast.unparse(node), []).append(name_of(path))
+    assert {constant: where for constant, where in places.items() if len(where) > 1} == {}

@@ -12,6 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+MISSING = "???"
+"""What a YAML file holds where a value is still to come: from the data, or from the user."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
