@@ -190,9 +190,7 @@ def show(arguments: Sequence[str]) -> int:
             )
         options = catalog.options(group, folders)
         if name not in options:
-            raise ConfigError(
-                f"{group} {name!r} not found{did_you_mean(name, options) or ';'} choices: {', '.join(options)}"
-            )
+            raise ConfigError(catalog.not_found(group, name, options))
         option = options[name]
         found = signature.read(option.target) if option.target else None
         print(f"{group}={name}: {option.description}")
