@@ -7,6 +7,7 @@ imported, so nothing here may import torch.
 from __future__ import annotations
 
 import math
+import re
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,20 @@ class Range:
     def __str__(self) -> str:
         ends = ((">", self.gt), (">=", self.ge), ("<", self.lt), ("<=", self.le))
         return " and ".join(f"{sign} {end:g}" for sign, end in ends if math.isfinite(end))
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Texts of one form: a regular expression for the whole of them, and an example to tell it by."""
+
+    regex: str
+    example: str
+
+    def __contains__(self, value: str) -> bool:
+        return re.fullmatch(self.regex, value) is not None
+
+    def __str__(self) -> str:
+        return f"like {self.example}"
 
 
 PositiveInt = Annotated[int, Range(ge=1)]
