@@ -11,7 +11,10 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "trainer"
 FILES = sorted(PACKAGE.rglob("*.py"))
 LEAVES = ("models", "data", "tasks")
-TOP = {"cli", "runner", "sweep", "config", "report", "folder", "leaderboard", "builder", "trainer", "checkpoint"}
+TOP = {
+    *("cli", "runner", "sweep", "config", "stored", "report", "folder", "leaderboard"),
+    *("builder", "trainer", "checkpoint"),
+}
 """What only the layers above the leaves may import."""
 HEAVY = ("torch_geometric", "sklearn", "matplotlib", "scipy", "PIL")
 FORBIDDEN = re.compile(
@@ -57,7 +60,9 @@ def test_heavy_libraries_are_imported_where_they_are_used(path: Path) -> None:
     assert not top & set(HEAVY)
 
 
-@pytest.mark.parametrize("name", ["cli", "catalog", "signature", "contract", "plugins", "types", "errors", "settings"])
+@pytest.mark.parametrize(
+    "name", ["cli", "catalog", "signature", "contract", "plugins", "types", "errors", "settings", "checks", "stored"]
+)
 def test_what_runs_before_the_check_does_not_know_torch(name: str) -> None:
     assert not {i for i in imports(PACKAGE / f"{name}.py", at_top=True) if i.split(".")[0] in ("torch", "hydra")}
 

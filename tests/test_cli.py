@@ -93,6 +93,8 @@ def in_process(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
         (["model=gcn", "data=synthetic_seq"], 2, ["hydra", "omegaconf"]),
         (["model._target_=torch.load"], 2, ["hydra", "omegaconf"]),
         (["device=gpu"], 2, ["hydra", "omegaconf"]),
+        (["resume", "nope"], 2, ["hydra", "omegaconf"]),
+        (["evaluate", "nope"], 2, ["hydra", "omegaconf"]),
         (["-m", "model=lstm,nope"], 2, ["hydra", "omegaconf"]),
     ],
 )
@@ -127,6 +129,7 @@ def test_nothing_heavy_is_imported_early(arguments: list[str], code: int, module
         ([*SMALL, "resume=/nope/run"], 2, ["/nope/run is not a run folder", "the nearest folder that exists is /"]),
         (["resume", "nope/run"], 2, ["nope/run is not a run folder"]),
         (["evaluate", "/nope"], 2, ["/nope is not a run folder"]),
+        (["evaluate", "n" * 999], 2, ["is not a run folder"]),
         (["report", "/nope"], 2, ["/nope"]),
         (["--config-dir", "/nope/conf", *SMALL], 2, ["no folder /nope/conf; the nearest that exists is /"]),
         (["--config-dir", __file__, *SMALL], 2, [f"the nearest that exists is {Path(__file__).parent}"]),

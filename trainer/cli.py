@@ -9,8 +9,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainer.errors import ConfigError, UserError, did_you_mean, nearest_folder
+
+if TYPE_CHECKING:
+    from trainer.config import Config
 
 HELP = """\
 train trains any neural network from a configuration.
@@ -225,19 +229,19 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
 
 def resume(arguments: Sequence[str]) -> int:
     """``train resume RUN``"""
-    path = _one_run("resume", arguments)
+    kept = _stored("resume", arguments)
     from trainer import runner
 
-    runner.resume(path)
+    runner.resume(kept)
     return 0
 
 
 def evaluate(arguments: Sequence[str]) -> int:
     """``train evaluate RUN``"""
-    path = _one_run("evaluate", arguments)
+    kept = _stored("evaluate", arguments)
     from trainer import runner
 
-    runner.evaluate(path)
+    runner.evaluate(kept)
     return 0
 
 
@@ -251,9 +255,12 @@ def report(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _one_run(verb: str, arguments: Sequence[str]) -> Path:
+def _stored(verb: str, arguments: Sequence[str]) -> Config:
+    """The configuration of the run that a verb is to be done to; whether there is one is told without torch."""
+    from trainer import stored
+
     if len(arguments) != 1:
         raise ConfigError(
             f"train {verb} takes one run folder, as in: train {verb} outputs/2026-01-31/12-00-00-lstm-adding"
         )
-    return Path(arguments[0])
+    return stored.load(Path(arguments[0]))
