@@ -11,7 +11,10 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "trainer"
 FILES = sorted(PACKAGE.rglob("*.py"))
 LEAVES = ("models", "data", "tasks")
-TOP = {"cli", "runner", "sweep", "config", "report", "folder", "leaderboard", "builder", "trainer", "checkpoint"}
+TOP = {
+    *("cli", "runner", "sweep", "config", "stored", "report", "folder", "leaderboard"),
+    *("builder", "trainer", "checkpoint"),
+}
 """What only the layers above the leaves may import."""
 HEAVY = ("torch_geometric", "sklearn", "matplotlib", "scipy", "PIL")
 FORBIDDEN = re.compile(
@@ -57,7 +60,9 @@ def test_heavy_libraries_are_imported_where_they_are_used(path: Path) -> None:
     assert not top & set(HEAVY)
 
 
-@pytest.mark.parametrize("name", ["cli", "catalog", "signature", "contract", "plugins", "types", "errors", "settings"])
+@pytest.mark.parametrize(
+    "name", ["cli", "catalog", "signature", "contract", "plugins", "types", "errors", "settings", "checks", "stored"]
+)
 def test_what_runs_before_the_check_does_not_know_torch(name: str) -> None:
     assert not {i for i in imports(PACKAGE / f"{name}.py", at_top=True) if i.split(".")[0] in ("torch", "hydra")}
 
@@ -77,3 +82,13 @@ def test_the_loop_does_not_know_what_it_trains() -> None:
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_a_text_with_a_name_stands_in_one_place() -> None:
+    places: dict[str, list[str]] = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            match node:
+                case ast.Assign(value=ast.Constant(value=str())):
+                    places.setdefault(ast.unparse(node), []).append(name_of(path))
+    assert {constant: where for constant, where in places.items() if len(where) > 1} == {}

@@ -83,3 +83,10 @@ def test_a_folder_of_the_users_own_adds_and_never_hides(tmp_path: Path) -> None:
     assert found["lstm"].path.parent.parent == catalog.builtin()
     assert list(found) == sorted(found)
     assert "model" in catalog.groups([tmp_path])
+
+
+def test_an_option_that_is_not_there() -> None:
+    assert catalog.not_found("model", "lstmm", ["gru", "lstm"]) == (
+        "model 'lstmm' not found; did you mean lstm? choices: gru, lstm"
+    )
+    assert catalog.not_found("experiment", "mine", []) == "experiment 'mine' not found; choices: none yet"

@@ -283,7 +283,7 @@ def test_a_flip_that_only_torch_would_notice_is_detected(tmp_path: Path) -> None
     data[member + 38] ^= 1 << 4  # the folder bit of the external attributes, which no checksum covers
     path.write_bytes(data)
     assert zipfile.ZipFile(path).testzip() is None
-    assert not equal(torch.load(path, weights_only=True), state(1))
+    torch.load(path, weights_only=True)  # raises nothing, and gives whatever lay in the memory it took
     with pytest.raises(ConfigError, match="damaged"):
         load(path)
 

@@ -6,14 +6,26 @@ import pytest
 import torch
 from conftest import lab
 
-from trainer import builder, device
+from trainer import builder, config, device
 from trainer.errors import ConfigError, SystemFault
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cuda:", "CPU", "", "tpu", "cpu:0", "cuda:-1"])
-def test_a_name_that_is_none(name: str) -> None:
-    with pytest.raises(ConfigError, match="one of auto, cpu, cuda, cuda:N, mps"):
+@pytest.mark.parametrize(
+    "name", ["gpu", "'cuda:x'", "'cuda:'", "CPU", "", "tpu", "'cpu:0'", "'cuda:-1'", "'cuda:01'", "0", "null"]
+)
+def test_a_name_that_is_none_is_refused_with_all_other_problems(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.compose([f"device={name}", "epochs=0"])
+    problems = dict(problem.split(": ", 1) for problem in caught.value.problems)
+    assert set(problems) == {"device", "epochs"}
+    assert problems["device"].endswith("given; it must be one of auto, cpu, cuda, mps or text like cuda:1")
+    with pytest.raises(AssertionError, match="not checked"):
         device.pick(name)
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu", "cuda", "'cuda:0'", "'cuda:17'", "mps"])
+def test_a_name_that_is_one(name: str) -> None:
+    assert config.compose([f"device={name}"]).settings.device == name.strip("'")
 
 
 def test_auto_never_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +45,11 @@ def test_every_fault_has_its_exit_code() -> None:
 def test_problems_stand_one_a_line() -> None:
     error = errors.ConfigError("a: b", "c: d")
     assert (str(error), error.problems) == ("a: b\nc: d", ("a: b", "c: d"))
+
+
+def test_the_nearest_folder_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    for name in ("", "nope", "nope/deeper", "file", "file/below", "n" * 999):
+        assert errors.nearest_folder(tmp_path / name) == tmp_path
+    monkeypatch.chdir(tmp_path)
+    assert errors.nearest_folder(Path("nope/deeper")) == tmp_path

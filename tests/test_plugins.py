@@ -12,7 +12,7 @@ import pytest
 import yaml
 from commands import SMALL, runs, train, write
 
-from trainer import builder, catalog, checks, cli, config, plugins, runner, signature
+from trainer import builder, catalog, checks, cli, config, plugins, runner, signature, stored
 from trainer.errors import ConfigError
 
 MARKER = "touched"
@@ -192,16 +192,15 @@ def test_a_tampered_run_folder() -> None:
         {"hydra": {"callbacks": {"x": {"_target_": "evil.Foo"}}}},
     ):
         write(path, {"config.yaml": yaml.safe_dump({**good, **change})})
-        for verb in (runner.resume, runner.evaluate):
-            with pytest.raises(ConfigError):
-                verb(path)
+        with pytest.raises(ConfigError):
+            stored.load(path)
     for text in ("[unclosed", "- a\n- b\n", "", "seed: ${oc.env:NOT_SET_ANYWHERE}\n"):
         write(path, {"config.yaml": text})
         with pytest.raises(ConfigError):
-            runner.resume(path)
+            stored.load(path)
     write(path, {"config.yaml": yaml.safe_dump(good), "results.json": json.dumps({**results, "options": {}})})
     with pytest.raises(ConfigError):
-        runner.resume(path)
+        stored.load(path)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from commands import SMALL, runs, start, train, write
 
-from trainer import checks, config, folder, report, runner
+from trainer import checks, config, folder, report, runner, stored
 from trainer.errors import ConfigError, Interrupted, NonFiniteError
 from trainer.result import Result
 from trainer.settings import Settings
@@ -108,7 +108,7 @@ def test_the_config_builds_the_same_run_again() -> None:
     assert tree["seed"] == 3
     assert tree["model"]["hidden"] == [4]
     assert checks.check(tree, result.options) == []
-    assert runner.load_config(Path(result.folder)).identity == result.identity
+    assert stored.load(Path(result.folder)).identity == result.identity
 
 
 def test_a_runs_log_says_what_happened() -> None:
@@ -160,7 +160,7 @@ def test_a_run_folder_in_use_is_refused_with_its_process() -> None:
     path = Path(run().folder)
     write(path, {"results.json": json.dumps(folder.read_results(path) | {"status": "interrupted"})})
     with folder.locked(path), pytest.raises(ConfigError, match=f"in use by process {os.getpid()}"):
-        runner.resume(path)
+        runner.resume(stored.load(path))
     assert folder.read_results(path)["status"] == "interrupted"
 
 
@@ -226,12 +226,12 @@ def test_a_signal_stops_a_run_that_goes_on_to_the_same_end(
     assert f"train resume {path}" in str(caught.value)
     assert folder.read_results(path)["status"] == "interrupted"
     assert (len(metrics(path)) if (path / "metrics.csv").exists() else 0) == (step - 1) // 3
-    again = runner.resume(path)
+    again = runner.resume(stored.load(path))
     assert again.test == whole.test
     assert again.val == whole.val
     assert (again.status, again.epochs, again.steps) == ("finished", 4, 12)
     assert metrics(path) == metrics(Path(whole.folder))
-    assert runner.resume(path).test == whole.test, "a finished run is left as it is"
+    assert runner.resume(stored.load(path)).test == whole.test, "a finished run is left as it is"
 
 
 def test_resume_auto_finds_the_run_of_this_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,7 +359,7 @@ CHANGES: dict[str, tuple[str, str]] = {
     "monitor": ("monitor=nll", "monitor"),
     "val_every": ("val_every=2", "metrics"),
     "threads": ("threads=2", "threads"),
-    "device": ("device=gpu", "refused: 'gpu' is not a device"),
+    "device": ("device=gpu", "refused: 'gpu' given; it must be one of auto, cpu, cuda, mps"),
     "teacher_forcing": ("teacher_forcing=0.5", "refused: no past to feed"),
     "data_dir": ("data_dir=/nope", "elsewhere"),
     "grad_clip_mode": ("grad_clip_mode=value", "elsewhere"),

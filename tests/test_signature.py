@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
 
@@ -96,6 +98,11 @@ def test_what_is_not_there(own: Path) -> None:
     signature._parsed.cache_clear()
     with pytest.raises(ConfigError, match=r"own_sig\.py, line 1: this is not Python"):
         signature.read("own_sig.A")
+
+
+def test_every_field_is_described_and_no_other() -> None:
+    described = re.findall(r"(\w+): ", signature.Signature.__doc__ or "")
+    assert described == [field.name for field in fields(signature.Signature)]
 
 
 def test_ranges_stay_on_their_types() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 
@@ -15,6 +15,7 @@ from trainer.types import (
     Fraction,
     NonNegativeFloat,
     NonNegativeInt,
+    Pattern,
     PositiveFloat,
     PositiveInt,
     Probability,
@@ -23,6 +24,7 @@ from trainer.types import (
     fits,
 )
 
+Letters = Annotated[str, Pattern("a+", "aaa")]
 GOOD: list[tuple[Any, Any]] = [
     (1, PositiveInt),
     (0, NonNegativeInt),
@@ -45,6 +47,8 @@ GOOD: list[tuple[Any, Any]] = [
     ("linear", Probability | Literal["linear"] | None),
     (True, bool),
     ("a", str),
+    ("aa", Letters),
+    ("b", Literal["b"] | Letters),
 ]
 BAD: list[tuple[Any, Any]] = [
     (0, PositiveInt),
@@ -80,6 +84,11 @@ BAD: list[tuple[Any, Any]] = [
     ({"a": "b"}, dict[str, int]),
     ([1], dict[str, int]),
     ("cubic", Probability | Literal["linear"] | None),
+    ("aab", Letters),
+    ("baa", Letters),
+    ("aa\n", Letters),
+    ("", Letters),
+    (1, Letters),
 ]
 
 
@@ -105,6 +114,7 @@ def test_does_not_fit(value: Any, kind: Any) -> None:
         (list[PositiveInt], "a list, each a whole number >= 1"),
         (tuple[bool, str], "a list [true or false, text]"),
         (dict[str, int], "a mapping"),
+        (Letters, "text like aaa"),
     ],
 )
 def test_describe(kind: Any, words: str) -> None:

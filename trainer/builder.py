@@ -23,8 +23,8 @@ from trainer.schedules import Schedule
 from trainer.settings import Settings
 from trainer.task import Task
 from trainer.trainer import total_steps
+from trainer.types import MISSING
 
-MISSING = "???"
 SCORED_AT_ONCE = 4
 """How many training batches' rows are scored at once: without gradients there is room for them."""
 T = TypeVar("T")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from trainer.errors import did_you_mean
+
 GROUPS = ("model", "data", "task", "optimizer", "scheduler", "experiment")
 _PACKAGE = Path(__file__).parent
 
@@ -77,6 +79,11 @@ def options(group: str, folders: Sequence[Path] = ()) -> dict[str, Option]:
 
 def in_folder(folder: Path, group: str) -> dict[str, Option]:
     return {path.stem: Option(group, path.stem, path) for path in sorted((folder / group).glob("*.yaml"))}
+
+
+def not_found(group: str, name: str, known: Iterable[str]) -> str:
+    """That a group has no such option, with the nearest and all there are."""
+    return f"{group} {name!r} not found{did_you_mean(name, known) or ';'} choices: {', '.join(known) or 'none yet'}"
 
 
 def groups(folders: Iterable[Path] = ()) -> set[str]:

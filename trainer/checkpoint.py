@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from trainer.errors import ConfigError, SystemFault
+from trainer.errors import ConfigError, SystemFault, nearest_folder
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def save(state: dict[str, Any], path: Path) -> None:
         reason = getattr(cause, "strerror", None) or cause
         written = temporary.stat().st_size if temporary.exists() else 0
         temporary.unlink(missing_ok=True)
-        free = shutil.disk_usage(_standing(path)).free
+        free = shutil.disk_usage(nearest_folder(path.parent)).free
         raise SystemFault(
             f"cannot write {path}: {reason};"
             f" {written / 1e6:.1f} MB written, {free / 1e6:.1f} MB free; {path.name} is as it was"
@@ -68,11 +68,6 @@ def _keep_previous(path: Path) -> None:
     except OSError:  # a file system without hard links: for a moment there is only the previous one
         link = path
     os.replace(link, previous)
-
-
-def _standing(path: Path) -> Path:
-    """The nearest folder above a path that exists."""
-    return next(parent for parent in path.absolute().parents if parent.is_dir())
 
 
 def _sync_folder(folder: Path) -> None:
@@ -105,7 +100,7 @@ def load(path: Path) -> dict[str, Any]:
     Raises ConfigError for a file that is missing, damaged, or holds anything that would have to be executed.
     """
     if not path.is_file():
-        raise ConfigError(f"no checkpoint {path.absolute()}; the nearest folder that exists is {_standing(path)}")
+        raise ConfigError(f"no checkpoint {path.absolute()}; the nearest folder that exists is {nearest_folder(path)}")
     verify(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 from trainer import catalog, contract, plugins, signature
 from trainer.errors import ConfigError, did_you_mean
 from trainer.settings import Settings
-from trainer.types import describe, fits
+from trainer.types import MISSING, describe, fits
 
 BUILT = ("model", "data", "task", "optimizer", "scheduler")
 """The groups that describe one object each."""
@@ -24,7 +24,6 @@ OURS = {
     "scheduler": "trainer.schedules.",
 }
 """Where a group's ``_target_`` may point, besides the user's declared plugins."""
-MISSING = "???"
 
 
 def check(

@@ -9,8 +9,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from trainer.errors import ConfigError, UserError, did_you_mean
+from trainer.errors import ConfigError, UserError, did_you_mean, nearest_folder
+
+if TYPE_CHECKING:
+    from trainer.config import Config
 
 HELP = """\
 train trains any neural network from a configuration.
@@ -135,8 +139,8 @@ def _folder(name: str) -> Path:
     if not name:
         raise ConfigError("--config-dir: takes a folder of your YAML files")
     path = Path(name).expanduser().absolute()
-    if not path.is_dir():
-        there = next(p for p in path.parents if p.exists())
+    there = nearest_folder(path)
+    if there != path:
         raise ConfigError(f"--config-dir: no folder {path}; the nearest that exists is {there}")
     return path
 
@@ -190,9 +194,7 @@ def show(arguments: Sequence[str]) -> int:
             )
         options = catalog.options(group, folders)
         if name not in options:
-            raise ConfigError(
-                f"{group} {name!r} not found{did_you_mean(name, options) or ';'} choices: {', '.join(options)}"
-            )
+            raise ConfigError(catalog.not_found(group, name, options))
         option = options[name]
         found = signature.read(option.target) if option.target else None
         print(f"{group}={name}: {option.description}")
@@ -227,19 +229,19 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
 
 def resume(arguments: Sequence[str]) -> int:
     """``train resume RUN``"""
-    path = _one_run("resume", arguments)
+    kept = _stored("resume", arguments)
     from trainer import runner
 
-    runner.resume(path)
+    runner.resume(kept)
     return 0
 
 
 def evaluate(arguments: Sequence[str]) -> int:
     """``train evaluate RUN``"""
-    path = _one_run("evaluate", arguments)
+    kept = _stored("evaluate", arguments)
     from trainer import runner
 
-    runner.evaluate(path)
+    runner.evaluate(kept)
     return 0
 
 
@@ -253,9 +255,12 @@ def report(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _one_run(verb: str, arguments: Sequence[str]) -> Path:
+def _stored(verb: str, arguments: Sequence[str]) -> Config:
+    """The configuration of the run that a verb is to be done to; whether there is one is told without torch."""
+    from trainer import stored
+
     if len(arguments) != 1:
         raise ConfigError(
             f"train {verb} takes one run folder, as in: train {verb} outputs/2026-01-31/12-00-00-lstm-adding"
         )
-    return Path(arguments[0])
+    return stored.load(Path(arguments[0]))

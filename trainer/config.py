@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from trainer import catalog, merging
 from trainer.checks import BUILT, check, declare
 from trainer.errors import ConfigError, UnknownName
-from trainer.overrides import not_found, parse, wrong_option, wrong_use
+from trainer.overrides import parse, wrong_option, wrong_use
 from trainer.settings import Settings
 
 NEUTRAL = {
@@ -126,7 +126,7 @@ def check_sweep_by_hydra(overrides: Sequence[str], folders: Sequence[Path]) -> N
             if name in known:
                 merging.base((f"{item.key_or_group}={name}",), tuple(folders))
             else:
-                problems.append(not_found(item.key_or_group, name, known))
+                problems.append(catalog.not_found(item.key_or_group, name, known))
     if problems:
         raise ConfigError(*problems)
 

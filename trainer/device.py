@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
-
 import torch
 from torch import nn
 
 from trainer.batch import Batch
 from trainer.cores import cores
-from trainer.errors import ConfigError, SystemFault
+from trainer.errors import SystemFault
+from trainer.settings import Device
 from trainer.task import Task
+from trainer.types import fits
 
-NAMES = ("auto", "cpu", "cuda", "cuda:N", "mps")
 BUSY_FLOP = 2e8
 """Multiply-adds of one forward pass above which a second thread pays; below, threads cost more than they do."""
 
@@ -20,13 +19,12 @@ BUSY_FLOP = 2e8
 def pick(name: str) -> torch.device:
     """The device a user named; ``auto`` takes the best there is and never fails.
 
-    Raises ConfigError for a name that is none, SystemFault for a device this machine or this torch lacks.
+    Raises SystemFault for a device this machine or this torch lacks.
     """
+    assert fits(name, Device), f"{name!r} is no device: the configuration was not checked"
     if name == "auto":
         mps = torch.backends.mps.is_available()
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
-    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
-        raise ConfigError(f"device: {name!r} is not a device; one of {', '.join(NAMES)}")
     device = torch.device(name)
     if device.type == "cuda":
         count = torch.cuda.device_count()

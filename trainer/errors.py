@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -61,3 +63,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``; did you mean lstm?``, or nothing."""
     guess = nearest(word, known)
     return f"; did you mean {guess}?" if guess else ""
+
+
+def nearest_folder(path: Path) -> Path:
+    """The folder that a path names, or the nearest above it that there is."""
+    whole = path.absolute()
+    # Not Path.is_dir, which raises for a name that is too long or must not be looked at.
+    return next(folder for folder in (whole, *whole.parents) if os.path.isdir(folder))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 
 from trainer import catalog
-from trainer.errors import ConfigError, did_you_mean
+from trainer.errors import ConfigError
 
 HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.", "hydra.launcher.", "hydra.sweeper.", "hydra.searchpath")
 
@@ -72,8 +72,4 @@ def wrong_option(item: Override, folders: Sequence[Path]) -> str | None:
     known = catalog.options(group, folders)
     if group.startswith("hydra/") or str(name) in known or (group == "experiment" and name is None):
         return None
-    return not_found(group, "null" if name is None else str(name), known)
-
-
-def not_found(group: str, name: str, known: Iterable[str]) -> str:
-    return f"{group} {name!r} not found{did_you_mean(name, known) or ';'} choices: {', '.join(known) or 'none yet'}"
+    return catalog.not_found(group, "null" if name is None else str(name), known)

@@ -9,16 +9,11 @@ from pathlib import Path
 
 import torch
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
-from trainer import builder, checkpoint, device, folder, report, scoring, seeding, signals
-from trainer.checks import BUILT, check, declare
-from trainer.config import NEUTRAL, Config
+from trainer import builder, checkpoint, device, folder, report, scoring, seeding, signals, stored
+from trainer.config import Config
 from trainer.errors import ConfigError, Interrupted, SystemFault, UserError
-from trainer.overrides import parse
 from trainer.result import Result, commit, versions
-from trainer.settings import Settings
 from trainer.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -30,11 +25,11 @@ def run(config: Config) -> Result:
     if settings.resume is None:
         return _run(config, folder.claim(config.folder))
     if settings.resume != "auto":
-        kept = load_config(Path(settings.resume))
-        changed = drift(config, kept)
+        kept = stored.load(Path(settings.resume))
+        changed = stored.drift(config, kept)
         if changed:
             raise ConfigError(*changed, "a resumed run is the run it was; start a new one to change it")
-        return resume(Path(settings.resume))
+        return resume(kept)
     found = folder.find(config.identity, Path(config.folder))
     if found is None:
         print("resume=auto: no run of this configuration yet; starting one")
@@ -44,56 +39,17 @@ def run(config: Config) -> Result:
     return _run(config, found)
 
 
-def drift(asked: Config, kept: Config) -> list[str]:
-    """What a command line asks for that differs from the run it wants to go on with."""
-    problems = []
-    for key in (item.key_or_group for item in parse(asked.overrides)):
-        before, now = (
-            config.names[key] if key in config.names else OmegaConf.select(OmegaConf.create(dict(config.tree)), key)
-            for config in (kept, asked)
-        )
-        if key not in NEUTRAL and before != now:
-            problems.append(f"{key}: the run has {before!r}, {now!r} given")
-    return problems
-
-
-def resume(path: Path) -> Result:
-    """Goes on with the run in a folder, to the bits it would have had without the stop.
-
-    Raises ConfigError if the folder holds no run; one that is finished is left as it is.
-    """
+def resume(kept: Config) -> Result:
+    """Goes on with a stored run, to the bits it would have had without the stop; a finished one is left as it is."""
+    path = Path(kept.folder)
     if folder.read_results(path).get("status") == "finished":
         return _finished(path)
-    return _run(load_config(path), path)
+    return _run(kept, path)
 
 
 def _finished(path: Path) -> Result:
     print(f"{path} is finished; nothing to do")
     return Result.read(path)
-
-
-def load_config(path: Path) -> Config:
-    """The configuration of a run folder, checked like any other: it is data, not something to trust.
-
-    Raises ConfigError if there is none or it no longer fits.
-    """
-    file, results = path / folder.CONFIG, folder.read_results(path)
-    if not file.is_file() or not results:
-        there = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
-        raise ConfigError(f"{path.absolute()} is not a run folder; the nearest folder that exists is {there}")
-    try:
-        loaded = OmegaConf.load(file)
-        raw, tree = (OmegaConf.to_container(loaded, resolve=resolve) for resolve in (False, True))
-    except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
-        raise ConfigError(f"{file}: cannot be read: {' '.join(str(error).split())[:300]}") from error
-    names = results.get("options")
-    if not isinstance(raw, dict) or not isinstance(tree, dict) or not isinstance(names, dict) or set(names) != {*BUILT}:
-        raise ConfigError(f"{path}: {folder.CONFIG} and {folder.RESULTS} are not those of a run")
-    problems = declare(tree) + check(tree, names)  # type: ignore[arg-type]
-    if problems:
-        raise ConfigError(*problems)
-    flat = Settings(**{key: tree[key] for key in Settings.__dataclass_fields__})
-    return Config(tree, raw, names, results["overrides"], str(path), str(path), flat)  # type: ignore[arg-type]
 
 
 def _run(config: Config, path: Path) -> Result:
@@ -147,17 +103,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
-def evaluate(path: Path) -> dict[str, float]:
-    """Scores the best weights of a run on its test rows, and shows them."""
-    config = load_config(path)
+def evaluate(kept: Config) -> dict[str, float]:
+    """Scores the best weights of a stored run on its test rows, and shows them."""
+    path = Path(kept.folder)
     best = checkpoint.load(path / checkpoint.BEST)
     torch.set_num_threads(best["about"]["threads"])
-    where = device.pick(config.settings.device)
-    data = builder.data(config.tree)
-    task = builder.task(config.tree, data, config.names).to(where)
+    where = device.pick(kept.settings.device)
+    data = builder.data(kept.tree)
+    task = builder.task(kept.tree, data, kept.names).to(where)
     task.load_state_dict(best["task"])
-    test = builder.loaders(data, config.settings, where)["test"]
-    scores = scoring.evaluate(task, test, config.settings)
+    test = builder.loaders(data, kept.settings, where)["test"]
+    scores = scoring.evaluate(task, test, kept.settings)
     result = replace(Result.read(path), test=scores)
     report.console.print(report.score_table(result))
     return scores

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from trainer.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
+from trainer.types import Fraction, NonNegativeFloat, NonNegativeInt, Pattern, PositiveFloat, PositiveInt, Probability
+
+Device = Literal["auto", "cpu", "cuda", "mps"] | Annotated[str, Pattern(r"cuda:(0|[1-9][0-9]?)", "cuda:1")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +20,7 @@ class Settings:
     drop_last: bool
     bucket: PositiveInt
     seed: NonNegativeInt
-    device: str
+    device: Device
     threads: PositiveInt | None
     precision: Literal[32, "bf16", "fp16"]
     compile: bool

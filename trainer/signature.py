@@ -27,7 +27,8 @@ class Signature:
     """A class as its source shows it.
 
     types: each ``__init__`` parameter with its type. required: those without a default. doc: the class docstring.
-    methods: each method with its argument names, those without a default first in ``needed``.
+    methods: each method with the arguments it must be given. optional: each method with those that have a default.
+    needs: the methods a task calls on its model.
     """
 
     types: Mapping[str, Any]

@@ -7,10 +7,14 @@ imported, so nothing here may import torch.
 from __future__ import annotations
 
 import math
+import re
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+MISSING = "???"
+"""What a YAML file holds where a value is still to come: from the data, or from the user."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +32,20 @@ class Range:
     def __str__(self) -> str:
         ends = ((">", self.gt), (">=", self.ge), ("<", self.lt), ("<=", self.le))
         return " and ".join(f"{sign} {end:g}" for sign, end in ends if math.isfinite(end))
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Texts of one form: a regular expression for the whole of them, and an example to tell it by."""
+
+    regex: str
+    example: str
+
+    def __contains__(self, value: str) -> bool:
+        return re.fullmatch(self.regex, value) is not None
+
+    def __str__(self) -> str:
+        return f"like {self.example}"
 
 
 PositiveInt = Annotated[int, Range(ge=1)]

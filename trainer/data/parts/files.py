@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from trainer.errors import ConfigError, SystemFault, did_you_mean
+from trainer.errors import ConfigError, SystemFault, did_you_mean, nearest_folder
 
 SCHEMES = ("https",)
 SILENCE_SECONDS = 30
@@ -64,7 +64,7 @@ def fetch(name: str, sources: Sequence[Source], data_dir: str | None) -> Path:
 def missing(path: str | Path, key: str = "data.path") -> ConfigError:
     """The error for a file of the user's that is not there: where it was looked for, and what lies near."""
     full = Path(os.path.abspath(Path(path).expanduser()))
-    parent = next(folder for folder in full.parents if os.path.isdir(folder))
+    parent = nearest_folder(full.parent)
     wanted = full.relative_to(parent).parts[0]
     guess = did_you_mean(wanted, sorted(os.listdir(parent))) if os.access(parent, os.R_OK) else ""
     return ConfigError(f"{key}: {full} does not exist; {parent} has no {wanted}{guess} (working folder {Path.cwd()})")

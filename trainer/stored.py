@@ -1,0 +1,54 @@
+"""The configuration of a run that was started before, read back from its folder without importing torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from trainer import folder
+from trainer.checks import BUILT, check, declare
+from trainer.config import NEUTRAL, Config
+from trainer.errors import ConfigError, nearest_folder
+from trainer.overrides import parse
+from trainer.settings import Settings
+
+
+def load(path: Path) -> Config:
+    """The configuration of a run folder, checked like any other: it is data, not something to trust.
+
+    Raises ConfigError if there is none or it no longer fits.
+    """
+    file, results = path / folder.CONFIG, folder.read_results(path)
+    if not results or not file.is_file():
+        raise ConfigError(
+            f"{path.absolute()} is not a run folder; the nearest folder that exists is {nearest_folder(path)}"
+        )
+    try:
+        loaded = OmegaConf.load(file)
+        raw, tree = (OmegaConf.to_container(loaded, resolve=resolve) for resolve in (False, True))
+    except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
+        raise ConfigError(f"{file}: cannot be read: {' '.join(str(error).split())[:300]}") from error
+    names = results.get("options")
+    if not isinstance(raw, dict) or not isinstance(tree, dict) or not isinstance(names, dict) or set(names) != {*BUILT}:
+        raise ConfigError(f"{path}: {folder.CONFIG} and {folder.RESULTS} are not those of a run")
+    problems = declare(tree) + check(tree, names)  # type: ignore[arg-type]
+    if problems:
+        raise ConfigError(*problems)
+    flat = Settings(**{key: tree[key] for key in Settings.__dataclass_fields__})
+    return Config(tree, raw, names, results["overrides"], str(path), str(path), flat)  # type: ignore[arg-type]
+
+
+def drift(asked: Config, kept: Config) -> list[str]:
+    """What a command line asks for that differs from the run it wants to go on with."""
+    problems = []
+    for key in (item.key_or_group for item in parse(asked.overrides)):
+        before, now = (
+            config.names[key] if key in config.names else OmegaConf.select(OmegaConf.create(dict(config.tree)), key)
+            for config in (kept, asked)
+        )
+        if key not in NEUTRAL and before != now:
+            problems.append(f"{key}: the run has {before!r}, {now!r} given")
+    return problems
