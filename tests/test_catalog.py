@@ -50,7 +50,7 @@ def test_no_key_is_dead_and_none_is_hidden(option: catalog.Option) -> None:
     assert found, f"there is no class {option.target}"
     known = set(found.types) - checks.GIVEN.get(option.group, set())
     assert set(node(option)) <= known, "keys that nothing reads"
-    assert found.required & known <= set(node(option)), "parameters without a value"
+    assert found.required() & known <= set(node(option)), "parameters without a value"
     # A default in the signature is for what some variants leave out: some other option of the class shows it.
     shown = {key for other in BUILT if other.target == option.target for key in node(other)}
     assert known <= shown, "parameters that no YAML file shows"

@@ -6,7 +6,7 @@ import pytest
 
 from trainer import contract
 from trainer.contract import Contract
-from trainer.signature import Signature
+from trainer.signature import Parameter, Signature
 
 FORWARD = ("forward",)
 
@@ -18,8 +18,8 @@ def a(
     methods: tuple[str, ...] = FORWARD,
     needs: tuple[str, ...] = FORWARD,
 ) -> Signature:
-    called: dict[str, tuple[str, ...]] = dict.fromkeys(methods, ())
-    return Signature({}, frozenset(), line, called, dict.fromkeys(methods, optional), needs)
+    entry = {name: Parameter(object, "None") for name in optional}
+    return Signature(line, dict.fromkeys(methods, entry), needs)
 
 
 CLASSIFY, REGRESS, NOTHING = a("(B, C, ...) -> (B, ...)"), a("(B, ...) -> (B, ...)"), a("(...) -> ()")

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from commands import SMALL, runs, start, train, write
 
-from trainer import checks, config, folder, report, runner, stored
+from trainer import builder, checks, config, folder, report, runner, stored
 from trainer.errors import ConfigError, Interrupted, NonFiniteError
 from trainer.result import Result
 from trainer.settings import Settings
@@ -351,6 +352,7 @@ CHANGES: dict[str, tuple[str, str]] = {
     "max_steps": ("max_steps=4", "steps"),
     "batch_size": ("batch_size=32", "steps"),
     "drop_last": ("drop_last=true", "steps"),
+    "bucket": ("bucket=1", "elsewhere"),
     "seed": ("seed=1", "val"),
     "precision": ("precision=bf16", "metrics"),
     "accumulate": ("accumulate=2", "steps"),
@@ -468,3 +470,9 @@ def test_debug_is_looked_at_by_the_command_and_jobs_by_the_sweep() -> None:
 
 
 test_jobs_are_looked_at_by_the_sweep = test_debug_is_looked_at_by_the_command_and_jobs_by_the_sweep
+
+
+def test_bucket_reaches_every_loader() -> None:
+    composed = config.compose([*SMALL, "bucket=7"])
+    made = builder.loaders(builder.data(composed.tree), composed.settings, torch.device("cpu"))
+    assert [loader.bucket for loader in made.values()] == [7, 7, 7]

@@ -36,7 +36,7 @@ def test_the_source_says_what_the_class_says(target: str) -> None:
     cls = getattr(importlib.import_module(module), name)
     real = list(inspect.signature(cls.__init__).parameters.values())[1:]
     assert list(found.types) == [parameter.name for parameter in real]
-    assert found.required == {p.name for p in real if p.default is inspect.Parameter.empty}
+    assert found.required() == {p.name for p in real if p.default is inspect.Parameter.empty}
     assert found.doc == inspect.getdoc(cls)
     assert found.contract == (inspect.getdoc(cls) or "").splitlines()[0]
     hints: dict[str, Any] = inspect.get_annotations(cls.__init__, eval_str=True)
@@ -74,7 +74,7 @@ def test_types_of_the_vocabulary(annotation: str, kind: Any, own: Path) -> None:
     assert found is not None
     assert kind is None or found.types["a"] == kind
     assert (found.types["b"], found.types["c"]) == (signature.UNCHECKED, int)
-    assert found.required == {"a"}
+    assert found.required() == {"a"}
 
 
 def test_methods_come_from_bases_in_the_same_file(own: Path) -> None:
@@ -86,7 +86,9 @@ def test_methods_come_from_bases_in_the_same_file(own: Path) -> None:
     )
     found = signature.read("own_sig.Net")
     assert found is not None
-    assert (list(found.types), found.methods["forward"], found.optional["forward"]) == (["a"], ("x",), ("lengths",))
+    assert (list(found.types), list(found.methods["forward"])) == (["a"], ["x", "lengths"])
+    assert found.required("forward") == {"x"}
+    assert found.methods["forward"]["lengths"].default == "None"
     assert (found.contract, found.needs) == ("x (B, F) -> (B, C)", ("a", "b"))
 
 

@@ -97,7 +97,7 @@ def _node(group: str, node: Mapping[str, Any], name: str, folders: Sequence[Path
     known = {key: kind for key, kind in found.types.items() if key not in GIVEN.get(group, ())}
     given = {key: value for key, value in node.items() if key != "_target_"}
     problems = [f"{group}.{key}: unknown key{did_you_mean(key, known)}" for key in given if key not in known]
-    lacking = [key for key in known if key in found.required and key not in given]
+    lacking = [key for key in known if key in found.required() and key not in given]
     problems += [f"{group}.{key}: {group} {name} needs it" for key in lacking]
     fillable = group in ("model", "task")
     for key, value in given.items():

@@ -25,6 +25,7 @@ train trains any neural network from a configuration.
   train show [model=NAME | data=NAME | ...] keys with type, default and meaning; without a name the daily ones
   train resume RUN                          go on with a run that was stopped, to the same bits
   train evaluate RUN                        score the best weights of a run on its test rows
+  train sample RUN [prompt=TEXT ...]        what its best weights write: a text that goes on, or a translation
   train report [FOLDER]                     the leaderboard of all runs in a folder (default: outputs)
 
 Options of Hydra's: -m sweep, --cfg job shows the configuration, --resolve, --info, --config-dir DIR adds your own
@@ -72,6 +73,7 @@ def dispatch(arguments: Sequence[str]) -> int:
         "show": show,
         "resume": resume,
         "evaluate": evaluate,
+        "sample": sample,
         "report": report,
     }
     first = arguments[0] if arguments else ""
@@ -242,6 +244,20 @@ def evaluate(arguments: Sequence[str]) -> int:
     from trainer import runner
 
     runner.evaluate(kept)
+    return 0
+
+
+def sample(arguments: Sequence[str]) -> int:
+    """``train sample RUN key=value ...``"""
+    kept = _stored("sample", arguments[:1])
+    from trainer import asked
+
+    options = asked.options("sample", arguments[1:], kept.tree["task"]["_target_"])
+    from trainer import runner
+
+    for piece in runner.sample(kept, options):
+        print(piece, end="", flush=True)
+    print()
     return 0
 
 

@@ -71,8 +71,8 @@ def misfit(model: Signature, data: Signature, task: Signature) -> str | None:
         return f"data with task needs {' and '.join(f'{name}()' for name in task.needs)}, which model does not have"
     if takes is None or gives is None or learns is None:
         return None
-    entry = task.needs[0]
-    optional = {*model.optional.get(entry, ()), *model.optional.get("forward", ())}
+    entries = [model.methods.get(method, {}) for method in (task.needs[0], "forward")]
+    optional = {name for entry in entries for name, parameter in entry.items() if parameter.default is not None}
     needed = {name: dims for name, dims in takes.inputs.items() if name in gives.inputs or name not in optional}
     if not all(name in gives.inputs and matches(dims, gives.inputs[name]) for name, dims in needed.items()):
         return f"model needs {_show(needed)}; data gives {_show(gives.inputs)}"

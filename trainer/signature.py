@@ -23,20 +23,33 @@ UNCHECKED = object
 
 
 @dataclass(frozen=True)
+class Parameter:
+    """kind: the type its annotation names. default: as it stands in the source; None if it must be given."""
+
+    kind: Any
+    default: str | None
+
+
+@dataclass(frozen=True)
 class Signature:
     """A class as its source shows it.
 
-    types: each ``__init__`` parameter with its type. required: those without a default. doc: the class docstring.
-    methods: each method with the arguments it must be given. optional: each method with those that have a default.
-    needs: the methods a task calls on its model.
+    doc: the class docstring. methods: each method with its parameters after ``self``. needs: the methods a task calls
+    on its model.
     """
 
-    types: Mapping[str, Any]
-    required: frozenset[str]
     doc: str
-    methods: Mapping[str, tuple[str, ...]]
-    optional: Mapping[str, tuple[str, ...]]
+    methods: Mapping[str, Mapping[str, Parameter]]
     needs: tuple[str, ...]
+
+    @property
+    def types(self) -> dict[str, Any]:
+        """Each ``__init__`` parameter with its type."""
+        return {name: parameter.kind for name, parameter in self.methods.get("__init__", {}).items()}
+
+    def required(self, method: str = "__init__") -> set[str]:
+        """The parameters a method must be given."""
+        return {name for name, parameter in self.methods.get(method, {}).items() if parameter.default is None}
 
     @property
     def contract(self) -> str:
@@ -81,23 +94,14 @@ def _read(path: Path, name: str) -> Signature | None:
     node = known.get(name)
     if node is None:
         return None
-    functions = _functions(node, known)
-    types: dict[str, Any] = {}
-    required = set()
-    if "__init__" in functions:
-        for argument, default in _arguments(functions["__init__"]):
-            types[argument.arg] = _type(argument.annotation)
-            if default is None:
-                required.add(argument.arg)
-    named = {name: [(a.arg, d is None) for a, d in _arguments(f)] for name, f in functions.items()}
-    return Signature(
-        types=types,
-        required=frozenset(required),
-        doc=ast.get_docstring(node) or "",
-        methods={name: tuple(a for a, needed in args if needed) for name, args in named.items()},
-        optional={name: tuple(a for a, needed in args if not needed) for name, args in named.items()},
-        needs=_needs(node),
-    )
+    methods = {
+        name: {
+            argument.arg: Parameter(_type(argument.annotation), ast.unparse(default) if default else None)
+            for argument, default in _arguments(function)
+        }
+        for name, function in _functions(node, known).items()
+    }
+    return Signature(doc=ast.get_docstring(node) or "", methods=methods, needs=_needs(node))
 
 
 def _functions(node: ast.ClassDef, known: Mapping[str, ast.ClassDef]) -> dict[str, ast.FunctionDef]:

@@ -1,0 +1,33 @@
+"""What a verb is asked for is checked like a configuration."""
+
+from __future__ import annotations
+
+import pytest
+
+from trainer import asked
+from trainer.errors import ConfigError
+
+LANGUAGE = "trainer.tasks.language.Language"
+
+
+def test_text_stays_text_and_numbers_are_numbers() -> None:
+    words = ["prompt=12 = a dozen\n", "length=20", "temperature=1e-1", "top_k=null", "top_p=1"]
+    found = asked.options("sample", words, LANGUAGE)
+    assert found == {"prompt": "12 = a dozen\n", "length": 20, "temperature": 0.1, "top_k": None, "top_p": 1}
+    assert asked.options("sample", [], LANGUAGE) == {}
+
+
+def test_every_problem_is_told_at_once() -> None:
+    with pytest.raises(ConfigError) as told:
+        asked.options("sample", ["lenght=3", "temperature=-1", "top_k=abc", "top_p=2", "twenty"], LANGUAGE)
+    lines = str(told.value).splitlines()
+    assert lines[0].startswith("sample lenght=3: unknown; did you mean length? prompt=..., length=...")
+    assert lines[1] == "sample temperature: '-1' given; it must be a number >= 0"
+    assert lines[2] == "sample top_k: 'abc' given; it must be a whole number >= 1 or null"
+    assert lines[3] == "sample top_p: '2' given; it must be a number >= 0 and <= 1"
+    assert lines[4].startswith("sample twenty: unknown;")
+
+
+def test_a_task_that_cannot_says_which_can() -> None:
+    with pytest.raises(ConfigError, match="this run cannot sample; these can: language, seq2seq"):
+        asked.options("sample", [], "trainer.tasks.regression.Regression")

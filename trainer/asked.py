@@ -1,0 +1,54 @@
+"""What a verb is asked for, ``key=value``, checked against the method that will do it as a configuration is."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from typing import Any
+
+from trainer import catalog, signature
+from trainer.errors import ConfigError, did_you_mean
+from trainer.types import describe, fits
+
+NAMED = {"null": None, "true": True, "false": False}
+
+
+def options(verb: str, words: Sequence[str], target: str) -> dict[str, Any]:
+    """The arguments for the method ``verb`` of a dotted class name.
+
+    Text is taken as it stands, so a prompt needs no quotes but the shell's; everything else as a plain value.
+    Raises ConfigError with every problem, or for a class without such a method.
+    """
+    found = signature.read(target)
+    if found is None or verb not in found.methods:
+        able = [option.name for option in catalog.options("task").values() if _can(verb, option.target)]
+        raise ConfigError(f"the task of this run cannot {verb}; these can: {', '.join(able)}")
+    known, given, problems = found.methods[verb], {}, []
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or key not in known:
+            near = did_you_mean(key, known)
+            problems.append(f"{verb} {word}: unknown{near or ';'} {', '.join(f'{name}=...' for name in known)}")
+            continue
+        value = text if fits(text, known[key].kind) else _read(text)
+        if not fits(value, known[key].kind):
+            problems.append(f"{verb} {key}: {text!r} given; it must be {describe(known[key].kind)}")
+        given[key] = value
+    problems += [f"{verb} {key}: missing" for key in found.required(verb) - given.keys()]
+    if problems:
+        raise ConfigError(*problems)
+    return given
+
+
+def _can(verb: str, target: str | None) -> bool:
+    found = signature.read(target) if target else None
+    return found is not None and verb in found.methods
+
+
+def _read(text: str) -> Any:
+    if text in NAMED:
+        return NAMED[text]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
