@@ -1,4 +1,4 @@
-"""Text as numbers: by characters, by words, or by pairs of bytes that often stand together."""
+"""Text as numbers: by characters, by words, by pairs of bytes that often stand together, or as another model does."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from trainer.data.base import UNKNOWN, Codec
+from trainer.data.parts.pretrained_text import Pretrained
 from trainer.errors import ConfigError
 
 WORDS = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
@@ -107,17 +108,22 @@ BYTES = 256
 
 
 def learn(
-    kind: Literal["characters", "words", "bytepair"],
+    kind: Literal["characters", "words", "bytepair", "pretrained"],
     texts: Sequence[str],
     *,
     limit: int | None = None,
     min_count: int = 1,
     unknown: bool = True,
+    tokenizer: str | None = None,
 ) -> Codec:
-    """A codec of one kind for texts such as these.
+    """A codec of one kind for texts such as these; ``tokenizer`` names the saved model whose own one is ``pretrained``.
 
     Raises ConfigError for byte pairs without a limit, or with one that is less than there are bytes.
     """
+    if kind == "pretrained":
+        if tokenizer is None:
+            raise ConfigError("data.tokenizer: tokens=pretrained needs the name or folder of a saved model")
+        return Pretrained(tokenizer)
     if kind == "characters":
         return Characters(texts, unknown=unknown)
     if kind == "words":

@@ -1,0 +1,39 @@
+"""Text as the numbers that a pretrained model was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trainer import hub
+from trainer.errors import ConfigError
+
+FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
+
+
+class Pretrained:
+    """The tokens of a saved model's own tokenizer, with what it puts around a text.
+
+    Raises ConfigError without the package transformers, or for a model without a tokenizer.
+    """
+
+    def __init__(self, name: str):
+        library = hub.transformers()
+        folder = hub.folder_of(name)
+        if not any((folder / name).is_file() for name in FILES):  # the library would make an empty one
+            raise ConfigError(f"data.tokenizer: {folder} has no tokenizer: none of {', '.join(FILES)}")
+        try:
+            self._coder = library.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"data.tokenizer: {folder} has a tokenizer that cannot be read: {str(error).splitlines()[0]}"
+            ) from error
+        self.size = len(self._coder)
+
+    def encode(self, text: str) -> list[int]:
+        return self._coder(text, verbose=False).input_ids
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return self._coder.decode([token for token in tokens if token < self.size], skip_special_tokens=True)
+
+    def words(self, tokens: Sequence[int]) -> list[str]:
+        return self.decode(tokens).split()
