@@ -391,6 +391,24 @@ def test_identity_is_of_what_is_trained() -> None:
     assert config.compose([*SMALL, "optimizer.lr=0.5"]).identity != same
 
 
+@pytest.mark.parametrize("name", ["cora", "mnist", "etth1"])
+def test_where_the_data_lies_does_not_change_what_is_trained(name: str) -> None:
+    model = {"cora": "gcn", "mnist": "cnn", "etth1": "dlinear"}[name]
+    here, there = (config.compose([f"model={model}", f"data={name}", f"data_dir={d}"]) for d in ("/here", "/there"))
+    assert (here.tree["data"]["data_dir"], there.tree["data"]["data_dir"]) == ("/here", "/there")
+    assert here.identity == there.identity
+
+
+def test_a_key_of_a_group_that_only_sounds_neutral_counts(tmp_path: Path) -> None:
+    source = "class Few:\n    '''x (B, F) -> (B)'''\n    def __init__(self, debug: bool): ...\n"
+    write(tmp_path, {"data/few.yaml": "# a few rows\n_target_: own_few.Few\ndebug: false\n", "own_few.py": source})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(tmp_path)
+        few = ("model=mlp", "data=few", "plugins=[own_few]")
+        whole, cut = (config.compose([*few, f"data.debug={debug}"], [tmp_path]) for debug in ("false", "true"))
+    assert whole.identity != cut.identity
+
+
 def test_values_from_the_environment_stay_unwritten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_NUMBER", "77")
     found = config.compose([*SMALL, "data_dir=${oc.env:SOME_NUMBER}"])
