@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -447,6 +448,16 @@ def test_the_users_yaml_may_be_broken(tmp_path: Path) -> None:
     write(tmp_path, {"model/bad.yaml": "# broken\n_target_: [unclosed\n", "experiment/worse.yaml": "- a\n- b\n"})
     assert any("do not compose" in problem for problem in refused("model=bad", folders=(tmp_path,)))
     assert refused("experiment=worse", folders=(tmp_path,)) == ["experiment: unknown key"]
+
+
+def test_an_edited_file_is_read_again(tmp_path: Path) -> None:
+    """In a notebook one process composes many times."""
+    place = write(tmp_path, {"experiment/e.yaml": "# @package _global_\n# e\nepochs: 3\n"}) / "experiment/e.yaml"
+    assert config.compose(["experiment=e"], [tmp_path]).settings.epochs == 3
+    before = place.stat().st_mtime_ns
+    place.write_text("# @package _global_\n# e\nepochs: 4\n", encoding="utf-8")
+    os.utime(place, ns=(before + 1, before + 1))
+    assert config.compose(["experiment=e"], [tmp_path]).settings.epochs == 4
 
 
 def test_an_experiment_may_be_wrong(tmp_path: Path) -> None:
