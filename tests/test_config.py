@@ -486,6 +486,17 @@ def test_contract_is_asked_with_the_names_the_user_chose() -> None:
         assert contract.explain(graph | {"data": target}, {"model": "", "data": "", "task": ""}) is None
 
 
+def test_a_task_that_was_asked_for_is_not_forgotten_in_what_would_fit() -> None:
+    (problem,) = refused("model=lstm", "data=synthetic_seq", "task=regression")
+    fitting = problem.split("lstm with task regression works with: ")[1].split(", ")
+    assert "adding" in fitting
+    assert "synthetic_seq" not in fitting
+    for name in fitting:
+        assert config.compose(["model=lstm", f"data={name}", "task=regression"]).names["data"] == name
+    (problem,) = refused("model=lstm", "data=synthetic_seq", "task=seq2seq")
+    assert problem.endswith("lstm with task seq2seq works with: no data set here")
+
+
 def test_literals_are_listed() -> None:
     (problem,) = refused("model.pool=lastt")
     assert problem.startswith("model.pool: 'lastt' given; it must be one of last, ")
