@@ -92,3 +92,26 @@ def test_a_text_with_a_name_stands_in_one_place() -> None:
                 case ast.Assign(value=ast.Constant(value=str())):
                     places.setdefault(ast.unparse(node), []).append(name_of(path))
     assert {constant: where for constant, where in places.items() if len(where) > 1} == {}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_an_argument_says_its_type_where_it_stands(path: Path) -> None:
+    """And not in an assertion below: mypy sees the one, and only a run the other."""
+    for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(function, ast.FunctionDef):
+            vague = {a.arg for a in function.args.args if a.annotation and ast.unparse(a.annotation) == "object"}
+            asserted = {ast.unparse(n.test) for n in function.body if isinstance(n, ast.Assert)}
+            assert not [name for name in vague for text in asserted if text.startswith(f"isinstance({name},")]
+
+
+def test_the_readme_names_every_module_and_imports_go_down_its_list() -> None:
+    text = (PACKAGE / "README.md").read_text(encoding="utf-8")
+    tree = text[text.index("\ntrainer/\n") : text.index("\ntests/ ")]
+    # A line that begins further in goes on with the one above.
+    lines = re.split(r"\n  (?=\w)", tree)[1:]
+    rank = {f"trainer.{name}": place for place, line in enumerate(lines) for name in re.findall(r"(\w+)\.py", line)}
+    modules = [path for path in PACKAGE.glob("*.py") if path.stem != "__init__"]
+    assert sorted(rank) == sorted(map(name_of, modules))
+    for path in modules:
+        upwards = {name for name in imports(path) if rank.get(name, 99) < rank[name_of(path)]}
+        assert not upwards, f"{name_of(path)} imports {upwards}, which stand above it"

@@ -288,6 +288,25 @@ def test_a_flip_that_only_torch_would_notice_is_detected(tmp_path: Path) -> None
         load(path)
 
 
+@pytest.mark.parametrize(
+    ("offset", "byte", "cause"),
+    [(6, 255, NotImplementedError), (8, 1, RuntimeError), (45, 255, OSError)],
+    ids=["a version of the future", "encrypted", "a place beyond the end"],
+)
+def test_whatever_zipfile_raises_is_told_as_damage(
+    tmp_path: Path, offset: int, byte: int, cause: type[Exception]
+) -> None:
+    path = tmp_path / LAST
+    save(state(1), path)
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        data[archive.start_dir + offset] = byte  # of what the directory says of the first member
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match="not a whole checkpoint") as told:
+        load(path)
+    assert type(told.value.__cause__) is cause
+
+
 class Payload:
     """Unpickled, it makes a folder."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -391,6 +392,24 @@ def test_identity_is_of_what_is_trained() -> None:
     assert config.compose([*SMALL, "optimizer.lr=0.5"]).identity != same
 
 
+@pytest.mark.parametrize("name", ["cora", "mnist", "etth1"])
+def test_where_the_data_lies_does_not_change_what_is_trained(name: str) -> None:
+    model = {"cora": "gcn", "mnist": "cnn", "etth1": "dlinear"}[name]
+    here, there = (config.compose([f"model={model}", f"data={name}", f"data_dir={d}"]) for d in ("/here", "/there"))
+    assert (here.tree["data"]["data_dir"], there.tree["data"]["data_dir"]) == ("/here", "/there")
+    assert here.identity == there.identity
+
+
+def test_a_key_of_a_group_that_only_sounds_neutral_counts(tmp_path: Path) -> None:
+    source = "class Few:\n    '''x (B, F) -> (B)'''\n    def __init__(self, debug: bool): ...\n"
+    write(tmp_path, {"data/few.yaml": "# a few rows\n_target_: own_few.Few\ndebug: false\n", "own_few.py": source})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(tmp_path)
+        few = ("model=mlp", "data=few", "plugins=[own_few]")
+        whole, cut = (config.compose([*few, f"data.debug={debug}"], [tmp_path]) for debug in ("false", "true"))
+    assert whole.identity != cut.identity
+
+
 def test_values_from_the_environment_stay_unwritten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_NUMBER", "77")
     found = config.compose([*SMALL, "data_dir=${oc.env:SOME_NUMBER}"])
@@ -431,6 +450,16 @@ def test_the_users_yaml_may_be_broken(tmp_path: Path) -> None:
     assert refused("experiment=worse", folders=(tmp_path,)) == ["experiment: unknown key"]
 
 
+def test_an_edited_file_is_read_again(tmp_path: Path) -> None:
+    """In a notebook one process composes many times."""
+    place = write(tmp_path, {"experiment/e.yaml": "# @package _global_\n# e\nepochs: 3\n"}) / "experiment/e.yaml"
+    assert config.compose(["experiment=e"], [tmp_path]).settings.epochs == 3
+    before = place.stat().st_mtime_ns
+    place.write_text("# @package _global_\n# e\nepochs: 4\n", encoding="utf-8")
+    os.utime(place, ns=(before + 1, before + 1))
+    assert config.compose(["experiment=e"], [tmp_path]).settings.epochs == 4
+
+
 def test_an_experiment_may_be_wrong(tmp_path: Path) -> None:
     write(tmp_path, {"experiment/e.yaml": "# @package _global_\n# e\nepoch: 3\nmodel: 5\n"})
     problems = refused("experiment=e", folders=(tmp_path,))
@@ -455,6 +484,17 @@ def test_contract_is_asked_with_the_names_the_user_chose() -> None:
         target = catalog.options("data")[name].target
         assert target
         assert contract.explain(graph | {"data": target}, {"model": "", "data": "", "task": ""}) is None
+
+
+def test_a_task_that_was_asked_for_is_not_forgotten_in_what_would_fit() -> None:
+    (problem,) = refused("model=lstm", "data=synthetic_seq", "task=regression")
+    fitting = problem.split("lstm with task regression works with: ")[1].split(", ")
+    assert "adding" in fitting
+    assert "synthetic_seq" not in fitting
+    for name in fitting:
+        assert config.compose(["model=lstm", f"data={name}", "task=regression"]).names["data"] == name
+    (problem,) = refused("model=lstm", "data=synthetic_seq", "task=seq2seq")
+    assert problem.endswith("lstm with task seq2seq works with: no data set here")
 
 
 def test_literals_are_listed() -> None:

@@ -75,6 +75,10 @@ def test_the_newest_run_is_found_unfinished_ones_first(tmp_path: Path, monkeypat
     assert folder.find("b", Path("elsewhere")) == Path("outputs/3")
     assert folder.find("c", Path("elsewhere")) == Path("outputs/4")
     assert folder.find("d", Path("elsewhere")) is None
+    assert folder.find("a", Path("elsewhere"), "1") == Path("outputs/1")
+    assert folder.find("a", Path("elsewhere"), "[0-9]") is None
+    (tmp_path / "named").mkdir()
+    assert folder.find("a", Path("named")) is None, "a folder that is named is the one that is meant"
 
 
 def test_what_was_trained_is_never_taken_back(tmp_path: Path) -> None:

@@ -133,6 +133,18 @@ def test_the_same_command_with_resume_auto_repeats_nothing() -> None:
 
 
 @pytest.mark.slow
+def test_a_run_by_itself_is_not_taken_for_a_sweep() -> None:
+    alone = train(*SMALL, "seed=0", cwd=Path())
+    assert alone.returncode == 0, alone.stderr
+    for _ in range(2):
+        done = train("-m", *SMALL, "seed=0,1", "resume=auto", cwd=Path())
+        assert done.returncode == 0, done.stderr
+        assert [path.name for path in runs(only_sweep())] == ["0-seed=0", "1-seed=1"]
+        assert board(only_sweep())[0]["seeds"] == "2"
+    assert len(runs(Path())) == 3
+
+
+@pytest.mark.slow
 def test_jobs_side_by_side() -> None:
     for jobs, words in ((1, "1 at a time"), (2, "2 at a time")):
         done = train("-m", *SMALL, "seed=0,1", f"jobs={jobs}", cwd=Path())

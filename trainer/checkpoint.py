@@ -23,7 +23,11 @@ log = logging.getLogger(__name__)
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 
 _NOT_OURS = (RuntimeError, ValueError, LookupError, EOFError, TypeError, AttributeError, AssertionError)
-"""What torch's restricted unpickler stumbles with over a file that no ``torch.save`` has written."""
+"""What zipfile and torch's restricted unpickler stumble with over bytes that no ``torch.save`` has written.
+
+zipfile raises RuntimeError for an archive that says it is encrypted, and its subclass NotImplementedError for one of
+a version or a compression that it does not know; ValueError for a name that is not in its encoding.
+"""
 
 
 def save(state: dict[str, Any], path: Path) -> None:
@@ -88,7 +92,7 @@ def verify(path: Path) -> None:
             # torch writes plain stored files. One flipped bit here makes torch see a folder, and a tensor of garbage.
             strange = [member.filename for member in archive.infolist() if member.external_attr or member.compress_type]
             broken = strange[0] if strange else archive.testzip()
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
+    except (zipfile.BadZipFile, OSError, *_NOT_OURS) as error:
         raise ConfigError(f"{path} is not a whole checkpoint: {error}") from error
     if broken is not None:
         raise ConfigError(f"{path} is damaged: {broken} is not as it was written")

@@ -124,13 +124,21 @@ def _together(tree: Mapping[str, Any], names: Mapping[str, str], folders: Sequen
 
 
 def _would_fit(targets: Mapping[str, str], names: Mapping[str, str], folders: Sequence[Path]) -> str:
+    """The data sets that a model goes with: each with its own task, or all with the one that was asked for instead."""
     model = catalog.options("model", folders).get(names["model"])
-    tasks = catalog.options("task", folders)
+    known = catalog.options("data", folders)
+    tasks = {name: option.target for name, option in catalog.options("task", folders).items()}
+
+    def usual(data: catalog.Option | None) -> str:
+        return (model and model.task) or (data and data.task) or "classification"
+
+    is_forced = names["task"] != usual(known.get(names["data"]))
     good = []
-    for option in catalog.options("data", folders).values():
-        task = tasks.get((model.task if model else None) or option.task or "classification")
-        if option.target and task and task.target:
-            trial = {"model": targets["model"], "data": option.target, "task": task.target}
+    for option in known.values():
+        task = targets["task"] if is_forced else tasks.get(usual(option))
+        if option.target and task:
+            trial = {"model": targets["model"], "data": option.target, "task": task}
             if contract.explain(trial, {"model": "", "data": "", "task": ""}) is None:
                 good.append(option.name)
-    return f"{names['model']} works with: {', '.join(good) or 'no data set here'}"
+    with_task = f" with task {names['task']}" if is_forced else ""
+    return f"{names['model']}{with_task} works with: {', '.join(good) or 'no data set here'}"

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainer.errors import ConfigError, UserError, did_you_mean, nearest_folder
 
 if TYPE_CHECKING:
+    from trainer.catalog import Option
     from trainer.config import Config
 
 HELP = """\
@@ -206,12 +207,9 @@ def show(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _print_keys(option: object, kinds: object, prefix: str = "") -> None:
-    from trainer.catalog import Option
+def _print_keys(option: Option, kinds: Mapping[str, Any], prefix: str = "") -> None:
     from trainer.types import describe
 
-    assert isinstance(option, Option)
-    assert isinstance(kinds, dict)
     rows = [("KEY", "DEFAULT", "TYPE", "MEANING")]
     for key, value, meaning in option.entries():
         if key in kinds:

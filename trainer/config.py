@@ -54,8 +54,14 @@ class Config:
     @property
     def identity(self) -> str:
         """A hash of everything that decides what is trained."""
-        kept = {key: value for key, value in self.tree.items() if key not in NEUTRAL}
+        kept = {key: self._decisive(value) for key, value in self.tree.items() if key not in NEUTRAL}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _decisive(self, value: Any) -> Any:
+        """A group without the keys that repeat a neutral one, as ``data_dir: ${data_dir}`` does."""
+        if not isinstance(value, Mapping):
+            return value
+        return {key: item for key, item in value.items() if key not in NEUTRAL or item != self.tree[key]}
 
 
 def compose(overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> Config:

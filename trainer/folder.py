@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import json
 import logging
 import os
@@ -78,10 +79,14 @@ def read_results(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def find(identity: str, preferred: Path) -> Path | None:
-    """The newest run of this very configuration, unfinished ones first; None if there is none."""
-    everywhere = [preferred / RESULTS, *Path(ROOT).glob(f"**/{RESULTS}")]
-    runs = {path.parent: read_results(path.parent) for path in everywhere if path.is_file()}
+def find(identity: str, preferred: Path, name: str | None = None) -> Path | None:
+    """The newest run of this very configuration, unfinished ones first; None if there is none.
+
+    Looked for in ``preferred`` if there is such a folder, else everywhere; ``name`` is one its folder must have.
+    """
+    pattern = f"**/{glob.escape(name)}/{RESULTS}" if name else f"**/{RESULTS}"
+    places = [preferred / RESULTS] if preferred.is_dir() else Path(ROOT).glob(pattern)
+    runs = {path.parent: read_results(path.parent) for path in places if path.is_file()}
     mine = [path for path, results in runs.items() if results.get("identity") == identity]
     return max(
         mine,

@@ -27,12 +27,13 @@ HYDRA_RUNS = ("callbacks", "env", "hydra_logging", "job_logging", "job.chdir", "
 """What Hydra would carry out before a job is looked at: no YAML file may change it."""
 
 
-_composed: dict[tuple[tuple[str, ...], tuple[Path, ...]], DictConfig] = {}
+_composed: dict[tuple[object, ...], DictConfig] = {}
 
 
 def base(chosen: tuple[str, ...], folders: tuple[Path, ...]) -> DictConfig:
     """The YAML files merged for a choice of options, before any single value is set."""
-    key = (chosen, folders)
+    # In a notebook the files may have changed since the last time.
+    key = (chosen, folders, *_stamps(catalog.builtin()), *(stamp for folder in folders for stamp in _stamps(folder)))
     if key not in _composed:
         places = ",".join(f"file://{folder.absolute()}" for folder in folders)
         search = [f"hydra.searchpath=[{places}]"] if folders else []
@@ -47,6 +48,12 @@ def base(chosen: tuple[str, ...], folders: tuple[Path, ...]) -> DictConfig:
             _guard(composed)
         _composed[key] = composed
     return deepcopy(_composed[key])
+
+
+def _stamps(folder: Path) -> list[tuple[str, int]]:
+    """The YAML files of a configuration folder, each with the time of its last change."""
+    files = (path for pattern in ("*.yaml", "*/*.yaml", "hydra/*/*.yaml") for path in folder.glob(pattern))
+    return [(str(path), path.stat().st_mtime_ns) for path in files if path.is_file()]
 
 
 def _guard(composed: DictConfig) -> None:

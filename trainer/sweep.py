@@ -10,7 +10,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,31 +52,38 @@ def sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
     good = [item for item in composed if isinstance(item, Config)]
     if not good:
         raise ConfigError(*dict.fromkeys(str(item) for item in composed))
+    names = [_name(number, combination, swept) for number, combination in enumerate(grid)]
     # With resume=auto a sweep goes on in the folder where it stands, so that its table is that of all its jobs.
-    earlier = [_earlier(item) if isinstance(item, Config) else None for item in composed]
-    begun = next((path.parent for path in earlier if path), None)
-    root = begun or folder.claim(good[0].sweep_folder)
+    begun = (_earlier(item, name) for item, name in zip(composed, names, strict=True) if isinstance(item, Config))
+    root = next((path.parent for path in begun if path), None) or folder.claim(good[0].sweep_folder)
     workers = good[0].settings.jobs or cores()
-    jobs = []
-    for number, (combination, item, known) in enumerate(zip(grid, composed, earlier, strict=True)):
-        label = ",".join(text for text in combination if text.split("=")[0].lstrip("+~") in swept)
-        path = known or root / f"{number}-{folder.mask_override(label)}".replace("/", "_")[:120]
-        if isinstance(item, ConfigError):
-            jobs.append(Job(None, path, "refused", str(item)))
-            continue
-        # Processes side by side: a second thread in each would only take the others' cores.
-        threads = item.settings.threads or (1 if workers > 1 else None)
-        jobs.append(
-            Job(replace(item, folder=str(path), settings=replace(item.settings, threads=threads)), path, "waiting")
-        )
+    jobs = [_job(item, root / name, workers) for item, name in zip(composed, names, strict=True)]
     print(f"{len(jobs)} jobs, {workers} at a time, in {root}")
     _run_all(jobs, workers)
     return _account(jobs, root)
 
 
-def _earlier(item: Config) -> Path | None:
-    """The folder of a run of this configuration, if ``resume=auto`` asks for it."""
-    return folder.find(item.identity, Path(item.folder)) if item.settings.resume == "auto" else None
+def _name(number: int, combination: Sequence[str], swept: Set[str]) -> str:
+    """The folder of a job: its number, and what it has that others have not."""
+    label = ",".join(text for text in combination if text.split("=")[0].lstrip("+~") in swept)
+    return f"{number}-{folder.mask_override(label)}".replace("/", "_")[:120]
+
+
+def _earlier(item: Config, name: str) -> Path | None:
+    """The folder this job had in an earlier sweep, if ``resume=auto`` asks for it; a run by itself is none."""
+    auto = item.settings.resume == "auto"
+    return folder.find(item.identity, Path(item.sweep_folder, name), name) if auto else None
+
+
+def _job(item: Config | ConfigError, path: Path, workers: int) -> Job:
+    if isinstance(item, ConfigError):
+        return Job(None, path, "refused", str(item))
+    # Processes side by side: a second thread in each would only take the others' cores.
+    threads = item.settings.threads or (1 if workers > 1 else None)
+    # A job goes on in its own folder only: what another run of this configuration gave would be missing in the table.
+    resume = None if item.settings.resume == "auto" and not path.is_dir() else item.settings.resume
+    settings = replace(item.settings, threads=threads, resume=resume)
+    return Job(replace(item, folder=str(path), settings=settings), path, "waiting")
 
 
 def _composed(combination: Sequence[str], folders: Sequence[Path]) -> Config | ConfigError:
