@@ -99,9 +99,9 @@ def _node(group: str, node: Mapping[str, Any], name: str, folders: Sequence[Path
     problems = [f"{group}.{key}: unknown key{did_you_mean(key, known)}" for key in given if key not in known]
     lacking = [key for key in known if key in found.required() and key not in given]
     problems += [f"{group}.{key}: {group} {name} needs it" for key in lacking]
-    fillable = group in ("model", "task")
     for key, value in given.items():
-        if key not in known or (value == MISSING and fillable):
+        # What a data set fills in is a number; text has to come from the user.
+        if key not in known or (value == MISSING and group in ("model", "task") and not fits("", known[key])):
             continue
         if value == MISSING:
             option = catalog.options(group, folders).get(name)
