@@ -290,8 +290,8 @@ def test_a_flip_that_only_torch_would_notice_is_detected(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("offset", "byte", "cause"),
-    [(6, 255, NotImplementedError), (8, 1, RuntimeError), (45, 255, OSError)],
-    ids=["a version of the future", "encrypted", "a place beyond the end"],
+    [(6, 255, NotImplementedError), (8, 1, RuntimeError)],
+    ids=["a version of the future", "encrypted"],
 )
 def test_whatever_zipfile_raises_is_told_as_damage(
     tmp_path: Path, offset: int, byte: int, cause: type[Exception]
