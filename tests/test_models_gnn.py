@@ -333,6 +333,12 @@ class TestMemo:
     def test_what_inference_mode_made_does_not_reach_training(self, make: Callable[[], nn.Module]) -> None:
         x, edge_index, _ = random_graph()
         model = make()
+        untouched = copy.deepcopy(model)
         with torch.inference_mode():
             model(x, edge_index)
-        model(x, edge_index).sum().backward()
+        assert not model.memo._kept
+        for each in (model, untouched):
+            each(x, edge_index).sum().backward()
+        for (name, mine), theirs in zip(model.named_parameters(), untouched.parameters(), strict=True):
+            assert mine.grad is not None, name
+            assert torch.equal(mine.grad, theirs.grad), name
