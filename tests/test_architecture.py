@@ -115,3 +115,12 @@ def test_the_readme_names_every_module_and_imports_go_down_its_list() -> None:
     for path in modules:
         upwards = {name for name in imports(path) if rank.get(name, 99) < rank[name_of(path)]}
         assert not upwards, f"{name_of(path)} imports {upwards}, which stand above it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_a_function_can_be_seen_at_a_glance(path: Path) -> None:
+    """What it does, apart from its signature and its docstring."""
+    for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(function, ast.FunctionDef):
+            *_, last = body = function.body[ast.get_docstring(function) is not None :] or function.body
+            assert (last.end_lineno or 0) - body[0].lineno < 45, function.name

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from trainer.data.parts import baselines, features, tables, targets
 from trainer.data.parts.features import Column, Reading
 from trainer.data.parts.splits import cut, stratified
 from trainer.data.parts.tables import Table
-from trainer.data.parts.targets import Target
+from trainer.data.parts.targets import Learned, Target
 from trainer.errors import ConfigError, did_you_mean
 from trainer.types import Fraction, NonNegativeInt, PositiveInt
 
@@ -71,48 +71,24 @@ class CSV(Data):
         if test_path is not None:
             table = own.followed_by(read(test_path, "data.test_path"))
         reading = Reading(frozenset(text.lower() for text in missing), decimal == "comma")
-
-        at = table.find(target, "data.target")
-        split_at = None if split_column is None else table.find(split_column, "data.split_column")
-        dropped = {table.find(key, "data.drop_columns") for key in drop_columns}
-        if at == split_at or {at, split_at} & dropped:
-            raise ConfigError("data.target, data.split_column and data.drop_columns: one column is named twice")
-        texts = {table.find(key, "data.categorical") for key in categorical}
-        values = _values(table, reading, set(range(len(table.names))) - dropped - {at, split_at}, texts)
+        places = _places(table, target, split_column, drop_columns, categorical)
+        values = _values(table, reading, places)
         answer = (
-            targets.read_classes(table, at, reading, certain=target_kind == "class")
+            targets.read_classes(table, places.target, reading, certain=target_kind == "class")
             if kind == "class"
-            else targets.read_numbers(table, at, reading)
+            else targets.read_numbers(table, places.target, reading)
         )
         whole = _whole(answer, values, reading, nan)
-        if split_at is None:
-            group = np.repeat([0, 2], [len(own), len(table) - len(own)])
-        else:
-            group = _groups(table, split_at, test_path)
-        rows = _split(group, whole, answer, val, test, seed)
+        rows = _split(_groups(table, len(own), places.split, test_path), whole, answer, val, test, seed)
         learned = (targets.learn_classes if kind == "class" else targets.learn_numbers)(answer, rows[0])
         columns = _fit(table, values, rows[0], max_categories, min_count)
 
-        self.schema: dict[str, Any] = {
-            "names": list(table.names),
-            "target": {"index": at, "name": table.names[at], **learned.schema},
-            "columns": [{"index": place, **column} for place, column in columns.items()],
-            "missing": sorted(reading.gaps),
-            "decimal": decimal,
-        }
         self.train, self.val, self.test = (
             TensorSplit({"x": torch.from_numpy(_encode(columns, values, part))}, learned.values[torch.from_numpy(part)])
             for part in rows
         )
-        width = self.train.inputs["x"].shape[1]
-        self.facts = Facts(
-            sizes={"in_features": width, "flat_features": width, **learned.sizes},
-            baseline=baselines.majority(self.train, self.test, len(answer.names))
-            if answer.names
-            else baselines.mean(self.train, self.test, learned.scale),
-            class_names=answer.names,
-            target_scale=learned.scale,
-        )
+        self.schema = _schema(answer, learned, columns, reading)
+        self.facts = _facts(answer, learned, self.train, self.test)
 
 
 def _kind(text: str) -> str:
@@ -123,21 +99,47 @@ def _kind(text: str) -> str:
     return kind
 
 
-def _values(table: Table, reading: Reading, places: Collection[int], texts: Collection[int]) -> dict[int, np.ndarray]:
+class _Places(NamedTuple):
+    """What the columns of a table are for; texts: those of the features that are categories whatever they hold."""
+
+    target: int
+    split: int | None
+    features: Set[int]
+    texts: Set[int]
+
+
+def _places(
+    table: Table,
+    target: str | int,
+    split_column: str | int | None,
+    drop_columns: Collection[str | int],
+    categorical: Collection[str | int],
+) -> _Places:
+    """Raises ConfigError for a column that is not there, or that is to be two things."""
+    at = table.find(target, "data.target")
+    split_at = None if split_column is None else table.find(split_column, "data.split_column")
+    dropped = {table.find(key, "data.drop_columns") for key in drop_columns}
+    if at == split_at or {at, split_at} & dropped:
+        raise ConfigError("data.target, data.split_column and data.drop_columns: one column is named twice")
+    texts = {table.find(key, "data.categorical") for key in categorical}
+    return _Places(at, split_at, set(range(len(table.names))) - dropped - {at, split_at}, texts)
+
+
+def _values(table: Table, reading: Reading, places: _Places) -> dict[int, np.ndarray]:
     """Each feature column as numbers or texts, by its place.
 
     Raises ConfigError for columns that hold nothing, an index, or numbers with a decimal comma.
     """
     values, problems = {}, []
-    for place in sorted(places):
+    for place in sorted(places.features):
         cells = table.columns[place]
-        column = reading.texts(cells) if place in texts else reading.values(cells)
+        column = reading.texts(cells) if place in places.texts else reading.values(cells)
         named = f"{table.path}: column {table.names[place]!r}"
         if all(map(reading.is_gap, set(cells))):
             problems.append(f"{named} is empty; data.drop_columns={_keys(table, [place])} leaves it out")
         elif table.is_unnamed(place) and features.is_number(column) and np.all(np.diff(column) == 1):
             problems.append(f"{named} has no name and counts the rows; data.drop_columns=[{place}] leaves it out")
-        elif place not in texts and not features.is_number(column) and reading.has_decimal_commas(cells):
+        elif place not in places.texts and not features.is_number(column) and reading.has_decimal_commas(cells):
             problems.append(f"{named} holds numbers with a comma, such as {cells[0]!r}; is it data.decimal=comma?")
         values[place] = column
     if problems:
@@ -186,8 +188,10 @@ def _keys(table: Table, places: Collection[int]) -> str:
     return f"[{','.join(table.names[p] if table.has_header and not table.is_unnamed(p) else str(p) for p in places)}]"
 
 
-def _groups(table: Table, place: int, test_path: str | None) -> np.ndarray:
-    """The split that a column gives each row, (N,), 0 to 2."""
+def _groups(table: Table, own: int, place: int | None, test_path: str | None) -> np.ndarray:
+    """The split of each row, (N,), 0 to 2: as a column says, or by its file, of which the first has ``own`` rows."""
+    if place is None:
+        return np.repeat([0, 2], [own, len(table) - own])
     if test_path is not None:
         raise ConfigError("data.split_column and data.test_path both say which rows are for testing; give one")
     cells = [cell.lower() for cell in table.columns[place]]
@@ -242,3 +246,26 @@ def _fit(
 def _encode(columns: Mapping[int, Column], values: Mapping[int, np.ndarray], rows: np.ndarray) -> np.ndarray:
     """Features (N, F) float32 of the given rows."""
     return np.concatenate([features.encode(column, values[place][rows]) for place, column in columns.items()], axis=1)
+
+
+def _schema(answer: Target, learned: Learned, columns: Mapping[int, Column], reading: Reading) -> dict[str, Any]:
+    names = answer.table.names
+    return {
+        "names": list(names),
+        "target": {"index": answer.at, "name": names[answer.at], **learned.schema},
+        "columns": [{"index": place, **column} for place, column in columns.items()],
+        "missing": sorted(reading.gaps),
+        "decimal": "comma" if reading.comma else "point",
+    }
+
+
+def _facts(answer: Target, learned: Learned, train: TensorSplit, test: TensorSplit) -> Facts:
+    width = train.inputs["x"].shape[1]
+    return Facts(
+        sizes={"in_features": width, "flat_features": width, **learned.sizes},
+        baseline=baselines.majority(train, test, len(answer.names))
+        if answer.names
+        else baselines.mean(train, test, learned.scale),
+        class_names=answer.names,
+        target_scale=learned.scale,
+    )
