@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import logging
 import os
-import pickle
-import random
 import resource
 import stat
-import warnings
-import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,47 +13,11 @@ from typing import Any
 
 import pytest
 import torch
+from states import equal, in_child, state, step_in
 
 from trainer import checkpoint
 from trainer.checkpoint import BEST, LAST, PREVIOUS, RunKeeper, load, load_newest, save, sweep_leftovers, verify
 from trainer.errors import ConfigError, SystemFault
-
-
-def state(step: int, size: int = 300) -> dict[str, Any]:
-    torch.manual_seed(step)
-    return {
-        "task": {"w": torch.randn(size), "count": torch.tensor(step)},
-        "position": {"epoch": 1, "batch": 2, "step": step},
-        "random": {"python": (3, tuple(range(20)), None)},
-        "history": [{"mse": 0.5, "name": "x"}],
-    }
-
-
-def equal(a: Any, b: Any) -> bool:
-    if isinstance(a, torch.Tensor):
-        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict):
-        return isinstance(b, dict) and a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
-    if isinstance(a, list | tuple):
-        return type(a) is type(b) and len(a) == len(b) and all(map(equal, a, b))
-    return a == b
-
-
-def step_in(folder: Path) -> int:
-    return load_newest(folder)["position"]["step"]
-
-
-def in_child(action: Callable[[], object]) -> int:
-    """The exit code of a forked process that does only this: 0 if it came to the end, 1 if it raised."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            action()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
@@ -207,149 +165,6 @@ def test_written_in_place_a_death_in_the_middle_would_leave_nothing(tmp_path: Pa
     (tmp_path / LAST).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ConfigError):
         load_newest(tmp_path)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
-def test_a_cut_file_is_detected_and_the_previous_one_taken(
-    tmp_path: Path, share: float, caplog: pytest.LogCaptureFixture
-) -> None:
-    for step in (1, 2):
-        save(state(step), tmp_path / LAST)
-    data = (tmp_path / LAST).read_bytes()
-    (tmp_path / LAST).write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(ConfigError, match=r"last\.pt is not a whole checkpoint") as refused:
-        load(tmp_path / LAST)
-    assert refused.value.exit_code == 2
-    with caplog.at_level(logging.WARNING):
-        assert step_in(tmp_path) == 1
-    (warning,) = caplog.messages
-    assert str(tmp_path / LAST) in warning
-    assert str(tmp_path / PREVIOUS) in warning
-
-
-def test_the_previous_one_is_taken_for_a_missing_last_and_a_last_that_is_no_checkpoint(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    for step in (1, 2):
-        save(state(step), tmp_path / LAST)
-    for spoil in (lambda path: path.write_text("0"), lambda path: path.unlink()):
-        caplog.clear()
-        spoil(tmp_path / LAST)
-        with caplog.at_level(logging.WARNING):
-            assert step_in(tmp_path) == 1
-        assert len(caplog.messages) == 1
-        assert PREVIOUS in caplog.messages[0]
-    (tmp_path / PREVIOUS).write_text("0")
-    with pytest.raises(ConfigError) as refused:
-        load_newest(tmp_path)
-    assert len(refused.value.problems) == 2
-
-
-def test_nothing_there_is_told_with_the_nearest_folder(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=f"no checkpoint in {tmp_path}"):
-        load_newest(tmp_path)
-    with pytest.raises(ConfigError, match=f"the nearest folder that exists is {tmp_path}$"):
-        load(tmp_path / "no" / "such.pt")
-    with pytest.raises(ConfigError, match="no checkpoint"):
-        load(tmp_path)
-
-
-def test_300_flipped_bits_are_detected_or_harmless(tmp_path: Path) -> None:
-    path = tmp_path / LAST
-    save(state(1), path)
-    data = path.read_bytes()
-    dice = random.Random(0)
-    refused = 0
-    for _ in range(300):
-        place, bit = dice.randrange(len(data)), dice.randrange(8)
-        path.write_bytes(data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :])
-        try:
-            loaded = load(path)
-        except ConfigError as error:
-            assert LAST in str(error)  # noqa: PT017
-            refused += 1
-        else:
-            assert equal(loaded, state(1)), f"bit {bit} of byte {place} changed the state unnoticed"
-    assert refused > 200
-
-
-def test_a_flip_that_only_torch_would_notice_is_detected(tmp_path: Path) -> None:
-    path = tmp_path / LAST
-    save(state(1), path)
-    data = bytearray(path.read_bytes())
-    with zipfile.ZipFile(path) as archive:
-        directory = archive.start_dir
-    member = data.index(b"PK\x01\x02", data.index(b"/data/0", directory) - 60)
-    data[member + 38] ^= 1 << 4  # the folder bit of the external attributes, which no checksum covers
-    path.write_bytes(data)
-    assert zipfile.ZipFile(path).testzip() is None
-    torch.load(path, weights_only=True)  # raises nothing, and gives whatever lay in the memory it took
-    with pytest.raises(ConfigError, match="damaged"):
-        load(path)
-
-
-@pytest.mark.parametrize(
-    ("offset", "byte", "cause"),
-    [(6, 255, NotImplementedError), (8, 1, RuntimeError)],
-    ids=["a version of the future", "encrypted"],
-)
-def test_whatever_zipfile_raises_is_told_as_damage(
-    tmp_path: Path, offset: int, byte: int, cause: type[Exception]
-) -> None:
-    path = tmp_path / LAST
-    save(state(1), path)
-    data = bytearray(path.read_bytes())
-    with zipfile.ZipFile(path) as archive:
-        data[archive.start_dir + offset] = byte  # of what the directory says of the first member
-    path.write_bytes(data)
-    with pytest.raises(ConfigError, match="not a whole checkpoint") as told:
-        load(path)
-    assert type(told.value.__cause__) is cause
-
-
-class Payload:
-    """Unpickled, it makes a folder."""
-
-    def __init__(self, marker: Path):
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Callable[..., None], tuple[str]]:
-        return os.mkdir, (str(self.marker),)
-
-
-def attack(kind: str, path: Path, marker: Path) -> None:
-    if kind == "raw":
-        path.write_bytes(pickle.dumps({"position": Payload(marker)}))
-    else:
-        torch.save({"position": Payload(marker)}, path, _use_new_zipfile_serialization=kind == "zip")
-
-
-@pytest.mark.parametrize("forced", [False, True])
-@pytest.mark.parametrize("kind", ["zip", "legacy", "raw"])
-def test_code_in_a_file_is_refused_and_not_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, forced: bool
-) -> None:
-    path, marker = tmp_path / LAST, tmp_path / "marker"
-    attack(kind, path, marker)
-    if forced:
-        monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    with pytest.raises(ConfigError, match=r"last\.pt"):
-        load(path)
-    with pytest.raises(ConfigError):
-        load_newest(tmp_path)
-    assert not marker.exists()
-    if forced:
-        with warnings.catch_warnings(), contextlib.suppress(RuntimeError, AttributeError, TypeError):
-            warnings.simplefilter("ignore")
-            torch.load(path)
-        assert marker.exists(), "the payload does not work: this test shows nothing"
-
-
-@pytest.mark.parametrize("content", [[1, 2], torch.zeros(3), "text"])
-def test_a_file_that_holds_no_state_is_refused(tmp_path: Path, content: object) -> None:
-    torch.save(content, tmp_path / LAST)
-    with pytest.raises(ConfigError, match="holds no training state"):
-        load(tmp_path / LAST)
 
 
 @pytest.mark.parametrize("size", [300, 6000, 200_000])

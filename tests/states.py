@@ -1,0 +1,49 @@
+"""States of a training run on the disk, and children that may die while they write them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer.checkpoint import load_newest
+
+
+def state(step: int, size: int = 300) -> dict[str, Any]:
+    torch.manual_seed(step)
+    return {
+        "task": {"w": torch.randn(size), "count": torch.tensor(step)},
+        "position": {"epoch": 1, "batch": 2, "step": step},
+        "random": {"python": (3, tuple(range(20)), None)},
+        "history": [{"mse": 0.5, "name": "x"}],
+    }
+
+
+def equal(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return type(a) is type(b) and len(a) == len(b) and all(map(equal, a, b))
+    return a == b
+
+
+def step_in(folder: Path) -> int:
+    return load_newest(folder)["position"]["step"]
+
+
+def in_child(action: Callable[[], object]) -> int:
+    """The exit code of a forked process that does only this: 0 if it came to the end, 1 if it raised."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            action()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
