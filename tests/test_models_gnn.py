@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-import copy
-import gc
 import math
-import pickle
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from graphs import both, random_graph
 from torch import Tensor, nn
 
 from trainer.errors import ConfigError
-from trainer.models.gnn import GAT, GCN
 from trainer.models.layers.graph import GraphAttention, GraphConvolution, Neighbours, normalised_adjacency
-from trainer.models.layers.memo import Memo
 from trainer.models.layers.sparse import Pattern, Sparse, dropout, product, row_softmax, sparse_if_mostly_zero
 
 CHAIN = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
 
 
-def gcn(features: int = 5, classes: int = 3) -> nn.Module:
-    return GCN(features, classes, hidden=[4, 6], dropout=0.5).eval()
-
-
-def gat(features: int = 5, classes: int = 3) -> nn.Module:
-    return GAT(features, classes, [4], 2, 3, dropout=0.5, attention_dropout=0.5, negative_slope=0.2).eval()
-
-
 pyg = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch says so as PyG is imported
-both = pytest.mark.parametrize("make", [gcn, gat])
-
-
-def random_graph(nodes: int = 9, edges: int = 30) -> tuple[Tensor, Tensor, Tensor]:
-    """Directed, with a loop, the last node without any edge: features, edges and weights."""
-    torch.manual_seed(1)
-    pairs = torch.randperm((nodes - 1) ** 2)[:edges]
-    edge_index = torch.stack((pairs // (nodes - 1), pairs % (nodes - 1)))
-    edge_index[:, 0] = 2
-    edge_index = edge_index.unique(dim=1)
-    return torch.randn(nodes, 5), edge_index, torch.rand(edge_index.shape[1]) + 0.1
 
 
 def numpy_gcn(layer: GraphConvolution, x: Tensor, edge_index: Tensor, weight: Tensor | None) -> Tensor:
@@ -281,64 +258,3 @@ def test_dropout_touches_the_entries_of_sparse_features_only() -> None:
     out = dropout(sparse, 0.5, training=True) @ torch.eye(400)
     assert not out[~x.bool()].any()
     assert 140 < int((out.diagonal() == 2).sum()) < 260
-
-
-class TestMemo:
-    @both
-    def test_a_changed_graph_is_seen(self, make: Callable[[], nn.Module]) -> None:
-        x, edge_index, weight = random_graph()
-        model = make()
-        before = model(x, edge_index, weight)
-        assert torch.equal(model(x, edge_index, weight), before)
-        weight[3] += 2.0
-        changed = model(x, edge_index, weight)
-        assert not torch.allclose(changed, before)
-        torch.testing.assert_close(changed, model(x.clone(), edge_index.clone(), weight.clone()))
-        x += 1.0
-        assert not torch.allclose(model(x, edge_index, weight), changed)
-
-    def test_is_made_once_and_forgotten_with_its_tensors(self) -> None:
-        calls: list[int] = []
-        memo = Memo()
-
-        def make(x: Tensor, factor: int) -> Tensor:
-            calls.append(factor)
-            return x * factor
-
-        x = torch.ones(3)
-        for _ in range(3):
-            memo(make, x, 2)
-        memo(make, x, 3)
-        assert calls == [2, 3]
-        del x
-        gc.collect()
-        memo(make, torch.ones(3), 4)
-        assert len(memo._kept) == 1
-
-    def test_keeps_nothing_that_is_learned(self) -> None:
-        memo, x = Memo(), torch.ones(3, requires_grad=True)
-        assert memo(torch.neg, x) is not memo(torch.neg, x)
-
-    @both
-    def test_stays_out_of_copies_and_states(self, make: Callable[[], nn.Module]) -> None:
-        x, edge_index, _ = random_graph()
-        model = make()
-        out = model(x, edge_index)
-        assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}
-        for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-            assert not twin.memo._kept
-            assert torch.equal(twin(x, edge_index), out)
-
-    @both
-    def test_what_inference_mode_made_does_not_reach_training(self, make: Callable[[], nn.Module]) -> None:
-        x, edge_index, _ = random_graph()
-        model = make()
-        untouched = copy.deepcopy(model)
-        with torch.inference_mode():
-            model(x, edge_index)
-        assert not model.memo._kept
-        for each in (model, untouched):
-            each(x, edge_index).sum().backward()
-        for (name, mine), theirs in zip(model.named_parameters(), untouched.parameters(), strict=True):
-            assert mine.grad is not None, name
-            assert torch.equal(mine.grad, theirs.grad), name
