@@ -1,0 +1,53 @@
+"""Tables of a few rows in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer.data.csv import CSV
+from trainer.errors import ConfigError
+
+GAPS = ["", "?", "na", "nan"]
+
+
+def load(path: Path, target: str | int = "y", **changes: Any) -> CSV:
+    options: dict[str, Any] = {
+        "target_kind": "trainer.tasks.classification.Classification",
+        "test_path": None,
+        "delimiter": None,
+        "header": "auto",
+        "encoding": "utf-8",
+        "decimal": "point",
+        "missing": GAPS,
+        "nan": "error",
+        "categorical": [],
+        "drop_columns": [],
+        "split_column": None,
+        "val": 0.2,
+        "test": 0.2,
+        "max_categories": 50,
+        "min_count": 2,
+        "seed": 0,
+    }
+    return CSV(path=str(path), target=target, **options | changes)
+
+
+def write(path: Path, lines: list[str], name: str = "t.csv") -> Path:
+    file = path / name
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+def people(count: int = 40) -> list[str]:
+    """A table with a number, a category and a class."""
+    kinds = ["red", "green", "blue"]
+    return ["size,colour,y", *(f"{i * 0.5}, {kinds[i % 3]},{'yes' if i % 2 else 'no'}" for i in range(count))]
+
+
+def problem(path: Path, target: str | int = "y", **changes: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(path, target, **changes)
+    return str(caught.value)
