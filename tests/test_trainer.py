@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import Silent, lab
-from hypothesis import given
-from hypothesis import settings as examples
-from hypothesis import strategies as st
+from conftest import Silent
 from tiny import (
     CYCLE,
     MOMENTUM,
     SGD,
     Formula,
-    LeastSquares,
     Linear,
-    NoisyLeastSquares,
     Numbers,
-    StopAt,
     Unweighted,
-    number,
     pull,
     rows,
     tiny,
@@ -37,7 +28,7 @@ from trainer import checkpoint
 from trainer.batch import IGNORE, Batch
 from trainer.checkpoint import RunKeeper
 from trainer.data.base import TensorSplit
-from trainer.errors import Interrupted, NonFiniteError
+from trainer.errors import NonFiniteError
 from trainer.tasks.classification import Classification
 from trainer.trainer import Trainer
 
@@ -213,235 +204,6 @@ def test_fp16_skips_an_overflow_and_its_scale_survives_a_stop(tmp_path: Path) ->
     assert again.scaler.state_dict() == trainer.scaler.state_dict()
     again.scaler.scale(torch.ones(()))
     assert again.scaler.get_scale() == 2.0**10
-
-
-# --- a schedule's length ---
-
-
-class Spy:
-    """Asks a schedule, and remembers for which step and with which answer."""
-
-    def __init__(self, inner: Any):
-        self.inner = inner
-        self.asked: list[int] = []
-        self.rate = math.nan
-
-    def __call__(self, step: int) -> tuple[float, float | None]:
-        self.asked.append(step)
-        self.rate, momentum = self.inner(step)
-        return self.rate, momentum
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
-
-
-def spied(trainer: Trainer) -> dict[str, Spy]:
-    for player in trainer.players.values():
-        player.schedule = Spy(player.schedule)  # type: ignore[assignment]
-    return {name: player.schedule for name, player in trainer.players.items()}  # type: ignore[misc]
-
-
-class Game(LeastSquares):
-    """A critic that moves every step and a generator that moves every ``n``-th."""
-
-    def __init__(self, n: int):
-        super().__init__(Linear())
-        self.other = Linear()
-        self.n = n
-
-    def players(self) -> dict[str, Iterable[nn.Parameter]]:
-        return {"critic": self.model.parameters(), "generator": self.other.parameters()}
-
-    def turns(self, step: int) -> tuple[str, ...]:
-        return ("critic", "generator") if step % self.n == self.n - 1 else ("critic",)
-
-    def loss(self, batch: Batch, player: str) -> Tensor:
-        return (self.error(batch) + self.other(batch.inputs["x"])).square().mean()
-
-
-lengths = {
-    "n": st.integers(1, 14),
-    "batch_size": st.integers(1, 5),
-    "accumulate": st.integers(1, 4),
-    "drop_last": st.booleans(),
-    "epochs": st.integers(1, 3),
-    "max_steps": st.none() | st.integers(1, 9),
-    "stop": st.none() | st.integers(1, 12),
-    "turns": st.none() | st.integers(1, 3),
-}
-
-
-@given(**lengths)
-@examples(max_examples=60, deadline=None)
-def test_a_schedule_ends_on_its_players_last_step(
-    n: int,
-    batch_size: int,
-    accumulate: int,
-    drop_last: bool,
-    epochs: int,
-    max_steps: int | None,
-    stop: int | None,
-    turns: int | None,
-) -> None:
-    def make(watcher: Any = None) -> Trainer:
-        return tiny(
-            LeastSquares(Linear()) if turns is None else Game(turns),
-            train=rows(n),
-            scheduler=CYCLE,
-            watcher=watcher,
-            batch_size=batch_size,
-            accumulate=accumulate,
-            drop_last=drop_last and n >= batch_size,
-            epochs=epochs,
-            max_steps=max_steps,
-        )
-
-    first = make(StopAt(stop or 0))
-    spies = [spied(first)]
-    last = first
-    if stop is not None and stop < first.total_steps:
-        with pytest.raises(Interrupted):
-            first.fit()
-        last = make()
-        last.load_state_dict(copy.deepcopy(first.state_dict()), None)
-        spies.append(spied(last))
-    elif stop is not None:
-        first.watcher = Silent()
-    last.fit()
-    assert last.step == last.total_steps == (max_steps or epochs * math.ceil(len(first.train_loader) / accumulate))
-    assert len([row for row in last.history if row["step"] == last.step]) == 1
-    for name, player in last.players.items():
-        schedule = spies[-1][name].inner
-        asked = [step for part in spies for step in part[name].asked]
-        assert asked == list(range(schedule.total)) == list(range(player.steps))
-        if schedule.total > 1:
-            assert player.rate == schedule.end
-    if max_steps is None:
-        assert last.epoch == epochs
-
-
-# --- validation ---
-
-
-def test_averages_are_validated_and_the_weights_come_back() -> None:
-    seen: list[float] = []
-    task = Formula(Numbers(w=[0.0]), pull([-1.0]))
-
-    def look(_: dict[str, Tensor]) -> dict[str, float]:
-        seen.append(number(task))
-        return {"mse": 1.0 / len(seen)}
-
-    task.metrics = look  # type: ignore[method-assign,assignment]
-    trainer = tiny(task, optimizer=SGD | {"lr": 1.0}, epochs=2, ema=0.5)
-    trainer.fit()  # eight steps of 1
-    average, expected = 0.0, []
-    for step in range(1, 9):
-        keep = min(0.5, (1 + step) / (10 + step))
-        average = keep * average + (1 - keep) * step
-        expected.append(average)
-    assert seen == pytest.approx([expected[3], expected[7]])
-    assert number(task) == pytest.approx(8.0)
-    trainer.use_best()
-    assert number(task) == pytest.approx(expected[7])
-    assert trainer.evaluate(trainer.val_loader)["mse"] > 0
-    assert seen[-1] == pytest.approx(expected[7])
-
-
-def scripted(scores: list[float], **changes: Any) -> Trainer:
-    trainer = tiny(Formula(Numbers(w=[0.0]), pull([1.0]), scores), epochs=len(scores), **changes)
-    trainer.fit()
-    return trainer
-
-
-@pytest.mark.parametrize(
-    ("scores", "patience", "epochs", "best"),
-    [
-        ([0.5, 0.6, 0.7, 0.1], None, 4, 4),
-        ([0.5, 0.6, 0.7, 0.1], 2, 3, 1),
-        ([0.5, 0.6, 0.4, 0.6, 0.6, 0.1], 2, 5, 3),
-        ([math.nan, 0.5, math.nan, 0.4], None, 4, 4),
-        ([math.nan, 0.5, math.nan, 0.6], None, 4, 2),
-        ([math.nan, math.nan, 0.5], 2, 2, None),
-        ([math.inf, 0.5], 2, 2, 2),
-    ],
-)
-def test_the_best_epoch_and_the_end_of_patience(
-    scores: list[float], patience: int | None, epochs: int, best: int | None
-) -> None:
-    trainer = scripted(scores, patience=patience, optimizer=SGD | {"lr": 1.0})
-    assert trainer.epoch == len(trainer.history) == epochs
-    assert trainer.best.epoch == best
-    if best is None:
-        assert trainer.best.weights is None
-        return
-    assert trainer.best.score == scores[best - 1]
-    assert trainer.best.weights is not None
-    assert trainer.best.weights["model.w"].item() == -4.0 * best  # four steps an epoch
-    assert number(trainer.task) == -4.0 * epochs
-    trainer.use_best()
-    assert number(trainer.task) == -4.0 * best
-
-
-def test_the_best_and_the_last_are_what_the_keeper_gets(tmp_path: Path) -> None:
-    scripted([0.3, 0.1, 0.2], optimizer=SGD | {"lr": 1.0}, keeper=RunKeeper(tmp_path, {}))
-    assert checkpoint.load(tmp_path / checkpoint.LAST)["task"]["model.w"].item() == -12.0
-    best = checkpoint.load(tmp_path / checkpoint.BEST)
-    assert (best["task"]["model.w"].item(), best["epoch"], best["score"], best["step"]) == (-8.0, 2, 0.1, 8)
-
-
-@pytest.mark.parametrize(
-    ("changes", "validated"),
-    [
-        ({"epochs": 5, "val_every": 1}, [(1, 4), (2, 8), (3, 12), (4, 16), (5, 20)]),
-        ({"epochs": 5, "val_every": 2}, [(2, 8), (4, 16), (5, 20)]),
-        ({"max_steps": 7}, [(1, 4), (2, 7)]),
-        ({"max_steps": 8}, [(1, 4), (2, 8)]),
-        ({"max_steps": 3, "val_every": 9}, [(1, 3)]),
-    ],
-)
-def test_when_a_run_validates_and_ends(changes: dict[str, Any], validated: list[tuple[int, int]]) -> None:
-    trainer = tiny(**changes)
-    trainer.fit()
-    assert [(row["epoch"], row["step"]) for row in trainer.history] == validated
-    assert trainer.step == validated[-1][1]
-
-
-def losses_of(trainer: Trainer) -> list[float]:
-    losses: list[float] = []
-    inner = trainer.loss_fn
-
-    def logged(batch: Batch, player: str) -> Tensor:
-        loss = inner(batch, player)
-        losses.append(loss.item())
-        return loss
-
-    trainer.loss_fn = logged
-    trainer.fit()
-    return losses
-
-
-def test_the_logged_loss_is_the_mean_since_the_last_validation() -> None:
-    trainer = tiny(epochs=5, val_every=2)
-    losses = losses_of(trainer)
-    parts = (losses[:8], losses[8:16], losses[16:])
-    assert [row["train_loss"] for row in trainer.history] == pytest.approx([sum(part) / len(part) for part in parts])
-
-
-def test_looking_does_not_change_what_is_trained() -> None:
-    often = tiny(NoisyLeastSquares(Linear()), epochs=4, val_every=1, ema=0.5)
-    losses = losses_of(often)
-    seldom = tiny(NoisyLeastSquares(Linear()), epochs=4, val_every=3, ema=0.5)
-    assert losses == losses_of(seldom)
-    assert torch.equal(weights(often), weights(seldom))
-    assert often.history[-1]["val_mse"] == seldom.history[-1]["val_mse"]
-    assert often.evaluate(often.val_loader) == often.evaluate(often.val_loader)
-
-
-def test_looking_does_not_change_a_network_with_dropout() -> None:
-    sizes = ("model=lstm", "model.dropout=0.3", "model.hidden_size=4", "data.rows=60", "data.length=3", "epochs=3")
-    losses = losses_of(lab(*sizes, "val_every=1").trainer)
-    assert losses == losses_of(lab(*sizes, "val_every=3").trainer)
-    assert losses != losses_of(lab(*sizes, "seed=1").trainer)
 
 
 def test_everything_at_once_learns_and_ends_where_it_should() -> None:

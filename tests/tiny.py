@@ -167,7 +167,19 @@ def weights(trainer: Trainer) -> Tensor:
     return torch.cat([player.params.data.clone() for player in trainer.players.values()])
 
 
-# --- a step ---
+def losses_of(trainer: Trainer) -> list[float]:
+    """The loss of each step of the rest of a run."""
+    losses: list[float] = []
+    inner = trainer.loss_fn
+
+    def logged(batch: Batch, player: str) -> Tensor:
+        loss = inner(batch, player)
+        losses.append(loss.item())
+        return loss
+
+    trainer.loss_fn = logged
+    trainer.fit()
+    return losses
 
 
 class StopAt(Silent):

@@ -8,14 +8,12 @@ import sys
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 from conftest import lab
-
-from trainer.batch import Batch
+from tiny import losses_of
 
 FILE = Path(__file__).with_name("losses.json")
 COMMON = (
@@ -38,17 +36,7 @@ def losses(name: str) -> list[float]:
     """The loss of each step of a run, and the monitored score of each validation."""
     torch.set_num_threads(1)
     trainer = lab(*RUNS[name], *COMMON).trainer
-    found: list[float] = []
-    inner = trainer.loss_fn
-
-    def logged(batch: Batch, player: str) -> Tensor:
-        loss = inner(batch, player)
-        found.append(loss.item())
-        return loss
-
-    trainer.loss_fn = logged
-    trainer.fit()
-    return found + [row["val_nll"] for row in trainer.history]
+    return losses_of(trainer) + [row["val_nll"] for row in trainer.history]
 
 
 if __name__ == "__main__":
