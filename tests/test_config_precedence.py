@@ -1,0 +1,86 @@
+"""Command line > experiment > model > data > default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from commands import write
+
+from trainer import checks, config
+
+
+@pytest.fixture
+def layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model, a data set and an experiment that disagree about the flat keys, the optimizer and the task.
+
+    Whether they fit each other is not the question here.
+    """
+    monkeypatch.setattr(checks, "_together", lambda *_: [])
+    package = "# @package _global_\n# one layer\n"
+    override = "defaults:\n  - override /task@_global_.task: "
+    mlp = "model:\n  _target_: trainer.models.mlp.MLP\n  flat_features: ???\n  out_features: ???\n  hidden: [3]\n"
+    mlp += "  activation: relu\n  dropout: 0.0\n"
+    moons = "data:\n  _target_: trainer.data.synthetic_tabular.Moons\n  rows: 100\n  noise: 0.2\n  seed: 0\n"
+    flat = "epochs: {0}\nbatch_size: {1}\naccumulate: {2}\noptimizer:\n  lr: {3}\n"
+    return write(
+        tmp_path,
+        {
+            "data/low.yaml": package + override + "regression\n" + flat.format(51, 51, 51, 0.51) + moons,
+            "data/plain.yaml": "# nothing chosen\n" + moons.replace("data:\n", "").replace("  ", ""),
+            "model/middle.yaml": package + override + "classification\nepochs: 52\nbatch_size: 52\n" + mlp,
+            "model/modest.yaml": package + "epochs: 52\n" + mlp,
+            "experiment/high.yaml": package + "defaults:\n  - override /model@_global_.model: middle\n"
+            "  - override /data@_global_.data: low\nepochs: 53\n",
+            "experiment/chooser.yaml": package + override + "regression\n",
+        },
+    )
+
+
+def composed(folder: Path, *overrides: str) -> config.Config:
+    return config.compose(overrides, [folder])
+
+
+def test_data_wins_over_the_default(layers: Path) -> None:
+    default = config.compose()
+    found = composed(layers, "data=low", "model=middle")
+    assert found.tree["accumulate"] == 51 != default.tree["accumulate"]
+    assert found.tree["optimizer"]["lr"] == 0.51 != default.tree["optimizer"]["lr"]
+
+
+def test_model_wins_over_data(layers: Path) -> None:
+    found = composed(layers, "data=low", "model=middle")
+    assert found.names["task"] == "classification"
+    assert (found.tree["epochs"], found.tree["batch_size"]) == (52, 52)
+
+
+def test_a_model_without_a_choice_leaves_that_of_the_data(layers: Path) -> None:
+    found = composed(layers, "data=low", "model=modest")
+    assert found.names["task"] == "regression"
+    assert (found.tree["epochs"], found.tree["batch_size"]) == (52, 51)
+
+
+def test_an_experiment_wins_over_the_model(layers: Path) -> None:
+    found = composed(layers, "experiment=high")
+    assert (found.names["model"], found.names["data"]) == ("middle", "low")
+    assert (found.tree["epochs"], found.tree["batch_size"], found.tree["accumulate"]) == (53, 52, 51)
+
+
+def test_an_experiment_wins_over_the_task_of_a_model(layers: Path) -> None:
+    assert composed(layers, "experiment=chooser", "data=low", "model=middle").names["task"] == "regression"
+
+
+def test_the_command_line_wins_over_all(layers: Path) -> None:
+    found = composed(layers, "experiment=high", "epochs=54", "batch_size=54", "optimizer.lr=0.54", "model=modest")
+    assert (found.tree["epochs"], found.tree["batch_size"], found.tree["optimizer"]["lr"]) == (54, 54, 0.54)
+    assert found.names["model"] == "modest"
+
+
+@pytest.mark.parametrize(
+    "chosen", [("data=low", "model=middle"), ("data=low", "model=modest"), ("experiment=chooser", "model=middle")]
+)
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_a_task_on_the_command_line_wins_over_every_choice(layers: Path, chosen: tuple[str, ...], task: str) -> None:
+    data = () if chosen[0].startswith("data") else ("data=low",)
+    assert composed(layers, *data, *chosen, f"task={task}").names["task"] == task
+    assert composed(layers, f"task={task}", *data, *chosen).names["task"] == task
