@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, fields
 from functools import cache
@@ -26,6 +27,14 @@ CONF = Path(__file__).parent.parent / "conf"
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A working folder of the test's own, in which nothing half-written may be left."""
+    monkeypatch.chdir(tmp_path)
+    yield
+    assert not list(tmp_path.rglob("*.tmp")), "a half-written file was left"
 
 
 class Silent:

@@ -79,7 +79,7 @@ def test_the_loop_does_not_know_what_it_trains() -> None:
     assert "isinstance" not in (PACKAGE / "trainer.py").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
+@pytest.mark.parametrize("path", [*FILES, *sorted(PACKAGE.parent.glob("tests/**/*.py"))], ids=name_of)
 def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
 

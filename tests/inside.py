@@ -1,0 +1,21 @@
+"""A run in this process."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from commands import SMALL
+
+from trainer import config, runner
+from trainer.result import Result
+
+
+def run(*overrides: str) -> Result:
+    return runner.run(config.compose([*SMALL, *overrides]))
+
+
+def metrics(path: Path) -> list[dict[str, str]]:
+    """Rows of metrics.csv without the clock."""
+    with open(path / "metrics.csv", newline="") as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]

@@ -1,0 +1,148 @@
+"""No flat key is dead: each changes something, or is refused with a reason."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+from commands import SMALL
+from inside import metrics, run
+
+from trainer import builder, config, runner
+from trainer.errors import ConfigError
+from trainer.settings import Settings
+
+pytestmark = pytest.mark.usefixtures("in_tmp")
+
+
+CHANGES: dict[str, tuple[str, str]] = {
+    "epochs": ("epochs=3", "epochs"),
+    "max_steps": ("max_steps=4", "steps"),
+    "batch_size": ("batch_size=32", "steps"),
+    "drop_last": ("drop_last=true", "steps"),
+    "bucket": ("bucket=1", "elsewhere"),
+    "seed": ("seed=1", "val"),
+    "precision": ("precision=bf16", "metrics"),
+    "accumulate": ("accumulate=2", "steps"),
+    "grad_clip": ("grad_clip=1e-3", "metrics"),
+    "ema": ("ema=0.9", "metrics"),
+    "monitor": ("monitor=nll", "monitor"),
+    "val_every": ("val_every=2", "metrics"),
+    "threads": ("threads=2", "threads"),
+    "device": ("device=gpu", "refused: 'gpu' given; it must be one of auto, cpu, cuda, mps"),
+    "teacher_forcing": ("teacher_forcing=0.5", "refused: no past to feed"),
+    "data_dir": ("data_dir=/nope", "elsewhere"),
+    "grad_clip_mode": ("grad_clip_mode=value", "elsewhere"),
+    "patience": ("patience=1", "elsewhere"),
+    "compile": ("compile=true", "elsewhere"),
+    "num_workers": ("num_workers=1", "elsewhere"),
+    "worker_timeout": ("worker_timeout=5", "elsewhere"),
+    "save_every": ("save_every=0", "elsewhere"),
+    "jobs": ("jobs=1", "elsewhere"),
+    "resume": ("resume=/nope", "refused: is not a run folder"),
+    "plugins": ("plugins=[nope_at_all]", "refused: no module"),
+    "debug": ("debug=true", "elsewhere"),
+    "verbose": ("verbose=true", "elsewhere"),
+}
+"""The flat key, a value of it, and what must differ; ``elsewhere`` is a test of its own below."""
+
+
+def test_every_flat_key_has_a_test() -> None:
+    assert set(CHANGES) == {field.name for field in fields(Settings)}
+    own = [key for key, (_, what) in CHANGES.items() if what == "elsewhere"]
+    assert [key for key in own if f"test_{key}_" not in Path(__file__).read_text()] == []
+
+
+@pytest.mark.parametrize("key", [key for key, (_, what) in CHANGES.items() if what != "elsewhere"])
+def test_a_flat_key_changes_what_it_says(key: str) -> None:
+    override, what = CHANGES[key]
+    if what.startswith("refused: "):
+        with pytest.raises(ConfigError, match=what.removeprefix("refused: ")):
+            run(override)
+        return
+    before, after = run(), run(override)
+    if what == "metrics":
+        assert metrics(Path(before.folder)) != metrics(Path(after.folder))
+    else:
+        assert getattr(before, what) != getattr(after, what)
+
+
+def test_grad_clip_mode_clips_each_number() -> None:
+    norm, value = run("grad_clip=1e-2"), run("grad_clip=1e-2", "grad_clip_mode=value")
+    assert metrics(Path(norm.folder)) != metrics(Path(value.folder))
+
+
+def test_patience_stops_a_run_that_stands_still() -> None:
+    result = run("optimizer.lr=1e-12", "epochs=9", "patience=2")
+    assert (result.epochs, result.best_epoch) == (3, 1)
+
+
+def test_compile_hands_the_loss_to_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda function: compiled.append(function) or function)
+    run()
+    assert not compiled
+    run("compile=true")
+    assert [function.__name__ for function in compiled] == ["loss"]
+
+
+def test_num_workers_and_worker_timeout_reach_the_loader(monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainer import builder
+
+    seen = []
+    make = builder.Loader
+    monkeypatch.setattr(builder, "Loader", lambda *args, **kinds: seen.append(kinds) or make(*args, **kinds))
+    run("num_workers=1", "worker_timeout=5")
+    assert {(kinds["workers"], kinds["timeout"]) for kinds in seen} == {(1, 5)}
+
+
+test_worker_timeout_reaches_the_loader = test_num_workers_and_worker_timeout_reach_the_loader
+
+
+def test_save_every_says_how_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainer import checkpoint
+
+    saved: list[str] = []
+    save = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda state, path: (saved.append(path.name), save(state, path)))
+    run("save_every=1000")
+    rarely = saved.count(checkpoint.LAST)
+    saved.clear()
+    run("save_every=0")
+    assert rarely == 1
+    assert saved.count(checkpoint.LAST) >= 6
+
+
+def test_data_dir_is_where_real_data_is_looked_for(tmp_path: Path) -> None:
+    from trainer.errors import UserError
+
+    with pytest.raises(UserError, match="nowhere_at_all"):
+        runner.run(config.compose(["model=gcn", "data=cora", f"data_dir={tmp_path}/nowhere_at_all"]))
+
+
+def test_verbose_shows_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    run()
+    quiet = capsys.readouterr().out
+    run("verbose=true")
+    assert "INFO" not in quiet
+    assert "INFO" in capsys.readouterr().out
+
+
+def test_debug_is_looked_at_by_the_command_and_jobs_by_the_sweep() -> None:
+    """``test_cli.test_debug_raises`` and ``test_sweep.test_jobs_side_by_side`` have them."""
+    tests = Path(__file__).parent
+    assert "def test_debug_raises" in (tests / "test_cli.py").read_text()
+    assert "def test_jobs_side_by_side" in (tests / "test_sweep.py").read_text()
+
+
+test_jobs_are_looked_at_by_the_sweep = test_debug_is_looked_at_by_the_command_and_jobs_by_the_sweep
+
+
+def test_bucket_reaches_every_loader() -> None:
+    composed = config.compose([*SMALL, "bucket=7"])
+    made = builder.loaders(builder.data(composed.tree), composed.settings, torch.device("cpu"))
+    assert [loader.bucket for loader in made.values()] == [7, 7, 7]
