@@ -89,6 +89,16 @@ def test_what_was_trained_is_never_taken_back(tmp_path: Path) -> None:
     assert (empty.exists(), full.exists()) == (False, True)
 
 
+def test_a_folder_of_the_users_own_is_neither_used_nor_taken_back(tmp_path: Path) -> None:
+    mine = write(tmp_path / "mine", {"thesis.txt": "", "notes/page": ""})
+    assert folder.claim(str(mine), reuse=True) == tmp_path / "mine-2"
+    killed = write(tmp_path / "killed", {".lock": "", "train.log": "", ".config.yaml.7.tmp": ""})
+    assert folder.claim(str(killed), reuse=True) == killed
+    assert not folder.remove_if_empty(mine)
+    assert folder.remove_if_empty(killed)
+    assert ((mine / "thesis.txt").exists(), killed.exists()) == (True, False)
+
+
 def test_values_of_keys_that_sound_secret_are_left_out() -> None:
     tree = {
         "data": {"api_key": "x", "hub_token": "x", "password": "x", "my_secret": "x", "max_tokens": "keep", "rows": 3},

@@ -15,6 +15,8 @@ from typing import Any
 from trainer.errors import ConfigError, SystemFault
 
 RESULTS, CONFIG, METRICS, LOG, CURVES = "results.json", "config.yaml", "metrics.csv", "train.log", "curves.png"
+LOCK = ".lock"
+BEGINNING = {LOCK, LOG, CONFIG, RESULTS}
 ROOT = "outputs"
 
 
@@ -30,7 +32,7 @@ def claim(wanted: str, *, reuse: bool = False) -> Path:
         try:
             path.mkdir(parents=True)
         except FileExistsError:
-            if reuse and path.is_dir() and not (path / RESULTS).exists():
+            if reuse and path.is_dir() and not (path / RESULTS).exists() and _has_only_begun(path):
                 return path
             continue
         except OSError as error:
@@ -39,13 +41,18 @@ def claim(wanted: str, *, reuse: bool = False) -> Path:
     raise SystemFault(f"a thousand runs are called {wanted}")
 
 
+def _has_only_begun(path: Path) -> bool:
+    """Whether a folder holds nothing but what a run writes before it trains: nothing that could be missed."""
+    return all(file.name in BEGINNING or file.match(".*.tmp") for file in path.iterdir())
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Keeps other processes out of a run folder; the lock ends with the process, however it ends.
 
     Raises ConfigError naming the process that holds it.
     """
-    file = open(path / ".lock", "a+")  # noqa: SIM115
+    file = open(path / LOCK, "a+")  # noqa: SIM115
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -112,7 +119,7 @@ def logged(path: Path) -> Iterator[None]:
 
 def remove_if_empty(path: Path) -> bool:
     """Takes back a folder in which no training happened, with those above it that were made for it; tells if it did."""
-    if any((path / name).exists() for name in ("last.pt", METRICS)):
+    if not _has_only_begun(path):
         return False
     for file in path.iterdir():
         file.unlink()
