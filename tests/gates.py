@@ -58,6 +58,7 @@ GATES = [
     Gate(f"{FORGET}=0", (at_most("accuracy", 0.5),), seeds=2),
     *(Gate(f"model={name} data=temporal_order", (at_least("accuracy", 0.99),)) for name in ("text_lstm", "text_gru")),
     Gate("model=bilstm_tagger data=neighbour_sum", (at_least("accuracy", 0.99),), seeds=2),
+    Gate("model=neural_ode data=damped_oscillator", (at_most("mse", 0.02),), seeds=2),
     Gate("model=lstm data=mnist_rows", (at_least("accuracy", 0.97),), seconds=300),
     *(
         Gate(f"model=seq2seq data=reverse teacher_forcing={ratio}", (at_least("token_accuracy", 0.97),))
