@@ -98,7 +98,7 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
         make(solver="dopri5")
 
 
-SHORT = ("data.rows=500", "data.horizon=6", "epochs=25", "batch_size=16")
+SHORT = ("data.rows=500", "data.horizon=6", "epochs=40", "batch_size=16")
 
 
 @pytest.mark.slow
