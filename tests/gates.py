@@ -42,6 +42,7 @@ def at_most(score: str, value: float) -> tuple[str, float | None, float | None]:
 
 
 SEQUENCE_MODELS = ("rnn", "lstm", "gru", "birnn", "nested_rnn")
+FORGET = "model=lstm data=first_token data.length=20 epochs=4 model.forget_bias"
 FORCING = ("1.0", "0.5", "0.0", "linear", "exponential", "inverse_sigmoid")
 GATES = [
     Gate("model=mlp data=synthetic_tabular", (at_least("accuracy", 0.88), at_most("nll", 0.29))),
@@ -49,6 +50,16 @@ GATES = [
     Gate("model=mlp data=xor20", (at_least("accuracy", 0.89),)),
     *(Gate(f"model={name} data=synthetic_seq", (at_least("accuracy", 0.87),)) for name in SEQUENCE_MODELS),
     Gate("model=birnn data=first_plus_last", (at_most("mse", 0.01),)),
+    Gate("model=birnn data=first_token", (at_least("accuracy", 0.99),), seeds=2),
+    *(Gate(f"model={name} data=adding", (at_most("mse", 0.005),), seconds=120) for name in ("lstm", "gru")),
+    Gate("model=gru data=var_len_sum", (at_most("mse", 0.01),)),
+    # The same run but for one key: an open forget gate remembers, and one left at zero does not.
+    Gate(f"{FORGET}=3", (at_least("accuracy", 0.99),), seeds=2),
+    Gate(f"{FORGET}=0", (at_most("accuracy", 0.5),), seeds=2),
+    *(Gate(f"model={name} data=temporal_order", (at_least("accuracy", 0.99),)) for name in ("text_lstm", "text_gru")),
+    Gate("model=bilstm_tagger data=neighbour_sum", (at_least("accuracy", 0.99),), seeds=2),
+    Gate("model=neural_ode data=damped_oscillator", (at_most("mse", 0.02),), seeds=2),
+    Gate("model=lstm data=mnist_rows", (at_least("accuracy", 0.97),), seconds=300),
     *(
         Gate(f"model=seq2seq data=reverse teacher_forcing={ratio}", (at_least("token_accuracy", 0.97),))
         for ratio in FORCING

@@ -22,6 +22,8 @@ from trainer.task import Task
 MODELS, DATA, TASKS = (catalog.options(group) for group in ("model", "data", "task"))
 REAL = Path(__file__).parents[2] / "shared" / "data"
 """Where real data lies beside a checkout, if it does."""
+FILES = {"mnist_rows": "mnist"}
+"""Data sets that read the files of another."""
 SMALL = {"rows": 150}
 NAMELESS = {"model": "", "data": "", "task": ""}
 
@@ -60,7 +62,7 @@ def lacking(name: str) -> str | None:
     """Why a data set cannot be built here."""
     if "data_dir" not in node(DATA[name]):
         return None
-    return None if (REAL / name).exists() else f"no files of {name} here"
+    return None if (REAL / FILES.get(name, name)).exists() else f"no files of {name} here"
 
 
 def overrides(data: str) -> list[str]:

@@ -45,6 +45,8 @@ def test_a_line_is_read() -> None:
         ("B ...", "B T F", True),
         ("B ...", "B", True),
         ("B C ...", "B", False),
+        ("B C ...", "N C T", True),
+        ("B C ...", "B T V", False),
         ("B ...", "B S", False),
     ],
 )

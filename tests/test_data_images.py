@@ -15,7 +15,7 @@ from torch import Tensor
 from trainer.data.base import TensorSplit
 from trainer.data.digits import BACKGROUND, INK, DigitCanvas, Digits, pictures
 from trainer.data.gratings import Gratings
-from trainer.data.mnist import Mnist, labelled, read_idx
+from trainer.data.mnist import Mnist, MnistRows, labelled, read_idx
 from trainer.data.parts import baselines
 from trainer.data.parts.augment import shift
 from trainer.errors import ConfigError
@@ -218,6 +218,17 @@ def test_mnist_splits_and_scales(mnist_files: Callable[[int], Path]) -> None:
     assert data.train.batch(torch.arange(40), 0).inputs["x"].min() == pytest.approx(float(x.min()))
     with pytest.raises(ConfigError, match=r"data\.val_rows: 50 leaves no training rows of 50"):
         Mnist(val_rows=50, shift=0, seed=0, data_dir=str(root))
+
+
+def test_mnist_rows_are_the_pictures_from_the_top_down(mnist_files: Callable[[int], Path]) -> None:
+    root = str(mnist_files(50))
+    pictures, rows = Mnist(val_rows=10, shift=0, seed=0, data_dir=root), MnistRows(val_rows=10, data_dir=root)
+    for name in ("train", "val", "test"):
+        picture, row = (getattr(data, name) for data in (pictures, rows))
+        assert torch.equal(row.inputs["x"], picture.inputs["x"][:, 0])
+        assert torch.equal(target(row), target(picture))
+    assert {"seq_len": 4, "in_features": 4, "out_features": 10}.items() <= rows.facts.sizes.items()
+    assert rows.facts.baseline == pictures.facts.baseline
 
 
 @pytest.mark.skipif(not (SHARED / "mnist").exists(), reason="needs the real files")

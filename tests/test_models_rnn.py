@@ -1,16 +1,22 @@
+"""Recurrent networks: against their equations in plain numpy, and against the mistakes that are usually made."""
+
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import lab
-from torch import Tensor
+from conftest import configure, lab
+from torch import Tensor, nn
 
+from trainer import builder
 from trainer.errors import ConfigError
-from trainer.models.rnn import RNN
+from trainer.models.rnn import RNN, Tagger, TextRNN
 
+CELLS = ["rnn", "lstm", "gru"]
+POOLS = ["last", "mean", "max", "attention", "flatten"]
 OPTIONS: dict[str, Any] = {
     "in_features": 3,
     "out_features": 2,
@@ -19,6 +25,7 @@ OPTIONS: dict[str, Any] = {
     "bidirectional": False,
     "dropout": 0.0,
     "pool": "last",
+    "recurrent_init": "default",
 }
 
 
@@ -27,13 +34,21 @@ def make(cell: str = "gru", **options: Any) -> RNN:
     return RNN(cell, **OPTIONS | options).eval()  # type: ignore[arg-type]
 
 
+def count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+# Equations.
+
+
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
-def reference(cell: str, x: np.ndarray, w: np.ndarray, u: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """The last state of one layer over x (T, F), from the textbook's equations and torch's order of gates."""
+def layer(cell: str, x: np.ndarray, w: np.ndarray, u: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Every state (T, H) of one layer over x (T, F), from the textbook's equations and torch's order of gates."""
     h = memory = np.zeros(u.shape[1])
+    states = []
     for step in x:
         read, kept = w @ step + b, u @ h + c
         if cell == "rnn":
@@ -46,33 +61,69 @@ def reference(cell: str, x: np.ndarray, w: np.ndarray, u: np.ndarray, b: np.ndar
             (read_r, read_z, read_n), (kept_r, kept_z, kept_n) = np.split(read, 3), np.split(kept, 3)
             z = _sigmoid(read_z + kept_z)
             h = (1 - z) * np.tanh(read_n + _sigmoid(read_r + kept_r) * kept_n) + z * h
-    return h
+        states.append(h)
+    return np.stack(states)
 
 
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_cells_are_their_equations(cell: str, bidirectional: bool) -> None:
-    model = make(cell, bidirectional=bidirectional)
-    x = torch.randn(5, 7, 3)
+def stack(cell: str, x: np.ndarray, weights: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The last layer's states (T, D) and its directions' ends (D) over one row, given ``Recurrent``'s weights."""
+    kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    number = 0
+    while f"cells.weight_ih_l{number}" in weights:
+        forth = layer(cell, x, *(weights[f"cells.{kind}_l{number}"] for kind in kinds))
+        sides, ends = [forth], [forth[-1]]
+        if f"cells.weight_ih_l{number}_reverse" in weights:
+            back = layer(cell, x[::-1], *(weights[f"cells.{kind}_l{number}_reverse"] for kind in kinds))
+            sides, ends = [*sides, back[::-1]], [*ends, back[-1]]
+        x, number = np.concatenate(sides, 1), number + 1
+    return x, np.concatenate(ends)
+
+
+def pooled(kind: str, steps: np.ndarray, ends: np.ndarray, weights: Mapping[str, np.ndarray], seq_len: int) -> Any:
+    """One vector of the real steps (T, D) of a row."""
+    if kind == "last":
+        return ends
+    if kind == "flatten":
+        return np.concatenate([steps, np.zeros((seq_len - len(steps), steps.shape[1]))]).ravel()
+    if kind == "attention":
+        scores = steps @ weights["pool.score.weight"][0] + weights["pool.score.bias"]
+        shares = np.exp(scores - scores.max())
+        return shares @ steps / shares.sum()
+    return steps.mean(0) if kind == "mean" else steps.max(0)
+
+
+def expected(model: RNN, cell: str, pool: str, x: Tensor, lengths: list[int]) -> np.ndarray:
     weights = {name: value.double().numpy() for name, value in model.state_dict().items()}
-
-    def end(row: np.ndarray, suffix: str) -> np.ndarray:
-        names = (f"rnn.{kind}_l0{suffix}" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-        return reference(cell, row, *(weights[name] for name in names))
-
-    for row, output in zip(x.double().numpy(), model(x), strict=True):
-        ends = [end(row, "")] + ([end(row[::-1], "_reverse")] if bidirectional else [])
-        expected = weights["head.weight"] @ np.concatenate(ends) + weights["head.bias"]
-        np.testing.assert_allclose(output.detach().numpy(), expected, atol=1e-5)
+    inner = {name.removeprefix("rnn."): value for name, value in weights.items()}
+    outputs = []
+    for row, length in zip(x.double().numpy(), lengths, strict=True):
+        summary = pooled(pool, *stack(cell, row[:length], inner), weights, x.shape[1])
+        outputs.append(weights["head.weight"] @ summary + weights["head.bias"])
+    return np.stack(outputs)
 
 
-class LastOutputs(RNN):
-    """The usual mistake: the outputs at the last step, where the backward half has read one step only."""
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("pool", POOLS)
+def test_networks_are_their_equations_whatever_the_padding_holds(cell: str, bidirectional: bool, pool: str) -> None:
+    model = make(cell, bidirectional=bidirectional, pool=pool, num_layers=2, seq_len=6)
+    x, lengths = torch.randn(5, 6, 3), [2, 6, 1, 4, 6]
+    whole = expected(model, cell, pool, x, [6] * 5)
+    np.testing.assert_allclose(model(x).detach().numpy(), whole, atol=1e-5)
+    right = expected(model, cell, pool, x, lengths)
+    padding = torch.arange(6)[:, None] >= torch.tensor(lengths)[:, None, None]
+    for garbage in (0.0, 1e6, torch.nan):
+        output = model(x.masked_fill(padding, garbage), torch.tensor(lengths))
+        np.testing.assert_allclose(output.detach().numpy(), right, atol=1e-5)
 
-    def __init__(self, **options: Any):
-        super().__init__(**options)
 
-    def _summary(self, steps: Tensor, state: Any, lengths: Tensor | None) -> Tensor:
+# The usual mistakes, each shown to fail one of the tests here.
+
+
+class LastOutputs(nn.Module):
+    """The outputs at the last step, where the backward half has read one step only (systems.md C5)."""
+
+    def forward(self, steps: Tensor, ends: Tensor, lengths: Tensor | None) -> Tensor:
         return steps[:, -1]
 
 
@@ -86,47 +137,101 @@ def backward_half_gradients(model: RNN) -> Tensor:
     return x.grad.abs().sum((0, 2))
 
 
-def test_the_backward_half_has_read_every_step() -> None:
-    right, wrong = make("rnn", bidirectional=True), LastOutputs(cell="rnn", **OPTIONS | {"bidirectional": True})
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_backward_half_has_read_every_step(cell: str) -> None:
+    right, wrong = make(cell, bidirectional=True), make(cell, bidirectional=True)
+    wrong.pool = LastOutputs()
     assert (backward_half_gradients(right) > 0).all()
     assert (backward_half_gradients(wrong)[:-1] == 0).all()
 
 
-@pytest.mark.parametrize("pool", ["last", "mean", "max", "attention", "flatten"])
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_padding_is_not_read_and_rows_stay_in_order(pool: str, bidirectional: bool) -> None:
-    model = make("lstm", pool=pool, bidirectional=bidirectional, num_layers=2, seq_len=6)
-    x, lengths = torch.randn(4, 6, 3), torch.tensor([2, 6, 1, 4])
-    output = model(x, lengths)
-    garbage = torch.where(torch.arange(6)[:, None] < lengths[:, None, None], x, torch.nan)
-    torch.testing.assert_close(model(garbage, lengths), output)
-    if pool != "flatten":
-        alone = [model(row[None, :length]) for row, length in zip(x, lengths, strict=True)]
-        torch.testing.assert_close(output, torch.cat(alone))
+class Sorting(nn.Module):
+    """Packs rows by falling length and forgets to put them back (B19)."""
+
+    def __init__(self, inner: nn.Module):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        order = lengths.argsort(descending=True)
+        return self.inner(x[order], lengths[order])
 
 
-@pytest.mark.parametrize("pool", ["last", "mean", "max", "attention", "flatten"])
+class Blind(nn.Module):
+    """Takes padding for steps (B16, B20)."""
+
+    def __init__(self, inner: nn.Module):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, *given: Tensor | None) -> Any:
+        return self.inner(*given[:-1], None)
+
+
+@pytest.mark.parametrize(
+    ("part", "broken", "pool"),
+    [
+        ("rnn", Sorting, "last"),
+        ("rnn", Blind, "last"),
+        *(("pool", Blind, pool) for pool in ("mean", "max", "attention")),
+    ],
+)
+def test_rows_out_of_order_and_padding_that_is_read_are_noticed(part: str, broken: Any, pool: str) -> None:
+    model, x, lengths = make(pool=pool), torch.randn(4, 6, 3), [2, 6, 1, 4]
+    right = expected(model, "gru", pool, x, lengths)
+
+    def error() -> float:
+        return float(np.abs(model(x, torch.tensor(lengths)).detach().numpy() - right).max())
+
+    assert error() < 1e-5
+    setattr(model, part, broken(getattr(model, part)))
+    assert error() > 0.01
+
+
+def test_initial_weights_do_not_saturate() -> None:
+    model = make("rnn", hidden_size=64)
+    x = torch.randn(8, 20, 3)
+
+    def saturated() -> float:
+        return float((model.rnn(x, None)[0].abs() > 0.99).float().mean())
+
+    assert saturated() < 0.01
+    for parameter in model.rnn.parameters():  # A6
+        nn.init.normal_(parameter)
+    assert saturated() > 0.6
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_enormous_numbers_overflow_nothing(cell: str) -> None:
+    assert make(cell)(torch.full((2, 4, 3), -1e6)).isfinite().all()  # A7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_initial_state_is_where_the_input_is(cell: str) -> None:
+    # C1-C6 make theirs on the CPU; "meta" is a device that refuses tensors of any other.
+    output = make(cell, bidirectional=True, num_layers=2, pool="attention").to("meta")(torch.zeros(2, 5, 3).to("meta"))
+    assert output.device.type == "meta"
+
+
+@pytest.mark.parametrize(("cell", "gates"), [("rnn", 1), ("lstm", 4), ("gru", 3)])
+def test_orthogonal_weights_keep_lengths_gate_by_gate(cell: str, gates: int) -> None:
+    model = make(cell, recurrent_init="orthogonal", bidirectional=True, num_layers=2).rnn
+    blocks = [block for name, p in model.named_parameters() if "weight_hh" in name for block in p.split(4)]
+    assert len(blocks) == gates * 4
+    for block in blocks:
+        torch.testing.assert_close(block @ block.T, torch.eye(4))
+
+
+@pytest.mark.parametrize("pool", POOLS)
 def test_full_lengths_change_nothing(pool: str) -> None:
     model = make("gru", pool=pool, bidirectional=True, seq_len=6)
     x = torch.randn(3, 6, 3)
     torch.testing.assert_close(model(x), model(x, torch.full((3,), 6)))
 
 
-def test_poolings_are_what_they_say() -> None:
-    x, lengths = torch.randn(1, 6, 3), torch.tensor([4])
-    for pool, summary in (("mean", lambda h: h.mean(0)), ("max", lambda h: h.amax(0))):
-        model = make("gru", pool=pool)
-        steps = model.rnn(x[:, :4])[0][0]
-        torch.testing.assert_close(model(x, lengths)[0], model.head(summary(steps)))
-    model = make("gru", pool="attention")
-    steps = model.rnn(x[:, :4])[0][0]
-    weights = torch.nn.functional.linear(steps, model.score.weight, model.score.bias).softmax(0)
-    torch.testing.assert_close(model(x, lengths)[0], model.head((weights * steps).sum(0)))
-
-
 def test_flatten_keeps_every_step_apart_and_wants_its_number() -> None:
-    model = RNN("lstm", 20, 5, 50, 2, False, 0.0, "flatten", seq_len=10)
-    assert sum(parameter.numel() for parameter in model.parameters()) == 37305
+    model = RNN("lstm", 20, 5, 50, 2, False, 0.0, "flatten", "default", seq_len=10)
     assert model(torch.randn(32, 10, 20)).shape == (32, 5)
     with pytest.raises(ConfigError, match=r"built for 10 steps and got 12"):
         model(torch.randn(32, 12, 20))
@@ -142,42 +247,130 @@ def test_only_the_lstm_has_a_forget_gate(cell: str) -> None:
 
 def test_forget_bias_opens_the_forget_gate_alone() -> None:
     plain, opened = make("lstm", num_layers=2), make("lstm", num_layers=2, forget_bias=3.0)
-    for layer in (0, 1):
-        biases = [getattr(opened.rnn, f"bias_{kind}_l{layer}") for kind in ("ih", "hh")]
-        before = [getattr(plain.rnn, f"bias_{kind}_l{layer}") for kind in ("ih", "hh")]
+    for number in (0, 1):
+        biases = [getattr(opened.rnn.cells, f"bias_{kind}_l{number}") for kind in ("ih", "hh")]
+        before = [getattr(plain.rnn.cells, f"bias_{kind}_l{number}") for kind in ("ih", "hh")]
         assert torch.equal(sum(biases)[4:8], torch.full((4,), 3.0))
         for bias, was in zip(biases, before, strict=True):
             assert torch.equal(bias[:4], was[:4])
             assert torch.equal(bias[8:], was[8:])
 
 
-@pytest.mark.parametrize(
-    ("model", "count"),
-    [("rnn", 5569), ("lstm", 22081), ("gru", 16577), ("birnn", 11137), ("nested_rnn", 22209)],
-)
-def test_sizes_are_those_of_the_named_networks(model: str, count: int) -> None:
-    built = lab(f"model={model}", "data=synthetic_seq", "data.rows=100").task.model
-    assert sum(parameter.numel() for parameter in built.parameters()) == count
+# Sizes.
 
 
-@pytest.mark.parametrize("model", ["rnn", "gru", "birnn", "bilstm", "bigru", "nested_rnn"])
+def option(name: str, **changes: Any) -> nn.Module:
+    """The network of ``conf/model`` at these sizes."""
+    return builder.make(configure(f"model={name}")["model"] | changes, nn.Module)
+
+
+SEQUENCE = {"in_features": 20, "out_features": 1}
+SIZES: dict[str, tuple[str, dict[str, Any], tuple[str, ...], int]] = {
+    "A9 LSTM_FC": (
+        *("lstm", {"in_features": 20, "out_features": 5, "hidden_size": 50, "num_layers": 2, "pool": "flatten"}),
+        *(("rnn", "pool", "head"), 37305),
+    ),
+    "B2 LSTM": ("lstm", {"in_features": 10, "out_features": 1, "hidden_size": 20, "num_layers": 2}, ("rnn",), 5920),
+    "B16 SimpleRNN": ("rnn", SEQUENCE | {"out_features": 10}, ("rnn", "pool", "head"), 6154),
+    "B17 BiLSTM": ("bilstm_tagger", {"vocab_size": 50, "num_classes": 50}, ("embedding", "rnn", "head"), 16850),
+    # B20 ends with the context: the GRU's 264 and the 9 of the scores; our head comes after it.
+    "B20 AttnRNN": ("attention_rnn", {"in_features": 1, "out_features": 1, "hidden_size": 8}, ("rnn", "pool"), 273),
+    "C1 FFNN": ("mlp", {"flat_features": 20, "out_features": 1, "hidden": [64, 32]}, ("layers", "head"), 3457),
+    "C2 RNN": ("rnn", SEQUENCE, ("rnn", "pool", "head"), 5569),
+    "C3 LSTM": ("lstm", SEQUENCE, ("rnn", "pool", "head"), 22081),
+    "C4 GRU": ("gru", SEQUENCE, ("rnn", "pool", "head"), 16577),
+    "C5 BiRNN": ("birnn", SEQUENCE, ("rnn", "pool", "head"), 11137),
+    "C6 nested": ("nested_rnn", SEQUENCE, ("rnn", "pool", "head"), 22209),
+}
+"""Of each network in systems.md: its option here, its sizes, the parts its source has too, and their parameters."""
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_are_those_of_the_named_networks(name: str) -> None:
+    network, changes, parts, parameters = SIZES[name]
+    model = option(network, **changes | ({"seq_len": 10} if changes.get("pool") == "flatten" else {}))
+    assert sum(count(model.get_submodule(part)) for part in parts) == parameters
+
+
+# Tokens.
+
+
+def test_a_text_is_its_tokens_vectors_read_by_the_network() -> None:
+    torch.manual_seed(0)
+    model = TextRNN("gru", 7, 2, 3, 4, 1, True, 0.0, "mean", "default").eval()
+    x, lengths = torch.randint(7, (4, 6)), torch.tensor([2, 6, 1, 4])
+    right = expected(model.rnn, "gru", "mean", model.embedding(x).detach(), lengths.tolist())
+    np.testing.assert_allclose(model(x, lengths).detach().numpy(), right, atol=1e-5)
+    torch.testing.assert_close(model(x.where(torch.arange(6) < lengths[:, None], 6), lengths), model(x, lengths))
+
+
+def tagger(cell: str, bidirectional: bool = True, **options: Any) -> Tagger:
+    torch.manual_seed(0)
+    return Tagger(cell, 7, 5, 3, 4, 2, bidirectional, 0.0, "default", **options).eval()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_tags_are_their_equations_and_padding_is_not_read(cell: str) -> None:
+    model = tagger(cell)
+    weights = {name: value.double().numpy() for name, value in model.state_dict().items()}
+    inner = {name.removeprefix("rnn."): value for name, value in weights.items()}
+    x, lengths = torch.randint(7, (4, 6)), [2, 6, 1, 4]
+    output = model(x, torch.tensor(lengths)).detach().numpy()
+    assert output.shape == (4, 5, 6)
+    for row, length, found in zip(x.numpy(), lengths, output, strict=True):
+        steps, _ = stack(cell, weights["embedding.weight"][row[:length]], inner)
+        right = steps @ weights["head.weight"].T + weights["head.bias"]
+        np.testing.assert_allclose(found[:, :length].T, right, atol=1e-5)
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_a_tagger_sees_later_tokens_exactly_if_it_reads_both_ways(bidirectional: bool) -> None:
+    model = tagger("lstm", bidirectional)
+    x = torch.randint(6, (1, 8))
+    later = x.clone()
+    later[0, 7] = 6
+    moved = (model(x) - model(later)).abs().amax((0, 1)) > 0
+    assert moved.tolist() == [bidirectional] * 7 + [True]  # B17: a network for tags, never for generating text
+
+
+TAGS = ("data=neighbour_sum", "data.rows=2000", "data.longest=10", "data.vocab_size=3", "epochs=8", "batch_size=32")
+
+
+def test_tags_that_need_both_neighbours_are_learned_both_ways_only() -> None:
+    assert lab("model=bilstm_tagger", *TAGS).test()["accuracy"] > 0.97
+    assert lab("model=bilstm_tagger", "model.bidirectional=false", *TAGS).test()["accuracy"] < 0.55
+
+
+@pytest.mark.parametrize("model", ["text_lstm", "text_gru"])
+def test_the_order_of_tokens_is_learned(model: str) -> None:
+    short = ("data.rows=1500", "data.shortest=4", "data.longest=8", "epochs=8", "batch_size=32", "optimizer.lr=1e-2")
+    assert lab(f"model={model}", "data=temporal_order", *short).test()["accuracy"] > 0.95
+
+
+# Learning.
+
+
+@pytest.mark.parametrize("model", ["rnn", "gru", "birnn", "bilstm", "bigru", "nested_rnn", "attention_rnn"])
 def test_every_member_learns_what_each_step_says(model: str) -> None:
     assert lab(f"model={model}", "data.rows=2000", "epochs=5", "optimizer.lr=3e-3").test()["accuracy"] > 0.8
 
 
 SHORT = ("data=first_plus_last", "data.rows=1500", "data.length=30", "epochs=10", "batch_size=32")
+FIRST = ("data=first_token", "data.rows=1500", "data.length=50", "data.tokens=8", "epochs=4", "batch_size=32")
 
 
 @pytest.mark.slow
 def test_both_ends_are_heard() -> None:
     assert lab("model=birnn", *SHORT).test()["mse"] < 0.01
+    assert lab("model=birnn", *FIRST).test()["accuracy"] > 0.99
 
 
 @pytest.mark.slow
 def test_the_last_output_of_both_directions_hears_one_end() -> None:
-    run = lab("model=birnn", *SHORT)
-    run.task.model._summary = lambda steps, *_: steps[:, -1]
-    assert run.test()["mse"] > 0.06
+    both, first = lab("model=birnn", *SHORT), lab("model=birnn", *FIRST)
+    both.task.model.pool = first.task.model.pool = LastOutputs()
+    assert both.test()["mse"] > 0.06
+    assert first.test()["accuracy"] < 0.6
 
 
 @pytest.mark.slow

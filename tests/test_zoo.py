@@ -115,7 +115,7 @@ def test_the_same_seed_gives_the_same_bits(model: str) -> None:
 # Every model with every data set.
 
 
-LARGE = ("cora", "citeseer", "etth1", "mnist")
+LARGE = ("cora", "citeseer", "etth1", "mnist", "mnist_rows")
 
 
 @pytest.mark.parametrize("data", [pytest.param(d, marks=[pytest.mark.slow] * (d in LARGE)) for d in DATA])

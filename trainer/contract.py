@@ -44,12 +44,13 @@ def _dims(text: str) -> Dims:
 
 
 def matches(wanted: Dims, given: Dims) -> bool:
-    """Whether dims fit a pattern: same count and letters, any first letter, ``...`` for any rest but token ids (S).
+    """Whether dims fit a pattern: same letters, but for the first, and ``...`` for any rest but token ids (S).
 
     The first letter is what is counted (rows, nodes, graphs); a model need not care which.
     """
     if "..." in wanted:
-        return len(given) >= len(wanted) - 1 and "S" not in given
+        named = len(wanted) - 1
+        return len(given) >= named and given[1:named] == wanted[1:named] and "S" not in given
     return len(wanted) == len(given) and wanted[1:] == given[1:]
 
 

@@ -37,20 +37,51 @@ class Mnist(Data):
     """
 
     def __init__(self, val_rows: PositiveInt, shift: NonNegativeInt, seed: NonNegativeInt, data_dir: str | None):
-        sources = [Source(f"{FOLDER}/{file}", digest, URL + file) for file, digest in DIGESTS.items()]
-        folder = fetch("mnist", sources, data_dir) / FOLDER
-        x, y = labelled(folder, "train")
-        test_x, test_y = labelled(folder, "t10k")
-        end = len(x) - val_rows
-        if end < 1:
-            raise ConfigError(f"data.val_rows: {val_rows} leaves no training rows of {len(x)}")
-        spread, mean = (float(value) for value in torch.std_mean(x[:end]))
-        for pixels in (x, test_x):
-            pixels.sub_(mean).div_(spread)  # in place: a second copy would be another 190 MB
-        self.train = TensorSplit({"x": x[:end]}, y[:end], augment.shift(shift, seed, blank=-mean / spread))
-        self.val = TensorSplit({"x": x[end:]}, y[end:])
-        self.test = TensorSplit({"x": test_x}, test_y)
-        self.facts = Facts(sizes=images.sizes(x, CLASSES), baseline=baselines.majority(self.train, self.test, CLASSES))
+        self.train, self.val, self.test, black = _standardised(val_rows, data_dir)
+        self.train.augment = augment.shift(shift, seed, blank=black)
+        self.facts = Facts(
+            sizes=images.sizes(self.train.inputs["x"], CLASSES),
+            baseline=baselines.majority(self.train, self.test, CLASSES),
+        )
+
+
+class MnistRows(Data):
+    """x (B, T, F) -> (B)
+
+    The pictures of ``Mnist`` as sequences: a step is a row of pixels, from the top down.
+    """
+
+    def __init__(self, val_rows: PositiveInt, data_dir: str | None):
+        self.train, self.val, self.test, _ = _standardised(val_rows, data_dir)
+        for split in (self.train, self.val, self.test):
+            split.inputs["x"] = split.inputs["x"].squeeze(1)
+        steps, features = self.train.inputs["x"].shape[1:]
+        self.facts = Facts(
+            sizes={
+                "seq_len": steps,
+                "in_features": features,
+                "flat_features": steps * features,
+                "num_classes": CLASSES,
+                "out_features": CLASSES,
+            },
+            baseline=baselines.majority(self.train, self.test, CLASSES),
+        )
+
+
+def _standardised(val_rows: int, data_dir: str | None) -> tuple[TensorSplit, TensorSplit, TensorSplit, float]:
+    """Training, validation and test pictures (N, 1, H, W), and what a black pixel is in their scale."""
+    sources = [Source(f"{FOLDER}/{file}", digest, URL + file) for file, digest in DIGESTS.items()]
+    folder = fetch("mnist", sources, data_dir) / FOLDER
+    x, y = labelled(folder, "train")
+    test_x, test_y = labelled(folder, "t10k")
+    end = len(x) - val_rows
+    if end < 1:
+        raise ConfigError(f"data.val_rows: {val_rows} leaves no training rows of {len(x)}")
+    spread, mean = (float(value) for value in torch.std_mean(x[:end]))
+    for pixels in (x, test_x):
+        pixels.sub_(mean).div_(spread)  # in place: a second copy would be another 190 MB
+    splits = (TensorSplit({"x": x[:end]}, y[:end]), TensorSplit({"x": x[end:]}, y[end:]))
+    return *splits, TensorSplit({"x": test_x}, test_y), -mean / spread
 
 
 def labelled(folder: Path, part: str) -> tuple[Tensor, Tensor]:

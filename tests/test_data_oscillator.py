@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from trainer.data.base import TensorSplit
+from trainer.data.oscillator import DampedOscillator, motion
+from trainer.errors import ConfigError
+
+OPTIONS = {"rows": 500, "horizon": 6, "duration": 3.0, "frequency": 2.0, "damping": 0.2, "seed": 0}
+
+
+def test_trajectories_obey_the_law() -> None:
+    start = torch.randn(5, 2, dtype=torch.float64)
+    times = (3 * torch.rand(5, 1, dtype=torch.float64)).requires_grad_()
+    (place, speed) = motion(start, times, 2.0, 0.2).unbind(-1)
+    (velocity,) = torch.autograd.grad(place.sum(), times, create_graph=True)
+    (acceleration,) = torch.autograd.grad(speed.sum(), times)
+    torch.testing.assert_close(velocity, speed)
+    torch.testing.assert_close(acceleration, -4 * place - 0.4 * speed)
+    torch.testing.assert_close(motion(start, 0 * times, 2.0, 0.2)[:, 0], start)
+
+
+def test_times_are_each_rows_own_and_ascend() -> None:
+    data = DampedOscillator(**OPTIONS)  # type: ignore[arg-type]
+    assert isinstance(data.train, TensorSplit)
+    times = data.train.inputs["times"]
+    assert (times.diff(dim=1) >= 0).all()
+    assert 0 <= times.min() < 0.1 < 2.9 < times.max() < 3
+    assert len(times.unique(dim=0)) == 300
+    assert data.facts.baseline["mse"] == pytest.approx(float(data.test.targets().square().mean()), rel=0.05)
+
+
+def test_a_system_that_does_not_swing_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"data\.damping: 2 must be less than data\.frequency, 2"):
+        DampedOscillator(**OPTIONS | {"damping": 2.0})  # type: ignore[arg-type]

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from trainer.batch import IGNORE
+from trainer.data.base import Data, TensorSplit
+from trainer.data.token_labels import NeighbourSum, TemporalOrder
+from trainer.errors import ConfigError
+
+
+def rows(data: Data) -> list[tuple[list[int], list[int], int, torch.Tensor]]:
+    """Of every training row: its real tokens, its padding, its length, its target."""
+    split = data.train
+    assert isinstance(split, TensorSplit)
+    assert split.target is not None
+    x, lengths = split.inputs["x"], split.inputs["lengths"].tolist()
+    return [
+        (row[:n].tolist(), row[n:].tolist(), n, target) for row, n, target in zip(x, lengths, split.target, strict=True)
+    ]
+
+
+def test_a_tag_is_the_sum_of_its_neighbours_and_padding_has_none() -> None:
+    data = NeighbourSum(rows=300, shortest=1, longest=7, vocab_size=4, seed=0)
+    seen = set()
+    for tokens, padding, length, tags in rows(data):
+        around = [0, *tokens, 0]
+        assert tags[:length].tolist() == [around[i] + around[i + 2] for i in range(length)]
+        assert (tags[length:] == IGNORE).all()
+        seen |= {length, *(f"padded with {token}" for token in padding)}
+    assert seen == {*range(1, 8), *(f"padded with {token}" for token in range(4))}
+    assert data.facts.sizes["num_classes"] == 7
+    assert data.facts.baseline["accuracy"] < 0.4
+
+
+def test_the_order_of_two_special_tokens_is_the_class() -> None:
+    data = TemporalOrder(rows=600, shortest=2, longest=9, vocab_size=5, seed=0)
+    places = set()
+    for tokens, padding, length, target in rows(data):
+        first, second = (place for place, token in enumerate(tokens) if token < 2)
+        assert first < length // 2 <= second
+        assert int(target) == 2 * tokens[first] + tokens[second]
+        places |= {(first, second)} | ({"special"} if {0, 1} & {*padding} else set())
+    assert {"special", (0, 1), (0, 8), (3, 8)} <= places  # ends and middles, and padding that misleads
+    assert data.facts.class_names[int(rows(data)[0][3])] in ("xx", "xy", "yx", "yy")
+
+
+@pytest.mark.parametrize("kind", [NeighbourSum, TemporalOrder])
+def test_sizes_that_cannot_be_are_refused(kind: type[NeighbourSum] | type[TemporalOrder]) -> None:
+    with pytest.raises(ConfigError, match=r"data\.shortest: 9 is more than data\.longest, 4"):
+        kind(rows=10, shortest=9, longest=4, vocab_size=5, seed=0)
+
+
+@pytest.mark.parametrize(("shortest", "vocab_size"), [(1, 5), (2, 2)])
+def test_an_order_needs_two_places_and_other_tokens(shortest: int, vocab_size: int) -> None:
+    with pytest.raises(ConfigError, match=rf"given {shortest} and {vocab_size}"):
+        TemporalOrder(rows=10, shortest=shortest, longest=4, vocab_size=vocab_size, seed=0)

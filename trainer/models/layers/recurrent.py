@@ -1,0 +1,105 @@
+"""A recurrent stack that reads each row up to its own last step, and the ways to make one vector of its steps."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from trainer.errors import ConfigError
+
+CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+
+class Recurrent(nn.Module):
+    """x (B, T, F), lengths (B) -> steps (B, T, D), ends (B, D)
+
+    ``h_t = cell(x_t, h_{t-1})``, D numbers wide: ``width``, both directions side by side. ``steps`` are the last
+    layer's states, zeros where there was padding; ``ends`` are each direction's state after the last step it reads,
+    which for the backward one is the first of the row.
+
+    Raises ConfigError for a forget bias on a cell without a forget gate.
+    """
+
+    def __init__(
+        self,
+        cell: Literal["rnn", "lstm", "gru"],
+        in_features: int,
+        hidden_size: int,
+        num_layers: int,
+        bidirectional: bool,
+        dropout: float,
+        recurrent_init: Literal["default", "orthogonal"],
+        forget_bias: float | None,
+    ):
+        super().__init__()
+        if forget_bias is not None and cell != "lstm":
+            raise ConfigError(f"model.forget_bias: cell {cell} has no forget gate; set cell=lstm or forget_bias=null")
+        self.cells = CELLS[cell](
+            in_features,
+            hidden_size,
+            num_layers,
+            batch_first=True,
+            bidirectional=bidirectional,
+            dropout=dropout if num_layers > 1 else 0.0,
+        )
+        self.width = hidden_size * (2 if bidirectional else 1)
+        for name, parameter in self.cells.named_parameters():
+            if recurrent_init == "orthogonal" and "weight_hh" in name:
+                for gate in parameter.data.split(hidden_size):
+                    nn.init.orthogonal_(gate)
+            if forget_bias is not None and "bias" in name:
+                # torch orders the gates input, forget, cell, output, and adds two biases: one carries it.
+                parameter.data.chunk(4)[1].fill_(forget_bias if "ih" in name else 0.0)
+
+    def forward(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        if lengths is None:
+            steps, state = self.cells(x)
+        else:
+            # Packing wants the lengths on the host: on an accelerator this is a synchronisation point.
+            packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+            packed, state = self.cells(packed)
+            steps, _ = pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
+        ends = state[0] if isinstance(state, tuple) else state  # (layers * directions, B, H)
+        return steps, ends[-1] if not self.cells.bidirectional else torch.cat((ends[-2], ends[-1]), -1)
+
+
+class Pool(nn.Module):
+    """steps (B, T, D), ends (B, D), lengths (B) -> (B, out_features)
+
+    ``last`` takes the ends, ``mean`` and ``max`` run over a row's real steps, ``attention`` weighs them by
+    ``softmax_t(w . h_t + b)``, ``flatten`` lays all ``seq_len`` of them side by side and is tied to that number.
+
+    Raises ConfigError for ``flatten`` without a ``seq_len``, or on another number of steps.
+    """
+
+    def __init__(self, kind: Literal["last", "mean", "max", "attention", "flatten"], width: int, seq_len: int | None):
+        super().__init__()
+        if kind == "flatten" and seq_len is None:
+            raise ConfigError("model.pool: flatten needs model.seq_len; last, mean, max and attention do not")
+        self.kind = kind
+        self.seq_len = seq_len
+        self.score = nn.Linear(width, 1) if kind == "attention" else None
+        self.out_features = width * (seq_len or 1) if kind == "flatten" else width
+
+    def forward(self, steps: Tensor, ends: Tensor, lengths: Tensor | None) -> Tensor:
+        if self.kind == "last":
+            return ends
+        if self.kind == "flatten":
+            if steps.shape[1] != self.seq_len:
+                raise ConfigError(
+                    f"model.pool: flatten was built for {self.seq_len} steps and got {steps.shape[1]};"
+                    " last, mean, max and attention take any number"
+                )
+            return steps.flatten(1)  # unpacking has put zeros in the padding
+        places = torch.arange(steps.shape[1], device=steps.device)
+        real = places < (places.new_tensor(steps.shape[1]) if lengths is None else lengths[:, None])
+        real = real.expand(steps.shape[:2])[..., None]  # (B, T, 1)
+        if self.kind == "max":
+            return steps.masked_fill(~real, -torch.inf).amax(1)
+        if self.kind == "mean":
+            return (steps * real).sum(1) / real.sum(1)
+        assert self.score is not None
+        return (steps * self.score(steps).masked_fill(~real, -torch.inf).softmax(1)).sum(1)
