@@ -44,7 +44,7 @@ class Plan:
     seq_len: int
     attention: Literal["full", "reference", "linear", "performer", "linformer", "chunked", "lsh"]
     attention_size: int
-    attention_rounds: int
+    attention_rounds: int = 1
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
