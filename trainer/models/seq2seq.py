@@ -14,12 +14,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from trainer.errors import ConfigError
+from trainer.models.layers.unaided import Rows, greedy_scores
 from trainer.types import PositiveInt, Probability
 
 CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
-
-Rows = tuple[Tensor, ...]
-"""Tensors with the rows first."""
 
 
 class Attention(nn.Module):
@@ -126,10 +124,4 @@ class Seq2Seq(nn.Module):
         return self.head(self.dropout(output)), tuple(part.transpose(0, 1) for part in parts)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        memory = self.encode(x, lengths)
-        tokens, state, scores = x.new_full((len(x), 1), self.start), None, []
-        for _ in range(self.horizon):
-            step, state = self.decode(tokens, memory, state)
-            scores.append(step)
-            tokens = step.argmax(-1)
-        return torch.cat(scores, 1)
+        return greedy_scores(self, self.encode(x, lengths), x.new_full((len(x), 1), self.start), self.horizon)

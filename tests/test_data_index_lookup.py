@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from trainer.data.base import TensorSplit
+from trainer.data.index_lookup import IndexLookup
+from trainer.errors import ConfigError
+
+
+def test_the_answer_stands_where_the_last_token_says() -> None:
+    data = IndexLookup(rows=2000, length=5, symbols=3, seed=0)
+    assert data.facts.sizes == {"vocab_size": 8, "seq_len": 6, "num_classes": 3, "out_features": 3}
+    asked = set()
+    for split in (data.train, data.val, data.test):
+        assert isinstance(split, TensorSplit)
+        assert split.target is not None
+        x, y = split.inputs["x"], split.target
+        assert x[:, :5].max() == 2
+        for row, answer in zip(x.tolist(), y.tolist(), strict=True):
+            asked.add(row[5])
+            assert row[row[5] - 3] == answer
+    assert asked == {3, 4, 5, 6, 7}
+
+
+def test_neither_the_question_nor_the_majority_tells() -> None:
+    """The best guess without places is the most frequent symbol, far from right; without looking it is chance."""
+    data = IndexLookup(rows=20_000, length=12, symbols=8, seed=0)
+    assert data.facts.baseline["accuracy"] == pytest.approx(1 / 8, abs=0.015)
+    assert isinstance(data.train, TensorSplit)
+    x, y = data.train.inputs["x"], data.train.target
+    assert y is not None
+    counts = torch.nn.functional.one_hot(x[:, :12], 8).sum(1)
+    assert float((counts.argmax(1) == y).double().mean()) == pytest.approx(0.28, abs=0.02)
+    for place in range(12):
+        assert y[x[:, 12] == 8 + place].bincount().max() < 0.17 * (x[:, 12] == 8 + place).sum()
+
+
+def test_one_symbol_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"data\.symbols: 1 symbol leaves nothing to tell"):
+        IndexLookup(rows=10, length=3, symbols=1, seed=0)

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from trainer.errors import ConfigError
+from trainer.models.layers.attention import MultiHeadAttention
+from trainer.models.layers.transformer import KINDS, Block, Plan, Stack
+
+OPTIONS: dict[str, Any] = {
+    "width": 16,
+    "heads": 4,
+    "hidden": 64,
+    "activation": "relu",
+    "norm": "post",
+    "dropout": 0.0,
+    "positions": "none",
+    "seq_len": 8,
+    "attention": "full",
+    "attention_size": 4,
+    "attention_rounds": 1,
+}
+
+
+def plan(**options: Any) -> Plan:
+    torch.manual_seed(0)
+    return Plan(**OPTIONS | options)
+
+
+def copy_attention(theirs: nn.MultiheadAttention, ours: MultiHeadAttention) -> None:
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(torch.cat((ours.query.weight, ours.key_value.weight)))
+        theirs.in_proj_bias.copy_(torch.cat((ours.query.bias, ours.key_value.bias)))
+    theirs.out_proj.load_state_dict(ours.out.state_dict())
+
+
+def copy_block(theirs: nn.TransformerEncoderLayer | nn.TransformerDecoderLayer, ours: Block) -> None:
+    """Our weights into torch's layer."""
+    norms = [theirs.norm1, theirs.norm2]
+    copy_attention(theirs.self_attn, ours.attention)
+    if isinstance(theirs, nn.TransformerDecoderLayer):
+        assert ours.cross is not None
+        copy_attention(theirs.multihead_attn, ours.cross)
+        norms.append(theirs.norm3)
+    for left, right in zip((theirs.linear1, theirs.linear2), (ours.feedforward[0], ours.feedforward[2]), strict=True):
+        left.load_state_dict(right.state_dict())
+    for left, right in zip(norms, ours.norms, strict=True):
+        left.load_state_dict(right.state_dict())
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_a_block_is_torchs_layer(norm: str, activation: str) -> None:
+    keys: Any = {"activation": activation, "norm_first": norm == "pre", "batch_first": True}
+    x, memory = torch.randn(3, 6, 16), torch.randn(3, 4, 16)
+    real, memory_real = (torch.arange(n) < torch.tensor([n, 2, 1])[:, None] for n in (6, 4))
+    ours = Block(plan(norm=norm, activation=activation))
+    theirs = nn.TransformerEncoderLayer(16, 4, 64, **keys).train()  # eval() takes a path of its own
+    theirs.dropout.p = theirs.dropout1.p = theirs.dropout2.p = theirs.self_attn.dropout = 0.0
+    copy_block(theirs, ours)
+    torch.testing.assert_close(ours(x, real)[0], theirs(x, src_key_padding_mask=~real), atol=1e-5, rtol=1e-5)
+    ours = Block(plan(norm=norm, activation=activation), causal=True, cross=True)
+    decoder = nn.TransformerDecoderLayer(16, 4, 64, **keys).eval()
+    copy_block(decoder, ours)
+    assert ours.cross is not None
+    expected = decoder(
+        x, memory, torch.ones(6, 6, dtype=torch.bool).triu(1), memory_key_padding_mask=~memory_real, tgt_is_causal=True
+    )
+    out, _ = ours(x, memory=ours.cross.read(memory), memory_real=memory_real)
+    torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_16_wide_with_4_heads_and_expansion_4_has_3280_parameters() -> None:
+    assert sum(parameter.numel() for parameter in Block(plan()).parameters()) == 3280
+
+
+def test_dropout_is_on_the_branches_and_never_on_what_runs_past_them() -> None:
+    """Of the residual stream itself, a dropout of .1 would set a tenth to zero, and one of 1 everything."""
+    x, memory = torch.randn(2, 5, 16), torch.randn(2, 3, 16)
+    block = Block(plan(norm="pre", dropout=1.0), cross=True).train()
+    assert block.cross is not None
+    torch.testing.assert_close(block(x, memory=block.cross.read(memory))[0], x)
+    block = Block(plan(dropout=1.0)).train()
+    torch.testing.assert_close(block(x)[0], nn.functional.layer_norm(x, [16]), atol=1e-4, rtol=1e-4)
+    assert not (Block(plan(norm="pre", dropout=0.5)).train()(x)[0] == 0).any()
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary", "none"])
+@pytest.mark.parametrize("attention", KINDS)
+def test_every_parameter_is_learned(attention: str, positions: str) -> None:
+    """An unused projection of queries, keys or values would have no gradient."""
+    stack = Stack(plan(attention=attention, positions=positions, norm="pre"), 2)
+    stack(torch.randn(3, 8, 16))[0].pow(3).sum().backward()
+    idle = [name for name, value in stack.named_parameters() if value.grad is None or not value.grad.any()]
+    assert not idle
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary"])
+def test_steps_know_their_places_and_a_set_has_none(positions: str) -> None:
+    x = torch.randn(1, 8, 16)
+    order = torch.tensor([3, 1, 0, 2, 7, 6, 5, 4])
+    placed, unplaced = (Stack(plan(positions=kind), 1).eval() for kind in (positions, "none"))
+    torch.testing.assert_close(unplaced(x[:, order])[0], unplaced(x)[0][:, order])
+    assert not torch.allclose(placed(x[:, order])[0], placed(x)[0][:, order], atol=1e-2)
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary", "none"])
+@pytest.mark.parametrize("attention", [name for name, kind in KINDS.items() if not kind.not_causal])
+def test_going_on_from_the_past_is_reading_it_all(attention: str, positions: str) -> None:
+    stack = Stack(plan(attention=attention, positions=positions), 2, causal=True).eval()
+    x = torch.randn(2, 8, 16)
+    whole, kept = stack(x)
+    past: Any = ()
+    for part in x.split([1, 1, 3, 2, 1], 1):
+        start = past[0].shape[2] if past else 0
+        out, past = stack(part, past=past)
+        torch.testing.assert_close(out, whole[:, start : start + part.shape[1]], atol=1e-5, rtol=1e-5)
+    for left, right in zip(past, kept, strict=True):
+        torch.testing.assert_close(left, right, atol=1e-5, rtol=1e-5)
+
+
+def test_what_a_kind_cannot_do_is_refused_in_a_sentence() -> None:
+    for name in ("linformer", "lsh"):
+        with pytest.raises(
+            ConfigError, match=rf"^model\.attention: {name} .* cannot be causal; full, .*, chunked can$"
+        ):
+            Block(plan(attention=name), causal=True)
+    for name in ("chunked", "lsh"):
+        with pytest.raises(ConfigError, match=rf"^model\.attention: {name} .* cannot read another .*, linformer can$"):
+            Block(plan(attention=name), cross=True)
+    with pytest.raises(ConfigError, match=r"^model\.heads: 3 heads cannot share a width of 16; 1, 2, 4, 8, 16 can$"):
+        plan(heads=3)
+    with pytest.raises(ConfigError, match=r"^model\.positions: rotary turns pairs, .* must be even; it is 3$"):
+        plan(width=12, positions="rotary")
