@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from trainer.errors import ConfigError
+from trainer.models.layers.recurrent import read
 from trainer.models.layers.unaided import Rows, greedy_scores
 from trainer.types import PositiveInt, Probability
 
@@ -93,12 +94,14 @@ class Seq2Seq(nn.Module):
         embedded = self.dropout(self.source(x))
         if lengths is None:
             steps, state = self.encoder(embedded)
-            real = torch.ones_like(x, dtype=torch.bool)
-        else:
+        elif not isinstance(self.encoder, nn.LSTM):
+            steps, state = read(self.encoder, embedded, lengths)
+        else:  # an LSTM's memory at the end of each row is told for packed sequences alone
             packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
             packed, state = self.encoder(packed)
             steps, _ = pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
-            real = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        places = torch.arange(x.shape[1], device=x.device)
+        real = (places < (x.shape[1] if lengths is None else lengths[:, None])).expand(x.shape)
         parts = state if isinstance(state, tuple) else (state,)
         keys = steps if self.attention is None else self.attention.key(steps)
         return steps, keys, real, *(self._ends(part, len(x)) for part in parts)

@@ -1,0 +1,64 @@
+"""Rows of unequal length read whole are packed sequences: the same steps, ends and gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from trainer.models.layers.recurrent import read, turned
+
+
+def packed(cells: nn.RNNBase, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    steps, state = cells(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
+    whole, _ = pad_packed_sequence(steps, batch_first=True, total_length=x.shape[1])
+    return whole, state[0] if isinstance(state, tuple) else state
+
+
+@pytest.mark.parametrize("cell", [nn.RNN, nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_it_is_what_packing_gives(cell: type[nn.RNNBase], bidirectional: bool, layers: int) -> None:
+    torch.manual_seed(0)
+    cells = cell(5, 7, layers, batch_first=True, bidirectional=bidirectional)
+    x, lengths = torch.randn(9, 11, 5), torch.tensor([3, 11, 1, 7, 7, 2, 10, 5, 1])
+    found, expected = read(cells, x, lengths), packed(cells, x, lengths)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    weights = torch.randn_like(found[0]), torch.randn_like(found[1])
+    gradients = [
+        torch.autograd.grad(
+            sum((part * w).sum() for part, w in zip(out, weights, strict=True)), list(cells.parameters())
+        )
+        for out in (found, expected)
+    ]
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_no_number_in_the_padding_reaches_an_output_or_a_gradient(bidirectional: bool) -> None:
+    torch.manual_seed(0)
+    cells = nn.LSTM(3, 4, 2, batch_first=True, bidirectional=bidirectional)
+    x, lengths = torch.randn(2, 6, 3), torch.tensor([6, 2])
+    x[1, 2:] = torch.nan
+    steps, ends = read(cells, x, lengths)
+    (steps.sum() + ends.sum()).backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in cells.parameters())
+    assert not steps[1, 2:].any()
+
+
+def test_turning_leaves_padding_where_it_was() -> None:
+    x = torch.arange(8).view(2, 4, 1)
+    assert turned(x, torch.tensor([4, 2]))[..., 0].tolist() == [[3, 2, 1, 0], [5, 4, 6, 7]]
+
+
+def test_dropout_is_between_layers_and_in_training_only() -> None:
+    torch.manual_seed(0)
+    cells = nn.GRU(3, 4, 2, batch_first=True, dropout=0.5)
+    x, lengths = torch.randn(4, 6, 3), torch.tensor([6, 2, 3, 6])
+    assert not torch.equal(read(cells, x, lengths)[0], read(cells, x, lengths)[0])
+    cells.eval()
+    assert torch.equal(read(cells, x, lengths)[0], read(cells, x, lengths)[0])
+    torch.testing.assert_close(read(cells, x, lengths)[0], packed(cells, x, lengths)[0])
