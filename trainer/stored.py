@@ -14,6 +14,7 @@ from trainer.config import NEUTRAL, Config
 from trainer.errors import ConfigError, nearest_folder
 from trainer.overrides import parse
 from trainer.settings import Settings
+from trainer.types import fits
 
 
 def load(path: Path) -> Config:
@@ -31,14 +32,15 @@ def load(path: Path) -> Config:
         raw, tree = (OmegaConf.to_container(loaded, resolve=resolve) for resolve in (False, True))
     except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
         raise ConfigError(f"{file}: cannot be read: {' '.join(str(error).split())[:300]}") from error
-    names = results.get("options")
-    if not isinstance(raw, dict) or not isinstance(tree, dict) or not isinstance(names, dict) or set(names) != {*BUILT}:
+    names, overrides = results.get("options"), results.get("overrides")
+    said = fits(names, dict[str, str]) and set(names) == {*BUILT} and fits(overrides, list[str])  # type: ignore[arg-type]
+    if not isinstance(raw, dict) or not isinstance(tree, dict) or not said:
         raise ConfigError(f"{path}: {folder.CONFIG} and {folder.RESULTS} are not those of a run")
     problems = declare(tree) + check(tree, names)  # type: ignore[arg-type]
     if problems:
         raise ConfigError(*problems)
     flat = Settings(**{key: tree[key] for key in Settings.__dataclass_fields__})
-    return Config(tree, raw, names, results["overrides"], str(path), str(path), flat)  # type: ignore[arg-type]
+    return Config(tree, raw, names, overrides, str(path), str(path), flat)  # type: ignore[arg-type]
 
 
 def drift(asked: Config, kept: Config) -> list[str]:
