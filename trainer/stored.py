@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -54,3 +57,16 @@ def drift(asked: Config, kept: Config) -> list[str]:
         if key not in NEUTRAL and before != now:
             problems.append(f"{key}: the run has {before!r}, {now!r} given")
     return problems
+
+
+def adapted(kept: Config, asked: Config) -> Config:
+    """A stored run with the neutral keys a command line sets: another device, the data in another place, more talk."""
+    given = {item.key_or_group for item in parse(asked.overrides)} & NEUTRAL
+    new = {key: asked.tree[key] for key in given}
+
+    def change(node: Mapping[str, Any]) -> dict[str, Any]:
+        repeats = {key for key in given & node.keys() if node[key] == kept.tree[key]}
+        deeper = {key: change(value) for key, value in node.items() if isinstance(value, Mapping)}
+        return {**node, **deeper, **{key: new[key] for key in repeats}}
+
+    return replace(kept, tree=change(kept.tree), settings=replace(kept.settings, **new))
