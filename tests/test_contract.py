@@ -72,6 +72,9 @@ def test_dims_match_by_letter(wanted: str, given: str, fits: bool) -> None:
         (a("x (B, T, F) -> (B, C)"), SEQUENCE, REGRESS, "cannot set against the targets (B) of data"),
         (a("x (B, T, F) -> (B, C)"), a("x (B, T, F) -> ()"), CLASSIFY, "data has no targets, which task needs"),
         (a("x (B, ...) -> (B, ...)"), a("x (B, F) -> ()"), NOTHING, None),
+        (a("x (B, T, F) -> (B, C)"), a("x (B, T, F) -> (B, K)"), a("(B, C) -> (B, K)"), None),
+        (a("x (B, T, F) -> (B, C)"), SEQUENCE, a("(B, C) -> (B, K)"), "cannot set against the targets (B) of data"),
+        (a("x (B, T, F) -> (B, C)"), SEQUENCE, a("what is learned -> (B)"), None),
         (
             a("x (B, F) -> (B, C)"),
             SEQUENCE,

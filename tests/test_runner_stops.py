@@ -102,6 +102,28 @@ def test_resume_auto_finds_the_run_of_this_configuration(monkeypatch: pytest.Mon
     assert len(runs(Path())) == 2
 
 
+def test_resuming_a_folder_takes_the_keys_that_change_nothing_trained(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patched:
+        signal_at(patched, 5, signal.SIGINT)
+        with pytest.raises(Interrupted):
+            run("epochs=4", "hydra.run.dir=outputs/a")
+    assert "INFO" not in capsys.readouterr().out
+    assert run("epochs=4", "resume=outputs/a", "verbose=true").epochs == 4
+    assert "INFO" in capsys.readouterr().out
+
+
+def test_data_that_was_moved_is_found_by_a_resumed_run() -> None:
+    words = ["model=gcn", "data=cora", "data_dir=/here"]
+    kept, asked = config.compose(words), config.compose([*words[:2], "data_dir=/there"])
+    found = stored.adapted(kept, asked)
+    assert (found.settings.data_dir, found.tree["data_dir"], found.tree["data"]["data_dir"]) == ("/there",) * 3
+    assert found.identity == kept.identity
+    own = config.compose([*words, "data.data_dir=/own"])
+    assert stored.adapted(own, asked).tree["data"]["data_dir"] == "/own"
+
+
 def test_resuming_a_folder_does_not_take_other_keys_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         signal_at(patched, 5, signal.SIGINT)

@@ -61,7 +61,7 @@ def expected_target(task: Contract, output: Dims) -> Dims | None:
         return None
     rest = output[len(pattern) - 1 :] if "..." in pattern else ()
     named = dict(zip(pattern, output, strict=False))
-    return tuple(d for part in task.output for d in (rest if part == "..." else (named[part],)))
+    return tuple(d for part in task.output for d in (rest if part == "..." else (named.get(part, part),)))
 
 
 def misfit(model: Signature, data: Signature, task: Signature) -> str | None:
@@ -79,7 +79,7 @@ def misfit(model: Signature, data: Signature, task: Signature) -> str | None:
         return f"model needs {_show(needed)}; data gives {_show(gives.inputs)}"
     if "lengths" in gives.inputs and "lengths" not in takes.inputs:
         return "the rows of data differ in length and model takes no lengths: it would read the padding"
-    if learns.output is None or takes.output is None:
+    if learns.output is None or takes.output is None or len(learns.inputs) != 1:
         return None
     if gives.output is None:
         return "data has no targets, which task needs"

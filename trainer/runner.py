@@ -33,7 +33,7 @@ def run(config: Config) -> Result:
         changed = stored.drift(config, kept)
         if changed:
             raise ConfigError(*changed, "a resumed run is the run it was; start a new one to change it")
-        return resume(kept)
+        return resume(stored.adapted(kept, config))
     found = folder.find(config.identity, Path(config.folder))
     if found is None:
         print("resume=auto: no run of this configuration yet; starting one")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -14,6 +17,7 @@ from trainer.config import NEUTRAL, Config
 from trainer.errors import ConfigError, nearest_folder
 from trainer.overrides import parse
 from trainer.settings import Settings
+from trainer.types import fits
 
 
 def load(path: Path) -> Config:
@@ -31,14 +35,15 @@ def load(path: Path) -> Config:
         raw, tree = (OmegaConf.to_container(loaded, resolve=resolve) for resolve in (False, True))
     except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
         raise ConfigError(f"{file}: cannot be read: {' '.join(str(error).split())[:300]}") from error
-    names = results.get("options")
-    if not isinstance(raw, dict) or not isinstance(tree, dict) or not isinstance(names, dict) or set(names) != {*BUILT}:
+    names, overrides = results.get("options"), results.get("overrides")
+    said = fits(names, dict[str, str]) and set(names) == {*BUILT} and fits(overrides, list[str])  # type: ignore[arg-type]
+    if not isinstance(raw, dict) or not isinstance(tree, dict) or not said:
         raise ConfigError(f"{path}: {folder.CONFIG} and {folder.RESULTS} are not those of a run")
     problems = declare(tree) + check(tree, names)  # type: ignore[arg-type]
     if problems:
         raise ConfigError(*problems)
     flat = Settings(**{key: tree[key] for key in Settings.__dataclass_fields__})
-    return Config(tree, raw, names, results["overrides"], str(path), str(path), flat)  # type: ignore[arg-type]
+    return Config(tree, raw, names, overrides, str(path), str(path), flat)  # type: ignore[arg-type]
 
 
 def drift(asked: Config, kept: Config) -> list[str]:
@@ -52,3 +57,16 @@ def drift(asked: Config, kept: Config) -> list[str]:
         if key not in NEUTRAL and before != now:
             problems.append(f"{key}: the run has {before!r}, {now!r} given")
     return problems
+
+
+def adapted(kept: Config, asked: Config) -> Config:
+    """A stored run with the neutral keys a command line sets: another device, the data in another place, more talk."""
+    given = {item.key_or_group for item in parse(asked.overrides)} & NEUTRAL
+    new = {key: asked.tree[key] for key in given}
+
+    def change(node: Mapping[str, Any]) -> dict[str, Any]:
+        repeats = {key for key in given & node.keys() if node[key] == kept.tree[key]}
+        deeper = {key: change(value) for key, value in node.items() if isinstance(value, Mapping)}
+        return {**node, **deeper, **{key: new[key] for key in repeats}}
+
+    return replace(kept, tree=change(kept.tree), settings=replace(kept.settings, **new))
