@@ -41,7 +41,7 @@ def at_most(score: str, value: float) -> tuple[str, float | None, float | None]:
     return score, None, value
 
 
-SEQUENCE_MODELS = ("rnn", "lstm", "gru", "birnn", "nested_rnn")
+SEQUENCE_MODELS = ("rnn", "lstm", "gru", "birnn", "nested_rnn", "transformer")
 FORGET = "model=lstm data=first_token data.length=20 epochs=4 model.forget_bias"
 FORCING = ("1.0", "0.5", "0.0", "linear", "exponential", "inverse_sigmoid")
 GATES = [
@@ -59,6 +59,10 @@ GATES = [
     *(Gate(f"model={name} data=temporal_order", (at_least("accuracy", 0.99),)) for name in ("text_lstm", "text_gru")),
     Gate("model=bilstm_tagger data=neighbour_sum", (at_least("accuracy", 0.99),), seeds=2),
     Gate("model=neural_ode data=damped_oscillator", (at_most("mse", 0.02),), seeds=2),
+    # The same run but for one key: what stands at a place can be told only by a model that knows places.
+    Gate("model=token_transformer data=index_lookup", (at_least("accuracy", 0.98),), seeds=3),
+    Gate("model=token_transformer data=index_lookup model.positions=none", (at_most("accuracy", 0.4),)),
+    Gate("model=transformer data=ucr", (at_least("accuracy", 0.95),), seeds=5),
     Gate("model=lstm data=mnist_rows", (at_least("accuracy", 0.97),), seconds=300),
     *(
         Gate(f"model=seq2seq data=reverse teacher_forcing={ratio}", (at_least("token_accuracy", 0.97),))
@@ -68,6 +72,7 @@ GATES = [
         "model=seq2seq data=reverse teacher_forcing=linear task.teacher_forcing_per=sequence",
         (at_least("token_accuracy", 0.97),),
     ),
+    Gate("model=transformer_seq2seq data=reverse", (at_least("token_accuracy", 0.97),), seeds=2),
     Gate("model=gru_forecaster data=sine_trend", (at_most("mse", 0.02),)),
     Gate("model=gru_forecaster data=etth1", (at_most("mse", 0.512),), seconds=300),
     Gate("model=dlinear data=etth1", (at_most("mse", 0.512),), seconds=300),

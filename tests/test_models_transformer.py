@@ -29,7 +29,7 @@ OPTIONS: dict[str, Any] = {
     "attention_rounds": 2,
     "pool": "mean",
 }
-POOLS = ["mean", "max", "last"]
+POOLS = ["last", "mean", "max", "attention"]
 WAYS = [{"attention": kind} for kind in KINDS] + [
     {"decoder_layers": 1},
     {"norm": "post"},

@@ -9,7 +9,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from trainer.models.layers.recurrent import Pool, Recurrent
+from trainer.models.layers.pool import Pool
+from trainer.models.layers.recurrent import Recurrent
 from trainer.types import PositiveInt, Probability
 
 

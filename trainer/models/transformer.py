@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.models.layers.attention import real_steps
+from trainer.models.layers.pool import Pool
 from trainer.models.layers.transformer import Plan, Stack
 from trainer.types import NonNegativeInt, PositiveInt, Probability
 
@@ -40,7 +41,7 @@ class Transformer(nn.Module):
         attention: Literal["full", "reference", "linear", "performer", "linformer", "chunked", "lsh"],
         attention_size: PositiveInt,
         attention_rounds: PositiveInt,
-        pool: Literal["mean", "max", "last"],
+        pool: Literal["last", "mean", "max", "attention"],
     ):
         super().__init__()
         plan = Plan(
@@ -59,7 +60,7 @@ class Transformer(nn.Module):
         self.embed: nn.Module = nn.Linear(in_features, width)
         self.encoder = Stack(plan, layers)
         self.decoder = Stack(plan, decoder_layers, cross=True) if decoder_layers else None
-        self.pool = pool
+        self.pool = Pool(pool, width, None)
         self.head = nn.Linear(width, out_features)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -70,16 +71,8 @@ class Transformer(nn.Module):
         steps, _ = self.encoder(embedded, real)
         if self.decoder is not None:
             steps, _ = self.decoder(embedded, real, memory=self.decoder.read(steps), memory_real=real)
-        return self.head(self._summary(steps, real))
-
-    def _summary(self, steps: Tensor, real: Tensor | None) -> Tensor:
-        if real is None:
-            real = torch.ones_like(steps[..., 0], dtype=torch.bool)
-        if self.pool == "max":
-            return steps.masked_fill(~real[..., None], -torch.inf).amax(1)
-        if self.pool == "mean":
-            return (steps * real[..., None]).sum(1) / real.sum(1, keepdim=True)
-        return steps[torch.arange(len(steps), device=steps.device), real.sum(1) - 1]
+        ends = steps[:, -1] if lengths is None else steps[torch.arange(len(steps), device=steps.device), lengths - 1]
+        return self.head(self.pool(steps, ends, lengths))
 
 
 class TokenTransformer(Transformer):
@@ -105,7 +98,7 @@ class TokenTransformer(Transformer):
         attention: Literal["full", "reference", "linear", "performer", "linformer", "chunked", "lsh"],
         attention_size: PositiveInt,
         attention_rounds: PositiveInt,
-        pool: Literal["mean", "max", "last"],
+        pool: Literal["last", "mean", "max", "attention"],
     ):
         super().__init__(
             in_features=1,
