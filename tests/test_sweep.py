@@ -16,6 +16,7 @@ from commands import SMALL, runs, start, train, write
 
 from trainer import cli, folder, leaderboard
 from trainer.errors import ConfigError, UnknownName
+from trainer.result import Result
 
 DATA = """
 import os
@@ -244,3 +245,9 @@ def test_an_empty_folder_and_one_that_is_not_there(tmp_path: Path, capsys: pytes
     assert "no finished run" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="no folder"):
         leaderboard.show(tmp_path / "nope")
+
+
+def test_a_file_of_results_that_is_not_ours_is_left_out(tmp_path: Path) -> None:
+    assert len(leaderboard_of(tmp_path, result(), {"status": "finished", "accuracy": 1})) == 1
+    with pytest.raises(ConfigError, match=r"results\.json is not that of a run: .* missing"):
+        Result.read(tmp_path / "1")

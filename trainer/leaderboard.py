@@ -17,6 +17,10 @@ UNIMPORTANT = ("seed=", "resume=", "model=", "data=", "data_dir=", "device=", "t
 """Overrides that do not tell two settings apart, or that have a column of their own."""
 
 
+NEEDED = {"monitor", "val", "test", "baseline", "best_possible", "overrides", "data", "model", "params", "seconds"}
+"""What a file of results must hold to be one of ours."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """All seeds of one setting; a row of the leaderboard, in the order of its fields."""
@@ -44,7 +48,7 @@ def collect(path: Path) -> list[Entry]:
     for file in sorted(path.glob(f"**/{folder.RESULTS}")):
         run = folder.read_results(file.parent)
         # A score that was never a number chose no weights: there is nothing to compare.
-        if run.get("status") == "finished" and run["monitor"] in run["val"]:
+        if run.get("status") == "finished" and run.keys() >= NEEDED and run["monitor"] in run["val"]:
             kept = tuple(sorted(text for text in run["overrides"] if not text.startswith(UNIMPORTANT)))
             groups.setdefault((run["data"], run["model"], kept), []).append(run)
     # What all runs have in common tells nothing apart.

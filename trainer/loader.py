@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from trainer import seeding
+from trainer import seeding, signals
 from trainer.batch import Batch
 from trainer.data.base import Split
 from trainer.errors import ConfigError
@@ -30,26 +29,14 @@ class _Fetch(Dataset[Batch]):
 
 BATCHES = 1
 """Tells the order of batches from that of rows, which is drawn for the same epoch."""
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Signals that ask a run to stop. They often go to the whole process group, but are for the main process to answer."""
-
-
-@contextmanager
-def _held() -> Iterator[None]:
-    """A block in which the signals wait, so that none meets a worker that is not yet out of their way."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _step_aside(_: int) -> None:
     """Takes a worker out of the group and forgets what was sent to it before; ended by name it still is."""
     os.setpgid(0, 0)
-    for number in STOPPING:
+    for number in signals.STOPPING:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOPPING)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
@@ -155,7 +142,7 @@ class Loader:
             # An own generator, or making the iterator would draw from the one that training uses.
             generator=seeding.generator(self.seed, epoch),
         )
-        with _held():
+        with signals.held():
             batches = iter(loader)
         for batch in batches:
             yield batch.to(self.device)

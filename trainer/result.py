@@ -6,12 +6,13 @@ import json
 import platform
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from trainer import folder
+from trainer.errors import ConfigError
 
 
 @dataclass
@@ -49,8 +50,16 @@ class Result:
 
     @classmethod
     def read(cls, path: Path) -> Result:
-        """The result in a run folder, wherever the folder is now."""
-        return cls(**folder.read_results(path) | {"folder": str(path)})
+        """The result in a run folder, wherever the folder is now.
+
+        Raises ConfigError if it is not one of ours; what a later version added is left out.
+        """
+        known = {f.name for f in fields(cls)}
+        found = {key: value for key, value in folder.read_results(path).items() if key in known}
+        try:
+            return cls(**found | {"folder": str(path)})
+        except TypeError as error:
+            raise ConfigError(f"{path}: {folder.RESULTS} is not that of a run: {error}") from error
 
     def write(self) -> None:
         folder.write_text(Path(self.folder) / folder.RESULTS, json.dumps(asdict(self), indent=2) + "\n")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 from trainer.errors import Interrupted
 
-_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+"""Signals that ask a run to stop. They often go to a whole process group, but are for the main process to answer."""
+
+Handler = Callable[[int, FrameType | None], None]
 
 
 class Flag:
@@ -46,15 +49,32 @@ class Flag:
 
 
 @contextmanager
+def handled(handler: Handler, numbers: Sequence[signal.Signals] = STOPPING) -> Iterator[None]:
+    """A block in which signals go to a handler; the main thread's alone, as Python has it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler_before in before.items():
+            signal.signal(number, handler_before)
+
+
+@contextmanager
 def caught() -> Iterator[Flag]:
     """A block in which SIGINT, SIGTERM and SIGUSR1 set the flag it is given."""
     flag = Flag()
-    if threading.current_thread() is not threading.main_thread():
+    with handled(flag.catch):
         yield flag
-        return
-    before = {number: signal.signal(number, flag.catch) for number in _HANDLED}
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """A block in which the signals wait, so that none meets a child process that is not yet out of their way."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
-        yield flag
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -10,7 +10,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from omegaconf import DictConfig
 
-from trainer import catalog, checks, config, folder, leaderboard
+from trainer import catalog, checks, config, folder, leaderboard, signals
 from trainer.config import Config
 from trainer.cores import cores
 from trainer.errors import ConfigError, Interrupted, UnknownName, UserError
@@ -132,30 +132,28 @@ def _run_all(jobs: Sequence[Job], workers: int) -> None:
     waiting = [job for job in jobs if job.config is not None]
     running: dict[int, Job] = {}
     total = len(waiting)
-    stop = False
-    # A SIGTERM comes to this process alone: the jobs hear of it from here, and then it is as if Ctrl-C had come.
-    signal.signal(signal.SIGTERM, lambda number, _: _pass_on(number, running))
-    while running or (waiting and not stop):
-        while waiting and len(running) < workers and not stop:
-            job = waiting.pop(0)
-            running[_fork(job)] = job
-        try:
+    stops: list[int] = []
+
+    def hear(number: int, _: object) -> None:
+        """No more jobs. Ctrl-C reached those that run as well; a SIGTERM to this process alone is passed on."""
+        stops.append(number)
+        for pid in running if number == signal.SIGTERM else ():
+            os.kill(pid, number)
+
+    with signals.handled(hear, (signal.SIGINT, signal.SIGTERM)):
+        while running or (waiting and not stops):
+            while waiting and len(running) < workers and not stops:
+                job = waiting.pop(0)
+                with signals.held():  # or a job just born would be missed
+                    running[_fork(job)] = job
             pid, code = os.wait()
-        except KeyboardInterrupt:
-            # The terminal sent the signal to the jobs too: they save and leave by themselves.
-            stop = True
-            continue
-        job = running.pop(pid)
-        job.status, job.reason = _ending(job, os.waitstatus_to_exitcode(code))
-        print(f"[{total - len(waiting) - len(running)}/{total}] {job.status:11} {job.path.name}  {_score(job)}")
+            if pid not in running:  # a child of whoever called us
+                continue
+            job = running.pop(pid)
+            job.status, job.reason = _ending(job, os.waitstatus_to_exitcode(code))
+            print(f"[{total - len(waiting) - len(running)}/{total}] {job.status:11} {job.path.name}  {_score(job)}")
     for job in waiting:
         job.status, job.reason = "interrupted", "not started"
-
-
-def _pass_on(number: int, running: Iterable[int]) -> None:
-    for pid in running:
-        os.kill(pid, number)
-    raise KeyboardInterrupt
 
 
 def _fork(job: Job) -> int:
@@ -166,6 +164,8 @@ def _fork(job: Job) -> int:
     if pid:
         return pid
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOPPING)
     code = 1
     try:
         code = _child(job)
