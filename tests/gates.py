@@ -42,6 +42,7 @@ def at_most(score: str, value: float) -> tuple[str, float | None, float | None]:
 
 
 SEQUENCE_MODELS = ("rnn", "lstm", "gru", "birnn", "nested_rnn", "transformer")
+SMALL_SET = "model.pool=max optimizer.lr=1e-2 epochs=100"
 FORGET = "model=lstm data=first_token data.length=20 epochs=4 model.forget_bias"
 FORCING = ("1.0", "0.5", "0.0", "linear", "exponential", "inverse_sigmoid")
 GATES = [
@@ -63,6 +64,11 @@ GATES = [
     Gate("model=token_transformer data=index_lookup", (at_least("accuracy", 0.98),), seeds=3),
     Gate("model=token_transformer data=index_lookup model.positions=none", (at_most("accuracy", 0.4),)),
     Gate("model=transformer data=ucr", (at_least("accuracy", 0.95),), seeds=5),
+    Gate("model=bigru data=ucr model.dropout=0.5", (at_least("accuracy", 0.95),), seeds=5),
+    *(
+        Gate(f"model=bigru data=ucr data.name={name} {SMALL_SET}", (at_least("accuracy", least),), seconds=120)
+        for name, least in (("GunPoint", 0.9), ("BasicMotions", 0.9), ("ItalyPowerDemand", 0.94))
+    ),
     Gate("model=lstm data=mnist_rows", (at_least("accuracy", 0.97),), seconds=300),
     *(
         Gate(f"model=seq2seq data=reverse teacher_forcing={ratio}", (at_least("token_accuracy", 0.97),))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from conftest import configure, lab
+from recurrences import expected
 from torch import Tensor, nn
 
 from trainer import builder
 from trainer.errors import ConfigError
-from trainer.models.rnn import RNN, Tagger, TextRNN
+from trainer.models.rnn import RNN
 
 CELLS = ["rnn", "lstm", "gru"]
 POOLS = ["last", "mean", "max", "attention", "flatten"]
@@ -36,70 +36,6 @@ def make(cell: str = "gru", **options: Any) -> RNN:
 
 def count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-# Equations.
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
-
-
-def layer(cell: str, x: np.ndarray, w: np.ndarray, u: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Every state (T, H) of one layer over x (T, F), from the textbook's equations and torch's order of gates."""
-    h = memory = np.zeros(u.shape[1])
-    states = []
-    for step in x:
-        read, kept = w @ step + b, u @ h + c
-        if cell == "rnn":
-            h = np.tanh(read + kept)
-        elif cell == "lstm":
-            i, f, g, o = np.split(read + kept, 4)
-            memory = _sigmoid(f) * memory + _sigmoid(i) * np.tanh(g)
-            h = _sigmoid(o) * np.tanh(memory)
-        else:
-            (read_r, read_z, read_n), (kept_r, kept_z, kept_n) = np.split(read, 3), np.split(kept, 3)
-            z = _sigmoid(read_z + kept_z)
-            h = (1 - z) * np.tanh(read_n + _sigmoid(read_r + kept_r) * kept_n) + z * h
-        states.append(h)
-    return np.stack(states)
-
-
-def stack(cell: str, x: np.ndarray, weights: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The last layer's states (T, D) and its directions' ends (D) over one row, given ``Recurrent``'s weights."""
-    kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    number = 0
-    while f"cells.weight_ih_l{number}" in weights:
-        forth = layer(cell, x, *(weights[f"cells.{kind}_l{number}"] for kind in kinds))
-        sides, ends = [forth], [forth[-1]]
-        if f"cells.weight_ih_l{number}_reverse" in weights:
-            back = layer(cell, x[::-1], *(weights[f"cells.{kind}_l{number}_reverse"] for kind in kinds))
-            sides, ends = [*sides, back[::-1]], [*ends, back[-1]]
-        x, number = np.concatenate(sides, 1), number + 1
-    return x, np.concatenate(ends)
-
-
-def pooled(kind: str, steps: np.ndarray, ends: np.ndarray, weights: Mapping[str, np.ndarray], seq_len: int) -> Any:
-    """One vector of the real steps (T, D) of a row."""
-    if kind == "last":
-        return ends
-    if kind == "flatten":
-        return np.concatenate([steps, np.zeros((seq_len - len(steps), steps.shape[1]))]).ravel()
-    if kind == "attention":
-        scores = steps @ weights["pool.score.weight"][0] + weights["pool.score.bias"]
-        shares = np.exp(scores - scores.max())
-        return shares @ steps / shares.sum()
-    return steps.mean(0) if kind == "mean" else steps.max(0)
-
-
-def expected(model: RNN, cell: str, pool: str, x: Tensor, lengths: list[int]) -> np.ndarray:
-    weights = {name: value.double().numpy() for name, value in model.state_dict().items()}
-    inner = {name.removeprefix("rnn."): value for name, value in weights.items()}
-    outputs = []
-    for row, length in zip(x.double().numpy(), lengths, strict=True):
-        summary = pooled(pool, *stack(cell, row[:length], inner), weights, x.shape[1])
-        outputs.append(weights["head.weight"] @ summary + weights["head.bias"])
-    return np.stack(outputs)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -290,61 +226,6 @@ def test_sizes_are_those_of_the_named_networks(name: str) -> None:
     network, changes, parts, parameters = SIZES[name]
     model = option(network, **changes | ({"seq_len": 10} if changes.get("pool") == "flatten" else {}))
     assert sum(count(model.get_submodule(part)) for part in parts) == parameters
-
-
-# Tokens.
-
-
-def test_a_text_is_its_tokens_vectors_read_by_the_network() -> None:
-    torch.manual_seed(0)
-    model = TextRNN("gru", 7, 2, 3, 4, 1, True, 0.0, "mean", "default").eval()
-    x, lengths = torch.randint(7, (4, 6)), torch.tensor([2, 6, 1, 4])
-    right = expected(model.rnn, "gru", "mean", model.embedding(x).detach(), lengths.tolist())
-    np.testing.assert_allclose(model(x, lengths).detach().numpy(), right, atol=1e-5)
-    torch.testing.assert_close(model(x.where(torch.arange(6) < lengths[:, None], 6), lengths), model(x, lengths))
-
-
-def tagger(cell: str, bidirectional: bool = True, **options: Any) -> Tagger:
-    torch.manual_seed(0)
-    return Tagger(cell, 7, 5, 3, 4, 2, bidirectional, 0.0, "default", **options).eval()  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_tags_are_their_equations_and_padding_is_not_read(cell: str) -> None:
-    model = tagger(cell)
-    weights = {name: value.double().numpy() for name, value in model.state_dict().items()}
-    inner = {name.removeprefix("rnn."): value for name, value in weights.items()}
-    x, lengths = torch.randint(7, (4, 6)), [2, 6, 1, 4]
-    output = model(x, torch.tensor(lengths)).detach().numpy()
-    assert output.shape == (4, 5, 6)
-    for row, length, found in zip(x.numpy(), lengths, output, strict=True):
-        steps, _ = stack(cell, weights["embedding.weight"][row[:length]], inner)
-        right = steps @ weights["head.weight"].T + weights["head.bias"]
-        np.testing.assert_allclose(found[:, :length].T, right, atol=1e-5)
-
-
-@pytest.mark.parametrize("bidirectional", [True, False])
-def test_a_tagger_sees_later_tokens_exactly_if_it_reads_both_ways(bidirectional: bool) -> None:
-    model = tagger("lstm", bidirectional)
-    x = torch.randint(6, (1, 8))
-    later = x.clone()
-    later[0, 7] = 6
-    moved = (model(x) - model(later)).abs().amax((0, 1)) > 0
-    assert moved.tolist() == [bidirectional] * 7 + [True]  # B17: a network for tags, never for generating text
-
-
-TAGS = ("data=neighbour_sum", "data.rows=2000", "data.longest=10", "data.vocab_size=3", "epochs=8", "batch_size=32")
-
-
-def test_tags_that_need_both_neighbours_are_learned_both_ways_only() -> None:
-    assert lab("model=bilstm_tagger", *TAGS).test()["accuracy"] > 0.97
-    assert lab("model=bilstm_tagger", "model.bidirectional=false", *TAGS).test()["accuracy"] < 0.55
-
-
-@pytest.mark.parametrize("model", ["text_lstm", "text_gru"])
-def test_the_order_of_tokens_is_learned(model: str) -> None:
-    short = ("data.rows=1500", "data.shortest=4", "data.longest=8", "epochs=8", "batch_size=32", "optimizer.lr=1e-2")
-    assert lab(f"model={model}", "data=temporal_order", *short).test()["accuracy"] > 0.95
 
 
 # Learning.
