@@ -34,11 +34,11 @@ def problem(path: Path, **changes: Any) -> str:
     return str(caught.value)
 
 
-def hours(count: int = 100, form: str = "%Y-%m-%d %H:%M", step: timedelta = HOUR) -> list[str]:
+def hours(count: int = 100) -> list[str]:
     """A header and a row an hour: column ``a`` counts them and ``b`` swings with the day."""
     return [
         "when,a,b",
-        *(f"{(START + i * step).strftime(form)},{i},{math.sin(i * math.pi / 12):.4f}" for i in range(count)),
+        *(f"{START + i * HOUR:%Y-%m-%d %H:%M},{i},{math.sin(i * math.pi / 12):.4f}" for i in range(count)),
     ]
 
 
@@ -203,85 +203,6 @@ def test_gaps_everywhere_are_refused(tmp_path: Path) -> None:
     )
     late = [line if row > 70 or not row else line.rpartition(",")[0] + "," for row, line in enumerate(lines)]
     assert "no number in the 60 rows for training" in problem(write(tmp_path, late), gaps="drop", time="when")
-
-
-# Time.
-
-
-@pytest.mark.parametrize(
-    ("form", "step", "pattern"),
-    [
-        ("%Y-%m-%d", timedelta(days=1), None),
-        ("%Y-%m-%dT%H:%M:%S", timedelta(minutes=15), None),
-        ("%Y-%m-%dT%H:%M:%SZ", HOUR, None),
-        ("%d.%m.%Y %H:%M", HOUR, "%d.%m.%Y %H:%M"),
-        ("%m/%d/%y", timedelta(days=7), "%m/%d/%y"),
-    ],
-)
-def test_ways_to_write_the_time(tmp_path: Path, form: str, step: timedelta, pattern: str | None) -> None:
-    lines = hours(form=form, step=step)
-    assert sizes(load(write(tmp_path, lines), time="when", time_format=pattern)) == [46, 16, 16]
-    del lines[30:32]
-    assert "row 30 (line 31), column 'when': 2 rows missing" in problem(
-        write(tmp_path, lines), time="when", time_format=pattern
-    )
-
-
-@pytest.mark.parametrize(
-    "stamps",
-    [
-        [f"{1990 + i // 12}-{i % 12 + 1:02d}" for i in range(100)],
-        [f"{1990 + i // 4}-{i % 4 * 3 + 1:02d}-15" for i in range(100)],
-        [
-            (datetime(1990 + (i + 1) // 12, (i + 1) % 12 + 1, 1) - timedelta(days=1)).date().isoformat()
-            for i in range(100)
-        ],
-        [str(1900 + i) for i in range(100)],
-        [f"{0.25 * i:.2f}" for i in range(100)],
-    ],
-    ids=["months", "quarters", "ends of months", "years", "numbers"],
-)
-def test_uneven_days_may_be_even_months(tmp_path: Path, stamps: list[str]) -> None:
-    lines = ["t,v", *(f"{stamp},{i % 9}" for i, stamp in enumerate(stamps))]
-    assert sizes(load(write(tmp_path, lines), time="t")) == [46, 16, 16]
-    del lines[50]
-    assert f"1 row missing between {stamps[48]} and {stamps[50]}" in problem(write(tmp_path, lines), time="t")
-
-
-def test_times_out_of_order_twice_or_uneven_are_named(tmp_path: Path) -> None:
-    lines = hours()
-    swapped = [*lines[:50], lines[51], lines[50], *lines[52:]]
-    said = problem(write(tmp_path, swapped), time="when")
-    assert "row 51 (line 52), column 'when': 2020-01-03 01:00 is not later than 2020-01-03 02:00" in said
-    twice = problem(write(tmp_path, [*lines[:50], *lines[49:]]), time="when")
-    assert "row 50 (line 51), column 'when': 2020-01-03 00:00 is not later than 2020-01-03 00:00" in twice
-    assert "newest row comes first" in problem(write(tmp_path, [lines[0], *lines[:0:-1]]), time="when")
-    lines[20] = lines[20].replace("19:00", "19:20")
-    said = problem(write(tmp_path, lines), time="when")
-    assert (
-        "2020-01-01 19:20 comes 80 minutes after 2020-01-01 18:00, but most rows are 1 hour apart; data.time=null"
-        in said
-    )
-    assert sizes(load(write(tmp_path, lines), columns=["a", "b"])) == [46, 16, 16]
-
-
-def test_times_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    german = write(tmp_path, hours(form="%d.%m.%Y"))
-    assert "row 1 (line 2), column 'when': '01.01.2020' is no time such as" in problem(german, time="when")
-    assert "'01.01.2020' is not written as data.time_format=%Y" in problem(german, time="when", time_format="%Y")
-    lines = hours()
-    lines[9] = lines[9].replace("2020", "2O20")
-    assert "row 9 (line 10), column 'when': '2O20-01-01 08:00' is no time" in problem(
-        write(tmp_path, lines), time="when"
-    )
-
-
-def test_a_stamp_of_another_age_is_no_gap_to_fill(tmp_path: Path) -> None:
-    lines = hours()
-    lines[1] = lines[1].replace("2020", "1970")
-    said = problem(write(tmp_path, lines), time="when", gaps="interpolate")
-    assert "missing between 1970-01-01 00:00 and 2020-01-01 01:00" in said
-    assert "only 100 there" in said
 
 
 # Columns.
