@@ -42,6 +42,23 @@ def table() -> str:
     return path
 
 
+@cache
+def hours() -> str:
+    """A small series with the hours it was measured at, for ``data=csv_series``."""
+    draw = random.Random(0)
+    handle, path = tempfile.mkstemp(suffix=".csv")
+    with os.fdopen(handle, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["time", "a", "b"])
+        for hour in range(120):
+            writer.writerow([f"2020-01-{1 + hour // 24:02d} {hour % 24:02d}:00", draw.random(), hour + draw.random()])
+    return path
+
+
+OWN_FILES = {"csv": {"path": table, "target": lambda: "label"}, "csv_series": {"path": hours, "time": lambda: "time"}}
+"""What data sets of the user's own files are given here."""
+
+
 def node(option: catalog.Option) -> dict[str, Any]:
     """The keys of an option's own group."""
     tree = yaml.safe_load(option.path.read_text(encoding="utf-8"))
@@ -53,9 +70,7 @@ def shrink(name: str) -> dict[str, Any]:
     """What makes a data set small, complete, and found without a network."""
     keys = node(DATA[name])
     found = {key: value for key, value in SMALL.items() if key in keys}
-    if name == "csv":
-        found |= {"path": table(), "target": "label"}
-    return found
+    return found | {key: value() for key, value in OWN_FILES.get(name, {}).items()}
 
 
 def lacking(name: str) -> str | None:

@@ -9,7 +9,7 @@ from conftest import lab
 from torch import Tensor
 
 from trainer.errors import ConfigError
-from trainer.models.forecaster import DLinear, GRUForecaster
+from trainer.models.forecaster import DLinear, GRUForecaster, PatchTransformer
 
 PLAIN: dict[str, Any] = {
     "in_features": 1,
@@ -70,11 +70,38 @@ def test_two_layers_equal_a_plain_reference_that_reads_the_top_state() -> None:
     assert np.allclose(model(x).detach().numpy(), y, atol=1e-10)
 
 
+def patches(**changes: Any) -> PatchTransformer:
+    torch.manual_seed(0)
+    sizes = {"seq_len": 48, "horizon": 12, "patch": 16, "stride": 8, "width": 8, "heads": 2, "layers": 2, "hidden": 16}
+    return PatchTransformer(**{**sizes, "dropout": 0.0, "normalize": "none", **changes}).eval()
+
+
 MODELS = {
+    "patch_transformer": lambda normalize: patches(normalize=normalize),
     "gru": lambda normalize: gru(in_features=3, normalize=normalize, segment=12),
     "gru_channel_independent": lambda normalize: gru(in_features=3, normalize=normalize, channel_independent=True),
     "dlinear": lambda normalize: DLinear(seq_len=48, horizon=12, moving_average=25, normalize=normalize),
 }
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("horizon", [1, 12, 50])
+@pytest.mark.parametrize("history", [16, 17, 23, 24, 48, 97])
+def test_any_history_horizon_and_channels(history: int, horizon: int, channels: int) -> None:
+    sizes = {"seq_len": history, "horizon": horizon}
+    models = [
+        *(gru(in_features=channels, segment=7, channel_independent=apart, **sizes) for apart in (True, False)),
+        DLinear(moving_average=25, normalize="last", **sizes),
+        patches(**sizes),
+        patches(**sizes, stride=16),
+        patches(**sizes, patch=5, stride=7),
+    ]
+    x = walk(2, channels, history).requires_grad_()
+    for model in models:
+        y = model(x)
+        assert y.shape == (2, horizon, channels)
+        (read,) = torch.autograd.grad(y.sum(), x)
+        assert (read[:, -1] != 0).all(), "the last step is always read"
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -125,6 +152,50 @@ def test_a_segment_longer_than_the_history_is_refused() -> None:
         gru(segment=49)
 
 
+def test_patches_end_now_and_leave_out_what_fills_none() -> None:
+    steps = torch.arange(11.0)[None]
+    assert patches(seq_len=11, patch=4, stride=3)._patches(steps).tolist() == [
+        [[1, 2, 3, 4], [4, 5, 6, 7], [7, 8, 9, 10]]
+    ]
+    assert patches(seq_len=11, patch=4, stride=4)._patches(steps).tolist() == [[[3, 4, 5, 6], [7, 8, 9, 10]]]
+    assert patches(seq_len=4, patch=4, stride=3)._patches(steps[:, :4]).tolist() == [[[0, 1, 2, 3]]]
+
+
+def test_the_patch_transformer_equals_a_plain_reference_around_its_encoder() -> None:
+    model = patches(stride=16, normalize="last").double()
+    w = {name: value.detach().numpy() for name, value in model.named_parameters()}
+    x = walk(2, 3).double()
+    expected = np.empty((2, 12, 3))
+    for row in range(2):
+        for channel in range(3):
+            s = x[row, :, channel].numpy()
+            cut = np.stack([s[i : i + 16] - s[-1] for i in (0, 16, 32)])
+            steps, _ = model.encoder(torch.from_numpy(cut @ w["embed.weight"].T + w["embed.bias"])[None])
+            side_by_side = np.concatenate(list(steps[0].detach().numpy()))
+            expected[row, :, channel] = w["head.weight"] @ side_by_side + w["head.bias"] + s[-1]
+    assert np.allclose(model(x).detach().numpy(), expected, atol=1e-10)
+
+
+def test_places_tell_the_order_of_patches_before_the_head_does() -> None:
+    model = patches(stride=16).double()
+    x = walk(1).double()
+    swapped = torch.cat((x[:, 16:32], x[:, :16], x[:, 32:]), 1)
+
+    def seen(x: Tensor) -> Tensor:
+        steps, _ = model.encoder(model.embed(x.view(1, 3, 16)))
+        return steps.sum(1)
+
+    assert not torch.allclose(seen(x), seen(swapped))
+    table = dict(model.named_parameters())["encoder.place.table"]
+    torch.nn.init.zeros_(table)
+    torch.testing.assert_close(seen(x), seen(swapped))
+
+
+def test_a_patch_longer_than_the_history_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"model\.patch: 49 steps do not fit a history of 48"):
+        patches(patch=49)
+
+
 def test_dlinear_equals_a_plain_reference() -> None:
     torch.manual_seed(0)
     model = DLinear(seq_len=48, horizon=12, moving_average=5, normalize="none").double()
@@ -150,13 +221,20 @@ def test_dlinear_takes_any_moving_average(moving_average: int) -> None:
     assert torch.allclose(model(torch.full((1, 48, 1), 3.0)), torch.tensor(3.0), atol=0.5)
 
 
-@pytest.mark.parametrize("model", ["gru_forecaster", "dlinear"])
+@pytest.mark.parametrize("words", ["model=gru_forecaster", "model=dlinear", "model=patch_transformer epochs=8"])
 @pytest.mark.slow
-def test_a_sine_with_trend_is_learned_to_the_gate(model: str) -> None:
-    assert lab(f"model={model}", "data=sine_trend").test()["mse"] < 0.02
+def test_a_sine_with_trend_is_learned_to_the_gate(words: str) -> None:
+    assert lab(*words.split(), "data=sine_trend").test()["mse"] < 0.02
 
 
 def test_a_twin_that_reads_one_step_misses_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = GRUForecaster.forward
     monkeypatch.setattr(GRUForecaster, "forward", lambda self, x: whole(self, x[:, -1:]))
     assert lab("model=gru_forecaster", "data=sine_trend", "model.segment=1", "epochs=5").test()["mse"] > 0.1
+
+
+@pytest.mark.slow
+def test_a_twin_that_reads_one_patch_misses_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = PatchTransformer.forward
+    monkeypatch.setattr(PatchTransformer, "forward", lambda self, x: whole(self, x[:, -16:].repeat(1, 3, 1)))
+    assert lab("model=patch_transformer", "data=sine_trend", "epochs=4").test()["mse"] > 0.04

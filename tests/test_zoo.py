@@ -157,7 +157,7 @@ def test_pairs_that_do_not_fit_are_told_in_a_sentence() -> None:
 @pytest.mark.parametrize("chosen", [chosen for chosen in PAIRS if chosen not in FITTING][::40], ids="-".join)
 def test_a_misfit_names_both_and_what_would_fit(chosen: tuple[str, str]) -> None:
     model, data = chosen
-    more = ["data.path=a.csv", "data.target=x"] if data == "csv" else []
+    more = {"csv": ["data.path=a.csv", "data.target=x"], "csv_series": ["data.path=a.csv"]}.get(data, [])
     with pytest.raises(ConfigError) as caught:
         config.compose([f"model={model}", f"data={data}", *more])
     said = str(caught.value)

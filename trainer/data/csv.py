@@ -136,7 +136,7 @@ def _values(table: Table, reading: Reading, places: _Places) -> dict[int, np.nda
         column = reading.texts(cells) if place in places.texts else reading.values(cells)
         named = f"{table.path}: column {table.names[place]!r}"
         if all(map(reading.is_gap, set(cells))):
-            problems.append(f"{named} is empty; data.drop_columns={_keys(table, [place])} leaves it out")
+            problems.append(f"{named} is empty; data.drop_columns={table.keys([place])} leaves it out")
         elif table.is_unnamed(place) and features.is_number(column) and np.all(np.diff(column) == 1):
             problems.append(f"{named} has no name and counts the rows; data.drop_columns=[{place}] leaves it out")
         elif place not in places.texts and not features.is_number(column) and reading.has_decimal_commas(cells):
@@ -169,7 +169,7 @@ def _whole(answer: Target, values: Mapping[int, np.ndarray], reading: Reading, n
         advice += "; data.nan=fill puts the mean and adds a column that says so"
         written = [place for place in numbers if np.isinf(values[place]).any()]
         if written:
-            advice += f"; data.categorical={_keys(table, written)} takes numbers as categories"
+            advice += f"; data.categorical={table.keys(written)} takes numbers as categories"
     if problems:
         more = [f"and {len(problems) - MOST_PROBLEMS} more columns"] if len(problems) > MOST_PROBLEMS else []
         raise ConfigError(*problems[:MOST_PROBLEMS], *more, advice)
@@ -181,11 +181,6 @@ def _bad_cell(table: Table, place: int, good: np.ndarray, reading: Reading) -> s
     cell = table.columns[place][row]
     found = f"a gap ({cell!r})" if reading.is_gap(cell) else f"{cell!r} is not a finite number"
     return f"{table.where(row, place)}: {found}; {count} such cell{'s' * (count > 1)} in the column"
-
-
-def _keys(table: Table, places: Collection[int]) -> str:
-    """Columns as one would write them on the command line."""
-    return f"[{','.join(table.names[p] if table.has_header and not table.is_unnamed(p) else str(p) for p in places)}]"
 
 
 def _groups(table: Table, own: int, place: int | None, test_path: str | None) -> np.ndarray:
@@ -238,7 +233,7 @@ def _fit(
         listed = ", ".join(repr(table.names[place]) for place in prose[:MOST_PROBLEMS])
         raise ConfigError(
             f"{table.path}: texts in {listed} hardly ever come twice, so they are no categories;"
-            f" data.drop_columns={_keys(table, prose)} leaves them out"
+            f" data.drop_columns={table.keys(prose)} leaves them out"
         )
     return fitted
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from trainer.data.base import Data, Facts
 from trainer.data.parts import files, windows
@@ -15,7 +14,8 @@ SOURCE = files.Source(
     "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/1d16c8f4f943005d613b5bc962e9eeb06058cf07/ETT-small/ETTh1.csv",
 )
 CHANNELS = 7
-MONTH = 30 * 24
+DAY = 24
+MONTH = 30 * DAY
 ENDS = (12 * MONTH, 16 * MONTH, 20 * MONTH)
 
 
@@ -23,7 +23,8 @@ class ETTh1(Data):
     """x (B, T, F) -> (B, P, F)
 
     Zhou et al. 2021. Six loads and the oil temperature; the usual split of 12, 4 and 4 months of 30 days, and every
-    channel standardised by the mean and deviation of the training rows, in which units all scores are told.
+    channel standardised by the mean and deviation of the training rows, in which units all scores are told. The
+    baseline is the better of repeating the last value and repeating the last day.
     """
 
     def __init__(self, history: PositiveInt, horizon: PositiveInt, data_dir: str | None):
@@ -31,15 +32,7 @@ class ETTh1(Data):
         raw = np.loadtxt(
             folder / SOURCE.path, delimiter=",", skiprows=1, usecols=range(1, CHANNELS + 1), max_rows=ENDS[-1]
         )
-        fitted = raw[: ENDS[0]]
-        series = torch.from_numpy((raw - fitted.mean(0)) / fitted.std(0)).float()
-        self.train, self.val, self.test = windows.chronological(series, ENDS, history, horizon)
-        self.facts = Facts(
-            sizes={
-                "in_features": CHANNELS,
-                "seq_len": history,
-                "horizon": horizon,
-                "flat_features": history * CHANNELS,
-            },
-            baseline=windows.repeat(self.test, 1),
-        )
+        series, _ = windows.standardised(raw, ENDS[0])
+        first, second, third = windows.chronological(series, ENDS, history, horizon)
+        self.train, self.val, self.test = first, second, third
+        self.facts = Facts(sizes=windows.sizes(first), baseline=windows.usual_rule(third, (1, DAY)))

@@ -1,4 +1,4 @@
-"""Forecasts of all coming steps at once: a recurrent network and a linear one, each able to ignore the level.
+"""Forecasts of all coming steps at once: recurrent, linear, or by a Transformer, each able to ignore the level.
 
 What a series does next rarely depends on its level, and the level of a test window may be one that training never
 saw. ``normalize`` takes it out of every window and channel and puts it back into the forecast.
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.errors import ConfigError
+from trainer.models.layers.transformer import Plan, Stack
 from trainer.types import PositiveInt, Probability
 
 EPSILON = 1e-5
@@ -118,3 +119,61 @@ class DLinear(nn.Module):
         smooth = F.avg_pool1d(padded, self.moving_average, stride=1)
         y = self.trend(smooth) + self.rest(x - smooth)
         return y.transpose(1, 2) * spread + level
+
+
+class PatchTransformer(nn.Module):
+    """x (B, T, F) -> (B, P, F)
+
+    Nie et al. 2023 (PatchTST). Every channel is a row of its own under the same weights, cut into patches of ``patch``
+    steps that begin ``stride`` apart: ``h = Encoder(W patch_i + e_i)`` with a learned position e, and one linear map of
+    all patches side by side gives the whole horizon. Attention sees patches, so its cost falls by ``stride`` squared.
+    """
+
+    def __init__(
+        self,
+        seq_len: PositiveInt,
+        horizon: PositiveInt,
+        patch: PositiveInt,
+        stride: PositiveInt,
+        width: PositiveInt,
+        heads: PositiveInt,
+        layers: PositiveInt,
+        hidden: PositiveInt,
+        dropout: Probability,
+        normalize: Literal["none", "last", "standard"],
+    ):
+        super().__init__()
+        if seq_len < patch:
+            raise ConfigError(f"model.patch: {patch} steps do not fit a history of {seq_len}")
+        self.patch = patch
+        self.stride = stride
+        self.normalize = normalize
+        patches = (seq_len - patch) // stride + 1
+        plan = Plan(
+            width=width,
+            heads=heads,
+            hidden=hidden,
+            activation="gelu",
+            norm="pre",
+            dropout=dropout,
+            positions="learned",
+            seq_len=patches,
+            attention="full",
+            attention_size=1,  # full attention has no size
+        )
+        self.embed = nn.Linear(patch, width)
+        self.encoder = Stack(plan, layers)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(patches * width, horizon)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, _, features = x.shape
+        level, spread = level_and_spread(x, self.normalize)
+        x = ((x - level) / spread).transpose(1, 2).flatten(0, 1)  # (B * F, T)
+        steps, _ = self.encoder(self.embed(self._patches(x)))
+        y = self.head(self.dropout(steps.flatten(1))).view(rows, features, -1)
+        return y.transpose(1, 2) * spread + level
+
+    def _patches(self, x: Tensor) -> Tensor:
+        """(N, T) -> (N, patches, patch); the last patch ends now, steps that fill none are left out at the far end."""
+        return x[:, (x.shape[1] - self.patch) % self.stride :].unfold(1, self.patch, self.stride)

@@ -80,6 +80,11 @@ class Table:
         guess = did_you_mean(key, self.names)
         raise ConfigError(f"{option}: no column {key!r} in {self.path}{guess} (columns: {_shown(self.names)})")
 
+    def keys(self, places: Iterable[int]) -> str:
+        """Columns as one would write them on the command line."""
+        named = (p if not self.has_header or self.is_unnamed(p) else self.names[p] for p in places)
+        return f"[{','.join(map(str, named))}]"
+
     def is_unnamed(self, place: int) -> bool:
         """Whether a header stands over every column but this one."""
         return self.has_header and self.names[place] == f"column {place}"

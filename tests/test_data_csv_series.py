@@ -1,0 +1,277 @@
+"""Series of the user's: what is read out of a file, and what is said of one that is no even series."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import configure, lab
+from torch import Tensor
+
+from trainer.data.csv_series import CSVSeries
+from trainer.data.parts import windows
+from trainer.data.parts.windows import WindowSplit
+from trainer.errors import ConfigError
+
+START = datetime(2020, 1, 1)
+HOUR = timedelta(hours=1)
+
+
+def load(path: Path, **changes: Any) -> CSVSeries:
+    """With ten steps to read and five to predict, and else as the YAML has it."""
+    keys = configure("model=dlinear", "data=csv_series", f"data.path={path}")["data"]
+    return CSVSeries(**{k: v for k, v in keys.items() if k != "_target_"} | {"history": 10, "horizon": 5} | changes)
+
+
+def problem(path: Path, **changes: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(path, **changes)
+    return str(caught.value)
+
+
+def hours(count: int = 100) -> list[str]:
+    """A header and a row an hour: column ``a`` counts them and ``b`` swings with the day."""
+    return [
+        "when,a,b",
+        *(f"{START + i * HOUR:%Y-%m-%d %H:%M},{i},{math.sin(i * math.pi / 12):.4f}" for i in range(count)),
+    ]
+
+
+def write(folder: Path, lines: Sequence[str]) -> Path:
+    path = folder / "s.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def split(data: CSVSeries, which: str = "train") -> WindowSplit:
+    found = getattr(data, which)
+    assert isinstance(found, WindowSplit)
+    return found
+
+
+def targets(windows_of: WindowSplit) -> Tensor:
+    found = windows_of.targets()
+    assert found is not None
+    return found
+
+
+def sizes(data: CSVSeries) -> list[int]:
+    return [len(split) for split in (data.train, data.val, data.test)]
+
+
+def counted(data: CSVSeries, which: str) -> list[list[float]]:
+    """Column ``a``, which counts the rows of ``hours``, in the windows of a split, in the file's own numbers."""
+    first = split(data).series[:, 0].double()
+    rows = first[~first.isnan()]
+    part = split(data, which)
+    batch = part.batch(torch.arange(len(part)), 0)
+    assert batch.target is not None
+    steps = torch.cat((batch.inputs["x"], batch.target), 1)[..., 0].double()
+    return ((steps - rows[0]) / (rows[1] - rows[0])).round(decimals=2).tolist()
+
+
+def test_the_past_is_read_and_the_future_predicted_in_the_order_of_the_file(tmp_path: Path) -> None:
+    data = load(write(tmp_path, hours()), time="when")
+    assert sizes(data) == [60 - 14, 20 - 4, 20 - 4]
+    assert counted(data, "train")[0] == list(range(15))
+    assert counted(data, "test")[-1] == list(range(85, 100))
+    assert data.facts.sizes == {"in_features": 2, "seq_len": 10, "horizon": 5, "flat_features": 20}
+    series = split(data).series
+    assert torch.allclose(series[:60].mean(0), torch.zeros(2), atol=1e-6)
+    assert torch.allclose(series[:60].std(0, correction=0), torch.ones(2), atol=1e-6)
+
+
+def test_a_single_column_is_scored_in_its_own_units_and_several_in_deviations(tmp_path: Path) -> None:
+    path = write(tmp_path, hours())
+    one = load(path, columns=["a"])
+    assert one.facts.baseline["mae"] == pytest.approx(3), "of 1 to 5 steps ahead, each one higher"
+    both = load(path, time="when")
+    assert both.facts.target_scale == 1.0
+    assert both.facts.baseline["mae"] < 1
+
+
+def test_scores_of_a_run_are_in_those_units_too(tmp_path: Path) -> None:
+    path = write(tmp_path, hours())
+    options = ("data.history=10", "data.horizon=5", "data.columns=[a]", "max_steps=1", "optimizer.lr=1e-9")
+    made = lab("model=dlinear", "model.normalize=last", "data=csv_series", f"data.path={path}", *options)
+    with torch.no_grad():  # a forecast of the last value: what the baseline says
+        for parameter in made.task.parameters():
+            parameter.zero_()
+    assert made.test()["mae"] == pytest.approx(made.data.facts.baseline["mae"], rel=1e-4) == pytest.approx(3)
+
+
+def test_a_period_that_is_known_makes_the_baseline_harder(tmp_path: Path) -> None:
+    path = write(tmp_path, hours(200))
+    plain, daily = (load(path, columns=["b"], history=24, period=period) for period in (None, 24))
+    assert plain.facts.baseline["rmse"] > 0.3
+    assert daily.facts.baseline["rmse"] == pytest.approx(0, abs=1e-6)
+    assert load(path, columns=["a"], history=24, period=24).facts.baseline["mae"] == pytest.approx(3), "the better rule"
+    assert (
+        load(path, columns=["b"], history=12, period=24).facts.baseline
+        == load(path, columns=["b"], history=12).facts.baseline
+    )
+
+
+def test_a_file_without_header_and_one_of_a_single_column(tmp_path: Path) -> None:
+    path = write(tmp_path, hours()[1:])
+    assert sizes(load(path, time=0)) == sizes(load(path, time=0, columns=[2])) == [46, 16, 16]
+    assert "no header (it begins 2020-01-01 00:00, 0, 0.0000), so give a number" in problem(path, time="when")
+    assert sizes(load(write(tmp_path, [str(i % 7) for i in range(100)]))) == [46, 16, 16]
+
+
+# Gaps.
+
+
+def with_gaps() -> list[str]:
+    """Rows 21 to 23 and 41 are missing; ``b`` lacks rows 6 and 7."""
+    lines = hours()
+    lines[6], lines[7] = (",".join([*lines[row].split(",")[:2], "NA"]) for row in (6, 7))
+    return [line for row, line in enumerate(lines) if row not in (21, 22, 23, 41)]
+
+
+def test_missing_rows_and_cells_are_named_with_their_times(tmp_path: Path) -> None:
+    path = write(tmp_path, with_gaps())
+    said = problem(path, time="when")
+    assert (
+        f"{path}: row 21 (line 22), column 'when': 3 rows missing between 2020-01-01 19:00 and 2020-01-01 23:00;"
+        " 4 missing in all, at 2 places" in said
+    )
+    cell = (
+        "row 6 (line 7), column 'b': a gap ('NA') at 2020-01-01 05:00 to 2020-01-01 06:00; 2 such cells in the column"
+    )
+    assert cell in said
+    assert "data.gaps=interpolate" in said
+    assert "data.gaps=drop" in said
+    assert "a gap ('NA'); 2 such cells" in problem(path, columns=["b"]), "without a time column"
+    assert sizes(load(path, time="when", columns=["a"], gaps="drop")) == [14, 16, 16]
+
+
+def test_interpolation_restores_a_straight_line(tmp_path: Path) -> None:
+    filled = load(write(tmp_path, with_gaps()), time="when", gaps="interpolate")
+    whole = load(write(tmp_path, hours()), time="when")
+    assert torch.equal(split(filled).series[:, 0], split(whole).series[:, 0])
+    assert sizes(filled) == sizes(whole)
+
+
+def test_the_ends_of_a_column_are_filled_with_the_nearest_value(tmp_path: Path) -> None:
+    lines = hours()
+    lines[1], lines[100] = (lines[row].replace(f",{row - 1},", ",,") for row in (1, 100))
+    data = load(write(tmp_path, lines), time="when", gaps="interpolate")
+    assert split(data).series[0, 0] == split(data).series[1, 0]
+    assert split(data, "test").series[-1, 0] == split(data, "test").series[-2, 0]
+
+
+def test_no_window_holds_a_gap_or_steps_over_one(tmp_path: Path) -> None:
+    data = load(write(tmp_path, with_gaps()), time="when", gaps="drop", columns=["a"])
+    seen = counted(data, "train")
+    for row in seen:
+        assert row == list(range(int(row[0]), int(row[0]) + 15)), "every step one later than the one before"
+    absent = {20, 21, 22, 40}
+    assert [row[0] for row in seen] == [s for s in range(46) if not absent & set(range(s, s + 15))]
+    found = targets(split(data))
+    assert found.isfinite().all()
+    assert len(found) == len(seen)
+    batches = list(data.train.batches(torch.arange(len(seen)).split(4), 0))
+    assert torch.equal(torch.cat([batch.target for batch in batches if batch.target is not None]), found)
+    assert torch.cat([batch.index for batch in batches]).tolist() == list(range(len(seen)))
+
+
+def test_rows_glued_together_over_a_gap_would_not_be_a_series(tmp_path: Path) -> None:
+    """What leaving out rows, not windows, would give: windows whose steps are not even."""
+    glued = load(write(tmp_path, with_gaps()), columns=["a"])
+    assert any(row != list(range(int(row[0]), int(row[0]) + 15)) for row in counted(glued, "train"))
+
+
+def test_moved_windows_leave_out_the_same(tmp_path: Path) -> None:
+    kept = split(load(write(tmp_path, with_gaps()), time="when", gaps="drop"))
+    moved = kept.to(torch.device("cpu"))
+    assert len(moved) == len(kept)
+    assert torch.equal(targets(moved), targets(kept))
+
+
+def test_gaps_everywhere_are_refused(tmp_path: Path) -> None:
+    lines = hours()
+    often = [line if row % 10 else line.rpartition(",")[0] + "," for row, line in enumerate(lines)]
+    often[0] = lines[0]
+    assert "every window of 15 steps in the train split holds a gap" in problem(
+        write(tmp_path, often), gaps="drop", time="when"
+    )
+    late = [line if row > 70 or not row else line.rpartition(",")[0] + "," for row, line in enumerate(lines)]
+    assert "no number in the 60 rows for training" in problem(write(tmp_path, late), gaps="drop", time="when")
+
+
+# Columns.
+
+
+def test_columns_that_cannot_be_predicted_are_named_with_what_leaves_them_out(tmp_path: Path) -> None:
+    rows = [line.rpartition(",")[0] for line in hours()[1:]]
+    wind = write(tmp_path, ["when,a,wind", *(f"{row},{'NS'[i % 2]}W" for i, row in enumerate(rows))])
+    said = problem(wind, time="when")
+    assert "column 'wind' holds texts such as" in said
+    assert "data.columns=[a] leaves it out" in said
+    assert sizes(load(wind, time="when", columns=["a"])) == [46, 16, 16]
+    assert "column 'when' holds texts such as '2020-01-01 00:00'; is it data.time=when?" in problem(wind)
+    counting = write(tmp_path, [",v", *(f"{i},{i % 5}" for i in range(100))])
+    assert "has no name and counts the rows" in (said := problem(counting))
+    assert "data.columns=[v]" in said
+    assert sizes(load(counting, time=0)) == [46, 16, 16]
+    empty = write(tmp_path, ["a,b", *(f"{i},?" for i in range(100))])
+    assert "column 'b' is empty" in problem(empty)
+    commas = write(tmp_path, ["a;b", *(f"{i};{i},5" for i in range(100))])
+    assert "column 'b' holds numbers with a comma, such as '0,5'; is it data.decimal=comma?" in problem(commas)
+    assert sizes(load(commas, decimal="comma")) == [46, 16, 16]
+
+
+def test_a_text_among_numbers_is_never_filled(tmp_path: Path) -> None:
+    lines = hours()
+    lines[8] = lines[8].replace(",7,", ",broken,")
+    path = write(tmp_path, lines)
+    for gaps in ("error", "interpolate", "drop"):
+        assert "row 8 (line 9), column 'a': 'broken' is not a finite number" in problem(path, time="when", gaps=gaps)
+    assert sizes(load(path, time="when", gaps="interpolate", missing=["broken"])) == [46, 16, 16]
+
+
+def test_columns_asked_for_wrongly(tmp_path: Path) -> None:
+    path = write(tmp_path, ["when,level", *(",".join(line.split(",")[:2]) for line in hours()[1:])])
+    assert "no column 'levle'" in (said := problem(path, columns=["levle"]))
+    assert "did you mean level?" in said
+    assert "data.time: no column 'wen'" in problem(path, time="wen")
+    for changes in ({"time": "when", "columns": ["when", "level"]}, {"columns": ["level", 1]}):
+        assert "one column is named twice" in problem(path, **changes)
+    assert "no column left" in problem(write(tmp_path, [line.split(",")[0] for line in hours()]), time="when")
+
+
+# Length.
+
+
+def test_too_few_rows_are_told_with_how_many_are_needed(tmp_path: Path) -> None:
+    said = problem(write(tmp_path, hours(3)), time="when")
+    assert "history 10 and horizon 5" in said
+    assert "need 25 rows; there are 3" in said
+    with pytest.raises(ConfigError, match="need 25 rows; there are 24"):
+        load(write(tmp_path, hours(24)), time="when")
+    assert sizes(load(write(tmp_path, hours(25)), time="when")) == [1, 1, 1]
+
+
+def test_a_file_that_is_not_there_or_does_not_hold_together(tmp_path: Path) -> None:
+    path = write(tmp_path, hours())
+    assert "did you mean s.csv?" in problem(tmp_path / "s.cvs")
+    twice = write(tmp_path, ["b,b", "1,2", "3,4"])
+    assert "row 1 (line 1), column 'column 0': 'b' is not a finite number; is it a header? data.header=true" in problem(
+        twice
+    )
+    assert "2 columns are named 'b' (numbers 0, 1, from 0)" in problem(twice, header=True)
+    assert "cells are parted by ';'" in problem(write(tmp_path, ["a;b", "1", "2"]), delimiter="semicolon")
+    path.write_text("")
+    assert "is empty" in problem(path)
+
+
+def test_the_rule_of_the_last_period_skips_windows_with_gaps_too(tmp_path: Path) -> None:
+    path = write(tmp_path, with_gaps())
+    data = load(path, time="when", gaps="drop", columns=["a"])
+    assert windows.repeat(split(data), 1, data.facts.target_scale)["mae"] == pytest.approx(3)

@@ -1,0 +1,209 @@
+"""Claims that are told about gradients and symmetries, each beside the wording of it that is wrong."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer.models.cnn import CNN
+from trainer.models.layers.dense import dense
+from trainer.models.layers.graph import GraphConvolution, normalised_adjacency
+from trainer.models.rnn import RNN
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def sigma(matrix: Tensor) -> float:
+    """The largest singular value."""
+    return float(torch.linalg.matrix_norm(matrix, 2))
+
+
+# Gradients through depth and time.
+
+
+def scalar_net(weights: list[float]) -> nn.Sequential:
+    """``relu(w_n ... relu(w_1 x))``, one unit a layer."""
+    net = nn.Sequential(dense([1] * (len(weights) + 1), nn.ReLU), nn.ReLU()).double()
+    with torch.no_grad():
+        for layer, weight in zip((m for m in net.modules() if isinstance(m, nn.Linear)), weights, strict=True):
+            layer.weight.fill_(weight)
+            layer.bias.zero_()
+    return net
+
+
+def slope(net: nn.Module, x: float) -> float:
+    at = torch.tensor([[x]], dtype=torch.float64, requires_grad=True)
+    (found,) = torch.autograd.grad(net(at).sum(), at)
+    return float(found)
+
+
+def test_the_gradient_of_a_deep_scalar_relu_net_is_zero_or_the_product_of_its_weights() -> None:
+    found = set()
+    for seed in range(200):
+        first, *rest = normal(4, seed=seed).tolist()
+        weights = [first, *(abs(w) for w in rest)] if seed % 2 else [first, *rest]
+        for x in (-1.0, 1.0):
+            gradient, product = slope(scalar_net(weights), x), math.prod(map(abs, weights))
+            assert gradient == 0 or abs(gradient) == pytest.approx(product)
+            found.add((gradient > 0) - (gradient < 0))
+    assert found == {-1, 0, 1}, "an input below zero under a negative first weight turns the sign: |W|, not W"
+
+
+def test_it_explodes_vanishes_or_is_zero() -> None:
+    assert slope(scalar_net([1.5] * 50), 1.0) == pytest.approx(1.5**50)
+    assert slope(scalar_net([0.5] * 50), 1.0) == pytest.approx(0.5**50)
+    assert 1.5**50 > 1e8
+    assert 0.5**50 < 1e-15
+    one_off = [1.5] * 25 + [-1.5] + [1.5] * 24
+    assert slope(scalar_net(one_off), 1.0) == 0, "the product alone, as of a linear net, is not it"
+
+
+def test_it_is_no_recurrent_net_whose_weights_are_all_one() -> None:
+    """The source calls it an RNN. One weight shared by n steps has a power for a gradient, not a product."""
+    weights = [0.5, 2.0, 3.0]
+    assert slope(scalar_net(weights), 1.0) == pytest.approx(3.0)
+    assert all(w ** len(weights) != pytest.approx(3.0) for w in weights)
+
+
+def jacobian(weight: Tensor, bias: Tensor, x: Tensor, steps: int) -> Tensor:
+    """``d x_n / d x_1`` of ``x_{t+1} = sigmoid(W x_t + b)`` after n - 1 steps."""
+
+    def unrolled(state: Tensor) -> Tensor:
+        for _ in range(steps):
+            state = (weight @ state + bias).sigmoid()
+        return state
+
+    found = torch.autograd.functional.jacobian(unrolled, x)
+    assert isinstance(found, Tensor)
+    return found
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 10])
+def test_a_sigmoid_rnn_forgets_by_a_sixteenth_a_step(steps: int) -> None:
+    weight = normal(6, 6)
+    weight = weight / sigma(weight) / 4
+    found = sigma(jacobian(weight, normal(6, seed=1), normal(6, seed=2), steps))
+    assert 0 <= found <= (1 / 16) ** steps
+    # Tight: a state that makes every sigmoid as steep as it can be, under a multiple of the identity.
+    eye = torch.eye(3, dtype=torch.float64) / 4
+    flat = torch.full((3,), 0.5, dtype=torch.float64)
+    assert sigma(jacobian(eye, -eye @ flat, flat, steps)) == pytest.approx((1 / 16) ** steps)
+
+
+def test_that_bound_is_not_positive_and_comes_from_an_inequality() -> None:
+    """The source has ``0 <`` and ``sigma(AB) = sigma(A) sigma(B)``."""
+    singular = torch.zeros(3, 3, dtype=torch.float64)
+    singular[0, 1] = 0.25
+    assert sigma(singular) == 0.25
+    assert sigma(jacobian(singular, torch.zeros(3).double(), torch.zeros(3).double(), 2)) == 0
+    pairs = [(normal(4, 4, seed=2 * i), normal(4, 4, seed=2 * i + 1)) for i in range(50)]
+    assert all(sigma(a @ b) <= sigma(a) * sigma(b) + 1e-12 for a, b in pairs)
+    assert all(sigma(a @ b) < 0.999 * sigma(a) * sigma(b) for a, b in pairs), "equal in none of fifty"
+
+
+def remembered(forget_bias: float) -> float:
+    """How much the state after 50 steps moves with the first input."""
+    torch.manual_seed(0)
+    lstm = RNN("lstm", 4, 1, 32, 1, False, 0.0, "last", "default", forget_bias)
+    lstm.head = nn.Identity()  # type: ignore[assignment]  # the last state itself comes out
+    x = torch.randn(8, 50, 4).requires_grad_()
+    (gradient,) = torch.autograd.grad(lstm(x).sum(), x)
+    return float(gradient[:, 0].norm())
+
+
+def test_an_lstm_keeps_its_gradient_only_with_an_open_forget_gate() -> None:
+    """It is said to have solved the vanishing gradient. With a bias of 0 a half is kept at each step."""
+    opened, half = remembered(3.0), remembered(0.0)
+    assert opened > 1e-2
+    assert half < 1e-9
+
+
+# Symmetries.
+
+
+def convolutions(adaptive: Literal["none", "max"] = "none") -> CNN:
+    torch.manual_seed(0)
+    net = CNN(
+        in_channels=1,
+        height=16,
+        width=16,
+        out_features=3,
+        channels=[4, 4],
+        kernel=3,
+        stride=1,
+        padding="same",
+        dilations=[1],
+        pools=["none"],
+        adaptive=adaptive,
+        adaptive_size=1,
+        norm="batch",  # which takes the place of biases: zeros stay zeros
+        hidden=[],
+        dropout=0.0,
+    )
+    return net.double().eval()
+
+
+def test_a_convolutional_net_is_equivariant_to_shifts_not_invariant() -> None:
+    image = F.pad(normal(1, 1, 6, 6), (5, 5, 5, 5))  # zeros all round: nothing reaches the border
+    shifted = image.roll((2, 1), (2, 3))
+    net = convolutions()
+    torch.testing.assert_close(net.trunk(shifted), net.trunk(image).roll((2, 1), (2, 3)))
+    assert not torch.allclose(net.trunk(shifted), net.trunk(image)), "the map moves: it is not invariant"
+    assert not torch.allclose(net(shifted), net(image)), "nor is what a linear head makes of it"
+    pooled = convolutions(adaptive="max")
+    torch.testing.assert_close(pooled(shifted), pooled(image)), "a pool over everything is what makes it invariant"
+
+    def halved(x: Tensor) -> Tensor:
+        return F.max_pool2d(net.trunk(x), 2)
+
+    torch.testing.assert_close(halved(image.roll(2, 2)), halved(image).roll(1, 2))
+    moved = halved(image.roll(1, 2))
+    assert not any(torch.allclose(moved, halved(image).roll(k, 2)) for k in range(8)), "shifts of a pool's stride only"
+
+
+def test_a_graph_convolution_is_equivariant_to_the_order_of_nodes_and_its_sum_invariant() -> None:
+    torch.manual_seed(0)
+    edges = torch.tensor([[0, 1, 2, 3, 4, 0, 2], [1, 2, 3, 4, 0, 2, 5]])
+    x, order = normal(6, 3), torch.tensor([3, 0, 5, 1, 4, 2])
+    place = order.argsort()  # node i of the first graph is node place[i] of the second
+    layers = [GraphConvolution(3, 8).double(), GraphConvolution(8, 2).double()]
+
+    def run(x: Tensor, edges: Tensor) -> Tensor:
+        adjacency = normalised_adjacency(edges, None, 6, torch.float64)
+        return layers[1](layers[0](x, adjacency).relu(), adjacency)
+
+    found, renamed = run(x, edges), run(x[order], place[edges])
+    torch.testing.assert_close(renamed, found[order])
+    assert not torch.allclose(renamed, found), "equivariant, not invariant"
+    torch.testing.assert_close(renamed.sum(0), found.sum(0))
+    flat = nn.Linear(18, 2).double()
+    assert not torch.allclose(flat(x.flatten()), flat(x[order].flatten())), "a net over nodes side by side is neither"
+    assert not torch.allclose(run(x[order], edges), found[order]), "nor is one whose edges are not renamed"
+
+
+# Without gradients.
+
+
+def test_inference_mode_is_more_than_no_grad() -> None:
+    """The source says that it uses both. Within inference mode, no_grad does nothing more."""
+    weight = torch.ones(2, requires_grad=True)
+    with torch.no_grad():
+        later = weight * 2
+    (later * weight).sum().backward()
+    assert weight.grad is not None, "what no_grad made may enter a graph afterwards"
+    assert later._version == 0
+    with torch.inference_mode():
+        assert not torch.is_grad_enabled()
+        never = weight * 2
+    assert never.is_inference()
+    with pytest.raises(RuntimeError, match="Inference tensors cannot be saved for backward"):
+        never * weight
+    with pytest.raises(RuntimeError, match="do not track version counter"):
+        never._version  # noqa: B018
