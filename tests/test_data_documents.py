@@ -20,6 +20,7 @@ from trainer.errors import ConfigError
 OPTIONS = {
     "encoding": "utf-8",
     "tokens": "words",
+    "tokenizer": None,
     "vocab_limit": None,
     "min_count": 1,
     "lowercase": True,
@@ -176,7 +177,7 @@ def test_an_archive_gives_expected_names_and_regular_files_only(
 
 @pytest.mark.skipif(not (REAL / "review_polarity").exists(), reason="no files of review_polarity here")
 def test_review_polarity() -> None:
-    data = ReviewPolarity("words", 5000, 2, 50, "last", str(REAL))
+    data = ReviewPolarity("words", None, 5000, 2, 50, "last", str(REAL))
     assert [len(split) for split in (data.train, data.val, data.test)] == [1600, 200, 200]
     for split in (data.train, data.val, data.test):
         target = split.targets()

@@ -73,7 +73,8 @@ class ReviewPolarity(_Documents):
 
     def __init__(
         self,
-        tokens: Literal["characters", "words", "bytepair"],
+        tokens: Literal["characters", "words", "bytepair", "pretrained"],
+        tokenizer: str | None,
         vocab_limit: PositiveInt | None,
         min_count: PositiveInt,
         max_length: PositiveInt | None,
@@ -88,7 +89,7 @@ class ReviewPolarity(_Documents):
             torch.tensor([kind == "pos" for kind, _ in names]).long(),
             [part.nonzero().squeeze(1) for part in (~validates & ~tests, validates, tests)],
             ("neg", "pos"),
-            partial(text.learn, tokens, limit=vocab_limit, min_count=min_count),
+            partial(text.learn, tokens, tokenizer=tokenizer, limit=vocab_limit, min_count=min_count),
             _end(keep, max_length),
         )
 
@@ -133,7 +134,8 @@ class TextFolder(_Documents):
         self,
         path: str,
         encoding: str,
-        tokens: Literal["characters", "words", "bytepair"],
+        tokens: Literal["characters", "words", "bytepair", "pretrained"],
+        tokenizer: str | None,
         vocab_limit: PositiveInt | None,
         min_count: PositiveInt,
         lowercase: bool,
@@ -152,7 +154,9 @@ class TextFolder(_Documents):
             raise ConfigError(f"data.path: {empty.absolute()} is empty")
         rows = _shared_out(group, labels, val, test, seed)
         _refuse_thin(rows, labels, names)
-        learn = partial(text.learn, tokens, limit=vocab_limit, min_count=min_count, lowercase=lowercase)
+        learn = partial(
+            text.learn, tokens, tokenizer=tokenizer, limit=vocab_limit, min_count=min_count, lowercase=lowercase
+        )
         self.set(texts, labels, rows, names, learn, _end(keep, max_length))
 
 

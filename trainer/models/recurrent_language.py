@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from trainer.models.layers.unaided import Rows
 from trainer.types import PositiveInt, Probability
-
-Rows = tuple[Tensor, ...]
-"""Tensors with the rows first."""
 
 
 class LSTMLanguage(nn.Module):
