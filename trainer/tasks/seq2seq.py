@@ -161,12 +161,15 @@ class Seq2Seq(Task):
     def sample(self, prompt: str | None = None, beam_size: PositiveInt = 1) -> Iterator[str]:
         """What the model makes of ``prompt``; of the first test rows without one, beside what was expected.
 
-        Raises ConfigError where the data set has no text.
+        Raises ConfigError where the data set has no text, and for a prompt without tokens.
         """
         if self.codec is None:
             raise ConfigError("sample: this data set has no text")
         if prompt is not None:
-            x = torch.tensor([self.codec.encode(prompt)], device=self.progress.device)
+            read = self.codec.encode(prompt)
+            if not read:
+                raise ConfigError(f"prompt: {prompt!r} holds no token to begin with")
+            x = torch.tensor([read], device=self.progress.device)
             batch = Batch({"x": x, "lengths": torch.tensor([x.shape[1]])}, None, torch.zeros(1, dtype=torch.long))
             yield self.judge.text(self.write(batch, beam_size)[0].tolist())
             return
