@@ -6,6 +6,7 @@ import csv
 import os
 import random
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -55,7 +56,30 @@ def hours() -> str:
     return path
 
 
-OWN_FILES = {"csv": {"path": table, "target": lambda: "label"}, "csv_series": {"path": hours, "time": lambda: "time"}}
+@cache
+def texts() -> Path:
+    """Small texts: a story, two folders of sentences, and two files line by line."""
+    draw = random.Random(0)
+    folder = Path(tempfile.mkdtemp())
+    words = {"good": ["fine", "nice", "warm"], "bad": ["cold", "wet", "dark"]}
+    lines = [" ".join(draw.choices(words[kind], k=draw.randint(2, 9))) for kind in words for _ in range(30)]
+    for number, line in enumerate(lines):
+        document = folder / "kinds" / ("good" if number < 30 else "bad") / f"{number}.txt"
+        document.parent.mkdir(parents=True, exist_ok=True)
+        document.write_text(line)
+    (folder / "story.txt").write_text("\n".join(lines * 5))
+    (folder / "source.txt").write_text("\n".join(lines))
+    (folder / "target.txt").write_text("\n".join(" ".join(reversed(line.split())) for line in lines))
+    return folder
+
+
+OWN_FILES: dict[str, dict[str, Callable[[], str]]] = {
+    "csv": {"path": table, "target": lambda: "label"},
+    "csv_series": {"path": hours, "time": lambda: "time"},
+    "text_file": {"path": lambda: str(texts() / "story.txt")},
+    "text_folder": {"path": lambda: str(texts() / "kinds")},
+    "pairs": {name: lambda name=name: str(texts() / f"{name}.txt") for name in ("source", "target")},  # type: ignore[misc]
+}
 """What data sets of the user's own files are given here."""
 
 

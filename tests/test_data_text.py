@@ -59,3 +59,12 @@ def test_without_the_package_byte_pairs_say_what_to_install(monkeypatch: pytest.
     monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
     with pytest.raises(ConfigError, match=r"pip install 'train-zoo\[text\]'"):
         text.learn("bytepair", POEM, limit=300)
+
+
+@pytest.mark.parametrize("kind", ["characters", "words", "bytepair"])
+def test_small_and_large_letters_can_be_the_same(kind: str) -> None:
+    codec = text.learn(kind, POEM * 3, limit=300, lowercase=True)  # type: ignore[arg-type]
+    assert codec.encode("THE Cat") == codec.encode("the cat")
+    assert codec.decode(codec.encode("THE Cat")) == "the cat"
+    assert codec.words(codec.encode("The DOG")) == ["the", "dog"]
+    assert codec.size < text.learn(kind, POEM * 3, limit=300).size or kind == "bytepair"  # type: ignore[arg-type]

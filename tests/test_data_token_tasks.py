@@ -29,7 +29,7 @@ def test_guessing_is_chance() -> None:
     facts = Reverse(rows=5000, length=8, vocab_size=10, seed=0).facts
     assert facts.baseline["token_accuracy"] == pytest.approx(0.1, abs=0.02)
     assert facts.baseline["exact_match"] < 0.01
-    assert facts.sizes == {"vocab_size": 10, "seq_len": 8, "horizon": 8}
+    assert facts.sizes == {"source_vocab_size": 10, "vocab_size": 10, "seq_len": 8, "horizon": 8}
 
 
 def test_more_rows_than_sequences_are_refused() -> None:

@@ -5,7 +5,21 @@ from __future__ import annotations
 import pytest
 import torch
 from conftest import Silent
-from pairs import DATA, FITTING, MODELS, PAIRS, Pair, built, explain, first_data, lacking, node, pair, task_of
+from pairs import (
+    DATA,
+    FITTING,
+    MODELS,
+    OWN_FILES,
+    PAIRS,
+    Pair,
+    built,
+    explain,
+    first_data,
+    lacking,
+    node,
+    pair,
+    task_of,
+)
 from pairs import TASKS as TASK_OPTIONS
 from torch import Tensor, nn
 
@@ -157,7 +171,7 @@ def test_pairs_that_do_not_fit_are_told_in_a_sentence() -> None:
 @pytest.mark.parametrize("chosen", [chosen for chosen in PAIRS if chosen not in FITTING][::40], ids="-".join)
 def test_a_misfit_names_both_and_what_would_fit(chosen: tuple[str, str]) -> None:
     model, data = chosen
-    more = {"csv": ["data.path=a.csv", "data.target=x"], "csv_series": ["data.path=a.csv"]}.get(data, [])
+    more = [f"data.{key}=x" for key in OWN_FILES.get(data, {})]
     with pytest.raises(ConfigError) as caught:
         config.compose([f"model={model}", f"data={data}", *more])
     said = str(caught.value)

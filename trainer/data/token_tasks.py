@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from trainer import seeding
 from trainer.data.base import Data, Facts
+from trainer.data.parts import baselines
 from trainer.data.parts.splits import cut
 from trainer.errors import ConfigError
 from trainer.types import NonNegativeInt, PositiveInt
@@ -33,17 +33,6 @@ class Reverse(Data):
         self.train, self.val, self.test = cut({"x": x}, x.flip(1))
         self.facts = Facts(
             sizes={"source_vocab_size": vocab_size, "vocab_size": vocab_size, "seq_len": length, "horizon": length},
-            baseline=_most_frequent(self.train.inputs["x"].flip(1), self.test.inputs["x"].flip(1)),
+            baseline=baselines.most_frequent_tokens(self.train, self.test),
             best_possible={"token_accuracy": 1.0, "exact_match": 1.0},
         )
-
-
-def _most_frequent(seen: Tensor, truth: Tensor) -> dict[str, float]:
-    """Scores of writing the most frequent training token of each place, whatever was read."""
-    right = truth == seen.mode(0).values
-    whole = right.all(1)
-    return {
-        "token_accuracy": float(right.double().mean()),
-        "exact_match": float(whole.double().mean()),
-        "forcing_gap": 0.0,
-    }

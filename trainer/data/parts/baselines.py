@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainer import metrics
 from trainer.batch import IGNORE
-from trainer.data.base import Split
+from trainer.data.base import UNKNOWN, Codec, Split
 
 
 def _targets(split: Split) -> Tensor:
@@ -61,3 +61,30 @@ def majority_everywhere(train: Split, test: Split, names: Sequence[str], ignore:
     each = metrics.iou(metrics.confusion(commonest.expand_as(truth), truth, len(names)))
     scores = {"mean_iou": float(each.nanmean()), "pixel_accuracy": guess["accuracy"], "nll": guess["nll"]}
     return scores | {f"iou_{name}": float(value) for name, value in zip(names, each, strict=True)}
+
+
+def most_frequent_tokens(
+    train: Split, test: Split, codec: Codec | None = None, end: int | None = None
+) -> dict[str, float]:
+    """Scores of writing the most frequent training token of each place, whatever was read, as far as the first end.
+
+    codec: of the targets, for BLEU; None leaves it out. end: the token that ends a target.
+    """
+    seen, truth = _targets(train), _targets(test)
+    places = [place[place != IGNORE].mode().values for place in seen.t()]
+    guess = torch.stack([places[min(step, len(places) - 1)] for step in range(truth.shape[1])])
+    if end is not None:
+        guess = guess.masked_fill((guess == end).cumsum(0) > 0, end)
+    counted = truth != IGNORE
+    right = (truth == guess) & counted
+    scores = {
+        "token_accuracy": float(right.sum() / counted.sum()),
+        "exact_match": float((right | ~counted).all(1).double().mean()),
+        "forcing_gap": 0.0,
+    }
+    if codec is not None:
+        written = codec.words([token for token in guess.tolist() if token != end])
+        rows = ([token for token in row if token not in (IGNORE, end)] for row in truth.tolist())
+        counts = [metrics.bleu_counts(written, codec.words(row), UNKNOWN) for row in rows]
+        scores["bleu"] = metrics.bleu(torch.tensor(counts).sum(0).tolist())
+    return scores

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Literal
 
-from trainer.data.parts.files import missing
-from trainer.errors import ConfigError, SystemFault, did_you_mean
+from trainer.data.parts import plain
+from trainer.data.parts.plain import shown
+from trainer.errors import ConfigError, did_you_mean
 
 DELIMITERS = {"tab": "\t", "semicolon": ";", "bar": "|", "comma": ",", "space": " "}
 """In the order they are tried: a comma may also be a decimal sign, and a blank parts words."""
 SAMPLE_ROWS = 200
 """How many rows the guesses at delimiter and header look at."""
-FORMATS = {
-    b"\x89PNG": "a PNG image",
-    b"\xff\xd8\xff": "a JPEG image",
-    b"PK\x03\x04": "a zip archive or an Excel workbook; export it as CSV",
-    b"\x1f\x8b": "a gzip archive; unpack it",
-    b"PAR1": "a Parquet file; export it as CSV",
-    b"%PDF": "a PDF document",
-}
 
 
 @dataclass(frozen=True)
@@ -72,13 +64,13 @@ class Table:
                 f"{option}: no column {key}; {self.path} has {len(self.names)}, 0 to {len(self.names) - 1}"
             )
         if not self.has_header:
-            first = _shown(column[0] for column in self.columns)
+            first = shown(column[0] for column in self.columns)
             raise ConfigError(
                 f"{option}: no column {key!r}: {self.path} has no header (it begins {first}), so give a number,"
                 f" 0 to {len(self.names) - 1} or -1 for the last; or data.header=true"
             )
         guess = did_you_mean(key, self.names)
-        raise ConfigError(f"{option}: no column {key!r} in {self.path}{guess} (columns: {_shown(self.names)})")
+        raise ConfigError(f"{option}: no column {key!r} in {self.path}{guess} (columns: {shown(self.names)})")
 
     def keys(self, places: Iterable[int]) -> str:
         """Columns as one would write them on the command line."""
@@ -97,7 +89,7 @@ class Table:
         by_name = self.has_header and other.has_header
         lacking = [name for name in self.names if name not in other.names] if by_name else []
         if lacking:
-            raise ConfigError(f"{other.path} lacks columns that {self.path} has: {_shown(lacking)}")
+            raise ConfigError(f"{other.path} lacks columns that {self.path} has: {shown(lacking)}")
         if not by_name and len(self.names) != len(other.names):
             raise ConfigError(f"{other.path} has {len(other.names)} columns, {self.path} has {len(self.names)}")
         places = [other.names.index(name) if by_name else i for i, name in enumerate(self.names)]
@@ -119,7 +111,7 @@ def read(
     Raises ConfigError, naming ``option`` or the row, for a file that is not there or not a rectangular table of text.
     """
     place = Path(path).expanduser()
-    text = _text(place, option, encoding)
+    text = plain.read(place, option, encoding, wanted="a table of text")
     mark = sniff(text) if delimiter is None else DELIMITERS.get(delimiter, delimiter)
     if len(mark) != 1:
         known = ", ".join(DELIMITERS)
@@ -177,31 +169,6 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _text(path: Path, option: str, encoding: str) -> str:
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError as error:
-        raise missing(path, option) from error
-    except IsADirectoryError as error:
-        inside = _shown(sorted(os.listdir(path)))
-        raise ConfigError(f"{option}: {path.absolute()} is a folder ({inside}); give a file in it") from error
-    except OSError as error:
-        raise SystemFault(f"{option}: cannot read {path.absolute()}: {error.strerror}") from error
-    kind = next((words for magic, words in FORMATS.items() if raw.startswith(magic)), None)
-    if kind is None and b"\0" in raw[:4096] and "16" not in encoding:
-        kind = "UTF-16 text; data.encoding=utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "binary"
-    if kind is not None:
-        raise ConfigError(f"{option}: {path.absolute()} is not a table of text but {kind}")
-    try:
-        return raw.decode(encoding).removeprefix("\ufeff")
-    except LookupError as error:
-        raise ConfigError(f"data.encoding: no encoding {encoding!r}; common ones: utf-8, latin-1, cp1252") from error
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        hint = "; older files are often data.encoding=latin-1" if encoding == "utf-8" else ""
-        raise ConfigError(f"{option}: {path.absolute()} is not {encoding} text at line {line}{hint}") from error
-
-
 def _rows(path: Path, text: str, delimiter: str) -> tuple[list[list[str]], list[int]]:
     """Rows that hold something, and the line each ends on."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
@@ -226,8 +193,3 @@ def _refuse_duplicates(path: Path, names: Sequence[str]) -> None:
     ]
     if problems:
         raise ConfigError(*problems)
-
-
-def _shown(names: Iterable[str], most: int = 20) -> str:
-    listed = list(names)
-    return ", ".join(listed[:most]) + (f", ... ({len(listed)} in all)" if len(listed) > most else "")

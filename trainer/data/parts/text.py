@@ -103,6 +103,23 @@ class BytePairs:
         return WORDS.findall(self.decode(tokens))
 
 
+class Lowercased:
+    """A codec that knows small letters only, and reads any."""
+
+    def __init__(self, codec: Codec):
+        self.codec = codec
+        self.size = codec.size
+
+    def encode(self, text: str) -> list[int]:
+        return self.codec.encode(text.lower())
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return self.codec.decode(tokens)
+
+    def words(self, tokens: Sequence[int]) -> list[str]:
+        return self.codec.words(tokens)
+
+
 BYTES = 256
 """Byte pairs begin with a token for every byte."""
 
@@ -114,9 +131,13 @@ def learn(
     limit: int | None = None,
     min_count: int = 1,
     unknown: bool = True,
+    lowercase: bool = False,
     tokenizer: str | None = None,
 ) -> Codec:
-    """A codec of one kind for texts such as these; ``tokenizer`` names the saved model whose own one is ``pretrained``.
+    """A codec of one kind for texts such as these.
+
+    lowercase: large and small letters are the same. tokenizer: names the saved model whose own one is ``pretrained``,
+    which knows what to do with letters.
 
     Raises ConfigError for byte pairs without a limit, or with one that is less than there are bytes.
     """
@@ -124,6 +145,9 @@ def learn(
         if tokenizer is None:
             raise ConfigError("data.tokenizer: tokens=pretrained needs the name or folder of a saved model")
         return Pretrained(tokenizer)
+    if lowercase:
+        small = [text.lower() for text in texts]
+        return Lowercased(learn(kind, small, limit=limit, min_count=min_count, unknown=unknown))
     if kind == "characters":
         return Characters(texts, unknown=unknown)
     if kind == "words":
