@@ -74,8 +74,8 @@ def torchs(width: int, heads: int, ours: MultiHeadAttention) -> nn.MultiheadAtte
     """torch's own, with our weights."""
     theirs = nn.MultiheadAttention(width, heads, batch_first=True)
     with torch.no_grad():
-        theirs.in_proj_weight.copy_(torch.cat((ours.query.weight, ours.key_value.weight)))
-        theirs.in_proj_bias.copy_(torch.cat((ours.query.bias, ours.key_value.bias)))
+        theirs.in_proj_weight.copy_(ours.project.weight)
+        theirs.in_proj_bias.copy_(ours.project.bias)
         theirs.out_proj.load_state_dict(ours.out.state_dict())
     return theirs
 
@@ -89,12 +89,12 @@ def test_heads_are_those_of_torch(attend: Attend) -> None:
     real = real_steps(memory, lengths)
     assert real is not None
     expected, _ = theirs(x, memory, memory, key_padding_mask=~real)
-    torch.testing.assert_close(ours(x, *ours.read(memory), real), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours(ours.ask(x), *ours.read(memory), real), expected, atol=1e-5, rtol=1e-5)
     later = torch.ones(5, 5, dtype=torch.bool).triu(1)
     expected, shares = theirs(x, x, x, attn_mask=later, average_attn_weights=False)
-    torch.testing.assert_close(ours(x, *ours.read(x), causal=True), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours(*ours.look(x), causal=True), expected, atol=1e-5, rtol=1e-5)
     if isinstance(attend, Reference):
-        q, k = ours._split(ours.query(x)), ours.read(x)[0]
+        q, k, _ = ours.look(x)
         torch.testing.assert_close(attend.shares_of(q, k, causal=True), shares, atol=1e-5, rtol=1e-5)
 
 
@@ -102,7 +102,7 @@ def test_64_wide_with_4_heads_has_16640_parameters_and_learns_all() -> None:
     layer = MultiHeadAttention(64, 4, Full())
     assert sum(parameter.numel() for parameter in layer.parameters()) == 16640
     x = torch.randn(2, 5, 64)
-    layer(x, *layer.read(x)).square().sum().backward()
+    layer(*layer.look(x)).square().sum().backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in layer.parameters())
 
 

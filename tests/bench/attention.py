@@ -47,7 +47,7 @@ def layer(kind: str) -> MultiHeadAttention:
 
 
 def step(attention: MultiHeadAttention, x: torch.Tensor) -> None:
-    attention(x, *attention.read(x)).sum().backward()
+    attention(*attention.look(x)).sum().backward()
 
 
 def milliseconds(attention: MultiHeadAttention, x: torch.Tensor) -> float:

@@ -87,36 +87,38 @@ class Reference(Attend):
 class MultiHeadAttention(nn.Module):
     """Vaswani et al. 2017, section 3.2.2: queries, keys and values of every head from full projections, and one back.
 
-    Keys and values are made by ``read`` and handed to ``forward``, so that those of the past, or of a source, can be
-    kept. With the weights of ``nn.MultiheadAttention`` and ``Full`` it is equal to it.
+    What is projected is handed to ``forward``, so that keys and values of the past, or of a source, can be kept. With
+    the weights of ``nn.MultiheadAttention`` and ``Full`` it is equal to it.
     """
 
     def __init__(self, width: int, heads: int, attend: Attend):
         super().__init__()
+        self.width = width
         self.heads = heads
         self.attend = attend
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, width if attend.shares else 2 * width)
+        self.project = nn.Linear(width, (2 if attend.shares else 3) * width)  # queries, keys unless shared, values
         self.out = nn.Linear(width, width)
 
-    def read(self, x: Tensor, by: Turn | None = None) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, heads, S, D) of steps x (B, S, heads * D)."""
-        if self.attend.shares:
-            return self._ask(x, by), self._split(self.key_value(x))
-        k, v = self.key_value(x).chunk(2, -1)
-        k = self._split(k)
-        return k if by is None else rotate(k, by), self._split(v)
+    def look(self, x: Tensor, by: Turn | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (B, heads, T, D) of the same steps x (B, T, heads * D)."""
+        parts = self._split(self.project(x))
+        placed = parts[:-1] if by is None else rotate(parts[:-1], by)
+        return placed[0], placed[-1], parts[-1]
 
-    def forward(
-        self, x: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False, by: Turn | None = None
-    ) -> Tensor:
-        """x (B, T, heads * D) asks, keys and values (B, heads, S, D) answer: (B, T, heads * D)."""
-        seen = self.attend(self._ask(x, by), k, v, real, causal)
-        return self.out(seen.transpose(1, 2).flatten(2))
+    def ask(self, x: Tensor) -> Tensor:
+        """Queries (B, heads, T, D) of steps x (B, T, heads * D)."""
+        (q,) = self._split(F.linear(x, self.project.weight[: self.width], self.project.bias[: self.width]))
+        return q
 
-    def _ask(self, x: Tensor, by: Turn | None) -> Tensor:
-        q = self._split(self.query(x))
-        return q if by is None else rotate(q, by)
+    def read(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, heads, S, D) of the steps x (B, S, heads * D) of another sequence."""
+        k, v = self._split(F.linear(x, self.project.weight[self.width :], self.project.bias[self.width :]))
+        return k, v
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
+        """q (B, heads, T, D) asks, keys and values (B, heads, S, D) answer: (B, T, heads * D)."""
+        return self.out(self.attend(q, k, v, real, causal).transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        """(B, T, n * heads * D) -> (n, B, heads, T, D)"""
+        return x.unflatten(-1, (-1, self.heads, self.width // self.heads)).permute(2, 0, 3, 1, 4)

@@ -5,6 +5,8 @@ Attention by itself sees a set. Only learned places know a longest sequence.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +20,7 @@ def angles(start: int, steps: int, width: int, device: torch.device) -> Tensor:
     """``t / 10000^(2i / width)`` for places t from ``start`` on and waves i, (steps, width / 2 rounded up)."""
     places = torch.arange(start, start + steps, dtype=torch.float32, device=device)
     waves = torch.arange(0, width, 2, dtype=torch.float32, device=device)
-    return places[:, None] * 10_000.0 ** (-waves / width)
+    return places[:, None] * torch.exp(waves * (-math.log(10_000.0) / width))
 
 
 def sinusoidal(start: int, steps: int, width: int, device: torch.device) -> Tensor:
@@ -34,7 +36,7 @@ def turn(start: int, steps: int, width: int, device: torch.device) -> Turn:
 
 
 def rotate(x: Tensor, by: Turn) -> Tensor:
-    """Queries or keys (B, heads, T, D), D even, each turned by its place (Su et al. 2021, eq. 34).
+    """Queries or keys (..., T, D), D even, each turned by its place (Su et al. 2021, eq. 34).
 
     The product of a query and a key then depends on the two and on their distance. Component i goes with i + D/2,
     where the paper pairs neighbours: the same up to the order of components.

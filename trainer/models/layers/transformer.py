@@ -121,14 +121,13 @@ class Block(nn.Module):
         real: which steps of past and x are, (B, S). memory, memory_real: keys and values of the other sequence and
         which of them are real. Gives (B, T, width), and keys and values with those of x behind them.
         """
-        h = self._enter(0, x)
-        kept = self.attention.read(h, by)
+        q, k, v = self.attention.look(self._enter(0, x), by)
         if past:
-            kept = (torch.cat((past[0], kept[0]), 2), torch.cat((past[1], kept[1]), 2))
-        x = self._leave(0, x, self.attention(h, *kept, real, self.causal, by))
+            k, v = torch.cat((past[0], k), 2), torch.cat((past[1], v), 2)
+        x = self._leave(0, x, self.attention(q, k, v, real, self.causal))
         if self.cross is not None:
-            x = self._leave(1, x, self.cross(self._enter(1, x), *memory, memory_real))
-        return self._leave(-1, x, self.feedforward(self._enter(-1, x))), kept
+            x = self._leave(1, x, self.cross(self.cross.ask(self._enter(1, x)), *memory, memory_real))
+        return self._leave(-1, x, self.feedforward(self._enter(-1, x))), (k, v)
 
     def _enter(self, branch: int, x: Tensor) -> Tensor:
         return self.norms[branch](x) if self.is_pre else x
