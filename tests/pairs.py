@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import saved_model
 import torch
 import yaml
 
@@ -83,6 +84,15 @@ OWN_FILES: dict[str, dict[str, Callable[[], str]]] = {
 """What data sets of the user's own files are given here."""
 
 
+@cache
+def saved() -> Path:
+    return saved_model.save(Path(tempfile.mkdtemp()))
+
+
+OWN_MODELS: dict[str, dict[str, Callable[[], str]]] = {"pretrained": {"name": lambda: str(saved())}}
+"""What models of the user's own files are given here."""
+
+
 def node(option: catalog.Option) -> dict[str, Any]:
     """The keys of an option's own group."""
     tree = yaml.safe_load(option.path.read_text(encoding="utf-8"))
@@ -120,8 +130,14 @@ def explain(model: str, data: str, names: dict[str, str] | None = None) -> str |
     return contract.explain(targets, names or NAMELESS)
 
 
+def has_keys_for(model: str, data: str) -> bool:
+    """Whether a data set has every key that a model's YAML sets in it."""
+    tree = yaml.safe_load(MODELS[model].path.read_text(encoding="utf-8"))
+    return set(tree.get("data", {})) <= set(node(DATA[data]))
+
+
 PAIRS = [(model, data) for model in MODELS for data in DATA]
-FITTING = [pair for pair in PAIRS if explain(*pair) is None]
+FITTING = [pair for pair in PAIRS if explain(*pair) is None and has_keys_for(*pair)]
 
 
 @cache
@@ -153,7 +169,11 @@ class Pair:
 
 
 def pair(model: str, data: str, *more: str, seed: int = 0) -> Pair:
-    composed = config.compose([f"model={model}", *overrides(data), f"seed={seed}", "batch_size=16", *more])
+    own = [f"model.{key}={value()}" for key, value in OWN_MODELS.get(model, {}).items()]
+    cut = (
+        ["data.max_length=16", "data.keep=first"] if model == "pretrained" and "max_length" in node(DATA[data]) else []
+    )
+    composed = config.compose([f"model={model}", *own, *overrides(data), *cut, f"seed={seed}", "batch_size=16", *more])
     made = builder.data(composed.tree)
     seeding.seed_everything(seed)
     task = builder.task(composed.tree, made, composed.names)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from trainer.batch import IGNORE
 from trainer.data.parts.ragged import Ragged, RaggedSplit
+from trainer.errors import ConfigError
 from trainer.loader import Loader
 
 CPU = torch.device("cpu")
@@ -92,3 +93,8 @@ def test_a_resumed_epoch_goes_on_where_it_stood() -> None:
     rest = list(loader().epoch(2, start=5))
     whole = list(loader().epoch(2))[5:]
     assert all(torch.equal(a.inputs["x"], b.inputs["x"]) for a, b in zip(rest, whole, strict=True))
+
+
+def test_a_row_without_a_step_is_refused_by_its_number() -> None:
+    with pytest.raises(ConfigError, match="row 1 is empty"):
+        RaggedSplit({"x": Ragged.of([torch.ones(2), torch.ones(0), torch.ones(1)])}, None)

@@ -10,6 +10,7 @@ from pairs import (
     FITTING,
     MODELS,
     OWN_FILES,
+    OWN_MODELS,
     PAIRS,
     Pair,
     built,
@@ -32,6 +33,9 @@ from trainer.trainer import Trainer
 
 UNTOUCHED: dict[str, dict[str, str]] = {
     "wgan_gp": {"model.critic.8.bias": "the same constant on real and on generated points cancels"},
+    "pretrained": dict.fromkeys(
+        ("model.body.pooler.dense.weight", "model.body.pooler.dense.bias"), "saved with it; the new head stands instead"
+    ),
 }
 """Parameters that one round of updates may leave as they are, by model, with the reason."""
 
@@ -136,7 +140,8 @@ LARGE = ("cora", "citeseer", "etth1", "mnist", "mnist_rows")
 def test_pairs_that_fit_build_and_score(data: str) -> None:
     if reason := lacking(data):
         pytest.skip(reason)
-    models = [model for model, other in FITTING if other == data]
+    # A model of the user's own files makes its data cut tokens its way: a pair of that kind is built below by name.
+    models = [model for model, other in FITTING if other == data and model not in OWN_MODELS]
     assert models, f"no model fits {data}"
     for model in models:
         made = built(data)
@@ -158,7 +163,7 @@ def test_pairs_that_fit_build_and_score(data: str) -> None:
 
 
 def test_pairs_that_do_not_fit_are_told_in_a_sentence() -> None:
-    misfits = [chosen for chosen in PAIRS if chosen not in FITTING]
+    misfits = [chosen for chosen in PAIRS if explain(*chosen)]
     assert len(misfits) > len(FITTING)
     for model, data in misfits:
         reason = explain(model, data, {"model": f"<{model}>", "data": f"<{data}>", "task": "<task>"})
@@ -168,14 +173,17 @@ def test_pairs_that_do_not_fit_are_told_in_a_sentence() -> None:
         assert len(reason) < 250
 
 
-@pytest.mark.parametrize("chosen", [chosen for chosen in PAIRS if chosen not in FITTING][::40], ids="-".join)
+@pytest.mark.parametrize("chosen", [chosen for chosen in PAIRS if explain(*chosen)][::40], ids="-".join)
 def test_a_misfit_names_both_and_what_would_fit(chosen: tuple[str, str]) -> None:
     model, data = chosen
-    more = [f"data.{key}=x" for key in OWN_FILES.get(data, {})]
+    more = [f"data.{key}=x" for key in OWN_FILES.get(data, {})] + [
+        f"model.{key}=x" for key in OWN_MODELS.get(model, {})
+    ]
     with pytest.raises(ConfigError) as caught:
         config.compose([f"model={model}", f"data={data}", *more])
     said = str(caught.value)
     assert model in said
     assert data in said
     assert f"{model} works with: " in said
-    assert set(said.split("works with: ")[1].split(", ")) == {good for fit, good in FITTING if fit == model}
+    fitting = {other for fit, other in PAIRS if fit == model and explain(fit, other) is None}
+    assert set(said.split("works with: ")[1].split("\n")[0].split(", ")) == fitting

@@ -45,7 +45,7 @@ def check(
     if refused:
         return problems + refused
     problems += [problem for group in judged for problem in _node(group, tree[group], names[group], folders)]
-    return problems or ([] if unjudged else _together(tree, names, folders))
+    return problems + ([] if unjudged else _together(tree, names, folders))
 
 
 def declare(resolved: Mapping[str, Any]) -> list[str]:

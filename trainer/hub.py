@@ -20,6 +20,7 @@ def transformers() -> ModuleType:
         raise ConfigError(
             "model=pretrained needs the package transformers: pip install 'train-zoo[pretrained]'"
         ) from None
+    transformers.utils.logging.disable_progress_bar()
     return transformers
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trainer.batch import IGNORE, Batch
 from trainer.data.base import Split
+from trainer.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class RaggedSplit(Split):
     Inputs ``{"x": Ragged, ...}``; the target a Ragged, a tensor (N, ...) or None. A batch holds them padded with
     zeros (targets: not counted) to its own longest row, and the ``lengths`` (B,) of the first input. Lengths stay on
     the CPU, where the loader sorts by them and a batch's width is known without waiting for the device.
+
+    Raises ConfigError for a row without a single step.
     """
 
     def __init__(self, inputs: Mapping[str, Ragged], target: Ragged | Tensor | None):
@@ -51,7 +54,10 @@ class RaggedSplit(Split):
         self._length = len(first)
         self._lengths = first.lengths
         self._starts = {name: part.lengths.cumsum(0) - part.lengths for name, part in self._parts().items()}
-        assert all(len(part) == self._length for part in self._parts().values()), "parts of one split differ in rows"
+        for part in self._parts().values():
+            assert len(part) == self._length, "parts of one split differ in rows"
+            if self._length and not part.lengths.min():
+                raise ConfigError(f"data: row {int(part.lengths.argmin())} is empty: it has no step to read")
         assert target is None or len(target) == self._length, "inputs and targets of one split differ in rows"
 
     def _parts(self) -> dict[str, Ragged]:
