@@ -133,7 +133,7 @@ def test_the_same_seed_gives_the_same_bits(model: str) -> None:
 # Every model with every data set.
 
 
-LARGE = ("cora", "citeseer", "etth1", "mnist", "mnist_rows")
+LARGE = ("cora", "citeseer", "etth1", "mnist", "mnist_rows", "review_polarity", "multi30k", "tinyshakespeare")
 
 
 @pytest.mark.parametrize("data", [pytest.param(d, marks=[pytest.mark.slow] * (d in LARGE)) for d in DATA])
