@@ -106,6 +106,11 @@ def test_weights_start_as_those_of_gpt2() -> None:
     assert sum("out." in name for name in deviations) == 8
 
 
+def test_the_default_has_0_8_million_parameters() -> None:
+    model = GPT(65, 128, 128, 4, 4, 512, 0.0, "rotary", "full", 32, True)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 801664
+
+
 def test_tied_scores_are_products_with_the_tokens_own_vectors() -> None:
     tied, free = make(), make(tied=False)
     assert sum(p.numel() for p in free.parameters()) - sum(p.numel() for p in tied.parameters()) == 7 * 16
