@@ -81,6 +81,22 @@ def test_sorting_by_length_spares_most_of_the_padding() -> None:
     assert all_sorted < few < mixed / 2
 
 
+def test_neither_side_of_a_pair_is_padded_much() -> None:
+    """Sorted by their inputs alone, targets of other lengths are."""
+
+    def empty(lengths: Tensor, batches: list[Tensor]) -> float:
+        return 1 - int(lengths.sum()) / sum(int(lengths[rows].max()) * len(rows) for rows in batches)
+
+    random = torch.Generator().manual_seed(0)
+    source = torch.randint(5, 40, (2000,), generator=random)
+    target = (source + torch.randint(-4, 5, (2000,), generator=random)).clamp(min=1)
+    inputs, targets = (Ragged(torch.zeros(int(n.sum()), dtype=torch.long), n) for n in (source, target))
+    order = Loader(RaggedSplit({"x": inputs}, targets), "train", batch_size=16, device=CPU, train=True, bucket=50)
+    by_source = Loader(RaggedSplit({"x": inputs}, source), "train", batch_size=16, device=CPU, train=True, bucket=50)
+    assert empty(source, order.order(0)) < 0.12
+    assert empty(target, order.order(0)) < 0.12 < empty(target, by_source.order(0))
+
+
 def test_the_order_is_of_seed_and_epoch_and_neither_rows_nor_batches_go_by_length() -> None:
     one, again, later = (list(made.epoch(e)) for made, e in ((loader(), 2), (loader(), 2), (loader(), 3)))
     assert all(torch.equal(a.index, b.index) for a, b in zip(one, again, strict=True))

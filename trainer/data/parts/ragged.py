@@ -67,7 +67,8 @@ class RaggedSplit(Split):
         return self._length
 
     def lengths(self) -> Tensor:
-        return self._lengths
+        """Of the longest part of each row: sorted by one side alone, translations leave a third of the other empty."""
+        return torch.stack([part.lengths for part in self._parts().values()]).amax(0)
 
     def targets(self) -> Tensor | None:
         if isinstance(self.target, Ragged):
