@@ -111,10 +111,10 @@ def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
     write(tmp_path / "reviews")
     assert "review does not exist" in said(tmp_path / "review")
     assert "did you mean reviews?" in said(tmp_path / "review")
-    assert "is a file; text_folder wants a folder with one a class" in said(tmp_path / "reviews" / "bad" / "000.txt")
+    assert "is a file; it must be a folder with one for each class" in said(tmp_path / "reviews" / "bad" / "000.txt")
     assert "has one class only, 'reviews'" in said(tmp_path)
     (tmp_path / "empty").mkdir()
-    assert "has no folders of classes; text_folder wants CLASS/*.txt, at least two" in said(tmp_path / "empty")
+    assert "has no folders of classes; it must have CLASS/*.txt, at least two" in said(tmp_path / "empty")
 
 
 def test_classes_that_do_not_go_together_are_told(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_classes_that_do_not_go_together_are_told(tmp_path: Path) -> None:
 def test_a_class_too_small_for_three_splits_is_told(tmp_path: Path) -> None:
     write(tmp_path, 20)
     write(tmp_path, 2, "rare")
-    assert "class 'rare' has 2 documents, none of them in the test split" in said(tmp_path)
+    assert "class 'rare' has 2 files, none of them in the test split" in said(tmp_path)
 
 
 def test_documents_without_text_are_named(tmp_path: Path) -> None:
