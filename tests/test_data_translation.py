@@ -16,7 +16,7 @@ from trainer.batch import IGNORE, Batch, Totals
 from trainer.data.base import Data, TensorSplit
 from trainer.data.parts import baselines
 from trainer.data.translation import Multi30k, Pairs
-from trainer.decoding import Rows
+from trainer.decoding import State
 from trainer.errors import ConfigError
 from trainer.tasks.seq2seq import Seq2Seq
 
@@ -115,10 +115,10 @@ class Echo(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def encode(self, x: Tensor, lengths: Tensor) -> Rows:
+    def encode(self, x: Tensor, lengths: Tensor) -> State:
         return (torch.arange(len(x)),)
 
-    def decode(self, tokens: Tensor, memory: Rows, state: Rows | None = None) -> tuple[Tensor, Rows]:
+    def decode(self, tokens: Tensor, memory: State, state: State | None = None) -> tuple[Tensor, State]:
         place = torch.zeros(len(tokens), dtype=torch.long) if state is None else state[0]
         steps = (place[:, None] + torch.arange(tokens.shape[1])).clamp(max=self.targets.shape[1] - 1)
         right = self.targets[memory[0][:, None], steps].clamp(min=0)

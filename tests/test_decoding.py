@@ -20,8 +20,8 @@ class Chain:
         self.fed: list[int] = []
 
     def decode(
-        self, tokens: Tensor, memory: decoding.Rows, state: decoding.Rows | None = None
-    ) -> tuple[Tensor, decoding.Rows]:
+        self, tokens: Tensor, memory: decoding.State, state: decoding.State | None = None
+    ) -> tuple[Tensor, decoding.State]:
         self.fed.append(tokens.shape[1])
         (tables,) = memory  # (B, V + 1, V + 1, V)
         before = torch.full_like(tokens[:, :1], V) if state is None else state[0]

@@ -8,7 +8,7 @@ from conftest import lab
 from test_models_layers_transformer import copy_block
 from torch import nn
 
-from trainer.decoding import Rows, beam, write
+from trainer.decoding import State, beam, write
 from trainer.errors import ConfigError
 from trainer.models.layers.positions import sinusoidal
 from trainer.models.transformer_seq2seq import TransformerSeq2Seq
@@ -58,7 +58,7 @@ def test_kept_keys_and_values_give_what_reading_all_again_gives(way: dict[str, A
     model = make(**way)
     memory, fed = model.encode(source(), LENGTHS), torch.randint(6, (3, 4))
     whole, _ = model.decode(fed, memory)
-    state: Rows | None = None
+    state: State | None = None
     for step in range(4):
         scores, state = model.decode(fed[:, step : step + 1], memory, state)
         close(scores[:, 0], whole[:, step])

@@ -25,8 +25,8 @@ class Bigram(nn.Module):
         self.table = nn.Parameter(table)
 
     def decode(
-        self, tokens: Tensor, memory: decoding.Rows = (), state: decoding.Rows | None = None
-    ) -> tuple[Tensor, decoding.Rows]:
+        self, tokens: Tensor, memory: decoding.State = (), state: decoding.State | None = None
+    ) -> tuple[Tensor, decoding.State]:
         return self.table[tokens], ()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-Rows = tuple[Tensor, ...]
+State = tuple[Tensor, ...]
+"""Tensors with the rows first: what a model keeps of a source, or of its own past."""
 Choice = Callable[[Tensor], Tensor]
 """From scores (B, V) to tokens (B)."""
 LOOK_EVERY = 8
@@ -21,7 +22,7 @@ LOOK_EVERY = 8
 
 
 class Decoder(Protocol):
-    def decode(self, tokens: Tensor, memory: Rows, state: Rows | None = None) -> tuple[Tensor, Rows]:
+    def decode(self, tokens: Tensor, memory: State, state: State | None = None) -> tuple[Tensor, State]:
         """(B, T) -> (B, T, V) and the state after."""
 
 
@@ -51,7 +52,7 @@ def sampler(temperature: float, top_k: int | None, top_p: float, generator: torc
 
 def stream(
     model: Decoder,
-    memory: Rows,
+    memory: State,
     first: Tensor,
     steps: int,
     choose: Choice = greedy,
@@ -82,14 +83,24 @@ def stream(
 
 
 def write(
-    model: Decoder, memory: Rows, first: Tensor, steps: int, choose: Choice = greedy, end: int | None = None
+    model: Decoder, memory: State, first: Tensor, steps: int, choose: Choice = greedy, end: int | None = None
 ) -> Tensor:
     """All of ``stream``, (B, L) with L at most ``steps``."""
     return torch.stack(list(stream(model, memory, first, steps, choose, end)), 1)
 
 
+def greedy_scores(model: Decoder, memory: State, first: Tensor, steps: int) -> Tensor:
+    """Scores (B, steps, V) where the likeliest token is fed back each time, after ``first`` (B, 1)."""
+    tokens, state, found = first, None, []
+    for _ in range(steps):
+        scores, state = model.decode(tokens, memory, state)
+        found.append(scores)
+        tokens = scores.argmax(-1)
+    return torch.cat(found, 1)
+
+
 def beam(
-    model: Decoder, memory: Rows, first: Tensor, steps: int, width: int, end: int | None = None, penalty: float = 1.0
+    model: Decoder, memory: State, first: Tensor, steps: int, width: int, end: int | None = None, penalty: float = 1.0
 ) -> Tensor:
     """The best of ``width`` hypotheses kept at every step, (B, L).
 
@@ -126,5 +137,5 @@ def beam(
     return written[torch.arange(rows, device=best.device), best]
 
 
-def _repeat(parts: Rows, width: int) -> Rows:
+def _repeat(parts: State, width: int) -> State:
     return tuple(part.repeat_interleave(width, 0) for part in parts)

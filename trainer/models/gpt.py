@@ -7,7 +7,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.models.layers.transformer import Plan, Rows, Stack
+from trainer.decoding import State
+from trainer.models.layers.transformer import Plan, Stack
 from trainer.types import PositiveInt, Probability
 
 
@@ -62,7 +63,7 @@ class GPT(nn.Module):
             if isinstance(layer, nn.Linear) and layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 
-    def decode(self, tokens: Tensor, memory: Rows = (), state: Rows | None = None) -> tuple[Tensor, Rows]:
+    def decode(self, tokens: Tensor, memory: State = (), state: State | None = None) -> tuple[Tensor, State]:
         """Scores of the token after each of ``tokens`` (B, T), (B, T, V), and the state to go on from: keys and values
         (B, heads, steps so far, D) of each block. There is nothing to remember but the past, so no memory is read."""
         x, state = self.blocks(self.scale * self.embed(tokens), past=state or ())

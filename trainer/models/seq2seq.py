@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from trainer.decoding import State, greedy_scores
 from trainer.errors import ConfigError
 from trainer.models.layers.recurrent import read
-from trainer.models.layers.unaided import Rows, greedy_scores
 from trainer.types import PositiveInt, Probability
 
 CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
@@ -88,7 +88,7 @@ class Seq2Seq(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size, vocab_size)
 
-    def encode(self, x: Tensor, lengths: Tensor | None = None) -> Rows:
+    def encode(self, x: Tensor, lengths: Tensor | None = None) -> State:
         """What decoding needs of a source x (B, S): its steps and their keys (B, S, H), which of them are real (B, S),
         and the first state of the decoder, one or two (B, L, H)."""
         embedded = self.dropout(self.source(x))
@@ -110,7 +110,7 @@ class Seq2Seq(nn.Module):
         layers = self.encoder.num_layers  # (L * directions, B, H / directions) -> (B, L, H), directions side by side
         return state.reshape(layers, -1, rows, state.shape[-1]).permute(2, 0, 1, 3).flatten(2)
 
-    def decode(self, tokens: Tensor, memory: Rows, state: Rows | None = None) -> tuple[Tensor, Rows]:
+    def decode(self, tokens: Tensor, memory: State, state: State | None = None) -> tuple[Tensor, State]:
         """Scores of the token after each of ``tokens`` (B, T), (B, T, V), and the state to go on from.
 
         Without a state ``tokens`` opens the target, so its first one is the start token. Raises IndexError from the

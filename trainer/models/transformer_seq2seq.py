@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from trainer.decoding import State, greedy_scores
 from trainer.models.layers.attention import real_steps
-from trainer.models.layers.transformer import Plan, Rows, Stack
-from trainer.models.layers.unaided import greedy_scores
+from trainer.models.layers.transformer import Plan, Stack
 from trainer.types import PositiveInt, Probability
 
 
@@ -66,7 +66,7 @@ class TransformerSeq2Seq(nn.Module):
         self.decoder = Stack(replace(plan, seq_len=horizon), decoder_layers, causal=True, cross=True)
         self.head = nn.Linear(width, vocab_size)
 
-    def encode(self, x: Tensor, lengths: Tensor | None = None) -> Rows:
+    def encode(self, x: Tensor, lengths: Tensor | None = None) -> State:
         """What decoding needs of a source x (B, S): which tokens are real (B, S), and for each block of the decoder
         their keys and values (B, heads, S, D)."""
         real = real_steps(x, lengths)
@@ -75,7 +75,7 @@ class TransformerSeq2Seq(nn.Module):
         steps, _ = self.encoder(self.source(x.masked_fill(~real, 0)), real)
         return real, *self.decoder.read(steps)
 
-    def decode(self, tokens: Tensor, memory: Rows, state: Rows | None = None) -> tuple[Tensor, Rows]:
+    def decode(self, tokens: Tensor, memory: State, state: State | None = None) -> tuple[Tensor, State]:
         """Scores of the token after each of ``tokens`` (B, T), (B, T, V), and the state to go on from: keys and values
         (B, heads, steps so far, D) of each block. Without a state ``tokens`` opens the target."""
         real, *kept = memory

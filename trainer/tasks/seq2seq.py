@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainer import decoding
 from trainer.batch import IGNORE, Batch, Score
 from trainer.data.base import Codec, Data
-from trainer.decoding import Rows
+from trainer.decoding import State
 from trainer.errors import ConfigError
 from trainer.task import Task
 from trainer.tasks.parts import tokens
@@ -27,7 +27,7 @@ EXAMPLES = 8
 class EncoderDecoder(decoding.Decoder, Protocol):
     """What this task asks of a model; ``encode`` takes what ``forward`` takes."""
 
-    def encode(self, **inputs: Tensor) -> Rows: ...
+    def encode(self, **inputs: Tensor) -> State: ...
 
 
 class Seq2Seq(Task):
@@ -123,7 +123,7 @@ class Seq2Seq(Task):
     def _coder(self) -> EncoderDecoder:
         return cast(EncoderDecoder, self.model)
 
-    def _memory(self, batch: Batch) -> Rows:
+    def _memory(self, batch: Batch) -> State:
         return self._coder.encode(**self.inputs(batch))
 
     def write(self, batch: Batch, beam_size: int = 1) -> Tensor:

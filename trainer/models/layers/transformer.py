@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from trainer.decoding import State
 from trainer.errors import ConfigError
 from trainer.models.layers.attention import Attend, Full, MultiHeadAttention, Reference
 from trainer.models.layers.efficient_attention import LSH, Chunked, Linear, Linformer, Performer
@@ -23,8 +24,6 @@ KINDS: dict[str, type[Attend]] = {
     "lsh": LSH,
 }
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
-Rows = tuple[Tensor, ...]
-"""Tensors with the rows first: keys and values (B, heads, T, D) of one block after the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +111,10 @@ class Block(nn.Module):
         x: Tensor,
         real: Tensor | None = None,
         by: Turn | None = None,
-        past: Rows = (),
-        memory: Rows = (),
+        past: State = (),
+        memory: State = (),
         memory_real: Tensor | None = None,
-    ) -> tuple[Tensor, Rows]:
+    ) -> tuple[Tensor, State]:
         """x (B, T, width) goes on from the ``past``, keys and values of the steps before it, or from nothing.
 
         real: which steps of past and x are, (B, S). memory, memory_real: keys and values of the other sequence and
@@ -148,7 +147,7 @@ class Stack(nn.Module):
         self.norm = nn.LayerNorm(plan.width)
         self.turned = plan.head_dim if plan.positions == "rotary" else 0
 
-    def read(self, memory: Tensor) -> Rows:
+    def read(self, memory: Tensor) -> State:
         """Keys and values of a memory (B, S, width) for every block in turn."""
         return tuple(part for block in self.blocks for part in block.cross.read(memory))  # type: ignore[union-attr, operator]
 
@@ -156,15 +155,15 @@ class Stack(nn.Module):
         self,
         x: Tensor,
         real: Tensor | None = None,
-        past: Rows = (),
-        memory: Rows = (),
+        past: State = (),
+        memory: State = (),
         memory_real: Tensor | None = None,
-    ) -> tuple[Tensor, Rows]:
+    ) -> tuple[Tensor, State]:
         """x (B, T, width) and what ``read`` made of a memory; arguments and results as those of the blocks."""
         start = past[0].shape[2] if past else 0
         x = self.dropout(self.place(x, start))
         by = turn(start, x.shape[1], self.turned, x.device) if self.turned else None
-        kept: Rows = ()
+        kept: State = ()
         for i, block in enumerate(self.blocks):
             mine = slice(2 * i, 2 * i + 2)
             x, pair = block(x, real, by, past[mine], memory[mine], memory_real)
