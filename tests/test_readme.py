@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from trainer import cli, config, runner
+from trainer import asked, cli, config, runner
 from trainer.plugins import declare
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 FILES = re.findall(r"```(?:python|yaml)\n# (\S+\.(?:py|yaml))\n(.*?)```", README, re.DOTALL)
 OWN = re.findall(r"^train --config-dir my_conf (.*)$", README, re.MULTILINE)
 
-RUNS = re.findall(r"^train (?!-m|resume|evaluate|report|list|show|--config)(.*)$", README, re.MULTILINE)
+SAMPLES = re.findall(r"^train sample \S*-(\w+)-(\w+) (.*)$", README, re.MULTILINE)
+RUNS = re.findall(r"^train (?!-m|resume|evaluate|sample|report|list|show|--config)(.*)$", README, re.MULTILINE)
 
 
 @pytest.fixture
@@ -31,6 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_there_is_something_to_try() -> None:
     assert len(FILES) == 6
     assert len(OWN) == 2
+    assert SAMPLES
 
 
 @pytest.mark.parametrize("words", OWN)
@@ -54,3 +56,9 @@ def test_they_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_command_composes(line: str) -> None:
     words = [word for word in line.split("#")[0].split() if not word.startswith("data_dir=")]
     assert config.compose(words).names["model"]
+
+
+@pytest.mark.parametrize(("model", "data", "words"), SAMPLES)
+def test_every_sample_is_asked_for_as_it_should_be(model: str, data: str, words: str) -> None:
+    target = config.compose([f"model={model}", f"data={data}"]).tree["task"]["_target_"]
+    assert asked.options("sample", words.split(), target)["prompt"]
