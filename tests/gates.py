@@ -108,6 +108,11 @@ GATES = [
     Gate("model=gcn data=cora", (at_least("accuracy", 0.80),), seeds=3),
     Gate("model=gat data=cora", (at_least("accuracy", 0.80),), seeds=3),
     Gate("model=bag_of_words data=review_polarity", (at_least("accuracy", 0.80),), seeds=3),
+    Gate(
+        "model=seq2seq data=multi30k model.hidden_size=256 model.embed_size=128 model.dropout=0.2 task.beam_size=4",
+        (at_least("bleu", 20.0), at_least("beam_bleu", 20.0)),
+        seconds=1500,
+    ),
     Gate("model=char_lstm data=tinyshakespeare", (at_most("nll", 1.75),), seconds=600),
     Gate("model=vae data=linear_gaussian", (("gap", 0.0, 0.6),)),
     Gate("model=wgan_gp data=ring", (at_least("modes", 8), at_most("energy_distance", 0.03)), seeds=3),
