@@ -47,8 +47,8 @@ class Language(Task):
         assert batch.target is not None
         return (batch.target != IGNORE).sum()
 
-    def scores(self, batch: Batch) -> Tensor:
-        """(B, V, S), as cross-entropy wants it."""
+    def scores(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Scores (B * S, V) and targets (B * S): with V in the middle a cross-entropy takes twice the time."""
         scores, target = self.call(batch), batch.target
         assert target is not None
         if scores.shape != (*target.shape, self.vocab_size):
@@ -56,15 +56,15 @@ class Language(Task):
                 f"model: scores {tuple(scores.shape)} do not fit targets {tuple(target.shape)}:"
                 f" language wants (B, S, {self.vocab_size}) against (B, S)"
             )
-        return scores.transpose(1, 2)
+        return scores.flatten(0, 1), target.flatten()
 
     def loss(self, batch: Batch, player: str) -> Tensor:
-        assert batch.target is not None
-        return F.cross_entropy(self.scores(batch), batch.target, ignore_index=IGNORE)
+        scores, target = self.scores(batch)
+        return F.cross_entropy(scores, target, ignore_index=IGNORE)
 
     def score(self, batch: Batch) -> Score:
-        scores, target = self.scores(batch).float(), batch.target
-        assert target is not None
+        scores, target = self.scores(batch)
+        scores = scores.float()
         return {
             "tokens": (target != IGNORE).sum(),
             "nll": wide(F.cross_entropy(scores, target, ignore_index=IGNORE, reduction="sum")),
