@@ -231,6 +231,18 @@ def test_a_row_is_judged_up_to_its_end_and_what_is_written_behind_it_is_not() ->
     assert counts.tolist() == [8, 5, 2, 0, 9, 6, 3, 0, 9, 9]  # type: ignore[union-attr]
 
 
+def test_a_prompt_is_answered_by_the_likeliest_a_beam_or_a_draw() -> None:
+    task = Seq2Seq(Recites(), V, 1.0, 0.0, "token", horizon=12, beam_size=1, length_penalty=1.0)
+    task.codec, task.judge = Letters(), Judge(Letters(), end=0)
+    assert "".join(task.sample("dad")) == "".join(task.sample("dad", beam_size=3)) == "abc"
+    drawn = {"".join(task.sample("dad", temperature=9.0, top_k=4, seed=seed)) for seed in range(9)}
+    assert len(drawn) > 3
+    assert "".join(task.sample("dad", temperature=9.0, top_k=1)) == "abc"
+    assert "".join(task.sample("dad", temperature=9.0, seed=1)) == "".join(task.sample("dad", temperature=9.0, seed=1))
+    with pytest.raises(ConfigError, match="a beam searches and a temperature draws"):
+        list(task.sample("dad", beam_size=2, temperature=1.0))
+
+
 SHORT = ("model=seq2seq", "data=reverse", "data.rows=2000", "data.length=4", "epochs=7", "batch_size=32")
 
 

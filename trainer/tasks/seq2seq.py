@@ -18,7 +18,7 @@ from trainer.task import Task
 from trainer.tasks.parts import tokens
 from trainer.tasks.parts.forcing import forcing_ratio
 from trainer.tasks.parts.judge import Judge
-from trainer.types import NonNegativeFloat, PositiveInt, Probability
+from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 
 EXAMPLES = 8
 """Test rows that ``sample`` shows."""
@@ -126,12 +126,15 @@ class Seq2Seq(Task):
     def _memory(self, batch: Batch) -> State:
         return self._coder.encode(**self.inputs(batch))
 
-    def write(self, batch: Batch, beam_size: int = 1) -> Tensor:
-        """What the model writes unaided, (B, L): until every row has ended, or ``horizon`` tokens."""
+    def write(self, batch: Batch, beam_size: int = 1, choose: decoding.Choice = decoding.greedy) -> Tensor:
+        """What the model writes unaided, (B, L): until every row has ended, or ``horizon`` tokens.
+
+        Token by token as ``choose`` says, or the best that a beam finds.
+        """
         memory = self._memory(batch)
         start = torch.full((len(memory[0]), 1), self.vocab_size, device=memory[0].device)
         if beam_size == 1:
-            return decoding.write(self._coder, memory, start, self.horizon, end=self.judge.end)
+            return decoding.write(self._coder, memory, start, self.horizon, choose, self.judge.end)
         return decoding.beam(self._coder, memory, start, self.horizon, beam_size, self.judge.end, self.length_penalty)
 
     def score(self, batch: Batch) -> Score:
@@ -158,25 +161,43 @@ class Seq2Seq(Task):
         return scores | {"forcing_gap": float(totals["forced"] / totals["tokens"]) - scores["token_accuracy"]}
 
     @torch.no_grad()
-    def sample(self, prompt: str | None = None, beam_size: PositiveInt = 1) -> Iterator[str]:
+    def sample(
+        self,
+        prompt: str | None = None,
+        beam_size: PositiveInt = 1,
+        temperature: NonNegativeFloat = 0.0,
+        top_k: PositiveInt | None = None,
+        top_p: Probability = 1.0,
+        seed: NonNegativeInt = 0,
+    ) -> Iterator[str]:
         """What the model makes of ``prompt``; of the first test rows without one, beside what was expected.
 
-        Raises ConfigError where the data set has no text, and for a prompt without tokens.
+        The likeliest token each time, the best of a beam of ``beam_size``, or, with a ``temperature``, drawn tokens:
+        from the ``top_k`` likeliest, and the fewest that hold a share ``top_p`` of the probability.
+
+        Raises ConfigError where the data set has no text, for a prompt without tokens, and for a beam that is to draw.
         """
         if self.codec is None:
             raise ConfigError("sample: this data set has no text")
-        if prompt is not None:
-            read = self.codec.encode(prompt)
-            if not read:
-                raise ConfigError(f"prompt: {prompt!r} holds no token to begin with")
-            x = torch.tensor([read], device=self.progress.device)
-            batch = Batch({"x": x, "lengths": torch.tensor([x.shape[1]])}, None, torch.zeros(1, dtype=torch.long))
-            yield self.judge.text(self.write(batch, beam_size)[0].tolist())
+        if beam_size > 1 and temperature > 0:
+            raise ConfigError("sample: a beam searches and a temperature draws; give beam_size or temperature")
+        device = self.progress.device
+        batch = self.examples.to(device) if prompt is None else self._read(prompt, self.codec)
+        choose = decoding.sampler(temperature, top_k, top_p, torch.Generator(device).manual_seed(seed))
+        written = [self.judge.text(row) for row in self.write(batch, beam_size, choose).tolist()]
+        if batch.target is None:
+            yield from written
             return
-        batch = self.examples.to(self.progress.device)
-        assert batch.target is not None
-        rows = zip(batch.inputs["x"], batch.inputs["lengths"], self.write(batch, beam_size), batch.target, strict=True)
-        for source, length, written, target in rows:
-            yield f"source    {self.codec.decode(source[:length].tolist())}\n"
-            yield f"written   {self.judge.text(written.tolist())}\n"
+        for x, length, ours, target in zip(
+            batch.inputs["x"], batch.inputs["lengths"], written, batch.target, strict=True
+        ):
+            yield f"source    {self.codec.decode(x[:length].tolist())}\n"
+            yield f"written   {ours}\n"
             yield f"expected  {self.judge.text(target.tolist())}\n\n"
+
+    def _read(self, prompt: str, codec: Codec) -> Batch:
+        tokens = codec.encode(prompt)
+        if not tokens:
+            raise ConfigError(f"prompt: {prompt!r} holds no token to begin with")
+        inputs = {"x": torch.tensor([tokens]), "lengths": torch.tensor([len(tokens)])}
+        return Batch(inputs, None, torch.zeros(1, dtype=torch.long)).to(self.progress.device)
