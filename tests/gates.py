@@ -114,6 +114,7 @@ GATES = [
         seconds=1500,
     ),
     Gate("model=char_lstm data=tinyshakespeare", (at_most("nll", 1.75),), seconds=600),
+    Gate("model=gpt data=tinyshakespeare", (at_most("nll", 1.75),), seconds=900),
     Gate("model=vae data=linear_gaussian", (("gap", 0.0, 0.6),)),
     Gate("model=wgan_gp data=ring", (at_least("modes", 8), at_most("energy_distance", 0.03)), seeds=3),
     Gate(
