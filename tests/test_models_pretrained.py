@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import saved_model
 import torch
+from conftest import lab
 
-from trainer import hub
+from trainer import config, hub
 from trainer.data.parts import text
 from trainer.errors import ConfigError, SystemFault
 from trainer.models.pretrained import Pretrained
@@ -96,3 +97,28 @@ def test_without_the_network_it_says_what_to_download(monkeypatch: pytest.Monkey
     monkeypatch.setattr(huggingface_hub, "model_info", unreachable)
     with pytest.raises(SystemFault, match=r"no route.* download some-model, and give its folder as model\.name"):
         hub.folder_of("some-model")
+
+
+def reviews(folder: Path) -> Path:
+    """Sixty short ones, whose class one word tells."""
+    for number in range(60):
+        kind, words = (("praise", ("good", "fine")), ("blame", ("bad", "poor")))[number % 2]
+        path = folder / kind / f"{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opening = ["the", ("film", "plot")[number // 2 % 2], "was"] * (1 + number % 3)
+        path.write_text(" ".join([*opening, words[number // 4 % 2]]))
+    return folder
+
+
+def test_fine_tuning_learns_from_a_folder_of_texts(folder: Path, tmp_path: Path) -> None:
+    data = ["data=text_folder", f"data.path={reviews(tmp_path)}", f"data.max_length={saved_model.LONGEST}"]
+    run = lab("model=pretrained", f"model.name={folder}", *data, "epochs=15", "optimizer.lr=1e-3", "batch_size=8")
+    assert isinstance(run.task.model, Pretrained)
+    before = run.task.model.body.embeddings.word_embeddings.weight.detach().clone()
+    assert run.test()["accuracy"] > 0.9
+    assert not torch.equal(run.task.model.body.embeddings.word_embeddings.weight, before)
+
+
+def test_a_model_without_a_name_is_asked_for_it() -> None:
+    with pytest.raises(ConfigError, match=r"model\.name: needs a value"):
+        config.compose(["model=pretrained", "data=text_folder", "data.path=x"])
