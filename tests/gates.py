@@ -1,6 +1,7 @@
 """Every gate at full size, one thread: trains, compares, and writes the score table of the README.
 
-    python tests/gates.py [--data-dir DIR] [WORD ...]      only the gates whose command holds one of the words
+    python tests/gates.py [--data-dir DIR] [WORD ...]      only the gates whose command holds one of the words;
+                                                           the other lines of the table stay
 
 Exits with 1 if a gate is missed. Real data is looked for in DIR or where ``TRAIN_DATA`` says, else downloaded; the
 gate on a CSV file of ours needs one of them.
@@ -151,6 +152,13 @@ def measure(gate: Gate, data_dir: str | None, place: str) -> tuple[dict[str, flo
     return scores, facts, met
 
 
+def named(gate: Gate) -> str:
+    """The first cells of a gate's line: model, data and the options beside them."""
+    words = gate.command.split()
+    model, data = (word.split("=")[-1] for word in words[:2])
+    return " | ".join([model, data, " ".join(word for word in words[2:] if "{data}" not in word)])
+
+
 def row(gate: Gate, scores: dict[str, float], facts: dict[str, object], met: bool) -> str:
     """A line of the table for the first bound, with the others behind the score."""
     baseline, best = facts["baseline"], facts["best"]
@@ -160,9 +168,7 @@ def row(gate: Gate, scores: dict[str, float], facts: dict[str, object], met: boo
     bound = " to ".join(f"{end:g}" for end in (low, high) if end is not None)
     sign = "" if low is not None and high is not None else ">= " if low is not None else "<= "
     others = "".join(f", {other} {scores[other]:.3f}" for other, _, _ in gate.bounds[1:])
-    model, data = (word.split("=")[-1] for word in gate.command.split()[:2])
-    more = " ".join(word for word in gate.command.split()[2:] if "{data}" not in word)
-    cells = [model, data, more, name, _number(baseline.get(name)), f"**{scores[name]:.4f}**{others}"]
+    cells = [named(gate), name, _number(baseline.get(name)), f"**{scores[name]:.4f}**{others}"]
     cells += [_number(best.get(name)), f"{sign}{bound}" + ("" if met else " MISSED"), str(gate.seeds)]
     return "| " + " | ".join([*cells, f"{facts['seconds']:.0f}"]) + " |"
 
@@ -171,15 +177,21 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def write_table(lines: list[str]) -> None:
-    """Replaces the table between the marks of the README."""
+def write_table(measured: dict[str, str]) -> None:
+    """Puts measured lines into the table between the marks of the README, in the order of the gates.
+
+    Other lines stay as they are; those of gates that are no more go.
+    """
     path = ROOT / "README.md"
     text = path.read_text(encoding="utf-8")
     before, rest = text.split(MARKS[0])
-    after = rest.split(MARKS[1])[1]
+    table, after = rest.split(MARKS[1])
+    known = [named(gate) for gate in GATES]
+    lines = {name: line for line in table.splitlines() for name in known if line.startswith(f"| {name} | ")}
+    lines |= measured
     head = "| model | data | options | test score | baseline | ours | best possible | gate | seeds | seconds |"
-    table = "\n".join([head, "|" + " --- |" * 10, *lines])
-    path.write_text(f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}", encoding="utf-8")
+    whole = "\n".join([head, "|" + " --- |" * 10, *(lines[name] for name in known if name in lines)])
+    path.write_text(f"{before}{MARKS[0]}\n{whole}\n{MARKS[1]}{after}", encoding="utf-8")
 
 
 def main() -> int:
@@ -189,18 +201,17 @@ def main() -> int:
     options = parser.parse_args()
     data_dir = None if options.data_dir is None else str(Path(options.data_dir).absolute())
     chosen = [gate for gate in GATES if not options.words or any(word in gate.command for word in options.words)]
-    lines, missed = [], []
+    missed = []
     with tempfile.TemporaryDirectory() as folder:
         for number, gate in enumerate(chosen):
             if "{data}" in gate.command and data_dir is None:
                 print(f"left out, needs --data-dir: {gate.command}")
                 continue
             scores, facts, met = measure(gate, data_dir, f"{folder}/{number}")
-            lines.append(row(gate, scores, facts, met))
-            print(lines[-1], flush=True)
+            line = row(gate, scores, facts, met)
+            print(line, flush=True)
+            write_table({named(gate): line})
             missed += [] if met else [gate.command]
-    if not options.words:
-        write_table(lines)
     for command in missed:
         print(f"MISSED: {command}", file=sys.stderr)
     return 1 if missed else 0
