@@ -73,7 +73,8 @@ def test_two_layers_equal_a_plain_reference_that_reads_the_top_state() -> None:
 def patches(**changes: Any) -> PatchTransformer:
     torch.manual_seed(0)
     sizes = {"seq_len": 48, "horizon": 12, "patch": 16, "stride": 8, "width": 8, "heads": 2, "layers": 2, "hidden": 16}
-    return PatchTransformer(**{**sizes, "dropout": 0.0, "normalize": "none", **changes}).eval()
+    blocks = {"activation": "gelu", "norm": "pre", "positions": "learned", "attention": "full", "attention_size": 4}
+    return PatchTransformer(**{**sizes, **blocks, "dropout": 0.0, "normalize": "none", **changes}).eval()
 
 
 MODELS = {

@@ -17,6 +17,8 @@ OPTIONS: dict[str, Any] = {
     "layers": 2,
     "heads": 2,
     "hidden": 32,
+    "activation": "gelu",
+    "norm": "pre",
     "dropout": 0.0,
     "positions": "rotary",
     "attention": "full",
@@ -26,7 +28,7 @@ OPTIONS: dict[str, Any] = {
 WAYS = [
     *({"positions": kind} for kind in ("sinusoidal", "learned", "rotary", "none")),
     *({"attention": kind} for kind in ("reference", "linear", "performer", "chunked")),
-    {"tied": False},
+    *({"tied": False}, {"norm": "post"}),
 ]
 
 
@@ -107,7 +109,7 @@ def test_weights_start_as_those_of_gpt2() -> None:
 
 
 def test_the_default_has_0_8_million_parameters() -> None:
-    model = GPT(65, 128, 128, 4, 4, 512, 0.0, "rotary", "full", 32, True)
+    model = GPT(**OPTIONS | {"vocab_size": 65, "width": 128, "layers": 4, "heads": 4, "hidden": 512})
     assert sum(parameter.numel() for parameter in model.parameters()) == 801664
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -35,11 +35,17 @@ def test_the_source_says_what_the_class_says(target: str) -> None:
     module, _, name = target.rpartition(".")
     cls = getattr(importlib.import_module(module), name)
     real = list(inspect.signature(cls.__init__).parameters.values())[1:]
-    assert list(found.types) == [parameter.name for parameter in real]
-    assert found.required() == {p.name for p in real if p.default is inspect.Parameter.empty}
+    hints: dict[str, Any] = inspect.get_annotations(cls.__init__, eval_str=True)
+    named = [parameter for parameter in real if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
+    unpacked: dict[str, Any] = {}
+    for parameter in real[len(named) :]:
+        (options,) = get_args(hints[parameter.name])
+        unpacked |= get_type_hints(options, include_extras=True)
+    assert list(found.types) == [*(parameter.name for parameter in named), *unpacked]
+    assert found.required() == {p.name for p in named if p.default is inspect.Parameter.empty} | unpacked.keys()
+    hints |= unpacked
     assert found.doc == inspect.getdoc(cls)
     assert found.contract == (inspect.getdoc(cls) or "").splitlines()[0]
-    hints: dict[str, Any] = inspect.get_annotations(cls.__init__, eval_str=True)
     for key, kind in found.types.items():
         if kind is not signature.UNCHECKED:
             assert kind == hints[key], key
@@ -90,6 +96,24 @@ def test_methods_come_from_bases_in_the_same_file(own: Path) -> None:
     assert found.required("forward") == {"x"}
     assert found.methods["forward"]["lengths"].default == "None"
     assert (found.contract, found.needs) == ("x (B, F) -> (B, C)", ("a", "b"))
+
+
+def test_unpacked_options_are_keys_wherever_they_are_defined(own: Path) -> None:
+    own.write_text(
+        "from trainer.models.layers.transformer import BlockOptions\n"
+        "class Mine(TypedDict):\n    depth: int\n    wide: bool\n"
+        "class A:\n    def __init__(self, a: int, b: int = 1, **more: Unpack[Mine]): ...\n"
+        "class B:\n    def __init__(self, **more: Unpack[BlockOptions]): ...\n"
+        "class C:\n    def __init__(self, a: int, **more: Any): ...\n"
+    )
+    found = {name: signature.read(f"own_sig.{name}") for name in "ABC"}
+    assert found["A"] is not None
+    assert found["B"] is not None
+    assert found["C"] is not None
+    assert found["A"].types == {"a": int, "b": int, "depth": int, "wide": bool}
+    assert found["A"].required() == {"a", "depth", "wide"}
+    assert {"width", "heads", "attention"} <= found["B"].types.keys()
+    assert found["C"].types == {"a": int}
 
 
 def test_what_is_not_there(own: Path) -> None:

@@ -97,7 +97,7 @@ def _read(path: Path, name: str) -> Signature | None:
     methods = {
         name: {
             argument.arg: Parameter(_type(argument.annotation), ast.unparse(default) if default else None)
-            for argument, default in _arguments(function)
+            for argument, default in _arguments(function, path)
         }
         for name, function in _functions(node, known).items()
     }
@@ -113,13 +113,28 @@ def _functions(node: ast.ClassDef, known: Mapping[str, ast.ClassDef]) -> dict[st
     return found | {item.name: item for item in node.body if isinstance(item, ast.FunctionDef)}
 
 
-def _arguments(function: ast.FunctionDef) -> list[tuple[ast.arg, ast.expr | None]]:
-    """Arguments after ``self`` with their defaults."""
+def _arguments(function: ast.FunctionDef, path: Path) -> list[tuple[ast.arg, ast.expr | None]]:
+    """Arguments after ``self`` with their defaults; ``**options: Unpack[Options]`` counts as the keys of Options."""
     spec = function.args
     positional = [*spec.posonlyargs, *spec.args]
     defaults: list[ast.expr | None] = [None] * (len(positional) - len(spec.defaults))
     pairs = list(zip(positional, [*defaults, *spec.defaults], strict=True))[1:]
-    return pairs + list(zip(spec.kwonlyargs, spec.kw_defaults, strict=True))
+    pairs += zip(spec.kwonlyargs, spec.kw_defaults, strict=True)
+    match spec.kwarg and spec.kwarg.annotation:
+        case ast.Subscript(value=ast.Name(id="Unpack"), slice=ast.Name(id=name)):
+            keys = [item for item in _named(name, path).body if isinstance(item, ast.AnnAssign)]
+            pairs += [(ast.arg(ast.unparse(item.target), item.annotation), None) for item in keys]
+    return pairs
+
+
+def _named(name: str, path: Path) -> ast.ClassDef:
+    """A class that a file defines, or imports from a file that does."""
+    for node in _parsed(path).body:
+        if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
+            origin = source_of(f"{node.module}.{name}")
+            assert origin is not None, f"{node.module} is read from its source, but is not ours"
+            return _named(name, origin)
+    return classes(path)[name]
 
 
 def _needs(node: ast.ClassDef) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ import time
 import torch
 from torch import Tensor
 
+from trainer import config
+from trainer.builder import make
 from trainer.decoding import write
 from trainer.models.gpt import GPT
 
@@ -47,7 +49,10 @@ def compare(model: GPT, rows: int) -> None:
 def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    model = GPT(VOCAB, TOKENS, 128, 4, 4, 512, 0.0, "rotary", "full", 32, True).eval()
+    composed = config.compose(
+        ["model=gpt", "data=tinyshakespeare", f"model.seq_len={TOKENS}", f"model.vocab_size={VOCAB}"]
+    )
+    model = make(composed.tree["model"], GPT).eval()
     with torch.inference_mode():
         for rows in (1, 4):
             compare(model, rows)

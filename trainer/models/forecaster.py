@@ -6,14 +6,14 @@ saw. ``normalize`` takes it out of every window and channel and puts it back int
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.errors import ConfigError
-from trainer.models.layers.transformer import Plan, Stack
+from trainer.models.layers.transformer import BlockOptions, Plan, Stack
 from trainer.types import PositiveInt, Probability
 
 EPSILON = 1e-5
@@ -135,12 +135,9 @@ class PatchTransformer(nn.Module):
         horizon: PositiveInt,
         patch: PositiveInt,
         stride: PositiveInt,
-        width: PositiveInt,
-        heads: PositiveInt,
         layers: PositiveInt,
-        hidden: PositiveInt,
-        dropout: Probability,
         normalize: Literal["none", "last", "standard"],
+        **blocks: Unpack[BlockOptions],
     ):
         super().__init__()
         if seq_len < patch:
@@ -149,22 +146,11 @@ class PatchTransformer(nn.Module):
         self.stride = stride
         self.normalize = normalize
         patches = (seq_len - patch) // stride + 1
-        plan = Plan(
-            width=width,
-            heads=heads,
-            hidden=hidden,
-            activation="gelu",
-            norm="pre",
-            dropout=dropout,
-            positions="learned",
-            seq_len=patches,
-            attention="full",
-            attention_size=1,  # full attention has no size
-        )
-        self.embed = nn.Linear(patch, width)
+        plan = Plan(seq_len=patches, **blocks)
+        self.embed = nn.Linear(patch, plan.width)
         self.encoder = Stack(plan, layers)
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(patches * width, horizon)
+        self.dropout = nn.Dropout(plan.dropout)
+        self.head = nn.Linear(patches * plan.width, horizon)
 
     def forward(self, x: Tensor) -> Tensor:
         rows, _, features = x.shape

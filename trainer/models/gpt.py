@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Unpack
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.decoding import State
-from trainer.models.layers.transformer import Plan, Stack
-from trainer.types import PositiveInt, Probability
+from trainer.models.layers.transformer import BlockOptions, Plan, Stack
+from trainer.types import PositiveInt
 
 
 class GPT(nn.Module):
     """x (B, S) -> (B, S, V)
 
-    Radford et al. 2019 (GPT-2): ``p(x) = prod_t p(x_t | x_<t)`` by causal blocks with the norm in front. Weights start
-    normal with deviation .02, and those that end a branch with .02 / sqrt(2 layers), so that the sum of all branches
-    starts no larger for more of them. ``tied`` scores tokens by the vectors they are read with (Press and Wolf 2017).
+    Radford et al. 2019 (GPT-2): ``p(x) = prod_t p(x_t | x_<t)`` by causal blocks. Weights start normal with deviation
+    .02, and those that end a branch with .02 / sqrt(2 layers), so that the sum of all branches starts no larger for
+    more of them. ``tied`` scores tokens by the vectors they are read with (Press and Wolf 2017).
     ``decode`` goes on from the keys and values of the tokens before. More than ``seq_len`` tokens are too many for
     learned positions alone.
 
@@ -28,34 +28,17 @@ class GPT(nn.Module):
         self,
         vocab_size: PositiveInt,
         seq_len: PositiveInt,
-        width: PositiveInt,
         layers: PositiveInt,
-        heads: PositiveInt,
-        hidden: PositiveInt,
-        dropout: Probability,
-        positions: Literal["sinusoidal", "learned", "rotary", "none"],
-        attention: Literal["full", "reference", "linear", "performer", "linformer", "chunked", "lsh"],
-        attention_size: PositiveInt,
         tied: bool,
+        **blocks: Unpack[BlockOptions],
     ):
         super().__init__()
-        plan = Plan(
-            width=width,
-            heads=heads,
-            hidden=hidden,
-            activation="gelu",
-            norm="pre",
-            dropout=dropout,
-            positions=positions,
-            seq_len=seq_len,
-            attention=attention,
-            attention_size=attention_size,
-        )
-        self.embed = nn.Embedding(vocab_size, width)
+        plan = Plan(seq_len=seq_len, **blocks)
+        self.embed = nn.Embedding(vocab_size, plan.width)
         # Sines are far larger than the vectors of tokens at the start (Vaswani et al. 2017, section 3.4).
-        self.scale = width**0.5 if positions == "sinusoidal" else 1.0
+        self.scale = plan.width**0.5 if plan.positions == "sinusoidal" else 1.0
         self.blocks = Stack(plan, layers, causal=True)
-        self.head = None if tied else nn.Linear(width, vocab_size, bias=False)
+        self.head = None if tied else nn.Linear(plan.width, vocab_size, bias=False)
         for name, layer in self.named_modules():
             if isinstance(layer, nn.Linear | nn.Embedding):
                 ends_a_branch = name.endswith((".out", ".feedforward.2"))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from trainer.models.layers.attention import real_steps
 from trainer.models.layers.pool import Pool
-from trainer.models.layers.transformer import Plan, Stack
-from trainer.types import NonNegativeInt, PositiveInt, Probability
+from trainer.models.layers.transformer import BlockOptions, Plan, Stack
+from trainer.types import NonNegativeInt, PositiveInt
 
 
 class Transformer(nn.Module):
@@ -29,39 +29,19 @@ class Transformer(nn.Module):
         in_features: PositiveInt,
         out_features: PositiveInt,
         seq_len: PositiveInt,
-        width: PositiveInt,
         layers: PositiveInt,
         decoder_layers: NonNegativeInt,
-        heads: PositiveInt,
-        hidden: PositiveInt,
-        activation: Literal["relu", "gelu"],
-        norm: Literal["pre", "post"],
-        dropout: Probability,
-        positions: Literal["sinusoidal", "learned", "rotary", "none"],
-        attention: Literal["full", "reference", "linear", "performer", "linformer", "chunked", "lsh"],
-        attention_size: PositiveInt,
         attention_rounds: PositiveInt,
         pool: Literal["last", "mean", "max", "attention"],
+        **blocks: Unpack[BlockOptions],
     ):
         super().__init__()
-        plan = Plan(
-            width=width,
-            heads=heads,
-            hidden=hidden,
-            activation=activation,
-            norm=norm,
-            dropout=dropout,
-            positions=positions,
-            seq_len=seq_len,
-            attention=attention,
-            attention_size=attention_size,
-            attention_rounds=attention_rounds,
-        )
-        self.embed: nn.Module = nn.Linear(in_features, width)
+        plan = Plan(seq_len=seq_len, attention_rounds=attention_rounds, **blocks)
+        self.embed: nn.Module = nn.Linear(in_features, plan.width)
         self.encoder = Stack(plan, layers)
         self.decoder = Stack(plan, decoder_layers, cross=True) if decoder_layers else None
-        self.pool = Pool(pool, width, None)
-        self.head = nn.Linear(width, out_features)
+        self.pool = Pool(pool, plan.width, None)
+        self.head = nn.Linear(plan.width, out_features)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         real = real_steps(x, lengths)
@@ -86,36 +66,20 @@ class TokenTransformer(Transformer):
         vocab_size: PositiveInt,
         out_features: PositiveInt,
         seq_len: PositiveInt,
-        width: PositiveInt,
         layers: PositiveInt,
         decoder_layers: NonNegativeInt,
-        heads: PositiveInt,
-        hidden: PositiveInt,
-        activation: Literal["relu", "gelu"],
-        norm: Literal["pre", "post"],
-        dropout: Probability,
-        positions: Literal["sinusoidal", "learned", "rotary", "none"],
-        attention: Literal["full", "reference", "linear", "performer", "linformer", "chunked", "lsh"],
-        attention_size: PositiveInt,
         attention_rounds: PositiveInt,
         pool: Literal["last", "mean", "max", "attention"],
+        **blocks: Unpack[BlockOptions],
     ):
         super().__init__(
             in_features=1,
             out_features=out_features,
             seq_len=seq_len,
-            width=width,
             layers=layers,
             decoder_layers=decoder_layers,
-            heads=heads,
-            hidden=hidden,
-            activation=activation,
-            norm=norm,
-            dropout=dropout,
-            positions=positions,
-            attention=attention,
-            attention_size=attention_size,
             attention_rounds=attention_rounds,
             pool=pool,
+            **blocks,
         )
-        self.embed = nn.Embedding(vocab_size, width)
+        self.embed = nn.Embedding(vocab_size, blocks["width"])

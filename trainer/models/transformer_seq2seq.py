@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
 from trainer.decoding import State, greedy_scores
 from trainer.models.layers.attention import real_steps
-from trainer.models.layers.transformer import Plan, Stack
-from trainer.types import PositiveInt, Probability
+from trainer.models.layers.transformer import BlockOptions, Plan, Stack
+from trainer.types import PositiveInt
 
 
 class TransformerSeq2Seq(nn.Module):
@@ -33,38 +33,19 @@ class TransformerSeq2Seq(nn.Module):
         vocab_size: PositiveInt,
         seq_len: PositiveInt,
         horizon: PositiveInt,
-        width: PositiveInt,
         layers: PositiveInt,
         decoder_layers: PositiveInt,
-        heads: PositiveInt,
-        hidden: PositiveInt,
-        activation: Literal["relu", "gelu"],
-        norm: Literal["pre", "post"],
-        dropout: Probability,
-        positions: Literal["sinusoidal", "learned", "rotary", "none"],
-        attention: Literal["full", "reference", "linear", "performer", "linformer", "chunked", "lsh"],
-        attention_size: PositiveInt,
+        **blocks: Unpack[BlockOptions],
     ):
         super().__init__()
-        plan = Plan(
-            width=width,
-            heads=heads,
-            hidden=hidden,
-            activation=activation,
-            norm=norm,
-            dropout=dropout,
-            positions=positions,
-            seq_len=seq_len,
-            attention=attention,
-            attention_size=attention_size,
-        )
+        plan = Plan(seq_len=seq_len, **blocks)
         self.start = vocab_size
         self.horizon = horizon
-        self.source = nn.Embedding(source_vocab_size, width)
+        self.source = nn.Embedding(source_vocab_size, plan.width)
         self.encoder = Stack(plan, layers)
-        self.target = nn.Embedding(vocab_size + 1, width)
+        self.target = nn.Embedding(vocab_size + 1, plan.width)
         self.decoder = Stack(replace(plan, seq_len=horizon), decoder_layers, causal=True, cross=True)
-        self.head = nn.Linear(width, vocab_size)
+        self.head = nn.Linear(plan.width, vocab_size)
 
     def encode(self, x: Tensor, lengths: Tensor | None = None) -> State:
         """What decoding needs of a source x (B, S): which tokens are real (B, S), and for each block of the decoder

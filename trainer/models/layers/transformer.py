@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from trainer.errors import ConfigError
 from trainer.models.layers.attention import Attend, Full, MultiHeadAttention, Reference
 from trainer.models.layers.efficient_attention import LSH, Chunked, Linear, Linformer, Performer
 from trainer.models.layers.positions import Learned, Sinusoidal, Turn, Unplaced, turn
+from trainer.types import PositiveInt, Probability
 
 KINDS: dict[str, type[Attend]] = {
     "full": Full,
@@ -26,9 +27,23 @@ KINDS: dict[str, type[Attend]] = {
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
+class BlockOptions(TypedDict):
+    """What a user may choose of the blocks of any Transformer: ``**blocks: Unpack[BlockOptions]``."""
+
+    width: PositiveInt
+    heads: PositiveInt
+    hidden: PositiveInt
+    activation: Literal["relu", "gelu"]
+    norm: Literal["pre", "post"]
+    dropout: Probability
+    positions: Literal["sinusoidal", "learned", "rotary", "none"]
+    attention: Literal["full", "reference", "linear", "performer", "linformer", "chunked", "lsh"]
+    attention_size: PositiveInt
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What the blocks of a model share, as its parameters name it.
+    """What the blocks of a stack share: ``BlockOptions``, for how many steps, and the rounds of hashing.
 
     Raises ConfigError for heads that cannot share the width, and for rotary positions on an odd share of it.
     """
