@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import lab
 from faults.digest import digest
+from pairs import texts
 from tiny import StopAt
 
 from trainer import checkpoint
@@ -15,6 +16,8 @@ from trainer.errors import Interrupted
 from trainer.trainer import Trainer
 
 COMMON = ("scheduler=onecycle", "ema=0.9", "grad_clip=1.0", "epochs=3")
+TEXTS = texts()
+BLOCKS = ("model.width=8", "model.heads=2", "model.hidden=16", "model.layers=1", "model.dropout=0.2")
 FAMILIES = {
     "mlp": ("model=mlp", "data=synthetic_tabular", "data.rows=200", "model.dropout=0.2", "batch_size=32"),
     "lstm": ("model=lstm", "data=synthetic_seq", "data.rows=200", "model.dropout=0.2", "batch_size=32"),
@@ -30,6 +33,24 @@ FAMILIES = {
         *("model=seq2seq", "data=reverse", "data.rows=100", "data.length=4", "teacher_forcing=linear"),
         *("model.hidden_size=16", "model.dropout=0.2", "batch_size=16"),
     ),
+    "transformer": ("model=transformer", "data=synthetic_seq", "data.rows=200", *BLOCKS, "batch_size=32"),
+    "gpt over moving windows": (
+        *("model=gpt", "data=text_file", f"data.path={TEXTS}/story.txt", "data.seq_len=16", *BLOCKS, "batch_size=32"),
+    ),
+    "texts of unequal length": (
+        *("model=text_lstm", "data=text_folder", f"data.path={TEXTS}/kinds", "bucket=3", "batch_size=4"),
+        *("model.hidden_size=8", "model.embed_size=8", "model.dropout=0.2"),
+    ),
+    "translation by its own words": (
+        *(
+            "model=transformer_seq2seq",
+            "data=pairs",
+            f"data.source={TEXTS}/source.txt",
+            f"data.target={TEXTS}/target.txt",
+        ),
+        *("teacher_forcing=0.5", "bucket=3", "batch_size=4", *BLOCKS),
+    ),
+    "neural_ode": ("model=neural_ode", "data=damped_oscillator", "data.rows=200", "model.hidden=[8]", "batch_size=32"),
     "vae": ("model=vae", "data=linear_gaussian", "data.rows=500", "batch_size=64"),
     "wgan_gp": ("model=wgan_gp", "data=ring", "data.rows=500", "batch_size=32", "val_every=1"),
 }
