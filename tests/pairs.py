@@ -130,14 +130,12 @@ def explain(model: str, data: str, names: dict[str, str] | None = None) -> str |
     return contract.explain(targets, names or NAMELESS)
 
 
-def has_keys_for(model: str, data: str) -> bool:
-    """Whether a data set has every key that a model's YAML sets in it."""
-    tree = yaml.safe_load(MODELS[model].path.read_text(encoding="utf-8"))
-    return set(tree.get("data", {})) <= set(node(DATA[data]))
-
-
 PAIRS = [(model, data) for model in MODELS for data in DATA]
-FITTING = [pair for pair in PAIRS if explain(*pair) is None and has_keys_for(*pair)]
+FITTING = [
+    (model, data)
+    for model, data in PAIRS
+    if explain(model, data) is None and MODELS[model].sets_in("data") <= set(node(DATA[data]))
+]
 
 
 @cache

@@ -95,3 +95,14 @@ def test_an_option_that_is_not_there() -> None:
         "model 'lstmm' not found; did you mean lstm? choices: gru, lstm"
     )
     assert catalog.not_found("experiment", "mine", []) == "experiment 'mine' not found; choices: none yet"
+
+
+def test_what_an_option_sets_in_another_group(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "# @package _global_\noptimizer:\n  lr: 1\ndata:\n  tokens: x\n  other:\n    inner: 1\nmodel:\n  a: 1\n"
+    )
+    option = catalog.Option("model", "a", path)
+    assert option.sets_in("data") == {"tokens", "other"}
+    assert option.sets_in("optimizer") == {"lr"}
+    assert option.sets_in("scheduler") == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,15 @@ class Option:
         text = path.read_text(encoding="utf-8")
         found = re.search(rf'^class {name}\b[^:]*:\n\s+"""(.*->.*?)(?:""")?$', text, re.MULTILINE)
         return found.group(1) if found else ""
+
+    def sets_in(self, group: str) -> set[str]:
+        """The keys of another group that this option sets, which an option of that group must have."""
+        inside = itertools.takewhile(lambda line: line.startswith(" "), self.lines[self._place(group) :])
+        return {match.group(1) for line in inside if (match := re.match(r"  (\w+):", line))}
+
+    def _place(self, group: str) -> int:
+        """Where the keys of a group begin; behind the end if there are none."""
+        return next((at for at, line in enumerate(self.lines, 1) if line.startswith(f"{group}:")), len(self.lines))
 
     def entries(self) -> list[tuple[str, str, str]]:
         """(key, value as written, meaning) of each line that has all three."""

@@ -134,9 +134,11 @@ def _would_fit(targets: Mapping[str, str], names: Mapping[str, str], folders: Se
 
     is_forced = names["task"] != usual(known.get(names["data"]))
     good = []
+    needed = model.sets_in("data") if model else set()
     for option in known.values():
         task = targets["task"] if is_forced else tasks.get(usual(option))
-        if option.target and task:
+        found = signature.read(option.target) if option.target else None
+        if option.target and found and task and needed <= found.types.keys():
             trial = {"model": targets["model"], "data": option.target, "task": task}
             if contract.explain(trial, {"model": "", "data": "", "task": ""}) is None:
                 good.append(option.name)

@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from trainer import catalog
@@ -125,9 +125,6 @@ def plain(composed: DictConfig) -> tuple[dict[str, Any], dict[str, Any], list[st
     problems: list[str] = []
     try:
         resolved = OmegaConf.to_container(own, resolve=True, throw_on_missing=False)
-    except InterpolationToMissingValueError as error:
-        problems = [f"{str(error).splitlines()[0].rpartition(' ')[2]}: needs a value ({error.full_key} takes it too)"]
-        resolved = OmegaConf.to_container(own, resolve=False)
     except OmegaConfBaseException as error:
         problems = [f"{error.full_key}: {str(error).splitlines()[0]}"]
         resolved = OmegaConf.to_container(own, resolve=False)
