@@ -25,8 +25,10 @@ CONF = Path(__file__).parent.parent / "conf"
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
+def _same_for_each_test() -> None:
+    """One thread and the same seed, whatever ran before."""
     torch.set_num_threads(1)
+    seeding.seed_everything(0)
 
 
 @pytest.fixture

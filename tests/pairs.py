@@ -26,6 +26,8 @@ REAL = Path(__file__).parents[2] / "shared" / "data"
 """Where real data lies beside a checkout, if it does."""
 FILES = {"mnist_rows": "mnist"}
 """Data sets that read the files of another."""
+LARGE = ("cora", "citeseer", "etth1", "mnist", "mnist_rows", "review_polarity", "multi30k", "tinyshakespeare")
+"""Data sets that take a second to read."""
 SMALL = {"rows": 150}
 NAMELESS = {"model": "", "data": "", "task": ""}
 

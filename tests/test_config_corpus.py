@@ -134,6 +134,7 @@ def test_every_misspelt_key_is_refused_and_the_right_one_named(record_property: 
     assert share >= 0.95, wrong
 
 
+@pytest.mark.slow
 def test_every_wrong_type_is_refused(record_property: Any) -> None:
     answers = told([(key, key.place, wrong_type(key.kind)) for key in KEYS])
     record_property("wrong types", len(answers))

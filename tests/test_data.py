@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pairs import DATA, FITTING, MODELS, OWN_MODELS, TASKS, built, lacking, node, shrink
+from pairs import DATA, FITTING, LARGE, MODELS, OWN_MODELS, TASKS, built, lacking, node, shrink
 from torch import Tensor
 
 from trainer import builder, contract, signature
@@ -18,7 +18,7 @@ REPEATS: dict[str, str] = {
 """Data sets whose splits may hold equal rows, with the reason."""
 
 
-@pytest.fixture(params=list(DATA))
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in DATA])
 def name(request: pytest.FixtureRequest) -> str:
     if reason := lacking(request.param):
         pytest.skip(reason)

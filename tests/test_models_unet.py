@@ -34,11 +34,11 @@ def test_any_size_and_depth(size: tuple[int, int], widths: list[int]) -> None:
 
 def test_every_pixel_of_an_odd_picture_is_seen_and_drawn() -> None:
     model = network(widths=[4, 6]).eval()
-    x = torch.randn(1, 1, 13, 11, requires_grad=True)
+    x = torch.randn(16, 1, 13, 11, requires_grad=True)  # in any one of them all units on the way may be off
     y = model(x)
-    y[0, :, -1, -1].sum().backward()
+    y[:, :, -1, -1].sum().backward()
     assert x.grad is not None
-    assert x.grad[0, 0, -1, -1] != 0
+    assert x.grad[:, 0, -1, -1].any()
     assert y.std(dim=(2, 3)).min() > 0
 
 

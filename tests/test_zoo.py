@@ -8,6 +8,7 @@ from conftest import Silent
 from pairs import (
     DATA,
     FITTING,
+    LARGE,
     MODELS,
     OWN_FILES,
     OWN_MODELS,
@@ -31,6 +32,7 @@ from trainer.errors import ConfigError
 from trainer.task import Task
 from trainer.trainer import Trainer
 
+EVERY = [pytest.param(model, marks=[pytest.mark.slow] * (model in OWN_MODELS)) for model in MODELS]
 UNTOUCHED: dict[str, dict[str, str]] = {
     "wgan_gp": {"model.critic.8.bias": "the same constant on real and on generated points cancels"},
     "pretrained": dict.fromkeys(
@@ -66,7 +68,7 @@ def state(task: Task) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in task.state_dict().items()}
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", EVERY)
 def test_the_first_line_of_the_docstring_is_what_comes_out(model: str) -> None:
     made = pair(model, first_data(model))
     target = MODELS[model].target
@@ -98,7 +100,7 @@ def test_the_first_line_of_the_docstring_is_what_comes_out(model: str) -> None:
             assert size == named[letter], letter
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", EVERY)
 def test_training_changes_every_parameter(model: str) -> None:
     made = pair(model, first_data(model), "optimizer.lr=1e-2")
     before = {name: value.detach().clone() for name, value in made.task.named_parameters()}
@@ -109,7 +111,7 @@ def test_training_changes_every_parameter(model: str) -> None:
     assert all(value.isfinite().all() for value in made.task.parameters())
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", EVERY)
 def test_a_state_goes_into_another_of_its_kind(model: str) -> None:
     made, other = pair(model, first_data(model)), pair(model, first_data(model), seed=1)
     step(made, 1)
@@ -119,7 +121,7 @@ def test_a_state_goes_into_another_of_its_kind(model: str) -> None:
     assert scores(other.task, batch) == scores(made.task, batch)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", EVERY)
 def test_the_same_seed_gives_the_same_bits(model: str) -> None:
     states = []
     for seed in (0, 0, 1):
@@ -131,9 +133,6 @@ def test_the_same_seed_gives_the_same_bits(model: str) -> None:
 
 
 # Every model with every data set.
-
-
-LARGE = ("cora", "citeseer", "etth1", "mnist", "mnist_rows", "review_polarity", "multi30k", "tinyshakespeare")
 
 
 @pytest.mark.parametrize("data", [pytest.param(d, marks=[pytest.mark.slow] * (d in LARGE)) for d in DATA])
