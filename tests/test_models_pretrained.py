@@ -54,6 +54,13 @@ def test_its_tokens_are_its_own(folder: Path) -> None:
     assert codec.words([2, 10, 8, 3]) == ["the", "film"]
 
 
+def test_a_long_text_is_cut_between_its_marks(folder: Path) -> None:
+    ends = {"first": [2, 10, 8, 3], "last": [2, 11, 4, 3]}
+    for keep, expected in ends.items():
+        codec = text.learn("pretrained", [], tokenizer=str(folder), most=4, keep=keep)  # type: ignore[arg-type]
+        assert codec.encode("the film was good") == expected
+
+
 def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"knows 12 tokens and the data has 50; set data\.tokens=pretrained"):
         make(folder, vocab_size=50)

@@ -86,7 +86,15 @@ class ReviewPolarity(_Documents):
             torch.tensor([kind == "pos" for kind, _ in names]).long(),
             [part.nonzero().squeeze(1) for part in (~validates & ~tests, validates, tests)],
             ("neg", "pos"),
-            partial(text.learn, tokens, tokenizer=tokenizer, limit=vocab_limit, min_count=min_count),
+            partial(
+                text.learn,
+                tokens,
+                limit=vocab_limit,
+                min_count=min_count,
+                tokenizer=tokenizer,
+                most=max_length,
+                keep=keep,
+            ),
             _end(keep, max_length),
         )
 
@@ -151,6 +159,13 @@ class TextFolder(_Documents):
         given = torch.tensor([split for _, split in documents])
         rows = class_folders.share_out(given, labels, names, val, test, seed)
         learn = partial(
-            text.learn, tokens, tokenizer=tokenizer, limit=vocab_limit, min_count=min_count, lowercase=lowercase
+            text.learn,
+            tokens,
+            limit=vocab_limit,
+            min_count=min_count,
+            lowercase=lowercase,
+            tokenizer=tokenizer,
+            most=max_length,
+            keep=keep,
         )
         self.set(texts, labels, rows, names, learn, _end(keep, max_length))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from trainer import hub
 from trainer.errors import ConfigError
@@ -13,10 +14,12 @@ FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer
 class Pretrained:
     """The tokens of a saved model's own tokenizer, with what it puts around a text.
 
+    most, keep: how many tokens of a text are kept, those marks included, and of which end.
+
     Raises ConfigError without the package transformers, or for a model without a tokenizer.
     """
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, most: int | None, keep: Literal["first", "last"]):
         library = hub.transformers()
         folder = hub.folder_of(name)
         if not any((folder / name).is_file() for name in FILES):  # the library would make an empty one
@@ -27,10 +30,12 @@ class Pretrained:
             raise ConfigError(
                 f"data.tokenizer: {folder} has a tokenizer that cannot be read: {str(error).splitlines()[0]}"
             ) from error
+        self._coder.truncation_side = "right" if keep == "first" else "left"
+        self._most = most
         self.size = len(self._coder)
 
     def encode(self, text: str) -> list[int]:
-        return self._coder(text, verbose=False).input_ids
+        return self._coder(text, truncation=self._most is not None, max_length=self._most, verbose=False).input_ids
 
     def decode(self, tokens: Sequence[int]) -> str:
         return self._coder.decode([token for token in tokens if token < self.size], skip_special_tokens=True)

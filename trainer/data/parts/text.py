@@ -133,18 +133,20 @@ def learn(
     unknown: bool = True,
     lowercase: bool = False,
     tokenizer: str | None = None,
+    most: int | None = None,
+    keep: Literal["first", "last"] = "first",
 ) -> Codec:
     """A codec of one kind for texts such as these.
 
     lowercase: large and small letters are the same. tokenizer: names the saved model whose own one is ``pretrained``,
-    which knows what to do with letters.
+    which knows what to do with letters; of a text it keeps ``most`` tokens of the ``keep`` end, its marks among them.
 
     Raises ConfigError for byte pairs without a limit, or with one that is less than there are bytes.
     """
     if kind == "pretrained":
         if tokenizer is None:
             raise ConfigError("data.tokenizer: tokens=pretrained needs the name or folder of a saved model")
-        return Pretrained(tokenizer)
+        return Pretrained(tokenizer, most, keep)
     if lowercase:
         small = [text.lower() for text in texts]
         return Lowercased(learn(kind, small, limit=limit, min_count=min_count, unknown=unknown))
