@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,13 @@ def name_of(path: Path) -> str:
     return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
 
 
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
 def imports(path: Path, *, at_top: bool = False) -> set[str]:
     """Modules a file imports; ``at_top`` only those that importing it imports."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse(text_of(path))
     nodes = tree.body if at_top else list(ast.walk(tree))
     found = set()
     for node in nodes:
@@ -42,22 +47,25 @@ def imports(path: Path, *, at_top: bool = False) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p.relative_to(PACKAGE).parts[0] in LEAVES], ids=name_of)
-def test_a_leaf_imports_only_downwards_and_no_sibling(path: Path) -> None:
-    group = path.relative_to(PACKAGE).parts[0]
-    mine = {name for name in imports(path) if name.startswith("trainer")}
-    upwards = {name for name in mine if len(name.split(".")) > 1 and name.split(".")[1] in TOP}
-    assert not upwards, f"{name_of(path)} imports {upwards}"
-    modules = {name_of(p) for p in FILES}
-    siblings = {name for name in mine & modules if name.split(".")[1] in LEAVES and name.count(".") > 1}
-    strangers = {name for name in siblings if not name.startswith(SHARED)}
-    assert not strangers, f"{name_of(path)} ({group}) imports {strangers}"
+def offenders(rule: Callable[[Path], object], files: Iterable[Path] = FILES) -> dict[str, object]:
+    """Every file that breaks a rule, with what it breaks it by."""
+    return {name_of(path): broken for path in files if (broken := rule(path))}
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_heavy_libraries_are_imported_where_they_are_used(path: Path) -> None:
-    top = {name.split(".")[0] for name in imports(path, at_top=True)}
-    assert not top & set(HEAVY)
+def test_a_leaf_imports_only_downwards_and_no_sibling() -> None:
+    modules = {name_of(path) for path in FILES}
+
+    def strangers(path: Path) -> set[str]:
+        mine = {name for name in imports(path) if name.startswith("trainer")}
+        upwards = {name for name in mine if len(name.split(".")) > 1 and name.split(".")[1] in TOP}
+        leaves = {name for name in mine & modules if name.split(".")[1] in LEAVES and name.count(".") > 1}
+        return upwards | {name for name in leaves if not name.startswith(SHARED)}
+
+    assert offenders(strangers, [path for path in FILES if path.relative_to(PACKAGE).parts[0] in LEAVES]) == {}
+
+
+def test_heavy_libraries_are_imported_where_they_are_used() -> None:
+    assert offenders(lambda path: {i.split(".")[0] for i in imports(path, at_top=True)} & set(HEAVY)) == {}
 
 
 @pytest.mark.parametrize(
@@ -67,10 +75,8 @@ def test_what_runs_before_the_check_does_not_know_torch(name: str) -> None:
     assert not {i for i in imports(PACKAGE / f"{name}.py", at_top=True) if i.split(".")[0] in ("torch", "hydra")}
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_nothing_executes_what_it_reads(path: Path) -> None:
-    hits = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if FORBIDDEN.search(line)]
-    assert not hits
+def test_nothing_executes_what_it_reads() -> None:
+    assert offenders(lambda path: [line for line in text_of(path).splitlines() if FORBIDDEN.search(line)]) == {}
 
 
 def test_the_loop_does_not_know_what_it_trains() -> None:
@@ -79,29 +85,34 @@ def test_the_loop_does_not_know_what_it_trains() -> None:
     assert "isinstance" not in (PACKAGE / "trainer.py").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", [*FILES, *sorted(PACKAGE.parent.glob("tests/**/*.py"))], ids=name_of)
-def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+def test_a_file_can_be_read_in_one_sitting() -> None:
+    every = [*FILES, *sorted(PACKAGE.parent.glob("tests/**/*.py"))]
+    assert offenders(lambda path: max(0, len(text_of(path).splitlines()) - 300), every) == {}
 
 
 def test_a_text_with_a_name_stands_in_one_place() -> None:
     places: dict[str, list[str]] = {}
     for path in FILES:
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in ast.parse(text_of(path)).body:
             match node:
                 case ast.Assign(value=ast.Constant(value=str())):
                     places.setdefault(ast.unparse(node), []).append(name_of(path))
     assert {constant: where for constant, where in places.items() if len(where) > 1} == {}
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_an_argument_says_its_type_where_it_stands(path: Path) -> None:
+def functions(path: Path) -> list[ast.FunctionDef]:
+    return [node for node in ast.walk(ast.parse(text_of(path))) if isinstance(node, ast.FunctionDef)]
+
+
+def test_an_argument_says_its_type_where_it_stands() -> None:
     """And not in an assertion below: mypy sees the one, and only a run the other."""
-    for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(function, ast.FunctionDef):
-            vague = {a.arg for a in function.args.args if a.annotation and ast.unparse(a.annotation) == "object"}
-            asserted = {ast.unparse(n.test) for n in function.body if isinstance(n, ast.Assert)}
-            assert not [name for name in vague for text in asserted if text.startswith(f"isinstance({name},")]
+
+    def vague(function: ast.FunctionDef) -> bool:
+        objects = {a.arg for a in function.args.args if a.annotation and ast.unparse(a.annotation) == "object"}
+        asserted = {ast.unparse(node.test) for node in function.body if isinstance(node, ast.Assert)}
+        return any(text.startswith(f"isinstance({name},") for name in objects for text in asserted)
+
+    assert offenders(lambda path: [function.name for function in functions(path) if vague(function)]) == {}
 
 
 def test_the_readme_names_every_module_and_imports_go_down_its_list() -> None:
@@ -117,10 +128,11 @@ def test_the_readme_names_every_module_and_imports_go_down_its_list() -> None:
         assert not upwards, f"{name_of(path)} imports {upwards}, which stand above it"
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_a_function_can_be_seen_at_a_glance(path: Path) -> None:
+def test_a_function_can_be_seen_at_a_glance() -> None:
     """What it does, apart from its signature and its docstring."""
-    for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(function, ast.FunctionDef):
-            *_, last = body = function.body[ast.get_docstring(function) is not None :] or function.body
-            assert (last.end_lineno or 0) - body[0].lineno < 45, function.name
+
+    def lines(function: ast.FunctionDef) -> int:
+        *_, last = body = function.body[ast.get_docstring(function) is not None :] or function.body
+        return (last.end_lineno or 0) - body[0].lineno
+
+    assert offenders(lambda path: [function.name for function in functions(path) if lines(function) >= 45]) == {}
