@@ -236,6 +236,13 @@ def test_every_member_learns_what_each_step_says(model: str) -> None:
     assert lab(f"model={model}", "data.rows=2000", "epochs=5", "optimizer.lr=3e-3").test()["accuracy"] > 0.8
 
 
+def test_who_reads_the_last_step_alone_learns_little_of_them() -> None:
+    run = lab("model=gru", "data.rows=2000", "epochs=5", "optimizer.lr=3e-3")
+    whole = run.task.model.forward
+    run.task.model.forward = lambda x, lengths=None: whole(x[:, -1:])  # type: ignore[method-assign]
+    assert run.test()["accuracy"] < 0.7
+
+
 SHORT = ("data=first_plus_last", "data.rows=1500", "data.length=30", "epochs=10", "batch_size=32")
 FIRST = ("data=first_token", "data.rows=1500", "data.length=50", "data.tokens=8", "epochs=4", "batch_size=32")
 
