@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -138,7 +139,8 @@ def _run_all(jobs: Sequence[Job], workers: int) -> None:
         """No more jobs. Ctrl-C reached those that run as well; a SIGTERM to this process alone is passed on."""
         stops.append(number)
         for pid in running if number == signal.SIGTERM else ():
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(pid, number)
 
     with signals.handled(hear, (signal.SIGINT, signal.SIGTERM)):
         while running or (waiting and not stops):
