@@ -197,3 +197,22 @@ def test_a_split_too_large_for_the_device_gives_the_same_batches(monkeypatch: py
     for one, other in zip(resident.epoch(1), streamed.epoch(1), strict=True):
         assert torch.equal(one.inputs["x"], other.inputs["x"])
         assert torch.equal(one.index, other.index)
+
+
+class Bytes(TensorSplit):
+    """Stored as bytes; numbers from 0 to 1 once they are on the device."""
+
+    def finish(self, batch: Batch) -> Batch:
+        return Batch({"x": batch.inputs["x"].float() / 255}, batch.target, batch.index)
+
+    def to(self, device: torch.device) -> Bytes:
+        return self
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_is_left_to_do_is_done_behind_the_workers(workers: int) -> None:
+    stored = torch.arange(24, dtype=torch.uint8).view(8, 3)
+    made = Loader(Bytes({"x": stored}), "val", batch_size=3, device=torch.device("cpu"), workers=workers)
+    found = torch.cat([batch.inputs["x"] for batch in made.epoch(0)])
+    assert torch.equal(found, stored.float() / 255)
+    assert torch.equal(made.rows(torch.tensor([5])).inputs["x"], found[5:6])

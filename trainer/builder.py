@@ -141,5 +141,4 @@ def probe(task: Task, train: Loader, monitor: str | None = None) -> None:
 
 def small_batch(train: Loader) -> Batch:
     """A small batch of the training rows as they are."""
-    rows = torch.arange(min(len(train.split), train.batch_size))
-    return train.split.batch(rows, 0).to(train.device)
+    return train.rows(torch.arange(min(len(train.split), train.batch_size)))

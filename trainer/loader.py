@@ -122,9 +122,16 @@ class Loader:
         kept = rest > 0 and not self.drop_last and not (self.train and rest == 1 and full)
         return full + kept
 
+    def rows(self, index: Tensor) -> Batch:
+        """Some rows as a model sees them, at rest."""
+        return self.split.finish(self.split.batch(index, 0).to(self.device))
+
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from the ``start``-th on: a resumed epoch costs nothing to skip."""
-        order = self.order(epoch)[start:]
+        return map(self.split.finish, self._fetched(self.order(epoch)[start:], epoch))
+
+    def _fetched(self, order: list[Tensor], epoch: int) -> Iterator[Batch]:
+        """Batches on the device, unfinished."""
         if self.is_resident:
             yield from self.split.batches(order, epoch)
             return

@@ -83,7 +83,7 @@ class VariationalInference(Task):
         low, high = self.likelihood.support
         for name, split in (("train", data.train), ("val", data.val), ("test", data.test)):
             rows = torch.arange(min(len(split), LOOKED_AT))
-            x = split.batch(rows, 0).inputs["x"]
+            x = split.finish(split.batch(rows, 0)).inputs["x"]
             outside = ~((x >= low) & (x <= high)).flatten(1).all(1)
             if outside.any():
                 row = int(outside.nonzero()[0])
