@@ -85,7 +85,7 @@ def lab(*overrides: str, keeper: Any = None, watcher: Any = None) -> Lab:
     data = builder.data(config)
     seeding.seed_everything(settings.seed)
     task = builder.task(config, data, names)
-    loaders = builder.loaders(data, settings, torch.device("cpu"))
+    loaders = builder.loaders(config, data, settings, torch.device("cpu"))
     builder.probe(task, loaders["train"])
     players = builder.players(config, settings, task, loaders["train"])
     trainer = Trainer(

@@ -177,4 +177,4 @@ def pair(model: str, data: str, *more: str, seed: int = 0) -> Pair:
     made = builder.data(composed.tree)
     seeding.seed_everything(seed)
     task = builder.task(composed.tree, made, composed.names)
-    return Pair(composed, made, task, builder.loaders(made, composed.settings, torch.device("cpu")))
+    return Pair(composed, made, task, builder.loaders(composed.tree, made, composed.settings, torch.device("cpu")))

@@ -121,7 +121,7 @@ def test_the_baseline_has_the_score_that_chooses(name: str) -> None:
 
 def test_the_same_seed_gives_the_same_bits(name: str) -> None:
     if "data_dir" in node(DATA[name]):
-        pytest.skip("real data has no seed but that of its augmentation")
+        pytest.skip("real data has no seed but that of its split")
     torch.manual_seed(1)
     first = tensors(again(name))
     torch.manual_seed(2)

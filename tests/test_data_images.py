@@ -1,4 +1,4 @@
-"""Image data: what is in it, what a blind model makes of it, and augmentation that depends on nothing but its place."""
+"""Image data: what is in it, and what a blind model makes of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from trainer.data.digits import BACKGROUND, INK, DigitCanvas, Digits, pictures
 from trainer.data.gratings import Gratings
 from trainer.data.mnist import Mnist, MnistRows, labelled, read_idx
 from trainer.data.parts import baselines
-from trainer.data.parts.augment import shift
 from trainer.errors import ConfigError
 
 SHARED = Path(__file__).parents[2] / "shared/data"
@@ -44,7 +43,7 @@ def test_the_matched_filter_drowns_in_noise() -> None:
 
 
 def test_digits_are_stratified_and_no_row_is_in_two_splits() -> None:
-    data = Digits(size=8, shift=0, seed=0)
+    data = Digits(size=8, seed=0)
     whole = torch.bincount(pictures(8)[1]) / 1797
     for split in (data.train, data.val, data.test):
         share = torch.bincount(target(split)) / len(split)
@@ -52,11 +51,11 @@ def test_digits_are_stratified_and_no_row_is_in_two_splits() -> None:
     rows = torch.cat([split.inputs["x"].flatten(1) for split in (data.train, data.val, data.test)])
     assert len(rows.unique(dim=0)) == len(pictures(8)[0].flatten(1).unique(dim=0))
     assert len(rows) == 1797
-    assert not torch.equal(target(Digits(size=8, shift=0, seed=1).test), target(data.test))
+    assert not torch.equal(target(Digits(size=8, seed=1).test), target(data.test))
 
 
 def canvas(**changes: int) -> DigitCanvas:
-    options = {"rows": 50, "size": 32, "digits": 3, "digit_size": 12, "shift": 0, "seed": 0}
+    options = {"rows": 50, "size": 32, "digits": 3, "digit_size": 12, "seed": 0}
     return DigitCanvas(**options | changes)  # type: ignore[arg-type]
 
 
@@ -107,40 +106,6 @@ def test_a_small_unet_finds_the_background_and_every_class_has_its_score() -> No
     assert scores["iou_background"] > 0.93
     assert run.data.facts.baseline["iou_background"] < 0.82
     assert {f"iou_{digit}" for digit in range(10)} < set(scores)
-
-
-def moved(rows: int, index: list[int], epoch: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    x = torch.arange(rows * 2 * 7 * 5, dtype=torch.float).view(rows, 2, 7, 5)
-    split = TensorSplit({"x": x}, x[:, 0].long(), shift(2, seed, blank=-1.0, blank_class=-7))
-    batch = split.batch(torch.tensor(index), epoch)
-    assert batch.target is not None
-    return batch.inputs["x"], batch.target
-
-
-def test_augmentation_depends_on_seed_epoch_and_row_alone() -> None:
-    whole = moved(9, list(range(9)), 3)[0]
-    assert torch.equal(moved(9, [4, 2, 7], 3)[0], whole[[4, 2, 7]])
-    assert not torch.equal(moved(9, list(range(9)), 4)[0], whole)
-    assert not torch.equal(moved(9, list(range(9)), 3, seed=1)[0], whole)
-
-
-def test_augmentation_moves_whole_pictures_and_their_masks_alike() -> None:
-    x, y = moved(200, list(range(200)), 0)
-    still = torch.arange(200 * 2 * 7 * 5, dtype=torch.float).view(200, 2, 7, 5)
-    # Each picture is its original cut from a frame two wider; every one of the 25 places occurs.
-    framed = torch.nn.functional.pad(still, (2, 2, 2, 2), value=-1.0)
-    places = framed.unfold(2, 7, 1).unfold(3, 5, 1)  # (N, C, 5, 5, 7, 5)
-    same = (places == x[:, :, None, None]).all(-1).all(-1).all(1)  # (N, 5, 5)
-    assert (same.sum((1, 2)) == 1).all()
-    assert same.any(0).all()
-    assert torch.equal(y, torch.where(x[:, 0] == -1, -7, x[:, 0]).long())
-
-
-def test_no_shift_is_no_augmentation_and_none_touches_validation() -> None:
-    assert shift(0, 0) is None
-    data = Digits(size=8, shift=1, seed=0)
-    assert data.train.augment is not None
-    assert data.val.augment is data.test.augment is None
 
 
 def zipped(data: bytes) -> bytes:
@@ -209,20 +174,20 @@ def mnist_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[in
 
 def test_mnist_splits_and_scales(mnist_files: Callable[[int], Path]) -> None:
     root = mnist_files(50)
-    data = Mnist(val_rows=10, shift=1, seed=0, data_dir=str(root))
+    data = Mnist(val_rows=10, data_dir=str(root))
     assert (len(data.train), len(data.val), len(data.test)) == (40, 10, 50)
     x = data.train.inputs["x"]
     assert x.shape == (40, 1, 4, 4)
     assert abs(float(x.mean())) < 1e-5
     assert float(x.std()) == pytest.approx(1)
-    assert data.train.batch(torch.arange(40), 0).inputs["x"].min() == pytest.approx(float(x.min()))
+    assert data.facts.blank == pytest.approx(float(x.min()))
     with pytest.raises(ConfigError, match=r"data\.val_rows: 50 leaves no training rows of 50"):
-        Mnist(val_rows=50, shift=0, seed=0, data_dir=str(root))
+        Mnist(val_rows=50, data_dir=str(root))
 
 
 def test_mnist_rows_are_the_pictures_from_the_top_down(mnist_files: Callable[[int], Path]) -> None:
     root = str(mnist_files(50))
-    pictures, rows = Mnist(val_rows=10, shift=0, seed=0, data_dir=root), MnistRows(val_rows=10, data_dir=root)
+    pictures, rows = Mnist(val_rows=10, data_dir=root), MnistRows(val_rows=10, data_dir=root)
     for name in ("train", "val", "test"):
         picture, row = (getattr(data, name) for data in (pictures, rows))
         assert torch.equal(row.inputs["x"], picture.inputs["x"][:, 0])
@@ -233,7 +198,7 @@ def test_mnist_rows_are_the_pictures_from_the_top_down(mnist_files: Callable[[in
 
 @pytest.mark.skipif(not (SHARED / "mnist").exists(), reason="needs the real files")
 def test_real_mnist() -> None:
-    data = Mnist(val_rows=5000, shift=0, seed=0, data_dir=str(SHARED))
+    data = Mnist(val_rows=5000, data_dir=str(SHARED))
     assert (len(data.train), len(data.val), len(data.test)) == (55000, 5000, 10000)
     assert target(data.train)[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert target(data.test)[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]

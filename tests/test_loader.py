@@ -12,23 +12,36 @@ from torch import Tensor
 
 from trainer import loader as module
 from trainer import seeding
+from trainer.augment import Augment
 from trainer.batch import Batch
-from trainer.data.base import Split, TensorSplit, WholeSplit
+from trainer.data.base import Facts, Split, TensorSplit, WholeSplit
 from trainer.errors import ConfigError
 from trainer.loader import Loader
 
 CPU = torch.device("cpu")
 
 
-def jitter(
-    inputs: dict[str, Tensor], target: Tensor | None, index: Tensor, epoch: int
-) -> tuple[dict[str, Tensor], Tensor | None]:
-    return inputs | {"x": inputs["x"] + seeding.uniform(index, inputs["x"].shape[1], 0, epoch)}, target
+class Jitter(Augment):
+    """Noise, and half of another row that each row names."""
+
+    def fetched(self, index: Tensor, rows: int, epoch: int) -> Tensor:
+        return torch.cat((index, (index * 3 + epoch) % rows))
+
+    def __call__(self, batch: Batch, epoch: int) -> Batch:
+        x = batch.inputs["x"]
+        x, other = (x + seeding.uniform(batch.index, x.shape[1], 0, epoch)).chunk(2)
+        rows = len(x)
+        kept = {name: value[:rows] for name, value in batch.inputs.items()}
+        assert batch.target is not None
+        return Batch(kept | {"x": x + other / 2}, batch.target[:rows], batch.index[:rows])
 
 
-def rows(n: int, augmented: bool = False) -> TensorSplit:
+JITTER = Jitter(Facts(sizes={}))
+
+
+def rows(n: int) -> TensorSplit:
     x = torch.arange(float(n))[:, None].repeat(1, 3)
-    return TensorSplit({"x": x, "extra": torch.arange(n)}, torch.arange(n) % 2, jitter if augmented else None)
+    return TensorSplit({"x": x, "extra": torch.arange(n)}, torch.arange(n) % 2)
 
 
 def loader(split: Split | int, **options: object) -> Loader:
@@ -58,7 +71,7 @@ class Streamed(Split):
     """A split that says no size, as one that reads files row by row."""
 
     def __init__(self, n: int):
-        self.inner = rows(n, augmented=True)
+        self.inner = rows(n)
         self.asked = 0
 
     def __len__(self) -> int:
@@ -130,8 +143,8 @@ def test_nothing_to_iterate_over_is_refused() -> None:
 
 @pytest.mark.parametrize("start", [0, 2])
 def test_workers_bring_the_same_bits(start: int) -> None:
-    here = loader(rows(18, augmented=True))
-    there = loader(rows(18, augmented=True), workers=2, timeout=30.0)
+    here = loader(18, augment=JITTER)
+    there = loader(18, augment=JITTER, workers=2, timeout=30.0)
     before = torch.get_rng_state()
     assert equal(here.epoch(3, start), there.epoch(3, start))
     assert torch.equal(torch.get_rng_state(), before), "making batches drew from the generator that training uses"
@@ -139,7 +152,7 @@ def test_workers_bring_the_same_bits(start: int) -> None:
 
 
 def test_an_augmented_row_looks_the_same_wherever_it_is_made() -> None:
-    large, small = loader(rows(18, augmented=True), batch_size=18), loader(rows(18, augmented=True), batch_size=5)
+    large, small = (loader(18, augment=JITTER, batch_size=size) for size in (18, 5))
 
     def looks(made: Loader, start: int = 0) -> dict[int, list[float]]:
         batches = made.epoch(2, start)
@@ -151,28 +164,32 @@ def test_an_augmented_row_looks_the_same_wherever_it_is_made() -> None:
 
 def test_a_split_that_is_not_in_memory_is_read_batch_by_batch() -> None:
     split = Streamed(10)
-    streamed = loader(split)
+    streamed = loader(split, augment=JITTER)
     iterator = streamed.epoch(1)
     next(iterator)
     assert split.asked <= 2, "a split read from disk was read ahead"
-    assert equal(streamed.epoch(1), loader(rows(10, augmented=True)).epoch(1))
-    assert equal(streamed.epoch(1), loader(Streamed(10), workers=1, timeout=30.0).epoch(1))
+    assert equal(streamed.epoch(1), loader(10, augment=JITTER).epoch(1))
+    assert equal(streamed.epoch(1), loader(Streamed(10), augment=JITTER, workers=1, timeout=30.0).epoch(1))
+
+
+class Counted(TensorSplit):
+    def __init__(self) -> None:
+        super().__init__(rows(1000).inputs, torch.arange(1000))
+        self.calls: list[int] = []
+
+    def batch(self, index: Tensor, epoch: int) -> Batch:
+        self.calls.append(len(index))
+        return super().batch(index, epoch)
+
+    def to(self, device: torch.device) -> Counted:
+        return self
 
 
 def test_many_batches_are_gathered_in_one_call_and_stay_apart() -> None:
-    split = rows(1000, augmented=True)
-    calls = []
-
-    def counted(
-        inputs: dict[str, Tensor], target: Tensor | None, index: Tensor, epoch: int
-    ) -> tuple[dict[str, Tensor], Tensor | None]:
-        calls.append(len(index))
-        return jitter(inputs, target, index, epoch)
-
-    split.augment = counted
+    split = Counted()
     made = loader(split, batch_size=32)
     batches = list(made.epoch(0))
-    assert calls == [1000]
+    assert split.calls == [1000]
     assert equal(batches, [split.batch(index, 0) for index in made.order(0)])
 
 

@@ -26,8 +26,10 @@ from tiny import (
 from torch import Tensor
 
 from trainer import checkpoint, seeding
+from trainer.augment import Augment
 from trainer.batch import Batch, Score
 from trainer.checkpoint import RunKeeper
+from trainer.data.base import Facts
 from trainer.errors import Interrupted
 from trainer.trainer import Trainer
 
@@ -127,16 +129,16 @@ def test_a_chain_of_many_stops_changes_no_bit(tmp_path: Path) -> None:
     assert summary(chain.go_on()) == whole_network()
 
 
-def jitter(
-    inputs: dict[str, Tensor], target: Tensor | None, index: Tensor, epoch: int
-) -> tuple[dict[str, Tensor], Tensor | None]:
-    return {"x": inputs["x"] + seeding.uniform(index, 3, 0, epoch)}, target
+class Jitter(Augment):
+    def __call__(self, batch: Batch, epoch: int) -> Batch:
+        return Batch({"x": batch.inputs["x"] + seeding.uniform(batch.index, 3, 0, epoch)}, batch.target, batch.index)
 
 
 def noisy(scheduler: dict[str, Any] = PLATEAU, **changes: Any) -> Trainer:
     """A run in which every piece of the state matters."""
     usual: dict[str, Any] = {
-        "train": rows(22, jitter),
+        "train": rows(22),
+        "augment": Jitter(Facts(sizes={})),
         "optimizer": MOMENTUM,
         "epochs": 12,
         "ema": 0.6,

@@ -178,21 +178,28 @@ def parent_of(process: Path) -> int | None:
 SLOW = """
 import time
 from pathlib import Path
+from trainer.data.base import TensorSplit
 from trainer.data.synthetic_tabular import Moons
 
-def wait(inputs, target, index, epoch):
-    if epoch:
-        Path("waiting").touch()
-        time.sleep(60)
-    return inputs, target
+def wait():
+    Path("waiting").touch()
+    time.sleep(60)
+
+class Hanging(TensorSplit):
+    def to(self, device):
+        return self
+    def batch(self, index, epoch):
+        if epoch:
+            wait()
+        return super().batch(index, epoch)
 
 class Slow(Moons):
     '''x (B, F) -> (B)'''
     def __init__(self, rows: int, building: bool):
         if building:
-            wait(None, None, None, 1)
+            wait()
         super().__init__(rows, 0.2, 0)
-        self.train.augment = wait
+        self.train = Hanging(self.train.inputs, self.train.target)
 """
 
 

@@ -144,5 +144,5 @@ test_jobs_are_looked_at_by_the_sweep = test_debug_is_looked_at_by_the_command_an
 
 def test_bucket_reaches_every_loader() -> None:
     composed = config.compose([*SMALL, "bucket=7"])
-    made = builder.loaders(builder.data(composed.tree), composed.settings, torch.device("cpu"))
+    made = builder.loaders(composed.tree, builder.data(composed.tree), composed.settings, torch.device("cpu"))
     assert [loader.bucket for loader in made.values()] == [7, 7, 7]

@@ -14,9 +14,10 @@ from conftest import Silent, configure
 from torch import Tensor, nn
 
 from trainer import builder, seeding
+from trainer.augment import Augment
 from trainer.batch import Batch, Score
 from trainer.checkpoint import NoKeeper
-from trainer.data.base import Augment, TensorSplit
+from trainer.data.base import TensorSplit
 from trainer.errors import Interrupted
 from trainer.loader import Loader
 from trainer.settings import Settings
@@ -116,10 +117,10 @@ def number(task: Task) -> float:
     return task.model.get_parameter("w").item()
 
 
-def rows(n: int, augment: Augment | None = None, seed: int = 0) -> TensorSplit:
+def rows(n: int, seed: int = 0) -> TensorSplit:
     made = seeding.generator(seed)
     x = torch.randn(n, 3, generator=made)
-    return TensorSplit({"x": x}, x @ torch.tensor([1.0, -2.0, 0.5]) + torch.randn(n, generator=made), augment)
+    return TensorSplit({"x": x}, x @ torch.tensor([1.0, -2.0, 0.5]) + torch.randn(n, generator=made))
 
 
 @cache
@@ -132,6 +133,7 @@ def tiny(
     task: Task | None = None,
     *,
     train: TensorSplit | None = None,
+    augment: Augment | None = None,
     optimizer: dict[str, Any] = SGD,
     scheduler: dict[str, Any] = CONSTANT,
     keeper: Any = None,
@@ -154,6 +156,7 @@ def tiny(
             device=CPU,
             seed=settings.seed,
             train=name == "train",
+            augment=augment if name == "train" else None,
             drop_last=settings.drop_last,
             workers=settings.num_workers,
         )

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from trainer import plugins
+from trainer.augment import Augment
 from trainer.batch import Batch, Totals
 from trainer.data.base import Data
 from trainer.errors import ConfigError, did_you_mean
@@ -47,7 +48,7 @@ def fill(group: str, node: Mapping[str, Any], data: Data, data_name: str) -> dic
 
     Raises ConfigError naming what the data does not publish.
     """
-    sizes = data.facts.sizes
+    sizes = {**data.facts.sizes, "input_shapes": data.input_shapes()}
     lacking = [key for key, value in node.items() if value == MISSING and key not in sizes]
     if lacking:
         known = ", ".join(sorted(sizes))
@@ -77,8 +78,9 @@ def task(config: Mapping[str, Any], built: Data, names: Mapping[str, str]) -> Ta
     return made
 
 
-def loaders(built: Data, settings: Settings, device: torch.device) -> dict[str, Loader]:
-    """One loader a split; only training rows are shuffled."""
+def loaders(config: Mapping[str, Any], built: Data, settings: Settings, device: torch.device) -> dict[str, Loader]:
+    """One loader a split; only training rows are shuffled and augmented."""
+    augment = make(config["augment"], Augment, facts=built.facts)
     return {
         name: Loader(
             getattr(built, name),
@@ -87,6 +89,7 @@ def loaders(built: Data, settings: Settings, device: torch.device) -> dict[str, 
             device=device,
             seed=settings.seed,
             train=name == "train",
+            augment=augment if name == "train" else None,
             drop_last=settings.drop_last,
             bucket=settings.bucket,
             workers=settings.num_workers,
@@ -120,6 +123,7 @@ def probe(task: Task, train: Loader, monitor: str | None = None) -> None:
     Raises ConfigError in place of the model's own error, or for a monitored score that the task does not give.
     """
     batch = small_batch(train)
+    train.augmented(batch.index, 0)
     was = torch.get_rng_state()
     task.eval()
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trainer.errors import did_you_mean
 
-GROUPS = ("model", "data", "task", "optimizer", "scheduler", "experiment")
+GROUPS = ("model", "data", "task", "augment", "optimizer", "scheduler", "experiment")
 _PACKAGE = Path(__file__).parent
 
 

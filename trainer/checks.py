@@ -12,14 +12,15 @@ from trainer.errors import ConfigError, did_you_mean
 from trainer.settings import Settings
 from trainer.types import MISSING, describe, fits
 
-BUILT = ("model", "data", "task", "optimizer", "scheduler")
+BUILT = ("model", "data", "task", "augment", "optimizer", "scheduler")
 """The groups that describe one object each."""
-GIVEN = {"task": {"model"}, "optimizer": {"params"}, "scheduler": {"lr", "total"}}
+GIVEN = {"task": {"model"}, "augment": {"facts"}, "optimizer": {"params"}, "scheduler": {"lr", "total"}}
 """Parameters that come from the program and not from the configuration."""
 OURS = {
     "model": "trainer.models.",
     "data": "trainer.data.",
     "task": "trainer.tasks.",
+    "augment": "trainer.augment.",
     "optimizer": "trainer.optim.",
     "scheduler": "trainer.schedules.",
 }
@@ -118,6 +119,9 @@ def _together(tree: Mapping[str, Any], names: Mapping[str, str], folders: Sequen
     reason = contract.explain(targets, names)
     if reason is not None:
         return [f"{reason}. {_would_fit(targets, names, folders)}"]
+    unseen = contract.lacking(tree["augment"]["_target_"], targets["data"])
+    if unseen is not None:
+        return [f"augment: {names['augment']} changes {unseen[0]}; data {names['data']} gives {unseen[1]}"]
     if tree["teacher_forcing"] is not None and "teacher_forcing" not in tree["task"]:
         return [f"teacher_forcing: task {names['task']} has no past to feed; it is for task seq2seq"]
     return []

@@ -1,7 +1,8 @@
 """Whether a model, a data set and a task fit, judged by the first lines of their docstrings.
 
 ``x (B, T, F), lengths (B) -> (B, C)`` says what a model takes and gives, ``x (B, T, F) -> (B)`` what the batches of a
-data set hold, ``(B, C, ...) -> (B, ...)`` which targets a task sets against which outputs.
+data set hold, ``(B, C, ...) -> (B, ...)`` which targets a task sets against which outputs. ``**inputs (B, ...)`` takes
+whatever a data set has, of rows.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def parse(line: str) -> Contract | None:
     left, arrow, right = line.partition("->")
     if not arrow:
         return None
-    pairs = re.findall(r"(\w*)\s*\(([^)]*)\)", left)
+    pairs = re.findall(r"(\*{0,2}\w*)\s*\(([^)]*)\)", left)
     out = re.search(r"\(([^)]*)\)", right)
     return Contract(
         {name: _dims(dims) for name, dims in pairs},
@@ -72,6 +73,7 @@ def misfit(model: Signature, data: Signature, task: Signature) -> str | None:
         return f"data with task needs {' and '.join(f'{name}()' for name in task.needs)}, which model does not have"
     if takes is None or gives is None or learns is None:
         return None
+    takes = _spread(takes, gives)
     entries = [model.methods.get(method, {}) for method in (task.needs[0], "forward")]
     optional = {name for entry in entries for name, parameter in entry.items() if parameter.default is not None}
     needed = {name: dims for name, dims in takes.inputs.items() if name in gives.inputs or name not in optional}
@@ -88,6 +90,26 @@ def misfit(model: Signature, data: Signature, task: Signature) -> str | None:
         ours, theirs = _text(takes.output), _text(gives.output)
         return f"model gives {ours}, which task cannot set against the targets {theirs} of data"
     return None
+
+
+def lacking(changer: str, data: str) -> tuple[str, str] | None:
+    """What the inputs a class changes are and what a data set gives instead; None if all are there."""
+    found, given = (signature.read(target) for target in (changer, data))
+    changes = parse(found.contract) if found else None
+    gives = parse(given.contract) if given else None
+    if changes is None or gives is None:
+        return None
+    if all(name in gives.inputs and matches(dims, gives.inputs[name]) for name, dims in changes.inputs.items()):
+        return None
+    return _show(changes.inputs), _show(gives.inputs)
+
+
+def _spread(takes: Contract, gives: Contract) -> Contract:
+    """What a model takes of this data, ``**inputs`` by their names there; where something is not in rows, nothing fits."""
+    wild = next((dims for name, dims in takes.inputs.items() if name.startswith("**")), None)
+    if wild is None or any(dims[0] != wild[0] for dims in gives.inputs.values()):
+        return takes
+    return Contract({name: wild for name in gives.inputs if name != "lengths"}, takes.output)
 
 
 def _text(dims: Dims) -> str:

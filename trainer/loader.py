@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from trainer import seeding, signals
+from trainer.augment import Augment
 from trainer.batch import Batch
 from trainer.data.base import Split
 from trainer.errors import ConfigError
@@ -71,6 +72,7 @@ class Loader:
         device: torch.device,
         seed: int = 0,
         train: bool = False,
+        augment: Augment | None = None,
         drop_last: bool = False,
         bucket: int = 1,
         workers: int = 0,
@@ -83,6 +85,7 @@ class Loader:
         self.device = device
         self.seed = seed
         self.train = train
+        self.augment = augment
         self.drop_last = drop_last and train
         self.bucket = bucket
         self.workers = workers
@@ -126,9 +129,20 @@ class Loader:
         """Some rows as a model sees them, at rest."""
         return self.split.finish(self.split.batch(index, 0).to(self.device))
 
+    def augmented(self, index: Tensor, epoch: int) -> Batch:
+        """Some rows as a step of an epoch sees them."""
+        return next(self._batches([index], epoch))
+
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from the ``start``-th on: a resumed epoch costs nothing to skip."""
-        return map(self.split.finish, self._fetched(self.order(epoch)[start:], epoch))
+        return self._batches(self.order(epoch)[start:], epoch)
+
+    def _batches(self, order: list[Tensor], epoch: int) -> Iterator[Batch]:
+        augment = self.augment
+        if augment is None:
+            return map(self.split.finish, self._fetched(order, epoch))
+        fetched = [augment.fetched(index, len(self.split), epoch) for index in order]
+        return (augment(self.split.finish(batch), epoch) for batch in self._fetched(fetched, epoch))
 
     def _fetched(self, order: list[Tensor], epoch: int) -> Iterator[Batch]:
         """Batches on the device, unfinished."""

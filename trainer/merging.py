@@ -112,6 +112,8 @@ def _meant(composed: DictConfig, above: Sequence[str], part: str) -> str:
     near = did_you_mean(part, [str(k) for k in here if k != "hydra" and not str(k).startswith("_")])
     if near:
         return near.replace("mean ", f"mean {prefix}")
+    if len(above) == 1 and (able := [o.name for o in catalog.options(above[0]).values() if part in o.meanings()]):
+        return f"; {above[0]}={able[0]} has it"
     deep = {str(k): f"{g}.{k}" for g in BUILT for k in composed[g] if not str(k).startswith("_")}
     guess = did_you_mean(part, deep)
     for name, full in deep.items():

@@ -120,7 +120,7 @@ def opened(kept: Config) -> tuple[Task, Data]:
 def evaluate(kept: Config) -> dict[str, float]:
     """Scores the best weights of a stored run on its test rows, and shows them."""
     task, data = opened(kept)
-    test = builder.loaders(data, kept.settings, task.progress.device)["test"]
+    test = builder.loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
     scores = scoring.evaluate(task, test, kept.settings)
     result = replace(Result.read(Path(kept.folder)), test=scores)
     report.console.print(report.score_table(result))
@@ -150,7 +150,7 @@ def _train_and_test(config: Config, path: Path, result: Result, screen: report.R
     seeding.seed_everything(settings.seed)
     task = builder.task(config.tree, data, config.names).to(where)
     monitor = settings.monitor or task.monitor
-    loaders = builder.loaders(data, settings, where)
+    loaders = builder.loaders(config.tree, data, settings, where)
     builder.probe(task, loaders["train"], monitor)
     result.threads = (
         state["about"]["threads"]

@@ -31,7 +31,9 @@ class Task(nn.Module, ABC):
         super().__init__()
         self.model = model
         self.register_buffer("progress", torch.zeros(()), persistent=False)
-        self._wanted = tuple(inspect.signature(model.forward).parameters)
+        parameters = inspect.signature(model.forward).parameters
+        self._wanted = tuple(parameters)
+        self._takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
 
     def players(self) -> dict[str, Iterable[nn.Parameter]]:
         """Who learns: one player with every parameter, the task's own included, unless the task is a game."""
@@ -71,5 +73,5 @@ class Task(nn.Module, ABC):
         return self.model(**self.inputs(batch))
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
-        """What of a batch the model's ``forward`` names."""
-        return {name: batch.inputs[name] for name in self._wanted if name in batch.inputs}
+        """What of a batch the model's ``forward`` names; everything, where it takes ``**inputs``."""
+        return {name: value for name, value in batch.inputs.items() if self._takes_all or name in self._wanted}

@@ -66,7 +66,7 @@ def ours(case: Case, data: Data) -> float:
     keys = (f"epochs={case.epochs}", f"batch_size={BATCH}", "grad_clip=1", "scheduler=onecycle", "threads=1")
     composed = config.compose([*case.words, *keys])
     task = builder.task(composed.tree, builder.data(composed.tree), composed.names)
-    loaders = builder.loaders(data, composed.settings, torch.device("cpu"))
+    loaders = builder.loaders(composed.tree, data, composed.settings, torch.device("cpu"))
     players = builder.players(composed.tree, composed.settings, task, loaders["train"])
     with tempfile.TemporaryDirectory() as place, signals.caught() as flag:
         result = Result(place, "", "", {}, [], "ours", "noise", "", 0, monitor="accuracy")

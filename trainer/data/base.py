@@ -10,10 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from trainer.batch import Batch
-
-Augment = Callable[[dict[str, Tensor], Tensor | None, Tensor, int], tuple[dict[str, Tensor], Tensor | None]]
-"""``(inputs, target, index, epoch) -> (inputs, target)``; draws only through ``seeding.uniform(index, ..., epoch)``."""
+from trainer.batch import IGNORE, Batch
 
 CHUNK_BYTES = 1 << 24
 """How much is gathered at once: one indexing call serves many small batches, and a large one is a chunk by itself."""
@@ -34,7 +31,7 @@ class Split(ABC):
         return (self.batch(index, epoch) for index in order)
 
     def finish(self, batch: Batch) -> Batch:
-        """A batch, now on the device, as a model sees it: numbers for bytes, say, which travel in a quarter the time."""
+        """A batch, now on the device, as a model sees it: numbers for bytes, say, which travel four times as fast."""
         return batch
 
     def targets(self) -> Tensor | None:
@@ -60,10 +57,9 @@ class TensorSplit(Split):
     Every tensor has the rows first: inputs ``{"x": (N, ...), ...}``, target (N, ...) or None.
     """
 
-    def __init__(self, inputs: Mapping[str, Tensor], target: Tensor | None = None, augment: Augment | None = None):
+    def __init__(self, inputs: Mapping[str, Tensor], target: Tensor | None = None):
         self.inputs = dict(inputs)
         self.target = target
-        self.augment = augment
         self._length = len(next(iter(self.inputs.values())))
         assert all(len(value) == self._length for value in self._tensors()), "tensors of one split differ in rows"
 
@@ -81,14 +77,12 @@ class TensorSplit(Split):
 
     def to(self, device: torch.device) -> TensorSplit:
         target = None if self.target is None else self.target.to(device)
-        return TensorSplit({name: value.to(device) for name, value in self.inputs.items()}, target, self.augment)
+        return TensorSplit({name: value.to(device) for name, value in self.inputs.items()}, target)
 
     def batch(self, index: Tensor, epoch: int) -> Batch:
         index = index.to(self._tensors()[0].device)
         inputs = {name: value[index] for name, value in self.inputs.items()}
         target = None if self.target is None else self.target[index]
-        if self.augment is not None:
-            inputs, target = self.augment(inputs, target, index, epoch)
         return Batch(inputs, target, index)
 
     def batches(self, order: Sequence[Tensor], epoch: int) -> Iterator[Batch]:
@@ -157,10 +151,11 @@ class Facts:
     sizes: what fills ``???`` in a model's or task's configuration, by name: ``in_features`` (width of one row or
         step), ``flat_features`` (numbers in one example), ``out_features`` (1 for two classes, else the number of
         classes or of values to predict), ``num_classes``, ``in_channels``, ``height``, ``width``, ``seq_len``,
-        ``horizon``, ``vocab_size``, ``num_nodes``, ...
+        ``horizon``, ``vocab_size``, ``num_nodes``, ... (``input_shapes`` is found by itself)
     baseline: test scores of the best guess that ignores the input, or of the usual trivial rule.
     best_possible: test scores nothing can beat on average, where they are known.
     class_names: names for per-class scores and pictures.
+    blank, blank_class: an empty pixel, one number or one a channel, and its class in a target that is a map.
     target_scale: what a real target was divided by, so that scores can be told in the data's own units.
     log_likelihood: exact nats (B,) of examples x (B, ...), where the distribution they were drawn from is known.
     codec, target_codec: what the tokens of the inputs and of the targets are in text.
@@ -172,6 +167,8 @@ class Facts:
     baseline: Mapping[str, float] = field(default_factory=dict)
     best_possible: Mapping[str, float] = field(default_factory=dict)
     class_names: Sequence[str] = ()
+    blank: float | Sequence[float] = 0.0
+    blank_class: int = IGNORE
     target_scale: float = 1.0
     log_likelihood: Callable[[Tensor], Tensor] | None = None
     codec: Codec | None = None
@@ -192,3 +189,8 @@ class Data(ABC):
     val: Split
     test: Split
     facts: Facts
+
+    def input_shapes(self) -> dict[str, list[int]]:
+        """The shape of a row of each input, by name."""
+        row = self.train.finish(self.train.batch(torch.zeros(1, dtype=torch.long), 0))
+        return {name: list(value.shape[1:]) for name, value in row.inputs.items()}

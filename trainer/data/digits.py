@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer import seeding
 from trainer.data.base import Data, Facts, TensorSplit
-from trainer.data.parts import augment, baselines, images
+from trainer.data.parts import baselines, images
 from trainer.data.parts.splits import cut
 from trainer.errors import ConfigError
 from trainer.types import NonNegativeInt, PositiveInt
@@ -28,9 +28,9 @@ class Digits(Data):
     shares.
     """
 
-    def __init__(self, size: PositiveInt, shift: NonNegativeInt, seed: NonNegativeInt):
+    def __init__(self, size: PositiveInt, seed: NonNegativeInt):
         x, y = pictures(size)
-        self.train, self.val, self.test = cut({"x": x}, y, stratified(y, seed), augment=augment.shift(shift, seed))
+        self.train, self.val, self.test = cut({"x": x}, y, stratified(y, seed))
         self.facts = Facts(sizes=images.sizes(x, CLASSES), baseline=baselines.majority(self.train, self.test, CLASSES))
 
 
@@ -49,7 +49,6 @@ class DigitCanvas(Data):
         size: PositiveInt,
         digits: Literal[1, 2, 3, 4],
         digit_size: PositiveInt,
-        shift: NonNegativeInt,
         seed: NonNegativeInt,
     ):
         if digit_size > size // 2:
@@ -61,10 +60,9 @@ class DigitCanvas(Data):
         random = seeding.generator(seed, 1)
         test_rows = round(rows * 0.2)
         counts = (rows - 2 * test_rows, test_rows, test_rows)
-        moves = (augment.shift(shift, seed, blank_class=BACKGROUND), None, None)
         self.train, self.val, self.test = (
-            TensorSplit(*canvases(source, count, size, digits, random), move)
-            for source, count, move in zip(sources, counts, moves, strict=True)
+            TensorSplit(*canvases(source, count, size, digits, random))
+            for source, count in zip(sources, counts, strict=True)
         )
         names = [*map(str, range(CLASSES)), "background"]
         self.facts = Facts(
@@ -72,6 +70,7 @@ class DigitCanvas(Data):
             baseline=baselines.majority_everywhere(self.train, self.test, names),
             best_possible={"mean_iou": 1.0, "pixel_accuracy": 1.0},
             class_names=names,
+            blank_class=BACKGROUND,
         )
 
 

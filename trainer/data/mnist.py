@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from trainer.data.base import Data, Facts, TensorSplit
-from trainer.data.parts import augment, baselines, images
+from trainer.data.parts import baselines, images
 from trainer.data.parts.files import Source, fetch
 from trainer.errors import ConfigError
-from trainer.types import NonNegativeInt, PositiveInt
+from trainer.types import PositiveInt
 
 CLASSES = 10
 URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
@@ -36,12 +36,12 @@ class Mnist(Data):
     have mean 0 and standard deviation 1 over the training rows.
     """
 
-    def __init__(self, val_rows: PositiveInt, shift: NonNegativeInt, seed: NonNegativeInt, data_dir: str | None):
+    def __init__(self, val_rows: PositiveInt, data_dir: str | None):
         self.train, self.val, self.test, black = _standardised(val_rows, data_dir)
-        self.train.augment = augment.shift(shift, seed, blank=black)
         self.facts = Facts(
             sizes=images.sizes(self.train.inputs["x"], CLASSES),
             baseline=baselines.majority(self.train, self.test, CLASSES),
+            blank=black,
         )
 
 

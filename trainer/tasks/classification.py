@@ -19,8 +19,9 @@ from trainer.types import PositiveInt, Probability
 class Classification(Task):
     """(B, C, ...) -> (B, ...)
 
-    Cross-entropy of logits against whole-number targets. A single logit is the second class against a first one
-    whose logit is zero, which is the logistic loss. The first of ``scores`` is the one that chooses the best weights.
+    Cross-entropy of logits against whole-number targets, or shares of classes (B, C) where rows are mixed. A single
+    logit is the second class against a first one whose logit is zero, which is the logistic loss. The first of
+    ``scores`` is the one that chooses the best weights.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Classification(Task):
 
     def weight(self, batch: Batch) -> Tensor | int:
         assert batch.target is not None
-        return (batch.target != IGNORE).sum() if self.masked else batch.target.numel()
+        return len(batch) if batch.target.is_floating_point() else (batch.target != IGNORE).sum()
 
     def logits(self, batch: Batch) -> Tensor:
         """Scores before softmax, (B, C, ...) with C at least 2."""
@@ -81,7 +82,7 @@ class Classification(Task):
             logits = torch.cat((torch.zeros_like(logits), logits), dim=1)
         target = batch.target
         assert target is not None
-        if logits.shape[2:] != target.shape[1:] or len(logits) != len(target):
+        if target.shape != (logits.shape if target.is_floating_point() else (len(logits), *logits.shape[2:])):
             raise ConfigError(
                 f"model: logits {tuple(logits.shape)} do not fit targets {tuple(target.shape)}:"
                 " classification wants (B, C, ...) against (B, ...)"

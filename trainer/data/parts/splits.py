@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainer import seeding
-from trainer.data.base import Augment, TensorSplit
+from trainer.data.base import TensorSplit
 
 
 def cut(
@@ -17,22 +17,21 @@ def cut(
     order: Tensor | None = None,
     val: float = 0.2,
     test: float = 0.2,
-    augment: Augment | None = None,
 ) -> tuple[TensorSplit, TensorSplit, TensorSplit]:
     """Train, validation and test rows, in the order given (or as they stand).
 
-    ``val`` and ``test`` are shares of all rows; ``augment`` touches training rows only.
+    ``val`` and ``test`` are shares of all rows.
     """
     rows = len(next(iter(inputs.values())))
     ends = [0, rows - round(rows * val) - round(rows * test), rows - round(rows * test), rows]
 
-    def part(start: int, end: int, change: Augment | None) -> TensorSplit:
+    def part(start: int, end: int) -> TensorSplit:
         index = slice(start, end) if order is None else order[start:end]
         return TensorSplit(
-            {name: value[index] for name, value in inputs.items()}, None if target is None else target[index], change
+            {name: value[index] for name, value in inputs.items()}, None if target is None else target[index]
         )
 
-    return part(ends[0], ends[1], augment), part(ends[1], ends[2], None), part(ends[2], ends[3], None)
+    return part(ends[0], ends[1]), part(ends[1], ends[2]), part(ends[2], ends[3])
 
 
 def stratified(labels: Tensor, seed: int) -> Tensor:
