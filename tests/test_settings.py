@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from commands import SMALL
+from conftest import lab
 from inside import metrics, run
+from tiny import losses_of
 
 from trainer import builder, config, runner
 from trainer.errors import ConfigError
@@ -23,6 +25,8 @@ CHANGES: dict[str, tuple[str, str]] = {
     "batch_size": ("batch_size=32", "steps"),
     "drop_last": ("drop_last=true", "steps"),
     "bucket": ("bucket=1", "elsewhere"),
+    "init": ("init=orthogonal", "metrics"),
+    "channels_last": ("channels_last=true", "refused: lays out pictures .*; data moons gives x"),
     "seed": ("seed=1", "val"),
     "precision": ("precision=bf16", "metrics"),
     "accumulate": ("accumulate=2", "steps"),
@@ -130,6 +134,18 @@ def test_verbose_shows_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     run("verbose=true")
     assert "INFO" not in quiet
     assert "INFO" in capsys.readouterr().out
+
+
+def test_channels_last_lays_out_pictures_and_kernels_and_changes_nothing_else() -> None:
+    small = ("model=cnn", "data=gratings", "data.rows=200", "model.channels=[4, 8]", "model.dilations=[1]")
+    more = ("model.pools=[max]", "max_steps=6", "augment=slides")
+    plain, laid = lab(*small, *more), lab(*small, *more, "channels_last=true")
+    losses = [losses_of(made.trainer) for made in (plain, laid)]
+    torch.testing.assert_close(*map(torch.tensor, losses), atol=1e-4, rtol=0)
+    batch = next(laid.loaders["train"].epoch(0)).inputs["x"]
+    kernels = [p for p in laid.task.parameters() if p.dim() == 4 and p.shape[1] > 1]
+    assert kernels
+    assert all(value.is_contiguous(memory_format=torch.channels_last) for value in (batch, *kernels))
 
 
 def test_debug_is_looked_at_by_the_command_and_jobs_by_the_sweep() -> None:

@@ -16,6 +16,7 @@ from trainer.batch import Batch, Totals
 from trainer.data.base import Data
 from trainer.errors import ConfigError, did_you_mean
 from trainer.flat import FlatParameters
+from trainer.initial import initialise
 from trainer.loader import Loader
 from trainer.metrics import direction
 from trainer.optim import Optimizer
@@ -71,6 +72,9 @@ def task(config: Mapping[str, Any], built: Data, names: Mapping[str, str]) -> Ta
         model = make(options, nn.Module)
     except ValueError as error:
         raise ConfigError(f"model: {error}") from error
+    initialise(model, config["init"])
+    if config["channels_last"]:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     made = make(fill("task", config["task"], built, names["data"]), Task, model=model)  # type: ignore[type-abstract]
     made.attach(built)
     for split in ("train", "val", "test"):
@@ -90,6 +94,7 @@ def loaders(config: Mapping[str, Any], built: Data, settings: Settings, device: 
             seed=settings.seed,
             train=name == "train",
             augment=augment if name == "train" else None,
+            channels_last=settings.channels_last,
             drop_last=settings.drop_last,
             bucket=settings.bucket,
             workers=settings.num_workers,

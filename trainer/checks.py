@@ -122,6 +122,8 @@ def _together(tree: Mapping[str, Any], names: Mapping[str, str], folders: Sequen
     unseen = contract.lacking(tree["augment"]["_target_"], targets["data"])
     if unseen is not None:
         return [f"augment: {names['augment']} changes {unseen[0]}; data {names['data']} gives {unseen[1]}"]
+    if tree["channels_last"] and (given := contract.pictureless(targets["data"])):
+        return [f"channels_last: lays out pictures (B, C, H, W); data {names['data']} gives {given}"]
     if tree["teacher_forcing"] is not None and "teacher_forcing" not in tree["task"]:
         return [f"teacher_forcing: task {names['task']} has no past to feed; it is for task seq2seq"]
     return []

@@ -104,8 +104,16 @@ def lacking(changer: str, data: str) -> tuple[str, str] | None:
     return _show(changes.inputs), _show(gives.inputs)
 
 
+def pictureless(data: str) -> str | None:
+    """What a data set gives if none of it is pictures (B, C, H, W); None if some is."""
+    given = signature.read(data)
+    gives = parse(given.contract) if given else None
+    is_some = gives is None or any(dims[-3:] == ("C", "H", "W") and len(dims) == 4 for dims in gives.inputs.values())
+    return None if is_some or gives is None else _show(gives.inputs)
+
+
 def _spread(takes: Contract, gives: Contract) -> Contract:
-    """What a model takes of this data, ``**inputs`` by their names there; where something is not in rows, nothing fits."""
+    """What a model takes of this data, ``**inputs`` by their names there unless one of them is not in rows."""
     wild = next((dims for name, dims in takes.inputs.items() if name.startswith("**")), None)
     if wild is None or any(dims[0] != wild[0] for dims in gives.inputs.values()):
         return takes

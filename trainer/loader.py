@@ -73,6 +73,7 @@ class Loader:
         seed: int = 0,
         train: bool = False,
         augment: Augment | None = None,
+        channels_last: bool = False,
         drop_last: bool = False,
         bucket: int = 1,
         workers: int = 0,
@@ -86,6 +87,7 @@ class Loader:
         self.seed = seed
         self.train = train
         self.augment = augment
+        self.channels_last = channels_last
         self.drop_last = drop_last and train
         self.bucket = bucket
         self.workers = workers
@@ -127,7 +129,7 @@ class Loader:
 
     def rows(self, index: Tensor) -> Batch:
         """Some rows as a model sees them, at rest."""
-        return self.split.finish(self.split.batch(index, 0).to(self.device))
+        return self._laid_out(self.split.finish(self.split.batch(index, 0).to(self.device)))
 
     def augmented(self, index: Tensor, epoch: int) -> Batch:
         """Some rows as a step of an epoch sees them."""
@@ -139,10 +141,18 @@ class Loader:
 
     def _batches(self, order: list[Tensor], epoch: int) -> Iterator[Batch]:
         augment = self.augment
-        if augment is None:
-            return map(self.split.finish, self._fetched(order, epoch))
-        fetched = [augment.fetched(index, len(self.split), epoch) for index in order]
-        return (augment(self.split.finish(batch), epoch) for batch in self._fetched(fetched, epoch))
+        if augment is not None:
+            order = [augment.fetched(index, len(self.split), epoch) for index in order]
+        for batch in self._fetched(order, epoch):
+            finished = self.split.finish(batch)
+            yield self._laid_out(finished if augment is None else augment(finished, epoch))
+
+    def _laid_out(self, batch: Batch) -> Batch:
+        if self.channels_last:
+            pictures = {name: value for name, value in batch.inputs.items() if value.dim() == 4}
+            laid = {name: x.contiguous(memory_format=torch.channels_last) for name, x in pictures.items()}
+            batch.inputs = batch.inputs | laid
+        return batch
 
     def _fetched(self, order: list[Tensor], epoch: int) -> Iterator[Batch]:
         """Batches on the device, unfinished."""

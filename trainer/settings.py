@@ -24,6 +24,8 @@ class Settings:
     threads: PositiveInt | None
     precision: Literal[32, "bf16", "fp16"]
     compile: bool
+    channels_last: bool
+    init: Literal["default", "kaiming", "xavier", "orthogonal"]
     accumulate: PositiveInt
     grad_clip: PositiveFloat | None
     grad_clip_mode: Literal["norm", "value"]
