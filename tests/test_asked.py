@@ -7,19 +7,19 @@ import pytest
 from trainer import asked
 from trainer.errors import ConfigError
 
-LANGUAGE = "trainer.tasks.language.Language"
+KNOWN = asked.parameters("sample", "trainer.tasks.language.Language")
 
 
 def test_text_stays_text_and_numbers_are_numbers() -> None:
     words = ["prompt=12 = a dozen\n", "length=20", "temperature=1e-1", "top_k=null", "top_p=1"]
-    found = asked.options("sample", words, LANGUAGE)
+    found = asked.options("sample", words, KNOWN)
     assert found == {"prompt": "12 = a dozen\n", "length": 20, "temperature": 0.1, "top_k": None, "top_p": 1}
-    assert asked.options("sample", [], LANGUAGE) == {}
+    assert asked.options("sample", [], KNOWN) == {}
 
 
 def test_every_problem_is_told_at_once() -> None:
     with pytest.raises(ConfigError) as told:
-        asked.options("sample", ["lenght=3", "temperature=-1", "top_k=abc", "top_p=2", "twenty"], LANGUAGE)
+        asked.options("sample", ["lenght=3", "temperature=-1", "top_k=abc", "top_p=2", "twenty"], KNOWN)
     lines = str(told.value).splitlines()
     assert lines[0].startswith("sample lenght=3: unknown; did you mean length? prompt=..., length=...")
     assert lines[1] == "sample temperature: '-1' given; it must be a number >= 0"
@@ -30,4 +30,4 @@ def test_every_problem_is_told_at_once() -> None:
 
 def test_a_task_that_cannot_says_which_can() -> None:
     with pytest.raises(ConfigError, match="this run cannot sample; these can: language, seq2seq"):
-        asked.options("sample", [], "trainer.tasks.regression.Regression")
+        asked.parameters("sample", "trainer.tasks.regression.Regression")

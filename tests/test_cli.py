@@ -9,7 +9,7 @@ from typing import get_type_hints
 import pytest
 from commands import SMALL, environment, runs, train, write
 
-from trainer import catalog, cli
+from trainer import catalog, cli, flags
 from trainer.errors import ConfigError
 from trainer.settings import Settings
 
@@ -262,6 +262,6 @@ def test_hydras_own_sweeper_still_works(tmp_path: Path) -> None:
 
 def test_unknown_flags_are_refused() -> None:
     with pytest.raises(ConfigError, match="unknown option"):
-        cli.split_flags(["--multi-run"])
-    overrides, folders, flags = cli.split_flags(["-m", "seed=1", "--cfg", "job", "-cd=/tmp", "+x=1", "~y"])
-    assert (overrides, folders, flags) == (["seed=1", "+x=1", "~y"], [Path("/tmp")], {"-m", "--cfg", "-cd"})
+        flags.split(["--multi-run"])
+    overrides, folders, given = flags.split(["-m", "seed=1", "--cfg", "job", "-cd=/tmp", "+x=1", "~y"])
+    assert (overrides, folders, given) == (["seed=1", "+x=1", "~y"], [Path("/tmp")], {"-m", "--cfg", "-cd"})

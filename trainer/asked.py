@@ -1,29 +1,36 @@
-"""What a verb is asked for, ``key=value``, checked against the method that will do it as a configuration is."""
+"""What a verb is asked for, ``key=value``, checked as a configuration is."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainer import catalog, signature
 from trainer.errors import ConfigError, did_you_mean
+from trainer.signature import Parameter
 from trainer.types import describe, fits
 
 NAMED = {"null": None, "true": True, "false": False}
 
 
-def options(verb: str, words: Sequence[str], target: str) -> dict[str, Any]:
-    """The arguments for the method ``verb`` of a dotted class name.
-
-    Text is taken as it stands, so a prompt needs no quotes but the shell's; everything else as a plain value.
-    Raises ConfigError with every problem, or for a class without such a method.
-    """
+def parameters(verb: str, target: str) -> Mapping[str, Parameter]:
+    """What the method ``verb`` of a task, a dotted class name, can be asked. Raises ConfigError where there is none."""
     found = signature.read(target)
     if found is None or verb not in found.methods:
         able = [option.name for option in catalog.options("task").values() if _can(verb, option.target)]
         raise ConfigError(f"the task of this run cannot {verb}; these can: {', '.join(able)}")
-    known, given, problems = found.methods[verb], {}, []
+    return found.methods[verb]
+
+
+def options(verb: str, words: Sequence[str], known: Mapping[str, Parameter]) -> dict[str, Any]:
+    """The values given for what a verb can be asked.
+
+    Text is taken as it stands, so a prompt needs no quotes but the shell's; everything else as a plain value.
+    Raises ConfigError with every problem.
+    """
+    given: dict[str, Any] = {}
+    problems = []
     for word in words:
         key, equals, text = word.partition("=")
         if not equals or key not in known:
@@ -34,7 +41,8 @@ def options(verb: str, words: Sequence[str], target: str) -> dict[str, Any]:
         if not fits(value, known[key].kind):
             problems.append(f"{verb} {key}: {text!r} given; it must be {describe(known[key].kind)}")
         given[key] = value
-    problems += [f"{verb} {key}: missing" for key in found.required(verb) - given.keys()]
+    needed = {name for name, parameter in known.items() if parameter.default is None}
+    problems += [f"{verb} {key}: missing" for key in sorted(needed - given.keys())]
     if problems:
         raise ConfigError(*problems)
     return given

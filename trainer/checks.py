@@ -16,6 +16,7 @@ BUILT = ("model", "data", "task", "augment", "optimizer", "scheduler")
 """The groups that describe one object each."""
 GIVEN = {"task": {"model"}, "augment": {"facts"}, "optimizer": {"params"}, "scheduler": {"lr", "total"}}
 """Parameters that come from the program and not from the configuration."""
+NAMELESS = {"model": "", "data": "", "task": ""}
 OURS = {
     "model": "trainer.models.",
     "data": "trainer.data.",
@@ -129,6 +130,21 @@ def _together(tree: Mapping[str, Any], names: Mapping[str, str], folders: Sequen
     return []
 
 
+def fitting_model(data: str, folders: Sequence[Path] = ()) -> str | None:
+    """The first model that goes with a data set and the task it chooses; None where none is known to."""
+    tasks, known = catalog.options("task", folders), catalog.options("data", folders)
+    option = known.get(data)
+    if option is None or option.target is None:
+        return None
+    for name, model in catalog.options("model", folders).items():
+        task = tasks[model.task or option.task or "classification"].target
+        if model.target is None or task is None or model.sets_in("data"):
+            continue
+        if contract.explain({"model": model.target, "data": option.target, "task": task}, NAMELESS) is None:
+            return name
+    return None
+
+
 def _would_fit(targets: Mapping[str, str], names: Mapping[str, str], folders: Sequence[Path]) -> str:
     """The data sets that a model goes with: each with its own task, or all with the one that was asked for instead."""
     model = catalog.options("model", folders).get(names["model"])
@@ -146,7 +162,7 @@ def _would_fit(targets: Mapping[str, str], names: Mapping[str, str], folders: Se
         found = signature.read(option.target) if option.target else None
         if option.target and found and task and needed <= found.types.keys():
             trial = {"model": targets["model"], "data": option.target, "task": task}
-            if contract.explain(trial, {"model": "", "data": "", "task": ""}) is None:
+            if contract.explain(trial, NAMELESS) is None:
                 good.append(option.name)
     with_task = f" with task {names['task']}" if is_forced else ""
     return f"{names['model']}{with_task} works with: {', '.join(good) or 'no data set here'}"

@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from trainer.errors import ConfigError, UserError, did_you_mean, nearest_folder
-
-if TYPE_CHECKING:
-    from trainer.catalog import Option
-    from trainer.config import Config
+from trainer import flags, listing
+from trainer.errors import ConfigError, UserError, did_you_mean
 
 HELP = """\
 train trains any neural network from a configuration.
@@ -24,6 +20,8 @@ train trains any neural network from a configuration.
   train -m model=lstm,gru seed=0,1,2        every combination, and a leaderboard
   train list [models|data|tasks|optimizers|schedulers|experiments]
   train show [model=NAME | data=NAME | ...] keys with type, default and meaning; without a name the daily ones
+  train show data=NAME augment=NAME samples=N  training pictures as the first epochs see them
+  train show RUN [features=LAYER row=N]     the layers of a run's model, or what one of them makes of a test row
   train resume RUN                          go on with a run that was stopped, to the same bits
   train evaluate RUN                        score the best weights of a run on its test rows
   train sample RUN [prompt=TEXT ...]        what its best weights write: a text that goes on, or a translation
@@ -34,13 +32,6 @@ YAML files (with plugins=[your_module] for classes), --shell-completion, --hydra
 Exit codes: 0 done, 1 a fault of ours, 2 bad input, 3 not finite, 4 environment, 130/143 interrupted and resumable.
 """
 SHOWN_LINES = 10
-WITH_VALUE = frozenset({"--config-dir", "-cd", "--cfg", "-c", "--package", "-p"})
-HYDRAS_OWN = frozenset(
-    {
-        *("--cfg", "-c", "--package", "-p", "--info", "-i", "--resolve", "--hydra-help", "--version"),
-        *("--shell-completion", "-sc"),
-    }
-)
 
 
 def main() -> None:
@@ -70,8 +61,8 @@ def dispatch(arguments: Sequence[str]) -> int:
         print(HELP, end="")
         return 0
     verbs: dict[str, Callable[[Sequence[str]], int]] = {
-        "list": list_options,
-        "show": show,
+        "list": listing.options,
+        "show": listing.show,
         "resume": resume,
         "evaluate": evaluate,
         "sample": sample,
@@ -91,14 +82,14 @@ def compose_and_run(arguments: Sequence[str]) -> int:
     """One run, a sweep, or one of Hydra's own abilities."""
     from trainer import config
 
-    overrides, folders, flags = split_flags(arguments)
-    is_sweep = bool({"-m", "--multirun"} & flags)
-    if flags & HYDRAS_OWN or any(text.startswith(("hydra/sweeper=", "hydra/launcher=")) for text in overrides):
+    overrides, folders, given = flags.split(arguments)
+    is_sweep = bool({"-m", "--multirun"} & given)
+    if given & flags.HYDRAS_OWN or any(text.startswith(("hydra/sweeper=", "hydra/launcher=")) for text in overrides):
         from trainer import sweep
 
         if is_sweep:
             config.check_sweep_by_hydra(overrides, folders)
-        elif not flags & {"-sc", "--shell-completion", "--hydra-help", "--version"}:
+        elif not given & {"-sc", "--shell-completion", "--hydra-help", "--version"}:
             config.compose(overrides, folders)
         return sweep.through_hydra()
     if is_sweep:
@@ -112,124 +103,11 @@ def compose_and_run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[Path], set[str]]:
-    """(overrides, the user's own YAML folders, the flags given).
-
-    Raises ConfigError for a flag that neither we nor Hydra know, or a folder that is not there.
-    """
-    known = {"-m", "--multirun", *WITH_VALUE, *HYDRAS_OWN}
-    overrides: list[str] = []
-    folders: list[Path] = []
-    flags: set[str] = set()
-    rest = list(arguments)
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("-"):
-            overrides.append(word)
-            continue
-        flag, _, value = word.partition("=")
-        if flag not in known:
-            raise ConfigError(f"{flag}: unknown option{did_you_mean(flag, known) or ';'} train --help lists them")
-        flags.add(flag)
-        if flag in WITH_VALUE and not value:
-            value = rest.pop(0) if rest else ""
-        if flag in ("--config-dir", "-cd"):
-            folders.append(_folder(value))
-    return overrides, folders, flags
-
-
-def _folder(name: str) -> Path:
-    if not name:
-        raise ConfigError("--config-dir: takes a folder of your YAML files")
-    path = Path(name).expanduser().absolute()
-    there = nearest_folder(path)
-    if there != path:
-        raise ConfigError(f"--config-dir: no folder {path}; the nearest that exists is {there}")
-    return path
-
-
-def list_options(arguments: Sequence[str]) -> int:
-    """One line for each thing there is to choose from."""
-    from trainer import catalog
-
-    plural = {"models": "model", "tasks": "task", "optimizers": "optimizer", "schedulers": "scheduler"}
-    plural |= {"experiments": "experiment", "data": "data"} | {group: group for group in catalog.GROUPS}
-    wanted = []
-    words, folders, _ = split_flags(arguments)
-    for word in words:
-        if word not in plural:
-            near = did_you_mean(word, plural)
-            raise ConfigError(f"train list {word}: nothing of that name{near or ';'} one of {', '.join(plural)}")
-        wanted.append(plural[word])
-    for group in wanted or catalog.GROUPS:
-        options = catalog.options(group, folders).values()
-        if not options:
-            continue
-        rows = [(option.name, option.task or "", option.contract, option.description) for option in options]
-        titles = (group.upper(), "TASK", "SHAPES", "")
-        _print_table([titles, *rows] if group in ("model", "data") else [(r[0], "", "", r[3]) for r in [titles, *rows]])
-    return 0
-
-
-def show(arguments: Sequence[str]) -> int:
-    """Keys with type, default and meaning: of one option, or the flat ones."""
-    from trainer import catalog, plugins, signature
-
-    words, folders, _ = split_flags(arguments)
-    for word in words:
-        if word.startswith("plugins="):
-            plugins.declare(word.partition("=")[2].strip("[]").split(","))
-    named = [word for word in words if not word.startswith("plugins=")]
-    if not named:
-        from typing import get_type_hints
-
-        from trainer.settings import Settings
-
-        path = catalog.builtin() / "train.yaml"
-        _print_keys(catalog.Option("", "train", path), get_type_hints(Settings, include_extras=True))
-        return 0
-    for word in named:
-        group, _, name = word.partition("=")
-        if group not in catalog.GROUPS:
-            near = did_you_mean(group, catalog.GROUPS)
-            raise ConfigError(
-                f"train show {word}: {group!r} is no group{near or ';'} one of {', '.join(catalog.GROUPS)}"
-            )
-        options = catalog.options(group, folders)
-        if name not in options:
-            raise ConfigError(catalog.not_found(group, name, options))
-        option = options[name]
-        found = signature.read(option.target) if option.target else None
-        print(f"{group}={name}: {option.description}")
-        if found:
-            print("\n" + found.doc + "\n")
-        _print_keys(option, found.types if found else {}, f"{group}.")
-    return 0
-
-
-def _print_keys(option: Option, kinds: Mapping[str, Any], prefix: str = "") -> None:
-    from trainer.types import describe
-
-    rows = [("KEY", "DEFAULT", "TYPE", "MEANING")]
-    for key, value, meaning in option.entries():
-        if key in kinds:
-            rows.append((prefix + key, value, describe(kinds[key]), meaning))
-    _print_table(rows)
-
-
-def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as they must be; the last one is cut at the edge of a terminal."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    edge = os.get_terminal_size().columns if sys.stdout.isatty() else 10_000
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width]
-        print("  ".join(cells).rstrip()[:edge])
-    print()
-
-
 def resume(arguments: Sequence[str]) -> int:
     """``train resume RUN``"""
-    kept = _stored("resume", arguments)
+    from trainer import stored
+
+    kept = stored.named("resume", arguments)
     from trainer import runner
 
     runner.resume(kept)
@@ -238,22 +116,25 @@ def resume(arguments: Sequence[str]) -> int:
 
 def evaluate(arguments: Sequence[str]) -> int:
     """``train evaluate RUN``"""
-    kept = _stored("evaluate", arguments)
-    from trainer import runner
+    from trainer import stored
 
-    runner.evaluate(kept)
+    kept = stored.named("evaluate", arguments)
+    from trainer import afterwards
+
+    afterwards.evaluate(kept)
     return 0
 
 
 def sample(arguments: Sequence[str]) -> int:
     """``train sample RUN key=value ...``"""
-    kept = _stored("sample", arguments[:1])
-    from trainer import asked
+    from trainer import asked, stored
 
-    options = asked.options("sample", arguments[1:], kept.tree["task"]["_target_"])
-    from trainer import runner
+    kept = stored.named("sample", arguments[:1])
+    known = asked.parameters("sample", kept.tree["task"]["_target_"])
+    options = asked.options("sample", arguments[1:], known)
+    from trainer import afterwards
 
-    for piece in runner.sample(kept, options):
+    for piece in afterwards.sample(kept, options):
         print(piece, end="", flush=True)
     print()
     return 0
@@ -267,14 +148,3 @@ def report(arguments: Sequence[str]) -> int:
         raise ConfigError("train report takes one folder")
     leaderboard.show(Path(arguments[0] if arguments else "outputs"))
     return 0
-
-
-def _stored(verb: str, arguments: Sequence[str]) -> Config:
-    """The configuration of the run that a verb is to be done to; whether there is one is told without torch."""
-    from trainer import stored
-
-    if len(arguments) != 1:
-        raise ConfigError(
-            f"train {verb} takes one run folder, as in: train {verb} outputs/2026-01-31/12-00-00-lstm-adding"
-        )
-    return stored.load(Path(arguments[0]))

@@ -21,6 +21,15 @@ BEGINNING = {LOCK, LOG, CONFIG, RESULTS}
 ROOT = "outputs"
 
 
+def root() -> Path:
+    """The folder of all runs, made if it is not there. Raises SystemFault where nothing can be written."""
+    try:
+        Path(ROOT).mkdir(exist_ok=True)
+    except OSError as error:
+        raise SystemFault(f"cannot create {Path(ROOT).absolute()}: {error.strerror}") from error
+    return Path(ROOT)
+
+
 def claim(wanted: str, *, reuse: bool = False) -> Path:
     """A new folder of that name; with a number behind it if another run already has it.
 

@@ -111,7 +111,7 @@ class Report:
         with open(self._path / folder.METRICS, "a", encoding="utf-8", newline="") as file:
             csv.DictWriter(file, list(history[0]), lineterminator="\n").writerow(history[-1])
 
-    def finish(self, trainer: Trainer, result: Result) -> None:
+    def finish(self, trainer: Trainer, result: Result, drawn: Sequence[Path]) -> None:
         """The table of validation scores, the test score in its context, and where everything is."""
         from trainer import pictures
 
@@ -122,6 +122,8 @@ class Report:
         name = result.monitor
         console.print(f"[bold]{in_context(result, name)}[/bold]   ({name} on the test rows)", soft_wrap=True)
         console.print(f"saved in {result.folder} ({result.seconds:.1f} s)", soft_wrap=True)
+        if drawn:
+            console.print(f"pictures: {', '.join(path.name for path in drawn)}", soft_wrap=True)
         log.info("test %s; %s", {key: round(value, 6) for key, value in result.test.items()}, in_context(result, name))
 
 

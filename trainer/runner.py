@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import OmegaConf
 
-from trainer import builder, checkpoint, device, folder, report, scoring, seeding, signals, stored
+from trainer import builder, checkpoint, device, folder, pictures, report, seeding, signals, stored
 from trainer.config import Config
-from trainer.data.base import Data
 from trainer.errors import ConfigError, Interrupted, SystemFault, UserError
 from trainer.result import Result, commit, versions
-from trainer.task import Task
 from trainer.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -107,32 +102,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
-def opened(kept: Config) -> tuple[Task, Data]:
-    """A stored run's task with its best weights, on the device and threads it was trained with, and its data."""
-    best = checkpoint.load(Path(kept.folder) / checkpoint.BEST)
-    torch.set_num_threads(best["about"]["threads"])
-    data = builder.data(kept.tree)
-    task = builder.task(kept.tree, data, kept.names).to(device.pick(kept.settings.device))
-    task.load_state_dict(best["task"])
-    return task.eval(), data
-
-
-def evaluate(kept: Config) -> dict[str, float]:
-    """Scores the best weights of a stored run on its test rows, and shows them."""
-    task, data = opened(kept)
-    test = builder.loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
-    scores = scoring.evaluate(task, test, kept.settings)
-    result = replace(Result.read(Path(kept.folder)), test=scores)
-    report.console.print(report.score_table(result))
-    return scores
-
-
-def sample(kept: Config, options: Mapping[str, Any]) -> Iterator[str]:
-    """What the best weights of a stored run write, piece by piece; ``options`` are those of the task's ``sample``."""
-    task, _ = opened(kept)
-    yield from task.sample(**options)  # type: ignore[operator]
-
-
 def _stopped(result: Result, error: BaseException) -> None:
     result.status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
     result.reason = f"{type(error).__name__}: {error}"
@@ -181,6 +150,7 @@ def _train_and_test(config: Config, path: Path, result: Result, screen: report.R
     result.take_best(trainer.history, trainer.best.epoch)
     trainer.use_best()
     result.test = trainer.evaluate(loaders["test"])
+    drawn = pictures.draw(task.gallery(loaders["test"].epoch(0)), path)
     result.status = "finished"
     result.write()
-    screen.finish(trainer, result)
+    screen.finish(trainer, result, drawn)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,18 @@ from trainer.errors import ConfigError, nearest_folder
 from trainer.overrides import parse
 from trainer.settings import Settings
 from trainer.types import fits
+
+
+def named(verb: str, arguments: Sequence[str]) -> Config:
+    """The configuration of the one run that a verb is to be done to.
+
+    Raises ConfigError for no folder or several, and as ``load`` does.
+    """
+    if len(arguments) != 1:
+        raise ConfigError(
+            f"train {verb} takes one run folder, as in: train {verb} outputs/2026-01-31/12-00-00-lstm-adding"
+        )
+    return load(Path(arguments[0]))
 
 
 def load(path: Path) -> Config:

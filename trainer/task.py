@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from trainer.batch import Batch, Score
 from trainer.data.base import Data
+from trainer.gallery import Item
 
 
 class Task(nn.Module, ABC):
@@ -67,6 +68,10 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         """Named scores from the reduced sums and rows of a whole split."""
+
+    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item]:
+        """What there is to see on the batches of a split, with the weights as they are."""
+        return iter(())
 
     def call(self, batch: Batch) -> Tensor:
         """The model's output for a batch, given the inputs its ``forward`` names."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import torch
@@ -12,7 +13,9 @@ from trainer import metrics
 from trainer.batch import IGNORE, Batch, Rows, Score
 from trainer.data.base import Data
 from trainer.errors import ConfigError
+from trainer.gallery import Item
 from trainer.task import Task
+from trainer.tasks.parts import views
 from trainer.types import PositiveInt, Probability
 
 
@@ -117,6 +120,9 @@ class Classification(Task):
             score["margin"] = Rows((logits[:, 1] - logits[:, 0])[counted].flatten())
             score["positive"] = Rows(target.flatten() == 1)
         return score
+
+    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item]:
+        return views.of_classes(self.logits, batches, self.class_names)
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         count = float(totals["count"])

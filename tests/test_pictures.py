@@ -1,0 +1,73 @@
+"""Pictures show what they are given: looked at pixel by pixel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from trainer import pictures
+from trainer.batch import IGNORE
+from trainer.gallery import Matrix, Sheet, Tile
+from trainer.sheets import COLOURS, GAP, SIDE
+
+
+def drawn(item: Sheet | Matrix, folder: Path) -> np.ndarray:
+    (path,) = pictures.draw([item], folder)
+    assert path == folder / f"{item.name}.png"
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+def at(shown: np.ndarray, column: int = 0, wide: int = SIDE + GAP) -> np.ndarray:
+    """The face of a tile of the first row."""
+    left = GAP + column * wide
+    return shown[GAP : GAP + SIDE, left : left + SIDE]
+
+
+def test_tiles_are_enlarged_and_on_one_scale(tmp_path: Path) -> None:
+    low, high = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]]), torch.full((1, 2, 2), 6.0)
+    face = at(drawn(Sheet("a", [Tile(low, "low"), Tile(high, "")], 2), tmp_path))
+    assert [int(face[y, x, 0]) for y in (9, 99) for x in (9, 99)] == [0, 42, 85, 128]
+    own = at(drawn(Sheet("b", [Tile(low, "low"), Tile(high, "")], 2, is_shared=False), tmp_path))
+    assert [int(own[y, x, 0]) for y in (9, 99) for x in (9, 99)] == [0, 85, 170, 255]
+
+
+def test_colours_stay_what_they_are(tmp_path: Path) -> None:
+    face = at(drawn(Sheet("c", [Tile(torch.eye(3)[:, :, None].expand(3, 3, 3), "")], 1), tmp_path))
+    for row, y in enumerate((9, 55, 100)):
+        assert face[y, 50].tolist() == (255 * np.eye(3)[row]).astype(int).tolist()
+
+
+def test_classes_lie_over_the_picture_and_heat_where_it_is_hot(tmp_path: Path) -> None:
+    grey = torch.tensor([[[0.0, 1.0], [1.0, 1.0]]])
+    classes = torch.tensor([[IGNORE, IGNORE], [0, 1]])
+    heat = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
+    tiles = [Tile(grey, "", classes=classes), Tile(grey, "", heat=heat)]
+    shown = drawn(Sheet("d", tiles, 2), tmp_path)
+    face = at(shown)
+    assert face[9, 9].tolist() == [0, 0, 0]
+    for x, label in ((9, 0), (99, 1)):
+        wanted = 0.45 * 255 + 0.55 * COLOURS[label].numpy()
+        assert np.abs(face[99, x] - wanted).max() <= 1
+    hot = at(shown, 1)
+    assert hot[110, 110, 0] > hot[110, 110, 1] + 100
+    assert hot[2, 110].tolist() == [255, 255, 255]
+
+
+def test_a_large_picture_is_shrunk_and_rows_are_broken(tmp_path: Path) -> None:
+    shown = drawn(Sheet("e", [Tile(torch.rand(1, 900, 600), "one\ntwo")] * 3, 2), tmp_path)
+    assert shown.shape[1] == 2 * (224 + GAP) + GAP
+    assert shown.shape[0] > 2 * 336
+
+
+def test_a_matrix_is_dark_where_rows_are(tmp_path: Path) -> None:
+    counts = torch.tensor([[90, 10, 0], [0, 5, 5], [0, 0, 0]])
+    assert drawn(Matrix("m", counts, ["a", "b", "never"]), tmp_path).min() < 60
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_any_number_of_channels_is_drawn(channels: int, tmp_path: Path) -> None:
+    assert drawn(Sheet("f", [Tile(torch.rand(channels, 4, 9), "")], 1), tmp_path).std() > 10

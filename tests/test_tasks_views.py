@@ -1,0 +1,75 @@
+"""What is shown of a classifier is what it did."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trainer.batch import IGNORE, Batch
+from trainer.gallery import Item, Matrix, Sheet
+from trainer.tasks.parts.views import of_classes
+
+NAMES = ["sky", "sea", "sand"]
+
+
+def bright(batch: Batch) -> Tensor:
+    """Logits (B, 3): the class is the row of the middle pixel, more surely the brighter it is; never ``sand``."""
+    middle = batch.inputs["x"][:, 0, 1, 1]
+    return torch.stack((-middle, middle, torch.full_like(middle, -9.0)), 1)
+
+
+def pictures(values: list[float], target: list[int]) -> Batch:
+    x = torch.rand(len(values), 1, 3, 3) * 0.01
+    x[:, 0, 1, 1] = torch.tensor(values)
+    return Batch({"x": x}, torch.tensor(target), torch.arange(len(values)) + 40)
+
+
+def seen(*batches: Batch, names: list[str] = NAMES) -> dict[str, Item]:
+    return {item.name: item for item in of_classes(bright, batches, names)}
+
+
+def test_counts_are_of_all_batches_and_only_of_what_counts() -> None:
+    found = seen(pictures([-1, 1, 1], [0, 1, 2]), pictures([-1, 2], [1, IGNORE]))["confusion"]
+    assert isinstance(found, Matrix)
+    assert found.counts.tolist() == [[1, 0, 0], [1, 1, 0], [0, 1, 0]]
+    assert "confusion" not in seen(pictures([1.0], [1]), names=NAMES[:2])
+
+
+def test_mistakes_are_the_dearest_of_all_batches() -> None:
+    found = seen(pictures([3, 1, -1], [0, 1, 0]), pictures([-5, 0.1, -2], [1, 0, IGNORE]))["mistakes"]
+    assert isinstance(found, Sheet)
+    assert [tile.caption for tile in found.tiles] == ["sea as sky, 100%\nrow 40", "sky as sea, 100%\nrow 40",
+                                                       "sky as sea, 55%\nrow 41"]  # fmt: skip
+    assert float(found.tiles[0].picture[0, 1, 1]) == -5
+    assert "mistakes" not in seen(pictures([-1, 1], [0, 1]))
+
+
+def test_saliency_is_bright_where_the_answer_comes_from() -> None:
+    found = seen(pictures([-1, 1, 1, 2], [0, 0, 1, 1]))["saliency"]
+    assert isinstance(found, Sheet)
+    assert [tile.caption for tile in found.tiles] == ["taken for sky", "taken for sea"]
+    for tile in found.tiles:
+        assert tile.heat is not None
+        assert int(tile.heat.argmax()) == 4
+        assert tile.heat.flatten().sort().values[-2] == 0
+
+
+def test_overlays_tell_the_overlap_of_each_class() -> None:
+    def left(batch: Batch) -> Tensor:
+        logits = torch.zeros(len(batch), 3, 2, 2)
+        logits[:, 0, :, 0] = logits[:, 1, :, 1] = 1  # sky on the left, sea on the right
+        return logits
+
+    truth = torch.tensor([[[0, 1], [1, 1]], [[0, IGNORE], [0, IGNORE]]])
+    batch = Batch({"x": torch.rand(2, 1, 2, 2)}, truth, torch.arange(2))
+    (matrix, sheet) = of_classes(left, [batch], NAMES)
+    assert isinstance(matrix, Matrix)
+    assert matrix.counts.tolist() == [[3, 0, 0], [1, 2, 0], [0, 0, 0]]
+    assert isinstance(sheet, Sheet)
+    assert [tile.caption for tile in sheet.tiles[2::3]] == ["IoU sky 0.50, sea 0.67", "IoU sky 1.00"]
+    assert torch.equal(sheet.tiles[1].classes, truth[0])  # type: ignore[arg-type]
+
+
+def test_what_is_no_picture_has_a_matrix_alone() -> None:
+    batch = Batch({"x": torch.rand(4, 3)}, torch.tensor([0, 1, 2, 2]), torch.arange(4))
+    assert [item.name for item in of_classes(lambda b: b.inputs["x"], [batch], NAMES)] == ["confusion"]

@@ -1,0 +1,78 @@
+"""What is done with a run that was trained: scored again, asked to write, looked into; and data before any run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer import builder, checkpoint, device, folder, inspection, pictures, report, scoring
+from trainer.batch import Batch
+from trainer.config import Config
+from trainer.data.base import Data
+from trainer.errors import ConfigError
+from trainer.result import Result
+from trainer.task import Task
+
+
+def opened(kept: Config) -> tuple[Task, Data]:
+    """A stored run's task with its best weights, on the device and threads it was trained with, and its data."""
+    best = checkpoint.load(Path(kept.folder) / checkpoint.BEST)
+    torch.set_num_threads(best["about"]["threads"])
+    data = builder.data(kept.tree)
+    task = builder.task(kept.tree, data, kept.names).to(device.pick(kept.settings.device))
+    task.load_state_dict(best["task"])
+    return task.eval(), data
+
+
+def evaluate(kept: Config) -> dict[str, float]:
+    """Scores the best weights of a stored run on its test rows, and shows them."""
+    task, data = opened(kept)
+    test = builder.loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
+    scores = scoring.evaluate(task, test, kept.settings)
+    result = replace(Result.read(Path(kept.folder)), test=scores)
+    report.console.print(report.score_table(result))
+    return scores
+
+
+def sample(kept: Config, options: Mapping[str, Any]) -> Iterator[str]:
+    """What the best weights of a stored run write, piece by piece; ``options`` are those of the task's ``sample``."""
+    task, _ = opened(kept)
+    yield from task.sample(**options)  # type: ignore[operator]
+
+
+def layers(kept: Config) -> list[tuple[str, ...]]:
+    """Name, class, output of one row and parameters of each layer of a stored run's model."""
+    task, batch = _test_row(kept, 0)
+    found = inspection.layers(task, batch)
+    return [(at.name, at.kind, str(tuple(at.output.shape[1:])), f"{at.params:,}") for at in found]
+
+
+def features(kept: Config, layer: str, row: int) -> Path:
+    """Draws what a layer makes of a test row into the folder of a stored run; gives the picture's path.
+
+    Raises ConfigError for a layer or a row that is not there.
+    """
+    task, batch = _test_row(kept, row)
+    (path,) = pictures.draw([inspection.features(task, batch, layer)], Path(kept.folder))
+    return path
+
+
+def _test_row(kept: Config, row: int) -> tuple[Task, Batch]:
+    task, data = opened(kept)
+    test = builder.loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
+    if row >= len(test.split):
+        raise ConfigError(f"row: {row} given; the test split has rows 0 to {len(test.split) - 1}")
+    return task, test.rows(torch.tensor([row]))
+
+
+def samples(config: Config, count: int) -> Path:
+    """Draws some training rows, each as it is and as the first epochs see it; gives the picture's path."""
+    data = builder.data(config.tree)
+    train = builder.loaders(config.tree, data, config.settings, torch.device("cpu"))["train"]
+    sheet = inspection.samples(train, min(count, len(train.split)), data.facts.class_names)
+    (path,) = pictures.draw([replace(sheet, name=f"samples-{config.names['data']}")], folder.root())
+    return path

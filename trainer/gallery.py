@@ -1,0 +1,44 @@
+"""What there is to see of a task or a model, as plain tensors; ``pictures`` draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """How often each true class (down) was taken for each class (across): counts (K, K)."""
+
+    name: str
+    counts: Tensor
+    labels: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture (C, H, W) on any scale with a caption; over it what drew attention, (H, W) from 0 to 1, or the class
+    of each pixel, (H, W) with IGNORE where there is none."""
+
+    picture: Tensor
+    caption: str
+    heat: Tensor | None = None
+    classes: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Tiles in rows of ``columns``.
+
+    is_shared: the tiles are on one scale, so that bright means the same in all of them; else each has its own.
+    """
+
+    name: str
+    tiles: Sequence[Tile]
+    columns: int
+    is_shared: bool = True
+
+
+Item = Matrix | Sheet

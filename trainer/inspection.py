@@ -1,0 +1,92 @@
+"""A look inside a model: its layers, and what one of them makes of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainer.batch import Batch
+from trainer.errors import ConfigError, did_you_mean
+from trainer.gallery import Sheet, Tile
+from trainer.loader import Loader
+from trainer.task import Task
+
+CHANNELS, COLUMNS, EPOCHS = 64, 8, 5
+"""How many maps of a layer are shown, how many side by side, and epochs of a training row."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A module of the model as it last ran: its dotted name, its class, what came out of it, its parameters."""
+
+    name: str
+    kind: str
+    output: Tensor
+    params: int
+
+
+def layers(task: Task, batch: Batch) -> list[Layer]:
+    """Every module of the model that gives a tensor, in the order in which they end when a batch is scored."""
+    found: dict[str, Layer] = {}
+
+    def noted(name: str):  # type: ignore[no-untyped-def]
+        def hook(module: torch.nn.Module, _: object, output: object) -> None:
+            first = output[0] if isinstance(output, tuple) and output else output
+            if isinstance(first, Tensor):
+                params = sum(p.numel() for p in module.parameters())
+                found[name] = Layer(name, type(module).__name__, first.detach().float().cpu(), params)
+
+        return hook
+
+    with ExitStack() as stack, torch.no_grad():
+        for name, module in task.model.named_modules():
+            if name:
+                stack.callback(module.register_forward_hook(noted(name)).remove)
+        task.score(batch)
+    return list(found.values())
+
+
+def features(task: Task, batch: Batch, layer: str) -> Sheet:
+    """What a layer makes of the first row of a batch: the maps of its channels, or its numbers as one map.
+
+    Raises ConfigError for a layer that the model does not have, with the nearest that it has.
+    """
+    known = {found.name: found for found in layers(task, batch)}
+    if layer not in known:
+        near = did_you_mean(layer, known)
+        raise ConfigError(f"features: the model has no layer {layer!r}{near or ';'} one of {', '.join(known)}")
+    value = known[layer].output[0]
+    maps = value if value.dim() == 3 else value.reshape(1, -1, value.shape[-1] if value.dim() else 1)
+    shown = maps[:CHANNELS]
+    tiles = [Tile(one[None], f"{number}" if len(maps) > 1 else "") for number, one in enumerate(shown)]
+    own = [Tile(x, name) for name, x in _pictures(batch)]
+    return Sheet(f"features-{layer}", [*own, *tiles], COLUMNS, is_shared=False)
+
+
+def _pictures(batch: Batch) -> list[tuple[str, Tensor]]:
+    return [(name, value[0]) for name, value in batch.inputs.items() if value.dim() == 4]
+
+
+def samples(train: Loader, count: int, names: Sequence[str]) -> Sheet:
+    """The first training rows, each as it is and as the first epochs see it, on one scale."""
+    index, tiles = torch.arange(count), []
+    batches = [train.rows(index), *(train.augmented(index, epoch) for epoch in range(EPOCHS))]
+    for row in range(count):
+        for column, batch in enumerate(batches):
+            caption = f"row {row}{_label(batch, row, names)}" if not column else f"epoch {column}"
+            target = batch.target
+            classes = target[row] if target is not None and target.dim() == 3 else None
+            tiles += [Tile(x[row], caption, classes=classes) for x in batch.inputs.values() if x.dim() == 4]
+    return Sheet("samples", tiles, len(tiles) // count)
+
+
+def _label(batch: Batch, row: int, names: Sequence[str]) -> str:
+    """The class of a row at rest, in words where there are some."""
+    target = batch.target
+    if target is None or target.dim() != 1:
+        return ""
+    return f": {names[int(target[row])] if names else target[row].item()}"

@@ -1,0 +1,135 @@
+"""What there is to choose from, and what it is: lists, keys with their meanings, pictures of data, layers of a run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer import flags
+from trainer.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from trainer.catalog import Option
+
+
+def options(arguments: Sequence[str]) -> int:
+    """One line for each thing there is to choose from."""
+    from trainer import catalog
+
+    plural = {"models": "model", "tasks": "task", "optimizers": "optimizer", "schedulers": "scheduler"}
+    plural |= {"experiments": "experiment", "data": "data"} | {group: group for group in catalog.GROUPS}
+    wanted = []
+    words, folders, _ = flags.split(arguments)
+    for word in words:
+        if word not in plural:
+            near = did_you_mean(word, plural)
+            raise ConfigError(f"train list {word}: nothing of that name{near or ';'} one of {', '.join(plural)}")
+        wanted.append(plural[word])
+    for group in wanted or catalog.GROUPS:
+        options = catalog.options(group, folders).values()
+        if not options:
+            continue
+        rows = [(option.name, option.task or "", option.contract, option.description) for option in options]
+        titles = (group.upper(), "TASK", "SHAPES", "")
+        _print_table([titles, *rows] if group in ("model", "data") else [(r[0], "", "", r[3]) for r in [titles, *rows]])
+    return 0
+
+
+def show(arguments: Sequence[str]) -> int:
+    """Keys with type, default and meaning: of one option, or the flat ones. Pictures of data, the inside of a run."""
+    from trainer import catalog, plugins, signature
+
+    words, folders, _ = flags.split(arguments)
+    if any(word.startswith("samples=") for word in words):
+        return _show_samples(words, folders)
+    if words and "=" not in words[0]:
+        return _show_run(words)
+    for word in words:
+        if word.startswith("plugins="):
+            plugins.declare(word.partition("=")[2].strip("[]").split(","))
+    named = [word for word in words if not word.startswith("plugins=")]
+    if not named:
+        from typing import get_type_hints
+
+        from trainer.settings import Settings
+
+        path = catalog.builtin() / "train.yaml"
+        _print_keys(catalog.Option("", "train", path), get_type_hints(Settings, include_extras=True))
+        return 0
+    for word in named:
+        group, _, name = word.partition("=")
+        if group not in catalog.GROUPS:
+            near = did_you_mean(group, catalog.GROUPS)
+            raise ConfigError(
+                f"train show {word}: {group!r} is no group{near or ';'} one of {', '.join(catalog.GROUPS)}"
+            )
+        options = catalog.options(group, folders)
+        if name not in options:
+            raise ConfigError(catalog.not_found(group, name, options))
+        option = options[name]
+        found = signature.read(option.target) if option.target else None
+        print(f"{group}={name}: {option.description}")
+        if found:
+            print("\n" + found.doc + "\n")
+        _print_keys(option, found.types if found else {}, f"{group}.")
+    return 0
+
+
+def _show_samples(words: Sequence[str], folders: Sequence[Path]) -> int:
+    from trainer import checks, config, contract
+
+    given = dict(word.partition("=")[::2] for word in words)
+    if not given["samples"].isdecimal() or not int(given["samples"]):
+        raise ConfigError(f"samples: {given['samples']!r} given; it must be a whole number >= 1")
+    if "data" not in given:
+        raise ConfigError("samples: of which data? as in: train show data=digits samples=8")
+    fitting = checks.fitting_model(given["data"], folders)
+    chosen = [f"model={fitting}"] if fitting and "model" not in given else []
+    composed = config.compose([*chosen, *(word for word in words if not word.startswith("samples="))], folders)
+    other = contract.pictureless(composed.tree["data"]["_target_"])
+    if other:
+        raise ConfigError(f"samples: draws pictures (B, C, H, W); data {given['data']} gives {other}")
+    from trainer import afterwards
+
+    print(afterwards.samples(composed, int(given["samples"])))
+    return 0
+
+
+def _show_run(words: Sequence[str]) -> int:
+    from trainer import asked, stored
+    from trainer.signature import Parameter
+    from trainer.types import NonNegativeInt
+
+    kept = stored.named("show", words[:1])
+    known = {"features": Parameter(str, "no layer"), "row": Parameter(NonNegativeInt, "0")}
+    options = asked.options("show", words[1:], known)
+    from trainer import afterwards
+
+    if "features" in options:
+        print(afterwards.features(kept, options["features"], options.get("row", 0)))
+        return 0
+    _print_table([("LAYER", "KIND", "GIVES", "PARAMETERS"), *afterwards.layers(kept)])
+    return 0
+
+
+def _print_keys(option: Option, kinds: Mapping[str, Any], prefix: str = "") -> None:
+    from trainer.types import describe
+
+    rows = [("KEY", "DEFAULT", "TYPE", "MEANING")]
+    for key, value, meaning in option.entries():
+        if key in kinds:
+            rows.append((prefix + key, value, describe(kinds[key]), meaning))
+    _print_table(rows)
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as they must be; the last one is cut at the edge of a terminal."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    edge = os.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width]
+        print("  ".join(cells).rstrip()[:edge])
+    print()
