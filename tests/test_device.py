@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from conftest import lab
@@ -84,3 +86,20 @@ def test_looking_at_the_size_changes_nothing() -> None:
     device.choose_threads(small.task.eval(), builder.small_batch(small.loaders["train"]))
     assert torch.equal(random, torch.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in small.task.state_dict().items())
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+def test_freed_memory_is_kept_and_given_back() -> None:
+    def pages() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    def left(keep: bool) -> int:
+        """Pages that a large tensor, freed, leaves in the process."""
+        device.keep_freed_memory(keep=keep)
+        before = pages()
+        torch.ones(10_000_000).sum()
+        return pages() - before
+
+    given_back, kept = left(keep=False), left(keep=True)
+    device.keep_freed_memory(keep=False)
+    assert given_back < 1000 < 9000 < kept

@@ -22,6 +22,7 @@ def opened(kept: Config) -> tuple[Task, Data]:
     """A stored run's task with its best weights, on the device and threads it was trained with, and its data."""
     best = checkpoint.load(Path(kept.folder) / checkpoint.BEST)
     torch.set_num_threads(best["about"]["threads"])
+    device.keep_freed_memory()
     data = builder.data(kept.tree)
     task = builder.task(kept.tree, data, kept.names).to(device.pick(kept.settings.device))
     task.load_state_dict(best["task"])

@@ -114,6 +114,7 @@ def _train_and_test(config: Config, path: Path, result: Result, screen: report.R
     where = device.pick(settings.device)
     state = None if fresh else checkpoint.load_newest(path)
     torch.set_num_threads(1)
+    device.keep_freed_memory()
     data = builder.data(config.tree)
     # After the data: what it imports may draw from the generators, once in a process.
     seeding.seed_everything(settings.seed)

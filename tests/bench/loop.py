@@ -1,6 +1,6 @@
 """Time of a training step, ours against two hand-written loops, in one interleaved run.
 
-    python tests/bench/loop.py [MLP] [LSTM] [CNN]
+    python tests/bench/loop.py [MLP] [LSTM] [CNN] [ResNet]
 
 Ours has clipping, OneCycle, scores, a progress bar, a log, metrics.csv and checkpoints on. (a) is the loop of a
 notebook: DataLoader, default Adam, nothing else. (b) is the best usual loop: batches cut from one shuffled tensor,
@@ -48,6 +48,7 @@ CASES = {
     "MLP": Case(("model=mlp", "data=synthetic_tabular"), (20,), 2, 80),
     "LSTM": Case(("model=lstm", "data=synthetic_seq"), (10, 20), 2, 40),
     "CNN": Case(("model=cnn", "data=gratings"), (1, 28, 28), 10, 8),
+    "ResNet": Case(("model=resnet", "data=gratings"), (1, 28, 28), 10, 2),
 }
 
 
