@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from image_nets import copy_in_order, count, shake_norms
 from torch import nn
 
 from trainer.models.layers.residual import Residual, Trunk
@@ -15,10 +16,6 @@ def small(**changes: Any) -> Trunk:
     """The source's small network, without its faults."""
     options = {"in_channels": 3, "block": "basic", "blocks": [2, 2], "widths": [64, 128], "stem": "imagenet"}
     return Trunk(**options | changes)
-
-
-def count(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("train", [False, True])
@@ -34,12 +31,8 @@ def test_it_is_the_published_network(
     config = ResNetConfig(layer_type=block, depths=blocks, embedding_size=widths[0], hidden_sizes=outer)
     theirs = ResNetModel(config)
     ours = Trunk(3, block, blocks, widths, "imagenet")
-    for norm in (module for module in theirs.modules() if isinstance(module, nn.BatchNorm2d)):
-        nn.init.normal_(norm.weight)
-        nn.init.normal_(norm.running_mean)
-        nn.init.uniform_(norm.running_var, 0.5, 2)
-    # Both count the layers in the same order: that of the data, with the shortcut before the branch.
-    ours.load_state_dict(dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True)))
+    shake_norms(theirs)
+    copy_in_order(theirs, ours)
     x = torch.randn(2, 3, 65, 50)
     with torch.no_grad():
         expected = theirs.train(train)(x).last_hidden_state
