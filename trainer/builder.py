@@ -143,9 +143,26 @@ def probe(task: Task, train: Loader, monitor: str | None = None) -> None:
         raise ConfigError(f"model: forward({wanted}) cannot take this data ({shapes}): {reason}") from error
     finally:
         torch.set_rng_state(was)
+    if len(batch) == 1:
+        _train_on_one_row(task, batch)
     if monitor is not None and (monitor not in scores or direction(monitor) is None):
         near = did_you_mean(monitor, scores)
         raise ConfigError(f"monitor: {monitor!r} is no score of this task{near or ';'} one of {', '.join(scores)}")
+
+
+def _train_on_one_row(task: Task, batch: Batch) -> None:
+    """Raises ConfigError for a model that cannot train on what it can score: batch norm, on a single number."""
+    was, before = torch.get_rng_state(), {name: value.clone() for name, value in task.state_dict().items()}
+    task.train()
+    try:
+        with torch.no_grad():
+            for player in task.players():
+                task.loss(batch, player)
+    except ValueError as error:
+        raise ConfigError(f"batch_size: the model cannot train on batches of one row: {error}") from error
+    finally:
+        task.load_state_dict(before)
+        torch.set_rng_state(was)
 
 
 def small_batch(train: Loader) -> Batch:

@@ -1,0 +1,37 @@
+"""What is told before the first step, and that looking leaves no trace."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import lab
+from pairs import pair
+
+from trainer import builder
+from trainer.errors import ConfigError
+
+NORMED = ("model=cnn", "model.norm=batch", "model.adaptive_size=1", "data=gratings", "data.size=2", "data.rows=50")
+SMALL = ("model.channels=[4]", "model.dilations=[1]", "model.pools=[max]")
+
+
+def test_a_norm_over_single_numbers_is_refused_before_the_first_step() -> None:
+    one_pixel = ("model.channels=[4,4]", "model.dilations=[1]", "model.pools=[max]", "batch_size=1")
+    with pytest.raises(ConfigError, match="batch_size: the model cannot train on batches of one row: Expected more"):
+        lab(*NORMED, *one_pixel)
+    lab(*NORMED, *one_pixel[:-1], "batch_size=2")
+    lab(*NORMED, *SMALL, "batch_size=1")  # four numbers a map
+
+
+def test_a_look_leaves_no_trace() -> None:
+    made = pair("cnn", "gratings", "model.norm=batch", "model.dropout=0.5", "augment=slides")
+    made.loaders["train"].batch_size = 1
+    before = {name: value.clone() for name, value in made.task.state_dict().items()}
+    random = torch.get_rng_state()
+    builder.probe(made.task, made.loaders["train"])
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(torch.equal(value, before[name]) for name, value in made.task.state_dict().items())
+
+
+def test_shapes_of_the_inputs_are_known_by_name() -> None:
+    assert pair("lstm", "var_len_sum").data.input_shapes()["lengths"] == []
+    assert pair("cnn", "gratings").data.input_shapes() == {"x": [1, 28, 28]}
