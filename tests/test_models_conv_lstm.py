@@ -61,8 +61,8 @@ def test_on_maps_of_one_pixel_it_is_an_lstm() -> None:
     torch.testing.assert_close(layer(x[..., None, None])[..., 0, 0], lstm(x)[0], atol=1e-5, rtol=0)
 
 
-def test_what_the_source_calls_one_has_no_map_for_a_state() -> None:
-    """News spreads by a pixel a step, however wide the picture: no vector would tell where it came from."""
+def test_its_state_is_a_map_through_which_news_spreads_by_a_pixel_a_step() -> None:
+    """The vector that is the state of what the source calls ConvLSTM could not say where it is."""
     layer = ConvLSTMLayer(1, 2, 3)
     x = torch.zeros(1, 4, 1, 9, 9)
     lit = x.clone()
