@@ -13,6 +13,7 @@ from pairs import (
     OWN_FILES,
     OWN_MODELS,
     PAIRS,
+    SMALL_MODELS,
     Pair,
     built,
     explain,
@@ -145,7 +146,9 @@ def test_pairs_that_fit_build_and_score(data: str) -> None:
     for model in models:
         made = built(data)
         seeding.seed_everything(0)
-        net = builder.make(builder.fill("model", node(MODELS[model]), made, data), nn.Module)
+        net = builder.make(
+            builder.fill("model", node(MODELS[model]) | SMALL_MODELS.get(model, {}), made, data), nn.Module
+        )
         option = TASK_OPTIONS[task_of(model, data)]
         keys = node(option)
         if "teacher_forcing" in keys:
