@@ -10,16 +10,18 @@ from pairs import pair
 from trainer import builder
 from trainer.errors import ConfigError
 
-NORMED = ("model=cnn", "model.norm=batch", "model.adaptive_size=1", "data=gratings", "data.size=2", "data.rows=50")
-SMALL = ("model.channels=[4]", "model.dilations=[1]", "model.pools=[max]")
+NORMED = (
+    *("model=cnn", "model.norm=batch", "model.channels=[4,4]", "model.dilations=[1]"),
+    *("data=gratings", "data.rows=50"),
+)
 
 
 def test_a_norm_over_single_numbers_is_refused_before_the_first_step() -> None:
-    one_pixel = ("model.channels=[4,4]", "model.dilations=[1]", "model.pools=[max]", "batch_size=1")
+    one_pixel = (*NORMED, "data.size=2", "model.pools=[max,none]")
     with pytest.raises(ConfigError, match="batch_size: the model cannot train on batches of one row: Expected more"):
-        lab(*NORMED, *one_pixel)
-    lab(*NORMED, *one_pixel[:-1], "batch_size=2")
-    lab(*NORMED, *SMALL, "batch_size=1")  # four numbers a map
+        lab(*one_pixel, "batch_size=1")
+    lab(*one_pixel, "batch_size=2")
+    lab(*NORMED, "data.size=4", "model.pools=[max,none]", "batch_size=1")  # four numbers a map
 
 
 def test_a_look_leaves_no_trace() -> None:

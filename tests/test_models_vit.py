@@ -105,8 +105,16 @@ def test_every_way_takes_pictures_that_are_not_square(name: str, way: dict[str, 
     torch.testing.assert_close(torch.cat([model(row[None]) for row in x]), whole, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(("height", "width", "patch"), [(28, 28, 7), (32, 48, 8), (64, 64, 16), (3, 3, 1), (30, 42, 6)])
+def test_a_patch_that_is_not_given_leaves_four_along_a_side(height: int, width: int, patch: int) -> None:
+    model = network("vit_tiny", height, width)
+    assert isinstance(model.embed, torch.nn.Conv2d)
+    assert model.embed.kernel_size == (patch, patch)
+    assert model(torch.randn(2, 1, height, width)).shape == (2, 10)
+
+
 def test_the_mean_of_patches_knows_where_they_stood_by_their_positions_alone() -> None:
-    model = network("vit_tiny", 14, 14, pool="mean")
+    model = network("vit_tiny", 14, 14, pool="mean", patch=7)
     assert model.class_token is None
     x = torch.randn(1, 1, 14, 14)
     swapped = x.roll(7, 3)

@@ -11,6 +11,9 @@ from trainer.models.layers.residual import Trunk
 from trainer.models.layers.transformer import Plan, Stack
 from trainer.types import PositiveInt, Probability
 
+LEAST = 4
+"""Patches along a side where the user does not say how large they are."""
+
 
 class EncoderOptions(TypedDict):
     """What a user may choose of the Transformer over the tokens of a picture."""
@@ -60,7 +63,7 @@ class ViT(_OverTokens):
 
     Dosovitskiy et al. 2021. Squares of ``patch`` pixels, each ``W x_p + b``, with positions added, are read by
     Transformer blocks (Vaswani et al. 2017, the norm in front); the head reads a learned token that stands before
-    them, or their mean.
+    them, or their mean. Without ``patch`` it is the largest that leaves 4 along each side.
 
     Raises ValueError for a patch that does not divide the image, and ConfigError for heads that cannot share
     ``embed_size``.
@@ -72,11 +75,13 @@ class ViT(_OverTokens):
         height: PositiveInt,
         width: PositiveInt,
         out_features: PositiveInt,
-        patch: PositiveInt,
+        patch: PositiveInt | None,
         **encoder: Unpack[EncoderOptions],
     ):
-        if height % patch or width % patch:
-            fitting = [n for n in range(1, min(height, width) + 1) if height % n == width % n == 0]
+        fitting = [n for n in range(1, min(height, width) + 1) if height % n == width % n == 0]
+        if patch is None:
+            patch = max(n for n in fitting if n == 1 or min(height, width) // n >= LEAST)
+        if patch not in fitting:
             raise ValueError(
                 f"patches of {patch} do not divide an image of {height} x {width}; {', '.join(map(str, fitting))} do"
             )
