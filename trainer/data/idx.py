@@ -70,8 +70,8 @@ def find(folder: Path, prefix: str, part: str, kind: str) -> Path:
         raise files.missing(folder)
     if not folder.is_dir():
         raise ConfigError(f"data.path: {folder.absolute()} is a file; it must be the folder with the four IDX files")
-    every = sorted(path for path in folder.iterdir() if path.name.startswith(prefix) and path.is_file())
-    fit = [path for path in every if kind in path.name and any(word in path.name for word in PARTS[part])]
+    inside = sorted(path for path in folder.iterdir() if path.name.startswith(prefix))
+    fit = [path for path in inside if kind in path.name and any(word in path.name for word in PARTS[part])]
     found = {path.name.removesuffix(idx.GZIP): path for path in reversed(fit)}  # the plain one, which sorts first, wins
     if len(found) == 1:
         return next(iter(found.values()))
@@ -81,8 +81,6 @@ def find(folder: Path, prefix: str, part: str, kind: str) -> Path:
             f"data.path: {folder.absolute()} has several files of {wanted}: {plain.shown(sorted(found))};"
             " say by data.prefix how the right one begins"
         )
-    there = plain.shown(path.name for path in every) or "nothing"
-    raise ConfigError(
-        f"data.path: {folder.absolute()} has no file of {wanted}; it has {there}"
-        + (f" that begins with {prefix!r}" if prefix else "")
-    )
+    there = plain.shown(path.name for path in inside) or "nothing"
+    begins = f" that begins with {prefix!r}" if prefix else ""
+    raise ConfigError(f"data.path: {folder.absolute()} has no file of {wanted}; it has {there}{begins}")
