@@ -166,6 +166,14 @@ def test_pictures_that_end_early_are_told_before_training_and_with_the_others(tm
     assert "3 of 20 files:" in said(tmp_path)
 
 
+def test_sixteen_bits_of_which_eight_are_used_are_not_taken_for_pictures(tmp_path: Path) -> None:
+    for path in write(tmp_path, colour=False).glob("*/*"):
+        with Image.open(path) as image:
+            shallow = np.array(image).astype(np.uint16)
+        Image.fromarray(shallow).save(path)
+    assert "every pixel of 12 training pictures is 0 of 255: nothing to see (16 bits" in said(tmp_path)
+
+
 def test_folders_that_are_none_are_told(tmp_path: Path) -> None:
     write(tmp_path / "pets")
     assert "did you mean pets?" in said(tmp_path / "pet")

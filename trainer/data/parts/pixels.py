@@ -12,6 +12,7 @@ from torch import Tensor
 from trainer.batch import Batch
 from trainer.data.base import Split, TensorSplit
 from trainer.data.parts.pictures import Files
+from trainer.errors import ConfigError
 
 LEVELS = 256
 
@@ -138,16 +139,25 @@ def splits(
     y: labels (N,), or maps of int8 (N, H, W). known: the targets of each split, for the task to check. What fits into
     ``cache_gb`` is decoded at once and kept.
 
-    Raises ConfigError for pictures that turn out broken.
+    Raises ConfigError for pictures that turn out broken, or all of one shade.
     """
     parts = [slice(end - count, end) for count, end in zip(counts, accumulate(counts), strict=True)]
     sample = slice(0, counts[0], -(-counts[0] // SAMPLE))
     if x.nbytes + y.nbytes > cache_gb * GIGABYTE:
-        scale = Scale.of(x.part(sample).loaded())
+        scale = _measured(x.part(sample).loaded())
         return [
             FileSplit(x.part(part), y[part] if isinstance(y, Tensor) else y.part(part), scale, targets)
             for part, targets in zip(parts, known, strict=True)
         ]
     x_kept, y_kept = x.loaded(), y if isinstance(y, Tensor) else y.loaded()
-    scale = Scale.of(x_kept[sample])
+    scale = _measured(x_kept[sample])
     return [PixelSplit(x_kept[part], y_kept[part], scale, targets) for part, targets in zip(parts, known, strict=True)]
+
+
+def _measured(x: Tensor) -> Scale:
+    if x.min() == x.max():
+        raise ConfigError(
+            f"data.path: every pixel of {len(x)} training pictures is {int(x.min())} of {LEVELS - 1}: nothing to see"
+            " (16 bits a pixel of which only the lower 8 are used are black)"
+        )
+    return Scale.of(x)
