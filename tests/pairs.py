@@ -42,6 +42,8 @@ LARGE = (
 )
 """Data sets that take a second to read."""
 SMALL = {"rows": 150}
+SIZES = {"isbi2012": {"size": 64}}
+"""What else makes a data set small."""
 NAMELESS = {"model": "", "data": "", "task": ""}
 
 
@@ -148,7 +150,7 @@ def shrink(name: str) -> dict[str, Any]:
     """What makes a data set small, complete, and found without a network."""
     keys = node(DATA[name])
     found = {key: value for key, value in SMALL.items() if key in keys}
-    return found | {key: value() for key, value in OWN_FILES.get(name, {}).items()}
+    return found | SIZES.get(name, {}) | {key: value() for key, value in OWN_FILES.get(name, {}).items()}
 
 
 def lacking(name: str) -> str | None:

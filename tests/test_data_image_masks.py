@@ -251,7 +251,7 @@ def test_a_unet_of_one_output_finds_both_classes(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not (REAL / "isbi2012").exists(), reason="needs the real files")
 def test_real_slices() -> None:
-    data = Isbi2012(repeats=2, data_dir=str(REAL))
+    data = Isbi2012(size=None, repeats=2, data_dir=str(REAL))
     assert [len(split) for split in (data.train, data.val, data.test)] == [40, 4, 6]
     assert data.facts.class_names == ["membrane", "cell"]
     assert (data.facts.sizes["in_channels"], data.facts.sizes["height"], data.facts.sizes["out_features"]) == (

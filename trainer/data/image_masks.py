@@ -133,11 +133,11 @@ class Isbi2012(_Masked):
     published are divided here: 0 to 19 train, 20 to 23 validate, and 24 to 29 are held out for the test.
     """
 
-    def __init__(self, repeats: PositiveInt, data_dir: str | None):
+    def __init__(self, size: PositiveInt | None, repeats: PositiveInt, data_dir: str | None):
         lines = [line.split() for line in DIGESTS.read_text(encoding="utf-8").splitlines()]
         folder = files.fetch("isbi2012", [files.Source(path, digest, URL + path) for digest, path in lines], data_dir)
         pairs = [
             masks.Pair(folder / f"train/image/{number}.png", folder / f"train/label/{number}.png")
             for number in range(sum(SLICES))
         ]
-        self.set(pairs, SLICES, pictures.View(1, None, "cut"), 1, ["membrane", "cell"], None, repeats, cache_gb=1)
+        self.set(pairs, SLICES, pictures.View(1, size, "cut"), 1, ["membrane", "cell"], None, repeats, cache_gb=1)
