@@ -12,9 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import saved_model
 import torch
 import yaml
+from idx_files import idx
+from PIL import Image
 
 from trainer import builder, catalog, config, contract, seeding
 from trainer.data.base import Data
@@ -26,9 +29,21 @@ REAL = Path(__file__).parents[2] / "shared" / "data"
 """Where real data lies beside a checkout, if it does."""
 FILES = {"mnist_rows": "mnist"}
 """Data sets that read the files of another."""
-LARGE = ("cora", "citeseer", "etth1", "mnist", "mnist_rows", "review_polarity", "multi30k", "tinyshakespeare")
+LARGE = (
+    "cora",
+    "citeseer",
+    "etth1",
+    "isbi2012",
+    "mnist",
+    "mnist_rows",
+    "review_polarity",
+    "multi30k",
+    "tinyshakespeare",
+)
 """Data sets that take a second to read."""
 SMALL = {"rows": 150}
+SIZES = {"isbi2012": {"size": 64}}
+"""What else makes a data set small."""
 NAMELESS = {"model": "", "data": "", "task": ""}
 
 
@@ -76,11 +91,36 @@ def texts() -> Path:
     return folder
 
 
+@cache
+def pictures() -> Path:
+    """Small pictures: a folder of two classes, one with masks, and one in the format of MNIST."""
+    draw = np.random.default_rng(0)
+    folder = Path(tempfile.mkdtemp())
+    for name in ("kinds/dark", "kinds/light", "marked/images", "marked/masks", "idx"):
+        (folder / name).mkdir(parents=True)
+    for number in range(20):
+        for kind, level in (("dark", 0), ("light", 128)):
+            pixels = (level + draw.integers(128, size=(16, 18, 3))).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / "kinds" / kind / f"{number}.png")
+        pixels = draw.integers(256, size=(16, 16)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / "marked" / "images" / f"{number}.png")
+        Image.fromarray(pixels // 86).save(folder / "marked" / "masks" / f"{number}.png")
+    for part, rows in (("train", 60), ("t10k", 30)):
+        labels = (np.arange(rows) % 10).astype(np.uint8)
+        pixels = draw.integers(256, size=(rows, 12, 12)).astype(np.uint8)
+        (folder / "idx" / f"{part}-images").write_bytes(idx(pixels.tobytes(), *pixels.shape))
+        (folder / "idx" / f"{part}-labels").write_bytes(idx(labels.tobytes(), rows))
+    return folder
+
+
 OWN_FILES: dict[str, dict[str, Callable[[], str]]] = {
     "csv": {"path": table, "target": lambda: "label"},
     "csv_series": {"path": hours, "time": lambda: "time"},
     "text_file": {"path": lambda: str(texts() / "story.txt")},
     "text_folder": {"path": lambda: str(texts() / "kinds")},
+    "idx": {"path": lambda: str(pictures() / "idx")},
+    "image_folder": {"path": lambda: str(pictures() / "kinds")},
+    "image_masks": {"path": lambda: str(pictures() / "marked")},
     "pairs": {name: lambda name=name: str(texts() / f"{name}.txt") for name in ("source", "target")},  # type: ignore[misc]
 }
 """What data sets of the user's own files are given here."""
@@ -110,7 +150,7 @@ def shrink(name: str) -> dict[str, Any]:
     """What makes a data set small, complete, and found without a network."""
     keys = node(DATA[name])
     found = {key: value for key, value in SMALL.items() if key in keys}
-    return found | {key: value() for key, value in OWN_FILES.get(name, {}).items()}
+    return found | SIZES.get(name, {}) | {key: value() for key, value in OWN_FILES.get(name, {}).items()}
 
 
 def lacking(name: str) -> str | None:

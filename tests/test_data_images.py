@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import lab
+from idx_files import idx, zipped
 from torch import Tensor
 
 from trainer.data.base import TensorSplit
 from trainer.data.digits import BACKGROUND, INK, DigitCanvas, Digits, pictures
 from trainer.data.gratings import Gratings
-from trainer.data.mnist import Mnist, MnistRows, labelled, read_idx
+from trainer.data.mnist import Mnist, MnistRows
 from trainer.data.parts import baselines
 from trainer.errors import ConfigError
 
@@ -108,48 +107,6 @@ def test_a_small_unet_finds_the_background_and_every_class_has_its_score() -> No
     assert {f"iou_{digit}" for digit in range(10)} < set(scores)
 
 
-def zipped(data: bytes) -> bytes:
-    """The same bytes at any time of day, which a test's name may hold."""
-    return gzip.compress(data, mtime=0)
-
-
-def idx(values: bytes, *shape: int, magic: bytes = b"\0\0\x08") -> bytes:
-    return magic + bytes([len(shape)]) + struct.pack(f">{len(shape)}I", *shape) + values
-
-
-def test_idx_files_are_read(tmp_path: Path) -> None:
-    path = tmp_path / "a.gz"
-    path.write_bytes(zipped(idx(bytes(range(12)), 2, 3, 2)))
-    assert read_idx(path, dims=3).tolist() == [[[0, 1], [2, 3], [4, 5]], [[6, 7], [8, 9], [10, 11]]]
-
-
-@pytest.mark.parametrize(
-    ("raw", "said"),
-    [
-        (zipped(idx(bytes(12), 2, 3, 2))[:-9], "no whole gzip file"),
-        (b"not gzip at all", "no whole gzip file"),
-        (zipped(idx(bytes(12), 2, 3, 2, magic=b"\0\0\x0d")), "begins with 00000d03, not 00000803"),
-        (zipped(idx(bytes(12), 12)), "no IDX array of bytes in 3 dimensions"),
-        (zipped(idx(bytes(12), 2, 3, 2)[:9]), "ends within its header, after 9 of 16 bytes"),
-        (zipped(idx(bytes(11), 2, 3, 2)), "says 2 x 3 x 2 bytes but holds 11"),
-        (zipped(idx(bytes(13), 2, 3, 2)), "says 2 x 3 x 2 bytes but holds 13"),
-        (zipped(b""), "no IDX array"),
-    ],
-)
-def test_broken_idx_files_are_refused(tmp_path: Path, raw: bytes, said: str) -> None:
-    path = tmp_path / "train-images-idx3-ubyte.gz"
-    path.write_bytes(raw)
-    with pytest.raises(ConfigError, match=said):
-        read_idx(path, dims=3)
-
-
-def test_pictures_without_labels_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(zipped(idx(bytes(8), 2, 2, 2)))
-    (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(zipped(idx(bytes(3), 3)))
-    with pytest.raises(ConfigError, match="2 train pictures but 3 labels"):
-        labelled(tmp_path, "train")
-
-
 @pytest.fixture
 def mnist_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Path]:
     """Writes a small MNIST in its real layout and gives its root."""
@@ -178,9 +135,13 @@ def test_mnist_splits_and_scales(mnist_files: Callable[[int], Path]) -> None:
     assert (len(data.train), len(data.val), len(data.test)) == (40, 10, 50)
     x = data.train.inputs["x"]
     assert x.shape == (40, 1, 4, 4)
-    assert abs(float(x.mean())) < 1e-5
-    assert float(x.std()) == pytest.approx(1)
-    assert data.facts.blank == pytest.approx(float(x.min()))
+    assert x.dtype == torch.uint8
+    level = x.float()
+    expected = (data.test.inputs["x"].float() - level.mean()) / level.std(correction=0)
+    held = data.test.finish(data.test.batch(torch.arange(50), 0)).inputs["x"]
+    assert torch.allclose(held, expected, atol=1e-6)
+    seen = data.train.finish(data.train.batch(torch.arange(40), 0)).inputs["x"]
+    assert data.facts.blank == [pytest.approx(float(seen.min()))]
     with pytest.raises(ConfigError, match=r"data\.val_rows: 50 leaves no training rows of 50"):
         Mnist(val_rows=50, data_dir=str(root))
 

@@ -15,7 +15,7 @@ from trainer import seeding
 from trainer.augment import Augment
 from trainer.batch import Batch
 from trainer.data.base import Facts, Split, TensorSplit, WholeSplit
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, SystemFault
 from trainer.loader import Loader
 
 CPU = torch.device("cpu")
@@ -183,6 +183,21 @@ class Counted(TensorSplit):
 
     def to(self, device: torch.device) -> Counted:
         return self
+
+
+class Broken(Streamed):
+    """A split whose third row is no longer to be read."""
+
+    def batch(self, index: Tensor, epoch: int) -> Batch:
+        if 2 in index:
+            raise SystemFault("row 2 is gone")
+        return super().batch(index, epoch)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_a_user_must_know_comes_out_of_a_worker_as_it_went_in(workers: int) -> None:
+    with pytest.raises(SystemFault, match=r"^row 2 is gone$"):
+        list(loader(Broken(10), workers=workers, timeout=30.0).epoch(0))
 
 
 def test_many_batches_are_gathered_in_one_call_and_stay_apart() -> None:

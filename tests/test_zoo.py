@@ -157,7 +157,7 @@ def test_pairs_that_fit_build_and_score(data: str) -> None:
         task.attach(made)
         for split in ("train", "val", "test"):
             task.check(getattr(made, split).targets(), split)
-        batch = made.train.batch(torch.arange(min(4, len(made.train))), 0)
+        batch = made.train.finish(made.train.batch(torch.arange(min(4, len(made.train))), 0))
         found = scores(task, batch)
         assert task.monitor in found, (model, data)
         player = next(iter(task.players()))

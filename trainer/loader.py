@@ -14,18 +14,21 @@ from trainer import seeding, signals
 from trainer.augment import Augment
 from trainer.batch import Batch
 from trainer.data.base import Split
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, UserError
 
 
-class _Fetch(Dataset[Batch]):
+class _Fetch(Dataset[Batch | UserError]):
     """Asks a split for whole batches, so that a worker does what the main process would have done."""
 
     def __init__(self, split: Split, epoch: int):
         self.split = split
         self.epoch = epoch
 
-    def __getitem__(self, index: Tensor) -> Batch:  # type: ignore[override]
-        return self.split.batch(index, self.epoch)
+    def __getitem__(self, index: Tensor) -> Batch | UserError:  # type: ignore[override]
+        try:
+            return self.split.batch(index, self.epoch)
+        except UserError as error:  # raised here, it would arrive with the worker's traceback for a message
+            return error
 
 
 BATCHES = 1
@@ -176,4 +179,6 @@ class Loader:
         with signals.held():
             batches = iter(loader)
         for batch in batches:
+            if isinstance(batch, UserError):
+                raise batch
             yield batch.to(self.device)

@@ -35,7 +35,10 @@ class Split(ABC):
         return batch
 
     def targets(self) -> Tensor | None:
-        """All targets at once where they are in memory, so that a task can check them before the first step."""
+        """All targets at once where they are in memory, so that a task can check them before the first step.
+
+        Of maps that are too many for that, each different target once.
+        """
         return None
 
     def lengths(self) -> Tensor | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from trainer import seeding
 from trainer.data.base import Data, Facts, TensorSplit
 from trainer.data.parts import baselines, images
-from trainer.data.parts.splits import cut
+from trainer.data.parts.splits import cut, stratified
 from trainer.errors import ConfigError
 from trainer.types import NonNegativeInt, PositiveInt
 
@@ -83,16 +83,6 @@ def pictures(size: int) -> tuple[Tensor, Tensor]:
     if size != x.shape[-1]:
         x = F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)
     return x, torch.from_numpy(found.target).long()
-
-
-def stratified(y: Tensor, seed: int) -> Tensor:
-    """A random order of the rows in which every stretch has the classes in the shares of the whole."""
-    order = seeding.permutation(len(y), seed, 0)
-    place = torch.empty(len(y))
-    for label in y.unique():
-        members = order[y[order] == label]
-        place[members] = (torch.arange(len(members)) + 0.5) / len(members)
-    return order[place[order].argsort(stable=True)]
 
 
 def canvases(

@@ -150,7 +150,7 @@ class TextFolder(_Documents):
         test: Fraction,
         seed: NonNegativeInt,
     ):
-        documents, names = class_folders.find(Path(path).expanduser(), ".txt")
+        documents, names = class_folders.find(Path(path).expanduser(), (".txt",))
         labels = torch.tensor([names.index(found.parent.name) for found, _ in documents])
         texts = [plain.read(found, "data.path", encoding) for found, _ in documents]
         empty = next((found for (found, _), words in zip(documents, texts, strict=True) if not words.split()), None)

@@ -20,13 +20,21 @@ def _targets(split: Split) -> Tensor:
 
 def majority(train: Split, test: Split, classes: int, ignore: int = IGNORE) -> dict[str, float]:
     """The most frequent class of the training targets for accuracy, their frequencies for nll."""
-    seen, truth = _targets(train).reshape(-1), _targets(test).reshape(-1)
-    seen, truth = seen[seen != ignore], truth[truth != ignore]
-    counts = torch.bincount(seen, minlength=classes).double()
-    share = (counts + 1e-9) / (counts + 1e-9).sum()
+    return _most_frequent(*_counts(train, test, classes, ignore))
+
+
+def _counts(train: Split, test: Split, classes: int, ignore: int) -> list[Tensor]:
+    """How many of each class (C,) the targets of both splits hold."""
+    flat = [_targets(split).reshape(-1) for split in (train, test)]
+    return [target[target != ignore].bincount(minlength=classes) for target in flat]
+
+
+def _most_frequent(seen: Tensor, truth: Tensor) -> dict[str, float]:
+    seen, truth = seen.double(), truth.double()
+    share = (seen + 1e-9) / (seen + 1e-9).sum()
     return {
-        "accuracy": float((truth == counts.argmax()).double().mean()),
-        "nll": float(-share.log()[truth].mean()),
+        "accuracy": float(truth[seen.argmax()] / truth.sum()),
+        "nll": float(-(truth * share.log()).sum() / truth.sum()),
     }
 
 
@@ -54,11 +62,16 @@ def majority_everywhere(train: Split, test: Split, names: Sequence[str], ignore:
 
     names: of the classes, in order.
     """
-    guess = majority(train, test, len(names), ignore)
-    seen, truth = _targets(train).reshape(-1), _targets(test).reshape(-1)
-    seen, truth = seen[seen != ignore], truth[truth != ignore]
-    commonest = torch.bincount(seen, minlength=len(names)).argmax()
-    each = metrics.iou(metrics.confusion(commonest.expand_as(truth), truth, len(names)))
+    seen, truth = _counts(train, test, len(names), ignore)
+    return commonest_everywhere(seen, truth, names)
+
+
+def commonest_everywhere(seen: Tensor, truth: Tensor, names: Sequence[str]) -> dict[str, float]:
+    """The same from how many pixels of each class (C,) are for training and for testing."""
+    guess = _most_frequent(seen, truth)
+    confusion = torch.zeros(len(names), len(names), dtype=torch.double)
+    confusion[:, seen.argmax()] = truth.double()
+    each = metrics.iou(confusion)
     scores = {"mean_iou": float(each.nanmean()), "pixel_accuracy": guess["accuracy"], "nll": guess["nll"]}
     return scores | {f"iou_{name}": float(value) for name, value in zip(names, each, strict=True)}
 

@@ -16,19 +16,15 @@ from trainer.errors import ConfigError
 SPLITS = ("train", "val", "test")
 
 
-def find(folder: Path, ending: str) -> tuple[list[tuple[Path, int]], list[str]]:
+def find(folder: Path, endings: Sequence[str]) -> tuple[list[tuple[Path, int]], list[str]]:
     """Files, each with the split (0 to 2) that its folder says, in order of their names; and the classes.
+
+    endings: of the files that count, in small letters.
 
     Raises ConfigError for a folder that is not there, has no classes, or tests others than it trains.
     """
-    if not os.path.lexists(folder):
-        raise files.missing(folder)
-    if not folder.is_dir():
-        raise ConfigError(f"data.path: {folder.absolute()} is a file; it must be a folder with one for each class")
-    inside = _folders(folder)
-    by_split = {"train", "test"} <= set(inside)
-    parts = {place: inside[name] for place, name in enumerate(SPLITS) if name in inside} if by_split else {0: folder}
-    classes = {place: _classes(part, ending) for place, part in parts.items()}
+    parts = by_split(folder, "it must be a folder with one for each class")
+    classes = {place: _classes(part, endings) for place, part in parts.items()}
     names = sorted(classes[0])
     for place, found in classes.items():
         if set(found) != set(names):
@@ -39,34 +35,59 @@ def find(folder: Path, ending: str) -> tuple[list[tuple[Path, int]], list[str]]:
     return [(path, place) for place, found in classes.items() for name in names for path in found[name]], names
 
 
+def by_split(folder: Path, wanted: str) -> dict[int, Path]:
+    """The folders of the splits (0 to 2), where there are ``train`` and ``test``; else the folder itself, as the first.
+
+    Raises ConfigError for a folder that is not there, or is none: then with what is ``wanted``.
+    """
+    if not os.path.lexists(folder):
+        raise files.missing(folder)
+    if not folder.is_dir():
+        raise ConfigError(f"data.path: {folder.absolute()} is a file; {wanted}")
+    inside = _folders(folder)
+    if not {"train", "test"} <= set(inside):
+        return {0: folder}
+    return {place: inside[name] for place, name in enumerate(SPLITS) if name in inside}
+
+
+def listed(folder: Path, endings: Sequence[str]) -> list[Path]:
+    """The files in a folder that end so, in large letters or small; hidden ones are not meant."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in endings and not path.name.startswith("."))
+
+
 def _folders(folder: Path) -> dict[str, Path]:
     return {path.name: path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")}
 
 
-def _classes(folder: Path, ending: str) -> dict[str, list[Path]]:
+def _classes(folder: Path, endings: Sequence[str]) -> dict[str, list[Path]]:
     """The files of each class. Raises ConfigError for fewer than two classes, and one without files."""
-    found = {name: sorted(inside.glob(f"*{ending}")) for name, inside in _folders(folder).items()}
+    found = {name: listed(inside, endings) for name, inside in _folders(folder).items()}
     where = folder.absolute()
     if len(found) < 2:
         held = f"one class only, {next(iter(found))!r}" if found else "no folders of classes"
-        raise ConfigError(f"data.path: {where} has {held}; it must have CLASS/*{ending}, at least two classes")
+        raise ConfigError(f"data.path: {where} has {held}; it must have CLASS/*{endings[0]}, at least two classes")
     bare = next((name for name, those in found.items() if not those), None)
     if bare is not None:
-        others = sorted(path.name for path in (folder / bare).iterdir())
-        raise ConfigError(f"data.path: {where / bare} has no {ending} files ({plain.shown(others) or 'it is empty'})")
+        held = plain.shown(sorted(path.name for path in (folder / bare).iterdir())) or "it is empty"
+        raise ConfigError(f"data.path: {where / bare} has no {'/'.join(endings)} files ({held})")
     return found
 
 
-def share_out(given: Tensor, labels: Tensor, names: Sequence[str], val: float, test: float, seed: int) -> list[Tensor]:
+def shares(given: Tensor, labels: Tensor, val: float, test: float, seed: int) -> list[Tensor]:
     """The rows of each split: those whose folder says so, by ``given`` (N,), and what is cut by share off the rest.
 
-    Raises ConfigError for a class without a row in each split.
+    What is cut has the classes of ``labels`` (N,) in equal shares.
     """
     said = [(given == place).nonzero().squeeze(1) for place in range(len(SPLITS))]
     val, test = (0.0 if len(rows) else share for rows, share in zip(said[1:], (val, test), strict=True))
     cuts = cut({"row": said[0]}, None, stratified(labels[said[0]], seed), val, test)
     free = [part.inputs["row"] for part in cuts]
-    rows = [free[0], *(mine if len(mine) else rest for mine, rest in zip(said[1:], free[1:], strict=True))]
+    return [free[0], *(mine if len(mine) else rest for mine, rest in zip(said[1:], free[1:], strict=True))]
+
+
+def share_out(given: Tensor, labels: Tensor, names: Sequence[str], val: float, test: float, seed: int) -> list[Tensor]:
+    """``shares``; raises ConfigError for a class without a row in each split."""
+    rows = shares(given, labels, val, test, seed)
     counts = torch.stack([labels[part].bincount(minlength=len(names)) for part in rows])
     lacking = (counts == 0).nonzero().tolist()
     if lacking:

@@ -1,0 +1,86 @@
+"""Pictures of the user's in the format of MNIST."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import torch
+
+from trainer.data.base import Data, Facts
+from trainer.data.parts import baselines, files, idx, images, plain
+from trainer.data.parts.pixels import PixelSplit, Scale
+from trainer.data.parts.splits import stratified
+from trainer.errors import ConfigError
+from trainer.types import Fraction, NonNegativeInt, PositiveInt
+
+PARTS = {"training": ("train",), "test": ("t10k", "test")}
+log = logging.getLogger(__name__)
+
+
+class Idx(Data):
+    """x (B, C, H, W) -> (B)
+
+    MNIST and what was made in its likeness (Fashion-MNIST, K-MNIST, EMNIST): one file each of training pictures, their
+    labels, test pictures and theirs. Validation takes a share of the training rows with every class in its share.
+    Labels count from 0, or from 1 where none is 0. Pictures are shown as they lie, EMNIST's on their sides; their
+    pixels have mean 0 and standard deviation 1 over the training rows.
+
+    Raises ConfigError for a file that is missing, not the only one, or broken.
+    """
+
+    def __init__(self, path: str, prefix: str, val: Fraction | PositiveInt, seed: NonNegativeInt):
+        folder = Path(path).expanduser()
+        (x, y), (test_x, test_y) = (
+            idx.labelled(find(folder, prefix, part, "images"), find(folder, prefix, part, "labels")) for part in PARTS
+        )
+        if x.shape[1:] != test_x.shape[1:]:
+            sides = [" x ".join(map(str, pictures.shape[2:])) for pictures in (x, test_x)]
+            raise ConfigError(f"data.path: pictures of {folder} are {sides[0]} for training and {sides[1]} for testing")
+        if not len(x) or not len(test_x):
+            raise ConfigError(f"data.path: {folder} has {len(x)} pictures for training and {len(test_x)} for testing")
+        first, last = min(1, int(torch.cat((y, test_y)).min())), int(torch.cat((y, test_y)).max())
+        if last == first:
+            raise ConfigError(f"data.path: every label in {folder} is {first}: nothing to tell apart")
+        log.info("labels from %d to %d in %s: %d classes", first, last, folder, last - first + 1)
+        held = val if isinstance(val, int) else round(val * len(x))
+        if held >= len(x):
+            raise ConfigError(f"data.val: {held} leaves no training rows of {len(x)}")
+        order = stratified(y, seed)
+        seen, kept = order[: len(x) - held].sort().values, order[len(x) - held :].sort().values
+        scale = Scale.of(x[seen])
+        self.train, self.val = (PixelSplit(x[rows], y[rows] - first, scale) for rows in (seen, kept))
+        self.test = PixelSplit(test_x, test_y - first, scale)
+        classes = last - first + 1
+        self.facts = Facts(
+            sizes=images.sizes(x, classes),
+            baseline=baselines.majority(self.train, self.test, classes),
+            blank=scale.black,
+            class_names=[str(label) for label in range(first, last + 1)],
+        )
+
+
+def find(folder: Path, prefix: str, part: str, kind: str) -> Path:
+    """The one file of a folder whose name says that it holds the ``images`` or ``labels`` of a part.
+
+    Raises ConfigError for none, and for several, unless they are one packed and unpacked.
+    """
+    if not os.path.lexists(folder):
+        raise files.missing(folder)
+    if not folder.is_dir():
+        raise ConfigError(f"data.path: {folder.absolute()} is a file; it must be the folder with the four IDX files")
+    inside = sorted(path for path in folder.iterdir() if path.name.startswith(prefix))
+    fit = [path for path in inside if kind in path.name and any(word in path.name for word in PARTS[part])]
+    found = {path.name.removesuffix(idx.GZIP): path for path in reversed(fit)}  # the plain one, which sorts first, wins
+    if len(found) == 1:
+        return next(iter(found.values()))
+    wanted = f"{kind} for {part} (a name with {' or '.join(PARTS[part])} and {kind})"
+    if found:
+        raise ConfigError(
+            f"data.path: {folder.absolute()} has several files of {wanted}: {plain.shown(sorted(found))};"
+            " say by data.prefix how the right one begins"
+        )
+    there = plain.shown(path.name for path in inside) or "nothing"
+    begins = f" that begins with {prefix!r}" if prefix else ""
+    raise ConfigError(f"data.path: {folder.absolute()} has no file of {wanted}; it has {there}{begins}")

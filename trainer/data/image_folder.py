@@ -1,0 +1,59 @@
+"""Pictures of the user's and their classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from trainer.data.base import Data, Facts
+from trainer.data.parts import baselines, class_folders, images, pictures, pixels
+from trainer.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
+
+
+class ImageFolder(Data):
+    """x (B, C, H, W) -> (B)
+
+    Pictures in ``CLASS/*.png`` (or jpg, bmp, gif, tif, webp, ppm), every class split by the same shares; or in
+    ``train/CLASS``, ``test/CLASS`` and perhaps ``val/CLASS``, which else is a share of the training pictures. Upright,
+    the first frame of several, on white where they are transparent, and grey where all of training are. Each channel
+    has mean 0 and standard deviation 1 over a sample of the training pictures.
+
+    Raises ConfigError for a folder that is not there or laid out in another way, for pictures that cannot be read,
+    and for a class without one in each split.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        size: PositiveInt,
+        fit: Literal["cut", "pad", "stretch"],
+        channels: Literal[1, 3] | None,
+        val: Fraction,
+        test: Fraction,
+        seed: NonNegativeInt,
+        cache_gb: NonNegativeFloat,
+    ):
+        found, names = class_folders.find(Path(path).expanduser(), pictures.ENDINGS)
+        labels = torch.tensor([names.index(picture.parent.name) for picture, _ in found])
+        rows = class_folders.share_out(torch.tensor([given for _, given in found]), labels, names, val, test, seed)
+        counts = [len(part) for part in rows]
+        labels = labels[torch.cat(rows)]
+        paths = [found[row][0] for row in torch.cat(rows).tolist()]
+        colour = pictures.View(3, size, fit)
+        whole = (
+            partial(pictures.decode, view=colour) if len(paths) * 3 * size**2 <= cache_gb * pixels.GIGABYTE else None
+        )
+        heads = pictures.every(pictures.head, paths, later=whole)
+        pictures.warn_of_twins(paths, counts[0])
+        view = replace(colour, channels=channels or pictures.channels(heads[: counts[0]]))
+        x = pictures.Files(paths, partial(pictures.decode, view=view), (view.channels, size, size))
+        self.train, self.val, self.test = pixels.splits(x, labels, counts, labels.split(counts), cache_gb)
+        self.facts = Facts(
+            sizes=images.sizes(x[torch.tensor([0])], len(names)),
+            baseline=baselines.majority(self.train, self.test, len(names)),
+            class_names=names,
+        )

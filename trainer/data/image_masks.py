@@ -1,0 +1,143 @@
+"""Pictures with a class for each of their pixels: the user's, and real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from trainer.data.base import Data, Facts
+from trainer.data.parts import baselines, class_folders, files, images, masks, pictures, pixels
+from trainer.errors import ConfigError
+from trainer.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
+
+URL = "https://raw.githubusercontent.com/zhixuhao/unet/b45af4d458437d8281cc218a07fd4380818ece4a/data/membrane/"
+DIGESTS = Path(__file__).with_name("isbi2012.sha256")
+SLICES = (20, 4, 6)
+
+
+class _Masked(Data):
+    """Pictures and a mask of the same size for each."""
+
+    def set(
+        self,
+        pairs: Sequence[masks.Pair],
+        counts: Sequence[int],
+        view: pictures.View,
+        channels: int | None,
+        names: Sequence[str] | None,
+        ignore: int | None,
+        repeats: int,
+        cache_gb: float,
+    ) -> None:
+        """Splits and facts. pairs: of all splits, one behind the other, so many (``counts``) of each."""
+
+        def whole(pair: masks.Pair) -> object:
+            return pictures.decode(pair.image, view)
+
+        surveys = pictures.every(partial(masks.survey, view=view), pairs, later=whole if cache_gb else None)
+        heads = [each.head for each in surveys]
+        shape = (view.size, view.size) if view.size else _one_size(pairs, heads)
+        kept = iter(surveys)
+        totals = [masks.total(islice(kept, count)) for count in counts]
+        key = masks.Key(_classes(set().union(*totals), ignore, names))
+        names = names or [str(value) for value in key.values]
+        seen = replace(view, channels=channels or pictures.channels(heads[: counts[0]]))
+        paths, truths = [pair.image for pair in pairs], [pair.mask for pair in pairs]
+        pictures.warn_of_twins(paths, counts[0])
+        x = pictures.Files(paths, partial(pictures.decode, view=seen), (seen.channels, *shape))
+        y = pictures.Files(truths, partial(masks.decode, view=view, table=key.table()), shape, torch.int8)
+        train, self.val, self.test = pixels.splits(x, y, counts, [key.known(total) for total in totals], cache_gb)
+        self.train = pixels.Repeated(train, repeats)
+        self.facts = Facts(
+            sizes=images.sizes(x[torch.tensor([0])], len(names)),
+            baseline=baselines.commonest_everywhere(key.counts(totals[0]), key.counts(totals[2]), names),
+            class_names=names,
+        )
+
+
+def _one_size(pairs: Sequence[masks.Pair], heads: Sequence[pictures.Head]) -> tuple[int, int]:
+    """Height and width of all. Raises ConfigError where they differ."""
+    first = heads[0]
+    for pair, head in zip(pairs, heads, strict=True):
+        if (head.height, head.width) != (first.height, first.width):
+            raise ConfigError(
+                f"data.size: pictures differ in size: {pairs[0].image.absolute()} is {first.width} x {first.height},"
+                f" {pair.image.absolute()} {head.width} x {head.height}; give the pixels a side that all shall have"
+            )
+    return first.height, first.width
+
+
+def _classes(found: set[int], ignore: int | None, names: Sequence[str] | None) -> list[int]:
+    """The values that are classes, in order. Raises ConfigError where they cannot be, or are not as many as names."""
+    values = sorted(found - {ignore})
+    said = f"the masks hold the value{'s' * (len(values) != 1)} {', '.join(map(str, values[:10]))}"
+    if not 2 <= len(values) <= masks.MOST:
+        raise ConfigError(f"data.path: {said} ({len(values)} different): there must be 2 to {masks.MOST} classes")
+    if names is not None and len(names) != len(values):
+        raise ConfigError(
+            f"data.classes: {len(names)} names ({', '.join(names)}), but {said} (in order the classes; data.ignore"
+            " leaves one out)"
+        )
+    return values
+
+
+class ImageMasks(_Masked):
+    """x (B, C, H, W) -> (B, H, W)
+
+    Pictures in ``images/`` and masks of the same names in ``masks/``, split at random by shares; or in ``train/``,
+    ``test/`` and perhaps ``val/`` that have these two. The values that occur in the masks (grey, 1 bit, or places in
+    a palette) are the classes, from the lowest up. Pictures are read as those of ``ImageFolder``; where they are
+    brought to a size, masks keep their values.
+
+    Raises ConfigError for a folder that is not there or laid out in another way, for what cannot be read or does not
+    go together, and for masks that hold no classes.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        classes: list[str] | None,
+        ignore: NonNegativeInt | None,
+        size: PositiveInt | None,
+        fit: Literal["cut", "stretch"],
+        channels: Literal[1, 3] | None,
+        repeats: PositiveInt,
+        val: Fraction,
+        test: Fraction,
+        seed: NonNegativeInt,
+        cache_gb: NonNegativeFloat,
+    ):
+        folders = class_folders.by_split(Path(path).expanduser(), "it must be a folder with images/ and masks/")
+        found = [(pair, split) for split, folder in folders.items() for pair in masks.pairs(folder)]
+        given = torch.tensor([split for _, split in found])
+        rows = class_folders.shares(given, torch.zeros_like(given), val, test, seed)
+        counts = [len(part) for part in rows]
+        if not all(counts):
+            short = class_folders.SPLITS[counts.index(0)]
+            raise ConfigError(f"data.path: of {len(found)} pictures none is left for the {short} split")
+        pairs = [found[row][0] for row in torch.cat(rows).tolist()]
+        self.set(pairs, counts, pictures.View(1, size, fit), channels, classes, ignore, repeats, cache_gb)
+
+
+class Isbi2012(_Masked):
+    """x (B, C, H, W) -> (B, H, W)
+
+    Arganda-Carreras et al. 2015: 30 slices of a fly's nerve cord under an electron microscope, 512 x 512; each pixel
+    is of a cell (78 %) or of a membrane between two. The challenge kept the truth of its own test slices, so the ones
+    published are divided here: 0 to 19 train, 20 to 23 validate, and 24 to 29 are held out for the test.
+    """
+
+    def __init__(self, size: PositiveInt | None, repeats: PositiveInt, data_dir: str | None):
+        lines = [line.split() for line in DIGESTS.read_text(encoding="utf-8").splitlines()]
+        folder = files.fetch("isbi2012", [files.Source(path, digest, URL + path) for digest, path in lines], data_dir)
+        pairs = [
+            masks.Pair(folder / f"train/image/{number}.png", folder / f"train/label/{number}.png")
+            for number in range(sum(SLICES))
+        ]
+        self.set(pairs, SLICES, pictures.View(1, size, "cut"), 1, ["membrane", "cell"], None, repeats, cache_gb=1)

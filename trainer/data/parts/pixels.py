@@ -1,0 +1,163 @@
+"""Pictures as bytes, in memory or on disk: a quarter of the room and the way, numbers only where the model is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from trainer.batch import Batch
+from trainer.data.base import Split, TensorSplit
+from trainer.data.parts.pictures import Files
+from trainer.errors import ConfigError
+
+LEVELS = 256
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Mean and deviation of each channel, (C, 1, 1), which pictures are told in."""
+
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor) -> Scale:
+        """Of bytes (N, C, H, W). They are counted, so no copy in floating point is made; flat channels stay as dark."""
+        counts = torch.stack([x[:, channel].flatten().bincount(minlength=LEVELS) for channel in range(x.shape[1])])
+        share = counts / counts.sum(1, keepdim=True, dtype=torch.double)
+        level = torch.arange(LEVELS, dtype=torch.double)
+        mean = (share * level).sum(1, keepdim=True)
+        std = (share * (level - mean).square()).sum(1, keepdim=True).sqrt()
+        return cls(mean.float()[..., None], torch.where(std > 0, std, 1).float()[..., None])
+
+    def to(self, device: torch.device) -> Scale:
+        return Scale(self.mean.to(device), self.std.to(device))
+
+    @property
+    def black(self) -> list[float]:
+        """What a byte of 0 is in each channel."""
+        return (-self.mean / self.std).flatten().tolist()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return (x.float() - self.mean.to(x.device)) / self.std.to(x.device)
+
+
+class _Pixels(Split):
+    """Finishes bytes x (B, C, H, W), and targets that are small whole numbers."""
+
+    scale: Scale
+
+    def finish(self, batch: Batch) -> Batch:
+        assert batch.target is not None
+        return replace(batch, inputs={"x": self.scale(batch.inputs["x"])}, target=batch.target.long())
+
+
+class PixelSplit(_Pixels, TensorSplit):
+    """Bytes in memory. ``known`` is what a task checks in place of a target of many pixels: each class once."""
+
+    def __init__(self, x: Tensor, target: Tensor, scale: Scale, known: Tensor | None = None):
+        super().__init__({"x": x}, target)
+        self.scale = scale
+        self.known = known
+
+    def targets(self) -> Tensor | None:
+        return self.target if self.known is None else self.known
+
+    def to(self, device: torch.device) -> PixelSplit:
+        assert self.target is not None
+        x, target = self.inputs["x"].to(device), self.target.to(device)
+        return PixelSplit(x, target, self.scale.to(device), self.known)
+
+
+class FileSplit(_Pixels):
+    """Bytes decoded anew whenever they are asked for."""
+
+    def __init__(self, x: Files, target: Tensor | Files, scale: Scale, known: Tensor):
+        self.x = x
+        self.target = target
+        self.scale = scale
+        self.known = known
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def targets(self) -> Tensor:
+        return self.known
+
+    def batch(self, index: Tensor, epoch: int) -> Batch:
+        return Batch({"x": self.x[index]}, self.target[index], index)
+
+
+class Repeated(Split):
+    """A split gone through ``times`` times an epoch.
+
+    Row ``i`` is row ``i % n`` of the other, under its own number: what is random in it comes out another way.
+    """
+
+    def __init__(self, split: Split, times: int):
+        self.split = split
+        self.times = times
+
+    def __len__(self) -> int:
+        return self.times * len(self.split)
+
+    def batch(self, index: Tensor, epoch: int) -> Batch:
+        return replace(self.split.batch(index % len(self.split), epoch), index=index)
+
+    def batches(self, order: Sequence[Tensor], epoch: int) -> Iterator[Batch]:
+        rows = [index % len(self.split) for index in order]
+        for index, batch in zip(order, self.split.batches(rows, epoch), strict=True):
+            yield replace(batch, index=index.to(batch.index.device))
+
+    def finish(self, batch: Batch) -> Batch:
+        return self.split.finish(batch)
+
+    def targets(self) -> Tensor | None:
+        return self.split.targets()
+
+    def nbytes(self) -> int | None:
+        return self.split.nbytes()
+
+    def to(self, device: torch.device) -> Repeated:
+        return Repeated(self.split.to(device), self.times)
+
+
+SAMPLE = 512
+"""Training pictures whose pixels are measured: as many whether they are kept or not, so that both see the same."""
+GIGABYTE = 1e9
+
+
+def splits(
+    x: Files, y: Tensor | Files, counts: Sequence[int], known: Sequence[Tensor], cache_gb: float
+) -> list[PixelSplit | FileSplit]:
+    """Training, validation and test rows, which follow one another in ``x`` (N, C, H, W), so many of each.
+
+    y: labels (N,), or maps of int8 (N, H, W). known: the targets of each split, for the task to check. What fits into
+    ``cache_gb`` is decoded at once and kept.
+
+    Raises ConfigError for pictures that turn out broken, or all of one shade.
+    """
+    parts = [slice(end - count, end) for count, end in zip(counts, accumulate(counts), strict=True)]
+    sample = slice(0, counts[0], -(-counts[0] // SAMPLE))
+    if x.nbytes + y.nbytes > cache_gb * GIGABYTE:
+        scale = _measured(x.part(sample).loaded())
+        return [
+            FileSplit(x.part(part), y[part] if isinstance(y, Tensor) else y.part(part), scale, targets)
+            for part, targets in zip(parts, known, strict=True)
+        ]
+    x_kept, y_kept = x.loaded(), y if isinstance(y, Tensor) else y.loaded()
+    scale = _measured(x_kept[sample])
+    return [PixelSplit(x_kept[part], y_kept[part], scale, targets) for part, targets in zip(parts, known, strict=True)]
+
+
+def _measured(x: Tensor) -> Scale:
+    if x.min() == x.max():
+        raise ConfigError(
+            f"data.path: every pixel of {len(x)} training pictures is {int(x.min())} of {LEVELS - 1}: nothing to see"
+            " (16 bits a pixel of which only the lower 8 are used are black)"
+        )
+    return Scale.of(x)
