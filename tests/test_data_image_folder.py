@@ -78,6 +78,21 @@ def test_folders_may_say_the_split(tmp_path: Path) -> None:
     assert [len(split) for split in (read(tmp_path).train, read(tmp_path).val)] == [20, 2]
 
 
+def test_training_and_validation_alone_are_not_taken_for_classes(tmp_path: Path) -> None:
+    write(tmp_path / "train", 10)
+    write(tmp_path / "val", 3, start=10)
+    data = read(tmp_path)
+    assert data.facts.class_names == ["bad", "good"]
+    assert [len(split) for split in (data.train, data.val, data.test)] == [16, 6, 4]
+
+
+def test_a_folder_beside_train_that_is_no_split_is_named(tmp_path: Path) -> None:
+    for part in ("train", "valid", "test"):
+        write(tmp_path / part)
+    with pytest.raises(ConfigError, match=r"has train/ and valid/, which is no split; did you mean val\?"):
+        read(tmp_path)
+
+
 def test_grey_pictures_make_one_channel(tmp_path: Path) -> None:
     grey = read(write(tmp_path, colour=False))
     assert grey.facts.sizes["in_channels"] == 1

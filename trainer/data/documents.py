@@ -128,8 +128,8 @@ def _end(keep: Literal["first", "last"], most: int | None) -> slice:
 class TextFolder(_Documents):
     """x (B, S), lengths (B) -> (B)
 
-    Documents of the user's in ``CLASS/*.txt``, every class split by the same shares; or in ``train/CLASS``,
-    ``test/CLASS`` and perhaps ``val/CLASS``, which else is a share of the training documents.
+    Documents of the user's in ``CLASS/*.txt``, every class split by the same shares; or in ``train/CLASS`` and
+    ``val/CLASS``, ``test/CLASS`` or both, of which a missing one is a share of the training documents.
 
     Raises ConfigError for a folder that is not there or laid out in another way, a document that is not text or has
     none, and a class without a document in each split.

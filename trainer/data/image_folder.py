@@ -18,7 +18,7 @@ class ImageFolder(Data):
     """x (B, C, H, W) -> (B)
 
     Pictures in ``CLASS/*.png`` (or jpg, bmp, gif, tif, webp, ppm), every class split by the same shares; or in
-    ``train/CLASS``, ``test/CLASS`` and perhaps ``val/CLASS``, which else is a share of the training pictures. Upright,
+    ``train/CLASS`` and ``val/CLASS``, ``test/CLASS`` or both, of which a missing one is a share of ``train``. Upright,
     the first frame of several, on white where they are transparent, and grey where all of training are. Each channel
     has mean 0 and standard deviation 1 over a sample of the training pictures.
 

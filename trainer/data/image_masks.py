@@ -90,8 +90,8 @@ def _classes(found: set[int], ignore: int | None, names: Sequence[str] | None) -
 class ImageMasks(_Masked):
     """x (B, C, H, W) -> (B, H, W)
 
-    Pictures in ``images/`` and masks of the same names in ``masks/``, split at random by shares; or in ``train/``,
-    ``test/`` and perhaps ``val/`` that have these two. The values that occur in the masks (grey, 1 bit, or places in
+    Pictures in ``images/`` and masks of the same names in ``masks/``, split at random by shares; or in ``train/``
+    and ``val/``, ``test/`` or both, that have these two. The values that occur in the masks (grey, 1 bit, or places in
     a palette) are the classes, from the lowest up. Pictures are read as those of ``ImageFolder``; where they are
     brought to a size, masks keep their values.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainer.data.parts import files, plain
 from trainer.data.parts.splits import cut, stratified
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, did_you_mean
 
 SPLITS = ("train", "val", "test")
 
@@ -36,17 +36,25 @@ def find(folder: Path, endings: Sequence[str]) -> tuple[list[tuple[Path, int]], 
 
 
 def by_split(folder: Path, wanted: str) -> dict[int, Path]:
-    """The folders of the splits (0 to 2), where there are ``train`` and ``test``; else the folder itself, as the first.
+    """The folders of the splits (0 to 2), where there is ``train`` and another; else the folder itself, as the first.
 
-    Raises ConfigError for a folder that is not there, or is none: then with what is ``wanted``.
+    Raises ConfigError for a folder that is not there, or is none: then with what is ``wanted``; and for one beside
+    ``train`` that is no split.
     """
     if not os.path.lexists(folder):
         raise files.missing(folder)
     if not folder.is_dir():
         raise ConfigError(f"data.path: {folder.absolute()} is a file; {wanted}")
     inside = _folders(folder)
-    if not {"train", "test"} <= set(inside):
+    if "train" not in inside or not {"val", "test"} & set(inside):
         return {0: folder}
+    other = next((name for name in inside if name not in SPLITS), None)
+    if other is not None:
+        near = did_you_mean(other, SPLITS)
+        raise ConfigError(
+            f"data.path: {folder.absolute()} has train/ and {other}/, which is no split{near or ';'} the splits are"
+            f" {', '.join(SPLITS)}"
+        )
     return {place: inside[name] for place, name in enumerate(SPLITS) if name in inside}
 
 
