@@ -122,6 +122,17 @@ def test_added_inputs_learn_nothing_and_a_gate_without_layers_behind_it_does() -
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("alone", ["sequence:[10,8]", "image:[1,12,12]"])
+def test_one_input_of_two_learns_nothing(alone: str) -> None:
+    assert lab(*SMALL, f"+model.input_shapes={{{alone}}}").test()["accuracy"] < 0.42
+
+
+def test_an_input_the_data_does_not_have_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"cannot take this data \(sequence .* image .*\): 'sound'"):
+        lab(*SMALL, "+model.input_shapes={sound:[10,8]}")
+
+
+@pytest.mark.slow
 def test_a_softmax_before_the_cross_entropy_is_never_sure() -> None:
     run = lab(*SMALL)
     assert run.test()["nll"] < 0.1
