@@ -54,6 +54,14 @@ def test_saliency_is_bright_where_the_answer_comes_from() -> None:
         assert tile.heat.flatten().sort().values[-2] == 0
 
 
+def test_a_picture_that_is_not_read_has_no_bright_place() -> None:
+    batch = pictures([-1, 1], [0, 1])
+    batch.inputs["z"] = torch.eye(3)[:2].requires_grad_()
+    sheet = list(of_classes(lambda b: b.inputs["z"] * 1, [batch], NAMES))[-1]
+    assert isinstance(sheet, Sheet)
+    assert [tile.heat.abs().sum() for tile in sheet.tiles if tile.heat is not None] == [0, 0]
+
+
 def test_overlays_tell_the_overlap_of_each_class() -> None:
     def left(batch: Batch) -> Tensor:
         logits = torch.zeros(len(batch), 3, 2, 2)

@@ -136,7 +136,7 @@ def probe(task: Task, train: Loader, monitor: str | None = None) -> None:
             totals = Totals()
             totals.add(task.score(batch))
             scores = task.metrics(totals.reduce())
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+    except (RuntimeError, ValueError, LookupError, TypeError) as error:
         shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in batch.inputs.items())
         wanted = ", ".join(inspect.signature(task.model.forward).parameters)
         reason = str(error).split("\n")[0]

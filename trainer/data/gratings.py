@@ -37,7 +37,7 @@ class Gratings(Data):
         y = torch.randint(classes, (pairs,), generator=random).repeat_interleave(2)[:rows]
         phase = 2 * math.pi * torch.rand(pairs, 1, 1, generator=random)
         phase = torch.stack((phase, phase + math.pi), dim=1).flatten(0, 1)[:rows]
-        places = stripes(size, classes, wavelength)
+        places = images.stripes(size, classes, wavelength)
         x = torch.cos(places[y] + phase)
         x += noise * torch.randn(x.shape, generator=random)
         self.train, self.val, self.test = cut({"x": x[:, None]}, y)
@@ -46,14 +46,6 @@ class Gratings(Data):
             baseline=baselines.majority(self.train, self.test, classes),
             best_possible={"accuracy": float((matched_filter(x, places) == y).double().mean())},
         )
-
-
-def stripes(size: int, classes: int, wavelength: float) -> Tensor:
-    """The phase of each class's wave at each pixel, (classes, size, size), in radians."""
-    angle = torch.arange(classes)[:, None, None] * math.pi / classes
-    place = torch.arange(size, dtype=torch.float)
-    along = place[:, None] * torch.cos(angle) + place * torch.sin(angle)
-    return 2 * math.pi / wavelength * along
 
 
 def matched_filter(x: Tensor, places: Tensor) -> Tensor:

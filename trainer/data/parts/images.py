@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor
 
 
@@ -16,3 +19,14 @@ def sizes(x: Tensor, classes: int) -> dict[str, int]:
         "num_classes": classes,
         "out_features": 1 if classes == 2 else classes,
     }
+
+
+def stripes(size: int, classes: int, wavelength: float) -> Tensor:
+    """The phase of each class's wave at each pixel, (classes, size, size), in radians.
+
+    Class k runs at an angle of ``k pi / classes``.
+    """
+    angle = torch.arange(classes)[:, None, None] * math.pi / classes
+    place = torch.arange(size, dtype=torch.float)
+    along = place[:, None] * torch.cos(angle) + place * torch.sin(angle)
+    return 2 * math.pi / wavelength * along
