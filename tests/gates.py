@@ -45,6 +45,12 @@ def at_most(score: str, value: float) -> tuple[str, float | None, float | None]:
 SEQUENCE_MODELS = ("rnn", "lstm", "gru", "birnn", "nested_rnn", "transformer")
 SMALL_SET = "model.pool=max optimizer.lr=1e-2 epochs=100"
 FORGET = "model=lstm data=first_token data.length=20 epochs=4 model.forget_bias"
+DIGITS = (
+    *(("cnn", 0.97, 60), ("lenet", 0.97, 60), ("alexnet", 0.965, 90), ("vgg", 0.965, 90), ("mobilenet", 0.95, 90)),
+    *(("efficientnet", 0.975, 150), ("gated_cnn", 0.97, 60), ("attention_cnn", 0.97, 60), ("dynamic_cnn", 0.97, 60)),
+    ("hybrid_cnn_transformer", 0.97, 60),
+)
+CELLS = (at_least("iou_cell", 0.85), at_least("iou_membrane", 0.5))
 FORECASTERS = ("dlinear", "gru_forecaster", "patch_transformer")
 FORCING = ("1.0", "0.5", "0.0", "linear", "exponential", "inverse_sigmoid")
 GATES = [
@@ -101,9 +107,27 @@ GATES = [
         seeds=3,
     ),
     Gate("model=cnn data=gratings", (at_least("accuracy", 0.98),)),
-    Gate("model=cnn data=digits", (at_least("accuracy", 0.97),)),
-    Gate("model=cnn data=mnist", (at_least("accuracy", 0.985),), seconds=180),
-    Gate("model=unet data=digit_canvas", (at_least("mean_iou", 0.45), at_least("iou_background", 0.95))),
+    Gate("model=mlp data=gratings model.hidden=[]", (at_most("accuracy", 0.2),)),
+    *(
+        Gate(f"model={name} data=digits", (at_least("accuracy", least),), seconds=seconds, seeds=2)
+        for name, least, seconds in DIGITS
+    ),
+    Gate("model=cnn data=mnist", (at_least("accuracy", 0.99),), seconds=300),
+    Gate("model=resnet data=mnist", (at_least("accuracy", 0.99),), seconds=600),
+    Gate("model=vit_tiny data=mnist", (at_least("accuracy", 0.97),), seconds=600),
+    Gate("model=conv_lstm data=moving_blob", (at_least("accuracy", 0.95),), seeds=2),
+    *(
+        Gate(f"model=multimodal data=mod3 model.fusion={fusion}", (at_least("accuracy", 0.95),), seeds=2)
+        for fusion in ("concat", "gate", "cross_attention")
+    ),
+    # The fusion of the sources: one that can only add what its inputs say.
+    Gate("model=multimodal data=mod3 model.cell=rnn model.hidden=[]", (at_most("accuracy", 0.4),)),
+    Gate("model=unet data=digit_canvas", (at_least("mean_iou", 0.45), at_least("iou_background", 0.95)), seeds=3),
+    Gate("model=unet data=digit_canvas model.skips=false", (at_least("mean_iou", 0.45),), seeds=3),
+    *(
+        Gate(f"model=unet data=isbi2012{words}", (at_least("pixel_accuracy", 0.9), *CELLS), seconds=900, seeds=3)
+        for words in ("", " model.skips=false")
+    ),
     Gate("model=gcn data=sbm", (at_least("accuracy", 0.75),), seeds=3),
     Gate("model=gat data=sbm", (at_least("accuracy", 0.75),), seeds=3),
     Gate("model=gcn data=cora", (at_least("accuracy", 0.80),), seeds=3),

@@ -26,6 +26,16 @@ FAMILIES = {
         *("model.adaptive_size=1", "model.hidden=[8]", "batch_size=256"),
     ),
     "unet": ("model=unet", "data=digit_canvas", "data.rows=60", "model.widths=[4,4]", "batch_size=8"),
+    "pictures changed and mixed": (
+        *("model=resnet", "model.depth=[1]", "model.width_multiplier=0.1", "data=digits", "data.size=8"),
+        *("augment=photos", "augment.mix=cutmix", "augment.erase=0.5", "channels_last=true", "batch_size=256"),
+    ),
+    "maps changed and mixed": (
+        *("model=unet", "data=digit_canvas", "data.rows=60", "model.widths=[4,4]", "batch_size=8"),
+        *("augment=slides", "augment.mix=cutmix", "augment.window=16"),
+    ),
+    "conv_lstm": ("model=conv_lstm", "data=moving_blob", "data.rows=100", "model.channels=[4]", "batch_size=16"),
+    "multimodal": ("model=multimodal", "data=mod3", "data.rows=100", "model.channels=[4]", "batch_size=16"),
     "gcn": ("model=gcn", "data=sbm"),
     "gat": ("model=gat", "data=sbm"),
     "forecaster": ("model=gru_forecaster", "data=sine_trend", "model.dropout=0.2", "batch_size=256"),
