@@ -119,8 +119,8 @@ class Report:
         console.print(history_table(trainer.history, result))
         console.print(score_table(result))
         pictures.curves(trainer.history, result.monitor, self._path / folder.CURVES)
-        name = result.monitor
-        console.print(f"[bold]{in_context(result, name)}[/bold]   ({name} on the test rows)", soft_wrap=True)
+        for name in dict.fromkeys((trainer.task.monitor, result.monitor)):
+            console.print(f"[bold]{in_context(result, name)}[/bold]   ({name} on the test rows)", soft_wrap=True)
         console.print(f"saved in {result.folder} ({result.seconds:.1f} s)", soft_wrap=True)
         if drawn:
             console.print(f"pictures: {', '.join(path.name for path in drawn)}", soft_wrap=True)
