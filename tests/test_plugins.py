@@ -60,7 +60,7 @@ def refused(*overrides: str, folders: tuple[Path, ...] = ()) -> str:
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.usefixtures("cwd")
 def test_a_target_on_the_command_line(target: str) -> None:
-    for group in ("model", "data", "task", "optimizer", "scheduler"):
+    for group in checks.BUILT:
         said = refused(*SMALL, f"{group}._target_='{target}'")
         assert f"{group}._target_" in said
         if not target.startswith("trainer."):

@@ -30,13 +30,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_there_is_something_to_try() -> None:
-    assert len(FILES) == 6
-    assert len(OWN) == 2
+    assert len(FILES) == 8
+    assert len(OWN) == 3
     assert SAMPLES
 
 
 @pytest.mark.parametrize("words", OWN)
-def test_a_model_a_data_set_and_a_task_of_ones_own(words: str, folder: Path) -> None:
+def test_a_model_a_data_set_a_task_and_an_augmentation_of_ones_own(words: str, folder: Path) -> None:
     result = runner.run(config.compose([*words.split(), "epochs=2"], [folder / "my_conf"]))
     declare([])
     assert result.status == "finished"
@@ -61,4 +61,4 @@ def test_every_command_composes(line: str) -> None:
 @pytest.mark.parametrize(("model", "data", "words"), SAMPLES)
 def test_every_sample_is_asked_for_as_it_should_be(model: str, data: str, words: str) -> None:
     target = config.compose([f"model={model}", f"data={data}"]).tree["task"]["_target_"]
-    assert asked.options("sample", words.split(), target)["prompt"]
+    assert asked.options("sample", words.split(), asked.parameters("sample", target))["prompt"]
