@@ -127,6 +127,15 @@ def test_one_input_of_two_learns_nothing(alone: str) -> None:
     assert lab(*SMALL, f"+model.input_shapes={{{alone}}}").test()["accuracy"] < 0.42
 
 
+def test_a_clip_is_its_frames_in_their_order() -> None:
+    model = network({"clip": [3, 1, 8, 8]}).eval()
+    encoder = model.encoders[0]
+    clip = torch.randn(2, 3, 1, 8, 8)
+    maps = torch.stack([encoder.picture(frame).flatten(1) for frame in clip.unbind(1)], 1)
+    torch.testing.assert_close(encoder(clip), encoder.over.rnn(maps, None)[0], atol=1e-5, rtol=0)
+    assert not torch.allclose(model(clip=clip), model(clip=clip.flip(1)), atol=1e-4)
+
+
 def test_an_input_the_data_does_not_have_is_told() -> None:
     with pytest.raises(ConfigError, match=r"cannot take this data \(sequence .* image .*\): 'sound'"):
         lab(*SMALL, "+model.input_shapes={sound:[10,8]}")
@@ -146,7 +155,7 @@ def test_a_softmax_before_the_cross_entropy_is_never_sure() -> None:
 @pytest.mark.parametrize(
     ("shapes", "changes", "said"),
     [
-        ({"clip": [3, 4, 8, 8]}, {}, r"clip has 4 dims a row, \(3, 4, 8, 8\); \(F\), \(T, F\) and \(C, H, W\) can be"),
+        ({"clip": [2, 3, 4, 8, 8]}, {}, r"clip has 5 dims a row, \(2, 3, 4, 8, 8\); \(F\), \(T, F\), \(C, H, W\) and"),
         ({"x": [5], "lengths": []}, {}, r"lengths has 0 dims a row"),
         ({"image": [1, 9, 3]}, {}, "nothing is left of a 9 x 3 image after 2 halvings"),
         (SHAPES, {"fusion": "cross_attention", "heads": 5}, "5 heads cannot share a width of 32"),

@@ -19,8 +19,8 @@ class Multimodal(nn.Module):
     """**inputs (B, ...) -> (B, C)
 
     An encoder for each input by its number of dims: (F) one layer, (T, F) a recurrent network, (C, H, W) convolutions
-    that each halve the sides. What it ends with, the last step or all places of the map, is mapped to v_i, ``width``
-    numbers, and these are fused:
+    that each halve the sides, (T, C, H, W) convolutions and a recurrent network over their maps. What it ends with, the
+    last step or all places of the map, is mapped to v_i, ``width`` numbers, and these are fused:
 
     - ``concat``: ``[v_1 .. v_n]``, side by side;
     - ``gate`` (Arevalo et al. 2017, section 3.1): ``sum_i sigmoid(W_i [v_1 .. v_n] + b_i) * tanh(v_i)``;
@@ -51,7 +51,7 @@ class Multimodal(nn.Module):
         for name, shape in input_shapes.items():
             if len(shape) not in ENCODERS:
                 dims = f"{len(shape)} dims a row, {tuple(shape)}"
-                raise ValueError(f"{name} has {dims}; (F), (T, F) and (C, H, W) can be encoded")
+                raise ValueError(f"{name} has {dims}; (F), (T, F), (C, H, W) and (T, C, H, W) can be encoded")
         self.names = tuple(input_shapes)
         encoders = [ENCODERS[len(shape)](shape, cell, hidden_size, channels) for shape in input_shapes.values()]
         self.encoders = nn.ModuleList(encoders)
@@ -120,6 +120,21 @@ class Picture(Encoder):
         return self.layers(x).flatten(2).transpose(1, 2)
 
 
+class Frames(Encoder):
+    """x (B, T, C, H, W) -> (B, T, D)"""
+
+    end = "last"
+
+    def __init__(self, shape: list[int], cell: Literal["rnn", "lstm", "gru"], hidden_size: int, channels: list[int]):
+        super().__init__()
+        self.picture = Picture(shape[1:], cell, hidden_size, channels)
+        self.over = Steps([shape[0], self.picture.steps * self.picture.width], cell, hidden_size, channels)
+        self.steps, self.width = self.over.steps, self.over.width
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.over(self.picture(x.flatten(0, 1)).flatten(1).unflatten(0, x.shape[:2]))
+
+
 class Concat(nn.Module):
     """What the encoders found, [(B, N_i, D_i)] -> [v_1 .. v_n] (B, out_features)
 
@@ -170,5 +185,5 @@ class CrossAttention(Concat):
         return super().forward(read)
 
 
-ENCODERS: dict[int, type[Encoder]] = {1: Numbers, 2: Steps, 3: Picture}
+ENCODERS: dict[int, type[Encoder]] = {1: Numbers, 2: Steps, 3: Picture, 4: Frames}
 FUSIONS: dict[str, type[Concat]] = {"concat": Concat, "gate": Gate, "cross_attention": CrossAttention}
