@@ -134,7 +134,7 @@ def saved() -> Path:
 OWN_MODELS: dict[str, dict[str, Callable[[], str]]] = {"pretrained": {"name": lambda: str(saved())}}
 """What models of the user's own files are given here."""
 SMALL_MODELS: dict[str, dict[str, Any]] = {
-    "vit_b16": {"patch": None, "embed_size": 16, "layers": 1, "heads": 2, "hidden": 16},
+    "vit_b16": {"patch": "null", "embed_size": 16, "layers": 1, "heads": 2, "hidden": 16},
 }
 """What makes a large model small, and lets it take the small images here."""
 

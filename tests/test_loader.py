@@ -196,8 +196,10 @@ class Broken(Streamed):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_a_user_must_know_comes_out_of_a_worker_as_it_went_in(workers: int) -> None:
-    with pytest.raises(SystemFault, match=r"^row 2 is gone$"):
+    with pytest.raises(SystemFault, match=r"^row 2 is gone$") as caught:
         list(loader(Broken(10), workers=workers, timeout=30.0).epoch(0))
+    frame = caught.traceback[-1].frame
+    assert caught.value not in frame.f_locals.values(), "an error and its frame hold each other, and the workers"
 
 
 def test_many_batches_are_gathered_in_one_call_and_stay_apart() -> None:

@@ -98,12 +98,14 @@ def accuracy(model: str, *keys: str) -> float:
     return lab(f"model={model}", "data=digits", "augment=none", *keys).test()["accuracy"]
 
 
+@pytest.mark.slow
 def test_they_learn() -> None:
     assert accuracy("lenet", "data.size=12", "epochs=15", "batch_size=64", "optimizer.lr=1e-2") > 0.85
     small = ("model.width_multiplier=0.1", "model.dropout=0.0", "data.size=12", "epochs=15")
     assert accuracy("alexnet", *small) > 0.8
 
 
+@pytest.mark.slow
 def test_a_deep_vgg_learns_and_without_norms_does_not_start() -> None:
     small = ("model.width_multiplier=0.1", "model.dropout=0.0", "data.size=8", "epochs=10", "batch_size=64")
     assert accuracy("vgg", "model.depth=16", *small) > 0.7

@@ -88,6 +88,7 @@ def test_a_scale_out_of_all_bounds_is_refused(phi: float) -> None:
         network("efficientnet", phi=phi)
 
 
+@pytest.mark.slow
 def test_it_learns() -> None:
     small = ("model.phi=-18", "data.size=8", "epochs=4", "batch_size=64", "optimizer.lr=1e-2")
     assert lab("model=efficientnet", "data=digits", *small).test()["accuracy"] > 0.7

@@ -78,6 +78,7 @@ def test_any_image_fits(size: tuple[int, int], norm: str) -> None:
     assert biases == [norm == "none"] * 27
 
 
+@pytest.mark.slow
 def test_it_learns() -> None:
     small = ("data.size=8", "augment=none", "epochs=6", "batch_size=64", "optimizer.lr=1e-2")
     assert lab("model=mobilenet", "data=digits", *small).test()["accuracy"] > 0.6

@@ -180,5 +180,9 @@ class Loader:
             batches = iter(loader)
         for batch in batches:
             if isinstance(batch, UserError):
-                raise batch
+                try:
+                    raise batch
+                finally:
+                    # The error holds this frame: held by it in turn, workers would be waited for until they time out.
+                    del batch
             yield batch.to(self.device)
