@@ -43,8 +43,8 @@ class Move:
         if self.window is not None and self.window > min(height, width):
             raise ConfigError(f"augment.window: {self.window} pixels do not fit pictures of {height} x {width}")
         angle = signed(drawn["angle"]) * math.radians(self.rotate)
-        into = angle.new_tensor([width, height])
-        out = into if self.window is None else torch.full_like(into, self.window)
+        sides = (width, height) if self.window is None else (self.window, self.window)
+        into, out = angle.new_tensor([width, height]), angle.new_tensor(sides)
         scale = (1 - self.crop * drawn["area"]).sqrt()
         flips = 1 - 2 * (drawn["flip"] < 0.5 * into.new_tensor(self.flips)).float()
         turn = torch.stack((angle.cos(), -angle.sin(), angle.sin(), angle.cos()), -1).view(-1, 2, 2)
@@ -52,7 +52,7 @@ class Move:
         centre = signed(drawn["cut"]) * (1 - scale) * out / 2 + whole(drawn["shift"], 2 * self.shift + 1) - self.shift
         centre = centre + whole(drawn["window"], into - out + 1) + (out - into) / 2
         affine = torch.cat((linear * out / into[:, None], (centre * 2 / into)[..., None]), 2)
-        return F.affine_grid(affine, [len(angle), 1, *out.flip(0).int().tolist()], align_corners=False)
+        return F.affine_grid(affine, [len(angle), 1, *reversed(sides)], align_corners=False)
 
 
 def signed(drawn: Tensor) -> Tensor:
