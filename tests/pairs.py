@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import random
 import tempfile
@@ -134,7 +135,7 @@ def saved() -> Path:
 OWN_MODELS: dict[str, dict[str, Callable[[], str]]] = {"pretrained": {"name": lambda: str(saved())}}
 """What models of the user's own files are given here."""
 SMALL_MODELS: dict[str, dict[str, Any]] = {
-    "vit_b16": {"patch": "null", "embed_size": 16, "layers": 1, "heads": 2, "hidden": 16},
+    "vit_b16": {"patch": None, "embed_size": 16, "layers": 1, "heads": 2, "hidden": 16},
 }
 """What makes a large model small, and lets it take the small images here."""
 
@@ -214,7 +215,7 @@ class Pair:
 
 def pair(model: str, data: str, *more: str, seed: int = 0) -> Pair:
     own = [f"model.{key}={value()}" for key, value in OWN_MODELS.get(model, {}).items()]
-    own += [f"model.{key}={value}" for key, value in SMALL_MODELS.get(model, {}).items()]
+    own += [f"model.{key}={json.dumps(value)}" for key, value in SMALL_MODELS.get(model, {}).items()]
     cut = (
         ["data.max_length=16", "data.keep=first"] if model == "pretrained" and "max_length" in node(DATA[data]) else []
     )
