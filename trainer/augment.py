@@ -141,7 +141,7 @@ def _blend(one: Tensor, other: Tensor, share: Tensor) -> Tensor:
 
 def _beta(alpha: float) -> Tensor:
     """Equally likely values of Beta(alpha, alpha)."""
-    from scipy.special import betaincinv
+    from scipy.special import betaincinv  # which scikit-learn brings
 
     places = (torch.arange(SHARES, dtype=torch.float64) + 0.5) / SHARES
     return torch.from_numpy(betaincinv(alpha, alpha, places.numpy())).float()

@@ -136,19 +136,21 @@ class Loader:
 
     def augmented(self, index: Tensor, epoch: int) -> Batch:
         """Some rows as a step of an epoch sees them."""
-        return next(self._batches([index], epoch))
+        return self._seen(self.split.batch(self._asked(index, epoch), epoch).to(self.device), epoch)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from the ``start``-th on: a resumed epoch costs nothing to skip."""
-        return self._batches(self.order(epoch)[start:], epoch)
+        order = [self._asked(index, epoch) for index in self.order(epoch)[start:]]
+        return (self._seen(batch, epoch) for batch in self._fetched(order, epoch))
 
-    def _batches(self, order: list[Tensor], epoch: int) -> Iterator[Batch]:
-        augment = self.augment
-        if augment is not None:
-            order = [augment.fetched(index, len(self.split), epoch) for index in order]
-        for batch in self._fetched(order, epoch):
-            finished = self.split.finish(batch)
-            yield self._laid_out(finished if augment is None else augment(finished, epoch))
+    def _asked(self, index: Tensor, epoch: int) -> Tensor:
+        """The rows of which a batch of these is made."""
+        return index if self.augment is None else self.augment.fetched(index, len(self.split), epoch)
+
+    def _seen(self, batch: Batch, epoch: int) -> Batch:
+        """What a step sees of the rows asked for, which are on the device."""
+        finished = self.split.finish(batch)
+        return self._laid_out(finished if self.augment is None else self.augment(finished, epoch))
 
     def _laid_out(self, batch: Batch) -> Batch:
         if self.channels_last:
