@@ -13,7 +13,7 @@ from trainer.data.parts import baselines, files, idx, images, plain
 from trainer.data.parts.pixels import PixelSplit, Scale
 from trainer.data.parts.splits import stratified
 from trainer.errors import ConfigError
-from trainer.types import Fraction, NonNegativeInt, PositiveInt
+from trainer.types import Fraction, NonNegativeInt
 
 PARTS = {"training": ("train",), "test": ("t10k", "test")}
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Idx(Data):
     Raises ConfigError for a file that is missing, not the only one, or broken.
     """
 
-    def __init__(self, path: str, prefix: str, val: Fraction | PositiveInt, seed: NonNegativeInt):
+    def __init__(self, path: str, prefix: str, val: Fraction, seed: NonNegativeInt):
         folder = Path(path).expanduser()
         (x, y), (test_x, test_y) = (
             idx.labelled(find(folder, prefix, part, "images"), find(folder, prefix, part, "labels")) for part in PARTS
@@ -44,9 +44,11 @@ class Idx(Data):
         if last == first:
             raise ConfigError(f"data.path: every label in {folder} is {first}: nothing to tell apart")
         log.info("labels from %d to %d in %s: %d classes", first, last, folder, last - first + 1)
-        held = val if isinstance(val, int) else round(val * len(x))
-        if held >= len(x):
-            raise ConfigError(f"data.val: {held} leaves no training rows of {len(x)}")
+        held = round(val * len(x))
+        if held in (0, len(x)):
+            raise ConfigError(
+                f"data.val: {val:g} of {len(x)} rows leaves none for {'training' if held else 'validation'}"
+            )
         order = stratified(y, seed)
         seen, kept = order[: len(x) - held].sort().values, order[len(x) - held :].sort().values
         scale = Scale.of(x[seen])
