@@ -207,7 +207,7 @@ def test_shares_are_of_the_beta_distribution(alpha: float) -> None:
 
 
 def test_mixed_classes_have_the_loss_of_both() -> None:
-    made = lab("model=cnn", "data=digits", "augment.mix=mixup", "max_steps=2")
+    made = lab("model=cnn", "data=digits", "data.size=8", "model.pools=[none]", "augment.mix=mixup", "max_steps=2")
     batch = made.loaders["train"].augmented(torch.arange(8), 0)
     assert batch.target is not None
     made.task.eval()

@@ -53,6 +53,7 @@ def test_hours_without_a_measurement_are_in_no_window_unless_filled() -> None:
             assert batch.target.isfinite().all()
 
 
+@pytest.mark.slow
 def test_the_weather_can_be_read_beside_the_dust_but_not_the_direction_of_the_wind() -> None:
     assert series("pollution", columns=["pm2.5", "TEMP", "PRES"]).facts.sizes["in_features"] == 3
     with pytest.raises(ConfigError, match=r"column 'cbwd' holds texts such as 'NW'\ndata.columns=.TEMP. leaves it out"):

@@ -175,6 +175,7 @@ def test_an_archive_gives_expected_names_and_regular_files_only(
         read_reviews(tmp_path / "c.tar.gz")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (REAL / "review_polarity").exists(), reason="no files of review_polarity here")
 def test_review_polarity() -> None:
     data = ReviewPolarity("words", None, 5000, 2, 50, "last", str(REAL))

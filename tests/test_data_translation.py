@@ -221,6 +221,7 @@ def test_too_few_or_no_pairs_and_missing_files_are_told(tmp_path: Path) -> None:
         Pairs(str(tmp_path / "source.txt"), str(tmp_path / "targets.txt"), **OPTIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (REAL / "multi30k").exists(), reason="no files of multi30k here")
 def test_multi30k_both_ways() -> None:
     data = Multi30k("de", "en", "words", 500, 2, True, str(REAL))
@@ -243,6 +244,7 @@ def pairs_of(data: Data, row: int) -> tuple[str, str]:
     )
 
 
+@pytest.mark.slow
 def test_a_translation_is_learned(tmp_path: Path) -> None:
     draw = random.Random(0)
     rows = [draw.choices(ANIMALS, k=draw.randint(1, 5)) for _ in range(400)]

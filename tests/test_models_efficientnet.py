@@ -22,6 +22,7 @@ def test_widths_are_rounded_to_eight_and_lose_at_most_a_tenth() -> None:
     assert [rounded(width) for width in (1, 17.6, 26.4, 44, 18.6, 123.2)] == [8, 16, 24, 48, 24, 120]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phi", [-12.0, -8.0])
 def test_its_maps_are_those_of_another_implementation(phi: float) -> None:
     from transformers import EfficientNetConfig, EfficientNetModel

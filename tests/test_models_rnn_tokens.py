@@ -54,11 +54,13 @@ def test_a_tagger_sees_later_tokens_exactly_if_it_reads_both_ways(bidirectional:
 TAGS = ("data=neighbour_sum", "data.rows=2000", "data.longest=10", "data.vocab_size=3", "epochs=8", "batch_size=32")
 
 
+@pytest.mark.slow
 def test_tags_that_need_both_neighbours_are_learned_both_ways_only() -> None:
     assert lab("model=bilstm_tagger", *TAGS).test()["accuracy"] > 0.97
     assert lab("model=bilstm_tagger", "model.bidirectional=false", *TAGS).test()["accuracy"] < 0.55
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["text_lstm", "text_gru"])
 def test_the_order_of_tokens_is_learned(model: str) -> None:
     short = ("data.rows=1500", "data.shortest=4", "data.longest=8", "epochs=8", "batch_size=32", "optimizer.lr=1e-2")

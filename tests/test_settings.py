@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict, fields
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -59,6 +61,13 @@ def test_every_flat_key_has_a_test() -> None:
     assert [key for key in own if f"test_{key}_" not in Path(__file__).read_text()] == []
 
 
+@cache
+def plain() -> dict[str, Any]:
+    """What a run without changes came to."""
+    result = run()
+    return asdict(result) | {"metrics": metrics(Path(result.folder))}
+
+
 @pytest.mark.parametrize("key", [key for key, (_, what) in CHANGES.items() if what != "elsewhere"])
 def test_a_flat_key_changes_what_it_says(key: str) -> None:
     override, what = CHANGES[key]
@@ -66,11 +75,9 @@ def test_a_flat_key_changes_what_it_says(key: str) -> None:
         with pytest.raises(ConfigError, match=what.removeprefix("refused: ")):
             run(override)
         return
-    before, after = run(), run(override)
-    if what == "metrics":
-        assert metrics(Path(before.folder)) != metrics(Path(after.folder))
-    else:
-        assert getattr(before, what) != getattr(after, what)
+    after = run(override)
+    found = metrics(Path(after.folder)) if what == "metrics" else getattr(after, what)
+    assert found != plain()[what]
 
 
 def test_grad_clip_mode_clips_each_number() -> None:
@@ -94,7 +101,7 @@ def test_compile_hands_the_loss_to_the_compiler(monkeypatch: pytest.MonkeyPatch)
     assert [function.__name__ for function in compiled] == ["loss"]
 
 
-def test_num_workers_and_worker_timeout_reach_the_loader(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_num_workers_and_test_worker_timeout_reach_the_loader(monkeypatch: pytest.MonkeyPatch) -> None:
     from trainer import builder
 
     seen = []
@@ -102,9 +109,6 @@ def test_num_workers_and_worker_timeout_reach_the_loader(monkeypatch: pytest.Mon
     monkeypatch.setattr(builder, "Loader", lambda *args, **kinds: seen.append(kinds) or make(*args, **kinds))
     run("num_workers=1", "worker_timeout=5")
     assert {(kinds["workers"], kinds["timeout"]) for kinds in seen} == {(1, 5)}
-
-
-test_worker_timeout_reaches_the_loader = test_num_workers_and_worker_timeout_reach_the_loader
 
 
 def test_save_every_says_how_often(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,6 +185,6 @@ class Loader:
                 try:
                     raise batch
                 finally:
-                    # The error holds this frame: held by it in turn, workers would be waited for until they time out.
-                    del batch
+                    # The error holds this frame: what is held here lives as long, and workers are waited for in vain.
+                    del batch, batches
             yield batch.to(self.device)
