@@ -68,6 +68,12 @@ def test_a_run_of_pictures_leaves_some_and_can_be_looked_into(capsys: pytest.Cap
         cli.dispatch(["show", str(folder), "feature=x"])
 
 
+@pytest.mark.parametrize(("data", "is_told"), [("gratings", True), ("moons", False)])
+def test_data_of_pictures_says_how_to_see_them(data: str, is_told: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.dispatch(["show", f"data={data}"]) == 0
+    assert (f"train show data={data} augment=NAME samples=8" in capsys.readouterr().out) is is_told
+
+
 @pytest.mark.usefixtures("in_tmp")
 def test_training_rows_are_shown_before_training(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.dispatch(["show", "data=gratings", "data.rows=60", "augment=photos", "samples=3"]) == 0

@@ -137,7 +137,9 @@ def test_a_clip_is_its_frames_in_their_order() -> None:
 
 
 def test_an_input_the_data_does_not_have_is_told() -> None:
-    with pytest.raises(ConfigError, match=r"cannot take this data \(sequence .* image .*\): 'sound'"):
+    with pytest.raises(
+        ConfigError, match=r"forward\(\*\*inputs\) cannot take this data \(sequence .* image .*\): 'sound'"
+    ):
         lab(*SMALL, "+model.input_shapes={sound:[10,8]}")
 
 

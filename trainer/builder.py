@@ -138,7 +138,7 @@ def probe(task: Task, train: Loader, monitor: str | None = None) -> None:
             scores = task.metrics(totals.reduce())
     except (RuntimeError, ValueError, LookupError, TypeError) as error:
         shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in batch.inputs.items())
-        wanted = ", ".join(inspect.signature(task.model.forward).parameters)
+        wanted = ", ".join(str(p).split(":")[0] for p in inspect.signature(task.model.forward).parameters.values())
         reason = str(error).split("\n")[0]
         raise ConfigError(f"model: forward({wanted}) cannot take this data ({shapes}): {reason}") from error
     finally:

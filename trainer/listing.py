@@ -40,7 +40,7 @@ def options(arguments: Sequence[str]) -> int:
 
 def show(arguments: Sequence[str]) -> int:
     """Keys with type, default and meaning: of one option, or the flat ones. Pictures of data, the inside of a run."""
-    from trainer import catalog, plugins, signature
+    from trainer import catalog, contract, plugins, signature
 
     words, folders, _ = flags.split(arguments)
     if any(word.startswith("samples=") for word in words):
@@ -75,6 +75,8 @@ def show(arguments: Sequence[str]) -> int:
         if found:
             print("\n" + found.doc + "\n")
         _print_keys(option, found.types if found else {}, f"{group}.")
+        if group == "data" and option.target and contract.pictureless(option.target) is None:
+            print(f"train show {word} augment=NAME samples=8 draws training rows as the first epochs see them\n")
     return 0
 
 
