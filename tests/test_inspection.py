@@ -45,6 +45,14 @@ def test_features_are_the_maps_of_a_layer() -> None:
         inspection.features(made.task, batch, "trunk.9")
 
 
+def test_maps_over_time_are_shown_one_by_one() -> None:
+    made = lab("model=conv_lstm", "model.channels=[2]", "data=moving_blob", "data.rows=40", "max_steps=1")
+    batch = made.loaders["test"].rows(torch.tensor([0]))
+    sheet = inspection.features(made.task, batch, "layers.0")
+    assert len(sheet.tiles) == 2 * batch.inputs["x"].shape[1]
+    assert sheet.tiles[0].picture.shape[1:] == batch.inputs["x"].shape[3:]
+
+
 def test_samples_are_rows_at_rest_and_as_epochs_see_them() -> None:
     train = lab(*PICTURES, "augment=slides", "max_steps=1").loaders["train"]
     sheet = inspection.samples(train, 3, ["a"] * 10)

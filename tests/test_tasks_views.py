@@ -44,6 +44,19 @@ def test_mistakes_are_the_dearest_of_all_batches() -> None:
     assert "mistakes" not in seen(pictures([-1, 1], [0, 1]))
 
 
+def test_a_gradient_is_not_asked_of_layers_that_have_none_in_evaluation() -> None:
+    asked: list[bool] = []
+
+    def noted(batch: Batch) -> Tensor:
+        asked.append(batch.inputs["x"].requires_grad and torch.backends.cudnn.enabled)
+        return bright(batch)
+
+    assert "saliency" in {item.name for item in of_classes(noted, [pictures([1.0, -1.0], [1, 0])], NAMES)}
+    assert len(asked) > 2
+    assert not any(asked)
+    assert torch.backends.cudnn.enabled
+
+
 def test_saliency_is_bright_where_the_answer_comes_from() -> None:
     found = seen(pictures([-1, 1, 1, 2], [0, 0, 1, 1]))["saliency"]
     assert isinstance(found, Sheet)

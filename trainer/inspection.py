@@ -60,7 +60,7 @@ def features(task: Task, batch: Batch, layer: str) -> Sheet:
         near = did_you_mean(layer, known)
         raise ConfigError(f"features: the model has no layer {layer!r}{near or ';'} one of {', '.join(known)}")
     value = known[layer].output[0]
-    maps = value if value.dim() == 3 else value.reshape(1, -1, value.shape[-1] if value.dim() else 1)
+    maps = value.flatten(0, -3) if value.dim() > 2 else value.reshape(1, -1, value.shape[-1] if value.dim() else 1)
     shown = maps[:CHANNELS]
     tiles = [Tile(one[None], f"{number}" if len(maps) > 1 else "") for number, one in enumerate(shown)]
     own = [Tile(x, name) for name, x in _pictures(batch)]

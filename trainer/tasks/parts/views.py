@@ -82,8 +82,10 @@ def _saliency(logits: Logits, batch: Batch, picture: str, names: Sequence[str]) 
     random, heat = seeding.generator(0), torch.zeros_like(x[:, 0])
     for _ in range(COPIES):
         noisy = (x + spread * torch.randn(x.shape, generator=random).to(x.device)).requires_grad_()
-        chosen = logits(replace(batch, inputs=batch.inputs | {picture: noisy})).gather(1, predicted).sum()
-        heat += torch.autograd.grad(chosen, noisy, materialize_grads=True)[0].square().amax(1)
+        # cuDNN's recurrent layers have no gradient while a model is evaluated; torch's own have.
+        with torch.backends.cudnn.flags(enabled=False):
+            chosen = logits(replace(batch, inputs=batch.inputs | {picture: noisy})).gather(1, predicted).sum()
+            heat += torch.autograd.grad(chosen, noisy, materialize_grads=True)[0].square().amax(1)
     heat = heat.sqrt()
     heat /= heat.flatten(1).quantile(0.99, 1).clamp(min=1e-12)[:, None, None]
     taken = [names[label] for label in predicted[:, 0].tolist()]
