@@ -197,10 +197,11 @@ class Broken(Streamed):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_a_user_must_know_comes_out_of_a_worker_as_it_went_in(workers: int) -> None:
+    others = set(multiprocessing.active_children())
     with pytest.raises(SystemFault, match=r"^row 2 is gone$") as caught:
         list(loader(Broken(10), workers=workers, timeout=30.0).epoch(0))
     assert caught.value
-    assert not multiprocessing.active_children(), "the error is held, and the workers with it"
+    assert set(multiprocessing.active_children()) <= others, "the error is held, and the workers with it"
 
 
 def test_many_batches_are_gathered_in_one_call_and_stay_apart() -> None:
