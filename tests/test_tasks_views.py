@@ -57,6 +57,10 @@ def test_a_gradient_is_not_asked_of_layers_that_have_none_in_evaluation() -> Non
     assert torch.backends.cudnn.enabled
 
 
+def test_a_batch_in_which_nothing_counts_has_no_saliency() -> None:
+    assert "saliency" not in seen(pictures([1.0, -1.0], [IGNORE, IGNORE]))
+
+
 def test_saliency_is_bright_where_the_answer_comes_from() -> None:
     found = seen(pictures([-1, 1, 1, 2], [0, 0, 1, 1]))["saliency"]
     assert isinstance(found, Sheet)

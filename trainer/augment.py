@@ -131,7 +131,7 @@ class Pictures(Augment):
                 raise ConfigError("augment.mix: mixup has no meaning for a map of classes; cutmix has")
             return torch.where(inside, other, one)
         if not one.is_floating_point():
-            one, other = (F.one_hot(target, self.facts.sizes["num_classes"]).float() for target in (one, other))
+            one, other = F.one_hot(target, self.facts.sizes["num_classes"]).float().chunk(2)
         return _blend(one, other, share)
 
 

@@ -128,7 +128,7 @@ def probe(task: Task, train: Loader, monitor: str | None = None) -> None:
     Raises ConfigError in place of the model's own error, or for a monitored score that the task does not give.
     """
     batch = small_batch(train)
-    train.augmented(batch.index, 0)
+    train.augmented(batch.index[:2], 0)
     was = torch.get_rng_state()
     task.eval()
     try:

@@ -94,9 +94,7 @@ def misfit(model: Signature, data: Signature, task: Signature) -> str | None:
 
 def lacking(changer: str, data: str) -> tuple[str, str] | None:
     """What the inputs a class changes are and what a data set gives instead; None if all are there."""
-    found, given = (signature.read(target) for target in (changer, data))
-    changes = parse(found.contract) if found else None
-    gives = parse(given.contract) if given else None
+    changes, gives = _of(changer), _of(data)
     if changes is None or gives is None:
         return None
     if all(name in gives.inputs and matches(dims, gives.inputs[name]) for name, dims in changes.inputs.items()):
@@ -106,10 +104,16 @@ def lacking(changer: str, data: str) -> tuple[str, str] | None:
 
 def pictureless(data: str) -> str | None:
     """What a data set gives if none of it is pictures (B, C, H, W); None if some is."""
-    given = signature.read(data)
-    gives = parse(given.contract) if given else None
-    is_some = gives is None or any(dims[-3:] == ("C", "H", "W") and len(dims) == 4 for dims in gives.inputs.values())
-    return None if is_some or gives is None else _show(gives.inputs)
+    gives = _of(data)
+    if gives is None or any(len(dims) == 4 and dims[1:] == ("C", "H", "W") for dims in gives.inputs.values()):
+        return None
+    return _show(gives.inputs)
+
+
+def _of(target: str) -> Contract | None:
+    """The contract of a dotted class name; None if it has none."""
+    found = signature.read(target)
+    return parse(found.contract) if found else None
 
 
 def _spread(takes: Contract, gives: Contract) -> Contract:

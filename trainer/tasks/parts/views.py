@@ -42,7 +42,7 @@ def of_classes(logits: Logits, batches: Iterable[Batch], names: Sequence[str]) -
     if mistakes:
         yield Sheet("mistakes", [tile for _, tile in mistakes], COLUMNS)
     if first is not None and first.target is not None and picture is not None:
-        if first.target.dim() == 1:
+        if first.target.dim() == 1 and (first.target != IGNORE).any():
             yield Sheet("saliency", _saliency(logits, first, picture, names), COLUMNS)
         elif first.target.dim() == 3:
             yield Sheet("overlays", _overlays(logits, first, picture, names), 3)
