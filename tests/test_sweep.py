@@ -34,7 +34,8 @@ class Fragile(Moons):
             raise ZeroDivisionError("on purpose")
         if end == "wait":
             Path("waiting").touch()
-            time.sleep(60)
+            for _ in range(1200):  # a signal between touch and one long sleep would be seen at its end
+                time.sleep(0.05)
         super().__init__(rows, 0.2, 0)
 """
 OWN = {"own_fragile.py": DATA, "c/data/fragile.yaml": "# own\n_target_: own_fragile.Fragile\nrows: 300\nend: well\n"}
