@@ -57,6 +57,20 @@ def test_dims_match_by_letter(wanted: str, given: str, fits: bool) -> None:
 @pytest.mark.parametrize(
     ("model", "data", "task", "words"),
     [
+        (a("x (B, F) -> (B, C)"), a("x (N, F), edge_index (2, E) -> (N)"), CLASSIFY, None),
+        (
+            a("x (N, F), edge_index (2, E) -> (N, C)"),
+            a("x (N, F), edge_index (2, E), sizes (G) -> (G)"),
+            CLASSIFY,
+            "model gives (N, C), one for each N; data has targets for each G",
+        ),
+        (a("x (N, F), sizes (G) -> (G, C)"), a("x (N, F), edge_index (2, E), sizes (G) -> (G)"), CLASSIFY, None),
+        (
+            a("x (B, ...) -> (B, C)"),
+            a("x (N, F), edge_index (2, E), pairs (P, 2) -> (P)"),
+            CLASSIFY,
+            "model gives (B, C), one for each N; data has targets for each P",
+        ),
         (a("x (B, T, F) -> (B, C)"), SEQUENCE, CLASSIFY, None),
         (a("x (B, F) -> (B, C)"), SEQUENCE, CLASSIFY, "model needs x (B, F); data gives x (B, T, F)"),
         (a("x (N, F), edges (2, E) -> (N, C)"), SEQUENCE, CLASSIFY, "model needs x (N, F), edges (2, E)"),

@@ -34,13 +34,13 @@ def test_layers_are_those_that_ran_with_what_they_gave() -> None:
 def test_features_are_the_maps_of_a_layer() -> None:
     made = lab(*PICTURES, "max_steps=1")
     batch = made.loaders["test"].rows(torch.tensor([3]))
-    sheet = inspection.features(made.task, batch, "trunk.0")
+    sheet = inspection.features(made.task, batch, "trunk.0", ("x",))
     with torch.no_grad():
         maps = made.task.model.trunk[0](batch.inputs["x"])[0]  # type: ignore[union-attr, index]
     assert torch.equal(sheet.tiles[0].picture, batch.inputs["x"][0])
     for tile, wanted in zip(sheet.tiles[1:], maps, strict=True):
         torch.testing.assert_close(tile.picture[0], wanted)
-    assert len(inspection.features(made.task, batch, "head.0").tiles) == 2
+    assert len(inspection.features(made.task, batch, "head.0", ("x",)).tiles) == 2
     with pytest.raises(ConfigError, match=r"no layer 'trunk.9'; did you mean trunk.3\?"):
         inspection.features(made.task, batch, "trunk.9")
 

@@ -25,7 +25,7 @@ def pictures(values: list[float], target: list[int]) -> Batch:
 
 
 def seen(*batches: Batch, names: list[str] = NAMES) -> dict[str, Item]:
-    return {item.name: item for item in of_classes(bright, batches, names)}
+    return {item.name: item for item in of_classes(bright, batches, names, ("x",))}
 
 
 def test_counts_are_of_all_batches_and_only_of_what_counts() -> None:
@@ -51,7 +51,7 @@ def test_a_gradient_is_not_asked_of_layers_that_have_none_in_evaluation() -> Non
         asked.append(batch.inputs["x"].requires_grad and torch.backends.cudnn.enabled)
         return bright(batch)
 
-    assert "saliency" in {item.name for item in of_classes(noted, [pictures([1.0, -1.0], [1, 0])], NAMES)}
+    assert "saliency" in {item.name for item in of_classes(noted, [pictures([1.0, -1.0], [1, 0])], NAMES, ("x",))}
     assert len(asked) > 2
     assert not any(asked)
     assert torch.backends.cudnn.enabled
@@ -74,7 +74,7 @@ def test_saliency_is_bright_where_the_answer_comes_from() -> None:
 def test_a_picture_that_is_not_read_has_no_bright_place() -> None:
     batch = pictures([-1, 1], [0, 1])
     batch.inputs["z"] = torch.eye(3)[:2].requires_grad_()
-    sheet = list(of_classes(lambda b: b.inputs["z"] * 1, [batch], NAMES))[-1]
+    sheet = list(of_classes(lambda b: b.inputs["z"] * 1, [batch], NAMES, ("x",)))[-1]
     assert isinstance(sheet, Sheet)
     assert [tile.heat.abs().sum() for tile in sheet.tiles if tile.heat is not None] == [0, 0]
 
@@ -87,7 +87,7 @@ def test_overlays_tell_the_overlap_of_each_class() -> None:
 
     truth = torch.tensor([[[0, 1], [1, 1]], [[0, IGNORE], [0, IGNORE]]])
     batch = Batch({"x": torch.rand(2, 1, 2, 2)}, truth, torch.arange(2))
-    (matrix, sheet) = of_classes(left, [batch], NAMES)
+    (matrix, sheet) = of_classes(left, [batch], NAMES, ("x",))
     assert isinstance(matrix, Matrix)
     assert matrix.counts.tolist() == [[3, 0, 0], [1, 2, 0], [0, 0, 0]]
     assert isinstance(sheet, Sheet)
@@ -96,5 +96,6 @@ def test_overlays_tell_the_overlap_of_each_class() -> None:
 
 
 def test_what_is_no_picture_has_a_matrix_alone() -> None:
-    batch = Batch({"x": torch.rand(4, 3)}, torch.tensor([0, 1, 2, 2]), torch.arange(4))
-    assert [item.name for item in of_classes(lambda b: b.inputs["x"], [batch], NAMES)] == ["confusion"]
+    series = torch.rand(4, 3, 5, 2)  # steps of nodes, say: four dims do not make a picture
+    batch = Batch({"x": series}, torch.tensor([0, 1, 2, 2]), torch.arange(4))
+    assert [item.name for item in of_classes(lambda b: b.inputs["x"].mean((2, 3)), [batch], NAMES, ())] == ["confusion"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def sample(kept: Config, options: Mapping[str, Any]) -> Iterator[str]:
 
 def layers(kept: Config) -> list[tuple[str, ...]]:
     """Name, class, output of one row and parameters of each layer of a stored run's model."""
-    task, batch = _test_row(kept, 0)
+    task, batch, _ = _test_row(kept, 0)
     found = inspection.layers(task, batch)
     return [(at.name, at.kind, str(tuple(at.output.shape[1:])), f"{at.params:,}") for at in found]
 
@@ -57,17 +57,18 @@ def features(kept: Config, layer: str, row: int) -> Path:
 
     Raises ConfigError for a layer or a row that is not there.
     """
-    task, batch = _test_row(kept, row)
-    (path,) = pictures.draw([inspection.features(task, batch, layer)], Path(kept.folder))
+    task, batch, seen = _test_row(kept, row)
+    (path,) = pictures.draw([inspection.features(task, batch, layer, seen)], Path(kept.folder))
     return path
 
 
-def _test_row(kept: Config, row: int) -> tuple[Task, Batch]:
+def _test_row(kept: Config, row: int) -> tuple[Task, Batch, Sequence[str]]:
+    """The task of a stored run, a batch of that test row, and which of its inputs are pictures."""
     task, data = opened(kept)
     test = builder.loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
     if row >= len(test.split):
         raise ConfigError(f"row: {row} given; the test split has rows 0 to {len(test.split) - 1}")
-    return task, test.rows(torch.tensor([row]))
+    return task, test.rows(torch.tensor([row])), test.pictures
 
 
 def samples(config: Config, count: int) -> Path:

@@ -94,6 +94,7 @@ def loaders(config: Mapping[str, Any], built: Data, settings: Settings, device: 
             seed=settings.seed,
             train=name == "train",
             augment=augment if name == "train" else None,
+            pictures=built.pictures(),
             channels_last=settings.channels_last,
             drop_last=settings.drop_last,
             bucket=settings.bucket,

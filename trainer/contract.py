@@ -79,6 +79,7 @@ def misfit(model: Signature, data: Signature, task: Signature) -> str | None:
     needed = {name: dims for name, dims in takes.inputs.items() if name in gives.inputs or name not in optional}
     if not all(name in gives.inputs and matches(dims, gives.inputs[name]) for name, dims in needed.items()):
         return f"model needs {_show(needed)}; data gives {_show(gives.inputs)}"
+    counted = {dims[0]: gives.inputs[name][0] for name, dims in needed.items()}
     if "lengths" in gives.inputs and "lengths" not in takes.inputs:
         return "the rows of data differ in length and model takes no lengths: it would read the padding"
     if learns.output is None or takes.output is None or len(learns.inputs) != 1:
@@ -89,6 +90,9 @@ def misfit(model: Signature, data: Signature, task: Signature) -> str | None:
     if target is None or ("..." not in gives.output and len(target) != len(gives.output)):
         ours, theirs = _text(takes.output), _text(gives.output)
         return f"model gives {ours}, which task cannot set against the targets {theirs} of data"
+    if counted.get(takes.output[0], gives.output[0]) != gives.output[0]:
+        ours, theirs = counted[takes.output[0]], gives.output[0]
+        return f"model gives {_text(takes.output)}, one for each {ours}; data has targets for each {theirs}"
     return None
 
 
@@ -105,9 +109,12 @@ def lacking(changer: str, data: str) -> tuple[str, str] | None:
 def pictureless(data: str) -> str | None:
     """What a data set gives if none of it is pictures (B, C, H, W); None if some is."""
     gives = _of(data)
-    if gives is None or any(len(dims) == 4 and dims[1:] == ("C", "H", "W") for dims in gives.inputs.values()):
-        return None
-    return _show(gives.inputs)
+    return None if gives is None or pictures(gives) else _show(gives.inputs)
+
+
+def pictures(gives: Contract) -> tuple[str, ...]:
+    """The inputs (B, C, H, W)."""
+    return tuple(name for name, dims in gives.inputs.items() if dims[1:] == ("C", "H", "W"))
 
 
 def _of(target: str) -> Contract | None:

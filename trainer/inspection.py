@@ -50,8 +50,10 @@ def layers(task: Task, batch: Batch) -> list[Layer]:
     return list(found.values())
 
 
-def features(task: Task, batch: Batch, layer: str) -> Sheet:
+def features(task: Task, batch: Batch, layer: str, pictures: Sequence[str] = ()) -> Sheet:
     """What a layer makes of the first row of a batch: the maps of its channels, or its numbers as one map.
+
+    Beside the inputs that are ``pictures``.
 
     Raises ConfigError for a layer that the model does not have, with the nearest that it has.
     """
@@ -63,12 +65,8 @@ def features(task: Task, batch: Batch, layer: str) -> Sheet:
     maps = value.flatten(0, -3) if value.dim() > 2 else value.reshape(1, -1, value.shape[-1] if value.dim() else 1)
     shown = maps[:CHANNELS]
     tiles = [Tile(one[None], f"{number}" if len(maps) > 1 else "") for number, one in enumerate(shown)]
-    own = [Tile(x, name) for name, x in _pictures(batch)]
+    own = [Tile(batch.inputs[name][0], name) for name in pictures]
     return Sheet(f"features-{layer}", [*own, *tiles], COLUMNS, is_shared=False)
-
-
-def _pictures(batch: Batch) -> list[tuple[str, Tensor]]:
-    return [(name, value[0]) for name, value in batch.inputs.items() if value.dim() == 4]
 
 
 def samples(train: Loader, count: int, names: Sequence[str]) -> Sheet:
@@ -80,7 +78,7 @@ def samples(train: Loader, count: int, names: Sequence[str]) -> Sheet:
             caption = f"row {row}{_label(batch, row, names)}" if not column else f"epoch {column}"
             target = batch.target
             classes = target[row] if target is not None and target.dim() == 3 else None
-            tiles += [Tile(x[row], caption, classes=classes) for x in batch.inputs.values() if x.dim() == 4]
+            tiles += [Tile(x[row], caption, classes=classes) for x in (batch.inputs[name] for name in train.pictures)]
     return Sheet("samples", tiles, len(tiles) // count)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -61,7 +61,7 @@ class Loader:
     A split in memory is indexed on the device, or where it lies if it is too large for that; ``workers`` > 0 fetches
     the same batches in other processes. A last batch of a single row is merged into the one before while training,
     because batch norm cannot use it. Rows of unequal length are sorted within ``bucket`` batches, and these batches
-    shuffled again while training; 1 leaves them mixed.
+    shuffled again while training; 1 leaves them mixed. ``channels_last`` lays out the inputs named in ``pictures``.
 
     Raises ConfigError when there is nothing to iterate over.
     """
@@ -76,6 +76,7 @@ class Loader:
         seed: int = 0,
         train: bool = False,
         augment: Augment | None = None,
+        pictures: Sequence[str] = (),
         channels_last: bool = False,
         drop_last: bool = False,
         bucket: int = 1,
@@ -90,6 +91,7 @@ class Loader:
         self.seed = seed
         self.train = train
         self.augment = augment
+        self.pictures = pictures
         self.channels_last = channels_last
         self.drop_last = drop_last and train
         self.bucket = bucket
@@ -154,8 +156,8 @@ class Loader:
 
     def _laid_out(self, batch: Batch) -> Batch:
         if self.channels_last:
-            pictures = {name: value for name, value in batch.inputs.items() if value.dim() == 4}
-            laid = {name: x.contiguous(memory_format=torch.channels_last) for name, x in pictures.items()}
+            seen = ((name, batch.inputs[name]) for name in self.pictures)
+            laid = {name: x.contiguous(memory_format=torch.channels_last) for name, x in seen}
             batch.inputs = batch.inputs | laid
         return batch
 

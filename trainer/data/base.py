@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from trainer import contract
 from trainer.batch import IGNORE, Batch
 
 CHUNK_BYTES = 1 << 24
@@ -197,3 +198,8 @@ class Data(ABC):
         """The shape of a row of each input, by name."""
         row = self.train.finish(self.train.batch(torch.zeros(1, dtype=torch.long), 0))
         return {name: list(value.shape[1:]) for name, value in row.inputs.items()}
+
+    def pictures(self) -> tuple[str, ...]:
+        """The inputs that are pictures (B, C, H, W), by the contract."""
+        said = contract.parse((type(self).__doc__ or "").partition("\n")[0])
+        return contract.pictures(said) if said else ()

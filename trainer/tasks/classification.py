@@ -41,6 +41,7 @@ class Classification(Task):
         self.label_smoothing = label_smoothing
         self.scores = scores
         self.class_names = [str(c) for c in range(num_classes)]
+        self.pictures: tuple[str, ...] = ()
         self.needs_confusion = not {"f1", "mean_iou"}.isdisjoint(scores)
         self.masked = True
 
@@ -50,6 +51,7 @@ class Classification(Task):
 
     def attach(self, data: Data) -> None:
         self.class_names = list(data.facts.class_names) or self.class_names
+        self.pictures = data.pictures()
 
     def check(self, targets: Tensor | None, split: str) -> None:
         if targets is None:
@@ -122,7 +124,7 @@ class Classification(Task):
         return score
 
     def gallery(self, batches: Iterable[Batch]) -> Iterator[Item]:
-        return views.of_classes(self.logits, batches, self.class_names)
+        return views.of_classes(self.logits, batches, self.class_names, self.pictures)
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         count = float(totals["count"])

@@ -22,14 +22,15 @@ COPIES, NOISE = 16, 0.15
 Logits = Callable[[Batch], Tensor]
 
 
-def of_classes(logits: Logits, batches: Iterable[Batch], names: Sequence[str]) -> Iterator[Item]:
-    """A confusion matrix, and where an input is pictures: mistakes and saliency, or overlays where targets are maps."""
+def of_classes(
+    logits: Logits, batches: Iterable[Batch], names: Sequence[str], pictures: Sequence[str]
+) -> Iterator[Item]:
+    """A confusion matrix; of the first of ``pictures``, mistakes and saliency, or overlays where targets are maps."""
     counts = torch.zeros(len(names), len(names), dtype=torch.long)
     mistakes: list[tuple[float, Tile]] = []
-    first, picture = None, None
+    first, picture = None, next(iter(pictures), None)
     for batch in batches:
-        if first is None:
-            first, picture = batch, next((key for key, x in batch.inputs.items() if x.dim() == 4), None)
+        first = first or batch
         with torch.no_grad():
             found = logits(batch).float()
         assert batch.target is not None
