@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer.models.gnn import GAT, GCN
+from trainer.models.gnn import GAT, GNN
 
 
 def gcn(features: int = 5, classes: int = 3) -> nn.Module:
-    return GCN(features, classes, hidden=[4, 6], dropout=0.5).eval()
+    return GNN(features, classes, "gcn", hidden=[4, 6], dropout=0.5).eval()
 
 
 def gat(features: int = 5, classes: int = 3) -> nn.Module:

@@ -224,7 +224,7 @@ def test_contract_is_asked_with_the_names_the_user_chose() -> None:
     fitting = problem.split("works with: ")[1].split(", ")
     assert "sbm" in fitting
     assert "synthetic_seq" not in fitting
-    graph = {"model": "trainer.models.gnn.GCN", "task": "trainer.tasks.classification.Classification"}
+    graph = {"model": "trainer.models.gnn.GNN", "task": "trainer.tasks.classification.Classification"}
     for name in fitting:
         target = catalog.options("data")[name].target
         assert target

@@ -32,7 +32,7 @@ def splits(data: Data) -> dict[str, Split]:
 def tensors(data: Data) -> list[Tensor]:
     found = []
     for split in splits(data).values():
-        batch = split.batch(torch.arange(min(50, len(split))), 0)
+        batch = split.finish(split.batch(torch.arange(min(50, len(split))), 0))
         found += [*batch.inputs.values(), *([] if batch.target is None else [batch.target])]
     return found
 
@@ -52,7 +52,7 @@ def test_no_split_is_empty_and_batches_are_as_the_contract_says(name: str) -> No
     for split in splits(built(name)).values():
         assert len(split) > 0
         rows = min(3, len(split))
-        batch = split.batch(torch.arange(rows), 0)
+        batch = split.finish(split.batch(torch.arange(rows), 0))
         assert set(batch.inputs) >= set(said.inputs)
         for key, dims in said.inputs.items():
             if "..." not in dims:

@@ -12,7 +12,8 @@ from graphs import both, random_graph
 from torch import Tensor, nn
 
 from trainer.errors import ConfigError
-from trainer.models.layers.graph import GraphAttention, GraphConvolution, Neighbours, normalised_adjacency
+from trainer.models.layers.convolutions import GraphAttention, GraphConvolution
+from trainer.models.layers.graph import Graph
 from trainer.models.layers.sparse import Pattern, Sparse, dropout, product, row_softmax, sparse_if_mostly_zero
 
 CHAIN = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
@@ -55,12 +56,12 @@ def test_convolution_is_the_formula(weighted: bool) -> None:
     given = weight if weighted else None
     layer = GraphConvolution(5, 3)
     nn.init.normal_(layer.bias)
-    out = layer(x, normalised_adjacency(edge_index, given, len(x), x.dtype))
+    out = layer(x, Graph(len(x), edge_index, given))
     torch.testing.assert_close(out, numpy_gcn(layer, x, edge_index, given), atol=1e-6, rtol=1e-5)
 
 
 def test_normalisation_of_a_chain() -> None:
-    adjacency = normalised_adjacency(CHAIN, None, 3, torch.float32) @ torch.eye(3)
+    adjacency = Graph(3, CHAIN).adjacency("symmetric", loops=True) @ torch.eye(3)
     side = 6**-0.5
     torch.testing.assert_close(adjacency, torch.tensor([[0.5, side, 0], [side, 1 / 3, side], [0, side, 0.5]]))
 
@@ -72,7 +73,7 @@ def test_attention_is_the_formula(weighted: bool, concat: bool) -> None:
     given = weight if weighted else None
     layer = GraphAttention(5, 4, heads=3, concat=concat, dropout=0.0, negative_slope=0.2)
     nn.init.normal_(layer.bias)
-    out = layer(x, Neighbours.of(edge_index, given, len(x), 3))
+    out = layer(x, Graph(len(x), edge_index, given))
     torch.testing.assert_close(out, numpy_gat(layer, x, edge_index, given), atol=1e-6, rtol=1e-5)
 
 
@@ -86,7 +87,7 @@ def test_convolution_and_its_gradient_equal_pyg(weighted: bool) -> None:
     theirs, ours = GCNConv(5, 3), GraphConvolution(5, 3)
     ours.weight.data = theirs.lin.weight.data.t().clone()
     expected = theirs(x, edge_index, given)
-    out = ours(x, normalised_adjacency(edge_index, given, len(x), x.dtype))
+    out = ours(x, Graph(len(x), edge_index, given))
     torch.testing.assert_close(out, expected, atol=1e-6, rtol=1e-6)
     pull = torch.randn_like(out)
     out.backward(pull)
@@ -105,7 +106,7 @@ def test_attention_and_its_gradient_equal_pyg(concat: bool) -> None:
     ours.weight.data = theirs.lin.weight.data.t().clone()
     ours.source.data, ours.target.data = theirs.att_src.data[0].clone(), theirs.att_dst.data[0].clone()
     expected = theirs(x, edge_index)
-    out = ours(x, Neighbours.of(edge_index, None, len(x), 3))
+    out = ours(x, Graph(len(x), edge_index))
     torch.testing.assert_close(out, expected, atol=1e-6, rtol=1e-6)
     pull = torch.randn_like(out)
     out.backward(pull)
@@ -119,8 +120,8 @@ def test_attention_is_shared_among_real_neighbours_only() -> None:
     nodes = 200  # a softmax over all nodes would leave a single neighbour about 1/200
     edge_index = torch.tensor([[0], [1]])
     layer = GraphAttention(3, 2, heads=2, concat=True, dropout=0.0, negative_slope=0.2)
-    near = Neighbours.of(edge_index, None, nodes, 2)
-    share = layer.attention(layer.project(torch.randn(nodes, 3)), near)
+    graph = Graph(nodes, edge_index)
+    share, near = layer.attention(layer.project(torch.randn(nodes, 3)), graph), graph.neighbours(2)
     torch.testing.assert_close(torch.zeros(2 * nodes).index_add(0, near.pattern.rows, share), torch.ones(2 * nodes))
     assert {(r // 2, c // 2) for r, c in zip(near.pattern.rows.tolist(), near.pattern.cols.tolist(), strict=True)} == {
         (1, 0),
@@ -132,10 +133,11 @@ def test_attention_is_shared_among_real_neighbours_only() -> None:
 def test_every_head_attends_by_itself() -> None:
     layer = GraphAttention(5, 4, heads=3, concat=True, dropout=0.0, negative_slope=0.2)
     x, edge_index, _ = random_graph()
-    near = Neighbours.of(edge_index, None, len(x), 3)
-    before = layer.attention(layer.project(x), near)
+    graph = Graph(len(x), edge_index)
+    near = graph.neighbours(3)
+    before = layer.attention(layer.project(x), graph)
     layer.source.data[1] += 1.0
-    moved = (layer.attention(layer.project(x), near) - before).abs() > 1e-4
+    moved = (layer.attention(layer.project(x), graph) - before).abs() > 1e-4
     assert set((near.pattern.rows[moved] % 3).tolist()) == {1}
 
 
@@ -208,7 +210,7 @@ def test_sparse_features_are_dense_features(make: Callable[[int], nn.Module]) ->
         out.square().sum().backward()
         grads.append([out.detach(), *(p.grad.clone() for p in model.parameters())])
     assert isinstance(sparse_if_mostly_zero(wide), Sparse)
-    assert isinstance(sparse_if_mostly_zero(features), Tensor)
+    assert sparse_if_mostly_zero(features) is None
     for sparse, dense in [*zip(grads[0], grads[2], strict=True), *zip(grads[1], grads[2], strict=True)]:
         torch.testing.assert_close(sparse, dense, atol=1e-6, rtol=1e-5)
 

@@ -46,6 +46,16 @@ class TestMemo:
         memo(make, torch.ones(3), 4)
         assert len(memo._kept) == 1
 
+    @both
+    def test_a_graph_that_is_gone_leaves_nothing(self, make: Callable[[], nn.Module]) -> None:
+        model = make()
+        for _ in range(5):
+            x, edge_index, weight = random_graph()
+            model(x, edge_index, weight)
+            del x, edge_index, weight
+        gc.collect()
+        assert len(model.body.memo._kept) <= 2
+
     def test_keeps_nothing_that_is_learned(self) -> None:
         memo, x = Memo(), torch.ones(3, requires_grad=True)
         assert memo(torch.neg, x) is not memo(torch.neg, x)
@@ -57,7 +67,7 @@ class TestMemo:
         out = model(x, edge_index)
         assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}
         for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-            assert not twin.memo._kept
+            assert not twin.body.memo._kept
             assert torch.equal(twin(x, edge_index), out)
 
     @both
@@ -67,7 +77,7 @@ class TestMemo:
         untouched = copy.deepcopy(model)
         with torch.inference_mode():
             model(x, edge_index)
-        assert not model.memo._kept
+        assert not model.body.memo._kept
         for each in (model, untouched):
             each(x, edge_index).sum().backward()
         for (name, mine), theirs in zip(model.named_parameters(), untouched.parameters(), strict=True):

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.models.cnn import CNN
+from trainer.models.layers.convolutions import GraphConvolution
 from trainer.models.layers.dense import dense
-from trainer.models.layers.graph import GraphConvolution, normalised_adjacency
+from trainer.models.layers.graph import Graph
 from trainer.models.rnn import RNN
 
 
@@ -176,8 +177,8 @@ def test_a_graph_convolution_is_equivariant_to_the_order_of_nodes_and_its_sum_in
     layers = [GraphConvolution(3, 8).double(), GraphConvolution(8, 2).double()]
 
     def run(x: Tensor, edges: Tensor) -> Tensor:
-        adjacency = normalised_adjacency(edges, None, 6, torch.float64)
-        return layers[1](layers[0](x, adjacency).relu(), adjacency)
+        graph = Graph(6, edges, dtype=torch.float64)
+        return layers[1](layers[0](x, graph).relu(), graph)
 
     found, renamed = run(x, edges), run(x[order], place[edges])
     torch.testing.assert_close(renamed, found[order])

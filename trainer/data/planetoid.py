@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.data.base import Data, Facts, WholeSplit
+from trainer.batch import IGNORE
+from trainer.data.base import Data, Facts
 from trainer.data.parts import baselines
 from trainer.data.parts.files import Source, fetch
+from trainer.data.parts.graphs import of_nodes
 from trainer.errors import ConfigError
 
 URL = "https://raw.githubusercontent.com/kimiyoung/planetoid/af6abf468a772cc055bec88c52e4d6f51b7c37e3/data/"
@@ -41,8 +43,6 @@ SHA256 = {
 }
 VALIDATION = 500
 """Nodes that validate; they follow the labelled ones in the files."""
-OUTSIDE = -100
-"""The target of a node that is not in the split."""
 
 
 class Planetoid(Data):
@@ -63,12 +63,8 @@ class Planetoid(Data):
             x /= x.sum(1, keepdim=True).clamp(min=1)
         inputs = {"x": x, "edge_index": _edges(_unpickle(files["graph"]), len(x))}
 
-        def split(rows: Tensor) -> WholeSplit:
-            return WholeSplit(inputs, torch.full_like(label, OUTSIDE).index_copy(0, rows, label[rows]))
-
-        self.train = split(torch.arange(labelled))
-        self.val = split(torch.arange(labelled, labelled + VALIDATION))
-        self.test = split(tested)
+        rows = torch.arange(labelled), torch.arange(labelled, labelled + VALIDATION), tested
+        self.train, self.val, self.test = of_nodes(inputs, label, rows)
         classes = int(label.max()) + 1
         self.facts = Facts(
             sizes={
@@ -93,7 +89,7 @@ def _nodes(files: dict[str, Path]) -> tuple[Tensor, Tensor, int, Tensor]:
     x = torch.zeros(nodes, known.shape[1]).index_copy(0, order, test)
     one_hot = torch.zeros(nodes, known_label.shape[1]).index_copy(0, order, test_label)
     x[: len(known)], one_hot[: len(known)] = known, known_label
-    return x, one_hot.argmax(1).where(one_hot.any(1), OUTSIDE), len(label), order.sort().values
+    return x, one_hot.argmax(1).where(one_hot.any(1), IGNORE), len(label), order.sort().values
 
 
 def _edges(neighbours: dict[int, list[int]], nodes: int) -> Tensor:

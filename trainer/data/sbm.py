@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from torch import Tensor
 
 from trainer import seeding
-from trainer.data.base import Data, Facts, WholeSplit
+from trainer.data.base import Data, Facts
 from trainer.data.parts import baselines
+from trainer.data.parts.graphs import of_nodes
 from trainer.errors import ConfigError
 from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
-
-OUTSIDE = -100
-"""The target of a node that is not in the split."""
 
 
 class BlockModel(Data):
@@ -49,9 +45,8 @@ class BlockModel(Data):
         inputs = {"x": x, "edge_index": linked.nonzero().t().contiguous()}
 
         # Blocks take turns in the order of nodes, so that any first nodes hold equally many of each.
-        ends = (0, labelled, labelled + val_nodes, nodes)
-        splits = [WholeSplit(inputs, _within(block, start, end)) for start, end in pairwise(ends)]
-        self.train, self.val, self.test = splits
+        rows = torch.arange(nodes).split([labelled, val_nodes, nodes - labelled - val_nodes])
+        self.train, self.val, self.test = of_nodes(inputs, block, rows)
         self.facts = Facts(
             sizes={
                 "in_features": blocks,
@@ -63,12 +58,6 @@ class BlockModel(Data):
             baseline=baselines.majority(self.train, self.test, blocks),
             best_possible={"accuracy": _oracle(x, linked, block, p_within, p_across, mu)},
         )
-
-
-def _within(target: Tensor, start: int, end: int) -> Tensor:
-    counted = torch.full_like(target, OUTSIDE)
-    counted[start:end] = target[start:end]
-    return counted
 
 
 def _oracle(x: Tensor, linked: Tensor, block: Tensor, p_within: float, p_across: float, mu: float) -> float:

@@ -1,51 +1,65 @@
-"""Networks that classify the nodes of a graph from their own features and those of their neighbours.
-
-The graph and sparse features are prepared once and kept while the tensors they came from live (``Memo``), so that a
-step costs the products alone.
-"""
+"""Networks that say something of the nodes of a graph, from their own features and those of their neighbours."""
 
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.models.layers.graph import GraphAttention, GraphConvolution, Neighbours, normalised_adjacency
-from trainer.models.layers.memo import Memo
-from trainer.models.layers.sparse import dropout, sparse_if_mostly_zero
+from trainer.models.layers.convolutions import EdgeConvolution, GraphAttention
+from trainer.models.layers.message_passing import LAYERS, MessagePassing
 from trainer.types import NonNegativeFloat, PositiveInt, Probability
 
 
-class GCN(nn.Module):
+class GNN(nn.Module):
     """x (N, F), edge_index (2, E), edge_weight (E) -> (N, C)
 
-    Kipf and Welling 2017. ``h = A dropout(relu(h)) W + b`` with ``A = D^-1/2 (A + I) D^-1/2``, without relu before the
-    first layer. An edge runs from ``edge_index[0]`` to ``edge_index[1]``; self-loops are added; weights, 1 where none
-    are given, must not be negative. One layer is a linear model of averaged neighbours.
+    ``h = relu(conv(dropout(h)))``, without relu after the last layer. ``conv`` is what a node makes of itself and its
+    neighbours: their ``sum`` or ``mean`` through one matrix, their mean weighed by degrees (``gcn``, Kipf and Welling
+    2017), itself and their mean through a matrix each (``sage``, Hamilton et al. 2017), or their sum through an MLP
+    (``gin``, Xu et al. 2019). An edge runs from ``edge_index[0]`` to ``edge_index[1]``; weights, 1 where none are
+    given, must not be negative.
     """
 
     def __init__(
         self,
         in_features: PositiveInt,
         out_features: PositiveInt,
+        conv: Literal["sum", "mean", "gcn", "sage", "gin"],
         hidden: list[PositiveInt],
         dropout: Probability,
     ):
         super().__init__()
-        self.dropout = dropout
         widths = pairwise((in_features, *hidden, out_features))
-        self.layers = nn.ModuleList(GraphConvolution(*width) for width in widths)
-        self.memo = Memo()
+        self.body = MessagePassing([LAYERS[conv](*width) for width in widths], dropout)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
-        adjacency = self.memo(normalised_adjacency, edge_index, edge_weight, x.shape[0], x.dtype)
-        h = self.memo(sparse_if_mostly_zero, x)
-        first, *rest = self.layers
-        h = first(dropout(h, self.dropout, self.training), adjacency)
-        for layer in rest:
-            h = layer(dropout(F.relu(h), self.dropout, self.training), adjacency)
-        return h
+        return self.body(x, edge_index, edge_weight)
+
+
+class EdgeGNN(nn.Module):
+    """x (N, F), edge_index (2, E), edge_attr (E, D) -> (N, C)
+
+    Messages made of both nodes and of the edge between them (``EdgeConvolution``; Gilmer et al. 2017), relu between
+    layers, dropout before each.
+    """
+
+    def __init__(
+        self,
+        in_features: PositiveInt,
+        out_features: PositiveInt,
+        edge_features: PositiveInt,
+        hidden: list[PositiveInt],
+        dropout: Probability,
+    ):
+        super().__init__()
+        widths = pairwise((in_features, *hidden, out_features))
+        self.body = MessagePassing([EdgeConvolution(*width, edge_features) for width in widths], dropout)
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
+        return self.body(x, edge_index, None, edge_attr)
 
 
 class GAT(nn.Module):
@@ -68,21 +82,14 @@ class GAT(nn.Module):
         negative_slope: NonNegativeFloat,
     ):
         super().__init__()
-        self.dropout = dropout
         widths = pairwise((in_features, *(width * heads for width in hidden)))
-        self.layers = nn.ModuleList(
+        layers = [
             GraphAttention(width_in, width_out // heads, heads, True, attention_dropout, negative_slope)
             for width_in, width_out in widths
-        )
+        ]
         width = hidden[-1] * heads if hidden else in_features
-        self.layers.append(GraphAttention(width, out_features, out_heads, False, attention_dropout, negative_slope))
-        self.memo = Memo()
+        layers.append(GraphAttention(width, out_features, out_heads, False, attention_dropout, negative_slope))
+        self.body = MessagePassing(layers, dropout, F.elu)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
-        graph = edge_index, edge_weight, x.shape[0]
-        h = self.memo(sparse_if_mostly_zero, x)
-        first, *rest = self.layers
-        h = first(dropout(h, self.dropout, self.training), self.memo(Neighbours.of, *graph, first.heads))
-        for layer in rest:
-            h = layer(dropout(F.elu(h), self.dropout, self.training), self.memo(Neighbours.of, *graph, layer.heads))
-        return h
+        return self.body(x, edge_index, edge_weight)

@@ -1,23 +1,21 @@
-"""Graphs as neural networks see them: edges checked and given self-loops, and the layers that send along them."""
+"""Graphs as neural networks see them: edges checked once, and the matrices that layers make of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainer.errors import ConfigError
-from trainer.models.layers.sparse import Pattern, Sparse, dropout, product, row_softmax
+from trainer.models.layers.sparse import Pattern, Sparse
+
+Norm = Literal["sum", "mean", "symmetric"]
 
 
-def with_loops(edge_index: Tensor, edge_weight: Tensor | None, nodes: int) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Targets, sources and weights of the edges, with one loop on every node: those given keep their weight.
-
-    ``edge_index`` (2, E) holds sources, then targets. Raises ConfigError for an edge that no graph of ``nodes`` nodes
-    can have, and for a weight that is negative or not a number.
-    """
+def checked(edge_index: Tensor, edge_weight: Tensor | None, nodes: int) -> None:
+    """Raises ConfigError for an edge that no graph of ``nodes`` nodes has, and for a weight that is no number >= 0."""
     if edge_index.ndim != 2 or len(edge_index) != 2 or edge_index.dtype != torch.long:
         kind = str(edge_index.dtype).removeprefix("torch.")
         raise ConfigError(f"edge_index: expected whole numbers (2, E), found {kind} {tuple(edge_index.shape)}")
@@ -26,32 +24,82 @@ def with_loops(edge_index: Tensor, edge_weight: Tensor | None, nodes: int) -> tu
         at = int(outside.nonzero()[0])
         source, target = edge_index[:, at].tolist()
         raise ConfigError(f"edge_index: edge {at} is {source} -> {target}, but nodes are 0..{nodes - 1}")
-    source, target = edge_index
-    loop, every = source == target, torch.arange(nodes, device=edge_index.device)
-    targets, sources = torch.cat((target[~loop], every)), torch.cat((source[~loop], every))
     if edge_weight is None:
-        return targets, sources, None
-    if edge_weight.shape != source.shape:
-        raise ConfigError(f"edge_weight: {tuple(edge_weight.shape)} weights for {len(source)} edges")
+        return
+    if edge_weight.shape != edge_index.shape[1:]:
+        raise ConfigError(f"edge_weight: {tuple(edge_weight.shape)} weights for {edge_index.shape[1]} edges")
     wrong = ~(edge_weight >= 0)
     if wrong.any():
         at = int(wrong.nonzero()[0])
         raise ConfigError(f"edge_weight: weights must be >= 0; edge {at} has {float(edge_weight[at]):g}")
-    own = edge_weight.new_ones(nodes).index_put((source[loop],), edge_weight[loop])
-    return targets, sources, torch.cat((edge_weight[~loop], own))
 
 
-def normalised_adjacency(edge_index: Tensor, edge_weight: Tensor | None, nodes: int, dtype: torch.dtype) -> Sparse:
-    """``D^-1/2 (A + I) D^-1/2`` (N, N), with D the sums of incoming weights (Kipf and Welling 2017, eq. 2).
+class Graph:
+    """N nodes and the edges between them; an edge runs from ``edge_index[0]`` to ``edge_index[1]``.
 
-    A node that nothing reaches, not even itself, has a row of zeros.
+    edge_index: (2, E) int64. edge_weight: (E,) >= 0, or None where every edge counts 1. edge_attr: (E, D) or None.
+    A matrix (N, N) has targets for rows. Each is made when a layer first asks for it, and kept with the graph.
+
+    Raises ConfigError as ``checked``.
     """
-    rows, cols, weight = with_loops(edge_index, edge_weight, nodes)
-    weight = torch.ones(len(rows), dtype=dtype, device=rows.device) if weight is None else weight.to(dtype)
-    degree = weight.new_zeros(nodes).index_add(0, rows, weight)
-    scale = torch.where(degree > 0, degree, torch.inf).rsqrt()
-    pattern, order = Pattern.of(rows, cols, (nodes, nodes))
-    return Sparse(pattern, (scale[rows] * weight * scale[cols])[order])
+
+    def __init__(
+        self,
+        nodes: int,
+        edge_index: Tensor,
+        edge_weight: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
+    ):
+        checked(edge_index, edge_weight, nodes)
+        if edge_attr is not None and len(edge_attr) != edge_index.shape[1]:
+            raise ConfigError(f"edge_attr: features of {len(edge_attr)} edges for {edge_index.shape[1]} edges")
+        self.nodes = nodes
+        # Not the very tensors: a Memo keeps what was made of those for as long as they live.
+        self.edge_index = edge_index.detach()
+        self.edge_weight = edge_weight if edge_weight is None or edge_weight.requires_grad else edge_weight.detach()
+        self.edge_attr = edge_attr if edge_attr is None or edge_attr.requires_grad else edge_attr.detach()
+        self.dtype = dtype
+        self._adjacency: dict[tuple[Norm, bool], Sparse] = {}
+        self._neighbours: dict[int, Neighbours] = {}
+
+    def adjacency(self, norm: Norm, loops: bool) -> Sparse:
+        """The weights ``A``, with every node its own neighbour if it has ``loops``, plain or normalised.
+
+        ``sum``: A. ``mean``: D^-1 A. ``symmetric``: D^-1/2 A D^-1/2 (Kipf and Welling 2017, eq. 2). D are the sums of
+        incoming weights; a node that nothing reaches has a row of zeros.
+        """
+        if (norm, loops) not in self._adjacency:
+            self._adjacency[norm, loops] = self._normalised(norm, loops)
+        return self._adjacency[norm, loops]
+
+    def _normalised(self, norm: Norm, loops: bool) -> Sparse:
+        rows, cols, weight = self.looped() if loops else (self.edge_index[1], self.edge_index[0], self.edge_weight)
+        one = torch.ones((), dtype=self.dtype, device=rows.device)
+        weight = one.expand(len(rows)) if weight is None else weight.to(self.dtype)
+        if norm != "sum":
+            degree = weight.new_zeros(self.nodes).index_add(0, rows, weight)
+            degree = torch.where(degree > 0, degree, torch.inf)
+            scale = degree.rsqrt()
+            weight = scale[rows] * weight * scale[cols] if norm == "symmetric" else weight / degree[rows]
+        pattern, order = Pattern.of(rows, cols, (self.nodes, self.nodes))
+        return Sparse(pattern, weight[order])
+
+    def neighbours(self, heads: int) -> Neighbours:
+        """Whom each head of each node may attend to: its neighbours and itself."""
+        if heads not in self._neighbours:
+            self._neighbours[heads] = Neighbours.of(self, heads)
+        return self._neighbours[heads]
+
+    def looped(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Targets, sources and weights of the edges, with one loop on every node: those given keep their weight."""
+        source, target = self.edge_index
+        loop, every = source == target, torch.arange(self.nodes, device=source.device)
+        targets, sources = torch.cat((target[~loop], every)), torch.cat((source[~loop], every))
+        if self.edge_weight is None:
+            return targets, sources, None
+        own = self.edge_weight.new_ones(self.nodes).index_put((source[loop],), self.edge_weight[loop])
+        return targets, sources, torch.cat((self.edge_weight[~loop], own))
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,66 +114,9 @@ class Neighbours:
     log_weight: Tensor | None
 
     @classmethod
-    def of(cls, edge_index: Tensor, edge_weight: Tensor | None, nodes: int, heads: int) -> Neighbours:
-        """As ``with_loops`` has them."""
-        targets, sources, weight = with_loops(edge_index, edge_weight, nodes)
+    def of(cls, graph: Graph, heads: int) -> Neighbours:
+        targets, sources, weight = graph.looped()
         copy = torch.arange(heads, device=targets.device)
         rows, cols = ((index[:, None] * heads + copy).flatten() for index in (targets, sources))
-        pattern, order = Pattern.of(rows, cols, (nodes * heads, nodes * heads))
+        pattern, order = Pattern.of(rows, cols, (graph.nodes * heads, graph.nodes * heads))
         return cls(pattern, None if weight is None else weight.log().repeat_interleave(heads)[order])
-
-
-class GraphConvolution(nn.Module):
-    """x (N, F), adjacency (N, N) -> (N, C)
-
-    Kipf and Welling 2017: ``A (X W) + b``; the bias does not pass through the adjacency.
-    """
-
-    def __init__(self, in_features: int, out_features: int):
-        super().__init__()
-        self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(in_features, out_features)))
-        self.bias = nn.Parameter(torch.zeros(out_features))
-
-    def forward(self, x: Tensor | Sparse, adjacency: Sparse) -> Tensor:
-        return adjacency @ (x @ self.weight) + self.bias
-
-
-class GraphAttention(nn.Module):
-    """x (N, F), neighbours -> (N, H C), or (N, C) without concat
-
-    Velickovic et al. 2018: with ``h = W x``, node i weighs its neighbours j, itself among them, by
-    ``softmax_j LeakyReLU(a_target . h_i + a_source . h_j)`` and sums their ``h_j``. Every head has a W and an a of its
-    own; their sums are laid side by side, or averaged. An edge of weight w counts as w edges: its log is added to the
-    score, so weight 0 is no edge.
-    """
-
-    def __init__(
-        self, in_features: int, out_features: int, heads: int, concat: bool, dropout: float, negative_slope: float
-    ):
-        super().__init__()
-        self.heads = heads
-        self.concat = concat
-        self.dropout = dropout
-        self.negative_slope = negative_slope
-        self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(in_features, heads * out_features)))
-        self.source = nn.Parameter(nn.init.xavier_uniform_(torch.empty(heads, out_features)))
-        self.target = nn.Parameter(nn.init.xavier_uniform_(torch.empty(heads, out_features)))
-        self.bias = nn.Parameter(torch.zeros(heads * out_features if concat else out_features))
-
-    def forward(self, x: Tensor | Sparse, neighbours: Neighbours) -> Tensor:
-        h = self.project(x)
-        share = dropout(self.attention(h, neighbours), self.dropout, self.training)
-        out = product(neighbours.pattern, share, h.flatten(0, 1)).view_as(h)
-        return (out.flatten(1) if self.concat else out.mean(1)) + self.bias
-
-    def project(self, x: Tensor | Sparse) -> Tensor:
-        """Every node as every head sees it, (N, H, C)."""
-        return (x @ self.weight).view(-1, *self.source.shape)
-
-    def attention(self, h: Tensor, neighbours: Neighbours) -> Tensor:
-        """The share of each entry of the pattern, (K,), given projected nodes; those of a row add up to 1."""
-        pattern = neighbours.pattern
-        of_source = (h * self.source).sum(-1).flatten().index_select(0, pattern.cols)
-        of_target = (h * self.target).sum(-1).flatten().index_select(0, pattern.rows)
-        score = F.leaky_relu(of_source + of_target, self.negative_slope)
-        return row_softmax(pattern, score if neighbours.log_weight is None else score + neighbours.log_weight)

@@ -33,6 +33,7 @@ class Memo:
             return made  # type: ignore[return-value]
         self._kept = {k: entry for k, entry in self._kept.items() if all(who() is not None for who, _ in entry[0])}
         made = make(*given)
+        assert all(made is not value for value in tensors), "what is kept must not keep the tensors it is kept for"
         self._kept[key] = [(ref(t), t._version) for t in tensors], made
         return made
 

@@ -138,8 +138,8 @@ class Sparse:
         return product(self.pattern, self.values, dense)
 
 
-def sparse_if_mostly_zero(x: Tensor) -> Tensor | Sparse:
-    """``x`` (R, C), dense or one of torch's sparse layouts, in the form that multiplies fastest.
+def sparse_if_mostly_zero(x: Tensor) -> Sparse | None:
+    """``x`` (R, C), dense or one of torch's sparse layouts, in the form that multiplies fastest; None if as it is.
 
     A matrix whose own gradient is asked for stays as it is.
     """
@@ -147,7 +147,7 @@ def sparse_if_mostly_zero(x: Tensor) -> Tensor | Sparse:
         x = x.to_sparse_coo().coalesce()
         index, values = x.indices(), x.values()
     elif x.requires_grad or x.count_nonzero() > SPARSE_BELOW * x.numel():
-        return x
+        return None
     else:
         index = x.nonzero().t()
         values = x[index[0], index[1]]

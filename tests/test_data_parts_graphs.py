@@ -1,0 +1,73 @@
+"""Many graphs as one, and one graph beside rows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from trainer.batch import IGNORE
+from trainer.data.base import TensorSplit
+from trainer.data.parts.graphs import Beside, GraphsSplit, of_nodes
+from trainer.data.parts.ragged import Ragged
+from trainer.errors import ConfigError
+from trainer.loader import Loader
+
+CPU = torch.device("cpu")
+EDGES = [[(0, 1), (1, 0)], [], [(0, 2), (2, 1), (1, 1)]]
+SIZES = [2, 1, 3]
+
+
+def three() -> GraphsSplit:
+    """A pair, a lone node, and a chain with a loop; node k of graph g is [g, k], its edges are the numbers 0, 1, ..."""
+    x = Ragged.of([torch.tensor([[g, k] for k in range(n)]).float() for g, n in enumerate(SIZES)])
+    edges = Ragged.of([torch.tensor(pairs).view(-1, 2) for pairs in EDGES])
+    attr = Ragged.of([torch.arange(len(pairs)).float()[:, None] for pairs in EDGES])
+    return GraphsSplit({"x": x}, edges, {"edge_attr": attr}, torch.tensor([10, 11, 12]))
+
+
+def test_a_batch_is_the_disjoint_union_of_its_graphs() -> None:
+    batch = three().batch(torch.tensor([2, 1, 0]), 0)
+    assert batch.inputs["sizes"].tolist() == [3, 1, 2]
+    assert batch.inputs["x"].tolist() == [[2, 0], [2, 1], [2, 2], [1, 0], [0, 0], [0, 1]]
+    assert batch.inputs["edge_index"].tolist() == [[0, 2, 1, 4, 5], [2, 1, 1, 5, 4]]
+    assert batch.inputs["edge_attr"].flatten().tolist() == [0, 1, 2, 0, 1]
+    assert batch.target is not None
+    assert batch.target.tolist() == [12, 11, 10]
+    assert len(batch) == 3
+
+
+def test_a_graph_without_nodes_is_refused() -> None:
+    empty = Ragged(torch.zeros(2, 1), torch.tensor([2, 0]))
+    with pytest.raises(ConfigError, match="graph 1 has no node"):
+        GraphsSplit({"x": empty}, Ragged(torch.zeros(0, 2).long(), torch.tensor([0, 0])), {}, torch.zeros(2))
+
+
+def beside() -> tuple[Beside, Tensor]:
+    graph = torch.tensor([[0], [1]])
+    return Beside(TensorSplit({"x": torch.arange(6.0)[:, None]}, torch.arange(6)), {"edge_index": graph}), graph
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_every_batch_sees_the_very_graph(workers: int) -> None:
+    split, graph = beside()
+    loader = Loader(split, "train", batch_size=4, device=CPU, train=True, workers=workers)
+    batches = list(loader.epoch(0))
+    assert [len(batch) for batch in batches] == [4, 2]
+    assert all(batch.inputs["edge_index"] is graph for batch in batches)
+    assert sorted(torch.cat([batch.inputs["x"] for batch in batches]).flatten().tolist()) == list(range(6))
+
+
+def test_workers_are_not_sent_the_graph() -> None:
+    split, _ = beside()
+    (batch,) = DataLoader([split.batch(torch.arange(2), 0)], batch_size=None)
+    assert set(batch.inputs) == {"x"}
+
+
+def test_nodes_outside_a_split_do_not_count() -> None:
+    inputs = {"x": torch.zeros(4, 1), "edge_index": torch.zeros(2, 0).long()}
+    train, test = of_nodes(inputs, torch.tensor([5, 6, 7, 8]), [torch.tensor([0, 2]), torch.tensor([3])])
+    assert train.targets().tolist() == [5, IGNORE, 7, IGNORE]
+    assert test.targets().tolist() == [IGNORE, IGNORE, IGNORE, 8]
+    assert train.whole.inputs["x"] is test.whole.inputs["x"]

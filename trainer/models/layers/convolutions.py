@@ -1,0 +1,142 @@
+"""Layers that send along the edges of a graph: x (N, F), graph -> (N, C).
+
+Each applies its weights before it sends, so that sparse features cost what is not zero in them, and what travels is
+as narrow as the output.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer.models.layers.graph import Graph, Norm
+from trainer.models.layers.sparse import Sparse, dropout, product, row_softmax
+
+
+def _matrix(rows: int, cols: int) -> nn.Parameter:
+    return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, cols)))
+
+
+class GraphConvolution(nn.Module):
+    """x (N, F), graph -> (N, C)
+
+    ``A (X W) + b`` with A the adjacency with self-loops: ``symmetric`` is Kipf and Welling 2017, ``sum`` adds up the
+    neighbours, ``mean`` averages them. The bias does not pass through the adjacency.
+    """
+
+    def __init__(self, in_features: int, out_features: int, norm: Norm = "symmetric"):
+        super().__init__()
+        self.norm = norm
+        self.weight = _matrix(in_features, out_features)
+        self.bias = nn.Parameter(torch.zeros(out_features))
+
+    def forward(self, x: Tensor | Sparse, graph: Graph) -> Tensor:
+        return graph.adjacency(self.norm, loops=True) @ (x @ self.weight) + self.bias
+
+
+class SageConvolution(nn.Module):
+    """x (N, F), graph -> (N, C)
+
+    Hamilton et al. 2017, the mean aggregator: ``x_i W_own + mean_j x_j W_near + b`` over the neighbours j of i; a node
+    without any has the first term alone.
+    """
+
+    def __init__(self, in_features: int, out_features: int):
+        super().__init__()
+        self.own = _matrix(in_features, out_features)
+        self.near = _matrix(in_features, out_features)
+        self.bias = nn.Parameter(torch.zeros(out_features))
+
+    def forward(self, x: Tensor | Sparse, graph: Graph) -> Tensor:
+        return x @ self.own + graph.adjacency("mean", loops=False) @ (x @ self.near) + self.bias
+
+
+class GinConvolution(nn.Module):
+    """x (N, F), graph -> (N, C)
+
+    Xu et al. 2019, eq. 4.1: ``MLP((1 + eps) x_i + sum_j x_j)`` over the neighbours j of i, with eps learned from 0 and
+    an MLP of one hidden layer, normed over the nodes. Its first matrix is applied before the sum, which changes
+    nothing.
+    """
+
+    def __init__(self, in_features: int, out_features: int):
+        super().__init__()
+        self.weight = _matrix(in_features, out_features)
+        self.bias = nn.Parameter(torch.zeros(out_features))
+        self.eps = nn.Parameter(torch.zeros(()))
+        self.norm = nn.BatchNorm1d(out_features)
+        self.out = nn.Linear(out_features, out_features)
+
+    def forward(self, x: Tensor | Sparse, graph: Graph) -> Tensor:
+        h = x @ self.weight
+        h = (1 + self.eps) * h + graph.adjacency("sum", loops=False) @ h + self.bias
+        return self.out(F.relu(self.norm(h)))
+
+
+class EdgeConvolution(nn.Module):
+    """x (N, F), graph with edge_attr (E, D) -> (N, C)
+
+    ``x_i + mean_j ReLU(W [x_i, x_j, e_ji] + b)`` over the edges j -> i (messages as in Gilmer et al. 2017, eq. 1). The
+    first term, through a matrix where widths differ, keeps what a node is when nothing reaches it.
+    """
+
+    def __init__(self, in_features: int, out_features: int, edge_features: int):
+        super().__init__()
+        self.in_features = in_features
+        self.message = nn.Linear(2 * in_features + edge_features, out_features)
+        same = in_features == out_features
+        self.own = nn.Identity() if same else nn.Linear(in_features, out_features, bias=False)
+
+    def forward(self, x: Tensor, graph: Graph) -> Tensor:
+        assert graph.edge_attr is not None, "messages over edges need edge_attr"
+        source, target = graph.edge_index
+        width = self.in_features
+        to_target, to_source, of_edge = self.message.weight.split((width, width, graph.edge_attr.shape[1]), 1)
+        at_target, at_source = x @ to_target.t(), x @ to_source.t()  # per node: there are fewer of them than edges
+        edge = F.linear(graph.edge_attr.to(x.dtype), of_edge, self.message.bias)
+        message = F.relu(at_target.index_select(0, target) + at_source.index_select(0, source) + edge)
+        total = message.new_zeros(len(x), message.shape[1]).index_add(0, target, message)
+        count = torch.bincount(target, minlength=len(x)).clamp(min=1)
+        return self.own(x) + total / count[:, None]
+
+
+class GraphAttention(nn.Module):
+    """x (N, F), graph -> (N, H C), or (N, C) without concat
+
+    Velickovic et al. 2018: with ``h = W x``, node i weighs its neighbours j, itself among them, by
+    ``softmax_j LeakyReLU(a_target . h_i + a_source . h_j)`` and sums their ``h_j``. Every head has a W and an a of its
+    own; their sums are laid side by side, or averaged. An edge of weight w counts as w edges: its log is added to the
+    score, so weight 0 is no edge.
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, heads: int, concat: bool, dropout: float, negative_slope: float
+    ):
+        super().__init__()
+        self.heads = heads
+        self.concat = concat
+        self.dropout = dropout
+        self.negative_slope = negative_slope
+        self.weight = _matrix(in_features, heads * out_features)
+        self.source = _matrix(heads, out_features)
+        self.target = _matrix(heads, out_features)
+        self.bias = nn.Parameter(torch.zeros(heads * out_features if concat else out_features))
+
+    def forward(self, x: Tensor | Sparse, graph: Graph) -> Tensor:
+        h = self.project(x)
+        share = dropout(self.attention(h, graph), self.dropout, self.training)
+        out = product(graph.neighbours(self.heads).pattern, share, h.flatten(0, 1)).view_as(h)
+        return (out.flatten(1) if self.concat else out.mean(1)) + self.bias
+
+    def project(self, x: Tensor | Sparse) -> Tensor:
+        """Every node as every head sees it, (N, H, C)."""
+        return (x @ self.weight).view(-1, *self.source.shape)
+
+    def attention(self, h: Tensor, graph: Graph) -> Tensor:
+        """The share of each entry of the pattern, (K,), given projected nodes; those of a row add up to 1."""
+        near = graph.neighbours(self.heads)
+        of_source = (h * self.source).sum(-1).flatten().index_select(0, near.pattern.cols)
+        of_target = (h * self.target).sum(-1).flatten().index_select(0, near.pattern.rows)
+        score = F.leaky_relu(of_source + of_target, self.negative_slope)
+        return row_softmax(near.pattern, score if near.log_weight is None else score + near.log_weight)
