@@ -21,7 +21,6 @@ from trainer.data.sbm import BlockModel
 from trainer.errors import ConfigError
 
 SHARED = Path(__file__).parents[2] / "shared/data"
-IGNORE = -100
 
 
 def sbm(**changed: Any) -> BlockModel:
@@ -51,10 +50,10 @@ class TestBlocks:
 
     def test_splits_share_no_node(self) -> None:
         data = sbm()
-        counted = torch.stack([part.whole.target != IGNORE for part in (data.train, data.val, data.test)])
-        assert counted.sum(1).tolist() == [40, 100, 260]
-        assert counted.sum(0).tolist() == [1] * 400
-        assert data.train.whole.target[:40].bincount().tolist() == [10] * 4
+        asked = [part.whole.asked for part in (data.train, data.val, data.test)]
+        assert [len(rows) for rows in asked] == [40, 100, 260]
+        assert torch.cat(asked).sort().values.tolist() == list(range(400))
+        assert data.train.whole.target.bincount().tolist() == [10] * 4
 
     def test_the_oracle_lies_where_it_was_found_before(self) -> None:
         assert np.mean([sbm(seed=seed).facts.best_possible["accuracy"] for seed in range(5)]) == pytest.approx(
@@ -125,11 +124,9 @@ def test_planetoid_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert x[1].tolist() == [0.5, 0.5, 0, 0]
     assert x[5:].tolist() == [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
     assert edges.t().tolist() == [[0, 1], [1, 0], [1, 2], [2, 1], [2, 7], [7, 2]]
-    targets = [part.whole.target.tolist() for part in (data.train, data.val, data.test)]
-    no = IGNORE
-    assert targets[0] == [0, 1, no, no, no, no, no, no]
-    assert targets[1] == [no, no, 0, 1, 0, no, no, no]
-    assert targets[2] == [no, no, no, no, no, 1, no, 0]
+    wholes = [part.whole for part in (data.train, data.val, data.test)]
+    asked = [dict(zip(whole.asked.tolist(), whole.target.tolist(), strict=True)) for whole in wholes]
+    assert asked == [{0: 0, 1: 1}, {2: 0, 3: 1, 4: 0}, {5: 1, 7: 0}]
 
 
 class Payload:
@@ -193,10 +190,10 @@ def test_citation_networks(
     assert int((x.sum(1) == 0).sum()) >= missing
     assert edge_index.shape == (2, edges)
     assert data.facts.sizes["num_classes"] == classes
-    counted = torch.stack([part.whole.target != IGNORE for part in (data.train, data.val, data.test)])
-    assert counted.sum(1).tolist() == [labelled, 500, 1000]
-    assert int(counted.sum(0).max()) == 1
-    assert data.train.whole.target[:labelled].bincount().tolist() == [20] * classes
+    asked = [part.whole.asked for part in (data.train, data.val, data.test)]
+    assert [len(rows) for rows in asked] == [labelled, 500, 1000]
+    assert int(torch.cat(asked).bincount().max()) == 1
+    assert data.train.whole.target.bincount().tolist() == [20] * classes
 
 
 @pytest.mark.skipif(not (SHARED / "cora").exists(), reason="data not here")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from trainer.batch import IGNORE
 from trainer.data.base import TensorSplit
 from trainer.data.parts.graphs import Beside, GraphsSplit, of_nodes
 from trainer.data.parts.ragged import Ragged
 from trainer.errors import ConfigError
 from trainer.loader import Loader
+from trainer.tasks.regression import Regression
 
 CPU = torch.device("cpu")
 EDGES = [[(0, 1), (1, 0)], [], [(0, 2), (2, 1), (1, 1)]]
@@ -44,6 +44,11 @@ def test_a_graph_without_nodes_is_refused() -> None:
         GraphsSplit({"x": empty}, Ragged(torch.zeros(0, 2).long(), torch.tensor([0, 0])), {}, torch.zeros(2))
 
 
+class Doubled(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+
 def beside() -> tuple[Beside, Tensor]:
     graph = torch.tensor([[0], [1]])
     return Beside(TensorSplit({"x": torch.arange(6.0)[:, None]}, torch.arange(6)), {"edge_index": graph}), graph
@@ -65,9 +70,12 @@ def test_workers_are_not_sent_the_graph() -> None:
     assert set(batch.inputs) == {"x"}
 
 
-def test_nodes_outside_a_split_do_not_count() -> None:
-    inputs = {"x": torch.zeros(4, 1), "edge_index": torch.zeros(2, 0).long()}
+def test_a_split_asks_for_its_own_nodes_alone() -> None:
+    inputs = {"x": torch.arange(4.0)[:, None], "edge_index": torch.zeros(2, 0).long()}
     train, test = of_nodes(inputs, torch.tensor([5, 6, 7, 8]), [torch.tensor([0, 2]), torch.tensor([3])])
-    assert train.targets().tolist() == [5, IGNORE, 7, IGNORE]
-    assert test.targets().tolist() == [IGNORE, IGNORE, IGNORE, 8]
+    assert train.targets().tolist() == [5, 7]
+    assert test.targets().tolist() == [8]
+    task = Regression(Doubled(), loss="mse")
+    assert task.call(train.batch(torch.zeros(1), 0)).flatten().tolist() == [0, 4]
+    assert task.call(test.batch(torch.zeros(1), 0).to(CPU)).flatten().tolist() == [6]
     assert train.whole.inputs["x"] is test.whole.inputs["x"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,29 +18,30 @@ class Batch:
     """What one step sees.
 
     ``inputs`` go to the model's ``forward`` by name. ``target`` is None where there is nothing to predict (a set of
-    points to generate). ``index`` (B,) names the rows of the split, so that a fault can say which rows it saw.
+    points to generate). ``index`` (B,) names the rows of the split, so that a fault can say which rows it saw. Where a
+    model must see more than what is asked of it, such as all nodes of a graph, ``asked`` (K,) are the rows of its
+    output that the K targets are for.
     """
 
     inputs: dict[str, Tensor]
     target: Tensor | None
     index: Tensor
+    asked: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; from pinned memory the copy does not wait."""
-        target = self.target
-        return Batch(
-            {name: value.to(device, non_blocking=True) for name, value in self.inputs.items()},
-            None if target is None else target.to(device, non_blocking=True),
-            self.index,
-        )
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory (called by the DataLoader)."""
-        inputs = {name: value.pin_memory() for name, value in self.inputs.items()}
-        return Batch(inputs, None if self.target is None else self.target.pin_memory(), self.index)
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        target, asked = (None if value is None else change(value) for value in (self.target, self.asked))
+        return Batch({name: change(value) for name, value in self.inputs.items()}, target, self.index, asked)
 
 
 class Rows(NamedTuple):

@@ -74,8 +74,9 @@ class Task(nn.Module, ABC):
         return iter(())
 
     def call(self, batch: Batch) -> Tensor:
-        """The model's output for a batch, given the inputs its ``forward`` names."""
-        return self.model(**self.inputs(batch))
+        """The model's output for a batch, given the inputs its ``forward`` names: the rows that are asked for."""
+        output = self.model(**self.inputs(batch))
+        return output if batch.asked is None else output.index_select(0, batch.asked)
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
         """What of a batch the model's ``forward`` names; everything, where it takes ``**inputs``."""

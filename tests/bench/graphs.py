@@ -22,6 +22,8 @@ from torch_geometric.nn import GATConv, GCNConv
 sys.path[:0] = [str(Path(__file__).parents[level]) for level in (1, 2)]
 from conftest import lab  # noqa: E402
 
+from trainer.data.base import Data  # noqa: E402
+
 ROUNDS = 20
 EPOCHS = 5
 """Of a contender in a round."""
@@ -53,19 +55,23 @@ class PlainGAT(nn.Module):
         return self.last(F.dropout(h, 0.6, self.training), edge_index)
 
 
-def plain(model: nn.Module, x: Tensor, edge_index: Tensor, train: Tensor, val: Tensor) -> Callable[[], None]:
-    """An epoch as tutorials write it; targets are -100 outside their split."""
+def plain(model: nn.Module, data: Data) -> Callable[[], None]:
+    """An epoch as tutorials write it, with a mask (N,) for each split."""
+    train, val = data.train.whole, data.val.whole
+    x, edge_index = train.inputs["x"], train.inputs["edge_index"]
+    trained, validated = (torch.zeros(len(x), dtype=torch.bool).index_fill(0, b.asked, True) for b in (train, val))
+    label = torch.zeros(len(x), dtype=torch.long)
+    label[train.asked], label[val.asked] = train.target, val.target
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=5e-4)
-    trained, validated = train != -100, val != -100
 
     def epoch() -> None:
         model.train()
         optimizer.zero_grad()
-        F.cross_entropy(model(x, edge_index)[trained], train[trained]).backward()
+        F.cross_entropy(model(x, edge_index)[trained], label[trained]).backward()
         optimizer.step()
         model.eval()
         with torch.no_grad():
-            float((model(x, edge_index).argmax(1)[validated] == val[validated]).float().mean())
+            float((model(x, edge_index).argmax(1)[validated] == label[validated]).float().mean())
 
     return epoch
 
@@ -85,15 +91,13 @@ def main(data_dir: str) -> None:
     torch.set_num_threads(1)
     cora = ("data=cora", f"data_dir={data_dir}")
     data = lab("model=gcn", *cora).data
-    x, edge_index = data.train.whole.inputs["x"], data.train.whole.inputs["edge_index"]
-    graph = x, edge_index, data.train.targets(), data.val.targets()
     sizes = data.facts.sizes["in_features"], data.facts.sizes["num_classes"]
     contenders = {
         "GCN": ours("model=gcn", *cora),
-        "GCN, PyG": plain(PlainGCN(*sizes, 0.5), *graph),
-        "GCN, PyG, no input dropout": plain(PlainGCN(*sizes, 0.0), *graph),
+        "GCN, PyG": plain(PlainGCN(*sizes, 0.5), data),
+        "GCN, PyG, no input dropout": plain(PlainGCN(*sizes, 0.0), data),
         "GAT": ours("model=gat", *cora),
-        "GAT, PyG": plain(PlainGAT(*sizes), *graph),
+        "GAT, PyG": plain(PlainGAT(*sizes), data),
     }
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(ROUNDS):

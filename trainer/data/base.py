@@ -106,10 +106,10 @@ class TensorSplit(Split):
 
 
 class WholeSplit(Split):
-    """One example that is always seen whole, such as a graph whose nodes are the rows."""
+    """One example that is always seen whole, such as a graph; targets are of its rows, or of those ``asked``."""
 
-    def __init__(self, inputs: Mapping[str, Tensor], target: Tensor | None):
-        self.whole = Batch(dict(inputs), target, torch.zeros(1, dtype=torch.long))
+    def __init__(self, inputs: Mapping[str, Tensor], target: Tensor | None, asked: Tensor | None = None):
+        self.whole = Batch(dict(inputs), target, torch.zeros(1, dtype=torch.long), asked)
 
     def __len__(self) -> int:
         return 1
@@ -125,7 +125,7 @@ class WholeSplit(Split):
 
     def to(self, device: torch.device) -> WholeSplit:
         moved = self.whole.to(device)
-        return WholeSplit(moved.inputs, moved.target)
+        return WholeSplit(moved.inputs, moved.target, moved.asked)
 
 
 UNKNOWN = "\N{DOUBLE QUESTION MARK}"

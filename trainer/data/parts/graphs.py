@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from trainer.batch import IGNORE, Batch
+from trainer.batch import Batch
 from trainer.data.base import Split, WholeSplit
 from trainer.data.parts.ragged import Ragged
 from trainer.errors import ConfigError
 
 
 def of_nodes(inputs: Mapping[str, Tensor], target: Tensor, rows: Sequence[Tensor]) -> list[WholeSplit]:
-    """A split for each of ``rows``: the whole graph, with the targets (N, ...) of those nodes alone."""
-    return [WholeSplit(inputs, torch.full_like(target, IGNORE).index_copy(0, index, target[index])) for index in rows]
+    """A split for each of ``rows``: the whole graph, asked for the targets (N, ...) of those nodes alone."""
+    return [WholeSplit(inputs, target[index], index) for index in rows]
 
 
 class GraphsSplit(Split):
@@ -97,7 +98,7 @@ class Beside(Split):
         for name, value in self.shared.items():
             if value.device != device:
                 self.shared[name] = value.to(device)
-        return Batch(finished.inputs | self.shared, finished.target, finished.index)
+        return replace(finished, inputs=finished.inputs | self.shared)
 
     def targets(self) -> Tensor | None:
         return self.rows.targets()

@@ -79,8 +79,9 @@ class _Product(torch.autograd.Function):
 
 
 def _weighted_sums(dense: Tensor, index: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
+    # Detached: of a matrix that asks for a gradient embedding_bag would note down what its own backward needs.
     return F.embedding_bag(
-        index, dense.contiguous(), starts, mode="sum", per_sample_weights=weights, include_last_offset=True
+        index, dense.detach().contiguous(), starts, mode="sum", per_sample_weights=weights, include_last_offset=True
     )
 
 
