@@ -85,7 +85,7 @@ def test_the_first_line_of_the_docstring_is_what_comes_out(model: str) -> None:
             assert batch.inputs[name].dim() == len(dims), name
     made.task.eval()
     with torch.no_grad():
-        output = made.task.call(batch)
+        output = made.task.model(**made.task.inputs(batch))
     first = output[0] if isinstance(output, tuple) else output
     if "..." not in said.output:
         assert first.dim() == len(said.output)
