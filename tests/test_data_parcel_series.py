@@ -143,6 +143,14 @@ def test_regions_are_matched_by_name_and_an_index_is_none(tmp_path: Path) -> Non
     assert all(torch.equal(value, was[name]) for name, value in batch(read(tmp_path)).inputs.items())
 
 
+def test_numbers_may_be_names(tmp_path: Path) -> None:
+    write(tmp_path)
+    for path in tmp_path.rglob("*.csv"):
+        table(path, np.loadtxt(path, delimiter=",", skiprows=1), tuple("01234"))
+    assert read(tmp_path, header=True).facts.sizes["seq_len"] == 9
+    assert read(tmp_path, header=False).facts.sizes["seq_len"] == 10
+
+
 def test_columns_chosen_are_the_regions(tmp_path: Path) -> None:
     data = read(write(tmp_path), columns=["back", "left"])
     assert data.facts.sizes["num_nodes"] == 2

@@ -36,6 +36,22 @@ def test_a_word_is_named(tmp_path: Path) -> None:
     assert f"{path}: row 2 (line 3), column 'front': 'x' is not a finite number" in said(tmp_path)
 
 
+@pytest.mark.parametrize("first", ["0,1,2,3,4", "1,2,3,4,5", ",0,1,2,3"])
+def test_a_first_row_that_may_be_a_header_of_numbers_is_asked_about(tmp_path: Path, first: str) -> None:
+    path = write(tmp_path) / "calm" / "0.csv"
+    path.write_text("\n".join([first, *(",".join(map(str, row)) for row in VALUES)]))
+    assert f"the first row of {path} counts the columns; data.header=true takes it as their names" in said(tmp_path)
+
+
+def test_of_many_columns_that_are_wrong_the_first_are_told(tmp_path: Path) -> None:
+    path = write(tmp_path) / "wild" / "3.csv"
+    path.write_text("\n".join([";".join(f"r{n}" for n in range(90))] + [";".join(["1,5"] * 90)] * 3))
+    told = said(tmp_path)
+    assert "column 'r0' holds numbers with a comma, such as '1,5'; is it data.decimal=comma?" in told
+    assert "and 84 more lines like these" in told
+    assert len(told.splitlines()) < 9
+
+
 def test_a_single_step_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path) / "wild" / "3.csv"
     table(path, VALUES[:1])
