@@ -114,6 +114,18 @@ def pictures() -> Path:
     return folder
 
 
+@cache
+def tables() -> str:
+    """Small tables of five regions over time in a folder of two classes, for ``data=parcel_series``."""
+    draw = np.random.default_rng(0)
+    folder = Path(tempfile.mkdtemp())
+    for kind in ("calm", "wild"):
+        (folder / kind).mkdir()
+        for number in range(12):
+            np.save(folder / kind / f"{number}.npy", draw.normal(size=(draw.integers(6, 10), 5)))
+    return str(folder)
+
+
 OWN_FILES: dict[str, dict[str, Callable[[], str]]] = {
     "csv": {"path": table, "target": lambda: "label"},
     "csv_series": {"path": hours, "time": lambda: "time"},
@@ -123,6 +135,7 @@ OWN_FILES: dict[str, dict[str, Callable[[], str]]] = {
     "image_folder": {"path": lambda: str(pictures() / "kinds")},
     "image_masks": {"path": lambda: str(pictures() / "marked")},
     "pairs": {name: lambda name=name: str(texts() / f"{name}.txt") for name in ("source", "target")},  # type: ignore[misc]
+    "parcel_series": {"path": tables},
 }
 """What data sets of the user's own files are given here."""
 

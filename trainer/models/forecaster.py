@@ -8,30 +8,13 @@ from __future__ import annotations
 
 from typing import Literal, Unpack
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.errors import ConfigError
+from trainer.models.layers.level import level_and_spread
 from trainer.models.layers.transformer import BlockOptions, Plan, Stack
 from trainer.types import PositiveInt, Probability
-
-EPSILON = 1e-5
-
-
-def level_and_spread(x: Tensor, normalize: Literal["none", "last", "standard"]) -> tuple[Tensor, Tensor]:
-    """What to subtract from a window (B, T, F) and then to divide it by, each (B, 1, F).
-
-    Reversible instance normalisation (Kim et al. 2022) without its learned scale: ``standard`` takes mean and
-    deviation, ``last`` the last step alone.
-    """
-    level, spread = torch.zeros_like(x[:, :1]), torch.ones_like(x[:, :1])
-    if normalize == "last":
-        level = x[:, -1:]
-    elif normalize == "standard":
-        level = x.mean(1, keepdim=True)
-        spread = (x.var(1, keepdim=True, correction=0) + EPSILON).sqrt()
-    return level, spread
 
 
 class GRUForecaster(nn.Module):

@@ -1,0 +1,145 @@
+"""Series of the user's, one table a run, each a row of linked regions over time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from trainer.data.base import Data, Facts
+from trainer.data.parts import baselines, class_folders, correlation, files, tables
+from trainer.data.parts.features import Reading
+from trainer.data.parts.graphs import Beside
+from trainer.data.parts.ragged import Ragged, RaggedSplit
+from trainer.data.parts.regions import ENDINGS, Format, Regions
+from trainer.errors import ConfigError
+from trainer.types import Fraction, NonNegativeInt, PositiveInt
+
+LABELS = "labels.csv"
+
+
+class ParcelSeries(Data):
+    """x (B, T, N, F), edge_index (2, E), edge_weight (E), lengths (B) -> (B)
+
+    A table for each run, a row a step and a column a region, in ``CLASS/*.csv`` (or tsv, npy), perhaps under
+    ``train``, ``val`` and ``test``; or beside a ``labels.csv`` with columns file and label, and what it does not list
+    is left out. Regions are linked where their |correlation|, in the mean over training tables, is among the
+    ``top_k`` strongest of either; or as ``graph`` says, a square table of weights from row to column. Features of a
+    region are its number, standardised by its own table or by all training tables, its degree and its mean
+    |correlation|.
+
+    Raises ConfigError for tables that differ in regions, cells that are no numbers, tables of a single step, fewer
+    than two classes or a class without a table in each split, and a graph that is not of these regions.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        graph: str | None,
+        top_k: PositiveInt,
+        standardise: Literal["table", "training"],
+        columns: list[str | int] | None,
+        val: Fraction,
+        test: Fraction,
+        delimiter: str | None,
+        header: Literal["auto"] | bool,
+        encoding: str,
+        decimal: Literal["point", "comma"],
+        missing: list[str],
+        seed: NonNegativeInt,
+    ):
+        style = Format(
+            delimiter, header, encoding, Reading(frozenset(text.lower() for text in missing), decimal == "comma")
+        )
+        found, labels, names = _labelled(Path(path).expanduser())
+        given = torch.tensor([split for _, split in found])
+        rows = class_folders.share_out(given, labels, names, val, test, seed)
+        regions = _alike([style.read(table, "data.path", columns) for table, _ in found])
+        runs = [torch.from_numpy(table.values) for table in regions]
+
+        training = [runs[row] for row in rows[0].tolist()]
+        strength = torch.stack([correlation.strength(run) for run in training]).mean(0)
+        edges = correlation.strongest(strength, top_k)
+        if graph is not None:
+            edges = _given(style.read(Path(graph).expanduser(), "data.graph"), regions[0])
+        roles = correlation.roles(strength, edges[0])
+        whole = torch.cat(training) if standardise == "training" else None
+        x = Ragged.of(correlation.steps(_standardised(run, run if whole is None else whole), roles) for run in runs)
+        shared = {"edge_index": edges[0], "edge_weight": edges[1]}
+        self.train, self.val, self.test = (
+            Beside(RaggedSplit({"x": x.rows(part)}, labels[part]), shared) for part in rows
+        )
+        self.facts = Facts(
+            sizes={
+                "in_features": 1 + roles.shape[1],
+                "num_nodes": len(roles),
+                "seq_len": int(x.lengths.max()),
+                "num_classes": len(names),
+                "out_features": 1 if len(names) == 2 else len(names),
+            },
+            baseline=baselines.majority(self.train, self.test, len(names)),
+            class_names=names,
+        )
+
+
+def _labelled(folder: Path) -> tuple[list[tuple[Path, int]], Tensor, list[str]]:
+    """Tables, each with the split (0 to 2) that its folder says; their labels (N,); and the names of the classes."""
+    if not (folder / LABELS).is_file():
+        if folder.is_dir() and class_folders.listed(folder, ENDINGS):
+            raise ConfigError(
+                f"data.path: {folder.absolute()} has tables and no {LABELS}; it must have that, with columns file and"
+                " label, or a folder of tables for each class"
+            )
+        found, names = class_folders.find(folder, ENDINGS)
+        return found, torch.tensor([names.index(path.parent.name) for path, _ in found]), names
+    table = tables.read(str(folder / LABELS), "data.path", None, "auto", "utf-8", "file")
+    at = [table.find(name, "data.path") for name in ("file", "label")]
+    listed, said = (table.columns[place] for place in at)
+    for row, (name, label) in enumerate(zip(listed, said, strict=True)):
+        if not name or not label:
+            raise ConfigError(f"{table.where(row, at[bool(name)])}: a gap")
+        if name in listed[:row]:
+            raise ConfigError(f"{table.where(row, at[0])}: {name!r} stands there twice")
+        if not (folder / name).is_file():
+            raise files.missing(folder / name)
+    names = sorted(set(said))
+    if len(names) < 2:
+        raise ConfigError(f"data.path: {table.path} has one label only, {names[0]!r}; there must be at least two")
+    return [(folder / name, 0) for name in listed], torch.tensor([names.index(label) for label in said]), names
+
+
+def _alike(runs: list[Regions]) -> list[Regions]:
+    """The tables, with regions in the order of the first that names them."""
+    short = next((run for run in runs if len(run.values) < 2), None)
+    if short is not None:
+        raise ConfigError(f"data.path: {short.path} has 1 step: nothing in it can be correlated")
+    first = next((run for run in runs if run.names is not None), runs[0])
+    return [run.like(first, "data.path") for run in runs]
+
+
+def _given(graph: Regions, tables: Regions) -> tuple[Tensor, Tensor]:
+    """Edges and weights of a table of weights, from row to column, of the regions of others."""
+    height, width = graph.values.shape
+    if height != width:
+        raise ConfigError(
+            f"data.graph: {graph.path} is {height} x {width}; it must be square, a row and a column for each region"
+        )
+    if (graph.values < 0).any():
+        row, column = (graph.values < 0).nonzero()
+        raise ConfigError(
+            f"data.graph: {graph.path}: row {row[0] + 1}, column {column[0]}: {graph.values[row[0], column[0]]:g};"
+            " weights must be >= 0 (a signed correlation is no graph: data.graph=null takes its size)"
+        )
+    across = graph.like(tables, "data.graph")
+    down = Regions(graph.path, across.values.T, graph.names).like(tables, "data.graph")
+    weights = torch.from_numpy(down.values.T.copy())
+    edge_index = weights.nonzero().t().contiguous()
+    return edge_index, weights[edge_index[0], edge_index[1]].float()
+
+
+def _standardised(run: Tensor, by: Tensor) -> Tensor:
+    """A run (T, N) in the mean and deviation of each region in another; one that never changes there is 0."""
+    spread, mean = torch.std_mean(by, 0, correction=0)
+    return (run - mean) / spread.where(spread > 1e-12 * mean.abs(), torch.inf)

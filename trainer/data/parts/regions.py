@@ -1,0 +1,112 @@
+"""Tables of the user's, a row a step and a column a region, that must be of the same regions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from trainer.data.parts import files, plain, series, tables
+from trainer.data.parts.features import Reading
+from trainer.errors import ConfigError, SystemFault
+
+ENDINGS = (".csv", ".tsv", ".npy")
+MOST_PROBLEMS = 6
+"""How many of them one error lists."""
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Numbers (T, N), all finite, of N regions, which have names if the file says them."""
+
+    path: Path
+    values: np.ndarray
+    names: list[str] | None
+
+    def like(self, other: Regions, option: str) -> Regions:
+        """The same with regions in the order of another's. Raises ConfigError, naming ``option``, for other ones."""
+        mine, theirs = self.values.shape[1], other.values.shape[1]
+        if mine != theirs:
+            raise ConfigError(f"{option}: {self.path} has {mine} regions; {other.path} has {theirs}")
+        if self.names is None or other.names is None:
+            return self
+        strange = [name for name in self.names if name not in other.names]
+        if strange:
+            raise ConfigError(f"{option}: {self.path} has regions that {other.path} has not: {plain.shown(strange)}")
+        order = [self.names.index(name) for name in other.names]
+        return replace(self, values=self.values[:, order], names=other.names)
+
+
+@dataclass(frozen=True)
+class Format:
+    """How text files are read."""
+
+    delimiter: str | None
+    header: Literal["auto"] | bool
+    encoding: str
+    reading: Reading
+
+    def read(self, path: Path, option: str, columns: Sequence[str | int] | None = None) -> Regions:
+        """The regions in a file, or those of ``columns``; a first column without a name, an index, is not one.
+
+        Raises ConfigError, with the file and, where there is one, row and column, for what is no table of numbers.
+        """
+        if path.suffix.lower() == ".npy":
+            return _array(path, option, columns)
+        expected = next((key for key in columns or () if isinstance(key, str)), None)
+        table = tables.read(str(path), option, self.delimiter, self.header, self.encoding, expected)
+        if self.header == "auto" and self._counts(table):
+            raise ConfigError(
+                f"{option}: the first row of {path} counts the columns; data.header=true takes it as their names,"
+                " data.header=false as numbers"
+            )
+        chosen = series.choose(table, columns, 0 if table.is_unnamed(0) and not columns else None)
+        try:
+            values = series.numbers(table, chosen, self.reading)
+        except ConfigError as error:
+            raise _short(error.problems) from error
+        problems = series.gaps(table, chosen, None, values)
+        if problems:
+            raise _short(problems)
+        return Regions(path, values, [table.names[place] for place in chosen] if table.has_header else None)
+
+    def _counts(self, table: tables.Table) -> bool:
+        """Whether a first row without names only counts: 0, 1, 2 and so on, perhaps behind a gap over an index."""
+        first = self.reading.numbers([column[0] for column in table.columns])
+        first = first[int(np.isnan(first[0])) :]
+        is_number = not table.has_header and len(first) > 2 and bool(np.isfinite(first).all())
+        return is_number and bool((np.diff(first) == 1).all())
+
+
+def _short(problems: Sequence[str]) -> ConfigError:
+    """Of hundreds of regions that may be wrong alike, the first few."""
+    more = len(problems) - MOST_PROBLEMS
+    return ConfigError(*problems[:MOST_PROBLEMS], *([f"and {more} more lines like these"] if more > 0 else []))
+
+
+def _array(path: Path, option: str, columns: Sequence[str | int] | None) -> Regions:
+    try:
+        with path.open("rb") as file:
+            found = np.lib.format.read_array(file, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise files.missing(path, option) from error
+    except OSError as error:
+        raise SystemFault(f"{option}: cannot read {path}: {error.strerror}") from error
+    except (ValueError, EOFError) as error:
+        raise ConfigError(f"{option}: {path} is no array of numbers: {error}") from error
+    if found.ndim != 2 or found.dtype.kind not in "fiu" or not found.size:
+        raise ConfigError(f"{option}: {path} holds {found.dtype} {found.shape}; it must be numbers (steps, regions)")
+    if columns is not None:
+        places = range(-found.shape[1], found.shape[1])
+        wrong = next((key for key in columns if key not in places), None)
+        if wrong is not None:
+            raise ConfigError(f"data.columns: no column {wrong!r} in {path}, which has 0 to {places[-1]}")
+        found = found[:, np.array(columns, dtype=np.int64)]
+    bad = np.argwhere(~np.isfinite(found))
+    if len(bad):
+        row, column = bad[0]
+        raise ConfigError(f"{path}: row {row + 1}, column {column}: {found[row, column]}; {len(bad)} such in all")
+    return Regions(path, found.astype(np.float64), None)
