@@ -40,6 +40,7 @@ LARGE = (
     "review_polarity",
     "multi30k",
     "tinyshakespeare",
+    "karate",
 )
 """Data sets that take a second to read."""
 SMALL = {"rows": 150}

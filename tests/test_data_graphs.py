@@ -12,13 +12,17 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
+import torch.nn.functional as F
 from conftest import lab
+from torch import Tensor
 
 from trainer.data import planetoid
 from trainer.data.parts.files import Source
 from trainer.data.planetoid import Planetoid
 from trainer.data.sbm import BlockModel
 from trainer.errors import ConfigError
+from trainer.models.layers.convolutions import ATTENTION, GraphAttention
+from trainer.models.layers.graph import Graph
 
 SHARED = Path(__file__).parents[2] / "shared/data"
 
@@ -82,6 +86,24 @@ def test_features_alone_do_not() -> None:
     edges = run.data.train.whole.inputs["edge_index"]
     edges[1] = edges[1, torch.randperm(edges.shape[1])]
     assert run.test()["accuracy"] < 0.6
+
+
+class Indiscriminate(GraphAttention):
+    """A softmax over all nodes, in which every node that is no neighbour has a score of 0."""
+
+    def forward(self, x: Tensor, graph: Graph) -> Tensor:
+        h = self.project(x, self.weight)
+        pattern = graph.neighbours(self.heads).pattern
+        at = pattern.rows % self.heads, pattern.rows // self.heads, pattern.cols // self.heads
+        scores = h.new_zeros(self.heads, len(h), len(h)).index_put(at, self.scores(x, h, pattern))
+        out = torch.einsum("hij,jhc->ihc", F.dropout(scores.softmax(2), self.dropout, self.training), h)
+        return (out.flatten(1) if self.concat else out.mean(1)) + self.bias
+
+
+@pytest.mark.slow
+def test_a_softmax_that_knows_no_neighbours_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ATTENTION, "v1", Indiscriminate)
+    assert lab("model=gat", "data=sbm", "epochs=80").test()["accuracy"] < 0.7
 
 
 def write(folder: Path, monkeypatch: pytest.MonkeyPatch, swap: dict[str, bytes] | None = None) -> Path:
