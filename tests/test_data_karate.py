@@ -6,7 +6,6 @@ import pytest
 import torch
 from conftest import lab
 
-from trainer.batch import IGNORE
 from trainer.data.karate import Karate
 from trainer.errors import ConfigError
 
@@ -19,10 +18,10 @@ def test_the_club_is_as_published() -> None:
     assert set(zip(source.tolist(), target.tolist(), strict=True)) == set(
         zip(target.tolist(), source.tolist(), strict=True)
     )
-    counted = torch.stack([part.whole.target != IGNORE for part in (data.train, data.val, data.test)])
-    assert counted.sum(1).tolist() == [4, 10, 20]
-    assert counted.sum(0).tolist() == [1] * 34
-    assert data.train.whole.target[counted[0]].sort().values.tolist() == [0, 1, 2, 3]
+    asked = [part.whole.asked for part in (data.train, data.val, data.test)]
+    assert list(map(len, asked)) == [4, 10, 20]
+    assert torch.cat(asked).sort().values.tolist() == list(range(34))
+    assert data.train.whole.target.sort().values.tolist() == [0, 1, 2, 3]
     with pytest.raises(ConfigError, match="30 of 30 members"):
         Karate(val_nodes=30, seed=0)
 

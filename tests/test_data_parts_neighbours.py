@@ -7,7 +7,7 @@ import torch
 from graphs import EVERY, every, random_graph
 from torch import Tensor, nn
 
-from trainer.batch import IGNORE, Batch
+from trainer.batch import Batch
 from trainer.data.base import WholeSplit
 from trainer.data.parts.neighbours import NeighbourSplit
 from trainer.errors import ConfigError
@@ -15,10 +15,10 @@ from trainer.loader import Loader
 
 
 def around(edge_index: Tensor, neighbours: list[int], nodes: int = 9, seed: int = 0, **edges: Tensor) -> NeighbourSplit:
-    """Node k has the features [k, k, ...] and class k, but for node 3, which has none."""
+    """Node k has the features [k, k, ...] and class k; all but node 3 are asked for."""
     x = torch.arange(nodes).float()[:, None].expand(-1, 5).contiguous()
-    target = torch.arange(nodes).where(torch.arange(nodes) != 3, IGNORE)
-    return NeighbourSplit(WholeSplit({"x": x, "edge_index": edge_index, **edges}, target), neighbours, seed)
+    asked = torch.tensor([node for node in range(nodes) if node != 3])
+    return NeighbourSplit(WholeSplit({"x": x, "edge_index": edge_index, **edges}, asked, asked), neighbours, seed)
 
 
 def edges(batch: Batch) -> list[tuple[int, int]]:
@@ -30,26 +30,25 @@ def edges(batch: Batch) -> list[tuple[int, int]]:
 @every
 def test_with_all_neighbours_nodes_get_what_they_get_in_the_whole_graph(make: type[nn.Module]) -> None:
     x, edge_index, weight = random_graph()
-    target = torch.arange(9)
-    steps = 4 if make is EVERY["gcn"] else 3
-    split = NeighbourSplit(
-        WholeSplit({"x": x, "edge_index": edge_index, "edge_weight": weight}, target), [9] * steps, 0
-    )
+    steps, asked = 4 if make is EVERY["gcn"] else 3, torch.arange(9)
+    whole = WholeSplit({"x": x, "edge_index": edge_index, "edge_weight": weight}, asked, asked)
+    split = NeighbourSplit(whole, [9] * steps, 0)
     model, rows = make(), torch.tensor([4, 0, 8])
     batch = split.batch(rows, 0)
     expected = model(x, edge_index, weight)[rows]
     torch.testing.assert_close(model(**batch.inputs)[:3], expected, atol=1e-6, rtol=1e-5)
-    fewer = NeighbourSplit(split.whole, [1, 1, 1], 0).batch(rows, 0)
+    fewer = NeighbourSplit(whole, [1, 1, 1], 0).batch(rows, 0)
     assert not torch.allclose(model(**fewer.inputs)[:3], expected)
 
 
 def test_a_batch_is_its_nodes_and_the_edges_that_reach_them() -> None:
     chain = torch.tensor([[0, 1, 2, 3, 4], [1, 2, 3, 4, 5]])
     split = around(chain, [2, 2], edge_attr=torch.arange(5)[:, None], edge_type=torch.arange(5))
-    assert split.rows.tolist() == [0, 1, 2, 4, 5, 6, 7, 8]
     batch = split.batch(torch.tensor([3, 0]), 0)  # nodes 4 and 0
     assert batch.target is not None
-    assert batch.target.tolist() == [4, 0, IGNORE, IGNORE]
+    assert batch.asked is not None
+    assert batch.target.tolist() == [4, 0]
+    assert batch.asked.tolist() == [0, 1]
     assert batch.inputs["x"][:, 0].tolist() == [4, 0, 3, 2]
     assert edges(batch) == [(2, 3), (3, 4)]
     assert batch.inputs["edge_type"].tolist() == batch.inputs["edge_attr"].flatten().tolist() == [3, 2]
@@ -109,9 +108,7 @@ def test_workers_change_nothing(workers: int) -> None:
     for one, two in zip(here.epoch(2), there.epoch(2), strict=True):
         assert torch.equal(one.inputs["x"], two.inputs["x"])
         assert torch.equal(one.inputs["edge_index"], two.inputs["edge_index"])
-        assert one.target is not None
-        assert two.target is not None
-        assert torch.equal(one.target, two.target)
+        assert torch.equal(one.index, two.index)
 
 
 def test_no_step_is_refused() -> None:

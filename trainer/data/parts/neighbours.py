@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer import seeding
-from trainer.batch import IGNORE, Batch
+from trainer.batch import Batch
 from trainer.data.base import Split, WholeSplit
 from trainer.errors import ConfigError
 
@@ -20,12 +20,12 @@ def around(whole: WholeSplit, neighbours: Sequence[int] | None, seed: int) -> Sp
 
 
 class NeighbourSplit(Split):
-    """The nodes of a graph that have a target, for rows; a batch is the graph sampled around them.
+    """The nodes of a graph that are asked for, as rows; a batch is the graph sampled around some of them.
 
     Hamilton et al. 2017, alg. 2: ``neighbours[h]`` edges into each node that is first met h steps from the batch,
     without replacement, or all where there are no more. What a node draws is a function of (seed, epoch, node) alone:
     neither the batch it is met in nor workers nor a stop change it. A batch has its own nodes first, then those met,
-    renumbered; x (N', F), edge_index (2, E'), whatever else edges have, and target (N',), IGNORE but at its own nodes.
+    renumbered: x (N', F), edge_index (2, E') and whatever else edges have, with targets of its own nodes alone.
 
     Given as many steps as a model has layers, and all neighbours, the batch's nodes get what they get in the whole
     graph; ``gcn``, which also weighs by the degree of the neighbour, wants one step more. Where edges are left out,
@@ -34,21 +34,20 @@ class NeighbourSplit(Split):
     Raises ConfigError for no steps at all.
     """
 
-    def __init__(self, whole: WholeSplit, neighbours: Sequence[int], seed: int):
+    def __init__(self, graph: WholeSplit, neighbours: Sequence[int], seed: int):
         if not neighbours:
             raise ConfigError("data.neighbours: [] takes no step from a node; null gives the whole graph at once")
-        inputs, target = dict(whole.whole.inputs), whole.whole.target
-        assert target is not None
-        self.whole = whole
+        whole = graph.whole
+        assert whole.asked is not None, "a batch is sampled around nodes that are asked for"
+        assert whole.target is not None, "nodes that are asked for have targets"
+        self.graph = graph
         self.neighbours = neighbours
         self.seed = seed
-        self.nodes = {"x": inputs.pop("x")}
-        self.source, arrives = inputs.pop("edge_index")
-        self.edges = inputs
-        self.target = target
-        self.rows = (target != IGNORE).nonzero().squeeze(1)
+        self.rows, self.target, self.x = whole.asked, whole.target, whole.inputs["x"]
+        self.source, arrives = whole.inputs["edge_index"]
+        self.edges = {name: value for name, value in whole.inputs.items() if name not in ("x", "edge_index")}
         self.by_target = arrives.argsort(stable=True)
-        self.starts = F.pad(arrives.bincount(minlength=len(target)).cumsum(0), (1, 0))
+        self.starts = F.pad(arrives.bincount(minlength=len(self.x)).cumsum(0), (1, 0))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -57,15 +56,16 @@ class NeighbourSplit(Split):
         return self.target
 
     def nbytes(self) -> int:
-        parts = (*self.whole.whole.inputs.values(), self.target, self.by_target, self.starts)
-        return sum(part.nbytes for part in parts)
+        kept = (*self.graph.whole.inputs.values(), self.target, self.by_target, self.starts)
+        return sum(part.nbytes for part in kept)
 
     def to(self, device: torch.device) -> NeighbourSplit:
-        return NeighbourSplit(self.whole.to(device), self.neighbours, self.seed)
+        return NeighbourSplit(self.graph.to(device), self.neighbours, self.seed)
 
     def batch(self, index: Tensor, epoch: int) -> Batch:
-        own = self.rows[index.to(self.rows.device)]
-        place = torch.full_like(self.target, -1)  # of each node among those met
+        at = index.to(self.rows.device)
+        own = self.rows[at]
+        place = torch.full_like(self.starts, -1)  # of each node among those met
         place[own] = torch.arange(len(own), device=own.device)
         met, drawn = [own], []
         for hop, most in enumerate(self.neighbours):
@@ -75,13 +75,10 @@ class NeighbourSplit(Split):
             place[new] = torch.arange(len(new), device=own.device) + sum(map(len, met))
             met.append(new)
             drawn.append(torch.stack((edge, place[source], place[target])))
-        nodes, (edge, *ends) = torch.cat(met), torch.cat(drawn, 1)
-        inputs = {name: value[nodes] for name, value in self.nodes.items()}
-        inputs["edge_index"] = torch.stack(ends)
+        edge, *ends = torch.cat(drawn, 1)
+        inputs = {"x": self.x[torch.cat(met)], "edge_index": torch.stack(ends)}
         inputs |= {name: value[edge] for name, value in self.edges.items()}
-        counted = torch.full_like(nodes, IGNORE)
-        counted[: len(own)] = self.target[own]
-        return Batch(inputs, counted, index)
+        return Batch(inputs, self.target[at], index, place[own])
 
     def draw(self, nodes: Tensor, most: int, seed: int) -> tuple[Tensor, Tensor]:
         """Edges (E',) that arrive at ``nodes``, at most so many at each, every choice as likely; and where they do."""
@@ -90,11 +87,11 @@ class NeighbourSplit(Split):
         many = (degree > most).nonzero().squeeze(1)
         chance = seeding.uniform(nodes[many], most, seed, 0).double()
         picked = chosen[many]
-        for place in range(most):  # Floyd's way (Bentley and Floyd 1987): a choice of k from n takes k draws
-            last = degree[many] - most + place
-            drawn = (chance[:, place] * (last + 1)).long()
-            taken = (picked[:, :place] == drawn[:, None]).any(1)
-            picked[:, place] = torch.where(taken, last, drawn)
+        for turn in range(most):  # Floyd's way (Bentley and Floyd 1987): a choice of k from n takes k draws
+            last = degree[many] - most + turn
+            drawn = (chance[:, turn] * (last + 1)).long()
+            taken = (picked[:, :turn] == drawn[:, None]).any(1)
+            picked[:, turn] = torch.where(taken, last, drawn)
         chosen[many] = picked
         real = chosen < degree[:, None]
         return self.by_target[(first[:, None] + chosen)[real]], nodes.repeat_interleave(real.sum(1))
