@@ -82,10 +82,10 @@ def whole(
     numbers = [place for place, v in values.items() if features.is_number(v) and not good[place].all()]
     problems, advice = [], []
     if answer is not None:
-        problems += [] if answer.known.all() else [_bad_cell(table, answer.at, answer.known, reading)]
+        problems += [] if answer.known.all() else [bad_cell(table, answer.at, answer.known, reading)]
         advice += ["data.nan=drop leaves such rows out"]
     if nan == "error" and numbers:
-        problems += [_bad_cell(table, place, good[place], reading) for place in numbers]
+        problems += [bad_cell(table, place, good[place], reading) for place in numbers]
         advice += ["data.nan=fill puts the mean and adds a column that says so"]
         written = [place for place in numbers if np.isinf(values[place]).any()]
         if written:
@@ -96,23 +96,28 @@ def whole(
     return np.arange(len(table))
 
 
-def _bad_cell(table: Table, place: int, good: np.ndarray, reading: Reading) -> str:
+def bad_cell(table: Table, place: int, good: np.ndarray, reading: Reading) -> str:
+    """The first cell of a column that is not good, and how many there are."""
     row, count = int(np.argmin(good)), int((~good).sum())
     cell = table.columns[place][row]
     found = f"a gap ({cell!r})" if reading.is_gap(cell) else f"{cell!r} is not a finite number"
     return f"{table.where(row, place)}: {found}; {count} such cell{'s' * (count > 1)} in the column"
 
 
-def groups_of(table: Table, place: int, option: str) -> np.ndarray:
-    """The split that a column says each row is in, (N,), 0 to 2. Raises ConfigError, naming ``option``."""
+def groups_of(table: Table, place: int, option: str, *, empty: bool = False) -> np.ndarray:
+    """The split that a column says each row is in, (N,), 0 to 2; -1 for an ``empty`` cell, where there may be some.
+
+    Raises ConfigError, naming ``option``.
+    """
     cells = [cell.lower() for cell in table.columns[place]]
-    wrong = next((row for row, cell in enumerate(cells) if cell not in SPLITS), None)
+    known = SPLITS | ({"": -1} if empty else {})
+    wrong = next((row for row, cell in enumerate(cells) if cell not in known), None)
     if wrong is not None:
         raise ConfigError(
             f"{option}: {table.where(wrong, place)}: {table.columns[place][wrong]!r} is no split; it must be"
             f" train, val or test{did_you_mean(cells[wrong], SPLITS)}"
         )
-    return np.array([SPLITS[cell] for cell in cells])
+    return np.array([known[cell] for cell in cells])
 
 
 def split(group: np.ndarray, used: np.ndarray, answer: Target, val: float, test: float, seed: int) -> Rows:
