@@ -40,9 +40,10 @@ def test_splits_are_graphs_of_their_own() -> None:
     assert not torch.equal(one, two)
     assert not torch.equal(two, three)
     assert data.facts.best_possible["mse"] == 0.0
-    assert signal(noise=0.1, nodes=2000).facts.best_possible["mse"] == pytest.approx(0.01, rel=0.1)
+    assert signal(noise=0.1, nodes=800).facts.best_possible["mse"] == pytest.approx(0.01, rel=0.15)
 
 
+@pytest.mark.slow
 def test_a_model_that_reads_edges_finds_it_and_one_that_does_not_never_will() -> None:
     small = ("data=edge_signal", "epochs=150")
     assert lab("model=edge_gnn", *small).test()["r2"] >= 0.8

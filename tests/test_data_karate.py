@@ -26,6 +26,7 @@ def test_the_club_is_as_published() -> None:
         Karate(val_nodes=30, seed=0)
 
 
+@pytest.mark.slow
 def test_friends_tell_the_community_which_a_name_does_not() -> None:
     assert lab("model=gcn", "data=karate").test()["accuracy"] >= 0.6
     assert lab("model=mlp", "data=karate").test()["accuracy"] <= 0.45

@@ -83,8 +83,8 @@ def test_every_choice_is_as_likely_and_holds_no_neighbour_twice() -> None:
 def test_the_mean_of_a_sample_is_right_on_average() -> None:
     edge_index = torch.stack((torch.arange(1, 9), torch.zeros(8).long()))
     split = around(edge_index, [3])
-    means = torch.stack([split.batch(torch.tensor([0]), epoch).inputs["x"][1:, 0].mean() for epoch in range(600)])
-    assert float(means.mean()) == pytest.approx(4.5, abs=4 * float(means.std()) / 600**0.5)
+    means = torch.stack([split.batch(torch.tensor([0]), epoch).inputs["x"][1:, 0].mean() for epoch in range(200)])
+    assert float(means.mean()) == pytest.approx(4.5, abs=4 * float(means.std()) / 200**0.5)
     assert len(means.unique()) == 16, "every sum of three of 1 to 8"
 
 
