@@ -35,7 +35,7 @@ def test_numbers_of_nodes_that_are_no_numbers_of_nodes(tmp_path: Path) -> None:
         assert f"row 1 (line 2), column 'target': node '{bad}' is none of the 10 nodes" in problem(one, tmp_path)
 
 
-@pytest.mark.parametrize("bad", ["-0.5", "nan", "inf", "heavy", ""])
+@pytest.mark.parametrize("bad", ["-0.5", "nan", "inf", "1e300", "heavy", ""])
 def test_weights_are_numbers_from_zero_on(tmp_path: Path, bad: str) -> None:
     said = with_edge(tmp_path, f"a,c,{bad}", "source,target,weight")
     assert f"row 5 (line 6), column 'weight': {bad!r} is no weight; weights are numbers >= 0" in said
@@ -52,8 +52,10 @@ def test_columns_that_are_not_there(tmp_path: Path) -> None:
     assert "data.path: no column 'id' in" in problem(one, write(tmp_path, ["name,size,y", "a,1,no", "b,2,yes"]))
     write(tmp_path)
     assert "data.target: no column 'z' in" in problem(one, tmp_path, target="z")
-    assert "data.drop_columns: no column 'sise' in" in (said := problem(one, tmp_path, drop_columns=["sise"]))
-    assert "did you mean size?" in said
+    assert "data.drop_columns: no column 'sise' in nodes.csv or edges.csv; did you mean size?" in problem(
+        one, tmp_path, drop_columns=["sise"]
+    )
+    assert "data.drop_columns: no column 0 in nodes.csv or edges.csv" in problem(one, tmp_path, drop_columns=[0])
     assert "data.path: no column 'graph' in" in problem(many, tmp_path)
 
 
@@ -93,6 +95,10 @@ def test_graphs_that_do_not_hold_together(tmp_path: Path) -> None:
     mixed = [line.replace("3,r,no", "3,r,yes") for line in MANY]
     assert "row 6 (line 7), column 'y': graph 'r' is 'yes' here and 'no' at row 4" in problem(
         many, write(tmp_path, mixed, WITHIN)
+    )
+    torn = ["id,graph,y,split", *(f"{line},{'val' if line[0] == '2' else 'train'}" for line in MANY[1:])]
+    assert "row 2 (line 3), column 'split': graph 'p' is 'val' here and 'train' at row 1" in problem(
+        many, write(tmp_path, torn, WITHIN)
     )
     assert "node '3' is none of the 9 nodes" in (
         said := problem(many, write(tmp_path, MANY, ["graph,source,target", "p,1,3"]))

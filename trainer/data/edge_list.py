@@ -10,7 +10,8 @@ from torch import Tensor
 
 from trainer.data.base import Data
 from trainer.data.parts import rows, targets
-from trainer.data.parts.edge_lists import Edges, TableOptions, Tables, filled, places
+from trainer.data.parts.edge_lists import TableOptions, Tables, filled, places
+from trainer.data.parts.edges import Edges, joined
 from trainer.data.parts.graphs import GraphsSplit, of_nodes
 from trainer.data.parts.neighbours import around
 from trainer.data.parts.ragged import Ragged
@@ -31,7 +32,7 @@ class EdgeList(Data):
 
     def __init__(self, target_kind: str, neighbours: list[PositiveInt] | None, **options: Unpack[TableOptions]):
         read = Tables(options)
-        edges = read.joined()
+        edges = joined(read)
         answer = read.answer(read.nodes, target_kind, gaps=True)
         parts = read.split(answer)
         learned = targets.learn(answer, parts[0])
@@ -56,7 +57,7 @@ class EdgeListGraphs(Data):
         read = Tables(options)
         beside = (read.folder / "graphs.csv").exists()
         graphs = read.table("graphs.csv") if beside else _told_by_nodes(read.nodes, options["target"])
-        edges, of_node = read.joined(), _members(read.nodes, graphs)
+        edges, of_node = joined(read), _members(read.nodes, graphs)
         of_edge = _homes(read.edges, edges, of_node)
         answer = read.answer(graphs, target_kind, gaps=False)
         parts = read.split(answer)
@@ -94,17 +95,18 @@ def _sizes(inputs: dict[str, Tensor], edges: Edges) -> dict[str, int | None]:
 
 
 def _told_by_nodes(nodes: Table, target: str) -> Table:
-    """A row for each graph, from its first node. Raises ConfigError for nodes of a graph whose targets differ."""
-    at = nodes.find(target, "data.target")
-    names = filled(nodes, "graph")
+    """A row for each graph, from its first node. Raises ConfigError for nodes of a graph that differ in what it is."""
+    told = [nodes.find(target, "data.target"), *(place for place, name in enumerate(nodes.names) if name == "split")]
     first: dict[str, int] = {}
-    for row, name in enumerate(names):
-        said = nodes.columns[at][first.setdefault(name, row)]
-        if nodes.columns[at][row] != said:
-            raise ConfigError(
-                f"{nodes.where(row, at)}: graph {name!r} is {nodes.columns[at][row]!r} here and {said!r} at row"
-                f" {first[name] + 1}; all nodes of a graph say the same, or graphs.csv does"
-            )
+    for row, graph in enumerate(filled(nodes, "graph")):
+        before = first.setdefault(graph, row)
+        for at in told:
+            here, there = nodes.columns[at][row], nodes.columns[at][before]
+            if here != there:
+                raise ConfigError(
+                    f"{nodes.where(row, at)}: graph {graph!r} is {here!r} here and {there!r} at row {before + 1};"
+                    " all nodes of a graph say the same, or graphs.csv does"
+                )
     columns = [tuple(column[row] for row in first.values()) for column in nodes.columns]
     return Table(nodes.names, columns, [nodes.lines[row] for row in first.values()], True, nodes.sources)
 
