@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer.models.gnn import GAT, GNN
+from trainer.models.gnn import GAT, GNN, EdgeGNN
+from trainer.models.layers.message_passing import LAYERS, Kind
+
+Make = Callable[..., nn.Module]
 
 
-def gcn(features: int = 5, classes: int = 3) -> nn.Module:
-    return GNN(features, classes, "gcn", hidden=[4, 6], dropout=0.5).eval()
+def gnn(features: int = 5, classes: int = 3, conv: Kind = "gcn") -> nn.Module:
+    return GNN(features, classes, conv, hidden=[4, 6], dropout=0.5).eval()
 
 
-def gat(features: int = 5, classes: int = 3) -> nn.Module:
-    return GAT(features, classes, [4], 2, 3, dropout=0.5, attention_dropout=0.5, negative_slope=0.2).eval()
+def gat(features: int = 5, classes: int = 3, version: Literal["v1", "v2"] = "v1") -> nn.Module:
+    return GAT(features, classes, version, [4], 2, 3, dropout=0.5, attention_dropout=0.5, negative_slope=0.2).eval()
 
 
-both = pytest.mark.parametrize("make", [gcn, gat])
+class WeightAsFeature(EdgeGNN):
+    """The weight of an edge for its only feature."""
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        weight = torch.ones_like(edge_index[0], dtype=x.dtype) if edge_weight is None else edge_weight
+        return super().forward(x, edge_index, weight[:, None])
+
+
+def edge_gnn(features: int = 5, classes: int = 3) -> nn.Module:
+    return WeightAsFeature(features, classes, edge_features=1, hidden=[4, 4], dropout=0.5).eval()
+
+
+WEIGHTED: dict[str, Make] = {
+    **{conv: partial(gnn, conv=conv) for conv in LAYERS},
+    "gat": gat,
+    "gat_v2": partial(gat, version="v2"),
+}
+"""Models that read an edge of weight w as w edges."""
+EVERY: dict[str, Make] = WEIGHTED | {"edge": edge_gnn}
+weighted = pytest.mark.parametrize("make", WEIGHTED.values(), ids=WEIGHTED)
+every = pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
 
 
 def random_graph(nodes: int = 9, edges: int = 30) -> tuple[Tensor, Tensor, Tensor]:

@@ -40,6 +40,7 @@ LARGE = (
     "review_polarity",
     "multi30k",
     "tinyshakespeare",
+    "karate",
 )
 """Data sets that take a second to read."""
 SMALL = {"rows": 150}
@@ -126,6 +127,23 @@ def tables() -> str:
     return str(folder)
 
 
+@cache
+def graph_tables() -> str:
+    """Small graphs in tables, which are also one graph that is not connected."""
+    draw = random.Random(0)
+    folder = Path(tempfile.mkdtemp())
+    nodes, edges = ["id,graph,size,colour,label"], ["source,target,weight,type"]
+    for graph in range(30):
+        kind = "ring" if graph % 2 else "star"
+        members = [f"g{graph}n{node}" for node in range(draw.randint(4, 7))]
+        nodes += [f"{name},{graph},{draw.random():.4f},{draw.choice('rgb')},{kind}" for name in members]
+        ends = [(members[k - 1] if graph % 2 else members[0], name) for k, name in enumerate(members) if graph % 2 or k]
+        edges += [f"{one},{other},{draw.random():.4f},{draw.choice(['near', 'far'])}" for one, other in ends]
+    (folder / "nodes.csv").write_text("\n".join(nodes))
+    (folder / "edges.csv").write_text("\n".join(edges))
+    return str(folder)
+
+
 OWN_FILES: dict[str, dict[str, Callable[[], str]]] = {
     "csv": {"path": table, "target": lambda: "label"},
     "csv_series": {"path": hours, "time": lambda: "time"},
@@ -134,6 +152,8 @@ OWN_FILES: dict[str, dict[str, Callable[[], str]]] = {
     "idx": {"path": lambda: str(pictures() / "idx")},
     "image_folder": {"path": lambda: str(pictures() / "kinds")},
     "image_masks": {"path": lambda: str(pictures() / "marked")},
+    "edge_list": {"path": graph_tables, "target": lambda: "label"},
+    "edge_list_graphs": {"path": graph_tables, "target": lambda: "label"},
     "pairs": {name: lambda name=name: str(texts() / f"{name}.txt") for name in ("source", "target")},  # type: ignore[misc]
     "parcel_series": {"path": tables},
 }

@@ -6,19 +6,23 @@ import os
 import pickle
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import scipy.sparse
 import torch
+import torch.nn.functional as F
 from conftest import lab
+from torch import Tensor
 
 from trainer.data import planetoid
 from trainer.data.parts.files import Source
 from trainer.data.planetoid import Planetoid
 from trainer.data.sbm import BlockModel
 from trainer.errors import ConfigError
+from trainer.models.layers.convolutions import ATTENTION, GraphAttention
+from trainer.models.layers.graph import Graph
 
 SHARED = Path(__file__).parents[2] / "shared/data"
 
@@ -84,6 +88,24 @@ def test_features_alone_do_not() -> None:
     assert run.test()["accuracy"] < 0.6
 
 
+class Indiscriminate(GraphAttention):
+    """A softmax over all nodes, in which every node that is no neighbour has a score of 0."""
+
+    def forward(self, x: Tensor, graph: Graph) -> Tensor:
+        h = self.project(x, self.weight)
+        pattern = graph.neighbours(self.heads).pattern
+        at = pattern.rows % self.heads, pattern.rows // self.heads, pattern.cols // self.heads
+        scores = h.new_zeros(self.heads, len(h), len(h)).index_put(at, self.scores(x, h, pattern))
+        out = torch.einsum("hij,jhc->ihc", F.dropout(scores.softmax(2), self.dropout, self.training), h)
+        return (out.flatten(1) if self.concat else out.mean(1)) + self.bias
+
+
+@pytest.mark.slow
+def test_a_softmax_that_knows_no_neighbours_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ATTENTION, "v1", Indiscriminate)
+    assert lab("model=gat", "data=sbm", "epochs=80").test()["accuracy"] < 0.7
+
+
 def write(folder: Path, monkeypatch: pytest.MonkeyPatch, swap: dict[str, bytes] | None = None) -> Path:
     """A citation network of 8 nodes in Planetoid's files: 2 labelled, 3 to validate, node 6 without a paper."""
     x = np.eye(5, 4, dtype=np.float32) + np.eye(5, 4, k=-1, dtype=np.float32)
@@ -118,8 +140,12 @@ def write(folder: Path, monkeypatch: pytest.MonkeyPatch, swap: dict[str, bytes] 
     return folder
 
 
+def papers(folder: Path, name: Literal["cora", "citeseer"] = "cora", **changed: Any) -> Planetoid:
+    return Planetoid(name, **{"row_normalise": True, "neighbours": None, "seed": 0, "data_dir": str(folder), **changed})
+
+
 def test_planetoid_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = Planetoid("cora", row_normalise=True, data_dir=str(write(tmp_path, monkeypatch)))
+    data = papers(write(tmp_path, monkeypatch))
     x, edges = data.train.whole.inputs["x"], data.train.whole.inputs["edge_index"]
     assert x[1].tolist() == [0.5, 0.5, 0, 0]
     assert x[5:].tolist() == [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
@@ -127,6 +153,16 @@ def test_planetoid_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     wholes = [part.whole for part in (data.train, data.val, data.test)]
     asked = [dict(zip(whole.asked.tolist(), whole.target.tolist(), strict=True)) for whole in wholes]
     assert asked == [{0: 0, 1: 1}, {2: 0, 3: 1, 4: 0}, {5: 1, 7: 0}]
+
+
+def test_papers_can_be_read_with_a_few_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = papers(write(tmp_path, monkeypatch), neighbours=[1, 1])
+    batch = data.train.batch(torch.tensor([1]), 0)
+    assert batch.target is not None
+    assert batch.target.tolist() == [1]
+    assert batch.inputs["x"][0].tolist() == [0.5, 0.5, 0, 0]
+    assert batch.inputs["edge_index"].shape == (2, 2)
+    assert len(data.val.batch(torch.tensor([0]), 0).inputs["x"]) == 8
 
 
 class Payload:
@@ -145,10 +181,10 @@ def test_code_in_a_file_does_not_run(part: str, tmp_path: Path, monkeypatch: pyt
     evil = evil.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
     folder = write(tmp_path, monkeypatch, {part: evil})
     if part == "x":  # not used, so not even opened
-        Planetoid("cora", row_normalise=True, data_dir=str(folder))
+        papers(folder)
     else:
         with pytest.raises(ConfigError, match=rf"ind\.cora\.{part} refused: it holds \w+\.mkdir, which is not data"):
-            Planetoid("cora", row_normalise=True, data_dir=str(folder))
+            papers(folder)
     assert not marker.exists()
     pickle.loads(evil.replace(b"numpy.core.multiarray", b"numpy._core.multiarray"))
     assert marker.exists()  # it would have
@@ -157,7 +193,7 @@ def test_code_in_a_file_does_not_run(part: str, tmp_path: Path, monkeypatch: pyt
 def test_a_broken_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write(tmp_path, monkeypatch, {"tx": b"\x80\x02not a pickle"})
     with pytest.raises(ConfigError, match=r"ind\.cora\.tx refused"):
-        Planetoid("cora", row_normalise=True, data_dir=str(folder))
+        papers(folder)
 
 
 def test_every_file_is_verified_before_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +205,7 @@ def test_every_file_is_verified_before_it_is_opened(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(planetoid, "fetch", fetch)
     with pytest.raises(ConfigError, match="no"):
-        Planetoid("citeseer", row_normalise=True, data_dir=str(tmp_path))
+        papers(tmp_path, "citeseer")
     assert len(asked) == 8
     assert all(len(source.sha256) == 64 and source.path.startswith("Citeseer/raw/ind.citeseer.") for source in asked)
 
@@ -183,7 +219,7 @@ def test_citation_networks(
 ) -> None:
     if not (SHARED / name).exists():
         pytest.skip("data not here")
-    data = Planetoid(name, row_normalise=True, data_dir=str(SHARED))  # type: ignore[arg-type]
+    data = papers(SHARED, name)  # type: ignore[arg-type]
     x, edge_index = data.train.whole.inputs["x"], data.train.whole.inputs["edge_index"]
     assert x.shape == (nodes, features)
     assert x.isfinite().all()
@@ -198,7 +234,7 @@ def test_citation_networks(
 
 @pytest.mark.skipif(not (SHARED / "cora").exists(), reason="data not here")
 def test_cora_has_its_known_degrees() -> None:
-    edge_index = Planetoid("cora", row_normalise=False, data_dir=str(SHARED)).train.whole.inputs["edge_index"]
+    edge_index = papers(SHARED, row_normalise=False).train.whole.inputs["edge_index"]
     degree = edge_index[1].bincount(minlength=2708)
     assert int(degree.max()) == 168
     assert int(degree.min()) == 1

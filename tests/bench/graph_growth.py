@@ -38,7 +38,7 @@ def measure(model: str, nodes: int) -> dict[str, float]:
     x, label = torch.randn(nodes, FEATURES), torch.randint(CLASSES, (nodes,))
     half = torch.randint(nodes, (2, nodes * DEGREE // 2))
     edge_index = torch.cat((half, half.flip(0)), 1)
-    own = {"negative_slope": 0.2} if model == "gat" else {}
+    own = {"negative_slope": 0.2, "version": "v1"} if model == "gat" else {}
     net = {"gcn": GNN, "gat": GAT}[model](FEATURES, CLASSES, **MODELS[model], **own)
     optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
     before, seconds = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, []

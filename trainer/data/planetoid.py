@@ -16,7 +16,9 @@ from trainer.data.base import Data, Facts
 from trainer.data.parts import baselines
 from trainer.data.parts.files import Source, fetch
 from trainer.data.parts.graphs import of_nodes
+from trainer.data.parts.neighbours import around
 from trainer.errors import ConfigError
+from trainer.types import NonNegativeInt, PositiveInt
 
 URL = "https://raw.githubusercontent.com/kimiyoung/planetoid/af6abf468a772cc055bec88c52e4d6f51b7c37e3/data/"
 SHA256 = {
@@ -50,10 +52,18 @@ class Planetoid(Data):
 
     Sen et al. 2008, with the public split of Yang et al. 2016: 20 training nodes of each class, 500 for validation,
     1000 for the test. Edges run both ways; duplicates and loops in the files are left out. A node whose paper is
-    missing (15 in Citeseer) has neither words nor class.
+    missing (15 in Citeseer) has neither words nor class. ``neighbours`` makes batches of training nodes with what is
+    sampled around them (``NeighbourSplit``); validation and test see the whole graph.
     """
 
-    def __init__(self, name: Literal["cora", "citeseer"], row_normalise: bool, data_dir: str | None):
+    def __init__(
+        self,
+        name: Literal["cora", "citeseer"],
+        row_normalise: bool,
+        neighbours: list[PositiveInt] | None,
+        seed: NonNegativeInt,
+        data_dir: str | None,
+    ):
         place = f"{name.capitalize()}/raw/ind.{name}."
         sources = [Source(place + part, sha, f"{URL}ind.{name}.{part}") for part, sha in SHA256[name].items()]
         folder = fetch(name, sources, data_dir)
@@ -64,7 +74,8 @@ class Planetoid(Data):
         inputs = {"x": x, "edge_index": _edges(_unpickle(files["graph"]), len(x))}
 
         rows = torch.arange(labelled), torch.arange(labelled, labelled + VALIDATION), tested
-        self.train, self.val, self.test = of_nodes(inputs, label, rows)
+        train, self.val, self.test = of_nodes(inputs, label, rows)
+        self.train = around(train, neighbours, seed)
         classes = int(label.max()) + 1
         self.facts = Facts(
             sizes={

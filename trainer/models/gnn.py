@@ -8,7 +8,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.models.layers.convolutions import EdgeConvolution, GraphAttention
+from trainer.models.layers.convolutions import ATTENTION, EdgeConvolution
 from trainer.models.layers.message_passing import LAYERS, MessagePassing
 from trainer.types import NonNegativeFloat, PositiveInt, Probability
 
@@ -65,15 +65,18 @@ class EdgeGNN(nn.Module):
 class GAT(nn.Module):
     """x (N, F), edge_index (2, E), edge_weight (E) -> (N, C)
 
-    Velickovic et al. 2018. ``h_i = elu(sum_j softmax_j(LeakyReLU(a . [W h_i, W h_j])) W h_j)`` over the neighbours j of
-    i and i itself; the heads of a hidden layer are laid side by side, those of the last layer averaged. Inputs of
-    layers and attention are dropped out. An edge of weight w counts as w edges, so weight 0 is no edge.
+    ``h_i = elu(sum_j share_ij W h_j)`` over the neighbours j of i and i itself, with shares
+    ``softmax_j(LeakyReLU(a . [W h_i, W h_j]))`` (``v1``, Velickovic et al. 2018) or
+    ``softmax_j(a . LeakyReLU(V h_i + W h_j))`` (``v2``, Brody et al. 2022). The heads of a hidden layer are laid side
+    by side, those of the last layer averaged. Inputs of layers and attention are dropped out. An edge of weight w
+    counts as w edges, so weight 0 is no edge.
     """
 
     def __init__(
         self,
         in_features: PositiveInt,
         out_features: PositiveInt,
+        version: Literal["v1", "v2"],
         hidden: list[PositiveInt],
         heads: PositiveInt,
         out_heads: PositiveInt,
@@ -82,13 +85,14 @@ class GAT(nn.Module):
         negative_slope: NonNegativeFloat,
     ):
         super().__init__()
+        attention = ATTENTION[version]
         widths = pairwise((in_features, *(width * heads for width in hidden)))
         layers = [
-            GraphAttention(width_in, width_out // heads, heads, True, attention_dropout, negative_slope)
+            attention(width_in, width_out // heads, heads, True, attention_dropout, negative_slope)
             for width_in, width_out in widths
         ]
         width = hidden[-1] * heads if hidden else in_features
-        layers.append(GraphAttention(width, out_features, out_heads, False, attention_dropout, negative_slope))
+        layers.append(attention(width, out_features, out_heads, False, attention_dropout, negative_slope))
         self.body = MessagePassing(layers, dropout, F.elu)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:

@@ -41,6 +41,18 @@ class Learned:
     scale: float = 1.0
 
 
+def read(table: Table, at: int, reading: Reading, kind: str, *, certain: bool) -> Target:
+    """A column as what ``kind`` says, class or number. Raises ConfigError as the two below."""
+    if kind == "class":
+        return read_classes(table, at, reading, certain=certain)
+    return read_numbers(table, at, reading)
+
+
+def learn(target: Target, train: np.ndarray) -> Learned:
+    """The target as a model sees it, by what the rows ``train`` hold. Raises ConfigError as the two below."""
+    return (learn_classes if target.names else learn_numbers)(target, train)
+
+
 def read_classes(table: Table, at: int, reading: Reading, *, certain: bool) -> Target:
     """Class numbers, by the sorted names of the classes, numbers as numbers.
 

@@ -6,12 +6,15 @@ as narrow as the output.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.models.layers.graph import Graph, Norm
-from trainer.models.layers.sparse import Sparse, dropout, product, row_softmax
+from trainer.models.layers.sparse import Pattern, Sparse, dropout, product, row_softmax
 
 
 def _matrix(rows: int, cols: int) -> nn.Parameter:
@@ -85,28 +88,30 @@ class EdgeConvolution(nn.Module):
         super().__init__()
         self.in_features = in_features
         self.message = nn.Linear(2 * in_features + edge_features, out_features)
-        same = in_features == out_features
-        self.own = nn.Identity() if same else nn.Linear(in_features, out_features, bias=False)
+        self.own = None if in_features == out_features else _matrix(in_features, out_features)
 
-    def forward(self, x: Tensor, graph: Graph) -> Tensor:
+    def forward(self, x: Tensor | Sparse, graph: Graph) -> Tensor:
         assert graph.edge_attr is not None, "messages over edges need edge_attr"
         source, target = graph.edge_index
         width = self.in_features
         to_target, to_source, of_edge = self.message.weight.split((width, width, graph.edge_attr.shape[1]), 1)
         at_target, at_source = x @ to_target.t(), x @ to_source.t()  # per node: there are fewer of them than edges
-        edge = F.linear(graph.edge_attr.to(x.dtype), of_edge, self.message.bias)
+        edge = F.linear(graph.edge_attr.to(at_target.dtype), of_edge, self.message.bias)
         message = F.relu(at_target.index_select(0, target) + at_source.index_select(0, source) + edge)
-        total = message.new_zeros(len(x), message.shape[1]).index_add(0, target, message)
-        count = torch.bincount(target, minlength=len(x)).clamp(min=1)
-        return self.own(x) + total / count[:, None]
+        total = message.new_zeros(graph.nodes, message.shape[1]).index_add(0, target, message)
+        count = torch.bincount(target, minlength=graph.nodes).clamp(min=1)
+        return self._own(x) + total / count[:, None]
+
+    def _own(self, x: Tensor | Sparse) -> Tensor:
+        if self.own is not None:
+            return x @ self.own
+        return x if isinstance(x, Tensor) else x @ torch.eye(self.in_features).to(x.values)
 
 
-class GraphAttention(nn.Module):
-    """x (N, F), graph -> (N, H C), or (N, C) without concat
+class _Attention(nn.Module, ABC):
+    """Heads that each weigh a node's neighbours, itself among them, and sum what they are projected to.
 
-    Velickovic et al. 2018: with ``h = W x``, node i weighs its neighbours j, itself among them, by
-    ``softmax_j LeakyReLU(a_target . h_i + a_source . h_j)`` and sums their ``h_j``. Every head has a W and an a of its
-    own; their sums are laid side by side, or averaged. An edge of weight w counts as w edges: its log is added to the
+    Their sums are laid side by side, or averaged. An edge of weight w counts as w edges: its log is added to the
     score, so weight 0 is no edge.
     """
 
@@ -119,24 +124,70 @@ class GraphAttention(nn.Module):
         self.dropout = dropout
         self.negative_slope = negative_slope
         self.weight = _matrix(in_features, heads * out_features)
-        self.source = _matrix(heads, out_features)
-        self.target = _matrix(heads, out_features)
         self.bias = nn.Parameter(torch.zeros(heads * out_features if concat else out_features))
 
     def forward(self, x: Tensor | Sparse, graph: Graph) -> Tensor:
-        h = self.project(x)
-        share = dropout(self.attention(h, graph), self.dropout, self.training)
+        h = self.project(x, self.weight)
+        share = dropout(self.attention(x, h, graph), self.dropout, self.training)
         out = product(graph.neighbours(self.heads).pattern, share, h.flatten(0, 1)).view_as(h)
         return (out.flatten(1) if self.concat else out.mean(1)) + self.bias
 
-    def project(self, x: Tensor | Sparse) -> Tensor:
+    def project(self, x: Tensor | Sparse, weight: Tensor) -> Tensor:
         """Every node as every head sees it, (N, H, C)."""
-        return (x @ self.weight).view(-1, *self.source.shape)
+        return (x @ weight).view(-1, self.heads, weight.shape[1] // self.heads)
 
-    def attention(self, h: Tensor, graph: Graph) -> Tensor:
-        """The share of each entry of the pattern, (K,), given projected nodes; those of a row add up to 1."""
+    def attention(self, x: Tensor | Sparse, h: Tensor, graph: Graph) -> Tensor:
+        """The share of each entry of the pattern, (K,), given nodes as they are and projected; a row's add up to 1."""
         near = graph.neighbours(self.heads)
-        of_source = (h * self.source).sum(-1).flatten().index_select(0, near.pattern.cols)
-        of_target = (h * self.target).sum(-1).flatten().index_select(0, near.pattern.rows)
-        score = F.leaky_relu(of_source + of_target, self.negative_slope)
+        score = self.scores(x, h, near.pattern)
         return row_softmax(near.pattern, score if near.log_weight is None else score + near.log_weight)
+
+    @abstractmethod
+    def scores(self, x: Tensor | Sparse, h: Tensor, pattern: Pattern) -> Tensor:
+        """How much each entry of the pattern counts, (K,), before the softmax over its row."""
+
+
+class GraphAttention(_Attention):
+    """x (N, F), graph -> (N, H C), or (N, C) without concat
+
+    Velickovic et al. 2018: with ``h = W x``, node i weighs its neighbours j by
+    ``softmax_j LeakyReLU(a_target . h_i + a_source . h_j)`` and sums their ``h_j``. Every head has a W and an a of its
+    own. All nodes rank their neighbours alike: the term of i moves every score of its row.
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, heads: int, concat: bool, dropout: float, negative_slope: float
+    ):
+        super().__init__(in_features, out_features, heads, concat, dropout, negative_slope)
+        self.source = _matrix(heads, out_features)
+        self.target = _matrix(heads, out_features)
+
+    def scores(self, x: Tensor | Sparse, h: Tensor, pattern: Pattern) -> Tensor:
+        of_source = (h * self.source).sum(-1).flatten().index_select(0, pattern.cols)
+        of_target = (h * self.target).sum(-1).flatten().index_select(0, pattern.rows)
+        return F.leaky_relu(of_source + of_target, self.negative_slope)
+
+
+class DynamicAttention(_Attention):
+    """x (N, F), graph -> (N, H C), or (N, C) without concat
+
+    Brody et al. 2022, eq. 7: ``softmax_j a . LeakyReLU(W_target x_i + W x_j)``, so that which neighbour counts most
+    depends on who asks. It takes C numbers for every edge and head where ``GraphAttention`` takes one.
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, heads: int, concat: bool, dropout: float, negative_slope: float
+    ):
+        super().__init__(in_features, out_features, heads, concat, dropout, negative_slope)
+        self.target_weight = _matrix(in_features, heads * out_features)
+        self.score = _matrix(heads, out_features)
+
+    def scores(self, x: Tensor | Sparse, h: Tensor, pattern: Pattern) -> Tensor:
+        of_source = h.flatten(0, 1).index_select(0, pattern.cols)
+        of_target = self.project(x, self.target_weight).flatten(0, 1).index_select(0, pattern.rows)
+        both = F.leaky_relu(of_source + of_target, self.negative_slope)
+        return (both * self.score.index_select(0, pattern.rows % self.heads)).sum(-1)
+
+
+ATTENTION: dict[Literal["v1", "v2"], type[_Attention]] = {"v1": GraphAttention, "v2": DynamicAttention}
+"""Both ways of scoring neighbours, by the version of the network they are of."""

@@ -1,0 +1,134 @@
+"""A graph in two tables of the user's: edges.csv says who is joined to whom, nodes.csv what each node is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.data.parts import rows, tables, targets
+from trainer.data.parts.features import Reading
+from trainer.data.parts.files import missing
+from trainer.data.parts.tables import Table
+from trainer.data.parts.targets import Target
+from trainer.errors import ConfigError, did_you_mean
+from trainer.types import Fraction, NonNegativeInt, PositiveInt
+
+NODE_COLUMNS: set[str | int] = {"id", "graph", "split"}
+EDGE_COLUMNS: set[str | int] = {"source", "target", "type", "graph"}
+"""What is said by the name of a column; all other columns are features."""
+
+
+class TableOptions(TypedDict):
+    """How the tables of a graph are read and cut."""
+
+    path: str
+    target: str
+    directed: bool
+    delimiter: str | None
+    encoding: str
+    decimal: Literal["point", "comma"]
+    missing: list[str]
+    nan: Literal["error", "fill"]
+    categorical: list[str]
+    drop_columns: list[str | int]
+    val: Fraction
+    test: Fraction
+    max_categories: PositiveInt
+    min_count: PositiveInt
+    seed: NonNegativeInt
+
+
+class Tables:
+    """The tables of a folder, as ``TableOptions`` say.
+
+    Raises ConfigError for a folder or a table that is not there, and for a column to leave out that is in neither.
+    """
+
+    def __init__(self, options: TableOptions):
+        self.options = options
+        self.folder = Path(options["path"]).expanduser()
+        if not self.folder.is_dir():
+            if not self.folder.exists():
+                raise missing(self.folder)
+            raise ConfigError(f"data.path: {self.folder} is a file; give the folder of edges.csv and nodes.csv")
+        gaps = frozenset(text.lower() for text in options["missing"])
+        self.reading = Reading(gaps, options["decimal"] == "comma")
+        self.nodes, self.edges = self.table("nodes.csv"), self.table("edges.csv")
+        both = {*self.nodes.names, *self.edges.names, *_nameless(self.nodes), *_nameless(self.edges)}
+        for option in ("drop_columns", "categorical"):
+            for name in options[option]:  # type: ignore[literal-required]
+                if name not in both:
+                    near = did_you_mean(str(name), sorted(map(str, both)))
+                    raise ConfigError(f"data.{option}: no column {name!r} in nodes.csv or edges.csv{near}")
+
+    def table(self, name: str) -> Table:
+        options = self.options
+        return tables.read(str(self.folder / name), "data.path", options["delimiter"], True, options["encoding"])
+
+    def answer(self, table: Table, target_kind: str, *, gaps: bool) -> Target:
+        """The target column. Raises ConfigError for a cell that is no target, and for a gap where none may be."""
+        at = table.find(self.options["target"], "data.target")
+        kind = rows.kind_of(target_kind)
+        answer = targets.read(table, at, self.reading, kind, certain=target_kind == "class")
+        good = ~np.isinf(answer.values) if gaps else answer.known
+        if not good.all():
+            raise ConfigError(rows.bad_cell(table, at, good, self.reading))
+        return answer
+
+    def split(self, answer: Target) -> rows.Rows:
+        """The rows of each split that have a target: as the column ``split`` says, else by shares."""
+        table, options = answer.table, self.options
+        group = np.zeros(len(table), np.int64)
+        if "split" in table.names:
+            group = rows.groups_of(table, table.names.index("split"), "data.path", empty=True)
+        known = np.flatnonzero(answer.known)
+        return rows.split(group, known, answer, options["val"], options["test"], options["seed"])
+
+    def features(self, table: Table, train: np.ndarray) -> Tensor | None:
+        """What the other columns hold, (N, F) float32; None where there are none.
+
+        Numbers are standardised and categories one-hot, by the rows ``train``.
+        """
+        options = self.options
+        apart = EDGE_COLUMNS if table is self.edges else NODE_COLUMNS | {options["target"]}
+        dropped = apart.union(options["drop_columns"])
+        kept = {place for place, name in enumerate(table.names) if name not in dropped} - (_nameless(table) & dropped)
+        texts = {place for place in kept if table.names[place] in options["categorical"]}
+        values = rows.values_of(table, self.reading, kept, texts)
+        every = rows.whole(table, values, self.reading, options["nan"], None)
+        columns = rows.fit(table, values, train, options["max_categories"], options["min_count"])
+        return torch.from_numpy(rows.encode(columns, values, every)) if columns else None
+
+
+def places(table: Table, columns: Sequence[str]) -> dict[tuple[str, ...], int]:
+    """The row of each key, given the columns that make it. Raises ConfigError for a key that comes twice."""
+    found: dict[tuple[str, ...], int] = {}
+    for row, key in enumerate(keys(table, columns)):
+        if found.setdefault(key, row) != row:
+            where = table.where(row, table.find(columns[-1], "data.path"))
+            raise ConfigError(f"{where}: {key[-1]!r} is row {found[key] + 1} already")
+    return found
+
+
+def filled(table: Table, column: str) -> tuple[str, ...]:
+    """The cells of a column. Raises ConfigError for a column that lacks, and for an empty cell."""
+    at = table.find(column, "data.path")
+    cells = table.columns[at]
+    if "" in cells:
+        raise ConfigError(f"{table.where(cells.index(''), at)}: empty; no row may lack it")
+    return cells
+
+
+def keys(table: Table, columns: Sequence[str]) -> list[tuple[str, ...]]:
+    """What tells rows apart, given the columns that do. Raises ConfigError as ``filled``."""
+    return list(zip(*(filled(table, column) for column in columns), strict=True))
+
+
+def _nameless(table: Table) -> set[str | int]:
+    """The columns that a number names: pandas writes its index so."""
+    return {place for place in range(len(table.names)) if table.is_unnamed(place)}

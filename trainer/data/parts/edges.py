@@ -1,0 +1,106 @@
+"""Edges of a table by the rows of their nodes, and what else the table says of them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.data.parts.edge_lists import Tables, filled, keys, places
+from trainer.errors import ConfigError, did_you_mean
+
+MOST_GUESSED = 2000
+"""Among how many ids the one most like another is looked for."""
+
+
+class Edges(NamedTuple):
+    """Edges by the rows of their nodes.
+
+    ends: (2, E) source and target. line: (E,) the row of the table each comes from. weight: (E,). kind: (E,) int64,
+    of ``kinds``.
+    """
+
+    ends: Tensor
+    line: Tensor
+    weight: Tensor
+    kind: Tensor
+    kinds: int
+
+    def inputs(self, read: Tables, train: np.ndarray) -> dict[str, Tensor]:
+        """What edges have beside their ends: of the features, a 1 where there are none."""
+        attr = read.features(read.edges, train)
+        attr = torch.ones(len(self.line), 1) if attr is None else attr[self.line]
+        return {"edge_weight": self.weight, "edge_attr": attr, "edge_type": self.kind}
+
+    def degrees(self, nodes: int) -> Tensor:
+        """``log(1 + edges)`` that leave and that reach each node, (N, 2)."""
+        return torch.stack([end.bincount(minlength=nodes).float().log1p() for end in self.ends], 1)
+
+
+def joined(read: Tables) -> Edges:
+    """The edges by the rows of their nodes, and unless ``directed`` each the other way as well.
+
+    Raises ConfigError for an id that comes twice, that no node has or that is empty, and for a bad weight.
+    """
+    ends = torch.from_numpy(_ends(read))
+    kinds, kind = _kinds(read)
+    weight = torch.from_numpy(_weights(read))
+    line = torch.arange(len(read.edges))
+    if not read.options["directed"]:
+        back = ends.flip(0)
+        size = len(read.nodes)
+        known, turned = ((pair[0] * size + pair[1]) * kinds + kind for pair in (ends, back))
+        new = ~torch.isin(turned, known)  # an edge that the table has both ways is not doubled
+        ends, line = torch.cat((ends, back[:, new]), 1), torch.cat((line, line[new]))
+    return Edges(ends.contiguous(), line, weight[line], kind[line], kinds)
+
+
+def _ends(read: Tables) -> np.ndarray:
+    # Where edges say their graph, ids need only differ within one.
+    within = ["graph"] * ("graph" in read.edges.names)
+    place = places(read.nodes, [*within, "id"])
+    ends = []
+    for column in ("source", "target"):
+        named = keys(read.edges, [*within, column])
+        found = np.fromiter((place.get(key, -1) for key in named), np.int64, len(named))
+        if (found < 0).any():
+            raise _stranger(read, int(np.argmax(found < 0)), column, {key[-1] for key in place})
+        ends.append(found)
+    return np.stack(ends)
+
+
+def _stranger(read: Tables, row: int, column: str, ids: set[str]) -> ConfigError:
+    at = read.edges.find(column, "data.path")
+    cell = read.edges.columns[at][row]
+    where = f"{read.edges.where(row, at)}: node {cell!r} is none of the {len(read.nodes)} nodes of {read.nodes.path}"
+    if cell in ids:
+        return ConfigError(f"{where} in this graph")
+    number = read.reading.number(cell)
+    whole = str(int(number)) if np.isfinite(number) and number == int(number) else None
+    if whole in ids:
+        return ConfigError(f"{where}, which are written like {whole!r}: write ids alike")
+    return ConfigError(where + (did_you_mean(cell, sorted(ids)) if len(ids) <= MOST_GUESSED else ""))
+
+
+def _weights(read: Tables) -> np.ndarray:
+    if "weight" not in read.edges.names or "weight" in read.options["drop_columns"]:
+        return np.ones(len(read.edges), np.float32)
+    at = read.edges.names.index("weight")
+    with np.errstate(over="ignore"):  # what is too large is infinite, and told as such
+        values = read.reading.numbers(read.edges.columns[at]).astype(np.float32)
+    wrong = ~(np.isfinite(values) & (values >= 0))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        cell = read.edges.columns[at][row]
+        raise ConfigError(f"{read.edges.where(row, at)}: {cell!r} is no weight; weights are numbers >= 0")
+    return values
+
+
+def _kinds(read: Tables) -> tuple[int, Tensor]:
+    """How many kinds of edges there are, and each edge's: by their names in order, 0 where edges are of one."""
+    if "type" not in read.edges.names:
+        return 1, torch.zeros(len(read.edges), dtype=torch.long)
+    names, kind = np.unique(filled(read.edges, "type"), return_inverse=True)
+    return len(names), torch.from_numpy(kind.astype(np.int64))
