@@ -59,6 +59,12 @@ def test_dims_match_by_letter(wanted: str, given: str, fits: bool) -> None:
     [
         (a("x (B, F) -> (B, C)"), a("x (N, F), edge_index (2, E) -> (N)"), CLASSIFY, None),
         (
+            a("x (B, ...) -> (B, ...)"),
+            a("x (N, F), edge_index (2, E) -> (N)"),
+            NOTHING,
+            "task learns from rows (B, ...) that stand for themselves; what data has is counted by N",
+        ),
+        (
             a("x (N, F), edge_index (2, E) -> (N, C)"),
             a("x (N, F), edge_index (2, E), sizes (G) -> (G)"),
             CLASSIFY,

@@ -112,7 +112,7 @@ def test_both_layers_weigh_edges_and_weight_zero_is_no_edge() -> None:
 def test_a_signed_correlation_is_refused() -> None:
     given = runs()
     given["edge_weight"][3] = -0.2
-    with pytest.raises(ConfigError, match=r"edge_weight: weights must be >= 0; edge 3 has -0\.2"):
+    with pytest.raises(ConfigError, match=r"edge_weight: weights must be finite and >= 0; edge 3 has -0\.2"):
         brain()(**given)
 
 

@@ -65,9 +65,9 @@ def test_an_edge_of_weight_two_is_two_edges_and_of_weight_zero_none(make: Make) 
 
 
 @weighted
-@pytest.mark.parametrize("bad", [-0.5, float("nan")])
+@pytest.mark.parametrize("bad", [-0.5, float("nan"), float("inf")])
 def test_weights_below_zero_are_refused(make: Make, bad: float) -> None:
-    with pytest.raises(ConfigError, match="weights must be >= 0; edge 2 has"):
+    with pytest.raises(ConfigError, match="weights must be finite and >= 0; edge 2 has"):
         make()(torch.randn(3, 5), CHAIN, torch.tensor([1.0, 1.0, bad, 1.0]))
 
 

@@ -28,10 +28,10 @@ def checked(edge_index: Tensor, edge_weight: Tensor | None, nodes: int) -> None:
         return
     if edge_weight.shape != edge_index.shape[1:]:
         raise ConfigError(f"edge_weight: {tuple(edge_weight.shape)} weights for {edge_index.shape[1]} edges")
-    wrong = ~(edge_weight >= 0)
+    wrong = ~((edge_weight >= 0) & edge_weight.isfinite())
     if wrong.any():
         at = int(wrong.nonzero()[0])
-        raise ConfigError(f"edge_weight: weights must be >= 0; edge {at} has {float(edge_weight[at]):g}")
+        raise ConfigError(f"edge_weight: weights must be finite and >= 0; edge {at} has {float(edge_weight[at]):g}")
 
 
 class Graph:
