@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from conftest import lab
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
-from trainer.data.clicks import Clicks
+from trainer.data.clicks import ClickFile, Clicks
 from trainer.data.parts.pairs import Gaps, LinksAndGaps, both_ways, held_out
 from trainer.data.sbm_pairs import BlockPairs
 from trainer.errors import ConfigError
@@ -36,15 +38,26 @@ def whole(split: Any, epoch: int = 0) -> Any:
     return split.finish(split.batch(torch.arange(len(split)), epoch))
 
 
+def everything(data: Any) -> tuple[Tensor, Tensor]:
+    """Pairs and targets of all three splits."""
+    batches = [whole(split) for split in (data.train, data.val, data.test)]
+    return torch.cat([batch.inputs["pairs"] for batch in batches]), torch.cat([batch.target for batch in batches])
+
+
 def test_gaps_are_numbered_without_a_hole() -> None:
-    gaps = Gaps(5, torch.tensor([[0, 3], [4, 1]]))
+    gaps = Gaps.of_graph(5, torch.tensor([[0, 3], [4, 1]]))
     found = [tuple(pair) for pair in gaps[torch.arange(len(gaps))].tolist()]
     taken = {(0, 3), (3, 0), (4, 1), (1, 4)}
     assert found == [(i, j) for i in range(5) for j in range(5) if i != j and (i, j) not in taken]
 
 
+def test_gaps_of_users_and_items_are_between_the_two() -> None:
+    gaps = Gaps.of_two_kinds(2, 3, torch.tensor([[0, 2], [1, 3], [1, 4]]))
+    assert gaps[torch.arange(len(gaps))].tolist() == [[0, 3], [0, 4], [1, 2]]
+
+
 def test_gaps_are_drawn_alike_and_by_their_row_alone() -> None:
-    gaps = Gaps(5, torch.tensor([[0, 3], [4, 1]]))
+    gaps = Gaps.of_graph(5, torch.tensor([[0, 3], [4, 1]]))
     rows = torch.arange(16000)
     drawn = gaps.draw(rows, seed=3, epoch=1)
     counts = torch.bincount(drawn[:, 0] * 5 + drawn[:, 1], minlength=25)
@@ -56,7 +69,7 @@ def test_gaps_are_drawn_alike_and_by_their_row_alone() -> None:
 
 
 def test_gaps_reach_the_last_node_of_a_graph_too_large_for_single_precision() -> None:
-    gaps = Gaps(100_000, torch.tensor([[0, 1]]))
+    gaps = Gaps.of_graph(100_000, torch.tensor([[0, 1]]))
     drawn = gaps.draw(torch.arange(50_000), 0, 0)
     assert int(drawn.max()) >= 99_990
     assert drawn.float().mean() == pytest.approx(50_000, rel=0.01)
@@ -120,17 +133,18 @@ class TestBlockPairs:
 
     @pytest.mark.parametrize(("val", "test"), [(0.5, 0.5), (0.1, 0.0001), (0.6, 0.6)])
     def test_a_split_without_links_is_refused(self, val: float, test: float) -> None:
-        with pytest.raises(ConfigError, match=r"\d+ links and \d+ gaps leave a split without any"):
+        with pytest.raises(ConfigError, match=r"\d+ links and \d+ pairs without one leave too few"):
             blocks(val=val, test=test)
 
 
 def test_a_complete_graph_has_no_gaps_to_hold_out() -> None:
-    with pytest.raises(ConfigError, match="45 links and 0 gaps"):
-        held_out(~torch.eye(10, dtype=torch.bool), 0.2, 0.2, 0)
+    every = torch.combinations(torch.arange(10))
+    with pytest.raises(ConfigError, match="45 links and 0 pairs without one leave too few"):
+        held_out(every, partial(Gaps.of_graph, 10), 0.2, 0.2, 0)
 
 
 def test_a_single_row_of_links_and_gaps() -> None:
-    split = LinksAndGaps(torch.tensor([[2, 0]]), Gaps(3, torch.tensor([[0, 2]])), seed=0)
+    split = LinksAndGaps(torch.tensor([[2, 0]]), Gaps.of_graph(3, torch.tensor([[0, 2]])), seed=0)
     batch = split.batch(torch.tensor([1, 0]), 0)
     assert batch.target.tolist() == [0, 1]
     assert batch.inputs["pairs"][1].tolist() == [2, 0]
@@ -160,6 +174,49 @@ class TestClicks:
         facts = clicks(users=300, items=200).facts
         assert facts.best_possible["auc"] == pytest.approx(0.903, abs=0.01)
         assert 0.45 < facts.baseline["auc"] < 0.6
+
+
+class TestClickFile:
+    def built(self, folder: Path, text: str, **changed: Any) -> ClickFile:
+        (folder / "clicks.csv").write_text(text)
+        options: dict[str, Any] = {
+            "user": 0,
+            "item": 1,
+            "click": None,
+            "delimiter": None,
+            "header": "auto",
+            "encoding": "utf-8",
+            "seed": 0,
+        }
+        return ClickFile(**{"path": str(folder / "clicks.csv"), **options, **changed})
+
+    def test_rows_are_clicks_and_everything_else_is_not(self, tmp_path: Path) -> None:
+        rows = [(user, item) for user in range(10) for item in range(8) if (user + item) % 3 == 0]
+        data = self.built(tmp_path, "who,what\n" + "".join(f"u{u},i{i}\n" for u, i in rows * 2))
+        place = {(f"u{u}", f"i{i}") for u, i in rows}
+        users, items = [*dict.fromkeys(f"u{u}" for u, _ in rows)], [*dict.fromkeys(f"i{i}" for _, i in rows)]
+        named = [*users, *items]
+        pairs, target = everything(data)
+        assert len(target) == 2 * len(rows)  # each once, however often it stands there
+        for (user, item), clicked in zip(pairs.tolist(), target.tolist(), strict=True):
+            assert ((named[user], named[item]) in place) == bool(clicked)
+        assert data.facts.sizes["num_nodes"] == 18
+
+    def test_a_column_of_clicks_is_taken_at_its_word(self, tmp_path: Path) -> None:
+        rows = "".join(f"i{i};u{u};{int(u == i)}\n" for u in range(6) for i in range(6)) + "i1;u0;1\n"
+        data = self.built(tmp_path, "item;user;bought\n" + rows, user="user", item="item", click="bought")
+        pairs, target = everything(data)
+        found = {tuple(pair) for pair in pairs[target == 1].tolist()}
+        assert found == {(0, 7), *((k, 6 + k) for k in range(6))}
+        assert len(pairs) == 36
+
+    def test_what_is_no_click_is_told(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match=r"clicks.csv: row 2 \(line 3\), column 'c': 'yes' is neither 0 nor 1"):
+            self.built(tmp_path, "a,b,c\nx,y,1\nx,z,yes\n", click="c")
+        with pytest.raises(ConfigError, match=r"data.item: no column 'itm' in .*did you mean item"):
+            self.built(tmp_path, "user,item\nx,y\nx,z\n", user="user", item="itm")
+        with pytest.raises(ConfigError, match="2 links and 0 pairs without one"):
+            self.built(tmp_path, "user,item\nx,y\nx,z\n")
 
 
 GATES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from trainer.data.base import Data, Facts
 from trainer.data.parts import optima
 from trainer.data.parts.blocks import block_graph
 from trainer.data.parts.graphs import Beside
-from trainer.data.parts.pairs import both_ways, held_out
+from trainer.data.parts.pairs import Gaps, both_ways, held_out
 from trainer.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 
@@ -37,7 +38,8 @@ class BlockPairs(Data):
         seed: NonNegativeInt,
     ):
         x, linked, block = block_graph(nodes, blocks, p_within, p_across, mu, seeding.generator(seed))
-        train, of_val, of_test = held_out(linked, val, test, seed)
+        links = linked.triu().nonzero()
+        train, of_val, of_test = held_out(links, partial(Gaps.of_graph, nodes), val, test, seed)
         graph = {"x": x, "edge_index": both_ways(train.links)}
         self.train, self.val, self.test = (Beside(rows, graph) for rows in (train, of_val, of_test))
         pairs, truth = of_test.inputs["pairs"], of_test.target

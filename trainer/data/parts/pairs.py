@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -12,27 +14,42 @@ from trainer.errors import ConfigError
 
 BITS = 24
 """Of one uniform number; two of them are one number of twice as many."""
+BEFORE_TRAINING = -1
+"""The epoch that gaps are held out in."""
 
 
 class Gaps:
-    """The ordered pairs of N nodes that are not among those ``taken`` (K, 2), in either order, and no loops.
+    """The cells of a table whose rows and columns are nodes, but for those that are taken.
 
-    They are numbered in turn, and the one of a number is found by bisection: nothing of size N x N is held.
+    They are numbered in turn, and the one of a number is found by bisection: nothing of the table's size is held.
+
+    taken: (K,) numbers of cells, row after row, ascending. first: the node that the first column stands for.
     """
 
-    def __init__(self, nodes: int, taken: Tensor):
-        loops = torch.arange(nodes, device=taken.device) * (nodes + 1)
-        keys = torch.cat((taken[:, 0] * nodes + taken[:, 1], taken[:, 1] * nodes + taken[:, 0], loops)).unique()
-        self.nodes = nodes
-        self.before = keys - torch.arange(len(keys), device=keys.device)  # gaps before each pair that is none
+    def __init__(self, taken: Tensor, rows: int, cols: int, first: int):
+        self.shape = rows, cols
+        self.first = first
+        self.before = taken - torch.arange(len(taken), device=taken.device)  # gaps before each cell that is none
+
+    @classmethod
+    def of_graph(cls, nodes: int, taken: Tensor) -> Gaps:
+        """Pairs of ``nodes`` that are not among those taken (K, 2), in either order, and no loops."""
+        loops = torch.arange(nodes) * (nodes + 1)
+        keys = torch.cat((taken @ torch.tensor([nodes, 1]), taken @ torch.tensor([1, nodes]), loops))
+        return cls(keys.unique(), nodes, nodes, 0)
+
+    @classmethod
+    def of_two_kinds(cls, users: int, items: int, taken: Tensor) -> Gaps:
+        """Pairs of a user and an item, which is numbered after all users, that are not among those taken (K, 2)."""
+        return cls((taken[:, 0] * items + taken[:, 1] - users).unique(), users, items, users)
 
     def __len__(self) -> int:
-        return self.nodes**2 - len(self.before)
+        return self.shape[0] * self.shape[1] - len(self.before)
 
     def __getitem__(self, number: Tensor) -> Tensor:
         """Numbers (P,) in 0..len - 1 as pairs (P, 2)."""
-        key = number + torch.searchsorted(self.before, number, right=True)
-        return torch.stack((key // self.nodes, key % self.nodes), dim=1)
+        key, cols = number + torch.searchsorted(self.before, number, right=True), self.shape[1]
+        return torch.stack((key // cols, key % cols + self.first), dim=1)
 
     def draw(self, index: Tensor, seed: int, epoch: int) -> Tensor:
         """A gap for each row of ``index``, (P, 2), all equally likely."""
@@ -40,9 +57,8 @@ class Gaps:
         return self[high * len(self) + (low * len(self) >> BITS) >> BITS]
 
     def to(self, device: torch.device) -> Gaps:
-        moved = Gaps.__new__(Gaps)
-        moved.nodes, moved.before = self.nodes, self.before.to(device)
-        return moved
+        taken = self.before + torch.arange(len(self.before), device=self.before.device)
+        return Gaps(taken.to(device), *self.shape, self.first)
 
 
 class LinksAndGaps(Split):
@@ -73,26 +89,30 @@ class LinksAndGaps(Split):
         return LinksAndGaps(self.links.to(device), self.gaps.to(device), self.seed)
 
 
-def held_out(linked: Tensor, val: float, test: float, seed: int) -> tuple[LinksAndGaps, TensorSplit, TensorSplit]:
-    """Links of a graph without direction, ``linked`` (N, N) bool, for training, validation and test.
+def held_out(
+    links: Tensor, gaps_but: Callable[[Tensor], Gaps], val: float, test: float, seed: int
+) -> tuple[LinksAndGaps, TensorSplit, TensorSplit]:
+    """Links (L, 2), each once and the smaller node first, for training, validation and test.
 
-    ``val`` and ``test`` are shares of the links; as many gaps are held out with them. Training draws its gaps from
-    the pairs that are in neither of the two: which of those held out are links cannot be told by which are missing.
+    ``val`` and ``test`` are shares of the links; as many gaps are held out with them. Training draws its gaps from the
+    pairs that are in neither of the two: which of those held out are links cannot be told by which are missing.
+    ``gaps_but`` gives the gaps of a graph with these links.
 
     Raises ConfigError for a split without a link, and for a graph with too few gaps.
     """
     random = seeding.generator(seed)
-    links, gaps = (_shuffled(which.triu(1).nonzero(), random) for which in (linked, ~linked))
     sizes = [round(len(links) * val), round(len(links) * test)]
-    sizes.append(len(links) - sum(sizes))
-    if min(sizes) < 1 or len(gaps) <= sizes[0] + sizes[1]:
+    held, gaps = sum(sizes), gaps_but(links)
+    if min(*sizes, len(links) - held) < 1 or len(gaps) < 4 * held:
         raise ConfigError(
-            f"data: {len(links)} links and {len(gaps)} gaps leave a split without any (val {val:g}, test {test:g})"
+            f"data: {len(links)} links and {len(gaps)} pairs without one leave too few for a split"
+            f" (val {val:g}, test {test:g} of the links)"
         )
-    of_val, of_test, seen = links.split(sizes)
-    not_val, not_test, _ = gaps.split([*sizes[:2], len(gaps) - sum(sizes[:2])])
-    taken = torch.cat((links, not_val, not_test))
-    return LinksAndGaps(seen, Gaps(len(linked), taken), seed), _either(of_val, not_val), _either(of_test, not_test)
+    of_val, of_test, seen = _shuffled(links, random).split([*sizes, len(links) - held])
+    drawn = gaps.draw(torch.arange(8 * held), seed, BEFORE_TRAINING).sort(1).values.unique(dim=0)
+    not_val, not_test = _shuffled(drawn, random)[:held].split(sizes)
+    rest = gaps_but(torch.cat((links, not_val, not_test)))
+    return LinksAndGaps(seen, rest, seed), _either(of_val, not_val), _either(of_test, not_test)
 
 
 def _shuffled(rows: Tensor, random: torch.Generator) -> Tensor:
@@ -106,5 +126,4 @@ def _either(links: Tensor, gaps: Tensor) -> TensorSplit:
 
 def both_ways(links: Tensor) -> Tensor:
     """Links (E, 2) as edges in both directions, (2, 2 E), in order of source and target."""
-    edges = torch.cat((links, links.flip(1)))
-    return edges[(edges[:, 0] * (edges.max() + 1) + edges[:, 1]).argsort()].t().contiguous()
+    return torch.cat((links, links.flip(1))).unique(dim=0).t().contiguous()
