@@ -14,6 +14,7 @@ from trainer.batch import Batch, Totals
 from trainer.errors import ConfigError
 from trainer.gallery import Network, Table
 from trainer.models.links import GraphVAE
+from trainer.tasks import graph_generation
 from trainer.tasks.graph_generation import GraphGeneration, densities, expecting
 
 SMALL = ("data=sbm_pairs", "data.nodes=300", "data.p_within=0.07", "data.p_across=0.007", "batch_size=4096")
@@ -139,8 +140,18 @@ def test_what_is_sampled_is_a_table_and_a_picture(trained: Lab, tmp_path: Path) 
         True,
         True,
     ]
+    captions = [caption for caption, _ in picture.graphs]
+    assert captions[0].startswith(f"seen: {len(seen)} links\n300 nodes, density {len(seen) / 44850:.4f} (")
+    assert captions[1].startswith(f"drawn: {len(links)} links, ")
     (path,) = pictures.draw([table], tmp_path)
     assert path.read_text().splitlines()[:2] == ["source,target", ",".join(map(str, links[0].tolist()))]
+
+
+def test_a_graph_too_large_to_tell_its_nodes_apart_is_not_drawn(trained: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_generation, "DRAWN_UP_TO", 299)
+    assert [type(item) for item in trained.task.sample()] == [Table]  # type: ignore[operator]
+    monkeypatch.delattr(GraphGeneration, "draw")
+    assert not list(trained.task.gallery(()))
 
 
 @pytest.mark.usefixtures("in_tmp")

@@ -86,7 +86,10 @@ class GraphGeneration(Task):
 
     @torch.no_grad()
     def draw(self, seed: int) -> Tensor:
-        """A graph over the nodes that were learned from: its links (L, 2), the smaller node first."""
+        """A graph over the nodes that were learned from: its links (L, 2), the smaller node first.
+
+        Every pair is looked at, so ten thousand nodes want 2 GB.
+        """
         device = self.progress.device
         nodes, _ = self.model.encode(**{k: v.to(device) for k, v in self.graph.items()})  # type: ignore[operator]
         pairs = torch.combinations(torch.arange(len(nodes)))
@@ -96,26 +99,27 @@ class GraphGeneration(Task):
         return pairs[torch.rand(len(pairs), generator=seeding.generator(seed)) < chance]
 
     def gallery(self, batches: Iterable[Batch]) -> Iterator[Item]:
-        yield from self._beside_the_real_one("graph", self.draw(0))
+        if len(self.graph["x"]) <= DRAWN_UP_TO:
+            yield self._beside_the_real_one("graph", self.draw(0))
 
     def sample(self, count: PositiveInt = 1, seed: NonNegativeInt = 0) -> Iterator[str | Item]:
-        """Graphs over the nodes that were learned from: a table of links, and a picture beside the real one."""
+        """Graphs over the nodes that were learned from: tables of links, and pictures beside the real one if small."""
         for number in range(seed, seed + count):
             links = self.draw(number)
             yield Table(f"sampled-{number}", ("source", "target"), links)
-            yield from self._beside_the_real_one(f"sampled-{number}", links)
+            if len(self.graph["x"]) <= DRAWN_UP_TO:
+                yield self._beside_the_real_one(f"sampled-{number}", links)
 
-    def _beside_the_real_one(self, name: str, links: Tensor) -> Iterator[Item]:
+    def _beside_the_real_one(self, name: str, links: Tensor) -> Network:
         edges, nodes = self.graph["edge_index"].cpu().t(), len(self.graph["x"])
-        if nodes <= DRAWN_UP_TO:
-            seen = edges[edges[:, 0] < edges[:, 1]]
-            again = torch.isin(*((ends * torch.tensor([nodes, 1])).sum(1) for ends in (links, seen))).double().mean()
-            captions = (f"seen: {len(seen)} links", f"drawn: {len(links)} links, {float(again):.0%} of them seen")
-            graphs = [
-                (f"{caption}\n{told(shown, nodes, self.node_classes)}", shown)
-                for caption, shown in zip(captions, (seen, links), strict=True)
-            ]
-            yield Network(name, nodes, graphs, self.node_classes)
+        seen = edges[edges[:, 0] < edges[:, 1]]
+        again = torch.isin(*(ends @ torch.tensor([nodes, 1]) for ends in (links, seen))).double().mean()
+        captions = (f"seen: {len(seen)} links", f"drawn: {len(links)} links, {float(again):.0%} of them seen")
+        graphs = [
+            (f"{caption}\n{told(shown, nodes, self.node_classes)}", shown)
+            for caption, shown in zip(captions, (seen, links), strict=True)
+        ]
+        return Network(name, nodes, graphs, self.node_classes)
 
 
 def told(links: Tensor, nodes: int, classes: Tensor | None) -> str:
@@ -132,7 +136,7 @@ def densities(links: Tensor, classes: Tensor) -> tuple[float, float]:
     size = classes.bincount()
     within, every = float((size * (size - 1)).sum()) / 2, len(classes) * (len(classes) - 1) / 2
     same = int((classes[links[:, 0]] == classes[links[:, 1]]).sum())
-    return same / within, (len(links) - same) / (every - within)
+    return same / max(within, 1), (len(links) - same) / max(every - within, 1)
 
 
 def expecting(links: float, odds: Tensor) -> Tensor:
