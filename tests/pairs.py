@@ -77,6 +77,18 @@ def hours() -> str:
 
 
 @cache
+def visits() -> str:
+    """Who looked at what, for ``data=click_file``."""
+    draw = random.Random(0)
+    handle, path = tempfile.mkstemp(suffix=".csv")
+    with os.fdopen(handle, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["user", "item"])
+        writer.writerows({(f"u{draw.randrange(12)}", f"i{draw.randrange(25)}") for _ in range(60)})
+    return path
+
+
+@cache
 def texts() -> Path:
     """Small texts: a story, two folders of sentences, and two files line by line."""
     draw = random.Random(0)
@@ -156,6 +168,7 @@ OWN_FILES: dict[str, dict[str, Callable[[], str]]] = {
     "edge_list_graphs": {"path": graph_tables, "target": lambda: "label"},
     "pairs": {name: lambda name=name: str(texts() / f"{name}.txt") for name in ("source", "target")},  # type: ignore[misc]
     "parcel_series": {"path": tables},
+    "click_file": {"path": visits},
 }
 """What data sets of the user's own files are given here."""
 

@@ -86,6 +86,15 @@ def test_auc_by_counting_pairs(rows: list[tuple[int, bool]]) -> None:
     assert metrics.auc(margin, positive) == pytest.approx(expected, nan_ok=True)
 
 
+@given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=1, max_size=25))
+@settings(deadline=None)
+def test_average_precision_by_counting_down_the_margins(rows: list[tuple[int, bool]]) -> None:
+    margin, positive = torch.tensor([float(m) for m, _ in rows]), torch.tensor([p for _, p in rows])
+    above = [[yes for other, yes in rows if other >= m] for m, found in rows if found]
+    expected = sum(sum(taken) / len(taken) for taken in above) / len(above) if above else math.nan
+    assert metrics.average_precision(margin, positive) == pytest.approx(expected, nan_ok=True)
+
+
 def sentences(count: int, seed: int) -> tuple[list[list[str]], list[list[str]]]:
     """References, and what somebody made of them."""
     draw = random.Random(seed)

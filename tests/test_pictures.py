@@ -11,11 +11,11 @@ from PIL import Image
 
 from trainer import pictures
 from trainer.batch import IGNORE
-from trainer.gallery import Matrix, Sheet, Tile
-from trainer.sheets import COLOURS, GAP, SIDE
+from trainer.gallery import Matrix, Network, Sheet, Tile
+from trainer.sheets import COLOURS, DARK, GAP, SIDE
 
 
-def drawn(item: Sheet | Matrix, folder: Path) -> np.ndarray:
+def drawn(item: Sheet | Matrix | Network, folder: Path) -> np.ndarray:
     (path,) = pictures.draw([item], folder)
     assert path == folder / f"{item.name}.png"
     return np.asarray(Image.open(path).convert("RGB")).astype(int)
@@ -71,3 +71,19 @@ def test_a_matrix_is_dark_where_rows_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])
 def test_any_number_of_channels_is_drawn(channels: int, tmp_path: Path) -> None:
     assert drawn(Sheet("f", [Tile(torch.rand(channels, 4, 9), "")], 1), tmp_path).std() > 10
+
+
+def test_a_network_has_its_nodes_at_one_place_and_its_classes_in_one_block(tmp_path: Path) -> None:
+    classes = torch.arange(20) % 2
+    within = torch.combinations(torch.arange(0, 20, 2))  # all of class 0, which is sorted to the front
+    empty = torch.zeros(0, 2, dtype=torch.long)
+    shown = drawn(Network("n", 20, [("one", within), ("none", empty)], classes), tmp_path)
+    height, width = shown.shape[:2]
+    of_class = np.abs(shown - DARK[0].numpy()).max(-1) < 3
+    upper, lower = of_class[: height // 2], of_class[height // 2 :]
+    left, right = (np.argwhere(half) for half in (upper[:, : width // 2], upper[:, width // 2 :]))
+    assert np.abs(left.mean(0) - right.mean(0)).max() < 4
+    assert not lower[:, width // 2 :].any()
+    rows, columns = np.argwhere(lower[:, : width // 2]).T
+    assert rows.max() < height // 4 + 10
+    assert columns.max() < width // 4 + 10

@@ -40,9 +40,13 @@ def evaluate(kept: Config) -> dict[str, float]:
 
 
 def sample(kept: Config, options: Mapping[str, Any]) -> Iterator[str]:
-    """What the best weights of a stored run write, piece by piece; ``options`` are those of the task's ``sample``."""
+    """What the best weights of a stored run write, piece by piece; ``options`` are those of the task's ``sample``.
+
+    What is not text goes into the run's folder, and its path is told.
+    """
     task, _ = opened(kept)
-    yield from task.sample(**options)  # type: ignore[operator]
+    for piece in task.sample(**options):  # type: ignore[operator]
+        yield piece if isinstance(piece, str) else f"{pictures.draw([piece], Path(kept.folder))[0]}\n"
 
 
 def layers(kept: Config) -> list[tuple[str, ...]]:

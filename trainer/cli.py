@@ -24,7 +24,7 @@ train trains any neural network from a configuration.
   train show RUN [features=LAYER row=N]     the layers of a run's model, or what one of them makes of a test row
   train resume RUN                          go on with a run that was stopped, to the same bits
   train evaluate RUN                        score the best weights of a run on its test rows
-  train sample RUN [prompt=TEXT ...]        what its best weights write: a text that goes on, or a translation
+  train sample RUN [prompt=TEXT ...]        what its best weights make: a text that goes on, a translation, a graph
   train report [FOLDER]                     the leaderboard of all runs in a folder (default: outputs)
 
 Options of Hydra's: -m sweep, --cfg job shows the configuration, --resolve, --info, --config-dir DIR adds your own

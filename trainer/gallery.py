@@ -1,9 +1,10 @@
-"""What there is to see of a task or a model, as plain tensors; ``pictures`` draws it."""
+"""What there is to see of a task or a model, as plain tensors; ``pictures`` writes it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -15,6 +16,7 @@ class Matrix:
     name: str
     counts: Tensor
     labels: Sequence[str]
+    suffix: ClassVar[str] = "png"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,30 @@ class Sheet:
     tiles: Sequence[Tile]
     columns: int
     is_shared: bool = True
+    suffix: ClassVar[str] = "png"
 
 
-Item = Matrix | Sheet
+@dataclass(frozen=True)
+class Network:
+    """Graphs without direction over the same N nodes, each (caption, links (L, 2)): side by side as points and lines,
+    every node at one place, and below as matrices. Nodes are coloured and sorted by their class (N,), if it is known.
+    """
+
+    name: str
+    nodes: int
+    graphs: Sequence[tuple[str, Tensor]]
+    classes: Tensor | None
+    suffix: ClassVar[str] = "png"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of whole numbers (R, K) under the names of their columns, for other programs to read."""
+
+    name: str
+    columns: Sequence[str]
+    rows: Tensor
+    suffix: ClassVar[str] = "csv"
+
+
+Item = Matrix | Sheet | Network | Table

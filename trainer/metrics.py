@@ -16,7 +16,7 @@ HIGHER = frozenset(
     {
         *("accuracy", "f1", "auc", "r2", "mean_iou", "pixel_accuracy", "token_accuracy", "exact_match", "bleu"),
         *("beam_token_accuracy", "beam_exact_match", "beam_bleu"),
-        *("elbo", "modes", "within", "label_accuracy", "hits", "mrr"),
+        *("average_precision", "elbo", "modes", "within", "label_accuracy", "hits", "mrr"),
     }
 )
 LOWER = frozenset(
@@ -79,6 +79,14 @@ def auc(margin: Tensor, positive: Tensor) -> float:
     if not yes or not no:
         return math.nan
     return float((rank[positive].sum() - yes * (yes + 1) / 2) / (yes * no))
+
+
+def average_precision(margin: Tensor, positive: Tensor) -> float:
+    """The precision at each margin, averaged over the positives it finds; NaN without one. Arguments as of ``auc``."""
+    _, place = torch.unique(-margin.double(), return_inverse=True)  # the highest margin stands at place 0
+    found, guessed = (torch.bincount(place, weights=weight) for weight in (positive.double(), None))
+    precision = found.cumsum(0) / guessed.cumsum(0)
+    return float((precision * found).sum() / found.sum())
 
 
 def energy_distance(x: Tensor, y: Tensor) -> float:

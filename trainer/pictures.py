@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer import sheets
-from trainer.gallery import Item, Matrix, Sheet
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer import seeding, sheets
+from trainer.gallery import Item, Matrix, Network, Sheet, Table
+
+STEPS, HELD = 60, 5.0
+"""Until the nodes of a drawn graph stand still, and how strongly the middle holds them."""
 
 
 def draw(items: Iterable[Item], folder: Path) -> list[Path]:
-    """Draws each item into a PNG of its name; gives the paths."""
+    """Draws each item into a file of its name; gives the paths."""
     paths = []
     for item in items:
-        paths.append(folder / f"{item.name}.png")
+        paths.append(folder / f"{item.name}.{item.suffix}")
         DRAWN_BY[type(item)](item, paths[-1])
     return paths
 
@@ -69,4 +77,59 @@ def matrix(shown: Matrix, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-DRAWN_BY: dict[type, Callable[[Any, Path], None]] = {Sheet: sheets.draw, Matrix: matrix}
+def network(shown: Network, path: Path) -> None:
+    """Graphs side by side, laid out by springs along the links of the first, and as matrices, as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.collections import LineCollection
+    from matplotlib.figure import Figure
+
+    classes = torch.zeros(shown.nodes, dtype=torch.long) if shown.classes is None else shown.classes
+    colours = sheets.DARK[classes % len(sheets.DARK)].numpy() / 255
+    places, rank = _places(shown, classes).numpy(), classes.argsort(stable=True).argsort().numpy()
+    figure = Figure(figsize=(5.3 * len(shown.graphs), 9.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    upper, lower = figure.subplots(2, len(shown.graphs), squeeze=False)
+    for (caption, links), points, matrix in zip(shown.graphs, upper, lower, strict=True):
+        ends = np.concatenate((links.numpy(), links.flip(1).numpy()))
+        points.add_collection(LineCollection(places[links.numpy()], colors="0.5", linewidths=0.4, alpha=0.5, zorder=1))
+        points.scatter(*places.T, s=6000 / (shown.nodes + 100), c=colours, linewidths=0, zorder=2)
+        points.set_title(caption, fontsize="medium", loc="left")
+        matrix.scatter(*rank[ends].T, s=1500 / (shown.nodes + 100), c=colours[ends[:, 0]], linewidths=0)
+        matrix.set(xlim=(-1, shown.nodes), ylim=(shown.nodes, -1))
+    for axes in (*upper.flat, *lower.flat):
+        axes.set(xticks=[], yticks=[], aspect="equal")
+        axes.spines[:].set_color("0.8")
+    figure.savefig(path, dpi=110)
+
+
+def _places(shown: Network, classes: Tensor) -> Tensor:
+    """Where the nodes of the first graph come to rest, (N, 2), when they begin on a circle, by their class.
+
+    Fruchterman and Reingold 1991: all nodes push each other away by 1 / distance, links draw together by its square,
+    and a step grows shorter; what no link holds is drawn to the middle instead of flying off.
+    """
+    turn = 2 * math.pi * (classes + torch.rand(shown.nodes, generator=seeding.generator(0))) / (int(classes.max()) + 1)
+    places = torch.stack((turn.cos(), turn.sin()), 1)
+    source, target = torch.cat((shown.graphs[0][1], shown.graphs[0][1].flip(1))).t()
+    room = 2 / shown.nodes**0.5
+    for step in torch.linspace(0.2, 0.0, STEPS):
+        push = room**2 / torch.cdist(places, places).clamp(min=room / 10).square()
+        force = places * push.sum(1, keepdim=True) - push @ places - HELD * places
+        along = places[target] - places[source]
+        force.index_add_(0, source, along * along.norm(dim=1, keepdim=True) / room)
+        places += step * force / force.norm(dim=1, keepdim=True).clamp(min=1e-9)
+    return places
+
+
+def table(shown: Table, path: Path) -> None:
+    """Rows under a header, as comma-separated values."""
+    lines = (",".join(map(str, row)) for row in (shown.columns, *shown.rows.tolist()))
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+DRAWN_BY: dict[type, Callable[[Any, Path], None]] = {
+    Sheet: sheets.draw,
+    Matrix: matrix,
+    Network: network,
+    Table: table,
+}

@@ -25,6 +25,8 @@ COLOURS = torch.tensor(
     ]
 )
 """Of classes in turn: the palette of Okabe and Ito 2008, which the colour-blind can tell apart, and a few more."""
+DARK = torch.cat((COLOURS[:3], COLOURS[4:]))
+"""Those that can be seen on paper as points."""
 HOT = torch.tensor([220.0, 30, 30]).view(3, 1, 1)
 
 

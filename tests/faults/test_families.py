@@ -62,6 +62,8 @@ FAMILIES = {
     ),
     "neural_ode": ("model=neural_ode", "data=damped_oscillator", "data.rows=200", "model.hidden=[8]", "batch_size=32"),
     "vae": ("model=vae", "data=linear_gaussian", "data.rows=500", "batch_size=64"),
+    "graph_vae": ("model=graph_vae", "data=sbm_pairs", "data.nodes=200", "data.p_within=0.1", "batch_size=64"),
+    "bipartite_gnn": ("model=bipartite_gnn", "data=clicks", "data.users=20", "data.items=15", "batch_size=32"),
     "wgan_gp": ("model=wgan_gp", "data=ring", "data.rows=500", "batch_size=32", "val_every=1"),
 }
 KINDS = {"norms": "accumulate=1", "accumulated": "accumulate=2"}

@@ -164,6 +164,7 @@ class Facts:
     log_likelihood: exact nats (B,) of examples x (B, ...), where the distribution they were drawn from is known.
     codec, target_codec: what the tokens of the inputs and of the targets are in text.
     end: the token that ends a target, where targets end by themselves.
+    node_classes: the class (N,) of each node of the one graph, by which pictures of it are coloured and sorted.
     modes, mode_sigma: centres (K, F) and spread of the equally likely Gaussians that points were drawn from.
     """
 
@@ -178,6 +179,7 @@ class Facts:
     codec: Codec | None = None
     target_codec: Codec | None = None
     end: int | None = None
+    node_classes: Tensor | None = None
     modes: Tensor | None = None
     mode_sigma: float = 0.0
 

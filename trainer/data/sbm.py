@@ -8,6 +8,7 @@ from torch import Tensor
 from trainer import seeding
 from trainer.data.base import Data, Facts
 from trainer.data.parts import baselines
+from trainer.data.parts.blocks import block_graph
 from trainer.data.parts.graphs import of_nodes
 from trainer.errors import ConfigError
 from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
@@ -36,15 +37,8 @@ class BlockModel(Data):
             raise ConfigError(
                 f"data.nodes: {nodes} nodes leave none to test after {labelled} labelled and {val_nodes} for validation"
             )
-        random = seeding.generator(seed)
-        block = torch.arange(nodes) % blocks
-        x = mu * torch.eye(blocks)[block] + torch.randn(nodes, blocks, generator=random)
-        chance = torch.where(block[:, None] == block, p_within, p_across)
-        upper = (torch.rand(nodes, nodes, generator=random) < chance).triu(1)
-        linked = upper | upper.t()
+        x, linked, block = block_graph(nodes, blocks, p_within, p_across, mu, seeding.generator(seed))
         inputs = {"x": x, "edge_index": linked.nonzero().t().contiguous()}
-
-        # Blocks take turns in the order of nodes, so that any first nodes hold equally many of each.
         rows = torch.arange(nodes).split([labelled, val_nodes, nodes - labelled - val_nodes])
         self.train, self.val, self.test = of_nodes(inputs, block, rows)
         self.facts = Facts(

@@ -1,11 +1,14 @@
-"""The best scores nothing can beat on average, by numerical integration over the known distribution."""
+"""The best scores nothing can beat on average, over the known distribution or on the very examples drawn from it."""
 
 from __future__ import annotations
 
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from trainer import metrics
 
 MOON_ENDS = ((-2.0, 3.0), (-1.5, 2.0))
 """Where the grid for two moons begins and ends, (x, y): the arcs lie within (-1, 2) and (-.5, 1)."""
@@ -44,6 +47,17 @@ def moon(angle: Tensor, side: Tensor | int) -> Tensor:
     return torch.stack((sign * angle.cos() + shift, sign * angle.sin() + 0.5 * shift), dim=1)
 
 
+def of_odds(odds: Tensor, truth: Tensor) -> dict[str, float]:
+    """What who knows the true log-odds (P,) of each example scores on how they came out, (P,) of 0 and 1."""
+    odds, positive = odds.double(), truth == 1
+    return {
+        "auc": metrics.auc(odds, positive),
+        "average_precision": metrics.average_precision(odds, positive),
+        "accuracy": float(((odds > 0) == positive).double().mean()),
+        "nll": float(F.binary_cross_entropy_with_logits(odds, truth.double())),
+    }
+
+
 def _density(axes: list[Tensor], centres: Tensor, noise: float) -> Tensor:
     along = [torch.exp(-((axis[:, None] - centres[:, i]) / noise).square() / 2) for i, axis in enumerate(axes)]
     return along[0] @ along[1].T
@@ -51,5 +65,5 @@ def _density(axes: list[Tensor], centres: Tensor, noise: float) -> Tensor:
 
 def _scores(p: Tensor, weight: Tensor) -> dict[str, float]:
     """Scores of the best guess where the second class has probability ``p``, averaged with ``weight``."""
-    entropy = torch.nn.functional.binary_cross_entropy(p, p, reduction="none")
+    entropy = F.binary_cross_entropy(p, p, reduction="none")
     return {"accuracy": float((weight * torch.maximum(p, 1 - p)).sum()), "nll": float((weight * entropy).sum())}

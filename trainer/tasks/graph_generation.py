@@ -1,0 +1,148 @@
+"""Graphs like the one that was seen: which pairs of nodes are linked, and new graphs drawn from that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer import metrics, seeding
+from trainer.batch import Batch, Rows, Score
+from trainer.data.base import Data
+from trainer.errors import ConfigError
+from trainer.gallery import Item, Network, Table
+from trainer.metrics import wide
+from trainer.task import Task
+from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt
+
+AT_ONCE = 1 << 20
+"""Pairs that are looked at together when a graph is drawn."""
+DRAWN_UP_TO = 1500
+"""Nodes of a graph of which there is a picture: more cannot be told apart."""
+
+
+class GraphGeneration(Task):
+    """(P, C) -> (P)
+
+    ``mean over pairs of -log p(link or not | z) + beta KL / N``: the logistic loss of decoded pairs, and what the model
+    says its N nodes z cost, each ``KL(q(z_i | x, A) || p(z_i))``, averaged over nodes; a model that draws nothing has
+    none. With beta 1 and as many pairs as there are, that is the bound of Kipf and Welling 2016, per pair. A graph is
+    drawn link by link, once, for both orders of a pair. Training sees a choice of pairs of which half are links, which
+    adds the same to all log-odds (King and Zeng 2001); it is taken off so that as many links are expected as were seen.
+    """
+
+    monitor = "auc"
+    needs: ClassVar[tuple[str, ...]] = ("encode", "decode")
+
+    def __init__(self, model: nn.Module, beta: NonNegativeFloat):
+        super().__init__(model)
+        self.beta = beta
+        self.graph: dict[str, Tensor] = {}
+        self.node_classes: Tensor | None = None
+
+    def attach(self, data: Data) -> None:
+        self.graph = self.inputs(data.train.finish(data.train.batch(torch.zeros(1, dtype=torch.long), 0)))
+        del self.graph["pairs"]
+        self.node_classes = data.facts.node_classes
+
+    def check(self, targets: Tensor | None, split: str) -> None:
+        if targets is None or targets.is_floating_point() or not ((targets == 0) | (targets == 1)).all():
+            raise ConfigError(f"task: graph_generation needs a 0 or a 1 for every pair; the {split} split has others")
+
+    def decoded(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Log-odds of a link (P,), and what the nodes cost (N,)."""
+        inputs = self.inputs(batch)
+        pairs = inputs.pop("pairs")
+        nodes, kl = self.model.encode(**inputs)  # type: ignore[operator]
+        return self.model.decode(nodes, pairs).squeeze(1), kl.float()  # type: ignore[operator]
+
+    def loss(self, batch: Batch, player: str) -> Tensor:
+        odds, kl = self.decoded(batch)
+        assert batch.target is not None
+        return F.binary_cross_entropy_with_logits(odds, batch.target.to(odds)) + self.beta * kl.mean() / len(kl)
+
+    def score(self, batch: Batch) -> Score:
+        odds, kl = self.decoded(batch)
+        assert batch.target is not None
+        odds = odds.float()
+        return {
+            "margin": Rows(odds),
+            "positive": Rows(batch.target == 1),
+            "nll": wide(F.binary_cross_entropy_with_logits(odds, batch.target.to(odds), reduction="sum")),
+            "kl": wide(kl).mean() * len(batch),
+        }
+
+    def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
+        margin, positive = totals["margin"], totals["positive"]
+        return {
+            "auc": metrics.auc(margin, positive),
+            "average_precision": metrics.average_precision(margin, positive),
+            "nll": float(totals["nll"]) / len(margin),
+            "kl": float(totals["kl"]) / len(margin),
+        }
+
+    @torch.no_grad()
+    def draw(self, seed: int) -> Tensor:
+        """A graph over the nodes that were learned from: its links (L, 2), the smaller node first.
+
+        Every pair is looked at, so ten thousand nodes want 2 GB.
+        """
+        device = self.progress.device
+        nodes, _ = self.model.encode(**{k: v.to(device) for k, v in self.graph.items()})  # type: ignore[operator]
+        pairs = torch.combinations(torch.arange(len(nodes)))
+        parts = pairs.split(AT_ONCE)
+        odds = torch.cat([self.model.decode(nodes, part.to(device)).squeeze(1) for part in parts])  # type: ignore[operator]
+        chance = expecting(self.graph["edge_index"].shape[1] / 2, odds.float().cpu())
+        return pairs[torch.rand(len(pairs), generator=seeding.generator(seed)) < chance]
+
+    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item]:
+        if len(self.graph["x"]) <= DRAWN_UP_TO:
+            yield self._beside_the_real_one("graph", self.draw(0))
+
+    def sample(self, count: PositiveInt = 1, seed: NonNegativeInt = 0) -> Iterator[str | Item]:
+        """Graphs over the nodes that were learned from: tables of links, and pictures beside the real one if small."""
+        for number in range(seed, seed + count):
+            links = self.draw(number)
+            yield Table(f"sampled-{number}", ("source", "target"), links)
+            if len(self.graph["x"]) <= DRAWN_UP_TO:
+                yield self._beside_the_real_one(f"sampled-{number}", links)
+
+    def _beside_the_real_one(self, name: str, links: Tensor) -> Network:
+        edges, nodes = self.graph["edge_index"].cpu().t(), len(self.graph["x"])
+        seen = edges[edges[:, 0] < edges[:, 1]]
+        again = torch.isin(*(ends @ torch.tensor([nodes, 1]) for ends in (links, seen))).double().mean()
+        captions = (f"seen: {len(seen)} links", f"drawn: {len(links)} links, {float(again):.0%} of them seen")
+        graphs = [
+            (f"{caption}\n{told(shown, nodes, self.node_classes)}", shown)
+            for caption, shown in zip(captions, (seen, links), strict=True)
+        ]
+        return Network(name, nodes, graphs, self.node_classes)
+
+
+def told(links: Tensor, nodes: int, classes: Tensor | None) -> str:
+    """How dense a graph is, and if the classes of its nodes are known, within one and across two."""
+    density = f"{nodes} nodes, density {2 * len(links) / (nodes * (nodes - 1)):.4f}"
+    if classes is None:
+        return density
+    within, across = densities(links, classes)
+    return f"{density} ({within:.4f} within a class, {across:.4f} across)"
+
+
+def densities(links: Tensor, classes: Tensor) -> tuple[float, float]:
+    """The share of pairs of nodes that are linked, of those within a class and of those across two."""
+    size = classes.bincount()
+    within, every = float((size * (size - 1)).sum()) / 2, len(classes) * (len(classes) - 1) / 2
+    same = int((classes[links[:, 0]] == classes[links[:, 1]]).sum())
+    return same / max(within, 1), (len(links) - same) / max(every - within, 1)
+
+
+def expecting(links: float, odds: Tensor) -> Tensor:
+    """The chances (P,) of pairs whose log-odds (P,) are right but for a number that they share, found by bisection."""
+    low, high = -100.0, 100.0
+    while high - low > 1e-4:
+        middle = (low + high) / 2
+        low, high = (low, middle) if float((odds + middle).sigmoid().double().sum()) > links else (middle, high)
+    return (odds + low).sigmoid()
