@@ -224,11 +224,11 @@ def test_contract_is_asked_with_the_names_the_user_chose() -> None:
     fitting = problem.split("works with: ")[1].split(", ")
     assert "sbm" in fitting
     assert "synthetic_seq" not in fitting
-    graph = {"model": "trainer.models.gnn.GNN", "task": "trainer.tasks.classification.Classification"}
     for name in fitting:
-        target = catalog.options("data")[name].target
-        assert target
-        assert contract.explain(graph | {"data": target}, {"model": "", "data": "", "task": ""}) is None
+        option = catalog.options("data")[name]
+        task = catalog.options("task")[option.task or "classification"].target
+        targets = {"model": "trainer.models.gnn.GNN", "data": str(option.target), "task": str(task)}
+        assert contract.explain(targets, {"model": "", "data": "", "task": ""}) is None
 
 
 def test_a_task_that_was_asked_for_is_not_forgotten_in_what_would_fit() -> None:
