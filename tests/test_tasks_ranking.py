@@ -33,7 +33,7 @@ class Fixed(nn.Module):
 
 @torch.no_grad()
 def scored(scores: Tensor, target: Tensor, known: Tensor | None = None, size: int = 600) -> dict[str, float]:
-    task, totals = Ranking(Fixed(scores), scores.shape[1], label_smoothing=0.0), Totals()
+    task, totals = Ranking(Fixed(scores), scores.shape[1], label_smoothing=0.0, candidates=None), Totals()
     for rows in torch.arange(len(target)).split(size):
         inputs = {"head": rows} | ({} if known is None else {"known": known[rows]})
         totals.add(task.score(Batch(inputs, target[rows], rows)))
@@ -89,7 +89,7 @@ def test_the_right_one_on_top_scores_one() -> None:
 
 
 def test_what_cannot_be_ranked_is_refused() -> None:
-    task = Ranking(Fixed(torch.zeros(3, 4)), 5, label_smoothing=0.0)
+    task = Ranking(Fixed(torch.zeros(3, 4)), 5, label_smoothing=0.0, candidates=None)
     for targets, words in (
         (None, "the val split has none"),
         (torch.rand(3), "the val split has float32"),
@@ -101,3 +101,8 @@ def test_what_cannot_be_ranked_is_refused() -> None:
     rows = torch.arange(3)
     with pytest.raises(ConfigError, match=r"scores \(3, 4\) do not rank 5 candidates for 3 rows"):
         task.loss(Batch({"head": rows}, rows, rows), "model")
+
+
+def test_a_model_that_scores_all_at_once_cannot_be_asked_for_some() -> None:
+    with pytest.raises(ConfigError, match=r"task\.candidates: this model scores all of them at once"):
+        Ranking(Fixed(torch.zeros(3, 4)), 4, label_smoothing=0.0, candidates=2)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,14 +24,26 @@ class Ranking(Task):
 
     Cross-entropy over all C candidates (Lacroix et al. 2018). Ranks are filtered (Bordes et al. 2013): of the right
     answers to a query, which a batch brings as ``known`` (B, K), only the row's own competes.
+
+    Where C is large, a step may take the right answers and so many random ``candidates``, the same for all its rows:
+    each then stands for C / candidates of them (sampled softmax, Jean et al. 2015). Scores are of all C.
     """
 
     monitor = "mrr"
 
-    def __init__(self, model: nn.Module, num_classes: PositiveInt, label_smoothing: Probability):
+    def __init__(
+        self,
+        model: nn.Module,
+        num_classes: PositiveInt,
+        label_smoothing: Probability,
+        candidates: PositiveInt | None,
+    ):
         super().__init__(model)
+        if candidates is not None and "candidates" not in inspect.signature(model.forward).parameters:
+            raise ConfigError("task.candidates: this model scores all of them at once; task.candidates=null lets it")
         self.num_classes = num_classes
         self.label_smoothing = label_smoothing
+        self.candidates = candidates
 
     def check(self, targets: Tensor | None, split: str) -> None:
         if targets is None or targets.dtype != torch.long:
@@ -52,7 +67,22 @@ class Ranking(Task):
         return scores, target
 
     def loss(self, batch: Batch, player: str) -> Tensor:
-        return F.cross_entropy(*self.scores(batch), label_smoothing=self.label_smoothing)
+        scores, target = self.scores(batch) if self.candidates is None else self.sampled(batch, self.candidates)
+        return F.cross_entropy(scores, target, label_smoothing=self.label_smoothing)
+
+    def sampled(self, batch: Batch, count: int) -> tuple[Tensor, Tensor]:
+        """The right score in front of those of ``count`` random candidates, (B, 1 + count), and (B,) zeros.
+
+        Each of these stands for C / count of all, so that the sum of exponentials is right on average; where one
+        happens to be the right one, it does not count twice.
+        """
+        target = batch.target
+        assert target is not None
+        drawn = torch.randint(self.num_classes, (count,), device=target.device)
+        scores = self.model(**self.inputs(batch), candidates=torch.cat((target, drawn)))
+        own, others = scores.split((len(target), count), 1)
+        others = (others + math.log(self.num_classes / count)).masked_fill(drawn == target[:, None], -math.inf)
+        return torch.cat((own.diagonal()[:, None], others), 1), torch.zeros_like(target)
 
     def score(self, batch: Batch) -> Score:
         scores, target = self.scores(batch)
