@@ -9,7 +9,8 @@ from typing import Literal
 
 from trainer import seeding
 from trainer.data.base import Data
-from trainer.data.parts import knowledge, triples
+from trainer.data.parts import knowledge, plain, triples
+from trainer.data.parts.splits import cut
 from trainer.data.parts.triples import Column, Triple
 from trainer.errors import ConfigError
 from trainer.types import Fraction, NonNegativeInt
@@ -40,10 +41,10 @@ class Triples(Data):
             raise ConfigError(f"data.columns: head, relation and tail, each once, in some order; found {columns}")
         folder = Path(path).expanduser()
         if folder.is_dir():
-            parts = [triples.read(file, columns, delimiter=delimiter) for file in _three(folder)]
+            parts = [triples.read(file, columns, delimiter) for file in _three(folder)]
             _refuse_shared(parts)
         else:
-            parts = _cut(list(dict.fromkeys(triples.read(path, columns, delimiter=delimiter))), val, test, seed)
+            parts = _cut(list(dict.fromkeys(triples.read(path, columns, delimiter))), val, test, seed)
         _refuse_another_order([triple for part in parts for triple in part], columns)
         knowledge.publish(self, *triples.numbered(parts))
 
@@ -55,23 +56,17 @@ def _three(folder: Path) -> list[Path]:
         if not here:
             raise ConfigError(
                 f"data.path: {folder.absolute()} holds no {names[0]}.txt, which is to be the {split} split"
-                f" (it holds {files_in(folder)}); or give one file, which is cut at random"
+                f" (it holds {plain.shown(sorted(os.listdir(folder)))}); or give one file, which is cut at random"
             )
         found.append(here[0])
     return found
 
 
-def files_in(folder: Path) -> str:
-    return ", ".join(sorted(os.listdir(folder))[:10]) or "nothing"
-
-
 def _cut(rows: list[Triple], val: float, test: float, seed: int) -> list[list[Triple]]:
-    order = seeding.permutation(len(rows), seed, 0).tolist()
-    ends = [round(len(rows) * (1 - val - test)), round(len(rows) * (1 - test))]
-    parts = [order[: ends[0]], order[ends[0] : ends[1]], order[ends[1] :]]
-    if not all(parts):
+    parts = cut({"row": seeding.permutation(len(rows), seed, 0)}, None, val=val, test=test)
+    if not all(map(len, parts)):
         raise ConfigError(f"data: {len(rows)} triples cannot be cut into three splits by val {val:g} and test {test:g}")
-    return [[rows[row] for row in part] for part in parts]
+    return [[rows[row] for row in part.inputs["row"].tolist()] for part in parts]
 
 
 def _refuse_shared(parts: Sequence[Sequence[Triple]]) -> None:

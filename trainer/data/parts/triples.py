@@ -17,9 +17,7 @@ Triple = tuple[str, ...]
 """Head, relation and tail."""
 
 
-def read(
-    path: str | Path, columns: Sequence[Column], option: str = "data.path", delimiter: str | None = None
-) -> list[Triple]:
+def read(path: str | Path, columns: Sequence[Column], delimiter: str | None = None) -> list[Triple]:
     """The triples of a file whose columns are in that order.
 
     delimiter: between columns; None is a tab if the first line holds one, else any white space.
@@ -27,7 +25,7 @@ def read(
     Raises ConfigError for a file that is not there or not text, an empty one, and the first line of another number of
     columns.
     """
-    text = plain.read(path, option)
+    text = plain.read(path, "data.path")
     if delimiter is None and "\t" in text.partition("\n")[0]:
         delimiter = "\t"
     places = [columns.index(name) for name in ("head", "relation", "tail")]
@@ -39,12 +37,12 @@ def read(
         if len(cells) != len(places):
             between = "white space" if delimiter is None else repr(delimiter)
             raise ConfigError(
-                f"{option}: {path} line {number} has {len(cells)} columns between {between}: {line.strip()[:60]!r};"
+                f"data.path: {path} line {number} has {len(cells)} columns between {between}: {line.strip()[:60]!r};"
                 f" expected 3: {', '.join(columns)} (data.columns says their order, data.delimiter what is between)"
             )
         found.append(tuple(cells[place] for place in places))
     if not found:
-        raise ConfigError(f"{option}: {path} holds no triples")
+        raise ConfigError(f"data.path: {path} holds no triples")
     return found
 
 
