@@ -82,8 +82,8 @@ def test_random_candidates_stand_for_all() -> None:
     all_of_them, few = (Ranking(model, 7, 0.0, candidates) for candidates in (None, 3))
     batch = Batch({"head": HEAD[:1], "relation": RELATION[:1]}, target, torch.arange(1))
     with torch.no_grad():
-        drawn = torch.stack([few.loss(batch, "model") for _ in range(4000)]).exp().mean()
-        assert float(drawn) == pytest.approx(float(all_of_them.loss(batch, "model").exp()), rel=0.05)
+        drawn = torch.stack([few.loss(batch, "model") for _ in range(1500)]).exp().mean()
+        assert float(drawn) == pytest.approx(float(all_of_them.loss(batch, "model").exp()), rel=0.08)
 
 
 def on_the_clock(folder: Path, *more: str) -> Lab:

@@ -15,9 +15,6 @@ from trainer.errors import ConfigError
 from trainer.task import Task
 from trainer.types import PositiveInt, Probability
 
-ROWS_AT_ONCE = 256
-"""How many rows are ranked at a time: what is compared then stays small beside the scores themselves."""
-
 
 class Ranking(Task):
     """(B, C) -> (B)
@@ -81,19 +78,14 @@ class Ranking(Task):
         drawn = torch.randint(self.num_classes, (count,), device=target.device)
         scores = self.model(**self.inputs(batch), candidates=torch.cat((target, drawn)))
         own, others = scores.split((len(target), count), 1)
-        others = (others + math.log(self.num_classes / count)).masked_fill(drawn == target[:, None], -math.inf)
+        others = (others + math.log(self.num_classes / count)).masked_fill_(drawn == target[:, None], -math.inf)
         return torch.cat((own.diagonal()[:, None], others), 1), torch.zeros_like(target)
 
     def score(self, batch: Batch) -> Score:
         scores, target = self.scores(batch)
         known = batch.inputs.get("known", target[:, None])
-        parts = zip(*(value.split(ROWS_AT_ONCE) for value in (scores.float(), target, known)), strict=True)
-        found = [
-            (metrics.ranks(part, right, others), F.cross_entropy(part, right, reduction="none"))
-            for part, right, others in parts
-        ]
-        rank, nll = (torch.cat(values) for values in zip(*found, strict=True))
-        return {"rank": Rows(rank), "nll": metrics.wide(nll).sum()}
+        rank, nll = metrics.ranked(scores, target, known)
+        return {"rank": Rows(rank), "nll": nll.sum()}
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         rank = totals["rank"]

@@ -14,7 +14,7 @@ from trainer.data.base import Data, Facts, Split, TensorSplit
 from trainer.data.parts.graphs import Beside
 from trainer.data.parts.ragged import Ragged
 
-ROWS_AT_ONCE = 256
+ROWS_AT_ONCE = 64
 
 
 class Known(NamedTuple):
@@ -97,10 +97,9 @@ def _most_frequent(train: Tensor, test: Split, entities: int, relations: int) ->
     """Scores of ranking the entities by how often they are the tail of the relation in training, whatever the head."""
     seen = (train[:, 1] * entities + train[:, 2]).bincount(minlength=relations * entities).view(relations, entities)
     log_share = ((seen + 1).double() / (seen + 1).sum(1, keepdim=True)).log().float()
-    ranks, nll = [], []
+    found = []
     for batch in test.batches(torch.arange(len(test)).split(ROWS_AT_ONCE), 0):
         assert batch.target is not None
-        scores = log_share[batch.inputs["relation"]]
-        ranks.append(metrics.ranks(scores, batch.target, batch.inputs["known"]))
-        nll.append(-scores.gather(1, batch.target[:, None]))
-    return metrics.ranking(torch.cat(ranks)) | {"nll": float(torch.cat(nll).double().mean())}
+        found.append(metrics.ranked(log_share[batch.inputs["relation"]], batch.target, batch.inputs["known"]))
+    ranks, nll = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return metrics.ranking(ranks) | {"nll": float(nll.mean())}
