@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from trainer.batch import IGNORE, Batch, Totals
 from trainer.errors import ConfigError
 from trainer.metrics import direction, ranking, ranks
+from trainer.models.knowledge import DistMult
 from trainer.tasks.ranking import Ranking
 
 
@@ -103,6 +104,9 @@ def test_what_cannot_be_ranked_is_refused() -> None:
         task.loss(Batch({"head": rows}, rows, rows), "model")
 
 
-def test_a_model_that_scores_all_at_once_cannot_be_asked_for_some() -> None:
+def test_what_cannot_be_asked_for_some_of_all_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"task\.candidates: this model scores all of them at once"):
         Ranking(Fixed(torch.zeros(3, 4)), 4, label_smoothing=0.0, candidates=2)
+    with pytest.raises(ConfigError, match=r"task\.label_smoothing: spread over all candidates, so it needs"):
+        Ranking(DistMult(4, 2, 6, "distmult", 1.0, 0.0), 4, label_smoothing=0.1, candidates=2)
+    assert Ranking(Fixed(torch.zeros(3, 4)), 4, label_smoothing=0.1, candidates=4).candidates is None  # that is all

@@ -22,8 +22,10 @@ class Ranking(Task):
     Cross-entropy over all C candidates (Lacroix et al. 2018). Ranks are filtered (Bordes et al. 2013): of the right
     answers to a query, which a batch brings as ``known`` (B, K), only the row's own competes.
 
-    Where C is large, a step may take the right answers and so many random ``candidates``, the same for all its rows:
-    each then stands for C / candidates of them (sampled softmax, Jean et al. 2015). Scores are of all C.
+    Where C is larger than ``candidates``, a step takes the right answers and so many random ones, the same for all its
+    rows: each then stands for C / candidates of them (sampled softmax, Jean et al. 2015). Scores are of all C.
+
+    Raises ConfigError where that cannot be.
     """
 
     monitor = "mrr"
@@ -36,8 +38,10 @@ class Ranking(Task):
         candidates: PositiveInt | None,
     ):
         super().__init__(model)
-        if candidates is not None and "candidates" not in inspect.signature(model.forward).parameters:
-            raise ConfigError("task.candidates: this model scores all of them at once; task.candidates=null lets it")
+        if candidates is not None and candidates < num_classes:
+            _can_be_sampled(model, label_smoothing)
+        else:
+            candidates = None
         self.num_classes = num_classes
         self.label_smoothing = label_smoothing
         self.candidates = candidates
@@ -90,3 +94,10 @@ class Ranking(Task):
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         rank = totals["rank"]
         return metrics.ranking(rank) | {"nll": float(totals["nll"]) / len(rank)}
+
+
+def _can_be_sampled(model: nn.Module, label_smoothing: float) -> None:
+    if "candidates" not in inspect.signature(model.forward).parameters:
+        raise ConfigError("task.candidates: this model scores all of them at once; task.candidates=null lets it")
+    if label_smoothing:
+        raise ConfigError("task.label_smoothing: spread over all candidates, so it needs task.candidates=null")
