@@ -142,4 +142,4 @@ def test_nations_are_known_by_what_they_do(model: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("twin", ["ignored", "shuffled"])
 def test_nations_are_not_known_without_it(twin: str) -> None:
-    assert without_relations(nations("model=distmult"), twin).test()["mrr"] < 0.6
+    assert without_relations(nations("model=distmult"), twin).test()["mrr"] < 0.65

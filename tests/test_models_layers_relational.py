@@ -31,7 +31,7 @@ def layer_of(bases: int | None) -> RelationalConvolution:
 
 def looped(layer: RelationalConvolution, x: Tensor, edge_index: Tensor, edge_type: Tensor) -> Tensor:
     near, own, bias, features = (
-        value.detach().double().numpy() for value in (layer.matrices(), layer.own, layer.bias, x)
+        value.detach().double().numpy() for value in (layer.matrices(), layer.weight, layer.bias, x)
     )
     out = features @ own + bias
     edges = list(zip(*edge_index.tolist(), edge_type.tolist(), strict=True))
@@ -58,7 +58,7 @@ def test_it_and_its_gradients_equal_pyg(bases: int | None) -> None:
 
     x, edge_index, edge_type = typed_graph()
     theirs, ours = RGCNConv(5, 3, RELATIONS, num_bases=bases), layer_of(bases)
-    pairs = [(theirs.weight, ours.near), (theirs.root, ours.own), (theirs.bias, ours.bias)]
+    pairs = [(theirs.weight, ours.near), (theirs.root, ours.weight), (theirs.bias, ours.bias)]
     if bases is not None:
         assert ours.share is not None
         pairs.append((theirs.comp, ours.share))
@@ -92,14 +92,14 @@ def test_a_graph_without_edges_leaves_the_nodes_themselves() -> None:
     x, edge_index, edge_type = typed_graph()
     layer = layer_of(None)
     out = layer(x, RelationalGraph(len(x), edge_index[:, :0], edge_type[:0], RELATIONS))
-    torch.testing.assert_close(out, x @ layer.own + layer.bias)
+    torch.testing.assert_close(out, x @ layer.weight + layer.bias)
 
 
 def test_edges_are_dropped_while_training_only() -> None:
     x, edge_index, edge_type = typed_graph()
     layer = RelationalConvolution(5, 3, RELATIONS, edge_dropout=1.0)
     graph = RelationalGraph(len(x), edge_index, edge_type, RELATIONS)
-    torch.testing.assert_close(layer(x, graph), x @ layer.own + layer.bias)
+    torch.testing.assert_close(layer(x, graph), x @ layer.weight + layer.bias)
     torch.testing.assert_close(layer.eval()(x, graph), looped(layer, x, edge_index, edge_type), atol=1e-6, rtol=1e-5)
 
 

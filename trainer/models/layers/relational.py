@@ -62,7 +62,7 @@ class RelationalConvolution(nn.Module):
     ):
         super().__init__()
         self.edge_dropout = edge_dropout
-        self.own = nn.Parameter(nn.init.xavier_uniform_(torch.empty(in_features, out_features)))
+        self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(in_features, out_features)))
         self.near = nn.Parameter(torch.empty(bases or relations, in_features, out_features))
         for matrix in self.near.data:
             nn.init.xavier_uniform_(matrix)
@@ -77,4 +77,4 @@ class RelationalConvolution(nn.Module):
     def forward(self, x: Tensor, graph: RelationalGraph) -> Tensor:
         means = dropout(graph.means, self.edge_dropout, self.training) @ x  # (M, F)
         parts = zip(means.split(graph.counts), self.matrices().unbind(), strict=True)
-        return x @ self.own + graph.sums @ torch.cat([part @ matrix for part, matrix in parts]) + self.bias
+        return x @ self.weight + graph.sums @ torch.cat([part @ matrix for part, matrix in parts]) + self.bias
