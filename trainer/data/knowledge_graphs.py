@@ -50,7 +50,7 @@ class SmallKnowledge(Data):
     """head (B), relation (B), known (B, K), edge_index (2, E), edge_type (E) -> (B)
 
     Kemp et al. 2006. ``kinship``: what 104 people of the Alyawarra call each other, 25 words; ``nations``: 14 states
-    and 55 things they do to or share with one another. Every triple is asked from both ends.
+    and 56 things they do to or share with one another. Every triple is asked from both ends.
     """
 
     def __init__(self, name: Literal["kinship", "nations"], data_dir: str | None):
