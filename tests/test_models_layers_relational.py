@@ -95,6 +95,16 @@ def test_a_graph_without_edges_leaves_the_nodes_themselves() -> None:
     torch.testing.assert_close(out, x @ layer.weight + layer.bias)
 
 
+def test_an_edge_of_weight_w_is_w_edges() -> None:
+    x, edge_index, edge_type = typed_graph()
+    layer, count = layer_of(None), torch.randint(3, edge_type.shape)
+    weighted = RelationalGraph(len(x), edge_index, edge_type, RELATIONS, count.float())
+    repeated = edge_index.repeat_interleave(count, 1), edge_type.repeat_interleave(count)
+    torch.testing.assert_close(layer(x, weighted), layer(x, RelationalGraph(len(x), *repeated, RELATIONS)))
+    with pytest.raises(ConfigError, match="edge 0 has -1"):
+        RelationalGraph(len(x), edge_index, edge_type, RELATIONS, -torch.ones(len(edge_type)))
+
+
 def test_edges_are_dropped_while_training_only() -> None:
     x, edge_index, edge_type = typed_graph()
     layer = RelationalConvolution(5, 3, RELATIONS, edge_dropout=1.0)

@@ -117,5 +117,5 @@ class RGCNDistMult(nn.Module):
         self, head: Tensor, relation: Tensor, edge_index: Tensor, edge_type: Tensor, candidates: Tensor | None = None
     ) -> Tensor:
         x = self.entities.weight
-        graph = self.body.memo(RelationalGraph, len(x), edge_index, edge_type, self.num_relations, x.dtype)
+        graph = self.body.memo(RelationalGraph, len(x), edge_index, edge_type, self.num_relations, None, x.dtype)
         return self.decoder(self.body.along(x, graph), head, relation, candidates)

@@ -27,26 +27,35 @@ def checked(edge_type: Tensor, edges: int, relations: int) -> None:
 class RelationalGraph(Graph):
     """N nodes and edges of R relations between them; ``edge_type`` (E,) int64 says which.
 
-    What a node hears by one relation is one mean; ``means`` (M, N) takes all M of them that are of anybody at all,
-    relation after relation, ``counts`` of each, and ``sums`` (N, M) adds up those of a node. So work and memory follow
-    the pairs of node and relation that occur, which are at most as many as edges, and not N R.
+    What a node hears by one relation is one mean, in which an edge of weight w counts as w edges. ``means`` (M, N)
+    takes all M of them that are of anybody at all, relation after relation, ``counts`` of each, and ``sums`` (N, M)
+    adds up those of a node. So work and memory follow the pairs of node and relation that occur, which are at most as
+    many as edges, and not N R.
 
     Raises ConfigError as ``checked`` here and for graphs.
     """
 
     def __init__(
-        self, nodes: int, edge_index: Tensor, edge_type: Tensor, relations: int, dtype: torch.dtype = torch.float32
+        self,
+        nodes: int,
+        edge_index: Tensor,
+        edge_type: Tensor,
+        relations: int,
+        edge_weight: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
     ):
-        super().__init__(nodes, edge_index, dtype=dtype)
+        super().__init__(nodes, edge_index, edge_weight, dtype=dtype)
         checked(edge_type, edge_index.shape[1], relations)
         source, target = self.edge_index
         heard, row = (edge_type * nodes + target).unique(return_inverse=True)
-        share = row.bincount().to(dtype).reciprocal()[row]
+        weight = torch.ones_like(row, dtype=dtype) if edge_weight is None else edge_weight.to(dtype)
+        total = weight.new_zeros(len(heard)).index_add(0, row, weight)
+        share = weight / torch.where(total > 0, total, torch.inf)[row]
         pattern, order = Pattern.of(row, source, (len(heard), nodes))
         self.means = Sparse(pattern, share[order])
         self.counts = (heard // nodes).bincount(minlength=relations).tolist()
         pattern, _ = Pattern.of(heard % nodes, torch.arange(len(heard), device=heard.device), (nodes, len(heard)))
-        self.sums = Sparse(pattern, share.new_ones(len(heard)))
+        self.sums = Sparse(pattern, torch.ones_like(total))
 
 
 class RelationalConvolution(nn.Module):
