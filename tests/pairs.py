@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import clock
 import numpy as np
 import saved_model
 import torch
@@ -28,7 +29,7 @@ from trainer.task import Task
 MODELS, DATA, TASKS = (catalog.options(group) for group in ("model", "data", "task"))
 REAL = Path(__file__).parents[2] / "shared" / "data"
 """Where real data lies beside a checkout, if it does."""
-FILES = {"mnist_rows": "mnist"}
+FILES = {"mnist_rows": "mnist", "kinship": "kg_small", "nations": "kg_small"}
 """Data sets that read the files of another."""
 LARGE = (
     "cora",
@@ -41,6 +42,7 @@ LARGE = (
     "multi30k",
     "tinyshakespeare",
     "karate",
+    "wn18rr",
 )
 """Data sets that take a second to read."""
 SMALL = {"rows": 150}
@@ -169,6 +171,7 @@ OWN_FILES: dict[str, dict[str, Callable[[], str]]] = {
     "pairs": {name: lambda name=name: str(texts() / f"{name}.txt") for name in ("source", "target")},  # type: ignore[misc]
     "parcel_series": {"path": tables},
     "click_file": {"path": visits},
+    "triples": {"path": lambda: str(clock.write(Path(tempfile.mkdtemp())))},
 }
 """What data sets of the user's own files are given here."""
 

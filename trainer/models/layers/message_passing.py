@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainer.models.layers.convolutions import GinConvolution, GraphConvolution, SageConvolution
 from trainer.models.layers.graph import Graph
 from trainer.models.layers.memo import Memo
-from trainer.models.layers.sparse import dropout, sparse_if_mostly_zero
+from trainer.models.layers.sparse import Sparse, dropout, sparse_if_mostly_zero
 
 Kind = Literal["sum", "mean", "gcn", "sage", "gin"]
 LAYERS: dict[Kind, Callable[[int, int], nn.Module]] = {
@@ -43,9 +43,12 @@ class MessagePassing(nn.Module):
         self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, edge_attr: Tensor | None = None
     ) -> Tensor:
         graph = self.memo(Graph, x.shape[0], edge_index, edge_weight, edge_attr, x.dtype)
-        h = self.memo(sparse_if_mostly_zero, x) or x
+        return self.along(self.memo(sparse_if_mostly_zero, x) or x, graph)
+
+    def along(self, x: Tensor | Sparse, graph: Graph) -> Tensor:
+        """The same for a graph that is already prepared, such as one whose edges are of several kinds."""
         first, *rest = self.layers
-        h = first(dropout(h, self.dropout, self.training), graph)
+        h = first(dropout(x, self.dropout, self.training), graph)
         for layer in rest:
             h = layer(dropout(self.activation(h), self.dropout, self.training), graph)
         return h

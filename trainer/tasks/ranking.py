@@ -1,0 +1,103 @@
+"""Which of all entities answers a query, scored by where the right one ranks."""
+
+from __future__ import annotations
+
+import inspect
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer import metrics
+from trainer.batch import Batch, Rows, Score
+from trainer.errors import ConfigError
+from trainer.task import Task
+from trainer.types import PositiveInt, Probability
+
+
+class Ranking(Task):
+    """(B, C) -> (B)
+
+    Cross-entropy over all C candidates (Lacroix et al. 2018). Ranks are filtered (Bordes et al. 2013): of the right
+    answers to a query, which a batch brings as ``known`` (B, K), only the row's own competes.
+
+    Where C is larger than ``candidates``, a step takes the right answers and so many random ones, the same for all its
+    rows: each then stands for C / candidates of them (sampled softmax, Jean et al. 2015). Scores are of all C.
+
+    Raises ConfigError where that cannot be.
+    """
+
+    monitor = "mrr"
+
+    def __init__(
+        self,
+        model: nn.Module,
+        num_classes: PositiveInt,
+        label_smoothing: Probability,
+        candidates: PositiveInt | None,
+    ):
+        super().__init__(model)
+        if candidates is not None and candidates < num_classes:
+            _can_be_sampled(model, label_smoothing)
+        else:
+            candidates = None
+        self.num_classes = num_classes
+        self.label_smoothing = label_smoothing
+        self.candidates = candidates
+
+    def check(self, targets: Tensor | None, split: str) -> None:
+        if targets is None or targets.dtype != torch.long:
+            found = "none" if targets is None else str(targets.dtype).removeprefix("torch.")
+            raise ConfigError(f"task: ranking needs the number of the right candidate; the {split} split has {found}")
+        wrong = (targets < 0) | (targets >= self.num_classes)
+        if wrong.any():
+            at = int(wrong.nonzero()[0, 0])
+            raise ConfigError(
+                f"data: {split} targets must be 0..{self.num_classes - 1}; found {targets[at].tolist()} at row {at}"
+            )
+
+    def scores(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The score of every candidate, (B, C), and the right one (B,)."""
+        scores, target = self.call(batch), batch.target
+        assert target is not None
+        if scores.shape != (len(target), self.num_classes):
+            raise ConfigError(
+                f"model: scores {tuple(scores.shape)} do not rank {self.num_classes} candidates for {len(target)} rows"
+            )
+        return scores, target
+
+    def loss(self, batch: Batch, player: str) -> Tensor:
+        scores, target = self.scores(batch) if self.candidates is None else self.sampled(batch, self.candidates)
+        return F.cross_entropy(scores, target, label_smoothing=self.label_smoothing)
+
+    def sampled(self, batch: Batch, count: int) -> tuple[Tensor, Tensor]:
+        """The right score in front of those of ``count`` random candidates, (B, 1 + count), and (B,) zeros.
+
+        Each of these stands for C / count of all, so that the sum of exponentials is right on average; where one
+        happens to be the right one, it does not count twice.
+        """
+        target = batch.target
+        assert target is not None
+        drawn = torch.randint(self.num_classes, (count,), device=target.device)
+        scores = self.model(**self.inputs(batch), candidates=torch.cat((target, drawn)))
+        own, others = scores.split((len(target), count), 1)
+        others = (others + math.log(self.num_classes / count)).masked_fill_(drawn == target[:, None], -math.inf)
+        return torch.cat((own.diagonal()[:, None], others), 1), torch.zeros_like(target)
+
+    def score(self, batch: Batch) -> Score:
+        scores, target = self.scores(batch)
+        known = batch.inputs.get("known", target[:, None])
+        rank, nll = metrics.ranked(scores, target, known)
+        return {"rank": Rows(rank), "nll": nll.sum()}
+
+    def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
+        rank = totals["rank"]
+        return metrics.ranking(rank) | {"nll": float(totals["nll"]) / len(rank)}
+
+
+def _can_be_sampled(model: nn.Module, label_smoothing: float) -> None:
+    if "candidates" not in inspect.signature(model.forward).parameters:
+        raise ConfigError("task.candidates: this model scores all of them at once; task.candidates=null lets it")
+    if label_smoothing:
+        raise ConfigError("task.label_smoothing: spread over all candidates, so it needs task.candidates=null")
