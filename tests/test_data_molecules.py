@@ -1,0 +1,84 @@
+"""Molecules: those made on the spot, and those written as SMILES."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainer.batch import Batch
+from trainer.data.molecules import CARDINALITIES, MoleculeLike
+
+
+def like(**changed: Any) -> MoleculeLike:
+    return MoleculeLike(**{"rows": 120, "bonds": 0.22, "noise": 0.1, "seed": 0, **changed})
+
+
+def whole(data: MoleculeLike) -> Batch:
+    return data.train.batch(torch.arange(len(data.train)), 0)
+
+
+def shares(data: MoleculeLike) -> Tensor:
+    """How many atoms of each element a molecule has, and the products of charges along its bonds: (G, 6), per atom."""
+    from trainer.data.molecules import CHARGE
+
+    inputs = whole(data).inputs
+    sizes = inputs["sizes"]
+    graph = torch.arange(len(sizes)).repeat_interleave(sizes)
+    element = inputs["x"][:, 0]
+    source, target = inputs["edge_index"]
+    atoms = torch.zeros(len(sizes), 5).index_add(0, graph, torch.nn.functional.one_hot(element, 5).float())
+    bonds = torch.zeros(len(sizes)).index_add(0, graph[source], CHARGE[element[source]] * CHARGE[element[target]] / 2)
+    return torch.cat((atoms, bonds[:, None]), 1) / sizes[:, None]
+
+
+class TestMoleculeLike:
+    def test_every_graph_is_one_molecule_of_bonds_both_ways(self) -> None:
+        data = like()
+        for row in range(len(data.train)):
+            inputs = data.train.batch(torch.tensor([row]), 0).inputs
+            source, target = inputs["edge_index"].tolist()
+            assert set(zip(source, target, strict=True)) == set(zip(target, source, strict=True))
+            assert len(set(zip(source, target, strict=True))) == len(source)
+            seen, front = {0}, {0}
+            while front:
+                front = {t for s, t in zip(source, target, strict=True) if s in front} - seen
+                seen |= front
+            assert len(seen) == int(inputs["sizes"]) >= 5
+
+    def test_features_are_codes_and_say_the_degree(self) -> None:
+        inputs = whole(like()).inputs
+        x, edges = inputs["x"], inputs["edge_index"]
+        assert x.dtype == torch.long
+        assert bool((x >= 0).all())
+        assert bool((x < torch.tensor(CARDINALITIES)).all())
+        assert torch.equal(x[:, 2], edges[1].bincount(minlength=len(x)))
+        assert int(x[:, 2].max()) <= 4
+
+    def test_the_target_is_what_it_says_and_atoms_alone_leave_the_bonds(self) -> None:
+        data = like(rows=1200)
+        y = whole(data).target.double()
+        known = torch.cat((shares(data), torch.ones(len(y), 1)), 1).double()
+
+        def left(columns: Tensor) -> float:
+            return float((y - columns @ torch.linalg.lstsq(columns, y, driver="gelsd").solution).square().mean().sqrt())
+
+        assert left(known) == pytest.approx(0.1, abs=0.01)
+        assert left(known[:, [0, 1, 2, 3, 4, 6]]) == pytest.approx((0.22**2 + 0.1**2) ** 0.5, abs=0.02)
+        assert float(y.std()) == pytest.approx(0.818, abs=0.03)
+
+    def test_the_best_possible_score_is_the_noise(self) -> None:
+        facts = like(rows=1200).facts
+        assert facts.best_possible["rmse"] == pytest.approx(0.1, abs=0.015)
+        assert facts.baseline["rmse"] == pytest.approx(0.818, abs=0.1)
+        assert facts.sizes["cardinalities"] == list(CARDINALITIES)
+
+    def test_a_seed_is_a_data_set_and_splits_share_nothing(self) -> None:
+        one, again, other = (like(seed=seed) for seed in (1, 1, 2))
+        assert torch.equal(whole(one).target, whole(again).target)
+        assert not torch.equal(whole(one).target, whole(other).target)
+        targets = torch.cat([part.targets() for part in (one.train, one.val, one.test)])
+        assert len(targets.unique()) == 120 == len(targets)
+        assert [len(part) for part in (one.train, one.val, one.test)] == [96, 12, 12]
