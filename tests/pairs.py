@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ LARGE = (
     "multi30k",
     "tinyshakespeare",
     "karate",
+    "esol",
+    "tu_proteins",
 )
 """Data sets that take a second to read."""
 SMALL = {"rows": 150}
@@ -156,6 +159,24 @@ def graph_tables() -> str:
     return str(folder)
 
 
+@cache
+def collection() -> str:
+    """A small set of graphs of two classes, for ``data=tu``: rings, and rings with a chord."""
+    folder = Path(tempfile.mkdtemp())
+    rings = [range(1 + 5 * graph, 6 + 5 * graph) for graph in range(30)]
+    edges = [(ring[i], ring[i - 1]) for ring in rings for i in range(5)]
+    edges += [(ring[0], ring[2]) for ring in rings[::2]]
+    texts = {
+        "A": [f"{a}, {b}" for one, other in edges for a, b in ((one, other), (other, one))],
+        "graph_indicator": [str(graph) for graph in range(1, 31) for _ in range(5)],
+        "graph_labels": [str(graph % 2) for graph in range(30)],
+        "node_labels": [str(node % 3) for node in range(150)],
+    }
+    for part, lines in texts.items():
+        (folder / f"RINGS_{part}.txt").write_text("\n".join(lines))
+    return str(folder)
+
+
 OWN_FILES: dict[str, dict[str, Callable[[], str]]] = {
     "csv": {"path": table, "target": lambda: "label"},
     "csv_series": {"path": hours, "time": lambda: "time"},
@@ -169,6 +190,7 @@ OWN_FILES: dict[str, dict[str, Callable[[], str]]] = {
     "pairs": {name: lambda name=name: str(texts() / f"{name}.txt") for name in ("source", "target")},  # type: ignore[misc]
     "parcel_series": {"path": tables},
     "click_file": {"path": visits},
+    "tu": {"path": collection},
 }
 """What data sets of the user's own files are given here."""
 
@@ -204,6 +226,8 @@ def lacking(name: str) -> str | None:
     """Why a data set cannot be built here."""
     if "data_dir" not in node(DATA[name]):
         return None
+    if name == "esol" and find_spec("rdkit") is None:
+        return "no rdkit here"
     return None if (REAL / FILES.get(name, name)).exists() else f"no files of {name} here"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,12 @@ import torch
 from torch import Tensor
 
 from trainer.batch import Batch
-from trainer.data.molecules import CARDINALITIES, MoleculeLike
+from trainer.data.esol import ESOL
+from trainer.data.molecules import CARDINALITIES, CHARGE, MoleculeLike
+from trainer.data.parts import smiles
+from trainer.errors import ConfigError
+
+SHARED = Path(__file__).parents[2] / "shared/data"
 
 
 def like(**changed: Any) -> MoleculeLike:
@@ -22,8 +29,6 @@ def whole(data: MoleculeLike) -> Batch:
 
 def shares(data: MoleculeLike) -> Tensor:
     """How many atoms of each element a molecule has, and the products of charges along its bonds: (G, 6), per atom."""
-    from trainer.data.molecules import CHARGE
-
     inputs = whole(data).inputs
     sizes = inputs["sizes"]
     graph = torch.arange(len(sizes)).repeat_interleave(sizes)
@@ -82,3 +87,51 @@ class TestMoleculeLike:
         targets = torch.cat([part.targets() for part in (one.train, one.val, one.test)])
         assert len(targets.unique()) == 120 == len(targets)
         assert [len(part) for part in (one.train, one.val, one.test)] == [96, 12, 12]
+
+
+def test_without_the_package_one_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rdkit", None)
+    with pytest.raises(ConfigError, match=r"molecules need the package rdkit: pip install 'train-zoo\[molecules\]'"):
+        ESOL(seed=0, data_dir="/nowhere")
+
+
+class TestSmiles:
+    @pytest.fixture(autouse=True)
+    def _rdkit(self) -> None:
+        pytest.importorskip("rdkit")
+
+    def test_a_molecule_by_hand(self) -> None:
+        """The anion of vinyl alcohol, with a blank at its end."""
+        atoms, bonds, kinds = smiles.graph("C=C[O-] ")
+        assert atoms.tolist() == [[6, 0, 3, 5, 2, 0, 3, 0, 0], [6, 0, 3, 5, 1, 0, 3, 0, 0], [8, 0, 1, 4, 0, 0, 3, 0, 0]]
+        assert bonds.tolist() == [[0, 1], [1, 2], [1, 0], [2, 1]]
+        assert kinds[:2, :4].tolist() == [[0, 1, 0, 0], [1, 0, 0, 0]]
+        assert torch.equal(kinds[:2], kinds[2:])
+
+    def test_rings_stereo_and_a_single_atom(self) -> None:
+        atoms, bonds, kinds = smiles.graph("c1ccccc1")
+        assert bool((atoms[:, 7:] == 1).all())
+        assert bonds.shape == (12, 2)
+        assert bool((kinds[:, 3] == 1).all())
+        one, other = (smiles.graph(text)[2] for text in ("C/C=C/C", "C/C=C\\C"))
+        assert not torch.equal(one, other)
+        left, right = (smiles.graph(text)[0] for text in ("C[C@H](O)F", "C[C@@H](O)F"))
+        assert not torch.equal(left, right)
+        atoms, bonds, kinds = smiles.graph("C")
+        assert (atoms.shape, bonds.shape, kinds.shape) == ((1, 9), (0, 2), (0, 11))
+
+    @pytest.mark.parametrize("text", ["", "C1CC", "hello"])
+    def test_what_is_no_molecule_is_refused(self, text: str) -> None:
+        with pytest.raises(ValueError, match="is no molecule in SMILES"):
+            smiles.graph(text)
+
+    @pytest.mark.skipif(not (SHARED / "esol").exists(), reason="data not here")
+    def test_solubilities_are_told_in_their_own_units(self) -> None:
+        data = ESOL(seed=0, data_dir=str(SHARED))
+        parts = (data.train, data.val, data.test)
+        assert [len(part) for part in parts] == [902, 113, 113]
+        targets = torch.cat([part.targets() for part in parts]) * data.facts.target_scale
+        assert float(targets.std()) == pytest.approx(2.096, abs=0.01)
+        assert data.facts.baseline["rmse"] == pytest.approx(2.1, abs=0.25)
+        assert int(torch.cat([part.sizes for part in parts]).min()) == 1
+        torch.testing.assert_close(data.train.targets().mean(), torch.tensor(0.0), atol=1e-5, rtol=0)
