@@ -27,8 +27,8 @@ def whole(data: MoleculeLike) -> Batch:
     return data.train.batch(torch.arange(len(data.train)), 0)
 
 
-def shares(data: MoleculeLike) -> Tensor:
-    """How many atoms of each element a molecule has, and the products of charges along its bonds: (G, 6), per atom."""
+def counts(data: MoleculeLike) -> Tensor:
+    """How many atoms of each element a molecule has, and the products of charges along its bonds: (G, 6)."""
     inputs = whole(data).inputs
     sizes = inputs["sizes"]
     graph = torch.arange(len(sizes)).repeat_interleave(sizes)
@@ -36,7 +36,7 @@ def shares(data: MoleculeLike) -> Tensor:
     source, target = inputs["edge_index"]
     atoms = torch.zeros(len(sizes), 5).index_add(0, graph, torch.nn.functional.one_hot(element, 5).float())
     bonds = torch.zeros(len(sizes)).index_add(0, graph[source], CHARGE[element[source]] * CHARGE[element[target]] / 2)
-    return torch.cat((atoms, bonds[:, None]), 1) / sizes[:, None]
+    return torch.cat((atoms, bonds[:, None]), 1)
 
 
 class TestMoleculeLike:
@@ -65,7 +65,7 @@ class TestMoleculeLike:
     def test_the_target_is_what_it_says_and_atoms_alone_leave_the_bonds(self) -> None:
         data = like(rows=1200)
         y = whole(data).target.double()
-        known = torch.cat((shares(data), torch.ones(len(y), 1)), 1).double()
+        known = torch.cat((counts(data), torch.ones(len(y), 1)), 1).double()
 
         def left(columns: Tensor) -> float:
             return float((y - columns @ torch.linalg.lstsq(columns, y, driver="gelsd").solution).square().mean().sqrt())
@@ -77,7 +77,7 @@ class TestMoleculeLike:
     def test_the_best_possible_score_is_the_noise(self) -> None:
         facts = like(rows=1200).facts
         assert facts.best_possible["rmse"] == pytest.approx(0.1, abs=0.015)
-        assert facts.baseline["rmse"] == pytest.approx(0.818, abs=0.1)
+        assert facts.baseline["rmse"] == pytest.approx(0.818, abs=0.15)
         assert facts.sizes["cardinalities"] == list(CARDINALITIES)
 
     def test_a_seed_is_a_data_set_and_splits_share_nothing(self) -> None:

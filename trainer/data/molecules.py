@@ -23,7 +23,7 @@ VALENCE = 4
 CARDINALITIES = (len(ELEMENTS), 3, VALENCE + 1, 3, VALENCE + 1, 2, 3, 2, 2)
 """Element, chirality, degree, charge, hydrogens, radical electrons, hybridisation, aromatic, in a ring."""
 ATOMS = 0.78
-"""The spread of what the atoms add up to, per atom; that of bonds is the user's."""
+"""The spread of what the atoms add up to; that of bonds is the user's."""
 
 
 class MoleculeLike(Data):
@@ -31,7 +31,7 @@ class MoleculeLike(Data):
 
     Trees of 5 to 25 atoms, some grown on a ring of 5 or 6, none with more than four bonds. Nine whole-number features,
     of which element, degree, hydrogens and ring are of the graph and the others are drawn. The target is what the atoms
-    add up to, what the bonds add up to, both per atom, and noise, which alone is left at best.
+    add up to, what the bonds add up to, and noise, which alone is left at best.
     """
 
     def __init__(self, rows: PositiveInt, bonds: NonNegativeFloat, noise: NonNegativeFloat, seed: NonNegativeInt):
@@ -57,7 +57,7 @@ def _standardised(values: list[float]) -> Tensor:
 
 
 def _molecule(random: torch.Generator) -> tuple[Tensor, Tensor, float, float]:
-    """Features (N, 9), edges (2 x bonds, 2), and what atoms and bonds add up to, per atom."""
+    """Features (N, 9), edges (2 x bonds, 2), and what atoms and bonds add up to."""
 
     def draw(end: int) -> int:
         return int(torch.randint(end, (), generator=random))
@@ -78,6 +78,6 @@ def _molecule(random: torch.Generator) -> tuple[Tensor, Tensor, float, float]:
         told.get(place, torch.randint(codes, (nodes,), generator=random)) for place, codes in enumerate(CARDINALITIES)
     ]
     ends = torch.tensor(bonds)
-    of_bonds = CHARGE[element[ends]].prod(1).sum() / nodes
+    of_bonds = CHARGE[element[ends]].prod(1).sum()
     edges = torch.cat((ends, ends.flip(1)))
-    return torch.stack(columns, 1), edges, float(VALUE[element].mean()), float(of_bonds)
+    return torch.stack(columns, 1), edges, float(VALUE[element].sum()), float(of_bonds)
