@@ -129,12 +129,13 @@ def _print(entries: Sequence[Entry], path: Path) -> None:
         known = (("baseline", mine[0].baseline), ("best possible", mine[0].best_possible))
         context = "".join(f", {name} {_cell(value)}" for name, value in known if value is not None)
         table = Table(title=f"{data}: {monitor}{context}", title_justify="left")
-        for name in ("model", "overrides", "runs", "val", "test", "also", "params", "s"):
-            left = name in ("model", "overrides", "also")
+        for name in ("model", "overrides", "runs", "val", "test", "params", "s"):
+            left = name in ("model", "overrides")
             table.add_column(name, justify="left" if left else "right", overflow="fold", no_wrap=not left)
         for entry in mine:
             spread = f" ± {entry.std:.4f}" if entry.runs > 1 else ""
-            cells = (entry.model, entry.overrides, str(entry.runs), _cell(entry.val), _cell(entry.test) + spread)
-            table.add_row(*cells, entry.also, str(entry.params), f"{entry.seconds:.1f}")
+            test = "\n".join([_cell(entry.test) + spread, *filter(None, entry.also.split(", "))])
+            cells = (entry.model, entry.overrides, str(entry.runs), _cell(entry.val), test)
+            table.add_row(*cells, str(entry.params), f"{entry.seconds:.1f}")
         console.print(table)
     console.print(f"ordered by validation; saved in {path}/leaderboard.csv and .md", soft_wrap=True)
