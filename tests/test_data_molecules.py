@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from trainer.batch import Batch
+from trainer.data import esol
 from trainer.data.esol import ESOL
 from trainer.data.molecules import CARDINALITIES, CHARGE, MoleculeLike
 from trainer.data.parts import smiles
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, SystemFault
 
 SHARED = Path(__file__).parents[2] / "shared/data"
 
@@ -93,6 +94,19 @@ def test_without_the_package_one_is_told_what_to_install(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "rdkit", None)
     with pytest.raises(ConfigError, match=r"molecules need the package rdkit: pip install 'train-zoo\[molecules\]'"):
         ESOL(seed=0, data_dir="/nowhere")
+
+
+@pytest.mark.skipif(not (SHARED / "esol").exists(), reason="data not here")
+def test_the_table_is_known_with_a_newline_at_its_end_and_as_its_source_has_it(tmp_path: Path) -> None:
+    place = esol.find(str(SHARED))
+    assert place == SHARED / "esol" / esol.SOURCES[0].path
+    (tmp_path / "esol").mkdir()
+    other = tmp_path / "esol" / esol.SOURCES[1].path
+    other.write_bytes(place.read_bytes().removesuffix(b"\n"))
+    assert esol.find(str(tmp_path)) == other
+    other.write_bytes(place.read_bytes())
+    with pytest.raises(SystemFault, match="is another file: sha256"):
+        esol.find(str(tmp_path))
 
 
 class TestSmiles:

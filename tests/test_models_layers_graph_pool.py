@@ -23,7 +23,7 @@ def looped(pool: GraphPool, h: Tensor) -> Tensor:
 
     def attended(rows: list[list[float]]) -> list[float]:
         assert pool.score is not None
-        weight = [math.exp(sum(w * v for w, v in zip(pool.score.weight[0].tolist(), row, strict=True))) for row in rows]
+        weight = [math.exp(sum(w * v for w, v in zip(pool.score.tolist(), row, strict=True))) for row in rows]
         return [
             sum(w * v for w, v in zip(weight, column, strict=True)) / sum(weight) for column in zip(*rows, strict=True)
         ]
@@ -48,6 +48,17 @@ def test_gradients_of_pools(kind: str) -> None:
     pool = GraphPool(kind, 5).double()  # type: ignore[arg-type]
     h = torch.randn(8, 5, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(lambda h, *_: pool(h, torch.tensor(SIZES)), (h, *pool.parameters()))
+
+
+@each
+def test_half_precision_pools_and_learns(kind: str) -> None:
+    linear, pool = torch.nn.Linear(5, 5), GraphPool(kind, 5)  # type: ignore[arg-type]
+    h = torch.randn(8, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        pooled = pool(linear(h), torch.tensor(SIZES))
+    pooled.float().square().sum().backward()
+    torch.testing.assert_close(pooled.float(), pool(linear(h), torch.tensor(SIZES)), atol=0.05, rtol=0.05)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in (*linear.parameters(), *pool.parameters()))
 
 
 @each

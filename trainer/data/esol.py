@@ -39,7 +39,7 @@ class ESOL(Data):
 
     def __init__(self, seed: NonNegativeInt, data_dir: str | None):
         smiles.rdkit()  # before anything is downloaded
-        table = tables.read(str(_file(data_dir)), "data_dir", ",", True, "utf-8")
+        table = tables.read(str(find(data_dir)), "data_dir", ",", True, "utf-8")
         column = {name: table.columns[table.find(name, "data")] for name in ("smiles", TARGET)}
         atoms, bonds, kinds = zip(*map(smiles.graph, column["smiles"]), strict=True)
         target = torch.tensor([float(cell) for cell in column[TARGET]])[:, None]
@@ -58,8 +58,8 @@ class ESOL(Data):
         )
 
 
-def _file(data_dir: str | None) -> Path:
-    """The table, downloaded if it lies in neither of its places."""
+def find(data_dir: str | None) -> Path:
+    """The table, verified; downloaded if it lies in neither of its places."""
     folder = fetch("esol", [], data_dir)
     source = next((source for source in SOURCES if (folder / source.path).exists()), SOURCES[-1])
     return fetch("esol", [source], data_dir) / source.path

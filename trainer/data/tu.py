@@ -46,7 +46,7 @@ class TU(Data):
     dealt into ``folds`` parts with equal shares of each class: the part ``fold`` is the test, the next validates, the
     others train.
 
-    Raises ConfigError for a fold that is none, more folds than a class has graphs, and what ``tu_files`` raises.
+    Raises ConfigError for a fold that is none, fewer than three folds or more than graphs, and as ``tu_files``.
     """
 
     def __init__(self, path: str, name: str | None, fold: NonNegativeInt, folds: PositiveInt, seed: NonNegativeInt):

@@ -22,14 +22,15 @@ class GraphPool(nn.Module):
     def __init__(self, kind: Literal["mean", "sum", "max", "attention"], width: int):
         super().__init__()
         self.kind = kind
-        self.score = nn.Linear(width, 1, bias=False) if kind == "attention" else None
+        self.score = nn.Parameter(torch.randn(width) * width**-0.5) if kind == "attention" else None
 
     def forward(self, h: Tensor, sizes: Tensor) -> Tensor:
         starts = F.pad(sizes.cumsum(0), (1, 0))
         if self.score is None:
             return torch.segment_reduce(h, self.kind, offsets=starts, axis=0)
         membership = _membership(sizes, starts, len(h))
-        return product(membership, row_softmax(membership, self.score(h).squeeze(1)), h)
+        # Product and sum, not a product of matrices: that would be of half precision under autocast.
+        return product(membership, row_softmax(membership, (h * self.score).sum(1)), h)
 
 
 def _membership(sizes: Tensor, starts: Tensor, nodes: int) -> Pattern:
