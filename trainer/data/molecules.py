@@ -30,8 +30,8 @@ class MoleculeLike(Data):
     """x (N, F), edge_index (2, E), sizes (G) -> (G, K)
 
     Trees of 5 to 25 atoms, some grown on a ring of 5 or 6, none with more than four bonds. Nine whole-number features,
-    of which element, degree, hydrogens and ring are of the graph and the others are drawn. The target is what the atoms
-    add up to, what the bonds add up to, and noise, which alone is left at best.
+    of which element, degree, hydrogens, aromatic and ring are of the molecule and the others mean nothing. The target
+    is what the atoms add up to, what the bonds add up to, and noise, which alone is left at best.
     """
 
     def __init__(self, rows: PositiveInt, bonds: NonNegativeFloat, noise: NonNegativeFloat, seed: NonNegativeInt):
@@ -53,7 +53,7 @@ class MoleculeLike(Data):
 
 def _standardised(values: list[float]) -> Tensor:
     found = torch.tensor(values)
-    return (found - found.mean()) / found.std()
+    return (found - found.mean()) / found.std(correction=0)
 
 
 def _molecule(random: torch.Generator) -> tuple[Tensor, Tensor, float, float]:
