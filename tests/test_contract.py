@@ -62,7 +62,7 @@ def test_dims_match_by_letter(wanted: str, given: str, fits: bool) -> None:
             a("x (B, ...) -> (B, ...)"),
             a("x (N, F), edge_index (2, E) -> (N)"),
             NOTHING,
-            "task learns from rows (B, ...) that stand for themselves; what data has is counted by N",
+            "model with task learns from rows (B, ...) that stand for themselves; data gives x (N, F)",
         ),
         (
             a("x (N, F), edge_index (2, E) -> (N, C)"),

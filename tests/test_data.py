@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pairs import DATA, FITTING, LARGE, MODELS, OWN_MODELS, TASKS, built, lacking, node, shrink
+from own_files import OWN_MODELS
+from pairs import DATA, FITTING, LARGE, MODELS, TASKS, built, lacking, node, shrink
 from torch import Tensor
 
 from trainer import builder, contract, signature

@@ -74,7 +74,7 @@ def test_a_grid_and_its_leaderboard() -> None:
     for row in rows:
         mine = [run for run in found if row["overrides"] in run["overrides"]]
         scores = [run["test"]["accuracy"] for run in mine]
-        assert (row["model"], row["data"], row["seeds"]) == ("mlp", "moons", "2")
+        assert (row["model"], row["data"], row["runs"]) == ("mlp", "moons", "2")
         assert float(row["test"]) == pytest.approx(sum(scores) / 2)
         assert float(row["std"]) == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5)
         assert float(row["val"]) == pytest.approx(statistics.fmean(run["val"]["accuracy"] for run in mine))
@@ -142,7 +142,7 @@ def test_a_run_by_itself_is_not_taken_for_a_sweep() -> None:
         done = train("-m", *SMALL, "seed=0,1", "resume=auto", cwd=Path())
         assert done.returncode == 0, done.stderr
         assert [path.name for path in runs(only_sweep())] == ["0-seed=0", "1-seed=1"]
-        assert board(only_sweep())[0]["seeds"] == "2"
+        assert board(only_sweep())[0]["runs"] == "2"
     assert len(runs(Path())) == 3
 
 
@@ -209,8 +209,26 @@ def test_mean_and_spread_by_hand(tmp_path: Path) -> None:
     (entry,) = leaderboard_of(
         tmp_path, *(result(test={"accuracy": s}, overrides=["model=mlp", f"seed={s}"]) for s in scores)
     )
-    assert (entry.seeds, entry.test, entry.std) == (3, pytest.approx(0.8), pytest.approx(0.1))
+    assert (entry.runs, entry.test, entry.std) == (3, pytest.approx(0.8), pytest.approx(0.1))
     assert (entry.baseline, entry.best_possible) == (0.5, None)
+
+
+def test_folds_are_averaged_as_seeds_are_and_every_score_is_seen(tmp_path: Path) -> None:
+    """What chooses the weights need not be what one wants to know of ten folds."""
+    scores = [(0, 0.7, 0.5), (1, 0.9, 0.6)]
+    loss = {"monitor": "nll", "val": {"nll": 1.0}}
+    entries = leaderboard_of(
+        tmp_path,
+        *(
+            result(**loss, test={"accuracy": a, "nll": 1.0}, baseline={"nll": b}, overrides=[f"data.fold={k}", "lr=1"])
+            for k, a, b in scores
+        ),
+        result(**loss, test={"accuracy": 0.6, "nll": 1.2}, baseline={}, overrides=["data.fold=0", "data.folds=5"]),
+    )
+    assert [(entry.overrides, entry.runs) for entry in entries] == [("lr=1", 2), ("data.folds=5", 1)]
+    assert entries[0].baseline == pytest.approx(0.55)
+    assert entries[0].also == "accuracy 0.8000"
+    assert entries[1].also == "accuracy 0.6000"
 
 
 def test_only_what_differs_is_named_and_only_what_finished_counts(tmp_path: Path) -> None:

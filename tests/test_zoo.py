@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from conftest import Silent
+from own_files import OWN_FILES, OWN_MODELS
 from pairs import (
     DATA,
     FITTING,
     LARGE,
     MODELS,
-    OWN_FILES,
-    OWN_MODELS,
     PAIRS,
     SMALL_MODELS,
     Pair,

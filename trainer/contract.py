@@ -82,8 +82,9 @@ def misfit(model: Signature, data: Signature, task: Signature) -> str | None:
     counted = {dims[0]: gives.inputs[name][0] for name, dims in needed.items()}
     if "lengths" in gives.inputs and "lengths" not in takes.inputs:
         return "the rows of data differ in length and model takes no lengths: it would read the padding"
-    if learns.output is None and (other := next((dims[0] for dims in gives.inputs.values() if dims[0] != "B"), None)):
-        return f"task learns from rows (B, ...) that stand for themselves; what data has is counted by {other}"
+    if learns.output is None and set(counted.values()) != {"B"}:
+        seen = {name: gives.inputs[name] for name in needed}
+        return f"model with task learns from rows (B, ...) that stand for themselves; data gives {_show(seen)}"
     if learns.output is None or takes.output is None or len(learns.inputs) != 1:
         return None
     if gives.output is None:

@@ -1,4 +1,4 @@
-"""Runs side by side: mean and spread over seeds, ordered by what was seen on validation rows."""
+"""Runs side by side: mean and spread over seeds and folds, ordered by what was seen on validation rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from typing import Any
 from trainer import folder
 from trainer.errors import ConfigError
 
-UNIMPORTANT = ("seed=", "resume=", "model=", "data=", "data_dir=", "device=", "threads=", "verbose=", "jobs=", "hydra")
+UNIMPORTANT = (
+    *("seed=", "data.fold=", "resume=", "model=", "data=", "data_dir=", "device=", "threads=", "verbose=", "jobs="),
+    "hydra",
+)
 """Overrides that do not tell two settings apart, or that have a column of their own."""
 
 
@@ -23,13 +26,13 @@ NEEDED = {"monitor", "val", "test", "baseline", "best_possible", "overrides", "d
 
 @dataclass(frozen=True)
 class Entry:
-    """All seeds of one setting; a row of the leaderboard, in the order of its fields."""
+    """All seeds and folds of one setting; a row of the leaderboard, in the order of its fields."""
 
     data: str
     monitor: str
     model: str
     overrides: str
-    seeds: int
+    runs: int
     val: float
     test: float
     std: float
@@ -37,6 +40,7 @@ class Entry:
     best_possible: float | None
     params: int
     seconds: float
+    also: str
 
 
 def collect(path: Path) -> list[Entry]:
@@ -60,20 +64,28 @@ def collect(path: Path) -> list[Entry]:
 def _entry(overrides: Iterable[str], runs: Sequence[Mapping[str, Any]]) -> Entry:
     first, name = runs[0], runs[0]["monitor"]
     tests = [run["test"][name] for run in runs]
+    others = [other for other in first["test"] if other != name]
     return Entry(
         data=first["data"],
         monitor=name,
         model=first["model"],
         overrides=" ".join(overrides),
-        seeds=len(runs),
+        runs=len(runs),
         val=statistics.fmean(run["val"][name] for run in runs),
         test=statistics.fmean(tests),
         std=statistics.stdev(tests) if len(tests) > 1 else 0.0,
-        baseline=first["baseline"].get(name),
-        best_possible=first["best_possible"].get(name),
+        baseline=_mean(run["baseline"].get(name) for run in runs),
+        best_possible=_mean(run["best_possible"].get(name) for run in runs),
         params=first["params"],
         seconds=round(statistics.fmean(run["seconds"] for run in runs), 2),
+        also=", ".join(f"{other} {_cell(_mean(run['test'].get(other) for run in runs))}" for other in others),
     )
+
+
+def _mean(scores: Iterable[float | None]) -> float | None:
+    """Of the runs that have the score; folds have baselines of their own."""
+    known = [score for score in scores if score is not None]
+    return statistics.fmean(known) if known else None
 
 
 def _badness(entry: Entry) -> float:
@@ -117,12 +129,13 @@ def _print(entries: Sequence[Entry], path: Path) -> None:
         known = (("baseline", mine[0].baseline), ("best possible", mine[0].best_possible))
         context = "".join(f", {name} {_cell(value)}" for name, value in known if value is not None)
         table = Table(title=f"{data}: {monitor}{context}", title_justify="left")
-        for name in ("model", "overrides", "seeds", "val", "test", "params", "s"):
+        for name in ("model", "overrides", "runs", "val", "test", "params", "s"):
             left = name in ("model", "overrides")
             table.add_column(name, justify="left" if left else "right", overflow="fold", no_wrap=not left)
         for entry in mine:
-            spread = f" ± {entry.std:.4f}" if entry.seeds > 1 else ""
-            cells = (entry.model, entry.overrides, str(entry.seeds), _cell(entry.val), _cell(entry.test) + spread)
+            spread = f" ± {entry.std:.4f}" if entry.runs > 1 else ""
+            test = "\n".join([_cell(entry.test) + spread, *filter(None, entry.also.split(", "))])
+            cells = (entry.model, entry.overrides, str(entry.runs), _cell(entry.val), test)
             table.add_row(*cells, str(entry.params), f"{entry.seconds:.1f}")
         console.print(table)
     console.print(f"ordered by validation; saved in {path}/leaderboard.csv and .md", soft_wrap=True)

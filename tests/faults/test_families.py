@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import lab
 from faults.digest import digest
-from pairs import texts
+from own_files import texts
 from tiny import StopAt
 
 from trainer import checkpoint

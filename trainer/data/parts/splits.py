@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -47,3 +47,18 @@ def stratified(labels: Tensor, seed: int) -> Tensor:
         mine = (shuffled == label).nonzero().squeeze(1)
         places[mine] = (torch.arange(len(mine), dtype=torch.float64) + 0.5) / len(mine)
     return order[places.argsort(stable=True)]
+
+
+def folds(labels: Tensor, count: int, seed: int) -> list[Tensor]:
+    """All rows in ``count`` parts that share none, each with every class in its share (Stone 1974; Kohavi 1995)."""
+    return list(stratified(labels, seed).tensor_split(count))
+
+
+def held_out(parts: Sequence[Tensor], fold: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows to train on, to validate with and to test on: the part ``fold`` is the test, the next one validates.
+
+    Over all folds every row is tested once.
+    """
+    val = (fold + 1) % len(parts)
+    rest = [part for place, part in enumerate(parts) if place not in (fold, val)]
+    return torch.cat(rest), parts[val], parts[fold]

@@ -1,0 +1,161 @@
+"""Graphs in the text files of the TU collection (Morris et al. 2020): ``NAME_A.txt`` and those beside it."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.data.parts import plain
+from trainer.data.parts.ragged import Ragged
+from trainer.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """What the files of one set say, nodes and edges in the order of their graphs.
+
+    node_codes, edge_codes: one-hot labels, (N, L) and (E, L); node_values, edge_values: attributes; each with as many
+    columns as the files have, 0 if none. edges: (E, 2), numbered within their graph. label: (G,), by place in
+    ``classes``.
+    """
+
+    node_codes: Ragged
+    node_values: Ragged
+    edges: Ragged
+    edge_codes: Ragged
+    edge_values: Ragged
+    label: Tensor
+    classes: list[str]
+
+
+def find(path: str, name: str | None) -> tuple[Path, str]:
+    """The folder of a set and its name: the one given, or that of the only set in the folder.
+
+    Raises ConfigError for a folder that is not there, or holds no set or several and none was named.
+    """
+    folder = Path(path).expanduser()
+    lying = sorted(file.name.removesuffix("_A.txt") for file in folder.glob("*_A.txt"))
+    if name is None and len(lying) == 1:
+        return folder, lying[0]
+    if name in lying:
+        return folder, str(name)
+    if not folder.is_dir():
+        raise plain.missing(folder, "data.path")
+    there = f"it has {plain.shown(lying)}" if lying else "it has no file NAME_A.txt"
+    wanted = "give data.name" if name is None else f"there is no {name}_A.txt"
+    raise ConfigError(f"data.path: {folder.absolute()}: {there}; {wanted}")
+
+
+def read(folder: Path, name: str) -> Graphs:
+    """The set ``name`` in a folder.
+
+    ``_A`` has an edge a line, ``source, target``, nodes counted from 1 through all graphs; ``_graph_indicator`` the
+    graph of each node, counted from 1 and in order; ``_graph_labels`` the class of each graph. ``_node_labels`` and
+    ``_edge_labels`` (whole numbers), ``_node_attributes`` and ``_edge_attributes`` (numbers) may be missing, and have
+    a line for each node or edge. Raises ConfigError with file and line for whatever is not so.
+    """
+    place = {part: folder / f"{name}_{part}.txt" for part in ("A", "graph_indicator", "graph_labels")}
+    pairs = _numbers(place["A"], whole=True, columns=2) - 1
+    graph = _numbers(place["graph_indicator"], whole=True, columns=1)[:, 0] - 1
+    label = _numbers(place["graph_labels"], whole=True, columns=1)[:, 0]
+    _check_graphs(place["graph_indicator"], graph, len(label))
+    _check_edges(place["A"], pairs, graph)
+
+    sizes = graph.bincount(minlength=len(label))
+    order = graph[pairs[:, 0]].argsort(stable=True)
+    edges_of = graph[pairs[:, 0]].bincount(minlength=len(label))
+    first = sizes.cumsum(0) - sizes
+
+    def told(part: str, whole: bool, rows: int) -> Tensor:
+        return _beside(folder / f"{name}_{part}.txt", whole, rows)
+
+    nodes, edges = len(graph), len(pairs)
+    classes, label = label.unique(return_inverse=True)
+    return Graphs(
+        Ragged(_one_hot(told("node_labels", True, nodes)), sizes),
+        Ragged(told("node_attributes", False, nodes).float(), sizes),
+        Ragged((pairs - first[graph[pairs[:, 0]]][:, None])[order], edges_of),
+        Ragged(_one_hot(told("edge_labels", True, edges))[order], edges_of),
+        Ragged(told("edge_attributes", False, edges).float()[order], edges_of),
+        label,
+        [str(int(value)) for value in classes],
+    )
+
+
+def _numbers(path: Path, whole: bool, columns: int | None = None) -> Tensor:
+    """A row of numbers for each line of a file: int64 if they must be ``whole``, else float64."""
+    lines = plain.read(path, "data.path").rstrip().split("\n")
+    table = np.zeros((0, 0))
+    with suppress(ValueError):  # of numpy; what follows tells it in our words
+        table = np.loadtxt(lines, delimiter=",", ndmin=2, comments=None) if any(lines) else table
+    wrong = ~np.isfinite(table) | (whole & (table != np.round(table)))
+    fits = len(table) == len(lines) and columns in (None, table.shape[1])
+    if not fits or wrong.any():
+        raise ConfigError(_fault(path, lines, whole, columns))
+    return torch.from_numpy(table).long() if whole else torch.from_numpy(table)
+
+
+def _fault(path: Path, lines: list[str], whole: bool, columns: int | None) -> str:
+    """The first line that is not what it should be."""
+    columns = columns or len(lines[0].split(","))
+    wanted = f"{columns} {'whole ' if whole else ''}number{'s' if columns > 1 else ''}"
+
+    def good(cell: str) -> bool:
+        try:
+            value = float(cell)
+        except ValueError:
+            return False
+        return cell.isascii() and "_" not in cell and math.isfinite(value) and not (whole and value % 1)
+
+    rows = (line.split(",") for line in lines)
+    at = next(i for i, row in enumerate(rows, 1) if len(row) != columns or not all(map(good, row)))
+    return f"data.path: {path}:{at}: expected {wanted}, found {lines[at - 1][:40]!r}"
+
+
+def _beside(path: Path, whole: bool, rows: int) -> Tensor:
+    """What a file says of every node or edge; nothing, (rows, 0), where there is no such file."""
+    if not path.exists():
+        return torch.zeros(rows, 0)
+    found = _numbers(path, whole)
+    if len(found) != rows:
+        kind = "nodes" if "_node_" in path.name else "edges"
+        raise ConfigError(f"data.path: {path}: {len(found)} lines for {rows} {kind}")
+    return found
+
+
+def _one_hot(labels: Tensor) -> Tensor:
+    """(N, K) to (N, L): every column's own labels, in order."""
+    found = [(column[:, None] == column.unique()).float() for column in labels.unbind(1)]
+    return torch.cat(found, 1) if found else torch.zeros(len(labels), 0)
+
+
+def _check_graphs(path: Path, graph: Tensor, graphs: int) -> None:
+    step = graph.diff(prepend=torch.tensor([-1]))
+    wrong = (graph < 0) | (graph >= graphs) | (step < 0) | (step > 1)
+    if wrong.any():
+        at = int(wrong.nonzero()[0])
+        raise ConfigError(
+            f"data.path: {path}:{at + 1}: graph {int(graph[at]) + 1}, but graphs are 1..{graphs}, in order and none"
+            " without a node"
+        )
+    if int(graph[-1]) + 1 != graphs:
+        raise ConfigError(f"data.path: {path}: nodes of {int(graph[-1]) + 1} graphs, but {graphs} have labels")
+
+
+def _check_edges(path: Path, pairs: Tensor, graph: Tensor) -> None:
+    outside = ((pairs < 0) | (pairs >= len(graph))).any(1)
+    if outside.any():
+        at = int(outside.nonzero()[0])
+        source, target = (pairs[at] + 1).tolist()
+        raise ConfigError(f"data.path: {path}:{at + 1}: edge {source}, {target}, but nodes are 1..{len(graph)}")
+    across = graph[pairs[:, 0]] != graph[pairs[:, 1]]
+    if across.any():
+        at = int(across.nonzero()[0])
+        one, other = (graph[pairs[at]] + 1).tolist()
+        raise ConfigError(f"data.path: {path}:{at + 1}: the edge goes from graph {one} to graph {other}")
