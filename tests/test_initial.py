@@ -13,7 +13,7 @@ from trainer.initial import initialise
 from trainer.models.cnn import CNN
 from trainer.models.rnn import RNN
 
-EMBEDDINGS_ALONE = {"distmult", "matrix_factorisation"}
+EMBEDDINGS_ALONE = {"bipartite_gnn", "distmult", "matrix_factorisation"}
 """Models without a matrix to draw anew."""
 
 

@@ -64,7 +64,7 @@ def convolved(x: Array, near: Array, p: dict[str, Array], norm: str) -> Array:
 
 def sage(x: Array, near: Array, p: dict[str, Array]) -> Array:
     means = [row @ x / row.sum() if row.any() else np.zeros(x.shape[1]) for row in near]
-    return x @ p["own"] + np.array(means) @ p["near"] + p["bias"]
+    return x @ p["weight"] + np.array(means) @ p["weight_near"] + p["bias"]
 
 
 def gin(x: Array, near: Array, p: dict[str, Array]) -> Array:
@@ -127,7 +127,7 @@ def test_messages_over_edges_are_their_formula(width: int) -> None:
     attr = torch.randn(edge_index.shape[1], 2).double()
     layer = seeded(EdgeConvolution(5, width, 2))
     p, h = numbers(layer), x.double().numpy()
-    expected = h @ p["own"] if "own" in p else h.copy()
+    expected = h @ p["weight"] if "weight" in p else h.copy()
     for i in range(len(x)):
         arriving = [k for k, target in enumerate(edge_index[1].tolist()) if target == i]
         told = [np.concatenate((h[i], h[edge_index[0, k]], attr[k].numpy())) for k in arriving]
@@ -160,9 +160,9 @@ GAT2: Shared = {
     "bias": ("bias", as_is),
 }
 SAGE: Shared = {
-    "near": ("lin_l.weight", transposed),
+    "weight_near": ("lin_l.weight", transposed),
     "bias": ("lin_l.bias", as_is),
-    "own": ("lin_r.weight", transposed),
+    "weight": ("lin_r.weight", transposed),
 }
 GIN: Shared = {
     "weight": ("nn.0.weight", transposed),

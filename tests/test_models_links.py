@@ -59,7 +59,7 @@ def test_nodes_that_are_not_there_are_refused(make: Callable[[], nn.Module]) -> 
 
 def source(x: Tensor, model: LinkPredictor) -> np.ndarray:
     """Every pair by itself, in loops: ``sigmoid(Linear([n_i, n_j]))`` of ``n = Linear(x)``, not symmetric."""
-    weight, bias = (p.detach().double().numpy() for p in model.encoder.layers[0].own.parameters())  # type: ignore[union-attr]
+    weight, bias = (p.detach().double().numpy() for p in model.encoder.layers[0].parameters())  # type: ignore[union-attr]
     out, shift = (p.detach().double().numpy() for p in model.decoder.out.parameters())
     nodes = x.double().numpy() @ weight.T + bias
     every = [[float(out[0] @ np.concatenate((a, b)) + shift[0]) for b in nodes] for a in nodes]

@@ -12,12 +12,10 @@ from torch import Tensor, nn
 
 from trainer.errors import ConfigError
 from trainer.models.layers.codes import CodeEmbedding
-from trainer.models.layers.convolutions import EdgeConvolution, GraphAttention
+from trainer.models.layers.convolutions import EdgeConvolution, GraphAttention, NodeLinear
 from trainer.models.layers.dense import dense
-from trainer.models.layers.graph import Graph
 from trainer.models.layers.graph_pool import GraphPool
 from trainer.models.layers.message_passing import LAYERS, MessagePassing
-from trainer.models.layers.sparse import Sparse
 from trainer.types import NonNegativeInt, PositiveInt, Probability
 
 
@@ -51,7 +49,7 @@ class GraphNet(nn.Module):
             raise ConfigError("model.hidden: a graph network needs at least one layer, such as [64]")
         self.codes = None if cardinalities is None else CodeEmbedding(cardinalities, hidden[0])
         makers: dict[str, Callable[[int, int], nn.Module]] = {
-            "none": _NodeLinear,
+            "none": NodeLinear,
             "gat": partial(_attention, heads=heads),
             "edge": partial(EdgeConvolution, edge_features=edge_features),
         }
@@ -71,13 +69,6 @@ class GraphNet(nn.Module):
             edge_attr = x.new_zeros(edge_index.shape[1], 0)
         h = F.relu(self.body(x, edge_index, None, edge_attr))
         return self.head(self.dropout(self.pool(h, sizes)))
-
-
-class _NodeLinear(nn.Linear):
-    """x (N, F), graph -> (N, C), of every node by itself."""
-
-    def forward(self, x: Tensor | Sparse, graph: Graph) -> Tensor:  # type: ignore[override]
-        return x @ self.weight.t() + self.bias
 
 
 def _attention(in_features: int, out_features: int, heads: int) -> nn.Module:

@@ -8,25 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from trainer.models.layers.graph import Graph
+from trainer.models.layers.convolutions import NodeLinear
 from trainer.models.layers.message_passing import LAYERS, MessagePassing
 from trainer.models.layers.pairs import DECODERS, Dot
-from trainer.models.layers.sparse import Sparse
 from trainer.types import PositiveInt, Probability
 
-
-class OwnFeatures(nn.Module):
-    """x (N, F), graph -> (N, C): ``x W + b``, without a word from the neighbours."""
-
-    def __init__(self, in_features: int, out_features: int):
-        super().__init__()
-        self.own = nn.Linear(in_features, out_features)
-
-    def forward(self, x: Tensor | Sparse, graph: Graph) -> Tensor:
-        return x @ self.own.weight.t() + self.own.bias
-
-
-ENCODERS = {"linear": OwnFeatures, "gcn": LAYERS["gcn"], "sage": LAYERS["sage"], "gin": LAYERS["gin"]}
+ENCODERS = {"linear": NodeLinear, "gcn": LAYERS["gcn"], "sage": LAYERS["sage"], "gin": LAYERS["gin"]}
 
 
 class LinkPredictor(nn.Module):

@@ -21,6 +21,13 @@ def _matrix(rows: int, cols: int) -> nn.Parameter:
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, cols)))
 
 
+class NodeLinear(nn.Linear):
+    """x (N, F), graph -> (N, C): every node by itself, to see what the edges are worth."""
+
+    def forward(self, x: Tensor | Sparse, graph: Graph) -> Tensor:  # type: ignore[override]
+        return x @ self.weight.t() + self.bias
+
+
 class GraphConvolution(nn.Module):
     """x (N, F), graph -> (N, C)
 
@@ -41,18 +48,18 @@ class GraphConvolution(nn.Module):
 class SageConvolution(nn.Module):
     """x (N, F), graph -> (N, C)
 
-    Hamilton et al. 2017, the mean aggregator: ``x_i W_own + mean_j x_j W_near + b`` over the neighbours j of i; a node
+    Hamilton et al. 2017, the mean aggregator: ``x_i W + mean_j x_j W_near + b`` over the neighbours j of i; a node
     without any has the first term alone.
     """
 
     def __init__(self, in_features: int, out_features: int):
         super().__init__()
-        self.own = _matrix(in_features, out_features)
-        self.near = _matrix(in_features, out_features)
+        self.weight = _matrix(in_features, out_features)
+        self.weight_near = _matrix(in_features, out_features)
         self.bias = nn.Parameter(torch.zeros(out_features))
 
     def forward(self, x: Tensor | Sparse, graph: Graph) -> Tensor:
-        return x @ self.own + graph.adjacency("mean", loops=False) @ (x @ self.near) + self.bias
+        return x @ self.weight + graph.adjacency("mean", loops=False) @ (x @ self.weight_near) + self.bias
 
 
 class GinConvolution(nn.Module):
@@ -88,7 +95,7 @@ class EdgeConvolution(nn.Module):
         super().__init__()
         self.in_features = in_features
         self.message = nn.Linear(2 * in_features + edge_features, out_features)
-        self.own = None if in_features == out_features else _matrix(in_features, out_features)
+        self.weight = None if in_features == out_features else _matrix(in_features, out_features)
 
     def forward(self, x: Tensor | Sparse, graph: Graph) -> Tensor:
         assert graph.edge_attr is not None, "messages over edges need edge_attr"
@@ -103,8 +110,8 @@ class EdgeConvolution(nn.Module):
         return self._own(x) + total / count[:, None]
 
     def _own(self, x: Tensor | Sparse) -> Tensor:
-        if self.own is not None:
-            return x @ self.own
+        if self.weight is not None:
+            return x @ self.weight
         return x if isinstance(x, Tensor) else x @ torch.eye(self.in_features).to(x.values)
 
 
