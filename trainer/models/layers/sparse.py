@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -57,25 +58,25 @@ def _starts(index: Tensor, groups: int) -> Tensor:
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(pattern: Pattern, values: Tensor, dense: Tensor) -> Tensor:
+    def forward(pattern: Pattern, values: Tensor, dense: Tensor, by_col: Tensor | None) -> Tensor:  # noqa: ARG004
         return _weighted_sums(dense, pattern.cols, pattern.starts, values)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Pattern, Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004
-        ctx.pattern, values, dense = inputs
-        ctx.save_for_backward(values, dense)
+    def setup_context(ctx: Any, inputs: tuple[Pattern, Tensor, Tensor, Tensor | None], output: Tensor) -> None:  # noqa: ARG004
+        ctx.pattern, values, dense, by_col = inputs
+        ctx.save_for_backward(values, dense, by_col)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
-        pattern, (values, dense) = ctx.pattern, ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor | None, Tensor | None, None]:
+        pattern, (values, dense, by_col) = ctx.pattern, ctx.saved_tensors
         of_values = of_dense = None
         if ctx.needs_input_grad[1]:
             of_values = _dots(pattern, grad, dense)
         if ctx.needs_input_grad[2]:
-            by_col = values.index_select(0, pattern.by_col)
+            by_col = values.index_select(0, pattern.by_col) if by_col is None else by_col
             of_dense = _weighted_sums(grad, pattern.by_col_rows, pattern.col_starts, by_col)
-        return None, of_values, of_dense
+        return None, of_values, of_dense, None
 
 
 def _weighted_sums(dense: Tensor, index: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
@@ -93,10 +94,15 @@ def _dots(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
     return torch.sparse.sampled_addmm(zeros, left.contiguous(), right.contiguous().t(), beta=0.0).values()
 
 
-def product(pattern: Pattern, values: Tensor, dense: Tensor) -> Tensor:
-    """The sparse matrix (R, C) with ``values`` (K,) times ``dense`` (C, W): (R, W). Both may be learned."""
+def product(pattern: Pattern, values: Tensor, dense: Tensor, by_col: Tensor | None = None) -> Tensor:
+    """The sparse matrix (R, C) with ``values`` (K,) times ``dense`` (C, W): (R, W). Both may be learned.
+
+    by_col: the values in order of their column, where they are at hand.
+    """
     kind = torch.promote_types(values.dtype, dense.dtype)  # under autocast one of them may be of half precision
-    return _Product.apply(pattern, values.to(kind), dense.to(kind))
+    if not torch.is_grad_enabled():
+        return _weighted_sums(dense.to(kind), pattern.cols, pattern.starts, values.to(kind))
+    return _Product.apply(pattern, values.to(kind), dense.to(kind), None if by_col is None else by_col.to(kind))
 
 
 class _RowSoftmax(torch.autograd.Function):
@@ -136,7 +142,12 @@ class Sparse:
     values: Tensor
 
     def __matmul__(self, dense: Tensor) -> Tensor:
-        return product(self.pattern, self.values, dense)
+        return product(self.pattern, self.values, dense, self.by_col if torch.is_grad_enabled() else None)
+
+    @cached_property
+    def by_col(self) -> Tensor:
+        """The values in order of their column, for a step's backward: those of an adjacency are the same at every step."""
+        return self.values.detach().index_select(0, self.pattern.by_col)
 
 
 def sparse_if_mostly_zero(x: Tensor) -> Sparse | None:
