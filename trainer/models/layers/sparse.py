@@ -146,7 +146,7 @@ class Sparse:
 
     @cached_property
     def by_col(self) -> Tensor:
-        """The values in order of their column, for a step's backward: those of an adjacency are the same at every step."""
+        """The values in order of their column, for backward: those of an adjacency are the same at every step."""
         return self.values.detach().index_select(0, self.pattern.by_col)
 
 
