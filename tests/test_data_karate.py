@@ -10,6 +10,7 @@ from trainer.data.karate import Karate
 from trainer.errors import ConfigError
 
 
+@pytest.mark.slow
 def test_the_club_is_as_published() -> None:
     data = Karate(val_nodes=10, seed=0)
     source, target = data.train.whole.inputs["edge_index"]

@@ -53,7 +53,6 @@ class TestMemo:
             x, edge_index, weight = random_graph()
             model(x, edge_index, weight)
             del x, edge_index, weight
-        gc.collect()
         assert len(model.body.memo._kept) <= 2
 
     def test_keeps_nothing_that_is_learned(self) -> None:

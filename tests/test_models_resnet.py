@@ -67,6 +67,7 @@ def test_no_blocks_are_refused() -> None:
         network("resnet", depth=[])
 
 
+@pytest.mark.slow
 def test_it_learns() -> None:
     small = ("model.depth=[1,1]", "model.width_multiplier=0.125")
     scores = lab("model=resnet", *small, "data=gratings", "data.size=12", "data.rows=2000", "optimizer.lr=1e-2").test()

@@ -111,6 +111,7 @@ def test_training_changes_every_parameter(model: str) -> None:
     assert all(value.isfinite().all() for value in made.task.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", EVERY)
 def test_a_state_goes_into_another_of_its_kind(model: str) -> None:
     made, other = pair(model, first_data(model)), pair(model, first_data(model), seed=1)
@@ -175,7 +176,7 @@ def test_pairs_that_do_not_fit_are_told_in_a_sentence() -> None:
         assert len(reason) < 250
 
 
-@pytest.mark.parametrize("chosen", [chosen for chosen in PAIRS if explain(*chosen)][::80], ids="-".join)
+@pytest.mark.parametrize("chosen", [chosen for chosen in PAIRS if explain(*chosen)][::200], ids="-".join)
 def test_a_misfit_names_both_and_what_would_fit(chosen: tuple[str, str]) -> None:
     model, data = chosen
     more = [f"data.{key}=x" for key in OWN_FILES.get(data, {})] + [
