@@ -16,6 +16,8 @@ from trainer import signature
 from trainer.signature import Signature
 
 Dims = tuple[str, ...]
+COUNTED = {"B": "row", "N": "node", "E": "edge", "G": "graph", "P": "pair of nodes"}
+"""What a first letter counts."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def misfit(model: Signature, data: Signature, task: Signature) -> str | None:
         ours, theirs = _text(takes.output), _text(gives.output)
         return f"model gives {ours}, which task cannot set against the targets {theirs} of data"
     if counted.get(takes.output[0], gives.output[0]) != gives.output[0]:
-        ours, theirs = counted[takes.output[0]], gives.output[0]
+        ours, theirs = (COUNTED.get(letter, letter) for letter in (counted[takes.output[0]], gives.output[0]))
         return f"model gives {_text(takes.output)}, one for each {ours}; data has targets for each {theirs}"
     return None
 
