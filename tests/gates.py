@@ -242,7 +242,11 @@ def row(gate: Gate, scores: dict[str, float], facts: dict[str, object], met: boo
     sign = "" if low is not None and high is not None else ">= " if low is not None else "<= "
     others = "".join(f", {other} {scores[other]:.3f}" for other, _, _ in gate.bounds[1:])
     cells = [named(gate), name, _number(baseline.get(name)), f"**{scores[name]:.4f}**{others}"]
-    cells += [_number(best.get(name)), f"{sign}{bound}" + ("" if met else " MISSED"), str(gate.seeds)]
+    cells += [
+        _number(best.get(name)),
+        f"{sign}{bound}" + ("" if met else " MISSED"),
+        str(gate.seeds) if gate.folds == 1 else f"{gate.folds} folds",
+    ]
     return "| " + " | ".join([*cells, f"{facts['seconds']:.0f}"]) + " |"
 
 
