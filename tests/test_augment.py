@@ -225,6 +225,7 @@ def test_only_training_rows_are_changed() -> None:
 
 
 @pytest.mark.parametrize("name", options("augment"))
+@pytest.mark.slow
 def test_every_recipe_trains_on_pictures_large_enough(name: str) -> None:
     made = lab("model=cnn", "data=gratings", "data.size=130", "data.rows=20", f"augment={name}", "max_steps=1")
     made.trainer.fit()

@@ -41,6 +41,7 @@ def test_sunspots_are_better_repeated_than_taken_from_the_last_cycle() -> None:
     assert data.facts.baseline["mse"] < windows.repeat(data.test, 132, data.facts.target_scale)["mse"]
 
 
+@pytest.mark.slow
 def test_hours_without_a_measurement_are_in_no_window_unless_filled() -> None:
     dropped, filled = (series("pollution", gaps=gaps) for gaps in ("drop", "interpolate"))
     assert [len(split) for split in (filled.train, filled.val, filled.test)] == [26199, 8742, 8742]

@@ -251,6 +251,7 @@ def test_adult_loads_and_one_pass_beats_the_majority() -> None:
 
 
 @pytest.mark.skipif(not (SHARED / "wine_quality").exists(), reason="needs the wine quality data")
+@pytest.mark.slow
 def test_wine_quality_is_classes_or_a_number() -> None:
     options = ("model=mlp", "data=csv", f"data.path={SHARED}/wine_quality/winequality-red.csv", "data.target=-1")
     made = lab(*options)

@@ -143,6 +143,7 @@ def test_links_in_tables_are_learned_from(tmp_path: Path, more: list[str]) -> No
 
 
 @pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.slow
 def test_a_stop_between_sampled_batches_changes_no_bit(tmp_path: Path, workers: int) -> None:
     folder = sorted_by_neighbours(tmp_path, 40)
     sampled = words(folder, "model=gat", "data.neighbours=[2,1]", "batch_size=5", "epochs=2", "model.dropout=0.3")

@@ -75,6 +75,7 @@ class TestBlocks:
 
 
 @pytest.mark.parametrize("model", ["gcn", "gat"])
+@pytest.mark.slow
 def test_links_carry_the_class(model: str) -> None:
     assert lab(f"model={model}", "data=sbm", "epochs=80").test()["accuracy"] >= 0.75
 

@@ -89,6 +89,7 @@ def test_padding_is_told_from_steps_by_lengths_alone() -> None:
     assert blind.test()["mse"] > 0.1
 
 
+@pytest.mark.slow
 def test_the_adding_problem_is_learned() -> None:
     run = lab("model=gru", "data=adding", "data.rows=3000", "data.length=6", "epochs=8", "batch_size=32")
     assert run.test()["mse"] < 0.02 < 0.1 < run.data.facts.baseline["mse"]

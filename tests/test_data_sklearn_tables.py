@@ -48,6 +48,7 @@ def test_scores_of_a_number_are_in_its_own_units() -> None:
 
 
 @pytest.mark.parametrize("data", ["breast_cancer", "wine"])
+@pytest.mark.slow
 def test_as_good_as_logistic_regression(data: str) -> None:
     from sklearn.linear_model import LogisticRegression
 

@@ -66,6 +66,7 @@ def test_mlp_learns(data: str, gate: float, smaller: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("data", "most"), [("xor20", 0.6), ("moons", 0.92)])
+@pytest.mark.slow
 def test_a_line_cannot(data: str, most: float) -> None:
     scores = lab("model=mlp", f"data={data}", "model.hidden=[]", "data.rows=5000").test()
     assert scores["accuracy"] < most

@@ -22,6 +22,7 @@ def small(**changes: Any) -> Trunk:
 @pytest.mark.parametrize(
     ("block", "blocks", "widths"), [("basic", [2, 2, 2, 2], [64, 128, 256, 512]), ("bottleneck", [2, 1, 2], [4, 8, 6])]
 )
+@pytest.mark.slow
 def test_it_is_the_published_network(
     block: Literal["basic", "bottleneck"], blocks: list[int], widths: list[int], train: bool
 ) -> None:

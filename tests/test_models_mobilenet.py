@@ -52,6 +52,7 @@ def test_of_the_halvings_the_last_ones_stay() -> None:
 
 
 @pytest.mark.parametrize("train", [False, True])
+@pytest.mark.slow
 def test_its_maps_are_those_of_another_implementation(train: bool) -> None:
     from transformers import MobileNetV1Config, MobileNetV1Model
 

@@ -150,6 +150,7 @@ def test_a_yaml_of_somebody_elses(text: str, cwd: Path) -> None:
         "evil:\n  _target_: evil.Foo\n",
     ],
 )
+@pytest.mark.slow
 def test_an_experiment_of_somebody_elses(text: str, cwd: Path) -> None:
     folder = write(cwd, {"conf/experiment/e.yaml": "# @package _global_\n# e\n" + text}) / "conf"
     assert refused(*SMALL, "experiment=e", folders=(folder,))

@@ -154,6 +154,7 @@ MID_EPOCH = 6 * STEPS_AN_EPOCH + 2
 
 @pytest.mark.parametrize("step", [2, STEPS_AN_EPOCH])
 @pytest.mark.parametrize(("before", "after"), [(0, 2), (2, 0), (2, 2)])
+@pytest.mark.slow
 def test_workers_change_no_bit(tmp_path: Path, before: int, after: int, step: int) -> None:
     chain = Chain(noisy, tmp_path)
     chain.start(StopAt(step), num_workers=before, epochs=2)

@@ -126,6 +126,7 @@ def test_a_secret_in_a_plugins_own_key_is_masked(tmp_path: Path) -> None:
         assert not path.is_file() or b"SECRET123" not in path.read_bytes(), path
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_second_have_two_folders() -> None:
     first, second = run(f"hydra.run.dir={'outputs/same'}"), run("hydra.run.dir=outputs/same")
     assert (Path(first.folder).name, Path(second.folder).name) == ("same", "same-2")

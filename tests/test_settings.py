@@ -69,6 +69,7 @@ def plain() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("key", [key for key, (_, what) in CHANGES.items() if what != "elsewhere"])
+@pytest.mark.slow
 def test_a_flat_key_changes_what_it_says(key: str) -> None:
     override, what = CHANGES[key]
     if what.startswith("refused: "):

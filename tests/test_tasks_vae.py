@@ -124,6 +124,7 @@ def trained() -> tuple[Lab, dict[str, float]]:
     return made, made.test()
 
 
+@pytest.mark.slow
 def test_training_reaches_the_gate_and_stays_under_the_exact_likelihood(trained: tuple[Lab, dict[str, float]]) -> None:
     made, found = trained
     assert 0 <= found["gap"] < GATE

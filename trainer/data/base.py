@@ -155,8 +155,8 @@ class Facts:
     sizes: what fills ``???`` in a model's or task's configuration, by name: ``in_features`` (width of one row or
         step), ``flat_features`` (numbers in one example), ``out_features`` (1 for two classes, else the number of
         classes or of values to predict), ``num_classes``, ``in_channels``, ``height``, ``width``, ``seq_len``,
-        ``horizon``, ``vocab_size``, ``num_nodes``, ``edge_features`` (0 for none), ``cardinalities`` (how many codes each
-        column of whole-number features has; None for real ones), ... (``input_shapes`` is found by itself)
+        ``horizon``, ``vocab_size``, ``num_nodes``, ``edge_features`` (0 for none), ``cardinalities`` (how many codes
+        each column of whole-number features has; None for real ones), ... (``input_shapes`` is found by itself)
     baseline: test scores of the best guess that ignores the input, or of the usual trivial rule.
     best_possible: test scores nothing can beat on average, where they are known.
     class_names: names for per-class scores and pictures.
