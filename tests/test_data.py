@@ -120,6 +120,7 @@ def test_the_baseline_has_the_score_that_chooses(name: str) -> None:
             assert better, f"the baseline's {key} beats what nothing can beat"
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits(name: str) -> None:
     if "data_dir" in node(DATA[name]):
         pytest.skip("real data has no seed but that of its split")

@@ -198,6 +198,7 @@ PAIRS: dict[str, tuple[Callable[[], nn.Module], Shared]] = {
 @pyg
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.slow
 def test_a_layer_and_its_gradients_equal_pyg(name: str, training: bool) -> None:
     make, shared = PAIRS[name]
     x, edge_index, _ = random_graph()

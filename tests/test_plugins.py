@@ -59,6 +59,7 @@ def refused(*overrides: str, folders: tuple[Path, ...] = ()) -> str:
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.usefixtures("cwd")
+@pytest.mark.slow
 def test_a_target_on_the_command_line(target: str) -> None:
     for group in checks.BUILT:
         said = refused(*SMALL, f"{group}._target_='{target}'")
@@ -131,6 +132,7 @@ def test_functions_of_an_installed_plugin_are_no_classes() -> None:
         "_target_: ${oc.env:HOME}.Foo\n",
     ],
 )
+@pytest.mark.slow
 def test_a_yaml_of_somebody_elses(text: str, cwd: Path) -> None:
     write(cwd, {"conf/model/bad.yaml": "# bad\n" + text})
     said = refused("data=moons", "model=bad", folders=(cwd / "conf",))

@@ -36,6 +36,7 @@ def test_there_is_something_to_try() -> None:
 
 
 @pytest.mark.parametrize("words", OWN)
+@pytest.mark.slow
 def test_a_model_a_data_set_a_task_and_an_augmentation_of_ones_own(words: str, folder: Path) -> None:
     result = runner.run(config.compose([*words.split(), "epochs=2"], [folder / "my_conf"]))
     declare([])
@@ -53,6 +54,7 @@ def test_they_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("line", RUNS)
+@pytest.mark.slow
 def test_every_command_composes(line: str) -> None:
     words = [word for word in line.split("#")[0].split() if not word.startswith("data_dir=")]
     assert config.compose(words).names["model"]

@@ -101,6 +101,7 @@ def test_the_first_line_of_the_docstring_is_what_comes_out(model: str) -> None:
 
 
 @pytest.mark.parametrize("model", EVERY)
+@pytest.mark.slow
 def test_training_changes_every_parameter(model: str) -> None:
     made = pair(model, first_data(model), "optimizer.lr=1e-2")
     before = {name: value.detach().clone() for name, value in made.task.named_parameters()}
@@ -177,6 +178,7 @@ def test_pairs_that_do_not_fit_are_told_in_a_sentence() -> None:
 
 
 @pytest.mark.parametrize("chosen", [chosen for chosen in PAIRS if explain(*chosen)][::200], ids="-".join)
+@pytest.mark.slow
 def test_a_misfit_names_both_and_what_would_fit(chosen: tuple[str, str]) -> None:
     model, data = chosen
     more = [f"data.{key}=x" for key in OWN_FILES.get(data, {})] + [
