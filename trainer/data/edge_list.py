@@ -12,10 +12,11 @@ from trainer.data.base import Data
 from trainer.data.parts import rows, targets
 from trainer.data.parts.edge_lists import TableOptions, Tables, filled, places
 from trainer.data.parts.edges import Edges, joined
-from trainer.data.parts.graphs import GraphsSplit, of_nodes
+from trainer.data.parts.graphs import GraphsSplit, node_sizes, of_nodes
 from trainer.data.parts.neighbours import around
 from trainer.data.parts.ragged import Ragged
 from trainer.data.parts.tables import Table
+from trainer.data.parts.whole_graphs import of_graphs, sizes
 from trainer.errors import ConfigError, did_you_mean
 from trainer.types import PositiveInt
 
@@ -41,8 +42,9 @@ class EdgeList(Data):
         inputs |= edges.inputs(read, np.arange(len(read.edges)))
         train, self.val, self.test = of_nodes(inputs, learned.values, [torch.from_numpy(part) for part in parts])
         self.train = around(train, neighbours, options["seed"])
-        sizes = _sizes(inputs, edges) | {"num_nodes": len(read.nodes)}
-        self.facts = rows.facts(answer, learned, self.train, self.test, sizes)
+        of_edges = {"edge_features": inputs["edge_attr"].shape[1], "num_relations": edges.kinds}
+        published = node_sizes(inputs["x"]) | of_edges
+        self.facts = rows.facts(answer, learned, self.train, self.test, published)
 
 
 class EdgeListGraphs(Data):
@@ -71,27 +73,10 @@ class EdgeListGraphs(Data):
         nodes = _by_graph(inputs["x"], of_node, len(graphs))
         ends = _by_graph(_within(of_node, nodes.lengths)[edges.ends].t(), of_edge, len(graphs))
         links = {name: _by_graph(value, of_edge, len(graphs)) for name, value in of_edges.items()}
-        self.train, self.val, self.test = (
-            GraphsSplit(
-                {"x": nodes.rows(index)},
-                ends.rows(index),
-                {name: part.rows(index) for name, part in links.items()},
-                learned.values[index],
-            )
-            for index in map(torch.from_numpy, parts)
-        )
-        sizes = _sizes(inputs | of_edges, edges) | {"cardinalities": None}
-        self.facts = rows.facts(answer, learned, self.train, self.test, sizes)
-
-
-def _sizes(inputs: dict[str, Tensor], edges: Edges) -> dict[str, int | None]:
-    width = inputs["x"].shape[1]
-    return {
-        "in_features": width,
-        "flat_features": width,
-        "edge_features": inputs["edge_attr"].shape[1],
-        "num_relations": edges.kinds,
-    }
+        every = GraphsSplit({"x": nodes}, ends, links, learned.values)
+        self.train, self.val, self.test = of_graphs(every, map(torch.from_numpy, parts))
+        published = sizes(every) | {"num_relations": edges.kinds}
+        self.facts = rows.facts(answer, learned, self.train, self.test, published)
 
 
 def _told_by_nodes(nodes: Table, target: str) -> Table:

@@ -8,6 +8,7 @@ from torch import Tensor
 from trainer import seeding
 from trainer.data.base import Data, Facts, WholeSplit
 from trainer.data.parts import baselines
+from trainer.data.parts.graphs import node_sizes
 from trainer.errors import ConfigError
 from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 
@@ -32,7 +33,7 @@ class EdgeSignal(Data):
             WholeSplit(inputs, target) for (inputs, _), target in zip(graphs, targets, strict=True)
         )
         self.facts = Facts(
-            sizes={"in_features": 1, "flat_features": 1, "edge_features": 1, "num_nodes": nodes, "out_features": 1},
+            sizes=node_sizes(self.train.whole.inputs["x"]) | {"edge_features": 1, "out_features": 1},
             baseline=baselines.mean(self.train, self.test),
             best_possible=baselines.errors(graphs[2][1], targets[2]),
         )

@@ -7,7 +7,7 @@ import warnings
 from trainer import seeding
 from trainer.data.base import Data, Facts
 from trainer.data.parts import baselines
-from trainer.data.parts.graphs import of_nodes
+from trainer.data.parts.graphs import node_sizes, of_nodes
 from trainer.errors import ConfigError
 from trainer.types import NonNegativeInt, PositiveInt
 
@@ -35,14 +35,8 @@ class Karate(Data):
         rows = club.train_mask.nonzero().squeeze(1), order[:val_nodes], order[val_nodes:]
         inputs = {"x": club.x, "edge_index": club.edge_index}
         self.train, self.val, self.test = of_nodes(inputs, club.y, rows)
-        nodes, classes = len(club.x), int(club.y.max()) + 1
+        classes = int(club.y.max()) + 1
         self.facts = Facts(
-            sizes={
-                "in_features": nodes,
-                "flat_features": nodes,
-                "num_nodes": nodes,
-                "num_classes": classes,
-                "out_features": classes,
-            },
+            sizes=node_sizes(club.x, classes),
             baseline=baselines.majority(self.train, self.test, classes),
         )

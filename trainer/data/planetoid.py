@@ -15,7 +15,7 @@ from trainer.batch import IGNORE
 from trainer.data.base import Data, Facts
 from trainer.data.parts import baselines
 from trainer.data.parts.files import Source, fetch
-from trainer.data.parts.graphs import of_nodes
+from trainer.data.parts.graphs import node_sizes, of_nodes
 from trainer.data.parts.neighbours import around
 from trainer.errors import ConfigError
 from trainer.types import NonNegativeInt, PositiveInt
@@ -78,13 +78,7 @@ class Planetoid(Data):
         self.train = around(train, neighbours, seed)
         classes = int(label.max()) + 1
         self.facts = Facts(
-            sizes={
-                "in_features": x.shape[1],
-                "flat_features": x.shape[1],
-                "num_nodes": len(x),
-                "num_classes": classes,
-                "out_features": classes,
-            },
+            sizes=node_sizes(x, classes),
             baseline=baselines.majority(self.train, self.test, classes),
         )
 

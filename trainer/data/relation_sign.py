@@ -7,8 +7,7 @@ import torch
 from trainer import seeding
 from trainer.data.base import Data, Facts
 from trainer.data.parts import baselines
-from trainer.data.parts.graphs import of_nodes
-from trainer.errors import ConfigError
+from trainer.data.parts.graphs import in_turn, node_sizes, of_nodes
 from trainer.types import NonNegativeInt, PositiveInt
 
 
@@ -30,10 +29,7 @@ class RelationSign(Data):
         val_nodes: PositiveInt,
         seed: NonNegativeInt,
     ):
-        if labelled + val_nodes >= nodes:
-            raise ConfigError(
-                f"data.nodes: {nodes} nodes leave none to test after {labelled} labelled and {val_nodes} for validation"
-            )
+        rows = in_turn(nodes, labelled, val_nodes)
         random = seeding.generator(seed)
         x = torch.randn(nodes, features, generator=random)
         target = torch.arange(nodes).repeat_interleave(relations * degree)
@@ -43,17 +39,9 @@ class RelationSign(Data):
         label = (torch.zeros(nodes).index_add(0, target, weight[kind] * x[source, 0]) > 0).long()
 
         inputs = {"x": x, "edge_index": torch.stack((source, target)), "edge_type": kind}
-        rows = torch.arange(nodes).split([labelled, val_nodes, nodes - labelled - val_nodes])
         self.train, self.val, self.test = of_nodes(inputs, label, rows)
         self.facts = Facts(
-            sizes={
-                "in_features": features,
-                "flat_features": features,
-                "num_nodes": nodes,
-                "num_relations": relations,
-                "num_classes": 2,
-                "out_features": 1,
-            },
+            sizes=node_sizes(x, 2) | {"num_relations": relations},
             baseline=baselines.majority(self.train, self.test, 2),
             best_possible={"accuracy": 1.0},
         )

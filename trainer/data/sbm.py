@@ -9,8 +9,7 @@ from trainer import seeding
 from trainer.data.base import Data, Facts
 from trainer.data.parts import baselines
 from trainer.data.parts.blocks import block_graph
-from trainer.data.parts.graphs import of_nodes
-from trainer.errors import ConfigError
+from trainer.data.parts.graphs import in_turn, node_sizes, of_nodes
 from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 
 
@@ -33,22 +32,12 @@ class BlockModel(Data):
         val_nodes: PositiveInt,
         seed: NonNegativeInt,
     ):
-        if labelled + val_nodes >= nodes:
-            raise ConfigError(
-                f"data.nodes: {nodes} nodes leave none to test after {labelled} labelled and {val_nodes} for validation"
-            )
+        rows = in_turn(nodes, labelled, val_nodes)
         x, linked, block = block_graph(nodes, blocks, p_within, p_across, mu, seeding.generator(seed))
         inputs = {"x": x, "edge_index": linked.nonzero().t().contiguous()}
-        rows = torch.arange(nodes).split([labelled, val_nodes, nodes - labelled - val_nodes])
         self.train, self.val, self.test = of_nodes(inputs, block, rows)
         self.facts = Facts(
-            sizes={
-                "in_features": blocks,
-                "flat_features": blocks,
-                "num_nodes": nodes,
-                "num_classes": blocks,
-                "out_features": 1 if blocks == 2 else blocks,
-            },
+            sizes=node_sizes(x, blocks),
             baseline=baselines.majority(self.train, self.test, blocks),
             best_possible={"accuracy": _oracle(x, linked, block, p_within, p_across, mu)},
         )

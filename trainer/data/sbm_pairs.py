@@ -12,7 +12,7 @@ from trainer import seeding
 from trainer.data.base import Data, Facts
 from trainer.data.parts import optima
 from trainer.data.parts.blocks import block_graph
-from trainer.data.parts.graphs import Beside
+from trainer.data.parts.graphs import Beside, node_sizes
 from trainer.data.parts.pairs import Gaps, both_ways, held_out
 from trainer.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 
@@ -45,13 +45,7 @@ class BlockPairs(Data):
         pairs, truth = of_test.inputs["pairs"], of_test.target
         assert truth is not None
         self.facts = Facts(
-            sizes={
-                "in_features": blocks,
-                "flat_features": blocks,
-                "num_nodes": nodes,
-                "num_classes": 2,
-                "out_features": 1,
-            },
+            sizes=node_sizes(x) | {"num_classes": 2, "out_features": 1},
             baseline={"auc": 0.5, "average_precision": 0.5, "accuracy": 0.5, "nll": math.log(2)},
             best_possible=optima.of_odds(_odds(block, p_within, p_across)[pairs[:, 0], pairs[:, 1]], truth),
             node_classes=block,

@@ -19,6 +19,28 @@ def of_nodes(inputs: Mapping[str, Tensor], target: Tensor, rows: Sequence[Tensor
     return [WholeSplit(inputs, target[index], index) for index in rows]
 
 
+def in_turn(nodes: int, labelled: int, val_nodes: int) -> tuple[Tensor, ...]:
+    """The first ``labelled`` nodes to train on, the next to validate with, and all that are left to test on.
+
+    Raises ConfigError where none is left.
+    """
+    test_nodes = nodes - labelled - val_nodes
+    if test_nodes < 1:
+        raise ConfigError(
+            f"data.nodes: {nodes} nodes leave none to test after {labelled} labelled and {val_nodes} for validation"
+        )
+    return torch.arange(nodes).split([labelled, val_nodes, test_nodes])
+
+
+def node_sizes(x: Tensor, classes: int | None = None) -> dict[str, int]:
+    """What a graph with node features x (N, F) publishes, and the number of classes of its nodes, if they have some."""
+    nodes, width = x.shape
+    sizes = {"in_features": width, "flat_features": width, "num_nodes": nodes}
+    if classes is not None:
+        sizes |= {"num_classes": classes, "out_features": 1 if classes == 2 else classes}
+    return sizes
+
+
 class GraphsSplit(Split):
     """Graphs of different sizes; a batch is their disjoint union.
 
