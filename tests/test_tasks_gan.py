@@ -25,7 +25,7 @@ def gan(squash: Any = "none") -> GAN:
 
 
 def task(model: nn.Module | None = None, loss: Any = "wasserstein", steps: int = 5, penalty: float = 10.0):
-    return Adversarial(model or gan(), loss, steps, penalty)
+    return Adversarial(model or gan(), loss, steps, penalty, samples=2000, classifier=None)
 
 
 def batch(x: Tensor) -> Batch:
@@ -169,8 +169,10 @@ def test_a_collapsed_generator_scores_one_mode(ring: Ring) -> None:
 
 def test_points_of_another_width_are_refused(ring: Ring) -> None:
     wide = GAN(flat_features=3, latent=3, generator_hidden=[4], critic_hidden=[4], squash="none")
-    with pytest.raises(ConfigError, match=r"generates \(500, 3\) where the data has \(500, 2\)"):
-        task(wide).score(batch(ring.test.inputs["x"]))
+    built = task(wide)
+    built.attach(ring)
+    with pytest.raises(ConfigError, match=r"makes rows \(3,\) where the data has \(2,\)"):
+        built.make(5, None)
 
 
 @pytest.mark.parametrize(("squash", "low"), [("tanh", -1.0), ("sigmoid", 0.0)])

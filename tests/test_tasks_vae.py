@@ -30,6 +30,7 @@ class Exact(nn.Module):
         self.weight = nn.Parameter(weight)
         self.precision = 1 + weight.square().sum(0) / noise**2
         self.noise = noise
+        self.latent = weight.shape[1]
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mean = x @ self.weight / self.noise**2 / self.precision
@@ -52,7 +53,7 @@ class Points(Data):
 
 def task(model: nn.Module | None = None, likelihood: str = "gaussian", beta: float = 1.0, warmup: float = 0.0):
     model = model or VAE(flat_features=6, hidden=[8], latent=2)
-    return VariationalInference(model, likelihood, beta, warmup, eval_samples=4)  # type: ignore[arg-type]
+    return VariationalInference(model, likelihood, beta, warmup, eval_samples=4, samples=100, classifier=None)  # type: ignore[arg-type]
 
 
 def batch(x: Tensor) -> Batch:
@@ -110,6 +111,7 @@ def test_the_true_posterior_closes_the_gap() -> None:
     x = torch.randn(4000, 2) @ weight.T + 0.5 * torch.randn(4000, 6)
     exact = MultivariateNormal(torch.zeros(6), weight @ weight.T + 0.25 * torch.eye(6)).log_prob(x).mean()
     built = task(Exact(weight, 0.5))
+    built.attach(Points(x))
     with torch.no_grad():
         built.likelihood.log_sigma.fill_(math.log(0.5))  # type: ignore[union-attr, operator]
     assert scores(built, x)["elbo"] == pytest.approx(float(exact), abs=0.02)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from trainer import builder, checkpoint, device, folder, inspection, pictures, report, scoring
+from trainer import builder, checkpoint, classifier, device, folder, inspection, pictures, report, runner, scoring
 from trainer.batch import Batch
 from trainer.config import Config
 from trainer.data.base import Data
@@ -18,12 +18,17 @@ from trainer.result import Result
 from trainer.task import Task
 
 
-def opened(kept: Config) -> tuple[Task, Data]:
-    """A stored run's task with its best weights, on the device and threads it was trained with, and its data."""
+def opened(kept: Config, *, to_score: bool = False) -> tuple[Task, Data]:
+    """A stored run's task with its best weights, on the device and threads it was trained with, and its data.
+
+    ``to_score``: with the classifier that its rows are compared by, if it has one.
+    """
     best = checkpoint.load(Path(kept.folder) / checkpoint.BEST)
     torch.set_num_threads(best["about"]["threads"])
     device.keep_freed_memory()
     data = builder.data(kept.tree)
+    if to_score:
+        classifier.attach(kept, data, runner.start)
     task = builder.task(kept.tree, data, kept.names).to(device.pick(kept.settings.device))
     task.load_state_dict(best["task"])
     return task.eval(), data
@@ -31,7 +36,7 @@ def opened(kept: Config) -> tuple[Task, Data]:
 
 def evaluate(kept: Config) -> dict[str, float]:
     """Scores the best weights of a stored run on its test rows, and shows them."""
-    task, data = opened(kept)
+    task, data = opened(kept, to_score=True)
     test = builder.loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
     scores = scoring.evaluate(task, test, kept.settings)
     result = replace(Result.read(Path(kept.folder)), test=scores)

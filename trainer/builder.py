@@ -114,9 +114,10 @@ def players(config: Mapping[str, Any], settings: Settings, task: Task, train: Lo
     steps = range(total_steps(train, settings))
     turns = [name for step in steps for name in task.turns(step)]
     groups = {name: FlatParameters(parameters) for name, parameters in task.players().items()}
-    made = {}
+    made, rates = {}, task.rates()
     for name, params in groups.items():
-        optimizer = make(config["optimizer"], Optimizer, params=params)  # type: ignore[type-abstract]
+        options = config["optimizer"] | ({"lr": rates[name]} if name in rates else {})
+        optimizer = make(options, Optimizer, params=params)  # type: ignore[type-abstract]
         total = turns.count(name)
         schedule = make(config["scheduler"], Schedule, lr=optimizer.lr, total=total)  # type: ignore[type-abstract]
         made[name] = Player(name, params, optimizer, schedule, settings.ema, alone=len(groups) == 1)

@@ -76,9 +76,16 @@ def misfit(model: Signature, data: Signature, task: Signature) -> str | None:
     if takes is None or gives is None or learns is None:
         return None
     takes = _spread(takes, gives)
+    ignored = [name for name in task.supplies if name not in takes.inputs]
+    if ignored:
+        return f"data with task hands out {' and '.join(ignored)}, which model does not take"
     entries = [model.methods.get(method, {}) for method in (task.needs[0], "forward")]
     optional = {name for entry in entries for name, parameter in entry.items() if parameter.default is not None}
-    needed = {name: dims for name, dims in takes.inputs.items() if name in gives.inputs or name not in optional}
+    needed = {
+        name: dims
+        for name, dims in takes.inputs.items()
+        if name in gives.inputs or name not in {*optional, *task.supplies}
+    }
     if not all(name in gives.inputs and matches(dims, gives.inputs[name]) for name, dims in needed.items()):
         return f"model needs {_show(needed)}; data gives {_show(gives.inputs)}"
     counted = {dims[0]: gives.inputs[name][0] for name, dims in needed.items()}

@@ -56,11 +56,15 @@ def _has_only_begun(path: Path) -> bool:
     return all(file.name in BEGINNING or file.match(".*.tmp") for file in path.iterdir())
 
 
+class InUse(ConfigError):
+    """Another process works in a run folder."""
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Keeps other processes out of a run folder; the lock ends with the process, however it ends.
 
-    Raises ConfigError naming the process that holds it.
+    Raises InUse naming the process that holds it.
     """
     file = open(path / LOCK, "a+")  # noqa: SIM115
     try:
@@ -68,7 +72,7 @@ def locked(path: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.seek(0)
-            raise ConfigError(f"run folder {path} is in use by process {file.read().strip() or '?'}") from None
+            raise InUse(f"run folder {path} is in use by process {file.read().strip() or '?'}") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

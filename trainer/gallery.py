@@ -58,6 +58,26 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Cloud:
+    """Points side by side, each (caption, points (N, F)), over real ones (M, F); more than two numbers are told by the
+    two directions in which the real points vary most."""
+
+    name: str
+    panels: Sequence[tuple[str, Tensor]]
+    real: Tensor
+    suffix: ClassVar[str] = "png"
+
+
+@dataclass(frozen=True)
+class Array:
+    """Numbers for other programs, as numpy reads them."""
+
+    name: str
+    values: Tensor
+    suffix: ClassVar[str] = "npy"
+
+
+@dataclass(frozen=True)
 class Table:
     """Rows of whole numbers (R, K) under the names of their columns, for other programs to read."""
 
@@ -67,4 +87,4 @@ class Table:
     suffix: ClassVar[str] = "csv"
 
 
-Item = Matrix | Sheet | Network | Table
+Item = Matrix | Sheet | Network | Cloud | Array | Table

@@ -18,12 +18,13 @@ HIGHER = frozenset(
         *("accuracy", "f1", "auc", "r2", "mean_iou", "pixel_accuracy", "token_accuracy", "exact_match", "bleu"),
         *("beam_token_accuracy", "beam_exact_match", "beam_bleu"),
         *("average_precision", "elbo", "modes", "within", "label_accuracy", "hits", "mrr"),
+        *("precision", "recall", "log_likelihood", "iw_bound", "codebook_perplexity"),
     }
 )
 LOWER = frozenset(
     {
         *("loss", "nll", "bits", "perplexity", "mse", "rmse", "mae", "gap", "energy_distance", "forcing_gap"),
-        *("kl", "reconstruction"),
+        *("kl", "reconstruction", "frechet", "copies", "bits_per_dim"),
     }
 )
 

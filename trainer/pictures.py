@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from trainer import seeding, sheets
-from trainer.gallery import Item, Matrix, Network, Sheet, Table
+from trainer.gallery import Array, Cloud, Item, Matrix, Network, Sheet, Table
 
 STEPS, HELD = 60, 5.0
 """Until the nodes of a drawn graph stand still, and how strongly the middle holds them."""
@@ -23,6 +23,7 @@ def draw(items: Iterable[Item], folder: Path) -> list[Path]:
     paths = []
     for item in items:
         paths.append(folder / f"{item.name}.{item.suffix}")
+        paths[-1].parent.mkdir(exist_ok=True)
         DRAWN_BY[type(item)](item, paths[-1])
     return paths
 
@@ -121,6 +122,45 @@ def _places(shown: Network, classes: Tensor) -> Tensor:
     return places
 
 
+def cloud(shown: Cloud, path: Path) -> None:
+    """Points side by side over real ones, as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    real = shown.real.double()
+    middle = real.mean(0)
+    plane = torch.eye(2, dtype=real.dtype)
+    if real.shape[1] != 2:
+        plane = torch.linalg.svd(real - middle, full_matrices=False).Vh[:2].T
+        plane = torch.nn.functional.pad(plane, (0, 2 - plane.shape[1]))
+        middle, real = torch.zeros(2), (real - middle) @ plane
+    figure = Figure(figsize=(2.8 * len(shown.panels), 3.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    low, high = real.min(0).values, real.max(0).values
+    room = 0.15 * float((high - low).max().clamp(min=1e-9))
+    for axes, (caption, points) in zip(
+        figure.subplots(1, len(shown.panels), squeeze=False).flat, shown.panels, strict=True
+    ):
+        made = points.double() if shown.real.shape[1] == 2 else (points.double() - shown.real.double().mean(0)) @ plane
+        axes.scatter(*real.T.numpy(), s=3, c="0.8", linewidths=0)
+        axes.scatter(*made.T.numpy(), s=3, c="tab:blue", linewidths=0)
+        axes.set_title(caption, fontsize="medium", loc="left")
+        axes.set(
+            xticks=[],
+            yticks=[],
+            aspect="equal",
+            xlim=(low[0] - room, high[0] + room),
+            ylim=(low[1] - room, high[1] + room),
+        )
+        axes.spines[:].set_color("0.8")
+    figure.savefig(path, dpi=110)
+
+
+def array(shown: Array, path: Path) -> None:
+    """Numbers as numpy's own file."""
+    np.save(path, shown.values.numpy())
+
+
 def table(shown: Table, path: Path) -> None:
     """Rows under a header, as comma-separated values."""
     lines = (",".join(map(str, row)) for row in (shown.columns, *shown.rows.tolist()))
@@ -131,5 +171,7 @@ DRAWN_BY: dict[type, Callable[[Any, Path], None]] = {
     Sheet: sheets.draw,
     Matrix: matrix,
     Network: network,
+    Cloud: cloud,
+    Array: array,
     Table: table,
 }

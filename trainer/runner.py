@@ -9,9 +9,11 @@ from pathlib import Path
 import torch
 from omegaconf import OmegaConf
 
-from trainer import builder, checkpoint, device, folder, pictures, report, seeding, signals, stored
+from trainer import builder, checkpoint, classifier, device, folder, pictures, report, seeding, signals, stored
+from trainer.album import Album
 from trainer.config import Config
 from trainer.errors import ConfigError, Interrupted, SystemFault, UserError
+from trainer.loader import Loader
 from trainer.result import Result, commit, versions
 from trainer.trainer import Trainer
 
@@ -22,7 +24,7 @@ def run(config: Config) -> Result:
     """Trains, validates and tests; or goes on with a run that was stopped, if ``resume`` says so."""
     settings = config.settings
     if settings.resume is None:
-        return _run(config, folder.claim(config.folder))
+        return start(config, folder.claim(config.folder))
     if settings.resume != "auto":
         kept = stored.load(Path(settings.resume))
         changed = stored.drift(config, kept)
@@ -32,10 +34,10 @@ def run(config: Config) -> Result:
     found = folder.find(config.identity, Path(config.folder))
     if found is None:
         print("resume=auto: no run of this configuration yet; starting one")
-        return _run(config, folder.claim(config.folder, reuse=True))
+        return start(config, folder.claim(config.folder, reuse=True))
     if folder.read_results(found).get("status") == "finished":
         return _finished(found)
-    return _run(config, found)
+    return start(config, found)
 
 
 def resume(kept: Config) -> Result:
@@ -43,7 +45,7 @@ def resume(kept: Config) -> Result:
     path = Path(kept.folder)
     if folder.read_results(path).get("status") == "finished":
         return _finished(path)
-    return _run(kept, path)
+    return start(kept, path)
 
 
 def _finished(path: Path) -> Result:
@@ -51,7 +53,7 @@ def _finished(path: Path) -> Result:
     return Result.read(path)
 
 
-def _run(config: Config, path: Path) -> Result:
+def start(config: Config, path: Path) -> Result:
     """One run in its folder, which it alone may write to; from its last checkpoint if it has one."""
     fresh = not any((path / name).exists() for name in (checkpoint.LAST, checkpoint.PREVIOUS))
     names = config.names
@@ -116,6 +118,7 @@ def _train_and_test(config: Config, path: Path, result: Result, screen: report.R
     torch.set_num_threads(1)
     device.keep_freed_memory()
     data = builder.data(config.tree)
+    classifier.attach(config, data, start)
     # After the data: what it imports may draw from the generators, once in a process.
     seeding.seed_everything(settings.seed)
     task = builder.task(config.tree, data, config.names).to(where)
@@ -134,6 +137,7 @@ def _train_and_test(config: Config, path: Path, result: Result, screen: report.R
 
     about = {"config": folder.mask(config.raw), "identity": config.identity, "threads": result.threads}
     keeper = checkpoint.RunKeeper(path, about | {"options": dict(config.names), "versions": result.versions})
+    album = Album(screen, path, settings.seed)
     trainer = Trainer(
         task,
         builder.players(config.tree, settings, task, loaders["train"]),
@@ -141,7 +145,7 @@ def _train_and_test(config: Config, path: Path, result: Result, screen: report.R
         loaders["val"],
         settings,
         keeper,
-        screen,
+        album,
     )
     if state is not None:
         trainer.load_state_dict(state, checkpoint.load(path / checkpoint.BEST) if state["best"]["step"] else None)
@@ -149,9 +153,17 @@ def _train_and_test(config: Config, path: Path, result: Result, screen: report.R
     trainer.fit()
     result.epochs, result.steps, result.seconds = trainer.epoch, trainer.step, round(trainer.seconds, 3)
     result.take_best(trainer.history, trainer.best.epoch)
-    trainer.use_best()
-    result.test = trainer.evaluate(loaders["test"])
-    drawn = pictures.draw(task.gallery(loaders["test"].epoch(0)), path)
+    drawn = [*_test(trainer, loaders["test"], result), *album.strip(trainer)]
     result.status = "finished"
     result.write()
     screen.finish(trainer, result, drawn)
+
+
+def _test(trainer: Trainer, test: Loader, result: Result) -> list[Path]:
+    """Scores the best weights, beside what the data and the task can be measured by; gives the pictures' paths."""
+    trainer.use_best()
+    result.test = trainer.evaluate(test)
+    with seeding.isolated(result.seed, test.device):
+        baseline, best = trainer.task.references()
+    result.baseline, result.best_possible = baseline | result.baseline, best | result.best_possible
+    return pictures.draw(trainer.task.gallery(test.epoch(0)), Path(result.folder))

@@ -34,13 +34,14 @@ class Parameter:
 class Signature:
     """A class as its source shows it.
 
-    doc: the class docstring. methods: each method with its parameters after ``self``. needs: the methods a task calls
-    on its model.
+    doc: the class docstring. methods: each method, inherited ones too, with its parameters after ``self``. needs: the
+    methods a task calls on its model. supplies: what it hands to the model's ``forward`` beside what the data has.
     """
 
     doc: str
     methods: Mapping[str, Mapping[str, Parameter]]
     needs: tuple[str, ...]
+    supplies: tuple[str, ...] = ()
 
     @property
     def types(self) -> dict[str, Any]:
@@ -90,27 +91,28 @@ def read(target: str) -> Signature | None:
 
 @cache
 def _read(path: Path, name: str) -> Signature | None:
-    known = classes(path)
-    node = known.get(name)
+    node = classes(path).get(name)
     if node is None:
         return None
     methods = {
         name: {
             argument.arg: Parameter(_type(argument.annotation), ast.unparse(default) if default else None)
-            for argument, default in _arguments(function, path)
+            for argument, default in _arguments(function, origin)
         }
-        for name, function in _functions(node, known).items()
+        for name, (function, origin) in _functions(node, path).items()
     }
-    return Signature(doc=ast.get_docstring(node) or "", methods=methods, needs=_needs(node))
+    needs, supplies = (_literal(node, key) for key in ("needs", "supplies"))
+    return Signature(ast.get_docstring(node) or "", methods, needs or ("forward",), supplies)
 
 
-def _functions(node: ast.ClassDef, known: Mapping[str, ast.ClassDef]) -> dict[str, ast.FunctionDef]:
-    """The methods of a class and of those of its bases that stand in the same file."""
-    found: dict[str, ast.FunctionDef] = {}
+def _functions(node: ast.ClassDef, path: Path) -> dict[str, tuple[ast.FunctionDef, Path]]:
+    """The methods of a class and of those of its bases whose source is ours or a plugin's, each with its file."""
+    found: dict[str, tuple[ast.FunctionDef, Path]] = {}
     for base in reversed(node.bases):
-        if isinstance(base, ast.Name) and base.id in known:
-            found |= _functions(known[base.id], known)
-    return found | {item.name: item for item in node.body if isinstance(item, ast.FunctionDef)}
+        origin = _named(base.id, path) if isinstance(base, ast.Name) else None
+        if origin is not None:
+            found |= _functions(*origin)
+    return found | {item.name: (item, path) for item in node.body if isinstance(item, ast.FunctionDef)}
 
 
 def _arguments(function: ast.FunctionDef, path: Path) -> list[tuple[ast.arg, ast.expr | None]]:
@@ -122,28 +124,31 @@ def _arguments(function: ast.FunctionDef, path: Path) -> list[tuple[ast.arg, ast
     pairs += zip(spec.kwonlyargs, spec.kw_defaults, strict=True)
     match spec.kwarg and spec.kwarg.annotation:
         case ast.Subscript(value=ast.Name(id="Unpack"), slice=ast.Name(id=name)):
-            keys = [item for item in _named(name, path).body if isinstance(item, ast.AnnAssign)]
+            options = _named(name, path)
+            assert options is not None, f"{path}: {name} is read from its source, but is not ours"
+            keys = [item for item in options[0].body if isinstance(item, ast.AnnAssign)]
             pairs += [(ast.arg(ast.unparse(item.target), item.annotation), None) for item in keys]
     return pairs
 
 
-def _named(name: str, path: Path) -> ast.ClassDef:
-    """A class that a file defines, or imports from a file that does."""
+def _named(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:
+    """A class that a file defines, or imports from a file that does, and that file; None if its source is not read."""
+    if name in classes(path):
+        return classes(path)[name], path
     for node in _parsed(path).body:
         if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
             origin = source_of(f"{node.module}.{name}")
-            assert origin is not None, f"{node.module} is read from its source, but is not ours"
-            return _named(name, origin)
-    return classes(path)[name]
+            return _named(name, origin) if origin else None
+    return None
 
 
-def _needs(node: ast.ClassDef) -> tuple[str, ...]:
-    """The methods a task calls on its model: its literal ``needs``, or ``forward``."""
+def _literal(node: ast.ClassDef, key: str) -> tuple[str, ...]:
+    """The names in a literal class attribute; none where the class has no such."""
     for item in node.body:
         target = item.target if isinstance(item, ast.AnnAssign) else None
-        if isinstance(target, ast.Name) and target.id == "needs" and isinstance(item, ast.AnnAssign) and item.value:
+        if isinstance(target, ast.Name) and target.id == key and isinstance(item, ast.AnnAssign) and item.value:
             return tuple(ast.literal_eval(item.value))
-    return ("forward",)
+    return ()
 
 
 def _type(annotation: ast.expr | None) -> Any:

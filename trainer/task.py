@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
 import torch
@@ -40,6 +40,10 @@ class Task(nn.Module, ABC):
         """Who learns: one player with every parameter, the task's own included, unless the task is a game."""
         return {"model": self.parameters()}
 
+    def rates(self) -> dict[str, float]:
+        """The learning rates of players that do not take the optimizer's."""
+        return {}
+
     def turns(self, step: int) -> tuple[str, ...]:
         """Who updates on this step, in order."""
         return ("model",)
@@ -71,6 +75,18 @@ class Task(nn.Module, ABC):
 
     def gallery(self, batches: Iterable[Batch]) -> Iterator[Item]:
         """What there is to see on the batches of a split, with the weights as they are."""
+        return iter(())
+
+    def references(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Test scores of a trivial model and of the best there could be, where the task knows more than the data."""
+        return {}, {}
+
+    def snapshot(self) -> Tensor | None:
+        """What is worth watching while it is learned, with the weights as they are; the same noise every time."""
+        return None
+
+    def shown(self, name: str, shots: Sequence[tuple[str, Tensor]]) -> Iterator[Item]:
+        """Snapshots with their captions for the eye, under a name: one by itself, or several to compare."""
         return iter(())
 
     def call(self, batch: Batch) -> Tensor:

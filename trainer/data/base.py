@@ -160,6 +160,8 @@ class Facts:
     baseline: test scores of the best guess that ignores the input, or of the usual trivial rule.
     best_possible: test scores nothing can beat on average, where they are known.
     class_names: names for per-class scores and pictures.
+    bounds: what black and white pixels are in each channel, where the inputs are pictures that have them.
+    classifier: features (B, D) and classes (B,) of rows x (B, ...), where someone was trained to tell them.
     blank, blank_class: an empty pixel, one number or one a channel, and its class in a target that is a map.
     target_scale: what a real target was divided by, so that scores can be told in the data's own units.
     log_likelihood: exact nats (B,) of examples x (B, ...), where the distribution they were drawn from is known.
@@ -173,6 +175,8 @@ class Facts:
     baseline: Mapping[str, float] = field(default_factory=dict)
     best_possible: Mapping[str, float] = field(default_factory=dict)
     class_names: Sequence[str] = ()
+    bounds: tuple[Sequence[float], Sequence[float]] | None = None
+    classifier: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
     blank: float | Sequence[float] = 0.0
     blank_class: int = IGNORE
     target_scale: float = 1.0

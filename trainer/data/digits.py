@@ -31,7 +31,11 @@ class Digits(Data):
     def __init__(self, size: PositiveInt, seed: NonNegativeInt):
         x, y = pictures(size)
         self.train, self.val, self.test = cut({"x": x}, y, stratified(y, seed))
-        self.facts = Facts(sizes=images.sizes(x, CLASSES), baseline=baselines.majority(self.train, self.test, CLASSES))
+        self.facts = Facts(
+            sizes=images.sizes(x, CLASSES),
+            baseline=baselines.majority(self.train, self.test, CLASSES),
+            bounds=([0.0], [1.0]),
+        )
 
 
 class DigitCanvas(Data):

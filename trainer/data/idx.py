@@ -58,6 +58,7 @@ class Idx(Data):
         self.facts = Facts(
             sizes=images.sizes(x, classes),
             baseline=baselines.majority(self.train, self.test, classes),
+            bounds=scale.bounds,
             blank=scale.black,
             class_names=[str(label) for label in range(first, last + 1)],
         )

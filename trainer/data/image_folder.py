@@ -55,5 +55,6 @@ class ImageFolder(Data):
         self.facts = Facts(
             sizes=images.sizes(x[torch.tensor([0])], len(names)),
             baseline=baselines.majority(self.train, self.test, len(names)),
+            bounds=self.train.scale.bounds,
             class_names=names,
         )

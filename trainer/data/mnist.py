@@ -32,6 +32,7 @@ class Mnist(Data):
         self.facts = Facts(
             sizes=images.sizes(self.train.inputs["x"], CLASSES),
             baseline=baselines.majority(self.train, self.test, CLASSES),
+            bounds=self.train.scale.bounds,
             blank=self.train.scale.black,
         )
 

@@ -20,6 +20,7 @@ class VAE(nn.Module):
 
     def __init__(self, flat_features: PositiveInt, hidden: list[PositiveInt], latent: PositiveInt):
         super().__init__()
+        self.latent = latent
         self.encoder = dense((flat_features, *hidden, 2 * latent), nn.ReLU)
         self.decoder = dense((latent, *reversed(hidden), flat_features), nn.ReLU)
 

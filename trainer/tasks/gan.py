@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer import metrics
-from trainer.batch import Batch, Rows, Score
-from trainer.data.base import Data
-from trainer.errors import ConfigError
-from trainer.task import Task
+from trainer.batch import Batch, Score
+from trainer.tasks.parts.generative import Generation, Generative
 from trainer.types import NonNegativeFloat, PositiveInt
 
 
@@ -42,13 +39,13 @@ def _slope(critic: nn.Module, x: Tensor) -> Tensor:
     return slope
 
 
-class Adversarial(Task):
+class Adversarial(Generative):
     """(B) -> ()
 
     ``wasserstein``: the critic minimises ``E f(fake) - E f(real)`` (Arjovsky et al. 2017) plus ``gradient_penalty``
     times ``E (|grad f| - 1)^2`` at points between real and generated ones, which keeps its slope near 1 (Gulrajani et
     al. 2017). ``bce``: logistic critic and non-saturating generator (Goodfellow et al. 2014). The generator takes
-    every ``critic_steps``-th step of the critic. Scores compare a split with as many generated points.
+    every ``critic_steps``-th step of the critic.
     """
 
     monitor = "energy_distance"
@@ -60,16 +57,12 @@ class Adversarial(Task):
         loss: Literal["wasserstein", "bce"],
         critic_steps: PositiveInt,
         gradient_penalty: NonNegativeFloat,
+        **options: Unpack[Generation],
     ):
-        super().__init__(model)
+        super().__init__(model, **options)
         self.game = _GAMES[loss]
         self.critic_steps = critic_steps
         self.gradient_penalty = gradient_penalty
-        self.modes: Tensor | None = None
-        self.mode_sigma = 0.0
-
-    def attach(self, data: Data) -> None:
-        self.modes, self.mode_sigma = data.facts.modes, data.facts.mode_sigma
 
     def players(self) -> dict[str, Iterable[nn.Parameter]]:
         parts = {name: self.model.get_submodule(name) for name in ("critic", "generator")}
@@ -81,7 +74,7 @@ class Adversarial(Task):
     def loss(self, batch: Batch, player: str) -> Tensor:
         if player == "generator":
             return self.game.generator(self.model(self.generate(len(batch))).float())
-        return self.critic_loss(batch.inputs["x"].flatten(1))
+        return self.critic_loss(self.rows(batch).flatten(1))
 
     def generate(self, count: int) -> Tensor:
         return self.model.generate(count).float()  # type: ignore[operator]
@@ -102,15 +95,14 @@ class Adversarial(Task):
         slope = _slope(self.model, torch.lerp(fake, real, place))
         return (torch.linalg.vector_norm(slope, dim=1) - 1).square().mean()
 
+    def draw(self, count: int, label: Tensor | None) -> Tensor:
+        return self.generate(count)
+
+    def rate(self, batch: Batch) -> dict[str, Tensor]:
+        return {"critic": self.model(self.rows(batch)).float()}
+
     def score(self, batch: Batch) -> Score:
-        real = batch.inputs["x"].flatten(1)
-        fake = self.generate(len(real))
-        if fake.shape != real.shape:
-            raise ConfigError(f"model: generates {tuple(fake.shape)} where the data has {tuple(real.shape)}")
-        return {"real": Rows(real), "fake": Rows(fake)}
+        return self.seen(batch)
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
-        found = {"energy_distance": metrics.energy_distance(totals["fake"], totals["real"])}
-        if self.modes is not None:
-            found |= metrics.mode_coverage(totals["fake"], self.modes.to(totals["fake"].device), self.mode_sigma)
-        return found
+        return self.likeness(totals)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +13,7 @@ from trainer.batch import Batch, Score
 from trainer.data.base import Data
 from trainer.errors import ConfigError
 from trainer.metrics import wide
-from trainer.task import Task
+from trainer.tasks.parts.generative import Generation, Generative
 from trainer.types import NonNegativeFloat, PositiveInt, Probability
 
 LOOKED_AT = 1024
@@ -36,6 +35,10 @@ class Gaussian(nn.Module):
         constant = self.log_sigma + math.log(2 * math.pi) / 2
         return -error.square().sum(-1) / 2 - x.shape[-1] * constant
 
+    def draw(self, decoded: Tensor) -> Tensor:
+        """Rows as likely as this says, with the decoded means."""
+        return decoded + torch.exp(self.log_sigma) * torch.randn_like(decoded)
+
 
 class Bernoulli(nn.Module):
     """``p(x|z)``: each number of x in [0, 1] is the share of ones drawn with the decoded logit."""
@@ -46,11 +49,15 @@ class Bernoulli(nn.Module):
         """Nats of x (B, D) under logits (..., B, D), summed over D."""
         return (x * decoded - F.softplus(decoded)).sum(-1)
 
+    def draw(self, decoded: Tensor) -> Tensor:
+        """The chances themselves, not ones and zeros drawn with them: what a picture of many draws would show."""
+        return torch.sigmoid(decoded)
+
 
 _LIKELIHOODS: dict[str, type[Gaussian] | type[Bernoulli]] = {"gaussian": Gaussian, "bernoulli": Bernoulli}
 
 
-class VariationalInference(Task):
+class VariationalInference(Generative):
     """(B, ...) -> ()
 
     Kingma and Welling 2014: ``elbo = E_q(z|x) log p(x|z) - KL(q(z|x) || p(z))``, in nats per example. Training takes
@@ -69,21 +76,24 @@ class VariationalInference(Task):
         beta: NonNegativeFloat,
         beta_warmup: Probability,
         eval_samples: PositiveInt,
+        **options: Unpack[Generation],
     ):
-        super().__init__(model)
+        super().__init__(model, **options)
         self.likelihood = _LIKELIHOODS[likelihood]()
         self.likelihood_name = likelihood
         self.beta = beta
         self.beta_warmup = beta_warmup
         self.eval_samples = eval_samples
-        self.exact: Callable[[Tensor], Tensor] | None = None
+        self.latent = int(model.latent)  # type: ignore[arg-type]
+        if likelihood == "bernoulli":
+            self.span = self.likelihood.support
 
     def attach(self, data: Data) -> None:
-        self.exact = data.facts.log_likelihood
+        super().attach(data)
         low, high = self.likelihood.support
         for name, split in (("train", data.train), ("val", data.val), ("test", data.test)):
             rows = torch.arange(min(len(split), LOOKED_AT))
-            x = split.finish(split.batch(rows, 0)).inputs["x"]
+            x = self.rows(split.finish(split.batch(rows, 0)))
             outside = ~((x >= low) & (x <= high)).flatten(1).all(1)
             if outside.any():
                 row = int(outside.nonzero()[0])
@@ -94,7 +104,7 @@ class VariationalInference(Task):
 
     def terms(self, batch: Batch, samples: int) -> tuple[Tensor, Tensor]:
         """Reconstruction ``E_q log p(x|z)``, by sampling, and KL, in closed form: nats per example, (B,) each."""
-        x = batch.inputs["x"]
+        x = self.rows(batch)
         mean, log_variance = (part.float() for part in self.model.encode(x))  # type: ignore[operator]
         noise = torch.randn((samples, *mean.shape), device=mean.device)
         z = mean + torch.exp(log_variance / 2) * noise  # (samples, B, latent)
@@ -115,17 +125,27 @@ class VariationalInference(Task):
 
     def score(self, batch: Batch) -> Score:
         reconstruction, kl = self.terms(batch, self.eval_samples)
-        score: Score = {
+        score = self.seen(batch) | {
             "count": torch.tensor(len(batch), device=kl.device),
             "reconstruction": -wide(reconstruction).sum(),
             "kl": wide(kl).sum(),
         }
-        if self.exact is not None:
-            score["exact"] = wide(self.exact(batch.inputs["x"])).sum()
+        if self.facts.log_likelihood is not None:
+            score["exact"] = wide(self.facts.log_likelihood(batch.inputs["x"])).sum()
         return score
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
-        each = {name: float(total / totals["count"]) for name, total in totals.items()}
+        sums = {name: total for name, total in totals.items() if name not in ("real", "label")}
+        each = {name: float(total / totals["count"]) for name, total in sums.items()}
         elbo = -each["reconstruction"] - each["kl"]
         gap = {"gap": each["exact"] - elbo} if "exact" in each else {}
-        return {"elbo": elbo, **gap, "reconstruction": each["reconstruction"], "kl": each["kl"]}
+        own = {"elbo": elbo, **gap, "reconstruction": each["reconstruction"], "kl": each["kl"]}
+        return own | self.likeness(totals)
+
+    def draw(self, count: int, label: Tensor | None) -> Tensor:
+        z = torch.randn(count, self.latent, device=self.progress.device)
+        return self.likelihood.draw(self.model.decode(z).float())  # type: ignore[operator]
+
+    def rate(self, batch: Batch) -> dict[str, Tensor]:
+        reconstruction, kl = self.terms(batch, self.eval_samples)
+        return {"elbo": reconstruction - kl, "reconstruction": -reconstruction, "kl": kl}

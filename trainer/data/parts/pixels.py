@@ -42,6 +42,11 @@ class Scale:
         """What a byte of 0 is in each channel."""
         return (-self.mean / self.std).flatten().tolist()
 
+    @property
+    def bounds(self) -> tuple[list[float], list[float]]:
+        """What the least and the largest byte are in each channel."""
+        return self.black, ((LEVELS - 1 - self.mean) / self.std).flatten().tolist()
+
     def __call__(self, x: Tensor) -> Tensor:
         return (x.float() - self.mean.to(x.device)) / self.std.to(x.device)
 

@@ -1,0 +1,114 @@
+"""The classifier in whose features generated rows are compared with real ones: a run of this very tool, made once.
+
+Distances in its features are comparable between runs on the same data, and not with published ones, which are taken
+in the features of a network for photographs.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from trainer import builder, checkpoint, config, folder, stored
+from trainer.config import Config
+from trainer.data.base import Data
+from trainer.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+AUTO = "auto"
+PICTURES = ("model=cnn", "data=digits", "augment=none", "batch_size=64", "max_steps=1500", "val_every=4")
+TABLES = ("model=mlp", "data=wine", "batch_size=64", "max_steps=1500", "val_every=4")
+"""How classifiers are trained; the data set is exchanged for the one at hand."""
+HERE = ("device", "threads", "num_workers", "worker_timeout", "data_dir", "plugins")
+"""Keys a classifier takes from the run it is trained for."""
+WAIT = 0.5
+"""Seconds between looks at whether another process has finished the classifier."""
+
+
+class Classifier:
+    """A trained model (B, ...) -> (B, C), asked for its features and for the classes it tells."""
+
+    def __init__(self, model: nn.Module):
+        self.model = model.eval().requires_grad_(False)
+        self._features: list[Tensor] = []
+        last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1:]
+        if not last:
+            raise ConfigError("task.classifier: its model has no linear layer, before which features could be read")
+        last[0].register_forward_pre_hook(lambda _, inputs: self._features.append(inputs[0]))
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What comes to the last linear layer, (B, D), and the class, (B), of rows x (B, ...)."""
+        self._features.clear()
+        self.model.to(x.device)
+        odds = torch.cat([self.model(part) for part in x.split(1024)])
+        told = (odds[:, 0] > 0).long() if odds.shape[1] == 1 else odds.argmax(1)
+        return torch.cat(self._features).flatten(1), told
+
+
+def attach(asked: Config, data: Data, train: Callable[[Config, Path], object]) -> None:
+    """Gives the data a classifier of its rows, if the task asks for one and they have classes; trained if need be.
+
+    Raises ConfigError for a run that is none of a classifier of this data.
+    """
+    wanted = asked.tree["task"].get("classifier")
+    if wanted is None or (wanted == AUTO and not _has_classes(data)):
+        return
+    threads = torch.get_num_threads()
+    kept = stored.load(Path(wanted)) if wanted != AUTO else _trained(asked, data, train)
+    torch.set_num_threads(threads)
+    if kept.tree["task"]["_target_"] != "trainer.tasks.classification.Classification":
+        raise ConfigError(f"task.classifier: {wanted} is a run of task={kept.names['task']}, which tells no classes")
+    task = builder.task(kept.tree, data, kept.names)
+    try:
+        task.load_state_dict(checkpoint.load(Path(kept.folder) / checkpoint.BEST)["task"])
+    except RuntimeError as error:
+        raise ConfigError(
+            f"task.classifier: {wanted} was trained on other data: {str(error).splitlines()[0]}"
+        ) from error
+    score = folder.read_results(Path(kept.folder)).get("test", {}).get("accuracy", float("nan"))
+    log.info("rows are compared in the features of %s, test accuracy %.4f", kept.folder, score)
+    data.facts = replace(data.facts, classifier=Classifier(task.model))
+
+
+def _has_classes(data: Data) -> bool:
+    """Whether rows x have one class each, that is not known better from where they were drawn."""
+    targets = data.train.targets()
+    is_class = targets is not None and targets.dim() == 1 and not targets.is_floating_point()
+    return (
+        is_class and "num_classes" in data.facts.sizes and data.facts.modes is None and [*data.input_shapes()] == ["x"]
+    )
+
+
+def _trained(asked: Config, data: Data, train: Callable[[Config, Path], object]) -> Config:
+    """The finished run of the classifier of this data, whoever trains it."""
+    recipe = PICTURES if data.pictures() else TABLES
+    made = config.compose([*recipe, "task=classification"])
+    given = {"data": asked.tree["data"]} | {key: asked.tree[key] for key in HERE}
+    settings = replace(made.settings, **{key: asked.tree[key] for key in HERE})
+    names = {**made.names, "data": asked.names["data"]}
+    made = replace(
+        made,
+        tree={**made.tree, **given},
+        raw={**made.raw, **given, "data": asked.raw["data"]},
+        names=names,
+        settings=settings,
+    )
+    name = f"{names['model']}-{names['data']}-{made.identity}"
+    path = folder.root() / "classifiers" / name
+    made = replace(made, folder=str(path), overrides=[])
+    while folder.read_results(path).get("status") != "finished":
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            print(f"training a classifier of {names['data']}, once, to compare rows by")
+            train(made, path)
+        except folder.InUse:
+            time.sleep(WAIT)
+    return stored.load(path)

@@ -1,0 +1,224 @@
+"""What all tasks share that learn to make rows like those of the data: conditions, scales, comparison, samples."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from trainer import likeness, metrics, seeding
+from trainer.batch import Batch, Rows, Score
+from trainer.data.base import Data, Facts, Split
+from trainer.errors import ConfigError
+from trainer.gallery import Array, Cloud, Item, Sheet, Tile
+from trainer.task import Task
+from trainer.types import NonNegativeInt, PositiveInt
+
+DRAWN_AT_ONCE = 1024
+"""Rows a model makes at a time."""
+KEPT = 1 << 27
+"""Numbers of training rows that are kept to look for copies: 512 MB."""
+TILES, POINTS = 40, 1000
+"""How many pictures or points are drawn from the same noise to watch progress."""
+ACROSS = 10
+"""Pictures side by side."""
+
+
+class Generation(TypedDict):
+    """The configuration every generative task shares."""
+
+    samples: PositiveInt
+    classifier: str | None
+
+
+class Generative(Task):
+    """Learns to make rows x (B, ...) like those of the data, of a class where the model takes one.
+
+    ``span`` is what black and white pixels are to the model; other data are to it as they are. A model that can be told
+    a class has it in ``num_classes``. Scores compare ``samples`` rows it makes with as many real ones: by distance, by
+    the modes they were drawn from, and in the features of a classifier trained on the same data, where there is one.
+    """
+
+    span: tuple[float, float] = (-1.0, 1.0)
+
+    def __init__(self, model: nn.Module, samples: PositiveInt, classifier: str | None):
+        super().__init__(model)
+        self.samples = samples
+        self.num_classes: int | None = getattr(model, "num_classes", None)
+        self.shape: tuple[int, ...] = ()
+        self.facts = Facts(sizes={})
+        self.data: Data | None = None
+        self._seen: Tensor | None = None
+        for name in ("low", "high"):
+            self.register_buffer(name, torch.zeros(()), persistent=False)
+        self.is_scaled = False
+
+    def attach(self, data: Data) -> None:
+        self.facts, self.data, self._seen = data.facts, data, None
+        self.shape = tuple(data.input_shapes()["x"])
+        self.is_scaled = data.facts.bounds is not None
+        if data.facts.bounds is not None:
+            self.low, self.high = (torch.tensor(list(end)).view(-1, 1, 1) for end in data.facts.bounds)
+
+    def check(self, targets: Tensor | None, split: str) -> None:
+        if self.num_classes is None:
+            return
+        if targets is None or targets.is_floating_point() or targets.dim() != 1:
+            raise ConfigError(f"model.num_classes: rows of the {split} split have no class; null makes rows of any")
+        if int(targets.max()) >= self.num_classes or int(targets.min()) < 0:
+            raise ConfigError(
+                f"model.num_classes: {self.num_classes} given; the {split} split has classes {int(targets.min())} to"
+                f" {int(targets.max())}"
+            )
+
+    @abstractmethod
+    def draw(self, count: int, label: Tensor | None) -> Tensor:
+        """New rows (count, ...) as the model sees them, of the classes (count,); noise comes from torch's generator."""
+
+    @abstractmethod
+    def rate(self, batch: Batch) -> dict[str, Tensor]:
+        """Numbers (B,) that tell how ordinary each row is."""
+
+    def rows(self, batch: Batch) -> Tensor:
+        """The rows x (B, ...) as the model sees them."""
+        x = batch.inputs["x"]
+        if not self.is_scaled:
+            return x
+        black, white = self.span
+        return black + (x - self.low) * ((white - black) / (self.high - self.low))
+
+    def natural(self, x: Tensor) -> Tensor:
+        """Rows as the model sees them, (B, ...), as the data has them, within its bounds."""
+        x = x.float().reshape(-1, *self.shape)
+        if not self.is_scaled:
+            return x
+        black, white = self.span
+        return self.low + (x.clamp(black, white) - black) * ((self.high - self.low) / (white - black))
+
+    def labels(self, batch: Batch) -> Tensor | None:
+        """The classes (B,) of a batch, for a model that is told them."""
+        return None if self.num_classes is None else batch.target
+
+    @torch.no_grad()
+    def make(self, count: int, label: Tensor | None) -> Tensor:
+        """New rows (count, ...) as the data has them, a part at a time."""
+        starts = range(0, count, DRAWN_AT_ONCE)
+        device = self.progress.device
+        parts = []
+        for start in starts:
+            of = None if label is None else label[start : start + DRAWN_AT_ONCE].to(device)
+            drawn = self.draw(min(DRAWN_AT_ONCE, count - start), of)
+            if drawn[0].numel() != math.prod(self.shape):
+                raise ConfigError(f"model: makes rows {tuple(drawn.shape[1:])} where the data has {self.shape}")
+            parts.append(self.natural(drawn))
+        return torch.cat(parts)
+
+    def seen(self, batch: Batch) -> Score:
+        """What a score holds of a batch for ``likeness``: its rows, and their classes."""
+        label = {} if batch.target is None else {"label": Rows(batch.target)}
+        return {"real": Rows(batch.inputs["x"]), **label}
+
+    def likeness(self, totals: dict[str, Tensor]) -> dict[str, float]:
+        """How like the real rows new ones are."""
+        real = totals["real"]
+        picked = spread(len(real), self.samples)
+        label = None if self.num_classes is None else totals["label"][picked]
+        return self.compare(self.make(len(picked), label), real[picked], label)
+
+    def compare(self, made: Tensor, real: Tensor, label: Tensor | None) -> dict[str, float]:
+        """Scores of rows (N, ...) beside as many real ones; of the classes (N,) they should have."""
+        device = self.progress.device
+        made, real = made.to(device), real.to(device)
+        flat, facts = made.flatten(1), self.facts
+        found = {"energy_distance": metrics.energy_distance(flat, real.flatten(1))}
+        told: Tensor | None = None
+        if facts.modes is not None:
+            centres = facts.modes.to(flat)
+            found |= metrics.mode_coverage(flat, centres, facts.mode_sigma)
+            told = torch.cdist(flat, centres).argmin(1)
+        if facts.classifier is not None:
+            (features, told), (others, _) = (facts.classifier(rows) for rows in (made, real))
+            found["frechet"] = likeness.frechet(features, others)
+            found["precision"], found["recall"] = likeness.precision_recall(features, others)
+        if label is not None and told is not None:
+            found["label_accuracy"] = float((told == label.to(device)).double().mean())
+        return found | {"copies": likeness.copies(flat, self.training_rows())}
+
+    def training_rows(self) -> Tensor:
+        """Training rows (M, D) as the data has them, evenly chosen where there are too many."""
+        if self._seen is None:
+            assert self.data is not None
+            split = self.data.train
+            self._seen = rows_of(split, spread(len(split), KEPT // math.prod(self.shape))).inputs["x"].flatten(1)
+        return self._seen.to(self.progress.device)
+
+    def references(self) -> tuple[dict[str, float], dict[str, float]]:
+        """What one Gaussian fitted to the training rows scores, and what real rows do: those of validation."""
+        data = self.data
+        assert data is not None
+        real = rows_of(data.test, spread(len(data.test), self.samples)).inputs["x"]
+        others = rows_of(data.val, spread(len(data.val), self.samples))
+        label = self.labels(others)
+        drawn = likeness.gaussian(self.training_rows().cpu(), len(real)).view(-1, *self.shape)
+        if self.is_scaled:
+            drawn = drawn.clamp(self.low.cpu(), self.high.cpu())
+        wanted = None if label is None else label[torch.arange(len(real)) % len(label)]
+        return self.compare(drawn, real, wanted), self.compare(others.inputs["x"], real, label)
+
+    def snapshot(self) -> Tensor:
+        """What is made of the same noise each time, to watch it change; of each class in turn."""
+        count = TILES if self.is_scaled else POINTS
+        return self.make(count, self._in_turn(count, None)).cpu()
+
+    def shown(self, name: str, shots: Sequence[tuple[str, Tensor]]) -> Iterator[Item]:
+        if len(self.shape) != 3:
+            real = self.training_rows()[:POINTS].cpu()
+            yield Cloud(name, [(caption, rows.flatten(1)) for caption, rows in shots], real)
+            return
+        rows = [(caption, self.bright(made[: TILES if len(shots) == 1 else ACROSS])) for caption, made in shots]
+        tiles = [Tile(one, "" if place else caption) for caption, row in rows for place, one in enumerate(row)]
+        yield Sheet(name, tiles, ACROSS)
+
+    def bright(self, x: Tensor) -> Tensor:
+        """Pictures (N, C, H, W) as the data has them, from 0 for black to 1 for white where these are known."""
+        return (x.cpu() - self.low.cpu()) / (self.high - self.low).cpu() if self.is_scaled else x.cpu()
+
+    def sample(
+        self, count: PositiveInt = 64, label: NonNegativeInt | None = None, seed: NonNegativeInt = 0
+    ) -> Iterator[str | Item]:
+        """New rows, as a picture and as an array; of one class, or of each in turn where the model takes one."""
+        yield from self.told(self.sampled(count, self._in_turn(count, label), seed), f"sampled-{seed}")
+
+    def sampled(self, count: int, label: Tensor | None, seed: int) -> Tensor:
+        """New rows (count, ...) as the data has them, the same for the same seed."""
+        with seeding.isolated(seed, self.progress.device):
+            return self.make(count, label).cpu()
+
+    def told(self, rows: Tensor, name: str) -> Iterator[Item]:
+        """Rows for the eye and for other programs."""
+        yield from self.shown(name, [("", rows)])
+        yield Array(name, self.bright(rows))
+
+    def _in_turn(self, count: int, label: int | None) -> Tensor | None:
+        """Classes (count,): one, or each in turn. Raises ConfigError for one that the model does not know."""
+        if self.num_classes is None:
+            if label is not None:
+                raise ConfigError(f"sample label: {label} given; the model of this run makes rows of any class")
+            return None
+        if label is not None and label >= self.num_classes:
+            raise ConfigError(f"sample label: {label} given; the classes are 0 to {self.num_classes - 1}")
+        return torch.arange(count) % self.num_classes if label is None else torch.full((count,), label)
+
+
+def spread(rows: int, count: int) -> Tensor:
+    """At most ``count`` of so many rows, evenly spread."""
+    return torch.arange(rows) if rows <= count else torch.arange(count) * rows // count
+
+
+def rows_of(split: Split, index: Tensor) -> Batch:
+    """Rows of a split as a model is given them, on the CPU."""
+    return split.finish(split.batch(index, 0))
