@@ -29,5 +29,5 @@ def test_every_problem_is_told_at_once() -> None:
 
 
 def test_a_task_that_cannot_says_which_can() -> None:
-    with pytest.raises(ConfigError, match="this run cannot sample; these can: .*graph_generation, language, seq2seq"):
+    with pytest.raises(ConfigError, match=r"this run cannot sample; these can: .*graph_generation, language, seq2seq"):
         asked.parameters("sample", "trainer.tasks.regression.Regression")

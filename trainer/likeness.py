@@ -13,6 +13,8 @@ NEIGHBOURS = 3
 """How many neighbours a real row's surroundings reach to (Kynkaanniemi et al. 2019 take 3)."""
 COPY = 1 / 3
 """A row so much nearer to one training row than to any other is a copy of it (Yoon et al. 2023)."""
+FEW = 32
+"""Numbers in a row up to which distances are taken one by one."""
 AT_ONCE = 256
 """Rows whose distances to all others are held at a time."""
 
@@ -60,8 +62,10 @@ def copies(made: Tensor, seen: Tensor) -> float:
 
 def _nearest(rows: Tensor, others: Tensor, count: int) -> Tensor:
     """The distances (N, count) of each row to its nearest others, in order."""
-    parts = [torch.cdist(part, others).topk(count, largest=False).values for part in rows.split(AT_ONCE)]
-    return torch.cat(parts)
+    # Products of matrices are quicker, and too rough for points that are few numbers and lie close.
+    mode = "use_mm_for_euclid_dist_if_necessary" if rows.shape[1] > FEW else "donot_use_mm_for_euclid_dist"
+    away = (torch.cdist(part, others, compute_mode=mode) for part in rows.split(AT_ONCE))
+    return torch.cat([part.topk(count, largest=False).values for part in away])
 
 
 def gaussian(seen: Tensor, count: int) -> Tensor:

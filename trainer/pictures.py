@@ -127,33 +127,31 @@ def cloud(shown: Cloud, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    real = shown.real.double()
-    middle = real.mean(0)
-    plane = torch.eye(2, dtype=real.dtype)
-    if real.shape[1] != 2:
-        plane = torch.linalg.svd(real - middle, full_matrices=False).Vh[:2].T
-        plane = torch.nn.functional.pad(plane, (0, 2 - plane.shape[1]))
-        middle, real = torch.zeros(2), (real - middle) @ plane
+    flat = _plane(shown.real)
+    real = flat(shown.real)
+    (left, low), (right, high) = real.min(0), real.max(0)
+    room = 0.15 * max(right - left, high - low, 1e-9)
     figure = Figure(figsize=(2.8 * len(shown.panels), 3.0), layout="constrained")
     FigureCanvasAgg(figure)
-    low, high = real.min(0).values, real.max(0).values
-    room = 0.15 * float((high - low).max().clamp(min=1e-9))
-    for axes, (caption, points) in zip(
-        figure.subplots(1, len(shown.panels), squeeze=False).flat, shown.panels, strict=True
-    ):
-        made = points.double() if shown.real.shape[1] == 2 else (points.double() - shown.real.double().mean(0)) @ plane
-        axes.scatter(*real.T.numpy(), s=3, c="0.8", linewidths=0)
-        axes.scatter(*made.T.numpy(), s=3, c="tab:blue", linewidths=0)
+    axes_in_turn = figure.subplots(1, len(shown.panels), squeeze=False).flat
+    for axes, (caption, points) in zip(axes_in_turn, shown.panels, strict=True):
+        axes.scatter(*real.T, s=3, c="0.8", linewidths=0)
+        axes.scatter(*flat(points).T, s=3, c="tab:blue", linewidths=0)
         axes.set_title(caption, fontsize="medium", loc="left")
-        axes.set(
-            xticks=[],
-            yticks=[],
-            aspect="equal",
-            xlim=(low[0] - room, high[0] + room),
-            ylim=(low[1] - room, high[1] + room),
-        )
+        axes.set(xlim=(left - room, right + room), ylim=(low - room, high + room))
+        axes.set(xticks=[], yticks=[], aspect="equal")
         axes.spines[:].set_color("0.8")
     figure.savefig(path, dpi=110)
+
+
+def _plane(real: Tensor) -> Callable[[Tensor], np.ndarray]:
+    """Points (N, F) as points of a plane (N, 2): themselves, or by the two directions in which real ones vary most."""
+    if real.shape[1] == 2:
+        return lambda points: points.numpy()
+    middle = real.double().mean(0)
+    axes = torch.linalg.svd(real.double() - middle, full_matrices=False).Vh[:2]
+    axes = torch.cat((axes, axes.new_zeros(2 - len(axes), real.shape[1])))
+    return lambda points: ((points.double() - middle) @ axes.T).numpy()
 
 
 def array(shown: Array, path: Path) -> None:

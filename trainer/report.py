@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 REDRAW_SECONDS = 0.2
-SHOWN_ROWS = 10
+SHOWN_ROWS, COLUMN = 10, 13
+"""Rows of the table of validations, and letters that one of its columns takes."""
 console = Console(highlight=False)
 
 
@@ -137,6 +138,8 @@ def history_table(history: Sequence[Mapping[str, Any]], result: Result) -> Table
     """Validation scores of some epochs, evenly spread, the best among them."""
     table = Table(title="validation", title_justify="left")
     scores = [name for name in (history[0] if history else {}) if name.startswith("val_") and not _per_class(name)]
+    # Cut columns tell nothing: the first scores that there is room for, the monitored one among them.
+    scores = sorted(scores, key=lambda name: name != f"val_{result.monitor}")[: max(1, console.width // COLUMN - 2)]
     for name in ("epoch", "train loss", *(score.removeprefix("val_") for score in scores)):
         table.add_column(name, justify="right")
     stride = max(1, math.ceil(len(history) / SHOWN_ROWS))

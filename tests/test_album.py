@@ -1,0 +1,42 @@
+"""Snapshots of a run: files at some validations, all there after a stop, and drawn side by side at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainer import album, config, runner
+
+SMALL = ("model=wgan_gp", "data=ring", "data.rows=400", "batch_size=64", "task.samples=50", "threads=1", "ema=0.9")
+
+
+def run(*overrides: str) -> Path:
+    return Path(runner.run(config.compose([*SMALL, *overrides])).folder)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_tmp")
+def test_snapshots_are_of_the_same_noise_and_do_not_change_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = run("epochs=3", "val_every=1")
+    names = [f"epoch-{number:04d}" for number in (1, 2, 3)]
+    files = sorted(path.name for path in (seen / album.FOLDER).iterdir())
+    assert files == sorted(f"{name}.{suffix}" for name in names for suffix in ("npy", "png"))
+    assert (seen / "progress.png").stat().st_size > 1000
+    first, second = (np.load(seen / album.FOLDER / f"{name}.npy") for name in names[:2])
+    assert first.shape == second.shape
+    assert 0 < np.abs(first - second).max() < 1  # the same points, a little further on
+    monkeypatch.setattr(album.Album, "_take", lambda self, trainer: None)
+    blind = run("epochs=3", "val_every=1")
+    assert not (blind / album.FOLDER).exists()
+    scores = [[row.split(",")[4:] for row in (path / "metrics.csv").read_text().splitlines()] for path in (seen, blind)]
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_tmp")
+def test_a_long_run_keeps_a_few() -> None:
+    seen = run("epochs=40", "val_every=1")
+    kept = [int(path.stem.split("-")[1]) for path in sorted((seen / album.FOLDER).glob("*.npy"))]
+    assert kept == [1, *range(5, 41, 5)]

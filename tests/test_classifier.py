@@ -1,0 +1,127 @@
+"""The classifier rows are compared by: trained once for a data set, kept as a run, refused where it does not belong."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from inside import run as train_mlp
+from torch import nn
+
+from trainer import afterwards, builder, classifier, config, folder, runner, stored
+from trainer.classifier import Classifier
+from trainer.config import Config
+from trainer.data.base import Data
+from trainer.errors import ConfigError
+
+pytestmark = pytest.mark.usefixtures("in_tmp")
+SMALL = ("model=vae", "data=digits", "data.size=8", "augment=none", "monitor=null", "threads=1", "max_steps=20")
+TINY = (*SMALL, "task.samples=40", "task.likelihood=bernoulli")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = ("model=cnn", "model.channels=[4,4,4]", "model.hidden=[7]", "data=digits", "augment=none", "max_steps=30")
+    monkeypatch.setattr(classifier, "PICTURES", recipe)
+    monkeypatch.setattr(classifier, "WAIT", 0.05)
+
+
+def runs() -> list[Path]:
+    return sorted(path for path in Path("outputs/classifiers").glob("*") if path.is_dir())
+
+
+def attached(*overrides: str) -> tuple[Config, Data]:
+    composed = config.compose([*TINY, *overrides])
+    data = builder.data(composed.tree)
+    classifier.attach(composed, data, runner.start)
+    return composed, data
+
+
+def test_features_are_what_comes_to_the_last_linear_layer() -> None:
+    torch.manual_seed(0)
+    first, last = nn.Linear(3, 5), nn.Linear(5, 4)
+    found = Classifier(nn.Sequential(nn.Flatten(), first, nn.ReLU(), last))
+    x = torch.randn(2050, 3)
+    features, told = found(x)
+    torch.testing.assert_close(features, first(x).relu())
+    assert torch.equal(told, last(first(x).relu()).argmax(1))
+    assert torch.equal(found(x)[0], features)
+    one = Classifier(nn.Sequential(nn.Linear(3, 1)))
+    assert set(one(x)[1].tolist()) == {0, 1}
+    with pytest.raises(ConfigError, match="no linear layer"):
+        Classifier(nn.Conv2d(1, 1, 1))
+
+
+@pytest.mark.slow
+def test_one_is_trained_for_a_data_set_and_kept() -> None:
+    _, data = attached()
+    (kept,) = runs()
+    began = (kept / "results.json").stat().st_mtime_ns
+    assert data.facts.classifier is not None
+    rows = data.test.batch(torch.arange(30), 0).inputs["x"]
+    features, _ = data.facts.classifier(rows)
+    assert features.shape == (30, 7)
+    _, again = attached("seed=3", "model.latent=2")
+    assert runs() == [kept]
+    assert (kept / "results.json").stat().st_mtime_ns == began
+    assert torch.equal(again.facts.classifier(rows)[0], features)  # type: ignore[misc]
+    attached("data.seed=1")
+    assert len(runs()) == 2
+
+
+@pytest.mark.slow
+def test_a_run_is_scored_by_it_and_scored_again_the_same() -> None:
+    result = runner.run(config.compose(TINY))
+    assert {"frechet", "precision", "recall", "copies"} <= set(result.test)
+    assert result.best_possible["frechet"] < result.baseline["frechet"]
+    assert afterwards.evaluate(stored.load(Path(result.folder))) == result.test
+    said = json.loads((Path(result.folder) / "results.json").read_text())
+    assert said["baseline"]["frechet"] == result.baseline["frechet"]
+
+
+@pytest.mark.slow
+def test_null_leaves_it_out_and_points_have_none() -> None:
+    _, data = attached("task.classifier=null")
+    assert data.facts.classifier is None
+    composed = config.compose(["model=wgan_gp", "data=ring"])
+    ring = builder.data(composed.tree)
+    classifier.attach(composed, ring, runner.start)
+    assert ring.facts.classifier is None
+    assert runs() == []
+
+
+@pytest.mark.slow
+def test_another_process_that_trains_it_is_waited_for() -> None:
+    attached()
+    (kept,) = runs()
+    results = json.loads((kept / "results.json").read_text())
+    folder.write_text(kept / "results.json", json.dumps(results | {"status": "running"}))
+
+    def other() -> None:
+        time.sleep(0.5)
+        folder.write_text(kept / "results.json", json.dumps(results))
+
+    thread = threading.Thread(target=other)
+    with folder.locked(kept):
+        thread.start()
+        began = time.monotonic()
+        _, data = attached()
+        assert time.monotonic() - began > 0.4
+    thread.join()
+    assert data.facts.classifier is not None
+
+
+@pytest.mark.slow
+def test_a_run_of_another_task_or_of_other_data_is_refused() -> None:
+    mlp = train_mlp()
+    with pytest.raises(ConfigError, match=r"task.classifier: .* was trained on other data"):
+        attached(f"task.classifier={mlp.folder}")
+    vae = runner.run(config.compose([*TINY, "task.classifier=null"]))
+    with pytest.raises(ConfigError, match="is a run of task=vae, which tells no classes"):
+        attached(f"task.classifier={vae.folder}")
+    with pytest.raises(ConfigError, match="not a run folder"):
+        attached("task.classifier=nowhere")
