@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,18 @@ from conftest import Lab, lab
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
+from trainer import metrics
 from trainer.batch import Batch, Totals
 from trainer.data.base import Data, Facts, TensorSplit
 from trainer.data.linear_gaussian import LinearGaussian
 from trainer.errors import ConfigError
 from trainer.models.vae import VAE
+from trainer.task import Task
 from trainer.tasks.vae import VariationalInference
 
 GATE = 0.6
 SMALL = ("model=vae", "data=linear_gaussian", "data.rows=4000", "batch_size=64", "model.hidden=[64]")
+TRAINED = ("epochs=30", "optimizer.lr=3e-3")
 
 
 class Exact(nn.Module):
@@ -59,9 +63,9 @@ def vae(levels: int = 1, classes: int | None = None) -> VAE:
     return VAE(flat_features=6, hidden=[8], latent=2, levels=levels, num_classes=classes)
 
 
-def task(model: nn.Module | None = None, **keys: Any) -> VariationalInference:
+def task(model: nn.Module | None = None, kind: Any = VariationalInference, **keys: Any) -> VariationalInference:
     usual = {"likelihood": "gaussian", "binarise": False, "beta": 1.0, "beta_warmup": 0.0, "eval_samples": 4}
-    return VariationalInference(model or vae(), **usual | {"samples": 100, "classifier": None} | keys)
+    return kind(model or vae(), **usual | {"samples": 100, "classifier": None} | keys)
 
 
 def batch(x: Tensor) -> Batch:
@@ -76,11 +80,19 @@ def scores(built: VariationalInference, x: Tensor) -> dict[str, float]:
         return built.metrics(totals.reduce())
 
 
-def test_the_loss_does_not_grow_with_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+class Summed(VariationalInference):
+    """What the sources do: their step grows with the batch."""
+
+    def loss(self, batch: Batch, player: str) -> Tensor:
+        return super().loss(batch, player) * len(batch)
+
+
+@pytest.mark.parametrize(("kind", "grows"), [(VariationalInference, 1), (Summed, 2)])
+def test_the_loss_does_not_grow_with_the_batch(kind: Any, grows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "randn_like", lambda like: torch.full_like(like, 0.3))
-    built, x = task(), torch.rand(16, 6)
+    built, x = task(kind=kind), torch.rand(16, 6)
     once, twice = built.loss(batch(x), "model"), built.loss(batch(torch.cat((x, x))), "model")
-    torch.testing.assert_close(once, twice)
+    torch.testing.assert_close(grows * once, twice)
 
 
 def test_terms_equal_torch_distributions() -> None:
@@ -153,7 +165,7 @@ def test_the_importance_weighted_bound_rises_from_the_elbo_to_the_exact_likeliho
 
 @pytest.fixture(scope="module")
 def trained() -> tuple[Lab, dict[str, float]]:
-    made = lab(*SMALL, "epochs=30", "optimizer.lr=3e-3")
+    made = lab(*SMALL, *TRAINED)
     return made, made.test()
 
 
@@ -176,8 +188,58 @@ def test_a_gaussian_for_each_feature_and_an_untrained_model_miss_the_gate() -> N
 
 
 @pytest.mark.slow
-def test_a_decoder_without_code_misses_the_gate() -> None:
-    assert lab(*SMALL, "epochs=10", "task.beta=50").test()["gap"] > 5
+def test_more_beta_less_kl_and_without_a_code_the_gate_is_missed(trained: tuple[Lab, dict[str, float]]) -> None:
+    _, one = trained
+    four, fifty = (lab(*SMALL, *TRAINED, f"task.beta={beta}").test() for beta in (4, 50))
+    assert one["kl"] > four["kl"] + 3 > fifty["kl"] + 4
+    assert fifty["gap"] > 10
+    assert fifty["kl"] < 0.2
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_rows_whose_numbers_do_not_belong_together_are_rated_lower(trained: tuple[Lab, dict[str, float]]) -> None:
+    made, _ = trained
+    x = made.data.test.batch(torch.arange(400), 0).inputs["x"]
+    odd = torch.stack([column[torch.randperm(400)] for column in x.T], dim=1)
+    belongs = torch.arange(800) < 400
+
+    def auc(kept: Task) -> float:
+        rated = kept.rate(batch(torch.cat((x, odd))))
+        torch.testing.assert_close(rated["elbo"], -rated["reconstruction"] - rated["kl"])
+        return metrics.auc(rated["elbo"], belongs)
+
+    assert auc(made.task) > 0.95
+    assert auc(lab(*SMALL).task) < 0.7
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_points_are_drawn_with_the_spread_of_real_ones(trained: tuple[Lab, dict[str, float]]) -> None:
+    made, found = trained
+    assert found["energy_distance"] < 0.05
+    drawn, code = made.task.draw(4000, None), torch.randn(4000, 4)
+    kept = made.task.decoded(code, None).var(0).sum()
+    assert float(drawn.var(0).sum() - kept) == pytest.approx(20 * 0.25, abs=2.5)
+
+
+@pytest.mark.slow
+def test_a_conditional_model_listens_to_the_label() -> None:
+    words = ("model=vae", "data=ring", "task=vae", "data.rows=3000", "model.hidden=[32]", "model.latent=2")
+    made = lab(*words, "model.num_classes=8", "epochs=15", "optimizer.lr=1e-2")
+    assert made.test()["label_accuracy"] > 0.99
+    seen = next(made.loaders["test"].epoch(0))
+    assert seen.target is not None
+    with torch.no_grad():
+        right, wrong = (made.task.rate(replace(seen, target=seen.target.roll(turn)))["elbo"].mean() for turn in (0, 1))
+    assert float(right) > float(wrong) + 10
+
+
+@pytest.mark.slow
+def test_options_of_the_trainer_hold_together_in_half_precision() -> None:
+    words = ("precision=bf16", "accumulate=2", "grad_clip=1", "scheduler=onecycle", "ema=0.9", "epochs=10")
+    found = lab(*SMALL, *words, "optimizer.lr=3e-3").test()
+    assert 0 < found["gap"] < 6
 
 
 def test_bernoulli_refuses_values_outside_0_and_1() -> None:

@@ -14,7 +14,7 @@ from trainer.data.base import Data
 from trainer.errors import ConfigError
 from trainer.gallery import Item, Sheet, Tile
 from trainer.metrics import wide
-from trainer.tasks.parts.generative import Generation, Generative, rows_of
+from trainer.tasks.parts.generative import Generation, Generative, rows_of, spread
 from trainer.tasks.parts.likelihoods import likelihood as likelihood_of
 from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 
@@ -22,6 +22,8 @@ LOOKED_AT = 1024
 """Rows of a split that are looked at before training to tell whether a likelihood can be theirs."""
 ROUNDING = 1e-5
 """How far out of its span a value may lie that was scaled there and back."""
+COUNTED = 10000
+"""Rows of a split that a decoder without a code is fitted to, or told by."""
 SHOWN, STEPS = 10, 10
 """Test pictures that are rebuilt side by side, and pictures on the way from one to another."""
 
@@ -91,11 +93,11 @@ class VariationalInference(Generative):
         """One sample after the other, so that many of them need no more memory than one."""
         x, label = self.likelihood.observed(self.rows(batch)), self.labels(batch)
         mean, log_variance = (part.float() for part in self.model.encode(x, label))  # type: ignore[operator]
-        flat, spread = x.flatten(1), torch.exp(log_variance / 2)
+        flat, sigma = x.flatten(1), torch.exp(log_variance / 2)
         nats, weights = [], []
         for _ in range(samples):
             noise = torch.randn_like(mean)
-            z = mean + spread * noise
+            z = mean + sigma * noise
             nats.append(self.likelihood(self.decoded(z, label), flat))
             # log p(x|z) + log p(z) - log q(z|x): the constants of the two normals cancel.
             weights.append(nats[-1] + (noise.square() + log_variance - z.square()).sum(1) / 2)
@@ -130,9 +132,22 @@ class VariationalInference(Generative):
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         names = ("elbo", "iw_bound", "gap", "reconstruction", "kl")
         found = {name: float(totals[name] / totals["count"]) for name in names if name in totals}
-        if self.likelihood.is_discrete:
-            found["bits_per_dim"] = -found["elbo"] / (math.prod(self.shape) * math.log(2))
-        return found | self.likeness(totals)
+        return found | self.bits(found["elbo"]) | self.likeness(totals)
+
+    def bits(self, nats: float) -> dict[str, float]:
+        return {"bits_per_dim": -nats / (math.prod(self.shape) * math.log(2))} if self.likelihood.is_discrete else {}
+
+    def references(self) -> tuple[dict[str, float], dict[str, float]]:
+        """And the elbo of a decoder without a code, which is its log-likelihood."""
+        baseline, best = super().references()
+        assert self.data is not None
+        device = self.progress.device
+        seen, x = (
+            self.likelihood.observed(self.rows(rows_of(split, spread(len(split), COUNTED)).to(device))).flatten(1)
+            for split in (self.data.train, self.data.test)
+        )
+        nats = float(wide(self.likelihood.without_code(seen, x)).mean())
+        return baseline | {"elbo": nats, "iw_bound": nats} | self.bits(nats), best
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
         z = torch.randn(count, self.latent, device=self.progress.device)
@@ -173,7 +188,8 @@ class VariationalInference(Generative):
         assert self.data is not None
         rows = len(self.data.test)
         if start is None or end is None or max(start, end) >= rows or label is not None:
-            raise ConfigError(f"sample start, end: give two test rows, of 0 to {rows - 1}, and no label beside them")
+            given = f"start={start}, end={end}, label={label}"
+            raise ConfigError(f"sample: {given} given; a way goes from one of the test rows 0 to {rows - 1} to another")
         batch = rows_of(self.data.test, torch.tensor([start, end])).to(self.progress.device)
         with torch.no_grad():
             yield from self.told(self.between(*self.code(batch), count), f"between-{start}-{end}")

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributions import Normal
 
 from trainer.errors import ConfigError
 
@@ -30,6 +31,10 @@ class Likelihood(nn.Module, ABC):
     @abstractmethod
     def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
         """Nats (...) of observed x (..., D), summed over D."""
+
+    @abstractmethod
+    def without_code(self, seen: Tensor, x: Tensor) -> Tensor:
+        """Nats (N) of x (N, D) where the same is said of every row: what fits observed rows (M, D) best."""
 
     @abstractmethod
     def mean(self, decoded: Tensor) -> Tensor:
@@ -54,6 +59,11 @@ class Gaussian(Likelihood):
         error = (x - decoded) * torch.exp(-self.log_sigma)
         constant = self.log_sigma + math.log(2 * math.pi) / 2
         return -error.square().sum(-1) / 2 - x.shape[-1] * constant
+
+    def without_code(self, seen: Tensor, x: Tensor) -> Tensor:
+        centre = seen.mean(0)
+        sigma = (seen - centre).square().mean().sqrt()
+        return Normal(centre, sigma).log_prob(x).sum(-1)
 
     def mean(self, decoded: Tensor) -> Tensor:
         return decoded
@@ -80,6 +90,10 @@ class Bernoulli(Likelihood):
 
     def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
         return (x * decoded - F.softplus(decoded)).sum(-1)
+
+    def without_code(self, seen: Tensor, x: Tensor) -> Tensor:
+        # Half a one and half a zero more than was seen, so that what never was is not impossible.
+        return self(torch.logit((seen.sum(0) + 0.5) / (len(seen) + 1)), x)
 
     def mean(self, decoded: Tensor) -> Tensor:
         return decoded.sigmoid()
@@ -108,6 +122,11 @@ class Categorical(Likelihood):
     def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
         level = self._level(x)[..., None].long()
         return self._log_chance(decoded).gather(-1, level).squeeze(-1).sum(-1)
+
+    def without_code(self, seen: Tensor, x: Tensor) -> Tensor:
+        level = self._level(seen)
+        counts = torch.stack([(level == one).sum(0) for one in range(self.levels)], dim=-1)
+        return self((counts + 0.5).log().flatten().expand(len(x), -1), x)
 
     def mean(self, decoded: Tensor) -> Tensor:
         return self._log_chance(decoded).exp() @ self.get_buffer("values")
