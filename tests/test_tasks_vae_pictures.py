@@ -118,9 +118,11 @@ def test_a_way_is_sampled_between_two_test_rows_in_the_class_of_the_nearer() -> 
     assert drawn.name == "sampled-0"
 
 
-def test_points_have_nothing_to_be_rebuilt_for_the_eye() -> None:
+def test_points_have_nothing_to_be_rebuilt_for_the_eye_and_the_baseline_of_their_data() -> None:
     run, task = made("model=vae", "data=linear_gaussian", "data.rows=100")
     assert list(task.gallery(run.loaders["test"].epoch(0))) == []
+    baseline, _ = task.references()
+    assert baseline["iw_bound"] == baseline["elbo"] == run.data.facts.baseline["elbo"]
 
 
 @pytest.mark.parametrize(
