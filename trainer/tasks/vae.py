@@ -3,58 +3,40 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal, Unpack
+from collections.abc import Iterable, Iterator
+from typing import ClassVar, Literal, NamedTuple, Unpack
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.batch import Batch, Score
 from trainer.data.base import Data
 from trainer.errors import ConfigError
+from trainer.gallery import Item, Sheet, Tile
 from trainer.metrics import wide
-from trainer.tasks.parts.generative import Generation, Generative
-from trainer.types import NonNegativeFloat, PositiveInt, Probability
+from trainer.tasks.parts.generative import Generation, Generative, rows_of, spread
+from trainer.tasks.parts.likelihoods import likelihood as likelihood_of
+from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 
 LOOKED_AT = 1024
 """Rows of a split that are looked at before training to tell whether a likelihood can be theirs."""
+ROUNDING = 1e-5
+"""How far out of its span a value may lie that was scaled there and back."""
+COUNTED = 10000
+"""Rows of a split that a decoder without a code is fitted to, or judged by."""
+SHOWN, STEPS = 10, 10
+"""Test pictures that are rebuilt side by side, and pictures on the way from one to another."""
 
 
-class Gaussian(nn.Module):
-    """``p(x|z) = N(decoded, sigma^2 I)`` with one learned sigma."""
+class Terms(NamedTuple):
+    """What is known of the likelihood of examples, in nats, (B,) each."""
 
-    support: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.log_sigma = nn.Parameter(torch.zeros(()))
-
-    def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
-        """Nats of x (B, D) under decoded (..., B, D), summed over D."""
-        error = (x - decoded) * torch.exp(-self.log_sigma)
-        constant = self.log_sigma + math.log(2 * math.pi) / 2
-        return -error.square().sum(-1) / 2 - x.shape[-1] * constant
-
-    def draw(self, decoded: Tensor) -> Tensor:
-        """Rows as likely as this says, with the decoded means."""
-        return decoded + torch.exp(self.log_sigma) * torch.randn_like(decoded)
-
-
-class Bernoulli(nn.Module):
-    """``p(x|z)``: each number of x in [0, 1] is the share of ones drawn with the decoded logit."""
-
-    support: ClassVar[tuple[float, float]] = (0.0, 1.0)
-
-    def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
-        """Nats of x (B, D) under logits (..., B, D), summed over D."""
-        return (x * decoded - F.softplus(decoded)).sum(-1)
-
-    def draw(self, decoded: Tensor) -> Tensor:
-        """The chances themselves, not ones and zeros drawn with them: what a picture of many draws would show."""
-        return torch.sigmoid(decoded)
-
-
-_LIKELIHOODS: dict[str, type[Gaussian] | type[Bernoulli]] = {"gaussian": Gaussian, "bernoulli": Bernoulli}
+    reconstruction: Tensor
+    """``-E_q log p(x|z)``, by sampling."""
+    kl: Tensor
+    """``KL(q(z|x) || p(z))``, in closed form."""
+    bound: Tensor
+    """The importance-weighted bound, over the same samples."""
 
 
 class VariationalInference(Generative):
@@ -62,8 +44,12 @@ class VariationalInference(Generative):
 
     Kingma and Welling 2014: ``elbo = E_q(z|x) log p(x|z) - KL(q(z|x) || p(z))``, in nats per example. Training takes
     one posterior sample and weighs the KL by ``beta`` (Higgins et al. 2017), which rises from 0 over the first
-    ``beta_warmup`` of the run (Bowman et al. 2016). Scores are of the bound itself, beta 1, over ``eval_samples``.
-    ``gap`` is how far the bound lies below the exact log-likelihood, where the data knows it.
+    ``beta_warmup`` of the run (Bowman et al. 2016). Scores are of the bound itself, beta 1, over k = ``eval_samples``,
+    and of ``iw_bound = E log 1/k sum_i p(x, z_i) / q(z_i|x)`` (Burda et al. 2016, eq. 8), over the same ones: it lies
+    between the elbo, which it is for k = 1, and the log-likelihood, to which it rises with k. ``gap`` is how far the
+    elbo lies below the exact log-likelihood, where the data knows it; ``bits_per_dim = -elbo / (D log 2)`` of D
+    numbers, where what they can be is counted (ones drawn with chance x, shades). Rows that are made are draws from
+    the likelihood, pictures its mean, as is usual: a draw adds the same grain to all of them.
     """
 
     monitor = "elbo"
@@ -72,29 +58,30 @@ class VariationalInference(Generative):
     def __init__(
         self,
         model: nn.Module,
-        likelihood: Literal["gaussian", "bernoulli"],
+        likelihood: Literal["gaussian", "bernoulli", "categorical"],
+        binarise: bool,
         beta: NonNegativeFloat,
         beta_warmup: Probability,
         eval_samples: PositiveInt,
         **options: Unpack[Generation],
     ):
         super().__init__(model, **options)
-        self.likelihood = _LIKELIHOODS[likelihood]()
+        self.likelihood = likelihood_of(likelihood, model.levels, binarise)  # type: ignore[arg-type]
         self.likelihood_name = likelihood
         self.beta = beta
         self.beta_warmup = beta_warmup
         self.eval_samples = eval_samples
         self.latent = int(model.latent)  # type: ignore[arg-type]
-        if likelihood == "bernoulli":
-            self.span = self.likelihood.support
+        if math.isfinite(self.likelihood.span[0]):
+            self.span = self.likelihood.span
 
     def attach(self, data: Data) -> None:
         super().attach(data)
-        low, high = self.likelihood.support
+        low, high = self.likelihood.span
         for name, split in (("train", data.train), ("val", data.val), ("test", data.test)):
             rows = torch.arange(min(len(split), LOOKED_AT))
             x = self.rows(split.finish(split.batch(rows, 0)))
-            outside = ~((x >= low) & (x <= high)).flatten(1).all(1)
+            outside = ~((x >= low - ROUNDING) & (x <= high + ROUNDING)).flatten(1).all(1)
             if outside.any():
                 row = int(outside.nonzero()[0])
                 raise ConfigError(
@@ -102,16 +89,24 @@ class VariationalInference(Generative):
                     f" {name} split has {x[row].min():g} to {x[row].max():g} (gaussian takes any number)"
                 )
 
-    def terms(self, batch: Batch, samples: int) -> tuple[Tensor, Tensor]:
-        """Reconstruction ``E_q log p(x|z)``, by sampling, and KL, in closed form: nats per example, (B,) each."""
-        x = self.rows(batch)
-        mean, log_variance = (part.float() for part in self.model.encode(x))  # type: ignore[operator]
-        noise = torch.randn((samples, *mean.shape), device=mean.device)
-        z = mean + torch.exp(log_variance / 2) * noise  # (samples, B, latent)
-        decoded = self.model.decode(z.flatten(0, 1)).float()  # type: ignore[operator]
-        reconstruction = self.likelihood(decoded.unflatten(0, z.shape[:2]), x.flatten(1)).mean(0)
-        kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1) / 2
-        return reconstruction, kl
+    def terms(self, batch: Batch, samples: int) -> Terms:
+        """One sample after the other, so that many of them need no more memory than one."""
+        x, label = self.likelihood.observed(self.rows(batch)), self.labels(batch)
+        mean, log_variance = (part.float() for part in self.model.encode(x, label))  # type: ignore[operator]
+        flat, sigma = x.flatten(1), torch.exp(log_variance / 2)
+        nats, weights = [], []
+        for _ in range(samples):
+            noise = torch.randn_like(mean)
+            z = mean + sigma * noise
+            nats.append(self.likelihood(self.decoded(z, label), flat))
+            # log p(x|z) + log p(z) - log q(z|x): the constants of the two normals cancel.
+            weights.append(nats[-1] + (noise.square() + log_variance - z.square()).sum(1) / 2)
+        kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
+        bound = torch.stack(weights).logsumexp(0) - math.log(samples)
+        return Terms(-torch.stack(nats).mean(0), kl, bound)
+
+    def decoded(self, z: Tensor, label: Tensor | None) -> Tensor:
+        return self.model.decode(z, label).float()  # type: ignore[operator]
 
     def weight_of_kl(self) -> Tensor | float:
         """beta, or what the warm-up has reached of it."""
@@ -120,32 +115,100 @@ class VariationalInference(Generative):
         return self.beta * (self.progress / self.beta_warmup).clamp(max=1.0)
 
     def loss(self, batch: Batch, player: str) -> Tensor:
-        reconstruction, kl = self.terms(batch, 1)
-        return (self.weight_of_kl() * kl - reconstruction).mean()
+        terms = self.terms(batch, 1)
+        return (terms.reconstruction + self.weight_of_kl() * terms.kl).mean()
+
+    def rate(self, batch: Batch) -> dict[str, Tensor]:
+        reconstruction, kl, bound = self.terms(batch, self.eval_samples)
+        return {"elbo": -reconstruction - kl, "iw_bound": bound, "reconstruction": reconstruction, "kl": kl}
 
     def score(self, batch: Batch) -> Score:
-        reconstruction, kl = self.terms(batch, self.eval_samples)
-        score = self.seen(batch) | {
-            "count": torch.tensor(len(batch), device=kl.device),
-            "reconstruction": -wide(reconstruction).sum(),
-            "kl": wide(kl).sum(),
-        }
+        rated = self.rate(batch)
         if self.facts.log_likelihood is not None:
-            score["exact"] = wide(self.facts.log_likelihood(batch.inputs["x"])).sum()
-        return score
+            rated["gap"] = self.facts.log_likelihood(batch.inputs["x"]) - rated["elbo"]
+        sums: Score = {name: wide(each).sum() for name, each in rated.items()}
+        return self.seen(batch) | sums | {"count": torch.tensor(len(batch), device=self.progress.device)}
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
-        sums = {name: total for name, total in totals.items() if name not in ("real", "label")}
-        each = {name: float(total / totals["count"]) for name, total in sums.items()}
-        elbo = -each["reconstruction"] - each["kl"]
-        gap = {"gap": each["exact"] - elbo} if "exact" in each else {}
-        own = {"elbo": elbo, **gap, "reconstruction": each["reconstruction"], "kl": each["kl"]}
-        return own | self.likeness(totals)
+        names = ("elbo", "iw_bound", "gap", "reconstruction", "kl")
+        found = {name: float(totals[name] / totals["count"]) for name in names if name in totals}
+        return found | self.bits(found["elbo"]) | self.likeness(totals)
+
+    def bits(self, nats: float) -> dict[str, float]:
+        return {"bits_per_dim": -nats / (math.prod(self.shape) * math.log(2))} if self.likelihood.is_discrete else {}
+
+    def references(self) -> tuple[dict[str, float], dict[str, float]]:
+        """And the elbo of a decoder without a code, which is its log-likelihood, unless the data knows a better one."""
+        baseline, best = super().references()
+        nats = self.facts.baseline.get("elbo") or self.without_code()
+        return baseline | {"elbo": nats, "iw_bound": nats} | self.bits(nats), best
+
+    def without_code(self) -> float:
+        """The mean nats of test rows where a decoder says the same of every row: what fits training rows best."""
+        assert self.data is not None
+        seen, x = (
+            self.likelihood.observed(self.rows(rows_of(split, spread(len(split), COUNTED)).to(self.progress.device)))
+            for split in (self.data.train, self.data.test)
+        )
+        return float(wide(self.likelihood.without_code(seen.flatten(1), x.flatten(1))).mean())
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
         z = torch.randn(count, self.latent, device=self.progress.device)
-        return self.likelihood.draw(self.model.decode(z).float())  # type: ignore[operator]
+        return (self.likelihood.mean if self.are_pictures else self.likelihood.draw)(self.decoded(z, label))
 
-    def rate(self, batch: Batch) -> dict[str, Tensor]:
-        reconstruction, kl = self.terms(batch, self.eval_samples)
-        return {"elbo": reconstruction - kl, "reconstruction": -reconstruction, "kl": kl}
+    @property
+    def are_pictures(self) -> bool:
+        return len(self.shape) == 3
+
+    @torch.no_grad()
+    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item]:
+        """Test pictures above what is made of their codes, and the ways from one of them to the next."""
+        batch = next(iter(batches))
+        if not self.are_pictures or len(batch) < 2:
+            return
+        code, label = self.code(batch)
+        real, again = batch.inputs["x"][:SHOWN], self.built(code, label)[:SHOWN]
+        captions = [f"row {row}" for row in batch.index[:SHOWN].tolist()] + ["rebuilt"] * len(real)
+        both = self.bright(torch.cat((real, again)))
+        yield Sheet("rebuilt", [Tile(*pair) for pair in zip(both, captions, strict=True)], len(real))
+        pairs = len(real) // 2
+        ends = torch.arange(2 * pairs).view(2, pairs).T
+        ways = [self.between(code[two], None if label is None else label[two], STEPS) for two in ends]
+        yield Sheet("between", [Tile(x, "") for x in self.bright(torch.cat(ways))], STEPS)
+
+    def sample(
+        self,
+        count: PositiveInt = 64,
+        label: NonNegativeInt | None = None,
+        seed: NonNegativeInt = 0,
+        start: NonNegativeInt | None = None,
+        end: NonNegativeInt | None = None,
+    ) -> Iterator[str | Item]:
+        """New rows; or ``count`` rows on the way from the test row ``start`` to the test row ``end``."""
+        if start is None and end is None:
+            yield from super().sample(count, label, seed)
+            return
+        assert self.data is not None
+        rows = len(self.data.test)
+        if start is None or end is None or max(start, end) >= rows or label is not None:
+            given = f"start={start}, end={end}, label={label}"
+            raise ConfigError(f"sample: {given} given; a way goes from one of the test rows 0 to {rows - 1} to another")
+        batch = rows_of(self.data.test, torch.tensor([start, end])).to(self.progress.device)
+        with torch.no_grad():
+            yield from self.told(self.between(*self.code(batch), count), f"between-{start}-{end}")
+
+    def code(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """The means of the posteriors (B, latent), and the classes (B) for a model that is told them."""
+        label = self.labels(batch)
+        mean, _ = self.model.encode(self.likelihood.observed(self.rows(batch)), label)  # type: ignore[operator]
+        return mean.float(), label
+
+    def built(self, z: Tensor, label: Tensor | None) -> Tensor:
+        """The rows (B, ...) that are expected of codes (B, latent), as the data has them."""
+        return self.natural(self.likelihood.mean(self.decoded(z, label)))
+
+    def between(self, ends: Tensor, label: Tensor | None, steps: int) -> Tensor:
+        """Rows (steps, ...) on the straight way from a code to another, (2, latent), of the class of the nearer one."""
+        share = torch.linspace(0, 1, steps, device=ends.device)
+        of = None if label is None else label[(share > 0.5).long()]
+        return self.built(torch.lerp(ends[0], ends[1], share[:, None]), of)
