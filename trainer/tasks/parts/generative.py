@@ -20,6 +20,8 @@ from trainer.types import NonNegativeInt, PositiveInt
 
 DRAWN_AT_ONCE = 1024
 """Rows a model makes at a time."""
+LOOKED_UP = 500
+"""Rows that are looked up among the training rows: each costs a distance to all of them."""
 KEPT = 1 << 27
 """Numbers of training rows that are kept to look for copies: 512 MB."""
 TILES, POINTS = 40, 1000
@@ -146,7 +148,8 @@ class Generative(Task):
             found["precision"], found["recall"] = likeness.precision_recall(features, others)
         if label is not None and told is not None:
             found["label_accuracy"] = float((told == label.to(device)).double().mean())
-        return found | {"copies": likeness.copies(flat, self.training_rows())}
+        looked_at = flat[spread(len(flat), LOOKED_UP)]
+        return found | {"copies": likeness.copies(looked_at, self.training_rows())}
 
     def training_rows(self) -> Tensor:
         """Training rows (M, D) as the data has them, evenly chosen where there are too many."""
