@@ -118,6 +118,12 @@ def lacking(changer: str, data: str) -> tuple[str, str] | None:
     return _show(changes.inputs), _show(gives.inputs)
 
 
+def targetless(task: str) -> bool:
+    """Whether a task, a dotted class name, sets nothing against what its model gives."""
+    learns = _of(task)
+    return learns is not None and learns.output is None
+
+
 def pictureless(data: str) -> str | None:
     """What a data set gives if none of it is pictures (B, C, H, W); None if some is."""
     gives = _of(data)
