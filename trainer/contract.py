@@ -118,10 +118,10 @@ def lacking(changer: str, data: str) -> tuple[str, str] | None:
     return _show(changes.inputs), _show(gives.inputs)
 
 
-def targetless(task: str) -> bool:
-    """Whether a task, a dotted class name, sets nothing against what its model gives."""
+def wants_targets(task: str) -> bool | None:
+    """Whether a task, a dotted class name, sets targets against what its model gives; None if it does not say."""
     learns = _of(task)
-    return learns is not None and learns.output is None
+    return None if learns is None else learns.output is not None
 
 
 def pictureless(data: str) -> str | None:

@@ -47,9 +47,9 @@ class Split(ABC):
         """How long each row is, (N,) on the CPU, where rows differ: the loader puts like to like."""
         return None
 
-    def names(self) -> Sequence[str] | None:
-        """What rows are called where they have names, such as those of files."""
-        return None
+    def names(self, first: int) -> tuple[str, Sequence[object]]:
+        """What rows are called in a table of them, and each one's name: files have some, others are numbered."""
+        return "row", range(first, first + len(self))
 
     def nbytes(self) -> int | None:
         """Size in memory; None for a split that must be read row by row, in workers."""

@@ -23,7 +23,7 @@ whether a column for everything else follows.
 """
 
 
-DIGITS = 6
+DIGITS = 7
 """Of the deviation of a column of measured numbers, in which drawn ones are told."""
 OTHER = "other"
 """How a category is told that has no name."""
@@ -126,7 +126,7 @@ def width(column: Column) -> int:
 
 
 def _decimals(values: np.ndarray) -> int:
-    """How many decimals numbers (N,) have, at most so many that their deviation has six digits."""
+    """How many decimals numbers (N,) have, at most so many that their deviation has ``DIGITS`` digits."""
     spread = float(values.std()) or 1.0
     most = max(0, DIGITS - 1 - int(np.floor(np.log10(spread))))
     return next((places for places in range(most) if np.array_equal(np.round(values, places), values)), most)

@@ -36,7 +36,7 @@ Rows = list[np.ndarray]
 
 def kind_of(text: str) -> str:
     """``class`` or ``number``: as said, or as the task's class says, which is a class if it learns no target at all."""
-    kind = LEARNT.get(text.rpartition(".")[2], "class" if contract.targetless(text) else text)
+    kind = LEARNT.get(text.rpartition(".")[2], "class" if contract.wants_targets(text) is False else text)
     if kind not in LEARNT.values():
         raise ConfigError(f"data.target_kind: {text!r} given; it must be class or number")
     return kind

@@ -14,7 +14,7 @@ from trainer import likeness, metrics, seeding
 from trainer.batch import Batch, Rows, Score
 from trainer.data.base import Data, Facts, Split
 from trainer.errors import ConfigError
-from trainer.gallery import Array, Cloud, Item, Sheet, Tile
+from trainer.gallery import Array, Cloud, Item, Sheet, Table, Tile
 from trainer.task import Task
 from trainer.types import NonNegativeInt, PositiveInt
 
@@ -204,7 +204,10 @@ class Generative(Task):
     def told(self, rows: Tensor, name: str) -> Iterator[Item]:
         """Rows for the eye and for other programs."""
         yield from self.shown(name, [("", rows)])
-        yield Array(name, self.bright(rows))
+        if self.facts.table is None:
+            yield Array(name, self.bright(rows))
+        else:
+            yield Table(name, *self.facts.table(rows))
 
     def _in_turn(self, count: int, label: int | None) -> Tensor | None:
         """Classes (count,): one, or each in turn. Raises ConfigError for one that the model does not know."""
