@@ -42,7 +42,7 @@ def test_rows_without_the_target_will_do_with_a_header_or_without(data: CSV, tmp
     assert found.target is None
     assert found.inputs["x"].shape == (1, 4)
     assert data.facts.table is not None
-    assert data.facts.table(found.inputs["x"]) == (["size", "colour"], [[0.5, "red"]])
+    assert data.facts.table(found.inputs["x"], None) == (["size", "colour"], [[0.5, "red"]])
 
 
 def test_what_a_table_lacks_or_has_beside_is_named(data: CSV, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -81,12 +81,12 @@ def test_numbers_become_cells_in_their_units(tmp_path: Path) -> None:
     data = load(write(tmp_path, lines), nan="fill")
     assert data.facts.table is not None
     x = data.read(str(tmp_path / "t.csv")).inputs["x"]
-    names, rows = data.facts.table(x)
+    names, rows = data.facts.table(x, None)
     assert names == ["count", "price", "kind"]
     cells[6] = (cells[6][0], "", "a")  # type: ignore[assignment]
     assert rows == [list(row) for row in cells]
     assert {type(row[0]) for row in rows} == {int}
-    near = data.facts.table(x + torch.tensor([0.2, 0.2, 0.1, 0.2, -0.2]))[1]
+    near = data.facts.table(x + torch.tensor([0.2, 0.2, 0.1, 0.2, -0.2]), None)[1]
     assert [row[::2] for row in near] == [row[::2] for row in rows]
 
 
@@ -94,7 +94,9 @@ def test_a_category_without_a_name_is_told_as_other(tmp_path: Path) -> None:
     lines = ["a,y", *(f"{'often' if i % 3 else f'once{i}'},{i % 2}" for i in range(60))]
     data = load(write(tmp_path, lines))
     assert data.facts.table is not None
-    assert data.facts.table(torch.tensor([[0.9, 0.2], [0.1, 0.8]])) == (["a"], [["often"], ["other"]])
+    x = torch.tensor([[0.9, 0.2], [0.1, 0.8]])
+    assert data.facts.table(x, None) == (["a"], [["often"], ["other"]])
+    assert data.facts.table(x, torch.tensor([1, 0])) == (["a", "y"], [["often", "1"], ["other", "0"]])
 
 
 def test_without_a_target_every_column_is_a_feature(tmp_path: Path) -> None:

@@ -174,7 +174,8 @@ class Facts:
     end: the token that ends a target, where targets end by themselves.
     node_classes: the class (N,) of each node of the one graph, by which pictures of it are coloured and sorted.
     modes, mode_sigma: centres (K, F) and spread of the equally likely Gaussians that points were drawn from.
-    table: the names of the columns and the rows of cells that features x (N, F) stand for, in their own units.
+    table: the names of the columns and the rows of cells that features x (N, F) stand for, in their own units; of the
+        classes (N,), if they are given.
     """
 
     sizes: Mapping[str, Any]
@@ -193,7 +194,7 @@ class Facts:
     node_classes: Tensor | None = None
     modes: Tensor | None = None
     mode_sigma: float = 0.0
-    table: Callable[[Tensor], tuple[list[str], list[list[Any]]]] | None = None
+    table: Callable[[Tensor, Tensor | None], tuple[list[str], list[list[Any]]]] | None = None
 
 
 class Data(ABC):

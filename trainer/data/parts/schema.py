@@ -77,12 +77,19 @@ def labels(schema: Schema, table: Table) -> Tensor | None:
     return torch.tensor([target["classes"].index(cell) for cell in cells])
 
 
-def decode(schema: Schema, x: Tensor) -> tuple[list[str], list[list[Any]]]:
-    """The names of the feature columns, and rows of cells in their units for features (N, F)."""
+def decode(schema: Schema, x: Tensor, label: Tensor | None) -> tuple[list[str], list[list[Any]]]:
+    """The names of the feature columns, and rows of cells in their units for features (N, F).
+
+    The target is the last column where the classes (N,) are given.
+    """
     columns = schema["columns"]
     parts = x.double().cpu().split([features.width(column) for column in columns], dim=1)
     cells = [features.decode(column, part.numpy()) for column, part in zip(columns, parts, strict=True)]
-    return [column["name"] for column in columns], list(map(list, zip(*cells, strict=True)))
+    names = [column["name"] for column in columns]
+    if label is not None:
+        names.append(schema["target"]["name"])
+        cells.append([schema["target"]["classes"][one] for one in label.tolist()])
+    return names, list(map(list, zip(*cells, strict=True)))
 
 
 def names(schema: Schema) -> Collection[str]:
