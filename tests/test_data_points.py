@@ -38,10 +38,10 @@ def test_far_points_keep_their_digits() -> None:
 def test_the_density_of_points_integrates_to_1_and_is_that_of_their_draws(data: Data) -> None:
     exact = data.facts.log_likelihood
     assert exact is not None
-    side = torch.arange(-3, 3, 0.05, dtype=torch.float64)
+    side = torch.arange(-3, 3, 0.1, dtype=torch.float64)
     grid = torch.cartesian_prod(side, side)
     nats = exact(grid)
-    density = nats.exp() * 0.05**2
+    density = nats.exp() * 0.1**2
     assert float(density.sum()) == pytest.approx(1, abs=1e-4)
     entropy = float(-(density * nats).sum())
     drawn = exact(data.train.inputs["x"])  # type: ignore[attr-defined]
@@ -49,10 +49,10 @@ def test_the_density_of_points_integrates_to_1_and_is_that_of_their_draws(data: 
 
 
 def test_the_density_along_the_spiral_is_finely_enough_integrated() -> None:
-    """Against a rule 20 times finer, at its ends too."""
+    """Against a rule 5 times finer, at its ends too."""
     data = SwissRoll(**ROLL)
-    x = torch.cat((data.test.inputs["x"], curve(torch.tensor([0.0, 1.0]), 2.0)))
-    middles = curve((torch.arange(40000, dtype=torch.float64) + 0.5) / 40000, 2.0)
+    x = torch.cat((data.test.inputs["x"][:100], curve(torch.tensor([0.0, 1.0]), 2.0)))
+    middles = curve((torch.arange(10000, dtype=torch.float64) + 0.5) / 10000, 2.0)
     exact = data.facts.log_likelihood
     assert exact is not None
     torch.testing.assert_close(exact(x), mixture.log_density(x, middles, 0.1), atol=1e-3, rtol=0)

@@ -94,8 +94,8 @@ def test_what_is_counted_is_never_more_than_certain() -> None:
     def learned(width: float) -> float:
         made = task(x, RealNVP(flat_features=1, blocks=0, hidden=[], max_log_scale=2.0, num_classes=None))
         made.step = made.step * width
-        optimizer = torch.optim.Adam(made.parameters(), 0.05)
-        for _ in range(150):
+        optimizer = torch.optim.Adam(made.parameters(), 0.1)
+        for _ in range(100):
             optimizer.zero_grad()
             made.loss(batch(x), "model").backward()
             optimizer.step()
@@ -134,6 +134,7 @@ def test_a_stop_changes_no_bit(tmp_path: Path) -> None:
     assert summary(chain.go_on()) == summary(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["precision=bf16", "accumulate=2", "optimizer=sgd", "ema=null"])
 def test_options_of_the_trainer_hold(option: str) -> None:
     made = lab(*SMALL, option, "max_steps=20")
