@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from trainer import metrics, scoring
 from trainer.batch import Batch, Totals
 from trainer.data.base import Data, Facts, TensorSplit
+from trainer.data.digits import Digits
 from trainer.models.real_nvp import RealNVP
 from trainer.tasks.density import Density, steps
 from trainer.trainer import Trainer
@@ -103,6 +104,26 @@ def test_what_is_counted_is_never_more_than_certain() -> None:
 
     assert -0.3 < learned(1.0) < 0
     assert learned(0.0) > 1
+
+
+class Even(nn.Module):
+    """x (B, ...) -> (B)
+
+    As dense everywhere from half a level below black to half a level above white.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert float(x.abs().max()) <= 256 / 255
+        return torch.full((len(x),), -x[0].numel() * math.log(2 * 256 / 255))
+
+    def generate(self, z: Tensor) -> Tensor:
+        return z
+
+
+def test_a_model_that_knows_nothing_of_pictures_needs_8_bits_a_pixel() -> None:
+    made, data = Density(Even(), samples=10, classifier=None), Digits(8, 0)
+    made.attach(data)
+    assert scores(made, data.test.inputs["x"])["bits_per_dim"] == pytest.approx(8, abs=1e-5)
 
 
 def test_rows_are_rated_as_they_are_and_alike_every_time() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from trainer import likeness
 from trainer.batch import Batch, Score
 from trainer.data.base import Data
+from trainer.data.parts.pixels import LEVELS
 from trainer.metrics import wide
 from trainer.tasks.parts.generative import Generation, Generative, rows_of, spread
 
@@ -23,9 +24,9 @@ class Density(Generative):
 
     Maximum likelihood: the loss is the mean of ``-log p(x + step u)`` with u uniform in [-1/2, 1/2]. ``step``, for each
     number of a row, is the usual difference between neighbours among its values: 1 of what is counted or is yes or no,
-    which as points would be infinitely likely (Uria et al. 2013), and next to nothing of what is measured. Rows are
-    rated as they are. ``gap`` is how far ``log_likelihood``, in nats per row, lies below the exact one, where the data
-    knows it.
+    which as points would be infinitely likely (Uria et al. 2013), and next to nothing of what is measured; of a pixel
+    it is one of 256 levels, so that ``bits_per_dim`` are comparable (Theis et al. 2016). Rows are rated as they are.
+    ``gap`` is how far ``log_likelihood``, in nats per row, lies below the exact one, where the data knows it.
     """
 
     monitor = "log_likelihood"
@@ -39,7 +40,12 @@ class Density(Generative):
 
     def attach(self, data: Data) -> None:
         super().attach(data)
-        self.step = steps(self.rows(rows_of(data.train, spread(len(data.train), LOOKED_AT))))
+        black, white = self.span
+        self.step = (
+            torch.full(self.shape, (white - black) / (LEVELS - 1))
+            if self.is_scaled
+            else steps(rows_of(data.train, spread(len(data.train), LOOKED_AT)).inputs["x"])
+        )
 
     def blurred(self, batch: Batch) -> Tensor:
         """The rows with noise as wide as the steps between values."""
@@ -64,6 +70,9 @@ class Density(Generative):
         found = {"log_likelihood": float(totals["nats"]) / count}
         if "exact" in totals:
             found["gap"] = float(totals["exact"] - totals["nats"]) / count
+        if self.is_scaled:
+            chance = found["log_likelihood"] / self.step.numel() + math.log(float(self.step.flatten()[0]))
+            found["bits_per_dim"] = -chance / math.log(2)
         return found | self.likeness(totals)
 
     def references(self) -> tuple[dict[str, float], dict[str, float]]:
