@@ -54,7 +54,7 @@ def points(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made(tmp_path_factory.mktemp("digits"), "model=vae", "data=digits", "monitor=elbo")
+    return made(tmp_path_factory.mktemp("digits"), "model=vae", "data=digits")
 
 
 def said_by(capsys: pytest.CaptureFixture[str], *words: str) -> str:
