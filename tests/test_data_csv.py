@@ -13,7 +13,7 @@ from conftest import lab
 from small_tables import GAPS, load, people, problem, write
 
 from trainer.data.csv import CSV
-from trainer.data.parts import features, tables
+from trainer.data.parts import features, schema, tables
 from trainer.data.parts.features import Reading
 from trainer.data.parts.splits import stratified
 
@@ -40,7 +40,7 @@ def test_schema_is_plain_and_encodes_the_same_rows_alike(tmp_path: Path) -> None
     path = write(tmp_path, people())
     data = load(path)
     table = tables.read(str(path), "data.path", None, "auto", "utf-8")
-    encoded = features.apply(data.schema, table.columns)
+    encoded = schema.encode(data.schema, table).numpy()
     kept = torch.cat([split.inputs["x"] for split in (data.train, data.val, data.test)])
     assert sorted(map(tuple, encoded.tolist())) == sorted(map(tuple, kept.tolist()))
 

@@ -9,7 +9,19 @@ from typing import Any
 
 import torch
 
-from trainer import builder, checkpoint, classifier, device, folder, inspection, pictures, report, runner, scoring
+from trainer import (
+    builder,
+    checkpoint,
+    classifier,
+    device,
+    folder,
+    gallery,
+    inspection,
+    pictures,
+    report,
+    runner,
+    scoring,
+)
 from trainer.batch import Batch
 from trainer.config import Config
 from trainer.data.base import Data
@@ -52,6 +64,29 @@ def sample(kept: Config, options: Mapping[str, Any]) -> Iterator[str]:
     task, _ = opened(kept)
     for piece in task.sample(**options):  # type: ignore[operator]
         yield piece if isinstance(piece, str) else f"{pictures.draw([piece], Path(kept.folder))[0]}\n"
+
+
+def score(kept: Config, path: str | None) -> Path:
+    """Rates each row of a file, or of a stored run's test split, by its best weights; gives the path of the table.
+
+    Rows of a file are numbered from 1, as messages count them, and test rows from 0, as everywhere.
+
+    Raises ConfigError for a file that the data of the run cannot read, or without the classes that its model is told.
+    """
+    task, data = opened(kept)
+    if path is not None:
+        data.test = data.read(path)
+        if getattr(task.model, "num_classes", None) is not None and data.test.targets() is None:
+            raise ConfigError(f"input: the model of this run is told the class of each row; {path} does not say it")
+    test = builder.loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
+    ratings = scoring.rate(task, test, kept.settings)
+    called, names = data.test.names(first=0 if path is None else 1)
+    rows = list(zip(names, *(values.tolist() for values in ratings.values()), strict=True))
+    (written,) = pictures.draw([gallery.Table("scores", (called, *ratings), rows)], Path(kept.folder))
+    for table in report.rating_tables(called, names, ratings):
+        report.console.print(table)
+    report.console.print(f"{len(rows):,} rows rated in {written}", soft_wrap=True)
+    return written
 
 
 def layers(kept: Config) -> list[tuple[str, ...]]:

@@ -14,13 +14,16 @@ from trainer.types import describe, fits
 NAMED = {"null": None, "true": True, "false": False}
 
 
-def parameters(verb: str, target: str) -> Mapping[str, Parameter]:
-    """What the method ``verb`` of a task, a dotted class name, can be asked. Raises ConfigError where there is none."""
-    found = signature.read(target)
-    if found is None or verb not in found.methods:
-        able = [option.name for option in catalog.options("task").values() if _can(verb, option.target)]
+def parameters(verb: str, target: str, method: str | None = None) -> Mapping[str, Parameter]:
+    """What the method of a task, a dotted class name, can be asked that does what a verb says (and is named so).
+
+    Raises ConfigError where there is none.
+    """
+    found, method = signature.read(target), method or verb
+    if found is None or method not in found.methods:
+        able = [option.name for option in catalog.options("task").values() if _can(method, option.target)]
         raise ConfigError(f"the task of this run cannot {verb}; these can: {', '.join(able)}")
-    return found.methods[verb]
+    return found.methods[method]
 
 
 def options(verb: str, words: Sequence[str], known: Mapping[str, Parameter]) -> dict[str, Any]:
@@ -48,9 +51,9 @@ def options(verb: str, words: Sequence[str], known: Mapping[str, Parameter]) -> 
     return given
 
 
-def _can(verb: str, target: str | None) -> bool:
+def _can(method: str, target: str | None) -> bool:
     found = signature.read(target) if target else None
-    return found is not None and verb in found.methods
+    return found is not None and method in found.methods
 
 
 def _read(text: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from trainer import plugins
+from trainer import contract, plugins
 from trainer.augment import Augment
 from trainer.batch import Batch, Totals
 from trainer.data.base import Data
@@ -66,7 +66,12 @@ def data(config: Mapping[str, Any]) -> Data:
 
 
 def task(config: Mapping[str, Any], built: Data, names: Mapping[str, str]) -> Task:
-    """The model on this data, inside its task. ``names`` are the chosen options, for messages."""
+    """The model on this data, inside its task. ``names`` are the chosen options, for messages.
+
+    Raises ConfigError for what does not fit: sizes, targets, options of one that are at odds.
+    """
+    if contract.wants_targets(config["task"]["_target_"]) and not _has_targets(built):
+        raise ConfigError(f"data {names['data']} has no targets, which task {names['task']} needs")
     options = fill("model", config["model"], built, names["data"])
     try:
         model = make(options, nn.Module)
@@ -80,6 +85,12 @@ def task(config: Mapping[str, Any], built: Data, names: Mapping[str, str]) -> Ta
     for split in ("train", "val", "test"):
         made.check(getattr(built, split).targets(), split)
     return made
+
+
+def _has_targets(built: Data) -> bool:
+    """Whether there is something to predict: a data set may leave that to its options."""
+    train = built.train
+    return train.targets() is not None or train.batch(torch.zeros(1, dtype=torch.long), 0).target is not None
 
 
 def loaders(config: Mapping[str, Any], built: Data, settings: Settings, device: torch.device) -> dict[str, Loader]:

@@ -25,6 +25,7 @@ train trains any neural network from a configuration.
   train resume RUN                          go on with a run that was stopped, to the same bits
   train evaluate RUN                        score the best weights of a run on its test rows
   train sample RUN [prompt=TEXT ...]        what its best weights make: a text that goes on, a translation, a graph
+  train score RUN [input=PATH]              how ordinary each row of a file is to it (default: its own test rows)
   train report [FOLDER]                     the leaderboard of all runs in a folder (default: outputs)
 
 Options of Hydra's: -m sweep, --cfg job shows the configuration, --resolve, --info, --config-dir DIR adds your own
@@ -66,6 +67,7 @@ def dispatch(arguments: Sequence[str]) -> int:
         "resume": resume,
         "evaluate": evaluate,
         "sample": sample,
+        "score": score,
         "report": report,
     }
     first = arguments[0] if arguments else ""
@@ -137,6 +139,20 @@ def sample(arguments: Sequence[str]) -> int:
     for piece in afterwards.sample(kept, options):
         print(piece, end="", flush=True)
     print()
+    return 0
+
+
+def score(arguments: Sequence[str]) -> int:
+    """``train score RUN [input=PATH]``"""
+    from trainer import asked, stored
+    from trainer.signature import Parameter
+
+    kept = stored.named("score", arguments[:1])
+    asked.parameters("score", kept.tree["task"]["_target_"], method="rate")
+    options = asked.options("score", arguments[1:], {"input": Parameter(str, default="its own test rows")})
+    from trainer import afterwards
+
+    afterwards.score(kept, options.get("input"))
     return 0
 
 

@@ -118,6 +118,12 @@ def lacking(changer: str, data: str) -> tuple[str, str] | None:
     return _show(changes.inputs), _show(gives.inputs)
 
 
+def wants_targets(task: str) -> bool | None:
+    """Whether a task, a dotted class name, sets targets against what its model gives; None if it does not say."""
+    learns = _of(task)
+    return None if learns is None else learns.output is not None
+
+
 def pictureless(data: str) -> str | None:
     """What a data set gives if none of it is pictures (B, C, H, W); None if some is."""
     gives = _of(data)

@@ -79,11 +79,11 @@ class Array:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of whole numbers (R, K) under the names of their columns, for other programs to read."""
+    """Rows of cells, numbers or texts, under the names of their columns, for other programs to read."""
 
     name: str
     columns: Sequence[str]
-    rows: Tensor
+    rows: Sequence[Sequence[object]]
     suffix: ClassVar[str] = "csv"
 
 

@@ -82,5 +82,21 @@ def gaussian(seen: Tensor, count: int) -> Tensor:
     return (rows.mean(0) + noise * values.clamp(min=0).sqrt() @ vectors.T).to(seen)
 
 
+def gaussian_nats(seen: Tensor, x: Tensor) -> Tensor:
+    """The log-density (N,), double, of rows x (N, D) under the Gaussian that fits rows (M, D)."""
+    rows, x = seen.double(), x.double()
+    centred = rows - rows.mean(0)
+    if seen.shape[1] > WIDE:
+        deviation = centred.square().mean(0).sqrt()
+        return normal_nats((x - rows.mean(0)) / deviation, deviation.log().sum())
+    values, vectors = torch.linalg.eigh(centred.T @ centred / len(rows))
+    return normal_nats((x - rows.mean(0)) @ vectors / values.sqrt(), values.log().sum() / 2)
+
+
+def normal_nats(standard: Tensor, log_volume: Tensor) -> Tensor:
+    """The log-density (N,) of a Gaussian at rows that are standardised by it, (N, D), given the log of its volume."""
+    return -(standard.square() + math.log(2 * math.pi)).sum(-1) / 2 - log_volume
+
+
 WIDE = 2048
 """Numbers a row may have for the covariance of all of them to be worth its room."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -161,8 +162,8 @@ def array(shown: Array, path: Path) -> None:
 
 def table(shown: Table, path: Path) -> None:
     """Rows under a header, as comma-separated values."""
-    lines = (",".join(map(str, row)) for row in (shown.columns, *shown.rows.tolist()))
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows((shown.columns, *shown.rows))
 
 
 DRAWN_BY: dict[type, Callable[[Any, Path], None]] = {

@@ -7,7 +7,7 @@ import io
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,8 @@ from trainer import folder
 from trainer.signals import Flag
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from trainer.result import Result
     from trainer.trainer import Trainer
 
@@ -28,6 +30,7 @@ log = logging.getLogger(__name__)
 REDRAW_SECONDS = 0.2
 SHOWN_ROWS, COLUMN = 10, 13
 """Rows of the table of validations, and letters that one of its columns takes."""
+QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 console = Console(highlight=False)
 
 
@@ -161,6 +164,29 @@ def score_table(result: Result) -> Table:
         others = (result.baseline.get(name), value, result.best_possible.get(name))
         table.add_row(name, *("" if other is None else _number(other) for other in others))
     return table
+
+
+def rating_tables(called: str, names: Sequence[object], ratings: Mapping[str, Tensor]) -> Iterator[Table]:
+    """How ratings (N,) are spread, and which rows, as they are ``called``, the first of them finds most unusual."""
+    from trainer.metrics import direction
+
+    spread = Table(title="rows rated", title_justify="left")
+    spread.add_column("score")
+    for quantile in QUANTILES:
+        spread.add_column({0.0: "least", 0.5: "median", 1.0: "most"}.get(quantile, f"{quantile:.0%}"), justify="right")
+    for name, values in ratings.items():
+        at = values.double().sort().values[[round(quantile * (len(values) - 1)) for quantile in QUANTILES]]
+        spread.add_row(name, *map(_number, at.tolist()))
+    yield spread
+    name, first = next(iter(ratings.items()))
+    unusual = Table(title="most unusual", title_justify="left")
+    unusual.add_column(called)
+    for rating in ratings:
+        unusual.add_column(rating, justify="right")
+    away = first if direction(name) == "min" else -first
+    for place in away.nan_to_num(math.inf).argsort(descending=True, stable=True)[:SHOWN_ROWS].tolist():
+        unusual.add_row(str(names[place]), *(_number(float(values[place])) for values in ratings.values()))
+    yield unusual
 
 
 def _per_class(name: str) -> bool:

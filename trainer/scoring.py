@@ -1,10 +1,11 @@
-"""Scores of a whole split."""
+"""Scores of a whole split, and of each of its rows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from trainer import precision, seeding
 from trainer.batch import Totals
@@ -31,3 +32,17 @@ def evaluate(
             if look is not None:
                 look()
         return task.metrics(totals.reduce())
+
+
+@torch.no_grad()
+def rate(task: Task, loader: Loader, settings: Settings) -> dict[str, Tensor]:
+    """How ordinary each row of a split is, by name: numbers (N,) in the order of the split, the same every time."""
+    task.eval()
+    found, index = [], []
+    with seeding.isolated(settings.seed, loader.device):
+        for batch in loader.epoch(0):
+            with precision.autocast(loader.device, settings.precision):
+                found.append(task.rate(batch))  # type: ignore[operator]
+            index.append(batch.index)
+    place = torch.cat(index).argsort().cpu()
+    return {name: torch.cat([part[name].float().cpu() for part in found])[place] for name in found[0]}

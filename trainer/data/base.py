@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trainer import contract
 from trainer.batch import IGNORE, Batch
+from trainer.errors import ConfigError
 
 CHUNK_BYTES = 1 << 24
 """How much is gathered at once: one indexing call serves many small batches, and a large one is a chunk by itself."""
@@ -45,6 +46,10 @@ class Split(ABC):
     def lengths(self) -> Tensor | None:
         """How long each row is, (N,) on the CPU, where rows differ: the loader puts like to like."""
         return None
+
+    def names(self, first: int) -> tuple[str, Sequence[object]]:
+        """What rows are called in a table of them, and each one's name: files have some, others are numbered."""
+        return "row", range(first, first + len(self))
 
     def nbytes(self) -> int | None:
         """Size in memory; None for a split that must be read row by row, in workers."""
@@ -169,6 +174,8 @@ class Facts:
     end: the token that ends a target, where targets end by themselves.
     node_classes: the class (N,) of each node of the one graph, by which pictures of it are coloured and sorted.
     modes, mode_sigma: centres (K, F) and spread of the equally likely Gaussians that points were drawn from.
+    table: the names of the columns and the rows of cells that features x (N, F) stand for, in their own units; of the
+        classes (N,), if they are given.
     """
 
     sizes: Mapping[str, Any]
@@ -187,6 +194,7 @@ class Facts:
     node_classes: Tensor | None = None
     modes: Tensor | None = None
     mode_sigma: float = 0.0
+    table: Callable[[Tensor, Tensor | None], tuple[list[str], list[list[Any]]]] | None = None
 
 
 class Data(ABC):
@@ -205,6 +213,13 @@ class Data(ABC):
         """The shape of a row of each input, by name."""
         row = self.train.finish(self.train.batch(torch.zeros(1, dtype=torch.long), 0))
         return {name: list(value.shape[1:]) for name, value in row.inputs.items()}
+
+    def read(self, path: str) -> Split:
+        """The rows of another file of the user's, as those of training: without targets, unless the file has them.
+
+        Raises ConfigError for a file that is not there or not of this kind.
+        """
+        raise ConfigError("input: the data of this run cannot read files; without input its own test rows are scored")
 
     def pictures(self) -> tuple[str, ...]:
         """The inputs that are pictures (B, C, H, W), by the contract."""

@@ -70,7 +70,7 @@ class ClickFile(Data):
         encoding: str,
         seed: NonNegativeInt,
     ):
-        table = tables.read(path, "data.path", delimiter, header, encoding, user)
+        table = tables.read(path, "data.path", delimiter, header, encoding, (user,))
         who, what = (table.columns[table.find(*key)] for key in ((user, "data.user"), (item, "data.item")))
         nodes = [{name: node for node, name in enumerate(dict.fromkeys(names))} for names in (who, what)]
         users, items = map(len, nodes)

@@ -40,7 +40,7 @@ class CSVSeries(Data):
         missing: list[str],
     ):
         expected = time if time is not None or not columns else columns[0]
-        table = tables.read(path, "data.path", delimiter, header, encoding, expected)
+        table = tables.read(path, "data.path", delimiter, header, encoding, (expected,))
         reading = Reading(frozenset(text.lower() for text in missing), decimal == "comma")
         at = None if time is None else table.find(time, "data.time")
         chosen = series.choose(table, columns, at)

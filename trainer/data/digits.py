@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer import seeding
 from trainer.data.base import Data, Facts, TensorSplit
-from trainer.data.parts import baselines, images
+from trainer.data.parts import baselines, images, pixels
 from trainer.data.parts.splits import cut, stratified
 from trainer.errors import ConfigError
 from trainer.types import NonNegativeInt, PositiveInt
@@ -36,6 +36,9 @@ class Digits(Data):
             baseline=baselines.majority(self.train, self.test, CLASSES),
             bounds=([0.0], [1.0]),
         )
+
+    def read(self, path: str) -> pixels.NamedPixels:
+        return pixels.read(path, self.facts)
 
 
 class DigitCanvas(Data):

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from trainer.data.base import Data, Facts
-from trainer.data.parts import baselines, files, idx, images, plain
+from trainer.data.parts import baselines, files, idx, images, pixels, plain
 from trainer.data.parts.pixels import PixelSplit, Scale
 from trainer.data.parts.splits import stratified
 from trainer.errors import ConfigError
@@ -62,6 +62,9 @@ class Idx(Data):
             blank=scale.black,
             class_names=[str(label) for label in range(first, last + 1)],
         )
+
+    def read(self, path: str) -> pixels.NamedPixels:
+        return pixels.read(path, self.facts)
 
 
 def find(folder: Path, prefix: str, part: str, kind: str) -> Path:

@@ -49,6 +49,7 @@ class ImageFolder(Data):
         )
         heads = pictures.every(pictures.head, paths, later=whole)
         pictures.warn_of_twins(paths, counts[0])
+        self._fit = fit
         view = replace(colour, channels=channels or pictures.channels(heads[: counts[0]]))
         x = pictures.Files(paths, partial(pictures.decode, view=view), (view.channels, size, size))
         self.train, self.val, self.test = pixels.splits(x, labels, counts, labels.split(counts), cache_gb)
@@ -58,3 +59,6 @@ class ImageFolder(Data):
             bounds=self.train.scale.bounds,
             class_names=names,
         )
+
+    def read(self, path: str) -> pixels.NamedPixels:
+        return pixels.read(path, self.facts, self._fit)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from trainer import seeding
-from trainer.data.base import Data, Facts
+from trainer.data.base import Data, Facts, TensorSplit
+from trainer.data.parts import points
 from trainer.data.parts.splits import cut
+from trainer.likeness import normal_nats
 from trainer.types import NonNegativeInt, PositiveFloat, PositiveInt
 
 
@@ -42,18 +42,16 @@ class LinearGaussian(Data):
         apart = float(normal_nats((truth - seen.mean(0)) / seen.std(0), seen.std(0).log().sum()).mean())
         self.facts = Facts(
             sizes={"in_features": in_features, "flat_features": in_features},
-            baseline={"elbo": apart, "gap": best - apart},
-            best_possible={"elbo": best, "gap": 0.0},
+            baseline={"elbo": apart, "log_likelihood": apart, "gap": best - apart},
+            best_possible={"elbo": best, "log_likelihood": best, "gap": 0.0},
             log_likelihood=self.log_likelihood,
         )
+
+    def read(self, path: str) -> TensorSplit:
+        return points.read(path, self.facts.sizes["in_features"])
 
     def log_likelihood(self, x: Tensor) -> Tensor:
         """Exact ``log p(x)`` in nats, (B,), of x (B, F)."""
         root = self.root.to(x.device)
         standard = torch.linalg.solve_triangular(root, x.double().T, upper=False).T
         return normal_nats(standard, root.diagonal().log().sum())
-
-
-def normal_nats(standard: Tensor, log_scale: Tensor) -> Tensor:
-    """Log-density (B,) of a normal vector, given its standardised form (B, F) and the log of its volume."""
-    return -(standard.square() + math.log(2 * math.pi)).sum(-1) / 2 - log_scale

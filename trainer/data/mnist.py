@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trainer.data.base import Data, Facts
-from trainer.data.parts import baselines, idx, images
+from trainer.data.parts import baselines, idx, images, pixels
 from trainer.data.parts.files import Source, fetch
 from trainer.data.parts.pixels import PixelSplit, Scale
 from trainer.errors import ConfigError
@@ -35,6 +35,9 @@ class Mnist(Data):
             bounds=self.train.scale.bounds,
             blank=self.train.scale.black,
         )
+
+    def read(self, path: str) -> pixels.NamedPixels:
+        return pixels.read(path, self.facts)
 
 
 class MnistRows(Data):

@@ -94,7 +94,7 @@ def _labelled(folder: Path) -> tuple[list[tuple[Path, int]], Tensor, list[str]]:
             )
         found, names = class_folders.find(folder, ENDINGS)
         return found, torch.tensor([names.index(path.parent.name) for path, _ in found]), names
-    table = tables.read(str(folder / LABELS), "data.path", None, "auto", "utf-8", "file")
+    table = tables.read(str(folder / LABELS), "data.path", None, "auto", "utf-8", ("file",))
     at = [table.find(name, "data.path") for name in ("file", "label")]
     listed, said = (table.columns[place] for place in at)
     for row, (name, label) in enumerate(zip(listed, said, strict=True)):

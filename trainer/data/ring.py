@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 
 from trainer import metrics, seeding
-from trainer.data.base import Data, Facts
+from trainer.data.base import Data, Facts, TensorSplit
+from trainer.data.parts import mixture, points
 from trainer.data.parts.splits import cut
 from trainer.types import NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -47,6 +49,10 @@ class Ring(Data):
             },
             baseline={"energy_distance": metrics.energy_distance(guess, truth), **coverage},
             best_possible={"energy_distance": 0.0, "modes": float(modes), "within": 1 - math.exp(-4.5)},
+            log_likelihood=partial(mixture.log_density, centres=centres, sigma=sigma),
             modes=centres,
             mode_sigma=sigma,
         )
+
+    def read(self, path: str) -> TensorSplit:
+        return points.read(path, 2)

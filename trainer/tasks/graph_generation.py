@@ -106,7 +106,7 @@ class GraphGeneration(Task):
         """Graphs over the nodes that were learned from: tables of links, and pictures beside the real one if small."""
         for number in range(seed, seed + count):
             links = self.draw(number)
-            yield Table(f"sampled-{number}", ("source", "target"), links)
+            yield Table(f"sampled-{number}", ("source", "target"), links.tolist())
             if len(self.graph["x"]) <= DRAWN_UP_TO:
                 yield self._beside_the_real_one(f"sampled-{number}", links)
 

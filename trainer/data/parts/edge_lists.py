@@ -100,7 +100,7 @@ class Tables:
         kept = {place for place, name in enumerate(table.names) if name not in dropped} - (_nameless(table) & dropped)
         texts = {place for place in kept if table.names[place] in options["categorical"]}
         values = rows.values_of(table, self.reading, kept, texts)
-        every = rows.whole(table, values, self.reading, options["nan"], None)
+        every = rows.whole(table, values, self.reading, options["nan"], None, may_drop=False)
         columns = rows.fit(table, values, train, options["max_categories"], options["min_count"])
         return torch.from_numpy(rows.encode(columns, values, every)) if columns else None
 

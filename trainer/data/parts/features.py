@@ -16,10 +16,17 @@ import numpy as np
 Column = Mapping[str, Any]
 """How one column is encoded.
 
-``{"name", "kind": "number", "mean", "std", "gaps"}``, where ``gaps`` says whether a column for gaps follows, or
+``{"name", "kind": "number", "mean", "std", "decimals", "gaps"}``, where ``gaps`` says whether a column for gaps
+follows, or
 ``{"name", "kind": "category", "categories", "other"}``, where the category ``""`` is the gap and ``other`` says
 whether a column for everything else follows.
 """
+
+
+DIGITS = 7
+"""Of the deviation of a column of measured numbers, in which drawn ones are told."""
+OTHER = "other"
+"""How a category is told that has no name."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +80,10 @@ def fit(name: str, values: np.ndarray, max_categories: int, min_count: int) -> C
     """How a column is encoded, learned from its training rows."""
     if is_number(values):
         there = values[np.isfinite(values)]
-        mean, std = (float(there.mean()), float(there.std())) if len(there) else (0.0, 0.0)
         gaps = len(there) < len(values)
-        return {"name": name, "kind": "number", "mean": mean, "std": std or 1.0, "gaps": gaps}
+        there = there if len(there) else np.zeros(1)
+        number = {"mean": float(there.mean()), "std": float(there.std()) or 1.0, "decimals": _decimals(there)}
+        return {"name": name, "kind": "number", **number, "gaps": gaps}
     # Most frequent first, and by name among equals, so that the order of rows changes nothing.
     counts = sorted(Counter(values.tolist()).items(), key=lambda pair: (-pair[1], pair[0]))
     kept = [text for text, count in counts[:max_categories] if count >= min_count]
@@ -99,10 +107,26 @@ def coverage(column: Column, values: np.ndarray) -> float:
     return float(np.isin(values, column["categories"]).mean())
 
 
-def apply(schema: Mapping[str, Any], cells: Sequence[Sequence[str]]) -> np.ndarray:
-    """Features (N, F) float32 of new rows, given all columns of a table in the order of ``schema["names"]``."""
-    reading = Reading(frozenset(schema["missing"]), schema["decimal"] == "comma")
-    read = {"number": reading.numbers, "category": reading.texts}
-    return np.concatenate(
-        [encode(column, read[column["kind"]](cells[column["index"]])) for column in schema["columns"]], axis=1
-    )
+def decode(column: Column, x: np.ndarray) -> list[float | int | str]:
+    """The cells that numbers (N, width) of one column stand for: the nearest category, numbers with as many decimals
+    as the training rows have, the empty text for a gap."""
+    if column["kind"] == "number":
+        told = np.round(x[:, 0] * column["std"] + column["mean"], column["decimals"]) + 0.0  # and no -0
+        cells = (told if column["decimals"] else told.astype(np.int64)).tolist()
+        return (
+            ["" if gap else cell for cell, gap in zip(cells, x[:, 1] > 0.5, strict=True)] if column["gaps"] else cells
+        )
+    names = [*column["categories"], OTHER]
+    return [names[place] for place in x.argmax(1)]
+
+
+def width(column: Column) -> int:
+    """How many numbers stand for a cell."""
+    return 1 + column["gaps"] if column["kind"] == "number" else len(column["categories"]) + column["other"]
+
+
+def _decimals(values: np.ndarray) -> int:
+    """How many decimals numbers (N,) have, at most so many that their deviation has ``DIGITS`` digits."""
+    spread = float(values.std()) or 1.0
+    most = max(0, DIGITS - 1 - int(np.floor(np.log10(spread))))
+    return next((places for places in range(most) if np.array_equal(np.round(values, places), values)), most)

@@ -58,10 +58,16 @@ class View:
     fit: Literal["cut", "pad", "stretch"]
 
 
-def every(work: Callable[[In], Out], items: Sequence[In], later: Callable[[In], object] | None = None) -> list[Out]:
+def every(
+    work: Callable[[In], Out],
+    items: Sequence[In],
+    later: Callable[[In], object] | None = None,
+    option: str = "data.path",
+) -> list[Out]:
     """What ``work`` makes of each item, in threads.
 
-    Raises one ConfigError for all that it refuses with one, and then also for what would be refused ``later``.
+    Raises one ConfigError, naming ``option``, for all that it refuses with one, and then also for what would be refused
+    ``later``.
     """
     results = _attempted(work, items)
     good = [result for result in results if not isinstance(result, ConfigError)]
@@ -70,7 +76,7 @@ def every(work: Callable[[In], Out], items: Sequence[In], later: Callable[[In], 
     found: list[object] = [*results, *(_attempted(later, items) if later else [])]
     faults = sorted({f"  {fault}" for fault in found if isinstance(fault, ConfigError)})
     more = [f"  and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
-    raise ConfigError("\n".join((f"data.path: {len(faults)} of {len(items)} files:", *faults[:SHOWN], *more)))
+    raise ConfigError("\n".join((f"{option}: {len(faults)} of {len(items)} files:", *faults[:SHOWN], *more)))
 
 
 def _attempted(work: Callable[[In], Out], items: Sequence[In]) -> list[Out | ConfigError]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate
+from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from trainer.batch import Batch
-from trainer.data.base import Split, TensorSplit
+from trainer.data.base import Facts, Split, TensorSplit
+from trainer.data.parts import files, pictures
 from trainer.data.parts.pictures import Files
 from trainer.errors import ConfigError
 
@@ -33,6 +37,13 @@ class Scale:
         mean = (share * level).sum(1, keepdim=True)
         std = (share * (level - mean).square()).sum(1, keepdim=True).sqrt()
         return cls(mean.float()[..., None], torch.where(std > 0, std, 1).float()[..., None])
+
+    @classmethod
+    def between(cls, black: Sequence[float], white: Sequence[float]) -> Scale:
+        """The scale on which the least and the largest byte of each channel are these."""
+        low, high = (torch.tensor(list(end)).view(-1, 1, 1) for end in (black, white))
+        std = (LEVELS - 1) / (high - low)
+        return cls(-low * std, std)
 
     def to(self, device: torch.device) -> Scale:
         return Scale(self.mean.to(device), self.std.to(device))
@@ -57,8 +68,8 @@ class _Pixels(Split):
     scale: Scale
 
     def finish(self, batch: Batch) -> Batch:
-        assert batch.target is not None
-        return replace(batch, inputs={"x": self.scale(batch.inputs["x"])}, target=batch.target.long())
+        target = None if batch.target is None else batch.target.long()
+        return replace(batch, inputs={"x": self.scale(batch.inputs["x"])}, target=target)
 
 
 class PixelSplit(_Pixels, TensorSplit):
@@ -166,3 +177,44 @@ def _measured(x: Tensor) -> Scale:
             " (16 bits a pixel of which only the lower 8 are used are black)"
         )
     return Scale.of(x)
+
+
+class NamedPixels(_Pixels, TensorSplit):
+    """Bytes in memory of pictures that have names and no classes."""
+
+    def __init__(self, x: Tensor, scale: Scale, paths: Sequence[str]):
+        super().__init__({"x": x})
+        self.scale = scale
+        self.paths = paths
+
+    def names(self, first: int) -> tuple[str, Sequence[object]]:
+        return "file", self.paths
+
+    def to(self, device: torch.device) -> NamedPixels:
+        return NamedPixels(self.inputs["x"].to(device), self.scale.to(device), self.paths)
+
+
+def read(path: str, facts: Facts, fit: Literal["cut", "pad", "stretch"] = "pad") -> NamedPixels:
+    """The picture in a file, or all in a folder and the folders in it, in the size and the scale of a data set's own.
+
+    Raises ConfigError for a path that is not there, a folder without pictures, and pictures that cannot be read.
+    """
+    place = Path(path).expanduser()
+    channels, height, width = (facts.sizes[name] for name in ("in_channels", "height", "width"))
+    if height != width:
+        raise ConfigError(f"input: pictures of this run are {width} x {height}; only square ones can be read")
+    if not place.exists():
+        raise files.missing(place, "input")
+    found = [place] if place.is_file() else [one for one in sorted(place.rglob("*")) if _is_picture(one)]
+    if not found:
+        raise ConfigError(f"input: {place.absolute()} has no pictures ({', '.join(pictures.ENDINGS)})")
+    view = pictures.View(channels, height, fit)
+    x = torch.stack(pictures.every(partial(pictures.decode, view=view), found, option="input"))
+    assert facts.bounds is not None, "pictures that are read have a black and a white"
+    return NamedPixels(
+        x, Scale.between(*facts.bounds), [str(one.relative_to(place)) if place.is_dir() else one.name for one in found]
+    )
+
+
+def _is_picture(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() in pictures.ENDINGS and not path.name.startswith(".")

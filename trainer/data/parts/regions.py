@@ -57,7 +57,7 @@ class Format:
         if path.suffix.lower() == ".npy":
             return _array(path, option, columns)
         expected = next((key for key in columns or () if isinstance(key, str)), None)
-        table = tables.read(str(path), option, self.delimiter, self.header, self.encoding, expected)
+        table = tables.read(str(path), option, self.delimiter, self.header, self.encoding, (expected,))
         if self.header == "auto" and self._counts(table):
             raise ConfigError(
                 f"{option}: the first row of {path} counts the columns; data.header=true takes it as their names,"

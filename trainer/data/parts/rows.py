@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainer import seeding
+from trainer import contract, seeding
 from trainer.data.base import Facts, Split
 from trainer.data.parts import baselines, features
 from trainer.data.parts.features import Column, Reading
@@ -35,8 +35,8 @@ Rows = list[np.ndarray]
 
 
 def kind_of(text: str) -> str:
-    """``class`` or ``number``: as said, or as the task's class says."""
-    kind = LEARNT.get(text.rpartition(".")[2], text)
+    """``class`` or ``number``: as said, or as the task's class says, which is a class if it learns no target at all."""
+    kind = LEARNT.get(text.rpartition(".")[2], "class" if contract.wants_targets(text) is False else text)
     if kind not in LEARNT.values():
         raise ConfigError(f"data.target_kind: {text!r} given; it must be class or number")
     return kind
@@ -65,25 +65,29 @@ def values_of(table: Table, reading: Reading, places: Set[int], texts: Set[int])
 
 
 def whole(
-    table: Table, values: Mapping[int, np.ndarray], reading: Reading, nan: str, answer: Target | None
+    table: Table,
+    values: Mapping[int, np.ndarray],
+    reading: Reading,
+    nan: str,
+    answer: Target | None,
+    *,
+    may_drop: bool = True,
 ) -> np.ndarray:
     """The numbers of the rows that are used: all, or with ``nan=drop`` those without a gap or a cell that is no number.
 
-    answer: a target that every row must have; without one there is no row to drop.
+    answer: a target that every row must have. may_drop: whether rows can be left out; if not, ``drop`` fills.
 
     Raises ConfigError with file, row, column and count of such cells where they are not to be dropped or filled.
     """
     good = {place: np.isfinite(v) if features.is_number(v) else v != "" for place, v in values.items()}
-    if nan == "drop" and answer is not None:
-        used = np.logical_and.reduce([answer.known, *good.values()])
+    if nan == "drop" and may_drop:
+        used = np.logical_and.reduce([*good.values(), *([] if answer is None else [answer.known])])
         if not used.any():
             raise ConfigError(f"data.nan=drop leaves no row of {table.path}: every one has a gap")
         return np.flatnonzero(used)
     numbers = [place for place, v in values.items() if features.is_number(v) and not good[place].all()]
-    problems, advice = [], []
-    if answer is not None:
-        problems += [] if answer.known.all() else [bad_cell(table, answer.at, answer.known, reading)]
-        advice += ["data.nan=drop leaves such rows out"]
+    problems = [] if answer is None or answer.known.all() else [bad_cell(table, answer.at, answer.known, reading)]
+    advice = ["data.nan=drop leaves such rows out"] if may_drop else []
     if nan == "error" and numbers:
         problems += [bad_cell(table, place, good[place], reading) for place in numbers]
         advice += ["data.nan=fill puts the mean and adds a column that says so"]
@@ -120,15 +124,17 @@ def groups_of(table: Table, place: int, option: str, *, empty: bool = False) -> 
     return np.array([known[cell] for cell in cells])
 
 
-def split(group: np.ndarray, used: np.ndarray, answer: Target, val: float, test: float, seed: int) -> Rows:
+def split(group: np.ndarray, used: np.ndarray, answer: Target | None, val: float, test: float, seed: int) -> Rows:
     """The rows of each split; what no file and no column sets apart is cut off by share, each class in its share.
 
     Raises ConfigError for a split without rows.
     """
     rows = [used[group[used] == which] for which in range(3)]
     free = torch.from_numpy(rows[0])
-    labels = torch.from_numpy(answer.values[rows[0]])
-    order = stratified(labels, seed) if answer.names else seeding.permutation(len(free), seed, 0)
+    if answer is not None and answer.names:
+        order = stratified(torch.from_numpy(answer.values[rows[0]]), seed)
+    else:
+        order = seeding.permutation(len(free), seed, 0)
     cuts = cut({"row": free}, None, order, 0.0 if len(rows[1]) else val, 0.0 if len(rows[2]) else test)
     first, *others = (part.inputs["row"].numpy() for part in cuts)
     rows = [first, *(np.concatenate(pair) for pair in zip(others, rows[1:], strict=True))]
@@ -164,8 +170,10 @@ def encode(columns: Mapping[int, Column], values: Mapping[int, np.ndarray], rows
     return np.concatenate([features.encode(column, values[place][rows]) for place, column in columns.items()], axis=1)
 
 
-def facts(answer: Target, learned: Learned, train: Split, test: Split, sizes: Mapping[str, Any]) -> Facts:
-    """What a data set says of a target column, and ``sizes`` beside those of it."""
+def facts(answer: Target | None, learned: Learned | None, train: Split, test: Split, sizes: Mapping[str, Any]) -> Facts:
+    """What a data set says of a target column, if there is one, and ``sizes`` beside those of it."""
+    if answer is None or learned is None:
+        return Facts(sizes=sizes)
     return Facts(
         sizes={**sizes, **learned.sizes},
         baseline=baselines.majority(train, test, len(answer.names))

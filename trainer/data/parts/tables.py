@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from pathlib import Path
@@ -104,9 +104,9 @@ def read(
     delimiter: str | None,
     header: Literal["auto"] | bool,
     encoding: str,
-    expected: str | int | None = None,
+    expected: Collection[str | int | None] = (),
 ) -> Table:
-    """The table in a file. ``expected`` is a column the caller will ask for: found in the first row, it is a header.
+    """The table in a file. ``expected`` are columns the caller will ask for: with one in the first row, it is a header.
 
     Raises ConfigError, naming ``option`` or the row, for a file that is not there or not a rectangular table of text.
     """
@@ -126,7 +126,7 @@ def read(
             f" (cells are parted by {mark!r}; data.delimiter sets another)"
         )
     first = rows[0]
-    has_header = (expected in first or looks_like_header(rows)) if header == "auto" else header
+    has_header = (not set(first).isdisjoint(expected) or looks_like_header(rows)) if header == "auto" else header
     if has_header:
         rows, lines = rows[1:], lines[1:]
         _refuse_duplicates(place, first)

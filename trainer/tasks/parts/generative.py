@@ -14,7 +14,7 @@ from trainer import likeness, metrics, seeding
 from trainer.batch import Batch, Rows, Score
 from trainer.data.base import Data, Facts, Split
 from trainer.errors import ConfigError
-from trainer.gallery import Array, Cloud, Item, Sheet, Tile
+from trainer.gallery import Array, Cloud, Item, Sheet, Table, Tile
 from trainer.task import Task
 from trainer.types import NonNegativeInt, PositiveInt
 
@@ -194,17 +194,21 @@ class Generative(Task):
         self, count: PositiveInt = 64, label: NonNegativeInt | None = None, seed: NonNegativeInt = 0
     ) -> Iterator[str | Item]:
         """New rows, as a picture and as an array; of one class, or of each in turn where the model takes one."""
-        yield from self.told(self.sampled(count, self._in_turn(count, label), seed), f"sampled-{seed}")
+        classes = self._in_turn(count, label)
+        yield from self.told(self.sampled(count, classes, seed), f"sampled-{seed}", classes)
 
     def sampled(self, count: int, label: Tensor | None, seed: int) -> Tensor:
         """New rows (count, ...) as the data has them, the same for the same seed."""
         with seeding.isolated(seed, self.progress.device):
             return self.make(count, label).cpu()
 
-    def told(self, rows: Tensor, name: str) -> Iterator[Item]:
-        """Rows for the eye and for other programs."""
+    def told(self, rows: Tensor, name: str, label: Tensor | None = None) -> Iterator[Item]:
+        """Rows for the eye and for other programs; of these classes (N,), if a table of them is to say so."""
         yield from self.shown(name, [("", rows)])
-        yield Array(name, self.bright(rows))
+        if self.facts.table is None:
+            yield Array(name, self.bright(rows))
+        else:
+            yield Table(name, *self.facts.table(rows, label))
 
     def _in_turn(self, count: int, label: int | None) -> Tensor | None:
         """Classes (count,): one, or each in turn. Raises ConfigError for one that the model does not know."""

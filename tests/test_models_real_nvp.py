@@ -1,0 +1,82 @@
+"""A flow is invertible, its density is one, and it learns what one Gaussian cannot."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainer.models.real_nvp import RealNVP
+
+
+def flow(features: int = 5, blocks: int = 3, classes: int | None = None) -> RealNVP:
+    """One that is far from the identity it starts as."""
+    torch.manual_seed(3)
+    model = RealNVP(flat_features=features, blocks=blocks, hidden=[16], max_log_scale=1.0, num_classes=classes)
+    with torch.no_grad():
+        for value in model.parameters():
+            value.add_(0.2 * torch.randn_like(value))
+    return model
+
+
+@pytest.mark.parametrize(("features", "blocks"), [(2, 3), (5, 3), (1, 0)])
+def test_generate_undoes_encode(features: int, blocks: int) -> None:
+    model, x = flow(features, blocks), torch.randn(200, features)
+    z, _ = model.encode(x)
+    assert (z - x).abs().max() > 0.1
+    torch.testing.assert_close(model.generate(z), x, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model.encode(model.generate(x))[0], x, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [None, 3])
+def test_the_volume_is_the_determinant_of_the_jacobian(classes: int | None) -> None:
+    model, x = flow(classes=classes).double(), torch.randn(6, 5, dtype=torch.double)
+    label = None if classes is None else torch.arange(6) % 3
+
+    def code(row: Tensor, place: int) -> Tensor:
+        return model.encode(row[None], None if label is None else label[place : place + 1])[0][0]
+
+    for place, row in enumerate(x):
+        jacobian = torch.autograd.functional.jacobian(lambda point, place=place: code(point, place), row)
+        _, log_volume = model.encode(row[None], None if label is None else label[place : place + 1])
+        torch.testing.assert_close(log_volume[0], jacobian.slogdet().logabsdet, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [None, 2])
+def test_the_density_integrates_to_1(classes: int | None) -> None:
+    model = flow(features=2, blocks=2, classes=classes)
+    side = torch.linspace(-15, 15, 301)
+    grid = torch.cartesian_prod(side, side)
+    area = float(side[1] - side[0]) ** 2
+    for label in [None] if classes is None else [0, 1]:
+        told = None if label is None else torch.full((len(grid),), label)
+        with torch.no_grad():
+            whole = model(grid, told).double().exp().sum() * area
+        assert float(whole) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_label_changes_the_density_and_is_asked_for() -> None:
+    model, x = flow(classes=3), torch.randn(4, 5)
+    first, second = (model(x, torch.full((4,), label)) for label in (0, 2))
+    assert (first - second).abs().min() > 1e-3
+    with pytest.raises(AssertionError, match="told the class of each row"):
+        model(x)
+
+
+def test_a_block_changes_every_number_and_halves_differ_between_blocks() -> None:
+    model = RealNVP(flat_features=9, blocks=1, hidden=[8], max_log_scale=1.0, num_classes=None)
+    x = torch.randn(50, 9)
+    torch.testing.assert_close(model(x), RealNVP(9, 0, [8], 1.0, None)(x))  # a block starts as the identity
+    with torch.no_grad():
+        for value in model.parameters():
+            value.add_(0.5 * torch.randn_like(value))
+    z = model.encode(x)[0][:, model.orders[0].argsort()]
+    assert ((z - (x * model.log_scale.exp() + model.shift)).abs().max(0).values > 1e-3).all()
+    orders = RealNVP(flat_features=9, blocks=6, hidden=[8], max_log_scale=1.0, num_classes=None).orders
+    assert torch.equal(orders.sort(1).values, torch.arange(9).expand(6, 9))
+    assert len({frozenset(order[:5].tolist()) for order in orders}) > 3
+
+
+def test_a_single_number_has_no_halves() -> None:
+    with pytest.raises(ValueError, match="rows here have a single number"):
+        RealNVP(flat_features=1, blocks=2, hidden=[8], max_log_scale=1.0, num_classes=None)

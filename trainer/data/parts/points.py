@@ -1,0 +1,33 @@
+"""Points of the user's: numbers in a delimited text file, a point a row."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from trainer.data.base import TensorSplit
+from trainer.data.parts import rows, tables
+from trainer.data.parts.features import Reading
+from trainer.errors import ConfigError
+
+GAPS = frozenset(("", "?", "na", "n/a", "nan", "null", "none", "-"))
+
+
+def read(path: str, width: int) -> TensorSplit:
+    """Points x (N, width), with a header over them or without.
+
+    Raises ConfigError for a file that is not there, of another width, or with a cell that is no number.
+    """
+    table = tables.read(path, "input", None, "auto", "utf-8")
+    if len(table.names) != width:
+        raise ConfigError(f"input: {table.path} has rows of {len(table.names)} numbers; this run has rows of {width}")
+    reading = Reading(GAPS, comma=False)
+    columns = [reading.numbers(cells) for cells in table.columns]
+    bad = [
+        rows.bad_cell(table, place, np.isfinite(column), reading)
+        for place, column in enumerate(columns)
+        if not np.isfinite(column).all()
+    ]
+    if bad:
+        raise ConfigError(*bad[: rows.MOST_PROBLEMS])
+    return TensorSplit({"x": torch.from_numpy(np.stack(columns, 1)).float()})

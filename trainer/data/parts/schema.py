@@ -1,0 +1,128 @@
+"""How a table became rows of numbers, as plain values: new rows become numbers alike, and numbers become a table."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.data.parts import features, rows
+from trainer.data.parts.features import Column, Reading
+from trainer.data.parts.plain import shown
+from trainer.data.parts.tables import Table
+from trainer.data.parts.targets import Learned, Target
+from trainer.errors import ConfigError, did_you_mean
+
+Schema = Mapping[str, Any]
+"""``names`` of all columns and whether they stood in a header, ``columns`` that are features with their ``index`` (see
+``Column``), the ``target`` if there is one, what counts as a gap and how decimals are marked."""
+log = logging.getLogger(__name__)
+
+
+def of(
+    table: Table, columns: Mapping[int, Column], reading: Reading, answer: Target | None, learned: Learned | None
+) -> Schema:
+    """The schema of a table whose feature columns are encoded so."""
+    schema = {
+        "names": list(table.names),
+        "header": table.has_header,
+        "columns": [{"index": place, **column} for place, column in columns.items()],
+        "missing": sorted(reading.gaps),
+        "decimal": "comma" if reading.comma else "point",
+    }
+    if answer is None or learned is None:
+        return schema
+    return schema | {"target": {"index": answer.at, "name": table.names[answer.at], **learned.schema}}
+
+
+def encode(schema: Schema, table: Table) -> Tensor:
+    """Features (N, F) float32 of the rows of a table that has the feature columns, by name or in their order.
+
+    What has no place is told in the log: columns that were not there in training, categories that no training row has.
+
+    Raises ConfigError for columns that lack, and for cells that are no numbers where the training rows had numbers.
+    """
+    reading = Reading(frozenset(schema["missing"]), schema["decimal"] == "comma")
+    places = _places(schema, table)
+    parts, problems = [], []
+    for column, place in zip(schema["columns"], places, strict=True):
+        cells = table.columns[place]
+        if column["kind"] == "number":
+            values = reading.numbers(cells)
+            good = np.isfinite(values)
+            if not (column["gaps"] or good.all()):
+                problems.append(rows.bad_cell(table, place, good, reading))
+        else:
+            values = reading.texts(cells)
+            _tell_unseen(column, values, table)
+        parts.append(features.encode(column, values))
+    if problems:
+        more = [f"and {len(problems) - rows.MOST_PROBLEMS} more columns"] * (len(problems) > rows.MOST_PROBLEMS)
+        raise ConfigError(*problems[: rows.MOST_PROBLEMS], *more, "the training rows have a number in every such cell")
+    return torch.from_numpy(np.concatenate(parts, axis=1))
+
+
+def labels(schema: Schema, table: Table) -> Tensor | None:
+    """The classes (N,) of a table's rows, where it tells them as the training table does, in every row; else None."""
+    target = schema.get("target", {})
+    if "classes" not in target or target["name"] not in table.names:
+        return None
+    cells = table.columns[table.names.index(target["name"])]
+    if not set(cells) <= set(target["classes"]):
+        return None
+    return torch.tensor([target["classes"].index(cell) for cell in cells])
+
+
+def decode(schema: Schema, x: Tensor, label: Tensor | None) -> tuple[list[str], list[list[Any]]]:
+    """The names of the feature columns, and rows of cells in their units for features (N, F).
+
+    The target is the last column where the classes (N,) are given.
+    """
+    columns = schema["columns"]
+    parts = x.double().cpu().split([features.width(column) for column in columns], dim=1)
+    cells = [features.decode(column, part.numpy()) for column, part in zip(columns, parts, strict=True)]
+    names = [column["name"] for column in columns]
+    if label is not None:
+        names.append(schema["target"]["name"])
+        cells.append([schema["target"]["classes"][one] for one in label.tolist()])
+    return names, list(map(list, zip(*cells, strict=True)))
+
+
+def names(schema: Schema) -> Collection[str]:
+    """The names that make a first row a header."""
+    return schema["names"] if schema["header"] else ()
+
+
+def _places(schema: Schema, table: Table) -> Sequence[int]:
+    """Where each feature column stands in a table: by name where both have a header, else in order."""
+    wanted = [column["name"] for column in schema["columns"]]
+    if schema["header"] and table.has_header:
+        lacking = [name for name in wanted if name not in table.names]
+        if lacking:
+            guess = did_you_mean(lacking[0], [name for name in table.names if name not in wanted])
+            raise ConfigError(
+                f"{table.path} lacks columns that the training rows have: {shown(lacking)}{guess}"
+                f" (its columns: {shown(table.names)})"
+            )
+        strange = [name for name in table.names if name not in schema["names"]]
+        if strange:
+            log.warning("%s: columns that the training table lacks are left out: %s", table.path, shown(strange))
+        return [table.names.index(name) for name in wanted]
+    if len(table.names) == len(schema["names"]):
+        return [column["index"] for column in schema["columns"]]
+    if len(table.names) == len(wanted):
+        return range(len(wanted))
+    raise ConfigError(
+        f"{table.path} has {len(table.names)} columns; the training table has {len(schema['names'])},"
+        f" of which {len(wanted)} are features: {shown(wanted)}"
+    )
+
+
+def _tell_unseen(column: Column, values: np.ndarray, table: Table) -> None:
+    unseen = sorted({text or "a gap" for text in set(values) - set(column["categories"])})
+    if unseen and not column["other"]:
+        log.warning("%s: no training row has in column %r: %s", table.path, column["name"], shown(unseen, 5))

@@ -1,0 +1,107 @@
+"""Exact likelihood: a model that says how dense its distribution is at every row, and draws rows from it."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from trainer import likeness
+from trainer.batch import Batch, Score
+from trainer.data.base import Data
+from trainer.data.parts.pixels import LEVELS
+from trainer.metrics import wide
+from trainer.tasks.parts.generative import Generation, Generative, rows_of, spread
+
+LOOKED_AT = 10_000
+"""Training rows of which the steps between values are taken."""
+
+
+class Density(Generative):
+    """(B) -> ()
+
+    Maximum likelihood: the loss is the mean of ``-log p(x + step u)`` with u uniform in [-1/2, 1/2]. ``step``, for each
+    number of a row, is the usual difference between neighbours among its values: 1 of what is counted or is yes or no,
+    which as points would be infinitely likely (Uria et al. 2013), and next to nothing of what is measured; of a pixel
+    it is one of 256 levels, so that ``bits_per_dim`` are comparable (Theis et al. 2016). Rows are rated as they are.
+    ``gap`` is how far ``log_likelihood``, in nats per row, lies below the exact one, where the data knows it.
+    """
+
+    monitor = "log_likelihood"
+    needs: ClassVar[tuple[str, ...]] = ("forward", "generate")
+
+    step: Tensor
+
+    def __init__(self, model: nn.Module, **options: Unpack[Generation]):
+        super().__init__(model, **options)
+        self.register_buffer("step", torch.zeros(()), persistent=False)
+
+    def attach(self, data: Data) -> None:
+        super().attach(data)
+        black, white = self.span
+        self.step = (
+            torch.full(self.shape, (white - black) / (LEVELS - 1))
+            if self.is_scaled
+            else steps(rows_of(data.train, spread(len(data.train), LOOKED_AT)).inputs["x"])
+        )
+
+    def blurred(self, batch: Batch) -> Tensor:
+        """The rows with noise as wide as the steps between values."""
+        x = self.rows(batch)
+        return x + self.step * (torch.rand_like(x) - 0.5)
+
+    def nats(self, x: Tensor, label: Tensor | None) -> Tensor:
+        """``log p(x)``, or ``log p(x | label)``, (B,)."""
+        return (self.model(x) if label is None else self.model(x, label)).float()
+
+    def loss(self, batch: Batch, player: str) -> Tensor:
+        return -self.nats(self.blurred(batch), self.labels(batch)).mean()
+
+    def score(self, batch: Batch) -> Score:
+        score = self.seen(batch) | {"nats": wide(self.nats(self.blurred(batch), self.labels(batch))).sum()}
+        if self.facts.log_likelihood is not None:
+            score["exact"] = wide(self.facts.log_likelihood(batch.inputs["x"])).sum()
+        return score
+
+    def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
+        count = len(totals["real"])
+        found = {"log_likelihood": float(totals["nats"]) / count}
+        if "exact" in totals:
+            found["gap"] = float(totals["exact"] - totals["nats"]) / count
+        if self.is_scaled:
+            chance = found["log_likelihood"] / self.step.numel() + math.log(float(self.step.flatten()[0]))
+            found["bits_per_dim"] = -chance / math.log(2)
+        return found | self.likeness(totals)
+
+    def references(self) -> tuple[dict[str, float], dict[str, float]]:
+        """As of every generative task, with the likelihood of one Gaussian and the exact one."""
+        baseline, best = super().references()
+        assert self.data is not None
+        parts = (rows_of(part, spread(len(part), LOOKED_AT)) for part in (self.data.train, self.data.test))
+        train, test = (batch.to(self.progress.device) for batch in parts)
+        broad = likeness.gaussian_nats(*(self.blurred(batch).flatten(1).cpu() for batch in (train, test)))
+        baseline["log_likelihood"] = float(broad.mean())
+        if self.facts.log_likelihood is not None:
+            exact = float(self.facts.log_likelihood(test.inputs["x"]).mean())
+            best |= {"log_likelihood": exact, "gap": 0.0}
+            baseline["gap"] = exact - baseline["log_likelihood"]
+        return baseline, best
+
+    def draw(self, count: int, label: Tensor | None) -> Tensor:
+        z = torch.randn(count, math.prod(self.shape), device=self.progress.device)
+        return self.model.generate(z) if label is None else self.model.generate(z, label)  # type: ignore[operator]
+
+    def rate(self, batch: Batch) -> dict[str, Tensor]:
+        return {"log_likelihood": self.nats(self.rows(batch), self.labels(batch))}
+
+
+def steps(x: Tensor) -> Tensor:
+    """The median difference between neighbours among the values of each number of rows (N, ...); 1 where all agree."""
+    found = torch.ones(x[0].shape).flatten()
+    for place, values in enumerate(x.flatten(1).unbind(1)):
+        different = values.unique().diff()
+        if len(different):
+            found[place] = different.median()
+    return found.view(x.shape[1:])
