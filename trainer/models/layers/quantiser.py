@@ -1,4 +1,4 @@
-"""Vectors as the nearest of a few that are learned beside them."""
+"""Vectors as the nearest of a few that follow them."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-FRESH, IDLE, NOTHING = 0.1, 0.01, 1e-9
+FRESH = 0.1
+"""What a restarted code is taken to have been used, as a share of the mean use: it soon forgets where it began."""
+IDLE = 0.01
+"""A code that is used less than this share of the mean use is put elsewhere."""
+UNUSED = 1e-9
+"""Below this share of all vectors a code has no mean to speak of, and stays where it is."""
 
 
 class Quantiser(nn.Module):
-    """z (..., D) -> codes (...) and the vectors of a codebook (K, D) that they name, (..., D)
+    """z (..., D) -> vectors (..., D), codes (...)
 
-    van den Oord et al. 2017: ``code = argmin_k |z - e_k|``. In training mode the codebook follows the vectors it is
-    asked for (their appendix A) without any gradient: with n_k the share of a batch that code k is nearest to and s_k
-    the sum of that share, ``N_k <- decay N_k + (1 - decay) n_k``, ``m_k <- decay m_k + (1 - decay) s_k`` and
-    ``e_k = m_k / N_k``. Each batch is a step of k-means by itself.
+    van den Oord et al. 2017: ``code = argmin_k |z - e_k|`` in a codebook e (K, D), and the vector e_code. In training
+    mode the codebook follows the z it is given (their appendix A), without a gradient. With n_k the share of a batch
+    that is nearest to e_k and s_k what that share adds up to,
+    ``N_k <- decay N_k + (1 - decay) n_k``, ``m_k <- decay m_k + (1 - decay) s_k``, ``e_k = m_k / N_k``.
 
-    k-means stays where it begins: one code on two clusters and two on one. With ``restarts`` codes are therefore put
-    where a batch is served badly: vectors drawn by their squared distance to the nearest code (Arthur and
-    Vassilvitskii 2007) take the place of codes hardly used, and one of them that of the code that is missed the least,
-    if the batch then lies closer (Lattanzi and Sohler 2019). All codes are unused at first, so the first batch
-    begins the codebook.
+    That is k-means, which never mends a start that leaves two clusters to one code and one cluster to two. With
+    ``restarts`` codes therefore begin anew at z drawn by their squared distance to the nearest code (Arthur and
+    Vassilvitskii 2007): all that are hardly used, as they all are at the start; and the one that is missed the least,
+    whenever the batch gains more by it elsewhere (a local search as in Lattanzi and Sohler 2019).
     """
 
     codebook: Tensor
@@ -36,51 +40,49 @@ class Quantiser(nn.Module):
         self.register_buffer("shares", torch.zeros(codes))
         self.register_buffer("sums", torch.zeros(codes, width))
 
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        rows = z.detach().float().flatten(0, -2)
-        away = distances(rows, self.codebook)
-        codes = away.argmin(1)
-        found = F.embedding(codes, self.codebook)
-        if self.training:
-            self.follow(rows, away, codes)
-        return found.view(z.shape), codes.view(z.shape[:-1])
+    def forward(self, z: Tensor, follow: bool = True) -> tuple[Tensor, Tensor]:
+        with torch.autocast(z.device.type, enabled=False):
+            rows = z.detach().float().flatten(0, -2)
+            error, codes = distances(rows, self.codebook).min(1)
+            vectors = F.embedding(codes, self.codebook)
+            if follow and self.training:
+                self.follow(rows, error, codes)
+        return vectors.view(z.shape), codes.view(z.shape[:-1])
 
-    def follow(self, rows: Tensor, away: Tensor, codes: Tensor) -> None:
-        """Moves the codebook after rows (N, D), whose distances to it (N, K) and nearest codes (N,) are given."""
-        chosen = F.one_hot(codes, len(self.codebook)).to(rows.dtype)
+    def follow(self, rows: Tensor, error: Tensor, codes: Tensor) -> None:
+        """Moves the codebook after rows (N, D), given the nearest codes (N,) and the squared distances to them."""
+        chosen = F.one_hot(codes, len(self.shares)).to(rows.dtype)
         self.shares.lerp_(chosen.mean(0), 1 - self.decay)
         self.sums.lerp_(chosen.T @ rows / len(rows), 1 - self.decay)
         if self.restarts:
-            moved, vectors = self.restarted(rows, away.amin(1))
-            weight = FRESH / len(self.codebook)
-            self.shares.copy_(torch.where(moved, weight, self.shares))
-            self.sums.copy_(torch.where(moved[:, None], weight * vectors, self.sums))
-        used = self.shares[:, None] > NOTHING
-        self.codebook.copy_(torch.where(used, self.sums / self.shares[:, None], self.codebook))
+            anew, place = self.restarted(rows, error)
+            use = FRESH / len(self.shares)
+            self.shares.copy_(torch.where(anew, use, self.shares))
+            self.sums.copy_(torch.where(anew[:, None], use * rows[place], self.sums))
+        used = self.shares[:, None]
+        self.codebook.copy_(torch.where(used > UNUSED, self.sums / used, self.codebook))
 
     def restarted(self, rows: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
-        """Which codes begin anew, (K,), and where each would, (K, D), given rows (N, D) and their error (N,)."""
-        count = len(self.codebook)
-        mass = error.cumsum(0)
-        drawn = torch.searchsorted(mass, mass[-1] * torch.rand(count, device=mass.device)).clamp(max=len(rows) - 1)
-        idle = self.shares < IDLE / count
-        # What the rows but the drawn one itself would gain by it, against what the vectors of a code would lose.
-        first = drawn[0]
-        gain = (error - (rows - rows[first]).square().sum(1)).clamp(min=0)
-        gain = (gain.sum() - gain[first]) / len(rows)
-        apart = distances(self.codebook, self.codebook).fill_diagonal_(torch.inf)
-        loss = self.shares / self.shares.sum() * apart.amin(1)
-        swapped = (torch.arange(count, device=loss.device) == loss.argmin()) & (loss < gain)
-        return idle | swapped, rows[torch.where(swapped, first, drawn)]
+        """Which codes begin anew, (K,), and the rows at which they do, (K,), given all errors (N,)."""
+        count, mass = len(self.shares), error.cumsum(0)
+        # Drawing by bisection takes any numbers, so that what is not finite is told by the guard and not from here.
+        place = torch.searchsorted(mass, mass[-1] * torch.rand(count, device=mass.device)).clamp(max=len(rows) - 1)
+        # The row that is drawn gains the most by it, and is left out.
+        gains = (error - (rows - rows[place[:1]]).square().sum(1)).clamp(min=0)
+        gain = (gains.sum() - gains[place[0]]) / len(rows)
+        # The vectors of a code that goes have the nearest other one left.
+        apart = distances(self.codebook, self.codebook).fill_diagonal_(torch.inf).amin(1)
+        loss, least = (self.shares / self.shares.sum() * apart).min(0)
+        swapped = (torch.arange(count, device=mass.device) == least) & (loss < gain)
+        return (self.shares < IDLE / count) | swapped, torch.where(swapped, place[0], place)
 
 
 def distances(rows: Tensor, codebook: Tensor) -> Tensor:
-    """Squared distances (N, K) of rows (N, D) to codes (K, D)."""
+    """Squared distances (N, K) of rows (N, D) and codes (K, D)."""
     cross = torch.addmm(codebook.square().sum(1), rows, codebook.T, alpha=-2)
     return (cross + rows.square().sum(1, keepdim=True)).clamp(min=0)
 
 
-def straight_through(z: Tensor, found: Tensor, share: Tensor | float = 1.0) -> Tensor:
-    """``found`` in value, ``z`` in its gradient (Bengio et al. 2013); with less of a ``share`` so much of z as is
-    left."""
-    return z + (share * (found - z)).detach()
+def straight_through(z: Tensor, vectors: Tensor) -> Tensor:
+    """The value of ``vectors`` with the gradient of ``z`` (Bengio et al. 2013)."""
+    return z + (vectors - z).detach()
