@@ -175,9 +175,7 @@ def test_training_finds_every_cluster_and_draws_from_each(seed: int) -> None:
 @pytest.mark.slow
 def test_a_codebook_that_does_not_follow_misses_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainer.models.layers.quantiser.Quantiser.follow", lambda *_: None)
-    found = lab(*QUICK).test()
-    assert found["mse"] > 0.2
-    assert not passes(found)
+    assert not passes(lab(*QUICK).test())
 
 
 @pytest.mark.slow
