@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.models.layers.quantiser import Quantiser, straight_through
+from trainer.models.layers.quantiser import Quantiser, distances, straight_through
 
 CENTRES = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0], [4.0, 4.0]])
 
@@ -121,3 +121,9 @@ def test_a_lower_precision_around_it_changes_nothing() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=made is other):
             made(z)
     assert torch.equal(plain.codebook, other.codebook)
+
+
+def test_no_number_is_read_back_from_the_device() -> None:
+    """Tensors without values would raise at once."""
+    made, rows = quantiser(CENTRES).to("meta"), torch.empty(9, 2, device="meta")
+    made.follow(rows, *distances(rows, made.codebook).min(1))

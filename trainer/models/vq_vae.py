@@ -7,18 +7,13 @@ from abc import ABC, abstractmethod
 from itertools import pairwise
 from typing import TypedDict, Unpack
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer import decoding
+from trainer.models.layers.code_prior import CodePrior
 from trainer.models.layers.dense import dense
 from trainer.models.layers.quantiser import Quantiser
-from trainer.models.layers.transformer import Plan, Stack
 from trainer.types import Decay, PositiveInt, Probability
-
-HEADS = 2
-"""Of attention in the prior."""
 
 
 class CodeOptions(TypedDict):
@@ -34,57 +29,6 @@ class CodeOptions(TypedDict):
     num_classes: PositiveInt | None
 
 
-class Prior(nn.Module):
-    """codes (B, L), label (B) -> (B, L, K)
-
-    ``p(codes) = prod_t p(code_t | code_<t)`` by causal blocks (Vaswani et al. 2017). Every row begins with a token that
-    tells its class, or with one that is the same for all.
-    """
-
-    def __init__(self, codes: int, places: int, width: int, layers: int, dropout: float, num_classes: int | None):
-        super().__init__()
-        self.codes = codes
-        self.places = places
-        plan = Plan(
-            width=width,
-            heads=HEADS,
-            hidden=4 * width,
-            activation="gelu",
-            norm="pre",
-            dropout=dropout,
-            positions="learned",
-            seq_len=places,
-            attention="full",
-            attention_size=1,
-        )
-        self.embed = nn.Embedding(codes + (num_classes or 1), width)
-        self.blocks = Stack(plan, layers, causal=True)
-        self.head = nn.Linear(width, codes)
-
-    def decode(
-        self, tokens: Tensor, memory: decoding.State = (), state: decoding.State | None = None
-    ) -> tuple[Tensor, decoding.State]:
-        """Scores (B, T, K) of the code after each of ``tokens`` (B, T), and the state to go on from."""
-        x, state = self.blocks(self.embed(tokens), past=state or ())
-        return self.head(x), state
-
-    def first(self, count: int, label: Tensor | None) -> Tensor:
-        """The tokens (count, 1) that rows begin with."""
-        start = torch.full((count,), self.codes, device=self.head.weight.device)
-        return (start if label is None else start + label)[:, None]
-
-    def forward(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.decode(torch.cat((self.first(len(codes), label), codes[:, :-1]), 1))[0]
-
-    def write(self, count: int, label: Tensor | None = None) -> Tensor:
-        """New codes (count, L), from torch's generator."""
-        return decoding.write(self, (), self.first(count, label), self.places, _drawn)
-
-
-def _drawn(scores: Tensor) -> Tensor:
-    return torch.multinomial(scores.float().softmax(-1), 1).squeeze(1)
-
-
 class _Coded(nn.Module, ABC):
     """A row as codes at ``places``, of one codebook."""
 
@@ -94,7 +38,7 @@ class _Coded(nn.Module, ABC):
         self.codes = options["codes"]
         self.quantiser = Quantiser(options["codes"], options["code_width"], options["decay"], options["restarts"])
         prior = (options["prior_width"], options["prior_layers"], options["prior_dropout"])
-        self.prior = Prior(options["codes"], places, *prior, self.num_classes)
+        self.prior = CodePrior(options["codes"], places, *prior, self.num_classes)
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
@@ -154,6 +98,8 @@ class ConvVQVAE(_Coded):
 
     van den Oord et al. 2017, for pictures: every one of ``widths`` halves both sides, rounding up, and each place of
     what is left has a code; the prior writes them row by row. No norms: each place is encoded by what is around it.
+
+    Raises ValueError without widths.
     """
 
     def __init__(
@@ -164,6 +110,8 @@ class ConvVQVAE(_Coded):
         widths: list[PositiveInt],
         **codes: Unpack[CodeOptions],
     ):
+        if not widths:
+            raise ValueError("widths needs at least one number, one for each halving of the picture")
         sizes = [(-(-height // 2**level), -(-width // 2**level)) for level in range(len(widths) + 1)]
         super().__init__(math.prod(sizes[-1]), codes)
         self.grid = sizes[-1]

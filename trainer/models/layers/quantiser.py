@@ -68,13 +68,14 @@ class Quantiser(nn.Module):
         # Drawing by bisection takes any numbers, so that what is not finite is told by the guard and not from here.
         place = torch.searchsorted(mass, mass[-1] * torch.rand(count, device=mass.device)).clamp(max=len(rows) - 1)
         # The row that is drawn gains the most by it, and is left out.
-        gains = (error - (rows - rows[place[:1]]).square().sum(1)).clamp(min=0)
-        gain = (gains.sum() - gains[place[0]]) / len(rows)
+        drawn = place[:1]
+        gains = (error - (rows - rows[drawn]).square().sum(1)).clamp(min=0)
+        gain = (gains.sum() - gains[drawn]) / len(rows)
         # The vectors of a code that goes have the nearest other one left.
         apart = distances(self.codebook, self.codebook).fill_diagonal_(torch.inf).amin(1)
         loss, least = (self.shares / self.shares.sum() * apart).min(0)
         swapped = (torch.arange(count, device=mass.device) == least) & (loss < gain)
-        return (self.shares < IDLE / count) | swapped, torch.where(swapped, place[0], place)
+        return (self.shares < IDLE / count) | swapped, torch.where(swapped, drawn, place)
 
 
 def distances(rows: Tensor, codebook: Tensor) -> Tensor:
