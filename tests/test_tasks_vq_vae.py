@@ -173,6 +173,13 @@ def test_training_finds_every_cluster_and_draws_from_each(seed: int) -> None:
 
 
 @pytest.mark.slow
+def test_a_code_that_has_just_begun_is_let_be() -> None:
+    """Taken for hardly used, it would be sent from one place to another at every step."""
+    made = lab("model=vq_vae", "model.codes=8", "data=ring", "epochs=2", "val_every=2", "task.samples=100")
+    assert made.test()["mse"] < 2 * made.data.facts.mode_sigma**2
+
+
+@pytest.mark.slow
 def test_a_codebook_that_does_not_follow_misses_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainer.models.layers.quantiser.Quantiser.follow", lambda *_: None)
     assert not passes(lab(*QUICK).test())

@@ -6,9 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-FRESH = 0.1
-"""What a restarted code is taken to have been used, as a share of the mean use: it soon forgets where it began."""
-IDLE = 0.01
+IDLE = 0.1
 """A code that is used less than this share of the mean use is put elsewhere."""
 UNUSED = 1e-9
 """Below this share of all vectors a code has no mean to speak of, and stays where it is."""
@@ -56,7 +54,8 @@ class Quantiser(nn.Module):
         self.sums.lerp_(chosen.T @ rows / len(rows), 1 - self.decay)
         if self.restarts:
             anew, place = self.restarted(rows, error)
-            use = FRESH / len(self.shares)
+            # As if used like the mean code, or the next batch would think that nothing is lost with it.
+            use = 1 / len(self.shares)
             self.shares.copy_(torch.where(anew, use, self.shares))
             self.sums.copy_(torch.where(anew[:, None], use * rows[place], self.sums))
         used = self.shares[:, None]
