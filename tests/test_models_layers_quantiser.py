@@ -123,6 +123,7 @@ def test_a_lower_precision_around_it_changes_nothing() -> None:
     assert torch.equal(plain.codebook, other.codebook)
 
 
+@pytest.mark.slow
 def test_no_number_is_read_back_from_the_device() -> None:
     """Tensors without values would raise at once."""
     made, rows = quantiser(CENTRES).to("meta"), torch.empty(9, 2, device="meta")

@@ -228,7 +228,7 @@ def test_a_prior_that_is_told_the_class_draws_rows_of_it() -> None:
 
 @pytest.mark.slow
 def test_pictures_are_rebuilt_from_a_grid_of_codes_that_the_prior_learns() -> None:
-    made = lab("model=vq_vae_conv", "data=digits", "data.size=8", "model.widths=[16]", "epochs=6", "task.samples=100")
+    made = lab("model=vq_vae_conv", "data=digits", "data.size=8", "model.widths=[16]", "epochs=8", "val_every=8")
     found, (baseline, _) = made.test(), made.task.references()
     assert found["mse"] < baseline["mse"] / 2
     assert found["bits"] < baseline["bits"] - 0.5
