@@ -1,0 +1,125 @@
+"""A few whole numbers for each row, rebuilt as well as they allow, and a prior over them to draw new rows from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import ClassVar, Unpack
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer.batch import Batch, Score
+from trainer.gallery import Item
+from trainer.metrics import wide
+from trainer.models.layers.quantiser import straight_through
+from trainer.tasks.parts.generative import Generation, Generative, rows_of, spread
+from trainer.types import NonNegativeFloat, Probability
+
+
+class VectorQuantisation(Generative):
+    """(B, ...) -> ()
+
+    van den Oord et al. 2017, eq. 3, as means: ``|x - decode(e)|^2 + commitment |z - sg(e)|^2`` with z encoded of x
+    and e the nearest vectors of the codebook, which follows z by itself; the decoder's gradient passes straight on to
+    z. For a first share ``warmup`` of the run the decoder reads z itself, while the codebook takes its place among
+    them. The second player, a prior, learns the codes as they come. ``mse`` is of what the decoder makes of the codes,
+    ``codebook_perplexity`` how many are in even use over a split, ``bits`` what one code costs by the prior.
+    """
+
+    monitor = "mse"
+    needs: ClassVar[tuple[str, ...]] = ("encode", "quantise", "decode", "code_scores", "generate")
+
+    def __init__(
+        self,
+        model: nn.Module,
+        commitment: NonNegativeFloat,
+        warmup: Probability,
+        **options: Unpack[Generation],
+    ):
+        super().__init__(model, **options)
+        self.commitment = commitment
+        self.warmup = warmup
+        self.codes = int(model.codes)  # type: ignore[arg-type]
+
+    def players(self) -> dict[str, Iterable[nn.Parameter]]:
+        prior = list(self.model.get_submodule("prior").parameters())
+        known = {id(parameter) for parameter in prior}
+        return {"autoencoder": [p for p in self.parameters() if id(p) not in known], "prior": prior}
+
+    def turns(self, step: int) -> tuple[str, ...]:
+        return ("autoencoder", "prior")
+
+    def loss(self, batch: Batch, player: str) -> Tensor:
+        x = self.rows(batch)
+        if player == "prior":
+            with torch.no_grad():
+                codes = self.model.quantise(self.model.encode(x), follow=False)[1]  # type: ignore[operator]
+            return self.nats(codes, self.labels(batch)).mean()
+        z = self.model.encode(x).float()  # type: ignore[operator]
+        vectors = self.model.quantise(z)[0]  # type: ignore[operator]
+        is_warm = self.progress >= self.warmup
+        decoded = self.model.decode(torch.where(is_warm, straight_through(z, vectors), z))  # type: ignore[operator]
+        return self.errors(decoded, x).mean() + is_warm * self.commitment * F.mse_loss(z, vectors)
+
+    def errors(self, decoded: Tensor, x: Tensor) -> Tensor:
+        """The mean squared error of each row, (B,)."""
+        return (decoded.float().flatten(1) - x.flatten(1)).square().mean(1)
+
+    def nats(self, codes: Tensor, label: Tensor | None) -> Tensor:
+        """The negative log-likelihood of each of codes (B, L) by the prior, (B, L)."""
+        scores = self.model.code_scores(codes, label)  # type: ignore[operator]
+        return F.cross_entropy(scores.float().transpose(1, 2), codes, reduction="none")
+
+    def seen_by(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """The error of each row (B,), its codes and their negative log-likelihood, (B, L) both."""
+        x = self.rows(batch)
+        vectors, codes = self.model.quantise(self.model.encode(x), follow=False)  # type: ignore[operator]
+        errors = self.errors(self.model.decode(vectors), x)  # type: ignore[operator]
+        return errors, codes, self.nats(codes, self.labels(batch))
+
+    def score(self, batch: Batch) -> Score:
+        errors, codes, nats = self.seen_by(batch)
+        return self.seen(batch) | {
+            "rows": torch.tensor(len(errors), device=errors.device),
+            "error": wide(errors).sum(),
+            "nats": wide(nats).sum(),
+            "used": torch.bincount(codes.flatten(), minlength=self.codes),
+        }
+
+    def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
+        share = totals["used"].double() / totals["used"].sum()
+        own = {
+            "mse": float(totals["error"] / totals["rows"]),
+            "codebook_perplexity": float(torch.special.entr(share).sum().exp()),
+            "bits": float(totals["nats"] / totals["used"].sum()) / math.log(2),
+        }
+        return own | self.likeness(totals)
+
+    def references(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Besides, what one code for all rows would score, and a prior that takes all codes to be alike."""
+        baseline, best = super().references()
+        assert self.data is not None
+        test = rows_of(self.data.test, spread(len(self.data.test), self.samples))
+        mean = self.training_rows().mean(0).view(1, *self.shape)
+        x, guess = (self.rows(batch.to(mean.device)) for batch in (test, Batch({"x": mean}, None, test.index[:1])))
+        alone = {
+            "mse": float(self.errors(guess.expand_as(x), x).mean()),
+            "codebook_perplexity": 1.0,
+            "bits": math.log2(self.codes),
+        }
+        return alone | baseline, best
+
+    def draw(self, count: int, label: Tensor | None) -> Tensor:
+        return self.model.generate(count, label)  # type: ignore[operator]
+
+    def rate(self, batch: Batch) -> dict[str, Tensor]:
+        errors, _, nats = self.seen_by(batch)
+        return {"reconstruction": errors, "code_log_likelihood": -nats.sum(1)}
+
+    @torch.no_grad()
+    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item]:
+        batch = next(iter(batches))
+        rebuilt = self.natural(self.model(self.rows(batch)))
+        yield from self.shown("reconstructions", [("data", batch.inputs["x"]), ("rebuilt", rebuilt)])
