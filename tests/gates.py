@@ -198,6 +198,19 @@ GATES = [
         seeds=3,
     ),
     Gate(
+        "model=vq_vae data=clusters16",
+        (at_most("mse", 0.08), at_least("codebook_perplexity", 14), at_least("modes", 16)),
+        seeds=5,
+    ),
+    # k-means alone: two clusters share a code.
+    Gate("model=vq_vae data=clusters16 model.restarts=false", (at_most("codebook_perplexity", 14),), seeds=2),
+    Gate("model=vq_vae data=clusters16 model.num_classes=16", (at_least("label_accuracy", 0.95),)),
+    Gate(
+        "model=vq_vae_conv data=digits model.num_classes=10 epochs=80",
+        (at_least("label_accuracy", 0.9), at_most("mse", 0.02), at_most("frechet", 60)),
+        seconds=300,
+    ),
+    Gate(
         "model=real_nvp data=ring",
         (("gap", 0.0, 0.3), at_least("modes", 8), at_most("energy_distance", 0.02)),
         seeds=2,
