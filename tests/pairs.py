@@ -17,6 +17,7 @@ from trainer import builder, catalog, config, contract, seeding
 from trainer.data.base import Data
 from trainer.loader import Loader
 from trainer.task import Task
+from trainer.types import MISSING
 
 MODELS, DATA, TASKS = (catalog.options(group) for group in ("model", "data", "task"))
 REAL = Path(__file__).parents[2] / "shared" / "data"
@@ -109,11 +110,23 @@ def built(name: str) -> Data:
     return builder.make(keys, Data)  # type: ignore[type-abstract]
 
 
+def classless(model: str, data: str) -> bool:
+    """Whether a model is to be told classes that the rows of a data set do not have: no contract says which have."""
+    said = contract.parse(MODELS[model].contract)
+    if said is None or "label" not in said.inputs or node(MODELS[model]).get("num_classes") != MISSING:
+        return False
+    targets = built(data).train.targets()
+    is_class = targets is not None and targets.dim() == 1 and not targets.is_floating_point()
+    return not (is_class and "num_classes" in built(data).facts.sizes)
+
+
 def first_data(model: str) -> str:
     """The first data set that fits and can be built here, quick ones first."""
     good = [data for fit, data in FITTING if fit == model and lacking(data) is None]
-    assert good, f"no data set fits {model}"
-    return min(good, key=lambda data: (data in LARGE, "rows" not in shrink(data)))
+    good.sort(key=lambda data: (data in LARGE, "rows" not in shrink(data)))
+    found = next((data for data in good if not classless(model, data)), None)
+    assert found is not None, f"no data set fits {model}"
+    return found
 
 
 @cache

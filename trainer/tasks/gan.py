@@ -1,105 +1,139 @@
-"""Adversarial learning: a generator against a critic, scored by how far its points are from real ones."""
+"""Adversarial learning: a generator against a critic."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import ClassVar, Literal, NamedTuple, Unpack
+from collections.abc import Iterable
+from functools import partial
+from typing import ClassVar, Literal, Unpack
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from trainer.batch import Batch, Score
+from trainer.errors import ConfigError
+from trainer.tasks.parts import games
 from trainer.tasks.parts.generative import Generation, Generative
-from trainer.types import NonNegativeFloat, PositiveInt
-
-
-class Game(NamedTuple):
-    """What each player minimises, given the critic's judgement of real and of generated points, (B,) each."""
-
-    critic: Callable[[Tensor, Tensor], Tensor]
-    generator: Callable[[Tensor], Tensor]
-
-
-_GAMES = {
-    "wasserstein": Game(lambda real, fake: fake.mean() - real.mean(), lambda fake: -fake.mean()),
-    "bce": Game(
-        lambda real, fake: F.softplus(-real).mean() + F.softplus(fake).mean(), lambda fake: F.softplus(-fake).mean()
-    ),
-}
-
-
-def _slope(critic: nn.Module, x: Tensor) -> Tensor:
-    """The gradient of the critic at each of x (B, D), itself differentiable in the critic's parameters."""
-    if torch.compiler.is_compiling():
-        # The compiler follows this form and not autograd.grad, which is quicker and does not import the compiler.
-        return torch.func.grad(lambda points: critic(points).sum())(x)
-    x.requires_grad_()
-    (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
-    return slope
+from trainer.types import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 
 
 class Adversarial(Generative):
     """(B) -> ()
 
-    ``wasserstein``: the critic minimises ``E f(fake) - E f(real)`` (Arjovsky et al. 2017) plus ``gradient_penalty``
-    times ``E (|grad f| - 1)^2`` at points between real and generated ones, which keeps its slope near 1 (Gulrajani et
-    al. 2017). ``bce``: logistic critic and non-saturating generator (Goodfellow et al. 2014). The generator takes
-    every ``critic_steps``-th step of the critic.
+    Critic and generator minimise a game of ``games.GAMES``: ``bce``, logistic and non-saturating (Goodfellow et al.
+    2014); ``lsgan``, squares (Mao et al. 2017); ``hinge`` (Lim and Ye 2017; Miyato et al. 2018); or ``wgan``, ``E
+    f(fake) - E f(real)`` (Arjovsky et al. 2017), whose critic is held by weights in [-clip, clip] or, as ``wgan_gp``,
+    by a penalty on its gradient (Gulrajani et al. 2017). The others may be held by that penalty too, or by ``r1``. The
+    generator takes every ``critic_steps``-th step of the critic. ``feature_matching`` adds to its loss the squared
+    distance between the mean features of real and generated rows in the critic (Salimans et al. 2016). Generated rows
+    are told the classes of the real ones they stand against.
+
+    Raises ConfigError for options that do not go together.
     """
 
     monitor = "energy_distance"
-    needs: ClassVar[tuple[str, ...]] = ("forward", "generate")
+    needs: ClassVar[tuple[str, ...]] = ("forward", "generate", "features")
+    supplies: ClassVar[tuple[str, ...]] = ("label",)
 
     def __init__(
         self,
         model: nn.Module,
-        loss: Literal["wasserstein", "bce"],
+        loss: Literal["bce", "lsgan", "hinge", "wgan", "wgan_gp"],
         critic_steps: PositiveInt,
-        gradient_penalty: NonNegativeFloat,
+        critic_lr: PositiveFloat | None,
+        gradient_penalty: NonNegativeFloat | None,
+        clip: PositiveFloat | None,
+        r1: NonNegativeFloat,
+        feature_matching: NonNegativeFloat,
+        label_smoothing: Probability,
         **options: Unpack[Generation],
     ):
         super().__init__(model, **options)
-        self.game = _GAMES[loss]
+        self.game = game = games.GAMES[loss]
         self.critic_steps = critic_steps
-        self.gradient_penalty = gradient_penalty
+        self.critic_lr = critic_lr
+        self.gradient_penalty = game.penalty if gradient_penalty is None else gradient_penalty
+        self.clip = game.clip if clip is None else clip
+        self.r1 = r1
+        self.feature_matching = feature_matching
+        self.real_target = 1 - label_smoothing
+        self._refuse_misfits(loss, clip, label_smoothing)
+        if self.clip is not None:
+            games.clip_weights(self.critic, self.clip)
+
+    def _refuse_misfits(self, loss: str, clip: float | None, label_smoothing: float) -> None:
+        is_normed = any(parametrize.is_parametrized(part) for part in self.critic.modules())
+        bounds = {
+            "task.clip": self.clip is not None,
+            "model.spectral_norm": self.clip is not None and is_normed,
+            "task.gradient_penalty": self.gradient_penalty > 0,
+            "task.r1": self.r1 > 0,
+        }
+        held = [key for key, is_set in bounds.items() if is_set]
+        misfits = {
+            f"task.clip: only wgan clips weights, and task.loss is {loss}; leave it null": (
+                clip is not None and loss != "wgan"
+            ),
+            "task.gradient_penalty: 0 leaves the critic of wgan_gp without a bound; give more, or task.loss=wgan": (
+                loss == "wgan_gp" and not self.gradient_penalty
+            ),
+            f"{' and '.join(held)}: each bounds the critic's slope by itself; keep one": len(held) > 1,
+            f"task.label_smoothing: {loss} has no target to smooth; bce and lsgan have": (
+                label_smoothing > 0 and not self.game.smooths
+            ),
+        }
+        if problems := [problem for problem, is_so in misfits.items() if is_so]:
+            raise ConfigError(*problems)
+
+    @property
+    def critic(self) -> nn.Module:
+        return self.model.get_submodule("critic")
 
     def players(self) -> dict[str, Iterable[nn.Parameter]]:
-        parts = {name: self.model.get_submodule(name) for name in ("critic", "generator")}
-        return {name: part.parameters() for name, part in parts.items()}
+        return {name: self.model.get_submodule(name).parameters() for name in ("critic", "generator")}
+
+    def rates(self) -> dict[str, float]:
+        return {} if self.critic_lr is None else {"critic": self.critic_lr}
 
     def turns(self, step: int) -> tuple[str, ...]:
         return ("critic",) if (step + 1) % self.critic_steps else ("critic", "generator")
 
     def loss(self, batch: Batch, player: str) -> Tensor:
-        if player == "generator":
-            return self.game.generator(self.model(self.generate(len(batch))).float())
-        return self.critic_loss(self.rows(batch).flatten(1))
-
-    def generate(self, count: int) -> Tensor:
-        return self.model.generate(count).float()  # type: ignore[operator]
-
-    def critic_loss(self, real: Tensor) -> Tensor:
-        """The critic's loss on real points (B, D)."""
-        with torch.no_grad():
-            fake = self.generate(len(real))
-        on_real, on_fake = self.model(torch.cat((real, fake))).float().chunk(2)
-        loss = self.game.critic(on_real, on_fake)
-        if self.gradient_penalty:
-            loss = loss + self.gradient_penalty * self.steepness(real, fake)
-        return loss
-
-    def steepness(self, real: Tensor, fake: Tensor) -> Tensor:
-        """``E (|grad f| - 1)^2`` at a random place between each real and generated point, (B, D) both."""
-        place = torch.rand(len(real), 1, device=real.device)
-        slope = _slope(self.model, torch.lerp(fake, real, place))
-        return (torch.linalg.vector_norm(slope, dim=1) - 1).square().mean()
+        losses = {"critic": self.critic_loss, "generator": self.generator_loss}
+        return losses[player](self.rows(batch), self.labels(batch))
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
-        return self.generate(count)
+        noise = torch.randn(count, self.model.latent, device=self.progress.device)  # type: ignore[call-overload]
+        return self.model.generate(noise, label).float()  # type: ignore[operator]
+
+    def critic_loss(self, real: Tensor, label: Tensor | None) -> Tensor:
+        with torch.no_grad():
+            fake = self.draw(len(real), label).reshape(real.shape)
+        labels = None if label is None else label.repeat(2)
+        on_real, on_fake = self.model(torch.cat((real, fake)), labels).float().chunk(2)
+        loss = self.game.critic(on_real, on_fake, self.real_target)
+        judge = partial(self.model, label=label)
+        if self.gradient_penalty:
+            loss = loss + self.gradient_penalty * games.gradient_penalty(judge, real, fake)
+        if self.r1:
+            loss = loss + self.r1 * games.r1(judge, real)
+        return loss
+
+    def generator_loss(self, real: Tensor, label: Tensor | None) -> Tensor:
+        fake = self.draw(len(real), label).reshape(real.shape)
+        loss = self.game.generator(self.model(fake, label).float())
+        if self.feature_matching:
+            loss = loss + self.feature_matching * self.mismatch(real, fake)
+        return loss
+
+    def mismatch(self, real: Tensor, fake: Tensor) -> Tensor:
+        """``|E h(real) - E h(fake)|^2`` in the critic's last hidden layer h."""
+        with torch.no_grad():
+            wanted = self.model.features(real).float().mean(0)  # type: ignore[operator]
+        return (self.model.features(fake).float().mean(0) - wanted).square().sum()  # type: ignore[operator]
 
     def rate(self, batch: Batch) -> dict[str, Tensor]:
-        return {"critic": self.model(self.rows(batch)).float()}
+        return {"critic": self.model(self.rows(batch), self.labels(batch)).float()}
 
     def score(self, batch: Batch) -> Score:
         return self.seen(batch)
