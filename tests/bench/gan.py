@@ -22,7 +22,7 @@ from conftest import lab  # noqa: E402
 ROUNDS = 15
 COMMON = ("ema=null", "epochs=10000", "task.classifier=null")
 POINTS = (*COMMON, "model=wgan_gp", "data=ring", "data.rows=8000", "batch_size=256")
-PICTURES = (*COMMON, "model=dcgan", "data=digits", "task.r1=0", "batch_size=64")
+PICTURES = (*COMMON, "model=dcgan", "model.widths=[32,64]", "data=digits", "task.r1=0", "batch_size=64")
 Round = Callable[[], None]
 
 
