@@ -102,3 +102,28 @@ def ddim(denoise: Callable[[Tensor, int], Tensor], x: Tensor, alpha_bar: list[fl
 def ddpm(denoise: Callable[[Tensor, int], Tensor], x: Tensor, alpha_bar: list[float]) -> Tensor:
     """What noise x (B, ...) becomes step by step, each drawn from ``q(x_{t-1} | x_t, x_0)`` (Ho et al. 2020, eq. 7)."""
     return ddim(denoise, x, alpha_bar, len(alpha_bar) - 1, eta=1.0)
+
+
+Field = Callable[[Tensor, float], Tensor]
+"""The velocity (B, ...) at x (B, ...) and a time."""
+
+
+def euler(velocity: Field, x: Tensor, time: float, step: float) -> Tensor:
+    """One step of ``dx/dt = velocity(x, t)``, along the velocity at its start; errors fall as the step."""
+    return x + step * velocity(x, time)
+
+
+def heun(velocity: Field, x: Tensor, time: float, step: float) -> Tensor:
+    """One step along the mean of the velocities at both its ends (Heun 1900); errors fall as the step squared."""
+    first = velocity(x, time)
+    return x + step / 2 * (first + velocity(x + step * first, time + step))
+
+
+SOLVERS = {"euler": euler, "heun": heun}
+
+
+def flow(velocity: Field, x: Tensor, solver: str, steps: int) -> Tensor:
+    """Where x (B, ...) is carried from time 0 to 1."""
+    for step in range(steps):
+        x = SOLVERS[solver](velocity, x, step / steps, 1 / steps)
+    return x
