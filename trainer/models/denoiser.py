@@ -24,8 +24,8 @@ class Denoiser(nn.Module):
         self.enter = nn.Linear(in_features, width)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
         self.leave = nn.Linear(width, in_features)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        for silenced in self.leave.parameters():
+            nn.init.zeros_(silenced)
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         moment = self.moment(time, label)

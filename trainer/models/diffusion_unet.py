@@ -23,8 +23,8 @@ class DiffusionUNet(nn.Module):
     Ho et al. 2020: a U-Net (Ronneberger et al. 2015) of residual blocks with group norm, each of which adds to its maps
     what the ``time``, from 0 to 1, and the class mean to it. All of ``widths`` but the first come after a halving of
     the picture, rounding up; on the way back it takes the size it had, so any picture fits. ``heads`` of attention at
-    the bottom let every place see every other. The last layer and that of each branch begin at zero: an untrained
-    U-Net says nothing, whatever it is shown.
+    the bottom let every place see every other. The last layer begins at zero: an untrained U-Net says nothing, whatever
+    it is shown.
     """
 
     def __init__(
@@ -57,7 +57,9 @@ class DiffusionUNet(nn.Module):
         self.attention = _Attention(last, heads) if heads else nn.Identity()
         self.ups = nn.ModuleList(level(before, width, width) for before, width in pairwise((last, *reversed(widths))))
         self.grow = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for width in reversed(widths[1:]))
-        self.leave = nn.Sequential(_norm(first), nn.SiLU(), _silent(nn.Conv2d(first, in_channels, 3, padding=1)))
+        self.leave = nn.Sequential(_norm(first), nn.SiLU(), nn.Conv2d(first, in_channels, 3, padding=1))
+        for silenced in self.leave[-1].parameters():
+            nn.init.zeros_(silenced)
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         moment = self.moment(time, label)
@@ -85,7 +87,7 @@ class _Block(nn.Module):
         super().__init__()
         self.first = nn.Sequential(_norm(before), nn.SiLU(), nn.Conv2d(before, after, 3, padding=1))
         self.told = nn.Linear(told, after, bias=False)
-        conv = _silent(nn.Conv2d(after, after, 3, padding=1))
+        conv = nn.Conv2d(after, after, 3, padding=1)
         self.second = nn.Sequential(_norm(after), nn.SiLU(), nn.Dropout(dropout), conv)
         self.shortcut = nn.Identity() if before == after else nn.Conv2d(before, after, 1)
 
@@ -101,7 +103,6 @@ class _Attention(nn.Module):
         super().__init__()
         self.norm = _norm(width)
         self.attention = MultiHeadAttention(width, heads, Full())
-        _silent(self.attention.out)
 
     def forward(self, h: Tensor) -> Tensor:
         places = self.norm(h).flatten(2).transpose(1, 2)
@@ -110,11 +111,3 @@ class _Attention(nn.Module):
 
 def _norm(width: int) -> nn.GroupNorm:
     return nn.GroupNorm(math.gcd(GROUPS, width), width)
-
-
-def _silent(layer: nn.Conv2d | nn.Linear) -> nn.Module:
-    """The layer with weights of zero."""
-    nn.init.zeros_(layer.weight)
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
-    return layer

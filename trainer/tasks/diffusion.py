@@ -23,6 +23,7 @@ class Diffusion(Denoising):
     """
 
     supplies: ClassVar[tuple[str, ...]] = ("time",)
+    samplers: ClassVar[tuple[str, ...]] = ("ddim", "ddpm")
 
     def __init__(
         self,
@@ -37,10 +38,9 @@ class Diffusion(Denoising):
         label_dropout: Probability,
         **options: Unpack[Generation],
     ):
-        super().__init__(model, prediction, steps, guidance, label_dropout, **options)
+        super().__init__(model, prediction, sampler, steps, guidance, label_dropout, **options)
         self.levels = noise.Levels(schedule, timesteps)
         self.timesteps = timesteps
-        self.sampler = sampler
         self.eta = eta
 
     def mixture(self, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from trainer.batch import Batch, Score
 from trainer.errors import ConfigError
 from trainer.gallery import Item
+from trainer.likeness import WIDE
 from trainer.metrics import wide
 from trainer.tasks.parts import noise
 from trainer.tasks.parts.generative import Generation, Generative
 from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 
-RATED_AT = 10
-"""Times at which a row is rated."""
+RATED_AT, PLACES = 10, 100
+"""Times at which a row is rated, and at which the error of a Gaussian is taken."""
 
 
 class Denoising(Generative):
@@ -32,11 +33,13 @@ class Denoising(Generative):
     """
 
     monitor = "loss"
+    samplers: ClassVar[tuple[str, ...]]
 
     def __init__(
         self,
         model: nn.Module,
         prediction: str,
+        sampler: str,
         steps: PositiveInt,
         guidance: NonNegativeFloat,
         label_dropout: Probability,
@@ -44,6 +47,7 @@ class Denoising(Generative):
     ):
         super().__init__(model, **options)
         self.prediction = prediction
+        self.sampler = sampler
         self.steps = steps
         self.guidance = guidance
         self.label_dropout = label_dropout
@@ -93,6 +97,23 @@ class Denoising(Generative):
         places = (torch.arange(RATED_AT, device=x.device) + 0.5) / RATED_AT
         return {"loss": torch.stack([self.errors(x, label, place.expand(len(x))) for place in places]).mean(0)}
 
+    def references(self) -> tuple[dict[str, float], dict[str, float]]:
+        baseline, best = super().references()
+        return baseline | {"loss": self.error_of_gaussian()}, best
+
+    def error_of_gaussian(self) -> float:
+        """The error of the best denoiser of one Gaussian fitted to the training rows, a mean over even places.
+
+        Along an axis on which they have variance s it is ``s (q b - p a)^2 / (a^2 s + b^2)``.
+        """
+        seen = self.training_rows().view(-1, *self.shape)
+        x = wide(self.rows(Batch({"x": seen}, None, torch.arange(len(seen)))).flatten(1))
+        variance = x.var(0) if x.shape[1] > WIDE else torch.linalg.eigvalsh(x.T.cov().reshape(x.shape[1], -1))
+        place = (torch.arange(PLACES, device=x.device) + 0.5) / PLACES
+        a, b, _ = (share[:, None] for share in self.mixture(place))
+        p, q = noise.PREDICTIONS[self.prediction](a, b)
+        return float((variance * (q * b - p * a) ** 2 / (a**2 * variance + b**2)).mean())
+
     def guided(self, x: Tensor, time: float, label: Tensor | None) -> Tensor:
         """What the model says of x (B, ...) at a time where the classes are exaggerated by ``guidance``."""
         times = torch.full((len(x),), time, device=x.device)
@@ -113,8 +134,12 @@ class Denoising(Generative):
         seed: NonNegativeInt = 0,
         steps: PositiveInt | None = None,
         guidance: NonNegativeFloat | None = None,
+        sampler: str | None = None,
     ) -> Iterator[str | Item]:
-        """New rows, in so many steps, with so much guidance; what is not said is as in training."""
-        self.steps = self.steps if steps is None else steps
+        """New rows, by this sampler, in so many steps, with so much guidance; what is not said is as in training."""
+        if sampler is not None and sampler not in self.samplers:
+            raise ConfigError(f"sample sampler: {sampler!r} given; it must be one of {', '.join(self.samplers)}")
+        self.sampler = sampler or self.sampler
+        self.steps = steps or self.steps
         self.guidance = self.guidance if guidance is None else guidance
         yield from super().sample(count, label, seed)
