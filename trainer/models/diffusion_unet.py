@@ -20,11 +20,10 @@ GROUPS = 8
 class DiffusionUNet(nn.Module):
     """x (B, C, H, W), time (B), label (B) -> (B, C, H, W)
 
-    Ho et al. 2020: a U-Net (Ronneberger et al. 2015) of residual blocks with group norm, each of which adds to its maps
-    what the ``time``, from 0 to 1, and the class mean to it. All of ``widths`` but the first come after a halving of
-    the picture, rounding up; on the way back it takes the size it had, so any picture fits. ``heads`` of attention at
-    the bottom let every place see every other. The last layer begins at zero: an untrained U-Net says nothing, whatever
-    it is shown.
+    Ho et al. 2020: a U-Net (Ronneberger et al. 2015) of residual blocks with group norm, whose maps the ``time``, from
+    0 to 1, and the class scale and shift. All of ``widths`` but the first come after a halving of the picture, rounding
+    up; on the way back it takes the size it had, so any picture fits. ``heads`` of attention at the bottom let every
+    place see every other. The last layer begins at zero: an untrained U-Net says nothing, whatever it is shown.
     """
 
     def __init__(
@@ -80,20 +79,21 @@ class DiffusionUNet(nn.Module):
 class _Block(nn.Module):
     """h (B, C, H, W), moment (B, M) -> (B, D, H, W)
 
-    ``conv(silu(norm(conv(silu(norm(h))) + W m))) + shortcut(h)``.
+    ``conv(silu((1 + s) norm(conv(silu(norm(h)))) + r)) + shortcut(h)``, s and r linear in the moment (Dhariwal and
+    Nichol 2021): what is added before a norm, it may take off again.
     """
 
     def __init__(self, before: int, after: int, told: int, dropout: float):
         super().__init__()
         self.first = nn.Sequential(_norm(before), nn.SiLU(), nn.Conv2d(before, after, 3, padding=1))
-        self.told = nn.Linear(told, after, bias=False)
-        conv = nn.Conv2d(after, after, 3, padding=1)
-        self.second = nn.Sequential(_norm(after), nn.SiLU(), nn.Dropout(dropout), conv)
+        self.norm = _norm(after)
+        self.told = nn.Linear(told, 2 * after)
+        self.second = nn.Sequential(nn.SiLU(), nn.Dropout(dropout), nn.Conv2d(after, after, 3, padding=1))
         self.shortcut = nn.Identity() if before == after else nn.Conv2d(before, after, 1)
 
     def forward(self, h: Tensor, moment: Tensor) -> Tensor:
-        branch = self.first(h) + self.told(moment)[:, :, None, None]
-        return self.second(branch) + self.shortcut(h)
+        scale, shift = self.told(moment)[:, :, None, None].chunk(2, 1)
+        return self.second((1 + scale) * self.norm(self.first(h)) + shift) + self.shortcut(h)
 
 
 class _Attention(nn.Module):
