@@ -56,17 +56,27 @@ class Denoising(Generative):
     def mixture(self, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Shares of data and of noise and the time, (B,) each, at places (B,) in [0, 1) of the way between them."""
 
+    def noisy(self, x: Tensor, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows x (B, ...) with fresh noise at places (B,), their times (B,), and what should be said of them."""
+        e = torch.randn_like(x)
+        *shares, time = self.mixture(place)
+        a, b = (share.view(-1, *[1] * (x.dim() - 1)) for share in shares)
+        return a * x + b * e, time, noise.target(self.prediction, x, e, a, b)
+
     def said(self, x: Tensor, time: Tensor, label: Tensor | None) -> Tensor:
         """What the model says of x (B, ...) at times (B,), of classes (B,)."""
         return (self.model(x, time) if label is None else self.model(x, time, label)).float()
 
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """The rows half way to noise: what the model is shown where one looks into it."""
+        x, label = self.rows(batch), self.labels(batch)
+        shown, time, _ = self.noisy(x, torch.full((len(x),), 0.5, device=x.device))
+        return {"x": shown, "time": time} | ({} if label is None else {"label": label})
+
     def errors(self, x: Tensor, label: Tensor | None, place: Tensor) -> Tensor:
-        """The squared error (B,), a mean over the numbers of each row x (B, ...), with fresh noise."""
-        e = torch.randn_like(x)
-        *shares, time = self.mixture(place)
-        a, b = (share.view(-1, *[1] * (x.dim() - 1)) for share in shares)
-        wrong = self.said(a * x + b * e, time, label) - noise.target(self.prediction, x, e, a, b)
-        return wrong.square().flatten(1).mean(1)
+        """The squared error (B,), a mean over the numbers of each row x (B, ...)."""
+        shown, time, right = self.noisy(x, place)
+        return (self.said(shown, time, label) - right).square().flatten(1).mean(1)
 
     def loss(self, batch: Batch, player: str) -> Tensor:
         x, label = self.rows(batch), self.labels(batch)
