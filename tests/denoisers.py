@@ -48,7 +48,8 @@ class Exact(nn.Module):
         if self.is_straight:
             a, b = time[:, None], (1 - time[:, None]).clamp(min=1e-4)
         else:
-            a, b = self.levels.at((time * 1000).round().long(), x)
+            step = (time[:, None] * 1000).round().long()
+            a, b = self.levels.signal[step], self.levels.noise[step]
         spread = a**2 * self.sigma**2 + b**2
         odds = -(x[:, None] - a[:, :, None] * self.centres).square().sum(2) / (2 * spread)
         if label is not None:

@@ -37,7 +37,7 @@ SCHEDULES = {"linear": linear, "cosine": cosine}
 class Levels(nn.Module):
     """How much of x_t is signal and how much is noise, at the steps 0 (the data) to T.
 
-    ``alpha_bar`` (T + 1) are the same in double precision, for samplers, which divide by small differences of them.
+    ``alpha_bar`` has the squares of ``signal`` in double precision, for samplers: they divide by small differences.
     """
 
     signal: Tensor
@@ -50,11 +50,6 @@ class Levels(nn.Module):
         self.alpha_bar: list[float] = alpha_bar.tolist()
         self.register_buffer("signal", alpha_bar.sqrt().float(), persistent=False)
         self.register_buffer("noise", (1 - alpha_bar).sqrt().float(), persistent=False)
-
-    def at(self, step: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Signal and noise at steps (B), as factors of x (B, ...)."""
-        shape = (-1, *[1] * (x.dim() - 1))
-        return self.signal[step].view(shape), self.noise[step].view(shape)
 
 
 Shares = tuple[Tensor | float, Tensor | float]
