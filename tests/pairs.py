@@ -48,6 +48,7 @@ NAMELESS = {"model": "", "data": "", "task": ""}
 
 SMALL_MODELS: dict[str, dict[str, Any]] = {
     "vit_b16": {"patch": None, "embed_size": 16, "layers": 1, "heads": 2, "hidden": 16},
+    "diffusion_unet": {"widths": [4, 4, 4], "heads": 0},
 }
 """What makes a large model small, and lets it take the small images here."""
 

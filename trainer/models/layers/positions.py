@@ -17,9 +17,13 @@ Turn = tuple[Tensor, Tensor]
 
 
 def angles(start: int, steps: int, width: int, device: torch.device) -> Tensor:
-    """``t / 10000^(2i / width)`` for places t from ``start`` on and waves i, (steps, width / 2 rounded up)."""
-    places = torch.arange(start, start + steps, dtype=torch.float32, device=device)
-    waves = torch.arange(0, width, 2, dtype=torch.float32, device=device)
+    """Those of the places from ``start`` on, (steps, width / 2 rounded up)."""
+    return angles_at(torch.arange(start, start + steps, dtype=torch.float32, device=device), width)
+
+
+def angles_at(places: Tensor, width: int) -> Tensor:
+    """``t / 10000^(2i / width)`` for places t (T) and waves i, (T, width / 2 rounded up)."""
+    waves = torch.arange(0, width, 2, dtype=torch.float32, device=places.device)
     return places[:, None] * torch.exp(waves * (-math.log(10_000.0) / width))
 
 

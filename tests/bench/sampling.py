@@ -1,0 +1,86 @@
+"""Samplers of diffusion and of flow matching: what fewer steps save, and what they cost, one thread.
+
+    python tests/bench/sampling.py [STEPS]
+
+Trains both on eight Gaussians around a circle, for STEPS (3000, the default of the command). CPU time of drawing 2000
+points is a median of interleaved rounds; the energy distance is that of all the points drawn from as many fresh ones
+of the data: 0 on average for another draw of these.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+
+import torch
+from torch import Tensor
+
+from trainer import builder, config, metrics, seeding
+from trainer.checkpoint import NoKeeper
+from trainer.data.ring import Ring
+from trainer.tasks.parts.denoising import Denoising
+from trainer.trainer import Trainer
+
+ROUNDS, ROWS = 3, 2000
+SAMPLERS = {
+    "diffusion": (("ddpm", 1000), ("ddim", 50), ("ddim", 20), ("ddim", 10)),
+    "flow_matching": (("heun", 20), ("euler", 50), ("euler", 20), ("euler", 10)),
+}
+"""The first of each is what the others are measured against."""
+
+
+class Unwatched:
+    def stepped(self, trainer: Trainer) -> None: ...
+
+    def scored(self, trainer: Trainer, row: dict[str, float]) -> None: ...
+
+
+def trained(name: str, steps: int) -> Denoising:
+    words = ("model=diffusion", f"task={name}", "data=ring", f"max_steps={steps}", "val_every=1000", "task.steps=10")
+    composed = config.compose(words)
+    data = builder.data(composed.tree)
+    seeding.seed_everything(0)
+    task = builder.task(composed.tree, data, composed.names)
+    assert isinstance(task, Denoising)
+    loaders = builder.loaders(composed.tree, data, composed.settings, torch.device("cpu"))
+    players = builder.players(composed.tree, composed.settings, task, loaders["train"])
+    trainer = Trainer(task, players, loaders["train"], loaders["val"], composed.settings, NoKeeper(), Unwatched())
+    trainer.fit()
+    trainer.use_best()
+    return task.eval()
+
+
+def compare(name: str, steps: int) -> None:
+    task = trained(name, steps)
+    truth = Ring(rows=ROUNDS * ROWS, modes=8, radius=2.0, sigma=0.1, seed=1)
+    real = torch.cat([split.inputs["x"] for split in (truth.train, truth.val, truth.test)])
+    times: dict[tuple[str, int], list[float]] = {way: [] for way in SAMPLERS[name]}
+    drawn: dict[tuple[str, int], list[Tensor]] = {way: [] for way in SAMPLERS[name]}
+    for _ in range(ROUNDS):
+        for way in SAMPLERS[name]:
+            task.sampler, task.steps = way
+            started = time.process_time()
+            drawn[way].append(task.make(ROWS, None))
+            times[way].append(1e3 * (time.process_time() - started))
+    first = SAMPLERS[name][0]
+    assert task.facts.modes is not None
+    for way, taken in times.items():
+        ratio = statistics.median(slow / quick for slow, quick in zip(times[first], taken, strict=True))
+        points = torch.cat(drawn[way])
+        far = metrics.energy_distance(points, real)
+        within = metrics.mode_coverage(points, task.facts.modes, task.facts.mode_sigma)["within"]
+        print(
+            f"{name}, {way[0]} in {way[1]} steps: {statistics.median(taken):.0f} ms, {ratio:.1f} times as fast as"
+            f" {first[0]}; energy distance {far:.4f}, within {within:.3f}"
+        )
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    for name in SAMPLERS:
+        compare(name, int((sys.argv[1:] or ["3000"])[0]))
+
+
+if __name__ == "__main__":
+    main()

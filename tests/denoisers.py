@@ -1,0 +1,96 @@
+"""Denoisers that need no training, and tasks around them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainer.batch import Totals
+from trainer.data.ring import Ring
+from trainer.tasks.diffusion import Diffusion
+from trainer.tasks.flow_matching import FlowMatching
+from trainer.tasks.parts import noise
+from trainer.tasks.parts.denoising import Denoising
+
+SHARED: dict[str, Any] = {"guidance": 1.0, "label_dropout": 0.1, "samples": 500, "classifier": None}
+DIFFUSION = {"schedule": "linear", "timesteps": 1000, "prediction": "eps", "sampler": "ddim", "steps": 50, "eta": 0.0}
+
+
+def diffusion(model: nn.Module, **changes: Any) -> Diffusion:
+    return Diffusion(model, **DIFFUSION | SHARED | changes)
+
+
+def flow_matching(model: nn.Module, **changes: Any) -> FlowMatching:
+    return FlowMatching(model, **{"sampler": "heun", "steps": 20} | SHARED | changes)
+
+
+def ring(modes: int = 8, sigma: float = 0.1) -> Ring:
+    return Ring(rows=5000, modes=modes, radius=2.0, sigma=sigma, seed=0)
+
+
+class Exact(nn.Module):
+    """The best denoiser there can be of even Gaussians (Bayes' rule), of all or of the one that is named.
+
+    is_straight: on the way of flow matching, and not of diffusion.
+    """
+
+    def __init__(self, data: Ring, prediction: str, *, is_told: bool = False, is_straight: bool = False):
+        super().__init__()
+        assert data.facts.modes is not None
+        self.centres, self.sigma, self.prediction = data.facts.modes, data.facts.mode_sigma, prediction
+        self.is_straight = is_straight
+        self.num_classes = len(self.centres) if is_told else None
+        self.levels = noise.Levels("linear", 1000)
+
+    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
+        if self.is_straight:
+            a, b = time[:, None], (1 - time[:, None]).clamp(min=1e-4)
+        else:
+            step = (time[:, None] * 1000).round().long()
+            a, b = self.levels.signal[step], self.levels.noise[step]
+        spread = a**2 * self.sigma**2 + b**2
+        odds = -(x[:, None] - a[:, :, None] * self.centres).square().sum(2) / (2 * spread)
+        if label is not None:
+            named = torch.eye(len(self.centres) + 1)[:, :-1][label].bool()
+            odds = odds.masked_fill(~named & (label < len(self.centres))[:, None], -torch.inf)
+        centre = odds.softmax(1) @ self.centres
+        data = centre + a * self.sigma**2 / spread * (x - a * centre)
+        return noise.target(self.prediction, data, (x - a * data) / b, a, b)
+
+
+class Silent(nn.Module):
+    """Says nothing, as one that was not trained does."""
+
+    num_classes = None
+
+    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
+        return torch.zeros_like(x)
+
+
+class Spy(nn.Module):
+    """Says the label, 0.5 for the null class, and remembers what it was shown."""
+
+    def __init__(self, num_classes: int | None = None):
+        super().__init__()
+        self.num_classes = num_classes
+        self.times: list[Tensor] = []
+        self.labels: list[Tensor | None] = []
+
+    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
+        self.times.append(time)
+        self.labels.append(label)
+        if label is None:
+            return torch.full_like(x, 0.5)
+        said = torch.where(label == self.num_classes, 0.5, label.float())
+        return said.view(-1, *[1] * (x.dim() - 1)).expand_as(x)
+
+
+def drawn(task: Denoising, data: Ring) -> dict[str, float]:
+    """Scores of a task on the test rows of its data."""
+    task.attach(data)
+    totals = Totals()
+    with torch.no_grad():
+        totals.add(task.score(data.test.batch(torch.arange(len(data.test)), 0)))
+        return task.metrics(totals.reduce())

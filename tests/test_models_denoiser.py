@@ -1,0 +1,55 @@
+"""The perceptron that tells noise: its equation, what it starts as, and what time and class mean to it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from trainer.models.denoiser import Denoiser
+from trainer.models.layers.moment import Moment
+
+
+def awake(num_classes: int | None = 3) -> Denoiser:
+    """One whose last layer does not begin at zero."""
+    model = Denoiser(in_features=2, width=7, blocks=2, num_classes=num_classes)
+    torch.nn.init.normal_(model.leave.weight)
+    return model
+
+
+def test_an_untrained_denoiser_says_nothing() -> None:
+    model = Denoiser(in_features=2, width=8, blocks=2, num_classes=None)
+    assert not model(torch.randn(5, 2), torch.rand(5)).any()
+
+
+def test_it_is_its_equation() -> None:
+    model, x, time, label = awake(), torch.randn(4, 2), torch.rand(4), torch.tensor([0, 1, 2, 3])
+    waves = torch.tensor([10000 ** (-2 * i / 7) for i in range(4)])
+    angle = 1000 * time[:, None] * waves
+    m = torch.cat((angle.sin(), angle.cos()), 1)[:, :7]
+    first, _, second = model.moment.mix
+    m = F.silu(second(F.silu(first(m))) + model.moment.classes.weight[label])  # type: ignore[union-attr]
+    h = model.enter(x)
+    for block in model.blocks:
+        h = h + block.second(F.silu(block.first(h) + block.told(m)))  # type: ignore[operator]
+    torch.testing.assert_close(model(x, time, label), model.leave(h))
+
+
+def test_no_label_is_the_null_class() -> None:
+    model, x, time = awake(), torch.randn(4, 2), torch.rand(4)
+    torch.testing.assert_close(model(x, time), model(x, time, torch.full((4,), 3)))
+    assert not torch.allclose(model(x, time), model(x, time, torch.zeros(4, dtype=torch.long)), atol=1e-3)
+
+
+@pytest.mark.parametrize("width", [1, 7, 32])
+def test_times_a_thousandth_apart_are_told_apart(width: int) -> None:
+    moment = Moment(width, None)
+    moment.mix = torch.nn.Identity()  # type: ignore[assignment]
+    told = moment(torch.arange(1001) / 1000)
+    assert told.shape == (1001, width)
+    assert torch.pdist(told).min() > (0.05 if width > 1 else -1)
+
+
+def test_rows_do_not_see_one_another() -> None:
+    model, x, time = awake(None), torch.randn(4, 2), torch.rand(4)
+    torch.testing.assert_close(model(x, time)[1:2], model(x[1:2], time[1:2]))

@@ -1,0 +1,98 @@
+"""The U-Net that tells noise: every size of picture, every pixel, what time and class do, and what attention adds."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from trainer.models.diffusion_unet import DiffusionUNet
+
+
+def network(**changes: object) -> DiffusionUNet:
+    """A small one whose last layer does not begin at zero."""
+    usual = {"in_channels": 1, "widths": [8, 8], "blocks": 1, "heads": 2, "dropout": 0.0, "num_classes": None}
+    model = DiffusionUNet(**usual | changes)  # type: ignore[arg-type]
+    nn.init.normal_(model.leave[-1].weight, std=0.1)
+    return model.eval()
+
+
+def test_an_untrained_u_net_says_nothing() -> None:
+    model = DiffusionUNet(in_channels=3, widths=[8], blocks=1, heads=0, dropout=0.0, num_classes=None)
+    assert not model(torch.randn(2, 3, 5, 5), torch.rand(2)).any()
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 7), (28, 28), (13, 11), (1, 5)])
+@pytest.mark.parametrize("changes", [{"widths": [4]}, {"widths": [4, 6, 8], "blocks": 2, "in_channels": 3}])
+def test_any_picture_keeps_its_size(size: tuple[int, int], changes: dict[str, object]) -> None:
+    model = network(**changes)
+    x = torch.randn(2, model.enter.in_channels, *size)
+    assert model(x, torch.rand(2)).shape == x.shape
+
+
+@pytest.mark.parametrize("heads", [0, 2])
+def test_corners_of_an_odd_picture_are_seen_and_drawn(heads: int) -> None:
+    model = network(heads=heads)
+    x = torch.randn(1, 1, 13, 11, requires_grad=True)
+    y = model(x, torch.rand(1))
+    (slope,) = torch.autograd.grad(y[0, 0, -1, -1], x)
+    assert slope[0, 0, -1, -1] != 0
+    assert y[0, 0, -3:, -3:].std() > 0
+
+
+def test_attention_lets_a_corner_see_the_other() -> None:
+    """Norms see everything too, and are silenced here: convolutions alone do not reach across."""
+
+    def seen(heads: int) -> bool:
+        model = network(heads=heads)
+        for layer in model.modules():
+            if isinstance(layer, nn.GroupNorm):
+                layer.forward = lambda h: h  # type: ignore[method-assign]
+        x = torch.randn(1, 1, 64, 64, requires_grad=True)
+        (slope,) = torch.autograd.grad(model(x, torch.rand(1))[0, 0, -1, -1], x)
+        return bool(slope[0, 0, 0, 0] != 0)
+
+    assert seen(2)
+    assert not seen(0)
+
+
+def test_time_and_class_reach_every_block() -> None:
+    model = network(num_classes=4, widths=[8, 8], blocks=2)
+    reached = []
+    for name, layer in model.named_modules():
+        if name.endswith("told"):
+            layer.register_forward_hook(lambda *seen: reached.append(seen[-1].std(0).max().item()))
+    x = torch.randn(1, 1, 8, 8).expand(3, -1, -1, -1)
+    y = model(x, torch.tensor([0.1, 0.9, 0.1]), torch.tensor([1, 1, 2]))
+    assert len(reached) == 2 * 2 + 2 + 2 * 2
+    assert min(reached) > 0
+    assert min((y[0] - y[1]).abs().max(), (y[0] - y[2]).abs().max()) > 1e-4
+    torch.testing.assert_close(model(x, torch.zeros(3)), model(x, torch.zeros(3), torch.full((3,), 4)))
+
+
+def test_pictures_do_not_see_one_another() -> None:
+    model, x, time = network(), torch.randn(3, 1, 9, 9), torch.rand(3)
+    torch.testing.assert_close(model(x, time)[1:2], model(x[1:2], time[1:2]), atol=1e-5, rtol=1e-5)
+
+
+def test_dropout_is_for_training() -> None:
+    model, x, time = network(dropout=0.5), torch.randn(1, 1, 8, 8), torch.rand(1)
+    assert torch.equal(model(x, time), model(x, time))
+    model.train()
+    assert not torch.equal(model(x, time), model(x, time))
+
+
+def test_skips_carry_what_halving_loses() -> None:
+    """With all below the first size silenced, the first skip is left, and with it every pixel."""
+    model, x, time = network(heads=0), torch.randn(1, 1, 8, 8), torch.rand(1)
+    nn.init.zeros_(model.grow[0].weight)
+    assert not torch.allclose(model(x, time), model(x.flip(-1), time), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"widths": []}, "widths needs at least one"), ({"heads": 3}, "3 given; the last of widths, 8")],
+)
+def test_what_cannot_be_built_is_refused(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        network(**changes)

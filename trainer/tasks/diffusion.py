@@ -1,0 +1,64 @@
+"""Diffusion: rows are drowned in noise step by step, and a model learns the way back."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from trainer.errors import ConfigError
+from trainer.tasks.parts import noise
+from trainer.tasks.parts.denoising import Denoising
+from trainer.tasks.parts.generative import Generation
+from trainer.types import NonNegativeFloat, PositiveInt, Probability
+
+
+class Diffusion(Denoising):
+    """(B, ...) -> ()
+
+    Ho et al. 2020: ``x_t = sqrt(alpha_bar_t) x + sqrt(1 - alpha_bar_t) e`` for one t of 1 to ``timesteps`` a row, of
+    which the model, told ``t / timesteps``, gives the noise, the data, or ``v`` between them. Samples start as noise
+    and go back through all the steps (``ddpm``) or through a few (``ddim``, Song et al. 2021). The cosine schedule ends
+    with so little signal that ``eps`` can tell nothing of data that is not clipped, as pictures are; v and x0 can.
+    """
+
+    supplies: ClassVar[tuple[str, ...]] = ("time",)
+    samplers: ClassVar[tuple[str, ...]] = ("ddim", "ddpm")
+
+    def __init__(
+        self,
+        model: nn.Module,
+        schedule: Literal["linear", "cosine"],
+        timesteps: PositiveInt,
+        prediction: Literal["eps", "x0", "v"],
+        sampler: Literal["ddim", "ddpm"],
+        steps: PositiveInt,
+        eta: Probability,
+        guidance: NonNegativeFloat,
+        label_dropout: Probability,
+        **options: Unpack[Generation],
+    ):
+        super().__init__(model, prediction, sampler, steps, guidance, label_dropout, **options)
+        self.levels = noise.Levels(schedule, timesteps)
+        self.timesteps = timesteps
+        self.eta = eta
+
+    def mixture(self, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        step = 1 + (place * self.timesteps).long().clamp(max=self.timesteps - 1)
+        return self.levels.signal[step], self.levels.noise[step], step / self.timesteps
+
+    def draw(self, count: int, label: Tensor | None) -> Tensor:
+        def denoise(x: Tensor, step: int) -> Tensor:
+            said = self.guided(x, step / self.timesteps, label)
+            data = noise.data_in(self.prediction, said, x, self.levels.signal[step], self.levels.noise[step])
+            return data.clamp(*self.span) if self.is_scaled else data
+
+        start = torch.randn(count, *self.shape, device=self.progress.device)
+        if self.sampler == "ddpm":
+            return noise.ddpm(denoise, start, self.levels.alpha_bar)
+        if self.steps > self.timesteps:
+            raise ConfigError(
+                f"task.steps: {self.steps} given; there are {self.timesteps} (task.timesteps) to choose from"
+            )
+        return noise.ddim(denoise, start, self.levels.alpha_bar, self.steps, self.eta)

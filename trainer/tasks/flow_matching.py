@@ -1,0 +1,43 @@
+"""Flow matching: a model learns in which direction, and how fast, noise moves to become data."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from trainer.tasks.parts import noise
+from trainer.tasks.parts.denoising import Denoising
+from trainer.tasks.parts.generative import Generation
+from trainer.types import NonNegativeFloat, PositiveInt, Probability
+
+
+class FlowMatching(Denoising):
+    """(B, ...) -> ()
+
+    Lipman et al. 2023; Liu et al. 2023: along the straight way ``x_t = t x + (1 - t) e`` from noise at time 0 to a row
+    at time 1 the velocity is ``x - e``, and its mean at each place and time, which the model learns, carries noise to
+    data. Samples follow it in so many ``steps`` of a solver of differential equations.
+    """
+
+    supplies: ClassVar[tuple[str, ...]] = ("time",)
+    samplers: ClassVar[tuple[str, ...]] = tuple(noise.SOLVERS)
+
+    def __init__(
+        self,
+        model: nn.Module,
+        sampler: Literal["euler", "heun"],
+        steps: PositiveInt,
+        guidance: NonNegativeFloat,
+        label_dropout: Probability,
+        **options: Unpack[Generation],
+    ):
+        super().__init__(model, "velocity", sampler, steps, guidance, label_dropout, **options)
+
+    def mixture(self, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return place, 1 - place, place
+
+    def draw(self, count: int, label: Tensor | None) -> Tensor:
+        start = torch.randn(count, *self.shape, device=self.progress.device)
+        return noise.flow(lambda x, time: self.guided(x, time, label), start, self.sampler, self.steps)
