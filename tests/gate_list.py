@@ -38,6 +38,7 @@ DIGITS = (
 CELLS = (at_least("iou_cell", 0.85), at_least("iou_membrane", 0.5))
 ALL = (at_least("iou_cell", 0.0), at_least("iou_membrane", 0.0))
 DEEP = "model.widths=[32,64,128,256]"
+RING = (at_least("within", 0.8), at_least("modes", 8), at_most("energy_distance", 0.02))
 FORECASTERS = ("dlinear", "gru_forecaster", "patch_transformer")
 NODE_MODELS = ("gcn", "gat", "gnn", "mean_gnn", "sage", "gin")
 LINK_MODELS = ("link_predictor", "graph_generator", "graph_vae")
@@ -188,6 +189,26 @@ GATES = [
     Gate(
         "model=vq_vae_conv data=digits model.num_classes=10 epochs=80",
         (at_least("label_accuracy", 0.9), at_most("mse", 0.02), at_most("frechet", 60)),
+        seconds=300,
+    ),
+    *(
+        Gate(f"model=diffusion data=ring{words}", RING, seconds=120, seeds=seeds)
+        for words, seeds in (
+            ("", 3),
+            (" task=flow_matching", 3),
+            (" task.sampler=ddpm val_every=100", 1),
+            (" task.schedule=linear task.prediction=eps", 3),
+        )
+    ),
+    Gate(
+        "model=diffusion_unet data=digits data.size=8 model.num_classes=10",
+        (at_least("label_accuracy", 0.9), at_most("frechet", 40)),
+        seconds=300,
+        seeds=2,
+    ),
+    Gate(
+        "model=diffusion_unet data=digits data.size=8 model.num_classes=10 task=flow_matching",
+        (at_least("label_accuracy", 0.9), at_most("frechet", 40)),
         seconds=300,
     ),
     Gate(
