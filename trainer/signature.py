@@ -101,18 +101,24 @@ def _read(path: Path, name: str) -> Signature | None:
         }
         for name, (function, origin) in _functions(node, path).items()
     }
-    needs, supplies = (_literal(node, key) for key in ("needs", "supplies"))
+    needs, supplies = (_literal(node, path, key) for key in ("needs", "supplies"))
     return Signature(ast.get_docstring(node) or "", methods, needs or ("forward",), supplies)
 
 
 def _functions(node: ast.ClassDef, path: Path) -> dict[str, tuple[ast.FunctionDef, Path]]:
     """The methods of a class and of those of its bases whose source is ours or a plugin's, each with its file."""
-    found: dict[str, tuple[ast.FunctionDef, Path]] = {}
-    for base in reversed(node.bases):
-        origin = _named(base.id, path) if isinstance(base, ast.Name) else None
-        if origin is not None:
-            found |= _functions(*origin)
-    return found | {item.name: (item, path) for item in node.body if isinstance(item, ast.FunctionDef)}
+    return {
+        item.name: (item, origin)
+        for part, origin in _lineage(node, path)
+        for item in part.body
+        if isinstance(item, ast.FunctionDef)
+    }
+
+
+def _lineage(node: ast.ClassDef, path: Path) -> list[tuple[ast.ClassDef, Path]]:
+    """A class after those of its bases whose source is ours or a plugin's, the first base last; each with its file."""
+    origins = [_named(base.id, path) for base in reversed(node.bases) if isinstance(base, ast.Name)]
+    return [*(part for origin in origins if origin for part in _lineage(*origin)), (node, path)]
 
 
 def _arguments(function: ast.FunctionDef, path: Path) -> list[tuple[ast.arg, ast.expr | None]]:
@@ -126,7 +132,7 @@ def _arguments(function: ast.FunctionDef, path: Path) -> list[tuple[ast.arg, ast
         case ast.Subscript(value=ast.Name(id="Unpack"), slice=ast.Name(id=name)):
             options = _named(name, path)
             assert options is not None, f"{path}: {name} is read from its source, but is not ours"
-            keys = [item for item in options[0].body if isinstance(item, ast.AnnAssign)]
+            keys = [item for part, _ in _lineage(*options) for item in part.body if isinstance(item, ast.AnnAssign)]
             pairs += [(ast.arg(ast.unparse(item.target), item.annotation), None) for item in keys]
     return pairs
 
@@ -142,13 +148,14 @@ def _named(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:
     return None
 
 
-def _literal(node: ast.ClassDef, key: str) -> tuple[str, ...]:
-    """The names in a literal class attribute; none where the class has no such."""
-    for item in node.body:
+def _literal(node: ast.ClassDef, path: Path, key: str) -> tuple[str, ...]:
+    """The names in a literal class attribute, an inherited one too; none where there is no such."""
+    found: tuple[str, ...] = ()
+    for item in (item for part, _ in _lineage(node, path) for item in part.body):
         target = item.target if isinstance(item, ast.AnnAssign) else None
         if isinstance(target, ast.Name) and target.id == key and isinstance(item, ast.AnnAssign) and item.value:
-            return tuple(ast.literal_eval(item.value))
-    return ()
+            found = tuple(ast.literal_eval(item.value))
+    return found
 
 
 def _type(annotation: ast.expr | None) -> Any:

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from trainer.errors import ConfigError
 from trainer.tasks.parts import noise
-from trainer.tasks.parts.denoising import Denoising
-from trainer.tasks.parts.generative import Generation
-from trainer.types import NonNegativeFloat, PositiveInt, Probability
+from trainer.tasks.parts.denoising import Denoising, Drawing
+from trainer.types import PositiveInt, Probability
 
 
 class Diffusion(Denoising):
@@ -23,7 +22,6 @@ class Diffusion(Denoising):
     with so little signal that ``eps`` can tell nothing of data that is not clipped, as pictures are; v and x0 can.
     """
 
-    supplies: ClassVar[tuple[str, ...]] = ("time",)
     samplers: ClassVar[tuple[str, ...]] = ("ddim", "ddpm")
 
     def __init__(
@@ -33,13 +31,10 @@ class Diffusion(Denoising):
         timesteps: PositiveInt,
         prediction: Literal["eps", "x0", "v"],
         sampler: Literal["ddim", "ddpm"],
-        steps: PositiveInt,
         eta: Probability,
-        guidance: NonNegativeFloat,
-        label_dropout: Probability,
-        **options: Unpack[Generation],
+        **options: Unpack[Drawing],
     ):
-        super().__init__(model, prediction, sampler, steps, guidance, label_dropout, **options)
+        super().__init__(model, prediction, sampler, **options)
         self.levels = noise.Levels(schedule, timesteps)
         self.timesteps = timesteps
         self.eta = eta

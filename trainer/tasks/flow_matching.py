@@ -8,9 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.tasks.parts import noise
-from trainer.tasks.parts.denoising import Denoising
-from trainer.tasks.parts.generative import Generation
-from trainer.types import NonNegativeFloat, PositiveInt, Probability
+from trainer.tasks.parts.denoising import Denoising, Drawing
 
 
 class FlowMatching(Denoising):
@@ -21,19 +19,10 @@ class FlowMatching(Denoising):
     data. Samples follow it in so many ``steps`` of a solver of differential equations.
     """
 
-    supplies: ClassVar[tuple[str, ...]] = ("time",)
     samplers: ClassVar[tuple[str, ...]] = tuple(noise.SOLVERS)
 
-    def __init__(
-        self,
-        model: nn.Module,
-        sampler: Literal["euler", "heun"],
-        steps: PositiveInt,
-        guidance: NonNegativeFloat,
-        label_dropout: Probability,
-        **options: Unpack[Generation],
-    ):
-        super().__init__(model, "velocity", sampler, steps, guidance, label_dropout, **options)
+    def __init__(self, model: nn.Module, sampler: Literal["euler", "heun"], **options: Unpack[Drawing]):
+        super().__init__(model, "velocity", sampler, **options)
 
     def mixture(self, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return place, 1 - place, place

@@ -22,6 +22,14 @@ RATED_AT, PLACES = 10, 100
 """Times at which a row is rated, and at which the error of a Gaussian is taken."""
 
 
+class Drawing(Generation):
+    """The configuration they share beside: how samples are drawn, and what is withheld in training."""
+
+    steps: PositiveInt
+    guidance: NonNegativeFloat
+    label_dropout: Probability
+
+
 class Denoising(Generative):
     """Shows its model ``a x + b e``, e normal, and asks for what ``prediction`` says: the mean squared error.
 
@@ -33,24 +41,16 @@ class Denoising(Generative):
     """
 
     monitor = "loss"
+    supplies: ClassVar[tuple[str, ...]] = ("time",)
     samplers: ClassVar[tuple[str, ...]]
 
-    def __init__(
-        self,
-        model: nn.Module,
-        prediction: str,
-        sampler: str,
-        steps: PositiveInt,
-        guidance: NonNegativeFloat,
-        label_dropout: Probability,
-        **options: Unpack[Generation],
-    ):
-        super().__init__(model, **options)
+    def __init__(self, model: nn.Module, prediction: str, sampler: str, **options: Unpack[Drawing]):
+        super().__init__(model, options["samples"], options["classifier"])
         self.prediction = prediction
         self.sampler = sampler
-        self.steps = steps
-        self.guidance = guidance
-        self.label_dropout = label_dropout
+        self.steps = options["steps"]
+        self.guidance = options["guidance"]
+        self.label_dropout = options["label_dropout"]
 
     @abstractmethod
     def mixture(self, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
