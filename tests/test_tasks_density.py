@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
 from conftest import lab
-from test_resume import Chain, summary
-from tiny import StopAt
 from torch import Tensor, nn
 
 from trainer import metrics, scoring
@@ -18,7 +15,6 @@ from trainer.data.base import Data, Facts, TensorSplit
 from trainer.data.digits import Digits
 from trainer.models.real_nvp import RealNVP
 from trainer.tasks.density import Density, steps
-from trainer.trainer import Trainer
 
 SMALL = ("model=real_nvp", "data=swiss_roll", "data.rows=2000", "model.blocks=2", "model.hidden=[16]", "batch_size=64")
 
@@ -141,18 +137,6 @@ def test_a_label_is_handed_to_a_model_that_takes_one() -> None:
     made.trainer.fit()
     found = made.trainer.evaluate(made.loaders["test"])
     assert {"log_likelihood", "gap", "modes", "label_accuracy"} <= found.keys()
-
-
-def test_a_stop_changes_no_bit(tmp_path: Path) -> None:
-    def make(**changes: object) -> Trainer:
-        return lab(*SMALL, "epochs=2", "data.rows=400", "task.samples=20", **changes).trainer  # type: ignore[arg-type]
-
-    whole = make()
-    whole.fit()
-    chain = Chain(make, tmp_path)
-    chain.start(StopAt(3))
-    chain.go_on(StopAt(7))
-    assert summary(chain.go_on()) == summary(whole)
 
 
 @pytest.mark.slow

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import lab
 from denoisers import Exact, Silent, Spy, drawn, flow_matching, ring
-from test_resume import Chain, summary
-from tiny import StopAt
 
 from trainer.batch import Batch
-from trainer.trainer import Trainer
 
 RING = ring()
 exact = partial(Exact, RING, is_straight=True)
@@ -63,25 +58,3 @@ def test_time_runs_from_noise_to_data(sampler: str, looks: int) -> None:
     assert len(times) == looks
     assert times[0] == 0
     assert times.unique().tolist() == pytest.approx([k / 7 for k in range(7 + (sampler == "heun"))])
-
-
-SMALL = (
-    *("model=diffusion", "model.width=4", "model.blocks=1", "model.num_classes=8", "data=ring", "data.rows=60"),
-    *("batch_size=8", "epochs=3", "max_steps=null", "val_every=1", "task.samples=6", "task.steps=2"),
-    *("accumulate=2", "grad_clip=0.5", "ema=0.7", "scheduler=onecycle"),
-)
-"""48 rows: 6 batches, 3 steps an epoch, 9 in all."""
-
-
-@pytest.mark.parametrize("task", [pytest.param("diffusion", marks=pytest.mark.slow), "flow_matching"])
-def test_a_stop_changes_no_bit(tmp_path: Path, task: str) -> None:
-    def make(keeper: Any = None, watcher: Any = None) -> Trainer:
-        return lab(*SMALL, f"task={task}", keeper=keeper, watcher=watcher).trainer
-
-    whole = make()
-    whole.fit()
-    assert whole.step == 9
-    chain = Chain(make, tmp_path)
-    chain.start(StopAt(2))
-    chain.go_on(StopAt(6, training=False))
-    assert summary(chain.go_on()) == summary(whole)

@@ -18,6 +18,10 @@ from trainer.trainer import Trainer
 COMMON = ("scheduler=onecycle", "ema=0.9", "grad_clip=1.0", "epochs=3")
 TEXTS = texts()
 BLOCKS = ("model.width=8", "model.heads=2", "model.hidden=16", "model.layers=1", "model.dropout=0.2")
+DENOISER = (
+    *("model.width=4", "model.blocks=1", "model.num_classes=8", "data=ring", "data.rows=60", "batch_size=8"),
+    *("max_steps=null", "val_every=1", "task.samples=6", "task.steps=2"),
+)
 FAMILIES = {
     "mlp": ("model=mlp", "data=synthetic_tabular", "data.rows=200", "model.dropout=0.2", "batch_size=32"),
     "lstm": ("model=lstm", "data=synthetic_seq", "data.rows=200", "model.dropout=0.2", "batch_size=32"),
@@ -64,6 +68,25 @@ FAMILIES = {
     "vae": ("model=vae", "data=linear_gaussian", "data.rows=500", "batch_size=64"),
     "graph_vae": ("model=graph_vae", "data=sbm_pairs", "data.nodes=200", "data.p_within=0.1", "batch_size=64"),
     "bipartite_gnn": ("model=bipartite_gnn", "data=clicks", "data.users=20", "data.items=15", "batch_size=32"),
+    "vae of ones and zeros, told the class": (
+        *("model=conv_vae", "data=digits", "data.size=8", "model.channels=[4]", "model.num_classes=10"),
+        *("task.likelihood=bernoulli", "task.binarise=true", "task.samples=50", "batch_size=128"),
+    ),
+    "vq_vae": ("model=vq_vae", "data=clusters16", "data.rows=500", "batch_size=64", "val_every=1", "task.samples=50"),
+    "real_nvp": (
+        *("model=real_nvp", "data=swiss_roll", "data.rows=400", "model.blocks=2", "model.hidden=[16]"),
+        *("task.samples=20", "batch_size=32", "max_steps=null"),
+    ),
+    "diffusion": ("model=diffusion", *DENOISER),
+    "flow matching": ("model=diffusion", "task=flow_matching", *DENOISER),
+    "diffusion of pictures": (
+        *("model=diffusion_unet", "data=digits", "data.size=8", "model.widths=[4,4]", "model.num_classes=10"),
+        *("max_steps=null", "val_every=1", "task.samples=6", "task.steps=2", "batch_size=256"),
+    ),
+    "dcgan with spectral norm": (
+        *("model=dcgan", "data=digits", "data.size=8", "model.widths=[4,4]", "task.samples=20", "batch_size=256"),
+        *("val_every=1",),
+    ),
     "wgan_gp": ("model=wgan_gp", "data=ring", "data.rows=500", "batch_size=32", "val_every=1"),
 }
 KINDS = {"norms": "accumulate=1", "accumulated": "accumulate=2"}
