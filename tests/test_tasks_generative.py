@@ -3,6 +3,8 @@ collapsed."""
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,13 @@ from torch import Tensor, nn
 
 from trainer import seeding
 from trainer.batch import Batch, Rows, Score
-from trainer.data.base import Data, Facts, TensorSplit
+from trainer.data.base import Data, TensorSplit
 from trainer.data.digits import Digits
 from trainer.data.ring import Ring
 from trainer.errors import ConfigError
 from trainer.gallery import Array, Cloud, Item, Sheet
-from trainer.tasks.parts.generative import Generative, spread
+from trainer.tasks.parts.comparison import spread
+from trainer.tasks.parts.generative import Generative
 
 
 class Source(nn.Module):
@@ -63,8 +66,7 @@ def of(data: Data, rows: Tensor, label: Tensor | None = None, num_classes: int |
 
 
 def scores(task: Maker) -> dict[str, float]:
-    assert task.data is not None
-    test = task.data.test
+    test = task.comparison.data.test
     found = task.score(test.finish(test.batch(torch.arange(len(test)), 0)))
     torch.manual_seed(0)
     return task.metrics({name: value.values for name, value in found.items() if isinstance(value, Rows)})
@@ -117,15 +119,13 @@ def test_a_classifier_compares_features_and_tells_classes(digits: Digits) -> Non
         away = torch.cdist(x.flatten(1), centres)
         return away, away.argmin(1)
 
-    def judged(task: Maker) -> dict[str, float]:
-        task.facts = Facts(sizes={}, bounds=digits.facts.bounds, classifier=nearest)
-        return scores(task)
-
+    judged = copy(digits)
+    judged.facts = replace(digits.facts, classifier=nearest)
     as_seen = x_of(digits.val) * 2 - 1
-    good = judged(of(digits, as_seen, digits.val.targets(), 10))
+    good = scores(of(judged, as_seen, digits.val.targets(), 10))
     assert good["label_accuracy"] > 0.85
-    noise = judged(of(digits, torch.rand(300, 1, 8, 8) * 2 - 1))
-    collapsed = judged(of(digits, as_seen[:1]))
+    noise = scores(of(judged, torch.rand(300, 1, 8, 8) * 2 - 1))
+    collapsed = scores(of(judged, as_seen[:1]))
     assert good["frechet"] < 0.3 * min(noise["frechet"], collapsed["frechet"])
     assert noise["precision"] < 0.1 < 0.6 < good["precision"]
     assert collapsed["recall"] < 0.1 < 0.5 < good["recall"]

@@ -13,7 +13,8 @@ from trainer.batch import Batch, Score
 from trainer.data.base import Data
 from trainer.data.parts.pixels import LEVELS
 from trainer.metrics import wide
-from trainer.tasks.parts.generative import Generation, Generative, rows_of, spread
+from trainer.tasks.parts.comparison import rows_of, spread
+from trainer.tasks.parts.generative import Generation, Generative
 
 LOOKED_AT = 10_000
 """Training rows of which the steps between values are taken."""
@@ -78,8 +79,10 @@ class Density(Generative):
     def references(self) -> tuple[dict[str, float], dict[str, float]]:
         """As of every generative task, with the likelihood of one Gaussian and the exact one."""
         baseline, best = super().references()
-        assert self.data is not None
-        parts = (rows_of(part, spread(len(part), LOOKED_AT)) for part in (self.data.train, self.data.test))
+        parts = (
+            rows_of(part, spread(len(part), LOOKED_AT))
+            for part in (self.comparison.data.train, self.comparison.data.test)
+        )
         train, test = (batch.to(self.progress.device) for batch in parts)
         broad = likeness.gaussian_nats(*(self.blurred(batch).flatten(1).cpu() for batch in (train, test)))
         baseline["log_likelihood"] = float(broad.mean())

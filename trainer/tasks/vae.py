@@ -14,7 +14,8 @@ from trainer.data.base import Data
 from trainer.errors import ConfigError
 from trainer.gallery import Item, Sheet, Tile
 from trainer.metrics import wide
-from trainer.tasks.parts.generative import Generation, Generative, rows_of, spread
+from trainer.tasks.parts.comparison import rows_of, spread
+from trainer.tasks.parts.generative import Generation, Generative
 from trainer.tasks.parts.likelihoods import likelihood as likelihood_of
 from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 
@@ -145,10 +146,9 @@ class VariationalInference(Generative):
 
     def without_code(self) -> float:
         """The mean nats of test rows where a decoder says the same of every row: what fits training rows best."""
-        assert self.data is not None
         seen, x = (
             self.likelihood.observed(self.rows(rows_of(split, spread(len(split), COUNTED)).to(self.progress.device)))
-            for split in (self.data.train, self.data.test)
+            for split in (self.comparison.data.train, self.comparison.data.test)
         )
         return float(wide(self.likelihood.without_code(seen.flatten(1), x.flatten(1))).mean())
 
@@ -188,12 +188,11 @@ class VariationalInference(Generative):
         if start is None and end is None:
             yield from super().sample(count, label, seed)
             return
-        assert self.data is not None
-        rows = len(self.data.test)
+        rows = len(self.comparison.data.test)
         if start is None or end is None or max(start, end) >= rows or label is not None:
             given = f"start={start}, end={end}, label={label}"
             raise ConfigError(f"sample: {given} given; a way goes from one of the test rows 0 to {rows - 1} to another")
-        batch = rows_of(self.data.test, torch.tensor([start, end])).to(self.progress.device)
+        batch = rows_of(self.comparison.data.test, torch.tensor([start, end])).to(self.progress.device)
         with torch.no_grad():
             yield from self.told(self.between(*self.code(batch), count), f"between-{start}-{end}")
 

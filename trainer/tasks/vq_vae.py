@@ -14,7 +14,8 @@ from trainer.batch import Batch, Score
 from trainer.gallery import Item
 from trainer.metrics import wide
 from trainer.models.layers.quantiser import straight_through
-from trainer.tasks.parts.generative import Generation, Generative, rows_of, spread
+from trainer.tasks.parts.comparison import rows_of, spread
+from trainer.tasks.parts.generative import Generation, Generative
 from trainer.types import NonNegativeFloat, Probability
 
 
@@ -100,9 +101,8 @@ class VectorQuantisation(Generative):
     def references(self) -> tuple[dict[str, float], dict[str, float]]:
         """Besides, what one code for all rows would score, and a prior that takes all codes to be alike."""
         baseline, best = super().references()
-        assert self.data is not None
-        test = rows_of(self.data.test, spread(len(self.data.test), self.samples))
-        mean = self.training_rows().mean(0).view(1, *self.shape)
+        test = rows_of(self.comparison.data.test, spread(len(self.comparison.data.test), self.samples))
+        mean = self.comparison.training_rows().to(self.progress.device).mean(0).view(1, *self.shape)
         x, guess = (self.rows(batch.to(mean.device)) for batch in (test, Batch({"x": mean}, None, test.index[:1])))
         alone = {
             "mse": float(self.errors(guess.expand_as(x), x).mean()),

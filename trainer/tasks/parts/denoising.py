@@ -116,7 +116,7 @@ class Denoising(Generative):
 
         Along an axis on which they have variance s it is ``s (q b - p a)^2 / (a^2 s + b^2)``.
         """
-        seen = self.training_rows().view(-1, *self.shape)
+        seen = self.comparison.training_rows().to(self.progress.device).view(-1, *self.shape)
         x = wide(self.rows(Batch({"x": seen}, None, torch.arange(len(seen)))).flatten(1))
         variance = x.var(0) if x.shape[1] > WIDE else torch.linalg.eigvalsh(x.T.cov().reshape(x.shape[1], -1))
         place = (torch.arange(PLACES, device=x.device) + 0.5) / PLACES

@@ -10,20 +10,17 @@ from typing import TypedDict
 import torch
 from torch import Tensor, nn
 
-from trainer import likeness, metrics, seeding
+from trainer import seeding
 from trainer.batch import Batch, Rows, Score
-from trainer.data.base import Data, Facts, Split
+from trainer.data.base import Data, Facts
 from trainer.errors import ConfigError
 from trainer.gallery import Array, Cloud, Item, Sheet, Table, Tile
 from trainer.task import Task
+from trainer.tasks.parts.comparison import Comparison, rows_of, spread
 from trainer.types import NonNegativeInt, PositiveInt
 
 DRAWN_AT_ONCE = 1024
 """Rows a model makes at a time."""
-LOOKED_UP = 500
-"""Rows that are looked up among the training rows: each costs a distance to all of them."""
-KEPT = 1 << 27
-"""Numbers of training rows that are kept to look for copies: 512 MB."""
 TILES, POINTS = 40, 1000
 """How many pictures or points are drawn from the same noise to watch progress."""
 ACROSS = 10
@@ -53,18 +50,23 @@ class Generative(Task):
         self.num_classes: int | None = getattr(model, "num_classes", None)
         self.shape: tuple[int, ...] = ()
         self.facts = Facts(sizes={})
-        self.data: Data | None = None
-        self._seen: Tensor | None = None
+        self._comparison: Comparison | None = None
         for name in ("low", "high"):
             self.register_buffer(name, torch.zeros(()), persistent=False)
         self.is_scaled = False
 
     def attach(self, data: Data) -> None:
-        self.facts, self.data, self._seen = data.facts, data, None
+        self.facts, self._comparison = data.facts, Comparison(data)
         self.shape = tuple(data.input_shapes()["x"])
         self.is_scaled = data.facts.bounds is not None
         if data.facts.bounds is not None:
             self.low, self.high = (torch.tensor(list(end)).view(-1, 1, 1) for end in data.facts.bounds)
+
+    @property
+    def comparison(self) -> Comparison:
+        """With the data the task was attached to."""
+        assert self._comparison is not None, "a generative task is attached to data before it is scored"
+        return self._comparison
 
     def check(self, targets: Tensor | None, split: str) -> None:
         if self.num_classes is None:
@@ -129,48 +131,16 @@ class Generative(Task):
         real = totals["real"]
         picked = spread(len(real), self.samples)
         label = None if self.num_classes is None else totals["label"][picked]
-        return self.compare(self.make(len(picked), label), real[picked], label)
-
-    def compare(self, made: Tensor, real: Tensor, label: Tensor | None) -> dict[str, float]:
-        """Scores of rows (N, ...) beside as many real ones; of the classes (N,) they should have."""
-        device = self.progress.device
-        made, real = made.to(device), real.to(device)
-        flat, facts = made.flatten(1), self.facts
-        found = {"energy_distance": metrics.energy_distance(flat, real.flatten(1))}
-        told: Tensor | None = None
-        if facts.modes is not None:
-            centres = facts.modes.to(flat)
-            found |= metrics.mode_coverage(flat, centres, facts.mode_sigma)
-            told = torch.cdist(flat, centres).argmin(1)
-        if facts.classifier is not None:
-            (features, told), (others, _) = (facts.classifier(rows) for rows in (made, real))
-            found["frechet"] = likeness.frechet(features, others)
-            found["precision"], found["recall"] = likeness.precision_recall(features, others)
-        if label is not None and told is not None:
-            found["label_accuracy"] = float((told == label.to(device)).double().mean())
-        looked_at = flat[spread(len(flat), LOOKED_UP)]
-        return found | {"copies": likeness.copies(looked_at, self.training_rows())}
-
-    def training_rows(self) -> Tensor:
-        """Training rows (M, D) as the data has them, evenly chosen where there are too many."""
-        if self._seen is None:
-            assert self.data is not None
-            split = self.data.train
-            self._seen = rows_of(split, spread(len(split), KEPT // math.prod(self.shape))).inputs["x"].flatten(1)
-        return self._seen.to(self.progress.device)
+        return self.comparison(self.make(len(picked), label), real[picked], label)
 
     def references(self) -> tuple[dict[str, float], dict[str, float]]:
         """What one Gaussian fitted to the training rows scores, and what real rows do: those of validation."""
-        data = self.data
-        assert data is not None
-        real = rows_of(data.test, spread(len(data.test), self.samples)).inputs["x"]
-        others = rows_of(data.val, spread(len(data.val), self.samples))
-        label = self.labels(others)
-        drawn = likeness.gaussian(self.training_rows().cpu(), len(real)).view(-1, *self.shape)
-        if self.is_scaled:
-            drawn = drawn.clamp(self.low.cpu(), self.high.cpu())
+        data, device = self.comparison.data, self.progress.device
+        test, val = (rows_of(split, spread(len(split), self.samples)) for split in (data.test, data.val))
+        real, others, label = test.inputs["x"], val.inputs["x"].to(device), self.labels(val)
         wanted = None if label is None else label[torch.arange(len(real)) % len(label)]
-        return self.compare(drawn, real, wanted), self.compare(others.inputs["x"], real, label)
+        broad = self.comparison.gaussian(len(real)).to(device)
+        return self.comparison(broad, real, wanted), self.comparison(others, real, label)
 
     def snapshot(self) -> Tensor:
         """What is made of the same noise each time, to watch it change; of each class in turn."""
@@ -179,7 +149,7 @@ class Generative(Task):
 
     def shown(self, name: str, shots: Sequence[tuple[str, Tensor]]) -> Iterator[Item]:
         if len(self.shape) != 3:
-            real = self.training_rows()[:POINTS].cpu()
+            real = self.comparison.training_rows()[:POINTS]
             yield Cloud(name, [(caption, rows.flatten(1)) for caption, rows in shots], real)
             return
         rows = [(caption, self.bright(made[: TILES if len(shots) == 1 else ACROSS])) for caption, made in shots]
@@ -219,13 +189,3 @@ class Generative(Task):
         if label is not None and label >= self.num_classes:
             raise ConfigError(f"sample label: {label} given; the classes are 0 to {self.num_classes - 1}")
         return torch.arange(count) % self.num_classes if label is None else torch.full((count,), label)
-
-
-def spread(rows: int, count: int) -> Tensor:
-    """At most ``count`` of so many rows, evenly spread."""
-    return torch.arange(rows) if rows <= count else torch.arange(count) * rows // count
-
-
-def rows_of(split: Split, index: Tensor) -> Batch:
-    """Rows of a split as a model is given them, on the CPU."""
-    return split.finish(split.batch(index, 0))
