@@ -70,3 +70,12 @@ def test_every_model_listens_and_default_draws_nothing(model: str) -> None:
     assert not torch.equal(found["default"], found["xavier"])
     assert not torch.equal(found["orthogonal"], found["xavier"])
     assert all(values.isfinite().all() for values in found.values())
+
+
+def test_a_weight_behind_a_spectral_norm_is_drawn_too() -> None:
+    torch.manual_seed(0)
+    layer = nn.utils.parametrizations.spectral_norm(nn.Linear(40, 40))
+    initialise(layer, "orthogonal")
+    drawn = layer.parametrizations.weight.original  # type: ignore[union-attr, index]
+    torch.testing.assert_close(drawn @ drawn.T, torch.eye(40), atol=1e-5, rtol=0)
+    assert not layer.bias.any()
