@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from trainer import seeding
-from trainer.data.base import Data, Facts
+from trainer.data.base import Data, TensorSplit
+from trainer.data.parts import mixture, points
 from trainer.data.parts.splits import cut
 from trainer.types import NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -15,7 +18,7 @@ class Clusters(Data):
 
     ``x = spread c_k + sigma e`` with k one of ``modes`` and the centres c and the noise e normal. The target is k. With
     one code a cluster the best to say is its centre, so that what is left is the noise: ``sigma^2`` a number. The
-    baseline is one code, the mean, and one Gaussian fitted to the training points.
+    baseline is one code, the mean.
     """
 
     def __init__(
@@ -33,16 +36,14 @@ class Clusters(Data):
         x = centres[chosen] + sigma * torch.randn(rows, in_features, generator=random)
         self.train, self.val, self.test = cut({"x": x}, chosen, val=0.1, test=0.1)
 
-        seen, truth = self.train.inputs["x"], self.test.inputs["x"]
-        self.facts = Facts(
-            sizes={
-                "in_features": in_features,
-                "flat_features": in_features,
-                "num_classes": modes,
-                "out_features": 1 if modes == 2 else modes,
-            },
-            baseline={"mse": float((truth - seen.mean(0)).square().mean()), "codebook_perplexity": 1.0},
-            best_possible={"mse": sigma**2, "codebook_perplexity": float(modes), "modes": float(modes)},
-            modes=centres,
-            mode_sigma=sigma,
+        known = mixture.facts(self.train, self.test, centres, sigma, random)
+        mean = self.train.inputs["x"].mean(0)
+        mse = float((self.test.inputs["x"] - mean).square().mean())
+        self.facts = replace(
+            known,
+            baseline={"mse": mse, "codebook_perplexity": 1.0, **known.baseline},
+            best_possible={"mse": sigma**2, "codebook_perplexity": float(modes), **known.best_possible},
         )
+
+    def read(self, path: str) -> TensorSplit:
+        return points.read(path, self.facts.sizes["in_features"])

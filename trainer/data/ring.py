@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import torch
 
-from trainer import metrics, seeding
-from trainer.data.base import Data, Facts, TensorSplit
+from trainer import seeding
+from trainer.data.base import Data, TensorSplit
 from trainer.data.parts import mixture, points
 from trainer.data.parts.splits import cut
 from trainer.types import NonNegativeInt, PositiveFloat, PositiveInt
@@ -18,7 +17,7 @@ class Ring(Data):
     """x (B, F) -> (B)
 
     ``x = radius (cos a, sin a) + sigma e`` with a one of ``modes`` even angles and e normal (the toy of Metz et al.
-    2017). The target is which of them. The baseline is one Gaussian fitted to the training points.
+    2017). The target is which of them.
     """
 
     def __init__(
@@ -35,24 +34,7 @@ class Ring(Data):
         chosen = torch.randint(modes, (rows,), generator=random)
         x = centres[chosen] + sigma * torch.randn(rows, 2, generator=random)
         self.train, self.val, self.test = cut({"x": x}, chosen, val=0.1, test=0.1)
-
-        seen, truth = self.train.inputs["x"], self.test.inputs["x"]
-        root = torch.linalg.cholesky(seen.T.cov())
-        guess = seen.mean(0) + torch.randn(truth.shape, generator=random) @ root.T
-        coverage = metrics.mode_coverage(guess, centres, sigma)
-        self.facts = Facts(
-            sizes={
-                "in_features": 2,
-                "flat_features": 2,
-                "num_classes": modes,
-                "out_features": 1 if modes == 2 else modes,
-            },
-            baseline={"energy_distance": metrics.energy_distance(guess, truth), **coverage},
-            best_possible={"energy_distance": 0.0, "modes": float(modes), "within": 1 - math.exp(-4.5)},
-            log_likelihood=partial(mixture.log_density, centres=centres, sigma=sigma),
-            modes=centres,
-            mode_sigma=sigma,
-        )
+        self.facts = mixture.facts(self.train, self.test, centres, sigma, random)
 
     def read(self, path: str) -> TensorSplit:
         return points.read(path, 2)
