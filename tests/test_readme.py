@@ -15,7 +15,7 @@ FILES = re.findall(r"```(?:python|yaml)\n# (\S+\.(?:py|yaml))\n(.*?)```", README
 OWN = re.findall(r"^train --config-dir my_conf (.*)$", README, re.MULTILINE)
 
 SAMPLES = re.findall(r"^train sample \S*-(\w+)-(\w+) (.*)$", README, re.MULTILINE)
-RUNS = re.findall(r"^train (?!-m|resume|evaluate|sample|report|list|show|--config)(.*)$", README, re.MULTILINE)
+RUNS = re.findall(r"^train (?!-m|resume|evaluate|sample|score|report|list|show|--config)(.*)$", README, re.MULTILINE)
 
 
 @pytest.fixture
