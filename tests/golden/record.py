@@ -17,12 +17,20 @@ from tiny import losses_of
 
 FILE = Path(__file__).with_name("losses.json")
 COMMON = (
-    *("data=synthetic_seq", "data.rows=100", "data.length=4", "data.in_features=3", "data.scale=5.0", "data.seed=0"),
-    *("optimizer=adam", "optimizer.lr=1e-2", "scheduler=onecycle", "batch_size=16", "max_steps=5", "seed=0"),
+    *("optimizer=adam", "optimizer.lr=1e-2", "scheduler=onecycle", "batch_size=16", "max_steps=5", "val_every=1"),
+    *("seed=0", "data.seed=0", "data.rows=100"),
 )
+SEQUENCES = ("monitor=nll", "data=synthetic_seq", "data.length=4", "data.in_features=3", "data.scale=5.0")
+POINTS = ("data=ring", "data.rows=75", "task.samples=6", "ema=0.9")
 RUNS = {
-    "mlp": ("model=mlp", "model.hidden=[8]", "model.activation=relu", "model.dropout=0.1"),
-    "lstm": ("model=lstm", "model.hidden_size=8", "model.num_layers=2", "model.dropout=0.1", "model.pool=last"),
+    "mlp": ("model=mlp", "model.hidden=[8]", "model.activation=relu", "model.dropout=0.1", *SEQUENCES),
+    "lstm": (
+        *("model=lstm", "model.hidden_size=8", "model.num_layers=2", "model.dropout=0.1", "model.pool=last"),
+        *SEQUENCES,
+    ),
+    "cgan": ("model=cgan", "model.generator_hidden=[8]", "model.critic_hidden=[8]", "task.critic_steps=2", *POINTS),
+    "real_nvp": ("model=real_nvp", "model.blocks=2", "model.hidden=[8]", *POINTS),
+    "diffusion": ("model=diffusion", "model.width=8", "model.blocks=1", "model.num_classes=8", *POINTS),
 }
 
 
@@ -33,10 +41,10 @@ def machine() -> dict[str, str]:
 
 
 def losses(name: str) -> list[float]:
-    """The loss of each step of a run, and the monitored score of each validation."""
+    """The loss of each turn of a run, and the monitored score of each validation."""
     torch.set_num_threads(1)
-    trainer = lab(*RUNS[name], *COMMON).trainer
-    return losses_of(trainer) + [row["val_nll"] for row in trainer.history]
+    trainer = lab(*COMMON, *RUNS[name]).trainer
+    return losses_of(trainer) + [row[f"val_{trainer.monitor}"] for row in trainer.history]
 
 
 if __name__ == "__main__":
