@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer import album, config, runner
+from trainer import album, config, report, runner, stored
+from trainer.errors import Interrupted
+from trainer.trainer import Trainer
 
 SMALL = ("model=wgan_gp", "data=ring", "data.rows=400", "batch_size=64", "task.samples=50", "threads=1", "ema=0.9")
 
@@ -40,3 +42,25 @@ def test_a_long_run_keeps_a_few() -> None:
     seen = run("epochs=40", "val_every=1")
     kept = [int(path.stem.split("-")[1]) for path in sorted((seen / album.FOLDER).glob("*.npy"))]
     assert kept == [1, *range(5, 41, 5)]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_tmp")
+def test_a_run_that_was_stopped_has_the_same_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run("epochs=4", "val_every=1")
+
+    def stop(_: report.Report, trainer: Trainer) -> None:
+        if trainer.step == 2 * len(trainer.train_loader) + 1:
+            raise Interrupted("stopped by the test", 2)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(report.Report, "stepped", stop)
+        with pytest.raises(Interrupted):
+            run("epochs=4", "val_every=1", "hydra.run.dir=outputs/stopped")
+    stopped = Path("outputs/stopped")
+    assert len(list((stopped / album.FOLDER).glob("*.npy"))) == 2
+    runner.resume(stored.load(stopped))
+    names = sorted(path.name for path in (whole / album.FOLDER).iterdir())
+    assert names == sorted(path.name for path in (stopped / album.FOLDER).iterdir())
+    for path in [*(whole / album.FOLDER).iterdir(), whole / "progress.png"]:
+        assert path.read_bytes() == (stopped / path.relative_to(whole)).read_bytes()
