@@ -181,8 +181,10 @@ def test_samples_of_a_class_and_of_each_in_turn(digits: Digits) -> None:
     assert isinstance(sheet, Sheet)
     assert isinstance(array, Array)
     assert array.values.shape == (23, 1, 8, 8)
+    assert len(items(task, count=64)[0].tiles) == 64  # type: ignore[union-attr]
     assert array.values.min() >= 0
     assert array.values.max() <= 1
+    assert items(task, count=4, label=3, seed=2)[1].name == "sampled-2-of-3"
     zeros = items(task, count=4, label=0)[1].values  # type: ignore[union-attr]
     first = x_of(digits.val)[digits.val.targets() == 0]  # type: ignore[operator]
     assert all(any(torch.allclose(one, real) for real in first) for one in zeros)

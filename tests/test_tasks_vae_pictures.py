@@ -115,7 +115,7 @@ def test_a_way_is_sampled_between_two_test_rows_in_the_class_of_the_nearer() -> 
             list(task.sample(**keys))  # type: ignore[arg-type]
     drawn, _ = task.sample(count=20, label=2)
     assert isinstance(drawn, Sheet)
-    assert drawn.name == "sampled-0"
+    assert drawn.name == "sampled-0-of-2"
 
 
 def test_points_have_nothing_to_be_rebuilt_for_the_eye_and_the_baseline_of_their_data() -> None:

@@ -156,10 +156,6 @@ class VariationalInference(Generative):
         z = torch.randn(count, self.latent, device=self.progress.device)
         return (self.likelihood.mean if self.are_pictures else self.likelihood.draw)(self.decoded(z, label))
 
-    @property
-    def are_pictures(self) -> bool:
-        return len(self.shape) == 3
-
     @torch.no_grad()
     def gallery(self, batches: Iterable[Batch]) -> Iterator[Item]:
         """Test pictures above what is made of their codes, and the ways from one of them to the next."""

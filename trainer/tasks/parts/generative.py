@@ -23,8 +23,8 @@ DRAWN_AT_ONCE = 1024
 """Rows a model makes at a time."""
 TILES, POINTS = 40, 1000
 """How many pictures or points are drawn from the same noise to watch progress."""
-ACROSS = 10
-"""Pictures side by side."""
+ACROSS, AT_MOST = 10, 400
+"""Pictures side by side, and on a sheet."""
 
 
 class Generation(TypedDict):
@@ -67,6 +67,10 @@ class Generative(Task):
         """With the data the task was attached to."""
         assert self._comparison is not None, "a generative task is attached to data before it is scored"
         return self._comparison
+
+    @property
+    def are_pictures(self) -> bool:
+        return len(self.shape) == 3
 
     def check(self, targets: Tensor | None, split: str) -> None:
         if self.num_classes is None:
@@ -144,15 +148,15 @@ class Generative(Task):
 
     def snapshot(self) -> Tensor:
         """What is made of the same noise each time, to watch it change; of each class in turn."""
-        count = TILES if self.is_scaled else POINTS
+        count = TILES if self.are_pictures else POINTS
         return self.make(count, self._in_turn(count, None)).cpu()
 
     def shown(self, name: str, shots: Sequence[tuple[str, Tensor]]) -> Iterator[Item]:
-        if len(self.shape) != 3:
+        if not self.are_pictures:
             real = self.comparison.training_rows()[:POINTS]
             yield Cloud(name, [(caption, rows.flatten(1)) for caption, rows in shots], real)
             return
-        rows = [(caption, self.bright(made[: TILES if len(shots) == 1 else ACROSS])) for caption, made in shots]
+        rows = [(caption, self.bright(made[: AT_MOST if len(shots) == 1 else ACROSS])) for caption, made in shots]
         tiles = [Tile(one, "" if place else caption) for caption, row in rows for place, one in enumerate(row)]
         yield Sheet(name, tiles, ACROSS)
 
@@ -165,7 +169,8 @@ class Generative(Task):
     ) -> Iterator[str | Item]:
         """New rows, as a picture and as an array; of one class, or of each in turn where the model takes one."""
         classes = self._in_turn(count, label)
-        yield from self.told(self.sampled(count, classes, seed), f"sampled-{seed}", classes)
+        name = f"sampled-{seed}" if label is None else f"sampled-{seed}-of-{label}"
+        yield from self.told(self.sampled(count, classes, seed), name, classes)
 
     def sampled(self, count: int, label: Tensor | None, seed: int) -> Tensor:
         """New rows (count, ...) as the data has them, the same for the same seed."""
