@@ -95,7 +95,7 @@ def test_null_leaves_it_out_and_points_have_none() -> None:
 
 
 @pytest.mark.slow
-def test_another_process_that_trains_it_is_waited_for() -> None:
+def test_another_process_that_trains_it_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
     attached()
     (kept,) = runs()
     results = json.loads((kept / "results.json").read_text())
@@ -111,6 +111,7 @@ def test_another_process_that_trains_it_is_waited_for() -> None:
         began = time.monotonic()
         _, data = attached()
         assert time.monotonic() - began > 0.4
+    assert capsys.readouterr().out.count("trained once") == 2, "told by each that wants it, and not at every look"
     thread.join()
     assert data.facts.classifier is not None
 

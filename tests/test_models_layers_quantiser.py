@@ -128,3 +128,4 @@ def test_no_number_is_read_back_from_the_device() -> None:
     """Tensors without values would raise at once."""
     made, rows = quantiser(CENTRES).to("meta"), torch.empty(9, 2, device="meta")
     made.follow(rows, *distances(rows, made.codebook).min(1))
+    assert made.codebook.is_meta

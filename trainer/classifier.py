@@ -104,10 +104,11 @@ def _trained(asked: Config, data: Data, train: Callable[[Config, Path], object])
     name = f"{names['model']}-{names['data']}-{made.identity}"
     path = folder.root() / "classifiers" / name
     made = replace(made, folder=str(path), overrides=[])
+    if folder.read_results(path).get("status") != "finished":
+        print(f"rows are compared by a classifier of {names['data']}, trained once: {path}")
     while folder.read_results(path).get("status") != "finished":
         path.mkdir(parents=True, exist_ok=True)
         try:
-            print(f"training a classifier of {names['data']}, once, to compare rows by")
             train(made, path)
         except folder.InUse:
             time.sleep(WAIT)

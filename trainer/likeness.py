@@ -15,6 +15,8 @@ COPY = 1 / 3
 """A row so much nearer to one training row than to any other is a copy of it (Yoon et al. 2023)."""
 FEW = 32
 """Numbers in a row up to which distances are taken one by one."""
+WIDE = 2048
+"""Numbers a row may have for the covariance of all of them to be worth its room."""
 AT_ONCE = 256
 """Rows whose distances to all others are held at a time."""
 
@@ -96,7 +98,3 @@ def gaussian_nats(seen: Tensor, x: Tensor) -> Tensor:
 def normal_nats(standard: Tensor, log_volume: Tensor) -> Tensor:
     """The log-density (N,) of a Gaussian at rows that are standardised by it, (N, D), given the log of its volume."""
     return -(standard.square() + math.log(2 * math.pi)).sum(-1) / 2 - log_volume
-
-
-WIDE = 2048
-"""Numbers a row may have for the covariance of all of them to be worth its room."""

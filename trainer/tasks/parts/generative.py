@@ -28,7 +28,10 @@ ACROSS, AT_MOST = 10, 400
 
 
 class Generation(TypedDict):
-    """The configuration every generative task shares."""
+    """The configuration every generative task shares.
+
+    ``classifier`` is read before the task is built (trainer/classifier.py); what came of it stands in the data's facts.
+    """
 
     samples: PositiveInt
     classifier: str | None
