@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
 import torch
@@ -10,11 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.models.layers.attention import Full, MultiHeadAttention
+from trainer.models.layers.maps import group_norm
 from trainer.models.layers.moment import Moment
 from trainer.types import NonNegativeInt, PositiveInt, Probability
-
-GROUPS = 8
-"""Groups of a norm, at most."""
 
 
 class DiffusionUNet(nn.Module):
@@ -56,7 +53,7 @@ class DiffusionUNet(nn.Module):
         self.attention = _Attention(last, heads) if heads else nn.Identity()
         self.ups = nn.ModuleList(level(before, width, width) for before, width in pairwise((last, *reversed(widths))))
         self.grow = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for width in reversed(widths[1:]))
-        self.leave = nn.Sequential(_norm(first), nn.SiLU(), nn.Conv2d(first, in_channels, 3, padding=1))
+        self.leave = nn.Sequential(group_norm(first), nn.SiLU(), nn.Conv2d(first, in_channels, 3, padding=1))
         for silenced in self.leave[-1].parameters():
             nn.init.zeros_(silenced)
 
@@ -85,8 +82,8 @@ class _Block(nn.Module):
 
     def __init__(self, before: int, after: int, told: int, dropout: float):
         super().__init__()
-        self.first = nn.Sequential(_norm(before), nn.SiLU(), nn.Conv2d(before, after, 3, padding=1))
-        self.norm = _norm(after)
+        self.first = nn.Sequential(group_norm(before), nn.SiLU(), nn.Conv2d(before, after, 3, padding=1))
+        self.norm = group_norm(after)
         self.told = nn.Linear(told, 2 * after)
         self.second = nn.Sequential(nn.SiLU(), nn.Dropout(dropout), nn.Conv2d(after, after, 3, padding=1))
         self.shortcut = nn.Identity() if before == after else nn.Conv2d(before, after, 1)
@@ -101,13 +98,9 @@ class _Attention(nn.Module):
 
     def __init__(self, width: int, heads: int):
         super().__init__()
-        self.norm = _norm(width)
+        self.norm = group_norm(width)
         self.attention = MultiHeadAttention(width, heads, Full())
 
     def forward(self, h: Tensor) -> Tensor:
         places = self.norm(h).flatten(2).transpose(1, 2)
         return h + self.attention(*self.attention.look(places)).transpose(1, 2).unflatten(2, h.shape[2:])
-
-
-def _norm(width: int) -> nn.GroupNorm:
-    return nn.GroupNorm(math.gcd(GROUPS, width), width)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainer.models.layers.adversaries import Critic, Generator
 from trainer.models.layers.dense import dense
+from trainer.models.layers.maps import group_norm, halvings
 from trainer.models.layers.style import SLOPE, ResidualHalving, StyleGenerator
 from trainer.types import PositiveInt
 
@@ -106,7 +107,7 @@ class DCGAN(_Adversaries):
         layers: list[nn.Module] = [nn.Linear(self.entrance, math.prod(smallest)), nn.Unflatten(1, smallest)]
         befores, afters = widths[::-1], [*widths[-2::-1], in_channels]
         for before, after, size in zip(befores, afters, sizes[-2::-1], strict=True):
-            layers += [*_normed(norm, before), nn.ReLU(), _Doubling(before, after, size)]
+            layers += [*([group_norm(before)] if norm == "group" else []), nn.ReLU(), _Doubling(before, after, size)]
         self.generator = Generator(nn.Sequential(*layers, SQUASH[squash]()), num_classes, embed_size)
 
         trunk = nn.Sequential()
@@ -146,16 +147,6 @@ class StyleGAN(_Adversaries):
         entry, end = nn.Conv2d(in_channels, widths[0], 1), nn.Linear(widths[-1] * math.prod(sizes[-1]), critic_hidden)
         trunk = nn.Sequential(entry, leaky(), *blocks, nn.Flatten(), end, leaky())
         self.critic = Critic(trunk, critic_hidden, num_classes, spectral_norm)
-
-
-def halvings(height: int, width: int, count: int) -> list[tuple[int, int]]:
-    """The size of a picture and what ``count`` halvings leave of it, rounded up, the largest first."""
-    return [(-(-height >> step), -(-width >> step)) for step in range(count + 1)]
-
-
-def _normed(norm: str, width: int) -> list[nn.Module]:
-    """Group norm of eight groups, or of as many as divide the width; or nothing."""
-    return [nn.GroupNorm(math.gcd(8, width), width)] if norm == "group" else []
 
 
 class _Doubling(nn.ConvTranspose2d):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainer.models.layers.attention import Full, MultiHeadAttention
 from trainer.models.layers.dense import dense
+from trainer.models.layers.maps import halvings
 from trainer.models.layers.positions import sinusoidal
 from trainer.types import NonNegativeInt, PositiveFloat, PositiveInt, Probability
 
@@ -133,7 +134,7 @@ class AttentionCNN(_SmallNet):
         heads: PositiveInt,
         dropout: Probability,
     ):
-        rows, columns = (-(-side // 2**plain) for side in (height, width))
+        rows, columns = halvings(height, width, plain)[-1]
         if rows * columns > MOST_PIXELS:
             raise ValueError(
                 f"{rows} x {columns} pixels would attend to each other, and at most {MOST_PIXELS} can; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.models.layers.dense import dense
+from trainer.models.layers.maps import halvings
 from trainer.types import PositiveInt
 
 
@@ -90,9 +92,9 @@ class ConvVAE(_Autoencoder):
         num_classes: PositiveInt | None,
     ):
         super().__init__(latent, levels, num_classes)
-        classes, scale = num_classes or 0, 2 ** len(channels)
-        last = (channels or [in_channels])[-1], -(-height // scale), -(-width // scale)
-        flat = last[0] * last[1] * last[2]
+        classes = num_classes or 0
+        last = ((channels or [in_channels])[-1], *halvings(height, width, len(channels))[-1])
+        flat = math.prod(last)
         down = [nn.Conv2d(*ends, 3, 2, 1) for ends in pairwise((in_channels, *channels))]
         # A kernel of 4 reaches every pixel with as many weights, as one of 3 does not (Odena et al. 2016).
         up = [nn.ConvTranspose2d(*ends, 4, 2, 1) for ends in pairwise((*reversed(channels), in_channels * levels))]

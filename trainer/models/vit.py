@@ -7,6 +7,7 @@ from typing import Literal, TypedDict, Unpack
 import torch
 from torch import Tensor, nn
 
+from trainer.models.layers.maps import halvings
 from trainer.models.layers.residual import Trunk
 from trainer.models.layers.transformer import Plan, Stack
 from trainer.types import PositiveInt, Probability
@@ -113,11 +114,11 @@ class HybridCNNTransformer(_OverTokens):
         **encoder: Unpack[EncoderOptions],
     ):
         trunk = Trunk(in_channels, block, blocks, widths, stem)
-        halvings = len(widths) - 1 + (2 if stem == "imagenet" else 0)
-        rows, columns = (-(-side // 2**halvings) for side in (height, width))
+        halved = len(widths) - 1 + (2 if stem == "imagenet" else 0)
+        rows, columns = halvings(height, width, halved)[-1]
         if rows * columns == 1:
             raise ValueError(
-                f"the trunk halves an image of {height} x {width} {halvings} times, which leaves one token and nothing"
+                f"the trunk halves an image of {height} x {width} {halved} times, which leaves one token and nothing"
                 " to attend to; choose fewer stages or the stem small"
             )
         embed = nn.Sequential(trunk, nn.Conv2d(trunk.out_channels, encoder["embed_size"], 1))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from trainer.models.layers.code_prior import CodePrior
 from trainer.models.layers.dense import dense
+from trainer.models.layers.maps import halvings
 from trainer.models.layers.quantiser import Quantiser
 from trainer.types import Decay, PositiveInt, Probability
 
@@ -112,7 +113,7 @@ class ConvVQVAE(_Coded):
     ):
         if not widths:
             raise ValueError("widths needs at least one number, one for each halving of the picture")
-        sizes = [(-(-height // 2**level), -(-width // 2**level)) for level in range(len(widths) + 1)]
+        sizes = halvings(height, width, len(widths))
         super().__init__(math.prod(sizes[-1]), codes)
         self.grid = sizes[-1]
         self.encoder = nn.Sequential(
