@@ -25,7 +25,7 @@ def test_linear_ends_where_the_source_says() -> None:
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
-@pytest.mark.parametrize("timesteps", [2, 50, 4000])
+@pytest.mark.parametrize("timesteps", [1, 2, 50, 4000])
 def test_any_number_of_steps_goes_from_data_to_noise(schedule: str, timesteps: int) -> None:
     levels = noise.Levels(schedule, timesteps)  # type: ignore[arg-type]
     assert len(levels.alpha_bar) == timesteps + 1

@@ -20,7 +20,8 @@ MAX_BETA = 0.999
 
 def linear(timesteps: int) -> Tensor:
     """Ho et al. 2020: betas from 1e-4 to 0.02 over 1000 steps; over T, ``1000 / T`` times as large, to end as noisy."""
-    return torch.linspace(1e-4, 0.02, timesteps, dtype=torch.float64) * (1000 / timesteps)
+    # From the last step back: a single one is then the one that leaves nothing but noise.
+    return torch.linspace(0.02, 1e-4, timesteps, dtype=torch.float64).flip(0) * (1000 / timesteps)
 
 
 def cosine(timesteps: int) -> Tensor:
