@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 from pathlib import Path
@@ -16,7 +17,8 @@ from trainer import afterwards, builder, classifier, config, folder, runner, sto
 from trainer.classifier import Classifier
 from trainer.config import Config
 from trainer.data.base import Data
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, Interrupted
+from trainer.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 SMALL = ("model=vae", "data=digits", "data.size=8", "augment=none", "monitor=null", "threads=1", "max_steps=20")
@@ -81,6 +83,23 @@ def test_a_run_is_scored_by_it_and_scored_again_the_same() -> None:
     assert afterwards.evaluate(stored.load(Path(result.folder))) == result.test
     said = json.loads((Path(result.folder) / "results.json").read_text())
     assert said["baseline"]["frechet"] == result.baseline["frechet"]
+
+
+@pytest.mark.slow
+def test_a_stop_while_it_is_trained_is_of_the_run_that_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(_: Trainer) -> None:
+        raise Interrupted("stopped by SIGTERM", signal.SIGTERM)
+
+    fit = Trainer.fit
+    monkeypatch.setattr(Trainer, "fit", stopped)
+    with pytest.raises(
+        Interrupted, match=r"^stopped by SIGTERM; go on with: train resume outputs/\S+-vae-digits$"
+    ) as told:
+        runner.run(config.compose(TINY))
+    monkeypatch.setattr(Trainer, "fit", fit)
+    result = runner.resume(stored.load(Path(str(told.value).split()[-1])))
+    assert result.status == "finished"
+    assert [folder.read_results(path)["status"] for path in runs()] == ["finished"]
 
 
 @pytest.mark.slow

@@ -41,10 +41,12 @@ class SystemFault(UserError):
 
 
 class Interrupted(UserError):
-    """Stopped by a signal after saving; the run can be resumed."""
+    """Stopped by a signal after saving; what was running can be resumed by a command, if it is known."""
 
-    def __init__(self, message: str, signal_number: int) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, signal_number: int, command: str | None = None) -> None:
+        super().__init__(f"{message}; go on with: {command}" if command else message)
+        self.message = message
+        self.signal_number = signal_number
         self.exit_code = 128 + signal_number
 
 

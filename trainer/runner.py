@@ -83,7 +83,8 @@ def start(config: Config, path: Path) -> Result:
             _train_and_test(config, path, result, screen, fresh=fresh)
         except Interrupted as error:
             _stopped(result, error)
-            raise Interrupted(f"{error}; go on with: train resume {path}", error.exit_code - 128) from None
+            # Of a run within another, a classifier's, the outer one has the last word: it goes on with both.
+            raise Interrupted(error.message, error.signal_number, f"train resume {path}") from None
         except UserError as error:
             _stopped(result, error)
             if fresh and isinstance(error, ConfigError | SystemFault):
