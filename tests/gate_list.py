@@ -187,7 +187,7 @@ GATES = [
     Gate("model=vq_vae data=clusters16 model.restarts=false", (at_most("codebook_perplexity", 14),), seeds=2),
     Gate("model=vq_vae data=clusters16 model.num_classes=16", (at_least("label_accuracy", 0.95),)),
     Gate(
-        "model=vq_vae_conv data=digits model.num_classes=10 epochs=80",
+        "model=vq_vae_conv data=digits model.num_classes=10",
         (at_least("label_accuracy", 0.9), at_most("mse", 0.02), at_most("frechet", 60)),
         seconds=300,
     ),
