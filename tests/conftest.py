@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from trainer import builder, seeding
+from trainer import builder, merging, seeding
 from trainer.checkpoint import NoKeeper
 from trainer.data.base import Data
 from trainer.settings import Settings
@@ -72,9 +71,9 @@ def configure(*overrides: str) -> dict[str, Any]:
 @cache
 def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = OmegaConf.to_container(compose("train", overrides=list(overrides)), resolve=True)
-    assert isinstance(composed, dict)
-    return composed
+        composed = compose("train", overrides=list(overrides), return_hydra_config=True)
+    merging.settle(composed, {text.partition("=")[0] for text in overrides})
+    return merging.plain(composed)[1]
 
 
 def lab(*overrides: str, keeper: Any = None, watcher: Any = None) -> Lab:

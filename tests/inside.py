@@ -12,7 +12,10 @@ from trainer.result import Result
 
 
 def run(*overrides: str) -> Result:
-    return runner.run(config.compose([*SMALL, *overrides]))
+    # A run has one length.
+    has_steps = any(word.startswith("max_steps=") for word in overrides)
+    small = [word for word in SMALL if not (has_steps and word.startswith("epochs="))]
+    return runner.run(config.compose([*small, *overrides]))
 
 
 def metrics(path: Path) -> list[dict[str, str]]:

@@ -106,3 +106,18 @@ def test_what_an_option_sets_in_another_group(tmp_path: Path) -> None:
     assert option.sets_in("data") == {"tokens", "other"}
     assert option.sets_in("optimizer") == {"lr"}
     assert option.sets_in("scheduler") == set()
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=ids)
+def test_what_an_option_sets_elsewhere_is_what_is_in_its_file(option: catalog.Option) -> None:
+    tree = yaml.safe_load(option.path.read_text(encoding="utf-8")) or {}
+    wanted: dict[str, object] = {}
+    if option.lines[0] == "# @package _global_":
+        choices = [entry for entry in tree.pop("defaults", []) if isinstance(entry, dict)]
+        for ((key, name),) in (entry.items() for entry in choices):
+            wanted[key.removeprefix("override /").split("@")[0]] = name
+        for key, value in tree.items():
+            if key != option.group:
+                wanted |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
+    assert {key: yaml.safe_load(value) for key, value, _ in option.elsewhere()} == wanted
+    assert option.flat == {key for key in wanted if "." not in key and key not in catalog.GROUPS}

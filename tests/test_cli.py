@@ -221,6 +221,17 @@ def test_show_gives_type_default_and_meaning(capsys: pytest.CaptureFixture[str])
         assert word in row
 
 
+def test_show_tells_what_an_option_sets_beside_its_own_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.dispatch(["show", "model=dcgan"])
+    _, table = capsys.readouterr().out.split("SETS AS WELL")
+    rows = {row.split()[0]: " ".join(row.split()[1:]) for row in table.splitlines()[1:] if row}
+    assert (rows["task"], rows["scheduler"], rows["optimizer.betas"]) == ("gan", "none", "[0.5, 0.99]")
+    assert rows["epochs"] == "80 for a thousand pictures; of 60,000 a few"
+    assert "model.latent" not in rows
+    cli.dispatch(["show", "scheduler=cosine"])
+    assert "SETS" not in capsys.readouterr().out
+
+
 # Hydra's own abilities.
 
 

@@ -8,6 +8,7 @@ import pytest
 from commands import write
 
 from trainer import checks, config
+from trainer.errors import ConfigError
 
 
 @pytest.fixture
@@ -29,6 +30,7 @@ def layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "data/low.yaml": package + override + "regression\n" + flat.format(51, 51, 51, 0.51) + moons,
             "data/plain.yaml": "# nothing chosen\n" + moons.replace("data:\n", "").replace("  ", ""),
             "model/middle.yaml": package + override + "classification\nepochs: 52\nbatch_size: 52\n" + mlp,
+            "model/particular.yaml": package + override + "diffusion\nmonitor: frechet\n" + mlp,
             "model/modest.yaml": package + "epochs: 52\n" + mlp,
             "experiment/high.yaml": package + "defaults:\n  - override /model@_global_.model: middle\n"
             "  - override /data@_global_.data: low\nepochs: 53\n",
@@ -84,3 +86,35 @@ def test_a_task_on_the_command_line_wins_over_every_choice(layers: Path, chosen:
     data = () if chosen[0].startswith("data") else ("data=low",)
     assert composed(layers, *data, *chosen, f"task={task}").names["task"] == task
     assert composed(layers, f"task={task}", *data, *chosen).names["task"] == task
+
+
+@pytest.mark.parametrize(
+    ("words", "epochs", "max_steps"),
+    [
+        (("model=diffusion", "data=wine"), 60, 3000),
+        (("model=diffusion", "data=wine", "epochs=2"), 2, None),
+        (("model=diffusion", "data=wine", "max_steps=7"), 60, 7),
+        (("model=diffusion", "data=wine", "epochs=2", "max_steps=null"), 2, None),
+        (("model=real_nvp", "data=chickenpox"), 30, None),
+        (("experiment=mnist_diffusion", "epochs=2"), 2, None),
+    ],
+)
+def test_who_last_said_how_long_meant_it(words: tuple[str, ...], epochs: int, max_steps: int | None) -> None:
+    found = config.compose(words).settings
+    assert (found.epochs, found.max_steps) == (epochs, max_steps)
+
+
+def test_two_lengths_on_the_command_line_are_refused() -> None:
+    with pytest.raises(ConfigError, match="epochs and max_steps: each says how long to train; keep one"):
+        config.compose(["epochs=2", "max_steps=7"])
+
+
+def test_a_data_sets_score_counts_for_its_own_task(layers: Path) -> None:
+    def monitor(*words: str) -> object:
+        return composed(layers, *words).tree["monitor"]
+
+    assert monitor("model=mlp", "data=wine") == "nll"
+    assert monitor("model=diffusion", "data=wine") is None
+    assert monitor("model=diffusion", "data=wine", "monitor=energy_distance") == "energy_distance"
+    assert monitor("model=particular", "data=wine") == "frechet"
+    assert monitor("model=mlp", "data=wine", "task=regression") is None

@@ -243,7 +243,7 @@ def test_a_cell_is_a_number_a_gap_or_neither() -> None:
 @pytest.mark.slow
 def test_adult_loads_and_one_pass_beats_the_majority() -> None:
     files = (f"data.path={SHARED}/adult/adult-train.csv", f"data.test_path={SHARED}/adult/adult-test.csv")
-    made = lab("model=mlp", "data=csv", *files, "data.target=-1", "max_steps=400", "epochs=1")
+    made = lab("model=mlp", "data=csv", *files, "data.target=-1", "max_steps=400")
     assert sizes(made.data) == [26049, 6512, 16281]
     assert made.data.facts.class_names == ["<=50K", ">50K"]
     assert made.data.facts.baseline["accuracy"] < 0.77

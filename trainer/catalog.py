@@ -65,6 +65,24 @@ class Option:
         inside = itertools.takewhile(lambda line: line.startswith(" "), self.lines[self._place(group) :])
         return {match.group(1) for line in inside if (match := re.match(r"  (\w+):", line))}
 
+    def elsewhere(self) -> list[tuple[str, str, str]]:
+        """(key, value as written, meaning or nothing) of what it sets outside its group, the options it chooses too."""
+        found, above = [], ""
+        for line in self.lines if "# @package _global_" in self.lines[:1] else ():
+            if match := re.match(r"\s*- override /(\w+)(?:@[\w.]+)?:\s*(\S+)", line):
+                found.append((match.group(1), match.group(2), ""))
+            elif match := re.match(r"( *)(\w+):\s*([^#]*?)\s*(?:#\s*(.*))?$", line):
+                indent, key, value, meaning = match.groups(default="")
+                above = above if indent else key
+                if value and above != self.group:
+                    found.append((f"{above}.{key}" if indent else key, value, meaning))
+        return found
+
+    @property
+    def flat(self) -> set[str]:
+        """The keys it sets that belong to no group, such as ``epochs``."""
+        return {key for key, _, _ in self.elsewhere() if "." not in key} - {*GROUPS}
+
     def _place(self, group: str) -> int:
         """Where the keys of a group begin; behind the end if there are none."""
         return next((at for at, line in enumerate(self.lines, 1) if line.startswith(f"{group}:")), len(self.lines))

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from trainer import catalog, merging
 from trainer.checks import BUILT, check, declare
 from trainer.errors import ConfigError, UnknownName
-from trainer.overrides import parse, wrong_option, wrong_use
+from trainer.overrides import at_odds, parse, wrong_option, wrong_use
 from trainer.settings import Settings
 
 NEUTRAL = {
@@ -83,6 +83,8 @@ def compose(overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> Conf
     unjudged = {item.key_or_group for item in chosen if item not in usable}
     if unjudged & {"model", "data", "experiment"} and not any(item.key_or_group == "task" for item in usable):
         unjudged.add("task")
+    problems += at_odds([item for item in values if item not in misused])
+    merging.settle(composed, {item.key_or_group for item in values}, folders)
     for item in values:
         if item.key_or_group.split(".")[0] not in unjudged and item not in misused:
             unknown += merging.assign(composed, item)
@@ -105,6 +107,7 @@ def from_hydra(composed: DictConfig) -> Config:
     whole = composed.copy()
     with open_dict(whole):
         whole.hydra = current
+    merging.settle(whole, {item.key_or_group for item in parse(current.overrides.task)})
     written, resolved, problems = merging.plain(whole)
     names = {group: str(name) for group, name in current.runtime.choices.items() if group in BUILT}
     if not problems:
@@ -120,7 +123,7 @@ def check_sweep_by_hydra(overrides: Sequence[str], folders: Sequence[Path]) -> N
     Raises ConfigError with every problem.
     """
     parsed = parse(overrides)
-    problems = [p for item in parsed if not item.is_sweep_override() for p in wrong_use(item)]
+    problems = [p for item in parsed if not item.is_sweep_override() for p in wrong_use(item)] + at_odds(parsed)
     groups = catalog.groups(folders)
     for item in parsed:
         if item.key_or_group not in groups or item.package is not None:

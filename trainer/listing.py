@@ -71,10 +71,12 @@ def show(arguments: Sequence[str]) -> int:
             raise ConfigError(catalog.not_found(group, name, options))
         option = options[name]
         found = signature.read(option.target) if option.target else None
-        print(f"{group}={name}: {option.description}")
+        print(f"{group}={name}: {option.description}\n")
         if found:
-            print("\n" + found.doc + "\n")
+            print(found.doc + "\n")
         _print_keys(option, found.types if found else {}, f"{group}.")
+        if elsewhere := option.elsewhere():
+            _print_table([("SETS AS WELL", "TO", ""), *elsewhere])
         if group == "data" and option.target and contract.pictureless(option.target) is None:
             print(f"train show {word} augment=NAME samples=8 draws training rows as the first epochs see them\n")
     return 0
@@ -124,7 +126,8 @@ def _print_keys(option: Option, kinds: Mapping[str, Any], prefix: str = "") -> N
     for key, value, meaning in option.entries():
         if key in kinds:
             rows.append((prefix + key, value, describe(kinds[key]), meaning))
-    _print_table(rows)
+    if rows[1:]:
+        _print_table(rows)
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:

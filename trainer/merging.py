@@ -5,7 +5,7 @@ Hydra's own messages never reach the user, because "use +model.hiden=8" teaches 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,23 @@ def base(chosen: tuple[str, ...], folders: tuple[Path, ...]) -> DictConfig:
             _guard(composed)
         _composed[key] = composed
     return deepcopy(_composed[key])
+
+
+def settle(composed: DictConfig, said: Collection[str], folders: Sequence[Path] = ()) -> None:
+    """What is said last of a thing wins, also where two keys speak of it; ``said`` are the keys of the command line.
+
+    ``epochs`` and ``max_steps`` both say how long. A data set's ``monitor`` is a score of the task it chooses: with
+    another task it says nothing.
+    """
+    names = composed.hydra.runtime.choices
+    files = [catalog.options(group, folders).get(str(names.get(group))) for group in ("experiment", "model", "data")]
+    layers = [set(said), *(file.flat if file else set() for file in files)]
+    lasting = next((keys for keys in layers if keys & {"epochs", "max_steps"}), set())
+    if "epochs" in lasting and "max_steps" not in lasting:
+        composed.max_steps = None
+    *above, data = layers
+    if "monitor" in data.difference(*above) and files[-1] and files[-1].task not in (None, names["task"]):
+        composed.monitor = None
 
 
 def _stamps(folder: Path) -> list[tuple[str, int]]:

@@ -66,6 +66,12 @@ def wrong_use(item: Override) -> list[str]:
     return []
 
 
+def at_odds(items: Sequence[Override]) -> list[str]:
+    """Overrides of which one would do nothing beside the other."""
+    given = {item.key_or_group for item in items if item.value() is not None}
+    return ["epochs and max_steps: each says how long to train; keep one"] if {"epochs", "max_steps"} <= given else []
+
+
 def wrong_option(item: Override, folders: Sequence[Path]) -> str | None:
     """Why a group has no such option, with the nearest and all there are."""
     group, name = item.key_or_group, item.value()
