@@ -149,6 +149,8 @@ class Denoising(Generative):
         """New rows, by this sampler, in so many steps, with so much guidance; what is not said is as in training."""
         if sampler is not None and sampler not in self.samplers:
             raise ConfigError(f"sample sampler: {sampler!r} given; it must be one of {', '.join(self.samplers)}")
+        if guidance is not None and self.num_classes is None:
+            raise ConfigError(f"sample guidance: {guidance:g} given; the model of this run is told no classes")
         self.sampler = sampler or self.sampler
         self.steps = steps or self.steps
         self.guidance = self.guidance if guidance is None else guidance
