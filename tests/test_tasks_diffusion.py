@@ -185,6 +185,8 @@ def test_a_run_is_asked_for_other_steps_samplers_and_guidance() -> None:
     assert len(spy.times[0]) == 6
     with pytest.raises(ConfigError, match="sampler: 'euler' given; it must be one of ddim, ddpm"):
         looks(sampler="euler")
+    with pytest.raises(ConfigError, match="steps: 4 given; ddpm takes every step there is"):
+        looks(steps=4, sampler="ddpm")
     task.num_classes = None
     with pytest.raises(ConfigError, match="guidance: 2 given; the model of this run is told no classes"):
         looks(guidance=2.0)

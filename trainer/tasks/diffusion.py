@@ -23,6 +23,7 @@ class Diffusion(Denoising):
     """
 
     samplers: ClassVar[tuple[str, ...]] = ("ddim", "ddpm")
+    thorough: ClassVar[tuple[str, ...]] = ("ddpm",)
 
     def __init__(
         self,

@@ -43,6 +43,8 @@ class Denoising(Generative):
     monitor = "loss"
     supplies: ClassVar[tuple[str, ...]] = ("time",)
     samplers: ClassVar[tuple[str, ...]]
+    thorough: ClassVar[tuple[str, ...]] = ()
+    """Samplers that take every step there is, however many are asked for."""
 
     def __init__(self, model: nn.Module, prediction: str, sampler: str, **options: Unpack[Drawing]):
         super().__init__(model, options["samples"], options["classifier"])
@@ -149,6 +151,8 @@ class Denoising(Generative):
         """New rows, by this sampler, in so many steps, with so much guidance; what is not said is as in training."""
         if sampler is not None and sampler not in self.samplers:
             raise ConfigError(f"sample sampler: {sampler!r} given; it must be one of {', '.join(self.samplers)}")
+        if steps is not None and (sampler or self.sampler) in self.thorough:
+            raise ConfigError(f"sample steps: {steps} given; {sampler or self.sampler} takes every step there is")
         if guidance is not None and self.num_classes is None:
             raise ConfigError(f"sample guidance: {guidance:g} given; the model of this run is told no classes")
         self.sampler = sampler or self.sampler
