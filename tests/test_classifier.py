@@ -102,6 +102,12 @@ def test_a_stop_while_it_is_trained_is_of_the_run_that_wants_it(monkeypatch: pyt
     assert [folder.read_results(path)["status"] for path in runs()] == ["finished"]
 
 
+def test_what_does_not_fit_is_told_before_it_is_trained() -> None:
+    with pytest.raises(ConfigError, match=r"task\.likelihood=categorical needs as many as shades"):
+        attached("task.likelihood=categorical")
+    assert runs() == []
+
+
 @pytest.mark.slow
 def test_null_leaves_it_out_and_points_have_none() -> None:
     _, data = attached("task.classifier=null")

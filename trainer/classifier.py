@@ -105,6 +105,8 @@ def _trained(asked: Config, data: Data, train: Callable[[Config, Path], object])
     path = folder.root() / "classifiers" / name
     made = replace(made, folder=str(path), overrides=[])
     if folder.read_results(path).get("status") != "finished":
+        # What does not fit in the run that wants it is told now, and not when the classifier is trained.
+        builder.task(asked.tree, data, asked.names)
         print(f"rows are compared by a classifier of {names['data']}, trained once: {path}")
     while folder.read_results(path).get("status") != "finished":
         path.mkdir(parents=True, exist_ok=True)
