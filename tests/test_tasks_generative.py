@@ -3,6 +3,7 @@ collapsed."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer import seeding
+from trainer import catalog, seeding, signature
 from trainer.batch import Batch, Rows, Score
 from trainer.data.base import Data, TensorSplit
 from trainer.data.digits import Digits
@@ -231,3 +232,17 @@ def test_arrays_and_clouds_are_written(tmp_path: Path, ring: Ring) -> None:
     from PIL import Image
 
     assert len(np.unique(np.asarray(Image.open(paths[0]).convert("L")))) > 20
+
+
+def test_models_that_generate_learn_rows_as_they_are() -> None:
+    """A picture that was shifted is one that the test rows, its judges, do not hold."""
+    made_by = {name for name, option in catalog.options("task").items() if "likeness" in methods(option.target)}
+    assert made_by == {"density", "diffusion", "flow_matching", "gan", "vae", "vq_vae"}
+    chosen = {name: option for name, option in catalog.options("model").items() if option.task in made_by}
+    assert len(chosen) >= 13
+    assert [name for name, option in chosen.items() if ("augment", "none", "") not in option.elsewhere()] == []
+
+
+def methods(target: str | None) -> Collection[str]:
+    found = signature.read(str(target))
+    return found.methods if found else ()

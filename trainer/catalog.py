@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -46,8 +45,7 @@ class Option:
     @property
     def task(self) -> str | None:
         """The task this option chooses, if it chooses one."""
-        found = (re.match(r"\s*- override /task@\S+:\s*(\S+)", line) for line in self.lines)
-        return next((match.group(1) for match in found if match), None)
+        return next((value for key, value, _ in self.elsewhere() if key == "task"), None)
 
     @property
     def contract(self) -> str:
@@ -62,8 +60,7 @@ class Option:
 
     def sets_in(self, group: str) -> set[str]:
         """The keys of another group that this option sets, which an option of that group must have."""
-        inside = itertools.takewhile(lambda line: line.startswith(" "), self.lines[self._place(group) :])
-        return {match.group(1) for line in inside if (match := re.match(r"  (\w+):", line))}
+        return {key.removeprefix(f"{group}.") for key, _, _ in self.elsewhere() if key.startswith(f"{group}.")}
 
     def elsewhere(self) -> list[tuple[str, str, str]]:
         """(key, value as written, meaning or nothing) of what it sets outside its group, the options it chooses too."""
@@ -71,10 +68,10 @@ class Option:
         for line in self.lines if "# @package _global_" in self.lines[:1] else ():
             if match := re.match(r"\s*- override /(\w+)(?:@[\w.]+)?:\s*(\S+)", line):
                 found.append((match.group(1), match.group(2), ""))
-            elif match := re.match(r"( *)(\w+):\s*([^#]*?)\s*(?:#\s*(.*))?$", line):
+            elif match := re.match(r"(  )?(\w+):\s*([^#]*?)\s*(?:#\s*(.*))?$", line):
                 indent, key, value, meaning = match.groups(default="")
                 above = above if indent else key
-                if value and above != self.group:
+                if (value or indent) and above != self.group:
                     found.append((f"{above}.{key}" if indent else key, value, meaning))
         return found
 
@@ -82,10 +79,6 @@ class Option:
     def flat(self) -> set[str]:
         """The keys it sets that belong to no group, such as ``epochs``."""
         return {key for key, _, _ in self.elsewhere() if "." not in key} - {*GROUPS}
-
-    def _place(self, group: str) -> int:
-        """Where the keys of a group begin; behind the end if there are none."""
-        return next((at for at, line in enumerate(self.lines, 1) if line.startswith(f"{group}:")), len(self.lines))
 
     def entries(self) -> list[tuple[str, str, str]]:
         """(key, value as written, meaning) of each line that has all three."""
