@@ -13,6 +13,7 @@ from own_files import collection
 from trainer.data.parts import splits, tu_files
 from trainer.data.tu import TU, PinnedTU
 from trainer.errors import ConfigError
+from trainer.preprocessing import Preprocessing
 
 SHARED = Path(__file__).parents[2] / "shared/data"
 FILES = {
@@ -33,7 +34,7 @@ def write(folder: Path, swap: dict[str, str | None] | None = None, name: str = "
 
 
 def test_files_are_read(tmp_path: Path) -> None:
-    found = tu_files.read(write(tmp_path), "TOY")
+    found = tu_files.read(write(tmp_path), "TOY", Preprocessing())
     assert found.classes == ["-1", "7"]
     assert found.label.tolist() == [1, 0, 1]
     assert found.node_codes.lengths.tolist() == [2, 1, 3]
@@ -46,7 +47,8 @@ def test_files_are_read(tmp_path: Path) -> None:
 
 
 def test_edges_in_any_order_keep_their_labels(tmp_path: Path) -> None:
-    found = tu_files.read(write(tmp_path, {"A": "6,5\n1,2\n4,6\n2,1\n", "edge_labels": "3\n1\n0\n1\n"}), "TOY")
+    mixed = {"A": "6,5\n1,2\n4,6\n2,1\n", "edge_labels": "3\n1\n0\n1\n"}
+    found = tu_files.read(write(tmp_path, mixed), "TOY", Preprocessing())
     assert found.edges.values.tolist() == [[0, 1], [1, 0], [2, 1], [0, 2]]
     assert found.edge_codes.values.argmax(1).tolist() == [1, 1, 2, 0]
 
@@ -76,7 +78,7 @@ REFUSALS = [
 @pytest.mark.parametrize(("part", "text", "words"), REFUSALS)
 def test_what_is_wrong_is_told_by_file_and_line(part: str, text: str | None, words: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=words):
-        tu_files.read(write(tmp_path, {part: text}), "TOY")
+        tu_files.read(write(tmp_path, {part: text}), "TOY", Preprocessing())
 
 
 def test_the_set_is_found_in_its_folder(tmp_path: Path) -> None:

@@ -160,6 +160,6 @@ def test_a_run_is_sampled_from_the_command(tmp_path: Path) -> None:
     folder = next(path.parent for path in tmp_path.rglob("best.pt"))
     assert run.status == "finished"
     assert (folder / "graph.png").exists()
-    told = "".join(afterwards.sample(stored.named("sample", [str(folder)]), {"seed": 3}))
+    told = "".join(afterwards.sample(stored.load(folder), {"seed": 3}))
     assert [Path(line).name for line in told.split()] == ["sampled-3.csv", "sampled-3.png"]
     assert all(Path(line).stat().st_size for line in told.split())

@@ -36,9 +36,9 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None)
 
 def build(config: Config) -> tuple[Data, Task]:
     """The data set, and the task with its model (``task.model``), with fresh weights from ``seed``."""
-    from trainer import builder, seeding
+    from trainer import builder, data_source, seeding
 
-    data = builder.data(config.tree)
+    data = data_source.read(config)
     seeding.seed_everything(config.settings.seed)
     return data, builder.task(config.tree, data, config.names)
 

@@ -13,10 +13,12 @@ from trainer import (
     builder,
     checkpoint,
     classifier,
+    data_source,
     device,
     folder,
     gallery,
     inspection,
+    integrity,
     pictures,
     report,
     runner,
@@ -30,25 +32,30 @@ from trainer.result import Result
 from trainer.task import Task
 
 
-def opened(kept: Config, *, to_score: bool = False) -> tuple[Task, Data]:
-    """A stored run's task with its best weights, on the device and threads it was trained with, and its data.
+def load_run(kept: Config, *, reads_files: bool = True, to_score: bool = False) -> tuple[Task, Data]:
+    """A stored run's task with its best weights, and its data as the run learned it.
 
-    ``to_score``: with the classifier that its rows are compared by, if it has one.
+    reads_files: whether the data is read from its files, rather than from the run alone. to_score: with the classifier
+    that its rows are compared by, if it has one.
+
+    Raises ConfigError for a run folder whose files are not of one run, and for data that has changed.
     """
-    best = checkpoint.load(Path(kept.folder) / checkpoint.BEST)
-    torch.set_num_threads(best["about"]["threads"])
+    file = Path(kept.folder) / checkpoint.BEST
+    best = checkpoint.load(file)
+    integrity.check_run(kept, best, file)
+    torch.set_num_threads(kept.settings.threads or best["about"]["threads"])
     device.keep_freed_memory()
-    data = builder.data(kept.tree)
+    data = (data_source.read_again if reads_files else data_source.restore)(kept, best["data"])
     if to_score:
         classifier.attach(kept, data, runner.start)
-    task = builder.task(kept.tree, data, kept.names).to(device.pick(kept.settings.device))
-    task.load_state_dict(best["task"])
+    task = builder.task(kept.tree, data, kept.names).to(device.pick_again(kept.settings.device))
+    integrity.load_weights(task, best, file)
     return task.eval(), data
 
 
 def evaluate(kept: Config) -> dict[str, float]:
     """Scores the best weights of a stored run on its test rows, and shows them."""
-    task, data = opened(kept, to_score=True)
+    task, data = load_run(kept, to_score=True)
     test = builder.loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
     scores = scoring.evaluate(task, test, kept.settings)
     result = replace(Result.read(Path(kept.folder)), test=scores)
@@ -61,7 +68,7 @@ def sample(kept: Config, options: Mapping[str, Any]) -> Iterator[str]:
 
     What is not text goes into the run's folder, and its path is told.
     """
-    task, _ = opened(kept)
+    task, _ = load_run(kept, reads_files=False)
     for piece in task.sample(**options):  # type: ignore[operator]
         yield piece if isinstance(piece, str) else f"{pictures.draw([piece], Path(kept.folder))[0]}\n"
 
@@ -73,7 +80,7 @@ def score(kept: Config, path: str | None) -> Path:
 
     Raises ConfigError for a file that the data of the run cannot read, or without the classes that its model is told.
     """
-    task, data = opened(kept)
+    task, data = load_run(kept, reads_files=path is None)
     if path is not None:
         data.test = data.read(path)
         if getattr(task.model, "num_classes", None) is not None and data.test.targets() is None:
@@ -91,7 +98,8 @@ def score(kept: Config, path: str | None) -> Path:
 
 def layers(kept: Config) -> list[tuple[str, ...]]:
     """Name, class, output of one row and parameters of each layer of a stored run's model."""
-    task, batch, _ = _test_row(kept, 0)
+    task, data = load_run(kept, reads_files=False)
+    batch = data.test.batch(torch.zeros(1, dtype=torch.long), 0).to(task.progress.device)
     found = inspection.layers(task, batch)
     return [(at.name, at.kind, str(tuple(at.output.shape[1:])), f"{at.params:,}") for at in found]
 
@@ -108,7 +116,7 @@ def features(kept: Config, layer: str, row: int) -> Path:
 
 def _test_row(kept: Config, row: int) -> tuple[Task, Batch, Sequence[str]]:
     """The task of a stored run, a batch of that test row, and which of its inputs are pictures."""
-    task, data = opened(kept)
+    task, data = load_run(kept)
     test = builder.loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
     if row >= len(test.split):
         raise ConfigError(f"row: {row} given; the test split has rows 0 to {len(test.split) - 1}")
@@ -117,7 +125,7 @@ def _test_row(kept: Config, row: int) -> tuple[Task, Batch, Sequence[str]]:
 
 def samples(config: Config, count: int) -> Path:
     """Draws some training rows, each as it is and as the first epochs see it; gives the picture's path."""
-    data = builder.data(config.tree)
+    data = data_source.read(config)
     train = builder.loaders(config.tree, data, config.settings, torch.device("cpu"))["train"]
     sheet = inspection.samples(train, min(count, len(train.split)), data.facts.class_names)
     (path,) = pictures.draw([replace(sheet, name=f"samples-{config.names['data']}")], folder.root())

@@ -21,6 +21,7 @@ from trainer.loader import Loader
 from trainer.metrics import direction
 from trainer.optim import Optimizer
 from trainer.player import Player
+from trainer.preprocessing import Preprocessing
 from trainer.schedules import Schedule
 from trainer.settings import Settings
 from trainer.task import Task
@@ -37,11 +38,19 @@ def make(node: Mapping[str, Any], kind: type[T], **given: Any) -> T:
 
     Raises ConfigError when the class is not of the kind its group is for.
     """
+    return find_class(node, kind)(**given, **{key: value for key, value in node.items() if key != "_target_"})
+
+
+def find_class(node: Mapping[str, Any], kind: type[T]) -> type[T]:
+    """The class that a checked configuration node names.
+
+    Raises ConfigError when it is not of the kind its group is for.
+    """
     module, _, name = node["_target_"].rpartition(".")
-    cls = getattr(importlib.import_module(module), name)
-    if not issubclass(cls, kind):
+    found = getattr(importlib.import_module(module), name)
+    if not issubclass(found, kind):
         raise ConfigError(f"{module}.{name} is not a {kind.__name__}")
-    return cls(**given, **{key: value for key, value in node.items() if key != "_target_"})
+    return found  # type: ignore[no-any-return]
 
 
 def fill(group: str, node: Mapping[str, Any], data: Data, data_name: str) -> dict[str, Any]:
@@ -59,10 +68,16 @@ def fill(group: str, node: Mapping[str, Any], data: Data, data_name: str) -> dic
     return {key: sizes[key] if value == MISSING else value for key, value in node.items()}
 
 
-def data(config: Mapping[str, Any]) -> Data:
-    """The data set alone."""
+def data_class(config: Mapping[str, Any]) -> type[Data]:
+    """The class of the data set; declared plugins are imported."""
     plugins.load()
-    return make(config["data"], Data)  # type: ignore[type-abstract]
+    return find_class(config["data"], Data)  # type: ignore[type-abstract]
+
+
+def data(config: Mapping[str, Any], fitted: Preprocessing | None = None) -> Data:
+    """The data set alone. fitted: what a stored run learned of it, by which it is encoded; None learns it anew."""
+    takes_fitted = "fitted" in inspect.signature(data_class(config).__init__).parameters
+    return make(config["data"], Data, **({"fitted": fitted} if takes_fitted else {}))  # type: ignore[type-abstract]
 
 
 def task(config: Mapping[str, Any], built: Data, names: Mapping[str, str]) -> Task:

@@ -21,6 +21,8 @@ from trainer.errors import ConfigError, SystemFault, nearest_folder
 log = logging.getLogger(__name__)
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
+FORMAT = 2
+"""Of both files. Version 1 had no ``format`` and kept nothing of the data."""
 
 _NOT_OURS = (RuntimeError, ValueError, LookupError, EOFError, TypeError, AttributeError, AssertionError)
 """What zipfile and torch's restricted unpickler stumble with over bytes that no ``torch.save`` has written.
@@ -113,7 +115,15 @@ def load(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} refused: it is not a plain checkpoint ({reason})") from error
     if not isinstance(state, dict):
         raise ConfigError(f"{path} refused: it holds no training state")
-    return state
+    return migrated(state, path)
+
+
+def migrated(state: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A state in today's format. Raises ConfigError for one of a later version."""
+    version = state.get("format", 1)
+    if version not in range(1, FORMAT + 1):
+        raise ConfigError(f"{path} has format {version!r}; this version of train reads 1 to {FORMAT}: update it")
+    return {"data": None} | state | {"format": FORMAT}
 
 
 def load_newest(folder: Path) -> dict[str, Any]:
@@ -135,19 +145,22 @@ def load_newest(folder: Path) -> dict[str, Any]:
 
 
 class RunKeeper:
-    """Keeps the last two states and the best weights of a run in its folder."""
+    """Keeps the last two states and the best weights of a run in its folder.
 
-    def __init__(self, folder: Path, about: dict[str, Any]):
+    about, data: what both files say of the run and of its data.
+    """
+
+    def __init__(self, folder: Path, about: dict[str, Any], data: dict[str, Any] | None = None):
         self.folder = folder
-        self.about = about
+        self.common = {"format": FORMAT, "about": about, "data": data}
         self.last_saved_step: int | None = None
         sweep_leftovers(folder)
 
     def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
         # The best first: a last checkpoint never speaks of a best that is not on the disk.
         if best is not None:
-            save(best | {"about": self.about}, self.folder / BEST)
-        save(state | {"about": self.about}, self.folder / LAST)
+            save(best | self.common, self.folder / BEST)
+        save(state | self.common, self.folder / LAST)
         self.last_saved_step = state["position"]["step"]
 
 

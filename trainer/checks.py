@@ -14,7 +14,13 @@ from trainer.types import MISSING, describe, fits
 
 BUILT = ("model", "data", "task", "augment", "optimizer", "scheduler")
 """The groups that describe one object each."""
-GIVEN = {"task": {"model"}, "augment": {"facts"}, "optimizer": {"params"}, "scheduler": {"lr", "total"}}
+GIVEN = {
+    "data": {"fitted"},
+    "task": {"model"},
+    "augment": {"facts"},
+    "optimizer": {"params"},
+    "scheduler": {"lr", "total"},
+}
 """Parameters that come from the program and not from the configuration."""
 NAMELESS = {"model": "", "data": "", "task": ""}
 OURS = {
@@ -36,7 +42,7 @@ def check(
     ``unjudged`` are groups whose option is not known, about which nothing can be said.
     """
     kinds = get_type_hints(Settings, include_extras=True)
-    problems = [p for key, kind in kinds.items() for p in _value(key, tree.get(key, MISSING), kind)]
+    problems = [p for key, kind in kinds.items() for p in check_value(key, tree.get(key, MISSING), kind)]
     known_keys = {*kinds, *BUILT}
     problems += [f"{key}: unknown key{did_you_mean(key, known_keys)}" for key in tree if key not in known_keys]
     judged = [group for group in BUILT if group not in unjudged]
@@ -60,7 +66,7 @@ def declare(resolved: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _value(key: str, value: Any, kind: Any) -> list[str]:
+def check_value(key: str, value: Any, kind: Any) -> list[str]:
     if kind is signature.UNCHECKED or fits(value, kind):
         return []
     shown = "no value" if value in ("", MISSING) else repr(value)
@@ -110,7 +116,7 @@ def _node(group: str, node: Mapping[str, Any], name: str, folders: Sequence[Path
             meaning = option.meanings().get(key, "") if option else ""
             problems.append(f"{group}.{key}: needs a value{f' ({meaning})' if meaning else ''}")
             continue
-        problems += _value(f"{group}.{key}", value, known[key])
+        problems += check_value(f"{group}.{key}", value, known[key])
     return problems
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from trainer import builder, checkpoint, config, folder, stored
+from trainer import builder, checkpoint, config, folder, integrity, stored
 from trainer.config import Config
 from trainer.data.base import Data
 from trainer.errors import ConfigError
@@ -67,12 +67,11 @@ def attach(asked: Config, data: Data, train: Callable[[Config, Path], object]) -
     if kept.tree["task"]["_target_"] != "trainer.tasks.classification.Classification":
         raise ConfigError(f"task.classifier: {wanted} is a run of task={kept.names['task']}, which tells no classes")
     task = builder.task(kept.tree, data, kept.names)
+    file = Path(kept.folder) / checkpoint.BEST
     try:
-        task.load_state_dict(checkpoint.load(Path(kept.folder) / checkpoint.BEST)["task"])
-    except RuntimeError as error:
-        raise ConfigError(
-            f"task.classifier: {wanted} was trained on other data: {str(error).splitlines()[0]}"
-        ) from error
+        integrity.load_weights(task, checkpoint.load(file), file)
+    except ConfigError as error:
+        raise ConfigError(f"task.classifier: {wanted} was trained on other data: {error.problems[0]}") from error
     score = folder.read_results(Path(kept.folder)).get("test", {}).get("accuracy", float("nan"))
     log.info("rows are compared in the features of %s, test accuracy %.4f", kept.folder, score)
     data.facts = replace(data.facts, classifier=Classifier(task.model))
@@ -100,6 +99,9 @@ def _trained(asked: Config, data: Data, train: Callable[[Config, Path], object])
         raw={**made.raw, **given, "data": asked.raw["data"]},
         names=names,
         settings=settings,
+        home=asked.home,
+        moved=asked.moved,
+        fingerprint=asked.fingerprint,
     )
     name = f"{names['model']}-{names['data']}-{made.identity}"
     path = folder.root() / "classifiers" / name

@@ -106,10 +106,11 @@ def compose_and_run(arguments: Sequence[str]) -> int:
 
 
 def resume(arguments: Sequence[str]) -> int:
-    """``train resume RUN``"""
-    from trainer import stored
+    """``train resume RUN [key=value ...]``"""
+    from trainer import asked, stored
 
-    kept = stored.named("resume", arguments)
+    kept, more = stored.named("resume", arguments)
+    asked.options("resume", more, {})
     from trainer import runner
 
     runner.resume(kept)
@@ -117,10 +118,11 @@ def resume(arguments: Sequence[str]) -> int:
 
 
 def evaluate(arguments: Sequence[str]) -> int:
-    """``train evaluate RUN``"""
-    from trainer import stored
+    """``train evaluate RUN [key=value ...]``"""
+    from trainer import asked, stored
 
-    kept = stored.named("evaluate", arguments)
+    kept, more = stored.named("evaluate", arguments)
+    asked.options("evaluate", more, {})
     from trainer import afterwards
 
     afterwards.evaluate(kept)
@@ -131,9 +133,9 @@ def sample(arguments: Sequence[str]) -> int:
     """``train sample RUN key=value ...``"""
     from trainer import asked, stored
 
-    kept = stored.named("sample", arguments[:1])
+    kept, more = stored.named("sample", arguments)
     known = asked.parameters("sample", kept.tree["task"]["_target_"])
-    options = asked.options("sample", arguments[1:], known)
+    options = asked.options("sample", more, known)
     from trainer import afterwards
 
     for piece in afterwards.sample(kept, options):
@@ -147,9 +149,9 @@ def score(arguments: Sequence[str]) -> int:
     from trainer import asked, stored
     from trainer.signature import Parameter
 
-    kept = stored.named("score", arguments[:1])
+    kept, more = stored.named("score", arguments)
     asked.parameters("score", kept.tree["task"]["_target_"], method="rate")
-    options = asked.options("score", arguments[1:], {"input": Parameter(str, default="its own test rows")})
+    options = asked.options("score", more, {"input": Parameter(str, default="its own test rows")})
     from trainer import afterwards
 
     afterwards.score(kept, options.get("input"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ NEUTRAL = {
     "save_every",
     "data_dir",
     "jobs",
+    "fingerprint",
+    "allow_changed_data",
 }
 """Keys that do not change what is trained, so that runs that differ in them alone are the same run."""
 
@@ -40,7 +43,9 @@ class Config:
 
     tree: plain values, every interpolation resolved. raw: the same with values from the environment left as
     ``${oc.env:...}``, which is what is written to disk. names: the chosen option of each group. folder: where the run
-    should go; sweep_folder: where a sweep it belongs to should.
+    should go; sweep_folder: where a sweep it belongs to should. home: the folder that relative paths start from.
+    moved: where files of the data are now, by key. fingerprint: of the user's own files that the data is read from,
+    once they were looked at.
     """
 
     tree: Mapping[str, Any]
@@ -50,11 +55,16 @@ class Config:
     folder: str
     sweep_folder: str
     settings: Settings = field(repr=False)
+    home: str = field(default_factory=os.getcwd)
+    moved: Mapping[str, str] = field(default_factory=dict)
+    fingerprint: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
     def identity(self) -> str:
-        """A hash of everything that decides what is trained."""
+        """A hash of everything that decides what is trained: the keys, and the contents of the user's own files."""
         kept = {key: self._decisive(value) for key, value in self.tree.items() if key not in NEUTRAL}
+        if self.fingerprint is not None:
+            kept["data_digest"] = self.fingerprint["digest"]
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
     def _decisive(self, value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 
 import torch
 from torch import nn
@@ -13,6 +14,8 @@ from trainer.errors import SystemFault
 from trainer.settings import Device
 from trainer.task import Task
 from trainer.types import fits
+
+log = logging.getLogger(__name__)
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Numbers of two settings in glibc's malloc.h."""
@@ -40,6 +43,16 @@ def pick(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise SystemFault(f"device={name}: this torch ({torch.__version__}) has no MPS device; use cpu or auto")
     return device
+
+
+def pick_again(name: str) -> torch.device:
+    """The device of a run that is used again; where this machine lacks it, the best there is."""
+    try:
+        return pick(name)
+    except SystemFault as error:
+        found = pick("auto")
+        log.warning("%s; going on with %s", error, found)
+        return found
 
 
 def keep_freed_memory(*, keep: bool = True) -> None:

@@ -107,9 +107,9 @@ def _show_run(words: Sequence[str]) -> int:
     from trainer.signature import Parameter
     from trainer.types import NonNegativeInt
 
-    kept = stored.named("show", words[:1])
+    kept, more = stored.named("show", words)
     known = {"features": Parameter(str, "no layer"), "row": Parameter(NonNegativeInt, "0")}
-    options = asked.options("show", words[1:], known)
+    options = asked.options("show", more, known)
     from trainer import afterwards
 
     if "features" in options:

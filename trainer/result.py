@@ -20,7 +20,7 @@ class Result:
     """Status, settings, sizes and scores of one run.
 
     status: running, finished, interrupted or failed; ``reason`` says why it did not finish. val, test: scores of the
-    best weights. folder: where the run is.
+    best weights. folder: where the run is. home: the folder it was started from, where relative paths begin.
     """
 
     folder: str
@@ -46,6 +46,7 @@ class Result:
     best_possible: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     git: str | None = None
+    home: str = ""
     reason: str | None = None
 
     @classmethod

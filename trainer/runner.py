@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import OmegaConf
 
-from trainer import builder, checkpoint, classifier, device, folder, pictures, report, seeding, signals, stored
+from trainer import (
+    builder,
+    checkpoint,
+    classifier,
+    data_source,
+    device,
+    folder,
+    integrity,
+    pictures,
+    report,
+    seeding,
+    signals,
+    stored,
+)
 from trainer.album import Album
 from trainer.config import Config
 from trainer.errors import ConfigError, Interrupted, SystemFault, UserError
@@ -19,18 +35,22 @@ from trainer.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
+WAITING = "waiting"
+"""A stored run that has not gone on yet: its results are left as they are."""
+
 
 def run(config: Config) -> Result:
     """Trains, validates and tests; or goes on with a run that was stopped, if ``resume`` says so."""
     settings = config.settings
     if settings.resume is None:
-        return start(config, folder.claim(config.folder))
+        return start(data_source.with_fingerprint(config), folder.claim(config.folder))
     if settings.resume != "auto":
         kept = stored.load(Path(settings.resume))
         changed = stored.drift(config, kept)
         if changed:
             raise ConfigError(*changed, "a resumed run is the run it was; start a new one to change it")
         return resume(stored.adapted(kept, config))
+    config = data_source.with_fingerprint(config)
     found = folder.find(config.identity, Path(config.folder))
     if found is None:
         print("resume=auto: no run of this configuration yet; starting one")
@@ -55,39 +75,28 @@ def _finished(path: Path) -> Result:
 
 def start(config: Config, path: Path) -> Result:
     """One run in its folder, which it alone may write to; from its last checkpoint if it has one."""
-    fresh = not any((path / name).exists() for name in (checkpoint.LAST, checkpoint.PREVIOUS))
-    names = config.names
-    result = Result(
-        folder=str(path),
-        identity=config.identity,
-        status="running",
-        options=dict(names),
-        overrides=[folder.mask_override(text) for text in config.overrides],
-        model=names["model"],
-        data=names["data"],
-        task=names["task"],
-        seed=config.settings.seed,
-        versions=versions(),
-        git=commit(),
-    )
     with ExitStack() as stack:
         stack.enter_context(folder.locked(path))
         stack.enter_context(folder.logged(path))
+        state = _saved_state(config, path)
+        if state is not None and state["data"] is not None:
+            config = replace(config, fingerprint=state["data"]["fingerprint"])
+        result = _result(config, path)
         flag = stack.enter_context(signals.caught())
         screen = stack.enter_context(report.Report(flag, verbose=config.settings.verbose))
         try:
-            if fresh:
+            if state is None:
                 shown = OmegaConf.to_yaml(OmegaConf.create(folder.mask(config.raw)))
                 folder.write_text(path / folder.CONFIG, shown)
-            result.write()
-            _train_and_test(config, path, result, screen, fresh=fresh)
+                _begin(result)
+            _train_and_test(config, path, result, screen, state)
         except Interrupted as error:
             _stopped(result, error)
             # Of a run within another, a classifier's, the outer one has the last word: it goes on with both.
             raise Interrupted(error.message, error.signal_number, f"train resume {path}") from None
         except UserError as error:
             _stopped(result, error)
-            if fresh and isinstance(error, ConfigError | SystemFault):
+            if state is None and isinstance(error, ConfigError | SystemFault):
                 folder.remove_if_empty(path)
             raise
         except BaseException as error:
@@ -100,25 +109,74 @@ def start(config: Config, path: Path) -> Result:
     return result
 
 
+def _result(config: Config, path: Path) -> Result:
+    names = config.names
+    return Result(
+        folder=str(path),
+        identity=config.identity,
+        status=WAITING,
+        options=dict(names),
+        overrides=[folder.mask_override(text) for text in config.overrides],
+        model=names["model"],
+        data=names["data"],
+        task=names["task"],
+        seed=config.settings.seed,
+        versions=versions(),
+        git=commit(),
+        home=config.home,
+    )
+
+
+def _begin(result: Result) -> None:
+    """From here on what happens to the run stands in its results."""
+    result.status = "running"
+    result.write()
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """On a CPU torch raises no type of its own for it."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _stopped(result: Result, error: BaseException) -> None:
+    if result.status == WAITING:
+        return  # refused before anything was done: the run is what it was
     result.status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
     result.reason = f"{type(error).__name__}: {error}"
     result.write()
     log.info("%s", result.reason)
 
 
-def _train_and_test(config: Config, path: Path, result: Result, screen: report.Report, *, fresh: bool) -> None:
+def _saved_state(config: Config, path: Path) -> dict[str, Any] | None:
+    """The newest state of a run, if it has one. Raises ConfigError where it is damaged, or not of this run."""
+    if not any((path / name).exists() for name in (checkpoint.LAST, checkpoint.PREVIOUS)):
+        return None
+    state = checkpoint.load_newest(path)
+    integrity.check_run(config, state, path / checkpoint.LAST)
+    return state
+
+
+def _go_on_from(trainer: Trainer, state: Mapping[str, Any], path: Path) -> None:
+    """Raises ConfigError for a state that is none of this trainer."""
+    integrity.load_weights(trainer.task, state, path / checkpoint.LAST)
+    try:
+        best = checkpoint.load(path / checkpoint.BEST) if state["best"]["step"] else None
+        trainer.load_state_dict(dict(state), best)
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"{path / checkpoint.LAST}: not a state of this run: {type(error).__name__}: {reason}"
+        ) from error
+
+
+def _train_and_test(
+    config: Config, path: Path, result: Result, screen: report.Report, state: Mapping[str, Any] | None
+) -> None:
     settings = config.settings
-    where = device.pick(settings.device)
-    state = None if fresh else checkpoint.load_newest(path)
+    where = device.pick(settings.device) if state is None else device.pick_again(settings.device)
     torch.set_num_threads(1)
     device.keep_freed_memory()
-    data = builder.data(config.tree)
+    data = data_source.read(config) if state is None else data_source.read_again(config, state["data"])
     classifier.attach(config, data, start)
     # After the data: what it imports may draw from the generators, once in a process.
     seeding.seed_everything(settings.seed)
@@ -137,7 +195,8 @@ def _train_and_test(config: Config, path: Path, result: Result, screen: report.R
     result.baseline, result.best_possible = dict(data.facts.baseline), dict(data.facts.best_possible)
 
     about = {"config": folder.mask(config.raw), "identity": config.identity, "threads": result.threads}
-    keeper = checkpoint.RunKeeper(path, about | {"options": dict(config.names), "versions": result.versions})
+    about |= {"options": dict(config.names), "versions": result.versions}
+    keeper = checkpoint.RunKeeper(path, about, data_source.state_of(config, data))
     album = Album(screen, path, settings.seed)
     trainer = Trainer(
         task,
@@ -149,7 +208,8 @@ def _train_and_test(config: Config, path: Path, result: Result, screen: report.R
         album,
     )
     if state is not None:
-        trainer.load_state_dict(state, checkpoint.load(path / checkpoint.BEST) if state["best"]["step"] else None)
+        _go_on_from(trainer, state, path)
+        _begin(result)
     screen.start(trainer, result, {name: len(loader.split) for name, loader in loaders.items()})
     trainer.fit()
     result.epochs, result.steps, result.seconds = trainer.epoch, trainer.step, round(trainer.seconds, 3)

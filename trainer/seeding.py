@@ -102,5 +102,8 @@ def restore(state: dict[str, Any], device: torch.device) -> None:
     random.setstate((version, tuple(numbers), gauss))
     kind, keys, place, has_gauss, cached = state["numpy"]
     np.random.set_state((kind, keys.numpy(), place, has_gauss, cached))
-    if device.type == "cuda":
+    if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
+    elif device.type == "cuda":
+        # Saved on another kind of device, whose noise was the CPU generator's.
+        torch.cuda.manual_seed(torch.initial_seed())

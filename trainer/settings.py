@@ -40,6 +40,8 @@ class Settings:
     jobs: PositiveInt | None
     resume: str | None
     data_dir: str | None
+    fingerprint: Literal["sampled", "exact"]
+    allow_changed_data: bool
     plugins: list[str]
     debug: bool
     verbose: bool

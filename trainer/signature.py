@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from trainer import plugins
 from trainer.errors import ConfigError
-from trainer.types import VOCABULARY
+from trainer.types import VOCABULARY, DataPath
 
 PACKAGE = Path(__file__).parent
 UNCHECKED = object
@@ -103,6 +103,12 @@ def _read(path: Path, name: str) -> Signature | None:
     }
     needs, supplies = (_literal(node, path, key) for key in ("needs", "supplies"))
     return Signature(ast.get_docstring(node) or "", methods, needs or ("forward",), supplies)
+
+
+def data_paths(target: str) -> list[str]:
+    """The parameters of a data set, a dotted class name, that are paths of the user's data."""
+    found = read(target)
+    return [key for key, kind in found.types.items() if DataPath in (kind, *get_args(kind))] if found else []
 
 
 def _functions(node: ast.ClassDef, path: Path) -> dict[str, tuple[ast.FunctionDef, Path]]:

@@ -5,31 +5,73 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from trainer import folder
-from trainer.checks import BUILT, check, declare
+from trainer import catalog, folder, signature
+from trainer.checks import BUILT, check, check_value, declare
 from trainer.config import NEUTRAL, Config
 from trainer.errors import ConfigError, nearest_folder
 from trainer.overrides import parse
 from trainer.settings import Settings
 from trainer.types import fits
 
+HERE = {
+    "device",
+    "threads",
+    "num_workers",
+    "worker_timeout",
+    "data_dir",
+    "allow_changed_data",
+    "verbose",
+    "debug",
+}
+"""Keys that a run takes from the machine and the command it is used with again."""
 
-def named(verb: str, arguments: Sequence[str]) -> Config:
-    """The configuration of the one run that a verb is to be done to.
 
-    Raises ConfigError for no folder or several, and as ``load`` does.
+def named(verb: str, arguments: Sequence[str]) -> tuple[Config, list[str]]:
+    """The configuration of the one run that a verb is to be done to, with the keys of ``HERE`` changed as given.
+
+    Gives the words that are left, which are the verb's own.
+
+    Raises ConfigError for no folder or several, and as ``load`` and ``changed`` do.
     """
-    if len(arguments) != 1:
+    folders = [word for word in arguments if "=" not in word]
+    if len(folders) != 1:
         raise ConfigError(
             f"train {verb} takes one run folder, as in: train {verb} outputs/2026-01-31/12-00-00-lstm-adding"
         )
-    return load(Path(arguments[0]))
+    words = [word for word in arguments if "=" in word]
+    here = [word for word in words if word.partition("=")[0] in HERE or word.startswith("data.")]
+    return changed(load(Path(folders[0])), here), [word for word in words if word not in here]
+
+
+def changed(kept: Config, words: Sequence[str]) -> Config:
+    """A stored run on this machine: another device or folder of data, and files of its data that were moved.
+
+    Raises ConfigError with every problem: a value that is none, and a key by which it would be another run.
+    """
+    kinds = get_type_hints(Settings, include_extras=True)
+    paths = signature.data_paths(kept.tree["data"]["_target_"])
+    problems: list[str] = []
+    flat: dict[str, Any] = {}
+    moved: dict[str, str] = {}
+    for item in parse(words):
+        key, value = item.key_or_group, item.value()
+        if key in HERE:
+            problems += check_value(key, value, kinds[key])
+            flat[key] = value
+        elif key.removeprefix("data.") in paths and isinstance(value, str):
+            moved[key.removeprefix("data.")] = str(Path(value).expanduser().absolute())
+        else:
+            able = ", ".join((*sorted(HERE), *(f"data.{path}" for path in paths)))
+            problems.append(f"{key}: a run keeps what it was trained with; for a run that is used again: {able}")
+    if problems:
+        raise ConfigError(*problems)
+    return replace(kept, settings=replace(kept.settings, **flat), tree={**kept.tree, **flat}, moved=moved)
 
 
 def load(path: Path) -> Config:
@@ -51,11 +93,21 @@ def load(path: Path) -> Config:
     said = fits(names, dict[str, str]) and set(names) == {*BUILT} and fits(overrides, list[str])  # type: ignore[arg-type]
     if not isinstance(raw, dict) or not isinstance(tree, dict) or not said:
         raise ConfigError(f"{path}: {folder.CONFIG} and {folder.RESULTS} are not those of a run")
+    tree = _with_defaults(tree)
     problems = declare(tree) + check(tree, names)  # type: ignore[arg-type]
     if problems:
         raise ConfigError(*problems)
     flat = Settings(**{key: tree[key] for key in Settings.__dataclass_fields__})
-    return Config(tree, raw, names, overrides, str(path), str(path), flat)  # type: ignore[arg-type]
+    home = results.get("home")
+    home = home if isinstance(home, str) else ""
+    return Config(tree, raw, names, overrides, str(path), str(path), flat, home)  # type: ignore[arg-type]
+
+
+def _with_defaults(tree: dict[Any, Any]) -> dict[Any, Any]:
+    """A stored configuration with the flat keys that there were not when it was stored."""
+    usual = OmegaConf.to_container(OmegaConf.load(catalog.builtin() / "train.yaml"), resolve=False)
+    assert isinstance(usual, dict)
+    return {key: usual[key] for key in Settings.__dataclass_fields__ if key not in tree} | tree
 
 
 def drift(asked: Config, kept: Config) -> list[str]:

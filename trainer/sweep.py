@@ -72,8 +72,11 @@ def _name(number: int, combination: Sequence[str], swept: Set[str]) -> str:
 
 def _earlier(item: Config, name: str) -> Path | None:
     """The folder this job had in an earlier sweep, if ``resume=auto`` asks for it; a run by itself is none."""
-    auto = item.settings.resume == "auto"
-    return folder.find(item.identity, Path(item.sweep_folder, name), name) if auto else None
+    if item.settings.resume != "auto":
+        return None
+    from trainer import data_source
+
+    return folder.find(data_source.with_fingerprint(item).identity, Path(item.sweep_folder, name), name)
 
 
 def _job(item: Config | ConfigError, path: Path, workers: int) -> Job:

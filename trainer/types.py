@@ -48,6 +48,21 @@ class Pattern:
         return f"like {self.example}"
 
 
+@dataclass(frozen=True)
+class AnyText:
+    """Every text: what sets a type apart from ``str`` is its name alone."""
+
+    words: str
+
+    def __contains__(self, value: str) -> bool:
+        return True
+
+    def __str__(self) -> str:
+        return self.words
+
+
+DataPath = Annotated[str, AnyText("that is the path of a file or folder")]
+"""A file or folder of the user's that a data set reads: part of what a run is, so its contents have a fingerprint."""
 PositiveInt = Annotated[int, Range(ge=1)]
 NonNegativeInt = Annotated[int, Range(ge=0)]
 PositiveFloat = Annotated[float, Range(gt=0)]
@@ -60,6 +75,7 @@ Decay = Annotated[float, Range(ge=0, lt=1)]
 """The weight an exponential average gives its past."""
 
 VOCABULARY: dict[str, Any] = {
+    "DataPath": DataPath,
     "PositiveInt": PositiveInt,
     "NonNegativeInt": NonNegativeInt,
     "PositiveFloat": PositiveFloat,

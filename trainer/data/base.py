@@ -5,14 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
-from trainer import contract
+from trainer import contract, signature
 from trainer.batch import IGNORE, Batch
 from trainer.errors import ConfigError
+from trainer.preprocessing import Preprocessing
 
 CHUNK_BYTES = 1 << 24
 """How much is gathered at once: one indexing call serves many small batches, and a large one is a chunk by itself."""
@@ -152,6 +154,9 @@ class Codec(Protocol):
     def words(self, tokens: Sequence[int]) -> list[str]:
         """The words of ``decode``, for scores that compare words."""
 
+    def state(self) -> dict[str, Any]:
+        """Plain values that ``text.from_state`` makes the same codec of."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
@@ -208,18 +213,39 @@ class Data(ABC):
     val: Split
     test: Split
     facts: Facts
+    fitted: Preprocessing | None = None
+    """What was learned from the training rows; None where the options alone say everything."""
+    encodes_changed_files: ClassVar[bool] = True
+    """Whether other files can be encoded as stored: not where a model learns something of each user or entity."""
+    reads: ClassVar[Sequence[str]] = ()
+    """How the names of those files end that count in a folder of the user's; none given, all do."""
 
     def input_shapes(self) -> dict[str, list[int]]:
         """The shape of a row of each input, by name."""
         row = self.train.finish(self.train.batch(torch.zeros(1, dtype=torch.long), 0))
         return {name: list(value.shape[1:]) for name, value in row.inputs.items()}
 
+    @classmethod
+    def own_paths(cls, options: Mapping[str, Any]) -> dict[str, Path]:
+        """The files and folders of the user's that these options read, by key: parameters that are a ``DataPath``."""
+        return {
+            key: Path(options[key]).expanduser()
+            for key in signature.data_paths(f"{cls.__module__}.{cls.__qualname__}")
+            if options.get(key) is not None
+        }
+
     def read(self, path: str) -> Split:
         """The rows of another file of the user's, as those of training: without targets, unless the file has them.
+
+        Of what the data set knows it uses ``facts`` and ``fitted`` alone: the training files may be gone.
 
         Raises ConfigError for a file that is not there or not of this kind.
         """
         raise ConfigError("input: the data of this run cannot read files; without input its own test rows are scored")
+
+    def complete_facts(self, facts: Facts) -> Facts:
+        """Plain facts with what is no plain value, made of ``fitted``: the training files may be gone."""
+        return facts
 
     def pictures(self) -> tuple[str, ...]:
         """The inputs that are pictures (B, C, H, W), by the contract."""

@@ -8,6 +8,7 @@ from typing import Literal
 from trainer.data.base import Data
 from trainer.data.parts import files, series, tables
 from trainer.data.parts.features import Reading
+from trainer.preprocessing import Preprocessing
 from trainer.types import Fraction, PositiveInt
 
 URL = "https://raw.githubusercontent.com/jbrownlee/Datasets/d20fcb6402ae34e653d4513b00f39257bb37ed7f/"
@@ -72,7 +73,9 @@ class ClassicSeries(Data):
         val: Fraction,
         test: Fraction,
         data_dir: str | None,
+        fitted: Preprocessing | None = None,
     ):
+        self.fitted = fitted or Preprocessing()
         kind = KINDS[name]
         folder = files.fetch("classic_series", [files.Source(kind.file, kind.sha256, URL + kind.file)], data_dir)
         table = tables.read(str(folder / kind.file), "data.name", "comma", True, "utf-8")
@@ -80,4 +83,6 @@ class ClassicSeries(Data):
         values = series.numbers(table, chosen, NOT_AVAILABLE)
         if gaps == "interpolate":
             values = series.interpolate(values)
-        series.publish(self, values, history or kind.history, horizon or kind.horizon, val, test, kind.period)
+        series.publish(
+            self, self.fitted, values, history or kind.history, horizon or kind.horizon, val, test, kind.period
+        )

@@ -16,7 +16,8 @@ from trainer.data.parts.graphs import Beside
 from trainer.data.parts.pairs import Gaps, both_ways, held_out
 from trainer.data.parts.splits import cut
 from trainer.errors import ConfigError
-from trainer.types import NonNegativeInt, PositiveFloat, PositiveInt
+from trainer.preprocessing import Preprocessing
+from trainer.types import DataPath, NonNegativeInt, PositiveFloat, PositiveInt
 
 HELD_OUT = 0.2
 """The share of pairs that validate, and of those that test."""
@@ -59,9 +60,11 @@ class ClickFile(Data):
     Raises ConfigError for a file that is no such table.
     """
 
+    encodes_changed_files = False
+
     def __init__(
         self,
-        path: str,
+        path: DataPath,
         user: str | int,
         item: str | int,
         click: str | int | None,
@@ -69,10 +72,13 @@ class ClickFile(Data):
         header: Literal["auto"] | bool,
         encoding: str,
         seed: NonNegativeInt,
+        fitted: Preprocessing | None = None,
     ):
+        self.fitted = fitted = fitted or Preprocessing()
         table = tables.read(path, "data.path", delimiter, header, encoding, (user,))
         who, what = (table.columns[table.find(*key)] for key in ((user, "data.user"), (item, "data.item")))
-        nodes = [{name: node for node, name in enumerate(dict.fromkeys(names))} for names in (who, what)]
+        known = [fitted.learn(*pair) for pair in (("users", lambda: _names(who)), ("items", lambda: _names(what)))]
+        nodes = [{name: node for node, name in enumerate(names)} for names in known]
         users, items = map(len, nodes)
         every = torch.tensor([(nodes[0][u], users + nodes[1][i]) for u, i in zip(who, what, strict=True)])
         clicks = torch.ones(len(every), dtype=torch.long) if click is None else _clicks(table, click)
@@ -83,6 +89,11 @@ class ClickFile(Data):
             clicked = (torch.bincount(place, clicks) > 0).long()
             parts = cut({"pairs": pairs}, clicked, seeding.permutation(len(pairs), seed, 0))
         self.train, self.val, self.test, self.facts = _beside_clicks(parts, users, items, {})
+
+
+def _names(cells: Sequence[str]) -> list[str]:
+    """Different cells in the order of their first rows."""
+    return list(dict.fromkeys(cells))
 
 
 def _clicks(table: tables.Table, key: str | int) -> Tensor:

@@ -10,12 +10,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from trainer.data.base import Data, TensorSplit
+from trainer.data.base import Data, Facts, TensorSplit
 from trainer.data.parts import rows, schema, tables, targets
 from trainer.data.parts.features import Reading
 from trainer.data.parts.tables import Table
 from trainer.errors import ConfigError
-from trainer.types import Fraction, NonNegativeInt, PositiveInt
+from trainer.preprocessing import Preprocessing
+from trainer.types import DataPath, Fraction, NonNegativeInt, PositiveInt
 
 
 class CSV(Data):
@@ -28,10 +29,10 @@ class CSV(Data):
 
     def __init__(
         self,
-        path: str,
+        path: DataPath,
         target: str | int | None,
         target_kind: str,
-        test_path: str | None,
+        test_path: DataPath | None,
         delimiter: str | None,
         header: Literal["auto"] | bool,
         encoding: str,
@@ -46,24 +47,39 @@ class CSV(Data):
         max_categories: PositiveInt,
         min_count: PositiveInt,
         seed: NonNegativeInt,
+        fitted: Preprocessing | None = None,
     ):
-        self._read = partial(tables.read, delimiter=delimiter, header=header, encoding=encoding)
-        expected = () if target is None else (target,)
-        table = own = self._read(path, "data.path", expected=expected)
+        self.fitted = fitted = fitted or Preprocessing()
+        fitted.learn("format", lambda: {"delimiter": delimiter, "header": header, "encoding": encoding})
+        known = fitted.values.get("schema")
+        expected = [*(() if target is None else (target,)), *(schema.names(known) if known else ())]
+        table = own = self._read(path, "data.path", expected)
         if test_path is not None:
-            table = own.followed_by(self._read(test_path, "data.test_path", expected=expected))
+            table = own.followed_by(self._read(test_path, "data.test_path", expected))
         reading = Reading(frozenset(text.lower() for text in missing), decimal == "comma")
         places = _places(table, target, split_column, drop_columns, categorical)
-        values = rows.values_of(table, reading, places.features, places.texts)
+        if known is None:
+            values = rows.values_of(table, reading, places.features, places.texts)
+        else:
+            values = schema.values(known, table)
         answer = None
-        if places.target is not None:
+        if places.target is not None and known is not None:
+            answer = targets.encode(table, places.target, reading, known["target"])
+        elif places.target is not None:
             kind = rows.kind_of(target_kind)
             answer = targets.read(table, places.target, reading, kind, certain=target_kind == "class")
-        whole = rows.whole(table, values, reading, nan, answer)
-        parts = rows.split(_groups(table, len(own), places.split, test_path), whole, answer, val, test, seed)
-        learned = None if answer is None else targets.learn(answer, parts[0])
-        columns = rows.fit(table, values, parts[0], max_categories, min_count)
+        whole = rows.whole(table, values, reading, nan, answer, is_stored=fitted.is_stored)
+        groups = _groups(table, len(own), places.split, test_path)
+        keys = table.row_keys([*values, *([] if answer is None else [answer.at])])
+        split = fitted.split(keys, lambda: rows.split(groups, whole, answer, val, test, seed), whole)
+        parts = [part.numpy() for part in split]
+        learned = None if answer is None else targets.learn(answer, parts[0], known and known["target"])
 
+        def learn() -> schema.Schema:
+            columns = rows.fit(table, values, parts[0], max_categories, min_count)
+            return schema.of(table, columns, reading, answer, learned)
+
+        columns = dict(zip(values, fitted.learn("schema", learn)["columns"], strict=True))
         self.train, self.val, self.test = (
             TensorSplit(
                 {"x": torch.from_numpy(rows.encode(columns, values, part))},
@@ -72,13 +88,25 @@ class CSV(Data):
             for part in parts
         )
         width = self.train.inputs["x"].shape[1]
-        self.schema = schema.of(table, columns, reading, answer, learned)
         sizes = {"in_features": width, "flat_features": width}
-        told = rows.facts(answer, learned, self.train, self.test, sizes)
-        self.facts = replace(told, table=partial(schema.decode, self.schema))
+        self.facts = self.complete_facts(rows.facts(answer, learned, self.train, self.test, sizes))
+
+    def _read(self, path: str, option: str, expected: Collection[str | int | None]) -> Table:
+        assert self.fitted is not None
+        return tables.read(path, option, **self.fitted.values["format"], expected=expected)
+
+    def complete_facts(self, facts: Facts) -> Facts:
+        return replace(facts, table=partial(schema.decode, self.schema))
+
+    @property
+    def schema(self) -> schema.Schema:
+        """How columns are encoded."""
+        assert self.fitted is not None
+        found: schema.Schema = self.fitted.values["schema"]
+        return found
 
     def read(self, path: str) -> TensorSplit:
-        table = self._read(path, "input", expected=schema.names(self.schema))
+        table = self._read(path, "input", schema.names(self.schema))
         return TensorSplit({"x": schema.encode(self.schema, table)}, schema.labels(self.schema, table))
 
 

@@ -8,7 +8,8 @@ from trainer.data.base import Data
 from trainer.data.parts import series, stamps, tables
 from trainer.data.parts.features import Reading
 from trainer.errors import ConfigError
-from trainer.types import Fraction, PositiveInt
+from trainer.preprocessing import Preprocessing
+from trainer.types import DataPath, Fraction, PositiveInt
 
 
 class CSVSeries(Data):
@@ -23,7 +24,7 @@ class CSVSeries(Data):
 
     def __init__(
         self,
-        path: str,
+        path: DataPath,
         time: str | int | None,
         time_format: str | None,
         columns: list[str | int] | None,
@@ -38,12 +39,15 @@ class CSVSeries(Data):
         encoding: str,
         decimal: Literal["point", "comma"],
         missing: list[str],
+        fitted: Preprocessing | None = None,
     ):
+        self.fitted = fitted = fitted or Preprocessing()
         expected = time if time is not None or not columns else columns[0]
         table = tables.read(path, "data.path", delimiter, header, encoding, (expected,))
         reading = Reading(frozenset(text.lower() for text in missing), decimal == "comma")
         at = None if time is None else table.find(time, "data.time")
-        chosen = series.choose(table, columns, at)
+        chosen = series.choose(table, fitted.values.get("columns", columns), at)
+        fitted.learn("columns", lambda: [table.names[place] if table.has_header else place for place in chosen])
         values = series.numbers(table, chosen, reading)
         problems = series.gaps(table, chosen, at, values)
         if at is not None:
@@ -57,4 +61,4 @@ class CSVSeries(Data):
             )
         if gaps == "interpolate":
             values = series.interpolate(values)
-        series.publish(self, values, history, horizon, val, test, period)
+        series.publish(self, fitted, values, history, horizon, val, test, period)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tarfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -16,7 +17,8 @@ from trainer.data.base import Codec, Data, Facts
 from trainer.data.parts import baselines, class_folders, files, plain, text
 from trainer.data.parts.ragged import Ragged, RaggedSplit
 from trainer.errors import ConfigError
-from trainer.types import Fraction, NonNegativeInt, PositiveInt
+from trainer.preprocessing import Preprocessing
+from trainer.types import DataPath, Fraction, NonNegativeInt, PositiveInt
 
 SOURCE = files.Source(
     "review_polarity.tar.gz",
@@ -42,7 +44,10 @@ class _Documents(Data):
         kept: slice,
     ) -> None:
         """Splits and facts. labels: (N,); rows: those of each split; kept: which tokens of a document are."""
-        codec = learn([texts[row] for row in rows[0].tolist()])
+        assert self.fitted is not None
+        codec = text.from_state(
+            self.fitted.learn("codec", lambda: learn([texts[row] for row in rows[0].tolist()]).state())
+        )
         encoded = Ragged.of(codec.encode(document)[kept] for document in texts)
         self.train, self.val, self.test = (RaggedSplit({"x": encoded.rows(part)}, labels[part]) for part in rows)
         count = len(class_names)
@@ -57,6 +62,10 @@ class _Documents(Data):
             class_names=class_names,
             codec=codec,
         )
+
+    def complete_facts(self, facts: Facts) -> Facts:
+        assert self.fitted is not None
+        return replace(facts, codec=text.from_state(self.fitted.values["codec"]))
 
 
 class ReviewPolarity(_Documents):
@@ -77,7 +86,9 @@ class ReviewPolarity(_Documents):
         max_length: PositiveInt | None,
         keep: Literal["first", "last"],
         data_dir: str | None,
+        fitted: Preprocessing | None = None,
     ):
+        self.fitted = fitted or Preprocessing()
         names, texts = read_reviews(files.fetch("review_polarity", [SOURCE], data_dir) / SOURCE.path)
         fold = torch.tensor([int(number) for _, number in names])
         validates, tests = fold == VAL_FOLD, fold == TEST_FOLD
@@ -135,9 +146,11 @@ class TextFolder(_Documents):
     none, and a class without a document in each split.
     """
 
+    reads = (".txt",)
+
     def __init__(
         self,
-        path: str,
+        path: DataPath,
         encoding: str,
         tokens: Literal["characters", "words", "bytepair", "pretrained"],
         tokenizer: str | None,
@@ -149,15 +162,20 @@ class TextFolder(_Documents):
         val: Fraction,
         test: Fraction,
         seed: NonNegativeInt,
+        fitted: Preprocessing | None = None,
     ):
-        documents, names = class_folders.find(Path(path).expanduser(), (".txt",))
-        labels = torch.tensor([names.index(found.parent.name) for found, _ in documents])
+        self.fitted = fitted = fitted or Preprocessing()
+        folder = Path(path).expanduser()
+        documents, names = class_folders.find(folder, self.reads)
+        words = [found.parent.name for found, _ in documents]
+        names, documents, labels = class_folders.as_stored(fitted, names, documents, words)
         texts = [plain.read(found, "data.path", encoding) for found, _ in documents]
         empty = next((found for (found, _), words in zip(documents, texts, strict=True) if not words.split()), None)
         if empty is not None:
             raise ConfigError(f"data.path: {empty.absolute()} is empty")
         given = torch.tensor([split for _, split in documents])
-        rows = class_folders.share_out(given, labels, names, val, test, seed)
+        keys = class_folders.keys(folder, documents)
+        rows = fitted.split(keys, lambda: class_folders.share_out(given, labels, names, val, test, seed))
         learn = partial(
             text.learn,
             tokens,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer.data.base import Data
-from trainer.data.parts import rows, targets
+from trainer.data.parts import rows
 from trainer.data.parts.edge_lists import TableOptions, Tables, filled, places
 from trainer.data.parts.edges import Edges, joined
 from trainer.data.parts.graphs import GraphsSplit, node_sizes, of_nodes
@@ -18,6 +18,7 @@ from trainer.data.parts.ragged import Ragged
 from trainer.data.parts.tables import Table
 from trainer.data.parts.whole_graphs import of_graphs, sizes
 from trainer.errors import ConfigError, did_you_mean
+from trainer.preprocessing import Preprocessing
 from trainer.types import PositiveInt
 
 
@@ -31,12 +32,21 @@ class EdgeList(Data):
     standardised by the training nodes. ``neighbours`` makes batches as ``NeighbourSplit`` says.
     """
 
-    def __init__(self, target_kind: str, neighbours: list[PositiveInt] | None, **options: Unpack[TableOptions]):
-        read = Tables(options)
+    reads = ("nodes.csv", "edges.csv")
+
+    def __init__(
+        self,
+        target_kind: str,
+        neighbours: list[PositiveInt] | None,
+        fitted: Preprocessing | None = None,
+        **options: Unpack[TableOptions],
+    ):
+        self.fitted = fitted or Preprocessing()
+        read = Tables(options, self.fitted)
         edges = joined(read)
         answer = read.answer(read.nodes, target_kind, gaps=True)
-        parts = read.split(answer)
-        learned = targets.learn(answer, parts[0])
+        parts = read.split(answer, "id")
+        learned = read.learn(answer, parts[0])
         x = read.features(read.nodes, parts[0])
         inputs = {"x": edges.degrees(len(read.nodes)) if x is None else x, "edge_index": edges.ends}
         inputs |= edges.inputs(read, np.arange(len(read.edges)))
@@ -55,15 +65,18 @@ class EdgeListGraphs(Data):
     column ``graph`` too, ids of nodes need only differ within a graph. Numbers are standardised by the training graphs.
     """
 
-    def __init__(self, target_kind: str, **options: Unpack[TableOptions]):
-        read = Tables(options)
+    reads = ("nodes.csv", "edges.csv", "graphs.csv")
+
+    def __init__(self, target_kind: str, fitted: Preprocessing | None = None, **options: Unpack[TableOptions]):
+        self.fitted = fitted or Preprocessing()
+        read = Tables(options, self.fitted)
         beside = (read.folder / "graphs.csv").exists()
         graphs = read.table("graphs.csv") if beside else _told_by_nodes(read.nodes, options["target"])
         edges, of_node = joined(read), _members(read.nodes, graphs)
         of_edge = _homes(read.edges, edges, of_node)
         answer = read.answer(graphs, target_kind, gaps=False)
-        parts = read.split(answer)
-        learned = targets.learn(answer, parts[0])
+        parts = read.split(answer, "graph")
+        learned = read.learn(answer, parts[0])
 
         in_train = torch.zeros(len(graphs), dtype=torch.bool)
         in_train[parts[0]] = True

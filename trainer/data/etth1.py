@@ -32,7 +32,7 @@ class ETTh1(Data):
         raw = np.loadtxt(
             folder / SOURCE.path, delimiter=",", skiprows=1, usecols=range(1, CHANNELS + 1), max_rows=ENDS[-1]
         )
-        series, _ = windows.standardised(raw, ENDS[0])
+        series, _ = windows.standardised(raw, windows.scale(raw[: ENDS[0]]))
         first, second, third = windows.chronological(series, ENDS, history, horizon)
         self.train, self.val, self.test = first, second, third
         self.facts = Facts(sizes=windows.sizes(first), baseline=windows.usual_rule(third, (1, DAY)))

@@ -13,7 +13,8 @@ from trainer.data.parts import baselines, files, idx, images, pixels, plain
 from trainer.data.parts.pixels import PixelSplit, Scale
 from trainer.data.parts.splits import stratified
 from trainer.errors import ConfigError
-from trainer.types import Fraction, NonNegativeInt
+from trainer.preprocessing import Preprocessing, content_keys
+from trainer.types import DataPath, Fraction, NonNegativeInt
 
 PARTS = {"training": ("train",), "test": ("t10k", "test")}
 log = logging.getLogger(__name__)
@@ -30,7 +31,10 @@ class Idx(Data):
     Raises ConfigError for a file that is missing, not the only one, or broken.
     """
 
-    def __init__(self, path: str, prefix: str, val: Fraction, seed: NonNegativeInt):
+    def __init__(
+        self, path: DataPath, prefix: str, val: Fraction, seed: NonNegativeInt, fitted: Preprocessing | None = None
+    ):
+        self.fitted = fitted = fitted or Preprocessing()
         folder = Path(path).expanduser()
         (x, y), (test_x, test_y) = (
             idx.labelled(find(folder, prefix, part, "images"), find(folder, prefix, part, "labels")) for part in PARTS
@@ -40,7 +44,10 @@ class Idx(Data):
             raise ConfigError(f"data.path: pictures of {folder} are {sides[0]} for training and {sides[1]} for testing")
         if not len(x) or not len(test_x):
             raise ConfigError(f"data.path: {folder} has {len(x)} pictures for training and {len(test_x)} for testing")
-        first, last = min(1, int(torch.cat((y, test_y)).min())), int(torch.cat((y, test_y)).max())
+        first, last = fitted.learn("labels", lambda: _range(torch.cat((y, test_y))))
+        strange = (torch.cat((y, test_y)) < first) | (torch.cat((y, test_y)) > last)
+        if strange.any():
+            raise ConfigError(f"data.path: {int(strange.sum())} labels in {folder} are not {first} to {last}")
         if last == first:
             raise ConfigError(f"data.path: every label in {folder} is {first}: nothing to tell apart")
         log.info("labels from %d to %d in %s: %d classes", first, last, folder, last - first + 1)
@@ -49,11 +56,17 @@ class Idx(Data):
             raise ConfigError(
                 f"data.val: {val:g} of {len(x)} rows leaves none for {'training' if held else 'validation'}"
             )
-        order = stratified(y, seed)
-        seen, kept = order[: len(x) - held].sort().values, order[len(x) - held :].sort().values
-        scale = Scale.of(x[seen])
-        self.train, self.val = (PixelSplit(x[rows], y[rows] - first, scale) for rows in (seen, kept))
-        self.test = PixelSplit(test_x, test_y - first, scale)
+        keys = content_keys(picture.numpy().tobytes() for picture in (*x, *test_x))
+
+        def divide() -> list[torch.Tensor]:
+            order = stratified(y, seed)
+            tested = torch.arange(len(x), len(keys))
+            return [order[: len(x) - held].sort().values, order[len(x) - held :].sort().values, tested]
+
+        parts = fitted.split(keys, divide)
+        scale = Scale.learned(fitted, lambda: Scale.of(x[parts[0]]))
+        x, y = torch.cat((x, test_x)), torch.cat((y, test_y)) - first
+        self.train, self.val, self.test = (PixelSplit(x[rows], y[rows], scale) for rows in parts)
         classes = last - first + 1
         self.facts = Facts(
             sizes=images.sizes(x, classes),
@@ -65,6 +78,11 @@ class Idx(Data):
 
     def read(self, path: str) -> pixels.NamedPixels:
         return pixels.read(path, self.facts)
+
+
+def _range(labels: torch.Tensor) -> list[int]:
+    """The first and the last class: from 0, or from 1 where none is 0."""
+    return [min(1, int(labels.min())), int(labels.max())]
 
 
 def find(folder: Path, prefix: str, part: str, kind: str) -> Path:

@@ -11,7 +11,8 @@ import torch
 
 from trainer.data.base import Data, Facts
 from trainer.data.parts import baselines, class_folders, images, pictures, pixels
-from trainer.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
+from trainer.preprocessing import Preprocessing
+from trainer.types import DataPath, Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 
 class ImageFolder(Data):
@@ -26,9 +27,11 @@ class ImageFolder(Data):
     and for a class without one in each split.
     """
 
+    reads = pictures.ENDINGS
+
     def __init__(
         self,
-        path: str,
+        path: DataPath,
         size: PositiveInt,
         fit: Literal["cut", "pad", "stretch"],
         channels: Literal[1, 3] | None,
@@ -36,10 +39,16 @@ class ImageFolder(Data):
         test: Fraction,
         seed: NonNegativeInt,
         cache_gb: NonNegativeFloat,
+        fitted: Preprocessing | None = None,
     ):
-        found, names = class_folders.find(Path(path).expanduser(), pictures.ENDINGS)
-        labels = torch.tensor([names.index(picture.parent.name) for picture, _ in found])
-        rows = class_folders.share_out(torch.tensor([given for _, given in found]), labels, names, val, test, seed)
+        self.fitted = fitted = fitted or Preprocessing()
+        folder = Path(path).expanduser()
+        found, names = class_folders.find(folder, self.reads)
+        words = [picture.parent.name for picture, _ in found]
+        names, found, labels = class_folders.as_stored(fitted, names, found, words)
+        given = torch.tensor([split for _, split in found])
+        keys = class_folders.keys(folder, found)
+        rows = fitted.split(keys, lambda: class_folders.share_out(given, labels, names, val, test, seed))
         counts = [len(part) for part in rows]
         labels = labels[torch.cat(rows)]
         paths = [found[row][0] for row in torch.cat(rows).tolist()]
@@ -49,10 +58,12 @@ class ImageFolder(Data):
         )
         heads = pictures.every(pictures.head, paths, later=whole)
         pictures.warn_of_twins(paths, counts[0])
-        self._fit = fit
-        view = replace(colour, channels=channels or pictures.channels(heads[: counts[0]]))
+        fitted.learn("fit", lambda: fit)
+        view = replace(
+            colour, channels=fitted.learn("channels", lambda: channels or pictures.channels(heads[: counts[0]]))
+        )
         x = pictures.Files(paths, partial(pictures.decode, view=view), (view.channels, size, size))
-        self.train, self.val, self.test = pixels.splits(x, labels, counts, labels.split(counts), cache_gb)
+        self.train, self.val, self.test = pixels.splits(fitted, x, labels, counts, labels.split(counts), cache_gb)
         self.facts = Facts(
             sizes=images.sizes(x[torch.tensor([0])], len(names)),
             baseline=baselines.majority(self.train, self.test, len(names)),
@@ -61,4 +72,5 @@ class ImageFolder(Data):
         )
 
     def read(self, path: str) -> pixels.NamedPixels:
-        return pixels.read(path, self.facts, self._fit)
+        assert self.fitted is not None
+        return pixels.read(path, self.facts, self.fitted.values["fit"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -14,11 +15,13 @@ import torch
 from trainer.data.base import Data, Facts
 from trainer.data.parts import baselines, class_folders, files, images, masks, pictures, pixels
 from trainer.errors import ConfigError
-from trainer.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
+from trainer.preprocessing import Preprocessing
+from trainer.types import DataPath, Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 URL = "https://raw.githubusercontent.com/zhixuhao/unet/b45af4d458437d8281cc218a07fd4380818ece4a/data/membrane/"
 DIGESTS = Path(__file__).with_name("isbi2012.sha256")
 SLICES = (20, 4, 6)
+log = logging.getLogger(__name__)
 
 
 class _Masked(Data):
@@ -26,6 +29,7 @@ class _Masked(Data):
 
     def set(
         self,
+        fitted: Preprocessing,
         pairs: Sequence[masks.Pair],
         counts: Sequence[int],
         view: pictures.View,
@@ -42,17 +46,21 @@ class _Masked(Data):
 
         surveys = pictures.every(partial(masks.survey, view=view), pairs, later=whole if cache_gb else None)
         heads = [each.head for each in surveys]
-        shape = (view.size, view.size) if view.size else _one_size(pairs, heads)
+        shape = (view.size, view.size) if view.size else _stored_size(fitted, pairs, heads)
         kept = iter(surveys)
         totals = [masks.total(islice(kept, count)) for count in counts]
-        key = masks.Key(_classes(set().union(*totals), ignore, names))
+        key = masks.Key(_stored_classes(fitted, totals, ignore, names))
         names = names or [str(value) for value in key.values]
-        seen = replace(view, channels=channels or pictures.channels(heads[: counts[0]]))
+        seen = replace(
+            view, channels=fitted.learn("channels", lambda: channels or pictures.channels(heads[: counts[0]]))
+        )
         paths, truths = [pair.image for pair in pairs], [pair.mask for pair in pairs]
         pictures.warn_of_twins(paths, counts[0])
         x = pictures.Files(paths, partial(pictures.decode, view=seen), (seen.channels, *shape))
         y = pictures.Files(truths, partial(masks.decode, view=view, table=key.table()), shape, torch.int8)
-        train, self.val, self.test = pixels.splits(x, y, counts, [key.known(total) for total in totals], cache_gb)
+        train, self.val, self.test = pixels.splits(
+            fitted, x, y, counts, [key.known(total) for total in totals], cache_gb
+        )
         self.train = pixels.Repeated(train, repeats)
         self.facts = Facts(
             sizes=images.sizes(x[torch.tensor([0])], len(names)),
@@ -71,6 +79,27 @@ def _one_size(pairs: Sequence[masks.Pair], heads: Sequence[pictures.Head]) -> tu
                 f" {pair.image.absolute()} {head.width} x {head.height}; give the pixels a side that all shall have"
             )
     return first.height, first.width
+
+
+def _stored_size(fitted: Preprocessing, pairs: Sequence[masks.Pair], heads: Sequence[pictures.Head]) -> tuple[int, int]:
+    """The size a run was trained with. Raises ConfigError for pictures of another, and where they differ."""
+    size = _one_size(pairs, heads)
+    height, width = fitted.learn("shape", lambda: list(size))
+    if size != (height, width):
+        raise ConfigError(f"data.path: pictures are {size[1]} x {size[0]}; this run learned {width} x {height}")
+    return height, width
+
+
+def _stored_classes(
+    fitted: Preprocessing, totals: Sequence[Mapping[int, int]], ignore: int | None, names: Sequence[str] | None
+) -> list[int]:
+    """The values of masks that are classes of a run; pixels of other values are counted and do not count."""
+    known = fitted.learn("values", lambda: _classes(set().union(*totals), ignore, names))
+    strange = {value: sum(total[value] for total in totals) for value in set().union(*totals) - {*known, ignore}}
+    if strange:
+        values = ", ".join(map(str, sorted(strange)[:10]))
+        log.warning("%d pixels do not count: this run knows no class of the value %s", sum(strange.values()), values)
+    return known
 
 
 def _classes(found: set[int], ignore: int | None, names: Sequence[str] | None) -> list[int]:
@@ -99,9 +128,11 @@ class ImageMasks(_Masked):
     go together, and for masks that hold no classes.
     """
 
+    reads = pictures.ENDINGS
+
     def __init__(
         self,
-        path: str,
+        path: DataPath,
         classes: list[str] | None,
         ignore: NonNegativeInt | None,
         size: PositiveInt | None,
@@ -112,17 +143,21 @@ class ImageMasks(_Masked):
         test: Fraction,
         seed: NonNegativeInt,
         cache_gb: NonNegativeFloat,
+        fitted: Preprocessing | None = None,
     ):
-        folders = class_folders.by_split(Path(path).expanduser(), "it must be a folder with images/ and masks/")
-        found = [(pair, split) for split, folder in folders.items() for pair in masks.pairs(folder)]
+        self.fitted = fitted = fitted or Preprocessing()
+        folder = Path(path).expanduser()
+        folders = class_folders.by_split(folder, "it must be a folder with images/ and masks/")
+        found = [(pair, split) for split, part in folders.items() for pair in masks.pairs(part)]
         given = torch.tensor([split for _, split in found])
-        rows = class_folders.shares(given, torch.zeros_like(given), val, test, seed)
+        keys = class_folders.keys(folder, [(pair.image, split) for pair, split in found])
+        rows = fitted.split(keys, lambda: class_folders.shares(given, torch.zeros_like(given), val, test, seed))
         counts = [len(part) for part in rows]
         if not all(counts):
             short = class_folders.SPLITS[counts.index(0)]
             raise ConfigError(f"data.path: of {len(found)} pictures none is left for the {short} split")
         pairs = [found[row][0] for row in torch.cat(rows).tolist()]
-        self.set(pairs, counts, pictures.View(1, size, fit), channels, classes, ignore, repeats, cache_gb)
+        self.set(fitted, pairs, counts, pictures.View(1, size, fit), channels, classes, ignore, repeats, cache_gb)
 
 
 class Isbi2012(_Masked):
@@ -133,11 +168,19 @@ class Isbi2012(_Masked):
     published are divided here: 0 to 19 train, 20 to 23 validate, and 24 to 29 are held out for the test.
     """
 
-    def __init__(self, size: PositiveInt | None, repeats: PositiveInt, data_dir: str | None):
+    def __init__(
+        self,
+        size: PositiveInt | None,
+        repeats: PositiveInt,
+        data_dir: str | None,
+        fitted: Preprocessing | None = None,
+    ):
+        self.fitted = fitted = fitted or Preprocessing()
         lines = [line.split() for line in DIGESTS.read_text(encoding="utf-8").splitlines()]
         folder = files.fetch("isbi2012", [files.Source(path, digest, URL + path) for digest, path in lines], data_dir)
         pairs = [
             masks.Pair(folder / f"train/image/{number}.png", folder / f"train/label/{number}.png")
             for number in range(sum(SLICES))
         ]
-        self.set(pairs, SLICES, pictures.View(1, size, "cut"), 1, ["membrane", "cell"], None, repeats, cache_gb=1)
+        view = pictures.View(1, size, "cut")
+        self.set(fitted, pairs, SLICES, view, 1, ["membrane", "cell"], None, repeats, cache_gb=1)

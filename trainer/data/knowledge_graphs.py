@@ -7,6 +7,7 @@ from typing import Literal
 from trainer.data.base import Data
 from trainer.data.parts import knowledge, triples
 from trainer.data.parts.files import Source, fetch
+from trainer.preprocessing import Preprocessing
 
 URL = "https://raw.githubusercontent.com/villmow/datasets_knowledge_embedding/9e392453d6804d1f51c13e5650ae58ed48b638d5/"
 PARTS = ("train", "valid", "test")
@@ -36,14 +37,15 @@ class WN18RR(Data):
     is among the others; 86,835 triples train. Every triple is asked from both ends, so there are 22 relations.
     """
 
-    def __init__(self, data_dir: str | None):
+    def __init__(self, data_dir: str | None, fitted: Preprocessing | None = None):
+        self.fitted = fitted or Preprocessing()
         sources = [
             Source(f"raw/{part}.txt", digest, f"{URL}WN18RR/original/{part}.txt")
             for part, digest in zip(PARTS, WORDNET, strict=True)
         ]
         folder = fetch("wn18rr", sources, data_dir)
         parts = [triples.read(folder / source.path, ("head", "relation", "tail")) for source in sources]
-        knowledge.publish(self, *triples.numbered(parts))
+        knowledge.publish(self, *triples.numbered(parts, self.fitted))
 
 
 class SmallKnowledge(Data):
@@ -53,11 +55,12 @@ class SmallKnowledge(Data):
     and 56 things they do to or share with one another. Every triple is asked from both ends.
     """
 
-    def __init__(self, name: Literal["kinship", "nations"], data_dir: str | None):
+    def __init__(self, name: Literal["kinship", "nations"], data_dir: str | None, fitted: Preprocessing | None = None):
+        self.fitted = fitted or Preprocessing()
         sources = [
             Source(f"{name}/{part}.txt", digest, f"{URL}other/{name}/{part}.txt")
             for part, digest in zip(PARTS, SMALL[name], strict=True)
         ]
         folder = fetch("kg_small", sources, data_dir)
         parts = [triples.read(folder / source.path, ("relation", "head", "tail")) for source in sources]
-        knowledge.publish(self, *triples.numbered(parts))
+        knowledge.publish(self, *triples.numbered(parts, self.fitted))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
 
@@ -13,7 +14,8 @@ from torch import Tensor
 from trainer.data.base import Codec, Data, Facts
 from trainer.data.parts import files, plain, text
 from trainer.data.parts.token_windows import TokenWindows
-from trainer.types import Fraction, PositiveInt
+from trainer.preprocessing import Preprocessing
+from trainer.types import DataPath, Fraction, PositiveInt
 
 SOURCE = files.Source(
     "input.txt",
@@ -27,9 +29,11 @@ class _RunningText(Data):
 
     def cut(self, whole: str, val: float, test: float, seq_len: int, learn: Callable[[list[str]], Codec]) -> None:
         """Sets the splits and the facts; the vocabulary is that of the training part."""
-        ends = [round(len(whole) * share) for share in (0.0, max(0.0, 1 - val - test), 1 - test, 1.0)]
-        parts = [whole[start:end] for start, end in pairwise(ends)]
-        codec = learn(parts[:1])
+        assert self.fitted is not None
+        shares = (max(0.0, 1 - val - test), 1 - test)
+        ends = self.fitted.learn("ends", lambda: [round(len(whole) * share) for share in shares])
+        parts = [whole[start:end] for start, end in pairwise((0, *ends, len(whole)))]
+        codec = text.from_state(self.fitted.learn("codec", lambda: learn(parts[:1]).state()))
         tokens = [torch.tensor(codec.encode(part), dtype=torch.int32) for part in parts]
         self.train = TokenWindows(tokens[0], seq_len, "train", moving=True)
         self.val = TokenWindows(tokens[1], seq_len, "val")
@@ -40,6 +44,10 @@ class _RunningText(Data):
             codec=codec,
         )
 
+    def complete_facts(self, facts: Facts) -> Facts:
+        assert self.fitted is not None
+        return replace(facts, codec=text.from_state(self.fitted.values["codec"]))
+
 
 class TinyShakespeare(_RunningText):
     """x (B, S) -> (B, S)
@@ -48,7 +56,8 @@ class TinyShakespeare(_RunningText):
     validate and 5 % test, in this order.
     """
 
-    def __init__(self, seq_len: PositiveInt, data_dir: str | None):
+    def __init__(self, seq_len: PositiveInt, data_dir: str | None, fitted: Preprocessing | None = None):
+        self.fitted = fitted or Preprocessing()
         whole = plain.read(files.fetch("tinyshakespeare", [SOURCE], data_dir) / SOURCE.path, "data")
         self.cut(whole, 0.05, 0.05, seq_len, lambda texts: text.learn("characters", texts, unknown=False))
 
@@ -64,7 +73,7 @@ class TextFile(_RunningText):
 
     def __init__(
         self,
-        path: str,
+        path: DataPath,
         encoding: str,
         tokens: Literal["characters", "words", "bytepair"],
         vocab_limit: PositiveInt | None,
@@ -73,7 +82,10 @@ class TextFile(_RunningText):
         seq_len: PositiveInt,
         val: Fraction,
         test: Fraction,
+        fitted: Preprocessing | None = None,
     ):
+        self.fitted = fitted or Preprocessing()
+
         def learn(texts: list[str]) -> Codec:
             return text.learn(tokens, texts, limit=vocab_limit, min_count=min_count, lowercase=lowercase)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +17,8 @@ from trainer.data.parts.graphs import Beside
 from trainer.data.parts.ragged import Ragged, RaggedSplit
 from trainer.data.parts.regions import ENDINGS, Format, Regions
 from trainer.errors import ConfigError
-from trainer.types import Fraction, NonNegativeInt, PositiveInt
+from trainer.preprocessing import Preprocessing
+from trainer.types import DataPath, Fraction, NonNegativeInt, PositiveInt
 
 LABELS = "labels.csv"
 
@@ -34,10 +37,12 @@ class ParcelSeries(Data):
     than two classes or a class without a table in each split, and a graph that is not of these regions.
     """
 
+    reads = ENDINGS
+
     def __init__(
         self,
-        path: str,
-        graph: str | None,
+        path: DataPath,
+        graph: DataPath | None,
         top_k: PositiveInt,
         standardise: Literal["table", "training"],
         columns: list[str | int] | None,
@@ -49,25 +54,36 @@ class ParcelSeries(Data):
         decimal: Literal["point", "comma"],
         missing: list[str],
         seed: NonNegativeInt,
+        fitted: Preprocessing | None = None,
     ):
+        self.fitted = fitted = fitted or Preprocessing()
         style = Format(
             delimiter, header, encoding, Reading(frozenset(text.lower() for text in missing), decimal == "comma")
         )
-        found, labels, names = _labelled(Path(path).expanduser())
+        folder = Path(path).expanduser()
+        found, words, names = _labelled(folder)
+        names, found, labels = class_folders.as_stored(fitted, names, found, words)
         given = torch.tensor([split for _, split in found])
-        rows = class_folders.share_out(given, labels, names, val, test, seed)
-        regions = _alike([style.read(table, "data.path", columns) for table, _ in found])
+        keys = class_folders.keys(folder, found)
+        rows = fitted.split(keys, lambda: class_folders.share_out(given, labels, names, val, test, seed))
+        regions = _alike(fitted, [style.read(table, "data.path", columns) for table, _ in found])
         runs = [torch.from_numpy(table.values) for table in regions]
 
         training = [runs[row] for row in rows[0].tolist()]
-        strength = torch.stack([correlation.strength(run) for run in training]).mean(0)
-        edges = correlation.strongest(strength, top_k)
-        if graph is not None:
-            edges = _given(style.read(Path(graph).expanduser(), "data.graph"), regions[0])
-        roles = correlation.roles(strength, edges[0])
-        whole = torch.cat(training) if standardise == "training" else None
-        x = Ragged.of(correlation.steps(_standardised(run, run if whole is None else whole), roles) for run in runs)
-        shared = {"edge_index": edges[0], "edge_weight": edges[1]}
+
+        def learn() -> dict[str, Tensor]:
+            strength = torch.stack([correlation.strength(run) for run in training]).mean(0)
+            edges = correlation.strongest(strength, top_k)
+            if graph is not None:
+                edges = _given(style.read(Path(graph).expanduser(), "data.graph"), regions[0])
+            roles = correlation.roles(strength, edges[0])
+            return {"edge_index": edges[0], "edge_weight": edges[1], "roles": roles}
+
+        links = fitted.learn("links", learn)
+        scale = fitted.learn("scale", lambda: _scale(torch.cat(training)) if standardise == "training" else None)
+        roles = links["roles"]
+        x = Ragged.of(correlation.steps(_standardised(run, scale or _scale(run)), roles) for run in runs)
+        shared = {"edge_index": links["edge_index"], "edge_weight": links["edge_weight"]}
         self.train, self.val, self.test = (
             Beside(RaggedSplit({"x": x.rows(part)}, labels[part]), shared) for part in rows
         )
@@ -84,8 +100,8 @@ class ParcelSeries(Data):
         )
 
 
-def _labelled(folder: Path) -> tuple[list[tuple[Path, int]], Tensor, list[str]]:
-    """Tables, each with the split (0 to 2) that its folder says; their labels (N,); and the names of the classes."""
+def _labelled(folder: Path) -> tuple[list[tuple[Path, int]], Sequence[str], list[str]]:
+    """Tables, each with the split (0 to 2) that its folder says; the class of each; and the names of the classes."""
     if not (folder / LABELS).is_file():
         if folder.is_dir() and class_folders.listed(folder, ENDINGS):
             raise ConfigError(
@@ -93,7 +109,7 @@ def _labelled(folder: Path) -> tuple[list[tuple[Path, int]], Tensor, list[str]]:
                 " label, or a folder of tables for each class"
             )
         found, names = class_folders.find(folder, ENDINGS)
-        return found, torch.tensor([names.index(path.parent.name) for path, _ in found]), names
+        return found, [path.parent.name for path, _ in found], names
     table = tables.read(str(folder / LABELS), "data.path", None, "auto", "utf-8", ("file",))
     at = [table.find(name, "data.path") for name in ("file", "label")]
     listed, said = (table.columns[place] for place in at)
@@ -107,15 +123,18 @@ def _labelled(folder: Path) -> tuple[list[tuple[Path, int]], Tensor, list[str]]:
     names = sorted(set(said))
     if len(names) < 2:
         raise ConfigError(f"data.path: {table.path} has one label only, {names[0]!r}; there must be at least two")
-    return [(folder / name, 0) for name in listed], torch.tensor([names.index(label) for label in said]), names
+    return [(folder / name, 0) for name in listed], said, names
 
 
-def _alike(runs: list[Regions]) -> list[Regions]:
-    """The tables, with regions in the order of the first that names them."""
+def _alike(fitted: Preprocessing, runs: list[Regions]) -> list[Regions]:
+    """The tables, with regions in the order of the first that names them, or as a run stores it."""
     short = next((run for run in runs if len(run.values) < 2), None)
     if short is not None:
         raise ConfigError(f"data.path: {short.path} has 1 step: nothing in it can be correlated")
     first = next((run for run in runs if run.names is not None), runs[0])
+    names = fitted.learn("regions", lambda: first.names)
+    if fitted.is_stored and names is not None:
+        first = replace(first.like(replace(first, names=names), "data.path"), names=names)
     return [run.like(first, "data.path") for run in runs]
 
 
@@ -139,7 +158,11 @@ def _given(graph: Regions, tables: Regions) -> tuple[Tensor, Tensor]:
     return edge_index, weights[edge_index[0], edge_index[1]].float()
 
 
-def _standardised(run: Tensor, by: Tensor) -> Tensor:
-    """A run (T, N) in the mean and deviation of each region in another; one that never changes there is 0."""
-    spread, mean = torch.std_mean(by, 0, correction=0)
-    return (run - mean) / spread.where(spread > 1e-12 * mean.abs(), torch.inf)
+def _scale(run: Tensor) -> dict[str, Tensor]:
+    """Mean and deviation of each region in a run (T, N); of one that never changes the deviation is infinite."""
+    spread, mean = torch.std_mean(run, 0, correction=0)
+    return {"mean": mean, "std": spread.where(spread > 1e-12 * mean.abs(), torch.inf)}
+
+
+def _standardised(run: Tensor, by: Mapping[str, Tensor]) -> Tensor:
+    return (run - by["mean"]) / by["std"]

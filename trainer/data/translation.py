@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
+
+from torch import Tensor
 
 from trainer import seeding
 from trainer.data.base import Codec, Data, Facts
@@ -14,7 +17,8 @@ from trainer.data.parts import baselines, files, plain, text
 from trainer.data.parts.ragged import Ragged, RaggedSplit
 from trainer.data.parts.splits import cut
 from trainer.errors import ConfigError
-from trainer.types import Fraction, NonNegativeInt, PositiveInt
+from trainer.preprocessing import Preprocessing, content_keys
+from trainer.types import DataPath, Fraction, NonNegativeInt, PositiveInt
 
 URL = "https://raw.githubusercontent.com/multi30k/dataset/a3d2e0d26b56f3846f66a952536ffed4e401d05a/data/task1/"
 SHA256 = {
@@ -36,7 +40,10 @@ class _Translation(Data):
 
     def set(self, source: Side, target: Side, learn: Learn) -> None:
         """Splits and facts; the vocabularies are those of the training sentences."""
-        codec, target_codec = learn(source[0]), learn(target[0])
+        assert self.fitted is not None
+        for name, lines in (("codec", source[0]), ("target_codec", target[0])):
+            self.fitted.learn(name, lambda lines=lines: learn(lines).state())  # type: ignore[misc]
+        codec, target_codec = (text.from_state(self.fitted.values[name]) for name in ("codec", "target_codec"))
         end = target_codec.size
         read = [Ragged.of(map(codec.encode, part)) for part in source]
         write = [Ragged.of([*target_codec.encode(line), end] for line in part) for part in target]
@@ -53,6 +60,11 @@ class _Translation(Data):
             target_codec=target_codec,
             end=end,
         )
+
+    def complete_facts(self, facts: Facts) -> Facts:
+        assert self.fitted is not None
+        codec, target_codec = (text.from_state(self.fitted.values[name]) for name in ("codec", "target_codec"))
+        return replace(facts, codec=codec, target_codec=target_codec)
 
 
 def _longest(parts: Sequence[Ragged]) -> int:
@@ -77,7 +89,9 @@ class Multi30k(_Translation):
         min_count: PositiveInt,
         lowercase: bool,
         data_dir: str | None,
+        fitted: Preprocessing | None = None,
     ):
+        self.fitted = fitted or Preprocessing()
         if source == target:
             raise ConfigError(f"data.target: {target} is data.source too; one is en and the other de")
         sources = [files.Source(path, digest, URL + path) for path, digest in SHA256.items()]
@@ -99,8 +113,8 @@ class Pairs(_Translation):
 
     def __init__(
         self,
-        source: str,
-        target: str,
+        source: DataPath,
+        target: DataPath,
         encoding: str,
         tokens: Literal["characters", "words", "bytepair"],
         vocab_limit: PositiveInt | None,
@@ -111,11 +125,16 @@ class Pairs(_Translation):
         val: Fraction,
         test: Fraction,
         seed: NonNegativeInt,
+        fitted: Preprocessing | None = None,
     ):
+        self.fitted = fitted = fitted or Preprocessing()
         pairs = read_pairs(source, target, encoding, max_length, drop_bad)
-        order = seeding.permutation(len(pairs), seed, 0)
-        cuts = cut({"row": order}, None, val=val, test=test)
-        rows = [part.inputs["row"].tolist() for part in cuts]
+
+        def divide() -> list[Tensor]:
+            order = seeding.permutation(len(pairs), seed, 0)
+            return [part.inputs["row"] for part in cut({"row": order}, None, val=val, test=test)]
+
+        rows = [part.tolist() for part in fitted.split(content_keys(map("\n".join, pairs)), divide)]
         empty = next((name for name, part in zip(("train", "val", "test"), rows, strict=True) if not part), None)
         if empty is not None:
             raise ConfigError(f"data: {len(pairs)} pairs of lines leave none for the {empty} split")

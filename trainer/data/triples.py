@@ -13,7 +13,8 @@ from trainer.data.parts import knowledge, plain, triples
 from trainer.data.parts.splits import cut
 from trainer.data.parts.triples import Column, Triple
 from trainer.errors import ConfigError
-from trainer.types import Fraction, NonNegativeInt
+from trainer.preprocessing import Preprocessing
+from trainer.types import DataPath, Fraction, NonNegativeInt
 
 FILES = {"train": ("train",), "val": ("valid", "val", "dev", "validation"), "test": ("test",)}
 
@@ -28,15 +29,20 @@ class Triples(Data):
     that is in two splits.
     """
 
+    reads = (".txt",)
+    encodes_changed_files = False
+
     def __init__(
         self,
-        path: str,
+        path: DataPath,
         columns: list[Literal["head", "relation", "tail"]],
         delimiter: str | None,
         val: Fraction,
         test: Fraction,
         seed: NonNegativeInt,
+        fitted: Preprocessing | None = None,
     ):
+        self.fitted = fitted or Preprocessing()
         if sorted(columns) != ["head", "relation", "tail"]:
             raise ConfigError(f"data.columns: head, relation and tail, each once, in some order; found {columns}")
         folder = Path(path).expanduser()
@@ -46,7 +52,7 @@ class Triples(Data):
         else:
             parts = _cut(list(dict.fromkeys(triples.read(path, columns, delimiter))), val, test, seed)
         _refuse_another_order([triple for part in parts for triple in part], columns)
-        knowledge.publish(self, *triples.numbered(parts))
+        knowledge.publish(self, *triples.numbered(parts, self.fitted))
 
 
 def _three(folder: Path) -> list[Path]:

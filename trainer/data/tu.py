@@ -14,7 +14,8 @@ from trainer.data.parts.graphs import GraphsSplit
 from trainer.data.parts.ragged import Ragged
 from trainer.data.parts.whole_graphs import of_graphs, sizes
 from trainer.errors import ConfigError
-from trainer.types import NonNegativeInt, PositiveInt
+from trainer.preprocessing import Preprocessing
+from trainer.types import DataPath, NonNegativeInt, PositiveInt
 
 URL = (
     "https://raw.githubusercontent.com/XuelinHu/Matrix-ResGNN-GraphClassificatio/"
@@ -49,18 +50,30 @@ class TU(Data):
     Raises ConfigError for a fold that is none, fewer than three folds or more than graphs, and as ``tu_files``.
     """
 
-    def __init__(self, path: str, name: str | None, fold: NonNegativeInt, folds: PositiveInt, seed: NonNegativeInt):
-        found = tu_files.read(*tu_files.find(path, name))
+    reads = (".txt",)
+
+    def __init__(
+        self,
+        path: DataPath,
+        name: str | None,
+        fold: NonNegativeInt,
+        folds: PositiveInt,
+        seed: NonNegativeInt,
+        fitted: Preprocessing | None = None,
+    ):
+        self.fitted = fitted = fitted or Preprocessing()
+        found = tu_files.read(*tu_files.find(path, name), fitted)
         graphs = len(found.label)
         if folds < 3 or folds > graphs:
             raise ConfigError(f"data.folds: {folds} given; from 3 (train, validation, test) to the {graphs} graphs")
         if fold >= folds:
             raise ConfigError(f"data.fold: {fold} given; {folds} folds are 0..{folds - 1}")
-        rows = splits.held_out(splits.folds(found.label, folds, seed), fold)
+        rows = fitted.split(found.keys(), lambda: splits.held_out(splits.folds(found.label, folds, seed), fold))
 
         has_features = found.node_codes.values.shape[1] + found.node_values.values.shape[1]
-        x = _features(found.node_codes, found.node_values if has_features else _degree(found), rows[0])
-        edge_attr = _features(found.edge_codes, found.edge_values, rows[0])
+        values = found.node_values if has_features else _degree(found)
+        x = _features(fitted, "node_scale", found.node_codes, values, rows[0])
+        edge_attr = _features(fitted, "edge_scale", found.edge_codes, found.edge_values, rows[0])
         whole = GraphsSplit({"x": x}, found.edges, {"edge_attr": edge_attr}, found.label)
         self.train, self.val, self.test = of_graphs(whole, rows)
         classes = len(found.classes)
@@ -85,11 +98,12 @@ class PinnedTU(TU):
         folds: PositiveInt,
         seed: NonNegativeInt,
         data_dir: str | None,
+        fitted: Preprocessing | None = None,
     ):
         paths = {f"{name}/raw/{name}_{part}.txt": digest for part, digest in SHA256[name].items()}
         sources = [Source(path, digest, URL + path) for path, digest in paths.items()]
         folder = fetch(f"tu_{name.lower()}", sources, data_dir)
-        super().__init__(str(folder / name / "raw"), name, fold, folds, seed)
+        super().__init__(str(folder / name / "raw"), name, fold, folds, seed, fitted)
 
 
 def _degree(found: tu_files.Graphs) -> Ragged:
@@ -99,10 +113,15 @@ def _degree(found: tu_files.Graphs) -> Ragged:
     return Ragged(degree.float()[:, None], sizes)
 
 
-def _features(codes: Ragged, values: Ragged, train: Tensor) -> Ragged:
+def _features(fitted: Preprocessing, name: str, codes: Ragged, values: Ragged, train: Tensor) -> Ragged:
     """Codes and values side by side, these standardised by the training graphs."""
     if not values.values.shape[1]:
         return codes
-    spread, mean = torch.std_mean(values.rows(train).values, 0, correction=0)
-    scaled = (values.values - mean) / spread.where(spread > 0, 1.0)
+
+    def learn() -> dict[str, Tensor]:
+        spread, mean = torch.std_mean(values.rows(train).values, 0, correction=0)
+        return {"mean": mean, "std": spread.where(spread > 0, 1.0)}
+
+    scale = fitted.learn(name, learn)
+    scaled = (values.values - scale["mean"]) / scale["std"]
     return Ragged(torch.cat((codes.values, scaled), 1), codes.lengths)

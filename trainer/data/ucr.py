@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from trainer.data.parts.files import Source, fetch
 from trainer.data.parts.ragged import Ragged, RaggedSplit
 from trainer.data.parts.splits import stratified
 from trainer.errors import ConfigError, did_you_mean
+from trainer.preprocessing import Preprocessing, content_keys
 from trainer.types import Fraction, NonNegativeInt
 
 URL = "https://raw.githubusercontent.com/sktime/sktime/7bd7d1620c0656f3210eeb850bb1c0034159ee47/sktime/datasets/data/"
@@ -39,37 +42,65 @@ class UCR(Data):
     Raises ConfigError for a name that is none, and what ``ts_files.read`` raises.
     """
 
-    def __init__(self, name: str, val: Fraction, seed: NonNegativeInt, data_dir: str | None):
+    @classmethod
+    def own_paths(cls, options: Mapping[str, Any]) -> dict[str, Path]:
+        """The files of a set that lies there and is not one of those with a known digest."""
+        name = options["name"]
+        if any(path.startswith(f"{name}/") for path in DIGESTS):
+            return {}
+        folder = fetch("ucr", [], options["data_dir"]) / name
+        return {part: folder / f"{name}_{part}.ts" for part in ("TRAIN", "TEST")}
+
+    def __init__(
+        self,
+        name: str,
+        val: Fraction,
+        seed: NonNegativeInt,
+        data_dir: str | None,
+        fitted: Preprocessing | None = None,
+    ):
+        self.fitted = fitted = fitted or Preprocessing()
         folder = _find(name, data_dir)
         train, test = (ts_files.read(folder / f"{name}_{part}.ts") for part in ("TRAIN", "TEST"))
         features = [cases.series[0].shape[1] for cases in (train, test)]
         if train.classes != test.classes or features[0] != features[1]:
             raise ConfigError(f"data.name: {name}'s TRAIN and TEST differ in their classes or dimensions")
-        order = stratified(train.labels, seed)
-        kept = len(order) - round(len(order) * val)
-        if not 0 < kept < len(order):
-            raise ConfigError(f"data.val: {val:g} of {len(order)} rows leaves {kept} to train on")
-        steps = torch.cat([train.series[row] for row in order[:kept]])
-        spread, mean = torch.std_mean(steps, 0, correction=0)
-        spread = spread.where(spread > 0, 1.0)
+        classes = len(fitted.learn("classes", lambda: train.classes))
+        if train.classes != fitted.values["classes"]:
+            raise ConfigError(f"data.name: {name} has the classes {train.classes}, this run {fitted.values['classes']}")
+        series, labels = train.series + test.series, torch.cat((train.labels, test.labels))
 
-        def split(cases: ts_files.Cases, index: Tensor) -> RaggedSplit:
-            rows = [((cases.series[row] - mean) / spread).float() for row in index]
-            return RaggedSplit({"x": Ragged.of(rows)}, cases.labels[index])
+        def divide() -> list[Tensor]:
+            order = stratified(train.labels, seed)
+            kept = len(order) - round(len(order) * val)
+            if not 0 < kept < len(order):
+                raise ConfigError(f"data.val: {val:g} of {len(order)} rows leaves {kept} to train on")
+            return [order[:kept], order[kept:], torch.arange(len(order), len(series))]
 
-        self.train, self.val = split(train, order[:kept]), split(train, order[kept:])
-        self.test = split(test, torch.arange(len(test.labels)))
-        classes = len(train.classes)
+        parts = fitted.split(content_keys(row.numpy().tobytes() for row in series), divide)
+        scale = fitted.learn("scale", lambda: _scale([series[row] for row in parts[0]]))
+
+        def split(index: Tensor) -> RaggedSplit:
+            rows = [((series[row] - scale["mean"]) / scale["std"]).float() for row in index]
+            return RaggedSplit({"x": Ragged.of(rows)}, labels[index])
+
+        self.train, self.val, self.test = map(split, parts)
         self.facts = Facts(
             sizes={
                 "in_features": features[0],
-                "seq_len": max(len(row) for row in train.series + test.series),
+                "seq_len": max(map(len, series)),
                 "num_classes": classes,
                 "out_features": 1 if classes == 2 else classes,
             },
             baseline=baselines.majority(self.train, self.test, classes),
             class_names=train.classes,
         )
+
+
+def _scale(series: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Mean and deviation (F,) of each dimension over all steps."""
+    spread, mean = torch.std_mean(torch.cat(list(series)), 0, correction=0)
+    return {"mean": mean, "std": spread.where(spread > 0, 1.0)}
 
 
 def _find(name: str, data_dir: str | None) -> Path:

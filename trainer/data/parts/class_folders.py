@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,9 @@ from torch import Tensor
 from trainer.data.parts import files, plain
 from trainer.data.parts.splits import cut, stratified
 from trainer.errors import ConfigError, did_you_mean
+from trainer.preprocessing import Preprocessing, content_keys
+
+log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
 
@@ -79,6 +83,27 @@ def _classes(folder: Path, endings: Sequence[str]) -> dict[str, list[Path]]:
         held = plain.shown(sorted(path.name for path in (folder / bare).iterdir())) or "it is empty"
         raise ConfigError(f"data.path: {where / bare} has no {'/'.join(endings)} files ({held})")
     return found
+
+
+def as_stored(
+    fitted: Preprocessing, names: Sequence[str], found: Sequence[tuple[Path, int]], words: Sequence[str]
+) -> tuple[list[str], list[tuple[Path, int]], Tensor]:
+    """The classes in the order that a run stores, the files of those, and their labels (N,).
+
+    words: the class of each file. Files of other classes are counted and left out.
+    """
+    known = fitted.learn("classes", lambda: list(names))
+    strange = [word for word in words if word not in known]
+    if strange:
+        classes = plain.shown(sorted(set(strange)), 5)
+        log.warning("%d files are left out: this run knows no class %s", len(strange), classes)
+    kept = [row for row, word in enumerate(words) if word in known]
+    return known, [found[row] for row in kept], torch.tensor([known.index(words[row]) for row in kept])
+
+
+def keys(folder: Path, found: Sequence[tuple[Path, int]]) -> Tensor:
+    """A key (N,) for each file by its path below the folder."""
+    return content_keys(path.relative_to(folder).as_posix() for path, _ in found)
 
 
 def shares(given: Tensor, labels: Tensor, val: float, test: float, seed: int) -> list[Tensor]:

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.data.parts import rows, tables, targets
+from trainer.data.parts import rows, schema, tables, targets
 from trainer.data.parts.features import Reading
 from trainer.data.parts.files import missing
 from trainer.data.parts.tables import Table
-from trainer.data.parts.targets import Target
+from trainer.data.parts.targets import Learned, Target
 from trainer.errors import ConfigError, did_you_mean
-from trainer.types import Fraction, NonNegativeInt, PositiveInt
+from trainer.preprocessing import Preprocessing
+from trainer.types import DataPath, Fraction, NonNegativeInt, PositiveInt
 
 NODE_COLUMNS: set[str | int] = {"id", "graph", "split"}
 EDGE_COLUMNS: set[str | int] = {"source", "target", "type", "graph"}
@@ -26,7 +27,7 @@ EDGE_COLUMNS: set[str | int] = {"source", "target", "type", "graph"}
 class TableOptions(TypedDict):
     """How the tables of a graph are read and cut."""
 
-    path: str
+    path: DataPath
     target: str
     directed: bool
     delimiter: str | None
@@ -49,8 +50,9 @@ class Tables:
     Raises ConfigError for a folder or a table that is not there, and for a column to leave out that is in neither.
     """
 
-    def __init__(self, options: TableOptions):
+    def __init__(self, options: TableOptions, fitted: Preprocessing):
         self.options = options
+        self.fitted = fitted
         self.folder = Path(options["path"]).expanduser()
         if not self.folder.is_dir():
             if not self.folder.exists():
@@ -73,6 +75,8 @@ class Tables:
     def answer(self, table: Table, target_kind: str, *, gaps: bool) -> Target:
         """The target column. Raises ConfigError for a cell that is no target, and for a gap where none may be."""
         at = table.find(self.options["target"], "data.target")
+        if self.fitted.is_stored:
+            return targets.encode(table, at, self.reading, self.fitted.values["target"])
         kind = rows.kind_of(target_kind)
         answer = targets.read(table, at, self.reading, kind, certain=target_kind == "class")
         good = ~np.isinf(answer.values) if gaps else answer.known
@@ -80,14 +84,28 @@ class Tables:
             raise ConfigError(rows.bad_cell(table, at, good, self.reading))
         return answer
 
-    def split(self, answer: Target) -> rows.Rows:
-        """The rows of each split that have a target: as the column ``split`` says, else by shares."""
+    def split(self, answer: Target, key: str) -> rows.Rows:
+        """The rows of each split that have a target: as the column ``split`` says, else by shares.
+
+        key: the column by which a stored run knows its rows again.
+        """
         table, options = answer.table, self.options
         group = np.zeros(len(table), np.int64)
         if "split" in table.names:
             group = rows.groups_of(table, table.names.index("split"), "data.path", empty=True)
         known = np.flatnonzero(answer.known)
-        return rows.split(group, known, answer, options["val"], options["test"], options["seed"])
+
+        def divide() -> rows.Rows:
+            return rows.split(group, known, answer, options["val"], options["test"], options["seed"])
+
+        keys = table.row_keys([table.find(key, "data.path")])
+        return [part.numpy() for part in self.fitted.split(keys, divide, known)]
+
+    def learn(self, answer: Target, train: np.ndarray) -> Learned:
+        """The target as a model sees it, by the rows ``train``."""
+        learned = targets.learn(answer, train, self.fitted.values.get("target"))
+        self.fitted.learn("target", lambda: dict(learned.schema))
+        return learned
 
     def features(self, table: Table, train: np.ndarray) -> Tensor | None:
         """What the other columns hold, (N, F) float32; None where there are none.
@@ -99,9 +117,16 @@ class Tables:
         dropped = apart.union(options["drop_columns"])
         kept = {place for place, name in enumerate(table.names) if name not in dropped} - (_nameless(table) & dropped)
         texts = {place for place in kept if table.names[place] in options["categorical"]}
-        values = rows.values_of(table, self.reading, kept, texts)
+        name = "edges" if table is self.edges else "nodes"
+        known = self.fitted.values.get(name)
+        values = schema.values(known, table) if known else rows.values_of(table, self.reading, kept, texts)
         every = rows.whole(table, values, self.reading, options["nan"], None, may_drop=False)
-        columns = rows.fit(table, values, train, options["max_categories"], options["min_count"])
+
+        def learn() -> schema.Schema:
+            columns = rows.fit(table, values, train, options["max_categories"], options["min_count"])
+            return schema.of(table, columns, self.reading, None, None)
+
+        columns = dict(zip(values, self.fitted.learn(name, learn)["columns"], strict=True))
         return torch.from_numpy(rows.encode(columns, values, every)) if columns else None
 
 

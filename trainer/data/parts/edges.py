@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer.data.parts.edge_lists import Tables, filled, keys, places
+from trainer.data.parts.plain import shown
 from trainer.errors import ConfigError, did_you_mean
 
 MOST_GUESSED = 2000
@@ -102,5 +103,14 @@ def _kinds(read: Tables) -> tuple[int, Tensor]:
     """How many kinds of edges there are, and each edge's: by their names in order, 0 where edges are of one."""
     if "type" not in read.edges.names:
         return 1, torch.zeros(len(read.edges), dtype=torch.long)
-    names, kind = np.unique(filled(read.edges, "type"), return_inverse=True)
-    return len(names), torch.from_numpy(kind.astype(np.int64))
+    cells = filled(read.edges, "type")
+    names = read.fitted.learn("edge_types", lambda: sorted(set(cells)))
+    place = {name: number for number, name in enumerate(names)}
+    strange = [row for row, cell in enumerate(cells) if cell not in place]
+    if strange:
+        where = read.edges.where(strange[0], read.edges.names.index("type"))
+        raise ConfigError(
+            f"{where}: this run knows no type of edge {cells[strange[0]]!r} ({len(strange)} such edges);"
+            f" it knows {shown(names)}"
+        )
+    return len(names), torch.tensor([place[cell] for cell in cells])

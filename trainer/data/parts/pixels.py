@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
@@ -17,6 +17,7 @@ from trainer.data.base import Facts, Split, TensorSplit
 from trainer.data.parts import files, pictures
 from trainer.data.parts.pictures import Files
 from trainer.errors import ConfigError
+from trainer.preprocessing import Preprocessing
 
 LEVELS = 256
 
@@ -37,6 +38,16 @@ class Scale:
         mean = (share * level).sum(1, keepdim=True)
         std = (share * (level - mean).square()).sum(1, keepdim=True).sqrt()
         return cls(mean.float()[..., None], torch.where(std > 0, std, 1).float()[..., None])
+
+    @classmethod
+    def learned(cls, fitted: Preprocessing, measure: Callable[[], Scale]) -> Scale:
+        """The scale that a run stores."""
+
+        def learn() -> dict[str, Tensor]:
+            scale = measure()
+            return {"mean": scale.mean, "std": scale.std}
+
+        return cls(**fitted.learn("scale", learn))
 
     @classmethod
     def between(cls, black: Sequence[float], white: Sequence[float]) -> Scale:
@@ -148,7 +159,12 @@ GIGABYTE = 1e9
 
 
 def splits(
-    x: Files, y: Tensor | Files, counts: Sequence[int], known: Sequence[Tensor], cache_gb: float
+    fitted: Preprocessing,
+    x: Files,
+    y: Tensor | Files,
+    counts: Sequence[int],
+    known: Sequence[Tensor],
+    cache_gb: float,
 ) -> list[PixelSplit | FileSplit]:
     """Training, validation and test rows, which follow one another in ``x`` (N, C, H, W), so many of each.
 
@@ -160,13 +176,13 @@ def splits(
     parts = [slice(end - count, end) for count, end in zip(counts, accumulate(counts), strict=True)]
     sample = slice(0, counts[0], -(-counts[0] // SAMPLE))
     if x.nbytes + y.nbytes > cache_gb * GIGABYTE:
-        scale = _measured(x.part(sample).loaded())
+        scale = Scale.learned(fitted, lambda: _measured(x.part(sample).loaded()))
         return [
             FileSplit(x.part(part), y[part] if isinstance(y, Tensor) else y.part(part), scale, targets)
             for part, targets in zip(parts, known, strict=True)
         ]
     x_kept, y_kept = x.loaded(), y if isinstance(y, Tensor) else y.loaded()
-    scale = _measured(x_kept[sample])
+    scale = Scale.learned(fitted, lambda: _measured(x_kept[sample]))
     return [PixelSplit(x_kept[part], y_kept[part], scale, targets) for part, targets in zip(parts, known, strict=True)]
 
 

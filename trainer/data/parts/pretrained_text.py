@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import torch
 
 from trainer import hub
 from trainer.errors import ConfigError
@@ -20,18 +24,20 @@ class Pretrained:
     """
 
     def __init__(self, name: str, most: int | None, keep: Literal["first", "last"]):
-        library = hub.transformers()
         folder = hub.folder_of(name)
         if not any((folder / name).is_file() for name in FILES):  # the library would make an empty one
             raise ConfigError(f"data.tokenizer: {folder} has no tokenizer: none of {', '.join(FILES)}")
+        self._load(folder, most, keep)
+
+    def _load(self, folder: Path, most: int | None, keep: str) -> None:
         try:
-            self._coder = library.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self._coder = hub.transformers().AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"data.tokenizer: {folder} has a tokenizer that cannot be read: {str(error).splitlines()[0]}"
             ) from error
         self._coder.truncation_side = "right" if keep == "first" else "left"
-        self._most = most
+        self._most, self._keep = most, keep
         self.size = len(self._coder)
 
     def encode(self, text: str) -> list[int]:
@@ -42,3 +48,20 @@ class Pretrained:
 
     def words(self, tokens: Sequence[int]) -> list[str]:
         return self.decode(tokens).split()
+
+    def state(self) -> dict[str, Any]:
+        """The tokenizer's own files as bytes, so that the saved model is not needed again."""
+        with TemporaryDirectory() as folder:
+            self._coder.save_pretrained(folder)
+            paths = sorted(path for path in Path(folder).iterdir() if path.is_file())
+            files = {path.name: torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8) for path in paths}
+        return {"kind": "pretrained", "files": files, "most": self._most, "keep": self._keep}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Pretrained:
+        codec = cls.__new__(cls)
+        with TemporaryDirectory() as folder:
+            for name, content in state["files"].items():
+                Path(folder, Path(name).name).write_bytes(content.numpy().tobytes())
+            codec._load(Path(folder), state["most"], state["keep"])
+        return codec

@@ -72,13 +72,18 @@ def whole(
     answer: Target | None,
     *,
     may_drop: bool = True,
+    is_stored: bool = False,
 ) -> np.ndarray:
     """The numbers of the rows that are used: all, or with ``nan=drop`` those without a gap or a cell that is no number.
 
     answer: a target that every row must have. may_drop: whether rows can be left out; if not, ``drop`` fills.
+    is_stored: whether the table is read for a stored run, which leaves out rows whose target it does not know.
 
     Raises ConfigError with file, row, column and count of such cells where they are not to be dropped or filled.
     """
+    if is_stored and answer is not None:
+        used = whole(table, values, reading, nan, None, may_drop=may_drop)
+        return used[answer.known[used]]
     good = {place: np.isfinite(v) if features.is_number(v) else v != "" for place, v in values.items()}
     if nan == "drop" and may_drop:
         used = np.logical_and.reduce([*good.values(), *([] if answer is None else [answer.known])])

@@ -39,6 +39,21 @@ def of(
     return schema | {"target": {"index": answer.at, "name": table.names[answer.at], **learned.schema}}
 
 
+def values(schema: Schema, table: Table) -> dict[int, np.ndarray]:
+    """The feature columns of a table by their places, as numbers or texts, as the training table was read.
+
+    Raises ConfigError for columns that lack.
+    """
+    reading = Reading(frozenset(schema["missing"]), schema["decimal"] == "comma")
+    found = {}
+    for column, place in zip(schema["columns"], _places(schema, table), strict=True):
+        cells = table.columns[place]
+        found[place] = reading.numbers(cells) if column["kind"] == "number" else reading.texts(cells)
+        if column["kind"] == "category":
+            _warn_of_unseen(column, found[place], table)
+    return found
+
+
 def encode(schema: Schema, table: Table) -> Tensor:
     """Features (N, F) float32 of the rows of a table that has the feature columns, by name or in their order.
 
@@ -47,19 +62,12 @@ def encode(schema: Schema, table: Table) -> Tensor:
     Raises ConfigError for columns that lack, and for cells that are no numbers where the training rows had numbers.
     """
     reading = Reading(frozenset(schema["missing"]), schema["decimal"] == "comma")
-    places = _places(schema, table)
     parts, problems = [], []
-    for column, place in zip(schema["columns"], places, strict=True):
-        cells = table.columns[place]
-        if column["kind"] == "number":
-            values = reading.numbers(cells)
-            good = np.isfinite(values)
-            if not (column["gaps"] or good.all()):
-                problems.append(rows.bad_cell(table, place, good, reading))
-        else:
-            values = reading.texts(cells)
-            _tell_unseen(column, values, table)
-        parts.append(features.encode(column, values))
+    for column, (place, cells) in zip(schema["columns"], values(schema, table).items(), strict=True):
+        good = np.isfinite(cells) if column["kind"] == "number" else np.ones(len(cells), bool)
+        if column["kind"] == "number" and not (column["gaps"] or good.all()):
+            problems.append(rows.bad_cell(table, place, good, reading))
+        parts.append(features.encode(column, cells))
     if problems:
         more = [f"and {len(problems) - rows.MOST_PROBLEMS} more columns"] * (len(problems) > rows.MOST_PROBLEMS)
         raise ConfigError(*problems[: rows.MOST_PROBLEMS], *more, "the training rows have a number in every such cell")
@@ -122,7 +130,12 @@ def _places(schema: Schema, table: Table) -> Sequence[int]:
     )
 
 
-def _tell_unseen(column: Column, values: np.ndarray, table: Table) -> None:
-    unseen = sorted({text or "a gap" for text in set(values) - set(column["categories"])})
-    if unseen and not column["other"]:
-        log.warning("%s: no training row has in column %r: %s", table.path, column["name"], shown(unseen, 5))
+def _warn_of_unseen(column: Column, values: np.ndarray, table: Table) -> None:
+    """Counts the rows of categories that no training row has; where there is a column for others, they may be rare."""
+    known = set(column["categories"])
+    strange = [text or "a gap" for text in values if text not in known]
+    if strange:
+        level = logging.INFO if column["other"] else logging.WARNING
+        names = shown(sorted(set(strange)), 5)
+        text = "%s: no training row has in column %r: %s (%d rows)"
+        log.log(level, text, table.path, column["name"], names, len(strange))

@@ -12,6 +12,7 @@ from trainer.data.parts import stamps, windows
 from trainer.data.parts.features import Reading, is_number
 from trainer.data.parts.tables import Table
 from trainer.errors import ConfigError
+from trainer.preprocessing import Preprocessing
 
 MOST_ABSENT = 10
 """How many times as many steps as rows a file may span: beyond, a stamp is wrong rather than rows missing."""
@@ -130,7 +131,14 @@ def interpolate(values: np.ndarray) -> np.ndarray:
 
 
 def publish(
-    data: Data, values: np.ndarray, history: int, horizon: int, val: float, test: float, period: int | None
+    data: Data,
+    fitted: Preprocessing,
+    values: np.ndarray,
+    history: int,
+    horizon: int,
+    val: float,
+    test: float,
+    period: int | None,
 ) -> None:
     """Gives a data set its splits and facts, from a series (T, C) in which NaN is a gap.
 
@@ -146,10 +154,12 @@ def publish(
             f"data: history {history} and horizon {horizon}, with shares of {val:g} for validation and {test:g} for"
             f" testing, need {least} rows; there are {rows}"
         )
-    ends = _ends(rows, val, test)
+    # The rows of a series are known by where they stand: what comes behind the last one is for testing.
+    ends = (*fitted.learn("ends", lambda: list(_ends(rows, val, test)[:2])), rows)
     if np.isnan(values[: ends[0]]).all(0).any():
         raise ConfigError(f"data: a column has no number in the {ends[0]} rows for training")
-    series, spread = windows.standardised(values, ends[0])
+    scale_of = fitted.learn("scale", lambda: windows.scale(values[: ends[0]]))
+    series, spread = windows.standardised(values, scale_of)
     first, second, third = windows.chronological(series, ends, history, horizon)
     data.train, data.val, data.test = first, second, third
     scale = float(spread[0]) if len(spread) == 1 else 1.0

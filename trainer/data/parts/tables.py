@@ -11,12 +11,17 @@ from itertools import accumulate, islice
 from pathlib import Path
 from typing import Literal
 
+from torch import Tensor
+
 from trainer.data.parts import plain
 from trainer.data.parts.plain import shown
 from trainer.errors import ConfigError, did_you_mean
+from trainer.preprocessing import content_keys
 
 DELIMITERS = {"tab": "\t", "semicolon": ";", "bar": "|", "comma": ",", "space": " "}
 """In the order they are tried: a comma may also be a decimal sign, and a blank parts words."""
+CELL_MARK = "\x1f"
+"""Between the cells of a row, of which keys are made."""
 SAMPLE_ROWS = 200
 """How many rows the guesses at delimiter and header look at."""
 
@@ -76,6 +81,11 @@ class Table:
         """Columns as one would write them on the command line."""
         named = (p if not self.has_header or self.is_unnamed(p) else self.names[p] for p in places)
         return f"[{','.join(map(str, named))}]"
+
+    def row_keys(self, columns: Iterable[int]) -> Tensor:
+        """A key (N,) for each row by the cells of some columns."""
+        cells = (self.columns[place] for place in columns)
+        return content_keys(map(CELL_MARK.join, zip(*cells, strict=True)))
 
     def is_unnamed(self, place: int) -> bool:
         """Whether a header stands over every column but this one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,11 @@ import torch
 from torch import Tensor
 
 from trainer.data.parts.features import Reading
+from trainer.data.parts.plain import shown
 from trainer.data.parts.tables import Table
 from trainer.errors import ConfigError, did_you_mean
+
+log = logging.getLogger(__name__)
 
 FEW = 20
 """So many different numbers may always be classes."""
@@ -48,9 +52,32 @@ def read(table: Table, at: int, reading: Reading, kind: str, *, certain: bool) -
     return read_numbers(table, at, reading)
 
 
-def learn(target: Target, train: np.ndarray) -> Learned:
-    """The target as a model sees it, by what the rows ``train`` hold. Raises ConfigError as the two below."""
-    return (learn_classes if target.names else learn_numbers)(target, train)
+def encode(table: Table, at: int, reading: Reading, schema: Mapping[str, Any]) -> Target:
+    """A column as a stored run learned it; what it does not know, a class or a text for a number, is counted."""
+    cells = table.columns[at]
+    if schema["kind"] == "number":
+        values = reading.numbers(cells)
+        known = np.isfinite(values)
+    else:
+        texts = reading.texts(cells)
+        names = _class_names(sorted({*texts, *schema["classes"]} - {""}), reading)
+        place = {names[name]: number for number, name in enumerate(schema["classes"])}
+        values = np.fromiter((place.get(names.get(text, ""), -1) for text in texts), np.int64, len(texts))
+        known = values >= 0
+    strange = [cell for cell, good in zip(cells, known, strict=True) if not good and not reading.is_gap(cell)]
+    if strange:
+        found = shown(sorted(set(strange)), 5)
+        text = "%s: %d rows are left out: this run knows no %r %s"
+        log.warning(text, table.path, len(strange), table.names[at], found)
+    return Target(table=table, at=at, values=values, known=known, names=schema.get("classes", ()))
+
+
+def learn(target: Target, train: np.ndarray, stored: Mapping[str, Any] | None = None) -> Learned:
+    """The target as a model sees it, by what the rows ``train`` hold, or as ``stored`` by a run.
+
+    Raises ConfigError as the two below.
+    """
+    return (learn_classes if target.names else learn_numbers)(target, train, stored)
 
 
 def read_classes(table: Table, at: int, reading: Reading, *, certain: bool) -> Target:
@@ -114,11 +141,11 @@ def read_numbers(table: Table, at: int, reading: Reading) -> Target:
     return Target(table=table, at=at, values=values, known=known)
 
 
-def learn_classes(target: Target, train: np.ndarray) -> Learned:
+def learn_classes(target: Target, train: np.ndarray, stored: Mapping[str, Any] | None = None) -> Learned:
     """Raises ConfigError for a class without a training row, at its first row."""
     seen = np.unique(target.values[train])
     unseen = np.setdiff1d(target.values[target.known], seen)
-    if len(unseen):
+    if len(unseen) and stored is None:
         name, known = target.names[unseen[0]], [target.names[place] for place in seen]
         row = int(np.argmax(target.values == unseen[0]))
         raise ConfigError(
@@ -133,9 +160,11 @@ def learn_classes(target: Target, train: np.ndarray) -> Learned:
     )
 
 
-def learn_numbers(target: Target, train: np.ndarray) -> Learned:
+def learn_numbers(target: Target, train: np.ndarray, stored: Mapping[str, Any] | None = None) -> Learned:
     """Standardised by the training rows; ``scale`` is their deviation."""
     mean, std = float(target.values[train].mean()), float(target.values[train].std()) or 1.0
+    if stored is not None:
+        mean, std = stored["mean"], stored["std"]
     return Learned(
         values=torch.from_numpy((target.values - mean) / std).float()[:, None],
         sizes={"out_features": 1},

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 from trainer.data.base import UNKNOWN, Codec
 from trainer.data.parts.pretrained_text import Pretrained
@@ -40,6 +40,13 @@ class Characters:
     def words(self, tokens: Sequence[int]) -> list[str]:
         return WORDS.findall(self.decode(tokens))
 
+    def state(self) -> dict[str, Any]:
+        return {"kind": "characters", "tokens": self.tokens, "unknown": self.unknown is not None}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Characters:
+        return cls(state["tokens"][1:] if state["unknown"] else state["tokens"], unknown=state["unknown"])
+
 
 class Words:
     """One token a word or punctuation mark, the most frequent first; token 0 is any other.
@@ -52,9 +59,12 @@ class Words:
         frequent = sorted(
             (word for word, n in counts.items() if n >= min_count), key=lambda word: (-counts[word], word)
         )
-        self.tokens = [UNKNOWN, *frequent[: None if limit is None else limit - 1]]
-        self.size = len(self.tokens)
-        self._numbers = {token: number for number, token in enumerate(self.tokens)}
+        self._set([UNKNOWN, *frequent[: None if limit is None else limit - 1]])
+
+    def _set(self, tokens: list[str]) -> None:
+        self.tokens = tokens
+        self.size = len(tokens)
+        self._numbers = {token: number for number, token in enumerate(tokens)}
 
     def encode(self, text: str) -> list[int]:
         return [self._numbers.get(word, 0) for word in WORDS.findall(text)]
@@ -65,6 +75,15 @@ class Words:
     def words(self, tokens: Sequence[int]) -> list[str]:
         return [self.tokens[token] for token in tokens if token < self.size]
 
+    def state(self) -> dict[str, Any]:
+        return {"kind": "words", "tokens": self.tokens}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Words:
+        codec = cls((), limit=None, min_count=1)
+        codec._set(list(state["tokens"]))
+        return codec
+
 
 class BytePairs:
     """Byte-level byte-pair encoding (Sennrich et al. 2016; Radford et al. 2019), learned from the texts: nothing is
@@ -74,13 +93,7 @@ class BytePairs:
     """
 
     def __init__(self, texts: Iterable[str], *, limit: int):
-        try:
-            from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-        except ImportError:
-            raise ConfigError(
-                "data.tokens: bytepair needs the package tokenizers: pip install 'train-zoo[text]';"
-                " characters and words need nothing"
-            ) from None
+        Tokenizer, decoders, models, pre_tokenizers, trainers = _tokenizers()
         self._coder = Tokenizer(models.BPE())
         self._coder.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         self._coder.decoder = decoders.ByteLevel()
@@ -102,6 +115,28 @@ class BytePairs:
     def words(self, tokens: Sequence[int]) -> list[str]:
         return WORDS.findall(self.decode(tokens))
 
+    def state(self) -> dict[str, Any]:
+        return {"kind": "bytepair", "tokenizer": self._coder.to_str()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> BytePairs:
+        codec = cls.__new__(cls)
+        codec._coder = _tokenizers()[0].from_str(state["tokenizer"])
+        codec.size = codec._coder.get_vocab_size()
+        return codec
+
+
+def _tokenizers() -> tuple[Any, ...]:
+    """What byte pairs are made of. Raises ConfigError where the package is not installed."""
+    try:
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    except ImportError:
+        raise ConfigError(
+            "data.tokens: bytepair needs the package tokenizers: pip install 'train-zoo[text]';"
+            " characters and words need nothing"
+        ) from None
+    return Tokenizer, decoders, models, pre_tokenizers, trainers
+
 
 class Lowercased:
     """A codec that knows small letters only, and reads any."""
@@ -118,6 +153,13 @@ class Lowercased:
 
     def words(self, tokens: Sequence[int]) -> list[str]:
         return self.codec.words(tokens)
+
+    def state(self) -> dict[str, Any]:
+        return {"kind": "lowercased", "codec": self.codec.state()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Lowercased:
+        return cls(from_state(state["codec"]))
 
 
 BYTES = 256
@@ -157,3 +199,17 @@ def learn(
     if limit is None or limit < BYTES:
         raise ConfigError(f"data.vocab_limit: bytepair takes a number of at least {BYTES} tokens; given {limit}")
     return BytePairs(texts, limit=limit)
+
+
+CODECS = {
+    "characters": Characters,
+    "words": Words,
+    "bytepair": BytePairs,
+    "lowercased": Lowercased,
+    "pretrained": Pretrained,
+}
+
+
+def from_state(state: Mapping[str, Any]) -> Codec:
+    """The codec that a state of plain values describes."""
+    return CODECS[state["kind"]].from_state(state)  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from torch import Tensor
 from trainer.data.parts import plain
 from trainer.data.parts.ragged import Ragged
 from trainer.errors import ConfigError
+from trainer.preprocessing import Preprocessing, content_keys
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,12 @@ class Graphs:
     edge_values: Ragged
     label: Tensor
     classes: list[str]
+
+    def keys(self) -> Tensor:
+        """A key (G,) for each graph, by its edges, its nodes and its class."""
+        parts = (self.node_codes, self.node_values, self.edges, self.edge_codes, self.edge_values)
+        rows = zip(self.label, *(part.values.split(part.lengths.tolist()) for part in parts), strict=True)
+        return content_keys(b"|".join(part.numpy().tobytes() for part in row) for row in rows)
 
 
 def find(path: str, name: str | None) -> tuple[Path, str]:
@@ -52,7 +62,7 @@ def find(path: str, name: str | None) -> tuple[Path, str]:
     raise ConfigError(f"data.path: {folder.absolute()}: {there}; {wanted}")
 
 
-def read(folder: Path, name: str) -> Graphs:
+def read(folder: Path, name: str, fitted: Preprocessing) -> Graphs:
     """The set ``name`` in a folder.
 
     ``_A`` has an edge a line, ``source, target``, nodes counted from 1 through all graphs; ``_graph_indicator`` the
@@ -76,15 +86,19 @@ def read(folder: Path, name: str) -> Graphs:
         return _beside(folder / f"{name}_{part}.txt", whole, rows)
 
     nodes, edges = len(graph), len(pairs)
-    classes, label = label.unique(return_inverse=True)
+    classes = fitted.learn("classes", lambda: [str(int(value)) for value in label.unique()])
+    strange = sorted({str(int(value)) for value in label.unique()} - set(classes))
+    if strange:
+        raise ConfigError(f"data.path: {place['graph_labels']}: this run knows no class {', '.join(strange)}")
+    label = torch.tensor([classes.index(str(value)) for value in label.tolist()])
     return Graphs(
-        Ragged(_one_hot(told("node_labels", True, nodes)), sizes),
+        Ragged(_one_hot(fitted, "node_labels", told("node_labels", True, nodes)), sizes),
         Ragged(told("node_attributes", False, nodes).float(), sizes),
         Ragged((pairs - first[graph[pairs[:, 0]]][:, None])[order], edges_of),
-        Ragged(_one_hot(told("edge_labels", True, edges))[order], edges_of),
+        Ragged(_one_hot(fitted, "edge_labels", told("edge_labels", True, edges))[order], edges_of),
         Ragged(told("edge_attributes", False, edges).float()[order], edges_of),
         label,
-        [str(int(value)) for value in classes],
+        classes,
     )
 
 
@@ -129,9 +143,14 @@ def _beside(path: Path, whole: bool, rows: int) -> Tensor:
     return found
 
 
-def _one_hot(labels: Tensor) -> Tensor:
-    """(N, K) to (N, L): every column's own labels, in order."""
-    found = [(column[:, None] == column.unique()).float() for column in labels.unbind(1)]
+def _one_hot(fitted: Preprocessing, name: str, labels: Tensor) -> Tensor:
+    """(N, K) to (N, L): every column's own labels, in order; labels that a stored run does not know are nothing."""
+    known = fitted.learn(name, lambda: [column.unique() for column in labels.unbind(1)])
+    if len(known) != labels.shape[1]:
+        raise ConfigError(f"data.path: {labels.shape[1]} columns of {name}; this run has {len(known)}")
+    found = [(column[:, None] == codes).float() for column, codes in zip(labels.unbind(1), known, strict=True)]
+    if strange := sum(int((codes.sum(1) == 0).sum()) for codes in found):
+        log.warning("%d %s are none that this run knows", strange, name)
     return torch.cat(found, 1) if found else torch.zeros(len(labels), 0)
 
 

@@ -83,12 +83,17 @@ def _whole(series: Tensor, history: int, horizon: int, name: str) -> WindowSplit
     return WindowSplit(series, history, horizon, starts)
 
 
-def standardised(series: np.ndarray, rows: int) -> tuple[Tensor, np.ndarray]:
-    """A series (T, F) by mean and deviation of its first ``rows``, gaps (NaN) aside, and those deviations (F,)."""
-    fitted = series[:rows]
-    spread = np.nanstd(fitted, axis=0)
+def scale(series: np.ndarray) -> dict[str, list[float]]:
+    """The mean and deviation of each column of a series (T, F), gaps (NaN) aside."""
+    spread = np.nanstd(series, axis=0)
     spread[spread == 0] = 1.0
-    return torch.from_numpy((series - np.nanmean(fitted, axis=0)) / spread).float(), spread
+    return {"mean": np.nanmean(series, axis=0).tolist(), "std": spread.tolist()}
+
+
+def standardised(series: np.ndarray, by: Mapping[str, Sequence[float]]) -> tuple[Tensor, np.ndarray]:
+    """A series (T, F) by a mean and a deviation of each column, and those deviations (F,)."""
+    mean, spread = np.array(by["mean"]), np.array(by["std"])
+    return torch.from_numpy((series - mean) / spread).float(), spread
 
 
 def sizes(split: WindowSplit) -> Mapping[str, int]:

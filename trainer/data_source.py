@@ -1,0 +1,144 @@
+"""The data of a run: read for training, read again as a stored run learned it, or restored without its files."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from trainer import builder, dataset_state, fingerprint, signature
+from trainer.config import Config
+from trainer.data.base import Data
+from trainer.errors import ConfigError
+from trainer.preprocessing import Preprocessing
+from trainer.types import MISSING
+
+log = logging.getLogger(__name__)
+
+
+def with_fingerprint(config: Config) -> Config:
+    """The configuration with the fingerprint of the user's own files; as it is, where the data set reads none."""
+    kind = builder.data_class(config.tree)
+    paths = kind.own_paths(_resolved(config)["data"])
+    if not paths:
+        return config
+    exact = config.settings.fingerprint == "exact"
+    return replace(config, fingerprint=fingerprint.fingerprint(paths, kind.reads, exact=exact))
+
+
+def read(config: Config) -> Data:
+    """The data of a run that begins: what is to be learned of it is learned."""
+    return builder.data(_resolved(config))
+
+
+def read_again(config: Config, state: Mapping[str, Any] | None) -> Data:
+    """The data of a stored run from its files, encoded as the run stores it.
+
+    Raises ConfigError for files that are gone or have changed, with what changed, unless ``allow_changed_data`` says
+    that they may; and for data that no longer fits the model.
+    """
+    if state is None:
+        log.warning("this run was saved before runs kept what they learned of their data: it is learned anew")
+        return read(config)
+    kind, tree = builder.data_class(config.tree), _resolved(config)
+    _refuse_missing(kind, tree["data"])
+    changes = _changes(config, state)
+    if changes and not kind.encodes_changed_files:
+        raise ConfigError(
+            *changes, "its model learned each of the things it was trained on: changed data is not encoded"
+        )
+    if changes and not config.settings.allow_changed_data:
+        raise ConfigError(
+            *changes, "allow_changed_data=true goes on all the same, with the data encoded as in training"
+        )
+    for change in changes:
+        log.warning("%s", change)
+    data = builder.data(tree, None if state["fitted"] is None else Preprocessing(state["fitted"]))
+    _refuse_other_sizes(config, state["facts"]["sizes"], data.facts.sizes)
+    return data
+
+
+def restore(config: Config, state: Mapping[str, Any] | None) -> Data:
+    """The data of a stored run without its files; read anew for a run that was saved before runs kept it."""
+    if state is None:
+        return read_again(config, None)
+    return dataset_state.restored(builder.data_class(config.tree), state)
+
+
+def state_of(config: Config, data: Data) -> dict[str, Any]:
+    """What a checkpoint keeps of the data."""
+    return dataset_state.state_of(data) | {"fingerprint": config.fingerprint, "contents": _contents(data)}
+
+
+def _resolved(config: Config) -> dict[str, Any]:
+    """The configuration with relative paths of data as they were meant: from the folder the run was started in.
+
+    Where there is nothing, the path is left as it stands: the project may have been moved with its data.
+    """
+    node = {**config.tree["data"], **config.moved}
+    for key in (*signature.data_paths(config.tree["data"]["_target_"]), "data_dir"):
+        if isinstance(node.get(key), str) and node[key] != MISSING:
+            meant = os.path.join(config.home, os.path.expanduser(node[key]))
+            node[key] = meant if os.path.exists(meant) else node[key]
+    return {**config.tree, "data": node}
+
+
+def _refuse_missing(kind: type[Data], options: Mapping[str, Any]) -> None:
+    gone = [f"data.{key}: {path.absolute()}" for key, path in kind.own_paths(options).items() if not path.exists()]
+    if gone:
+        raise ConfigError(
+            *(f"{name} does not exist, which this run was trained on" for name in gone),
+            "data.path=PATH says where it is now; sample, show and score input=PATH do without it",
+        )
+
+
+def _changes(config: Config, state: Mapping[str, Any]) -> list[str]:
+    """What is no longer as it was in training, in sentences; none where the files have the same contents."""
+    before = state["fingerprint"]
+    if before is None:
+        return []
+    kind = builder.data_class(config.tree)
+    paths = kind.own_paths(_resolved(config)["data"])
+    now = fingerprint.fingerprint(paths, kind.reads, exact=before["exact"])
+    if now["digest"] == before["digest"]:
+        return []
+    files = "; ".join(fingerprint.changed_files(before, now))
+    return [f"the data is not what this run was trained on: files: {files}", *_changed_contents(config, state)]
+
+
+def _changed_contents(config: Config, state: Mapping[str, Any]) -> list[str]:
+    try:
+        now = _contents(read(config))
+    except ConfigError as error:
+        return [f"it cannot be read as it was: {error.problems[0]}"]
+    before = state["contents"]
+    told = []
+    for name in ("columns", "classes"):
+        gone, new = ([str(one) for one in a[name] if one not in b[name]] for a, b in ((before, now), (now, before)))
+        parts = [f"{word} {', '.join(names[:5])}" for word, names in (("missing", gone), ("new", new)) if names]
+        told += [f"{name}: {'; '.join(parts)}"] * bool(parts)
+    if before["rows"] != now["rows"]:
+        told.insert(0, f"rows: {before['rows']:,} before, {now['rows']:,} now")
+    return told
+
+
+def _contents(data: Data) -> dict[str, Any]:
+    """How much there is, and of what, for a sentence on what changed."""
+    schema = {} if data.fitted is None else data.fitted.values.get("schema", {})
+    return {
+        "rows": sum(len(split) for split in (data.train, data.val, data.test)),
+        "columns": list(schema.get("names", ())),
+        "classes": [str(name) for name in data.facts.class_names],
+    }
+
+
+def _refuse_other_sizes(config: Config, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """A size that the model was built with must not change."""
+    filled = {key for group in ("model", "task") for key, value in config.tree[group].items() if value == MISSING}
+    other = [key for key in sorted(filled & before.keys()) if before[key] != now.get(key)]
+    if other:
+        raise ConfigError(
+            *(f"data: {key} is {now.get(key)}, and the model of this run was built for {before[key]}" for key in other)
+        )
