@@ -11,11 +11,13 @@ import os
 import pickle
 import shutil
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from trainer import atomic
 from trainer.errors import ConfigError, SystemFault, nearest_folder
 
 log = logging.getLogger(__name__)
@@ -46,17 +48,17 @@ def save(state: dict[str, Any], path: Path) -> None:
         if path.name == LAST and path.exists():
             _keep_previous(path)
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        atomic.sync(path.parent)
     except (OSError, RuntimeError, ConfigError) as error:
         # After a failed write torch still tries to finish the archive, and raises about that instead.
         cause = error.__context__ if isinstance(error.__context__, OSError) else error
         reason = getattr(cause, "strerror", None) or cause
         written = temporary.stat().st_size if temporary.exists() else 0
-        temporary.unlink(missing_ok=True)
-        free = shutil.disk_usage(nearest_folder(path.parent)).free
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise SystemFault(
-            f"cannot write {path}: {reason};"
-            f" {written / 1e6:.1f} MB written, {free / 1e6:.1f} MB free; {path.name} is as it was"
+            f"cannot write {path}: {reason}; {written / 1e6:.1f} MB written,"
+            f" {atomic.free_bytes(path.parent) / 1e6:.1f} MB free; {path.name} is as it was"
         ) from error
 
 
@@ -69,17 +71,10 @@ def _keep_previous(path: Path) -> None:
     link.unlink(missing_ok=True)
     try:
         os.link(path, link)
-    except OSError:  # a file system without hard links: for a moment there is only the previous one
-        link = path
+    except OSError:  # a file system without hard links
+        shutil.copyfile(path, link)
+        atomic.sync(link)
     os.replace(link, previous)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def verify(path: Path) -> None:
@@ -141,7 +136,7 @@ class RunKeeper:
         self.folder = folder
         self.about = about
         self.last_saved_step: int | None = None
-        sweep_leftovers(folder)
+        atomic.remove_leftovers(folder)
 
     def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
         # The best first: a last checkpoint never speaks of a best that is not on the disk.
@@ -158,9 +153,3 @@ class NoKeeper:
 
     def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
         return
-
-
-def sweep_leftovers(folder: Path) -> None:
-    """Removes half-written files that a killed run left behind."""
-    for leftover in folder.glob(".*.tmp"):
-        leftover.unlink()

@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from trainer import folder
+from trainer import atomic, folder
 from trainer.errors import ConfigError
 
 UNIMPORTANT = (
@@ -108,9 +108,9 @@ def show(path: Path) -> None:
     columns = [field.name for field in fields(Entry)]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([columns, *map(astuple, entries)])
-    folder.write_text(path / "leaderboard.csv", text.getvalue())
+    atomic.write_text(path / "leaderboard.csv", text.getvalue())
     table = [columns, ["---"] * len(columns), *(map(_cell, astuple(entry)) for entry in entries)]
-    folder.write_text(path / "leaderboard.md", "".join(f"| {' | '.join(row)} |\n" for row in table))
+    atomic.write_text(path / "leaderboard.md", "".join(f"| {' | '.join(row)} |\n" for row in table))
     _print(entries, path)
 
 

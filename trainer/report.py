@@ -17,7 +17,7 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from trainer import folder
+from trainer import atomic, folder
 from trainer.signals import Flag
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Report:
             writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(history)
-            folder.write_text(self._path / folder.METRICS, text.getvalue())
+            atomic.write_text(self._path / folder.METRICS, text.getvalue())
 
     def _append_metrics(self, history: Sequence[Mapping[str, float]]) -> None:
         """The newest row; a cut last line of a killed run is written anew when it goes on."""

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from trainer import folder
+from trainer import atomic, folder
 from trainer.errors import ConfigError
 
 
@@ -62,7 +62,7 @@ class Result:
             raise ConfigError(f"{path}: {folder.RESULTS} is not that of a run: {error}") from error
 
     def write(self) -> None:
-        folder.write_text(Path(self.folder) / folder.RESULTS, json.dumps(asdict(self), indent=2) + "\n")
+        atomic.write_text(Path(self.folder) / folder.RESULTS, json.dumps(asdict(self), indent=2) + "\n")
 
     def take_best(self, history: list[dict[str, Any]], epoch: int | None) -> None:
         """The validation scores of the best epoch."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from omegaconf import OmegaConf
 
-from trainer import builder, checkpoint, classifier, device, folder, pictures, report, seeding, signals, stored
+from trainer import atomic, builder, checkpoint, classifier, device, folder, pictures, report, seeding, signals, stored
 from trainer.album import Album
 from trainer.config import Config
 from trainer.errors import ConfigError, Interrupted, SystemFault, UserError
@@ -78,7 +78,7 @@ def start(config: Config, path: Path) -> Result:
         try:
             if fresh:
                 shown = OmegaConf.to_yaml(OmegaConf.create(folder.mask(config.raw)))
-                folder.write_text(path / folder.CONFIG, shown)
+                atomic.write_text(path / folder.CONFIG, shown)
             result.write()
             _train_and_test(config, path, result, screen, fresh=fresh)
         except Interrupted as error:
