@@ -111,22 +111,59 @@ def load(path: Path) -> dict[str, Any]:
     return state
 
 
-def load_newest(folder: Path) -> dict[str, Any]:
-    """The last good state of a run: ``last.pt``, or the one before with a warning if that is damaged or missing."""
-    paths = [folder / name for name in (LAST, PREVIOUS)]
-    if not any(path.exists() for path in paths):
+def is_there(folder: Path) -> bool:
+    """Whether a run has saved a state."""
+    return any((folder / name).exists() for name in (LAST, PREVIOUS))
+
+
+def load_newest(folder: Path, *, fall_back: bool = True) -> dict[str, Any]:
+    """The last good state of a run: ``last.pt``, or the one before with a warning if that is damaged or missing.
+
+    Raises ConfigError if neither is good, or, without ``fall_back``, if the last is not.
+    """
+    if not is_there(folder):
         raise ConfigError(f"no checkpoint in {folder.absolute()}")
-    problems: list[str] = []
-    for path in paths:
-        try:
-            state = load(path)
-        except ConfigError as error:
-            problems.append(str(error))
-            continue
-        if problems:
-            log.warning("%s; going on from %s", problems[0], path)
-        return state
-    raise ConfigError(*problems)
+    try:
+        return load(folder / LAST)
+    except ConfigError as error:
+        problem = error
+    previous = folder / PREVIOUS
+    if not fall_back and previous.exists():
+        raise ConfigError(
+            *problem.problems,
+            f"to go on from the state before it: mv {previous} {folder / LAST}; resume=auto does so by itself",
+        )
+    try:
+        state = load(previous)
+    except ConfigError as error:
+        raise ConfigError(*problem.problems, *error.problems) from error
+    log.warning("%s; going on from %s", problem, previous)
+    return state
+
+
+def size_of(state: Any) -> int:
+    """Bytes of all tensors in a nested state."""
+    if isinstance(state, torch.Tensor):
+        return state.nbytes
+    parts = state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
+    return sum(size_of(part) for part in parts)
+
+
+def check_room(folder: Path, state: dict[str, Any]) -> None:
+    """Looks, before the first step, whether a run's checkpoints will find room: two states, the best weights, and a
+    third state while it is written.
+
+    Raises SystemFault if not even one state fits; warns if not all of them do.
+    """
+    whole, weights = size_of(state), size_of(state["task"])
+    there = sum(path.stat().st_size for path in (folder / name for name in (LAST, PREVIOUS, BEST)) if path.exists())
+    free = atomic.free_bytes(folder)
+    text = f"{free / 1e6:.1f} MB free in {folder}"
+    if free < (whole if there else whole + weights):
+        raise SystemFault(f"disk full: a checkpoint needs {(whole + weights) / 1e6:.1f} MB, {text}")
+    needed = 3 * whole + weights - there
+    if free < needed:
+        log.warning("%s; the checkpoints of this run will need %.1f MB", text, needed / 1e6)
 
 
 class RunKeeper:

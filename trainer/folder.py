@@ -6,6 +6,7 @@ import fcntl
 import glob
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -23,6 +24,10 @@ log = logging.getLogger(__name__)
 RESULTS, CONFIG, METRICS, LOG, CURVES = "results.json", "config.yaml", "metrics.csv", "train.log", "curves.png"
 LOCK = ".lock"
 BEGINNING = {LOCK, LOG, CONFIG, RESULTS}
+TELLING = (RESULTS, "last.pt", "previous.pt")
+"""Files that tell what is trained in a folder; the first may be lost."""
+SCORES = ("val", "test", "baseline", "best_possible")
+"""Scores by name in the file of results."""
 ROOT = "outputs"
 LOOK = 0.05
 """Seconds between looks at a lock that another process holds."""
@@ -107,12 +112,18 @@ def _wait_for_lock(file: IO[str], path: Path, deadline: float) -> None:
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """What a run last said of itself; empty if it never did."""
+    """What a run last said of itself, with NaN for a score that JSON has no number for; empty if it never did."""
     try:
         found = json.loads((path / RESULTS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    scores = {name: found[name] for name in SCORES if isinstance(found.get(name), dict)}
+    return found | {
+        name: {key: math.nan if value is None else value for key, value in values.items()}
+        for name, values in scores.items()
+    }
 
 
 def find(identity: str, preferred: Path, name: str | None = None) -> Path | None:
@@ -120,15 +131,18 @@ def find(identity: str, preferred: Path, name: str | None = None) -> Path | None
 
     Looked for in ``preferred`` if there is such a folder, else everywhere; ``name`` is one its folder must have.
     """
-    pattern = f"**/{glob.escape(name)}/{RESULTS}" if name else f"**/{RESULTS}"
-    places = [preferred / RESULTS] if preferred.is_dir() else Path(ROOT).glob(pattern)
-    runs = {path.parent: read_results(path.parent) for path in places if path.is_file()}
+    from trainer import recovery
+
+    pattern = f"**/{glob.escape(name)}" if name else "**"
+    every = (file for known in TELLING for file in Path(ROOT).glob(f"{pattern}/{known}"))
+    places = [preferred] if preferred.is_dir() else dict.fromkeys(file.parent for file in every)
+    runs = {path: recovery.read_results(path) for path in places}
     mine = [path for path, results in runs.items() if results.get("identity") == identity]
-    return max(
-        mine,
-        key=lambda path: (runs[path].get("status") != "finished", (path / RESULTS).stat().st_mtime_ns),
-        default=None,
-    )
+    return max(mine, key=lambda path: (runs[path].get("status") != "finished", _last_written(path)), default=None)
+
+
+def _last_written(path: Path) -> int:
+    return max((file.stat().st_mtime_ns for known in TELLING for file in path.glob(known)), default=0)
 
 
 class RunLog(logging.FileHandler):

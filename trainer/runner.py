@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import OmegaConf
 
-from trainer import atomic, builder, checkpoint, classifier, device, folder, pictures, report, seeding, signals, stored
+from trainer import artifacts, atomic, builder, checkpoint, classifier, device, folder, report, seeding, signals, stored
 from trainer.album import Album
 from trainer.config import Config
 from trainer.errors import ConfigError, Interrupted, SystemFault, UserError
@@ -18,6 +21,10 @@ from trainer.result import Result, commit, versions
 from trainer.trainer import Trainer
 
 log = logging.getLogger(__name__)
+
+
+PATIENCE = 5.0
+"""Seconds that ``resume=auto`` gives another process that is about to leave the run folder."""
 
 
 def run(config: Config) -> Result:
@@ -36,28 +43,62 @@ def run(config: Config) -> Result:
         print("resume=auto: no run of this configuration yet; starting one")
         return start(config, folder.claim(config.folder, reuse=True))
     if folder.read_results(found).get("status") == "finished":
-        return _finished(found)
-    return start(config, found)
+        return complete(config, found, patience=PATIENCE)
+    return start(config, found, patience=PATIENCE)
 
 
 def resume(kept: Config) -> Result:
-    """Goes on with a stored run, to the bits it would have had without the stop; a finished one is left as it is."""
+    """Goes on with a stored run, to the bits it would have had without the stop; a finished one is made complete.
+
+    Raises ConfigError if its last checkpoint is damaged: which one to go on from is then for the user to say.
+    """
     path = Path(kept.folder)
     if folder.read_results(path).get("status") == "finished":
-        return _finished(path)
-    return start(kept, path)
+        return complete(kept, path)
+    return start(kept, path, fall_back=False)
 
 
-def _finished(path: Path) -> Result:
-    print(f"{path} is finished; nothing to do")
-    return Result.read(path)
-
-
-def start(config: Config, path: Path) -> Result:
+def start(config: Config, path: Path, *, fall_back: bool = True, patience: float = 0.0) -> Result:
     """One run in its folder, which it alone may write to; from its last checkpoint if it has one."""
-    fresh = not any((path / name).exists() for name in (checkpoint.LAST, checkpoint.PREVIOUS))
+    result = _new_result(config, path)
+    with _entered(config, path, patience) as screen:
+        fresh = not checkpoint.is_there(path)
+        with _accounted(result, fresh=fresh):
+            if fresh:
+                shown = OmegaConf.to_yaml(OmegaConf.create(folder.mask(config.raw)))
+                atomic.write_text(path / folder.CONFIG, shown)
+            result.write()
+            state = None if fresh else checkpoint.load_newest(path, fall_back=fall_back)
+            _train_and_test(_assemble(config, result, screen, state), result, screen)
+    return result
+
+
+def complete(config: Config, path: Path, patience: float = 0.0) -> Result:
+    """Makes up for the files that a finished run lacks: it may have been killed while it drew them."""
+    result = Result.read(path)
+    lost = artifacts.missing(path, result)
+    if not lost or not (path / checkpoint.LAST).exists():
+        without = f", without {', '.join(lost)}" if lost else ""
+        print(f"{path} is finished{without}; nothing to do")
+        return result
+    with _entered(config, path, patience) as screen, _accounted(result, fresh=False):
+        print(f"{path} is finished, but without {', '.join(lost)}; going on with that")
+        state = checkpoint.load_newest(path, fall_back=False)
+        artifacts.write_metrics(path, state["history"])
+        if set(lost) <= {folder.METRICS, folder.CURVES}:
+            artifacts.draw_curves(path, state["history"], result)
+        else:
+            made = _assemble(config, replace(result), screen, state)
+            made.trainer.use_best()
+            made.trainer.task.eval()
+            _draw(made, result)
+        print(f"{path} is complete")
+    return result
+
+
+def _new_result(config: Config, path: Path) -> Result:
     names = config.names
-    result = Result(
+    return Result(
         folder=str(path),
         identity=config.identity,
         status="running",
@@ -70,34 +111,43 @@ def start(config: Config, path: Path) -> Result:
         versions=versions(),
         git=commit(),
     )
-    with ExitStack() as stack:
-        stack.enter_context(folder.locked(path))
-        stack.enter_context(folder.logged(path))
-        flag = stack.enter_context(signals.caught())
-        screen = stack.enter_context(report.Report(flag, verbose=config.settings.verbose))
-        try:
-            if fresh:
-                shown = OmegaConf.to_yaml(OmegaConf.create(folder.mask(config.raw)))
-                atomic.write_text(path / folder.CONFIG, shown)
-            result.write()
-            _train_and_test(config, path, result, screen, fresh=fresh)
-        except Interrupted as error:
-            _stopped(result, error)
-            # Of a run within another, a classifier's, the outer one has the last word: it goes on with both.
-            raise Interrupted(error.message, error.signal_number, f"train resume {path}") from None
-        except UserError as error:
-            _stopped(result, error)
-            if fresh and isinstance(error, ConfigError | SystemFault):
-                folder.remove_if_empty(path)
-            raise
-        except BaseException as error:
-            _stopped(result, error)
-            if is_out_of_memory(error):
-                reason = str(error).split("\n")[0]
-                raise SystemFault(f"out of memory: {reason}; try a smaller batch_size, or accumulate") from error
+
+
+@contextmanager
+def _entered(config: Config, path: Path, patience: float) -> Iterator[report.Report]:
+    """A block in which this process alone works in a run folder, writes its log, and answers signals."""
+    with (
+        folder.locked(path, patience),
+        folder.logged(path),
+        signals.caught() as flag,
+        report.Report(flag, verbose=config.settings.verbose) as screen,
+    ):
+        yield screen
+
+
+@contextmanager
+def _accounted(result: Result, *, fresh: bool) -> Iterator[None]:
+    """A block whose end is written into the results, whatever it ends by, and told as it should be."""
+    path = Path(result.folder)
+    try:
+        yield
+    except Interrupted as error:
+        _stopped(result, error)
+        # Of a run within another, a classifier's, the outer one has the last word: it goes on with both.
+        raise Interrupted(error.message, error.signal_number, f"train resume {path}") from None
+    except UserError as error:
+        _stopped(result, error)
+        if fresh and isinstance(error, ConfigError | SystemFault):
+            folder.remove_if_empty(path)
+        raise
+    except BaseException as error:
+        _stopped(result, error)
+        if is_out_of_memory(error):
+            reason = str(error).split("\n")[0]
+            raise SystemFault(f"out of memory: {reason}; try a smaller batch_size, or accumulate") from error
+        with suppress(SystemFault):  # what cannot be logged must not take the place of what went wrong
             log.exception("failed")
-            raise
-    return result
+        raise
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -106,16 +156,32 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _stopped(result: Result, error: BaseException) -> None:
-    result.status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
-    result.reason = f"{type(error).__name__}: {error}"
-    result.write()
-    log.info("%s", result.reason)
+    """Writes why a run ended, once; what was finished stays finished, and what cannot be written hides nothing."""
+    if result.reason is not None:
+        return
+    reason = f"{type(error).__name__}: {error}"
+    if result.status == "running":
+        result.status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+        result.reason = reason
+        with suppress(SystemFault):
+            result.write_last_word()
+    with suppress(SystemFault):
+        log.info("%s", reason)
 
 
-def _train_and_test(config: Config, path: Path, result: Result, screen: report.Report, *, fresh: bool) -> None:
-    settings = config.settings
+@dataclass
+class Assembled:
+    """What a run trains, with what, and where its snapshots go."""
+
+    trainer: Trainer
+    loaders: dict[str, Loader]
+    album: Album
+
+
+def _assemble(config: Config, result: Result, screen: report.Report, state: dict[str, Any] | None) -> Assembled:
+    """The objects of a run, as a state left them if there is one; the result says what they are."""
+    settings, path = config.settings, Path(result.folder)
     where = device.pick(settings.device)
-    state = None if fresh else checkpoint.load_newest(path)
     torch.set_num_threads(1)
     device.keep_freed_memory()
     data = builder.data(config.tree)
@@ -136,35 +202,66 @@ def _train_and_test(config: Config, path: Path, result: Result, screen: report.R
     result.device, result.monitor = str(where), monitor
     result.baseline, result.best_possible = dict(data.facts.baseline), dict(data.facts.best_possible)
 
-    about = {"config": folder.mask(config.raw), "identity": config.identity, "threads": result.threads}
-    keeper = checkpoint.RunKeeper(path, about | {"options": dict(config.names), "versions": result.versions})
+    keeper = checkpoint.RunKeeper(path, _about(config, result))
     album = Album(screen, path, settings.seed)
-    trainer = Trainer(
-        task,
-        builder.players(config.tree, settings, task, loaders["train"]),
-        loaders["train"],
-        loaders["val"],
-        settings,
-        keeper,
-        album,
-    )
+    players = builder.players(config.tree, settings, task, loaders["train"])
+    trainer = Trainer(task, players, loaders["train"], loaders["val"], settings, keeper, album)
     if state is not None:
         trainer.load_state_dict(state, checkpoint.load(path / checkpoint.BEST) if state["best"]["step"] else None)
     screen.start(trainer, result, {name: len(loader.split) for name, loader in loaders.items()})
-    trainer.fit()
-    result.epochs, result.steps, result.seconds = trainer.epoch, trainer.step, round(trainer.seconds, 3)
-    result.take_best(trainer.history, trainer.best.epoch)
-    drawn = [*_test(trainer, loaders["test"], result), *album.strip(trainer)]
+    return Assembled(trainer, loaders, album)
+
+
+def _about(config: Config, result: Result) -> dict[str, Any]:
+    """What every checkpoint says of its run, so that it is known without the other files."""
+    return {
+        "config": folder.mask(config.raw),
+        "identity": config.identity,
+        "threads": result.threads,
+        "options": dict(config.names),
+        "overrides": result.overrides,
+        "versions": result.versions,
+    }
+
+
+def _train_and_test(made: Assembled, result: Result, screen: report.Report) -> None:
+    trainer = made.trainer
+    _train(trainer, result)
+    _test(trainer, made.loaders["test"], result)
     result.status = "finished"
     result.write()
-    screen.finish(trainer, result, drawn)
+    screen.flag.stop_at_once()
+    screen.finish(trainer, result, _draw(made, result))
 
 
-def _test(trainer: Trainer, test: Loader, result: Result) -> list[Path]:
-    """Scores the best weights, beside what the data and the task can be measured by; gives the pictures' paths."""
+def _train(trainer: Trainer, result: Result) -> None:
+    """To the last step; what stops it before has its curves, too."""
+    path = Path(result.folder)
+    checkpoint.check_room(path, trainer.state_dict())
+    try:
+        trainer.fit()
+    except UserError as error:
+        result.take_progress(trainer)
+        _stopped(result, error)
+        with suppress(SystemFault):  # the first fault is the one to tell
+            artifacts.draw_curves(path, trainer.history, result)
+        raise
+    finally:
+        result.take_progress(trainer)
+
+
+def _test(trainer: Trainer, test: Loader, result: Result) -> None:
+    """Scores the best weights, beside what the data and the task can be measured by."""
     trainer.use_best()
     result.test = trainer.evaluate(test)
     with seeding.isolated(result.seed, test.device):
         baseline, best = trainer.task.references()
     result.baseline, result.best_possible = baseline | result.baseline, best | result.best_possible
-    return pictures.draw(trainer.task.gallery(test.epoch(0)), Path(result.folder))
+
+
+def _draw(made: Assembled, result: Result) -> list[Path]:
+    """Draws what there is to see; a run is complete when its results name it."""
+    drawn = artifacts.draw_all(made.trainer, made.loaders["test"], made.album, result)
+    result.artifacts = [path.name for path in drawn]
+    result.write()
+    return drawn
