@@ -113,7 +113,7 @@ def test_streams_that_are_closed_from_the_first(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_working_folder_that_was_deleted(tmp_path: Path) -> None:
-    command = f"mkdir -p gone; cd gone; rmdir ../gone; exec 2>&1; {argv()[0]}"
+    command = f"mkdir -p gone; cd gone; rmdir ../gone; {argv()[0]}"
     for words in (" ".join(SMALL), "-m model=mlp data=moons seed=0,1", "list", "report", "resume outputs/x"):
         done = subprocess.run(
             ["sh", "-c", f"{command} {words}"],
