@@ -35,7 +35,7 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A working folder of the test's own, in which nothing half-written may be left."""
     monkeypatch.chdir(tmp_path)
     yield
-    assert not list(tmp_path.rglob("*.tmp")), "a half-written file was left"
+    assert not list(tmp_path.rglob("*.tmp*")), "a half-written file was left"
 
 
 class Silent:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
+from typing import Any
 
+import pytest
 from commands import SMALL
 
-from trainer import config, runner
+from trainer import config, report, runner
 from trainer.result import Result
 
 
@@ -22,3 +25,17 @@ def metrics(path: Path) -> list[dict[str, str]]:
     """Rows of metrics.csv without the clock."""
     with open(path / "metrics.csv", newline="") as file:
         return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
+    """A signal to this process after that step, once."""
+    stepped = report.Report.stepped
+    sent = []
+
+    def watched(self: report.Report, trainer: Any) -> None:
+        if trainer.step == step and not sent:
+            sent.append(step)
+            os.kill(os.getpid(), number)
+        stepped(self, trainer)
+
+    monkeypatch.setattr(report.Report, "stepped", watched)

@@ -16,7 +16,8 @@ import torch
 from states import equal, in_child, state, step_in
 
 from trainer import checkpoint
-from trainer.checkpoint import BEST, LAST, PREVIOUS, RunKeeper, load, load_newest, save, sweep_leftovers, verify
+from trainer.atomic import remove_leftovers
+from trainer.checkpoint import BEST, LAST, PREVIOUS, RunKeeper, load, load_newest, save, verify
 from trainer.errors import ConfigError, SystemFault
 
 
@@ -155,7 +156,7 @@ def test_death_in_the_middle_of_writing_leaves_a_loadable_state(tmp_path: Path) 
     assert in_child(doomed) == 9
     assert [path.name.startswith(".") for path in sorted(tmp_path.iterdir())] == [True, False]
     assert step_in(tmp_path) == 1
-    sweep_leftovers(tmp_path)
+    remove_leftovers(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [LAST]
 
 

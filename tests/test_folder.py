@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import logging
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -41,20 +47,66 @@ def test_a_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
         assert (tmp_path / ".lock").read_text() == str(os.getpid())
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a.txt"
-    folder.write_text(path, "old")
+def test_a_child_holds_no_lock(tmp_path: Path) -> None:
+    with folder.locked(tmp_path):
+        child = os.fork()
+        if child == 0:
+            time.sleep(60)
+            os._exit(0)
+    try:
+        with folder.locked(tmp_path, patience=5):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "replace", full)
-        with pytest.raises(SystemFault, match="No space left on device"):
-            folder.write_text(path, "new")
-    assert path.read_text() == "old"
-    folder.write_text(path, "new")
-    assert path.read_text() == "new"
+def test_a_lock_may_be_waited_for(tmp_path: Path) -> None:
+    ends = threading.Event()
+
+    def hold() -> None:
+        with folder.locked(tmp_path):
+            ends.wait(30)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    while not (tmp_path / ".lock").exists() or not (tmp_path / ".lock").read_text():
+        time.sleep(0.01)
+    with pytest.raises(folder.InUse), folder.locked(tmp_path, patience=0.2):
+        pass
+    threading.Timer(0.2, ends.set).start()
+    with folder.locked(tmp_path, patience=30):
+        assert not holder.is_alive() or ends.is_set()
+    holder.join()
+
+
+def test_a_file_system_without_locks_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with folder.locked(tmp_path):
+        assert "Operation not supported" in caplog.text
+
+
+def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    logger = logging.getLogger("trainer")
+    with folder.logged(tmp_path):
+        handler = next(handler for handler in logger.handlers if isinstance(handler, folder.RunLog))
+        handler.stream.close()
+        handler.stream = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115
+        with pytest.raises(SystemFault, match=r"cannot write .*train\.log: No space left on device"):
+            logger.info("a line")
+    assert handler not in logger.handlers
+
+
+def test_where_nothing_can_be_locked_or_logged(tmp_path: Path) -> None:
+    for name, block in ((".lock", folder.locked), ("train.log", folder.logged)):
+        (tmp_path / name).mkdir()
+        with pytest.raises(SystemFault, match=f"cannot write .*{name}: Is a directory"), block(tmp_path):
+            pass
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "null"])

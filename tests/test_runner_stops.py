@@ -6,11 +6,10 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from commands import runs, start, train, write
-from inside import metrics, run
+from inside import metrics, run, signal_at
 
 from trainer import config, folder, report, runner, stored
 from trainer.errors import ConfigError, Interrupted, NonFiniteError
@@ -47,20 +46,6 @@ def test_an_exception_is_written_with_its_traceback(monkeypatch: pytest.MonkeyPa
     said = folder.read_results(Path("outputs/broken"))
     assert (said["status"], said["reason"]) == ("failed", "ZeroDivisionError: on purpose")
     assert "Traceback" in Path("outputs/broken/train.log").read_text()
-
-
-def signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
-    """A signal to this process after that step, once."""
-    stepped = report.Report.stepped
-    sent = []
-
-    def watched(self: report.Report, trainer: Any) -> None:
-        if trainer.step == step and not sent:
-            sent.append(step)
-            os.kill(os.getpid(), number)
-        stepped(self, trainer)
-
-    monkeypatch.setattr(report.Report, "stepped", watched)
 
 
 @pytest.mark.parametrize(

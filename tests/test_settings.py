@@ -14,7 +14,7 @@ from conftest import lab
 from inside import metrics, run
 from tiny import losses_of
 
-from trainer import builder, config, runner
+from trainer import afterwards, builder, config, data_source, runner, stored
 from trainer.errors import ConfigError
 from trainer.settings import Settings
 
@@ -48,6 +48,8 @@ CHANGES: dict[str, tuple[str, str]] = {
     "save_every": ("save_every=0", "elsewhere"),
     "jobs": ("jobs=1", "elsewhere"),
     "resume": ("resume=/nope", "refused: is not a run folder"),
+    "fingerprint": ("fingerprint=exact", "elsewhere"),
+    "allow_changed_data": ("allow_changed_data=true", "elsewhere"),
     "plugins": ("plugins=[nope_at_all]", "refused: no module"),
     "debug": ("debug=true", "elsewhere"),
     "verbose": ("verbose=true", "elsewhere"),
@@ -167,3 +169,26 @@ def test_bucket_reaches_every_loader() -> None:
     composed = config.compose([*SMALL, "bucket=7"])
     made = builder.loaders(composed.tree, builder.data(composed.tree), composed.settings, torch.device("cpu"))
     assert [loader.bucket for loader in made.values()] == [7, 7, 7]
+
+
+def own_table(path: Path, rows: int) -> str:
+    lines = [f"{row % 7},{row % 3},{'ab'[row % 2]}" for row in range(rows)]
+    path.write_text("x,y,kind\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    return f"data.path={path}"
+
+
+def test_fingerprint_says_how_closely_files_are_looked_at(tmp_path: Path) -> None:
+    words = ["model=mlp", "data=csv", own_table(tmp_path / "d.csv", 40), "data.target=kind"]
+    for mode in ("sampled", "exact"):
+        found = data_source.with_fingerprint(config.compose([*words, f"fingerprint={mode}"])).fingerprint
+        assert found is not None
+        assert found["exact"] == (mode == "exact")
+
+
+def test_allow_changed_data_lets_a_run_be_used_on_other_rows(tmp_path: Path) -> None:
+    words = ["model=mlp", "data=csv", own_table(tmp_path / "d.csv", 40), "data.target=kind", "epochs=1"]
+    path = Path(runner.run(config.compose(words)).folder)
+    own_table(tmp_path / "d.csv", 50)
+    with pytest.raises(ConfigError, match=r"rows: 40 before, 50 now\n.*allow_changed_data=true"):
+        afterwards.evaluate(stored.load(path))
+    assert afterwards.evaluate(stored.named("evaluate", [str(path), "allow_changed_data=true"])[0])["accuracy"] <= 1

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+import time
 
 import pytest
 
@@ -13,7 +15,9 @@ from trainer.errors import Interrupted
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 143)], ids=str
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGHUP, 129)],
+    ids=str,
 )
 def test_a_signal_is_noted_until_it_is_looked_at(number: signal.Signals, code: int) -> None:
     before = signal.getsignal(number)
@@ -45,6 +49,76 @@ def test_the_second_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
     assert left == [143]
+
+
+def test_one_request_that_comes_twice_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the group, and passed on by a parent; later it is somebody's second thought."""
+    left: list[int] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    with signals.caught() as flag:
+        flag.wait_for_check()
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert left == []
+        monkeypatch.setattr(signals, "ECHO", 0.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert left == [143]
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals.caught() as flag:
+            os.kill(os.getpid(), signal.SIGHUP)
+            flag.check()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_after_the_end_a_stop_that_has_come_is_answered() -> None:
+    with signals.caught() as flag:
+        flag.wait_for_check()
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            flag.stop_at_once()
+
+
+def orphan(pipe: int, *, late: bool) -> None:
+    """Says that it waits, and waits, as the child of a parent that has ended."""
+    parent = os.getpid()
+    if os.fork() == 0:
+        while late and os.getppid() == parent:
+            time.sleep(0.001)
+        signals.end_with_parent(parent, signal.SIGKILL)
+        os.write(pipe, b"here")
+        time.sleep(60)
+        os._exit(0)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a service of Linux")
+@pytest.mark.parametrize("late", [False, True])
+def test_a_child_ends_with_its_parent(late: bool) -> None:
+    reader, writer = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        orphan(writer, late=late)
+        time.sleep(0.0 if late else 0.2)
+        os._exit(0)
+    os.close(writer)
+    os.waitpid(parent, 0)
+    began = time.monotonic()
+    said = os.read(reader, 10), os.read(reader, 10)
+    os.close(reader)
+    # The end of what it says is the end of the process.
+    assert said == ((b"", b"") if late else (b"here", b""))
+    assert time.monotonic() - began < 30
+
+
+def test_a_signal_has_a_name_and_a_usual_cause() -> None:
+    assert signals.named(9) == "signal 9 (SIGKILL): often out of memory"
+    assert signals.named(11) == "signal 11 (SIGSEGV)"
+    assert signals.named(200) == "signal 200"
 
 
 def test_handlers_come_back_after_an_exception() -> None:

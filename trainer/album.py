@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from trainer import pictures, seeding
+from trainer import atomic, pictures, seeding
 
 if TYPE_CHECKING:
     from trainer.trainer import Trainer, Watcher
@@ -43,8 +43,11 @@ class Album:
         if taken is None:
             return
         name = f"epoch-{trainer.epoch + 1:04d}"
-        self.folder.mkdir(exist_ok=True)
-        np.save(self.folder / f"{name}.npy", taken.cpu().numpy())
+        with atomic.written(self.folder):
+            self.folder.mkdir(exist_ok=True)
+            atomic.remove_leftovers(self.folder)
+        with atomic.replaced(self.folder / f"{name}.npy") as temporary:
+            pictures.save_array(taken.cpu(), temporary)
         pictures.draw(trainer.task.shown(name, [(f"epoch {trainer.epoch + 1}", taken)]), self.folder)
 
     def strip(self, trainer: Trainer) -> list[Path]:

@@ -11,11 +11,13 @@ import os
 import pickle
 import shutil
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from trainer import atomic
 from trainer.errors import ConfigError, SystemFault, nearest_folder
 
 log = logging.getLogger(__name__)
@@ -48,17 +50,17 @@ def save(state: dict[str, Any], path: Path) -> None:
         if path.name == LAST and path.exists():
             _keep_previous(path)
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        atomic.sync(path.parent)
     except (OSError, RuntimeError, ConfigError) as error:
         # After a failed write torch still tries to finish the archive, and raises about that instead.
         cause = error.__context__ if isinstance(error.__context__, OSError) else error
         reason = getattr(cause, "strerror", None) or cause
         written = temporary.stat().st_size if temporary.exists() else 0
-        temporary.unlink(missing_ok=True)
-        free = shutil.disk_usage(nearest_folder(path.parent)).free
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise SystemFault(
-            f"cannot write {path}: {reason};"
-            f" {written / 1e6:.1f} MB written, {free / 1e6:.1f} MB free; {path.name} is as it was"
+            f"cannot write {path}: {reason}; {written / 1e6:.1f} MB written,"
+            f" {atomic.free_bytes(path.parent) / 1e6:.1f} MB free; {path.name} is as it was"
         ) from error
 
 
@@ -71,17 +73,10 @@ def _keep_previous(path: Path) -> None:
     link.unlink(missing_ok=True)
     try:
         os.link(path, link)
-    except OSError:  # a file system without hard links: for a moment there is only the previous one
-        link = path
+    except OSError:  # a file system without hard links
+        shutil.copyfile(path, link)
+        atomic.sync(link)
     os.replace(link, previous)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def verify(path: Path) -> None:
@@ -115,7 +110,7 @@ def load(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} refused: it is not a plain checkpoint ({reason})") from error
     if not isinstance(state, dict):
         raise ConfigError(f"{path} refused: it holds no training state")
-    return migrated(state, path)
+    return state
 
 
 def migrated(state: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -126,22 +121,59 @@ def migrated(state: dict[str, Any], path: Path) -> dict[str, Any]:
     return {"data": None} | state | {"format": FORMAT}
 
 
-def load_newest(folder: Path) -> dict[str, Any]:
-    """The last good state of a run: ``last.pt``, or the one before with a warning if that is damaged or missing."""
-    paths = [folder / name for name in (LAST, PREVIOUS)]
-    if not any(path.exists() for path in paths):
+def is_there(folder: Path) -> bool:
+    """Whether a run has saved a state."""
+    return any((folder / name).exists() for name in (LAST, PREVIOUS))
+
+
+def load_newest(folder: Path, *, fall_back: bool = True) -> dict[str, Any]:
+    """The last good state of a run: ``last.pt``, or the one before with a warning if that is damaged or missing.
+
+    Raises ConfigError if neither is good, or, without ``fall_back``, if the last is not.
+    """
+    if not is_there(folder):
         raise ConfigError(f"no checkpoint in {folder.absolute()}")
-    problems: list[str] = []
-    for path in paths:
-        try:
-            state = load(path)
-        except ConfigError as error:
-            problems.append(str(error))
-            continue
-        if problems:
-            log.warning("%s; going on from %s", problems[0], path)
-        return state
-    raise ConfigError(*problems)
+    try:
+        return load(folder / LAST)
+    except ConfigError as error:
+        problem = error
+    previous = folder / PREVIOUS
+    if not fall_back and previous.exists():
+        raise ConfigError(
+            *problem.problems,
+            f"to go on from the state before it: mv {previous} {folder / LAST}; resume=auto does so by itself",
+        )
+    try:
+        state = load(previous)
+    except ConfigError as error:
+        raise ConfigError(*problem.problems, *error.problems) from error
+    log.warning("%s; going on from %s", problem, previous)
+    return state
+
+
+def size_of(state: Any) -> int:
+    """Bytes of all tensors in a nested state."""
+    if isinstance(state, torch.Tensor):
+        return state.nbytes
+    parts = state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
+    return sum(size_of(part) for part in parts)
+
+
+def check_room(folder: Path, state: dict[str, Any]) -> None:
+    """Looks, before the first step, whether a run's checkpoints will find room: two states, the best weights, and a
+    third state while it is written.
+
+    Raises SystemFault if not even one state fits; warns if not all of them do.
+    """
+    whole, weights = size_of(state), size_of(state["task"])
+    there = sum(path.stat().st_size for path in (folder / name for name in (LAST, PREVIOUS, BEST)) if path.exists())
+    free = atomic.free_bytes(folder)
+    text = f"{free / 1e6:.1f} MB free in {folder}"
+    if free < (whole if there else whole + weights):
+        raise SystemFault(f"disk full: a checkpoint needs {(whole + weights) / 1e6:.1f} MB, {text}")
+    needed = 3 * whole + weights - there
+    if free < needed:
+        log.warning("%s; the checkpoints of this run will need %.1f MB", text, needed / 1e6)
 
 
 class RunKeeper:
@@ -154,7 +186,7 @@ class RunKeeper:
         self.folder = folder
         self.common = {"format": FORMAT, "about": about, "data": data}
         self.last_saved_step: int | None = None
-        sweep_leftovers(folder)
+        atomic.remove_leftovers(folder)
 
     def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
         # The best first: a last checkpoint never speaks of a best that is not on the disk.
@@ -171,9 +203,3 @@ class NoKeeper:
 
     def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
         return
-
-
-def sweep_leftovers(folder: Path) -> None:
-    """Removes half-written files that a killed run left behind."""
-    for leftover in folder.glob(".*.tmp"):
-        leftover.unlink()

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from trainer import flags, listing
-from trainer.errors import ConfigError, UserError, did_you_mean
+from trainer import flags, listing, output
+from trainer.errors import ConfigError, SystemFault, UserError, did_you_mean
 
 HELP = """\
 train trains any neural network from a configuration.
@@ -30,16 +30,18 @@ train trains any neural network from a configuration.
 
 Options of Hydra's: -m sweep, --cfg job shows the configuration, --resolve, --info, --config-dir DIR adds your own
 YAML files (with plugins=[your_module] for classes), --shell-completion, --hydra-help.
-Exit codes: 0 done, 1 a fault of ours, 2 bad input, 3 not finite, 4 environment, 130/143 interrupted and resumable.
+Exit codes: 0 done, 1 a fault of ours, 2 bad input, 3 not finite, 4 environment, 129/130/143 interrupted and resumable.
 """
 SHOWN_LINES = 10
 
 
 def main() -> None:
     """The console script."""
+    streams = output.guard()
     arguments = sys.argv[1:]
     try:
-        sys.exit(dispatch(arguments))
+        code = dispatch(arguments)
+        output.check(streams)
     except UserError as error:
         if "debug=true" in [argument.lower() for argument in arguments] or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
@@ -47,13 +49,10 @@ def main() -> None:
         more = [f"... and {len(lines) - SHOWN_LINES + 1} more"] if len(lines) > SHOWN_LINES else []
         shown = lines[: SHOWN_LINES - len(more)] + more
         print("\n".join(f"{'error: ' if not i else '       '}{line}" for i, line in enumerate(shown)), file=sys.stderr)
-        sys.exit(error.exit_code)
+        code = error.exit_code
     except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough; nothing is left to flush to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        code = 130
+    sys.exit(code)
 
 
 def dispatch(arguments: Sequence[str]) -> int:
@@ -61,6 +60,7 @@ def dispatch(arguments: Sequence[str]) -> int:
     if any(argument in ("--help", "-h") for argument in arguments) or list(arguments) == ["help"]:
         print(HELP, end="")
         return 0
+    check_working_folder()
     verbs: dict[str, Callable[[Sequence[str]], int]] = {
         "list": listing.options,
         "show": listing.show,
@@ -78,6 +78,14 @@ def dispatch(arguments: Sequence[str]) -> int:
             )
         return verbs[first](arguments[1:])
     return compose_and_run(arguments)
+
+
+def check_working_folder() -> None:
+    """Raises SystemFault where there is none: paths, and the folder of all runs, are looked for in it."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise SystemFault(f"the working folder is gone ({error.strerror}); go to one that exists") from error
 
 
 def compose_and_run(arguments: Sequence[str]) -> int:

@@ -69,6 +69,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def nearest_folder(path: Path) -> Path:
     """The folder that a path names, or the nearest above it that there is."""
-    whole = path.absolute()
+    try:
+        whole = path.absolute()
+    except FileNotFoundError:  # the working folder has been deleted
+        whole = Path(os.sep, path)
     # Not Path.is_dir, which raises for a name that is too long or must not be looked at.
     return next(folder for folder in (whole, *whole.parents) if os.path.isdir(folder))

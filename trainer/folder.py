@@ -6,19 +6,31 @@ import fcntl
 import glob
 import json
 import logging
+import math
 import os
 import re
+import sys
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from trainer import atomic
 from trainer.errors import ConfigError, SystemFault
+
+log = logging.getLogger(__name__)
 
 RESULTS, CONFIG, METRICS, LOG, CURVES = "results.json", "config.yaml", "metrics.csv", "train.log", "curves.png"
 LOCK = ".lock"
 BEGINNING = {LOCK, LOG, CONFIG, RESULTS}
+TELLING = (RESULTS, "last.pt", "previous.pt")
+"""Files that tell what is trained in a folder; the first may be lost."""
+SCORES = ("val", "test", "baseline", "best_possible")
+"""Scores by name in the file of results."""
 ROOT = "outputs"
+LOOK = 0.05
+"""Seconds between looks at a lock that another process holds."""
 
 
 def root() -> Path:
@@ -53,7 +65,7 @@ def claim(wanted: str, *, reuse: bool = False) -> Path:
 
 def _has_only_begun(path: Path) -> bool:
     """Whether a folder holds nothing but what a run writes before it trains: nothing that could be missed."""
-    return all(file.name in BEGINNING or file.match(".*.tmp") for file in path.iterdir())
+    return all(file.name in BEGINNING or file.match(atomic.LEFTOVERS) for file in path.iterdir())
 
 
 class InUse(ConfigError):
@@ -61,43 +73,57 @@ class InUse(ConfigError):
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, patience: float = 0.0) -> Iterator[None]:
     """Keeps other processes out of a run folder; the lock ends with the process, however it ends.
 
-    Raises InUse naming the process that holds it.
+    ``patience``: seconds to wait for one that holds it. Raises InUse naming that process, SystemFault where the folder
+    cannot be written.
     """
-    file = open(path / LOCK, "a+")  # noqa: SIM115
+    with atomic.written(path / LOCK):
+        file = open(path / LOCK, "a+")  # noqa: SIM115
     try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            raise InUse(f"run folder {path} is in use by process {file.read().strip() or '?'}") from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        _wait_for_lock(file, path, time.monotonic() + patience)
+        # A child's copy of the descriptor would hold the lock for as long as the child lives.
+        os.register_at_fork(after_in_child=file.close)
+        with atomic.written(path / LOCK):
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
         yield
     finally:
-        file.close()
+        with suppress(OSError):  # what could not be written before cannot be written now
+            file.close()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replaces a small file in one step, so that a reader never sees half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise SystemFault(f"cannot write {path}: {error.strerror}") from error
+def _wait_for_lock(file: IO[str], path: Path, deadline: float) -> None:
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                file.seek(0)
+                holder = file.read().strip() or "?"
+                raise InUse(f"run folder {path} is in use by process {holder}") from None
+        except OSError as error:
+            return log.warning(
+                "%s cannot be locked (%s): see that one process alone writes to it", path, error.strerror
+            )
+        time.sleep(LOOK)
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """What a run last said of itself; empty if it never did."""
+    """What a run last said of itself, with NaN for a score that JSON has no number for; empty if it never did."""
     try:
         found = json.loads((path / RESULTS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    scores = {name: found[name] for name in SCORES if isinstance(found.get(name), dict)}
+    return found | {
+        name: {key: math.nan if value is None else value for key, value in values.items()}
+        for name, values in scores.items()
+    }
 
 
 def find(identity: str, preferred: Path, name: str | None = None) -> Path | None:
@@ -105,21 +131,39 @@ def find(identity: str, preferred: Path, name: str | None = None) -> Path | None
 
     Looked for in ``preferred`` if there is such a folder, else everywhere; ``name`` is one its folder must have.
     """
-    pattern = f"**/{glob.escape(name)}/{RESULTS}" if name else f"**/{RESULTS}"
-    places = [preferred / RESULTS] if preferred.is_dir() else Path(ROOT).glob(pattern)
-    runs = {path.parent: read_results(path.parent) for path in places if path.is_file()}
+    from trainer import recovery
+
+    pattern = f"**/{glob.escape(name)}" if name else "**"
+    every = (file for known in TELLING for file in Path(ROOT).glob(f"{pattern}/{known}"))
+    places = [preferred] if preferred.is_dir() else dict.fromkeys(file.parent for file in every)
+    runs = {path: recovery.read_results(path) for path in places}
     mine = [path for path, results in runs.items() if results.get("identity") == identity]
-    return max(
-        mine,
-        key=lambda path: (runs[path].get("status") != "finished", (path / RESULTS).stat().st_mtime_ns),
-        default=None,
-    )
+    return max(mine, key=lambda path: (runs[path].get("status") != "finished", _last_written(path)), default=None)
+
+
+def _last_written(path: Path) -> int:
+    return max((file.stat().st_mtime_ns for known in TELLING for file in path.glob(known)), default=0)
+
+
+class RunLog(logging.FileHandler):
+    """A log file in which every line counts: one that cannot be written is a fault like that of any other file."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise atomic.fault(Path(self.baseFilename), error) from error
+        super().handleError(record)
+
+    def close(self) -> None:
+        with suppress(OSError):  # what could not be written before cannot be written now
+            super().close()
 
 
 @contextmanager
 def logged(path: Path) -> Iterator[None]:
-    """Sends this package's log to the run's own file."""
-    handler = logging.FileHandler(path / LOG, encoding="utf-8")
+    """Sends this package's log to the run's own file. Raises SystemFault where it cannot be written."""
+    with atomic.written(path / LOG):
+        handler = RunLog(path / LOG, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("trainer")
     logger.addHandler(handler)
@@ -135,13 +179,17 @@ def remove_if_empty(path: Path) -> bool:
     """Takes back a folder in which no training happened, with those above it that were made for it; tells if it did."""
     if not _has_only_begun(path):
         return False
-    for file in path.iterdir():
-        file.unlink()
-    path.rmdir()
-    for parent in path.parents:
-        if ROOT not in parent.parts or any(parent.iterdir()):
-            break
-        parent.rmdir()
+    try:
+        for file in path.iterdir():
+            file.unlink()
+        path.rmdir()
+        for parent in path.parents:
+            if ROOT not in parent.parts or any(parent.iterdir()):
+                break
+            parent.rmdir()
+    except OSError as error:
+        log.info("%s stays: %s", path, error)
+        return False
     return True
 
 

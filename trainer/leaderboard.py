@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from trainer import folder
+from trainer import atomic, folder
 from trainer.errors import ConfigError
 
 UNIMPORTANT = (
@@ -108,9 +108,9 @@ def show(path: Path) -> None:
     columns = [field.name for field in fields(Entry)]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([columns, *map(astuple, entries)])
-    folder.write_text(path / "leaderboard.csv", text.getvalue())
+    atomic.write_text(path / "leaderboard.csv", text.getvalue())
     table = [columns, ["---"] * len(columns), *(map(_cell, astuple(entry)) for entry in entries)]
-    folder.write_text(path / "leaderboard.md", "".join(f"| {' | '.join(row)} |\n" for row in table))
+    atomic.write_text(path / "leaderboard.md", "".join(f"| {' | '.join(row)} |\n" for row in table))
     _print(entries, path)
 
 
@@ -124,6 +124,7 @@ def _print(entries: Sequence[Entry], path: Path) -> None:
 
     from trainer.report import console
 
+    plus_minus = "±" if console.encoding.lower().startswith("utf") else "+/-"
     for data, monitor in dict.fromkeys((entry.data, entry.monitor) for entry in entries):
         mine = [entry for entry in entries if (entry.data, entry.monitor) == (data, monitor)]
         known = (("baseline", mine[0].baseline), ("best possible", mine[0].best_possible))
@@ -133,7 +134,7 @@ def _print(entries: Sequence[Entry], path: Path) -> None:
             left = name in ("model", "overrides")
             table.add_column(name, justify="left" if left else "right", overflow="fold", no_wrap=not left)
         for entry in mine:
-            spread = f" ± {entry.std:.4f}" if entry.runs > 1 else ""
+            spread = f" {plus_minus} {entry.std:.4f}" if entry.runs > 1 else ""
             test = "\n".join([_cell(entry.test) + spread, *filter(None, entry.also.split(", "))])
             cells = (entry.model, entry.overrides, str(entry.runs), _cell(entry.val), test)
             table.add_row(*cells, str(entry.params), f"{entry.seconds:.1f}")

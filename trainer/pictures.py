@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer import seeding, sheets
+from trainer import atomic, seeding, sheets
 from trainer.gallery import Array, Cloud, Item, Matrix, Network, Sheet, Table
 
 STEPS, HELD = 60, 5.0
@@ -20,12 +21,14 @@ STEPS, HELD = 60, 5.0
 
 
 def draw(items: Iterable[Item], folder: Path) -> list[Path]:
-    """Draws each item into a file of its name; gives the paths."""
+    """Draws each item into a file of its name; gives the paths. Raises SystemFault where it cannot be written."""
     paths = []
     for item in items:
         paths.append(folder / f"{item.name}.{item.suffix}")
-        paths[-1].parent.mkdir(exist_ok=True)
-        DRAWN_BY[type(item)](item, paths[-1])
+        with atomic.written(paths[-1]):
+            paths[-1].parent.mkdir(exist_ok=True)
+        with atomic.replaced(paths[-1]) as temporary:
+            DRAWN_BY[type(item)](item, temporary)
     return paths
 
 
@@ -157,7 +160,14 @@ def _plane(real: Tensor) -> Callable[[Tensor], np.ndarray]:
 
 def array(shown: Array, path: Path) -> None:
     """Numbers as numpy's own file."""
-    np.save(path, shown.values.numpy())
+    save_array(shown.values, path)
+
+
+def save_array(values: Tensor, path: Path) -> None:
+    """Writes numbers as numpy does, but through memory: of a failed write numpy tells the size and not the cause."""
+    buffer = io.BytesIO()
+    np.save(buffer, values.numpy())
+    path.write_bytes(buffer.getvalue())
 
 
 def table(shown: Table, path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import math
 import time
@@ -17,7 +15,7 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from trainer import folder
+from trainer import artifacts
 from trainer.signals import Flag
 
 if TYPE_CHECKING:
@@ -77,7 +75,7 @@ class Report:
         )
         console.print(f"[bold]{text}{going_on}[/bold]", soft_wrap=True)
         log.info("%s%s; config %s", text, going_on, result.identity)
-        self._write_metrics(trainer.history)
+        artifacts.write_metrics(self._path, trainer.history)
         self.progress.start()
         self._bar = self.progress.add_task("train", total=trainer.total_steps, completed=trainer.step, scores="")
 
@@ -96,33 +94,13 @@ class Report:
     def scored(self, trainer: Trainer, row: dict[str, float]) -> None:
         self._scores = f"val {trainer.monitor} {_number(row['val_' + trainer.monitor])}"
         log.info("%s", "  ".join(f"{name} {_number(value)}" for name, value in row.items()))
-        self._append_metrics(trainer.history)
-
-    def _write_metrics(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Every row so far, from the state itself: a resumed run neither repeats nor skips one."""
-        if history:
-            text = io.StringIO()
-            writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(history)
-            folder.write_text(self._path / folder.METRICS, text.getvalue())
-
-    def _append_metrics(self, history: Sequence[Mapping[str, float]]) -> None:
-        """The newest row; a cut last line of a killed run is written anew when it goes on."""
-        if len(history) == 1:
-            self._write_metrics(history)
-            return
-        with open(self._path / folder.METRICS, "a", encoding="utf-8", newline="") as file:
-            csv.DictWriter(file, list(history[0]), lineterminator="\n").writerow(history[-1])
+        artifacts.append_metrics(self._path, trainer.history)
 
     def finish(self, trainer: Trainer, result: Result, drawn: Sequence[Path]) -> None:
         """The table of validation scores, the test score in its context, and where everything is."""
-        from trainer import pictures
-
         self.progress.stop()
         console.print(history_table(trainer.history, result))
         console.print(score_table(result))
-        pictures.curves(trainer.history, result.monitor, self._path / folder.CURVES)
         for name in dict.fromkeys((trainer.task.monitor, result.monitor)):
             console.print(f"[bold]{in_context(result, name)}[/bold]   ({name} on the test rows)", soft_wrap=True)
         console.print(f"saved in {result.folder} ({result.seconds:.1f} s)", soft_wrap=True)

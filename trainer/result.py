@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trainer import folder
-from trainer.errors import ConfigError
+from trainer import atomic, folder, recovery
+from trainer.errors import ConfigError, SystemFault
+
+if TYPE_CHECKING:
+    from trainer.trainer import Trainer
 
 
 @dataclass
@@ -21,6 +25,7 @@ class Result:
 
     status: running, finished, interrupted or failed; ``reason`` says why it did not finish. val, test: scores of the
     best weights. folder: where the run is. home: the folder it was started from, where relative paths begin.
+    artifacts: names of the pictures and tables of the finished run; None until all of them are drawn.
     """
 
     folder: str
@@ -48,6 +53,7 @@ class Result:
     git: str | None = None
     home: str = ""
     reason: str | None = None
+    artifacts: list[str] | None = None
 
     @classmethod
     def read(cls, path: Path) -> Result:
@@ -56,14 +62,38 @@ class Result:
         Raises ConfigError if it is not one of ours; what a later version added is left out.
         """
         known = {f.name for f in fields(cls)}
-        found = {key: value for key, value in folder.read_results(path).items() if key in known}
+        found = {key: value for key, value in recovery.read_results(path).items() if key in known}
         try:
             return cls(**found | {"folder": str(path)})
         except TypeError as error:
             raise ConfigError(f"{path}: {folder.RESULTS} is not that of a run: {error}") from error
 
     def write(self) -> None:
-        folder.write_text(Path(self.folder) / folder.RESULTS, json.dumps(asdict(self), indent=2) + "\n")
+        """Raises SystemFault where nothing can be written."""
+        atomic.write_text(self.path, self._json())
+
+    def write_last_word(self) -> None:
+        """As ``write``, and on a full disk in the room that the file has already."""
+        try:
+            self.write()
+        except SystemFault:
+            atomic.overwrite_text(self.path, self._json())
+
+    @property
+    def path(self) -> Path:
+        return Path(self.folder) / folder.RESULTS
+
+    def _json(self) -> str:
+        """JSON has no NaN: a score that is not finite becomes null, which ``folder.read_results`` reads as NaN."""
+        said = asdict(self)
+        for name in folder.SCORES:
+            said[name] = {key: value if math.isfinite(value) else None for key, value in said[name].items()}
+        return json.dumps(said, indent=2, allow_nan=False) + "\n"
+
+    def take_progress(self, trainer: Trainer) -> None:
+        """How far a run has come, and its best so far."""
+        self.epochs, self.steps, self.seconds = trainer.epoch, trainer.step, round(trainer.seconds, 3)
+        self.take_best(trainer.history, trainer.best.epoch)
 
     def take_best(self, history: list[dict[str, Any]], epoch: int | None) -> None:
         """The validation scores of the best epoch."""

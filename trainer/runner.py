@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import OmegaConf
 
 from trainer import (
-    builder,
+    artifacts,
+    atomic,
     checkpoint,
-    classifier,
     data_source,
-    device,
     folder,
-    integrity,
-    pictures,
     report,
     seeding,
     signals,
     stored,
 )
-from trainer.album import Album
+from trainer.assembly import Assembled, as_saved, assemble, saved_state
 from trainer.config import Config
 from trainer.errors import ConfigError, Interrupted, SystemFault, UserError
 from trainer.loader import Loader
@@ -35,8 +31,11 @@ from trainer.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
+
 WAITING = "waiting"
-"""A stored run that has not gone on yet: its results are left as they are."""
+"""The status of a run that nothing was done for yet."""
+PATIENCE = 5.0
+"""Seconds that ``resume=auto`` gives another process that is about to leave the run folder."""
 
 
 def run(config: Config) -> Result:
@@ -56,60 +55,69 @@ def run(config: Config) -> Result:
         print("resume=auto: no run of this configuration yet; starting one")
         return start(config, folder.claim(config.folder, reuse=True))
     if folder.read_results(found).get("status") == "finished":
-        return _finished(found)
-    return start(config, found)
+        return complete(config, found, patience=PATIENCE)
+    return start(config, found, patience=PATIENCE)
 
 
 def resume(kept: Config) -> Result:
-    """Goes on with a stored run, to the bits it would have had without the stop; a finished one is left as it is."""
+    """Goes on with a stored run, to the bits it would have had without the stop; a finished one is made complete.
+
+    Raises ConfigError if its last checkpoint is damaged: which one to go on from is then for the user to say.
+    """
     path = Path(kept.folder)
     if folder.read_results(path).get("status") == "finished":
-        return _finished(path)
-    return start(kept, path)
+        return complete(kept, path)
+    return start(kept, path, fall_back=False)
 
 
-def _finished(path: Path) -> Result:
-    print(f"{path} is finished; nothing to do")
-    return Result.read(path)
-
-
-def start(config: Config, path: Path) -> Result:
+def start(config: Config, path: Path, *, fall_back: bool = True, patience: float = 0.0) -> Result:
     """One run in its folder, which it alone may write to; from its last checkpoint if it has one."""
-    with ExitStack() as stack:
-        stack.enter_context(folder.locked(path))
-        stack.enter_context(folder.logged(path))
-        state = _saved_state(config, path)
-        if state is not None and state["data"] is not None:
-            config = replace(config, fingerprint=state["data"]["fingerprint"])
-        result = _result(config, path)
-        flag = stack.enter_context(signals.caught())
-        screen = stack.enter_context(report.Report(flag, verbose=config.settings.verbose))
-        try:
+    with _entered(config, path, patience) as screen:
+        state = saved_state(config, path, fall_back=fall_back)
+        config = as_saved(config, state)
+        result = _new_result(config, path)
+        with _accounted(result, fresh=state is None):
             if state is None:
                 shown = OmegaConf.to_yaml(OmegaConf.create(folder.mask(config.raw)))
-                folder.write_text(path / folder.CONFIG, shown)
+                atomic.write_text(path / folder.CONFIG, shown)
                 _begin(result)
-            _train_and_test(config, path, result, screen, state)
-        except Interrupted as error:
-            _stopped(result, error)
-            # Of a run within another, a classifier's, the outer one has the last word: it goes on with both.
-            raise Interrupted(error.message, error.signal_number, f"train resume {path}") from None
-        except UserError as error:
-            _stopped(result, error)
-            if state is None and isinstance(error, ConfigError | SystemFault):
-                folder.remove_if_empty(path)
-            raise
-        except BaseException as error:
-            _stopped(result, error)
-            if is_out_of_memory(error):
-                reason = str(error).split("\n")[0]
-                raise SystemFault(f"out of memory: {reason}; try a smaller batch_size, or accumulate") from error
-            log.exception("failed")
-            raise
+            made = assemble(config, result, screen, state, start)
+            _begin(result)
+            _train_and_test(made, result, screen)
     return result
 
 
-def _result(config: Config, path: Path) -> Result:
+def _begin(result: Result) -> None:
+    """From here on what happens to the run stands in its results; a stored run that is refused before is as it was."""
+    result.status = "running"
+    result.write()
+
+
+def complete(config: Config, path: Path, patience: float = 0.0) -> Result:
+    """Makes up for the files that a finished run lacks: it may have been killed while it drew them."""
+    result = Result.read(path)
+    lost = artifacts.missing(path, result)
+    if not lost or not (path / checkpoint.LAST).exists():
+        without = f", without {', '.join(lost)}" if lost else ""
+        print(f"{path} is finished{without}; nothing to do")
+        return result
+    with _entered(config, path, patience) as screen, _accounted(result, fresh=False):
+        print(f"{path} is finished, but without {', '.join(lost)}; going on with that")
+        state = saved_state(config, path, fall_back=False)
+        assert state is not None
+        artifacts.write_metrics(path, state["history"])
+        if set(lost) <= {folder.METRICS, folder.CURVES}:
+            artifacts.draw_curves(path, state["history"], result)
+        else:
+            made = assemble(as_saved(config, state), replace(result), screen, state, start)
+            made.trainer.use_best()
+            made.trainer.task.eval()
+            _draw(made, result)
+        print(f"{path} is complete")
+    return result
+
+
+def _new_result(config: Config, path: Path) -> Result:
     names = config.names
     return Result(
         folder=str(path),
@@ -127,10 +135,41 @@ def _result(config: Config, path: Path) -> Result:
     )
 
 
-def _begin(result: Result) -> None:
-    """From here on what happens to the run stands in its results."""
-    result.status = "running"
-    result.write()
+@contextmanager
+def _entered(config: Config, path: Path, patience: float) -> Iterator[report.Report]:
+    """A block in which this process alone works in a run folder, writes its log, and answers signals."""
+    with (
+        folder.locked(path, patience),
+        folder.logged(path),
+        signals.caught() as flag,
+        report.Report(flag, verbose=config.settings.verbose) as screen,
+    ):
+        yield screen
+
+
+@contextmanager
+def _accounted(result: Result, *, fresh: bool) -> Iterator[None]:
+    """A block whose end is written into the results, whatever it ends by, and told as it should be."""
+    path = Path(result.folder)
+    try:
+        yield
+    except Interrupted as error:
+        _stopped(result, error)
+        # Of a run within another, a classifier's, the outer one has the last word: it goes on with both.
+        raise Interrupted(error.message, error.signal_number, f"train resume {path}") from None
+    except UserError as error:
+        _stopped(result, error)
+        if fresh and isinstance(error, ConfigError | SystemFault):
+            folder.remove_if_empty(path)
+        raise
+    except BaseException as error:
+        _stopped(result, error)
+        if is_out_of_memory(error):
+            reason = str(error).split("\n")[0]
+            raise SystemFault(f"out of memory: {reason}; try a smaller batch_size, or accumulate") from error
+        with suppress(SystemFault):  # what cannot be logged must not take the place of what went wrong
+            log.exception("failed")
+        raise
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -139,92 +178,57 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _stopped(result: Result, error: BaseException) -> None:
-    if result.status == WAITING:
-        return  # refused before anything was done: the run is what it was
-    result.status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
-    result.reason = f"{type(error).__name__}: {error}"
-    result.write()
-    log.info("%s", result.reason)
+    """Writes why a run ended, once; what was finished stays finished, and what cannot be written hides nothing."""
+    if result.reason is not None:
+        return
+    reason = f"{type(error).__name__}: {error}"
+    if result.status == "running":
+        result.status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+        result.reason = reason
+        with suppress(SystemFault):
+            result.write_last_word()
+    with suppress(SystemFault):
+        log.info("%s", reason)
 
 
-def _saved_state(config: Config, path: Path) -> dict[str, Any] | None:
-    """The newest state of a run, if it has one. Raises ConfigError where it is damaged, or not of this run."""
-    if not any((path / name).exists() for name in (checkpoint.LAST, checkpoint.PREVIOUS)):
-        return None
-    state = checkpoint.load_newest(path)
-    integrity.check_run(config, state, path / checkpoint.LAST)
-    return state
-
-
-def _go_on_from(trainer: Trainer, state: Mapping[str, Any], path: Path) -> None:
-    """Raises ConfigError for a state that is none of this trainer."""
-    integrity.load_weights(trainer.task, state, path / checkpoint.LAST)
-    try:
-        best = checkpoint.load(path / checkpoint.BEST) if state["best"]["step"] else None
-        trainer.load_state_dict(dict(state), best)
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(
-            f"{path / checkpoint.LAST}: not a state of this run: {type(error).__name__}: {reason}"
-        ) from error
-
-
-def _train_and_test(
-    config: Config, path: Path, result: Result, screen: report.Report, state: Mapping[str, Any] | None
-) -> None:
-    settings = config.settings
-    where = device.pick(settings.device) if state is None else device.pick_again(settings.device)
-    torch.set_num_threads(1)
-    device.keep_freed_memory()
-    data = data_source.read(config) if state is None else data_source.read_again(config, state["data"])
-    classifier.attach(config, data, start)
-    # After the data: what it imports may draw from the generators, once in a process.
-    seeding.seed_everything(settings.seed)
-    task = builder.task(config.tree, data, config.names).to(where)
-    monitor = settings.monitor or task.monitor
-    loaders = builder.loaders(config.tree, data, settings, where)
-    builder.probe(task, loaders["train"], monitor)
-    result.threads = (
-        state["about"]["threads"]
-        if state
-        else settings.threads or device.choose_threads(task, builder.small_batch(loaders["train"]))
-    )
-    torch.set_num_threads(result.threads)
-    result.params = sum(p.numel() for p in task.parameters())
-    result.device, result.monitor = str(where), monitor
-    result.baseline, result.best_possible = dict(data.facts.baseline), dict(data.facts.best_possible)
-
-    about = {"config": folder.mask(config.raw), "identity": config.identity, "threads": result.threads}
-    about |= {"options": dict(config.names), "versions": result.versions}
-    keeper = checkpoint.RunKeeper(path, about, data_source.state_of(config, data))
-    album = Album(screen, path, settings.seed)
-    trainer = Trainer(
-        task,
-        builder.players(config.tree, settings, task, loaders["train"]),
-        loaders["train"],
-        loaders["val"],
-        settings,
-        keeper,
-        album,
-    )
-    if state is not None:
-        _go_on_from(trainer, state, path)
-        _begin(result)
-    screen.start(trainer, result, {name: len(loader.split) for name, loader in loaders.items()})
-    trainer.fit()
-    result.epochs, result.steps, result.seconds = trainer.epoch, trainer.step, round(trainer.seconds, 3)
-    result.take_best(trainer.history, trainer.best.epoch)
-    drawn = [*_test(trainer, loaders["test"], result), *album.strip(trainer)]
+def _train_and_test(made: Assembled, result: Result, screen: report.Report) -> None:
+    trainer = made.trainer
+    _train(trainer, result)
+    _test(trainer, made.loaders["test"], result)
     result.status = "finished"
     result.write()
-    screen.finish(trainer, result, drawn)
+    screen.flag.stop_at_once()
+    screen.finish(trainer, result, _draw(made, result))
 
 
-def _test(trainer: Trainer, test: Loader, result: Result) -> list[Path]:
-    """Scores the best weights, beside what the data and the task can be measured by; gives the pictures' paths."""
+def _train(trainer: Trainer, result: Result) -> None:
+    """To the last step; what stops it before has its curves, too."""
+    path = Path(result.folder)
+    checkpoint.check_room(path, trainer.state_dict())
+    try:
+        trainer.fit()
+    except UserError as error:
+        result.take_progress(trainer)
+        _stopped(result, error)
+        with suppress(SystemFault):  # the first fault is the one to tell
+            artifacts.draw_curves(path, trainer.history, result)
+        raise
+    finally:
+        result.take_progress(trainer)
+
+
+def _test(trainer: Trainer, test: Loader, result: Result) -> None:
+    """Scores the best weights, beside what the data and the task can be measured by."""
     trainer.use_best()
     result.test = trainer.evaluate(test)
     with seeding.isolated(result.seed, test.device):
         baseline, best = trainer.task.references()
     result.baseline, result.best_possible = baseline | result.baseline, best | result.best_possible
-    return pictures.draw(trainer.task.gallery(test.epoch(0)), Path(result.folder))
+
+
+def _draw(made: Assembled, result: Result) -> list[Path]:
+    """Draws what there is to see; a run is complete when its results name it."""
+    drawn = artifacts.draw_all(made.trainer, made.loaders["test"], made.album, result)
+    result.artifacts = [path.name for path in drawn]
+    result.write()
+    return drawn

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 from trainer.errors import Interrupted
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Signals that ask a run to stop. They often go to a whole process group, but are for the main process to answer."""
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+"""Signals that ask a run to stop; SIGHUP is what a terminal sends that is closed.
+
+They often go to a whole process group, but are for the main process to answer.
+"""
+ECHO = 0.2
+"""Seconds within which a signal that comes again is the same request: sent to a group, and passed on by a parent."""
+PR_SET_PDEATHSIG = 1
+"""Number of an option in Linux' sys/prctl.h."""
 
 Handler = Callable[[int, FrameType | None], None]
 
@@ -27,17 +36,25 @@ class Flag:
     def __init__(self) -> None:
         self.number: int | None = None
         self.waits = False
+        self._came = 0.0
 
     def catch(self, number: int, frame: FrameType | None) -> None:
         """The handler. A second signal leaves at once, with the files as they are."""
+        if self.number == number and time.monotonic() - self._came < ECHO:
+            return
         if self.number is not None:
             os._exit(128 + number)
-        self.number = number
+        self.number, self._came = number, time.monotonic()
         if not self.waits:
             self.check()
 
     def wait_for_check(self) -> None:
         self.waits = True
+
+    def stop_at_once(self) -> None:
+        """From here on nothing is lost by a stop; one that has come is answered now. Raises Interrupted."""
+        self.waits = False
+        self.check()
 
     def check(self) -> None:
         """Raises Interrupted if a signal has come."""
@@ -50,11 +67,15 @@ class Flag:
 
 @contextmanager
 def handled(handler: Handler, numbers: Sequence[signal.Signals] = STOPPING) -> Iterator[None]:
-    """A block in which signals go to a handler; the main thread's alone, as Python has it."""
+    """A block in which signals go to a handler; the main thread's alone, as Python has it.
+
+    SIGHUP stays ignored where it is, as nohup asks.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in numbers}
+    deaf = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()
+    before = {number: signal.signal(number, handler) for number in numbers if number not in deaf}
     try:
         yield
     finally:
@@ -64,7 +85,7 @@ def handled(handler: Handler, numbers: Sequence[signal.Signals] = STOPPING) -> I
 
 @contextmanager
 def caught() -> Iterator[Flag]:
-    """A block in which SIGINT, SIGTERM and SIGUSR1 set the flag it is given."""
+    """A block in which the signals that ask to stop set the flag it is given."""
     flag = Flag()
     with handled(flag.catch):
         yield flag
@@ -78,3 +99,26 @@ def held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_with_parent(parent: int, number: signal.Signals) -> None:
+    """Has the kernel send this process a signal when its parent ends, however it ends.
+
+    ``parent``: the parent's number, known before this process was born. Nothing happens where there is no Linux.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is None:
+        return
+    prctl(PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:  # it has ended in the meantime
+        os.kill(os.getpid(), number)
+
+
+def named(number: int) -> str:
+    """A signal for a message: ``signal 9 (SIGKILL): often out of memory``."""
+    try:
+        name = f" ({signal.Signals(number).name})"
+    except ValueError:
+        name = ""
+    often = {signal.SIGKILL: ": often out of memory", signal.SIGBUS: ": often out of shared memory"}
+    return f"signal {number}{name}{often.get(number, '')}"  # type: ignore[call-overload]

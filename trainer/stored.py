@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from trainer import catalog, folder, signature
+from trainer import catalog, folder, recovery, signature
 from trainer.checks import BUILT, check, check_value, declare
 from trainer.config import NEUTRAL, Config
 from trainer.errors import ConfigError, nearest_folder
@@ -79,7 +79,7 @@ def load(path: Path) -> Config:
 
     Raises ConfigError if there is none or it no longer fits.
     """
-    file, results = path / folder.CONFIG, folder.read_results(path)
+    file, results = path / folder.CONFIG, recovery.read_results(path)
     if not results or not file.is_file():
         raise ConfigError(
             f"{path.absolute()} is not a run folder; the nearest folder that exists is {nearest_folder(path)}"

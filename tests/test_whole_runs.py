@@ -1,0 +1,262 @@
+"""A run keeps what it learned of its data: whatever becomes of the files, it gives the same numbers or a refusal."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from inside import signal_at
+from own_files import OWN_FILES
+
+from trainer import afterwards, checkpoint, config, data_source, runner, stored
+from trainer.errors import ConfigError, Interrupted
+from trainer.result import Result
+
+pytestmark = pytest.mark.usefixtures("in_tmp")
+FOREIGN = "not what this run was trained on"
+TABLES = (".csv", ".txt")
+MODELS = {
+    "csv": "mlp",
+    "csv_series": "dlinear",
+    "text_file": "char_lstm",
+    "text_folder": "bag_of_words",
+    "idx": "mlp",
+    "image_folder": "mlp",
+    "image_masks": "unet",
+    "edge_list": "gcn",
+    "edge_list_graphs": "graph_net",
+    "pairs": "seq2seq",
+    "parcel_series": "brain",
+    "click_file": "matrix_factorisation",
+    "triples": "distmult",
+    "tu": "graph_net",
+}
+
+
+def copied(name: str) -> dict[str, str]:
+    """Copies the files of a data set into the working folder; its keys, with paths there."""
+    keys = {key: value() for key, value in OWN_FILES[name].items()}
+    for key, value in keys.items():
+        source = Path(value)
+        if source.is_absolute():
+            target = Path("files", source.name)
+            target.parent.mkdir(exist_ok=True)
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+            keys[key] = str(target)
+    return keys
+
+
+def trained(name: str, *more: str) -> Path:
+    """A small run of a data set in the working folder."""
+    given = [f"data.{key}={value}" for key, value in copied(name).items()]
+    model = next((word for word in more if word.startswith("model=")), f"model={MODELS[name]}")
+    words = [model, f"data={name}", *given, "max_steps=3", "val_every=50", "threads=1", *more]
+    return Path(runner.run(config.compose(list(dict.fromkeys(words)))).folder)
+
+
+def scores(path: Path, *words: str) -> dict[str, float]:
+    return afterwards.evaluate(stored.named("evaluate", [str(path), *words])[0])
+
+
+def halve(folder: Path) -> None:
+    """Every second line of each text table, or every second file."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    tables = [path for path in files if path.suffix in TABLES]
+    if len(files) > 4:
+        for path in files[::2]:
+            path.unlink()
+        return
+    for path in tables or files:
+        if path.suffix in TABLES:
+            first, *rest = path.read_text().split("\n")
+            path.write_text("\n".join([first, *rest[: len(rest) // 2]]))
+        else:
+            path.write_bytes(path.read_bytes()[:-7])
+
+
+def rename(folder: Path) -> None:
+    """A class, or whatever the first table calls something."""
+    inside = sorted(path for path in folder.rglob("*") if path.is_dir() and not any(p.is_dir() for p in path.iterdir()))
+    if len(inside) > 1:
+        inside[0].rename(inside[0].with_name("zebra"))
+        return
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if path.suffix in TABLES:
+            first, *rest = path.read_text().split("\n")
+            path.write_text("\n".join([first, *(line.replace("a", "zebra").replace("1", "7") for line in rest)]))
+
+
+def append(folder: Path) -> None:
+    """The last line of each table again, or a copy of a file under another name."""
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if path.suffix in TABLES:
+            text = path.read_text().rstrip("\n")
+            path.write_text(text + "\n" + text.rpartition("\n")[2] + "\n")
+    for path in sorted(path for path in folder.rglob("*.png"))[:1]:
+        shutil.copy(path, path.with_name("more.png"))
+    for path in sorted(path for path in folder.rglob("*.npy"))[:1]:
+        shutil.copy(path, path.with_name("more.npy"))
+    for path in folder.rglob("*-images"):
+        path.write_bytes(path.read_bytes()[:-1] + b"\x07")
+
+
+@pytest.mark.parametrize("name", OWN_FILES)
+def test_a_run_gives_the_same_numbers_again_and_knows_files_that_were_moved(name: str) -> None:
+    path = trained(name)
+    assert scores(path) == Result.read(path).test
+    layers = afterwards.layers(stored.load(path))
+    Path("files").rename("elsewhere")
+    assert afterwards.layers(stored.load(path)) == layers
+    with pytest.raises(ConfigError, match="does not exist, which this run was trained on"):
+        scores(path)
+    moved = [
+        f"data.{key}={value.replace('files', 'elsewhere', 1)}"
+        for key, value in json.loads(json.dumps(dict(stored.load(path).tree["data"]))).items()
+        if isinstance(value, str) and value.startswith("files")
+    ]
+    assert scores(path, *moved) == Result.read(path).test
+
+
+CHANGED = [
+    (name, change) for name in OWN_FILES for change in (halve, rename, append) if (name, change) != ("idx", rename)
+]
+
+
+@pytest.mark.parametrize(("name", "change"), CHANGED)
+@pytest.mark.slow
+def test_changed_data_is_refused_or_encoded_as_it_was(name: str, change: Callable[[Path], None]) -> None:
+    path = trained(name)
+    change(Path("files"))
+    with pytest.raises(ConfigError, match=FOREIGN):
+        scores(path)
+    with suppress(ConfigError):
+        assert scores(path, "allow_changed_data=true").keys() == Result.read(path).test.keys()
+
+
+def shuffled(path: Path) -> None:
+    first, *rest = path.read_text().splitlines()
+    random.Random(1).shuffle(rest)
+    path.write_text("\n".join([first, *rest]) + "\n")
+
+
+def test_rows_in_another_order_are_the_same_rows() -> None:
+    path = trained("csv")
+    before = scores(path)
+    shuffled(next(Path("files").iterdir()))
+    assert scores(path, "allow_changed_data=true") == pytest.approx(before, rel=1e-5)
+
+
+def test_encodings_of_today_would_give_another_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the test above shows is the stored encoding, and not that any would do."""
+    path = trained("csv")
+    before = scores(path)
+    file = next(Path("files").iterdir())
+    head, *rows = file.read_text().splitlines()
+    file.write_text("\n".join([head, *rows, *["0.5,0.5,w,yes"] * 90]) + "\n")
+    kept = scores(path, "allow_changed_data=true")
+    monkeypatch.setattr(data_source, "Preprocessing", lambda _: None)
+    with pytest.raises(ConfigError, match="in_features is 6, and the model of this run was built for 5"):
+        scores(path, "allow_changed_data=true")
+    assert kept != before  # there are more test rows
+
+
+def test_equal_rows_are_told_apart() -> None:
+    Path("files").mkdir()
+    Path("files/t.csv").write_text("a,kind\n" + "1,x\n2,y\n" * 40)
+    words = ["model=mlp", "data=csv", "data.path=files/t.csv", "data.target=kind", "epochs=1"]
+    path = Path(runner.run(config.compose(words)).folder)
+    best = checkpoint.load(path / checkpoint.BEST)["data"]
+    keys = torch.cat(list(best["fitted"]["split"].values()))
+    assert len(keys.unique()) == 80
+    assert scores(path) == Result.read(path).test
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, *words: str) -> Path:
+    composed = config.compose([*words, "hydra.run.dir=outputs/stopped"])
+    with monkeypatch.context() as patched:
+        signal_at(patched, 3, signal.SIGINT)
+        with pytest.raises(Interrupted):
+            runner.run(composed)
+    return Path("outputs/stopped")
+
+
+@pytest.mark.parametrize("change", [halve, rename])
+def test_a_run_does_not_go_on_with_changed_data(
+    change: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["model=mlp", "data=csv", *(f"data.{key}={value}" for key, value in copied("csv").items()), "max_steps=9"]
+    path = interrupted(monkeypatch, *words, "save_every=0")
+    before = {file.name: file.read_bytes() for file in path.iterdir() if file.name not in ("train.log", ".lock")}
+    change(Path("files"))
+    with pytest.raises(ConfigError, match=FOREIGN):
+        runner.resume(stored.load(path))
+    after = {file.name: file.read_bytes() for file in path.iterdir() if file.name not in ("train.log", ".lock")}
+    assert after == before, "a refused run is left as it was"
+    other = runner.run(config.compose([*words, "resume=auto"]))
+    assert Path(other.folder) != path, "resume=auto looks for a run of this very data"
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "options"),
+    [
+        ("text_file", "char_lstm", {"prompt": "the ", "length": 20}),
+        ("pairs", "seq2seq", {}),
+        ("image_folder", "conv_vae", {"count": 4}),
+        ("csv", "real_nvp", {"count": 4}),
+    ],
+)
+@pytest.mark.slow
+def test_a_run_writes_the_same_without_its_files(name: str, model: str, options: dict[str, Any]) -> None:
+    path = trained(name, f"model={model}")
+    kept = stored.load(path)
+
+    def written() -> tuple[str, list[bytes]]:
+        text = "".join(afterwards.sample(kept, options))
+        return text, [file.read_bytes() for file in sorted(path.glob("sampled*")) if file.suffix != ".png"]
+
+    before = written()
+    shutil.rmtree("files")
+    assert written() == before
+
+
+@pytest.mark.slow
+def test_rows_of_a_file_are_rated_as_before_though_the_log_grew() -> None:
+    path = trained("csv", "model=real_nvp", "data.target=null", "data.drop_columns=[label]")
+    Path("today.csv").write_text("a,b,kind\n0.2,0.9,x\n5,5,y\n")
+    before = afterwards.score(stored.load(path), "today.csv").read_text()
+    append(Path("files"))
+    assert afterwards.score(stored.load(path), "today.csv").read_text() == before
+    with pytest.raises(ConfigError, match=FOREIGN):
+        afterwards.score(stored.load(path), None)
+    shutil.rmtree("files")
+    assert afterwards.score(stored.load(path), "today.csv").read_text() == before
+
+
+def test_a_relative_path_is_one_of_the_folder_the_run_was_started_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = trained("csv").absolute()
+    Path("sub").mkdir()
+    monkeypatch.chdir("sub")
+    assert scores(path) == Result.read(path).test
+
+
+def test_a_run_of_before_is_read_anew() -> None:
+    path = trained("csv")
+    for name in (checkpoint.BEST, checkpoint.LAST):
+        state = checkpoint.load(path / name)
+        checkpoint.save({key: value for key, value in state.items() if key not in ("format", "data")}, path / name)
+    assert scores(path) == Result.read(path).test
+
+
+def test_a_state_of_a_later_version_is_refused() -> None:
+    path = trained("csv")
+    checkpoint.save(checkpoint.load(path / checkpoint.BEST) | {"format": 3}, path / checkpoint.BEST)
+    with pytest.raises(ConfigError, match="has format 3; this version of train reads 1 to 2"):
+        scores(path)

@@ -1,0 +1,110 @@
+"""The objects of a run: made of its configuration, and of its last state if it was stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer import builder, checkpoint, classifier, data_source, device, folder, integrity, report, seeding
+from trainer.album import Album
+from trainer.config import Config
+from trainer.errors import ConfigError
+from trainer.loader import Loader
+from trainer.result import Result
+from trainer.trainer import Trainer
+
+
+@dataclass
+class Assembled:
+    """What a run trains, with what, and where its snapshots go."""
+
+    trainer: Trainer
+    loaders: dict[str, Loader]
+    album: Album
+
+
+def assemble(
+    config: Config,
+    result: Result,
+    screen: report.Report,
+    state: dict[str, Any] | None,
+    train: Callable[[Config, Path], object],
+) -> Assembled:
+    """The objects of a run, as a state left them if there is one; the result says what they are.
+
+    train: trains another run, the classifier by which rows are compared, if there is to be one.
+    """
+    settings, path = config.settings, Path(result.folder)
+    where = device.pick(settings.device) if state is None else device.pick_again(settings.device)
+    torch.set_num_threads(1)
+    device.keep_freed_memory()
+    data = data_source.read(config) if state is None else data_source.read_again(config, state["data"])
+    classifier.attach(config, data, train)
+    # After the data: what it imports may draw from the generators, once in a process.
+    seeding.seed_everything(settings.seed)
+    task = builder.task(config.tree, data, config.names).to(where)
+    monitor = settings.monitor or task.monitor
+    loaders = builder.loaders(config.tree, data, settings, where)
+    builder.probe(task, loaders["train"], monitor)
+    result.threads = (
+        state["about"]["threads"]
+        if state
+        else settings.threads or device.choose_threads(task, builder.small_batch(loaders["train"]))
+    )
+    torch.set_num_threads(result.threads)
+    result.params = sum(p.numel() for p in task.parameters())
+    result.device, result.monitor = str(where), monitor
+    result.baseline, result.best_possible = dict(data.facts.baseline), dict(data.facts.best_possible)
+
+    keeper = checkpoint.RunKeeper(path, _about(config, result), data_source.state_of(config, data))
+    album = Album(screen, path, settings.seed)
+    players = builder.players(config.tree, settings, task, loaders["train"])
+    trainer = Trainer(task, players, loaders["train"], loaders["val"], settings, keeper, album)
+    if state is not None:
+        load_state(trainer, state, path)
+    screen.start(trainer, result, {name: len(loader.split) for name, loader in loaders.items()})
+    return Assembled(trainer, loaders, album)
+
+
+def load_state(trainer: Trainer, state: dict[str, Any], path: Path) -> None:
+    """Raises ConfigError for a state that is none of this trainer."""
+    file = path / checkpoint.LAST
+    integrity.load_weights(trainer.task, state, file)
+    try:
+        best = checkpoint.load(path / checkpoint.BEST) if state["best"]["step"] else None
+        trainer.load_state_dict(state, best)
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise ConfigError(f"{file} is not a state of this run: {reason}") from error
+
+
+def _about(config: Config, result: Result) -> dict[str, Any]:
+    """What every checkpoint says of its run, so that it is known without the other files."""
+    return {
+        "config": folder.mask(config.raw),
+        "identity": config.identity,
+        "threads": result.threads,
+        "options": dict(config.names),
+        "overrides": result.overrides,
+        "home": config.home,
+        "versions": result.versions,
+    }
+
+
+def saved_state(config: Config, path: Path, *, fall_back: bool) -> dict[str, Any] | None:
+    """The newest state of a run, if it has one. Raises ConfigError where it is damaged, or not of this run."""
+    if not checkpoint.is_there(path):
+        return None
+    state = checkpoint.migrated(checkpoint.load_newest(path, fall_back=fall_back), path / checkpoint.LAST)
+    integrity.check_run(config, state, path / checkpoint.LAST)
+    return state
+
+
+def as_saved(config: Config, state: Mapping[str, Any] | None) -> Config:
+    """The configuration with the fingerprint of the data that its run was trained on."""
+    data = state and state["data"]
+    return replace(config, fingerprint=data["fingerprint"]) if data else config

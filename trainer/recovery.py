@@ -1,0 +1,46 @@
+"""What a run says of itself when its ``results.json`` is lost: its checkpoints know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from trainer import folder
+from trainer.errors import UserError
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """What a run last said of itself, or what its newest checkpoint says of it; empty if neither can be read."""
+    return folder.read_results(path) or _from_checkpoint(path)
+
+
+def _from_checkpoint(path: Path) -> dict[str, Any]:
+    from trainer import checkpoint
+
+    if not checkpoint.is_there(path):
+        return {}
+    try:
+        state = checkpoint.load_newest(path)
+    except UserError:
+        return {}
+    about, position = state.get("about"), state.get("position")
+    if not isinstance(about, dict) or not isinstance(position, dict):
+        return {}
+    config, options = about.get("config"), about.get("options")
+    if not isinstance(config, dict) or not isinstance(options, dict):
+        return {}
+    return {
+        "folder": str(path),
+        "identity": about.get("identity"),
+        "status": "interrupted",
+        "options": options,
+        "overrides": about.get("overrides", []),
+        **{group: options.get(group) for group in ("model", "data", "task")},
+        "seed": config.get("seed"),
+        "epochs": position.get("epoch"),
+        "steps": position.get("step"),
+        "threads": about.get("threads"),
+        "versions": about.get("versions", {}),
+        "home": about.get("home", ""),
+        "reason": f"{folder.RESULTS} was lost; this is what the checkpoint knows",
+    }
