@@ -12,7 +12,19 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from trainer import artifacts, atomic, builder, checkpoint, classifier, device, folder, report, seeding, signals, stored
+from trainer import (
+    artifacts,
+    atomic,
+    builder,
+    checkpoint,
+    classifier,
+    device,
+    folder,
+    report,
+    seeding,
+    signals,
+    stored,
+)
 from trainer.album import Album
 from trainer.config import Config
 from trainer.errors import ConfigError, Interrupted, SystemFault, UserError
