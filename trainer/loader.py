@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from trainer import seeding, signals
+from trainer import seeding
+from trainer import workers as worker_processes
 from trainer.augment import Augment
 from trainer.batch import Batch
 from trainer.data.base import Split
-from trainer.errors import ConfigError, UserError
-
-
-class _Fetch(Dataset[Batch | UserError]):
-    """Asks a split for whole batches, so that a worker does what the main process would have done."""
-
-    def __init__(self, split: Split, epoch: int):
-        self.split = split
-        self.epoch = epoch
-
-    def __getitem__(self, index: Tensor) -> Batch | UserError:  # type: ignore[override]
-        try:
-            return self.split.batch(index, self.epoch)
-        except UserError as error:  # raised here, it would arrive with the worker's traceback for a message
-            return error
-
+from trainer.errors import ConfigError
 
 BATCHES = 1
 """Tells the order of batches from that of rows, which is drawn for the same epoch."""
-
-
-def _step_aside(_: int) -> None:
-    """Takes a worker out of the group and forgets what was sent to it before; ended by name it still is."""
-    os.setpgid(0, 0)
-    for number in signals.STOPPING:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOPPING)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def fits(split: Split, device: torch.device) -> bool:
@@ -96,7 +70,7 @@ class Loader:
         self.drop_last = drop_last and train
         self.bucket = bucket
         self.workers = workers
-        self.timeout = timeout
+        self.watch = worker_processes.Watch(timeout)
         if not len(split):
             raise ConfigError(f"data: the {name} split is empty (0 rows)")
         if not len(self):
@@ -169,24 +143,6 @@ class Loader:
         if not self.workers and self.split.nbytes() is not None:
             yield from (batch.to(self.device) for batch in self.split.batches(order, epoch))
             return
-        loader = DataLoader(
-            _Fetch(self.split, epoch),
-            sampler=order,  # type: ignore[arg-type]
-            batch_size=None,
-            num_workers=self.workers,
-            pin_memory=self.device.type == "cuda",
-            timeout=self.timeout if self.workers else 0,
-            worker_init_fn=_step_aside,
-            # An own generator, or making the iterator would draw from the one that training uses.
-            generator=seeding.generator(self.seed, epoch),
+        yield from worker_processes.fetch(
+            self.split, order, epoch, workers=self.workers, device=self.device, seed=self.seed, watch=self.watch
         )
-        with signals.held():
-            batches = iter(loader)
-        for batch in batches:
-            if isinstance(batch, UserError):
-                try:
-                    raise batch
-                finally:
-                    # The error holds this frame: what is held here lives as long, and workers are waited for in vain.
-                    del batch, batches
-            yield batch.to(self.device)

@@ -18,8 +18,11 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 They often go to a whole process group, but are for the main process to answer.
 """
-ECHO = 0.2
-"""Seconds within which a signal that comes again is the same request: sent to a group, and passed on by a parent."""
+ECHO = 1.0
+"""Seconds within which a signal that comes again is the same request: sent to a group, and passed on by a parent.
+
+Not Ctrl-C, which nobody passes on: pressed twice it is meant.
+"""
 PR_SET_PDEATHSIG = 1
 """Number of an option in Linux' sys/prctl.h."""
 
@@ -40,7 +43,7 @@ class Flag:
 
     def catch(self, number: int, frame: FrameType | None) -> None:
         """The handler. A second signal leaves at once, with the files as they are."""
-        if self.number == number and time.monotonic() - self._came < ECHO:
+        if self.number == number != signal.SIGINT and time.monotonic() - self._came < ECHO:
             return
         if self.number is not None:
             os._exit(128 + number)
@@ -60,9 +63,12 @@ class Flag:
         """Raises Interrupted if a signal has come."""
         if self.number is None:
             return
-        # A scheduler's early warning (SIGUSR1) is answered like the SIGTERM it announces.
-        number = signal.SIGTERM if self.number == signal.SIGUSR1 else self.number
-        raise Interrupted(f"stopped by {signal.Signals(self.number).name}", number)
+        raise Interrupted(f"stopped by {signal.Signals(self.number).name}", answered(self.number))
+
+
+def answered(number: int) -> int:
+    """A scheduler's early warning (SIGUSR1) is answered like the SIGTERM it announces."""
+    return signal.SIGTERM if number == signal.SIGUSR1 else number
 
 
 @contextmanager

@@ -19,11 +19,12 @@ import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from omegaconf import DictConfig
 
-from trainer import catalog, checks, config, folder, leaderboard, signals
+from trainer import atomic, catalog, checks, config, folder, leaderboard, signals
 from trainer.config import Config
 from trainer.cores import cores
-from trainer.errors import ConfigError, Interrupted, UnknownName, UserError
+from trainer.errors import ConfigError, Interrupted, SystemFault, UnknownName, UserError
 from trainer.overrides import parse
+from trainer.result import Result
 
 
 @dataclass
@@ -60,8 +61,8 @@ def sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
     workers = good[0].settings.jobs or cores()
     jobs = [_job(item, root / name, workers) for item, name in zip(composed, names, strict=True)]
     print(f"{len(jobs)} jobs, {workers} at a time, in {root}")
-    _run_all(jobs, workers)
-    return _account(jobs, root)
+    stop = _run_all(jobs, workers)
+    return _account(jobs, root, stop)
 
 
 def _name(number: int, combination: Sequence[str], swept: Set[str]) -> str:
@@ -100,15 +101,16 @@ def _composed(combination: Sequence[str], folders: Sequence[Path]) -> Config | C
         return error
 
 
-def _account(jobs: Sequence[Job], root: Path) -> int:
+def _account(jobs: Sequence[Job], root: Path, stop: int | None) -> int:
     """Says how every job ended, and shows the leaderboard of those that finished."""
     leaderboard.show(root)
     for job in jobs:
         if job.status != "finished":
             print(f"{job.status}: {job.path.name}: {job.reason}", file=sys.stderr)
     if any(job.status == "interrupted" for job in jobs):
-        number = signal.SIGTERM if any("SIGTERM" in job.reason for job in jobs) else signal.SIGINT
-        raise Interrupted("sweep stopped; the same command with resume=auto goes on", number)
+        by = (number for number in signals.STOPPING if any(number.name in job.reason for job in jobs))
+        number = stop or next(by, signal.SIGINT)
+        raise Interrupted("sweep stopped; the same command with resume=auto goes on", signals.answered(number))
     return int(any(job.status != "finished" for job in jobs))
 
 
@@ -130,8 +132,8 @@ def _warm(jobs: Sequence[Job]) -> None:
             importlib.import_module(module)
 
 
-def _run_all(jobs: Sequence[Job], workers: int) -> None:
-    """Keeps ``workers`` processes busy until every job has ended or the user stops them."""
+def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
+    """Keeps ``workers`` processes busy until every job has ended or the user stops them; by which signal, if so."""
     _warm(jobs)
     waiting = [job for job in jobs if job.config is not None]
     running: dict[int, Job] = {}
@@ -139,13 +141,13 @@ def _run_all(jobs: Sequence[Job], workers: int) -> None:
     stops: list[int] = []
 
     def hear(number: int, _: object) -> None:
-        """No more jobs. Ctrl-C reached those that run as well; a SIGTERM to this process alone is passed on."""
+        """No more jobs. Ctrl-C reached those that run as well; what may have come here alone is passed on."""
         stops.append(number)
-        for pid in running if number == signal.SIGTERM else ():
+        for pid in running if number != signal.SIGINT else ():
             with suppress(ProcessLookupError):  # it has just ended
                 os.kill(pid, number)
 
-    with signals.handled(hear, (signal.SIGINT, signal.SIGTERM)):
+    with signals.handled(hear, signals.STOPPING):
         while running or (waiting and not stops):
             while waiting and len(running) < workers and not stops:
                 job = waiting.pop(0)
@@ -159,25 +161,34 @@ def _run_all(jobs: Sequence[Job], workers: int) -> None:
             print(f"[{total - len(waiting) - len(running)}/{total}] {job.status:11} {job.path.name}  {_score(job)}")
     for job in waiting:
         job.status, job.reason = "interrupted", "not started"
+    return stops[0] if stops else None
 
 
 def _fork(job: Job) -> int:
     """Starts a job in a child process, whose words go to a file in its own folder."""
     sys.stdout.flush()
     sys.stderr.flush()
+    parent = os.getpid()
     pid = os.fork()
     if pid:
         return pid
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOPPING)
     code = 1
     try:
+        _part_from_sweep(parent)
         code = _child(job)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _part_from_sweep(parent: int) -> None:
+    """Signals are a job's own to answer, and one comes when the sweep has ended: it is saved, and ends as well."""
+    for number in signals.STOPPING:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOPPING)
+    signals.end_with_parent(parent, signal.SIGTERM)
 
 
 def _child(job: Job) -> int:
@@ -186,10 +197,11 @@ def _child(job: Job) -> int:
     from trainer import runner
 
     assert job.config is not None
-    output = open(job.output, "w", encoding="utf-8")  # noqa: SIM115
-    os.dup2(output.fileno(), 1)
-    os.dup2(output.fileno(), 2)
     try:
+        with atomic.written(job.output):
+            output = os.open(job.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
         runner.run(job.config)
     except UserError as error:
         print(error)
@@ -204,11 +216,29 @@ def _ending(job: Job, code: int) -> tuple[str, str]:
     """(status, reason) of a job, from its exit code and from what it wrote."""
     if code == 0:
         return "finished", ""
+    if code < 0:
+        reason = f"killed by {signals.named(-code)}"
+        _correct(job, reason)
+        return "failed", reason
     said = folder.read_results(job.path).get("reason")
-    last = job.output.read_text(encoding="utf-8").strip().splitlines()[-1:] if job.output.exists() else []
-    status = "interrupted" if code in (130, 143) else "failed"
-    cause = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-    return status, str(said or " ".join(last) or cause)
+    last = _last_line(job.output)
+    status = "interrupted" if code in {128 + number for number in signals.STOPPING} else "failed"
+    return status, str(said or last or f"exit code {code}")
+
+
+def _last_line(path: Path) -> str:
+    try:
+        return "".join(path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:])
+    except OSError:
+        return ""
+
+
+def _correct(job: Job, reason: str) -> None:
+    """Writes down the end of a job that could not do so itself."""
+    said = folder.read_results(job.path)
+    if said.get("status") == "running":
+        with suppress(ConfigError, SystemFault):  # what cannot be written is still told
+            replace(Result.read(job.path), status="failed", reason=reason).write()
 
 
 def _score(job: Job) -> str:

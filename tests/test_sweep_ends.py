@@ -1,0 +1,95 @@
+"""However a job or the sweep itself ends, it is told why, nothing runs on alone, and the same command goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from commands import SMALL, runs, start, train, write
+
+from trainer import folder
+
+DATA = """
+import os
+import signal
+from trainer.data.synthetic_tabular import Moons
+
+class Mortal(Moons):
+    '''x (B, F) -> (B)'''
+    def __init__(self, rows: int, by: int):
+        if by:
+            print("the last words of a job", flush=True)
+            os.kill(os.getpid(), by)
+        super().__init__(rows, 0.2, 0)
+"""
+OWN = {"own_mortal.py": DATA, "c/data/mortal.yaml": "# own\n_target_: own_mortal.Mortal\nrows: 300\nby: 0\n"}
+MORTAL = ("--config-dir", "c", "plugins=[own_mortal]", "model=mlp", "data=mortal", "epochs=2", "threads=1")
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_job_that_is_killed_is_told_by_the_signal_and_not_by_its_last_words(tmp_path: Path) -> None:
+    write(tmp_path, OWN)
+    done = train("-m", *MORTAL, "data.by=9,0,11", "hydra.sweep.dir=outputs/sweep", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "failed: 0-data.by=9: killed by signal 9 (SIGKILL): often out of memory",
+        "failed: 2-data.by=11: killed by signal 11 (SIGSEGV)",
+    ]
+    said = [folder.read_results(path) for path in runs(tmp_path)]
+    assert [run["status"] for run in said] == ["failed", "finished", "failed"]
+    assert said[0]["reason"] == "killed by signal 9 (SIGKILL): often out of memory"
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 90
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="a service of Linux")
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_job_ends_with_its_sweep_and_is_saved(at_once: bool, tmp_path: Path) -> None:
+    words = ("-m", *SMALL[:3], "threads=1", "epochs=150", "seed=0,1", "jobs=1", "resume=auto")
+    words = (*words, "save_every=1000", "hydra.sweep.dir=outputs/sweep")
+    process = start(*words, cwd=tmp_path)
+    first = tmp_path / "outputs/sweep/0-seed=0"
+    wait_for(first / "metrics.csv")
+    (job,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    if not at_once:
+        deadline = time.monotonic() + 60
+        while is_alive(int(job)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        said = folder.read_results(first)
+        assert (said["status"], said["reason"]) == ("interrupted", "Interrupted: stopped by SIGTERM")
+        assert said["steps"] > 0
+        assert (first / "last.pt").exists(), "it was not saved"
+    done = train(*words, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [path.name for path in runs(tmp_path)] == ["0-seed=0", "1-seed=1"]
+    assert [folder.read_results(path)["status"] for path in runs(tmp_path)] == ["finished"] * 2
+    assert "from step" in (tmp_path / "outputs/sweep/0-seed=0.out").read_text()
+
+
+def test_a_terminal_that_is_closed_stops_a_sweep_that_goes_on_later(tmp_path: Path) -> None:
+    words = ("-m", *SMALL[:3], "threads=1", "epochs=100000", "seed=0,1", "jobs=1", "hydra.sweep.dir=outputs/sweep")
+    process = start(*words, cwd=tmp_path)
+    wait_for(tmp_path / "outputs/sweep/0-seed=0/metrics.csv")
+    os.killpg(process.pid, signal.SIGHUP)
+    said, errors = process.communicate(timeout=60)
+    assert process.returncode == 129, said + errors
+    assert "resume=auto goes on" in errors
+    assert folder.read_results(tmp_path / "outputs/sweep/0-seed=0")["status"] == "interrupted"
+    assert (tmp_path / "outputs/sweep/0-seed=0/last.pt").exists()
