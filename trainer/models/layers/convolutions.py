@@ -119,7 +119,7 @@ class _Attention(nn.Module, ABC):
     """Heads that each weigh a node's neighbours, itself among them, and sum what they are projected to.
 
     Their sums are laid side by side, or averaged. An edge of weight w counts as w edges: its log is added to the
-    score, so weight 0 is no edge.
+    score, so weight 0 is no edge, and a node that has none, its loop included, has the bias alone.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class _Attention(nn.Module, ABC):
         return (x @ weight).view(-1, self.heads, weight.shape[1] // self.heads)
 
     def attention(self, x: Tensor | Sparse, h: Tensor, graph: Graph) -> Tensor:
-        """The share of each entry of the pattern, (K,), given nodes as they are and projected; a row's add up to 1."""
+        """The share of each entry of the pattern, (K,), given nodes as they are and projected."""
         near = graph.neighbours(self.heads)
         score = self.scores(x, h, near.pattern)
         return row_softmax(near.pattern, score if near.log_weight is None else score + near.log_weight)
