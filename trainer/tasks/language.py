@@ -76,7 +76,7 @@ class Language(Task):
             "nll": nll,
             "bits": nll / math.log(2),
             "perplexity": math.exp(min(nll, 700.0)),
-            "token_accuracy": float(totals["correct"] / totals["tokens"]),
+            "token_accuracy": float(totals["correct"]) / float(totals["tokens"]),
         }
 
     @torch.no_grad()

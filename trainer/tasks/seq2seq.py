@@ -158,7 +158,7 @@ class Seq2Seq(Task):
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         scores = {name: value for prefix in self.searches for name, value in self.judge.scores(totals, prefix).items()}
-        return scores | {"forcing_gap": float(totals["forced"] / totals["tokens"]) - scores["token_accuracy"]}
+        return scores | {"forcing_gap": float(totals["forced"]) / float(totals["tokens"]) - scores["token_accuracy"]}
 
     @torch.no_grad()
     def sample(
