@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from trainer.errors import ConfigError
 from trainer.models.layers.attention import Attend, Full, softmax
+from trainer.weights import Matrices, OwnWeights
 
 
 def _to_multiple(x: Tensor, size: int, dim: int) -> Tensor:
@@ -87,7 +88,7 @@ class Performer(Kernel):
         return exponents.exp() * len(self.directions) ** -0.5
 
 
-class Linformer(Attend):
+class Linformer(Attend, OwnWeights):
     """Keys and values of at most ``seq_len`` steps are mixed into ``rank`` (Wang et al. 2020):
     ``softmax(q (E k)^T / sqrt(D)) (F v)``, E and F shared by the heads.
 
@@ -101,6 +102,10 @@ class Linformer(Attend):
         self.keys = nn.Parameter(torch.randn(rank, seq_len) * seq_len**-0.5)
         self.values = nn.Parameter(torch.randn(rank, seq_len) * seq_len**-0.5)
         self.full = Full()
+
+    def weight_matrices(self) -> Matrices:
+        """Maps from steps to steps."""
+        return {"keys": [self.keys.data], "values": [self.values.data]}
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
         steps, most = k.shape[2], self.keys.shape[1]
