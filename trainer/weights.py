@@ -13,8 +13,9 @@ Matrices = Mapping[str, Sequence[Tensor]]
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _GROUPED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
-_NO_MAPS = (nn.Embedding, nn.LayerNorm, nn.RMSNorm)
-"""Layers of torch's whose ``weight`` is a table or a gain, of two dimensions or more."""
+_NORMS = (nn.LayerNorm, nn.RMSNorm)
+"""Those whose gains may have two dimensions or more."""
+_NO_MAPS = (nn.Embedding, *_NORMS)
 
 
 class OwnWeights(nn.Module, ABC):
@@ -47,3 +48,19 @@ def _maps(module: nn.Module, weight: Tensor) -> Sequence[Tensor]:
         return weight.split(module.hidden_size)
     parts = weight.chunk(module.groups) if isinstance(module, _GROUPED) else [weight]
     return [part.transpose(0, 1) for part in parts] if isinstance(module, _TRANSPOSED) else parts
+
+
+def decayed(model: nn.Module) -> set[nn.Parameter]:
+    """The parameters that weight decay is for: maps, kernels and tables.
+
+    Not those called ``bias...`` and not the gains of norms, however many dimensions they have, nor other vectors and
+    numbers, such as scales; a vector that a layer names as a map of its own is one.
+    """
+    found = set()
+    for module in model.modules():
+        maps = weight_matrices(module)
+        for name, value in module.named_parameters(recurse=False):
+            is_beside = value.dim() < 2 or name.startswith("bias") or isinstance(module, _NORMS)
+            if name in maps or not is_beside:
+                found.add(value)
+    return found
