@@ -68,7 +68,7 @@ class Kernel(Attend):
         """
         steps, past = q.shape[-2], k.shape[-2] - q.shape[-2]
         before, (k, v) = (k[..., :past, :], v[..., :past, :]), (x[..., past:, :] for x in (k, v))
-        alone = self._sums(*(x.unsqueeze(-2) for x in (q, k, v)), in_pairs=True)
+        alone = self._sums(q.unsqueeze(-2), k.unsqueeze(-2), v.unsqueeze(-2), in_pairs=True)
         found = alone[0].squeeze(-2), alone[1].squeeze(-2)
         if past:
             found = _added(found, self._sums(q, *before))
