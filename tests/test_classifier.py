@@ -13,7 +13,7 @@ import torch
 from inside import run as train_mlp
 from torch import nn
 
-from trainer import afterwards, builder, classifier, config, folder, runner, stored
+from trainer import afterwards, atomic, builder, classifier, config, folder, runner, stored
 from trainer.classifier import Classifier
 from trainer.config import Config
 from trainer.data.base import Data
@@ -124,11 +124,11 @@ def test_another_process_that_trains_it_is_waited_for(capsys: pytest.CaptureFixt
     attached()
     (kept,) = runs()
     results = json.loads((kept / "results.json").read_text())
-    folder.write_text(kept / "results.json", json.dumps(results | {"status": "running"}))
+    atomic.write_text(kept / "results.json", json.dumps(results | {"status": "running"}))
 
     def other() -> None:
         time.sleep(0.5)
-        folder.write_text(kept / "results.json", json.dumps(results))
+        atomic.write_text(kept / "results.json", json.dumps(results))
 
     thread = threading.Thread(target=other)
     with folder.locked(kept):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from commands import write
 
-from trainer import checks, config
+from trainer import catalog, checks, config
 from trainer.errors import ConfigError
 
 
@@ -118,3 +118,55 @@ def test_a_data_sets_score_counts_for_its_own_task(layers: Path) -> None:
     assert monitor("model=diffusion", "data=wine", "monitor=energy_distance") == "energy_distance"
     assert monitor("model=particular", "data=wine") == "frechet"
     assert monitor("model=mlp", "data=wine", "task=regression") is None
+
+
+GANS = [name for name in catalog.options("model") if "betas" in catalog.options("model")[name].sets_in("optimizer")]
+
+
+@pytest.mark.parametrize("model", GANS)
+@pytest.mark.parametrize("optimizer", sorted(catalog.options("optimizer")))
+def test_what_a_model_sets_for_its_optimizer_breaks_no_other(model: str, optimizer: str) -> None:
+    data = "ring" if "flat_features" in catalog.options("model")[model].meanings() else "digits"
+    found = config.compose([f"model={model}", f"data={data}", f"optimizer={optimizer}"]).tree["optimizer"]
+    usual = config.compose([f"model={model}", f"data={data}"]).tree["optimizer"]
+    own = config.compose([f"optimizer={optimizer}"]).tree["optimizer"]
+    assert found.keys() == own.keys()
+    assert found["lr"] == usual["lr"], "what both have"
+    assert found.get("betas") in (None, usual["betas"])
+
+
+def test_an_unknown_key_that_the_user_wrote_is_still_told() -> None:
+    with pytest.raises(ConfigError, match=r"optimizer.betas: unknown key; optimizer=adam has it"):
+        config.compose(["model=wgan_gp", "data=ring", "optimizer=sgd", "optimizer.betas=[0.5,0.9]"])
+
+
+@pytest.fixture
+def choosers(tmp_path: Path) -> Path:
+    """A model for a schedule of its own, one that goes on from it, and experiments that choose another."""
+    package = "# @package _global_\n# one layer\n"
+    mlp = "model:\n  _target_: trainer.models.mlp.MLP\n  flat_features: ???\n  out_features: ???\n  hidden: [3]\n"
+    mlp += "  activation: relu\n  dropout: 0.0\n"
+    schedule = "defaults:\n  - override /scheduler@_global_.scheduler: {0}\n"
+    return write(
+        tmp_path,
+        {
+            "model/cycled.yaml": package + schedule.format("onecycle") + "scheduler:\n  pct_start: 0.2\n  warmup: 3\n"
+            "optimizer:\n  betas: [0.5, 0.9]\n" + mlp,
+            "model/heir.yaml": package + "defaults:\n  - cycled\nepochs: 2\n",
+            "experiment/falling.yaml": package + schedule.format("step") + "scheduler:\n  gamma: 0.25\n",
+            "experiment/plain.yaml": package + "defaults:\n  - override /optimizer@_global_.optimizer: sgd\n",
+        },
+    )
+
+
+@pytest.mark.parametrize("model", ["cycled", "heir"])
+def test_keys_hold_for_the_option_that_their_file_was_written_for(choosers: Path, model: str) -> None:
+    usual = composed(choosers, f"model={model}", "data=moons").tree
+    assert (usual["scheduler"]["pct_start"], usual["optimizer"]["betas"]) == (0.2, [0.5, 0.9])
+    other = composed(choosers, f"model={model}", "data=moons", "scheduler=cosine", "optimizer=rmsprop").tree
+    assert other["scheduler"] == config.compose(["scheduler=cosine"]).tree["scheduler"] | {"warmup": 3}
+    assert "betas" not in other["optimizer"]
+    above = composed(choosers, f"model={model}", "data=moons", "experiment=falling").tree["scheduler"]
+    assert above == config.compose(["scheduler=step"]).tree["scheduler"] | {"warmup": 3, "gamma": 0.25}
+    assert "betas" not in composed(choosers, f"model={model}", "data=moons", "experiment=plain").tree["optimizer"]
+    assert composed(choosers, f"model={model}", "data=moons", "scheduler=onecycle").tree == usual

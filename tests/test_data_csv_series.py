@@ -14,7 +14,6 @@ from conftest import configure, lab
 from torch import Tensor
 
 from trainer.data.csv_series import CSVSeries
-from trainer.data.parts import windows
 from trainer.data.parts.windows import WindowSplit
 from trainer.errors import ConfigError
 
@@ -124,87 +123,6 @@ def test_a_file_without_header_and_one_of_a_single_column(tmp_path: Path) -> Non
     assert sizes(load(write(tmp_path, [str(i % 7) for i in range(100)]))) == [46, 16, 16]
 
 
-# Gaps.
-
-
-def with_gaps() -> list[str]:
-    """Rows 21 to 23 and 41 are missing; ``b`` lacks rows 6 and 7."""
-    lines = hours()
-    lines[6], lines[7] = (",".join([*lines[row].split(",")[:2], "NA"]) for row in (6, 7))
-    return [line for row, line in enumerate(lines) if row not in (21, 22, 23, 41)]
-
-
-def test_missing_rows_and_cells_are_named_with_their_times(tmp_path: Path) -> None:
-    path = write(tmp_path, with_gaps())
-    said = problem(path, time="when")
-    assert (
-        f"{path}: row 21 (line 22), column 'when': 3 rows missing between 2020-01-01 19:00 and 2020-01-01 23:00;"
-        " 4 missing in all, at 2 places" in said
-    )
-    cell = (
-        "row 6 (line 7), column 'b': a gap ('NA') at 2020-01-01 05:00 to 2020-01-01 06:00; 2 such cells in the column"
-    )
-    assert cell in said
-    assert "data.gaps=interpolate" in said
-    assert "data.gaps=drop" in said
-    assert "a gap ('NA'); 2 such cells" in problem(path, columns=["b"]), "without a time column"
-    assert sizes(load(path, time="when", columns=["a"], gaps="drop")) == [14, 16, 16]
-
-
-def test_interpolation_restores_a_straight_line(tmp_path: Path) -> None:
-    filled = load(write(tmp_path, with_gaps()), time="when", gaps="interpolate")
-    whole = load(write(tmp_path, hours()), time="when")
-    assert torch.equal(split(filled).series[:, 0], split(whole).series[:, 0])
-    assert sizes(filled) == sizes(whole)
-
-
-def test_the_ends_of_a_column_are_filled_with_the_nearest_value(tmp_path: Path) -> None:
-    lines = hours()
-    lines[1], lines[100] = (lines[row].replace(f",{row - 1},", ",,") for row in (1, 100))
-    data = load(write(tmp_path, lines), time="when", gaps="interpolate")
-    assert split(data).series[0, 0] == split(data).series[1, 0]
-    assert split(data, "test").series[-1, 0] == split(data, "test").series[-2, 0]
-
-
-def test_no_window_holds_a_gap_or_steps_over_one(tmp_path: Path) -> None:
-    data = load(write(tmp_path, with_gaps()), time="when", gaps="drop", columns=["a"])
-    seen = counted(data, "train")
-    for row in seen:
-        assert row == list(range(int(row[0]), int(row[0]) + 15)), "every step one later than the one before"
-    absent = {20, 21, 22, 40}
-    assert [row[0] for row in seen] == [s for s in range(46) if not absent & set(range(s, s + 15))]
-    found = targets(split(data))
-    assert found.isfinite().all()
-    assert len(found) == len(seen)
-    batches = list(data.train.batches(torch.arange(len(seen)).split(4), 0))
-    assert torch.equal(torch.cat([batch.target for batch in batches if batch.target is not None]), found)
-    assert torch.cat([batch.index for batch in batches]).tolist() == list(range(len(seen)))
-
-
-def test_rows_glued_together_over_a_gap_would_not_be_a_series(tmp_path: Path) -> None:
-    """What leaving out rows, not windows, would give: windows whose steps are not even."""
-    glued = load(write(tmp_path, with_gaps()), columns=["a"])
-    assert any(row != list(range(int(row[0]), int(row[0]) + 15)) for row in counted(glued, "train"))
-
-
-def test_moved_windows_leave_out_the_same(tmp_path: Path) -> None:
-    kept = split(load(write(tmp_path, with_gaps()), time="when", gaps="drop"))
-    moved = kept.to(torch.device("cpu"))
-    assert len(moved) == len(kept)
-    assert torch.equal(targets(moved), targets(kept))
-
-
-def test_gaps_everywhere_are_refused(tmp_path: Path) -> None:
-    lines = hours()
-    often = [line if row % 10 else line.rpartition(",")[0] + "," for row, line in enumerate(lines)]
-    often[0] = lines[0]
-    assert "every window of 15 steps in the train split holds a gap" in problem(
-        write(tmp_path, often), gaps="drop", time="when"
-    )
-    late = [line if row > 70 or not row else line.rpartition(",")[0] + "," for row, line in enumerate(lines)]
-    assert "no number in the 60 rows for training" in problem(write(tmp_path, late), gaps="drop", time="when")
-
-
 # Columns.
 
 
@@ -269,9 +187,3 @@ def test_a_file_that_is_not_there_or_does_not_hold_together(tmp_path: Path) -> N
     assert "cells are parted by ';'" in problem(write(tmp_path, ["a;b", "1", "2"]), delimiter="semicolon")
     path.write_text("")
     assert "is empty" in problem(path)
-
-
-def test_the_rule_of_the_last_period_skips_windows_with_gaps_too(tmp_path: Path) -> None:
-    path = write(tmp_path, with_gaps())
-    data = load(path, time="when", gaps="drop", columns=["a"])
-    assert windows.repeat(split(data), 1, data.facts.target_scale)["mae"] == pytest.approx(3)

@@ -52,6 +52,21 @@ def test_an_epoch_in_chunks_is_an_epoch_batch_by_batch() -> None:
         assert torch.equal(batch.target, alone.target)
 
 
+def test_gaps_are_filled_by_straight_lines_within_a_window() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(40, 9, 3, generator=generator).where(torch.rand(40, 9, 3, generator=generator) < 0.5, torch.nan)
+    filled, steps = windows.interpolate(x), np.arange(9)
+    for row in range(40):
+        for column in range(3):
+            values = x[row, :, column].numpy()
+            known = ~np.isnan(values)
+            if known.any():
+                expected = np.interp(steps, steps[known], values[known])
+                assert np.allclose(filled[row, :, column], expected, atol=1e-6)
+            else:
+                assert filled[row, :, column].isnan().all()
+
+
 def times(values: torch.Tensor) -> set[int]:
     """The rows of the series that a tensor holds."""
     return {int(value) // 10 for value in values.flatten()}

@@ -51,6 +51,15 @@ def test_padding_stays_zero_and_parameters_do_not_overlap() -> None:
     assert all(p.data_ptr() % 64 == flat.data.data_ptr() % 64 for p in model.parameters())
 
 
+def test_what_decays_comes_first_if_it_is_said() -> None:
+    model = nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 2))
+    vector = model[0].bias
+    flat = FlatParameters(model.parameters(), {vector})
+    assert flat.parameters[0] is vector
+    assert flat.split == 16
+    assert all((p.storage_offset() < flat.split) == (p is vector) for p in model.parameters())
+
+
 def test_matrices_come_first() -> None:
     model = nn.Sequential(nn.Linear(3, 5), nn.LayerNorm(5), nn.Linear(5, 2))
     flat = FlatParameters(model.parameters())

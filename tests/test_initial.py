@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from conftest import configure
@@ -11,10 +13,49 @@ from torch import nn
 from trainer import builder, seeding
 from trainer.initial import initialise
 from trainer.models.cnn import CNN
+from trainer.models.layers.convolutions import (
+    DynamicAttention,
+    EdgeConvolution,
+    GinConvolution,
+    GraphAttention,
+    GraphConvolution,
+    SageConvolution,
+)
+from trainer.models.layers.efficient_attention import Linformer
+from trainer.models.layers.graph_pool import GraphPool
+from trainer.models.layers.relational import RelationalConvolution
 from trainer.models.rnn import RNN
+from trainer.models.special_cnn import DynamicConv
 
 EMBEDDINGS_ALONE = {"bipartite_gnn", "distmult", "matrix_factorisation"}
 """Models without a matrix to draw anew."""
+NO_MAPS = {
+    *("Embedding.weight", "BipartiteGNN.embeddings", "MatrixFactorisation.embeddings", "MatrixFactorisation.biases"),
+    *("Learned.table", "ViT.class_token", "StyleGenerator.constant", "RelationalConvolution.share"),
+}
+"""Parameters of two dimensions or more that are tables, constants or coefficients."""
+LAYERS: dict[str, tuple[Callable[[], nn.Module], dict[str, tuple[int, int]]]] = {
+    "convolution": (lambda: GraphConvolution(300, 100), {"weight": (300, 100)}),
+    "sage": (lambda: SageConvolution(300, 100), {"weight": (300, 100), "weight_near": (300, 100)}),
+    "gin": (lambda: GinConvolution(300, 100), {"weight": (300, 100), "out.weight": (100, 100)}),
+    "edges": (lambda: EdgeConvolution(300, 100, 20), {"weight": (300, 100), "message.weight": (620, 100)}),
+    "v1": (
+        lambda: GraphAttention(300, 25, 4, True, 0.0, 0.2),
+        {"weight": (300, 100), "source": (25, 4), "target": (25, 4)},
+    ),
+    "v2": (
+        lambda: DynamicAttention(300, 25, 4, True, 0.0, 0.2),
+        {"weight": (300, 100), "target_weight": (300, 100), "score": (25, 4)},
+    ),
+    "relations": (lambda: RelationalConvolution(300, 100, 3), {"weight": (300, 100), "near": (300, 100)}),
+    "bases": (lambda: RelationalConvolution(300, 100, 9, 2), {"weight": (300, 100), "near": (300, 100)}),
+    "pool": (lambda: GraphPool("attention", 1000), {"score": (1000, 1)}),
+    "linformer": (lambda: Linformer(200, 50), {"keys": (200, 50), "values": (200, 50)}),
+    "transposed": (lambda: nn.ConvTranspose2d(64, 16, 4), {"weight": (64 * 16, 16 * 16)}),
+    "groups": (lambda: nn.Conv2d(64, 128, 3, groups=8), {"weight": (8 * 9, 16 * 9)}),
+    "kernels": (lambda: DynamicConv(32, 16, 4, 1.0), {"conv.weight": (32 * 9, 16 * 9)}),
+}
+"""Layers with the fans, in and out, of each weight."""
 
 
 def rnn(**changes: object) -> RNN:
@@ -54,6 +95,46 @@ def test_orthogonal_gates_are_rotations_and_keep_their_biases() -> None:
         torch.testing.assert_close(gate @ gate.T, torch.eye(16), atol=1e-5, rtol=0)
     assert (weights["bias_ih_l0"].chunk(4)[1] == 3).all()
     assert not model.head.bias.any()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_fans_are_those_of_the_map_however_it_lies(name: str) -> None:
+    make, weights = LAYERS[name]
+    layer = make()
+    for weight, (fan_in, fan_out) in weights.items():
+        value = layer.get_parameter(weight).detach()
+        torch.manual_seed(0)
+        initialise(layer, "kaiming")
+        precision = 4 * (2 / value.numel()) ** 0.5  # four standard errors of the variance of so many numbers
+        assert float(value.square().mean()) == pytest.approx(2 / fan_out, rel=precision)
+        initialise(layer, "xavier")
+        assert float(value.square().mean()) == pytest.approx(2 / (fan_in + fan_out), rel=precision)
+    biases = [value for name, value in layer.named_parameters() if name == "bias"]
+    assert not any(value.any() for value in biases)
+
+
+@pytest.mark.parametrize("shape", [(12, 30), (30, 12)])
+def test_each_relation_has_a_rotation_of_its_own(shape: tuple[int, int]) -> None:
+    layer = RelationalConvolution(*shape, relations=3)
+    initialise(layer, "orthogonal")
+    short = min(shape)
+    for matrix in (layer.weight.detach(), *layer.near.detach().unbind()):
+        turned = matrix @ matrix.t() if shape[0] == short else matrix.t() @ matrix
+        torch.testing.assert_close(turned, torch.eye(short), atol=1e-5, rtol=0)
+    assert not torch.equal(*layer.near.detach()[:2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_every_map_of_every_model_is_drawn(model: str) -> None:
+    task = pair(model, first_data(model)).task
+    before = {name: value.detach().clone() for name, value in task.model.named_parameters() if value.dim() > 1}
+    initialise(task.model, "kaiming")
+    after = dict(task.model.named_parameters())
+    left = {name for name, value in before.items() if torch.equal(value, after[name].detach())}
+    kinds = {f"{type(task.model.get_submodule(owner)).__name__}.{leaf}" for owner, _, leaf in
+             (name.rpartition(".") for name in left)}  # fmt: skip
+    assert kinds <= NO_MAPS
 
 
 @pytest.mark.slow

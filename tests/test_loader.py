@@ -252,3 +252,26 @@ def test_what_is_left_to_do_is_done_behind_the_workers(workers: int) -> None:
     found = torch.cat([batch.inputs["x"] for batch in made.epoch(0)])
     assert torch.equal(found, stored.float() / 255)
     assert torch.equal(made.rows(torch.tensor([5])).inputs["x"], found[5:6])
+
+
+class Uneven(TensorSplit):
+    """Rows of 1, 2, 3, ... steps."""
+
+    def lengths(self) -> Tensor:
+        return torch.arange(len(self)) + 1
+
+    def to(self, device: torch.device) -> Uneven:
+        return self
+
+
+@pytest.mark.parametrize("bucket", [1, 2, 50])
+def test_rows_left_out_of_an_epoch_are_of_any_length_and_others_each_time(bucket: int) -> None:
+    split = Uneven(rows(23).inputs, torch.arange(23))
+    made = loader(split, batch_size=6, drop_last=True, bucket=bucket)
+    left_out = [set(range(23)) - set(indices(made.epoch(epoch))) for epoch in range(60)]
+    assert all(len(rows) == 5 for rows in left_out)
+    assert set().union(*left_out) == set(range(23)), "some rows are never left out"
+    assert not set.intersection(*left_out), "some rows are never trained on"
+    lengths = [row + 1.0 for rows in left_out for row in rows]
+    assert abs(sum(lengths) / len(lengths) - 12) < 1.2  # the mean of all, and two standard errors around it
+    assert [len(batch) for batch in made.epoch(0)] == [6, 6, 6]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -84,6 +85,25 @@ def test_auc_by_counting_pairs(rows: list[tuple[int, bool]]) -> None:
     pairs = [(a > b) + (a == b) / 2 for a, yes in rows if yes for b, no in rows if not no]
     expected = sum(pairs) / len(pairs) if pairs else math.nan
     assert metrics.auc(margin, positive) == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_auc_of_many_rows_of_which_few_are_of_one_class_is_that_of_scikit_learn(few: bool) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    draw = np.random.default_rng(0)
+    positive = np.full(500_000, few)
+    positive[draw.choice(len(positive), 25, replace=False)] = not few
+    margin = (draw.normal(size=len(positive)) + 0.5 * positive).astype(np.float32)
+    found = metrics.auc(torch.from_numpy(margin), torch.from_numpy(positive))
+    assert found == pytest.approx(roc_auc_score(positive, margin), abs=1e-12)
+
+
+def test_shares_of_counts_beyond_float32_are_those_of_whole_numbers() -> None:
+    counts = torch.tensor([[2**40 + 2**12, 3], [2**14 + 5, 2**30 + 1]])
+    (a, b), (c, d) = counts.tolist()
+    assert metrics.f1_macro(counts) == pytest.approx((2 * a / (2 * a + b + c) + 2 * d / (2 * d + b + c)) / 2, rel=1e-14)
+    assert metrics.iou(counts).tolist() == pytest.approx([a / (a + b + c), d / (d + b + c)], rel=1e-14)
 
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=1, max_size=25))

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from trainer.errors import ConfigError
 from trainer.models.gnn import GAT
-from trainer.models.layers.convolutions import EdgeConvolution
+from trainer.models.layers.convolutions import ATTENTION, EdgeConvolution
+from trainer.models.layers.graph import Graph
 from trainer.models.layers.sparse import Sparse, sparse_if_mostly_zero
 
 CHAIN = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
@@ -119,3 +120,19 @@ def test_parameters_are_as_many_as_published() -> None:
     gat = GAT(16, 8, "v1", [8], 4, 1, dropout=0.6, attention_dropout=0.6, negative_slope=0.2)
     edge = EdgeConvolution(16, 16, 4)
     assert [sum(p.numel() for p in module.parameters()) for module in (gat, edge)] == [888, 592]
+
+
+@pytest.mark.parametrize("version", ATTENTION)
+def test_a_node_whose_edges_all_weigh_nothing_has_the_bias_alone(version: str) -> None:
+    """As in every other convolution: an edge of weight 0 is no edge, and the loop is one."""
+    x, layer = torch.randn(4, 5).double().requires_grad_(), ATTENTION[version](5, 4, 3, True, 0.0, 0.2).double()  # type: ignore[index]
+    torch.nn.init.normal_(layer.bias)
+    edges, weight = torch.tensor([[0, 1, 1, 2], [1, 0, 1, 3]]), torch.tensor([0.0, 0.0, 0.0, 1.0])
+    out = layer(x, Graph(4, edges, weight, dtype=torch.double))
+    assert torch.equal(out[1], layer.get_parameter("bias"))
+    alone = layer(x, Graph(4, edges[:, [3]], weight[[3]], dtype=torch.double))
+    torch.testing.assert_close(out[[0, 2, 3]], alone[[0, 2, 3]])
+    out.square().sum().backward()
+    assert all(value.grad is not None and value.grad.isfinite().all() for value in (x, *layer.parameters()))
+    assert x.grad is not None
+    assert not x.grad[1].any()

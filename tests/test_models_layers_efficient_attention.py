@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -124,11 +125,42 @@ def test_half_precision_is_near_single(name: str) -> None:
 def test_both_orders_of_multiplication_are_equal(name: str, causal: bool) -> None:
     attend = KINDS[name]
     q, k, v = random()
-    asked, kept = attend.features(q, False), attend.features(k, True)  # type: ignore[operator]
-    assert (asked >= 0).all()
+    asked, kept = (attend.log_features(x).exp() for x in (q, k))  # type: ignore[operator]
     scores = asked @ kept.transpose(2, 3)
     scores = scores.tril() if causal else scores
     close(attend(q, k, v, causal=causal), scores / scores.sum(-1, keepdim=True) @ v)
+
+
+def in_double(attend: Attend, q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+    """Every query with every key, feature by feature, in the logs of double precision."""
+    asked, kept = (attend.double().log_features(x.double()) for x in (q, k))  # type: ignore[operator]
+    scores = (asked[:, :, :, None] + kept[:, :, None]).logsumexp(-1)
+    if causal:
+        scores = scores.masked_fill(torch.ones_like(scores[0, 0], dtype=torch.bool).triu(1), -torch.inf)
+    return scores.softmax(-1) @ v.double()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("length", [1.0, 10.0, 60.0])
+@pytest.mark.parametrize("name", ["linear", "performer"])
+def test_long_queries_and_keys_attend_as_in_logs(name: str, length: float, causal: bool) -> None:
+    """Features of one that is sixty times as long are e^-10000: too small for any number."""
+    attend = copy.deepcopy(KINDS[name])
+    q, k, v = random()
+    q, k = -length * q.abs(), length * torch.cat((k[:, :, :6], k[:, :, 6:] / 20), 2)  # the later keys are short
+    given = [x.clone().requires_grad_() for x in (q, k, v)]
+    out = attend(*given, causal=causal)
+    close(out.double(), in_double(attend, q, k, v, causal), 2e-3 if length > 10 else 1e-4)
+    out.square().sum().backward()
+    assert all(x.grad is not None and x.grad.isfinite().all() for x in given)
+
+
+@pytest.mark.parametrize("name", ["linear", "performer"])
+def test_a_key_far_ahead_changes_nothing_before_it(name: str) -> None:
+    q, k, v = random()
+    out = KINDS[name](q, k, v, causal=True)
+    k[:, :, 6] *= 1e4
+    assert torch.equal(KINDS[name](q, k, v, causal=True)[:, :, :6], out[:, :, :6])
 
 
 def test_random_features_are_those_of_the_softmax() -> None:

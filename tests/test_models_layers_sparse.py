@@ -14,6 +14,16 @@ def test_attention_survives_huge_scores() -> None:
     torch.testing.assert_close(share, torch.tensor([0.5, 0.5, 1.0]))
 
 
+def test_a_row_without_a_score_takes_no_share_and_no_gradient() -> None:
+    pattern, _ = Pattern.of(torch.tensor([0, 0, 1, 1, 3]), torch.tensor([0, 1, 0, 2, 1]), (4, 3))
+    scores = torch.tensor([-torch.inf, -torch.inf, 0.0, -torch.inf, -torch.inf], dtype=torch.double, requires_grad=True)
+    share = row_softmax(pattern, scores)
+    assert share.tolist() == [0.0, 0.0, 1.0, 0.0, 0.0]
+    (share * torch.randn(5)).sum().backward()
+    assert scores.grad is not None
+    assert not scores.grad.any()
+
+
 def test_gradients_of_the_primitives() -> None:
     torch.manual_seed(0)
     rows, cols = torch.tensor([3, 0, 0, 2, 3]), torch.tensor([1, 2, 0, 1, 2])  # row 1 is empty

@@ -69,6 +69,17 @@ def test_one_cycle_is_torchs(total: int, pct: float, div: float, final: float, a
         assert plain(step) == (mine, None)
 
 
+@pytest.mark.parametrize("anneal", ["cos", "linear"])
+@pytest.mark.parametrize(("div", "final"), [(1.0, 1e4), (1.0, 1.0), (25.0, 1.0)])
+def test_a_cycle_that_begins_or_ends_level_is_torchs_too(div: float, final: float, anneal: str) -> None:
+    options = CYCLE | {"div_factor": div, "final_div_factor": final, "anneal": anneal, "cycle_momentum": True}
+    schedule = OneCycle(0.01, 20, **options)
+    found = [schedule(step) for step in range(20)]
+    for mine, expected in zip(found, reference(20, 0.01, options), strict=True):
+        assert mine == pytest.approx(expected, rel=1e-12)
+    assert found[-1][1] == pytest.approx(0.95), "the momentum is back where it began"
+
+
 def test_the_cycle_of_190_steps() -> None:
     schedule = OneCycle(0.01, 190, **CYCLE)
     rates = [schedule(step)[0] for step in range(190)]

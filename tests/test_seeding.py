@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer import seeding
+from trainer.errors import ConfigError
 
 CPU = torch.device("cpu")
 
@@ -127,3 +129,36 @@ def test_an_isolated_block_leaves_torch_as_it_was() -> None:
     with pytest.raises(KeyError), seeding.isolated(0):
         raise KeyError(torch.testing.assert_close(torch.rand(4), first, rtol=0, atol=0))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_borrowed_generators_and_threads_are_given_back_also_after_an_error() -> None:
+    seeding.seed_everything(5)
+    expected = draw()
+    seeding.seed_everything(5)
+    torch.set_num_threads(1)
+
+    def fail() -> None:
+        with seeding.borrowed():
+            torch.set_num_threads(2)
+            seeding.seed_everything(9)
+            draw()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert torch.get_num_threads() == 1
+    assert same(draw(), expected)
+
+
+def test_one_thread_at_a_time_borrows_them_and_may_again_within() -> None:
+    def second() -> str:
+        try:
+            with seeding.borrowed():
+                return "lent"
+        except ConfigError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(1) as other:
+        with seeding.borrowed(), seeding.borrowed():
+            assert "another thread of this process is training" in other.submit(second).result()
+        assert other.submit(second).result() == "lent"

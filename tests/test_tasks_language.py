@@ -62,6 +62,14 @@ def test_scores_are_means_over_the_tokens_that_count() -> None:
     assert int(task.weight(batch)) == 6
 
 
+def test_a_batch_in_which_no_token_counts_has_a_loss_and_a_gradient_of_0() -> None:
+    task = make()
+    loss = task.loss(batch_of(torch.full((2, 4), IGNORE)), "model")
+    loss.backward()
+    assert loss == 0
+    assert all(value.grad is not None and not value.grad.any() for value in task.parameters())
+
+
 def test_other_scores_and_targets_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"scores \(2, 4, 7\) do not fit targets \(2, 4\): .* \(B, S, 5\)"):
         make(torch.zeros(V, 7)).loss(batch_of(TARGET), "model")

@@ -51,6 +51,10 @@ def targets(rows: int = 400, steps: int = 8) -> Tensor:
     return torch.randint(1, V, (rows, steps))
 
 
+def test_a_batch_in_which_no_token_counts_has_a_loss_of_0() -> None:
+    assert make(1.0)[0].loss(batch_of(torch.full((2, 8), IGNORE)), "model") == 0
+
+
 @pytest.mark.parametrize("end", [0.0, 0.25])
 def test_schedules_are_their_formulas(end: float) -> None:
     def sigmoid(z: float) -> float:

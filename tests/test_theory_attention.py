@@ -17,7 +17,7 @@ from trainer.models.layers.efficient_attention import Linear
 
 def scores_first(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """``(phi(Q) phi(K)^T) V`` over the sums of its rows: what stands in the middle is (n, n)."""
-    shares = Linear().features(q, of_keys=False) @ Linear().features(k, of_keys=True).transpose(-2, -1)
+    shares = Linear().log_features(q).exp() @ Linear().log_features(k).exp().transpose(-2, -1)
     return shares / shares.sum(-1, keepdim=True) @ v
 
 
@@ -31,7 +31,7 @@ def multiplications(function: Callable[..., object], *given: Tensor) -> int:
 def test_linear_attention_is_the_same_in_both_orders_and_its_features_must_be_positive() -> None:
     q, k, v = (normal(1, 1, 30, 8, seed=seed) for seed in range(3))
     torch.testing.assert_close(Linear()(q, k, v), scores_first(q, k, v), atol=1e-5, rtol=1e-5)
-    assert (Linear().features(normal(1000, 8), of_keys=True) > 0).all()
+    assert (Linear().log_features(normal(1000, 8)).exp() > 0).all()
     bare = q @ k.transpose(-2, -1)
     assert (bare / bare.sum(-1, keepdim=True) < 0).any(), "without phi what is called a share may be negative"
 

@@ -96,6 +96,15 @@ def test_a_part_in_which_nothing_counts_adds_nothing() -> None:
     torch.testing.assert_close(weights(small), weights(large), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("accumulate", [1, 2, 3])
+def test_a_group_in_which_nothing_counts_leaves_the_weights_as_they_are(accumulate: int) -> None:
+    counted = [0] * 6 + [4]
+    trainer = classify(Classification, counted, batch_size=1, accumulate=accumulate)
+    alone = classify(Classification, counted, batch_size=7)
+    torch.testing.assert_close(weights(trainer), weights(alone), rtol=1e-6, atol=1e-6)
+    assert trainer.guard.means()[0] > 0
+
+
 @pytest.mark.parametrize(
     ("clip", "mode", "moved"),
     [

@@ -35,16 +35,28 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None)
 
 
 def build(config: Config) -> tuple[Data, Task]:
-    """The data set, and the task with its model (``task.model``), with fresh weights from ``seed``."""
-    from trainer import builder, data_source, seeding
+    """The data set, and the task with its model (``task.model``), with fresh weights from ``seed``.
 
-    data = data_source.read(config)
-    seeding.seed_everything(config.settings.seed)
-    return data, builder.task(config.tree, data, config.names)
+    Random numbers of your own go on as if nothing had been drawn. Raises ConfigError beside a run in another thread.
+    """
+    from trainer import seeding
+
+    with seeding.borrowed():
+        from trainer import builder, data_source  # here: what it imports may draw, once in a process
+
+        data = data_source.read(config)
+        seeding.seed_everything(config.settings.seed)
+        return data, builder.task(config.tree, data, config.names)
 
 
 def run(config: Config) -> Result:
-    """Trains, validates and tests, and leaves a run folder; the same as the command line does."""
-    from trainer import runner
+    """Trains, validates and tests, and leaves a run folder; the same as the command line does.
 
-    return runner.run(config)
+    Random numbers and threads of your own are afterwards as before. Raises ConfigError beside a run in another thread.
+    """
+    from trainer import seeding
+
+    with seeding.borrowed():
+        from trainer import runner  # here: what it imports may draw, once in a process
+
+        return runner.run(config)

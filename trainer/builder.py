@@ -27,6 +27,7 @@ from trainer.settings import Settings
 from trainer.task import Task
 from trainer.trainer import total_steps
 from trainer.types import MISSING
+from trainer.weights import decayed
 
 SCORED_AT_ONCE = 4
 """How many training batches' rows are scored at once: without gradients there is room for them."""
@@ -139,7 +140,8 @@ def players(config: Mapping[str, Any], settings: Settings, task: Task, train: Lo
     """
     steps = range(total_steps(train, settings))
     turns = [name for step in steps for name in task.turns(step)]
-    groups = {name: FlatParameters(parameters) for name, parameters in task.players().items()}
+    shrink = decayed(task)
+    groups = {name: FlatParameters(parameters, shrink) for name, parameters in task.players().items()}
     made, rates = {}, task.rates()
     for name, params in groups.items():
         options = config["optimizer"] | ({"lr": rates[name]} if name in rates else {})

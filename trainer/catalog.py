@@ -48,6 +48,18 @@ class Option:
         return next((value for key, value, _ in self.elsewhere() if key == "task"), None)
 
     @property
+    def parents(self) -> list[str]:
+        """The options of its group that this one goes on from."""
+        found = (re.match(r"\s*- (?:/?\w+/)?(\w+)\s*(?:#.*)?$", line) for line in self.lines)
+        return [match.group(1) for match in found if match and match.group(1) not in ("_self_", self.name)]
+
+    @property
+    def keys(self) -> set[str]:
+        """The keys that stand furthest left."""
+        found = (re.match(r"(\w+):", line) for line in self.lines)
+        return {match.group(1) for match in found if match}
+
+    @property
     def contract(self) -> str:
         """Names and shapes, from the first line of the class docstring; found by text, as a list must be quick."""
         module, _, name = (self.target or "").rpartition(".")

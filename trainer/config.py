@@ -117,8 +117,13 @@ def from_hydra(composed: DictConfig) -> Config:
     whole = composed.copy()
     with open_dict(whole):
         whole.hydra = current
-    merging.settle(whole, {item.key_or_group for item in parse(current.overrides.task)})
-    written, resolved, problems = merging.plain(whole)
+    groups = catalog.groups()
+    said = [item for item in parse(current.overrides.task) if item.key_or_group not in groups]
+    merging.settle(whole, {item.key_or_group for item in said})
+    # Once more: a key that is taken back because a file set it may be one that the command line sets, too.
+    unknown = [problem for item in said for problem in merging.assign(whole, item)]
+    written, resolved, unresolved = merging.plain(whole)
+    problems = unknown + unresolved
     names = {group: str(name) for group, name in current.runtime.choices.items() if group in BUILT}
     if not problems:
         problems = declare(resolved) + check(resolved, names)

@@ -6,7 +6,7 @@ network is most of a step. The parameters stay what they were to the model: view
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -18,19 +18,20 @@ _ALIGN = 16
 class FlatParameters:
     """The vector ``data`` (P,), its gradient ``grad`` (P,), and the views the model holds.
 
-    Parameters that weight decay may shrink come first, ``data[:split]``: matrices and kernels. Biases and the gains
-    of norms, which have one dimension, follow.
+    Parameters that weight decay may shrink come first, ``data[:split]``: those in ``decayed``, or where that is not
+    given those of two dimensions or more, matrices and kernels. Biases and the gains of norms follow.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter]):
+    def __init__(self, parameters: Iterable[nn.Parameter], decayed: Container[nn.Parameter] | None = None):
         trained = [p for p in dict.fromkeys(parameters) if p.requires_grad]
         assert trained, "a player without parameters"
-        self.parameters = sorted(trained, key=lambda p: p.ndim < 2)
+        shrinks = {p: p.ndim >= 2 if decayed is None else p in decayed for p in trained}
+        self.parameters = sorted(trained, key=lambda p: not shrinks[p])
         first = self.parameters[0]
         lengths = [-(-p.numel() // _ALIGN) * _ALIGN for p in self.parameters]
         self.data = first.new_zeros(sum(lengths), requires_grad=False)
         self.grad = torch.zeros_like(self.data)
-        self.split = sum(n for p, n in zip(self.parameters, lengths, strict=True) if p.ndim >= 2)
+        self.split = sum(n for p, n in zip(self.parameters, lengths, strict=True) if shrinks[p])
         start = 0
         for parameter, length in zip(self.parameters, lengths, strict=True):
             view = self._view(self.data, start, parameter)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import nn
-from torch.nn.utils import parametrize
+
+from trainer.weights import weight_matrices
 
 RULES = {
     "kaiming": lambda weight: nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu"),
@@ -19,19 +21,20 @@ def initialise(model: nn.Module, rule: Literal["default", "kaiming", "xavier", "
 
     ``kaiming``: normal, of variance 2 / fan out, which is out * k * k of a convolution (He et al. 2015); ``xavier``:
     uniform, of variance 2 / (fan in + fan out) (Glorot and Bengio 2010); ``orthogonal``: Saxe et al. 2014.
-    ``default`` leaves what each layer chose. Recurrent gates count as matrices of their own and keep their biases,
-    which may be set for a reason; embeddings and norms are left. Of a weight that is computed from another, as under
-    spectral norm, that other one is drawn.
+    ``default`` leaves what each layer chose. Every map that a layer names is drawn by itself, whichever way it lies:
+    a gate, a group of a convolution, the matrix of a relation; the vectors of H heads over C numbers are a map from C
+    to H. Recurrent gates keep their biases, which may be set for a reason; embeddings, places, norms and the
+    coefficients by which matrices are mixed are left.
     """
     if rule == "default":
         return
     for module in model.modules():
-        own = {} if isinstance(module, nn.Embedding) else dict(module.named_parameters(recurse=False))
-        if parametrize.is_parametrized(module, "weight") and not isinstance(module, nn.Embedding):
-            own["weight"] = module.parametrizations.weight.original  # type: ignore[union-attr, index, assignment]
-        weights = [value for name, value in own.items() if name.startswith("weight") and value.dim() > 1]
-        for weight in weights:
-            for part in weight.data.split(module.hidden_size if isinstance(module, nn.RNNBase) else len(weight)):
-                RULES[rule](part)
-        if weights and "bias" in own:
+        matrices = weight_matrices(module)
+        for parts in matrices.values():
+            for part in parts:
+                # Drawn apart: some rules cannot write to a matrix that lies transposed.
+                drawn = torch.empty(part.shape, dtype=part.dtype, device=part.device)
+                part.copy_(RULES[rule](drawn))
+        own = dict(module.named_parameters(recurse=False))
+        if matrices and "bias" in own:
             nn.init.zeros_(own["bias"])

@@ -35,7 +35,8 @@ class Loader:
     A split in memory is indexed on the device, or where it lies if it is too large for that; ``workers`` > 0 fetches
     the same batches in other processes. A last batch of a single row is merged into the one before while training,
     because batch norm cannot use it. Rows of unequal length are sorted within ``bucket`` batches, and these batches
-    shuffled again while training; 1 leaves them mixed. ``channels_last`` lays out the inputs named in ``pictures``.
+    shuffled again while training; 1 leaves them mixed. ``drop_last`` leaves out other rows in every epoch, whatever
+    their length. ``channels_last`` lays out the inputs named in ``pictures``.
 
     Raises ConfigError when there is nothing to iterate over.
     """
@@ -82,14 +83,15 @@ class Loader:
         """The rows of each batch of an epoch, in turn."""
         rows = len(self.split)
         order = seeding.permutation(rows, self.seed, epoch) if self.train else torch.arange(rows)
+        if self.drop_last:
+            # Before rows are sorted by length, or the rows left out would be the longest ones, in every epoch.
+            order = order[: rows - rows % self.batch_size]
         lengths = self.split.lengths()
         if lengths is None or self.bucket == 1:
             parts = list(order.split(self.batch_size))
         else:
             parts = self._bucketed(order, lengths, epoch)
-        if self.drop_last and len(parts[-1]) < self.batch_size:
-            parts.pop()
-        elif self.train and len(parts) > 1 and len(parts[-1]) == 1 < self.batch_size:
+        if self.train and len(parts) > 1 and len(parts[-1]) == 1 < self.batch_size:
             parts[-2:] = [torch.cat(parts[-2:])]
         return parts
 
@@ -97,7 +99,7 @@ class Loader:
         if not self.train:
             return list(like_to_like(order, lengths, len(order)).split(self.batch_size))
         parts = list(like_to_like(order, lengths, self.bucket * self.batch_size).split(self.batch_size))
-        full = len(order) // self.batch_size  # what is not full stays at the end, where it may be dropped or merged
+        full = len(order) // self.batch_size  # what is not full stays at the end, where it may be merged
         turns = seeding.permutation(full, seeding.mix(self.seed, epoch), BATCHES)
         return [parts[turn] for turn in turns] + parts[full:]
 

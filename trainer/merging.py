@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from trainer import catalog
+from trainer import catalog, suggestions
 from trainer.checks import BUILT
 from trainer.errors import ConfigError, did_you_mean
 
@@ -54,8 +54,10 @@ def settle(composed: DictConfig, said: Collection[str], folders: Sequence[Path] 
     """What is said last of a thing wins, also where two keys speak of it; ``said`` are the keys of the command line.
 
     ``epochs`` and ``max_steps`` both say how long. A data set's ``monitor`` is a score of the task it chooses: with
-    another task it says nothing.
+    another task it says nothing; nor do the keys that a file sets of an optimizer that
+    was not chosen.
     """
+    suggestions.drop_strange(composed, folders)
     names = composed.hydra.runtime.choices
     files = [catalog.options(group, folders).get(str(names.get(group))) for group in ("experiment", "model", "data")]
     layers = [set(said), *(file.flat if file else set() for file in files)]

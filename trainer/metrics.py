@@ -57,6 +57,7 @@ def confusion(predicted: Tensor, target: Tensor, classes: int) -> Tensor:
 
 def f1_macro(counts: Tensor) -> float:
     """The unweighted mean of each class's F1, over classes that occur or are predicted."""
+    counts = counts.double()
     hits, truth, guesses = counts.diag(), counts.sum(1), counts.sum(0)
     seen = (truth + guesses) > 0
     return float((2 * hits[seen] / (truth + guesses)[seen]).mean())
@@ -64,6 +65,7 @@ def f1_macro(counts: Tensor) -> float:
 
 def iou(counts: Tensor) -> Tensor:
     """Intersection over union of each class (classes,); NaN for one that never occurs and is never predicted."""
+    counts = counts.double()
     hits = counts.diag()
     return hits / (counts.sum(0) + counts.sum(1) - hits)
 
@@ -74,7 +76,7 @@ def auc(margin: Tensor, positive: Tensor) -> float:
     margin (N,) real, positive (N,) bool.
     """
     _, inverse, counts = torch.unique(margin.double(), return_inverse=True, return_counts=True)
-    ends = counts.cumsum(0)
+    ends, counts = counts.cumsum(0).double(), counts.double()
     rank = (ends - (counts - 1) / 2)[inverse]
     yes = int(positive.sum())
     no = len(positive) - yes

@@ -87,15 +87,13 @@ class OneCycle(Schedule):
 
     def at(self, step: int) -> tuple[float, float | None]:
         last = self.total - 1
-        if step <= self.peak_step and self.peak_step > 0:
-            done, rate = step / self.peak_step, (self.low, self.lr)
-        else:
-            done, rate = (step - self.peak_step) / max(last - self.peak_step, 1e-9), (self.lr, self.end)
-        rising = rate[0] == self.low
+        rises = step <= self.peak_step and self.peak_step > 0
+        done = step / self.peak_step if rises else (step - self.peak_step) / max(last - self.peak_step, 1e-9)
+        rate = self._between(*((self.low, self.lr) if rises else (self.lr, self.end)), done)
         if self.momenta is None:
-            return self._between(*rate, done), None
+            return rate, None
         low, high = self.momenta
-        return self._between(*rate, done), self._between(*((high, low) if rising else (low, high)), done)
+        return rate, self._between(*((high, low) if rises else (low, high)), done)
 
     def _between(self, start: float, end: float, done: float) -> float:
         done = min(max(done, 0.0), 1.0)

@@ -7,6 +7,7 @@ for the same place in the run.
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from trainer.errors import ConfigError
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
@@ -59,6 +62,37 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed & 0xFFFFFFFF)
+
+
+_IN_USE = threading.RLock()
+"""Held while a run uses what a process has one of."""
+
+
+@contextmanager
+def borrowed() -> Iterator[None]:
+    """A block that may seed the generators of the process and set its threads, which the caller finds as they were.
+
+    There is one of each in a process, so a second thread that wants them is refused, before anything is touched.
+
+    Raises ConfigError while another thread is in such a block.
+    """
+    if not _IN_USE.acquire(blocking=False):
+        raise ConfigError(
+            "run: another thread of this process is training, and both would draw from the same random numbers; train"
+            " one after the other, or in processes of their own (train -m does)"
+        )
+    try:
+        before, threads = capture(torch.device("cpu")), torch.get_num_threads()
+        on_devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+        try:
+            yield
+        finally:
+            restore(before, torch.device("cpu"))
+            torch.set_num_threads(threads)
+            if on_devices is not None:
+                torch.cuda.set_rng_state_all(on_devices)
+    finally:
+        _IN_USE.release()
 
 
 @contextmanager

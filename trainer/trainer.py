@@ -145,14 +145,17 @@ class Trainer:
         player.step(self.scaler, skip)
 
     def shares(self, group: list[Batch]) -> Iterator[tuple[Batch, Tensor | float | None]]:
-        """Each micro-batch with its share of the group's loss, so that the sum is the mean over one large batch."""
+        """Each micro-batch with its share of the group's loss, so that the sum is the mean over one large batch.
+
+        In a group in which nothing counts every share is 0, and not 0 / 0: as one large batch, it has a loss of 0.
+        """
         if len(group) == 1:
             yield group[0], None
             return
         weights = [self.task.weight(batch) for batch in group]
         whole = sum(weights[1:], start=weights[0])
         for batch, weight in zip(group, weights, strict=True):
-            yield batch, weight / whole
+            yield batch, weight / (whole + (whole == 0))
 
     def clip(self, player: Player, norm: Tensor) -> None:
         """Clips the player's gradient, whose norm is given. After the guard: a clipped NaN would be everywhere."""

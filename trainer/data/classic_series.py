@@ -81,8 +81,5 @@ class ClassicSeries(Data):
         table = tables.read(str(folder / kind.file), "data.name", "comma", True, "utf-8")
         chosen = series.choose(table, columns or [kind.column], time=None)
         values = series.numbers(table, chosen, NOT_AVAILABLE)
-        if gaps == "interpolate":
-            values = series.interpolate(values)
-        series.publish(
-            self, self.fitted, values, history or kind.history, horizon or kind.horizon, val, test, kind.period
-        )
+        lengths = history or kind.history, horizon or kind.horizon
+        series.publish(self, self.fitted, values, *lengths, val, test, kind.period, fill=gaps == "interpolate")

@@ -57,8 +57,7 @@ class CSVSeries(Data):
         if problems and gaps == "error":
             raise ConfigError(
                 *problems,
-                "data.gaps=interpolate fills them by straight lines; data.gaps=drop leaves out windows that hold one",
+                "data.gaps=interpolate reads over them by straight lines and predicts none; data.gaps=drop leaves out"
+                " windows that hold one",
             )
-        if gaps == "interpolate":
-            values = series.interpolate(values)
-        series.publish(self, fitted, values, history, horizon, val, test, period)
+        series.publish(self, fitted, values, history, horizon, val, test, period, fill=gaps == "interpolate")

@@ -14,6 +14,7 @@ from trainer.models.layers.dense import dense
 from trainer.models.layers.maps import halvings
 from trainer.models.layers.positions import sinusoidal
 from trainer.types import NonNegativeInt, PositiveFloat, PositiveInt, Probability
+from trainer.weights import Matrices, OwnWeights
 
 MOST_PIXELS = 1024
 """Every pixel attends to every other: beyond a map of 32 x 32 a layer takes more than a million shares an image."""
@@ -146,6 +147,17 @@ class AttentionCNN(_SmallNet):
         )
 
 
+class _Kernels(nn.Conv2d, OwnWeights):
+    """Kernels of a convolution one behind the other, each of which is a map of its own."""
+
+    def __init__(self, before: int, after: int, kernels: int):
+        super().__init__(before, kernels * after, 3, padding=1)
+        self.kernels = kernels
+
+    def weight_matrices(self) -> Matrices:
+        return {"weight": self.weight.data.chunk(self.kernels)}
+
+
 class DynamicConv(nn.Module):
     """``sum_k s_k(x) (w_k * x + b_k)`` with shares ``s = softmax(f(mean x) / temperature)`` of each image.
 
@@ -155,7 +167,7 @@ class DynamicConv(nn.Module):
     def __init__(self, before: int, after: int, kernels: int, temperature: float):
         super().__init__()
         self.temperature = temperature
-        self.conv = nn.Conv2d(before, kernels * after, 3, padding=1)
+        self.conv = _Kernels(before, after, kernels)
         self.score = dense((before, max(before // 4, 4), kernels), nn.ReLU)
 
     def shares(self, x: Tensor) -> Tensor:

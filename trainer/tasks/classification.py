@@ -15,7 +15,7 @@ from trainer.data.base import Data
 from trainer.errors import ConfigError
 from trainer.gallery import Item
 from trainer.task import Task
-from trainer.tasks.parts import views
+from trainer.tasks.parts import masked, views
 from trainer.types import PositiveInt, Probability
 
 
@@ -99,11 +99,7 @@ class Classification(Task):
         logits, target = self.logits(batch), batch.target
         if not self.masked:
             return F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
-        total = F.cross_entropy(
-            logits, target, ignore_index=IGNORE, label_smoothing=self.label_smoothing, reduction="sum"
-        )
-        # A part of an accumulated batch may hold nothing that counts: its loss is 0, where a mean would be 0/0.
-        return total / (target != IGNORE).sum().clamp(min=1)
+        return masked.cross_entropy(logits, target, self.label_smoothing)
 
     def score(self, batch: Batch) -> Score:
         logits = self.logits(batch).float()

@@ -17,7 +17,7 @@ from trainer.data.base import Codec, Data
 from trainer.errors import ConfigError
 from trainer.metrics import wide
 from trainer.task import Task
-from trainer.tasks.parts import tokens
+from trainer.tasks.parts import masked, tokens
 from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 
 
@@ -59,8 +59,7 @@ class Language(Task):
         return scores.flatten(0, 1), target.flatten()
 
     def loss(self, batch: Batch, player: str) -> Tensor:
-        scores, target = self.scores(batch)
-        return F.cross_entropy(scores, target, ignore_index=IGNORE)
+        return masked.cross_entropy(*self.scores(batch))
 
     def score(self, batch: Batch) -> Score:
         scores, target = self.scores(batch)
@@ -77,7 +76,7 @@ class Language(Task):
             "nll": nll,
             "bits": nll / math.log(2),
             "perplexity": math.exp(min(nll, 700.0)),
-            "token_accuracy": float(totals["correct"] / totals["tokens"]),
+            "token_accuracy": float(totals["correct"]) / float(totals["tokens"]),
         }
 
     @torch.no_grad()

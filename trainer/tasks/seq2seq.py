@@ -15,7 +15,7 @@ from trainer.data.base import Codec, Data
 from trainer.decoding import State
 from trainer.errors import ConfigError
 from trainer.task import Task
-from trainer.tasks.parts import tokens
+from trainer.tasks.parts import masked, tokens
 from trainer.tasks.parts.forcing import forcing_ratio
 from trainer.tasks.parts.judge import Judge
 from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
@@ -85,7 +85,7 @@ class Seq2Seq(Task):
         assert batch.target is not None
         scores = self.forced(batch) if self.teacher_forcing == 1 else self.mixed(batch)
         # Flat, because with the vocabulary as the second of three dimensions the softmax takes twice the time.
-        return F.cross_entropy(scores.flatten(0, 1), batch.target.flatten(), ignore_index=IGNORE)
+        return masked.cross_entropy(scores.flatten(0, 1), batch.target.flatten())
 
     def ratio(self) -> Tensor:
         """The share of steps fed the truth at this moment of training, a scalar on the task's device."""
@@ -158,7 +158,7 @@ class Seq2Seq(Task):
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         scores = {name: value for prefix in self.searches for name, value in self.judge.scores(totals, prefix).items()}
-        return scores | {"forcing_gap": float(totals["forced"] / totals["tokens"]) - scores["token_accuracy"]}
+        return scores | {"forcing_gap": float(totals["forced"]) / float(totals["tokens"]) - scores["token_accuracy"]}
 
     @torch.no_grad()
     def sample(

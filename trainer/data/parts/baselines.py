@@ -91,7 +91,7 @@ def most_frequent_tokens(
     counted = truth != IGNORE
     right = (truth == guess) & counted
     scores = {
-        "token_accuracy": float(right.sum() / counted.sum()),
+        "token_accuracy": float(right.sum()) / float(counted.sum()),
         "exact_match": float((right | ~counted).all(1).double().mean()),
         "forcing_gap": 0.0,
     }

@@ -1,4 +1,4 @@
-"""A long series from a table: columns of numbers over even time, whose gaps are named, filled or left out."""
+"""A long series from a table: columns of numbers over even time, whose gaps are named, read over or left out."""
 
 from __future__ import annotations
 
@@ -121,15 +121,6 @@ def _many(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
-def interpolate(values: np.ndarray) -> np.ndarray:
-    """Straight lines over the gaps (NaN) of each column; before the first and after the last value, that value."""
-    steps = np.arange(len(values))
-    known = ~np.isnan(values)
-    return np.stack(
-        [np.interp(steps, steps[k], column[k]) for column, k in zip(values.T, known.T, strict=True)], axis=1
-    )
-
-
 def publish(
     data: Data,
     fitted: Preprocessing,
@@ -139,8 +130,12 @@ def publish(
     val: float,
     test: float,
     period: int | None,
+    fill: bool,
 ) -> None:
     """Gives a data set its splits and facts, from a series (T, C) in which NaN is a gap.
+
+    ``fill`` reads over gaps by straight lines between the values of a window, else windows that hold one are left out.
+    A gap is never predicted.
 
     Training rows come first and test rows last; scores are in the data's own units where there is one column, else
     in the deviations of the training rows.
@@ -160,7 +155,7 @@ def publish(
         raise ConfigError(f"data: a column has no number in the {ends[0]} rows for training")
     scale_of = fitted.learn("scale", lambda: windows.scale(values[: ends[0]]))
     series, spread = windows.standardised(values, scale_of)
-    first, second, third = windows.chronological(series, ends, history, horizon)
+    first, second, third = windows.chronological(series, ends, history, horizon, fill)
     data.train, data.val, data.test = first, second, third
     scale = float(spread[0]) if len(spread) == 1 else 1.0
     data.facts = Facts(

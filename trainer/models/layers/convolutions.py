@@ -6,7 +6,7 @@ as narrow as the output.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Literal
 
 import torch
@@ -15,10 +15,19 @@ from torch import Tensor, nn
 
 from trainer.models.layers.graph import Graph, Norm
 from trainer.models.layers.sparse import Pattern, Sparse, dropout, product, row_softmax
+from trainer.weights import Matrices, OwnWeights
 
 
 def _matrix(rows: int, cols: int) -> nn.Parameter:
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, cols)))
+
+
+class _Columns(OwnWeights):
+    """A layer whose matrices are multiplied from the right, (in, out), and so lie across torch's."""
+
+    def weight_matrices(self) -> Matrices:
+        own = {name: value.data for name, value in self.named_parameters(recurse=False)}
+        return {name: [value.t()] for name, value in own.items() if value.dim() == 2}
 
 
 class NodeLinear(nn.Linear):
@@ -28,7 +37,7 @@ class NodeLinear(nn.Linear):
         return x @ self.weight.t() + self.bias
 
 
-class GraphConvolution(nn.Module):
+class GraphConvolution(_Columns):
     """x (N, F), graph -> (N, C)
 
     ``A (X W) + b`` with A the adjacency with self-loops: ``symmetric`` is Kipf and Welling 2017, ``sum`` adds up the
@@ -45,7 +54,7 @@ class GraphConvolution(nn.Module):
         return graph.adjacency(self.norm, loops=True) @ (x @ self.weight) + self.bias
 
 
-class SageConvolution(nn.Module):
+class SageConvolution(_Columns):
     """x (N, F), graph -> (N, C)
 
     Hamilton et al. 2017, the mean aggregator: ``x_i W + mean_j x_j W_near + b`` over the neighbours j of i; a node
@@ -62,7 +71,7 @@ class SageConvolution(nn.Module):
         return x @ self.weight + graph.adjacency("mean", loops=False) @ (x @ self.weight_near) + self.bias
 
 
-class GinConvolution(nn.Module):
+class GinConvolution(_Columns):
     """x (N, F), graph -> (N, C)
 
     Xu et al. 2019, eq. 4.1: ``MLP((1 + eps) x_i + sum_j x_j)`` over the neighbours j of i, with eps learned from 0 and
@@ -84,7 +93,7 @@ class GinConvolution(nn.Module):
         return self.out(F.relu(self.norm(h)))
 
 
-class EdgeConvolution(nn.Module):
+class EdgeConvolution(_Columns):
     """x (N, F), graph with edge_attr (E, D) -> (N, C)
 
     ``x_i + mean_j ReLU(W [x_i, x_j, e_ji] + b)`` over the edges j -> i (messages as in Gilmer et al. 2017, eq. 1). The
@@ -115,11 +124,11 @@ class EdgeConvolution(nn.Module):
         return x if isinstance(x, Tensor) else x @ torch.eye(self.in_features).to(x.values)
 
 
-class _Attention(nn.Module, ABC):
+class _Attention(OwnWeights):
     """Heads that each weigh a node's neighbours, itself among them, and sum what they are projected to.
 
     Their sums are laid side by side, or averaged. An edge of weight w counts as w edges: its log is added to the
-    score, so weight 0 is no edge.
+    score, so weight 0 is no edge, and a node that has none, its loop included, has the bias alone.
     """
 
     def __init__(
@@ -144,7 +153,7 @@ class _Attention(nn.Module, ABC):
         return (x @ weight).view(-1, self.heads, weight.shape[1] // self.heads)
 
     def attention(self, x: Tensor | Sparse, h: Tensor, graph: Graph) -> Tensor:
-        """The share of each entry of the pattern, (K,), given nodes as they are and projected; a row's add up to 1."""
+        """The share of each entry of the pattern, (K,), given nodes as they are and projected."""
         near = graph.neighbours(self.heads)
         score = self.scores(x, h, near.pattern)
         return row_softmax(near.pattern, score if near.log_weight is None else score + near.log_weight)
@@ -152,6 +161,12 @@ class _Attention(nn.Module, ABC):
     @abstractmethod
     def scores(self, x: Tensor | Sparse, h: Tensor, pattern: Pattern) -> Tensor:
         """How much each entry of the pattern counts, (K,), before the softmax over its row."""
+
+    def weight_matrices(self) -> Matrices:
+        """Projections lie (in, out); the vectors of the heads, (H, C), are maps from C numbers to H."""
+        own = {name: value.data for name, value in self.named_parameters(recurse=False)}
+        across = ("weight", "target_weight")
+        return {name: [value.t() if name in across else value] for name, value in own.items() if value.dim() == 2}
 
 
 class GraphAttention(_Attention):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from trainer.errors import ConfigError
 from trainer.models.layers.attention import Attend, Full, softmax
+from trainer.weights import Matrices, OwnWeights
 
 
 def _to_multiple(x: Tensor, size: int, dim: int) -> Tensor:
@@ -25,43 +26,77 @@ def _to_multiple(x: Tensor, size: int, dim: int) -> Tensor:
 
 class Kernel(Attend):
     """``phi(q) (phi(k)^T v) / (phi(q) sum phi(k))``: the products with v first, so no step meets every other
-    (Katharopoulos et al. 2020). Causal sums run from chunk to chunk. Sums over many steps are kept in float32.
+    (Katharopoulos et al. 2020).
+
+    Features are told by their logs, and each is divided by what it is of the largest key, before it is powered: the
+    query takes that factor instead, over a factor of its own, which cancels. So neither long queries nor long keys
+    leave nothing to divide by, where the features themselves would all be too small for a number.
     """
 
     CHUNK: ClassVar[int] = 64
+    """Blocks of at most so many steps within causal attention multiply queries with keys first, which is less work."""
     TINY: ClassVar[float] = 1e-30
     """Far below any sum of features, so that it only turns 0 / 0 into 0."""
 
     @abstractmethod
-    def features(self, x: Tensor, of_keys: bool) -> Tensor:
-        """Non-negative features (B, heads, T, M) of queries or keys (B, heads, T, D)."""
+    def log_features(self, x: Tensor) -> Tensor:
+        """Logs (B, heads, T, M) of the features of queries or keys (B, heads, T, D)."""
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
         with torch.autocast(q.device.type, enabled=False):
-            asked, kept = self.features(q.float(), of_keys=False), self.features(k.float(), of_keys=True)
+            asked, kept = self.log_features(q.float()), self.log_features(k.float())
             if real is not None:
-                kept = kept * real[:, None, :, None]
+                kept = kept.masked_fill(~real[:, None, :, None], -torch.inf)
             values = F.pad(v.float(), (0, 1), value=1.0)  # a column of ones gathers the denominator
-            mixed = self._up_to(asked, kept, values) if causal else asked @ (kept.transpose(2, 3) @ values)
+            mixed, _ = self._up_to(asked, kept, values) if causal else self._sums(asked, kept, values)
             return (mixed[..., :-1] / mixed[..., -1:].clamp(min=self.TINY)).to(v.dtype)
 
-    def _up_to(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Each query with the keys up to its own step."""
-        steps, past = q.shape[2], k.shape[2] - q.shape[2]
-        before = k[:, :, :past].transpose(2, 3) @ v[:, :, :past]  # (B, heads, M, D + 1)
-        q, k, v = (
-            _to_multiple(x, self.CHUNK, 2).unflatten(2, (-1, self.CHUNK)) for x in (q, k[:, :, past:], v[:, :, past:])
-        )
-        sums = k.transpose(3, 4) @ v  # (B, heads, chunks, M, D + 1)
-        sums = torch.cat((before[:, :, None], sums[:, :, :-1]), 2).cumsum(2)
-        return (q @ sums + (q @ k.transpose(3, 4)).tril() @ v).flatten(2, 3)[:, :, :steps]
+    def _sums(self, q: Tensor, k: Tensor, v: Tensor, in_pairs: bool = False) -> Scaled:
+        """What logs of features (..., T, M) gather from all of (..., S, M) and values (..., S, D)."""
+        largest = k.detach().amax(-2, keepdim=True).clamp(min=torch.finfo(k.dtype).min)
+        q, k = q + largest, (k - largest).exp()
+        scale = q.detach().amax(-1, keepdim=True)
+        q = (q - scale).exp()
+        keys = k.transpose(-2, -1)
+        return (q @ keys @ v if in_pairs else q @ (keys @ v)), scale
+
+    def _up_to(self, q: Tensor, k: Tensor, v: Tensor) -> Scaled:
+        """Each query with the keys up to its own step.
+
+        With its own key; then the later half of every two, four, eight, ... steps with all keys of the earlier half:
+        as much work as twice the number of halvings, and no query knows the size of a key that comes after it.
+        """
+        steps, past = q.shape[-2], k.shape[-2] - q.shape[-2]
+        before, (k, v) = (k[..., :past, :], v[..., :past, :]), (x[..., past:, :] for x in (k, v))
+        alone = self._sums(q.unsqueeze(-2), k.unsqueeze(-2), v.unsqueeze(-2), in_pairs=True)
+        found = alone[0].squeeze(-2), alone[1].squeeze(-2)
+        if past:
+            found = _added(found, self._sums(q, *before))
+        size = 1
+        while size < steps:
+            halves = [_to_multiple(x, 2 * size, 2).unflatten(2, (-1, 2, size)) for x in (q, k, v, *found)]
+            (_, later), (keys, _), (values, _), (sums, more_sums), (scale, more_scale) = (x.unbind(3) for x in halves)
+            more = _added((more_sums, more_scale), self._sums(later, keys, values, in_pairs=size <= self.CHUNK))
+            pairs = zip((sums, scale), more, strict=True)
+            found = tuple(torch.stack(pair, 3).flatten(2, 4)[:, :, :steps] for pair in pairs)  # type: ignore[assignment]
+            size *= 2
+        return found
+
+
+Scaled = tuple[Tensor, Tensor]
+"""Sums (..., T, D) of each query, and the log (..., T, 1) of what they are to be multiplied by."""
+
+
+def _added(a: Scaled, b: Scaled) -> Scaled:
+    scale = torch.maximum(a[1], b[1])
+    return a[0] * (a[1] - scale).exp() + b[0] * (b[1] - scale).exp(), scale
 
 
 class Linear(Kernel):
     """``phi(x) = elu(x) + 1`` (Katharopoulos et al. 2020)."""
 
-    def features(self, x: Tensor, of_keys: bool) -> Tensor:
-        return F.elu(x) + 1
+    def log_features(self, x: Tensor) -> Tensor:
+        return torch.where(x > 0, x.clamp(min=0).log1p(), x)
 
 
 class Performer(Kernel):
@@ -78,16 +113,13 @@ class Performer(Kernel):
         norms = torch.randn(features, head_dim).norm(dim=1, keepdim=True)
         self.register_buffer("directions", torch.cat(blocks)[:features] * norms)
 
-    def features(self, x: Tensor, of_keys: bool) -> Tensor:
+    def log_features(self, x: Tensor) -> Tensor:
+        """Without the root of M, which cancels."""
         x = x * x.shape[-1] ** -0.25
-        exponents = x @ self.directions.T - x.square().sum(-1, keepdim=True) / 2
-        if not of_keys:
-            # A factor of a query's own cancels. Keys share no factor that later ones would not change.
-            exponents = exponents - exponents.amax(-1, keepdim=True).detach()
-        return exponents.exp() * len(self.directions) ** -0.5
+        return x @ self.directions.T - x.square().sum(-1, keepdim=True) / 2
 
 
-class Linformer(Attend):
+class Linformer(Attend, OwnWeights):
     """Keys and values of at most ``seq_len`` steps are mixed into ``rank`` (Wang et al. 2020):
     ``softmax(q (E k)^T / sqrt(D)) (F v)``, E and F shared by the heads.
 
@@ -101,6 +133,10 @@ class Linformer(Attend):
         self.keys = nn.Parameter(torch.randn(rank, seq_len) * seq_len**-0.5)
         self.values = nn.Parameter(torch.randn(rank, seq_len) * seq_len**-0.5)
         self.full = Full()
+
+    def weight_matrices(self) -> Matrices:
+        """Maps from steps to steps."""
+        return {"keys": [self.keys.data], "values": [self.values.data]}
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
         steps, most = k.shape[2], self.keys.shape[1]

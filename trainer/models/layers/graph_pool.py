@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.models.layers.sparse import Pattern, product, row_softmax
+from trainer.weights import Matrices, OwnWeights
 
 
-class GraphPool(nn.Module):
+class GraphPool(OwnWeights):
     """h (N, D), sizes (G) -> (G, D)
 
     The nodes of a graph stand together, ``sizes`` of them. ``mean``, ``sum`` and ``max`` run over a graph's own nodes;
@@ -23,6 +24,9 @@ class GraphPool(nn.Module):
         super().__init__()
         self.kind = kind
         self.score = nn.Parameter(torch.randn(width) * width**-0.5) if kind == "attention" else None
+
+    def weight_matrices(self) -> Matrices:
+        return {} if self.score is None else {"score": [self.score.data[None]]}
 
     def forward(self, h: Tensor, sizes: Tensor) -> Tensor:
         starts = F.pad(sizes.cumsum(0), (1, 0))

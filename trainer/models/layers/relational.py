@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from trainer.errors import ConfigError
 from trainer.models.layers.graph import Graph
 from trainer.models.layers.sparse import Pattern, Sparse, dropout
+from trainer.weights import Matrices, OwnWeights
 
 
 def checked(edge_type: Tensor, edges: int, relations: int) -> None:
@@ -58,7 +59,7 @@ class RelationalGraph(Graph):
         self.sums = Sparse(pattern, torch.ones_like(total))
 
 
-class RelationalConvolution(nn.Module):
+class RelationalConvolution(OwnWeights):
     """x (N, F), graph with relations -> (N, C)
 
     Schlichtkrull et al. 2018, eq. 2, without its activation: ``x_i W_own + sum_r mean_j x_j W_r + b`` over the
@@ -78,6 +79,10 @@ class RelationalConvolution(nn.Module):
         # Of such a spread that the matrices they make are as large as the bases.
         self.share = None if bases is None else nn.Parameter(torch.randn(relations, bases) / bases**0.5)
         self.bias = nn.Parameter(torch.zeros(out_features))
+
+    def weight_matrices(self) -> Matrices:
+        """All lie (in, out). The shares of the bases are coefficients, and no map."""
+        return {"weight": [self.weight.data.t()], "near": [matrix.t() for matrix in self.near.data]}
 
     def matrices(self) -> Tensor:
         """The matrix of each relation, (R, F, C)."""

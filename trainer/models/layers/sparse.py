@@ -108,9 +108,12 @@ def product(pattern: Pattern, values: Tensor, dense: Tensor, by_col: Tensor | No
 class _RowSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(pattern: Pattern, scores: Tensor) -> Tensor:
-        peak = torch.segment_reduce(scores, "max", offsets=pattern.starts, axis=0)
+        kind = torch.finfo(scores.dtype)
+        # Bounds that only rows without a score above minus infinity meet: their shares are 0, and not 0 / 0.
+        peak = torch.segment_reduce(scores, "max", offsets=pattern.starts, axis=0).clamp_(min=kind.min)
         share = (scores - peak.index_select(0, pattern.rows)).exp_()
-        return share.div_(_row_sums(pattern, share).index_select(0, pattern.rows))
+        total = _row_sums(pattern, share).clamp_(min=kind.tiny)
+        return share.div_(total.index_select(0, pattern.rows))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Pattern, Tensor], output: Tensor) -> None:
@@ -130,7 +133,10 @@ def _row_sums(pattern: Pattern, values: Tensor) -> Tensor:
 
 
 def row_softmax(pattern: Pattern, scores: Tensor) -> Tensor:
-    """Softmax of ``scores`` (K,) among the entries of each row; entries that are not in the pattern take no share."""
+    """Softmax of ``scores`` (K,) among the entries of each row; entries that are not in the pattern take no share.
+
+    A score of minus infinity takes none either: zeros, not NaN, where a row has no other.
+    """
     return _RowSoftmax.apply(pattern, scores)
 
 

@@ -43,8 +43,8 @@ class Judge:
     def scores(self, totals: dict[str, Tensor], prefix: str) -> dict[str, float]:
         """Named scores from reduced sums, with the numbers of expected ``tokens`` and ``rows`` among them."""
         scores = {
-            prefix + "token_accuracy": float(totals[prefix + "correct"] / totals["tokens"]),
-            prefix + "exact_match": float(totals[prefix + "exact"] / totals["rows"]),
+            prefix + "token_accuracy": float(totals[prefix + "correct"]) / float(totals["tokens"]),
+            prefix + "exact_match": float(totals[prefix + "exact"]) / float(totals["rows"]),
         }
         if prefix + "bleu" in totals:
             scores[prefix + "bleu"] = metrics.bleu(totals[prefix + "bleu"].tolist())

@@ -1,0 +1,65 @@
+"""The three functions of ``import trainer``, called from a program with a life of its own."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from commands import SMALL
+
+import trainer
+from trainer.errors import ConfigError
+
+pytestmark = pytest.mark.usefixtures("in_tmp")
+
+
+def drawn() -> list[float]:
+    return [float(torch.rand(())), random.random(), float(np.random.uniform())]
+
+
+@pytest.mark.parametrize("call", [trainer.run, trainer.build])
+def test_a_program_that_draws_its_own_numbers_goes_on_drawing_them(call: Any) -> None:
+    """A search that draws each setting between runs would else draw the same one every time."""
+    found = []
+    for calls in (False, True):
+        torch.manual_seed(3)
+        random.seed(3)
+        np.random.seed(3)
+        for _ in range(3):
+            found.append(drawn())
+            if calls:
+                call(trainer.compose([*SMALL, "model.dropout=0.1"]))
+    assert found[:3] == found[3:]
+    assert found[0] != found[1]
+
+
+def test_a_run_beside_another_in_a_thread_is_refused_and_leaves_it_alone() -> None:
+    config = trainer.compose([*SMALL, "model.dropout=0.3", "epochs=40"])
+    alone = trainer.run(config)
+    refused: list[str] = []
+    other = trainer.compose([*SMALL, "seed=1"])
+
+    def run_beside() -> None:
+        while len([*Path("outputs").glob("*/*/train.log")]) < 2:  # until the first has made its folder
+            time.sleep(0.001)
+        try:
+            trainer.run(other)
+        except ConfigError as error:
+            refused.append(str(error))
+
+    second = threading.Thread(target=run_beside)
+    second.start()
+    result = trainer.run(config)
+    second.join()
+    assert len(refused) == 1
+    assert "another thread of this process is training" in refused[0]
+    assert result.test == alone.test
+    assert len([*Path("outputs").glob("*/*")]) == 2, "the refused one touched nothing"
+    log = (Path(result.folder) / "train.log").read_text(encoding="utf-8")
+    assert log.count("epoch") == (Path(alone.folder) / "train.log").read_text(encoding="utf-8").count("epoch")
