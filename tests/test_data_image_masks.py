@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import lab
-from pairs import REAL
 from PIL import Image
+from real_data import FOLDER, needs
 from torch import Tensor
 
 from trainer.batch import IGNORE
@@ -249,9 +249,9 @@ def test_a_unet_of_one_output_finds_both_classes(tmp_path: Path) -> None:
     assert scores["mean_iou"] > 0.9
 
 
-@pytest.mark.skipif(not (REAL / "isbi2012").exists(), reason="needs the real files")
+@needs("isbi2012")
 def test_real_slices() -> None:
-    data = Isbi2012(size=None, repeats=2, data_dir=str(REAL))
+    data = Isbi2012(size=None, repeats=2, data_dir=str(FOLDER))
     assert [len(split) for split in (data.train, data.val, data.test)] == [40, 4, 6]
     assert data.facts.class_names == ["membrane", "cell"]
     assert (data.facts.sizes["in_channels"], data.facts.sizes["height"], data.facts.sizes["out_features"]) == (
@@ -263,5 +263,5 @@ def test_real_slices() -> None:
     assert share == pytest.approx(0.78, abs=0.005)
     assert data.facts.baseline["pixel_accuracy"] == pytest.approx(float(rows(data.test)[1].float().mean()))
     assert data.facts.baseline["iou_membrane"] == 0
-    with Image.open(REAL / "isbi2012/train/image/24.png") as image:
+    with Image.open(FOLDER / "isbi2012/train/image/24.png") as image:
         assert torch.equal(rows(data.test)[0][0, 0], torch.from_numpy(np.array(image)))

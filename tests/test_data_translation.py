@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import lab
-from pairs import REAL
+from real_data import FOLDER, needs
 from torch import Tensor, nn
 
 from trainer.batch import IGNORE, Batch, Totals
@@ -222,16 +222,16 @@ def test_too_few_or_no_pairs_and_missing_files_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (REAL / "multi30k").exists(), reason="no files of multi30k here")
+@needs("multi30k")
 def test_multi30k_both_ways() -> None:
-    data = Multi30k("de", "en", "words", 500, 2, True, str(REAL))
+    data = Multi30k("de", "en", "words", 500, 2, True, str(FOLDER))
     assert [len(split) for split in (data.train, data.val, data.test)] == [29_000, 1014, 1000]
     first = pairs_of(data, 0)
     assert first[0].startswith("zwei junge weiße männer sind")
     assert first[1].startswith("two young, white ⁇ are outside near many")
     assert data.facts.sizes["vocab_size"] == 501
     with pytest.raises(ConfigError, match=r"data\.target: en is data\.source too"):
-        Multi30k("en", "en", "words", 500, 2, True, str(REAL))
+        Multi30k("en", "en", "words", 500, 2, True, str(FOLDER))
 
 
 def pairs_of(data: Data, row: int) -> tuple[str, str]:

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import lab
+from real_data import FOLDER, needs
 
 from trainer.data.parts import ts_files
 from trainer.data.parts.ragged import RaggedSplit
 from trainer.data.ucr import DIGESTS, UCR
 from trainer.errors import ConfigError
 
-SHARED = Path(__file__).parents[2] / "shared/data"
-real = pytest.mark.skipif(not (SHARED / "ucr").exists(), reason="needs the archive's files")
+real = needs("ucr")
 
 HEADER = """# a comment: with, all : kinds of @data
 
@@ -154,7 +154,7 @@ def test_too_small_a_share_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_real_sets(name: str, rows: tuple[int, int, int], features: int, steps: int, classes: int) -> None:
-    data = UCR(name, 0.2, 0, str(SHARED))
+    data = UCR(name, 0.2, 0, str(FOLDER))
     assert (len(data.train), len(data.val), len(data.test)) == rows
     sizes = data.facts.sizes
     assert (sizes["in_features"], sizes["seq_len"], sizes["num_classes"]) == (features, steps, classes)
@@ -164,5 +164,5 @@ def test_real_sets(name: str, rows: tuple[int, int, int], features: int, steps: 
 @real
 @pytest.mark.slow
 def test_vowels_are_heard() -> None:
-    words = ("model=bigru", "data=ucr", f"data_dir={SHARED}", "epochs=12", "model.hidden_size=32", "optimizer.lr=1e-2")
+    words = ("model=bigru", "data=ucr", f"data_dir={FOLDER}", "epochs=12", "model.hidden_size=32", "optimizer.lr=1e-2")
     assert lab(*words).test()["accuracy"] > 0.9
