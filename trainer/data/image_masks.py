@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -34,18 +35,22 @@ class _Masked(Data):
         ignore: int | None,
         repeats: int,
         cache_gb: float,
+        values: Sequence[int] | None = None,
     ) -> None:
         """Splits and facts. pairs: of all splits, one behind the other, so many (``counts``) of each."""
 
         def whole(pair: masks.Pair) -> object:
             return pictures.decode(pair.image, view)
 
-        surveys = pictures.every(partial(masks.survey, view=view), pairs, later=whole if cache_gb else None)
+        look = partial(masks.survey, view=view, ignore=ignore, any_shades=values is not None)
+        surveys = pictures.every(look, pairs, later=whole if cache_gb else None)
         heads = [each.head for each in surveys]
         shape = (view.size, view.size) if view.size else _one_size(pairs, heads)
         kept = iter(surveys)
         totals = [masks.total(islice(kept, count)) for count in counts]
-        key = masks.Key(_classes(set().union(*totals), ignore, names))
+        if values is None:
+            masks.check_shades([pair.mask for pair in pairs], surveys, ignore)
+        key = _key(values, masks.total(surveys), ignore, names)
         names = names or [str(value) for value in key.values]
         seen = replace(view, channels=channels or pictures.channels(heads[: counts[0]]))
         paths, truths = [pair.image for pair in pairs], [pair.mask for pair in pairs]
@@ -73,10 +78,28 @@ def _one_size(pairs: Sequence[masks.Pair], heads: Sequence[pictures.Head]) -> tu
     return first.height, first.width
 
 
+def _key(
+    values: Sequence[int] | None, totals: Counter[int], ignore: int | None, names: Sequence[str] | None
+) -> masks.Key:
+    """Of the values that are said to be classes, or else of all that occur. Raises ConfigError where they cannot be."""
+    if values is None:
+        return masks.Key(_classes(set(totals), ignore, names))
+    key = masks.Key(_classes(set(values), ignore, names), ignore, nearest=True)
+    counts = key.counts(totals).tolist()
+    if 0 in counts:
+        bare = key.values[counts.index(0)]
+        raise ConfigError(f"data.values: no pixel of the masks is {bare} or nearest to it; they hold {_said(totals)}")
+    return key
+
+
+def _said(values: Collection[int]) -> str:
+    return f"the value{'s' * (len(values) != 1)} {', '.join(map(str, sorted(values)[:10]))}"
+
+
 def _classes(found: set[int], ignore: int | None, names: Sequence[str] | None) -> list[int]:
     """The values that are classes, in order. Raises ConfigError where they cannot be, or are not as many as names."""
     values = sorted(found - {ignore})
-    said = f"the masks hold the value{'s' * (len(values) != 1)} {', '.join(map(str, values[:10]))}"
+    said = f"the masks hold {_said(values)}"
     if not 2 <= len(values) <= masks.MOST:
         raise ConfigError(f"data.path: {said} ({len(values)} different): there must be 2 to {masks.MOST} classes")
     if names is not None and len(names) != len(values):
@@ -92,8 +115,8 @@ class ImageMasks(_Masked):
 
     Pictures in ``images/`` and masks of the same names in ``masks/``, split at random by shares; or in ``train/``
     and ``val/``, ``test/`` or both, that have these two. The values that occur in the masks (grey, 1 bit, or places in
-    a palette) are the classes, from the lowest up. Pictures are read as those of ``ImageFolder``; where they are
-    brought to a size, masks keep their values.
+    a palette) are the classes, from the lowest up; or ``values`` are, and all others the nearest of them. Pictures are
+    read as those of ``ImageFolder``; where they are brought to a size, masks keep their values.
 
     Raises ConfigError for a folder that is not there or laid out in another way, for what cannot be read or does not
     go together, and for masks that hold no classes.
@@ -108,6 +131,7 @@ class ImageMasks(_Masked):
         fit: Literal["cut", "stretch"],
         channels: Literal[1, 3] | None,
         repeats: PositiveInt,
+        values: list[NonNegativeInt] | None,
         val: Fraction,
         test: Fraction,
         seed: NonNegativeInt,
@@ -122,7 +146,7 @@ class ImageMasks(_Masked):
             short = class_folders.SPLITS[counts.index(0)]
             raise ConfigError(f"data.path: of {len(found)} pictures none is left for the {short} split")
         pairs = [found[row][0] for row in torch.cat(rows).tolist()]
-        self.set(pairs, counts, pictures.View(1, size, fit), channels, classes, ignore, repeats, cache_gb)
+        self.set(pairs, counts, pictures.View(1, size, fit), channels, classes, ignore, repeats, cache_gb, values)
 
 
 class Isbi2012(_Masked):
