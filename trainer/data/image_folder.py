@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -10,7 +9,7 @@ from typing import Literal
 import torch
 
 from trainer.data.base import Data, Facts
-from trainer.data.parts import baselines, class_folders, images, pictures, pixels
+from trainer.data.parts import baselines, class_folders, images, picture_traits, pictures, pixels
 from trainer.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 
@@ -49,8 +48,7 @@ class ImageFolder(Data):
         )
         heads = pictures.every(pictures.head, paths, later=whole)
         pictures.warn_of_twins(paths, counts[0])
-        self._fit = fit
-        view = replace(colour, channels=channels or pictures.channels(heads[: counts[0]]))
+        self._view = view = picture_traits.suited(colour, paths[: counts[0]], heads[: counts[0]], channels)
         x = pictures.Files(paths, partial(pictures.decode, view=view), (view.channels, size, size))
         self.train, self.val, self.test = pixels.splits(x, labels, counts, labels.split(counts), cache_gb)
         self.facts = Facts(
@@ -61,4 +59,4 @@ class ImageFolder(Data):
         )
 
     def read(self, path: str) -> pixels.NamedPixels:
-        return pixels.read(path, self.facts, self._fit)
+        return pixels.read(path, self.facts, self._view.fit, self._view.window)

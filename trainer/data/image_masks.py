@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Literal
 import torch
 
 from trainer.data.base import Data, Facts
-from trainer.data.parts import baselines, class_folders, files, images, masks, pictures, pixels
+from trainer.data.parts import baselines, class_folders, files, images, masks, picture_traits, pictures, pixels
 from trainer.errors import ConfigError
 from trainer.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 
@@ -52,8 +51,8 @@ class _Masked(Data):
             masks.check_shades([pair.mask for pair in pairs], surveys, ignore)
         key = _key(values, masks.total(surveys), ignore, names)
         names = names or [str(value) for value in key.values]
-        seen = replace(view, channels=channels or pictures.channels(heads[: counts[0]]))
         paths, truths = [pair.image for pair in pairs], [pair.mask for pair in pairs]
+        seen = picture_traits.suited(view, paths[: counts[0]], heads[: counts[0]], channels)
         pictures.warn_of_twins(paths, counts[0])
         x = pictures.Files(paths, partial(pictures.decode, view=seen), (seen.channels, *shape))
         y = pictures.Files(truths, partial(masks.decode, view=view, table=key.table()), shape, torch.int8)

@@ -92,7 +92,7 @@ def pairs(folder: Path) -> list[Pair]:
     for name in ("images", "masks"):
         inside = folder / name
         if not inside.is_dir():
-            there = plain.shown(sorted(path.name for path in folder.iterdir())) or "nothing"
+            there = plain.shown(path.name for path in plain.list_folder(folder)) or "nothing"
             raise ConfigError(f"data.path: {folder.absolute()} must have images/ and masks/; it has {there}")
         found = class_folders.listed(inside, pictures.ENDINGS)
         if not found:
@@ -101,6 +101,7 @@ def pairs(folder: Path) -> list[Pair]:
         if len(sides[-1]) < len(found):
             double = next(path for path in found if sides[-1][path.stem] != path)
             raise ConfigError(f"data.path: {double.absolute()} and {sides[-1][double.stem].name} have one name")
+    class_folders.tell_left_out(folder, (folder / "images", folder / "masks"), pictures.ENDINGS)
     images, masks = sides
     alone = sorted(str(side[stem]) for side in sides for stem in images.keys() ^ masks.keys() if stem in side)
     if alone:
