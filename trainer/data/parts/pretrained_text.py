@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from trainer import hub
+from trainer.data.parts import words
 from trainer.errors import ConfigError
 
 FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
@@ -41,4 +42,4 @@ class Pretrained:
         return self._coder.decode([token for token in tokens if token < self.size], skip_special_tokens=True)
 
     def words(self, tokens: Sequence[int]) -> list[str]:
-        return self.decode(tokens).split()
+        return words.split(self.decode(tokens))

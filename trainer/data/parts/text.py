@@ -1,33 +1,32 @@
-"""Text as numbers: by characters, by words, by pairs of bytes that often stand together, or as another model does."""
+"""Text as numbers: by characters, by words, by pairs of bytes that often stand together, or as another model does.
+
+All but the last read a text in its composed form (NFC): an accent is the same letter however it was typed.
+"""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from trainer.data.base import UNKNOWN, Codec
+from trainer.data.parts import words
 from trainer.data.parts.pretrained_text import Pretrained
 from trainer.errors import ConfigError
-
-WORDS = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
-"""Words with their apostrophes, and every mark by itself."""
-LEFT_BOUND = re.compile(r"\s+(?=[.,;:!?%)\]}…])")
-RIGHT_BOUND = re.compile(r"(?<=[(\[{])\s+")
 
 
 class Characters:
     """One token a character, in the order of their code points. With ``unknown`` token 0 is any other character."""
 
     def __init__(self, texts: Iterable[str], *, unknown: bool):
-        seen = sorted(set().union(*texts))
+        seen = sorted(set().union(*map(words.normalize, texts)))
         self.tokens = [UNKNOWN, *seen] if unknown else seen
         self.size = len(self.tokens)
         self.unknown = 0 if unknown else None
         self._numbers = {token: number for number, token in enumerate(self.tokens)}
 
     def encode(self, text: str) -> list[int]:
+        text = words.normalize(text)
         found = [self._numbers.get(character, self.unknown) for character in text]
         if None in found:
             strange = text[found.index(None)]
@@ -38,17 +37,18 @@ class Characters:
         return "".join(self.tokens[token] for token in tokens if token < self.size)
 
     def words(self, tokens: Sequence[int]) -> list[str]:
-        return WORDS.findall(self.decode(tokens))
+        return words.split(self.decode(tokens))
 
 
 class Words:
-    """One token a word or punctuation mark, the most frequent first; token 0 is any other.
+    """One token a word or punctuation mark, or a letter of a script without blanks, the most frequent first; token 0
+    is any other.
 
     limit: how many tokens at most. min_count: how often a word must occur to be one.
     """
 
     def __init__(self, texts: Iterable[str], *, limit: int | None, min_count: int):
-        counts = Counter(word for text in texts for word in WORDS.findall(text))
+        counts = Counter(word for text in texts for word in words.split(words.normalize(text)))
         frequent = sorted(
             (word for word, n in counts.items() if n >= min_count), key=lambda word: (-counts[word], word)
         )
@@ -57,10 +57,10 @@ class Words:
         self._numbers = {token: number for number, token in enumerate(self.tokens)}
 
     def encode(self, text: str) -> list[int]:
-        return [self._numbers.get(word, 0) for word in WORDS.findall(text)]
+        return [self._numbers.get(word, 0) for word in words.split(words.normalize(text))]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        return RIGHT_BOUND.sub("", LEFT_BOUND.sub("", " ".join(self.words(tokens))))
+        return words.join(self.words(tokens))
 
     def words(self, tokens: Sequence[int]) -> list[str]:
         return [self.tokens[token] for token in tokens if token < self.size]
@@ -90,17 +90,17 @@ class BytePairs:
             show_progress=False,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         )
-        self._coder.train_from_iterator(texts, learner)
+        self._coder.train_from_iterator(map(words.normalize, texts), learner)
         self.size = self._coder.get_vocab_size()
 
     def encode(self, text: str) -> list[int]:
-        return self._coder.encode(text).ids
+        return self._coder.encode(words.normalize(text)).ids
 
     def decode(self, tokens: Sequence[int]) -> str:
         return self._coder.decode([token for token in tokens if token < self.size])
 
     def words(self, tokens: Sequence[int]) -> list[str]:
-        return WORDS.findall(self.decode(tokens))
+        return words.split(self.decode(tokens))
 
 
 class Lowercased:
@@ -111,7 +111,7 @@ class Lowercased:
         self.size = codec.size
 
     def encode(self, text: str) -> list[int]:
-        return self.codec.encode(text.lower())
+        return self.codec.encode(words.lowercase(text))
 
     def decode(self, tokens: Sequence[int]) -> str:
         return self.codec.decode(tokens)
@@ -148,7 +148,7 @@ def learn(
             raise ConfigError("data.tokenizer: tokens=pretrained needs the name or folder of a saved model")
         return Pretrained(tokenizer, most, keep)
     if lowercase:
-        small = [text.lower() for text in texts]
+        small = [words.lowercase(text) for text in texts]
         return Lowercased(learn(kind, small, limit=limit, min_count=min_count, unknown=unknown))
     if kind == "characters":
         return Characters(texts, unknown=unknown)
