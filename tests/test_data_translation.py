@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from trainer.tasks.seq2seq import Seq2Seq
 OPTIONS: dict[str, Any] = {
     "encoding": "utf-8",
     "tokens": "words",
+    "target_tokens": None,
     "vocab_limit": None,
     "min_count": 1,
     "lowercase": True,
@@ -92,6 +94,51 @@ def test_sizes_and_the_end_follow_from_the_vocabularies(tmp_path: Path) -> None:
     data = read(tmp_path, *sentences())
     assert data.facts.sizes == {"source_vocab_size": 6, "vocab_size": 7, "seq_len": 7, "horizon": 8}
     assert data.facts.end == 6
+
+
+def test_each_side_may_have_tokens_and_letters_of_its_own(tmp_path: Path) -> None:
+    source, target = (["The " + line for line in side] for side in sentences())
+    data = read(tmp_path, source, target, target_tokens="characters", lowercase="source")
+    codec, target_codec = data.facts.codec, data.facts.target_codec
+    assert codec is not None
+    assert target_codec is not None
+    assert codec.encode("THE Dog") == codec.encode("the dog")
+    assert target_codec.decode(target_codec.encode("The dog")) == "The dog"
+    assert [target.split()[0] for _, target in pairs(data)[0]] == ["The"] * len(data.train)
+    assert codec.size == 1 + 1 + 5
+    assert target_codec.size == 1 + len(set("".join(target)))
+    both = read(tmp_path, source, target, lowercase=True).facts.target_codec
+    assert both is not None
+    assert both.decode(both.encode("The dogo")) == "the dogo"
+
+
+def test_unknown_tokens_are_told_with_their_share(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source, target = sentences()
+    read(tmp_path, source, target, min_count=2)
+    assert not caplog.records
+    strange = [f"{line} " + " ".join(f"x{number}y{k}" for k in range(12)) for number, line in enumerate(source)]
+    read(tmp_path, strange, target, min_count=2, max_length=300)
+    (record,) = caplog.records
+    found = re.fullmatch(
+        r"data.source: many tokens are unknown: (\d+)% of those of the training rows, (\d+)% of those of the test rows;"
+        r" fewer are by data.min_count=1, .*",
+        record.message,
+    )
+    assert found
+    assert all(70 < int(share) < 95 for share in found.groups())
+    assert "none of the 36 words of the training texts occurs 2 times, such as 'x" in said(
+        tmp_path, [f"x{number}" for number in range(60)], target, min_count=2
+    )
+
+
+def test_a_script_without_blanks_is_not_all_unknown(tmp_path: Path) -> None:
+    animals = dict(zip(ANIMALS, "犬猫牛鸡猪", strict=True))
+    source, _ = sentences()
+    data = read(
+        tmp_path, source, ["".join(animals[word] for word in line.split()) + "。" for line in source], min_count=2
+    )
+    assert data.facts.sizes["vocab_size"] == 1 + 6 + 1
+    assert data.facts.baseline["token_accuracy"] < 0.7
 
 
 def test_large_letters_of_a_prompt_are_read_too(tmp_path: Path) -> None:

@@ -5,14 +5,21 @@ All but the last read a text in its composed form (NFC): an accent is the same l
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal
+
+from torch import Tensor
 
 from trainer.data.base import UNKNOWN, Codec
 from trainer.data.parts import words
 from trainer.data.parts.pretrained_text import Pretrained
 from trainer.errors import ConfigError
+
+MANY = 0.3
+"""Share of unknown tokens that is told: of words that occur once in a small text it is a tenth."""
+log = logging.getLogger(__name__)
 
 
 class Characters:
@@ -45,7 +52,11 @@ class Words:
     is any other.
 
     limit: how many tokens at most. min_count: how often a word must occur to be one.
+
+    Raises ConfigError for texts of which no word is known.
     """
+
+    unknown = 0
 
     def __init__(self, texts: Iterable[str], *, limit: int | None, min_count: int):
         counts = Counter(word for text in texts for word in words.split(words.normalize(text)))
@@ -54,6 +65,12 @@ class Words:
         )
         self.tokens = [UNKNOWN, *frequent[: None if limit is None else limit - 1]]
         self.size = len(self.tokens)
+        if counts and not frequent:
+            raise ConfigError(
+                f"data.min_count: none of the {len(counts):,} words of the training texts occurs {min_count} times,"
+                f" such as {next(iter(counts))[:40]!r}; data.min_count=1 knows all of them, data.tokens=characters or"
+                " bytepair also new ones"
+            )
         self._numbers = {token: number for number, token in enumerate(self.tokens)}
 
     def encode(self, text: str) -> list[int]:
@@ -118,6 +135,21 @@ class Lowercased:
 
     def words(self, tokens: Sequence[int]) -> list[str]:
         return self.codec.words(tokens)
+
+
+def warn_of_unknown(codec: Codec, option: str, parts: dict[str, Tensor]) -> None:
+    """Says in the log if many of the tokens of a part, by name, are the unknown one."""
+    while isinstance(codec, Lowercased):
+        codec = codec.codec
+    if not isinstance(codec, Words | Characters) or codec.unknown is None:
+        return
+    shares = {name: float((tokens == codec.unknown).double().mean()) for name, tokens in parts.items() if len(tokens)}
+    if max(shares.values(), default=0.0) > MANY:
+        log.warning(
+            "%s: many tokens are unknown: %s; fewer are by data.min_count=1, a larger data.vocab_limit, or"
+            " data.tokens=characters or bytepair",
+            *(option, ", ".join(f"{share:.0%} of those of the {name} rows" for name, share in shares.items())),
+        )
 
 
 BYTES = 256
