@@ -14,7 +14,7 @@ from trainer import contract, plugins
 from trainer.augment import Augment
 from trainer.batch import Batch, Totals
 from trainer.data.base import Data
-from trainer.errors import ConfigError, did_you_mean
+from trainer.errors import ConfigError, SystemFault, did_you_mean
 from trainer.flat import FlatParameters
 from trainer.initial import initialise
 from trainer.loader import Loader
@@ -60,9 +60,12 @@ def fill(group: str, node: Mapping[str, Any], data: Data, data_name: str) -> dic
 
 
 def data(config: Mapping[str, Any]) -> Data:
-    """The data set alone."""
+    """The data set alone. Raises SystemFault for a file or folder that may not be read."""
     plugins.load()
-    return make(config["data"], Data)  # type: ignore[type-abstract]
+    try:
+        return make(config["data"], Data)  # type: ignore[type-abstract]
+    except PermissionError as error:
+        raise SystemFault(f"data: cannot read {error.filename}: {error.strerror}") from error
 
 
 def task(config: Mapping[str, Any], built: Data, names: Mapping[str, str]) -> Task:
