@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,49 +9,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import lab
+from picture_folders import KINDS, read, rows, said, write
 from PIL import Image
-from torch import Tensor
 
-from trainer.data.base import Split
-from trainer.data.image_folder import ImageFolder
 from trainer.data.parts import pixels
 from trainer.errors import ConfigError, SystemFault
 from trainer.loader import Loader
-
-OPTIONS: dict[str, Any] = {
-    **{"size": 8, "fit": "cut", "channels": None, "val": 0.2, "test": 0.2, "seed": 0, "cache_gb": 1.0},
-}
-KINDS = ("bad", "good")
-
-
-def write(folder: Path, count: int = 10, kinds: tuple[str, ...] = KINDS, colour: bool = True, start: int = 0) -> Path:
-    """Pictures of one shade each, which is 100 for every class before its own and 5 for every picture."""
-    for place, kind in enumerate(kinds):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
-        for number in range(count):
-            shade = 100 * place + 5 * (number + start) + 3
-            pixels = np.full((9, 12, 3) if colour else (9, 12), shade, np.uint8)
-            if colour:
-                pixels[..., 2] = 0
-            Image.fromarray(pixels).save(folder / kind / f"{number:03d}.{'PNG' if number % 2 else 'png'}")
-    return folder
-
-
-def read(folder: Path, **changes: object) -> ImageFolder:
-    return ImageFolder(path=str(folder), **OPTIONS | changes)
-
-
-def said(folder: Path, **changes: object) -> str:
-    with pytest.raises(ConfigError) as caught:
-        read(folder, **changes)
-    return str(caught.value)
-
-
-def rows(split: Split) -> tuple[Tensor, Tensor]:
-    """Bytes and classes of every row."""
-    batch = split.batch(torch.arange(len(split)), 0)
-    assert batch.target is not None
-    return batch.inputs["x"], batch.target
 
 
 def test_folders_are_classes_and_every_split_has_its_share(tmp_path: Path) -> None:
@@ -183,65 +144,6 @@ def test_pictures_that_end_early_are_told_before_training_and_with_the_others(tm
     assert "3 of 20 files:" in said(tmp_path)
 
 
-@pytest.mark.parametrize(("low", "step"), [(0, 1), (0, 16), (1000, 1), (0, 257)])
-def test_deep_levels_are_told_apart_whatever_part_of_them_is_used(tmp_path: Path, low: int, step: int) -> None:
-    shallow = read(write(tmp_path / "shallow", colour=False))
-    for path in write(tmp_path / "deep", colour=False).glob("*/*"):
-        with Image.open(path) as image:
-            levels = low + step * np.array(image).astype(np.uint16)
-        Image.fromarray(levels).save(path)
-    deep = read(tmp_path / "deep")
-    for split in ("train", "val", "test"):
-        x, like = (rows(getattr(data, split))[0].flatten(1)[:, 0].tolist() for data in (deep, shallow))
-        order = sorted(range(len(x)), key=lambda row: like[row])
-        assert [x[row] for row in order] == sorted(x)
-        if split == "train":
-            assert len(set(x)) == len(set(like)), "pictures that differ look the same"
-            assert (min(x), max(x)) == (0, 255)
-    again = deep.read(str(tmp_path / "deep" / "bad"))
-    assert int(again.inputs["x"].max()) < 128, "what is read later is shown as what was trained on"
-
-
-def test_deep_levels_that_are_flattened_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for path in write(tmp_path, colour=False).glob("*/*"):
-        with Image.open(path) as image:
-            levels = np.array(image.resize((90, 90))).astype(np.uint16)
-        levels[0, 0] = 65535
-        Image.fromarray(levels).save(path)
-    read(tmp_path)
-    assert "lie within 148 of the" in caplog.text or "which 8 bits cannot tell apart" in caplog.text
-
-
-def test_pictures_of_one_shade_are_nothing_to_see(tmp_path: Path) -> None:
-    for path in write(tmp_path, colour=False).glob("*/*"):
-        Image.new("L", (9, 9), 7).save(path)
-    assert "every pixel of 12 training pictures is 7 of 255: nothing to see" in said(tmp_path)
-
-
-@pytest.mark.parametrize("kind", ["RGB", "RGBA", "LA", "P"])
-def test_grey_pictures_make_one_channel_however_they_are_stored(tmp_path: Path, kind: str) -> None:
-    plain = read(write(tmp_path / "plain", colour=False))
-    for path in write(tmp_path / "other", colour=False).glob("*/*"):
-        with Image.open(path) as image:
-            image.convert(kind).save(path)
-    other = read(tmp_path / "other")
-    assert other.facts.sizes["in_channels"] == 1
-    assert torch.equal(rows(other.train)[0], rows(plain.train)[0])
-    with Image.open(tmp_path / "other" / "bad" / "002.png") as image:
-        hint = image.convert("RGBA")
-    hint.putpixel((3, 3), (200, 0, 0, 255))
-    for path in (tmp_path / "other" / "bad").iterdir():
-        hint.save(path, "PNG")
-    assert read(tmp_path / "other").facts.sizes["in_channels"] == 3
-
-
-def test_small_pictures_that_are_enlarged_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    read(write(tmp_path), size=12)
-    assert not caplog.records
-    read(tmp_path, size=20)
-    assert "pictures of 12 x 9 pixels are enlarged to 20 x 20; data.size=9 takes them as they are" in caplog.text
-
-
 def test_rows_are_called_by_their_files(tmp_path: Path) -> None:
     write(tmp_path / "train", 4)
     write(tmp_path / "test", 2, start=5)
@@ -254,64 +156,6 @@ def test_rows_are_called_by_their_files(tmp_path: Path) -> None:
             with Image.open(tmp_path / str(name)) as image:
                 assert int(rows(data.test)[0][row, 0, 0, 0]) == image.getpixel((0, 0))[0]  # type: ignore[index]
         assert data.test.to(torch.device("cpu")).names(0) == data.test.names(0)
-
-
-def test_what_is_left_out_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    write(tmp_path)
-    read(tmp_path)
-    assert not caplog.records
-    (tmp_path / "bad" / "more" / "deep").mkdir(parents=True)
-    picture = (tmp_path / "bad" / "000.png").read_bytes()
-    for name in ("bad/more/x.png", "bad/more/deep/y.png", "loose.png", "good/900.jfif"):
-        (tmp_path / name).write_bytes(picture)
-    for name in ("good/a.heic", "good/b.HEIC", "good/Thumbs.db", "good/.hidden", "bad/notes"):
-        (tmp_path / name).touch()
-    data = read(tmp_path)
-    assert sum(map(len, (data.train, data.val, data.test))) == 21
-    (told,) = [record.message for record in caplog.records if "left out" in record.message]
-    assert "2 in folders inside (bad/more/x.png, ...)" in told
-    assert "1 beside the folders (loose.png, ...)" in told
-    assert "2 .heic (good/a.heic, ...)" in told
-    assert "1 files without an ending (bad/notes, ...)" in told
-    assert "db" not in told
-    (tmp_path / "new" / "here").mkdir(parents=True)
-    (tmp_path / "new" / "here" / "a.png").write_bytes(picture)
-    assert "files (here); 1 are in folders inside, which are not looked into" in said(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("names", "wrong"),
-    [
-        (("train", "valid"), "rename valid/ to val/"),
-        (("Testing", "Train"), "rename Testing/ to test/, rename Train/ to train/"),
-        (("test", "val"), "there is no train/"),
-    ],
-)
-def test_splits_by_other_names_are_not_taken_for_classes(tmp_path: Path, names: tuple[str, ...], wrong: str) -> None:
-    for name in names:
-        write(tmp_path / name)
-    assert said(tmp_path).endswith(f"splits are named train, val, test; {wrong}")
-
-
-def test_a_pipe_among_the_pictures_is_not_waited_for(tmp_path: Path) -> None:
-    write(tmp_path)
-    os.mkfifo(tmp_path / "bad" / "pipe.png")
-    assert f"{tmp_path}/bad/pipe.png is a pipe" in said(tmp_path)
-    assert f"{tmp_path}/bad/pipe.png is a pipe; it must be a folder" in said(tmp_path / "bad" / "pipe.png")
-
-
-def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tmp_path)
-    whole = Path.iterdir
-
-    def closed(folder: Path) -> Iterator[Path]:
-        if folder.name == "good":
-            raise PermissionError(13, "Permission denied", str(folder))
-        return whole(folder)
-
-    monkeypatch.setattr(Path, "iterdir", closed)
-    with pytest.raises(SystemFault, match=rf"data\.path: cannot read {tmp_path}/good: Permission denied"):
-        read(tmp_path)
 
 
 def test_folders_that_are_none_are_told(tmp_path: Path) -> None:

@@ -92,3 +92,12 @@ def test_small_and_large_letters_can_be_the_same(kind: str) -> None:
     assert codec.decode(codec.encode("THE Cat")) == "the cat"
     assert codec.words(codec.encode("The DOG")) == ["the", "dog"]
     assert codec.size < text.learn(kind, POEM * 3, limit=300).size or kind == "bytepair"  # type: ignore[arg-type]
+
+
+def test_texts_of_which_no_word_is_known_are_refused() -> None:
+    once = [f"x{number}" for number in range(36)]
+    with pytest.raises(
+        ConfigError, match=r"data\.min_count: none of the 36 words of the training texts occurs 2 times"
+    ):
+        text.learn("words", once, min_count=2)
+    assert text.learn("words", once, min_count=1).size == 37

@@ -126,19 +126,6 @@ def test_unknown_tokens_are_told_with_their_share(tmp_path: Path, caplog: pytest
     )
     assert found
     assert all(70 < int(share) < 95 for share in found.groups())
-    assert "none of the 36 words of the training texts occurs 2 times, such as 'x" in said(
-        tmp_path, [f"x{number}" for number in range(60)], target, min_count=2
-    )
-
-
-def test_a_script_without_blanks_is_not_all_unknown(tmp_path: Path) -> None:
-    animals = dict(zip(ANIMALS, "犬猫牛鸡猪", strict=True))
-    source, _ = sentences()
-    data = read(
-        tmp_path, source, ["".join(animals[word] for word in line.split()) + "。" for line in source], min_count=2
-    )
-    assert data.facts.sizes["vocab_size"] == 1 + 6 + 1
-    assert data.facts.baseline["token_accuracy"] < 0.7
 
 
 def test_large_letters_of_a_prompt_are_read_too(tmp_path: Path) -> None:
