@@ -2,43 +2,53 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
+PIP = $(BIN)/pip install --constraint constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install train test test-fast gates lint format bench sweep clean
+.PHONY: help install install-dev train test test-fast gates lint format bench sweep clean
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(READY) ## create the environment and install into it
+install: $(READY) ## create the environment and install what training needs
+
+install-dev: $(DEV) ## and every option and the tools of tests and style beside it
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("train needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else 0'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@echo "installing torch and what else training needs into $(VENV), a few minutes the first time ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --editable .
+	@touch $@
+
+$(DEV): $(READY)
+	@echo "installing every option and the tools of tests and style into $(VENV), a few minutes the first time ..."
+	@$(PIP) --editable '.[dev]'
 	@touch $@
 
 train: $(READY) ## train an LSTM on synthetic sequences and show what it learned
 	$(BIN)/train model=lstm data=synthetic_seq
 
-test: $(READY) ## every test, at most 10 minutes on 2 cores
+test: $(DEV) ## every test, at most 10 minutes on 2 cores
 	$(BIN)/pytest -q -n 2
 
-test-fast: $(READY) ## the quick tests, at most 90 seconds
+test-fast: $(DEV) ## the quick tests, at most 90 seconds
 	$(BIN)/pytest -q -n 2 -m "not slow"
 
-gates: $(READY) ## train every gate at full size and write the score table of the README
+gates: $(DEV) ## train every gate at full size and write the score table of the README
 	$(BIN)/python tests/gates.py
 
-lint: $(READY) ## style and types
+lint: $(DEV) ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(READY) ## mend what can be mended by itself
+format: $(DEV) ## mend what can be mended by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## speed, as ratios measured in one interleaved run
+bench: $(DEV) ## speed, as ratios measured in one interleaved run
 	for script in tests/bench/*.py; do $(BIN)/python $$script || exit 1; done
 
 sweep: $(READY) ## a demonstration: 18 runs and their leaderboard

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import os
 import random
 import tempfile
@@ -140,6 +142,26 @@ def collection() -> str:
     for part, lines in texts.items():
         (folder / f"RINGS_{part}.txt").write_text("\n".join(lines))
     return str(folder)
+
+
+@cache
+def linked_series() -> Path:
+    """A small file of series that are linked, where ``data=chickenpox`` looks for its own."""
+    draw = np.random.default_rng(0)
+    folder = Path(tempfile.mkdtemp())
+    (folder / "chickenpox").mkdir()
+    ring = [[place, (place + step) % 5] for place in range(5) for step in (0, 1, 4)]
+    weeks = draw.normal(size=(80, 5)).round(4).tolist()
+    (folder / "chickenpox" / "chickenpox.json").write_text(json.dumps({"edges": ring, "FX": weeks}))
+    return folder
+
+
+STAND_INS: dict[str, Callable[[], Path]] = {"chickenpox": linked_series}
+"""Made files for a data set of real ones: some model has no other kind of data."""
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 OWN_FILES: dict[str, dict[str, Callable[[], str]]] = {

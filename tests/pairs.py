@@ -8,20 +8,21 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import real_data
 import torch
 import yaml
-from own_files import OWN_FILES, OWN_MODELS
+from own_files import OWN_FILES, OWN_MODELS, STAND_INS, digest
 
 from trainer import builder, catalog, config, contract, seeding
+from trainer.data import graph_series
 from trainer.data.base import Data
 from trainer.loader import Loader
 from trainer.task import Task
 from trainer.types import MISSING
 
 MODELS, DATA, TASKS = (catalog.options(group) for group in ("model", "data", "task"))
-REAL = Path(__file__).parents[2] / "shared" / "data"
-"""Where real data lies beside a checkout, if it does."""
 FILES = {"mnist_rows": "mnist", "kinship": "kg_small", "nations": "kg_small"}
 """Data sets that read the files of another."""
 LARGE = (
@@ -73,11 +74,28 @@ def lacking(name: str) -> str | None:
         return None
     if name == "esol" and find_spec("rdkit") is None:
         return "no rdkit here"
-    return None if (REAL / FILES.get(name, name)).exists() else f"no files of {name} here"
+    return None if name in STAND_INS else real_data.lacking(FILES.get(name, name))
+
+
+def stands_in(name: str) -> bool:
+    return name in STAND_INS and real_data.lacking(name) is not None
+
+
+def data_dir(name: str) -> Path:
+    """The folder of a real data set's folder, or of what stands in for it."""
+    return STAND_INS[name]() if stands_in(name) else real_data.FOLDER
+
+
+def make(keys: dict[str, Any]) -> Data:
+    """A data set of these keys, which takes what stands in for its real file, if anything does."""
+    files = {name: graph_series.FILES[name][0] for name in STAND_INS if stands_in(name)}
+    known = {name: (file, digest(data_dir(name) / name / file)) for name, file in files.items()}
+    with patch.dict(graph_series.FILES, known):
+        return builder.make(keys, Data)  # type: ignore[type-abstract]
 
 
 def overrides(data: str) -> list[str]:
-    real = [f"data_dir={REAL}"] if "data_dir" in node(DATA[data]) else []
+    real = [f"data_dir={data_dir(data)}"] if "data_dir" in node(DATA[data]) else []
     return [f"data={data}", *real, *(f"data.{key}={value}" for key, value in shrink(data).items())]
 
 
@@ -105,10 +123,10 @@ def built(name: str) -> Data:
     """A data set as its own command builds it, but small. Kept: nothing may change it."""
     keys = node(DATA[name]) | shrink(name)
     if "data_dir" in keys:
-        keys["data_dir"] = str(REAL)
+        keys["data_dir"] = str(data_dir(name))
     if "target_kind" in keys:
         keys["target_kind"] = TASKS[DATA[name].task or "classification"].target
-    return builder.make(keys, Data)  # type: ignore[type-abstract]
+    return make(keys)
 
 
 def classless(model: str, data: str) -> bool:
@@ -133,7 +151,7 @@ def first_data(model: str) -> str:
 @cache
 def _data(keys: str) -> Data:
     """What these keys give. Kept: nothing may change it."""
-    return builder.make(json.loads(keys), Data)  # type: ignore[type-abstract]
+    return make(json.loads(keys))
 
 
 @dataclass

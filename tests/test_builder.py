@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from conftest import lab
 from pairs import pair
 
-from trainer import builder
-from trainer.errors import ConfigError
+from trainer import builder, config
+from trainer.errors import ConfigError, SystemFault
 
 NORMED = (
     *("model=cnn", "model.norm=batch", "model.channels=[4,4]", "model.dilations=[1]"),
@@ -37,3 +39,14 @@ def test_a_look_leaves_no_trace() -> None:
 def test_shapes_of_the_inputs_are_known_by_name() -> None:
     assert pair("lstm", "var_len_sum").data.input_shapes()["lengths"] == []
     assert pair("cnn", "gratings").data.input_shapes() == {"x": [1, 28, 28]}
+
+
+def test_a_folder_that_may_not_be_looked_into_is_a_fault_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = config.compose(["model=gcn", "data=edge_list", "data.path=closed/graph", "data.target=label"])
+
+    def closed(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", closed)
+    with pytest.raises(SystemFault, match=r"^data: cannot read closed/graph: Permission denied$"):
+        builder.data(chosen.tree)

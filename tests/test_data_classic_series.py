@@ -1,24 +1,23 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import lab
+from real_data import FOLDER, needs
 
 from trainer.data.classic_series import ClassicSeries
 from trainer.data.parts import windows
 from trainer.data.parts.windows import WindowSplit
 from trainer.errors import ConfigError
 
-SHARED = Path(__file__).parents[2] / "shared/data"
-pytestmark = pytest.mark.skipif(not (SHARED / "classic_series").exists(), reason="needs the classic series")
+pytestmark = needs("classic_series")
 
 
 def series(name: Any, **changes: Any) -> ClassicSeries:
     usual = {"columns": None, "history": None, "horizon": None, "gaps": "drop", "val": 0.2, "test": 0.2}
-    return ClassicSeries(name=name, data_dir=str(SHARED), **usual | changes)
+    return ClassicSeries(name=name, data_dir=str(FOLDER), **usual | changes)
 
 
 def test_airline_is_passengers_in_thousands() -> None:
@@ -66,10 +65,10 @@ def test_the_weather_can_be_read_beside_the_dust_but_not_the_direction_of_the_wi
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["dlinear", "gru_forecaster"])
 def test_airline_is_forecast_better_than_by_either_rule(model: str) -> None:
-    made = lab(f"model={model}", "data=classic_series", f"data_dir={SHARED}", "max_steps=400")
+    made = lab(f"model={model}", "data=classic_series", f"data_dir={FOLDER}", "max_steps=400")
     assert made.test()["mse"] < made.data.facts.baseline["mse"]
 
 
 def test_a_twin_that_does_not_train_is_no_better_than_the_rules() -> None:
-    made = lab("model=dlinear", "data=classic_series", f"data_dir={SHARED}", "max_steps=1", "optimizer.lr=1e-9")
+    made = lab("model=dlinear", "data=classic_series", f"data_dir={FOLDER}", "max_steps=1", "optimizer.lr=1e-9")
     assert made.test()["mse"] > made.data.facts.baseline["mse"]

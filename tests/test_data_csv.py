@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import lab
+from real_data import FOLDER, needs
 from small_tables import GAPS, load, people, problem, write
 
 from trainer.data.csv import CSV
 from trainer.data.parts import features, schema, tables
 from trainer.data.parts.features import Reading
 from trainer.data.parts.splits import stratified
-
-SHARED = Path(__file__).parents[2] / "shared/data"
 
 
 def sizes(data: CSV) -> list[int]:
@@ -239,10 +238,10 @@ def test_a_cell_is_a_number_a_gap_or_neither() -> None:
     assert np.isinf(values[3:]).all()
 
 
-@pytest.mark.skipif(not (SHARED / "adult").exists(), reason="needs the adult data")
+@needs("adult")
 @pytest.mark.slow
 def test_adult_loads_and_one_pass_beats_the_majority() -> None:
-    files = (f"data.path={SHARED}/adult/adult-train.csv", f"data.test_path={SHARED}/adult/adult-test.csv")
+    files = (f"data.path={FOLDER}/adult/adult-train.csv", f"data.test_path={FOLDER}/adult/adult-test.csv")
     made = lab("model=mlp", "data=csv", *files, "data.target=-1", "max_steps=400")
     assert sizes(made.data) == [26049, 6512, 16281]
     assert made.data.facts.class_names == ["<=50K", ">50K"]
@@ -250,10 +249,10 @@ def test_adult_loads_and_one_pass_beats_the_majority() -> None:
     assert made.test()["accuracy"] > 0.83
 
 
-@pytest.mark.skipif(not (SHARED / "wine_quality").exists(), reason="needs the wine quality data")
+@needs("wine_quality")
 @pytest.mark.slow
 def test_wine_quality_is_classes_or_a_number() -> None:
-    options = ("model=mlp", "data=csv", f"data.path={SHARED}/wine_quality/winequality-red.csv", "data.target=-1")
+    options = ("model=mlp", "data=csv", f"data.path={FOLDER}/wine_quality/winequality-red.csv", "data.target=-1")
     made = lab(*options)
     assert made.test()["accuracy"] > made.data.facts.baseline["accuracy"] + 0.1
     made = lab(*options, "task=regression")

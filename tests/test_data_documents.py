@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import lab
-from pairs import REAL
+from real_data import FOLDER, needs
 from torch import Tensor
 
 from trainer.data import documents
@@ -176,9 +176,9 @@ def test_an_archive_gives_expected_names_and_regular_files_only(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (REAL / "review_polarity").exists(), reason="no files of review_polarity here")
+@needs("review_polarity")
 def test_review_polarity() -> None:
-    data = ReviewPolarity("words", None, 5000, 2, 50, "last", str(REAL))
+    data = ReviewPolarity("words", None, 5000, 2, 50, "last", str(FOLDER))
     assert [len(split) for split in (data.train, data.val, data.test)] == [1600, 200, 200]
     for split in (data.train, data.val, data.test):
         target = split.targets()

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Literal
 
 import pytest
 import torch
 from conftest import lab
+from real_data import FOLDER, needs
 
 from trainer.data.graph_series import GraphSeries
 from trainer.data.parts.graphs import Beside
@@ -14,14 +14,11 @@ from trainer.data.parts.windows import WindowSplit
 from trainer.errors import ConfigError
 from trainer.models.layers.graph import Graph
 
-SHARED = Path(__file__).parents[2] / "shared/data"
-pytestmark = pytest.mark.skipif(
-    not all((SHARED / name).exists() for name in ("chickenpox", "pedalme")), reason="needs the files of both"
-)
+pytestmark = needs("chickenpox", "pedalme")
 
 
 def read(name: Literal["chickenpox", "pedalme"], history: int = 4, horizon: int = 1) -> GraphSeries:
-    return GraphSeries(name, history, horizon, val=0.1, test=0.2, data_dir=str(SHARED))
+    return GraphSeries(name, history, horizon, val=0.1, test=0.2, data_dir=str(FOLDER))
 
 
 def windows(data: GraphSeries, split: str) -> WindowSplit:
@@ -37,7 +34,7 @@ def windows(data: GraphSeries, split: str) -> WindowSplit:
 def test_weeks_come_in_order_and_the_graph_beside_them(
     name: Literal["chickenpox", "pedalme"], key: str, weeks: int, nodes: int, edges: int
 ) -> None:
-    (file,) = (SHARED / name).glob("*.json")
+    (file,) = (FOLDER / name).glob("*.json")
     raw = json.loads(file.read_bytes())
     data = read(name)
     seen = [windows(data, split) for split in ("train", "val", "test")]
@@ -69,6 +66,6 @@ def test_a_history_that_leaves_no_week_to_train_on_is_refused() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "most"), [("gcn_lstm", 0.8), ("dlinear", 0.9), ("gru_forecaster", 0.85)])
 def test_next_weeks_chickenpox_is_told_better_than_by_zero(model: str, most: float) -> None:
-    run = lab(f"model={model}", "data=chickenpox", f"data_dir={SHARED}", "max_steps=120")
+    run = lab(f"model={model}", "data=chickenpox", f"data_dir={FOLDER}", "max_steps=120")
     assert run.data.facts.baseline["mse"] > 1.04
     assert run.test()["mse"] < most

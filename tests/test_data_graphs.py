@@ -14,6 +14,7 @@ import scipy.sparse
 import torch
 import torch.nn.functional as F
 from conftest import lab
+from real_data import FOLDER, lacking, needs
 from torch import Tensor
 
 from trainer.data import planetoid
@@ -23,8 +24,6 @@ from trainer.data.sbm import BlockModel
 from trainer.errors import ConfigError
 from trainer.models.layers.convolutions import ATTENTION, GraphAttention
 from trainer.models.layers.graph import Graph
-
-SHARED = Path(__file__).parents[2] / "shared/data"
 
 
 def sbm(**changed: Any) -> BlockModel:
@@ -218,9 +217,9 @@ def test_every_file_is_verified_before_it_is_opened(tmp_path: Path, monkeypatch:
 def test_citation_networks(
     name: str, nodes: int, features: int, edges: int, classes: int, labelled: int, missing: int
 ) -> None:
-    if not (SHARED / name).exists():
-        pytest.skip("data not here")
-    data = papers(SHARED, name)  # type: ignore[arg-type]
+    if reason := lacking(name):
+        pytest.skip(reason)
+    data = papers(FOLDER, name)  # type: ignore[arg-type]
     x, edge_index = data.train.whole.inputs["x"], data.train.whole.inputs["edge_index"]
     assert x.shape == (nodes, features)
     assert x.isfinite().all()
@@ -233,9 +232,9 @@ def test_citation_networks(
     assert data.train.whole.target.bincount().tolist() == [20] * classes
 
 
-@pytest.mark.skipif(not (SHARED / "cora").exists(), reason="data not here")
+@needs("cora")
 def test_cora_has_its_known_degrees() -> None:
-    edge_index = papers(SHARED, row_normalise=False).train.whole.inputs["edge_index"]
+    edge_index = papers(FOLDER, row_normalise=False).train.whole.inputs["edge_index"]
     degree = edge_index[1].bincount(minlength=2708)
     assert int(degree.max()) == 168
     assert int(degree.min()) == 1

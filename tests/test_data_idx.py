@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from idx_files import idx, zipped
 
 from trainer.data.idx import Idx
+from trainer.data.parts import idx as idx_part
 from trainer.data.parts.idx import labelled, read
 from trainer.errors import ConfigError
 
@@ -147,11 +149,28 @@ def test_a_file_is_unpacked_no_further_than_it_says(tmp_path: Path, monkeypatch:
     path.write_bytes(zipped(idx(bytes(30_000_000), 2, 3, 2)))
     with pytest.raises(ConfigError, match="says 2 x 3 x 2 bytes but holds 13 or more"):
         read(path, dims=3)
-    assert asked == [16, 13]
+    assert asked == [16, 12, 1]
     path.write_bytes(zipped(idx(bytes(12), 2**32 - 1, 2**32 - 1, 2**32 - 1)))  # and one that says more than it can hold
-    with pytest.raises(ConfigError, match=r"but holds 12$"):
+    with pytest.raises(ConfigError, match=r"times the \d+ of the file, which no set of pictures does"):
         read(path, dims=3)
     assert max(asked) < 100_000
+
+
+def test_a_file_that_unpacks_into_much_more_than_pictures_do_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idx_part, "LARGE", 1 << 20)
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(zipped(idx(bytes(3 << 20), 3, 1 << 10, 1 << 10)))
+    with pytest.raises(
+        ConfigError, match=r"says 3 x 1024 x 1024 bytes, [\d,]{3,} times the .*unpack it and remove bomb.gz"
+    ):
+        read(path, dims=3)
+    path.write_bytes(zipped(idx(bytes(1 << 20), 1, 1 << 10, 1 << 10)))  # blank, but no more than fits anywhere
+    assert read(path, dims=3).shape == (1, 1024, 1024)
+    draw = random.Random(0).randbytes(1 << 20)
+    path.write_bytes(zipped(idx(draw * 3, 3, 1 << 10, 1 << 10)))  # much, of much
+    assert read(path, dims=3)[2].tobytes() == draw
 
 
 def test_pictures_without_labels_are_refused(tmp_path: Path) -> None:

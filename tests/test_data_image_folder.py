@@ -9,49 +9,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import lab
+from picture_folders import KINDS, read, rows, said, write
 from PIL import Image
-from torch import Tensor
 
-from trainer.data.base import Split
-from trainer.data.image_folder import ImageFolder
 from trainer.data.parts import pixels
 from trainer.errors import ConfigError, SystemFault
 from trainer.loader import Loader
-
-OPTIONS: dict[str, Any] = {
-    **{"size": 8, "fit": "cut", "channels": None, "val": 0.2, "test": 0.2, "seed": 0, "cache_gb": 1.0},
-}
-KINDS = ("bad", "good")
-
-
-def write(folder: Path, count: int = 10, kinds: tuple[str, ...] = KINDS, colour: bool = True, start: int = 0) -> Path:
-    """Pictures of one shade each, which is 100 for every class before its own and 5 for every picture."""
-    for place, kind in enumerate(kinds):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
-        for number in range(count):
-            shade = 100 * place + 5 * (number + start) + 3
-            pixels = np.full((9, 12, 3) if colour else (9, 12), shade, np.uint8)
-            if colour:
-                pixels[..., 2] = 0
-            Image.fromarray(pixels).save(folder / kind / f"{number:03d}.{'PNG' if number % 2 else 'png'}")
-    return folder
-
-
-def read(folder: Path, **changes: object) -> ImageFolder:
-    return ImageFolder(path=str(folder), **OPTIONS | changes)
-
-
-def said(folder: Path, **changes: object) -> str:
-    with pytest.raises(ConfigError) as caught:
-        read(folder, **changes)
-    return str(caught.value)
-
-
-def rows(split: Split) -> tuple[Tensor, Tensor]:
-    """Bytes and classes of every row."""
-    batch = split.batch(torch.arange(len(split)), 0)
-    assert batch.target is not None
-    return batch.inputs["x"], batch.target
 
 
 def test_folders_are_classes_and_every_split_has_its_share(tmp_path: Path) -> None:
@@ -181,12 +144,18 @@ def test_pictures_that_end_early_are_told_before_training_and_with_the_others(tm
     assert "3 of 20 files:" in said(tmp_path)
 
 
-def test_sixteen_bits_of_which_eight_are_used_are_not_taken_for_pictures(tmp_path: Path) -> None:
-    for path in write(tmp_path, colour=False).glob("*/*"):
-        with Image.open(path) as image:
-            shallow = np.array(image).astype(np.uint16)
-        Image.fromarray(shallow).save(path)
-    assert "every pixel of 12 training pictures is 0 of 255: nothing to see (16 bits" in said(tmp_path)
+def test_rows_are_called_by_their_files(tmp_path: Path) -> None:
+    write(tmp_path / "train", 4)
+    write(tmp_path / "test", 2, start=5)
+    for cache_gb in (1.0, 0.0):
+        data = read(tmp_path, cache_gb=cache_gb, val=0.25)
+        called, names = data.test.names(0)
+        assert called == "file"
+        assert sorted(map(str, names)) == [f"test/{kind}/{name}" for kind in KINDS for name in ("000.png", "001.PNG")]
+        for row, name in enumerate(names):
+            with Image.open(tmp_path / str(name)) as image:
+                assert int(rows(data.test)[0][row, 0, 0, 0]) == image.getpixel((0, 0))[0]  # type: ignore[index]
+        assert data.test.to(torch.device("cpu")).names(0) == data.test.names(0)
 
 
 def test_folders_that_are_none_are_told(tmp_path: Path) -> None:

@@ -9,65 +9,16 @@ import numpy as np
 import pytest
 import torch
 from conftest import lab
-from pairs import REAL
+from mask_folders import picture, read, rows, said, truth, write
 from PIL import Image
-from torch import Tensor
+from real_data import FOLDER, needs
 
 from trainer.batch import IGNORE
-from trainer.data.base import Split, TensorSplit
+from trainer.data.base import TensorSplit
 from trainer.data.image_masks import ImageMasks, Isbi2012
 from trainer.data.parts import baselines
 from trainer.data.parts.pixels import Repeated
-from trainer.errors import ConfigError
 from trainer.loader import Loader
-
-OPTIONS: dict[str, Any] = {
-    **{"classes": None, "ignore": None, "size": None, "fit": "cut", "channels": None, "repeats": 1},
-    **{"val": 0.2, "test": 0.2, "seed": 0, "cache_gb": 1.0},
-}
-
-
-def truth(number: int, values: tuple[int, ...]) -> np.ndarray:
-    """(10, 8): the values in stripes across, from a row that is another for each number."""
-    row = (np.arange(10)[:, None] + number) // 2 % len(values)
-    return np.array(values)[row].repeat(8, 1)
-
-
-def picture(number: int, values: tuple[int, ...]) -> np.ndarray:
-    pixels = np.searchsorted(values, truth(number, values)).astype(np.uint8) * 60
-    pixels[0, 0] = number
-    return pixels
-
-
-def write(folder: Path, count: int = 10, values: tuple[int, ...] = (0, 7, 255), start: int = 0) -> Path:
-    """Pictures that are 60 for each class below the mask's, but for the first pixel, which is their number."""
-    for name in ("images", "masks"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for number in range(start, start + count):
-        mask = truth(number, values)
-        Image.fromarray(picture(number, values)).save(folder / "images" / f"{number}.bmp")
-        kind = np.uint8 if max(values) < 256 else np.uint16
-        Image.fromarray(mask.astype(kind)).save(folder / "masks" / f"{number}.png")
-    return folder
-
-
-def read(folder: Path, **changes: object) -> ImageMasks:
-    return ImageMasks(path=str(folder), **OPTIONS | changes)
-
-
-def said(folder: Path, **changes: object) -> str:
-    with pytest.raises(ConfigError) as caught:
-        read(folder, **changes)
-    return str(caught.value)
-
-
-def rows(split: Split) -> tuple[Tensor, Tensor]:
-    """Bytes and classes of every row, as a task sees the classes."""
-    index = torch.arange(len(split))
-    target = split.finish(split.batch(index, 0)).target
-    assert target is not None
-    assert target.dtype == torch.long
-    return split.batch(index, 0).inputs["x"], target
 
 
 @pytest.mark.parametrize("values", [(0, 255), (0, 7, 255), (3, 9, 300, 40000)])
@@ -210,7 +161,11 @@ def test_masks_that_are_none_are_told(tmp_path: Path) -> None:
     good = mask.read_bytes()
     ramp = np.arange(80, dtype=np.uint8).reshape(10, 8)
     Image.fromarray(ramp).save(mask)
-    assert f"{mask} has 80 different values (at most 64)" in said(tmp_path)
+    assert f"{mask} has 80 different values): shades" in said(tmp_path)
+    Image.fromarray(np.repeat(np.arange(70, dtype=np.uint8), 3)[:, None].repeat(8, 1)).save(mask)
+    Image.new("L", (8, 210)).save(tmp_path / "images" / "3.bmp")
+    assert f"{mask} has 70 different values (at most 64)" in said(tmp_path)
+    Image.new("L", (8, 10)).save(tmp_path / "images" / "3.bmp")
     Image.fromarray(np.stack((ramp, ramp, ramp + 1), -1)).save(mask)
     assert f"{mask}: it is a colour picture; a mask must be" in said(tmp_path)
     Image.fromarray(ramp[:, :5] // 20).save(mask)
@@ -249,9 +204,9 @@ def test_a_unet_of_one_output_finds_both_classes(tmp_path: Path) -> None:
     assert scores["mean_iou"] > 0.9
 
 
-@pytest.mark.skipif(not (REAL / "isbi2012").exists(), reason="needs the real files")
+@needs("isbi2012")
 def test_real_slices() -> None:
-    data = Isbi2012(size=None, repeats=2, data_dir=str(REAL))
+    data = Isbi2012(size=None, repeats=2, data_dir=str(FOLDER))
     assert [len(split) for split in (data.train, data.val, data.test)] == [40, 4, 6]
     assert data.facts.class_names == ["membrane", "cell"]
     assert (data.facts.sizes["in_channels"], data.facts.sizes["height"], data.facts.sizes["out_features"]) == (
@@ -263,5 +218,5 @@ def test_real_slices() -> None:
     assert share == pytest.approx(0.78, abs=0.005)
     assert data.facts.baseline["pixel_accuracy"] == pytest.approx(float(rows(data.test)[1].float().mean()))
     assert data.facts.baseline["iou_membrane"] == 0
-    with Image.open(REAL / "isbi2012/train/image/24.png") as image:
+    with Image.open(FOLDER / "isbi2012/train/image/24.png") as image:
         assert torch.equal(rows(data.test)[0][0, 0], torch.from_numpy(np.array(image)))

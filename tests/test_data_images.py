@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import lab
 from idx_files import idx, zipped
+from real_data import FOLDER, needs
 from torch import Tensor
 
 from trainer.data.base import TensorSplit
@@ -17,8 +18,6 @@ from trainer.data.gratings import Gratings
 from trainer.data.mnist import Mnist, MnistRows
 from trainer.data.parts import baselines
 from trainer.errors import ConfigError
-
-SHARED = Path(__file__).parents[2] / "shared/data"
 
 
 def target(split: object) -> Tensor:
@@ -157,9 +156,9 @@ def test_mnist_rows_are_the_pictures_from_the_top_down(mnist_files: Callable[[in
     assert rows.facts.baseline == pictures.facts.baseline
 
 
-@pytest.mark.skipif(not (SHARED / "mnist").exists(), reason="needs the real files")
+@needs("mnist")
 def test_real_mnist() -> None:
-    data = Mnist(val_rows=5000, data_dir=str(SHARED))
+    data = Mnist(val_rows=5000, data_dir=str(FOLDER))
     assert (len(data.train), len(data.val), len(data.test)) == (55000, 5000, 10000)
     assert target(data.train)[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert target(data.test)[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]

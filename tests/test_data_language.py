@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import lab
-from pairs import REAL
+from real_data import FOLDER, needs
 
 from trainer.data.language import TextFile, TinyShakespeare, frequencies
 from trainer.data.parts.token_windows import TokenWindows
@@ -119,9 +119,9 @@ def test_a_missing_file_is_told_with_the_nearest(tmp_path: Path) -> None:
         TextFile(path=str(tmp_path / "peom.txt"), **OPTIONS)  # type: ignore[arg-type]
 
 
-@pytest.mark.skipif(not (REAL / "tinyshakespeare").exists(), reason="no files of tinyshakespeare here")
+@needs("tinyshakespeare")
 def test_tinyshakespeare() -> None:
-    data = TinyShakespeare(128, str(REAL))
+    data = TinyShakespeare(128, str(FOLDER))
     assert data.facts.sizes == {"vocab_size": 65, "seq_len": 128}
     assert data.facts.baseline["nll"] == pytest.approx(3.36, abs=0.01)
     sizes = [len(split.tokens) for split in (data.train, data.val, data.test)]  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from real_data import FOLDER, needs
 from torch import Tensor
 
 from trainer.batch import Batch
@@ -16,8 +17,6 @@ from trainer.data.esol import ESOL
 from trainer.data.molecules import CARDINALITIES, CHARGE, MoleculeLike
 from trainer.data.parts import smiles
 from trainer.errors import ConfigError, SystemFault
-
-SHARED = Path(__file__).parents[2] / "shared/data"
 
 
 def like(**changed: Any) -> MoleculeLike:
@@ -96,10 +95,10 @@ def test_without_the_package_one_is_told_what_to_install(monkeypatch: pytest.Mon
         ESOL(seed=0, data_dir="/nowhere")
 
 
-@pytest.mark.skipif(not (SHARED / "esol").exists(), reason="data not here")
+@needs("esol")
 def test_the_table_is_known_with_a_newline_at_its_end_and_as_its_source_has_it(tmp_path: Path) -> None:
-    place = esol.find(str(SHARED))
-    assert place == SHARED / "esol" / esol.SOURCES[0].path
+    place = esol.find(str(FOLDER))
+    assert place == FOLDER / "esol" / esol.SOURCES[0].path
     (tmp_path / "esol").mkdir()
     other = tmp_path / "esol" / esol.SOURCES[1].path
     other.write_bytes(place.read_bytes().removesuffix(b"\n"))
@@ -139,9 +138,9 @@ class TestSmiles:
         with pytest.raises(ValueError, match="is no molecule in SMILES"):
             smiles.graph(text)
 
-    @pytest.mark.skipif(not (SHARED / "esol").exists(), reason="data not here")
+    @needs("esol")
     def test_solubilities_are_told_in_their_own_units(self) -> None:
-        data = ESOL(seed=0, data_dir=str(SHARED))
+        data = ESOL(seed=0, data_dir=str(FOLDER))
         parts = (data.train, data.val, data.test)
         assert [len(part) for part in parts] == [902, 113, 113]
         targets = torch.cat([part.targets() for part in parts]) * data.facts.target_scale

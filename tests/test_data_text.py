@@ -43,6 +43,30 @@ def test_a_word_never_seen_is_the_unknown_one_and_byte_pairs_know_everything() -
     assert len(pairs.encode("the")) == 1
 
 
+@pytest.mark.parametrize("kind", ["characters", "words", "bytepair"])
+def test_an_accent_is_one_letter_however_it_was_typed(kind: str) -> None:
+    parts, whole = "cafe\u0301 e\u0301te\u0301", "caf\u00e9 \u00e9t\u00e9"
+    for learned in (parts, whole):
+        codec = text.learn(kind, [learned] * 3, limit=300)  # type: ignore[arg-type]
+        assert codec.encode(parts) == codec.encode(whole)
+        assert codec.decode(codec.encode(parts)) == whole
+        assert codec.words(codec.encode(parts)) == whole.split()
+
+
+def test_words_with_marks_and_letters_without_blanks_are_known_again() -> None:
+    hindi = text.learn("words", ["वे नदी देखते हैं", "हम नदी देखते हैं"])
+    assert hindi.size == 1 + 5
+    assert hindi.decode(hindi.encode("हम नदी देखते हैं")) == "हम नदी देखते हैं"
+    chinese = text.learn("words", ["我看见河。", "你看见山。"])
+    assert 0 not in chinese.encode("我看见山。"), "a sentence that was never seen, of letters that were"
+    assert chinese.decode(chinese.encode("我看见山。")) == "我看见山。"
+
+
+def test_the_dotted_capital_of_turkish_is_an_i() -> None:
+    codec = text.learn("words", ["istanbul güzel"], lowercase=True)
+    assert 0 not in codec.encode("İstanbul GÜZEL")
+
+
 def test_a_strange_character_is_named_or_unknown() -> None:
     with pytest.raises(ConfigError, match="the character 'q' is not one of the"):
         text.learn("characters", POEM, unknown=False).encode("the quiz")
@@ -68,3 +92,12 @@ def test_small_and_large_letters_can_be_the_same(kind: str) -> None:
     assert codec.decode(codec.encode("THE Cat")) == "the cat"
     assert codec.words(codec.encode("The DOG")) == ["the", "dog"]
     assert codec.size < text.learn(kind, POEM * 3, limit=300).size or kind == "bytepair"  # type: ignore[arg-type]
+
+
+def test_texts_of_which_no_word_is_known_are_refused() -> None:
+    once = [f"x{number}" for number in range(36)]
+    with pytest.raises(
+        ConfigError, match=r"data\.min_count: none of the 36 words of the training texts occurs 2 times"
+    ):
+        text.learn("words", once, min_count=2)
+    assert text.learn("words", once, min_count=1).size == 37

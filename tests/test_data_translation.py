@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import lab
-from pairs import REAL
+from real_data import FOLDER, needs
 from torch import Tensor, nn
 
 from trainer.batch import IGNORE, Batch, Totals
@@ -23,6 +24,7 @@ from trainer.tasks.seq2seq import Seq2Seq
 OPTIONS: dict[str, Any] = {
     "encoding": "utf-8",
     "tokens": "words",
+    "target_tokens": None,
     "vocab_limit": None,
     "min_count": 1,
     "lowercase": True,
@@ -92,6 +94,38 @@ def test_sizes_and_the_end_follow_from_the_vocabularies(tmp_path: Path) -> None:
     data = read(tmp_path, *sentences())
     assert data.facts.sizes == {"source_vocab_size": 6, "vocab_size": 7, "seq_len": 7, "horizon": 8}
     assert data.facts.end == 6
+
+
+def test_each_side_may_have_tokens_and_letters_of_its_own(tmp_path: Path) -> None:
+    source, target = (["The " + line for line in side] for side in sentences())
+    data = read(tmp_path, source, target, target_tokens="characters", lowercase="source")
+    codec, target_codec = data.facts.codec, data.facts.target_codec
+    assert codec is not None
+    assert target_codec is not None
+    assert codec.encode("THE Dog") == codec.encode("the dog")
+    assert target_codec.decode(target_codec.encode("The dog")) == "The dog"
+    assert [target.split()[0] for _, target in pairs(data)[0]] == ["The"] * len(data.train)
+    assert codec.size == 1 + 1 + 5
+    assert target_codec.size == 1 + len(set("".join(target)))
+    both = read(tmp_path, source, target, lowercase=True).facts.target_codec
+    assert both is not None
+    assert both.decode(both.encode("The dogo")) == "the dogo"
+
+
+def test_unknown_tokens_are_told_with_their_share(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source, target = sentences()
+    read(tmp_path, source, target, min_count=2)
+    assert not caplog.records
+    strange = [f"{line} " + " ".join(f"x{number}y{k}" for k in range(12)) for number, line in enumerate(source)]
+    read(tmp_path, strange, target, min_count=2, max_length=300)
+    (record,) = caplog.records
+    found = re.fullmatch(
+        r"data.source: many tokens are unknown: (\d+)% of those of the training rows, (\d+)% of those of the test rows;"
+        r" fewer are by data.min_count=1, .*",
+        record.message,
+    )
+    assert found
+    assert all(70 < int(share) < 95 for share in found.groups())
 
 
 def test_large_letters_of_a_prompt_are_read_too(tmp_path: Path) -> None:
@@ -222,16 +256,16 @@ def test_too_few_or_no_pairs_and_missing_files_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (REAL / "multi30k").exists(), reason="no files of multi30k here")
+@needs("multi30k")
 def test_multi30k_both_ways() -> None:
-    data = Multi30k("de", "en", "words", 500, 2, True, str(REAL))
+    data = Multi30k("de", "en", "words", 500, 2, True, str(FOLDER))
     assert [len(split) for split in (data.train, data.val, data.test)] == [29_000, 1014, 1000]
     first = pairs_of(data, 0)
     assert first[0].startswith("zwei junge weiße männer sind")
     assert first[1].startswith("two young, white ⁇ are outside near many")
     assert data.facts.sizes["vocab_size"] == 501
     with pytest.raises(ConfigError, match=r"data\.target: en is data\.source too"):
-        Multi30k("en", "en", "words", 500, 2, True, str(REAL))
+        Multi30k("en", "en", "words", 500, 2, True, str(FOLDER))
 
 
 def pairs_of(data: Data, row: int) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 import clock
 import pytest
 import torch
-from pairs import REAL
+from real_data import FOLDER, needs
 
 from trainer.batch import IGNORE
 from trainer.data.base import Data
@@ -137,13 +137,9 @@ def test_files_that_are_not_there_are_told(tmp_path: Path) -> None:
         made(tmp_path / "train.txt")
 
 
-def needs(folder: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(not (REAL / folder).exists(), reason=f"no files of {folder} here")
-
-
 @needs("kg_small")
 def test_kinship_is_read_with_the_relation_in_front() -> None:
-    data = SmallKnowledge("kinship", str(REAL))
+    data = SmallKnowledge("kinship", str(FOLDER))
     assert data.facts.sizes["num_entities"] == 104
     assert data.facts.sizes["num_relations"] == 2 * 25
     assert [len(split) for split in (data.train, data.val, data.test)] == [2 * 8548, 2 * 1069, 2 * 1069]
@@ -157,7 +153,7 @@ def test_kinship_is_read_with_the_relation_in_front() -> None:
 
 @needs("kg_small")
 def test_the_baseline_is_the_filtered_rank_of_the_usual_tail() -> None:
-    data = SmallKnowledge("nations", str(REAL))
+    data = SmallKnowledge("nations", str(FOLDER))
     rows = asked(data)
     seen = torch.zeros(data.facts.sizes["num_relations"], 14)
     for _, relation, tail, _ in rows["train"]:
@@ -173,7 +169,7 @@ def test_the_baseline_is_the_filtered_rank_of_the_usual_tail() -> None:
 @pytest.mark.slow
 @needs("wn18rr")
 def test_wordnet_is_whole() -> None:
-    data = WN18RR(str(REAL))
+    data = WN18RR(str(FOLDER))
     assert data.facts.sizes["num_entities"] == 40943
     assert data.facts.sizes["num_relations"] == 2 * 11
     assert [len(split) for split in (data.train, data.val, data.test)] == [2 * 86835, 2 * 3034, 2 * 3134]

@@ -9,13 +9,13 @@ import pytest
 import torch
 from conftest import lab
 from own_files import collection
+from real_data import FOLDER, lacking
 
 from trainer.data.parts import splits, tu_files
 from trainer.data.tu import TU, PinnedTU
 from trainer.errors import ConfigError
 from trainer.preprocessing import Preprocessing
 
-SHARED = Path(__file__).parents[2] / "shared/data"
 FILES = {
     "A": "1, 2\n2, 1\n4, 6\n6,5\n",
     "graph_indicator": "1\n1\n2\n3\n3\n3\n",
@@ -186,9 +186,9 @@ def test_rings_are_told_from_rings_with_a_chord_by_their_edges_alone() -> None:
 def test_sets_are_as_the_literature_has_them(
     name: Any, graphs: int, nodes: int, edges: int, sizes: tuple[int, int], classes: list[int]
 ) -> None:
-    if not (SHARED / f"tu_{name.lower()}").exists():
-        pytest.skip("data not here")
-    data = PinnedTU(name, fold=3, folds=10, seed=0, data_dir=str(SHARED))
+    if reason := lacking(f"tu_{name.lower()}"):
+        pytest.skip(reason)
+    data = PinnedTU(name, fold=3, folds=10, seed=0, data_dir=str(FOLDER))
     parts = (data.train, data.val, data.test)
     assert sum(map(len, parts)) == graphs
     assert sum(int(part.sizes.sum()) for part in parts) == nodes

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import lab
+from real_data import FOLDER, needs
 
 from trainer.data import etth1
 from trainer.data.base import TensorSplit
@@ -16,8 +17,7 @@ from trainer.data.synthetic_series import SineTrend, components, forecast_varian
 from trainer.errors import ConfigError, SystemFault
 from trainer.loader import Loader
 
-SHARED = Path(__file__).parents[2] / "shared/data"
-real = pytest.mark.skipif(not (SHARED / "etth1").exists(), reason="needs the ETTh1 file")
+real = needs("etth1")
 
 # Row t of channel c holds 10 t + c, so a value says where it stood.
 SERIES = torch.arange(100.0)[:, None] * 10 + torch.arange(3.0)
@@ -144,7 +144,7 @@ def test_the_seed_of_the_data_decides_it() -> None:
 
 @real
 def test_etth1_is_the_usual_split_on_the_usual_scale() -> None:
-    data = etth1.ETTh1(history=336, horizon=96, data_dir=str(SHARED))
+    data = etth1.ETTh1(history=336, horizon=96, data_dir=str(FOLDER))
     assert [len(split) for split in (data.train, data.val, data.test)] == [8209, 2785, 2785]
     assert isinstance(data.train, WindowSplit)
     assert isinstance(data.test, WindowSplit)
@@ -153,14 +153,14 @@ def test_etth1_is_the_usual_split_on_the_usual_scale() -> None:
     assert windows.repeat(data.test, 1)["mse"] == pytest.approx(1.294, abs=1e-3)
     assert data.facts.baseline == windows.repeat(data.test, 24), "the better of the two rules"
     assert data.facts.baseline["mse"] == pytest.approx(0.512, abs=1e-3)
-    short = etth1.ETTh1(history=12, horizon=96, data_dir=str(SHARED))
+    short = etth1.ETTh1(history=12, horizon=96, data_dir=str(FOLDER))
     assert short.facts.baseline["mse"] == pytest.approx(1.294, abs=1e-3), "no day to repeat in half of one"
 
 
 @real
 @pytest.mark.slow
 def test_etth1_is_learned_beyond_both_usual_rules() -> None:
-    chosen = ["data=etth1", f"data_dir={SHARED}", "data.history=96", "max_steps=200"]
+    chosen = ["data=etth1", f"data_dir={FOLDER}", "data.history=96", "max_steps=200"]
     assert lab("model=dlinear", *chosen).test()["mse"] < 0.45 < 0.512
 
 

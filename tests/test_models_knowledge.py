@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Lab, lab
-from pairs import REAL
+from real_data import FOLDER, needs
 from torch import Tensor
 
 from trainer.batch import Batch
@@ -122,10 +122,10 @@ def test_without_relations_nothing_tells_the_time(tmp_path: Path, twin: str) -> 
 
 
 def nations(*more: str) -> Lab:
-    return lab("data=nations", f"data_dir={REAL}", *more)
+    return lab("data=nations", f"data_dir={FOLDER}", *more)
 
 
-real = pytest.mark.skipif(not (REAL / "kg_small").exists(), reason="no files of kg_small here")
+real = needs("kg_small")
 
 
 @real

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,10 @@ from trainer import asked, cli, config, runner
 from trainer.plugins import declare
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-FILES = re.findall(r"```(?:python|yaml)\n# (\S+\.(?:py|yaml))\n(.*?)```", README, re.DOTALL)
+FILES = re.findall(r"^`(\S+\.(?:py|yaml))`:\n\n```(?:python|yaml)\n(.*?)```$", README, re.DOTALL | re.MULTILINE)
+"""Each file that is to be written: its name stands in the text, and the block is all of it."""
+BLOCKS = re.findall(r"^```(?:python|yaml)\n", README, re.MULTILINE)
+SCRIPT = re.findall(r"```python\n(import trainer\n.*?)```", README, re.DOTALL)
 OWN = re.findall(r"^train --config-dir my_conf (.*)$", README, re.MULTILINE)
 
 SAMPLES = re.findall(r"^train sample \S*-(\w+)-(\w+) (.*)$", README, re.MULTILINE)
@@ -31,6 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_there_is_something_to_try() -> None:
     assert len(FILES) == 8
+    assert len(BLOCKS) == len(FILES) + len(SCRIPT), "a block that is neither written nor run"
     assert len(OWN) == 3
     assert SAMPLES
 
@@ -51,6 +56,15 @@ def test_they_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "hidden units" in shown
     assert "a whole number >= 1" in shown
+
+
+@pytest.mark.slow
+def test_the_objects_from_python(folder: Path) -> None:
+    (script,) = SCRIPT
+    found: dict[str, Any] = {}
+    exec(compile(script, "README.md", "exec"), found)
+    assert found["result"].test["accuracy"] > 0.5
+    assert (folder / found["result"].folder / "results.json").is_file()
 
 
 @pytest.mark.parametrize("line", RUNS)

@@ -14,7 +14,7 @@ from trainer import contract, plugins
 from trainer.augment import Augment
 from trainer.batch import Batch, Totals
 from trainer.data.base import Data
-from trainer.errors import ConfigError, did_you_mean
+from trainer.errors import ConfigError, SystemFault, did_you_mean
 from trainer.flat import FlatParameters
 from trainer.initial import initialise
 from trainer.loader import Loader
@@ -76,9 +76,15 @@ def data_class(config: Mapping[str, Any]) -> type[Data]:
 
 
 def data(config: Mapping[str, Any], fitted: Preprocessing | None = None) -> Data:
-    """The data set alone. fitted: what a stored run learned of it, by which it is encoded; None learns it anew."""
+    """The data set alone. fitted: what a stored run learned of it, by which it is encoded; None learns it anew.
+
+    Raises SystemFault for a file or folder that may not be read.
+    """
     takes_fitted = "fitted" in inspect.signature(data_class(config).__init__).parameters
-    return make(config["data"], Data, **({"fitted": fitted} if takes_fitted else {}))  # type: ignore[type-abstract]
+    try:
+        return make(config["data"], Data, **({"fitted": fitted} if takes_fitted else {}))  # type: ignore[type-abstract]
+    except PermissionError as error:
+        raise SystemFault(f"data: cannot read {error.filename}: {error.strerror}") from error
 
 
 def task(config: Mapping[str, Any], built: Data, names: Mapping[str, str]) -> Task:

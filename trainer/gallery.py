@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
+
+LONGEST = 28
+"""How many letters of a file's name stand under its picture, the last ones."""
+RowNames = tuple[str, Sequence[object]]
+"""What the rows of a split are called, and the name of each, as ``Split.names`` gives them."""
+NUMBERED: RowNames = ("row", range(sys.maxsize))
+
+
+def caption_row(rows: RowNames, row: int) -> str:
+    """What stands under the picture of a row: the name of its file if it has one, else its number."""
+    called, names = rows
+    name = "".join(letter if letter.isprintable() else "?" for letter in str(names[row]))
+    if called == "row":
+        return f"row {name}"
+    return name if len(name) <= LONGEST else f"...{name[3 - LONGEST :]}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainer.batch import Batch
 from trainer.errors import ConfigError, did_you_mean
-from trainer.gallery import Sheet, Tile
+from trainer.gallery import Sheet, Tile, caption_row
 from trainer.loader import Loader
 from trainer.task import Task
 
@@ -71,11 +71,11 @@ def features(task: Task, batch: Batch, layer: str, pictures: Sequence[str] = ())
 
 def samples(train: Loader, count: int, names: Sequence[str]) -> Sheet:
     """The first training rows, each as it is and as the first epochs see it, on one scale."""
-    index, tiles = torch.arange(count), []
+    index, tiles, rows = torch.arange(count), [], train.split.names(first=0)
     batches = [train.rows(index), *(train.augmented(index, epoch) for epoch in range(EPOCHS))]
     for row in range(count):
         for column, batch in enumerate(batches):
-            caption = f"row {row}{_label(batch, row, names)}" if not column else f"epoch {column}"
+            caption = f"{caption_row(rows, row)}{_label(batch, row, names)}" if not column else f"epoch {column}"
             target = batch.target
             classes = target[row] if target is not None and target.dim() == 3 else None
             tiles += [Tile(x[row], caption, classes=classes) for x in (batch.inputs[name] for name in train.pictures)]

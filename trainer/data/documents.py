@@ -49,7 +49,11 @@ class _Documents(Data):
             self.fitted.learn("codec", lambda: learn([texts[row] for row in rows[0].tolist()]).state())
         )
         encoded = Ragged.of(codec.encode(document)[kept] for document in texts)
-        self.train, self.val, self.test = (RaggedSplit({"x": encoded.rows(part)}, labels[part]) for part in rows)
+        parts = [encoded.rows(part) for part in rows]
+        text.warn_of_unknown(codec, "data", {"training": parts[0].values, "test": parts[2].values})
+        self.train, self.val, self.test = (
+            RaggedSplit({"x": x}, labels[row]) for x, row in zip(parts, rows, strict=True)
+        )
         count = len(class_names)
         self.facts = Facts(
             sizes={

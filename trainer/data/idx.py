@@ -92,9 +92,12 @@ def find(folder: Path, prefix: str, part: str, kind: str) -> Path:
     """
     if not os.path.lexists(folder):
         raise files.missing(folder)
-    if not folder.is_dir():
-        raise ConfigError(f"data.path: {folder.absolute()} is a file; it must be the folder with the four IDX files")
-    inside = sorted(path for path in folder.iterdir() if path.name.startswith(prefix))
+    if not os.path.isdir(folder):
+        raise ConfigError(
+            f"data.path: {folder.absolute()} is {plain.special(folder) or 'a file'}; it must be the folder with the"
+            " four IDX files"
+        )
+    inside = [path for path in plain.list_folder(folder) if path.name.startswith(prefix)]
     fit = [path for path in inside if kind in path.name and any(word in path.name for word in PARTS[part])]
     found = {path.name.removesuffix(idx.GZIP): path for path in reversed(fit)}  # the plain one, which sorts first, wins
     if len(found) == 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -10,7 +9,7 @@ from typing import Literal
 import torch
 
 from trainer.data.base import Data, Facts
-from trainer.data.parts import baselines, class_folders, images, pictures, pixels
+from trainer.data.parts import baselines, class_folders, images, picture_traits, pictures, pixels
 from trainer.preprocessing import Preprocessing
 from trainer.types import DataPath, Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 
@@ -58,10 +57,7 @@ class ImageFolder(Data):
         )
         heads = pictures.every(pictures.head, paths, later=whole)
         pictures.warn_of_twins(paths, counts[0])
-        fitted.learn("fit", lambda: fit)
-        view = replace(
-            colour, channels=fitted.learn("channels", lambda: channels or pictures.channels(heads[: counts[0]]))
-        )
+        view = picture_traits.learned_view(fitted, colour, paths[: counts[0]], heads[: counts[0]], channels)
         x = pictures.Files(paths, partial(pictures.decode, view=view), (view.channels, size, size))
         self.train, self.val, self.test = pixels.splits(fitted, x, labels, counts, labels.split(counts), cache_gb)
         self.facts = Facts(
@@ -73,4 +69,5 @@ class ImageFolder(Data):
 
     def read(self, path: str) -> pixels.NamedPixels:
         assert self.fitted is not None
-        return pixels.read(path, self.facts, self.fitted.values["fit"])
+        view = pictures.View(**self.fitted.values["view"])
+        return pixels.read(path, self.facts, view.fit, view.window)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Literal
 import torch
 
 from trainer.data.base import Data, Facts
-from trainer.data.parts import baselines, class_folders, files, images, masks, pictures, pixels
+from trainer.data.parts import baselines, class_folders, files, images, masks, picture_traits, pictures, pixels
 from trainer.errors import ConfigError
 from trainer.preprocessing import Preprocessing
 from trainer.types import DataPath, Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -38,23 +39,25 @@ class _Masked(Data):
         ignore: int | None,
         repeats: int,
         cache_gb: float,
+        values: Sequence[int] | None = None,
     ) -> None:
         """Splits and facts. pairs: of all splits, one behind the other, so many (``counts``) of each."""
 
         def whole(pair: masks.Pair) -> object:
             return pictures.decode(pair.image, view)
 
-        surveys = pictures.every(partial(masks.survey, view=view), pairs, later=whole if cache_gb else None)
+        look = partial(masks.survey, view=view, ignore=ignore, any_shades=values is not None)
+        surveys = pictures.every(look, pairs, later=whole if cache_gb else None)
         heads = [each.head for each in surveys]
         shape = (view.size, view.size) if view.size else _stored_size(fitted, pairs, heads)
         kept = iter(surveys)
         totals = [masks.total(islice(kept, count)) for count in counts]
-        key = masks.Key(_stored_classes(fitted, totals, ignore, names))
+        if values is None and not fitted.is_stored:
+            masks.check_shades([pair.mask for pair in pairs], surveys, ignore)
+        key = _stored_key(fitted, values, masks.total(surveys), ignore, names)
         names = names or [str(value) for value in key.values]
-        seen = replace(
-            view, channels=fitted.learn("channels", lambda: channels or pictures.channels(heads[: counts[0]]))
-        )
         paths, truths = [pair.image for pair in pairs], [pair.mask for pair in pairs]
+        seen = picture_traits.learned_view(fitted, view, paths[: counts[0]], heads[: counts[0]], channels)
         pictures.warn_of_twins(paths, counts[0])
         x = pictures.Files(paths, partial(pictures.decode, view=seen), (seen.channels, *shape))
         y = pictures.Files(truths, partial(masks.decode, view=view, table=key.table()), shape, torch.int8)
@@ -90,22 +93,44 @@ def _stored_size(fitted: Preprocessing, pairs: Sequence[masks.Pair], heads: Sequ
     return height, width
 
 
-def _stored_classes(
-    fitted: Preprocessing, totals: Sequence[Mapping[int, int]], ignore: int | None, names: Sequence[str] | None
-) -> list[int]:
-    """The values of masks that are classes of a run; pixels of other values are counted and do not count."""
-    known = fitted.learn("values", lambda: _classes(set().union(*totals), ignore, names))
-    strange = {value: sum(total[value] for total in totals) for value in set().union(*totals) - {*known, ignore}}
-    if strange:
-        values = ", ".join(map(str, sorted(strange)[:10]))
-        log.warning("%d pixels do not count: this run knows no class of the value %s", sum(strange.values()), values)
-    return known
+def _stored_key(
+    fitted: Preprocessing,
+    values: Sequence[int] | None,
+    totals: Counter[int],
+    ignore: int | None,
+    names: Sequence[str] | None,
+) -> masks.Key:
+    """The classes that a run stores; pixels of other values are counted and do not count."""
+    key = masks.Key(**fitted.learn("classes", lambda: asdict(_key(values, totals, ignore, names))))
+    strange = {value: count for value, count in totals.items() if value not in key.values and value != ignore}
+    if fitted.is_stored and strange and not key.nearest:
+        listed = ", ".join(map(str, sorted(strange)[:10]))
+        log.warning("%d pixels do not count: this run knows no class of the value %s", sum(strange.values()), listed)
+    return key
+
+
+def _key(
+    values: Sequence[int] | None, totals: Counter[int], ignore: int | None, names: Sequence[str] | None
+) -> masks.Key:
+    """Of the values that are said to be classes, or else of all that occur. Raises ConfigError where they cannot be."""
+    if values is None:
+        return masks.Key(_classes(set(totals), ignore, names))
+    key = masks.Key(_classes(set(values), ignore, names), ignore, nearest=True)
+    counts = key.counts(totals).tolist()
+    if 0 in counts:
+        bare = key.values[counts.index(0)]
+        raise ConfigError(f"data.values: no pixel of the masks is {bare} or nearest to it; they hold {_said(totals)}")
+    return key
+
+
+def _said(values: Collection[int]) -> str:
+    return f"the value{'s' * (len(values) != 1)} {', '.join(map(str, sorted(values)[:10]))}"
 
 
 def _classes(found: set[int], ignore: int | None, names: Sequence[str] | None) -> list[int]:
     """The values that are classes, in order. Raises ConfigError where they cannot be, or are not as many as names."""
     values = sorted(found - {ignore})
-    said = f"the masks hold the value{'s' * (len(values) != 1)} {', '.join(map(str, values[:10]))}"
+    said = f"the masks hold {_said(values)}"
     if not 2 <= len(values) <= masks.MOST:
         raise ConfigError(f"data.path: {said} ({len(values)} different): there must be 2 to {masks.MOST} classes")
     if names is not None and len(names) != len(values):
@@ -121,8 +146,8 @@ class ImageMasks(_Masked):
 
     Pictures in ``images/`` and masks of the same names in ``masks/``, split at random by shares; or in ``train/``
     and ``val/``, ``test/`` or both, that have these two. The values that occur in the masks (grey, 1 bit, or places in
-    a palette) are the classes, from the lowest up. Pictures are read as those of ``ImageFolder``; where they are
-    brought to a size, masks keep their values.
+    a palette) are the classes, from the lowest up; or ``values`` are, and all others the nearest of them. Pictures are
+    read as those of ``ImageFolder``; where they are brought to a size, masks keep their values.
 
     Raises ConfigError for a folder that is not there or laid out in another way, for what cannot be read or does not
     go together, and for masks that hold no classes.
@@ -139,6 +164,7 @@ class ImageMasks(_Masked):
         fit: Literal["cut", "stretch"],
         channels: Literal[1, 3] | None,
         repeats: PositiveInt,
+        values: list[NonNegativeInt] | None,
         val: Fraction,
         test: Fraction,
         seed: NonNegativeInt,
@@ -157,7 +183,8 @@ class ImageMasks(_Masked):
             short = class_folders.SPLITS[counts.index(0)]
             raise ConfigError(f"data.path: of {len(found)} pictures none is left for the {short} split")
         pairs = [found[row][0] for row in torch.cat(rows).tolist()]
-        self.set(fitted, pairs, counts, pictures.View(1, size, fit), channels, classes, ignore, repeats, cache_gb)
+        view = pictures.View(1, size, fit)
+        self.set(fitted, pairs, counts, view, channels, classes, ignore, repeats, cache_gb, values)
 
 
 class Isbi2012(_Masked):

@@ -35,6 +35,7 @@ class _RunningText(Data):
         parts = [whole[start:end] for start, end in pairwise((0, *ends, len(whole)))]
         codec = text.from_state(self.fitted.learn("codec", lambda: learn(parts[:1]).state()))
         tokens = [torch.tensor(codec.encode(part), dtype=torch.int32) for part in parts]
+        text.warn_of_unknown(codec, "data", {"training": tokens[0], "test": tokens[2]})
         self.train = TokenWindows(tokens[0], seq_len, "train", moving=True)
         self.val = TokenWindows(tokens[1], seq_len, "val")
         self.test = TokenWindows(tokens[2], seq_len, "test")

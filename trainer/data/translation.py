@@ -38,15 +38,17 @@ Side = Sequence[Sequence[str]]
 class _Translation(Data):
     """Rows of unequal length on both sides. A target ends with a token of its own, the last of its vocabulary."""
 
-    def set(self, source: Side, target: Side, learn: Learn) -> None:
+    def set(self, source: Side, target: Side, learn: Learn, learn_target: Learn) -> None:
         """Splits and facts; the vocabularies are those of the training sentences."""
         assert self.fitted is not None
-        for name, lines in (("codec", source[0]), ("target_codec", target[0])):
-            self.fitted.learn(name, lambda lines=lines: learn(lines).state())  # type: ignore[misc]
+        self.fitted.learn("codec", lambda: learn(source[0]).state())
+        self.fitted.learn("target_codec", lambda: learn_target(target[0]).state())
         codec, target_codec = (text.from_state(self.fitted.values[name]) for name in ("codec", "target_codec"))
         end = target_codec.size
         read = [Ragged.of(map(codec.encode, part)) for part in source]
         write = [Ragged.of([*target_codec.encode(line), end] for line in part) for part in target]
+        for option, coder, side in (("data.source", codec, read), ("data.target", target_codec, write)):
+            text.warn_of_unknown(coder, option, {"training": side[0].values, "test": side[2].values})
         self.train, self.val, self.test = (RaggedSplit({"x": x}, y) for x, y in zip(read, write, strict=True))
         self.facts = Facts(
             sizes={
@@ -97,9 +99,8 @@ class Multi30k(_Translation):
         sources = [files.Source(path, digest, URL + path) for path, digest in SHA256.items()]
         folder = files.fetch("multi30k", sources, data_dir) / "raw"
         read, written = ([_unpacked(folder / f"{part}.{side}.gz") for part in PARTS] for side in (source, target))
-        self.set(
-            read, written, partial(text.learn, tokens, limit=vocab_limit, min_count=min_count, lowercase=lowercase)
-        )
+        learn = partial(text.learn, tokens, limit=vocab_limit, min_count=min_count, lowercase=lowercase)
+        self.set(read, written, learn, learn)
 
 
 class Pairs(_Translation):
@@ -117,9 +118,10 @@ class Pairs(_Translation):
         target: DataPath,
         encoding: str,
         tokens: Literal["characters", "words", "bytepair"],
+        target_tokens: Literal["characters", "words", "bytepair"] | None,
         vocab_limit: PositiveInt | None,
         min_count: PositiveInt,
-        lowercase: bool,
+        lowercase: bool | Literal["source"],
         max_length: PositiveInt,
         drop_bad: bool,
         val: Fraction,
@@ -139,8 +141,12 @@ class Pairs(_Translation):
         if empty is not None:
             raise ConfigError(f"data: {len(pairs)} pairs of lines leave none for the {empty} split")
         read, written = ([[pairs[row][side] for row in part] for part in rows] for side in range(2))
+        learn = partial(text.learn, limit=vocab_limit, min_count=min_count)
         self.set(
-            read, written, partial(text.learn, tokens, limit=vocab_limit, min_count=min_count, lowercase=lowercase)
+            read,
+            written,
+            partial(learn, tokens, lowercase=lowercase is not False),
+            partial(learn, target_tokens or tokens, lowercase=lowercase is True),
         )
 
 

@@ -13,7 +13,7 @@ from trainer import metrics
 from trainer.batch import IGNORE, Batch, Rows, Score
 from trainer.data.base import Data
 from trainer.errors import ConfigError
-from trainer.gallery import Item
+from trainer.gallery import NUMBERED, Item
 from trainer.task import Task
 from trainer.tasks.parts import masked, views
 from trainer.types import PositiveInt, Probability
@@ -42,6 +42,7 @@ class Classification(Task):
         self.scores = scores
         self.class_names = [str(c) for c in range(num_classes)]
         self.pictures: tuple[str, ...] = ()
+        self.row_names = NUMBERED
         self.needs_confusion = not {"f1", "mean_iou"}.isdisjoint(scores)
         self.masked = True
 
@@ -52,6 +53,7 @@ class Classification(Task):
     def attach(self, data: Data) -> None:
         self.class_names = list(data.facts.class_names) or self.class_names
         self.pictures = data.pictures()
+        self.row_names = data.test.names(first=0)
 
     def check(self, targets: Tensor | None, split: str) -> None:
         if targets is None:
@@ -120,7 +122,7 @@ class Classification(Task):
         return score
 
     def gallery(self, batches: Iterable[Batch]) -> Iterator[Item]:
-        return views.of_classes(self.logits, batches, self.class_names, self.pictures)
+        return views.of_classes(self.logits, batches, self.class_names, self.pictures, self.row_names)
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         count = float(totals["count"])

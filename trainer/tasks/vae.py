@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainer.batch import Batch, Score
 from trainer.data.base import Data
 from trainer.errors import ConfigError
-from trainer.gallery import Item, Sheet, Tile
+from trainer.gallery import Item, Sheet, Tile, caption_row
 from trainer.metrics import wide
 from trainer.tasks.parts.comparison import rows_of, spread
 from trainer.tasks.parts.generative import Generation, Generative
@@ -78,6 +78,7 @@ class VariationalInference(Generative):
 
     def attach(self, data: Data) -> None:
         super().attach(data)
+        self.row_names = data.test.names(first=0)
         low, high = self.likelihood.span
         for name, split in (("train", data.train), ("val", data.val), ("test", data.test)):
             rows = torch.arange(min(len(split), LOOKED_AT))
@@ -164,7 +165,7 @@ class VariationalInference(Generative):
             return
         code, label = self.code(batch)
         real, again = batch.inputs["x"][:SHOWN], self.built(code, label)[:SHOWN]
-        captions = [f"row {row}" for row in batch.index[:SHOWN].tolist()] + ["rebuilt"] * len(real)
+        captions = [caption_row(self.row_names, row) for row in batch.index[:SHOWN].tolist()] + ["rebuilt"] * len(real)
         both = self.bright(torch.cat((real, again)))
         yield Sheet("rebuilt", [Tile(*pair) for pair in zip(both, captions, strict=True)], len(real))
         pairs = len(real) // 2

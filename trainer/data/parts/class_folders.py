@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -18,14 +19,24 @@ from trainer.preprocessing import Preprocessing, content_keys
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
+OTHER_NAMES = {
+    **dict.fromkeys(("training",), "train"),
+    **dict.fromkeys(("valid", "validation", "dev", "eval"), "val"),
+    **dict.fromkeys(("testing",), "test"),
+    **dict.fromkeys(SPLITS),
+}
+"""What folders of splits are called elsewhere, in small letters, and here."""
+CLUTTER = ("thumbs.db", "desktop.ini")
+log = logging.getLogger(__name__)
 
 
 def find(folder: Path, endings: Sequence[str]) -> tuple[list[tuple[Path, int]], list[str]]:
     """Files, each with the split (0 to 2) that its folder says, in order of their names; and the classes.
 
-    endings: of the files that count, in small letters.
+    endings: of the files that count, in small letters. What lies there beside them is told in the log.
 
-    Raises ConfigError for a folder that is not there, has no classes, or tests others than it trains.
+    Raises ConfigError for a folder that is not there, has no classes, or tests others than it trains; SystemFault for
+    one that may not be read.
     """
     parts = by_split(folder, "it must be a folder with one for each class")
     classes = {place: _classes(part, endings) for place, part in parts.items()}
@@ -36,6 +47,7 @@ def find(folder: Path, endings: Sequence[str]) -> tuple[list[tuple[Path, int]], 
                 f"data.path: {parts[place].absolute()} has the classes {plain.shown(found)};"
                 f" {parts[0].absolute()} has {plain.shown(names)}"
             )
+    tell_left_out(folder, [part / name for part in parts.values() for name in names], endings, parts.values())
     return [(path, place) for place, found in classes.items() for name in names for path in found[name]], names
 
 
@@ -47,10 +59,11 @@ def by_split(folder: Path, wanted: str) -> dict[int, Path]:
     """
     if not os.path.lexists(folder):
         raise files.missing(folder)
-    if not folder.is_dir():
-        raise ConfigError(f"data.path: {folder.absolute()} is a file; {wanted}")
+    if not os.path.isdir(folder):
+        raise ConfigError(f"data.path: {folder.absolute()} is {plain.special(folder) or 'a file'}; {wanted}")
     inside = _folders(folder)
     if "train" not in inside or not {"val", "test"} & set(inside):
+        _check_names_of_splits(folder, list(inside))
         return {0: folder}
     other = next((name for name in inside if name not in SPLITS), None)
     if other is not None:
@@ -64,11 +77,53 @@ def by_split(folder: Path, wanted: str) -> dict[int, Path]:
 
 def listed(folder: Path, endings: Sequence[str]) -> list[Path]:
     """The files in a folder that end so, in large letters or small; hidden ones are not meant."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in endings and not path.name.startswith("."))
+    return [path for path in plain.list_folder(folder) if path.suffix.lower() in endings]
 
 
 def _folders(folder: Path) -> dict[str, Path]:
-    return {path.name: path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")}
+    return {path.name: path for path in plain.list_folder(folder) if os.path.isdir(path)}
+
+
+def _check_names_of_splits(folder: Path, names: Sequence[str]) -> None:
+    """Raises ConfigError for folders that are splits by other names, and would be taken for classes."""
+    low = [name.lower() for name in names]
+    if len(names) < 2 or not set(low) <= OTHER_NAMES.keys():
+        return
+    right = {name: OTHER_NAMES[name.lower()] or name.lower() for name in names}
+    changes = [f"rename {name}/ to {other}/" for name, other in right.items() if name != other]
+    raise ConfigError(
+        f"data.path: {folder.absolute()} has {', '.join(f'{name}/' for name in names)}: splits are named"
+        f" {', '.join(SPLITS)}; {', '.join(changes) or 'there is no train/'}"
+    )
+
+
+def nested(folder: Path, endings: Sequence[str]) -> list[Path]:
+    """The files in the folders inside of a folder that end so, links to folders left aside."""
+    found: list[Path] = []
+    for inside in _folders(folder).values():
+        if inside.is_symlink():  # which may lead back up
+            continue
+        found += [*listed(inside, endings), *nested(inside, endings)]
+    return found
+
+
+def tell_left_out(root: Path, folders: Iterable[Path], endings: Sequence[str], above: Iterable[Path] = ()) -> None:
+    """Says in the log what lies in folders beside the files that end so, and so is not read.
+
+    above: the folders of these, in which no files are read.
+    """
+    deep: list[Path] = []
+    beside = [path for folder in above for path in listed(folder, endings) if not os.path.isdir(path)]
+    other = defaultdict(list)
+    for folder in folders:
+        deep += nested(folder, endings)
+        for path in plain.list_folder(folder):
+            if path.suffix.lower() not in endings and path.name.lower() not in CLUTTER and not os.path.isdir(path):
+                other[path.suffix.lower() or "files without an ending"].append(path)
+    groups = {"in folders inside": deep, "beside the folders": beside, **dict(sorted(other.items()))}
+    told = [f"{len(those)} {kind} ({those[0].relative_to(root)}, ...)" for kind, those in groups.items() if those]
+    if told:
+        log.warning("files left out of %s: %s; read are %s", root, "; ".join(told), " ".join(endings))
 
 
 def _classes(folder: Path, endings: Sequence[str]) -> dict[str, list[Path]]:
@@ -80,8 +135,10 @@ def _classes(folder: Path, endings: Sequence[str]) -> dict[str, list[Path]]:
         raise ConfigError(f"data.path: {where} has {held}; it must have CLASS/*{endings[0]}, at least two classes")
     bare = next((name for name, those in found.items() if not those), None)
     if bare is not None:
-        held = plain.shown(sorted(path.name for path in (folder / bare).iterdir())) or "it is empty"
-        raise ConfigError(f"data.path: {where / bare} has no {'/'.join(endings)} files ({held})")
+        held = plain.shown(path.name for path in plain.list_folder(folder / bare)) or "it is empty"
+        deep = len(nested(folder / bare, endings))
+        more = f"; {deep} are in folders inside, which are not looked into" if deep else ""
+        raise ConfigError(f"data.path: {where / bare} has no {'/'.join(endings)} files ({held}){more}")
     return found
 
 

@@ -91,6 +91,8 @@ def _difference(source: Source, found: str) -> str:
 
 
 def _verify(name: str, source: Source, path: Path) -> None:
+    if not os.path.isfile(path):
+        raise SystemFault(f"data {name}: {path} is no file; move it away{_origin(source)}")
     try:
         found = _digest(path)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,13 @@ from trainer.errors import ConfigError
 MOST = 64
 """Different values a mask may hold: more are the shades of a smoothed or JPEG-compressed edge."""
 DEPTH = 1 << 16
+SHADE = 0.5
+"""A value is a shade if this share of its pixels lie between a lower and a higher one: of classes less than .4 do."""
+FEW_SHADES = 3
+"""So many are an edge; one or two may be thin classes."""
+RARE, SCARCE = 1e-4, 0.01
+"""Shares of all pixels below which a value, and one that looks like a shade, is told."""
+log = logging.getLogger(__name__)
 
 
 class Pair(NamedTuple):
@@ -29,32 +37,50 @@ class Pair(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """The head of a pair's picture, and how many pixels of each value the mask has, as it is looked at."""
+    """The head of a pair's picture, and how many pixels of each value the mask has, as it is looked at.
+
+    stored, between: how many the file has, and how many of these lie between a lower and a higher neighbor.
+    """
 
     head: pictures.Head
     counts: Counter[int]
+    stored: Counter[int]
+    between: Counter[int]
 
 
 @dataclass(frozen=True)
 class Key:
-    """Which values of the masks are classes: ``values`` in order are 0, 1, ...; all others do not count."""
+    """Which values of the masks are classes: ``values`` in order are 0, 1, ...; all others do not count, or are the
+    ``nearest`` of them unless they are to ``ignore``."""
 
     values: Sequence[int]
+    ignore: int | None = None
+    nearest: bool = False
 
     def table(self) -> Tensor:
         """The class of every value, (DEPTH,) int8."""
+        values = torch.tensor(self.values)
         table = torch.full((DEPTH,), IGNORE, dtype=torch.int8)
-        table[torch.tensor(self.values)] = torch.arange(len(self.values), dtype=torch.int8)
+        if self.nearest:
+            table = (torch.arange(DEPTH)[:, None] - values).abs().argmin(1).to(torch.int8)
+        else:
+            table[values] = torch.arange(len(values), dtype=torch.int8)
+        if self.ignore is not None and self.ignore < DEPTH:
+            table[self.ignore] = IGNORE
         return table
 
     def counts(self, totals: Mapping[int, int]) -> Tensor:
         """How many pixels of each class (C,)."""
-        return torch.tensor([totals[value] for value in self.values])
+        table, counts = self.table(), torch.zeros(len(self.values), dtype=torch.long)
+        for value, count in totals.items():
+            if table[value] != IGNORE:
+                counts[int(table[value])] += count
+        return counts
 
     def known(self, totals: Mapping[int, int]) -> Tensor:
         """Each target once, (1, K)."""
-        classes = [number for number, value in enumerate(self.values) if value in totals]
-        return torch.tensor([classes + [IGNORE] * (not set(totals) <= set(self.values))])
+        classes = set(self.table()[torch.tensor(sorted(totals))].tolist())
+        return torch.tensor([sorted(classes, key=lambda number: (number == IGNORE, number))])
 
 
 def pairs(folder: Path) -> list[Pair]:
@@ -66,7 +92,7 @@ def pairs(folder: Path) -> list[Pair]:
     for name in ("images", "masks"):
         inside = folder / name
         if not inside.is_dir():
-            there = plain.shown(sorted(path.name for path in folder.iterdir())) or "nothing"
+            there = plain.shown(path.name for path in plain.list_folder(folder)) or "nothing"
             raise ConfigError(f"data.path: {folder.absolute()} must have images/ and masks/; it has {there}")
         found = class_folders.listed(inside, pictures.ENDINGS)
         if not found:
@@ -75,6 +101,7 @@ def pairs(folder: Path) -> list[Pair]:
         if len(sides[-1]) < len(found):
             double = next(path for path in found if sides[-1][path.stem] != path)
             raise ConfigError(f"data.path: {double.absolute()} and {sides[-1][double.stem].name} have one name")
+    class_folders.tell_left_out(folder, (folder / "images", folder / "masks"), pictures.ENDINGS)
     images, masks = sides
     alone = sorted(str(side[stem]) for side in sides for stem in images.keys() ^ masks.keys() if stem in side)
     if alone:
@@ -85,20 +112,72 @@ def pairs(folder: Path) -> list[Pair]:
     return [Pair(images[stem], masks[stem]) for stem in sorted(images)]
 
 
-def survey(pair: Pair, view: pictures.View) -> Survey:
-    """Raises ConfigError for a mask that is none, and for one of another size than its picture."""
+def survey(pair: Pair, view: pictures.View, ignore: int | None = None, any_shades: bool = False) -> Survey:
+    """What a pair is seen to be, of a mask that may have ``any_shades`` or only so many as there are classes.
+
+    Raises ConfigError for a mask that is none, and for one of another size than its picture.
+    """
     head, values = pictures.head(pair.image), _values(pair.mask)
     height, width = values.shape
     if (height, width) != (head.height, head.width):
         raise ConfigError(
             f"{pair.mask.absolute()} is {width} x {height} pixels, its picture {head.width} x {head.height}"
         )
-    if (shades := len(np.unique(values))) > MOST:
+    stored, between = _counted(values), Counter[int]()
+    if len(stored) > 2 and not any_shades:
+        between = _counted(values[_between(values, ignore)])
+        if len(stored) > MOST and 2 * len(_shades(stored, between)) < len(stored):
+            raise ConfigError(
+                f"{pair.mask.absolute()} has {len(stored)} different values (at most {MOST}): is it a mask?"
+                " data.values=[...] says which are classes, and takes all others for the nearest"
+            )
+    return Survey(head, _counted(_fitted(values, view)), stored, between)
+
+
+def _counted(values: np.ndarray) -> Counter[int]:
+    found, counts = np.unique(values, return_counts=True)
+    return Counter(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+
+
+def _between(values: np.ndarray, ignore: int | None) -> np.ndarray:
+    """Whether a pixel has both a lower and a higher one among its eight neighbors, (H, W)."""
+    padded = np.pad(values.astype(np.int32), 1, mode="edge")
+    low = padded if ignore is None else np.where(padded == ignore, DEPTH, padded)
+    high = padded if ignore is None else np.where(padded == ignore, -1, padded)
+    height, width = values.shape
+    windows = [(slice(i, i + height), slice(j, j + width)) for i in range(3) for j in range(3)]
+    least = np.minimum.reduce([low[window] for window in windows])
+    most = np.maximum.reduce([high[window] for window in windows])
+    return (least < values) & (values < most)
+
+
+def _shades(counts: Counter[int], between: Counter[int]) -> list[int]:
+    return [value for value, count in sorted(counts.items()) if between[value] >= SHADE * count]
+
+
+def check_shades(masks: Sequence[Path], surveys: Sequence[Survey], ignore: int | None) -> None:
+    """Raises ConfigError where several values occur only between others; says in the log which are rare."""
+    counts, between = (sum((getattr(each, name) for each in surveys), Counter[int]()) for name in ("stored", "between"))
+    counts.pop(ignore, None)  # type: ignore[arg-type]
+    pixels, values = counts.total(), sorted(counts)
+    shades = _shades(counts, between)
+    main = [value for value in values if value not in shades and counts[value] >= SCARCE * pixels]
+    remedy = f"data.values={main if len(main) > 1 else [values[0], values[-1]]}".replace(" ", "")
+    if len(shades) >= FEW_SHADES:
+        worst, most = max(zip(masks, (len(each.stored) for each in surveys), strict=True), key=lambda pair: pair[1])
         raise ConfigError(
-            f"{pair.mask.absolute()} has {shades} different values (at most {MOST}): smoothed, or compressed as JPEG?"
+            f"data.path: of the {len(values)} values in the masks {len(shades)} occur only where a lower one meets a"
+            f" higher (such as {', '.join(map(str, shades[:5]))}; {worst.absolute()} has {most} different values):"
+            " shades of a smoothed edge or of JPEG are no classes;"
+            f" {remedy} takes all others for the nearest of these; if all are classes, list them all there"
         )
-    seen, counts = np.unique(_fitted(values, view), return_counts=True)
-    return Survey(head, Counter(dict(zip(seen.tolist(), counts.tolist(), strict=True))))
+    for value in values:
+        if counts[value] < (SCARCE if value in shades else RARE) * pixels:
+            log.warning(
+                "the mask value %d is a class with %d of %d pixels, in %d of %d masks; if it is a stray shade, %s takes"
+                " it for the nearest",
+                *(value, counts[value], pixels, sum(value in each.stored for each in surveys), len(surveys), remedy),
+            )
 
 
 def total(surveys: Iterable[Survey]) -> Counter[int]:

@@ -19,12 +19,16 @@ import torch
 from torch import Tensor
 
 from trainer.cores import cores
+from trainer.data.parts import plain
 from trainer.errors import ConfigError, SystemFault
 
 if TYPE_CHECKING:
     from PIL.Image import Image, Resampling
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+ENDINGS = (
+    *(".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jfif", ".jpe"),
+)
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 """What is tried, whatever the ending says: of Pillow's other formats one would start a program to read it."""
 SHOWN = 5
@@ -38,11 +42,13 @@ Out = TypeVar("Out")
 
 @dataclass(frozen=True)
 class Head:
-    """What a picture says of itself before it is decoded: its upright size in pixels, and whether it is grey."""
+    """What a picture says of itself before it is decoded: its upright size in pixels, whether it is stored as a grey
+    one, and whether in more than 8 bits."""
 
     width: int
     height: int
     grey: bool
+    deep: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,12 +56,14 @@ class View:
     """How pictures are looked at: in 1 or 3 channels, brought to ``size`` x ``size`` pixels unless that is None.
 
     cut: the shorter side is made to fit, and what is too long of the other cut away on both ends. pad: the longer side
-    is made to fit, and black put beside. stretch: each side by itself.
+    is made to fit, and black put beside. stretch: each side by itself. window: which levels of pictures of more than 8
+    bits are black and white; None takes their highest 8 of 16 bits.
     """
 
     channels: int
     size: int | None
     fit: Literal["cut", "pad", "stretch"]
+    window: tuple[int, int] | None = None
 
 
 def every(
@@ -69,17 +77,18 @@ def every(
     Raises one ConfigError, naming ``option``, for all that it refuses with one, and then also for what would be refused
     ``later``.
     """
-    results = _attempted(work, items)
+    results = attempted(work, items)
     good = [result for result in results if not isinstance(result, ConfigError)]
     if len(good) == len(items):
         return good
-    found: list[object] = [*results, *(_attempted(later, items) if later else [])]
+    found: list[object] = [*results, *(attempted(later, items) if later else [])]
     faults = sorted({f"  {fault}" for fault in found if isinstance(fault, ConfigError)})
     more = [f"  and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
     raise ConfigError("\n".join((f"{option}: {len(faults)} of {len(items)} files:", *faults[:SHOWN], *more)))
 
 
-def _attempted(work: Callable[[In], Out], items: Sequence[In]) -> list[Out | ConfigError]:
+def attempted(work: Callable[[In], Out], items: Sequence[In]) -> list[Out | ConfigError]:
+    """What ``work`` makes of each item, in threads, or why it refuses it."""
     from PIL import Image
 
     def attempt(item: In) -> Out | ConfigError:
@@ -98,6 +107,8 @@ def opened(path: Path) -> Iterator[Image]:
     """A picture whose header has been read. Raises ConfigError with its name if anything fails before it is closed."""
     from PIL import Image, UnidentifiedImageError
 
+    if kind := plain.special(path):
+        raise ConfigError(f"{path.absolute()} is {kind}")
     try:
         with Image.open(path, formats=FORMATS) as image:
             yield image
@@ -124,7 +135,7 @@ def head(path: Path) -> Head:
         if image.mode == "P":
             palette = np.reshape(image.getpalette("RGB") or [], (-1, 3))
             return Head(width, height, bool((palette == palette[:, :1]).all()))
-        return Head(width, height, Image.getmodebase(image.mode) == "L")
+        return Head(width, height, Image.getmodebase(image.mode) == "L", image.mode[0] in "IF")
 
 
 def decode(path: Path, view: View) -> Tensor:
@@ -139,18 +150,21 @@ def decode(path: Path, view: View) -> Tensor:
             # A JPEG can be decoded at a half, a quarter or an eighth; twice the size leaves the rest to the filter.
             image.draft(None, (2 * view.size, 2 * view.size))
         upright = ImageOps.exif_transpose(image)
-        plain = fitted(_plain(upright).convert("L" if view.channels == 1 else "RGB"), view)
-        pixels = torch.from_numpy(np.array(plain))
+        small = fitted(shallow(upright, view.window).convert("L" if view.channels == 1 else "RGB"), view)
+        pixels = torch.from_numpy(np.array(small))
     return pixels[None] if view.channels == 1 else pixels.permute(2, 0, 1)
 
 
-def _plain(image: Image) -> Image:
+def shallow(image: Image, window: tuple[int, int] | None = None) -> Image:
     """Without transparency, in 8 bits."""
     from PIL import Image
 
     if image.mode[0] in "IF":
         deep = unsigned(np.asarray(image))
-        return Image.fromarray((deep >> 8).astype(np.uint8))
+        if window is None:
+            return Image.fromarray((deep >> 8).astype(np.uint8))
+        share = (deep.astype(np.float64) - window[0]) / max(1, window[1] - window[0])
+        return Image.fromarray((256 * share).clip(0, 255).astype(np.uint8))
     if image.has_transparency_data:
         seen = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen)
@@ -223,11 +237,6 @@ class Files:
 
         every(put, range(len(self)))
         return whole
-
-
-def channels(heads: Sequence[Head]) -> int:
-    """1 where all pictures are grey, else 3."""
-    return 1 if all(head.grey for head in heads) else 3
 
 
 def warn_of_twins(paths: Sequence[Path], train: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from trainer.batch import Batch
 from trainer.data.base import Facts, Split, TensorSplit
-from trainer.data.parts import files, pictures
+from trainer.data.parts import class_folders, files, pictures, plain
 from trainer.data.parts.pictures import Files
 from trainer.errors import ConfigError
 from trainer.preprocessing import Preprocessing
@@ -74,9 +75,13 @@ class Scale:
 
 
 class _Pixels(Split):
-    """Finishes bytes x (B, C, H, W), and targets that are small whole numbers."""
+    """Finishes bytes x (B, C, H, W), and targets that are small whole numbers; rows are called by their ``paths``."""
 
     scale: Scale
+    paths: Sequence[str] | None = None
+
+    def names(self, first: int) -> tuple[str, Sequence[object]]:
+        return super().names(first) if self.paths is None else ("file", self.paths)
 
     def finish(self, batch: Batch) -> Batch:
         target = None if batch.target is None else batch.target.long()
@@ -86,10 +91,13 @@ class _Pixels(Split):
 class PixelSplit(_Pixels, TensorSplit):
     """Bytes in memory. ``known`` is what a task checks in place of a target of many pixels: each class once."""
 
-    def __init__(self, x: Tensor, target: Tensor, scale: Scale, known: Tensor | None = None):
+    def __init__(
+        self, x: Tensor, target: Tensor, scale: Scale, known: Tensor | None = None, paths: Sequence[str] | None = None
+    ):
         super().__init__({"x": x}, target)
         self.scale = scale
         self.known = known
+        self.paths = paths
 
     def targets(self) -> Tensor | None:
         return self.target if self.known is None else self.known
@@ -97,17 +105,18 @@ class PixelSplit(_Pixels, TensorSplit):
     def to(self, device: torch.device) -> PixelSplit:
         assert self.target is not None
         x, target = self.inputs["x"].to(device), self.target.to(device)
-        return PixelSplit(x, target, self.scale.to(device), self.known)
+        return PixelSplit(x, target, self.scale.to(device), self.known, self.paths)
 
 
 class FileSplit(_Pixels):
     """Bytes decoded anew whenever they are asked for."""
 
-    def __init__(self, x: Files, target: Tensor | Files, scale: Scale, known: Tensor):
+    def __init__(self, x: Files, target: Tensor | Files, scale: Scale, known: Tensor, paths: Sequence[str]):
         self.x = x
         self.target = target
         self.scale = scale
         self.known = known
+        self.paths = paths
 
     def __len__(self) -> int:
         return len(self.x)
@@ -146,6 +155,10 @@ class Repeated(Split):
     def targets(self) -> Tensor | None:
         return self.split.targets()
 
+    def names(self, first: int) -> tuple[str, Sequence[object]]:
+        called, names = self.split.names(first)
+        return super().names(first) if called == "row" else (called, [*names] * self.times)
+
     def nbytes(self) -> int | None:
         return self.split.nbytes()
 
@@ -174,23 +187,27 @@ def splits(
     Raises ConfigError for pictures that turn out broken, or all of one shade.
     """
     parts = [slice(end - count, end) for count, end in zip(counts, accumulate(counts), strict=True)]
+    above = os.path.commonpath([path.parent for path in x.paths])
+    names = [os.path.relpath(path, above) for path in x.paths]
     sample = slice(0, counts[0], -(-counts[0] // SAMPLE))
     if x.nbytes + y.nbytes > cache_gb * GIGABYTE:
         scale = Scale.learned(fitted, lambda: _measured(x.part(sample).loaded()))
         return [
-            FileSplit(x.part(part), y[part] if isinstance(y, Tensor) else y.part(part), scale, targets)
+            FileSplit(x.part(part), y[part] if isinstance(y, Tensor) else y.part(part), scale, targets, names[part])
             for part, targets in zip(parts, known, strict=True)
         ]
     x_kept, y_kept = x.loaded(), y if isinstance(y, Tensor) else y.loaded()
     scale = Scale.learned(fitted, lambda: _measured(x_kept[sample]))
-    return [PixelSplit(x_kept[part], y_kept[part], scale, targets) for part, targets in zip(parts, known, strict=True)]
+    return [
+        PixelSplit(x_kept[part], y_kept[part], scale, targets, names[part])
+        for part, targets in zip(parts, known, strict=True)
+    ]
 
 
 def _measured(x: Tensor) -> Scale:
     if x.min() == x.max():
         raise ConfigError(
             f"data.path: every pixel of {len(x)} training pictures is {int(x.min())} of {LEVELS - 1}: nothing to see"
-            " (16 bits a pixel of which only the lower 8 are used are black)"
         )
     return Scale.of(x)
 
@@ -201,17 +218,18 @@ class NamedPixels(_Pixels, TensorSplit):
     def __init__(self, x: Tensor, scale: Scale, paths: Sequence[str]):
         super().__init__({"x": x})
         self.scale = scale
-        self.paths = paths
-
-    def names(self, first: int) -> tuple[str, Sequence[object]]:
-        return "file", self.paths
+        self.paths: Sequence[str] = paths
 
     def to(self, device: torch.device) -> NamedPixels:
         return NamedPixels(self.inputs["x"].to(device), self.scale.to(device), self.paths)
 
 
-def read(path: str, facts: Facts, fit: Literal["cut", "pad", "stretch"] = "pad") -> NamedPixels:
+def read(
+    path: str, facts: Facts, fit: Literal["cut", "pad", "stretch"] = "pad", window: tuple[int, int] | None = None
+) -> NamedPixels:
     """The picture in a file, or all in a folder and the folders in it, in the size and the scale of a data set's own.
+
+    window: of deep levels, as training pictures are shown.
 
     Raises ConfigError for a path that is not there, a folder without pictures, and pictures that cannot be read.
     """
@@ -221,16 +239,16 @@ def read(path: str, facts: Facts, fit: Literal["cut", "pad", "stretch"] = "pad")
         raise ConfigError(f"input: pictures of this run are {width} x {height}; only square ones can be read")
     if not place.exists():
         raise files.missing(place, "input")
-    found = [place] if place.is_file() else [one for one in sorted(place.rglob("*")) if _is_picture(one)]
+    if kind := plain.special(place):
+        raise ConfigError(f"input: {place.absolute()} is {kind}")
+    found = [place]
+    if place.is_dir():
+        found = sorted([*class_folders.listed(place, pictures.ENDINGS), *class_folders.nested(place, pictures.ENDINGS)])
     if not found:
         raise ConfigError(f"input: {place.absolute()} has no pictures ({', '.join(pictures.ENDINGS)})")
-    view = pictures.View(channels, height, fit)
+    view = pictures.View(channels, height, fit, window)
     x = torch.stack(pictures.every(partial(pictures.decode, view=view), found, option="input"))
     assert facts.bounds is not None, "pictures that are read have a black and a white"
     return NamedPixels(
         x, Scale.between(*facts.bounds), [str(one.relative_to(place)) if place.is_dir() else one.name for one in found]
     )
-
-
-def _is_picture(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in pictures.ENDINGS and not path.name.startswith(".")

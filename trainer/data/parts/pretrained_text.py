@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 
 from trainer import hub
+from trainer.data.parts import words
 from trainer.errors import ConfigError
 
 FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
@@ -47,7 +48,7 @@ class Pretrained:
         return self._coder.decode([token for token in tokens if token < self.size], skip_special_tokens=True)
 
     def words(self, tokens: Sequence[int]) -> list[str]:
-        return self.decode(tokens).split()
+        return words.split(self.decode(tokens))
 
     def state(self) -> dict[str, Any]:
         """The tokenizer's own files as bytes, so that the saved model is not needed again."""

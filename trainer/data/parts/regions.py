@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from trainer.data.parts import files, plain, series, tables
+from trainer.data.parts import plain, series, tables
 from trainer.data.parts.features import Reading
-from trainer.errors import ConfigError, SystemFault
+from trainer.errors import ConfigError
 
 ENDINGS = (".csv", ".tsv", ".npy")
 MOST_PROBLEMS = 6
@@ -88,13 +88,10 @@ def _short(problems: Sequence[str]) -> ConfigError:
 
 
 def _array(path: Path, option: str, columns: Sequence[str | int] | None) -> Regions:
+    path = plain.regular_file(path, option)
     try:
-        with path.open("rb") as file:
+        with plain.reading(path, option), path.open("rb") as file:
             found = np.lib.format.read_array(file, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise files.missing(path, option) from error
-    except OSError as error:
-        raise SystemFault(f"{option}: cannot read {path}: {error.strerror}") from error
     except (ValueError, EOFError) as error:
         raise ConfigError(f"{option}: {path} is no array of numbers: {error}") from error
     if found.ndim != 2 or found.dtype.kind not in "fiu" or not found.size:

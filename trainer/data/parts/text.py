@@ -1,33 +1,39 @@
-"""Text as numbers: by characters, by words, by pairs of bytes that often stand together, or as another model does."""
+"""Text as numbers: by characters, by words, by pairs of bytes that often stand together, or as another model does.
+
+All but the last read a text in its composed form (NFC): an accent is the same letter however it was typed.
+"""
 
 from __future__ import annotations
 
-import re
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from torch import Tensor
+
 from trainer.data.base import UNKNOWN, Codec
+from trainer.data.parts import words
 from trainer.data.parts.pretrained_text import Pretrained
 from trainer.errors import ConfigError
 
-WORDS = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
-"""Words with their apostrophes, and every mark by itself."""
-LEFT_BOUND = re.compile(r"\s+(?=[.,;:!?%)\]}…])")
-RIGHT_BOUND = re.compile(r"(?<=[(\[{])\s+")
+MANY = 0.3
+"""Share of unknown tokens that is told: of words that occur once in a small text it is a tenth."""
+log = logging.getLogger(__name__)
 
 
 class Characters:
     """One token a character, in the order of their code points. With ``unknown`` token 0 is any other character."""
 
     def __init__(self, texts: Iterable[str], *, unknown: bool):
-        seen = sorted(set().union(*texts))
+        seen = sorted(set().union(*map(words.normalize, texts)))
         self.tokens = [UNKNOWN, *seen] if unknown else seen
         self.size = len(self.tokens)
         self.unknown = 0 if unknown else None
         self._numbers = {token: number for number, token in enumerate(self.tokens)}
 
     def encode(self, text: str) -> list[int]:
+        text = words.normalize(text)
         found = [self._numbers.get(character, self.unknown) for character in text]
         if None in found:
             strange = text[found.index(None)]
@@ -38,7 +44,7 @@ class Characters:
         return "".join(self.tokens[token] for token in tokens if token < self.size)
 
     def words(self, tokens: Sequence[int]) -> list[str]:
-        return WORDS.findall(self.decode(tokens))
+        return words.split(self.decode(tokens))
 
     def state(self) -> dict[str, Any]:
         return {"kind": "characters", "tokens": self.tokens, "unknown": self.unknown is not None}
@@ -49,16 +55,27 @@ class Characters:
 
 
 class Words:
-    """One token a word or punctuation mark, the most frequent first; token 0 is any other.
+    """One token a word or punctuation mark, or a letter of a script without blanks, the most frequent first; token 0
+    is any other.
 
     limit: how many tokens at most. min_count: how often a word must occur to be one.
+
+    Raises ConfigError for texts of which no word is known.
     """
 
+    unknown = 0
+
     def __init__(self, texts: Iterable[str], *, limit: int | None, min_count: int):
-        counts = Counter(word for text in texts for word in WORDS.findall(text))
+        counts = Counter(word for text in texts for word in words.split(words.normalize(text)))
         frequent = sorted(
             (word for word, n in counts.items() if n >= min_count), key=lambda word: (-counts[word], word)
         )
+        if counts and not frequent:
+            raise ConfigError(
+                f"data.min_count: none of the {len(counts):,} words of the training texts occurs {min_count} times,"
+                f" such as {next(iter(counts))[:40]!r}; data.min_count=1 knows all of them, data.tokens=characters or"
+                " bytepair also new ones"
+            )
         self._set([UNKNOWN, *frequent[: None if limit is None else limit - 1]])
 
     def _set(self, tokens: list[str]) -> None:
@@ -67,10 +84,10 @@ class Words:
         self._numbers = {token: number for number, token in enumerate(tokens)}
 
     def encode(self, text: str) -> list[int]:
-        return [self._numbers.get(word, 0) for word in WORDS.findall(text)]
+        return [self._numbers.get(word, 0) for word in words.split(words.normalize(text))]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        return RIGHT_BOUND.sub("", LEFT_BOUND.sub("", " ".join(self.words(tokens))))
+        return words.join(self.words(tokens))
 
     def words(self, tokens: Sequence[int]) -> list[str]:
         return [self.tokens[token] for token in tokens if token < self.size]
@@ -103,17 +120,17 @@ class BytePairs:
             show_progress=False,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         )
-        self._coder.train_from_iterator(texts, learner)
+        self._coder.train_from_iterator(map(words.normalize, texts), learner)
         self.size = self._coder.get_vocab_size()
 
     def encode(self, text: str) -> list[int]:
-        return self._coder.encode(text).ids
+        return self._coder.encode(words.normalize(text)).ids
 
     def decode(self, tokens: Sequence[int]) -> str:
         return self._coder.decode([token for token in tokens if token < self.size])
 
     def words(self, tokens: Sequence[int]) -> list[str]:
-        return WORDS.findall(self.decode(tokens))
+        return words.split(self.decode(tokens))
 
     def state(self) -> dict[str, Any]:
         return {"kind": "bytepair", "tokenizer": self._coder.to_str()}
@@ -146,7 +163,7 @@ class Lowercased:
         self.size = codec.size
 
     def encode(self, text: str) -> list[int]:
-        return self.codec.encode(text.lower())
+        return self.codec.encode(words.lowercase(text))
 
     def decode(self, tokens: Sequence[int]) -> str:
         return self.codec.decode(tokens)
@@ -160,6 +177,21 @@ class Lowercased:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Lowercased:
         return cls(from_state(state["codec"]))
+
+
+def warn_of_unknown(codec: Codec, option: str, parts: dict[str, Tensor]) -> None:
+    """Says in the log if many of the tokens of a part, by name, are the unknown one."""
+    while isinstance(codec, Lowercased):
+        codec = codec.codec
+    if not isinstance(codec, Words | Characters) or codec.unknown is None:
+        return
+    shares = {name: float((tokens == codec.unknown).double().mean()) for name, tokens in parts.items() if len(tokens)}
+    if max(shares.values(), default=0.0) > MANY:
+        log.warning(
+            "%s: many tokens are unknown: %s; fewer are by data.min_count=1, a larger data.vocab_limit, or"
+            " data.tokens=characters or bytepair",
+            *(option, ", ".join(f"{share:.0%} of those of the {name} rows" for name, share in shares.items())),
+        )
 
 
 BYTES = 256
@@ -190,7 +222,7 @@ def learn(
             raise ConfigError("data.tokenizer: tokens=pretrained needs the name or folder of a saved model")
         return Pretrained(tokenizer, most, keep)
     if lowercase:
-        small = [text.lower() for text in texts]
+        small = [words.lowercase(text) for text in texts]
         return Lowercased(learn(kind, small, limit=limit, min_count=min_count, unknown=unknown))
     if kind == "characters":
         return Characters(texts, unknown=unknown)

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from trainer.data.parts import plain
 from trainer.errors import ConfigError
 
 GAPS = ("?", "nan", "")
@@ -31,10 +32,9 @@ def read(path: Path) -> Cases:
     their values by ``,``, the class last. Raises ConfigError with file and line for whatever is not so: a missing or
     infinite value, a class or a number of dimensions or steps that the header does not have, time stamps, no cases.
     """
-    try:
+    path = plain.regular_file(path, "data")
+    with plain.reading(path, "data"):
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise ConfigError(f"data: cannot read {path}: {error.strerror}") from error
     numbered = [(number, line.strip()) for number, line in enumerate(lines, 1)]
     numbered = [(number, line) for number, line in numbered if line and not line.startswith("#")]
     start = next((i for i, (_, line) in enumerate(numbered) if line.lower() == "@data"), None)

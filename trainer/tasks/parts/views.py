@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainer import metrics, seeding
 from trainer.batch import IGNORE, Batch
-from trainer.gallery import Item, Matrix, Sheet, Tile
+from trainer.gallery import NUMBERED, Item, Matrix, RowNames, Sheet, Tile, caption_row
 
 LABELLED = range(3, 61)
 """How many classes a matrix is drawn for: two are told in a line, and hundreds cannot be read."""
@@ -23,9 +23,16 @@ Logits = Callable[[Batch], Tensor]
 
 
 def of_classes(
-    logits: Logits, batches: Iterable[Batch], names: Sequence[str], pictures: Sequence[str]
+    logits: Logits,
+    batches: Iterable[Batch],
+    names: Sequence[str],
+    pictures: Sequence[str],
+    rows: RowNames = NUMBERED,
 ) -> Iterator[Item]:
-    """A confusion matrix; of the first of ``pictures``, mistakes and saliency, or overlays where targets are maps."""
+    """A confusion matrix; of the first of ``pictures``, mistakes and saliency, or overlays where targets are maps.
+
+    rows: what those of the batches are called.
+    """
     counts = torch.zeros(len(names), len(names), dtype=torch.long)
     mistakes: list[tuple[float, Tile]] = []
     first, picture = None, next(iter(pictures), None)
@@ -37,7 +44,9 @@ def of_classes(
         predicted, known = found.argmax(1), batch.target != IGNORE
         counts += metrics.confusion(predicted[known], batch.target[known], len(names)).cpu()
         if picture is not None and batch.target.dim() == 1:
-            mistakes = sorted([*mistakes, *_mistakes(batch, picture, found, names)], key=lambda one: -one[0])[:SHOWN]
+            mistakes = sorted([*mistakes, *_mistakes(batch, picture, found, names, rows)], key=lambda one: -one[0])[
+                :SHOWN
+            ]
     if len(names) in LABELLED:
         yield Matrix("confusion", counts, names)
     if mistakes:
@@ -46,10 +55,12 @@ def of_classes(
         if first.target.dim() == 1 and (first.target != IGNORE).any():
             yield Sheet("saliency", _saliency(logits, first, picture, names), COLUMNS)
         elif first.target.dim() == 3:
-            yield Sheet("overlays", _overlays(logits, first, picture, names), 3)
+            yield Sheet("overlays", _overlays(logits, first, picture, names, rows), 3)
 
 
-def _mistakes(batch: Batch, picture: str, logits: Tensor, names: Sequence[str]) -> list[tuple[float, Tile]]:
+def _mistakes(
+    batch: Batch, picture: str, logits: Tensor, names: Sequence[str], rows: RowNames
+) -> list[tuple[float, Tile]]:
     """The mistakes of a batch that cost most, each with its loss."""
     assert batch.target is not None
     sure, predicted = logits.softmax(1).max(1)
@@ -59,7 +70,7 @@ def _mistakes(batch: Batch, picture: str, logits: Tensor, names: Sequence[str]) 
     for row in loss.argsort(descending=True)[:SHOWN].tolist():
         if loss[row] > 0:
             truth, taken = names[int(batch.target[row])], names[int(predicted[row])]
-            caption = f"{truth} as {taken}, {float(sure[row]):.0%}\nrow {int(batch.index[row])}"
+            caption = f"{truth} as {taken}, {float(sure[row]):.0%}\n{caption_row(rows, int(batch.index[row]))}"
             found.append((float(loss[row]), Tile(batch.inputs[picture][row], caption)))
     return found
 
@@ -93,7 +104,7 @@ def _saliency(logits: Logits, batch: Batch, picture: str, names: Sequence[str]) 
     return [Tile(*those) for those in zip(x, (f"taken for {name}" for name in taken), heat, strict=True)]
 
 
-def _overlays(logits: Logits, batch: Batch, picture: str, names: Sequence[str]) -> list[Tile]:
+def _overlays(logits: Logits, batch: Batch, picture: str, names: Sequence[str], rows: RowNames) -> list[Tile]:
     """Picture, truth and prediction of the first rows, with the overlap of each class that is in one of them."""
     batch = _rows(batch, list(range(min(MAPS, len(batch)))))
     with torch.no_grad():
@@ -105,7 +116,7 @@ def _overlays(logits: Logits, batch: Batch, picture: str, names: Sequence[str]) 
         each = metrics.iou(metrics.confusion(guess[known], truth[known], len(names)))
         scores = [f"{name} {value:.2f}" for name, value in zip(names, each.tolist(), strict=True) if value == value]
         tiles += [
-            Tile(x, f"row {int(row)}"),
+            Tile(x, caption_row(rows, int(row))),
             Tile(x, "truth", classes=truth),
             Tile(x, "IoU " + "\n".join(", ".join(scores[i : i + 3]) for i in range(0, len(scores), 3)), classes=guess),
         ]

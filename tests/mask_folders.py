@@ -1,0 +1,64 @@
+"""Folders of small pictures and their masks, written and read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from trainer.data.base import Split
+from trainer.data.image_masks import ImageMasks
+from trainer.errors import ConfigError
+
+OPTIONS: dict[str, Any] = {
+    **{"classes": None, "values": None, "ignore": None, "size": None, "fit": "cut", "channels": None, "repeats": 1},
+    **{"val": 0.2, "test": 0.2, "seed": 0, "cache_gb": 1.0},
+}
+
+
+def truth(number: int, values: tuple[int, ...]) -> np.ndarray:
+    """(10, 8): the values in stripes across, from a row that is another for each number."""
+    row = (np.arange(10)[:, None] + number) // 2 % len(values)
+    return np.array(values)[row].repeat(8, 1)
+
+
+def picture(number: int, values: tuple[int, ...]) -> np.ndarray:
+    pixels = np.searchsorted(values, truth(number, values)).astype(np.uint8) * 60
+    pixels[0, 0] = number
+    return pixels
+
+
+def write(folder: Path, count: int = 10, values: tuple[int, ...] = (0, 7, 255), start: int = 0) -> Path:
+    """Pictures that are 60 for each class below the mask's, but for the first pixel, which is their number."""
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for number in range(start, start + count):
+        mask = truth(number, values)
+        Image.fromarray(picture(number, values)).save(folder / "images" / f"{number}.bmp")
+        kind = np.uint8 if max(values) < 256 else np.uint16
+        Image.fromarray(mask.astype(kind)).save(folder / "masks" / f"{number}.png")
+    return folder
+
+
+def read(folder: Path, **changes: object) -> ImageMasks:
+    return ImageMasks(path=str(folder), **OPTIONS | changes)
+
+
+def said(folder: Path, **changes: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read(folder, **changes)
+    return str(caught.value)
+
+
+def rows(split: Split) -> tuple[Tensor, Tensor]:
+    """Bytes and classes of every row, as a task sees the classes."""
+    index = torch.arange(len(split))
+    target = split.finish(split.batch(index, 0)).target
+    assert target is not None
+    assert target.dtype == torch.long
+    return split.batch(index, 0).inputs["x"], target

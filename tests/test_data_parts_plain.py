@@ -1,0 +1,109 @@
+"""Files of the user's: what is none is said to be, nothing is waited for, and lines end in one way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from trainer.data.base import Facts
+from trainer.data.parts import files, idx, pixels, plain, regions, tables, triples, ts_files
+from trainer.errors import ConfigError, SystemFault
+
+FORMAT = regions.Format(None, "auto", "utf-8", cast(Any, None))  # arrays are not read cell by cell
+PICTURES = Facts(sizes={"in_channels": 1, "height": 4, "width": 4})
+READERS: dict[str, Callable[[Path], Any]] = {
+    "text": lambda path: plain.read(path, "data.path"),
+    "table": lambda path: tables.read(str(path), "data.path", None, "auto", "utf-8"),
+    "triples": lambda path: triples.read(path, ["head", "relation", "tail"]),
+    "array": lambda path: FORMAT.read(path, "data.path"),
+    "cases": ts_files.read,
+    "idx": lambda path: idx.read(path, 3),
+    "packed idx": lambda path: idx.read(path, 3),
+    "picture": lambda path: pixels.read(str(path), PICTURES),
+}
+ENDINGS = {"array": ".npy", "packed idx": ".gz", "picture": ".png"}
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting() -> Iterator[None]:
+    """What waits for a writer is woken up."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError("a reader waits")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_a_pipe_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    pipe = tmp_path / f"pipe{ENDINGS.get(kind, '')}"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match=f"{pipe} is a pipe"):
+        READERS[kind](pipe)
+
+
+@pytest.mark.parametrize("kind", sorted(READERS.keys() - {"picture"}))
+def test_a_folder_and_nothing_are_said_to_be(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / f"folder{ENDINGS.get(kind, '')}"
+    folder.mkdir()
+    (folder / "inside.csv").touch()
+    with pytest.raises(ConfigError, match=r"is a folder \(inside.csv\); give a file in it"):
+        READERS[kind](folder)
+    with pytest.raises(ConfigError, match=r"folde\S* does not exist; .* did you mean folder"):
+        READERS[kind](folder.with_stem("folde"))
+
+
+def test_sockets_devices_and_what_no_name_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind("socket")
+        with pytest.raises(ConfigError, match="is a socket"):
+            plain.regular_file(tmp_path / "socket")
+    with pytest.raises(ConfigError, match=r"data\.source: /dev/null is a device"):
+        plain.regular_file("/dev/null", "data.source")
+    with pytest.raises(ConfigError, match="does not exist"):
+        plain.regular_file("a\0b")
+    with pytest.raises(SystemFault, match=r"data\.path: cannot read /.*: File name too long"):
+        plain.regular_file("a" * 300)
+
+
+def test_a_pipe_where_real_data_should_lie_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "some").mkdir()
+    os.mkfifo(tmp_path / "some" / "x")
+    with pytest.raises(SystemFault, match=f"data some: {tmp_path}/some/x is no file"):
+        files.fetch("some", [files.Source("x", "0" * 64, None)], str(tmp_path))
+
+
+def test_what_may_not_be_read_is_a_fault_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.txt").write_text("a")
+
+    def closed(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", closed)
+    with pytest.raises(SystemFault, match=rf"data\.path: cannot read {tmp_path}/a.txt: Permission denied"):
+        plain.read(tmp_path / "a.txt", "data.path")
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (b"one\r\ntwo\r\n", "one\ntwo\n"),
+        (b"one\rtwo\r", "one\ntwo\n"),
+        (b"one\rover\ntwo\n", "one\rover\ntwo\n"),
+        (b"\xef\xbb\xbfone\r\n\r\ntwo", "one\n\ntwo"),
+    ],
+)
+def test_lines_end_with_a_line_feed_wherever_they_were_written(tmp_path: Path, written: bytes, read: str) -> None:
+    (tmp_path / "a.txt").write_bytes(written)
+    assert plain.read(tmp_path / "a.txt", "data.path") == read

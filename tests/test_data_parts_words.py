@@ -1,0 +1,57 @@
+"""Words stay whole in any script, or are letters where a script has no blanks between them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import pytest
+
+from trainer.data.parts import words
+
+SENTENCES = {
+    "Hindi": ("वे नदी देखते हैं।", ["वे", "नदी", "देखते", "हैं", "।"]),
+    "Arabic with vowels": ("مُحَمَّدٌ يَكْتُبُ، نَعَمْ", ["مُحَمَّدٌ", "يَكْتُبُ", "،", "نَعَمْ"]),
+    "Hebrew with points": ("שָׁלוֹם עוֹלָם", ["שָׁלוֹם", "עוֹלָם"]),
+    "Tamil": ("நான் தமிழ் பேசுகிறேன்.", ["நான்", "தமிழ்", "பேசுகிறேன்", "."]),
+    "Persian": ("می\u200cخواهم بروم", ["می\u200cخواهم", "بروم"]),
+    "French, in parts": ("l'e\u0301te\u0301 a\u0300 Paris!", ["l'e\u0301te\u0301", "a\u0300", "Paris", "!"]),
+    "English": ("Don't (stop), it’s so_so!", ["Don't", "(", "stop", ")", ",", "it’s", "so_so", "!"]),
+    "Korean": ("한국어 문장", ["한국어", "문장"]),
+    "Chinese": ("我喜欢ABC，好。", ["我", "喜", "欢", "ABC", "，", "好", "。"]),
+    "Japanese": ("カフェで待つ。", ["カ", "フ", "ェ", "で", "待", "つ", "。"]),
+    "Thai": ("น้ำส้ม", ["น้", "ำ", "ส้", "ม"]),
+    "Khmer": ("ខ្ញុំ", ["ខ្", "ញុំ"]),
+}
+
+
+@pytest.mark.parametrize("language", SENTENCES)
+def test_words_are_what_they_are_in_their_language(language: str) -> None:
+    text, expected = SENTENCES[language]
+    assert words.split(text) == expected
+    again = words.join(expected)
+    assert words.split(again) == expected
+    if language not in ("Chinese", "English"):
+        assert again == text
+    assert words.split(words.normalize(text)) == [words.normalize(word) for word in expected]
+
+
+def test_blanks_stand_where_a_reader_expects_them() -> None:
+    assert words.join(words.split("我喜欢苹果，好 。ok")) == "我喜欢苹果，好。ok"
+    assert words.join(["a", "(", "b", ")", ",", "c", "!"]) == "a (b), c!"
+
+
+def test_plain_texts_are_split_as_ever() -> None:
+    text = "It's 3.5 %, isn't it? (x_1) -- 'quoted' word's\tend"
+    expected = re.findall(r"\w+(?:'\w+)*|[^\w\s]", text)
+    assert words.split(text) == expected
+    assert words.split(f"{text} ß") == [*expected, "ß"]
+
+
+def test_nothing_but_blanks_is_lost_in_any_script() -> None:
+    text = "".join(chr(code) for code in range(0x21, 0x11000) if unicodedata.category(chr(code)) not in ("Cn", "Cs"))
+    assert "".join(words.split(text)) == "".join(text.split())
+
+
+def test_small_letters_of_a_dotted_capital_have_one_dot() -> None:
+    assert words.lowercase("İSTANBUL Ǆ") == "istanbul ǆ"

@@ -1,0 +1,54 @@
+"""Rows of the user's files are called by the files' names wherever a picture of one is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import lab
+from own_files import pictures
+
+from trainer import inspection
+from trainer.gallery import NUMBERED, Sheet, caption_row
+
+
+def test_a_caption_is_the_name_of_a_file_or_else_a_number() -> None:
+    assert caption_row(NUMBERED, 41) == "row 41"
+    assert caption_row(("row", range(5, 9)), 2) == "row 7"
+    files = ["cat/1.png", "a/very/long/way/to/the/cats/of/summer/12345.png", "cat/\x1b[31m\n2.png"]
+    assert [caption_row(("file", files), row) for row in range(3)] == [
+        *("cat/1.png", ".../cats/of/summer/12345.png", "cat/?[31m?2.png")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("model=cnn", "data=image_folder", f"data.path={pictures() / 'kinds'}", "data.size=16"), "mistakes"),
+        (("model=unet", "model.widths=[2,4]", "data=image_masks", f"data.path={pictures() / 'marked'}"), "overlays"),
+        (("model=conv_vae", "data=image_folder", f"data.path={pictures() / 'kinds'}", "data.size=8"), "rebuilt"),
+    ],
+)
+@pytest.mark.slow
+def test_pictures_of_own_files_are_called_by_their_names(words: tuple[str, ...], name: str) -> None:
+    run = lab(*words, "max_steps=1", "batch_size=4")
+    sheet = next(item for item in run.task.eval().gallery(run.loaders["test"].epoch(0)) if item.name == name)
+    assert isinstance(sheet, Sheet)
+    told = {line for tile in sheet.tiles for line in tile.caption.split("\n") if line.endswith(".png")}
+    called, files = run.data.test.names(first=0)
+    assert called == "file"
+    assert told
+    assert told <= set(map(str, files))
+
+
+def test_training_pictures_are_called_by_their_names_however_often_they_are_seen() -> None:
+    marked = pictures() / "marked"
+    run = lab("model=unet", "model.widths=[2,4]", "data=image_masks", f"data.path={marked}", "data.repeats=2")
+    train = run.loaders["train"]
+    sheet = inspection.samples(train, 2, [])
+    assert Path(marked / "images" / sheet.tiles[0].caption).is_file()
+    called, files = train.split.names(first=0)
+    assert (called, len(files)) == ("file", len(train.split))
+    assert torch.equal(train.rows(torch.tensor([0])).inputs["x"], train.rows(torch.tensor([12])).inputs["x"])
+    assert files[0] == files[12]
