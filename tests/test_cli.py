@@ -90,8 +90,12 @@ def test_nothing_heavy_is_imported_early(arguments: list[str], code: int, module
         (["evaluate", "/nope"], 2, ["/nope is not a run folder"]),
         (["evaluate", "n" * 999], 2, ["is not a run folder"]),
         (["report", "/nope"], 2, ["/nope"]),
-        (["--config-dir", "/nope/conf", *SMALL], 2, ["no folder /nope/conf; the nearest that exists is /"]),
-        (["--config-dir", __file__, *SMALL], 2, [f"the nearest that exists is {Path(__file__).parent}"]),
+        (["--config-dir", "/nope/conf", *SMALL], 2, ["/nope/conf is not there; the nearest folder that exists is /"]),
+        (
+            ["--config-dir", __file__, *SMALL],
+            2,
+            [f"a file, not a folder; the nearest folder that exists is {Path(__file__).parent}"],
+        ),
         (["evaluate", __file__], 2, [f"the nearest folder that exists is {Path(__file__).parent}\n"]),
         ([*SMALL, "model._target_=os.system"], 2, ["target 'os.system' is not on the allow-list"]),
     ],
@@ -274,5 +278,5 @@ def test_hydras_own_sweeper_still_works(tmp_path: Path) -> None:
 def test_unknown_flags_are_refused() -> None:
     with pytest.raises(ConfigError, match="unknown option"):
         flags.split(["--multi-run"])
-    overrides, folders, given = flags.split(["-m", "seed=1", "--cfg", "job", "-cd=/tmp", "+x=1", "~y"])
-    assert (overrides, folders, given) == (["seed=1", "+x=1", "~y"], [Path("/tmp")], {"-m", "--cfg", "-cd"})
+    overrides, folders, given = flags.split(["-m", "seed=1", "-cd=/tmp", "+x=1", "~y"])
+    assert (overrides, folders, given) == (["seed=1", "+x=1", "~y"], [Path("/tmp")], {"--multirun", "--config-dir"})

@@ -68,7 +68,7 @@ def _no_plugins() -> Iterator[None]:
         ("hydra.job.chdir=true", "hydra.job.chdir: of Hydra's own keys, train reads hydra.run.dir"),
         ("hydra.run.dir=null", "hydra.run.dir: "),
         ("hydra.run.dir=${nope}", "hydra.run.dir: "),
-        ("hydra/sweeper=nope", "hydra/sweeper/nope"),
+        ("hydra/sweeper=nope", "hydra/sweeper 'nope' is not installed; here: basic"),
         ("plugins=[nope_at_all]", "plugins: no module 'nope_at_all' in "),
         ("plugins=mine", "plugins: 'mine' given; it must be a list, each text"),
         ("plugins=[1]", "plugins: [1] given; it must be a list, each text"),
@@ -191,7 +191,7 @@ def test_a_tree_from_a_file_is_checked_like_any_other() -> None:
 
 def test_the_users_yaml_may_be_broken(tmp_path: Path) -> None:
     write(tmp_path, {"model/bad.yaml": "# broken\n_target_: [unclosed\n", "experiment/worse.yaml": "- a\n- b\n"})
-    assert any("do not compose" in problem for problem in refused("model=bad", folders=(tmp_path,)))
+    assert any("bad.yaml: not YAML" in problem for problem in refused("model=bad", folders=(tmp_path,)))
     assert refused("experiment=worse", folders=(tmp_path,)) == ["experiment: unknown key"]
 
 

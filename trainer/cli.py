@@ -87,15 +87,19 @@ def compose_and_run(arguments: Sequence[str]) -> int:
     from trainer import config
 
     overrides, folders, given = flags.split(arguments)
-    is_sweep = bool({"-m", "--multirun"} & given)
+    if "--version" in given:
+        return version()
+    is_sweep = "--multirun" in given
     if given & flags.HYDRAS_OWN or any(text.startswith(("hydra/sweeper=", "hydra/launcher=")) for text in overrides):
         from trainer import sweep
 
-        if is_sweep:
+        if "--shell-completion" in given or "--hydra-help" in given:
+            flags.check_alone(overrides, folders, given)
+        elif is_sweep:
             config.check_sweep_by_hydra(overrides, folders)
-        elif not given & {"-sc", "--shell-completion", "--hydra-help", "--version"}:
+        else:
             config.compose(overrides, folders)
-        return sweep.through_hydra()
+        return sweep.through_hydra(flags.for_hydra(arguments), overrides, folders)
     if is_sweep:
         from trainer import sweep
 
@@ -104,6 +108,15 @@ def compose_and_run(arguments: Sequence[str]) -> int:
     from trainer import runner
 
     runner.run(composed)
+    return 0
+
+
+def version() -> int:
+    """``train --version``"""
+    from importlib import metadata
+
+    names = ("train-zoo", "torch", "hydra-core")
+    print(", ".join(f"{name} {metadata.version(name)}" for name in names), f"(Python {sys.version.split()[0]})")
     return 0
 
 

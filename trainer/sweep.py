@@ -16,13 +16,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import hydra
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from trainer import catalog, checks, config, folder, leaderboard, signals
+from trainer import catalog, checks, config, folder, leaderboard, own_folder, signals
 from trainer.config import Config
 from trainer.cores import cores
 from trainer.errors import ConfigError, Interrupted, UnknownName, UserError
+from trainer.grid import combinations
 from trainer.overrides import parse
 
 
@@ -46,9 +48,9 @@ def sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
 
     Raises ConfigError before anything runs if a name in the grid does not exist, Interrupted after Ctrl-C.
     """
-    parsed = parse(overrides)
+    parsed = parse(overrides, folders)
     swept = {item.key_or_group for item in parsed if item.is_sweep_override()}
-    grid = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+    grid = combinations(parsed, folders)
     composed = [_composed(combination, folders) for combination in grid]
     good = [item for item in composed if isinstance(item, Config)]
     if not good:
@@ -215,9 +217,13 @@ def _score(job: Job) -> str:
     return "" if value is None else f"{name} {value:.4f}"
 
 
-def through_hydra() -> int:
-    """Hydra's own main over our YAML files, for its flags and for sweepers and launchers other than ours."""
+def through_hydra(words: Sequence[str], overrides: Sequence[str], folders: Sequence[Path]) -> int:
+    """Hydra's own main over our YAML files, for its flags and for sweepers and launchers other than ours.
+
+    What is judged beforehand is what Hydra is given: ``words``, its flags, and the user's folders by the search path.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv = [sys.argv[0], *words, *own_folder.search(folders), *overrides]
 
     @hydra.main(version_base="1.3", config_path=str(catalog.builtin().absolute()), config_name="train")
     def job(composed: DictConfig) -> float:
@@ -225,5 +231,8 @@ def through_hydra() -> int:
 
         return runner.run(config.from_hydra(composed)).val_score
 
-    job()
+    try:
+        job()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(" ".join(str(error).split())[:500]) from error
     return 0
