@@ -94,7 +94,7 @@ def test_nothing_heavy_is_imported_early(arguments: list[str], code: int, module
         (
             ["--config-dir", __file__, *SMALL],
             2,
-            [f"a file, not a folder; the nearest folder that exists is {Path(__file__).parent}"],
+            [f"{__file__} is a file"],
         ),
         (["evaluate", __file__], 2, [f"the nearest folder that exists is {Path(__file__).parent}\n"]),
         ([*SMALL, "model._target_=os.system"], 2, ["target 'os.system' is not on the allow-list"]),

@@ -112,3 +112,29 @@ def test_values_of_keys_that_sound_secret_are_left_out() -> None:
         **open_keys,
     }
     assert masked["token"] == "${oc.env:T}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+api_key=SECRET123",
+        "data.api_key.first=SECRET123",
+        "data.x={api_key: SECRET123}",
+        "data.x={a: [{hub_token: SECRET123}], b: 1}",
+        "data.x=[1,{password: 'SECRET123'}]",
+        "data.x={api_key: SECRET123},{api_key: b}",
+        "data.x={api_key: SECRET123, y: ${epochs}}",
+        "data.x={api_key: SECRET123",
+    ],
+)
+def test_a_secret_in_an_override_is_masked_wherever_it_stands(text: str) -> None:
+    masked = folder.mask_override(text)
+    assert "SECRET123" not in masked
+    assert masked.startswith(text.partition("=")[0] + "=")
+
+
+@pytest.mark.parametrize(
+    "text", ["data.x={a: 1}", "data.tokens={words: 2}", "x={api_key: '${oc.env:K}'}", "model=lstm"]
+)
+def test_an_override_without_a_secret_stays(text: str) -> None:
+    assert folder.mask_override(text) == text

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from trainer import flags, listing
+from trainer import flags, listing, plugins, signals
 from trainer.errors import ConfigError, UserError, did_you_mean
 from trainer.printable import encodable, printable
 
@@ -28,6 +28,7 @@ train trains any neural network from a configuration.
   train sample RUN [prompt=TEXT ...]        what its best weights make: a text that goes on, a translation, a graph
   train score RUN [input=PATH]              how ordinary each row of a file is to it (default: its own test rows)
   train report [FOLDER]                     the leaderboard of all runs in a folder (default: outputs)
+  A run whose classes are of a module of yours is opened by naming it again: train evaluate RUN plugins=[your_module]
 
 Options of Hydra's: -m sweep, --cfg job shows the configuration, --resolve, --info, --config-dir DIR adds your own
 YAML files (with plugins=[your_module] for classes), --shell-completion, --hydra-help.
@@ -40,7 +41,8 @@ def main() -> None:
     """The console script."""
     arguments = sys.argv[1:]
     try:
-        sys.exit(dispatch(arguments))
+        with signals.leaving():
+            sys.exit(dispatch(arguments))
     except UserError as error:
         if "debug=true" in [argument.lower() for argument in arguments] or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
@@ -124,7 +126,8 @@ def resume(arguments: Sequence[str]) -> int:
     """``train resume RUN``"""
     from trainer import stored
 
-    kept = stored.named("resume", arguments)
+    words, modules = plugins.take(arguments)
+    kept = stored.named("resume", words, modules)
     from trainer import runner
 
     runner.resume(kept)
@@ -135,7 +138,8 @@ def evaluate(arguments: Sequence[str]) -> int:
     """``train evaluate RUN``"""
     from trainer import stored
 
-    kept = stored.named("evaluate", arguments)
+    words, modules = plugins.take(arguments)
+    kept = stored.named("evaluate", words, modules)
     from trainer import afterwards
 
     afterwards.evaluate(kept)
@@ -146,9 +150,10 @@ def sample(arguments: Sequence[str]) -> int:
     """``train sample RUN key=value ...``"""
     from trainer import asked, stored
 
-    kept = stored.named("sample", arguments[:1])
+    words, modules = plugins.take(arguments)
+    kept = stored.named("sample", words[:1], modules)
     known = asked.parameters("sample", kept.tree["task"]["_target_"])
-    options = asked.options("sample", arguments[1:], known)
+    options = asked.options("sample", words[1:], known)
     from trainer import afterwards
 
     for piece in afterwards.sample(kept, options):
@@ -162,9 +167,10 @@ def score(arguments: Sequence[str]) -> int:
     from trainer import asked, stored
     from trainer.signature import Parameter
 
-    kept = stored.named("score", arguments[:1])
+    words, modules = plugins.take(arguments)
+    kept = stored.named("score", words[:1], modules)
     asked.parameters("score", kept.tree["task"]["_target_"], method="rate")
-    options = asked.options("score", arguments[1:], {"input": Parameter(str, default="its own test rows")})
+    options = asked.options("score", words[1:], {"input": Parameter(str, default="its own test rows")})
     from trainer import afterwards
 
     afterwards.score(kept, options.get("input"))

@@ -78,15 +78,18 @@ def check_text(text: str, name: str) -> None:
         raise ConfigError(f"{name}: not YAML: {' '.join(str(error).split())[:300]}") from error
 
 
-def check_interpolations(tree: Mapping[str, Any]) -> None:
-    """Raises ConfigError for a tree, interpolations as written, that would grow beyond measure when they are resolved."""
-    _Weights(tree).check()
+def check_interpolations(tree: Any) -> None:
+    """Raises ConfigError for a tree, interpolations as written, that would grow beyond measure when it is resolved."""
+    try:
+        _Weights(tree).check()
+    except RecursionError:
+        raise ConfigError("the configuration's interpolations ${...} follow one another without end") from None
 
 
 class _Weights:
     """How much each node of a tree comes to."""
 
-    def __init__(self, tree: Mapping[str, Any]):
+    def __init__(self, tree: Any):
         self.tree = tree
         self.computed = 0
         self._known: dict[str, int | None] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from trainer.errors import ConfigError, did_you_mean, nearest_folder
+from trainer.errors import ConfigError, absence, did_you_mean
 
 FOLDER = "--config-dir"
 CHOICES = {
@@ -96,10 +96,9 @@ def _folder(name: str) -> Path:
         raise ConfigError("--config-dir: takes a folder of your YAML files")
     try:
         path = Path(name).expanduser().absolute()
-        there = nearest_folder(path)
-    except (RuntimeError, ValueError) as error:  # ~ of nobody, a zero byte
+        is_there = path.is_dir()
+    except (RuntimeError, ValueError, OSError) as error:  # ~ of nobody, a zero byte, a name too long
         raise ConfigError(f"--config-dir: {name!r} names no folder: {error}") from error
-    if there != path:
-        what = "is a file, not a folder" if path.exists() else "is not there"
-        raise ConfigError(f"--config-dir: {path} {what}; the nearest folder that exists is {there}")
+    if not is_there:
+        raise ConfigError(f"--config-dir: {absence(path)}")
     return path

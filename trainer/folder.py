@@ -154,17 +154,34 @@ def sounds_secret(key: str) -> bool:
 
 
 def mask_override(text: str) -> str:
-    """An override that may be shown."""
+    """An override that may be shown: values of keys that sound secret are left out, also inside a mapping."""
     key, equals, value = text.partition("=")
-    return f"{key}=***" if equals and sounds_secret(key.split(".")[-1]) and "${" not in value else text
+    if not equals:
+        return text
+    if any(map(sounds_secret, key.split("."))):
+        return text if "${" in value else f"{key}=***"
+    if "{" not in value or not sounds_secret(value):
+        return text
+    from trainer.overrides import parse
+
+    try:
+        given = parse([text])[0].value()
+    except ConfigError:
+        return f"{key}=***"
+    if not isinstance(given, dict | list):  # several mappings, of a sweep
+        return f"{key}=***"
+    clean = _clean("", given)
+    return text if clean == given else f"{key}={json.dumps(clean)}"
 
 
 def mask(tree: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration that may be shown: values of keys that sound secret are left out."""
+    return {key: _clean(str(key), value) for key, value in tree.items()}
 
-    def clean(key: str, value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return mask(value)
-        return "***" if sounds_secret(key) and isinstance(value, str) and "${" not in value else value
 
-    return {key: clean(str(key), value) for key, value in tree.items()}
+def _clean(key: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return mask(value)
+    if isinstance(value, list):
+        return [_clean(key, item) for item in value]
+    return "***" if sounds_secret(key) and isinstance(value, str) and "${" not in value else value

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from trainer import catalog, own_folder
+from trainer import catalog, environment, expansion, own_folder
 from trainer.checks import BUILT
 from trainer.errors import ConfigError, did_you_mean
 
@@ -156,37 +156,44 @@ def assign(composed: DictConfig, item: Override) -> list[str]:
 
 
 def _meant(composed: DictConfig, above: Sequence[str], part: str) -> str:
-    """The key a misspelt one was probably meant to be: among its neighbours, else anywhere."""
+    """The key a misspelt one was probably meant to be.
+
+    One of that very name in what was chosen comes first, then one like it among its neighbors, then anywhere.
+    """
+    groups = [group for group in BUILT if isinstance(composed.get(group), DictConfig)]
+    deep = [f"{group}.{key}" for group in groups for key in composed[group] if not str(key).startswith("_")]
+    same = [key for key in deep if key.partition(".")[2] == part]
+    if same and not above:
+        return f"; did you mean {' or '.join(same)}?"
     here = OmegaConf.select(composed, ".".join(above)) if above else composed
     prefix = "".join(f"{name}." for name in above)
     near = did_you_mean(part, [str(k) for k in here if k != "hydra" and not str(k).startswith("_")])
     if near:
         return near.replace("mean ", f"mean {prefix}")
     if len(above) == 1 and (able := [o.name for o in catalog.options(above[0]).values() if part in o.meanings()]):
-        return f"; {above[0]}={able[0]} has it"
-    deep = {str(k): f"{g}.{k}" for g in BUILT for k in composed[g] if not str(k).startswith("_")}
-    guess = did_you_mean(part, deep)
-    for name, full in deep.items():
-        guess = guess.replace(f"mean {name}?", f"mean {full}?")
+        chosen = composed.hydra.runtime.choices.get(above[0])
+        mine = ", ".join(key for key in deep if key.startswith(prefix))
+        return f"; {above[0]} {chosen} has {mine or 'no keys'} ({part} is a key of {', '.join(able[:3])})"
+    if same:
+        return f"; did you mean {' or '.join(same)}?"
+    guess = did_you_mean(part, [key.partition(".")[2] for key in deep])
+    for full in deep:
+        guess = guess.replace(f"mean {full.partition('.')[2]}?", f"mean {full}?")
     return guess
 
 
 def plain(composed: DictConfig) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    """Plain containers: as written (secrets unresolved), and resolved."""
+    """Plain containers: as written (what comes from the environment unresolved), and resolved.
+
+    Raises ConfigError for interpolations that would grow beyond measure.
+    """
     own = OmegaConf.masked_copy(composed, [str(k) for k in composed if k != "hydra"])
     problems: list[str] = []
+    written: Any = OmegaConf.to_container(own, resolve=False)
+    expansion.check_interpolations(written)
     try:
-        resolved = OmegaConf.to_container(own, resolve=True, throw_on_missing=False)
+        resolved: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=False)
     except OmegaConfBaseException as error:
         problems = [f"{error.full_key}: {str(error).splitlines()[0]}"]
-        resolved = OmegaConf.to_container(own, resolve=False)
-    assert isinstance(resolved, dict)
-    written = OmegaConf.to_container(own, resolve=False)
-    return _keep_environment(written, resolved), resolved, problems  # type: ignore[return-value]
-
-
-def _keep_environment(written: Any, resolved: Any) -> Any:
-    """The resolved values, except those that came from the environment: they may be secrets."""
-    if isinstance(written, dict) and isinstance(resolved, dict):
-        return {key: _keep_environment(written[key], resolved[key]) for key in resolved}
-    return written if isinstance(written, str) and "${oc.env:" in written else resolved
+        resolved = written
+    return environment.keep(own, written, resolved), resolved, problems

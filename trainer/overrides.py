@@ -17,7 +17,7 @@ from trainer.printable import shorten
 
 HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.", "hydra.launcher.", "hydra.sweeper.")
 HYDRA_GROUPS = ("hydra/launcher", "hydra/sweeper")
-"""What of Hydra's own a command line chooses. Folders of YAML files are named by --config-dir, where they are judged."""
+"""What of Hydra's own a command line chooses. Folders of YAML files are named by --config-dir, and judged there."""
 MOST_DEEP = 20
 
 

@@ -26,7 +26,7 @@ def run(config: Config) -> Result:
     if settings.resume is None:
         return start(config, folder.claim(config.folder))
     if settings.resume != "auto":
-        kept = stored.load(Path(settings.resume))
+        kept = stored.load(Path(settings.resume), settings.plugins)
         changed = stored.drift(config, kept)
         if changed:
             raise ConfigError(*changed, "a resumed run is the run it was; start a new one to change it")
@@ -84,7 +84,8 @@ def start(config: Config, path: Path) -> Result:
         except Interrupted as error:
             _stopped(result, error)
             # Of a run within another, a classifier's, the outer one has the last word: it goes on with both.
-            raise Interrupted(error.message, error.signal_number, f"train resume {path}") from None
+            named = f" plugins=[{','.join(config.settings.plugins)}]" if config.settings.plugins else ""
+            raise Interrupted(error.message, error.signal_number, f"train resume {path}{named}") from None
         except UserError as error:
             _stopped(result, error)
             if fresh and isinstance(error, ConfigError | SystemFault):
@@ -125,7 +126,7 @@ def _train_and_test(config: Config, path: Path, result: Result, screen: report.R
     task = builder.task(config.tree, data, config.names).to(where)
     monitor = settings.monitor or task.monitor
     loaders = builder.loaders(config.tree, data, settings, where)
-    builder.probe(task, loaders["train"], monitor)
+    builder.probe(task, loaders["train"], monitor, settings.precision)
     result.threads = (
         state["about"]["threads"]
         if state

@@ -5,9 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from trainer.types import Fraction, NonNegativeFloat, NonNegativeInt, Pattern, PositiveFloat, PositiveInt, Probability
+from trainer.types import (
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    Pattern,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Range,
+)
 
 Device = Literal["auto", "cpu", "cuda", "mps"] | Annotated[str, Pattern(r"cuda:(0|[1-9][0-9]?)", "cuda:1")]
+
+Processes = Annotated[int, Range(ge=1, le=1024)]
+"""How many threads or processes there may be: more than any machine has is a slip, and would take it down."""
+Seconds = Annotated[float, Range(gt=0, le=1_000_000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +34,7 @@ class Settings:
     bucket: PositiveInt
     seed: NonNegativeInt
     device: Device
-    threads: PositiveInt | None
+    threads: Processes | None
     precision: Literal[32, "bf16", "fp16"]
     compile: bool
     channels_last: bool
@@ -34,10 +47,10 @@ class Settings:
     monitor: str | None
     patience: PositiveInt | None
     val_every: PositiveInt
-    num_workers: NonNegativeInt
-    worker_timeout: PositiveFloat
+    num_workers: Annotated[int, Range(ge=0, le=1024)]
+    worker_timeout: Seconds
     save_every: NonNegativeFloat
-    jobs: PositiveInt | None
+    jobs: Processes | None
     resume: str | None
     data_dir: str | None
     plugins: list[str]

@@ -11,47 +11,58 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from trainer import folder
+from trainer import expansion, folder, plugins
 from trainer.checks import BUILT, check, declare
 from trainer.config import NEUTRAL, Config
-from trainer.errors import ConfigError, nearest_folder
+from trainer.errors import ConfigError, absence
 from trainer.overrides import parse
 from trainer.settings import Settings
 from trainer.types import fits
 
+EXAMPLES = {
+    "resume": "lstm-adding",
+    "sample": 'char_lstm-tinyshakespeare prompt="To be"',
+    "score": "vae-digits input=digits.csv",
+    "show": "cnn-digits features=LAYER row=0",
+}
+"""A run that each verb could be given, and what it can be asked."""
 
-def named(verb: str, arguments: Sequence[str]) -> Config:
-    """The configuration of the one run that a verb is to be done to.
+
+def named(verb: str, arguments: Sequence[str], modules: Sequence[str] = ()) -> Config:
+    """The configuration of the one run that a verb is to be done to; ``modules`` are the plugins the command names.
 
     Raises ConfigError for no folder or several, and as ``load`` does.
     """
     if len(arguments) != 1:
-        raise ConfigError(
-            f"train {verb} takes one run folder, as in: train {verb} outputs/2026-01-31/12-00-00-lstm-adding"
-        )
-    return load(Path(arguments[0]))
+        run, *words = EXAMPLES.get(verb, EXAMPLES["resume"]).split(" ", 1)
+        example = " ".join([f"train {verb} outputs/2026-01-31/12-00-00-{run}", *words])
+        raise ConfigError(f"train {verb} takes one run folder, as in: {example}")
+    return load(Path(arguments[0]), modules)
 
 
-def load(path: Path) -> Config:
+def load(path: Path, modules: Sequence[str] = ()) -> Config:
     """The configuration of a run folder, checked like any other: it is data, not something to trust.
+
+    Of the plugins it names, those are imported that are among ``modules``, which a command names.
 
     Raises ConfigError if there is none or it no longer fits.
     """
     file, results = path / folder.CONFIG, folder.read_results(path)
     if not results or not file.is_file():
-        raise ConfigError(
-            f"{path.absolute()} is not a run folder; the nearest folder that exists is {nearest_folder(path)}"
-        )
+        raise ConfigError(f"{path.absolute()} is not a run folder: {absence(path)}")
     try:
+        expansion.read(file)
         loaded = OmegaConf.load(file)
-        raw, tree = (OmegaConf.to_container(loaded, resolve=resolve) for resolve in (False, True))
+        raw = OmegaConf.to_container(loaded, resolve=False)
+        expansion.check_interpolations(raw)
+        tree = OmegaConf.to_container(loaded, resolve=True)
     except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
         raise ConfigError(f"{file}: cannot be read: {' '.join(str(error).split())[:300]}") from error
     names, overrides = results.get("options"), results.get("overrides")
     said = fits(names, dict[str, str]) and set(names) == {*BUILT} and fits(overrides, list[str])  # type: ignore[arg-type]
     if not isinstance(raw, dict) or not isinstance(tree, dict) or not said:
         raise ConfigError(f"{path}: {folder.CONFIG} and {folder.RESULTS} are not those of a run")
-    problems = declare(tree) + check(tree, names)  # type: ignore[arg-type]
+    problems = plugins.unnamed(tree.get("plugins"), modules) or declare(tree) + check(tree, names)  # type: ignore[arg-type]
     if problems:
         raise ConfigError(*problems)
     flat = Settings(**{key: tree[key] for key in Settings.__dataclass_fields__})

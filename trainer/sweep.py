@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from trainer import catalog, checks, config, folder, leaderboard, own_folder, signals
 from trainer.config import Config
-from trainer.cores import cores
+from trainer.cores import cores, processors
 from trainer.errors import ConfigError, Interrupted, UnknownName, UserError
 from trainer.grid import combinations
 from trainer.overrides import parse
@@ -61,9 +61,17 @@ def sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
     root = next((path.parent for path in begun if path), None) or folder.claim(good[0].sweep_folder)
     workers = good[0].settings.jobs or cores()
     jobs = [_job(item, root / name, workers) for item, name in zip(composed, names, strict=True)]
-    print(f"{len(jobs)} jobs, {workers} at a time, in {root}")
+    print(f"{len(jobs)} jobs, {workers} at a time{_held_back(workers)}, in {root}")
     _run_all(jobs, workers)
     return _account(jobs, root)
+
+
+def _held_back(workers: int) -> str:
+    """That fewer jobs run at a time than there are processors, where a variable of the environment says so."""
+    said, there = os.environ.get("OMP_NUM_THREADS", ""), processors()
+    if said != str(workers) or workers >= there:
+        return ""
+    return f" (OMP_NUM_THREADS={said}; jobs={there} would use all processors)"
 
 
 def _name(number: int, combination: Sequence[str], swept: Set[str]) -> str:

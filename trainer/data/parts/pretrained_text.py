@@ -20,16 +20,11 @@ class Pretrained:
     """
 
     def __init__(self, name: str, most: int | None, keep: Literal["first", "last"]):
-        library = hub.transformers()
+        hub.transformers()
         folder = hub.folder_of(name)
         if not any((folder / name).is_file() for name in FILES):  # the library would make an empty one
             raise ConfigError(f"data.tokenizer: {folder} has no tokenizer: none of {', '.join(FILES)}")
-        try:
-            self._coder = library.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"data.tokenizer: {folder} has a tokenizer that cannot be read: {str(error).splitlines()[0]}"
-            ) from error
+        self._coder = hub.read_saved("AutoTokenizer", folder, "data.tokenizer")
         self._coder.truncation_side = "right" if keep == "first" else "left"
         self._most = most
         self.size = len(self._coder)
