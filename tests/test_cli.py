@@ -96,7 +96,7 @@ def test_nothing_heavy_is_imported_early(arguments: list[str], code: int, module
             2,
             [f"{__file__} is a file"],
         ),
-        (["evaluate", __file__], 2, [f"the nearest folder that exists is {Path(__file__).parent}\n"]),
+        (["evaluate", __file__], 2, [f"{__file__} is a file"]),
         ([*SMALL, "model._target_=os.system"], 2, ["target 'os.system' is not on the allow-list"]),
     ],
 )

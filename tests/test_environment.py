@@ -56,3 +56,44 @@ def test_everything_else_is_resolved() -> None:
 def test_outside_the_variable_is_read_as_ever() -> None:
     kept({"a": "${oc.env:SOME_SECRET}"})
     assert OmegaConf.create({"a": "${oc.env:SOME_SECRET}", "b": "${oc.env:NOT_SET_ANYWHERE,null}"}).a == SECRET
+
+
+def test_values_of_keys_that_sound_secret_are_left_out() -> None:
+    open_keys = {"max_tokens": "keep", "tokens": "words", "tokenizer": "a_model", "rows": 3}
+    tree = {
+        "data": {"api_key": "x", "hub_token": "x", "password": "x", "my_secret": "x", "token_id": "x", **open_keys},
+        "token": "${oc.env:T}",
+        "secret": None,
+    }
+    masked = environment.mask(tree)
+    assert masked["data"] == {
+        **dict.fromkeys(("api_key", "hub_token", "password", "my_secret", "token_id"), "***"),
+        **open_keys,
+    }
+    assert masked["token"] == "${oc.env:T}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+api_key=SECRET123",
+        "data.api_key.first=SECRET123",
+        "data.x={api_key: SECRET123}",
+        "data.x={a: [{hub_token: SECRET123}], b: 1}",
+        "data.x=[1,{password: 'SECRET123'}]",
+        "data.x={api_key: SECRET123},{api_key: b}",
+        "data.x={api_key: SECRET123, y: ${epochs}}",
+        "data.x={api_key: SECRET123",
+    ],
+)
+def test_a_secret_in_an_override_is_masked_wherever_it_stands(text: str) -> None:
+    masked = environment.mask_override(text)
+    assert "SECRET123" not in masked
+    assert masked.startswith(text.partition("=")[0] + "=")
+
+
+@pytest.mark.parametrize(
+    "text", ["data.x={a: 1}", "data.tokens={words: 2}", "x={api_key: '${oc.env:K}'}", "model=lstm"]
+)
+def test_an_override_without_a_secret_stays(text: str) -> None:
+    assert environment.mask_override(text) == text

@@ -35,6 +35,8 @@ YAML files (with plugins=[your_module] for classes), --shell-completion, --hydra
 Exit codes: 0 done, 1 a fault of ours, 2 bad input, 3 not finite, 4 environment, 130/143 interrupted and resumable.
 """
 SHOWN_LINES = 10
+LINE = 2000
+"""Letters of a line of an error: enough for every list of names there is."""
 
 
 def main() -> None:
@@ -46,11 +48,7 @@ def main() -> None:
     except UserError as error:
         if "debug=true" in [argument.lower() for argument in arguments] or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        lines = str(error).splitlines()
-        more = [f"... and {len(lines) - SHOWN_LINES + 1} more"] if len(lines) > SHOWN_LINES else []
-        shown = lines[: SHOWN_LINES - len(more)] + more
-        told = "\n".join(f"{'error: ' if not i else '       '}{line}" for i, line in enumerate(shown))
-        print(printable(told), file=sys.stderr)
+        print(message(error), file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -58,6 +56,14 @@ def main() -> None:
         # The reader (head, less) has seen enough; nothing is left to flush to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def message(error: UserError) -> str:
+    """What is told of an error: a few lines, whatever is in it."""
+    lines = str(error).splitlines()
+    more = [f"... and {len(lines) - SHOWN_LINES + 1} more"] if len(lines) > SHOWN_LINES else []
+    shown = [line if len(line) <= LINE else f"{line[: LINE - 4]} ..." for line in lines[: SHOWN_LINES - len(more)]]
+    return printable("\n".join(f"{'error: ' if not i else '       '}{line}" for i, line in enumerate([*shown, *more])))
 
 
 def dispatch(arguments: Sequence[str]) -> int:

@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from trainer import catalog, folder, merging
+from trainer import catalog, environment, merging
 from trainer.checks import BUILT, check, declare
 from trainer.errors import ConfigError, UnknownName
 from trainer.grid import wrong_span
@@ -133,7 +133,7 @@ def check_sweep_by_hydra(overrides: Sequence[str], folders: Sequence[Path]) -> N
     problems += [
         f"{text.partition('=')[0]}: a sweep of Hydra's would write this secret down; give it as ${{oc.env:NAME}}"
         for text in overrides
-        if folder.mask_override(text) != text
+        if environment.mask_override(text) != text
     ]
     problems += [wrong for item in parsed if item.key_or_group in groups for wrong in _wrong_names(item, folders)]
     if problems:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -96,9 +97,8 @@ def _folder(name: str) -> Path:
         raise ConfigError("--config-dir: takes a folder of your YAML files")
     try:
         path = Path(name).expanduser().absolute()
-        is_there = path.is_dir()
-    except (RuntimeError, ValueError, OSError) as error:  # ~ of nobody, a zero byte, a name too long
+    except RuntimeError as error:  # ~ of nobody
         raise ConfigError(f"--config-dir: {name!r} names no folder: {error}") from error
-    if not is_there:
+    if "\0" in name or not os.path.isdir(path):  # not Path.is_dir, which raises for a name that is too long
         raise ConfigError(f"--config-dir: {absence(path)}")
     return path

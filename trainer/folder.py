@@ -7,8 +7,7 @@ import glob
 import json
 import logging
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -143,45 +142,3 @@ def remove_if_empty(path: Path) -> bool:
             break
         parent.rmdir()
     return True
-
-
-SECRET = re.compile(r"token(?![a-z])|secret|passw|api_key")
-"""One token opens a door; tokens, and a tokenizer, are what text is made of."""
-
-
-def sounds_secret(key: str) -> bool:
-    return SECRET.search(key.lower()) is not None
-
-
-def mask_override(text: str) -> str:
-    """An override that may be shown: values of keys that sound secret are left out, also inside a mapping."""
-    key, equals, value = text.partition("=")
-    if not equals:
-        return text
-    if any(map(sounds_secret, key.split("."))):
-        return text if "${" in value else f"{key}=***"
-    if "{" not in value or not sounds_secret(value):
-        return text
-    from trainer.overrides import parse
-
-    try:
-        given = parse([text])[0].value()
-    except ConfigError:
-        return f"{key}=***"
-    if not isinstance(given, dict | list):  # several mappings, of a sweep
-        return f"{key}=***"
-    clean = _clean("", given)
-    return text if clean == given else f"{key}={json.dumps(clean)}"
-
-
-def mask(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration that may be shown: values of keys that sound secret are left out."""
-    return {key: _clean(str(key), value) for key, value in tree.items()}
-
-
-def _clean(key: str, value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return mask(value)
-    if isinstance(value, list):
-        return [_clean(key, item) for item in value]
-    return "***" if sounds_secret(key) and isinstance(value, str) and "${" not in value else value

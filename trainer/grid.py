@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,7 +69,8 @@ def _count(item: Override, folders: Sequence[Path]) -> int:
     if isinstance(value, RangeSweep):
         assert value.start is not None
         assert value.stop is not None
-        return max(0, math.ceil((value.stop - value.start) / value.step))
+        span = (value.stop - value.start) / value.step
+        return max(0, math.ceil(span)) if math.isfinite(span) else sys.maxsize
     if isinstance(value, Glob):
         return len(value.filter(list(catalog.options(item.key_or_group, folders))))
     return len(value.list) if isinstance(value, ChoiceSweep) else 1

@@ -19,6 +19,8 @@ HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.", "hydra.launcher.", "hydra.sweeper
 HYDRA_GROUPS = ("hydra/launcher", "hydra/sweeper")
 """What of Hydra's own a command line chooses. Folders of YAML files are named by --config-dir, and judged there."""
 MOST_DEEP = 20
+WINDOW = 100
+"""Letters shown on each side of where a text cannot be read."""
 
 
 def parse(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[Override]:
@@ -39,9 +41,10 @@ def parse(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[Overri
         except (HydraException, ValueError, OverflowError) as error:
             reason = (str(error).splitlines() or ["not understood"])[0]
             column = _column(text, reason)
+            start = max(0, column - WINDOW)
             problems.append(
-                f"cannot read {text!r} as KEY=VALUE ({reason}); quote special characters: 'key=\"[a\"'\n"
-                f"  {text}\n  {' ' * column}^"
+                f"cannot read {shorten(text)} as KEY=VALUE ({reason[:WINDOW]}); quote special characters:"
+                f" 'key=\"[a\"'\n  {text[start : start + 2 * WINDOW]}\n  {' ' * (column - start)}^"
             )
     if problems:
         raise ConfigError(*problems)
@@ -70,6 +73,8 @@ def _column(text: str, reason: str) -> int:
 def wrong_use(item: Override, *, is_sweep: bool = False) -> list[str]:
     """Overrides that Hydra would take and that would then do nothing, or not what was meant."""
     key = item.key_or_group
+    if not key:
+        return [f"{item.input_line}: there is no key before ="]
     if item.package is not None:
         return [f"{key}@{item.package}: a group has one place; write {key}=NAME"]
     if item.is_sweep_override() and not is_sweep:

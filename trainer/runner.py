@@ -9,7 +9,19 @@ from pathlib import Path
 import torch
 from omegaconf import OmegaConf
 
-from trainer import builder, checkpoint, classifier, device, folder, pictures, report, seeding, signals, stored
+from trainer import (
+    builder,
+    checkpoint,
+    classifier,
+    device,
+    environment,
+    folder,
+    pictures,
+    report,
+    seeding,
+    signals,
+    stored,
+)
 from trainer.album import Album
 from trainer.config import Config
 from trainer.errors import ConfigError, Interrupted, SystemFault, UserError
@@ -62,7 +74,7 @@ def start(config: Config, path: Path) -> Result:
         identity=config.identity,
         status="running",
         options=dict(names),
-        overrides=[folder.mask_override(text) for text in config.overrides],
+        overrides=[environment.mask_override(text) for text in config.overrides],
         model=names["model"],
         data=names["data"],
         task=names["task"],
@@ -77,7 +89,7 @@ def start(config: Config, path: Path) -> Result:
         screen = stack.enter_context(report.Report(flag, verbose=config.settings.verbose))
         try:
             if fresh:
-                shown = OmegaConf.to_yaml(OmegaConf.create(folder.mask(config.raw)))
+                shown = OmegaConf.to_yaml(OmegaConf.create(environment.mask(config.raw)))
                 folder.write_text(path / folder.CONFIG, shown)
             result.write()
             _train_and_test(config, path, result, screen, fresh=fresh)
@@ -137,7 +149,7 @@ def _train_and_test(config: Config, path: Path, result: Result, screen: report.R
     result.device, result.monitor = str(where), monitor
     result.baseline, result.best_possible = dict(data.facts.baseline), dict(data.facts.best_possible)
 
-    about = {"config": folder.mask(config.raw), "identity": config.identity, "threads": result.threads}
+    about = {"config": environment.mask(config.raw), "identity": config.identity, "threads": result.threads}
     keeper = checkpoint.RunKeeper(path, about | {"options": dict(config.names), "versions": result.versions})
     album = Album(screen, path, settings.seed)
     trainer = Trainer(

@@ -20,7 +20,9 @@ Device = Literal["auto", "cpu", "cuda", "mps"] | Annotated[str, Pattern(r"cuda:(
 
 Processes = Annotated[int, Range(ge=1, le=1024)]
 """How many threads or processes there may be: more than any machine has is a slip, and would take it down."""
-Seconds = Annotated[float, Range(gt=0, le=1_000_000)]
+Count = Annotated[int, Range(ge=1, le=1_000_000_000)]
+"""A number of rows, batches or epochs that others are multiplied by."""
+Seconds = Annotated[float, Range(gt=0, le=100_000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +31,9 @@ class Settings:
 
     epochs: PositiveInt
     max_steps: PositiveInt | None
-    batch_size: PositiveInt
+    batch_size: Count
     drop_last: bool
-    bucket: PositiveInt
+    bucket: Count
     seed: NonNegativeInt
     device: Device
     threads: Processes | None
@@ -39,14 +41,14 @@ class Settings:
     compile: bool
     channels_last: bool
     init: Literal["default", "kaiming", "xavier", "orthogonal"]
-    accumulate: PositiveInt
+    accumulate: Count
     grad_clip: PositiveFloat | None
     grad_clip_mode: Literal["norm", "value"]
     ema: Fraction | None
     teacher_forcing: Probability | Literal["linear", "exponential", "inverse_sigmoid"] | None
     monitor: str | None
     patience: PositiveInt | None
-    val_every: PositiveInt
+    val_every: Count
     num_workers: Annotated[int, Range(ge=0, le=1024)]
     worker_timeout: Seconds
     save_every: NonNegativeFloat

@@ -20,7 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from trainer import catalog, checks, config, folder, leaderboard, own_folder, signals
+from trainer import catalog, checks, config, environment, folder, leaderboard, own_folder, signals
 from trainer.config import Config
 from trainer.cores import cores, processors
 from trainer.errors import ConfigError, Interrupted, UnknownName, UserError
@@ -77,7 +77,7 @@ def _held_back(workers: int) -> str:
 def _name(number: int, combination: Sequence[str], swept: Set[str]) -> str:
     """The folder of a job: its number, and what it has that others have not."""
     label = ",".join(text for text in combination if text.split("=")[0].lstrip("+~") in swept)
-    return f"{number}-{folder.mask_override(label)}".replace("/", "_")[:120]
+    return f"{number}-{environment.mask_override(label)}".replace("/", "_")[:120]
 
 
 def _earlier(item: Config, name: str) -> Path | None:

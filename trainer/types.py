@@ -31,7 +31,11 @@ class Range:
 
     def __str__(self) -> str:
         ends = ((">", self.gt), (">=", self.ge), ("<", self.lt), ("<=", self.le))
-        return " and ".join(f"{sign} {end:g}" for sign, end in ends if math.isfinite(end))
+        return " and ".join(f"{sign} {_written(end)}" for sign, end in ends if math.isfinite(end))
+
+
+def _written(end: float) -> str:
+    return str(int(end)) if end == int(end) and abs(end) < 1e12 else f"{end:g}"
 
 
 @dataclass(frozen=True)
