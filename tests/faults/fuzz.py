@@ -93,7 +93,7 @@ def keys(base: str) -> list[str]:
     composed = config.compose([*BASES[base], *SHORT])
     deep = [f"{group}.{key}" for group in checks.BUILT for key in composed.tree[group] if not key.startswith("_")]
     flat = [key for key in composed.tree if key not in checks.BUILT]
-    return [*flat, *deep, *catalog.GROUPS, "hydra.run.dir", "hydra.sweep.dir", "hydra/launcher", "hydra/sweeper"]
+    return [*flat, *deep, *catalog.GROUPS, "hydra/launcher", "hydra/sweeper"]
 
 
 # Kinds of cases: each changes the folder it is in, and gives a command line.

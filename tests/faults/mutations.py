@@ -180,6 +180,7 @@ def spoil_file(rng: random.Random, path: Path) -> None:
         path.unlink()
         path.mkdir()
     elif kind < 5 and path.suffix in (".yaml", ".json", ".csv", ".txt"):
-        path.write_text(spoil_lines(rng, path.read_text(encoding="utf-8")), encoding="utf-8")
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        path.write_text(spoil_lines(rng, text), encoding="utf-8", errors="surrogateescape")
     else:
         path.write_bytes(spoil(rng, path.read_bytes()))
