@@ -187,7 +187,17 @@ def test_many_problems_are_cut_to_ten_lines(
         (["resume"], "takes one run folder"),
         (["resume", "a", "b"], "takes one run folder"),
         (["report", "a", "b"], "takes one folder"),
-        (["=3"], "unknown key"),
+        (["show", "lstm"], "there is no run folder lstm; for what can be chosen: train show model=lstm"),
+        (["show", "digit"], "there is no run folder digit; did you mean digits?"),
+        (["sample"], "12-00-00-char_lstm-tinyshakespeare prompt="),
+        (["score"], "12-00-00-vae-digits input="),
+        (["--shell-completion"], "train --shell-completion install=bash"),
+        (["-m", "seed=0,1", "hydra/sweeper=optuna"], "hydra/sweeper 'optuna' is not installed; here: basic"),
+        (["-m", "seed=0,1", "hydra/launcher=joblib"], "hydra/launcher 'joblib' is not installed; here: basic"),
+        (["-m", "seed=0,1", "api_key=SECRET", "hydra/sweeper=basic"], "give it as ${oc.env:NAME}"),
+        (["\x1b[2Jlist"], r"'\x1b[2Jlist' is no verb"),
+        (["evaluate", "caf\udce9\x1b[31m"], r"caf\udce9\x1b[31m is not there"),
+        (["=3"], "there is no key before ="),
     ],
 )
 def test_the_verbs_say_what_they_take(
@@ -195,6 +205,21 @@ def test_the_verbs_say_what_they_take(
 ) -> None:
     code, said = in_process(capsys, monkeypatch, *arguments)
     assert (code, words in said) == (2, True), said
+
+
+def test_the_version_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    from trainer import cli
+
+    assert cli.dispatch(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("train-zoo ")
+
+
+def test_a_long_line_is_cut() -> None:
+    from trainer import cli
+
+    told = cli.message(ConfigError("x" * 10_000))
+    assert len(told) < 2100
+    assert told.endswith(" ...")
 
 
 # Lists and keys.

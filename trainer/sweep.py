@@ -7,6 +7,7 @@ imported torch but started no threads: it starts in milliseconds, and whatever i
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -231,6 +232,7 @@ def through_hydra(words: Sequence[str], overrides: Sequence[str], folders: Seque
     What is judged beforehand is what Hydra is given: ``words``, its flags, and the user's folders by the search path.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    logging.raiseExceptions = False  # where nobody reads any more, each line of the log would be a traceback
     sys.argv = [sys.argv[0], *words, *own_folder.search(folders), *overrides]
 
     @hydra.main(version_base="1.3", config_path=str(catalog.builtin().absolute()), config_name="train")
