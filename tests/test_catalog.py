@@ -9,7 +9,7 @@ import pytest
 import yaml
 from commands import write
 
-from trainer import catalog, checks, folder, signature
+from trainer import catalog, checks, environment, signature
 from trainer.settings import Settings
 
 OPTIONS = [option for group in catalog.GROUPS for option in catalog.options(group).values()]
@@ -38,7 +38,7 @@ def test_an_option_says_what_it_is(option: catalog.Option) -> None:
 
 @pytest.mark.parametrize("option", BUILT, ids=ids)
 def test_no_key_is_taken_for_a_secret(option: catalog.Option) -> None:
-    assert not [key for key in node(option) if folder.sounds_secret(key)], "a run would be kept without its value"
+    assert not [key for key in node(option) if environment.sounds_secret(key)], "a run would be kept without its value"
 
 
 @pytest.mark.parametrize("option", BUILT, ids=ids)

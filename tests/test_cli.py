@@ -90,9 +90,13 @@ def test_nothing_heavy_is_imported_early(arguments: list[str], code: int, module
         (["evaluate", "/nope"], 2, ["/nope is not a run folder"]),
         (["evaluate", "n" * 999], 2, ["is not a run folder"]),
         (["report", "/nope"], 2, ["/nope"]),
-        (["--config-dir", "/nope/conf", *SMALL], 2, ["no folder /nope/conf; the nearest that exists is /"]),
-        (["--config-dir", __file__, *SMALL], 2, [f"the nearest that exists is {Path(__file__).parent}"]),
-        (["evaluate", __file__], 2, [f"the nearest folder that exists is {Path(__file__).parent}\n"]),
+        (["--config-dir", "/nope/conf", *SMALL], 2, ["/nope/conf is not there; the nearest folder that exists is /"]),
+        (
+            ["--config-dir", __file__, *SMALL],
+            2,
+            [f"{__file__} is a file"],
+        ),
+        (["evaluate", __file__], 2, [f"{__file__} is a file"]),
         ([*SMALL, "model._target_=os.system"], 2, ["target 'os.system' is not on the allow-list"]),
     ],
 )
@@ -183,7 +187,17 @@ def test_many_problems_are_cut_to_ten_lines(
         (["resume"], "takes one run folder"),
         (["resume", "a", "b"], "takes one run folder"),
         (["report", "a", "b"], "takes one folder"),
-        (["=3"], "unknown key"),
+        (["show", "lstm"], "there is no run folder lstm; for what can be chosen: train show model=lstm"),
+        (["show", "digit"], "there is no run folder digit; did you mean digits?"),
+        (["sample"], "12-00-00-char_lstm-tinyshakespeare prompt="),
+        (["score"], "12-00-00-vae-digits input="),
+        (["--shell-completion"], "train --shell-completion install=bash"),
+        (["-m", "seed=0,1", "hydra/sweeper=optuna"], "hydra/sweeper 'optuna' is not installed; here: basic"),
+        (["-m", "seed=0,1", "hydra/launcher=joblib"], "hydra/launcher 'joblib' is not installed; here: basic"),
+        (["-m", "seed=0,1", "api_key=SECRET", "hydra/sweeper=basic"], "give it as ${oc.env:NAME}"),
+        (["\x1b[2Jlist"], r"'\x1b[2Jlist' is no verb"),
+        (["evaluate", "caf\udce9\x1b[31m"], r"caf\udce9\x1b[31m is not there"),
+        (["=3"], "there is no key before ="),
     ],
 )
 def test_the_verbs_say_what_they_take(
@@ -191,6 +205,21 @@ def test_the_verbs_say_what_they_take(
 ) -> None:
     code, said = in_process(capsys, monkeypatch, *arguments)
     assert (code, words in said) == (2, True), said
+
+
+def test_the_version_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    from trainer import cli
+
+    assert cli.dispatch(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("train-zoo ")
+
+
+def test_a_long_line_is_cut() -> None:
+    from trainer import cli
+
+    told = cli.message(ConfigError("x" * 10_000))
+    assert len(told) < 2100
+    assert told.endswith(" ...")
 
 
 # Lists and keys.
@@ -274,5 +303,5 @@ def test_hydras_own_sweeper_still_works(tmp_path: Path) -> None:
 def test_unknown_flags_are_refused() -> None:
     with pytest.raises(ConfigError, match="unknown option"):
         flags.split(["--multi-run"])
-    overrides, folders, given = flags.split(["-m", "seed=1", "--cfg", "job", "-cd=/tmp", "+x=1", "~y"])
-    assert (overrides, folders, given) == (["seed=1", "+x=1", "~y"], [Path("/tmp")], {"-m", "--cfg", "-cd"})
+    overrides, folders, given = flags.split(["-m", "seed=1", "-cd=/tmp", "+x=1", "~y"])
+    assert (overrides, folders, given) == (["seed=1", "+x=1", "~y"], [Path("/tmp")], {"--multirun", "--config-dir"})

@@ -73,7 +73,9 @@ def test_a_users_own_model_and_data(tmp_path: Path) -> None:
 def test_a_users_own_run_can_be_evaluated(tmp_path: Path) -> None:
     write(tmp_path, OWN)
     assert train("--config-dir", "conf", "plugins=[mine]", "model=mine", "data=sums", cwd=tmp_path).returncode == 0
-    done = train("evaluate", str(runs(tmp_path)[0]), cwd=tmp_path)
+    refused = train("evaluate", str(runs(tmp_path)[0]), cwd=tmp_path)
+    assert (refused.returncode, "plugins=[mine]" in refused.stderr) == (2, True), refused.stderr
+    done = train("evaluate", str(runs(tmp_path)[0]), "plugins=[mine]", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 

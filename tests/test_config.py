@@ -38,6 +38,23 @@ def _no_plugins() -> Iterator[None]:
         ("experiment=nope", "experiment 'nope' not found"),
         ("optimizer.lrr=1", "optimizer.lrr: unknown key; did you mean optimizer.lr?"),
         ("lr=1", "lr: unknown key; did you mean optimizer.lr?"),
+        ("dropout=0.5", "dropout: unknown key; did you mean model.dropout?"),
+        ("momentun=0.5", "momentun: unknown key"),
+        ("optimizer.momentum=1", "optimizer adam has optimizer.lr, "),
+        ("threads=100000000", "threads: 100000000 given; it must be a whole number >= 1 and <= 1024 or null"),
+        ("seed=18446744073709551616", "seed: 18446744073709551616 given; it must be a whole number >= 0 below 2^63"),
+        ("epochs=99999999999999999999999", "epochs: 99999999999999999999999 given"),
+        (f"optimizer.lr={'9' * 400}", "... 999999"),
+        (f"epochs={'9' * 5000}", "cannot read"),
+        (f"model.hidden={'[' * 3000}", "nested more than 20 deep"),
+        ("num_workers=100000", "num_workers: 100000 given"),
+        ("batch_size=9223372036854775807", "batch_size: 9223372036854775807 given"),
+        ("worker_timeout=1e300", "worker_timeout: 1e+300 given"),
+        ("=1", "there is no key before ="),
+        ("seed=interval(0,1)", "name them: seed=0,1"),
+        ("seed=range(0,0)", "it holds no value"),
+        ("hydra.searchpath=[file:///tmp]", "name a folder of YAML files by --config-dir"),
+        ("hydra.launcher.x=1,2", "run train -m"),
         ("hidden_size=8", "hidden_size: unknown key; did you mean model.hidden_size?"),
         ("+lrr=1", "lrr: unknown key; + adds keys that nothing reads"),
         ("++optimizer.lrr=1", "optimizer.lrr: unknown key; + adds keys that nothing reads"),
@@ -68,7 +85,7 @@ def _no_plugins() -> Iterator[None]:
         ("hydra.job.chdir=true", "hydra.job.chdir: of Hydra's own keys, train reads hydra.run.dir"),
         ("hydra.run.dir=null", "hydra.run.dir: "),
         ("hydra.run.dir=${nope}", "hydra.run.dir: "),
-        ("hydra/sweeper=nope", "hydra/sweeper/nope"),
+        ("hydra/sweeper=nope", "hydra/sweeper 'nope' is not installed; here: basic"),
         ("plugins=[nope_at_all]", "plugins: no module 'nope_at_all' in "),
         ("plugins=mine", "plugins: 'mine' given; it must be a list, each text"),
         ("plugins=[1]", "plugins: [1] given; it must be a list, each text"),
@@ -191,8 +208,24 @@ def test_a_tree_from_a_file_is_checked_like_any_other() -> None:
 
 def test_the_users_yaml_may_be_broken(tmp_path: Path) -> None:
     write(tmp_path, {"model/bad.yaml": "# broken\n_target_: [unclosed\n", "experiment/worse.yaml": "- a\n- b\n"})
-    assert any("do not compose" in problem for problem in refused("model=bad", folders=(tmp_path,)))
+    assert any("bad.yaml: not YAML" in problem for problem in refused("model=bad", folders=(tmp_path,)))
     assert refused("experiment=worse", folders=(tmp_path,)) == ["experiment: unknown key"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"# mine\nhidden: [4]\n", "model own names no class; its YAML file needs _target_: module.Class"),
+        (b"# caf\xe9\n_target_: trainer.models.mlp.MLP\n", "not UTF-8"),
+        (b"# mine\n_target_: 5\n", "names no class"),
+        (b"", "names no class"),
+    ],
+)
+def test_a_file_of_the_users_that_is_no_option(content: bytes, said: str, tmp_path: Path) -> None:
+    path = write(tmp_path, {"model/own.yaml": ""}) / "model/own.yaml"
+    path.write_bytes(content)
+    problems = refused("model=own", "data=moons", folders=(tmp_path,))
+    assert any(said in problem for problem in problems), problems
 
 
 def test_an_edited_file_is_read_again(tmp_path: Path) -> None:

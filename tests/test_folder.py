@@ -149,18 +149,3 @@ def test_a_folder_of_the_users_own_is_neither_used_nor_taken_back(tmp_path: Path
     assert not folder.remove_if_empty(mine)
     assert folder.remove_if_empty(killed)
     assert ((mine / "thesis.txt").exists(), killed.exists()) == (True, False)
-
-
-def test_values_of_keys_that_sound_secret_are_left_out() -> None:
-    open_keys = {"max_tokens": "keep", "tokens": "words", "tokenizer": "a_model", "rows": 3}
-    tree = {
-        "data": {"api_key": "x", "hub_token": "x", "password": "x", "my_secret": "x", "token_id": "x", **open_keys},
-        "token": "${oc.env:T}",
-        "secret": None,
-    }
-    masked = folder.mask(tree)
-    assert masked["data"] == {
-        **dict.fromkeys(("api_key", "hub_token", "password", "my_secret", "token_id"), "***"),
-        **open_keys,
-    }
-    assert masked["token"] == "${oc.env:T}"

@@ -66,7 +66,7 @@ def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
         make(folder, vocab_size=50)
     with pytest.raises(ConfigError, match=r"a row has 20 tokens and the model reads 16; set data\.max_length=16"):
         make(folder)(torch.zeros(1, 20, dtype=torch.long))
-    with pytest.raises(ConfigError, match=f"no folder {tmp_path}/nope; the nearest that"):
+    with pytest.raises(ConfigError, match=f"{tmp_path}/nope is not there; the nearest folder"):
         make(tmp_path / "nope")
     with pytest.raises(ConfigError, match=r"holds no config\.json"):
         make(tmp_path)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from commands import SMALL, runs, start, train, write
 
-from trainer import cli, folder, leaderboard
+from trainer import cli, folder, leaderboard, sweep
 from trainer.errors import ConfigError, UnknownName
 from trainer.result import Result
 
@@ -270,3 +270,12 @@ def test_a_file_of_results_that_is_not_ours_is_left_out(tmp_path: Path) -> None:
     assert len(leaderboard_of(tmp_path, result(), {"status": "finished", "accuracy": 1})) == 1
     with pytest.raises(ConfigError, match=r"results\.json is not that of a run: .* missing"):
         Result.read(tmp_path / "1")
+
+
+def test_it_says_why_it_uses_fewer_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "processors", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert sweep._held_back(1) == " (OMP_NUM_THREADS=1; jobs=8 would use all processors)"
+    assert sweep._held_back(8) == sweep._held_back(4) == ""
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert sweep._held_back(1) == ""

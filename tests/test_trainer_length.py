@@ -64,6 +64,9 @@ class Game(LeastSquares):
     def turns(self, step: int) -> tuple[str, ...]:
         return ("critic", "generator") if step % self.n == self.n - 1 else ("critic",)
 
+    def turns_before(self, step: int) -> dict[str, int]:
+        return {"critic": step, "generator": step // self.n}
+
     def loss(self, batch: Batch, player: str) -> Tensor:
         return (self.error(batch) + self.other(batch.inputs["x"])).square().mean()
 

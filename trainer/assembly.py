@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from trainer import builder, checkpoint, classifier, data_source, device, folder, integrity, report, seeding
+from trainer import builder, checkpoint, classifier, data_source, device, environment, integrity, report, seeding
 from trainer.album import Album
 from trainer.config import Config
 from trainer.errors import ConfigError
@@ -49,7 +49,7 @@ def assemble(
     task = builder.task(config.tree, data, config.names).to(where)
     monitor = settings.monitor or task.monitor
     loaders = builder.loaders(config.tree, data, settings, where)
-    builder.probe(task, loaders["train"], monitor)
+    builder.probe(task, loaders["train"], monitor, settings.precision)
     result.threads = (
         state["about"]["threads"]
         if state
@@ -85,7 +85,7 @@ def load_state(trainer: Trainer, state: dict[str, Any], path: Path) -> None:
 def _about(config: Config, result: Result) -> dict[str, Any]:
     """What every checkpoint says of its run, so that it is known without the other files."""
     return {
-        "config": folder.mask(config.raw),
+        "config": environment.mask(config.raw),
         "identity": config.identity,
         "threads": result.threads,
         "options": dict(config.names),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
-from trainer import contract, plugins
+from trainer import contract, plugins, precision
 from trainer.augment import Augment
 from trainer.batch import Batch, Totals
 from trainer.data.base import Data
@@ -31,6 +32,8 @@ from trainer.weights import decayed
 
 SCORED_AT_ONCE = 4
 """How many training batches' rows are scored at once: without gradients there is room for them."""
+COUNTED = 1000
+"""Steps whose turns are counted one by one, to hold a task's own count against."""
 T = TypeVar("T")
 
 
@@ -144,24 +147,36 @@ def players(config: Mapping[str, Any], settings: Settings, task: Task, train: Lo
     A schedule's length is the number of turns its player will have, counted from the loader, the accumulation and
     the task.
     """
-    steps = range(total_steps(train, settings))
-    turns = [name for step in steps for name in task.turns(step)]
+    turns = count_turns(task, total_steps(train, settings))
     shrink = decayed(task)
     groups = {name: FlatParameters(parameters, shrink) for name, parameters in task.players().items()}
     made, rates = {}, task.rates()
     for name, params in groups.items():
         options = config["optimizer"] | ({"lr": rates[name]} if name in rates else {})
         optimizer = make(options, Optimizer, params=params)  # type: ignore[type-abstract]
-        total = turns.count(name)
-        schedule = make(config["scheduler"], Schedule, lr=optimizer.lr, total=total)  # type: ignore[type-abstract]
+        options = config["scheduler"]
+        schedule = make(options, Schedule, lr=optimizer.lr, total=turns[name])  # type: ignore[type-abstract]
         made[name] = Player(name, params, optimizer, schedule, settings.ema, alone=len(groups) == 1)
     return made
 
 
-def probe(task: Task, train: Loader, monitor: str | None = None) -> None:
+def count_turns(task: Task, steps: int) -> Counter[str]:
+    """How often each player will have its turn.
+
+    Raises ConfigError for a task whose ``turns_before`` does not count what its ``turns`` say.
+    """
+    first = min(steps, COUNTED)
+    listed = Counter(name for step in range(first) for name in task.turns(step))
+    if +Counter(task.turns_before(first)) != listed:
+        raise ConfigError(f"task: {type(task).__name__}.turns_before({first}) counts other turns than turns() gives")
+    return Counter(task.turns_before(steps))
+
+
+def probe(task: Task, train: Loader, monitor: str | None = None, half: int | str = 32) -> None:
     """Sends a small batch through the task, so that what does not fit is told before the first step.
 
-    Raises ConfigError in place of the model's own error, or for a monitored score that the task does not give.
+    ``half`` is the run's precision. Raises ConfigError in place of the model's own error, for a precision that a layer
+    does not have on this device, or for a monitored score that the task does not give.
     """
     batch = small_batch(train)
     train.augmented(batch.index[:2], 0)
@@ -181,6 +196,8 @@ def probe(task: Task, train: Loader, monitor: str | None = None) -> None:
         torch.set_rng_state(was)
     if len(batch) == 1:
         _train_on_one_row(task, batch)
+    if half != 32:
+        _train_in_half(task, batch, half)
     if monitor is not None and (monitor not in scores or direction(monitor) is None):
         near = did_you_mean(monitor, scores)
         raise ConfigError(f"monitor: {monitor!r} is no score of this task{near or ';'} one of {', '.join(scores)}")
@@ -196,6 +213,28 @@ def _train_on_one_row(task: Task, batch: Batch) -> None:
                 task.loss(batch, player)
     except ValueError as error:
         raise ConfigError(f"batch_size: the model cannot train on batches of one row: {error}") from error
+    finally:
+        task.load_state_dict(before)
+        torch.set_rng_state(was)
+
+
+def _train_in_half(task: Task, batch: Batch, half: int | str) -> None:
+    """Raises ConfigError for a model with a layer that cannot be trained in a precision on this device."""
+    was, before = torch.get_rng_state(), {name: value.clone() for name, value in task.state_dict().items()}
+    device = task.progress.device
+    task.train()
+    try:
+        for player, parameters in task.players().items():
+            with precision.autocast(device, half):
+                loss = task.loss(batch, player)
+            learning = [parameter for parameter in parameters if parameter.requires_grad]
+            torch.autograd.grad(loss, learning, allow_unused=True)
+    except RuntimeError as error:
+        reason = str(error).split(". ")[0].splitlines()[0]
+        raise ConfigError(
+            f"precision: {type(task.model).__name__} cannot be trained in {half} on {device.type} ({reason}); use"
+            " precision=32, or another device"
+        ) from error
     finally:
         task.load_state_dict(before)
         torch.set_rng_state(was)

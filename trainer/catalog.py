@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from trainer.errors import did_you_mean
+from trainer.errors import ConfigError, did_you_mean
 
 GROUPS = ("model", "data", "task", "augment", "optimizer", "scheduler", "experiment")
 _PACKAGE = Path(__file__).parent
@@ -30,7 +30,12 @@ class Option:
 
     @cached_property
     def lines(self) -> list[str]:
-        return self.path.read_text(encoding="utf-8").splitlines()
+        try:
+            return self.path.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise ConfigError(f"{self.path}: cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{self.path}: not UTF-8 (byte {error.start}); save it as UTF-8") from error
 
     @property
     def description(self) -> str:
@@ -111,7 +116,8 @@ def options(group: str, folders: Sequence[Path] = ()) -> dict[str, Option]:
 
 
 def in_folder(folder: Path, group: str) -> dict[str, Option]:
-    return {path.stem: Option(group, path.stem, path) for path in sorted((folder / group).glob("*.yaml"))}
+    files = sorted(path for path in (folder / group).glob("*.yaml") if path.is_file())
+    return {path.stem: Option(group, path.stem, path) for path in files}
 
 
 def not_found(group: str, name: str, known: Iterable[str]) -> str:

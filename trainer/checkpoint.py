@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import re
 import shutil
 import zipfile
 from contextlib import suppress
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 
 from trainer import atomic
-from trainer.errors import ConfigError, SystemFault, nearest_folder
+from trainer.errors import ConfigError, SystemFault, absence
 
 log = logging.getLogger(__name__)
 
@@ -101,16 +102,26 @@ def load(path: Path) -> dict[str, Any]:
     Raises ConfigError for a file that is missing, damaged, or holds anything that would have to be executed.
     """
     if not path.is_file():
-        raise ConfigError(f"no checkpoint {path.absolute()}; the nearest folder that exists is {nearest_folder(path)}")
+        raise ConfigError(f"no checkpoint: {absence(path)}")
     verify(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, *_NOT_OURS) as error:
-        reason = str(error).split("\n")[0]
-        raise ConfigError(f"{path} refused: it is not a plain checkpoint ({reason})") from error
+        raise ConfigError(f"{path} refused: {_refusal(error)}") from error
     if not isinstance(state, dict):
         raise ConfigError(f"{path} refused: it holds no training state")
     return state
+
+
+def _refusal(error: Exception) -> str:
+    """Why torch read no plain checkpoint, without its advice to read the file as code."""
+    text = str(error)
+    named = re.search(r"GLOBAL ([\w.]+)|Unsupported (?:global|class)[^\w]*([\w.]+)", text)
+    if named:
+        return f"it holds code ({named.group(1) or named.group(2)}), which is never run"
+    if isinstance(error, pickle.UnpicklingError):
+        return "it holds more than tensors and plain values, and nothing in a checkpoint is run"
+    return f"it is not a plain checkpoint ({text.splitlines()[0] if text else type(error).__name__})"
 
 
 def migrated(state: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Any, get_type_hints
 
 from trainer import catalog, contract, plugins, signature
 from trainer.errors import ConfigError, did_you_mean
+from trainer.printable import shorten
 from trainer.settings import Settings
-from trainer.types import MISSING, describe, fits
+from trainer.types import MISSING, describe, fits, is_huge
 
 BUILT = ("model", "data", "task", "augment", "optimizer", "scheduler")
 """The groups that describe one object each."""
@@ -49,6 +50,11 @@ def check(
     absent = [
         f"{group}: must hold the keys of one option" for group in judged if not isinstance(tree.get(group), Mapping)
     ]
+    absent = absent or [
+        f"{group}._target_: {group} {names.get(group)} names no class; its YAML file needs _target_: module.Class"
+        for group in judged
+        if not isinstance(tree[group].get("_target_"), str)
+    ]
     refused = absent or [problem for group in judged for problem in _targets(tree[group], group, is_root=True)]
     if refused:
         return problems + refused
@@ -69,8 +75,9 @@ def declare(resolved: Mapping[str, Any]) -> list[str]:
 def check_value(key: str, value: Any, kind: Any) -> list[str]:
     if kind is signature.UNCHECKED or fits(value, kind):
         return []
-    shown = "no value" if value in ("", MISSING) else repr(value)
-    return [f"{key}: {shown} given; it must be {describe(kind)}"]
+    shown = "no value" if value in ("", MISSING) else shorten(value)
+    huge = " below 2^63" if is_huge(value) else ""
+    return [f"{key}: {shown} given; it must be {describe(kind)}{huge}"]
 
 
 def _targets(node: Any, place: str, *, is_root: bool = False) -> list[str]:

@@ -62,7 +62,7 @@ def attach(asked: Config, data: Data, train: Callable[[Config, Path], object]) -
     if wanted is None or (wanted == AUTO and not _has_classes(data)):
         return
     threads = torch.get_num_threads()
-    kept = stored.load(Path(wanted)) if wanted != AUTO else _trained(asked, data, train)
+    kept = stored.load(Path(wanted), asked.settings.plugins) if wanted != AUTO else _trained(asked, data, train)
     torch.set_num_threads(threads)
     if kept.tree["task"]["_target_"] != "trainer.tasks.classification.Classification":
         raise ConfigError(f"task.classifier: {wanted} is a run of task={kept.names['task']}, which tells no classes")
@@ -96,7 +96,7 @@ def _trained(asked: Config, data: Data, train: Callable[[Config, Path], object])
     made = replace(
         made,
         tree={**made.tree, **given},
-        raw={**made.raw, **given, "data": asked.raw["data"]},
+        raw={**made.raw, **{key: asked.raw[key] for key in given}},
         names=names,
         settings=settings,
         home=asked.home,
@@ -116,4 +116,4 @@ def _trained(asked: Config, data: Data, train: Callable[[Config, Path], object])
             train(made, path)
         except folder.InUse:
             time.sleep(WAIT)
-    return stored.load(path)
+    return stored.load(path, asked.settings.plugins)

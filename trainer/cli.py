@@ -10,8 +10,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from trainer import flags, listing, output
+from trainer import flags, listing, output, signals
 from trainer.errors import ConfigError, SystemFault, UserError, did_you_mean
+from trainer.printable import encodable, printable
 
 HELP = """\
 train trains any neural network from a configuration.
@@ -27,12 +28,15 @@ train trains any neural network from a configuration.
   train sample RUN [prompt=TEXT ...]        what its best weights make: a text that goes on, a translation, a graph
   train score RUN [input=PATH]              how ordinary each row of a file is to it (default: its own test rows)
   train report [FOLDER]                     the leaderboard of all runs in a folder (default: outputs)
+  A run whose classes are of a module of yours is opened by naming it again: train evaluate RUN plugins=[your_module]
 
 Options of Hydra's: -m sweep, --cfg job shows the configuration, --resolve, --info, --config-dir DIR adds your own
 YAML files (with plugins=[your_module] for classes), --shell-completion, --hydra-help.
 Exit codes: 0 done, 1 a fault of ours, 2 bad input, 3 not finite, 4 environment, 129/130/143 interrupted and resumable.
 """
 SHOWN_LINES = 10
+LINE = 2000
+"""Letters of a line of an error: enough for every list of names there is."""
 
 
 def main() -> None:
@@ -40,19 +44,25 @@ def main() -> None:
     streams = output.guard()
     arguments = sys.argv[1:]
     try:
-        code = dispatch(arguments)
-        output.check(streams)
+        with signals.leaving():
+            code = dispatch(arguments)
+            output.check(streams)
     except UserError as error:
         if "debug=true" in [argument.lower() for argument in arguments] or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        lines = str(error).splitlines()
-        more = [f"... and {len(lines) - SHOWN_LINES + 1} more"] if len(lines) > SHOWN_LINES else []
-        shown = lines[: SHOWN_LINES - len(more)] + more
-        print("\n".join(f"{'error: ' if not i else '       '}{line}" for i, line in enumerate(shown)), file=sys.stderr)
+        print(message(error), file=sys.stderr)
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)
+
+
+def message(error: UserError) -> str:
+    """What is told of an error: a few lines, whatever is in it."""
+    lines = str(error).splitlines()
+    more = [f"... and {len(lines) - SHOWN_LINES + 1} more"] if len(lines) > SHOWN_LINES else []
+    shown = [line if len(line) <= LINE else f"{line[: LINE - 4]} ..." for line in lines[: SHOWN_LINES - len(more)]]
+    return printable("\n".join(f"{'error: ' if not i else '       '}{line}" for i, line in enumerate([*shown, *more])))
 
 
 def dispatch(arguments: Sequence[str]) -> int:
@@ -93,15 +103,19 @@ def compose_and_run(arguments: Sequence[str]) -> int:
     from trainer import config
 
     overrides, folders, given = flags.split(arguments)
-    is_sweep = bool({"-m", "--multirun"} & given)
+    if "--version" in given:
+        return version()
+    is_sweep = "--multirun" in given
     if given & flags.HYDRAS_OWN or any(text.startswith(("hydra/sweeper=", "hydra/launcher=")) for text in overrides):
         from trainer import sweep
 
-        if is_sweep:
+        if "--shell-completion" in given or "--hydra-help" in given:
+            flags.check_alone(overrides, folders, given)
+        elif is_sweep:
             config.check_sweep_by_hydra(overrides, folders)
-        elif not given & {"-sc", "--shell-completion", "--hydra-help", "--version"}:
+        else:
             config.compose(overrides, folders)
-        return sweep.through_hydra()
+        return sweep.through_hydra(flags.for_hydra(arguments), overrides, folders)
     if is_sweep:
         from trainer import sweep
 
@@ -110,6 +124,15 @@ def compose_and_run(arguments: Sequence[str]) -> int:
     from trainer import runner
 
     runner.run(composed)
+    return 0
+
+
+def version() -> int:
+    """``train --version``"""
+    from importlib import metadata
+
+    names = ("train-zoo", "torch", "hydra-core")
+    print(", ".join(f"{name} {metadata.version(name)}" for name in names), f"(Python {sys.version.split()[0]})")
     return 0
 
 
@@ -147,7 +170,7 @@ def sample(arguments: Sequence[str]) -> int:
     from trainer import afterwards
 
     for piece in afterwards.sample(kept, options):
-        print(piece, end="", flush=True)
+        print(encodable(printable(piece)), end="", flush=True)
     print()
     return 0
 

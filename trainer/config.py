@@ -7,17 +7,20 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from trainer import catalog, merging
+from trainer import catalog, environment, merging
 from trainer.checks import BUILT, check, declare
 from trainer.errors import ConfigError, UnknownName
-from trainer.overrides import at_odds, parse, wrong_option, wrong_use
+from trainer.grid import wrong_span
+from trainer.overrides import HYDRA_GROUPS, at_odds, parse, wrong_option, wrong_use
 from trainer.settings import Settings
 
 NEUTRAL = {
@@ -79,8 +82,8 @@ def compose(overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> Conf
 
     Raises ConfigError with every problem found.
     """
-    parsed = parse(overrides)
-    groups = catalog.groups(folders) | {"hydra/launcher", "hydra/sweeper"}
+    parsed = parse(overrides, folders)
+    groups = catalog.groups(folders) | {*HYDRA_GROUPS}
     chosen = [item for item in parsed if item.key_or_group in groups]
     values = [item for item in parsed if item.key_or_group not in groups]
     misused = [item for item in parsed if wrong_use(item)]
@@ -137,22 +140,43 @@ def check_sweep_by_hydra(overrides: Sequence[str], folders: Sequence[Path]) -> N
 
     Raises ConfigError with every problem.
     """
-    parsed = parse(overrides)
-    problems = [p for item in parsed if not item.is_sweep_override() for p in wrong_use(item)] + at_odds(parsed)
-    groups = catalog.groups(folders)
-    for item in parsed:
-        if item.key_or_group not in groups or item.package is not None:
-            continue
-        known = catalog.options(item.key_or_group, folders)
-        is_list = item.is_choice_sweep() or not item.is_sweep_override()
-        names = [str(name) for name in (item.sweep_iterator() if item.is_choice_sweep() else [item.value()])]
-        for name in names if is_list else known:
-            if name in known:
-                merging.base((f"{item.key_or_group}={name}",), tuple(folders))
-            else:
-                problems.append(catalog.not_found(item.key_or_group, name, known))
+    parsed = parse(overrides, folders)
+    problems = [problem for item in parsed for problem in wrong_use(item, is_sweep=True)] + at_odds(parsed)
+    groups = catalog.groups(folders) | {*HYDRA_GROUPS}
+    choices = [_choices(item, folders) for item in parsed if item.key_or_group in groups and item.package is None]
+    # Hydra's sweeper writes the command line to multirun.yaml as it stands.
+    problems += [
+        f"{text.partition('=')[0]}: a sweep of Hydra's would write this secret down; give it as ${{oc.env:NAME}}"
+        for text in overrides
+        if environment.mask_override(text) != text
+    ]
+    problems += [wrong for item in parsed if item.key_or_group in groups for wrong in _wrong_names(item, folders)]
     if problems:
-        raise ConfigError(*problems)
+        raise ConfigError(*dict.fromkeys(problems))
+    # Together: what one file chooses may depend on another.
+    for chosen in product(*choices) if folders else ((),):
+        merging.base(tuple(chosen), tuple(folders))
+
+
+def _choices(item: Override, folders: Sequence[Path]) -> list[str]:
+    """The overrides of one group that a sweep will make."""
+    key = item.key_or_group
+    if not item.is_sweep_override():
+        return [f"{key}={item.value()}"] if item.value() is not None else []
+    is_list = item.is_choice_sweep() and not wrong_span(item, folders)
+    names = item.sweep_string_iterator() if is_list else iter(catalog.options(key, folders))
+    return [f"{key}={name}" for name in names]
+
+
+def _wrong_names(item: Override, folders: Sequence[Path]) -> list[str]:
+    if item.key_or_group in HYDRA_GROUPS or not item.is_choice_sweep():
+        wrong = None if item.is_sweep_override() else wrong_option(item, folders)
+        return [wrong] if wrong else []
+    if problem := wrong_span(item, folders):
+        return [problem]
+    known = catalog.options(item.key_or_group, folders)
+    names = map(str, item.sweep_iterator())
+    return [catalog.not_found(item.key_or_group, name, known) for name in names if name not in known]
 
 
 def _config(

@@ -7,9 +7,13 @@ import os
 
 def cores() -> int:
     """Processors this process may use; ``OMP_NUM_THREADS`` is a user's word that it should be fewer."""
-    try:
-        allowed = len(os.sched_getaffinity(0))
-    except AttributeError:  # no such thing on macOS
-        allowed = os.cpu_count() or 1
     said = os.environ.get("OMP_NUM_THREADS", "")
-    return min(allowed, int(said)) if said.isdecimal() and int(said) else allowed
+    return min(processors(), int(said)) if said.isdecimal() and int(said) else processors()
+
+
+def processors() -> int:
+    """Processors this process may use, whatever the environment says."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # no such thing on macOS
+        return os.cpu_count() or 1

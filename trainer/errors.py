@@ -75,3 +75,14 @@ def nearest_folder(path: Path) -> Path:
         whole = Path(os.sep, path)
     # Not Path.is_dir, which raises for a name that is too long or must not be looked at.
     return next(folder for folder in (whole, *whole.parents) if os.path.isdir(folder))
+
+
+def absence(path: Path) -> str:
+    """That a path is not there and where the way to it ends; of what is there, what it is instead."""
+    whole, there = path.absolute(), nearest_folder(path)
+    if there == whole:
+        inside = sorted(os.listdir(whole))[:5] if os.access(whole, os.R_OK) else ["what may not be read"]
+        return f"{whole} is a folder, which holds {', '.join(inside) or 'nothing'}"
+    if os.path.lexists(whole):
+        return f"{whole} is a file"
+    return f"{whole} is not there; the nearest folder that exists is {there}"

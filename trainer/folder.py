@@ -8,10 +8,9 @@ import json
 import logging
 import math
 import os
-import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -191,28 +190,3 @@ def remove_if_empty(path: Path) -> bool:
         log.info("%s stays: %s", path, error)
         return False
     return True
-
-
-SECRET = re.compile(r"token(?![a-z])|secret|passw|api_key")
-"""One token opens a door; tokens, and a tokenizer, are what text is made of."""
-
-
-def sounds_secret(key: str) -> bool:
-    return SECRET.search(key.lower()) is not None
-
-
-def mask_override(text: str) -> str:
-    """An override that may be shown."""
-    key, equals, value = text.partition("=")
-    return f"{key}=***" if equals and sounds_secret(key.split(".")[-1]) and "${" not in value else text
-
-
-def mask(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration that may be shown: values of keys that sound secret are left out."""
-
-    def clean(key: str, value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return mask(value)
-        return "***" if sounds_secret(key) and isinstance(value, str) and "${" not in value else value
-
-    return {key: clean(str(key), value) for key, value in tree.items()}

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer import folder, recovery
+from trainer import environment, folder, recovery
 from trainer.config import NEUTRAL, Config
 from trainer.errors import ConfigError
 from trainer.task import Task
@@ -34,7 +34,7 @@ def check_run(kept: Config, state: Mapping[str, Any], file: Path) -> None:
     path = Path(kept.folder)
     results = recovery.read_results(path)
     problems = [
-        *_differences(path / folder.CONFIG, folder.mask(kept.raw), about["config"], file),
+        *_differences(path / folder.CONFIG, environment.mask(kept.raw), about["config"], file),
         *_differences(path / folder.RESULTS, _vouched(results), _vouched(about), file),
     ]
     if problems:

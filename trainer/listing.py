@@ -47,10 +47,9 @@ def show(arguments: Sequence[str]) -> int:
         return _show_samples(words, folders)
     if words and "=" not in words[0]:
         return _show_run(words)
-    for word in words:
-        if word.startswith("plugins="):
-            plugins.declare(word.partition("=")[2].strip("[]").split(","))
-    named = [word for word in words if not word.startswith("plugins=")]
+    named, modules = plugins.take(words)
+    if modules:
+        plugins.declare(modules)
     if not named:
         from typing import get_type_hints
 
@@ -107,6 +106,7 @@ def _show_run(words: Sequence[str]) -> int:
     from trainer.signature import Parameter
     from trainer.types import NonNegativeInt
 
+    _refuse_option(words[0])
     kept, more = stored.named("show", words)
     known = {"features": Parameter(str, "no layer"), "row": Parameter(NonNegativeInt, "0")}
     options = asked.options("show", more, known)
@@ -117,6 +117,20 @@ def _show_run(words: Sequence[str]) -> int:
         return 0
     _print_table([("LAYER", "KIND", "GIVES", "PARAMETERS"), *afterwards.layers(kept)])
     return 0
+
+
+def _refuse_option(word: str) -> None:
+    """Raises ConfigError for what is no folder but the name of something that can be chosen, or nearly."""
+    from trainer import catalog
+
+    if os.path.lexists(word):
+        return
+    groups = [group for group in catalog.GROUPS if word in catalog.options(group)]
+    if groups:
+        ways = " or ".join(f"train show {group}={word}" for group in groups)
+        raise ConfigError(f"there is no run folder {word}; for what can be chosen: {ways}")
+    if "/" not in word and (near := did_you_mean(word, [name for g in catalog.GROUPS for name in catalog.options(g)])):
+        raise ConfigError(f"there is no run folder {word}{near} Options are shown by: train show GROUP=NAME")
 
 
 def _print_keys(option: Option, kinds: Mapping[str, Any], prefix: str = "") -> None:

@@ -5,7 +5,7 @@ Hydra's own messages never reach the user, because "use +model.hiden=8" teaches 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from trainer import catalog, suggestions
+from trainer import catalog, environment, expansion, own_folder, suggestions
 from trainer.checks import BUILT
 from trainer.errors import ConfigError, did_you_mean
 
-HYDRA_RUNS = ("callbacks", "env", "hydra_logging", "job_logging", "job.chdir", "job.env_set", "job.env_copy")
-"""What Hydra would carry out before a job is looked at: no YAML file may change it."""
+MAY_SET = ("run.dir", "sweep.dir", "sweep.subdir")
+"""What of Hydra's own a YAML file may set: where results go. Hydra acts on the rest before a job is looked at."""
+_COUNTED = ("runtime", "overrides", "searchpath", "job.override_dirname")
+"""What Hydra writes itself when it has merged everything."""
 
 
 _composed: dict[tuple[object, ...], DictConfig] = {}
@@ -35,19 +37,29 @@ def base(chosen: tuple[str, ...], folders: tuple[Path, ...]) -> DictConfig:
     # In a notebook the files may have changed since the last time.
     key = (chosen, folders, *_stamps(catalog.builtin()), *(stamp for folder in folders for stamp in _stamps(folder)))
     if key not in _composed:
-        places = ",".join(f"file://{folder.absolute()}" for folder in folders)
-        search = [f"hydra.searchpath=[{places}]"] if folders else []
-        GlobalHydra.instance().clear()
-        try:
-            with initialize_config_dir(str(catalog.builtin().absolute()), version_base="1.3", job_name="train"):
-                composed = hydra_compose("train", overrides=[*chosen, *search], return_hydra_config=True)
-        except (HydraException, OmegaConfBaseException, YAMLError) as error:
-            reason = " ".join(str(error).split())
-            raise ConfigError(f"the YAML files do not compose: {reason[:300]}") from error
+        search = own_folder.search(folders)
+        composed = _compose([*chosen, *search])
         if folders:
-            _guard(composed)
+            _guard(composed, chosen, search)
         _composed[key] = composed
     return deepcopy(_composed[key])
+
+
+def _compose(overrides: Sequence[str]) -> DictConfig:
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(catalog.builtin().absolute()), version_base="1.3", job_name="train"):
+            return hydra_compose("train", overrides=list(overrides), return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException, YAMLError, RecursionError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"the YAML files do not compose: {reason[:300]}") from error
+
+
+def hydras_options(group: str) -> list[str]:
+    """The launchers or sweepers that are installed."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(catalog.builtin().absolute()), version_base="1.3", job_name="train"):
+        return GlobalHydra.instance().config_loader().get_group_options(group)
 
 
 def settle(composed: DictConfig, said: Collection[str], folders: Sequence[Path] = ()) -> None:
@@ -75,23 +87,44 @@ def _stamps(folder: Path) -> list[tuple[str, int]]:
     return [(str(path), path.stat().st_mtime_ns) for path in files if path.is_file()]
 
 
-def _guard(composed: DictConfig) -> None:
-    """Refuses YAML files in which Hydra would find something to run.
+def _guard(composed: DictConfig, chosen: Sequence[str], search: Sequence[str]) -> None:
+    """Refuses YAML files that change anything of Hydra's own but where results go.
 
-    Raises ConfigError naming the key.
+    Raises ConfigError naming the keys.
     """
-    usual = base((), ())
-    problems = [
-        f"hydra.{name}: a YAML file sets it, and no YAML file may"
-        for name in HYDRA_RUNS
-        if OmegaConf.select(composed.hydra, name) != OmegaConf.select(usual.hydra, name)
+    usual, found = (
+        _leaves(OmegaConf.to_container(tree.hydra, resolve=False))
+        for tree in (base(tuple(text for text in chosen if text.startswith("hydra/")), ()), composed)
+    )
+    free = (*MAY_SET, *_COUNTED)
+    changed = [
+        key
+        for key in [*found, *(usual.keys() - found.keys())]
+        if not any(key == name or key.startswith(f"{name}.") for name in free)
+        and (key not in usual or key not in found or usual[key] != found[key])
     ]
-    for name in ("launcher", "sweeper"):
-        target = str(composed.hydra[name].get("_target_"))
-        if not target.startswith(("hydra._internal.core_plugins.", "hydra_plugins.")):
-            problems.append(f"hydra.{name}._target_: target {target!r} is not on the allow-list")
-    if problems:
-        raise ConfigError(*problems)
+    # What stands here is what Hydra composes the jobs of a sweep from.
+    for name, given in (("hydra", [*chosen, *search]), ("task", chosen)):
+        kept = [text for text in given if text.startswith("hydra") == (name == "hydra")]
+        if list(composed.hydra.overrides[name]) != kept:
+            changed.append(f"overrides.{name}")
+    if changed:
+        allowed = ", ".join(f"hydra.{key}" for key in MAY_SET)
+        tops = dict.fromkeys(".".join(key.split(".")[:2]) for key in changed)
+        raise ConfigError(
+            *(f"hydra.{key}: a YAML file changes it; of Hydra's own a YAML file may set {allowed}" for key in tops)
+        )
+
+
+def _leaves(node: Any, place: str = "") -> dict[str, Any]:
+    """Each value of a tree by its full key; what is empty counts as a value."""
+    if not isinstance(node, Mapping) or not node:
+        return {place: node}
+    return {
+        key: leaf
+        for name, item in node.items()
+        for key, leaf in _leaves(item, f"{place}.{name}" if place else str(name)).items()
+    }
 
 
 def shadowing(folders: Sequence[Path]) -> list[str]:
@@ -125,37 +158,44 @@ def assign(composed: DictConfig, item: Override) -> list[str]:
 
 
 def _meant(composed: DictConfig, above: Sequence[str], part: str) -> str:
-    """The key a misspelt one was probably meant to be: among its neighbours, else anywhere."""
+    """The key a misspelt one was probably meant to be.
+
+    One of that very name in what was chosen comes first, then one like it among its neighbors, then anywhere.
+    """
+    groups = [group for group in BUILT if isinstance(composed.get(group), DictConfig)]
+    deep = [f"{group}.{key}" for group in groups for key in composed[group] if not str(key).startswith("_")]
+    same = [key for key in deep if key.partition(".")[2] == part]
+    if same and not above:
+        return f"; did you mean {' or '.join(same)}?"
     here = OmegaConf.select(composed, ".".join(above)) if above else composed
     prefix = "".join(f"{name}." for name in above)
     near = did_you_mean(part, [str(k) for k in here if k != "hydra" and not str(k).startswith("_")])
     if near:
         return near.replace("mean ", f"mean {prefix}")
     if len(above) == 1 and (able := [o.name for o in catalog.options(above[0]).values() if part in o.meanings()]):
-        return f"; {above[0]}={able[0]} has it"
-    deep = {str(k): f"{g}.{k}" for g in BUILT for k in composed[g] if not str(k).startswith("_")}
-    guess = did_you_mean(part, deep)
-    for name, full in deep.items():
-        guess = guess.replace(f"mean {name}?", f"mean {full}?")
+        chosen = composed.hydra.runtime.choices.get(above[0])
+        mine = ", ".join(key for key in deep if key.startswith(prefix))
+        return f"; {above[0]} {chosen} has {mine or 'no keys'} ({part} is a key of {', '.join(able[:3])})"
+    if same:
+        return f"; did you mean {' or '.join(same)}?"
+    guess = did_you_mean(part, [key.partition(".")[2] for key in deep])
+    for full in deep:
+        guess = guess.replace(f"mean {full.partition('.')[2]}?", f"mean {full}?")
     return guess
 
 
 def plain(composed: DictConfig) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    """Plain containers: as written (secrets unresolved), and resolved."""
+    """Plain containers: as written (what comes from the environment unresolved), and resolved.
+
+    Raises ConfigError for interpolations that would grow beyond measure.
+    """
     own = OmegaConf.masked_copy(composed, [str(k) for k in composed if k != "hydra"])
     problems: list[str] = []
+    written: Any = OmegaConf.to_container(own, resolve=False)
+    expansion.check_interpolations(written)
     try:
-        resolved = OmegaConf.to_container(own, resolve=True, throw_on_missing=False)
+        resolved: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=False)
     except OmegaConfBaseException as error:
         problems = [f"{error.full_key}: {str(error).splitlines()[0]}"]
-        resolved = OmegaConf.to_container(own, resolve=False)
-    assert isinstance(resolved, dict)
-    written = OmegaConf.to_container(own, resolve=False)
-    return _keep_environment(written, resolved), resolved, problems  # type: ignore[return-value]
-
-
-def _keep_environment(written: Any, resolved: Any) -> Any:
-    """The resolved values, except those that came from the environment: they may be secrets."""
-    if isinstance(written, dict) and isinstance(resolved, dict):
-        return {key: _keep_environment(written[key], resolved[key]) for key in resolved}
-    return written if isinstance(written, str) and "${oc.env:" in written else resolved
+        resolved = written
+    return environment.keep(own, written, resolved), resolved, problems

@@ -11,31 +11,53 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 
 from trainer import catalog
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, did_you_mean
+from trainer.grid import Options, wrong_span
+from trainer.printable import shorten
 
-HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.", "hydra.launcher.", "hydra.sweeper.", "hydra.searchpath")
+HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.", "hydra.launcher.", "hydra.sweeper.")
+HYDRA_GROUPS = ("hydra/launcher", "hydra/sweeper")
+"""What of Hydra's own a command line chooses. Folders of YAML files are named by --config-dir, and judged there."""
+MOST_DEEP = 20
+WINDOW = 100
+"""Letters shown on each side of where a text cannot be read."""
 
 
-def parse(overrides: Sequence[str]) -> list[Override]:
-    """The overrides by Hydra's grammar.
+def parse(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[Override]:
+    """The overrides by Hydra's grammar; ``folders`` are those of the user, among whose options a glob chooses.
 
     Raises ConfigError showing where a text stops being one.
     """
     parser = OverridesParser.create()
     found, problems = [], []
     for text in overrides:
+        if max(text.count(bracket) for bracket in "[{(") > MOST_DEEP and _depth(text) > MOST_DEEP:
+            problems.append(f"{shorten(text)}: nested more than {MOST_DEEP} deep")
+            continue
         try:
-            found.append(parser.parse_override(text))
-        except HydraException as error:
+            item = parser.parse_override(text)
+            item.config_loader = Options(folders)  # type: ignore[assignment]
+            found.append(item)
+        except (HydraException, ValueError, OverflowError) as error:
             reason = (str(error).splitlines() or ["not understood"])[0]
             column = _column(text, reason)
+            start = max(0, column - WINDOW)
             problems.append(
-                f"cannot read {text!r} as KEY=VALUE ({reason}); quote special characters: 'key=\"[a\"'\n"
-                f"  {text}\n  {' ' * column}^"
+                f"cannot read {shorten(text)} as KEY=VALUE ({reason[:WINDOW]}); quote special characters:"
+                f" 'key=\"[a\"'\n  {text[start : start + 2 * WINDOW]}\n  {' ' * (column - start)}^"
             )
     if problems:
         raise ConfigError(*problems)
     return found
+
+
+def _depth(text: str) -> int:
+    """How many brackets are open at once at most."""
+    depth = deepest = 0
+    for letter in text:
+        depth += (letter in "[{(") - (letter in "]})")
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _column(text: str, reason: str) -> int:
@@ -48,21 +70,28 @@ def _column(text: str, reason: str) -> int:
     return found if found >= 0 else len(text)
 
 
-def wrong_use(item: Override) -> list[str]:
+def wrong_use(item: Override, *, is_sweep: bool = False) -> list[str]:
     """Overrides that Hydra would take and that would then do nothing, or not what was meant."""
     key = item.key_or_group
+    if not key:
+        return [f"{item.input_line}: there is no key before ="]
     if item.package is not None:
         return [f"{key}@{item.package}: a group has one place; write {key}=NAME"]
-    if item.is_sweep_override():
-        return [f"{item.input_line}: several values make a sweep; run train -m {item.input_line}"]
+    if item.is_sweep_override() and not is_sweep:
+        return [wrong_span(item) or f"{item.input_line}: several values make a sweep; run train -m {item.input_line}"]
     if item.type in (OverrideType.ADD, OverrideType.FORCE_ADD):
         is_there = key in catalog.GROUPS
         return [f"{key}: {'leave out the +' if is_there else 'unknown key; + adds keys that nothing reads'}"]
     if item.type == OverrideType.DEL:
         return [f"{key}: ~ would leave something out that the program reads; set it to null or choose another option"]
     is_hydras = key.split(".")[0].split("/")[0] == "hydra"
-    if is_hydras and (not key.startswith((*HYDRA_KEYS, "hydra/")) or "_target_" in (item.input_line or "")):
-        return [f"{key}: of Hydra's own keys, train reads {', '.join(k.rstrip('.') for k in HYDRA_KEYS)}"]
+    if key == "hydra.searchpath":
+        return [f"{key}: name a folder of YAML files by --config-dir DIR"]
+    if is_hydras and item.is_sweep_override():
+        return [f"{item.input_line}: Hydra's own keys take one value"]
+    if is_hydras and (not (key.startswith(HYDRA_KEYS) or key in HYDRA_GROUPS) or "_target_" in (item.input_line or "")):
+        known = (*(k.rstrip(".") for k in HYDRA_KEYS), *HYDRA_GROUPS)
+        return [f"{key}: of Hydra's own keys, train reads {', '.join(known)}"]
     return []
 
 
@@ -75,7 +104,22 @@ def at_odds(items: Sequence[Override]) -> list[str]:
 def wrong_option(item: Override, folders: Sequence[Path]) -> str | None:
     """Why a group has no such option, with the nearest and all there are."""
     group, name = item.key_or_group, item.value()
+    if group in HYDRA_GROUPS:
+        return _not_installed(group, str(name))
     known = catalog.options(group, folders)
-    if group.startswith("hydra/") or str(name) in known or (group == "experiment" and name is None):
+    if str(name) in known or (group == "experiment" and name is None):
         return None
     return catalog.not_found(group, "null" if name is None else str(name), known)
+
+
+def _not_installed(group: str, name: str) -> str | None:
+    """Why Hydra has no such launcher or sweeper."""
+    from trainer import merging
+
+    known = merging.hydras_options(group)
+    if name in known:
+        return None
+    return (
+        f"{group} {name!r} is not installed{did_you_mean(name, known) or ';'} here: {', '.join(known)}; others come"
+        " with packages such as hydra-joblib-launcher and hydra-optuna-sweeper"
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from trainer.errors import ConfigError, did_you_mean
@@ -37,6 +37,25 @@ def declare(names: Iterable[str]) -> None:
             near = did_you_mean(name, [path.stem for path in Path.cwd().glob("*.py")])
             raise ConfigError(f"plugins: no module {name!r} in {Path.cwd()} or installed{near}")
         _named[name] = found
+
+
+def take(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(the words of a command without ``plugins=[...]``, the modules those name)."""
+    mine = [word.partition("=")[2] for word in words if word.startswith("plugins=")]
+    names = [name.strip(" '\"") for text in mine for name in text.strip("[] ").split(",")]
+    return [word for word in words if not word.startswith("plugins=")], [name for name in names if name]
+
+
+def unnamed(stored: object, named: Collection[str]) -> list[str]:
+    """Why the modules that a stored run names are not imported: it is data, and only a command may say what runs."""
+    foreign = [str(name) for name in stored if str(name) not in named] if isinstance(stored, list) else []
+    if not foreign:
+        return []
+    again = f"plugins=[{','.join([*named, *foreign])}]"
+    return [
+        f"plugins: this run names the modules {', '.join(foreign)}, which are code; a run folder is data and imports"
+        f" nothing by itself. If they are yours, name them in this command: {again}"
+    ]
 
 
 def is_declared(module: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from trainer import (
     atomic,
     checkpoint,
     data_source,
+    environment,
     folder,
     report,
     seeding,
@@ -44,7 +45,7 @@ def run(config: Config) -> Result:
     if settings.resume is None:
         return start(data_source.with_fingerprint(config), folder.claim(config.folder))
     if settings.resume != "auto":
-        kept = stored.load(Path(settings.resume))
+        kept = stored.load(Path(settings.resume), settings.plugins)
         changed = stored.drift(config, kept)
         if changed:
             raise ConfigError(*changed, "a resumed run is the run it was; start a new one to change it")
@@ -76,9 +77,9 @@ def start(config: Config, path: Path, *, fall_back: bool = True, patience: float
         state = saved_state(config, path, fall_back=fall_back)
         config = as_saved(config, state)
         result = _new_result(config, path)
-        with _accounted(result, fresh=state is None):
+        with _accounted(result, config.settings.plugins, fresh=state is None):
             if state is None:
-                shown = OmegaConf.to_yaml(OmegaConf.create(folder.mask(config.raw)))
+                shown = OmegaConf.to_yaml(OmegaConf.create(environment.mask(config.raw)))
                 atomic.write_text(path / folder.CONFIG, shown)
                 _begin(result)
             made = assemble(config, result, screen, state, start)
@@ -101,7 +102,7 @@ def complete(config: Config, path: Path, patience: float = 0.0) -> Result:
         without = f", without {', '.join(lost)}" if lost else ""
         print(f"{path} is finished{without}; nothing to do")
         return result
-    with _entered(config, path, patience) as screen, _accounted(result, fresh=False):
+    with _entered(config, path, patience) as screen, _accounted(result, config.settings.plugins, fresh=False):
         print(f"{path} is finished, but without {', '.join(lost)}; going on with that")
         state = saved_state(config, path, fall_back=False)
         assert state is not None
@@ -124,7 +125,7 @@ def _new_result(config: Config, path: Path) -> Result:
         identity=config.identity,
         status=WAITING,
         options=dict(names),
-        overrides=[folder.mask_override(text) for text in config.overrides],
+        overrides=[environment.mask_override(text) for text in config.overrides],
         model=names["model"],
         data=names["data"],
         task=names["task"],
@@ -148,15 +149,16 @@ def _entered(config: Config, path: Path, patience: float) -> Iterator[report.Rep
 
 
 @contextmanager
-def _accounted(result: Result, *, fresh: bool) -> Iterator[None]:
+def _accounted(result: Result, plugins: Sequence[str], *, fresh: bool) -> Iterator[None]:
     """A block whose end is written into the results, whatever it ends by, and told as it should be."""
     path = Path(result.folder)
     try:
         yield
     except Interrupted as error:
         _stopped(result, error)
+        named = f" plugins=[{','.join(plugins)}]" if plugins else ""
         # Of a run within another, a classifier's, the outer one has the last word: it goes on with both.
-        raise Interrupted(error.message, error.signal_number, f"train resume {path}") from None
+        raise Interrupted(error.message, error.signal_number, f"train resume {path}{named}") from None
     except UserError as error:
         _stopped(result, error)
         if fresh and isinstance(error, ConfigError | SystemFault):

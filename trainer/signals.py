@@ -5,10 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from trainer.errors import Interrupted
@@ -95,6 +96,23 @@ def caught() -> Iterator[Flag]:
     flag = Flag()
     with handled(flag.catch):
         yield flag
+
+
+@contextmanager
+def leaving() -> Iterator[None]:
+    """A block in which Ctrl-C ends the process at once, until a run or a sweep catches it: nothing is begun to be lost.
+
+    A KeyboardInterrupt lands anywhere: during imports in a C extension that turns it into an ImportError, or in a
+    callback that prints it and goes on.
+    """
+
+    def leave(number: int, _: object) -> None:
+        with suppress(RuntimeError, OSError, ValueError):  # in the middle of a write, or nobody reads any more
+            sys.stdout.flush()
+        os._exit(128 + number)
+
+    with handled(leave, (signal.SIGINT,)):
+        yield
 
 
 @contextmanager

@@ -11,10 +11,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from trainer import catalog, folder, recovery, signature
+from trainer import catalog, expansion, folder, plugins, recovery, signature
 from trainer.checks import BUILT, check, check_value, declare
 from trainer.config import NEUTRAL, Config
-from trainer.errors import ConfigError, nearest_folder
+from trainer.errors import ConfigError, absence
 from trainer.overrides import parse
 from trainer.settings import Settings
 from trainer.types import fits
@@ -32,6 +32,15 @@ HERE = {
 """Keys that a run takes from the machine and the command it is used with again."""
 
 
+EXAMPLES = {
+    "resume": "lstm-adding",
+    "sample": 'char_lstm-tinyshakespeare prompt="To be"',
+    "score": "vae-digits input=digits.csv",
+    "show": "cnn-digits features=LAYER row=0",
+}
+"""A run that each verb could be given, and what it can be asked."""
+
+
 def named(verb: str, arguments: Sequence[str]) -> tuple[Config, list[str]]:
     """The configuration of the one run that a verb is to be done to, with the keys of ``HERE`` changed as given.
 
@@ -39,14 +48,15 @@ def named(verb: str, arguments: Sequence[str]) -> tuple[Config, list[str]]:
 
     Raises ConfigError for no folder or several, and as ``load`` and ``changed`` do.
     """
-    folders = [word for word in arguments if "=" not in word]
+    words, modules = plugins.take(arguments)
+    folders = [word for word in words if "=" not in word]
     if len(folders) != 1:
-        raise ConfigError(
-            f"train {verb} takes one run folder, as in: train {verb} outputs/2026-01-31/12-00-00-lstm-adding"
-        )
-    words = [word for word in arguments if "=" in word]
+        run, *more = EXAMPLES.get(verb, EXAMPLES["resume"]).split(" ", 1)
+        example = " ".join([f"train {verb} outputs/2026-01-31/12-00-00-{run}", *more])
+        raise ConfigError(f"train {verb} takes one run folder, as in: {example}")
+    words = [word for word in words if "=" in word]
     here = [word for word in words if word.partition("=")[0] in HERE or word.startswith("data.")]
-    return changed(load(Path(folders[0])), here), [word for word in words if word not in here]
+    return changed(load(Path(folders[0]), modules), here), [word for word in words if word not in here]
 
 
 def changed(kept: Config, words: Sequence[str]) -> Config:
@@ -74,19 +84,22 @@ def changed(kept: Config, words: Sequence[str]) -> Config:
     return replace(kept, settings=replace(kept.settings, **flat), tree={**kept.tree, **flat}, moved=moved)
 
 
-def load(path: Path) -> Config:
+def load(path: Path, modules: Sequence[str] = ()) -> Config:
     """The configuration of a run folder, checked like any other: it is data, not something to trust.
+
+    Of the plugins it names, those are imported that are among ``modules``, which a command names.
 
     Raises ConfigError if there is none or it no longer fits.
     """
     file, results = path / folder.CONFIG, recovery.read_results(path)
     if not results or not file.is_file():
-        raise ConfigError(
-            f"{path.absolute()} is not a run folder; the nearest folder that exists is {nearest_folder(path)}"
-        )
+        raise ConfigError(f"{path.absolute()} is not a run folder: {absence(path)}")
     try:
+        expansion.read(file)
         loaded = OmegaConf.load(file)
-        raw, tree = (OmegaConf.to_container(loaded, resolve=resolve) for resolve in (False, True))
+        raw = OmegaConf.to_container(loaded, resolve=False)
+        expansion.check_interpolations(raw)
+        tree = OmegaConf.to_container(loaded, resolve=True)
     except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
         raise ConfigError(f"{file}: cannot be read: {' '.join(str(error).split())[:300]}") from error
     names, overrides = results.get("options"), results.get("overrides")
@@ -94,7 +107,7 @@ def load(path: Path) -> Config:
     if not isinstance(raw, dict) or not isinstance(tree, dict) or not said:
         raise ConfigError(f"{path}: {folder.CONFIG} and {folder.RESULTS} are not those of a run")
     tree = _with_defaults(tree)
-    problems = declare(tree) + check(tree, names)  # type: ignore[arg-type]
+    problems = plugins.unnamed(tree["plugins"], modules) or declare(tree) + check(tree, names)  # type: ignore[arg-type]
     if problems:
         raise ConfigError(*problems)
     flat = Settings(**{key: tree[key] for key in Settings.__dataclass_fields__})

@@ -7,6 +7,7 @@ imported torch but started no threads: it starts in milliseconds, and whatever i
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -16,13 +17,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import hydra
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from trainer import atomic, catalog, checks, config, folder, leaderboard, signals
+from trainer import (
+    atomic,
+    catalog,
+    checks,
+    config,
+    environment,
+    folder,
+    leaderboard,
+    own_folder,
+    signals,
+)
 from trainer.config import Config
-from trainer.cores import cores
+from trainer.cores import cores, processors
 from trainer.errors import ConfigError, Interrupted, SystemFault, UnknownName, UserError
+from trainer.grid import combinations
 from trainer.overrides import parse
 from trainer.result import Result
 
@@ -47,9 +60,9 @@ def sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
 
     Raises ConfigError before anything runs if a name in the grid does not exist, Interrupted after Ctrl-C.
     """
-    parsed = parse(overrides)
+    parsed = parse(overrides, folders)
     swept = {item.key_or_group for item in parsed if item.is_sweep_override()}
-    grid = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+    grid = combinations(parsed, folders)
     composed = [_composed(combination, folders) for combination in grid]
     good = [item for item in composed if isinstance(item, Config)]
     if not good:
@@ -60,15 +73,23 @@ def sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
     root = next((path.parent for path in begun if path), None) or folder.claim(good[0].sweep_folder)
     workers = good[0].settings.jobs or cores()
     jobs = [_job(item, root / name, workers) for item, name in zip(composed, names, strict=True)]
-    print(f"{len(jobs)} jobs, {workers} at a time, in {root}")
+    print(f"{len(jobs)} jobs, {workers} at a time{_held_back(workers)}, in {root}")
     stop = _run_all(jobs, workers)
     return _account(jobs, root, stop)
+
+
+def _held_back(workers: int) -> str:
+    """That fewer jobs run at a time than there are processors, where a variable of the environment says so."""
+    said, there = os.environ.get("OMP_NUM_THREADS", ""), processors()
+    if said != str(workers) or workers >= there:
+        return ""
+    return f" (OMP_NUM_THREADS={said}; jobs={there} would use all processors)"
 
 
 def _name(number: int, combination: Sequence[str], swept: Set[str]) -> str:
     """The folder of a job: its number, and what it has that others have not."""
     label = ",".join(text for text in combination if text.split("=")[0].lstrip("+~") in swept)
-    return f"{number}-{folder.mask_override(label)}".replace("/", "_")[:120]
+    return f"{number}-{environment.mask_override(label)}".replace("/", "_")[:120]
 
 
 def _earlier(item: Config, name: str) -> Path | None:
@@ -248,9 +269,14 @@ def _score(job: Job) -> str:
     return "" if value is None else f"{name} {value:.4f}"
 
 
-def through_hydra() -> int:
-    """Hydra's own main over our YAML files, for its flags and for sweepers and launchers other than ours."""
+def through_hydra(words: Sequence[str], overrides: Sequence[str], folders: Sequence[Path]) -> int:
+    """Hydra's own main over our YAML files, for its flags and for sweepers and launchers other than ours.
+
+    What is judged beforehand is what Hydra is given: ``words``, its flags, and the user's folders by the search path.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    logging.raiseExceptions = False  # where nobody reads any more, each line of the log would be a traceback
+    sys.argv = [sys.argv[0], *words, *own_folder.search(folders), *overrides]
 
     @hydra.main(version_base="1.3", config_path=str(catalog.builtin().absolute()), config_name="train")
     def job(composed: DictConfig) -> float:
@@ -258,5 +284,8 @@ def through_hydra() -> int:
 
         return runner.run(config.from_hydra(composed)).val_score
 
-    job()
+    try:
+        job()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(" ".join(str(error).split())[:500]) from error
     return 0

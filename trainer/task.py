@@ -48,6 +48,10 @@ class Task(nn.Module, ABC):
         """Who updates on this step, in order."""
         return ("model",)
 
+    def turns_before(self, step: int) -> dict[str, int]:
+        """How often ``turns`` names each player before a step, in closed form: a run may have a billion steps."""
+        return {"model": step}
+
     def weight(self, batch: Batch) -> Tensor | int:
         """How many terms the mean loss of a batch is taken over: what makes accumulation equal to one large batch."""
         return len(batch)

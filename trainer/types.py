@@ -31,7 +31,11 @@ class Range:
 
     def __str__(self) -> str:
         ends = ((">", self.gt), (">=", self.ge), ("<", self.lt), ("<=", self.le))
-        return " and ".join(f"{sign} {end:g}" for sign, end in ends if math.isfinite(end))
+        return " and ".join(f"{sign} {_written(end)}" for sign, end in ends if math.isfinite(end))
+
+
+def _written(end: float) -> str:
+    return str(int(end)) if end == int(end) and abs(end) < 1e12 else f"{end:g}"
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,11 @@ def describe(kind: Any) -> str:
     return plain.get(kind, "a mapping" if (origin or kind) in (dict, Mapping) else "a value")
 
 
+def is_huge(value: Any) -> bool:
+    """Whether a whole number is beyond what 64 bits hold, where nothing that counts can use it."""
+    return isinstance(value, int) and not -(2**63) <= value < 2**63
+
+
 def fits(value: Any, kind: Any) -> bool:
     """Whether a configuration value is of a type and in its range. A whole number is a number; text never is."""
     origin, args = get_origin(kind), get_args(kind)
@@ -123,9 +132,10 @@ def fits(value: Any, kind: Any) -> bool:
     if origin in (dict, Mapping):
         return isinstance(value, Mapping) and all(fits(item, args[1]) for item in value.values())
     if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and not is_huge(value) and math.isfinite(value)
     if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int) and not isinstance(value, bool) and not is_huge(value)
     if kind is type(None) or kind is None:
         return value is None
     return not isinstance(kind, type) or isinstance(value, kind)

@@ -32,12 +32,7 @@ class Pretrained(nn.Module):
         dropout: Probability,
     ):
         super().__init__()
-        library = hub.transformers()
-        folder = hub.folder_of(name)
-        try:
-            self.body = library.AutoModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"model.name: {folder} cannot be read: {str(error).splitlines()[0]}") from error
+        self.body = hub.read_saved("AutoModel", hub.folder_of(name), "model.name", use_safetensors=True)
         known = self.body.get_input_embeddings().num_embeddings
         if vocab_size > known:
             raise ConfigError(

@@ -98,6 +98,9 @@ class Adversarial(Generative):
     def turns(self, step: int) -> tuple[str, ...]:
         return ("critic",) if (step + 1) % self.critic_steps else ("critic", "generator")
 
+    def turns_before(self, step: int) -> dict[str, int]:
+        return {"critic": step, "generator": step // self.critic_steps}
+
     def loss(self, batch: Batch, player: str) -> Tensor:
         losses = {"critic": self.critic_loss, "generator": self.generator_loss}
         return losses[player](self.rows(batch), self.labels(batch))

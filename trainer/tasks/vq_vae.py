@@ -52,6 +52,9 @@ class VectorQuantisation(Generative):
     def turns(self, step: int) -> tuple[str, ...]:
         return ("autoencoder", "prior")
 
+    def turns_before(self, step: int) -> dict[str, int]:
+        return {"autoencoder": step, "prior": step}
+
     def loss(self, batch: Batch, player: str) -> Tensor:
         x = self.rows(batch)
         if player == "prior":

@@ -31,12 +31,7 @@ class Pretrained:
         self._load(folder, most, keep)
 
     def _load(self, folder: Path, most: int | None, keep: str) -> None:
-        try:
-            self._coder = hub.transformers().AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"data.tokenizer: {folder} has a tokenizer that cannot be read: {str(error).splitlines()[0]}"
-            ) from error
+        self._coder = hub.read_saved("AutoTokenizer", folder, "data.tokenizer")
         self._coder.truncation_side = "right" if keep == "first" else "left"
         self._most, self._keep = most, keep
         self.size = len(self._coder)

@@ -1,0 +1,271 @@
+"""Thousands of mutated inputs through the command: no traceback, no message over ten lines, nothing that hangs.
+
+    python tests/faults/fuzz.py --count 5000 --seed 1
+    python tests/faults/fuzz.py --only overrides:1:42     # one case again
+
+Everything happens in this process; a case that does not end is stopped as a user would stop it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import logging
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import numpy as np
+import torch
+from commands import write
+from faults import mutations
+from PIL import Image
+
+from trainer import catalog, checks, cli, config, plugins
+from trainer.errors import UserError
+
+SHORT = ("epochs=1", "threads=1")
+BASES: dict[str, tuple[str, ...]] = {
+    "mlp": ("model=mlp", "data=moons", "data.rows=60", "model.hidden=[4]"),
+    "lstm": ("model=lstm", "data=synthetic_seq", "data.rows=60", "model.hidden_size=4"),
+    "csv": ("model=mlp", "data=csv", "data.path=table.csv", "data.target=label", "model.hidden=[4]"),
+    "pictures": ("model=cnn", "data=image_folder", "data.path=pictures", "model.channels=[2]", "model.hidden=[4]"),
+    "text": ("model=char_lstm", "data=text_file", "data.path=text.txt", "model.hidden_size=4", "max_steps=2"),
+}
+SECONDS, GRACE = 30.0, 20.0
+MEMORY = 8 * 2**30
+
+
+class Hang(BaseException):
+    """A case that neither ended nor listened."""
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Stops what takes long by the signal a user would send, and what does not listen by an exception."""
+
+    def bark(_: int, frame: FrameType | None) -> None:
+        handler = signal.getsignal(signal.SIGTERM)
+        if handler is signal.SIG_DFL or bark.times:  # type: ignore[attr-defined]
+            raise Hang("".join(traceback.format_stack(frame)[-4:]))
+        bark.times += 1  # type: ignore[attr-defined]
+        signal.setitimer(signal.ITIMER_REAL, GRACE)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    bark.times = 0  # type: ignore[attr-defined]
+    before = signal.signal(signal.SIGALRM, bark)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def files(folder: Path) -> None:
+    """A small file of each kind."""
+    rng = random.Random(0)
+    rows = [f"{rng.random():.3f},{rng.random():.3f},{rng.choice('xyz')},{rng.choice(['yes', 'no'])}" for _ in range(60)]
+    write(folder, {"table.csv": "\n".join(["a,b,kind,label", *rows]), "text.txt": "the cat sat on the mat. " * 60})
+    draw = np.random.default_rng(0)
+    for label in ("left", "right"):
+        for number in range(8):
+            path = folder / "pictures" / label / f"{number}.{'png' if number % 2 else 'jpg'}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(draw.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(path)
+
+
+def keys(base: str) -> list[str]:
+    composed = config.compose([*BASES[base], *SHORT])
+    deep = [f"{group}.{key}" for group in checks.BUILT for key in composed.tree[group] if not key.startswith("_")]
+    flat = [key for key in composed.tree if key not in checks.BUILT]
+    return [*flat, *deep, *catalog.GROUPS, "hydra/launcher", "hydra/sweeper"]
+
+
+# Kinds of cases: each changes the folder it is in, and gives a command line.
+
+
+def overrides(rng: random.Random) -> list[str]:
+    base = rng.choice(list(BASES))
+    given = [mutations.override(rng, keys(base)) for _ in range(rng.randrange(1, 4))]
+    sweep = ["-m"] if rng.random() < 0.1 else []
+    flags = rng.choice([[], [], [], [], ["--cfg", "job"], ["--info"], ["--resolve"], ["-x"]])
+    return [*sweep, *flags, *BASES[base], *SHORT, *given]
+
+
+def folders(rng: random.Random) -> list[str]:
+    group = rng.choice(catalog.GROUPS)
+    option = rng.choice(list(catalog.options(group).values()))
+    path = Path("conf", group, "own.yaml")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(option.path.read_bytes())
+    for _ in range(rng.randrange(1, 3)):
+        if path.is_file():
+            mutations.spoil_file(rng, path)
+    base = rng.choice(["mlp", "lstm"])
+    words = rng.choice([[], ["-m", "seed=0,1"], ["--cfg", "job"], ["list"], ["show", f"{group}=own"]])
+    if words and words[0] in ("list", "show"):
+        return [*words, "--config-dir", "conf"]
+    return [*words, "--config-dir", "conf", *BASES[base], *SHORT, f"{group}=own"]
+
+
+def tables(rng: random.Random) -> list[str]:
+    path = Path("table.csv")
+    text = path.read_text()
+    if rng.random() < 0.7:
+        path.write_text(mutations.spoil_table(rng, text), encoding="utf-8")
+    else:
+        path.write_bytes(mutations.spoil(rng, text.encode()))
+    more = (
+        [mutations.override(rng, [key for key in keys("csv") if key.startswith("data.")])] if rng.random() < 0.3 else []
+    )
+    return [*BASES["csv"], *SHORT, *more]
+
+
+def pictures(rng: random.Random) -> list[str]:
+    found = sorted(Path("pictures").rglob("*.*"))
+    for path in rng.sample(found, rng.randrange(1, 4)):
+        mutations.spoil_file(rng, path)
+    return [*BASES["pictures"], *SHORT]
+
+
+def texts(rng: random.Random) -> list[str]:
+    mutations.spoil_file(rng, Path("text.txt"))
+    return [*BASES["text"], *SHORT[1:]]
+
+
+RUNS: dict[str, Path] = {}
+
+
+def trained(base: str) -> Path:
+    """A run of a base, made once."""
+    if base not in RUNS:
+        kept = Path(tempfile.mkdtemp())
+        short = SHORT[1:] if base == "text" else SHORT
+        with contextlib.redirect_stdout(io.StringIO()):
+            cli.dispatch([*BASES[base], *short, f"hydra.run.dir={kept}/run"])
+        RUNS[base] = kept / "run"
+    return RUNS[base]
+
+
+def runs(rng: random.Random) -> list[str]:
+    base = rng.choice(["mlp", "text", "csv"])
+    shutil.copytree(trained(base), "run")
+    found = [path for path in sorted(Path("run").iterdir()) if path.suffix in (".yaml", ".json", ".pt", ".csv")]
+    for path in rng.sample(found, rng.randrange(1, 3)):
+        mutations.spoil_file(rng, path)
+    verb = rng.choice(["evaluate", "show", "resume", "sample", "score", "report", "resume="])
+    if verb == "resume=":
+        return [*BASES[base], "resume=run"]
+    return [verb, "run", *(["prompt=the"] if verb == "sample" else [])]
+
+
+def states(rng: random.Random) -> list[str]:
+    """A checkpoint that torch reads, with something else in it."""
+    shutil.copytree(trained("mlp"), "run")
+    path = Path("run", rng.choice(["best.pt", "last.pt"]))
+    state = torch.load(path, weights_only=True)
+    for _ in range(rng.randrange(1, 3)):
+        node = state
+        while isinstance(node, dict) and node:
+            key = rng.choice(list(node))
+            if not isinstance(node[key], dict) or rng.random() < 0.3:
+                others = [None, 0, -1, "x", [], {}, torch.zeros(0), torch.full((3,), float("nan")), 1e9, True]
+                node[key] = rng.choice(others)
+                if rng.random() < 0.2:
+                    del node[key]
+                break
+            node = node[key]
+    torch.save(state, path)
+    verb = rng.choice(["evaluate", "show", "resume"])
+    if verb == "resume":
+        file = Path("run/results.json")
+        file.write_text(file.read_text().replace('"finished"', '"interrupted"'))
+    return [verb, "run"]
+
+
+KINDS: dict[str, Callable[[random.Random], list[str]]] = {
+    kind.__name__: kind for kind in (overrides, folders, tables, pictures, texts, runs, states)
+}
+
+
+def case(kind: str, seed: int, number: int) -> str | None:
+    """What is wrong with how a case ended; None if nothing is."""
+    rng = random.Random(f"{kind}:{seed}:{number}")
+    here, said = os.getcwd(), io.StringIO()
+    folder = Path(tempfile.mkdtemp())
+    os.chdir(folder)
+    files(folder)
+    arguments: list[str] = []
+    begun = time.monotonic()
+    try:
+        arguments = KINDS[kind](rng)
+        sys.argv = ["train"]
+        with watched(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            cli.dispatch(arguments)
+        wrong = None
+    except UserError as error:
+        lines = cli.message(error).splitlines()
+        wrong = f"{len(lines)} lines" if len(lines) > cli.SHOWN_LINES else None
+        wrong = wrong or ("an empty message" if not str(error).strip() else None)
+    except SystemExit as error:
+        wrong = f"SystemExit {error.code}: {said.getvalue()[-300:]}"
+    except Hang as error:
+        wrong = f"hangs: {error}"
+    except BaseException:
+        wrong = "".join(traceback.format_exc().splitlines(keepends=True)[-9:])
+    finally:
+        os.chdir(here)
+        plugins.declare([])
+    outputs = [path.read_text(errors="replace") for path in folder.rglob("*.out") if path.is_file()]
+    if wrong is None and any("Traceback" in text for text in [said.getvalue(), *outputs]):
+        wrong = "a traceback is printed: " + "".join([said.getvalue(), *outputs])[-500:]
+    shutil.rmtree(folder, ignore_errors=True)
+    shown = f"{kind}:{seed}:{number} ({time.monotonic() - begun:.1f} s) train {' '.join(map(repr, arguments))}"
+    return f"{shown}\n{wrong}" if wrong else None
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--count", type=int, default=5000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--only", help="KIND:SEED:NUMBER")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    logging.lastResort = None
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    if given.only:
+        kind, seed, number = given.only.split(":")
+        found = case(kind, int(seed), int(number))
+        print(found or "nothing is wrong")
+        return int(found is not None)
+    kinds = given.kinds.split(",")
+    wrong: Counter[str] = Counter()
+    for number in range(given.count):
+        kind = kinds[number % len(kinds)]
+        found = case(kind, given.seed, number)
+        if found:
+            wrong[kind] += 1
+            print(found, flush=True)
+    print(f"{given.count} cases, {wrong.total()} wrong {dict(wrong)}")
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

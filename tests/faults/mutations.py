@@ -1,0 +1,186 @@
+"""Inputs that nobody meant: what a hand slips to, what a disk loses, what somebody sends."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+WORDS = [
+    *("", "null", "~", "true", "[]", "{}", "???", "0", "-1", "1", "2", "0.5", "1e-3", "1e400", "-inf", "nan", "1_000"),
+    *("18446744073709551616", "9" * 400, "0x10", "01", "1,2", "range(0,0)", "range(3)", "interval(0,1)", "glob(*)"),
+    *(
+        "sort(3,1)",
+        "int(a)",
+        "str(1)",
+        "choice(1,2)",
+        "tag(a,1)",
+        "extend_list(1)",
+        "a b",
+        "'a b'",
+        "'",
+        '"',
+        "\\",
+        "\\\\",
+    ),
+    *(
+        "${epochs}",
+        "${oc.env:HOME}",
+        "${nope}",
+        "${",
+        "}",
+        "${.}",
+        "${..epochs}",
+        "${model}",
+        "$x",
+        "a:b",
+        "a=b",
+        "=",
+        "@",
+    ),
+    *("[1", "1]", "[1,[2]]", "[[]]", "{a: 1}", "{a: {b: [1]}}", "{_target_: os.system}", "a" * 300, "ä", "हिन्दी", "😀"),
+    *(
+        "\x1b[31mred",
+        "a\nb",
+        "\t",
+        "\x7f",
+        "\u202eabc",
+        "/",
+        "/dev/null",
+        "..",
+        ".",
+        "/nope/x.csv",
+        "~nobody",
+        "-",
+        "--",
+        "-m",
+    ),
+    *(
+        "lstm",
+        "mlp",
+        "moons",
+        "auto",
+        "default",
+        "adam",
+        "cpu",
+        "cuda:1",
+        "bf16",
+        "fp16",
+        "onecycle",
+        "regression",
+        "vae",
+    ),
+]
+
+
+def word(rng: random.Random) -> str:
+    kind = rng.randrange(6)
+    if kind == 0:
+        return str(
+            rng.choice([rng.randrange(-5, 100), rng.random(), rng.uniform(-1e3, 1e3), 10 ** rng.randrange(-30, 30)])
+        )
+    if kind == 1:
+        return "".join(rng.choice(" abz019.,:;=[]{}()$'\"\\/~+@#-_\té") for _ in range(rng.randrange(1, 12)))
+    if kind == 2:
+        return f"[{','.join(rng.choice(WORDS) for _ in range(rng.randrange(4)))}]"
+    return rng.choice(WORDS)
+
+
+def slip(rng: random.Random, text: str) -> str:
+    """A text with a letter more, less, doubled or exchanged."""
+    if not text:
+        return word(rng)
+    at = rng.randrange(len(text))
+    other = rng.choice("abz019.=,[]{}$'\"\\ -_:#\n\x1b")
+    return rng.choice(
+        [
+            text[:at] + text[at + 1 :],
+            text[:at] + other + text[at:],
+            text[:at] + other + text[at + 1 :],
+            text[:at] + text[at] + text[at:],
+        ]
+    )
+
+
+def override(rng: random.Random, keys: list[str]) -> str:
+    """A key with a value that it may not have, or a key that there is not."""
+    key = rng.choice(keys)
+    if rng.random() < 0.15:
+        key = slip(rng, key)
+    if rng.random() < 0.05:
+        key = rng.choice(["+", "++", "~", "hydra.", "hydra/", "@"]) + key
+    text = f"{key}={word(rng)}"
+    return slip(rng, text) if rng.random() < 0.15 else text
+
+
+def spoil(rng: random.Random, data: bytes) -> bytes:
+    """Bytes as a bad disk or a bad editor leaves them."""
+    at, other = rng.randrange(len(data) + 1), rng.randrange(len(data) + 1)
+    changes: list[Callable[[], bytes]] = [
+        lambda: data[:at],
+        lambda: data[:at] + bytes([rng.randrange(256)]) + data[at + 1 :],
+        lambda: data[:at] + rng.randbytes(rng.randrange(1, 20)) + data[at:],
+        lambda: data[: min(at, other)] + data[max(at, other) :],
+        lambda: data + data[min(at, other) : max(at, other)],
+        lambda: b"",
+        lambda: rng.choice([b"\xff\xfe", b"\xef\xbb\xbf", b"\0" * 10, b"\x1f\x8b", b"PK\x03\x04"]) + data,
+    ]
+    return rng.choice(changes)()
+
+
+def spoil_lines(rng: random.Random, text: str) -> str:
+    """Lines of a text lost, doubled, exchanged, or with something else in them."""
+    lines = text.split("\n")
+    for _ in range(rng.randrange(1, 4)):
+        at = rng.randrange(len(lines))
+        lines[at] = rng.choice(
+            [
+                slip(rng, lines[at]),
+                lines[at].partition(":")[0] + ": " + word(rng),
+                lines[at] + " " + word(rng),
+                " " * rng.randrange(4) + lines[at].lstrip(),
+                rng.choice(lines),
+                word(rng),
+                "",
+            ]
+        )
+    return "\n".join(lines)
+
+
+def spoil_table(rng: random.Random, text: str) -> str:
+    """Cells, columns and separators of a table exchanged."""
+    rows = [line.split(",") for line in text.splitlines()]
+    for _ in range(rng.randrange(1, 5)):
+        row = rng.choice(rows)
+        match rng.randrange(5):
+            case 0 if row:
+                row[rng.randrange(len(row))] = word(rng)
+            case 1:
+                row.append(word(rng))
+            case 2 if row:
+                row.pop(rng.randrange(len(row)))
+            case 3:
+                at, given = rng.randrange(4), word(rng)
+                for other in rows[rng.randrange(2) :]:
+                    if at < len(other):
+                        other[at] = given
+            case _:
+                rows.insert(rng.randrange(len(rows)), [word(rng)])
+    return "\n".join(
+        rng.choice([",", ",", ",", ";"]).join(row) if rng.random() < 0.02 else ",".join(row) for row in rows
+    )
+
+
+def spoil_file(rng: random.Random, path: Path) -> None:
+    """A file changed where it lies: its bytes, its lines, or what it is."""
+    kind = rng.randrange(8)
+    if kind == 0:
+        path.unlink()
+    elif kind == 1:
+        path.unlink()
+        path.mkdir()
+    elif kind < 5 and path.suffix in (".yaml", ".json", ".csv", ".txt"):
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        path.write_text(spoil_lines(rng, text), encoding="utf-8", errors="surrogateescape")
+    else:
+        path.write_bytes(spoil(rng, path.read_bytes()))

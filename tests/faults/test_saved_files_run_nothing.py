@@ -1,0 +1,126 @@
+"""No saved model and no checkpoint is run: what names code of its own is refused, without a question."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from commands import write
+from faults import hostile
+from faults.hostile import marker_fixture  # noqa: F401
+
+from trainer import checkpoint, hub
+from trainer.errors import ConfigError
+
+# Saved models.
+
+NET = "evil.Net"
+SAVED: dict[str, dict[str, dict[str, Any]]] = {
+    "model": {"config.json": {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Conf", "AutoModel": NET}}},
+    "known architecture": {
+        "config.json": {"model_type": "bert", "auto_map": {"AutoConfig": "evil.Conf", "AutoModel": NET}}
+    },
+    "only the model": {"config.json": {"model_type": "bert", "auto_map": {"AutoModel": NET}}},
+    "no type": {"config.json": {"auto_map": {"AutoConfig": "evil.Conf"}}},
+    "another place": {"config.json": {"model_type": "evil", "auto_map": {"AutoModel": "someone/repo--evil.Net"}}},
+    "tokenizer": {"tokenizer_config.json": {"auto_map": {"AutoTokenizer": ["evil.Tok", None]}}, "tokenizer.json": {}},
+    "tokenizer class": {
+        "config.json": {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Conf"}},
+        "tokenizer_config.json": {
+            "tokenizer_class": "EvilTokenizer",
+            "auto_map": {"AutoTokenizer": ["evil.Tok", None]},
+        },
+        "tokenizer.json": {},
+    },
+    "kernel": {"config.json": {"model_type": "bert", "attn_implementation": "someone/kernel"}},
+    "kernel below": {"config.json": {"model_type": "clip", "text_config": {"_attn_implementation": "someone/kernel"}}},
+}
+
+
+@pytest.mark.parametrize("kind", ["AutoModel", "AutoTokenizer", "AutoConfig"])
+@pytest.mark.parametrize("name", SAVED)
+def test_a_saved_model(name: str, kind: str, marker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*_: object) -> str:
+        raise AssertionError("a question was asked")
+
+    monkeypatch.setattr(builtins, "input", asked)
+    files = {file: json.dumps(content) for file, content in SAVED[name].items()}
+    folder = write(marker.parent / "saved", {"config.json": "{}", **files, "evil.py": hostile.EVIL})
+    said = ""
+    try:
+        hub.read_saved(kind, folder, "model.name")
+    except ConfigError as error:
+        said = str(error)
+    assert "trust_remote_code" not in said
+    assert "\n" not in said
+    assert not [module for module in sys.modules if module.startswith("transformers_modules.saved")]
+
+
+def test_with_trust_a_saved_model_does_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import AutoConfig, dynamic_module_utils
+
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "cache"))
+    text = f"from pathlib import Path\nPath({str(tmp_path / hostile.MARKER)!r}).touch()\n"
+    text += "from transformers import PretrainedConfig\nclass Conf(PretrainedConfig):\n    model_type = 'evil'\n"
+    files = {name: json.dumps(content) for name, content in SAVED["model"].items()}
+    AutoConfig.from_pretrained(write(tmp_path / "trusted", {**files, "evil.py": text}), trust_remote_code=True)
+    assert (tmp_path / hostile.MARKER).exists()
+
+
+# Checkpoints.
+
+
+class Payload:
+    """What a pickle runs when it is opened."""
+
+    def __init__(self, function: Any, *arguments: Any):
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+def payloads(marker: Path) -> dict[str, Payload]:
+    return {
+        "system": Payload(os.system, f"touch {marker}"),
+        "exec": Payload(exec, f"open({str(marker)!r}, 'w')"),
+        "open": Payload(open, str(marker), "w"),
+        "touch": Payload(Path.touch, marker),
+        "popen": Payload(subprocess.Popen, ["touch", str(marker)]),
+        "load": Payload(torch.load, str(marker.with_name("inner.pt")), None),
+    }
+
+
+@pytest.mark.parametrize("forced", [False, True])
+@pytest.mark.parametrize("form", ["zip", "legacy", "pickle"])
+@pytest.mark.parametrize("name", payloads(Path("m")))
+def test_a_checkpoint(name: str, form: str, forced: bool, marker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if forced:
+        monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    state = {"task": {"w": torch.zeros(2)}, "more": payloads(marker)[name]}
+    path = marker.with_name("best.pt")
+    if form == "pickle":
+        path.write_bytes(pickle.dumps(state))
+    else:
+        torch.save(state, path, _use_new_zipfile_serialization=form == "zip")
+    with pytest.raises(ConfigError) as caught:
+        checkpoint.load(path)
+    assert "weights_only" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    if form == "zip":
+        assert "holds code" in str(caught.value)
+
+
+def test_a_checkpoint_opened_otherwise_does_run(tmp_path: Path) -> None:
+    marker = tmp_path / hostile.MARKER
+    torch.save({"more": payloads(marker)["open"]}, tmp_path / "best.pt")
+    torch.load(tmp_path / "best.pt", weights_only=False)["more"].close()
+    assert marker.exists()

@@ -1,0 +1,70 @@
+"""Flags are read once, and Hydra is given what was read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trainer import flags
+from trainer.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given"),
+    [
+        (["--cfg", "job", "seed=1", "--resolve"], ["--cfg=job", "--resolve"]),
+        (["-c=all", "-p", "model"], ["--cfg=all", "--package=model"]),
+        (["--info", "seed=1"], ["--info=all"]),
+        (["-i", "plugins"], ["--info=plugins"]),
+        (["-m", "--config-dir", "/tmp", "seed=1,2", "-cd=/"], ["--multirun"]),
+        (["-sc", "install=bash"], ["--shell-completion"]),
+    ],
+)
+def test_what_hydra_is_given(arguments: list[str], given: list[str]) -> None:
+    flags.split(arguments)
+    assert flags.for_hydra(arguments) == given
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--cfg"], "one of job, hydra, all"),
+        (["--cfg", "jbo"], "'jbo' given; one of job, hydra, all"),
+        (["--info=nope"], "one of all, config"),
+        (["--resolve"], "add --cfg job"),
+        (["--package", "model"], "add --cfg job"),
+        (["--cfg", "job", "--package"], "takes a key"),
+        (["-m", "--cfg", "job"], "--multirun and --cfg: each says what to do; keep one"),
+        (["--info", "-sc"], "keep one"),
+        (["-m=3"], "takes no value"),
+        (["--config-dir"], "takes a folder"),
+        (["--config-dir", "a\0b"], "is not there"),
+        (["--config-dir", "~nobody_of_that_name/x"], "names no folder"),
+        (["--config-dir", "n" * 999], "is not there"),
+        (["--config-path", "x"], "unknown option"),
+        (["-cp", "x"], "unknown option"),
+        (["--config-d", "x"], "unknown option; did you mean --config-dir?"),
+        (["--"], "unknown option"),
+        (["-r"], "unknown option"),
+    ],
+)
+def test_what_is_refused(arguments: list[str], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        flags.split(arguments)
+    assert said in str(caught.value)
+
+
+def test_a_file_is_no_folder() -> None:
+    with pytest.raises(ConfigError, match=f"{__file__} is a file"):
+        flags.split(["--config-dir", __file__])
+    assert flags.split(["--config-dir", "."])[1] == [Path.cwd()]
+
+
+@pytest.mark.parametrize("words", [[], ["install=foo"], ["install=bash", "query=bash"], ["seed=1"]])
+def test_completion_is_for_one_shell(words: list[str]) -> None:
+    with pytest.raises(ConfigError, match="used by itself"):
+        flags.check_alone(words, [], {"--shell-completion"})
+    flags.check_alone(["install=zsh"], [], {"--shell-completion"})
+    with pytest.raises(ConfigError, match="used by itself"):
+        flags.check_alone(["seed=1"], [], {"--hydra-help"})

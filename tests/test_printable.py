@@ -1,0 +1,40 @@
+"""What reaches a terminal is seen, not obeyed."""
+
+from __future__ import annotations
+
+import pytest
+
+from trainer.printable import encodable, printable, shorten
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, with ümlauts, हिन्दी and a\nline", "plain, with ümlauts, हिन्दी and a\nline"),
+        ("\x1b[2Jgone", r"\x1b[2Jgone"),
+        ("title\x1b]0;owned\x07", r"title\x1b]0;owned\x07"),
+        ("over\rwritten\x08", r"over\rwritten\x08"),
+        ("\x9b31mred", r"\x9b31mred"),
+        ("right\u202eleft\u2066", r"right\u202eleft\u2066"),
+        ("caf\udce9", r"caf\udce9"),
+    ],
+)
+def test_what_acts_is_written_out(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    assert printable(printable(text)) == shown
+
+
+def test_a_name_is_one_line() -> None:
+    assert printable("a\nb\tc", one_line=True) == r"a\nb\tc"
+
+
+def test_an_encoding_that_lacks_a_letter() -> None:
+    assert encodable("5 µs \udce9", "ascii") == r"5 \xb5s \udce9"
+    assert encodable("5 µs", "utf-8") == "5 µs"
+
+
+def test_long_values_are_cut_and_huge_ones_survive() -> None:
+    assert shorten("abc") == "'abc'"
+    assert len(shorten("x" * 10_000)) <= 100
+    assert shorten(10**5000) == "a very long int"
+    assert shorten("\x1b") == r"'\x1b'"

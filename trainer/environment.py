@@ -1,0 +1,112 @@
+"""What may be a secret and is written nowhere: values of the environment, and of keys that sound like one.
+
+A value is followed through whatever interpolates it: all is resolved a second time with a stand-in for the
+environment, and what comes out different was made of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from omegaconf import Container, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from omegaconf.resolvers import oc
+
+from trainer.errors import ConfigError
+from trainer.overrides import parse
+
+STAND_IN = "a value of the environment"
+_hidden: ContextVar[bool] = ContextVar("_hidden", default=False)
+
+
+def keep(node: Container, written: Any, resolved: Any) -> Any:
+    """The resolved values of a container, but as written where they come from the environment."""
+    OmegaConf.register_new_resolver("oc.env", _read, replace=True)
+    return _keep(node, written, resolved)
+
+
+def _keep(node: Container, written: Any, resolved: Any) -> Any:
+    if isinstance(written, dict) and isinstance(resolved, dict):
+        return {key: _entry(node, key, written[key], item) for key, item in resolved.items()}
+    if isinstance(written, list) and isinstance(resolved, list):
+        return [_entry(node, index, *pair) for index, pair in enumerate(zip(written, resolved, strict=True))]
+    return resolved
+
+
+def _entry(node: Any, key: Any, written: Any, resolved: Any) -> Any:
+    if isinstance(written, dict | list):
+        return _keep(node._get_node(key), written, resolved)
+    if not isinstance(written, str) or "${" not in written:
+        return resolved
+    plain = _value(node, key)
+    with _stand_in():
+        hidden = _value(node, key)
+    return resolved if plain == hidden else written
+
+
+def _value(node: Any, key: Any) -> Any:
+    """What an entry resolves to, or why it does not."""
+    try:
+        found = node[key]
+        return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
+    except (OmegaConfBaseException, ValueError, TypeError, LookupError) as error:
+        return type(error)
+
+
+@contextmanager
+def _stand_in() -> Iterator[None]:
+    token = _hidden.set(True)
+    try:
+        yield
+    finally:
+        _hidden.reset(token)
+
+
+def _read(key: str, *default: str | None) -> str | None:
+    """The resolver ``oc.env``, which says something else where the stand-in is asked for."""
+    return STAND_IN if _hidden.get() else oc.env(key, *default)
+
+
+SECRET = re.compile(r"token(?![a-z])|secret|passw|api_key")
+"""One token opens a door; tokens, and a tokenizer, are what text is made of."""
+
+
+def sounds_secret(key: str) -> bool:
+    return SECRET.search(key.lower()) is not None
+
+
+def mask_override(text: str) -> str:
+    """An override that may be shown: values of keys that sound secret are left out, also inside a mapping."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        return text
+    if any(map(sounds_secret, key.split("."))):
+        return text if "${" in value else f"{key}=***"
+    if "{" not in value or not sounds_secret(value):
+        return text
+    try:
+        given = parse([text])[0].value()
+    except ConfigError:
+        return f"{key}=***"
+    if not isinstance(given, dict | list):  # several mappings, of a sweep
+        return f"{key}=***"
+    clean = _clean("", given)
+    return text if clean == given else f"{key}={json.dumps(clean)}"
+
+
+def mask(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration that may be shown: values of keys that sound secret are left out."""
+    return {key: _clean(str(key), value) for key, value in tree.items()}
+
+
+def _clean(key: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return mask(value)
+    if isinstance(value, list):
+        return [_clean(key, item) for item in value]
+    return "***" if sounds_secret(key) and isinstance(value, str) and "${" not in value else value

@@ -1,0 +1,80 @@
+"""A user's folder of YAML files, as Hydra is let see it: options of groups, and nothing for Hydra itself.
+
+Hydra composes whatever lies under ``hydra/`` on its search path into its own configuration, and acts on that before
+a job is looked at: it starts launchers, callbacks, loggers. A folder that comes from elsewhere must not reach there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigResult
+
+from trainer import expansion
+from trainer.errors import ConfigError
+
+HYDRAS = "hydra"
+
+
+class OwnFolder(FileConfigSource):
+    """A folder on Hydra's search path: each file is judged before it is read, and Hydra's own groups are not there."""
+
+    def __init__(self, provider: str, path: str):
+        super().__init__(provider, unquote(path))
+
+    @staticmethod
+    def scheme() -> str:
+        return "own"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        place = Path(self.path, self._normalize_file_name(config_path))
+        if not _is_inside(config_path):
+            raise ConfigError(f"--config-dir: {place}: only Hydra's own files and the command line choose for Hydra")
+        expansion.read(place)
+        return super().load_config(config_path)
+
+    def is_group(self, config_path: str) -> bool:
+        return _is_inside(config_path) and super().is_group(config_path)
+
+    def is_config(self, config_path: str) -> bool:
+        return _is_inside(config_path) and super().is_config(config_path)
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        return super().list(config_path, results_filter) if _is_inside(config_path) else []
+
+
+def search(folders: Sequence[Path]) -> list[str]:
+    """The override that puts folders on Hydra's search path.
+
+    Raises ConfigError for a folder that holds something for Hydra.
+    """
+    for folder in folders:
+        _refuse_hydras(folder)
+    SourcesRegistry.instance().register(OwnFolder)
+    places = ",".join(f"'{OwnFolder.scheme()}://{quote(str(folder.absolute()))}'" for folder in folders)
+    return [f"hydra.searchpath=[{places}]"] if folders else []
+
+
+def _refuse_hydras(folder: Path) -> None:
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        raise ConfigError(f"--config-dir: {folder} cannot be read: {error.strerror}") from error
+    for name in names:
+        if name.casefold().partition(".")[0] == HYDRAS:
+            raise ConfigError(
+                f"--config-dir: {folder / name}: a folder of YAML files may hold nothing for Hydra itself, which would"
+                " act on it; choose installed launchers and sweepers on the command line (hydra/launcher=NAME)"
+            )
+
+
+def _is_inside(config_path: str) -> bool:
+    """Whether a path of Hydra's stays in the folder and out of Hydra's own groups."""
+    parts = Path(os.path.normpath(config_path)).parts
+    return not parts or (parts[0] not in ("..", "/") and parts[0].casefold().partition(".")[0] != HYDRAS)

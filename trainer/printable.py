@@ -1,0 +1,42 @@
+"""Text from outside made fit for a terminal: names, values and paths may hold what a terminal would act on."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+_ACTING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, the escape among them; newline and tab stay
+    "\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"  # marks that turn the direction or end a line
+    "\ud800-\udfff]"  # halves of surrogate pairs: bytes of a file name that are not UTF-8
+)
+
+
+def printable(text: str, *, one_line: bool = False) -> str:
+    r"""The text with characters that act instead of being seen written out, as ``\x1b``.
+
+    ``one_line``: newlines and tabs too, for a name in a cell or a path.
+    """
+    found = _ACTING.sub(_written_out, text)
+    return re.sub(r"[\n\t]", _written_out, found) if one_line else found
+
+
+def encodable(text: str, encoding: str | None = None) -> str:
+    """The text with what an encoding (default: that of the standard output) lacks written out."""
+    name = encoding or getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(name, "backslashreplace").decode(name)
+
+
+def shorten(value: object, most: int = 100) -> str:
+    """``repr`` of a value given by a user, printable and cut in the middle where it is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python refuses to write integers of thousands of digits
+        text = f"a very long {type(value).__name__}"
+    text = printable(text, one_line=True)
+    half = (most - 5) // 2
+    return text if len(text) <= most else f"{text[:half]} ... {text[-half:]}"
+
+
+def _written_out(match: re.Match[str]) -> str:
+    return match.group().encode("unicode_escape", "surrogatepass").decode("ascii")
