@@ -27,6 +27,8 @@ HYDRA_RUNS = ("callbacks", "env", "hydra_logging", "job_logging", "job.chdir", "
 """What Hydra would carry out before a job is looked at: no YAML file may change it."""
 
 
+PATH_LIKE = ("path", "data_dir", "dir", "directory", "root", "folder", "file", "filename", "files", "location")
+"""How people call the place of files."""
 _composed: dict[tuple[object, ...], DictConfig] = {}
 
 
@@ -129,6 +131,10 @@ def _meant(composed: DictConfig, above: Sequence[str], part: str) -> str:
     near = did_you_mean(part, [str(k) for k in here if k != "hydra" and not str(k).startswith("_")])
     if near:
         return near.replace("mean ", f"mean {prefix}")
+    if part in PATH_LIKE and above == ["data"]:
+        own = [f"data.{name}" for name in here if name in (*PATH_LIKE, "name")]
+        if own:
+            return f"; data={composed.hydra.runtime.choices.data} finds its files by {' and '.join(own)}"
     if len(above) == 1 and (able := [o.name for o in catalog.options(above[0]).values() if part in o.meanings()]):
         return f"; {above[0]}={able[0]} has it"
     deep = {str(k): f"{g}.{k}" for g in BUILT for k in composed[g] if not str(k).startswith("_")}
