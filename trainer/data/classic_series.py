@@ -7,7 +7,7 @@ from typing import Literal
 
 from trainer.data.base import Data
 from trainer.data.parts import files, series, tables
-from trainer.data.parts.features import Reading
+from trainer.data.parts.reading import Reading
 from trainer.types import Fraction, PositiveInt
 
 URL = "https://raw.githubusercontent.com/jbrownlee/Datasets/d20fcb6402ae34e653d4513b00f39257bb37ed7f/"

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from trainer.data.base import Data, TensorSplit
-from trainer.data.parts import rows, schema, tables, targets
-from trainer.data.parts.features import Reading
-from trainer.data.parts.tables import Table
+from trainer.data.parts import rows, schema, summary, tables, targets
+from trainer.data.parts.reading import Reading, Thousands
+from trainer.data.parts.tables import Finder, Table
 from trainer.errors import ConfigError
 from trainer.types import Fraction, NonNegativeInt, PositiveInt
 
@@ -36,7 +36,8 @@ class CSV(Data):
         header: Literal["auto"] | bool,
         encoding: str,
         decimal: Literal["point", "comma"],
-        missing: list[str],
+        thousands: Thousands | None,
+        missing: list[str | float],
         nan: Literal["error", "drop", "fill"],
         categorical: list[str | int],
         drop_columns: list[str | int],
@@ -48,18 +49,22 @@ class CSV(Data):
         seed: NonNegativeInt,
     ):
         self._read = partial(tables.read, delimiter=delimiter, header=header, encoding=encoding)
-        expected = () if target is None else (target,)
+        expected = (target, split_column, *drop_columns, *categorical)
         table = own = self._read(path, "data.path", expected=expected)
         if test_path is not None:
             table = own.followed_by(self._read(test_path, "data.test_path", expected=expected))
-        reading = Reading(frozenset(text.lower() for text in missing), decimal == "comma")
+        reading = Reading.of({"missing": missing, "decimal": decimal, "thousands": thousands})
         places = _places(table, target, split_column, drop_columns, categorical)
         values = rows.values_of(table, reading, places.features, places.texts)
+        problems = rows.unfit(table, values, reading, places.texts, max_categories, min_count)
         answer = None
         if places.target is not None:
             kind = rows.kind_of(target_kind)
-            answer = targets.read(table, places.target, reading, kind, certain=target_kind == "class")
-        whole = rows.whole(table, values, reading, nan, answer)
+            try:
+                answer = targets.read(table, places.target, reading, kind, certain=target_kind == "class")
+            except ConfigError as error:
+                problems[places.target] = str(error)
+        whole = rows.whole(table, values, reading, nan, answer, problems=problems)
         parts = rows.split(_groups(table, len(own), places.split, test_path), whole, answer, val, test, seed)
         learned = None if answer is None else targets.learn(answer, parts[0])
         columns = rows.fit(table, values, parts[0], max_categories, min_count)
@@ -74,7 +79,8 @@ class CSV(Data):
         width = self.train.inputs["x"].shape[1]
         self.schema = schema.of(table, columns, reading, answer, learned)
         sizes = {"in_features": width, "flat_features": width}
-        told = rows.facts(answer, learned, self.train, self.test, sizes)
+        lines = summary.of_table(table, columns, values, answer)
+        told = rows.facts(answer, learned, self.train, self.test, sizes, lines)
         self.facts = replace(told, table=partial(schema.decode, self.schema))
 
     def read(self, path: str) -> TensorSplit:
@@ -99,13 +105,15 @@ def _places(
     categorical: Collection[str | int],
 ) -> _Places:
     """Raises ConfigError for a column that is not there, or that is to be two things."""
-    at = None if target is None else table.find(target, "data.target")
-    split_at = None if split_column is None else table.find(split_column, "data.split_column")
-    dropped = {table.find(key, "data.drop_columns") for key in drop_columns}
+    find = Finder(table)
+    at = None if target is None else find(target, "data.target")
+    split_at = None if split_column is None else find(split_column, "data.split_column")
+    dropped = {find(key, "data.drop_columns") for key in drop_columns}
+    texts = {find(key, "data.categorical") for key in categorical}
+    find.finish()
     named = [place for place in (at, split_at) if place is not None]
     if len(set(named)) < len(named) or dropped & set(named):
         raise ConfigError("data.target, data.split_column and data.drop_columns: one column is named twice")
-    texts = {table.find(key, "data.categorical") for key in categorical}
     left = set(range(len(table.names))) - dropped - set(named)
     if not left:
         raise ConfigError(f"data.path: {table.path} has no column left to learn from")

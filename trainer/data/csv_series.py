@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
+
 from trainer.data.base import Data
-from trainer.data.parts import series, stamps, tables
-from trainer.data.parts.features import Reading
+from trainer.data.parts import series, stamps, summary, tables
+from trainer.data.parts.reading import Reading, Thousands
 from trainer.errors import ConfigError
 from trainer.types import Fraction, PositiveInt
 
@@ -37,17 +40,21 @@ class CSVSeries(Data):
         header: Literal["auto"] | bool,
         encoding: str,
         decimal: Literal["point", "comma"],
-        missing: list[str],
+        thousands: Thousands | None,
+        missing: list[str | float],
     ):
-        expected = time if time is not None or not columns else columns[0]
-        table = tables.read(path, "data.path", delimiter, header, encoding, (expected,))
-        reading = Reading(frozenset(text.lower() for text in missing), decimal == "comma")
+        table = tables.read(path, "data.path", delimiter, header, encoding, (time, *(columns or ())))
+        reading = Reading.of({"missing": missing, "decimal": decimal, "thousands": thousands})
         at = None if time is None else table.find(time, "data.time")
         chosen = series.choose(table, columns, at)
-        values = series.numbers(table, chosen, reading)
+        unread: list[str] = []
+        values = _unless_refused(unread, lambda: series.numbers(table, chosen, reading))
+        places = None if at is None else _unless_refused(unread, lambda: stamps.places(table, at, time_format))
+        if unread or values is None:
+            raise ConfigError(*unread)
         problems = series.gaps(table, chosen, at, values)
-        if at is not None:
-            places = stamps.places(table, at, time_format)
+        lines = summary.of_series(table, chosen, at, values)
+        if at is not None and places is not None:
             problems = series.absences(table, at, places) + problems
             values = series.on_a_grid(values, places)
         if problems and gaps == "error":
@@ -57,4 +64,13 @@ class CSVSeries(Data):
             )
         if gaps == "interpolate":
             values = series.interpolate(values)
-        series.publish(self, values, history, horizon, val, test, period)
+        series.publish(self, values, history, horizon, val, test, period, lines)
+
+
+def _unless_refused(problems: list[str], make: Callable[[], np.ndarray]) -> np.ndarray | None:
+    """What is made; None where it is refused, for ``problems``."""
+    try:
+        return make()
+    except ConfigError as error:
+        problems += error.problems
+        return None

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from trainer.data.base import Data, Facts
 from trainer.data.parts import baselines, class_folders, correlation, files, tables
-from trainer.data.parts.features import Reading
 from trainer.data.parts.graphs import Beside
 from trainer.data.parts.ragged import Ragged, RaggedSplit
+from trainer.data.parts.reading import Reading, Thousands
 from trainer.data.parts.regions import ENDINGS, Format, Regions
 from trainer.errors import ConfigError
 from trainer.types import Fraction, NonNegativeInt, PositiveInt
@@ -47,12 +47,12 @@ class ParcelSeries(Data):
         header: Literal["auto"] | bool,
         encoding: str,
         decimal: Literal["point", "comma"],
-        missing: list[str],
+        thousands: Thousands | None,
+        missing: list[str | float],
         seed: NonNegativeInt,
     ):
-        style = Format(
-            delimiter, header, encoding, Reading(frozenset(text.lower() for text in missing), decimal == "comma")
-        )
+        reading = Reading.of({"missing": missing, "decimal": decimal, "thousands": thousands})
+        style = Format(delimiter, header, encoding, reading)
         found, labels, names = _labelled(Path(path).expanduser())
         given = torch.tensor([split for _, split in found])
         rows = class_folders.share_out(given, labels, names, val, test, seed)

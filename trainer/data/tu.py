@@ -12,6 +12,7 @@ from trainer.data.parts import baselines, splits, tu_files
 from trainer.data.parts.files import Source, fetch
 from trainer.data.parts.graphs import GraphsSplit
 from trainer.data.parts.ragged import Ragged
+from trainer.data.parts.scaling import tensor_moments
 from trainer.data.parts.whole_graphs import of_graphs, sizes
 from trainer.errors import ConfigError
 from trainer.types import NonNegativeInt, PositiveInt
@@ -103,6 +104,6 @@ def _features(codes: Ragged, values: Ragged, train: Tensor) -> Ragged:
     """Codes and values side by side, these standardised by the training graphs."""
     if not values.values.shape[1]:
         return codes
-    spread, mean = torch.std_mean(values.rows(train).values, 0, correction=0)
-    scaled = (values.values - mean) / spread.where(spread > 0, 1.0)
+    mean, spread = tensor_moments(values.rows(train).values)
+    scaled = (values.values - mean) / spread
     return Ragged(torch.cat((codes.values, scaled), 1), codes.lengths)

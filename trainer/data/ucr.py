@@ -11,6 +11,7 @@ from trainer.data.base import Data, Facts
 from trainer.data.parts import baselines, ts_files
 from trainer.data.parts.files import Source, fetch
 from trainer.data.parts.ragged import Ragged, RaggedSplit
+from trainer.data.parts.scaling import FARTHEST, tensor_moments
 from trainer.data.parts.splits import stratified
 from trainer.errors import ConfigError, did_you_mean
 from trainer.types import Fraction, NonNegativeInt
@@ -50,11 +51,16 @@ class UCR(Data):
         if not 0 < kept < len(order):
             raise ConfigError(f"data.val: {val:g} of {len(order)} rows leaves {kept} to train on")
         steps = torch.cat([train.series[row] for row in order[:kept]])
-        spread, mean = torch.std_mean(steps, 0, correction=0)
-        spread = spread.where(spread > 0, 1.0)
+        mean, spread = tensor_moments(steps)
 
         def split(cases: ts_files.Cases, index: Tensor) -> RaggedSplit:
             rows = [((cases.series[row] - mean) / spread).float() for row in index]
+            far = next((i for i, row in enumerate(rows) if row.abs().max() > FARTHEST), None)
+            if far is not None:
+                raise ConfigError(
+                    f"data.name: case {int(index[far]) + 1} of a file of {name} holds a number more than {FARTHEST:g}"
+                    " deviations from the mean of training"
+                )
             return RaggedSplit({"x": Ragged.of(rows)}, cases.labels[index])
 
         self.train, self.val = split(train, order[:kept]), split(train, order[kept:])

@@ -12,6 +12,7 @@ from torch import Tensor
 from trainer.batch import Batch
 from trainer.data.base import TensorSplit
 from trainer.data.parts import baselines
+from trainer.data.parts.scaling import FARTHEST, is_constant
 from trainer.errors import ConfigError
 
 
@@ -84,11 +85,22 @@ def _whole(series: Tensor, history: int, horizon: int, name: str) -> WindowSplit
 
 
 def standardised(series: np.ndarray, rows: int) -> tuple[Tensor, np.ndarray]:
-    """A series (T, F) by mean and deviation of its first ``rows``, gaps (NaN) aside, and those deviations (F,)."""
+    """A series (T, F) by mean and deviation of its first ``rows``, gaps (NaN) aside, and those deviations (F,).
+
+    Raises ConfigError for a number too far from them to be computed with.
+    """
     fitted = series[:rows]
-    spread = np.nanstd(fitted, axis=0)
-    spread[spread == 0] = 1.0
-    return torch.from_numpy((series - np.nanmean(fitted, axis=0)) / spread).float(), spread
+    spread, mean = np.nanstd(fitted, axis=0), np.nanmean(fitted, axis=0)
+    spread[is_constant(spread, mean, rows)] = 1.0
+    scaled = (series - mean) / spread
+    far = np.argwhere(np.abs(scaled) > FARTHEST)
+    if len(far):
+        row, column = far[0]
+        raise ConfigError(
+            f"data: step {row + 1}, series {column + 1}: {series[row, column]:g} is more than {FARTHEST:g} deviations"
+            f" from the mean of the {rows} steps for training; if it stands for a gap, data.missing lists those"
+        )
+    return torch.from_numpy(scaled).float(), spread
 
 
 def sizes(split: WindowSplit) -> Mapping[str, int]:
@@ -112,7 +124,7 @@ def repeat(split: TensorSplit, period: int, scale: float = 1.0) -> dict[str, flo
     return baselines.errors(split.inputs["x"][rows[:, None], places], target, scale)
 
 
-def usual_rule(split: WindowSplit, periods: Iterable[int], scale: float = 1.0) -> dict[str, float]:
-    """Scores of the best such rule of which the history holds a period."""
-    rules = [repeat(split, period, scale) for period in periods if period <= split.history]
-    return min(rules, key=lambda scores: scores["mse"])
+def usual_rule(split: WindowSplit, periods: Iterable[int], scale: float = 1.0) -> tuple[dict[str, float], int]:
+    """Scores of the best such rule of which the history holds a period, and that period."""
+    rules = [(repeat(split, period, scale), period) for period in periods if period <= split.history]
+    return min(rules, key=lambda rule: rule[0]["mse"])
