@@ -18,6 +18,7 @@ OPTIONS: dict[str, Any] = {
     "delimiter": None,
     "encoding": "utf-8",
     "decimal": "point",
+    "thousands": None,
     "missing": ["", "?", "nan"],
     "nan": "error",
     "categorical": [],

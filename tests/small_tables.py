@@ -21,6 +21,7 @@ def load(path: Path, target: str | int = "y", **changes: Any) -> CSV:
         "header": "auto",
         "encoding": "utf-8",
         "decimal": "point",
+        "thousands": None,
         "missing": GAPS,
         "nan": "error",
         "categorical": [],

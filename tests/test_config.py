@@ -97,6 +97,13 @@ def test_a_sentence_says_what_is_wrong(override: str, expected: str) -> None:
     assert any(expected in problem for problem in problems), problems
 
 
+@pytest.mark.parametrize(("data", "keys"), [("ucr", "data.name and data.data_dir"), ("mnist", "data.data_dir")])
+def test_the_place_of_files_is_told_by_the_keys_of_the_data_chosen(data: str, keys: str) -> None:
+    for word in ("path", "folder"):
+        problems = refused("model=cnn" if data == "mnist" else "model=lstm", f"data={data}", f"data.{word}=x")
+        assert f"data.{word}: unknown key; data={data} finds its files by {keys}" in problems
+
+
 def test_one_cycle_has_ranges() -> None:
     problems = refused("scheduler=onecycle", "scheduler.pct_start=2", "scheduler.div_factor=-1")
     assert [problem.split(":")[0] for problem in problems] == ["scheduler.pct_start", "scheduler.div_factor"]

@@ -15,7 +15,7 @@ from small_tables import GAPS, load, people, problem, write
 
 from trainer.data.csv import CSV
 from trainer.data.parts import features, schema, tables
-from trainer.data.parts.features import Reading
+from trainer.data.parts.reading import Reading
 from trainer.data.parts.splits import stratified
 
 
@@ -86,7 +86,7 @@ def test_the_delimiter_is_found(tmp_path: Path, mark: str, name: str) -> None:
 
 def test_decimal_commas_are_asked_about_and_read(tmp_path: Path) -> None:
     path = write(tmp_path, [line.replace(", ", ";").replace(",", ";").replace(".", ",") for line in people()])
-    assert "column 'size' holds numbers with a comma, such as '0,0'; is it data.decimal=comma?" in problem(path)
+    assert "column 'size' holds numbers such as '0,0': data.decimal=comma reads it as 0" in problem(path)
     assert load(path, decimal="comma").schema["columns"][0]["kind"] == "number"
 
 

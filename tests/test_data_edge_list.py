@@ -163,3 +163,12 @@ def test_ids_may_be_any_text_and_numbers_stay_texts(tmp_path: Path) -> None:
     nodes = [line.replace("a,1", "007,1").replace("b,3", "Ann O'Hara,3") for line in NODES]
     edges = ["source,target", "007,Ann O'Hara", "c,007"]
     assert whole(one(write(tmp_path, nodes, edges)).train)["edge_index"].tolist() == [[0, 2], [1, 0]]
+
+
+def test_how_tables_were_read_is_said(tmp_path: Path) -> None:
+    assert one(write(tmp_path)).facts.reading == [
+        "y: class, 2 classes, 1 gap",
+        "nodes.csv: 5 rows, with a header",
+        "size: number, mean 42.8",
+        "edges.csv: 4 rows, with a header",
+    ]

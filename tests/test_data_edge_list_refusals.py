@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from small_graphs import EDGES, MANY, NODES, WITHIN, many, one, problem, write
 
 from trainer import config
@@ -33,6 +34,25 @@ def test_numbers_of_nodes_that_are_no_numbers_of_nodes(tmp_path: Path) -> None:
     for bad in ("10", "-1", "1.5", "nan"):
         write(tmp_path, [], ["source,target", f"0,{bad}"])
         assert f"row 1 (line 2), column 'target': node '{bad}' is none of the 10 nodes" in problem(one, tmp_path)
+
+
+def test_ids_are_texts_of_any_length(tmp_path: Path) -> None:
+    ids = ["900719925474099200", "900719925474099201", "007", "7", "1_0", "10", "a", "b", "c", "d"]
+    write(tmp_path, ["id,size,y", *(f"{name},{i},{i % 2}" for i, name in enumerate(ids))])
+    write(tmp_path, [], ["source,target", "900719925474099201,007", "7,1_0", "a,10"])
+    found = one(tmp_path).train.batch(torch.zeros(1, dtype=torch.long), 0).inputs["edge_index"]
+    assert found.tolist() == [[1, 3, 6], [2, 4, 5]]
+    for written, like in (("900719925474099201.0", "900719925474099201"), ("07", "7")):
+        write(tmp_path, [], ["source,target", f"a,{written}"])
+        assert f"which are written like '{like}': write ids alike" in problem(one, tmp_path)
+
+
+def test_columns_of_numbers_are_named_by_them(tmp_path: Path) -> None:
+    write(tmp_path, ["id,2019,2020,y", *(f"n{i},{i},{i},{i % 2}" for i in range(10))], ["source,target", "n0,n1"])
+    assert one(tmp_path, drop_columns=[2019]).facts.sizes["in_features"] == 1
+    said = problem(one, tmp_path, drop_columns=[2018], categorical=["sise"])
+    assert "data.drop_columns: no column 2018" in said
+    assert "data.categorical: no column 'sise'" in said
 
 
 @pytest.mark.parametrize("bad", ["-0.5", "nan", "inf", "1e300", "heavy", ""])

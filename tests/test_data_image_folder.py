@@ -50,10 +50,21 @@ def test_training_and_validation_alone_are_not_taken_for_classes(tmp_path: Path)
 
 
 def test_a_folder_beside_train_that_is_no_split_is_named(tmp_path: Path) -> None:
-    for part in ("train", "valid", "test"):
+    for part in ("train", "vla", "test"):
         write(tmp_path / part)
-    with pytest.raises(ConfigError, match=r"has train/ and valid/, which is no split; did you mean val\?"):
+    with pytest.raises(ConfigError, match=r"has train/ and vla/, which is no split; did you mean val\?"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("train", "valid"), ("Training", "validation", "testing")])
+def test_splits_have_other_names_too(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for start, part in enumerate(names):
+        write(tmp_path / part, 10 - start, start=10 * start)
+    data = read(tmp_path)
+    assert data.facts.class_names == ["bad", "good"]
+    assert len(data.val) == 18
+    write(tmp_path / "val")
+    assert f"has val/ and {names[1]}/, which are one split" in said(tmp_path)
 
 
 def test_grey_pictures_make_one_channel(tmp_path: Path) -> None:

@@ -210,6 +210,20 @@ class TestClickFile:
         assert found == {(0, 7), *((k, 6 + k) for k in range(6))}
         assert len(pairs) == 36
 
+    def test_ids_are_texts(self, tmp_path: Path) -> None:
+        users = ["007", "7", "900719925474099200", "900719925474099201", "1_0", "10"]
+        rows = "".join(f"{user},i{i},{int((k + i) % 3 == 0)}.0\n" for k, user in enumerate(users) for i in range(5))
+        data = self.built(tmp_path, "user,item,click\n" + rows, click="click")
+        assert data.facts.sizes["num_users"] == 6
+
+    def test_an_id_that_lacks_and_a_header_that_may_be_a_row_are_told(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match=r"row 2 \(line 3\), column 'item': empty; 1 such in the column"):
+            self.built(tmp_path, "user,item\nx,y\nx,\n")
+        with pytest.raises(ConfigError, match=r"the first row of .* counts the columns; data.header=true"):
+            self.built(tmp_path, "0,1\n" + "".join(f"{100 + u},{500 + u % 7}\n" for u in range(30)))
+        with pytest.raises(ConfigError, match=r"data.user: no column 'usr'[^$]*data.item: no column 'itm'"):
+            self.built(tmp_path, "user,item\nx,y\n", user="usr", item="itm")
+
     def test_what_is_no_click_is_told(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"clicks.csv: row 2 \(line 3\), column 'c': 'yes' is neither 0 nor 1"):
             self.built(tmp_path, "a,b,c\nx,y,1\nx,z,yes\n", click="c")

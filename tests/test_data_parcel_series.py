@@ -18,7 +18,15 @@ from trainer.errors import ConfigError, SystemFault
 
 OPTIONS: dict[str, Any] = {
     **{"graph": None, "top_k": 2, "standardise": "table", "columns": None, "val": 0.2, "test": 0.2},
-    **{"delimiter": None, "header": "auto", "encoding": "utf-8", "decimal": "point", "missing": ["", "nan"], "seed": 0},
+    **{
+        "delimiter": None,
+        "header": "auto",
+        "encoding": "utf-8",
+        "decimal": "point",
+        "thousands": None,
+        "missing": ["", "nan"],
+        "seed": 0,
+    },
 }
 NAMES = ("left", "right", "front", "back", "side")
 

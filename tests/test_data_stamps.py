@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +108,69 @@ def test_a_stamp_of_another_age_is_no_gap_to_fill(tmp_path: Path) -> None:
     said = problem(tmp_path, ["1970-01-01 00:00", *hours()[1:]])
     assert "missing between 1970-01-01 00:00 and 2020-01-01 01:00" in said
     assert "only 100 there" in said
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [f"{i / 44100:.6f}" for i in range(200)],
+        [f"{i / 44100:.6g}" for i in range(200)],
+        [f"{i / 3:.2f}" for i in range(100)],
+        [f"{i / 44100:.6f}" for i in range(200) if not 50 < i < 60],
+        [f"2020-01-01T00:00:{i / 128:06.3f}" for i in range(200)],
+        [f"2020-01-01T00:00:{i / 3:02.0f}" for i in range(1, 99, 6)],
+    ],
+    ids=["fixed decimals", "significant digits", "thirds", "with rows missing", "128 Hz in milliseconds", "seconds"],
+)
+def test_even_samples_may_be_rounded(tmp_path: Path, times: list[str]) -> None:
+    places = read(tmp_path, times)[0]
+    wanted = [*range(51), *range(60, 200)] if len(times) == 191 else list(range(len(times)))
+    assert places == wanted
+
+
+def test_what_is_off_by_more_than_rounding_is_not_even(tmp_path: Path) -> None:
+    times = [f"{i / 100:.4f}" for i in range(100)]
+    times[40] = "0.4020"
+    assert "0.4020 comes 0.012 after 0.3900, but most rows are 0.01 apart" in problem(tmp_path, times)
+
+
+@pytest.mark.parametrize("days", [1, 7])
+def test_days_over_a_change_of_clocks_are_days(tmp_path: Path, days: int) -> None:
+    dates = [datetime(2020, 1, 1) + timedelta(days=days * i) for i in range(120 // days)]
+    zones = ["+02:00" if datetime(2020, 3, 29) <= date < datetime(2020, 10, 25) else "+01:00" for date in dates]
+    local = [f"{date:%Y-%m-%d}T00:00:00{zone}" for date, zone in zip(dates, zones, strict=True)]
+    assert read(tmp_path, local) == (list(range(len(dates))), [])
+    utc = [f"{datetime.fromisoformat(time).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for time in local]
+    assert read(tmp_path, utc) == (list(range(len(dates))), [])
+    if days == 1:
+        places, (told,) = read(tmp_path, [*utc[:95], *utc[97:]])
+        assert places == [*range(95), *range(97, 120)]
+        assert "2 rows missing" in told
+        shifted = [*utc[:50], utc[50].replace("23:00", "21:00"), *utc[51:]]
+        assert "most rows are 1 day apart" in problem(tmp_path, shifted)
+
+
+def test_months_by_the_clock_of_a_zone_are_months(tmp_path: Path) -> None:
+    times = [f"2020-{month:02d}-01T00:00:00{'+02:00' if 4 <= month <= 10 else '+01:00'}" for month in range(1, 13)]
+    assert read(tmp_path, times) == (list(range(12)), [])
+
+
+def test_several_series_in_one_file_are_told_as_such(tmp_path: Path) -> None:
+    days = [f"2020-01-{day:02d}" for day in range(1, 31)]
+    for rows in (
+        [(shop, day) for shop in ("north", "south") for day in days],
+        [(shop, day) for day in days for shop in ("north", "south")],
+    ):
+        path = tmp_path / "long.csv"
+        path.write_text("\n".join(["shop;t;v", *(f"{shop};{day};{i % 7}" for i, (shop, day) in enumerate(rows))]))
+        table = tables.read(str(path), "data.path", None, "auto", "utf-8")
+        with pytest.raises(ConfigError) as caught:
+            stamps.places(table, 1, None)
+        assert "is not later than" in str(caught.value)
+        assert "column 'shop' says which of several series a row is of (north, south)" in str(caught.value)
+
+
+def test_a_format_that_would_do_is_named(tmp_path: Path) -> None:
+    said = problem(tmp_path, hours("%d.%m.%Y %H:%M"))
+    assert 'it looks like data.time_format="%d.%m.%Y %H:%M"' in said
+    assert "is no time" in problem(tmp_path, [f"1_{i}" for i in range(10)]), "nor is it a number"

@@ -27,6 +27,7 @@ FILES = {
 
 
 def write(folder: Path, swap: dict[str, str | None] | None = None, name: str = "TOY") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
     for part, text in (FILES | (swap or {})).items():
         if text is not None:
             (folder / f"{name}_{part}.txt").write_text(text)
@@ -59,6 +60,8 @@ REFUSALS = [
     ("A", "1, 2\n\n2, 1\n", r"TOY_A\.txt:2: expected 2 whole numbers, found ''"),
     ("A", "", r"TOY_A\.txt:1: expected 2 whole numbers, found ''"),
     ("A", "1, 2\n1_0, 2\n", r"TOY_A\.txt:2: expected 2 whole numbers, found '1_0, 2'"),
+    ("graph_labels", "1\n9007199254740993\n9007199254740992\n", r"labels\.txt:2: expected 1 whole number"),
+    ("node_attributes", "1,1\n1,1\n1,1\n1,1e300\n1,1\n1,1\n", r"attributes\.txt:4: expected 2 numbers"),
     ("A", "1, 2\n1.5, 2\n", r"TOY_A\.txt:2: expected 2 whole numbers"),
     ("A", "1, 2\n2, 7\n", r"TOY_A\.txt:2: edge 2, 7, but nodes are 1\.\.6"),
     ("A", "0, 2\n", r"TOY_A\.txt:1: edge 0, 2, but nodes are 1\.\.6"),
@@ -89,6 +92,9 @@ def test_the_set_is_found_in_its_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"it has OTHER, TOY; give data\.name"):
         tu_files.find(str(tmp_path), None)
     assert tu_files.find(str(tmp_path), "OTHER") == (tmp_path, "OTHER")
+    raw = write(tmp_path / "geometric" / "TOY" / "raw")
+    assert tu_files.find(str(raw.parent), None) == (raw, "TOY")
+    assert tu_files.find(str(raw.parent.parent), "TOY") == (raw, "TOY")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"it has no file NAME_A\.txt"):
         tu_files.find(str(tmp_path / "empty"), None)

@@ -52,6 +52,7 @@ def test_files_are_read(tmp_path: Path, end: str) -> None:
         (HEADER + "1,2:1,NaN:low\n", 11, r"a value is missing in dimension 2"),
         (HEADER + "1,:1,2:low\n", 11, r"a value is missing in dimension 1 \(found ''\)"),
         (HEADER + "1,2:1,inf:low\n", 11, r"expected a finite number in dimension 2, found 'inf'"),
+        (HEADER + "1,2:1,1_0:low\n", 11, r"expected a number in dimension 2, found '1_0'"),
         (HEADER + "1,2:1,x:low\n", 11, r"expected a number in dimension 2, found 'x'"),
         (HEADER + "1,2:1,2:middle\n", 11, r"class 'middle' is none of the header's: low, high"),
         (HEADER + "1,2:1,2:low\n1,2:3,4,", 12, r"1 dimensions and a class, where 2 are expected"),

@@ -90,7 +90,7 @@ def misfit(model: Signature, data: Signature, task: Signature) -> str | None:
         return f"model needs {_show(needed)}; data gives {_show(gives.inputs)}"
     counted = {dims[0]: gives.inputs[name][0] for name, dims in needed.items()}
     if "lengths" in gives.inputs and "lengths" not in takes.inputs:
-        return "the rows of data differ in length and model takes no lengths: it would read the padding"
+        return "the rows of data may differ in length and model takes no lengths: it would read the padding"
     if learns.output is None and set(counted.values()) != {"B"}:
         seen = {name: gives.inputs[name] for name in needed}
         return f"model with task learns from rows (B, ...) that stand for themselves; data gives {_show(seen)}"

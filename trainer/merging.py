@@ -29,6 +29,8 @@ _COUNTED = ("runtime", "overrides", "searchpath", "job.override_dirname")
 """What Hydra writes itself when it has merged everything."""
 
 
+PATH_LIKE = ("path", "data_dir", "dir", "directory", "root", "folder", "file", "filename", "files", "location")
+"""How people call the place of files."""
 _composed: dict[tuple[object, ...], DictConfig] = {}
 
 
@@ -172,6 +174,10 @@ def _meant(composed: DictConfig, above: Sequence[str], part: str) -> str:
     near = did_you_mean(part, [str(k) for k in here if k != "hydra" and not str(k).startswith("_")])
     if near:
         return near.replace("mean ", f"mean {prefix}")
+    if part in PATH_LIKE and above == ["data"]:
+        own = [f"data.{name}" for name in here if name in (*PATH_LIKE, "name")]
+        if own:
+            return f"; data={composed.hydra.runtime.choices.data} finds its files by {' and '.join(own)}"
     if len(above) == 1 and (able := [o.name for o in catalog.options(above[0]).values() if part in o.meanings()]):
         chosen = composed.hydra.runtime.choices.get(above[0])
         mine = ", ".join(key for key in deep if key.startswith(prefix))

@@ -7,7 +7,7 @@ from typing import Literal
 
 from trainer.data.base import Data
 from trainer.data.parts import files, series, tables
-from trainer.data.parts.features import Reading
+from trainer.data.parts.reading import Reading
 from trainer.preprocessing import Preprocessing
 from trainer.types import Fraction, PositiveInt
 

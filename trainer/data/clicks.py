@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -11,10 +12,12 @@ from torch import Tensor
 
 from trainer import metrics, seeding
 from trainer.data.base import Data, Facts, Split
-from trainer.data.parts import baselines, optima, tables
+from trainer.data.parts import baselines, optima, summary, tables
 from trainer.data.parts.graphs import Beside
 from trainer.data.parts.pairs import Gaps, both_ways, held_out
+from trainer.data.parts.plain import quoted
 from trainer.data.parts.splits import cut
+from trainer.data.parts.tables import Finder, Table
 from trainer.errors import ConfigError
 from trainer.preprocessing import Preprocessing
 from trainer.types import DataPath, NonNegativeInt, PositiveFloat, PositiveInt
@@ -75,34 +78,53 @@ class ClickFile(Data):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
-        table = tables.read(path, "data.path", delimiter, header, encoding, (user,))
-        who, what = (table.columns[table.find(*key)] for key in ((user, "data.user"), (item, "data.item")))
-        known = [fitted.learn(*pair) for pair in (("users", lambda: _names(who)), ("items", lambda: _names(what)))]
+        table = tables.read(path, "data.path", delimiter, header, encoding, (user, item, click))
+        find = Finder(table)
+        ends = [find(*key) for key in ((user, "data.user"), (item, "data.item"))]
+        shown = None if click is None else find(click, "data.click")
+        find.finish()
+        who, what = (_ids(table, place) for place in ends)
+        known = [
+            fitted.learn("users", lambda: list(dict.fromkeys(who))),
+            fitted.learn("items", lambda: list(dict.fromkeys(what))),
+        ]
         nodes = [{name: node for node, name in enumerate(names)} for names in known]
         users, items = map(len, nodes)
         every = torch.tensor([(nodes[0][u], users + nodes[1][i]) for u, i in zip(who, what, strict=True)])
-        clicks = torch.ones(len(every), dtype=torch.long) if click is None else _clicks(table, click)
+        clicks = torch.ones(len(every), dtype=torch.long) if shown is None else _clicks(table, shown)
         pairs, place = every.unique(dim=0, return_inverse=True)
         if click is None:
             parts: Sequence[Split] = held_out(pairs, partial(Gaps.of_two_kinds, users, items), HELD_OUT, HELD_OUT, seed)
         else:
             clicked = (torch.bincount(place, clicks) > 0).long()
             parts = cut({"pairs": pairs}, clicked, seeding.permutation(len(pairs), seed, 0))
-        self.train, self.val, self.test, self.facts = _beside_clicks(parts, users, items, {})
+        self.train, self.val, self.test, facts = _beside_clicks(parts, users, items, {})
+        lines = [summary.first_line(table), f"{users} users, {items} items, {len(pairs)} different pairs"]
+        self.facts = replace(facts, reading=summary.logged(lines))
 
 
-def _names(cells: Sequence[str]) -> list[str]:
-    """Different cells in the order of their first rows."""
-    return list(dict.fromkeys(cells))
+def _ids(table: Table, place: int) -> tuple[str, ...]:
+    """A column of ids, which are texts: 7, 007 and 7.0 are three, and digits are never rounded.
+
+    A file writes an id in one way, in every row; where it does not, ids were rather codes than numbers. Raises
+    ConfigError for an empty cell.
+    """
+    cells = table.columns[place]
+    if "" in cells:
+        row = cells.index("")
+        raise ConfigError(
+            f"{table.where(row, place)}: empty; {cells.count('')} such in the column, and no row may lack it"
+        )
+    return cells
 
 
-def _clicks(table: tables.Table, key: str | int) -> Tensor:
+def _clicks(table: Table, place: int) -> Tensor:
     """The column of clicks (R,). Raises ConfigError for one that is neither 0 nor 1."""
-    place = table.find(key, "data.click")
+    meanings = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
     for row, cell in enumerate(table.columns[place]):
-        if cell not in ("0", "1"):
-            raise ConfigError(f"{table.where(row, place)}: {cell!r} is neither 0 nor 1")
-    return torch.tensor([int(cell) for cell in table.columns[place]])
+        if cell not in meanings:
+            raise ConfigError(f"{table.where(row, place)}: {quoted(cell)} is neither 0 nor 1")
+    return torch.tensor([meanings[cell] for cell in table.columns[place]])
 
 
 def _all(part: Split) -> tuple[Tensor, Tensor]:

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from trainer.data.base import Data, Facts, TensorSplit
-from trainer.data.parts import rows, schema, tables, targets
-from trainer.data.parts.features import Reading
-from trainer.data.parts.tables import Table
+from trainer.data.parts import rows, schema, summary, tables, targets
+from trainer.data.parts.reading import Reading, Thousands
+from trainer.data.parts.tables import Finder, Table
 from trainer.errors import ConfigError
 from trainer.preprocessing import Preprocessing
 from trainer.types import DataPath, Fraction, NonNegativeInt, PositiveInt
@@ -37,7 +37,8 @@ class CSV(Data):
         header: Literal["auto"] | bool,
         encoding: str,
         decimal: Literal["point", "comma"],
-        missing: list[str],
+        thousands: Thousands | None,
+        missing: list[str | float],
         nan: Literal["error", "drop", "fill"],
         categorical: list[str | int],
         drop_columns: list[str | int],
@@ -52,14 +53,16 @@ class CSV(Data):
         self.fitted = fitted = fitted or Preprocessing()
         fitted.learn("format", lambda: {"delimiter": delimiter, "header": header, "encoding": encoding})
         known = fitted.values.get("schema")
-        expected = [*(() if target is None else (target,)), *(schema.names(known) if known else ())]
+        expected = [target, split_column, *drop_columns, *categorical, *(schema.names(known) if known else ())]
         table = own = self._read(path, "data.path", expected)
         if test_path is not None:
             table = own.followed_by(self._read(test_path, "data.test_path", expected))
-        reading = Reading(frozenset(text.lower() for text in missing), decimal == "comma")
+        reading = Reading.of({"missing": missing, "decimal": decimal, "thousands": thousands})
         places = _places(table, target, split_column, drop_columns, categorical)
+        problems: dict[int, str] = {}
         if known is None:
             values = rows.values_of(table, reading, places.features, places.texts)
+            problems = rows.unfit(table, values, reading, places.texts, max_categories, min_count)
         else:
             values = schema.values(known, table)
         answer = None
@@ -67,8 +70,11 @@ class CSV(Data):
             answer = targets.encode(table, places.target, reading, known["target"])
         elif places.target is not None:
             kind = rows.kind_of(target_kind)
-            answer = targets.read(table, places.target, reading, kind, certain=target_kind == "class")
-        whole = rows.whole(table, values, reading, nan, answer, is_stored=fitted.is_stored)
+            try:
+                answer = targets.read(table, places.target, reading, kind, certain=target_kind == "class")
+            except ConfigError as error:
+                problems[places.target] = str(error)
+        whole = rows.whole(table, values, reading, nan, answer, problems=problems, is_stored=fitted.is_stored)
         groups = _groups(table, len(own), places.split, test_path)
         keys = table.row_keys([*values, *([] if answer is None else [answer.at])])
         split = fitted.split(keys, lambda: rows.split(groups, whole, answer, val, test, seed), whole)
@@ -89,7 +95,8 @@ class CSV(Data):
         )
         width = self.train.inputs["x"].shape[1]
         sizes = {"in_features": width, "flat_features": width}
-        self.facts = self.complete_facts(rows.facts(answer, learned, self.train, self.test, sizes))
+        lines = summary.of_table(table, columns, values, answer)
+        self.facts = self.complete_facts(rows.facts(answer, learned, self.train, self.test, sizes, lines))
 
     def _read(self, path: str, option: str, expected: Collection[str | int | None]) -> Table:
         assert self.fitted is not None
@@ -127,13 +134,15 @@ def _places(
     categorical: Collection[str | int],
 ) -> _Places:
     """Raises ConfigError for a column that is not there, or that is to be two things."""
-    at = None if target is None else table.find(target, "data.target")
-    split_at = None if split_column is None else table.find(split_column, "data.split_column")
-    dropped = {table.find(key, "data.drop_columns") for key in drop_columns}
+    find = Finder(table)
+    at = None if target is None else find(target, "data.target")
+    split_at = None if split_column is None else find(split_column, "data.split_column")
+    dropped = {find(key, "data.drop_columns") for key in drop_columns}
+    texts = {find(key, "data.categorical") for key in categorical}
+    find.finish()
     named = [place for place in (at, split_at) if place is not None]
     if len(set(named)) < len(named) or dropped & set(named):
         raise ConfigError("data.target, data.split_column and data.drop_columns: one column is named twice")
-    texts = {table.find(key, "data.categorical") for key in categorical}
     left = set(range(len(table.names))) - dropped - set(named)
     if not left:
         raise ConfigError(f"data.path: {table.path} has no column left to learn from")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
+
 from trainer.data.base import Data
-from trainer.data.parts import series, stamps, tables
-from trainer.data.parts.features import Reading
+from trainer.data.parts import series, stamps, summary, tables
+from trainer.data.parts.reading import Reading, Thousands
 from trainer.errors import ConfigError
 from trainer.preprocessing import Preprocessing
 from trainer.types import DataPath, Fraction, PositiveInt
@@ -38,20 +41,24 @@ class CSVSeries(Data):
         header: Literal["auto"] | bool,
         encoding: str,
         decimal: Literal["point", "comma"],
-        missing: list[str],
+        thousands: Thousands | None,
+        missing: list[str | float],
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
-        expected = time if time is not None or not columns else columns[0]
-        table = tables.read(path, "data.path", delimiter, header, encoding, (expected,))
-        reading = Reading(frozenset(text.lower() for text in missing), decimal == "comma")
+        table = tables.read(path, "data.path", delimiter, header, encoding, (time, *(columns or ())))
+        reading = Reading.of({"missing": missing, "decimal": decimal, "thousands": thousands})
         at = None if time is None else table.find(time, "data.time")
         chosen = series.choose(table, fitted.values.get("columns", columns), at)
         fitted.learn("columns", lambda: [table.names[place] if table.has_header else place for place in chosen])
-        values = series.numbers(table, chosen, reading)
+        unread: list[str] = []
+        values = _unless_refused(unread, lambda: series.numbers(table, chosen, reading))
+        places = None if at is None else _unless_refused(unread, lambda: stamps.places(table, at, time_format))
+        if unread or values is None:
+            raise ConfigError(*unread)
         problems = series.gaps(table, chosen, at, values)
-        if at is not None:
-            places = stamps.places(table, at, time_format)
+        lines = summary.of_series(table, chosen, at, values)
+        if at is not None and places is not None:
             problems = series.absences(table, at, places) + problems
             values = series.on_a_grid(values, places)
         if problems and gaps == "error":
@@ -60,4 +67,14 @@ class CSVSeries(Data):
                 "data.gaps=interpolate reads over them by straight lines and predicts none; data.gaps=drop leaves out"
                 " windows that hold one",
             )
-        series.publish(self, fitted, values, history, horizon, val, test, period, fill=gaps == "interpolate")
+        fill = gaps == "interpolate"
+        series.publish(self, fitted, values, history, horizon, val, test, period, fill, lines)
+
+
+def _unless_refused(problems: list[str], make: Callable[[], np.ndarray]) -> np.ndarray | None:
+    """What is made; None where it is refused, for ``problems``."""
+    try:
+        return make()
+    except ConfigError as error:
+        problems += error.problems
+        return None

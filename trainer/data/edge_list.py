@@ -54,7 +54,7 @@ class EdgeList(Data):
         self.train = around(train, neighbours, options["seed"])
         of_edges = {"edge_features": inputs["edge_attr"].shape[1], "num_relations": edges.kinds}
         published = node_sizes(inputs["x"]) | of_edges
-        self.facts = rows.facts(answer, learned, self.train, self.test, published)
+        self.facts = rows.facts(answer, learned, self.train, self.test, published, read.lines)
 
 
 class EdgeListGraphs(Data):
@@ -89,7 +89,7 @@ class EdgeListGraphs(Data):
         every = GraphsSplit({"x": nodes}, ends, links, learned.values)
         self.train, self.val, self.test = of_graphs(every, map(torch.from_numpy, parts))
         published = sizes(every) | {"num_relations": edges.kinds}
-        self.facts = rows.facts(answer, learned, self.train, self.test, published)
+        self.facts = rows.facts(answer, learned, self.train, self.test, published, read.lines)
 
 
 def _told_by_nodes(nodes: Table, target: str) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from trainer.data.base import Data, Facts
-from trainer.data.parts import files, windows
+from trainer.data.parts import files, seasons, windows
 from trainer.types import PositiveInt
 
 SOURCE = files.Source(
@@ -35,4 +35,5 @@ class ETTh1(Data):
         series, _ = windows.standardised(raw, windows.scale(raw[: ENDS[0]]))
         first, second, third = windows.chronological(series, ENDS, history, horizon)
         self.train, self.val, self.test = first, second, third
-        self.facts = Facts(sizes=windows.sizes(first), baseline=windows.usual_rule(third, (1, DAY)))
+        baseline, period = windows.usual_rule(third, (1, DAY))
+        self.facts = Facts(sizes=windows.sizes(first), baseline=baseline, baseline_rule=seasons.name_rule(period))

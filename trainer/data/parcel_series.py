@@ -12,9 +12,9 @@ from torch import Tensor
 
 from trainer.data.base import Data, Facts
 from trainer.data.parts import baselines, class_folders, correlation, files, tables
-from trainer.data.parts.features import Reading
 from trainer.data.parts.graphs import Beside
 from trainer.data.parts.ragged import Ragged, RaggedSplit
+from trainer.data.parts.reading import Reading, Thousands
 from trainer.data.parts.regions import ENDINGS, Format, Regions
 from trainer.errors import ConfigError
 from trainer.preprocessing import Preprocessing
@@ -52,14 +52,14 @@ class ParcelSeries(Data):
         header: Literal["auto"] | bool,
         encoding: str,
         decimal: Literal["point", "comma"],
-        missing: list[str],
+        thousands: Thousands | None,
+        missing: list[str | float],
         seed: NonNegativeInt,
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
-        style = Format(
-            delimiter, header, encoding, Reading(frozenset(text.lower() for text in missing), decimal == "comma")
-        )
+        reading = Reading.of({"missing": missing, "decimal": decimal, "thousands": thousands})
+        style = Format(delimiter, header, encoding, reading)
         folder = Path(path).expanduser()
         found, words, names = _labelled(folder)
         names, found, labels = class_folders.as_stored(fitted, names, found, words)

@@ -12,6 +12,7 @@ from trainer.data.parts import baselines, splits, tu_files
 from trainer.data.parts.files import Source, fetch
 from trainer.data.parts.graphs import GraphsSplit
 from trainer.data.parts.ragged import Ragged
+from trainer.data.parts.scaling import tensor_moments
 from trainer.data.parts.whole_graphs import of_graphs, sizes
 from trainer.errors import ConfigError
 from trainer.preprocessing import Preprocessing
@@ -119,8 +120,8 @@ def _features(fitted: Preprocessing, name: str, codes: Ragged, values: Ragged, t
         return codes
 
     def learn() -> dict[str, Tensor]:
-        spread, mean = torch.std_mean(values.rows(train).values, 0, correction=0)
-        return {"mean": mean, "std": spread.where(spread > 0, 1.0)}
+        mean, spread = tensor_moments(values.rows(train).values)
+        return {"mean": mean, "std": spread}
 
     scale = fitted.learn(name, learn)
     scaled = (values.values - scale["mean"]) / scale["std"]

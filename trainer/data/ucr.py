@@ -13,6 +13,7 @@ from trainer.data.base import Data, Facts
 from trainer.data.parts import baselines, ts_files
 from trainer.data.parts.files import Source, fetch
 from trainer.data.parts.ragged import Ragged, RaggedSplit
+from trainer.data.parts.scaling import FARTHEST, tensor_moments
 from trainer.data.parts.splits import stratified
 from trainer.errors import ConfigError, did_you_mean
 from trainer.preprocessing import Preprocessing, content_keys
@@ -82,6 +83,12 @@ class UCR(Data):
 
         def split(index: Tensor) -> RaggedSplit:
             rows = [((series[row] - scale["mean"]) / scale["std"]).float() for row in index]
+            far = next((int(row) for row, steps in zip(index, rows, strict=True) if steps.abs().max() > FARTHEST), None)
+            if far is not None:
+                raise ConfigError(
+                    f"data.name: case {far + 1} of {name} holds a number more than {FARTHEST:g} deviations from the mean"
+                    " of training"
+                )
             return RaggedSplit({"x": Ragged.of(rows)}, labels[index])
 
         self.train, self.val, self.test = map(split, parts)
@@ -99,8 +106,8 @@ class UCR(Data):
 
 def _scale(series: Sequence[Tensor]) -> dict[str, Tensor]:
     """Mean and deviation (F,) of each dimension over all steps."""
-    spread, mean = torch.std_mean(torch.cat(list(series)), 0, correction=0)
-    return {"mean": mean, "std": spread.where(spread > 0, 1.0)}
+    mean, spread = tensor_moments(torch.cat(list(series)))
+    return {"mean": mean, "std": spread}
 
 
 def _find(name: str, data_dir: str | None) -> Path:

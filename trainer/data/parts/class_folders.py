@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from trainer.data.parts import files, plain
-from trainer.data.parts.splits import cut, stratified
+from trainer.data.parts.splits import SPLIT_NAMES, cut, stratified
 from trainer.errors import ConfigError, did_you_mean
 from trainer.preprocessing import Preprocessing, content_keys
 
@@ -52,7 +52,8 @@ def find(folder: Path, endings: Sequence[str]) -> tuple[list[tuple[Path, int]], 
 
 
 def by_split(folder: Path, wanted: str) -> dict[int, Path]:
-    """The folders of the splits (0 to 2), where there is ``train`` and another; else the folder itself, as the first.
+    """The folders of the splits (0 to 2), where there is ``train`` and another, by any of their names, such as
+    ``valid``; else the folder itself, as the first.
 
     Raises ConfigError for a folder that is not there, or is none: then with what is ``wanted``; and for one beside
     ``train`` that is no split.
@@ -62,17 +63,22 @@ def by_split(folder: Path, wanted: str) -> dict[int, Path]:
     if not os.path.isdir(folder):
         raise ConfigError(f"data.path: {folder.absolute()} is {plain.special(folder) or 'a file'}; {wanted}")
     inside = _folders(folder)
-    if "train" not in inside or not {"val", "test"} & set(inside):
+    said = {name: SPLIT_NAMES[name.lower()] for name in inside if name.lower() in SPLIT_NAMES}
+    if 0 not in said.values() or len(set(said.values())) < 2:
         _check_names_of_splits(folder, list(inside))
         return {0: folder}
-    other = next((name for name in inside if name not in SPLITS), None)
+    twice = [name for name, place in said.items() if list(said.values()).count(place) > 1]
+    if twice:
+        both = " and ".join(f"{name}/" for name in twice)
+        raise ConfigError(f"data.path: {folder.absolute()} has {both}, which are one split")
+    other = next((name for name in inside if name not in said), None)
     if other is not None:
-        near = did_you_mean(other, SPLITS)
+        near, training = did_you_mean(other, SPLITS), next(name for name, place in said.items() if place == 0)
         raise ConfigError(
-            f"data.path: {folder.absolute()} has train/ and {other}/, which is no split{near or ';'} the splits are"
-            f" {', '.join(SPLITS)}"
+            f"data.path: {folder.absolute()} has {training}/ and {other}/, which is no split{near or ';'} the splits"
+            f" are {', '.join(SPLITS)}"
         )
-    return {place: inside[name] for place, name in enumerate(SPLITS) if name in inside}
+    return {place: inside[name] for name, place in sorted(said.items(), key=lambda pair: pair[1])}
 
 
 def listed(folder: Path, endings: Sequence[str]) -> list[Path]:

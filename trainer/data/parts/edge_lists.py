@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.data.parts import rows, schema, tables, targets
-from trainer.data.parts.features import Reading
+from trainer.data.parts import rows, schema, summary, tables, targets
 from trainer.data.parts.files import missing
+from trainer.data.parts.plain import quoted
+from trainer.data.parts.reading import Reading, Thousands
 from trainer.data.parts.tables import Table
 from trainer.data.parts.targets import Learned, Target
 from trainer.errors import ConfigError, did_you_mean
@@ -33,7 +34,8 @@ class TableOptions(TypedDict):
     delimiter: str | None
     encoding: str
     decimal: Literal["point", "comma"]
-    missing: list[str]
+    thousands: Thousands | None
+    missing: list[str | float]
     nan: Literal["error", "fill"]
     categorical: list[str]
     drop_columns: list[str | int]
@@ -58,15 +60,19 @@ class Tables:
             if not self.folder.exists():
                 raise missing(self.folder)
             raise ConfigError(f"data.path: {self.folder} is a file; give the folder of edges.csv and nodes.csv")
-        gaps = frozenset(text.lower() for text in options["missing"])
-        self.reading = Reading(gaps, options["decimal"] == "comma")
+        self.reading = Reading.of(options)
+        self.lines: list[str] = []
         self.nodes, self.edges = self.table("nodes.csv"), self.table("edges.csv")
         both = {*self.nodes.names, *self.edges.names, *_nameless(self.nodes), *_nameless(self.edges)}
-        for option in ("drop_columns", "categorical"):
-            for name in options[option]:  # type: ignore[literal-required]
-                if name not in both:
-                    near = did_you_mean(str(name), sorted(map(str, both)))
-                    raise ConfigError(f"data.{option}: no column {name!r} in nodes.csv or edges.csv{near}")
+        known = sorted(map(str, both))
+        strange = [
+            f"data.{option}: no column {name!r} in nodes.csv or edges.csv{did_you_mean(str(name), known)}"
+            for option in ("drop_columns", "categorical")
+            for name in options[option]  # type: ignore[literal-required]
+            if name not in both and str(name) not in both
+        ]
+        if strange:
+            raise ConfigError(*strange)
 
     def table(self, name: str) -> Table:
         options = self.options
@@ -82,6 +88,7 @@ class Tables:
         good = ~np.isinf(answer.values) if gaps else answer.known
         if not good.all():
             raise ConfigError(rows.bad_cell(table, at, good, self.reading))
+        self.lines += summary.of_target(answer)
         return answer
 
     def split(self, answer: Target, key: str) -> rows.Rows:
@@ -114,19 +121,22 @@ class Tables:
         """
         options = self.options
         apart = EDGE_COLUMNS if table is self.edges else NODE_COLUMNS | {options["target"]}
-        dropped = apart.union(options["drop_columns"])
+        # A header may hold numbers: names are compared as texts, but for the places of columns without one.
+        dropped = apart.union(options["drop_columns"], map(str, options["drop_columns"]))
         kept = {place for place, name in enumerate(table.names) if name not in dropped} - (_nameless(table) & dropped)
-        texts = {place for place in kept if table.names[place] in options["categorical"]}
+        texts = {place for place in kept if table.names[place] in {*map(str, options["categorical"])}}
+        limits = options["max_categories"], options["min_count"]
         name = "edges" if table is self.edges else "nodes"
         known = self.fitted.values.get(name)
         values = schema.values(known, table) if known else rows.values_of(table, self.reading, kept, texts)
-        every = rows.whole(table, values, self.reading, options["nan"], None, may_drop=False)
+        problems = {} if known else rows.unfit(table, values, self.reading, texts, *limits)
+        every = rows.whole(table, values, self.reading, options["nan"], None, may_drop=False, problems=problems)
 
         def learn() -> schema.Schema:
-            columns = rows.fit(table, values, train, options["max_categories"], options["min_count"])
-            return schema.of(table, columns, self.reading, None, None)
+            return schema.of(table, rows.fit(table, values, train, *limits), self.reading, None, None)
 
         columns = dict(zip(values, self.fitted.learn(name, learn)["columns"], strict=True))
+        self.lines += summary.of_table(table, columns, values, None, rest=None)
         return torch.from_numpy(rows.encode(columns, values, every)) if columns else None
 
 
@@ -136,7 +146,7 @@ def places(table: Table, columns: Sequence[str]) -> dict[tuple[str, ...], int]:
     for row, key in enumerate(keys(table, columns)):
         if found.setdefault(key, row) != row:
             where = table.where(row, table.find(columns[-1], "data.path"))
-            raise ConfigError(f"{where}: {key[-1]!r} is row {found[key] + 1} already")
+            raise ConfigError(f"{where}: {quoted(key[-1])} is row {found[key] + 1} already")
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +11,8 @@ import torch
 from torch import Tensor
 
 from trainer.data.parts.edge_lists import Tables, filled, keys, places
-from trainer.data.parts.plain import shown
+from trainer.data.parts.headers import is_number
+from trainer.data.parts.plain import quoted, shown
 from trainer.errors import ConfigError, did_you_mean
 
 MOST_GUESSED = 2000
@@ -78,11 +81,21 @@ def _stranger(read: Tables, row: int, column: str, ids: set[str]) -> ConfigError
     where = f"{read.edges.where(row, at)}: node {cell!r} is none of the {len(read.nodes)} nodes of {read.nodes.path}"
     if cell in ids:
         return ConfigError(f"{where} in this graph")
-    number = read.reading.number(cell)
-    whole = str(int(number)) if np.isfinite(number) and number == int(number) else None
-    if whole in ids:
-        return ConfigError(f"{where}, which are written like {whole!r}: write ids alike")
+    # Ids are compared as texts: a gap in the column makes 1.0 of 1, and a spreadsheet 7 of 007.
+    alike = _written_otherwise(cell, ids)
+    if alike is not None:
+        return ConfigError(f"{where}, which are written like {alike!r}: write ids alike")
     return ConfigError(where + (did_you_mean(cell, sorted(ids)) if len(ids) <= MOST_GUESSED else ""))
+
+
+def _written_otherwise(cell: str, ids: set[str]) -> str | None:
+    """The id that is the same number, in its exact digits, if there is one."""
+    if not is_number(cell):
+        return None
+    with suppress(InvalidOperation):
+        whole = str(Decimal(cell).to_integral_value()) if Decimal(cell) % 1 == 0 else cell
+        return whole if whole in ids else next((one for one in sorted(ids) if one.lstrip("0") == whole), None)
+    return None
 
 
 def _weights(read: Tables) -> np.ndarray:
@@ -94,8 +107,11 @@ def _weights(read: Tables) -> np.ndarray:
     wrong = ~(np.isfinite(values) & (values >= 0))
     if wrong.any():
         row = int(np.argmax(wrong))
-        cell = read.edges.columns[at][row]
-        raise ConfigError(f"{read.edges.where(row, at)}: {cell!r} is no weight; weights are numbers >= 0")
+        cells = read.edges.columns[at]
+        signs = read.reading.other_signs(cells)
+        hint = "" if signs is None else f" (the column holds {signs})"
+        place = read.edges.where(row, at)
+        raise ConfigError(f"{place}: {quoted(cells[row])} is no weight; weights are numbers >= 0{hint}")
     return values
 
 

@@ -7,11 +7,12 @@ becomes the mean, and a further column says that it was one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from trainer.data.parts.scaling import FARTHEST, moments
 
 Column = Mapping[str, Any]
 """How one column is encoded.
@@ -27,48 +28,8 @@ DIGITS = 7
 """Of the deviation of a column of measured numbers, in which drawn ones are told."""
 OTHER = "other"
 """How a category is told that has no name."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a cell is read: what counts as a gap, compared in lower case, and whether decimals follow a comma."""
-
-    gaps: frozenset[str]
-    comma: bool
-
-    def is_gap(self, cell: str) -> bool:
-        return cell.lower() in self.gaps
-
-    def number(self, cell: str) -> float:
-        """The number in a cell: NaN for a gap, infinity for anything that is no finite number."""
-        if self.is_gap(cell):
-            return np.nan
-        try:
-            value = float(cell.replace(",", ".") if self.comma else cell)
-        except ValueError:
-            return np.inf
-        return value if np.isfinite(value) else np.inf
-
-    def numbers(self, cells: Sequence[str]) -> np.ndarray:
-        """(N,) float64; every different text is read once."""
-        known = {cell: self.number(cell) for cell in set(cells)}
-        return np.fromiter(map(known.__getitem__, cells), np.float64, len(cells))
-
-    def texts(self, cells: Sequence[str]) -> np.ndarray:
-        """(N,) of str, a gap as the empty text."""
-        known = {cell: "" if self.is_gap(cell) else cell for cell in set(cells)}
-        return np.array([known[cell] for cell in cells], dtype=object)
-
-    def values(self, cells: Sequence[str]) -> np.ndarray:
-        """Numbers if most cells that are not gaps are numbers, else texts."""
-        numbers = self.numbers(cells)
-        return numbers if np.isfinite(numbers).sum() > np.isinf(numbers).sum() else self.texts(cells)
-
-    def has_decimal_commas(self, cells: Sequence[str]) -> bool:
-        """Whether most different texts are numbers but for a comma where this reading wants a point."""
-        other, different = Reading(self.gaps, comma=True), set(cells)
-        numbers = sum("," in cell and bool(np.isfinite(other.number(cell))) for cell in different)
-        return not self.comma and 2 * numbers > len(different)
+WHOLE = 2.0**53
+"""Up to which float64 holds every whole number."""
 
 
 def is_number(values: np.ndarray) -> bool:
@@ -81,9 +42,15 @@ def fit(name: str, values: np.ndarray, max_categories: int, min_count: int) -> C
     if is_number(values):
         there = values[np.isfinite(values)]
         gaps = len(there) < len(values)
-        there = there if len(there) else np.zeros(1)
-        number = {"mean": float(there.mean()), "std": float(there.std()) or 1.0, "decimals": _decimals(there)}
-        return {"name": name, "kind": "number", **number, "gaps": gaps}
+        mean, std = moments(there if len(there) else np.zeros(1))
+        return {
+            "name": name,
+            "kind": "number",
+            "mean": mean,
+            "std": std,
+            "decimals": _decimals(there, std),
+            "gaps": gaps,
+        }
     # Most frequent first, and by name among equals, so that the order of rows changes nothing.
     counts = sorted(Counter(values.tolist()).items(), key=lambda pair: (-pair[1], pair[0]))
     kept = [text for text, count in counts[:max_categories] if count >= min_count]
@@ -102,6 +69,12 @@ def encode(column: Column, values: np.ndarray) -> np.ndarray:
     return np.eye(rest + 1, rest + bool(column["other"]), dtype=np.float32)[index]
 
 
+def far_off(column: Column, values: np.ndarray) -> np.ndarray:
+    """Which numbers (N,) lie so far from the training rows that nothing can be computed from them, (N,) bool."""
+    there = np.isfinite(values)
+    return there & (np.abs(np.where(there, values, 0.0) - column["mean"]) > FARTHEST * column["std"])
+
+
 def coverage(column: Column, values: np.ndarray) -> float:
     """The share of rows that are of a category by name, not other."""
     return float(np.isin(values, column["categories"]).mean())
@@ -112,7 +85,8 @@ def decode(column: Column, x: np.ndarray) -> list[float | int | str]:
     as the training rows have, the empty text for a gap."""
     if column["kind"] == "number":
         told = np.round(x[:, 0] * column["std"] + column["mean"], column["decimals"]) + 0.0  # and no -0
-        cells = (told if column["decimals"] else told.astype(np.int64)).tolist()
+        whole = not column["decimals"] and bool((np.abs(told) <= WHOLE).all())
+        cells = (told.astype(np.int64) if whole else told).tolist()
         return (
             ["" if gap else cell for cell, gap in zip(cells, x[:, 1] > 0.5, strict=True)] if column["gaps"] else cells
         )
@@ -125,8 +99,7 @@ def width(column: Column) -> int:
     return 1 + column["gaps"] if column["kind"] == "number" else len(column["categories"]) + column["other"]
 
 
-def _decimals(values: np.ndarray) -> int:
+def _decimals(values: np.ndarray, spread: float) -> int:
     """How many decimals numbers (N,) have, at most so many that their deviation has ``DIGITS`` digits."""
-    spread = float(values.std()) or 1.0
     most = max(0, DIGITS - 1 - int(np.floor(np.log10(spread))))
     return next((places for places in range(most) if np.array_equal(np.round(values, places), values)), most)

@@ -107,3 +107,8 @@ def shown(names: Iterable[str], most: int = 20) -> str:
     """The first of many names, for messages."""
     listed = list(names)
     return ", ".join(listed[:most]) + (f", ... ({len(listed)} in all)" if len(listed) > most else "")
+
+
+def quoted(cell: str, most: int = 40) -> str:
+    """A cell in quotes, its beginning if it is long, control characters escaped."""
+    return repr(cell if len(cell) <= most else f"{cell[:most]}...")

@@ -7,7 +7,7 @@ import torch
 
 from trainer.data.base import TensorSplit
 from trainer.data.parts import rows, tables
-from trainer.data.parts.features import Reading
+from trainer.data.parts.reading import Reading
 from trainer.errors import ConfigError
 
 GAPS = frozenset(("", "?", "na", "n/a", "nan", "null", "none", "-"))
@@ -23,11 +23,8 @@ def read(path: str, width: int) -> TensorSplit:
         raise ConfigError(f"input: {table.path} has rows of {len(table.names)} numbers; this run has rows of {width}")
     reading = Reading(GAPS, comma=False)
     columns = [reading.numbers(cells) for cells in table.columns]
-    bad = [
-        rows.bad_cell(table, place, np.isfinite(column), reading)
-        for place, column in enumerate(columns)
-        if not np.isfinite(column).all()
-    ]
+    good = [np.abs(column) <= np.finfo(np.float32).max for column in columns]
+    bad = [rows.bad_cell(table, place, known, reading) for place, known in enumerate(good) if not known.all()]
     if bad:
         raise ConfigError(*bad[: rows.MOST_PROBLEMS])
     return TensorSplit({"x": torch.from_numpy(np.stack(columns, 1)).float()})

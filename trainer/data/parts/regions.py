@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tokenize import TokenError
 from typing import Literal
 
 import numpy as np
 
 from trainer.data.parts import plain, series, tables
-from trainer.data.parts.features import Reading
+from trainer.data.parts.reading import LARGEST, Reading
 from trainer.errors import ConfigError
 
 ENDINGS = (".csv", ".tsv", ".npy")
+UNREADABLE = (ValueError, TypeError, EOFError, OverflowError, MemoryError, RecursionError, SyntaxError, TokenError)
+"""What numpy raises of a file that is no array: its header is parsed as Python's own literals."""
 MOST_PROBLEMS = 6
 """How many of them one error lists."""
 
@@ -56,13 +59,7 @@ class Format:
         """
         if path.suffix.lower() == ".npy":
             return _array(path, option, columns)
-        expected = next((key for key in columns or () if isinstance(key, str)), None)
-        table = tables.read(str(path), option, self.delimiter, self.header, self.encoding, (expected,))
-        if self.header == "auto" and self._counts(table):
-            raise ConfigError(
-                f"{option}: the first row of {path} counts the columns; data.header=true takes it as their names,"
-                " data.header=false as numbers"
-            )
+        table = tables.read(str(path), option, self.delimiter, self.header, self.encoding, columns or ())
         chosen = series.choose(table, columns, 0 if table.is_unnamed(0) and not columns else None)
         try:
             values = series.numbers(table, chosen, self.reading)
@@ -72,13 +69,6 @@ class Format:
         if problems:
             raise _short(problems)
         return Regions(path, values, [table.names[place] for place in chosen] if table.has_header else None)
-
-    def _counts(self, table: tables.Table) -> bool:
-        """Whether a first row without names only counts: 0, 1, 2 and so on, perhaps behind a gap over an index."""
-        first = self.reading.numbers([column[0] for column in table.columns])
-        first = first[int(np.isnan(first[0])) :]
-        is_number = not table.has_header and len(first) > 2 and bool(np.isfinite(first).all())
-        return is_number and bool((np.diff(first) == 1).all())
 
 
 def _short(problems: Sequence[str]) -> ConfigError:
@@ -92,7 +82,7 @@ def _array(path: Path, option: str, columns: Sequence[str | int] | None) -> Regi
     try:
         with plain.reading(path, option), path.open("rb") as file:
             found = np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except UNREADABLE as error:
         raise ConfigError(f"{option}: {path} is no array of numbers: {error}") from error
     if found.ndim != 2 or found.dtype.kind not in "fiu" or not found.size:
         raise ConfigError(f"{option}: {path} holds {found.dtype} {found.shape}; it must be numbers (steps, regions)")
@@ -102,7 +92,7 @@ def _array(path: Path, option: str, columns: Sequence[str | int] | None) -> Regi
         if wrong is not None:
             raise ConfigError(f"data.columns: no column {wrong!r} in {path}, which has 0 to {places[-1]}")
         found = found[:, np.array(columns, dtype=np.int64)]
-    bad = np.argwhere(~np.isfinite(found))
+    bad = np.argwhere(~(np.abs(found) <= LARGEST))
     if len(bad):
         row, column = bad[0]
         raise ConfigError(f"{path}: row {row + 1}, column {column}: {found[row, column]}; {len(bad)} such in all")

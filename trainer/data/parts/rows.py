@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+import logging
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ import torch
 
 from trainer import contract, seeding
 from trainer.data.base import Facts, Split
-from trainer.data.parts import baselines, features
-from trainer.data.parts.features import Column, Reading
-from trainer.data.parts.splits import cut, stratified
+from trainer.data.parts import baselines, column_checks, features, plain
+from trainer.data.parts.features import Column
+from trainer.data.parts.reading import Reading
+from trainer.data.parts.scaling import FARTHEST
+from trainer.data.parts.splits import SPLIT_NAMES, cut, stratified
 from trainer.data.parts.tables import Table
 from trainer.data.parts.targets import Learned, Target
 from trainer.errors import ConfigError, did_you_mean
@@ -20,15 +23,12 @@ from trainer.errors import ConfigError, did_you_mean
 LEARNT = {"Classification": "class", "Regression": "number"}
 """The kind of target that a task's class learns."""
 NAMES = ("train", "val", "test")
-SPLITS = {
-    **dict.fromkeys(("train", "training"), 0),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), 1),
-    **dict.fromkeys(("test", "testing"), 2),
-}
 LEAST_NAMED = 0.1
 """A column of texts whose categories name a smaller share of rows holds identifiers or prose."""
-MOST_PROBLEMS = 6
+MOST_PROBLEMS = 20
 """How many columns one error lists."""
+
+log = logging.getLogger(__name__)
 
 Rows = list[np.ndarray]
 """Row numbers of the training, validation and test split."""
@@ -43,25 +43,32 @@ def kind_of(text: str) -> str:
 
 
 def values_of(table: Table, reading: Reading, places: Set[int], texts: Set[int]) -> dict[int, np.ndarray]:
-    """The columns at ``places`` as numbers or texts; those in ``texts`` are texts whatever they hold.
+    """The columns at ``places`` as numbers or texts; those in ``texts`` are texts whatever they hold."""
+    return {
+        place: reading.texts(table.columns[place]) if place in texts else reading.values(table.columns[place])
+        for place in sorted(places)
+    }
 
-    Raises ConfigError for columns that hold nothing, an index, or numbers with a decimal comma.
-    """
-    values, problems = {}, []
-    for place in sorted(places):
-        cells = table.columns[place]
-        column = reading.texts(cells) if place in texts else reading.values(cells)
-        named = f"{table.path}: column {table.names[place]!r}"
-        if all(map(reading.is_gap, set(cells))):
-            problems.append(f"{named} is empty; data.drop_columns={table.keys([place])} leaves it out")
-        elif table.is_unnamed(place) and features.is_number(column) and np.all(np.diff(column) == 1):
-            problems.append(f"{named} has no name and counts the rows; data.drop_columns=[{place}] leaves it out")
-        elif place not in texts and not features.is_number(column) and reading.has_decimal_commas(cells):
-            problems.append(f"{named} holds numbers with a comma, such as {cells[0]!r}; is it data.decimal=comma?")
-        values[place] = column
-    if problems:
-        raise ConfigError(*problems[:MOST_PROBLEMS])
-    return values
+
+def unfit(
+    table: Table,
+    values: Mapping[int, np.ndarray],
+    reading: Reading,
+    texts: Set[int],
+    max_categories: int,
+    min_count: int,
+) -> dict[int, str]:
+    """Why columns cannot be features as they were read, by place: see ``why_unfit``; or they are texts that hardly ever
+    come twice. Those in ``texts`` are to be categories whatever they hold."""
+    found = {}
+    for place, column in values.items():
+        problem = column_checks.why_unfit(table, place, column, reading, is_chosen=place in texts)
+        if problem is None and not features.is_number(column):
+            fitted = features.fit(table.names[place], column, max_categories, min_count)
+            problem = _prose(table, place, fitted, column)
+        if problem is not None:
+            found[place] = problem
+    return found
 
 
 def whole(
@@ -72,45 +79,81 @@ def whole(
     answer: Target | None,
     *,
     may_drop: bool = True,
+    problems: Mapping[int, str] | None = None,
     is_stored: bool = False,
 ) -> np.ndarray:
     """The numbers of the rows that are used: all, or with ``nan=drop`` those without a gap or a cell that is no number.
 
     answer: a target that every row must have. may_drop: whether rows can be left out; if not, ``drop`` fills.
-    is_stored: whether the table is read for a stored run, which leaves out rows whose target it does not know.
+    problems: what else is wrong with columns, by place. is_stored: whether the table is read for a stored run, which
+    leaves out rows whose target it does not know.
 
-    Raises ConfigError with file, row, column and count of such cells where they are not to be dropped or filled.
+    Raises ConfigError with all that is wrong: ``problems``, and file, row, column and count of such cells where they
+    are not to be dropped or filled.
     """
     if is_stored and answer is not None:
         used = whole(table, values, reading, nan, None, may_drop=may_drop)
         return used[answer.known[used]]
     good = {place: np.isfinite(v) if features.is_number(v) else v != "" for place, v in values.items()}
-    if nan == "drop" and may_drop:
-        used = np.logical_and.reduce([*good.values(), *([] if answer is None else [answer.known])])
-        if not used.any():
-            raise ConfigError(f"data.nan=drop leaves no row of {table.path}: every one has a gap")
-        return np.flatnonzero(used)
-    numbers = [place for place, v in values.items() if features.is_number(v) and not good[place].all()]
-    problems = [] if answer is None or answer.known.all() else [bad_cell(table, answer.at, answer.known, reading)]
-    advice = ["data.nan=drop leaves such rows out"] if may_drop else []
+    found, advice = dict(problems or {}), []
+    drops = nan == "drop" and may_drop
+    if answer is not None and not answer.known.all() and not drops:
+        found[answer.at] = bad_cell(table, answer.at, answer.known, reading)
+        advice = ["data.nan=drop leaves such rows out"] if may_drop else []
+        word = table.columns[answer.at][int(np.argmin(answer.known))]
+        if answer.names and word:
+            advice += [f"without {plain.quoted(word)} in data.missing it is a class"]
+    numbers = [p for p, v in values.items() if features.is_number(v) and not good[p].all() and p not in found]
     if nan == "error" and numbers:
-        problems += [bad_cell(table, place, good[place], reading) for place in numbers]
+        found |= {place: bad_cell(table, place, good[place], reading) for place in numbers}
+        advice += ["data.nan=drop leaves such rows out"] if may_drop and not advice else []
         advice += ["data.nan=fill puts the mean and adds a column that says so"]
         written = [place for place in numbers if np.isinf(values[place]).any()]
         if written:
             advice += [f"data.categorical={table.keys(written)} takes numbers as categories"]
-    if problems:
-        more = [f"and {len(problems) - MOST_PROBLEMS} more columns"] if len(problems) > MOST_PROBLEMS else []
-        raise ConfigError(*problems[:MOST_PROBLEMS], *more, "; ".join(advice))
-    return np.arange(len(table))
+    if found:
+        raise ConfigError(*listed([found[place] for place in sorted(found)]), *(["; ".join(advice)] if advice else []))
+    for place in numbers:
+        _tell_unread(table, place, values[place], "the row is left out" if drops else "the mean is put there")
+    if not drops:
+        return np.arange(len(table))
+    used = np.logical_and.reduce([*good.values(), *([] if answer is None else [answer.known])])
+    if not used.any():
+        raise ConfigError(f"data.nan=drop leaves no row of {table.path}: every one has a gap")
+    return np.flatnonzero(used)
+
+
+def _tell_unread(table: Table, place: int, values: np.ndarray, then: str) -> None:
+    """Says in the log which cells are neither numbers nor gaps, in a column of numbers."""
+    texts = np.isinf(values)
+    if texts.any():
+        row, count = int(np.argmax(texts)), int(texts.sum())
+        cell = plain.quoted(table.columns[place][row])
+        log.warning("%s: %s is no number; %s (%d such cells)", table.where(row, place), cell, then, count)
+
+
+def listed(problems: Sequence[str]) -> list[str]:
+    """The first of many problems, a column each, and how many more there are."""
+    more = len(problems) - MOST_PROBLEMS
+    return [*problems[:MOST_PROBLEMS], *([f"and {more} more columns"] if more > 0 else [])]
 
 
 def bad_cell(table: Table, place: int, good: np.ndarray, reading: Reading) -> str:
     """The first cell of a column that is not good, and how many there are."""
     row, count = int(np.argmin(good)), int((~good).sum())
-    cell = table.columns[place][row]
-    found = f"a gap ({cell!r})" if reading.is_gap(cell) else f"{cell!r} is not a finite number"
+    found = reading.why_none(table.columns[place][row])
     return f"{table.where(row, place)}: {found}; {count} such cell{'s' * (count > 1)} in the column"
+
+
+def far_cell(table: Table, place: int, far: np.ndarray) -> str:
+    """The first number of a column that is too far from those of training."""
+    row, count = int(np.argmax(far)), int(far.sum())
+    cell = plain.quoted(table.columns[place][row])
+    return (
+        f"{table.where(row, place)}: {cell} is more than {FARTHEST:g} deviations from"
+        f" the mean of the training rows, {count} such cell{'s' * (count > 1)}; if it stands for a gap, data.missing"
+        " lists those"
+    )
 
 
 def groups_of(table: Table, place: int, option: str, *, empty: bool = False) -> np.ndarray:
@@ -119,12 +162,13 @@ def groups_of(table: Table, place: int, option: str, *, empty: bool = False) -> 
     Raises ConfigError, naming ``option``.
     """
     cells = [cell.lower() for cell in table.columns[place]]
-    known = SPLITS | ({"": -1} if empty else {})
+    known = SPLIT_NAMES | ({"": -1} if empty else {})
     wrong = next((row for row, cell in enumerate(cells) if cell not in known), None)
     if wrong is not None:
+        cell = plain.quoted(table.columns[place][wrong])
         raise ConfigError(
-            f"{option}: {table.where(wrong, place)}: {table.columns[place][wrong]!r} is no split; it must be"
-            f" train, val or test{did_you_mean(cells[wrong], SPLITS)}"
+            f"{option}: {table.where(wrong, place)}: {cell} is no split; it must be"
+            f" train, val or test{did_you_mean(cells[wrong], SPLIT_NAMES)}"
         )
     return np.array([known[cell] for cell in cells])
 
@@ -152,22 +196,31 @@ def split(group: np.ndarray, used: np.ndarray, answer: Target | None, val: float
 def fit(
     table: Table, values: Mapping[int, np.ndarray], train: np.ndarray, max_categories: int, min_count: int
 ) -> dict[int, Column]:
-    """How each column is encoded. Raises ConfigError for columns of texts that hardly ever come twice."""
+    """How each column is encoded. Raises ConfigError for columns of texts that hardly ever come twice, and for numbers
+    that are too far from those of training."""
     fitted = {
         place: features.fit(table.names[place], v[train], max_categories, min_count) for place, v in values.items()
     }
-    prose = [
-        place
-        for place, column in fitted.items()
-        if column["kind"] == "category" and features.coverage(column, values[place][train]) < LEAST_NAMED
-    ]
-    if prose:
-        listed = ", ".join(repr(table.names[place]) for place in prose[:MOST_PROBLEMS])
-        raise ConfigError(
-            f"{table.path}: texts in {listed} hardly ever come twice, so they are no categories;"
-            f" data.drop_columns={table.keys(prose)} leaves them out"
-        )
+    problems = []
+    for place, column in fitted.items():
+        if column["kind"] == "category":
+            prose = _prose(table, place, column, values[place][train])
+            problems += [] if prose is None else [prose]
+        elif (far := features.far_off(column, values[place])).any():
+            problems.append(far_cell(table, place, far))
+    if problems:
+        raise ConfigError(*listed(problems))
     return fitted
+
+
+def _prose(table: Table, place: int, column: Column, values: np.ndarray) -> str | None:
+    """What is said of texts that hardly ever come twice; None of others."""
+    if features.coverage(column, values) >= LEAST_NAMED:
+        return None
+    return (
+        f"{table.path}: texts in {table.names[place]!r} hardly ever come twice, so they are no categories;"
+        f" data.drop_columns={table.keys([place])} leaves it out"
+    )
 
 
 def encode(columns: Mapping[int, Column], values: Mapping[int, np.ndarray], rows: np.ndarray) -> np.ndarray:
@@ -175,10 +228,17 @@ def encode(columns: Mapping[int, Column], values: Mapping[int, np.ndarray], rows
     return np.concatenate([features.encode(column, values[place][rows]) for place, column in columns.items()], axis=1)
 
 
-def facts(answer: Target | None, learned: Learned | None, train: Split, test: Split, sizes: Mapping[str, Any]) -> Facts:
-    """What a data set says of a target column, if there is one, and ``sizes`` beside those of it."""
+def facts(
+    answer: Target | None,
+    learned: Learned | None,
+    train: Split,
+    test: Split,
+    sizes: Mapping[str, Any],
+    reading: Sequence[str] = (),
+) -> Facts:
+    """What a data set says of a target column, if there is one, ``sizes`` beside those of it, and how it was read."""
     if answer is None or learned is None:
-        return Facts(sizes=sizes)
+        return Facts(sizes=sizes, reading=reading)
     return Facts(
         sizes={**sizes, **learned.sizes},
         baseline=baselines.majority(train, test, len(answer.names))
@@ -186,4 +246,5 @@ def facts(answer: Target | None, learned: Learned | None, train: Split, test: Sp
         else baselines.mean(train, test, learned.scale),
         class_names=answer.names,
         target_scale=learned.scale,
+        reading=reading,
     )

@@ -11,15 +11,18 @@ import torch
 from torch import Tensor
 
 from trainer.data.parts import features, rows
-from trainer.data.parts.features import Column, Reading
+from trainer.data.parts.features import Column
+from trainer.data.parts.headers import is_number
 from trainer.data.parts.plain import shown
+from trainer.data.parts.reading import Reading
 from trainer.data.parts.tables import Table
-from trainer.data.parts.targets import Learned, Target
+from trainer.data.parts.targets import Learned, Target, place_classes
 from trainer.errors import ConfigError, did_you_mean
 
 Schema = Mapping[str, Any]
 """``names`` of all columns and whether they stood in a header, ``columns`` that are features with their ``index`` (see
-``Column``), the ``target`` if there is one, what counts as a gap and how decimals are marked."""
+``Column``), the ``target`` if there is one, what counts as a gap and by which signs numbers are written (see
+``Reading.of``)."""
 log = logging.getLogger(__name__)
 
 
@@ -31,8 +34,7 @@ def of(
         "names": list(table.names),
         "header": table.has_header,
         "columns": [{"index": place, **column} for place, column in columns.items()],
-        "missing": sorted(reading.gaps),
-        "decimal": "comma" if reading.comma else "point",
+        **reading.stored(),
     }
     if answer is None or learned is None:
         return schema
@@ -44,7 +46,7 @@ def values(schema: Schema, table: Table) -> dict[int, np.ndarray]:
 
     Raises ConfigError for columns that lack.
     """
-    reading = Reading(frozenset(schema["missing"]), schema["decimal"] == "comma")
+    reading = Reading.of(schema)
     found = {}
     for column, place in zip(schema["columns"], _places(schema, table), strict=True):
         cells = table.columns[place]
@@ -61,12 +63,15 @@ def encode(schema: Schema, table: Table) -> Tensor:
 
     Raises ConfigError for columns that lack, and for cells that are no numbers where the training rows had numbers.
     """
-    reading = Reading(frozenset(schema["missing"]), schema["decimal"] == "comma")
+    reading = Reading.of(schema)
     parts, problems = [], []
     for column, (place, cells) in zip(schema["columns"], values(schema, table).items(), strict=True):
-        good = np.isfinite(cells) if column["kind"] == "number" else np.ones(len(cells), bool)
-        if column["kind"] == "number" and not (column["gaps"] or good.all()):
-            problems.append(rows.bad_cell(table, place, good, reading))
+        if column["kind"] == "number":
+            good, far = np.isfinite(cells), features.far_off(column, cells)
+            if not (column["gaps"] or good.all()):
+                problems.append(rows.bad_cell(table, place, good, reading))
+            elif far.any():
+                problems.append(rows.far_cell(table, place, far))
         parts.append(features.encode(column, cells))
     if problems:
         more = [f"and {len(problems) - rows.MOST_PROBLEMS} more columns"] * (len(problems) > rows.MOST_PROBLEMS)
@@ -80,9 +85,8 @@ def labels(schema: Schema, table: Table) -> Tensor | None:
     if "classes" not in target or target["name"] not in table.names:
         return None
     cells = table.columns[table.names.index(target["name"])]
-    if not set(cells) <= set(target["classes"]):
-        return None
-    return torch.tensor([target["classes"].index(cell) for cell in cells])
+    places = place_classes(target["classes"], cells, Reading.of(schema))
+    return torch.from_numpy(places) if (places >= 0).all() else None
 
 
 def decode(schema: Schema, x: Tensor, label: Tensor | None) -> tuple[list[str], list[list[Any]]]:
@@ -101,8 +105,11 @@ def decode(schema: Schema, x: Tensor, label: Tensor | None) -> tuple[list[str], 
 
 
 def names(schema: Schema) -> Collection[str]:
-    """The names that make a first row a header."""
-    return schema["names"] if schema["header"] else ()
+    """The names that make a first row a header: any that is a text, or all that are numbers and features."""
+    if not schema["header"]:
+        return ()
+    features_of = {column["name"] for column in schema["columns"]}
+    return [name for name in schema["names"] if name in features_of or not is_number(name)]
 
 
 def _places(schema: Schema, table: Table) -> Sequence[int]:

@@ -8,9 +8,12 @@ from itertools import count
 import numpy as np
 
 from trainer.data.base import Data, Facts
-from trainer.data.parts import stamps, windows
-from trainer.data.parts.features import Reading, is_number
+from trainer.data.parts import seasons, stamps, summary, windows
+from trainer.data.parts.plain import quoted
+from trainer.data.parts.reading import Reading
+from trainer.data.parts.rows import bad_cell
 from trainer.data.parts.tables import Table
+from trainer.data.parts.time_formats import find_format
 from trainer.errors import ConfigError
 from trainer.preprocessing import Preprocessing
 
@@ -35,39 +38,41 @@ def choose(table: Table, columns: Sequence[str | int] | None, time: int | None) 
 def numbers(table: Table, columns: Collection[int], reading: Reading) -> np.ndarray:
     """The columns as numbers (T, C) float64, NaN for a gap.
 
-    Raises ConfigError for columns of texts, without a value, or that only count the rows, and for a cell that is no
+    Raises ConfigError for columns of texts, without a value, or that only count the rows, and for cells that are no
     number and no gap.
     """
-    values = {place: reading.values(table.columns[place]) for place in columns}
+    values = {place: reading.numbers(table.columns[place]) for place in columns}
     wrong = {place: problem for place in columns if (problem := _unfit(table, place, values[place], reading))}
-    if wrong:
-        good = [place for place in columns if place not in wrong]
-        advice = [f"data.columns={table.keys(good)} leaves {'it' if len(wrong) == 1 else 'them'} out"] if good else []
-        raise ConfigError(*wrong.values(), *advice)
-    found = np.stack(list(values.values()), axis=1)
-    if np.isinf(found).any():
-        row, column = np.argwhere(np.isinf(found))[0]
-        place = list(columns)[column]
-        hint = "data.missing lists the texts that stand for a gap"
-        if row == 0 and not table.has_header:
-            hint = "is it a header? data.header=true says so"
-        raise ConfigError(f"{table.where(row, place)}: {table.columns[place][row]!r} is not a finite number; {hint}")
-    return found
+    good = [place for place in columns if place not in wrong]
+    advice = [f"data.columns={table.keys(good)} leaves {'it' if len(wrong) == 1 else 'them'} out"] if good else []
+    broken = [place for place in good if np.isinf(values[place]).any()]
+    if wrong or broken:
+        cells = [bad_cell(table, place, ~np.isinf(values[place]), reading) for place in broken]
+        hint = ["data.missing lists the texts that stand for a gap"] if broken else []
+        if broken and np.isinf(values[broken[0]][0]) and not table.has_header:
+            hint = ["is it a header? data.header=true says so"]
+        raise ConfigError(*wrong.values(), *(advice if wrong else []), *cells, *hint)
+    return np.stack(list(values.values()), axis=1)
 
 
 def _unfit(table: Table, place: int, values: np.ndarray, reading: Reading) -> str | None:
     """Why a column cannot be predicted."""
     cells, named = table.columns[place], f"{table.path}: column {table.names[place]!r}"
-    if all(map(reading.is_gap, set(cells))):
+    texts = np.isinf(values)
+    if np.isnan(values).all():
         return f"{named} is empty"
-    if is_number(values):
+    if not texts.any():
         counts = table.is_unnamed(place) and len(cells) > 1 and bool(np.all(np.diff(values) == 1))
         return f"{named} has no name and counts the rows" if counts else None
-    sample = next(cell for cell in cells if not reading.is_gap(cell))
-    if reading.has_decimal_commas(cells):
-        return f"{named} holds numbers with a comma, such as {sample!r}; is it data.decimal=comma?"
-    time = f"; is it data.time={table.keys([place])[1:-1]}?" if stamps.are_dates(cells) else ""
-    return f"{named} holds texts such as {sample!r}{time}"
+    signs = reading.other_signs(cells)
+    if signs is not None:
+        return f"{named} holds {signs}"
+    if texts.sum() < np.isfinite(values).sum():
+        return None
+    way = find_format([cell for cell in dict.fromkeys(cells) if not reading.is_gap(cell)])
+    pattern = f' data.time_format="{way}"' if way else ""
+    time = "" if way is None else f"; is it data.time={table.keys([place])[1:-1]}{pattern}?"
+    return f"{named} holds texts such as {quoted(cells[int(np.argmax(texts))])}{time}"
 
 
 def on_a_grid(values: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -111,7 +116,7 @@ def gaps(table: Table, columns: Sequence[int], time: int | None, values: np.ndar
             until = f" to {stamp[row + run - 1]}" if stamp and run > 1 else ""
             when = "" if stamp is None else f" at {stamp[row]}{until}"
             told.append(
-                f"{table.where(row, place)}: a gap ({table.columns[place][row]!r}){when};"
+                f"{table.where(row, place)}: a gap ({quoted(table.columns[place][row])}){when};"
                 f" {_many(len(rows), 'such cell')} in the column"
             )
     return told
@@ -131,6 +136,7 @@ def publish(
     test: float,
     period: int | None,
     fill: bool,
+    reading: Sequence[str] = (),
 ) -> None:
     """Gives a data set its splits and facts, from a series (T, C) in which NaN is a gap.
 
@@ -158,10 +164,16 @@ def publish(
     first, second, third = windows.chronological(series, ends, history, horizon, fill)
     data.train, data.val, data.test = first, second, third
     scale = float(spread[0]) if len(spread) == 1 else 1.0
+    # The data's own period: of the training rows, as a user of the rule would find it.
+    known = period or seasons.find_period(series[: ends[0]].double().numpy(), history, horizon)
+    baseline, rule = windows.usual_rule(third, {1, known}, scale)
+    summary.logged([f"baseline: {seasons.name_rule(rule)}"])
     data.facts = Facts(
         sizes=windows.sizes(first),
-        baseline=windows.usual_rule(third, {1, period or 1}, scale),
+        baseline=baseline,
         target_scale=scale,
+        reading=reading,
+        baseline_rule=seasons.name_rule(rule),
     )
 
 

@@ -10,6 +10,13 @@ from torch import Tensor
 from trainer import seeding
 from trainer.data.base import TensorSplit
 
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), 0),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), 1),
+    **dict.fromkeys(("test", "testing"), 2),
+}
+"""How splits are called in files and folders of the user's."""
+
 
 def cut(
     inputs: Mapping[str, Tensor],

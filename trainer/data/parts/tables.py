@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Literal
 from torch import Tensor
 
 from trainer.data.parts import plain
+from trainer.data.parts.headers import SAMPLE_ROWS, holds_names, looks_like_header
 from trainer.data.parts.plain import shown
 from trainer.errors import ConfigError, did_you_mean
 from trainer.preprocessing import content_keys
@@ -22,8 +24,8 @@ DELIMITERS = {"tab": "\t", "semicolon": ";", "bar": "|", "comma": ",", "space": 
 """In the order they are tried: a comma may also be a decimal sign, and a blank parts words."""
 CELL_MARK = "\x1f"
 """Between the cells of a row, of which keys are made."""
-SAMPLE_ROWS = 200
-"""How many rows the guesses at delimiter and header look at."""
+SEPARATOR_LINE = re.compile(r'\A"?sep=(.)"?[ \t]*(?=\r?\n)', re.IGNORECASE)
+"""By which Excel is told, in the first line of a file, what parts the cells."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,27 @@ class Table:
         return Table(self.names, columns, [*self.lines, *other.lines], self.has_header, sources)
 
 
+class Finder:
+    """Finds columns of a table as ``Table.find`` does, and tells at the end of all that are not there."""
+
+    def __init__(self, table: Table):
+        self._table = table
+        self._problems: list[str] = []
+
+    def __call__(self, key: str | int, option: str) -> int:
+        """The place of a column; 0 for one that is not there."""
+        try:
+            return self._table.find(key, option)
+        except ConfigError as error:
+            self._problems += error.problems
+            return 0
+
+    def finish(self) -> None:
+        """Raises ConfigError for the columns that are not there."""
+        if self._problems:
+            raise ConfigError(*self._problems)
+
+
 def read(
     path: str,
     option: str,
@@ -118,10 +141,17 @@ def read(
 ) -> Table:
     """The table in a file. ``expected`` are columns the caller will ask for: with one in the first row, it is a header.
 
-    Raises ConfigError, naming ``option`` or the row, for a file that is not there or not a rectangular table of text.
+    Raises ConfigError, naming ``option`` or the row, for a file that is not there or not a rectangular table of text,
+    and for one of which ``header=auto`` cannot tell.
     """
     place = Path(path).expanduser()
     text = plain.read(place, option, encoding, wanted="a table of text")
+    # The limit is the process's own; a cell can be no longer than its file.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    separator = SEPARATOR_LINE.match(text)
+    if separator:
+        text = text[separator.end() :]  # and an empty line remains, so that lines are counted right
+        delimiter = delimiter or separator[1]
     mark = sniff(text) if delimiter is None else DELIMITERS.get(delimiter, delimiter)
     if len(mark) != 1:
         known = ", ".join(DELIMITERS)
@@ -129,14 +159,15 @@ def read(
     rows, lines = _rows(place, text, mark)
     if not rows:
         raise ConfigError(f"{option}: {place.absolute()} is empty")
-    wrong = next((i for i, row in enumerate(rows) if len(row) != len(rows[0])), None)
-    if wrong is not None:
+    wrong = [i for i, row in enumerate(rows) if len(row) != len(rows[0])]
+    if wrong:
+        more = f"; so differ {len(wrong)} lines" if len(wrong) > 1 else ""
         raise ConfigError(
-            f"{place}: line {lines[wrong]} has {len(rows[wrong])} cells, the first has {len(rows[0])}"
+            f"{place}: line {lines[wrong[0]]} has {len(rows[wrong[0]])} cells, the first has {len(rows[0])}{more}"
             f" (cells are parted by {mark!r}; data.delimiter sets another)"
         )
     first = rows[0]
-    has_header = (not set(first).isdisjoint(expected) or looks_like_header(rows)) if header == "auto" else header
+    has_header = _has_header(place, rows, option, expected) if header == "auto" else header
     if has_header:
         rows, lines = rows[1:], lines[1:]
         _refuse_duplicates(place, first)
@@ -156,27 +187,17 @@ def sniff(text: str) -> str:
     return max(",;\t|", key="".join(sample).count)
 
 
-def looks_like_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row names the columns: no number in it, no name twice, and the rows below are of another kind.
-
-    Of another kind means that a column below holds numbers, or that no name comes again in its column.
-    """
-    first, below = rows[0], rows[1 : SAMPLE_ROWS + 1]
-    named = [cell for cell in first if cell]
-    if not named or any(map(_is_number, first)) or len(set(named)) < len(named) or len(named) < len(first) - 1:
-        return False
-    columns = list(zip(*below, strict=True))
-    if any(any(map(_is_number, column)) for column in columns):
+def _has_header(path: Path, rows: Sequence[Sequence[str]], option: str, expected: Collection[str | int | None]) -> bool:
+    """Raises ConfigError for a first row that may be names or numbers, where an option can say which."""
+    if holds_names(rows[0], expected):
         return True
-    return all(name not in column for name, column in zip(first, columns, strict=False))
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    found = looks_like_header(rows)
+    if found is None and option.startswith("data."):
+        raise ConfigError(
+            f"{option}: the first row of {path} counts the columns; data.header=true takes it as their names,"
+            f" data.header=false as numbers ({shown(rows[0], 6)})"
+        )
+    return bool(found)
 
 
 def _rows(path: Path, text: str, delimiter: str) -> tuple[list[list[str]], list[int]]:

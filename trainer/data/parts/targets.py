@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.data.parts.features import Reading
-from trainer.data.parts.plain import shown
+from trainer.data.parts.plain import quoted, shown
+from trainer.data.parts.reading import Reading
+from trainer.data.parts.scaling import FARTHEST, moments
 from trainer.data.parts.tables import Table
 from trainer.errors import ConfigError, did_you_mean
 
@@ -59,10 +60,7 @@ def encode(table: Table, at: int, reading: Reading, schema: Mapping[str, Any]) -
         values = reading.numbers(cells)
         known = np.isfinite(values)
     else:
-        texts = reading.texts(cells)
-        names = _class_names(sorted({*texts, *schema["classes"]} - {""}), reading)
-        place = {names[name]: number for number, name in enumerate(schema["classes"])}
-        values = np.fromiter((place.get(names.get(text, ""), -1) for text in texts), np.int64, len(texts))
+        values = place_classes(schema["classes"], cells, reading)
         known = values >= 0
     strange = [cell for cell, good in zip(cells, known, strict=True) if not good and not reading.is_gap(cell)]
     if strange:
@@ -81,45 +79,80 @@ def learn(target: Target, train: np.ndarray, stored: Mapping[str, Any] | None = 
 
 
 def read_classes(table: Table, at: int, reading: Reading, *, certain: bool) -> Target:
-    """Class numbers, by the sorted names of the classes, numbers as numbers.
-
-    1 and 1.0 are one class, and so are ``yes`` and ``yes.`` (a test file may end its labels with a dot).
+    """Class numbers, by the sorted names of the classes, numbers as numbers; see ``name_classes``.
 
     Raises ConfigError for one class only, and, unless ``certain``, for numbers that look measured.
     """
     texts = reading.texts(table.columns[at])
-    names = _class_names(sorted(set(texts) - {""}), reading)
+    names = name_classes(sorted(set(texts) - {""}), reading)
     ordered = sorted(set(names.values()))
-    if ordered and np.isfinite([reading.number(name) for name in ordered]).all():
-        ordered.sort(key=reading.number)
-        if not certain:
-            _refuse_measured(table, at, np.array([reading.number(name) for name in ordered]))
+    exact = [reading.canonical(name) for name in ordered]
+    if all(value is not None for value in exact):
+        ordered.sort(key=reading.canonical)  # type: ignore[arg-type]
+    if not certain:
+        _refuse_measured(table, at, ordered, reading)
     if len(ordered) < 2:
-        found = f"one class only, {ordered[0]!r}" if ordered else "gaps only"
-        raise ConfigError(f"data.target: column {table.names[at]!r} of {table.path} holds {found}: nothing to learn")
+        raise ConfigError(_one_class(table, at, ordered, reading))
     place = {"": -1} | {text: ordered.index(name) for text, name in names.items()}
     labels = np.fromiter(map(place.__getitem__, texts), np.int64, len(texts))
     return Target(table=table, at=at, values=labels, known=labels >= 0, names=ordered)
 
 
-def _class_names(texts: Sequence[str], reading: Reading) -> dict[str, str]:
-    """The class each text stands for, the first of several that mean the same number."""
-    numbers = {text: reading.number(text) for text in texts}
-    if np.isfinite(list(numbers.values())).all():
-        first = {value: text for text, value in sorted(numbers.items(), key=lambda pair: -len(pair[0]))}
-        return {text: first[value] for text, value in numbers.items()}
-    return {text: text[:-1] if text.endswith(".") and text[:-1] in numbers else text for text in texts}
+def name_classes(texts: Collection[str], reading: Reading) -> dict[str, str]:
+    """The class each text stands for.
+
+    Labels are texts. Where each is a number in its plain form, those of one value are one class by the shortest: a
+    gap elsewhere in the column makes pandas write 1.0 for 1. Nothing writes 01 for 1, nor 1_0 for 10: that is another
+    label. Among texts ``yes.`` is ``yes`` where that is there too (a test file may end its labels with a dot).
+    """
+    exact = {text: reading.canonical(text) for text in texts}
+    if all(value is not None for value in exact.values()):
+        shortest = {value: text for text, value in sorted(exact.items(), key=lambda pair: -len(pair[0]))}
+        return {text: shortest[value] for text, value in exact.items()}
+    return {text: text[:-1] if text.endswith(".") and text[:-1] in exact else text for text in texts}
 
 
-def _refuse_measured(table: Table, at: int, different: np.ndarray) -> None:
-    count, rows = len(different), len(table)
+def place_classes(classes: Sequence[str], cells: Sequence[str], reading: Reading) -> np.ndarray:
+    """The place (N,) in ``classes`` of the class that each cell stands for, by the same rule; -1 for a cell of none."""
+    exact = {reading.canonical(name): place for place, name in enumerate(classes)}
+    by_text = {name: place for place, name in enumerate(classes)}
+
+    def find(text: str) -> int:
+        if None not in exact:
+            return exact.get(reading.canonical(text), -1)
+        ways = (text, text.removesuffix("."), f"{text}.")
+        return next((by_text[way] for way in ways if way in by_text), -1)
+
+    texts = reading.texts(cells)
+    known = {text: find(text) if text else -1 for text in set(texts)}
+    return np.array([known[text] for text in texts], dtype=np.int64)
+
+
+def _one_class(table: Table, at: int, names: Sequence[str], reading: Reading) -> str:
+    """Why a column has nothing to learn, with the words in it that are taken for a gap and may be meant as classes."""
+    cells = table.columns[at]
+    found = f"one class only, {quoted(names[0])}" if names else "gaps only"
+    words = sorted({cell for cell in cells if cell and reading.is_gap(cell)})
+    hint = ""
+    if words:
+        count = sum(map(words.__contains__, cells))
+        hint = f"; {count} cells are a gap by data.missing, which lists {quoted(words[0])}: without it they are a class"
+    return f"data.target: column {table.names[at]!r} of {table.path} holds {found}: nothing to learn{hint}"
+
+
+def _refuse_measured(table: Table, at: int, names: Sequence[str], reading: Reading) -> None:
+    if len(names) <= FEW or reading.are_codes(names):
+        return
+    count, rows = len(names), len(table)
+    different = reading.numbers(names)
+    signs = None if np.isfinite(different).all() else reading.other_signs(names)
     whole = bool((different == different.round()).all())
-    if count > FEW and (not whole or count * ROWS_A_CLASS > rows):
-        raise ConfigError(
-            f"data.target: column {table.names[at]!r} of {table.path} holds {count} different numbers in {rows} rows,"
-            f" such as {different[0]:g}: task=regression learns a number"
-            " (data.target_kind=class takes them as classes all the same)"
-        )
+    advice = "task=regression learns a number (data.target_kind=class takes them as classes all the same)"
+    named = f"data.target: column {table.names[at]!r} of {table.path} holds"
+    if signs is not None:
+        raise ConfigError(f"{named} {signs}; {advice}")
+    if np.isfinite(different).all() and (not whole or count * ROWS_A_CLASS > rows):
+        raise ConfigError(f"{named} {count} different numbers in {rows} rows, such as {different[0]:g}: {advice}")
 
 
 def read_numbers(table: Table, at: int, reading: Reading) -> Target:
@@ -129,10 +162,13 @@ def read_numbers(table: Table, at: int, reading: Reading) -> Target:
     """
     values = reading.numbers(table.columns[at])
     known, texts = np.isfinite(values), np.isinf(values)
+    signs = reading.other_signs(table.columns[at]) if texts.any() else None
+    if signs is not None:
+        raise ConfigError(f"data.target: column {table.names[at]!r} of {table.path} holds {signs}")
     if texts.sum() >= max(1, known.sum()):
         row = int(np.argmax(texts))
         raise ConfigError(
-            f"data.target: {table.where(row, at)}: {table.columns[at][row]!r} is no number"
+            f"data.target: {table.where(row, at)}: {quoted(table.columns[at][row])} is no number"
             f" ({int(texts.sum())} of {len(values)} cells are none): task=classification learns classes"
         )
     if not known.any() or np.ptp(values[known]) == 0:
@@ -161,13 +197,21 @@ def learn_classes(target: Target, train: np.ndarray, stored: Mapping[str, Any] |
 
 
 def learn_numbers(target: Target, train: np.ndarray, stored: Mapping[str, Any] | None = None) -> Learned:
-    """Standardised by the training rows; ``scale`` is their deviation."""
-    mean, std = float(target.values[train].mean()), float(target.values[train].std()) or 1.0
-    if stored is not None:
-        mean, std = stored["mean"], stored["std"]
+    """Standardised by the training rows; ``scale`` is their deviation.
+
+    Raises ConfigError for a number too far from them to be learned.
+    """
+    mean, std = moments(target.values[train]) if stored is None else (stored["mean"], stored["std"])
+    far = target.known & (np.abs(np.where(target.known, target.values, mean) - mean) > FARTHEST * std)
+    if far.any():
+        row = int(np.argmax(far))
+        cell = quoted(target.table.columns[target.at][row])
+        raise ConfigError(
+            f"data.target: {target.table.where(row, target.at)}: {cell} is more than {FARTHEST:g} deviations from the"
+            " mean of the training rows; if it stands for a gap, data.missing lists those"
+        )
+    with np.errstate(invalid="ignore"):  # of rows that are not used: NaN and infinity
+        values = torch.from_numpy((target.values - mean) / std).float()[:, None]
     return Learned(
-        values=torch.from_numpy((target.values - mean) / std).float()[:, None],
-        sizes={"out_features": 1},
-        schema={"kind": "number", "mean": mean, "std": std},
-        scale=std,
+        values=values, sizes={"out_features": 1}, schema={"kind": "number", "mean": mean, "std": std}, scale=std
     )

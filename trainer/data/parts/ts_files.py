@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 
 from trainer.data.parts import plain
+from trainer.data.parts.headers import is_number
+from trainer.data.parts.reading import Reading
 from trainer.errors import ConfigError
 
 GAPS = ("?", "nan", "")
+PLAIN = Reading(frozenset())
 
 
 @dataclass(frozen=True)
@@ -94,10 +97,9 @@ def _case(columns: Sequence[str], dims: int | None, steps: int | None) -> Tensor
 def _value(word: str, dimension: int) -> float:
     if word.lower() in GAPS:
         raise ValueError(f"a value is missing in dimension {dimension} (found {word!r}); fill the gaps first")
-    try:
-        value = float(word)
-    except ValueError:
-        raise ValueError(f"expected a number in dimension {dimension}, found {word[:40]!r}") from None
+    if not is_number(word):
+        raise ValueError(f"expected a number in dimension {dimension}, found {word[:40]!r}")
+    value = PLAIN.number(word)
     if not math.isfinite(value):
-        raise ValueError(f"expected a finite number in dimension {dimension}, found {word!r}")
+        raise ValueError(f"expected a finite number in dimension {dimension}, found {word[:40]!r}")
     return value

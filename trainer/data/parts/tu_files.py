@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,14 @@ import torch
 from torch import Tensor
 
 from trainer.data.parts import plain
+from trainer.data.parts.features import WHOLE
 from trainer.data.parts.ragged import Ragged
 from trainer.errors import ConfigError
 from trainer.preprocessing import Preprocessing, content_keys
 
 log = logging.getLogger(__name__)
+
+FLOAT_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,10 @@ def find(path: str, name: str | None) -> tuple[Path, str]:
 
     Raises ConfigError for a folder that is not there, or holds no set or several and none was named.
     """
-    folder = Path(path).expanduser()
+    given = Path(path).expanduser()
+    # An unpacked set has its files in NAME, and as PyTorch Geometric lays it out in NAME/raw.
+    inside = [given, given / "raw", *((given / name, given / name / "raw") if name else ())]
+    folder = next((place for place in inside if any(place.glob("*_A.txt"))), given)
     lying = sorted(file.name.removesuffix("_A.txt") for file in folder.glob("*_A.txt"))
     if name is None and len(lying) == 1:
         return folder, lying[0]
@@ -108,7 +113,8 @@ def _numbers(path: Path, whole: bool, columns: int | None = None) -> Tensor:
     table = np.zeros((0, 0))
     with suppress(ValueError):  # of numpy; what follows tells it in our words
         table = np.loadtxt(lines, delimiter=",", ndmin=2, comments=None) if any(lines) else table
-    wrong = ~np.isfinite(table) | (whole & (table != np.round(table)))
+    # Beyond WHOLE two whole numbers may be one float64.
+    wrong = ~(np.abs(table) <= (WHOLE - 1 if whole else FLOAT_MAX)) | (whole & (table != np.round(table)))
     fits = len(table) == len(lines) and columns in (None, table.shape[1])
     if not fits or wrong.any():
         raise ConfigError(_fault(path, lines, whole, columns))
@@ -125,7 +131,8 @@ def _fault(path: Path, lines: list[str], whole: bool, columns: int | None) -> st
             value = float(cell)
         except ValueError:
             return False
-        return cell.isascii() and "_" not in cell and math.isfinite(value) and not (whole and value % 1)
+        limit = WHOLE - 1 if whole else FLOAT_MAX
+        return cell.isascii() and "_" not in cell and abs(value) <= limit and not (whole and value % 1)
 
     rows = (line.split(",") for line in lines)
     at = next(i for i, row in enumerate(rows, 1) if len(row) != columns or not all(map(good, row)))

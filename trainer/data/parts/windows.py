@@ -12,6 +12,7 @@ from torch import Tensor
 from trainer.batch import Batch
 from trainer.data.base import TensorSplit
 from trainer.data.parts import baselines
+from trainer.data.parts.scaling import FARTHEST, is_constant
 from trainer.errors import ConfigError
 
 AT_ONCE = 1024
@@ -115,15 +116,26 @@ def _usable(series: Tensor, history: int, horizon: int, fill: bool, name: str) -
 
 def scale(series: np.ndarray) -> dict[str, list[float]]:
     """The mean and deviation of each column of a series (T, F), gaps (NaN) aside."""
-    spread = np.nanstd(series, axis=0)
-    spread[spread == 0] = 1.0
-    return {"mean": np.nanmean(series, axis=0).tolist(), "std": spread.tolist()}
+    spread, mean = np.nanstd(series, axis=0), np.nanmean(series, axis=0)
+    spread[is_constant(spread, mean, len(series))] = 1.0
+    return {"mean": mean.tolist(), "std": spread.tolist()}
 
 
 def standardised(series: np.ndarray, by: Mapping[str, Sequence[float]]) -> tuple[Tensor, np.ndarray]:
-    """A series (T, F) by a mean and a deviation of each column, and those deviations (F,)."""
+    """A series (T, F) by a mean and a deviation of each column, and those deviations (F,).
+
+    Raises ConfigError for a number too far from the mean to be computed with.
+    """
     mean, spread = np.array(by["mean"]), np.array(by["std"])
-    return torch.from_numpy((series - mean) / spread).float(), spread
+    scaled = (series - mean) / spread
+    far = np.argwhere(np.abs(scaled) > FARTHEST)
+    if len(far):
+        row, column = far[0]
+        raise ConfigError(
+            f"data: step {row + 1}, series {column + 1}: {series[row, column]:g} is more than {FARTHEST:g} deviations"
+            " from the mean of the steps for training; if it stands for a gap, data.missing lists those"
+        )
+    return torch.from_numpy(scaled).float(), spread
 
 
 def sizes(split: WindowSplit) -> Mapping[str, int]:
@@ -147,7 +159,7 @@ def repeat(split: TensorSplit, period: int, scale: float = 1.0) -> dict[str, flo
     return baselines.errors(torch.cat(parts), target, scale)
 
 
-def usual_rule(split: WindowSplit, periods: Iterable[int], scale: float = 1.0) -> dict[str, float]:
-    """Scores of the best such rule of which the history holds a period."""
-    rules = [repeat(split, period, scale) for period in periods if period <= split.history]
-    return min(rules, key=lambda scores: scores["mse"])
+def usual_rule(split: WindowSplit, periods: Iterable[int], scale: float = 1.0) -> tuple[dict[str, float], int]:
+    """Scores of the best such rule of which the history holds a period, and that period."""
+    rules = [(repeat(split, period, scale), period) for period in periods if period <= split.history]
+    return min(rules, key=lambda rule: rule[0]["mse"])

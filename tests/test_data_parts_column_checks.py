@@ -1,0 +1,145 @@
+"""Columns nothing should be learned from are told, all at once, and how the others were read is said."""
+
+from __future__ import annotations
+
+import logging
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from small_tables import load, problem, write
+
+from trainer.data.csv import CSV
+
+
+def with_column(folder: Path, cells: list[str], name: str = "c") -> Path:
+    return write(folder, [f"a,{name},y", *(f"{i % 5},{cell},{i % 2}" for i, cell in enumerate(cells))])
+
+
+def test_dates_are_no_categories(tmp_path: Path) -> None:
+    days = [date(2020, 1, 1) + timedelta(days=i % 12) for i in range(60)]
+    for form in ("%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d %B %Y", "%d-%b-%y", "%d.%m.%Y 12:30"):
+        path = with_column(tmp_path, [f"{day:{form}}" for day in days])
+        assert f"column 'c' holds times such as '{days[0]:{form}}'" in (said := problem(path)), form
+        assert "data.drop_columns=[c] leaves it out" in said
+        assert load(path, categorical=["c"]).schema["columns"][1]["kind"] == "category"
+    assert "holds times such as '12:00'" in problem(with_column(tmp_path, [f"12:{i % 9:02d}" for i in range(60)]))
+    for words in (["1.2.3", "1.10.3"], ["3-5", "6-9"], ["May", "June"]):
+        load(with_column(tmp_path, words * 30))
+
+
+def test_numbers_among_texts_are_not_lost_without_a_word(tmp_path: Path) -> None:
+    cells = ["<5" if i % 5 < 3 else f"{5 + i / 7:.2f}" for i in range(100)]
+    said = problem(with_column(tmp_path, cells))
+    assert "column 'c' holds 40 numbers among 100 cells, and texts such as '<5'" in said
+    assert "data.categorical=[c]" in said
+    load(with_column(tmp_path, cells), categorical=["c"])
+    units = [f"{i / 7:.1f} kg" if i % 2 else f"{i / 7:.1f}" for i in range(100)]
+    assert "and texts such as '0.1 kg'" in problem(with_column(tmp_path, units))
+    assert load(with_column(tmp_path, ["S", "M", "38", "40"] * 25)).facts.sizes["in_features"] == 5, "few are codes"
+
+
+def test_a_minus_of_another_kind_is_a_minus(tmp_path: Path) -> None:
+    path = with_column(tmp_path, [f"\u2212{i}" if i % 2 else str(i) for i in range(60)])
+    assert load(path).schema["columns"][1]["kind"] == "number"
+
+
+def test_cells_filled_that_are_no_gaps_are_told_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = with_column(tmp_path, ["<5" if i % 10 == 0 else str(i) for i in range(60)])
+    for nan, told in (("fill", "the mean is put there (6 such cells)"), ("drop", "the row is left out")):
+        caplog.clear()
+        load(path, nan=nan)
+        assert "row 1 (line 2), column 'c': '<5' is no number" in caplog.text
+        assert told in caplog.text
+
+
+def test_codes_with_zeros_in_front_are_categories(tmp_path: Path) -> None:
+    zips = load(with_column(tmp_path, ["01234", "98765", "10001"] * 20)).schema["columns"][1]
+    assert sorted(zips["categories"]) == ["01234", "10001", "98765"]
+    codes = load(with_column(tmp_path, ["1_10", "11_0", "2_0"] * 20)).schema["columns"][1]
+    assert sorted(codes["categories"]) == ["11_0", "1_10", "2_0"]
+    assert "holds '07' and '7', which would be one number" in problem(with_column(tmp_path, ["7", "07", "12"] * 20))
+
+
+@pytest.mark.parametrize(
+    ("cells", "names"),
+    [
+        (["1_10", "11_0", "2_0"], ["11_0", "1_10", "2_0"]),
+        (["01", "1", "2"], ["01", "1", "2"]),
+        (["2021_01", "202101"], ["202101", "2021_01"]),
+        (["900719925474099200", "900719925474099201"], ["900719925474099200", "900719925474099201"]),
+        (["1", "1.0", "10", "2"], ["1", "2", "10"]),
+        (["\u0661", "1"], ["1", "\u0661"]),
+        (["+1", "1"], ["+1", "1"]),
+    ],
+)
+def test_labels_are_texts_unless_they_are_numbers_in_every_way(
+    tmp_path: Path, cells: list[str], names: list[str]
+) -> None:
+    data = load(write(tmp_path, ["a,y", *(f"{i % 5},{cells[i % len(cells)]}" for i in range(60))]))
+    assert list(data.facts.class_names) == names
+
+
+def test_labels_of_new_rows_are_told_by_the_same_rule(tmp_path: Path) -> None:
+    data = load(write(tmp_path, ["a,y", *(f"{i % 5},{i % 3}" for i in range(60))]))
+    for cells, found in ((["0.0", "2"], [0, 2]), (["00", "2"], None), (["x", "2"], None)):
+        new = data.read(str(write(tmp_path, ["a,y", *(f"1,{cell}" for cell in cells)], "new.csv")))
+        assert (None if new.target is None else new.target.tolist()) == found
+
+
+def test_a_label_that_is_a_word_for_a_gap_is_told_as_such(tmp_path: Path) -> None:
+    path = write(tmp_path, ["a,y", *(f"{i % 5},{('none', 'some')[i % 2]}" for i in range(60))])
+    said = problem(path, missing=["", "none"])
+    assert "one class only, 'some'" in said
+    assert "30 cells are a gap by data.missing, which lists 'none': without it they are a class" in said
+    assert load(path).facts.class_names == ["none", "some"]
+    three = write(tmp_path, ["a,y", *(f"{i % 5},{('none', 'some', 'much')[i % 3]}" for i in range(60))])
+    assert "without 'none' in data.missing it is a class" in problem(three, missing=["", "none"])
+
+
+def messy(folder: Path) -> Path:
+    lines = ["id,size,when,price,empty,kind"]
+    for i in range(60):
+        size = "?" if i == 3 else str(i % 7)
+        price = '"1,020"' if i % 3 else "980"
+        lines.append(f"person {i},{size},2020-01-{i % 28 + 1:02d},{price},,{'?' if i == 9 else 'ab'[i % 2]}")
+    return write(folder, lines)
+
+
+def test_all_that_is_wrong_with_a_table_is_told_at_once(tmp_path: Path) -> None:
+    path = messy(tmp_path)
+    said = problem(path, "kind")
+    for told in (
+        "texts in 'id' hardly ever come twice",
+        "row 4 (line 5), column 'size': a gap ('?')",
+        "column 'when' holds times",
+        "data.thousands=comma reads it as 1020",
+        "column 'empty' is empty",
+        "row 10 (line 11), column 'kind': a gap ('?')",
+    ):
+        assert told in said, told
+    load(path, "kind", thousands="comma", nan="drop", drop_columns=["id", "when", "empty"])
+
+
+def test_all_columns_that_are_not_there_are_told_at_once(tmp_path: Path) -> None:
+    said = problem(messy(tmp_path), "knid", drop_columns=["idd", "when"], categorical=["sise"])
+    for told in ("data.target: no column 'knid'", "data.drop_columns: no column 'idd'", "data.categorical: no column"):
+        assert told in said
+    said = problem(messy(tmp_path), "kind", missing=["", "?", "a"])
+    assert "one class only, 'b'" in said, "a target that is none hides nothing else"
+    assert "texts in 'id' hardly ever come twice" in said
+
+
+def test_how_columns_were_read_is_said_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = (f"{i % 7 if i != 3 else '?'},{('x', 'y', f'z{i}')[i % 3]},{i},{'pqr'[i % 3]}" for i in range(60))
+    path = write(tmp_path, ["age,zip,row,kind", *rows])
+    with caplog.at_level(logging.INFO, logger="trainer"):
+        data: CSV = load(path, "kind", nan="fill", drop_columns=["row"])
+    assert data.facts.reading == [
+        "t.csv: 60 rows, with a header",
+        "age: number, mean 2.898, 1 gap",
+        "zip: category, 2 + other",
+        "row: no feature",
+        "kind: class, 3 classes",
+    ]
+    assert "age: number, mean 2.898, 1 gap" in caplog.text

@@ -1,0 +1,121 @@
+"""Which cells are numbers, gaps, codes, and by which signs."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from trainer.data.parts.reading import Reading
+from trainer.errors import ConfigError
+
+POINT = Reading(frozenset(("", "na")))
+COMMA = Reading(frozenset(("",)), comma=True)
+ENGLISH = Reading(frozenset(), thousands="comma")
+GERMAN = Reading(frozenset(), comma=True, thousands="point")
+
+
+@pytest.mark.parametrize(
+    ("reading", "cell", "value"),
+    [
+        *((POINT, cell, float(cell)) for cell in ("5", "+5", "-0.5", ".5", "5.", "1e-3", "1E+3", "007")),
+        (POINT, "\u22125", -5.0),
+        (COMMA, "0,5", 0.5),
+        (COMMA, "-1,5e3", -1500.0),
+        (ENGLISH, "1,020", 1020.0),
+        (ENGLISH, "-1,234,567.5", -1234567.5),
+        (ENGLISH, "12,34,567", 1234567.0),
+        (ENGLISH, "1020", 1020.0),
+        (GERMAN, "1.020", 1020.0),
+        (GERMAN, "1.020,5", 1020.5),
+        (Reading(frozenset(), comma=True, thousands="space"), "1\u202f020,5", 1020.5),
+        (Reading(frozenset(), thousands="apostrophe"), "1'020", 1020.0),
+    ],
+)
+def test_numbers_are_read_by_the_signs_chosen(reading: Reading, cell: str, value: float) -> None:
+    assert reading.number(cell) == value
+
+
+@pytest.mark.parametrize(
+    ("reading", "cell"),
+    [
+        *(
+            (POINT, cell)
+            for cell in ("1_0", "2021_01", "1,5", "\u0661", "0x1", "inf", "1e400", "1.8e308", "1e101", "--5")
+        ),
+        *((COMMA, cell) for cell in ("1.020", "0.5", "1,0,5")),
+        *((ENGLISH, cell) for cell in ("1,02", "1,0200", "0,5", "1.020,5", "1020,000")),
+        *((GERMAN, cell) for cell in ("1.02", "1,020.5")),
+    ],
+)
+def test_anything_else_is_none(reading: Reading, cell: str) -> None:
+    assert np.isinf(reading.number(cell))
+
+
+def test_a_code_for_a_gap_is_every_way_to_write_its_number() -> None:
+    reading = Reading.of({"missing": [-9999, "NA", "1.8e308"], "decimal": "point"})
+    for cell in ("-9999", "-9999.0000", "-9.999e3", "na", "NA", "1.80e308"):
+        assert reading.is_gap(cell), cell
+    for cell in ("9999", "-9999.5", "", "-09999"):
+        assert not reading.is_gap(cell), cell
+    assert np.isnan(Reading.of({"missing": ["-1"], "decimal": "comma"}).number("-1,00"))
+
+
+def test_a_reading_is_stored_as_plain_values() -> None:
+    for reading in (POINT, COMMA, ENGLISH, GERMAN):
+        assert Reading.of(reading.stored()) == reading
+    assert Reading.of({"missing": [""], "decimal": "comma"}) == COMMA
+
+
+def test_one_sign_cannot_mean_two_things() -> None:
+    with pytest.raises(ConfigError, match=r"data.thousands: comma given, which is the decimal sign"):
+        Reading(frozenset(), comma=True, thousands="comma")
+
+
+def test_labels_are_numbers_in_their_plain_form_alone() -> None:
+    assert POINT.canonical("1") == POINT.canonical("1.0") == Decimal(1)
+    assert POINT.canonical("-2.50") == Decimal("-2.5")
+    assert COMMA.canonical("2,50") == Decimal("2.5")
+    assert POINT.canonical("9007199254740993") != POINT.canonical("9007199254740992")
+    for cell in ("01", "+1", "1_0", "1e3", "1.", ".5", "\u0661", "-0", "a", "1,0", ""):
+        assert POINT.canonical(cell) is None, cell
+
+
+def test_numbers_filled_up_with_zeros_to_one_width_are_codes() -> None:
+    assert POINT.are_codes(["01234", "98765", "", "na"])
+    assert not POINT.are_codes(["1234", "98765"])
+    assert not POINT.are_codes(["07", "7", "100"]), "of other widths"
+    assert not POINT.are_codes(["00.5", "10.5"]), "measured"
+    assert POINT.values(["01", "02"]).dtype == object
+    assert POINT.values(["1", "2"]).dtype == np.float64
+
+
+def test_numbers_that_zeros_in_front_tell_apart_are_named() -> None:
+    assert POINT.twins(["7", "10", "07"]) == ("07", "7")
+    assert POINT.twins(["007", "07"]) == ("007", "07")
+    assert POINT.twins(["07", "8", "1.0", "1"]) is None
+
+
+@pytest.mark.parametrize(
+    ("reading", "cells", "told"),
+    [
+        (POINT, ["0,5", "1,25"], "numbers such as '0,5': data.decimal=comma reads it as 0.5"),
+        (POINT, ["100", "1,100"], "'1,100': data.thousands=comma reads it as 1100, data.decimal=comma reads it as 1.1"),
+        (POINT, ["5,000.5", "1,000"], "'5,000.5': data.thousands=comma reads it as 5000.5"),
+        (POINT, ["1.020,5", "980,5"], "'1.020,5': data.decimal=comma data.thousands=point reads it as 1020.5"),
+        (COMMA, ["1.020", "980", "937,50"], "'1.020': data.thousands=point reads it as 1020"),
+        (COMMA, ["0.5", "0.25"], "'0.5': data.decimal=point reads it as 0.5"),
+        (POINT, ["1 020", "2 020"], "'1 020': data.thousands=space reads it as 1020"),
+        (GERMAN, ["1,020.5"], "data.decimal=point data.thousands=comma reads it as 1020.5"),
+    ],
+)
+def test_other_signs_are_told_with_what_they_make_of_a_cell(reading: Reading, cells: list[str], told: str) -> None:
+    said = reading.other_signs(cells)
+    assert said is not None
+    assert said.endswith(told)
+
+
+@pytest.mark.parametrize("cells", [["a", "b"], ["<5", "7.5"], ["1_0", "2"], ["", "na"], ["10,20,30", "x1"], ["1.2.3"]])
+def test_other_signs_are_not_advised_where_they_do_not_help(cells: list[str]) -> None:
+    assert POINT.other_signs(cells) is None

@@ -1,0 +1,59 @@
+"""Columns of a table that nothing should be learned from as they stand, told in a sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from trainer.data.parts.features import is_number
+from trainer.data.parts.plain import quoted
+from trainer.data.parts.reading import Reading
+from trainer.data.parts.tables import Table
+from trainer.data.parts.time_formats import find_format
+
+FEW = 20
+"""So many different numbers among texts may be codes."""
+GOOD_PART = 0.1
+"""The share of numbers among texts from which a column is probably one of numbers."""
+
+
+def why_unfit(table: Table, place: int, values: np.ndarray, reading: Reading, *, is_chosen: bool) -> str | None:
+    """Why a column, read as ``values``, is no feature; None if it is one.
+
+    It is empty, an index, or loses what it says: numbers written by other signs, numbers among texts, dates, codes that
+    would be one number. is_chosen: whether it is to be a category whatever it holds.
+    """
+    cells, key = table.columns[place], table.keys([place])
+    named = f"{table.path}: column {table.names[place]!r}"
+    if all(map(reading.is_gap, set(cells))):
+        return f"{named} is empty; data.drop_columns={key} leaves it out"
+    if table.is_unnamed(place) and is_number(values) and len(cells) > 1 and bool(np.all(np.diff(values) == 1)):
+        return f"{named} has no name and counts the rows; data.drop_columns={key} leaves it out"
+    if is_chosen:
+        return None
+    texts = f"data.categorical={key} takes it for categories"
+    if is_number(values):
+        twins = reading.twins(cells)
+        if twins is not None:
+            return f"{named} holds {twins[0]!r} and {twins[1]!r}, which would be one number; {texts}"
+        signs = reading.other_signs(cells) if np.isinf(values).any() else None
+        return None if signs is None else f"{named} holds {signs}"
+    signs = reading.other_signs(cells)
+    if signs is not None:
+        return f"{named} holds {signs}; {texts}"
+    dates = [cell for cell in dict.fromkeys(cells) if not reading.is_gap(cell)]
+    if find_format(dates) is not None:
+        return f"{named} holds times such as {quoted(dates[0])}; {texts}, data.drop_columns={key} leaves it out"
+    return _mixed(named, cells, reading, f"{texts}, data.drop_columns={key} leaves it out")
+
+
+def _mixed(named: str, cells: Sequence[str], reading: Reading, advice: str) -> str | None:
+    """What is said of texts among which are so many numbers that they are no codes."""
+    numbers = reading.numbers(cells)
+    found, texts = np.isfinite(numbers), np.isinf(numbers)
+    count, total = int(found.sum()), int(found.sum() + texts.sum())
+    if count < GOOD_PART * total or len(np.unique(numbers[found])) <= FEW or reading.are_codes(cells):
+        return None
+    example = quoted(cells[int(np.argmax(texts))])
+    return f"{named} holds {count} numbers among {total} cells, and texts such as {example}; {advice}"

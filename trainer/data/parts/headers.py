@@ -1,0 +1,94 @@
+"""Whether the first row of a table names its columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from itertools import pairwise
+
+SAMPLE_ROWS = 200
+"""How many rows the guesses at delimiter and header look at."""
+ENOUGH = 20
+"""So many numbers with decimals below tell that a first row without any is of names. Where there are two columns they
+tell nothing: a first row of 0 and 1 may be where a curve begins."""
+YEARS = range(1500, 2200)
+GAP_WORDS = ("", "?", "na", "n/a", "nan", "null", "none", "-")
+"""What stands for a gap in most files: texts that say nothing of a header."""
+
+_NUMBER = re.compile(
+    r"[+\-\u2212]?(?:\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf)", re.ASCII
+)
+_WHOLE = re.compile(r"0|-?[1-9]\d*", re.ASCII)
+_FRACTION = re.compile(r"[.,eE]")
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell is a number by whatever signs."""
+    return _NUMBER.fullmatch(cell.lower()) is not None
+
+
+def holds_names(first: Sequence[str], expected: Collection[str | int | None]) -> bool:
+    """Whether a first row holds one of the texts among the columns that will be asked for, or all of the numbers.
+
+    A number that may be the place of a column says nothing of its name.
+    """
+    places = range(-len(first), len(first))
+    texts = {key for key in expected if isinstance(key, str) and not is_number(key)}
+    numbers = {str(key) for key in expected if key is not None and key not in texts and key not in places}
+    return not texts.isdisjoint(first) or (bool(numbers) and numbers <= set(first))
+
+
+def looks_like_header(rows: Sequence[Sequence[str]]) -> bool | None:
+    """Whether the first row names the columns; None where that cannot be told.
+
+    Names come once, and the rows below are of another kind: a column below a text holds numbers, or no name comes
+    again in its column. Numbers are names where they count or are years, and those below are written with decimals.
+    """
+    first, below = rows[0], rows[1 : SAMPLE_ROWS + 1]
+    named = [cell for cell in first if cell]
+    if not named or len(set(named)) < len(named) or len(named) < len(first) - 1:
+        return False
+    columns = list(zip(*below, strict=True))
+    if any(map(is_number, first)):
+        return _are_numeric_names(first, columns)
+    if any(any(map(is_number, column)) for column in columns):
+        return True
+    return all(name not in column for name, column in zip(first, columns, strict=False))
+
+
+def _are_numeric_names(first: Sequence[str], columns: Sequence[Sequence[str]]) -> bool | None:
+    """The same of a first row with numbers in it, such as 0, 1, 2 over an array, or a column for each year."""
+    if not columns or any(cell and cell.lower() in GAP_WORDS for cell in first):
+        return False
+    numbers = [place for place, cell in enumerate(first) if is_number(cell)]
+    texts = [place for place, cell in enumerate(first) if place not in numbers and cell.lower() not in GAP_WORDS]
+    if any(first[place][0].isalpha() and _holds_numbers(columns[place]) for place in texts):
+        return True
+    if any(first[place] in columns[place] for place in [*numbers, *texts]) or not _count_up(
+        [first[p] for p in numbers]
+    ):
+        return False
+    if len(numbers) > 1 and texts and all(len(set(columns[place])) < len(columns[place]) for place in texts):
+        return True
+    are_years = int(first[numbers[0]]) in YEARS
+    told = [cell for place in numbers for cell in columns[place] if cell.lower() not in GAP_WORDS]
+    if (are_years or len(numbers) > 2) and len(told) >= ENOUGH and all(map(_FRACTION.search, told)):
+        return True
+    return None if len(numbers) > 1 and (are_years or first[numbers[0]] in ("0", "1")) else False
+
+
+def _holds_numbers(cells: Sequence[str]) -> bool:
+    told = [cell for cell in cells if cell.lower() not in GAP_WORDS]
+    return bool(told) and all(map(is_number, told))
+
+
+def _count_up(cells: Sequence[str]) -> bool:
+    """Whether whole numbers go up by equal steps, or are years that go up; a single one must be a year."""
+    if not all(map(_WHOLE.fullmatch, cells)):
+        return False
+    values = list(map(int, cells))
+    steps = {later - before for before, later in pairwise(values)}
+    are_years = all(value in YEARS for value in values)
+    if len(values) == 1 or (are_years and all(step > 0 for step in steps)):
+        return are_years
+    return len(steps) == 1 and min(steps) > 0
