@@ -51,6 +51,9 @@ def test_cells_filled_that_are_no_gaps_are_told_in_the_log(tmp_path: Path, caplo
         load(path, nan=nan)
         assert "row 1 (line 2), column 'c': '<5' is no number" in caplog.text
         assert told in caplog.text
+    caplog.clear()
+    load(path, nan="fill").read(str(write(tmp_path, ["a,c,y", "1,7 kg,0"], "new.csv")))
+    assert "column 'c': '7 kg' is no number; the mean is put there (1 such cells)" in caplog.text
 
 
 def test_codes_with_zeros_in_front_are_categories(tmp_path: Path) -> None:
@@ -116,6 +119,7 @@ def test_all_that_is_wrong_with_a_table_is_told_at_once(tmp_path: Path) -> None:
         "data.thousands=comma reads it as 1020",
         "column 'empty' is empty",
         "row 10 (line 11), column 'kind': a gap ('?')",
+        "data.drop_columns=[id,when,price,empty] leaves out all 4 that are no features",
     ):
         assert told in said, told
     load(path, "kind", thousands="comma", nan="drop", drop_columns=["id", "when", "empty"])

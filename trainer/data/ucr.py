@@ -83,11 +83,11 @@ class UCR(Data):
 
         def split(index: Tensor) -> RaggedSplit:
             rows = [((series[row] - scale["mean"]) / scale["std"]).float() for row in index]
-            far = next((int(row) for row, steps in zip(index, rows, strict=True) if steps.abs().max() > FARTHEST), None)
+            far = next((i for i, row in zip(index.tolist(), rows, strict=True) if row.abs().max() > FARTHEST), None)
             if far is not None:
                 raise ConfigError(
-                    f"data.name: case {far + 1} of {name} holds a number more than {FARTHEST:g} deviations from the mean"
-                    " of training"
+                    f"data.name: case {far + 1} of {name} holds a number more than {FARTHEST:g} deviations from the"
+                    " mean of training"
                 )
             return RaggedSplit({"x": Ragged.of(rows)}, labels[index])
 

@@ -111,10 +111,15 @@ def whole(
         written = [place for place in numbers if np.isinf(values[place]).any()]
         if written:
             advice += [f"data.categorical={table.keys(written)} takes numbers as categories"]
+    no_features = [place for place in sorted(problems or {}) if place in values]
+    if len(no_features) > 1:
+        advice += [
+            f"data.drop_columns={table.keys(no_features)} leaves out all {len(no_features)} that are no features"
+        ]
     if found:
         raise ConfigError(*listed([found[place] for place in sorted(found)]), *(["; ".join(advice)] if advice else []))
     for place in numbers:
-        _tell_unread(table, place, values[place], "the row is left out" if drops else "the mean is put there")
+        tell_unread(table, place, values[place], "the row is left out" if drops else "the mean is put there")
     if not drops:
         return np.arange(len(table))
     used = np.logical_and.reduce([*good.values(), *([] if answer is None else [answer.known])])
@@ -123,7 +128,7 @@ def whole(
     return np.flatnonzero(used)
 
 
-def _tell_unread(table: Table, place: int, values: np.ndarray, then: str) -> None:
+def tell_unread(table: Table, place: int, values: np.ndarray, then: str) -> None:
     """Says in the log which cells are neither numbers nor gaps, in a column of numbers."""
     texts = np.isinf(values)
     if texts.any():

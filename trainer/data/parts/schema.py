@@ -72,6 +72,8 @@ def encode(schema: Schema, table: Table) -> Tensor:
                 problems.append(rows.bad_cell(table, place, good, reading))
             elif far.any():
                 problems.append(rows.far_cell(table, place, far))
+            else:
+                rows.tell_unread(table, place, cells, "the mean is put there")
         parts.append(features.encode(column, cells))
     if problems:
         more = [f"and {len(problems) - rows.MOST_PROBLEMS} more columns"] * (len(problems) > rows.MOST_PROBLEMS)
