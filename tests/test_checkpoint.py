@@ -17,7 +17,7 @@ import pytest
 import torch
 from states import equal, in_child, state, step_in
 
-from trainer import checkpoint
+from trainer import checkpoint, folder
 from trainer.atomic import remove_leftovers
 from trainer.checkpoint import BEST, LAST, PREVIOUS, RunKeeper, load, load_newest, save, verify
 from trainer.errors import ConfigError, SystemFault
@@ -35,6 +35,7 @@ def test_two_states_and_the_best_are_kept(tmp_path: Path) -> None:
         keeper.save(state(step), {"score": 1.0, "step": 10} if step == 10 else None)
         assert keeper.last_saved_step == step
     assert sorted(path.name for path in tmp_path.iterdir()) == [BEST, LAST, PREVIOUS]
+    assert folder.STATES == (LAST, PREVIOUS)
     assert load(tmp_path / LAST)["position"]["step"] == 10000
     assert load(tmp_path / PREVIOUS)["position"]["step"] == 9900
     assert load(tmp_path / BEST)["step"] == 10

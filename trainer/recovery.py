@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def _from_checkpoint(path: Path) -> dict[str, Any]:
+    # Not Path.is_file, which raises for a name that is too long.
+    if not any(os.path.isfile(path / name) for name in folder.STATES):
+        return {}
     from trainer import checkpoint
 
-    if not checkpoint.is_there(path):
-        return {}
     try:
         state = checkpoint.load_newest(path)
     except UserError:
