@@ -5,17 +5,19 @@ from __future__ import annotations
 import io
 import os
 import resource
+import shutil
 import stat
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from states import equal, in_child, state, step_in
 
-from trainer import checkpoint
+from trainer import checkpoint, folder
 from trainer.atomic import remove_leftovers
 from trainer.checkpoint import BEST, LAST, PREVIOUS, RunKeeper, load, load_newest, save, verify
 from trainer.errors import ConfigError, SystemFault
@@ -33,6 +35,7 @@ def test_two_states_and_the_best_are_kept(tmp_path: Path) -> None:
         keeper.save(state(step), {"score": 1.0, "step": 10} if step == 10 else None)
         assert keeper.last_saved_step == step
     assert sorted(path.name for path in tmp_path.iterdir()) == [BEST, LAST, PREVIOUS]
+    assert folder.STATES == (LAST, PREVIOUS)
     assert load(tmp_path / LAST)["position"]["step"] == 10000
     assert load(tmp_path / PREVIOUS)["position"]["step"] == 9900
     assert load(tmp_path / BEST)["step"] == 10
@@ -43,7 +46,14 @@ def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: p
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
+    replaced = os.replace
+
+    def never_without_a_last(source: Path, target: Path) -> None:
+        replaced(source, target)
+        assert (tmp_path / LAST).exists()
+
     monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "replace", never_without_a_last)
     for step in (1, 2, 3):
         save(state(step), tmp_path / LAST)
     assert [load(tmp_path / name)["position"]["step"] for name in (LAST, PREVIOUS)] == [3, 2]
@@ -220,6 +230,26 @@ def test_bytes_that_come_back_changed_never_become_a_checkpoint(
     monkeypatch.undo()
     assert step_in(tmp_path) == 1
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(("free", "warns"), [(40_000, False), (20_000, True), (100, None)])
+def test_room_is_looked_for_before_the_first_step(
+    free: int, warns: bool | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two states, a third while it is written, and the best weights: some 32 KB."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    whole = state(0, 2000)
+    assert checkpoint.size_of(whole) == 2000 * 4 + 8
+    if warns is None:
+        with pytest.raises(SystemFault, match=f"disk full: a checkpoint needs .* MB, .* MB free in {tmp_path}"):
+            checkpoint.check_room(tmp_path, whole)
+        return
+    checkpoint.check_room(tmp_path, whole)
+    assert ("will need" in caplog.text) == warns
+    (tmp_path / PREVIOUS).write_bytes(bytes(20_000))
+    caplog.clear()
+    checkpoint.check_room(tmp_path, whole)
+    assert caplog.text == "", "what is there already takes no more room"
 
 
 def test_a_folder_that_has_gone_is_told(tmp_path: Path) -> None:

@@ -35,20 +35,6 @@ def test_what_is_left_out_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert "files (here); 1 are in folders inside, which are not looked into" in said(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("names", "wrong"),
-    [
-        (("train", "valid"), "rename valid/ to val/"),
-        (("Testing", "Train"), "rename Testing/ to test/, rename Train/ to train/"),
-        (("test", "val"), "there is no train/"),
-    ],
-)
-def test_splits_by_other_names_are_not_taken_for_classes(tmp_path: Path, names: tuple[str, ...], wrong: str) -> None:
-    for name in names:
-        write(tmp_path / name)
-    assert said(tmp_path).endswith(f"splits are named train, val, test; {wrong}")
-
-
 def test_a_pipe_among_the_pictures_is_not_waited_for(tmp_path: Path) -> None:
     write(tmp_path)
     os.mkfifo(tmp_path / "bad" / "pipe.png")

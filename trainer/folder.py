@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 RESULTS, CONFIG, METRICS, LOG, CURVES = "results.json", "config.yaml", "metrics.csv", "train.log", "curves.png"
 LOCK = ".lock"
 BEGINNING = {LOCK, LOG, CONFIG, RESULTS}
-TELLING = (RESULTS, "last.pt", "previous.pt")
+STATES = ("last.pt", "previous.pt")
+"""What checkpoint.py calls them; a name is known without torch."""
+TELLING = (RESULTS, *STATES)
 """Files that tell what is trained in a folder; the first may be lost."""
 SCORES = ("val", "test", "baseline", "best_possible")
 """Scores by name in the file of results."""

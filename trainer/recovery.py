@@ -16,10 +16,8 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def _from_checkpoint(path: Path) -> dict[str, Any]:
-    try:
-        if not any(os.path.isfile(path / name) for name in folder.TELLING[1:]):
-            return {}
-    except (OSError, ValueError):
+    # Not Path.is_file, which raises for a name that is too long.
+    if not any(os.path.isfile(path / name) for name in folder.STATES):
         return {}
     from trainer import checkpoint
 

@@ -30,7 +30,7 @@ RUN = [
 ]
 
 
-def train_in_child(place: Path) -> int:
+def train_in_child(place: Path, *words: str) -> int:
     """Starts the run in a forked process and returns its number."""
     pid = os.fork()
     if pid:
@@ -41,7 +41,7 @@ def train_in_child(place: Path) -> int:
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, 1)
         os.dup2(silence, 2)
-        trainer.run(trainer.compose([*RUN, "hydra.run.dir=outputs/run"]))
+        trainer.run(trainer.compose([*RUN, *words, "hydra.run.dir=outputs/run"]))
         code = 0
     finally:
         os._exit(code)
@@ -51,22 +51,35 @@ def wait(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def outcome(place: Path) -> tuple[str, list[dict[str, str]], dict[str, float]]:
-    """(hash of the state, metrics.csv without wall-clock, test scores)"""
+def outcome(place: Path) -> tuple[str, list[dict[str, str]], dict[str, float], list[str]]:
+    """(hash of the state, metrics.csv without wall-clock, test scores, files)"""
     run = place / "outputs/run"
     with (run / folder.METRICS).open() as file:
         rows = [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
-    return digest(checkpoint.load(run / checkpoint.LAST)), rows, json.loads((run / folder.RESULTS).read_text())["test"]
+    said = json.loads((run / folder.RESULTS).read_text())
+    assert said["status"] == "finished"
+    files = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
+    return digest(checkpoint.load(run / checkpoint.LAST)), rows, said["test"], files
+
+
+KINDS: dict[str, tuple[int, float, tuple[str, ...]]] = {
+    "anywhere": (200, 0.0, ()),
+    "while it tests and draws": (20, 0.8, ()),
+    "with workers": (10, 0.0, ("num_workers=2", "epochs=2")),
+}
+"""Kills, the share of a run that is left alone before, and what is special about the run."""
 
 
 @pytest.mark.slow
-def test_200_kills_change_nothing(tmp_path: Path) -> None:
-    kills = int(os.environ.get("TRAIN_TEST_KILLS", "200"))
-    trainer.compose(RUN)  # what every child would import and merge for itself, once
+@pytest.mark.parametrize("kind", KINDS)
+def test_kills_change_nothing(kind: str, tmp_path: Path) -> None:
+    kills, spared, words = KINDS[kind]
+    kills = min(kills, int(os.environ.get("TRAIN_TEST_KILLS", "200")))
+    trainer.compose([*RUN, *words])  # what every child would import and merge for itself, once
     unbroken = tmp_path / "unbroken"
     unbroken.mkdir()
     started = time.monotonic()
-    assert wait(train_in_child(unbroken)) == 0
+    assert wait(train_in_child(unbroken, *words)) == 0
     whole = time.monotonic() - started
     expected = outcome(unbroken)
     draw = random.Random(1)
@@ -74,24 +87,26 @@ def test_200_kills_change_nothing(tmp_path: Path) -> None:
     while done < kills:
         place = tmp_path / f"chain{chains}"
         place.mkdir()
-        for attempt in range(60):
-            pid = train_in_child(place)
-            # Later attempts are left alone for longer, so that every chain ends.
-            time.sleep(draw.uniform(0.02, whole * (0.5 + attempt / 20)))
-            os.kill(pid, signal.SIGKILL)
-            code = wait(pid)
-            if code == 0:
-                break
-            assert code == -signal.SIGKILL, f"attempt {attempt} of chain {chains} could not go on: exit {code}"
-            done += 1
-        else:
-            assert wait(train_in_child(place)) == 0
+        done += kill_till_it_ends(place, words, draw, whole, spared)
         assert outcome(place) == expected, f"chain {chains} differs"
-        assert not list((place / "outputs/run").glob("*.tmp")), "a half-written file was left behind"
-        assert not list((place / "outputs/run").glob(".*.tmp")), "a half-written file was left behind"
         assert [p.name for p in (place / "outputs").iterdir()] == ["run"], "a resume started another run"
         chains += 1
     print(f"{done} kills in {chains} chains, {time.monotonic() - started:.0f} s", file=sys.stderr)
+
+
+def kill_till_it_ends(place: Path, words: tuple[str, ...], draw: random.Random, whole: float, spared: float) -> int:
+    """Kills a run and goes on with it at once, again and again; gives the number of kills."""
+    for attempt in range(60):
+        pid = train_in_child(place, *words)
+        # Later attempts are left alone for longer, so that every chain ends.
+        time.sleep(draw.uniform(0.02 + spared * whole, whole * (0.5 + spared / 2 + attempt / 20)))
+        os.kill(pid, signal.SIGKILL)
+        code = wait(pid)
+        if code == 0:
+            return attempt
+        assert code == -signal.SIGKILL, f"attempt {attempt} could not go on: exit {code}"
+    assert wait(train_in_child(place, *words)) == 0
+    return 60
 
 
 @pytest.mark.slow

@@ -19,13 +19,6 @@ from trainer.preprocessing import Preprocessing, content_keys
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
-OTHER_NAMES = {
-    **dict.fromkeys(("training",), "train"),
-    **dict.fromkeys(("valid", "validation", "dev", "eval"), "val"),
-    **dict.fromkeys(("testing",), "test"),
-    **dict.fromkeys(SPLITS),
-}
-"""What folders of splits are called elsewhere, in small letters, and here."""
 CLUTTER = ("thumbs.db", "desktop.ini")
 log = logging.getLogger(__name__)
 
@@ -65,7 +58,6 @@ def by_split(folder: Path, wanted: str) -> dict[int, Path]:
     inside = _folders(folder)
     said = {name: SPLIT_NAMES[name.lower()] for name in inside if name.lower() in SPLIT_NAMES}
     if 0 not in said.values() or len(set(said.values())) < 2:
-        _check_names_of_splits(folder, list(inside))
         return {0: folder}
     twice = [name for name, place in said.items() if list(said.values()).count(place) > 1]
     if twice:
@@ -88,19 +80,6 @@ def listed(folder: Path, endings: Sequence[str]) -> list[Path]:
 
 def _folders(folder: Path) -> dict[str, Path]:
     return {path.name: path for path in plain.list_folder(folder) if os.path.isdir(path)}
-
-
-def _check_names_of_splits(folder: Path, names: Sequence[str]) -> None:
-    """Raises ConfigError for folders that are splits by other names, and would be taken for classes."""
-    low = [name.lower() for name in names]
-    if len(names) < 2 or not set(low) <= OTHER_NAMES.keys():
-        return
-    right = {name: OTHER_NAMES[name.lower()] or name.lower() for name in names}
-    changes = [f"rename {name}/ to {other}/" for name, other in right.items() if name != other]
-    raise ConfigError(
-        f"data.path: {folder.absolute()} has {', '.join(f'{name}/' for name in names)}: splits are named"
-        f" {', '.join(SPLITS)}; {', '.join(changes) or 'there is no train/'}"
-    )
 
 
 def nested(folder: Path, endings: Sequence[str]) -> list[Path]:
