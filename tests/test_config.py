@@ -225,6 +225,7 @@ def test_the_users_yaml_may_be_broken(tmp_path: Path) -> None:
         (b"# mine\nhidden: [4]\n", "model own names no class; its YAML file needs _target_: module.Class"),
         (b"# caf\xe9\n_target_: trainer.models.mlp.MLP\n", "not UTF-8"),
         (b"# mine\n_target_: 5\n", "names no class"),
+        (b"# @package _global_: mlp\nmodel:\n  x: 1\n", "Too many components in '@package _global_: mlp'"),
         (b"", "names no class"),
     ],
 )

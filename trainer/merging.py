@@ -90,7 +90,7 @@ def _stamps(folder: Path) -> list[tuple[str, int]]:
 
 
 def _guard(composed: DictConfig, chosen: Sequence[str], search: Sequence[str]) -> None:
-    """Refuses YAML files that change anything of Hydra's own but where results go.
+    """Refuses YAML files that change anything of Hydra's own but where results go, or that say what is imported.
 
     Raises ConfigError naming the keys.
     """
@@ -110,12 +110,14 @@ def _guard(composed: DictConfig, chosen: Sequence[str], search: Sequence[str]) -
         kept = [text for text in given if text.startswith("hydra") == (name == "hydra")]
         if list(composed.hydra.overrides[name]) != kept:
             changed.append(f"overrides.{name}")
-    if changed:
-        allowed = ", ".join(f"hydra.{key}" for key in MAY_SET)
-        tops = dict.fromkeys(".".join(key.split(".")[:2]) for key in changed)
-        raise ConfigError(
-            *(f"hydra.{key}: a YAML file changes it; of Hydra's own a YAML file may set {allowed}" for key in tops)
-        )
+    allowed = ", ".join(f"hydra.{key}" for key in MAY_SET)
+    tops = dict.fromkeys(".".join(key.split(".")[:2]) for key in changed)
+    problems = [f"hydra.{key}: a YAML file changes it; of Hydra's own a YAML file may set {allowed}" for key in tops]
+    named = composed._get_node("plugins")
+    if named != []:
+        problems.append("plugins: a YAML file names modules to import; only a command may: add plugins=[your_module]")
+    if problems:
+        raise ConfigError(*problems)
 
 
 def _leaves(node: Any, place: str = "") -> dict[str, Any]:

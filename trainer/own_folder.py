@@ -37,7 +37,10 @@ class OwnFolder(FileConfigSource):
         if not _is_inside(config_path):
             raise ConfigError(f"--config-dir: {place}: only Hydra's own files and the command line choose for Hydra")
         expansion.read(place)
-        return super().load_config(config_path)
+        try:
+            return super().load_config(config_path)
+        except ValueError as error:  # of a header that is none, and of a text that is YAML but no configuration
+            raise ConfigError(f"{place}: {error}") from error
 
     def is_group(self, config_path: str) -> bool:
         return _is_inside(config_path) and super().is_group(config_path)

@@ -9,6 +9,7 @@ Everything happens in this process; a case that does not end is stopped as a use
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import io
 import logging
@@ -250,6 +251,8 @@ def main(arguments: list[str]) -> int:
     warnings.simplefilter("ignore")
     logging.lastResort = None
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    tempfile.tempdir = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
     if given.only:
         kind, seed, number = given.only.split(":")
         found = case(kind, int(seed), int(number))

@@ -91,6 +91,10 @@ def folders(marker: str) -> dict[str, Mapping[str, str]]:
     found |= {
         name: {"experiment/e.yaml": GLOBAL + "hydra:\n" + textwrap.indent(text, "  ")} for name, text in keys.items()
     }
+    found |= {
+        "modules named": {"experiment/e.yaml": GLOBAL + "plugins: [evil]\n"},
+        "modules interpolated": {"experiment/e.yaml": GLOBAL + "plugins: ${monitor}\nmonitor: [evil]\n"},
+    }
     packages = {
         "hydra": "callbacks:\n  x:\n" + payload(marker, "    "),
         "hydra.callbacks": "x:\n" + payload(marker, "  "),

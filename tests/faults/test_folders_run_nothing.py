@@ -47,7 +47,9 @@ def test_a_folder_of_yaml_files(trick: str, command: str, marker: Path, monkeypa
     monkeypatch.setattr(sweep, "through_hydra", called)
     with pytest.raises(ConfigError) as caught:
         cli.dispatch(victim(command))
-    assert any(word in str(caught.value) for word in ("hydra", "Hydra", "do not compose", "pkg://"))
+    assert any(
+        word in str(caught.value) for word in ("hydra", "Hydra", "do not compose", "pkg://", "only a command may")
+    )
 
 
 def test_a_linked_folder(marker: Path) -> None:
