@@ -12,6 +12,7 @@ from pathlib import Path
 
 from trainer import flags, listing
 from trainer.errors import ConfigError, UserError, did_you_mean
+from trainer.escaping import printable
 
 HELP = """\
 train trains any neural network from a configuration.
@@ -46,7 +47,8 @@ def main() -> None:
         lines = str(error).splitlines()
         more = [f"... and {len(lines) - SHOWN_LINES + 1} more"] if len(lines) > SHOWN_LINES else []
         shown = lines[: SHOWN_LINES - len(more)] + more
-        print("\n".join(f"{'error: ' if not i else '       '}{line}" for i, line in enumerate(shown)), file=sys.stderr)
+        text = "\n".join(f"{'error: ' if not i else '       '}{line}" for i, line in enumerate(shown))
+        print(printable(text), file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -137,7 +139,7 @@ def sample(arguments: Sequence[str]) -> int:
     from trainer import afterwards
 
     for piece in afterwards.sample(kept, options):
-        print(piece, end="", flush=True)
+        print(printable(piece), end="", flush=True)
     print()
     return 0
 
