@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import ConfigError, SystemFault
+from trainer.escaping import PrintableFilter
+
+log = logging.getLogger(__name__)
 
 RESULTS, CONFIG, METRICS, LOG, CURVES = "results.json", "config.yaml", "metrics.csv", "train.log", "curves.png"
 LOCK = ".lock"
 BEGINNING = {LOCK, LOG, CONFIG, RESULTS}
-ROOT = "outputs"
+ROOT, LATEST, CLASSIFIERS = "outputs", "latest", "classifiers"
 
 
 def root() -> Path:
@@ -91,6 +94,21 @@ def write_text(path: Path, text: str) -> None:
         raise SystemFault(f"cannot write {path}: {error.strerror}") from error
 
 
+def link_latest(path: Path) -> None:
+    """Makes ``outputs/latest`` lead to a run below ``outputs``, in one step; a file or folder of that name stays."""
+    link = Path(ROOT) / LATEST
+    target = os.path.relpath(path, ROOT)
+    if target.startswith(os.pardir) or (link.exists() and not link.is_symlink()):
+        return
+    temporary = link.with_name(f".{LATEST}.{os.getpid()}.tmp")
+    try:
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target, target_is_directory=True)
+        os.replace(temporary, link)
+    except OSError as error:  # a file system without links: nothing depends on this one
+        log.info("no link %s: %s", link, error.strerror)
+
+
 def read_results(path: Path) -> dict[str, Any]:
     """What a run last said of itself; empty if it never did."""
     try:
@@ -120,6 +138,7 @@ def find(identity: str, preferred: Path, name: str | None = None) -> Path | None
 def logged(path: Path) -> Iterator[None]:
     """Sends this package's log to the run's own file."""
     handler = logging.FileHandler(path / LOG, encoding="utf-8")
+    handler.addFilter(PrintableFilter())
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("trainer")
     logger.addHandler(handler)
