@@ -10,10 +10,12 @@ import importlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -23,7 +25,16 @@ from trainer import catalog, checks, config, folder, leaderboard, signals
 from trainer.config import Config
 from trainer.cores import cores
 from trainer.errors import ConfigError, Interrupted, UnknownName, UserError
+from trainer.escaping import printable
 from trainer.overrides import parse
+
+if TYPE_CHECKING:
+    from trainer.progress import Position
+
+LOOK_SECONDS = 0.05
+"""Between two looks at whether a job has ended."""
+TAIL = 2000
+"""Bytes at the end of what a job has written in which its position is looked for."""
 
 
 @dataclass
@@ -59,7 +70,9 @@ def sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
     root = next((path.parent for path in begun if path), None) or folder.claim(good[0].sweep_folder)
     workers = good[0].settings.jobs or cores()
     jobs = [_job(item, root / name, workers) for item, name in zip(composed, names, strict=True)]
-    print(f"{len(jobs)} jobs, {workers} at a time, in {root}")
+    from trainer.console import say
+
+    say(f"{len(jobs)} jobs, {workers} at a time, in {root}")
     _run_all(jobs, workers)
     return _account(jobs, root)
 
@@ -102,7 +115,7 @@ def _account(jobs: Sequence[Job], root: Path) -> int:
     leaderboard.show(root)
     for job in jobs:
         if job.status != "finished":
-            print(f"{job.status}: {job.path.name}: {job.reason}", file=sys.stderr)
+            print(printable(f"{job.status}: {job.path.name}: {job.reason}"), file=sys.stderr)
     if any(job.status == "interrupted" for job in jobs):
         number = signal.SIGTERM if any("SIGTERM" in job.reason for job in jobs) else signal.SIGINT
         raise Interrupted("sweep stopped; the same command with resume=auto goes on", number)
@@ -129,6 +142,8 @@ def _warm(jobs: Sequence[Job]) -> None:
 
 def _run_all(jobs: Sequence[Job], workers: int) -> None:
     """Keeps ``workers`` processes busy until every job has ended or the user stops them."""
+    from trainer.progress import Board
+
     _warm(jobs)
     waiting = [job for job in jobs if job.config is not None]
     running: dict[int, Job] = {}
@@ -142,20 +157,36 @@ def _run_all(jobs: Sequence[Job], workers: int) -> None:
             with suppress(ProcessLookupError):  # it has just ended
                 os.kill(pid, number)
 
+    board = Board(total)
     with signals.handled(hear, (signal.SIGINT, signal.SIGTERM)):
         while running or (waiting and not stops):
             while waiting and len(running) < workers and not stops:
                 job = waiting.pop(0)
                 with signals.held():  # or a job just born would be missed
                     running[_fork(job)] = job
-            pid, code = os.wait()
-            if pid not in running:  # a child of whoever called us
+            pid, code = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                board.show([_position(job) for job in running.values()])
+                time.sleep(LOOK_SECONDS)
+            if pid not in running:  # none has ended, or a child of whoever called us
                 continue
             job = running.pop(pid)
             job.status, job.reason = _ending(job, os.waitstatus_to_exitcode(code))
-            print(f"[{total - len(waiting) - len(running)}/{total}] {job.status:11} {job.path.name}  {_score(job)}")
+            board.end(f"{job.status:11} {job.path.name}  {_scores(job)}", [_position(job) for job in running.values()])
     for job in waiting:
         job.status, job.reason = "interrupted", "not started"
+
+
+def _position(job: Job) -> tuple[str, Position | None]:
+    """Where a job stands, by the end of what it has written."""
+    from trainer.progress import read_position
+
+    try:
+        with open(job.output, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+            return job.path.name, read_position(file.read().decode("utf-8", "replace"))
+    except OSError:
+        return job.path.name, None
 
 
 def _fork(job: Job) -> int:
@@ -208,11 +239,16 @@ def _ending(job: Job, code: int) -> tuple[str, str]:
     return status, str(said or " ".join(last) or cause)
 
 
-def _score(job: Job) -> str:
+def _scores(job: Job) -> str:
+    """What runs are chosen by, and apart from it what is known of the test rows."""
+    from trainer.tables import label, number
+
     results = folder.read_results(job.path)
     name = results.get("monitor", "")
-    value = results.get("test", {}).get(name)
-    return "" if value is None else f"{name} {value:.4f}"
+    val, test = (results.get(split, {}).get(name) for split in ("val", "test"))
+    if val is None or test is None:
+        return ""
+    return f"val {label(name)} {number(val)}  (test {number(test)})"
 
 
 def through_hydra() -> int:
