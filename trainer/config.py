@@ -30,6 +30,8 @@ NEUTRAL = {
     "save_every",
     "data_dir",
     "jobs",
+    "draw",
+    "draw_seconds",
 }
 """Keys that do not change what is trained, so that runs that differ in them alone are the same run."""
 

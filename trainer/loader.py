@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -169,17 +170,10 @@ class Loader:
         if not self.workers and self.split.nbytes() is not None:
             yield from (batch.to(self.device) for batch in self.split.batches(order, epoch))
             return
-        loader = DataLoader(
-            _Fetch(self.split, epoch),
-            sampler=order,  # type: ignore[arg-type]
-            batch_size=None,
-            num_workers=self.workers,
-            pin_memory=self.device.type == "cuda",
-            timeout=self.timeout if self.workers else 0,
-            worker_init_fn=_step_aside,
-            # An own generator, or making the iterator would draw from the one that training uses.
-            generator=seeding.generator(self.seed, epoch),
-        )
+        with warnings.catch_warnings():
+            # Told once, and not at every epoch of every split: by who shows the run.
+            warnings.filterwarnings("ignore", message="This DataLoader will create")
+            loader = self._with_workers(order, epoch)
         with signals.held():
             batches = iter(loader)
         for batch in batches:
@@ -190,3 +184,16 @@ class Loader:
                     # The error holds this frame: what is held here lives as long, and workers are waited for in vain.
                     del batch, batches
             yield batch.to(self.device)
+
+    def _with_workers(self, order: list[Tensor], epoch: int) -> DataLoader[Batch | UserError]:
+        return DataLoader(
+            _Fetch(self.split, epoch),
+            sampler=order,  # type: ignore[arg-type]
+            batch_size=None,
+            num_workers=self.workers,
+            pin_memory=self.device.type == "cuda",
+            timeout=self.timeout if self.workers else 0,
+            worker_init_fn=_step_aside,
+            # An own generator, or making the iterator would draw from the one that training uses.
+            generator=seeding.generator(self.seed, epoch),
+        )

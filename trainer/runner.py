@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import torch
 from omegaconf import OmegaConf
 
-from trainer import builder, checkpoint, classifier, device, folder, pictures, report, seeding, signals, stored
+from trainer import builder, checkpoint, classifier, device, drawing, folder, report, seeding, signals, stored
 from trainer.album import Album
 from trainer.config import Config
+from trainer.console import say
 from trainer.errors import ConfigError, Interrupted, SystemFault, UserError
 from trainer.loader import Loader
 from trainer.result import Result, commit, versions
@@ -33,7 +35,7 @@ def run(config: Config) -> Result:
         return resume(stored.adapted(kept, config))
     found = folder.find(config.identity, Path(config.folder))
     if found is None:
-        print("resume=auto: no run of this configuration yet; starting one")
+        say("resume=auto: no run of this configuration yet; starting one")
         return start(config, folder.claim(config.folder, reuse=True))
     if folder.read_results(found).get("status") == "finished":
         return _finished(found)
@@ -49,12 +51,15 @@ def resume(kept: Config) -> Result:
 
 
 def _finished(path: Path) -> Result:
-    print(f"{path} is finished; nothing to do")
+    say(f"{path} is finished; nothing to do")
     return Result.read(path)
 
 
-def start(config: Config, path: Path) -> Result:
-    """One run in its folder, which it alone may write to; from its last checkpoint if it has one."""
+def start(config: Config, path: Path, *, quiet: bool = False) -> Result:
+    """One run in its folder, which it alone may write to; from its last checkpoint if it has one.
+
+    ``quiet``: nothing but a bar on the terminal, for a run within another.
+    """
     fresh = not any((path / name).exists() for name in (checkpoint.LAST, checkpoint.PREVIOUS))
     names = config.names
     result = Result(
@@ -74,7 +79,7 @@ def start(config: Config, path: Path) -> Result:
         stack.enter_context(folder.locked(path))
         stack.enter_context(folder.logged(path))
         flag = stack.enter_context(signals.caught())
-        screen = stack.enter_context(report.Report(flag, verbose=config.settings.verbose))
+        screen = stack.enter_context(report.Report(flag, verbose=config.settings.verbose, quiet=quiet))
         try:
             if fresh:
                 shown = OmegaConf.to_yaml(OmegaConf.create(folder.mask(config.raw)))
@@ -119,7 +124,7 @@ def _train_and_test(config: Config, path: Path, result: Result, screen: report.R
     torch.set_num_threads(1)
     device.keep_freed_memory()
     data = builder.data(config.tree)
-    classifier.attach(config, data, start)
+    classifier.attach(config, data, partial(start, quiet=True))
     # After the data: what it imports may draw from the generators, once in a process.
     seeding.seed_everything(settings.seed)
     task = builder.task(config.tree, data, config.names).to(where)
@@ -138,7 +143,7 @@ def _train_and_test(config: Config, path: Path, result: Result, screen: report.R
 
     about = {"config": folder.mask(config.raw), "identity": config.identity, "threads": result.threads}
     keeper = checkpoint.RunKeeper(path, about | {"options": dict(config.names), "versions": result.versions})
-    album = Album(screen, path, settings.seed)
+    album = Album(screen, path, settings.seed, is_on=settings.draw and not screen.quiet)
     trainer = Trainer(
         task,
         builder.players(config.tree, settings, task, loaders["train"]),
@@ -150,21 +155,36 @@ def _train_and_test(config: Config, path: Path, result: Result, screen: report.R
     )
     if state is not None:
         trainer.load_state_dict(state, checkpoint.load(path / checkpoint.BEST) if state["best"]["step"] else None)
-    screen.start(trainer, result, {name: len(loader.split) for name, loader in loaders.items()})
+    sizes = {name: loader.split.size() for name, loader in loaders.items()}
+    screen.start(trainer, result, sizes, getattr(data.facts, "reading", ()))
+    if not screen.quiet:
+        folder.link_latest(path)
     trainer.fit()
+    _conclude(trainer, loaders["test"], result, screen, album)
+
+
+def _conclude(trainer: Trainer, test: Loader, result: Result, screen: report.Report, album: Album) -> None:
+    """Tests the best weights of a run that was trained to its end, and shows what became of it."""
     result.epochs, result.steps, result.seconds = trainer.epoch, trainer.step, round(trainer.seconds, 3)
     result.take_best(trainer.history, trainer.best.epoch)
-    drawn = [*_test(trainer, loaders["test"], result), *album.strip(trainer)]
+    _test(trainer, test, result)
+    drawn, missed = _draw(trainer, test, screen, Path(result.folder)) if album.is_on else ([], [])
+    drawn += album.strip(trainer)
     result.status = "finished"
     result.write()
-    screen.finish(trainer, result, drawn)
+    screen.finish(trainer, result, drawn, missed)
 
 
-def _test(trainer: Trainer, test: Loader, result: Result) -> list[Path]:
-    """Scores the best weights, beside what the data and the task can be measured by; gives the pictures' paths."""
+def _test(trainer: Trainer, test: Loader, result: Result) -> None:
+    """Scores the best weights, beside what the data and the task can be measured by."""
     trainer.use_best()
     result.test = trainer.evaluate(test)
     with seeding.isolated(result.seed, test.device):
         baseline, best = trainer.task.references()
     result.baseline, result.best_possible = baseline | result.baseline, best | result.best_possible
-    return pictures.draw(trainer.task.gallery(test.epoch(0)), Path(result.folder))
+
+
+def _draw(trainer: Trainer, test: Loader, screen: report.Report, path: Path) -> tuple[list[Path], list[str]]:
+    """What the task has to show of the test rows; gives the paths, and what there was no time for."""
+    clock = drawing.Clock(trainer.settings.draw_seconds, screen.announce_drawing, screen.flag.check)
+    return drawing.draw_in_time(trainer.task.gallery(test.epoch(0)), trainer.task.model, path, clock)

@@ -37,6 +37,8 @@ class Settings:
     num_workers: NonNegativeInt
     worker_timeout: PositiveFloat
     save_every: NonNegativeFloat
+    draw: bool
+    draw_seconds: NonNegativeFloat
     jobs: PositiveInt | None
     resume: str | None
     data_dir: str | None

@@ -181,4 +181,5 @@ def facts(answer: Target | None, learned: Learned | None, train: Split, test: Sp
         else baselines.mean(train, test, learned.scale),
         class_names=answer.names,
         target_scale=learned.scale,
+        target_mean=learned.schema.get("mean"),
     )

@@ -157,6 +157,7 @@ def publish(
         sizes=windows.sizes(first),
         baseline=windows.usual_rule(third, {1, period or 1}, scale),
         target_scale=scale,
+        target_mean=float(np.nanmean(values[: ends[0]])) if len(spread) == 1 else None,
     )
 
 
