@@ -112,3 +112,22 @@ def test_values_of_keys_that_sound_secret_are_left_out() -> None:
         **open_keys,
     }
     assert masked["token"] == "${oc.env:T}"
+
+
+@pytest.mark.usefixtures("in_tmp")
+def test_the_newest_run_has_a_name_of_its_own() -> None:
+    for name in ("a", "b"):
+        Path("outputs", name).mkdir(parents=True)
+        folder.link_latest(Path("outputs", name))
+    assert Path("outputs/latest").readlink() == Path("b")
+    Path("elsewhere").mkdir()
+    folder.link_latest(Path("elsewhere"))
+    assert Path("outputs/latest").readlink() == Path("b"), "only what lies below it has a place in outputs"
+
+
+@pytest.mark.usefixtures("in_tmp")
+def test_a_folder_of_the_users_called_latest_stays() -> None:
+    for name in ("a", "latest"):
+        Path("outputs", name).mkdir(parents=True)
+    folder.link_latest(Path("outputs/a"))
+    assert not Path("outputs/latest").is_symlink()

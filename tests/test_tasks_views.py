@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
+from items import made
 from torch import Tensor
 
 from trainer.batch import IGNORE, Batch
-from trainer.gallery import Chart, Item, Later, Matrix, Sheet, Table
+from trainer.gallery import Chart, Item, Matrix, Sheet, Table
 from trainer.tasks.parts.views import of_classes
 
 NAMES = ["sky", "sea", "sand"]
@@ -24,12 +23,6 @@ def pictures(values: list[float], target: list[int]) -> Batch:
     x = torch.rand(len(values), 1, 3, 3) * 0.01
     x[:, 0, 1, 1] = torch.tensor(values)
     return Batch({"x": x}, torch.tensor(target), torch.arange(len(values)) + 40)
-
-
-def made(items: Iterable[Item | Later]) -> dict[str, Item]:
-    """What there turns out to be to see, by name."""
-    each = (item.make() if isinstance(item, Later) else item for item in items)
-    return {item.name: item for item in each if item is not None}
 
 
 def seen(*batches: Batch, names: list[str] = NAMES) -> dict[str, Item]:

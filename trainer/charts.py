@@ -77,6 +77,7 @@ def curves(
         is_few = len(points) < MARKED
         label = name if len(rates or seen) > 1 else None
         learning.plot(*zip(*points, strict=True), marker="o" if is_few else "", markersize=3, label=label)
+    learning.set_ylim(bottom=0)
     chosen = next((row["step"] for row in history if row["epoch"] == best_epoch), None)
     for axes in (losses, scores):
         if chosen is not None:

@@ -30,7 +30,7 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
             _print_stacked([row[column] for column in used if row[column]], edge)
         elif not is_stacked:
             front = "".join(f"{row[column]:<{widths[column]}}  " for column in used[:-1])
-            lines = textwrap.wrap(row[used[-1]], max(1, edge - start)) or [""]
+            lines = textwrap.wrap(row[used[-1]], max(1, edge - start), break_on_hyphens=False) or [""]
             print(f"{front}{lines[0]}".rstrip())
             for line in lines[1:]:
                 print(f"{'':<{start}}{line}")
@@ -49,7 +49,9 @@ def _print_stacked(cells: Sequence[str], edge: int) -> None:
             line = ""
         line = f"{line}  {cell}"
         if len(line) > edge:
-            print(textwrap.fill(line.strip(), edge, initial_indent="  ", subsequent_indent="  "))
+            print(
+                textwrap.fill(line.strip(), edge, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+            )
             line = ""
     if line:
         print(line)
@@ -65,9 +67,9 @@ def print_text(text: str) -> None:
         elif any(line.startswith(" ") for line in lines):
             for line in lines:
                 indent = line[: len(line) - len(line.lstrip())]
-                print(textwrap.fill(line, edge, subsequent_indent=indent))
+                print(textwrap.fill(line, edge, subsequent_indent=indent, break_on_hyphens=False))
         else:
-            print(textwrap.fill(" ".join(lines), edge))
+            print(textwrap.fill(" ".join(lines), edge, break_on_hyphens=False))
         print()
 
 

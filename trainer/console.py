@@ -16,6 +16,10 @@ class PlainConsole(Console):
     def __init__(self, **options: Any):
         super().__init__(highlight=False, markup=False, emoji=False, **options)
 
+    def look_again(self) -> None:
+        """After the output was led elsewhere: a file is written without colours."""
+        self._color_system = self._detect_color_system() if self.is_terminal else None
+
     def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
         return super().render_str(printable(text), **options)
 

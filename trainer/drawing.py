@@ -52,6 +52,9 @@ def draw_in_time(
             stack.callback(module.register_forward_pre_hook(clock.check).remove)
         try:
             for item in items:
+                if missed:  # what is left of the batches would be taken for all of them
+                    missed.append(item.name)
+                    continue
                 try:
                     made = item.make() if isinstance(item, Later) else item
                     drawn += pictures.draw([] if made is None else [made], folder)

@@ -170,12 +170,10 @@ class Loader:
         if not self.workers and self.split.nbytes() is not None:
             yield from (batch.to(self.device) for batch in self.split.batches(order, epoch))
             return
-        with warnings.catch_warnings():
-            # Told once, and not at every epoch of every split: by who shows the run.
+        with signals.held(), warnings.catch_warnings():
+            # Told once by who shows the run, and not for every split.
             warnings.filterwarnings("ignore", message="This DataLoader will create")
-            loader = self._with_workers(order, epoch)
-        with signals.held():
-            batches = iter(loader)
+            batches = iter(self._with_workers(order, epoch))
         for batch in batches:
             if isinstance(batch, UserError):
                 try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.live import Live
 from rich.text import Text
 
-from trainer.console import console, say
+from trainer.console import PlainConsole, console, say
 from trainer.escaping import printable
 from trainer.tables import label, number
 
@@ -114,7 +114,14 @@ class Board:
         self.total, self.done = total, 0
         self.started_at = time.monotonic()
         self._next_at = self.started_at + FIRST_LOOK
-        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        # With a console of its own: jobs are forks, and what they print must know nothing of these lines.
+        self._live = (
+            Live(
+                console=PlainConsole(), auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+            )
+            if console.is_terminal
+            else None
+        )
 
     def show(self, running: Sequence[tuple[str, Position | None]]) -> None:
         if time.monotonic() < self._next_at:

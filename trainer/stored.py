@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from trainer import folder
+from trainer import catalog, folder
 from trainer.checks import BUILT, check, declare
 from trainer.config import NEUTRAL, Config
 from trainer.errors import ConfigError, nearest_folder
@@ -51,6 +51,11 @@ def load(path: Path) -> Config:
     said = fits(names, dict[str, str]) and set(names) == {*BUILT} and fits(overrides, list[str])  # type: ignore[arg-type]
     if not isinstance(raw, dict) or not isinstance(tree, dict) or not said:
         raise ConfigError(f"{path}: {folder.CONFIG} and {folder.RESULTS} are not those of a run")
+    # A neutral key that was not there yet when the run was made changes nothing of it.
+    current = OmegaConf.to_container(OmegaConf.load(catalog.builtin() / "train.yaml"))
+    assert isinstance(current, dict)
+    later = {key: current[key] for key in NEUTRAL & current.keys() - tree.keys()}
+    raw, tree = raw | later, tree | later
     problems = declare(tree) + check(tree, names)  # type: ignore[arg-type]
     if problems:
         raise ConfigError(*problems)

@@ -212,11 +212,13 @@ def _child(job: Job) -> int:
     import traceback
 
     from trainer import runner
+    from trainer.console import console
 
     assert job.config is not None
     output = open(job.output, "w", encoding="utf-8")  # noqa: SIM115
     os.dup2(output.fileno(), 1)
     os.dup2(output.fileno(), 2)
+    console.look_again()
     try:
         runner.run(job.config)
     except UserError as error:

@@ -26,6 +26,9 @@ class Task(nn.Module, ABC):
     monitor: ClassVar[str]
     """The validation score that chooses the best weights, unless the user names another."""
 
+    optional_scores: ClassVar[tuple[str, ...]] = ()
+    """Scores that are measured only if ``task.scores`` names them."""
+
     progress: Tensor
 
     def __init__(self, model: nn.Module):

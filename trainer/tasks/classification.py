@@ -28,6 +28,8 @@ class Classification(Task):
     ``auc`` of more than two classes is the mean of each class against the others.
     """
 
+    optional_scores = ("accuracy", "nll", "perplexity", "f1", "auc", "mean_iou", "pixel_accuracy", "token_accuracy")
+
     def __init__(
         self,
         model: nn.Module,

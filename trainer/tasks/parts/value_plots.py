@@ -89,11 +89,10 @@ def _against_truth(seen: Evaluated) -> Item | None:
         return None
     truth, predicted = truth[known], predicted[known]
     residual = predicted - truth
-    edges = torch.linspace(float(residual.min()), float(residual.max()), BINS + 1, dtype=torch.double)
-    if edges[0] == edges[-1]:
-        edges = edges + torch.linspace(-1, 1, BINS + 1)
-    place = torch.bucketize(residual, edges[1:-1])
-    counts = torch.bincount(place, minlength=BINS).double()
+    bins = min(BINS, max(5, round(len(residual) ** 0.5)))
+    room = 0.0 if residual.min() < residual.max() else 1.0
+    edges = torch.linspace(float(residual.min()) - room, float(residual.max()) + room, bins + 1, dtype=torch.double)
+    counts = torch.bincount(torch.bucketize(residual, edges[1:-1]), minlength=bins).double()
     steps = edges.repeat_interleave(2)[1:-1], counts.repeat_interleave(2)
     return Chart(
         "predictions",
