@@ -118,7 +118,9 @@ class Report:
 
     def _draw(self, trainer: Trainer) -> None:
         self._next_draw = time.monotonic() + REDRAW_SECONDS
-        self.progress.update(self._bar, completed=trainer.step, description=f"epoch {trainer.epoch + 1}")
+        self.progress.update(
+            self._bar, completed=trainer.step, description=f"epoch {min(trainer.epoch + 1, self.meter.epochs)}"
+        )
         self.progress.refresh()
         if self.quiet and not self._told_time and self.meter.seconds_spent() > MOMENT:
             self._told_time = True
@@ -175,7 +177,7 @@ class Report:
         for name in dict.fromkeys((trainer.task.monitor, result.monitor)):
             self.say(f"{in_context(result, name)}   ({label(name)} on the test rows)", "bold")
             if note := beyond_best(result, name, self._test_rows):
-                self.say(note)
+                console.print(note)
         self.say(f"saved in {result.folder} ({result.seconds:.1f} s)")
         if drawn:
             self.say(f"pictures: {', '.join(path.name for path in drawn)}")
