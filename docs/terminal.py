@@ -5,6 +5,7 @@ python docs/terminal.py
 
 from __future__ import annotations
 
+import io
 import re
 import tempfile
 from pathlib import Path
@@ -18,7 +19,8 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
-    console = Console(record=True, width=96, force_terminal=True, highlight=False)
+    # No terminal, so that there is no bar: what is written over it would stand in the picture line by line.
+    console = Console(record=True, width=96, file=io.StringIO(), highlight=False)
     report.console = console
     console.print("[dim]$[/dim] train model=lstm data=synthetic_seq epochs=6")
     with tempfile.TemporaryDirectory() as folder:

@@ -149,3 +149,22 @@ def test_a_folder_of_the_users_own_is_neither_used_nor_taken_back(tmp_path: Path
     assert not folder.remove_if_empty(mine)
     assert folder.remove_if_empty(killed)
     assert ((mine / "thesis.txt").exists(), killed.exists()) == (True, False)
+
+
+@pytest.mark.usefixtures("in_tmp")
+def test_the_newest_run_has_a_name_of_its_own() -> None:
+    for name in ("a", "b"):
+        Path("outputs", name).mkdir(parents=True)
+        folder.link_latest(Path("outputs", name))
+    assert Path("outputs/latest").readlink() == Path("b")
+    Path("elsewhere").mkdir()
+    folder.link_latest(Path("elsewhere"))
+    assert Path("outputs/latest").readlink() == Path("b"), "only what lies below it has a place in outputs"
+
+
+@pytest.mark.usefixtures("in_tmp")
+def test_a_folder_of_the_users_called_latest_stays() -> None:
+    for name in ("a", "latest"):
+        Path("outputs", name).mkdir(parents=True)
+    folder.link_latest(Path("outputs/a"))
+    assert not Path("outputs/latest").is_symlink()

@@ -159,3 +159,26 @@ def test_bleu_is_100_for_what_was_expected_and_unknown_words_match_nothing() -> 
     unknown = [["a", "b", "?", "d", "e"]]
     assert metrics.bleu_counts(unknown[0], unknown[0], "?") == [4, 2, 0, 0, 5, 4, 3, 2, 5, 5]
     assert corpus_bleu([[]], same) == 0
+
+
+def test_auc_of_several_classes_is_the_mean_of_each_against_the_others() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    random = torch.Generator().manual_seed(0)
+    logits, target = torch.randn(200, 4, generator=random), torch.randint(0, 4, (200,), generator=random)
+    expected = roc_auc_score(target, logits.double().softmax(1), multi_class="ovr", average="macro")
+    assert metrics.auc_macro(logits, target) == pytest.approx(expected)
+    assert metrics.auc_macro(logits, target.clamp(max=2)) > 0, "a class without a row is left out"
+    assert math.isnan(metrics.auc_macro(logits, torch.zeros(200, dtype=torch.long)))
+
+
+def test_operating_points_are_those_of_sklearn() -> None:
+    from sklearn.metrics import roc_curve
+
+    random = torch.Generator().manual_seed(0)
+    margin, positive = torch.randn(80, generator=random).round(decimals=1), torch.rand(80, generator=random) < 0.3
+    false, found, _ = roc_curve(positive, margin, drop_intermediate=False)
+    ours = metrics.operating_points(margin, positive)
+    torch.testing.assert_close(ours[0], torch.from_numpy(false))
+    torch.testing.assert_close(ours[1], torch.from_numpy(found))
+    assert len(metrics.operating_points(torch.randn(5000), torch.rand(5000) < 0.5, most=100)[0]) == 100

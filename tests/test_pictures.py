@@ -87,3 +87,10 @@ def test_a_network_has_its_nodes_at_one_place_and_its_classes_in_one_block(tmp_p
     rows, columns = np.argwhere(lower[:, : width // 2]).T
     assert rows.max() < height // 4 + 10
     assert columns.max() < width // 4 + 10
+
+
+def test_a_name_that_is_taken_is_numbered(tmp_path: Path) -> None:
+    item = Matrix("m", torch.eye(2, dtype=torch.long), ["a", "b"])
+    names = [pictures.draw([item], tmp_path, replace=False)[0].name for _ in range(3)]
+    assert names == ["m.png", "m-2.png", "m-3.png"]
+    assert pictures.draw([item], tmp_path)[0].name == "m.png"

@@ -46,6 +46,8 @@ CHANGES: dict[str, tuple[str, str]] = {
     "num_workers": ("num_workers=1", "elsewhere"),
     "worker_timeout": ("worker_timeout=5", "elsewhere"),
     "save_every": ("save_every=0", "elsewhere"),
+    "draw": ("draw=false", "elsewhere"),
+    "draw_seconds": ("draw_seconds=0", "elsewhere"),
     "jobs": ("jobs=1", "elsewhere"),
     "resume": ("resume=/nope", "refused: is not a run folder"),
     "fingerprint": ("fingerprint=exact", "elsewhere"),
@@ -133,6 +135,16 @@ def test_data_dir_is_where_real_data_is_looked_for(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match="nowhere_at_all"):
         runner.run(config.compose(["model=gcn", "data=cora", f"data_dir={tmp_path}/nowhere_at_all"]))
+
+
+def test_draw_false_leaves_pictures_out() -> None:
+    result = run("draw=false")
+    assert {path.name for path in Path(result.folder).glob("*.png")} == {"curves.png"}
+
+
+def test_draw_seconds_bounds_the_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+    run("draw_seconds=0")
+    assert "not drawn within draw_seconds=0: confusion, roc, mistakes" in capsys.readouterr().out
 
 
 def test_verbose_shows_the_log(capsys: pytest.CaptureFixture[str]) -> None:

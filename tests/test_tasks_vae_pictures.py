@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Lab, lab
+from items import made as show
 from torch import Tensor
 
 from trainer import scoring
@@ -83,7 +84,7 @@ def test_pictures_are_made_in_shades_between_black_and_white() -> None:
 @torch.no_grad()
 def test_what_is_shown_is_rebuilt_from_the_code_and_ways_end_in_it() -> None:
     run, task = made(*SHADES, "task.likelihood=categorical", "model.num_classes=10")
-    rebuilt, between = task.eval().gallery(run.loaders["test"].epoch(0))
+    rebuilt, between = show(task.eval().gallery(run.loaders["test"].epoch(0))).values()
     assert isinstance(rebuilt, Sheet)
     assert isinstance(between, Sheet)
     assert (rebuilt.columns, len(rebuilt.tiles), between.columns, len(between.tiles)) == (10, 20, 10, 50)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
+from items import made
 from torch import Tensor
 
 from trainer.batch import IGNORE, Batch
-from trainer.gallery import Item, Matrix, Sheet
+from trainer.gallery import Chart, Item, Matrix, Sheet, Table
 from trainer.tasks.parts.views import of_classes
 
 NAMES = ["sky", "sea", "sand"]
@@ -25,14 +26,31 @@ def pictures(values: list[float], target: list[int]) -> Batch:
 
 
 def seen(*batches: Batch, names: list[str] = NAMES) -> dict[str, Item]:
-    return {item.name: item for item in of_classes(bright, batches, names, ("x",))}
+    return made(of_classes(bright, batches, names, ("x",)))
 
 
 def test_counts_are_of_all_batches_and_only_of_what_counts() -> None:
     found = seen(pictures([-1, 1, 1], [0, 1, 2]), pictures([-1, 2], [1, IGNORE]))["confusion"]
     assert isinstance(found, Matrix)
     assert found.counts.tolist() == [[1, 0, 0], [1, 1, 0], [0, 1, 0]]
-    assert "confusion" not in seen(pictures([1.0], [1]), names=NAMES[:2])
+
+
+def two(batch: Batch) -> Tensor:
+    return bright(batch)[:, :2]
+
+
+def test_two_classes_have_a_matrix_and_curves_of_every_threshold() -> None:
+    batch = pictures([-2, -1, 1, 2], [0, 1, 0, 1])
+    found = made(of_classes(two, [batch], NAMES[:2], ("x",)))
+    assert isinstance(found["confusion"], Matrix)
+    assert found["confusion"].counts.tolist() == [[1, 1], [1, 1]]
+    assert isinstance(found["roc"], Chart)
+    roc, recall = found["roc"].panels
+    assert roc.title == "ROC, area 0.7500"
+    assert torch.stack(roc.lines[0][1:], 1).tolist() == [[0, 0], [0, 0.5], [0.5, 0.5], [0.5, 1], [1, 1]]
+    assert torch.stack(recall.lines[0][1:], 1)[:2].tolist() == [[0.5, 1], [0.5, 0.5]]
+    one = made(of_classes(two, [pictures([-2, -1], [0, 0])], NAMES[:2], ("x",)))
+    assert "roc" not in one, "of one class alone there is no curve"
 
 
 def test_mistakes_are_the_dearest_of_all_batches() -> None:
@@ -51,7 +69,7 @@ def test_a_gradient_is_not_asked_of_layers_that_have_none_in_evaluation() -> Non
         asked.append(batch.inputs["x"].requires_grad and torch.backends.cudnn.enabled)
         return bright(batch)
 
-    assert "saliency" in {item.name for item in of_classes(noted, [pictures([1.0, -1.0], [1, 0])], NAMES, ("x",))}
+    assert "saliency" in made(of_classes(noted, [pictures([1.0, -1.0], [1, 0])], NAMES, ("x",)))
     assert len(asked) > 2
     assert not any(asked)
     assert torch.backends.cudnn.enabled
@@ -64,7 +82,7 @@ def test_a_batch_in_which_nothing_counts_has_no_saliency() -> None:
 def test_saliency_is_bright_where_the_answer_comes_from() -> None:
     found = seen(pictures([-1, 1, 1, 2], [0, 0, 1, 1]))["saliency"]
     assert isinstance(found, Sheet)
-    assert [tile.caption for tile in found.tiles] == ["taken for sky", "taken for sea"]
+    assert [tile.caption for tile in found.tiles] == ["predicted sky", "predicted sea"]
     for tile in found.tiles:
         assert tile.heat is not None
         assert int(tile.heat.argmax()) == 4
@@ -74,7 +92,7 @@ def test_saliency_is_bright_where_the_answer_comes_from() -> None:
 def test_a_picture_that_is_not_read_has_no_bright_place() -> None:
     batch = pictures([-1, 1], [0, 1])
     batch.inputs["z"] = torch.eye(3)[:2].requires_grad_()
-    sheet = list(of_classes(lambda b: b.inputs["z"] * 1, [batch], NAMES, ("x",)))[-1]
+    sheet = made(of_classes(lambda b: b.inputs["z"] * 1, [batch], NAMES, ("x",)))["saliency"]
     assert isinstance(sheet, Sheet)
     assert [tile.heat.abs().sum() for tile in sheet.tiles if tile.heat is not None] == [0, 0]
 
@@ -87,7 +105,7 @@ def test_overlays_tell_the_overlap_of_each_class() -> None:
 
     truth = torch.tensor([[[0, 1], [1, 1]], [[0, IGNORE], [0, IGNORE]]])
     batch = Batch({"x": torch.rand(2, 1, 2, 2)}, truth, torch.arange(2))
-    (matrix, sheet) = of_classes(left, [batch], NAMES, ("x",))
+    matrix, sheet = made(of_classes(left, [batch], NAMES, ("x",))).values()
     assert isinstance(matrix, Matrix)
     assert matrix.counts.tolist() == [[3, 0, 0], [1, 2, 0], [0, 0, 0]]
     assert isinstance(sheet, Sheet)
@@ -95,7 +113,11 @@ def test_overlays_tell_the_overlap_of_each_class() -> None:
     assert torch.equal(sheet.tiles[1].classes, truth[0])  # type: ignore[arg-type]
 
 
-def test_what_is_no_picture_has_a_matrix_alone() -> None:
+def test_what_is_no_picture_has_its_mistakes_in_a_table() -> None:
     series = torch.rand(4, 3, 5, 2)  # steps of nodes, say: four dims do not make a picture
     batch = Batch({"x": series}, torch.tensor([0, 1, 2, 2]), torch.arange(4))
-    assert [item.name for item in of_classes(lambda b: b.inputs["x"].mean((2, 3)), [batch], NAMES, ())] == ["confusion"]
+    logits = torch.tensor([[9.0, 0, 0], [0, 9, 0], [0, 1, 0], [2, 0, 0]])
+    found = made(of_classes(lambda _: logits, [batch], NAMES, ()))
+    assert [*found] == ["confusion", "mistakes"]
+    assert isinstance(found["mistakes"], Table)
+    assert [row[:3] for row in found["mistakes"].rows] == [(3, "sand", "sky"), (2, "sand", "sea")]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Lab, lab
+from items import made as show
 from test_resume import Chain, drop, summary
 from tiny import StopAt
 from torch import Tensor
@@ -124,7 +125,7 @@ def test_what_is_unlike_all_rows_is_rated_worse_and_pictures_are_told() -> None:
         found = made.task.rate(seen)  # type: ignore[operator]
     assert found["reconstruction"].argmax() == 3
     assert found["code_log_likelihood"].shape == (20,)
-    (item,) = made.task.gallery([seen])
+    (item,) = show(made.task.gallery([seen])).values()
     assert item.name == "reconstructions"
 
 

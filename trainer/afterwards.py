@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from trainer import (
     report,
     runner,
     scoring,
+    tables,
 )
 from trainer.batch import Batch
 from trainer.config import Config
@@ -47,7 +49,7 @@ def load_run(kept: Config, *, reads_files: bool = True, to_score: bool = False) 
     device.keep_freed_memory()
     data = (data_source.read_again if reads_files else data_source.restore)(kept, best["data"])
     if to_score:
-        classifier.attach(kept, data, runner.start)
+        classifier.attach(kept, data, partial(runner.start, quiet=True))
     task = builder.task(kept.tree, data, kept.names).to(device.pick_again(kept.settings.device))
     integrity.load_weights(task, best, file)
     return task.eval(), data
@@ -59,7 +61,7 @@ def evaluate(kept: Config) -> dict[str, float]:
     test = builder.loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
     scores = scoring.evaluate(task, test, kept.settings)
     result = replace(Result.read(Path(kept.folder)), test=scores)
-    report.console.print(report.score_table(result))
+    report.console.print(tables.score_table(result))
     return scores
 
 
@@ -70,7 +72,7 @@ def sample(kept: Config, options: Mapping[str, Any]) -> Iterator[str]:
     """
     task, _ = load_run(kept, reads_files=False)
     for piece in task.sample(**options):  # type: ignore[operator]
-        yield piece if isinstance(piece, str) else f"{pictures.draw([piece], Path(kept.folder))[0]}\n"
+        yield piece if isinstance(piece, str) else f"{pictures.draw([piece], Path(kept.folder), replace=False)[0]}\n"
 
 
 def score(kept: Config, path: str | None) -> Path:
@@ -89,8 +91,8 @@ def score(kept: Config, path: str | None) -> Path:
     ratings = scoring.rate(task, test, kept.settings)
     called, names = data.test.names(first=0 if path is None else 1)
     rows = list(zip(names, *(values.tolist() for values in ratings.values()), strict=True))
-    (written,) = pictures.draw([gallery.Table("scores", (called, *ratings), rows)], Path(kept.folder))
-    for table in report.rating_tables(called, names, ratings):
+    (written,) = pictures.draw([gallery.Table("scores", (called, *ratings), rows)], Path(kept.folder), replace=False)
+    for table in tables.rating_tables(called, names, ratings):
         report.console.print(table)
     report.console.print(f"{len(rows):,} rows rated in {written}", soft_wrap=True)
     return written
@@ -110,7 +112,7 @@ def features(kept: Config, layer: str, row: int) -> Path:
     Raises ConfigError for a layer or a row that is not there.
     """
     task, batch, seen = _test_row(kept, row)
-    (path,) = pictures.draw([inspection.features(task, batch, layer, seen)], Path(kept.folder))
+    (path,) = pictures.draw([inspection.features(task, batch, layer, seen)], Path(kept.folder), replace=False)
     return path
 
 
@@ -128,5 +130,5 @@ def samples(config: Config, count: int) -> Path:
     data = data_source.read(config)
     train = builder.loaders(config.tree, data, config.settings, torch.device("cpu"))["train"]
     sheet = inspection.samples(train, min(count, len(train.split)), data.facts.class_names)
-    (path,) = pictures.draw([replace(sheet, name=f"samples-{config.names['data']}")], folder.root())
+    (path,) = pictures.draw([replace(sheet, name=f"samples-{config.names['data']}")], folder.root(), replace=False)
     return path

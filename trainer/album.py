@@ -21,16 +21,19 @@ KEPT = 8
 class Album:
     """Watches a trainer beside another watcher. Each snapshot is a file, so that a resumed run has them all."""
 
-    def __init__(self, watcher: Watcher, path: Path, seed: int):
+    def __init__(self, watcher: Watcher, path: Path, seed: int, *, is_on: bool = True):
         self.watcher = watcher
         self.folder = path / FOLDER
         self.seed = seed
+        self.is_on = is_on
 
     def stepped(self, trainer: Trainer) -> None:
         self.watcher.stepped(trainer)
 
     def scored(self, trainer: Trainer, row: dict[str, float]) -> None:
         self.watcher.scored(trainer, row)
+        if not self.is_on:
+            return
         before = trainer.history[-2]["step"] if len(trainer.history) > 1 else -1
         if int(KEPT * row["step"] / trainer.total_steps) > int(KEPT * before / trainer.total_steps) or before < 0:
             self._take(trainer)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer import atomic, folder, pictures
+from trainer import atomic, charts, drawing, folder
 
 if TYPE_CHECKING:
     from trainer.album import Album
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from trainer.result import Result
     from trainer.trainer import Trainer
 
+RATE_POINTS = 500
+"""Steps at which a learning rate is drawn."""
 History = Sequence[Mapping[str, Any]]
 
 
@@ -39,18 +41,44 @@ def append_metrics(path: Path, history: History) -> None:
         csv.DictWriter(file, list(history[0]), lineterminator="\n").writerow(history[-1])
 
 
-def draw_curves(path: Path, history: History, result: Result) -> None:
-    """Losses, scores and learning rates so far, if anything was validated."""
+def draw_curves(path: Path, history: History, result: Result, rates: charts.Rates | None = None) -> None:
+    """Losses, scores and learning rates so far, if anything was validated.
+
+    rates: learning rates between the validations too; without them, those at the validations are drawn.
+    """
     if history:
         with atomic.replaced(path / folder.CURVES) as temporary:
-            pictures.curves(history, result.monitor, temporary)
+            charts.curves(history, result.monitor, temporary, rates, result.best_epoch)
 
 
-def draw_all(trainer: Trainer, test: Loader, album: Album, result: Result) -> list[Path]:
-    """Draws everything there is to see of a finished run whose best weights are in place; gives the pictures' paths."""
+def learning_rates(trainer: Trainer) -> charts.Rates:
+    """The learning rates of each player so far."""
+    return {name: rate_curve(trainer, name) for name in trainer.players}
+
+
+def rate_curve(trainer: Trainer, name: str) -> list[tuple[int, float]]:
+    """(step, learning rate) of a player up to where the run is: of each step, where no score had a say in it."""
+    player = trainer.players[name]
+    if player.schedule.state_dict() or not player.steps:
+        return [(int(row["step"]), row[f"lr_{name}"]) for row in trainer.history]
+    turns = sorted({round(k * (player.steps - 1) / (RATE_POINTS - 1)) for k in range(RATE_POINTS)})
+    stretch = trainer.step / player.steps  # in a game a player has a part of the steps
+    return [(round(turn * stretch), player.schedule(turn)[0]) for turn in turns]
+
+
+def draw_all(
+    trainer: Trainer, test: Loader, album: Album, result: Result, clock: drawing.Clock
+) -> tuple[list[Path], list[str]]:
+    """Draws everything there is to see of a finished run whose best weights are in place.
+
+    Gives the pictures' paths, and the names of those for which there was no time.
+    """
     path = Path(result.folder)
-    draw_curves(path, trainer.history, result)
-    return [*pictures.draw(trainer.task.gallery(test.epoch(0)), path), *album.strip(trainer)]
+    draw_curves(path, trainer.history, result, learning_rates(trainer))
+    if not album.is_on:
+        return [], []
+    drawn, missed = drawing.draw_in_time(trainer.task.gallery(test.epoch(0)), trainer.task.model, path, clock)
+    return [*drawn, *album.strip(trainer)], missed
 
 
 def missing(path: Path, result: Result) -> list[str]:

@@ -61,12 +61,13 @@ def assemble(
     result.baseline, result.best_possible = dict(data.facts.baseline), dict(data.facts.best_possible)
 
     keeper = checkpoint.RunKeeper(path, _about(config, result), data_source.state_of(config, data))
-    album = Album(screen, path, settings.seed)
+    album = Album(screen, path, settings.seed, is_on=settings.draw and not screen.quiet)
     players = builder.players(config.tree, settings, task, loaders["train"])
     trainer = Trainer(task, players, loaders["train"], loaders["val"], settings, keeper, album)
     if state is not None:
         load_state(trainer, state, path)
-    screen.start(trainer, result, {name: len(loader.split) for name, loader in loaders.items()})
+    sizes = {name: loader.split.size() for name, loader in loaders.items()}
+    screen.start(trainer, result, sizes, data.facts.reading)
     return Assembled(trainer, loaders, album)
 
 
@@ -76,6 +77,8 @@ def load_state(trainer: Trainer, state: dict[str, Any], path: Path) -> None:
     integrity.load_weights(trainer.task, state, file)
     try:
         best = checkpoint.load(path / checkpoint.BEST) if state["best"]["step"] else None
+        if best is not None:
+            integrity.check_weights(trainer.task, best, path / checkpoint.BEST)
         trainer.load_state_dict(state, best)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError) as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -199,6 +199,9 @@ def probe(task: Task, train: Loader, monitor: str | None = None, half: int | str
     if half != 32:
         _train_in_half(task, batch, half)
     if monitor is not None and (monitor not in scores or direction(monitor) is None):
+        if monitor in task.optional_scores:
+            wanted = ",".join([*scores, monitor])
+            raise ConfigError(f"monitor: {monitor!r} is measured where task.scores names it: task.scores=[{wanted}]")
         near = did_you_mean(monitor, scores)
         raise ConfigError(f"monitor: {monitor!r} is no score of this task{near or ';'} one of {', '.join(scores)}")
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from trainer import builder, checkpoint, config, folder, integrity, stored
 from trainer.config import Config
+from trainer.console import say
 from trainer.data.base import Data
 from trainer.errors import ConfigError
 
@@ -104,16 +105,24 @@ def _trained(asked: Config, data: Data, train: Callable[[Config, Path], object])
         fingerprint=asked.fingerprint,
     )
     name = f"{names['model']}-{names['data']}-{made.identity}"
-    path = folder.root() / "classifiers" / name
+    path = folder.root() / folder.CLASSIFIERS / name
     made = replace(made, folder=str(path), overrides=[])
+    is_new = False
     if folder.read_results(path).get("status") != "finished":
         # What does not fit in the run that wants it is told now, and not when the classifier is trained.
         builder.task(asked.tree, data, asked.names)
-        print(f"rows are compared by a classifier of {names['data']}, trained once: {path}")
+        say(
+            f"rows are compared in the features of a classifier of {names['data']} (model={names['model']},"
+            f" {settings.max_steps:,} steps), trained once for all runs on this data: {path}"
+        )
+        is_new = True
     while folder.read_results(path).get("status") != "finished":
         path.mkdir(parents=True, exist_ok=True)
         try:
             train(made, path)
         except folder.InUse:
             time.sleep(WAIT)
+    if is_new:
+        results = folder.read_results(path)
+        say(f"classifier: test accuracy {results['test']['accuracy']:.4f} after {results['seconds']:.0f} s")
     return stored.load(path, asked.settings.plugins)

@@ -36,6 +36,8 @@ NEUTRAL = {
     "jobs",
     "fingerprint",
     "allow_changed_data",
+    "draw",
+    "draw_seconds",
 }
 """Keys that do not change what is trained, so that runs that differ in them alone are the same run."""
 

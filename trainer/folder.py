@@ -17,6 +17,9 @@ from typing import IO, Any
 
 from trainer import atomic
 from trainer.errors import ConfigError, SystemFault
+from trainer.printable import PrintableFilter
+
+log = logging.getLogger(__name__)
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +32,7 @@ TELLING = (RESULTS, *STATES)
 """Files that tell what is trained in a folder; the first may be lost."""
 SCORES = ("val", "test", "baseline", "best_possible")
 """Scores by name in the file of results."""
-ROOT = "outputs"
+ROOT, LATEST, CLASSIFIERS = "outputs", "latest", "classifiers"
 LOOK = 0.05
 """Seconds between looks at a lock that another process holds."""
 
@@ -112,6 +115,21 @@ def _wait_for_lock(file: IO[str], path: Path, deadline: float) -> None:
         time.sleep(LOOK)
 
 
+def link_latest(path: Path) -> None:
+    """Makes ``outputs/latest`` lead to a run below ``outputs``, in one step; a file or folder of that name stays."""
+    link = Path(ROOT) / LATEST
+    target = os.path.relpath(path, ROOT)
+    if target.startswith(os.pardir) or (link.exists() and not link.is_symlink()):
+        return
+    temporary = link.with_name(f".{LATEST}.{os.getpid()}.tmp")
+    try:
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target, target_is_directory=True)
+        os.replace(temporary, link)
+    except OSError as error:  # a file system without links: nothing depends on this one
+        log.info("no link %s: %s", link, error.strerror)
+
+
 def read_results(path: Path) -> dict[str, Any]:
     """What a run last said of itself, with NaN for a score that JSON has no number for; empty if it never did."""
     try:
@@ -165,6 +183,7 @@ def logged(path: Path) -> Iterator[None]:
     """Sends this package's log to the run's own file. Raises SystemFault where it cannot be written."""
     with atomic.written(path / LOG):
         handler = RunLog(path / LOG, encoding="utf-8")
+    handler.addFilter(PrintableFilter())
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("trainer")
     logger.addHandler(handler)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -103,4 +103,37 @@ class Table:
     suffix: ClassVar[str] = "csv"
 
 
-Item = Matrix | Sheet | Network | Cloud | Array | Table
+@dataclass(frozen=True)
+class Panel:
+    """Lines and points of one pair of axes, each (label, x (N,), y (N,)); those without a label are not explained.
+
+    diagonal: a thin line where x is y.
+    """
+
+    title: str
+    across: str
+    up: str
+    lines: Sequence[tuple[str, Tensor, Tensor]] = ()
+    points: Sequence[tuple[str, Tensor, Tensor]] = ()
+    diagonal: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Panels in rows of ``columns``."""
+
+    name: str
+    panels: Sequence[Panel]
+    columns: int
+    suffix: ClassVar[str] = "png"
+
+
+Item = Matrix | Sheet | Network | Cloud | Array | Table | Chart
+
+
+@dataclass(frozen=True)
+class Later:
+    """An item that takes its time: made when it is to be drawn, or None if there turns out to be nothing to see."""
+
+    name: str
+    make: Callable[[], Item | None]

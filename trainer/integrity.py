@@ -48,17 +48,19 @@ def _vouched(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_weights(task: Task, state: Mapping[str, Any], file: Path) -> None:
-    """Loads the weights of a checkpoint into a task.
+    """Loads the weights of a checkpoint into a task. Raises ConfigError as ``check_weights``."""
+    check_weights(task, state, file)
+    task.load_state_dict(state["task"])
 
-    Raises ConfigError naming file and tensor for weights that are not those of this task, or not finite.
-    """
+
+def check_weights(task: Task, state: Mapping[str, Any], file: Path) -> None:
+    """Raises ConfigError naming file and tensor for weights that are not those of this task, or not finite."""
     weights, own = state.get("task"), task.state_dict()
     if not isinstance(weights, Mapping):
         raise ConfigError(f"{file}: it holds no weights (task)")
     problems = [f"{file}: task.{name}: {fault}" for name, fault in _faults(weights, own)]
     if problems:
         raise ConfigError(*problems[:MOST_PROBLEMS], "its weights are not those of the model that its run describes")
-    task.load_state_dict(weights)
 
 
 def _faults(weights: Mapping[Any, Any], own: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trainer import atomic, folder
+from trainer import atomic
 from trainer.errors import ConfigError
+from trainer.finished_runs import Run, by_data, by_setting, labels, mean_of, read_runs
+from trainer.printable import markdown
 
-UNIMPORTANT = (
-    *("seed=", "data.fold=", "resume=", "model=", "data=", "data_dir=", "device=", "threads=", "verbose=", "jobs="),
-    "hydra",
-)
-"""Overrides that do not tell two settings apart, or that have a column of their own."""
+if TYPE_CHECKING:
+    from rich.table import Table
 
-
-NEEDED = {"monitor", "val", "test", "baseline", "best_possible", "overrides", "data", "model", "params", "seconds"}
-"""What a file of results must hold to be one of ours."""
+NUMBERS = 38
+"""Columns that the numbers of a row take, without those of test."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Entry:
     runs: int
     val: float
     test: float
-    std: float
+    std: float | None
     baseline: float | None
     best_possible: float | None
     params: int
@@ -48,44 +46,38 @@ def collect(path: Path) -> list[Entry]:
 
     Choosing by validation and showing the test score keeps the test rows unseen until the end.
     """
-    groups: dict[tuple[str, str, tuple[str, ...]], list[Mapping[str, Any]]] = {}
-    for file in sorted(path.glob(f"**/{folder.RESULTS}")):
-        run = folder.read_results(file.parent)
-        # A score that was never a number chose no weights: there is nothing to compare.
-        if run.get("status") == "finished" and run.keys() >= NEEDED and run["monitor"] in run["val"]:
-            kept = tuple(sorted(text for text in run["overrides"] if not text.startswith(UNIMPORTANT)))
-            groups.setdefault((run["data"], run["model"], kept), []).append(run)
-    # What all runs have in common tells nothing apart.
-    shared = set.intersection(*(set(kept) for _, _, kept in groups)) if len(groups) > 1 else set()
-    entries = [_entry([text for text in key[2] if text not in shared], runs) for key, runs in groups.items()]
+    return entries_of(read_runs(path))
+
+
+def entries_of(found: Sequence[Run]) -> list[Entry]:
+    """The same of runs that have been read."""
+    entries = [
+        _entry(data, label, runs)
+        for data, groups in by_data(by_setting(found))
+        for label, runs in zip(labels(groups), groups, strict=True)
+    ]
     return sorted(entries, key=lambda entry: (entry.data, entry.monitor, _badness(entry)))
 
 
-def _entry(overrides: Iterable[str], runs: Sequence[Mapping[str, Any]]) -> Entry:
-    first, name = runs[0], runs[0]["monitor"]
-    tests = [run["test"][name] for run in runs]
+def _entry(data: str, label: str, runs: Sequence[Run]) -> Entry:
+    first, name = runs[0].results, runs[0].monitor
+    tests = [run.results["test"][name] for run in runs]
     others = [other for other in first["test"] if other != name]
     return Entry(
-        data=first["data"],
+        data=data,
         monitor=name,
         model=first["model"],
-        overrides=" ".join(overrides),
+        overrides=label,
         runs=len(runs),
-        val=statistics.fmean(run["val"][name] for run in runs),
+        val=statistics.fmean(run.results["val"][name] for run in runs),
         test=statistics.fmean(tests),
-        std=statistics.stdev(tests) if len(tests) > 1 else 0.0,
-        baseline=_mean(run["baseline"].get(name) for run in runs),
-        best_possible=_mean(run["best_possible"].get(name) for run in runs),
+        std=statistics.stdev(tests) if len(tests) > 1 else None,
+        baseline=mean_of(runs, "baseline", name),
+        best_possible=mean_of(runs, "best_possible", name),
         params=first["params"],
-        seconds=round(statistics.fmean(run["seconds"] for run in runs), 2),
-        also=", ".join(f"{other} {_cell(_mean(run['test'].get(other) for run in runs))}" for other in others),
+        seconds=round(statistics.fmean(run.results["seconds"] for run in runs), 2),
+        also=", ".join(f"{other} {_cell(mean_of(runs, 'test', other))}" for other in others),
     )
-
-
-def _mean(scores: Iterable[float | None]) -> float | None:
-    """Of the runs that have the score; folds have baselines of their own."""
-    known = [score for score in scores if score is not None]
-    return statistics.fmean(known) if known else None
 
 
 def _badness(entry: Entry) -> float:
@@ -99,44 +91,101 @@ def show(path: Path) -> None:
 
     Raises ConfigError for a folder that is not there.
     """
+    from trainer.console import say
+
     if not path.is_dir():
         raise ConfigError(f"no folder {path.absolute()}")
-    entries = collect(path)
+    found = read_runs(path)
+    entries = entries_of(found)
     if not entries:
-        print(f"no finished run in {path}")
+        say(f"no finished run in {path}")
         return
     columns = [field.name for field in fields(Entry)]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([columns, *map(astuple, entries)])
     atomic.write_text(path / "leaderboard.csv", text.getvalue())
-    table = [columns, ["---"] * len(columns), *(map(_cell, astuple(entry)) for entry in entries)]
+    rows = [[markdown(_cell(value)) for value in astuple(entry)] for entry in entries]
+    table = [columns, ["---"] * len(columns), *rows]
     atomic.write_text(path / "leaderboard.md", "".join(f"| {' | '.join(row)} |\n" for row in table))
-    _print(entries, path)
+    _print(entries)
+    if again := len(found) - sum(entry.runs for entry in entries):
+        say(f"{again} of {len(found)} runs left out: run again since, with the same seed")
+    say(f"ordered by validation; saved in {path}/leaderboard.csv and .md")
 
 
-def _cell(value: object) -> str:
+def _cell(value: Any) -> str:
     return "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def _print(entries: Sequence[Entry], path: Path) -> None:
+def _print(entries: Sequence[Entry]) -> None:
     """A table for each data set: scores on different data are not comparable."""
-    from rich.table import Table
+    from trainer.console import console, say
+    from trainer.tables import label
 
-    from trainer.report import console
-
-    plus_minus = "±" if console.encoding.lower().startswith("utf") else "+/-"
     for data, monitor in dict.fromkeys((entry.data, entry.monitor) for entry in entries):
         mine = [entry for entry in entries if (entry.data, entry.monitor) == (data, monitor)]
         known = (("baseline", mine[0].baseline), ("best possible", mine[0].best_possible))
         context = "".join(f", {name} {_cell(value)}" for name, value in known if value is not None)
-        table = Table(title=f"{data}: {monitor}{context}", title_justify="left")
-        for name in ("model", "overrides", "runs", "val", "test", "params", "s"):
-            left = name in ("model", "overrides")
-            table.add_column(name, justify="left" if left else "right", overflow="fold", no_wrap=not left)
-        for entry in mine:
-            spread = f" {plus_minus} {entry.std:.4f}" if entry.runs > 1 else ""
-            test = "\n".join([_cell(entry.test) + spread, *filter(None, entry.also.split(", "))])
-            cells = (entry.model, entry.overrides, str(entry.runs), _cell(entry.val), test)
-            table.add_row(*cells, str(entry.params), f"{entry.seconds:.1f}")
-        console.print(table)
-    console.print(f"ordered by validation; saved in {path}/leaderboard.csv and .md", soft_wrap=True)
+        say(f"{data}: {label(monitor)}{context}")
+        if not _fits(mine, console.width):
+            for place, entry in enumerate(mine, 1):
+                _print_stacked(place, entry)
+        else:
+            console.print(_table(mine))
+
+
+def _fits(entries: Sequence[Entry], width: int) -> bool:
+    """Whether a table of them breaks no word."""
+    words = max(len(word) for entry in entries for word in [*entry.overrides.split(" "), ""])
+    models = max(len(entry.model) for entry in entries)
+    tests = max(len(line) for entry in entries for line in [_test(entry), *_others(entry)])
+    return words + models + tests + NUMBERS <= width
+
+
+def _table(entries: Sequence[Entry]) -> Table:
+    from trainer.tables import new_table
+
+    table = new_table(None)
+    has_labels = any(entry.overrides for entry in entries)
+    table.add_column("model", overflow="fold", min_width=6)
+    if has_labels:
+        table.add_column("setting", overflow="fold", min_width=16)
+    for name in ("runs", "val", "test", "params", "s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for entry in entries:
+        test = "\n".join([_test(entry), *_others(entry)])
+        start = (entry.model, entry.overrides) if has_labels else (entry.model,)
+        cells = (str(entry.runs), _cell(entry.val), test, f"{entry.params:,}", f"{entry.seconds:.1f}")
+        table.add_row(*start, *cells)
+    return table
+
+
+def _others(entry: Entry) -> list[str]:
+    """The scores that are not the monitored one, as they are shown."""
+    from trainer.tables import label
+
+    parts = (part.rpartition(" ") for part in filter(None, entry.also.split(", ")))
+    return [f"{label(name)} {value}" for name, _, value in parts]
+
+
+def _test(entry: Entry) -> str:
+    from trainer.console import console
+
+    plus_minus = "±" if console.encoding.lower().startswith("utf") else "+/-"
+    return _cell(entry.test) + ("" if entry.std is None else f" {plus_minus} {entry.std:.4f}")
+
+
+def _print_stacked(place: int, entry: Entry) -> None:
+    """A row in lines of its own, for which any width is enough."""
+    from rich.table import Table
+
+    from trainer.console import console
+
+    runs = f"{entry.runs} runs" if entry.runs > 1 else "1 run"
+    lines = [f"{entry.model} {entry.overrides}".rstrip(), f"val {_cell(entry.val)}, test {_test(entry)}, {runs}"]
+    lines += [", ".join(_others(entry)), f"{entry.params:,} parameters, {entry.seconds:.1f} s"]
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column()
+    grid.add_column(overflow="fold")
+    grid.add_row(f"{place}.", "\n".join(filter(None, lines)))
+    console.print(grid)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer import flags
+from trainer.columns import print_table, print_text
 from trainer.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def options(arguments: Sequence[str]) -> int:
             continue
         rows = [(option.name, option.task or "", option.contract, option.description) for option in options]
         titles = (group.upper(), "TASK", "SHAPES", "")
-        _print_table([titles, *rows] if group in ("model", "data") else [(r[0], "", "", r[3]) for r in [titles, *rows]])
+        print_table([titles, *rows] if group in ("model", "data") else [(r[0], "", "", r[3]) for r in [titles, *rows]])
     return 0
 
 
@@ -70,14 +70,14 @@ def show(arguments: Sequence[str]) -> int:
             raise ConfigError(catalog.not_found(group, name, options))
         option = options[name]
         found = signature.read(option.target) if option.target else None
-        print(f"{group}={name}: {option.description}\n")
+        print_text(f"{group}={name}: {option.description}")
         if found:
-            print(found.doc + "\n")
+            print_text(found.doc)
         _print_keys(option, found.types if found else {}, f"{group}.")
         if elsewhere := option.elsewhere():
-            _print_table([("SETS AS WELL", "TO", ""), *elsewhere])
+            print_table([("SETS AS WELL", "TO", ""), *elsewhere])
         if group == "data" and option.target and contract.pictureless(option.target) is None:
-            print(f"train show {word} augment=NAME samples=8 draws training rows as the first epochs see them\n")
+            print_text(f"train show {word} augment=NAME samples=8 draws training rows as the first epochs see them")
     return 0
 
 
@@ -115,7 +115,7 @@ def _show_run(words: Sequence[str]) -> int:
     if "features" in options:
         print(afterwards.features(kept, options["features"], options.get("row", 0)))
         return 0
-    _print_table([("LAYER", "KIND", "GIVES", "PARAMETERS"), *afterwards.layers(kept)])
+    print_table([("LAYER", "KIND", "GIVES", "PARAMETERS"), *afterwards.layers(kept)])
     return 0
 
 
@@ -141,14 +141,4 @@ def _print_keys(option: Option, kinds: Mapping[str, Any], prefix: str = "") -> N
         if key in kinds:
             rows.append((prefix + key, value, describe(kinds[key]), meaning))
     if rows[1:]:
-        _print_table(rows)
-
-
-def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as they must be; the last one is cut at the edge of a terminal."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    edge = os.get_terminal_size().columns if sys.stdout.isatty() else 10_000
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width]
-        print("  ".join(cells).rstrip()[:edge])
-    print()
+        print_table(rows)

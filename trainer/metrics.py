@@ -31,7 +31,7 @@ LOWER = frozenset(
 
 def direction(name: str) -> Direction | None:
     """Whether more of a score is better; None for a name that is no score."""
-    if name in HIGHER or name.startswith(("iou_", "hits_")):
+    if name in HIGHER or name.startswith(("iou_", "f1_", "hits_")):
         return "max"
     return "min" if name in LOWER else None
 
@@ -57,10 +57,14 @@ def confusion(predicted: Tensor, target: Tensor, classes: int) -> Tensor:
 
 def f1_macro(counts: Tensor) -> float:
     """The unweighted mean of each class's F1, over classes that occur or are predicted."""
+    each = f1_per_class(counts)
+    return float(each[~each.isnan()].mean())
+
+
+def f1_per_class(counts: Tensor) -> Tensor:
+    """F1 of each class (classes,), from ``confusion``; NaN for one that never occurs and is never predicted."""
     counts = counts.double()
-    hits, truth, guesses = counts.diag(), counts.sum(1), counts.sum(0)
-    seen = (truth + guesses) > 0
-    return float((2 * hits[seen] / (truth + guesses)[seen]).mean())
+    return 2 * counts.diag() / (counts.sum(1) + counts.sum(0))
 
 
 def iou(counts: Tensor) -> Tensor:
@@ -91,6 +95,32 @@ def average_precision(margin: Tensor, positive: Tensor) -> float:
     found, guessed = (torch.bincount(place, weights=weight) for weight in (positive.double(), None))
     precision = found.cumsum(0) / guessed.cumsum(0)
     return float((precision * found).sum() / found.sum())
+
+
+def operating_points(margin: Tensor, positive: Tensor, most: int = 500) -> tuple[Tensor, Tensor, Tensor]:
+    """False positive rate, true positive rate (which is the recall) and precision at falling thresholds.
+
+    (K,) each, K at most about ``most``, from the threshold that nothing passes, whose precision is set to 1. Arguments
+    as of ``auc``.
+    """
+    _, place = torch.unique(-margin.double(), return_inverse=True)
+    hits, alarms = (torch.bincount(place, weights=part.double()).cumsum(0) for part in (positive, ~positive))
+    hits, alarms = (torch.cat((part.new_zeros(1), part)) for part in (hits, alarms))
+    kept = torch.linspace(0, len(hits) - 1, min(len(hits), most)).round().long()
+    hits, alarms = hits[kept], alarms[kept]
+    precision = torch.where(hits + alarms > 0, hits / (hits + alarms), 1.0)
+    return alarms / alarms[-1], hits / hits[-1], precision
+
+
+def auc_macro(logits: Tensor, target: Tensor) -> float:
+    """The mean over classes of ``auc`` of one class against all others, by its probability; NaN with one class only.
+
+    logits (N, C), target (N,). A class without a row, or with all of them, is left out.
+    """
+    odds = logits.double().softmax(1)
+    each = [auc(odds[:, label], target == label) for label in range(odds.shape[1])]
+    known = [area for area in each if not math.isnan(area)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def energy_distance(x: Tensor, y: Tensor) -> float:

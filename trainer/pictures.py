@@ -1,11 +1,12 @@
-"""Pictures of a run. matplotlib is imported only here, and without a window system."""
+"""What a task or a model has to show, drawn or written into files."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer import atomic, seeding, sheets
-from trainer.gallery import Array, Cloud, Item, Matrix, Network, Sheet, Table
+from trainer import atomic, charts, seeding, sheets
+from trainer.figures import new_figure, save_figure
+from trainer.gallery import Array, Chart, Cloud, Item, Matrix, Network, Sheet, Table
+from trainer.printable import printable, shorten_label
 
 STEPS, HELD = 60, 5.0
 """Until the nodes of a drawn graph stand still, and how strongly the middle holds them."""
 
 
-def draw(items: Iterable[Item], folder: Path) -> list[Path]:
-    """Draws each item into a file of its name; gives the paths. Raises SystemFault where it cannot be written."""
+def draw(items: Iterable[Item], folder: Path, *, replace: bool = True) -> list[Path]:
+    """Draws each item into a file of its name; gives the paths. Without ``replace`` a taken name is numbered.
+
+    Raises SystemFault where a file cannot be written.
+    """
     paths = []
     for item in items:
-        paths.append(folder / f"{item.name}.{item.suffix}")
+        path = folder / f"{item.name}.{item.suffix}"
+        paths.append(path if replace else _unused(path))
         with atomic.written(paths[-1]):
             paths[-1].parent.mkdir(exist_ok=True)
         with atomic.replaced(paths[-1]) as temporary:
@@ -32,67 +39,38 @@ def draw(items: Iterable[Item], folder: Path) -> list[Path]:
     return paths
 
 
-def curves(history: Sequence[Mapping[str, Any]], monitor: str, path: Path) -> None:
-    """Training loss, monitored validation score and learning rate over steps, side by side, as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    rates = [name for name in history[0] if name.startswith("lr_")]
-    panels = [
-        ("training loss", ["train_loss"]),
-        (f"validation {monitor}", [f"val_{monitor}"]),
-        ("learning rate", rates),
-    ]
-    figure = Figure(figsize=(11, 3.2))
-    # Fixed margins: a layout engine would draw everything twice to find them.
-    figure.subplots_adjust(left=0.05, right=0.99, top=0.9, bottom=0.15, wspace=0.22)
-    FigureCanvasAgg(figure)
-    steps = [row["step"] for row in history]
-    for axes, (title, names) in zip(figure.subplots(1, len(panels)), panels, strict=True):
-        for name in names:
-            axes.plot(steps, [row[name] for row in history], marker="o" if len(steps) < 30 else "", label=name)
-        if len(names) > 1:
-            axes.legend(fontsize="small")
-        axes.set_title(title, fontsize="medium", loc="left")
-        axes.set_xlabel("step")
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=110)
+def _unused(path: Path) -> Path:
+    """The path, or the first of ``name-2``, ``name-3``, ... that no file has."""
+    names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
+    return next(name for name in chain((path,), names) if not name.exists())
 
 
 def matrix(shown: Matrix, path: Path) -> None:
     """Shares of each row as shades with their counts, as a PNG; what is never right or always right stands out."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    counts, labels = shown.counts, list(shown.labels)
-    side = 1.6 + 0.42 * len(labels)
-    figure = Figure(figsize=(side, side), layout="constrained")
-    FigureCanvasAgg(figure)
+    counts, labels = shown.counts, [shorten_label(printable(label, one_line=True)) for label in shown.labels]
+    side = 1.6 + max(0.42 * len(labels), 0.07 * max(map(len, labels)))
+    figure = new_figure(side, side)
     axes = figure.subplots()
     shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
     axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
-    for (truth, taken), count in ((place.tolist(), int(counts[tuple(place)])) for place in counts.nonzero()):
+    for (truth, taken), number in ((place.tolist(), int(counts[tuple(place)])) for place in counts.nonzero()):
         shade = "white" if shares[truth, taken] > 0.5 else "black"
-        axes.text(taken, truth, str(count), ha="center", va="center", color=shade, fontsize="x-small")
+        axes.text(taken, truth, str(number), ha="center", va="center", color=shade, fontsize="x-small")
     axes.set_xticks(range(len(labels)), labels, rotation=90 if max(map(len, labels)) > 2 else 0, fontsize="small")
     axes.set_yticks(range(len(labels)), labels, fontsize="small")
-    axes.set_xlabel("taken for")
-    axes.set_ylabel("is")
-    figure.savefig(path, dpi=110)
+    axes.set_xlabel("Predicted")
+    axes.set_ylabel("True")
+    save_figure(figure, path)
 
 
 def network(shown: Network, path: Path) -> None:
     """Graphs side by side, laid out by springs along the links of the first, and as matrices, as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.collections import LineCollection
-    from matplotlib.figure import Figure
 
     classes = torch.zeros(shown.nodes, dtype=torch.long) if shown.classes is None else shown.classes
     colours = sheets.DARK[classes % len(sheets.DARK)].numpy() / 255
     places, rank = _places(shown, classes).numpy(), classes.argsort(stable=True).argsort().numpy()
-    figure = Figure(figsize=(5.3 * len(shown.graphs), 9.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(5.3 * len(shown.graphs), 9.6)
     upper, lower = figure.subplots(2, len(shown.graphs), squeeze=False)
     for (caption, links), points, matrix in zip(shown.graphs, upper, lower, strict=True):
         ends = np.concatenate((links.numpy(), links.flip(1).numpy()))
@@ -104,7 +82,7 @@ def network(shown: Network, path: Path) -> None:
     for axes in (*upper.flat, *lower.flat):
         axes.set(xticks=[], yticks=[], aspect="equal")
         axes.spines[:].set_color("0.8")
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
 
 
 def _places(shown: Network, classes: Tensor) -> Tensor:
@@ -128,15 +106,11 @@ def _places(shown: Network, classes: Tensor) -> Tensor:
 
 def cloud(shown: Cloud, path: Path) -> None:
     """Points side by side over real ones, as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     flat = _plane(shown.real)
     real = flat(shown.real)
     (left, low), (right, high) = real.min(0), real.max(0)
     room = 0.15 * max(right - left, high - low, 1e-9)
-    figure = Figure(figsize=(2.8 * len(shown.panels), 3.0), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(2.8 * len(shown.panels), 3.0)
     axes_in_turn = figure.subplots(1, len(shown.panels), squeeze=False).flat
     for axes, (caption, points) in zip(axes_in_turn, shown.panels, strict=True):
         axes.scatter(*real.T, s=3, c="0.8", linewidths=0)
@@ -145,7 +119,7 @@ def cloud(shown: Cloud, path: Path) -> None:
         axes.set(xlim=(left - room, right + room), ylim=(low - room, high + room))
         axes.set(xticks=[], yticks=[], aspect="equal")
         axes.spines[:].set_color("0.8")
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
 
 
 def _plane(real: Tensor) -> Callable[[Tensor], np.ndarray]:
@@ -183,4 +157,5 @@ DRAWN_BY: dict[type, Callable[[Any, Path], None]] = {
     Cloud: cloud,
     Array: array,
     Table: table,
+    Chart: charts.draw,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 
@@ -10,6 +11,8 @@ _ACTING = re.compile(
     "\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"  # marks that turn the direction or end a line
     "\ud800-\udfff]"  # halves of surrogate pairs: bytes of a file name that are not UTF-8
 )
+
+_MARKDOWN = re.compile(r"[\\|*`\[\]]")
 
 
 def printable(text: str, *, one_line: bool = False) -> str:
@@ -36,6 +39,24 @@ def shorten(value: object, most: int = 100) -> str:
     text = printable(text, one_line=True)
     half = (most - 5) // 2
     return text if len(text) <= most else f"{text[:half]} ... {text[-half:]}"
+
+
+def shorten_label(text: str, most: int = 24) -> str:
+    """The text, or as much of it as there is room for in a picture."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def markdown(text: str) -> str:
+    """The text as a cell of a Markdown table that shows it as it is."""
+    return _MARKDOWN.sub(r"\\\g<0>", printable(text, one_line=True)).replace("<", "&lt;")
+
+
+class PrintableFilter(logging.Filter):
+    """Makes messages of a log printable."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = printable(record.getMessage()), ()
+        return True
 
 
 def _written_out(match: re.Match[str]) -> str:

@@ -1,59 +1,68 @@
-"""What a run shows: a progress bar, a table of scores, files that can be read by anything."""
+"""What a run shows while it trains and when it is done, and the rows it writes."""
 
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from trainer import artifacts
+from trainer.console import console as console
+from trainer.cores import cores
+from trainer.printable import PrintableFilter
+from trainer.progress import Meter, clock_time
 from trainer.signals import Flag
+from trainer.tables import beyond_best, in_context, label, number, score_table
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from trainer.result import Result
     from trainer.trainer import Trainer
 
 log = logging.getLogger(__name__)
 REDRAW_SECONDS = 0.2
-SHOWN_ROWS, COLUMN = 10, 13
-"""Rows of the table of validations, and letters that one of its columns takes."""
-QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
-console = Console(highlight=False)
+LONG_EPOCH = 60.0
+"""Seconds of one epoch after which a line comes before its end, off a terminal."""
+MOMENT = 2.0
+"""Seconds of a run within another after which it is told how long it takes."""
+READINGS = 8
+"""Columns of the user's of which it is told how they were read."""
 
 
 class Report:
-    """Watches a trainer: looks for a signal at every batch, draws a few times a second, writes a row an epoch."""
+    """Watches a trainer: looks for a signal at every batch, tells of every epoch, writes a row a validation.
 
-    def __init__(self, flag: Flag, *, verbose: bool):
+    quiet: only the bar, for a run within another.
+    """
+
+    def __init__(self, flag: Flag, *, verbose: bool, quiet: bool = False):
         self.flag = flag
+        self.quiet = quiet
         self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
-            TextColumn("{task.completed}/{task.total} steps"),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed}/{task.total} steps", markup=False),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[scores]}"),
             console=console,
             transient=True,
             # Drawn by hand between batches: a drawing thread would take its time from training.
             auto_refresh=False,
+            disable=not console.is_terminal,
         )
         self._handler = RichHandler(
             console=console, show_path=False, level=logging.INFO if verbose else logging.WARNING
         )
+        self._handler.addFilter(PrintableFilter())
         self._next_draw = 0.0
-        self._scores = ""
         self._path = Path()
+        self._test_rows = 0
+        self._told_epoch = 0
+        self._told_time = False
 
     def __enter__(self) -> Report:
         logging.getLogger("trainer").addHandler(self._handler)
@@ -63,116 +72,92 @@ class Report:
         self.progress.stop()
         logging.getLogger("trainer").removeHandler(self._handler)
 
-    def start(self, trainer: Trainer, result: Result, rows: Mapping[str, int]) -> None:
-        """Says what is about to be trained, and on what."""
+    def say(self, text: str, style: str | None = None) -> None:
+        """A line for the reader, unless this run is within another."""
+        if not self.quiet:
+            console.print(text, style=style, soft_wrap=True)
+
+    def start(
+        self, trainer: Trainer, result: Result, sizes: Mapping[str, tuple[int, str]], reading: Sequence[str] = ()
+    ) -> None:
+        """Says what is about to be trained, and on what: ``sizes`` of the splits, and how columns were read."""
         self.flag.wait_for_check()
         self._path = Path(result.folder)
-        sizes = " / ".join(f"{count:,}" for count in rows.values())
+        (rows, unit), (self._test_rows, _) = sizes["train"], sizes["test"]
         threads = f"{result.threads} thread{'s' if result.threads > 1 else ''}"
         going_on = f", from step {trainer.step:,}" if trainer.step else ""
+        shown = " / ".join(f"{count:,}" for count, _ in sizes.values())
         text = (
-            f"{result.model} on {result.data}: {result.params:,} parameters, {sizes} rows, {result.device}, {threads}"
+            f"{result.model} on {result.data}: {result.params:,} parameters, {shown} {unit}, {result.device}, {threads}"
         )
-        console.print(f"[bold]{text}{going_on}[/bold]", soft_wrap=True)
+        self.say(f"{text}{going_on}", "bold")
         log.info("%s%s; config %s", text, going_on, result.identity)
+        if reading:
+            more = f"; and {len(reading) - READINGS} more" if len(reading) > READINGS else ""
+            self.say(f"read as: {'; '.join(reading[:READINGS])}{more}")
+            log.info("read as: %s", "; ".join(reading))
+        if trainer.settings.num_workers > cores():
+            self.say(f"num_workers: {trainer.settings.num_workers} processes share {cores()} cores")
         artifacts.write_metrics(self._path, trainer.history)
+        self._told_epoch = trainer.epoch
+        self.meter = Meter(trainer, rows, unit)
         self.progress.start()
-        self._bar = self.progress.add_task("train", total=trainer.total_steps, completed=trainer.step, scores="")
+        self._bar = self.progress.add_task("train", total=trainer.total_steps, completed=trainer.step)
 
     def stepped(self, trainer: Trainer) -> None:
         self.flag.check()
+        if trainer.epoch > self._told_epoch:  # one that ended without a validation
+            self._tell(trainer, trainer.epoch, None)
+        self.meter.look(trainer)
         if time.monotonic() >= self._next_draw:
             self._draw(trainer)
 
     def _draw(self, trainer: Trainer) -> None:
         self._next_draw = time.monotonic() + REDRAW_SECONDS
         self.progress.update(
-            self._bar, completed=trainer.step, description=f"epoch {trainer.epoch + 1}", scores=self._scores
+            self._bar, completed=trainer.step, description=f"epoch {min(trainer.epoch + 1, self.meter.epochs)}"
         )
         self.progress.refresh()
+        if self.quiet and not self._told_time and self.meter.seconds_spent() > MOMENT:
+            self._told_time = True
+            console.print(f"about {clock_time(self.meter.seconds_left(trainer))} of training left")
+        if not console.is_terminal and self.meter.since_line() > LONG_EPOCH:
+            self.say(self.meter.line(trainer, trainer.epoch + 1, trainer.guard.means()[0], None))
 
     def scored(self, trainer: Trainer, row: dict[str, float]) -> None:
-        self._scores = f"val {trainer.monitor} {_number(row['val_' + trainer.monitor])}"
-        log.info("%s", "  ".join(f"{name} {_number(value)}" for name, value in row.items()))
+        log.info("%s", "  ".join(f"{name} {number(value)}" for name, value in row.items()))
         artifacts.append_metrics(self._path, trainer.history)
+        self.meter.look(trainer)
+        self._tell(trainer, trainer.epoch + 1, row)
 
-    def finish(self, trainer: Trainer, result: Result, drawn: Sequence[Path]) -> None:
-        """The table of validation scores, the test score in its context, and where everything is."""
+    def _tell(self, trainer: Trainer, epoch: int, row: Mapping[str, float] | None) -> None:
+        """The line of an epoch that has ended, with its validation if there was one."""
+        self._told_epoch = epoch
+        if self.meter.is_due(trainer, epoch):
+            loss = trainer.guard.means()[0] if row is None else row["train_loss"]
+            score = None if row is None else row[f"val_{trainer.monitor}"]
+            self.say(self.meter.line(trainer, epoch, loss, score))
+
+    def announce_drawing(self) -> None:
+        self.say("drawing what there is to see of the test rows (draw=false leaves it out)")
+
+    def finish(self, trainer: Trainer, result: Result, drawn: Sequence[Path], missed: Sequence[str] = ()) -> None:
+        """The scores of the chosen epoch, the test scores in their context, and where everything is."""
         self.progress.stop()
-        console.print(history_table(trainer.history, result))
+        name = result.monitor
+        log.info("test %s; %s", {key: round(value, 6) for key, value in result.test.items()}, in_context(result, name))
+        if self.quiet:
+            return
+        scores = ", ".join(f"{label(each)} {number(value)}" for each, value in result.val.items() if each != "loss")
+        self.say(f"chosen: epoch {result.best_epoch} of {result.epochs} by val {label(name)}; val {scores}\n")
         console.print(score_table(result))
         for name in dict.fromkeys((trainer.task.monitor, result.monitor)):
-            console.print(f"[bold]{in_context(result, name)}[/bold]   ({name} on the test rows)", soft_wrap=True)
-        console.print(f"saved in {result.folder} ({result.seconds:.1f} s)", soft_wrap=True)
+            self.say(f"{in_context(result, name)}   ({label(name)} on the test rows)", "bold")
+            if note := beyond_best(result, name, self._test_rows):
+                console.print(note)
+        self.say(f"saved in {result.folder} ({result.seconds:.1f} s)")
         if drawn:
-            console.print(f"pictures: {', '.join(path.name for path in drawn)}", soft_wrap=True)
-        log.info("test %s; %s", {key: round(value, 6) for key, value in result.test.items()}, in_context(result, name))
-
-
-def in_context(result: Result, name: str) -> str:
-    """``baseline .50 | yours .89 | best possible .8945``"""
-    parts = [("baseline", result.baseline), ("yours", result.test), ("best possible", result.best_possible)]
-    return " | ".join(f"{label} {_number(scores[name])}" for label, scores in parts if name in scores)
-
-
-def history_table(history: Sequence[Mapping[str, Any]], result: Result) -> Table:
-    """Validation scores of some epochs, evenly spread, the best among them."""
-    table = Table(title="validation", title_justify="left")
-    scores = [name for name in (history[0] if history else {}) if name.startswith("val_") and not _per_class(name)]
-    # Cut columns tell nothing: the first scores that there is room for, the monitored one among them.
-    scores = sorted(scores, key=lambda name: name != f"val_{result.monitor}")[: max(1, console.width // COLUMN - 2)]
-    for name in ("epoch", "train loss", *(score.removeprefix("val_") for score in scores)):
-        table.add_column(name, justify="right")
-    stride = max(1, math.ceil(len(history) / SHOWN_ROWS))
-    for place, row in enumerate(history):
-        best = row["epoch"] == result.best_epoch
-        if best or (place + 1) % stride == 0 or place + 1 == len(history):
-            cells = [str(row["epoch"]), _number(row["train_loss"]), *(_number(row[name]) for name in scores)]
-            table.add_row(*cells, style="bold" if best else None)
-    return table
-
-
-def score_table(result: Result) -> Table:
-    """Every test score beside the trivial baseline and the best possible."""
-    table = Table(title="test", title_justify="left")
-    table.add_column("score")
-    for name in ("baseline", "yours", "best possible"):
-        table.add_column(name, justify="right")
-    for name, value in result.test.items():
-        others = (result.baseline.get(name), value, result.best_possible.get(name))
-        table.add_row(name, *("" if other is None else _number(other) for other in others))
-    return table
-
-
-def rating_tables(called: str, names: Sequence[object], ratings: Mapping[str, Tensor]) -> Iterator[Table]:
-    """How ratings (N,) are spread, and which rows, as they are ``called``, the first of them finds most unusual."""
-    from trainer.metrics import direction
-
-    spread = Table(title="rows rated", title_justify="left")
-    spread.add_column("score")
-    for quantile in QUANTILES:
-        spread.add_column({0.0: "least", 0.5: "median", 1.0: "most"}.get(quantile, f"{quantile:.0%}"), justify="right")
-    for name, values in ratings.items():
-        at = values.double().sort().values[[round(quantile * (len(values) - 1)) for quantile in QUANTILES]]
-        spread.add_row(name, *map(_number, at.tolist()))
-    yield spread
-    name, first = next(iter(ratings.items()))
-    unusual = Table(title="most unusual", title_justify="left")
-    unusual.add_column(called)
-    for rating in ratings:
-        unusual.add_column(rating, justify="right")
-    away = first if direction(name) == "min" else -first
-    for place in away.nan_to_num(math.inf).argsort(descending=True, stable=True)[:SHOWN_ROWS].tolist():
-        unusual.add_row(str(names[place]), *(_number(float(values[place])) for values in ratings.values()))
-    yield unusual
-
-
-def _per_class(name: str) -> bool:
-    return name.startswith("val_iou_")
-
-
-def _number(value: float) -> str:
-    """Four significant digits, without noise."""
-    if isinstance(value, int) or not math.isfinite(value):
-        return str(value)
-    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e3 or value == 0 else f"{value:.3g}"
+            self.say(f"pictures: {', '.join(path.name for path in drawn)}")
+        if missed:
+            limit = trainer.settings.draw_seconds
+            self.say(f"not drawn within draw_seconds={limit:g}: {', '.join(missed)}")

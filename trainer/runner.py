@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from trainer import (
     atomic,
     checkpoint,
     data_source,
+    drawing,
     environment,
     folder,
     report,
@@ -25,6 +27,7 @@ from trainer import (
 )
 from trainer.assembly import Assembled, as_saved, assemble, saved_state
 from trainer.config import Config
+from trainer.console import say
 from trainer.errors import ConfigError, Interrupted, SystemFault, UserError
 from trainer.loader import Loader
 from trainer.result import Result, commit, versions
@@ -53,7 +56,7 @@ def run(config: Config) -> Result:
     config = data_source.with_fingerprint(config)
     found = folder.find(config.identity, Path(config.folder))
     if found is None:
-        print("resume=auto: no run of this configuration yet; starting one")
+        say("resume=auto: no run of this configuration yet; starting one")
         return start(config, folder.claim(config.folder, reuse=True))
     if folder.read_results(found).get("status") == "finished":
         return complete(config, found, patience=PATIENCE)
@@ -71,9 +74,12 @@ def resume(kept: Config) -> Result:
     return start(kept, path, fall_back=False)
 
 
-def start(config: Config, path: Path, *, fall_back: bool = True, patience: float = 0.0) -> Result:
-    """One run in its folder, which it alone may write to; from its last checkpoint if it has one."""
-    with _entered(config, path, patience) as screen:
+def start(config: Config, path: Path, *, fall_back: bool = True, patience: float = 0.0, quiet: bool = False) -> Result:
+    """One run in its folder, which it alone may write to; from its last checkpoint if it has one.
+
+    quiet: nothing but a bar on the terminal, for a run within another.
+    """
+    with _entered(config, path, patience, quiet=quiet) as screen:
         state = saved_state(config, path, fall_back=fall_back)
         config = as_saved(config, state)
         result = _new_result(config, path)
@@ -82,7 +88,7 @@ def start(config: Config, path: Path, *, fall_back: bool = True, patience: float
                 shown = OmegaConf.to_yaml(OmegaConf.create(environment.mask(config.raw)))
                 atomic.write_text(path / folder.CONFIG, shown)
                 _begin(result)
-            made = assemble(config, result, screen, state, start)
+            made = assemble(config, result, screen, state, TRAIN_WITHIN)
             _begin(result)
             _train_and_test(made, result, screen)
     return result
@@ -100,21 +106,21 @@ def complete(config: Config, path: Path, patience: float = 0.0) -> Result:
     lost = artifacts.missing(path, result)
     if not lost or not (path / checkpoint.LAST).exists():
         without = f", without {', '.join(lost)}" if lost else ""
-        print(f"{path} is finished{without}; nothing to do")
+        say(f"{path} is finished{without}; nothing to do")
         return result
     with _entered(config, path, patience) as screen, _accounted(result, config.settings.plugins, fresh=False):
-        print(f"{path} is finished, but without {', '.join(lost)}; going on with that")
+        say(f"{path} is finished, but without {', '.join(lost)}; going on with that")
         state = saved_state(config, path, fall_back=False)
         assert state is not None
         artifacts.write_metrics(path, state["history"])
         if set(lost) <= {folder.METRICS, folder.CURVES}:
             artifacts.draw_curves(path, state["history"], result)
         else:
-            made = assemble(as_saved(config, state), replace(result), screen, state, start)
+            made = assemble(as_saved(config, state), replace(result), screen, state, TRAIN_WITHIN)
             made.trainer.use_best()
             made.trainer.task.eval()
-            _draw(made, result)
-        print(f"{path} is complete")
+            _draw(made, result, screen)
+        say(f"{path} is complete")
     return result
 
 
@@ -137,13 +143,13 @@ def _new_result(config: Config, path: Path) -> Result:
 
 
 @contextmanager
-def _entered(config: Config, path: Path, patience: float) -> Iterator[report.Report]:
+def _entered(config: Config, path: Path, patience: float, *, quiet: bool = False) -> Iterator[report.Report]:
     """A block in which this process alone works in a run folder, writes its log, and answers signals."""
     with (
         folder.locked(path, patience),
         folder.logged(path),
         signals.caught() as flag,
-        report.Report(flag, verbose=config.settings.verbose) as screen,
+        report.Report(flag, verbose=config.settings.verbose, quiet=quiet) as screen,
     ):
         yield screen
 
@@ -195,17 +201,19 @@ def _stopped(result: Result, error: BaseException) -> None:
 
 def _train_and_test(made: Assembled, result: Result, screen: report.Report) -> None:
     trainer = made.trainer
-    _train(trainer, result)
+    _train(trainer, result, screen)
     _test(trainer, made.loaders["test"], result)
     result.status = "finished"
     result.write()
     screen.flag.stop_at_once()
-    screen.finish(trainer, result, _draw(made, result))
+    screen.finish(trainer, result, *_draw(made, result, screen))
 
 
-def _train(trainer: Trainer, result: Result) -> None:
+def _train(trainer: Trainer, result: Result, screen: report.Report) -> None:
     """To the last step; what stops it before has its curves, too."""
     path = Path(result.folder)
+    if not screen.quiet:
+        folder.link_latest(path)
     checkpoint.check_room(path, trainer.state_dict())
     try:
         trainer.fit()
@@ -213,7 +221,7 @@ def _train(trainer: Trainer, result: Result) -> None:
         result.take_progress(trainer)
         _stopped(result, error)
         with suppress(SystemFault):  # the first fault is the one to tell
-            artifacts.draw_curves(path, trainer.history, result)
+            artifacts.draw_curves(path, trainer.history, result, artifacts.learning_rates(trainer))
         raise
     finally:
         result.take_progress(trainer)
@@ -228,9 +236,18 @@ def _test(trainer: Trainer, test: Loader, result: Result) -> None:
     result.baseline, result.best_possible = baseline | result.baseline, best | result.best_possible
 
 
-def _draw(made: Assembled, result: Result) -> list[Path]:
-    """Draws what there is to see; a run is complete when its results name it."""
-    drawn = artifacts.draw_all(made.trainer, made.loaders["test"], made.album, result)
+def _draw(made: Assembled, result: Result, screen: report.Report) -> tuple[list[Path], list[str]]:
+    """Draws what there is to see; a run is complete when its results name it.
+
+    Gives the paths, and what there was no time for.
+    """
+    settings = made.trainer.settings
+    clock = drawing.Clock(settings.draw_seconds, screen.announce_drawing, screen.flag.check)
+    drawn, missed = artifacts.draw_all(made.trainer, made.loaders["test"], made.album, result, clock)
     result.artifacts = [path.name for path in drawn]
     result.write()
-    return drawn
+    return drawn, missed
+
+
+TRAIN_WITHIN = partial(start, quiet=True)
+"""Trains the classifier that a run compares its rows by."""

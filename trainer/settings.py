@@ -52,6 +52,8 @@ class Settings:
     num_workers: Annotated[int, Range(ge=0, le=1024)]
     worker_timeout: Seconds
     save_every: NonNegativeFloat
+    draw: bool
+    draw_seconds: NonNegativeFloat
     jobs: Processes | None
     resume: str | None
     data_dir: str | None

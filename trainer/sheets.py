@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trainer.batch import IGNORE
 from trainer.gallery import Sheet, Tile
+from trainer.printable import printable
 
 SIDE = 112
 """Small pictures are enlarged to about so many pixels, large ones shrunk to at most three times as many."""
@@ -39,17 +40,18 @@ def draw(sheet: Sheet, path: Path) -> None:
     if sheet.is_shared:
         ranges = [_range(pictures)] * len(pictures)
     faces = [_face(p, *ends, tile) for p, ends, tile in zip(pictures, ranges, sheet.tiles, strict=True)]
-    lines = max(tile.caption.count("\n") + 1 for tile in sheet.tiles)
+    captions = [printable(tile.caption) for tile in sheet.tiles]
+    lines = max(caption.count("\n") + 1 for caption in captions)
     font = ImageFont.load_default(TEXT)
-    text = max(font.getlength(line) for tile in sheet.tiles for line in tile.caption.split("\n"))
+    text = max(font.getlength(line) for caption in captions for line in caption.split("\n"))
     wide = max(math.ceil(text), *(face.shape[1] for face in faces)) + GAP
     high = max(face.shape[0] for face in faces) + lines * LINE + GAP
     canvas = Image.new("RGB", (sheet.columns * wide + GAP, math.ceil(len(faces) / sheet.columns) * high + GAP), PAPER)
     pen = ImageDraw.Draw(canvas)
-    for place, (face, tile) in enumerate(zip(faces, sheet.tiles, strict=True)):
+    for place, (face, caption) in enumerate(zip(faces, captions, strict=True)):
         left, top = GAP + place % sheet.columns * wide, GAP + place // sheet.columns * high
         canvas.paste(Image.fromarray(face), (left, top))
-        pen.multiline_text((left, top + face.shape[0]), tile.caption, INK, font, spacing=LINE - TEXT)
+        pen.multiline_text((left, top + face.shape[0]), caption, INK, font, spacing=LINE - TEXT)
     canvas.save(path)
 
 

@@ -11,10 +11,12 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.errors import HydraException
@@ -37,7 +39,16 @@ from trainer.cores import cores, processors
 from trainer.errors import ConfigError, Interrupted, SystemFault, UnknownName, UserError
 from trainer.grid import combinations
 from trainer.overrides import parse
+from trainer.printable import printable
 from trainer.result import Result
+
+if TYPE_CHECKING:
+    from trainer.progress import Position
+
+LOOK_SECONDS = 0.05
+"""Between two looks at whether a job has ended."""
+TAIL = 2000
+"""Bytes at the end of what a job has written in which its position is looked for."""
 
 
 @dataclass
@@ -73,7 +84,9 @@ def sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
     root = next((path.parent for path in begun if path), None) or folder.claim(good[0].sweep_folder)
     workers = good[0].settings.jobs or cores()
     jobs = [_job(item, root / name, workers) for item, name in zip(composed, names, strict=True)]
-    print(f"{len(jobs)} jobs, {workers} at a time{_held_back(workers)}, in {root}")
+    from trainer.console import say
+
+    say(f"{len(jobs)} jobs, {workers} at a time{_held_back(workers)}, in {root}")
     stop = _run_all(jobs, workers)
     return _account(jobs, root, stop)
 
@@ -127,7 +140,7 @@ def _account(jobs: Sequence[Job], root: Path, stop: int | None) -> int:
     leaderboard.show(root)
     for job in jobs:
         if job.status != "finished":
-            print(f"{job.status}: {job.path.name}: {job.reason}", file=sys.stderr)
+            print(printable(f"{job.status}: {job.path.name}: {job.reason}"), file=sys.stderr)
     if any(job.status == "interrupted" for job in jobs):
         by = (number for number in signals.STOPPING if any(number.name in job.reason for job in jobs))
         number = stop or next(by, signal.SIGINT)
@@ -155,6 +168,8 @@ def _warm(jobs: Sequence[Job]) -> None:
 
 def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
     """Keeps ``workers`` processes busy until every job has ended or the user stops them; by which signal, if so."""
+    from trainer.progress import Board
+
     _warm(jobs)
     waiting = [job for job in jobs if job.config is not None]
     running: dict[int, Job] = {}
@@ -168,21 +183,37 @@ def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
             with suppress(ProcessLookupError):  # it has just ended
                 os.kill(pid, number)
 
+    board = Board(total)
     with signals.handled(hear, signals.STOPPING):
         while running or (waiting and not stops):
             while waiting and len(running) < workers and not stops:
                 job = waiting.pop(0)
                 with signals.held():  # or a job just born would be missed
                     running[_fork(job)] = job
-            pid, code = os.wait()
-            if pid not in running:  # a child of whoever called us
+            pid, code = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                board.show([_position(job) for job in running.values()])
+                time.sleep(LOOK_SECONDS)
+            if pid not in running:  # none has ended, or a child of whoever called us
                 continue
             job = running.pop(pid)
             job.status, job.reason = _ending(job, os.waitstatus_to_exitcode(code))
-            print(f"[{total - len(waiting) - len(running)}/{total}] {job.status:11} {job.path.name}  {_score(job)}")
+            board.end(f"{job.status:11} {job.path.name}  {_scores(job)}", [_position(job) for job in running.values()])
     for job in waiting:
         job.status, job.reason = "interrupted", "not started"
     return stops[0] if stops else None
+
+
+def _position(job: Job) -> tuple[str, Position | None]:
+    """Where a job stands, by the end of what it has written."""
+    from trainer.progress import read_position
+
+    try:
+        with open(job.output, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+            return job.path.name, read_position(file.read().decode("utf-8", "replace"))
+    except OSError:
+        return job.path.name, None
 
 
 def _fork(job: Job) -> int:
@@ -216,6 +247,7 @@ def _child(job: Job) -> int:
     import traceback
 
     from trainer import runner
+    from trainer.console import console
 
     assert job.config is not None
     try:
@@ -223,6 +255,7 @@ def _child(job: Job) -> int:
             output = os.open(job.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         os.dup2(output, 1)
         os.dup2(output, 2)
+        console.look_again()
         runner.run(job.config)
     except UserError as error:
         print(error)
@@ -262,11 +295,16 @@ def _correct(job: Job, reason: str) -> None:
             replace(Result.read(job.path), status="failed", reason=reason).write()
 
 
-def _score(job: Job) -> str:
+def _scores(job: Job) -> str:
+    """What runs are chosen by, and apart from it what is known of the test rows."""
+    from trainer.tables import label, number
+
     results = folder.read_results(job.path)
     name = results.get("monitor", "")
-    value = results.get("test", {}).get(name)
-    return "" if value is None else f"{name} {value:.4f}"
+    val, test = (results.get(split, {}).get(name) for split in ("val", "test"))
+    if val is None or test is None:
+        return ""
+    return f"val {label(name)} {number(val)}  (test {number(test)})"
 
 
 def through_hydra(words: Sequence[str], overrides: Sequence[str], folders: Sequence[Path]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainer.batch import Batch, Score
 from trainer.data.base import Data
-from trainer.gallery import Item
+from trainer.gallery import Item, Later
 
 
 class Task(nn.Module, ABC):
@@ -25,6 +25,9 @@ class Task(nn.Module, ABC):
 
     monitor: ClassVar[str]
     """The validation score that chooses the best weights, unless the user names another."""
+
+    optional_scores: ClassVar[tuple[str, ...]] = ()
+    """Scores that are measured only if ``task.scores`` names them."""
 
     progress: Tensor
 
@@ -77,7 +80,11 @@ class Task(nn.Module, ABC):
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         """Named scores from the reduced sums and rows of a whole split."""
 
-    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item]:
+    def validation_loss(self, scores: Mapping[str, float]) -> float | None:
+        """What stands among the scores for the loss that is trained, on its scale; None where nothing does."""
+        return scores.get("loss")
+
+    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item | Later]:
         """What there is to see on the batches of a split, with the weights as they are."""
         return iter(())
 

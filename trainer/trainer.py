@@ -190,6 +190,9 @@ class Trainer:
         loss, norm = self.guard.means()
         row = {"epoch": self.epoch + 1, "step": self.step, "seconds": round(self.seconds, 3), "train_loss": loss}
         row |= {"grad_norm": norm} | {f"lr_{p.name}": p.rate for p in self.players.values()}
+        # Absent in the rows of a run that an older version began.
+        known = self.task.validation_loss(scores) if all("val_loss" in before for before in self.history[:1]) else None
+        row |= {} if known is None else {"val_loss": known}
         self.history.append(row | {f"val_{name}": value for name, value in scores.items()})
         self.guard.restart()
         if self.best.beaten_by(score):

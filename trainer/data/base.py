@@ -49,6 +49,10 @@ class Split(ABC):
         """How long each row is, (N,) on the CPU, where rows differ: the loader puts like to like."""
         return None
 
+    def size(self) -> tuple[int, str]:
+        """How many there are of what is counted, and what it is called."""
+        return len(self), "rows"
+
     def names(self, first: int) -> tuple[str, Sequence[object]]:
         """What rows are called in a table of them, and each one's name: files have some, others are numbered."""
         return "row", range(first, first + len(self))
@@ -124,6 +128,13 @@ class WholeSplit(Split):
     def batch(self, index: Tensor, epoch: int) -> Batch:
         return self.whole
 
+    def size(self) -> tuple[int, str]:
+        target = self.whole.target
+        if target is None:
+            return len(self), "rows"
+        counted = target if target.is_floating_point() else target[target != IGNORE]
+        return len(counted), "nodes"
+
     def targets(self) -> Tensor | None:
         return self.whole.target
 
@@ -174,6 +185,7 @@ class Facts:
     classifier: features (B, D) and classes (B,) of rows x (B, ...), where someone was trained to tell them.
     blank, blank_class: an empty pixel, one number or one a channel, and its class in a target that is a map.
     target_scale: what a real target was divided by, so that scores can be told in the data's own units.
+    target_mean: what was taken from it before that; None if it is not one number.
     log_likelihood: exact nats (B,) of examples x (B, ...), where the distribution they were drawn from is known.
     codec, target_codec: what the tokens of the inputs and of the targets are in text.
     end: the token that ends a target, where targets end by themselves.
@@ -194,6 +206,7 @@ class Facts:
     blank: float | Sequence[float] = 0.0
     blank_class: int = IGNORE
     target_scale: float = 1.0
+    target_mean: float | None = None
     log_likelihood: Callable[[Tensor], Tensor] | None = None
     codec: Codec | None = None
     target_codec: Codec | None = None

@@ -55,6 +55,7 @@ class ESOL(Data):
             sizes={**sizes(whole, smiles.CARDINALITIES), "out_features": 1},
             baseline=baselines.mean(self.train, self.test, scale),
             target_scale=scale,
+            target_mean=float(mean),
         )
 
 

@@ -58,6 +58,7 @@ class SklearnValues(Data):
             sizes=_widths(self.train) | {"out_features": 1},
             baseline=baselines.mean(self.train, self.test, scale),
             target_scale=scale,
+            target_mean=float(mean),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 import torch
@@ -13,7 +13,7 @@ from trainer import metrics
 from trainer.batch import IGNORE, Batch, Rows, Score
 from trainer.data.base import Data
 from trainer.errors import ConfigError
-from trainer.gallery import NUMBERED, Item
+from trainer.gallery import NUMBERED, Item, Later
 from trainer.task import Task
 from trainer.tasks.parts import masked, views
 from trainer.types import PositiveInt, Probability
@@ -24,8 +24,11 @@ class Classification(Task):
 
     Cross-entropy of logits against whole-number targets, or shares of classes (B, C) where rows are mixed. A single
     logit is the second class against a first one whose logit is zero, which is the logistic loss. The first of
-    ``scores`` is the one that chooses the best weights.
+    ``scores`` is the one that chooses the best weights. ``f1`` is the macro mean, ``f1_per_class`` each class's own;
+    ``auc`` of more than two classes is the mean of each class against the others.
     """
+
+    optional_scores = ("accuracy", "nll", "perplexity", "f1", "auc", "mean_iou", "pixel_accuracy", "token_accuracy")
 
     def __init__(
         self,
@@ -33,7 +36,8 @@ class Classification(Task):
         num_classes: PositiveInt,
         label_smoothing: Probability,
         scores: list[
-            Literal["accuracy", "nll", "perplexity", "f1", "auc", "mean_iou", "pixel_accuracy", "token_accuracy"]
+            Literal["accuracy", "nll", "perplexity", "f1", "f1_per_class", "auc"]
+            | Literal["mean_iou", "pixel_accuracy", "token_accuracy"]
         ],
     ):
         super().__init__(model)
@@ -43,7 +47,8 @@ class Classification(Task):
         self.class_names = [str(c) for c in range(num_classes)]
         self.pictures: tuple[str, ...] = ()
         self.row_names = NUMBERED
-        self.needs_confusion = not {"f1", "mean_iou"}.isdisjoint(scores)
+        self.needs_confusion = not {"f1", "f1_per_class", "mean_iou"}.isdisjoint(scores)
+        self.class_counts: dict[str, Tensor] = {}
         self.masked = True
 
     @property
@@ -75,6 +80,8 @@ class Classification(Task):
             )
         # Known before the first step and never changed: where every target counts, nothing need be left out.
         self.masked = not bool(counted.all()) or (self.masked and split != "train")
+        if targets.dim() <= 2:  # of maps, each different one may be here once
+            self.class_counts[split] = flat[counted].bincount(minlength=self.num_classes).cpu()
         if not counted.any():
             raise ConfigError(f"data: every {split} label is {IGNORE} (not counted): nothing to learn from")
 
@@ -119,9 +126,26 @@ class Classification(Task):
         if "auc" in self.scores and self.num_classes == 2:
             score["margin"] = Rows((logits[:, 1] - logits[:, 0])[counted].flatten())
             score["positive"] = Rows(target.flatten() == 1)
+        elif "auc" in self.scores:
+            score["logits"] = Rows(logits.movedim(1, -1)[counted].reshape(-1, self.num_classes))
+            score["truth"] = Rows(target.flatten())
         return score
 
-    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item]:
+    def validation_loss(self, scores: Mapping[str, float]) -> float | None:
+        return scores.get("nll")
+
+    def references(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Of saying the most frequent training class always: which ranks nothing, and is right about one class."""
+        known, each = {"auc": 0.5}, {}
+        if self.class_counts.keys() >= {"train", "test"}:
+            counts = torch.zeros(self.num_classes, self.num_classes, dtype=torch.double)
+            counts[:, self.class_counts["train"].argmax()] = self.class_counts["test"].double()
+            known["f1"] = metrics.f1_macro(counts)
+            if "f1_per_class" in self.scores:
+                each = self.by_class("f1_", metrics.f1_per_class(counts))
+        return {name: value for name, value in known.items() if name in self.scores} | each, {}
+
+    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item | Later]:
         return views.of_classes(self.logits, batches, self.class_names, self.pictures, self.row_names)
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
@@ -129,6 +153,8 @@ class Classification(Task):
         share, nll = float(totals["correct"]) / count, float(totals["nll"]) / count
         known = {"accuracy": share, "pixel_accuracy": share, "token_accuracy": share, "nll": nll}
         known["perplexity"] = float(torch.tensor(nll).exp())
+        if "logits" in totals:
+            known["auc"] = metrics.auc_macro(totals["logits"], totals["truth"])
         if "confusion" in totals:
             known["f1"] = metrics.f1_macro(totals["confusion"])
             each = metrics.iou(totals["confusion"])
@@ -137,5 +163,11 @@ class Classification(Task):
             known["auc"] = metrics.auc(totals["margin"], totals["positive"])
         found: dict[str, float] = {str(name): known[name] for name in self.scores if name in known}
         if "mean_iou" in found:
-            found |= {f"iou_{name}": float(value) for name, value in zip(self.class_names, each, strict=True)}
+            found |= self.by_class("iou_", each)
+        if "f1_per_class" in self.scores:
+            found |= self.by_class("f1_", metrics.f1_per_class(totals["confusion"]))
         return found
+
+    def by_class(self, prefix: str, values: Tensor) -> dict[str, float]:
+        """A score of each class, by the class's name."""
+        return {f"{prefix}{name}": float(value) for name, value in zip(self.class_names, values, strict=True)}

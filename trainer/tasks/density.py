@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar, Unpack
 
 import torch
@@ -75,6 +76,9 @@ class Density(Generative):
             chance = found["log_likelihood"] / self.step.numel() + math.log(float(self.step.flatten()[0]))
             found["bits_per_dim"] = -chance / math.log(2)
         return found | self.likeness(totals)
+
+    def validation_loss(self, scores: Mapping[str, float]) -> float | None:
+        return -scores["log_likelihood"]
 
     def references(self) -> tuple[dict[str, float], dict[str, float]]:
         """As of every generative task, with the likelihood of one Gaussian and the exact one."""

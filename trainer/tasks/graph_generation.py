@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
 import torch
@@ -13,7 +13,7 @@ from trainer import metrics, seeding
 from trainer.batch import Batch, Rows, Score
 from trainer.data.base import Data
 from trainer.errors import ConfigError
-from trainer.gallery import Item, Network, Table
+from trainer.gallery import Item, Later, Network, Table
 from trainer.metrics import wide
 from trainer.task import Task
 from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -84,6 +84,9 @@ class GraphGeneration(Task):
             "kl": float(totals["kl"]) / len(margin),
         }
 
+    def validation_loss(self, scores: Mapping[str, float]) -> float | None:
+        return scores["nll"] + self.beta * scores["kl"] / len(self.graph["x"])
+
     @torch.no_grad()
     def draw(self, seed: int) -> Tensor:
         """A graph over the nodes that were learned from: its links (L, 2), the smaller node first.
@@ -98,9 +101,9 @@ class GraphGeneration(Task):
         chance = expecting(self.graph["edge_index"].shape[1] / 2, odds.float().cpu())
         return pairs[torch.rand(len(pairs), generator=seeding.generator(seed)) < chance]
 
-    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item]:
+    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item | Later]:
         if len(self.graph["x"]) <= DRAWN_UP_TO:
-            yield self._beside_the_real_one("graph", self.draw(0))
+            yield Later("graph", lambda: self._beside_the_real_one("graph", self.draw(0)))
 
     def sample(self, count: PositiveInt = 1, seed: NonNegativeInt = 0) -> Iterator[str | Item]:
         """Graphs over the nodes that were learned from: tables of links, and pictures beside the real one if small."""

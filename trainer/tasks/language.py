@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import ClassVar, cast
 
@@ -78,6 +78,9 @@ class Language(Task):
             "perplexity": math.exp(min(nll, 700.0)),
             "token_accuracy": float(totals["correct"]) / float(totals["tokens"]),
         }
+
+    def validation_loss(self, scores: Mapping[str, float]) -> float | None:
+        return scores.get("nll")
 
     @torch.no_grad()
     def sample(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -94,6 +95,9 @@ class Ranking(Task):
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         rank = totals["rank"]
         return metrics.ranking(rank) | {"nll": float(totals["nll"]) / len(rank)}
+
+    def validation_loss(self, scores: Mapping[str, float]) -> float | None:
+        return scores["nll"]
 
 
 def _can_be_sampled(model: nn.Module, label_smoothing: float) -> None:

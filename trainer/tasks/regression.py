@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 import torch
@@ -11,8 +12,10 @@ from torch import Tensor, nn
 from trainer.batch import Batch, Score
 from trainer.data.base import Data
 from trainer.errors import ConfigError
+from trainer.gallery import Item, Later
 from trainer.metrics import wide
 from trainer.task import Task
+from trainer.tasks.parts import value_plots
 
 _LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.smooth_l1_loss}
 
@@ -29,10 +32,12 @@ class Regression(Task):
     def __init__(self, model: nn.Module, loss: Literal["mse", "mae", "huber"]):
         super().__init__(model)
         self._loss = _LOSSES[loss]
+        self.loss_name = loss
         self.scale = 1.0
+        self.mean: float | None = None
 
     def attach(self, data: Data) -> None:
-        self.scale = data.facts.target_scale
+        self.scale, self.mean = data.facts.target_scale, data.facts.target_mean
 
     def check(self, targets: Tensor | None, split: str) -> None:
         if targets is None or not targets.is_floating_point():
@@ -86,3 +91,11 @@ class Regression(Task):
             "mae": float(totals["absolute"] / count) * self.scale,
             "r2": float(1 - totals["squared"] / spread),
         }
+
+    def validation_loss(self, scores: Mapping[str, float]) -> float | None:
+        """On the scale that is trained on, which is not the data's own."""
+        scaled = {"mse": scores["mse"] / self.scale**2, "mae": scores["mae"] / self.scale}
+        return scaled.get(self.loss_name)
+
+    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item | Later]:
+        return value_plots.of_values(self.prediction, batches, self.scale, self.mean)

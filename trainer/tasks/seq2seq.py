@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, Literal, Protocol, cast
 
 import torch
@@ -14,14 +14,16 @@ from trainer.batch import IGNORE, Batch, Score
 from trainer.data.base import Codec, Data
 from trainer.decoding import State
 from trainer.errors import ConfigError
+from trainer.gallery import Item, Later, Table
+from trainer.metrics import wide
 from trainer.task import Task
 from trainer.tasks.parts import masked, tokens
 from trainer.tasks.parts.forcing import forcing_ratio
 from trainer.tasks.parts.judge import Judge
 from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 
-EXAMPLES = 8
-"""Test rows that ``sample`` shows."""
+EXAMPLES, TRANSLATED = 8, 100
+"""Test rows that ``sample`` shows, and those that are translated into a file after training."""
 
 
 class EncoderDecoder(decoding.Decoder, Protocol):
@@ -41,7 +43,8 @@ class Seq2Seq(Task):
 
     Scores are of what the model writes with nothing but its own past: ``token_accuracy``, ``exact_match`` (every token
     of a row), and ``bleu`` where the data set says what the tokens are in text; with a ``beam_size`` over 1 the same
-    of a beam search, as ``beam_...``. ``forcing_gap`` is what feeding the truth would have added to the accuracy.
+    of a beam search, as ``beam_...``. ``forcing_gap`` is what feeding the truth would have added to the accuracy, and
+    ``nll`` is in nats a token, with the truth fed.
     """
 
     monitor = "token_accuracy"
@@ -151,6 +154,9 @@ class Seq2Seq(Task):
             "tokens": counted.sum(),
             "rows": counted.any(1).sum(),
             "forced": ((forced.argmax(-1) == target) & counted).sum(),
+            "nll": wide(
+                F.cross_entropy(forced.float().flatten(0, 1), target.flatten(), ignore_index=IGNORE, reduction="sum")
+            ),
         }
         for prefix, beam_size in self.searches.items():
             score |= self.judge.compare(self.write(batch, beam_size), target, prefix)
@@ -158,7 +164,30 @@ class Seq2Seq(Task):
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         scores = {name: value for prefix in self.searches for name, value in self.judge.scores(totals, prefix).items()}
-        return scores | {"forcing_gap": float(totals["forced"]) / float(totals["tokens"]) - scores["token_accuracy"]}
+        scores["forcing_gap"] = float(totals["forced"] / totals["tokens"]) - scores["token_accuracy"]
+        return scores | {"nll": float(totals["nll"] / totals["tokens"])}
+
+    def validation_loss(self, scores: Mapping[str, float]) -> float | None:
+        return scores["nll"]
+
+    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item | Later]:
+        if self.codec is not None and self.judge.codec is not None:
+            yield Later("translations", lambda: self.translations(batches))
+
+    @torch.no_grad()
+    def translations(self, batches: Iterable[Batch]) -> Item:
+        """Sources, what is written, and what was expected, of the first rows."""
+        assert self.codec is not None
+        rows: list[tuple[object, ...]] = []
+        for batch in batches:
+            assert batch.target is not None
+            sources = zip(batch.inputs["x"].tolist(), batch.inputs["lengths"].tolist(), strict=True)
+            texts = [self.codec.decode(tokens[:length]) for tokens, length in sources]
+            both = ([self.judge.text(row) for row in part.tolist()] for part in (self.write(batch), batch.target))
+            rows += zip(batch.index.tolist(), texts, *both, strict=True)
+            if len(rows) >= TRANSLATED:
+                break
+        return Table("translations", ("row", "source", "written", "reference"), rows[:TRANSLATED])
 
     @torch.no_grad()
     def sample(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, Literal, NamedTuple, Unpack
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainer.batch import Batch, Score
 from trainer.data.base import Data
 from trainer.errors import ConfigError
-from trainer.gallery import Item, Sheet, Tile, caption_row
+from trainer.gallery import Item, Later, Sheet, Tile, caption_row
 from trainer.metrics import wide
 from trainer.tasks.parts.comparison import rows_of, spread
 from trainer.tasks.parts.generative import Generation, Generative
@@ -136,6 +136,9 @@ class VariationalInference(Generative):
         found = {name: float(totals[name] / totals["count"]) for name in names if name in totals}
         return found | self.bits(found["elbo"]) | self.likeness(totals)
 
+    def validation_loss(self, scores: Mapping[str, float]) -> float | None:
+        return -scores["elbo"] if self.beta == 1 else None
+
     def bits(self, nats: float) -> dict[str, float]:
         return {"bits_per_dim": -nats / (math.prod(self.shape) * math.log(2))} if self.likelihood.is_discrete else {}
 
@@ -157,21 +160,30 @@ class VariationalInference(Generative):
         z = torch.randn(count, self.latent, device=self.progress.device)
         return (self.likelihood.mean if self.are_pictures else self.likelihood.draw)(self.decoded(z, label))
 
-    @torch.no_grad()
-    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item]:
-        """Test pictures above what is made of their codes, and the ways from one of them to the next."""
-        batch = next(iter(batches))
-        if not self.are_pictures or len(batch) < 2:
+    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item | Later]:
+        if not self.are_pictures:
             return
-        code, label = self.code(batch)
-        real, again = batch.inputs["x"][:SHOWN], self.built(code, label)[:SHOWN]
+        batch = next(iter(batches))
+        if len(batch) > 1:
+            yield Later("rebuilt", lambda: self._rebuilt(batch))
+            yield Later("between", lambda: self._between_rows(batch))
+
+    @torch.no_grad()
+    def _rebuilt(self, batch: Batch) -> Item:
+        """Pictures above what is made of their codes."""
+        real, again = batch.inputs["x"][:SHOWN], self.built(*self.code(batch))[:SHOWN]
         captions = [caption_row(self.row_names, row) for row in batch.index[:SHOWN].tolist()] + ["rebuilt"] * len(real)
         both = self.bright(torch.cat((real, again)))
-        yield Sheet("rebuilt", [Tile(*pair) for pair in zip(both, captions, strict=True)], len(real))
-        pairs = len(real) // 2
+        return Sheet("rebuilt", [Tile(*pair) for pair in zip(both, captions, strict=True)], len(real))
+
+    @torch.no_grad()
+    def _between_rows(self, batch: Batch) -> Item:
+        """The ways from one picture to another."""
+        code, label = self.code(batch)
+        pairs = min(SHOWN, len(batch)) // 2
         ends = torch.arange(2 * pairs).view(2, pairs).T
         ways = [self.between(code[two], None if label is None else label[two], STEPS) for two in ends]
-        yield Sheet("between", [Tile(x, "") for x in self.bright(torch.cat(ways))], STEPS)
+        return Sheet("between", [Tile(x, "") for x in self.bright(torch.cat(ways))], STEPS)
 
     def sample(
         self,

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.batch import Batch, Score
-from trainer.gallery import Item
+from trainer.gallery import Item, Later
 from trainer.metrics import wide
 from trainer.models.layers.quantiser import straight_through
 from trainer.tasks.parts.comparison import rows_of, spread
@@ -121,8 +121,10 @@ class VectorQuantisation(Generative):
         errors, _, nats = self.seen_by(batch)
         return {"reconstruction": errors, "code_log_likelihood": -nats.sum(1)}
 
+    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item | Later]:
+        yield Later("reconstructions", lambda: self._rebuilt(next(iter(batches))))
+
     @torch.no_grad()
-    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item]:
-        batch = next(iter(batches))
+    def _rebuilt(self, batch: Batch) -> Item:
         rebuilt = self.natural(self.model(self.rows(batch)))
-        yield from self.shown("reconstructions", [("data", batch.inputs["x"]), ("rebuilt", rebuilt)])
+        return next(self.shown("reconstructions", [("data", batch.inputs["x"]), ("rebuilt", rebuilt)]))

@@ -52,6 +52,9 @@ class NeighbourSplit(Split):
     def __len__(self) -> int:
         return len(self.rows)
 
+    def size(self) -> tuple[int, str]:
+        return len(self), "nodes"
+
     def targets(self) -> Tensor:
         return self.target
 

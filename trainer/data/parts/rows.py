@@ -252,4 +252,5 @@ def facts(
         class_names=answer.names,
         target_scale=learned.scale,
         reading=reading,
+        target_mean=learned.schema.get("mean"),
     )

@@ -174,6 +174,7 @@ def publish(
         target_scale=scale,
         reading=reading,
         baseline_rule=seasons.name_rule(rule),
+        target_mean=float(np.nanmean(values[: ends[0]])) if len(spread) == 1 else None,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -11,15 +12,29 @@ from torch import Tensor
 
 from trainer import metrics, seeding
 from trainer.batch import IGNORE, Batch
-from trainer.gallery import NUMBERED, Item, Matrix, RowNames, Sheet, Tile, caption_row
+from trainer.gallery import NUMBERED, Chart, Item, Later, Matrix, Panel, RowNames, Sheet, Table, Tile, caption_row
+from trainer.printable import shorten_label
 
-LABELLED = range(3, 61)
-"""How many classes a matrix is drawn for: two are told in a line, and hundreds cannot be read."""
+MOST_CLASSES = 60
+"""How many classes a matrix is drawn for: hundreds cannot be read."""
 SHOWN, COLUMNS, MAPS = 24, 8, 6
 COPIES, NOISE = 16, 0.15
 """Noisy copies a gradient is averaged over, and their noise as a share of a picture's range (Smilkov et al. 2017)."""
+MISTAKES = ("row", "true", "predicted", "probability", "nll")
 
 Logits = Callable[[Batch], Tensor]
+
+
+@dataclass
+class Evaluated:
+    """What one pass over a split has found. mistakes: (loss, what is shown of it), the dearest first."""
+
+    counts: Tensor
+    first: Batch | None = None
+    tiles: list[tuple[float, Tile]] = field(default_factory=list)
+    rows: list[tuple[float, tuple[object, ...]]] = field(default_factory=list)
+    margins: list[Tensor] = field(default_factory=list)
+    positives: list[Tensor] = field(default_factory=list)
 
 
 def of_classes(
@@ -28,34 +43,107 @@ def of_classes(
     names: Sequence[str],
     pictures: Sequence[str],
     rows: RowNames = NUMBERED,
-) -> Iterator[Item]:
-    """A confusion matrix; of the first of ``pictures``, mistakes and saliency, or overlays where targets are maps.
+) -> Iterator[Item | Later]:
+    """A confusion matrix, mistakes, ROC curves of two classes; saliency of the first of ``pictures``, or overlays where
+    targets are maps. All from one pass, made when the first of them is drawn.
 
     rows: what those of the batches are called.
     """
-    counts = torch.zeros(len(names), len(names), dtype=torch.long)
-    mistakes: list[tuple[float, Tile]] = []
-    first, picture = None, next(iter(pictures), None)
+    picture = next(iter(pictures), None)
+
+    @cache
+    def found() -> Evaluated:
+        return _evaluate(logits, batches, names, picture, rows)
+
+    def matrix() -> Item:
+        return Matrix("confusion", found().counts, names)
+
+    def mistakes() -> Item | None:
+        if found().tiles:
+            return Sheet("mistakes", [tile for _, tile in found().tiles], COLUMNS)
+        return Table("mistakes", MISTAKES, [cells for _, cells in found().rows]) if found().rows else None
+
+    def looks() -> Item | None:
+        first = found().first
+        if picture is None or first is None or first.target is None:
+            return None
+        if first.target.dim() == 3:
+            return Sheet("overlays", _overlays(logits, first, picture, names, rows), 3)
+        is_row = first.target.dim() == 1 and bool((first.target != IGNORE).any())
+        return Sheet("saliency", _saliency(logits, first, picture, names), COLUMNS) if is_row else None
+
+    if len(names) <= MOST_CLASSES:
+        yield Later("confusion", matrix)
+    if len(names) == 2:
+        yield Later("roc", lambda: _roc(found(), names))
+    yield Later("mistakes", mistakes)
+    if picture is not None:
+        yield Later("saliency or overlays", looks)
+
+
+@torch.no_grad()
+def _evaluate(
+    logits: Logits, batches: Iterable[Batch], names: Sequence[str], picture: str | None, called: RowNames
+) -> Evaluated:
+    seen = Evaluated(torch.zeros(len(names), len(names), dtype=torch.long))
     for batch in batches:
-        first = first or batch
-        with torch.no_grad():
-            found = logits(batch).float()
-        assert batch.target is not None
-        predicted, known = found.argmax(1), batch.target != IGNORE
-        counts += metrics.confusion(predicted[known], batch.target[known], len(names)).cpu()
-        if picture is not None and batch.target.dim() == 1:
-            mistakes = sorted([*mistakes, *_mistakes(batch, picture, found, names, rows)], key=lambda one: -one[0])[
-                :SHOWN
-            ]
-    if len(names) in LABELLED:
-        yield Matrix("confusion", counts, names)
-    if mistakes:
-        yield Sheet("mistakes", [tile for _, tile in mistakes], COLUMNS)
-    if first is not None and first.target is not None and picture is not None:
-        if first.target.dim() == 1 and (first.target != IGNORE).any():
-            yield Sheet("saliency", _saliency(logits, first, picture, names), COLUMNS)
-        elif first.target.dim() == 3:
-            yield Sheet("overlays", _overlays(logits, first, picture, names, rows), 3)
+        seen.first = seen.first or batch
+        odds, target = logits(batch).float(), batch.target
+        assert target is not None
+        predicted, known = odds.argmax(1), target != IGNORE
+        seen.counts += metrics.confusion(predicted[known], target[known], len(names)).cpu()
+        if target.dim() != 1:
+            continue
+        if picture is None:
+            seen.rows = sorted([*seen.rows, *_wrong_rows(batch, odds, names)], key=lambda one: -one[0])[:SHOWN]
+        else:
+            seen.tiles = sorted(
+                [*seen.tiles, *_mistakes(batch, picture, odds, names, called)], key=lambda one: -one[0]
+            )[:SHOWN]
+        if len(names) == 2:
+            seen.margins.append((odds[:, 1] - odds[:, 0])[known].cpu())
+            seen.positives.append(target[known].cpu() == 1)
+    return seen
+
+
+def _roc(seen: Evaluated, names: Sequence[str]) -> Chart | None:
+    """The ROC curve and precision over recall, the second class being the one that is looked for."""
+    margin, positive = (torch.cat(parts or [torch.zeros(0)]) for parts in (seen.margins, seen.positives))
+    if not len(margin) or positive.all() or not positive.any():
+        return None
+    false, found, precision = metrics.operating_points(margin, positive)
+    area, average = metrics.auc(margin, positive), metrics.average_precision(margin, positive)
+    share, ends = float(positive.double().mean()), torch.tensor([0.0, 1.0])
+    of = f"positive: {shorten_label(names[1])}"
+    roc = Panel(f"ROC, area {area:.4f}", "False positive rate", f"True positive rate ({of})", [("", false, found)],
+                diagonal=True)  # fmt: skip
+    chance = ("chance", ends, torch.tensor([share, share]))
+    recall = Panel(f"average precision {average:.4f}", "Recall", "Precision", [("", found[1:], precision[1:]), chance])
+    return Chart("roc", [roc, recall], 2)
+
+
+def _dearest(target: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss of each row that is taken for another class, 0 for the others, and the order of the largest."""
+    loss = F.cross_entropy(logits, target, reduction="none", ignore_index=IGNORE)
+    loss = loss.masked_fill(logits.argmax(1) == target, 0)
+    order = loss.argsort(descending=True)[:SHOWN]
+    return loss, order[loss[order] > 0]
+
+
+def _wrong_rows(batch: Batch, logits: Tensor, names: Sequence[str]) -> list[tuple[float, tuple[object, ...]]]:
+    """The mistakes of a batch that cost most, as rows of a table; of a graph, its nodes."""
+    assert batch.target is not None
+    loss, order = _dearest(batch.target, logits)
+    sure, predicted = logits.softmax(1).max(1)
+    index = batch.index if batch.asked is None else batch.asked
+    return [
+        (
+            float(loss[row]),
+            (int(index[row]), names[int(batch.target[row])], names[int(predicted[row])],
+             f"{float(sure[row]):.4f}", f"{float(loss[row]):.4f}"),
+        )
+        for row in order.tolist()
+    ]  # fmt: skip
 
 
 def _mistakes(
@@ -64,14 +152,12 @@ def _mistakes(
     """The mistakes of a batch that cost most, each with its loss."""
     assert batch.target is not None
     sure, predicted = logits.softmax(1).max(1)
-    loss = F.cross_entropy(logits, batch.target, reduction="none", ignore_index=IGNORE)
-    loss = loss.masked_fill(predicted == batch.target, 0)
+    loss, order = _dearest(batch.target, logits)
     found = []
-    for row in loss.argsort(descending=True)[:SHOWN].tolist():
-        if loss[row] > 0:
-            truth, taken = names[int(batch.target[row])], names[int(predicted[row])]
-            caption = f"{truth} as {taken}, {float(sure[row]):.0%}\n{caption_row(rows, int(batch.index[row]))}"
-            found.append((float(loss[row]), Tile(batch.inputs[picture][row], caption)))
+    for row in order.tolist():
+        truth, taken = names[int(batch.target[row])], names[int(predicted[row])]
+        caption = f"{truth} as {taken}, {float(sure[row]):.0%}\n{caption_row(rows, int(batch.index[row]))}"
+        found.append((float(loss[row]), Tile(batch.inputs[picture][row], caption)))
     return found
 
 
@@ -101,7 +187,7 @@ def _saliency(logits: Logits, batch: Batch, picture: str, names: Sequence[str]) 
     heat = heat.sqrt()
     heat /= heat.flatten(1).quantile(0.99, 1).clamp(min=1e-12)[:, None, None]
     taken = [names[label] for label in predicted[:, 0].tolist()]
-    return [Tile(*those) for those in zip(x, (f"taken for {name}" for name in taken), heat, strict=True)]
+    return [Tile(*those) for those in zip(x, (f"predicted {name}" for name in taken), heat, strict=True)]
 
 
 def _overlays(logits: Logits, batch: Batch, picture: str, names: Sequence[str], rows: RowNames) -> list[Tile]:

@@ -1,0 +1,46 @@
+"""What is printed is shown as it is."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.table import Table
+
+from trainer.console import PlainConsole
+
+
+def printed(*items: object) -> str:
+    file = io.StringIO()
+    for item in items:
+        PlainConsole(file=file, width=60, force_terminal=True).print(item)
+    return file.getvalue()
+
+
+def test_brackets_and_colons_are_no_markup() -> None:
+    assert printed("saved in outputs/[bold] a[/b] :smile:") == "saved in outputs/[bold] a[/b] :smile:\n"
+
+
+def test_a_table_shows_brackets_and_no_control_character() -> None:
+    table = Table(title="[red]title\x1b[2J")
+    table.add_column("[i]column")
+    table.add_row("data.drop=[aa]\x07")
+    text = printed(table)
+    assert "data.drop=[aa]\\x07" in text
+    assert "[red]title\\x1b[2J" in text
+    assert "[i]column" in text
+    assert "\x1b[2J" not in text
+    assert "\x07" not in text
+
+
+def test_what_is_led_to_a_file_has_no_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a job of a sweep that was started from a terminal."""
+    file = io.StringIO()
+    monkeypatch.setattr(file, "isatty", lambda: True)
+    console = PlainConsole(file=file, color_system="standard")
+    console.print("bold", style="bold")
+    assert "\x1b[1m" in file.getvalue()
+    console.file = io.StringIO()
+    console.look_again()
+    console.print("bold", style="bold")
+    assert console.file.getvalue() == "bold\n"

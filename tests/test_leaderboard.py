@@ -1,0 +1,145 @@
+"""Rows of the leaderboard are configurations, and its tables are rows that were scored."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import write
+from omegaconf import OmegaConf
+
+from trainer import leaderboard
+from trainer.leaderboard import Entry
+
+
+def put(root: Path, name: str, config: dict[str, Any], overrides: list[str], **changes: Any) -> None:
+    """A run folder; numbers are those of a run of ``accuracy`` unless they are changed."""
+    results = {
+        "status": "finished",
+        "model": "mlp",
+        "data": "csv",
+        "monitor": "accuracy",
+        "params": 5,
+        "seconds": 1.0,
+        "val": {"accuracy": 0.8},
+        "test": {"accuracy": 0.7, "f1": 0.6},
+        "baseline": {"accuracy": 0.5},
+        "best_possible": {},
+        "seed": config.get("seed", 0),
+        "overrides": overrides,
+    }
+    write(root, {f"{name}/results.json": json.dumps(results | changes)})
+    write(root, {f"{name}/config.yaml": OmegaConf.to_yaml(OmegaConf.create(config))})
+    stamp = 1_700_000_000 + len(list(root.glob("**/results.json")))
+    os.utime(root / name / "results.json", (stamp, stamp))
+
+
+def tree(seed: int = 0, lr: float = 0.01, path: str = "a.csv", **data: Any) -> dict[str, Any]:
+    return {
+        "seed": seed,
+        "jobs": None,
+        "optimizer": {"_target_": "trainer.optim.Adam", "lr": lr},
+        "data": {"_target_": "trainer.data.csv.CSV", "path": path, "target": "y", "drop_columns": []} | data,
+    }
+
+
+def test_reruns_of_a_seed_count_once_and_the_newest_counts(tmp_path: Path) -> None:
+    for number, (seed, score) in enumerate([(0, 0.1), (0, 0.2), (0, 0.9), (1, 0.7)]):
+        put(tmp_path, str(number), tree(seed), [f"seed={seed}"], test={"accuracy": score})
+    (entry,) = leaderboard.collect(tmp_path)
+    assert (entry.runs, entry.test) == (2, pytest.approx(0.8))
+
+
+def test_a_configuration_is_one_row_however_it_was_written(tmp_path: Path) -> None:
+    """By an override, by another, by a default, and with a whole number for a fraction."""
+    ways = (["optimizer.lr=0.01"], ["optimizer.lr=1e-2", "jobs=2"], [], ["+optimizer.lr=0.01"])
+    for seed, overrides in enumerate(ways):
+        put(tmp_path, str(seed), tree(seed) | {"jobs": seed}, overrides)
+    put(tmp_path, "whole", tree(9, lr=1), ["optimizer.lr=1"])
+    put(tmp_path, "fraction", tree(8, lr=1.0), ["optimizer.lr=1.0"])
+    entries = leaderboard.collect(tmp_path)
+    assert sorted((entry.overrides, entry.runs) for entry in entries) == [
+        ("optimizer.lr=0.01", 4),
+        ("optimizer.lr=1", 2),
+    ]
+
+
+def test_different_sources_are_not_ranked_together(tmp_path: Path) -> None:
+    put(tmp_path, "1", tree(path="red.csv"), ["data.path=red.csv"])
+    put(tmp_path, "2", tree(path="./red.csv", seed=1), ["data.path=./red.csv"])
+    put(tmp_path, "3", tree(path="white.csv"), ["data.path=white.csv"])
+    put(tmp_path, "4", {"data": {"name": "Coffee"}}, ["data.name=Coffee"], data="ucr")
+    put(tmp_path, "5", {"data": {"name": "Beef"}}, ["data.name=Beef"], data="ucr")
+    assert [(entry.data, entry.runs) for entry in leaderboard.collect(tmp_path)] == [
+        ("csv (path=red.csv, target=y)", 2),
+        ("csv (path=white.csv, target=y)", 1),
+        ("ucr (name=Beef)", 1),
+        ("ucr (name=Coffee)", 1),
+    ]
+
+
+def test_options_of_data_that_change_the_rows_make_a_table_and_others_a_row(tmp_path: Path) -> None:
+    put(tmp_path, "1", tree(drop_columns=["aa"]), ["data.drop_columns=[aa]"])
+    put(tmp_path, "2", tree(drop_columns=["bb"]), ["data.drop_columns=[bb]"])
+    put(tmp_path, "3", tree(nan="drop"), ["data.nan=drop"], baseline={"accuracy": 0.6})
+    found = leaderboard.collect(tmp_path)
+    assert len({entry.data for entry in found}) == 2
+    assert {entry.overrides for entry in found if "nan=null" in entry.data or "nan" not in entry.data} == {
+        "data.drop_columns=[aa]",
+        "data.drop_columns=[bb]",
+    }
+
+
+def test_a_classifier_that_a_run_trained_for_itself_is_nobodys_run(tmp_path: Path) -> None:
+    put(tmp_path, "classifiers/cnn-digits-1", tree(), [])
+    put(tmp_path, "classifiers/of-mine", tree(1), ["seed=1"])
+    assert [entry.runs for entry in leaderboard.collect(tmp_path)] == [1]
+
+
+def test_settings_that_differ_in_no_override_are_told_apart(tmp_path: Path) -> None:
+    put(tmp_path, "1", tree(lr=0.1), [])
+    put(tmp_path, "2", tree(lr=0.2), [])
+    assert {entry.overrides for entry in leaderboard.collect(tmp_path)} == {"optimizer.lr=0.1", "optimizer.lr=0.2"}
+
+
+def test_a_single_run_has_no_deviation(tmp_path: Path) -> None:
+    put(tmp_path, "1", tree(), [])
+    (entry,) = leaderboard.collect(tmp_path)
+    assert entry.std is None
+    leaderboard.show(tmp_path)
+    assert ",," in (tmp_path / "leaderboard.csv").read_text().splitlines()[1]
+
+
+@pytest.mark.parametrize("changes", [{"val": 3}, {"test": {}}, {"params": "x"}, {"seconds": None}])
+def test_results_of_another_kind_are_left_out(changes: dict[str, Any], tmp_path: Path) -> None:
+    put(tmp_path, "1", tree(), [])
+    put(tmp_path, "2", tree(lr=3), [], **changes)
+    assert len(leaderboard.collect(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_every_setting_is_read_whole_at_any_width(
+    width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("trainer.console.console._width", width)
+    for number in (1, 2):
+        names = [f"column[{number}]", "[b]"]
+        put(tmp_path, str(number), tree(drop_columns=names), [f"data.drop_columns={names}"])
+    leaderboard.show(tmp_path)
+    text = capsys.readouterr().out
+    for number in (1, 2):
+        assert f"data.drop_columns=[column[{number}],[b]]" in text
+    assert "f1 (macro)" in text
+    assert max(map(len, text.splitlines()[:-1])) <= max(
+        width, len("csv (path=a.csv, target=y): accuracy, baseline 0.5000")
+    )
+    assert r"\[column\[1\],\[b\]\]" in (tmp_path / "leaderboard.md").read_text()
+
+
+def test_fields_of_a_row_are_columns_of_the_table(tmp_path: Path) -> None:
+    put(tmp_path, "1", tree(), [])
+    leaderboard.show(tmp_path)
+    assert (tmp_path / "leaderboard.csv").read_text().splitlines()[0].split(",") == [*Entry.__dataclass_fields__]
