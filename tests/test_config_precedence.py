@@ -120,6 +120,17 @@ def test_a_data_sets_score_counts_for_its_own_task(layers: Path) -> None:
     assert monitor("model=mlp", "data=wine", "task=regression") is None
 
 
+def test_scores_that_are_asked_for_choose_the_weights_unless_another_does() -> None:
+    """The score by which a file chooses may not be among them."""
+
+    def monitor(*words: str) -> object:
+        return config.compose(["model=mlp", "data=wine", *words]).tree["monitor"]
+
+    assert monitor() == "nll"
+    assert monitor("task.scores=[f1,accuracy]") is None
+    assert monitor("task.scores=[f1,accuracy]", "monitor=accuracy") == "accuracy"
+
+
 GANS = [name for name in catalog.options("model") if "betas" in catalog.options("model")[name].sets_in("optimizer")]
 
 

@@ -67,9 +67,9 @@ def hydras_options(group: str) -> list[str]:
 def settle(composed: DictConfig, said: Collection[str], folders: Sequence[Path] = ()) -> None:
     """What is said last of a thing wins, also where two keys speak of it; ``said`` are the keys of the command line.
 
-    ``epochs`` and ``max_steps`` both say how long. A data set's ``monitor`` is a score of the task it chooses: with
-    another task it says nothing; nor do the keys that a file sets of an optimizer that
-    was not chosen.
+    ``epochs`` and ``max_steps`` both say how long, ``monitor`` and the first of ``task.scores`` what chooses the
+    weights. A data set's ``monitor`` is a score of the task it chooses: with another task it says nothing; nor do the
+    keys that a file sets of an optimizer that was not chosen.
     """
     suggestions.drop_strange(composed, folders)
     names = composed.hydra.runtime.choices
@@ -78,6 +78,8 @@ def settle(composed: DictConfig, said: Collection[str], folders: Sequence[Path] 
     lasting = next((keys for keys in layers if keys & {"epochs", "max_steps"}), set())
     if "epochs" in lasting and "max_steps" not in lasting:
         composed.max_steps = None
+    if "task.scores" in said and "monitor" not in said:
+        composed.monitor = None
     *above, data = layers
     if "monitor" in data.difference(*above) and files[-1] and files[-1].task not in (None, names["task"]):
         composed.monitor = None

@@ -195,9 +195,9 @@ class Trainer:
         row |= {} if known is None else {"val_loss": known}
         self.history.append(row | {f"val_{name}": value for name, value in scores.items()})
         self.guard.restart()
-        if self.best.beaten_by(score):
+        if self.best.beaten_by(scores):
             with self.averaged():
-                self.best.replace(score, self.epoch + 1, self.step, self.task.state_dict())
+                self.best.replace(scores, self.epoch + 1, self.step, self.task.state_dict())
         for player in self.players.values():
             player.schedule.observe(score, self.monitor)
         self.watcher.scored(self, self.history[-1])

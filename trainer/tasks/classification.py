@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from trainer import metrics
 from trainer.batch import IGNORE, Batch, Rows, Score
 from trainer.data.base import Data
+from trainer.data.parts import plain
 from trainer.errors import ConfigError
 from trainer.gallery import NUMBERED, Item, Later
 from trainer.task import Task
@@ -56,6 +58,9 @@ class Classification(Task):
         return self.scores[0]
 
     def attach(self, data: Data) -> None:
+        classes = data.facts.sizes.get("num_classes", self.num_classes)
+        if classes != self.num_classes:
+            raise ConfigError(f"task.num_classes: {self.num_classes} given; the data has {classes} classes")
         self.class_names = list(data.facts.class_names) or self.class_names
         self.pictures = data.pictures()
         self.row_names = data.test.names(first=0)
@@ -92,6 +97,8 @@ class Classification(Task):
     def logits(self, batch: Batch) -> Tensor:
         """Scores before softmax, (B, C, ...) with C at least 2."""
         logits = self.call(batch)
+        if logits.shape[1] != self.num_classes and (logits.shape[1], self.num_classes) != (1, 2):
+            raise ConfigError(self._other_width(logits.shape[1]))
         if logits.shape[1] == 1:
             logits = torch.cat((torch.zeros_like(logits), logits), dim=1)
         target = batch.target
@@ -102,6 +109,14 @@ class Classification(Task):
                 " classification wants (B, C, ...) against (B, ...)"
             )
         return logits
+
+    def _other_width(self, width: int) -> str:
+        """That the model gives ``width`` numbers, by the key that says so if it has one of the usual names."""
+        keys = inspect.signature(type(self.model)).parameters
+        key = next((f"model.{name}" for name in ("out_features", "num_classes") if name in keys), "model")
+        fitting = "1 or 2" if self.num_classes == 2 else str(self.num_classes)
+        classes = f"{self.num_classes} classes ({plain.shown(self.class_names, 10)})"
+        return f"{key}: {width} given; the data has {classes}, so it must be {fitting}, which it is where it is not set"
 
     def loss(self, batch: Batch, player: str) -> Tensor:
         assert batch.target is not None

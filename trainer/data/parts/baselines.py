@@ -19,7 +19,10 @@ def _targets(split: Split) -> Tensor:
 
 
 def majority(train: Split, test: Split, classes: int, ignore: int = IGNORE) -> dict[str, float]:
-    """The most frequent class of the training targets for accuracy, their frequencies for nll."""
+    """The most frequent class of the training targets for accuracy, their frequencies for nll.
+
+    Of classes that are equally frequent there one is drawn: the accuracy is what that scores on average.
+    """
     return _most_frequent(*_counts(train, test, classes, ignore))
 
 
@@ -33,7 +36,7 @@ def _most_frequent(seen: Tensor, truth: Tensor) -> dict[str, float]:
     seen, truth = seen.double(), truth.double()
     share = (seen + 1e-9) / (seen + 1e-9).sum()
     return {
-        "accuracy": float(truth[seen.argmax()] / truth.sum()),
+        "accuracy": float(truth[seen == seen.max()].mean() / truth.sum()),
         "nll": float(-(truth * share.log()).sum() / truth.sum()),
     }
 
@@ -69,10 +72,17 @@ def majority_everywhere(train: Split, test: Split, names: Sequence[str], ignore:
 def commonest_everywhere(seen: Tensor, truth: Tensor, names: Sequence[str]) -> dict[str, float]:
     """The same from how many pixels of each class (C,) are for training and for testing."""
     guess = _most_frequent(seen, truth)
-    confusion = torch.zeros(len(names), len(names), dtype=torch.double)
-    confusion[:, seen.argmax()] = truth.double()
-    each = metrics.iou(confusion)
-    scores = {"mean_iou": float(each.nanmean()), "pixel_accuracy": guess["accuracy"], "nll": guess["nll"]}
+    guesses = []
+    for commonest in (seen == seen.max()).nonzero()[:, 0].tolist():
+        confusion = torch.zeros(len(names), len(names), dtype=torch.double)
+        confusion[:, commonest] = truth.double()
+        guesses.append(metrics.iou(confusion))
+    each = torch.stack(guesses).nanmean(0)
+    scores = {
+        "mean_iou": float(torch.stack(guesses).nanmean(1).mean()),
+        "pixel_accuracy": guess["accuracy"],
+        "nll": guess["nll"],
+    }
     return scores | {f"iou_{name}": float(value) for name, value in zip(names, each, strict=True)}
 
 

@@ -85,6 +85,9 @@ class Generative(Task):
                 f"model.num_classes: {self.num_classes} given; the {split} split has classes {int(targets.min())} to"
                 f" {int(targets.max())}"
             )
+        known = self.comparison.data.facts.sizes.get("num_classes", self.num_classes)
+        if known != self.num_classes:
+            raise ConfigError(f"model.num_classes: {self.num_classes} given; the data has {known} classes")
 
     @abstractmethod
     def draw(self, count: int, label: Tensor | None) -> Tensor:
