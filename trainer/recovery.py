@@ -15,7 +15,14 @@ def read_results(path: Path) -> dict[str, Any]:
     return folder.read_results(path) or _from_checkpoint(path)
 
 
-def _from_checkpoint(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """The configuration of a run whose ``config.yaml`` is lost, as its newest checkpoint has it; empty without one."""
+    config = _about(path).get("config")
+    return config if isinstance(config, dict) else {}
+
+
+def _about(path: Path) -> dict[str, Any]:
+    """What the newest checkpoint says of its run, and how far it came; empty if none can be read."""
     # Not Path.is_file, which raises for a name that is too long.
     if not any(os.path.isfile(path / name) for name in folder.STATES):
         return {}
@@ -26,8 +33,12 @@ def _from_checkpoint(path: Path) -> dict[str, Any]:
     except UserError:
         return {}
     about, position = state.get("about"), state.get("position")
-    if not isinstance(about, dict) or not isinstance(position, dict):
-        return {}
+    return about | {"position": position} if isinstance(about, dict) and isinstance(position, dict) else {}
+
+
+def _from_checkpoint(path: Path) -> dict[str, Any]:
+    about = _about(path)
+    position = about.get("position", {})
     config, options = about.get("config"), about.get("options")
     if not isinstance(config, dict) or not isinstance(options, dict):
         return {}

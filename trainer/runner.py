@@ -80,7 +80,7 @@ def start(config: Config, path: Path, *, fall_back: bool = True, patience: float
     quiet: nothing but a bar on the terminal, for a run within another.
     """
     with _entered(config, path, patience, quiet=quiet) as screen:
-        state = saved_state(config, path, fall_back=fall_back)
+        state = saved_state(path, fall_back=fall_back)
         config = as_saved(config, state)
         result = _new_result(config, path)
         with _accounted(result, config.settings.plugins, fresh=state is None):
@@ -110,7 +110,7 @@ def complete(config: Config, path: Path, patience: float = 0.0) -> Result:
         return result
     with _entered(config, path, patience) as screen, _accounted(result, config.settings.plugins, fresh=False):
         say(f"{path} is finished, but without {', '.join(lost)}; going on with that")
-        state = saved_state(config, path, fall_back=False)
+        state = saved_state(path, fall_back=False)
         assert state is not None
         artifacts.write_metrics(path, state["history"])
         if set(lost) <= {folder.METRICS, folder.CURVES}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -91,20 +92,13 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
 
     Raises ConfigError if there is none or it no longer fits.
     """
-    file, results = path / folder.CONFIG, recovery.read_results(path)
-    if not results or not file.is_file():
+    results = recovery.read_results(path)
+    if not results:
         raise ConfigError(f"{path.absolute()} is not a run folder: {absence(path)}")
-    try:
-        expansion.read(file)
-        loaded = OmegaConf.load(file)
-        raw = OmegaConf.to_container(loaded, resolve=False)
-        expansion.check_interpolations(raw)
-        tree = OmegaConf.to_container(loaded, resolve=True)
-    except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
-        raise ConfigError(f"{file}: cannot be read: {' '.join(str(error).split())[:300]}") from error
+    raw, tree = read_config(path)
     names, overrides = results.get("options"), results.get("overrides")
     said = fits(names, dict[str, str]) and set(names) == {*BUILT} and fits(overrides, list[str])  # type: ignore[arg-type]
-    if not isinstance(raw, dict) or not isinstance(tree, dict) or not said:
+    if not said:
         raise ConfigError(f"{path}: {folder.CONFIG} and {folder.RESULTS} are not those of a run")
     tree = _with_defaults(tree)
     problems = plugins.unnamed(tree["plugins"], modules) or declare(tree) + check(tree, names)  # type: ignore[arg-type]
@@ -114,6 +108,28 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
     home = results.get("home")
     home = home if isinstance(home, str) else ""
     return Config(tree, raw, names, overrides, str(path), str(path), flat, home)  # type: ignore[arg-type]
+
+
+def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The configuration in a run folder as it was written, and resolved; a lost one as its newest checkpoint has it.
+
+    Raises ConfigError for one that is not there, cannot be read, or is none.
+    """
+    file = path / folder.CONFIG
+    try:
+        if os.path.lexists(file):
+            expansion.read(file)
+            loaded = OmegaConf.load(file)
+        else:
+            loaded = OmegaConf.create(recovery.read_config(path))
+        raw = OmegaConf.to_container(loaded, resolve=False)
+        expansion.check_interpolations(raw)
+        tree = OmegaConf.to_container(loaded, resolve=True)
+    except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
+        raise ConfigError(f"{file}: cannot be read: {' '.join(str(error).split())[:300]}") from error
+    if not isinstance(raw, dict) or not isinstance(tree, dict) or not raw:
+        raise ConfigError(f"{file} is not the configuration of a run")
+    return raw, tree  # type: ignore[return-value]
 
 
 def _with_defaults(tree: dict[Any, Any]) -> dict[Any, Any]:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,6 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from trainer import (
-    atomic,
     catalog,
     checks,
     config,
@@ -36,34 +35,17 @@ from trainer import (
 )
 from trainer.config import Config
 from trainer.cores import cores, processors
-from trainer.errors import ConfigError, Interrupted, SystemFault, UnknownName, UserError
+from trainer.errors import ConfigError, Interrupted, UnknownName
 from trainer.grid import combinations
 from trainer.overrides import parse
 from trainer.printable import printable
-from trainer.result import Result
+from trainer.sweep_job import Job, ending, position, scores, start
 
 if TYPE_CHECKING:
-    from trainer.progress import Position
+    pass
 
 LOOK_SECONDS = 0.05
 """Between two looks at whether a job has ended."""
-TAIL = 2000
-"""Bytes at the end of what a job has written in which its position is looked for."""
-
-
-@dataclass
-class Job:
-    """One combination: its configuration or the reason it was refused, and how it ended."""
-
-    config: Config | None
-    path: Path
-    status: str
-    reason: str = ""
-
-    @property
-    def output(self) -> Path:
-        """Where what the job prints goes: beside its folder, which it makes itself."""
-        return self.path.with_name(f"{self.path.name}.out")
 
 
 def sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
@@ -189,122 +171,19 @@ def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
             while waiting and len(running) < workers and not stops:
                 job = waiting.pop(0)
                 with signals.held():  # or a job just born would be missed
-                    running[_fork(job)] = job
+                    running[start(job)] = job
             pid, code = os.waitpid(-1, os.WNOHANG)
             if not pid:
-                board.show([_position(job) for job in running.values()])
+                board.show([position(job) for job in running.values()])
                 time.sleep(LOOK_SECONDS)
             if pid not in running:  # none has ended, or a child of whoever called us
                 continue
             job = running.pop(pid)
-            job.status, job.reason = _ending(job, os.waitstatus_to_exitcode(code))
-            board.end(f"{job.status:11} {job.path.name}  {_scores(job)}", [_position(job) for job in running.values()])
+            job.status, job.reason = ending(job, os.waitstatus_to_exitcode(code))
+            board.end(f"{job.status:11} {job.path.name}  {scores(job)}", [position(job) for job in running.values()])
     for job in waiting:
         job.status, job.reason = "interrupted", "not started"
     return stops[0] if stops else None
-
-
-def _position(job: Job) -> tuple[str, Position | None]:
-    """Where a job stands, by the end of what it has written."""
-    from trainer.progress import read_position
-
-    try:
-        with open(job.output, "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-            return job.path.name, read_position(file.read().decode("utf-8", "replace"))
-    except OSError:
-        return job.path.name, None
-
-
-def _fork(job: Job) -> int:
-    """Starts a job in a child process, whose words go to a file in its own folder."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    parent = os.getpid()
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        _part_from_sweep(parent)
-        code = _child(job)
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def _part_from_sweep(parent: int) -> None:
-    """Signals are a job's own to answer, and one comes when the sweep has ended: it is saved, and ends as well."""
-    for number in signals.STOPPING:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOPPING)
-    signals.end_with_parent(parent, signal.SIGTERM)
-
-
-def _child(job: Job) -> int:
-    import traceback
-
-    from trainer import runner
-    from trainer.console import console
-
-    assert job.config is not None
-    try:
-        with atomic.written(job.output):
-            output = os.open(job.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        console.look_again()
-        runner.run(job.config)
-    except UserError as error:
-        print(error)
-        return error.exit_code
-    except BaseException:
-        traceback.print_exc()
-        return 1
-    return 0
-
-
-def _ending(job: Job, code: int) -> tuple[str, str]:
-    """(status, reason) of a job, from its exit code and from what it wrote."""
-    if code == 0:
-        return "finished", ""
-    if code < 0:
-        reason = f"killed by {signals.named(-code)}"
-        _correct(job, reason)
-        return "failed", reason
-    said = folder.read_results(job.path).get("reason")
-    last = _last_line(job.output)
-    status = "interrupted" if code in {128 + number for number in signals.STOPPING} else "failed"
-    return status, str(said or last or f"exit code {code}")
-
-
-def _last_line(path: Path) -> str:
-    try:
-        return "".join(path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:])
-    except OSError:
-        return ""
-
-
-def _correct(job: Job, reason: str) -> None:
-    """Writes down the end of a job that could not do so itself."""
-    said = folder.read_results(job.path)
-    if said.get("status") == "running":
-        with suppress(ConfigError, SystemFault):  # what cannot be written is still told
-            replace(Result.read(job.path), status="failed", reason=reason).write()
-
-
-def _scores(job: Job) -> str:
-    """What runs are chosen by, and apart from it what is known of the test rows."""
-    from trainer.tables import label, number
-
-    results = folder.read_results(job.path)
-    name = results.get("monitor", "")
-    val, test = (results.get(split, {}).get(name) for split in ("val", "test"))
-    if val is None or test is None:
-        return ""
-    return f"val {label(name)} {number(val)}  (test {number(test)})"
 
 
 def through_hydra(words: Sequence[str], overrides: Sequence[str], folders: Sequence[Path]) -> int:

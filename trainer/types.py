@@ -78,7 +78,11 @@ Fraction = Annotated[float, Range(gt=0, lt=1)]
 Decay = Annotated[float, Range(ge=0, lt=1)]
 """The weight an exponential average gives its past."""
 
+Thousands = Literal["comma", "point", "space", "apostrophe"]
+"""The sign between thousands in a written number."""
+
 VOCABULARY: dict[str, Any] = {
+    "Thousands": Thousands,
     "DataPath": DataPath,
     "PositiveInt": PositiveInt,
     "NonNegativeInt": NonNegativeInt,

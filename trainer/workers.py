@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import connection
@@ -181,19 +182,22 @@ def fetch(
 
     Raises what the split raises, in words for its user.
     """
-    loader = DataLoader(
-        _Fetch(split, epoch),
-        sampler=order,  # type: ignore[arg-type]
-        batch_size=None,
-        num_workers=workers,
-        pin_memory=device.type == "cuda",
-        timeout=watch.timeout if workers else 0,
-        worker_init_fn=_step_aside,
-        # An own generator, or making the iterator would draw from the one that training uses.
-        generator=seeding.generator(seed, epoch),
-    )
-    with signals.held():
-        batches = iter(loader)
+    with warnings.catch_warnings():
+        # Told once by who shows the run, and not for every split.
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        loader = DataLoader(
+            _Fetch(split, epoch),
+            sampler=order,  # type: ignore[arg-type]
+            batch_size=None,
+            num_workers=workers,
+            pin_memory=device.type == "cuda",
+            timeout=watch.timeout if workers else 0,
+            worker_init_fn=_step_aside,
+            # An own generator, or making the iterator would draw from the one that training uses.
+            generator=seeding.generator(seed, epoch),
+        )
+        with signals.held():
+            batches = iter(loader)
     with watch.over(getattr(batches, "_workers", ()), order):
         while (batch := watch.next(batches)) is not None:
             if isinstance(batch, UserError):

@@ -12,11 +12,11 @@ import torch
 
 from trainer.data.base import Data, Facts, TensorSplit
 from trainer.data.parts import rows, schema, summary, tables, targets
-from trainer.data.parts.reading import Reading, Thousands
+from trainer.data.parts.reading import Reading
 from trainer.data.parts.tables import Finder, Table
 from trainer.errors import ConfigError
 from trainer.preprocessing import Preprocessing
-from trainer.types import DataPath, Fraction, NonNegativeInt, PositiveInt
+from trainer.types import DataPath, Fraction, NonNegativeInt, PositiveInt, Thousands
 
 
 class CSV(Data):
@@ -65,15 +65,7 @@ class CSV(Data):
             problems = rows.unfit(table, values, reading, places.texts, max_categories, min_count)
         else:
             values = schema.values(known, table)
-        answer = None
-        if places.target is not None and known is not None:
-            answer = targets.encode(table, places.target, reading, known["target"])
-        elif places.target is not None:
-            kind = rows.kind_of(target_kind)
-            try:
-                answer = targets.read(table, places.target, reading, kind, certain=target_kind == "class")
-            except ConfigError as error:
-                problems[places.target] = str(error)
+        answer = _answer(table, places.target, reading, target_kind, known, problems)
         whole = rows.whole(table, values, reading, nan, answer, problems=problems, is_stored=fitted.is_stored)
         groups = _groups(table, len(own), places.split, test_path)
         keys = table.row_keys([*values, *([] if answer is None else [answer.at])])
@@ -115,6 +107,27 @@ class CSV(Data):
     def read(self, path: str) -> TensorSplit:
         table = self._read(path, "input", schema.names(self.schema))
         return TensorSplit({"x": schema.encode(self.schema, table)}, schema.labels(self.schema, table))
+
+
+def _answer(
+    table: Table,
+    at: int | None,
+    reading: Reading,
+    target_kind: str,
+    known: schema.Schema | None,
+    problems: dict[int, str],
+) -> targets.Target | None:
+    """The target column, as a stored run learned it where it is ``known``. ``problems`` get what is wrong with it."""
+    if at is None:
+        return None
+    if known is not None:
+        return targets.encode(table, at, reading, known["target"])
+    kind = rows.kind_of(target_kind)
+    try:
+        return targets.read(table, at, reading, kind, certain=target_kind == "class")
+    except ConfigError as error:
+        problems[at] = str(error)
+        return None
 
 
 class _Places(NamedTuple):

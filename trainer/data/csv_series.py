@@ -9,10 +9,10 @@ import numpy as np
 
 from trainer.data.base import Data
 from trainer.data.parts import series, stamps, summary, tables
-from trainer.data.parts.reading import Reading, Thousands
+from trainer.data.parts.reading import Reading
 from trainer.errors import ConfigError
 from trainer.preprocessing import Preprocessing
-from trainer.types import DataPath, Fraction, PositiveInt
+from trainer.types import DataPath, Fraction, PositiveInt, Thousands
 
 
 class CSVSeries(Data):

@@ -14,11 +14,11 @@ from trainer.data.base import Data, Facts
 from trainer.data.parts import baselines, class_folders, correlation, files, tables
 from trainer.data.parts.graphs import Beside
 from trainer.data.parts.ragged import Ragged, RaggedSplit
-from trainer.data.parts.reading import Reading, Thousands
+from trainer.data.parts.reading import Reading
 from trainer.data.parts.regions import ENDINGS, Format, Regions
 from trainer.errors import ConfigError
 from trainer.preprocessing import Preprocessing
-from trainer.types import DataPath, Fraction, NonNegativeInt, PositiveInt
+from trainer.types import DataPath, Fraction, NonNegativeInt, PositiveInt, Thousands
 
 LABELS = "labels.csv"
 

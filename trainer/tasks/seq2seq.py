@@ -164,7 +164,7 @@ class Seq2Seq(Task):
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         scores = {name: value for prefix in self.searches for name, value in self.judge.scores(totals, prefix).items()}
-        scores["forcing_gap"] = float(totals["forced"] / totals["tokens"]) - scores["token_accuracy"]
+        scores["forcing_gap"] = float(totals["forced"]) / float(totals["tokens"]) - scores["token_accuracy"]
         return scores | {"nll": float(totals["nll"] / totals["tokens"])}
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:

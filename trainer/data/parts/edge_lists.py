@@ -13,12 +13,12 @@ from torch import Tensor
 from trainer.data.parts import rows, schema, summary, tables, targets
 from trainer.data.parts.files import missing
 from trainer.data.parts.plain import quoted
-from trainer.data.parts.reading import Reading, Thousands
+from trainer.data.parts.reading import Reading
 from trainer.data.parts.tables import Table
 from trainer.data.parts.targets import Learned, Target
 from trainer.errors import ConfigError, did_you_mean
 from trainer.preprocessing import Preprocessing
-from trainer.types import DataPath, Fraction, NonNegativeInt, PositiveInt
+from trainer.types import DataPath, Fraction, NonNegativeInt, PositiveInt, Thousands
 
 NODE_COLUMNS: set[str | int] = {"id", "graph", "split"}
 EDGE_COLUMNS: set[str | int] = {"source", "target", "type", "graph"}

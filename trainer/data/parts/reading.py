@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from itertools import islice
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
 from trainer.data.parts.plain import quoted
 from trainer.errors import ConfigError
+from trainer.types import Thousands
 
-Thousands = Literal["comma", "point", "space", "apostrophe"]
 GROUP_SIGNS = {"comma": ",", "point": ".", "space": " \u00a0\u2009\u202f", "apostrophe": "'\u2019"}
 LARGEST = 1e100
 """Beyond, squares and their sums leave the range of float64; such a cell is a code (DBL_MAX, say), not measured."""
