@@ -12,7 +12,7 @@ from refusals import refused
 
 from trainer import catalog, checks, signature
 from trainer.settings import Settings
-from trainer.types import Range
+from trainer.types import AnyText, DataPath, Range
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def wrong_type(kind: Any) -> str:
         return wrong_type(args[0])
     if origin in (Union, types.UnionType):
         return next((wrong_type(arg) for arg in args if get_origin(arg) in (list, tuple)), None) or (
-            "[[x]]" if str in args else "zzz"
+            "[[x]]" if {str, DataPath} & set(args) else "zzz"
         )
     if origin in (list, tuple) or kind in (list, tuple):
         return "{zzz: 1}"
@@ -78,6 +78,8 @@ def out_of_range(kind: Any) -> list[str]:
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
         span = args[1]
+        if isinstance(span, AnyText):
+            return []
         if not isinstance(span, Range):
             return ["zzz"]
         ends = [span.gt, span.ge - 1, span.lt, span.le + 1]

@@ -104,7 +104,7 @@ def _changes(config: Config, state: Mapping[str, Any]) -> list[str]:
     now = fingerprint.fingerprint(paths, kind.reads, exact=before["exact"])
     if now["digest"] == before["digest"]:
         return []
-    files = "; ".join(fingerprint.changed_files(before, now))
+    files = "; ".join(fingerprint.changed_files(before, now, paths))
     return [f"the data is not what this run was trained on: files: {files}", *_changed_contents(config, state)]
 
 

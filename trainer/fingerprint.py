@@ -55,13 +55,21 @@ def fingerprint(paths: Mapping[str, Path], endings: Sequence[str] = (), *, exact
     }
 
 
-def changed_files(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs between two fingerprints, a sentence for each kind of change."""
+def changed_files(before: Mapping[str, Any], now: Mapping[str, Any], paths: Mapping[str, Path]) -> list[str]:
+    """What differs between two fingerprints, in words for each kind of change; ``paths`` are those of ``now``."""
     old, new = before["files"], now["files"]
     gone, added = sorted(old.keys() - new.keys()), sorted(new.keys() - old.keys())
     other = sorted(name for name in old.keys() & new.keys() if list(old[name]) != list(new[name]))
     kinds = (("missing", gone), ("new", added), ("changed", other))
-    return [f"{len(names)} {kind}: {_shown(names)}" for kind, names in kinds if names]
+    return [
+        f"{len(names)} {kind}: {_shown([_path_of(name, paths) for name in names])}" for kind, names in kinds if names
+    ]
+
+
+def _path_of(name: str, paths: Mapping[str, Path]) -> str:
+    """The path of a file of a fingerprint: below that of its key, or that itself."""
+    key, _, below = name.partition("/")
+    return str(paths[key] / below) if key in paths else name
 
 
 def _files(path: Path, endings: Sequence[str]) -> Iterator[tuple[str, Path]]:

@@ -141,7 +141,7 @@ def test_a_write_that_fails_anywhere(
         assert code == 0, f"{what}; afterwards {said}"
         assert outcome(path) == whole, what
         assert was_finished or status != "finished"
-        assert [found.name for found in Path("outputs").iterdir()] == ["run"], what
+        assert [found.name for found in Path("outputs").iterdir() if not found.is_symlink()] == ["run"], what
         json.loads((path / folder.RESULTS).read_text())
 
 
