@@ -22,7 +22,7 @@ from trainer.loader import Loader
 from trainer.metrics import direction
 from trainer.optim import Optimizer
 from trainer.player import Player
-from trainer.preprocessing import Preprocessing
+from trainer.preprocessing import SPLITS, Preprocessing
 from trainer.schedules import Schedule
 from trainer.settings import Settings
 from trainer.task import Task
@@ -107,7 +107,7 @@ def task(config: Mapping[str, Any], built: Data, names: Mapping[str, str]) -> Ta
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     made = make(fill("task", config["task"], built, names["data"]), Task, model=model)  # type: ignore[type-abstract]
     made.attach(built)
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         made.check(getattr(built, split).targets(), split)
     return made
 
@@ -137,7 +137,7 @@ def loaders(config: Mapping[str, Any], built: Data, settings: Settings, device: 
             workers=settings.num_workers,
             timeout=settings.worker_timeout,
         )
-        for name in ("train", "val", "test")
+        for name in SPLITS
     }
 
 
