@@ -69,7 +69,8 @@ def sample(kept: Config, options: Mapping[str, Any]) -> Iterator[str]:
 
     What is not text goes into the run's folder, and its path is told.
     """
-    task, _ = load_run(kept, reads_files=False)
+    names_rows = not options.keys().isdisjoint(builder.find_class(kept.tree["task"], Task).row_options)  # type: ignore[type-abstract]
+    task, _ = load_run(kept, reads_files=names_rows)
     for piece in task.sample(**options):  # type: ignore[operator]
         yield piece if isinstance(piece, str) else f"{pictures.draw([piece], Path(kept.folder), replace=False)[0]}\n"
 

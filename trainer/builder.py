@@ -46,10 +46,11 @@ def make(node: Mapping[str, Any], kind: type[T], **given: Any) -> T:
 
 
 def find_class(node: Mapping[str, Any], kind: type[T]) -> type[T]:
-    """The class that a checked configuration node names.
+    """The class that a checked configuration node names; declared plugins are imported.
 
     Raises ConfigError when it is not of the kind its group is for.
     """
+    plugins.load()
     module, _, name = node["_target_"].rpartition(".")
     found = getattr(importlib.import_module(module), name)
     if not issubclass(found, kind):
@@ -73,8 +74,7 @@ def fill(group: str, node: Mapping[str, Any], data: Data, data_name: str) -> dic
 
 
 def data_class(config: Mapping[str, Any]) -> type[Data]:
-    """The class of the data set; declared plugins are imported."""
-    plugins.load()
+    """The class of the data set."""
     return find_class(config["data"], Data)  # type: ignore[type-abstract]
 
 
