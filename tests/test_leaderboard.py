@@ -12,6 +12,7 @@ from commands import write
 from omegaconf import OmegaConf
 
 from trainer import leaderboard
+from trainer.finished_runs import read_runs
 from trainer.leaderboard import Entry
 
 
@@ -97,6 +98,15 @@ def test_a_classifier_that_a_run_trained_for_itself_is_nobodys_run(tmp_path: Pat
     put(tmp_path, "classifiers/cnn-digits-1", tree(), [])
     put(tmp_path, "classifiers/of-mine", tree(1), ["seed=1"])
     assert [entry.runs for entry in leaderboard.collect(tmp_path)] == [1]
+
+
+def test_a_configuration_whose_aliases_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
+    put(tmp_path, "1", tree(), ["optimizer.lr=0.5"])
+    ten = ", ".join(f"k{number}: *a" for number in range(10))
+    lines = ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} {{{ten.replace('*a', f'*a{n - 1}')}}}" for n in range(1, 10))]
+    write(tmp_path, {"1/config.yaml": "\n".join(lines)})
+    (run,) = read_runs(tmp_path)
+    assert run.config == {"optimizer.lr": 0.5}
 
 
 def test_settings_that_differ_in_no_override_are_told_apart(tmp_path: Path) -> None:

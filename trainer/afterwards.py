@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,13 @@ from trainer import (
     inspection,
     integrity,
     pictures,
-    report,
     runner,
     scoring,
     tables,
 )
 from trainer.batch import Batch
 from trainer.config import Config
+from trainer.console import console, say
 from trainer.data.base import Data
 from trainer.errors import ConfigError
 from trainer.result import Result
@@ -49,7 +48,7 @@ def load_run(kept: Config, *, reads_files: bool = True, to_score: bool = False) 
     device.keep_freed_memory()
     data = (data_source.read_again if reads_files else data_source.restore)(kept, best["data"])
     if to_score:
-        classifier.attach(kept, data, partial(runner.start, quiet=True))
+        classifier.attach(kept, data, runner.TRAIN_WITHIN)
     task = builder.task(kept.tree, data, kept.names).to(device.pick_again(kept.settings.device))
     integrity.load_weights(task, best, file)
     return task.eval(), data
@@ -61,7 +60,7 @@ def evaluate(kept: Config) -> dict[str, float]:
     test = builder.loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
     scores = scoring.evaluate(task, test, kept.settings)
     result = replace(Result.read(Path(kept.folder)), test=scores)
-    report.console.print(tables.score_table(result))
+    console.print(tables.score_table(result))
     return scores
 
 
@@ -70,7 +69,8 @@ def sample(kept: Config, options: Mapping[str, Any]) -> Iterator[str]:
 
     What is not text goes into the run's folder, and its path is told.
     """
-    task, _ = load_run(kept, reads_files=False)
+    names_rows = not options.keys().isdisjoint(builder.find_class(kept.tree["task"], Task).row_options)  # type: ignore[type-abstract]
+    task, _ = load_run(kept, reads_files=names_rows)
     for piece in task.sample(**options):  # type: ignore[operator]
         yield piece if isinstance(piece, str) else f"{pictures.draw([piece], Path(kept.folder), replace=False)[0]}\n"
 
@@ -93,8 +93,8 @@ def score(kept: Config, path: str | None) -> Path:
     rows = list(zip(names, *(values.tolist() for values in ratings.values()), strict=True))
     (written,) = pictures.draw([gallery.Table("scores", (called, *ratings), rows)], Path(kept.folder), replace=False)
     for table in tables.rating_tables(called, names, ratings):
-        report.console.print(table)
-    report.console.print(f"{len(rows):,} rows rated in {written}", soft_wrap=True)
+        console.print(table)
+    say(f"{len(rows):,} rows rated in {written}")
     return written
 
 

@@ -22,7 +22,7 @@ from trainer.loader import Loader
 from trainer.metrics import direction
 from trainer.optim import Optimizer
 from trainer.player import Player
-from trainer.preprocessing import Preprocessing
+from trainer.preprocessing import SPLITS, Preprocessing
 from trainer.schedules import Schedule
 from trainer.settings import Settings
 from trainer.task import Task
@@ -46,10 +46,11 @@ def make(node: Mapping[str, Any], kind: type[T], **given: Any) -> T:
 
 
 def find_class(node: Mapping[str, Any], kind: type[T]) -> type[T]:
-    """The class that a checked configuration node names.
+    """The class that a checked configuration node names; declared plugins are imported.
 
     Raises ConfigError when it is not of the kind its group is for.
     """
+    plugins.load()
     module, _, name = node["_target_"].rpartition(".")
     found = getattr(importlib.import_module(module), name)
     if not issubclass(found, kind):
@@ -73,8 +74,7 @@ def fill(group: str, node: Mapping[str, Any], data: Data, data_name: str) -> dic
 
 
 def data_class(config: Mapping[str, Any]) -> type[Data]:
-    """The class of the data set; declared plugins are imported."""
-    plugins.load()
+    """The class of the data set."""
     return find_class(config["data"], Data)  # type: ignore[type-abstract]
 
 
@@ -107,7 +107,7 @@ def task(config: Mapping[str, Any], built: Data, names: Mapping[str, str]) -> Ta
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     made = make(fill("task", config["task"], built, names["data"]), Task, model=model)  # type: ignore[type-abstract]
     made.attach(built)
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         made.check(getattr(built, split).targets(), split)
     return made
 
@@ -137,7 +137,7 @@ def loaders(config: Mapping[str, Any], built: Data, settings: Settings, device: 
             workers=settings.num_workers,
             timeout=settings.worker_timeout,
         )
-        for name in ("train", "val", "test")
+        for name in SPLITS
     }
 
 

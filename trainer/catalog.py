@@ -20,6 +20,16 @@ def builtin() -> Path:
     return inside if inside.is_dir() else _PACKAGE.parent / "conf"
 
 
+def read_text(path: Path) -> str:
+    """The text of a YAML file. Raises ConfigError for one that cannot be read, or is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from error
+
+
 @dataclass(frozen=True)
 class Option:
     """One YAML file of a group: a model, a data set, an optimizer, ..."""
@@ -30,12 +40,7 @@ class Option:
 
     @cached_property
     def lines(self) -> list[str]:
-        try:
-            return self.path.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise ConfigError(f"{self.path}: cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{self.path}: not UTF-8 (byte {error.start}); save it as UTF-8") from error
+        return read_text(self.path).splitlines()
 
     @property
     def description(self) -> str:

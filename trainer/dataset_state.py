@@ -30,8 +30,10 @@ PLAIN_FACTS = (
     "mode_sigma",
 )
 """The facts that are plain values; the others are made of what was learned, or are found in evaluation alone."""
-EXCERPT_ROWS, EXCERPT_BYTES = 512, 1 << 20
-"""The first rows of each split that are kept: so many at most, of so many bytes unless one row has more."""
+EXCERPT_ROWS = {"train": 1000, "val": 8, "test": 8}
+"""The first rows of each split that are kept, at most: those beside which samples are drawn, and examples."""
+EXCERPT_BYTES = 1 << 18
+"""Their size at most, unless one row has more."""
 WHOLE_BYTES = 1 << 28
 """A larger row, a graph of many million edges, is not kept."""
 D = TypeVar("D", bound=Data)
@@ -61,13 +63,13 @@ class Excerpt(Split):
         return {"inputs": self.whole.inputs, **parts, "is_divisible": self.is_divisible}
 
 
-def excerpt(split: Split) -> Excerpt | None:
-    """The first rows of a split on the CPU; None where even one is too large."""
+def excerpt(split: Split, rows: int) -> Excerpt | None:
+    """The first ``rows`` of a split on the CPU, if there is room for so many; None where even one is too large."""
     first = _rows(split, 1)
     size = max(1, sum(value.nbytes for value in first.inputs.values()))
     if size > WHOLE_BYTES:
         return None
-    count = min(len(split), EXCERPT_ROWS, max(1, EXCERPT_BYTES // size))
+    count = min(len(split), rows, max(1, EXCERPT_BYTES // size))
     if count > 1:
         several = _rows(split, count)
         tensors = [*several.inputs.values(), *([] if several.target is None else [several.target])]
@@ -93,7 +95,7 @@ def _copied(batch: Batch) -> Batch:
 def state_of(data: Data) -> dict[str, Any]:
     """What a run must keep of its data: what was learned, the plain facts, and the first rows of each split."""
     facts = {name: _plain(getattr(data.facts, name)) for name in PLAIN_FACTS}
-    excerpts = {name: excerpt(getattr(data, name)) for name in SPLITS}
+    excerpts = {name: excerpt(getattr(data, name), EXCERPT_ROWS[name]) for name in SPLITS}
     return {
         "version": preprocessing.VERSION,
         "fitted": None if data.fitted is None else data.fitted.values,

@@ -21,6 +21,8 @@ from trainer.errors import ConfigError
 from trainer.overrides import parse
 
 STAND_IN = "a value of the environment"
+SECRET = re.compile(r"token(?![a-z])|secret|passw|api_key")
+"""One token opens a door; tokens, and a tokenizer, are what text is made of."""
 _hidden: ContextVar[bool] = ContextVar("_hidden", default=False)
 
 
@@ -70,10 +72,6 @@ def _stand_in() -> Iterator[None]:
 def _read(key: str, *default: str | None) -> str | None:
     """The resolver ``oc.env``, which says something else where the stand-in is asked for."""
     return STAND_IN if _hidden.get() else oc.env(key, *default)
-
-
-SECRET = re.compile(r"token(?![a-z])|secret|passw|api_key")
-"""One token opens a door; tokens, and a tokenizer, are what text is made of."""
 
 
 def sounds_secret(key: str) -> bool:

@@ -6,6 +6,7 @@ refused before it is composed, whoever wrote it.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from trainer import catalog
 from trainer.errors import ConfigError
 
 MOST_LETTERS = 200_000
@@ -33,16 +35,11 @@ def read(path: Path) -> str:
 
     Raises ConfigError for one that cannot be read, is not UTF-8, or comes to more than any configuration does.
     """
-    try:
-        if not path.is_file():
-            raise ConfigError(f"{path}: not a file")
-        if path.stat().st_size > MOST_LETTERS:
-            raise ConfigError(f"{path}: {path.stat().st_size:,} bytes; a configuration has at most {MOST_LETTERS:,}")
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from error
+    if not os.path.isfile(path):
+        raise ConfigError(f"{path}: not a file")
+    if (size := os.path.getsize(path)) > MOST_LETTERS:
+        raise ConfigError(f"{path}: {size:,} bytes; a configuration has at most {MOST_LETTERS:,}")
+    text = catalog.read_text(path)
     check_text(text, str(path))
     return text
 

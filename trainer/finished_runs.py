@@ -11,8 +11,9 @@ from typing import Any
 
 import yaml
 
-from trainer import folder
+from trainer import expansion, folder
 from trainer.config import NEUTRAL
+from trainer.errors import ConfigError
 
 NEEDED = {"monitor", "val", "test", "baseline", "best_possible", "overrides", "data", "model", "params", "seconds"}
 """What a file of results must hold to be one of ours."""
@@ -21,8 +22,6 @@ REPEATED = ("seed", "data.fold")
 SOURCES = ("name", "path", "test_path", "source", "target")
 """Options of data that say which rows there are and what is learned of them."""
 PATHS = ("data.path", "data.test_path")
-LONGEST = 1 << 20
-"""Bytes of a configuration that is one of ours."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +107,9 @@ def _is_scored(results: Mapping[str, Any]) -> bool:
 
 def _configuration(path: Path, results: Mapping[str, Any]) -> dict[str, Any]:
     """What a run's own file says; of a folder that lost it, what the overrides say."""
-    file = path / folder.CONFIG
     try:
-        read = yaml.safe_load(file.read_text(encoding="utf-8")) if file.stat().st_size < LONGEST else None
-    except (OSError, ValueError, yaml.YAMLError):
+        read = yaml.safe_load(expansion.read(path / folder.CONFIG))
+    except (ConfigError, ValueError, yaml.YAMLError):
         read = None
     if isinstance(read, dict):
         found = dict(_flat(read, ""))

@@ -21,8 +21,6 @@ from trainer.printable import PrintableFilter
 
 log = logging.getLogger(__name__)
 
-log = logging.getLogger(__name__)
-
 RESULTS, CONFIG, METRICS, LOG, CURVES = "results.json", "config.yaml", "metrics.csv", "train.log", "curves.png"
 LOCK = ".lock"
 BEGINNING = {LOCK, LOG, CONFIG, RESULTS}

@@ -9,6 +9,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from trainer.printable import printable
+
 LONGEST = 28
 """How many letters of a file's name stand under its picture, the last ones."""
 RowNames = tuple[str, Sequence[object]]
@@ -19,7 +21,7 @@ NUMBERED: RowNames = ("row", range(sys.maxsize))
 def caption_row(rows: RowNames, row: int) -> str:
     """What stands under the picture of a row: the name of its file if it has one, else its number."""
     called, names = rows
-    name = "".join(letter if letter.isprintable() else "?" for letter in str(names[row]))
+    name = printable(str(names[row]), one_line=True)
     if called == "row":
         return f"row {name}"
     return name if len(name) <= LONGEST else f"...{name[3 - LONGEST :]}"

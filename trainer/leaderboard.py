@@ -8,15 +8,16 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.table import Table
 
 from trainer import atomic
+from trainer.console import console, say
 from trainer.errors import ConfigError
 from trainer.finished_runs import Run, by_data, by_setting, labels, mean_of, read_runs
 from trainer.printable import markdown
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from trainer.tables import label, new_table
 
 NUMBERS = 38
 """Columns that the numbers of a row take, without those of test."""
@@ -91,8 +92,6 @@ def show(path: Path) -> None:
 
     Raises ConfigError for a folder that is not there.
     """
-    from trainer.console import say
-
     if not path.is_dir():
         raise ConfigError(f"no folder {path.absolute()}")
     found = read_runs(path)
@@ -119,9 +118,6 @@ def _cell(value: Any) -> str:
 
 def _print(entries: Sequence[Entry]) -> None:
     """A table for each data set: scores on different data are not comparable."""
-    from trainer.console import console, say
-    from trainer.tables import label
-
     for data, monitor in dict.fromkeys((entry.data, entry.monitor) for entry in entries):
         mine = [entry for entry in entries if (entry.data, entry.monitor) == (data, monitor)]
         known = (("baseline", mine[0].baseline), ("best possible", mine[0].best_possible))
@@ -143,8 +139,6 @@ def _fits(entries: Sequence[Entry], width: int) -> bool:
 
 
 def _table(entries: Sequence[Entry]) -> Table:
-    from trainer.tables import new_table
-
     table = new_table(None)
     has_labels = any(entry.overrides for entry in entries)
     table.add_column("model", overflow="fold", min_width=6)
@@ -162,25 +156,17 @@ def _table(entries: Sequence[Entry]) -> Table:
 
 def _others(entry: Entry) -> list[str]:
     """The scores that are not the monitored one, as they are shown."""
-    from trainer.tables import label
-
     parts = (part.rpartition(" ") for part in filter(None, entry.also.split(", ")))
     return [f"{label(name)} {value}" for name, _, value in parts]
 
 
 def _test(entry: Entry) -> str:
-    from trainer.console import console
-
     plus_minus = "±" if console.encoding.lower().startswith("utf") else "+/-"
     return _cell(entry.test) + ("" if entry.std is None else f" {plus_minus} {entry.std:.4f}")
 
 
 def _print_stacked(place: int, entry: Entry) -> None:
     """A row in lines of its own, for which any width is enough."""
-    from rich.table import Table
-
-    from trainer.console import console
-
     runs = f"{entry.runs} runs" if entry.runs > 1 else "1 run"
     lines = [f"{entry.model} {entry.overrides}".rstrip(), f"val {_cell(entry.val)}, test {_test(entry)}, {runs}"]
     lines += [", ".join(_others(entry)), f"{entry.params:,} parameters, {entry.seconds:.1f} s"]

@@ -63,8 +63,8 @@ class Preprocessing:
             parts = [torch.as_tensor(part) for part in divide()]
             self.values["split"] = {name: keys[part] for name, part in zip(SPLITS, parts, strict=True)}
             return parts
-        rows = range(len(keys)) if usable is None else usable.tolist()
-        place = {int(keys[row]): row for row in rows}
+        numbers = keys.tolist()
+        place = {numbers[row]: row for row in (range(len(numbers)) if usable is None else usable.tolist())}
         parts, gone = [], 0
         for name in SPLITS:
             stored = self.values["split"][name].tolist()

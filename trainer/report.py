@@ -13,7 +13,7 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trainer import artifacts
-from trainer.console import console as console
+from trainer.console import console
 from trainer.cores import cores
 from trainer.printable import PrintableFilter
 from trainer.progress import Meter, clock_time

@@ -48,7 +48,7 @@ def _files(group: str, name: str, folders: Sequence[Path]) -> Iterator[catalog.O
 
 def _default(group: str) -> str:
     """The option that is taken where nobody chooses."""
-    text = (catalog.builtin() / "train.yaml").read_text(encoding="utf-8")
+    text = catalog.read_text(catalog.builtin() / "train.yaml")
     found = re.search(rf"^  - {group}: (\w+)", text, re.MULTILINE)
     assert found, group
     return found.group(1)

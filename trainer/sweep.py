@@ -16,33 +16,22 @@ from collections.abc import Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from trainer import (
-    catalog,
-    checks,
-    config,
-    environment,
-    folder,
-    leaderboard,
-    own_folder,
-    signals,
-)
+from trainer import catalog, checks, config, environment, folder, leaderboard, own_folder, signals
 from trainer.config import Config
+from trainer.console import say
 from trainer.cores import cores, processors
 from trainer.errors import ConfigError, Interrupted, UnknownName
 from trainer.grid import combinations
 from trainer.overrides import parse
 from trainer.printable import printable
+from trainer.progress import Board
 from trainer.sweep_job import Job, ending, position, scores, start
-
-if TYPE_CHECKING:
-    pass
 
 LOOK_SECONDS = 0.05
 """Between two looks at whether a job has ended."""
@@ -66,8 +55,6 @@ def sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
     root = next((path.parent for path in begun if path), None) or folder.claim(good[0].sweep_folder)
     workers = good[0].settings.jobs or cores()
     jobs = [_job(item, root / name, workers) for item, name in zip(composed, names, strict=True)]
-    from trainer.console import say
-
     say(f"{len(jobs)} jobs, {workers} at a time{_held_back(workers)}, in {root}")
     stop = _run_all(jobs, workers)
     return _account(jobs, root, stop)
@@ -150,8 +137,6 @@ def _warm(jobs: Sequence[Job]) -> None:
 
 def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
     """Keeps ``workers`` processes busy until every job has ended or the user stops them; by which signal, if so."""
-    from trainer.progress import Board
-
     _warm(jobs)
     waiting = [job for job in jobs if job.config is not None]
     running: dict[int, Job] = {}

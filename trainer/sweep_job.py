@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from trainer import atomic, folder, signals
+from trainer import atomic, folder, signals, tables
 from trainer.config import Config
+from trainer.console import console
 from trainer.errors import ConfigError, SystemFault, UserError
+from trainer.progress import Position, read_position
 from trainer.result import Result
-
-if TYPE_CHECKING:
-    from trainer.progress import Position
 
 TAIL = 2000
 """Bytes at the end of what a job has written in which its position is looked for."""
@@ -39,8 +38,6 @@ class Job:
 
 def position(job: Job) -> tuple[str, Position | None]:
     """Where a job stands, by the end of what it has written."""
-    from trainer.progress import read_position
-
     try:
         with open(job.output, "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
@@ -77,10 +74,7 @@ def _part_from_sweep(parent: int) -> None:
 
 
 def _child(job: Job) -> int:
-    import traceback
-
     from trainer import runner
-    from trainer.console import console
 
     assert job.config is not None
     try:
@@ -130,11 +124,9 @@ def _correct(job: Job, reason: str) -> None:
 
 def scores(job: Job) -> str:
     """What runs are chosen by, and apart from it what is known of the test rows."""
-    from trainer.tables import label, number
-
     results = folder.read_results(job.path)
     name = results.get("monitor", "")
     val, test = (results.get(split, {}).get(name) for split in ("val", "test"))
     if val is None or test is None:
         return ""
-    return f"val {label(name)} {number(val)}  (test {number(test)})"
+    return f"val {tables.label(name)} {tables.number(val)}  (test {tables.number(test)})"

@@ -29,6 +29,9 @@ class Task(nn.Module, ABC):
     optional_scores: ClassVar[tuple[str, ...]] = ()
     """Scores that are measured only if ``task.scores`` names them."""
 
+    row_options: ClassVar[tuple[str, ...]] = ()
+    """Options of ``sample`` that name test rows, for which the data is read from its files."""
+
     progress: Tensor
 
     def __init__(self, model: nn.Module):

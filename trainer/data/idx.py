@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 import torch
 
 from trainer.data.base import Data, Facts
-from trainer.data.parts import baselines, files, idx, images, pixels, plain
+from trainer.data.parts import baselines, idx, images, pixels, plain
 from trainer.data.parts.pixels import PixelSplit, Scale
 from trainer.data.parts.splits import stratified
 from trainer.errors import ConfigError
@@ -90,13 +89,7 @@ def find(folder: Path, prefix: str, part: str, kind: str) -> Path:
 
     Raises ConfigError for none, and for several, unless they are one packed and unpacked.
     """
-    if not os.path.lexists(folder):
-        raise files.missing(folder)
-    if not os.path.isdir(folder):
-        raise ConfigError(
-            f"data.path: {folder.absolute()} is {plain.special(folder) or 'a file'}; it must be the folder with the"
-            " four IDX files"
-        )
+    plain.existing_folder(folder, "it must be the folder with the four IDX files")
     inside = [path for path in plain.list_folder(folder) if path.name.startswith(prefix)]
     fit = [path for path in inside if kind in path.name and any(word in path.name for word in PARTS[part])]
     found = {path.name.removesuffix(idx.GZIP): path for path in reversed(fit)}  # the plain one, which sorts first, wins

@@ -16,7 +16,7 @@ import torch
 from trainer.data.base import Data, Facts
 from trainer.data.parts import baselines, class_folders, files, images, masks, picture_traits, pictures, pixels
 from trainer.errors import ConfigError
-from trainer.preprocessing import Preprocessing
+from trainer.preprocessing import SPLITS, Preprocessing
 from trainer.types import DataPath, Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 URL = "https://raw.githubusercontent.com/zhixuhao/unet/b45af4d458437d8281cc218a07fd4380818ece4a/data/membrane/"
@@ -180,7 +180,7 @@ class ImageMasks(_Masked):
         rows = fitted.split(keys, lambda: class_folders.shares(given, torch.zeros_like(given), val, test, seed))
         counts = [len(part) for part in rows]
         if not all(counts):
-            short = class_folders.SPLITS[counts.index(0)]
+            short = SPLITS[counts.index(0)]
             raise ConfigError(f"data.path: of {len(found)} pictures none is left for the {short} split")
         pairs = [found[row][0] for row in torch.cat(rows).tolist()]
         view = pictures.View(1, size, fit)

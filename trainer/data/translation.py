@@ -17,7 +17,7 @@ from trainer.data.parts import baselines, files, plain, text
 from trainer.data.parts.ragged import Ragged, RaggedSplit
 from trainer.data.parts.splits import cut
 from trainer.errors import ConfigError
-from trainer.preprocessing import Preprocessing, content_keys
+from trainer.preprocessing import SPLITS, Preprocessing, content_keys
 from trainer.types import DataPath, Fraction, NonNegativeInt, PositiveInt
 
 URL = "https://raw.githubusercontent.com/multi30k/dataset/a3d2e0d26b56f3846f66a952536ffed4e401d05a/data/task1/"
@@ -137,7 +137,7 @@ class Pairs(_Translation):
             return [part.inputs["row"] for part in cut({"row": order}, None, val=val, test=test)]
 
         rows = [part.tolist() for part in fitted.split(content_keys(map("\n".join, pairs)), divide)]
-        empty = next((name for name, part in zip(("train", "val", "test"), rows, strict=True) if not part), None)
+        empty = next((name for name, part in zip(SPLITS, rows, strict=True) if not part), None)
         if empty is not None:
             raise ConfigError(f"data: {len(pairs)} pairs of lines leave none for the {empty} split")
         read, written = ([[pairs[row][side] for row in part] for part in rows] for side in range(2))

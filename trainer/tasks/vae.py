@@ -55,6 +55,7 @@ class VariationalInference(Generative):
 
     monitor = "elbo"
     needs: ClassVar[tuple[str, ...]] = ("encode", "decode")
+    row_options = ("start", "end")
 
     def __init__(
         self,

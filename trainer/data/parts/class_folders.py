@@ -11,14 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trainer.data.parts import files, plain
+from trainer.data.parts import plain
 from trainer.data.parts.splits import SPLIT_NAMES, cut, stratified
 from trainer.errors import ConfigError, did_you_mean
-from trainer.preprocessing import Preprocessing, content_keys
+from trainer.preprocessing import SPLITS, Preprocessing, content_keys
 
-log = logging.getLogger(__name__)
-
-SPLITS = ("train", "val", "test")
 CLUTTER = ("thumbs.db", "desktop.ini")
 log = logging.getLogger(__name__)
 
@@ -51,11 +48,7 @@ def by_split(folder: Path, wanted: str) -> dict[int, Path]:
     Raises ConfigError for a folder that is not there, or is none: then with what is ``wanted``; and for one beside
     ``train`` that is no split.
     """
-    if not os.path.lexists(folder):
-        raise files.missing(folder)
-    if not os.path.isdir(folder):
-        raise ConfigError(f"data.path: {folder.absolute()} is {plain.special(folder) or 'a file'}; {wanted}")
-    inside = _folders(folder)
+    inside = _folders(plain.existing_folder(folder, wanted))
     said = {name: SPLIT_NAMES[name.lower()] for name in inside if name.lower() in SPLIT_NAMES}
     if 0 not in said.values() or len(set(said.values())) < 2:
         return {0: folder}

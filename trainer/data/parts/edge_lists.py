@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal, TypedDict
 
 import numpy as np
@@ -11,8 +10,7 @@ import torch
 from torch import Tensor
 
 from trainer.data.parts import rows, schema, summary, tables, targets
-from trainer.data.parts.files import missing
-from trainer.data.parts.plain import quoted
+from trainer.data.parts.plain import existing_folder, quoted
 from trainer.data.parts.reading import Reading
 from trainer.data.parts.tables import Table
 from trainer.data.parts.targets import Learned, Target
@@ -55,11 +53,7 @@ class Tables:
     def __init__(self, options: TableOptions, fitted: Preprocessing):
         self.options = options
         self.fitted = fitted
-        self.folder = Path(options["path"]).expanduser()
-        if not self.folder.is_dir():
-            if not self.folder.exists():
-                raise missing(self.folder)
-            raise ConfigError(f"data.path: {self.folder} is a file; give the folder of edges.csv and nodes.csv")
+        self.folder = existing_folder(options["path"], "give the folder of edges.csv and nodes.csv")
         self.reading = Reading.of(options)
         self.lines: list[str] = []
         self.nodes, self.edges = self.table("nodes.csv"), self.table("edges.csv")

@@ -237,7 +237,7 @@ def read(
     channels, height, width = (facts.sizes[name] for name in ("in_channels", "height", "width"))
     if height != width:
         raise ConfigError(f"input: pictures of this run are {width} x {height}; only square ones can be read")
-    if not place.exists():
+    if not os.path.lexists(place):  # not Path.exists, which raises for a name that is too long
         raise files.missing(place, "input")
     if kind := plain.special(place):
         raise ConfigError(f"input: {place.absolute()} is {kind}")

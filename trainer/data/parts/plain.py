@@ -20,7 +20,6 @@ FORMATS = {
     b"%PDF": "a PDF document; export it as text",
 }
 
-
 SPECIAL = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
@@ -64,6 +63,19 @@ def regular_file(path: str | Path, option: str = "data.path") -> Path:
         raise ConfigError(f"{option}: {path.absolute()} is a folder ({shown(inside)}); give a file in it")
     if kind := special(path):
         raise ConfigError(f"{option}: {path.absolute()} is {kind}; write what it gives into a file, and give that")
+    return path
+
+
+def existing_folder(path: str | Path, wanted: str, option: str = "data.path") -> Path:
+    """The path of a folder.
+
+    Raises ConfigError, naming ``option``, for nothing, and for what is no folder, with what is ``wanted`` instead.
+    """
+    path = Path(path).expanduser()
+    if not os.path.lexists(path):
+        raise missing(path, option)
+    if not os.path.isdir(path):
+        raise ConfigError(f"{option}: {path.absolute()} is {special(path) or 'a file'}; {wanted}")
     return path
 
 

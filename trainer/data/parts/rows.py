@@ -19,10 +19,10 @@ from trainer.data.parts.splits import SPLIT_NAMES, cut, stratified
 from trainer.data.parts.tables import Table
 from trainer.data.parts.targets import Learned, Target
 from trainer.errors import ConfigError, did_you_mean
+from trainer.preprocessing import SPLITS
 
 LEARNT = {"Classification": "class", "Regression": "number"}
 """The kind of target that a task's class learns."""
-NAMES = ("train", "val", "test")
 LEAST_NAMED = 0.1
 """A column of texts whose categories name a smaller share of rows holds identifiers or prose."""
 MOST_PROBLEMS = 20
@@ -192,7 +192,7 @@ def split(group: np.ndarray, used: np.ndarray, answer: Target | None, val: float
     cuts = cut({"row": free}, None, order, 0.0 if len(rows[1]) else val, 0.0 if len(rows[2]) else test)
     first, *others = (part.inputs["row"].numpy() for part in cuts)
     rows = [first, *(np.concatenate(pair) for pair in zip(others, rows[1:], strict=True))]
-    empty = [name for name, part in zip(NAMES, rows, strict=True) if not len(part)]
+    empty = [name for name, part in zip(SPLITS, rows, strict=True) if not len(part)]
     if empty:
         raise ConfigError(f"data: the {empty[0]} split is empty (0 of {len(used)} rows)")
     return rows

@@ -76,8 +76,7 @@ def encode(schema: Schema, table: Table) -> Tensor:
                 rows.tell_unread(table, place, cells, "the mean is put there")
         parts.append(features.encode(column, cells))
     if problems:
-        more = [f"and {len(problems) - rows.MOST_PROBLEMS} more columns"] * (len(problems) > rows.MOST_PROBLEMS)
-        raise ConfigError(*problems[: rows.MOST_PROBLEMS], *more, "the training rows have a number in every such cell")
+        raise ConfigError(*rows.listed(problems), "the training rows have a number in every such cell")
     return torch.from_numpy(np.concatenate(parts, axis=1))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from trainer.data.parts.features import Column
 from trainer.data.parts.tables import Table
 from trainer.data.parts.targets import Target
+from trainer.printable import printable
 
 MOST = 200
 """How many lines are written of a table with more columns."""
@@ -29,7 +30,7 @@ def of_table(
     """
     lines = [first_line(table)]
     for place, name in enumerate(table.names):
-        shown = _printable(name)
+        shown = printable(name, one_line=True)
         if place in columns:
             lines.append(f"{shown}: {_feature(columns[place], values[place])}")
         elif answer is not None and place == answer.at:
@@ -41,7 +42,7 @@ def of_table(
 
 def of_target(answer: Target) -> list[str]:
     """The same of a target alone."""
-    return logged([f"{_printable(answer.table.names[answer.at])}: {_target(answer)}"])
+    return logged([f"{printable(answer.table.names[answer.at], one_line=True)}: {_target(answer)}"])
 
 
 def of_series(table: Table, columns: Sequence[int], time: int | None, values: np.ndarray) -> list[str]:
@@ -50,7 +51,7 @@ def of_series(table: Table, columns: Sequence[int], time: int | None, values: np
     lines = [first_line(table)]
     for place, name in enumerate(table.names):
         used = numbers(found[place]) if place in found else "time" if place == time else "left out"
-        lines.append(f"{_printable(name)}: {used}")
+        lines.append(f"{printable(name, one_line=True)}: {used}")
     return logged(lines)
 
 
@@ -79,10 +80,6 @@ def logged(lines: Sequence[str]) -> list[str]:
     if len(lines) > MOST:
         log.info("and %d more columns", len(lines) - MOST)
     return list(lines)
-
-
-def _printable(name: str) -> str:
-    return name if name.isprintable() else repr(name)
 
 
 def _feature(column: Column, values: np.ndarray) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from trainer.data.base import UNKNOWN, Codec
 from trainer.data.parts import words
+from trainer.data.parts.plain import quoted
 from trainer.data.parts.pretrained_text import Pretrained
 from trainer.errors import ConfigError
 
@@ -73,7 +74,7 @@ class Words:
         if counts and not frequent:
             raise ConfigError(
                 f"data.min_count: none of the {len(counts):,} words of the training texts occurs {min_count} times,"
-                f" such as {next(iter(counts))[:40]!r}; data.min_count=1 knows all of them, data.tokens=characters or"
+                f" such as {quoted(next(iter(counts)))}; data.min_count=1 knows all of them, data.tokens=characters or"
                 " bytepair also new ones"
             )
         self._set([UNKNOWN, *frequent[: None if limit is None else limit - 1]])

@@ -51,7 +51,7 @@ def find(path: str, name: str | None) -> tuple[Path, str]:
 
     Raises ConfigError for a folder that is not there, or holds no set or several and none was named.
     """
-    given = Path(path).expanduser()
+    given = plain.existing_folder(path, "give the folder of NAME_A.txt and the files beside it")
     # An unpacked set has its files in NAME, and as PyTorch Geometric lays it out in NAME/raw.
     inside = [given, given / "raw", *((given / name, given / name / "raw") if name else ())]
     folder = next((place for place in inside if any(place.glob("*_A.txt"))), given)
@@ -60,8 +60,6 @@ def find(path: str, name: str | None) -> tuple[Path, str]:
         return folder, lying[0]
     if name in lying:
         return folder, str(name)
-    if not folder.is_dir():
-        raise plain.missing(folder, "data.path")
     there = f"it has {plain.shown(lying)}" if lying else "it has no file NAME_A.txt"
     wanted = "give data.name" if name is None else f"there is no {name}_A.txt"
     raise ConfigError(f"data.path: {folder.absolute()}: {there}; {wanted}")
@@ -136,7 +134,7 @@ def _fault(path: Path, lines: list[str], whole: bool, columns: int | None) -> st
 
     rows = (line.split(",") for line in lines)
     at = next(i for i, row in enumerate(rows, 1) if len(row) != columns or not all(map(good, row)))
-    return f"data.path: {path}:{at}: expected {wanted}, found {lines[at - 1][:40]!r}"
+    return f"data.path: {path}:{at}: expected {wanted}, found {plain.quoted(lines[at - 1])}"
 
 
 def _beside(path: Path, whole: bool, rows: int) -> Tensor:
