@@ -94,6 +94,7 @@ def _about(config: Config, result: Result) -> dict[str, Any]:
         "options": dict(config.names),
         "overrides": result.overrides,
         "home": config.home,
+        "data_digest": config.data_digest,
         "versions": result.versions,
     }
 

@@ -102,10 +102,11 @@ def _changes(config: Config, state: Mapping[str, Any]) -> list[str]:
     kind = builder.data_class(config.tree)
     paths = kind.own_paths(_resolved(config)["data"])
     now = fingerprint.fingerprint(paths, kind.reads, exact=before["exact"])
-    if now["digest"] == before["digest"]:
+    files = fingerprint.changed_files(before, now, paths)
+    if not files:
         return []
-    files = "; ".join(fingerprint.changed_files(before, now, paths))
-    return [f"the data is not what this run was trained on: files: {files}", *_changed_contents(config, state)]
+    told = f"the data is not what this run was trained on: files: {'; '.join(files)}"
+    return [told, *_changed_contents(config, state)]
 
 
 def _changed_contents(config: Config, state: Mapping[str, Any]) -> list[str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 NUMBERS = 38
 """Columns that the numbers of a row take, without those of test."""
+MODEL_WIDTH = 6
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _print(entries: Sequence[Entry]) -> None:
 def _fits(entries: Sequence[Entry], width: int) -> bool:
     """Whether a table of them breaks no word."""
     words = max(len(word) for entry in entries for word in [*entry.overrides.split(" "), ""])
-    models = max(len(entry.model) for entry in entries)
+    models = max(MODEL_WIDTH, *(len(entry.model) for entry in entries))
     tests = max(len(line) for entry in entries for line in [_test(entry), *_others(entry)])
     return words + models + tests + NUMBERS <= width
 
@@ -147,7 +148,7 @@ def _table(entries: Sequence[Entry]) -> Table:
 
     table = new_table(None)
     has_labels = any(entry.overrides for entry in entries)
-    table.add_column("model", overflow="fold", min_width=6)
+    table.add_column("model", overflow="fold", min_width=MODEL_WIDTH)
     if has_labels:
         table.add_column("setting", overflow="fold", min_width=16)
     for name in ("runs", "val", "test", "params", "s"):

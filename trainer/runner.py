@@ -139,6 +139,7 @@ def _new_result(config: Config, path: Path) -> Result:
         versions=versions(),
         git=commit(),
         home=config.home,
+        data_digest=config.data_digest,
     )
 
 
