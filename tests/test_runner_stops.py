@@ -94,9 +94,9 @@ def test_resuming_a_folder_takes_the_keys_that_change_nothing_trained(
         signal_at(patched, 5, signal.SIGINT)
         with pytest.raises(Interrupted):
             run("epochs=4", "hydra.run.dir=outputs/a")
-    assert "INFO" not in capsys.readouterr().out
+    assert "info: " not in capsys.readouterr().out
     assert run("epochs=4", "resume=outputs/a", "verbose=true").epochs == 4
-    assert "INFO" in capsys.readouterr().out
+    assert "info: " in capsys.readouterr().out
 
 
 def test_data_that_was_moved_is_found_by_a_resumed_run() -> None:

@@ -9,13 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trainer import artifacts
+from trainer.console import ConsoleHandler
 from trainer.console import console as console
 from trainer.cores import cores
-from trainer.printable import PrintableFilter
 from trainer.progress import Meter, clock_time
 from trainer.signals import Flag
 from trainer.tables import beyond_best, in_context, label, number, score_table
@@ -54,10 +53,7 @@ class Report:
             auto_refresh=False,
             disable=not console.is_terminal,
         )
-        self._handler = RichHandler(
-            console=console, show_path=False, level=logging.INFO if verbose else logging.WARNING
-        )
-        self._handler.addFilter(PrintableFilter())
+        self._handler = ConsoleHandler(console, logging.INFO if verbose else logging.WARNING)
         self._next_draw = 0.0
         self._path = Path()
         self._test_rows = 0

@@ -56,7 +56,7 @@ def run(config: Config) -> Result:
     config = data_source.with_fingerprint(config)
     found = folder.find(config.identity, Path(config.folder))
     if found is None:
-        say("resume=auto: no run of this configuration yet; starting one")
+        say("resume=auto: no run of this configuration on this data yet; starting one")
         return start(config, folder.claim(config.folder, reuse=True))
     if folder.read_results(found).get("status") == "finished":
         return complete(config, found, patience=PATIENCE)
