@@ -24,6 +24,7 @@ from trainer import (
     report,
     runner,
     scoring,
+    seeding,
     tables,
 )
 from trainer.batch import Batch
@@ -52,7 +53,9 @@ def load_run(kept: Config, *, reads_files: bool = True, to_score: bool = False) 
         data = (data_source.read_again if reads_files else data_source.restore)(kept, best["data"])
     if to_score:
         classifier.attach(kept, data, partial(runner.start, quiet=True))
-    task = builder.task(kept.tree, data, kept.names).to(device.pick_again(kept.settings.device))
+    with warnings_told():
+        where = device.pick_again(kept.settings.device)
+    task = builder.task(kept.tree, data, kept.names).to(where)
     integrity.load_weights(task, best, file)
     return task.eval(), data
 
@@ -63,6 +66,11 @@ def evaluate(kept: Config) -> dict[str, float]:
     test = builder.loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
     scores = scoring.evaluate(task, test, kept.settings)
     result = replace(Result.read(Path(kept.folder)), test=scores)
+    if kept.settings.allow_changed_data:  # the test rows may be others
+        with seeding.isolated(kept.settings.seed, task.progress.device):
+            baseline, best = task.references()
+        result.baseline = baseline | dict(data.facts.baseline)
+        result.best_possible = best | dict(data.facts.best_possible)
     report.console.print(tables.score_table(result))
     return scores
 
