@@ -177,3 +177,12 @@ def test_a_table_that_would_break_a_word_is_stacked(
         monkeypatch.setattr("trainer.console.console._width", width)
         leaderboard.show(tmp_path)
         assert "data.drop_columns=[aa,bb]" in capsys.readouterr().out, width
+
+
+def test_large_scores_are_shown_as_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path, "1", tree(), [], val={"accuracy": 15303297058.2212}, test={"accuracy": 2e-5})
+    leaderboard.show(tmp_path)
+    shown = capsys.readouterr().out
+    assert "1.53e+10" in shown
+    assert "2e-05" in shown
+    assert "15303297058.2212" in (tmp_path / "leaderboard.csv").read_text()

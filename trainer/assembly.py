@@ -67,7 +67,7 @@ def assemble(
     if state is not None:
         load_state(trainer, state, path)
     sizes = {name: loader.split.size() for name, loader in loaders.items()}
-    screen.start(trainer, result, sizes, data.facts.reading)
+    screen.start(trainer, result, sizes, data.facts.reading, data.facts.baseline_rule)
     return Assembled(trainer, loaders, album)
 
 

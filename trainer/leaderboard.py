@@ -115,7 +115,9 @@ def show(path: Path) -> None:
 
 
 def _cell(value: Any) -> str:
-    return "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+    from trainer.tables import number
+
+    return "" if value is None else number(value) if isinstance(value, float) else str(value)
 
 
 def _print(entries: Sequence[Entry]) -> None:
@@ -173,7 +175,7 @@ def _test(entry: Entry) -> str:
     from trainer.console import console
 
     plus_minus = "±" if console.encoding.lower().startswith("utf") else "+/-"
-    return _cell(entry.test) + ("" if entry.std is None else f" {plus_minus} {entry.std:.4f}")
+    return _cell(entry.test) + ("" if entry.std is None else f" {plus_minus} {_cell(entry.std)}")
 
 
 def _print_stacked(place: int, entry: Entry) -> None:

@@ -74,9 +74,15 @@ class Report:
             console.print(text, style=style, soft_wrap=True)
 
     def start(
-        self, trainer: Trainer, result: Result, sizes: Mapping[str, tuple[int, str]], reading: Sequence[str] = ()
+        self,
+        trainer: Trainer,
+        result: Result,
+        sizes: Mapping[str, tuple[int, str]],
+        reading: Sequence[str] = (),
+        rule: str = "",
     ) -> None:
-        """Says what is about to be trained, and on what: ``sizes`` of the splits, and how columns were read."""
+        """Says what is about to be trained, and on what: ``sizes`` of the splits, how columns were read, and the
+        rule of the baseline where it was chosen among several."""
         self.flag.wait_for_check()
         self._path = Path(result.folder)
         (rows, unit), (self._test_rows, _) = sizes["train"], sizes["test"]
@@ -92,6 +98,8 @@ class Report:
             more = f"; and {len(reading) - READINGS} more" if len(reading) > READINGS else ""
             self.say(f"read as: {'; '.join(reading[:READINGS])}{more}")
             log.info("read as: %s", "; ".join(reading))
+        if rule:
+            self.say(f"baseline: {rule}")
         if trainer.settings.num_workers > cores():
             self.say(f"num_workers: {trainer.settings.num_workers} processes share {cores()} cores")
         artifacts.write_metrics(self._path, trainer.history)
