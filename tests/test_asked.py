@@ -31,3 +31,11 @@ def test_every_problem_is_told_at_once() -> None:
 def test_a_task_that_cannot_says_which_can() -> None:
     with pytest.raises(ConfigError, match=r"this run cannot sample; these can: .*graph_generation, language, seq2seq"):
         asked.parameters("sample", "trainer.tasks.regression.Regression")
+
+
+def test_a_verb_without_keys_of_its_own_names_those_of_the_machine() -> None:
+    with pytest.raises(ConfigError) as told:
+        asked.options("evaluate", ["epochs=3", "devcie=cpu"], {})
+    first, second = str(told.value).splitlines()
+    assert first.startswith("evaluate epochs=3: a run keeps what it was trained with; evaluate can be given allow_cha")
+    assert second.startswith("evaluate devcie=cpu: unknown; did you mean device? allow_changed_data=..., ")

@@ -179,6 +179,8 @@ def test_many_problems_are_cut_to_ten_lines(
     ("arguments", "words"),
     [
         (["lsit"], "'lsit' is no verb of train; did you mean list?"),
+        (["lstm"], "'lstm' is no verb of train; it is chosen by: train model=lstm"),
+        (["digits"], "it is chosen by: train data=digits"),
         (["list", "modles"], "did you mean models?"),
         (["show", "modle=lstm"], "did you mean model?"),
         (["show", "model=lstmm"], "did you mean lstm?"),

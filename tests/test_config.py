@@ -111,7 +111,14 @@ def test_one_cycle_has_ranges() -> None:
 
 @pytest.mark.parametrize(
     ("text", "under"),
-    [("seed=[1", "["), ("seed=1=2", "="), ("seed='a", "'"), ("seed", ""), ("model.hidden=[1,{a", "{")],
+    [
+        ("data.sep=;", ";"),
+        ("seed=[1", "["),
+        ("seed=1=2", "="),
+        ("seed='a", "'"),
+        ("seed", ""),
+        ("model.hidden=[1,{a", "{"),
+    ],
 )
 def test_a_broken_override_is_shown_with_a_caret(text: str, under: str) -> None:
     first, shown, caret = refused(text)[0].split("\n")
@@ -120,6 +127,8 @@ def test_a_broken_override_is_shown_with_a_caret(text: str, under: str) -> None:
     assert "quote special characters" in first
     assert shown == f"  {text}"
     assert caret.strip() == "^"
+    if text.endswith(";"):
+        assert first.endswith("""quote special characters: 'data.sep=";"'""")
     place = caret.index("^") - 2
     assert place <= len(text)
     assert text[place : place + 1] in (under, under and text[-1])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import logging
 
 import pytest
 from rich.table import Table
 
-from trainer.console import PlainConsole
+from trainer.console import ConsoleHandler, PlainConsole, warnings_told
 
 
 def printed(*items: object) -> str:
@@ -44,3 +45,21 @@ def test_what_is_led_to_a_file_has_no_colours(monkeypatch: pytest.MonkeyPatch) -
     console.look_again()
     console.print("bold", style="bold")
     assert console.file.getvalue() == "bold\n"
+
+
+def test_a_message_is_one_line_that_steers_nothing() -> None:
+    """However narrow the terminal is: a path in it can be copied."""
+    file = io.StringIO()
+    handler = ConsoleHandler(PlainConsole(file=file, width=20, force_terminal=True))
+    path = "/a/long/way/to/a/[b]folder[/b]\x1b[2J"
+    handler.handle(logging.makeLogRecord({"levelname": "WARNING", "msg": "left out of %s", "args": (path,)}))
+    assert file.getvalue() == "warning: left out of /a/long/way/to/a/[b]folder[/b]\\x1b[2J\n"
+
+
+def test_warnings_are_told_beside_what_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = logging.getLogger("trainer.data.csv")
+    with warnings_told():
+        logger.warning("3 rows are gone")
+        logger.info("nothing to see")
+    assert capsys.readouterr() == ("", "warning: 3 rows are gone\n")
+    assert not any(isinstance(handler, ConsoleHandler) for handler in logging.getLogger("trainer").handlers)

@@ -97,3 +97,17 @@ def test_a_secret_in_an_override_is_masked_wherever_it_stands(text: str) -> None
 )
 def test_an_override_without_a_secret_stays(text: str) -> None:
     assert environment.mask_override(text) == text
+
+
+def test_values_of_variables_that_a_configuration_reads_are_named_in_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every place of a tree; the longer value first, where one begins another; a short one is left."""
+    for name, value in (("DOOR", "hunter22"), ("DOORS", "hunter22-and-more"), ("N", "1"), ("OTHER", "other")):
+        monkeypatch.setenv(name, value)
+    tree = {
+        "a": ["${oc.env:DOOR}"],
+        "b": {"c": "x/${ oc.env: DOORS,none}"},
+        "n": "${oc.env:N}",
+        "m": "${oc.env:MISSING}",
+    }
+    text = "no hunter22, hunter22-and-more; 1 other"
+    assert environment.hide_values(text, tree) == "no ${oc.env:DOOR}, ${oc.env:DOORS}; 1 other"

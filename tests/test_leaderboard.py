@@ -153,3 +153,46 @@ def test_fields_of_a_row_are_columns_of_the_table(tmp_path: Path) -> None:
     put(tmp_path, "1", tree(), [])
     leaderboard.show(tmp_path)
     assert (tmp_path / "leaderboard.csv").read_text().splitlines()[0].split(",") == [*Entry.__dataclass_fields__]
+
+
+def test_the_same_path_with_other_contents_is_other_data(tmp_path: Path) -> None:
+    """A seed of each, the same seed of both, and a run that does not say what it read."""
+    put(tmp_path, "1", tree(), [], data_digest="a" * 32, test={"accuracy": 0.1})
+    put(tmp_path, "2", tree(seed=1), [], data_digest="a" * 32, test={"accuracy": 0.2})
+    put(tmp_path, "3", tree(), [], data_digest="b" * 32, test={"accuracy": 0.9})
+    put(tmp_path, "4", tree(), [], test={"accuracy": 0.5})
+    assert [(entry.data, entry.runs, entry.test) for entry in leaderboard.collect(tmp_path)] == [
+        ("csv (path=a.csv, target=y, contents aaaaaaaa)", 2, pytest.approx(0.15)),
+        ("csv (path=a.csv, target=y, contents bbbbbbbb)", 1, 0.9),
+        ("csv (path=a.csv, target=y, contents unknown)", 1, 0.5),
+    ]
+
+
+def test_contents_are_named_only_where_they_differ(tmp_path: Path) -> None:
+    put(tmp_path, "1", tree(), [], data_digest="a" * 32)
+    put(tmp_path, "2", tree(path="b.csv"), [], data_digest="b" * 32)
+    assert [entry.data for entry in leaderboard.collect(tmp_path)] == [
+        "csv (path=a.csv, target=y)",
+        "csv (path=b.csv, target=y)",
+    ]
+
+
+def test_a_table_that_would_break_a_word_is_stacked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every width, with a name shorter than its column."""
+    for place, word in enumerate(("[aa,bb]", "[cc,dd]")):
+        put(tmp_path, str(place), tree(drop_columns=word), [f"data.drop_columns={word}"])
+    for width in range(40, 110):
+        monkeypatch.setattr("trainer.console.console._width", width)
+        leaderboard.show(tmp_path)
+        assert "data.drop_columns=[aa,bb]" in capsys.readouterr().out, width
+
+
+def test_large_scores_are_shown_as_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path, "1", tree(), [], val={"accuracy": 15303297058.2212}, test={"accuracy": 2e-5})
+    leaderboard.show(tmp_path)
+    shown = capsys.readouterr().out
+    assert "1.53e+10" in shown
+    assert "2e-05" in shown
+    assert "15303297058.2212" in (tmp_path / "leaderboard.csv").read_text()

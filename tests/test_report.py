@@ -93,3 +93,10 @@ def test_names_of_classes_are_no_formulas_and_steer_nothing(tmp_path: Path) -> N
     done = train("model=mlp", "data=csv", "data.path=no\x1b[31m.csv", "data.target=price", cwd=tmp_path)
     assert done.returncode == 2
     assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_a_baseline_that_was_chosen_among_rules_is_named(tmp_path: Path) -> None:
+    write(tmp_path, {"s.csv": "v\n" + "\n".join(f"{(hour % 24) ** 2}" for hour in range(600)) + "\n"})
+    words = ("model=dlinear", "data=csv_series", "data.path=s.csv", "data.history=48", "data.horizon=3", "max_steps=2")
+    done = train(*words, cwd=tmp_path)
+    assert "\nbaseline: the last 24 steps again\n" in done.stdout

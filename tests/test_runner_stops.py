@@ -94,9 +94,9 @@ def test_resuming_a_folder_takes_the_keys_that_change_nothing_trained(
         signal_at(patched, 5, signal.SIGINT)
         with pytest.raises(Interrupted):
             run("epochs=4", "hydra.run.dir=outputs/a")
-    assert "INFO" not in capsys.readouterr().out
+    assert "info: " not in capsys.readouterr().out
     assert run("epochs=4", "resume=outputs/a", "verbose=true").epochs == 4
-    assert "INFO" in capsys.readouterr().out
+    assert "info: " in capsys.readouterr().out
 
 
 def test_data_that_was_moved_is_found_by_a_resumed_run() -> None:
@@ -210,3 +210,32 @@ def test_no_wait_for_what_is_slow(building: str, tmp_path: Path) -> None:
     said, errors = process.communicate(timeout=60)
     assert process.returncode == 130, said + errors
     assert time.monotonic() - began < 20
+
+
+def test_why_a_run_failed_names_no_value_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither in its results nor in its log, whichever of the two places fails: data, or a step."""
+    monkeypatch.setenv("DOOR", "hunter22")
+    (tmp_path / "hunter22").mkdir()
+    rows = "".join(f"{row},{row % 2}\n" for row in range(60))
+    (tmp_path / "hunter22" / "t.csv").write_text(f"a,kind\n{rows}")
+    words = ["model=mlp", "data=csv", f"data.path={tmp_path}/${{oc.env:DOOR}}/t.csv", "data.target=kind", "max_steps=9"]
+    composed = config.compose([*words, "hydra.run.dir=outputs/a"])
+    with monkeypatch.context() as patched:
+        signal_at(patched, 2, signal.SIGINT)
+        with pytest.raises(Interrupted):
+            runner.run(composed)
+    (tmp_path / "hunter22" / "t.csv").unlink()
+    with pytest.raises(ConfigError, match="hunter22"):
+        runner.resume(stored.load(Path("outputs/a")))
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("cannot use hunter22")
+
+    monkeypatch.setattr("trainer.trainer.Trainer.fit", fail)
+    (tmp_path / "hunter22" / "t.csv").write_text(f"a,kind\n{rows}")
+    with pytest.raises(RuntimeError):
+        runner.resume(stored.load(Path("outputs/a")))
+    written = [file for file in Path("outputs/a").iterdir() if file.is_file()]
+    assert "cannot use ${oc.env:DOOR}" in Path("outputs/a/results.json").read_text()
+    assert "cannot use ${oc.env:DOOR}" in Path("outputs/a/train.log").read_text()
+    assert not [file.name for file in written if b"hunter22" in file.read_bytes()]

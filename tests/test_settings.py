@@ -151,8 +151,8 @@ def test_verbose_shows_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     run()
     quiet = capsys.readouterr().out
     run("verbose=true")
-    assert "INFO" not in quiet
-    assert "INFO" in capsys.readouterr().out
+    assert "info: " not in quiet
+    assert "info: " in capsys.readouterr().out
 
 
 def test_channels_last_lays_out_pictures_and_kernels_and_changes_nothing_else() -> None:

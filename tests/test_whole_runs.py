@@ -128,6 +128,52 @@ def test_encodings_of_today_would_give_another_number(monkeypatch: pytest.Monkey
     assert kept != before  # there are more test rows
 
 
+def test_changed_cells_are_told_by_the_rows_they_are_in() -> None:
+    path = trained("csv")
+    file = next(Path("files").iterdir())
+    head, *rows = file.read_text().splitlines()
+    file.write_text("\n".join([head, *(row.replace("1", "7", 1) for row in rows[:5]), *rows[5:]]) + "\n")
+    changed = len({*rows} - {*file.read_text().splitlines()})
+    with pytest.raises(
+        ConfigError, match=rf"1 changed: {file.name}\n.*; {changed} of those before are gone or changed"
+    ):
+        scores(path)
+
+
+def test_a_baseline_is_of_the_rows_that_are_scored(capsys: pytest.CaptureFixture[str]) -> None:
+    """A trivial answer scores otherwise on other test rows."""
+    path = trained("csv")
+    file = next(Path("files").iterdir())
+    rows = file.read_text().splitlines()
+    file.write_text("\n".join([*rows, *[rows[1]] * 200]) + "\n")
+    capsys.readouterr()
+    scores(path, "allow_changed_data=true")
+    shown = capsys.readouterr()
+    assert f"{Result.read(path).baseline['accuracy']:.4f}" not in shown.out
+    assert "200 that were never read are test rows" in shown.err
+
+
+def test_a_place_that_is_given_for_files_must_be_there() -> None:
+    path = trained("csv")
+    with pytest.raises(ConfigError, match=r"data.path: .*/nowhere.csv is not there; the nearest folder") as told:
+        scores(path, "data.path=nowhere.csv")
+    assert "trained on" not in str(told.value)
+
+
+def test_results_and_checkpoints_name_the_contents_of_the_data() -> None:
+    path = trained("csv")
+    digest = Result.read(path).data_digest
+    assert digest is not None
+    (path / "results.json").unlink()
+    assert Result.read(path).data_digest == digest
+    assert trained("csv") != path
+    file = next(Path("files").iterdir())
+    file.write_text(file.read_text() + file.read_text().splitlines()[-1] + "\n")
+    words = ["model=mlp", "data=csv", f"data.path={file}", "data.target=-1", "max_steps=1"]
+    assert runner.run(config.compose(words)).data_digest != digest
+    assert runner.run(config.compose(["model=mlp", "data=moons", "max_steps=1"])).data_digest is None
+
+
 def test_equal_rows_are_told_apart() -> None:
     Path("files").mkdir()
     Path("files/t.csv").write_text("a,kind\n" + "1,x\n2,y\n" * 40)

@@ -22,11 +22,12 @@ from trainer import (
     pictures,
     runner,
     scoring,
+    seeding,
     tables,
 )
 from trainer.batch import Batch
 from trainer.config import Config
-from trainer.console import console, say
+from trainer.console import console, say, warnings_told
 from trainer.data.base import Data
 from trainer.errors import ConfigError
 from trainer.result import Result
@@ -46,10 +47,13 @@ def load_run(kept: Config, *, reads_files: bool = True, to_score: bool = False) 
     integrity.check_run(Path(kept.folder), best, file)
     torch.set_num_threads(kept.settings.threads or best["about"]["threads"])
     device.keep_freed_memory()
-    data = (data_source.read_again if reads_files else data_source.restore)(kept, best["data"])
+    with warnings_told():
+        data = (data_source.read_again if reads_files else data_source.restore)(kept, best["data"])
     if to_score:
         classifier.attach(kept, data, runner.TRAIN_WITHIN)
-    task = builder.task(kept.tree, data, kept.names).to(device.pick_again(kept.settings.device))
+    with warnings_told():
+        where = device.pick_again(kept.settings.device)
+    task = builder.task(kept.tree, data, kept.names).to(where)
     integrity.load_weights(task, best, file)
     return task.eval(), data
 
@@ -60,6 +64,11 @@ def evaluate(kept: Config) -> dict[str, float]:
     test = builder.loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
     scores = scoring.evaluate(task, test, kept.settings)
     result = replace(Result.read(Path(kept.folder)), test=scores)
+    if kept.settings.allow_changed_data:  # the test rows may be others
+        with seeding.isolated(kept.settings.seed, task.progress.device):
+            baseline, best = task.references()
+        result.baseline = baseline | dict(data.facts.baseline)
+        result.best_possible = best | dict(data.facts.best_possible)
     console.print(tables.score_table(result))
     return scores
 
@@ -84,7 +93,8 @@ def score(kept: Config, path: str | None) -> Path:
     """
     task, data = load_run(kept, reads_files=path is None)
     if path is not None:
-        data.test = data.read(path)
+        with warnings_told():
+            data.test = data.read(path)
         if getattr(task.model, "num_classes", None) is not None and data.test.targets() is None:
             raise ConfigError(f"input: the model of this run is told the class of each row; {path} does not say it")
     test = builder.loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
@@ -127,7 +137,8 @@ def _test_row(kept: Config, row: int) -> tuple[Task, Batch, Sequence[str]]:
 
 def samples(config: Config, count: int) -> Path:
     """Draws some training rows, each as it is and as the first epochs see it; gives the picture's path."""
-    data = data_source.read(config)
+    with warnings_told():
+        data = data_source.read(config)
     train = builder.loaders(config.tree, data, config.settings, torch.device("cpu"))["train"]
     sheet = inspection.samples(train, min(count, len(train.split)), data.facts.class_names)
     (path,) = pictures.draw([replace(sheet, name=f"samples-{config.names['data']}")], folder.root(), replace=False)

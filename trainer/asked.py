@@ -8,7 +8,9 @@ from typing import Any
 
 from trainer import catalog, signature
 from trainer.errors import ConfigError, did_you_mean
+from trainer.settings import Settings
 from trainer.signature import Parameter
+from trainer.stored import HERE
 from trainer.types import describe, fits
 
 NAMED = {"null": None, "true": True, "false": False}
@@ -37,8 +39,7 @@ def options(verb: str, words: Sequence[str], known: Mapping[str, Parameter]) -> 
     for word in words:
         key, equals, text = word.partition("=")
         if not equals or key not in known:
-            near = did_you_mean(key, known)
-            problems.append(f"{verb} {word}: unknown{near or ';'} {', '.join(f'{name}=...' for name in known)}")
+            problems.append(_unknown(verb, word, known))
             continue
         value = text if fits(text, known[key].kind) else _read(text)
         if not fits(value, known[key].kind):
@@ -49,6 +50,16 @@ def options(verb: str, words: Sequence[str], known: Mapping[str, Parameter]) -> 
     if problems:
         raise ConfigError(*problems)
     return given
+
+
+def _unknown(verb: str, word: str, known: Mapping[str, Parameter]) -> str:
+    """That a verb takes no such key, with those it takes: its own, or else those of this machine."""
+    key = word.partition("=")[0]
+    if key in Settings.__dataclass_fields__:
+        able = ", ".join((*known, *sorted(HERE)))
+        return f"{verb} {word}: a run keeps what it was trained with; {verb} can be given {able}"
+    names = known or sorted(HERE)
+    return f"{verb} {word}: unknown{did_you_mean(key, names) or ';'} {', '.join(f'{name}=...' for name in names)}"
 
 
 def _can(method: str, target: str | None) -> bool:

@@ -67,7 +67,7 @@ def assemble(
     if state is not None:
         load_state(trainer, state, path)
     sizes = {name: loader.split.size() for name, loader in loaders.items()}
-    screen.start(trainer, result, sizes, data.facts.reading)
+    screen.start(trainer, result, sizes, data.facts.reading, data.facts.baseline_rule)
     return Assembled(trainer, loaders, album)
 
 
@@ -94,6 +94,7 @@ def _about(config: Config, result: Result) -> dict[str, Any]:
         "options": dict(config.names),
         "overrides": result.overrides,
         "home": config.home,
+        "data_digest": config.data_digest,
         "versions": result.versions,
     }
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from trainer import flags, listing, output, signals
@@ -83,11 +83,19 @@ def dispatch(arguments: Sequence[str]) -> int:
     first = arguments[0] if arguments else ""
     if first and "=" not in first and first[0] not in "-+~":
         if first not in verbs:
-            raise ConfigError(
-                f"{first!r} is no verb of train{did_you_mean(first, verbs) or ';'} one of {', '.join(verbs)}"
-            )
+            raise ConfigError(_no_verb(first, verbs))
         return verbs[first](arguments[1:])
     return compose_and_run(arguments)
+
+
+def _no_verb(word: str, verbs: Iterable[str]) -> str:
+    """Of something that can be chosen, how that is done; of anything else, the nearest verb."""
+    from trainer import catalog
+
+    ways = [f"train {group}={word}" for group in catalog.GROUPS if word in catalog.options(group)]
+    if ways:
+        return f"{word!r} is no verb of train; it is chosen by: {' or '.join(ways)}"
+    return f"{word!r} is no verb of train{did_you_mean(word, verbs) or ';'} one of {', '.join(verbs)}"
 
 
 def check_working_folder() -> None:

@@ -65,11 +65,16 @@ class Config:
     fingerprint: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
+    def data_digest(self) -> str | None:
+        """One digest of the contents of the user's own files, None where there are none."""
+        return None if self.fingerprint is None else str(self.fingerprint["digest"])
+
+    @property
     def identity(self) -> str:
         """A hash of everything that decides what is trained: the keys, and the contents of the user's own files."""
         kept = {key: self._decisive(value) for key, value in self.tree.items() if key not in NEUTRAL}
         if self.fingerprint is not None:
-            kept["data_digest"] = self.fingerprint["digest"]
+            kept["data_digest"] = self.data_digest
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
     def _decisive(self, value: Any) -> Any:

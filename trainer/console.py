@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -25,6 +28,32 @@ class PlainConsole(Console):
 
 
 console = PlainConsole()
+
+
+class ConsoleHandler(logging.Handler):
+    """Messages of the log as lines that the terminal itself breaks, each with its level before it."""
+
+    def __init__(self, console: Console, level: int = logging.WARNING):
+        super().__init__(level)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._console.print(f"{record.levelname.lower()}: {record.getMessage()}", soft_wrap=True)
+        except Exception:
+            self.handleError(record)
+
+
+@contextmanager
+def warnings_told() -> Iterator[None]:
+    """A block whose warnings go to the error output, beside what a command writes."""
+    handler = ConsoleHandler(PlainConsole(stderr=True))
+    logger = logging.getLogger("trainer")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def say(text: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from trainer import builder, dataset_state, fingerprint, signature
 from trainer.config import Config
 from trainer.data.base import Data
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, absence
 from trainer.preprocessing import Preprocessing
 from trainer.types import MISSING
 
@@ -43,7 +43,7 @@ def read_again(config: Config, state: Mapping[str, Any] | None) -> Data:
         log.warning("this run was saved before runs kept what they learned of their data: it is learned anew")
         return read(config)
     kind, tree = builder.data_class(config.tree), _resolved(config)
-    _refuse_missing(kind, tree["data"])
+    _refuse_missing(kind, tree["data"], config.moved)
     changes = _changes(config, state)
     if changes and not kind.encodes_changed_files:
         raise ConfigError(
@@ -85,12 +85,15 @@ def _resolved(config: Config) -> dict[str, Any]:
     return {**config.tree, "data": node}
 
 
-def _refuse_missing(kind: type[Data], options: Mapping[str, Any]) -> None:
-    gone = [f"data.{key}: {path.absolute()}" for key, path in kind.own_paths(options).items() if not path.exists()]
+def _refuse_missing(kind: type[Data], options: Mapping[str, Any], moved: Mapping[str, str]) -> None:
+    gone = {key: path.absolute() for key, path in kind.own_paths(options).items() if not path.exists()}
+    trained_on = [key for key in gone if key not in moved]
     if gone:
         raise ConfigError(
-            *(f"{name} does not exist, which this run was trained on" for name in gone),
-            "data.path=PATH says where it is now; sample, show and score input=PATH do without it",
+            *(f"data.{key}: {gone[key]} does not exist, which this run was trained on" for key in trained_on),
+            *(f"data.{key}: {absence(gone[key])}" for key in gone if key in moved),
+            *(f"data.{key}=PATH says where it is now" for key in trained_on),
+            "sample, show RUN and score input=PATH do without the data",
         )
 
 
@@ -102,26 +105,38 @@ def _changes(config: Config, state: Mapping[str, Any]) -> list[str]:
     kind = builder.data_class(config.tree)
     paths = kind.own_paths(_resolved(config)["data"])
     now = fingerprint.fingerprint(paths, kind.reads, exact=before["exact"])
-    if now["digest"] == before["digest"]:
+    files = fingerprint.changed_files(before, now, paths)
+    if not files:
         return []
-    files = "; ".join(fingerprint.changed_files(before, now, paths))
-    return [f"the data is not what this run was trained on: files: {files}", *_changed_contents(config, state)]
+    told = f"the data is not what this run was trained on: files: {'; '.join(files)}"
+    return [told, *_changed_contents(config, state)]
 
 
 def _changed_contents(config: Config, state: Mapping[str, Any]) -> list[str]:
     try:
-        now = _contents(read(config))
+        data = read(config)
     except ConfigError as error:
         return [f"it cannot be read as it was: {error.problems[0]}"]
-    before = state["contents"]
+    before, now = state["contents"], _contents(data)
     told = []
     for name in ("columns", "classes"):
         gone, new = ([str(one) for one in a[name] if one not in b[name]] for a, b in ((before, now), (now, before)))
         parts = [f"{word} {', '.join(names[:5])}" for word, names in (("missing", gone), ("new", new)) if names]
         told += [f"{name}: {'; '.join(parts)}"] * bool(parts)
-    if before["rows"] != now["rows"]:
-        told.insert(0, f"rows: {before['rows']:,} before, {now['rows']:,} now")
+    lost = _count_gone(state["fitted"], data)
+    if lost or before["rows"] != now["rows"]:
+        others = f"; {lost:,} of those before are gone or changed" if lost else ""
+        told.insert(0, f"rows: {before['rows']:,} before, {now['rows']:,} now{others}")
     return told
+
+
+def _count_gone(fitted: Mapping[str, Any] | None, data: Data) -> int:
+    """How many rows of a stored run are not in the data now; 0 where rows are not known by their contents."""
+    splits = [each and each.get("split") for each in (fitted, data.fitted and data.fitted.values)]
+    if not all(splits):
+        return 0
+    before, now = ({int(key) for keys in split.values() for key in keys} for split in splits if split)
+    return len(before - now)
 
 
 def _contents(data: Data) -> dict[str, Any]:

@@ -7,6 +7,7 @@ environment, and what comes out different was made of it.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -72,6 +73,20 @@ def _stand_in() -> Iterator[None]:
 def _read(key: str, *default: str | None) -> str | None:
     """The resolver ``oc.env``, which says something else where the stand-in is asked for."""
     return STAND_IN if _hidden.get() else oc.env(key, *default)
+
+
+NAME = re.compile(r"\$\{\s*oc\.env\s*:\s*([^\s,}]+)")
+SHORTEST = 4
+"""Letters of a value that is looked for in a text: a shorter one stands in many words, and is no secret."""
+
+
+def hide_values(text: str, tree: Mapping[str, Any]) -> str:
+    """A text that is written down, with the values of variables that a configuration reads named instead."""
+    names = set(NAME.findall(repr(tree)))
+    known = {name: os.environ[name] for name in names if len(os.environ.get(name, "")) >= SHORTEST}
+    for name, value in sorted(known.items(), key=lambda item: -len(item[1])):
+        text = text.replace(value, f"${{oc.env:{name}}}")
+    return text
 
 
 def sounds_secret(key: str) -> bool:

@@ -1,7 +1,8 @@
 """What the files of a data set hold, as digests: contents and names, never times.
 
 Cheap by default: of a file over 4 MB sixteen blocks and the size are read, so a change of its length or of most of it
-is found, not one of a few bytes in between. ``fingerprint=exact`` reads every byte.
+is found, not one of a few bytes in between. ``fingerprint=exact`` reads every byte besides: the cheap digest is that of
+the data, the same for either, and names a run.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from trainer.errors import SystemFault
 
@@ -33,8 +34,8 @@ def fingerprint(paths: Mapping[str, Path], endings: Sequence[str] = (), *, exact
         exact: read every byte.
 
     Returns:
-        ``digest`` of everything, ``exact``, and the digest of each file (or folder, of many files) by its key and
-        its path below it.
+        ``digest`` of everything, ``exact``, and the digests of each file (or folder, of many files) by its key and
+        its path below it: the cheap one, and that of every byte where it is another and was asked for.
 
     Raises SystemFault for a file that cannot be read.
     """
@@ -42,10 +43,11 @@ def fingerprint(paths: Mapping[str, Path], endings: Sequence[str] = (), *, exact
     for key, path in sorted(paths.items()):
         for name, file in _files(path, endings):
             try:
-                files[f"{key}/{name}" if name else key] = [file.stat().st_size, _digest(file, exact)]
+                files[f"{key}/{name}" if name else key] = _described(file, exact)
             except OSError as error:
                 raise SystemFault(f"data.{key}: cannot read {file.absolute()}: {error.strerror}") from error
-    whole = hashlib.sha256(repr(sorted(files.items())).encode("utf-8", "surrogateescape")).hexdigest()
+    cheap = sorted((name, entry[:2]) for name, entry in files.items())
+    whole = hashlib.sha256(repr(cheap).encode("utf-8", "surrogateescape")).hexdigest()
     return {
         "version": VERSION,
         "exact": exact,
@@ -86,23 +88,29 @@ def _files(path: Path, endings: Sequence[str]) -> Iterator[tuple[str, Path]]:
                 yield file.relative_to(path).as_posix(), file
 
 
-def _digest(path: Path, exact: bool) -> str:
+def _described(path: Path, exact: bool) -> list[Any]:
+    """Size, digest of the file or of some blocks of a large one, and where wanted that of every byte of a large one."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        if exact or size <= WHOLE_BYTES:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+        if size <= WHOLE_BYTES:
+            return [size, _digest_all(file)]
         found = hashlib.sha256(str(size).encode())
         for block in range(BLOCKS):
             file.seek((size - BLOCK_BYTES) * block // (BLOCKS - 1))
             found.update(file.read(BLOCK_BYTES))
-    return found.hexdigest()[:32]
+        file.seek(0)
+        return [size, found.hexdigest()[:32], *([_digest_all(file)] if exact else [])]
+
+
+def _digest_all(file: BinaryIO) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()[:32]  # type: ignore[arg-type]
 
 
 def _by_folder(files: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
     """The number of files and one digest for each folder."""
     folders: dict[str, list[str]] = {}
-    for name, (size, digest) in sorted(files.items()):
-        folders.setdefault(f"{name.rpartition('/')[0]}/", []).append(f"{name} {size} {digest}")
+    for name, entry in sorted(files.items()):
+        folders.setdefault(f"{name.rpartition('/')[0]}/", []).append(" ".join(map(str, (name, *entry))))
     return {
         name: [len(lines), hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:32]]
         for name, lines in folders.items()

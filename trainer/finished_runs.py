@@ -22,6 +22,8 @@ REPEATED = ("seed", "data.fold")
 SOURCES = ("name", "path", "test_path", "source", "target")
 """Options of data that say which rows there are and what is learned of them."""
 PATHS = ("data.path", "data.test_path")
+DIGEST_LETTERS = 8
+"""Of a digest, as it is shown."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,17 @@ class Run:
                 return known[key]
         return None
 
+    @property
+    def digest(self) -> str:
+        """Of the contents of the user's own files; empty where there are none, or the run does not say."""
+        return str(self.results.get("data_digest") or "")
+
     @cached_property
     def setting(self) -> str:
         """All that decides what is trained but the seed and the fold."""
         kept = {key: value for key, value in self.config.items() if not is_neutral(key) and key not in REPEATED}
-        return repr((self.results["model"], self.results["data"], sorted((k, canonical(v)) for k, v in kept.items())))
+        options = sorted((k, canonical(v)) for k, v in kept.items())
+        return repr((self.results["model"], self.results["data"], self.digest, options))
 
     @cached_property
     def data(self) -> dict[str, Any]:
@@ -146,8 +154,8 @@ def by_setting(runs: Iterable[Run]) -> list[list[Run]]:
 def by_data(groups: Iterable[list[Run]]) -> list[tuple[str, list[list[Run]]]]:
     """Settings whose scores are of the same rows together, each with what the data is called.
 
-    Options of the data that leave the baseline and the best possible score as they are, change how rows are read and
-    not which there are.
+    Files of the same name that held something else when a run read them are other data. Options of the data that leave
+    the baseline and the best possible score as they are, change how rows are read and not which there are.
     """
     found: dict[tuple[str, ...], list[list[Run]]] = {}
     for group in groups:
@@ -155,9 +163,21 @@ def by_data(groups: Iterable[list[Run]]) -> list[tuple[str, list[list[Run]]]]:
         sources = [f"{name}={first.data[f'data.{name}']}" for name in SOURCES if first.data.get(f"data.{name}")]
         found.setdefault((str(first.results["data"]), first.monitor, *sources), []).append(group)
     return [
-        (_titled(key[0], key[2:], options), part)
-        for key, same in found.items()
+        (_titled(key[0], [*key[2:], *contents], options), part)
+        for key, named_alike in found.items()
+        for contents, same in _by_contents(named_alike)
         for options, part in _by_reference(same, key[1])
+    ]
+
+
+def _by_contents(groups: Sequence[list[Run]]) -> list[tuple[list[str], list[list[Run]]]]:
+    """Parts of one source that were read from the same contents, with the digest where there are several."""
+    parts: dict[str, list[list[Run]]] = {}
+    for group in groups:
+        parts.setdefault(group[0].digest, []).append(group)
+    return [
+        ([f"contents {digest[:DIGEST_LETTERS] or 'unknown'}"] if len(parts) > 1 else [], part)
+        for digest, part in parts.items()
     ]
 
 

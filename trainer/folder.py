@@ -10,7 +10,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -176,13 +176,24 @@ class RunLog(logging.FileHandler):
             super().close()
 
 
+class _ChangingFormatter(logging.Formatter):
+    """Lines of a log, their tracebacks too, each changed before it is written."""
+
+    def __init__(self, change: Callable[[str], str]):
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+        self._change = change
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._change(super().format(record))
+
+
 @contextmanager
-def logged(path: Path) -> Iterator[None]:
-    """Sends this package's log to the run's own file. Raises SystemFault where it cannot be written."""
+def logged(path: Path, change: Callable[[str], str] = str) -> Iterator[None]:
+    """Sends this package's log to the run's own file, each line changed. Raises SystemFault if it is not writable."""
     with atomic.written(path / LOG):
         handler = RunLog(path / LOG, encoding="utf-8")
     handler.addFilter(PrintableFilter())
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_ChangingFormatter(change))
     logger = logging.getLogger("trainer")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -21,6 +21,7 @@ from trainer.tables import label, new_table
 
 NUMBERS = 38
 """Columns that the numbers of a row take, without those of test."""
+MODEL_WIDTH = 6
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,9 @@ def show(path: Path) -> None:
 
 
 def _cell(value: Any) -> str:
-    return "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+    from trainer.tables import number
+
+    return "" if value is None else number(value) if isinstance(value, float) else str(value)
 
 
 def _print(entries: Sequence[Entry]) -> None:
@@ -133,7 +136,7 @@ def _print(entries: Sequence[Entry]) -> None:
 def _fits(entries: Sequence[Entry], width: int) -> bool:
     """Whether a table of them breaks no word."""
     words = max(len(word) for entry in entries for word in [*entry.overrides.split(" "), ""])
-    models = max(len(entry.model) for entry in entries)
+    models = max(MODEL_WIDTH, *(len(entry.model) for entry in entries))
     tests = max(len(line) for entry in entries for line in [_test(entry), *_others(entry)])
     return words + models + tests + NUMBERS <= width
 
@@ -141,7 +144,7 @@ def _fits(entries: Sequence[Entry], width: int) -> bool:
 def _table(entries: Sequence[Entry]) -> Table:
     table = new_table(None)
     has_labels = any(entry.overrides for entry in entries)
-    table.add_column("model", overflow="fold", min_width=6)
+    table.add_column("model", overflow="fold", min_width=MODEL_WIDTH)
     if has_labels:
         table.add_column("setting", overflow="fold", min_width=16)
     for name in ("runs", "val", "test", "params", "s"):
@@ -162,7 +165,7 @@ def _others(entry: Entry) -> list[str]:
 
 def _test(entry: Entry) -> str:
     plus_minus = "±" if console.encoding.lower().startswith("utf") else "+/-"
-    return _cell(entry.test) + ("" if entry.std is None else f" {plus_minus} {entry.std:.4f}")
+    return _cell(entry.test) + ("" if entry.std is None else f" {plus_minus} {_cell(entry.std)}")
 
 
 def _print_stacked(place: int, entry: Entry) -> None:

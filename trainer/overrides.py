@@ -44,11 +44,18 @@ def parse(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[Overri
             start = max(0, column - WINDOW)
             problems.append(
                 f"cannot read {shorten(text)} as KEY=VALUE ({reason[:WINDOW]}); quote special characters:"
-                f" 'key=\"[a\"'\n  {text[start : start + 2 * WINDOW]}\n  {' ' * (column - start)}^"
+                f" {_quoted(text)}\n  {text[start : start + 2 * WINDOW]}\n  {' ' * (column - start)}^"
             )
     if problems:
         raise ConfigError(*problems)
     return found
+
+
+def _quoted(text: str) -> str:
+    """An override with its value in quotes, as a shell is given it; of one that has quotes or is long, an example."""
+    key, _, value = text.partition("=")
+    is_plain = value.isprintable() and not set(text) & {"'", '"'} and len(text) < WINDOW
+    return f"'{key}=\"{value}\"'" if value and is_plain else "'key=\"[a\"'"
 
 
 def _depth(text: str) -> int:

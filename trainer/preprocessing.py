@@ -71,7 +71,8 @@ class Preprocessing:
             parts.append(torch.tensor([place.pop(key) for key in stored if key in place], dtype=torch.long))
             gone += len(stored) - len(parts[-1])
         if gone or place:
-            log.warning("%d rows of this run are gone; %d that it never read are test rows", gone, len(place))
+            told = ((gone, "of this run are gone"), (len(place), "that were never read are test rows"))
+            log.warning("rows: %s", "; ".join(f"{count:,} {what}" for count, what in told if count))
         parts[-1] = torch.cat((parts[-1], torch.tensor(sorted(place.values()), dtype=torch.long)))
         empty = next((name for name, part in zip(SPLITS, parts, strict=True) if not len(part)), None)
         if empty is not None:

@@ -55,5 +55,6 @@ def _from_checkpoint(path: Path) -> dict[str, Any]:
         "threads": about.get("threads"),
         "versions": about.get("versions", {}),
         "home": about.get("home", ""),
+        "data_digest": about.get("data_digest"),
         "reason": f"{folder.RESULTS} was lost; this is what the checkpoint knows",
     }

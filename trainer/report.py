@@ -9,13 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trainer import artifacts
-from trainer.console import console
+from trainer.console import ConsoleHandler, console
 from trainer.cores import cores
-from trainer.printable import PrintableFilter
 from trainer.progress import Meter, clock_time
 from trainer.signals import Flag
 from trainer.tables import beyond_best, in_context, label, number, score_table
@@ -54,10 +52,7 @@ class Report:
             auto_refresh=False,
             disable=not console.is_terminal,
         )
-        self._handler = RichHandler(
-            console=console, show_path=False, level=logging.INFO if verbose else logging.WARNING
-        )
-        self._handler.addFilter(PrintableFilter())
+        self._handler = ConsoleHandler(console, logging.INFO if verbose else logging.WARNING)
         self._next_draw = 0.0
         self._path = Path()
         self._test_rows = 0
@@ -78,9 +73,15 @@ class Report:
             console.print(text, style=style, soft_wrap=True)
 
     def start(
-        self, trainer: Trainer, result: Result, sizes: Mapping[str, tuple[int, str]], reading: Sequence[str] = ()
+        self,
+        trainer: Trainer,
+        result: Result,
+        sizes: Mapping[str, tuple[int, str]],
+        reading: Sequence[str] = (),
+        rule: str = "",
     ) -> None:
-        """Says what is about to be trained, and on what: ``sizes`` of the splits, and how columns were read."""
+        """Says what is about to be trained, and on what: ``sizes`` of the splits, how columns were read, and the
+        rule of the baseline where it was chosen among several."""
         self.flag.wait_for_check()
         self._path = Path(result.folder)
         (rows, unit), (self._test_rows, _) = sizes["train"], sizes["test"]
@@ -96,6 +97,8 @@ class Report:
             more = f"; and {len(reading) - READINGS} more" if len(reading) > READINGS else ""
             self.say(f"read as: {'; '.join(reading[:READINGS])}{more}")
             log.info("read as: %s", "; ".join(reading))
+        if rule:
+            self.say(f"baseline: {rule}")
         if trainer.settings.num_workers > cores():
             self.say(f"num_workers: {trainer.settings.num_workers} processes share {cores()} cores")
         artifacts.write_metrics(self._path, trainer.history)

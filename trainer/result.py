@@ -25,7 +25,8 @@ class Result:
 
     status: running, finished, interrupted or failed; ``reason`` says why it did not finish. val, test: scores of the
     best weights. folder: where the run is. home: the folder it was started from, where relative paths begin.
-    artifacts: names of the pictures and tables of the finished run; None until all of them are drawn.
+    artifacts: names of the pictures and tables of the finished run; None until all of them are drawn. data_digest: of
+    the user's own files that it was trained on, None where the data set reads none.
     """
 
     folder: str
@@ -54,6 +55,7 @@ class Result:
     home: str = ""
     reason: str | None = None
     artifacts: list[str] | None = None
+    data_digest: str | None = None
 
     @classmethod
     def read(cls, path: Path) -> Result:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -56,7 +56,7 @@ def run(config: Config) -> Result:
     config = data_source.with_fingerprint(config)
     found = folder.find(config.identity, Path(config.folder))
     if found is None:
-        say("resume=auto: no run of this configuration yet; starting one")
+        say("resume=auto: no run of this configuration on this data yet; starting one")
         return start(config, folder.claim(config.folder, reuse=True))
     if folder.read_results(found).get("status") == "finished":
         return complete(config, found, patience=PATIENCE)
@@ -83,14 +83,14 @@ def start(config: Config, path: Path, *, fall_back: bool = True, patience: float
         state = saved_state(path, fall_back=fall_back)
         config = as_saved(config, state)
         result = _new_result(config, path)
-        with _accounted(result, config.settings.plugins, fresh=state is None):
+        with _accounted(result, config, fresh=state is None):
             if state is None:
                 shown = OmegaConf.to_yaml(OmegaConf.create(environment.mask(config.raw)))
                 atomic.write_text(path / folder.CONFIG, shown)
                 _begin(result)
             made = assemble(config, result, screen, state, TRAIN_WITHIN)
             _begin(result)
-            _train_and_test(made, result, screen)
+            _train_and_test(made, result, screen, config)
     return result
 
 
@@ -108,7 +108,7 @@ def complete(config: Config, path: Path, patience: float = 0.0) -> Result:
         without = f", without {', '.join(lost)}" if lost else ""
         say(f"{path} is finished{without}; nothing to do")
         return result
-    with _entered(config, path, patience) as screen, _accounted(result, config.settings.plugins, fresh=False):
+    with _entered(config, path, patience) as screen, _accounted(result, config, fresh=False):
         say(f"{path} is finished, but without {', '.join(lost)}; going on with that")
         state = saved_state(path, fall_back=False)
         assert state is not None
@@ -139,6 +139,7 @@ def _new_result(config: Config, path: Path) -> Result:
         versions=versions(),
         git=commit(),
         home=config.home,
+        data_digest=config.data_digest,
     )
 
 
@@ -147,7 +148,7 @@ def _entered(config: Config, path: Path, patience: float, *, quiet: bool = False
     """A block in which this process alone works in a run folder, writes its log, and answers signals."""
     with (
         folder.locked(path, patience),
-        folder.logged(path),
+        folder.logged(path, partial(environment.hide_values, tree=config.raw)),
         signals.caught() as flag,
         report.Report(flag, verbose=config.settings.verbose, quiet=quiet) as screen,
     ):
@@ -155,23 +156,24 @@ def _entered(config: Config, path: Path, patience: float, *, quiet: bool = False
 
 
 @contextmanager
-def _accounted(result: Result, plugins: Sequence[str], *, fresh: bool) -> Iterator[None]:
+def _accounted(result: Result, config: Config, *, fresh: bool) -> Iterator[None]:
     """A block whose end is written into the results, whatever it ends by, and told as it should be."""
     path = Path(result.folder)
     try:
         yield
     except Interrupted as error:
-        _stopped(result, error)
+        _stopped(result, error, config)
+        plugins = config.settings.plugins
         named = f" plugins=[{','.join(plugins)}]" if plugins else ""
         # Of a run within another, a classifier's, the outer one has the last word: it goes on with both.
         raise Interrupted(error.message, error.signal_number, f"train resume {path}{named}") from None
     except UserError as error:
-        _stopped(result, error)
+        _stopped(result, error, config)
         if fresh and isinstance(error, ConfigError | SystemFault):
             folder.remove_if_empty(path)
         raise
     except BaseException as error:
-        _stopped(result, error)
+        _stopped(result, error, config)
         if is_out_of_memory(error):
             reason = str(error).split("\n")[0]
             raise SystemFault(f"out of memory: {reason}; try a smaller batch_size, or accumulate") from error
@@ -185,11 +187,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
-def _stopped(result: Result, error: BaseException) -> None:
+def _stopped(result: Result, error: BaseException, config: Config) -> None:
     """Writes why a run ended, once; what was finished stays finished, and what cannot be written hides nothing."""
     if result.reason is not None:
         return
-    reason = f"{type(error).__name__}: {error}"
+    reason = environment.hide_values(f"{type(error).__name__}: {error}", config.raw)
     if result.status == "running":
         result.status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
         result.reason = reason
@@ -199,9 +201,9 @@ def _stopped(result: Result, error: BaseException) -> None:
         log.info("%s", reason)
 
 
-def _train_and_test(made: Assembled, result: Result, screen: report.Report) -> None:
+def _train_and_test(made: Assembled, result: Result, screen: report.Report, config: Config) -> None:
     trainer = made.trainer
-    _train(trainer, result, screen)
+    _train(trainer, result, screen, config)
     _test(trainer, made.loaders["test"], result)
     result.status = "finished"
     result.write()
@@ -209,7 +211,7 @@ def _train_and_test(made: Assembled, result: Result, screen: report.Report) -> N
     screen.finish(trainer, result, *_draw(made, result, screen))
 
 
-def _train(trainer: Trainer, result: Result, screen: report.Report) -> None:
+def _train(trainer: Trainer, result: Result, screen: report.Report, config: Config) -> None:
     """To the last step; what stops it before has its curves, too."""
     path = Path(result.folder)
     if not screen.quiet:
@@ -219,7 +221,7 @@ def _train(trainer: Trainer, result: Result, screen: report.Report) -> None:
         trainer.fit()
     except UserError as error:
         result.take_progress(trainer)
-        _stopped(result, error)
+        _stopped(result, error, config)
         with suppress(SystemFault):  # the first fault is the one to tell
             artifacts.draw_curves(path, trainer.history, result, artifacts.learning_rates(trainer))
         raise

@@ -74,7 +74,7 @@ def _part_from_sweep(parent: int) -> None:
 
 
 def _child(job: Job) -> int:
-    from trainer import runner
+    from trainer import environment, runner
 
     assert job.config is not None
     try:
@@ -85,10 +85,10 @@ def _child(job: Job) -> int:
         console.look_again()
         runner.run(job.config)
     except UserError as error:
-        print(error)
+        print(environment.hide_values(str(error), job.config.raw))
         return error.exit_code
     except BaseException:
-        traceback.print_exc()
+        print(environment.hide_values(traceback.format_exc(), job.config.raw), file=sys.stderr)
         return 1
     return 0
 
