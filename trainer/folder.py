@@ -134,7 +134,7 @@ def read_results(path: Path) -> dict[str, Any]:
     """What a run last said of itself, with NaN for a score that JSON has no number for; empty if it never did."""
     try:
         found = json.loads((path / RESULTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):
         return {}

@@ -65,6 +65,19 @@ class AnyText:
         return self.words
 
 
+@dataclass(frozen=True)
+class AnyNumber:
+    """Every number, also one that is infinite or none at all, as a score may be."""
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+
+    def __str__(self) -> str:
+        return "or nan"
+
+
+Number = Annotated[object, AnyNumber()]
+"""A score: also infinite, or not a number."""
 DataPath = Annotated[str, AnyText("that is the path of a file or folder")]
 """A file or folder of the user's that a data set reads: part of what a run is, so its contents have a fingerprint."""
 PositiveInt = Annotated[int, Range(ge=1)]
