@@ -15,6 +15,7 @@ from trainer import (
     classifier,
     data_source,
     device,
+    digests,
     environment,
     integrity,
     report,
@@ -71,7 +72,7 @@ def assemble(
     result.baseline, result.best_possible = dict(data.facts.baseline), dict(data.facts.best_possible)
 
     kept = data_source.state_of(config, data)
-    keeper = checkpoint.RunKeeper(path, _about(config, result) | {"data": state_schema.vouchers(kept)}, kept)
+    keeper = checkpoint.RunKeeper(path, _about(config, result) | {"data": digests.of_parts(kept)}, kept)
     album = Album(screen, path, settings.seed, is_on=settings.draw and not screen.quiet)
     players = builder.players(config.tree, settings, task, loaders["train"])
     trainer = Trainer(task, players, loaders["train"], loaders["val"], settings, keeper, album)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from trainer import atomic, folder, recovery
 from trainer.errors import ConfigError, SystemFault
-from trainer.types import Number, describe, fits
+from trainer.types import Number, mismatches
 
 if TYPE_CHECKING:
     from trainer.trainer import Trainer
@@ -118,9 +118,7 @@ def faults(found: Mapping[str, Any]) -> list[str]:
     """What in results that were read is not of the type that a run writes, by key."""
     missing = [f"{key} is missing" for key in NEEDED if key not in found]
     return missing + [
-        f"{key} is {repr(found[key])[:60]}, not {describe(kind)}"
-        for key, kind in KINDS.items()
-        if key in found and not fits(found[key], kind)
+        fault for key, kind in KINDS.items() if key in found for fault in mismatches(found[key], kind, key)
     ]
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
-from trainer import checkpoint, seeding
+from trainer import checkpoint, digests, seeding
 from trainer.errors import ConfigError
 from trainer.settings import Processes
-from trainer.types import NonNegativeFloat, NonNegativeInt, Number, PositiveInt, describe, fits
+from trainer.types import NonNegativeFloat, NonNegativeInt, Number, PositiveInt, mismatches, shown
 
 if TYPE_CHECKING:
     from trainer.trainer import Trainer
@@ -64,20 +62,6 @@ def check_trained(state: Mapping[str, Any], trainer: Trainer, file: Path) -> Non
     refuse(file, [*faults, *_place_faults(state, trainer), *_score_faults(state, trainer)])
 
 
-def vouchers(data: Mapping[str, Any]) -> dict[str, str]:
-    """A digest of every part of what a checkpoint keeps of its data, by dotted key.
-
-    What a data set learned is of no fixed type, and a vocabulary in another order would be of the right one.
-    """
-    found = {}
-    for name, part in data.items():
-        for key, value in part.items() if isinstance(part, Mapping) and part else [("", part)]:
-            hasher = hashlib.blake2b(digest_size=8)
-            _feed(hasher, value)
-            found[f"{name}.{key}" if key != "" else str(name)] = hasher.hexdigest()
-    return found
-
-
 def refuse(file: Path, faults: list[str]) -> None:
     """Raises ConfigError with the first of some faults of a file, if there are any."""
     if faults:
@@ -90,7 +74,7 @@ def _faults(value: Any, kind: Any, at: str = "") -> Iterator[str]:
     """Where a value differs from its schema: a mapping of schemas, a tensor like it, or an annotation."""
     if isinstance(kind, Mapping):
         if not isinstance(value, Mapping):
-            yield f"{at} is {_shown(value)}; a mapping is saved there"
+            yield f"{at} is {shown(value)}, not a mapping"
             return
         for key in dict.fromkeys((*kind, *value)):
             name = f"{at}.{key}" if at else str(key)
@@ -102,17 +86,9 @@ def _faults(value: Any, kind: Any, at: str = "") -> Iterator[str]:
                 yield f"{name} is missing"
     elif isinstance(kind, Tensor):
         if not isinstance(value, Tensor) or value.shape != kind.shape or value.dtype != kind.dtype:
-            yield f"{at} is {_shown(value)}; this run has {_shown(kind)}"
-    elif not fits(value, kind):
-        yield f"{at} is {_shown(value)}; {describe(kind)} is saved there"
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor {str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
-    if isinstance(value, Mapping | list | tuple):
-        return f"a {'mapping' if isinstance(value, Mapping) else 'list'} of {len(value)}"
-    return repr(value)[:60]
+            yield f"{at} is {shown(value)}; this run has {shown(kind)}"
+    else:
+        yield from mismatches(value, kind, at)
 
 
 def _kinds(value: Any) -> Any:
@@ -143,6 +119,16 @@ def _about_faults(state: Mapping[str, Any]) -> Iterator[str]:
         return
     later = {key: kind for key, kind in LATER_ABOUT.items() if key in about}
     yield from _faults(about, {**ABOUT, **later}, "about")
+    yield from _tensor_faults(about.get("config"), "about.config")
+
+
+def _tensor_faults(value: Any, at: str) -> Iterator[str]:
+    """Tensors in a configuration, which holds plain values alone."""
+    if isinstance(value, Tensor):
+        yield f"{at} is {shown(value)}, not a plain value"
+    parts = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in parts:
+        yield from _tensor_faults(item, f"{at}.{key}")
 
 
 def _data_faults(state: Mapping[str, Any]) -> Iterator[str]:
@@ -154,7 +140,7 @@ def _data_faults(state: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(data, Mapping) or not isinstance(said, Mapping):
         yield f"{'about.data' if isinstance(data, Mapping) else 'data'} is missing, or is not what the run saved"
         return
-    found = vouchers(data)
+    found = digests.of_parts(data)
     for key in dict.fromkeys((*said, *found)):
         if said.get(key) != found.get(key):
             yield f"data.{key} is {'not what the run saved' if key in found else 'missing'}"
@@ -204,23 +190,3 @@ def _score_faults(state: Mapping[str, Any], trainer: Trainer) -> Iterator[str]:
         score = next(row for row in history if row["epoch"] == best["epoch"])[f"val_{trainer.monitor}"]
         if score != best["score"] and not (math.isnan(score) and math.isnan(best["score"])):
             yield f"best.score is {best['score']!r}; the history has {score!r}"
-
-
-def _feed(hasher: Any, value: Any) -> None:
-    """Feeds a nested value of tensors and plain values to a hash, lists and tuples alike."""
-    if isinstance(value, Tensor):
-        hasher.update(f"T{value.dtype}{tuple(value.shape)}".encode())
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        hasher.update(flat.view(torch.uint8).numpy().data)
-    elif isinstance(value, Mapping):
-        hasher.update(f"M{len(value)}".encode())
-        for key, item in value.items():
-            _feed(hasher, key)
-            _feed(hasher, item)
-    elif isinstance(value, list | tuple):
-        hasher.update(f"L{len(value)}".encode())
-        for item in value:
-            _feed(hasher, item)
-    else:
-        text = f"{type(value).__name__} {value!r}".encode("utf-8", "surrogateescape")
-        hasher.update(f"{len(text)} ".encode() + text)

@@ -101,9 +101,12 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
         given, built = ", ".join(names), ", ".join(BUILT)
         raise ConfigError(f"{path / folder.RESULTS} is not that of a run: options are of {given}, not of {built}")
     tree = _with_defaults(tree)
-    problems = plugins.unnamed(tree["plugins"], modules) or declare(tree) + check(tree, names)
+    unnamed = plugins.unnamed(tree["plugins"], modules)
+    if unnamed:
+        raise ConfigError(*unnamed)
+    problems = declare(tree) + check(tree, names)
     if problems:
-        raise ConfigError(*problems)
+        raise ConfigError(*(f"{path / folder.CONFIG}: {problem}" for problem in problems))
     flat = Settings(**{key: tree[key] for key in Settings.__dataclass_fields__})
     return Config(tree, raw, names, result.overrides, str(path), str(path), flat, result.home)
 

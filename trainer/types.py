@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -73,7 +73,7 @@ class AnyNumber:
         return isinstance(value, int | float) and not isinstance(value, bool)
 
     def __str__(self) -> str:
-        return "or nan"
+        return "a number or nan"
 
 
 Number = Annotated[object, AnyNumber()]
@@ -116,7 +116,7 @@ def describe(kind: Any) -> str:
     """The words a user reads for a type: ``a whole number >= 1``."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return f"{describe(args[0])} {args[1]}"
+        return str(args[1]) if args[0] is object else f"{describe(args[0])} {args[1]}"
     if origin is Literal:
         return "one of " + ", ".join(map(str, args))
     if origin in (Union, types.UnionType):
@@ -156,3 +156,24 @@ def fits(value: Any, kind: Any) -> bool:
     if kind is type(None) or kind is None:
         return value is None
     return not isinstance(kind, type) or isinstance(value, kind)
+
+
+def mismatches(value: Any, kind: Any, at: str) -> Iterator[str]:
+    """Where in a nested value something is not of its type, by dotted key; nothing where the whole ``fits``."""
+    origin, args = get_origin(kind), get_args(kind)
+    if isinstance(value, Mapping) and origin in (dict, Mapping):
+        for key, item in value.items():
+            yield from mismatches(item, args[1], f"{at}.{key}")
+    elif isinstance(value, list) and origin in (list, Sequence):
+        for place, item in enumerate(value):
+            yield from mismatches(item, args[0], f"{at}.{place}")
+    elif not fits(value, kind):
+        yield f"{at} is {shown(value)}, not {describe(kind)}"
+
+
+def shown(value: Any) -> str:
+    """A value of any type in a few words."""
+    if isinstance(value, Mapping | list | tuple):
+        return f"a {'mapping' if isinstance(value, Mapping) else 'list'} of {len(value)}"
+    shape = getattr(value, "shape", None)
+    return repr(value)[:60] if shape is None else f"a tensor {str(value.dtype).removeprefix('torch.')} {list(shape)}"
