@@ -15,7 +15,14 @@ BASES: dict[str, tuple[str, ...]] = {
     "lstm": ("model=lstm", "data=synthetic_seq", "data.rows=60", "model.hidden_size=4"),
     "csv": ("model=mlp", "data=csv", "data.path=table.csv", "data.target=label", "model.hidden=[4]"),
     "pictures": ("model=cnn", "data=image_folder", "data.path=pictures", "model.channels=[2]", "model.hidden=[4]"),
-    "text": ("model=char_lstm", "data=text_file", "data.path=text.txt", "model.hidden_size=4", "max_steps=2"),
+    "text": (
+        "model=char_lstm",
+        "data=text_file",
+        "data.path=text.txt",
+        "data.seq_len=8",
+        "model.hidden_size=4",
+        "max_steps=2",
+    ),
 }
 STORED = BASES | {
     "averaged": (*BASES["lstm"], "ema=0.9", "scheduler=plateau", "model.dropout=0.2"),

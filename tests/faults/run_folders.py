@@ -18,6 +18,7 @@ from faults import mutations
 from faults.bases import words_of
 
 from trainer import cli
+from trainer.errors import UserError
 
 OTHERS: list[Callable[[], Any]] = [
     *(lambda: None, lambda: 0, lambda: -1, lambda: 2**70, lambda: 1e9, lambda: float("nan"), lambda: True),
@@ -39,7 +40,11 @@ def trained(base: str, *words: str) -> Path:
     if key not in RUNS:
         kept = Path(tempfile.mkdtemp())
         with contextlib.redirect_stdout(io.StringIO()):
-            cli.dispatch([*words_of(base), *words, f"hydra.run.dir={kept}/run"])
+            try:
+                cli.dispatch([*words_of(base), *words, f"hydra.run.dir={kept}/run"])
+            except UserError as error:
+                # A refusal of a case would be right; of what cases are made of, it hides them all.
+                raise AssertionError(f"the run of {base} is refused: {error}") from error
         RUNS[key] = kept / "run"
     return RUNS[key]
 
