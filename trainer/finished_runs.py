@@ -90,12 +90,12 @@ def read_runs(path: Path) -> list[Run]:
     found = []
     for file in files.values():
         results = folder.read_results(file.parent)
-        if results.get("status") != "finished":
+        if results.get("status") != "finished" or not results.keys() >= NEEDED:
             continue
-        wrong = result.faults(results)
+        wrong = result.wrong_types(results)
         if wrong:
             log.warning("%s is left out: %s", file, wrong[0])
-        elif results.keys() >= NEEDED and _is_scored(results):
+        elif _is_scored(results):
             is_helper = file.parent.parent.name == folder.CLASSIFIERS and not results["overrides"]
             if not is_helper:
                 found.append(Run(results, _configuration(file.parent, results), file.stat().st_mtime_ns))

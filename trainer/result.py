@@ -115,11 +115,13 @@ MOST_PROBLEMS = 5
 
 
 def faults(found: Mapping[str, Any]) -> list[str]:
+    """What in results that were read is missing, or not of the type that a run writes, by key."""
+    return [f"{key} is missing" for key in NEEDED if key not in found] + wrong_types(found)
+
+
+def wrong_types(found: Mapping[str, Any]) -> list[str]:
     """What in results that were read is not of the type that a run writes, by key."""
-    missing = [f"{key} is missing" for key in NEEDED if key not in found]
-    return missing + [
-        fault for key, kind in KINDS.items() if key in found for fault in mismatches(found[key], kind, key)
-    ]
+    return [fault for key, kind in KINDS.items() if key in found for fault in mismatches(found[key], kind, key)]
 
 
 def versions() -> dict[str, str]:
