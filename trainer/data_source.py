@@ -86,7 +86,9 @@ def _resolved(config: Config) -> dict[str, Any]:
 
 
 def _refuse_missing(kind: type[Data], options: Mapping[str, Any]) -> None:
-    gone = [f"data.{key}: {path.absolute()}" for key, path in kind.own_paths(options).items() if not path.exists()]
+    gone = [
+        f"data.{key}: {path.absolute()}" for key, path in kind.own_paths(options).items() if not os.path.exists(path)
+    ]
     if gone:
         raise ConfigError(
             *(f"{name} does not exist, which this run was trained on" for name in gone),
