@@ -156,3 +156,10 @@ def test_mismatches_name_the_place() -> None:
         "rows is a mapping of 1, not a list, each a mapping",
     ]
     assert list(mismatches(True, Number | None, "score")) == ["score is True, not a number or nan or null"]
+
+
+def test_a_path_with_a_name_that_no_file_can_have() -> None:
+    kind = VOCABULARY["DataPath"]
+    assert fits("/".join(["a" * 255] * 4), kind)
+    assert not fits(f"data/{'a' * 256}", kind)
+    assert not fits("\N{GREEK SMALL LETTER ALPHA}" * 128, kind)

@@ -154,7 +154,7 @@ def find(identity: str, preferred: Path, name: str | None = None) -> Path | None
 
     pattern = f"**/{glob.escape(name)}" if name else "**"
     every = (file for known in TELLING for file in Path(ROOT).glob(f"{pattern}/{known}"))
-    places = [preferred] if preferred.is_dir() else dict.fromkeys(file.parent for file in every)
+    places = [preferred] if os.path.isdir(preferred) else dict.fromkeys(file.parent for file in every)
     runs = {path: recovery.read_results(path) for path in places}
     mine = [path for path, results in runs.items() if results.get("identity") == identity]
     return max(mine, key=lambda path: (runs[path].get("status") != "finished", _last_written(path)), default=None)

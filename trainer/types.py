@@ -53,16 +53,16 @@ class Pattern:
 
 
 @dataclass(frozen=True)
-class AnyText:
-    """Every text: what sets a type apart from ``str`` is its name alone."""
+class PathText:
+    """Texts that can be the path of a file: no name in it is longer than file systems allow."""
 
-    words: str
+    longest: int = 255
 
     def __contains__(self, value: str) -> bool:
-        return True
+        return all(len(name.encode("utf-8", "surrogateescape")) <= self.longest for name in value.split("/"))
 
     def __str__(self) -> str:
-        return self.words
+        return f"that is the path of a file or folder, each name at most {self.longest} bytes"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class AnyNumber:
 
 Number = Annotated[object, AnyNumber()]
 """A score: also infinite, or not a number."""
-DataPath = Annotated[str, AnyText("that is the path of a file or folder")]
+DataPath = Annotated[str, PathText()]
 """A file or folder of the user's that a data set reads: part of what a run is, so its contents have a fingerprint."""
 PositiveInt = Annotated[int, Range(ge=1)]
 NonNegativeInt = Annotated[int, Range(ge=0)]
