@@ -12,7 +12,7 @@ from refusals import refused
 
 from trainer import catalog, checks, signature
 from trainer.settings import Settings
-from trainer.types import AnyText, DataPath, Range
+from trainer.types import DataPath, PathText, Range
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def out_of_range(kind: Any) -> list[str]:
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
         span = args[1]
-        if isinstance(span, AnyText):
+        if isinstance(span, PathText):
             return []
         if not isinstance(span, Range):
             return ["zzz"]

@@ -125,3 +125,36 @@ def test_a_damaged_state_is_left_to_the_user_or_to_auto(
         assert (cut / "previous.pt").read_bytes() == before
     assert run("epochs=4", "resume=auto").test == whole.test
     assert "going on from outputs/cut/previous.pt" in caplog.text
+
+
+OTHER_TYPES = [
+    ("seconds", "long"),
+    ("seconds", math.nan),
+    ("steps", 1.5),
+    ("status", "done"),
+    ("overrides", [["a=1"]]),
+    ("options", {"model": 5}),
+    ("val", {"nll": "0.5"}),
+    ("test", [0.5]),
+    ("baseline", {"nll": {}}),
+    ("artifacts", "curves.png"),
+    ("best_epoch", "1"),
+    ("home", None),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), OTHER_TYPES)
+def test_a_field_of_another_type_is_refused_by_its_key(tmp_path: Path, key: str, value: object) -> None:
+    result(tmp_path, val={"nll": 0.5}, test={"nll": 0.5}).write()
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    with pytest.raises(ConfigError, match=rf"results\.json is not that of a run: {key}\b"):
+        Result.read(tmp_path)
+    with pytest.raises(ConfigError, match=key):
+        stored.load(tmp_path)
+    assert collect(tmp_path) == []
+
+
+def test_results_nested_too_deep_are_none(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text("[" * 100_000)
+    assert folder.read_results(tmp_path) == {}

@@ -15,6 +15,7 @@ from trainer.types import (
     Fraction,
     NonNegativeFloat,
     NonNegativeInt,
+    Number,
     Pattern,
     PositiveFloat,
     PositiveInt,
@@ -22,6 +23,7 @@ from trainer.types import (
     Range,
     describe,
     fits,
+    mismatches,
 )
 
 Letters = Annotated[str, Pattern("a+", "aaa")]
@@ -144,3 +146,20 @@ def test_the_vocabulary_holds_what_this_module_defines() -> None:
 def test_reading_types_needs_no_torch() -> None:
     code = "import sys, trainer.types; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_mismatches_name_the_place() -> None:
+    kind = list[dict[str, Number]]
+    assert list(mismatches([{"a": 1, "b": math.nan}], kind, "rows")) == []
+    assert list(mismatches([{"a": 1}, {"b": "1"}], kind, "rows")) == ["rows.1.b is '1', not a number or nan"]
+    assert list(mismatches({"a": []}, kind, "rows")) == [
+        "rows is a mapping of 1, not a list, each a mapping",
+    ]
+    assert list(mismatches(True, Number | None, "score")) == ["score is True, not a number or nan or null"]
+
+
+def test_a_path_with_a_name_that_no_file_can_have() -> None:
+    kind = VOCABULARY["DataPath"]
+    assert fits("/".join(["a" * 255] * 4), kind)
+    assert not fits(f"data/{'a' * 256}", kind)
+    assert not fits("\N{GREEK SMALL LETTER ALPHA}" * 128, kind)

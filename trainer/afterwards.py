@@ -43,8 +43,7 @@ def load_run(kept: Config, *, reads_files: bool = True, to_score: bool = False) 
     Raises ConfigError for a run folder whose files are not of one run, and for data that has changed.
     """
     file = Path(kept.folder) / checkpoint.BEST
-    best = checkpoint.migrated(checkpoint.load(file), file)
-    integrity.check_run(Path(kept.folder), best, file)
+    best = integrity.load_best(Path(kept.folder))
     torch.set_num_threads(kept.settings.threads or best["about"]["threads"])
     device.keep_freed_memory()
     with warnings_told():

@@ -9,10 +9,21 @@ from typing import Any
 
 import torch
 
-from trainer import builder, checkpoint, classifier, data_source, device, environment, integrity, report, seeding
+from trainer import (
+    builder,
+    checkpoint,
+    classifier,
+    data_source,
+    device,
+    digests,
+    environment,
+    integrity,
+    report,
+    seeding,
+    state_schema,
+)
 from trainer.album import Album
 from trainer.config import Config
-from trainer.errors import ConfigError
 from trainer.loader import Loader
 from trainer.result import Result
 from trainer.trainer import Trainer
@@ -60,7 +71,8 @@ def assemble(
     result.device, result.monitor = str(where), monitor
     result.baseline, result.best_possible = dict(data.facts.baseline), dict(data.facts.best_possible)
 
-    keeper = checkpoint.RunKeeper(path, _about(config, result), data_source.state_of(config, data))
+    kept = data_source.state_of(config, data)
+    keeper = checkpoint.RunKeeper(path, _about(config, result) | {"data": digests.of_parts(kept)}, kept)
     album = Album(screen, path, settings.seed, is_on=settings.draw and not screen.quiet)
     players = builder.players(config.tree, settings, task, loaders["train"])
     trainer = Trainer(task, players, loaders["train"], loaders["val"], settings, keeper, album)
@@ -74,15 +86,13 @@ def assemble(
 def load_state(trainer: Trainer, state: dict[str, Any], path: Path) -> None:
     """Raises ConfigError for a state that is none of this trainer."""
     file = path / checkpoint.LAST
-    integrity.load_weights(trainer.task, state, file)
-    try:
-        best = checkpoint.load(path / checkpoint.BEST) if state["best"]["step"] else None
-        if best is not None:
-            integrity.check_weights(trainer.task, best, path / checkpoint.BEST)
-        trainer.load_state_dict(state, best)
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError) as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise ConfigError(f"{file} is not a state of this run: {reason}") from error
+    integrity.check_weights(trainer.task, state, file)
+    state_schema.check_trained(state, trainer, file)
+    best = None
+    if state["best"]["step"]:
+        best = integrity.load_best(path)
+        integrity.check_weights(trainer.task, best, path / checkpoint.BEST)
+    trainer.load_state_dict(state, best)
 
 
 def _about(config: Config, result: Result) -> dict[str, Any]:

@@ -127,9 +127,13 @@ def _refusal(error: Exception) -> str:
 def migrated(state: dict[str, Any], path: Path) -> dict[str, Any]:
     """A state in today's format. Raises ConfigError for one of a later version."""
     version = state.get("format", 1)
-    if version not in range(1, FORMAT + 1):
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise ConfigError(f"{path}: format is not a number that a run saves there; the file was edited")
+    if version > FORMAT:
         raise ConfigError(f"{path} has format {version!r}; this version of train reads 1 to {FORMAT}: update it")
-    return {"data": None} | state | {"format": FORMAT}
+    if version == 1 and "data" in state:
+        raise ConfigError(f"{path}: it keeps data, and says to be of format 1, which kept none; the file was edited")
+    return state | {"format": FORMAT} | ({"data": None} if version == 1 else {})
 
 
 def is_there(folder: Path) -> bool:

@@ -69,8 +69,9 @@ def attach(asked: Config, data: Data, train: Callable[[Config, Path], object]) -
         raise ConfigError(f"task.classifier: {wanted} is a run of task={kept.names['task']}, which tells no classes")
     task = builder.task(kept.tree, data, kept.names)
     file = Path(kept.folder) / checkpoint.BEST
+    best = integrity.load_best(Path(kept.folder))
     try:
-        integrity.load_weights(task, checkpoint.load(file), file)
+        integrity.load_weights(task, best, file)
     except ConfigError as error:
         raise ConfigError(f"task.classifier: {wanted} was trained on other data: {error.problems[0]}") from error
     score = folder.read_results(Path(kept.folder)).get("test", {}).get("accuracy", float("nan"))

@@ -86,7 +86,7 @@ def _resolved(config: Config) -> dict[str, Any]:
 
 
 def _refuse_missing(kind: type[Data], options: Mapping[str, Any], moved: Mapping[str, str]) -> None:
-    gone = {key: path.absolute() for key, path in kind.own_paths(options).items() if not path.exists()}
+    gone = {key: path.absolute() for key, path in kind.own_paths(options).items() if not os.path.exists(path)}
     trained_on = [key for key in gone if key not in moved]
     if gone:
         raise ConfigError(

@@ -76,7 +76,8 @@ def _path_of(name: str, paths: Mapping[str, Path]) -> str:
 
 def _files(path: Path, endings: Sequence[str]) -> Iterator[tuple[str, Path]]:
     """The regular files of a folder that count, by their path below it; a file is itself, without a name."""
-    if path.is_file():
+    # Not Path.is_file, which raises for a name that is too long.
+    if os.path.isfile(path):
         yield "", path
         return
     for folder, inside, names in os.walk(path):

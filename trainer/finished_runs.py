@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from typing import Any
 
 import yaml
 
-from trainer import expansion, folder
+from trainer import expansion, folder, result
 from trainer.config import NEUTRAL
 from trainer.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 NEEDED = {"monitor", "val", "test", "baseline", "best_possible", "overrides", "data", "model", "params", "seconds"}
 """What a file of results must hold to be one of ours."""
@@ -94,7 +97,12 @@ def read_runs(path: Path) -> list[Run]:
     found = []
     for file in files.values():
         results = folder.read_results(file.parent)
-        if results.get("status") == "finished" and results.keys() >= NEEDED and _is_scored(results):
+        if results.get("status") != "finished" or not results.keys() >= NEEDED:
+            continue
+        wrong = result.wrong_types(results)
+        if wrong:
+            log.warning("%s is left out: %s", file, wrong[0])
+        elif _is_scored(results):
             is_helper = file.parent.parent.name == folder.CLASSIFIERS and not results["overrides"]
             if not is_helper:
                 found.append(Run(results, _configuration(file.parent, results), file.stat().st_mtime_ns))
@@ -102,15 +110,8 @@ def read_runs(path: Path) -> list[Run]:
 
 
 def _is_scored(results: Mapping[str, Any]) -> bool:
-    """Whether the monitored score is there, and everything of the kind that it should be."""
-    groups = [results[key] for key in ("val", "test", "baseline", "best_possible")]
-    are_right = all(isinstance(group, dict) for group in groups) and isinstance(results["overrides"], list)
-    return (
-        are_right
-        and all(isinstance(group.get(results["monitor"]), float | int) for group in groups[:2])
-        and isinstance(results["seconds"], float | int)
-        and isinstance(results["params"], int)
-    )
+    """Whether the monitored score is there."""
+    return all(results["monitor"] in results[split] for split in ("val", "test"))
 
 
 def _configuration(path: Path, results: Mapping[str, Any]) -> dict[str, Any]:

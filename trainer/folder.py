@@ -132,7 +132,7 @@ def read_results(path: Path) -> dict[str, Any]:
     """What a run last said of itself, with NaN for a score that JSON has no number for; empty if it never did."""
     try:
         found = json.loads((path / RESULTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):
         return {}
@@ -152,7 +152,7 @@ def find(identity: str, preferred: Path, name: str | None = None) -> Path | None
 
     pattern = f"**/{glob.escape(name)}" if name else "**"
     every = (file for known in TELLING for file in Path(ROOT).glob(f"{pattern}/{known}"))
-    places = [preferred] if preferred.is_dir() else dict.fromkeys(file.parent for file in every)
+    places = [preferred] if os.path.isdir(preferred) else dict.fromkeys(file.parent for file in every)
     runs = {path: recovery.read_results(path) for path in places}
     mine = [path for path, results in runs.items() if results.get("identity") == identity]
     return max(mine, key=lambda path: (runs[path].get("status") != "finished", _last_written(path)), default=None)

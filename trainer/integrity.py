@@ -9,14 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer import environment, folder, recovery, stored
+from trainer import checkpoint, environment, folder, recovery, state_schema, stored
 from trainer.config import NEUTRAL
 from trainer.errors import ConfigError
 from trainer.task import Task
-from trainer.types import fits
 
-ABOUT = {"config": dict[str, object], "identity": str, "threads": int, "options": dict[str, str]}
-"""What every checkpoint says of its run, and of which type."""
 MOST_PROBLEMS = 5
 
 
@@ -25,12 +22,8 @@ def check_run(path: Path, state: Mapping[str, Any], file: Path) -> None:
 
     Raises ConfigError naming file and key of what differs: one of them was edited, or is of another run.
     """
-    about = state.get("about")
-    if not isinstance(about, Mapping):
-        raise ConfigError(f"{file}: it does not say of which run it is (about)")
-    wrong = [key for key, kind in ABOUT.items() if not fits(about.get(key), kind)]
-    if wrong:
-        raise ConfigError(*(f"{file}: about.{key} is not what a run saves there" for key in wrong))
+    state_schema.check(state, file)
+    about = state["about"]
     raw, _ = stored.read_config(path)
     results = recovery.read_results(path)
     problems = [
@@ -45,6 +38,14 @@ def check_run(path: Path, state: Mapping[str, Any], file: Path) -> None:
 def _vouched(found: Mapping[str, Any]) -> dict[str, Any]:
     """What both results and checkpoints say of a run."""
     return {key: found.get(key) for key in ("identity", "options")}
+
+
+def load_best(path: Path) -> dict[str, Any]:
+    """The best weights of a run, in a checkpoint that is compared as by ``check_run``."""
+    file = path / checkpoint.BEST
+    best = checkpoint.migrated(checkpoint.load(file), file)
+    check_run(path, best, file)
+    return best
 
 
 def load_weights(task: Task, state: Mapping[str, Any], file: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
@@ -93,7 +94,7 @@ def show(path: Path) -> None:
 
     Raises ConfigError for a folder that is not there.
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise ConfigError(f"no folder {path.absolute()}")
     found = read_runs(path)
     entries = entries_of(found)

@@ -7,13 +7,14 @@ import math
 import platform
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from trainer import atomic, folder, recovery
 from trainer.errors import ConfigError, SystemFault
+from trainer.types import Number, mismatches
 
 if TYPE_CHECKING:
     from trainer.trainer import Trainer
@@ -63,12 +64,12 @@ class Result:
 
         Raises ConfigError if it is not one of ours; what a later version added is left out.
         """
-        known = {f.name for f in fields(cls)}
-        found = {key: value for key, value in recovery.read_results(path).items() if key in known}
-        try:
-            return cls(**found | {"folder": str(path)})
-        except TypeError as error:
-            raise ConfigError(f"{path}: {folder.RESULTS} is not that of a run: {error}") from error
+        found = recovery.read_results(path) | {"folder": str(path)}
+        wrong = faults(found)
+        if wrong:
+            file = path / (folder.RESULTS if folder.read_results(path) else folder.STATES[0])
+            raise ConfigError(f"{file} is not that of a run: {'; '.join(wrong[:MOST_PROBLEMS])}")
+        return cls(**{name: found[name] for name in KINDS if name in found})
 
     def write(self) -> None:
         """Raises SystemFault where nothing can be written."""
@@ -107,6 +108,22 @@ class Result:
     def val_score(self) -> float:
         """The monitored score on the validation rows, at the best epoch."""
         return self.val[self.monitor]
+
+
+STATUSES = Literal["waiting", "running", "finished", "interrupted", "failed"]
+KINDS = get_type_hints(Result) | dict.fromkeys(folder.SCORES, dict[str, Number]) | {"status": STATUSES}
+NEEDED = [f.name for f in fields(Result) if f.default is MISSING and f.default_factory is MISSING]
+MOST_PROBLEMS = 5
+
+
+def faults(found: Mapping[str, Any]) -> list[str]:
+    """What in results that were read is missing, or not of the type that a run writes, by key."""
+    return [f"{key} is missing" for key in NEEDED if key not in found] + wrong_types(found)
+
+
+def wrong_types(found: Mapping[str, Any]) -> list[str]:
+    """What in results that were read is not of the type that a run writes, by key."""
+    return [fault for key, kind in KINDS.items() if key in found for fault in mismatches(found[key], kind, key)]
 
 
 def versions() -> dict[str, str]:

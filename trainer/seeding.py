@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -129,13 +129,53 @@ def capture(device: torch.device) -> dict[str, object]:
     return state
 
 
+def faults(state: Any) -> list[str]:
+    """What is wrong with a captured state, by setting generators of its own to it."""
+    if not isinstance(state, dict):
+        return ["no states of generators"]
+    kind, keys = torch.get_rng_state().dtype, ("torch", "python", "numpy")
+    wrong = [f"{key} is missing" for key in keys if key not in state]
+    wrong += [f"{key} is the state of no generator" for key in state if key not in (*keys, "cuda")]
+    if wrong:
+        return wrong
+    tests: dict[str, Callable[[], object]] = {
+        "torch": lambda: torch.Generator().set_state(state["torch"]),
+        "python": lambda: random.Random().setstate(_python_state(state["python"])),
+        "numpy": lambda: np.random.RandomState().set_state(_numpy_state(state["numpy"])),
+        "cuda": lambda: _check_bytes(state.get("cuda", torch.zeros(1, dtype=kind)), kind),
+    }
+    for name, test in tests.items():
+        try:
+            test()
+        except (TypeError, ValueError, RuntimeError, OverflowError, AttributeError) as error:
+            wrong.append(f"{name} is not the state of a generator ({' '.join(str(error).split())[:80]})")
+    return wrong
+
+
+def _check_bytes(value: Any, kind: torch.dtype) -> None:
+    if not isinstance(value, Tensor) or value.dtype != kind or value.dim() != 1:
+        raise TypeError("a row of bytes is saved there")
+
+
+def _python_state(saved: Any) -> tuple[Any, ...]:
+    version, numbers, gauss = saved
+    if gauss is not None and not isinstance(gauss, float):
+        raise TypeError("its last part is no number")
+    return version, tuple(numbers), gauss
+
+
+def _numpy_state(saved: Any) -> tuple[Any, ...]:
+    kind, keys, place, has_gauss, cached = saved
+    if not 0 <= place <= len(keys):
+        raise ValueError("its place is outside of its numbers")
+    return kind, keys.numpy(), place, has_gauss, cached
+
+
 def restore(state: dict[str, Any], device: torch.device) -> None:
     """Sets every generator to a captured state."""
     torch.set_rng_state(state["torch"])
-    version, numbers, gauss = state["python"]
-    random.setstate((version, tuple(numbers), gauss))
-    kind, keys, place, has_gauss, cached = state["numpy"]
-    np.random.set_state((kind, keys.numpy(), place, has_gauss, cached))
+    random.setstate(_python_state(state["python"]))
+    np.random.set_state(_numpy_state(state["numpy"]))
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
     elif device.type == "cuda":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from trainer.types import (
+    DataPath,
     Fraction,
     NonNegativeFloat,
     NonNegativeInt,
@@ -56,7 +57,7 @@ class Settings:
     draw_seconds: NonNegativeFloat
     jobs: Processes | None
     resume: str | None
-    data_dir: str | None
+    data_dir: DataPath | None
     fingerprint: Literal["sampled", "exact"]
     allow_changed_data: bool
     plugins: list[str]

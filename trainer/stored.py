@@ -17,8 +17,8 @@ from trainer.checks import BUILT, check, check_value, declare
 from trainer.config import NEUTRAL, Config
 from trainer.errors import ConfigError, absence
 from trainer.overrides import parse
+from trainer.result import Result
 from trainer.settings import Settings
-from trainer.types import fits
 
 HERE = {
     "device",
@@ -92,22 +92,23 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
 
     Raises ConfigError if there is none or it no longer fits.
     """
-    results = recovery.read_results(path)
-    if not results:
+    if not recovery.read_results(path):
         raise ConfigError(f"{path.absolute()} is not a run folder: {absence(path)}")
+    result = Result.read(path)
     raw, tree = read_config(path)
-    names, overrides = results.get("options"), results.get("overrides")
-    said = fits(names, dict[str, str]) and set(names) == {*BUILT} and fits(overrides, list[str])  # type: ignore[arg-type]
-    if not said:
-        raise ConfigError(f"{path}: {folder.CONFIG} and {folder.RESULTS} are not those of a run")
+    names = dict(result.options)
+    if set(names) != {*BUILT}:
+        given, built = ", ".join(names), ", ".join(BUILT)
+        raise ConfigError(f"{path / folder.RESULTS} is not that of a run: options are of {given}, not of {built}")
     tree = _with_defaults(tree)
-    problems = plugins.unnamed(tree["plugins"], modules) or declare(tree) + check(tree, names)  # type: ignore[arg-type]
+    unnamed = plugins.unnamed(tree["plugins"], modules)
+    if unnamed:
+        raise ConfigError(*unnamed)
+    problems = declare(tree) + check(tree, names)
     if problems:
-        raise ConfigError(*problems)
+        raise ConfigError(*(f"{path / folder.CONFIG}: {problem}" for problem in problems))
     flat = Settings(**{key: tree[key] for key in Settings.__dataclass_fields__})
-    home = results.get("home")
-    home = home if isinstance(home, str) else ""
-    return Config(tree, raw, names, overrides, str(path), str(path), flat, home)  # type: ignore[arg-type]
+    return Config(tree, raw, names, result.overrides, str(path), str(path), flat, result.home)
 
 
 def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

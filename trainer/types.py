@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -53,19 +53,32 @@ class Pattern:
 
 
 @dataclass(frozen=True)
-class AnyText:
-    """Every text: what sets a type apart from ``str`` is its name alone."""
+class PathText:
+    """Texts that can be the path of a file: no name in it is longer than file systems allow."""
 
-    words: str
+    longest: int = 255
 
     def __contains__(self, value: str) -> bool:
-        return True
+        return all(len(name.encode("utf-8", "surrogateescape")) <= self.longest for name in value.split("/"))
 
     def __str__(self) -> str:
-        return self.words
+        return f"that is the path of a file or folder, each name at most {self.longest} bytes"
 
 
-DataPath = Annotated[str, AnyText("that is the path of a file or folder")]
+@dataclass(frozen=True)
+class AnyNumber:
+    """Every number, also one that is infinite or none at all, as a score may be."""
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+
+    def __str__(self) -> str:
+        return "a number or nan"
+
+
+Number = Annotated[object, AnyNumber()]
+"""A score: also infinite, or not a number."""
+DataPath = Annotated[str, PathText()]
 """A file or folder of the user's that a data set reads: part of what a run is, so its contents have a fingerprint."""
 PositiveInt = Annotated[int, Range(ge=1)]
 NonNegativeInt = Annotated[int, Range(ge=0)]
@@ -103,7 +116,7 @@ def describe(kind: Any) -> str:
     """The words a user reads for a type: ``a whole number >= 1``."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return f"{describe(args[0])} {args[1]}"
+        return str(args[1]) if args[0] is object else f"{describe(args[0])} {args[1]}"
     if origin is Literal:
         return "one of " + ", ".join(map(str, args))
     if origin in (Union, types.UnionType):
@@ -143,3 +156,24 @@ def fits(value: Any, kind: Any) -> bool:
     if kind is type(None) or kind is None:
         return value is None
     return not isinstance(kind, type) or isinstance(value, kind)
+
+
+def mismatches(value: Any, kind: Any, at: str) -> Iterator[str]:
+    """Where in a nested value something is not of its type, by dotted key; nothing where the whole ``fits``."""
+    origin, args = get_origin(kind), get_args(kind)
+    if isinstance(value, Mapping) and origin in (dict, Mapping):
+        for key, item in value.items():
+            yield from mismatches(item, args[1], f"{at}.{key}")
+    elif isinstance(value, list) and origin in (list, Sequence):
+        for place, item in enumerate(value):
+            yield from mismatches(item, args[0], f"{at}.{place}")
+    elif not fits(value, kind):
+        yield f"{at} is {shown(value)}, not {describe(kind)}"
+
+
+def shown(value: Any) -> str:
+    """A value of any type in a few words."""
+    if isinstance(value, Mapping | list | tuple):
+        return f"a {'mapping' if isinstance(value, Mapping) else 'list'} of {len(value)}"
+    shape = getattr(value, "shape", None)
+    return repr(value)[:60] if shape is None else f"a tensor {str(value.dtype).removeprefix('torch.')} {list(shape)}"

@@ -30,23 +30,14 @@ from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import numpy as np
 import torch
-from commands import write
 from faults import mutations
-from PIL import Image
+from faults.bases import BASES, SHORT, files
+from faults.run_folders import foreign, runs, states
 
 from trainer import catalog, checks, cli, config, plugins
 from trainer.errors import UserError
 
-SHORT = ("epochs=1", "threads=1")
-BASES: dict[str, tuple[str, ...]] = {
-    "mlp": ("model=mlp", "data=moons", "data.rows=60", "model.hidden=[4]"),
-    "lstm": ("model=lstm", "data=synthetic_seq", "data.rows=60", "model.hidden_size=4"),
-    "csv": ("model=mlp", "data=csv", "data.path=table.csv", "data.target=label", "model.hidden=[4]"),
-    "pictures": ("model=cnn", "data=image_folder", "data.path=pictures", "model.channels=[2]", "model.hidden=[4]"),
-    "text": ("model=char_lstm", "data=text_file", "data.path=text.txt", "model.hidden_size=4", "max_steps=2"),
-}
 SECONDS, GRACE = 30.0, 20.0
 MEMORY = 8 * 2**30
 
@@ -75,19 +66,6 @@ def watched() -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def files(folder: Path) -> None:
-    """A small file of each kind."""
-    rng = random.Random(0)
-    rows = [f"{rng.random():.3f},{rng.random():.3f},{rng.choice('xyz')},{rng.choice(['yes', 'no'])}" for _ in range(60)]
-    write(folder, {"table.csv": "\n".join(["a,b,kind,label", *rows]), "text.txt": "the cat sat on the mat. " * 60})
-    draw = np.random.default_rng(0)
-    for label in ("left", "right"):
-        for number in range(8):
-            path = folder / "pictures" / label / f"{number}.{'png' if number % 2 else 'jpg'}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(draw.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(path)
 
 
 def keys(base: str) -> list[str]:
@@ -149,59 +127,11 @@ def texts(rng: random.Random) -> list[str]:
     return [*BASES["text"], *SHORT[1:]]
 
 
-RUNS: dict[str, Path] = {}
-
-
-def trained(base: str) -> Path:
-    """A run of a base, made once."""
-    if base not in RUNS:
-        kept = Path(tempfile.mkdtemp())
-        short = SHORT[1:] if base == "text" else SHORT
-        with contextlib.redirect_stdout(io.StringIO()):
-            cli.dispatch([*BASES[base], *short, f"hydra.run.dir={kept}/run"])
-        RUNS[base] = kept / "run"
-    return RUNS[base]
-
-
-def runs(rng: random.Random) -> list[str]:
-    base = rng.choice(["mlp", "text", "csv"])
-    shutil.copytree(trained(base), "run")
-    found = [path for path in sorted(Path("run").iterdir()) if path.suffix in (".yaml", ".json", ".pt", ".csv")]
-    for path in rng.sample(found, rng.randrange(1, 3)):
-        mutations.spoil_file(rng, path)
-    verb = rng.choice(["evaluate", "show", "resume", "sample", "score", "report", "resume="])
-    if verb == "resume=":
-        return [*BASES[base], "resume=run"]
-    return [verb, "run", *(["prompt=the"] if verb == "sample" else [])]
-
-
-def states(rng: random.Random) -> list[str]:
-    """A checkpoint that torch reads, with something else in it."""
-    shutil.copytree(trained("mlp"), "run")
-    path = Path("run", rng.choice(["best.pt", "last.pt"]))
-    state = torch.load(path, weights_only=True)
-    for _ in range(rng.randrange(1, 3)):
-        node = state
-        while isinstance(node, dict) and node:
-            key = rng.choice(list(node))
-            if not isinstance(node[key], dict) or rng.random() < 0.3:
-                others = [None, 0, -1, "x", [], {}, torch.zeros(0), torch.full((3,), float("nan")), 1e9, True]
-                node[key] = rng.choice(others)
-                if rng.random() < 0.2:
-                    del node[key]
-                break
-            node = node[key]
-    torch.save(state, path)
-    verb = rng.choice(["evaluate", "show", "resume"])
-    if verb == "resume":
-        file = Path("run/results.json")
-        file.write_text(file.read_text().replace('"finished"', '"interrupted"'))
-    return [verb, "run"]
-
-
 KINDS: dict[str, Callable[[random.Random], list[str]]] = {
-    kind.__name__: kind for kind in (overrides, folders, tables, pictures, texts, runs, states)
+    kind.__name__: kind for kind in (overrides, folders, tables, pictures, texts, runs, states, foreign)
 }
+REFUSED = {"foreign"}
+"""Kinds whose every case must be refused."""
 
 
 def case(kind: str, seed: int, number: int) -> str | None:
@@ -218,7 +148,7 @@ def case(kind: str, seed: int, number: int) -> str | None:
         sys.argv = ["train"]
         with watched(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             cli.dispatch(arguments)
-        wrong = None
+        wrong = "it is accepted" if kind in REFUSED else None
     except UserError as error:
         lines = cli.message(error).splitlines()
         wrong = f"{len(lines)} lines" if len(lines) > cli.SHOWN_LINES else None

@@ -14,7 +14,7 @@ import pytest
 from commands import environment
 
 SCRIPT = Path(__file__).with_name("fuzz.py")
-FEW = {"overrides": 24, "folders": 24, "tables": 12, "pictures": 6, "texts": 6, "runs": 16}
+FEW = {"overrides": 24, "folders": 24, "tables": 12, "pictures": 6, "texts": 6, "runs": 16, "states": 30, "foreign": 30}
 
 
 def fuzz(*arguments: str, cwd: Path) -> str:

@@ -1,0 +1,176 @@
+"""Checkpoints that torch reads, with something else in them, are refused by file and key."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import trainer
+from trainer import afterwards, runner, stored
+from trainer.checkpoint import BEST, LAST
+from trainer.errors import ConfigError
+
+Change = Callable[[dict[str, Any]], object]
+WORDS = [
+    "model=mlp",
+    "data=moons",
+    "data.rows=60",
+    "model.hidden=[4]",
+    "epochs=2",
+    "ema=0.9",
+    "threads=1",
+    "draw=false",
+]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("whole") / "run"
+    trainer.run(trainer.compose([*WORDS, "scheduler=plateau", f"hydra.run.dir={path}"]))
+    return path
+
+
+@pytest.fixture
+def run(whole: Path, tmp_path: Path) -> Path:
+    """A copy of a run that says it was stopped."""
+    path = tmp_path / "run"
+    shutil.copytree(whole, path)
+    results = path / "results.json"
+    results.write_text(results.read_text().replace('"finished"', '"interrupted"'))
+    return path
+
+
+def edit(file: Path, change: Change) -> None:
+    state = torch.load(file, weights_only=True)
+    change(state)
+    torch.save(state, file)
+
+
+def put(value: Any, *keys: Any) -> Change:
+    """Sets a nested value."""
+
+    def change(state: dict[str, Any]) -> None:
+        node = state
+        for key in keys[:-1]:
+            node = node[key]
+        node[keys[-1]] = value
+
+    return change
+
+
+def test_what_nobody_edited_is_accepted(run: Path) -> None:
+    afterwards.evaluate(stored.load(run))
+    assert runner.resume(stored.load(run)).status == "finished"
+
+
+@pytest.mark.parametrize(
+    "key", ["about", "data", "task", "position", "history", "best", "random", "players", "running"]
+)
+def test_a_state_without_one_of_its_parts(run: Path, key: str) -> None:
+    edit(run / LAST, lambda state: state.pop(key))
+    with pytest.raises(ConfigError, match=rf"last\.pt: .*\b{key}\b"):
+        runner.resume(stored.load(run))
+
+
+LASTS: dict[str, Change] = {
+    "format": put(torch.zeros(0), "format"),
+    "about.threads": put(-3, "about", "threads"),
+    "about.config.model.hidden": put(torch.ones(3), "about", "config", "model", "hidden"),
+    "position.step": put(5, "position", "step"),
+    "position.epoch": put("2", "position", "epoch"),
+    "running.seconds": put([], "running", "seconds"),
+    "running.sums": put((0.0,), "running", "sums"),
+    "history.1.train_loss": put("0.5", "history", 1, "train_loss"),
+    "history": put(1, "history", 1, "epoch"),
+    "history.0.step": lambda state: state["history"][0].pop("step"),
+    "history.0.val_accuracy": lambda state: [row.pop("val_accuracy") for row in state["history"]],
+    "best.score": put(2.0, "best", "score"),
+    "best": put(9, "best", "epoch"),
+    "players.model.average": put(None, "players", "model", "average"),
+    "players.model.rate": put(float("nan"), "players", "model", "rate"),
+    "players.model.optimizer.averages.mean": put(torch.zeros(3), "players", "model", "optimizer", "averages", "mean"),
+    "players.model.schedule.waited": put(-1, "players", "model", "schedule", "waited"),
+    "players.other": put({}, "players", "other"),
+    "scaler": put({"scale": 1.0}, "scaler"),
+    "random: python": put([3, [1, 2], None], "random", "python"),
+    "random: torch": put(torch.zeros(5056, dtype=torch.uint8), "random", "torch"),
+    "random: numpy": put(["MT19937", torch.zeros(624, dtype=torch.uint32), 700, 0, 0.0], "random", "numpy"),
+    "extra": put(1, "extra"),
+}
+
+
+@pytest.mark.parametrize("key", LASTS)
+def test_a_last_state_with_something_else_in_it(run: Path, key: str) -> None:
+    edit(run / LAST, LASTS[key])
+    with pytest.raises(ConfigError) as refused:
+        runner.resume(stored.load(run))
+    assert f"{LAST}: {key}" in str(refused.value)
+    assert len(refused.value.problems) < 9
+    assert json.loads((run / "results.json").read_text())["status"] == "interrupted"
+
+
+BESTS: dict[str, Change] = {
+    "score": put("0.9", "score"),
+    "about.identity": put(None, "about", "identity"),
+    "data": put(None, "data"),
+    "data.facts.class_names": put(["b", "a"], "data", "facts", "class_names"),
+    "data.excerpts.test": put(None, "data", "excerpts", "test"),
+    "data.fingerprint": put(5, "data", "fingerprint"),
+    "data.fitted": put({}, "data", "fitted"),
+    "task.progress": put(torch.zeros((), dtype=torch.float64), "task", "progress"),
+}
+
+
+@pytest.mark.parametrize("key", BESTS)
+def test_best_weights_with_something_else_beside_them(run: Path, key: str) -> None:
+    edit(run / BEST, BESTS[key])
+    for use in (afterwards.evaluate, afterwards.layers, runner.resume):
+        with pytest.raises(ConfigError) as refused:
+            use(stored.load(run))
+        assert f"{BEST}: {key}" in str(refused.value)
+
+
+def test_what_was_learned_of_the_data_in_another_order(tmp_path: Path) -> None:
+    """It has the right types, and would be read without a word."""
+    (tmp_path / "text.txt").write_text("the cat sat on the mat. " * 60)
+    words = [
+        "model=char_lstm",
+        "data=text_file",
+        f"data.path={tmp_path}/text.txt",
+        "data.seq_len=8",
+        "model.hidden_size=4",
+        "max_steps=2",
+    ]
+    path = tmp_path / "run"
+    trainer.run(trainer.compose([*words, "threads=1", "draw=false", f"hydra.run.dir={path}"]))
+
+    def turn(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: turn(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return value[::-1]
+        return value[::-1] if isinstance(value, str) and len(value) > 5 else value
+
+    def change(state: dict[str, Any]) -> None:
+        state["data"]["fitted"]["codec"] = turn(state["data"]["fitted"]["codec"])
+
+    edit(path / BEST, change)
+    with pytest.raises(ConfigError, match=r"best\.pt: data\.fitted\.codec is not what the run saved"):
+        list(afterwards.sample(stored.load(path), {}))
+
+
+def test_a_file_of_another_run(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    trainer.run(trainer.compose([*WORDS, "scheduler=plateau", "seed=1", f"hydra.run.dir={other}"]))
+    for name in (BEST, LAST):
+        kept = (run / name).read_bytes()
+        shutil.copy(other / name, run / name)
+        with pytest.raises(ConfigError, match="is of another run"):
+            runner.resume(stored.load(run))
+        (run / name).write_bytes(kept)

@@ -1,0 +1,44 @@
+"""Digests of nested values, by which a stored part is known to be what was stored."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def of_parts(data: Mapping[str, Any]) -> dict[str, str]:
+    """A digest of every part of what a checkpoint keeps of its data, by dotted key.
+
+    What a data set learned is of no fixed type, and a vocabulary in another order would be of the right one.
+    """
+    found = {}
+    for name, part in data.items():
+        for key, value in part.items() if isinstance(part, Mapping) and part else [("", part)]:
+            hasher = hashlib.blake2b(digest_size=8)
+            _feed(hasher, value)
+            found[f"{name}.{key}" if key != "" else str(name)] = hasher.hexdigest()
+    return found
+
+
+def _feed(hasher: Any, value: Any) -> None:
+    """Feeds a nested value of tensors and plain values to a hash, lists and tuples alike."""
+    if isinstance(value, Tensor):
+        hasher.update(f"T{value.dtype}{tuple(value.shape)}".encode())
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        hasher.update(flat.view(torch.uint8).numpy().data)
+    elif isinstance(value, Mapping):
+        hasher.update(f"M{len(value)}".encode())
+        for key, item in value.items():
+            _feed(hasher, key)
+            _feed(hasher, item)
+    elif isinstance(value, list | tuple):
+        hasher.update(f"L{len(value)}".encode())
+        for item in value:
+            _feed(hasher, item)
+    else:
+        text = f"{type(value).__name__} {value!r}".encode("utf-8", "surrogateescape")
+        hasher.update(f"{len(text)} ".encode() + text)
