@@ -114,14 +114,14 @@ def _changed_contents(config: Config, state: Mapping[str, Any]) -> list[str]:
     except ConfigError as error:
         return [f"it cannot be read as it was: {error.problems[0]}"]
     before = state["contents"]
-    told = []
+    changes = []
     for name in ("columns", "classes"):
         gone, new = ([str(one) for one in a[name] if one not in b[name]] for a, b in ((before, now), (now, before)))
         parts = [f"{word} {', '.join(names[:5])}" for word, names in (("missing", gone), ("new", new)) if names]
-        told += [f"{name}: {'; '.join(parts)}"] * bool(parts)
+        changes += [f"{name}: {'; '.join(parts)}"] * bool(parts)
     if before["rows"] != now["rows"]:
-        told.insert(0, f"rows: {before['rows']:,} before, {now['rows']:,} now")
-    return told
+        changes.insert(0, f"rows: {before['rows']:,} before, {now['rows']:,} now")
+    return changes
 
 
 def _contents(data: Data) -> dict[str, Any]:
