@@ -59,6 +59,8 @@ def curves(
 
     ``rates``: learning rates between the validations too; without them, those at the validations are drawn.
     """
+    if not history:
+        return
     figure = new_figure(12, 3.4)
     losses, scores, learning = figure.subplots(1, 3)
     steps = [row["step"] for row in history]
