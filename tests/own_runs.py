@@ -44,7 +44,7 @@ def trained(name: str, *more: str) -> Path:
     """A small run of a data set in the working folder."""
     given = [f"data.{key}={value}" for key, value in copied(name).items()]
     model = next((word for word in more if word.startswith("model=")), f"model={MODELS[name]}")
-    words = [model, f"data={name}", *given, "max_steps=3", "val_every=50", "threads=1", *more]
+    words = [model, f"data={name}", *given, "max_steps=3", "val_every=50", "threads=1", "draw=false", *more]
     return Path(runner.run(config.compose(list(dict.fromkeys(words)))).folder)
 
 

@@ -44,10 +44,10 @@ def test_shapes_of_the_inputs_are_known_by_name() -> None:
 def test_a_folder_that_may_not_be_looked_into_is_a_fault_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = config.compose(["model=gcn", "data=edge_list", "data.path=closed/graph", "data.target=label"])
 
-    def closed(path: Path) -> bool:
-        raise PermissionError(13, "Permission denied", str(path))
+    def closed(path: str, _: str) -> Path:
+        raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(Path, "is_dir", closed)
+    monkeypatch.setattr("trainer.data.parts.edge_lists.existing_folder", closed)
     with pytest.raises(SystemFault, match=r"^data: cannot read closed/graph: Permission denied$"):
         builder.data(chosen.tree)
 

@@ -107,3 +107,14 @@ def test_what_may_not_be_read_is_a_fault_of_the_system(tmp_path: Path, monkeypat
 def test_lines_end_with_a_line_feed_wherever_they_were_written(tmp_path: Path, written: bytes, read: str) -> None:
     (tmp_path / "a.txt").write_bytes(written)
     assert plain.read(tmp_path / "a.txt", "data.path") == read
+
+
+def test_a_folder_is_there_and_is_one(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert plain.existing_folder(tmp_path, "give it") == tmp_path
+    with pytest.raises(ConfigError, match=r"^input: .*/file is a file; give the folder$"):
+        plain.existing_folder(tmp_path / "file", "give the folder", "input")
+    with pytest.raises(ConfigError, match=r"^data.path: .*/none does not exist"):
+        plain.existing_folder(tmp_path / "none", "give the folder")
+    with pytest.raises(SystemFault, match="File name too long"):
+        plain.existing_folder("x" * 300, "give the folder")

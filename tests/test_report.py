@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from commands import train, write
 
-FAST = ("model=mlp", "data=moons", "data.rows=300", "model.hidden=[4]", "threads=1")
+FAST = ("model=mlp", "data=moons", "data.rows=300", "model.hidden=[4]", "threads=1", "draw=false")
 LINE = re.compile(
     r"epoch (\d)/4  step \d+/12  loss [\d.]+  val accuracy [\d.]+  [\d,]+ rows/s  \d:\d\d left", re.MULTILINE
 )
@@ -30,6 +30,7 @@ def test_epochs_between_validations_have_a_line_too(tmp_path: Path) -> None:
     assert all("loss" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_a_folder_with_brackets_is_named_as_it_is(tmp_path: Path) -> None:
     for name in ("[mine] a", "x[/b]"):
         done = train(*FAST, "epochs=1", f'hydra.run.dir="outputs/{name}"', cwd=tmp_path)
@@ -37,15 +38,17 @@ def test_a_folder_with_brackets_is_named_as_it_is(tmp_path: Path) -> None:
         assert f"saved in outputs/{name} (" in done.stdout
 
 
+@pytest.mark.slow
 def test_drawing_can_be_left_out_or_bounded(tmp_path: Path) -> None:
-    done = train(*FAST, "epochs=1", "draw=false", 'hydra.run.dir="outputs/none"', cwd=tmp_path)
+    done = train(*FAST, "epochs=1", 'hydra.run.dir="outputs/none"', cwd=tmp_path)
     assert "pictures:" not in done.stdout
     assert not (tmp_path / "outputs/none/confusion.png").exists()
-    done = train(*FAST, "epochs=1", "draw_seconds=0", 'hydra.run.dir="outputs/late"', cwd=tmp_path)
+    done = train(*FAST, "epochs=1", "draw=true", "draw_seconds=0", 'hydra.run.dir="outputs/late"', cwd=tmp_path)
     assert "not drawn within draw_seconds=0: confusion, roc, mistakes" in done.stdout
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_newest_run_is_reached_by_one_name_and_is_no_run_of_its_own(tmp_path: Path) -> None:
     for name in ("a", "b"):
         assert train(*FAST, "epochs=1", f"hydra.run.dir=outputs/{name}", f"seed={name == 'b':d}", cwd=tmp_path)
@@ -57,12 +60,14 @@ def test_the_newest_run_is_reached_by_one_name_and_is_no_run_of_its_own(tmp_path
     assert ",2," in rows[1]
 
 
+@pytest.mark.slow
 def test_a_graph_is_counted_by_its_nodes(tmp_path: Path) -> None:
-    done = train("model=gcn", "data=sbm", "data.nodes=200", "epochs=1", cwd=tmp_path)
+    done = train("model=gcn", "data=sbm", "data.nodes=200", "epochs=1", "draw=false", cwd=tmp_path)
     assert re.search(r"\d+ / \d+ / \d+ nodes", done.stdout), done.stdout + done.stderr
     assert "nodes/s" in done.stdout
 
 
+@pytest.mark.slow
 def test_more_workers_than_cores_are_told_once(tmp_path: Path) -> None:
     done = train(*FAST, "epochs=1", "num_workers=9", "data.rows=30", cwd=tmp_path)
     said = done.stdout + done.stderr
@@ -70,9 +75,12 @@ def test_more_workers_than_cores_are_told_once(tmp_path: Path) -> None:
     assert "UserWarning" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scores", ["[auc,accuracy]", "[accuracy,auc]"])
 def test_auc_of_three_classes_can_choose_the_weights(scores: str, tmp_path: Path) -> None:
-    done = train("model=mlp", "data=wine", f"task.scores={scores}", "monitor=auc", "epochs=1", cwd=tmp_path)
+    done = train(
+        "model=mlp", "data=wine", f"task.scores={scores}", "monitor=auc", "epochs=1", "draw=false", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert re.search(r"val auc 0\.\d+", done.stdout)
     assert re.search(r"auc +0\.5000 +0\.\d+", done.stdout)

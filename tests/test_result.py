@@ -69,9 +69,9 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, number: int = 7) -> Path:
 
 @pytest.mark.usefixtures("in_tmp")
 @pytest.mark.parametrize("text", [None, "", '{"identity": "'])
-@pytest.mark.parametrize("how", ["auto", "verb", "key"])
+@pytest.mark.parametrize("how", ["auto", "verb", pytest.param("key", marks=pytest.mark.slow)])
 def test_a_run_is_known_by_its_checkpoint(text: str | None, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = run("epochs=4", "hydra.run.dir=elsewhere/whole")
+    whole = run("epochs=4", "draw=false", "hydra.run.dir=elsewhere/whole")
     cut = interrupted(monkeypatch)
     before = folder.read_results(cut)
     (cut / "results.json").unlink()
@@ -113,7 +113,7 @@ def test_a_checkpoint_of_something_else_tells_nothing(name: str, tmp_path: Path)
 def test_a_damaged_state_is_left_to_the_user_or_to_auto(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole = run("epochs=4", "hydra.run.dir=elsewhere/whole")
+    whole = run("epochs=4", "draw=false", "hydra.run.dir=elsewhere/whole")
     cut = interrupted(monkeypatch)
     last, before = cut / "last.pt", (cut / "previous.pt").read_bytes()
     last.write_bytes(last.read_bytes()[:-100])

@@ -1,4 +1,4 @@
-"""The files a run leaves for its reader: metrics, curves, and what its task shows of the test rows."""
+"""Artifacts of a run: metrics, curves, and what its task shows of the test rows."""
 
 from __future__ import annotations
 
@@ -42,10 +42,7 @@ def append_metrics(path: Path, history: History) -> None:
 
 
 def draw_curves(path: Path, history: History, result: Result, rates: charts.Rates | None = None) -> None:
-    """Losses, scores and learning rates so far, if anything was validated.
-
-    rates: learning rates between the validations too; without them, those at the validations are drawn.
-    """
+    """Draws ``charts.curves`` of a run so far, if anything was validated."""
     if history:
         with atomic.replaced(path / folder.CURVES) as temporary:
             charts.curves(history, result.monitor, temporary, rates, result.best_epoch)
@@ -57,7 +54,7 @@ def learning_rates(trainer: Trainer) -> charts.Rates:
 
 
 def rate_curve(trainer: Trainer, name: str) -> list[tuple[int, float]]:
-    """(step, learning rate) of a player up to where the run is: of each step, where no score had a say in it."""
+    """(step, learning rate) of a player so far: at any step, or where scores decide it at the validations."""
     player = trainer.players[name]
     if player.schedule.state_dict() or not player.steps:
         return [(int(row["step"]), row[f"lr_{name}"]) for row in trainer.history]

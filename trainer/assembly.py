@@ -1,4 +1,4 @@
-"""The objects of a run: made of its configuration, and of its last state if it was stopped."""
+"""Builds the objects of a run from its configuration, and from its last state if it was stopped."""
 
 from __future__ import annotations
 

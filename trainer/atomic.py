@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and what is told where they cannot be written."""
+"""Atomic writes: a file is written whole or not at all, and a failing write is a fault in one sentence."""
 
 from __future__ import annotations
 

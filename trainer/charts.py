@@ -72,10 +72,12 @@ def curves(
     frame(scores, f"validation {monitor}", "step")
     _draw_history(scores, steps, columns[f"val_{monitor}"], "")
     frame(learning, "learning rate", "step")
-    seen = {name[3:]: list(zip(steps, columns[name], strict=True)) for name in columns if name.startswith("lr_")}
-    for name, points in (rates or seen).items():
+    lines = rates or {
+        name[3:]: list(zip(steps, columns[name], strict=True)) for name in columns if name.startswith("lr_")
+    }
+    for name, points in lines.items():
         is_few = len(points) < MARKED
-        label = name if len(rates or seen) > 1 else None
+        label = name if len(lines) > 1 else None
         learning.plot(*zip(*points, strict=True), marker="o" if is_few else "", markersize=3, label=label)
     learning.set_ylim(bottom=0)
     chosen = next((row["step"] for row in history if row["epoch"] == best_epoch), None)

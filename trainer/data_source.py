@@ -118,16 +118,16 @@ def _changed_contents(config: Config, state: Mapping[str, Any]) -> list[str]:
     except ConfigError as error:
         return [f"it cannot be read as it was: {error.problems[0]}"]
     before, now = state["contents"], _contents(data)
-    told = []
+    differences = []
     for name in ("columns", "classes"):
         gone, new = ([str(one) for one in a[name] if one not in b[name]] for a, b in ((before, now), (now, before)))
         parts = [f"{word} {', '.join(names[:5])}" for word, names in (("missing", gone), ("new", new)) if names]
-        told += [f"{name}: {'; '.join(parts)}"] * bool(parts)
+        differences += [f"{name}: {'; '.join(parts)}"] * bool(parts)
     lost = _count_gone(state["fitted"], data)
     if lost or before["rows"] != now["rows"]:
         others = f"; {lost:,} of those before are gone or changed" if lost else ""
-        told.insert(0, f"rows: {before['rows']:,} before, {now['rows']:,} now{others}")
-    return told
+        differences.insert(0, f"rows: {before['rows']:,} before, {now['rows']:,} now{others}")
+    return differences
 
 
 def _count_gone(fitted: Mapping[str, Any] | None, data: Data) -> int:

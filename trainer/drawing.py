@@ -1,4 +1,4 @@
-"""What a task has to show, drawn within a time: a large model would take many times as long as it was trained."""
+"""Draws what a task has to show within a time limit: a large model could take longer than it was trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be a secret and is written nowhere: values of the environment, and of keys that sound like one.
+"""Masks secrets, which are written nowhere: values of the environment, and of keys that sound like one.
 
 A value is followed through whatever interpolates it: all is resolved a second time with a stand-in for the
 environment, and what comes out different was made of it.

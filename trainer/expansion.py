@@ -1,4 +1,4 @@
-"""How much a YAML text comes to once its aliases and interpolations are filled in, told without filling them in.
+"""The size of a YAML text with its aliases and interpolations expanded, computed without expanding them.
 
 A few hundred letters can stand for billions: ten lines, each of ten aliases of the line before. What would grow so is
 refused before it is composed, whoever wrote it.
@@ -84,7 +84,7 @@ def check_interpolations(tree: Any) -> None:
 
 
 class _Weights:
-    """How much each node of a tree comes to."""
+    """The expanded size of each node of a tree."""
 
     def __init__(self, tree: Any):
         self.tree = tree

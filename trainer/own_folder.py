@@ -1,4 +1,4 @@
-"""A user's folder of YAML files, as Hydra is let see it: options of groups, and nothing for Hydra itself.
+"""A user's folder of YAML files on Hydra's search path: options of groups, and nothing for Hydra itself.
 
 Hydra composes whatever lies under ``hydra/`` on its search path into its own configuration, and acts on that before
 a job is looked at: it starts launchers, callbacks, loggers. A folder that comes from elsewhere must not reach there.

@@ -1,4 +1,4 @@
-"""What a data set learns from its training rows: plain values that are stored with a run and used ever after.
+"""Preprocessing that a data set learns from its training rows: plain values, stored with a run and used ever after.
 
 A data set asks for each value by name and says how it is learned. In training it is learned and stored; for a stored
 run the stored one is given back, whatever the files hold by then. So there is one path of encoding, for training,

@@ -1,4 +1,4 @@
-"""How far a run is: counted here, told in a line, and read back from it by a sweep."""
+"""Progress of a run: counted here, printed in a line, and parsed from it by a sweep."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUIET_SECONDS = 10.0
 """After so long without one, every epoch has a line."""
 FIRST_LOOK, BETWEEN_LOOKS, BETWEEN_LINES = 2.0, 0.5, 30.0
 """Seconds until a sweep tells of jobs that run; between two times on a terminal, and elsewhere."""
-TOLD = re.compile(r"epoch ([\d,]+)/([\d,]+)  step ([\d,]+)/([\d,]+)")
+POSITION = re.compile(r"epoch ([\d,]+)/([\d,]+)  step ([\d,]+)/([\d,]+)")
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Position:
 
 
 def read_position(text: str) -> Position | None:
-    """The last position that a text tells of."""
-    found = TOLD.findall(text)
+    """The last position in a text."""
+    found = POSITION.findall(text)
     return Position(*(int(part.replace(",", "")) for part in found[-1])) if found else None
 
 

@@ -1,4 +1,4 @@
-"""What a run says of itself when its ``results.json`` is lost: its checkpoints know."""
+"""Results and configuration of a run whose files are lost, from its newest checkpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainer.errors import UserError
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """What a run last said of itself, or what its newest checkpoint says of it; empty if neither can be read."""
+    """The last results of a run, or those that its newest checkpoint knows; empty if neither can be read."""
     return folder.read_results(path) or _from_checkpoint(path)
 
 
@@ -22,7 +22,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _about(path: Path) -> dict[str, Any]:
-    """What the newest checkpoint says of its run, and how far it came; empty if none can be read."""
+    """The newest checkpoint's description of its run, and its position; empty if none can be read."""
     # Not Path.is_file, which raises for a name that is too long.
     if not any(os.path.isfile(path / name) for name in folder.STATES):
         return {}

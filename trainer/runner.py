@@ -103,6 +103,7 @@ def _begin(result: Result) -> None:
 def complete(config: Config, path: Path, patience: float = 0.0) -> Result:
     """Makes up for the files that a finished run lacks: it may have been killed while it drew them."""
     result = Result.read(path)
+    saved_state(path, fall_back=False)  # refuses files that are not of one run
     lost = artifacts.missing(path, result)
     if not lost or not (path / checkpoint.LAST).exists():
         without = f", without {', '.join(lost)}" if lost else ""

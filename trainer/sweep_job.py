@@ -47,7 +47,7 @@ def position(job: Job) -> tuple[str, Position | None]:
 
 
 def start(job: Job) -> int:
-    """Starts a job in a child process, whose words go to a file in its own folder."""
+    """Starts a job in a child process, whose output goes to a file beside its folder."""
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
@@ -101,10 +101,10 @@ def ending(job: Job, code: int) -> tuple[str, str]:
         reason = f"killed by {signals.named(-code)}"
         _correct(job, reason)
         return "failed", reason
-    said = folder.read_results(job.path).get("reason")
+    written = folder.read_results(job.path).get("reason")
     last = _last_line(job.output)
     status = "interrupted" if code in {128 + number for number in signals.STOPPING} else "failed"
-    return status, str(said or last or f"exit code {code}")
+    return status, str(written or last or f"exit code {code}")
 
 
 def _last_line(path: Path) -> str:
@@ -116,8 +116,7 @@ def _last_line(path: Path) -> str:
 
 def _correct(job: Job, reason: str) -> None:
     """Writes down the end of a job that could not do so itself."""
-    said = folder.read_results(job.path)
-    if said.get("status") == "running":
+    if folder.read_results(job.path).get("status") == "running":
         with suppress(ConfigError, SystemFault):  # what cannot be written is still told
             replace(Result.read(job.path), status="failed", reason=reason).write()
 

@@ -1,4 +1,4 @@
-"""What the parameters of a model are: maps from features to features, or something beside them."""
+"""Which parameters of a model are weight matrices, maps from features to features, and which decay."""
 
 from __future__ import annotations
 

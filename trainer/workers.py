@@ -1,4 +1,4 @@
-"""Batches made in other processes, and what is told when one of these fails, dies or hangs."""
+"""Batches from worker processes, and the error when one of these fails, dies or hangs."""
 
 from __future__ import annotations
 
@@ -141,9 +141,9 @@ class _Fetch(Dataset[Batch | UserError]):
         where = f" (data worker {worker.id})" if worker is not None else ""
         cause = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         kind = SystemFault if isinstance(error, OSError | MemoryError) else WorkerFault
-        told = kind(f"cannot read {_named(self._first_bad(index, error))}{where}: {cause}")
-        told.add_note(detail)
-        return told
+        fault = kind(f"cannot read {_named(self._first_bad(index, error))}{where}: {cause}")
+        fault.add_note(detail)
+        return fault
 
     def _first_bad(self, index: Tensor, error: Exception) -> Tensor:
         """The row by which a batch fails, or all of them if each by itself can be read."""

@@ -1,4 +1,4 @@
-"""Columns of a table that nothing should be learned from as they stand, told in a sentence each."""
+"""Columns of a table that are unfit to be features as they stand, and why, in a sentence each."""
 
 from __future__ import annotations
 

@@ -71,15 +71,15 @@ def _are_numeric_names(first: Sequence[str], columns: Sequence[Sequence[str]]) -
     if len(numbers) > 1 and texts and all(len(set(columns[place])) < len(columns[place]) for place in texts):
         return True
     are_years = int(first[numbers[0]]) in YEARS
-    told = [cell for place in numbers for cell in columns[place] if cell.lower() not in GAP_WORDS]
-    if (are_years or len(numbers) > 2) and len(told) >= ENOUGH and all(map(_FRACTION.search, told)):
+    known = [cell for place in numbers for cell in columns[place] if cell.lower() not in GAP_WORDS]
+    if (are_years or len(numbers) > 2) and len(known) >= ENOUGH and all(map(_FRACTION.search, known)):
         return True
     return None if len(numbers) > 1 and (are_years or first[numbers[0]] in ("0", "1")) else False
 
 
 def _holds_numbers(cells: Sequence[str]) -> bool:
-    told = [cell for cell in cells if cell.lower() not in GAP_WORDS]
-    return bool(told) and all(map(is_number, told))
+    known = [cell for cell in cells if cell.lower() not in GAP_WORDS]
+    return bool(known) and all(map(is_number, known))
 
 
 def _count_up(cells: Sequence[str]) -> bool:

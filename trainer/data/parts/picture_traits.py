@@ -1,4 +1,4 @@
-"""What pictures to learn from have in common, so that all are looked at in a way that suits them."""
+"""Traits that the training pictures share, channels and levels, by which all pictures are read."""
 
 from __future__ import annotations
 

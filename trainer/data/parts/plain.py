@@ -53,28 +53,31 @@ def regular_file(path: str | Path, option: str = "data.path") -> Path:
     looked at.
     """
     path = Path(path).expanduser()
-    with reading(path, option):
-        try:
-            is_folder = stat.S_ISDIR(os.stat(path).st_mode)
-        except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a zero byte in the name
-            raise missing(path, option) from error
-        inside = sorted(os.listdir(path)) if is_folder else []
-    if is_folder:
+    if _is_folder(path, option):
+        with reading(path, option):
+            inside = sorted(os.listdir(path))
         raise ConfigError(f"{option}: {path.absolute()} is a folder ({shown(inside)}); give a file in it")
     if kind := special(path):
         raise ConfigError(f"{option}: {path.absolute()} is {kind}; write what it gives into a file, and give that")
     return path
 
 
+def _is_folder(path: Path, option: str) -> bool:
+    with reading(path, option):
+        try:
+            return stat.S_ISDIR(os.stat(path).st_mode)
+        except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a zero byte in the name
+            raise missing(path, option) from error
+
+
 def existing_folder(path: str | Path, wanted: str, option: str = "data.path") -> Path:
     """The path of a folder.
 
-    Raises ConfigError, naming ``option``, for nothing, and for what is no folder, with what is ``wanted`` instead.
+    Raises ConfigError, naming ``option``, for nothing, and for what is no folder, with what is ``wanted`` instead;
+    SystemFault for what may not be looked at.
     """
     path = Path(path).expanduser()
-    if not os.path.lexists(path):
-        raise missing(path, option)
-    if not os.path.isdir(path):
+    if not _is_folder(path, option):
         raise ConfigError(f"{option}: {path.absolute()} is {special(path) or 'a file'}; {wanted}")
     return path
 

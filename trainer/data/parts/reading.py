@@ -45,10 +45,10 @@ class Reading:
             raise ConfigError(f"data.thousands: {self.thousands} given, which is the decimal sign (data.decimal)")
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> Reading:
+    def of(cls, options: Mapping[str, Any]) -> Reading:
         """From ``missing``, ``decimal`` and perhaps ``thousands``: options of a data set, or a stored schema."""
-        gaps = frozenset(str(gap).lower() for gap in said["missing"])
-        return cls(gaps, said["decimal"] == "comma", said.get("thousands") or None)
+        gaps = frozenset(str(gap).lower() for gap in options["missing"])
+        return cls(gaps, options["decimal"] == "comma", options.get("thousands") or None)
 
     def stored(self) -> dict[str, Any]:
         """As plain values, for ``of``."""
@@ -178,8 +178,8 @@ class Reading:
             value = reading._value(example)
             if value is not None:
                 ways.setdefault(value, reading)
-        told = (f"{self._options(reading)} reads it as {value:.12g}" for value, reading in ways.items())
-        return f"numbers such as {quoted(example)}: {', '.join(told)}"
+        advice = (f"{self._options(reading)} reads it as {value:.12g}" for value, reading in ways.items())
+        return f"numbers such as {quoted(example)}: {', '.join(advice)}"
 
     def _alternatives(self) -> list[Reading]:
         pairs = [(comma, sign) for comma in (False, True) for sign in (None, *get_args(Thousands))]

@@ -1,4 +1,4 @@
-"""After how many steps a series comes again."""
+"""The seasonal period of a series."""
 
 from __future__ import annotations
 

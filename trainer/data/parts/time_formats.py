@@ -1,4 +1,4 @@
-"""Ways to write dates and times, and to which unit they say them."""
+"""Formats of dates and times, and the smallest unit that each is written with."""
 
 from __future__ import annotations
 

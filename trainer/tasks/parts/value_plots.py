@@ -1,4 +1,4 @@
-"""What there is to see of predicted values: predicted against true, residuals, forecasts beside what came."""
+"""Plots of predicted values: predicted against true, residuals, forecasts beside the truth."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Predict = Callable[[Batch], Tensor]
 
 
 @dataclass
-class Evaluated:
-    """Some pairs of every batch, and the rows of which the forecast is shown: (row, history, truth, prediction)."""
+class Evaluation:
+    """Some pairs of every batch, and the rows whose forecast is shown: (row, history, truth, prediction)."""
 
     truth: list[Tensor] = field(default_factory=list)
     predicted: list[Tensor] = field(default_factory=list)
@@ -34,7 +34,7 @@ def of_values(predict: Predict, batches: Iterable[Batch], scale: float, mean: fl
         return x.double() if mean is None else x.double() * scale + mean
 
     @cache
-    def found() -> Evaluated:
+    def found() -> Evaluation:
         return _evaluate(predict, batches, own)
 
     def forecasts() -> Item | None:
@@ -46,23 +46,23 @@ def of_values(predict: Predict, batches: Iterable[Batch], scale: float, mean: fl
 
 
 @torch.no_grad()
-def _evaluate(predict: Predict, batches: Iterable[Batch], own: Callable[[Tensor], Tensor]) -> Evaluated:
-    seen = Evaluated()
+def _evaluate(predict: Predict, batches: Iterable[Batch], own: Callable[[Tensor], Tensor]) -> Evaluation:
+    evaluation = Evaluation()
     count = 0
     for batch in batches:
         predicted = predict(batch)
         assert batch.target is not None
         truth, guess = own(batch.target).cpu(), own(predicted).cpu()
-        seen.truth.append(_thin(truth.flatten()))
-        seen.predicted.append(_thin(guess.flatten()))
+        evaluation.truth.append(_thin(truth.flatten()))
+        evaluation.predicted.append(_thin(guess.flatten()))
         for row in range(len(batch) if _has_steps(batch) else 0):
             # Ever fewer, because how many are to come is not known: the last few of them are spread over the split.
             if count & (count - 1) == 0:
                 history = own(batch.inputs["x"][row]).cpu() if _is_history(batch) else None
-                seen.forecasts.append((int(batch.index[row]), history, truth[row], guess[row]))
+                evaluation.forecasts.append((int(batch.index[row]), history, truth[row], guess[row]))
             count += 1
-    seen.forecasts = seen.forecasts[-FORECASTS:]
-    return seen
+    evaluation.forecasts = evaluation.forecasts[-FORECASTS:]
+    return evaluation
 
 
 def _thin(values: Tensor) -> Tensor:
@@ -82,8 +82,8 @@ def _is_history(batch: Batch) -> bool:
     return x is not None and target is not None and x.dim() == target.dim() and x.shape[2:] == target.shape[2:]
 
 
-def _against_truth(seen: Evaluated) -> Item | None:
-    truth, predicted = _thin(torch.cat(seen.truth)), _thin(torch.cat(seen.predicted))
+def _against_truth(evaluation: Evaluation) -> Item | None:
+    truth, predicted = _thin(torch.cat(evaluation.truth)), _thin(torch.cat(evaluation.predicted))
     known = (predicted - truth).isfinite()
     if not known.any():
         return None
