@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 ABOUT = {"config": dict[str, object], "identity": str, "threads": Processes, "options": dict[str, str]}
 """What every checkpoint says of its run."""
-LATER_ABOUT = {"overrides": list[str], "home": str, "versions": dict[str, str], "data": dict[str, str]}
+LATER_ABOUT = {
+    "overrides": list[str],
+    "home": str,
+    "versions": dict[str, str],
+    "data": dict[str, str],
+    "data_digest": str | None,
+}
 """What those of format 1 may lack."""
 BEST = {"score": Number | None, "finer": Number | None, "epoch": PositiveInt | None, "step": PositiveInt | None}
 PLAIN = {
