@@ -61,7 +61,9 @@ def curves(
     """
     if not history:
         return
-    figure = new_figure(12, 3.4)
+    # Fixed margins: a layout engine would draw everything twice to find them.
+    figure = new_figure(12, 3.4, layout=None)
+    figure.subplots_adjust(left=0.06, right=0.99, top=0.9, bottom=0.16, wspace=0.22)
     losses, scores, learning = figure.subplots(1, 3)
     steps = [row["step"] for row in history]
     columns = {name: [row.get(name, math.nan) for row in history] for name in history[0]}
