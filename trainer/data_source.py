@@ -135,7 +135,7 @@ def _count_gone(fitted: Mapping[str, Any] | None, data: Data) -> int:
     splits = [each and each.get("split") for each in (fitted, data.fitted and data.fitted.values)]
     if not all(splits):
         return 0
-    before, now = ({int(key) for keys in split.values() for key in keys} for split in splits if split)
+    before, now = ({key for keys in split.values() for key in keys.tolist()} for split in splits if split)
     return len(before - now)
 
 
