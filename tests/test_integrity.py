@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from own_runs import scores, trained
 
-from trainer import seeding
+from trainer import seeding, stored
 from trainer.errors import ConfigError
 from trainer.result import Result
 
@@ -56,3 +59,14 @@ def test_a_lost_configuration_is_that_of_the_checkpoint() -> None:
     path = trained("csv")
     (path / "config.yaml").unlink()
     assert scores(path) == Result.read(path).test
+
+
+def test_the_folder_of_data_sets_is_another_here(tmp_path: Path) -> None:
+    """Also where a group repeats the flat key."""
+    path = trained("csv")
+    kept, _ = stored.named("evaluate", [str(path), f"data_dir={tmp_path}"])
+    repeated = stored.changed(
+        replace(kept, tree=kept.tree | {"data": {**kept.tree["data"], "data_dir": str(tmp_path)}}),
+        ["data_dir=elsewhere"],
+    )
+    assert (kept.tree["data_dir"], repeated.tree["data"]["data_dir"]) == (str(tmp_path), "elsewhere")

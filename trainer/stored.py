@@ -82,7 +82,7 @@ def changed(kept: Config, words: Sequence[str]) -> Config:
             problems.append(f"{key}: a run keeps what it was trained with; for a run that is used again: {able}")
     if problems:
         raise ConfigError(*problems)
-    return replace(kept, settings=replace(kept.settings, **flat), tree={**kept.tree, **flat}, moved=moved)
+    return replace(_with_flat_keys(kept, flat), moved=moved)
 
 
 def load(path: Path, modules: Sequence[str] = ()) -> Config:
@@ -156,10 +156,14 @@ def drift(asked: Config, kept: Config) -> list[str]:
 def adapted(kept: Config, asked: Config) -> Config:
     """A stored run with the neutral keys a command line sets: another device, the data in another place, more talk."""
     given = {item.key_or_group for item in parse(asked.overrides)} & NEUTRAL
-    new = {key: asked.tree[key] for key in given}
+    return _with_flat_keys(kept, {key: asked.tree[key] for key in given})
+
+
+def _with_flat_keys(kept: Config, new: Mapping[str, Any]) -> Config:
+    """A stored run with other flat keys, also where a group repeats one, as ``data_dir: ${data_dir}`` does."""
 
     def change(node: Mapping[str, Any]) -> dict[str, Any]:
-        repeats = {key for key in given & node.keys() if node[key] == kept.tree[key]}
+        repeats = {key for key in new.keys() & node.keys() if node[key] == kept.tree[key]}
         deeper = {key: change(value) for key, value in node.items() if isinstance(value, Mapping)}
         return {**node, **deeper, **{key: new[key] for key in repeats}}
 
