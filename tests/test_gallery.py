@@ -10,7 +10,7 @@ from conftest import lab
 from own_files import pictures
 
 from trainer import inspection
-from trainer.gallery import NUMBERED, Sheet, caption_row
+from trainer.gallery import NUMBERED, Later, Sheet, caption_row
 
 
 def test_a_caption_is_the_name_of_a_file_or_else_a_number() -> None:
@@ -33,7 +33,9 @@ def test_a_caption_is_the_name_of_a_file_or_else_a_number() -> None:
 @pytest.mark.slow
 def test_pictures_of_own_files_are_called_by_their_names(words: tuple[str, ...], name: str) -> None:
     run = lab(*words, "max_steps=1", "batch_size=4")
-    sheet = next(item for item in run.task.eval().gallery(run.loaders["test"].epoch(0)) if item.name == name)
+    items = [*run.task.eval().gallery(run.loaders["test"].epoch(0))]
+    later = next(item for item in items if name in item.name)
+    sheet = later.make() if isinstance(later, Later) else later
     assert isinstance(sheet, Sheet)
     told = {line for tile in sheet.tiles for line in tile.caption.split("\n") if line.endswith(".png")}
     called, files = run.data.test.names(first=0)

@@ -16,22 +16,23 @@ from collections.abc import Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from trainer import catalog, checks, config, environment, folder, leaderboard, own_folder, signals
+from trainer import catalog, checks, config, environment, folder, own_folder, signals
 from trainer.config import Config
-from trainer.console import say
 from trainer.cores import cores, processors
 from trainer.errors import ConfigError, Interrupted, UnknownName
 from trainer.grid import combinations
 from trainer.overrides import parse
 from trainer.printable import printable
-from trainer.progress import Board
-from trainer.sweep_job import Job, ending, position, scores, start
+
+if TYPE_CHECKING:
+    from trainer.sweep_job import Job
 
 LOOK_SECONDS = 0.05
 """Between two looks at whether a job has ended."""
@@ -42,6 +43,8 @@ def sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
 
     Raises ConfigError before anything runs if a name in the grid does not exist, Interrupted after Ctrl-C.
     """
+    from trainer.console import say  # here: a grid that is refused needs no library that prints
+
     parsed = parse(overrides, folders)
     swept = {item.key_or_group for item in parsed if item.is_sweep_override()}
     grid = combinations(parsed, folders)
@@ -84,6 +87,8 @@ def _earlier(item: Config, name: str) -> Path | None:
 
 
 def _job(item: Config | ConfigError, path: Path, workers: int) -> Job:
+    from trainer.sweep_job import Job
+
     if isinstance(item, ConfigError):
         return Job(None, path, "refused", str(item))
     # Processes side by side: a second thread in each would only take the others' cores.
@@ -106,6 +111,8 @@ def _composed(combination: Sequence[str], folders: Sequence[Path]) -> Config | C
 
 def _account(jobs: Sequence[Job], root: Path, stop: int | None) -> int:
     """Says how every job ended, and shows the leaderboard of those that finished."""
+    from trainer import leaderboard
+
     leaderboard.show(root)
     for job in jobs:
         if job.status != "finished":
@@ -137,6 +144,9 @@ def _warm(jobs: Sequence[Job]) -> None:
 
 def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
     """Keeps ``workers`` processes busy until every job has ended or the user stops them; by which signal, if so."""
+    from trainer.progress import Board
+    from trainer.sweep_job import ending, position, scores, start
+
     _warm(jobs)
     waiting = [job for job in jobs if job.config is not None]
     running: dict[int, Job] = {}

@@ -175,7 +175,14 @@ CHANGES: dict[str, dict[str, Any]] = {
 def run_folder(path: Path, change: dict[str, Any]) -> Path:
     """A run as the program leaves it, but for the change."""
     composed = config.compose(SMALL)
-    results = {"status": "interrupted", "options": dict(composed.names), "overrides": [], "identity": composed.identity}
+    names = dict(composed.names)
+    results: dict[str, Any] = {
+        "status": "interrupted",
+        "options": names,
+        "overrides": [],
+        "identity": composed.identity,
+    }
+    results |= {"folder": str(path), "seed": 0, **{group: names[group] for group in ("model", "data", "task")}}
     tree = yaml.safe_dump({**composed.raw, **change})
     return write(path, {"config.yaml": tree, "results.json": json.dumps(results), "mine.py": ""})
 
