@@ -43,8 +43,6 @@ def sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
 
     Raises ConfigError before anything runs if a name in the grid does not exist, Interrupted after Ctrl-C.
     """
-    from trainer.console import say  # here: a grid that is refused needs no library that prints
-
     parsed = parse(overrides, folders)
     swept = {item.key_or_group for item in parsed if item.is_sweep_override()}
     grid = combinations(parsed, folders)
@@ -58,6 +56,8 @@ def sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
     root = next((path.parent for path in begun if path), None) or folder.claim(good[0].sweep_folder)
     workers = good[0].settings.jobs or cores()
     jobs = [_job(item, root / name, workers) for item, name in zip(composed, names, strict=True)]
+    from trainer.console import say  # here: a grid that is refused needs no library that prints
+
     say(f"{len(jobs)} jobs, {workers} at a time{_held_back(workers)}, in {root}")
     stop = _run_all(jobs, workers)
     return _account(jobs, root, stop)
