@@ -30,10 +30,10 @@ $(DEV): $(READY)
 train: $(READY) ## train an LSTM on synthetic sequences and show what it learned
 	$(BIN)/train model=lstm data=synthetic_seq
 
-test: $(DEV) ## every test, at most 10 minutes on 2 cores
+test: $(DEV) ## every test, about a quarter of an hour on 2 cores
 	$(BIN)/pytest -q -n 2
 
-test-fast: $(DEV) ## the quick tests, at most 90 seconds
+test-fast: $(DEV) ## the quick tests, about 3 minutes on 2 cores
 	$(BIN)/pytest -q -n 2 -m "not slow"
 
 gates: $(DEV) ## train every gate at full size and write the score table of the README
