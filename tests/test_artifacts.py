@@ -100,6 +100,13 @@ def test_without_its_last_state_a_finished_run_stays_as_it_is(capsys: pytest.Cap
     assert "without curves.png; nothing to do" in capsys.readouterr().out
 
 
+def test_a_state_before_the_last_is_none_of_a_finished_run(capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(run().folder)
+    (path / checkpoint.LAST).rename(path / checkpoint.PREVIOUS)
+    assert run("resume=auto").status == "finished"
+    assert "is finished; nothing to do" in capsys.readouterr().out
+
+
 def test_a_stop_while_it_draws_leaves_a_finished_run(monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)

@@ -20,6 +20,7 @@ from trainer import (
     drawing,
     environment,
     folder,
+    integrity,
     report,
     seeding,
     signals,
@@ -103,16 +104,17 @@ def _begin(result: Result) -> None:
 def complete(config: Config, path: Path, patience: float = 0.0) -> Result:
     """Makes up for the files that a finished run lacks: it may have been killed while it drew them."""
     result = Result.read(path)
-    saved_state(path, fall_back=False)  # refuses files that are not of one run
+    # Both refuse files that are not of one run. A state before the last one is none of a finished run.
+    state = saved_state(path, fall_back=False) if (path / checkpoint.LAST).exists() else None
+    if state is None and (path / checkpoint.BEST).exists():
+        integrity.load_best(path)
     lost = artifacts.missing(path, result)
-    if not lost or not (path / checkpoint.LAST).exists():
+    if not lost or state is None:
         without = f", without {', '.join(lost)}" if lost else ""
         say(f"{path} is finished{without}; nothing to do")
         return result
     with _entered(config, path, patience) as screen, _accounted(result, config, fresh=False):
         say(f"{path} is finished, but without {', '.join(lost)}; going on with that")
-        state = saved_state(path, fall_back=False)
-        assert state is not None
         artifacts.write_metrics(path, state["history"])
         if set(lost) <= {folder.METRICS, folder.CURVES}:
             artifacts.draw_curves(path, state["history"], result)
