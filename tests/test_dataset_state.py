@@ -9,8 +9,9 @@ import torch
 
 import trainer
 from trainer import afterwards, stored
-from trainer.data.base import TensorSplit, WholeSplit
-from trainer.dataset_state import EXCERPT_BYTES, EXCERPT_ROWS, excerpt
+from trainer.data.base import Data, TensorSplit, WholeSplit
+from trainer.dataset_state import EXCERPT_BYTES, EXCERPT_ROWS, excerpt, restored
+from trainer.errors import ConfigError
 
 
 @pytest.mark.parametrize(("width", "kept"), [(2, 1000), (784, EXCERPT_BYTES // (4 * 784)), (1 << 20, 1)])
@@ -38,3 +39,9 @@ def test_a_way_between_rows_that_are_not_kept_is_read_from_the_data(
     kept, _ = stored.named("sample", [run.folder])
     assert list(afterwards.sample(kept, {"count": 3}))
     assert list(afterwards.sample(kept, {"count": 3, "start": EXCERPT_ROWS["test"], "end": 100}))
+
+
+def test_stored_data_of_a_later_version_is_refused() -> None:
+    state = {"version": 2, "fitted": None, "facts": {}, "excerpts": {}}
+    with pytest.raises(ConfigError, match="has version 2; this version of train reads 1 to 1"):
+        restored(Data, state)

@@ -109,6 +109,10 @@ def restored(kind: type[D], state: Mapping[str, Any]) -> D:
 
     Raises ConfigError for a state of a later version, and where a row was too large to keep.
     """
+    if state["version"] > preprocessing.VERSION:
+        raise ConfigError(
+            f"the stored data has version {state['version']}; this version of train reads 1 to {preprocessing.VERSION}"
+        )
     data = kind.__new__(kind)
     data.fitted = None if state["fitted"] is None else Preprocessing(state["fitted"])
     for name in SPLITS:
