@@ -145,6 +145,21 @@ def collection() -> str:
 
 
 @cache
+def series_cases() -> str:
+    """A folder that holds a small set of the user's own, ``ucr/WAVES``: rising and falling series of unequal length."""
+    draw = np.random.default_rng(0)
+    folder = Path(tempfile.mkdtemp())
+    (folder / "ucr" / "WAVES").mkdir(parents=True)
+    for part, rows in (("TRAIN", 40), ("TEST", 24)):
+        lines = ["@problemName WAVES", "@classLabel true down up", "@data"]
+        for row in range(rows):
+            steps = np.arange(draw.integers(6, 12)) * (1 if row % 2 else -1) + draw.normal(size=1)
+            lines.append(",".join(f"{step:.4f}" for step in steps) + (":up" if row % 2 else ":down"))
+        (folder / "ucr" / "WAVES" / f"WAVES_{part}.ts").write_text("\n".join(lines) + "\n")
+    return str(folder)
+
+
+@cache
 def linked_series() -> Path:
     """A small file of series that are linked, where ``data=chickenpox`` looks for its own."""
     draw = np.random.default_rng(0)
@@ -181,6 +196,8 @@ OWN_FILES: dict[str, dict[str, Callable[[], str]]] = {
     "tu": {"path": collection},
 }
 """What data sets of the user's own files are given here."""
+OWN_SETS: dict[str, dict[str, Callable[[], str]]] = {"ucr": {"data_dir": series_cases, "name": lambda: "WAVES"}}
+"""Sets of the user's own that lie in the folder of the real ones."""
 
 
 @cache

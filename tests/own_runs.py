@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from own_files import OWN_FILES
+from own_files import OWN_FILES, OWN_SETS
 
 from trainer import afterwards, config, runner, stored
 
@@ -24,12 +24,14 @@ MODELS = {
     "click_file": "matrix_factorisation",
     "triples": "distmult",
     "tu": "graph_net",
+    "ucr": "rnn",
 }
+GIVEN = OWN_FILES | OWN_SETS
 
 
 def copied(name: str) -> dict[str, str]:
     """Copies the files of a data set into the working folder; its keys, with paths there."""
-    keys = {key: value() for key, value in OWN_FILES[name].items()}
+    keys = {key: value() for key, value in GIVEN[name].items()}
     for key, value in keys.items():
         source = Path(value)
         if source.is_absolute():

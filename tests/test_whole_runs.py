@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 import torch
 from inside import signal_at
-from own_files import OWN_FILES
-from own_runs import copied, scores, trained
+from own_runs import GIVEN, copied, scores, trained
 
 from trainer import afterwards, checkpoint, config, data_source, runner, stored
 from trainer.errors import ConfigError, Interrupted
@@ -23,7 +22,7 @@ from trainer.result import Result
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 FOREIGN = "not what this run was trained on"
-TABLES = (".csv", ".txt")
+TABLES = (".csv", ".txt", ".ts")
 
 
 def halve(folder: Path) -> None:
@@ -68,7 +67,7 @@ def append(folder: Path) -> None:
         path.write_bytes(path.read_bytes()[:-1] + b"\x07")
 
 
-@pytest.mark.parametrize("name", OWN_FILES)
+@pytest.mark.parametrize("name", GIVEN)
 def test_a_run_gives_the_same_numbers_again_and_knows_files_that_were_moved(name: str) -> None:
     path = trained(name)
     assert scores(path) == Result.read(path).test
@@ -85,9 +84,7 @@ def test_a_run_gives_the_same_numbers_again_and_knows_files_that_were_moved(name
     assert scores(path, *moved) == Result.read(path).test
 
 
-CHANGED = [
-    (name, change) for name in OWN_FILES for change in (halve, rename, append) if (name, change) != ("idx", rename)
-]
+CHANGED = [(name, change) for name in GIVEN for change in (halve, rename, append) if (name, change) != ("idx", rename)]
 
 
 @pytest.mark.parametrize(("name", "change"), CHANGED)

@@ -66,7 +66,7 @@ def changed(kept: Config, words: Sequence[str]) -> Config:
     Raises ConfigError with every problem: a value that is none, and a key by which it would be another run.
     """
     kinds = get_type_hints(Settings, include_extras=True)
-    paths = signature.data_paths(kept.tree["data"]["_target_"])
+    paths = [*signature.data_paths(kept.tree["data"]["_target_"]), *({"data_dir"} & kept.tree["data"].keys())]
     problems: list[str] = []
     flat: dict[str, Any] = {}
     moved: dict[str, str] = {}

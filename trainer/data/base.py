@@ -235,7 +235,7 @@ class Data(ABC):
     encodes_changed_files: ClassVar[bool] = True
     """Whether other files can be encoded as stored: not where a model learns something of each user or entity."""
     reads: ClassVar[Sequence[str]] = ()
-    """How the names of those files end that count in a folder of the user's; none given, all do."""
+    """How the names of those files end, in small letters, that count in a folder of the user's; none given, all do."""
 
     def input_shapes(self) -> dict[str, list[int]]:
         """The shape of a row of each input, by name."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainer.data.base import Data, Facts
 from trainer.data.parts import baselines, ts_files
-from trainer.data.parts.files import Source, fetch
+from trainer.data.parts.files import Source, data_root, fetch
 from trainer.data.parts.ragged import Ragged, RaggedSplit
 from trainer.data.parts.scaling import FARTHEST, tensor_moments
 from trainer.data.parts.splits import stratified
@@ -43,14 +43,15 @@ class UCR(Data):
     Raises ConfigError for a name that is none, and what ``ts_files.read`` raises.
     """
 
+    reads = ("_train.ts", "_test.ts")
+
     @classmethod
     def own_paths(cls, options: Mapping[str, Any]) -> dict[str, Path]:
-        """The files of a set that lies there and is not one of those with a known digest."""
+        """The folder of a set that is none of those with a known digest."""
         name = options["name"]
         if any(path.startswith(f"{name}/") for path in DIGESTS):
             return {}
-        folder = fetch("ucr", [], options["data_dir"]) / name
-        return {part: folder / f"{name}_{part}.ts" for part in ("TRAIN", "TEST")}
+        return {"data_dir": data_root(options["data_dir"]) / "ucr" / name}
 
     def __init__(
         self,

@@ -47,7 +47,10 @@ def fetch(name: str, sources: Sequence[Source], data_dir: str | None) -> Path:
     Raises ConfigError for a root that does not exist, SystemFault for a file that is missing and cannot be
     downloaded, or whose bytes are not the ones expected.
     """
-    folder = _root(data_dir) / name
+    root = data_root(data_dir)
+    if (data_dir or os.environ.get("TRAIN_DATA")) and not root.is_dir():
+        raise missing(root, "data_dir" if data_dir else "TRAIN_DATA")
+    folder = root / name
     absent = [source for source in sources if not os.path.exists(folder / source.path)]
     by_hand = [source for source in absent if source.url is None]
     if by_hand:
@@ -70,15 +73,13 @@ def missing(path: str | Path, key: str = "data.path") -> ConfigError:
     return ConfigError(f"{key}: {full} does not exist; {parent} has no {wanted}{guess} (working folder {Path.cwd()})")
 
 
-def _root(data_dir: str | None) -> Path:
+def data_root(data_dir: str | None) -> Path:
+    """The folder of all real data sets, whether it exists or not."""
     given = data_dir or os.environ.get("TRAIN_DATA")
-    if not given:
-        cache = os.environ.get("XDG_CACHE_HOME")
-        return (Path(cache) if cache else Path.home() / ".cache").absolute() / "train-zoo"
-    root = Path(os.path.abspath(Path(given).expanduser()))
-    if not root.is_dir():
-        raise missing(root, "data_dir" if data_dir else "TRAIN_DATA")
-    return root
+    if given:
+        return Path(os.path.abspath(Path(given).expanduser()))
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache").absolute() / "train-zoo"
 
 
 def _digest(path: Path) -> str:
