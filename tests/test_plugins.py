@@ -290,3 +290,10 @@ def test_our_own_options_name_only_our_own_classes() -> None:
             assert option.target
             assert option.target.startswith(prefix)
     assert os.environ.get("HYDRA_INSTANTIATE_ALLOWLIST_OVERRIDE") is None
+
+
+def test_a_plugin_that_a_run_does_not_have_is_refused(cwd: Path) -> None:
+    path = runner.run(config.compose(["model=mlp", "data=moons", "max_steps=1", "draw=false"])).folder
+    with pytest.raises(ConfigError, match="trained without the module evil"):
+        stored.named("evaluate", [path, "plugins=[evil]"])
+    assert not (cwd / MARKER).exists()

@@ -57,7 +57,11 @@ def named(verb: str, arguments: Sequence[str]) -> tuple[Config, list[str]]:
         raise ConfigError(f"train {verb} takes one run folder, as in: {example}")
     words = [word for word in words if "=" in word]
     here = [word for word in words if word.partition("=")[0] in HERE or word.startswith("data.")]
-    return changed(load(Path(folders[0]), modules), here), [word for word in words if word not in here]
+    kept = load(Path(folders[0]), modules)
+    unused = [name for name in modules if name not in kept.settings.plugins]
+    if unused:
+        raise ConfigError(f"plugins: this run was trained without the module {', '.join(unused)}")
+    return changed(kept, here), [word for word in words if word not in here]
 
 
 def changed(kept: Config, words: Sequence[str]) -> Config:
