@@ -42,6 +42,7 @@ def base(chosen: tuple[str, ...], folders: tuple[Path, ...]) -> DictConfig:
         search = own_folder.search(folders)
         composed = _compose([*chosen, *search])
         if folders:
+            _check_choices(composed)
             _guard(composed, chosen, search)
         _composed[key] = composed
     return deepcopy(_composed[key])
@@ -52,8 +53,11 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
     try:
         with initialize_config_dir(str(catalog.builtin().absolute()), version_base="1.3", job_name="train"):
             return hydra_compose("train", overrides=list(overrides), return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException, YAMLError, RecursionError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
+    except RecursionError as error:
+        raise ConfigError("the YAML files do not compose: the defaults of one lead back to itself") from error
+    # Hydra asserts what it expects of a file, and raises ValueErrors (UnicodeDecodeError is one) of its own.
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, AssertionError) as error:
+        reason = " ".join(str(error).split()) or "Hydra gives no reason"
         raise ConfigError(f"the YAML files do not compose: {reason[:300]}") from error
 
 
@@ -89,6 +93,13 @@ def _stamps(folder: Path) -> list[tuple[str, int]]:
     """The YAML files of a configuration folder, each with the time of its last change."""
     files = (path for pattern in ("*.yaml", "*/*.yaml", "hydra/*/*.yaml") for path in folder.glob(pattern))
     return [(str(path), path.stat().st_mtime_ns) for path in files if path.is_file()]
+
+
+def _check_choices(composed: DictConfig) -> None:
+    """Raises ConfigError where a defaults list gives a group several options: it is built of one."""
+    several = [group for group in BUILT if group not in composed.hydra.runtime.choices]
+    if several:
+        raise ConfigError(*(f"{group}: a defaults list gives it a list; one option is needed" for group in several))
 
 
 def _guard(composed: DictConfig, chosen: Sequence[str], search: Sequence[str]) -> None:

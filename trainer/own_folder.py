@@ -15,9 +15,11 @@ from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult
+from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 
 from trainer import expansion
 from trainer.errors import ConfigError
+from trainer.types import MISSING
 
 HYDRAS = "hydra"
 
@@ -38,9 +40,11 @@ class OwnFolder(FileConfigSource):
             raise ConfigError(f"--config-dir: {place}: only Hydra's own files and the command line choose for Hydra")
         expansion.read(place)
         try:
-            return super().load_config(config_path)
+            found = super().load_config(config_path)
         except ValueError as error:  # of a header that is none, and of a text that is YAML but no configuration
             raise ConfigError(f"{place}: {error}") from error
+        _check_defaults(found.config, place)
+        return found
 
     def is_group(self, config_path: str) -> bool:
         return _is_inside(config_path) and super().is_group(config_path)
@@ -75,6 +79,31 @@ def _refuse_hydras(folder: Path) -> None:
                 f"--config-dir: {folder / name}: a folder of YAML files may hold nothing for Hydra itself, which would"
                 " act on it; choose installed launchers and sweepers on the command line (hydra/launcher=NAME)"
             )
+
+
+def _check_defaults(config: Container, place: Path) -> None:
+    """Raises ConfigError for a defaults list that Hydra would end in an error of its own for."""
+    defaults = config._get_node("defaults") if isinstance(config, DictConfig) else None
+    if defaults is None:
+        return
+    if not isinstance(defaults, ListConfig) or defaults._is_none() or defaults._is_missing():
+        raise ConfigError(f"{place}: defaults must be a list, as in '- model: mlp'")
+    items = OmegaConf.to_container(defaults, resolve=False)
+    assert isinstance(items, list)
+    for item in items:
+        if not _is_default(item):
+            raise ConfigError(f"{place}: defaults: {item!r} given; each must be the name of a file, or 'group: name'")
+
+
+def _is_default(item: object) -> bool:
+    """Whether an item of a defaults list is the name of a file, or one group with a name, several, or none."""
+    if not isinstance(item, dict):
+        return isinstance(item, str) and item != MISSING
+    if len(item) != 1:
+        return False
+    [(group, names)] = item.items()
+    named = names is None or all(isinstance(name, str) for name in (names if isinstance(names, list) else [names]))
+    return named and isinstance(group, str) and group.partition("@")[0] != ""
 
 
 def _is_inside(config_path: str) -> bool:

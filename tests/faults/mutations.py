@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 WORDS = [
     *("", "null", "~", "true", "[]", "{}", "???", "0", "-1", "1", "2", "0.5", "1e-3", "1e400", "-inf", "nan", "1_000"),
@@ -71,6 +75,11 @@ WORDS = [
         "vae",
     ),
 ]
+
+
+KEYS: list[Any] = [1, 1.5, True, None, "", "@", "/", "defaults", "_target_", "hydra", "override /model", "a.b", "a b"]
+VALUES: list[Any] = [0, -1, 1.5, True, None, "", [], {}, [None], [[1]], {"a": 1}, {1: 2}, "???", "${nope}", "${epochs}"]
+VALUES += [datetime.date(2020, 1, 1), float("nan"), float("inf"), b"bytes", 2**70, "_self_", ["_self_", "_self_"]]
 
 
 def word(rng: random.Random) -> str:
@@ -171,6 +180,32 @@ def spoil_table(rng: random.Random, text: str) -> str:
     )
 
 
+def spoil_tree(rng: random.Random, text: str) -> str:
+    """A YAML text in which a value or a key is one of another kind; a text that is no YAML as it is."""
+    header = [line for line in text.splitlines() if line.startswith("# @package")]
+    try:
+        tree = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
+        return text
+    places: list[tuple[Any, Any]] = []
+
+    def collect(node: Any) -> None:
+        children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+        for key, child in children:
+            places.append((node, key))
+            collect(child)
+
+    collect(tree)
+    if not places:
+        return text
+    node, key = rng.choice(places)
+    if isinstance(node, dict) and rng.random() < 0.3:
+        node[rng.choice(KEYS)] = node.pop(key)
+    else:
+        node[key] = rng.choice([*VALUES, [node[key]], {"a": node[key]}, word(rng)])
+    return "\n".join([*header, yaml.safe_dump(tree, sort_keys=False)])
+
+
 def spoil_file(rng: random.Random, path: Path) -> None:
     """A file changed where it lies: its bytes, its lines, or what it is."""
     kind = rng.randrange(8)
@@ -179,6 +214,9 @@ def spoil_file(rng: random.Random, path: Path) -> None:
     elif kind == 1:
         path.unlink()
         path.mkdir()
+    elif kind < 4 and path.suffix == ".yaml":
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        path.write_text(spoil_tree(rng, text), encoding="utf-8", errors="surrogateescape")
     elif kind < 5 and path.suffix in (".yaml", ".json", ".csv", ".txt"):
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
         path.write_text(spoil_lines(rng, text), encoding="utf-8", errors="surrogateescape")
