@@ -39,7 +39,7 @@ def test_schema_is_plain_and_encodes_the_same_rows_alike(tmp_path: Path) -> None
     path = write(tmp_path, people())
     data = load(path)
     table = tables.read(str(path), "data.path", None, "auto", "utf-8")
-    encoded = schema.encode(data.schema, table).numpy()
+    encoded = schema.encode(data.schema, table, Reading.of(data.options)).numpy()
     kept = torch.cat([split.inputs["x"] for split in (data.train, data.val, data.test)])
     assert sorted(map(tuple, encoded.tolist())) == sorted(map(tuple, kept.tolist()))
 

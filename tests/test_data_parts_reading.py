@@ -62,12 +62,6 @@ def test_a_code_for_a_gap_is_every_way_to_write_its_number() -> None:
     assert np.isnan(Reading.of({"missing": ["-1"], "decimal": "comma"}).number("-1,00"))
 
 
-def test_a_reading_is_stored_as_plain_values() -> None:
-    for reading in (POINT, COMMA, ENGLISH, GERMAN):
-        assert Reading.of(reading.stored()) == reading
-    assert Reading.of({"missing": [""], "decimal": "comma"}) == COMMA
-
-
 def test_one_sign_cannot_mean_two_things() -> None:
     with pytest.raises(ConfigError, match=r"data.thousands: comma given, which is the decimal sign"):
         Reading(frozenset(), comma=True, thousands="comma")

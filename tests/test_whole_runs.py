@@ -267,3 +267,21 @@ def test_a_state_of_a_later_version_is_refused() -> None:
     checkpoint.save(checkpoint.load(path / checkpoint.BEST) | {"format": 3}, path / checkpoint.BEST)
     with pytest.raises(ConfigError, match="has format 3; this version of train reads 1 to 2"):
         scores(path)
+
+
+def test_an_option_from_the_environment_is_in_no_file_of_a_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GAP_CODE", "Hush4711")
+    copied("csv")
+    file = next(Path("files").iterdir())
+    file.write_text(file.read_text().replace(",x,", ",Hush4711,", 3))
+    words = ["model=real_nvp", "data=csv", f"data.path={file}", "data.target=null", "data.drop_columns=[label]"]
+    words += ["data.missing=['${oc.env:GAP_CODE}']", "max_steps=2", "threads=1"]
+    path = Path(runner.run(config.compose(words)).folder)
+    held = [one.name for one in path.rglob("*.*") if b"hush4711" in one.read_bytes().lower()]
+    assert held == []
+    Path("today.csv").write_text("a,b,kind\n0.2,0.9,hush4711\n0.2,0.9,\n")
+    shutil.rmtree("files")
+    afterwards.score(stored.load(path), "today.csv")
+    assert "no training row has in column 'kind'" not in capsys.readouterr().err

@@ -64,7 +64,7 @@ def restore(config: Config, state: Mapping[str, Any] | None) -> Data:
     """The data of a stored run without its files; read anew for a run that was saved before runs kept it."""
     if state is None:
         return read_again(config, None)
-    return dataset_state.restored(builder.data_class(config.tree), state)
+    return dataset_state.restored(builder.data_class(config.tree), state, _resolved(config)["data"])
 
 
 def state_of(config: Config, data: Data) -> dict[str, Any]:

@@ -104,8 +104,10 @@ def state_of(data: Data) -> dict[str, Any]:
     }
 
 
-def restored(kind: type[D], state: Mapping[str, Any]) -> D:
+def restored(kind: type[D], state: Mapping[str, Any], options: Mapping[str, Any]) -> D:
     """A data set of a class from such a state: its facts, its first rows, and how it reads other files.
+
+    options: the keys of the data set in the configuration, which holds what no checkpoint does.
 
     Raises ConfigError for a state of a later version, and where a row was too large to keep.
     """
@@ -114,6 +116,7 @@ def restored(kind: type[D], state: Mapping[str, Any]) -> D:
             f"the stored data has version {state['version']}; this version of train reads 1 to {preprocessing.VERSION}"
         )
     data = kind.__new__(kind)
+    data.options = options
     data.fitted = None if state["fitted"] is None else Preprocessing(state["fitted"])
     for name in SPLITS:
         found = state["excerpts"][name]

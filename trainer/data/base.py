@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -232,6 +233,8 @@ class Data(ABC):
     facts: Facts
     fitted: Preprocessing | None = None
     """What was learned from the training rows; None where the options alone say everything."""
+    options: Mapping[str, Any] = MappingProxyType({})
+    """Those by which ``read`` reads other files, as the configuration has them."""
     encodes_changed_files: ClassVar[bool] = True
     """Whether other files can be encoded as stored: not where a model learns something of each user or entity."""
     reads: ClassVar[Sequence[str]] = ()

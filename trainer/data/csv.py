@@ -51,20 +51,21 @@ class CSV(Data):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
-        fitted.learn("format", lambda: {"delimiter": delimiter, "header": header, "encoding": encoding})
+        self.options = {"delimiter": delimiter, "header": header, "encoding": encoding}
+        self.options |= {"missing": missing, "decimal": decimal, "thousands": thousands}
         known = fitted.values.get("schema")
         expected = [target, split_column, *drop_columns, *categorical, *(schema.names(known) if known else ())]
         table = own = self._read(path, "data.path", expected)
         if test_path is not None:
             table = own.followed_by(self._read(test_path, "data.test_path", expected))
-        reading = Reading.of({"missing": missing, "decimal": decimal, "thousands": thousands})
+        reading = Reading.of(self.options)
         places = _places(table, target, split_column, drop_columns, categorical)
         problems: dict[int, str] = {}
         if known is None:
             values = rows.values_of(table, reading, places.features, places.texts)
             problems = rows.unfit(table, values, reading, places.texts, max_categories, min_count)
         else:
-            values = schema.values(known, table)
+            values = schema.values(known, table, reading)
         answer = _answer(table, places.target, reading, target_kind, known, problems)
         whole = rows.whole(table, values, reading, nan, answer, problems=problems, is_stored=fitted.is_stored)
         groups = _groups(table, len(own), places.split, test_path)
@@ -75,7 +76,7 @@ class CSV(Data):
 
         def learn() -> schema.Schema:
             columns = rows.fit(table, values, parts[0], max_categories, min_count)
-            return schema.of(table, columns, reading, answer, learned)
+            return schema.of(table, columns, answer, learned)
 
         columns = dict(zip(values, fitted.learn("schema", learn)["columns"], strict=True))
         self.train, self.val, self.test = (
@@ -91,8 +92,8 @@ class CSV(Data):
         self.facts = self.complete_facts(rows.facts(answer, learned, self.train, self.test, sizes, lines))
 
     def _read(self, path: str, option: str, expected: Collection[str | int | None]) -> Table:
-        assert self.fitted is not None
-        return tables.read(path, option, **self.fitted.values["format"], expected=expected)
+        delimiter, header, encoding = (self.options[key] for key in ("delimiter", "header", "encoding"))
+        return tables.read(path, option, delimiter, header, encoding, expected=expected)
 
     def complete_facts(self, facts: Facts) -> Facts:
         return replace(facts, table=partial(schema.decode, self.schema))
@@ -106,7 +107,9 @@ class CSV(Data):
 
     def read(self, path: str) -> TensorSplit:
         table = self._read(path, "input", schema.names(self.schema))
-        return TensorSplit({"x": schema.encode(self.schema, table)}, schema.labels(self.schema, table))
+        reading = Reading.of(self.options)
+        x = schema.encode(self.schema, table, reading)
+        return TensorSplit({"x": x}, schema.labels(self.schema, table, reading))
 
 
 def _answer(

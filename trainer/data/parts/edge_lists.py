@@ -122,12 +122,14 @@ class Tables:
         limits = options["max_categories"], options["min_count"]
         name = "edges" if table is self.edges else "nodes"
         known = self.fitted.values.get(name)
-        values = schema.values(known, table) if known else rows.values_of(table, self.reading, kept, texts)
+        values = (
+            schema.values(known, table, self.reading) if known else rows.values_of(table, self.reading, kept, texts)
+        )
         problems = {} if known else rows.unfit(table, values, self.reading, texts, *limits)
         every = rows.whole(table, values, self.reading, options["nan"], None, may_drop=False, problems=problems)
 
         def learn() -> schema.Schema:
-            return schema.of(table, rows.fit(table, values, train, *limits), self.reading, None, None)
+            return schema.of(table, rows.fit(table, values, train, *limits), None, None)
 
         columns = dict(zip(values, self.fitted.learn(name, learn)["columns"], strict=True))
         self.lines += summary.of_table(table, columns, values, None, rest=None)

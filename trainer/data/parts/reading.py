@@ -46,14 +46,9 @@ class Reading:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Reading:
-        """From ``missing``, ``decimal`` and perhaps ``thousands``: options of a data set, or a stored schema."""
+        """From ``missing``, ``decimal`` and perhaps ``thousands``, options of a data set."""
         gaps = frozenset(str(gap).lower() for gap in options["missing"])
         return cls(gaps, options["decimal"] == "comma", options.get("thousands") or None)
-
-    def stored(self) -> dict[str, Any]:
-        """As plain values, for ``of``."""
-        decimal = "comma" if self.comma else "point"
-        return {"missing": sorted(self.gaps), "decimal": decimal, "thousands": self.thousands or ""}
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:

@@ -21,32 +21,27 @@ from trainer.errors import ConfigError, did_you_mean
 
 Schema = Mapping[str, Any]
 """``names`` of all columns and whether they stood in a header, ``columns`` that are features with their ``index`` (see
-``Column``), the ``target`` if there is one, what counts as a gap and by which signs numbers are written (see
-``Reading.of``)."""
+``Column``), and the ``target`` if there is one. How cells are read is said by the options of the data set."""
 log = logging.getLogger(__name__)
 
 
-def of(
-    table: Table, columns: Mapping[int, Column], reading: Reading, answer: Target | None, learned: Learned | None
-) -> Schema:
+def of(table: Table, columns: Mapping[int, Column], answer: Target | None, learned: Learned | None) -> Schema:
     """The schema of a table whose feature columns are encoded so."""
     schema = {
         "names": list(table.names),
         "header": table.has_header,
         "columns": [{"index": place, **column} for place, column in columns.items()],
-        **reading.stored(),
     }
     if answer is None or learned is None:
         return schema
     return schema | {"target": {"index": answer.at, "name": table.names[answer.at], **learned.schema}}
 
 
-def values(schema: Schema, table: Table) -> dict[int, np.ndarray]:
+def values(schema: Schema, table: Table, reading: Reading) -> dict[int, np.ndarray]:
     """The feature columns of a table by their places, as numbers or texts, as the training table was read.
 
     Raises ConfigError for columns that lack.
     """
-    reading = Reading.of(schema)
     found = {}
     for column, place in zip(schema["columns"], _places(schema, table), strict=True):
         cells = table.columns[place]
@@ -56,16 +51,15 @@ def values(schema: Schema, table: Table) -> dict[int, np.ndarray]:
     return found
 
 
-def encode(schema: Schema, table: Table) -> Tensor:
+def encode(schema: Schema, table: Table, reading: Reading) -> Tensor:
     """Features (N, F) float32 of the rows of a table that has the feature columns, by name or in their order.
 
     What has no place is told in the log: columns that were not there in training, categories that no training row has.
 
     Raises ConfigError for columns that lack, and for cells that are no numbers where the training rows had numbers.
     """
-    reading = Reading.of(schema)
     parts, problems = [], []
-    for column, (place, cells) in zip(schema["columns"], values(schema, table).items(), strict=True):
+    for column, (place, cells) in zip(schema["columns"], values(schema, table, reading).items(), strict=True):
         if column["kind"] == "number":
             good, far = np.isfinite(cells), features.far_off(column, cells)
             if not (column["gaps"] or good.all()):
@@ -80,13 +74,13 @@ def encode(schema: Schema, table: Table) -> Tensor:
     return torch.from_numpy(np.concatenate(parts, axis=1))
 
 
-def labels(schema: Schema, table: Table) -> Tensor | None:
+def labels(schema: Schema, table: Table, reading: Reading) -> Tensor | None:
     """The classes (N,) of a table's rows, where it tells them as the training table does, in every row; else None."""
     target = schema.get("target", {})
     if "classes" not in target or target["name"] not in table.names:
         return None
     cells = table.columns[table.names.index(target["name"])]
-    places = place_classes(target["classes"], cells, Reading.of(schema))
+    places = place_classes(target["classes"], cells, reading)
     return torch.from_numpy(places) if (places >= 0).all() else None
 
 
