@@ -42,6 +42,9 @@ def check(
 
     ``unjudged`` are groups whose option is not known, about which nothing can be said.
     """
+    odd_keys = _odd_keys(tree)
+    if odd_keys:
+        return odd_keys
     kinds = get_type_hints(Settings, include_extras=True)
     problems = [p for key, kind in kinds.items() for p in check_value(key, tree.get(key, MISSING), kind)]
     known_keys = {*kinds, *BUILT}
@@ -70,6 +73,16 @@ def declare(resolved: Mapping[str, Any]) -> list[str]:
     except ConfigError as error:
         return list(error.problems)
     return []
+
+
+def _odd_keys(node: Any, place: str = "") -> list[str]:
+    """Keys of a tree that are no texts: YAML reads ``1:``, ``true:`` and ``null:`` as what they are."""
+    if isinstance(node, list):
+        return [p for index, item in enumerate(node) for p in _odd_keys(item, f"{place}[{index}]")]
+    if not isinstance(node, Mapping):
+        return []
+    odd = [f"{place or 'configuration'}: {key!r} given as a key; keys are text" for key in node if type(key) is not str]
+    return odd + [p for key, item in node.items() for p in _odd_keys(item, f"{place}.{key}".lstrip("."))]
 
 
 def check_value(key: str, value: Any, kind: Any) -> list[str]:
