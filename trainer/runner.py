@@ -58,7 +58,7 @@ def run(config: Config) -> Result:
     found = folder.find(config.identity, Path(config.folder))
     if found is None:
         say("resume=auto: no run of this configuration on this data yet; starting one")
-        return start(config, folder.claim(config.folder, reuse=True))
+        return start(config, folder.claim(config.folder, folder.is_only_begun))
     if folder.read_results(found).get("status") == "finished":
         return complete(config, found, patience=PATIENCE)
     return start(config, found, patience=PATIENCE)

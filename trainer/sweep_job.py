@@ -33,7 +33,7 @@ class Job:
     @property
     def output(self) -> Path:
         """Where what the job prints goes: beside its folder, which it makes itself."""
-        return self.path.with_name(f"{self.path.name}.out")
+        return self.path.with_name(f"{self.path.name}{folder.OUTPUT}")
 
 
 def position(job: Job) -> tuple[str, Position | None]:
