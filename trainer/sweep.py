@@ -159,11 +159,12 @@ def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
     stops: list[int] = []
 
     def hear(number: int, _: object) -> None:
-        """No more jobs. Ctrl-C reached those that run as well; what may have come here alone is passed on."""
+        """No more jobs; those that run are told, for a signal may have come here alone."""
         stops.append(number)
-        for pid in running if number != signal.SIGINT else ():
+        for pid in running:
             with suppress(ProcessLookupError):  # it has just ended
-                os.kill(pid, number)
+                # Ctrl-C reaches the jobs as well, and a second SIGINT would have them leave without a save.
+                os.kill(pid, signal.SIGTERM if number == signal.SIGINT else number)
 
     board = Board(total)
     with signals.handled(hear, signals.STOPPING):

@@ -68,7 +68,7 @@ def _part_from_sweep(parent: int) -> None:
     """Signals are a job's own to answer, and one comes when the sweep has ended: it is saved, and ends as well."""
     for number in signals.STOPPING:
         if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+            signal.signal(number, signal.SIG_DFL)  # there is nothing to save until the run catches them
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOPPING)
     signals.end_with_parent(parent, signal.SIGTERM)
 
@@ -98,9 +98,11 @@ def ending(job: Job, code: int) -> tuple[str, str]:
     if code == 0:
         return "finished", ""
     if code < 0:
+        # A signal that asks to stop ends a job that does not catch it yet, for there is nothing to save.
+        status = "interrupted" if -code in signals.STOPPING else "failed"
         reason = f"killed by {signals.named(-code)}"
-        _correct(job, reason)
-        return "failed", reason
+        _correct(job, status, reason)
+        return status, reason
     written = folder.read_results(job.path).get("reason")
     last = _last_line(job.output)
     status = "interrupted" if code in {128 + number for number in signals.STOPPING} else "failed"
@@ -114,11 +116,11 @@ def _last_line(path: Path) -> str:
         return ""
 
 
-def _correct(job: Job, reason: str) -> None:
+def _correct(job: Job, status: str, reason: str) -> None:
     """Writes down the end of a job that could not do so itself."""
     if folder.read_results(job.path).get("status") == "running":
         with suppress(ConfigError, SystemFault):  # what cannot be written is still told
-            replace(Result.read(job.path), status="failed", reason=reason).write()
+            replace(Result.read(job.path), status=status, reason=reason).write()
 
 
 def scores(job: Job) -> str:
