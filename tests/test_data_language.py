@@ -96,6 +96,8 @@ def test_the_baseline_is_the_entropy_of_what_it_counts() -> None:
     assert scores["perplexity"] == pytest.approx(2**1.5, abs=1e-4)
     assert scores["token_accuracy"] == 0.5
     assert math.isfinite(frequencies(seen, torch.tensor([3]), 4)["nll"]), "a token never seen"
+    tied = frequencies(torch.tensor([0, 1, 1, 2, 2]), torch.tensor([0, 1, 1, 1]), 3)
+    assert tied["token_accuracy"] == (3 / 4 + 0) / 2, "the mean of the two tokens that are as frequent"
 
 
 @pytest.mark.parametrize(
