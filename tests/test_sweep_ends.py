@@ -104,3 +104,14 @@ def test_a_sweep_that_is_asked_to_end_saves_its_jobs_whoever_hears_it(
 @pytest.mark.parametrize(("code", "status"), [(-15, "interrupted"), (-2, "interrupted"), (-9, "failed"), (3, "failed")])
 def test_a_job_that_is_asked_to_end_before_it_listens_is_interrupted(code: int, status: str, tmp_path: Path) -> None:
     assert sweep_job.ending(sweep_job.Job(None, tmp_path / "0", "waiting"), code)[0] == status
+
+
+def test_what_a_job_prints_names_no_value_of_the_environment(tmp_path: Path) -> None:
+    rows = "".join(f"{row},{row % 2}\n" for row in range(60))
+    write(tmp_path, {"SECRET123.csv": f"a,kind\n{rows}"})
+    words = ("model=mlp", "data=csv", "data.path=${oc.env:DOOR}.csv", "data.target=kind,nope", "max_steps=2")
+    done = train("-m", *words, cwd=tmp_path, env={"DOOR": "SECRET123"})
+    assert done.returncode == 1, done.stderr
+    files = [path for path in (tmp_path / "outputs").rglob("*") if path.is_file()]
+    assert any("read as: ${oc.env:DOOR}.csv" in path.read_text() for path in files if path.suffix == ".out")
+    assert [path.name for path in files if b"SECRET123" in path.read_bytes()] == []

@@ -229,9 +229,9 @@ def _train_and_test(made: Assembled, result: Result, screen: report.Report, conf
 def _train(trainer: Trainer, result: Result, screen: report.Report, config: Config) -> None:
     """To the last step; what stops it before has its curves, too."""
     path = Path(result.folder)
+    checkpoint.check_room(path, trainer.state_dict())
     if not screen.quiet:
         folder.link_latest(path)
-    checkpoint.check_room(path, trainer.state_dict())
     try:
         trainer.fit()
     except UserError as error:

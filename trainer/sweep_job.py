@@ -8,11 +8,12 @@ import sys
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from trainer import atomic, folder, signals, tables
 from trainer.config import Config
-from trainer.console import console
+from trainer.console import changed, console
 from trainer.errors import ConfigError, SystemFault, UserError
 from trainer.progress import Position, read_position
 from trainer.result import Result
@@ -77,18 +78,20 @@ def _child(job: Job) -> int:
     from trainer import environment, runner
 
     assert job.config is not None
+    hide = partial(environment.hide_values, tree=job.config.raw)
     try:
         with atomic.written(job.output):
             output = os.open(job.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         os.dup2(output, 1)
         os.dup2(output, 2)
         console.look_again()
-        runner.run(job.config)
+        with changed(hide):
+            runner.run(job.config)
     except UserError as error:
-        print(environment.hide_values(str(error), job.config.raw))
+        print(hide(str(error)))
         return error.exit_code
     except BaseException:
-        print(environment.hide_values(traceback.format_exc(), job.config.raw), file=sys.stderr)
+        print(hide(traceback.format_exc()), file=sys.stderr)
         return 1
     return 0
 
