@@ -86,6 +86,8 @@ def test_a_text_is_read_by_any_tokens(tmp_path: Path, tokens: str) -> None:
     codec = data.facts.codec
     assert codec is not None
     assert "the cat, the dog. the cat" in codec.decode(data.train.tokens.tolist())  # type: ignore[attr-defined]
+    assert data.facts.reading == ["targets: in small letters (data.lowercase)"]
+    assert not read(tmp_path, poem, tokens=tokens, vocab_limit=300).facts.reading
 
 
 def test_the_baseline_is_the_entropy_of_what_it_counts() -> None:

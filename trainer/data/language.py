@@ -43,6 +43,7 @@ class _RunningText(Data):
             sizes={"vocab_size": codec.size, "seq_len": seq_len},
             baseline=frequencies(tokens[0], self.test.targets(), codec.size),
             codec=codec,
+            reading=text.describe_target(codec),
         )
 
     def complete_facts(self, facts: Facts) -> Facts:
