@@ -142,6 +142,25 @@ def test_another_process_that_trains_it_is_waited_for(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.slow
+def test_one_that_was_killed_before_its_curves_were_drawn_is_made_complete(capsys: pytest.CaptureFixture[str]) -> None:
+    composed = config.compose(list(TINY))
+    data = builder.data(composed.tree)
+    classifier.attach(composed, data, runner.make_within)
+    (kept,) = runs()
+    results = json.loads((kept / "results.json").read_text())
+    atomic.write_text(kept / "results.json", json.dumps(results | {"artifacts": None}))
+    (kept / "curves.png").unlink()
+    weights = (kept / "best.pt").read_bytes()
+    capsys.readouterr()
+    for _ in range(2):
+        classifier.attach(composed, data, runner.make_within)
+    assert (kept / "curves.png").stat().st_size
+    assert json.loads((kept / "results.json").read_text()) == results
+    assert (kept / "best.pt").read_bytes() == weights
+    assert capsys.readouterr().out == "", "it is none of the user's runs"
+
+
+@pytest.mark.slow
 def test_a_run_of_another_task_or_of_other_data_is_refused() -> None:
     mlp = train_mlp()
     with pytest.raises(ConfigError, match=r"task.classifier: .* was trained on other data"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from commands import write
 
 from trainer import catalog, checks, config
@@ -129,6 +130,25 @@ def test_scores_that_are_asked_for_choose_the_weights_unless_another_does() -> N
     assert monitor() == "nll"
     assert monitor("task.scores=[f1,accuracy]") is None
     assert monitor("task.scores=[f1,accuracy]", "monitor=accuracy") == "accuracy"
+
+
+OWN = {
+    **{"edge_list": "cora", "tu": "tu_mutag", "parcel_series": "simulated_bold", "text_folder": "review_polarity"},
+    **{"image_folder": "digits", "pairs": "multi30k", "click_file": "clicks", "triples": "kinship"},
+}
+"""A user's data, and the built-in set of its kind and size."""
+
+
+@pytest.mark.parametrize("own", OWN)
+def test_data_of_ones_own_is_trained_as_the_built_in_set_of_its_kind(own: str) -> None:
+    """What chooses the weights, how they are decayed and how fast they learn is not a matter of who has the rows."""
+
+    def choices(data: str) -> list[object]:
+        tree = yaml.safe_load(catalog.options("data")[data].path.read_text())
+        optimizer = tree.get("optimizer", {})
+        return [tree.get("monitor"), optimizer.get("weight_decay"), optimizer.get("lr"), tree.get("grad_clip")]
+
+    assert choices(own) == choices(OWN[own])
 
 
 GANS = [name for name in catalog.options("model") if "betas" in catalog.options("model")[name].sets_in("optimizer")]

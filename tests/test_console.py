@@ -8,7 +8,7 @@ import logging
 import pytest
 from rich.table import Table
 
-from trainer.console import ConsoleHandler, PlainConsole, warnings_told
+from trainer.console import ConsoleHandler, PlainConsole, changed, console, say, warnings_told
 
 
 def printed(*items: object) -> str:
@@ -63,3 +63,17 @@ def test_warnings_are_told_beside_what_is_written(capsys: pytest.CaptureFixture[
         logger.info("nothing to see")
     assert capsys.readouterr() == ("", "warning: 3 rows are gone\n")
     assert not any(isinstance(handler, ConsoleHandler) for handler in logging.getLogger("trainer").handlers)
+
+
+def test_what_is_printed_is_changed_in_words_tables_and_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table()
+    table.add_column("door")
+    table.add_row("SECRET123")
+    with changed(lambda text: text.replace("SECRET123", "***")), warnings_told():
+        say("read as: SECRET123")
+        console.print(table)
+        logging.getLogger("trainer.data").warning("no SECRET123")
+    said = "".join(capsys.readouterr())
+    assert (said.count("***"), "SECRET123" in said) == (3, False)
+    say("SECRET123")
+    assert capsys.readouterr().out == "SECRET123\n"

@@ -86,6 +86,8 @@ def test_a_text_is_read_by_any_tokens(tmp_path: Path, tokens: str) -> None:
     codec = data.facts.codec
     assert codec is not None
     assert "the cat, the dog. the cat" in codec.decode(data.train.tokens.tolist())  # type: ignore[attr-defined]
+    assert data.facts.reading == ["targets: in small letters (data.lowercase)"]
+    assert not read(tmp_path, poem, tokens=tokens, vocab_limit=300).facts.reading
 
 
 def test_the_baseline_is_the_entropy_of_what_it_counts() -> None:
@@ -96,6 +98,8 @@ def test_the_baseline_is_the_entropy_of_what_it_counts() -> None:
     assert scores["perplexity"] == pytest.approx(2**1.5, abs=1e-4)
     assert scores["token_accuracy"] == 0.5
     assert math.isfinite(frequencies(seen, torch.tensor([3]), 4)["nll"]), "a token never seen"
+    tied = frequencies(torch.tensor([0, 1, 1, 2, 2]), torch.tensor([0, 1, 1, 1]), 3)
+    assert tied["token_accuracy"] == (3 / 4 + 0) / 2, "the mean of the two tokens that are as frequent"
 
 
 @pytest.mark.parametrize(

@@ -107,9 +107,11 @@ def test_each_side_may_have_tokens_and_letters_of_its_own(tmp_path: Path) -> Non
     assert [target.split()[0] for _, target in pairs(data)[0]] == ["The"] * len(data.train)
     assert codec.size == 1 + 1 + 5
     assert target_codec.size == 1 + len(set("".join(target)))
-    both = read(tmp_path, source, target, lowercase=True).facts.target_codec
-    assert both is not None
-    assert both.decode(both.encode("The dogo")) == "the dogo"
+    assert not data.facts.reading
+    facts = read(tmp_path, source, target, lowercase=True).facts
+    assert facts.target_codec is not None
+    assert facts.target_codec.decode(facts.target_codec.encode("The dogo")) == "the dogo"
+    assert facts.reading == ["targets: in small letters (data.lowercase)"]
 
 
 def test_unknown_tokens_are_told_with_their_share(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -143,12 +143,21 @@ def test_what_was_trained_is_never_taken_back(tmp_path: Path) -> None:
 
 def test_a_folder_of_the_users_own_is_neither_used_nor_taken_back(tmp_path: Path) -> None:
     mine = write(tmp_path / "mine", {"thesis.txt": "", "notes/page": ""})
-    assert folder.claim(str(mine), reuse=True) == tmp_path / "mine-2"
+    assert folder.claim(str(mine), folder.is_only_begun) == tmp_path / "mine-2"
     killed = write(tmp_path / "killed", {".lock": "", "train.log": "", ".config.yaml.7.tmp": ""})
-    assert folder.claim(str(killed), reuse=True) == killed
+    assert folder.claim(str(killed), folder.is_only_begun) == killed
     assert not folder.remove_if_empty(mine)
     assert folder.remove_if_empty(killed)
     assert ((mine / "thesis.txt").exists(), killed.exists()) == (True, False)
+
+
+def test_a_sweep_goes_on_where_no_job_could_say_anything(tmp_path: Path) -> None:
+    begun = write(tmp_path / "begun", {"0-seed=0.out": "words", "0-seed=0/.lock": "", "1-seed=1/config.yaml": ""})
+    assert folder.claim(str(begun), folder.holds_only_begun) == begun
+    assert folder.claim(str(begun)) == tmp_path / "begun-2"
+    for place in ("0-seed=0/results.json", "0-seed=0/last.pt", "leaderboard.csv", "notes/page"):
+        used = write(tmp_path / place.replace("/", "-"), {"0-seed=0/.lock": "", place: ""})
+        assert folder.claim(str(used), folder.holds_only_begun).name == f"{used.name}-2"
 
 
 @pytest.mark.usefixtures("in_tmp")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from commands import SMALL, runs, start, train, write
 
-from trainer import folder
+from trainer import folder, sweep_job
 
 DATA = """
 import os
@@ -83,13 +84,34 @@ def test_a_job_ends_with_its_sweep_and_is_saved(at_once: bool, tmp_path: Path) -
     assert "from step" in (tmp_path / "outputs/sweep/0-seed=0.out").read_text()
 
 
-def test_a_terminal_that_is_closed_stops_a_sweep_that_goes_on_later(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tell", [os.kill, os.killpg])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_sweep_that_is_asked_to_end_saves_its_jobs_whoever_hears_it(
+    tell: Callable[[int, int], None], number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    """A terminal tells every process of the sweep; whoever knows its number tells the parent alone."""
     words = ("-m", *SMALL[:3], "threads=1", "epochs=100000", "seed=0,1", "jobs=1", "hydra.sweep.dir=outputs/sweep")
     process = start(*words, cwd=tmp_path)
     wait_for(tmp_path / "outputs/sweep/0-seed=0/metrics.csv")
-    os.killpg(process.pid, signal.SIGHUP)
+    tell(process.pid, number)
     said, errors = process.communicate(timeout=60)
-    assert process.returncode == 129, said + errors
+    assert process.returncode == code, said + errors
     assert "resume=auto goes on" in errors
     assert folder.read_results(tmp_path / "outputs/sweep/0-seed=0")["status"] == "interrupted"
     assert (tmp_path / "outputs/sweep/0-seed=0/last.pt").exists()
+
+
+@pytest.mark.parametrize(("code", "status"), [(-15, "interrupted"), (-2, "interrupted"), (-9, "failed"), (3, "failed")])
+def test_a_job_that_is_asked_to_end_before_it_listens_is_interrupted(code: int, status: str, tmp_path: Path) -> None:
+    assert sweep_job.ending(sweep_job.Job(None, tmp_path / "0", "waiting"), code)[0] == status
+
+
+def test_what_a_job_prints_names_no_value_of_the_environment(tmp_path: Path) -> None:
+    rows = "".join(f"{row},{row % 2}\n" for row in range(60))
+    write(tmp_path, {"SECRET123.csv": f"a,kind\n{rows}"})
+    words = ("model=mlp", "data=csv", "data.path=${oc.env:DOOR}.csv", "data.target=kind,nope", "max_steps=2")
+    done = train("-m", *words, cwd=tmp_path, env={"DOOR": "SECRET123"})
+    assert done.returncode == 1, done.stderr
+    files = [path for path in (tmp_path / "outputs").rglob("*") if path.is_file()]
+    assert any("read as: ${oc.env:DOOR}.csv" in path.read_text() for path in files if path.suffix == ".out")
+    assert [path.name for path in files if b"SECRET123" in path.read_bytes()] == []

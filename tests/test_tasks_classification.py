@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from commands import write
 from conftest import lab
 
 from trainer.errors import ConfigError
@@ -44,3 +47,16 @@ def test_a_width_of_another_name_and_classes_of_the_task_are_held_against_the_da
 def test_two_classes_are_told_apart_by_one_number_or_two(width: int) -> None:
     made = lab("model=mlp", "data=moons", "data.rows=100", f"model.out_features={width}", "max_steps=1")
     assert 0 <= made.test()["accuracy"] <= 1
+
+
+def test_the_rule_of_the_most_frequent_class_has_the_f1_of_its_draws(tmp_path: Path) -> None:
+    """Two of three classes are equally frequent in training: each is said half the time, and none of the third."""
+    counts = {"train": (4, 4, 2), "val": (1, 1, 1), "test": (1, 3, 4)}
+    rows = (f"{i},{c},{part}" for part, sizes in counts.items() for c, size in enumerate(sizes) for i in range(size))
+    table = write(tmp_path, {"t.csv": "\n".join(("a,kind,part", *rows))}) / "t.csv"
+    words = ("model=mlp", "data=csv", f"data.path={table}", "data.target=kind", "data.split_column=part")
+    made = lab(*words, "task.scores=[accuracy,nll,f1,f1_per_class]")
+    baseline = made.task.references()[0]
+    first, second = 2 * 1 / (1 + 8), 2 * 3 / (3 + 8)
+    assert baseline["f1"] == pytest.approx((first + second) / 2 / 3)
+    assert [baseline[f"f1_{c}"] for c in range(3)] == pytest.approx([first / 2, second / 2, 0])

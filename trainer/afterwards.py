@@ -49,7 +49,7 @@ def load_run(kept: Config, *, reads_files: bool = True, to_score: bool = False) 
     with warnings_told():
         data = (data_source.read_again if reads_files else data_source.restore)(kept, best["data"])
     if to_score:
-        classifier.attach(kept, data, runner.TRAIN_WITHIN)
+        classifier.attach(kept, data, runner.make_within)
     with warnings_told():
         where = device.pick_again(kept.settings.device)
     task = builder.task(kept.tree, data, kept.names).to(where)

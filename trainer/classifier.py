@@ -9,17 +9,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from trainer import builder, checkpoint, config, folder, integrity, stored
+from trainer import artifacts, builder, checkpoint, config, folder, integrity, stored
 from trainer.config import Config
 from trainer.console import say
 from trainer.data.base import Data
 from trainer.errors import ConfigError
+from trainer.result import Result
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +56,10 @@ class Classifier:
         return torch.cat(self._features).flatten(1), told
 
 
-def attach(asked: Config, data: Data, train: Callable[[Config, Path], object]) -> None:
-    """Gives the data a classifier of its rows, if the task asks for one and they have classes; trained if need be.
+def attach(asked: Config, data: Data, make: Callable[[Config, Path], object]) -> None:
+    """Gives the data a classifier of its rows, if the task asks for one and they have classes; made if need be.
+
+    ``make`` trains it in its folder, or draws what a finished one that was killed still lacks.
 
     Raises ConfigError for a run that is none of a classifier of this data.
     """
@@ -63,7 +67,7 @@ def attach(asked: Config, data: Data, train: Callable[[Config, Path], object]) -
     if wanted is None or (wanted == AUTO and not _has_classes(data)):
         return
     threads = torch.get_num_threads()
-    kept = stored.load(Path(wanted), asked.settings.plugins) if wanted != AUTO else _trained(asked, data, train)
+    kept = stored.load(Path(wanted), asked.settings.plugins) if wanted != AUTO else _trained(asked, data, make)
     torch.set_num_threads(threads)
     if kept.tree["task"]["_target_"] != "trainer.tasks.classification.Classification":
         raise ConfigError(f"task.classifier: {wanted} is a run of task={kept.names['task']}, which tells no classes")
@@ -88,7 +92,7 @@ def _has_classes(data: Data) -> bool:
     )
 
 
-def _trained(asked: Config, data: Data, train: Callable[[Config, Path], object]) -> Config:
+def _trained(asked: Config, data: Data, make: Callable[[Config, Path], object]) -> Config:
     """The finished run of the classifier of this data, whoever trains it."""
     recipe = PICTURES if data.pictures() else TABLES
     made = config.compose([*recipe, "task=classification"])
@@ -120,9 +124,12 @@ def _trained(asked: Config, data: Data, train: Callable[[Config, Path], object])
     while folder.read_results(path).get("status") != "finished":
         path.mkdir(parents=True, exist_ok=True)
         try:
-            train(made, path)
+            make(made, path)
         except folder.InUse:
             time.sleep(WAIT)
+    if artifacts.missing(path, Result.read(path)):
+        with suppress(folder.InUse):  # another process draws it
+            make(made, path)
     if is_new:
         results = folder.read_results(path)
         say(f"classifier: test accuracy {results['test']['accuracy']:.4f} after {results['seconds']:.0f} s")

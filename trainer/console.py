@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from trainer.printable import printable
+
+_change: ContextVar[Callable[[str], str]] = ContextVar("_change", default=str)
 
 
 class PlainConsole(Console):
@@ -24,7 +27,7 @@ class PlainConsole(Console):
         self._color_system = self._detect_color_system() if self.is_terminal else None
 
     def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
-        return super().render_str(printable(text), **options)
+        return super().render_str(printable(_change.get()(text)), **options)
 
 
 console = PlainConsole()
@@ -42,6 +45,16 @@ class ConsoleHandler(logging.Handler):
             self._console.print(f"{record.levelname.lower()}: {record.getMessage()}", soft_wrap=True)
         except Exception:
             self.handleError(record)
+
+
+@contextmanager
+def changed(change: Callable[[str], str]) -> Iterator[None]:
+    """A block in which each text is changed before it is printed: what a terminal shows, a file need not keep."""
+    token = _change.set(change)
+    try:
+        yield
+    finally:
+        _change.reset(token)
 
 
 @contextmanager

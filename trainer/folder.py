@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 RESULTS, CONFIG, METRICS, LOG, CURVES = "results.json", "config.yaml", "metrics.csv", "train.log", "curves.png"
 LOCK = ".lock"
+OUTPUT = ".out"
+"""Ending of the file beside a job's folder that holds what the job prints."""
 BEGINNING = {LOCK, LOG, CONFIG, RESULTS}
 STATES = ("last.pt", "previous.pt")
 """What checkpoint.py calls them; a name is known without torch."""
@@ -44,10 +46,10 @@ def root() -> Path:
     return Path(ROOT)
 
 
-def claim(wanted: str, *, reuse: bool = False) -> Path:
+def claim(wanted: str, may_reuse: Callable[[Path], bool] | None = None) -> Path:
     """A new folder of that name; with a number behind it if another run already has it.
 
-    ``reuse`` accepts one in which a run was killed before it could say what it is.
+    ``may_reuse`` tells of a folder that is there whether nothing in it could be missed.
 
     Raises SystemFault where nothing can be written.
     """
@@ -56,13 +58,23 @@ def claim(wanted: str, *, reuse: bool = False) -> Path:
         try:
             path.mkdir(parents=True)
         except FileExistsError:
-            if reuse and path.is_dir() and not (path / RESULTS).exists() and _has_only_begun(path):
+            if may_reuse is not None and may_reuse(path):
                 return path
             continue
         except OSError as error:
             raise SystemFault(f"cannot create {path.absolute()}: {error.strerror}") from error
         return path
     raise SystemFault(f"a thousand runs are called {wanted}")
+
+
+def is_only_begun(path: Path) -> bool:
+    """Whether it is a folder in which a run was killed before it could say what it is."""
+    return path.is_dir() and not (path / RESULTS).exists() and _has_only_begun(path)
+
+
+def holds_only_begun(path: Path) -> bool:
+    """Whether it is the folder of a sweep all whose jobs were killed before they could say what they are."""
+    return path.is_dir() and all(file.suffix == OUTPUT or is_only_begun(file) for file in path.iterdir())
 
 
 def _has_only_begun(path: Path) -> bool:

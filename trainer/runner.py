@@ -58,7 +58,7 @@ def run(config: Config) -> Result:
     found = folder.find(config.identity, Path(config.folder))
     if found is None:
         say("resume=auto: no run of this configuration on this data yet; starting one")
-        return start(config, folder.claim(config.folder, reuse=True))
+        return start(config, folder.claim(config.folder, folder.is_only_begun))
     if folder.read_results(found).get("status") == "finished":
         return complete(config, found, patience=PATIENCE)
     return start(config, found, patience=PATIENCE)
@@ -86,12 +86,12 @@ def start(config: Config, path: Path, *, fall_back: bool = True, patience: float
         result = _new_result(config, path)
         if state is not None and config.settings.allow_changed_data:  # its scores are of what lies there now
             result.data_digest = data_source.with_fingerprint(config).data_digest
-        with _accounted(result, config, fresh=state is None):
+        with _accounted(result, config, fresh=state is None), signals.recognized(screen.flag):
             if state is None:
                 shown = OmegaConf.to_yaml(OmegaConf.create(environment.mask(config.raw)))
                 atomic.write_text(path / folder.CONFIG, shown)
                 _begin(result)
-            made = assemble(config, result, screen, state, TRAIN_WITHIN)
+            made = assemble(config, result, screen, state, make_within)
             _begin(result)
             _train_and_test(made, result, screen, config)
     return result
@@ -103,8 +103,12 @@ def _begin(result: Result) -> None:
     result.write()
 
 
-def complete(config: Config, path: Path, patience: float = 0.0) -> Result:
-    """Makes up for the files that a finished run lacks: it may have been killed while it drew them."""
+def complete(config: Config, path: Path, patience: float = 0.0, *, quiet: bool = False) -> Result:
+    """Makes up for the files that a finished run lacks: it may have been killed while it drew them.
+
+    quiet: as of ``start``.
+    """
+    tell = _say_nothing if quiet else say
     result = Result.read(path)
     # Both refuse files that are not of one run. A state before the last one is none of a finished run.
     state = saved_state(path, fall_back=False) if (path / checkpoint.LAST).exists() else None
@@ -113,20 +117,28 @@ def complete(config: Config, path: Path, patience: float = 0.0) -> Result:
     lost = artifacts.missing(path, result)
     if not lost or state is None:
         without = f", without {', '.join(lost)}" if lost else ""
-        say(f"{path} is finished{without}; nothing to do")
+        tell(f"{path} is finished{without}; nothing to do")
         return result
-    with _entered(config, path, patience) as screen, _accounted(result, config, fresh=False):
-        say(f"{path} is finished, but without {', '.join(lost)}; going on with that")
+    with (
+        _entered(config, path, patience, quiet=quiet) as screen,
+        _accounted(result, config, fresh=False),
+        signals.recognized(screen.flag),
+    ):
+        tell(f"{path} is finished, but without {', '.join(lost)}; going on with that")
         artifacts.write_metrics(path, state["history"])
         if set(lost) <= {folder.METRICS, folder.CURVES}:
             artifacts.draw_curves(path, state["history"], result)
         else:
-            made = assemble(as_saved(config, state), replace(result), screen, state, TRAIN_WITHIN)
+            made = assemble(as_saved(config, state), replace(result), screen, state, make_within)
             made.trainer.use_best()
             made.trainer.task.eval()
             _draw(made, result, screen)
-        say(f"{path} is complete")
+        tell(f"{path} is complete")
     return result
+
+
+def _say_nothing(text: str) -> None:
+    """Takes the place of ``say`` in a run within another."""
 
 
 def _new_result(config: Config, path: Path) -> Result:
@@ -219,9 +231,9 @@ def _train_and_test(made: Assembled, result: Result, screen: report.Report, conf
 def _train(trainer: Trainer, result: Result, screen: report.Report, config: Config) -> None:
     """To the last step; what stops it before has its curves, too."""
     path = Path(result.folder)
+    checkpoint.check_room(path, trainer.state_dict())
     if not screen.quiet:
         folder.link_latest(path)
-    checkpoint.check_room(path, trainer.state_dict())
     try:
         trainer.fit()
     except UserError as error:
@@ -256,5 +268,7 @@ def _draw(made: Assembled, result: Result, screen: report.Report) -> tuple[list[
     return drawn, missed
 
 
-TRAIN_WITHIN = partial(start, quiet=True)
-"""Trains the classifier that a run compares its rows by."""
+def make_within(config: Config, path: Path) -> Result:
+    """Trains the classifier that a run compares its rows by, or makes it complete."""
+    is_finished = folder.read_results(path).get("status") == "finished"
+    return complete(config, path, quiet=True) if is_finished else start(config, path, quiet=True)

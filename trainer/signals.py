@@ -22,7 +22,7 @@ They often go to a whole process group, but are for the main process to answer.
 ECHO = 1.0
 """Seconds within which a signal that comes again is the same request: sent to a group, and passed on by a parent.
 
-Not Ctrl-C, which nobody passes on: pressed twice it is meant.
+Not Ctrl-C twice, which nobody passes on as such: pressed twice it is meant.
 """
 PR_SET_PDEATHSIG = 1
 """Number of an option in Linux' sys/prctl.h."""
@@ -44,7 +44,8 @@ class Flag:
 
     def catch(self, number: int, frame: FrameType | None) -> None:
         """The handler. A second signal leaves at once, with the files as they are."""
-        if self.number == number != signal.SIGINT and time.monotonic() - self._came < ECHO:
+        is_ctrl_c_twice = self.number == number == signal.SIGINT
+        if self.number is not None and not is_ctrl_c_twice and time.monotonic() - self._came < ECHO:
             return
         if self.number is not None:
             os._exit(128 + number)
@@ -65,6 +66,17 @@ class Flag:
         if self.number is None:
             return
         raise Interrupted(f"stopped by {signal.Signals(self.number).name}", answered(self.number))
+
+
+@contextmanager
+def recognized(flag: Flag) -> Iterator[None]:
+    """A block that a signal ends as Interrupted, also where a library took the exception for a fault of its own."""
+    try:
+        yield
+    except Exception as error:
+        if not flag.waits and not isinstance(error, Interrupted):
+            flag.check()
+        raise
 
 
 def answered(number: int) -> int:

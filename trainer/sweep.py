@@ -53,7 +53,7 @@ def sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
     names = [_name(number, combination, swept) for number, combination in enumerate(grid)]
     # With resume=auto a sweep goes on in the folder where it stands, so that its table is that of all its jobs.
     begun = (_earlier(item, name) for item, name in zip(composed, names, strict=True) if isinstance(item, Config))
-    root = next((path.parent for path in begun if path), None) or folder.claim(good[0].sweep_folder)
+    root = next((path.parent for path in begun if path), None) or _claim(good[0])
     workers = good[0].settings.jobs or cores()
     jobs = [_job(item, root / name, workers) for item, name in zip(composed, names, strict=True)]
     from trainer.console import say  # here: a grid that is refused needs no library that prints
@@ -84,6 +84,11 @@ def _earlier(item: Config, name: str) -> Path | None:
     from trainer import data_source
 
     return folder.find(data_source.with_fingerprint(item).identity, Path(item.sweep_folder, name), name)
+
+
+def _claim(item: Config) -> Path:
+    """A new folder of all jobs; with ``resume=auto`` also one whose jobs were killed before they could say anything."""
+    return folder.claim(item.sweep_folder, folder.holds_only_begun if item.settings.resume == "auto" else None)
 
 
 def _job(item: Config | ConfigError, path: Path, workers: int) -> Job:
@@ -154,11 +159,12 @@ def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
     stops: list[int] = []
 
     def hear(number: int, _: object) -> None:
-        """No more jobs. Ctrl-C reached those that run as well; what may have come here alone is passed on."""
+        """No more jobs; those that run are told, for a signal may have come here alone."""
         stops.append(number)
-        for pid in running if number != signal.SIGINT else ():
+        for pid in running:
             with suppress(ProcessLookupError):  # it has just ended
-                os.kill(pid, number)
+                # Ctrl-C reaches the jobs as well, and a second SIGINT would have them leave without a save.
+                os.kill(pid, signal.SIGTERM if number == signal.SIGINT else number)
 
     board = Board(total)
     with signals.handled(hear, signals.STOPPING):

@@ -8,11 +8,12 @@ import sys
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from trainer import atomic, folder, signals, tables
 from trainer.config import Config
-from trainer.console import console
+from trainer.console import changed, console
 from trainer.errors import ConfigError, SystemFault, UserError
 from trainer.progress import Position, read_position
 from trainer.result import Result
@@ -33,7 +34,7 @@ class Job:
     @property
     def output(self) -> Path:
         """Where what the job prints goes: beside its folder, which it makes itself."""
-        return self.path.with_name(f"{self.path.name}.out")
+        return self.path.with_name(f"{self.path.name}{folder.OUTPUT}")
 
 
 def position(job: Job) -> tuple[str, Position | None]:
@@ -68,7 +69,7 @@ def _part_from_sweep(parent: int) -> None:
     """Signals are a job's own to answer, and one comes when the sweep has ended: it is saved, and ends as well."""
     for number in signals.STOPPING:
         if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+            signal.signal(number, signal.SIG_DFL)  # there is nothing to save until the run catches them
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOPPING)
     signals.end_with_parent(parent, signal.SIGTERM)
 
@@ -77,18 +78,20 @@ def _child(job: Job) -> int:
     from trainer import environment, runner
 
     assert job.config is not None
+    hide = partial(environment.hide_values, tree=job.config.raw)
     try:
         with atomic.written(job.output):
             output = os.open(job.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         os.dup2(output, 1)
         os.dup2(output, 2)
         console.look_again()
-        runner.run(job.config)
+        with changed(hide):
+            runner.run(job.config)
     except UserError as error:
-        print(environment.hide_values(str(error), job.config.raw))
+        print(hide(str(error)))
         return error.exit_code
     except BaseException:
-        print(environment.hide_values(traceback.format_exc(), job.config.raw), file=sys.stderr)
+        print(hide(traceback.format_exc()), file=sys.stderr)
         return 1
     return 0
 
@@ -98,9 +101,11 @@ def ending(job: Job, code: int) -> tuple[str, str]:
     if code == 0:
         return "finished", ""
     if code < 0:
+        # A signal that asks to stop ends a job that does not catch it yet, for there is nothing to save.
+        status = "interrupted" if -code in signals.STOPPING else "failed"
         reason = f"killed by {signals.named(-code)}"
-        _correct(job, reason)
-        return "failed", reason
+        _correct(job, status, reason)
+        return status, reason
     written = folder.read_results(job.path).get("reason")
     last = _last_line(job.output)
     status = "interrupted" if code in {128 + number for number in signals.STOPPING} else "failed"
@@ -114,11 +119,11 @@ def _last_line(path: Path) -> str:
         return ""
 
 
-def _correct(job: Job, reason: str) -> None:
+def _correct(job: Job, status: str, reason: str) -> None:
     """Writes down the end of a job that could not do so itself."""
     if folder.read_results(job.path).get("status") == "running":
         with suppress(ConfigError, SystemFault):  # what cannot be written is still told
-            replace(Result.read(job.path), status="failed", reason=reason).write()
+            replace(Result.read(job.path), status=status, reason=reason).write()
 
 
 def scores(job: Job) -> str:

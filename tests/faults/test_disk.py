@@ -171,6 +171,7 @@ def test_a_disk_without_room_for_a_state_is_told_before_the_first_step(tmp_path:
         assert done.stderr.startswith("error: disk full: a checkpoint needs ")
         assert len(done.stderr.splitlines()) == 1
         assert not list((tmp_path / "disk").rglob("*.pt"))
+        assert not (tmp_path / "disk/outputs/latest").is_symlink(), "it would lead nowhere"
 
 
 @pytest.mark.slow

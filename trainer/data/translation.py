@@ -61,6 +61,7 @@ class _Translation(Data):
             codec=codec,
             target_codec=target_codec,
             end=end,
+            reading=text.describe_target(target_codec),
         )
 
     def complete_facts(self, facts: Facts) -> Facts:

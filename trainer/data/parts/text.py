@@ -180,6 +180,11 @@ class Lowercased:
         return cls(from_state(state["codec"]))
 
 
+def describe_target(codec: Codec) -> list[str]:
+    """That what is to be written is not as it was in the file, if so: scores and samples know small letters only."""
+    return ["targets: in small letters (data.lowercase)"] if isinstance(codec, Lowercased) else []
+
+
 def warn_of_unknown(codec: Codec, option: str, parts: dict[str, Tensor]) -> None:
     """Says in the log if many of the tokens of a part, by name, are the unknown one."""
     while isinstance(codec, Lowercased):
