@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from trainer.data.base import Facts
 from trainer.data.parts import files, idx, pixels, plain, regions, tables, triples, ts_files
@@ -118,3 +120,12 @@ def test_a_folder_is_there_and_is_one(tmp_path: Path) -> None:
         plain.existing_folder(tmp_path / "none", "give the folder")
     with pytest.raises(SystemFault, match="File name too long"):
         plain.existing_folder("x" * 300, "give the folder")
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "2019", "sepal length (cm)", "a,b", "x: y", "[b", "größe", "01", "1.5", "true", ""]
+)
+def test_a_name_is_typed_so_that_it_is_read_as_the_same(name: str) -> None:
+    for text in (name, f'{name}"s', f"{name}\\", f"it's {name}"):
+        (word,) = shlex.split(plain.typed(f"data.drop_columns=[{plain.override_value(text)},z]"))
+        assert list(map(str, OverridesParser.create().parse_override(word).value())) == [text, "z"]

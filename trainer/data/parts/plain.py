@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +21,9 @@ FORMATS = {
     b"PAR1": "a Parquet file; export it as text",
     b"%PDF": "a PDF document; export it as text",
 }
+
+BARE = re.compile(r"(?!(?:true|false|null|nan|inf)\Z)[a-z_][a-z0-9_]*|0|[1-9]\d{,17}", re.ASCII | re.I)
+"""What Hydra reads as it stands: a text of letters, and whole numbers, by which columns are found as well."""
 
 SPECIAL = {
     stat.S_IFIFO: "a pipe",
@@ -122,6 +127,19 @@ def shown(names: Iterable[str], most: int = 20) -> str:
     """The first of many names, for messages."""
     listed = list(names)
     return ", ".join(listed[:most]) + (f", ... ({len(listed)} in all)" if len(listed) > most else "")
+
+
+def override_value(text: str) -> str:
+    """A text as a value of an override: in double quotes where Hydra would not read these letters as a text."""
+    if BARE.fullmatch(text):
+        return text
+    escaped = re.sub(r'(\\*)("|\Z)', lambda found: found[1] * 2 + '\\"' * bool(found[2]), text)
+    return f'"{escaped}"'
+
+
+def typed(value: str) -> str:
+    """A value of an override as it is typed into a shell, which would take double quotes away."""
+    return shlex.quote(value) if '"' in value else value
 
 
 def quoted(cell: str, most: int = 40) -> str:
