@@ -127,6 +127,19 @@ def test_columns_in_another_order_are_told(tmp_path: Path) -> None:
     made(path, val=0.3, test=0.3)
 
 
+@pytest.mark.parametrize("names", ["0\t1\t2", "head\trelation\ttail"])
+def test_a_line_of_names_is_no_fact(tmp_path: Path, names: str) -> None:
+    facts = "".join(f"e{i % 7}\tr{i % 2}\te{i % 11}\n" for i in range(40))
+    path = tmp_path / "facts.txt"
+    path.write_text(f"{names}\n{facts}")
+    with pytest.raises(ConfigError, match=r"the first line holds .* if they name the columns, remove it"):
+        made(path)
+    path.write_text(f"{facts}{names}\n")
+    made(path)
+    with pytest.raises(ConfigError, match="the first line holds"):
+        made(three(tmp_path, f"{names}\n{facts}", f"{names}\ne1\tr0\te5\n", f"{names}\ne2\tr0\te6\n"))
+
+
 def test_files_that_are_not_there_are_told(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("a r b\n")
     with pytest.raises(ConfigError, match=r"holds no valid.txt, which is to be the val split \(it holds train.txt\)"):

@@ -16,6 +16,8 @@ from trainer.errors import ConfigError
 from trainer.preprocessing import Preprocessing
 from trainer.types import DataPath, Fraction, NonNegativeInt
 
+ENOUGH = 20
+"""So many facts tell that a first line that shares nothing with them is none."""
 FILES = {"train": ("train",), "val": ("valid", "val", "dev", "validation"), "test": ("test",)}
 
 
@@ -48,9 +50,12 @@ class Triples(Data):
         folder = Path(path).expanduser()
         if folder.is_dir():
             parts = [triples.read(file, columns, delimiter) for file in _three(folder)]
+            _refuse_header(parts)
             _refuse_shared(parts)
         else:
-            parts = _cut(list(dict.fromkeys(triples.read(path, columns, delimiter))), val, test, seed)
+            whole = list(dict.fromkeys(triples.read(path, columns, delimiter)))
+            _refuse_header([whole])
+            parts = _cut(whole, val, test, seed)
         _refuse_another_order([triple for part in parts for triple in part], columns)
         knowledge.publish(self, *triples.numbered(parts, self.fitted))
 
@@ -73,6 +78,19 @@ def _cut(rows: list[Triple], val: float, test: float, seed: int) -> list[list[Tr
     if not all(map(len, parts)):
         raise ConfigError(f"data: {len(rows)} triples cannot be cut into three splits by val {val:g} and test {test:g}")
     return [[rows[row] for row in part.inputs["row"].tolist()] for part in parts]
+
+
+def _refuse_header(parts: Sequence[Sequence[Triple]]) -> None:
+    """Raises ConfigError for a first line that names the columns: one without a word that any of many facts has."""
+    first = {part[0] for part in parts}
+    facts = [triple for part in parts for triple in part if triple not in first]
+    entities, relations = {name for head, _, tail in facts for name in (head, tail)}, {fact[1] for fact in facts}
+    for head, relation, tail in first:
+        if len(facts) >= ENOUGH and relation not in relations and entities.isdisjoint((head, tail)):
+            raise ConfigError(
+                f"data.path: the first line holds {head!r}, {relation!r} and {tail!r}, which are in no other: if they"
+                " name the columns, remove it; if it is a fact, move it to another line"
+            )
 
 
 def _refuse_shared(parts: Sequence[Sequence[Triple]]) -> None:
