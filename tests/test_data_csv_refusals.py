@@ -56,7 +56,7 @@ def test_columns_that_teach_nothing(tmp_path: Path) -> None:
     assert "data.drop_columns=[id]" in said
     assert load(names, drop_columns=["id"]).facts.sizes["in_features"] == 1
     index = write(tmp_path, [",a,y", *(f"{i},{i % 5},{i % 2}" for i in range(30))])
-    assert "has no name and counts the rows; data.drop_columns=[0]" in problem(index)
+    assert "has no name and numbers the rows; data.drop_columns=[0]" in problem(index)
     empty = write(tmp_path, ["a,b,y", *(f"{i % 5},?,{i % 2}" for i in range(30))])
     assert "column 'b' is empty; data.drop_columns=[b]" in problem(empty)
     assert "no column left" in problem(empty, drop_columns=["a", "b"])

@@ -135,7 +135,7 @@ def test_columns_that_cannot_be_predicted_are_named_with_what_leaves_them_out(tm
     assert sizes(load(wind, time="when", columns=["a"])) == [46, 16, 16]
     assert "column 'when' holds texts such as '2020-01-01 00:00'; is it data.time=when?" in problem(wind)
     counting = write(tmp_path, [",v", *(f"{i},{i % 5}" for i in range(100))])
-    assert "has no name and counts the rows" in (said := problem(counting))
+    assert "has no name and numbers the rows" in (said := problem(counting))
     assert "data.columns=[v]" in said
     assert sizes(load(counting, time=0)) == [46, 16, 16]
     empty = write(tmp_path, ["a,b", *(f"{i},?" for i in range(100))])

@@ -224,6 +224,14 @@ class TestClickFile:
         with pytest.raises(ConfigError, match=r"data.user: no column 'usr'[^$]*data.item: no column 'itm'"):
             self.built(tmp_path, "user,item\nx,y\n", user="usr", item="itm")
 
+    def test_an_index_is_no_user(self, tmp_path: Path) -> None:
+        rows = "".join(f"{n},u{n % 9},i{n * n % 23}\n" for n in range(40))
+        for first in ("", "Unnamed: 0"):
+            with pytest.raises(ConfigError, match=r"numbers the rows; .*such as data.user=who data.item='\"the item"):
+                self.built(tmp_path, f"{first},who,the item\n{rows}")
+            data = self.built(tmp_path, f"{first},who,the item\n{rows}", user="who", item="the item")
+            assert (data.facts.sizes["num_users"], data.facts.sizes["num_items"]) == (9, 12)
+
     def test_what_is_no_click_is_told(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"clicks.csv: row 2 \(line 3\), column 'c': 'yes' is neither 0 nor 1"):
             self.built(tmp_path, "a,b,c\nx,y,1\nx,z,yes\n", click="c")

@@ -10,6 +10,7 @@ from small_tables import load, problem, write
 from trainer.data.parts import headers, tables
 
 FLOATS = [f"{0.1 * i + 0.01:.4f}" for i in range(40)]
+DIGITS = [str(7 * i % 10) for i in range(40)]
 WHOLE = [str(50 + 7 * i) for i in range(40)]
 
 
@@ -28,7 +29,12 @@ def below(*columns: list[str]) -> list[list[str]]:
         ("1990,1995,2005", (FLOATS, FLOATS, FLOATS), True),
         ("a,0", (FLOATS, ["0", "1"] * 20), True),
         ("1100,1102,1104", (FLOATS, FLOATS, FLOATS), True),
+        # Pandas counts from 0, and such numbers stand below too.
+        ("0,1,species", (DIGITS, DIGITS, ["yes", "no"] * 20), True),
+        (",0,1", (list(map(str, range(40))), DIGITS, DIGITS), True),
+        (",0,1", (list(map(str, range(3, 83, 2))), FLOATS, DIGITS), True),
         # It may be either.
+        ("0,1,2", (DIGITS, DIGITS, DIGITS), None),
         ("0,1", (WHOLE, WHOLE), None),
         ("0,1", (FLOATS, FLOATS), None),
         ("0,1,2", (WHOLE, WHOLE, WHOLE), None),
@@ -36,6 +42,9 @@ def below(*columns: list[str]) -> list[list[str]]:
         ("0,1,2", (FLOATS[:3], FLOATS[:3], FLOATS[:3]), None),
         # It is a row.
         ("0,1,1", (["1", "0"] * 20, ["0", "1"] * 20, ["1", "0"] * 20), False),
+        ("0,1", (DIGITS, DIGITS), False),
+        ("1,2,3", (DIGITS, DIGITS, DIGITS), False),
+        (",0,1", (DIGITS, DIGITS, DIGITS), False),
         ("57,71,64", (WHOLE, WHOLE, WHOLE), False),
         ("5,6,7", (WHOLE, WHOLE, WHOLE), False),
         ("0.5,1.5,2.5", (FLOATS, FLOATS, FLOATS), False),
@@ -54,6 +63,16 @@ def test_numbers_are_names_where_they_count_and_others_stand_below(
 
 def test_a_first_row_with_decimal_commas_is_a_row() -> None:
     assert headers.looks_like_header([["0,126", "900,5"], ["-0,132", "975"], ["0,64", "937,50"]]) is False
+
+
+def test_an_index_is_left_out_by_the_words_of_the_advice(tmp_path: Path) -> None:
+    for first in (",0,1,2", "Unnamed: 0,0,1,2"):
+        for index in (list(map(str, range(40))), [str(29 * i % 40) for i in range(40)]):
+            path = write(tmp_path, [first, *map(",".join, below(index, DIGITS, FLOATS, ["yes", "no"] * 20))])
+            said = problem(path, -1, header=True)
+            assert "has no name and numbers the rows; data.drop_columns=[-4] leaves it out" in said
+            data = load(path, -1, header=True, drop_columns=[-4])
+            assert [column["name"] for column in data.schema["columns"]] == ["0", "1"]
 
 
 def test_what_cannot_be_told_is_asked_and_the_answer_taken(tmp_path: Path) -> None:

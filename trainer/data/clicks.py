@@ -83,6 +83,7 @@ class ClickFile(Data):
         ends = [find(*key) for key in ((user, "data.user"), (item, "data.item"))]
         shown = None if click is None else find(click, "data.click")
         find.finish()
+        _refuse_index(table, ends)
         who, what = (_ids(table, place) for place in ends)
         known = [
             fitted.learn("users", lambda: list(dict.fromkeys(who))),
@@ -101,6 +102,18 @@ class ClickFile(Data):
         self.train, self.val, self.test, facts = _beside_clicks(parts, users, items, {})
         lines = [summary.first_line(table), f"{users} users, {items} items, {len(pairs)} different pairs"]
         self.facts = replace(facts, reading=summary.logged(lines))
+
+
+def _refuse_index(table: Table, ends: Sequence[int]) -> None:
+    """Raises ConfigError where users or items are the numbers of the rows: pandas writes its index as first column."""
+    index = next(filter(table.is_index, ends), None)
+    if index is not None:
+        others = [table.key(place) for place in range(len(table.names)) if place != index]
+        example = f" (such as data.user={others[0]} data.item={others[1]})" if len(others) > 1 else ""
+        raise ConfigError(
+            f"{table.path}: column {table.names[index]!r} has no name and numbers the rows; data.user and data.item say"
+            f" which columns to take{example}"
+        )
 
 
 def _ids(table: Table, place: int) -> tuple[str, ...]:

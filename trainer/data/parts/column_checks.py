@@ -28,8 +28,8 @@ def why_unfit(table: Table, place: int, values: np.ndarray, reading: Reading, *,
     named = f"{table.path}: column {table.names[place]!r}"
     if all(map(reading.is_gap, set(cells))):
         return f"{named} is empty; data.drop_columns={key} leaves it out"
-    if table.is_unnamed(place) and is_number(values) and len(cells) > 1 and bool(np.all(np.diff(values) == 1)):
-        return f"{named} has no name and counts the rows; data.drop_columns={key} leaves it out"
+    if table.is_index(place):
+        return f"{named} has no name and numbers the rows; data.drop_columns={key} leaves it out"
     if is_chosen:
         return None
     texts = f"data.categorical={key} takes it for categories"

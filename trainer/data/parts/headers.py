@@ -9,8 +9,8 @@ from itertools import pairwise
 SAMPLE_ROWS = 200
 """How many rows the guesses at delimiter and header look at."""
 ENOUGH = 20
-"""So many numbers with decimals below tell that a first row without any is of names. Where there are two columns they
-tell nothing: a first row of 0 and 1 may be where a curve begins."""
+"""So many rows tell an index from which some were taken out, and so many numbers with decimals that a first row without
+any is of names. Where there are two columns these tell nothing: a first row of 0 and 1 may be where a curve begins."""
 YEARS = range(1500, 2200)
 GAP_WORDS = ("", "?", "na", "n/a", "nan", "null", "none", "-")
 """What stands for a gap in most files: texts that say nothing of a header."""
@@ -64,12 +64,19 @@ def _are_numeric_names(first: Sequence[str], columns: Sequence[Sequence[str]]) -
     texts = [place for place, cell in enumerate(first) if place not in numbers and cell.lower() not in GAP_WORDS]
     if any(first[place][0].isalpha() and _holds_numbers(columns[place]) for place in texts):
         return True
-    if any(first[place] in columns[place] for place in [*numbers, *texts]) or not _count_up(
-        [first[p] for p in numbers]
-    ):
+    counted = [first[place] for place in numbers]
+    if any(first[place] in columns[place] for place in texts) or not _count_up(counted):
+        return False
+    if not first[0] and numbers[0] == 1 and counted[0] == "0" and _counts_rows(columns[0]):
+        return True
+    # From 0 by ones, as pandas counts, is a row by a rare chance: whole numbers below may well be among them.
+    from_zero = counted == list(map(str, range(len(counted))))
+    if not from_zero and any(first[place] in columns[place] for place in numbers):
         return False
     if len(numbers) > 1 and texts and all(len(set(columns[place])) < len(columns[place]) for place in texts):
         return True
+    if any(first[place] in columns[place] for place in numbers):
+        return None if len(numbers) > 2 else False
     are_years = int(first[numbers[0]]) in YEARS
     known = [cell for place in numbers for cell in columns[place] if cell.lower() not in GAP_WORDS]
     if (are_years or len(numbers) > 2) and len(known) >= ENOUGH and all(map(_FRACTION.search, known)):
@@ -80,6 +87,17 @@ def _are_numeric_names(first: Sequence[str], columns: Sequence[Sequence[str]]) -
 def _holds_numbers(cells: Sequence[str]) -> bool:
     known = [cell for cell in cells if cell.lower() not in GAP_WORDS]
     return bool(known) and all(map(is_number, known))
+
+
+def numbers_rows(cells: Sequence[str]) -> bool:
+    """Whether a column holds another whole number in each of several rows."""
+    return len(cells) > 1 and len(set(cells)) == len(cells) and all(map(_WHOLE.fullmatch, cells))
+
+
+def _counts_rows(cells: Sequence[str]) -> bool:
+    """The same in order, and by ones unless there are enough rows to tell: some may have been taken out."""
+    steps = [int(after) - int(before) for before, after in pairwise(cells)] if numbers_rows(cells) else [0]
+    return min(steps) > 0 and (max(steps) == 1 or len(cells) >= ENOUGH)
 
 
 def _count_up(cells: Sequence[str]) -> bool:

@@ -62,8 +62,7 @@ def _unfit(table: Table, place: int, values: np.ndarray, reading: Reading) -> st
     if np.isnan(values).all():
         return f"{named} is empty"
     if not texts.any():
-        counts = table.is_unnamed(place) and len(cells) > 1 and bool(np.all(np.diff(values) == 1))
-        return f"{named} has no name and counts the rows" if counts else None
+        return f"{named} has no name and numbers the rows" if table.is_index(place) else None
     signs = reading.other_signs(cells)
     if signs is not None:
         return f"{named} holds {signs}"
@@ -71,7 +70,7 @@ def _unfit(table: Table, place: int, values: np.ndarray, reading: Reading) -> st
         return None
     way = find_format([cell for cell in dict.fromkeys(cells) if not reading.is_gap(cell)])
     pattern = f' data.time_format="{way}"' if way else ""
-    time = "" if way is None else f"; is it data.time={table.keys([place])[1:-1]}{pattern}?"
+    time = "" if way is None else f"; is it data.time={table.key(place)}{pattern}?"
     return f"{named} holds texts such as {quoted(cells[int(np.argmax(texts))])}{time}"
 
 

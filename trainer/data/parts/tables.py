@@ -15,7 +15,7 @@ from typing import Literal
 from torch import Tensor
 
 from trainer.data.parts import plain
-from trainer.data.parts.headers import SAMPLE_ROWS, holds_names, looks_like_header
+from trainer.data.parts.headers import SAMPLE_ROWS, holds_names, looks_like_header, numbers_rows
 from trainer.data.parts.plain import shown
 from trainer.errors import ConfigError, did_you_mean
 from trainer.preprocessing import content_keys
@@ -81,8 +81,17 @@ class Table:
 
     def keys(self, places: Iterable[int]) -> str:
         """Columns as one would write them on the command line."""
-        named = (p if not self.has_header or self.is_unnamed(p) else self.names[p] for p in places)
-        return f"[{','.join(map(str, named))}]"
+        return plain.typed(f"[{','.join(map(self._key, places))}]")
+
+    def key(self, place: int) -> str:
+        """The same of one column."""
+        return plain.typed(self._key(place))
+
+    def _key(self, place: int) -> str:
+        """What ``find`` finds a column by. A name that is a number is not the place of another column."""
+        if self.has_header and not self.is_unnamed(place):
+            return plain.override_value(self.names[place])
+        return str(place if str(place) not in self.names else place - len(self.names))
 
     def row_keys(self, columns: Iterable[int]) -> Tensor:
         """A key (N,) for each row by the cells of some columns."""
@@ -90,8 +99,12 @@ class Table:
         return content_keys(map(CELL_MARK.join, zip(*cells, strict=True)))
 
     def is_unnamed(self, place: int) -> bool:
-        """Whether a header stands over every column but this one."""
-        return self.has_header and self.names[place] == f"column {place}"
+        """Whether a header stands over every column but this one; pandas names it so when it reads such a file."""
+        return self.has_header and self.names[place] in (f"column {place}", f"Unnamed: {place}")
+
+    def is_index(self, place: int) -> bool:
+        """Whether a column without a name holds another whole number in each row: pandas writes its index so."""
+        return self.is_unnamed(place) and numbers_rows(self.columns[place])
 
     def followed_by(self, other: Table) -> Table:
         """These rows and then those of another table, whose columns are matched by name where both have a header.
