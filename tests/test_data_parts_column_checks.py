@@ -74,6 +74,12 @@ def test_codes_with_zeros_in_front_are_categories(tmp_path: Path) -> None:
         (["1", "1.0", "10", "2"], ["1", "2", "10"]),
         (["\u0661", "1"], ["1", "\u0661"]),
         (["+1", "1"], ["+1", "1"]),
+        (["1.1", "1.10", "1.2"], ["1.1", "1.10", "1.2"]),
+        (["1e3", "1000"], ["1000", "1e3"]),
+        (["0x10", "16"], ["0x10", "16"]),
+        (["inf", "infinity", "1"], ["1", "inf", "infinity"]),
+        (["\uff11", "1"], ["1", "\uff11"]),
+        (["007", "07", "7"], ["007", "07", "7"]),
     ],
 )
 def test_labels_are_texts_unless_they_are_numbers_in_every_way(
@@ -88,6 +94,11 @@ def test_labels_of_new_rows_are_told_by_the_same_rule(tmp_path: Path) -> None:
     for cells, found in ((["0.0", "2"], [0, 2]), (["00", "2"], None), (["x", "2"], None)):
         new = data.read(str(write(tmp_path, ["a,y", *(f"1,{cell}" for cell in cells)], "new.csv")))
         assert (None if new.target is None else new.target.tolist()) == found
+    versions = load(write(tmp_path, ["a,y", *(f"{i % 5},{('1.1', '1.10', '1.5')[i % 3]}" for i in range(60))]))
+    new = versions.read(str(write(tmp_path, ["a,y", *(f"1,{cell}" for cell in ("1.10", "1.50", "1.1"))], "new.csv")))
+    assert new.target is not None
+    assert new.target.tolist() == [1, 2, 0]
+    assert versions.read(str(write(tmp_path, ["a,y", "1,1.100"], "new.csv"))).target is None, "of two of that value"
 
 
 def test_a_label_that_is_a_word_for_a_gap_is_told_as_such(tmp_path: Path) -> None:

@@ -101,25 +101,29 @@ def read_classes(table: Table, at: int, reading: Reading, *, certain: bool) -> T
 def name_classes(texts: Collection[str], reading: Reading) -> dict[str, str]:
     """The class each text stands for.
 
-    Labels are texts. Where each is a number in its plain form, those of one value are one class by the shortest: a
-    gap elsewhere in the column makes pandas write 1.0 for 1. Nothing writes 01 for 1, nor 1_0 for 10: that is another
-    label. Among texts ``yes.`` is ``yes`` where that is there too (a test file may end its labels with a dot).
+    Labels are texts. Where each is a number in its plain form, those of one whole value are one class by the shortest:
+    a gap elsewhere in the column makes pandas write 1.0 for 1. Nothing writes 01 for 1, nor 1_0 for 10, nor 1.10 for
+    1.1: that is another label. Among texts ``yes.`` is ``yes`` where that is there too (a test file may end its labels with a dot).
     """
     exact = {text: reading.canonical(text) for text in texts}
     if all(value is not None for value in exact.values()):
         shortest = {value: text for text, value in sorted(exact.items(), key=lambda pair: -len(pair[0]))}
-        return {text: shortest[value] for text, value in exact.items()}
+        return {text: shortest[value] if value % 1 == 0 else text for text, value in exact.items()}
     return {text: text[:-1] if text.endswith(".") and text[:-1] in exact else text for text in texts}
 
 
 def place_classes(classes: Sequence[str], cells: Sequence[str], reading: Reading) -> np.ndarray:
-    """The place (N,) in ``classes`` of the class that each cell stands for, by the same rule; -1 for a cell of none."""
-    exact = {reading.canonical(name): place for place, name in enumerate(classes)}
+    """The place (N,) in ``classes`` of the class that each cell stands for, by the same rule; -1 for a cell of none.
+
+    A number that is no class as it is written is the one class of its value.
+    """
+    values = [reading.canonical(name) for name in classes]
     by_text = {name: place for place, name in enumerate(classes)}
 
     def find(text: str) -> int:
-        if None not in exact:
-            return exact.get(reading.canonical(text), -1)
+        if None not in values and text not in by_text:
+            value = reading.canonical(text)
+            return values.index(value) if values.count(value) == 1 else -1
         ways = (text, text.removesuffix("."), f"{text}.")
         return next((by_text[way] for way in ways if way in by_text), -1)
 
