@@ -103,7 +103,8 @@ def name_classes(texts: Collection[str], reading: Reading) -> dict[str, str]:
 
     Labels are texts. Where each is a number in its plain form, those of one whole value are one class by the shortest:
     a gap elsewhere in the column makes pandas write 1.0 for 1. Nothing writes 01 for 1, nor 1_0 for 10, nor 1.10 for
-    1.1: that is another label. Among texts ``yes.`` is ``yes`` where that is there too (a test file may end its labels with a dot).
+    1.1: that is another label. Among texts ``yes.`` is ``yes`` where that is there too (a test file may end its
+    labels with a dot).
     """
     exact = {text: reading.canonical(text) for text in texts}
     if all(value is not None for value in exact.values()):
