@@ -48,6 +48,34 @@ def test_shades_of_an_edge_are_no_classes(tmp_path: Path, kind: str) -> None:
         read(tmp_path, values=[low, high, 300, 700])
 
 
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+@pytest.mark.parametrize("quality", [95, 98, 100])
+def test_values_that_jpeg_leaves_beside_others_are_no_classes(tmp_path: Path, ending: str, quality: int) -> None:
+    """Fine JPEG has hardly a shade between, and stays what it is when it is saved in another format."""
+    write(tmp_path, 8, values=(0, 255))
+    for path in sorted((tmp_path / "masks").iterdir()):
+        number = int(path.stem)
+        disc = Image.new("L", (40, 40))
+        ImageDraw.Draw(disc).ellipse((4 + number, 6, 26 + number, 30), fill=255)
+        Image.new("L", (40, 40), 9 * number).save(tmp_path / "images" / f"{number}.bmp")
+        path.unlink()
+        disc.save(path.with_suffix(".jpg"), quality=quality)
+        if ending == "png":
+            Image.open(path.with_suffix(".jpg")).save(path)
+            path.with_suffix(".jpg").unlink()
+    assert "JPEG are no classes; data.values=[0,255]" in said(tmp_path)
+    assert read(tmp_path, values=[0, 255]).facts.class_names == ["0", "255"]
+
+
+def test_numbers_of_classes_beside_a_value_that_does_not_count_are_classes(tmp_path: Path) -> None:
+    write(tmp_path, 8)
+    for path in sorted((tmp_path / "masks").iterdir()):
+        mask = np.repeat([0, 1, 2, 3, 255], [40, 4, 20, 4, 12]).astype(np.uint8)
+        Image.fromarray(mask.reshape(10, 8)).save(path)
+    assert read(tmp_path).facts.class_names == ["0", "1", "2", "3", "255"]
+    assert read(tmp_path, ignore=255).facts.class_names == ["0", "1", "2", "3"]
+
+
 def test_thin_and_many_classes_are_not_taken_for_shades(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A border between what is less and what is more is one; so are regions of any values."""
     write(tmp_path, 8)

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,11 @@ SHADE = 0.5
 """A value is a shade if this share of its pixels lie between a lower and a higher one: of classes less than .4 do."""
 FEW_SHADES = 3
 """So many are an edge; one or two may be thin classes."""
+NEAR, COMMONER, WIDE = 8, 4, 64
+"""A value is a stray if one so near is so much commoner, where the values span so much: JPEG exchanges such."""
+BESIDE = "lie close beside one that is far commoner"
+APART = 4 * NEAR
+"""Classes so far from each other, of which several have strays, tell that a mask went through JPEG."""
 RARE, SCARCE = 1e-4, 0.01
 """Shares of all pixels below which a value, and one that looks like a shade, is told."""
 log = logging.getLogger(__name__)
@@ -39,13 +45,15 @@ class Pair(NamedTuple):
 class Survey(NamedTuple):
     """The head of a pair's picture, and how many pixels of each value the mask has, as it is looked at.
 
-    stored, between: how many the file has, and how many of these lie between a lower and a higher neighbor.
+    stored, between: how many the file has, and how many of these lie between a lower and a higher neighbor. is_jpeg:
+    whether the file is one, which does not keep values.
     """
 
     head: pictures.Head
     counts: Counter[int]
     stored: Counter[int]
     between: Counter[int]
+    is_jpeg: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,15 +131,16 @@ def survey(pair: Pair, view: pictures.View, ignore: int | None = None, any_shade
         raise ConfigError(
             f"{pair.mask.absolute()} is {width} x {height} pixels, its picture {head.width} x {head.height}"
         )
-    stored, between = _counted(values), Counter[int]()
+    stored, between, is_jpeg = _counted(values), Counter[int](), False
     if len(stored) > 2 and not any_shades:
+        is_jpeg = pictures.is_jpeg(pair.mask)
         between = _counted(values[_between(values, ignore)])
         if len(stored) > MOST and 2 * len(_shades(stored, between)) < len(stored):
             raise ConfigError(
                 f"{pair.mask.absolute()} has {len(stored)} different values (at most {MOST}): is it a mask?"
                 " data.values=[...] says which are classes, and takes all others for the nearest"
             )
-    return Survey(head, _counted(_fitted(values, view)), stored, between)
+    return Survey(head, _counted(_fitted(values, view)), stored, between, is_jpeg)
 
 
 def _counted(values: np.ndarray) -> Counter[int]:
@@ -155,19 +164,40 @@ def _shades(counts: Counter[int], between: Counter[int]) -> list[int]:
     return [value for value, count in sorted(counts.items()) if between[value] >= SHADE * count]
 
 
+def _strays(counts: Counter[int]) -> list[int]:
+    values = sorted(counts)
+    if values[-1] - values[0] < WIDE or values[-1] > 255:
+        return []
+    return [
+        value
+        for value in values
+        if any(abs(other - value) <= NEAR and counts[other] >= COMMONER * counts[value] for other in values)
+    ]
+
+
+def _went_through_jpeg(values: Sequence[int], strays: Sequence[int]) -> bool:
+    """Whether several of a few values that lie far apart have strays beside them."""
+    kept = [value for value in values if value not in strays]
+    beside = {min(kept, key=lambda value: abs(value - stray)) for stray in strays}
+    return len(beside) > 1 and all(after - before >= APART for before, after in pairwise(kept))
+
+
 def check_shades(masks: Sequence[Path], surveys: Sequence[Survey], ignore: int | None) -> None:
-    """Raises ConfigError where several values occur only between others; says in the log which are rare."""
+    """Raises ConfigError where several values occur only between others, or beside commoner ones as JPEG leaves them;
+    says in the log which are rare."""
     counts, between = (sum((getattr(each, name) for each in surveys), Counter[int]()) for name in ("stored", "between"))
     counts.pop(ignore, None)  # type: ignore[arg-type]
     pixels, values = counts.total(), sorted(counts)
-    shades = _shades(counts, between)
-    main = [value for value in values if value not in shades and counts[value] >= SCARCE * pixels]
+    shades, strays = _shades(counts, between), _strays(counts)
+    main = [value for value in values if value not in {*shades, *strays} and counts[value] >= SCARCE * pixels]
     remedy = f"data.values={main if len(main) > 1 else [values[0], values[-1]]}".replace(" ", "")
-    if len(shades) >= FEW_SHADES:
+    is_soft, is_jpeg = len(shades) >= FEW_SHADES, any(each.is_jpeg for each in surveys)
+    if is_soft or (strays and (is_jpeg or _went_through_jpeg(values, strays))):
+        found, where = (shades, "occur only where a lower one meets a higher") if is_soft else (strays, BESIDE)
         worst, most = max(zip(masks, (len(each.stored) for each in surveys), strict=True), key=lambda pair: pair[1])
         raise ConfigError(
-            f"data.path: of the {len(values)} values in the masks {len(shades)} occur only where a lower one meets a"
-            f" higher (such as {', '.join(map(str, shades[:5]))}; {worst.absolute()} has {most} different values):"
+            f"data.path: of the {len(values)} values in the masks {len(found)} {where}"
+            f" (such as {', '.join(map(str, found[:5]))}; {worst.absolute()} has {most} different values):"
             " shades of a smoothed edge or of JPEG are no classes;"
             f" {remedy} takes all others for the nearest of these; if all are classes, list them all there"
         )

@@ -122,6 +122,12 @@ def opened(path: Path) -> Iterator[Image]:
         raise ConfigError(f"{path.absolute()}: {reason}") from error
 
 
+def is_jpeg(path: Path) -> bool:
+    """Whether a picture was compressed by a way that keeps no value. Raises ConfigError for what is no picture."""
+    with opened(path) as image:
+        return image.format in ("JPEG", "MPO")
+
+
 def head(path: Path) -> Head:
     """Raises ConfigError for what is no picture, or one so large that it must be meant to fill the memory."""
     from PIL import ExifTags, Image
