@@ -25,9 +25,26 @@ def test_a_gap_is_named(tmp_path: Path) -> None:
     path = write(tmp_path) / "wild" / "3.csv"
     table(path, values)
     assert f"{path}: row 3 (line 4), column 'back': a gap ('nan')" in said(tmp_path)
+    assert "fill it in the file, or leave its region out by data.columns" in said(tmp_path)
     path.unlink()
     table(path.with_suffix(".npy"), values)
-    assert f"{path.with_suffix('.npy')}: row 3, column 3: nan; 1 such in all" in said(tmp_path)
+    assert f"{path.with_suffix('.npy')}: row 3, column 3: nan is no measured number; 1 such in all" in said(tmp_path)
+    assert "fill it in the file" in said(tmp_path)
+
+
+@pytest.mark.parametrize("number", [1.7976931348623157e308, -3.4028234663852886e38])
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_a_number_that_no_one_measured_is_named(tmp_path: Path, number: float, kind: type) -> None:
+    values = VALUES.copy()
+    values[2, 3] = number
+    path = write(tmp_path) / "wild" / "3.csv"
+    path.write_text("\n".join(",".join(map(repr, row)) for row in [*values.tolist()]))
+    assert f"{path}: row 3 (line 3), column 'column 3': '{number!r}' is" in (told := said(tmp_path))
+    assert "is it a code for data.missing?" in told
+    path.unlink()
+    with np.errstate(over="ignore"):
+        np.save(path.with_suffix(".npy"), values.astype(kind))
+    assert f"{path.with_suffix('.npy')}: row 3, column 3: " in said(tmp_path)
 
 
 def test_a_word_is_named(tmp_path: Path) -> None:
@@ -118,7 +135,7 @@ def test_labels_that_do_not_fit_are_named(tmp_path: Path, labels: str, told: str
         (np.ones((5, 4)), "is 5 x 4; it must be square"),
         (np.ones((4, 4)), "has 4 regions"),
         (np.array(np.corrcoef(np.random.default_rng(0).normal(size=(5, 9)))), "weights must be >= 0 (a signed"),
-        (np.full((5, 5), np.nan), "row 1, column 0: nan; 25 such in all"),
+        (np.full((5, 5), np.nan), "row 1, column 0: nan is no measured number; 25 such in all"),
     ],
 )
 def test_a_graph_of_something_else_is_refused(tmp_path: Path, weights: np.ndarray, told: str) -> None:

@@ -53,6 +53,29 @@ def test_anything_else_is_none(reading: Reading, cell: str) -> None:
     assert np.isinf(reading.number(cell))
 
 
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ("1.7976931348623157e308", "is beyond 1e+100, too large to compute with"),
+        ("-1.8e308", "is beyond 1e+100"),
+        ("1e400", "is beyond 1e+100"),
+        ("3.4028235e38", "is the largest of float32"),
+        ("-3.4028234663852886e+38", "is the largest of float32"),
+        ("-3.4e38", "is the largest of float32"),
+    ],
+)
+def test_a_number_no_one_measured_is_told_as_a_code(cell: str, told: str) -> None:
+    assert np.isinf(POINT.number(cell))
+    assert told in (said := POINT.why_none(cell))
+    assert said.endswith("is it a code for data.missing?")
+    assert np.isnan(Reading.of({"missing": [cell], "decimal": "point"}).number(cell))
+
+
+@pytest.mark.parametrize("cell", ["3.3e38", "3.5e38", "1e99", "-2e30", "1.9891e30", "9223372036854775807"])
+def test_large_numbers_may_be_measured(cell: str) -> None:
+    assert POINT.number(cell) == float(cell)
+
+
 def test_a_code_for_a_gap_is_every_way_to_write_its_number() -> None:
     reading = Reading.of({"missing": [-9999, "NA", "1.8e308"], "decimal": "point"})
     for cell in ("-9999", "-9999.0000", "-9.999e3", "na", "NA", "1.80e308"):

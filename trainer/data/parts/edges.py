@@ -13,6 +13,7 @@ from torch import Tensor
 from trainer.data.parts.edge_lists import Tables, filled, keys, places
 from trainer.data.parts.headers import is_number
 from trainer.data.parts.plain import quoted, shown
+from trainer.data.parts.reading import FLOAT_MAX
 from trainer.errors import ConfigError, did_you_mean
 
 MOST_GUESSED = 2000
@@ -111,7 +112,9 @@ def _weights(read: Tables) -> np.ndarray:
         signs = read.reading.other_signs(cells)
         hint = "" if signs is None else f" (the column holds {signs})"
         place = read.edges.where(row, at)
-        raise ConfigError(f"{place}: {quoted(cells[row])} is no weight; weights are numbers >= 0{hint}")
+        raise ConfigError(
+            f"{place}: {quoted(cells[row])} is no weight; weights are numbers >= 0, below {FLOAT_MAX:.2g}{hint}"
+        )
     return values
 
 

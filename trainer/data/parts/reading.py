@@ -20,6 +20,8 @@ from trainer.types import Thousands
 GROUP_SIGNS = {"comma": ",", "point": ".", "space": " \u00a0\u2009\u202f", "apostrophe": "'\u2019"}
 LARGEST = 1e100
 """Beyond, squares and their sums leave the range of float64; such a cell is a code (DBL_MAX, say), not measured."""
+FLOAT_MAX = float(np.finfo(np.float32).max)
+"""A number this large, to three digits, is no measurement but the usual code of rasters for nothing measured."""
 SAMPLE = 1000
 """How many different cells the guess at another way of writing numbers looks at."""
 
@@ -88,7 +90,7 @@ class Reading:
         return bool(self._codes) and not _is_padded(cell) and self._value(cell) in self._codes
 
     def number(self, cell: str) -> float:
-        """The number in a cell: NaN for a gap, infinity for anything that is no number up to ``LARGEST``."""
+        """The number in a cell: NaN for a gap, infinity for anything that is none or too large to be measured."""
         if cell.lower() in self.gaps:
             return np.nan
         value = self._value(cell)
@@ -96,14 +98,18 @@ class Reading:
             return np.inf
         if self._codes and self.is_gap(cell):
             return np.nan
-        return value if abs(value) <= LARGEST else np.inf
+        return np.inf if is_too_large(value) else value
 
     def why_none(self, cell: str) -> str:
         """Why a cell is no number."""
         if self.is_gap(cell):
             return f"a gap ({quoted(cell)})"
-        if self._value(cell) is not None:
-            return f"{quoted(cell)} is beyond {LARGEST:g}, too large to compute with; is it a code for data.missing?"
+        value = self._value(cell)
+        if value is not None:
+            size = (
+                f"beyond {LARGEST:g}, too large to compute with" if abs(value) > LARGEST else "the largest of float32"
+            )
+            return f"{quoted(cell)} is {size}; is it a code for data.missing?"
         return f"{quoted(cell)} is not a finite number"
 
     def canonical(self, cell: str) -> Decimal | None:
@@ -188,6 +194,12 @@ class Reading:
         decimal = [f"data.decimal={'comma' if other.comma else 'point'}"] * (other.comma != self.comma)
         changed = other.thousands != self.thousands
         return " ".join([*decimal, *[f"data.thousands={other.thousands or 'null'}"] * changed])
+
+
+def is_too_large(value: Any) -> Any:
+    """Whether a number is too large to be measured, one that is no number too; arrays alike."""
+    size = abs(value)
+    return (abs(size / FLOAT_MAX - 1) < 1e-3) | (size > LARGEST) | (size != size)
 
 
 def _is_padded(cell: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from trainer.data.parts import plain, series, tables
-from trainer.data.parts.reading import LARGEST, Reading
+from trainer.data.parts.reading import Reading, is_too_large
 from trainer.errors import ConfigError
 
 ENDINGS = (".csv", ".tsv", ".npy")
@@ -19,6 +19,7 @@ UNREADABLE = (ValueError, TypeError, EOFError, OverflowError, MemoryError, Recur
 """What numpy raises of a file that is no array: its header is parsed as Python's own literals."""
 MOST_PROBLEMS = 6
 """How many of them one error lists."""
+NO_GAPS = "no cell may lack a number: fill it in the file, or leave its region out by data.columns"
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Format:
             raise _short(error.problems) from error
         problems = series.gaps(table, chosen, None, values)
         if problems:
-            raise _short(problems)
+            raise ConfigError(*_short(problems).problems, NO_GAPS)
         return Regions(path, values, [table.names[place] for place in chosen] if table.has_header else None)
 
 
@@ -92,8 +93,9 @@ def _array(path: Path, option: str, columns: Sequence[str | int] | None) -> Regi
         if wrong is not None:
             raise ConfigError(f"data.columns: no column {wrong!r} in {path}, which has 0 to {places[-1]}")
         found = found[:, np.array(columns, dtype=np.int64)]
-    bad = np.argwhere(~(np.abs(found) <= LARGEST))
+    bad = np.argwhere(is_too_large(found.astype(np.float64)))
     if len(bad):
         row, column = bad[0]
-        raise ConfigError(f"{path}: row {row + 1}, column {column}: {found[row, column]}; {len(bad)} such in all")
+        place = f"{path}: row {row + 1}, column {column}"
+        raise ConfigError(f"{place}: {found[row, column]:.9g} is no measured number; {len(bad)} such in all", NO_GAPS)
     return Regions(path, found.astype(np.float64), None)
