@@ -9,6 +9,10 @@ from functools import cache
 
 JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 """Persian and the scripts of India part and tie letters within a word by these."""
+TONES = "\U0001f3fb-\U0001f3ff"
+TAGS = "\U000e0020-\U000e007f"
+FLAG = "[\U0001f1e6-\U0001f1ff]"
+"""What a picture of an emoji is made of beside its first letter: colors of skin, a region's flag, a country's two."""
 UNSPACED = (
     *("\u0e00-\u0eff", "\u1000-\u109f", "\u1780-\u17ff", "\u1950-\u19df", "\u1a20-\u1aaf", "\ua9e0-\ua9ff"),
     *("\uaa60-\uaadf", "\u3005-\u3007", "\u3021-\u3029", "\u3031-\u30ff", "\u31f0-\u31ff", "\u3400-\u4dbf"),
@@ -41,10 +45,11 @@ def _marks() -> str:
 @cache
 def _pattern() -> re.Pattern[str]:
     """A word with its apostrophes, a letter that stands for itself, or a mark of punctuation."""
-    unspaced, tail = "".join(UNSPACED), f"[{_marks()}{JOINERS}]*"
+    unspaced, tail = "".join(UNSPACED), f"[{_marks()}{JOINERS}{TONES}{TAGS}]*"
+    symbol = f"{FLAG}{{2}}|[^\\s]{tail}(?:(?<=\\N{{ZERO WIDTH JOINER}})[^\\w\\s]{tail})*"
     letter = f"[^\\W{unspaced}]"
     letters = f"{letter}+(?:[{_marks()}{JOINERS}]+{letter}*)*"
-    return re.compile(f"{letters}(?:['’]{letters})*|[^\\s]{tail}")
+    return re.compile(f"{letters}(?:['’]{letters})*|{symbol}")
 
 
 @cache
