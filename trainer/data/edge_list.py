@@ -71,7 +71,7 @@ class EdgeListGraphs(Data):
         self.fitted = fitted or Preprocessing()
         read = Tables(options, self.fitted)
         beside = (read.folder / "graphs.csv").exists()
-        graphs = read.table("graphs.csv") if beside else _told_by_nodes(read.nodes, options["target"])
+        graphs = read.table("graphs.csv") if beside else _told_by_nodes(read.nodes, str(options["target"]))
         edges, of_node = joined(read), _members(read.nodes, graphs)
         of_edge = _homes(read.edges, edges, of_node)
         answer = read.answer(graphs, target_kind, gaps=False)

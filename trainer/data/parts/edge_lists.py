@@ -27,7 +27,7 @@ class TableOptions(TypedDict):
     """How the tables of a graph are read and cut."""
 
     path: DataPath
-    target: str
+    target: str | int
     directed: bool
     delimiter: str | None
     encoding: str
@@ -35,7 +35,7 @@ class TableOptions(TypedDict):
     thousands: Thousands | None
     missing: list[str | float]
     nan: Literal["error", "fill"]
-    categorical: list[str]
+    categorical: list[str | int]
     drop_columns: list[str | int]
     val: Fraction
     test: Fraction
@@ -52,6 +52,8 @@ class Tables:
 
     def __init__(self, options: TableOptions, fitted: Preprocessing):
         self.options = options
+        self.target = str(options["target"])
+        """Its name, which may be a number, such as a year; a place it is not here."""
         self.fitted = fitted
         self.folder = existing_folder(options["path"], "give the folder of edges.csv and nodes.csv")
         self.reading = Reading.of(options)
@@ -74,7 +76,7 @@ class Tables:
 
     def answer(self, table: Table, target_kind: str, *, gaps: bool) -> Target:
         """The target column. Raises ConfigError for a cell that is no target, and for a gap where none may be."""
-        at = table.find(self.options["target"], "data.target")
+        at = table.find(self.target, "data.target")
         if self.fitted.is_stored:
             return targets.encode(table, at, self.reading, self.fitted.values["target"])
         kind = rows.kind_of(target_kind)
@@ -114,7 +116,7 @@ class Tables:
         Numbers are standardised and categories one-hot, by the rows ``train``.
         """
         options = self.options
-        apart = EDGE_COLUMNS if table is self.edges else NODE_COLUMNS | {options["target"]}
+        apart = EDGE_COLUMNS if table is self.edges else NODE_COLUMNS | {self.target}
         # A header may hold numbers: names are compared as texts, but for the places of columns without one.
         dropped = apart.union(options["drop_columns"], map(str, options["drop_columns"]))
         kept = {place for place, name in enumerate(table.names) if name not in dropped} - (_nameless(table) & dropped)
