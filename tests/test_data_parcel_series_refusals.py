@@ -32,6 +32,17 @@ def test_a_gap_is_named(tmp_path: Path) -> None:
     assert "fill it in the file" in said(tmp_path)
 
 
+def test_a_code_is_a_gap_in_an_array_too(tmp_path: Path) -> None:
+    values = VALUES.copy()
+    values[2, 3] = -9999
+    path = write(tmp_path) / "wild" / "3.csv"
+    table(path, values)
+    assert f"{path}: row 3 (line 4), column 'back': a gap ('-9999" in said(tmp_path, missing=["-9999.00"])
+    path.unlink()
+    table(path.with_suffix(".npy"), values)
+    assert f"{path.with_suffix('.npy')}: row 3, column 3: -9999" in said(tmp_path, missing=["-9999.00"])
+
+
 @pytest.mark.parametrize("number", [1.7976931348623157e308, -3.4028234663852886e38])
 @pytest.mark.parametrize("kind", [np.float64, np.float32])
 def test_a_number_that_no_one_measured_is_named(tmp_path: Path, number: float, kind: type) -> None:

@@ -7,13 +7,21 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+import small_graphs
+from conftest import configure
 from small_tables import load, problem, write
 
 from trainer.data.csv import CSV
+from trainer.data.csv_series import CSVSeries
 
 
 def with_column(folder: Path, cells: list[str], name: str = "c") -> Path:
     return write(folder, [f"a,{name},y", *(f"{i % 5},{cell},{i % 2}" for i, cell in enumerate(cells))])
+
+
+def load_series(path: Path, **changes: object) -> CSVSeries:
+    keys = configure("model=dlinear", "data=csv_series", f"data.path={path}", "data.history=5", "data.horizon=2")
+    return CSVSeries(**{key: value for key, value in keys["data"].items() if key != "_target_"} | changes)
 
 
 def test_dates_are_no_categories(tmp_path: Path) -> None:
@@ -54,6 +62,23 @@ def test_cells_filled_that_are_no_gaps_are_told_in_the_log(tmp_path: Path, caplo
     caplog.clear()
     load(path, nan="fill").read(str(write(tmp_path, ["a,c,y", "1,7 kg,0"], "new.csv")))
     assert "column 'c': '7 kg' is no number; the mean is put there (1 such cells)" in caplog.text
+
+
+def test_a_code_for_a_gap_that_is_nowhere_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = with_column(tmp_path, [f"{i % 9}.5" if i % 20 else "-9999.0" for i in range(60)])
+    series = write(tmp_path, ["v", *(f"{i % 9}.5" if i % 20 else "-999.00" for i in range(100))], "s.csv")
+    load(table, missing=["", -9999], nan="drop")
+    load_series(series, missing=["?", "-9.99e2"], gaps="drop")
+    assert not caplog.records
+    load(table, missing=["", "-999", -9999.5, "x"], nan="drop")
+    assert "data.missing: no cell of t.csv is -999, -9999.5" in caplog.text
+    load_series(series, missing=["-9999"], gaps="drop")
+    assert "data.missing: no cell of s.csv is -9999" in caplog.messages[-1]
+    graph = small_graphs.write(
+        tmp_path, ["id,size,y", *(f"n{i},{i % 4},{i % 2}" for i in range(20))], ["source,target", "n0,n1"]
+    )
+    small_graphs.one(graph, missing=["", -1])
+    assert "data.missing: no cell of nodes.csv or edges.csv is -1" in caplog.messages[-1]
 
 
 def test_codes_with_zeros_in_front_are_categories(tmp_path: Path) -> None:

@@ -8,16 +8,17 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from trainer.data.base import Facts
 from trainer.data.parts import files, idx, pixels, plain, regions, tables, triples, ts_files
+from trainer.data.parts.reading import Reading
 from trainer.errors import ConfigError, SystemFault
 
-FORMAT = regions.Format(None, "auto", "utf-8", cast(Any, None))  # arrays are not read cell by cell
+FORMAT = regions.Format(None, "auto", "utf-8", Reading(frozenset()))
 PICTURES = Facts(sizes={"in_channels": 1, "height": 4, "width": 4})
 READERS: dict[str, Callable[[Path], Any]] = {
     "text": lambda path: plain.read(path, "data.path"),

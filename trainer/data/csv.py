@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from trainer.data.base import Data, Facts, TensorSplit
-from trainer.data.parts import rows, schema, summary, tables, targets
+from trainer.data.parts import column_checks, rows, schema, summary, tables, targets
 from trainer.data.parts.reading import Reading
 from trainer.data.parts.tables import Finder, Table
 from trainer.errors import ConfigError
@@ -62,6 +62,7 @@ class CSV(Data):
         places = _places(table, target, split_column, drop_columns, categorical)
         problems: dict[int, str] = {}
         if known is None:
+            column_checks.tell_absent_codes([table], reading)
             values = rows.values_of(table, reading, places.features, places.texts)
             problems = rows.unfit(table, values, reading, places.texts, max_categories, min_count)
         else:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from trainer.data.base import Data
-from trainer.data.parts import series, stamps, summary, tables
+from trainer.data.parts import column_checks, series, stamps, summary, tables
 from trainer.data.parts.reading import Reading
 from trainer.errors import ConfigError
 from trainer.preprocessing import Preprocessing
@@ -48,6 +48,8 @@ class CSVSeries(Data):
         self.fitted = fitted = fitted or Preprocessing()
         table = tables.read(path, "data.path", delimiter, header, encoding, (time, *(columns or ())))
         reading = Reading.of({"missing": missing, "decimal": decimal, "thousands": thousands})
+        if not fitted.is_stored:
+            column_checks.tell_absent_codes([table], reading)
         at = None if time is None else table.find(time, "data.time")
         chosen = series.choose(table, fitted.values.get("columns", columns), at)
         fitted.learn("columns", lambda: [table.names[place] if table.has_header else place for place in chosen])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,10 +13,19 @@ from trainer.data.parts.reading import Reading
 from trainer.data.parts.tables import Table
 from trainer.data.parts.time_formats import find_format
 
+log = logging.getLogger(__name__)
 FEW = 20
 """So many different numbers among texts may be codes."""
 GOOD_PART = 0.1
 """The share of numbers among texts from which a column is probably one of numbers."""
+
+
+def tell_absent_codes(tables: Sequence[Table], reading: Reading) -> None:
+    """Says in the log which numbers are to be gaps and are nowhere."""
+    absent = reading.absent_codes(column for table in tables for column in table.columns)
+    if absent:
+        names = " or ".join(table.path.name for table in tables)
+        log.warning("data.missing: no cell of %s is %s", names, ", ".join(absent))
 
 
 def why_unfit(table: Table, place: int, values: np.ndarray, reading: Reading, *, is_chosen: bool) -> str | None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.data.parts import rows, schema, summary, tables, targets
+from trainer.data.parts import column_checks, rows, schema, summary, tables, targets
 from trainer.data.parts.plain import existing_folder, quoted
 from trainer.data.parts.reading import Reading
 from trainer.data.parts.tables import Table
@@ -59,6 +59,8 @@ class Tables:
         self.reading = Reading.of(options)
         self.lines: list[str] = []
         self.nodes, self.edges = self.table("nodes.csv"), self.table("edges.csv")
+        if not fitted.is_stored:
+            column_checks.tell_absent_codes([self.nodes, self.edges], self.reading)
         both = {*self.nodes.names, *self.edges.names, *_nameless(self.nodes), *_nameless(self.edges)}
         known = sorted(map(str, both))
         strange = [

@@ -63,7 +63,7 @@ class Reading:
         return re.compile(rf"[+\-\u2212]?(?:{whole}(?:{sign}\d*)?|{sign}\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
     @cached_property
-    def _codes(self) -> frozenset[float]:
+    def codes(self) -> frozenset[float]:
         """The gaps that are numbers."""
         return frozenset(value for gap in self.gaps if (value := self._value(gap)) is not None)
 
@@ -84,10 +84,16 @@ class Reading:
             cell = cell.replace(",", ".")
         return float(cell if cell.isascii() else cell.replace("\u2212", "-"))
 
+    def absent_codes(self, columns: Iterable[Sequence[str]]) -> list[str]:
+        """The gaps that are numbers and are in no cell: nobody asks for those by default, so they are misspelled."""
+        codes = {gap: value for gap in sorted(self.gaps) if (value := self._value(gap)) is not None}
+        found = {self._value(cell) for column in columns for cell in set(column)} if codes else set()
+        return [gap for gap, value in codes.items() if value not in found]
+
     def is_gap(self, cell: str) -> bool:
         if cell.lower() in self.gaps:
             return True
-        return bool(self._codes) and not _is_padded(cell) and self._value(cell) in self._codes
+        return bool(self.codes) and not _is_padded(cell) and self._value(cell) in self.codes
 
     def number(self, cell: str) -> float:
         """The number in a cell: NaN for a gap, infinity for anything that is none or too large to be measured."""
@@ -96,7 +102,7 @@ class Reading:
         value = self._value(cell)
         if value is None:
             return np.inf
-        if self._codes and self.is_gap(cell):
+        if self.codes and self.is_gap(cell):
             return np.nan
         return np.inf if is_too_large(value) else value
 

@@ -59,7 +59,7 @@ class Format:
         Raises ConfigError, with the file and, where there is one, row and column, for what is no table of numbers.
         """
         if path.suffix.lower() == ".npy":
-            return _array(path, option, columns)
+            return _array(path, option, columns, self.reading)
         table = tables.read(str(path), option, self.delimiter, self.header, self.encoding, columns or ())
         chosen = series.choose(table, columns, 0 if table.is_unnamed(0) and not columns else None)
         try:
@@ -78,7 +78,7 @@ def _short(problems: Sequence[str]) -> ConfigError:
     return ConfigError(*problems[:MOST_PROBLEMS], *([f"and {more} more lines like these"] if more > 0 else []))
 
 
-def _array(path: Path, option: str, columns: Sequence[str | int] | None) -> Regions:
+def _array(path: Path, option: str, columns: Sequence[str | int] | None, reading: Reading) -> Regions:
     path = plain.regular_file(path, option)
     try:
         with plain.reading(path, option), path.open("rb") as file:
@@ -93,9 +93,10 @@ def _array(path: Path, option: str, columns: Sequence[str | int] | None) -> Regi
         if wrong is not None:
             raise ConfigError(f"data.columns: no column {wrong!r} in {path}, which has 0 to {places[-1]}")
         found = found[:, np.array(columns, dtype=np.int64)]
-    bad = np.argwhere(is_too_large(found.astype(np.float64)))
+    numbers = found.astype(np.float64)
+    bad = np.argwhere(is_too_large(numbers) | np.isin(numbers, list(reading.codes)))
     if len(bad):
         row, column = bad[0]
         place = f"{path}: row {row + 1}, column {column}"
         raise ConfigError(f"{place}: {found[row, column]:.9g} is no measured number; {len(bad)} such in all", NO_GAPS)
-    return Regions(path, found.astype(np.float64), None)
+    return Regions(path, numbers, None)
