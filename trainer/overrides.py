@@ -19,6 +19,8 @@ HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.", "hydra.launcher.", "hydra.sweeper
 HYDRA_GROUPS = ("hydra/launcher", "hydra/sweeper")
 """What of Hydra's own a command line chooses. Folders of YAML files are named by --config-dir, and judged there."""
 MOST_DEEP = 20
+CALL = re.compile(r"\w+ while evaluating '(.*?)': (.*)")
+"""What is said of a function that does not take what it is given, or is none."""
 WINDOW = 100
 """Letters shown on each side of where a text cannot be read."""
 
@@ -40,6 +42,13 @@ def parse(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[Overri
             found.append(item)
         except (HydraException, ValueError, OverflowError) as error:
             reason = (str(error).splitlines() or ["not understood"])[0]
+            call = CALL.match(reason)
+            if call:
+                known = ", ".join(sorted(parser.functions.functions))
+                problems.append(
+                    f"{shorten(text)}: {shorten(call[1])}: {call[2][:WINDOW]}; Hydra's functions are {known}"
+                )
+                continue
             column = _column(text, reason)
             start = max(0, column - WINDOW)
             problems.append(
