@@ -90,7 +90,13 @@ def check_value(key: str, value: Any, kind: Any) -> list[str]:
         return []
     shown = "no value" if value in ("", MISSING) else shorten(value)
     huge = " below 2^63" if is_huge(value) else ""
-    return [f"{key}: {shown} given; it must be {describe(kind)}{huge}"]
+    return [f"{key}: {shown} given; it must be {describe(kind)}{huge}{_as_text(key, value, kind)}"]
+
+
+def _as_text(key: str, value: Any, kind: Any) -> str:
+    """How a number or a truth value is typed where a text is meant: a column may be called 1.5 or true."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return f"; {key}='\"{text}\"' is text" if isinstance(value, bool | int | float) and fits(text, kind) else ""
 
 
 def _targets(node: Any, place: str, *, is_root: bool = False) -> list[str]:
