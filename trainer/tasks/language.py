@@ -103,7 +103,7 @@ class Language(Task):
             raise ConfigError("sample: this data set has no text")
         start = self.codec.encode(prompt)
         if not start:
-            raise ConfigError(f"prompt: {prompt!r} holds no token to begin with")
+            raise ConfigError(f"prompt: {prompt!r} holds no token to begin with; prompt=TEXT gives one")
         first = torch.tensor([start[-self.seq_len :]], device=self.progress.device)
         generator = torch.Generator(first.device).manual_seed(seed)
         choose = decoding.sampler(temperature, top_k, top_p, generator)

@@ -227,6 +227,6 @@ class Seq2Seq(Task):
     def _read(self, prompt: str, codec: Codec) -> Batch:
         tokens = codec.encode(prompt)
         if not tokens:
-            raise ConfigError(f"prompt: {prompt!r} holds no token to begin with")
+            raise ConfigError(f"prompt: {prompt!r} holds no token to begin with; prompt=TEXT gives one")
         inputs = {"x": torch.tensor([tokens]), "lengths": torch.tensor([len(tokens)])}
         return Batch(inputs, None, torch.zeros(1, dtype=torch.long)).to(self.progress.device)
