@@ -81,6 +81,36 @@ def test_a_code_for_a_gap_that_is_nowhere_is_told(tmp_path: Path, caplog: pytest
     assert "data.missing: no cell of nodes.csv or edges.csv is -1" in caplog.messages[-1]
 
 
+@pytest.mark.parametrize(
+    ("sign", "decimal", "thousands"), [(".", "point", "point"), (",", "comma", "comma")], ids=["point", "comma"]
+)
+def test_thousands_that_may_be_decimals_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, sign: str, decimal: str, thousands: str
+) -> None:
+    cells = [("980", f"12{sign}375", f"1{sign}020", "-75", "?")[i % 5] for i in range(100)]
+    other = "comma" if decimal == "point" else "point"
+    told = (
+        f"'1{sign}020' stands beside '980' and is read as 1.02; if its sign is between thousands,"
+        f" data.decimal={other} data.thousands={thousands} reads it as 1020"
+    )
+    table = write(tmp_path, ["a;c;y", *(f"{i % 5};{cell};{i % 2}" for i, cell in enumerate(cells))])
+    series = write(tmp_path, ["v;w", *(f"{cell};{i % 3}" for i, cell in enumerate(cells))], "s.csv")
+    for load_one in (
+        lambda **options: load(table, nan="drop", **options),
+        lambda **options: load(table, "c", target_kind="number", nan="drop", **options),
+        lambda **options: load_series(series, gaps="interpolate", **options),
+    ):
+        caplog.clear()
+        load_one(decimal=decimal)
+        assert told in caplog.text
+        caplog.clear()
+        load_one(decimal=other, thousands=thousands)
+        assert not caplog.records
+    for others in (["1.5", "980"], ["1.025", "980"], ["1.020", "980.000"], ["0.020", "5"], ["1.020", "1980"]):
+        load(with_column(tmp_path, others * 30))
+        assert not caplog.records, others
+
+
 def test_codes_with_zeros_in_front_are_categories(tmp_path: Path) -> None:
     zips = load(with_column(tmp_path, ["01234", "98765", "10001"] * 20)).schema["columns"][1]
     assert sorted(zips["categories"]) == ["01234", "10001", "98765"]

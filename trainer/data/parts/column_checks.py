@@ -28,6 +28,16 @@ def tell_absent_codes(tables: Sequence[Table], reading: Reading) -> None:
         log.warning("data.missing: no cell of %s is %s", names, ", ".join(absent))
 
 
+def tell_mixed_decimals(table: Table, place: int, reading: Reading) -> None:
+    """Says in the log where numbers with and without decimals are rather thousands, as in 1.020 beside 980."""
+    found = reading.mixed_decimals(table.columns[place])
+    if found is not None:
+        text = "%s: %s stands beside %s and is read as %g; if its sign is between thousands, %s"
+        row = table.columns[place].index(found[0])
+        values = (quoted(found[0]), quoted(found[1]), reading.number(found[0]), reading.between_thousands(found[0]))
+        log.warning(text, table.where(row, place), *values)
+
+
 def why_unfit(table: Table, place: int, values: np.ndarray, reading: Reading, *, is_chosen: bool) -> str | None:
     """Why a column, read as ``values``, is no feature; None if it is one.
 
@@ -44,6 +54,7 @@ def why_unfit(table: Table, place: int, values: np.ndarray, reading: Reading, *,
         return None
     texts = f"data.categorical={key} takes it for categories"
     if is_number(values):
+        tell_mixed_decimals(table, place, reading)
         twins = reading.twins(cells)
         if twins is not None:
             return f"{named} holds {twins[0]!r} and {twins[1]!r}, which would be one number; {texts}"

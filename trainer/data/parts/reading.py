@@ -27,6 +27,8 @@ SAMPLE = 1000
 
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 _PADDED = re.compile(r"[+-]?0\d+", re.ASCII)
+_GROUPED = re.compile(r"[+-]?[1-9]\d{,2}(?:\.\d{3})", re.ASCII)
+_BELOW_1000 = re.compile(r"[+-]?(?:0|[1-9]\d{,2})", re.ASCII)
 _CANONICAL = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
 
 
@@ -162,6 +164,27 @@ class Reading:
         whole = list(filter(_INTEGER.fullmatch, different)) if padded else []
         plain = {int(cell): cell for cell in sorted(whole, key=len, reverse=True)} if padded else {}
         return next(((cell, plain[int(cell)]) for cell in padded if plain[int(cell)] != cell), None)
+
+    def mixed_decimals(self, cells: Iterable[str]) -> tuple[str, str] | None:
+        """A number with three decimals, the last 0, and a whole one below 1000, where all others are of these kinds.
+
+        No program that writes 1.020 writes 980 beside it unless the sign stands between thousands.
+        """
+        sign = "," if self.comma else "."
+        grouped, whole = None, None
+        for cell in dict.fromkeys(cells) if self.thousands is None else ():
+            if sign in cell and _GROUPED.fullmatch(cell.replace(sign, ".")):
+                grouped = grouped if grouped and grouped.endswith("0") else cell
+            elif _BELOW_1000.fullmatch(cell):
+                whole = whole or cell
+            elif not self.is_gap(cell):
+                return None
+        return (grouped, whole) if grouped and whole and grouped.endswith("0") else None
+
+    def between_thousands(self, cell: str) -> str:
+        """What the options say and make of a cell whose sign stands between thousands and not before decimals."""
+        other = Reading(self.gaps, not self.comma, "comma" if self.comma else "point")
+        return f"{self._options(other)} reads it as {other.number(cell):.12g}"
 
     def other_signs(self, cells: Iterable[str]) -> str | None:
         """Whether most cells that are not gaps, and more than by this reading, are numbers by other signs: which

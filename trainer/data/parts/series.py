@@ -8,7 +8,7 @@ from itertools import count
 import numpy as np
 
 from trainer.data.base import Data, Facts
-from trainer.data.parts import seasons, stamps, summary, windows
+from trainer.data.parts import column_checks, seasons, stamps, summary, windows
 from trainer.data.parts.plain import quoted
 from trainer.data.parts.reading import Reading
 from trainer.data.parts.rows import bad_cell
@@ -62,6 +62,7 @@ def _unfit(table: Table, place: int, values: np.ndarray, reading: Reading) -> st
     if np.isnan(values).all():
         return f"{named} is empty"
     if not texts.any():
+        column_checks.tell_mixed_decimals(table, place, reading)
         return f"{named} has no name and numbers the rows" if table.is_index(place) else None
     signs = reading.other_signs(cells)
     if signs is not None:

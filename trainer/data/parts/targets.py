@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.data.parts import column_checks
 from trainer.data.parts.plain import quoted, shown
 from trainer.data.parts.reading import Reading
 from trainer.data.parts.scaling import FARTHEST, moments
@@ -106,11 +107,11 @@ def name_classes(texts: Collection[str], reading: Reading) -> dict[str, str]:
     1.1: that is another label. Among texts ``yes.`` is ``yes`` where that is there too (a test file may end its
     labels with a dot).
     """
-    exact = {text: reading.canonical(text) for text in texts}
-    if all(value is not None for value in exact.values()):
+    exact = {text: value for text in texts if (value := reading.canonical(text)) is not None}
+    if len(exact) == len(texts):
         shortest = {value: text for text, value in sorted(exact.items(), key=lambda pair: -len(pair[0]))}
         return {text: shortest[value] if value % 1 == 0 else text for text, value in exact.items()}
-    return {text: text[:-1] if text.endswith(".") and text[:-1] in exact else text for text in texts}
+    return {text: text[:-1] if text.endswith(".") and text[:-1] in texts else text for text in texts}
 
 
 def place_classes(classes: Sequence[str], cells: Sequence[str], reading: Reading) -> np.ndarray:
@@ -179,6 +180,7 @@ def read_numbers(table: Table, at: int, reading: Reading) -> Target:
     if not known.any() or np.ptp(values[known]) == 0:
         found = f"{values[known][0]:g} in every row" if known.any() else "nothing but gaps"
         raise ConfigError(f"data.target: column {table.names[at]!r} of {table.path} is {found}: nothing to learn")
+    column_checks.tell_mixed_decimals(table, at, reading)
     return Target(table=table, at=at, values=values, known=known)
 
 
