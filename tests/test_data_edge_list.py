@@ -15,6 +15,7 @@ from tiny import StopAt
 from torch import Tensor
 
 from trainer.data.base import Split, WholeSplit
+from trainer.errors import ConfigError
 from trainer.trainer import Trainer
 
 
@@ -64,6 +65,27 @@ class TestOneGraph:
         assert whole(data.train)["x"].sum(1).unique().tolist() == [2]
         assert [len(part.whole.asked) for part in (data.train, data.val, data.test)] == [24, 8, 8]  # type: ignore[attr-defined]
         assert data.test.targets().bincount().tolist() == [4, 4]  # type: ignore[union-attr]
+
+    def test_an_index_is_dropped_beside_columns_that_numbers_name(self, tmp_path: Path) -> None:
+        nodes = [",id,0,1,y", *(f"{i},n{i},{i % 7},{i % 5},{i % 2}" for i in range(40))]
+        write(tmp_path, nodes, ["source,target", "n0,n1"])
+        with pytest.raises(ConfigError, match=r"numbers the rows; data.drop_columns=\[-5\] leaves it out"):
+            one(tmp_path)
+        assert one(tmp_path, drop_columns=[-5]).facts.sizes["in_features"] == 2
+        assert one(tmp_path, drop_columns=[-5, 0]).facts.sizes["in_features"] == 1
+
+    def test_columns_alike_in_training_do_not_explode(self, tmp_path: Path) -> None:
+        nodes = [
+            "id,c,y,split",
+            *(
+                f"n{i},{0.1 if i < 24 else 0.2},{i % 2},{'train' if i < 24 else 'val' if i < 30 else 'test'}"
+                for i in range(40)
+            ),
+        ]
+        edges = ["source,target,c", *(f"n{i},n{(i + 1) % 40},{0.1 if i < 23 else 0.2}" for i in range(40))]
+        inputs = whole(one(write(tmp_path, nodes, edges)).test)
+        assert float(inputs["x"].abs().max()) < 10
+        assert float(inputs["edge_attr"].abs().max()) < 10
 
     def test_nodes_without_features_have_their_degrees(self, tmp_path: Path) -> None:
         inputs = whole(one(write(tmp_path), drop_columns=["size"]).train)

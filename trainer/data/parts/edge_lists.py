@@ -121,7 +121,8 @@ class Tables:
         apart = EDGE_COLUMNS if table is self.edges else NODE_COLUMNS | {self.target}
         # A header may hold numbers: names are compared as texts, but for the places of columns without one.
         dropped = apart.union(options["drop_columns"], map(str, options["drop_columns"]))
-        kept = {place for place, name in enumerate(table.names) if name not in dropped} - (_nameless(table) & dropped)
+        unnamed = {place % len(table.names) for place in _nameless(table) & dropped}
+        kept = {place for place, name in enumerate(table.names) if name not in dropped} - unnamed
         texts = {place for place in kept if table.names[place] in {*map(str, options["categorical"])}}
         limits = options["max_categories"], options["min_count"]
         name = "edges" if table is self.edges else "nodes"
@@ -165,5 +166,8 @@ def keys(table: Table, columns: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def _nameless(table: Table) -> set[str | int]:
-    """The columns that a number names: pandas writes its index so."""
-    return {place for place in range(len(table.names)) if table.is_unnamed(place)}
+    """The numbers that name a column: pandas writes its index without another name. Where they name another, those
+    from the end."""
+    count = len(table.names)
+    unnamed = [place for place in range(count) if table.is_unnamed(place)]
+    return {place - count for place in unnamed} | {place for place in unnamed if str(place) not in table.names}
