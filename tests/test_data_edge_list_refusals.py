@@ -42,6 +42,13 @@ def test_ids_are_texts_of_any_length(tmp_path: Path) -> None:
     write(tmp_path, [], ["source,target", "900719925474099201,007", "7,1_0", "a,10"])
     found = one(tmp_path).train.batch(torch.zeros(1, dtype=torch.long), 0).inputs["edge_index"]
     assert found.tolist() == [[1, 3, 6], [2, 4, 5]]
+    long = "x" * 140_000
+    write(tmp_path, ["id,size,y", *(f"{long if i == 3 else i},{i},{i % 2}" for i in range(10))])
+    write(tmp_path, [], ["source,target", f"{long},5"])
+    assert one(tmp_path).train.batch(torch.zeros(1, dtype=torch.long), 0).inputs["edge_index"].tolist() == [[3], [5]]
+    write(tmp_path, [], ["source,target", f"{long}y,5"])
+    assert len(problem(one, tmp_path)) < 1000, "and is told by its beginning"
+    write(tmp_path, ["id,size,y", *(f"{name},{i},{i % 2}" for i, name in enumerate(ids))])
     for written, like in (("900719925474099201.0", "900719925474099201"), ("07", "7")):
         write(tmp_path, [], ["source,target", f"a,{written}"])
         assert f"which are written like '{like}': write ids alike" in problem(one, tmp_path)

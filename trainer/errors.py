@@ -50,9 +50,15 @@ class Interrupted(UserError):
         self.exit_code = 128 + signal_number
 
 
+LONGEST = 200
+"""Letters of a word that one may have mistyped; a cell that holds a text is no such word."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word most like the one given, if any is alike enough to be what was meant."""
-    names = list(known)
+    names = [name for name in known if len(name) <= LONGEST]
+    if len(word) > LONGEST:
+        return None
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if close:
         return close[0]

@@ -79,13 +79,15 @@ def _ends(read: Tables) -> np.ndarray:
 def _stranger(read: Tables, row: int, column: str, ids: set[str]) -> ConfigError:
     at = read.edges.find(column, "data.path")
     cell = read.edges.columns[at][row]
-    where = f"{read.edges.where(row, at)}: node {cell!r} is none of the {len(read.nodes)} nodes of {read.nodes.path}"
+    where = (
+        f"{read.edges.where(row, at)}: node {quoted(cell)} is none of the {len(read.nodes)} nodes of {read.nodes.path}"
+    )
     if cell in ids:
         return ConfigError(f"{where} in this graph")
     # Ids are compared as texts: a gap in the column makes 1.0 of 1, and a spreadsheet 7 of 007.
     alike = _written_otherwise(cell, ids)
     if alike is not None:
-        return ConfigError(f"{where}, which are written like {alike!r}: write ids alike")
+        return ConfigError(f"{where}, which are written like {quoted(alike)}: write ids alike")
     return ConfigError(where + (did_you_mean(cell, sorted(ids)) if len(ids) <= MOST_GUESSED else ""))
 
 
