@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from inside import run as train_mlp
+from own_runs import copied
 from torch import nn
 
 from trainer import afterwards, atomic, builder, classifier, config, folder, runner, stored
@@ -73,6 +74,24 @@ def test_one_is_trained_for_a_data_set_and_kept() -> None:
     assert torch.equal(again.facts.classifier(rows)[0], features)  # type: ignore[misc]
     attached("data.seed=1")
     assert len(runs()) == 2
+
+
+@pytest.mark.parametrize("name", ["image_folder", "csv"])
+@pytest.mark.slow
+def test_another_is_trained_where_the_files_hold_something_else(name: str) -> None:
+    """A class of another name is at another place in what a kept one tells."""
+    given = [f"data.{key}={value}" for key, value in copied(name).items()]
+    likelihood = ["data.size=8", "task.likelihood=bernoulli"] if name == "image_folder" else []
+    words = ["model=vae", f"data={name}", *given, *likelihood, "task.samples=40", "max_steps=20", "threads=1"]
+    for count in (1, 2):
+        for _ in range(2):
+            assert runner.run(config.compose(words)).status == "finished"
+            assert len(runs()) == count
+        (files,) = Path("files").iterdir()
+        if files.is_dir():
+            sorted(files.iterdir())[0].rename(files / f"zebra {count}")
+        else:
+            files.write_text(files.read_text().replace("no\n", "zebra\n"))
 
 
 @pytest.mark.slow

@@ -141,11 +141,14 @@ def test_documents_without_text_are_named(tmp_path: Path) -> None:
     assert read(tmp_path, encoding="latin-1")
 
 
-def test_hidden_and_other_files_are_left_alone(tmp_path: Path) -> None:
+def test_hidden_and_other_files_are_left_alone_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path)
     write(tmp_path / ".cache", 1)
     (tmp_path / "bad" / "notes.md").write_text("no document")
+    (tmp_path / "good" / "more").mkdir()
+    (tmp_path / "good" / "more" / "1.txt").write_text("good")
     assert len(read(tmp_path).train) == 12
+    assert "1 in folders inside (good/more/1.txt, ...); 1 .md (bad/notes.md, ...); read are .txt" in caplog.text
 
 
 def archive(path: Path, *members: tarfile.TarInfo) -> Path:

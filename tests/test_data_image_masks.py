@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,17 @@ def test_masks_that_are_none_are_told(tmp_path: Path) -> None:
     told = said(tmp_path, classes=["a", "b"])
     assert "data.classes: 2 names (a, b), but the masks hold the values 0, 7, 255" in told
     assert "must be 2 to 64 classes" in said(write(tmp_path / "flat", values=(4,)))
+
+
+def test_pairs_that_are_left_out_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path)
+    for name in ("images", "masks"):
+        (tmp_path / name / "more").mkdir()
+        (tmp_path / name / "0.heic").touch()
+        shutil.copy(tmp_path / "masks" / "1.png", tmp_path / name / "more" / "1.png")
+    data = read(tmp_path)
+    assert sum(map(len, (data.train, data.val, data.test))) == 10
+    assert "2 in folders inside (images/more/1.png, ...); 2 .heic (images/0.heic, ...)" in caplog.text
 
 
 def test_pictures_of_several_sizes_need_one(tmp_path: Path) -> None:

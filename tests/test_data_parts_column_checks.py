@@ -13,10 +13,15 @@ from small_tables import load, problem, write
 
 from trainer.data.csv import CSV
 from trainer.data.csv_series import CSVSeries
+from trainer.errors import ConfigError
 
 
 def with_column(folder: Path, cells: list[str], name: str = "c") -> Path:
     return write(folder, [f"a,{name},y", *(f"{i % 5},{cell},{i % 2}" for i, cell in enumerate(cells))])
+
+
+def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def load_series(path: Path, **changes: object) -> CSVSeries:
@@ -69,16 +74,44 @@ def test_a_code_for_a_gap_that_is_nowhere_is_told(tmp_path: Path, caplog: pytest
     series = write(tmp_path, ["v", *(f"{i % 9}.5" if i % 20 else "-999.00" for i in range(100))], "s.csv")
     load(table, missing=["", -9999], nan="drop")
     load_series(series, missing=["?", "-9.99e2"], gaps="drop")
-    assert not caplog.records
+    assert not warned(caplog)
     load(table, missing=["", "-999", -9999.5, "x"], nan="drop")
     assert "data.missing: no cell of t.csv is -999, -9999.5" in caplog.text
     load_series(series, missing=["-9999"], gaps="drop")
-    assert "data.missing: no cell of s.csv is -9999" in caplog.messages[-1]
+    assert "data.missing: no cell of s.csv is -9999" in warned(caplog)[-1]
     graph = small_graphs.write(
         tmp_path, ["id,size,y", *(f"n{i},{i % 4},{i % 2}" for i in range(20))], ["source,target", "n0,n1"]
     )
     small_graphs.one(graph, missing=["", -1])
-    assert "data.missing: no cell of nodes.csv or edges.csv is -1" in caplog.messages[-1]
+    assert "data.missing: no cell of nodes.csv or edges.csv is -1" in warned(caplog)[-1]
+
+
+@pytest.mark.parametrize(
+    ("sign", "option"),
+    [
+        ("'", "apostrophe"),
+        ("\u2019", "apostrophe"),
+        (" ", "space"),
+        ("\u00a0", "space"),
+        ("\u202f", "space"),
+        (",", "comma"),
+    ],
+)
+def test_signs_between_thousands_are_told_by_every_reader(tmp_path: Path, sign: str, option: str) -> None:
+    cells = [("980", f"12{sign}375", f"1{sign}020")[i % 3] for i in range(100)]
+    table = write(tmp_path, ["a;c;y", *(f"{i % 5};{cell};{i % 2}" for i, cell in enumerate(cells))])
+    series = write(tmp_path, ["v;w", *(f"{cell};{i % 3}" for i, cell in enumerate(cells))], "s.csv")
+    nodes = ["id;size;y", *(f"n{i};{i % 4};{i % 2}" for i in range(20))]
+    graph = small_graphs.write(tmp_path, nodes, ["source;target;weight", *(f"n{i};n1;{cells[i]}" for i in range(9))])
+    for read in (
+        lambda **options: load(table, **options),
+        lambda **options: load(table, "c", target_kind="number", **options),
+        lambda **options: load_series(series, **options),
+        lambda **options: small_graphs.one(graph, **options),
+    ):
+        with pytest.raises(ConfigError, match=f"data.thousands={option} reads it as 12375"):
+            read()
+        read(thousands=option)
 
 
 @pytest.mark.parametrize(
@@ -105,10 +138,10 @@ def test_thousands_that_may_be_decimals_are_told(
         assert told in caplog.text
         caplog.clear()
         load_one(decimal=other, thousands=thousands)
-        assert not caplog.records
+        assert not warned(caplog)
     for others in (["1.5", "980"], ["1.025", "980"], ["1.020", "980.000"], ["0.020", "5"], ["1.020", "1980"]):
         load(with_column(tmp_path, others * 30))
-        assert not caplog.records, others
+        assert not warned(caplog), others
 
 
 def test_codes_with_zeros_in_front_are_categories(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import lab
 from own_files import pictures
+from PIL import Image
 
-from trainer import inspection
+from trainer import config, inspection, runner
 from trainer.gallery import NUMBERED, Later, Sheet, caption_row
 
 
@@ -42,6 +44,18 @@ def test_pictures_of_own_files_are_called_by_their_names(words: tuple[str, ...],
     assert called == "file"
     assert told
     assert told <= set(map(str, files))
+
+
+@pytest.mark.usefixtures("in_tmp")
+def test_names_of_classes_and_files_are_no_formulas() -> None:
+    for place, kind in enumerate(("$$", "a_{", "[red]x")):
+        Path("pics", kind).mkdir(parents=True)
+        for number in range(10):
+            pixels = np.random.default_rng(10 * place + number).integers(256, size=(8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(Path("pics", kind, f"$p_{{{number}\\frac.png"))
+    words = ["model=cnn", "model.channels=[2,2,2]", "data=image_folder", "data.path=pics", "data.size=8", "epochs=1"]
+    result = runner.run(config.compose([*words, "threads=1"]))
+    assert {"confusion.png", "mistakes.png"} <= {path.name for path in Path(result.folder).iterdir()}
 
 
 def test_training_pictures_are_called_by_their_names_however_often_they_are_seen() -> None:

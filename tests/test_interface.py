@@ -39,7 +39,8 @@ def test_a_program_that_draws_its_own_numbers_goes_on_drawing_them(call: Any) ->
     assert found[0] != found[1]
 
 
-def test_a_run_beside_another_in_a_thread_is_refused_and_leaves_it_alone() -> None:
+@pytest.mark.parametrize("call", [trainer.run, trainer.build])
+def test_a_run_beside_another_in_a_thread_is_refused_and_leaves_it_alone(call: Any) -> None:
     config = trainer.compose([*SMALL, "model.dropout=0.3", "epochs=40"])
     alone = trainer.run(config)
     refused: list[str] = []
@@ -49,7 +50,7 @@ def test_a_run_beside_another_in_a_thread_is_refused_and_leaves_it_alone() -> No
         while len([*Path("outputs").glob("2*/*/train.log")]) < 2:  # until the first has made its folder
             time.sleep(0.001)
         try:
-            trainer.run(other)
+            call(other)
         except ConfigError as error:
             refused.append(str(error))
 

@@ -50,6 +50,22 @@ def test_a_list_ends_well_without_its_reader(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_all_that_is_done_with_a_run_ends_well_without_a_reader(tmp_path: Path) -> None:
+    """Nobody reads warnings and errors either, as in ``2>&1 | head -1``."""
+    (tmp_path / "t.txt").write_text("the cat sat on the mat\n" * 60)
+    words = ("model=char_lstm", "data=text_file", "data.path=t.txt", "data.seq_len=8", "max_steps=3", "threads=1")
+    for verb in ((*words, "hydra.run.dir=outputs/run"), ("sample", "outputs/run"), ("report", "outputs")):
+        reading, writing = os.pipe()
+        os.close(reading)
+        process = subprocess.run(
+            argv(*verb), cwd=tmp_path, env=environment(), stdout=writing, stderr=writing, timeout=120, check=False
+        )
+        os.close(writing)
+        assert process.returncode == 0, verb
+    assert folder.read_results(tmp_path / "outputs/run")["status"] == "finished"
+
+
+@pytest.mark.slow
 def test_a_closed_terminal_saves_the_run(tmp_path: Path) -> None:
     """The terminal is gone before the run has said its last word."""
     ours, theirs = pty.openpty()

@@ -14,7 +14,7 @@ import yaml
 from commands import SMALL, train, write
 from inside import metrics, run
 
-from trainer import checks, folder, runner, stored
+from trainer import checks, config, folder, runner, stored
 from trainer.errors import ConfigError
 from trainer.result import Result
 
@@ -44,6 +44,23 @@ def test_results_hold_everything_there_is_to_know() -> None:
     assert said["overrides"] == [*SMALL, "epochs=3"]
     assert said["reason"] is None
     assert result.val_score == said["val"]["accuracy"]
+
+
+def test_a_score_that_is_no_number_is_null_in_a_runs_results(tmp_path: Path) -> None:
+    """All test targets are the same, so r2 has nothing to explain."""
+    parts = ["train"] * 40 + ["val", "test"] * 10
+    rows = "".join(f"{i % 7},{0.1 * (i % 5) if part == 'train' else 0.2},{part}\n" for i, part in enumerate(parts))
+    (tmp_path / "t.csv").write_text(f"a,y,part\n{rows}")
+    words = ["model=mlp", "data=csv", "data.path=t.csv", "data.target=y", "data.split_column=part", "task=regression"]
+    result = runner.run(config.compose([*words, "epochs=1", "threads=1"]))
+
+    def refuse(text: str) -> None:
+        pytest.fail(f"{text} is no JSON")
+
+    text = (Path(result.folder) / "results.json").read_text()
+    said = json.loads(text, parse_constant=refuse)
+    assert said["test"]["r2"] is None
+    assert 0 < said["test"]["mse"] < 10
 
 
 def test_git_is_the_commit_of_the_working_folder(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from inside import signal_at
-from own_runs import GIVEN, copied, scores, trained
+from own_runs import GIVEN, MODELS, copied, scores, trained
 
 from trainer import afterwards, checkpoint, config, data_source, runner, stored
 from trainer.errors import ConfigError, Interrupted
@@ -192,10 +192,12 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, *words: str) -> Path:
 
 
 @pytest.mark.parametrize("change", [halve, rename])
+@pytest.mark.parametrize("name", ["csv", "text_file", "image_folder"])
 def test_a_run_does_not_go_on_with_changed_data(
-    change: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+    name: str, change: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ["model=mlp", "data=csv", *(f"data.{key}={value}" for key, value in copied("csv").items()), "max_steps=9"]
+    given = [f"data.{key}={value}" for key, value in copied(name).items()]
+    words = [f"model={MODELS[name]}", f"data={name}", *given, "max_steps=9", "draw=false", "threads=1"]
     path = interrupted(monkeypatch, *words, "save_every=0")
     before = {file.name: file.read_bytes() for file in path.iterdir() if file.name not in ("train.log", ".lock")}
     change(Path("files"))
@@ -232,6 +234,8 @@ def test_a_run_writes_the_same_without_its_files(name: str, model: str, options:
         return text, drawn
 
     before = written()
+    rename(Path("files"))
+    assert written() == before, "letters exchanged, a class renamed, cells changed"
     shutil.rmtree("files")
     assert written() == before
 
@@ -247,6 +251,18 @@ def test_rows_of_a_file_are_rated_as_before_though_the_log_grew() -> None:
         afterwards.score(stored.load(path), None)
     shutil.rmtree("files")
     assert afterwards.score(stored.load(path), "today.csv").read_text() == before
+
+
+@pytest.mark.slow
+def test_pictures_are_rated_as_before_though_the_folder_changed() -> None:
+    path = trained("image_folder", "model=conv_vae", "task.classifier=null", "data.size=8")
+    shutil.copytree(next(Path("files").iterdir()), "today")
+    before = afterwards.score(stored.load(path), "today").read_text()
+    append(Path("files"))
+    rename(Path("files"))
+    assert afterwards.score(stored.load(path), "today").read_text() == before
+    with pytest.raises(ConfigError, match=FOREIGN):
+        afterwards.score(stored.load(path), None)
 
 
 def test_a_relative_path_is_one_of_the_folder_the_run_was_started_in(monkeypatch: pytest.MonkeyPatch) -> None:
