@@ -33,7 +33,11 @@ def below(*columns: list[str]) -> list[list[str]]:
         ("0,1,species", (DIGITS, DIGITS, ["yes", "no"] * 20), True),
         (",0,1", (list(map(str, range(40))), DIGITS, DIGITS), True),
         (",0,1", (list(map(str, range(3, 83, 2))), FLOATS, DIGITS), True),
+        (",0", (list(map(str, range(40))), FLOATS), True),
+        (",0", ([f"2020-01-{day:02d}" for day in range(1, 29)], FLOATS[:28]), True),
         # It may be either.
+        ("0", (FLOATS,), None),
+        ("0.0,1.0,2.0", (FLOATS, FLOATS, FLOATS), None),
         ("0,1,2", (DIGITS, DIGITS, DIGITS), None),
         ("0,1", (WHOLE, WHOLE), None),
         ("0,1", (FLOATS, FLOATS), None),
@@ -43,6 +47,9 @@ def below(*columns: list[str]) -> list[list[str]]:
         # It is a row.
         ("0,1,1", (["1", "0"] * 20, ["0", "1"] * 20, ["1", "0"] * 20), False),
         ("0,1", (DIGITS, DIGITS), False),
+        ("0", (DIGITS,), False),
+        (",0", (DIGITS, FLOATS), False),
+        ("0.0,1.0", (FLOATS, FLOATS), False),
         ("1,2,3", (DIGITS, DIGITS, DIGITS), False),
         (",0,1", (DIGITS, DIGITS, DIGITS), False),
         ("57,71,64", (WHOLE, WHOLE, WHOLE), False),

@@ -64,13 +64,20 @@ def _are_numeric_names(first: Sequence[str], columns: Sequence[Sequence[str]]) -
     texts = [place for place, cell in enumerate(first) if place not in numbers and cell.lower() not in GAP_WORDS]
     if any(first[place][0].isalpha() and _holds_numbers(columns[place]) for place in texts):
         return True
-    counted = [first[place] for place in numbers]
-    if any(first[place] in columns[place] for place in texts) or not _count_up(counted):
-        return False
-    if not first[0] and numbers[0] == 1 and counted[0] == "0" and _counts_rows(columns[0]):
-        return True
-    # From 0 by ones, as pandas counts, is a row by a rare chance: whole numbers below may well be among them.
+    written = [first[place] for place in numbers]
+    counted = [cell.removesuffix(".0") for cell in written]
     from_zero = counted == list(map(str, range(len(counted))))
+    if any(first[place] in columns[place] for place in texts):
+        return False
+    if from_zero and not first[0] and numbers[0] == 1 and _names_rows(columns[0]):
+        return True
+    if from_zero and len(first) == 1:  # a series of pandas, or a curve that begins at 0
+        return None if len(columns[0]) >= ENOUGH and all(map(_FRACTION.search, columns[0])) else False
+    if written != counted:
+        return None if from_zero and len(numbers) > 2 else False
+    if not _count_up(counted):
+        return False
+    # From 0 by ones, as pandas counts, is a row by a rare chance: whole numbers below may well be among them.
     if not from_zero and any(first[place] in columns[place] for place in numbers):
         return False
     if len(numbers) > 1 and texts and all(len(set(columns[place])) < len(columns[place]) for place in texts):
@@ -94,9 +101,12 @@ def numbers_rows(cells: Sequence[str]) -> bool:
     return len(cells) > 1 and len(set(cells)) == len(cells) and all(map(_WHOLE.fullmatch, cells))
 
 
-def _counts_rows(cells: Sequence[str]) -> bool:
-    """The same in order, and by ones unless there are enough rows to tell: some may have been taken out."""
-    steps = [int(after) - int(before) for before, after in pairwise(cells)] if numbers_rows(cells) else [0]
+def _names_rows(cells: Sequence[str]) -> bool:
+    """Whether a column holds another text in each row, such as a date; or numbers in order, and by ones unless there
+    are enough rows to tell: some may have been taken out."""
+    if not numbers_rows(cells):
+        return len(set(cells)) == len(cells) > 1 and "" not in cells and not any(map(is_number, cells))
+    steps = [int(after) - int(before) for before, after in pairwise(cells)]
     return min(steps) > 0 and (max(steps) == 1 or len(cells) >= ENOUGH)
 
 
