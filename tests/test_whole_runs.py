@@ -192,7 +192,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, *words: str) -> Path:
 
 
 @pytest.mark.parametrize("change", [halve, rename])
-@pytest.mark.parametrize("name", ["csv", "text_file", "image_folder"])
+@pytest.mark.parametrize("name", ["csv", "text_folder", "image_folder"])
 def test_a_run_does_not_go_on_with_changed_data(
     name: str, change: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
