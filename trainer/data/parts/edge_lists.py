@@ -165,7 +165,7 @@ def keys(table: Table, columns: Sequence[str]) -> list[tuple[str, ...]]:
     return list(zip(*(filled(table, column) for column in columns), strict=True))
 
 
-def _nameless(table: Table) -> set[str | int]:
+def _nameless(table: Table) -> set[int]:
     """The numbers that name a column: pandas writes its index without another name. Where they name another, those
     from the end."""
     count = len(table.names)
