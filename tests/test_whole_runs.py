@@ -253,18 +253,6 @@ def test_rows_of_a_file_are_rated_as_before_though_the_log_grew() -> None:
     assert afterwards.score(stored.load(path), "today.csv").read_text() == before
 
 
-@pytest.mark.slow
-def test_pictures_are_rated_as_before_though_the_folder_changed() -> None:
-    path = trained("image_folder", "model=conv_vae", "task.classifier=null", "data.size=8")
-    shutil.copytree(next(Path("files").iterdir()), "today")
-    before = afterwards.score(stored.load(path), "today").read_text()
-    append(Path("files"))
-    rename(Path("files"))
-    assert afterwards.score(stored.load(path), "today").read_text() == before
-    with pytest.raises(ConfigError, match=FOREIGN):
-        afterwards.score(stored.load(path), None)
-
-
 def test_a_relative_path_is_one_of_the_folder_the_run_was_started_in(monkeypatch: pytest.MonkeyPatch) -> None:
     path = trained("csv").absolute()
     Path("sub").mkdir()
