@@ -118,6 +118,13 @@ def test_the_first_line_may_tell_excel_the_delimiter(tmp_path: Path) -> None:
     assert "line 3" in table.where(0, 0)
 
 
+def test_a_quotation_mark_that_none_closes_is_told_where_it_stands(tmp_path: Path) -> None:
+    path = write(tmp_path, ["a,note,y", *(f"{i},{'' if i != 3 else chr(34)}text {i % 4},{i % 2}" for i in range(40))])
+    assert "line 5 cannot be read as CSV: none closes its quotation mark" in problem(path)
+    path = write(tmp_path, ["a,note,y", *(f'{i},"text {i % 4}"{"x" * (i == 3)},{i % 2}' for i in range(40))])
+    assert "line 5 cannot be read as CSV" in problem(path)
+
+
 def test_a_cell_may_be_as_long_as_its_file(tmp_path: Path) -> None:
     path = write(tmp_path, ["a,note,y", f"0,{'x' * 140_000},1", *(f"{i},short,{i % 2}" for i in range(40))])
     assert load(path, drop_columns=["note"]).facts.sizes["in_features"] == 1

@@ -216,14 +216,17 @@ def _has_header(path: Path, rows: Sequence[Sequence[str]], option: str, expected
 def _rows(path: Path, text: str, delimiter: str) -> tuple[list[list[str]], list[int]]:
     """Rows that hold something, and the line each ends on."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
-    rows, lines = [], []
+    rows, lines, begun = [], [], 1
     try:
         for row in reader:
+            begun = reader.line_num + 1
             cells = list(map(str.strip, row))
             if any(cells):
                 rows.append(cells)
                 lines.append(reader.line_num)
     except csv.Error as error:
+        if begun < reader.line_num:
+            raise ConfigError(f"{path}: line {begun} cannot be read as CSV: none closes its quotation mark") from error
         raise ConfigError(f"{path}: line {reader.line_num} cannot be read as CSV: {error}") from error
     return rows, lines
 
