@@ -149,6 +149,8 @@ def test_codes_with_zeros_in_front_are_categories(tmp_path: Path) -> None:
     assert sorted(zips["categories"]) == ["01234", "10001", "98765"]
     codes = load(with_column(tmp_path, ["1_10", "11_0", "2_0"] * 20)).schema["columns"][1]
     assert sorted(codes["categories"]) == ["11_0", "1_10", "2_0"]
+    drinks = load(with_column(tmp_path, ["caf\u00e9", "cafe\u0301", "tea"] * 20)).schema["columns"][1]
+    assert drinks["categories"] == ["caf\u00e9", "tea"]
     assert "holds '07' and '7', which would be one number" in problem(with_column(tmp_path, ["7", "07", "12"] * 20))
 
 
@@ -167,6 +169,7 @@ def test_codes_with_zeros_in_front_are_categories(tmp_path: Path) -> None:
         (["0x10", "16"], ["0x10", "16"]),
         (["inf", "infinity", "1"], ["1", "inf", "infinity"]),
         (["\uff11", "1"], ["1", "\uff11"]),
+        (["caf\u00e9", "cafe\u0301", "tea"], ["caf\u00e9", "tea"]),
         (["007", "07", "7"], ["007", "07", "7"]),
     ],
 )

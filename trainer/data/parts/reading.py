@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from trainer.data.parts import words
 from trainer.data.parts.plain import quoted
 from trainer.errors import ConfigError
 from trainer.types import Thousands
@@ -136,8 +137,8 @@ class Reading:
         return np.fromiter(map(known.__getitem__, cells), np.float64, len(cells))
 
     def texts(self, cells: Sequence[str]) -> np.ndarray:
-        """(N,) of str, a gap as the empty text."""
-        known = {cell: "" if self.is_gap(cell) else cell for cell in set(cells)}
+        """(N,) of str, a gap as the empty text, and letters with an accent in one way, as in any text."""
+        known = {cell: "" if self.is_gap(cell) else words.normalize(cell) for cell in set(cells)}
         return np.array([known[cell] for cell in cells], dtype=object)
 
     def values(self, cells: Sequence[str]) -> np.ndarray:
