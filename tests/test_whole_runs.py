@@ -142,7 +142,7 @@ def test_a_baseline_is_of_the_rows_that_are_scored(capsys: pytest.CaptureFixture
     path = trained("csv")
     file = next(Path("files").iterdir())
     rows = file.read_text().splitlines()
-    file.write_text("\n".join([*rows, *[rows[1]] * 200]) + "\n")
+    file.write_text("\n".join([*rows, *(f"0.5,0.{row},w,yes" for row in range(200))]) + "\n")
     capsys.readouterr()
     scores(path, "allow_changed_data=true")
     shown = capsys.readouterr()

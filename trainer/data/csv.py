@@ -70,7 +70,8 @@ class CSV(Data):
         answer = _answer(table, places.target, reading, target_kind, known, problems)
         whole = rows.whole(table, values, reading, nan, answer, problems=problems, is_stored=fitted.is_stored)
         groups = _groups(table, len(own), places.split, test_path)
-        keys = table.row_keys([*values, *([] if answer is None else [answer.at])])
+        spell = reading.spell if fitted.version > 1 else str
+        keys = table.row_keys([*values, *([] if answer is None else [answer.at])], spell)
         split = fitted.split(keys, lambda: rows.split(groups, whole, answer, val, test, seed), whole)
         parts = [part.numpy() for part in split]
         learned = None if answer is None else targets.learn(answer, parts[0], known and known["target"])

@@ -14,7 +14,7 @@ from torch import Tensor
 from trainer.data.parts import plain
 from trainer.data.parts.splits import SPLIT_NAMES, cut, stratified
 from trainer.errors import ConfigError, did_you_mean
-from trainer.preprocessing import SPLITS, Preprocessing, content_keys
+from trainer.preprocessing import SPLITS, Preprocessing, RowKeys, content_keys
 
 CLUTTER = ("thumbs.db", "desktop.ini")
 log = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ def as_stored(
     return known, [found[row] for row in kept], torch.tensor([known.index(words[row]) for row in kept])
 
 
-def keys(folder: Path, found: Sequence[tuple[Path, int]]) -> Tensor:
+def keys(folder: Path, found: Sequence[tuple[Path, int]]) -> RowKeys:
     """A key (N,) for each file by its path below the folder."""
     return content_keys(path.relative_to(folder).as_posix() for path, _ in found)
 

@@ -8,7 +8,7 @@ from itertools import count
 import numpy as np
 
 from trainer.data.base import Data, Facts
-from trainer.data.parts import column_checks, seasons, stamps, summary, windows
+from trainer.data.parts import boundaries, column_checks, seasons, stamps, summary, windows
 from trainer.data.parts.plain import quoted
 from trainer.data.parts.reading import Reading
 from trainer.data.parts.rows import bad_cell
@@ -155,8 +155,9 @@ def publish(
             f"data: history {history} and horizon {horizon}, with shares of {val:g} for validation and {test:g} for"
             f" testing, need {least} rows; there are {rows}"
         )
-    # The rows of a series are known by where they stand: what comes behind the last one is for testing.
-    ends = (*fitted.learn("ends", lambda: list(_ends(rows, val, test)[:2])), rows)
+    # What comes behind the last row of a stored run is for testing.
+    first_val, first_test = boundaries.of_series(fitted, values, lambda: list(_ends(rows, val, test)[:2]))
+    ends = (first_val, first_test, rows)
     if np.isnan(values[: ends[0]]).all(0).any():
         raise ConfigError(f"data: a column has no number in the {ends[0]} rows for training")
     scale_of = fitted.learn("scale", lambda: windows.scale(values[: ends[0]]))

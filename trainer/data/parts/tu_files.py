@@ -15,7 +15,7 @@ from trainer.data.parts import plain
 from trainer.data.parts.features import WHOLE
 from trainer.data.parts.ragged import Ragged
 from trainer.errors import ConfigError
-from trainer.preprocessing import Preprocessing, content_keys
+from trainer.preprocessing import Preprocessing, RowKeys, content_keys
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Graphs:
     label: Tensor
     classes: list[str]
 
-    def keys(self) -> Tensor:
+    def keys(self) -> RowKeys:
         """A key (G,) for each graph, by its edges, its nodes and its class."""
         parts = (self.node_codes, self.node_values, self.edges, self.edge_codes, self.edge_values)
         rows = zip(self.label, *(part.values.split(part.lengths.tolist()) for part in parts), strict=True)
