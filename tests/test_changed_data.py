@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from own_runs import scores, trained
 
-from trainer import checkpoint, preprocessing
+from trainer import afterwards, builder, checkpoint, preprocessing, stored
 from trainer.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
@@ -77,3 +80,56 @@ def test_a_run_of_before_knows_its_rows_by_how_they_were_written(monkeypatch: py
     assert scores(path) == before
     the_file().write_text(the_file().read_text().rstrip("\n") + "\n\n")
     assert scores(path, ALLOWED) == before
+
+
+def test_what_a_file_of_rows_may_not_hold_changed_data_may_not_either() -> None:
+    path = trained("csv")
+    the_file().write_text(the_file().read_text().rstrip("\n") + "\n1e20,0.1,x,yes\n")
+    with pytest.raises(ConfigError, match="'1e20' is more than 1e"):
+        scores(path, ALLOWED)
+
+
+def test_a_column_that_is_no_feature_may_go() -> None:
+    path = trained("csv", "data.drop_columns=[b]")
+    before = scores(path)
+    rows = [line.split(",") for line in the_file().read_text().splitlines()]
+    the_file().write_text("\n".join(f"{a},{kind},{label}" for a, _, kind, label in rows) + "\n")
+    assert scores(path, ALLOWED) == before
+
+
+def test_what_cannot_be_encoded_is_not_said_to_be_allowed() -> None:
+    path = trained("csv")
+    rows = [line.split(",") for line in the_file().read_text().splitlines()]
+    the_file().write_text("\n".join(",".join([a, *more]) for a, _, *more in rows) + "\n")
+    with pytest.raises(ConfigError) as caught:
+        scores(path)
+    assert "columns: missing b" in str(caught.value)
+    assert "it cannot be encoded as in training: " in str(caught.value)
+    assert ALLOWED not in str(caught.value)
+
+
+def test_files_that_are_written_while_they_are_read_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a run would have the fingerprint of what it never read."""
+    read = builder.data
+
+    def replace_before(*arguments: Any) -> Any:
+        data = read(*arguments)
+        path = the_file()
+        path.with_name("new").write_text(path.read_text() + "0.1,0.2,x,no\n")
+        os.utime(path.with_name("new"), (1, 1))
+        path.with_name("new").rename(path)
+        return data
+
+    monkeypatch.setattr(builder, "data", replace_before)
+    with pytest.raises(ConfigError, match="the data changed while it was read: files: 1 changed"):
+        trained("csv")
+
+
+def test_the_first_rows_are_drawn_without_their_files() -> None:
+    path = trained("image_folder", "model=cnn")
+    kept = stored.load(path)
+    before = afterwards.features(kept, "trunk.0", 3).read_bytes()
+    shutil.rmtree("files")
+    assert afterwards.features(kept, "trunk.0", 3).read_bytes() == before
+    with pytest.raises(ConfigError, match="does not exist, which this run was trained on"):
+        afterwards.features(kept, "trunk.0", 99)

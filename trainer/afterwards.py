@@ -29,6 +29,7 @@ from trainer.batch import Batch
 from trainer.config import Config
 from trainer.console import console, say, warnings_told
 from trainer.data.base import Data
+from trainer.dataset_state import Excerpt
 from trainer.errors import ConfigError
 from trainer.result import Result
 from trainer.task import Task
@@ -126,8 +127,13 @@ def features(kept: Config, layer: str, row: int) -> Path:
 
 
 def _test_row(kept: Config, row: int) -> tuple[Task, Batch, Sequence[str]]:
-    """The task of a stored run, a batch of that test row, and which of its inputs are pictures."""
-    task, data = load_run(kept)
+    """The task of a stored run, a batch of that test row, and which of its inputs are pictures.
+
+    The first rows are kept with a run: they need no files.
+    """
+    task, data = load_run(kept, reads_files=False)
+    if isinstance(data.test, Excerpt) and not data.test.holds(row):
+        task, data = load_run(kept)
     test = builder.loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
     if row >= len(test.split):
         raise ConfigError(f"row: {row} given; the test split has rows 0 to {len(test.split) - 1}")

@@ -50,7 +50,7 @@ class Config:
     ``${oc.env:...}``, which is what is written to disk. names: the chosen option of each group. folder: where the run
     should go; sweep_folder: where a sweep it belongs to should. home: the folder that relative paths start from.
     moved: where files of the data are now, by key. fingerprint: of the user's own files that the data is read from,
-    once they were looked at.
+    once they were looked at, and fingerprint_time when (seconds).
     """
 
     tree: Mapping[str, Any]
@@ -63,6 +63,7 @@ class Config:
     home: str = field(default_factory=os.getcwd)
     moved: Mapping[str, str] = field(default_factory=dict)
     fingerprint: Mapping[str, Any] | None = field(default=None, repr=False)
+    fingerprint_time: float = field(default=0.0, repr=False)
 
     @property
     def data_digest(self) -> str | None:

@@ -49,6 +49,10 @@ class Excerpt(Split):
     def __len__(self) -> int:
         return len(self.whole)
 
+    def holds(self, row: int) -> bool:
+        """Whether a row of the whole split is among these."""
+        return self.is_divisible and row < len(self)
+
     def targets(self) -> Tensor | None:
         return self.whole.target
 

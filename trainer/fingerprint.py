@@ -23,6 +23,8 @@ MANY_FILES = 5000
 """Of more files than this, the digests of their folders are kept."""
 SKIPPED_FOLDERS = {"outputs", "__pycache__"}
 SHOWN = 3
+CLOCK_SECONDS = 2.0
+"""By so much the clock of a disk may be behind."""
 
 
 def fingerprint(paths: Mapping[str, Path], endings: Sequence[str] = (), *, exact: bool = False) -> dict[str, Any]:
@@ -66,6 +68,16 @@ def changed_files(before: Mapping[str, Any], now: Mapping[str, Any], paths: Mapp
     return [
         f"{len(names)} {kind}: {_shown([_path_of(name, paths) for name in names])}" for kind, names in kinds if names
     ]
+
+
+def is_touched(paths: Mapping[str, Path], endings: Sequence[str], moment: float) -> bool:
+    """Whether a file may have been written or put in its place since a moment (seconds), by the clock of its disk."""
+    files = (file for path in paths.values() for _, file in _files(path, endings))
+    try:
+        times = [max(found.st_mtime, found.st_ctime) for found in map(os.stat, files)]
+    except OSError:  # one has just gone
+        return True
+    return any(time >= moment - CLOCK_SECONDS for time in times)
 
 
 def _path_of(name: str, paths: Mapping[str, Path]) -> str:
