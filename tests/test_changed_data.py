@@ -133,3 +133,18 @@ def test_the_first_rows_are_drawn_without_their_files() -> None:
     assert afterwards.features(kept, "trunk.0", 3).read_bytes() == before
     with pytest.raises(ConfigError, match="does not exist, which this run was trained on"):
         afterwards.features(kept, "trunk.0", 99)
+
+
+@pytest.mark.parametrize(
+    ("model", "verbs"),
+    [
+        ("model=mlp", "these need no data: train show RUN"),
+        ("model=real_nvp", "these need no data: train sample RUN, train score RUN input=PATH, train show RUN"),
+    ],
+)
+def test_what_needs_no_data_is_told(model: str, verbs: str) -> None:
+    path = trained("csv", model)
+    shutil.rmtree("files")
+    with pytest.raises(ConfigError) as caught:
+        scores(path)
+    assert caught.value.problems[-1] == verbs

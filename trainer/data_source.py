@@ -52,7 +52,7 @@ def read_again(config: Config, state: Mapping[str, Any] | None) -> Data:
         log.warning("this run was saved before runs kept what they learned of their data: it is learned anew")
         return read(config)
     kind, tree = builder.data_class(config.tree), _resolved(config)
-    _refuse_missing(kind, tree["data"], config.moved)
+    _refuse_missing(kind, tree, config.moved)
     today = config if state["fingerprint"] is None else with_fingerprint(config)
     change = _describe_changed_files(today, state)
     if change and not kind.encodes_changed_files:
@@ -98,15 +98,20 @@ def _resolved(config: Config) -> dict[str, Any]:
     return {**config.tree, "data": node}
 
 
-def _refuse_missing(kind: type[Data], options: Mapping[str, Any], moved: Mapping[str, str]) -> None:
-    gone = {key: path.absolute() for key, path in kind.own_paths(options).items() if not os.path.exists(path)}
+def _refuse_missing(kind: type[Data], tree: Mapping[str, Any], moved: Mapping[str, str]) -> None:
+    """Raises ConfigError for files that are gone, with what can be done without them."""
+    gone = {key: path.absolute() for key, path in kind.own_paths(tree["data"]).items() if not os.path.exists(path)}
     trained_on = [key for key in gone if key not in moved]
     if gone:
+        task = signature.read(tree["task"]["_target_"])
+        able = task.methods if task else {}
+        verbs = ["sample RUN"] * ("sample" in able)
+        verbs += ["score RUN input=PATH"] * ("rate" in able and kind.read is not Data.read)
         raise ConfigError(
             *(f"data.{key}: {gone[key]} does not exist, which this run was trained on" for key in trained_on),
             *(f"data.{key}: {absence(gone[key])}" for key in gone if key in moved),
             *(f"data.{key}=PATH says where it is now" for key in trained_on),
-            "sample, show RUN and score input=PATH do without the data",
+            f"these need no data: {', '.join(f'train {verb}' for verb in [*verbs, 'show RUN'])}",
         )
 
 
