@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.batch import IGNORE
-from trainer.gallery import Sheet, Tile
+from trainer.gallery import Bounds, Sheet, Tile
 from trainer.printable import printable
 
 SIDE = 112
@@ -36,10 +36,12 @@ def draw(sheet: Sheet, path: Path) -> None:
     from PIL import Image, ImageDraw, ImageFont
 
     pictures = [_rgb(tile.picture) for tile in sheet.tiles]
-    ranges = [_range([picture]) for picture in pictures]
-    if sheet.is_shared:
-        ranges = [_range(pictures)] * len(pictures)
-    faces = [_face(p, *ends, tile) for p, ends, tile in zip(pictures, ranges, sheet.tiles, strict=True)]
+    unbounded = [picture for picture, tile in zip(pictures, sheet.tiles, strict=True) if tile.bounds is None]
+    shared = _range(unbounded) if unbounded and sheet.is_shared else None
+    faces = [
+        _face(picture, *(_given(tile.bounds) if tile.bounds else shared or _range([picture])), tile)
+        for picture, tile in zip(pictures, sheet.tiles, strict=True)
+    ]
     captions = [printable(tile.caption) for tile in sheet.tiles]
     lines = max(caption.count("\n") + 1 for caption in captions)
     font = ImageFont.load_default(TEXT)
@@ -62,11 +64,15 @@ def _rgb(picture: Tensor) -> Tensor:
 
 
 def _range(pictures: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """The least and the largest value of each channel, (3, 1, 1) each."""
-    ends = [picture.flatten(1).aminmax(dim=1) for picture in pictures]
-    low = torch.stack([end.min for end in ends]).amin(0)
-    high = torch.stack([end.max for end in ends]).amax(0)
-    return low.view(3, 1, 1), high.view(3, 1, 1)
+    """The least and the largest value of all channels."""
+    ends = [picture.aminmax() for picture in pictures]
+    return torch.stack([end.min for end in ends]).min(), torch.stack([end.max for end in ends]).max()
+
+
+def _given(bounds: Bounds) -> tuple[Tensor, Tensor]:
+    """Black and white as the three channels (3, 1, 1) that are drawn."""
+    black, white = (_rgb(torch.tensor(list(end)).view(-1, 1, 1)) for end in bounds)
+    return black, white
 
 
 def _face(picture: Tensor, low: Tensor, high: Tensor, tile: Tile) -> np.ndarray:

@@ -268,6 +268,13 @@ class Data(ABC):
         return facts
 
     def pictures(self) -> tuple[str, ...]:
-        """The inputs that are pictures (B, C, H, W), by the contract."""
+        """The inputs that are pictures (B, C, H, W), by the contract; ``pixel_bounds`` says how to draw them."""
         said = contract.parse((type(self).__doc__ or "").partition("\n")[0])
         return contract.pictures(said) if said else ()
+
+    def pixel_bounds(self) -> tuple[Sequence[float], Sequence[float]] | None:
+        """What black and white pixels are in each channel of ``pictures``; None where they have none.
+
+        Of what the data set knows it uses ``facts`` and ``fitted`` alone: the training files may be gone.
+        """
+        return self.facts.bounds
