@@ -13,7 +13,7 @@ from items import made
 from PIL import Image
 
 from trainer import dataset_state, inspection, sheets
-from trainer.batch import Batch
+from trainer.batch import IGNORE, Batch
 from trainer.data.base import Data
 from trainer.data.image_folder import ImageFolder
 from trainer.data.image_masks import ImageMasks
@@ -174,3 +174,41 @@ def test_pictures_that_are_made_are_drawn_from_black_to_white() -> None:
     (sheet,) = task.shown("new", [("", torch.full((2, 1, 8, 8), 0.5))])
     assert isinstance(sheet, Sheet)
     assert [tile.bounds for tile in sheet.tiles] == [([0.0], [1.0])] * 2
+
+
+def colors_below(sheet: Sheet, path: Path) -> list[list[int]]:
+    """The colors of the boxes under the tiles, from the first to the last."""
+    sheets.draw(sheet, path)
+    below = np.asarray(Image.open(path))[GAP + SIDE + sheets.LINE + GAP + 8 :]
+    drawn = below.reshape(-1, 3)
+    known = [*sheets.COLOURS.tolist(), [128, 128, 128]]
+    return [color for color in known if (drawn == color).all(1).sum() > 20]
+
+
+def test_a_legend_names_the_classes_that_lie_over_pictures(tmp_path: Path) -> None:
+    picture = torch.zeros(1, 4, 4)
+    first, second = torch.tensor([[0, 2], [0, 0]]), torch.tensor([[0, 0], [0, 0]])
+    tiles = [Tile(picture, ""), Tile(picture, "", classes=first), Tile(picture, "", classes=second)]
+    edge, colors = [128, 128, 128], sheets.COLOURS.tolist()
+    names = ["sky", "sea", "sand"]
+    assert colors_below(Sheet("a", tiles, 3, classes=names), tmp_path / "a.png") == [colors[0], colors[2], edge]
+    assert colors_below(Sheet("a", tiles[::2], 2, classes=names), tmp_path / "a.png") == [colors[0], edge]
+    assert colors_below(Sheet("a", tiles[:1], 1, classes=names), tmp_path / "a.png") == []
+    assert colors_below(Sheet("a", tiles, 3), tmp_path / "a.png") == []
+
+
+def test_a_long_legend_is_as_wide_as_its_sheet(tmp_path: Path) -> None:
+    names = [f"a class of the name {number}" for number in range(30)]
+    tile = Tile(torch.zeros(1, 6, 6), "", classes=torch.arange(36).view(6, 6).clamp(max=29))
+    shapes = []
+    for classes in ([], names):
+        sheets.draw(Sheet("a", [tile] * 4, 4, classes=classes), tmp_path / "a.png")
+        shapes.append(np.asarray(Image.open(tmp_path / "a.png")).shape)
+    assert shapes[0][1] == shapes[1][1]
+    assert shapes[1][0] > shapes[0][0] + 10 * sheets.LINE
+
+
+def test_pixels_that_do_not_count_are_in_the_legend() -> None:
+    classes = torch.tensor([[IGNORE, 1]])
+    sheet = Sheet("a", [Tile(torch.zeros(1, 1, 2), "", classes=classes)], 1, classes=["a", "b"])
+    assert [label for label, _ in sheets.legend(sheet)] == ["b", "not counted (the picture as it is)"]

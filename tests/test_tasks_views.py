@@ -111,6 +111,7 @@ def test_overlays_tell_the_overlap_of_each_class() -> None:
     assert isinstance(sheet, Sheet)
     assert [tile.caption for tile in sheet.tiles[2::3]] == ["IoU sky 0.50, sea 0.67", "IoU sky 1.00"]
     assert torch.equal(sheet.tiles[1].classes, truth[0])  # type: ignore[arg-type]
+    assert sheet.classes == NAMES
 
 
 def test_what_is_no_picture_has_its_mistakes_in_a_table() -> None:

@@ -61,12 +61,14 @@ class Sheet:
 
     is_shared: tiles without bounds are on one scale, so that bright means the same in all of them; else each has its
         own.
+    classes: the name of each class that lies over tiles, for the legend.
     """
 
     name: str
     tiles: Sequence[Tile]
     columns: int
     is_shared: bool = True
+    classes: Sequence[str] = ()
     suffix: ClassVar[str] = "png"
 
 

@@ -87,7 +87,7 @@ def samples(train: Loader, count: int, names: Sequence[str], bounds: Bounds | No
                 Tile(batch.inputs[name][row], caption, classes=classes, bounds=shown_in[name])
                 for name in train.pictures
             ]
-    return Sheet("samples", tiles, len(tiles) // count)
+    return Sheet("samples", tiles, len(tiles) // count, classes=names)
 
 
 def _range(x: Tensor) -> Bounds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from trainer.batch import IGNORE
 from trainer.gallery import Bounds, Sheet, Tile
-from trainer.printable import printable
+from trainer.printable import printable, shorten_label
 
 SIDE = 112
 """Small pictures are enlarged to about so many pixels, large ones shrunk to at most three times as many."""
@@ -48,13 +49,48 @@ def draw(sheet: Sheet, path: Path) -> None:
     text = max(font.getlength(line) for caption in captions for line in caption.split("\n"))
     wide = max(math.ceil(text), *(face.shape[1] for face in faces)) + GAP
     high = max(face.shape[0] for face in faces) + lines * LINE + GAP
-    canvas = Image.new("RGB", (sheet.columns * wide + GAP, math.ceil(len(faces) / sheet.columns) * high + GAP), PAPER)
+    width, height = sheet.columns * wide + GAP, math.ceil(len(faces) / sheet.columns) * high + GAP
+    placed = _place_legend(legend(sheet), font.getlength, width)
+    width = max(width, *(left + math.ceil(font.getlength(label)) + GAP for left, _, label, _ in placed), 0)
+    canvas = Image.new("RGB", (width, height + (placed[-1][1] + LINE + GAP if placed else 0)), PAPER)
     pen = ImageDraw.Draw(canvas)
+    for left, top, label, color in placed:
+        pen.rectangle((left - LINE, height + top + 2, left - LINE + 11, height + top + 13), color, (128, 128, 128))
+        pen.text((left, height + top), label, INK, font)
     for place, (face, caption) in enumerate(zip(faces, captions, strict=True)):
         left, top = GAP + place % sheet.columns * wide, GAP + place // sheet.columns * high
         canvas.paste(Image.fromarray(face), (left, top))
         pen.multiline_text((left, top + face.shape[0]), caption, INK, font, spacing=LINE - TEXT)
     canvas.save(path)
+
+
+def legend(sheet: Sheet) -> list[tuple[str, tuple[int, ...]]]:
+    """The name and the color of each class that lies over a tile; last that of pixels of none."""
+    if not sheet.classes:
+        return []
+    maps = [tile.classes.cpu().unique() for tile in sheet.tiles if tile.classes is not None]
+    found = torch.cat(maps).unique().tolist() if maps else []
+    entries = [
+        (shorten_label(printable(sheet.classes[label], one_line=True)), tuple(COLOURS[label % len(COLOURS)].tolist()))
+        for label in found
+        if label != IGNORE
+    ]
+    return entries + [("not counted (the picture as it is)", PAPER)] * (IGNORE in found)
+
+
+def _place_legend(
+    entries: Sequence[tuple[str, tuple[int, ...]]], measure: Callable[[str], float], width: int
+) -> list[tuple[int, int, str, tuple[int, ...]]]:
+    """Entries in lines of a width, each (left, top, label, color): left is where the label begins, behind its box."""
+    placed: list[tuple[int, int, str, tuple[int, ...]]] = []
+    left, top = GAP + LINE, 0
+    for label, color in entries:
+        long = math.ceil(measure(label))
+        if placed and left + long + GAP > width:
+            left, top = GAP + LINE, top + LINE + 2
+        placed.append((left, top, label, color))
+        left += long + LINE + 2 * GAP
+    return placed
 
 
 def _rgb(picture: Tensor) -> Tensor:

@@ -87,7 +87,7 @@ def of_classes(
         if pictures is None or first is None or first.target is None:
             return None
         if first.target.dim() == 3:
-            return Sheet("overlays", _overlays(logits, first, pictures, names), 3)
+            return Sheet("overlays", _overlays(logits, first, pictures, names), 3, classes=names)
         is_row = first.target.dim() == 1 and bool((first.target != IGNORE).any())
         return Sheet("saliency", _saliency(logits, first, pictures, names), COLUMNS) if is_row else None
 
