@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -121,13 +121,14 @@ def features(kept: Config, layer: str, row: int) -> Path:
 
     Raises ConfigError for a layer or a row that is not there.
     """
-    task, batch, seen = _test_row(kept, row)
-    (path,) = pictures.draw([inspection.features(task, batch, layer, seen)], Path(kept.folder), replace=False)
+    task, data, batch = _test_row(kept, row)
+    sheet = inspection.features(task, batch, layer, data.pictures(), data.pixel_bounds())
+    (path,) = pictures.draw([sheet], Path(kept.folder), replace=False)
     return path
 
 
-def _test_row(kept: Config, row: int) -> tuple[Task, Batch, Sequence[str]]:
-    """The task of a stored run, a batch of that test row, and which of its inputs are pictures.
+def _test_row(kept: Config, row: int) -> tuple[Task, Data, Batch]:
+    """The task of a stored run, its data, and a batch of that test row.
 
     The first rows are kept with a run: they need no files.
     """
@@ -137,7 +138,7 @@ def _test_row(kept: Config, row: int) -> tuple[Task, Batch, Sequence[str]]:
     test = builder.loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
     if row >= len(test.split):
         raise ConfigError(f"row: {row} given; the test split has rows 0 to {len(test.split) - 1}")
-    return task, test.rows(torch.tensor([row])), test.pictures
+    return task, data, test.rows(torch.tensor([row]))
 
 
 def samples(config: Config, count: int) -> Path:
@@ -145,6 +146,6 @@ def samples(config: Config, count: int) -> Path:
     with warnings_told():
         data = data_source.read(config)
     train = builder.loaders(config.tree, data, config.settings, torch.device("cpu"))["train"]
-    sheet = inspection.samples(train, min(count, len(train.split)), data.facts.class_names)
+    sheet = inspection.samples(train, min(count, len(train.split)), data.facts.class_names, data.pixel_bounds())
     (path,) = pictures.draw([replace(sheet, name=f"samples-{config.names['data']}")], folder.root(), replace=False)
     return path

@@ -137,11 +137,12 @@ def publish(
     period: int | None,
     fill: bool,
     reading: Sequence[str] = (),
+    names: Sequence[str] = (),
 ) -> None:
     """Gives a data set its splits and facts, from a series (T, C) in which NaN is a gap.
 
     ``fill`` reads over gaps by straight lines between the values of a window, else windows that hold one are left out.
-    A gap is never predicted.
+    A gap is never predicted. ``names`` are those of the columns.
 
     Training rows come first and test rows last; scores are in the data's own units where there is one column, else
     in the deviations of the training rows.
@@ -176,6 +177,7 @@ def publish(
         reading=reading,
         baseline_rule=seasons.name_rule(rule),
         target_mean=float(np.nanmean(values[: ends[0]])) if len(spread) == 1 else None,
+        **windows.channels(names, scale_of),
     )
 
 
