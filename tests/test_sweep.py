@@ -85,18 +85,18 @@ def test_a_grid_and_its_leaderboard() -> None:
 
 @pytest.mark.slow
 def test_a_job_that_fails_does_not_stop_the_others() -> None:
-    done = train("-m", *FRAGILE, "data.end=well,exit,raise", "optimizer.lr=0.01,-1", cwd=Path())
+    done = train("-m", *FRAGILE, "data.end=well,exit,raise", "task=classification,seq2seq", cwd=Path())
     assert done.returncode == 1
+    assert "3 jobs (3 more would train what does not go together), " in done.stdout
     root = only_sweep()
     said = [line for line in done.stderr.splitlines() if line.startswith(("failed", "refused"))]
     assert [line.split(": ")[0] for line in said] == ["refused", "failed", "refused", "failed", "refused"]
-    assert sum("optimizer.lr: -1 given; it must be a number > 0" in line for line in said) == 3
     assert any("ZeroDivisionError: on purpose" in line for line in said)
     assert any("exit" in line and "9" in line for line in said)
     assert [path.name for path in runs(root) if folder.read_results(path)["status"] == "finished"] == [
-        "0-data.end=well,optimizer.lr=0.01"
+        "0-data.end=well,task=classification"
     ]
-    (raised,) = root.glob("*end=raise,optimizer.lr=0.01.out")
+    (raised,) = root.glob("*end=raise,task=classification.out")
     assert "Traceback" in raised.read_text()
     assert len(board(root)) == 1
 
@@ -108,6 +108,31 @@ def test_a_typo_stops_everything_before_the_first_job(arguments: list[str], tmp_
     with pytest.raises(UnknownName):
         cli.dispatch(["-m", "data=moons", "model=mlp", *arguments])
     assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["epochs=1,x"], ["epochs: 'x' given"]),
+        (["optimizer.lr=0.1,-1", "seed=0,-2"], ["optimizer.lr: -1 given", "seed: -2 given"]),
+        (["epochs=1,x", "task=classification,seq2seq"], ["epochs: 'x' given"]),
+    ],
+)
+def test_a_bad_value_is_refused_before_the_first_job(words: list[str], said: list[str], tmp_path: Path) -> None:
+    """Nothing else in the grid makes it right; what does not go together is the matter of one job."""
+    with pytest.raises(ConfigError) as caught:
+        cli.dispatch(["-m", "model=mlp", "data=moons", *words])
+    for text in said:
+        assert sum(problem.startswith(text) for problem in caught.value.problems) == 1
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.slow
+def test_what_does_not_go_together_is_bad_input_and_trains_the_rest() -> None:
+    done = train("-m", *SMALL, "task=classification,seq2seq", cwd=Path())
+    assert (done.returncode, len(runs(only_sweep()))) == (2, 1), done.stderr
+    assert "1 job (1 more would train what does not go together), " in done.stdout
+    assert done.stderr.startswith("refused: 1-task=seq2seq: ")
 
 
 def test_a_grid_of_nothing_but_bad_values_is_refused_whole(tmp_path: Path) -> None:
