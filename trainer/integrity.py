@@ -30,16 +30,24 @@ def check_run(path: Path, state: Mapping[str, Any], file: Path) -> None:
     results = recovery.read_results(path)
     problems = [
         *_differences(path / folder.CONFIG, environment.mask(raw), about["config"], file),
-        *_differences(path / folder.RESULTS, _vouched(results), _vouched(about), file),
+        *_differences(path / folder.RESULTS, *_in_both(results, about), file),
     ]
     if problems:
         more = [f"and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
         raise ConfigError(*problems[:MOST_PROBLEMS], *more, "one of the two was edited or is of another run")
 
 
-def _vouched(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What both results and checkpoints say of a run."""
-    return {key: found.get(key) for key in ("identity", "options")}
+def _in_both(results: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What results and a checkpoint both say of a run; a seed that the environment gives is known to the first alone.
+
+    Not the digest of the data: a run that went on with changed data has today's in its results.
+    """
+    options = about["options"]
+    told = {key: about.get(key) for key in ("identity", "options")}
+    told |= {group: options[group] for group in ("model", "data", "task") if group in options}
+    if isinstance(seed := about["config"].get("seed"), int):
+        told["seed"] = seed
+    return {key: results.get(key) for key in told}, told
 
 
 def load_best(path: Path) -> dict[str, Any]:
