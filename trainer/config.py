@@ -72,9 +72,13 @@ class Config:
     @property
     def identity(self) -> str:
         """A hash of everything that decides what is trained: the keys, and the contents of the user's own files."""
+        return self.identity_with(self.data_digest)
+
+    def identity_with(self, data_digest: str | None) -> str:
+        """The same with other contents in the user's own files."""
         kept = {key: self._decisive(value) for key, value in self.tree.items() if key not in NEUTRAL}
-        if self.fingerprint is not None:
-            kept["data_digest"] = self.data_digest
+        if data_digest is not None:
+            kept["data_digest"] = data_digest
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
     def _decisive(self, value: Any) -> Any:

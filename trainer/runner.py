@@ -18,6 +18,7 @@ from trainer import (
     checkpoint,
     data_source,
     drawing,
+    earlier_runs,
     environment,
     folder,
     integrity,
@@ -55,9 +56,10 @@ def run(config: Config) -> Result:
             raise ConfigError(*changed, "a resumed run is the run it was; start a new one to change it")
         return resume(stored.adapted(kept, config))
     config = data_source.with_fingerprint(config)
-    found = folder.find(config.identity, Path(config.folder))
+    found = earlier_runs.find(config, Path(config.folder))
     if found is None:
-        say("resume=auto: no run of this configuration on this data yet; starting one")
+        other = earlier_runs.describe_other_data(config, Path(config.folder))
+        say(f"resume=auto: no run of this configuration on this data yet; starting one{other}")
         return start(config, folder.claim(config.folder, folder.is_only_begun))
     if folder.read_results(found).get("status") == "finished":
         return complete(config, found, patience=PATIENCE)

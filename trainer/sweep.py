@@ -52,11 +52,14 @@ def sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
     names = [_name(number, combination, swept) for number, combination in enumerate(grid)]
     # With resume=auto a sweep goes on in the folder where it stands, so that its table is that of all its jobs.
     begun = (_earlier(item, name) for item, name in zip(composed, names, strict=True) if isinstance(item, Config))
-    root = next((path.parent for path in begun if path), None) or _claim(good[0])
+    earlier = next((path.parent for path in begun if path), None)
+    root = earlier or _claim(good[0])
     workers = good[0].settings.jobs or cores()
     jobs = [_job(item, root / name, workers) for item, name in zip(composed, names, strict=True)]
     from trainer.console import say  # here: a grid that is refused needs no library that prints
 
+    if earlier is None and good[0].settings.resume == "auto":
+        say(f"resume=auto: no sweep of these jobs on this data yet; starting one{_other_data(composed, names)}")
     refused = len(jobs) - len(good)
     rest = f" ({refused} more would train what does not go together)" if refused else ""
     say(f"{quantity(len(good), 'job')}{rest}, {workers} at a time{_held_back(workers)}, in {root}")
@@ -82,9 +85,18 @@ def _earlier(item: Config, name: str) -> Path | None:
     """The folder this job had in an earlier sweep, if ``resume=auto`` asks for it; a run by itself is none."""
     if item.settings.resume != "auto":
         return None
-    from trainer import data_source
+    from trainer import data_source, earlier_runs
 
-    return folder.find(data_source.with_fingerprint(item).identity, Path(item.sweep_folder, name), name)
+    return earlier_runs.find(data_source.with_fingerprint(item), Path(item.sweep_folder, name), name)
+
+
+def _other_data(composed: Sequence[Config | Mismatch], names: Sequence[str]) -> str:
+    """Of the first job that can run, what it was in an earlier sweep whose data was other."""
+    from trainer import data_source, earlier_runs
+
+    item, name = next(pair for pair in zip(composed, names, strict=True) if isinstance(pair[0], Config))
+    assert isinstance(item, Config)
+    return earlier_runs.describe_other_data(data_source.with_fingerprint(item), Path(item.sweep_folder, name), name)
 
 
 def _claim(item: Config) -> Path:
