@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from own_runs import trained
 
-from trainer import asked
+from trainer import asked, cli, stored
 from trainer.errors import ConfigError
+from trainer.signature import Parameter
 
 KNOWN = asked.parameters("sample", "trainer.tasks.language.Language")
 
@@ -39,3 +41,32 @@ def test_a_verb_without_keys_of_its_own_names_those_of_the_machine() -> None:
     first, second = str(told.value).splitlines()
     assert first.startswith("evaluate epochs=3: a run keeps what it was trained with; evaluate can be given allow_cha")
     assert second.startswith("evaluate devcie=cpu: unknown; did you mean device? allow_changed_data=..., ")
+
+
+def test_a_verb_with_keys_of_its_own_names_those_of_the_machine_as_well() -> None:
+    with pytest.raises(ConfigError) as told:
+        asked.options("score", ["inptu=x", "thraeds=2"], {"input": Parameter(str, "")})
+    first, second = told.value.problems
+    assert first.startswith("score inptu=x: unknown; did you mean input? input=..., allow_changed_data=..., data_dir=")
+    assert second.startswith("score thraeds=2: unknown; did you mean threads? input=..., ")
+
+
+@pytest.mark.usefixtures("in_tmp")
+def test_data_of_a_stored_run_is_named_by_its_own_keys() -> None:
+    kept = stored.load(trained("csv"))
+    with pytest.raises(ConfigError) as told:
+        stored.changed(kept, ["data.paht=x.csv", "data.taget=y", "data.target=y", "data.path=5"])
+    able = "for a run that is used again: allow_changed_data, data_dir, "
+    lines = [
+        f"data.paht: unknown key; did you mean data.path? {able}",
+        f"data.taget: unknown key; did you mean data.target? {able}",
+        f"data.target: a run keeps what it was trained with; {able}",
+        "data.path: 5 given; it must be text",
+    ]
+    assert [problem.startswith(line) for problem, line in zip(told.value.problems, lines, strict=True)] == [True] * 4
+
+
+@pytest.mark.usefixtures("in_tmp")
+def test_a_row_without_a_layer_shows_nothing() -> None:
+    with pytest.raises(ConfigError, match=r"show row: .* features=LAYER"):
+        cli.dispatch(["show", str(trained("csv")), "row=3"])

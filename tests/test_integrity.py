@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from own_runs import scores, trained
 
-from trainer import seeding, stored
+from trainer import afterwards, seeding, stored
 from trainer.errors import ConfigError
 from trainer.result import Result
 
@@ -45,6 +49,19 @@ def test_random_numbers_saved_on_one_kind_of_device_are_restored_on_another(monk
             '"model": "gan"',
             r"results.json: options.model is 'gan'; best.pt has 'mlp'",
         ),
+        (
+            "results.json",
+            '"model": "mlp",\n  "data"',
+            '"model": "gan",\n  "data"',
+            r"json: model is 'gan'; best.pt has 'mlp'",
+        ),
+        (
+            "results.json",
+            '"data": "csv",\n  "task"',
+            '"data": "idx",\n  "task"',
+            r"json: data is 'idx'; best.pt has 'csv'",
+        ),
+        ("results.json", '"seed": 0', '"seed": 7', r"results.json: seed is 7; best.pt has 0"),
     ],
 )
 def test_what_was_edited_is_refused_by_file_and_key(name: str, before: str, after: str, said: str) -> None:
@@ -70,3 +87,40 @@ def test_the_folder_of_data_sets_is_another_here(tmp_path: Path) -> None:
         ["data_dir=elsewhere"],
     )
     assert (kept.tree["data_dir"], repeated.tree["data"]["data_dir"]) == (str(tmp_path), "elsewhere")
+
+
+def edited(change: Callable[[dict[str, Any]], object]) -> Path:
+    """A run in whose results something was changed."""
+    file = trained("csv") / "results.json"
+    found = json.loads(file.read_text())
+    change(found)
+    file.write_text(json.dumps(found))
+    return file
+
+
+def test_a_score_that_the_weights_do_not_give_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    file = edited(lambda found: found["test"].update(accuracy=0.99))
+    measured = scores(file.parent)["accuracy"]
+    assert f"{file}: test.accuracy is 0.9900, not {measured:.4f}, which is what these weights score" in caplog.text
+    caplog.clear()
+    scores(file.parent, "allow_changed_data=true")
+    assert "test.accuracy" not in caplog.text, "the test rows may be others"
+
+
+@pytest.mark.parametrize(
+    ("device", "share", "is_told"), [("cpu", 1.005, False), ("cpu", 1.03, True), ("cuda:0", 1.03, False)]
+)
+def test_another_device_may_score_a_little_otherwise(
+    device: str, share: float, is_told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def move(found: dict[str, Any]) -> None:
+        found["device"] = device
+        found["test"]["nll"] *= share
+
+    scores(edited(move).parent, "device=cpu")
+    assert ("test.nll" in caplog.text) is is_told
+
+
+def test_a_score_that_was_no_number_is_the_same_when_it_is_none_again() -> None:
+    assert afterwards._is_close(math.nan, math.nan, 0.01)
+    assert not afterwards._is_close(math.nan, 0.5, 0.01)

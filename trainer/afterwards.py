@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +36,11 @@ from trainer.errors import ConfigError
 from trainer.result import Result
 from trainer.task import Task
 
+log = logging.getLogger(__name__)
+
+TOLERANCE, ELSEWHERE = 1e-2, 5e-2
+"""By how much of itself a score may differ when it is measured again: on its kind of device, and on another."""
+
 
 def load_run(kept: Config, *, reads_files: bool = True, to_score: bool = False) -> tuple[Task, Data]:
     """A stored run's task with its best weights, and its data as the run learned it.
@@ -63,14 +70,37 @@ def evaluate(kept: Config) -> dict[str, float]:
     task, data = load_run(kept, to_score=True)
     test = builder.loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
     scores = scoring.evaluate(task, test, kept.settings)
-    result = replace(Result.read(Path(kept.folder)), test=scores)
-    if kept.settings.allow_changed_data:  # the test rows may be others
+    stored = Result.read(Path(kept.folder))
+    result = replace(stored, test=scores)
+    if not kept.settings.allow_changed_data:
+        with warnings_told():
+            _compare(stored, scores, task.progress.device)
+    else:  # the test rows may be others
         with seeding.isolated(kept.settings.seed, task.progress.device):
             baseline, best = task.references()
         result.baseline = baseline | dict(data.facts.baseline)
         result.best_possible = best | dict(data.facts.best_possible)
     console.print(tables.score_table(result))
     return scores
+
+
+def _compare(stored: Result, scores: Mapping[str, float], where: torch.device) -> None:
+    """Warns of test scores in a file of results that are not those of the weights beside it."""
+    is_alike = stored.device.split(":")[0] == where.type
+    room = TOLERANCE if is_alike else ELSEWHERE
+    other = [
+        f"test.{key} is {tables.number(value)}, not {tables.number(scores[key])}"
+        for key, value in stored.test.items()
+        if key in scores and not _is_close(value, scores[key], room)
+    ]
+    if other:
+        there = "" if is_alike else f"; it was measured on {stored.device}, and this is {where}"
+        what = f"{', '.join(other)}, which is what these weights score: one of the two was changed{there}"
+        log.warning("%s: %s", stored.path, what)
+
+
+def _is_close(one: float, other: float, room: float) -> bool:
+    return math.isclose(one, other, rel_tol=room, abs_tol=room / 100) or (math.isnan(one) and math.isnan(other))
 
 
 def sample(kept: Config, options: Mapping[str, Any]) -> Iterator[str]:

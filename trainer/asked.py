@@ -53,12 +53,11 @@ def options(verb: str, words: Sequence[str], known: Mapping[str, Parameter]) -> 
 
 
 def _unknown(verb: str, word: str, known: Mapping[str, Parameter]) -> str:
-    """That a verb takes no such key, with those it takes: its own, or else those of this machine."""
+    """That a verb takes no such key, with those it takes: its own, and those of this machine."""
     key = word.partition("=")[0]
+    names = (*known, *sorted(HERE))
     if key in Settings.__dataclass_fields__:
-        able = ", ".join((*known, *sorted(HERE)))
-        return f"{verb} {word}: a run keeps what it was trained with; {verb} can be given {able}"
-    names = known or sorted(HERE)
+        return f"{verb} {word}: a run keeps what it was trained with; {verb} can be given {', '.join(names)}"
     return f"{verb} {word}: unknown{did_you_mean(key, names) or ';'} {', '.join(f'{name}=...' for name in names)}"
 
 

@@ -35,16 +35,22 @@ OURS = {
 """Where a group's ``_target_`` may point, besides the user's declared plugins."""
 
 
-def check(
+def check(tree: Mapping[str, Any], names: Mapping[str, str], folders: Sequence[Path] = ()) -> list[str]:
+    """Every problem of a resolved configuration: keys, types, ranges, targets, and what does not go together."""
+    faults, conflicts = judge(tree, names, folders)
+    return faults + conflicts
+
+
+def judge(
     tree: Mapping[str, Any], names: Mapping[str, str], folders: Sequence[Path] = (), unjudged: Set[str] = frozenset()
-) -> list[str]:
-    """Every problem of a resolved configuration: keys, types, ranges, targets, and what does not go together.
+) -> tuple[list[str], list[str]]:
+    """(what is wrong with keys, types, ranges and targets, why what was chosen does not go together).
 
     ``unjudged`` are groups whose option is not known, about which nothing can be said.
     """
     odd_keys = _odd_keys(tree)
     if odd_keys:
-        return odd_keys
+        return odd_keys, []
     kinds = get_type_hints(Settings, include_extras=True)
     problems = [p for key, kind in kinds.items() for p in check_value(key, tree.get(key, MISSING), kind)]
     known_keys = {*kinds, *BUILT}
@@ -60,9 +66,9 @@ def check(
     ]
     refused = absent or [problem for group in judged for problem in _targets(tree[group], group, is_root=True)]
     if refused:
-        return problems + refused
+        return problems + refused, []
     problems += [problem for group in judged for problem in _node(group, tree[group], names[group], folders)]
-    return problems + ([] if unjudged else _together(tree, names, folders))
+    return problems, [] if unjudged else _conflicts(tree, names, folders)
 
 
 def declare(resolved: Mapping[str, Any]) -> list[str]:
@@ -146,7 +152,7 @@ def _node(group: str, node: Mapping[str, Any], name: str, folders: Sequence[Path
     return problems
 
 
-def _together(tree: Mapping[str, Any], names: Mapping[str, str], folders: Sequence[Path]) -> list[str]:
+def _conflicts(tree: Mapping[str, Any], names: Mapping[str, str], folders: Sequence[Path]) -> list[str]:
     """Why model, data and task do not fit, with the data sets that would."""
     targets = {group: tree[group]["_target_"] for group in ("model", "data", "task")}
     reason = contract.explain(targets, names)

@@ -17,8 +17,8 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from trainer import catalog, environment, merging
-from trainer.checks import BUILT, check, declare
-from trainer.errors import ConfigError, UnknownName
+from trainer.checks import BUILT, check, declare, judge
+from trainer.errors import ConfigError, Mismatch, UnknownName
 from trainer.grid import wrong_span
 from trainer.overrides import HYDRA_GROUPS, at_odds, parse, wrong_option, wrong_use
 from trainer.settings import Settings
@@ -73,9 +73,13 @@ class Config:
     @property
     def identity(self) -> str:
         """A hash of everything that decides what is trained: the keys, and the contents of the user's own files."""
+        return self.identity_with(self.data_digest)
+
+    def identity_with(self, data_digest: str | None) -> str:
+        """The same with other contents in the user's own files."""
         kept = {key: self._decisive(value) for key, value in self.tree.items() if key not in NEUTRAL}
-        if self.fingerprint is not None:
-            kept["data_digest"] = self.data_digest
+        if data_digest is not None:
+            kept["data_digest"] = data_digest
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
     def _decisive(self, value: Any) -> Any:
@@ -88,7 +92,8 @@ class Config:
 def compose(overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> Config:
     """The configuration that a command line describes.
 
-    Raises ConfigError with every problem found.
+    Raises ConfigError with every problem found: UnknownName if one of them is a name that does not exist, Mismatch if
+    all of them are of what does not go together.
     """
     parsed = parse(overrides, folders)
     groups = catalog.groups(folders) | {*HYDRA_GROUPS}
@@ -111,11 +116,13 @@ def compose(overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> Conf
             unknown += merging.assign(composed, item)
     written, resolved, unresolved = merging.plain(composed)
     names = {group: str(name) for group, name in composed.hydra.runtime.choices.items() if group in BUILT}
-    problems += unresolved or declare(resolved) + check(resolved, names, folders, unjudged)
+    problems += unresolved or declare(resolved)
+    faults, conflicts = ([], []) if unresolved else judge(resolved, names, folders, unjudged)
+    problems += faults
     if wrong or unknown:
-        raise UnknownName(*wrong, *unknown, *dict.fromkeys(problems))
-    if problems:
-        raise ConfigError(*dict.fromkeys(problems))
+        raise UnknownName(*wrong, *unknown, *dict.fromkeys([*problems, *conflicts]))
+    if problems or conflicts:
+        raise (ConfigError if problems else Mismatch)(*dict.fromkeys([*problems, *conflicts]))
     return _config(composed, written, resolved, overrides)
 
 

@@ -28,6 +28,10 @@ class UnknownName(ConfigError):
     """A key or an option that does not exist: a typo, which no other value of a sweep can mend."""
 
 
+class Mismatch(ConfigError):
+    """Options that do not go together, each of which may go with others: in a sweep, the matter of one job."""
+
+
 class NonFiniteError(UserError):
     """A loss or gradient that is NaN or infinite; the weights are those of the step before."""
 

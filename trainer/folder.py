@@ -163,8 +163,8 @@ def read_results(path: Path) -> dict[str, Any]:
     }
 
 
-def find(identity: str, preferred: Path, name: str | None = None) -> Path | None:
-    """The newest run of this very configuration, unfinished ones first; None if there is none.
+def find(is_wanted: Callable[[dict[str, Any]], bool], preferred: Path, name: str | None = None) -> Path | None:
+    """The newest run whose results are wanted, unfinished ones first; None if there is none.
 
     Looked for in ``preferred`` if there is such a folder, else everywhere; ``name`` is one its folder must have.
     """
@@ -174,7 +174,7 @@ def find(identity: str, preferred: Path, name: str | None = None) -> Path | None
     every = (file for known in TELLING for file in Path(ROOT).glob(f"{pattern}/{known}"))
     places = [preferred] if os.path.isdir(preferred) else dict.fromkeys(file.parent for file in every)
     runs = {path: recovery.read_results(path) for path in places}
-    mine = [path for path, results in runs.items() if results.get("identity") == identity]
+    mine = [path for path, results in runs.items() if is_wanted(results)]
     return max(mine, key=lambda path: (runs[path].get("status") != "finished", _last_written(path)), default=None)
 
 

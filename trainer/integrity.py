@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer import checkpoint, environment, folder, recovery, state_schema, stored
+from trainer.checkpoint import LAST
 from trainer.config import NEUTRAL
 from trainer.errors import ConfigError
 from trainer.task import Task
@@ -28,16 +30,24 @@ def check_run(path: Path, state: Mapping[str, Any], file: Path) -> None:
     results = recovery.read_results(path)
     problems = [
         *_differences(path / folder.CONFIG, environment.mask(raw), about["config"], file),
-        *_differences(path / folder.RESULTS, _vouched(results), _vouched(about), file),
+        *_differences(path / folder.RESULTS, *_in_both(results, about), file),
     ]
     if problems:
         more = [f"and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
         raise ConfigError(*problems[:MOST_PROBLEMS], *more, "one of the two was edited or is of another run")
 
 
-def _vouched(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What both results and checkpoints say of a run."""
-    return {key: found.get(key) for key in ("identity", "options")}
+def _in_both(results: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What results and a checkpoint both say of a run; a seed that the environment gives is known to the first alone.
+
+    Not the digest of the data: a run that went on with changed data has today's in its results.
+    """
+    options = about["options"]
+    told = {key: about.get(key) for key in ("identity", "options")}
+    told |= {group: options[group] for group in ("model", "data", "task") if group in options}
+    if isinstance(seed := about["config"].get("seed"), int):
+        told["seed"] = seed
+    return {key: results.get(key) for key in told}, told
 
 
 def load_best(path: Path) -> dict[str, Any]:
@@ -46,6 +56,54 @@ def load_best(path: Path) -> dict[str, Any]:
     best = checkpoint.migrated(checkpoint.load(file), file)
     check_run(path, best, file)
     return best
+
+
+def lost_best(path: Path, state: Mapping[str, Any] | None, epoch: int | None) -> bool:
+    """Whether the best weights of a finished run are gone, and those of its last state the same.
+
+    epoch: of the best weights; None where no score was a number, and none were saved.
+
+    Raises ConfigError for best weights that are lost, damaged or not those that the last state speaks of.
+    """
+    file = path / checkpoint.BEST
+    if epoch is None and not file.exists():
+        return False
+    try:
+        best = load_best(path)
+        problems = [] if state is None else list(_differences(file, _place(best), _place(state["best"]), path / LAST))
+    except ConfigError as error:
+        problems = list(error.problems)
+    if not problems:
+        return False
+    if state is None or not _holds_best(state):
+        raise ConfigError(*problems, f"it cannot be made again: {_other_weights(state)}")
+    if os.path.lexists(file):
+        raise ConfigError(*problems, f"{LAST} holds the same weights: remove {file}, and train resume {path} makes it")
+    return True
+
+
+def best_of(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The best weights, for their own file, of a last state that holds them."""
+    return {"task": state["task"], **state["best"], **{key: state[key] for key in ("format", "about", "data")}}
+
+
+def _place(best: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: best.get(key) for key in ("epoch", "step", "score")}
+
+
+def _holds_best(state: Mapping[str, Any]) -> bool:
+    """Whether nothing was learned since the best validation; averages are scored, and stand beside the weights."""
+    players = state["players"].values() if isinstance(state["players"], Mapping) else [None]
+    is_plain = all(isinstance(player, Mapping) and player.get("average", 0) is None for player in players)
+    return bool(state["best"]["step"] == state["position"]["step"]) and is_plain
+
+
+def _other_weights(state: Mapping[str, Any] | None) -> str:
+    if state is None:
+        return f"there is no {LAST} either"
+    best, last = state["best"]["step"], state["position"]["step"]
+    of_last = f"of step {last}" if best != last else "before they were averaged"
+    return f"the best weights were of step {best}, and {LAST} holds those {of_last}; train a new run"
 
 
 def load_weights(task: Task, state: Mapping[str, Any], file: Path) -> None:

@@ -110,6 +110,8 @@ def _show_run(words: Sequence[str]) -> int:
     kept, more = stored.named("show", words)
     known = {"features": Parameter(str, "no layer"), "row": Parameter(NonNegativeInt, "0")}
     options = asked.options("show", more, known)
+    if "row" in options and "features" not in options:
+        raise ConfigError("show row: it is the row that features=LAYER draws; name a layer, or leave row out")
     from trainer import afterwards
 
     if "features" in options:

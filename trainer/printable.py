@@ -46,6 +46,11 @@ def shorten_label(text: str, most: int = 24) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def quantity(number: int, noun: str) -> str:
+    """``1 row``, ``2,000 rows``: a number of things that are counted by a regular noun."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def markdown(text: str) -> str:
     """The text as a cell of a Markdown table that shows it as it is."""
     return _MARKDOWN.sub(r"\\\g<0>", printable(text, one_line=True)).replace("<", "&lt;")

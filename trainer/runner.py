@@ -18,6 +18,7 @@ from trainer import (
     checkpoint,
     data_source,
     drawing,
+    earlier_runs,
     environment,
     folder,
     integrity,
@@ -55,9 +56,10 @@ def run(config: Config) -> Result:
             raise ConfigError(*changed, "a resumed run is the run it was; start a new one to change it")
         return resume(stored.adapted(kept, config))
     config = data_source.with_fingerprint(config)
-    found = folder.find(config.identity, Path(config.folder))
+    found = earlier_runs.find(config, Path(config.folder))
     if found is None:
-        say("resume=auto: no run of this configuration on this data yet; starting one")
+        other = earlier_runs.describe_other_data(config, Path(config.folder))
+        say(f"resume=auto: no run of this configuration on this data yet; starting one{other}")
         return start(config, folder.claim(config.folder, folder.is_only_begun))
     if folder.read_results(found).get("status") == "finished":
         return complete(config, found, patience=PATIENCE)
@@ -108,14 +110,15 @@ def complete(config: Config, path: Path, patience: float = 0.0, *, quiet: bool =
     """Makes up for the files that a finished run lacks: it may have been killed while it drew them.
 
     quiet: as of ``start``.
+
+    Raises ConfigError for files that are not of one run, and for best weights that are lost.
     """
     tell = _say_nothing if quiet else say
     result = Result.read(path)
-    # Both refuse files that are not of one run. A state before the last one is none of a finished run.
+    # A state before the last one is none of a finished run.
     state = saved_state(path, fall_back=False) if (path / checkpoint.LAST).exists() else None
-    if state is None and (path / checkpoint.BEST).exists():
-        integrity.load_best(path)
-    lost = artifacts.missing(path, result)
+    lost = [checkpoint.BEST] if integrity.lost_best(path, state, result.best_epoch) else []
+    lost += artifacts.missing(path, result)
     if not lost or state is None:
         without = f", without {', '.join(lost)}" if lost else ""
         tell(f"{path} is finished{without}; nothing to do")
@@ -126,10 +129,12 @@ def complete(config: Config, path: Path, patience: float = 0.0, *, quiet: bool =
         signals.recognized(screen.flag),
     ):
         tell(f"{path} is finished, but without {', '.join(lost)}; going on with that")
+        if checkpoint.BEST in lost:
+            checkpoint.save(integrity.best_of(state), path / checkpoint.BEST)
         artifacts.write_metrics(path, state["history"])
-        if set(lost) <= {folder.METRICS, folder.CURVES}:
+        if folder.CURVES in lost:
             artifacts.draw_curves(path, state["history"], result)
-        else:
+        if not set(lost) <= {checkpoint.BEST, folder.METRICS, folder.CURVES}:
             made = assemble(as_saved(config, state), replace(result), screen, state, make_within)
             made.trainer.use_best()
             made.trainer.task.eval()

@@ -15,7 +15,7 @@ from yaml import YAMLError
 from trainer import catalog, expansion, folder, plugins, recovery, signature
 from trainer.checks import BUILT, check, check_value, declare
 from trainer.config import NEUTRAL, Config
-from trainer.errors import ConfigError, absence
+from trainer.errors import ConfigError, absence, did_you_mean
 from trainer.overrides import parse
 from trainer.result import Result
 from trainer.settings import Settings
@@ -71,6 +71,7 @@ def changed(kept: Config, words: Sequence[str]) -> Config:
     """
     kinds = get_type_hints(Settings, include_extras=True)
     paths = [*signature.data_paths(kept.tree["data"]["_target_"]), *({"data_dir"} & kept.tree["data"].keys())]
+    places, known = ([f"data.{key}" for key in keys] for keys in (paths, [*paths, *kept.tree["data"]]))
     problems: list[str] = []
     flat: dict[str, Any] = {}
     moved: dict[str, str] = {}
@@ -79,11 +80,15 @@ def changed(kept: Config, words: Sequence[str]) -> Config:
         if key in HERE:
             problems += check_value(key, value, kinds[key])
             flat[key] = value
-        elif key.removeprefix("data.") in paths and isinstance(value, str):
-            moved[key.removeprefix("data.")] = str(Path(value).expanduser().absolute())
+        elif key in places:
+            problems += check_value(key, value, str)
+            moved[key.removeprefix("data.")] = str(Path(str(value)).expanduser().absolute())
         else:
-            able = ", ".join((*sorted(HERE), *(f"data.{path}" for path in paths)))
-            problems.append(f"{key}: a run keeps what it was trained with; for a run that is used again: {able}")
+            is_kept = key in known or not key.startswith("data.")
+            why = (
+                "a run keeps what it was trained with;" if is_kept else f"unknown key{did_you_mean(key, known) or ';'}"
+            )
+            problems.append(f"{key}: {why} for a run that is used again: {', '.join((*sorted(HERE), *places))}")
     if problems:
         raise ConfigError(*problems)
     return replace(_with_flat_keys(kept, flat), moved=moved)

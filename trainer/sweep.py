@@ -26,10 +26,10 @@ from omegaconf.errors import OmegaConfBaseException
 from trainer import catalog, checks, config, environment, folder, own_folder, signals
 from trainer.config import Config
 from trainer.cores import cores, processors
-from trainer.errors import ConfigError, Interrupted, UnknownName
+from trainer.errors import ConfigError, Interrupted, Mismatch, UnknownName
 from trainer.grid import combinations
 from trainer.overrides import parse
-from trainer.printable import printable
+from trainer.printable import printable, quantity
 
 if TYPE_CHECKING:
     from trainer.sweep_job import Job
@@ -41,24 +41,28 @@ LOOK_SECONDS = 0.05
 def sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
     """Runs the grid that a command line spans; returns 0 if every job finished.
 
-    Raises ConfigError before anything runs if a name in the grid does not exist, Interrupted after Ctrl-C.
+    Raises ConfigError before anything runs if a name or a value in the grid is wrong in itself, or no two things in it
+    go together; Interrupted after Ctrl-C.
     """
     parsed = parse(overrides, folders)
     swept = {item.key_or_group for item in parsed if item.is_sweep_override()}
     grid = combinations(parsed, folders)
-    composed = [_composed(combination, folders) for combination in grid]
+    composed = _compose(grid, folders)
     good = [item for item in composed if isinstance(item, Config)]
-    if not good:
-        raise ConfigError(*dict.fromkeys(str(item) for item in composed))
     names = [_name(number, combination, swept) for number, combination in enumerate(grid)]
     # With resume=auto a sweep goes on in the folder where it stands, so that its table is that of all its jobs.
     begun = (_earlier(item, name) for item, name in zip(composed, names, strict=True) if isinstance(item, Config))
-    root = next((path.parent for path in begun if path), None) or _claim(good[0])
+    earlier = next((path.parent for path in begun if path), None)
+    root = earlier or _claim(good[0])
     workers = good[0].settings.jobs or cores()
     jobs = [_job(item, root / name, workers) for item, name in zip(composed, names, strict=True)]
     from trainer.console import say  # here: a grid that is refused needs no library that prints
 
-    say(f"{len(jobs)} jobs, {workers} at a time{_held_back(workers)}, in {root}")
+    if earlier is None and good[0].settings.resume == "auto":
+        say(f"resume=auto: no sweep of these jobs on this data yet; starting one{_other_data(composed, names)}")
+    refused = len(jobs) - len(good)
+    rest = f" ({refused} more would train what does not go together)" if refused else ""
+    say(f"{quantity(len(good), 'job')}{rest}, {workers} at a time{_held_back(workers)}, in {root}")
     stop = _run_all(jobs, workers)
     return _account(jobs, root, stop)
 
@@ -81,9 +85,18 @@ def _earlier(item: Config, name: str) -> Path | None:
     """The folder this job had in an earlier sweep, if ``resume=auto`` asks for it; a run by itself is none."""
     if item.settings.resume != "auto":
         return None
-    from trainer import data_source
+    from trainer import data_source, earlier_runs
 
-    return folder.find(data_source.with_fingerprint(item).identity, Path(item.sweep_folder, name), name)
+    return earlier_runs.find(data_source.with_fingerprint(item), Path(item.sweep_folder, name), name)
+
+
+def _other_data(composed: Sequence[Config | Mismatch], names: Sequence[str]) -> str:
+    """Of the first job that can run, what it was in an earlier sweep whose data was other."""
+    from trainer import data_source, earlier_runs
+
+    item, name = next(pair for pair in zip(composed, names, strict=True) if isinstance(pair[0], Config))
+    assert isinstance(item, Config)
+    return earlier_runs.describe_other_data(data_source.with_fingerprint(item), Path(item.sweep_folder, name), name)
 
 
 def _claim(item: Config) -> Path:
@@ -91,10 +104,10 @@ def _claim(item: Config) -> Path:
     return folder.claim(item.sweep_folder, folder.holds_only_begun if item.settings.resume == "auto" else None)
 
 
-def _job(item: Config | ConfigError, path: Path, workers: int) -> Job:
+def _job(item: Config | Mismatch, path: Path, workers: int) -> Job:
     from trainer.sweep_job import Job
 
-    if isinstance(item, ConfigError):
+    if isinstance(item, Mismatch):
         return Job(None, path, "refused", str(item))
     # Processes side by side: a second thread in each would only take the others' cores.
     threads = item.settings.threads or (1 if workers > 1 else None)
@@ -104,14 +117,28 @@ def _job(item: Config | ConfigError, path: Path, workers: int) -> Job:
     return Job(replace(item, folder=str(path), settings=settings), path, "waiting")
 
 
-def _composed(combination: Sequence[str], folders: Sequence[Path]) -> Config | ConfigError:
-    """A job's configuration. A name that does not exist stops the whole sweep; a bad value only its own job."""
-    try:
-        return config.compose(combination, folders)
-    except UnknownName:
-        raise
-    except ConfigError as error:
-        return error
+def _compose(grid: Sequence[Sequence[str]], folders: Sequence[Path]) -> list[Config | Mismatch]:
+    """The configuration of each job, or why what it combines does not go together.
+
+    Raises UnknownName for the first name that does not exist, ConfigError with every value that is wrong in itself:
+    no job of such a grid was meant. The same where no combination is left.
+    """
+    composed: list[Config | Mismatch] = []
+    problems: list[str] = []
+    for combination in grid:
+        try:
+            composed.append(config.compose(combination, folders))
+        except UnknownName:
+            raise
+        except Mismatch as error:
+            composed.append(error)
+        except ConfigError as error:
+            problems += error.problems
+    if not problems and not any(isinstance(item, Config) for item in composed):
+        problems = [str(item) for item in composed]
+    if problems:
+        raise ConfigError(*dict.fromkeys(problems))
+    return composed
 
 
 def _account(jobs: Sequence[Job], root: Path, stop: int | None) -> int:
@@ -126,7 +153,8 @@ def _account(jobs: Sequence[Job], root: Path, stop: int | None) -> int:
         by = (number for number in signals.STOPPING if any(number.name in job.reason for job in jobs))
         number = stop or next(by, signal.SIGINT)
         raise Interrupted("sweep stopped; the same command with resume=auto goes on", signals.answered(number))
-    return int(any(job.status != "finished" for job in jobs))
+    statuses = {job.status for job in jobs} - {"finished"}
+    return ConfigError.exit_code if statuses == {"refused"} else int(bool(statuses))
 
 
 def _warm(jobs: Sequence[Job]) -> None:
