@@ -88,11 +88,15 @@ class Network:
 @dataclass(frozen=True)
 class Cloud:
     """Points side by side, each (caption, points (N, F)), over real ones (M, F); more than two numbers are told by the
-    two directions in which the real points vary most."""
+    two directions in which the real points vary most.
+
+    columns: the names of the F numbers, where they have some.
+    """
 
     name: str
     panels: Sequence[tuple[str, Tensor]]
     real: Tensor
+    columns: Sequence[str] = ()
     suffix: ClassVar[str] = "png"
 
 
