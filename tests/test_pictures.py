@@ -91,6 +91,15 @@ def test_a_network_has_its_nodes_at_one_place_and_its_classes_in_one_block(tmp_p
     assert columns.max() < width // 4 + 10
 
 
+@pytest.mark.parametrize(("classes", "is_told"), [(3, True), (12, True), (13, False)])
+def test_a_small_matrix_says_where_nothing_was_counted(
+    classes: int, is_told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = texts(Matrix("m", torch.eye(classes, dtype=torch.long) * 7, ["c"] * classes), tmp_path, monkeypatch)
+    assert found.count("7") == classes
+    assert found.count("0") == is_told * classes * (classes - 1)
+
+
 def test_a_name_that_is_taken_is_numbered(tmp_path: Path) -> None:
     item = Matrix("m", torch.eye(2, dtype=torch.long), ["a", "b"])
     names = [pictures.draw([item], tmp_path, replace=False)[0].name for _ in range(3)]
@@ -98,14 +107,14 @@ def test_a_name_that_is_taken_is_numbered(tmp_path: Path) -> None:
     assert pictures.draw([item], tmp_path)[0].name == "m.png"
 
 
-def texts(cloud: Cloud, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is written beside points."""
+def texts(item: Cloud | Matrix, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is written in a figure."""
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
     figures: list[Figure] = []
     monkeypatch.setattr(pictures, "save_figure", lambda figure, _: figures.append(figure))
-    pictures.cloud(cloud, folder / "a.png")
+    pictures.DRAWN_BY[type(item)](item, folder / "a.png")
     return [text.get_text() for text in figures[0].findobj(Text) if isinstance(text, Text)]
 
 

@@ -22,6 +22,8 @@ from trainer.printable import printable, shorten_label
 STEPS, HELD = 60, 5.0
 """Until the nodes of a drawn graph stand still, and how strongly the middle holds them."""
 
+ZEROS = 12
+"""Classes up to which a matrix says 0 where nothing was counted: in a larger one the others would not stand out."""
 LONGEST = 18
 """Letters of a column's name beside an axis."""
 
@@ -56,8 +58,9 @@ def matrix(shown: Matrix, path: Path) -> None:
     axes = figure.subplots()
     shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
     axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
-    for (truth, taken), number in ((place.tolist(), int(counts[tuple(place)])) for place in counts.nonzero()):
-        shade = "white" if shares[truth, taken] > 0.5 else "black"
+    told = counts.nonzero() if len(labels) > ZEROS else torch.ones_like(counts).nonzero()
+    for (truth, taken), number in ((place.tolist(), int(counts[tuple(place)])) for place in told):
+        shade = "0.75" if not number else "white" if shares[truth, taken] > 0.5 else "black"
         axes.text(taken, truth, str(number), ha="center", va="center", color=shade, fontsize="x-small")
     axes.set_xticks(range(len(labels)), labels, rotation=90 if max(map(len, labels)) > 2 else 0, fontsize="small")
     axes.set_yticks(range(len(labels)), labels, fontsize="small")
