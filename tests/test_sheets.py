@@ -92,6 +92,7 @@ def test_an_input_beside_the_maps_of_a_layer_has_its_own_color(tmp_path: Path) -
     for row in range(3):
         batch = run.loaders["test"].rows(torch.tensor([row]))
         sheet = inspection.features(run.task, batch, "trunk.0", ("x",), run.data.pixel_bounds())
+        assert isinstance(sheet, Sheet)
         name = str(run.data.test.names(first=0)[1][row])
         assert faces(sheet, tmp_path / "f.png")[:1] == colors_of([name])
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 110
-COUNTED = ("step", "rows", "numbers")
+COUNTED = ("step", "rows", "numbers", "unit")
 """How the labels of axes begin on which there is nothing between two whole numbers."""
 
 

@@ -88,11 +88,15 @@ class Network:
 @dataclass(frozen=True)
 class Cloud:
     """Points side by side, each (caption, points (N, F)), over real ones (M, F); more than two numbers are told by the
-    two directions in which the real points vary most."""
+    two directions in which the real points vary most.
+
+    columns: the names of the F numbers, where they have some.
+    """
 
     name: str
     panels: Sequence[tuple[str, Tensor]]
     real: Tensor
+    columns: Sequence[str] = ()
     suffix: ClassVar[str] = "png"
 
 
@@ -119,6 +123,7 @@ class Table:
 class Panel:
     """Lines and points of one pair of axes, each (label, x (N,), y (N,)); those without a label are not explained.
 
+    bars: from 0 to heights (N,) at the places x (N,), which are whole numbers.
     diagonal: a thin line where x is y.
     """
 
@@ -127,16 +132,18 @@ class Panel:
     up: str
     lines: Sequence[tuple[str, Tensor, Tensor]] = ()
     points: Sequence[tuple[str, Tensor, Tensor]] = ()
+    bars: tuple[Tensor, Tensor] | None = None
     diagonal: bool = False
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Panels in rows of ``columns``."""
+    """Panels in rows of ``columns``, each so many inches wide."""
 
     name: str
     panels: Sequence[Panel]
     columns: int
+    width: float = 4.0
     suffix: ClassVar[str] = "png"
 
 

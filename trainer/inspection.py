@@ -11,12 +11,14 @@ from torch import Tensor
 
 from trainer.batch import Batch
 from trainer.errors import ConfigError, did_you_mean
-from trainer.gallery import Bounds, Sheet, Tile, caption_row
+from trainer.gallery import Bounds, Chart, Panel, Sheet, Tile, caption_row
 from trainer.loader import Loader
 from trainer.task import Task
 
 CHANNELS, COLUMNS, EPOCHS = 64, 8, 5
 """How many maps of a layer are shown, how many side by side, and epochs of a training row."""
+UNITS, PANELS, INCHES = 128, 8, 9.0
+"""How many numbers of a vector stand side by side as bars, at most how often one below the other, and how wide."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,11 @@ def layers(task: Task, batch: Batch) -> list[Layer]:
     return list(found.values())
 
 
-def features(task: Task, batch: Batch, layer: str, pictures: Sequence[str] = (), bounds: Bounds | None = None) -> Sheet:
-    """What a layer makes of the first row of a batch: the maps of its channels, or its numbers as one map.
-
-    Beside the inputs that are ``pictures``, in which black and white are ``bounds``.
+def features(
+    task: Task, batch: Batch, layer: str, pictures: Sequence[str] = (), bounds: Bounds | None = None
+) -> Sheet | Chart:
+    """What a layer makes of the first row of a batch: the numbers of a vector as bars, or else the maps of its channels
+    beside the inputs that are ``pictures``, in which black and white are ``bounds``.
 
     Raises ConfigError for a layer that the model does not have, with the nearest that it has.
     """
@@ -62,11 +65,23 @@ def features(task: Task, batch: Batch, layer: str, pictures: Sequence[str] = (),
         near = did_you_mean(layer, known)
         raise ConfigError(f"features: the model has no layer {layer!r}{near or ';'} one of {', '.join(known)}")
     value = known[layer].output[0]
-    maps = value.flatten(0, -3) if value.dim() > 2 else value.reshape(1, -1, value.shape[-1] if value.dim() else 1)
+    if value.dim() < 2:
+        return Chart(f"features-{layer}", _bars(value.reshape(-1), int(batch.index[0])), 1, INCHES)
+    maps = value.flatten(0, -3) if value.dim() > 2 else value[None]
     shown = maps[:CHANNELS]
     tiles = [Tile(one[None], f"{number}" if len(maps) > 1 else "") for number, one in enumerate(shown)]
     own = [Tile(batch.inputs[name][0], name, bounds=bounds) for name in pictures]
     return Sheet(f"features-{layer}", [*own, *tiles], COLUMNS, is_shared=False)
+
+
+def _bars(values: Tensor, row: int) -> list[Panel]:
+    """The numbers (N,) of a row, some in each panel, as far as there is room."""
+    panels = []
+    for first in range(0, min(len(values), UNITS * PANELS), UNITS):
+        part = values[first : first + UNITS]
+        title = f"row {row}, units {first} to {first + len(part) - 1} of {len(values)}"
+        panels.append(Panel(title, "unit", "output", bars=(torch.arange(first, first + len(part)), part)))
+    return panels
 
 
 def samples(train: Loader, count: int, names: Sequence[str], bounds: Bounds | None = None) -> Sheet:

@@ -197,6 +197,7 @@ class Facts:
     modes, mode_sigma: centres (K, F) and spread of the equally likely Gaussians that points were drawn from.
     table: the names of the columns and the rows of cells that features x (N, F) stand for, in their own units; of the
         classes (N,), if they are given.
+    features: the names of the F numbers of features x (N, F), where they have some.
     reading: how files of the user's were read, a line for each column.
     baseline_rule: what the baseline says, where it was chosen among rules.
     """
@@ -222,6 +223,7 @@ class Facts:
     modes: Tensor | None = None
     mode_sigma: float = 0.0
     table: Callable[[Tensor, Tensor | None], tuple[list[str], list[list[Any]]]] | None = None
+    features: Sequence[str] = ()
     reading: Sequence[str] = ()
     baseline_rule: str = ""
 

@@ -97,7 +97,7 @@ class CSV(Data):
         return tables.read(path, option, delimiter, header, encoding, expected=expected)
 
     def complete_facts(self, facts: Facts) -> Facts:
-        return replace(facts, table=partial(schema.decode, self.schema))
+        return replace(facts, table=partial(schema.decode, self.schema), features=schema.feature_names(self.schema))
 
     @property
     def schema(self) -> schema.Schema:

@@ -113,6 +113,11 @@ def decode(schema: Schema, x: Tensor, label: Tensor | None) -> tuple[list[str], 
     return names, list(map(list, zip(*cells, strict=True)))
 
 
+def feature_names(schema: Schema) -> list[str]:
+    """What each number of features (N, F) is called."""
+    return [name for column in schema["columns"] for name in features.names(column)]
+
+
 def names(schema: Schema) -> Collection[str]:
     """The names that make a first row a header: any that is a text, or all that are numbers and features."""
     if not schema["header"]:

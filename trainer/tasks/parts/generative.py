@@ -163,7 +163,7 @@ class Generative(Task):
     def shown(self, name: str, shots: Sequence[tuple[str, Tensor]]) -> Iterator[Item]:
         if not self.are_pictures:
             real = self.comparison.training_rows()[:POINTS]
-            yield Cloud(name, [(caption, rows.flatten(1)) for caption, rows in shots], real)
+            yield Cloud(name, [(caption, rows.flatten(1)) for caption, rows in shots], real, self.facts.features)
             return
         rows = [(caption, self.bright(made[: AT_MOST if len(shots) == 1 else ACROSS])) for caption, made in shots]
         tiles = [
