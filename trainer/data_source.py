@@ -30,7 +30,10 @@ def with_fingerprint(config: Config) -> Config:
 
 def read(config: Config) -> Data:
     """The data of a run that begins: what is to be learned of it is learned."""
-    return builder.data(_resolved(config))
+    data = builder.data(_resolved(config))
+    if config.fingerprint is not None:
+        fingerprint.refuse_empty(config.fingerprint, type(data).own_paths(_resolved(config)["data"]))
+    return data
 
 
 def read_again(config: Config, state: Mapping[str, Any] | None) -> Data:
