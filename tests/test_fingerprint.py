@@ -106,7 +106,9 @@ def test_of_a_folder_of_runs_no_run_is_read(tmp_path: Path) -> None:
     assert listed(tmp_path) == names
     for number, file in enumerate(fingerprint.RUN_FILES):
         small(tmp_path / "outputs", f"run{number}/{file}", f"run{number}/curves.png", f"sweep/job{number}/{file}")
-    small(tmp_path / "outputs", "sweep/leaderboard.csv", "classifiers/0/last.pt")
+    small(tmp_path / "outputs", "sweep/leaderboard.csv", "classifiers/0/last.pt", "today/begun/seed=0.out")
+    small(tmp_path / "outputs" / "today", "run/.lock", "run/train.log", "sweep/leaderboard.csv", "sweep/job/last.pt")
+    (tmp_path / "outputs" / "today" / "claimed").mkdir()
     (tmp_path / "outputs" / "latest").symlink_to("run0", target_is_directory=True)
     assert listed(tmp_path) == names
     assert "path/run0/curves.png" in listed(tmp_path / "outputs"), "they are the data that was asked for"
@@ -115,6 +117,7 @@ def test_of_a_folder_of_runs_no_run_is_read(tmp_path: Path) -> None:
 def test_runs_are_known_by_the_names_that_they_have() -> None:
     assert fingerprint.RUNS == run_folder.ROOT
     assert set(fingerprint.RUN_FILES) == {run_folder.LOCK, *run_folder.TELLING}
+    assert fingerprint.JOB_ENDING == run_folder.OUTPUT
 
 
 def test_more_files_than_are_listed_are_compared_with_fewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,8 +24,8 @@ MANY_FILES = 5000
 """Of more files than this, the digests of their folders are kept."""
 RUNS = "outputs"
 """Folders of runs lie in one of this name, which may lie below the data and then grows with every run."""
-RUN_FILES = (".lock", "results.json", "last.pt", "previous.pt")
-"""Each of them tells a folder of a run."""
+RUN_FILES, JOB_ENDING = (".lock", "results.json", "last.pt", "previous.pt"), ".out"
+"""Each of them tells a folder of a run; a file that ends so is the first of a sweep's."""
 BYTECODE, BYTECODE_ENDING = "__pycache__", ".pyc"
 SHOWN = 3
 
@@ -129,7 +129,7 @@ def _folders(path: Path) -> Iterator[tuple[str, list[str]]]:
     for folder, inside, names in os.walk(path, followlinks=True):
         # A link may lead back to a folder that it lies in. Two that lead to one folder are two classes.
         chain = above.pop(folder) | {_identity(folder)}
-        runs = os.path.basename(folder) == RUNS and len(chain) > 1
+        runs = RUNS in Path(folder).relative_to(path).parts
         kept = []
         for name in sorted(inside):
             place = os.path.join(folder, name)
@@ -148,9 +148,10 @@ def _identity(folder: str) -> tuple[int, int]:
 
 def _holds_run(folder: str) -> bool:
     """Whether it is the folder of a run, or of several such as those of a sweep."""
-    _, inside, _ = next(os.walk(folder), ("", [], []))
+    _, inside, files = next(os.walk(folder), ("", [], []))
     places = [folder, *(os.path.join(folder, name) for name in inside)]
-    return any(os.path.lexists(os.path.join(place, name)) for place in places for name in RUN_FILES)
+    is_run = any(os.path.lexists(os.path.join(place, name)) for place in places for name in RUN_FILES)
+    return is_run or any(name.endswith(JOB_ENDING) for name in files)
 
 
 def _described(path: Path, exact: bool) -> list[Any]:
