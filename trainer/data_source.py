@@ -39,6 +39,8 @@ def read(config: Config) -> Data:
     """
     data = builder.data(_resolved(config))
     _refuse_changed_since(config)
+    if config.fingerprint is not None:
+        fingerprint.refuse_empty(config.fingerprint, type(data).own_paths(_resolved(config)["data"]))
     return data
 
 

@@ -128,12 +128,13 @@ def as_stored(
     words: the class of each file. Files of other classes are counted and left out.
     """
     known = fitted.learn("classes", lambda: list(names))
-    strange = [word for word in words if word not in known]
+    number = {name: place for place, name in enumerate(known)}
+    strange = [word for word in words if word not in number]
     if strange:
         classes = plain.shown(sorted(set(strange)), 5)
         log.warning("%d files are left out: this run knows no class %s", len(strange), classes)
-    kept = [row for row, word in enumerate(words) if word in known]
-    return known, [found[row] for row in kept], torch.tensor([known.index(words[row]) for row in kept])
+    kept = [row for row, word in enumerate(words) if word in number]
+    return known, [found[row] for row in kept], torch.tensor([number[words[row]] for row in kept])
 
 
 def keys(folder: Path, found: Sequence[tuple[Path, int]]) -> RowKeys:

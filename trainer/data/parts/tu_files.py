@@ -54,8 +54,8 @@ def find(path: str, name: str | None) -> tuple[Path, str]:
     given = plain.existing_folder(path, "give the folder of NAME_A.txt and the files beside it")
     # An unpacked set has its files in NAME, and as PyTorch Geometric lays it out in NAME/raw.
     inside = [given, given / "raw", *((given / name, given / name / "raw") if name else ())]
-    folder = next((place for place in inside if any(place.glob("*_A.txt"))), given)
-    lying = sorted(file.name.removesuffix("_A.txt") for file in folder.glob("*_A.txt"))
+    folder = next((place for place in inside if _names(place)), given)
+    lying = _names(folder)
     if name is None and len(lying) == 1:
         return folder, lying[0]
     if name in lying:
@@ -63,6 +63,12 @@ def find(path: str, name: str | None) -> tuple[Path, str]:
     there = f"it has {plain.shown(lying)}" if lying else "it has no file NAME_A.txt"
     wanted = "give data.name" if name is None else f"there is no {name}_A.txt"
     raise ConfigError(f"data.path: {folder.absolute()}: {there}; {wanted}")
+
+
+def _names(folder: Path) -> list[str]:
+    """Of the sets in a folder; hidden files are not meant."""
+    found = (file.name for file in folder.glob("*_A.txt"))
+    return sorted(name.removesuffix("_A.txt") for name in found if not name.startswith("."))
 
 
 def read(folder: Path, name: str, fitted: Preprocessing) -> Graphs:
