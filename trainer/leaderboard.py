@@ -92,7 +92,7 @@ def _badness(entry: Entry) -> float:
 def show(path: Path) -> None:
     """Prints the leaderboard of a folder and saves it there as ``leaderboard.csv`` and ``.md``.
 
-    Raises ConfigError for a folder that is not there.
+    Raises ConfigError for a folder that is not there, and SystemFault, once it is printed, where it cannot be saved.
     """
     if not os.path.isdir(path):
         raise ConfigError(f"no folder {path.absolute()}")
@@ -101,6 +101,14 @@ def show(path: Path) -> None:
     if not entries:
         say(f"no finished run in {path}")
         return
+    _print(entries)
+    if again := len(found) - sum(entry.runs for entry in entries):
+        say(f"{again} of {len(found)} runs left out: run again since, with the same seed")
+    _save(entries, path)
+    say(f"ordered by validation; saved in {path}/leaderboard.csv and .md")
+
+
+def _save(entries: Sequence[Entry], path: Path) -> None:
     columns = [field.name for field in fields(Entry)]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([columns, *map(astuple, entries)])
@@ -108,10 +116,6 @@ def show(path: Path) -> None:
     rows = [[markdown(_cell(value)) for value in astuple(entry)] for entry in entries]
     table = [columns, ["---"] * len(columns), *rows]
     atomic.write_text(path / "leaderboard.md", "".join(f"| {' | '.join(row)} |\n" for row in table))
-    _print(entries)
-    if again := len(found) - sum(entry.runs for entry in entries):
-        say(f"{again} of {len(found)} runs left out: run again since, with the same seed")
-    say(f"ordered by validation; saved in {path}/leaderboard.csv and .md")
 
 
 def _cell(value: Any) -> str:
