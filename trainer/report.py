@@ -144,11 +144,10 @@ class Report:
     def announce_drawing(self) -> None:
         self.say("drawing what there is to see of the test rows (draw=false leaves it out)")
 
-    def finish(self, trainer: Trainer, result: Result, drawn: Sequence[Path], missed: Sequence[str] = ()) -> None:
-        """The scores of the chosen epoch, the test scores in their context, and where everything is."""
+    def show_scores(self, trainer: Trainer, result: Result) -> None:
+        """The scores of the chosen epoch, and the test scores in their context. Writes no file: a disk may be full."""
         self.progress.stop()
         name = result.monitor
-        log.info("test %s; %s", {key: round(value, 6) for key, value in result.test.items()}, in_context(result, name))
         if self.quiet:
             return
         scores = ", ".join(f"{label(each)} {number(value)}" for each, value in result.val.items() if each != "loss")
@@ -158,6 +157,13 @@ class Report:
             self.say(f"{in_context(result, name)}   ({label(name)} on the test rows)", "bold")
             if note := beyond_best(result, name, self._test_rows):
                 console.print(note)
+
+    def log_scores(self, result: Result) -> None:
+        scores = {key: round(value, 6) for key, value in result.test.items()}
+        log.info("test %s; %s", scores, in_context(result, result.monitor))
+
+    def finish(self, trainer: Trainer, result: Result, drawn: Sequence[Path], missed: Sequence[str] = ()) -> None:
+        """Where everything is, and what there was no time for."""
         self.say(f"saved in {result.folder} ({result.seconds:.1f} s)")
         if drawn:
             self.say(f"pictures: {', '.join(path.name for path in drawn)}")
