@@ -120,6 +120,26 @@ def test_a_stop_while_it_draws_leaves_a_finished_run(monkeypatch: pytest.MonkeyP
     assert Path("outputs/cut/curves.png").exists()
 
 
+@pytest.mark.parametrize("name", ["curves.png", "confusion.png", "results.json"])
+def test_scores_are_shown_though_the_disk_is_full(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is written or drawn after training."""
+    replace = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if Path(target).name == name and Path("outputs/cut/last.pt").exists():
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(SystemFault, match=f"cannot write .*{name}: No space left"):
+        pictured("hydra.run.dir=outputs/cut")
+    said = capsys.readouterr().out
+    assert "(accuracy on the test rows)" in said
+    assert "saved in" not in said
+
+
 def test_an_interrupted_run_says_how_far_it_came_and_has_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         signal_at(patched, 7, signal.SIGHUP)

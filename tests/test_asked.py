@@ -37,9 +37,11 @@ def test_a_task_that_cannot_says_which_can() -> None:
 
 def test_a_verb_without_keys_of_its_own_names_those_of_the_machine() -> None:
     with pytest.raises(ConfigError) as told:
-        asked.options("evaluate", ["epochs=3", "devcie=cpu"], {})
-    first, second = str(told.value).splitlines()
-    assert first.startswith("evaluate epochs=3: a run keeps what it was trained with; evaluate can be given allow_cha")
+        asked.options("evaluate", ["epochs=3", "devcie=cpu", "optimizer.lr=1"], {})
+    first, second, third = str(told.value).splitlines()
+    kept = "a run keeps what it was trained with; start a new run with"
+    assert first.startswith(f"evaluate epochs=3: {kept} epochs=3, or give evaluate one of allow_changed_data, ")
+    assert third.startswith(f"evaluate optimizer.lr=1: {kept} optimizer.lr=1, or give ")
     assert second.startswith("evaluate devcie=cpu: unknown; did you mean device? allow_changed_data=..., ")
 
 

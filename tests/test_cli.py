@@ -200,6 +200,10 @@ def test_many_problems_are_cut_to_ten_lines(
         (["\x1b[2Jlist"], r"'\x1b[2Jlist' is no verb"),
         (["evaluate", "caf\udce9\x1b[31m"], r"caf\udce9\x1b[31m is not there"),
         (["=3"], "there is no key before ="),
+        (["model", "mlp"], "'model' is no verb of train but a key, which is set by: train model=mlp"),
+        (["epochs"], "which is set by: train epochs=VALUE"),
+        (["list", "lstm"], "train list lstm: nothing of that name; it is shown by: train show model=lstm; one of"),
+        (["list", "modls"], "did you mean models?"),
     ],
 )
 def test_the_verbs_say_what_they_take(

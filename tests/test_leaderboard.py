@@ -11,9 +11,11 @@ import pytest
 from commands import write
 from omegaconf import OmegaConf
 
-from trainer import leaderboard
+from trainer import leaderboard, sweep
+from trainer.errors import SystemFault
 from trainer.finished_runs import read_runs
 from trainer.leaderboard import Entry
+from trainer.sweep_job import Job
 
 
 def put(root: Path, name: str, config: dict[str, Any], overrides: list[str], **changes: Any) -> None:
@@ -196,3 +198,30 @@ def test_large_scores_are_shown_as_everywhere(tmp_path: Path, capsys: pytest.Cap
     assert "1.53e+10" in shown
     assert "2e-05" in shown
     assert "15303297058.2212" in (tmp_path / "leaderboard.csv").read_text()
+
+
+def test_a_table_that_cannot_be_saved_is_shown_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read_only(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    put(tmp_path, "a", tree(), [])
+    monkeypatch.setattr(os, "replace", read_only)
+    with pytest.raises(SystemFault, match=r"cannot write .*leaderboard\.csv: Permission denied"):
+        leaderboard.show(tmp_path)
+    said = capsys.readouterr().out
+    assert "mlp" in said
+    assert "saved in" not in said
+
+
+def test_how_jobs_ended_is_told_though_the_table_cannot_be_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise SystemFault("no room")
+
+    monkeypatch.setattr(leaderboard, "show", full)
+    with pytest.raises(SystemFault):
+        sweep._account([Job(None, tmp_path / "0-a=1", "failed", "on purpose")], tmp_path, None)
+    assert capsys.readouterr().err == "failed: 0-a=1: on purpose\n"

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from trainer.printable import PrintableFilter, encodable, markdown, printable, shorten, shorten_label
+from trainer.printable import PrintableFilter, encodable, markdown, printable, quantity, shorten, shorten_label
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,8 @@ def test_a_log_is_printable() -> None:
     record = logging.LogRecord("trainer", logging.INFO, "", 0, "reads %s", ("\x1b]0;title\x07",), None)
     assert PrintableFilter().filter(record)
     assert record.getMessage() == "reads \\x1b]0;title\\x07"
+
+
+def test_one_thing_is_no_plural() -> None:
+    told = [quantity(number, "row") for number in (0, 1, 2, 2000)]
+    assert told == ["0 rows", "1 row", "2 rows", "2,000 rows"]

@@ -33,6 +33,7 @@ from trainer.console import console, say, warnings_told
 from trainer.data.base import Data
 from trainer.dataset_state import Excerpt
 from trainer.errors import ConfigError
+from trainer.printable import quantity
 from trainer.result import Result
 from trainer.task import Task
 
@@ -134,7 +135,7 @@ def score(kept: Config, path: str | None) -> Path:
     (written,) = pictures.draw([gallery.Table("scores", (called, *ratings), rows)], Path(kept.folder), replace=False)
     for table in tables.rating_tables(called, names, ratings):
         console.print(table)
-    say(f"{len(rows):,} rows rated in {written}")
+    say(f"{quantity(len(rows), 'row')} rated in {written}")
     return written
 
 

@@ -56,8 +56,9 @@ def _unknown(verb: str, word: str, known: Mapping[str, Parameter]) -> str:
     """That a verb takes no such key, with those it takes: its own, and those of this machine."""
     key = word.partition("=")[0]
     names = (*known, *sorted(HERE))
-    if key in Settings.__dataclass_fields__:
-        return f"{verb} {word}: a run keeps what it was trained with; {verb} can be given {', '.join(names)}"
+    if key in Settings.__dataclass_fields__ or key.split(".")[0] in catalog.GROUPS:
+        way = f"start a new run with {word}, or give {verb} one of {', '.join(names)}"
+        return f"{verb} {word}: a run keeps what it was trained with; {way}"
     return f"{verb} {word}: unknown{did_you_mean(key, names) or ';'} {', '.join(f'{name}=...' for name in names)}"
 
 

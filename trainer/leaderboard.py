@@ -17,7 +17,7 @@ from trainer import atomic
 from trainer.console import console, say
 from trainer.errors import ConfigError
 from trainer.finished_runs import Run, by_data, by_setting, labels, mean_of, read_runs
-from trainer.printable import markdown
+from trainer.printable import markdown, quantity
 from trainer.tables import label, new_table
 
 NUMBERS = 38
@@ -92,7 +92,7 @@ def _badness(entry: Entry) -> float:
 def show(path: Path) -> None:
     """Prints the leaderboard of a folder and saves it there as ``leaderboard.csv`` and ``.md``.
 
-    Raises ConfigError for a folder that is not there.
+    Raises ConfigError for a folder that is not there, and SystemFault, once it is printed, where it cannot be saved.
     """
     if not os.path.isdir(path):
         raise ConfigError(f"no folder {path.absolute()}")
@@ -101,6 +101,14 @@ def show(path: Path) -> None:
     if not entries:
         say(f"no finished run in {path}")
         return
+    _print(entries)
+    if again := len(found) - sum(entry.runs for entry in entries):
+        say(f"{again} of {quantity(len(found), 'run')} left out: run again since, with the same seed")
+    _save(entries, path)
+    say(f"ordered by validation; saved in {path}/leaderboard.csv and .md")
+
+
+def _save(entries: Sequence[Entry], path: Path) -> None:
     columns = [field.name for field in fields(Entry)]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([columns, *map(astuple, entries)])
@@ -108,10 +116,6 @@ def show(path: Path) -> None:
     rows = [[markdown(_cell(value)) for value in astuple(entry)] for entry in entries]
     table = [columns, ["---"] * len(columns), *rows]
     atomic.write_text(path / "leaderboard.md", "".join(f"| {' | '.join(row)} |\n" for row in table))
-    _print(entries)
-    if again := len(found) - sum(entry.runs for entry in entries):
-        say(f"{again} of {len(found)} runs left out: run again since, with the same seed")
-    say(f"ordered by validation; saved in {path}/leaderboard.csv and .md")
 
 
 def _cell(value: Any) -> str:
@@ -171,9 +175,9 @@ def _test(entry: Entry) -> str:
 
 def _print_stacked(place: int, entry: Entry) -> None:
     """A row in lines of its own, for which any width is enough."""
-    runs = f"{entry.runs} runs" if entry.runs > 1 else "1 run"
+    runs, params = quantity(entry.runs, "run"), quantity(entry.params, "parameter")
     lines = [f"{entry.model} {entry.overrides}".rstrip(), f"val {_cell(entry.val)}, test {_test(entry)}, {runs}"]
-    lines += [", ".join(_others(entry)), f"{entry.params:,} parameters, {entry.seconds:.1f} s"]
+    lines += [", ".join(_others(entry)), f"{params}, {entry.seconds:.1f} s"]
     grid = Table.grid(padding=(0, 1))
     grid.add_column()
     grid.add_column(overflow="fold")

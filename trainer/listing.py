@@ -25,8 +25,9 @@ def options(arguments: Sequence[str]) -> int:
     words, folders, _ = flags.split(arguments)
     for word in words:
         if word not in plural:
-            near = did_you_mean(word, plural)
-            raise ConfigError(f"train list {word}: nothing of that name{near or ';'} one of {', '.join(plural)}")
+            ways = [f"train show {group}={word}" for group in catalog.GROUPS if word in catalog.options(group, folders)]
+            near = f"; it is shown by: {' or '.join(ways)};" if ways else did_you_mean(word, plural) or ";"
+            raise ConfigError(f"train list {word}: nothing of that name{near} one of {', '.join(plural)}")
         wanted.append(plural[word])
     for group in wanted or catalog.GROUPS:
         options = catalog.options(group, folders).values()

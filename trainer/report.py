@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from trainer import artifacts
 from trainer.console import ConsoleHandler, console
 from trainer.cores import cores
+from trainer.printable import quantity
 from trainer.progress import Meter, clock_time
 from trainer.signals import Flag
 from trainer.tables import beyond_best, in_context, label, number, score_table
@@ -85,12 +86,10 @@ class Report:
         self.flag.wait_for_check()
         self._path = Path(result.folder)
         (rows, unit), (self._test_rows, _) = sizes["train"], sizes["test"]
-        threads = f"{result.threads} thread{'s' if result.threads > 1 else ''}"
+        threads, params = quantity(result.threads, "thread"), quantity(result.params, "parameter")
         going_on = f", from step {trainer.step:,}" if trainer.step else ""
         shown = " / ".join(f"{count:,}" for count, _ in sizes.values())
-        text = (
-            f"{result.model} on {result.data}: {result.params:,} parameters, {shown} {unit}, {result.device}, {threads}"
-        )
+        text = f"{result.model} on {result.data}: {params}, {shown} {unit}, {result.device}, {threads}"
         self.say(f"{text}{going_on}", "bold")
         log.info("%s%s; config %s", text, going_on, result.identity)
         if reading:
@@ -100,7 +99,7 @@ class Report:
         if rule:
             self.say(f"baseline: {rule}")
         if trainer.settings.num_workers > cores():
-            self.say(f"num_workers: {trainer.settings.num_workers} processes share {cores()} cores")
+            self.say(f"num_workers: {trainer.settings.num_workers} processes share {quantity(cores(), 'core')}")
         artifacts.write_metrics(self._path, trainer.history)
         self._told_epoch = trainer.epoch
         self.meter = Meter(trainer, rows, unit)
@@ -144,11 +143,10 @@ class Report:
     def announce_drawing(self) -> None:
         self.say("drawing what there is to see of the test rows (draw=false leaves it out)")
 
-    def finish(self, trainer: Trainer, result: Result, drawn: Sequence[Path], missed: Sequence[str] = ()) -> None:
-        """The scores of the chosen epoch, the test scores in their context, and where everything is."""
+    def show_scores(self, trainer: Trainer, result: Result) -> None:
+        """The scores of the chosen epoch, and the test scores in their context. Writes no file: a disk may be full."""
         self.progress.stop()
         name = result.monitor
-        log.info("test %s; %s", {key: round(value, 6) for key, value in result.test.items()}, in_context(result, name))
         if self.quiet:
             return
         scores = ", ".join(f"{label(each)} {number(value)}" for each, value in result.val.items() if each != "loss")
@@ -158,6 +156,13 @@ class Report:
             self.say(f"{in_context(result, name)}   ({label(name)} on the test rows)", "bold")
             if note := beyond_best(result, name, self._test_rows):
                 console.print(note)
+
+    def log_scores(self, result: Result) -> None:
+        scores = {key: round(value, 6) for key, value in result.test.items()}
+        log.info("test %s; %s", scores, in_context(result, result.monitor))
+
+    def finish(self, trainer: Trainer, result: Result, drawn: Sequence[Path], missed: Sequence[str] = ()) -> None:
+        """Where everything is, and what there was no time for."""
         self.say(f"saved in {result.folder} ({result.seconds:.1f} s)")
         if drawn:
             self.say(f"pictures: {', '.join(path.name for path in drawn)}")

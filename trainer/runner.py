@@ -228,8 +228,10 @@ def _train_and_test(made: Assembled, result: Result, screen: report.Report, conf
     trainer = made.trainer
     _train(trainer, result, screen, config)
     _test(trainer, made.loaders["test"], result)
+    screen.show_scores(trainer, result)
     result.status = "finished"
     result.write()
+    screen.log_scores(result)
     screen.flag.stop_at_once()
     screen.finish(trainer, result, *_draw(made, result, screen))
 

@@ -145,10 +145,12 @@ def _account(jobs: Sequence[Job], root: Path, stop: int | None) -> int:
     """Says how every job ended, and shows the leaderboard of those that finished."""
     from trainer import leaderboard
 
-    leaderboard.show(root)
-    for job in jobs:
-        if job.status != "finished":
-            print(printable(f"{job.status}: {job.path.name}: {job.reason}"), file=sys.stderr)
+    try:
+        leaderboard.show(root)
+    finally:  # a table that cannot be saved must not hide how the jobs ended
+        for job in jobs:
+            if job.status != "finished":
+                print(printable(f"{job.status}: {job.path.name}: {job.reason}"), file=sys.stderr)
     if any(job.status == "interrupted" for job in jobs):
         by = (number for number in signals.STOPPING if any(number.name in job.reason for job in jobs))
         number = stop or next(by, signal.SIGINT)
