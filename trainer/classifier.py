@@ -182,27 +182,33 @@ def _chosen(asked: Config, data: Data) -> tuple[Config, Path]:
     that were encoded as these are. If it is gone, another is trained on the files of today, encoded by what the run
     learned, in a folder that is named by both: under the name of the first it would be taken for it.
     """
-    is_open = asked.settings.allow_changed_data or asked.fingerprint is None
-    today = data_source.with_fingerprint(asked).fingerprint if is_open else asked.fingerprint
-    before = asked.fingerprint or today
-    made = replace(_recipe(asked, data), fingerprint=before)
+    if asked.fingerprint is None:
+        asked = data_source.with_fingerprint(asked)
+    made = replace(_recipe(asked, data), fingerprint=asked.fingerprint)
     name = f"{made.names['model']}-{made.names['data']}-{made.identity}"
-    usual = _from_home(asked, folder.root() / folder.CLASSIFIERS / name)
-    if _is_finished(usual):
-        best = integrity.load_best(usual)
-        is_other = bool(_differences(asked, data, made, best["data"]))
-    else:
-        is_other = _files(today) != _files(before)
-    if is_other:
+    path = _from_home(asked, folder.root() / folder.CLASSIFIERS / name)
+    is_kept = _is_finished(path)
+    if is_kept and not _differences(asked, data, made, integrity.load_best(path)["data"]):
+        return replace(made, folder=str(path)), path
+    today = _look_again(asked)
+    if is_kept or _files(today) != _files(asked):
         (digest,) = digests.of_parts({"": [_files(today), _encoding_here(asked, data)]}).values()
-        made = replace(made, fingerprint=today)
-        usual = _from_home(asked, folder.root() / folder.CLASSIFIERS / f"{name}-{digest}")
-    return replace(made, folder=str(usual)), usual
+        path = _from_home(asked, folder.root() / folder.CLASSIFIERS / f"{name}-{digest}")
+    made = replace(made, fingerprint=today.fingerprint, fingerprint_time=today.fingerprint_time)
+    return replace(made, folder=str(path)), path
 
 
-def _files(found: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """The digests of the files of a fingerprint, if there is one."""
-    return {} if found is None else found["files"]
+def _look_again(asked: Config) -> Config:
+    """The configuration with the fingerprint of the files as they are now, as exact as the one it has."""
+    if asked.fingerprint is None:
+        return asked
+    settings = replace(asked.settings, fingerprint="exact" if asked.fingerprint["exact"] else "sampled")
+    return data_source.with_fingerprint(replace(asked, settings=settings))
+
+
+def _files(asked: Config) -> Mapping[str, Any]:
+    """The digests of the user's own files, if there are any."""
+    return {} if asked.fingerprint is None else asked.fingerprint["files"]
 
 
 def _is_finished(path: Path) -> bool:
