@@ -27,6 +27,7 @@ from trainer import (
     seeding,
     tables,
 )
+from trainer.assembly import as_saved
 from trainer.batch import Batch
 from trainer.config import Config
 from trainer.console import console, say, warnings_told
@@ -58,7 +59,7 @@ def load_run(kept: Config, *, reads_files: bool = True, to_score: bool = False) 
     with warnings_told():
         data = (data_source.read_again if reads_files else data_source.restore)(kept, best["data"])
     if to_score:
-        classifier.attach(kept, data, runner.make_within)
+        classifier.attach(as_saved(kept, best), data, runner.make_within)
     with warnings_told():
         where = device.pick_again(kept.settings.device)
     task = builder.task(kept.tree, data, kept.names).to(where)

@@ -33,11 +33,11 @@ def with_fingerprint(config: Config) -> Config:
 
 
 def read(config: Config) -> Data:
-    """The data of a run that begins: what is to be learned of it is learned.
+    """The data of a run that begins: what is to be learned of it is learned, unless another run has done so for it.
 
     Raises ConfigError for files that have another content than when their fingerprint was taken.
     """
-    data = builder.data(_resolved(config))
+    data = builder.data(_resolved(config), config.fitted)
     _refuse_changed_since(config)
     if config.fingerprint is not None:
         fingerprint.refuse_empty(config.fingerprint, type(data).own_paths(_resolved(config)["data"]))
