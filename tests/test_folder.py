@@ -12,7 +12,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import write
@@ -115,6 +117,10 @@ def test_results_that_are_none(text: str, tmp_path: Path) -> None:
     assert folder.read_results(tmp_path / "nope") == {}
 
 
+def has_identity(wanted: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda results: results.get("identity") == wanted
+
+
 def test_the_newest_run_is_found_unfinished_ones_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for number, (identity, status) in enumerate(
@@ -123,14 +129,14 @@ def test_the_newest_run_is_found_unfinished_ones_first(tmp_path: Path, monkeypat
         said = json.dumps({"identity": identity, "status": status})
         path = write(tmp_path / "outputs", {f"{number}/results.json": said})
         os.utime(path / str(number) / "results.json", (number, number))
-    assert folder.find("a", Path("elsewhere")) == Path("outputs/1")
-    assert folder.find("b", Path("elsewhere")) == Path("outputs/3")
-    assert folder.find("c", Path("elsewhere")) == Path("outputs/4")
-    assert folder.find("d", Path("elsewhere")) is None
-    assert folder.find("a", Path("elsewhere"), "1") == Path("outputs/1")
-    assert folder.find("a", Path("elsewhere"), "[0-9]") is None
+    assert folder.find(has_identity("a"), Path("elsewhere")) == Path("outputs/1")
+    assert folder.find(has_identity("b"), Path("elsewhere")) == Path("outputs/3")
+    assert folder.find(has_identity("c"), Path("elsewhere")) == Path("outputs/4")
+    assert folder.find(has_identity("d"), Path("elsewhere")) is None
+    assert folder.find(has_identity("a"), Path("elsewhere"), "1") == Path("outputs/1")
+    assert folder.find(has_identity("a"), Path("elsewhere"), "[0-9]") is None
     (tmp_path / "named").mkdir()
-    assert folder.find("a", Path("named")) is None, "a folder that is named is the one that is meant"
+    assert folder.find(has_identity("a"), Path("named")) is None, "a folder that is named is the one that is meant"
 
 
 def test_what_was_trained_is_never_taken_back(tmp_path: Path) -> None:
