@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from trainer import atomic
+from trainer import atomic, nested
 from trainer.errors import ConfigError, SystemFault, absence
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,8 @@ def verify(path: Path) -> None:
 def load(path: Path) -> dict[str, Any]:
     """A checked state; tensors and plain values only.
 
-    Raises ConfigError for a file that is missing, damaged, or holds anything that would have to be executed.
+    Raises ConfigError for a file that is missing, damaged, holds anything that would have to be executed, or what no
+    walk over it would come to the end of.
     """
     if not path.is_file():
         raise ConfigError(f"no checkpoint: {absence(path)}")
@@ -110,6 +111,7 @@ def load(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} refused: {_refusal(error)}") from error
     if not isinstance(state, dict):
         raise ConfigError(f"{path} refused: it holds no training state")
+    nested.check(state, path)
     return state
 
 
