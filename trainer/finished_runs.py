@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -140,7 +140,7 @@ def _flat(node: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
 class _Loader(yaml.SafeLoader):
     """Reads a date as the text that it is to Hydra, and no year 0 as a mistake."""
 
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers: ClassVar = {
         first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
         for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
