@@ -27,7 +27,7 @@ def check_run(path: Path, state: Mapping[str, Any], file: Path) -> None:
     raw, _ = stored.read_config(path)
     results = recovery.read_results(path)
     problems = [
-        *_differences(path / folder.CONFIG, environment.mask(raw), about["config"], file),
+        *_differences(path / folder.CONFIG, environment.mask(raw), environment.mask(about["config"]), file),
         *_differences(path / folder.RESULTS, _vouched(results), _vouched(about), file),
     ]
     if problems:
