@@ -26,8 +26,10 @@ SECRET = re.compile(
     r"((?<!pad_)(?<!unk_)(?<!cls_)(?<!sep_)(?<!bos_)(?<!eos_)(?<!mask_)token"
     r"|(secret|passwords?|passwd|pwd|passphrase|(api|access|secret|private|auth)[_-]?keys?))_?\d*$"
 )
-"""How a key ends that names a secret. What only begins so is none (token_mixing, tokens, tokenizer, secret_dim), nor is a
-token of a vocabulary."""
+"""How a key ends that names a secret; what only begins so is none (token_mixing, tokens, tokenizer, secret_dim).
+
+Nor is a token of a vocabulary.
+"""
 BEFORE = re.compile(r"token(?![a-z])|secret|passw|api_key")
 """What an older version took for a secret."""
 KEY = re.compile(r"[\w-]+(?=['\"]?\s*:)")
