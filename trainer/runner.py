@@ -47,7 +47,7 @@ def run(config: Config) -> Result:
     """Trains, validates and tests; or goes on with a run that was stopped, if ``resume`` says so."""
     settings = config.settings
     if settings.resume is None:
-        return start(data_source.with_fingerprint(config), folder.claim(config.folder))
+        return start(data_source.with_fingerprint(config), folder.claim_run(config.folder))
     if settings.resume != "auto":
         kept = stored.load(Path(settings.resume), settings.plugins)
         changed = stored.drift(config, kept)
@@ -58,7 +58,7 @@ def run(config: Config) -> Result:
     found = folder.find(config.identity, Path(config.folder))
     if found is None:
         say("resume=auto: no run of this configuration on this data yet; starting one")
-        return start(config, folder.claim(config.folder, folder.is_only_begun))
+        return start(config, folder.claim_run(config.folder, may_reuse=True))
     if folder.read_results(found).get("status") == "finished":
         return complete(config, found, patience=PATIENCE)
     return start(config, found, patience=PATIENCE)
