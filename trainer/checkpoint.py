@@ -12,6 +12,7 @@ import pickle
 import re
 import shutil
 import zipfile
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -169,20 +170,32 @@ def load_newest(folder: Path, *, fall_back: bool = True) -> dict[str, Any]:
 
 
 def size_of(state: Any) -> int:
-    """Bytes of all tensors in a nested state."""
+    """Bytes of all tensors and texts in a nested state, memory that some share counted once, as it is saved."""
+    return sum(dict(_sizes(state)).values())
+
+
+def _sizes(state: Any) -> Iterator[tuple[int, int]]:
+    """Each piece of memory by its place, with its bytes; of plain values texts alone, for numbers are few."""
     if isinstance(state, torch.Tensor):
-        return state.nbytes
-    parts = state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
-    return sum(size_of(part) for part in parts)
+        storage = state.untyped_storage()
+        yield storage.data_ptr(), storage.nbytes()
+    elif isinstance(state, str | bytes):
+        yield id(state), len(state)
+    parts = (*state, *state.values()) if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
+    for part in parts:
+        yield from _sizes(part)
 
 
-def check_room(folder: Path, state: dict[str, Any]) -> None:
+def check_room(folder: Path, state: dict[str, Any], common: dict[str, Any]) -> None:
     """Looks, before the first step, whether a run's checkpoints will find room: two states, the best weights, and a
     third state while it is written.
 
+    common: what each of them holds beside, as of the data.
+
     Raises SystemFault if not even one state fits; warns if not all of them do.
     """
-    whole, weights = size_of(state), size_of(state["task"])
+    beside = size_of(common)
+    whole, weights = size_of(state) + beside, size_of(state["task"]) + beside
     there = sum(path.stat().st_size for path in (folder / name for name in (LAST, PREVIOUS, BEST)) if path.exists())
     free = atomic.free_bytes(folder)
     text = f"{free / 1e6:.1f} MB free in {folder}"
@@ -217,6 +230,9 @@ class NoKeeper:
     """Keeps nothing, for a trainer used from Python."""
 
     last_saved_step: int | None = None
+
+    def __init__(self) -> None:
+        self.common: dict[str, Any] = {}
 
     def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
         return

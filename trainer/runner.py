@@ -231,7 +231,7 @@ def _train_and_test(made: Assembled, result: Result, screen: report.Report, conf
 def _train(trainer: Trainer, result: Result, screen: report.Report, config: Config) -> None:
     """To the last step; what stops it before has its curves, too."""
     path = Path(result.folder)
-    checkpoint.check_room(path, trainer.state_dict())
+    checkpoint.check_room(path, trainer.state_dict(), trainer.keeper.common)
     if not screen.quiet:
         folder.link_latest(path)
     try:
