@@ -13,6 +13,7 @@ from inside import metrics, run, signal_at
 
 from trainer import artifacts, charts, checkpoint, config, folder, pictures, runner, stored
 from trainer.errors import Interrupted, SystemFault
+from trainer.result import Result
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
@@ -181,3 +182,16 @@ def test_the_first_fault_is_the_one_that_is_told(monkeypatch: pytest.MonkeyPatch
     said = json.loads(Path("outputs/cut/results.json").read_text())
     assert said["status"] == "failed"
     assert "best.pt" in said["reason"]
+
+
+@pytest.mark.parametrize("name", ["x" * 900, "../secret.txt", "{}/secret.txt", "sub/picture.png", "..", "", "a\0b"])
+def test_a_name_that_is_no_file_of_the_folder_is_missing(name: str) -> None:
+    path = Path(run("draw=false").folder)
+    (path.parent / "secret.txt").write_text("x")
+    (path / "sub").mkdir()
+    (path / "sub/picture.png").write_text("x")
+    (path / "own.png").write_text("x")
+    name = name.format(path.parent.absolute())
+    result = Result.read(path)
+    result.artifacts = [name, "own.png"]
+    assert artifacts.missing(path, result) == [name]

@@ -59,18 +59,50 @@ def test_outside_the_variable_is_read_as_ever() -> None:
 
 
 def test_values_of_keys_that_sound_secret_are_left_out() -> None:
-    open_keys = {"max_tokens": "keep", "tokens": "words", "tokenizer": "a_model", "rows": 3}
+    names = (
+        "token_mixing",
+        "token_dim",
+        "tokens",
+        "max_tokens",
+        "tokenizer",
+        "pad_token",
+        "secret_dim",
+        "key",
+        "monkey",
+    )
+    open_keys = dict.fromkeys(names, "keep") | {"rows": 3}
+    hidden = (
+        "api_key",
+        "apiKey",
+        "hub_token",
+        "hubToken",
+        "password",
+        "client_secret",
+        "secret_key",
+        "db_passwd",
+        "token2",
+    )
     tree = {
-        "data": {"api_key": "x", "hub_token": "x", "password": "x", "my_secret": "x", "token_id": "x", **open_keys},
+        "data": {**dict.fromkeys(hidden, "x"), **open_keys},
         "token": "${oc.env:T}",
         "secret": None,
+        "password": "",
     }
     masked = environment.mask(tree)
     assert masked["data"] == {
-        **dict.fromkeys(("api_key", "hub_token", "password", "my_secret", "token_id"), "***"),
+        **dict.fromkeys(hidden, "***"),
         **open_keys,
     }
-    assert masked["token"] == "${oc.env:T}"
+    assert (masked["token"], masked["secret"], masked["password"]) == ("${oc.env:T}", None, "")
+    assert list(environment.masked(masked)) == [f"data.{key}" for key in hidden]
+
+
+def test_what_an_older_rule_left_out_is_known() -> None:
+    tree = {
+        "model": {"token_mixing": "***", "token_id": ["***"]},
+        "data": {"missing": ["***"], "api_key": "${oc.env:K}"},
+    }
+    assert list(environment.masked(tree)) == ["model.token_mixing", "model.token_id"]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +125,16 @@ def test_a_secret_in_an_override_is_masked_wherever_it_stands(text: str) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["data.x={a: 1}", "data.tokens={words: 2}", "x={api_key: '${oc.env:K}'}", "model=lstm"]
+    "text",
+    [
+        "data.x={tokens: 1, b: hub_token}",
+        "data.x={tokens: 1},{tokens: 2}",
+        "model.token_mixing=a",
+        "data.x={a: 1}",
+        "data.tokens={words: 2}",
+        "x={api_key: '${oc.env:K}'}",
+        "model=lstm",
+    ],
 )
 def test_an_override_without_a_secret_stays(text: str) -> None:
     assert environment.mask_override(text) == text

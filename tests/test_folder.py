@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from commands import write
+from states import in_child
 
 from trainer import folder
 from trainer.errors import ConfigError, SystemFault
@@ -149,12 +150,65 @@ def test_what_was_trained_is_never_taken_back(tmp_path: Path) -> None:
 
 def test_a_folder_of_the_users_own_is_neither_used_nor_taken_back(tmp_path: Path) -> None:
     mine = write(tmp_path / "mine", {"thesis.txt": "", "notes/page": ""})
-    assert folder.claim(str(mine), folder.is_only_begun) == tmp_path / "mine-2"
+    assert folder.claim_run(str(mine), may_reuse=True) == tmp_path / "mine-2"
     killed = write(tmp_path / "killed", {".lock": "", "train.log": "", ".config.yaml.7.tmp": ""})
-    assert folder.claim(str(killed), folder.is_only_begun) == killed
+    assert folder.claim_run(str(killed)) == tmp_path / "killed-2"
+    assert folder.claim_run(str(killed), may_reuse=True) == killed
+    assert folder.claim_run(str(killed), may_reuse=True) == tmp_path / "killed-3", "it was claimed a moment ago"
     assert not folder.remove_if_empty(mine)
     assert folder.remove_if_empty(killed)
     assert ((mine / "thesis.txt").exists(), killed.exists()) == (True, False)
+
+
+def test_a_claimed_folder_is_locked_until_its_run_has_ended(tmp_path: Path) -> None:
+    path = folder.claim_run(str(tmp_path / "run"))
+    assert in_child(lambda: enter(path)) == 3
+    with folder.locked(path):
+        assert in_child(lambda: enter(path)) == 3
+    assert in_child(lambda: enter(path)) == 0
+
+
+def enter(path: Path) -> None:
+    try:
+        with folder.locked(path):
+            pass
+    except folder.InUse:
+        os._exit(3)
+
+
+@pytest.mark.parametrize("may_reuse", [True, False])
+def test_processes_that_claim_at_once_get_folders_of_their_own(may_reuse: bool, tmp_path: Path) -> None:
+    """Each works in its own as soon as it has it, and some are done before others look."""
+    for round_of in range(10):
+        wanted = write(tmp_path / f"{round_of}", {".lock": "1", "train.log": ""} if may_reuse else {"x": ""}) / "run"
+        if may_reuse:
+            wanted = wanted.parent
+        reading, writing = os.pipe()
+
+        def claim(wanted: Path = wanted, gate: int = reading, other: int = writing) -> None:
+            os.close(other)
+            os.read(gate, 1)
+            path = folder.claim_run(str(wanted), may_reuse=may_reuse)
+            with folder.locked(path):
+                (path / f"{os.getpid()}.out").touch()
+                (path / folder.RESULTS).touch()
+
+        children = []
+        for _ in range(5):
+            child = os.fork()
+            if not child:
+                code = 1
+                try:
+                    claim()
+                    code = 0
+                finally:
+                    os._exit(code)
+            children.append(child)
+        os.close(reading)
+        os.close(writing)
+        assert [os.waitpid(child, 0)[1] for child in children] == [0] * 5
+        places = [path for path in tmp_path.glob(f"{round_of}*/**") if list(path.glob("*.out"))]
+        assert [len(list(path.glob("*.out"))) for path in places] == [1] * 5
 
 
 def test_a_sweep_goes_on_where_no_job_could_say_anything(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import signal
@@ -154,6 +155,45 @@ def test_a_stream_goes_nowhere_after_its_first_failed_write() -> None:
     assert isinstance(stream.error, BrokenPipeError)
     output.check([stream])
     stream.close()
+
+
+def test_a_stream_waits_for_a_reader_that_has_no_room_yet() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    text = b"x" * 1_000_000  # more than a pipe holds
+    child = os.fork()
+    if not child:
+        os.close(writer)
+        time.sleep(0.2)
+        found = b""
+        while more := os.read(reader, 1 << 16):
+            found += more
+        os._exit(found != text)
+    os.close(reader)
+    stream = output.Stream(writer, "w")
+    printed = io.BufferedWriter(stream)
+    printed.write(text)
+    printed.flush()
+    assert stream.error is None
+    stream.close()
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_stream_ends_its_wait_when_the_reader_goes() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    stream = output.Stream(writer, "w")
+    child = os.fork()
+    if not child:
+        os.close(writer)
+        time.sleep(0.2)
+        os._exit(0)
+    os.close(reader)
+    for _ in range(100):
+        assert stream.write(b"x" * 10_000) > 0
+    assert isinstance(stream.error, BrokenPipeError)
+    stream.close()
+    os.waitpid(child, 0)
 
 
 def test_want_of_room_is_a_fault() -> None:

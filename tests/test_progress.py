@@ -18,6 +18,12 @@ def test_a_position_is_read_back_from_its_line() -> None:
     assert read_position("nothing yet") is None
 
 
+@pytest.mark.parametrize("words", [",/,", "1/,", "1" * 1000 + "/1", "²/³"])
+def test_a_job_may_print_what_looks_like_a_position(words: str) -> None:
+    assert read_position(f"epoch {words}  step {words}") is None
+    assert read_position(f"epoch 1/2  step 3/4\nepoch {words}  step {words}") == Position(1, 2, 3, 4)
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(7.4, "0:07"), (750, "12:30"), (11100, "3:05:00"), (0, "0:00")])
 def test_times(seconds: float, text: str) -> None:
     assert clock_time(seconds) == text

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from commands import SMALL, train, write
+from commands import SMALL, runs, train, write
 from inside import metrics, run
 
 from trainer import checks, config, folder, runner, stored
@@ -124,14 +124,15 @@ def test_a_secret_in_a_plugins_own_key_is_masked(tmp_path: Path) -> None:
         from trainer.data.synthetic_tabular import Moons
         class Hub(Moons):
             '''x (B, F) -> (B)'''
-            def __init__(self, rows: int, api_key: str):
+            def __init__(self, rows: int, api_key: str, token_mixing: str):
+                assert token_mixing == "even"
                 super().__init__(rows, 0.2, 0)
     """
     write(
         tmp_path,
         {
             "own_hub.py": text.replace("\n        ", "\n"),
-            "c/data/hub.yaml": "# own\n_target_: own_hub.Hub\nrows: 90\napi_key: ''\n",
+            "c/data/hub.yaml": "# own\n_target_: own_hub.Hub\nrows: 90\napi_key: ''\ntoken_mixing: even\n",
         },
     )
     done = train(
@@ -141,6 +142,12 @@ def test_a_secret_in_a_plugins_own_key_is_masked(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for path in (tmp_path / "outputs").rglob("*"):
         assert not path.is_file() or b"SECRET123" not in path.read_bytes(), path
+    (path,) = runs(tmp_path)
+    assert "token_mixing: even" in (path / "config.yaml").read_text()
+    again = train("evaluate", str(path), "plugins=[own_hub]", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "data.api_key was left out as a secret when the run was stored" in again.stderr
+    assert "Traceback" not in again.stderr
 
 
 @pytest.mark.slow

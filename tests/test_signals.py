@@ -100,6 +100,22 @@ def test_one_request_that_comes_twice_is_one(first: signal.Signals, monkeypatch:
     assert left == [143]
 
 
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 143)]
+)
+def test_the_second_leaves_with_the_code_of_the_first(
+    number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    monkeypatch.setattr(signals, "ECHO", 0.0)
+    with signals.caught() as flag:
+        flag.wait_for_check()
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+    assert left == [code]
+
+
 def test_what_nohup_ignores_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from commands import SMALL, runs, start, train, write
 
-from trainer import folder, sweep_job
+from trainer import folder, sweep, sweep_job
 
 DATA = """
 import os
@@ -43,6 +43,26 @@ def test_a_job_that_is_killed_is_told_by_the_signal_and_not_by_its_last_words(tm
     said = [folder.read_results(path) for path in runs(tmp_path)]
     assert [run["status"] for run in said] == ["failed", "finished", "failed"]
     assert said[0]["reason"] == "killed by signal 9 (SIGKILL): often out of memory"
+
+
+def test_a_childs_end_is_left_to_whoever_started_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a program that calls the sweep."""
+    monkeypatch.chdir(tmp_path)
+    child = os.fork()
+    if not child:
+        os._exit(7)
+    assert sweep.sweep([*SMALL, "seed=0,1", "jobs=1"], ()) == 0
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+@pytest.mark.parametrize("letter", ["a", "あ", "é", "\udce3", "𝄞"])
+def test_the_name_of_a_job_is_one_that_a_disk_takes(letter: str, tmp_path: Path) -> None:
+    (first, second) = (sweep._name(number, [f"data.path={letter * 200}"], {"data.path"}) for number in (0, 1))
+    for name in (first, second):
+        (tmp_path / f"{name}{folder.OUTPUT}").touch()
+        assert os.fsencode(name).decode("utf-8", "surrogateescape")[:-1].endswith(letter)
+    assert first.startswith("0-data.path=")
+    assert len(os.fsencode(first)) > 100
 
 
 def wait_for(path: Path) -> None:

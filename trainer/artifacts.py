@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,5 +82,12 @@ def draw_all(
 def missing(path: Path, result: Result) -> list[str]:
     """What a finished run should have left and has not: it was killed too early, or somebody removed it."""
     names = [folder.METRICS, folder.CURVES, *(result.artifacts or [])]
-    lost = [name for name in names if not (path / name).is_file() or not (path / name).stat().st_size]
+    lost = [name for name in names if not _is_written(path, name)]
     return lost + ["its pictures"] * (result.artifacts is None)
+
+
+def _is_written(path: Path, name: str) -> bool:
+    """Whether a run folder holds a file of that name, with something in it; a name that leads elsewhere is none."""
+    file = os.path.join(path, name)
+    # Not Path.is_file, which raises for a name that is too long.
+    return os.path.basename(name) == name and os.path.isfile(file) and os.path.getsize(file) > 0

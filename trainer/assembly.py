@@ -24,6 +24,7 @@ from trainer import (
 )
 from trainer.album import Album
 from trainer.config import Config
+from trainer.errors import ConfigError
 from trainer.loader import Loader
 from trainer.result import Result
 from trainer.trainer import Trainer
@@ -87,15 +88,23 @@ def assemble(
 
 
 def load_state(trainer: Trainer, state: dict[str, Any], path: Path) -> None:
-    """Raises ConfigError for a state that is none of this trainer."""
+    """Raises ConfigError for a state that is none of this trainer, and for best weights of another moment."""
     file = path / checkpoint.LAST
     integrity.check_weights(trainer.task, state, file)
     state_schema.check_trained(state, trainer, file)
-    best = None
-    if state["best"]["step"]:
+    best, known = None, state["best"]
+    if known["step"]:
         best = integrity.load_best(path)
         integrity.check_weights(trainer.task, best, path / checkpoint.BEST)
+        state_schema.check_best(best, state, path / checkpoint.BEST)
+        if best["step"] > known["step"]:
+            # Killed between the two files of one save: the weights that had the best score known here are gone. The
+            # next validation takes their place, and the later best is found anew where it was, to the same bits.
+            state = state | {"best": known | {"score": None, "finer": None}}
     trainer.load_state_dict(state, best)
+    if best is not None and best["step"] > known["step"] and trainer.finished():
+        said = f"has weights of step {best['step']}; {file.name} of a run that is over, of step {known['step']}"
+        raise ConfigError(f"{path / checkpoint.BEST}: {said}", "one of the two is of another moment")
 
 
 def _about(config: Config, result: Result) -> dict[str, Any]:

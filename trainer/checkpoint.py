@@ -12,13 +12,14 @@ import pickle
 import re
 import shutil
 import zipfile
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from trainer import atomic
+from trainer import atomic, nested
 from trainer.errors import ConfigError, SystemFault, absence
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,8 @@ def verify(path: Path) -> None:
 def load(path: Path) -> dict[str, Any]:
     """A checked state; tensors and plain values only.
 
-    Raises ConfigError for a file that is missing, damaged, or holds anything that would have to be executed.
+    Raises ConfigError for a file that is missing, damaged, holds anything that would have to be executed, or what no
+    walk over it would come to the end of.
     """
     if not path.is_file():
         raise ConfigError(f"no checkpoint: {absence(path)}")
@@ -110,6 +112,7 @@ def load(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} refused: {_refusal(error)}") from error
     if not isinstance(state, dict):
         raise ConfigError(f"{path} refused: it holds no training state")
+    nested.check(state, path)
     return state
 
 
@@ -167,20 +170,32 @@ def load_newest(folder: Path, *, fall_back: bool = True) -> dict[str, Any]:
 
 
 def size_of(state: Any) -> int:
-    """Bytes of all tensors in a nested state."""
+    """Bytes of all tensors and texts in a nested state, memory that some share counted once, as it is saved."""
+    return sum(dict(_sizes(state)).values())
+
+
+def _sizes(state: Any) -> Iterator[tuple[int, int]]:
+    """Each piece of memory by its place, with its bytes; of plain values texts alone, for numbers are few."""
     if isinstance(state, torch.Tensor):
-        return state.nbytes
-    parts = state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
-    return sum(size_of(part) for part in parts)
+        storage = state.untyped_storage()
+        yield storage.data_ptr(), storage.nbytes()
+    elif isinstance(state, str | bytes):
+        yield id(state), len(state)
+    parts = (*state, *state.values()) if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
+    for part in parts:
+        yield from _sizes(part)
 
 
-def check_room(folder: Path, state: dict[str, Any]) -> None:
+def check_room(folder: Path, state: dict[str, Any], common: dict[str, Any]) -> None:
     """Looks, before the first step, whether a run's checkpoints will find room: two states, the best weights, and a
     third state while it is written.
 
+    common: what each of them holds beside, as of the data.
+
     Raises SystemFault if not even one state fits; warns if not all of them do.
     """
-    whole, weights = size_of(state), size_of(state["task"])
+    beside = size_of(common)
+    whole, weights = size_of(state) + beside, size_of(state["task"]) + beside
     there = sum(path.stat().st_size for path in (folder / name for name in (LAST, PREVIOUS, BEST)) if path.exists())
     free = atomic.free_bytes(folder)
     text = f"{free / 1e6:.1f} MB free in {folder}"
@@ -218,6 +233,9 @@ class NoKeeper:
     """Keeps nothing, for a trainer used from Python."""
 
     last_saved_step: int | None = None
+
+    def __init__(self) -> None:
+        self.common: dict[str, Any] = {}
 
     def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
         return

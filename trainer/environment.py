@@ -22,8 +22,19 @@ from trainer.errors import ConfigError
 from trainer.overrides import parse
 
 STAND_IN = "a value of the environment"
-SECRET = re.compile(r"token(?![a-z])|secret|passw|api_key")
-"""One token opens a door; tokens, and a tokenizer, are what text is made of."""
+SECRET = re.compile(
+    r"((?<!pad_)(?<!unk_)(?<!cls_)(?<!sep_)(?<!bos_)(?<!eos_)(?<!mask_)token"
+    r"|(secret|passwords?|passwd|pwd|passphrase|(api|access|secret|private|auth)[_-]?keys?))_?\d*$"
+)
+"""How a key ends that names a secret; what only begins so is none (token_mixing, tokens, tokenizer, secret_dim).
+
+Nor is a token of a vocabulary.
+"""
+BEFORE = re.compile(r"token(?![a-z])|secret|passw|api_key")
+"""What an older version took for a secret."""
+KEY = re.compile(r"[\w-]+(?=['\"]?\s*:)")
+"""A key of a mapping in an override."""
+MASK = "***"
 _hidden: ContextVar[bool] = ContextVar("_hidden", default=False)
 
 
@@ -99,15 +110,15 @@ def mask_override(text: str) -> str:
     if not equals:
         return text
     if any(map(sounds_secret, key.split("."))):
-        return text if "${" in value else f"{key}=***"
-    if "{" not in value or not sounds_secret(value):
+        return text if "${" in value else f"{key}={MASK}"
+    if "{" not in value or not any(map(sounds_secret, KEY.findall(value))):
         return text
     try:
         given = parse([text])[0].value()
     except ConfigError:
-        return f"{key}=***"
+        return f"{key}={MASK}"
     if not isinstance(given, dict | list):  # several mappings, of a sweep
-        return f"{key}=***"
+        return f"{key}={MASK}"
     clean = _clean("", given)
     return text if clean == given else f"{key}={json.dumps(clean)}"
 
@@ -117,9 +128,21 @@ def mask(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _clean(str(key), value) for key, value in tree.items()}
 
 
+def masked(tree: Mapping[str, Any], at: str = "") -> Iterator[str]:
+    """The dotted keys whose value was left out when a configuration was stored, by today's rule or an older one."""
+    for key, value in tree.items():
+        name = f"{at}.{key}" if at else str(key)
+        if isinstance(value, Mapping):
+            yield from masked(value, name)
+        elif MASK in (value if isinstance(value, list) else [value]) and (
+            sounds_secret(str(key)) or BEFORE.search(str(key).lower())
+        ):
+            yield name
+
+
 def _clean(key: str, value: Any) -> Any:
     if isinstance(value, Mapping):
         return mask(value)
     if isinstance(value, list):
         return [_clean(key, item) for item in value]
-    return "***" if sounds_secret(key) and isinstance(value, str) and "${" not in value else value
+    return MASK if sounds_secret(key) and isinstance(value, str) and value and "${" not in value else value

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -117,8 +117,8 @@ def _is_scored(results: Mapping[str, Any]) -> bool:
 def _configuration(path: Path, results: Mapping[str, Any]) -> dict[str, Any]:
     """What a run's own file says; of a folder that lost it, what the overrides say."""
     try:
-        read = yaml.safe_load(expansion.read(path / folder.CONFIG))
-    except (ConfigError, ValueError, yaml.YAMLError):
+        read = _load(expansion.read(path / folder.CONFIG))
+    except ConfigError:
         read = None
     if isinstance(read, dict):
         found = dict(_flat(read, ""))
@@ -137,10 +137,31 @@ def _flat(node: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def _parsed(text: str) -> Any:
+class _Loader(yaml.SafeLoader):
+    """Reads a date as the text that it is to Hydra, and no year 0 as a mistake."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def _load(text: str) -> Any:
+    """The value of a YAML text. Raises ConfigError for one that stands for none, or for more than is sane."""
+    expansion.check_text(text, "a value")
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        found = _Loader(text).get_single_data()
+        repr(found)  # Python refuses to print a whole number of thousands of digits
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:  # of a tag, as !!bool x
+        raise ConfigError(f"not YAML: {error}") from error
+    return found
+
+
+def _parsed(text: str) -> Any:
+    """The value of an override; its text where it has none that YAML knows."""
+    try:
+        return _load(text)
+    except ConfigError:
         return text
 
 

@@ -37,6 +37,9 @@ SCORES = ("val", "test", "baseline", "best_possible")
 ROOT, LATEST, CLASSIFIERS = "outputs", "latest", "classifiers"
 LOOK = 0.05
 """Seconds between looks at a lock that another process holds."""
+_claimed: dict[Path, IO[str]] = {}
+"""Locks of folders that this process has claimed for runs that have not entered them yet."""
+os.register_at_fork(after_in_child=_claimed.clear)
 
 
 def root() -> Path:
@@ -61,17 +64,51 @@ def claim(wanted: str, may_reuse: Callable[[Path], bool] | None = None) -> Path:
 
     Raises SystemFault where nothing can be written.
     """
+    return next(path for path, is_new in _numbered(wanted) if is_new or (may_reuse is not None and may_reuse(path)))
+
+
+def claim_run(wanted: str, *, may_reuse: bool = False) -> Path:
+    """As ``claim``, of a run, which holds the lock of its folder from then on: ``locked`` goes on with it.
+
+    A folder that was made a moment ago looks like one whose run was killed; the lock alone tells them apart.
+    ``may_reuse``: also a folder in which a run was killed before it could say what it is.
+    """
+    for path, is_new in _numbered(wanted):
+        if not is_new and not (may_reuse and is_only_begun(path)):
+            continue
+        try:
+            file = _open_lock(path)
+        except FileNotFoundError:  # whoever made it has taken it back
+            continue
+        except OSError as error:
+            raise atomic.fault(path / LOCK, error) from error
+        if _takes_lock(file, path) and _is_lock_of(file, path) and is_only_begun(path):
+            _claimed[path] = file
+            return path
+        file.close()
+    raise AssertionError("the names end in an exception")
+
+
+def _is_lock_of(file: IO[str], path: Path) -> bool:
+    """Whether an open lock is that of the folder as it is now, which may have been removed and made anew."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path / LOCK))
+    except FileNotFoundError:
+        return False
+
+
+def _numbered(wanted: str) -> Iterator[tuple[Path, bool]]:
+    """Folders of that name, with a number behind it from the second on, and whether each was made just now."""
     for number in range(1000):
         path = Path(wanted if not number else f"{wanted}-{number + 1}")
         try:
             path.mkdir(parents=True)
         except FileExistsError:
-            if may_reuse is not None and may_reuse(path):
-                return path
-            continue
+            yield path, False
         except OSError as error:
             raise SystemFault(f"cannot create {path.absolute()}: {error.strerror}") from error
-        return path
+        else:
+            yield path, True
     raise SystemFault(f"a thousand runs are called {wanted}")
 
 
@@ -102,11 +139,9 @@ def locked(path: Path, patience: float = 0.0) -> Iterator[None]:
     cannot be written.
     """
     with atomic.written(path / LOCK):
-        file = open(path / LOCK, "a+")  # noqa: SIM115
+        file = _claimed.pop(path, None) or _open_lock(path)
     try:
         _wait_for_lock(file, path, time.monotonic() + patience)
-        # A child's copy of the descriptor would hold the lock for as long as the child lives.
-        os.register_at_fork(after_in_child=file.close)
         with atomic.written(path / LOCK):
             file.truncate(0)
             file.write(str(os.getpid()))
@@ -117,20 +152,31 @@ def locked(path: Path, patience: float = 0.0) -> Iterator[None]:
             file.close()
 
 
+def _open_lock(path: Path) -> IO[str]:
+    file = open(path / LOCK, "a+")  # noqa: SIM115
+    # A child's copy of the descriptor would hold the lock for as long as the child lives.
+    os.register_at_fork(after_in_child=file.close)
+    return file
+
+
 def _wait_for_lock(file: IO[str], path: Path, deadline: float) -> None:
-    while True:
-        try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                file.seek(0)
-                holder = file.read().strip() or "?"
-                raise InUse(f"run folder {path} is in use by process {holder}") from None
-        except OSError as error:
-            return log.warning(
-                "%s cannot be locked (%s): see that one process alone writes to it", path, error.strerror
-            )
+    while not _takes_lock(file, path):
+        if time.monotonic() >= deadline:
+            file.seek(0)
+            holder = file.read().strip() or "?"
+            raise InUse(f"run folder {path} is in use by process {holder}")
         time.sleep(LOOK)
+
+
+def _takes_lock(file: IO[str], path: Path) -> bool:
+    """Takes a lock, again if it is held here already; False if another process has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        log.warning("%s cannot be locked (%s): see that one process alone writes to it", path, error.strerror)
+    return True
 
 
 def link_latest(path: Path) -> None:

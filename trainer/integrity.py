@@ -29,7 +29,7 @@ def check_run(path: Path, state: Mapping[str, Any], file: Path) -> None:
     raw, _ = stored.read_config(path)
     results = recovery.read_results(path)
     problems = [
-        *_differences(path / folder.CONFIG, environment.mask(raw), about["config"], file),
+        *_differences(path / folder.CONFIG, environment.mask(raw), environment.mask(about["config"]), file),
         *_differences(path / folder.RESULTS, *_in_both(results, about), file),
     ]
     if problems:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import select
 import sys
 
 from trainer.errors import SystemFault
@@ -20,13 +21,21 @@ class Stream(io.FileIO):
 
     def write(self, data: object) -> int:  # type: ignore[override]
         try:
-            return super().write(data)  # type: ignore[arg-type]
+            # None: whoever handed the descriptor down has it refuse at once what its reader has no room for yet.
+            while (written := super().write(data)) is None:  # type: ignore[arg-type]
+                self._wait_for_room()
+            return written
         except OSError as error:
             self.error = error
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
             return memoryview(data).nbytes  # type: ignore[arg-type]
+
+    def _wait_for_room(self) -> None:
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLOUT)
+        poll.poll()
 
 
 def guard() -> list[Stream]:

@@ -24,7 +24,8 @@ QUIET_SECONDS = 10.0
 """After so long without one, every epoch has a line."""
 FIRST_LOOK, BETWEEN_LOOKS, BETWEEN_LINES = 2.0, 0.5, 30.0
 """Seconds until a sweep tells of jobs that run; between two times on a terminal, and elsewhere."""
-POSITION = re.compile(r"epoch ([\d,]+)/([\d,]+)  step ([\d,]+)/([\d,]+)")
+POSITION = re.compile(r"epoch (N)/(N)  step (N)/(N)".replace("N", r"\d[\d,]{0,24}"), re.ASCII)
+"""Of numbers that a run can come to: a job may print anything."""
 
 
 @dataclass(frozen=True)

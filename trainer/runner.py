@@ -48,7 +48,7 @@ def run(config: Config) -> Result:
     """Trains, validates and tests; or goes on with a run that was stopped, if ``resume`` says so."""
     settings = config.settings
     if settings.resume is None:
-        return start(data_source.with_fingerprint(config), folder.claim(config.folder))
+        return start(data_source.with_fingerprint(config), folder.claim_run(config.folder))
     if settings.resume != "auto":
         kept = stored.load(Path(settings.resume), settings.plugins)
         changed = stored.drift(config, kept)
@@ -60,7 +60,7 @@ def run(config: Config) -> Result:
     if found is None:
         other = earlier_runs.describe_other_data(config, Path(config.folder))
         say(f"resume=auto: no run of this configuration on this data yet; starting one{other}")
-        return start(config, folder.claim(config.folder, folder.is_only_begun))
+        return start(config, folder.claim_run(config.folder, may_reuse=True))
     if folder.read_results(found).get("status") == "finished":
         return complete(config, found, patience=PATIENCE)
     return start(config, found, patience=PATIENCE)
@@ -239,7 +239,7 @@ def _train_and_test(made: Assembled, result: Result, screen: report.Report, conf
 def _train(trainer: Trainer, result: Result, screen: report.Report, config: Config) -> None:
     """To the last step; what stops it before has its curves, too."""
     path = Path(result.folder)
-    checkpoint.check_room(path, trainer.state_dict())
+    checkpoint.check_room(path, trainer.state_dict(), trainer.keeper.common)
     if not screen.quiet:
         folder.link_latest(path)
     try:

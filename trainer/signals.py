@@ -48,7 +48,7 @@ class Flag:
         if self.number is not None and not is_ctrl_c_twice and time.monotonic() - self._came < ECHO:
             return
         if self.number is not None:
-            os._exit(128 + number)
+            os._exit(128 + answered(number))
         self.number, self._came = number, time.monotonic()
         if not self.waits:
             self.check()

@@ -68,6 +68,32 @@ def check_trained(state: Mapping[str, Any], trainer: Trainer, file: Path) -> Non
     refuse(file, [*faults, *_place_faults(state, trainer), *_score_faults(state, trainer)])
 
 
+def check_best(best: Mapping[str, Any], state: Mapping[str, Any], file: Path) -> None:
+    """Checks best weights against the last state of their run, both with plain parts that are checked.
+
+    They are those that it says, or later ones than it knows: a save writes the best weights first.
+
+    Raises ConfigError naming the file and what is not so.
+    """
+    known, place = state["best"], state["position"]["step"]
+    if best["step"] == known["step"]:
+        same = (key for key in ("score", "finer", "epoch") if key in best and key in known)
+        faults = [
+            f"{key} is {best[key]!r}; {checkpoint.LAST} has {known[key]!r}"
+            for key in same
+            if best[key] != known[key] and not (_is_nan(best[key]) and _is_nan(known[key]))
+        ]
+    else:
+        is_later = best["step"] is not None and best["step"] > known["step"] and best["step"] >= place
+        said = f"{checkpoint.LAST}, of step {place}, has a best of step {known['step']}"
+        faults = [] if is_later else [f"step is {best['step']}; {said}"]
+    refuse(file, faults)
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
 def refuse(file: Path, faults: list[str]) -> None:
     """Raises ConfigError with the first of some faults of a file, if there are any."""
     if faults:
@@ -170,7 +196,8 @@ def _history_faults(state: Mapping[str, Any]) -> Iterator[str]:
         yield "history: its epochs do not rise"
     if history and history[-1]["epoch"] > position["epoch"] + 1:
         yield f"history has epoch {history[-1]['epoch']}, position.epoch is {position['epoch']}"
-    is_none = {best[key] is None for key in ("score", "epoch", "step")}
+    # A score alone may be unknown: its weights are gone, and those of the next validation take their place.
+    is_none = {best["epoch"] is None, best["step"] is None, best["epoch"] is None and best["score"] is None}
     place = (best["epoch"], best["step"])
     if len(is_none) > 1 or (is_none == {False} and place not in [(row["epoch"], row["step"]) for row in history]):
         yield f"best: there is no row of the history with epoch {place[0]} and step {place[1]}"
@@ -192,7 +219,7 @@ def _score_faults(state: Mapping[str, Any], trainer: Trainer) -> Iterator[str]:
     history, best = state["history"], state["best"]
     missing = sorted(needed - history[0].keys()) if history else []
     yield from (f"history.0.{key} is missing" for key in missing)
-    if not missing and best["epoch"] is not None:
+    if not missing and best["epoch"] is not None and best["score"] is not None:
         score = next(row for row in history if row["epoch"] == best["epoch"])[f"val_{trainer.monitor}"]
-        if score != best["score"] and not (math.isnan(score) and math.isnan(best["score"])):
+        if score != best["score"] and not (_is_nan(score) and _is_nan(best["score"])):
             yield f"best.score is {best['score']!r}; the history has {score!r}"

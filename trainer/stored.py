@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from trainer import catalog, expansion, folder, plugins, recovery, signature
+from trainer import catalog, environment, expansion, folder, plugins, recovery, signature
 from trainer.checks import BUILT, check, check_value, declare
 from trainer.config import NEUTRAL, Config
 from trainer.errors import ConfigError, absence, did_you_mean
@@ -114,6 +114,11 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
     if unnamed:
         raise ConfigError(*unnamed)
     problems = declare(tree) + check(tree, names)
+    problems += [
+        f"{key} was left out as a secret when the run was stored; a value such as {key}='${{oc.env:NAME}}' is stored by"
+        " its name"
+        for key in environment.masked(tree)
+    ]
     if problems:
         raise ConfigError(*(f"{path / folder.CONFIG}: {problem}" for problem in problems))
     flat = Settings(**{key: tree[key] for key in Settings.__dataclass_fields__})

@@ -34,6 +34,8 @@ from trainer.printable import printable, quantity
 if TYPE_CHECKING:
     from trainer.sweep_job import Job
 
+LONGEST_NAME, MOST_BYTES = 120, 240
+"""Letters of a job's folder, and bytes: a file system takes 255, and beside it lies a file with four letters more."""
 LOOK_SECONDS = 0.05
 """Between two looks at whether a job has ended."""
 
@@ -78,7 +80,9 @@ def _held_back(workers: int) -> str:
 def _name(number: int, combination: Sequence[str], swept: Set[str]) -> str:
     """The folder of a job: its number, and what it has that others have not."""
     label = ",".join(text for text in combination if text.split("=")[0].lstrip("+~") in swept)
-    return f"{number}-{environment.mask_override(label)}".replace("/", "_")[:120]
+    name = f"{number}-{environment.mask_override(label)}".replace("/", "_")[:LONGEST_NAME]
+    # A letter that is cut in two is left out.
+    return name if len(os.fsencode(name)) <= MOST_BYTES else os.fsencode(name)[:MOST_BYTES].decode("utf-8", "ignore")
 
 
 def _earlier(item: Config, name: str) -> Path | None:
@@ -203,11 +207,12 @@ def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
                 job = waiting.pop(0)
                 with signals.held():  # or a job just born would be missed
                     running[start(job)] = job
-            pid, code = os.waitpid(-1, os.WNOHANG)
+            # By number: of any child, it would take those of whoever called us.
+            ended = (found for found in (os.waitpid(pid, os.WNOHANG) for pid in tuple(running)) if found[0])
+            pid, code = next(ended, (0, 0))
             if not pid:
                 board.show([position(job) for job in running.values()])
                 time.sleep(LOOK_SECONDS)
-            if pid not in running:  # none has ended, or a child of whoever called us
                 continue
             job = running.pop(pid)
             job.status, job.reason = ending(job, os.waitstatus_to_exitcode(code))

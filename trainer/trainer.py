@@ -27,9 +27,10 @@ from trainer.task import Task
 
 
 class Keeper(Protocol):
-    """Where states go; a run folder, or nowhere."""
+    """Where states go; a run folder, or nowhere. common: what each of its files holds beside a state."""
 
     last_saved_step: int | None
+    common: dict[str, Any]
 
     def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None: ...
 
