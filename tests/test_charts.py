@@ -84,3 +84,12 @@ def test_panels_without_a_neighbour_leave_their_place_empty(drawn: Any) -> None:
 def test_nothing_is_drawn_of_a_run_without_a_validation(tmp_path: Path) -> None:
     charts.curves([], "mse", tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()
+
+
+def test_bars_stand_where_they_are_said_to_be(drawn: Any) -> None:
+    panel = Panel("a", "unit", "b", bars=(torch.arange(3, 6), torch.tensor([1.0, -2.0, 0.5])))
+    figure = drawn(lambda path: charts.draw(Chart("c", [panel], 1, width=9.0), path))
+    bars = figure.axes[0].patches
+    assert [(round(bar.get_x() + bar.get_width() / 2), bar.get_height()) for bar in bars] == [(3, 1), (4, -2), (5, 0.5)]
+    assert figure.get_figwidth() == 9
+    assert all(float(tick).is_integer() for tick in figure.axes[0].get_xticks())

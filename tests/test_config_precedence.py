@@ -18,7 +18,7 @@ def layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     Whether they fit each other is not the question here.
     """
-    monkeypatch.setattr(checks, "_together", lambda *_: [])
+    monkeypatch.setattr(checks, "_conflicts", lambda *_: [])
     package = "# @package _global_\n# one layer\n"
     override = "defaults:\n  - override /task@_global_.task: "
     mlp = "model:\n  _target_: trainer.models.mlp.MLP\n  flat_features: ???\n  out_features: ???\n  hidden: [3]\n"

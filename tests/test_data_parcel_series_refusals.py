@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_data_parcel_series import NAMES, said, table, write
+import torch
+from test_data_parcel_series import NAMES, read, said, table, write
 
 VALUES = np.arange(30.0).reshape(6, 5) ** 1.5
 
@@ -138,6 +139,32 @@ def test_folders_that_say_no_label_or_one_are_refused(tmp_path: Path) -> None:
 def test_labels_that_do_not_fit_are_named(tmp_path: Path, labels: str, told: str) -> None:
     (write(tmp_path) / "labels.csv").write_text(labels)
     assert told in said(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../other/r0.csv", "calm/../../other/r0.csv", "/etc/hostname", "{0}/other/r0.csv"])
+def test_a_table_outside_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    table(tmp_path / "other" / "r0.csv", VALUES)
+    folder, name = write(tmp_path / "tables"), name.format(tmp_path)
+    (folder / "labels.csv").write_text(f"file,label\ncalm/0.csv,x\n{name},y")
+    told = said(folder)
+    assert f"{folder}/labels.csv: row 2 (line 3), column 'file': {name!r} is outside of {folder}" in told
+    assert "move or link it there, or give a folder above as data.path" in told
+
+
+def test_a_table_is_the_same_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{kind}/{number}.csv,{kind}" for kind in ("calm", "wild") for number in range(10)]
+    labels = write(tmp_path / "tables") / "labels.csv"
+    labels.write_text("\n".join(["file,label", *rows]))
+    was = read(Path("tables")).fitted
+    labels.write_text("\n".join(["file,label", *(f"{labels.parent}/{row}" for row in rows)]))
+    now = read(Path("tables")).fitted
+    assert was is not None
+    assert now is not None
+    assert all(torch.equal(keys, now.values["split"][part]) for part, keys in was.values["split"].items())
+    labels.write_text("\n".join(["file,label", *rows, f"{labels.parent}/{rows[0]}"]))
+    assert "row 21 (line 22), column 'file'" in said(Path("tables"))
+    assert "stands there twice" in said(Path("tables"))
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ def test_numbers_become_cells_in_their_units(tmp_path: Path) -> None:
     assert names == ["count", "price", "kind"]
     cells[6] = (cells[6][0], "", "a")  # type: ignore[assignment]
     assert rows == [list(row) for row in cells]
+    assert data.facts.features == ["count", "price", "price is missing", "kind = a", "kind = b"]
     assert {type(row[0]) for row in rows} == {int}
     near = data.facts.table(x + torch.tensor([0.2, 0.2, 0.1, 0.2, -0.2]), None)[1]
     assert [row[::2] for row in near] == [row[::2] for row in rows]
@@ -96,6 +97,7 @@ def test_a_category_without_a_name_is_told_as_other(tmp_path: Path) -> None:
     assert data.facts.table is not None
     x = torch.tensor([[0.9, 0.2], [0.1, 0.8]])
     assert data.facts.table(x, None) == (["a"], [["often"], ["other"]])
+    assert data.facts.features == ["a = often", "a = other"]
     assert data.facts.table(x, torch.tensor([1, 0])) == (["a", "y"], [["often", "1"], ["other", "0"]])
 
 

@@ -102,6 +102,12 @@ def test_the_set_is_found_in_its_folder(tmp_path: Path) -> None:
         tu_files.find(str(tmp_path / "nowhere"), None)
 
 
+def test_a_hidden_set_is_none(tmp_path: Path) -> None:
+    write(tmp_path, name=".TOY")
+    write(tmp_path / "raw")
+    assert tu_files.find(str(tmp_path), None) == (tmp_path / "raw", "TOY")
+
+
 def tu(folder: Path, **changed: Any) -> TU:
     return TU(**{"path": str(folder), "name": None, "fold": 0, "folds": 3, "seed": 0, **changed})
 

@@ -12,7 +12,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import write
@@ -115,6 +117,10 @@ def test_results_that_are_none(text: str, tmp_path: Path) -> None:
     assert folder.read_results(tmp_path / "nope") == {}
 
 
+def has_identity(wanted: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda results: results.get("identity") == wanted
+
+
 def test_the_newest_run_is_found_unfinished_ones_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for number, (identity, status) in enumerate(
@@ -123,14 +129,14 @@ def test_the_newest_run_is_found_unfinished_ones_first(tmp_path: Path, monkeypat
         said = json.dumps({"identity": identity, "status": status})
         path = write(tmp_path / "outputs", {f"{number}/results.json": said})
         os.utime(path / str(number) / "results.json", (number, number))
-    assert folder.find("a", Path("elsewhere")) == Path("outputs/1")
-    assert folder.find("b", Path("elsewhere")) == Path("outputs/3")
-    assert folder.find("c", Path("elsewhere")) == Path("outputs/4")
-    assert folder.find("d", Path("elsewhere")) is None
-    assert folder.find("a", Path("elsewhere"), "1") == Path("outputs/1")
-    assert folder.find("a", Path("elsewhere"), "[0-9]") is None
+    assert folder.find(has_identity("a"), Path("elsewhere")) == Path("outputs/1")
+    assert folder.find(has_identity("b"), Path("elsewhere")) == Path("outputs/3")
+    assert folder.find(has_identity("c"), Path("elsewhere")) == Path("outputs/4")
+    assert folder.find(has_identity("d"), Path("elsewhere")) is None
+    assert folder.find(has_identity("a"), Path("elsewhere"), "1") == Path("outputs/1")
+    assert folder.find(has_identity("a"), Path("elsewhere"), "[0-9]") is None
     (tmp_path / "named").mkdir()
-    assert folder.find("a", Path("named")) is None, "a folder that is named is the one that is meant"
+    assert folder.find(has_identity("a"), Path("named")) is None, "a folder that is named is the one that is meant"
 
 
 def test_what_was_trained_is_never_taken_back(tmp_path: Path) -> None:
@@ -177,3 +183,26 @@ def test_a_folder_of_the_users_called_latest_stays() -> None:
         Path("outputs", name).mkdir(parents=True)
     folder.link_latest(Path("outputs/a"))
     assert not Path("outputs/latest").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("outputs/sweeps/day/0-seed=20", True),
+        ("0-optimizer.lr=0.1,seed=2", True),
+        ("a b=c/outputs/latest", True),
+        ("run", True),
+        ("seed=20", False),
+        ("data.path=outputs/x", False),
+        ("+data.path=x", False),
+        ("prompt=a/b", False),
+    ],
+)
+def test_a_path_may_hold_an_equals_sign(word: str, expected: bool) -> None:
+    assert folder.is_path(word) is expected
+
+
+def test_what_is_there_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x=y").mkdir()
+    assert folder.is_path("x=y")

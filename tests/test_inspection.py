@@ -11,6 +11,7 @@ from inside import run
 
 from trainer import afterwards, cli, inspection, stored
 from trainer.errors import ConfigError
+from trainer.gallery import Chart, Sheet
 
 PICTURES = (
     "model=cnn",
@@ -35,12 +36,12 @@ def test_features_are_the_maps_of_a_layer() -> None:
     made = lab(*PICTURES, "max_steps=1")
     batch = made.loaders["test"].rows(torch.tensor([3]))
     sheet = inspection.features(made.task, batch, "trunk.0", ("x",))
+    assert isinstance(sheet, Sheet)
     with torch.no_grad():
         maps = made.task.model.trunk[0](batch.inputs["x"])[0]  # type: ignore[union-attr, index]
     assert torch.equal(sheet.tiles[0].picture, batch.inputs["x"][0])
     for tile, wanted in zip(sheet.tiles[1:], maps, strict=True):
         torch.testing.assert_close(tile.picture[0], wanted)
-    assert len(inspection.features(made.task, batch, "head.0", ("x",)).tiles) == 2
     with pytest.raises(ConfigError, match=r"no layer 'trunk.9'; did you mean trunk.3\?"):
         inspection.features(made.task, batch, "trunk.9")
 
@@ -49,8 +50,24 @@ def test_maps_over_time_are_shown_one_by_one() -> None:
     made = lab("model=conv_lstm", "model.channels=[2]", "data=moving_blob", "data.rows=40", "max_steps=1")
     batch = made.loaders["test"].rows(torch.tensor([0]))
     sheet = inspection.features(made.task, batch, "layers.0")
+    assert isinstance(sheet, Sheet)
     assert len(sheet.tiles) == 2 * batch.inputs["x"].shape[1]
     assert sheet.tiles[0].picture.shape[1:] == batch.inputs["x"].shape[3:]
+
+
+@pytest.mark.parametrize(("width", "panels"), [(5, 1), (128, 1), (129, 2), (5000, 8)])
+def test_a_vector_is_shown_as_bars(width: int, panels: int) -> None:
+    made = lab("model=mlp", f"model.hidden=[{width}]", "data=moons", "max_steps=1")
+    batch = made.loaders["test"].rows(torch.tensor([3]))
+    chart = inspection.features(made.task, batch, "layers.0")
+    assert isinstance(chart, Chart)
+    assert len(chart.panels) == panels
+    with torch.no_grad():
+        wanted = made.task.model.layers[0](batch.inputs["x"])[0]  # type: ignore[union-attr, index]
+    bars = [panel.bars for panel in chart.panels if panel.bars is not None]
+    torch.testing.assert_close(torch.cat([heights for _, heights in bars]), wanted[: 8 * 128])
+    assert torch.equal(torch.cat([places for places, _ in bars]), torch.arange(min(width, 8 * 128)))
+    assert chart.panels[0].title == f"row 3, units 0 to {min(width, 128) - 1} of {width}"
 
 
 def test_samples_are_rows_at_rest_and_as_epochs_see_them() -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import lab
+from own_files import table
 from PIL import Image
 
 from trainer import pictures
 from trainer.batch import IGNORE
-from trainer.gallery import Matrix, Network, Sheet, Tile
+from trainer.gallery import Cloud, Matrix, Network, Sheet, Tile
 from trainer.sheets import COLOURS, DARK, GAP, SIDE
 
 
@@ -89,8 +91,64 @@ def test_a_network_has_its_nodes_at_one_place_and_its_classes_in_one_block(tmp_p
     assert columns.max() < width // 4 + 10
 
 
+@pytest.mark.parametrize(("classes", "is_told"), [(3, True), (12, True), (13, False)])
+def test_a_small_matrix_says_where_nothing_was_counted(
+    classes: int, is_told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = texts(Matrix("m", torch.eye(classes, dtype=torch.long) * 7, ["c"] * classes), tmp_path, monkeypatch)
+    assert found.count("7") == classes
+    assert found.count("0") == is_told * classes * (classes - 1)
+
+
 def test_a_name_that_is_taken_is_numbered(tmp_path: Path) -> None:
     item = Matrix("m", torch.eye(2, dtype=torch.long), ["a", "b"])
     names = [pictures.draw([item], tmp_path, replace=False)[0].name for _ in range(3)]
     assert names == ["m.png", "m-2.png", "m-3.png"]
     assert pictures.draw([item], tmp_path)[0].name == "m.png"
+
+
+def texts(item: Cloud | Matrix, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is written in a figure."""
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+    figures: list[Figure] = []
+    monkeypatch.setattr(pictures, "save_figure", lambda figure, _: figures.append(figure))
+    pictures.DRAWN_BY[type(item)](item, folder / "a.png")
+    return [text.get_text() for text in figures[0].findobj(Text) if isinstance(text, Text)]
+
+
+GREY = {"rows for training", "rows the model makes"}
+
+
+def test_points_of_a_few_columns_name_them_and_say_what_is_grey(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = torch.rand(9, 2)
+    named = texts(Cloud("a", [("made", points)], points, ("length", "weight")), tmp_path, monkeypatch)
+    assert {"length", "weight", "made", *GREY} <= set(named)
+    unnamed = texts(Cloud("a", [("made", points)], points), tmp_path, monkeypatch)
+    assert {"column 1", "column 2", *GREY} <= set(unnamed)
+    one = texts(Cloud("a", [("made", points[:, :1])], points[:, :1], ("length",)), tmp_path, monkeypatch)
+    assert {"length", *GREY} <= set(one)
+
+
+def test_points_of_many_columns_name_those_that_vary_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = torch.Generator().manual_seed(0)
+    first, second = torch.randn(2, 500, 1, generator=random)
+    points = torch.cat((0.1 * torch.randn(500, 1, generator=random), 3 * first, 2 * first, 2 * second), 1)
+    found = texts(Cloud("a", [("", points)], points, ("a", "b", "c", "d")), tmp_path, monkeypatch)
+    across, up = (next(text for text in found if text.startswith(f"direction {n}")) for n in (1, 2))
+    assert across.endswith("% of the variance\nmostly b, c")
+    assert "\nmostly d" in up
+    assert int(across.split()[2].rstrip("%")) > 60
+
+
+def test_rows_of_a_table_are_drawn_under_the_names_of_its_columns() -> None:
+    words = ("model=vae", "data=csv", f"data.path={table()}", "data.target=null", "task.classifier=null", "max_steps=1")
+    run = lab(*words)
+    width = run.data.facts.sizes["in_features"]
+    (cloud,) = run.task.shown("new", [("", torch.zeros(3, width))])
+    assert isinstance(cloud, Cloud)
+    assert [*cloud.columns][:2] == ["a", "b"]
+    assert len(cloud.columns) == width

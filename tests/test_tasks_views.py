@@ -8,7 +8,7 @@ from torch import Tensor
 
 from trainer.batch import IGNORE, Batch
 from trainer.gallery import Chart, Item, Matrix, Sheet, Table
-from trainer.tasks.parts.views import of_classes
+from trainer.tasks.parts.views import Pictures, of_classes
 
 NAMES = ["sky", "sea", "sand"]
 
@@ -26,7 +26,7 @@ def pictures(values: list[float], target: list[int]) -> Batch:
 
 
 def seen(*batches: Batch, names: list[str] = NAMES) -> dict[str, Item]:
-    return made(of_classes(bright, batches, names, ("x",)))
+    return made(of_classes(bright, batches, names, Pictures("x")))
 
 
 def test_counts_are_of_all_batches_and_only_of_what_counts() -> None:
@@ -41,7 +41,7 @@ def two(batch: Batch) -> Tensor:
 
 def test_two_classes_have_a_matrix_and_curves_of_every_threshold() -> None:
     batch = pictures([-2, -1, 1, 2], [0, 1, 0, 1])
-    found = made(of_classes(two, [batch], NAMES[:2], ("x",)))
+    found = made(of_classes(two, [batch], NAMES[:2], Pictures("x")))
     assert isinstance(found["confusion"], Matrix)
     assert found["confusion"].counts.tolist() == [[1, 1], [1, 1]]
     assert isinstance(found["roc"], Chart)
@@ -49,7 +49,7 @@ def test_two_classes_have_a_matrix_and_curves_of_every_threshold() -> None:
     assert roc.title == "ROC, area 0.7500"
     assert torch.stack(roc.lines[0][1:], 1).tolist() == [[0, 0], [0, 0.5], [0.5, 0.5], [0.5, 1], [1, 1]]
     assert torch.stack(recall.lines[0][1:], 1)[:2].tolist() == [[0.5, 1], [0.5, 0.5]]
-    one = made(of_classes(two, [pictures([-2, -1], [0, 0])], NAMES[:2], ("x",)))
+    one = made(of_classes(two, [pictures([-2, -1], [0, 0])], NAMES[:2], Pictures("x")))
     assert "roc" not in one, "of one class alone there is no curve"
 
 
@@ -69,7 +69,7 @@ def test_a_gradient_is_not_asked_of_layers_that_have_none_in_evaluation() -> Non
         asked.append(batch.inputs["x"].requires_grad and torch.backends.cudnn.enabled)
         return bright(batch)
 
-    assert "saliency" in made(of_classes(noted, [pictures([1.0, -1.0], [1, 0])], NAMES, ("x",)))
+    assert "saliency" in made(of_classes(noted, [pictures([1.0, -1.0], [1, 0])], NAMES, Pictures("x")))
     assert len(asked) > 2
     assert not any(asked)
     assert torch.backends.cudnn.enabled
@@ -92,7 +92,7 @@ def test_saliency_is_bright_where_the_answer_comes_from() -> None:
 def test_a_picture_that_is_not_read_has_no_bright_place() -> None:
     batch = pictures([-1, 1], [0, 1])
     batch.inputs["z"] = torch.eye(3)[:2].requires_grad_()
-    sheet = made(of_classes(lambda b: b.inputs["z"] * 1, [batch], NAMES, ("x",)))["saliency"]
+    sheet = made(of_classes(lambda b: b.inputs["z"] * 1, [batch], NAMES, Pictures("x")))["saliency"]
     assert isinstance(sheet, Sheet)
     assert [tile.heat.abs().sum() for tile in sheet.tiles if tile.heat is not None] == [0, 0]
 
@@ -105,19 +105,20 @@ def test_overlays_tell_the_overlap_of_each_class() -> None:
 
     truth = torch.tensor([[[0, 1], [1, 1]], [[0, IGNORE], [0, IGNORE]]])
     batch = Batch({"x": torch.rand(2, 1, 2, 2)}, truth, torch.arange(2))
-    matrix, sheet = made(of_classes(left, [batch], NAMES, ("x",))).values()
+    matrix, sheet = made(of_classes(left, [batch], NAMES, Pictures("x"))).values()
     assert isinstance(matrix, Matrix)
     assert matrix.counts.tolist() == [[3, 0, 0], [1, 2, 0], [0, 0, 0]]
     assert isinstance(sheet, Sheet)
     assert [tile.caption for tile in sheet.tiles[2::3]] == ["IoU sky 0.50, sea 0.67", "IoU sky 1.00"]
     assert torch.equal(sheet.tiles[1].classes, truth[0])  # type: ignore[arg-type]
+    assert sheet.classes == NAMES
 
 
 def test_what_is_no_picture_has_its_mistakes_in_a_table() -> None:
     series = torch.rand(4, 3, 5, 2)  # steps of nodes, say: four dims do not make a picture
     batch = Batch({"x": series}, torch.tensor([0, 1, 2, 2]), torch.arange(4))
     logits = torch.tensor([[9.0, 0, 0], [0, 9, 0], [0, 1, 0], [2, 0, 0]])
-    found = made(of_classes(lambda _: logits, [batch], NAMES, ()))
+    found = made(of_classes(lambda _: logits, [batch], NAMES))
     assert [*found] == ["confusion", "mistakes"]
     assert isinstance(found["mistakes"], Table)
     assert [row[:3] for row in found["mistakes"].rows] == [(3, "sand", "sky"), (2, "sand", "sea")]

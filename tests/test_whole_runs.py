@@ -16,7 +16,7 @@ import torch
 from inside import signal_at
 from own_runs import GIVEN, MODELS, copied, scores, trained
 
-from trainer import afterwards, checkpoint, config, data_source, runner, stored
+from trainer import afterwards, checkpoint, config, dataset_state, runner, stored
 from trainer.errors import ConfigError, Interrupted
 from trainer.result import Result
 
@@ -119,7 +119,7 @@ def test_encodings_of_today_would_give_another_number(monkeypatch: pytest.Monkey
     head, *rows = file.read_text().splitlines()
     file.write_text("\n".join([head, *rows, *["0.5,0.5,w,yes"] * 90]) + "\n")
     kept = scores(path, "allow_changed_data=true")
-    monkeypatch.setattr(data_source, "Preprocessing", lambda _: None)
+    monkeypatch.setattr(dataset_state, "fitted_of", lambda _: None)
     with pytest.raises(ConfigError, match=r"(in|flat)_features is 6, and the model of this run was built for 5"):
         scores(path, "allow_changed_data=true")
     assert kept != before  # there are more test rows
@@ -142,7 +142,7 @@ def test_a_baseline_is_of_the_rows_that_are_scored(capsys: pytest.CaptureFixture
     path = trained("csv")
     file = next(Path("files").iterdir())
     rows = file.read_text().splitlines()
-    file.write_text("\n".join([*rows, *[rows[1]] * 200]) + "\n")
+    file.write_text("\n".join([*rows, *(f"0.5,0.{row},w,yes" for row in range(200))]) + "\n")
     capsys.readouterr()
     scores(path, "allow_changed_data=true")
     shown = capsys.readouterr()
@@ -210,6 +210,7 @@ def test_a_run_does_not_go_on_with_changed_data(
     if change is halve:
         done = runner.resume(stored.named("resume", [str(path), "allow_changed_data=true"])[0])
         assert done.data_digest == other.data_digest, "its scores are of the data of today"
+        assert scores(path) == done.test, "and so is all that is done with it from now on"
 
 
 @pytest.mark.parametrize(

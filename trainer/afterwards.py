@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,12 @@ from trainer import (
     seeding,
     tables,
 )
+from trainer.assembly import as_saved
 from trainer.batch import Batch
 from trainer.config import Config
 from trainer.console import console, say, warnings_told
 from trainer.data.base import Data
+from trainer.dataset_state import Excerpt
 from trainer.errors import ConfigError
 from trainer.printable import quantity
 from trainer.result import Result
@@ -57,7 +59,7 @@ def load_run(kept: Config, *, reads_files: bool = True, to_score: bool = False) 
     with warnings_told():
         data = (data_source.read_again if reads_files else data_source.restore)(kept, best["data"])
     if to_score:
-        classifier.attach(kept, data, runner.make_within)
+        classifier.attach(as_saved(kept, best), data, runner.make_within)
     with warnings_told():
         where = device.pick_again(kept.settings.device)
     task = builder.task(kept.tree, data, kept.names).to(where)
@@ -151,18 +153,24 @@ def features(kept: Config, layer: str, row: int) -> Path:
 
     Raises ConfigError for a layer or a row that is not there.
     """
-    task, batch, seen = _test_row(kept, row)
-    (path,) = pictures.draw([inspection.features(task, batch, layer, seen)], Path(kept.folder), replace=False)
+    task, data, batch = _test_row(kept, row)
+    sheet = inspection.features(task, batch, layer, data.pictures(), data.pixel_bounds())
+    (path,) = pictures.draw([sheet], Path(kept.folder), replace=False)
     return path
 
 
-def _test_row(kept: Config, row: int) -> tuple[Task, Batch, Sequence[str]]:
-    """The task of a stored run, a batch of that test row, and which of its inputs are pictures."""
-    task, data = load_run(kept)
+def _test_row(kept: Config, row: int) -> tuple[Task, Data, Batch]:
+    """The task of a stored run, its data, and a batch of that test row.
+
+    The first rows are kept with a run: they need no files.
+    """
+    task, data = load_run(kept, reads_files=False)
+    if isinstance(data.test, Excerpt) and not data.test.holds(row):
+        task, data = load_run(kept)
     test = builder.loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
     if row >= len(test.split):
         raise ConfigError(f"row: {row} given; the test split has rows 0 to {len(test.split) - 1}")
-    return task, test.rows(torch.tensor([row])), test.pictures
+    return task, data, test.rows(torch.tensor([row]))
 
 
 def samples(config: Config, count: int) -> Path:
@@ -170,6 +178,6 @@ def samples(config: Config, count: int) -> Path:
     with warnings_told():
         data = data_source.read(config)
     train = builder.loaders(config.tree, data, config.settings, torch.device("cpu"))["train"]
-    sheet = inspection.samples(train, min(count, len(train.split)), data.facts.class_names)
+    sheet = inspection.samples(train, min(count, len(train.split)), data.facts.class_names, data.pixel_bounds())
     (path,) = pictures.draw([replace(sheet, name=f"samples-{config.names['data']}")], folder.root(), replace=False)
     return path

@@ -78,6 +78,9 @@ def assemble(
     trainer = Trainer(task, players, loaders["train"], loaders["val"], settings, keeper, album)
     if state is not None:
         load_state(trainer, state, path)
+        if state["data"] and state["data"]["fingerprint"] != kept["fingerprint"] and state["best"]["step"]:
+            # What was allowed once is what the run is of: its best weights are scored on it from now on.
+            keeper.save_best(integrity.load_best(path))
     sizes = {name: loader.split.size() for name, loader in loaders.items()}
     screen.start(trainer, result, sizes, data.facts.reading, data.facts.baseline_rule)
     return Assembled(trainer, loaders, album)
@@ -99,12 +102,12 @@ def _about(config: Config, result: Result) -> dict[str, Any]:
     """What every checkpoint says of its run, so that it is known without the other files."""
     return {
         "config": environment.mask(config.raw),
-        "identity": config.identity,
+        "identity": result.identity,
         "threads": result.threads,
         "options": dict(config.names),
         "overrides": result.overrides,
         "home": config.home,
-        "data_digest": config.data_digest,
+        "data_digest": result.data_digest,
         "versions": result.versions,
     }
 

@@ -25,7 +25,7 @@ Rates = Mapping[str, Sequence[tuple[int, float]]]
 def draw(chart: Chart, path: Path) -> None:
     """Writes a chart as a PNG."""
     rows = math.ceil(len(chart.panels) / chart.columns)
-    figure = new_figure(4.0 * chart.columns, 3.4 * rows)
+    figure = new_figure(chart.width * chart.columns, 3.4 * rows)
     every = figure.subplots(rows, chart.columns, squeeze=False).flat
     for axes in every[len(chart.panels) :]:
         axes.set_axis_off()
@@ -40,6 +40,11 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
         axes.plot(x.tolist(), y.tolist(), label=label or None, color=colour, linewidth=1.4)
     for (label, x, y), colour in zip(panel.points, COLOURS, strict=False):
         axes.scatter(x.tolist(), y.tolist(), label=label or None, color=colour, s=9, alpha=0.5, linewidths=0)
+    if panel.bars is not None:
+        x, heights = panel.bars
+        axes.bar(x.tolist(), heights.tolist(), width=0.8, color=COLOURS[0])
+        axes.axhline(0, color="0.6", linewidth=0.8)
+        axes.margins(x=0.01)
     if panel.diagonal:
         low, high = min(*axes.get_xlim(), *axes.get_ylim()), max(*axes.get_xlim(), *axes.get_ylim())
         axes.plot((low, high), (low, high), color="0.6", linewidth=0.8, zorder=0)

@@ -206,9 +206,12 @@ class RunKeeper:
     def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
         # The best first: a last checkpoint never speaks of a best that is not on the disk.
         if best is not None:
-            save(best | self.common, self.folder / BEST)
+            self.save_best(best)
         save(state | self.common, self.folder / LAST)
         self.last_saved_step = state["position"]["step"]
+
+    def save_best(self, best: dict[str, Any]) -> None:
+        save(best | self.common, self.folder / BEST)
 
 
 class NoKeeper:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
@@ -22,6 +22,9 @@ from trainer.errors import ConfigError, Mismatch, UnknownName
 from trainer.grid import wrong_span
 from trainer.overrides import HYDRA_GROUPS, at_odds, parse, wrong_option, wrong_use
 from trainer.settings import Settings
+
+if TYPE_CHECKING:
+    from trainer.preprocessing import Preprocessing
 
 NEUTRAL = {
     "resume",
@@ -50,7 +53,8 @@ class Config:
     ``${oc.env:...}``, which is what is written to disk. names: the chosen option of each group. folder: where the run
     should go; sweep_folder: where a sweep it belongs to should. home: the folder that relative paths start from.
     moved: where files of the data are now, by key. fingerprint: of the user's own files that the data is read from,
-    once they were looked at.
+    once they were looked at, and fingerprint_time when (seconds). fitted: what another run learned of this data, if
+    this one is to encode rows alike.
     """
 
     tree: Mapping[str, Any]
@@ -63,6 +67,8 @@ class Config:
     home: str = field(default_factory=os.getcwd)
     moved: Mapping[str, str] = field(default_factory=dict)
     fingerprint: Mapping[str, Any] | None = field(default=None, repr=False)
+    fingerprint_time: float = field(default=0.0, repr=False)
+    fitted: Preprocessing | None = field(default=None, repr=False, compare=False)
 
     @property
     def data_digest(self) -> str | None:

@@ -4,58 +4,73 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from trainer import builder, dataset_state, fingerprint, signature
 from trainer.config import Config
 from trainer.data.base import Data
 from trainer.errors import ConfigError, absence
-from trainer.preprocessing import Preprocessing
 from trainer.types import MISSING
 
 log = logging.getLogger(__name__)
 
+KEPT = "a run keeps the options it was trained with: mend the files, or train anew"
+
 
 def with_fingerprint(config: Config) -> Config:
     """The configuration with the fingerprint of the user's own files; as it is, where the data set reads none."""
-    kind = builder.data_class(config.tree)
-    paths = kind.own_paths(_resolved(config)["data"])
+    kind, paths = _own_files(config)
     if not paths:
         return config
-    exact = config.settings.fingerprint == "exact"
-    return replace(config, fingerprint=fingerprint.fingerprint(paths, kind.reads, exact=exact))
+    begun, exact = time.time(), config.settings.fingerprint == "exact"
+    found = fingerprint.fingerprint(paths, kind.reads, exact=exact)
+    return replace(config, fingerprint=found, fingerprint_time=begun)
 
 
 def read(config: Config) -> Data:
-    """The data of a run that begins: what is to be learned of it is learned."""
-    return builder.data(_resolved(config))
+    """The data of a run that begins: what is to be learned of it is learned, unless another run has done so for it.
+
+    Raises ConfigError for files that have another content than when their fingerprint was taken.
+    """
+    data = builder.data(_resolved(config), config.fitted)
+    _refuse_changed_since(config)
+    if config.fingerprint is not None:
+        fingerprint.refuse_empty(config.fingerprint, type(data).own_paths(_resolved(config)["data"]))
+    return data
 
 
 def read_again(config: Config, state: Mapping[str, Any] | None) -> Data:
     """The data of a stored run from its files, encoded as the run stores it.
 
     Raises ConfigError for files that are gone or have changed, with what changed, unless ``allow_changed_data`` says
-    that they may; and for data that no longer fits the model.
+    that they may; and for data that can no longer be encoded so, or no longer fits the model.
     """
     if state is None:
         log.warning("this run was saved before runs kept what they learned of their data: it is learned anew")
         return read(config)
     kind, tree = builder.data_class(config.tree), _resolved(config)
-    _refuse_missing(kind, tree["data"], config.moved)
-    changes = _changes(config, state)
-    if changes and not kind.encodes_changed_files:
+    _refuse_missing(kind, tree, config.moved)
+    today = config if state["fingerprint"] is None else with_fingerprint(config)
+    change = _describe_changed_files(today, state)
+    if change and not kind.encodes_changed_files:
         raise ConfigError(
-            *changes, "its model learned each of the things it was trained on: changed data is not encoded"
+            *(change, *_describe_contents(config, state)),
+            "its model learned each of the things it was trained on: changed data is not encoded",
         )
-    if changes and not config.settings.allow_changed_data:
-        raise ConfigError(
-            *changes, "allow_changed_data=true goes on all the same, with the data encoded as in training"
-        )
-    for change in changes:
+    if change and not config.settings.allow_changed_data:
+        raise ConfigError(*(change, *_describe_contents(config, state), _remedy(tree, state)))
+    if change:
         log.warning("%s", change)
-    data = builder.data(tree, None if state["fitted"] is None else Preprocessing(state["fitted"]))
+    try:
+        data = builder.data(tree, dataset_state.fitted_of(state))
+    except ConfigError as error:
+        raise ConfigError(*error.problems, *[KEPT] * bool(change)) from error
+    _refuse_changed_since(today)
     _refuse_other_sizes(config, state["facts"]["sizes"], data.facts.sizes)
     return data
 
@@ -85,45 +100,89 @@ def _resolved(config: Config) -> dict[str, Any]:
     return {**config.tree, "data": node}
 
 
-def _refuse_missing(kind: type[Data], options: Mapping[str, Any], moved: Mapping[str, str]) -> None:
-    gone = {key: path.absolute() for key, path in kind.own_paths(options).items() if not os.path.exists(path)}
+def _refuse_missing(kind: type[Data], tree: Mapping[str, Any], moved: Mapping[str, str]) -> None:
+    """Raises ConfigError for files that are gone, with what can be done without them."""
+    gone = {key: path.absolute() for key, path in kind.own_paths(tree["data"]).items() if not os.path.exists(path)}
     trained_on = [key for key in gone if key not in moved]
     if gone:
+        task = signature.read(tree["task"]["_target_"])
+        able = task.methods if task else {}
+        verbs = ["sample RUN"] * ("sample" in able)
+        verbs += ["score RUN input=PATH"] * ("rate" in able and kind.read is not Data.read)
         raise ConfigError(
             *(f"data.{key}: {gone[key]} does not exist, which this run was trained on" for key in trained_on),
             *(f"data.{key}: {absence(gone[key])}" for key in gone if key in moved),
             *(f"data.{key}=PATH says where it is now" for key in trained_on),
-            "sample, show RUN and score input=PATH do without the data",
+            f"these need no data: {', '.join(f'train {verb}' for verb in [*verbs, 'show RUN'])}",
         )
 
 
-def _changes(config: Config, state: Mapping[str, Any]) -> list[str]:
-    """What is no longer as it was in training, in sentences; none where the files have the same contents."""
-    before = state["fingerprint"]
-    if before is None:
-        return []
+def _own_files(config: Config) -> tuple[type[Data], dict[str, Path]]:
     kind = builder.data_class(config.tree)
-    paths = kind.own_paths(_resolved(config)["data"])
-    now = fingerprint.fingerprint(paths, kind.reads, exact=before["exact"])
+    return kind, kind.own_paths(_resolved(config)["data"])
+
+
+def _refuse_changed_since(config: Config) -> None:
+    """Raises ConfigError where files were written while they were read: what was read would have no name."""
+    if config.fingerprint is None or not config.fingerprint_time:
+        return
+    kind, paths = _own_files(config)
+    if not fingerprint.is_touched(paths, kind.reads, config.fingerprint_time):
+        return
+    now = fingerprint.fingerprint(paths, kind.reads, exact=config.fingerprint["exact"])
+    files = fingerprint.changed_files(config.fingerprint, now, paths)
+    if files:
+        raise ConfigError(f"the data changed while it was read: files: {'; '.join(files)}", "give the command again")
+
+
+def _describe_changed_files(config: Config, state: Mapping[str, Any]) -> str:
+    """Which files are no longer as they were in training, in a sentence; empty where none is."""
+    if config.fingerprint is None or state["fingerprint"] is None:
+        return ""
+    kind, paths = _own_files(config)
+    now, before = config.fingerprint, state["fingerprint"]
+    if now["exact"] != before["exact"]:
+        now = fingerprint.fingerprint(paths, kind.reads, exact=before["exact"])
     files = fingerprint.changed_files(before, now, paths)
-    if not files:
-        return []
-    told = f"the data is not what this run was trained on: files: {'; '.join(files)}"
-    return [told, *_changed_contents(config, state)]
+    return f"the data is not what this run was trained on: files: {'; '.join(files)}" if files else ""
 
 
-def _changed_contents(config: Config, state: Mapping[str, Any]) -> list[str]:
+def _remedy(tree: Mapping[str, Any], state: Mapping[str, Any]) -> str:
+    """What may be done about changed data: what cannot be encoded cannot be allowed either."""
+    with _silence():
+        try:
+            builder.data(tree, dataset_state.fitted_of(state))
+        except ConfigError as error:
+            return f"it cannot be encoded as in training: {error.problems[0]}; {KEPT}"
+    return "allow_changed_data=true goes on all the same, with the data encoded as in training"
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """A block in which data is read only to tell about it: what reading says in the log would come twice."""
+    package = logging.getLogger("trainer")
+    level = package.level
+    package.setLevel(logging.ERROR)
     try:
-        data = read(config)
-    except ConfigError as error:
-        return [f"it cannot be read as it was: {error.problems[0]}"]
+        yield
+    finally:
+        package.setLevel(level)
+
+
+def _describe_contents(config: Config, state: Mapping[str, Any]) -> list[str]:
+    """What differs in rows, columns and classes, in sentences, as far as the data can be read at all."""
+    with _silence():
+        try:
+            data = read(config)
+        except ConfigError as error:
+            return [f"it cannot be read as it was: {error.problems[0]}"]
     before, now = state["contents"], _contents(data)
     differences = []
     for name in ("columns", "classes"):
         gone, new = ([str(one) for one in a[name] if one not in b[name]] for a, b in ((before, now), (now, before)))
         parts = [f"{word} {', '.join(names[:5])}" for word, names in (("missing", gone), ("new", new)) if names]
         differences += [f"{name}: {'; '.join(parts)}"] * bool(parts)
-    lost = _count_gone(state["fitted"], data)
+    lost = 0 if differences else _count_gone(state["fitted"], data)
     if lost or before["rows"] != now["rows"]:
         others = f"; {lost:,} of those before are gone or changed" if lost else ""
         differences.insert(0, f"rows: {before['rows']:,} before, {now['rows']:,} now{others}")

@@ -49,6 +49,10 @@ class Excerpt(Split):
     def __len__(self) -> int:
         return len(self.whole)
 
+    def holds(self, row: int) -> bool:
+        """Whether a row of the whole split is among these."""
+        return self.is_divisible and row < len(self)
+
     def targets(self) -> Tensor | None:
         return self.whole.target
 
@@ -97,11 +101,21 @@ def state_of(data: Data) -> dict[str, Any]:
     facts = {name: _plain(getattr(data.facts, name)) for name in PLAIN_FACTS}
     excerpts = {name: excerpt(getattr(data, name), EXCERPT_ROWS[name]) for name in SPLITS}
     return {
-        "version": preprocessing.VERSION,
+        "version": preprocessing.VERSION if data.fitted is None else data.fitted.version,
         "fitted": None if data.fitted is None else data.fitted.values,
         "facts": facts,
         "excerpts": {name: None if found is None else found.state() for name, found in excerpts.items()},
     }
+
+
+def fitted_of(state: Mapping[str, Any]) -> Preprocessing | None:
+    """What was learned, of such a state. Raises ConfigError for one of a later version."""
+    version = state["version"]
+    if version > preprocessing.VERSION:
+        raise ConfigError(
+            f"the stored data has version {version}; this version of train reads 1 to {preprocessing.VERSION}"
+        )
+    return None if state["fitted"] is None else Preprocessing(state["fitted"], version)
 
 
 def restored(kind: type[D], state: Mapping[str, Any], options: Mapping[str, Any]) -> D:
@@ -111,13 +125,9 @@ def restored(kind: type[D], state: Mapping[str, Any], options: Mapping[str, Any]
 
     Raises ConfigError for a state of a later version, and where a row was too large to keep.
     """
-    if state["version"] > preprocessing.VERSION:
-        raise ConfigError(
-            f"the stored data has version {state['version']}; this version of train reads 1 to {preprocessing.VERSION}"
-        )
     data = kind.__new__(kind)
     data.options = options
-    data.fitted = None if state["fitted"] is None else Preprocessing(state["fitted"])
+    data.fitted = fitted_of(state)
     for name in SPLITS:
         found = state["excerpts"][name]
         if found is None:

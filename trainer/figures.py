@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 110
-COUNTED = ("step", "rows")
-"""Axes on which there is nothing between two whole numbers."""
+COUNTED = ("step", "rows", "numbers", "unit")
+"""How the labels of axes begin on which there is nothing between two whole numbers."""
 
 
 def new_figure(width: float, height: float, layout: str | None = "constrained") -> Figure:
@@ -49,7 +49,7 @@ def frame(axes: Axes, title: str, across: str, up: str = "") -> None:
     axes.set_xlabel(across)
     axes.set_ylabel(up)
     for axis, name in ((axes.xaxis, across), (axes.yaxis, up)):
-        axis.set_major_locator(MaxNLocator(6, integer=name in COUNTED))
+        axis.set_major_locator(MaxNLocator(6, integer=name.startswith(COUNTED)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 RESULTS, CONFIG, METRICS, LOG, CURVES = "results.json", "config.yaml", "metrics.csv", "train.log", "curves.png"
 LOCK = ".lock"
+_KEY = re.compile(r"[+~]*\w[\w.]*", re.ASCII)
 OUTPUT = ".out"
 """Ending of the file beside a job's folder that holds what the job prints."""
 BEGINNING = {LOCK, LOG, CONFIG, RESULTS}
@@ -44,6 +46,12 @@ def root() -> Path:
     except OSError as error:
         raise SystemFault(f"cannot create {Path(ROOT).absolute()}: {error.strerror}") from error
     return Path(ROOT)
+
+
+def is_path(word: str) -> bool:
+    """Whether a word of a command line is a path and not ``key=value``: a job of a sweep is named by its values."""
+    key, equals, _ = word.partition("=")
+    return not equals or not _KEY.fullmatch(key) or os.path.isdir(word)
 
 
 def claim(wanted: str, may_reuse: Callable[[Path], bool] | None = None) -> Path:

@@ -13,6 +13,8 @@ from trainer.printable import printable
 
 LONGEST = 28
 """How many letters of a file's name stand under its picture, the last ones."""
+Bounds = tuple[Sequence[float], Sequence[float]]
+"""What black and white are in each channel of a picture, or in all of them where one number is given."""
 RowNames = tuple[str, Sequence[object]]
 """What the rows of a split are called, and the name of each, as ``Split.names`` gives them."""
 NUMBERED: RowNames = ("row", range(sys.maxsize))
@@ -40,25 +42,33 @@ class Matrix:
 @dataclass(frozen=True)
 class Tile:
     """A picture (C, H, W) on any scale with a caption; over it what drew attention, (H, W) from 0 to 1, or the class
-    of each pixel, (H, W) with IGNORE where there is none."""
+    of each pixel, (H, W) with IGNORE where there is none.
+
+    bounds: what is drawn black and white. Without them black is the least value and white the largest, those of all
+    channels together, or else colors would come out that no picture has.
+    """
 
     picture: Tensor
     caption: str
     heat: Tensor | None = None
     classes: Tensor | None = None
+    bounds: Bounds | None = None
 
 
 @dataclass(frozen=True)
 class Sheet:
     """Tiles in rows of ``columns``.
 
-    is_shared: the tiles are on one scale, so that bright means the same in all of them; else each has its own.
+    is_shared: tiles without bounds are on one scale, so that bright means the same in all of them; else each has its
+        own.
+    classes: the name of each class that lies over tiles, for the legend.
     """
 
     name: str
     tiles: Sequence[Tile]
     columns: int
     is_shared: bool = True
+    classes: Sequence[str] = ()
     suffix: ClassVar[str] = "png"
 
 
@@ -78,11 +88,15 @@ class Network:
 @dataclass(frozen=True)
 class Cloud:
     """Points side by side, each (caption, points (N, F)), over real ones (M, F); more than two numbers are told by the
-    two directions in which the real points vary most."""
+    two directions in which the real points vary most.
+
+    columns: the names of the F numbers, where they have some.
+    """
 
     name: str
     panels: Sequence[tuple[str, Tensor]]
     real: Tensor
+    columns: Sequence[str] = ()
     suffix: ClassVar[str] = "png"
 
 
@@ -109,6 +123,7 @@ class Table:
 class Panel:
     """Lines and points of one pair of axes, each (label, x (N,), y (N,)); those without a label are not explained.
 
+    bars: from 0 to heights (N,) at the places x (N,), which are whole numbers.
     diagonal: a thin line where x is y.
     """
 
@@ -117,16 +132,18 @@ class Panel:
     up: str
     lines: Sequence[tuple[str, Tensor, Tensor]] = ()
     points: Sequence[tuple[str, Tensor, Tensor]] = ()
+    bars: tuple[Tensor, Tensor] | None = None
     diagonal: bool = False
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Panels in rows of ``columns``."""
+    """Panels in rows of ``columns``, each so many inches wide."""
 
     name: str
     panels: Sequence[Panel]
     columns: int
+    width: float = 4.0
     suffix: ClassVar[str] = "png"
 
 

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from trainer.batch import Batch
 from trainer.errors import ConfigError, did_you_mean
-from trainer.gallery import Sheet, Tile, caption_row
+from trainer.gallery import Bounds, Chart, Panel, Sheet, Tile, caption_row
 from trainer.loader import Loader
 from trainer.task import Task
 
 CHANNELS, COLUMNS, EPOCHS = 64, 8, 5
 """How many maps of a layer are shown, how many side by side, and epochs of a training row."""
+UNITS, PANELS, INCHES = 128, 8, 9.0
+"""How many numbers of a vector stand side by side as bars, at most how often one below the other, and how wide."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,11 @@ def layers(task: Task, batch: Batch) -> list[Layer]:
     return list(found.values())
 
 
-def features(task: Task, batch: Batch, layer: str, pictures: Sequence[str] = ()) -> Sheet:
-    """What a layer makes of the first row of a batch: the maps of its channels, or its numbers as one map.
-
-    Beside the inputs that are ``pictures``.
+def features(
+    task: Task, batch: Batch, layer: str, pictures: Sequence[str] = (), bounds: Bounds | None = None
+) -> Sheet | Chart:
+    """What a layer makes of the first row of a batch: the numbers of a vector as bars, or else the maps of its channels
+    beside the inputs that are ``pictures``, in which black and white are ``bounds``.
 
     Raises ConfigError for a layer that the model does not have, with the nearest that it has.
     """
@@ -62,24 +65,49 @@ def features(task: Task, batch: Batch, layer: str, pictures: Sequence[str] = ())
         near = did_you_mean(layer, known)
         raise ConfigError(f"features: the model has no layer {layer!r}{near or ';'} one of {', '.join(known)}")
     value = known[layer].output[0]
-    maps = value.flatten(0, -3) if value.dim() > 2 else value.reshape(1, -1, value.shape[-1] if value.dim() else 1)
+    if value.dim() < 2:
+        return Chart(f"features-{layer}", _bars(value.reshape(-1), int(batch.index[0])), 1, INCHES)
+    maps = value.flatten(0, -3) if value.dim() > 2 else value[None]
     shown = maps[:CHANNELS]
     tiles = [Tile(one[None], f"{number}" if len(maps) > 1 else "") for number, one in enumerate(shown)]
-    own = [Tile(batch.inputs[name][0], name) for name in pictures]
+    own = [Tile(batch.inputs[name][0], name, bounds=bounds) for name in pictures]
     return Sheet(f"features-{layer}", [*own, *tiles], COLUMNS, is_shared=False)
 
 
-def samples(train: Loader, count: int, names: Sequence[str]) -> Sheet:
-    """The first training rows, each as it is and as the first epochs see it, on one scale."""
+def _bars(values: Tensor, row: int) -> list[Panel]:
+    """The numbers (N,) of a row, some in each panel, as far as there is room."""
+    panels = []
+    for first in range(0, min(len(values), UNITS * PANELS), UNITS):
+        part = values[first : first + UNITS]
+        title = f"row {row}, units {first} to {first + len(part) - 1} of {len(values)}"
+        panels.append(Panel(title, "unit", "output", bars=(torch.arange(first, first + len(part)), part)))
+    return panels
+
+
+def samples(train: Loader, count: int, names: Sequence[str], bounds: Bounds | None = None) -> Sheet:
+    """The first training rows, each as it is and as the first epochs see it, on one scale.
+
+    bounds: what black and white are; without them, the least and the largest value of the rows as they are, so that
+    these look the same whatever augmentation does to the others.
+    """
     index, tiles, rows = torch.arange(count), [], train.split.names(first=0)
     batches = [train.rows(index), *(train.augmented(index, epoch) for epoch in range(EPOCHS))]
+    shown_in = {name: bounds or _range(batches[0].inputs[name]) for name in train.pictures}
     for row in range(count):
         for column, batch in enumerate(batches):
             caption = f"{caption_row(rows, row)}{_label(batch, row, names)}" if not column else f"epoch {column}"
             target = batch.target
             classes = target[row] if target is not None and target.dim() == 3 else None
-            tiles += [Tile(x[row], caption, classes=classes) for x in (batch.inputs[name] for name in train.pictures)]
-    return Sheet("samples", tiles, len(tiles) // count)
+            tiles += [
+                Tile(batch.inputs[name][row], caption, classes=classes, bounds=shown_in[name])
+                for name in train.pictures
+            ]
+    return Sheet("samples", tiles, len(tiles) // count, classes=names)
+
+
+def _range(x: Tensor) -> Bounds:
+    """The least and the largest value of all channels."""
+    return [float(x.min())], [float(x.max())]
 
 
 def _label(batch: Batch, row: int, names: Sequence[str]) -> str:

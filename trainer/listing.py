@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer import flags
+from trainer import flags, folder
 from trainer.columns import print_table, print_text
 from trainer.errors import ConfigError, did_you_mean
 
@@ -46,7 +46,7 @@ def show(arguments: Sequence[str]) -> int:
     words, folders, _ = flags.split(arguments)
     if any(word.startswith("samples=") for word in words):
         return _show_samples(words, folders)
-    if words and "=" not in words[0]:
+    if words and folder.is_path(words[0]):
         return _show_run(words)
     named, modules = plugins.take(words)
     if modules:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,11 @@ from trainer.printable import printable, shorten_label
 
 STEPS, HELD = 60, 5.0
 """Until the nodes of a drawn graph stand still, and how strongly the middle holds them."""
+
+ZEROS = 12
+"""Classes up to which a matrix says 0 where nothing was counted: in a larger one the others would not stand out."""
+LONGEST = 18
+"""Letters of a column's name beside an axis."""
 
 
 def draw(items: Iterable[Item], folder: Path, *, replace: bool = True) -> list[Path]:
@@ -53,8 +58,9 @@ def matrix(shown: Matrix, path: Path) -> None:
     axes = figure.subplots()
     shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
     axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
-    for (truth, taken), number in ((place.tolist(), int(counts[tuple(place)])) for place in counts.nonzero()):
-        shade = "white" if shares[truth, taken] > 0.5 else "black"
+    told = counts.nonzero() if len(labels) > ZEROS else torch.ones_like(counts).nonzero()
+    for (truth, taken), number in ((place.tolist(), int(counts[tuple(place)])) for place in told):
+        shade = "0.75" if not number else "white" if shares[truth, taken] > 0.5 else "black"
         axes.text(taken, truth, str(number), ha="center", va="center", color=shade, fontsize="x-small")
     axes.set_xticks(range(len(labels)), labels, rotation=90 if max(map(len, labels)) > 2 else 0, fontsize="small")
     axes.set_yticks(range(len(labels)), labels, fontsize="small")
@@ -106,30 +112,53 @@ def _places(shown: Network, classes: Tensor) -> Tensor:
 
 def cloud(shown: Cloud, path: Path) -> None:
     """Points side by side over real ones, as a PNG."""
-    flat = _plane(shown.real)
-    real = flat(shown.real)
+    plane = _plane(shown)
+    real = plane.flat(shown.real)
     (left, low), (right, high) = real.min(0), real.max(0)
     room = 0.15 * max(right - left, high - low, 1e-9)
-    figure = new_figure(2.8 * len(shown.panels), 3.0)
+    figure = new_figure(max(3.2, 2.8 * len(shown.panels)), 3.7)
     axes_in_turn = figure.subplots(1, len(shown.panels), squeeze=False).flat
     for axes, (caption, points) in zip(axes_in_turn, shown.panels, strict=True):
-        axes.scatter(*real.T, s=3, c="0.8", linewidths=0)
-        axes.scatter(*flat(points).T, s=3, c="tab:blue", linewidths=0)
+        behind = axes.scatter(*real.T, s=3, c="0.7", linewidths=0)
+        before = axes.scatter(*plane.flat(points).T, s=3, c="tab:blue", linewidths=0)
         axes.set_title(caption, fontsize="medium", loc="left")
         axes.set(xlim=(left - room, right + room), ylim=(low - room, high + room))
         axes.set(xticks=[], yticks=[], aspect="equal")
         axes.spines[:].set_color("0.8")
+    figure.supxlabel(plane.across, fontsize="small")
+    figure.supylabel(plane.up, fontsize="small")
+    names = ["rows for training", "rows the model makes"]
+    figure.legend([behind, before], names, loc="outside upper left", ncols=2, fontsize="small", frameon=False,
+                  markerscale=3, columnspacing=1, handletextpad=0.2)  # fmt: skip
     save_figure(figure, path)
 
 
-def _plane(real: Tensor) -> Callable[[Tensor], np.ndarray]:
-    """Points (N, F) as points of a plane (N, 2): themselves, or by the two directions in which real ones vary most."""
-    if real.shape[1] == 2:
-        return lambda points: points.numpy()
-    middle = real.double().mean(0)
-    axes = torch.linalg.svd(real.double() - middle, full_matrices=False).Vh[:2]
-    axes = torch.cat((axes, axes.new_zeros(2 - len(axes), real.shape[1])))
-    return lambda points: ((points.double() - middle) @ axes.T).numpy()
+class Plane(NamedTuple):
+    """Makes points (N, F) points of a plane (N, 2), and says what its axes are."""
+
+    flat: Callable[[Tensor], np.ndarray]
+    across: str
+    up: str
+
+
+def _plane(shown: Cloud) -> Plane:
+    """The one or two numbers that points have, or the two directions in which the real ones vary most."""
+    real = shown.real.double()
+    names = shown.columns if len(shown.columns) == real.shape[1] else [f"column {1 + n}" for n in range(real.shape[1])]
+    names = [shorten_label(printable(name, one_line=True), LONGEST) for name in names]
+    if real.shape[1] <= 2:
+        width = 2 - real.shape[1]
+        return Plane(lambda points: np.pad(points.numpy(), ((0, 0), (0, width))), *names, *[""] * width)
+    middle = real.mean(0)
+    _, sizes, axes = torch.linalg.svd(real - middle, full_matrices=False)
+    shares = sizes.square() / sizes.square().sum().clamp(min=1e-12)
+    axes = torch.cat((axes[:2], axes.new_zeros(max(0, 2 - len(axes)), real.shape[1])))
+    told = []
+    for place, axis in enumerate(axes):
+        most = [names[n] for n in axis.abs().argsort(descending=True)[:2].tolist() if axis[n]]
+        share = float(shares[place]) if place < len(shares) else 0.0
+        told.append(f"direction {place + 1}, {share:.0%} of the variance\nmostly {', '.join(most) or 'nothing'}")
+    return Plane(lambda points: ((points.double() - middle) @ axes.T).numpy(), *told)
 
 
 def array(shown: Array, path: Path) -> None:

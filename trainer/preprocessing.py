@@ -11,7 +11,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,9 +21,17 @@ from trainer.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
-"""Of the layout of the stored values."""
+VERSION = 2
+"""Of the layout of the stored values. In the first, rows of a table were known by their cells as they were written,
+and those of a series or a text by their number."""
 SPLITS = ("train", "val", "test")
+
+
+class RowKeys(NamedTuple):
+    """A key (N,) int64 for each row by its content, and the number (N,) of the first row with the same content."""
+
+    keys: Tensor
+    first: Tensor
 
 
 class Preprocessing:
@@ -31,10 +39,12 @@ class Preprocessing:
 
     Args:
         stored: the values of a run that was trained before; None learns them anew.
+        version: of their layout.
     """
 
-    def __init__(self, stored: Mapping[str, Any] | None = None):
+    def __init__(self, stored: Mapping[str, Any] | None = None, version: int = VERSION):
         self.is_stored = stored is not None
+        self.version = version
         self.values: dict[str, Any] = dict(stored or {})
 
     def learn(self, name: str, function: Callable[[], Any]) -> Any:
@@ -50,45 +60,59 @@ class Preprocessing:
         return self.values[name]
 
     def split(
-        self, keys: Tensor, divide: Callable[[], Sequence[Tensor | np.ndarray]], usable: np.ndarray | None = None
+        self, rows: RowKeys, divide: Callable[[], Sequence[Tensor | np.ndarray]], usable: np.ndarray | None = None
     ) -> list[Tensor]:
         """The rows of training, validation and test, each (n,) int64.
 
-        A stored run knows its rows again by their ``keys`` (N,), wherever they stand by now; rows that it never read
-        are test rows, because no weight depends on them. ``usable`` are the rows that may be in a split, or all.
+        A stored run knows its rows again by their keys, wherever they stand by now. A copy of one is in its split; rows
+        that were never read are test rows, because no weight depends on them. ``usable`` are the rows that may be in a
+        split, or all.
 
         Raises ConfigError where none of the rows that were trained on, validated or tested is left.
         """
         if not self.is_stored:
             parts = [torch.as_tensor(part) for part in divide()]
-            self.values["split"] = {name: keys[part] for name, part in zip(SPLITS, parts, strict=True)}
+            self.values["split"] = {name: rows.keys[part] for name, part in zip(SPLITS, parts, strict=True)}
             return parts
-        numbers = keys.tolist()
+        numbers, first = rows.keys.tolist(), rows.first.tolist()
         place = {numbers[row]: row for row in (range(len(numbers)) if usable is None else usable.tolist())}
-        parts, gone = [], 0
+        found, gone = [], 0
         for name in SPLITS:
             stored = self.values["split"][name].tolist()
-            parts.append(torch.tensor([place.pop(key) for key in stored if key in place], dtype=torch.long))
-            gone += len(stored) - len(parts[-1])
-        if gone or place:
-            told = ((gone, "of this run are gone"), (len(place), "that were never read are test rows"))
-            log.warning("rows: %s", "; ".join(f"{count:,} {what}" for count, what in told if count))
-        parts[-1] = torch.cat((parts[-1], torch.tensor(sorted(place.values()), dtype=torch.long)))
+            found.append([place.pop(key) for key in stored if key in place])
+            gone += len(stored) - len(found[-1])
+        split_of = {row: number for number, part in enumerate(found) for row in part}
+        copies = [row for row in sorted(place.values()) if first[row] in split_of]
+        new = sorted({*place.values()} - {*copies})
+        for row in copies:
+            found[split_of[first[row]]].append(row)
+        found[-1] += new
+        counts = {
+            "of this run are gone": gone,
+            "that are copies of others stay with them": len(copies),
+            "that were never read are test rows": len(new),
+        }
+        if any(counts.values()):
+            log.warning("rows: %s", "; ".join(f"{count:,} {what}" for what, count in counts.items() if count))
+        parts = [torch.tensor(part, dtype=torch.long) for part in found]
         empty = next((name for name, part in zip(SPLITS, parts, strict=True) if not len(part)), None)
         if empty is not None:
             raise ConfigError(f"data: none of the {empty} rows of this run is left in the data")
+        self.values["split"] = {name: rows.keys[part] for name, part in zip(SPLITS, parts, strict=True)}
         return parts
 
 
-def content_keys(contents: Iterable[str | bytes]) -> Tensor:
-    """A key (N,) int64 for each row by its content; equal rows are told apart by how often they came before."""
+def content_keys(contents: Iterable[str | bytes]) -> RowKeys:
+    """A key for each row by its content; equal rows are told apart by how often they came before."""
     before: Counter[bytes] = Counter()
-    keys = []
-    for content in contents:
+    first: dict[bytes, int] = {}
+    keys, firsts = [], []
+    for row, content in enumerate(contents):
         raw = content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape")
         digest = hashlib.blake2b(raw, digest_size=16).digest()
         place = before[digest]
         before[digest] += 1
         key = hashlib.blake2b(digest + place.to_bytes(8, "big"), digest_size=8).digest()
         keys.append(int.from_bytes(key, "big", signed=True))
-    return torch.tensor(keys, dtype=torch.long)
+        firsts.append(first.setdefault(digest, row))
+    return RowKeys(torch.tensor(keys, dtype=torch.long), torch.tensor(firsts, dtype=torch.long))

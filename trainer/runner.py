@@ -86,8 +86,9 @@ def start(config: Config, path: Path, *, fall_back: bool = True, patience: float
         state = saved_state(path, fall_back=fall_back)
         config = as_saved(config, state)
         result = _new_result(config, path)
-        if state is not None and config.settings.allow_changed_data:  # its scores are of what lies there now
-            result.data_digest = data_source.with_fingerprint(config).data_digest
+        if state is not None and config.settings.allow_changed_data:  # from here on it is a run of what lies there now
+            config = data_source.with_fingerprint(config)
+            result.data_digest = config.data_digest
         with _accounted(result, config, fresh=state is None), signals.recognized(screen.flag):
             if state is None:
                 shown = OmegaConf.to_yaml(OmegaConf.create(environment.mask(config.raw)))

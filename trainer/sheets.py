@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.batch import IGNORE
-from trainer.gallery import Sheet, Tile
-from trainer.printable import printable
+from trainer.gallery import Bounds, Sheet, Tile
+from trainer.printable import printable, shorten_label
 
 SIDE = 112
 """Small pictures are enlarged to about so many pixels, large ones shrunk to at most three times as many."""
@@ -36,23 +37,60 @@ def draw(sheet: Sheet, path: Path) -> None:
     from PIL import Image, ImageDraw, ImageFont
 
     pictures = [_rgb(tile.picture) for tile in sheet.tiles]
-    ranges = [_range([picture]) for picture in pictures]
-    if sheet.is_shared:
-        ranges = [_range(pictures)] * len(pictures)
-    faces = [_face(p, *ends, tile) for p, ends, tile in zip(pictures, ranges, sheet.tiles, strict=True)]
+    unbounded = [picture for picture, tile in zip(pictures, sheet.tiles, strict=True) if tile.bounds is None]
+    shared = _range(unbounded) if unbounded and sheet.is_shared else None
+    faces = [
+        _face(picture, *(_given(tile.bounds) if tile.bounds else shared or _range([picture])), tile)
+        for picture, tile in zip(pictures, sheet.tiles, strict=True)
+    ]
     captions = [printable(tile.caption) for tile in sheet.tiles]
     lines = max(caption.count("\n") + 1 for caption in captions)
     font = ImageFont.load_default(TEXT)
     text = max(font.getlength(line) for caption in captions for line in caption.split("\n"))
     wide = max(math.ceil(text), *(face.shape[1] for face in faces)) + GAP
     high = max(face.shape[0] for face in faces) + lines * LINE + GAP
-    canvas = Image.new("RGB", (sheet.columns * wide + GAP, math.ceil(len(faces) / sheet.columns) * high + GAP), PAPER)
+    width, height = sheet.columns * wide + GAP, math.ceil(len(faces) / sheet.columns) * high + GAP
+    placed = _place_legend(legend(sheet), font.getlength, width)
+    width = max(width, *(left + math.ceil(font.getlength(label)) + GAP for left, _, label, _ in placed), 0)
+    canvas = Image.new("RGB", (width, height + (placed[-1][1] + LINE + GAP if placed else 0)), PAPER)
     pen = ImageDraw.Draw(canvas)
+    for left, top, label, color in placed:
+        pen.rectangle((left - LINE, height + top + 2, left - LINE + 11, height + top + 13), color, (128, 128, 128))
+        pen.text((left, height + top), label, INK, font)
     for place, (face, caption) in enumerate(zip(faces, captions, strict=True)):
         left, top = GAP + place % sheet.columns * wide, GAP + place // sheet.columns * high
         canvas.paste(Image.fromarray(face), (left, top))
         pen.multiline_text((left, top + face.shape[0]), caption, INK, font, spacing=LINE - TEXT)
     canvas.save(path)
+
+
+def legend(sheet: Sheet) -> list[tuple[str, tuple[int, ...]]]:
+    """The name and the color of each class that lies over a tile; last that of pixels of none."""
+    if not sheet.classes:
+        return []
+    maps = [tile.classes.cpu().unique() for tile in sheet.tiles if tile.classes is not None]
+    found = torch.cat(maps).unique().tolist() if maps else []
+    entries = [
+        (shorten_label(printable(sheet.classes[label], one_line=True)), tuple(COLOURS[label % len(COLOURS)].tolist()))
+        for label in found
+        if label != IGNORE
+    ]
+    return entries + [("not counted (the picture as it is)", PAPER)] * (IGNORE in found)
+
+
+def _place_legend(
+    entries: Sequence[tuple[str, tuple[int, ...]]], measure: Callable[[str], float], width: int
+) -> list[tuple[int, int, str, tuple[int, ...]]]:
+    """Entries in lines of a width, each (left, top, label, color): left is where the label begins, behind its box."""
+    placed: list[tuple[int, int, str, tuple[int, ...]]] = []
+    left, top = GAP + LINE, 0
+    for label, color in entries:
+        long = math.ceil(measure(label))
+        if placed and left + long + GAP > width:
+            left, top = GAP + LINE, top + LINE + 2
+        placed.append((left, top, label, color))
+        left += long + LINE + 2 * GAP
+    return placed
 
 
 def _rgb(picture: Tensor) -> Tensor:
@@ -62,11 +100,15 @@ def _rgb(picture: Tensor) -> Tensor:
 
 
 def _range(pictures: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """The least and the largest value of each channel, (3, 1, 1) each."""
-    ends = [picture.flatten(1).aminmax(dim=1) for picture in pictures]
-    low = torch.stack([end.min for end in ends]).amin(0)
-    high = torch.stack([end.max for end in ends]).amax(0)
-    return low.view(3, 1, 1), high.view(3, 1, 1)
+    """The least and the largest value of all channels."""
+    ends = [picture.aminmax() for picture in pictures]
+    return torch.stack([end.min for end in ends]).min(), torch.stack([end.max for end in ends]).max()
+
+
+def _given(bounds: Bounds) -> tuple[Tensor, Tensor]:
+    """Black and white as the three channels (3, 1, 1) that are drawn."""
+    black, white = (_rgb(torch.tensor(list(end)).view(-1, 1, 1)) for end in bounds)
+    return black, white
 
 
 def _face(picture: Tensor, low: Tensor, high: Tensor, tile: Tile) -> np.ndarray:

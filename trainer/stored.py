@@ -50,12 +50,12 @@ def named(verb: str, arguments: Sequence[str]) -> tuple[Config, list[str]]:
     Raises ConfigError for no folder or several, and as ``load`` and ``changed`` do.
     """
     words, modules = plugins.take(arguments)
-    folders = [word for word in words if "=" not in word]
+    folders = [word for word in words if folder.is_path(word)]
     if len(folders) != 1:
         run, *more = EXAMPLES.get(verb, EXAMPLES["resume"]).split(" ", 1)
         example = " ".join([f"train {verb} outputs/2026-01-31/12-00-00-{run}", *more])
         raise ConfigError(f"train {verb} takes one run folder, as in: {example}")
-    words = [word for word in words if "=" in word]
+    words = [word for word in words if word not in folders]
     here = [word for word in words if word.partition("=")[0] in HERE or word.startswith("data.")]
     kept = load(Path(folders[0]), modules)
     unused = [name for name in modules if name not in kept.settings.plugins]

@@ -187,6 +187,9 @@ class Facts:
     blank, blank_class: an empty pixel, one number or one a channel, and its class in a target that is a map.
     target_scale: what a real target was divided by, so that scores can be told in the data's own units.
     target_mean: what was taken from it before that; None if it is not one number.
+    target_unit: what targets are told in where that is not the data's own unit and cannot be undone by one number.
+    channels: the names of the columns of targets (B, P, F), where they have some.
+    channel_scale: the mean and the deviation of each column, by which its values can be told in its own unit.
     log_likelihood: exact nats (B,) of examples x (B, ...), where the distribution they were drawn from is known.
     codec, target_codec: what the tokens of the inputs and of the targets are in text.
     end: the token that ends a target, where targets end by themselves.
@@ -194,6 +197,7 @@ class Facts:
     modes, mode_sigma: centres (K, F) and spread of the equally likely Gaussians that points were drawn from.
     table: the names of the columns and the rows of cells that features x (N, F) stand for, in their own units; of the
         classes (N,), if they are given.
+    features: the names of the F numbers of features x (N, F), where they have some.
     reading: how files of the user's were read, a line for each column.
     baseline_rule: what the baseline says, where it was chosen among rules.
     """
@@ -208,6 +212,9 @@ class Facts:
     blank_class: int = IGNORE
     target_scale: float = 1.0
     target_mean: float | None = None
+    target_unit: str = ""
+    channels: Sequence[str] = ()
+    channel_scale: tuple[Sequence[float], Sequence[float]] | None = None
     log_likelihood: Callable[[Tensor], Tensor] | None = None
     codec: Codec | None = None
     target_codec: Codec | None = None
@@ -216,6 +223,7 @@ class Facts:
     modes: Tensor | None = None
     mode_sigma: float = 0.0
     table: Callable[[Tensor, Tensor | None], tuple[list[str], list[list[Any]]]] | None = None
+    features: Sequence[str] = ()
     reading: Sequence[str] = ()
     baseline_rule: str = ""
 
@@ -268,6 +276,13 @@ class Data(ABC):
         return facts
 
     def pictures(self) -> tuple[str, ...]:
-        """The inputs that are pictures (B, C, H, W), by the contract."""
+        """The inputs that are pictures (B, C, H, W), by the contract; ``pixel_bounds`` says how to draw them."""
         said = contract.parse((type(self).__doc__ or "").partition("\n")[0])
         return contract.pictures(said) if said else ()
+
+    def pixel_bounds(self) -> tuple[Sequence[float], Sequence[float]] | None:
+        """What black and white pixels are in each channel of ``pictures``; None where they have none.
+
+        Of what the data set knows it uses ``facts`` and ``fitted`` alone: the training files may be gone.
+        """
+        return self.facts.bounds

@@ -82,4 +82,5 @@ class ClassicSeries(Data):
         chosen = series.choose(table, columns or [kind.column], time=None)
         values = series.numbers(table, chosen, NOT_AVAILABLE)
         lengths = history or kind.history, horizon or kind.horizon
-        series.publish(self, self.fitted, values, *lengths, val, test, kind.period, fill=gaps == "interpolate")
+        fill, names = gaps == "interpolate", [table.names[place] for place in chosen]
+        series.publish(self, self.fitted, values, *lengths, val, test, kind.period, fill, names=names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Set
+from collections.abc import Collection, Mapping, Set
 from dataclasses import replace
 from functools import partial
 from typing import Literal, NamedTuple
@@ -12,6 +12,7 @@ import torch
 
 from trainer.data.base import Data, Facts, TensorSplit
 from trainer.data.parts import column_checks, rows, schema, summary, tables, targets
+from trainer.data.parts.features import Column
 from trainer.data.parts.reading import Reading
 from trainer.data.parts.tables import Finder, Table
 from trainer.errors import ConfigError
@@ -59,18 +60,23 @@ class CSV(Data):
         if test_path is not None:
             table = own.followed_by(self._read(test_path, "data.test_path", expected))
         reading = Reading.of(self.options)
-        places = _places(table, target, split_column, drop_columns, categorical)
         problems: dict[int, str] = {}
         if known is None:
+            places = _places(table, target, split_column, drop_columns, categorical)
             column_checks.tell_absent_codes([table], reading)
             values = rows.values_of(table, reading, places.features, places.texts)
             problems = rows.unfit(table, values, reading, places.texts, max_categories, min_count)
         else:
+            # Of its features it knows the names, and of its rows the splits: other columns may be gone.
+            places = _places(table, target, None, (), ())
             values = schema.values(known, table, reading)
         answer = _answer(table, places.target, reading, target_kind, known, problems)
         whole = rows.whole(table, values, reading, nan, answer, problems=problems, is_stored=fitted.is_stored)
+        if known is not None:
+            schema.check_cells(known, table, values, reading, whole)
         groups = _groups(table, len(own), places.split, test_path)
-        keys = table.row_keys([*values, *([] if answer is None else [answer.at])])
+        spell = reading.spell if fitted.version > 1 else str
+        keys = table.row_keys([*values, *([] if answer is None else [answer.at])], spell)
         split = fitted.split(keys, lambda: rows.split(groups, whole, answer, val, test, seed), whole)
         parts = [part.numpy() for part in split]
         learned = None if answer is None else targets.learn(answer, parts[0], known and known["target"])
@@ -80,13 +86,7 @@ class CSV(Data):
             return schema.of(table, columns, answer, learned)
 
         columns = dict(zip(values, fitted.learn("schema", learn)["columns"], strict=True))
-        self.train, self.val, self.test = (
-            TensorSplit(
-                {"x": torch.from_numpy(rows.encode(columns, values, part))},
-                None if learned is None else learned.values[torch.from_numpy(part)],
-            )
-            for part in parts
-        )
+        self.train, self.val, self.test = (_encode(columns, values, learned, part) for part in parts)
         width = self.train.inputs["x"].shape[1]
         sizes = {"in_features": width, "flat_features": width}
         lines = summary.of_table(table, columns, values, answer)
@@ -97,7 +97,7 @@ class CSV(Data):
         return tables.read(path, option, delimiter, header, encoding, expected=expected)
 
     def complete_facts(self, facts: Facts) -> Facts:
-        return replace(facts, table=partial(schema.decode, self.schema))
+        return replace(facts, table=partial(schema.decode, self.schema), features=schema.feature_names(self.schema))
 
     @property
     def schema(self) -> schema.Schema:
@@ -111,6 +111,16 @@ class CSV(Data):
         reading = Reading.of(self.options)
         x = schema.encode(self.schema, table, reading)
         return TensorSplit({"x": x}, schema.labels(self.schema, table, reading))
+
+
+def _encode(
+    columns: Mapping[int, Column],
+    values: Mapping[int, np.ndarray],
+    learned: targets.Learned | None,
+    part: np.ndarray,
+) -> TensorSplit:
+    x = torch.from_numpy(rows.encode(columns, values, part))
+    return TensorSplit({"x": x}, None if learned is None else learned.values[torch.from_numpy(part)])
 
 
 def _answer(

@@ -69,8 +69,8 @@ class CSVSeries(Data):
                 "data.gaps=interpolate reads over them by straight lines and predicts none; data.gaps=drop leaves out"
                 " windows that hold one",
             )
-        fill = gaps == "interpolate"
-        series.publish(self, fitted, values, history, horizon, val, test, period, fill, lines)
+        fill, names = gaps == "interpolate", [table.names[place] for place in chosen]
+        series.publish(self, fitted, values, history, horizon, val, test, period, fill, lines, names)
 
 
 def _unless_refused(problems: list[str], make: Callable[[], np.ndarray]) -> np.ndarray | None:

@@ -13,7 +13,7 @@ SOURCE = files.Source(
     "f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066",
     "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/1d16c8f4f943005d613b5bc962e9eeb06058cf07/ETT-small/ETTh1.csv",
 )
-CHANNELS = 7
+CHANNELS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 DAY = 24
 MONTH = 30 * DAY
 ENDS = (12 * MONTH, 16 * MONTH, 20 * MONTH)
@@ -30,10 +30,16 @@ class ETTh1(Data):
     def __init__(self, history: PositiveInt, horizon: PositiveInt, data_dir: str | None):
         folder = files.fetch("etth1", [SOURCE], data_dir)
         raw = np.loadtxt(
-            folder / SOURCE.path, delimiter=",", skiprows=1, usecols=range(1, CHANNELS + 1), max_rows=ENDS[-1]
+            folder / SOURCE.path, delimiter=",", skiprows=1, usecols=range(1, len(CHANNELS) + 1), max_rows=ENDS[-1]
         )
-        series, _ = windows.standardised(raw, windows.scale(raw[: ENDS[0]]))
+        scale = windows.scale(raw[: ENDS[0]])
+        series, _ = windows.standardised(raw, scale)
         first, second, third = windows.chronological(series, ENDS, history, horizon)
         self.train, self.val, self.test = first, second, third
         baseline, period = windows.usual_rule(third, (1, DAY))
-        self.facts = Facts(sizes=windows.sizes(first), baseline=baseline, baseline_rule=seasons.name_rule(period))
+        self.facts = Facts(
+            sizes=windows.sizes(first),
+            baseline=baseline,
+            baseline_rule=seasons.name_rule(period),
+            **windows.channels(CHANNELS, scale),
+        )

@@ -59,4 +59,5 @@ class GraphSeries(Data):
         self.facts = Facts(
             sizes={**windows.sizes(parts[0]), "num_nodes": series.shape[1]},
             baseline=min(rules, key=lambda scores: scores["mse"]),
+            target_unit=windows.DEVIATIONS,
         )

@@ -59,7 +59,7 @@ class Idx(Data):
 
         def divide() -> list[torch.Tensor]:
             order = stratified(y, seed)
-            tested = torch.arange(len(x), len(keys))
+            tested = torch.arange(len(x), len(x) + len(test_x))
             return [order[: len(x) - held].sort().values, order[len(x) - held :].sort().values, tested]
 
         parts = fitted.split(keys, divide)

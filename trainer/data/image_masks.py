@@ -71,6 +71,10 @@ class _Masked(Data):
             class_names=names,
         )
 
+    def pixel_bounds(self) -> tuple[Sequence[float], Sequence[float]]:
+        assert self.fitted is not None
+        return pixels.Scale(**self.fitted.values["scale"]).bounds
+
 
 def _one_size(pairs: Sequence[masks.Pair], heads: Sequence[pictures.Head]) -> tuple[int, int]:
     """Height and width of all. Raises ConfigError where they differ."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -38,6 +39,18 @@ class ParcelSeries(Data):
     """
 
     reads = ENDINGS
+
+    @classmethod
+    def own_paths(cls, options: Mapping[str, Any]) -> dict[str, Path]:
+        """Besides, each table that ``labels.csv`` lists: one may have any ending, or be hidden."""
+        paths = super().own_paths(options)
+        folder = paths["path"]
+        if not os.path.isfile(folder / LABELS):
+            return paths
+        table = _read_labels(folder)
+        found = [_table_path(folder, name) for name in table.columns[table.find("file", "data.path")]]
+        there = {f"path/{path.relative_to(folder).as_posix()}": path for path in found if path and os.path.isfile(path)}
+        return paths | there
 
     def __init__(
         self,
@@ -102,7 +115,7 @@ class ParcelSeries(Data):
 
 def _labelled(folder: Path) -> tuple[list[tuple[Path, int]], Sequence[str], list[str]]:
     """Tables, each with the split (0 to 2) that its folder says; the class of each; and the names of the classes."""
-    if not (folder / LABELS).is_file():
+    if not os.path.isfile(folder / LABELS):
         if folder.is_dir() and class_folders.listed(folder, ENDINGS):
             raise ConfigError(
                 f"data.path: {folder.absolute()} has tables and no {LABELS}; it must have that, with columns file and"
@@ -110,20 +123,39 @@ def _labelled(folder: Path) -> tuple[list[tuple[Path, int]], Sequence[str], list
             )
         found, names = class_folders.find(folder, ENDINGS)
         return found, [path.parent.name for path, _ in found], names
-    table = tables.read(str(folder / LABELS), "data.path", None, "auto", "utf-8", ("file",))
+    table = _read_labels(folder)
     at = [table.find(name, "data.path") for name in ("file", "label")]
     listed, said = (table.columns[place] for place in at)
+    paths: dict[Path, int] = {}
     for row, (name, label) in enumerate(zip(listed, said, strict=True)):
         if not name or not label:
             raise ConfigError(f"{table.where(row, at[bool(name)])}: a gap")
-        if name in listed[:row]:
+        path = _table_path(folder, name)
+        if path is None:
+            raise ConfigError(
+                f"{table.where(row, at[0])}: {name!r} is outside of {folder.absolute()}: every table must lie in this"
+                " folder, so that a run knows it again; move or link it there, or give a folder above as data.path"
+            )
+        if paths.setdefault(path, row) != row:
             raise ConfigError(f"{table.where(row, at[0])}: {name!r} stands there twice")
-        if not (folder / name).is_file():
-            raise files.missing(folder / name)
+        if not os.path.isfile(path):
+            raise files.missing(path)
     names = sorted(set(said))
     if len(names) < 2:
         raise ConfigError(f"data.path: {table.path} has one label only, {names[0]!r}; there must be at least two")
-    return [(folder / name, 0) for name in listed], said, names
+    return [(path, 0) for path in paths], said, names
+
+
+def _read_labels(folder: Path) -> tables.Table:
+    return tables.read(str(folder / LABELS), "data.path", None, "auto", "utf-8", ("file",))
+
+
+def _table_path(folder: Path, name: str) -> Path | None:
+    """The path of a table by its name in ``labels.csv``, relative or absolute; None for one outside of the folder."""
+    below = os.path.relpath(folder / name, folder)
+    if below.split(os.sep)[0] == os.pardir:
+        return None
+    return folder / (below if os.path.isabs(name) else name)
 
 
 def _alike(fitted: Preprocessing, runs: list[Regions]) -> list[Regions]:

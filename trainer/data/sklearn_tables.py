@@ -33,6 +33,7 @@ class SklearnClasses(Data):
             sizes=_widths(self.train) | {"num_classes": classes, "out_features": 1 if classes == 2 else classes},
             baseline=baselines.majority(self.train, self.test, classes),
             class_names=[str(each) for each in bunch.target_names],
+            features=[*map(str, bunch.feature_names)],
         )
 
 
@@ -59,6 +60,7 @@ class SklearnValues(Data):
             baseline=baselines.mean(self.train, self.test, scale),
             target_scale=scale,
             target_mean=float(mean),
+            features=[*map(str, bunch.feature_names)],
         )
 
 

@@ -15,7 +15,7 @@ from trainer.batch import IGNORE, Batch, Rows, Score
 from trainer.data.base import Data
 from trainer.data.parts import plain
 from trainer.errors import ConfigError
-from trainer.gallery import NUMBERED, Item, Later
+from trainer.gallery import Item, Later
 from trainer.task import Task
 from trainer.tasks.parts import masked, views
 from trainer.types import PositiveInt, Probability
@@ -47,8 +47,7 @@ class Classification(Task):
         self.label_smoothing = label_smoothing
         self.scores = scores
         self.class_names = [str(c) for c in range(num_classes)]
-        self.pictures: tuple[str, ...] = ()
-        self.row_names = NUMBERED
+        self.pictures: views.Pictures | None = None
         self.needs_confusion = not {"f1", "f1_per_class", "mean_iou"}.isdisjoint(scores)
         self.class_counts: dict[str, Tensor] = {}
         self.masked = True
@@ -62,8 +61,8 @@ class Classification(Task):
         if classes != self.num_classes:
             raise ConfigError(f"task.num_classes: {self.num_classes} given; the data has {classes} classes")
         self.class_names = list(data.facts.class_names) or self.class_names
-        self.pictures = data.pictures()
-        self.row_names = data.test.names(first=0)
+        pictures = data.pictures()
+        self.pictures = views.Pictures(pictures[0], data.pixel_bounds(), data.test.names(first=0)) if pictures else None
 
     def check(self, targets: Tensor | None, split: str) -> None:
         if targets is None:
@@ -165,7 +164,7 @@ class Classification(Task):
         return {name: value for name, value in known.items() if name in self.scores} | each, {}
 
     def gallery(self, batches: Iterable[Batch]) -> Iterator[Item | Later]:
-        return views.of_classes(self.logits, batches, self.class_names, self.pictures, self.row_names)
+        return views.of_classes(self.logits, batches, self.class_names, self.pictures)
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         count = float(totals["count"])

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.batch import Batch, Score
-from trainer.data.base import Data
+from trainer.data.base import Data, Facts
 from trainer.errors import ConfigError
 from trainer.gallery import Item, Later
 from trainer.metrics import wide
@@ -34,10 +34,10 @@ class Regression(Task):
         self._loss = _LOSSES[loss]
         self.loss_name = loss
         self.scale = 1.0
-        self.mean: float | None = None
+        self.facts = Facts(sizes={})
 
     def attach(self, data: Data) -> None:
-        self.scale, self.mean = data.facts.target_scale, data.facts.target_mean
+        self.facts, self.scale = data.facts, data.facts.target_scale
 
     def check(self, targets: Tensor | None, split: str) -> None:
         if targets is None or not targets.is_floating_point():
@@ -98,4 +98,4 @@ class Regression(Task):
         return scaled.get(self.loss_name)
 
     def gallery(self, batches: Iterable[Batch]) -> Iterator[Item | Later]:
-        return value_plots.of_values(self.prediction, batches, self.scale, self.mean)
+        return value_plots.of_values(self.prediction, batches, self.facts)

@@ -175,7 +175,9 @@ class VariationalInference(Generative):
         real, again = batch.inputs["x"][:SHOWN], self.built(*self.code(batch))[:SHOWN]
         captions = [caption_row(self.row_names, row) for row in batch.index[:SHOWN].tolist()] + ["rebuilt"] * len(real)
         both = self.bright(torch.cat((real, again)))
-        return Sheet("rebuilt", [Tile(*pair) for pair in zip(both, captions, strict=True)], len(real))
+        return Sheet(
+            "rebuilt", [Tile(x, text, bounds=self.shown_in) for x, text in zip(both, captions, strict=True)], len(real)
+        )
 
     @torch.no_grad()
     def _between_rows(self, batch: Batch) -> Item:
@@ -184,7 +186,7 @@ class VariationalInference(Generative):
         pairs = min(SHOWN, len(batch)) // 2
         ends = torch.arange(2 * pairs).view(2, pairs).T
         ways = [self.between(code[two], None if label is None else label[two], STEPS) for two in ends]
-        return Sheet("between", [Tile(x, "") for x in self.bright(torch.cat(ways))], STEPS)
+        return Sheet("between", [Tile(x, "", bounds=self.shown_in) for x in self.bright(torch.cat(ways))], STEPS)
 
     def sample(
         self,

@@ -14,7 +14,7 @@ from torch import Tensor
 from trainer.data.parts import plain
 from trainer.data.parts.splits import SPLIT_NAMES, cut, stratified
 from trainer.errors import ConfigError, did_you_mean
-from trainer.preprocessing import SPLITS, Preprocessing, content_keys
+from trainer.preprocessing import SPLITS, Preprocessing, RowKeys, content_keys
 
 CLUTTER = ("thumbs.db", "desktop.ini")
 log = logging.getLogger(__name__)
@@ -128,15 +128,16 @@ def as_stored(
     words: the class of each file. Files of other classes are counted and left out.
     """
     known = fitted.learn("classes", lambda: list(names))
-    strange = [word for word in words if word not in known]
+    number = {name: place for place, name in enumerate(known)}
+    strange = [word for word in words if word not in number]
     if strange:
         classes = plain.shown(sorted(set(strange)), 5)
         log.warning("%d files are left out: this run knows no class %s", len(strange), classes)
-    kept = [row for row, word in enumerate(words) if word in known]
-    return known, [found[row] for row in kept], torch.tensor([known.index(words[row]) for row in kept])
+    kept = [row for row, word in enumerate(words) if word in number]
+    return known, [found[row] for row in kept], torch.tensor([number[words[row]] for row in kept])
 
 
-def keys(folder: Path, found: Sequence[tuple[Path, int]]) -> Tensor:
+def keys(folder: Path, found: Sequence[tuple[Path, int]]) -> RowKeys:
     """A key (N,) for each file by its path below the folder."""
     return content_keys(path.relative_to(folder).as_posix() for path, _ in found)
 

@@ -94,6 +94,13 @@ def decode(column: Column, x: np.ndarray) -> list[float | int | str]:
     return [names[place] for place in x.argmax(1)]
 
 
+def names(column: Column) -> list[str]:
+    """What each of the numbers is called that stand for a cell."""
+    if column["kind"] == "number":
+        return [column["name"], f"{column['name']} is missing"][: width(column)]
+    return [f"{column['name']} = {category}" for category in [*column["categories"], OTHER][: width(column)]]
+
+
 def width(column: Column) -> int:
     """How many numbers stand for a cell."""
     return 1 + column["gaps"] if column["kind"] == "number" else len(column["categories"]) + column["other"]

@@ -131,6 +131,13 @@ class Reading:
             return None
         return Decimal(plain)
 
+    def spell(self, cell: str) -> str:
+        """One text for all ways to write a cell: pandas writes 70 as 70.0 where the column has a gap."""
+        if self.is_gap(cell):
+            return ""
+        value = self.canonical(cell)
+        return cell if value is None else f"{value.normalize():f}"
+
     def numbers(self, cells: Sequence[str]) -> np.ndarray:
         """(N,) float64; every different text is read once."""
         known = {cell: self.number(cell) for cell in set(cells)}

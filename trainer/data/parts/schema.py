@@ -58,20 +58,34 @@ def encode(schema: Schema, table: Table, reading: Reading) -> Tensor:
 
     Raises ConfigError for columns that lack, and for cells that are no numbers where the training rows had numbers.
     """
-    parts, problems = [], []
-    for column, (place, cells) in zip(schema["columns"], values(schema, table, reading).items(), strict=True):
-        if column["kind"] == "number":
-            good, far = np.isfinite(cells), features.far_off(column, cells)
-            if not (column["gaps"] or good.all()):
-                problems.append(rows.bad_cell(table, place, good, reading))
-            elif far.any():
-                problems.append(rows.far_cell(table, place, far))
-            else:
-                rows.tell_unread(table, place, cells, "the mean is put there")
-        parts.append(features.encode(column, cells))
+    found = values(schema, table, reading)
+    check_cells(schema, table, found, reading, np.arange(len(table)))
+    parts = [features.encode(column, cells) for column, cells in zip(schema["columns"], found.values(), strict=True)]
+    return torch.from_numpy(np.concatenate(parts, axis=1))
+
+
+def check_cells(
+    schema: Schema, table: Table, found: Mapping[int, np.ndarray], reading: Reading, used: np.ndarray
+) -> None:
+    """Whether the cells of the rows ``used`` can be encoded, of columns ``found`` by ``values``.
+
+    Raises ConfigError for cells that are no numbers where the training rows had numbers, and for numbers out of all
+    proportion to those.
+    """
+    problems = []
+    for column, (place, cells) in zip(schema["columns"], found.items(), strict=True):
+        if column["kind"] != "number":
+            continue
+        good, far = np.ones(len(cells), dtype=bool), np.zeros(len(cells), dtype=bool)
+        good[used], far[used] = np.isfinite(cells[used]), features.far_off(column, cells[used])
+        if not (column["gaps"] or good.all()):
+            problems.append(rows.bad_cell(table, place, good, reading))
+        elif far.any():
+            problems.append(rows.far_cell(table, place, far))
+        else:
+            rows.tell_unread(table, place, np.where(good, 0.0, cells), "the mean is put there")
     if problems:
         raise ConfigError(*rows.listed(problems), "the training rows have a number in every such cell")
-    return torch.from_numpy(np.concatenate(parts, axis=1))
 
 
 def labels(schema: Schema, table: Table, reading: Reading) -> Tensor | None:
@@ -97,6 +111,11 @@ def decode(schema: Schema, x: Tensor, label: Tensor | None) -> tuple[list[str], 
         names.append(schema["target"]["name"])
         cells.append([schema["target"]["classes"][one] for one in label.tolist()])
     return names, list(map(list, zip(*cells, strict=True)))
+
+
+def feature_names(schema: Schema) -> list[str]:
+    """What each number of features (N, F) is called."""
+    return [name for column in schema["columns"] for name in features.names(column)]
 
 
 def names(schema: Schema) -> Collection[str]:

@@ -8,7 +8,7 @@ from itertools import count
 import numpy as np
 
 from trainer.data.base import Data, Facts
-from trainer.data.parts import column_checks, seasons, stamps, summary, windows
+from trainer.data.parts import boundaries, column_checks, seasons, stamps, summary, windows
 from trainer.data.parts.plain import quoted
 from trainer.data.parts.reading import Reading
 from trainer.data.parts.rows import bad_cell
@@ -137,11 +137,12 @@ def publish(
     period: int | None,
     fill: bool,
     reading: Sequence[str] = (),
+    names: Sequence[str] = (),
 ) -> None:
     """Gives a data set its splits and facts, from a series (T, C) in which NaN is a gap.
 
     ``fill`` reads over gaps by straight lines between the values of a window, else windows that hold one are left out.
-    A gap is never predicted.
+    A gap is never predicted. ``names`` are those of the columns.
 
     Training rows come first and test rows last; scores are in the data's own units where there is one column, else
     in the deviations of the training rows.
@@ -155,8 +156,9 @@ def publish(
             f"data: history {history} and horizon {horizon}, with shares of {val:g} for validation and {test:g} for"
             f" testing, need {least} rows; there are {rows}"
         )
-    # The rows of a series are known by where they stand: what comes behind the last one is for testing.
-    ends = (*fitted.learn("ends", lambda: list(_ends(rows, val, test)[:2])), rows)
+    # What comes behind the last row of a stored run is for testing.
+    first_val, first_test = boundaries.of_series(fitted, values, lambda: list(_ends(rows, val, test)[:2]))
+    ends = (first_val, first_test, rows)
     if np.isnan(values[: ends[0]]).all(0).any():
         raise ConfigError(f"data: a column has no number in the {ends[0]} rows for training")
     scale_of = fitted.learn("scale", lambda: windows.scale(values[: ends[0]]))
@@ -175,6 +177,7 @@ def publish(
         reading=reading,
         baseline_rule=seasons.name_rule(rule),
         target_mean=float(np.nanmean(values[: ends[0]])) if len(spread) == 1 else None,
+        **windows.channels(names, scale_of),
     )
 
 

@@ -6,19 +6,17 @@ import csv
 import io
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Literal
 
-from torch import Tensor
-
 from trainer.data.parts import plain
 from trainer.data.parts.headers import SAMPLE_ROWS, holds_names, looks_like_header, numbers_rows
 from trainer.data.parts.plain import shown
 from trainer.errors import ConfigError, did_you_mean
-from trainer.preprocessing import content_keys
+from trainer.preprocessing import RowKeys, content_keys
 
 DELIMITERS = {"tab": "\t", "semicolon": ";", "bar": "|", "comma": ",", "space": " "}
 """In the order they are tried: a comma may also be a decimal sign, and a blank parts words."""
@@ -93,10 +91,13 @@ class Table:
             return plain.override_value(self.names[place])
         return str(place if str(place) not in self.names else place - len(self.names))
 
-    def row_keys(self, columns: Iterable[int]) -> Tensor:
-        """A key (N,) for each row by the cells of some columns."""
-        cells = (self.columns[place] for place in columns)
-        return content_keys(map(CELL_MARK.join, zip(*cells, strict=True)))
+    def row_keys(self, columns: Iterable[int], spell: Callable[[str], str] = str) -> RowKeys:
+        """A key for each row by the cells of some columns, each as ``spell`` writes what it holds."""
+        spelled = []
+        for place in columns:
+            known = {cell: spell(cell) for cell in set(self.columns[place])}
+            spelled.append([known[cell] for cell in self.columns[place]])
+        return content_keys(map(CELL_MARK.join, zip(*spelled, strict=True)))
 
     def is_unnamed(self, place: int) -> bool:
         """Whether a header stands over every column but this one; pandas names it so when it reads such a file."""

@@ -15,7 +15,7 @@ from trainer.data.parts import plain
 from trainer.data.parts.features import WHOLE
 from trainer.data.parts.ragged import Ragged
 from trainer.errors import ConfigError
-from trainer.preprocessing import Preprocessing, content_keys
+from trainer.preprocessing import Preprocessing, RowKeys, content_keys
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Graphs:
     label: Tensor
     classes: list[str]
 
-    def keys(self) -> Tensor:
+    def keys(self) -> RowKeys:
         """A key (G,) for each graph, by its edges, its nodes and its class."""
         parts = (self.node_codes, self.node_values, self.edges, self.edge_codes, self.edge_values)
         rows = zip(self.label, *(part.values.split(part.lengths.tolist()) for part in parts), strict=True)
@@ -54,8 +54,8 @@ def find(path: str, name: str | None) -> tuple[Path, str]:
     given = plain.existing_folder(path, "give the folder of NAME_A.txt and the files beside it")
     # An unpacked set has its files in NAME, and as PyTorch Geometric lays it out in NAME/raw.
     inside = [given, given / "raw", *((given / name, given / name / "raw") if name else ())]
-    folder = next((place for place in inside if any(place.glob("*_A.txt"))), given)
-    lying = sorted(file.name.removesuffix("_A.txt") for file in folder.glob("*_A.txt"))
+    folder = next((place for place in inside if _names(place)), given)
+    lying = _names(folder)
     if name is None and len(lying) == 1:
         return folder, lying[0]
     if name in lying:
@@ -63,6 +63,12 @@ def find(path: str, name: str | None) -> tuple[Path, str]:
     there = f"it has {plain.shown(lying)}" if lying else "it has no file NAME_A.txt"
     wanted = "give data.name" if name is None else f"there is no {name}_A.txt"
     raise ConfigError(f"data.path: {folder.absolute()}: {there}; {wanted}")
+
+
+def _names(folder: Path) -> list[str]:
+    """Of the sets in a folder; hidden files are not meant."""
+    found = (file.name for file in folder.glob("*_A.txt"))
+    return sorted(name.removesuffix("_A.txt") for name in found if not name.startswith("."))
 
 
 def read(folder: Path, name: str, fitted: Preprocessing) -> Graphs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from trainer.errors import ConfigError
 
 AT_ONCE = 1024
 """How many windows a trivial rule looks at together."""
+DEVIATIONS = "standardized"
+"""What values are told in that are standard deviations from the mean."""
 
 
 class WindowSplit(TensorSplit):
@@ -147,6 +150,13 @@ def sizes(split: WindowSplit) -> Mapping[str, int]:
         "horizon": split.horizon,
         "flat_features": split.history * channels,
     }
+
+
+def channels(names: Sequence[str], by: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """The facts that tell the columns of a series apart, and several of them in their own units."""
+    if len(by["std"]) == 1:
+        return {"channels": names}
+    return {"channels": names, "channel_scale": (by["mean"], by["std"]), "target_unit": DEVIATIONS}
 
 
 def repeat(split: TensorSplit, period: int, scale: float = 1.0) -> dict[str, float]:

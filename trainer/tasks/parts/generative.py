@@ -14,7 +14,7 @@ from trainer import seeding
 from trainer.batch import Batch, Rows, Score
 from trainer.data.base import Data, Facts
 from trainer.errors import ConfigError
-from trainer.gallery import Array, Cloud, Item, Sheet, Table, Tile
+from trainer.gallery import Array, Bounds, Cloud, Item, Sheet, Table, Tile
 from trainer.task import Task
 from trainer.tasks.parts.comparison import Comparison, rows_of, spread
 from trainer.types import NonNegativeInt, PositiveInt
@@ -57,12 +57,15 @@ class Generative(Task):
         for name in ("low", "high"):
             self.register_buffer(name, torch.zeros(()), persistent=False)
         self.is_scaled = False
+        self.shown_in: Bounds | None = None
 
     def attach(self, data: Data) -> None:
         self.facts, self._comparison = data.facts, Comparison(data)
         self.shape = tuple(data.input_shapes()["x"])
         self.is_scaled = data.facts.bounds is not None
+        self.shown_in = data.pixel_bounds()
         if data.facts.bounds is not None:
+            self.shown_in = [0.0], [1.0]  # as ``bright`` gives them
             self.low, self.high = (torch.tensor(list(end)).view(-1, 1, 1) for end in data.facts.bounds)
 
     @property
@@ -160,10 +163,14 @@ class Generative(Task):
     def shown(self, name: str, shots: Sequence[tuple[str, Tensor]]) -> Iterator[Item]:
         if not self.are_pictures:
             real = self.comparison.training_rows()[:POINTS]
-            yield Cloud(name, [(caption, rows.flatten(1)) for caption, rows in shots], real)
+            yield Cloud(name, [(caption, rows.flatten(1)) for caption, rows in shots], real, self.facts.features)
             return
         rows = [(caption, self.bright(made[: AT_MOST if len(shots) == 1 else ACROSS])) for caption, made in shots]
-        tiles = [Tile(one, "" if place else caption) for caption, row in rows for place, one in enumerate(row)]
+        tiles = [
+            Tile(one, "" if place else caption, bounds=self.shown_in)
+            for caption, row in rows
+            for place, one in enumerate(row)
+        ]
         yield Sheet(name, tiles, ACROSS)
 
     def bright(self, x: Tensor) -> Tensor:

@@ -12,7 +12,20 @@ from torch import Tensor
 
 from trainer import metrics, seeding
 from trainer.batch import IGNORE, Batch
-from trainer.gallery import NUMBERED, Chart, Item, Later, Matrix, Panel, RowNames, Sheet, Table, Tile, caption_row
+from trainer.gallery import (
+    NUMBERED,
+    Bounds,
+    Chart,
+    Item,
+    Later,
+    Matrix,
+    Panel,
+    RowNames,
+    Sheet,
+    Table,
+    Tile,
+    caption_row,
+)
 from trainer.printable import shorten_label
 
 MOST_CLASSES = 60
@@ -23,6 +36,19 @@ COPIES, NOISE = 16, 0.15
 MISTAKES = ("row", "true", "predicted", "probability", "nll")
 
 Logits = Callable[[Batch], Tensor]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """An input (B, C, H, W) whose rows are drawn: its name, its black and white, and what its rows are called."""
+
+    name: str
+    bounds: Bounds | None = None
+    rows: RowNames = NUMBERED
+
+    def tile(self, x: Tensor, caption: str, heat: Tensor | None = None, classes: Tensor | None = None) -> Tile:
+        """A row (C, H, W) with what lies over it."""
+        return Tile(x, caption, heat, classes, self.bounds)
 
 
 @dataclass
@@ -38,22 +64,15 @@ class Evaluated:
 
 
 def of_classes(
-    logits: Logits,
-    batches: Iterable[Batch],
-    names: Sequence[str],
-    pictures: Sequence[str],
-    rows: RowNames = NUMBERED,
+    logits: Logits, batches: Iterable[Batch], names: Sequence[str], pictures: Pictures | None = None
 ) -> Iterator[Item | Later]:
-    """A confusion matrix, mistakes, ROC curves of two classes; saliency of the first of ``pictures``, or overlays where
-    targets are maps. All from one pass, made when the first of them is drawn.
-
-    rows: what those of the batches are called.
+    """A confusion matrix, mistakes, ROC curves of two classes; saliency of ``pictures``, or overlays where targets are
+    maps. All from one pass, made when the first of them is drawn.
     """
-    picture = next(iter(pictures), None)
 
     @cache
     def found() -> Evaluated:
-        return _evaluate(logits, batches, names, picture, rows)
+        return _evaluate(logits, batches, names, pictures)
 
     def matrix() -> Item:
         return Matrix("confusion", found().counts, names)
@@ -65,26 +84,24 @@ def of_classes(
 
     def looks() -> Item | None:
         first = found().first
-        if picture is None or first is None or first.target is None:
+        if pictures is None or first is None or first.target is None:
             return None
         if first.target.dim() == 3:
-            return Sheet("overlays", _overlays(logits, first, picture, names, rows), 3)
+            return Sheet("overlays", _overlays(logits, first, pictures, names), 3, classes=names)
         is_row = first.target.dim() == 1 and bool((first.target != IGNORE).any())
-        return Sheet("saliency", _saliency(logits, first, picture, names), COLUMNS) if is_row else None
+        return Sheet("saliency", _saliency(logits, first, pictures, names), COLUMNS) if is_row else None
 
     if len(names) <= MOST_CLASSES:
         yield Later("confusion", matrix)
     if len(names) == 2:
         yield Later("roc", lambda: _roc(found(), names))
     yield Later("mistakes", mistakes)
-    if picture is not None:
+    if pictures is not None:
         yield Later("saliency or overlays", looks)
 
 
 @torch.no_grad()
-def _evaluate(
-    logits: Logits, batches: Iterable[Batch], names: Sequence[str], picture: str | None, called: RowNames
-) -> Evaluated:
+def _evaluate(logits: Logits, batches: Iterable[Batch], names: Sequence[str], pictures: Pictures | None) -> Evaluated:
     seen = Evaluated(torch.zeros(len(names), len(names), dtype=torch.long))
     for batch in batches:
         seen.first = seen.first or batch
@@ -94,12 +111,11 @@ def _evaluate(
         seen.counts += metrics.confusion(predicted[known], target[known], len(names)).cpu()
         if target.dim() != 1:
             continue
-        if picture is None:
+        if pictures is None:
             seen.rows = sorted([*seen.rows, *_wrong_rows(batch, odds, names)], key=lambda one: -one[0])[:SHOWN]
         else:
-            seen.tiles = sorted(
-                [*seen.tiles, *_mistakes(batch, picture, odds, names, called)], key=lambda one: -one[0]
-            )[:SHOWN]
+            found = _mistakes(batch, pictures, odds, names)
+            seen.tiles = sorted([*seen.tiles, *found], key=lambda one: -one[0])[:SHOWN]
         if len(names) == 2:
             seen.margins.append((odds[:, 1] - odds[:, 0])[known].cpu())
             seen.positives.append(target[known].cpu() == 1)
@@ -146,9 +162,7 @@ def _wrong_rows(batch: Batch, logits: Tensor, names: Sequence[str]) -> list[tupl
     ]  # fmt: skip
 
 
-def _mistakes(
-    batch: Batch, picture: str, logits: Tensor, names: Sequence[str], rows: RowNames
-) -> list[tuple[float, Tile]]:
+def _mistakes(batch: Batch, pictures: Pictures, logits: Tensor, names: Sequence[str]) -> list[tuple[float, Tile]]:
     """The mistakes of a batch that cost most, each with its loss."""
     assert batch.target is not None
     sure, predicted = logits.softmax(1).max(1)
@@ -156,8 +170,8 @@ def _mistakes(
     found = []
     for row in order.tolist():
         truth, taken = names[int(batch.target[row])], names[int(predicted[row])]
-        caption = f"{truth} as {taken}, {float(sure[row]):.0%}\n{caption_row(rows, int(batch.index[row]))}"
-        found.append((float(loss[row]), Tile(batch.inputs[picture][row], caption)))
+        caption = f"{truth} as {taken}, {float(sure[row]):.0%}\n{caption_row(pictures.rows, int(batch.index[row]))}"
+        found.append((float(loss[row]), pictures.tile(batch.inputs[pictures.name][row], caption)))
     return found
 
 
@@ -168,12 +182,12 @@ def _rows(batch: Batch, rows: list[int]) -> Batch:
     return Batch(inputs, batch.target[rows], batch.index[rows])
 
 
-def _saliency(logits: Logits, batch: Batch, picture: str, names: Sequence[str]) -> list[Tile]:
+def _saliency(logits: Logits, batch: Batch, pictures: Pictures, names: Sequence[str]) -> list[Tile]:
     """A picture of each class with the size of the gradient of the class it was taken for (Simonyan et al. 2013)."""
     assert batch.target is not None
     classes = batch.target.tolist()
     batch = _rows(batch, [classes.index(label) for label in sorted(set(classes) - {IGNORE})][:SHOWN])
-    x = batch.inputs[picture]
+    x = batch.inputs[pictures.name]
     with torch.no_grad():
         predicted = logits(batch).argmax(1, keepdim=True)
     spread = NOISE * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
@@ -182,28 +196,30 @@ def _saliency(logits: Logits, batch: Batch, picture: str, names: Sequence[str]) 
         noisy = (x + spread * torch.randn(x.shape, generator=random).to(x.device)).requires_grad_()
         # cuDNN's recurrent layers have no gradient while a model is evaluated; torch's own have.
         with torch.backends.cudnn.flags(enabled=False):
-            chosen = logits(replace(batch, inputs=batch.inputs | {picture: noisy})).gather(1, predicted).sum()
+            chosen = logits(replace(batch, inputs=batch.inputs | {pictures.name: noisy})).gather(1, predicted).sum()
             heat += torch.autograd.grad(chosen, noisy, materialize_grads=True)[0].square().amax(1)
     heat = heat.sqrt()
     heat /= heat.flatten(1).quantile(0.99, 1).clamp(min=1e-12)[:, None, None]
     taken = [names[label] for label in predicted[:, 0].tolist()]
-    return [Tile(*those) for those in zip(x, (f"predicted {name}" for name in taken), heat, strict=True)]
+    return [pictures.tile(*those) for those in zip(x, (f"predicted {name}" for name in taken), heat, strict=True)]
 
 
-def _overlays(logits: Logits, batch: Batch, picture: str, names: Sequence[str], rows: RowNames) -> list[Tile]:
+def _overlays(logits: Logits, batch: Batch, pictures: Pictures, names: Sequence[str]) -> list[Tile]:
     """Picture, truth and prediction of the first rows, with the overlap of each class that is in one of them."""
     batch = _rows(batch, list(range(min(MAPS, len(batch)))))
     with torch.no_grad():
         predicted = logits(batch).argmax(1)
     tiles = []
     assert batch.target is not None
-    for x, truth, guess, row in zip(batch.inputs[picture], batch.target, predicted, batch.index, strict=True):
+    for x, truth, guess, row in zip(batch.inputs[pictures.name], batch.target, predicted, batch.index, strict=True):
         known = truth != IGNORE
         each = metrics.iou(metrics.confusion(guess[known], truth[known], len(names)))
         scores = [f"{name} {value:.2f}" for name, value in zip(names, each.tolist(), strict=True) if value == value]
         tiles += [
-            Tile(x, caption_row(rows, int(row))),
-            Tile(x, "truth", classes=truth),
-            Tile(x, "IoU " + "\n".join(", ".join(scores[i : i + 3]) for i in range(0, len(scores), 3)), classes=guess),
+            pictures.tile(x, caption_row(pictures.rows, int(row))),
+            pictures.tile(x, "truth", classes=truth),
+            pictures.tile(
+                x, "IoU " + "\n".join(", ".join(scores[i : i + 3]) for i in range(0, len(scores), 3)), classes=guess
+            ),
         ]
     return tiles
