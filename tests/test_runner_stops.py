@@ -13,6 +13,7 @@ from inside import metrics, run, signal_at
 
 from trainer import config, folder, report, runner, stored
 from trainer.errors import ConfigError, Interrupted, NonFiniteError
+from trainer.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
@@ -136,6 +137,29 @@ def test_a_signal_to_the_real_command(number: signal.Signals, code: int, tmp_pat
     whole = runner.run(config.compose([*LONG, "hydra.run.dir=outputs/whole"]))
     assert folder.read_results(Path("outputs/cut"))["test"] == whole.test
     assert metrics(Path("outputs/cut")) == metrics(Path("outputs/whole"))
+
+
+def test_ctrl_c_twice_names_the_run_that_has_a_checkpoint(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is saved by the second; what was saved before is gone on with."""
+
+    class Left(BaseException):
+        """Stands in for the end of the process."""
+
+    def leave(_: int) -> None:
+        raise Left
+
+    def press_twice(_: object, trainer: Trainer) -> None:
+        if trainer.step == 5:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(report.Report, "stepped", press_twice)
+    with pytest.raises(Left):
+        run("epochs=4", "save_every=0", "hydra.run.dir=outputs/cut")
+    assert "stopped at once; go on with: train resume outputs/cut\n" in capfd.readouterr().err
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +84,23 @@ def test_the_second_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
     assert left == [130]
+
+
+@pytest.mark.parametrize("is_saved", [True, False])
+def test_the_second_says_how_to_go_on_with_what_is_saved(
+    is_saved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "_exit", lambda _: None)
+    with signals.caught() as flag:
+        flag.wait_for_check()
+        flag.tell_on_exit(tmp_path / "last.pt", "train resume \x1b[31mRUN")
+        if is_saved:
+            (tmp_path / "last.pt").touch()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert capfd.readouterr().err == ""
+        os.kill(os.getpid(), signal.SIGINT)
+    words = "\nstopped at once; go on with: train resume \\x1b[31mRUN\n"
+    assert capfd.readouterr().err == (words if is_saved else "")
 
 
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])

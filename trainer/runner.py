@@ -175,6 +175,8 @@ def _entered(config: Config, path: Path, patience: float, *, quiet: bool = False
         signals.caught() as flag,
         report.Report(flag, verbose=config.settings.verbose, quiet=quiet) as screen,
     ):
+        if not quiet:
+            flag.tell_on_exit(path / checkpoint.LAST, _command(config, path))
         yield screen
 
 
@@ -186,10 +188,8 @@ def _accounted(result: Result, config: Config, *, fresh: bool) -> Iterator[None]
         yield
     except Interrupted as error:
         _stopped(result, error, config)
-        plugins = config.settings.plugins
-        named = f" plugins=[{','.join(plugins)}]" if plugins else ""
         # Of a run within another, a classifier's, the outer one has the last word: it goes on with both.
-        raise Interrupted(error.message, error.signal_number, f"train resume {path}{named}") from None
+        raise Interrupted(error.message, error.signal_number, _command(config, path)) from None
     except UserError as error:
         _stopped(result, error, config)
         if fresh and isinstance(error, ConfigError | SystemFault):
@@ -203,6 +203,12 @@ def _accounted(result: Result, config: Config, *, fresh: bool) -> Iterator[None]
         with suppress(SystemFault):  # what cannot be logged must not take the place of what went wrong
             log.exception("failed")
         raise
+
+
+def _command(config: Config, path: Path) -> str:
+    """What goes on with a run."""
+    plugins = config.settings.plugins
+    return f"train resume {path}" + (f" plugins=[{','.join(plugins)}]" if plugins else "")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

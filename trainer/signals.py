@@ -10,9 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 from trainer.errors import Interrupted
+from trainer.printable import printable
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 """Signals that ask a run to stop; SIGHUP is what a terminal sends that is closed.
@@ -24,6 +26,7 @@ ECHO = 1.0
 
 Not Ctrl-C twice, which nobody passes on as such: pressed twice it is meant.
 """
+STDERR = 2
 PR_SET_PDEATHSIG = 1
 """Number of an option in Linux' sys/prctl.h."""
 
@@ -41,6 +44,16 @@ class Flag:
         self.number: int | None = None
         self.waits = False
         self._came = 0.0
+        self._checkpoint = ""
+        self._last_words = b""
+
+    def tell_on_exit(self, checkpoint: Path, command: str) -> None:
+        """Has a process that leaves at once say how to go on, if that checkpoint is there by then.
+
+        Made ready now: a handler may come in the middle of a print, so it writes bytes past all buffers.
+        """
+        self._checkpoint = str(checkpoint)
+        self._last_words = printable(f"\nstopped at once; go on with: {command}\n").encode("utf-8", "backslashreplace")
 
     def catch(self, number: int, frame: FrameType | None) -> None:
         """The handler. A second signal leaves at once, with the files as they are."""
@@ -48,6 +61,9 @@ class Flag:
         if self.number is not None and not is_ctrl_c_twice and time.monotonic() - self._came < ECHO:
             return
         if self.number is not None:
+            if self._last_words and os.path.exists(self._checkpoint):
+                with suppress(OSError):  # nobody reads any more
+                    os.write(STDERR, self._last_words)
             os._exit(128 + answered(number))
         self.number, self._came = number, time.monotonic()
         if not self.waits:
