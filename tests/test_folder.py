@@ -150,20 +150,21 @@ def test_what_was_trained_is_never_taken_back(tmp_path: Path) -> None:
 
 def test_a_folder_of_the_users_own_is_neither_used_nor_taken_back(tmp_path: Path) -> None:
     mine = write(tmp_path / "mine", {"thesis.txt": "", "notes/page": ""})
-    assert folder.claim_run(str(mine), may_reuse=True) == tmp_path / "mine-2"
+    assert folder.claim_run(str(mine), may_reuse=True).path == tmp_path / "mine-2"
     killed = write(tmp_path / "killed", {".lock": "", "train.log": "", ".config.yaml.7.tmp": ""})
-    assert folder.claim_run(str(killed)) == tmp_path / "killed-2"
-    assert folder.claim_run(str(killed), may_reuse=True) == killed
-    assert folder.claim_run(str(killed), may_reuse=True) == tmp_path / "killed-3", "it was claimed a moment ago"
+    assert folder.claim_run(str(killed)).path == tmp_path / "killed-2"
+    first = folder.claim_run(str(killed), may_reuse=True)
+    assert first.path == killed
+    assert folder.claim_run(str(killed), may_reuse=True).path == tmp_path / "killed-3", "it was claimed a moment ago"
     assert not folder.remove_if_empty(mine)
     assert folder.remove_if_empty(killed)
     assert ((mine / "thesis.txt").exists(), killed.exists()) == (True, False)
 
 
 def test_a_claimed_folder_is_locked_until_its_run_has_ended(tmp_path: Path) -> None:
-    path = folder.claim_run(str(tmp_path / "run"))
+    path, lock = folder.claim_run(str(tmp_path / "run"))
     assert in_child(lambda: enter(path)) == 3
-    with folder.locked(path):
+    with folder.locked(path, lock=lock):
         assert in_child(lambda: enter(path)) == 3
     assert in_child(lambda: enter(path)) == 0
 
@@ -188,8 +189,8 @@ def test_processes_that_claim_at_once_get_folders_of_their_own(may_reuse: bool, 
         def claim(wanted: Path = wanted, gate: int = reading, other: int = writing) -> None:
             os.close(other)
             os.read(gate, 1)
-            path = folder.claim_run(str(wanted), may_reuse=may_reuse)
-            with folder.locked(path):
+            path, lock = folder.claim_run(str(wanted), may_reuse=may_reuse)
+            with folder.locked(path, lock=lock):
                 (path / f"{os.getpid()}.out").touch()
                 (path / folder.RESULTS).touch()
 

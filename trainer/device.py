@@ -94,3 +94,8 @@ def multiply_adds(task: Task, batch: Batch) -> int:
 def choose_threads(task: Task, batch: Batch) -> int:
     """One thread for small work, every core for large; not what torch is set to, which a run sets to one first."""
     return cores() if multiply_adds(task, batch) > BUSY_FLOP else 1
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """On a CPU torch raises no type of its own for it."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

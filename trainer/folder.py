@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from trainer import atomic
 from trainer.errors import ConfigError, SystemFault
@@ -37,9 +37,13 @@ SCORES = ("val", "test", "baseline", "best_possible")
 ROOT, LATEST, CLASSIFIERS = "outputs", "latest", "classifiers"
 LOOK = 0.05
 """Seconds between looks at a lock that another process holds."""
-_claimed: dict[Path, IO[str]] = {}
-"""Locks of folders that this process has claimed for runs that have not entered them yet."""
-os.register_at_fork(after_in_child=_claimed.clear)
+
+
+class ClaimedFolder(NamedTuple):
+    """The folder of a run that is to begin, and its open lock, which this process holds."""
+
+    path: Path
+    lock: IO[str]
 
 
 def root() -> Path:
@@ -67,8 +71,8 @@ def claim(wanted: str, may_reuse: Callable[[Path], bool] | None = None) -> Path:
     return next(path for path, is_new in _numbered(wanted) if is_new or (may_reuse is not None and may_reuse(path)))
 
 
-def claim_run(wanted: str, *, may_reuse: bool = False) -> Path:
-    """As ``claim``, of a run, which holds the lock of its folder from then on: ``locked`` goes on with it.
+def claim_run(wanted: str, *, may_reuse: bool = False) -> ClaimedFolder:
+    """As ``claim``, of a run, with the lock of its folder: ``locked`` goes on with it.
 
     A folder that was made a moment ago looks like one whose run was killed; the lock alone tells them apart.
     ``may_reuse``: also a folder in which a run was killed before it could say what it is.
@@ -83,8 +87,7 @@ def claim_run(wanted: str, *, may_reuse: bool = False) -> Path:
         except OSError as error:
             raise atomic.fault(path / LOCK, error) from error
         if _takes_lock(file, path) and _is_lock_of(file, path) and is_only_begun(path):
-            _claimed[path] = file
-            return path
+            return ClaimedFolder(path, file)
         file.close()
     raise AssertionError("the names end in an exception")
 
@@ -132,14 +135,14 @@ class InUse(ConfigError):
 
 
 @contextmanager
-def locked(path: Path, patience: float = 0.0) -> Iterator[None]:
+def locked(path: Path, patience: float = 0.0, lock: IO[str] | None = None) -> Iterator[None]:
     """Keeps other processes out of a run folder; the lock ends with the process, however it ends.
 
-    ``patience``: seconds to wait for one that holds it. Raises InUse naming that process, SystemFault where the folder
-    cannot be written.
+    ``lock``: of a folder that was claimed. ``patience``: seconds to wait for a process that holds it. Raises InUse
+    naming that process, SystemFault where the folder cannot be written.
     """
     with atomic.written(path / LOCK):
-        file = _claimed.pop(path, None) or _open_lock(path)
+        file = lock or _open_lock(path)
     try:
         _wait_for_lock(file, path, time.monotonic() + patience)
         with atomic.written(path / LOCK):

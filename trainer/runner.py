@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import IO
 
-import torch
 from omegaconf import OmegaConf
 
 from trainer import (
@@ -17,6 +17,7 @@ from trainer import (
     atomic,
     checkpoint,
     data_source,
+    device,
     drawing,
     earlier_runs,
     environment,
@@ -48,7 +49,7 @@ def run(config: Config) -> Result:
     """Trains, validates and tests; or goes on with a run that was stopped, if ``resume`` says so."""
     settings = config.settings
     if settings.resume is None:
-        return start(data_source.with_fingerprint(config), folder.claim_run(config.folder))
+        return _start_new(data_source.with_fingerprint(config))
     if settings.resume != "auto":
         kept = stored.load(Path(settings.resume), settings.plugins)
         changed = stored.drift(config, kept)
@@ -60,10 +61,15 @@ def run(config: Config) -> Result:
     if found is None:
         other = earlier_runs.describe_other_data(config, Path(config.folder))
         say(f"resume=auto: no run of this configuration on this data yet; starting one{other}")
-        return start(config, folder.claim_run(config.folder, may_reuse=True))
+        return _start_new(config, may_reuse=True)
     if folder.read_results(found).get("status") == "finished":
         return complete(config, found, patience=PATIENCE)
     return start(config, found, patience=PATIENCE)
+
+
+def _start_new(config: Config, *, may_reuse: bool = False) -> Result:
+    path, lock = folder.claim_run(config.folder, may_reuse=may_reuse)
+    return start(config, path, lock=lock)
 
 
 def resume(kept: Config) -> Result:
@@ -77,12 +83,20 @@ def resume(kept: Config) -> Result:
     return start(kept, path, fall_back=False)
 
 
-def start(config: Config, path: Path, *, fall_back: bool = True, patience: float = 0.0, quiet: bool = False) -> Result:
+def start(
+    config: Config,
+    path: Path,
+    *,
+    fall_back: bool = True,
+    patience: float = 0.0,
+    quiet: bool = False,
+    lock: IO[str] | None = None,
+) -> Result:
     """One run in its folder, which it alone may write to; from its last checkpoint if it has one.
 
-    quiet: nothing but a bar on the terminal, for a run within another.
+    lock: of a folder that was claimed for it. quiet: nothing but a bar on the terminal, for a run within another.
     """
-    with _entered(config, path, patience, quiet=quiet) as screen:
+    with _entered(config, path, patience, quiet=quiet, lock=lock) as screen:
         state = saved_state(path, fall_back=fall_back)
         config = as_saved(config, state)
         result = _new_result(config, path)
@@ -167,10 +181,12 @@ def _new_result(config: Config, path: Path) -> Result:
 
 
 @contextmanager
-def _entered(config: Config, path: Path, patience: float, *, quiet: bool = False) -> Iterator[report.Report]:
+def _entered(
+    config: Config, path: Path, patience: float, *, quiet: bool = False, lock: IO[str] | None = None
+) -> Iterator[report.Report]:
     """A block in which this process alone works in a run folder, writes its log, and answers signals."""
     with (
-        folder.locked(path, patience),
+        folder.locked(path, patience, lock),
         folder.logged(path, partial(environment.hide_values, tree=config.raw)),
         signals.caught() as flag,
         report.Report(flag, verbose=config.settings.verbose, quiet=quiet) as screen,
@@ -197,7 +213,7 @@ def _accounted(result: Result, config: Config, *, fresh: bool) -> Iterator[None]
         raise
     except BaseException as error:
         _stopped(result, error, config)
-        if is_out_of_memory(error):
+        if device.is_out_of_memory(error):
             reason = str(error).split("\n")[0]
             raise SystemFault(f"out of memory: {reason}; try a smaller batch_size, or accumulate") from error
         with suppress(SystemFault):  # what cannot be logged must not take the place of what went wrong
@@ -209,11 +225,6 @@ def _command(config: Config, path: Path) -> str:
     """What goes on with a run."""
     plugins = config.settings.plugins
     return f"train resume {path}" + (f" plugins=[{','.join(plugins)}]" if plugins else "")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """On a CPU torch raises no type of its own for it."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _stopped(result: Result, error: BaseException, config: Config) -> None:

@@ -132,7 +132,7 @@ def as_stored(
     strange = [word for word in words if word not in number]
     if strange:
         classes = plain.shown(sorted(set(strange)), 5)
-        log.warning("%d files are left out: this run knows no class %s", len(strange), classes)
+        log.warning("files left out: %d; this run knows no class %s", len(strange), classes)
     kept = [row for row, word in enumerate(words) if word in number]
     return known, [found[row] for row in kept], torch.tensor([number[words[row]] for row in kept])
 

@@ -61,7 +61,7 @@ def regular_file(path: str | Path, option: str = "data.path") -> Path:
     if _is_folder(path, option):
         with reading(path, option):
             inside = sorted(os.listdir(path))
-        raise ConfigError(f"{option}: {path.absolute()} is a folder ({shown(inside)}); give a file in it")
+        raise ConfigError(f"{option}: {path.absolute()} is a folder ({shown(inside) or 'empty'}); give a file in it")
     if kind := special(path):
         raise ConfigError(f"{option}: {path.absolute()} is {kind}; write what it gives into a file, and give that")
     return path

@@ -66,7 +66,7 @@ def encode(table: Table, at: int, reading: Reading, schema: Mapping[str, Any]) -
     strange = [cell for cell, good in zip(cells, known, strict=True) if not good and not reading.is_gap(cell)]
     if strange:
         found = shown(sorted(set(strange)), 5)
-        text = "%s: %d rows are left out: this run knows no %r %s"
+        text = "%s: rows left out: %d; this run knows no %r %s"
         log.warning(text, table.path, len(strange), table.names[at], found)
     return Target(table=table, at=at, values=values, known=known, names=schema.get("classes", ()))
 
