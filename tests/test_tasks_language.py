@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 import pytest
@@ -96,3 +97,13 @@ def test_a_prompt_of_strange_characters_or_none_is_refused() -> None:
     task.codec = None
     with pytest.raises(ConfigError, match="has no text"):
         list(task.sample("a"))
+
+
+def test_the_token_of_the_unknown_is_never_written(caplog: pytest.LogCaptureFixture) -> None:
+    task = make(20 * torch.eye(V).roll(1, 1))
+    task.codec = text.Characters(["bcde"], unknown=True)
+    with caplog.at_level(logging.WARNING, logger="trainer"):
+        written = "".join(task.sample("ez", length=6, temperature=0.0))
+    assert written.startswith("ez")
+    assert text.UNKNOWN not in written
+    assert "prompt: 1 of its 2 tokens are not in the training text" in caplog.text

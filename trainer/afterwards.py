@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,10 @@ def sample(kept: Config, options: Mapping[str, Any]) -> Iterator[str]:
     """
     names_rows = not options.keys().isdisjoint(builder.find_class(kept.tree["task"], Task).row_options)  # type: ignore[type-abstract]
     task, _ = load_run(kept, reads_files=names_rows)
-    for piece in task.sample(**options):  # type: ignore[operator]
+    with warnings_told():
+        pieces = iter(task.sample(**options))  # type: ignore[operator]
+        first = list(islice(pieces, 1))
+    for piece in chain(first, pieces):
         yield piece if isinstance(piece, str) else f"{pictures.draw([piece], Path(kept.folder), replace=False)[0]}\n"
 
 

@@ -50,6 +50,15 @@ def sampler(temperature: float, top_k: int | None, top_p: float, generator: torc
     return draw if temperature > 0 else greedy
 
 
+def exclude(choose: Choice, token: int) -> Choice:
+    """Chooses as ``choose`` does, but never one token."""
+
+    def choose_another(scores: Tensor) -> Tensor:
+        return choose(scores.index_fill(-1, torch.tensor([token], device=scores.device), -torch.inf))
+
+    return choose_another
+
+
 def stream(
     model: Decoder,
     memory: State,

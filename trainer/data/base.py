@@ -156,6 +156,8 @@ class Codec(Protocol):
 
     size: int
     """How many different tokens there are: they are numbered from 0."""
+    unknown: int | None
+    """The token of whatever has none of its own, which is no text; None where everything has tokens."""
 
     def encode(self, text: str) -> list[int]:
         """Raises ConfigError for text that has no tokens."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Mapping
-from itertools import accumulate
 from typing import ClassVar, cast
 
 import torch
@@ -19,6 +19,8 @@ from trainer.metrics import wide
 from trainer.task import Task
 from trainer.tasks.parts import masked, tokens
 from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
+
+log = logging.getLogger(__name__)
 
 
 class Language(Task):
@@ -97,6 +99,8 @@ class Language(Task):
         temperature: 0 takes the likeliest token, 1 draws as the model says. top_k: only from the k likeliest. top_p:
         only from the fewest tokens that hold this share of the probability.
 
+        The token that stands for unknown text is never written; one in the prompt is told in the log.
+
         Raises ConfigError for a prompt with a character the model has never seen, or without tokens.
         """
         if self.codec is None:
@@ -107,9 +111,17 @@ class Language(Task):
         first = torch.tensor([start[-self.seq_len :]], device=self.progress.device)
         generator = torch.Generator(first.device).manual_seed(seed)
         choose = decoding.sampler(temperature, top_k, top_p, generator)
+        unknown = self.codec.unknown
+        if unknown is not None:
+            choose = decoding.exclude(choose, unknown)
+            if strange := start.count(unknown):
+                log.warning("prompt: %d of its %d tokens are not in the training text", strange, len(start))
         stream = decoding.stream(cast(decoding.Decoder, self.model), (), first, length, choose, context=self.seq_len)
-        shown = 0
-        for written in accumulate(stream, lambda past, token: [*past, int(token)], initial=start):
+        yield prompt
+        shown = len(self.codec.decode(start))
+        written = start
+        for token in stream:
+            written = [*written, int(token)]
             text = self.codec.decode(written).rstrip("\N{REPLACEMENT CHARACTER}")  # the rest of its bytes may follow
             yield text[shown:]
             shown = max(shown, len(text))

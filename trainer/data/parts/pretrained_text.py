@@ -34,7 +34,7 @@ class Pretrained:
         self._coder = hub.read_saved("AutoTokenizer", folder, "data.tokenizer")
         self._coder.truncation_side = "right" if keep == "first" else "left"
         self._most, self._keep = most, keep
-        self.size = len(self._coder)
+        self.size, self.unknown = len(self._coder), self._coder.unk_token_id
 
     def encode(self, text: str) -> list[int]:
         return self._coder(text, truncation=self._most is not None, max_length=self._most, verbose=False).input_ids

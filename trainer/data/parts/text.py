@@ -64,7 +64,7 @@ class Words:
     Raises ConfigError for texts of which no word is known.
     """
 
-    unknown = 0
+    unknown: int | None = 0
 
     def __init__(self, texts: Iterable[str], *, limit: int | None, min_count: int):
         counts = Counter(word for text in texts for word in words.split(words.normalize(text)))
@@ -109,6 +109,8 @@ class BytePairs:
 
     Raises ConfigError where the package that learns it is not installed.
     """
+
+    unknown: int | None = None
 
     def __init__(self, texts: Iterable[str], *, limit: int):
         Tokenizer, decoders, models, pre_tokenizers, trainers = _tokenizers()
@@ -161,7 +163,7 @@ class Lowercased:
 
     def __init__(self, codec: Codec):
         self.codec = codec
-        self.size = codec.size
+        self.size, self.unknown = codec.size, codec.unknown
 
     def encode(self, text: str) -> list[int]:
         return self.codec.encode(words.lowercase(text))
