@@ -48,3 +48,10 @@ def test_a_group_is_built_of_one_option(group: str, tmp_path: Path) -> None:
     text = f"# @package _global_\ndefaults: [{{override /{group}: [adam]}}]\nepochs: 1\n"
     write(tmp_path, {"experiment/own.yaml": text, "model/adam.yaml": "hidden: 1\n"})
     assert refused("data=moons", "experiment=own", folders=(tmp_path,))[0].startswith(f"{group}: a defaults list gives")
+
+
+@pytest.mark.parametrize("text", ["5", "1.5", "true", "2020-01-01", "abc", "null", "- a", "{1: 2}"])
+@pytest.mark.parametrize("group", ["augment", "experiment"])
+def test_a_file_that_holds_no_keys(text: str, group: str, tmp_path: Path) -> None:
+    write(tmp_path, {f"{group}/own.yaml": f"{text}\n"})
+    assert refused("model=mlp", "data=moons", f"{group}=own", folders=(tmp_path,))

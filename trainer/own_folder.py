@@ -41,7 +41,8 @@ class OwnFolder(FileConfigSource):
         expansion.read(place)
         try:
             found = super().load_config(config_path)
-        except ValueError as error:  # of a header that is none, and of a text that is YAML but no configuration
+        # Of a header that is none, and of a text that is YAML but no configuration, which OmegaConf calls an OSError.
+        except (ValueError, OSError) as error:
             raise ConfigError(f"{place}: {error}") from error
         _check_defaults(found.config, place)
         return found
