@@ -23,7 +23,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from trainer import catalog, checks, config, environment, folder, own_folder, signals
+from trainer import atomic, catalog, checks, config, environment, folder, own_folder, signals
 from trainer.config import Config
 from trainer.cores import cores, processors
 from trainer.errors import ConfigError, Interrupted, Mismatch, UnknownName
@@ -150,6 +150,7 @@ def _account(jobs: Sequence[Job], root: Path, stop: int | None) -> int:
     from trainer import leaderboard
 
     try:
+        atomic.remove_leftovers(root)  # a sweep that was killed while it wrote its table may have left half of one
         leaderboard.show(root)
     finally:  # a table that cannot be saved must not hide how the jobs ended
         for job in jobs:
