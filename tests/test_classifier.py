@@ -164,7 +164,7 @@ def test_another_process_that_trains_it_is_waited_for(capsys: pytest.CaptureFixt
 def test_one_that_was_killed_before_its_curves_were_drawn_is_made_complete(capsys: pytest.CaptureFixture[str]) -> None:
     composed = config.compose(list(TINY))
     data = builder.data(composed.tree)
-    classifier.attach(composed, data, runner.make_within)
+    classifier.attach(composed, data, runner.train_nested_run)
     (kept,) = runs()
     results = json.loads((kept / "results.json").read_text())
     atomic.write_text(kept / "results.json", json.dumps(results | {"artifacts": None}))
@@ -172,7 +172,7 @@ def test_one_that_was_killed_before_its_curves_were_drawn_is_made_complete(capsy
     weights = (kept / "best.pt").read_bytes()
     capsys.readouterr()
     for _ in range(2):
-        classifier.attach(composed, data, runner.make_within)
+        classifier.attach(composed, data, runner.train_nested_run)
     assert (kept / "curves.png").stat().st_size
     assert json.loads((kept / "results.json").read_text()) == results
     assert (kept / "best.pt").read_bytes() == weights

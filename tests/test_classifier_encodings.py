@@ -175,11 +175,11 @@ def test_of_a_set_that_stores_nothing_the_split_may_be_another_where_its_scale_i
     asked = config.compose(["model=vae", f"data={name}", f"task.classifier={told.folder}", "data.seed=1"])
     data = builder.data(asked.tree)
     if is_taken:
-        classifier.attach(asked, data, runner.make_within)
+        classifier.attach(asked, data, runner.train_nested_run)
         assert data.facts.classifier is not None
     else:
         with pytest.raises(ConfigError, match=r"encoded in another way: data\.seed differ"):
-            classifier.attach(asked, data, runner.make_within)
+            classifier.attach(asked, data, runner.train_nested_run)
 
 
 def test_a_task_of_the_users_that_tells_classes_is_taken() -> None:
@@ -192,7 +192,7 @@ def test_a_task_of_the_users_that_tells_classes_is_taken() -> None:
     told = trained(*MLP, *own, "task._target_=own_task.Own")
     asked = config.compose([*FLOW, *own, f"task.classifier={told.folder}"])
     data = builder.data(asked.tree)
-    classifier.attach(asked, data, runner.make_within)
+    classifier.attach(asked, data, runner.train_nested_run)
     assert data.facts.classifier is not None
     features, classes = data.facts.classifier(data.test.batch(torch.arange(10), 0).inputs["x"])
     assert (features.shape, classes.shape) == ((10, 7), (10,))

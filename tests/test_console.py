@@ -8,7 +8,7 @@ import logging
 import pytest
 from rich.table import Table
 
-from trainer.console import ConsoleHandler, PlainConsole, changed, console, say, warnings_told
+from trainer.console import ConsoleHandler, PlainConsole, console, rewrite_output, say, warnings_told
 
 
 def printed(*items: object) -> str:
@@ -69,7 +69,7 @@ def test_what_is_printed_is_changed_in_words_tables_and_warnings(capsys: pytest.
     table = Table()
     table.add_column("door")
     table.add_row("SECRET123")
-    with changed(lambda text: text.replace("SECRET123", "***")), warnings_told():
+    with rewrite_output(lambda text: text.replace("SECRET123", "***")), warnings_told():
         say("read as: SECRET123")
         console.print(table)
         logging.getLogger("trainer.data").warning("no SECRET123")

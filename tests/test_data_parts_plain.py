@@ -128,5 +128,5 @@ def test_a_folder_is_there_and_is_one(tmp_path: Path) -> None:
 )
 def test_a_name_is_typed_so_that_it_is_read_as_the_same(name: str) -> None:
     for text in (name, f'{name}"s', f"{name}\\", f"it's {name}"):
-        (word,) = shlex.split(plain.typed(f"data.drop_columns=[{plain.override_value(text)},z]"))
+        (word,) = shlex.split(plain.quote_for_shell(f"data.drop_columns=[{plain.override_value(text)},z]"))
         assert list(map(str, OverridesParser.create().parse_override(word).value())) == [text, "z"]

@@ -94,7 +94,7 @@ def test_values_of_keys_that_sound_secret_are_left_out() -> None:
         **open_keys,
     }
     assert (masked["token"], masked["secret"], masked["password"]) == ("${oc.env:T}", None, "")
-    assert list(environment.masked(masked)) == [f"data.{key}" for key in hidden]
+    assert list(environment.find_masked_keys(masked)) == [f"data.{key}" for key in hidden]
 
 
 def test_what_an_older_rule_left_out_is_known() -> None:
@@ -102,7 +102,7 @@ def test_what_an_older_rule_left_out_is_known() -> None:
         "model": {"token_mixing": "***", "token_id": ["***"]},
         "data": {"missing": ["***"], "api_key": "${oc.env:K}"},
     }
-    assert list(environment.masked(tree)) == ["model.token_mixing", "model.token_id"]
+    assert list(environment.find_masked_keys(tree)) == ["model.token_mixing", "model.token_id"]
 
 
 @pytest.mark.parametrize(

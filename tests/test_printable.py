@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from trainer.printable import PrintableFilter, encodable, markdown, printable, quantity, shorten, shorten_label
+from trainer.printable import PrintableFilter, encodable, markdown, pluralize, printable, shorten, shorten_label
 
 
 @pytest.mark.parametrize(
@@ -58,5 +58,5 @@ def test_a_log_is_printable() -> None:
 
 
 def test_one_thing_is_no_plural() -> None:
-    told = [quantity(number, "row") for number in (0, 1, 2, 2000)]
+    told = [pluralize(number, "row") for number in (0, 1, 2, 2000)]
     assert told == ["0 rows", "1 row", "2 rows", "2,000 rows"]

@@ -212,4 +212,4 @@ def test_a_long_legend_is_as_wide_as_its_sheet(tmp_path: Path) -> None:
 def test_pixels_that_do_not_count_are_in_the_legend() -> None:
     classes = torch.tensor([[IGNORE, 1]])
     sheet = Sheet("a", [Tile(torch.zeros(1, 1, 2), "", classes=classes)], 1, classes=["a", "b"])
-    assert [label for label, _ in sheets.legend(sheet)] == ["b", "not counted (the picture as it is)"]
+    assert [label for label, _ in sheets.legend_entries(sheet)] == ["b", "not counted (the picture as it is)"]

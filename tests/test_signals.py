@@ -62,7 +62,7 @@ def test_a_stop_that_a_library_took_for_its_own_fault_is_a_stop(waits: bool) -> 
     """What goes wrong while a signal waits to be looked at is another matter."""
 
     def load() -> None:
-        with signals.caught() as flag, signals.recognized(flag):
+        with signals.caught() as flag, signals.prefer_interrupt(flag):
             if waits:
                 flag.wait_for_check()
             try:
@@ -93,7 +93,7 @@ def test_the_second_says_how_to_go_on_with_what_is_saved(
     monkeypatch.setattr(os, "_exit", lambda _: None)
     with signals.caught() as flag:
         flag.wait_for_check()
-        flag.tell_on_exit(tmp_path / "last.pt", "train resume \x1b[31mRUN")
+        flag.print_on_exit(tmp_path / "last.pt", "train resume \x1b[31mRUN")
         if is_saved:
             (tmp_path / "last.pt").touch()
         os.kill(os.getpid(), signal.SIGINT)

@@ -119,7 +119,7 @@ def test_encodings_of_today_would_give_another_number(monkeypatch: pytest.Monkey
     head, *rows = file.read_text().splitlines()
     file.write_text("\n".join([head, *rows, *["0.5,0.5,w,yes"] * 90]) + "\n")
     kept = scores(path, "allow_changed_data=true")
-    monkeypatch.setattr(dataset_state, "fitted_of", lambda _: None)
+    monkeypatch.setattr(dataset_state, "load_preprocessing", lambda _: None)
     with pytest.raises(ConfigError, match=r"(in|flat)_features is 6, and the model of this run was built for 5"):
         scores(path, "allow_changed_data=true")
     assert kept != before  # there are more test rows
@@ -147,7 +147,7 @@ def test_a_baseline_is_of_the_rows_that_are_scored(capsys: pytest.CaptureFixture
     scores(path, "allow_changed_data=true")
     shown = capsys.readouterr()
     assert f"{Result.read(path).baseline['accuracy']:.4f}" not in shown.out
-    assert "200 that were never read are test rows" in shown.err
+    assert "200 that this run does not know by their content are test rows" in shown.err
 
 
 def test_a_place_that_is_given_for_files_must_be_there() -> None:

@@ -35,13 +35,13 @@ from trainer.console import console, say, warnings_told
 from trainer.data.base import Data
 from trainer.dataset_state import Excerpt
 from trainer.errors import ConfigError
-from trainer.printable import quantity
+from trainer.printable import pluralize
 from trainer.result import Result
 from trainer.task import Task
 
 log = logging.getLogger(__name__)
 
-TOLERANCE, ELSEWHERE = 1e-2, 5e-2
+TOLERANCE, OTHER_DEVICE_TOLERANCE = 1e-2, 5e-2
 """By how much of itself a score may differ when it is measured again: on its kind of device, and on another."""
 
 
@@ -60,7 +60,7 @@ def load_run(kept: Config, *, reads_files: bool = True, to_score: bool = False) 
     with warnings_told():
         data = (data_source.read_again if reads_files else data_source.restore)(kept, best["data"])
     if to_score:
-        classifier.attach(as_saved(kept, best), data, runner.make_within)
+        classifier.attach(as_saved(kept, best), data, runner.train_nested_run)
     with warnings_told():
         where = device.pick_again(kept.settings.device)
     task = builder.task(kept.tree, data, kept.names).to(where)
@@ -77,7 +77,7 @@ def evaluate(kept: Config) -> dict[str, float]:
     result = replace(stored, test=scores)
     if not kept.settings.allow_changed_data:
         with warnings_told():
-            _compare(stored, scores, task.progress.device)
+            _warn_of_other_scores(stored, scores, task.progress.device)
     else:  # the test rows may be others
         with seeding.isolated(kept.settings.seed, task.progress.device):
             baseline, best = task.references()
@@ -87,10 +87,10 @@ def evaluate(kept: Config) -> dict[str, float]:
     return scores
 
 
-def _compare(stored: Result, scores: Mapping[str, float], where: torch.device) -> None:
+def _warn_of_other_scores(stored: Result, scores: Mapping[str, float], where: torch.device) -> None:
     """Warns of test scores in a file of results that are not those of the weights beside it."""
     is_alike = stored.device.split(":")[0] == where.type
-    room = TOLERANCE if is_alike else ELSEWHERE
+    room = TOLERANCE if is_alike else OTHER_DEVICE_TOLERANCE
     other = [
         f"test.{key} is {tables.number(value)}, not {tables.number(scores[key])}"
         for key, value in stored.test.items()
@@ -140,7 +140,7 @@ def score(kept: Config, path: str | None) -> Path:
     (written,) = pictures.draw([gallery.Table("scores", (called, *ratings), rows)], Path(kept.folder), replace=False)
     for table in tables.rating_tables(called, names, ratings):
         console.print(table)
-    say(f"{quantity(len(rows), 'row')} rated in {written}")
+    say(f"{pluralize(len(rows), 'row')} rated in {written}")
     return written
 
 
@@ -169,7 +169,7 @@ def _test_row(kept: Config, row: int) -> tuple[Task, Data, Batch]:
     The first rows are kept with a run: they need no files.
     """
     task, data = load_run(kept, reads_files=False)
-    if isinstance(data.test, Excerpt) and not data.test.holds(row):
+    if isinstance(data.test, Excerpt) and not data.test.contains_row(row):
         task, data = load_run(kept)
     test = builder.loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
     if row >= len(test.split):

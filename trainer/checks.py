@@ -37,11 +37,11 @@ OURS = {
 
 def check(tree: Mapping[str, Any], names: Mapping[str, str], folders: Sequence[Path] = ()) -> list[str]:
     """Every problem of a resolved configuration: keys, types, ranges, targets, and what does not go together."""
-    faults, conflicts = judge(tree, names, folders)
+    faults, conflicts = find_problems(tree, names, folders)
     return faults + conflicts
 
 
-def judge(
+def find_problems(
     tree: Mapping[str, Any], names: Mapping[str, str], folders: Sequence[Path] = (), unjudged: Set[str] = frozenset()
 ) -> tuple[list[str], list[str]]:
     """(what is wrong with keys, types, ranges and targets, why what was chosen does not go together).

@@ -17,8 +17,8 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from trainer import catalog, environment, merging
-from trainer.checks import BUILT, check, declare, judge
-from trainer.errors import ConfigError, Mismatch, UnknownName
+from trainer.checks import BUILT, check, declare, find_problems
+from trainer.errors import ConfigError, IncompatibleError, UnknownName
 from trainer.grid import wrong_span
 from trainer.overrides import HYDRA_GROUPS, at_odds, parse, wrong_option, wrong_use
 from trainer.settings import Settings
@@ -97,8 +97,8 @@ class Config:
 def compose(overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> Config:
     """The configuration that a command line describes.
 
-    Raises ConfigError with every problem found: UnknownName if one of them is a name that does not exist, Mismatch if
-    all of them are of what does not go together.
+    Raises ConfigError with every problem found: UnknownName if one of them is a name that does not exist,
+    IncompatibleError if all of them are of what does not go together.
     """
     parsed = parse(overrides, folders)
     groups = catalog.groups(folders) | {*HYDRA_GROUPS}
@@ -122,12 +122,12 @@ def compose(overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> Conf
     written, resolved, unresolved = merging.plain(composed)
     names = {group: str(name) for group, name in composed.hydra.runtime.choices.items() if group in BUILT}
     problems += unresolved or declare(resolved)
-    faults, conflicts = ([], []) if unresolved else judge(resolved, names, folders, unjudged)
+    faults, conflicts = ([], []) if unresolved else find_problems(resolved, names, folders, unjudged)
     problems += faults
     if wrong or unknown:
         raise UnknownName(*wrong, *unknown, *dict.fromkeys([*problems, *conflicts]))
     if problems or conflicts:
-        raise (ConfigError if problems else Mismatch)(*dict.fromkeys([*problems, *conflicts]))
+        raise (ConfigError if problems else IncompatibleError)(*dict.fromkeys([*problems, *conflicts]))
     return _config(composed, written, resolved, overrides)
 
 

@@ -48,7 +48,7 @@ class ConsoleHandler(logging.Handler):
 
 
 @contextmanager
-def changed(change: Callable[[str], str]) -> Iterator[None]:
+def rewrite_output(change: Callable[[str], str]) -> Iterator[None]:
     """A block in which each text is changed before it is printed: what a terminal shows, a file need not keep."""
     token = _change.set(change)
     try:

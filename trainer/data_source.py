@@ -19,7 +19,7 @@ from trainer.types import MISSING
 
 log = logging.getLogger(__name__)
 
-KEPT = "a run keeps the options it was trained with: mend the files, or train anew"
+KEEPS_OPTIONS = "a run keeps the options it was trained with: mend the files, or train anew"
 
 
 def with_fingerprint(config: Config) -> Config:
@@ -67,9 +67,9 @@ def read_again(config: Config, state: Mapping[str, Any] | None) -> Data:
     if change:
         log.warning("%s", change)
     try:
-        data = builder.data(tree, dataset_state.fitted_of(state))
+        data = builder.data(tree, dataset_state.load_preprocessing(state))
     except ConfigError as error:
-        raise ConfigError(*error.problems, *[KEPT] * bool(change)) from error
+        raise ConfigError(*error.problems, *[KEEPS_OPTIONS] * bool(change)) from error
     _refuse_changed_since(today)
     _refuse_other_sizes(config, state["facts"]["sizes"], data.facts.sizes)
     return data
@@ -127,7 +127,7 @@ def _refuse_changed_since(config: Config) -> None:
     if config.fingerprint is None or not config.fingerprint_time:
         return
     kind, paths = _own_files(config)
-    if not fingerprint.is_touched(paths, kind.reads, config.fingerprint_time):
+    if not fingerprint.is_modified_since(paths, kind.reads, config.fingerprint_time):
         return
     now = fingerprint.fingerprint(paths, kind.reads, exact=config.fingerprint["exact"])
     files = fingerprint.changed_files(config.fingerprint, now, paths)
@@ -149,16 +149,16 @@ def _describe_changed_files(config: Config, state: Mapping[str, Any]) -> str:
 
 def _remedy(tree: Mapping[str, Any], state: Mapping[str, Any]) -> str:
     """What may be done about changed data: what cannot be encoded cannot be allowed either."""
-    with _silence():
+    with _quiet_log():
         try:
-            builder.data(tree, dataset_state.fitted_of(state))
+            builder.data(tree, dataset_state.load_preprocessing(state))
         except ConfigError as error:
-            return f"it cannot be encoded as in training: {error.problems[0]}; {KEPT}"
+            return f"it cannot be encoded as in training: {error.problems[0]}; {KEEPS_OPTIONS}"
     return "allow_changed_data=true goes on all the same, with the data encoded as in training"
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def _quiet_log() -> Iterator[None]:
     """A block in which data is read only to tell about it: what reading says in the log would come twice."""
     package = logging.getLogger("trainer")
     level = package.level
@@ -171,7 +171,7 @@ def _silence() -> Iterator[None]:
 
 def _describe_contents(config: Config, state: Mapping[str, Any]) -> list[str]:
     """What differs in rows, columns and classes, in sentences, as far as the data can be read at all."""
-    with _silence():
+    with _quiet_log():
         try:
             data = read(config)
         except ConfigError as error:

@@ -49,7 +49,7 @@ class Excerpt(Split):
     def __len__(self) -> int:
         return len(self.whole)
 
-    def holds(self, row: int) -> bool:
+    def contains_row(self, row: int) -> bool:
         """Whether a row of the whole split is among these."""
         return self.is_divisible and row < len(self)
 
@@ -108,7 +108,7 @@ def state_of(data: Data) -> dict[str, Any]:
     }
 
 
-def fitted_of(state: Mapping[str, Any]) -> Preprocessing | None:
+def load_preprocessing(state: Mapping[str, Any]) -> Preprocessing | None:
     """What was learned, of such a state. Raises ConfigError for one of a later version."""
     version = state["version"]
     if version > preprocessing.VERSION:
@@ -127,7 +127,7 @@ def restored(kind: type[D], state: Mapping[str, Any], options: Mapping[str, Any]
     """
     data = kind.__new__(kind)
     data.options = options
-    data.fitted = fitted_of(state)
+    data.fitted = load_preprocessing(state)
     for name in SPLITS:
         found = state["excerpts"][name]
         if found is None:

@@ -30,7 +30,7 @@ SECRET = re.compile(
 
 Nor is a token of a vocabulary.
 """
-BEFORE = re.compile(r"token(?![a-z])|secret|passw|api_key")
+OLD_SECRET = re.compile(r"token(?![a-z])|secret|passw|api_key")
 """What an older version took for a secret."""
 KEY = re.compile(r"[\w-]+(?=['\"]?\s*:)")
 """A key of a mapping in an override."""
@@ -128,14 +128,14 @@ def mask(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _clean(str(key), value) for key, value in tree.items()}
 
 
-def masked(tree: Mapping[str, Any], at: str = "") -> Iterator[str]:
+def find_masked_keys(tree: Mapping[str, Any], at: str = "") -> Iterator[str]:
     """The dotted keys whose value was left out when a configuration was stored, by today's rule or an older one."""
     for key, value in tree.items():
         name = f"{at}.{key}" if at else str(key)
         if isinstance(value, Mapping):
-            yield from masked(value, name)
+            yield from find_masked_keys(value, name)
         elif MASK in (value if isinstance(value, list) else [value]) and (
-            sounds_secret(str(key)) or BEFORE.search(str(key).lower())
+            sounds_secret(str(key)) or OLD_SECRET.search(str(key).lower())
         ):
             yield name
 

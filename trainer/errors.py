@@ -28,7 +28,7 @@ class UnknownName(ConfigError):
     """A key or an option that does not exist: a typo, which no other value of a sweep can mend."""
 
 
-class Mismatch(ConfigError):
+class IncompatibleError(ConfigError):
     """Options that do not go together, each of which may go with others: in a sweep, the matter of one job."""
 
 

@@ -102,7 +102,7 @@ def changed_files(before: Mapping[str, Any], now: Mapping[str, Any], paths: Mapp
     ]
 
 
-def is_touched(paths: Mapping[str, Path], endings: Sequence[str], moment: float) -> bool:
+def is_modified_since(paths: Mapping[str, Path], endings: Sequence[str], moment: float) -> bool:
     """Whether a file may have been written or put in its place since a moment (seconds), by the clock of its disk."""
     files = (file for path in paths.values() for _, file in _files(path, endings))
     try:

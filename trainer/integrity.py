@@ -58,7 +58,7 @@ def load_best(path: Path) -> dict[str, Any]:
     return best
 
 
-def lost_best(path: Path, state: Mapping[str, Any] | None, epoch: int | None) -> bool:
+def is_best_lost(path: Path, state: Mapping[str, Any] | None, epoch: int | None) -> bool:
     """Whether the best weights of a finished run are gone, and those of its last state the same.
 
     epoch: of the best weights; None where no score was a number, and none were saved.
@@ -82,7 +82,7 @@ def lost_best(path: Path, state: Mapping[str, Any] | None, epoch: int | None) ->
     return True
 
 
-def best_of(state: Mapping[str, Any]) -> dict[str, Any]:
+def extract_best(state: Mapping[str, Any]) -> dict[str, Any]:
     """The best weights, for their own file, of a last state that holds them."""
     return {"task": state["task"], **state["best"], **{key: state[key] for key in ("format", "about", "data")}}
 

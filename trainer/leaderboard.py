@@ -17,7 +17,7 @@ from trainer import atomic
 from trainer.console import console, say
 from trainer.errors import ConfigError
 from trainer.finished_runs import Run, by_data, by_setting, labels, mean_of, read_runs
-from trainer.printable import markdown, quantity
+from trainer.printable import markdown, pluralize
 from trainer.tables import label, new_table
 
 NUMBERS = 38
@@ -103,7 +103,7 @@ def show(path: Path) -> None:
         return
     _print(entries)
     if again := len(found) - sum(entry.runs for entry in entries):
-        say(f"{again} of {quantity(len(found), 'run')} left out: run again since, with the same seed")
+        say(f"{again} of {pluralize(len(found), 'run')} left out: run again since, with the same seed")
     _save(entries, path)
     say(f"ordered by validation; saved in {path}/leaderboard.csv and .md")
 
@@ -175,7 +175,7 @@ def _test(entry: Entry) -> str:
 
 def _print_stacked(place: int, entry: Entry) -> None:
     """A row in lines of its own, for which any width is enough."""
-    runs, params = quantity(entry.runs, "run"), quantity(entry.params, "parameter")
+    runs, params = pluralize(entry.runs, "run"), pluralize(entry.params, "parameter")
     lines = [f"{entry.model} {entry.overrides}".rstrip(), f"val {_cell(entry.val)}, test {_test(entry)}, {runs}"]
     lines += [", ".join(_others(entry)), f"{params}, {entry.seconds:.1f} s"]
     grid = Table.grid(padding=(0, 1))

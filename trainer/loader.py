@@ -13,7 +13,7 @@ from trainer.augment import Augment
 from trainer.batch import Batch
 from trainer.data.base import Split
 from trainer.errors import ConfigError
-from trainer.printable import quantity
+from trainer.printable import pluralize
 
 BATCHES = 1
 """Tells the order of batches from that of rows, which is drawn for the same epoch."""
@@ -76,9 +76,8 @@ class Loader:
         if not len(split):
             raise ConfigError(f"data: the {name} split is empty (0 rows)")
         if not len(self):
-            raise ConfigError(
-                f"batch_size: 0 batches: {quantity(len(split), f'{name} row')} < batch_size {batch_size} with drop_last"
-            )
+            rows = pluralize(len(split), f"{name} row")
+            raise ConfigError(f"batch_size: 0 batches: {rows} < batch_size {batch_size} with drop_last")
 
     def order(self, epoch: int) -> list[Tensor]:
         """The rows of each batch of an epoch, in turn."""

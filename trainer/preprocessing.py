@@ -28,10 +28,14 @@ SPLITS = ("train", "val", "test")
 
 
 class RowKeys(NamedTuple):
-    """A key (N,) int64 for each row by its content, and the number (N,) of the first row with the same content."""
+    """A key (N,) int64 for each row by its content, and the number (N,) of the first row with the same content.
+
+    source: what was taken for the content.
+    """
 
     keys: Tensor
     first: Tensor
+    source: str = "content"
 
 
 class Preprocessing:
@@ -64,9 +68,9 @@ class Preprocessing:
     ) -> list[Tensor]:
         """The rows of training, validation and test, each (n,) int64.
 
-        A stored run knows its rows again by their keys, wherever they stand by now. A copy of one is in its split; rows
-        that were never read are test rows, because no weight depends on them. ``usable`` are the rows that may be in a
-        split, or all.
+        A stored run knows its rows again by their keys, wherever they stand by now. A copy of one is in its split;
+        others are test rows: no weight depends on them, where the key is the content. ``usable`` are the rows that may
+        be in a split, or all.
 
         Raises ConfigError where none of the rows that were trained on, validated or tested is left.
         """
@@ -89,8 +93,8 @@ class Preprocessing:
         found[-1] += new
         counts = {
             "of this run are gone": gone,
-            "that are copies of others stay with them": len(copies),
-            "that were never read are test rows": len(new),
+            "that are copies are in the split of the original": len(copies),
+            f"that this run does not know by their {rows.source} are test rows": len(new),
         }
         if any(counts.values()):
             log.warning("rows: %s", "; ".join(f"{count:,} {what}" for what, count in counts.items() if count))

@@ -46,7 +46,7 @@ def shorten_label(text: str, most: int = 24) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def quantity(number: int, noun: str) -> str:
+def pluralize(number: int, noun: str) -> str:
     """``1 row``, ``2,000 rows``: a number of things that are counted by a regular noun."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 

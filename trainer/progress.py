@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from trainer.console import PlainConsole, console, say
-from trainer.printable import printable, quantity
+from trainer.printable import pluralize, printable
 from trainer.tables import label, number
 
 if TYPE_CHECKING:
@@ -147,7 +147,9 @@ class Board:
     def _text(self, running: Sequence[tuple[str, Position | None]]) -> str:
         parts = [f"{name}: {'starting' if at is None else at.text()}" for name, at in running]
         return "\n".join(
-            filter(None, [*parts, f"{self.done} of {quantity(self.total, 'job')} done  {self._left(running)}".rstrip()])
+            filter(
+                None, [*parts, f"{self.done} of {pluralize(self.total, 'job')} done  {self._left(running)}".rstrip()]
+            )
         )
 
     def _left(self, running: Sequence[tuple[str, Position | None]]) -> str:

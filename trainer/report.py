@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from trainer import artifacts
 from trainer.console import ConsoleHandler, console
 from trainer.cores import cores
-from trainer.printable import quantity
+from trainer.printable import pluralize
 from trainer.progress import Meter, clock_time
 from trainer.signals import Flag
 from trainer.tables import beyond_best, in_context, label, number, score_table
@@ -86,7 +86,7 @@ class Report:
         self.flag.wait_for_check()
         self._path = Path(result.folder)
         (rows, unit), (self._test_rows, _) = sizes["train"], sizes["test"]
-        threads, params = quantity(result.threads, "thread"), quantity(result.params, "parameter")
+        threads, params = pluralize(result.threads, "thread"), pluralize(result.params, "parameter")
         going_on = f", from step {trainer.step:,}" if trainer.step else ""
         shown = " / ".join(f"{count:,}" for count, _ in sizes.values())
         text = f"{result.model} on {result.data}: {params}, {shown} {unit}, {result.device}, {threads}"
@@ -99,7 +99,7 @@ class Report:
         if rule:
             self.say(f"baseline: {rule}")
         if trainer.settings.num_workers > cores():
-            self.say(f"num_workers: {trainer.settings.num_workers} processes share {quantity(cores(), 'core')}")
+            self.say(f"num_workers: {trainer.settings.num_workers} processes share {pluralize(cores(), 'core')}")
         artifacts.write_metrics(self._path, trainer.history)
         self._told_epoch = trainer.epoch
         self.meter = Meter(trainer, rows, unit)

@@ -103,12 +103,12 @@ def start(
         if state is not None and config.settings.allow_changed_data:  # from here on it is a run of what lies there now
             config = data_source.with_fingerprint(config)
             result.data_digest = config.data_digest
-        with _accounted(result, config, fresh=state is None), signals.recognized(screen.flag):
+        with _accounted(result, config, fresh=state is None), signals.prefer_interrupt(screen.flag):
             if state is None:
                 shown = OmegaConf.to_yaml(OmegaConf.create(environment.mask(config.raw)))
                 atomic.write_text(path / folder.CONFIG, shown)
                 _begin(result)
-            made = assemble(config, result, screen, state, make_within)
+            made = assemble(config, result, screen, state, train_nested_run)
             _begin(result)
             _train_and_test(made, result, screen, config)
     return result
@@ -131,7 +131,7 @@ def complete(config: Config, path: Path, patience: float = 0.0, *, quiet: bool =
     result = Result.read(path)
     # A state before the last one is none of a finished run.
     state = saved_state(path, fall_back=False) if (path / checkpoint.LAST).exists() else None
-    lost = [checkpoint.BEST] if integrity.lost_best(path, state, result.best_epoch) else []
+    lost = [checkpoint.BEST] if integrity.is_best_lost(path, state, result.best_epoch) else []
     lost += artifacts.missing(path, result)
     if not lost or state is None:
         without = f", without {', '.join(lost)}" if lost else ""
@@ -140,16 +140,16 @@ def complete(config: Config, path: Path, patience: float = 0.0, *, quiet: bool =
     with (
         _entered(config, path, patience, quiet=quiet) as screen,
         _accounted(result, config, fresh=False),
-        signals.recognized(screen.flag),
+        signals.prefer_interrupt(screen.flag),
     ):
         tell(f"{path} is finished, but without {', '.join(lost)}; going on with that")
         if checkpoint.BEST in lost:
-            checkpoint.save(integrity.best_of(state), path / checkpoint.BEST)
+            checkpoint.save(integrity.extract_best(state), path / checkpoint.BEST)
         artifacts.write_metrics(path, state["history"])
         if folder.CURVES in lost:
             artifacts.draw_curves(path, state["history"], result)
         if not set(lost) <= {checkpoint.BEST, folder.METRICS, folder.CURVES}:
-            made = assemble(as_saved(config, state), replace(result), screen, state, make_within)
+            made = assemble(as_saved(config, state), replace(result), screen, state, train_nested_run)
             made.trainer.use_best()
             made.trainer.task.eval()
             _draw(made, result, screen)
@@ -192,7 +192,7 @@ def _entered(
         report.Report(flag, verbose=config.settings.verbose, quiet=quiet) as screen,
     ):
         if not quiet:
-            flag.tell_on_exit(path / checkpoint.LAST, _command(config, path))
+            flag.print_on_exit(path / checkpoint.LAST, _command(config, path))
         yield screen
 
 
@@ -293,7 +293,7 @@ def _draw(made: Assembled, result: Result, screen: report.Report) -> tuple[list[
     return drawn, missed
 
 
-def make_within(config: Config, path: Path) -> Result:
+def train_nested_run(config: Config, path: Path) -> Result:
     """Trains the classifier that a run compares its rows by, or makes it complete."""
     is_finished = folder.read_results(path).get("status") == "finished"
     return complete(config, path, quiet=True) if is_finished else start(config, path, quiet=True)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from trainer.errors import ConfigError
 from trainer.metrics import better
-from trainer.printable import quantity
+from trainer.printable import pluralize
 from trainer.types import Decay, Fraction, NonNegativeInt, PositiveFloat, PositiveInt
 
 
@@ -25,7 +25,7 @@ class Schedule(ABC):
     def __init__(self, lr: float, total: int, warmup: int = 0):
         if warmup >= total > 0:
             raise ConfigError(
-                f"scheduler.warmup: {quantity(warmup, 'step')} of a run of {total}: nothing is left after it"
+                f"scheduler.warmup: {pluralize(warmup, 'step')} of a run of {total}: nothing is left after it"
             )
         self.lr = lr
         self.warmup = warmup

@@ -50,7 +50,7 @@ def draw(sheet: Sheet, path: Path) -> None:
     wide = max(math.ceil(text), *(face.shape[1] for face in faces)) + GAP
     high = max(face.shape[0] for face in faces) + lines * LINE + GAP
     width, height = sheet.columns * wide + GAP, math.ceil(len(faces) / sheet.columns) * high + GAP
-    placed = _place_legend(legend(sheet), font.getlength, width)
+    placed = _place_legend(legend_entries(sheet), font.getlength, width)
     width = max(width, *(left + math.ceil(font.getlength(label)) + GAP for left, _, label, _ in placed), 0)
     canvas = Image.new("RGB", (width, height + (placed[-1][1] + LINE + GAP if placed else 0)), PAPER)
     pen = ImageDraw.Draw(canvas)
@@ -64,7 +64,7 @@ def draw(sheet: Sheet, path: Path) -> None:
     canvas.save(path)
 
 
-def legend(sheet: Sheet) -> list[tuple[str, tuple[int, ...]]]:
+def legend_entries(sheet: Sheet) -> list[tuple[str, tuple[int, ...]]]:
     """The name and the color of each class that lies over a tile; last that of pixels of none."""
     if not sheet.classes:
         return []

@@ -47,7 +47,7 @@ class Flag:
         self._checkpoint = ""
         self._last_words = b""
 
-    def tell_on_exit(self, checkpoint: Path, command: str) -> None:
+    def print_on_exit(self, checkpoint: Path, command: str) -> None:
         """Has a process that leaves at once say how to go on, if that checkpoint is there by then.
 
         Made ready now: a handler may come in the middle of a print, so it writes bytes past all buffers.
@@ -85,7 +85,7 @@ class Flag:
 
 
 @contextmanager
-def recognized(flag: Flag) -> Iterator[None]:
+def prefer_interrupt(flag: Flag) -> Iterator[None]:
     """A block that a signal ends as Interrupted, also where a library took the exception for a fault of its own."""
     try:
         yield

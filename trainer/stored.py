@@ -117,7 +117,7 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
     problems += [
         f"{key} was left out as a secret when the run was stored; a value such as {key}='${{oc.env:NAME}}' is stored by"
         " its name"
-        for key in environment.masked(tree)
+        for key in environment.find_masked_keys(tree)
     ]
     if problems:
         raise ConfigError(*(f"{path / folder.CONFIG}: {problem}" for problem in problems))

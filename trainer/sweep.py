@@ -26,10 +26,10 @@ from omegaconf.errors import OmegaConfBaseException
 from trainer import atomic, catalog, checks, config, environment, folder, own_folder, signals
 from trainer.config import Config
 from trainer.cores import cores, processors
-from trainer.errors import ConfigError, Interrupted, Mismatch, UnknownName
+from trainer.errors import ConfigError, IncompatibleError, Interrupted, UnknownName
 from trainer.grid import combinations
 from trainer.overrides import parse
-from trainer.printable import printable, quantity
+from trainer.printable import pluralize, printable
 
 if TYPE_CHECKING:
     from trainer.sweep_job import Job
@@ -64,7 +64,7 @@ def sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
         say(f"resume=auto: no sweep of these jobs on this data yet; starting one{_other_data(composed, names)}")
     refused = len(jobs) - len(good)
     rest = f" ({refused} more would train what does not go together)" if refused else ""
-    say(f"{quantity(len(good), 'job')}{rest}, {workers} at a time{_held_back(workers)}, in {root}")
+    say(f"{pluralize(len(good), 'job')}{rest}, {workers} at a time{_held_back(workers)}, in {root}")
     stop = _run_all(jobs, workers)
     return _account(jobs, root, stop)
 
@@ -94,7 +94,7 @@ def _earlier(item: Config, name: str) -> Path | None:
     return earlier_runs.find(data_source.with_fingerprint(item), Path(item.sweep_folder, name), name)
 
 
-def _other_data(composed: Sequence[Config | Mismatch], names: Sequence[str]) -> str:
+def _other_data(composed: Sequence[Config | IncompatibleError], names: Sequence[str]) -> str:
     """Of the first job that can run, what it was in an earlier sweep whose data was other."""
     from trainer import data_source, earlier_runs
 
@@ -108,10 +108,10 @@ def _claim(item: Config) -> Path:
     return folder.claim(item.sweep_folder, folder.holds_only_begun if item.settings.resume == "auto" else None)
 
 
-def _job(item: Config | Mismatch, path: Path, workers: int) -> Job:
+def _job(item: Config | IncompatibleError, path: Path, workers: int) -> Job:
     from trainer.sweep_job import Job
 
-    if isinstance(item, Mismatch):
+    if isinstance(item, IncompatibleError):
         return Job(None, path, "refused", str(item))
     # Processes side by side: a second thread in each would only take the others' cores.
     threads = item.settings.threads or (1 if workers > 1 else None)
@@ -121,20 +121,20 @@ def _job(item: Config | Mismatch, path: Path, workers: int) -> Job:
     return Job(replace(item, folder=str(path), settings=settings), path, "waiting")
 
 
-def _compose(grid: Sequence[Sequence[str]], folders: Sequence[Path]) -> list[Config | Mismatch]:
+def _compose(grid: Sequence[Sequence[str]], folders: Sequence[Path]) -> list[Config | IncompatibleError]:
     """The configuration of each job, or why what it combines does not go together.
 
     Raises UnknownName for the first name that does not exist, ConfigError with every value that is wrong in itself:
     no job of such a grid was meant. The same where no combination is left.
     """
-    composed: list[Config | Mismatch] = []
+    composed: list[Config | IncompatibleError] = []
     problems: list[str] = []
     for combination in grid:
         try:
             composed.append(config.compose(combination, folders))
         except UnknownName:
             raise
-        except Mismatch as error:
+        except IncompatibleError as error:
             composed.append(error)
         except ConfigError as error:
             problems += error.problems

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trainer import atomic, folder, signals, tables
 from trainer.config import Config
-from trainer.console import changed, console
+from trainer.console import console, rewrite_output
 from trainer.errors import ConfigError, SystemFault, UserError
 from trainer.progress import Position, read_position
 from trainer.result import Result
@@ -85,7 +85,7 @@ def _child(job: Job) -> int:
         os.dup2(output, 1)
         os.dup2(output, 2)
         console.look_again()
-        with changed(hide):
+        with rewrite_output(hide):
             runner.run(job.config)
     except UserError as error:
         print(hide(str(error)))

@@ -5,12 +5,10 @@ A parent that has imported torch forks the runs, so that a kill costs millisecon
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import random
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401
 import pytest
 from digest import digest
+from interruptions import compare_chains, read_table, wait
 
 import trainer
 from trainer import checkpoint, folder, runner  # noqa: F401
@@ -48,15 +47,10 @@ def train_in_child(place: Path, *words: str) -> int:
         os._exit(code)
 
 
-def wait(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 def outcome(place: Path) -> tuple[str, list[dict[str, str]], dict[str, float], list[str]]:
     """(hash of the state, metrics.csv without wall-clock, test scores, files)"""
     run = place / "outputs/run"
-    with (run / folder.METRICS).open() as file:
-        rows = [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+    rows = read_table(run / folder.METRICS)
     said = json.loads((run / folder.RESULTS).read_text())
     assert said["status"] == "finished"
     files = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
@@ -78,23 +72,16 @@ def test_kills_change_nothing(kind: str, tmp_path: Path) -> None:
     kills, spared, words = KINDS[kind]
     kills = min(kills, int(os.environ.get("TRAIN_TEST_KILLS", "200")))
     trainer.compose([*HOW, *words])  # what every child would import and merge for itself, once
-    unbroken = tmp_path / "unbroken"
-    unbroken.mkdir()
-    started = time.monotonic()
-    assert wait(train_in_child(unbroken, *words)) == 0
-    whole = time.monotonic() - started
-    expected = outcome(unbroken)
-    draw = random.Random(1)
-    done, chains = 0, 0
-    while done < kills:
-        place = tmp_path / f"chain{chains}"
-        place.mkdir()
-        done += kill_till_it_ends(place, words, draw, whole, spared)
-        assert outcome(place) == expected, f"chain {chains} differs"
+
+    def train(place: Path) -> int:
+        return wait(train_in_child(place, *words))
+
+    def interrupt(place: Path, draw: random.Random, seconds: float) -> int:
+        return kill_till_it_ends(place, words, draw, seconds, spared)
+
+    for place in compare_chains(tmp_path, kills, train, interrupt, outcome):
         found = {path.name for path in (place / "outputs").iterdir()}
         assert found - {folder.LATEST, folder.CLASSIFIERS} == {"run"}, "a resume started another run"
-        chains += 1
-    print(f"{done} kills in {chains} chains, {time.monotonic() - started:.0f} s", file=sys.stderr)
 
 
 def kill_till_it_ends(place: Path, words: tuple[str, ...], draw: random.Random, whole: float, spared: float) -> int:

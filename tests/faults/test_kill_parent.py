@@ -3,7 +3,6 @@ on to the bits, the files and the table of the sweep that nobody touched (S2).""
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import random
@@ -18,6 +17,7 @@ import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401
 import pytest
 from digest import digest
+from interruptions import compare_chains, read_table, wait
 
 import trainer
 from trainer import checkpoint, folder, runner, signals, sweep  # noqa: F401
@@ -65,10 +65,6 @@ def start_sweep(place: Path, words: tuple[str, ...]) -> int:
         os._exit(code)
 
 
-def wait(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 def members(session: int) -> list[int]:
     """The processes of a session that have not ended."""
     found = []
@@ -91,13 +87,11 @@ def outcome(place: Path) -> tuple[dict[str, Any], list[dict[str, str]], list[str
     found = {}
     for file in sorted((place / "outputs").rglob(folder.RESULTS)):
         run, said = file.parent, json.loads(file.read_text())
-        with (run / folder.METRICS).open() as table:
-            rows = [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(table)]
+        rows = read_table(run / folder.METRICS)
         states = [digest(checkpoint.load(run / name)) for name in (checkpoint.LAST, checkpoint.BEST)]
         kept = [said[name] for name in ("status", "steps", "val", "test", "baseline", "artifacts")]
         found[str(run.relative_to(place))] = (states, rows, kept)
-    with (place / "outputs/sweep/leaderboard.csv").open() as table:
-        board = [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(table)]
+    board = read_table(place / "outputs/sweep/leaderboard.csv")
     files = (str(path.relative_to(place)) for path in (place / "outputs").rglob("*") if path.name not in EITHER_WAY)
     return found, board, sorted(files)
 
@@ -136,18 +130,12 @@ def test_a_sweep_whose_parent_ends_goes_on_as_if_it_had_not(kind: str, tmp_path:
     by, share, words = KINDS[kind]
     kills = int(os.environ.get("TRAIN_TEST_KILLS", "4"))
     trainer.compose([text for text in (*HOW, *words) if not text.startswith("seed=")])  # imports and merges, once
-    unbroken = tmp_path / "unbroken"
-    unbroken.mkdir()
-    started = time.monotonic()
-    assert wait(start_sweep(unbroken, words)) == 0, (unbroken / "said").read_text()
-    whole = time.monotonic() - started
-    expected = outcome(unbroken)
-    draw = random.Random(1)
-    done, chains = 0, 0
-    while done < kills:
-        place = tmp_path / f"chain{chains}"
-        place.mkdir()
-        done += stop_till_it_ends(place, words, by, draw, whole, share)
-        assert outcome(place) == expected, f"chain {chains} differs"
-        chains += 1
-    print(f"{kind}: {done} stops in {chains} chains, {time.monotonic() - started:.0f} s", file=sys.stderr)
+
+    def train(place: Path) -> int:
+        return wait(start_sweep(place, words))
+
+    def interrupt(place: Path, draw: random.Random, seconds: float) -> int:
+        return stop_till_it_ends(place, words, by, draw, seconds, share)
+
+    for _ in compare_chains(tmp_path, kills, train, interrupt, outcome):
+        pass

@@ -56,14 +56,13 @@ class CSV(Data):
         self.options |= {"missing": missing, "decimal": decimal, "thousands": thousands}
         known = fitted.values.get("schema")
         expected = [target, split_column, *drop_columns, *categorical, *(schema.names(known) if known else ())]
-        table = own = self._read(path, "data.path", expected)
-        if test_path is not None:
-            table = own.followed_by(self._read(test_path, "data.test_path", expected))
+        own = self._read(path, "data.path", expected)
+        table = own if test_path is None else own.followed_by(self._read(test_path, "data.test_path", expected))
         reading = Reading.of(self.options)
         problems: dict[int, str] = {}
         if known is None:
             places = _places(table, target, split_column, drop_columns, categorical)
-            column_checks.tell_absent_codes([table], reading)
+            column_checks.warn_of_absent_codes([table], reading)
             values = rows.values_of(table, reading, places.features, places.texts)
             problems = rows.unfit(table, values, reading, places.texts, max_categories, min_count)
         else:
@@ -75,8 +74,8 @@ class CSV(Data):
         if known is not None:
             schema.check_cells(known, table, values, reading, whole)
         groups = _groups(table, len(own), places.split, test_path)
-        spell = reading.spell if fitted.version > 1 else str
-        keys = table.row_keys([*values, *([] if answer is None else [answer.at])], spell)
+        normalize = reading.normalize_cell if fitted.version > 1 else str
+        keys = table.row_keys([*values, *([] if answer is None else [answer.at])], normalize)
         split = fitted.split(keys, lambda: rows.split(groups, whole, answer, val, test, seed), whole)
         parts = [part.numpy() for part in split]
         learned = None if answer is None else targets.learn(answer, parts[0], known and known["target"])
@@ -87,8 +86,7 @@ class CSV(Data):
 
         columns = dict(zip(values, fitted.learn("schema", learn)["columns"], strict=True))
         self.train, self.val, self.test = (_encode(columns, values, learned, part) for part in parts)
-        width = self.train.inputs["x"].shape[1]
-        sizes = {"in_features": width, "flat_features": width}
+        sizes = dict.fromkeys(("in_features", "flat_features"), self.train.inputs["x"].shape[1])
         lines = summary.of_table(table, columns, values, answer)
         self.facts = self.complete_facts(rows.facts(answer, learned, self.train, self.test, sizes, lines))
 

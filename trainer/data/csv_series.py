@@ -49,7 +49,7 @@ class CSVSeries(Data):
         table = tables.read(path, "data.path", delimiter, header, encoding, (time, *(columns or ())))
         reading = Reading.of({"missing": missing, "decimal": decimal, "thousands": thousands})
         if not fitted.is_stored:
-            column_checks.tell_absent_codes([table], reading)
+            column_checks.warn_of_absent_codes([table], reading)
         at = None if time is None else table.find(time, "data.time")
         chosen = series.choose(table, fitted.values.get("columns", columns), at)
         fitted.learn("columns", lambda: [table.names[place] if table.has_header else place for place in chosen])

@@ -31,7 +31,7 @@ class _RunningText(Data):
         """Sets the splits and the facts; the vocabulary is that of the training part."""
         assert self.fitted is not None
         shares = (max(0.0, 1 - val - test), 1 - test)
-        ends = boundaries.of_text(self.fitted, whole, lambda: [round(len(whole) * share) for share in shares])
+        ends = boundaries.locate_in_text(self.fitted, whole, lambda: [round(len(whole) * share) for share in shares])
         parts = [whole[start:end] for start, end in pairwise((0, *ends, len(whole)))]
         codec = text.from_state(self.fitted.learn("codec", lambda: learn(parts[:1]).state()))
         tokens = [torch.tensor(codec.encode(part), dtype=torch.int32) for part in parts]

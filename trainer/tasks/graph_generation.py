@@ -15,7 +15,7 @@ from trainer.data.base import Data
 from trainer.errors import ConfigError
 from trainer.gallery import Item, Later, Network, Table
 from trainer.metrics import wide
-from trainer.printable import quantity
+from trainer.printable import pluralize
 from trainer.task import Task
 from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 
@@ -118,8 +118,8 @@ class GraphGeneration(Task):
         edges, nodes = self.graph["edge_index"].cpu().t(), len(self.graph["x"])
         seen = edges[edges[:, 0] < edges[:, 1]]
         again = torch.isin(*(ends @ torch.tensor([nodes, 1]) for ends in (links, seen))).double().mean()
-        drawn = f"drawn: {quantity(len(links), 'link')}, {float(again):.0%} of them seen"
-        captions = (f"seen: {quantity(len(seen), 'link')}", drawn)
+        drawn = f"drawn: {pluralize(len(links), 'link')}, {float(again):.0%} of them seen"
+        captions = (f"seen: {pluralize(len(seen), 'link')}", drawn)
         graphs = [
             (f"{caption}\n{told(shown, nodes, self.node_classes)}", shown)
             for caption, shown in zip(captions, (seen, links), strict=True)

@@ -28,8 +28,8 @@ MOST_PLACES, MOST_SHIFTS = 1000, 50
 T = TypeVar("T")
 
 
-def of_series(fitted: Preprocessing, values: np.ndarray, divide: Callable[[], list[int]]) -> list[int]:
-    """Where validation and test begin in a series (T, C); NaN is a gap. Raises as ``_find_again``."""
+def locate_in_series(fitted: Preprocessing, values: np.ndarray, divide: Callable[[], list[int]]) -> list[int]:
+    """Where validation and test begin in a series (T, C); NaN is a gap. Raises as ``_locate``."""
 
     def cut(start: int, end: int) -> list[list[float]]:
         return values[start:end].tolist()  # type: ignore[no-any-return]
@@ -42,11 +42,11 @@ def of_series(fitted: Preprocessing, values: np.ndarray, divide: Callable[[], li
     def digest(start: int, end: int) -> str:
         return _digest(np.ascontiguousarray(values[start:end]).tobytes())
 
-    return _find_again(fitted, len(values), ROWS, divide, cut, search, digest)
+    return _locate(fitted, len(values), ROWS, divide, cut, search, digest)
 
 
-def of_text(fitted: Preprocessing, text: str, divide: Callable[[], list[int]]) -> list[int]:
-    """Where validation and test begin in a text. Raises as ``_find_again``."""
+def locate_in_text(fitted: Preprocessing, text: str, divide: Callable[[], list[int]]) -> list[int]:
+    """Where validation and test begin in a text. Raises as ``_locate``."""
 
     def cut(start: int, end: int) -> str:
         return text[start:end]
@@ -59,10 +59,10 @@ def of_text(fitted: Preprocessing, text: str, divide: Callable[[], list[int]]) -
     def digest(start: int, end: int) -> str:
         return _digest(text[start:end].encode("utf-8", "surrogateescape"))
 
-    return _find_again(fitted, len(text), LETTERS, divide, cut, search, digest)
+    return _locate(fitted, len(text), LETTERS, divide, cut, search, digest)
 
 
-def _find_again(
+def _locate(
     fitted: Preprocessing,
     length: int,
     most: int,
@@ -103,7 +103,8 @@ def _find_again(
     if not 0 < moved[0] <= moved[1] <= length:
         raise ConfigError("data: the parts for training, validation and testing are no longer in this order")
     if moved != ends:
-        log.warning("data: validation begins at %d and test at %d, in training at %d and %d", *moved, *ends)
+        text = "data: validation now begins at %d (in training at %d) and test at %d (%d), by what stands before them"
+        log.warning(text, moved[0], ends[0], moved[1], ends[1])
         fitted.values |= {"ends": moved, "before_ends": [keep(end) for end in moved]}
     return moved
 

@@ -139,7 +139,7 @@ def as_stored(
 
 def keys(folder: Path, found: Sequence[tuple[Path, int]]) -> RowKeys:
     """A key (N,) for each file by its path below the folder."""
-    return content_keys(path.relative_to(folder).as_posix() for path, _ in found)
+    return content_keys(path.relative_to(folder).as_posix() for path, _ in found)._replace(source="path")
 
 
 def shares(given: Tensor, labels: Tensor, val: float, test: float, seed: int) -> list[Tensor]:

@@ -20,7 +20,7 @@ GOOD_PART = 0.1
 """The share of numbers among texts from which a column is probably one of numbers."""
 
 
-def tell_absent_codes(tables: Sequence[Table], reading: Reading) -> None:
+def warn_of_absent_codes(tables: Sequence[Table], reading: Reading) -> None:
     """Says in the log which numbers are to be gaps and are nowhere."""
     absent = reading.absent_codes(column for table in tables for column in table.columns)
     if absent:
@@ -28,7 +28,7 @@ def tell_absent_codes(tables: Sequence[Table], reading: Reading) -> None:
         log.warning("data.missing: no cell of %s is %s", names, ", ".join(absent))
 
 
-def tell_mixed_decimals(table: Table, place: int, reading: Reading) -> None:
+def warn_of_mixed_decimals(table: Table, place: int, reading: Reading) -> None:
     """Says in the log where numbers with and without decimals are rather thousands, as in 1.020 beside 980."""
     found = reading.mixed_decimals(table.columns[place])
     if found is not None:
@@ -54,7 +54,7 @@ def why_unfit(table: Table, place: int, values: np.ndarray, reading: Reading, *,
         return None
     texts = f"data.categorical={key} takes it for categories"
     if is_number(values):
-        tell_mixed_decimals(table, place, reading)
+        warn_of_mixed_decimals(table, place, reading)
         twins = reading.twins(cells)
         if twins is not None:
             return f"{named} holds {twins[0]!r} and {twins[1]!r}, which would be one number; {texts}"

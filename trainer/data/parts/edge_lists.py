@@ -60,7 +60,7 @@ class Tables:
         self.lines: list[str] = []
         self.nodes, self.edges = self.table("nodes.csv"), self.table("edges.csv")
         if not fitted.is_stored:
-            column_checks.tell_absent_codes([self.nodes, self.edges], self.reading)
+            column_checks.warn_of_absent_codes([self.nodes, self.edges], self.reading)
         both = {*self.nodes.names, *self.edges.names, *_nameless(self.nodes), *_nameless(self.edges)}
         known = sorted(map(str, both))
         strange = [

@@ -137,7 +137,7 @@ def override_value(text: str) -> str:
     return f'"{escaped}"'
 
 
-def typed(value: str) -> str:
+def quote_for_shell(value: str) -> str:
     """A value of an override as it is typed into a shell, which would take double quotes away."""
     return shlex.quote(value) if '"' in value else value
 

@@ -131,7 +131,7 @@ class Reading:
             return None
         return Decimal(plain)
 
-    def spell(self, cell: str) -> str:
+    def normalize_cell(self, cell: str) -> str:
         """One text for all ways to write a cell: pandas writes 70 as 70.0 where the column has a gap."""
         if self.is_gap(cell):
             return ""

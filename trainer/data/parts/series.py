@@ -62,7 +62,7 @@ def _unfit(table: Table, place: int, values: np.ndarray, reading: Reading) -> st
     if np.isnan(values).all():
         return f"{named} is empty"
     if not texts.any():
-        column_checks.tell_mixed_decimals(table, place, reading)
+        column_checks.warn_of_mixed_decimals(table, place, reading)
         return f"{named} has no name and numbers the rows" if table.is_index(place) else None
     signs = reading.other_signs(cells)
     if signs is not None:
@@ -157,7 +157,7 @@ def publish(
             f" testing, need {least} rows; there are {rows}"
         )
     # What comes behind the last row of a stored run is for testing.
-    first_val, first_test = boundaries.of_series(fitted, values, lambda: list(_ends(rows, val, test)[:2]))
+    first_val, first_test = boundaries.locate_in_series(fitted, values, lambda: list(_ends(rows, val, test)[:2]))
     ends = (first_val, first_test, rows)
     if np.isnan(values[: ends[0]]).all(0).any():
         raise ConfigError(f"data: a column has no number in the {ends[0]} rows for training")

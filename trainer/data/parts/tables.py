@@ -79,11 +79,11 @@ class Table:
 
     def keys(self, places: Iterable[int]) -> str:
         """Columns as one would write them on the command line."""
-        return plain.typed(f"[{','.join(map(self._key, places))}]")
+        return plain.quote_for_shell(f"[{','.join(map(self._key, places))}]")
 
     def key(self, place: int) -> str:
         """The same of one column."""
-        return plain.typed(self._key(place))
+        return plain.quote_for_shell(self._key(place))
 
     def _key(self, place: int) -> str:
         """What ``find`` finds a column by. A name that is a number is not the place of another column."""
@@ -91,11 +91,11 @@ class Table:
             return plain.override_value(self.names[place])
         return str(place if str(place) not in self.names else place - len(self.names))
 
-    def row_keys(self, columns: Iterable[int], spell: Callable[[str], str] = str) -> RowKeys:
-        """A key for each row by the cells of some columns, each as ``spell`` writes what it holds."""
+    def row_keys(self, columns: Iterable[int], normalize: Callable[[str], str] = str) -> RowKeys:
+        """A key for each row by the cells of some columns, each as ``normalize`` writes what it holds."""
         spelled = []
         for place in columns:
-            known = {cell: spell(cell) for cell in set(self.columns[place])}
+            known = {cell: normalize(cell) for cell in set(self.columns[place])}
             spelled.append([known[cell] for cell in self.columns[place]])
         return content_keys(map(CELL_MARK.join, zip(*spelled, strict=True)))
 

@@ -180,7 +180,7 @@ def read_numbers(table: Table, at: int, reading: Reading) -> Target:
     if not known.any() or np.ptp(values[known]) == 0:
         found = f"{values[known][0]:g} in every row" if known.any() else "nothing but gaps"
         raise ConfigError(f"data.target: column {table.names[at]!r} of {table.path} is {found}: nothing to learn")
-    column_checks.tell_mixed_decimals(table, at, reading)
+    column_checks.warn_of_mixed_decimals(table, at, reading)
     return Target(table=table, at=at, values=values, known=known)
 
 
