@@ -178,8 +178,8 @@ def test_many_problems_are_cut_to_ten_lines(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["lsit"], "'lsit' is no verb of train; did you mean list?"),
-        (["lstm"], "'lstm' is no verb of train; it is chosen by: train model=lstm"),
+        (["lsit"], "unknown command 'lsit'; did you mean list?"),
+        (["lstm"], "unknown command 'lstm'; it is chosen by: train model=lstm"),
         (["digits"], "it is chosen by: train data=digits"),
         (["list", "modles"], "did you mean models?"),
         (["show", "modle=lstm"], "did you mean model?"),
@@ -197,10 +197,10 @@ def test_many_problems_are_cut_to_ten_lines(
         (["-m", "seed=0,1", "hydra/sweeper=optuna"], "hydra/sweeper 'optuna' is not installed; here: basic"),
         (["-m", "seed=0,1", "hydra/launcher=joblib"], "hydra/launcher 'joblib' is not installed; here: basic"),
         (["-m", "seed=0,1", "api_key=SECRET", "hydra/sweeper=basic"], "give it as ${oc.env:NAME}"),
-        (["\x1b[2Jlist"], r"'\x1b[2Jlist' is no verb"),
+        (["\x1b[2Jlist"], r"unknown command '\x1b[2Jlist'"),
         (["evaluate", "caf\udce9\x1b[31m"], r"caf\udce9\x1b[31m is not there"),
         (["=3"], "there is no key before ="),
-        (["model", "mlp"], "'model' is no verb of train but a key, which is set by: train model=mlp"),
+        (["model", "mlp"], "unknown command 'model': it is a key, which is set by: train model=mlp"),
         (["epochs"], "which is set by: train epochs=VALUE"),
         (["list", "lstm"], "train list lstm: nothing of that name; it is shown by: train show model=lstm; one of"),
         (["list", "modls"], "did you mean models?"),

@@ -83,23 +83,23 @@ def dispatch(arguments: Sequence[str]) -> int:
     first = arguments[0] if arguments else ""
     if first and "=" not in first and first[0] not in "-+~":
         if first not in verbs:
-            raise ConfigError(_no_verb(first, arguments[1:], verbs))
+            raise ConfigError(_unknown_command(first, arguments[1:], verbs))
         return verbs[first](arguments[1:])
     return compose_and_run(arguments)
 
 
-def _no_verb(word: str, rest: Sequence[str], verbs: Iterable[str]) -> str:
+def _unknown_command(word: str, rest: Sequence[str], verbs: Iterable[str]) -> str:
     """Of something that can be chosen or set, how that is done; of anything else, the nearest verb."""
     from trainer import catalog
     from trainer.settings import Settings
 
     if word in (*catalog.GROUPS, *Settings.__dataclass_fields__):
         value = rest[0] if rest and "=" not in rest[0] else "VALUE"
-        return f"{word!r} is no verb of train but a key, which is set by: train {word}={value}"
+        return f"unknown command {word!r}: it is a key, which is set by: train {word}={value}"
     ways = [f"train {group}={word}" for group in catalog.GROUPS if word in catalog.options(group)]
     if ways:
-        return f"{word!r} is no verb of train; it is chosen by: {' or '.join(ways)}"
-    return f"{word!r} is no verb of train{did_you_mean(word, verbs) or ';'} one of {', '.join(verbs)}"
+        return f"unknown command {word!r}; it is chosen by: {' or '.join(ways)}"
+    return f"unknown command {word!r}{did_you_mean(word, verbs) or ';'} one of {', '.join(verbs)}"
 
 
 def check_working_folder() -> None:

@@ -52,14 +52,13 @@ class CSV(Data):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
-        self.options = {"delimiter": delimiter, "header": header, "encoding": encoding}
-        self.options |= {"missing": missing, "decimal": decimal, "thousands": thousands}
+        cells = {"missing": missing, "decimal": decimal, "thousands": thousands}
+        self.options = {"delimiter": delimiter, "header": header, "encoding": encoding, **cells}
         known = fitted.values.get("schema")
         expected = [target, split_column, *drop_columns, *categorical, *(schema.names(known) if known else ())]
         own = self._read(path, "data.path", expected)
         table = own if test_path is None else own.followed_by(self._read(test_path, "data.test_path", expected))
-        reading = Reading.of(self.options)
-        problems: dict[int, str] = {}
+        reading, problems = Reading.of(self.options), dict[int, str]()
         if known is None:
             places = _places(table, target, split_column, drop_columns, categorical)
             column_checks.warn_of_absent_codes([table], reading)
