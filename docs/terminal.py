@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 import trainer
-from trainer import report
+from trainer.runs import run_report
 
 HERE = Path(__file__).parent
 
@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 def main() -> None:
     # No terminal, so that there is no bar: what is written over it would stand in the picture line by line.
     console = Console(record=True, width=96, file=io.StringIO(), highlight=False)
-    report.console = console
+    run_report.console = console
     console.print("[dim]$[/dim] train model=lstm data=synthetic_seq epochs=6")
     with tempfile.TemporaryDirectory() as folder:
         place = "outputs/2026-01-31/12-00-00-lstm-synthetic_seq"

@@ -13,12 +13,14 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from trainer import builder, merging, seeding
-from trainer.checkpoint import NoKeeper
-from trainer.data.base import Data
-from trainer.settings import Settings
-from trainer.task import Task
-from trainer.trainer import Trainer
+from trainer.config import hydra_compose
+from trainer.config.schema import Settings
+from trainer.core import rng
+from trainer.core.dataset import Data
+from trainer.core.task import Task
+from trainer.engine import factory
+from trainer.engine.checkpoint import NoKeeper
+from trainer.engine.trainer import Trainer
 
 CONF = Path(__file__).parent.parent / "conf"
 
@@ -27,7 +29,7 @@ CONF = Path(__file__).parent.parent / "conf"
 def _same_for_each_test() -> None:
     """One thread and the same seed, whatever ran before."""
     torch.set_num_threads(1)
-    seeding.seed_everything(0)
+    rng.seed_everything(0)
 
 
 @pytest.fixture
@@ -72,8 +74,8 @@ def configure(*overrides: str) -> dict[str, Any]:
 def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose("train", overrides=list(overrides), return_hydra_config=True)
-    merging.settle(composed, {text.partition("=")[0] for text in overrides})
-    return merging.plain(composed)[1]
+    hydra_compose.settle(composed, {text.partition("=")[0] for text in overrides})
+    return hydra_compose.plain(composed)[1]
 
 
 def lab(*overrides: str, keeper: Any = None, watcher: Any = None) -> Lab:
@@ -81,12 +83,12 @@ def lab(*overrides: str, keeper: Any = None, watcher: Any = None) -> Lab:
     config = configure(*overrides)
     settings = Settings(**{f.name: config[f.name] for f in fields(Settings)})
     names = {group: config[group]["_target_"] for group in ("model", "data", "task")}
-    data = builder.data(config)
-    seeding.seed_everything(settings.seed)
-    task = builder.task(config, data, names)
-    loaders = builder.loaders(config, data, settings, torch.device("cpu"))
-    builder.probe(task, loaders["train"])
-    players = builder.players(config, settings, task, loaders["train"])
+    data = factory.data(config)
+    rng.seed_everything(settings.seed)
+    task = factory.task(config, data, names)
+    loaders = factory.loaders(config, data, settings, torch.device("cpu"))
+    factory.probe(task, loaders["train"])
+    players = factory.players(config, settings, task, loaders["train"])
     trainer = Trainer(
         task, players, loaders["train"], loaders["val"], settings, keeper or NoKeeper(), watcher or Silent()
     )

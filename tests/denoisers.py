@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.batch import Totals
-from trainer.data.ring import Ring
+from trainer.core.batch import Totals
+from trainer.data.datasets.generative.ring import Ring
+from trainer.tasks.base import diffusion_process
+from trainer.tasks.base.denoising import Denoising
 from trainer.tasks.diffusion import Diffusion
 from trainer.tasks.flow_matching import FlowMatching
-from trainer.tasks.parts import noise
-from trainer.tasks.parts.denoising import Denoising
 
 SHARED: dict[str, Any] = {"guidance": 1.0, "label_dropout": 0.1, "samples": 500, "classifier": None}
 DIFFUSION = {"schedule": "linear", "timesteps": 1000, "prediction": "eps", "sampler": "ddim", "steps": 50, "eta": 0.0}
@@ -42,7 +42,7 @@ class Exact(nn.Module):
         self.centres, self.sigma, self.prediction = data.facts.modes, data.facts.mode_sigma, prediction
         self.is_straight = is_straight
         self.num_classes = len(self.centres) if is_told else None
-        self.levels = noise.Levels("linear", 1000)
+        self.levels = diffusion_process.Levels("linear", 1000)
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         if self.is_straight:
@@ -57,7 +57,7 @@ class Exact(nn.Module):
             odds = odds.masked_fill(~named & (label < len(self.centres))[:, None], -torch.inf)
         centre = odds.softmax(1) @ self.centres
         data = centre + a * self.sigma**2 / spread * (x - a * centre)
-        return noise.target(self.prediction, data, (x - a * data) / b, a, b)
+        return diffusion_process.target(self.prediction, data, (x - a * data) / b, a, b)
 
 
 class Silent(nn.Module):

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer.models.gnn import GAT, GNN, EdgeGNN
-from trainer.models.layers.message_passing import LAYERS, Kind
+from trainer.models.graph.gnn import GAT, GNN, EdgeGNN
+from trainer.models.layers.graph.message_passing import LAYERS, Kind
 
 Make = Callable[..., nn.Module]
 

@@ -8,7 +8,7 @@ import torch
 from conftest import configure
 from torch import nn
 
-from trainer import builder
+from trainer.engine import factory
 
 ODD = [(8, 8), (28, 28), (37, 21), (9, 64), (65, 224)]
 """Sizes that are neither square nor powers of two, and some that are."""
@@ -19,7 +19,7 @@ def network(model: str, height: int = 28, width: int = 28, **changes: Any) -> nn
     sizes = {"in_channels": 1, "height": height, "width": width, "out_features": 10}
     options = configure(f"model={model}")["model"]
     filled = {key: sizes.get(key, value) for key, value in options.items()}
-    return builder.make(filled | changes, nn.Module)
+    return factory.make(filled | changes, nn.Module)
 
 
 def published(model: str, **changes: Any) -> int:

@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 from commands import SMALL
 
-from trainer import config, report, runner
-from trainer.result import Result
+from trainer.config import compose
+from trainer.runs import run_report, train
+from trainer.runs.results import Result
 
 
 def run(*overrides: str) -> Result:
     # A run has one length.
     has_steps = any(word.startswith("max_steps=") for word in overrides)
     small = [word for word in SMALL if not (has_steps and word.startswith("epochs="))]
-    return runner.run(config.compose([*small, *overrides]))
+    return train.run(compose.compose([*small, *overrides]))
 
 
 def metrics(path: Path) -> list[dict[str, str]]:
@@ -29,13 +30,13 @@ def metrics(path: Path) -> list[dict[str, str]]:
 
 def signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
     """A signal to this process after that step, once."""
-    stepped = report.Report.stepped
+    stepped = run_report.Report.stepped
     sent = []
 
-    def watched(self: report.Report, trainer: Any) -> None:
+    def watched(self: run_report.Report, trainer: Any) -> None:
         if trainer.step == step and not sent:
             sent.append(step)
             os.kill(os.getpid(), number)
         stepped(self, trainer)
 
-    monkeypatch.setattr(report.Report, "stepped", watched)
+    monkeypatch.setattr(run_report.Report, "stepped", watched)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from trainer.gallery import Item, Later
+from trainer.core.artifacts import Item, Later
 
 
 def made(items: Iterable[Item | Later]) -> dict[str, Item]:

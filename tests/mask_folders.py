@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from trainer.data.base import Split
-from trainer.data.image_masks import ImageMasks
-from trainer.errors import ConfigError
+from trainer.core.dataset import Split
+from trainer.data.datasets.image.segmentation_folder import ImageMasks
+from trainer.utils.errors import ConfigError
 
 OPTIONS: dict[str, Any] = {
     **{"classes": None, "values": None, "ignore": None, "size": None, "fit": "cut", "channels": None, "repeats": 1},

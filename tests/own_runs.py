@@ -7,7 +7,8 @@ from pathlib import Path
 
 from own_files import OWN_FILES, OWN_SETS
 
-from trainer import afterwards, config, runner, stored
+from trainer.config import compose
+from trainer.runs import inference, saved_run, train
 
 MODELS = {
     "csv": "mlp",
@@ -47,8 +48,8 @@ def trained(name: str, *more: str) -> Path:
     given = [f"data.{key}={value}" for key, value in copied(name).items()]
     model = next((word for word in more if word.startswith("model=")), f"model={MODELS[name]}")
     words = [model, f"data={name}", *given, "max_steps=3", "val_every=50", "threads=1", "draw=false", *more]
-    return Path(runner.run(config.compose(list(dict.fromkeys(words)))).folder)
+    return Path(train.run(compose.compose(list(dict.fromkeys(words)))).folder)
 
 
 def scores(path: Path, *words: str) -> dict[str, float]:
-    return afterwards.evaluate(stored.named("evaluate", [str(path), *words])[0])
+    return inference.evaluate(saved_run.named("evaluate", [str(path), *words])[0])

@@ -15,14 +15,16 @@ import torch
 import yaml
 from own_files import OWN_FILES, OWN_MODELS, STAND_INS, digest
 
-from trainer import builder, catalog, config, contract, seeding
-from trainer.data import graph_series
-from trainer.data.base import Data
-from trainer.loader import Loader
-from trainer.task import Task
-from trainer.types import MISSING
+from trainer.config import compatibility, compose, registry
+from trainer.core import rng
+from trainer.core.dataset import Data
+from trainer.core.task import Task
+from trainer.core.types import MISSING
+from trainer.data.datasets.series import graph_series
+from trainer.engine import factory
+from trainer.engine.dataloader import Loader
 
-MODELS, DATA, TASKS = (catalog.options(group) for group in ("model", "data", "task"))
+MODELS, DATA, TASKS = (registry.options(group) for group in ("model", "data", "task"))
 FILES = {"mnist_rows": "mnist", "kinship": "kg_small", "nations": "kg_small"}
 """Data sets that read the files of another."""
 LARGE = (
@@ -54,7 +56,7 @@ SMALL_MODELS: dict[str, dict[str, Any]] = {
 """What makes a large model small, and lets it take the small images here."""
 
 
-def node(option: catalog.Option) -> dict[str, Any]:
+def node(option: registry.Option) -> dict[str, Any]:
     """The keys of an option's own group."""
     tree = yaml.safe_load(option.path.read_text(encoding="utf-8"))
     found = tree[option.group] if option.lines[0].startswith("# @package _global_") else tree
@@ -91,7 +93,7 @@ def make(keys: dict[str, Any]) -> Data:
     files = {name: graph_series.FILES[name][0] for name in STAND_INS if stands_in(name)}
     known = {name: (file, digest(data_dir(name) / name / file)) for name, file in files.items()}
     with patch.dict(graph_series.FILES, known):
-        return builder.make(keys, Data)  # type: ignore[type-abstract]
+        return factory.make(keys, Data)  # type: ignore[type-abstract]
 
 
 def overrides(data: str) -> list[str]:
@@ -107,7 +109,7 @@ def task_of(model: str, data: str) -> str:
 def explain(model: str, data: str, names: dict[str, str] | None = None) -> str | None:
     options = {"model": MODELS[model], "data": DATA[data], "task": TASKS[task_of(model, data)]}
     targets = {group: str(option.target) for group, option in options.items()}
-    return contract.explain(targets, names or NAMELESS)
+    return compatibility.explain(targets, names or NAMELESS)
 
 
 PAIRS = [(model, data) for model in MODELS for data in DATA]
@@ -131,7 +133,7 @@ def built(name: str) -> Data:
 
 def classless(model: str, data: str) -> bool:
     """Whether a model is to be told classes that the rows of a data set do not have: no contract says which have."""
-    said = contract.parse(MODELS[model].contract)
+    said = compatibility.parse(MODELS[model].contract)
     if said is None or "label" not in said.inputs or node(MODELS[model]).get("num_classes") != MISSING:
         return False
     targets = built(data).train.targets()
@@ -158,7 +160,7 @@ def _data(keys: str) -> Data:
 class Pair:
     """A task and what it learns from, ready for a step."""
 
-    config: config.Config
+    config: compose.Config
     data: Data
     task: Task
     loaders: dict[str, Loader]
@@ -170,8 +172,8 @@ def pair(model: str, data: str, *more: str, seed: int = 0) -> Pair:
     cut = (
         ["data.max_length=16", "data.keep=first"] if model == "pretrained" and "max_length" in node(DATA[data]) else []
     )
-    composed = config.compose([f"model={model}", *own, *overrides(data), *cut, f"seed={seed}", "batch_size=16", *more])
+    composed = compose.compose([f"model={model}", *own, *overrides(data), *cut, f"seed={seed}", "batch_size=16", *more])
     made = _data(json.dumps(composed.tree["data"]))
-    seeding.seed_everything(seed)
-    task = builder.task(composed.tree, made, composed.names)
-    return Pair(composed, made, task, builder.loaders(composed.tree, made, composed.settings, torch.device("cpu")))
+    rng.seed_everything(seed)
+    task = factory.task(composed.tree, made, composed.names)
+    return Pair(composed, made, task, factory.loaders(composed.tree, made, composed.settings, torch.device("cpu")))

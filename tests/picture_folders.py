@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from trainer.data.base import Split
-from trainer.data.image_folder import ImageFolder
-from trainer.errors import ConfigError
+from trainer.core.dataset import Split
+from trainer.data.datasets.image.image_folder import ImageFolder
+from trainer.utils.errors import ConfigError
 
 OPTIONS: dict[str, Any] = {
     **{"size": 8, "fit": "cut", "channels": None, "val": 0.2, "test": 0.2, "seed": 0, "cache_gb": 1.0},

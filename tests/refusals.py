@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from trainer import config
-from trainer.errors import ConfigError
+from trainer.config import compose
+from trainer.utils.errors import ConfigError
 
 
 def refused(*overrides: str, folders: tuple[Path, ...] = ()) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        config.compose(overrides, folders)
+        compose.compose(overrides, folders)
     return list(caught.value.problems)

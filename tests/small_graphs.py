@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from trainer.data.edge_list import EdgeList, EdgeListGraphs
-from trainer.errors import ConfigError
+from trainer.data.datasets.graph.edge_list import EdgeList, EdgeListGraphs
+from trainer.utils.errors import ConfigError
 
 OPTIONS: dict[str, Any] = {
     "target": "y",

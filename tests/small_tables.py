@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from trainer.data.csv import CSV
-from trainer.errors import ConfigError
+from trainer.data.datasets.tabular.csv_table import CSV
+from trainer.utils.errors import ConfigError
 
 GAPS = ["", "?", "na", "nan"]
 

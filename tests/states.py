@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from trainer.checkpoint import load_newest
+from trainer.engine.checkpoint import load_newest
 
 
 def state(step: int, size: int = 300) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import pytest
 from own_runs import trained
 from test_whole_runs import FOREIGN, append, rename
 
-from trainer import afterwards, stored
-from trainer.errors import ConfigError
+from trainer.runs import inference, saved_run
+from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.usefixtures("in_tmp")
 def test_pictures_are_rated_as_before_though_the_folder_changed() -> None:
     path = trained("image_folder", "model=conv_vae", "task.classifier=null", "data.size=8")
     shutil.copytree(next(Path("files").iterdir()), "today")
-    before = afterwards.score(stored.load(path), "today").read_text()
+    before = inference.score(saved_run.load(path), "today").read_text()
     append(Path("files"))
     rename(Path("files"))
-    assert afterwards.score(stored.load(path), "today").read_text() == before
+    assert inference.score(saved_run.load(path), "today").read_text() == before
     with pytest.raises(ConfigError, match=FOREIGN):
-        afterwards.score(stored.load(path), None)
+        inference.score(saved_run.load(path), None)

@@ -7,15 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer import album, config, report, runner, stored
-from trainer.errors import Interrupted
-from trainer.trainer import Trainer
+from trainer.config import compose
+from trainer.engine.trainer import Trainer
+from trainer.runs import run_report, saved_run, train
+from trainer.utils.errors import Interrupted
+from trainer.viz import snapshots
 
 SMALL = ("model=wgan_gp", "data=ring", "data.rows=400", "batch_size=64", "task.samples=50", "threads=1", "ema=0.9")
 
 
 def run(*overrides: str) -> Path:
-    return Path(runner.run(config.compose([*SMALL, *overrides])).folder)
+    return Path(train.run(compose.compose([*SMALL, *overrides])).folder)
 
 
 @pytest.mark.slow
@@ -23,15 +25,15 @@ def run(*overrides: str) -> Path:
 def test_snapshots_are_of_the_same_noise_and_do_not_change_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = run("epochs=3", "val_every=1")
     names = [f"epoch-{number:04d}" for number in (1, 2, 3)]
-    files = sorted(path.name for path in (seen / album.FOLDER).iterdir())
+    files = sorted(path.name for path in (seen / snapshots.FOLDER).iterdir())
     assert files == sorted(f"{name}.{suffix}" for name in names for suffix in ("npy", "png"))
     assert (seen / "progress.png").stat().st_size > 1000
-    first, second = (np.load(seen / album.FOLDER / f"{name}.npy") for name in names[:2])
+    first, second = (np.load(seen / snapshots.FOLDER / f"{name}.npy") for name in names[:2])
     assert first.shape == second.shape
     assert 0 < np.abs(first - second).max() < 1  # the same points, a little further on
-    monkeypatch.setattr(album.Album, "_take", lambda *_: None)
+    monkeypatch.setattr(snapshots.Album, "_take", lambda *_: None)
     blind = run("epochs=3", "val_every=1")
-    assert not (blind / album.FOLDER).exists()
+    assert not (blind / snapshots.FOLDER).exists()
     scores = [[row.split(",")[4:] for row in (path / "metrics.csv").read_text().splitlines()] for path in (seen, blind)]
     assert scores[0] == scores[1]
 
@@ -40,7 +42,7 @@ def test_snapshots_are_of_the_same_noise_and_do_not_change_the_run(monkeypatch: 
 @pytest.mark.usefixtures("in_tmp")
 def test_a_long_run_keeps_a_few() -> None:
     seen = run("epochs=40", "val_every=1")
-    kept = [int(path.stem.split("-")[1]) for path in sorted((seen / album.FOLDER).glob("*.npy"))]
+    kept = [int(path.stem.split("-")[1]) for path in sorted((seen / snapshots.FOLDER).glob("*.npy"))]
     assert kept == [1, *range(5, 41, 5)]
 
 
@@ -49,18 +51,18 @@ def test_a_long_run_keeps_a_few() -> None:
 def test_a_run_that_was_stopped_has_the_same_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run("epochs=4", "val_every=1")
 
-    def stop(_: report.Report, trainer: Trainer) -> None:
+    def stop(_: run_report.Report, trainer: Trainer) -> None:
         if trainer.step == 2 * len(trainer.train_loader) + 1:
             raise Interrupted("stopped by the test", 2)
 
     with monkeypatch.context() as patch:
-        patch.setattr(report.Report, "stepped", stop)
+        patch.setattr(run_report.Report, "stepped", stop)
         with pytest.raises(Interrupted):
             run("epochs=4", "val_every=1", "hydra.run.dir=outputs/stopped")
     stopped = Path("outputs/stopped")
-    assert len(list((stopped / album.FOLDER).glob("*.npy"))) == 2
-    runner.resume(stored.load(stopped))
-    names = sorted(path.name for path in (whole / album.FOLDER).iterdir())
-    assert names == sorted(path.name for path in (stopped / album.FOLDER).iterdir())
-    for path in [*(whole / album.FOLDER).iterdir(), whole / "progress.png"]:
+    assert len(list((stopped / snapshots.FOLDER).glob("*.npy"))) == 2
+    train.resume(saved_run.load(stopped))
+    names = sorted(path.name for path in (whole / snapshots.FOLDER).iterdir())
+    assert names == sorted(path.name for path in (stopped / snapshots.FOLDER).iterdir())
+    for path in [*(whole / snapshots.FOLDER).iterdir(), whole / "progress.png"]:
         assert path.read_bytes() == (stopped / path.relative_to(whole)).read_bytes()

@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 from inside import metrics, run, signal_at
 
-from trainer import artifacts, charts, checkpoint, config, folder, pictures, runner, stored
-from trainer.errors import Interrupted, SystemFault
-from trainer.result import Result
+from trainer.config import compose
+from trainer.engine import checkpoint
+from trainer.runs import run_artifacts, run_dir, saved_run, train
+from trainer.runs.results import Result
+from trainer.utils.errors import Interrupted, SystemFault
+from trainer.viz import artifact_writer, plots
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
@@ -25,7 +28,7 @@ PICTURED = (
 
 
 def pictured(*overrides: str) -> Path:
-    return Path(runner.run(config.compose([*PICTURED, *overrides])).folder)
+    return Path(train.run(compose.compose([*PICTURED, *overrides])).folder)
 
 
 class Killed(BaseException):
@@ -50,22 +53,22 @@ def killed_before(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> Pa
 
     with monkeypatch.context() as patched:
         patched.setattr(module, name, die)
-        patched.setattr(runner, "_stopped", no_word)
+        patched.setattr(train, "_stopped", no_word)
         with pytest.raises(Killed):
             pictured("hydra.run.dir=outputs/cut")
     return Path("outputs/cut")
 
 
-@pytest.mark.parametrize("place", [(artifacts, "draw_curves"), (pictures, "draw"), (runner, "_draw")])
+@pytest.mark.parametrize("place", [(run_artifacts, "draw_curves"), (artifact_writer, "draw"), (train, "_draw")])
 def test_a_run_killed_while_it_draws_is_made_complete(place: tuple[Any, str], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = pictured()
     cut = killed_before(monkeypatch, *place)
-    assert folder.read_results(cut)["status"] == "finished"
-    assert folder.read_results(cut)["artifacts"] is None
-    runner.resume(stored.load(cut))
+    assert run_dir.read_results(cut)["status"] == "finished"
+    assert run_dir.read_results(cut)["artifacts"] is None
+    train.resume(saved_run.load(cut))
     assert names(cut) == names(whole) >= {"curves.png", "metrics.csv", "confusion.png"}
     assert pixels(cut) == pixels(whole)
-    result, before = folder.read_results(cut), folder.read_results(whole)
+    result, before = run_dir.read_results(cut), run_dir.read_results(whole)
     for key in ("test", "val", "baseline", "best_possible", "artifacts", "status", "params"):
         assert result[key] == before[key], key
 
@@ -87,8 +90,8 @@ def test_curves_and_metrics_need_neither_data_nor_model(monkeypatch: pytest.Monk
     path = Path(run().folder)
     (path / "curves.png").unlink()
     (path / "metrics.csv").write_text("")
-    monkeypatch.setattr(runner, "assemble", None)
-    runner.resume(stored.load(path))
+    monkeypatch.setattr(train, "assemble", None)
+    train.resume(saved_run.load(path))
     assert (path / "curves.png").stat().st_size > 1000
     assert len(metrics(path)) == 2
 
@@ -113,11 +116,11 @@ def test_a_stop_while_it_draws_leaves_a_finished_run(monkeypatch: pytest.MonkeyP
         os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patched:
-        patched.setattr(charts, "curves", slow)
+        patched.setattr(plots, "curves", slow)
         with pytest.raises(Interrupted, match="train resume outputs/cut"):
             run("hydra.run.dir=outputs/cut")
-    assert folder.read_results(Path("outputs/cut"))["status"] == "finished"
-    runner.resume(stored.load(Path("outputs/cut")))
+    assert run_dir.read_results(Path("outputs/cut"))["status"] == "finished"
+    train.resume(saved_run.load(Path("outputs/cut")))
     assert Path("outputs/cut/curves.png").exists()
 
 
@@ -147,7 +150,7 @@ def test_an_interrupted_run_says_how_far_it_came_and_has_curves(monkeypatch: pyt
         with pytest.raises(Interrupted) as caught:
             run("epochs=4", "hydra.run.dir=outputs/cut")
     assert caught.value.exit_code == 129
-    said = folder.read_results(Path("outputs/cut"))
+    said = run_dir.read_results(Path("outputs/cut"))
     assert (said["status"], said["steps"], said["epochs"]) == ("interrupted", 7, 2)
     assert said["val"]["accuracy"] > 0
     assert Path("outputs/cut/curves.png").stat().st_size > 1000
@@ -159,10 +162,10 @@ def test_a_failed_run_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> N
         raise SystemFault("no room")
 
     with monkeypatch.context() as patched:
-        patched.setattr(artifacts, "append_metrics", full)
+        patched.setattr(run_artifacts, "append_metrics", full)
         with pytest.raises(SystemFault, match="no room"):
             run("epochs=4", "hydra.run.dir=outputs/cut")
-    said = folder.read_results(Path("outputs/cut"))
+    said = run_dir.read_results(Path("outputs/cut"))
     assert (said["status"], said["steps"], said["reason"]) == ("failed", 3, "SystemFault: no room")
 
 
@@ -176,7 +179,7 @@ def test_the_first_fault_is_the_one_that_is_told(monkeypatch: pytest.MonkeyPatch
         patched.setattr(os, "replace", full)
 
     with monkeypatch.context() as patched:
-        patched.setattr(artifacts, "append_metrics", fill)
+        patched.setattr(run_artifacts, "append_metrics", fill)
         with pytest.raises(SystemFault, match=r"cannot write outputs/cut/best\.pt: No space left on device"):
             run("save_every=0", "hydra.run.dir=outputs/cut")
     said = json.loads(Path("outputs/cut/results.json").read_text())
@@ -194,4 +197,4 @@ def test_a_name_that_is_no_file_of_the_folder_is_missing(name: str) -> None:
     name = name.format(path.parent.absolute())
     result = Result.read(path)
     result.artifacts = [name, "own.png"]
-    assert artifacts.missing(path, result) == [name]
+    assert run_artifacts.missing(path, result) == [name]

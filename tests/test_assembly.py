@@ -15,10 +15,11 @@ import torch
 from faults.digest import digest
 from inside import run, signal_at
 
-from trainer import checkpoint, runner, stored
-from trainer.checkpoint import BEST, LAST
-from trainer.errors import ConfigError, Interrupted
-from trainer.result import Result
+from trainer.engine import checkpoint
+from trainer.engine.checkpoint import BEST, LAST
+from trainer.runs import saved_run, train
+from trainer.runs.results import Result
+from trainer.utils.errors import ConfigError, Interrupted
 
 WORDS = ("epochs=6", "val_every=2", "model.dropout=0.2", "draw=false", "save_every=0", "optimizer.lr=0.01")
 STEPS = 3  # an epoch
@@ -83,7 +84,7 @@ def test_best_weights_of_a_save_that_was_cut_short_are_found_anew(steps: int, mo
     for step in later:
         path = at(moments, f"{LAST}-{step - steps}", tmp_path / str(step), step)
         assert checkpoint.load(path / LAST)["best"]["step"] < step, "the last state does not know of them"
-        runner.resume(stored.load(path))
+        train.resume(saved_run.load(path))
         assert outcome(path) == outcome(moments / "whole")
 
 
@@ -93,7 +94,7 @@ def test_later_weights_are_not_those_that_are_tested(moments: Path, tmp_path: Pa
     path = at(moments, f"{LAST}-{step - STEPS}", tmp_path, step)
     edit(path / BEST, lambda best: [value.zero_() for value in best["task"].values()])
     edit(path / BEST, lambda best: best.update(score=1.0))
-    runner.resume(stored.load(path))
+    train.resume(saved_run.load(path))
     assert outcome(path) == outcome(moments / "whole")
 
 
@@ -106,10 +107,10 @@ def test_stops_before_they_are_found_anew_change_nothing(
         with monkeypatch.context() as patch:
             signal_at(patch, step, signal.SIGTERM)
             with pytest.raises(Interrupted):
-                runner.resume(stored.load(path))
+                train.resume(saved_run.load(path))
         state = checkpoint.load(path / LAST)
         assert (state["position"]["step"], state["best"]["score"]) == (step, None)
-    runner.resume(stored.load(path))
+    train.resume(saved_run.load(path))
     assert outcome(path) == outcome(moments / "whole")
 
 
@@ -127,11 +128,11 @@ def test_best_weights_of_another_moment_are_refused(name: str, moments: Path, tm
     path = at(moments, f"{LAST}-{bests(moments)[1] + 1}", tmp_path)
     edit(path / BEST, change)
     with pytest.raises(ConfigError, match=said):
-        runner.resume(stored.load(path))
+        train.resume(saved_run.load(path))
 
 
 def test_weights_later_than_a_run_that_is_over_are_refused(moments: Path, tmp_path: Path) -> None:
     path = at(moments, "whole", tmp_path)
     edit(path / BEST, lambda best: best.update(step=99))
     with pytest.raises(ConfigError, match=r"best\.pt: has weights of step 99; last\.pt of a run that is over"):
-        runner.resume(stored.load(path))
+        train.resume(saved_run.load(path))

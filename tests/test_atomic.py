@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer import atomic
-from trainer.errors import SystemFault
+from trainer.utils import atomic_write
+from trainer.utils.errors import SystemFault
 
 
 def failing(number: int) -> Callable[..., None]:
@@ -24,14 +24,14 @@ def failing(number: int) -> Callable[..., None]:
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_file_is_replaced_whole_or_not_at_all(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.txt"
-    atomic.write_text(path, "old")
+    atomic_write.write_text(path, "old")
     with monkeypatch.context() as patched:
         patched.setattr(os, call, failing(errno.ENOSPC))
         with pytest.raises(SystemFault, match=r"cannot write .*a\.txt: No space left on device; .* MB free"):
-            atomic.write_text(path, "new")
+            atomic_write.write_text(path, "new")
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
-    atomic.write_text(path, "new")
+    atomic_write.write_text(path, "new")
     assert path.read_text() == "new"
 
 
@@ -50,7 +50,7 @@ def test_bytes_are_on_the_disk_before_they_have_the_name(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "replace", renamed)
-    atomic.write_text(tmp_path / "a.txt", "text")
+    atomic_write.write_text(tmp_path / "a.txt", "text")
     assert events == ["file", "name", "folder"]
 
 
@@ -63,15 +63,15 @@ def test_folders_that_cannot_be_synced_will_do_but_files_must(tmp_path: Path, mo
         real(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    atomic.write_text(tmp_path / "a.txt", "text")
+    atomic_write.write_text(tmp_path / "a.txt", "text")
     monkeypatch.setattr(os, "fsync", failing(errno.EINVAL))
     with pytest.raises(SystemFault, match="Invalid argument"):
-        atomic.write_text(tmp_path / "a.txt", "other")
+        atomic_write.write_text(tmp_path / "a.txt", "other")
 
 
 def test_what_goes_wrong_while_a_file_is_made_leaves_nothing(tmp_path: Path) -> None:
     def draw() -> None:
-        with atomic.replaced(tmp_path / "a.png") as temporary:
+        with atomic_write.replaced(tmp_path / "a.png") as temporary:
             assert temporary.suffix == ".png"
             temporary.write_text("half")
             raise ValueError("cannot be drawn")
@@ -85,7 +85,7 @@ def test_a_change_in_place_needs_no_second_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("a long text")
     node = path.stat().st_ino
-    atomic.overwrite_text(path, "short")
+    atomic_write.overwrite_text(path, "short")
     assert (path.read_text(), path.stat().st_ino, len(list(tmp_path.iterdir()))) == ("short", node, 1)
 
 
@@ -95,15 +95,15 @@ def test_leftovers_are_removed_or_it_is_told(tmp_path: Path, monkeypatch: pytest
     with monkeypatch.context() as patched:
         patched.setattr(Path, "unlink", failing(errno.EROFS))
         with pytest.raises(SystemFault, match="Read-only file system"):
-            atomic.remove_leftovers(tmp_path)
-    atomic.remove_leftovers(tmp_path)
+            atomic_write.remove_leftovers(tmp_path)
+    atomic_write.remove_leftovers(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["kept.tmp"]
 
 
 def test_room_is_that_of_the_nearest_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert atomic.free_bytes(tmp_path / "not" / "yet") > 0
+    assert atomic_write.free_bytes(tmp_path / "not" / "yet") > 0
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    assert atomic.free_bytes(Path("outputs")) > 0
+    assert atomic_write.free_bytes(Path("outputs")) > 0

@@ -9,13 +9,13 @@ import torch
 from conftest import configure, lab
 from torch import Tensor
 
-from trainer import config
-from trainer.augment import Pictures, _beta
-from trainer.batch import IGNORE, Batch
-from trainer.catalog import options
-from trainer.data.base import Facts, TensorSplit
-from trainer.errors import ConfigError
-from trainer.loader import Loader
+from trainer.config import compose
+from trainer.config.registry import options
+from trainer.core.batch import IGNORE, Batch
+from trainer.core.dataset import Facts, TensorSplit
+from trainer.data.augment.image_augment import Pictures, _beta
+from trainer.engine.dataloader import Loader
+from trainer.utils.errors import ConfigError
 
 SIDES = (7, 5)
 OWN: dict[str, dict[str, Any]] = {
@@ -234,11 +234,11 @@ def test_every_recipe_trains_on_pictures_large_enough(name: str) -> None:
 
 def test_what_has_no_pictures_is_not_augmented() -> None:
     with pytest.raises(ConfigError, match=r"augment: photos changes x \(B, C, H, W\); data moons gives x \(B, F\)"):
-        config.compose(["model=mlp", "data=moons", "augment=photos"])
+        compose.compose(["model=mlp", "data=moons", "augment=photos"])
 
 
 def test_an_option_of_another_recipe_says_which() -> None:
     with pytest.raises(
         ConfigError, match=r"augment.rotate: unknown key; .*\(rotate is a key of nudge, photos, pictures\)"
     ):
-        config.compose(["model=cnn", "data=gratings", "augment.rotate=5"])
+        compose.compose(["model=cnn", "data=gratings", "augment.rotate=5"])

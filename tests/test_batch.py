@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.batch import Batch, Rows, Totals
+from trainer.core.batch import Batch, Rows, Totals
 
 
 def test_sums_add_and_rows_follow_each_other() -> None:

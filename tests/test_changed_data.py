@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from own_runs import scores, trained
 
-from trainer import afterwards, builder, checkpoint, preprocessing, stored
-from trainer.errors import ConfigError
+from trainer.core import preprocessing
+from trainer.engine import checkpoint, factory
+from trainer.runs import inference, saved_run
+from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 ALLOWED = "allow_changed_data=true"
@@ -110,7 +112,7 @@ def test_what_cannot_be_encoded_is_not_said_to_be_allowed() -> None:
 
 def test_files_that_are_written_while_they_are_read_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or a run would have the fingerprint of what it never read."""
-    read = builder.data
+    read = factory.data
 
     def replace_before(*arguments: Any) -> Any:
         data = read(*arguments)
@@ -120,19 +122,19 @@ def test_files_that_are_written_while_they_are_read_are_refused(monkeypatch: pyt
         path.with_name("new").rename(path)
         return data
 
-    monkeypatch.setattr(builder, "data", replace_before)
+    monkeypatch.setattr(factory, "data", replace_before)
     with pytest.raises(ConfigError, match="the data changed while it was read: files: 1 changed"):
         trained("csv")
 
 
 def test_the_first_rows_are_drawn_without_their_files() -> None:
     path = trained("image_folder", "model=cnn")
-    kept = stored.load(path)
-    before = afterwards.features(kept, "trunk.0", 3).read_bytes()
+    kept = saved_run.load(path)
+    before = inference.features(kept, "trunk.0", 3).read_bytes()
     shutil.rmtree("files")
-    assert afterwards.features(kept, "trunk.0", 3).read_bytes() == before
+    assert inference.features(kept, "trunk.0", 3).read_bytes() == before
     with pytest.raises(ConfigError, match="does not exist, which this run was trained on"):
-        afterwards.features(kept, "trunk.0", 99)
+        inference.features(kept, "trunk.0", 99)
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,11 @@ import pytest
 import torch
 from states import equal, in_child, state, step_in
 
-from trainer import checkpoint, folder
-from trainer.atomic import remove_leftovers
-from trainer.checkpoint import BEST, LAST, PREVIOUS, RunKeeper, load, load_newest, save, verify
-from trainer.errors import ConfigError, SystemFault
+from trainer.engine import checkpoint
+from trainer.engine.checkpoint import BEST, LAST, PREVIOUS, RunKeeper, load, load_newest, save, verify
+from trainer.runs import run_dir
+from trainer.utils.atomic_write import remove_leftovers
+from trainer.utils.errors import ConfigError, SystemFault
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
@@ -35,7 +36,7 @@ def test_two_states_and_the_best_are_kept(tmp_path: Path) -> None:
         keeper.save(state(step), {"score": 1.0, "step": 10} if step == 10 else None)
         assert keeper.last_saved_step == step
     assert sorted(path.name for path in tmp_path.iterdir()) == [BEST, LAST, PREVIOUS]
-    assert folder.STATES == (LAST, PREVIOUS)
+    assert run_dir.STATES == (LAST, PREVIOUS)
     assert load(tmp_path / LAST)["position"]["step"] == 10000
     assert load(tmp_path / PREVIOUS)["position"]["step"] == 9900
     assert load(tmp_path / BEST)["step"] == 10

@@ -16,8 +16,8 @@ import pytest
 import torch
 from states import equal, state, step_in
 
-from trainer.checkpoint import LAST, PREVIOUS, load, load_newest, save
-from trainer.errors import ConfigError
+from trainer.engine.checkpoint import LAST, PREVIOUS, load, load_newest, save
+from trainer.utils.errors import ConfigError
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])

@@ -14,12 +14,15 @@ from inside import run as train_mlp
 from own_runs import copied
 from torch import nn
 
-from trainer import afterwards, atomic, builder, classifier, config, folder, runner, stored
-from trainer.classifier import Classifier
-from trainer.config import Config
-from trainer.data.base import Data
-from trainer.errors import ConfigError, Interrupted
-from trainer.trainer import Trainer
+from trainer.config import compose
+from trainer.config.compose import Config
+from trainer.core.dataset import Data
+from trainer.engine import factory
+from trainer.engine.trainer import Trainer
+from trainer.runs import feature_extractor, inference, run_dir, saved_run, train
+from trainer.runs.feature_extractor import Classifier
+from trainer.utils import atomic_write
+from trainer.utils.errors import ConfigError, Interrupted
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 SMALL = ("model=vae", "data=digits", "data.size=8", "augment=none", "monitor=null", "threads=1", "max_steps=20")
@@ -29,8 +32,8 @@ TINY = (*SMALL, "task.samples=40", "task.likelihood=bernoulli")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = ("model=cnn", "model.channels=[4,4,4]", "model.hidden=[7]", "data=digits", "augment=none", "max_steps=30")
-    monkeypatch.setattr(classifier, "PICTURES", recipe)
-    monkeypatch.setattr(classifier, "WAIT", 0.05)
+    monkeypatch.setattr(feature_extractor, "PICTURES", recipe)
+    monkeypatch.setattr(feature_extractor, "WAIT", 0.05)
 
 
 def runs() -> list[Path]:
@@ -38,9 +41,9 @@ def runs() -> list[Path]:
 
 
 def attached(*overrides: str) -> tuple[Config, Data]:
-    composed = config.compose([*TINY, *overrides])
-    data = builder.data(composed.tree)
-    classifier.attach(composed, data, runner.start)
+    composed = compose.compose([*TINY, *overrides])
+    data = factory.data(composed.tree)
+    feature_extractor.attach(composed, data, train.start)
     return composed, data
 
 
@@ -85,7 +88,7 @@ def test_another_is_trained_where_the_files_hold_something_else(name: str) -> No
     words = ["model=vae", f"data={name}", *given, *likelihood, "task.samples=40", "max_steps=20", "threads=1"]
     for count in (1, 2):
         for _ in range(2):
-            assert runner.run(config.compose(words)).status == "finished"
+            assert train.run(compose.compose(words)).status == "finished"
             assert len(runs()) == count
         (files,) = Path("files").iterdir()
         if files.is_dir():
@@ -96,10 +99,10 @@ def test_another_is_trained_where_the_files_hold_something_else(name: str) -> No
 
 @pytest.mark.slow
 def test_a_run_is_scored_by_it_and_scored_again_the_same() -> None:
-    result = runner.run(config.compose(TINY))
+    result = train.run(compose.compose(TINY))
     assert {"frechet", "precision", "recall", "copies"} <= set(result.test)
     assert result.best_possible["frechet"] < result.baseline["frechet"]
-    assert afterwards.evaluate(stored.load(Path(result.folder))) == result.test
+    assert inference.evaluate(saved_run.load(Path(result.folder))) == result.test
     said = json.loads((Path(result.folder) / "results.json").read_text())
     assert said["baseline"]["frechet"] == result.baseline["frechet"]
 
@@ -114,11 +117,11 @@ def test_a_stop_while_it_is_trained_is_of_the_run_that_wants_it(monkeypatch: pyt
     with pytest.raises(
         Interrupted, match=r"^stopped by SIGTERM; go on with: train resume outputs/\S+-vae-digits$"
     ) as told:
-        runner.run(config.compose(TINY))
+        train.run(compose.compose(TINY))
     monkeypatch.setattr(Trainer, "fit", fit)
-    result = runner.resume(stored.load(Path(str(told.value).split()[-1])))
+    result = train.resume(saved_run.load(Path(str(told.value).split()[-1])))
     assert result.status == "finished"
-    assert [folder.read_results(path)["status"] for path in runs()] == ["finished"]
+    assert [run_dir.read_results(path)["status"] for path in runs()] == ["finished"]
 
 
 def test_what_does_not_fit_is_told_before_it_is_trained() -> None:
@@ -131,9 +134,9 @@ def test_what_does_not_fit_is_told_before_it_is_trained() -> None:
 def test_null_leaves_it_out_and_points_have_none() -> None:
     _, data = attached("task.classifier=null")
     assert data.facts.classifier is None
-    composed = config.compose(["model=wgan_gp", "data=ring"])
-    ring = builder.data(composed.tree)
-    classifier.attach(composed, ring, runner.start)
+    composed = compose.compose(["model=wgan_gp", "data=ring"])
+    ring = factory.data(composed.tree)
+    feature_extractor.attach(composed, ring, train.start)
     assert ring.facts.classifier is None
     assert runs() == []
 
@@ -143,14 +146,14 @@ def test_another_process_that_trains_it_is_waited_for(capsys: pytest.CaptureFixt
     attached()
     (kept,) = runs()
     results = json.loads((kept / "results.json").read_text())
-    atomic.write_text(kept / "results.json", json.dumps(results | {"status": "running"}))
+    atomic_write.write_text(kept / "results.json", json.dumps(results | {"status": "running"}))
 
     def other() -> None:
         time.sleep(0.5)
-        atomic.write_text(kept / "results.json", json.dumps(results))
+        atomic_write.write_text(kept / "results.json", json.dumps(results))
 
     thread = threading.Thread(target=other)
-    with folder.locked(kept):
+    with run_dir.locked(kept):
         thread.start()
         began = time.monotonic()
         _, data = attached()
@@ -162,17 +165,17 @@ def test_another_process_that_trains_it_is_waited_for(capsys: pytest.CaptureFixt
 
 @pytest.mark.slow
 def test_one_that_was_killed_before_its_curves_were_drawn_is_made_complete(capsys: pytest.CaptureFixture[str]) -> None:
-    composed = config.compose(list(TINY))
-    data = builder.data(composed.tree)
-    classifier.attach(composed, data, runner.train_nested_run)
+    composed = compose.compose(list(TINY))
+    data = factory.data(composed.tree)
+    feature_extractor.attach(composed, data, train.train_nested_run)
     (kept,) = runs()
     results = json.loads((kept / "results.json").read_text())
-    atomic.write_text(kept / "results.json", json.dumps(results | {"artifacts": None}))
+    atomic_write.write_text(kept / "results.json", json.dumps(results | {"artifacts": None}))
     (kept / "curves.png").unlink()
     weights = (kept / "best.pt").read_bytes()
     capsys.readouterr()
     for _ in range(2):
-        classifier.attach(composed, data, runner.train_nested_run)
+        feature_extractor.attach(composed, data, train.train_nested_run)
     assert (kept / "curves.png").stat().st_size
     assert json.loads((kept / "results.json").read_text()) == results
     assert (kept / "best.pt").read_bytes() == weights
@@ -184,7 +187,7 @@ def test_a_run_of_another_task_or_of_other_data_is_refused() -> None:
     mlp = train_mlp()
     with pytest.raises(ConfigError, match=r"task.classifier: .* was trained on other data"):
         attached(f"task.classifier={mlp.folder}")
-    vae = runner.run(config.compose([*TINY, "task.classifier=null"]))
+    vae = train.run(compose.compose([*TINY, "task.classifier=null"]))
     with pytest.raises(ConfigError, match="is a run of task=vae, which tells no classes"):
         attached(f"task.classifier={vae.folder}")
     with pytest.raises(ConfigError, match="not a run folder"):

@@ -12,9 +12,11 @@ import pytest
 import torch
 from states import equal
 
-from trainer import afterwards, builder, classifier, config, folder, integrity, plugins, runner, stored
-from trainer.errors import ConfigError
-from trainer.result import Result
+from trainer.config import compose, plugins
+from trainer.engine import factory
+from trainer.runs import consistency, feature_extractor, inference, run_dir, saved_run, train
+from trainer.runs.results import Result
+from trainer.utils.errors import ConfigError
 
 pytestmark = [pytest.mark.usefixtures("in_tmp"), pytest.mark.slow]
 CSV = ("data=csv", "data.path=a.csv", "data.target=y", "threads=1", "draw=false")
@@ -25,7 +27,7 @@ MLP = ("model=mlp", *CSV, "model.hidden=[7]", "max_steps=20", "patience=null")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     tables = ("model=mlp", "model.hidden=[7]", "data=wine", "batch_size=64", "max_steps=30")
-    monkeypatch.setattr(classifier, "TABLES", tables)
+    monkeypatch.setattr(feature_extractor, "TABLES", tables)
     yield
     plugins.declare([])
 
@@ -42,11 +44,11 @@ def write(seed: int, *, names: str = "no yes", more: int = 0) -> None:
 
 
 def trained(*words: str) -> Result:
-    return runner.run(config.compose(words))
+    return train.run(compose.compose(words))
 
 
 def evaluated(result: Result, *words: str) -> dict[str, float]:
-    return afterwards.evaluate(stored.named("evaluate", [result.folder, *words])[0])
+    return inference.evaluate(saved_run.named("evaluate", [result.folder, *words])[0])
 
 
 def kept() -> dict[str, int]:
@@ -56,7 +58,7 @@ def kept() -> dict[str, int]:
 
 
 def data_of(path: Path | str) -> Mapping[str, Any]:
-    return integrity.load_best(Path(path))["data"]
+    return consistency.load_best(Path(path))["data"]
 
 
 def test_a_run_is_scored_again_by_its_own_classifier_whatever_else_lay_under_its_path() -> None:
@@ -139,7 +141,7 @@ def test_a_run_on_other_files_that_are_encoded_alike_is_taken_and_found_from_els
     where = Path(result.folder).absolute()
     Path("elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
-    assert afterwards.evaluate(stored.load(where)) == result.test
+    assert inference.evaluate(saved_run.load(where)) == result.test
 
 
 def test_its_classifier_is_found_from_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +150,7 @@ def test_its_classifier_is_found_from_elsewhere(monkeypatch: pytest.MonkeyPatch)
     where = Path(result.folder).absolute()
     Path("elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
-    assert afterwards.evaluate(stored.load(where)) == result.test
+    assert inference.evaluate(saved_run.load(where)) == result.test
     assert kept() == {}
 
 
@@ -172,14 +174,14 @@ def test_of_a_set_that_stores_nothing_the_split_may_be_another_where_its_scale_i
     name: str, *, is_taken: bool
 ) -> None:
     told = trained("model=mlp", f"data={name}", "augment=none", "max_steps=5", "threads=1", "draw=false")
-    asked = config.compose(["model=vae", f"data={name}", f"task.classifier={told.folder}", "data.seed=1"])
-    data = builder.data(asked.tree)
+    asked = compose.compose(["model=vae", f"data={name}", f"task.classifier={told.folder}", "data.seed=1"])
+    data = factory.data(asked.tree)
     if is_taken:
-        classifier.attach(asked, data, runner.train_nested_run)
+        feature_extractor.attach(asked, data, train.train_nested_run)
         assert data.facts.classifier is not None
     else:
         with pytest.raises(ConfigError, match=r"encoded in another way: data\.seed differ"):
-            classifier.attach(asked, data, runner.train_nested_run)
+            feature_extractor.attach(asked, data, train.train_nested_run)
 
 
 def test_a_task_of_the_users_that_tells_classes_is_taken() -> None:
@@ -190,10 +192,10 @@ def test_a_task_of_the_users_that_tells_classes_is_taken() -> None:
     write(1)
     own = ("plugins=[own_task]", "data.split_column=part", "data.target_kind=class")
     told = trained(*MLP, *own, "task._target_=own_task.Own")
-    asked = config.compose([*FLOW, *own, f"task.classifier={told.folder}"])
-    data = builder.data(asked.tree)
-    classifier.attach(asked, data, runner.train_nested_run)
+    asked = compose.compose([*FLOW, *own, f"task.classifier={told.folder}"])
+    data = factory.data(asked.tree)
+    feature_extractor.attach(asked, data, train.train_nested_run)
     assert data.facts.classifier is not None
     features, classes = data.facts.classifier(data.test.batch(torch.arange(10), 0).inputs["x"])
     assert (features.shape, classes.shape) == ((10, 7), (10,))
-    assert folder.read_results(Path(told.folder))["status"] == "finished"
+    assert run_dir.read_results(Path(told.folder))["status"] == "finished"

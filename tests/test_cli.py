@@ -9,14 +9,15 @@ from typing import get_type_hints
 import pytest
 from commands import SMALL, environment, train, write
 
-from trainer import catalog, cli
-from trainer.errors import ConfigError
-from trainer.settings import Settings
+from trainer.cli import main
+from trainer.config import registry
+from trainer.config.schema import Settings
+from trainer.utils.errors import ConfigError
 
 IMPORTED = """
 import sys
 sys.argv = ["train", *{arguments!r}]
-from trainer.cli import main
+from trainer.cli.main import main
 try:
     main()
 except SystemExit as end:
@@ -30,7 +31,7 @@ def in_process(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
     """(exit code, what stands on stderr) of a command line."""
     monkeypatch.setattr(sys, "argv", ["train", *arguments])
     with pytest.raises(SystemExit) as end:
-        cli.main()
+        main.main()
     code = end.value.code
     assert isinstance(code, int)
     return code, capsys.readouterr().err
@@ -159,11 +160,11 @@ def test_a_file_where_the_folder_should_be(
 def test_debug_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["train", "model=lstmm", "debug=true"])
     with pytest.raises(ConfigError):
-        cli.main()
+        main.main()
     monkeypatch.setattr(sys, "argv", ["train", "model=lstmm"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(ConfigError):
-        cli.main()
+        main.main()
 
 
 def test_many_problems_are_cut_to_ten_lines(
@@ -214,16 +215,16 @@ def test_the_verbs_say_what_they_take(
 
 
 def test_the_version_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
-    from trainer import cli
+    from trainer.cli import main
 
-    assert cli.dispatch(["--version"]) == 0
+    assert main.dispatch(["--version"]) == 0
     assert capsys.readouterr().out.startswith("train-zoo ")
 
 
 def test_a_long_line_is_cut() -> None:
-    from trainer import cli
+    from trainer.cli import main
 
-    told = cli.message(ConfigError("x" * 10_000))
+    told = main.message(ConfigError("x" * 10_000))
     assert len(told) < 2100
     assert told.endswith(" ...")
 
@@ -239,17 +240,17 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("endless")
 def test_list_and_show_tell_everything(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.dispatch(["list"]) == 0
+    assert main.dispatch(["list"]) == 0
     listed = capsys.readouterr().out
-    for group in catalog.GROUPS:
-        for name, option in catalog.options(group).items():
+    for group in registry.GROUPS:
+        for name, option in registry.options(group).items():
             assert any(row.startswith(name) and option.description in row for row in listed.splitlines()), name
-            assert cli.dispatch(["show", f"{group}={name}"]) == 0
+            assert main.dispatch(["show", f"{group}={name}"]) == 0
             shown = capsys.readouterr().out
             for key, _, meaning in option.entries():
                 if f"{group}.{key} " in shown:
                     assert meaning in shown
-    assert cli.dispatch(["show"]) == 0
+    assert main.dispatch(["show"]) == 0
     shown = capsys.readouterr().out
     for key in get_type_hints(Settings):
         assert any(row.startswith(key) for row in shown.splitlines()), key
@@ -257,7 +258,7 @@ def test_list_and_show_tell_everything(capsys: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.usefixtures("endless")
 def test_show_gives_type_default_and_meaning(capsys: pytest.CaptureFixture[str]) -> None:
-    cli.dispatch(["show", "model=lstm"])
+    main.dispatch(["show", "model=lstm"])
     row = next(row for row in capsys.readouterr().out.splitlines() if row.startswith("model.hidden_size"))
     assert row.split("  ")[0] == "model.hidden_size"
     for word in (" 64 ", "a whole number >= 1", "width of the state"):
@@ -265,11 +266,11 @@ def test_show_gives_type_default_and_meaning(capsys: pytest.CaptureFixture[str])
 
 
 def test_show_tells_what_an_option_sets_beside_its_own_keys(capsys: pytest.CaptureFixture[str]) -> None:
-    cli.dispatch(["show", "model=dcgan"])
+    main.dispatch(["show", "model=dcgan"])
     _, table = capsys.readouterr().out.split("SETS AS WELL")
     rows = {row.split()[0]: " ".join(row.split()[1:]) for row in table.splitlines()[1:] if row}
     assert (rows["task"], rows["scheduler"], rows["optimizer.betas"]) == ("gan", "none", "[0.5, 0.99]")
     assert rows["epochs"] == "80 for a thousand pictures; of 60,000 a few"
     assert "model.latent" not in rows
-    cli.dispatch(["show", "scheduler=cosine"])
+    main.dispatch(["show", "scheduler=cosine"])
     assert "SETS" not in capsys.readouterr().out

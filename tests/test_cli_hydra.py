@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from commands import SMALL, runs, train
 
-from trainer import flags
-from trainer.errors import ConfigError
+from trainer.cli import argv
+from trainer.utils.errors import ConfigError
 
 
 @pytest.mark.slow
@@ -49,6 +49,6 @@ def test_hydras_own_sweeper_still_works(tmp_path: Path) -> None:
 
 def test_unknown_flags_are_refused() -> None:
     with pytest.raises(ConfigError, match="unknown option"):
-        flags.split(["--multi-run"])
-    overrides, folders, given = flags.split(["-m", "seed=1", "-cd=/tmp", "+x=1", "~y"])
+        argv.split(["--multi-run"])
+    overrides, folders, given = argv.split(["-m", "seed=1", "-cd=/tmp", "+x=1", "~y"])
     assert (overrides, folders, given) == (["seed=1", "+x=1", "~y"], [Path("/tmp")], {"--multirun", "--config-dir"})

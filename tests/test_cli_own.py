@@ -13,8 +13,8 @@ OWN = {
         from __future__ import annotations
         import torch
         from torch import Tensor, nn
-        from trainer.data.base import Data, Facts, TensorSplit
-        from trainer.types import PositiveInt
+        from trainer.core.dataset import Data, Facts, TensorSplit
+        from trainer.core.types import PositiveInt
 
         class Linear(nn.Module):
             """x (B, F) -> (B, K)

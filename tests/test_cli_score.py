@@ -13,8 +13,9 @@ from commands import runs, train
 from PIL import Image
 from test_cli import in_process
 
-from trainer import asked, cli, metrics
-from trainer.errors import ConfigError
+from trainer.cli import main, verb_args
+from trainer.metrics import metrics
+from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.slow
 QUICK = ("threads=1", "epochs=4", "task.samples=50", "task.classifier=null")
@@ -59,7 +60,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def said_by(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     """What a command says that ends well."""
-    assert cli.dispatch(words) == 0
+    assert main.dispatch(words) == 0
     return capsys.readouterr().out
 
 
@@ -168,7 +169,7 @@ def test_a_file_that_cannot_be_rated_is_refused(
 
 def test_a_task_that_rates_nothing_says_which_do() -> None:
     with pytest.raises(ConfigError, match="the task of this run cannot score; these can: density, "):
-        asked.parameters("score", "trainer.tasks.classification.Classification", method="rate")
+        verb_args.parameters("score", "trainer.tasks.classification.Classification", method="rate")
 
 
 def test_a_table_without_a_target_is_refused_by_what_needs_one(tmp_path: Path) -> None:
@@ -191,4 +192,4 @@ def test_a_model_that_is_told_classes_wants_them_in_the_file(
         assert {row["colour"] for row in csv.DictReader(file)} == {"red"}  # of blue, green and red
     (tmp_path / "bare.csv").write_text("age,income,children\n30,30000,1\n")
     with pytest.raises(ConfigError, match="the model of this run is told the class of each row; "):
-        cli.dispatch(["score", str(run), f"input={tmp_path / 'bare.csv'}"])
+        main.dispatch(["score", str(run), f"input={tmp_path / 'bare.csv'}"])

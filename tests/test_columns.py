@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from trainer import cli, columns
+from trainer.cli import main, text_columns
 
 ROWS = [
     ("KEY", "DEFAULT", "", "MEANING"),
@@ -24,7 +24,7 @@ def test_nothing_is_cut_and_nothing_is_wider(
     width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    columns.print_table(ROWS)
+    text_columns.print_table(ROWS)
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= width
     assert words(text) == words(" ".join(" ".join(row) for row in ROWS))
@@ -36,10 +36,10 @@ def test_every_list_fits_and_says_all(
     arguments: list[str], width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    cli.dispatch(arguments)
+    main.dispatch(arguments)
     whole = capsys.readouterr().out
     monkeypatch.setenv("COLUMNS", str(width))
-    cli.dispatch(arguments)
+    main.dispatch(arguments)
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= width
     assert words(text) == words(whole)
@@ -49,13 +49,13 @@ def test_without_a_terminal_a_row_is_a_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    columns.print_table(ROWS)
+    text_columns.print_table(ROWS)
     assert len(capsys.readouterr().out.splitlines()) == len(ROWS) + 1
 
 
 def test_a_control_character_is_written_out(capsys: pytest.CaptureFixture[str]) -> None:
-    columns.print_table([("NAME", "MEANING"), ("a\x1b[2J", "b\nc")])
-    columns.print_text("d\x07")
+    text_columns.print_table([("NAME", "MEANING"), ("a\x1b[2J", "b\nc")])
+    text_columns.print_text("d\x07")
     text = capsys.readouterr().out
     assert "a\\x1b[2J" in text
     assert "b\\nc" in text

@@ -10,8 +10,8 @@ import pytest
 from commands import write
 from refusals import refused
 
-from trainer import catalog, checks, config, contract, plugins
-from trainer.errors import ConfigError, UnknownName
+from trainer.config import compatibility, compose, plugins, registry, validation
+from trainer.utils.errors import ConfigError, UnknownName
 
 SMALL = ("model=mlp", "data=moons")
 
@@ -21,9 +21,6 @@ def _no_plugins() -> Iterator[None]:
     plugins.declare([])
     yield
     plugins.declare([])
-
-
-# What is told, and how.
 
 
 @pytest.mark.parametrize(
@@ -154,9 +151,9 @@ def test_keys_of_a_task_are_not_judged_when_its_data_is_unknown() -> None:
 def test_a_typo_is_told_apart_from_a_bad_value() -> None:
     """In a sweep a typo stops everything, a bad value only its own job."""
     with pytest.raises(UnknownName):
-        config.compose(["optimizer.lrr=1"])
+        compose.compose(["optimizer.lrr=1"])
     with pytest.raises(ConfigError) as caught:
-        config.compose(["optimizer.lr=-1"])
+        compose.compose(["optimizer.lr=-1"])
     assert not isinstance(caught.value, UnknownName)
 
 
@@ -164,16 +161,16 @@ def test_a_typo_is_told_apart_from_a_bad_value() -> None:
 
 
 def test_identity_is_of_what_is_trained() -> None:
-    same = config.compose(SMALL).identity
-    assert config.compose([*SMALL, "device=cpu", "verbose=true", "save_every=1", "threads=2"]).identity == same
-    assert config.compose([*SMALL, "seed=1"]).identity != same
-    assert config.compose([*SMALL, "optimizer.lr=0.5"]).identity != same
+    same = compose.compose(SMALL).identity
+    assert compose.compose([*SMALL, "device=cpu", "verbose=true", "save_every=1", "threads=2"]).identity == same
+    assert compose.compose([*SMALL, "seed=1"]).identity != same
+    assert compose.compose([*SMALL, "optimizer.lr=0.5"]).identity != same
 
 
 @pytest.mark.parametrize("name", ["cora", "mnist", "etth1"])
 def test_where_the_data_lies_does_not_change_what_is_trained(name: str) -> None:
     model = {"cora": "gcn", "mnist": "cnn", "etth1": "dlinear"}[name]
-    here, there = (config.compose([f"model={model}", f"data={name}", f"data_dir={d}"]) for d in ("/here", "/there"))
+    here, there = (compose.compose([f"model={model}", f"data={name}", f"data_dir={d}"]) for d in ("/here", "/there"))
     assert (here.tree["data"]["data_dir"], there.tree["data"]["data_dir"]) == ("/here", "/there")
     assert here.identity == there.identity
 
@@ -184,30 +181,30 @@ def test_a_key_of_a_group_that_only_sounds_neutral_counts(tmp_path: Path) -> Non
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(tmp_path)
         few = ("model=mlp", "data=few", "plugins=[own_few]")
-        whole, cut = (config.compose([*few, f"data.debug={debug}"], [tmp_path]) for debug in ("false", "true"))
+        whole, cut = (compose.compose([*few, f"data.debug={debug}"], [tmp_path]) for debug in ("false", "true"))
     assert whole.identity != cut.identity
 
 
 def test_values_from_the_environment_stay_unwritten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_NUMBER", "77")
-    found = config.compose([*SMALL, "data_dir=${oc.env:SOME_NUMBER}"])
+    found = compose.compose([*SMALL, "data_dir=${oc.env:SOME_NUMBER}"])
     assert found.tree["data_dir"] == "77"
     assert found.raw["data_dir"] == "${oc.env:SOME_NUMBER}"
 
 
 def test_experiment_null_is_none_and_the_last_choice_wins() -> None:
-    assert config.compose([*SMALL, "experiment=null"]).identity == config.compose(SMALL).identity
-    assert config.compose([*SMALL, "optimizer=sgd", "optimizer=adamw"]).names["optimizer"] == "adamw"
+    assert compose.compose([*SMALL, "experiment=null"]).identity == compose.compose(SMALL).identity
+    assert compose.compose([*SMALL, "optimizer=sgd", "optimizer=adamw"]).names["optimizer"] == "adamw"
 
 
 def test_the_command_line_may_come_in_any_order() -> None:
-    found = config.compose(["model.hidden=[9]", "data.rows=30", "data=moons", "model=mlp"])
+    found = compose.compose(["model.hidden=[9]", "data.rows=30", "data=moons", "model=mlp"])
     assert (found.tree["model"]["hidden"], found.tree["data"]["rows"]) == ([9], 30)
 
 
 def test_a_tree_from_a_file_is_checked_like_any_other() -> None:
-    good = config.compose(SMALL)
-    assert checks.check(good.tree, good.names) == []
+    good = compose.compose(SMALL)
+    assert validation.check(good.tree, good.names) == []
     for change, expected in (
         ({"model": 5}, "model: must hold the keys of one option"),
         ({"epochs": "x"}, "epochs: 'x' given"),
@@ -215,14 +212,17 @@ def test_a_tree_from_a_file_is_checked_like_any_other() -> None:
         ({True: 1}, "configuration: True given as a key"),
         ({"model": {**good.tree["model"], 1.5: 1}}, "model: 1.5 given as a key"),
         ({"model": {**good.tree["model"], "hidden": [{None: 1}]}}, "model.hidden[0]: None given as a key"),
-        ({"optimizer": {"_target_": "trainer.models.mlp.MLP"}}, "is not on the allow-list"),
-        ({"optimizer": {"_target_": "trainer.optim.Nope"}}, "there is no class trainer.optim.Nope"),
-        ({"optimizer": {"_target_": "trainer.optim.Adam"}}, "optimizer.lr: optimizer adam needs it"),
+        ({"optimizer": {"_target_": "trainer.models.tabular.mlp.MLP"}}, "is not on the allow-list"),
+        (
+            {"optimizer": {"_target_": "trainer.optim.optimizers.Nope"}},
+            "there is no class trainer.optim.optimizers.Nope",
+        ),
+        ({"optimizer": {"_target_": "trainer.optim.optimizers.Adam"}}, "optimizer.lr: optimizer adam needs it"),
     ):
-        problems = checks.check({**good.tree, **change}, good.names)
+        problems = validation.check({**good.tree, **change}, good.names)
         assert any(expected in problem for problem in problems), problems
     lacking = {key: value for key, value in good.tree.items() if key != "data"}
-    assert "data: must hold the keys of one option" in checks.check(lacking, good.names)
+    assert "data: must hold the keys of one option" in validation.check(lacking, good.names)
 
 
 def test_the_users_yaml_may_be_broken(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_the_users_yaml_may_be_broken(tmp_path: Path) -> None:
     ("content", "said"),
     [
         (b"# mine\nhidden: [4]\n", "model own names no class; its YAML file needs _target_: module.Class"),
-        (b"# caf\xe9\n_target_: trainer.models.mlp.MLP\n", "not UTF-8"),
+        (b"# caf\xe9\n_target_: trainer.models.tabular.mlp.MLP\n", "not UTF-8"),
         (b"# mine\n_target_: 5\n", "names no class"),
         (b"# @package _global_: mlp\nmodel:\n  x: 1\n", "Too many components in '@package _global_: mlp'"),
         (b"", "names no class"),
@@ -251,11 +251,11 @@ def test_a_file_of_the_users_that_is_no_option(content: bytes, said: str, tmp_pa
 def test_an_edited_file_is_read_again(tmp_path: Path) -> None:
     """In a notebook one process composes many times."""
     place = write(tmp_path, {"experiment/e.yaml": "# @package _global_\n# e\nepochs: 3\n"}) / "experiment/e.yaml"
-    assert config.compose(["experiment=e"], [tmp_path]).settings.epochs == 3
+    assert compose.compose(["experiment=e"], [tmp_path]).settings.epochs == 3
     before = place.stat().st_mtime_ns
     place.write_text("# @package _global_\n# e\nepochs: 4\n", encoding="utf-8")
     os.utime(place, ns=(before + 1, before + 1))
-    assert config.compose(["experiment=e"], [tmp_path]).settings.epochs == 4
+    assert compose.compose(["experiment=e"], [tmp_path]).settings.epochs == 4
 
 
 def test_an_experiment_may_be_wrong(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_an_experiment_may_be_wrong(tmp_path: Path) -> None:
 
 
 def test_a_file_that_would_be_passed_over_is_told(tmp_path: Path) -> None:
-    write(tmp_path, {"model/lstm.yaml": "# mine\n_target_: trainer.models.mlp.MLP\n"})
+    write(tmp_path, {"model/lstm.yaml": "# mine\n_target_: trainer.models.tabular.mlp.MLP\n"})
     assert any("has the name of model=lstm, which is ours" in problem for problem in refused(folders=(tmp_path,)))
 
 
@@ -278,10 +278,10 @@ def test_contract_is_asked_with_the_names_the_user_chose() -> None:
     assert "sbm" in fitting
     assert "synthetic_seq" not in fitting
     for name in fitting:
-        option = catalog.options("data")[name]
-        task = catalog.options("task")[option.task or "classification"].target
-        targets = {"model": "trainer.models.gnn.GNN", "data": str(option.target), "task": str(task)}
-        assert contract.explain(targets, {"model": "", "data": "", "task": ""}) is None
+        option = registry.options("data")[name]
+        task = registry.options("task")[option.task or "classification"].target
+        targets = {"model": "trainer.models.graph.gnn.GNN", "data": str(option.target), "task": str(task)}
+        assert compatibility.explain(targets, {"model": "", "data": "", "task": ""}) is None
 
 
 def test_a_task_that_was_asked_for_is_not_forgotten_in_what_would_fit() -> None:
@@ -290,7 +290,7 @@ def test_a_task_that_was_asked_for_is_not_forgotten_in_what_would_fit() -> None:
     assert "adding" in fitting
     assert "synthetic_seq" not in fitting
     for name in fitting:
-        assert config.compose(["model=lstm", f"data={name}", "task=regression"]).names["data"] == name
+        assert compose.compose(["model=lstm", f"data={name}", "task=regression"]).names["data"] == name
     (problem,) = refused("model=lstm", "data=synthetic_seq", "task=seq2seq")
     assert problem.endswith("lstm with task seq2seq works with: no data set here")
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import pytest
 from refusals import refused
 
-from trainer import catalog, checks, signature
-from trainer.settings import Settings
-from trainer.types import DataPath, PathText, Range
+from trainer.config import introspection, registry, validation
+from trainer.config.schema import Settings
+from trainer.core.types import DataPath, PathText, Range
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Key:
 
 def keys() -> list[Key]:
     flat = get_type_hints(Settings, include_extras=True)
-    found = [Key("", name, kind, frozenset({*flat, *catalog.GROUPS})) for name, kind in flat.items()]
-    for group in checks.BUILT:
-        for name, option in catalog.options(group).items():
+    found = [Key("", name, kind, frozenset({*flat, *registry.GROUPS})) for name, kind in flat.items()]
+    for group in validation.BUILT:
+        for name, option in registry.options(group).items():
             assert option.target, f"{option.path} names no class"
-            read = signature.read(option.target)
+            read = introspection.read(option.target)
             assert read, f"{option.path}: there is no class {option.target}"
             written = [key for key in written_keys(option) if key in read.types]
             kinds = {key: read.types[key] for key in written}
@@ -39,7 +39,7 @@ def keys() -> list[Key]:
     return found
 
 
-def written_keys(option: catalog.Option) -> list[str]:
+def written_keys(option: registry.Option) -> list[str]:
     """The keys of a group in its YAML, read by another reader than the program's."""
     import yaml
 
@@ -156,14 +156,14 @@ def test_every_value_out_of_range_is_refused(record_property: Any) -> None:
 
 def test_every_key_has_a_type() -> None:
     """A parameter whose annotation the check cannot read would let anything through."""
-    assert [f"{key.option} {key.place}" for key in KEYS if key.kind is signature.UNCHECKED] == []
+    assert [f"{key.option} {key.place}" for key in KEYS if key.kind is introspection.UNCHECKED] == []
 
 
 @pytest.mark.slow
 def test_every_misspelt_option_is_refused_and_the_right_one_named(record_property: Any) -> None:
     asked, right, wrong = 0, 0, []
-    for group in checks.BUILT:
-        names = catalog.options(group)
+    for group in validation.BUILT:
+        names = registry.options(group)
         for name in names:
             for typo in dict.fromkeys(typos(name)):
                 if typo in names:

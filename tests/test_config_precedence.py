@@ -8,8 +8,8 @@ import pytest
 import yaml
 from commands import write
 
-from trainer import catalog, checks, config
-from trainer.errors import ConfigError
+from trainer.config import compose, registry, validation
+from trainer.utils.errors import ConfigError
 
 
 @pytest.fixture
@@ -18,12 +18,14 @@ def layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     Whether they fit each other is not the question here.
     """
-    monkeypatch.setattr(checks, "_conflicts", lambda *_: [])
+    monkeypatch.setattr(validation, "_conflicts", lambda *_: [])
     package = "# @package _global_\n# one layer\n"
     override = "defaults:\n  - override /task@_global_.task: "
-    mlp = "model:\n  _target_: trainer.models.mlp.MLP\n  flat_features: ???\n  out_features: ???\n  hidden: [3]\n"
+    mlp = (
+        "model:\n  _target_: trainer.models.tabular.mlp.MLP\n  flat_features: ???\n  out_features: ???\n  hidden: [3]\n"
+    )
     mlp += "  activation: relu\n  dropout: 0.0\n"
-    moons = "data:\n  _target_: trainer.data.synthetic_tabular.Moons\n  rows: 100\n  noise: 0.2\n  seed: 0\n"
+    moons = "data:\n  _target_: trainer.data.datasets.tabular.synthetic.Moons\n  rows: 100\n  noise: 0.2\n  seed: 0\n"
     flat = "epochs: {0}\nbatch_size: {1}\naccumulate: {2}\noptimizer:\n  lr: {3}\n"
     return write(
         tmp_path,
@@ -40,12 +42,12 @@ def layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
 
 
-def composed(folder: Path, *overrides: str) -> config.Config:
-    return config.compose(overrides, [folder])
+def composed(folder: Path, *overrides: str) -> compose.Config:
+    return compose.compose(overrides, [folder])
 
 
 def test_data_wins_over_the_default(layers: Path) -> None:
-    default = config.compose()
+    default = compose.compose()
     found = composed(layers, "data=low", "model=middle")
     assert found.tree["accumulate"] == 51 != default.tree["accumulate"]
     assert found.tree["optimizer"]["lr"] == 0.51 != default.tree["optimizer"]["lr"]
@@ -101,13 +103,13 @@ def test_a_task_on_the_command_line_wins_over_every_choice(layers: Path, chosen:
     ],
 )
 def test_who_last_said_how_long_meant_it(words: tuple[str, ...], epochs: int, max_steps: int | None) -> None:
-    found = config.compose(words).settings
+    found = compose.compose(words).settings
     assert (found.epochs, found.max_steps) == (epochs, max_steps)
 
 
 def test_two_lengths_on_the_command_line_are_refused() -> None:
     with pytest.raises(ConfigError, match="epochs and max_steps: each says how long to train; keep one"):
-        config.compose(["epochs=2", "max_steps=7"])
+        compose.compose(["epochs=2", "max_steps=7"])
 
 
 def test_a_data_sets_score_counts_for_its_own_task(layers: Path) -> None:
@@ -125,7 +127,7 @@ def test_scores_that_are_asked_for_choose_the_weights_unless_another_does() -> N
     """The score by which a file chooses may not be among them."""
 
     def monitor(*words: str) -> object:
-        return config.compose(["model=mlp", "data=wine", *words]).tree["monitor"]
+        return compose.compose(["model=mlp", "data=wine", *words]).tree["monitor"]
 
     assert monitor() == "nll"
     assert monitor("task.scores=[f1,accuracy]") is None
@@ -144,23 +146,23 @@ def test_data_of_ones_own_is_trained_as_the_built_in_set_of_its_kind(own: str) -
     """What chooses the weights, how they are decayed and how fast they learn is not a matter of who has the rows."""
 
     def choices(data: str) -> list[object]:
-        tree = yaml.safe_load(catalog.options("data")[data].path.read_text())
+        tree = yaml.safe_load(registry.options("data")[data].path.read_text())
         optimizer = tree.get("optimizer", {})
         return [tree.get("monitor"), optimizer.get("weight_decay"), optimizer.get("lr"), tree.get("grad_clip")]
 
     assert choices(own) == choices(OWN[own])
 
 
-GANS = [name for name in catalog.options("model") if "betas" in catalog.options("model")[name].sets_in("optimizer")]
+GANS = [name for name in registry.options("model") if "betas" in registry.options("model")[name].sets_in("optimizer")]
 
 
 @pytest.mark.parametrize("model", GANS)
-@pytest.mark.parametrize("optimizer", sorted(catalog.options("optimizer")))
+@pytest.mark.parametrize("optimizer", sorted(registry.options("optimizer")))
 def test_what_a_model_sets_for_its_optimizer_breaks_no_other(model: str, optimizer: str) -> None:
-    data = "ring" if "flat_features" in catalog.options("model")[model].meanings() else "digits"
-    found = config.compose([f"model={model}", f"data={data}", f"optimizer={optimizer}"]).tree["optimizer"]
-    usual = config.compose([f"model={model}", f"data={data}"]).tree["optimizer"]
-    own = config.compose([f"optimizer={optimizer}"]).tree["optimizer"]
+    data = "ring" if "flat_features" in registry.options("model")[model].meanings() else "digits"
+    found = compose.compose([f"model={model}", f"data={data}", f"optimizer={optimizer}"]).tree["optimizer"]
+    usual = compose.compose([f"model={model}", f"data={data}"]).tree["optimizer"]
+    own = compose.compose([f"optimizer={optimizer}"]).tree["optimizer"]
     assert found.keys() == own.keys()
     assert found["lr"] == usual["lr"], "what both have"
     assert found.get("betas") in (None, usual["betas"])
@@ -168,14 +170,16 @@ def test_what_a_model_sets_for_its_optimizer_breaks_no_other(model: str, optimiz
 
 def test_an_unknown_key_that_the_user_wrote_is_still_told() -> None:
     with pytest.raises(ConfigError, match=r"optimizer.betas: unknown key; .*\(betas is a key of adam, adamw\)"):
-        config.compose(["model=wgan_gp", "data=ring", "optimizer=sgd", "optimizer.betas=[0.5,0.9]"])
+        compose.compose(["model=wgan_gp", "data=ring", "optimizer=sgd", "optimizer.betas=[0.5,0.9]"])
 
 
 @pytest.fixture
 def choosers(tmp_path: Path) -> Path:
     """A model for a schedule of its own, one that goes on from it, and experiments that choose another."""
     package = "# @package _global_\n# one layer\n"
-    mlp = "model:\n  _target_: trainer.models.mlp.MLP\n  flat_features: ???\n  out_features: ???\n  hidden: [3]\n"
+    mlp = (
+        "model:\n  _target_: trainer.models.tabular.mlp.MLP\n  flat_features: ???\n  out_features: ???\n  hidden: [3]\n"
+    )
     mlp += "  activation: relu\n  dropout: 0.0\n"
     schedule = "defaults:\n  - override /scheduler@_global_.scheduler: {0}\n"
     return write(
@@ -195,9 +199,9 @@ def test_keys_hold_for_the_option_that_their_file_was_written_for(choosers: Path
     usual = composed(choosers, f"model={model}", "data=moons").tree
     assert (usual["scheduler"]["pct_start"], usual["optimizer"]["betas"]) == (0.2, [0.5, 0.9])
     other = composed(choosers, f"model={model}", "data=moons", "scheduler=cosine", "optimizer=rmsprop").tree
-    assert other["scheduler"] == config.compose(["scheduler=cosine"]).tree["scheduler"] | {"warmup": 3}
+    assert other["scheduler"] == compose.compose(["scheduler=cosine"]).tree["scheduler"] | {"warmup": 3}
     assert "betas" not in other["optimizer"]
     above = composed(choosers, f"model={model}", "data=moons", "experiment=falling").tree["scheduler"]
-    assert above == config.compose(["scheduler=step"]).tree["scheduler"] | {"warmup": 3, "gamma": 0.25}
+    assert above == compose.compose(["scheduler=step"]).tree["scheduler"] | {"warmup": 3, "gamma": 0.25}
     assert "betas" not in composed(choosers, f"model={model}", "data=moons", "experiment=plain").tree["optimizer"]
     assert composed(choosers, f"model={model}", "data=moons", "scheduler=onecycle").tree == usual

@@ -8,7 +8,7 @@ import logging
 import pytest
 from rich.table import Table
 
-from trainer.console import ConsoleHandler, PlainConsole, console, rewrite_output, say, warnings_told
+from trainer.viz.console import ConsoleHandler, PlainConsole, console, rewrite_output, say, warnings_told
 
 
 def printed(*items: object) -> str:
@@ -57,7 +57,7 @@ def test_a_message_is_one_line_that_steers_nothing() -> None:
 
 
 def test_warnings_are_told_beside_what_is_written(capsys: pytest.CaptureFixture[str]) -> None:
-    logger = logging.getLogger("trainer.data.csv")
+    logger = logging.getLogger("trainer.data.datasets.tabular.csv_table")
     with warnings_told():
         logger.warning("3 rows are gone")
         logger.info("nothing to see")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from trainer import contract
-from trainer.contract import Contract
-from trainer.signature import Parameter, Signature
+from trainer.config import compatibility
+from trainer.config.compatibility import Contract
+from trainer.config.introspection import Parameter, Signature
 
 FORWARD = ("forward",)
 
@@ -27,12 +27,12 @@ SEQUENCE = a("x (B, T, F) -> (B)")
 
 
 def test_a_line_is_read() -> None:
-    assert contract.parse("x (B, T, F), lengths (B) -> (B, C)") == Contract(
+    assert compatibility.parse("x (B, T, F), lengths (B) -> (B, C)") == Contract(
         {"x": ("B", "T", "F"), "lengths": ("B",)}, ("B", "C")
     )
-    assert contract.parse("x (B, F) -> ()") == Contract({"x": ("B", "F")}, None)
-    assert contract.parse("(B, C, ...) -> (B, ...)") == Contract({"": ("B", "C", "...")}, ("B", "..."))
-    assert contract.parse("A model.") is None
+    assert compatibility.parse("x (B, F) -> ()") == Contract({"x": ("B", "F")}, None)
+    assert compatibility.parse("(B, C, ...) -> (B, ...)") == Contract({"": ("B", "C", "...")}, ("B", "..."))
+    assert compatibility.parse("A model.") is None
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_line_is_read() -> None:
     ],
 )
 def test_dims_match_by_letter(wanted: str, given: str, fits: bool) -> None:
-    assert contract.matches(tuple(wanted.split()), tuple(given.split())) is fits
+    assert compatibility.matches(tuple(wanted.split()), tuple(given.split())) is fits
 
 
 @pytest.mark.parametrize(
@@ -106,16 +106,16 @@ def test_dims_match_by_letter(wanted: str, given: str, fits: bool) -> None:
 def test_a_pair_fits_or_a_sentence_says_why(
     model: Signature, data: Signature, task: Signature, words: str | None
 ) -> None:
-    reason = contract.misfit(model, data, task)
+    reason = compatibility.misfit(model, data, task)
     assert (reason is None) if words is None else (reason is not None and words in reason), reason
 
 
 def test_the_sentence_speaks_of_the_options() -> None:
     targets = {
-        "model": "trainer.models.mlp.MLP",
-        "data": "trainer.data.synthetic_tabular.Moons",
+        "model": "trainer.models.tabular.mlp.MLP",
+        "data": "trainer.data.datasets.tabular.synthetic.Moons",
         "task": "trainer.tasks.gan.Adversarial",
     }
-    reason = contract.explain(targets, {"model": "mine", "data": "yours", "task": "theirs"})
+    reason = compatibility.explain(targets, {"model": "mine", "data": "yours", "task": "theirs"})
     assert reason is not None
     assert "model mine" in reason

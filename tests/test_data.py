@@ -8,9 +8,10 @@ from own_files import OWN_MODELS
 from pairs import DATA, FITTING, LARGE, MODELS, TASKS, built, classless, lacking, node, shrink
 from torch import Tensor
 
-from trainer import builder, contract, signature
-from trainer.data.base import Data, Split, TensorSplit
-from trainer.metrics import direction
+from trainer.config import compatibility, introspection
+from trainer.core.dataset import Data, Split, TensorSplit
+from trainer.engine import factory
+from trainer.metrics.metrics import direction
 
 REPEATS: dict[str, str] = {
     "reverse": "short sequences of few tokens repeat by chance",
@@ -42,13 +43,13 @@ def again(name: str, **changes: object) -> Data:
     keys = node(DATA[name]) | shrink(name) | changes
     if "target_kind" in keys:
         keys["target_kind"] = TASKS[DATA[name].task or "classification"].target
-    return builder.make(keys, Data)  # type: ignore[type-abstract]
+    return factory.make(keys, Data)  # type: ignore[type-abstract]
 
 
 def test_no_split_is_empty_and_batches_are_as_the_contract_says(name: str) -> None:
-    found = signature.read(str(DATA[name].target))
+    found = introspection.read(str(DATA[name].target))
     assert found
-    said = contract.parse(found.contract)
+    said = compatibility.parse(found.contract)
     assert said
     for split in splits(built(name)).values():
         assert len(split) > 0

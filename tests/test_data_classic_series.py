@@ -7,10 +7,10 @@ import torch
 from conftest import lab
 from real_data import FOLDER, needs
 
-from trainer.data.classic_series import ClassicSeries
-from trainer.data.parts import windows
-from trainer.data.parts.windows import WindowSplit
-from trainer.errors import ConfigError
+from trainer.data.datasets.series.classic_series import ClassicSeries
+from trainer.data.splits import windows
+from trainer.data.splits.windows import WindowSplit
+from trainer.utils.errors import ConfigError
 
 pytestmark = needs("classic_series")
 

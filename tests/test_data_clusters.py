@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from trainer.data.clusters import Clusters
+from trainer.data.datasets.generative.gaussian_clusters import Clusters
 
 
 def test_one_code_a_cluster_leaves_the_noise_and_one_code_for_all_the_spread() -> None:

@@ -13,10 +13,11 @@ from conftest import lab
 from real_data import FOLDER, needs
 from small_tables import GAPS, load, people, problem, write
 
-from trainer.data.csv import CSV
-from trainer.data.parts import features, schema, tables
-from trainer.data.parts.reading import Reading
-from trainer.data.parts.splits import stratified
+from trainer.data.datasets.tabular.csv_table import CSV
+from trainer.data.encoding import column_encoding, table_schema
+from trainer.data.readers import delimited
+from trainer.data.readers.cell_parsing import Reading
+from trainer.data.splits.splitting import stratified
 
 
 def sizes(data: CSV) -> list[int]:
@@ -38,8 +39,8 @@ def test_numbers_are_standardised_by_training_rows_and_categories_are_one_hot(tm
 def test_schema_is_plain_and_encodes_the_same_rows_alike(tmp_path: Path) -> None:
     path = write(tmp_path, people())
     data = load(path)
-    table = tables.read(str(path), "data.path", None, "auto", "utf-8")
-    encoded = schema.encode(data.schema, table, Reading.of(data.options)).numpy()
+    table = delimited.read(str(path), "data.path", None, "auto", "utf-8")
+    encoded = table_schema.encode(data.schema, table, Reading.of(data.options)).numpy()
     kept = torch.cat([split.inputs["x"] for split in (data.train, data.val, data.test)])
     assert sorted(map(tuple, encoded.tolist())) == sorted(map(tuple, kept.tolist()))
 
@@ -99,9 +100,9 @@ def test_rare_and_unknown_categories_are_other(tmp_path: Path) -> None:
     path = write(tmp_path, ["a,y", *(f"{'often' if i % 3 else f'once{i}'},{i % 2}" for i in range(60))])
     column = load(path).schema["columns"][0]
     assert (column["categories"], column["other"]) == (["often"], True)
-    assert features.encode(column, np.array(["often", "never seen"], dtype=object)).tolist() == [[1, 0], [0, 1]]
+    assert column_encoding.encode(column, np.array(["often", "never seen"], dtype=object)).tolist() == [[1, 0], [0, 1]]
     known = column | {"other": False}
-    assert features.encode(known, np.array(["often", "never seen"], dtype=object)).tolist() == [[1], [0]]
+    assert column_encoding.encode(known, np.array(["often", "never seen"], dtype=object)).tolist() == [[1], [0]]
 
 
 def test_categories_are_capped_at_the_most_frequent(tmp_path: Path) -> None:
@@ -227,7 +228,7 @@ def test_a_second_file_must_have_the_same_columns(tmp_path: Path) -> None:
     ],
 )
 def test_a_header_is_told_from_a_row(rows: list[str], header: bool) -> None:
-    assert tables.looks_like_header([row.split(",") for row in rows]) is header
+    assert delimited.looks_like_header([row.split(",") for row in rows]) is header
 
 
 def test_a_cell_is_a_number_a_gap_or_neither() -> None:

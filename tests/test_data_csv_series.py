@@ -13,9 +13,9 @@ import torch
 from conftest import configure, lab
 from torch import Tensor
 
-from trainer.data.csv_series import CSVSeries
-from trainer.data.parts.windows import WindowSplit
-from trainer.errors import ConfigError
+from trainer.data.datasets.series.csv_series import CSVSeries
+from trainer.data.splits.windows import WindowSplit
+from trainer.utils.errors import ConfigError
 
 START = datetime(2020, 1, 1)
 HOUR = timedelta(hours=1)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from test_data_csv_series import counted, hours, load, problem, sizes, split, targets, write
 
-from trainer.data.parts import windows
+from trainer.data.splits import windows
 
 
 def with_gaps() -> list[str]:

@@ -12,10 +12,10 @@ from conftest import lab
 from real_data import FOLDER, needs
 from torch import Tensor
 
-from trainer.data import documents
-from trainer.data.base import Split
-from trainer.data.documents import ReviewPolarity, TextFolder, read_reviews
-from trainer.errors import ConfigError
+from trainer.core.dataset import Split
+from trainer.data.datasets.text import documents
+from trainer.data.datasets.text.documents import ReviewPolarity, TextFolder, read_reviews
+from trainer.utils.errors import ConfigError
 
 OPTIONS = {
     "encoding": "utf-8",

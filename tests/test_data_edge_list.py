@@ -14,9 +14,9 @@ from test_resume import Chain, summary
 from tiny import StopAt
 from torch import Tensor
 
-from trainer.data.base import Split, WholeSplit
-from trainer.errors import ConfigError
-from trainer.trainer import Trainer
+from trainer.core.dataset import Split, WholeSplit
+from trainer.engine.trainer import Trainer
+from trainer.utils.errors import ConfigError
 
 
 def whole(split: Split) -> dict[str, Tensor]:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from small_graphs import EDGES, MANY, NODES, WITHIN, many, one, problem, write
 
-from trainer import config
-from trainer.errors import ConfigError
+from trainer.config import compose
+from trainer.utils.errors import ConfigError
 
 
 def with_edge(folder: Path, edge: str, header: str = "source,target") -> str:
@@ -155,4 +155,4 @@ def test_graphs_that_do_not_hold_together(tmp_path: Path) -> None:
 
 def test_a_model_of_another_kind_is_told_before_any_file_is_read() -> None:
     with pytest.raises(ConfigError, match="data edge_list gives"):
-        config.compose(["model=lstm", "data=edge_list", "data.path=x", "data.target=y"])
+        compose.compose(["model=lstm", "data=edge_list", "data.path=x", "data.target=y"])

@@ -8,8 +8,8 @@ import pytest
 import torch
 from conftest import lab
 
-from trainer.data.edge_signal import EdgeSignal
-from trainer.errors import ConfigError
+from trainer.data.datasets.graph.edge_signal import EdgeSignal
+from trainer.utils.errors import ConfigError
 
 
 def signal(**changed: Any) -> EdgeSignal:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from trainer.data.parts import files
-from trainer.data.parts.files import Source, fetch, missing
-from trainer.errors import ConfigError, SystemFault
+from trainer.data.readers import download
+from trainer.data.readers.download import Source, fetch, missing
+from trainer.utils.errors import ConfigError, SystemFault
 
 CONTENT = bytes(range(256)) * 2000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -75,7 +75,7 @@ def tls_server() -> Iterator[Server]:
 @pytest.fixture
 def server(tls_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     """The loopback server over plain http, which users are refused."""
-    monkeypatch.setattr(files, "SCHEMES", ("https", "http"))
+    monkeypatch.setattr(download, "SCHEMES", ("https", "http"))
     return tls_server
 
 
@@ -162,10 +162,10 @@ def test_plain_http_is_refused_directly_and_by_redirect(
 ) -> None:
     redirected = server.url("to/" + server.url())
     assert fetch("blobs", [source(redirected)], str(tmp_path)).exists(), "the redirect itself works"
-    monkeypatch.setattr(files, "SCHEMES", ("https",))
+    monkeypatch.setattr(download, "SCHEMES", ("https",))
     with pytest.raises(SystemFault, match="only https"):
         fetch("others", [source(server.url())], str(tmp_path))
-    monkeypatch.setattr(files, "SCHEMES", ("http",))
+    monkeypatch.setattr(download, "SCHEMES", ("http",))
     with pytest.raises(SystemFault, match="refused to download from https://127"):
         fetch("others", [source(server.url("to/https://127.0.0.1:1/good"))], str(tmp_path))
 

@@ -8,11 +8,11 @@ import torch
 from conftest import lab
 from real_data import FOLDER, needs
 
-from trainer.data.graph_series import GraphSeries
-from trainer.data.parts.graphs import Beside
-from trainer.data.parts.windows import WindowSplit
-from trainer.errors import ConfigError
-from trainer.models.layers.graph import Graph
+from trainer.data.datasets.series.graph_series import GraphSeries
+from trainer.data.splits.graph_batches import Beside
+from trainer.data.splits.windows import WindowSplit
+from trainer.models.layers.graph.graph import Graph
+from trainer.utils.errors import ConfigError
 
 pytestmark = needs("chickenpox", "pedalme")
 

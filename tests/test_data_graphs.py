@@ -17,13 +17,13 @@ from conftest import lab
 from real_data import FOLDER, lacking, needs
 from torch import Tensor
 
-from trainer.data import planetoid
-from trainer.data.parts.files import Source
-from trainer.data.planetoid import Planetoid
-from trainer.data.sbm import BlockModel
-from trainer.errors import ConfigError
-from trainer.models.layers.convolutions import ATTENTION, GraphAttention
-from trainer.models.layers.graph import Graph
+from trainer.data.datasets.graph import planetoid
+from trainer.data.datasets.graph.planetoid import Planetoid
+from trainer.data.datasets.graph.sbm import BlockModel
+from trainer.data.readers.download import Source
+from trainer.models.layers.graph.graph import Graph
+from trainer.models.layers.graph.graph_conv import ATTENTION, GraphAttention
+from trainer.utils.errors import ConfigError
 
 
 def sbm(**changed: Any) -> BlockModel:

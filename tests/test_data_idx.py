@@ -11,10 +11,10 @@ import pytest
 import torch
 from idx_files import idx, zipped
 
-from trainer.data.idx import Idx
-from trainer.data.parts import idx as idx_part
-from trainer.data.parts.idx import labelled, read
-from trainer.errors import ConfigError
+from trainer.data.datasets.image.idx_files import Idx
+from trainer.data.readers import idx_format as idx_part
+from trainer.data.readers.idx_format import labelled, read
+from trainer.utils.errors import ConfigError
 
 
 def write(folder: Path, rows: int = 40, first: int = 0, classes: int = 4, names: str = "{}-{}-idx") -> Path:

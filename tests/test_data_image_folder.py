@@ -12,9 +12,9 @@ from conftest import lab
 from picture_folders import KINDS, read, rows, said, write
 from PIL import Image
 
-from trainer.data.parts import pixels
-from trainer.errors import ConfigError, SystemFault
-from trainer.loader import Loader
+from trainer.data.splits import image_splits
+from trainer.engine.dataloader import Loader
+from trainer.utils.errors import ConfigError, SystemFault
 
 
 def test_folders_are_classes_and_every_split_has_its_share(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_each_channel_is_told_in_units_of_its_own(tmp_path: Path) -> None:
 def test_rows_are_the_same_from_memory_from_disk_and_from_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache_gb: float, workers: int
 ) -> None:
-    monkeypatch.setattr(pixels, "SAMPLE", 5)
+    monkeypatch.setattr(image_splits, "SAMPLE", 5)
     write(tmp_path)
     reference, data = read(tmp_path), read(tmp_path, cache_gb=cache_gb)
     assert (data.train.nbytes() is None) == (cache_gb == 0.0)

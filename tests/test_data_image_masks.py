@@ -14,12 +14,12 @@ from mask_folders import picture, read, rows, said, truth, write
 from PIL import Image
 from real_data import FOLDER, needs
 
-from trainer.batch import IGNORE
-from trainer.data.base import TensorSplit
-from trainer.data.image_masks import ImageMasks, Isbi2012
-from trainer.data.parts import baselines
-from trainer.data.parts.pixels import Repeated
-from trainer.loader import Loader
+from trainer.core.batch import IGNORE
+from trainer.core.dataset import TensorSplit
+from trainer.data.datasets.image.segmentation_folder import ImageMasks, Isbi2012
+from trainer.data.reference import baselines
+from trainer.data.splits.image_splits import Repeated
+from trainer.engine.dataloader import Loader
 
 
 @pytest.mark.parametrize("values", [(0, 255), (0, 7, 255), (3, 9, 300, 40000)])

@@ -12,12 +12,12 @@ from idx_files import idx, zipped
 from real_data import FOLDER, needs
 from torch import Tensor
 
-from trainer.data.base import TensorSplit
-from trainer.data.digits import BACKGROUND, INK, DigitCanvas, Digits, pictures
-from trainer.data.gratings import Gratings
-from trainer.data.mnist import Mnist, MnistRows
-from trainer.data.parts import baselines
-from trainer.errors import ConfigError
+from trainer.core.dataset import TensorSplit
+from trainer.data.datasets.image.digits import BACKGROUND, INK, DigitCanvas, Digits, pictures
+from trainer.data.datasets.image.gratings import Gratings
+from trainer.data.datasets.image.mnist import Mnist, MnistRows
+from trainer.data.reference import baselines
+from trainer.utils.errors import ConfigError
 
 
 def target(split: object) -> Tensor:
@@ -111,7 +111,7 @@ def mnist_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[in
     """Writes a small MNIST in its real layout and gives its root."""
     import hashlib
 
-    from trainer.data import mnist
+    from trainer.data.datasets.image import mnist
 
     def write(rows: int) -> Path:
         folder = tmp_path / "mnist" / mnist.FOLDER

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.data.base import TensorSplit
-from trainer.data.index_lookup import IndexLookup
-from trainer.errors import ConfigError
+from trainer.core.dataset import TensorSplit
+from trainer.data.datasets.sequence.index_lookup import IndexLookup
+from trainer.utils.errors import ConfigError
 
 
 def test_the_answer_stands_where_the_last_token_says() -> None:

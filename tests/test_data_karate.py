@@ -6,8 +6,8 @@ import pytest
 import torch
 from conftest import lab
 
-from trainer.data.karate import Karate
-from trainer.errors import ConfigError
+from trainer.data.datasets.graph.karate import Karate
+from trainer.utils.errors import ConfigError
 
 
 @pytest.mark.slow

@@ -10,9 +10,9 @@ import torch
 from conftest import lab
 from real_data import FOLDER, needs
 
-from trainer.data.language import TextFile, TinyShakespeare, frequencies
-from trainer.data.parts.token_windows import TokenWindows
-from trainer.errors import ConfigError
+from trainer.data.datasets.text.language import TextFile, TinyShakespeare, frequencies
+from trainer.data.splits.token_windows import TokenWindows
+from trainer.utils.errors import ConfigError
 
 LENGTH = 7
 OPTIONS = {

@@ -6,9 +6,9 @@ import pytest
 import torch
 from conftest import lab
 
-from trainer.data.base import TensorSplit
-from trainer.data.memory_tasks import Adding, FirstPlusLast, FirstToken, VarLenSum
-from trainer.errors import ConfigError
+from trainer.core.dataset import TensorSplit
+from trainer.data.datasets.sequence.memory_tasks import Adding, FirstPlusLast, FirstToken, VarLenSum
+from trainer.utils.errors import ConfigError
 
 
 def rows(split: Any) -> tuple[dict[str, torch.Tensor], torch.Tensor]:

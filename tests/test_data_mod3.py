@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainer.data.base import TensorSplit
-from trainer.data.mod3 import Mod3, nearest, patterns
+from trainer.core.dataset import TensorSplit
+from trainer.data.datasets.multimodal.mod3 import Mod3, nearest, patterns
 
 SIZES = {"length": 10, "features": 8, "size": 28, "wavelength": 7.0}
 

@@ -11,12 +11,12 @@ import torch
 from real_data import FOLDER, needs
 from torch import Tensor
 
-from trainer.batch import Batch
-from trainer.data import esol
-from trainer.data.esol import ESOL
-from trainer.data.molecules import CARDINALITIES, CHARGE, MoleculeLike
-from trainer.data.parts import smiles
-from trainer.errors import ConfigError, SystemFault
+from trainer.core.batch import Batch
+from trainer.data.datasets.graph import esol
+from trainer.data.datasets.graph.esol import ESOL
+from trainer.data.datasets.graph.molecules import CARDINALITIES, CHARGE, MoleculeLike
+from trainer.data.readers import smiles
+from trainer.utils.errors import ConfigError, SystemFault
 
 
 def like(**changed: Any) -> MoleculeLike:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.data.base import TensorSplit
-from trainer.data.moving_blob import MovingBlob, matched_filter, spots, velocities
+from trainer.core.dataset import TensorSplit
+from trainer.data.datasets.image.moving_blob import MovingBlob, matched_filter, spots, velocities
 
 OPTIONS: dict[str, Any] = {
     "rows": 500,

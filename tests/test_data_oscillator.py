@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.data.base import TensorSplit
-from trainer.data.oscillator import DampedOscillator, motion
-from trainer.errors import ConfigError
+from trainer.core.dataset import TensorSplit
+from trainer.data.datasets.sequence.oscillator import DampedOscillator, motion
+from trainer.utils.errors import ConfigError
 
 OPTIONS = {"rows": 500, "horizon": 6, "duration": 3.0, "frequency": 2.0, "damping": 0.2, "seed": 0}
 

@@ -12,10 +12,10 @@ from conftest import lab
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
-from trainer.data.clicks import ClickFile, Clicks
-from trainer.data.parts.pairs import Gaps, LinksAndGaps, both_ways, held_out
-from trainer.data.sbm_pairs import BlockPairs
-from trainer.errors import ConfigError
+from trainer.data.datasets.graph.clicks import ClickFile, Clicks
+from trainer.data.datasets.graph.link_prediction import BlockPairs
+from trainer.data.splits.negative_sampling import Gaps, LinksAndGaps, both_ways, held_out
+from trainer.utils.errors import ConfigError
 
 
 def blocks(**changed: Any) -> BlockPairs:

@@ -10,11 +10,11 @@ import pytest
 import torch
 from conftest import lab
 
-from trainer.batch import Batch
-from trainer.data.parcel_series import ParcelSeries
-from trainer.data.parts import correlation
-from trainer.data.parts.graphs import Beside
-from trainer.errors import ConfigError, SystemFault
+from trainer.core.batch import Batch
+from trainer.data.datasets.graph.parcel_series import ParcelSeries
+from trainer.data.encoding import correlation
+from trainer.data.splits.graph_batches import Beside
+from trainer.utils.errors import ConfigError, SystemFault
 
 OPTIONS: dict[str, Any] = {
     **{"graph": None, "top_k": 2, "standardise": "table", "columns": None, "val": 0.2, "test": 0.2},

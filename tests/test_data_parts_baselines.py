@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.data.base import TensorSplit
-from trainer.data.parts import baselines
+from trainer.core.dataset import TensorSplit
+from trainer.data.reference import baselines
 
 
 def split(target: torch.Tensor) -> TensorSplit:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from picture_folders import read, said, write
 
-from trainer.errors import SystemFault
+from trainer.utils.errors import SystemFault
 
 
 def test_what_is_left_out_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

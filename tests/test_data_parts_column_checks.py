@@ -11,9 +11,9 @@ import small_graphs
 from conftest import configure
 from small_tables import load, problem, write
 
-from trainer.data.csv import CSV
-from trainer.data.csv_series import CSVSeries
-from trainer.errors import ConfigError
+from trainer.data.datasets.series.csv_series import CSVSeries
+from trainer.data.datasets.tabular.csv_table import CSV
+from trainer.utils.errors import ConfigError
 
 
 def with_column(folder: Path, cells: list[str], name: str = "c") -> Path:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.data.parts import correlation
-from trainer.models.layers.graph import Graph
+from trainer.data.encoding import correlation
+from trainer.models.layers.graph.graph import Graph
 
 
 def series(steps: int = 40, nodes: int = 12) -> torch.Tensor:

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from trainer.data.base import TensorSplit
-from trainer.data.parts.graphs import Beside, GraphsSplit, of_nodes
-from trainer.data.parts.ragged import Ragged
-from trainer.errors import ConfigError
-from trainer.loader import Loader
+from trainer.core.dataset import TensorSplit
+from trainer.data.splits.graph_batches import Beside, GraphsSplit, of_nodes
+from trainer.data.splits.ragged import Ragged
+from trainer.engine.dataloader import Loader
 from trainer.tasks.regression import Regression
+from trainer.utils.errors import ConfigError
 
 CPU = torch.device("cpu")
 EDGES = [[(0, 1), (1, 0)], [], [(0, 2), (2, 1), (1, 1)]]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from small_tables import load, problem, write
 
-from trainer.data.parts import headers, tables
+from trainer.data.readers import delimited, header_detection
 
 FLOATS = [f"{0.1 * i + 0.01:.4f}" for i in range(40)]
 DIGITS = [str(7 * i % 10) for i in range(40)]
@@ -65,11 +65,11 @@ def below(*columns: list[str]) -> list[list[str]]:
 def test_numbers_are_names_where_they_count_and_others_stand_below(
     first: str, columns: tuple[list[str], ...], found: bool | None
 ) -> None:
-    assert headers.looks_like_header([first.split(","), *below(*columns)]) is found
+    assert header_detection.looks_like_header([first.split(","), *below(*columns)]) is found
 
 
 def test_a_first_row_with_decimal_commas_is_a_row() -> None:
-    assert headers.looks_like_header([["0,126", "900,5"], ["-0,132", "975"], ["0,64", "937,50"]]) is False
+    assert header_detection.looks_like_header([["0,126", "900,5"], ["-0,132", "975"], ["0,64", "937,50"]]) is False
 
 
 def test_an_index_is_left_out_by_the_words_of_the_advice(tmp_path: Path) -> None:
@@ -98,8 +98,8 @@ def test_a_year_that_is_no_place_is_a_name(tmp_path: Path) -> None:
     data = load(path, 2021, target_kind="number")
     assert data.schema["target"]["name"] == "2021"
     assert load(path, 2021, target_kind="number", drop_columns=[2019]).facts.sizes["in_features"] == 1
-    assert headers.holds_names(["5", "2", "7"], (2,)) is False, "2 is the place of a column"
-    assert headers.holds_names(["5", "2", "x"], ("x", 2)) is True
+    assert header_detection.holds_names(["5", "2", "7"], (2,)) is False, "2 is the place of a column"
+    assert header_detection.holds_names(["5", "2", "x"], ("x", 2)) is True
 
 
 def test_a_stored_schema_knows_a_header_of_numbers_again(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_stored_schema_knows_a_header_of_numbers_again(tmp_path: Path) -> None
 
 def test_the_first_line_may_tell_excel_the_delimiter(tmp_path: Path) -> None:
     path = write(tmp_path, ["sep=;", "a;b,c;y", *(f"{i};{i % 3};{i % 2}" for i in range(40))])
-    table = tables.read(str(path), "data.path", None, "auto", "utf-8")
+    table = delimited.read(str(path), "data.path", None, "auto", "utf-8")
     assert table.names == ["a", "b,c", "y"]
     assert "line 3" in table.where(0, 0)
 

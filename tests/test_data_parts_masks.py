@@ -11,8 +11,8 @@ from mask_folders import read, rows, said, truth, write
 from PIL import Image, ImageDraw
 from PIL.ImageFilter import GaussianBlur
 
-from trainer.batch import IGNORE
-from trainer.errors import ConfigError
+from trainer.core.batch import IGNORE
+from trainer.utils.errors import ConfigError
 
 
 def softened(folder: Path, kind: str) -> Path:

@@ -7,11 +7,11 @@ import torch
 from graphs import EVERY, every, random_graph
 from torch import Tensor, nn
 
-from trainer.batch import Batch
-from trainer.data.base import WholeSplit
-from trainer.data.parts.neighbours import NeighbourSplit
-from trainer.errors import ConfigError
-from trainer.loader import Loader
+from trainer.core.batch import Batch
+from trainer.core.dataset import WholeSplit
+from trainer.data.splits.neighbor_sampler import NeighbourSplit
+from trainer.engine.dataloader import Loader
+from trainer.utils.errors import ConfigError
 
 
 def around(edge_index: Tensor, neighbours: list[int], nodes: int = 9, seed: int = 0, **edges: Tensor) -> NeighbourSplit:

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from trainer.data.parts import pictures
-from trainer.data.parts.pictures import View, decode, every, head
-from trainer.errors import ConfigError, SystemFault
+from trainer.data.readers import image_file
+from trainer.data.readers.image_file import View, decode, every, head
+from trainer.utils.errors import ConfigError, SystemFault
 
 RAMP = np.arange(0, 256, 8, dtype=np.uint8)[:, None].repeat(24, 1)  # 32 x 24, dark above
 """A grey picture that is another when it is turned or mirrored."""
@@ -215,7 +215,7 @@ def test_all_faults_are_told_at_once_and_a_few_by_name(tmp_path: Path) -> None:
 
 def test_files_are_rows_like_those_of_a_tensor(tmp_path: Path) -> None:
     paths = [saved(tmp_path, Image.fromarray(np.full((4, 6), value, np.uint8)), f"{value}.png") for value in range(9)]
-    files = pictures.Files(paths, lambda path: decode(path, View(1, None, "cut")), (1, 4, 6))
+    files = image_file.Files(paths, lambda path: decode(path, View(1, None, "cut")), (1, 4, 6))
     whole = files.loaded()
     assert files.nbytes == whole.nbytes
     rows = torch.tensor([7, 0, 7])
@@ -229,10 +229,10 @@ def test_files_are_rows_like_those_of_a_tensor(tmp_path: Path) -> None:
 def test_a_picture_on_both_sides_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     paths = [saved(tmp_path, Image.fromarray(RAMP + value), f"{value}.png") for value in range(4)]
     with caplog.at_level(logging.WARNING):
-        pictures.warn_of_twins(paths, 2)
+        image_file.warn_of_twins(paths, 2)
     assert not caplog.records
     (tmp_path / "again.png").write_bytes(paths[1].read_bytes())
-    pictures.warn_of_twins([*paths, tmp_path / "again.png"], 2)
+    image_file.warn_of_twins([*paths, tmp_path / "again.png"], 2)
     assert "1 pictures for validation or testing are training pictures too" in caplog.text
     assert "1.png and " in caplog.text
     assert "again.png" in caplog.text

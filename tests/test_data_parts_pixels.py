@@ -10,12 +10,12 @@ import torch
 from own_files import pictures
 from PIL import Image
 
-from trainer.data.base import Facts
-from trainer.data.digits import Digits
-from trainer.data.image_folder import ImageFolder
-from trainer.data.parts import pixels
-from trainer.data.parts.pixels import NamedPixels, Scale
-from trainer.errors import ConfigError
+from trainer.core.dataset import Facts
+from trainer.data.datasets.image.digits import Digits
+from trainer.data.datasets.image.image_folder import ImageFolder
+from trainer.data.splits import image_splits
+from trainer.data.splits.image_splits import NamedPixels, Scale
+from trainer.utils.errors import ConfigError
 
 
 def seen(split: NamedPixels) -> torch.Tensor:
@@ -69,4 +69,4 @@ def test_pictures_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
             data.read(str(tmp_path / name))
     oblong = Facts(sizes={"in_channels": 1, "height": 8, "width": 6}, bounds=([0.0], [1.0]))
     with pytest.raises(ConfigError, match="pictures of this run are 6 x 8; only square ones can be read"):
-        pixels.read(str(tmp_path), oblong)
+        image_splits.read(str(tmp_path), oblong)

@@ -13,22 +13,23 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from trainer.data.base import Facts
-from trainer.data.parts import files, idx, pixels, plain, regions, tables, triples, ts_files
-from trainer.data.parts.reading import Reading
-from trainer.errors import ConfigError, SystemFault
+from trainer.core.dataset import Facts
+from trainer.data.readers import delimited, download, idx_format, region_tables, text_file, triples_file, ts_format
+from trainer.data.readers.cell_parsing import Reading
+from trainer.data.splits import image_splits
+from trainer.utils.errors import ConfigError, SystemFault
 
-FORMAT = regions.Format(None, "auto", "utf-8", Reading(frozenset()))
+FORMAT = region_tables.Format(None, "auto", "utf-8", Reading(frozenset()))
 PICTURES = Facts(sizes={"in_channels": 1, "height": 4, "width": 4})
 READERS: dict[str, Callable[[Path], Any]] = {
-    "text": lambda path: plain.read(path, "data.path"),
-    "table": lambda path: tables.read(str(path), "data.path", None, "auto", "utf-8"),
-    "triples": lambda path: triples.read(path, ["head", "relation", "tail"]),
+    "text": lambda path: text_file.read(path, "data.path"),
+    "table": lambda path: delimited.read(str(path), "data.path", None, "auto", "utf-8"),
+    "triples": lambda path: triples_file.read(path, ["head", "relation", "tail"]),
     "array": lambda path: FORMAT.read(path, "data.path"),
-    "cases": ts_files.read,
-    "idx": lambda path: idx.read(path, 3),
-    "packed idx": lambda path: idx.read(path, 3),
-    "picture": lambda path: pixels.read(str(path), PICTURES),
+    "cases": ts_format.read,
+    "idx": lambda path: idx_format.read(path, 3),
+    "packed idx": lambda path: idx_format.read(path, 3),
+    "picture": lambda path: image_splits.read(str(path), PICTURES),
 }
 ENDINGS = {"array": ".npy", "packed idx": ".gz", "picture": ".png"}
 
@@ -71,20 +72,20 @@ def test_sockets_devices_and_what_no_name_can_be(tmp_path: Path, monkeypatch: py
     with socket.socket(socket.AF_UNIX) as end:
         end.bind("socket")
         with pytest.raises(ConfigError, match="is a socket"):
-            plain.regular_file(tmp_path / "socket")
+            text_file.regular_file(tmp_path / "socket")
     with pytest.raises(ConfigError, match=r"data\.source: /dev/null is a device"):
-        plain.regular_file("/dev/null", "data.source")
+        text_file.regular_file("/dev/null", "data.source")
     with pytest.raises(ConfigError, match="does not exist"):
-        plain.regular_file("a\0b")
+        text_file.regular_file("a\0b")
     with pytest.raises(SystemFault, match=r"data\.path: cannot read /.*: File name too long"):
-        plain.regular_file("a" * 300)
+        text_file.regular_file("a" * 300)
 
 
 def test_a_pipe_where_real_data_should_lie_is_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "some").mkdir()
     os.mkfifo(tmp_path / "some" / "x")
     with pytest.raises(SystemFault, match=f"data some: {tmp_path}/some/x is no file"):
-        files.fetch("some", [files.Source("x", "0" * 64, None)], str(tmp_path))
+        download.fetch("some", [download.Source("x", "0" * 64, None)], str(tmp_path))
 
 
 def test_what_may_not_be_read_is_a_fault_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +96,7 @@ def test_what_may_not_be_read_is_a_fault_of_the_system(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(Path, "read_bytes", closed)
     with pytest.raises(SystemFault, match=rf"data\.path: cannot read {tmp_path}/a.txt: Permission denied"):
-        plain.read(tmp_path / "a.txt", "data.path")
+        text_file.read(tmp_path / "a.txt", "data.path")
 
 
 @pytest.mark.parametrize(
@@ -109,18 +110,18 @@ def test_what_may_not_be_read_is_a_fault_of_the_system(tmp_path: Path, monkeypat
 )
 def test_lines_end_with_a_line_feed_wherever_they_were_written(tmp_path: Path, written: bytes, read: str) -> None:
     (tmp_path / "a.txt").write_bytes(written)
-    assert plain.read(tmp_path / "a.txt", "data.path") == read
+    assert text_file.read(tmp_path / "a.txt", "data.path") == read
 
 
 def test_a_folder_is_there_and_is_one(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert plain.existing_folder(tmp_path, "give it") == tmp_path
+    assert text_file.existing_folder(tmp_path, "give it") == tmp_path
     with pytest.raises(ConfigError, match=r"^input: .*/file is a file; give the folder$"):
-        plain.existing_folder(tmp_path / "file", "give the folder", "input")
+        text_file.existing_folder(tmp_path / "file", "give the folder", "input")
     with pytest.raises(ConfigError, match=r"^data.path: .*/none does not exist"):
-        plain.existing_folder(tmp_path / "none", "give the folder")
+        text_file.existing_folder(tmp_path / "none", "give the folder")
     with pytest.raises(SystemFault, match="File name too long"):
-        plain.existing_folder("x" * 300, "give the folder")
+        text_file.existing_folder("x" * 300, "give the folder")
 
 
 @pytest.mark.parametrize(
@@ -128,5 +129,5 @@ def test_a_folder_is_there_and_is_one(tmp_path: Path) -> None:
 )
 def test_a_name_is_typed_so_that_it_is_read_as_the_same(name: str) -> None:
     for text in (name, f'{name}"s', f"{name}\\", f"it's {name}"):
-        (word,) = shlex.split(plain.quote_for_shell(f"data.drop_columns=[{plain.override_value(text)},z]"))
+        (word,) = shlex.split(text_file.quote_for_shell(f"data.drop_columns=[{text_file.override_value(text)},z]"))
         assert list(map(str, OverridesParser.create().parse_override(word).value())) == [text, "z"]

@@ -7,8 +7,8 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from trainer.data.parts.reading import Reading
-from trainer.errors import ConfigError
+from trainer.data.readers.cell_parsing import Reading
+from trainer.utils.errors import ConfigError
 
 POINT = Reading(frozenset(("", "na")))
 COMMA = Reading(frozenset(("",)), comma=True)

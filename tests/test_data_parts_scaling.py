@@ -9,9 +9,9 @@ import pytest
 import torch
 from small_tables import load, problem, write
 
-from trainer.data.parts import windows
-from trainer.data.parts.scaling import is_constant, moments, tensor_moments
-from trainer.errors import ConfigError
+from trainer.data.encoding.standardization import is_constant, moments, tensor_moments
+from trainer.data.splits import windows
+from trainer.utils.errors import ConfigError
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -7e15, 1e8 / 3, 1e-9])

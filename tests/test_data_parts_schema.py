@@ -10,8 +10,8 @@ import pytest
 import torch
 from small_tables import load, people, write
 
-from trainer.data.csv import CSV
-from trainer.errors import ConfigError
+from trainer.data.datasets.tabular.csv_table import CSV
+from trainer.utils.errors import ConfigError
 
 
 @pytest.fixture

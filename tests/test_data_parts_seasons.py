@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from conftest import configure
 
-from trainer.data.csv_series import CSVSeries
-from trainer.data.parts.seasons import find_period
+from trainer.data.datasets.series.csv_series import CSVSeries
+from trainer.data.encoding.seasonality import find_period
 
 NOISE = np.random.default_rng(0).normal(size=2000)
 

@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from trainer.data.parts import words
+from trainer.data.encoding import word_splitting
 
 SENTENCES = {
     "Hindi": ("वे नदी देखते हैं।", ["वे", "नदी", "देखते", "हैं", "।"]),
@@ -39,30 +39,30 @@ SENTENCES = {
 @pytest.mark.parametrize("language", SENTENCES)
 def test_words_are_what_they_are_in_their_language(language: str) -> None:
     text, expected = SENTENCES[language]
-    assert words.split(text) == expected
-    again = words.join(expected)
-    assert words.split(again) == expected
+    assert word_splitting.split(text) == expected
+    again = word_splitting.join(expected)
+    assert word_splitting.split(again) == expected
     if language not in ("Chinese", "English", "emoji without blanks"):
         assert again == text
-    assert words.split(words.normalize(text)) == [words.normalize(word) for word in expected]
+    assert word_splitting.split(word_splitting.normalize(text)) == [word_splitting.normalize(word) for word in expected]
 
 
 def test_blanks_stand_where_a_reader_expects_them() -> None:
-    assert words.join(words.split("我喜欢苹果，好 。ok")) == "我喜欢苹果，好。ok"
-    assert words.join(["a", "(", "b", ")", ",", "c", "!"]) == "a (b), c!"
+    assert word_splitting.join(word_splitting.split("我喜欢苹果，好 。ok")) == "我喜欢苹果，好。ok"
+    assert word_splitting.join(["a", "(", "b", ")", ",", "c", "!"]) == "a (b), c!"
 
 
 def test_plain_texts_are_split_as_ever() -> None:
     text = "It's 3.5 %, isn't it? (x_1) -- 'quoted' word's\tend"
     expected = re.findall(r"\w+(?:'\w+)*|[^\w\s]", text)
-    assert words.split(text) == expected
-    assert words.split(f"{text} ß") == [*expected, "ß"]
+    assert word_splitting.split(text) == expected
+    assert word_splitting.split(f"{text} ß") == [*expected, "ß"]
 
 
 def test_nothing_but_blanks_is_lost_in_any_script() -> None:
     text = "".join(chr(code) for code in range(0x21, 0x11000) if unicodedata.category(chr(code)) not in ("Cn", "Cs"))
-    assert "".join(words.split(text)) == "".join(text.split())
+    assert "".join(word_splitting.split(text)) == "".join(text.split())
 
 
 def test_small_letters_of_a_dotted_capital_have_one_dot() -> None:
-    assert words.lowercase("İSTANBUL Ǆ") == "istanbul ǆ"
+    assert word_splitting.lowercase("İSTANBUL Ǆ") == "istanbul ǆ"

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from trainer.data.base import Data
-from trainer.data.linear_gaussian import LinearGaussian
-from trainer.data.parts import mixture
-from trainer.data.ring import Ring
-from trainer.data.swiss_roll import SwissRoll, curve
-from trainer.errors import ConfigError
-from trainer.likeness import gaussian, gaussian_nats
+from trainer.core.dataset import Data
+from trainer.data.datasets.generative.linear_gaussian import LinearGaussian
+from trainer.data.datasets.generative.ring import Ring
+from trainer.data.datasets.generative.swiss_roll import SwissRoll, curve
+from trainer.data.generators import gaussian_mixture
+from trainer.metrics.sample_quality import gaussian, gaussian_nats
+from trainer.utils.errors import ConfigError
 
 ROLL = {"rows": 4000, "radius": 2.0, "sigma": 0.1, "seed": 0}
 
@@ -24,13 +24,13 @@ def test_the_density_of_a_mixture_equals_torchs(monkeypatch: pytest.MonkeyPatch)
     centres, x = torch.randn(5, 3), 2 * torch.randn(64, 3)
     parts = Independent(Normal(centres.double(), torch.tensor(0.3).double()), 1)
     wanted = MixtureSameFamily(Categorical(torch.ones(5).double()), parts).log_prob(x.double())
-    torch.testing.assert_close(mixture.log_density(x, centres, 0.3), wanted)
-    monkeypatch.setattr(mixture, "AT_ONCE", 12)
-    torch.testing.assert_close(mixture.log_density(x, centres, 0.3), wanted)
+    torch.testing.assert_close(gaussian_mixture.log_density(x, centres, 0.3), wanted)
+    monkeypatch.setattr(gaussian_mixture, "AT_ONCE", 12)
+    torch.testing.assert_close(gaussian_mixture.log_density(x, centres, 0.3), wanted)
 
 
 def test_far_points_keep_their_digits() -> None:
-    found = mixture.log_density(torch.tensor([[1000.0, 0.5]]), torch.tensor([[1000.0, 0.0]]), 0.1)
+    found = gaussian_mixture.log_density(torch.tensor([[1000.0, 0.5]]), torch.tensor([[1000.0, 0.0]]), 0.1)
     assert float(found) == pytest.approx(-12.5 - math.log(2 * math.pi * 0.01), abs=1e-6)
 
 
@@ -55,7 +55,7 @@ def test_the_density_along_the_spiral_is_finely_enough_integrated() -> None:
     middles = curve((torch.arange(10000, dtype=torch.float64) + 0.5) / 10000, 2.0)
     exact = data.facts.log_likelihood
     assert exact is not None
-    torch.testing.assert_close(exact(x), mixture.log_density(x, middles, 0.1), atol=1e-3, rtol=0)
+    torch.testing.assert_close(exact(x), gaussian_mixture.log_density(x, middles, 0.1), atol=1e-3, rtol=0)
 
 
 def test_the_spiral_turns_once_and_a_half_and_its_arms_stay_apart() -> None:
@@ -77,7 +77,7 @@ def test_one_gaussian_is_the_baseline_and_far_below_the_spiral() -> None:
 
 @pytest.mark.parametrize("wide", [2048, 2])
 def test_the_density_of_a_fitted_gaussian_equals_torchs(wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.likeness.WIDE", wide)
+    monkeypatch.setattr("trainer.metrics.sample_quality.WIDE", wide)
     seen = torch.randn(500, 3) @ torch.randn(3, 3) + 1
     x = gaussian(seen, 50)
     covariance = seen.double().T.cov(correction=0)

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.batch import IGNORE
-from trainer.data.parts.ragged import Ragged, RaggedSplit
-from trainer.errors import ConfigError
-from trainer.loader import Loader
+from trainer.core.batch import IGNORE
+from trainer.data.splits.ragged import Ragged, RaggedSplit
+from trainer.engine.dataloader import Loader
+from trainer.utils.errors import ConfigError
 
 CPU = torch.device("cpu")
 ROWS = 103

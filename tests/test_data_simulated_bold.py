@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.data.simulated_bold import APART, RESPONSE, SimulatedBold, onsets
-from trainer.errors import ConfigError
+from trainer.data.datasets.graph.simulated_bold import APART, RESPONSE, SimulatedBold, onsets
+from trainer.utils.errors import ConfigError
 
 SMALL: dict[str, Any] = {
     **{"rows": 200, "parcels": 30, "members": 8, "shortest": 9, "longest": 12, "rest_steps": 200, "top_k": 4},

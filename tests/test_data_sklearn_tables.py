@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import lab
 
-from trainer.data.sklearn_tables import SklearnClasses, SklearnValues
+from trainer.data.datasets.tabular.sklearn import SklearnClasses, SklearnValues
 
 
 def rows(split: Any) -> tuple[Any, Any]:

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.data.parts import series, stamps, tables
-from trainer.errors import ConfigError
+from trainer.data.encoding import series, timestamps
+from trainer.data.readers import delimited
+from trainer.utils.errors import ConfigError
 
 START = datetime(2020, 1, 1)
 HOUR = timedelta(hours=1)
@@ -18,8 +19,8 @@ def read(folder: Path, times: Sequence[str], pattern: str | None = None) -> tupl
     """Where rows of these times stand, and what is said of those that are missing."""
     path = folder / "s.csv"
     path.write_text("\n".join(["t;v", *(f"{time};{i % 9}" for i, time in enumerate(times))]), encoding="utf-8")
-    table = tables.read(str(path), "data.path", "semicolon", True, "utf-8")
-    places = stamps.places(table, 0, pattern)
+    table = delimited.read(str(path), "data.path", "semicolon", True, "utf-8")
+    places = timestamps.places(table, 0, pattern)
     assert places.dtype == np.int64
     return places.tolist(), series.absences(table, 0, places)
 
@@ -163,9 +164,9 @@ def test_several_series_in_one_file_are_told_as_such(tmp_path: Path) -> None:
     ):
         path = tmp_path / "long.csv"
         path.write_text("\n".join(["shop;t;v", *(f"{shop};{day};{i % 7}" for i, (shop, day) in enumerate(rows))]))
-        table = tables.read(str(path), "data.path", None, "auto", "utf-8")
+        table = delimited.read(str(path), "data.path", None, "auto", "utf-8")
         with pytest.raises(ConfigError) as caught:
-            stamps.places(table, 1, None)
+            timestamps.places(table, 1, None)
         assert "is not later than" in str(caught.value)
         assert "column 'shop' says which of several series a row is of (north, south)" in str(caught.value)
 

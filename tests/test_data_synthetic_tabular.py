@@ -8,8 +8,8 @@ import pytest
 import torch
 from conftest import lab
 
-from trainer.data.parts.optima import flip_optimum, logistic_optimum, moon, moons_optimum
-from trainer.data.synthetic_tabular import XOR, Moons, SyntheticTabular
+from trainer.data.datasets.tabular.synthetic import XOR, Moons, SyntheticTabular
+from trainer.data.reference.bayes_optimal import flip_optimum, logistic_optimum, moon, moons_optimum
 
 
 def test_logistic_optimum_is_what_the_rule_itself_scores() -> None:

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.batch import IGNORE
-from trainer.data.base import Data, TensorSplit
-from trainer.data.token_labels import NeighbourSum, TemporalOrder
-from trainer.errors import ConfigError
+from trainer.core.batch import IGNORE
+from trainer.core.dataset import Data, TensorSplit
+from trainer.data.datasets.sequence.token_labels import NeighbourSum, TemporalOrder
+from trainer.utils.errors import ConfigError
 
 
 def rows(data: Data) -> list[tuple[list[int], list[int], int, torch.Tensor]]:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.data.base import TensorSplit
-from trainer.data.token_tasks import Reverse
-from trainer.errors import ConfigError
+from trainer.core.dataset import TensorSplit
+from trainer.data.datasets.sequence.token_tasks import Reverse
+from trainer.utils.errors import ConfigError
 
 
 def test_the_target_is_the_source_backwards_and_no_row_is_seen_twice() -> None:

@@ -13,13 +13,13 @@ from conftest import lab
 from real_data import FOLDER, needs
 from torch import Tensor, nn
 
-from trainer.batch import IGNORE, Batch, Totals
-from trainer.data.base import Data, TensorSplit
-from trainer.data.parts import baselines
-from trainer.data.translation import Multi30k, Pairs
-from trainer.decoding import State
-from trainer.errors import ConfigError
+from trainer.core.batch import IGNORE, Batch, Totals
+from trainer.core.dataset import Data, TensorSplit
+from trainer.core.decoding import State
+from trainer.data.datasets.text.translation import Multi30k, Pairs
+from trainer.data.reference import baselines
 from trainer.tasks.seq2seq import Seq2Seq
+from trainer.utils.errors import ConfigError
 
 OPTIONS: dict[str, Any] = {
     "encoding": "utf-8",

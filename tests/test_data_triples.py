@@ -11,14 +11,14 @@ import pytest
 import torch
 from real_data import FOLDER, needs
 
-from trainer.batch import IGNORE
-from trainer.data.base import Data
-from trainer.data.knowledge_graphs import WN18RR, SmallKnowledge
-from trainer.data.parts.graphs import Beside
-from trainer.data.parts.knowledge import Questions
-from trainer.data.triples import Triples
-from trainer.errors import ConfigError
-from trainer.metrics import ranks
+from trainer.core.batch import IGNORE
+from trainer.core.dataset import Data
+from trainer.data.datasets.graph.knowledge_graphs import WN18RR, SmallKnowledge
+from trainer.data.datasets.graph.triples import Triples
+from trainer.data.splits.graph_batches import Beside
+from trainer.data.splits.triple_queries import Questions
+from trainer.metrics.metrics import ranks
+from trainer.utils.errors import ConfigError
 
 ORDER = ["head", "relation", "tail"]
 

@@ -11,10 +11,11 @@ from conftest import lab
 from own_files import collection
 from real_data import FOLDER, lacking
 
-from trainer.data.parts import splits, tu_files
-from trainer.data.tu import TU, PinnedTU
-from trainer.errors import ConfigError
-from trainer.preprocessing import Preprocessing
+from trainer.core.preprocessing import Preprocessing
+from trainer.data.datasets.graph.tu import TU, PinnedTU
+from trainer.data.readers import tu_format
+from trainer.data.splits import splitting
+from trainer.utils.errors import ConfigError
 
 FILES = {
     "A": "1, 2\n2, 1\n4, 6\n6,5\n",
@@ -35,7 +36,7 @@ def write(folder: Path, swap: dict[str, str | None] | None = None, name: str = "
 
 
 def test_files_are_read(tmp_path: Path) -> None:
-    found = tu_files.read(write(tmp_path), "TOY", Preprocessing())
+    found = tu_format.read(write(tmp_path), "TOY", Preprocessing())
     assert found.classes == ["-1", "7"]
     assert found.label.tolist() == [1, 0, 1]
     assert found.node_codes.lengths.tolist() == [2, 1, 3]
@@ -49,7 +50,7 @@ def test_files_are_read(tmp_path: Path) -> None:
 
 def test_edges_in_any_order_keep_their_labels(tmp_path: Path) -> None:
     mixed = {"A": "6,5\n1,2\n4,6\n2,1\n", "edge_labels": "3\n1\n0\n1\n"}
-    found = tu_files.read(write(tmp_path, mixed), "TOY", Preprocessing())
+    found = tu_format.read(write(tmp_path, mixed), "TOY", Preprocessing())
     assert found.edges.values.tolist() == [[0, 1], [1, 0], [2, 1], [0, 2]]
     assert found.edge_codes.values.argmax(1).tolist() == [1, 1, 2, 0]
 
@@ -81,31 +82,31 @@ REFUSALS = [
 @pytest.mark.parametrize(("part", "text", "words"), REFUSALS)
 def test_what_is_wrong_is_told_by_file_and_line(part: str, text: str | None, words: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=words):
-        tu_files.read(write(tmp_path, {part: text}), "TOY", Preprocessing())
+        tu_format.read(write(tmp_path, {part: text}), "TOY", Preprocessing())
 
 
 def test_the_set_is_found_in_its_folder(tmp_path: Path) -> None:
-    assert tu_files.find(str(write(tmp_path)), None) == (tmp_path, "TOY")
+    assert tu_format.find(str(write(tmp_path)), None) == (tmp_path, "TOY")
     with pytest.raises(ConfigError, match=r"it has TOY; there is no TOYS_A\.txt"):
-        tu_files.find(str(tmp_path), "TOYS")
+        tu_format.find(str(tmp_path), "TOYS")
     write(tmp_path, name="OTHER")
     with pytest.raises(ConfigError, match=r"it has OTHER, TOY; give data\.name"):
-        tu_files.find(str(tmp_path), None)
-    assert tu_files.find(str(tmp_path), "OTHER") == (tmp_path, "OTHER")
+        tu_format.find(str(tmp_path), None)
+    assert tu_format.find(str(tmp_path), "OTHER") == (tmp_path, "OTHER")
     raw = write(tmp_path / "geometric" / "TOY" / "raw")
-    assert tu_files.find(str(raw.parent), None) == (raw, "TOY")
-    assert tu_files.find(str(raw.parent.parent), "TOY") == (raw, "TOY")
+    assert tu_format.find(str(raw.parent), None) == (raw, "TOY")
+    assert tu_format.find(str(raw.parent.parent), "TOY") == (raw, "TOY")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"it has no file NAME_A\.txt"):
-        tu_files.find(str(tmp_path / "empty"), None)
+        tu_format.find(str(tmp_path / "empty"), None)
     with pytest.raises(ConfigError, match=r"data\.path: .*nowhere does not exist"):
-        tu_files.find(str(tmp_path / "nowhere"), None)
+        tu_format.find(str(tmp_path / "nowhere"), None)
 
 
 def test_a_hidden_set_is_none(tmp_path: Path) -> None:
     write(tmp_path, name=".TOY")
     write(tmp_path / "raw")
-    assert tu_files.find(str(tmp_path), None) == (tmp_path / "raw", "TOY")
+    assert tu_format.find(str(tmp_path), None) == (tmp_path / "raw", "TOY")
 
 
 def tu(folder: Path, **changed: Any) -> TU:
@@ -152,7 +153,7 @@ class TestFolds:
 
     def test_they_share_no_row_cover_all_and_hold_every_class_in_its_share(self) -> None:
         for seed in range(5):
-            parts = splits.folds(self.labels, 10, seed)
+            parts = splitting.folds(self.labels, 10, seed)
             assert torch.cat(parts).sort().values.tolist() == list(range(195))
             assert {len(part) for part in parts} == {19, 20}
             for part in parts:
@@ -161,13 +162,13 @@ class TestFolds:
                     assert abs(count - total / 10) < 1.5
 
     def test_a_seed_is_a_dealing(self) -> None:
-        one, again, other = (torch.cat(splits.folds(self.labels, 10, seed)) for seed in (1, 1, 2))
+        one, again, other = (torch.cat(splitting.folds(self.labels, 10, seed)) for seed in (1, 1, 2))
         assert torch.equal(one, again)
         assert not torch.equal(one, other)
 
     def test_every_row_is_tested_once_and_never_seen_before(self) -> None:
-        parts = splits.folds(self.labels, 10, 0)
-        dealt = [splits.held_out(parts, fold) for fold in range(10)]
+        parts = splitting.folds(self.labels, 10, 0)
+        dealt = [splitting.held_out(parts, fold) for fold in range(10)]
         for train, val, test in dealt:
             assert torch.cat((train, val, test)).sort().values.tolist() == list(range(195))
         for place in (1, 2):

@@ -9,10 +9,10 @@ import torch
 from conftest import lab
 from real_data import FOLDER, needs
 
-from trainer.data.parts import ts_files
-from trainer.data.parts.ragged import RaggedSplit
-from trainer.data.ucr import DIGESTS, UCR
-from trainer.errors import ConfigError
+from trainer.data.datasets.sequence.ucr import DIGESTS, UCR
+from trainer.data.readers import ts_format
+from trainer.data.splits.ragged import RaggedSplit
+from trainer.utils.errors import ConfigError
 
 real = needs("ucr")
 
@@ -39,7 +39,7 @@ def write(folder: Path, text: str | bytes, name: str = "a.ts") -> Path:
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_files_are_read(tmp_path: Path, end: str) -> None:
-    cases = ts_files.read(write(tmp_path, (HEADER + ROWS).replace("\n", end)))
+    cases = ts_format.read(write(tmp_path, (HEADER + ROWS).replace("\n", end)))
     assert [case.tolist() for case in cases.series] == [[[1, 4], [2, 5], [3, 6]], [[-1, 0], [20, 0.5]]]
     assert cases.labels.tolist() == [0, 1]
     assert cases.classes == ["low", "high"]
@@ -83,7 +83,7 @@ def test_files_are_read(tmp_path: Path, end: str) -> None:
 def test_a_broken_file_is_refused_with_its_line(tmp_path: Path, text: str | bytes, line: int, said: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(ConfigError, match=rf"a\.ts:{line}: .*{said}"):
-        ts_files.read(path)
+        ts_format.read(path)
 
 
 def small(root: Path, name: str = "Small", header: str = HEADER, rows: int = 10) -> Path:

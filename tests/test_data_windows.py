@@ -9,13 +9,13 @@ import torch
 from conftest import lab
 from real_data import FOLDER, needs
 
-from trainer.data import etth1
-from trainer.data.base import TensorSplit
-from trainer.data.parts import windows
-from trainer.data.parts.windows import WindowSplit, chronological
-from trainer.data.synthetic_series import SineTrend, components, forecast_variance
-from trainer.errors import ConfigError, SystemFault
-from trainer.loader import Loader
+from trainer.core.dataset import TensorSplit
+from trainer.data.datasets.series import etth1
+from trainer.data.datasets.series.synthetic import SineTrend, components, forecast_variance
+from trainer.data.splits import windows
+from trainer.data.splits.windows import WindowSplit, chronological
+from trainer.engine.dataloader import Loader
+from trainer.utils.errors import ConfigError, SystemFault
 
 real = needs("etth1")
 

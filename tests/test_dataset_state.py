@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import trainer
-from trainer import afterwards, stored
-from trainer.data.base import Data, TensorSplit, WholeSplit
-from trainer.dataset_state import EXCERPT_BYTES, EXCERPT_ROWS, excerpt, restored
-from trainer.errors import ConfigError
+from trainer.core.dataset import Data, TensorSplit, WholeSplit
+from trainer.engine.dataset_state import EXCERPT_BYTES, EXCERPT_ROWS, excerpt, restored
+from trainer.runs import inference, saved_run
+from trainer.utils.errors import ConfigError
 
 
 @pytest.mark.parametrize(("width", "kept"), [(2, 1000), (784, EXCERPT_BYTES // (4 * 784)), (1 << 20, 1)])
@@ -36,9 +36,9 @@ def test_a_way_between_rows_that_are_not_kept_is_read_from_the_data(
     monkeypatch.chdir(tmp_path)
     words = ["model=binary_vae", "data=digits", "data.size=8", "model.hidden=[8]", "model.latent=2", "max_steps=1"]
     run = trainer.run(trainer.compose([*words, "task.classifier=null", "task.samples=20", "draw=false"]))
-    kept, _ = stored.named("sample", [run.folder])
-    assert list(afterwards.sample(kept, {"count": 3}))
-    assert list(afterwards.sample(kept, {"count": 3, "start": EXCERPT_ROWS["test"], "end": 100}))
+    kept, _ = saved_run.named("sample", [run.folder])
+    assert list(inference.sample(kept, {"count": 3}))
+    assert list(inference.sample(kept, {"count": 3, "start": EXCERPT_ROWS["test"], "end": 100}))
 
 
 def test_stored_data_of_a_later_version_is_refused() -> None:

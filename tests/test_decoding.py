@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer import decoding
+from trainer.core import decoding
 
 V, END, STEPS = 4, 3, 5
 

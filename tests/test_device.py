@@ -10,8 +10,9 @@ import pytest
 import torch
 from conftest import lab
 
-from trainer import builder, config, device
-from trainer.errors import ConfigError, SystemFault
+from trainer.config import compose
+from trainer.engine import device, factory
+from trainer.utils.errors import ConfigError, SystemFault
 
 
 @pytest.mark.parametrize(
@@ -19,7 +20,7 @@ from trainer.errors import ConfigError, SystemFault
 )
 def test_a_name_that_is_none_is_refused_with_all_other_problems(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        config.compose([f"device={name}", "epochs=0"])
+        compose.compose([f"device={name}", "epochs=0"])
     problems = dict(problem.split(": ", 1) for problem in caught.value.problems)
     assert set(problems) == {"device", "epochs"}
     assert problems["device"].endswith("given; it must be one of auto, cpu, cuda, mps or text like cuda:1")
@@ -29,7 +30,7 @@ def test_a_name_that_is_none_is_refused_with_all_other_problems(name: str) -> No
 
 @pytest.mark.parametrize("name", ["auto", "cpu", "cuda", "'cuda:0'", "'cuda:17'", "mps"])
 def test_a_name_that_is_one(name: str) -> None:
-    assert config.compose([f"device={name}"]).settings.device == name.strip("'")
+    assert compose.compose([f"device={name}"]).settings.device == name.strip("'")
 
 
 def test_auto_never_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +55,7 @@ def test_what_this_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_multiply_adds_by_hand() -> None:
     small = lab("model=mlp", "data=moons", "data.rows=60", "model.hidden=[5,3]")
-    batch = builder.small_batch(small.loaders["train"])
+    batch = factory.small_batch(small.loaders["train"])
     assert len(batch) == 36
     assert device.multiply_adds(small.task, batch) == 36 * (2 * 5 + 5 * 3 + 3 * 1)
     assert device.choose_threads(small.task, batch) == 1
@@ -69,7 +70,7 @@ def test_convolutions_count_their_places() -> None:
         "model.adaptive_size=1",
     )
     picture = lab("model=cnn", "data=gratings", "data.rows=40", "data.size=8", *plain, "batch_size=4")
-    batch = builder.small_batch(picture.loaders["train"])
+    batch = factory.small_batch(picture.loaders["train"])
     assert device.multiply_adds(picture.task, batch) == 4 * (2 * 8 * 8 * 9 + 2 * 10)
 
 
@@ -78,14 +79,14 @@ def test_large_work_takes_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "BUSY_FLOP", 1)
     monkeypatch.setattr(device, "cores", lambda: 7)
     torch.set_num_threads(1)  # as a run does before it chooses
-    assert device.choose_threads(small.task, builder.small_batch(small.loaders["train"])) == 7
+    assert device.choose_threads(small.task, factory.small_batch(small.loaders["train"])) == 7
 
 
 def test_looking_at_the_size_changes_nothing() -> None:
     small = lab("model=lstm", "data=synthetic_seq", "data.rows=60", "model.dropout=0.5")
     before = {name: value.clone() for name, value in small.task.state_dict().items()}
     random = torch.get_rng_state()
-    device.choose_threads(small.task.eval(), builder.small_batch(small.loaders["train"]))
+    device.choose_threads(small.task.eval(), factory.small_batch(small.loaders["train"]))
     assert torch.equal(random, torch.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in small.task.state_dict().items())
 
@@ -93,7 +94,7 @@ def test_looking_at_the_size_changes_nothing() -> None:
 KEPT = """
 import torch
 from pathlib import Path
-from trainer import device
+from trainer.engine import device
 
 def left(keep):
     device.keep_freed_memory(keep=keep)

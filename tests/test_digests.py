@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from trainer import digests
+from trainer.utils import digests
 
 STORED = {"fitted": {"a": [1, 2.5, None], "b": torch.arange(3)}, "empty": {}, "none": None, "rows": (1, "x")}
 

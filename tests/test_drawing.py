@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from trainer import drawing
-from trainer.drawing import Clock, draw_in_time
-from trainer.errors import Interrupted
-from trainer.gallery import Item, Later, Table
+from trainer.core.artifacts import Item, Later, Table
+from trainer.utils.errors import Interrupted
+from trainer.viz import time_limit
+from trainer.viz.time_limit import Clock, draw_in_time
 
 
 class Slow(nn.Module):
@@ -30,7 +30,7 @@ class Slow(nn.Module):
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     time = [0.0]
-    monkeypatch.setattr(drawing.time, "monotonic", lambda: time[0])
+    monkeypatch.setattr(time_limit.time, "monotonic", lambda: time[0])
     return time
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from trainer import environment
+from trainer.config import secret_masking
 
 SECRET = "SECRET123"
 TREES: list[dict[str, Any]] = [
@@ -35,7 +35,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def kept(tree: dict[str, Any]) -> tuple[Any, Any]:
     node = OmegaConf.create(tree)
     written, resolved = (OmegaConf.to_container(node, resolve=resolve) for resolve in (False, True))
-    return environment.keep(node, written, resolved), resolved
+    return secret_masking.keep(node, written, resolved), resolved
 
 
 @pytest.mark.parametrize("tree", TREES)
@@ -88,13 +88,13 @@ def test_values_of_keys_that_sound_secret_are_left_out() -> None:
         "secret": None,
         "password": "",
     }
-    masked = environment.mask(tree)
+    masked = secret_masking.mask(tree)
     assert masked["data"] == {
         **dict.fromkeys(hidden, "***"),
         **open_keys,
     }
     assert (masked["token"], masked["secret"], masked["password"]) == ("${oc.env:T}", None, "")
-    assert list(environment.find_masked_keys(masked)) == [f"data.{key}" for key in hidden]
+    assert list(secret_masking.find_masked_keys(masked)) == [f"data.{key}" for key in hidden]
 
 
 def test_what_an_older_rule_left_out_is_known() -> None:
@@ -102,7 +102,7 @@ def test_what_an_older_rule_left_out_is_known() -> None:
         "model": {"token_mixing": "***", "token_id": ["***"]},
         "data": {"missing": ["***"], "api_key": "${oc.env:K}"},
     }
-    assert list(environment.find_masked_keys(tree)) == ["model.token_mixing", "model.token_id"]
+    assert list(secret_masking.find_masked_keys(tree)) == ["model.token_mixing", "model.token_id"]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_what_an_older_rule_left_out_is_known() -> None:
     ],
 )
 def test_a_secret_in_an_override_is_masked_wherever_it_stands(text: str) -> None:
-    masked = environment.mask_override(text)
+    masked = secret_masking.mask_override(text)
     assert "SECRET123" not in masked
     assert masked.startswith(text.partition("=")[0] + "=")
 
@@ -137,7 +137,7 @@ def test_a_secret_in_an_override_is_masked_wherever_it_stands(text: str) -> None
     ],
 )
 def test_an_override_without_a_secret_stays(text: str) -> None:
-    assert environment.mask_override(text) == text
+    assert secret_masking.mask_override(text) == text
 
 
 def test_values_of_variables_that_a_configuration_reads_are_named_in_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,4 +151,4 @@ def test_values_of_variables_that_a_configuration_reads_are_named_in_a_text(monk
         "m": "${oc.env:MISSING}",
     }
     text = "no hunter22, hunter22-and-more; 1 other"
-    assert environment.hide_values(text, tree) == "no ${oc.env:DOOR}, ${oc.env:DOORS}; 1 other"
+    assert secret_masking.hide_values(text, tree) == "no ${oc.env:DOOR}, ${oc.env:DOORS}; 1 other"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer import errors
+from trainer.utils import errors
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from commands import write
 from omegaconf import OmegaConf
 from refusals import refused
 
-from trainer import catalog, expansion
-from trainer.errors import ConfigError
+from trainer.config import registry, yaml_limits
+from trainer.utils.errors import ConfigError
 
 ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30)
@@ -34,8 +34,8 @@ BOMBS = {
 
 
 def _judge(path: Path) -> None:
-    text = expansion.read(path)
-    expansion.check_interpolations(OmegaConf.to_container(OmegaConf.create(text), resolve=False))
+    text = yaml_limits.read(path)
+    yaml_limits.check_interpolations(OmegaConf.to_container(OmegaConf.create(text), resolve=False))
 
 
 @pytest.mark.parametrize("name", BOMBS)
@@ -53,8 +53,8 @@ def test_it_is_refused_in_a_folder_of_the_users(name: str, tmp_path: Path) -> No
 
 
 def test_every_file_of_ours_passes() -> None:
-    for path in catalog.builtin().rglob("*.yaml"):
-        expansion.read(path)
+    for path in registry.builtin().rglob("*.yaml"):
+        yaml_limits.read(path)
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,10 @@ def test_every_file_of_ours_passes() -> None:
 def test_what_is_no_text_of_yaml(content: bytes, said: str, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_bytes(content)
     with pytest.raises(ConfigError, match=r"bad\.yaml: ") as caught:
-        expansion.read(tmp_path / "bad.yaml")
+        yaml_limits.read(tmp_path / "bad.yaml")
     assert said in str(caught.value)
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not a file"):
-        expansion.read(tmp_path)
+        yaml_limits.read(tmp_path)

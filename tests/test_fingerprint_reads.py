@@ -16,8 +16,9 @@ import torch
 from own_runs import GIVEN, MODELS, copied
 from PIL import Image
 
-from trainer import builder, config, data_source, fingerprint
-from trainer.config import Config
+from trainer.config import compose
+from trainer.config.compose import Config
+from trainer.engine import dataset_fingerprint, dataset_loading, factory
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 opened: list[set[Path]] = []
@@ -36,7 +37,7 @@ def hook() -> None:
 
 def composed(name: str, /, **keys: str) -> Config:
     given = [f"data.{key}={value}" for key, value in keys.items()]
-    return config.compose([f"model={MODELS[name]}", f"data={name}", *given, "max_steps=3"])
+    return compose.compose([f"model={MODELS[name]}", f"data={name}", *given, "max_steps=3"])
 
 
 def read_files(given: Config) -> set[Path]:
@@ -44,7 +45,7 @@ def read_files(given: Config) -> set[Path]:
     found: set[Path] = set()
     opened.append(found)
     try:
-        data = data_source.read(given)
+        data = dataset_loading.read(given)
         for split in (data.train, data.val, data.test):
             split.batch(torch.arange(len(split)), 0)
     finally:
@@ -55,15 +56,15 @@ def read_files(given: Config) -> set[Path]:
 def listed_files(given: Config) -> set[Path]:
     """Those of the fingerprint, each of which exists."""
     assert given.fingerprint is not None
-    own = builder.data_class(given.tree).own_paths(given.tree["data"])
-    found = {Path(fingerprint._path_of(name, own)).resolve() for name in given.fingerprint["files"]}
+    own = factory.data_class(given.tree).own_paths(given.tree["data"])
+    found = {Path(dataset_fingerprint._path_of(name, own)).resolve() for name in given.fingerprint["files"]}
     assert all(path.is_file() for path in found)
     return found
 
 
 def refuse_unlisted(given: Config) -> set[Path]:
     # Without its time: files as new as these are read a second time, for their fingerprint.
-    given = replace(data_source.with_fingerprint(given), fingerprint_time=0.0)
+    given = replace(dataset_loading.with_fingerprint(given), fingerprint_time=0.0)
     read, listed = read_files(given), listed_files(given)
     assert read
     assert read <= listed, f"read and not in the fingerprint: {sorted(map(str, read - listed))}"

@@ -8,8 +8,8 @@ from time import monotonic
 import pytest
 from test_leaderboard import put, tree
 
-from trainer import leaderboard
-from trainer.finished_runs import read_runs
+from trainer.runs import leaderboard
+from trainer.runs.finished_runs import read_runs
 
 ALIASES = "{a0: &a0 [x, x, x, x, x, x, x, x, x]"
 ALIASES += "".join(f", a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 20)) + "}"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.flat import FlatParameters
+from trainer.optim.flat_params import FlatParameters
 
 
 def used(flat: FlatParameters) -> torch.Tensor:

@@ -20,44 +20,44 @@ import pytest
 from commands import write
 from states import in_child
 
-from trainer import folder
-from trainer.errors import ConfigError, SystemFault
+from trainer.runs import run_dir
+from trainer.utils.errors import ConfigError, SystemFault
 
 
 def test_a_name_is_given_once(tmp_path: Path) -> None:
     wanted = str(tmp_path / "day" / "run")
-    assert [folder.claim(wanted).name for _ in range(3)] == ["run", "run-2", "run-3"]
+    assert [run_dir.claim(wanted).name for _ in range(3)] == ["run", "run-2", "run-3"]
 
 
 def test_where_nothing_can_be_made(tmp_path: Path) -> None:
     write(tmp_path, {"file": ""})
     with pytest.raises(SystemFault, match="cannot create"):
-        folder.claim(str(tmp_path / "file" / "run"))
+        run_dir.claim(str(tmp_path / "file" / "run"))
 
 
 def test_a_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
-    code = f"import os\nfrom pathlib import Path\nfrom trainer import folder\npath = Path({str(tmp_path)!r})\n"
-    code += "with folder.locked(path):\n"
+    code = "import os\nfrom pathlib import Path\nfrom trainer.runs import run_dir\n"
+    code += f"path = Path({str(tmp_path)!r})\nwith run_dir.locked(path):\n"
     code += "    print(os.getpid(), flush=True)\n    input()\n"
     holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     pid = holder.stdout.readline().strip()
-    with pytest.raises(ConfigError, match=f"in use by process {pid}"), folder.locked(tmp_path):
+    with pytest.raises(ConfigError, match=f"in use by process {pid}"), run_dir.locked(tmp_path):
         pass
     holder.kill()
     holder.communicate()
-    with folder.locked(tmp_path):
+    with run_dir.locked(tmp_path):
         assert (tmp_path / ".lock").read_text() == str(os.getpid())
 
 
 def test_a_child_holds_no_lock(tmp_path: Path) -> None:
-    with folder.locked(tmp_path):
+    with run_dir.locked(tmp_path):
         child = os.fork()
         if child == 0:
             time.sleep(60)
             os._exit(0)
     try:
-        with folder.locked(tmp_path, patience=5):
+        with run_dir.locked(tmp_path, patience=5):
             pass
     finally:
         os.kill(child, signal.SIGKILL)
@@ -68,17 +68,17 @@ def test_a_lock_may_be_waited_for(tmp_path: Path) -> None:
     ends = threading.Event()
 
     def hold() -> None:
-        with folder.locked(tmp_path):
+        with run_dir.locked(tmp_path):
             ends.wait(30)
 
     holder = threading.Thread(target=hold)
     holder.start()
     while not (tmp_path / ".lock").exists() or not (tmp_path / ".lock").read_text():
         time.sleep(0.01)
-    with pytest.raises(folder.InUse), folder.locked(tmp_path, patience=0.2):
+    with pytest.raises(run_dir.InUse), run_dir.locked(tmp_path, patience=0.2):
         pass
     threading.Timer(0.2, ends.set).start()
-    with folder.locked(tmp_path, patience=30):
+    with run_dir.locked(tmp_path, patience=30):
         assert not holder.is_alive() or ends.is_set()
     holder.join()
 
@@ -90,14 +90,14 @@ def test_a_file_system_without_locks_will_do(
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with folder.locked(tmp_path):
+    with run_dir.locked(tmp_path):
         assert "Operation not supported" in caplog.text
 
 
 def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     logger = logging.getLogger("trainer")
-    with folder.logged(tmp_path):
-        handler = next(handler for handler in logger.handlers if isinstance(handler, folder.RunLog))
+    with run_dir.logged(tmp_path):
+        handler = next(handler for handler in logger.handlers if isinstance(handler, run_dir.RunLog))
         handler.stream.close()
         handler.stream = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115
         with pytest.raises(SystemFault, match=r"cannot write .*train\.log: No space left on device"):
@@ -106,7 +106,7 @@ def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 def test_where_nothing_can_be_locked_or_logged(tmp_path: Path) -> None:
-    for name, block in ((".lock", folder.locked), ("train.log", folder.logged)):
+    for name, block in ((".lock", run_dir.locked), ("train.log", run_dir.logged)):
         (tmp_path / name).mkdir()
         with pytest.raises(SystemFault, match=f"cannot write .*{name}: Is a directory"), block(tmp_path):
             pass
@@ -114,8 +114,8 @@ def test_where_nothing_can_be_locked_or_logged(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "null"])
 def test_results_that_are_none(text: str, tmp_path: Path) -> None:
-    assert folder.read_results(write(tmp_path, {"results.json": text})) == {}
-    assert folder.read_results(tmp_path / "nope") == {}
+    assert run_dir.read_results(write(tmp_path, {"results.json": text})) == {}
+    assert run_dir.read_results(tmp_path / "nope") == {}
 
 
 def has_identity(wanted: str) -> Callable[[dict[str, Any]], bool]:
@@ -130,50 +130,50 @@ def test_the_newest_run_is_found_unfinished_ones_first(tmp_path: Path, monkeypat
         said = json.dumps({"identity": identity, "status": status})
         path = write(tmp_path / "outputs", {f"{number}/results.json": said})
         os.utime(path / str(number) / "results.json", (number, number))
-    assert folder.find(has_identity("a"), Path("elsewhere")) == Path("outputs/1")
-    assert folder.find(has_identity("b"), Path("elsewhere")) == Path("outputs/3")
-    assert folder.find(has_identity("c"), Path("elsewhere")) == Path("outputs/4")
-    assert folder.find(has_identity("d"), Path("elsewhere")) is None
-    assert folder.find(has_identity("a"), Path("elsewhere"), "1") == Path("outputs/1")
-    assert folder.find(has_identity("a"), Path("elsewhere"), "[0-9]") is None
+    assert run_dir.find(has_identity("a"), Path("elsewhere")) == Path("outputs/1")
+    assert run_dir.find(has_identity("b"), Path("elsewhere")) == Path("outputs/3")
+    assert run_dir.find(has_identity("c"), Path("elsewhere")) == Path("outputs/4")
+    assert run_dir.find(has_identity("d"), Path("elsewhere")) is None
+    assert run_dir.find(has_identity("a"), Path("elsewhere"), "1") == Path("outputs/1")
+    assert run_dir.find(has_identity("a"), Path("elsewhere"), "[0-9]") is None
     (tmp_path / "named").mkdir()
-    assert folder.find(has_identity("a"), Path("named")) is None, "a folder that is named is the one that is meant"
+    assert run_dir.find(has_identity("a"), Path("named")) is None, "a folder that is named is the one that is meant"
 
 
 def test_what_was_trained_is_never_taken_back(tmp_path: Path) -> None:
     empty, full = (write(tmp_path / name, {"config.yaml": ""}) for name in ("empty", "full"))
     write(full, {"last.pt": ""})
-    folder.remove_if_empty(empty)
-    folder.remove_if_empty(full)
+    run_dir.remove_if_empty(empty)
+    run_dir.remove_if_empty(full)
     assert (empty.exists(), full.exists()) == (False, True)
 
 
 def test_a_folder_of_the_users_own_is_neither_used_nor_taken_back(tmp_path: Path) -> None:
     mine = write(tmp_path / "mine", {"thesis.txt": "", "notes/page": ""})
-    assert folder.claim_run(str(mine), may_reuse=True).path == tmp_path / "mine-2"
+    assert run_dir.claim_run(str(mine), may_reuse=True).path == tmp_path / "mine-2"
     killed = write(tmp_path / "killed", {".lock": "", "train.log": "", ".config.yaml.7.tmp": ""})
-    assert folder.claim_run(str(killed)).path == tmp_path / "killed-2"
-    first = folder.claim_run(str(killed), may_reuse=True)
+    assert run_dir.claim_run(str(killed)).path == tmp_path / "killed-2"
+    first = run_dir.claim_run(str(killed), may_reuse=True)
     assert first.path == killed
-    assert folder.claim_run(str(killed), may_reuse=True).path == tmp_path / "killed-3", "it was claimed a moment ago"
-    assert not folder.remove_if_empty(mine)
-    assert folder.remove_if_empty(killed)
+    assert run_dir.claim_run(str(killed), may_reuse=True).path == tmp_path / "killed-3", "it was claimed a moment ago"
+    assert not run_dir.remove_if_empty(mine)
+    assert run_dir.remove_if_empty(killed)
     assert ((mine / "thesis.txt").exists(), killed.exists()) == (True, False)
 
 
 def test_a_claimed_folder_is_locked_until_its_run_has_ended(tmp_path: Path) -> None:
-    path, lock = folder.claim_run(str(tmp_path / "run"))
+    path, lock = run_dir.claim_run(str(tmp_path / "run"))
     assert in_child(lambda: enter(path)) == 3
-    with folder.locked(path, lock=lock):
+    with run_dir.locked(path, lock=lock):
         assert in_child(lambda: enter(path)) == 3
     assert in_child(lambda: enter(path)) == 0
 
 
 def enter(path: Path) -> None:
     try:
-        with folder.locked(path):
+        with run_dir.locked(path):
             pass
-    except folder.InUse:
+    except run_dir.InUse:
         os._exit(3)
 
 
@@ -189,10 +189,10 @@ def test_processes_that_claim_at_once_get_folders_of_their_own(may_reuse: bool, 
         def claim(wanted: Path = wanted, gate: int = reading, other: int = writing) -> None:
             os.close(other)
             os.read(gate, 1)
-            path, lock = folder.claim_run(str(wanted), may_reuse=may_reuse)
-            with folder.locked(path, lock=lock):
+            path, lock = run_dir.claim_run(str(wanted), may_reuse=may_reuse)
+            with run_dir.locked(path, lock=lock):
                 (path / f"{os.getpid()}.out").touch()
-                (path / folder.RESULTS).touch()
+                (path / run_dir.RESULTS).touch()
 
         children = []
         for _ in range(5):
@@ -214,21 +214,21 @@ def test_processes_that_claim_at_once_get_folders_of_their_own(may_reuse: bool, 
 
 def test_a_sweep_goes_on_where_no_job_could_say_anything(tmp_path: Path) -> None:
     begun = write(tmp_path / "begun", {"0-seed=0.out": "words", "0-seed=0/.lock": "", "1-seed=1/config.yaml": ""})
-    assert folder.claim(str(begun), folder.holds_only_begun) == begun
-    assert folder.claim(str(begun)) == tmp_path / "begun-2"
+    assert run_dir.claim(str(begun), run_dir.holds_only_begun) == begun
+    assert run_dir.claim(str(begun)) == tmp_path / "begun-2"
     for place in ("0-seed=0/results.json", "0-seed=0/last.pt", "leaderboard.csv", "notes/page"):
         used = write(tmp_path / place.replace("/", "-"), {"0-seed=0/.lock": "", place: ""})
-        assert folder.claim(str(used), folder.holds_only_begun).name == f"{used.name}-2"
+        assert run_dir.claim(str(used), run_dir.holds_only_begun).name == f"{used.name}-2"
 
 
 @pytest.mark.usefixtures("in_tmp")
 def test_the_newest_run_has_a_name_of_its_own() -> None:
     for name in ("a", "b"):
         Path("outputs", name).mkdir(parents=True)
-        folder.link_latest(Path("outputs", name))
+        run_dir.link_latest(Path("outputs", name))
     assert Path("outputs/latest").readlink() == Path("b")
     Path("elsewhere").mkdir()
-    folder.link_latest(Path("elsewhere"))
+    run_dir.link_latest(Path("elsewhere"))
     assert Path("outputs/latest").readlink() == Path("b"), "only what lies below it has a place in outputs"
 
 
@@ -236,7 +236,7 @@ def test_the_newest_run_has_a_name_of_its_own() -> None:
 def test_a_folder_of_the_users_called_latest_stays() -> None:
     for name in ("a", "latest"):
         Path("outputs", name).mkdir(parents=True)
-    folder.link_latest(Path("outputs/a"))
+    run_dir.link_latest(Path("outputs/a"))
     assert not Path("outputs/latest").is_symlink()
 
 
@@ -254,10 +254,10 @@ def test_a_folder_of_the_users_called_latest_stays() -> None:
     ],
 )
 def test_a_path_may_hold_an_equals_sign(word: str, expected: bool) -> None:
-    assert folder.is_path(word) is expected
+    assert run_dir.is_path(word) is expected
 
 
 def test_what_is_there_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x=y").mkdir()
-    assert folder.is_path("x=y")
+    assert run_dir.is_path("x=y")

@@ -11,8 +11,10 @@ from conftest import lab
 from own_files import pictures
 from PIL import Image
 
-from trainer import config, inspection, runner
-from trainer.gallery import NUMBERED, Later, Sheet, caption_row
+from trainer.config import compose
+from trainer.core.artifacts import NUMBERED, Later, Sheet, caption_row
+from trainer.runs import train as runner
+from trainer.viz import model_inspection
 
 
 def test_a_caption_is_the_name_of_a_file_or_else_a_number() -> None:
@@ -54,7 +56,7 @@ def test_names_of_classes_and_files_are_no_formulas() -> None:
             pixels = np.random.default_rng(10 * place + number).integers(256, size=(8, 8), dtype=np.uint8)
             Image.fromarray(pixels).save(Path("pics", kind, f"$p_{{{number}\\frac.png"))
     words = ["model=cnn", "model.channels=[2,2,2]", "data=image_folder", "data.path=pics", "data.size=8", "epochs=1"]
-    result = runner.run(config.compose([*words, "threads=1"]))
+    result = runner.run(compose.compose([*words, "threads=1"]))
     assert {"confusion.png", "mistakes.png"} <= {path.name for path in Path(result.folder).iterdir()}
 
 
@@ -62,7 +64,7 @@ def test_training_pictures_are_called_by_their_names_however_often_they_are_seen
     marked = pictures() / "marked"
     run = lab("model=unet", "model.widths=[2,4]", "data=image_masks", f"data.path={marked}", "data.repeats=2")
     train = run.loaders["train"]
-    sheet = inspection.samples(train, 2, [])
+    sheet = model_inspection.samples(train, 2, [])
     assert Path(marked / "images" / sheet.tiles[0].caption).is_file()
     called, files = train.split.names(first=0)
     assert (called, len(files)) == ("file", len(train.split))

@@ -8,12 +8,12 @@ from time import monotonic
 import pytest
 from commands import write
 
-from trainer import grid, overrides
-from trainer.errors import ConfigError
+from trainer.config import overrides, sweep_grid
+from trainer.utils.errors import ConfigError
 
 
 def jobs(*words: str, folders: tuple[Path, ...] = ()) -> list[list[str]]:
-    return grid.combinations(overrides.parse(words, folders), folders)
+    return sweep_grid.combinations(overrides.parse(words, folders), folders)
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from conftest import configure
 from pairs import MODELS, first_data, pair
 from torch import nn
 
-from trainer import builder, seeding
-from trainer.initial import initialise
-from trainer.models.cnn import CNN
-from trainer.models.layers.convolutions import (
+from trainer.core import rng
+from trainer.engine import factory
+from trainer.models.layers.attention.efficient_attention import Linformer
+from trainer.models.layers.graph.graph_conv import (
     DynamicAttention,
     EdgeConvolution,
     GinConvolution,
@@ -21,11 +21,12 @@ from trainer.models.layers.convolutions import (
     GraphConvolution,
     SageConvolution,
 )
-from trainer.models.layers.efficient_attention import Linformer
-from trainer.models.layers.graph_pool import GraphPool
-from trainer.models.layers.relational import RelationalConvolution
-from trainer.models.rnn import RNN
-from trainer.models.special_cnn import DynamicConv
+from trainer.models.layers.graph.graph_readout import GraphPool
+from trainer.models.layers.graph.relational_graph_conv import RelationalConvolution
+from trainer.models.sequence.rnn import RNN
+from trainer.models.vision.attention_convs import DynamicConv
+from trainer.models.vision.cnn import CNN
+from trainer.optim.weight_init import initialise
 
 EMBEDDINGS_ALONE = {"bipartite_gnn", "distmult", "matrix_factorisation"}
 """Models without a matrix to draw anew."""
@@ -145,8 +146,8 @@ def test_every_model_listens_and_default_draws_nothing(model: str) -> None:
         made = pair(model, first_data(model), f"init={rule}")
         found[rule] = torch.cat([value.detach().flatten() for value in made.task.parameters()])
     plain = pair(model, first_data(model))
-    seeding.seed_everything(0)
-    again = builder.task(plain.config.tree, plain.data, plain.config.names)
+    rng.seed_everything(0)
+    again = factory.task(plain.config.tree, plain.data, plain.config.names)
     assert torch.equal(found["default"], torch.cat([value.detach().flatten() for value in again.parameters()]))
     assert not torch.equal(found["default"], found["xavier"])
     assert not torch.equal(found["orthogonal"], found["xavier"])

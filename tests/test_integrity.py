@@ -13,9 +13,10 @@ import pytest
 import torch
 from own_runs import scores, trained
 
-from trainer import afterwards, seeding, stored
-from trainer.errors import ConfigError
-from trainer.result import Result
+from trainer.core import rng
+from trainer.runs import inference, saved_run
+from trainer.runs.results import Result
+from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
@@ -34,7 +35,7 @@ def test_random_numbers_saved_on_one_kind_of_device_are_restored_on_another(monk
     seeded: list[int] = []
     monkeypatch.setattr(torch.cuda, "manual_seed", seeded.append)
     torch.manual_seed(7)
-    seeding.restore(seeding.capture(torch.device("cpu")), torch.device("cuda"))
+    rng.restore(rng.capture(torch.device("cpu")), torch.device("cuda"))
     assert seeded == [7]
 
 
@@ -81,8 +82,8 @@ def test_a_lost_configuration_is_that_of_the_checkpoint() -> None:
 def test_the_folder_of_data_sets_is_another_here(tmp_path: Path) -> None:
     """Also where a group repeats the flat key."""
     path = trained("csv")
-    kept, _ = stored.named("evaluate", [str(path), f"data_dir={tmp_path}"])
-    repeated = stored.changed(
+    kept, _ = saved_run.named("evaluate", [str(path), f"data_dir={tmp_path}"])
+    repeated = saved_run.changed(
         replace(kept, tree=kept.tree | {"data": {**kept.tree["data"], "data_dir": str(tmp_path)}}),
         ["data_dir=elsewhere"],
     )
@@ -122,5 +123,5 @@ def test_another_device_may_score_a_little_otherwise(
 
 
 def test_a_score_that_was_no_number_is_the_same_when_it_is_none_again() -> None:
-    assert afterwards._is_close(math.nan, math.nan, 0.01)
-    assert not afterwards._is_close(math.nan, 0.5, 0.01)
+    assert inference._is_close(math.nan, math.nan, 0.01)
+    assert not inference._is_close(math.nan, 0.5, 0.01)

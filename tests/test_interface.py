@@ -14,7 +14,7 @@ import torch
 from commands import SMALL
 
 import trainer
-from trainer.errors import ConfigError
+from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 

@@ -11,11 +11,11 @@ import pytest
 from commands import write
 from omegaconf import OmegaConf
 
-from trainer import leaderboard, sweep
-from trainer.errors import SystemFault
-from trainer.finished_runs import read_runs
-from trainer.leaderboard import Entry
-from trainer.sweep_job import Job
+from trainer.runs import leaderboard, sweep
+from trainer.runs.finished_runs import read_runs
+from trainer.runs.leaderboard import Entry
+from trainer.runs.sweep_job import Job
+from trainer.utils.errors import SystemFault
 
 
 def put(root: Path, name: str, config: dict[str, Any], overrides: list[str], **changes: Any) -> None:
@@ -44,8 +44,14 @@ def tree(seed: int = 0, lr: float = 0.01, path: str = "a.csv", **data: Any) -> d
     return {
         "seed": seed,
         "jobs": None,
-        "optimizer": {"_target_": "trainer.optim.Adam", "lr": lr},
-        "data": {"_target_": "trainer.data.csv.CSV", "path": path, "target": "y", "drop_columns": []} | data,
+        "optimizer": {"_target_": "trainer.optim.optimizers.Adam", "lr": lr},
+        "data": {
+            "_target_": "trainer.data.datasets.tabular.csv_table.CSV",
+            "path": path,
+            "target": "y",
+            "drop_columns": [],
+        }
+        | data,
     }
 
 
@@ -136,7 +142,7 @@ def test_results_of_another_kind_are_left_out(changes: dict[str, Any], tmp_path:
 def test_every_setting_is_read_whole_at_any_width(
     width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("trainer.console.console._width", width)
+    monkeypatch.setattr("trainer.viz.console.console._width", width)
     for number in (1, 2):
         names = [f"column[{number}]", "[b]"]
         put(tmp_path, str(number), tree(drop_columns=names), [f"data.drop_columns={names}"])
@@ -186,7 +192,7 @@ def test_a_table_that_would_break_a_word_is_stacked(
     for place, word in enumerate(("[aa,bb]", "[cc,dd]")):
         put(tmp_path, str(place), tree(drop_columns=word), [f"data.drop_columns={word}"])
     for width in range(40, 110):
-        monkeypatch.setattr("trainer.console.console._width", width)
+        monkeypatch.setattr("trainer.viz.console.console._width", width)
         leaderboard.show(tmp_path)
         assert "data.drop_columns=[aa,bb]" in capsys.readouterr().out, width
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import lab
 
-from trainer.metrics import better
+from trainer.metrics.metrics import better
 
 SMALL_SEQ = ("data=synthetic_seq", "data.rows=4000")
 GATES = {

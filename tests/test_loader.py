@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainer import loader as module
-from trainer import seeding
-from trainer.augment import Augment
-from trainer.batch import Batch
-from trainer.data.base import Facts, Split, TensorSplit, WholeSplit
-from trainer.errors import ConfigError, SystemFault
-from trainer.loader import Loader
+from trainer.core import rng
+from trainer.core.batch import Batch
+from trainer.core.dataset import Facts, Split, TensorSplit, WholeSplit
+from trainer.data.augment.image_augment import Augment
+from trainer.engine import dataloader as module
+from trainer.engine.dataloader import Loader
+from trainer.utils.errors import ConfigError, SystemFault
 
 CPU = torch.device("cpu")
 
@@ -30,7 +30,7 @@ class Jitter(Augment):
 
     def __call__(self, batch: Batch, epoch: int) -> Batch:
         x = batch.inputs["x"]
-        x, other = (x + seeding.uniform(batch.index, x.shape[1], 0, epoch)).chunk(2)
+        x, other = (x + rng.uniform(batch.index, x.shape[1], 0, epoch)).chunk(2)
         rows = len(x)
         kept = {name: value[:rows] for name, value in batch.inputs.items()}
         assert batch.target is not None

@@ -10,8 +10,10 @@ import pytest
 import torch
 from inside import run
 
-from trainer import afterwards, checkpoint, cli, stored
-from trainer.errors import ConfigError
+from trainer.cli import main
+from trainer.engine import checkpoint
+from trainer.runs import inference, saved_run
+from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
@@ -42,7 +44,7 @@ def test_weights_that_the_last_state_holds_are_made_again(capsys: pytest.Capture
     path = Path(run(*IMPROVED).folder)
     before, curves = checkpoint.load(path / "best.pt"), (path / "curves.png").read_bytes()
     (path / "best.pt").unlink()
-    assert cli.dispatch(["resume", str(path)]) == 0
+    assert main.dispatch(["resume", str(path)]) == 0
     assert "without best.pt; going on with that" in capsys.readouterr().out
     after = checkpoint.load(path / "best.pt")
     assert before.keys() == after.keys()
@@ -51,7 +53,7 @@ def test_weights_that_the_last_state_holds_are_made_again(capsys: pytest.Capture
         before[key] for key in before if key not in ("task", "data")
     ]
     assert (path / "curves.png").read_bytes() == curves
-    afterwards.evaluate(stored.load(path))
+    inference.evaluate(saved_run.load(path))
 
 
 @pytest.mark.parametrize(

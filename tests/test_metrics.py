@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer import metrics
-from trainer.metrics import HIGHER, LOWER, better, direction
+from trainer.metrics import metrics
+from trainer.metrics.metrics import HIGHER, LOWER, better, direction
 
 
 def test_every_score_has_one_direction() -> None:

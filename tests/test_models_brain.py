@@ -12,10 +12,10 @@ from conftest import lab
 from graphs import random_graph
 from torch import Tensor
 
-from trainer.data.parts.graphs import Beside
-from trainer.errors import ConfigError
-from trainer.models.brain import Brain
-from trainer.models.layers.graph import Graph
+from trainer.data.splits.graph_batches import Beside
+from trainer.models.graph.spatiotemporal import Brain
+from trainer.models.layers.graph.graph import Graph
+from trainer.utils.errors import ConfigError
 
 PLAIN: dict[str, Any] = {
     **{"in_features": 5, "out_features": 3, "conv_size": 4, "attention_size": 3, "heads": 2, "attention_dropout": 0.5},

@@ -11,7 +11,7 @@ import torch
 from conftest import configure
 from torch import Tensor
 
-from trainer.models.cnn import CNN
+from trainer.models.vision.cnn import CNN
 
 SIZES = [(7, 7), (9, 5), (5, 12)]
 

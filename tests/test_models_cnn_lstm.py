@@ -9,7 +9,7 @@ import torch
 from conftest import configure
 from torch import Tensor, nn
 
-from trainer.models.cnn_lstm import CNNLSTM
+from trainer.models.vision.cnn_lstm import CNNLSTM
 
 
 def network(height: int = 28, width: int = 28, **changes: Any) -> CNNLSTM:

@@ -11,7 +11,7 @@ from conftest import configure, lab
 from test_models_cnn import ref_conv2d
 from torch import Tensor, nn
 
-from trainer.models.conv_lstm import ConvLSTM, ConvLSTMLayer
+from trainer.models.vision.conv_lstm import ConvLSTM, ConvLSTMLayer
 
 
 def network(**changes: Any) -> ConvLSTM:

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from trainer.models.denoiser import Denoiser
-from trainer.models.layers.moment import Moment
+from trainer.models.generative.mlp_denoiser import Denoiser
+from trainer.models.layers.generative.time_embedding import Moment
 
 
 def awake(num_classes: int | None = 3) -> Denoiser:

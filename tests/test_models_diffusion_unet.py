@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.models.diffusion_unet import DiffusionUNet
+from trainer.models.generative.diffusion_unet import DiffusionUNet
 
 
 def network(**changes: object) -> DiffusionUNet:

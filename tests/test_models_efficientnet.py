@@ -10,7 +10,7 @@ from conftest import lab
 from image_nets import ODD, copy_in_order, network, published, shake_norms
 from torch import nn
 
-from trainer.models.efficientnet import MBConv, SqueezeExcite, rounded
+from trainer.models.vision.efficientnet import MBConv, SqueezeExcite, rounded
 
 
 def test_counts_of_the_paper() -> None:

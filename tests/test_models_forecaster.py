@@ -8,8 +8,8 @@ import torch
 from conftest import lab
 from torch import Tensor
 
-from trainer.errors import ConfigError
-from trainer.models.forecaster import DLinear, GRUForecaster, PatchTransformer
+from trainer.models.forecasting.forecasters import DLinear, GRUForecaster, PatchTransformer
+from trainer.utils.errors import ConfigError
 
 PLAIN: dict[str, Any] = {
     "in_features": 1,

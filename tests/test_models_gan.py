@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from conftest import configure
 from torch import Tensor, nn
 
-from trainer import builder
-from trainer.models.gan import DCGAN, GAN, StyleGAN
-from trainer.models.layers.adversaries import Critic
-from trainer.models.layers.style import ModulatedConv, ResidualHalving, StyledLayer
+from trainer.engine import factory
+from trainer.models.generative.gan import DCGAN, GAN, StyleGAN
+from trainer.models.layers.generative.gan import Critic
+from trainer.models.layers.generative.stylegan import ModulatedConv, ResidualHalving, StyledLayer
 
 SIZES = ((1, 28, 28), (1, 8, 8), (3, 5, 7), (2, 9, 4))
 CONVOLUTIONAL = ("dcgan", "style_gan")
@@ -32,7 +32,7 @@ def made(kind: str, shape: tuple[int, int, int] = (1, 8, 8), classes: int | None
 
 def build(*words: str) -> Any:
     """The model of a command line, without its data."""
-    return builder.make(configure(*words)["model"], nn.Module)
+    return factory.make(configure(*words)["model"], nn.Module)
 
 
 def count(module: nn.Module) -> int:

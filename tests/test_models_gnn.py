@@ -7,11 +7,11 @@ import torch
 from graphs import Make, every, random_graph, weighted
 from torch import Tensor
 
-from trainer.errors import ConfigError
-from trainer.models.gnn import GAT
-from trainer.models.layers.convolutions import ATTENTION, EdgeConvolution
-from trainer.models.layers.graph import Graph
-from trainer.models.layers.sparse import Sparse, sparse_if_mostly_zero
+from trainer.models.graph.gnn import GAT
+from trainer.models.layers.graph.graph import Graph
+from trainer.models.layers.graph.graph_conv import ATTENTION, EdgeConvolution
+from trainer.models.layers.graph.sparse import Sparse, sparse_if_mostly_zero
+from trainer.utils.errors import ConfigError
 
 CHAIN = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.decoding import stream, write
-from trainer.errors import ConfigError
-from trainer.models.gpt import GPT
+from trainer.core.decoding import stream, write
+from trainer.models.language.gpt import GPT
+from trainer.utils.errors import ConfigError
 
 OPTIONS: dict[str, Any] = {
     "vocab_size": 7,

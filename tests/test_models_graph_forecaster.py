@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from graphs import random_graph
 from torch import Tensor
 
-from trainer.errors import ConfigError
-from trainer.models.graph_forecaster import GCNLSTM
-from trainer.models.layers.graph import Graph
+from trainer.models.forecasting.graph_forecaster import GCNLSTM
+from trainer.models.layers.graph.graph import Graph
+from trainer.utils.errors import ConfigError
 
 PLAIN: dict[str, Any] = {
     **{"horizon": 3, "conv": "gcn", "conv_sizes": [4, 5], "hidden_size": 6, "num_layers": 1, "dropout": 0.5},

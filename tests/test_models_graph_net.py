@@ -9,8 +9,8 @@ import torch
 from conftest import lab
 from torch import Tensor
 
-from trainer.errors import ConfigError
-from trainer.models.graph_net import GraphNet
+from trainer.models.graph.graph_net import GraphNet
+from trainer.utils.errors import ConfigError
 
 CONVS = ("none", "sum", "mean", "gcn", "sage", "gin", "gat", "edge")
 POOLS = ("mean", "sum", "max", "attention")

@@ -13,12 +13,12 @@ from conftest import Lab, lab
 from real_data import FOLDER, needs
 from torch import Tensor
 
-from trainer.batch import Batch
-from trainer.data.parts.graphs import Beside
-from trainer.data.parts.knowledge import Questions
-from trainer.errors import ConfigError
-from trainer.models.knowledge import DistMult, RGCNDistMult
+from trainer.core.batch import Batch
+from trainer.data.splits.graph_batches import Beside
+from trainer.data.splits.triple_queries import Questions
+from trainer.models.graph.kg_embedding import DistMult, RGCNDistMult
 from trainer.tasks.ranking import Ranking
+from trainer.utils.errors import ConfigError
 
 Kind = Literal["distmult", "complex"]
 HEAD, RELATION = torch.tensor([0, 3, 6, 3]), torch.tensor([1, 0, 2, 2])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer.models.layers.attention import Attend, Full, MultiHeadAttention, Reference, real_steps
+from trainer.models.layers.attention.attention import Attend, Full, MultiHeadAttention, Reference, real_steps
 
 BOTH = [Full(), Reference()]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.errors import ConfigError
-from trainer.models.layers.code_prior import CodePrior
+from trainer.models.layers.generative.codebook_prior import CodePrior
+from trainer.utils.errors import ConfigError
 
 
 def prior(num_classes: int | None = None) -> CodePrior:

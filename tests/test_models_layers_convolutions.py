@@ -13,7 +13,8 @@ import torch
 from graphs import random_graph
 from torch import Tensor, nn
 
-from trainer.models.layers.convolutions import (
+from trainer.models.layers.graph.graph import Graph
+from trainer.models.layers.graph.graph_conv import (
     ATTENTION,
     DynamicAttention,
     EdgeConvolution,
@@ -22,7 +23,6 @@ from trainer.models.layers.convolutions import (
     GraphConvolution,
     SageConvolution,
 )
-from trainer.models.layers.graph import Graph
 
 CHAIN = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
 Array = np.ndarray[Any, Any]

@@ -5,9 +5,9 @@ import torch
 from graphs import random_graph
 from torch import Tensor
 
-from trainer.models.layers.convolutions import GraphAttention, GraphConvolution
-from trainer.models.layers.copies import Copies
-from trainer.models.layers.graph import Graph, Norm
+from trainer.models.layers.graph.graph import Graph, Norm
+from trainer.models.layers.graph.graph_conv import GraphAttention, GraphConvolution
+from trainer.models.layers.graph.repeated_graph import Copies
 
 
 def union(nodes: int, edge_index: Tensor, weight: Tensor, count: int) -> Graph:

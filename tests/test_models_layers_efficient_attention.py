@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.errors import ConfigError
-from trainer.models.layers.attention import Attend, Full, Reference
-from trainer.models.layers.efficient_attention import LSH, Chunked, Linear, Linformer, Performer
+from trainer.models.layers.attention.attention import Attend, Full, Reference
+from trainer.models.layers.attention.efficient_attention import LSH, Chunked, Linear, Linformer, Performer
+from trainer.utils.errors import ConfigError
 
 STEPS, WIDTH = 11, 8
 
@@ -36,7 +36,7 @@ CAUSAL = [name for name, attend in KINDS.items() if not attend.not_causal]
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Causal sums over several chunks, the last of which is not full."""
-    monkeypatch.setattr("trainer.models.layers.efficient_attention.Kernel.CHUNK", 4)
+    monkeypatch.setattr("trainer.models.layers.attention.efficient_attention.Kernel.CHUNK", 4)
 
 
 def random(steps: int = STEPS, rows: int = 3) -> list[Tensor]:

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.errors import ConfigError
-from trainer.models.layers.codes import CodeEmbedding
-from trainer.models.layers.graph_pool import GraphPool
+from trainer.models.layers.categorical_embedding import CodeEmbedding
+from trainer.models.layers.graph.graph_readout import GraphPool
+from trainer.utils.errors import ConfigError
 
 SIZES = [3, 1, 4]
 KINDS = ("mean", "sum", "max", "attention")

@@ -11,7 +11,7 @@ import torch
 from graphs import every, random_graph
 from torch import Tensor, nn
 
-from trainer.models.layers.memo import Memo
+from trainer.models.layers.graph.tensor_cache import Memo
 
 
 class TestMemo:

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from trainer.errors import ConfigError
-from trainer.models.layers.positions import Learned, Sinusoidal, angles, rotate, sinusoidal, turn
+from trainer.models.layers.attention.positional_encoding import Learned, Sinusoidal, angles, rotate, sinusoidal, turn
+from trainer.utils.errors import ConfigError
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.models.layers.quantiser import Quantiser, distances, straight_through
+from trainer.models.layers.generative.vector_quantizer import Quantiser, distances, straight_through
 
 CENTRES = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0], [4.0, 4.0]])
 

@@ -8,8 +8,8 @@ import torch
 from graphs import random_graph
 from torch import Tensor, nn
 
-from trainer.errors import ConfigError
-from trainer.models.layers.relational import RelationalConvolution, RelationalGraph
+from trainer.models.layers.graph.relational_graph_conv import RelationalConvolution, RelationalGraph
+from trainer.utils.errors import ConfigError
 
 RELATIONS = 4
 pyg = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch says so as PyG is imported

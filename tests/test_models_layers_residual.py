@@ -9,7 +9,7 @@ import torch
 from image_nets import copy_in_order, count, shake_norms
 from torch import nn
 
-from trainer.models.layers.residual import Residual, Trunk
+from trainer.models.layers.conv.residual import Residual, Trunk
 
 
 def small(**changes: Any) -> Trunk:

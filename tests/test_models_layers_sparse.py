@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.models.layers.sparse import Pattern, Sparse, dropout, product, row_softmax, sparse_if_mostly_zero
+from trainer.models.layers.graph.sparse import Pattern, Sparse, dropout, product, row_softmax, sparse_if_mostly_zero
 
 
 def test_attention_survives_huge_scores() -> None:

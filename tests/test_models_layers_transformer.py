@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.errors import ConfigError
-from trainer.models.layers.attention import MultiHeadAttention
-from trainer.models.layers.transformer import KINDS, Block, Plan, Stack
+from trainer.models.layers.attention.attention import MultiHeadAttention
+from trainer.models.layers.attention.transformer import KINDS, Block, Plan, Stack
+from trainer.utils.errors import ConfigError
 
 OPTIONS: dict[str, Any] = {
     "width": 16,

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer.errors import ConfigError
-from trainer.models.layers.pairs import DECODERS
-from trainer.models.links import GraphVAE, LinkPredictor
+from trainer.models.graph.link_prediction import GraphVAE, LinkPredictor
+from trainer.models.layers.graph.link_decoders import DECODERS
+from trainer.utils.errors import ConfigError
 
 EDGES = torch.tensor([[0, 1, 1, 2, 3, 4], [1, 0, 2, 1, 4, 3]])
 EVERY = torch.cartesian_prod(torch.arange(6), torch.arange(6))

@@ -11,7 +11,7 @@ from conftest import lab
 from image_nets import ODD, copy_in_order, count, network, published, shake_norms
 from torch import nn
 
-from trainer.models.layers.separable import separable, suited
+from trainer.models.layers.conv.separable_conv import separable, suited
 
 
 def ref_separable(x: np.ndarray, depthwise: Any, pointwise: Any, stride: int) -> np.ndarray:

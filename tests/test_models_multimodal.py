@@ -10,10 +10,10 @@ import torch
 from conftest import configure, lab
 from torch import Tensor, nn
 
-from trainer import config
-from trainer.errors import ConfigError
-from trainer.models.layers.attention import MultiHeadAttention
-from trainer.models.multimodal import CrossAttention, Gate, Multimodal
+from trainer.config import compose
+from trainer.models.layers.attention.attention import MultiHeadAttention
+from trainer.models.multimodal.fusion import CrossAttention, Gate, Multimodal
+from trainer.utils.errors import ConfigError
 
 SHAPES = {"sequence": [10, 8], "image": [1, 28, 28]}
 SMALL = (
@@ -178,6 +178,6 @@ def test_what_cannot_be_encoded_is_refused(shapes: dict[str, list[int]], changes
 )
 def test_tokens_graphs_and_ragged_rows_are_refused_with_a_way_out(data: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as caught:
-        config.compose(["model=multimodal", f"data={data}"])
+        compose.compose(["model=multimodal", f"data={data}"])
     assert "multimodal works with: " in str(caught.value)
     assert "mod3" in str(caught.value)

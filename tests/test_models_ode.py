@@ -9,10 +9,10 @@ import torch
 from conftest import lab
 from torch import Tensor, nn
 
-from trainer.data.oscillator import motion
-from trainer.errors import ConfigError
-from trainer.models import ode
-from trainer.models.ode import NeuralODE
+from trainer.data.datasets.sequence.oscillator import motion
+from trainer.models.sequence import neural_ode
+from trainer.models.sequence.neural_ode import NeuralODE
+from trainer.utils.errors import ConfigError
 
 FREQUENCY, DAMPING = 2.0, 0.2
 START, TIMES = torch.tensor([[1.0, 0.0], [0.5, -1.0]]), torch.tensor([[0.4, 1.0, 1.5], [0.1, 0.2, 2.0]])
@@ -38,7 +38,7 @@ def lawful(**options: Any) -> NeuralODE:
     return model
 
 
-def euler(field: ode.Field, y: Tensor, gap: Tensor, steps: int) -> Tensor:
+def euler(field: neural_ode.Field, y: Tensor, gap: Tensor, steps: int) -> Tensor:
     """The rule of first order."""
     for _ in range(steps):
         y = y + gap / steps * field(y)
@@ -58,7 +58,7 @@ def orders(rule: Any) -> list[float]:
 
 
 def test_the_rule_is_of_fourth_order_and_eulers_is_not() -> None:
-    assert orders(ode.rk4) == pytest.approx([4, 4, 4], abs=0.3)
+    assert orders(neural_ode.rk4) == pytest.approx([4, 4, 4], abs=0.3)
     assert orders(euler) == pytest.approx([1, 1, 1], abs=0.3)
 
 
@@ -93,7 +93,7 @@ def test_the_adaptive_solver_is_as_exact_as_asked_for() -> None:
 
 
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ode, "find_spec", lambda _: None)
+    monkeypatch.setattr(neural_ode, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"model\.solver: dopri5 needs torchdiffeq: pip install 'train-zoo\[ode\]'"):
         make(solver="dopri5")
 

@@ -10,10 +10,11 @@ import saved_model
 import torch
 from conftest import lab
 
-from trainer import config, hub
-from trainer.data.parts import text
-from trainer.errors import ConfigError, SystemFault
-from trainer.models.pretrained import Pretrained
+from trainer.config import compose
+from trainer.data.encoding import tokenizers
+from trainer.models.language.pretrained import Pretrained
+from trainer.utils import hf_hub
+from trainer.utils.errors import ConfigError, SystemFault
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def test_padding_is_not_read(folder: Path, pool: str) -> None:
 
 
 def test_its_tokens_are_its_own(folder: Path) -> None:
-    codec = text.learn("pretrained", [], tokenizer=str(folder))
+    codec = tokenizers.learn("pretrained", [], tokenizer=str(folder))
     assert codec.size == 12
     assert codec.encode("the film was splendid") == [2, 10, 8, 11, 1, 3]
     assert codec.decode([2, 10, 8, 3]) == "the film"
@@ -57,7 +58,7 @@ def test_its_tokens_are_its_own(folder: Path) -> None:
 def test_a_long_text_is_cut_between_its_marks(folder: Path) -> None:
     ends = {"first": [2, 10, 8, 3], "last": [2, 11, 4, 3]}
     for keep, expected in ends.items():
-        codec = text.learn("pretrained", [], tokenizer=str(folder), most=4, keep=keep)  # type: ignore[arg-type]
+        codec = tokenizers.learn("pretrained", [], tokenizer=str(folder), most=4, keep=keep)  # type: ignore[arg-type]
         assert codec.encode("the film was good") == expected
 
 
@@ -71,7 +72,7 @@ def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"holds no config\.json"):
         make(tmp_path)
     with pytest.raises(ConfigError, match="tokens=pretrained needs the name"):
-        text.learn("pretrained", [])
+        tokenizers.learn("pretrained", [])
 
 
 def test_a_broken_model_is_told_in_a_line(folder: Path, tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ def test_a_broken_model_is_told_in_a_line(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^model\.name: .* cannot be read: [^\n]*$"):
         make(tmp_path)
     with pytest.raises(ConfigError, match=r"^data\.tokenizer: .* has no tokenizer: [^\n]*$"):
-        text.learn("pretrained", [], tokenizer=str(tmp_path))
+        tokenizers.learn("pretrained", [], tokenizer=str(tmp_path))
 
 
 def test_weights_that_are_pickles_are_not_read(folder: Path, tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ def test_without_the_network_it_says_what_to_download(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(huggingface_hub, "model_info", unreachable)
     with pytest.raises(SystemFault, match=r"no route.* download some-model, and give its folder as model\.name"):
-        hub.folder_of("some-model")
+        hf_hub.folder_of("some-model")
 
 
 def reviews(folder: Path) -> Path:
@@ -128,4 +129,4 @@ def test_fine_tuning_learns_from_a_folder_of_texts(folder: Path, tmp_path: Path)
 
 def test_a_model_without_a_name_is_asked_for_it() -> None:
     with pytest.raises(ConfigError, match=r"model\.name: needs a value"):
-        config.compose(["model=pretrained", "data=text_folder", "data.path=x"])
+        compose.compose(["model=pretrained", "data=text_folder", "data.path=x"])

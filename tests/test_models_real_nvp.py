@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.models.real_nvp import RealNVP
+from trainer.models.generative.real_nvp import RealNVP
 
 
 def flow(features: int = 5, blocks: int = 3, classes: int | None = None) -> RealNVP:

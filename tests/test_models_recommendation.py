@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.data.parts.pairs import both_ways
-from trainer.errors import ConfigError
-from trainer.models.recommendation import BipartiteGNN, MatrixFactorisation
+from trainer.data.splits.negative_sampling import both_ways
+from trainer.models.graph.recommendation import BipartiteGNN, MatrixFactorisation
+from trainer.utils.errors import ConfigError
 
 CLICKS = torch.tensor([[0, 4], [0, 5], [1, 5], [2, 6], [2, 4], [1, 4]])  # user 3 and item 7 have none
 EDGES = both_ways(CLICKS)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer.models.recurrent_language import LSTMLanguage
+from trainer.models.language.lstm_lm import LSTMLanguage
 
 VOCABULARY, STEPS = 11, 9
 

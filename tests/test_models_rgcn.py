@@ -8,8 +8,8 @@ from conftest import lab
 from graphs import random_graph
 from torch import Tensor
 
-from trainer.data.base import WholeSplit
-from trainer.models.rgcn import RGCN
+from trainer.core.dataset import WholeSplit
+from trainer.models.graph.rgcn import RGCN
 
 SMALL = ("data=relation_sign", "data.nodes=800", "data.labelled=500", "data.val_nodes=100", "epochs=80")
 

@@ -11,9 +11,9 @@ from conftest import configure, lab
 from recurrences import expected
 from torch import Tensor, nn
 
-from trainer import builder
-from trainer.errors import ConfigError
-from trainer.models.rnn import RNN
+from trainer.engine import factory
+from trainer.models.sequence.rnn import RNN
+from trainer.utils.errors import ConfigError
 
 CELLS = ["rnn", "lstm", "gru"]
 POOLS = ["last", "mean", "max", "attention", "flatten"]
@@ -197,7 +197,7 @@ def test_forget_bias_opens_the_forget_gate_alone() -> None:
 
 def option(name: str, **changes: Any) -> nn.Module:
     """The network of ``conf/model`` at these sizes."""
-    return builder.make(configure(f"model={name}")["model"] | changes, nn.Module)
+    return factory.make(configure(f"model={name}")["model"] | changes, nn.Module)
 
 
 SEQUENCE = {"in_features": 20, "out_features": 1}

@@ -10,7 +10,7 @@ import torch
 from conftest import lab
 from recurrences import expected, stack
 
-from trainer.models.rnn import Tagger, TextRNN
+from trainer.models.sequence.rnn import Tagger, TextRNN
 
 
 def test_a_text_is_its_tokens_vectors_read_by_the_network() -> None:

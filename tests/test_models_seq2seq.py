@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.errors import ConfigError
-from trainer.models.seq2seq import Attention, Seq2Seq
+from trainer.models.language.seq2seq import Attention, Seq2Seq
+from trainer.utils.errors import ConfigError
 
 VARIANTS = [
     (cell, attention, bidirectional, layers)

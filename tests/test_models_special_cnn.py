@@ -13,7 +13,15 @@ from conftest import configure, lab
 from test_models_cnn import ref_conv2d
 from torch import Tensor, nn
 
-from trainer.models.special_cnn import AttentionCNN, AttentionConv, DynamicCNN, DynamicConv, GatedCNN, GatedConv, grid
+from trainer.models.vision.attention_convs import (
+    AttentionCNN,
+    AttentionConv,
+    DynamicCNN,
+    DynamicConv,
+    GatedCNN,
+    GatedConv,
+    grid,
+)
 
 CLASSES: dict[str, type[nn.Module]] = {
     "gated_cnn": GatedCNN,
@@ -123,7 +131,7 @@ def test_without_places_attention_would_be_blind_to_where_pixels_stand() -> None
         return image.flatten(2)[..., order].unflatten(2, (4, 4))
 
     assert not torch.allclose(layer(moved(x)), moved(layer(x)), atol=1e-3)
-    with patch("trainer.models.special_cnn.grid", lambda *_: torch.zeros(1)):
+    with patch("trainer.models.vision.attention_convs.grid", lambda *_: torch.zeros(1)):
         torch.testing.assert_close(layer(moved(x)), moved(layer(x)), atol=1e-5, rtol=0)
 
 
@@ -153,7 +161,7 @@ def test_mixing_kernels_is_mixing_what_they_give(rows: int, layout: torch.memory
 
 def test_a_batch_is_one_convolution() -> None:
     layer = DynamicConv(3, 4, kernels=5, temperature=1.0)
-    with patch("trainer.models.special_cnn.F.conv2d", wraps=F.conv2d) as called:
+    with patch("trainer.models.vision.attention_convs.F.conv2d", wraps=F.conv2d) as called:
         layer(numbers(7, 3, 6, 5))
     assert called.call_count == 1
     assert called.call_args.kwargs["groups"] == 7

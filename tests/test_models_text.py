@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.models.text import BagOfWords
+from trainer.models.language.bag_of_words import BagOfWords
 
 
 def model(hidden: list[int] | None = None, **more: float) -> BagOfWords:

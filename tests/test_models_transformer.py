@@ -8,9 +8,9 @@ from conftest import lab
 from test_models_layers_transformer import copy_block
 from torch import nn
 
-from trainer.models.layers.positions import sinusoidal
-from trainer.models.layers.transformer import KINDS
-from trainer.models.transformer import TokenTransformer, Transformer
+from trainer.models.layers.attention.positional_encoding import sinusoidal
+from trainer.models.layers.attention.transformer import KINDS
+from trainer.models.sequence.transformer import TokenTransformer, Transformer
 
 OPTIONS: dict[str, Any] = {
     "out_features": 3,

@@ -8,10 +8,10 @@ from conftest import lab
 from test_models_layers_transformer import copy_block
 from torch import nn
 
-from trainer.decoding import State, beam, write
-from trainer.errors import ConfigError
-from trainer.models.layers.positions import sinusoidal
-from trainer.models.transformer_seq2seq import TransformerSeq2Seq
+from trainer.core.decoding import State, beam, write
+from trainer.models.language.transformer_seq2seq import TransformerSeq2Seq
+from trainer.models.layers.attention.positional_encoding import sinusoidal
+from trainer.utils.errors import ConfigError
 
 OPTIONS: dict[str, Any] = {
     "source_vocab_size": 9,

@@ -7,7 +7,7 @@ import torch
 from conftest import configure
 from torch import nn
 
-from trainer.models.unet import UNet
+from trainer.models.vision.unet import UNet
 
 
 def network(**changes: object) -> UNet:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer.models.vae import VAE, ConvVAE
+from trainer.models.generative.vae import VAE, ConvVAE
 
 
 def conv(channels: int = 1, height: int = 8, width: int = 8, levels: int = 1, classes: int | None = None) -> ConvVAE:

@@ -9,9 +9,9 @@ import torch
 from conftest import configure, lab
 from torch import Tensor, nn
 
-from trainer.errors import ConfigError
-from trainer.models.layers.residual import Trunk
-from trainer.models.vit import HybridCNNTransformer, ViT
+from trainer.models.layers.conv.residual import Trunk
+from trainer.models.vision.vit import HybridCNNTransformer, ViT
+from trainer.utils.errors import ConfigError
 
 CLASSES: dict[str, type[nn.Module]] = {
     "vit_tiny": ViT,

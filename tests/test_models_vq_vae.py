@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.models.vq_vae import VQVAE, ConvVQVAE
+from trainer.models.generative.vq_vae import VQVAE, ConvVQVAE
 
 CODES = {
     "codes": 5,

@@ -11,8 +11,8 @@ import pytest
 import torch
 from own_runs import scores, trained
 
-from trainer import checkpoint, nested
-from trainer.errors import ConfigError
+from trainer.engine import checkpoint, checkpoint_nesting
+from trainer.utils.errors import ConfigError
 
 
 def loop() -> list[Any]:
@@ -98,7 +98,7 @@ def test_what_is_shared_and_tied_is_read(tmp_path: Path) -> None:
     }
     torch.save(state, tmp_path / checkpoint.LAST)
     assert checkpoint.load(tmp_path / checkpoint.LAST).keys() == state.keys()
-    nested.check(deep(50), tmp_path / checkpoint.LAST)
+    checkpoint_nesting.check(deep(50), tmp_path / checkpoint.LAST)
 
 
 @pytest.mark.usefixtures("in_tmp")

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer.flat import FlatParameters
-from trainer.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+from trainer.optim.flat_params import FlatParameters
+from trainer.optim.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 
 STEPS = 20
 LR = 1e-2

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from commands import SMALL, argv, environment, runs, start, train
 
-from trainer import folder, output
-from trainer.errors import SystemFault
+from trainer.runs import run_dir
+from trainer.utils import stdio
+from trainer.utils.errors import SystemFault
 
 
 def read_one_line(*arguments: str, cwd: Path) -> tuple[int, str]:
@@ -32,7 +33,7 @@ def read_one_line(*arguments: str, cwd: Path) -> tuple[int, str]:
 @pytest.mark.slow
 def test_a_run_goes_on_without_its_reader(tmp_path: Path) -> None:
     assert read_one_line(*SMALL, "hydra.run.dir=outputs/run", cwd=tmp_path) == (0, "")
-    assert folder.read_results(tmp_path / "outputs/run")["status"] == "finished"
+    assert run_dir.read_results(tmp_path / "outputs/run")["status"] == "finished"
     assert (tmp_path / "outputs/run/curves.png").exists()
 
 
@@ -40,7 +41,7 @@ def test_a_run_goes_on_without_its_reader(tmp_path: Path) -> None:
 def test_a_sweep_goes_on_without_its_reader(tmp_path: Path) -> None:
     words = ("-m", *SMALL, "seed=0,1,2", "jobs=1", "hydra.sweep.dir=outputs/sweep")
     assert read_one_line(*words, cwd=tmp_path) == (0, "")
-    found = [folder.read_results(path)["status"] for path in runs(tmp_path)]
+    found = [run_dir.read_results(path)["status"] for path in runs(tmp_path)]
     assert found == ["finished"] * 3
     assert (tmp_path / "outputs/sweep/leaderboard.csv").exists()
 
@@ -63,7 +64,7 @@ def test_all_that_is_done_with_a_run_ends_well_without_a_reader(tmp_path: Path) 
         )
         os.close(writing)
         assert process.returncode == 0, verb
-    assert folder.read_results(tmp_path / "outputs/run")["status"] == "finished"
+    assert run_dir.read_results(tmp_path / "outputs/run")["status"] == "finished"
 
 
 @pytest.mark.slow
@@ -87,7 +88,7 @@ def test_a_closed_terminal_saves_the_run(tmp_path: Path) -> None:
     os.close(ours)
     process.send_signal(signal.SIGHUP)
     assert process.wait(timeout=60) == 129
-    said = folder.read_results(tmp_path / "outputs/run")
+    said = run_dir.read_results(tmp_path / "outputs/run")
     assert (said["status"], said["reason"]) == ("interrupted", "Interrupted: stopped by SIGHUP")
     assert said["steps"] > 0
     assert (tmp_path / "outputs/run/last.pt").exists()
@@ -117,7 +118,7 @@ def test_what_cannot_be_printed_for_want_of_room_is_told_at_the_end(tmp_path: Pa
             check=False,
         )
     assert (done.returncode, done.stderr) == (4, "error: cannot print: No space left on device\n")
-    assert folder.read_results(tmp_path / "outputs/run")["status"] == "finished"
+    assert run_dir.read_results(tmp_path / "outputs/run")["status"] == "finished"
 
 
 @pytest.mark.slow
@@ -125,7 +126,7 @@ def test_streams_that_are_closed_from_the_first(tmp_path: Path) -> None:
     command = f"{argv()[0]} {' '.join(SMALL)} hydra.run.dir=outputs/run >&- 2>&-"
     done = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=environment(), check=False)
     assert done.returncode == 0
-    assert folder.read_results(tmp_path / "outputs/run")["status"] == "finished"
+    assert run_dir.read_results(tmp_path / "outputs/run")["status"] == "finished"
 
 
 @pytest.mark.slow
@@ -146,14 +147,14 @@ def test_a_working_folder_that_was_deleted(tmp_path: Path) -> None:
 
 def test_a_stream_goes_nowhere_after_its_first_failed_write() -> None:
     reader, writer = os.pipe()
-    stream = output.Stream(writer, "w")
+    stream = stdio.Stream(writer, "w")
     assert stream.write(b"read") == 4
     assert os.read(reader, 10) == b"read"
     os.close(reader)
     assert stream.error is None
     assert [stream.write(b"unread"), stream.write(b"more")] == [6, 4]
     assert isinstance(stream.error, BrokenPipeError)
-    output.check([stream])
+    stdio.check([stream])
     stream.close()
 
 
@@ -170,7 +171,7 @@ def test_a_stream_waits_for_a_reader_that_has_no_room_yet() -> None:
             found += more
         os._exit(found != text)
     os.close(reader)
-    stream = output.Stream(writer, "w")
+    stream = stdio.Stream(writer, "w")
     printed = io.BufferedWriter(stream)
     printed.write(text)
     printed.flush()
@@ -182,7 +183,7 @@ def test_a_stream_waits_for_a_reader_that_has_no_room_yet() -> None:
 def test_a_stream_ends_its_wait_when_the_reader_goes() -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    stream = output.Stream(writer, "w")
+    stream = stdio.Stream(writer, "w")
     child = os.fork()
     if not child:
         os.close(writer)
@@ -197,12 +198,12 @@ def test_a_stream_ends_its_wait_when_the_reader_goes() -> None:
 
 
 def test_want_of_room_is_a_fault() -> None:
-    stream = output.Stream(os.open("/dev/full", os.O_WRONLY), "w")
+    stream = stdio.Stream(os.open("/dev/full", os.O_WRONLY), "w")
     stream.write(b"text")
     with pytest.raises(SystemFault, match="cannot print: No space left on device"):
-        output.check([stream])
+        stdio.check([stream])
     stream.close()
 
 
 def test_streams_that_are_not_the_processes_own_are_left_alone() -> None:
-    assert output.guard() == []
+    assert stdio.guard() == []

@@ -8,7 +8,7 @@ import pytest
 from commands import write
 from refusals import refused
 
-from trainer import config
+from trainer.config import compose
 
 SMALL = ("model=mlp", "data=moons", "experiment=own")
 
@@ -40,7 +40,7 @@ def test_a_file_whose_defaults_lead_back_to_it(item: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("item", ["{override /model: lstm}", "{optional override /model: lstm}", "_self_"])
 def test_defaults_as_hydra_has_them(item: str, tmp_path: Path) -> None:
     write(tmp_path, {"experiment/own.yaml": f"# @package _global_\ndefaults: [{item}]\nepochs: 3\n"})
-    assert config.compose(["data=synthetic_seq", "experiment=own"], (tmp_path,)).settings.epochs == 3
+    assert compose.compose(["data=synthetic_seq", "experiment=own"], (tmp_path,)).settings.epochs == 3
 
 
 @pytest.mark.parametrize("group", ["model", "optimizer"])

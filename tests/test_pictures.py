@@ -11,14 +11,14 @@ from conftest import lab
 from own_files import table
 from PIL import Image
 
-from trainer import pictures
-from trainer.batch import IGNORE
-from trainer.gallery import Cloud, Matrix, Network, Sheet, Tile
-from trainer.sheets import COLOURS, DARK, GAP, SIDE
+from trainer.core.artifacts import Cloud, Matrix, Network, Sheet, Tile
+from trainer.core.batch import IGNORE
+from trainer.viz import artifact_writer
+from trainer.viz.image_grid import COLOURS, DARK, GAP, SIDE
 
 
 def drawn(item: Sheet | Matrix | Network, folder: Path) -> np.ndarray:
-    (path,) = pictures.draw([item], folder)
+    (path,) = artifact_writer.draw([item], folder)
     assert path == folder / f"{item.name}.png"
     return np.asarray(Image.open(path).convert("RGB")).astype(int)
 
@@ -102,9 +102,9 @@ def test_a_small_matrix_says_where_nothing_was_counted(
 
 def test_a_name_that_is_taken_is_numbered(tmp_path: Path) -> None:
     item = Matrix("m", torch.eye(2, dtype=torch.long), ["a", "b"])
-    names = [pictures.draw([item], tmp_path, replace=False)[0].name for _ in range(3)]
+    names = [artifact_writer.draw([item], tmp_path, replace=False)[0].name for _ in range(3)]
     assert names == ["m.png", "m-2.png", "m-3.png"]
-    assert pictures.draw([item], tmp_path)[0].name == "m.png"
+    assert artifact_writer.draw([item], tmp_path)[0].name == "m.png"
 
 
 def texts(item: Cloud | Matrix, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -113,8 +113,8 @@ def texts(item: Cloud | Matrix, folder: Path, monkeypatch: pytest.MonkeyPatch) -
     from matplotlib.text import Text
 
     figures: list[Figure] = []
-    monkeypatch.setattr(pictures, "save_figure", lambda figure, _: figures.append(figure))
-    pictures.DRAWN_BY[type(item)](item, folder / "a.png")
+    monkeypatch.setattr(artifact_writer, "save_figure", lambda figure, _: figures.append(figure))
+    artifact_writer.DRAWN_BY[type(item)](item, folder / "a.png")
     return [text.get_text() for text in figures[0].findobj(Text) if isinstance(text, Text)]
 
 

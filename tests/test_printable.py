@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from trainer.printable import PrintableFilter, encodable, markdown, pluralize, printable, shorten, shorten_label
+from trainer.utils.text import PrintableFilter, encodable, markdown, pluralize, printable, shorten, shorten_label
 
 
 @pytest.mark.parametrize(

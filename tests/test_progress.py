@@ -7,8 +7,8 @@ import re
 import pytest
 from conftest import lab
 
-from trainer import progress
-from trainer.progress import Board, Meter, Position, clock_time, read_position
+from trainer.viz import progress_bar
+from trainer.viz.progress_bar import Board, Meter, Position, clock_time, read_position
 
 
 def test_a_position_is_read_back_from_its_line() -> None:
@@ -33,7 +33,7 @@ def test_a_line_says_how_fast_and_how_long(monkeypatch: pytest.MonkeyPatch) -> N
     """100 rows in 4 steps an epoch, a second a step, half a second of it for other things."""
     trainer = lab("model=mlp", "data=moons", "data.rows=167", "batch_size=25", "epochs=3").trainer
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress_bar.time, "monotonic", lambda: now[0])
     meter = Meter(trainer, 100, "rows")
     for _ in range(4):
         now[0] += 0.5
@@ -48,7 +48,7 @@ def test_a_line_says_how_fast_and_how_long(monkeypatch: pytest.MonkeyPatch) -> N
 def test_of_very_many_epochs_some_have_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = lab("model=mlp", "data=moons", "data.rows=50", "epochs=1000").trainer
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress_bar.time, "monotonic", lambda: now[0])
     meter = Meter(trainer, 50, "rows")
     assert [epoch for epoch in range(1, 31) if meter.is_due(trainer, epoch)] == [10, 20, 30]
     now[0] = 11.0
@@ -61,7 +61,7 @@ def test_a_sweep_says_where_its_jobs_are_and_what_is_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress_bar.time, "monotonic", lambda: now[0])
     board = Board(4)
     board.show([("0-a", None)])
     assert capsys.readouterr().out == "", "what takes a moment is not announced"

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from trainer import asked, cli, config, runner
-from trainer.plugins import declare
+from trainer.cli import main, verb_args
+from trainer.config import compose
+from trainer.config.plugins import declare
+from trainer.runs import train
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 FILES = re.findall(r"^`(\S+\.(?:py|yaml))`:\n\n```(?:python|yaml)\n(.*?)```$", README, re.DOTALL | re.MULTILINE)
@@ -43,7 +45,7 @@ def test_there_is_something_to_try() -> None:
 @pytest.mark.parametrize("words", OWN)
 @pytest.mark.slow
 def test_a_model_a_data_set_a_task_and_an_augmentation_of_ones_own(words: str, folder: Path) -> None:
-    result = runner.run(config.compose([*words.split(), "epochs=2"], [folder / "my_conf"]))
+    result = train.run(compose.compose([*words.split(), "epochs=2"], [folder / "my_conf"]))
     declare([])
     assert result.status == "finished"
     assert result.test
@@ -51,7 +53,7 @@ def test_a_model_a_data_set_a_task_and_an_augmentation_of_ones_own(words: str, f
 
 @pytest.mark.usefixtures("folder")
 def test_they_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.dispatch(["show", "--config-dir", "my_conf", "plugins=[my_net]", "model=my_net"]) == 0
+    assert main.dispatch(["show", "--config-dir", "my_conf", "plugins=[my_net]", "model=my_net"]) == 0
     declare([])
     shown = capsys.readouterr().out
     assert "hidden units" in shown
@@ -71,10 +73,10 @@ def test_the_objects_from_python(folder: Path) -> None:
 @pytest.mark.slow
 def test_every_command_composes(line: str) -> None:
     words = [word for word in line.split("#")[0].split() if not word.startswith("data_dir=")]
-    assert config.compose(words).names["model"]
+    assert compose.compose(words).names["model"]
 
 
 @pytest.mark.parametrize(("model", "data", "words"), SAMPLES)
 def test_every_sample_is_asked_for_as_it_should_be(model: str, data: str, words: str) -> None:
-    target = config.compose([f"model={model}", f"data={data}"]).tree["task"]["_target_"]
-    assert asked.options("sample", words.split(), asked.parameters("sample", target))["prompt"]
+    target = compose.compose([f"model={model}", f"data={data}"]).tree["task"]["_target_"]
+    assert verb_args.options("sample", words.split(), verb_args.parameters("sample", target))["prompt"]

@@ -13,10 +13,11 @@ import pytest
 from commands import write
 from inside import run, signal_at
 
-from trainer import afterwards, checkpoint, folder, recovery, runner, stored
-from trainer.errors import ConfigError, Interrupted
-from trainer.leaderboard import collect
-from trainer.result import Result
+from trainer.engine import checkpoint
+from trainer.runs import inference, recovery, run_dir, saved_run, train
+from trainer.runs.leaderboard import collect
+from trainer.runs.results import Result
+from trainer.utils.errors import ConfigError, Interrupted
 
 
 def refuse(constant: str) -> None:
@@ -55,7 +56,7 @@ def test_on_a_full_disk_the_last_word_takes_the_place_of_the_one_before(
     monkeypatch.setattr(os, "replace", full)
     mine.status = "failed"
     mine.write_last_word()
-    assert folder.read_results(tmp_path)["status"] == "failed"
+    assert run_dir.read_results(tmp_path)["status"] == "failed"
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -73,7 +74,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, number: int = 7) -> Path:
 def test_a_run_is_known_by_its_checkpoint(text: str | None, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run("epochs=4", "draw=false", "hydra.run.dir=elsewhere/whole")
     cut = interrupted(monkeypatch)
-    before = folder.read_results(cut)
+    before = run_dir.read_results(cut)
     (cut / "results.json").unlink()
     if text is not None:
         write(cut, {"results.json": text})
@@ -81,12 +82,12 @@ def test_a_run_is_known_by_its_checkpoint(text: str | None, how: str, monkeypatc
     for key in ("identity", "options", "overrides", "model", "data", "task", "seed", "steps", "epochs", "threads"):
         assert rebuilt[key] == before[key], key
     if how == "verb":
-        again = runner.resume(stored.load(cut))
+        again = train.resume(saved_run.load(cut))
     else:
         again = run("epochs=4", "resume=auto" if how == "auto" else f"resume={cut}")
     assert (again.folder, again.status, again.steps, again.test) == (str(cut), "finished", 12, whole.test)
     assert [path.name for path in Path("outputs").iterdir() if not path.is_symlink()] == ["cut"]
-    assert folder.read_results(cut)["status"] == "finished"
+    assert run_dir.read_results(cut)["status"] == "finished"
 
 
 @pytest.mark.usefixtures("in_tmp")
@@ -94,7 +95,7 @@ def test_what_is_done_with_a_run_needs_no_results_of_it(capsys: pytest.CaptureFi
     made = run()
     path = Path(made.folder)
     (path / "results.json").unlink()
-    assert afterwards.evaluate(stored.load(path)) == made.test
+    assert inference.evaluate(saved_run.load(path)) == made.test
     assert "accuracy" in capsys.readouterr().out
 
 
@@ -117,7 +118,7 @@ def test_a_damaged_state_is_left_to_the_user_or_to_auto(
     cut = interrupted(monkeypatch)
     last, before = cut / "last.pt", (cut / "previous.pt").read_bytes()
     last.write_bytes(last.read_bytes()[:-100])
-    for go_on in (lambda: run("epochs=4", f"resume={cut}"), lambda: runner.resume(stored.load(cut))):
+    for go_on in (lambda: run("epochs=4", f"resume={cut}"), lambda: train.resume(saved_run.load(cut))):
         with pytest.raises(ConfigError, match=r"last\.pt is not a whole checkpoint") as refused:
             go_on()
         assert refused.value.exit_code == 2
@@ -151,10 +152,10 @@ def test_a_field_of_another_type_is_refused_by_its_key(tmp_path: Path, key: str,
     with pytest.raises(ConfigError, match=rf"results\.json is not that of a run: {key}\b"):
         Result.read(tmp_path)
     with pytest.raises(ConfigError, match=key):
-        stored.load(tmp_path)
+        saved_run.load(tmp_path)
     assert collect(tmp_path) == []
 
 
 def test_results_nested_too_deep_are_none(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("[" * 100_000)
-    assert folder.read_results(tmp_path) == {}
+    assert run_dir.read_results(tmp_path) == {}

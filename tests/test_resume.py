@@ -13,25 +13,17 @@ from typing import Any
 import pytest
 from conftest import lab
 from faults.digest import digest
-from tiny import (
-    CYCLE,
-    MOMENTUM,
-    PLATEAU,
-    Linear,
-    NoisyLeastSquares,
-    StopAt,
-    rows,
-    tiny,
-)
+from tiny import CYCLE, MOMENTUM, PLATEAU, Linear, NoisyLeastSquares, StopAt, rows, tiny
 from torch import Tensor
 
-from trainer import checkpoint, seeding
-from trainer.augment import Augment
-from trainer.batch import Batch, Score
-from trainer.checkpoint import RunKeeper
-from trainer.data.base import Facts
-from trainer.errors import Interrupted
-from trainer.trainer import Trainer
+from trainer.core import rng
+from trainer.core.batch import Batch, Score
+from trainer.core.dataset import Facts
+from trainer.data.augment.image_augment import Augment
+from trainer.engine import checkpoint
+from trainer.engine.checkpoint import RunKeeper
+from trainer.engine.trainer import Trainer
+from trainer.utils.errors import Interrupted
 
 
 def summary(trainer: Trainer) -> str:
@@ -131,7 +123,7 @@ def test_a_chain_of_many_stops_changes_no_bit(tmp_path: Path) -> None:
 
 class Jitter(Augment):
     def __call__(self, batch: Batch, epoch: int) -> Batch:
-        return Batch({"x": batch.inputs["x"] + seeding.uniform(batch.index, 3, 0, epoch)}, batch.target, batch.index)
+        return Batch({"x": batch.inputs["x"] + rng.uniform(batch.index, 3, 0, epoch)}, batch.target, batch.index)
 
 
 def noisy(scheduler: dict[str, Any] = PLATEAU, **changes: Any) -> Trainer:

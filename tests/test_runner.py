@@ -14,9 +14,11 @@ import yaml
 from commands import SMALL, runs, train, write
 from inside import metrics, run
 
-from trainer import checks, config, folder, runner, stored
-from trainer.errors import ConfigError
-from trainer.result import Result
+from trainer.config import compose, validation
+from trainer.runs import run_dir, saved_run
+from trainer.runs import train as runner
+from trainer.runs.results import Result
+from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
@@ -52,7 +54,7 @@ def test_a_score_that_is_no_number_is_null_in_a_runs_results(tmp_path: Path) -> 
     rows = "".join(f"{i % 7},{0.1 * (i % 5) if part == 'train' else 0.2},{part}\n" for i, part in enumerate(parts))
     (tmp_path / "t.csv").write_text(f"a,y,part\n{rows}")
     words = ["model=mlp", "data=csv", "data.path=t.csv", "data.target=y", "data.split_column=part", "task=regression"]
-    result = runner.run(config.compose([*words, "epochs=1", "threads=1"]))
+    result = runner.run(compose.compose([*words, "epochs=1", "threads=1"]))
 
     def refuse(text: str) -> None:
         pytest.fail(f"{text} is no JSON")
@@ -99,8 +101,8 @@ def test_the_config_builds_the_same_run_again() -> None:
     tree = yaml.safe_load((Path(result.folder) / "config.yaml").read_text())
     assert tree["seed"] == 3
     assert tree["model"]["hidden"] == [4]
-    assert checks.check(tree, result.options) == []
-    assert stored.load(Path(result.folder)).identity == result.identity
+    assert validation.check(tree, result.options) == []
+    assert saved_run.load(Path(result.folder)).identity == result.identity
 
 
 def test_a_runs_log_says_what_happened() -> None:
@@ -121,7 +123,7 @@ def test_secrets_are_written_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.slow
 def test_a_secret_in_a_plugins_own_key_is_masked(tmp_path: Path) -> None:
     text = """
-        from trainer.data.synthetic_tabular import Moons
+        from trainer.data.datasets.tabular.synthetic import Moons
         class Hub(Moons):
             '''x (B, F) -> (B)'''
             def __init__(self, rows: int, api_key: str, token_mixing: str):
@@ -158,7 +160,7 @@ def test_two_runs_in_one_second_have_two_folders() -> None:
 
 def test_a_run_folder_in_use_is_refused_with_its_process() -> None:
     path = Path(run().folder)
-    write(path, {"results.json": json.dumps(folder.read_results(path) | {"status": "interrupted"})})
-    with folder.locked(path), pytest.raises(ConfigError, match=f"in use by process {os.getpid()}"):
-        runner.resume(stored.load(path))
-    assert folder.read_results(path)["status"] == "interrupted"
+    write(path, {"results.json": json.dumps(run_dir.read_results(path) | {"status": "interrupted"})})
+    with run_dir.locked(path), pytest.raises(ConfigError, match=f"in use by process {os.getpid()}"):
+        runner.resume(saved_run.load(path))
+    assert run_dir.read_results(path)["status"] == "interrupted"

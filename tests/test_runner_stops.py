@@ -11,9 +11,11 @@ import pytest
 from commands import runs, start, train, write
 from inside import metrics, run, signal_at
 
-from trainer import config, folder, report, runner, stored
-from trainer.errors import ConfigError, Interrupted, NonFiniteError
-from trainer.trainer import Trainer
+from trainer.config import compose
+from trainer.engine.trainer import Trainer
+from trainer.runs import run_dir, run_report, saved_run
+from trainer.runs import train as runner
+from trainer.utils.errors import ConfigError, Interrupted, NonFiniteError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
@@ -31,7 +33,7 @@ def test_bad_input_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_is_told_and_written() -> None:
     with pytest.raises(NonFiniteError) as caught:
         run("optimizer.lr=1e30", "epochs=50", "optimizer=sgd", "hydra.run.dir=outputs/nan")
-    said = folder.read_results(Path("outputs/nan"))
+    said = run_dir.read_results(Path("outputs/nan"))
     assert said["status"] == "failed"
     assert said["reason"].startswith("NonFiniteError: loss ")
     assert "rows of the batch" in str(caught.value)
@@ -41,10 +43,10 @@ def test_an_exception_is_written_with_its_traceback(monkeypatch: pytest.MonkeyPa
     def fail(*_: object) -> None:
         raise ZeroDivisionError("on purpose")
 
-    monkeypatch.setattr(report.Report, "scored", fail)
+    monkeypatch.setattr(run_report.Report, "scored", fail)
     with pytest.raises(ZeroDivisionError):
         run("hydra.run.dir=outputs/broken")
-    said = folder.read_results(Path("outputs/broken"))
+    said = run_dir.read_results(Path("outputs/broken"))
     assert (said["status"], said["reason"]) == ("failed", "ZeroDivisionError: on purpose")
     assert "Traceback" in Path("outputs/broken/train.log").read_text()
 
@@ -64,14 +66,14 @@ def test_a_signal_stops_a_run_that_goes_on_to_the_same_end(
     path = Path("outputs/stopped")
     assert caught.value.exit_code == code
     assert f"train resume {path}" in str(caught.value)
-    assert folder.read_results(path)["status"] == "interrupted"
+    assert run_dir.read_results(path)["status"] == "interrupted"
     assert (len(metrics(path)) if (path / "metrics.csv").exists() else 0) == (step - 1) // 3
-    again = runner.resume(stored.load(path))
+    again = runner.resume(saved_run.load(path))
     assert again.test == whole.test
     assert again.val == whole.val
     assert (again.status, again.epochs, again.steps) == ("finished", 4, 12)
     assert metrics(path) == metrics(Path(whole.folder))
-    assert runner.resume(stored.load(path)).test == whole.test, "a finished run is left as it is"
+    assert runner.resume(saved_run.load(path)).test == whole.test, "a finished run is left as it is"
 
 
 def test_resume_auto_finds_the_run_of_this_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,12 +104,12 @@ def test_resuming_a_folder_takes_the_keys_that_change_nothing_trained(
 
 def test_data_that_was_moved_is_found_by_a_resumed_run() -> None:
     words = ["model=gcn", "data=cora", "data_dir=/here"]
-    kept, asked = config.compose(words), config.compose([*words[:2], "data_dir=/there"])
-    found = stored.adapted(kept, asked)
+    kept, asked = compose.compose(words), compose.compose([*words[:2], "data_dir=/there"])
+    found = saved_run.adapted(kept, asked)
     assert (found.settings.data_dir, found.tree["data_dir"], found.tree["data"]["data_dir"]) == ("/there",) * 3
     assert found.identity == kept.identity
-    own = config.compose([*words, "data.data_dir=/own"])
-    assert stored.adapted(own, asked).tree["data"]["data_dir"] == "/own"
+    own = compose.compose([*words, "data.data_dir=/own"])
+    assert saved_run.adapted(own, asked).tree["data"]["data_dir"] == "/own"
 
 
 def test_resuming_a_folder_does_not_take_other_keys_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,11 +133,11 @@ def test_a_signal_to_the_real_command(number: signal.Signals, code: int, tmp_pat
     assert process.returncode == code, said + errors
     assert "train resume outputs/cut" in errors
     assert "Traceback" not in errors
-    assert folder.read_results(Path("outputs/cut"))["status"] == "interrupted"
+    assert run_dir.read_results(Path("outputs/cut"))["status"] == "interrupted"
     done = train("resume", "outputs/cut", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    whole = runner.run(config.compose([*LONG, "hydra.run.dir=outputs/whole"]))
-    assert folder.read_results(Path("outputs/cut"))["test"] == whole.test
+    whole = runner.run(compose.compose([*LONG, "hydra.run.dir=outputs/whole"]))
+    assert run_dir.read_results(Path("outputs/cut"))["test"] == whole.test
     assert metrics(Path("outputs/cut")) == metrics(Path("outputs/whole"))
 
 
@@ -156,7 +158,7 @@ def test_ctrl_c_twice_names_the_run_that_has_a_checkpoint(
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(os, "_exit", leave)
-    monkeypatch.setattr(report.Report, "stepped", press_twice)
+    monkeypatch.setattr(run_report.Report, "stepped", press_twice)
     with pytest.raises(Left):
         run("epochs=4", "save_every=0", "hydra.run.dir=outputs/cut")
     assert "stopped at once; go on with: train resume outputs/cut\n" in capfd.readouterr().err
@@ -187,8 +189,8 @@ def parent_of(process: Path) -> int | None:
 SLOW = """
 import time
 from pathlib import Path
-from trainer.data.base import TensorSplit
-from trainer.data.synthetic_tabular import Moons
+from trainer.core.dataset import TensorSplit
+from trainer.data.datasets.tabular.synthetic import Moons
 
 def wait():
     Path("waiting").touch()
@@ -243,22 +245,22 @@ def test_why_a_run_failed_names_no_value_of_the_environment(monkeypatch: pytest.
     rows = "".join(f"{row},{row % 2}\n" for row in range(60))
     (tmp_path / "hunter22" / "t.csv").write_text(f"a,kind\n{rows}")
     words = ["model=mlp", "data=csv", f"data.path={tmp_path}/${{oc.env:DOOR}}/t.csv", "data.target=kind", "max_steps=9"]
-    composed = config.compose([*words, "hydra.run.dir=outputs/a"])
+    composed = compose.compose([*words, "hydra.run.dir=outputs/a"])
     with monkeypatch.context() as patched:
         signal_at(patched, 2, signal.SIGINT)
         with pytest.raises(Interrupted):
             runner.run(composed)
     (tmp_path / "hunter22" / "t.csv").unlink()
     with pytest.raises(ConfigError, match="hunter22"):
-        runner.resume(stored.load(Path("outputs/a")))
+        runner.resume(saved_run.load(Path("outputs/a")))
 
     def fail(*_: object) -> None:
         raise RuntimeError("cannot use hunter22")
 
-    monkeypatch.setattr("trainer.trainer.Trainer.fit", fail)
+    monkeypatch.setattr("trainer.engine.trainer.Trainer.fit", fail)
     (tmp_path / "hunter22" / "t.csv").write_text(f"a,kind\n{rows}")
     with pytest.raises(RuntimeError):
-        runner.resume(stored.load(Path("outputs/a")))
+        runner.resume(saved_run.load(Path("outputs/a")))
     written = [file for file in Path("outputs/a").iterdir() if file.is_file()]
     assert "cannot use ${oc.env:DOOR}" in Path("outputs/a/results.json").read_text()
     assert "cannot use ${oc.env:DOOR}" in Path("outputs/a/train.log").read_text()

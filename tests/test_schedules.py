@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.errors import ConfigError
-from trainer.schedules import Constant, Cosine, OneCycle, Plateau, Step
+from trainer.optim.lr_schedules import Constant, Cosine, OneCycle, Plateau, Step
+from trainer.utils.errors import ConfigError
 
 CYCLE: dict[str, Any] = {
     "pct_start": 0.3,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import lab
 
-from trainer.selection import Best
+from trainer.engine.best_checkpoint import Best
 
 
 def kept(monitor: str, validations: list[dict[str, float]]) -> list[int | None]:

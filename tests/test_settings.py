@@ -14,9 +14,11 @@ from conftest import lab
 from inside import metrics, run
 from tiny import losses_of
 
-from trainer import afterwards, builder, config, data_source, runner, stored
-from trainer.errors import ConfigError
-from trainer.settings import Settings
+from trainer.config import compose
+from trainer.config.schema import Settings
+from trainer.engine import dataset_loading, factory
+from trainer.runs import inference, saved_run, train
+from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
@@ -107,17 +109,17 @@ def test_compile_hands_the_loss_to_the_compiler(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_num_workers_and_test_worker_timeout_reach_the_loader(monkeypatch: pytest.MonkeyPatch) -> None:
-    from trainer import builder
+    from trainer.engine import factory
 
     seen = []
-    make = builder.Loader
-    monkeypatch.setattr(builder, "Loader", lambda *args, **kinds: seen.append(kinds) or make(*args, **kinds))
+    make = factory.Loader
+    monkeypatch.setattr(factory, "Loader", lambda *args, **kinds: seen.append(kinds) or make(*args, **kinds))
     run("num_workers=1", "worker_timeout=5")
     assert {(kinds["workers"], kinds["timeout"]) for kinds in seen} == {(1, 5)}
 
 
 def test_save_every_says_how_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    from trainer import checkpoint
+    from trainer.engine import checkpoint
 
     saved: list[str] = []
     save = checkpoint.save
@@ -131,10 +133,10 @@ def test_save_every_says_how_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_data_dir_is_where_real_data_is_looked_for(tmp_path: Path) -> None:
-    from trainer.errors import UserError
+    from trainer.utils.errors import UserError
 
     with pytest.raises(UserError, match="nowhere_at_all"):
-        runner.run(config.compose(["model=gcn", "data=cora", f"data_dir={tmp_path}/nowhere_at_all"]))
+        train.run(compose.compose(["model=gcn", "data=cora", f"data_dir={tmp_path}/nowhere_at_all"]))
 
 
 def test_draw_false_leaves_pictures_out() -> None:
@@ -178,8 +180,8 @@ test_jobs_are_looked_at_by_the_sweep = test_debug_is_looked_at_by_the_command_an
 
 
 def test_bucket_reaches_every_loader() -> None:
-    composed = config.compose([*SMALL, "bucket=7"])
-    made = builder.loaders(composed.tree, builder.data(composed.tree), composed.settings, torch.device("cpu"))
+    composed = compose.compose([*SMALL, "bucket=7"])
+    made = factory.loaders(composed.tree, factory.data(composed.tree), composed.settings, torch.device("cpu"))
     assert [loader.bucket for loader in made.values()] == [7, 7, 7]
 
 
@@ -192,15 +194,15 @@ def own_table(path: Path, rows: int) -> str:
 def test_fingerprint_says_how_closely_files_are_looked_at(tmp_path: Path) -> None:
     words = ["model=mlp", "data=csv", own_table(tmp_path / "d.csv", 40), "data.target=kind"]
     for mode in ("sampled", "exact"):
-        found = data_source.with_fingerprint(config.compose([*words, f"fingerprint={mode}"])).fingerprint
+        found = dataset_loading.with_fingerprint(compose.compose([*words, f"fingerprint={mode}"])).fingerprint
         assert found is not None
         assert found["exact"] == (mode == "exact")
 
 
 def test_allow_changed_data_lets_a_run_be_used_on_other_rows(tmp_path: Path) -> None:
     words = ["model=mlp", "data=csv", own_table(tmp_path / "d.csv", 40), "data.target=kind", "epochs=1"]
-    path = Path(runner.run(config.compose(words)).folder)
+    path = Path(train.run(compose.compose(words)).folder)
     own_table(tmp_path / "d.csv", 50)
     with pytest.raises(ConfigError, match=r"rows: 40 before, 50 now\n.*allow_changed_data=true"):
-        afterwards.evaluate(stored.load(path))
-    assert afterwards.evaluate(stored.named("evaluate", [str(path), "allow_changed_data=true"])[0])["accuracy"] <= 1
+        inference.evaluate(saved_run.load(path))
+    assert inference.evaluate(saved_run.named("evaluate", [str(path), "allow_changed_data=true"])[0])["accuracy"] <= 1

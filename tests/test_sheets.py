@@ -12,14 +12,15 @@ from conftest import lab
 from items import made
 from PIL import Image
 
-from trainer import dataset_state, inspection, sheets
-from trainer.batch import IGNORE, Batch
-from trainer.data.base import Data
-from trainer.data.image_folder import ImageFolder
-from trainer.data.image_masks import ImageMasks
-from trainer.gallery import Sheet, Tile
-from trainer.sheets import GAP, SIDE
-from trainer.tasks.parts.views import Pictures, of_classes
+from trainer.core.artifacts import Sheet, Tile
+from trainer.core.batch import IGNORE, Batch
+from trainer.core.dataset import Data
+from trainer.data.datasets.image.image_folder import ImageFolder
+from trainer.data.datasets.image.segmentation_folder import ImageMasks
+from trainer.engine import dataset_state
+from trainer.tasks.evaluation.classification_plots import Pictures, of_classes
+from trainer.viz import image_grid, model_inspection
+from trainer.viz.image_grid import GAP, SIDE
 
 SHADES = {"dark": (9, 4, 6), "green": (70, 150, 60), "grey": (129, 129, 129)}
 
@@ -43,7 +44,7 @@ def words(folder: Path) -> tuple[str, ...]:
 
 def faces(sheet: Sheet, path: Path) -> list[list[int]]:
     """The color in the middle of each tile of a sheet."""
-    sheets.draw(sheet, path)
+    image_grid.draw(sheet, path)
     shown = np.asarray(Image.open(path))
     high = -(-len(sheet.tiles) // sheet.columns)
     wide, tall = (shown.shape[1] - GAP) // sheet.columns, (shown.shape[0] - GAP) // high
@@ -91,7 +92,7 @@ def test_an_input_beside_the_maps_of_a_layer_has_its_own_color(tmp_path: Path) -
     run = lab(*words(written(tmp_path / "kinds")))
     for row in range(3):
         batch = run.loaders["test"].rows(torch.tensor([row]))
-        sheet = inspection.features(run.task, batch, "trunk.0", ("x",), run.data.pixel_bounds())
+        sheet = model_inspection.features(run.task, batch, "trunk.0", ("x",), run.data.pixel_bounds())
         assert isinstance(sheet, Sheet)
         name = str(run.data.test.names(first=0)[1][row])
         assert faces(sheet, tmp_path / "f.png")[:1] == colors_of([name])
@@ -102,7 +103,7 @@ def test_rows_at_rest_look_the_same_beside_any_augmentation(tmp_path: Path) -> N
     seen = []
     for augment in ("none", "photos"):
         run = lab(*words(folder), f"augment={augment}")
-        sheet = inspection.samples(run.loaders["train"], 4, list(SHADES), run.data.pixel_bounds())
+        sheet = model_inspection.samples(run.loaders["train"], 4, list(SHADES), run.data.pixel_bounds())
         seen.append(faces(sheet, tmp_path / "s.png")[:: sheet.columns])
         assert seen[-1] == colors_of([tile.caption for tile in sheet.tiles[:: sheet.columns]])
     assert seen[0] == seen[1]
@@ -112,7 +113,7 @@ def test_rows_without_black_and_white_look_the_same_beside_any_augmentation() ->
     kept = []
     for augment in ("none", "slides"):
         run = lab("model=cnn", "data=gratings", "data.rows=60", f"augment={augment}", "max_steps=1")
-        kept.append([tile.bounds for tile in inspection.samples(run.loaders["train"], 2, []).tiles])
+        kept.append([tile.bounds for tile in model_inspection.samples(run.loaders["train"], 2, []).tiles])
     assert kept[0] == kept[1]
     assert None not in kept[0]
 
@@ -164,7 +165,7 @@ def test_overlays_lie_on_the_picture_as_it_is(tmp_path: Path) -> None:
     sheet = made(of_classes(nothing, [batch], ["a", "b", "c"], Pictures("x", data.pixel_bounds())))["overlays"]
     assert isinstance(sheet, Sheet)
     middle = data.test.batch(torch.arange(1), 0).inputs["x"][0, 0, 4, 4]
-    sheets.draw(sheet, tmp_path / "o.png")
+    image_grid.draw(sheet, tmp_path / "o.png")
     shown = np.asarray(Image.open(tmp_path / "o.png"))
     factor = round(SIDE / 10)
     assert shown[GAP + 4 * factor + factor // 2, GAP + 4 * factor + factor // 2].tolist() == [int(middle)] * 3
@@ -179,10 +180,10 @@ def test_pictures_that_are_made_are_drawn_from_black_to_white() -> None:
 
 def colors_below(sheet: Sheet, path: Path) -> list[list[int]]:
     """The colors of the boxes under the tiles, from the first to the last."""
-    sheets.draw(sheet, path)
-    below = np.asarray(Image.open(path))[GAP + SIDE + sheets.LINE + GAP + 8 :]
+    image_grid.draw(sheet, path)
+    below = np.asarray(Image.open(path))[GAP + SIDE + image_grid.LINE + GAP + 8 :]
     drawn = below.reshape(-1, 3)
-    known = [*sheets.COLOURS.tolist(), [128, 128, 128]]
+    known = [*image_grid.COLOURS.tolist(), [128, 128, 128]]
     return [color for color in known if (drawn == color).all(1).sum() > 20]
 
 
@@ -190,7 +191,7 @@ def test_a_legend_names_the_classes_that_lie_over_pictures(tmp_path: Path) -> No
     picture = torch.zeros(1, 4, 4)
     first, second = torch.tensor([[0, 2], [0, 0]]), torch.tensor([[0, 0], [0, 0]])
     tiles = [Tile(picture, ""), Tile(picture, "", classes=first), Tile(picture, "", classes=second)]
-    edge, colors = [128, 128, 128], sheets.COLOURS.tolist()
+    edge, colors = [128, 128, 128], image_grid.COLOURS.tolist()
     names = ["sky", "sea", "sand"]
     assert colors_below(Sheet("a", tiles, 3, classes=names), tmp_path / "a.png") == [colors[0], colors[2], edge]
     assert colors_below(Sheet("a", tiles[::2], 2, classes=names), tmp_path / "a.png") == [colors[0], edge]
@@ -203,13 +204,13 @@ def test_a_long_legend_is_as_wide_as_its_sheet(tmp_path: Path) -> None:
     tile = Tile(torch.zeros(1, 6, 6), "", classes=torch.arange(36).view(6, 6).clamp(max=29))
     shapes = []
     for classes in ([], names):
-        sheets.draw(Sheet("a", [tile] * 4, 4, classes=classes), tmp_path / "a.png")
+        image_grid.draw(Sheet("a", [tile] * 4, 4, classes=classes), tmp_path / "a.png")
         shapes.append(np.asarray(Image.open(tmp_path / "a.png")).shape)
     assert shapes[0][1] == shapes[1][1]
-    assert shapes[1][0] > shapes[0][0] + 10 * sheets.LINE
+    assert shapes[1][0] > shapes[0][0] + 10 * image_grid.LINE
 
 
 def test_pixels_that_do_not_count_are_in_the_legend() -> None:
     classes = torch.tensor([[IGNORE, 1]])
     sheet = Sheet("a", [Tile(torch.zeros(1, 1, 2), "", classes=classes)], 1, classes=["a", "b"])
-    assert [label for label, _ in sheets.legend_entries(sheet)] == ["b", "not counted (the picture as it is)"]
+    assert [label for label, _ in image_grid.legend_entries(sheet)] == ["b", "not counted (the picture as it is)"]

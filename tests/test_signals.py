@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer import signals
-from trainer.errors import Interrupted
+from trainer.utils import signals
+from trainer.utils.errors import Interrupted
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
-from trainer import catalog, checks, plugins, signature
-from trainer.errors import ConfigError
+from trainer.config import introspection, plugins, registry, validation
+from trainer.utils.errors import ConfigError
 
-TARGETS = sorted({o.target for g in checks.BUILT for o in catalog.options(g).values() if o.target})
+TARGETS = sorted({o.target for g in validation.BUILT for o in registry.options(g).values() if o.target})
 
 
 @pytest.fixture
@@ -23,14 +23,14 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own_sig.py").write_text("")
     plugins.declare(["own_sig"])
-    signature._parsed.cache_clear()
+    introspection._parsed.cache_clear()
     yield tmp_path / "own_sig.py"
     plugins.declare([])
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_source_says_what_the_class_says(target: str) -> None:
-    found = signature.read(target)
+    found = introspection.read(target)
     assert found is not None
     module, _, name = target.rpartition(".")
     cls = getattr(importlib.import_module(module), name)
@@ -47,10 +47,10 @@ def test_the_source_says_what_the_class_says(target: str) -> None:
     assert found.doc == inspect.getdoc(cls)
     assert found.contract == (inspect.getdoc(cls) or "").splitlines()[0]
     for key, kind in found.types.items():
-        if kind is not signature.UNCHECKED:
+        if kind is not introspection.UNCHECKED:
             assert kind == hints[key], key
         else:
-            assert any(key in given for given in checks.GIVEN.values()), f"{key} is checked by nobody"
+            assert any(key in given for given in validation.GIVEN.values()), f"{key} is checked by nobody"
     if hasattr(cls, "needs"):
         assert found.needs == cls.needs
 
@@ -67,19 +67,19 @@ def test_the_source_says_what_the_class_says(target: str) -> None:
         ("tuple[int, ...]", tuple[int, ...]),
         ("list[Literal['a']]", list[Literal["a"]]),
         ("Sequence[int] | int", None),
-        ("torch.Tensor", signature.UNCHECKED),
-        ("Tensor | None", signature.UNCHECKED),
-        ("list[Tensor]", signature.UNCHECKED),
-        ("Literal[NAMES]", signature.UNCHECKED),
-        ("Optional[int]", signature.UNCHECKED),
+        ("torch.Tensor", introspection.UNCHECKED),
+        ("Tensor | None", introspection.UNCHECKED),
+        ("list[Tensor]", introspection.UNCHECKED),
+        ("Literal[NAMES]", introspection.UNCHECKED),
+        ("Optional[int]", introspection.UNCHECKED),
     ],
 )
 def test_types_of_the_vocabulary(annotation: str, kind: Any, own: Path) -> None:
     own.write_text(f"class A:\n    def __init__(self, a: {annotation}, b=1, *, c: int = 2): ...\n")
-    found = signature.read("own_sig.A")
+    found = introspection.read("own_sig.A")
     assert found is not None
     assert kind is None or found.types["a"] == kind
-    assert (found.types["b"], found.types["c"]) == (signature.UNCHECKED, int)
+    assert (found.types["b"], found.types["c"]) == (introspection.UNCHECKED, int)
     assert found.required() == {"a"}
 
 
@@ -90,7 +90,7 @@ def test_methods_come_from_bases_in_the_same_file(own: Path) -> None:
         "class Net(Base):\n    '''x (B, F) -> (B, C)\n\n    More.\n    '''\n"
         "    needs: ClassVar[tuple[str, ...]] = ('a', 'b')\n"
     )
-    found = signature.read("own_sig.Net")
+    found = introspection.read("own_sig.Net")
     assert found is not None
     assert (list(found.types), list(found.methods["forward"])) == (["a"], ["x", "lengths"])
     assert found.required("forward") == {"x"}
@@ -100,13 +100,13 @@ def test_methods_come_from_bases_in_the_same_file(own: Path) -> None:
 
 def test_unpacked_options_are_keys_wherever_they_are_defined(own: Path) -> None:
     own.write_text(
-        "from trainer.models.layers.transformer import BlockOptions\n"
+        "from trainer.models.layers.attention.transformer import BlockOptions\n"
         "class Mine(TypedDict):\n    depth: int\n    wide: bool\n"
         "class A:\n    def __init__(self, a: int, b: int = 1, **more: Unpack[Mine]): ...\n"
         "class B:\n    def __init__(self, **more: Unpack[BlockOptions]): ...\n"
         "class C:\n    def __init__(self, a: int, **more: Any): ...\n"
     )
-    found = {name: signature.read(f"own_sig.{name}") for name in "ABC"}
+    found = {name: introspection.read(f"own_sig.{name}") for name in "ABC"}
     assert found["A"] is not None
     assert found["B"] is not None
     assert found["C"] is not None
@@ -119,19 +119,19 @@ def test_unpacked_options_are_keys_wherever_they_are_defined(own: Path) -> None:
 def test_what_is_not_there(own: Path) -> None:
     own.write_text("def function(): ...\nname = 3\n")
     for target in ("own_sig.Nope", "own_sig.function", "own_sig.name", "trainer.nope.A", "undeclared.A", "A", "", "."):
-        assert signature.read(target) is None
+        assert introspection.read(target) is None
     own.write_text("class A(:\n")
-    signature._parsed.cache_clear()
+    introspection._parsed.cache_clear()
     with pytest.raises(ConfigError, match=r"own_sig\.py, line 1: this is not Python"):
-        signature.read("own_sig.A")
+        introspection.read("own_sig.A")
 
 
 def test_every_field_is_described_and_no_other() -> None:
-    described = re.findall(r"(\w+): ", signature.Signature.__doc__ or "")
-    assert described == [field.name for field in fields(signature.Signature)]
+    described = re.findall(r"(\w+): ", introspection.Signature.__doc__ or "")
+    assert described == [field.name for field in fields(introspection.Signature)]
 
 
 def test_ranges_stay_on_their_types() -> None:
-    found = signature.read("trainer.optim.Adam")
+    found = introspection.read("trainer.optim.optimizers.Adam")
     assert found is not None
     assert get_origin(found.types["lr"]) is Annotated

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import trainer
-from trainer import afterwards, runner, stored
-from trainer.checkpoint import BEST, LAST
-from trainer.errors import ConfigError
+from trainer.engine.checkpoint import BEST, LAST
+from trainer.runs import inference, saved_run, train
+from trainer.utils.errors import ConfigError
 
 Change = Callable[[dict[str, Any]], object]
 WORDS = [
@@ -65,8 +65,8 @@ def put(value: Any, *keys: Any) -> Change:
 
 
 def test_what_nobody_edited_is_accepted(run: Path) -> None:
-    afterwards.evaluate(stored.load(run))
-    assert runner.resume(stored.load(run)).status == "finished"
+    inference.evaluate(saved_run.load(run))
+    assert train.resume(saved_run.load(run)).status == "finished"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_what_nobody_edited_is_accepted(run: Path) -> None:
 def test_a_state_without_one_of_its_parts(run: Path, key: str) -> None:
     edit(run / LAST, lambda state: state.pop(key))
     with pytest.raises(ConfigError, match=rf"last\.pt: .*\b{key}\b"):
-        runner.resume(stored.load(run))
+        train.resume(saved_run.load(run))
 
 
 LASTS: dict[str, Change] = {
@@ -109,7 +109,7 @@ LASTS: dict[str, Change] = {
 def test_a_last_state_with_something_else_in_it(run: Path, key: str) -> None:
     edit(run / LAST, LASTS[key])
     with pytest.raises(ConfigError) as refused:
-        runner.resume(stored.load(run))
+        train.resume(saved_run.load(run))
     assert f"{LAST}: {key}" in str(refused.value)
     assert len(refused.value.problems) < 9
     assert json.loads((run / "results.json").read_text())["status"] == "interrupted"
@@ -130,9 +130,9 @@ BESTS: dict[str, Change] = {
 @pytest.mark.parametrize("key", BESTS)
 def test_best_weights_with_something_else_beside_them(run: Path, key: str) -> None:
     edit(run / BEST, BESTS[key])
-    for use in (afterwards.evaluate, afterwards.layers, runner.resume):
+    for use in (inference.evaluate, inference.layers, train.resume):
         with pytest.raises(ConfigError) as refused:
-            use(stored.load(run))
+            use(saved_run.load(run))
         assert f"{BEST}: {key}" in str(refused.value)
 
 
@@ -162,7 +162,7 @@ def test_what_was_learned_of_the_data_in_another_order(tmp_path: Path) -> None:
 
     edit(path / BEST, change)
     with pytest.raises(ConfigError, match=r"best\.pt: data\.fitted\.codec is not what the run saved"):
-        list(afterwards.sample(stored.load(path), {}))
+        list(inference.sample(saved_run.load(path), {}))
 
 
 def test_a_file_of_another_run(run: Path, tmp_path: Path) -> None:
@@ -172,5 +172,5 @@ def test_a_file_of_another_run(run: Path, tmp_path: Path) -> None:
         kept = (run / name).read_bytes()
         shutil.copy(other / name, run / name)
         with pytest.raises(ConfigError, match="is of another run"):
-            runner.resume(stored.load(run))
+            train.resume(saved_run.load(run))
         (run / name).write_bytes(kept)

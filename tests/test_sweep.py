@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 from commands import SMALL, runs, start, train, write
 
-from trainer import folder, leaderboard, sweep
-from trainer.errors import ConfigError
-from trainer.result import Result
+from trainer.runs import leaderboard, run_dir, sweep
+from trainer.runs.results import Result
+from trainer.utils.errors import ConfigError
 
 DATA = """
 import os
 import time
 from pathlib import Path
 from typing import Literal
-from trainer.data.synthetic_tabular import Moons
+from trainer.data.datasets.tabular.synthetic import Moons
 
 class Fragile(Moons):
     '''x (B, F) -> (B)'''
@@ -62,7 +62,7 @@ def test_a_grid_and_its_leaderboard() -> None:
     done = train("-m", *SMALL, "optimizer.lr=0.1,0.01", "seed=0,1", cwd=Path())
     assert done.returncode == 0, done.stderr
     root = only_sweep()
-    found = [folder.read_results(path) for path in runs(root)]
+    found = [run_dir.read_results(path) for path in runs(root)]
     assert sorted((run["overrides"][-2], run["seed"]) for run in found) == [
         ("optimizer.lr=0.01", 0),
         ("optimizer.lr=0.01", 1),
@@ -93,7 +93,7 @@ def test_a_job_that_fails_does_not_stop_the_others() -> None:
     assert [line.split(": ")[0] for line in said] == ["refused", "failed", "refused", "failed", "refused"]
     assert any("ZeroDivisionError: on purpose" in line for line in said)
     assert any("exit" in line and "9" in line for line in said)
-    assert [path.name for path in runs(root) if folder.read_results(path)["status"] == "finished"] == [
+    assert [path.name for path in runs(root) if run_dir.read_results(path)["status"] == "finished"] == [
         "0-data.end=well,task=classification"
     ]
     (raised,) = root.glob("*end=raise,task=classification.out")

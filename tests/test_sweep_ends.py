@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from commands import SMALL, runs, start, train, write
 
-from trainer import folder, sweep, sweep_job
+from trainer.runs import run_dir, sweep, sweep_job
 
 DATA = """
 import os
 import signal
-from trainer.data.synthetic_tabular import Moons
+from trainer.data.datasets.tabular.synthetic import Moons
 
 class Mortal(Moons):
     '''x (B, F) -> (B)'''
@@ -40,7 +40,7 @@ def test_a_job_that_is_killed_is_told_by_the_signal_and_not_by_its_last_words(tm
         "failed: 0-data.by=9: killed by signal 9 (SIGKILL): often out of memory",
         "failed: 2-data.by=11: killed by signal 11 (SIGSEGV)",
     ]
-    said = [folder.read_results(path) for path in runs(tmp_path)]
+    said = [run_dir.read_results(path) for path in runs(tmp_path)]
     assert [run["status"] for run in said] == ["failed", "finished", "failed"]
     assert said[0]["reason"] == "killed by signal 9 (SIGKILL): often out of memory"
 
@@ -59,7 +59,7 @@ def test_a_childs_end_is_left_to_whoever_started_it(tmp_path: Path, monkeypatch:
 def test_the_name_of_a_job_is_one_that_a_disk_takes(letter: str, tmp_path: Path) -> None:
     (first, second) = (sweep._name(number, [f"data.path={letter * 200}"], {"data.path"}) for number in (0, 1))
     for name in (first, second):
-        (tmp_path / f"{name}{folder.OUTPUT}").touch()
+        (tmp_path / f"{name}{run_dir.OUTPUT}").touch()
         assert os.fsencode(name).decode("utf-8", "surrogateescape")[:-1].endswith(letter)
     assert first.startswith("0-data.path=")
     assert len(os.fsencode(first)) > 100
@@ -93,14 +93,14 @@ def test_a_job_ends_with_its_sweep_and_is_saved(at_once: bool, tmp_path: Path) -
         deadline = time.monotonic() + 60
         while is_alive(int(job)) and time.monotonic() < deadline:
             time.sleep(0.01)
-        said = folder.read_results(first)
+        said = run_dir.read_results(first)
         assert (said["status"], said["reason"]) == ("interrupted", "Interrupted: stopped by SIGTERM")
         assert said["steps"] > 0
         assert (first / "last.pt").exists(), "it was not saved"
     done = train(*words, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert [path.name for path in runs(tmp_path)] == ["0-seed=0", "1-seed=1"]
-    assert [folder.read_results(path)["status"] for path in runs(tmp_path)] == ["finished"] * 2
+    assert [run_dir.read_results(path)["status"] for path in runs(tmp_path)] == ["finished"] * 2
     assert "from step" in (tmp_path / "outputs/sweep/0-seed=0.out").read_text()
 
 
@@ -117,7 +117,7 @@ def test_a_sweep_that_is_asked_to_end_saves_its_jobs_whoever_hears_it(
     said, errors = process.communicate(timeout=60)
     assert process.returncode == code, said + errors
     assert "resume=auto goes on" in errors
-    assert folder.read_results(tmp_path / "outputs/sweep/0-seed=0")["status"] == "interrupted"
+    assert run_dir.read_results(tmp_path / "outputs/sweep/0-seed=0")["status"] == "interrupted"
     assert (tmp_path / "outputs/sweep/0-seed=0/last.pt").exists()
 
 

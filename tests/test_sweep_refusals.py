@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from commands import SMALL, runs, train
 
-from trainer import cli
-from trainer.errors import ConfigError, UnknownName
+from trainer.cli import main
+from trainer.utils.errors import ConfigError, UnknownName
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("in_tmp")
 )
 def test_a_typo_stops_everything_before_the_first_job(arguments: list[str], tmp_path: Path) -> None:
     with pytest.raises(UnknownName):
-        cli.dispatch(["-m", "data=moons", "model=mlp", *arguments])
+        main.dispatch(["-m", "data=moons", "model=mlp", *arguments])
     assert not (tmp_path / "outputs").exists()
 
 
@@ -33,7 +33,7 @@ def test_a_typo_stops_everything_before_the_first_job(arguments: list[str], tmp_
 def test_a_bad_value_is_refused_before_the_first_job(words: list[str], said: list[str], tmp_path: Path) -> None:
     """Nothing else in the grid makes it right; what does not go together is the matter of one job."""
     with pytest.raises(ConfigError) as caught:
-        cli.dispatch(["-m", "model=mlp", "data=moons", *words])
+        main.dispatch(["-m", "model=mlp", "data=moons", *words])
     for text in said:
         assert sum(problem.startswith(text) for problem in caught.value.problems) == 1
     assert not (tmp_path / "outputs").exists()
@@ -49,5 +49,5 @@ def test_what_does_not_go_together_is_bad_input_and_trains_the_rest() -> None:
 
 def test_a_grid_of_nothing_but_bad_values_is_refused_whole(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"optimizer\.lr: -1 given"):
-        cli.dispatch(["-m", *SMALL, "optimizer.lr=-1,-2"])
+        main.dispatch(["-m", *SMALL, "optimizer.lr=-1,-2"])
     assert not (tmp_path / "outputs").exists()

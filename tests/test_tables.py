@@ -6,9 +6,9 @@ import io
 
 import pytest
 
-from trainer.console import PlainConsole
-from trainer.result import Result
-from trainer.tables import beyond_best, in_context, score_table
+from trainer.runs.results import Result
+from trainer.viz.console import PlainConsole
+from trainer.viz.score_tables import beyond_best, in_context, score_table
 
 
 def result(**changes: dict[str, float]) -> Result:

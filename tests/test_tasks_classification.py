@@ -8,7 +8,7 @@ import pytest
 from commands import write
 from conftest import lab
 
-from trainer.errors import ConfigError
+from trainer.utils.errors import ConfigError
 
 NODES = ("data=karate", "epochs=1")
 

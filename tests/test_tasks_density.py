@@ -9,11 +9,12 @@ import torch
 from conftest import lab
 from torch import Tensor, nn
 
-from trainer import metrics, scoring
-from trainer.batch import Batch, Totals
-from trainer.data.base import Data, Facts, TensorSplit
-from trainer.data.digits import Digits
-from trainer.models.real_nvp import RealNVP
+from trainer.core.batch import Batch, Totals
+from trainer.core.dataset import Data, Facts, TensorSplit
+from trainer.data.datasets.image.digits import Digits
+from trainer.engine import evaluation
+from trainer.metrics import metrics
+from trainer.models.generative.real_nvp import RealNVP
 from trainer.tasks.density import Density, steps
 
 SMALL = ("model=real_nvp", "data=swiss_roll", "data.rows=2000", "model.blocks=2", "model.hidden=[16]", "batch_size=64")
@@ -125,11 +126,11 @@ def test_a_model_that_knows_nothing_of_pictures_needs_8_bits_a_pixel() -> None:
 def test_rows_are_rated_as_they_are_and_alike_every_time() -> None:
     made = lab(*SMALL, "max_steps=5")
     made.trainer.fit()
-    found = scoring.rate(made.task, made.loaders["test"], made.settings)["log_likelihood"]
+    found = evaluation.rate(made.task, made.loaders["test"], made.settings)["log_likelihood"]
     with torch.no_grad():
         wanted = made.task.model(made.data.test.inputs["x"])  # type: ignore[attr-defined]
     torch.testing.assert_close(found, wanted)
-    assert torch.equal(found, scoring.rate(made.task, made.loaders["test"], made.settings)["log_likelihood"])
+    assert torch.equal(found, evaluation.rate(made.task, made.loaders["test"], made.settings)["log_likelihood"])
 
 
 def test_a_label_is_handed_to_a_model_that_takes_one() -> None:
@@ -185,6 +186,6 @@ def test_rows_that_are_not_like_the_others_are_the_most_unusual(model: str) -> N
     x = made.data.test.inputs["x"]  # type: ignore[attr-defined]
     odd = torch.arange(len(x)) % 50 == 0
     x[odd] = torch.stack([column[torch.randperm(len(x))] for column in x.T], 1)[odd]
-    ratings = scoring.rate(made.task, made.loaders["test"], made.settings)
+    ratings = evaluation.rate(made.task, made.loaders["test"], made.settings)
     first = next(iter(ratings.values()))
     assert metrics.auc(-first, odd) > 0.9

@@ -9,9 +9,9 @@ import torch
 from conftest import lab
 from denoisers import Exact, Silent, Spy, diffusion, drawn, ring
 
-from trainer import metrics
-from trainer.batch import Batch
-from trainer.errors import ConfigError
+from trainer.core.batch import Batch
+from trainer.metrics import metrics
+from trainer.utils.errors import ConfigError
 
 RING = ring()
 

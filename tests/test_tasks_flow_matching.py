@@ -9,7 +9,7 @@ import pytest
 import torch
 from denoisers import Exact, Silent, Spy, drawn, flow_matching, ring
 
-from trainer.batch import Batch
+from trainer.core.batch import Batch
 
 RING = ring()
 exact = partial(Exact, RING, is_straight=True)

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer.tasks.parts import games
+from trainer.tasks.losses import gan
 
 W = torch.tensor([3.0, 4.0])
 
 
-def critic(w: Tensor) -> games.Judge:
+def critic(w: Tensor) -> gan.Judge:
     return lambda x: x.flatten(1) @ w
 
 
@@ -42,9 +42,9 @@ def by_hand(loss: str, target: float) -> tuple[float, float]:
     }[loss]
 
 
-@pytest.mark.parametrize("loss", games.GAMES)
+@pytest.mark.parametrize("loss", gan.GAMES)
 def test_losses_are_those_of_the_papers(loss: str) -> None:
-    game = games.GAMES[loss]
+    game = gan.GAMES[loss]
     for target in (1.0, 0.9):
         expected = by_hand(loss, target)
         found = game.critic(REAL, FAKE, target).item(), game.generator(FAKE).item()
@@ -57,7 +57,7 @@ def test_penalties_of_a_linear_critic_in_closed_form(compiling: bool, monkeypatc
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
     w = W.clone().requires_grad_()
     real, fake = torch.rand(7, 1, 2, 1), torch.rand(7, 1, 2, 1)
-    penalty, r1 = games.gradient_penalty(critic(w), real, fake), games.r1(critic(w), real)
+    penalty, r1 = gan.gradient_penalty(critic(w), real, fake), gan.r1(critic(w), real)
     assert (penalty.item(), r1.item()) == pytest.approx(((5 - 1) ** 2, 25 / 2))
     (pull,) = torch.autograd.grad(penalty, w)
     torch.testing.assert_close(pull, 2 * (5 - 1) * W / 5)
@@ -73,8 +73,8 @@ def test_the_penalty_looks_between_real_and_generated_rows_and_r1_at_real_ones()
         return x.square().sum(1)
 
     real, fake = torch.zeros(500, 2), torch.ones(500, 2)
-    games.gradient_penalty(judge, real, fake)
-    games.r1(judge, real)
+    gan.gradient_penalty(judge, real, fake)
+    gan.r1(judge, real)
     between, at = looked
     assert torch.equal(between[:, 0], between[:, 1])
     assert between[:, 0].unique().numel() > 400
@@ -84,13 +84,13 @@ def test_the_penalty_looks_between_real_and_generated_rows_and_r1_at_real_ones()
 
 def test_a_penalty_can_be_looked_at_without_gradients() -> None:
     with torch.no_grad():
-        assert games.r1(critic(W), torch.rand(3, 2)).item() == pytest.approx(12.5)
+        assert gan.r1(critic(W), torch.rand(3, 2)).item() == pytest.approx(12.5)
 
 
 def bounded(limit: float = 0.1) -> nn.Sequential:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(3, 8), nn.LeakyReLU(0.2), nn.Linear(8, 1))
-    games.clip_weights(net, limit)
+    gan.clip_weights(net, limit)
     return net
 
 
@@ -103,7 +103,7 @@ def test_clipped_weights_stay_inside_and_come_back_at_once() -> None:
     net, twin = bounded(), nn.Linear(3, 1)
     line = nn.Linear(3, 1)
     line.load_state_dict(twin.state_dict())
-    games.clip_weights(line, 0.1)
+    gan.clip_weights(line, 0.1)
     with torch.no_grad():
         for parameter in twin.parameters():
             parameter.clamp_(-0.1, 0.1)
@@ -134,7 +134,7 @@ def test_a_plain_clamp_would_never_come_back() -> None:
     assert weight.grad is not None
     assert not weight.grad.any()
     net = nn.Linear(1, 1, bias=False)
-    games.clip_weights(net, 0.1)
+    gan.clip_weights(net, 0.1)
     raw = next(net.parameters())
     for push, kept in ((1.0, 1.0), (-1.0, 0.0)):
         with torch.no_grad():

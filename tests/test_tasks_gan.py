@@ -10,12 +10,12 @@ import torch
 from conftest import lab
 from torch import Tensor, nn
 
-from trainer import metrics
-from trainer.batch import Batch
-from trainer.data.ring import Ring
-from trainer.errors import ConfigError
-from trainer.models.gan import GAN
+from trainer.core.batch import Batch
+from trainer.data.datasets.generative.ring import Ring
+from trainer.metrics import metrics
+from trainer.models.generative.gan import GAN
 from trainer.tasks.gan import Adversarial
+from trainer.utils.errors import ConfigError
 
 SMALL = ("model=wgan_gp", "data=ring", "data.rows=500", "task.samples=50")
 USUAL: dict[str, Any] = {

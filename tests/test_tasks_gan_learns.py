@@ -6,8 +6,8 @@ import pytest
 import torch
 from conftest import lab
 
-from trainer.batch import Batch
-from trainer.tasks.parts import games
+from trainer.core.batch import Batch
+from trainer.tasks.losses import gan
 
 TINY = (
     *("data=ring", "data.rows=2000", "data.modes=2", "data.sigma=0.3", "model.latent=4", "batch_size=64", "ema=0.98"),
@@ -63,7 +63,7 @@ def test_the_penalty_holds_the_critics_slope_near_one_and_without_it_nothing_doe
         made = lab(*TINY, "model=wgan_gp", f"task.gradient_penalty={weight}", "max_steps=300", "val_every=100")
         made.trainer.fit()
         real = made.task.rows(next(made.loaders["val"].epoch(0)))  # type: ignore[operator]
-        return games.gradient_penalty(made.task.model, real, torch.randn_like(real)).item()
+        return gan.gradient_penalty(made.task.model, real, torch.randn_like(real)).item()
 
     assert steepness("10") < 0.2
     assert steepness("1e-9") > 5

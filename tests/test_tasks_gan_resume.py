@@ -11,7 +11,7 @@ from conftest import lab
 from test_resume import Chain, Spoil, drop, summary
 from tiny import StopAt
 
-from trainer.trainer import Trainer
+from trainer.engine.trainer import Trainer
 
 COMMON = (
     "ema=0.8",

@@ -13,15 +13,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer import catalog, seeding, signature
-from trainer.batch import Batch, Rows, Score
-from trainer.data.base import Data, TensorSplit
-from trainer.data.digits import Digits
-from trainer.data.ring import Ring
-from trainer.errors import ConfigError
-from trainer.gallery import Array, Cloud, Item, Sheet
-from trainer.tasks.parts.comparison import spread
-from trainer.tasks.parts.generative import Generative
+from trainer.config import introspection, registry
+from trainer.core import rng
+from trainer.core.artifacts import Array, Cloud, Item, Sheet
+from trainer.core.batch import Batch, Rows, Score
+from trainer.core.dataset import Data, TensorSplit
+from trainer.data.datasets.generative.ring import Ring
+from trainer.data.datasets.image.digits import Digits
+from trainer.tasks.base.generative import Generative
+from trainer.tasks.evaluation.sample_metrics import spread
+from trainer.utils.errors import ConfigError
 
 
 class Source(nn.Module):
@@ -197,9 +198,9 @@ def test_samples_of_a_class_and_of_each_in_turn(digits: Digits) -> None:
 
 def test_a_snapshot_is_of_the_same_noise(ring: Ring) -> None:
     task = of(ring, x_of(ring.train))
-    with seeding.isolated(0):
+    with rng.isolated(0):
         first = task.snapshot()
-    with seeding.isolated(0):
+    with rng.isolated(0):
         assert torch.equal(first, task.snapshot())
 
 
@@ -223,10 +224,10 @@ def test_rows_are_spread_evenly() -> None:
 
 
 def test_arrays_and_clouds_are_written(tmp_path: Path, ring: Ring) -> None:
-    from trainer import pictures
+    from trainer.viz import artifact_writer
 
     wide = torch.cat((x_of(ring.train), 0.1 * torch.randn(len(x_of(ring.train)), 3)), 1)
-    paths = pictures.draw([Cloud("flat", [("a", wide)], wide), Array("a", wide)], tmp_path)
+    paths = artifact_writer.draw([Cloud("flat", [("a", wide)], wide), Array("a", wide)], tmp_path)
     assert [path.name for path in paths] == ["flat.png", "a.npy"]
     assert np.array_equal(np.load(paths[1]), wide.numpy())
     from PIL import Image
@@ -236,13 +237,13 @@ def test_arrays_and_clouds_are_written(tmp_path: Path, ring: Ring) -> None:
 
 def test_models_that_generate_learn_rows_as_they_are() -> None:
     """A picture that was shifted is one that the test rows, its judges, do not hold."""
-    made_by = {name for name, option in catalog.options("task").items() if "likeness" in methods(option.target)}
+    made_by = {name for name, option in registry.options("task").items() if "likeness" in methods(option.target)}
     assert made_by == {"density", "diffusion", "flow_matching", "gan", "vae", "vq_vae"}
-    chosen = {name: option for name, option in catalog.options("model").items() if option.task in made_by}
+    chosen = {name: option for name, option in registry.options("model").items() if option.task in made_by}
     assert len(chosen) >= 13
     assert [name for name, option in chosen.items() if ("augment", "none", "") not in option.elsewhere()] == []
 
 
 def methods(target: str | None) -> Collection[str]:
-    found = signature.read(str(target))
+    found = introspection.read(str(target))
     return found.methods if found else ()

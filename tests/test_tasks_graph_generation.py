@@ -9,13 +9,15 @@ import torch
 from conftest import Lab, lab
 from torch import Tensor, nn
 
-from trainer import afterwards, config, pictures, runner, stored
-from trainer.batch import Batch, Totals
-from trainer.errors import ConfigError
-from trainer.gallery import Network, Table
-from trainer.models.links import GraphVAE
+from trainer.config import compose
+from trainer.core.artifacts import Network, Table
+from trainer.core.batch import Batch, Totals
+from trainer.models.graph.link_prediction import GraphVAE
+from trainer.runs import inference, saved_run, train
 from trainer.tasks import graph_generation
 from trainer.tasks.graph_generation import GraphGeneration, densities, expecting
+from trainer.utils.errors import ConfigError
+from trainer.viz import artifact_writer
 
 SMALL = ("data=sbm_pairs", "data.nodes=300", "data.p_within=0.07", "data.p_across=0.007", "batch_size=4096")
 
@@ -143,7 +145,7 @@ def test_what_is_sampled_is_a_table_and_a_picture(trained: Lab, tmp_path: Path) 
     captions = [caption for caption, _ in picture.graphs]
     assert captions[0].startswith(f"seen: {len(seen)} links\n300 nodes, density {len(seen) / 44850:.4f} (")
     assert captions[1].startswith(f"drawn: {len(links)} links, ")
-    (path,) = pictures.draw([table], tmp_path)
+    (path,) = artifact_writer.draw([table], tmp_path)
     assert path.read_text().splitlines()[:2] == ["source,target", ",".join(map(str, links[0].tolist()))]
 
 
@@ -156,10 +158,10 @@ def test_a_graph_too_large_to_tell_its_nodes_apart_is_not_drawn(trained: Lab, mo
 
 @pytest.mark.usefixtures("in_tmp")
 def test_a_run_is_sampled_from_the_command(tmp_path: Path) -> None:
-    run = runner.run(config.compose(["model=graph_vae", *SMALL, "data.nodes=60", "epochs=1", "threads=1"]))
+    run = train.run(compose.compose(["model=graph_vae", *SMALL, "data.nodes=60", "epochs=1", "threads=1"]))
     folder = next(path.parent for path in tmp_path.rglob("best.pt"))
     assert run.status == "finished"
     assert (folder / "graph.png").exists()
-    told = "".join(afterwards.sample(stored.load(folder), {"seed": 3}))
+    told = "".join(inference.sample(saved_run.load(folder), {"seed": 3}))
     assert [Path(line).name for line in told.split()] == ["sampled-3.csv", "sampled-3.png"]
     assert all(Path(line).stat().st_size for line in told.split())

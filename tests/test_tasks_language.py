@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer import decoding
-from trainer.batch import IGNORE, Batch
-from trainer.data.parts import text
-from trainer.errors import ConfigError
+from trainer.core import decoding
+from trainer.core.batch import IGNORE, Batch
+from trainer.data.encoding import tokenizers
 from trainer.tasks.language import Language
+from trainer.utils.errors import ConfigError
 
 V, S = 5, 4
 
@@ -37,7 +37,7 @@ class Bigram(nn.Module):
 def make(table: Tensor | None = None) -> Language:
     torch.manual_seed(0)
     task = Language(Bigram(torch.randn(V, V) if table is None else table), V, S)
-    task.codec = text.learn("characters", ["abcde"], unknown=False)
+    task.codec = tokenizers.learn("characters", ["abcde"], unknown=False)
     return task
 
 
@@ -101,9 +101,9 @@ def test_a_prompt_of_strange_characters_or_none_is_refused() -> None:
 
 def test_the_token_of_the_unknown_is_never_written(caplog: pytest.LogCaptureFixture) -> None:
     task = make(20 * torch.eye(V).roll(1, 1))
-    task.codec = text.Characters(["bcde"], unknown=True)
+    task.codec = tokenizers.Characters(["bcde"], unknown=True)
     with caplog.at_level(logging.WARNING, logger="trainer"):
         written = "".join(task.sample("ez", length=6, temperature=0.0))
     assert written.startswith("ez")
-    assert text.UNKNOWN not in written
+    assert tokenizers.UNKNOWN not in written
     assert "prompt: 1 of its 2 tokens are not in the training text" in caplog.text

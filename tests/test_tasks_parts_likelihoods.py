@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, distributions, nn
 
-from trainer.errors import ConfigError
-from trainer.tasks.parts.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, likelihood
+from trainer.tasks.losses.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, likelihood
+from trainer.utils.errors import ConfigError
 
 D, LEVELS = 4, 5
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer.batch import IGNORE, Batch, Totals
-from trainer.errors import ConfigError
-from trainer.metrics import direction, ranking, ranks
-from trainer.models.knowledge import DistMult
+from trainer.core.batch import IGNORE, Batch, Totals
+from trainer.metrics.metrics import direction, ranking, ranks
+from trainer.models.graph.kg_embedding import DistMult
 from trainer.tasks.ranking import Ranking
+from trainer.utils.errors import ConfigError
 
 
 def looped(scores: Tensor, target: Tensor, known: Tensor) -> list[float]:

@@ -9,12 +9,12 @@ from conftest import Lab, lab
 from items import made
 from torch import Tensor, nn
 
-from trainer.batch import IGNORE, Batch
-from trainer.errors import ConfigError
-from trainer.gallery import Table
-from trainer.tasks.parts.forcing import forcing_ratio
-from trainer.tasks.parts.judge import Judge
+from trainer.core.artifacts import Table
+from trainer.core.batch import IGNORE, Batch
+from trainer.tasks.base.teacher_forcing import forcing_ratio
+from trainer.tasks.evaluation.sequence_metrics import Judge
 from trainer.tasks.seq2seq import Seq2Seq
+from trainer.utils.errors import ConfigError
 
 V = 6
 

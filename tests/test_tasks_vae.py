@@ -13,14 +13,14 @@ from conftest import Lab, lab
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from trainer import metrics
-from trainer.batch import Batch, Totals
-from trainer.data.base import Data, Facts, TensorSplit
-from trainer.data.linear_gaussian import LinearGaussian
-from trainer.errors import ConfigError
-from trainer.models.vae import VAE
-from trainer.task import Task
+from trainer.core.batch import Batch, Totals
+from trainer.core.dataset import Data, Facts, TensorSplit
+from trainer.core.task import Task
+from trainer.data.datasets.generative.linear_gaussian import LinearGaussian
+from trainer.metrics import metrics
+from trainer.models.generative.vae import VAE
 from trainer.tasks.vae import VariationalInference
+from trainer.utils.errors import ConfigError
 
 GATE = 0.6
 SMALL = ("model=vae", "data=linear_gaussian", "data.rows=4000", "batch_size=64", "model.hidden=[64]")

@@ -11,10 +11,10 @@ from conftest import Lab, lab
 from items import made as show
 from torch import Tensor
 
-from trainer import scoring
-from trainer.errors import ConfigError
-from trainer.gallery import Array, Sheet
+from trainer.core.artifacts import Array, Sheet
+from trainer.engine import evaluation
 from trainer.tasks.vae import VariationalInference
+from trainer.utils.errors import ConfigError
 
 DIGITS = ("data=digits", "data.size=8", "task.classifier=null", "task.samples=50")
 BINARY = ("model=binary_vae", *DIGITS, "model.hidden=[16]", "model.latent=3", "task.eval_samples=2")
@@ -44,7 +44,7 @@ def test_ones_are_drawn_anew_at_each_step_and_alike_at_each_scoring(monkeypatch:
     assert set(first.unique().tolist()) == {0.0, 1.0}
     assert not torch.equal(first, second)
     assert torch.equal(first[batch.inputs["x"] == 1], torch.ones_like(first[batch.inputs["x"] == 1]))
-    scores = [scoring.evaluate(task, run.loaders["val"], run.settings) for _ in range(2)]
+    scores = [evaluation.evaluate(task, run.loaders["val"], run.settings) for _ in range(2)]
     assert scores[0] == scores[1]
     assert scores[0]["bits_per_dim"] == pytest.approx(-scores[0]["elbo"] / (64 * math.log(2)))
 

@@ -10,10 +10,10 @@ from conftest import lab
 from items import made
 from own_files import hours
 
-from trainer.batch import Batch
-from trainer.data.base import Data, Facts
-from trainer.gallery import Chart
-from trainer.tasks.parts.value_plots import FORECASTS, KEPT, POINTS, of_values
+from trainer.core.artifacts import Chart
+from trainer.core.batch import Batch
+from trainer.core.dataset import Data, Facts
+from trainer.tasks.evaluation.regression_plots import FORECASTS, KEPT, POINTS, of_values
 
 PLAIN = Facts(sizes={})
 

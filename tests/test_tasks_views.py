@@ -6,9 +6,9 @@ import torch
 from items import made
 from torch import Tensor
 
-from trainer.batch import IGNORE, Batch
-from trainer.gallery import Chart, Item, Matrix, Sheet, Table
-from trainer.tasks.parts.views import Pictures, of_classes
+from trainer.core.artifacts import Chart, Item, Matrix, Sheet, Table
+from trainer.core.batch import IGNORE, Batch
+from trainer.tasks.evaluation.classification_plots import Pictures, of_classes
 
 NAMES = ["sky", "sea", "sand"]
 

@@ -14,11 +14,11 @@ from test_resume import Chain, drop, summary
 from tiny import StopAt
 from torch import Tensor
 
-from trainer.batch import Batch, Totals
-from trainer.data.base import TensorSplit
-from trainer.models.vq_vae import VQVAE
+from trainer.core.batch import Batch, Totals
+from trainer.core.dataset import TensorSplit
+from trainer.engine.trainer import Trainer
+from trainer.models.generative.vq_vae import VQVAE
 from trainer.tasks.vq_vae import VectorQuantisation
-from trainer.trainer import Trainer
 
 TINY = ("model=vq_vae", "data=clusters16", "data.rows=300", "batch_size=32", "model.prior_width=8", "model.hidden=[8]")
 QUICK = ("model=vq_vae", "data=clusters16", "data.rows=4000", "epochs=8", "val_every=4", "task.samples=500")
@@ -182,7 +182,7 @@ def test_a_code_that_has_just_begun_is_let_be() -> None:
 
 @pytest.mark.slow
 def test_a_codebook_that_does_not_follow_misses_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.models.layers.quantiser.Quantiser.follow", lambda *_: None)
+    monkeypatch.setattr("trainer.models.layers.generative.vector_quantizer.Quantiser.follow", lambda *_: None)
     assert not passes(lab(*QUICK).test())
 
 

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.models.cnn import CNN
-from trainer.models.layers.convolutions import GraphConvolution
-from trainer.models.layers.dense import dense
-from trainer.models.layers.graph import Graph
-from trainer.models.rnn import RNN
+from trainer.models.layers.graph.graph import Graph
+from trainer.models.layers.graph.graph_conv import GraphConvolution
+from trainer.models.layers.mlp import dense
+from trainer.models.sequence.rnn import RNN
+from trainer.models.vision.cnn import CNN
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

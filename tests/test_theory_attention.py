@@ -12,7 +12,7 @@ from test_theory import normal, sigma
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainer.models.layers.efficient_attention import Linear
+from trainer.models.layers.attention.efficient_attention import Linear
 
 
 def scores_first(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -24,13 +24,13 @@ from tiny import (
 )
 from torch import Tensor, nn
 
-from trainer import checkpoint
-from trainer.batch import IGNORE, Batch
-from trainer.checkpoint import RunKeeper
-from trainer.data.base import TensorSplit
-from trainer.errors import NonFiniteError
+from trainer.core.batch import IGNORE, Batch
+from trainer.core.dataset import TensorSplit
+from trainer.engine import checkpoint
+from trainer.engine.checkpoint import RunKeeper
+from trainer.engine.trainer import Trainer
 from trainer.tasks.classification import Classification
-from trainer.trainer import Trainer
+from trainer.utils.errors import NonFiniteError
 
 
 @pytest.mark.parametrize(("batch_size", "accumulate"), [(4, 3), (1, 11), (3, 4), (7, 2)])

@@ -22,9 +22,9 @@ from tiny import (
 )
 from torch import Tensor, nn
 
-from trainer.batch import Batch
-from trainer.errors import Interrupted
-from trainer.trainer import Trainer
+from trainer.core.batch import Batch
+from trainer.engine.trainer import Trainer
+from trainer.utils.errors import Interrupted
 
 
 class Spy:

@@ -23,9 +23,9 @@ from tiny import (
 )
 from torch import Tensor
 
-from trainer import checkpoint
-from trainer.checkpoint import RunKeeper
-from trainer.trainer import Trainer
+from trainer.engine import checkpoint
+from trainer.engine.checkpoint import RunKeeper
+from trainer.engine.trainer import Trainer
 
 
 def test_averages_are_validated_and_the_weights_come_back() -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from trainer.types import (
+from trainer.core.types import (
     VOCABULARY,
     Decay,
     Fraction,
@@ -144,7 +144,7 @@ def test_the_vocabulary_holds_what_this_module_defines() -> None:
 
 
 def test_reading_types_needs_no_torch() -> None:
-    code = "import sys, trainer.types; sys.exit('torch' in sys.modules)"
+    code = "import sys, trainer.core.types; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -8,9 +8,9 @@ from conftest import lab
 from pairs import MODELS, first_data, pair
 from torch import nn
 
-from trainer.models.layers.graph_pool import GraphPool
-from trainer.models.recommendation import MatrixFactorisation
-from trainer.weights import decayed, weight_matrices
+from trainer.core.weight_matrices import decayed, weight_matrices
+from trainer.models.graph.recommendation import MatrixFactorisation
+from trainer.models.layers.graph.graph_readout import GraphPool
 
 
 def names(model: nn.Module) -> set[str]:

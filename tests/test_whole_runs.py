@@ -16,9 +16,11 @@ import torch
 from inside import signal_at
 from own_runs import GIVEN, MODELS, copied, scores, trained
 
-from trainer import afterwards, checkpoint, config, dataset_state, runner, stored
-from trainer.errors import ConfigError, Interrupted
-from trainer.result import Result
+from trainer.config import compose
+from trainer.engine import checkpoint, dataset_state
+from trainer.runs import inference, saved_run, train
+from trainer.runs.results import Result
+from trainer.utils.errors import ConfigError, Interrupted
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 FOREIGN = "not what this run was trained on"
@@ -71,14 +73,14 @@ def append(folder: Path) -> None:
 def test_a_run_gives_the_same_numbers_again_and_knows_files_that_were_moved(name: str) -> None:
     path = trained(name)
     assert scores(path) == Result.read(path).test
-    layers = afterwards.layers(stored.load(path))
+    layers = inference.layers(saved_run.load(path))
     Path("files").rename("elsewhere")
-    assert afterwards.layers(stored.load(path)) == layers
+    assert inference.layers(saved_run.load(path)) == layers
     with pytest.raises(ConfigError, match="does not exist, which this run was trained on"):
         scores(path)
     moved = [
         f"data.{key}={value.replace('files', 'elsewhere', 1)}"
-        for key, value in json.loads(json.dumps(dict(stored.load(path).tree["data"]))).items()
+        for key, value in json.loads(json.dumps(dict(saved_run.load(path).tree["data"]))).items()
         if isinstance(value, str) and value.startswith("files")
     ]
     assert scores(path, *moved) == Result.read(path).test
@@ -167,15 +169,15 @@ def test_results_and_checkpoints_name_the_contents_of_the_data() -> None:
     file = next(Path("files").iterdir())
     file.write_text(file.read_text() + file.read_text().splitlines()[-1] + "\n")
     words = ["model=mlp", "data=csv", f"data.path={file}", "data.target=-1", "max_steps=1"]
-    assert runner.run(config.compose(words)).data_digest != digest
-    assert runner.run(config.compose(["model=mlp", "data=moons", "max_steps=1"])).data_digest is None
+    assert train.run(compose.compose(words)).data_digest != digest
+    assert train.run(compose.compose(["model=mlp", "data=moons", "max_steps=1"])).data_digest is None
 
 
 def test_equal_rows_are_told_apart() -> None:
     Path("files").mkdir()
     Path("files/t.csv").write_text("a,kind\n" + "1,x\n2,y\n" * 40)
     words = ["model=mlp", "data=csv", "data.path=files/t.csv", "data.target=kind", "epochs=1"]
-    path = Path(runner.run(config.compose(words)).folder)
+    path = Path(train.run(compose.compose(words)).folder)
     best = checkpoint.load(path / checkpoint.BEST)["data"]
     keys = torch.cat(list(best["fitted"]["split"].values()))
     assert len(keys.unique()) == 80
@@ -183,11 +185,11 @@ def test_equal_rows_are_told_apart() -> None:
 
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, *words: str) -> Path:
-    composed = config.compose([*words, "hydra.run.dir=outputs/stopped"])
+    composed = compose.compose([*words, "hydra.run.dir=outputs/stopped"])
     with monkeypatch.context() as patched:
         signal_at(patched, 3, signal.SIGINT)
         with pytest.raises(Interrupted):
-            runner.run(composed)
+            train.run(composed)
     return Path("outputs/stopped")
 
 
@@ -202,13 +204,13 @@ def test_a_run_does_not_go_on_with_changed_data(
     before = {file.name: file.read_bytes() for file in path.iterdir() if file.name not in ("train.log", ".lock")}
     change(Path("files"))
     with pytest.raises(ConfigError, match=FOREIGN):
-        runner.resume(stored.load(path))
+        train.resume(saved_run.load(path))
     after = {file.name: file.read_bytes() for file in path.iterdir() if file.name not in ("train.log", ".lock")}
     assert after == before, "a refused run is left as it was"
-    other = runner.run(config.compose([*words, "resume=auto"]))
+    other = train.run(compose.compose([*words, "resume=auto"]))
     assert Path(other.folder) != path, "resume=auto looks for a run of this very data"
     if change is halve:
-        done = runner.resume(stored.named("resume", [str(path), "allow_changed_data=true"])[0])
+        done = train.resume(saved_run.named("resume", [str(path), "allow_changed_data=true"])[0])
         assert done.data_digest == other.data_digest, "its scores are of the data of today"
         assert scores(path) == done.test, "and so is all that is done with it from now on"
 
@@ -225,10 +227,10 @@ def test_a_run_does_not_go_on_with_changed_data(
 @pytest.mark.slow
 def test_a_run_writes_the_same_without_its_files(name: str, model: str, options: dict[str, Any]) -> None:
     path = trained(name, f"model={model}")
-    kept = stored.load(path)
+    kept = saved_run.load(path)
 
     def written() -> tuple[str, list[bytes]]:
-        text = "".join(afterwards.sample(kept, options))
+        text = "".join(inference.sample(kept, options))
         drawn = [file.read_bytes() for file in sorted(path.glob("sampled*")) if file.suffix != ".png"]
         for file in path.glob("sampled*"):  # or the next ones would be numbered
             file.unlink()
@@ -245,13 +247,13 @@ def test_a_run_writes_the_same_without_its_files(name: str, model: str, options:
 def test_rows_of_a_file_are_rated_as_before_though_the_log_grew() -> None:
     path = trained("csv", "model=real_nvp", "data.target=null", "data.drop_columns=[label]")
     Path("today.csv").write_text("a,b,kind\n0.2,0.9,x\n5,5,y\n")
-    before = afterwards.score(stored.load(path), "today.csv").read_text()
+    before = inference.score(saved_run.load(path), "today.csv").read_text()
     append(Path("files"))
-    assert afterwards.score(stored.load(path), "today.csv").read_text() == before
+    assert inference.score(saved_run.load(path), "today.csv").read_text() == before
     with pytest.raises(ConfigError, match=FOREIGN):
-        afterwards.score(stored.load(path), None)
+        inference.score(saved_run.load(path), None)
     shutil.rmtree("files")
-    assert afterwards.score(stored.load(path), "today.csv").read_text() == before
+    assert inference.score(saved_run.load(path), "today.csv").read_text() == before
 
 
 def test_a_relative_path_is_one_of_the_folder_the_run_was_started_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,10 +288,10 @@ def test_an_option_from_the_environment_is_in_no_file_of_a_run(
     file.write_text(file.read_text().replace(",x,", ",Hush4711,", 3))
     words = ["model=real_nvp", "data=csv", f"data.path={file}", "data.target=null", "data.drop_columns=[label]"]
     words += ["data.missing=['${oc.env:GAP_CODE}']", "max_steps=2", "threads=1"]
-    path = Path(runner.run(config.compose(words)).folder)
+    path = Path(train.run(compose.compose(words)).folder)
     held = [one.name for one in path.rglob("*.*") if b"hush4711" in one.read_bytes().lower()]
     assert held == []
     Path("today.csv").write_text("a,b,kind\n0.2,0.9,hush4711\n0.2,0.9,\n")
     shutil.rmtree("files")
-    afterwards.score(stored.load(path), "today.csv")
+    inference.score(saved_run.load(path), "today.csv")
     assert "no training row has in column 'kind'" not in capsys.readouterr().err

@@ -14,12 +14,13 @@ import torch
 from commands import start, train, write
 from torch import Tensor
 
-from trainer import folder, workers
-from trainer.batch import Batch
-from trainer.data.base import TensorSplit
-from trainer.errors import SystemFault, UserError
-from trainer.loader import Loader
-from trainer.workers import WorkerFault
+from trainer.core.batch import Batch
+from trainer.core.dataset import TensorSplit
+from trainer.engine import dataloader_workers
+from trainer.engine.dataloader import Loader
+from trainer.engine.dataloader_workers import WorkerFault
+from trainer.runs import run_dir
+from trainer.utils.errors import SystemFault, UserError
 
 
 class Spoilt(TensorSplit):
@@ -129,7 +130,7 @@ def test_other_errors_are_left_as_they_are() -> None:
         raise RuntimeError("something else")
 
     batch = TensorSplit({"x": torch.zeros(1)}, None).batch(torch.tensor([0]), 0)
-    watch, batches = workers.Watch(1.0), fail()
+    watch, batches = dataloader_workers.Watch(1.0), fail()
     assert watch.next(batches) is batch
     with pytest.raises(RuntimeError, match="something else"):
         watch.next(batches)
@@ -138,8 +139,8 @@ def test_other_errors_are_left_as_they_are() -> None:
 OWN = """
 import os, signal, time
 import torch
-from trainer.data.base import TensorSplit
-from trainer.data.synthetic_tabular import Moons
+from trainer.core.dataset import TensorSplit
+from trainer.data.datasets.tabular.synthetic import Moons
 
 class Deadly(TensorSplit):
     def nbytes(self):
@@ -167,7 +168,7 @@ def test_the_command_ends_with_a_sentence_and_a_run_that_goes_on(tmp_path: Path)
     assert done.stderr.startswith("error: data worker ")
     assert "killed by signal 9 (SIGKILL): often out of memory; it was to read rows" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert folder.read_results(tmp_path / "outputs/run")["status"] == "failed"
+    assert run_dir.read_results(tmp_path / "outputs/run")["status"] == "failed"
     assert (tmp_path / "outputs/run/curves.png").exists()
     again = train(*run, "num_workers=0", "resume=auto", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
@@ -198,7 +199,7 @@ def test_a_killed_run_leaves_no_worker_and_can_be_resumed_at_once(tmp_path: Path
     process.kill()
     process.wait()
     began = time.monotonic()
-    with folder.locked(path, patience=1.0):
+    with run_dir.locked(path, patience=1.0):
         pass
     while any(map(is_running, children)) and time.monotonic() < began + 30:
         time.sleep(0.01)

@@ -26,12 +26,14 @@ from pairs import (
 from pairs import TASKS as TASK_OPTIONS
 from torch import Tensor, nn
 
-from trainer import builder, config, contract, seeding, signature
-from trainer.batch import Totals
-from trainer.checkpoint import NoKeeper
-from trainer.errors import ConfigError
-from trainer.task import Task
-from trainer.trainer import Trainer
+from trainer.config import compatibility, compose, introspection
+from trainer.core import rng
+from trainer.core.batch import Totals
+from trainer.core.task import Task
+from trainer.engine import factory
+from trainer.engine.checkpoint import NoKeeper
+from trainer.engine.trainer import Trainer
+from trainer.utils.errors import ConfigError
 
 EVERY = [pytest.param(model, marks=[pytest.mark.slow] * (model in OWN_MODELS)) for model in MODELS]
 CANCELS = {"model.critic.head.bias": "the same constant on real and on generated points cancels"}
@@ -57,10 +59,10 @@ def scores(task: Task, batch: object) -> dict[str, float]:
 def step(made: Pair, steps: int) -> Trainer:
     """That many steps of everybody whose turn it is."""
     settings = made.config.settings
-    players = builder.players(made.config.tree, settings, made.task, made.loaders["train"])
+    players = factory.players(made.config.tree, settings, made.task, made.loaders["train"])
     trainer = Trainer(made.task, players, made.loaders["train"], made.loaders["val"], settings, NoKeeper(), Silent())
     made.task.train()
-    batches = [batch for _ in range(steps) for batch in [builder.small_batch(made.loaders["train"])]]
+    batches = [batch for _ in range(steps) for batch in [factory.small_batch(made.loaders["train"])]]
     for number, batch in enumerate(batches):
         for name in made.task.turns(number):
             trainer.update(trainer.players[name], [batch])
@@ -76,12 +78,12 @@ def test_the_first_line_of_the_docstring_is_what_comes_out(model: str) -> None:
     made = pair(model, first_data(model))
     target = MODELS[model].target
     assert target
-    found = signature.read(target)
+    found = introspection.read(target)
     assert found
-    said = contract.parse(found.contract)
+    said = compatibility.parse(found.contract)
     assert said, f"{target}: the first line of the docstring is no contract"
     assert said.output is not None
-    batch = builder.small_batch(made.loaders["train"])
+    batch = factory.small_batch(made.loaders["train"])
     for name, dims in said.inputs.items():
         if name in batch.inputs and "..." not in dims:
             assert batch.inputs[name].dim() == len(dims), name
@@ -120,7 +122,7 @@ def test_training_changes_every_parameter(model: str) -> None:
 def test_a_state_goes_into_another_of_its_kind(model: str) -> None:
     made, other = pair(model, first_data(model)), pair(model, first_data(model), seed=1)
     step(made, 1)
-    batch = builder.small_batch(made.loaders["train"])
+    batch = factory.small_batch(made.loaders["train"])
     assert any(not torch.equal(value, other.task.state_dict()[name]) for name, value in made.task.state_dict().items())
     other.task.load_state_dict(made.task.state_dict())
     assert scores(other.task, batch) == scores(made.task, batch)
@@ -152,15 +154,15 @@ def test_pairs_that_fit_build_and_score(data: str) -> None:
     assert models, f"no model fits {data}"
     for model in models:
         made = built(data)
-        seeding.seed_everything(0)
-        net = builder.make(
-            builder.fill("model", node(MODELS[model]) | SMALL_MODELS.get(model, {}), made, data), nn.Module
+        rng.seed_everything(0)
+        net = factory.make(
+            factory.fill("model", node(MODELS[model]) | SMALL_MODELS.get(model, {}), made, data), nn.Module
         )
         option = TASK_OPTIONS[task_of(model, data)]
         keys = node(option)
         if "teacher_forcing" in keys:
             keys["teacher_forcing"] = None
-        task = builder.make(builder.fill("task", keys, made, data), Task, model=net)  # type: ignore[type-abstract]
+        task = factory.make(factory.fill("task", keys, made, data), Task, model=net)  # type: ignore[type-abstract]
         task.attach(made)
         for split in ("train", "val", "test"):
             task.check(getattr(made, split).targets(), split)
@@ -190,7 +192,7 @@ def test_a_misfit_names_both_and_what_would_fit(chosen: tuple[str, str]) -> None
         f"model.{key}=x" for key in OWN_MODELS.get(model, {})
     ]
     with pytest.raises(ConfigError) as caught:
-        config.compose([f"model={model}", f"data={data}", *more])
+        compose.compose([f"model={model}", f"data={data}", *more])
     said = str(caught.value)
     assert model in said
     assert data in said

@@ -13,25 +13,26 @@ import torch
 from conftest import Silent, configure
 from torch import Tensor, nn
 
-from trainer import builder, seeding
-from trainer.augment import Augment
-from trainer.batch import Batch, Score
-from trainer.checkpoint import NoKeeper
-from trainer.data.base import TensorSplit
-from trainer.errors import Interrupted
-from trainer.loader import Loader
-from trainer.settings import Settings
-from trainer.task import Task
-from trainer.trainer import Trainer
+from trainer.config.schema import Settings
+from trainer.core import rng
+from trainer.core.batch import Batch, Score
+from trainer.core.dataset import TensorSplit
+from trainer.core.task import Task
+from trainer.data.augment.image_augment import Augment
+from trainer.engine import factory
+from trainer.engine.checkpoint import NoKeeper
+from trainer.engine.dataloader import Loader
+from trainer.engine.trainer import Trainer
+from trainer.utils.errors import Interrupted
 
 CPU = torch.device("cpu")
-SGD = {"_target_": "trainer.optim.SGD", "lr": 0.1, "momentum": 0.0, "nesterov": False}
+SGD = {"_target_": "trainer.optim.optimizers.SGD", "lr": 0.1, "momentum": 0.0, "nesterov": False}
 MOMENTUM = SGD | {"momentum": 0.9, "lr": 0.05}
 DECAY = {"weight_decay": 0.0, "decay_norm_and_bias": True}
-CONSTANT = {"_target_": "trainer.schedules.Constant", "warmup": 0}
-PLATEAU = {"_target_": "trainer.schedules.Plateau", "factor": 0.5, "patience": 2, "min_lr": 0.0, "warmup": 0}
+CONSTANT = {"_target_": "trainer.optim.lr_schedules.Constant", "warmup": 0}
+PLATEAU = {"_target_": "trainer.optim.lr_schedules.Plateau", "factor": 0.5, "patience": 2, "min_lr": 0.0, "warmup": 0}
 CYCLE = {
-    "_target_": "trainer.schedules.OneCycle",
+    "_target_": "trainer.optim.lr_schedules.OneCycle",
     "pct_start": 0.3,
     "div_factor": 25.0,
     "final_div_factor": 1e4,
@@ -118,7 +119,7 @@ def number(task: Task) -> float:
 
 
 def rows(n: int, seed: int = 0) -> TensorSplit:
-    made = seeding.generator(seed)
+    made = rng.generator(seed)
     x = torch.randn(n, 3, generator=made)
     return TensorSplit({"x": x}, x @ torch.tensor([1.0, -2.0, 0.5]) + torch.randn(n, generator=made))
 
@@ -142,7 +143,7 @@ def tiny(
 ) -> Trainer:
     """A trainer of a few numbers; the initial weights are the same every time."""
     settings = replace(defaults(), **{"epochs": 1, "batch_size": 4, "max_steps": None} | changes)
-    seeding.seed_everything(settings.seed)
+    rng.seed_everything(settings.seed)
     task = task or LeastSquares(Linear())
     with torch.no_grad():
         for parameter in task.parameters():
@@ -162,7 +163,7 @@ def tiny(
         )
         for name, split in (("train", train or rows(16)), ("val", rows(10, seed=1)))
     )
-    players = builder.players({"optimizer": optimizer | DECAY, "scheduler": scheduler}, settings, task, train_loader)
+    players = factory.players({"optimizer": optimizer | DECAY, "scheduler": scheduler}, settings, task, train_loader)
     return Trainer(task, players, train_loader, val_loader, settings, keeper or NoKeeper(), watcher or Silent())
 
 

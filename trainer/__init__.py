@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trainer.config import Config
-    from trainer.data.base import Data
-    from trainer.result import Result
-    from trainer.task import Task
+    from trainer.config.compose import Config
+    from trainer.core.dataset import Data
+    from trainer.core.task import Task
+    from trainer.runs.results import Result
 
 __all__ = ["build", "compose", "run"]
 
@@ -29,7 +29,7 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None)
 
     Raises ConfigError with every problem at once.
     """
-    from trainer import config
+    from trainer.config import compose as config
 
     return config.compose(overrides, [] if config_dir is None else [Path(config_dir)])
 
@@ -39,14 +39,14 @@ def build(config: Config) -> tuple[Data, Task]:
 
     Random numbers of your own go on as if nothing had been drawn. Raises ConfigError beside a run in another thread.
     """
-    from trainer import seeding
+    from trainer.core import rng
 
-    with seeding.borrowed():
-        from trainer import builder, data_source  # here: what it imports may draw, once in a process
+    with rng.borrowed():
+        from trainer.engine import dataset_loading, factory  # here: what it imports may draw, once in a process
 
-        data = data_source.read(config)
-        seeding.seed_everything(config.settings.seed)
-        return data, builder.task(config.tree, data, config.names)
+        data = dataset_loading.read(config)
+        rng.seed_everything(config.settings.seed)
+        return data, factory.task(config.tree, data, config.names)
 
 
 def run(config: Config) -> Result:
@@ -54,9 +54,9 @@ def run(config: Config) -> Result:
 
     Random numbers and threads of your own are afterwards as before. Raises ConfigError beside a run in another thread.
     """
-    from trainer import seeding
+    from trainer.core import rng
 
-    with seeding.borrowed():
-        from trainer import runner  # here: what it imports may draw, once in a process
+    with rng.borrowed():
+        from trainer.runs import train  # here: what it imports may draw, once in a process
 
-        return runner.run(config)
+        return train.run(config)

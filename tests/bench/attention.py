@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from trainer.models.layers.attention import MultiHeadAttention
-from trainer.models.layers.transformer import KINDS, Plan
+from trainer.models.layers.attention.attention import MultiHeadAttention
+from trainer.models.layers.attention.transformer import KINDS, Plan
 
 ROUNDS = 7
 STEPS = (128, 256, 512, 1024, 2048, 4096)

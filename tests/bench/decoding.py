@@ -13,10 +13,10 @@ import time
 import torch
 from torch import Tensor
 
-from trainer import config
-from trainer.builder import make
-from trainer.decoding import write
-from trainer.models.gpt import GPT
+from trainer.config import compose
+from trainer.core.decoding import write
+from trainer.engine.factory import make
+from trainer.models.language.gpt import GPT
 
 ROUNDS, TOKENS, VOCAB = 5, 256, 65
 
@@ -49,7 +49,7 @@ def compare(model: GPT, rows: int) -> None:
 def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    composed = config.compose(
+    composed = compose.compose(
         ["model=gpt", "data=tinyshakespeare", f"model.seq_len={TOKENS}", f"model.vocab_size={VOCAB}"]
     )
     model = make(composed.tree["model"], GPT).eval()

@@ -31,7 +31,7 @@ def measure(model: str, nodes: int) -> dict[str, float]:
     import torch
     import torch.nn.functional as F
 
-    from trainer.models.gnn import GAT, GNN
+    from trainer.models.graph.gnn import GAT, GNN
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

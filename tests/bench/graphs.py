@@ -22,7 +22,7 @@ from torch_geometric.nn import GATConv, GCNConv
 sys.path[:0] = [str(Path(__file__).parents[level]) for level in (1, 2)]
 from conftest import lab  # noqa: E402
 
-from trainer.data.base import Data  # noqa: E402
+from trainer.core.dataset import Data  # noqa: E402
 
 ROUNDS = 20
 EPOCHS = 5

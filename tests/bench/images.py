@@ -20,13 +20,14 @@ import torch
 from PIL import Image, ImageEnhance
 from torch import Tensor
 
-from trainer import builder, config
-from trainer.augment import Pictures
-from trainer.batch import Batch
-from trainer.checkpoint import NoKeeper
-from trainer.data.base import Facts
-from trainer.device import keep_freed_memory
-from trainer.trainer import Trainer
+from trainer.config import compose
+from trainer.core.batch import Batch
+from trainer.core.dataset import Facts
+from trainer.data.augment.image_augment import Pictures
+from trainer.engine import factory
+from trainer.engine.checkpoint import NoKeeper
+from trainer.engine.device import keep_freed_memory
+from trainer.engine.trainer import Trainer
 
 ROUNDS, ROWS = 9, 128
 ALL = {
@@ -69,11 +70,11 @@ def stepper(model: str, *more: str) -> Callable[[], Tensor]:
     """One training step of a model on pictures of 64 x 64."""
     data = "digit_canvas" if model == "unet" else "gratings"
     words = (f"model={model}", f"data={data}", "data.size=64", "data.rows=200", "threads=1", "batch_size=32")
-    composed = config.compose([*words, *more])
-    made = builder.data(composed.tree)
-    task = builder.task(composed.tree, made, composed.names).train()
-    loaders = builder.loaders(composed.tree, made, composed.settings, torch.device("cpu"))
-    players = builder.players(composed.tree, composed.settings, task, loaders["train"])
+    composed = compose.compose([*words, *more])
+    made = factory.data(composed.tree)
+    task = factory.task(composed.tree, made, composed.names).train()
+    loaders = factory.loaders(composed.tree, made, composed.settings, torch.device("cpu"))
+    players = factory.players(composed.tree, composed.settings, task, loaders["train"])
     trainer = Trainer(task, players, loaders["train"], loaders["val"], composed.settings, NoKeeper(), watcher=None)  # type: ignore[arg-type]
     batch = next(loaders["train"].epoch(0))
 

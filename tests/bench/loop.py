@@ -24,11 +24,14 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from trainer import builder, config, report, signals
-from trainer.checkpoint import RunKeeper
-from trainer.data.base import Data, Facts, TensorSplit
-from trainer.result import Result
-from trainer.trainer import Trainer
+from trainer.config import compose
+from trainer.core.dataset import Data, Facts, TensorSplit
+from trainer.engine import factory
+from trainer.engine.checkpoint import RunKeeper
+from trainer.engine.trainer import Trainer
+from trainer.runs import run_report
+from trainer.runs.results import Result
+from trainer.utils import signals
 
 ROUNDS, BATCH, ROWS = 7, 32, 600
 Pairs = Callable[[], Iterable[tuple[Tensor, Tensor]]]
@@ -65,13 +68,13 @@ class Noise(Data):
 def ours(case: Case, data: Data) -> float:
     """Microseconds of a step of the trainer as a run has it."""
     keys = (f"epochs={case.epochs}", f"batch_size={BATCH}", "grad_clip=1", "scheduler=onecycle", "threads=1")
-    composed = config.compose([*case.words, *keys])
-    task = builder.task(composed.tree, builder.data(composed.tree), composed.names)
-    loaders = builder.loaders(composed.tree, data, composed.settings, torch.device("cpu"))
-    players = builder.players(composed.tree, composed.settings, task, loaders["train"])
+    composed = compose.compose([*case.words, *keys])
+    task = factory.task(composed.tree, factory.data(composed.tree), composed.names)
+    loaders = factory.loaders(composed.tree, data, composed.settings, torch.device("cpu"))
+    players = factory.players(composed.tree, composed.settings, task, loaders["train"])
     with tempfile.TemporaryDirectory() as place, signals.caught() as flag:
         result = Result(place, "", "", {}, [], "ours", "noise", "", 0, monitor="accuracy")
-        with report.Report(flag, verbose=False) as screen:
+        with run_report.Report(flag, verbose=False) as screen:
             keeper = RunKeeper(Path(place), {})
             trainer = Trainer(task, players, loaders["train"], loaders["val"], composed.settings, keeper, screen)
             screen.start(trainer, result, {})
@@ -106,8 +109,8 @@ def loss_of(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def fresh_model(case: Case) -> nn.Module:
-    composed = config.compose(list(case.words))
-    return builder.task(composed.tree, builder.data(composed.tree), composed.names).model
+    composed = compose.compose(list(case.words))
+    return factory.task(composed.tree, factory.data(composed.tree), composed.names).model
 
 
 def notebook(case: Case, data: Data) -> float:
@@ -140,7 +143,7 @@ CONTENDERS = {"ours": ours, "notebook": notebook, "hand-written": handwritten}
 
 def main() -> None:
     torch.set_num_threads(1)
-    report.console = Console(file=open(os.devnull, "w", encoding="utf-8"), force_terminal=True)  # noqa: SIM115
+    run_report.console = Console(file=open(os.devnull, "w", encoding="utf-8"), force_terminal=True)  # noqa: SIM115
     print(f"us per step, median of {ROUNDS} interleaved rounds, one thread")
     for name in sys.argv[1:] or CASES:
         case = CASES[name]

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from trainer.batch import Batch
-from trainer.data.memory_tasks import VarLenSum
-from trainer.data.parts.ragged import Ragged, RaggedSplit
-from trainer.loader import Loader
-from trainer.models.layers.recurrent import read
+from trainer.core.batch import Batch
+from trainer.data.datasets.sequence.memory_tasks import VarLenSum
+from trainer.data.splits.ragged import Ragged, RaggedSplit
+from trainer.engine.dataloader import Loader
+from trainer.models.layers.sequence.recurrent import read
 
 ROUNDS, ROWS, BATCH, WIDTH = 5, 1024, 64, 64
 CPU = torch.device("cpu")

@@ -16,11 +16,14 @@ import time
 import torch
 from torch import Tensor
 
-from trainer import builder, config, metrics, seeding
-from trainer.checkpoint import NoKeeper
-from trainer.data.ring import Ring
-from trainer.tasks.parts.denoising import Denoising
-from trainer.trainer import Trainer
+from trainer.config import compose
+from trainer.core import rng
+from trainer.data.datasets.generative.ring import Ring
+from trainer.engine import factory
+from trainer.engine.checkpoint import NoKeeper
+from trainer.engine.trainer import Trainer
+from trainer.metrics import metrics
+from trainer.tasks.base.denoising import Denoising
 
 ROUNDS, ROWS = 3, 2000
 SAMPLERS = {
@@ -38,13 +41,13 @@ class Unwatched:
 
 def trained(name: str, steps: int) -> Denoising:
     words = ("model=diffusion", f"task={name}", "data=ring", f"max_steps={steps}", "val_every=1000", "task.steps=10")
-    composed = config.compose(words)
-    data = builder.data(composed.tree)
-    seeding.seed_everything(0)
-    task = builder.task(composed.tree, data, composed.names)
+    composed = compose.compose(words)
+    data = factory.data(composed.tree)
+    rng.seed_everything(0)
+    task = factory.task(composed.tree, data, composed.names)
     assert isinstance(task, Denoising)
-    loaders = builder.loaders(composed.tree, data, composed.settings, torch.device("cpu"))
-    players = builder.players(composed.tree, composed.settings, task, loaders["train"])
+    loaders = factory.loaders(composed.tree, data, composed.settings, torch.device("cpu"))
+    players = factory.players(composed.tree, composed.settings, task, loaders["train"])
     trainer = Trainer(task, players, loaders["train"], loaders["val"], composed.settings, NoKeeper(), Unwatched())
     trainer.fit()
     trainer.use_best()

@@ -35,8 +35,9 @@ from faults import mutations
 from faults.bases import BASES, SHORT, files
 from faults.run_folders import foreign, runs, states
 
-from trainer import catalog, checks, cli, config, plugins
-from trainer.errors import UserError
+from trainer.cli import main as cli
+from trainer.config import compose, plugins, registry, validation
+from trainer.utils.errors import UserError
 
 SECONDS, GRACE = 30.0, 20.0
 MEMORY = 8 * 2**30
@@ -69,10 +70,10 @@ def watched() -> Iterator[None]:
 
 
 def keys(base: str) -> list[str]:
-    composed = config.compose([*BASES[base], *SHORT])
-    deep = [f"{group}.{key}" for group in checks.BUILT for key in composed.tree[group] if not key.startswith("_")]
-    flat = [key for key in composed.tree if key not in checks.BUILT]
-    return [*flat, *deep, *catalog.GROUPS, "hydra/launcher", "hydra/sweeper"]
+    composed = compose.compose([*BASES[base], *SHORT])
+    deep = [f"{group}.{key}" for group in validation.BUILT for key in composed.tree[group] if not key.startswith("_")]
+    flat = [key for key in composed.tree if key not in validation.BUILT]
+    return [*flat, *deep, *registry.GROUPS, "hydra/launcher", "hydra/sweeper"]
 
 
 # Kinds of cases: each changes the folder it is in, and gives a command line.
@@ -87,8 +88,8 @@ def overrides(rng: random.Random) -> list[str]:
 
 
 def folders(rng: random.Random) -> list[str]:
-    group = rng.choice(catalog.GROUPS)
-    option = rng.choice(list(catalog.options(group).values()))
+    group = rng.choice(registry.GROUPS)
+    option = rng.choice(list(registry.options(group).values()))
     path = Path("conf", group, "own.yaml")
     path.parent.mkdir(parents=True)
     path.write_bytes(option.path.read_bytes())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from commands import write
 
-from trainer import plugins
+from trainer.config import plugins
 
 MARKER = "touched"
 EVIL = f"""

@@ -17,8 +17,8 @@ import yaml
 from faults import mutations
 from faults.bases import words_of
 
-from trainer import cli
-from trainer.errors import UserError
+from trainer.cli import main
+from trainer.utils.errors import UserError
 
 OTHERS: list[Callable[[], Any]] = [
     *(lambda: None, lambda: 0, lambda: -1, lambda: 2**70, lambda: 1e9, lambda: float("nan"), lambda: True),
@@ -41,7 +41,7 @@ def trained(base: str, *words: str) -> Path:
         kept = Path(tempfile.mkdtemp())
         with contextlib.redirect_stdout(io.StringIO()):
             try:
-                cli.dispatch([*words_of(base), *words, f"hydra.run.dir={kept}/run"])
+                main.dispatch([*words_of(base), *words, f"hydra.run.dir={kept}/run"])
             except UserError as error:
                 # A refusal of a case would be right; of what cases are made of, it hides them all.
                 raise AssertionError(f"the run of {base} is refused: {error}") from error

@@ -21,7 +21,9 @@ import commands
 import pytest
 from digest import digest
 
-from trainer import checkpoint, cli, folder
+from trainer.cli import main
+from trainer.engine import checkpoint
+from trainer.runs import run_dir
 
 WORDS = (
     *("model=vae", "data=linear_gaussian", "data.rows=120", "model.hidden=[4]", "epochs=2", "batch_size=32"),
@@ -89,7 +91,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
 
 
 def outcome(path: Path) -> tuple[Any, ...]:
-    said = folder.read_results(path)
+    said = run_dir.read_results(path)
     files = sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
     return digest(checkpoint.load(path / checkpoint.LAST)), said["test"], said["artifacts"], said["status"], files
 
@@ -99,7 +101,7 @@ def answer(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("sys.argv", ["train", *WORDS])
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main.main()
     return ended.value.code, capsys.readouterr().err
 
 
@@ -132,7 +134,7 @@ def test_a_write_that_fails_anywhere(
         what = f"call {place}, {calls[place]}: {said}"
         assert code == 4, what
         assert (len(said.splitlines()), os.strerror(number) in said, "Traceback" in said) == (1, True, False), what
-        status = folder.read_results(path).get("status")
+        status = run_dir.read_results(path).get("status")
         if not forever and path.exists():
             assert status != "running", what
         was_finished = status == "finished"
@@ -142,7 +144,7 @@ def test_a_write_that_fails_anywhere(
         assert outcome(path) == whole, what
         assert was_finished or status != "finished"
         assert [found.name for found in Path("outputs").iterdir() if not found.is_symlink()] == ["run"], what
-        json.loads((path / folder.RESULTS).read_text())
+        json.loads((path / run_dir.RESULTS).read_text())
 
 
 @contextlib.contextmanager
@@ -184,7 +186,7 @@ def test_a_disk_that_fills_up_and_is_cleared(tmp_path: Path) -> None:
         assert done.returncode == 4, done.stdout
         assert "No space left on device" in done.stderr
         assert len(done.stderr.splitlines()) == 1
-        said = folder.read_results(place / "outputs/run")
+        said = run_dir.read_results(place / "outputs/run")
         assert said["status"] == "failed"
         assert "No space left on device" in said["reason"]
         (place / "ballast").unlink()
@@ -209,4 +211,4 @@ def test_a_run_on_a_disk_that_can_no_longer_be_written(tmp_path: Path) -> None:
             done = commands.train(*words, cwd=place)
             assert (done.returncode, "Read-only file system" in done.stderr) == (4, True), done.stderr
             assert len(done.stderr.splitlines()) == 1
-        assert folder.read_results(place / "outputs/run")["status"] == "finished"
+        assert run_dir.read_results(place / "outputs/run")["status"] == "finished"

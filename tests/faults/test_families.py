@@ -10,10 +10,10 @@ from faults.digest import digest
 from own_files import texts
 from tiny import StopAt
 
-from trainer import checkpoint
-from trainer.checkpoint import RunKeeper
-from trainer.errors import Interrupted
-from trainer.trainer import Trainer
+from trainer.engine import checkpoint
+from trainer.engine.checkpoint import RunKeeper
+from trainer.engine.trainer import Trainer
+from trainer.utils.errors import Interrupted
 
 COMMON = ("scheduler=onecycle", "ema=0.9", "grad_clip=1.0", "epochs=3")
 TEXTS = texts()

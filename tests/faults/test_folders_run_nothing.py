@@ -14,8 +14,10 @@ from commands import SMALL, environment, train, write
 from faults import hostile
 from faults.hostile import marker_fixture  # noqa: F401
 
-from trainer import cli, config, plugins, sweep
-from trainer.errors import ConfigError
+from trainer.cli import main
+from trainer.config import compose, plugins
+from trainer.runs import sweep
+from trainer.utils.errors import ConfigError
 
 TRICKS = sorted(hostile.folders("m"))
 QUICK = "sweep of Hydra's"
@@ -46,7 +48,7 @@ def test_a_folder_of_yaml_files(trick: str, command: str, marker: Path, monkeypa
 
     monkeypatch.setattr(sweep, "through_hydra", called)
     with pytest.raises(ConfigError) as caught:
-        cli.dispatch(victim(command))
+        main.dispatch(victim(command))
     assert any(
         word in str(caught.value) for word in ("hydra", "Hydra", "do not compose", "pkg://", "only a command may")
     )
@@ -57,7 +59,7 @@ def test_a_linked_folder(marker: Path) -> None:
     elsewhere = write(marker.parent / "elsewhere", {"launcher/basic.yaml": hostile.callback(str(marker))})
     (marker.parent / "conf" / "hydra").symlink_to(elsewhere)
     with pytest.raises(ConfigError, match="may hold nothing for Hydra"):
-        cli.dispatch(victim("sweep of Hydra's"))
+        main.dispatch(victim("sweep of Hydra's"))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,7 @@ def test_a_folder_by_another_way(words: tuple[str, ...], sweeper: tuple[str, ...
     folder = write(marker.parent / "conf", {"hydra/callbacks/c.yaml": "x:\n" + hostile.payload(str(marker), "  ")})
     given = [word.format(folder) for word in words]
     with pytest.raises(ConfigError):
-        cli.dispatch([*sweeper, *SMALL, *given])
+        main.dispatch([*sweeper, *SMALL, *given])
 
 
 def test_the_files_of_a_combination_are_judged_together(marker: Path) -> None:
@@ -104,13 +106,13 @@ def test_the_files_of_a_combination_are_judged_together(marker: Path) -> None:
     write(marker.parent / "conf", files)
     swept = ("experiment=plain,e", "extra=none,gru")
     with pytest.raises(ConfigError, match=r"hydra\.callbacks"):
-        cli.dispatch(["-m", "hydra/sweeper=basic", "--config-dir", "conf", *SMALL, *swept])
+        main.dispatch(["-m", "hydra/sweeper=basic", "--config-dir", "conf", *SMALL, *swept])
 
 
 def test_where_results_go_may_be_set(marker: Path) -> None:
     text = hostile.GLOBAL + "hydra:\n  run:\n    dir: elsewhere/run\n  sweep:\n    dir: elsewhere/sweep\n"
     folder = write(marker.parent / "my conf, 'quoted' [1]", {"experiment/e.yaml": text})
-    found = config.compose([*SMALL, "experiment=e"], [folder])
+    found = compose.compose([*SMALL, "experiment=e"], [folder])
     assert (found.folder, found.sweep_folder) == ("elsewhere/run", "elsewhere/sweep")
 
 
@@ -134,11 +136,11 @@ job()
 )
 def test_without_the_guard_the_probes_do_run(trick: str, command: str, tmp_path: Path) -> None:
     """Hydra itself, over the same files: a probe that could not fail would prove nothing."""
-    from trainer import catalog
+    from trainer.config import registry
 
     marker = tmp_path / hostile.MARKER
     write(tmp_path / "conf", hostile.folders(str(marker))[trick])
-    script = DIRECTLY.format(conf=str(catalog.builtin().absolute()))
+    script = DIRECTLY.format(conf=str(registry.builtin().absolute()))
     done = subprocess.run(
         [sys.executable, "-P", "-c", script, *victim(command)],
         **{"cwd": tmp_path, "env": environment(), "capture_output": True, "text": True, "timeout": 120},  # type: ignore[call-overload]
@@ -167,14 +169,14 @@ CHANGES: dict[str, dict[str, Any]] = {
     "task": {"plugins": ["evil"], "task": {"_target_": "evil.Foo"}},
     "undeclared": {"model": {"_target_": "evil.Foo"}},
     "torch": {"plugins": ["torch"], "model": {"_target_": "torch.utils.collect_env.run", "command": "touch touched"}},
-    "nested": {"model": {"_target_": "trainer.models.mlp.MLP", "hidden": [{"_target_": "evil.Foo"}]}},
+    "nested": {"model": {"_target_": "trainer.models.tabular.mlp.MLP", "hidden": [{"_target_": "evil.Foo"}]}},
     "interpolated": {"name": "evil", "plugins": ["${name}"]},
 }
 
 
 def run_folder(path: Path, change: dict[str, Any]) -> Path:
     """A run as the program leaves it, but for the change."""
-    composed = config.compose(SMALL)
+    composed = compose.compose(SMALL)
     names = dict(composed.names)
     results: dict[str, Any] = {
         "status": "interrupted",
@@ -194,7 +196,7 @@ def test_a_run_folder(verb: str, change: str, marker: Path) -> None:
     write(marker.parent, {"mine.py": ""})
     words = [word.replace("RUN", str(path)) for word in VERBS[verb]]
     with pytest.raises(ConfigError):
-        cli.dispatch(words)
+        main.dispatch(words)
 
 
 def test_a_runs_module_is_imported_when_it_is_named_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,8 +204,8 @@ def test_a_runs_module_is_imported_when_it_is_named_again(tmp_path: Path, monkey
     monkeypatch.chdir(write(tmp_path, {"evil_twin.py": hostile.EVIL}))
     path = run_folder(tmp_path / "run", {"plugins": ["evil_twin"]})
     with pytest.raises(ConfigError, match=r"a run folder is data.*plugins=\[evil_twin\]"):
-        cli.dispatch(["evaluate", str(path)])
-    assert cli.dispatch(["resume", str(path), "plugins=[evil_twin]"]) == 0
+        main.dispatch(["evaluate", str(path)])
+    assert main.dispatch(["resume", str(path), "plugins=[evil_twin]"]) == 0
     assert (tmp_path / hostile.MARKER).exists()
     plugins.declare([])
     del sys.modules["evil_twin"]

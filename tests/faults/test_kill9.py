@@ -20,7 +20,8 @@ from digest import digest
 from interruptions import compare_chains, read_table, wait
 
 import trainer
-from trainer import checkpoint, folder, runner  # noqa: F401
+from trainer.engine import checkpoint
+from trainer.runs import run_dir
 
 HOW = [
     *("epochs=3", "batch_size=32", "ema=0.9", "scheduler=onecycle", "accumulate=2", "grad_clip=1", "save_every=0"),
@@ -50,8 +51,8 @@ def train_in_child(place: Path, *words: str) -> int:
 def outcome(place: Path) -> tuple[str, list[dict[str, str]], dict[str, float], list[str]]:
     """(hash of the state, metrics.csv without wall-clock, test scores, files)"""
     run = place / "outputs/run"
-    rows = read_table(run / folder.METRICS)
-    said = json.loads((run / folder.RESULTS).read_text())
+    rows = read_table(run / run_dir.METRICS)
+    said = json.loads((run / run_dir.RESULTS).read_text())
     assert said["status"] == "finished"
     files = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
     return digest(checkpoint.load(run / checkpoint.LAST)), rows, said["test"], files
@@ -81,7 +82,7 @@ def test_kills_change_nothing(kind: str, tmp_path: Path) -> None:
 
     for place in compare_chains(tmp_path, kills, train, interrupt, outcome):
         found = {path.name for path in (place / "outputs").iterdir()}
-        assert found - {folder.LATEST, folder.CLASSIFIERS} == {"run"}, "a resume started another run"
+        assert found - {run_dir.LATEST, run_dir.CLASSIFIERS} == {"run"}, "a resume started another run"
 
 
 def kill_till_it_ends(place: Path, words: tuple[str, ...], draw: random.Random, whole: float, spared: float) -> int:

@@ -20,8 +20,10 @@ from digest import digest
 from interruptions import compare_chains, read_table, wait
 
 import trainer
-from trainer import checkpoint, folder, runner, signals, sweep  # noqa: F401
-from trainer.errors import UserError
+from trainer.engine import checkpoint
+from trainer.runs import run_dir, sweep
+from trainer.utils import signals
+from trainer.utils.errors import UserError
 
 HOW = (
     *("epochs=3", "batch_size=32", "ema=0.9", "scheduler=onecycle", "accumulate=2", "save_every=0"),
@@ -85,9 +87,9 @@ def wait_for_end(session: int, seconds: float) -> None:
 def outcome(place: Path) -> tuple[dict[str, Any], list[dict[str, str]], list[str]]:
     """(what each run came to without wall-clock, the table, every file)"""
     found = {}
-    for file in sorted((place / "outputs").rglob(folder.RESULTS)):
+    for file in sorted((place / "outputs").rglob(run_dir.RESULTS)):
         run, said = file.parent, json.loads(file.read_text())
-        rows = read_table(run / folder.METRICS)
+        rows = read_table(run / run_dir.METRICS)
         states = [digest(checkpoint.load(run / name)) for name in (checkpoint.LAST, checkpoint.BEST)]
         kept = [said[name] for name in ("status", "steps", "val", "test", "baseline", "artifacts")]
         found[str(run.relative_to(place))] = (states, rows, kept)

@@ -17,8 +17,9 @@ from commands import write
 from faults import hostile
 from faults.hostile import marker_fixture  # noqa: F401
 
-from trainer import checkpoint, hub
-from trainer.errors import ConfigError
+from trainer.engine import checkpoint
+from trainer.utils import hf_hub
+from trainer.utils.errors import ConfigError
 
 # Saved models.
 
@@ -56,7 +57,7 @@ def test_a_saved_model(name: str, kind: str, marker: Path, monkeypatch: pytest.M
     folder = write(marker.parent / "saved", {"config.json": "{}", **files, "evil.py": hostile.EVIL})
     said = ""
     try:
-        hub.read_saved(kind, folder, "model.name")
+        hf_hub.read_saved(kind, folder, "model.name")
     except ConfigError as error:
         said = str(error)
     assert "trust_remote_code" not in said

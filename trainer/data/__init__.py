@@ -1,1 +1,4 @@
-"""Data sets, one file each or one family of synthetic ones; reached through ``_target_``."""
+"""Data sets, their readers, encodings, splits and augmentations.
+
+May import utils, core, metrics and config.
+"""

@@ -10,15 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer import metrics
-from trainer.batch import IGNORE, Batch, Rows, Score
-from trainer.data.base import Data
-from trainer.data.parts import plain
-from trainer.errors import ConfigError
-from trainer.gallery import Item, Later
-from trainer.task import Task
-from trainer.tasks.parts import masked, views
-from trainer.types import PositiveInt, Probability
+from trainer.core.artifacts import Item, Later
+from trainer.core.batch import IGNORE, Batch, Rows, Score
+from trainer.core.dataset import Data
+from trainer.core.task import Task
+from trainer.core.types import PositiveInt, Probability
+from trainer.data.readers import text_file
+from trainer.metrics import metrics
+from trainer.tasks.evaluation import classification_plots
+from trainer.tasks.losses import masked_cross_entropy
+from trainer.utils.errors import ConfigError
 
 
 class Classification(Task):
@@ -47,7 +48,7 @@ class Classification(Task):
         self.label_smoothing = label_smoothing
         self.scores = scores
         self.class_names = [str(c) for c in range(num_classes)]
-        self.pictures: views.Pictures | None = None
+        self.pictures: classification_plots.Pictures | None = None
         self.needs_confusion = not {"f1", "f1_per_class", "mean_iou"}.isdisjoint(scores)
         self.class_counts: dict[str, Tensor] = {}
         self.masked = True
@@ -62,7 +63,11 @@ class Classification(Task):
             raise ConfigError(f"task.num_classes: {self.num_classes} given; the data has {classes} classes")
         self.class_names = list(data.facts.class_names) or self.class_names
         pictures = data.pictures()
-        self.pictures = views.Pictures(pictures[0], data.pixel_bounds(), data.test.names(first=0)) if pictures else None
+        self.pictures = (
+            classification_plots.Pictures(pictures[0], data.pixel_bounds(), data.test.names(first=0))
+            if pictures
+            else None
+        )
 
     def check(self, targets: Tensor | None, split: str) -> None:
         if targets is None:
@@ -114,7 +119,7 @@ class Classification(Task):
         keys = inspect.signature(type(self.model)).parameters
         key = next((f"model.{name}" for name in ("out_features", "num_classes") if name in keys), "model")
         fitting = "1 or 2" if self.num_classes == 2 else str(self.num_classes)
-        classes = f"{self.num_classes} classes ({plain.shown(self.class_names, 10)})"
+        classes = f"{self.num_classes} classes ({text_file.shown(self.class_names, 10)})"
         return f"{key}: {width} given; the data has {classes}, so it must be {fitting}, which it is where it is not set"
 
     def loss(self, batch: Batch, player: str) -> Tensor:
@@ -122,7 +127,7 @@ class Classification(Task):
         logits, target = self.logits(batch), batch.target
         if not self.masked:
             return F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
-        return masked.cross_entropy(logits, target, self.label_smoothing)
+        return masked_cross_entropy.cross_entropy(logits, target, self.label_smoothing)
 
     def score(self, batch: Batch) -> Score:
         logits = self.logits(batch).float()
@@ -164,7 +169,7 @@ class Classification(Task):
         return {name: value for name, value in known.items() if name in self.scores} | each, {}
 
     def gallery(self, batches: Iterable[Batch]) -> Iterator[Item | Later]:
-        return views.of_classes(self.logits, batches, self.class_names, self.pictures)
+        return classification_plots.of_classes(self.logits, batches, self.class_names, self.pictures)
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         count = float(totals["count"])

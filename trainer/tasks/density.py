@@ -9,13 +9,13 @@ from typing import ClassVar, Unpack
 import torch
 from torch import Tensor, nn
 
-from trainer import likeness
-from trainer.batch import Batch, Score
-from trainer.data.base import Data
-from trainer.data.parts.pixels import LEVELS
-from trainer.metrics import wide
-from trainer.tasks.parts.comparison import rows_of, spread
-from trainer.tasks.parts.generative import Generation, Generative
+from trainer.core.batch import Batch, Score
+from trainer.core.dataset import Data
+from trainer.data.splits.image_splits import LEVELS
+from trainer.metrics import sample_quality
+from trainer.metrics.metrics import wide
+from trainer.tasks.base.generative import Generation, Generative
+from trainer.tasks.evaluation.sample_metrics import rows_of, spread
 
 LOOKED_AT = 10_000
 """Training rows of which the steps between values are taken."""
@@ -88,7 +88,7 @@ class Density(Generative):
             for part in (self.comparison.data.train, self.comparison.data.test)
         )
         train, test = (batch.to(self.progress.device) for batch in parts)
-        broad = likeness.gaussian_nats(*(self.blurred(batch).flatten(1).cpu() for batch in (train, test)))
+        broad = sample_quality.gaussian_nats(*(self.blurred(batch).flatten(1).cpu() for batch in (train, test)))
         baseline["log_likelihood"] = float(broad.mean())
         if self.facts.log_likelihood is not None:
             exact = float(self.facts.log_likelihood(test.inputs["x"]).mean())

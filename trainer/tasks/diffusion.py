@@ -7,10 +7,10 @@ from typing import ClassVar, Literal, Unpack
 import torch
 from torch import Tensor, nn
 
-from trainer.errors import ConfigError
-from trainer.tasks.parts import noise
-from trainer.tasks.parts.denoising import Denoising, Drawing
-from trainer.types import PositiveInt, Probability
+from trainer.core.types import PositiveInt, Probability
+from trainer.tasks.base import diffusion_process
+from trainer.tasks.base.denoising import Denoising, Drawing
+from trainer.utils.errors import ConfigError
 
 
 class Diffusion(Denoising):
@@ -36,7 +36,7 @@ class Diffusion(Denoising):
         **options: Unpack[Drawing],
     ):
         super().__init__(model, prediction, sampler, **options)
-        self.levels = noise.Levels(schedule, timesteps)
+        self.levels = diffusion_process.Levels(schedule, timesteps)
         self.timesteps = timesteps
         self.eta = eta
 
@@ -47,14 +47,16 @@ class Diffusion(Denoising):
     def draw(self, count: int, label: Tensor | None) -> Tensor:
         def denoise(x: Tensor, step: int) -> Tensor:
             said = self.guided(x, step / self.timesteps, label)
-            data = noise.data_in(self.prediction, said, x, self.levels.signal[step], self.levels.noise[step])
+            data = diffusion_process.data_in(
+                self.prediction, said, x, self.levels.signal[step], self.levels.noise[step]
+            )
             return data.clamp(*self.span) if self.is_scaled else data
 
         start = torch.randn(count, *self.shape, device=self.progress.device)
         if self.sampler == "ddpm":
-            return noise.ddpm(denoise, start, self.levels.alpha_bar)
+            return diffusion_process.ddpm(denoise, start, self.levels.alpha_bar)
         if self.steps > self.timesteps:
             raise ConfigError(
                 f"task.steps: {self.steps} given; there are {self.timesteps} (task.timesteps) to choose from"
             )
-        return noise.ddim(denoise, start, self.levels.alpha_bar, self.steps, self.eta)
+        return diffusion_process.ddim(denoise, start, self.levels.alpha_bar, self.steps, self.eta)

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal, Unpack
 import torch
 from torch import Tensor, nn
 
-from trainer.tasks.parts import noise
-from trainer.tasks.parts.denoising import Denoising, Drawing
+from trainer.tasks.base import diffusion_process
+from trainer.tasks.base.denoising import Denoising, Drawing
 
 
 class FlowMatching(Denoising):
@@ -19,7 +19,7 @@ class FlowMatching(Denoising):
     data. Samples follow it in so many ``steps`` of a solver of differential equations.
     """
 
-    samplers: ClassVar[tuple[str, ...]] = tuple(noise.SOLVERS)
+    samplers: ClassVar[tuple[str, ...]] = tuple(diffusion_process.SOLVERS)
 
     def __init__(self, model: nn.Module, sampler: Literal["euler", "heun"], **options: Unpack[Drawing]):
         super().__init__(model, "velocity", sampler, **options)
@@ -29,4 +29,4 @@ class FlowMatching(Denoising):
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
         start = torch.randn(count, *self.shape, device=self.progress.device)
-        return noise.flow(lambda x, time: self.guided(x, time, label), start, self.sampler, self.steps)
+        return diffusion_process.flow(lambda x, time: self.guided(x, time, label), start, self.sampler, self.steps)

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from trainer.batch import Batch, Score
-from trainer.errors import ConfigError
-from trainer.tasks.parts import games
-from trainer.tasks.parts.generative import Generation, Generative
-from trainer.types import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
+from trainer.core.batch import Batch, Score
+from trainer.core.types import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
+from trainer.tasks.base.generative import Generation, Generative
+from trainer.tasks.losses import gan
+from trainer.utils.errors import ConfigError
 
 
 class Adversarial(Generative):
@@ -49,7 +49,7 @@ class Adversarial(Generative):
         **options: Unpack[Generation],
     ):
         super().__init__(model, **options)
-        self.game = game = games.GAMES[loss]
+        self.game = game = gan.GAMES[loss]
         self.critic_steps = critic_steps
         self.critic_lr = critic_lr
         self.gradient_penalty = game.penalty if gradient_penalty is None else gradient_penalty
@@ -59,7 +59,7 @@ class Adversarial(Generative):
         self.real_target = 1 - label_smoothing
         self._refuse_misfits(loss, clip, label_smoothing)
         if self.clip is not None:
-            games.clip_weights(self.critic, self.clip)
+            gan.clip_weights(self.critic, self.clip)
 
     def _refuse_misfits(self, loss: str, clip: float | None, label_smoothing: float) -> None:
         is_normed = any(parametrize.is_parametrized(part) for part in self.critic.modules())
@@ -117,9 +117,9 @@ class Adversarial(Generative):
         loss = self.game.critic(on_real, on_fake, self.real_target)
         judge = partial(self.model, label=label)
         if self.gradient_penalty:
-            loss = loss + self.gradient_penalty * games.gradient_penalty(judge, real, fake)
+            loss = loss + self.gradient_penalty * gan.gradient_penalty(judge, real, fake)
         if self.r1:
-            loss = loss + self.r1 * games.r1(judge, real)
+            loss = loss + self.r1 * gan.r1(judge, real)
         return loss
 
     def generator_loss(self, real: Tensor, label: Tensor | None) -> Tensor:

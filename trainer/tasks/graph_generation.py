@@ -9,15 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer import metrics, seeding
-from trainer.batch import Batch, Rows, Score
-from trainer.data.base import Data
-from trainer.errors import ConfigError
-from trainer.gallery import Item, Later, Network, Table
-from trainer.metrics import wide
-from trainer.printable import pluralize
-from trainer.task import Task
-from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt
+from trainer.core import rng
+from trainer.core.artifacts import Item, Later, Network, Table
+from trainer.core.batch import Batch, Rows, Score
+from trainer.core.dataset import Data
+from trainer.core.task import Task
+from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt
+from trainer.metrics import metrics
+from trainer.metrics.metrics import wide
+from trainer.utils.errors import ConfigError
+from trainer.utils.text import pluralize
 
 AT_ONCE = 1 << 20
 """Pairs that are looked at together when a graph is drawn."""
@@ -100,7 +101,7 @@ class GraphGeneration(Task):
         parts = pairs.split(AT_ONCE)
         odds = torch.cat([self.model.decode(nodes, part.to(device)).squeeze(1) for part in parts])  # type: ignore[operator]
         chance = expecting(self.graph["edge_index"].shape[1] / 2, odds.float().cpu())
-        return pairs[torch.rand(len(pairs), generator=seeding.generator(seed)) < chance]
+        return pairs[torch.rand(len(pairs), generator=rng.generator(seed)) < chance]
 
     def gallery(self, batches: Iterable[Batch]) -> Iterator[Item | Later]:
         if len(self.graph["x"]) <= DRAWN_UP_TO:

@@ -11,14 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer import decoding
-from trainer.batch import IGNORE, Batch, Score
-from trainer.data.base import Codec, Data
-from trainer.errors import ConfigError
-from trainer.metrics import wide
-from trainer.task import Task
-from trainer.tasks.parts import masked, tokens
-from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
+from trainer.core import decoding
+from trainer.core.batch import IGNORE, Batch, Score
+from trainer.core.dataset import Codec, Data
+from trainer.core.task import Task
+from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
+from trainer.metrics.metrics import wide
+from trainer.tasks.base import token_targets
+from trainer.tasks.losses import masked_cross_entropy
+from trainer.utils.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class Language(Task):
         self.codec = data.facts.codec
 
     def check(self, targets: Tensor | None, split: str) -> None:
-        tokens.check(targets, split, self.vocab_size, "language")
+        token_targets.check(targets, split, self.vocab_size, "language")
 
     def weight(self, batch: Batch) -> Tensor:
         assert batch.target is not None
@@ -61,7 +62,7 @@ class Language(Task):
         return scores.flatten(0, 1), target.flatten()
 
     def loss(self, batch: Batch, player: str) -> Tensor:
-        return masked.cross_entropy(*self.scores(batch))
+        return masked_cross_entropy.cross_entropy(*self.scores(batch))
 
     def score(self, batch: Batch) -> Score:
         scores, target = self.scores(batch)

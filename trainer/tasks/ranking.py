@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer import metrics
-from trainer.batch import Batch, Rows, Score
-from trainer.errors import ConfigError
-from trainer.task import Task
-from trainer.types import PositiveInt, Probability
+from trainer.core.batch import Batch, Rows, Score
+from trainer.core.task import Task
+from trainer.core.types import PositiveInt, Probability
+from trainer.metrics import metrics
+from trainer.utils.errors import ConfigError
 
 
 class Ranking(Task):

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.batch import Batch, Score
-from trainer.data.base import Data, Facts
-from trainer.errors import ConfigError
-from trainer.gallery import Item, Later
-from trainer.metrics import wide
-from trainer.task import Task
-from trainer.tasks.parts import value_plots
+from trainer.core.artifacts import Item, Later
+from trainer.core.batch import Batch, Score
+from trainer.core.dataset import Data, Facts
+from trainer.core.task import Task
+from trainer.metrics.metrics import wide
+from trainer.tasks.evaluation import regression_plots
+from trainer.utils.errors import ConfigError
 
 _LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.smooth_l1_loss}
 
@@ -98,4 +98,4 @@ class Regression(Task):
         return scaled.get(self.loss_name)
 
     def gallery(self, batches: Iterable[Batch]) -> Iterator[Item | Later]:
-        return value_plots.of_values(self.prediction, batches, self.facts)
+        return regression_plots.of_values(self.prediction, batches, self.facts)

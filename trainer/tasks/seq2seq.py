@@ -9,18 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer import decoding
-from trainer.batch import IGNORE, Batch, Score
-from trainer.data.base import Codec, Data
-from trainer.decoding import State
-from trainer.errors import ConfigError
-from trainer.gallery import Item, Later, Table
-from trainer.metrics import wide
-from trainer.task import Task
-from trainer.tasks.parts import masked, tokens
-from trainer.tasks.parts.forcing import forcing_ratio
-from trainer.tasks.parts.judge import Judge
-from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
+from trainer.core import decoding
+from trainer.core.artifacts import Item, Later, Table
+from trainer.core.batch import IGNORE, Batch, Score
+from trainer.core.dataset import Codec, Data
+from trainer.core.decoding import State
+from trainer.core.task import Task
+from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
+from trainer.metrics.metrics import wide
+from trainer.tasks.base import token_targets
+from trainer.tasks.base.teacher_forcing import forcing_ratio
+from trainer.tasks.evaluation.sequence_metrics import Judge
+from trainer.tasks.losses import masked_cross_entropy
+from trainer.utils.errors import ConfigError
 
 EXAMPLES, TRANSLATED = 8, 100
 """Test rows that ``sample`` shows, and those that are translated into a file after training."""
@@ -78,7 +79,7 @@ class Seq2Seq(Task):
         self.examples = data.test.batch(torch.arange(min(EXAMPLES, len(data.test))), 0)
 
     def check(self, targets: Tensor | None, split: str) -> None:
-        tokens.check(targets, split, self.vocab_size, "seq2seq")
+        token_targets.check(targets, split, self.vocab_size, "seq2seq")
 
     def weight(self, batch: Batch) -> Tensor:
         assert batch.target is not None
@@ -88,7 +89,7 @@ class Seq2Seq(Task):
         assert batch.target is not None
         scores = self.forced(batch) if self.teacher_forcing == 1 else self.mixed(batch)
         # Flat, because with the vocabulary as the second of three dimensions the softmax takes twice the time.
-        return masked.cross_entropy(scores.flatten(0, 1), batch.target.flatten())
+        return masked_cross_entropy.cross_entropy(scores.flatten(0, 1), batch.target.flatten())
 
     def ratio(self) -> Tensor:
         """The share of steps fed the truth at this moment of training, a scalar on the task's device."""

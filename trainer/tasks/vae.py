@@ -9,15 +9,15 @@ from typing import ClassVar, Literal, NamedTuple, Unpack
 import torch
 from torch import Tensor, nn
 
-from trainer.batch import Batch, Score
-from trainer.data.base import Data
-from trainer.errors import ConfigError
-from trainer.gallery import Item, Later, Sheet, Tile, caption_row
-from trainer.metrics import wide
-from trainer.tasks.parts.comparison import rows_of, spread
-from trainer.tasks.parts.generative import Generation, Generative
-from trainer.tasks.parts.likelihoods import likelihood as likelihood_of
-from trainer.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
+from trainer.core.artifacts import Item, Later, Sheet, Tile, caption_row
+from trainer.core.batch import Batch, Score
+from trainer.core.dataset import Data
+from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
+from trainer.metrics.metrics import wide
+from trainer.tasks.base.generative import Generation, Generative
+from trainer.tasks.evaluation.sample_metrics import rows_of, spread
+from trainer.tasks.losses.likelihoods import likelihood as likelihood_of
+from trainer.utils.errors import ConfigError
 
 LOOKED_AT = 1024
 """Rows of a split that are looked at before training to tell whether a likelihood can be theirs."""

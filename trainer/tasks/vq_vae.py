@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.batch import Batch, Score
-from trainer.gallery import Item, Later
-from trainer.metrics import wide
-from trainer.models.layers.quantiser import straight_through
-from trainer.tasks.parts.comparison import rows_of, spread
-from trainer.tasks.parts.generative import Generation, Generative
-from trainer.types import NonNegativeFloat, Probability
+from trainer.core.artifacts import Item, Later
+from trainer.core.batch import Batch, Score
+from trainer.core.types import NonNegativeFloat, Probability
+from trainer.metrics.metrics import wide
+from trainer.models.layers.generative.vector_quantizer import straight_through
+from trainer.tasks.base.generative import Generation, Generative
+from trainer.tasks.evaluation.sample_metrics import rows_of, spread
 
 
 class VectorQuantisation(Generative):

@@ -1,0 +1,153 @@
+"""What there is to choose from, and what it is: lists, keys with their meanings, pictures of data, layers of a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer.cli import argv
+from trainer.cli.text_columns import print_table, print_text
+from trainer.runs import run_dir
+from trainer.utils.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from trainer.config.registry import Option
+
+
+def options(arguments: Sequence[str]) -> int:
+    """One line for each thing there is to choose from."""
+    from trainer.config import registry
+
+    plural = {"models": "model", "tasks": "task", "optimizers": "optimizer", "schedulers": "scheduler"}
+    plural |= {"experiments": "experiment", "data": "data"} | {group: group for group in registry.GROUPS}
+    wanted = []
+    words, folders, _ = argv.split(arguments)
+    for word in words:
+        if word not in plural:
+            ways = [
+                f"train show {group}={word}" for group in registry.GROUPS if word in registry.options(group, folders)
+            ]
+            near = f"; it is shown by: {' or '.join(ways)};" if ways else did_you_mean(word, plural) or ";"
+            raise ConfigError(f"train list {word}: nothing of that name{near} one of {', '.join(plural)}")
+        wanted.append(plural[word])
+    for group in wanted or registry.GROUPS:
+        options = registry.options(group, folders).values()
+        if not options:
+            continue
+        rows = [(option.name, option.task or "", option.contract, option.description) for option in options]
+        titles = (group.upper(), "TASK", "SHAPES", "")
+        print_table([titles, *rows] if group in ("model", "data") else [(r[0], "", "", r[3]) for r in [titles, *rows]])
+    return 0
+
+
+def show(arguments: Sequence[str]) -> int:
+    """Keys with type, default and meaning: of one option, or the flat ones. Pictures of data, the inside of a run."""
+    from trainer.config import compatibility, introspection, plugins, registry
+
+    words, folders, _ = argv.split(arguments)
+    if any(word.startswith("samples=") for word in words):
+        return _show_samples(words, folders)
+    if words and run_dir.is_path(words[0]):
+        return _show_run(words)
+    named, modules = plugins.take(words)
+    if modules:
+        plugins.declare(modules)
+    if not named:
+        from typing import get_type_hints
+
+        from trainer.config.schema import Settings
+
+        path = registry.builtin() / "train.yaml"
+        _print_keys(registry.Option("", "train", path), get_type_hints(Settings, include_extras=True))
+        return 0
+    for word in named:
+        group, _, name = word.partition("=")
+        if group not in registry.GROUPS:
+            near = did_you_mean(group, registry.GROUPS)
+            raise ConfigError(
+                f"train show {word}: {group!r} is no group{near or ';'} one of {', '.join(registry.GROUPS)}"
+            )
+        options = registry.options(group, folders)
+        if name not in options:
+            raise ConfigError(registry.not_found(group, name, options))
+        option = options[name]
+        found = introspection.read(option.target) if option.target else None
+        print_text(f"{group}={name}: {option.description}")
+        if found:
+            print_text(found.doc)
+        _print_keys(option, found.types if found else {}, f"{group}.")
+        if elsewhere := option.elsewhere():
+            print_table([("SETS AS WELL", "TO", ""), *elsewhere])
+        if group == "data" and option.target and compatibility.pictureless(option.target) is None:
+            print_text(f"train show {word} augment=NAME samples=8 draws training rows as the first epochs see them")
+    return 0
+
+
+def _show_samples(words: Sequence[str], folders: Sequence[Path]) -> int:
+    from trainer.config import compatibility, compose, validation
+
+    given = dict(word.partition("=")[::2] for word in words)
+    if not given["samples"].isdecimal() or not int(given["samples"]):
+        raise ConfigError(f"samples: {given['samples']!r} given; it must be a whole number >= 1")
+    if "data" not in given:
+        raise ConfigError("samples: of which data? as in: train show data=digits samples=8")
+    fitting = validation.fitting_model(given["data"], folders)
+    chosen = [f"model={fitting}"] if fitting and "model" not in given else []
+    composed = compose.compose([*chosen, *(word for word in words if not word.startswith("samples="))], folders)
+    other = compatibility.pictureless(composed.tree["data"]["_target_"])
+    if other:
+        raise ConfigError(f"samples: draws pictures (B, C, H, W); data {given['data']} gives {other}")
+    from trainer.runs import inference
+
+    print(inference.samples(composed, int(given["samples"])))
+    return 0
+
+
+def _show_run(words: Sequence[str]) -> int:
+    from trainer.cli import verb_args
+    from trainer.config.introspection import Parameter
+    from trainer.core.types import NonNegativeInt
+    from trainer.runs import saved_run
+
+    _refuse_option(words[0])
+    kept, more = saved_run.named("show", words)
+    known = {"features": Parameter(str, "no layer"), "row": Parameter(NonNegativeInt, "0")}
+    options = verb_args.options("show", more, known)
+    if "row" in options and "features" not in options:
+        raise ConfigError("show row: it is the row that features=LAYER draws; name a layer, or leave row out")
+    from trainer.runs import inference
+
+    if "features" in options:
+        print(inference.features(kept, options["features"], options.get("row", 0)))
+        return 0
+    print_table([("LAYER", "KIND", "GIVES", "PARAMETERS"), *inference.layers(kept)])
+    return 0
+
+
+def _refuse_option(word: str) -> None:
+    """Raises ConfigError for what is no folder but the name of something that can be chosen, or nearly."""
+    from trainer.config import registry
+
+    if os.path.lexists(word):
+        return
+    groups = [group for group in registry.GROUPS if word in registry.options(group)]
+    if groups:
+        ways = " or ".join(f"train show {group}={word}" for group in groups)
+        raise ConfigError(f"there is no run folder {word}; for what can be chosen: {ways}")
+    if "/" not in word and (
+        near := did_you_mean(word, [name for g in registry.GROUPS for name in registry.options(g)])
+    ):
+        raise ConfigError(f"there is no run folder {word}{near} Options are shown by: train show GROUP=NAME")
+
+
+def _print_keys(option: Option, kinds: Mapping[str, Any], prefix: str = "") -> None:
+    from trainer.core.types import describe
+
+    rows = [("KEY", "DEFAULT", "TYPE", "MEANING")]
+    for key, value, meaning in option.entries():
+        if key in kinds:
+            rows.append((prefix + key, value, describe(kinds[key]), meaning))
+    if rows[1:]:
+        print_table(rows)

@@ -1,0 +1,79 @@
+"""Plain text in columns, wrapped at any width from 40 on, without a library to wait for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+
+from trainer.utils.text import printable
+
+ENDLESS = 10_000
+"""The width of what goes to a file or another program, unless COLUMNS says one."""
+ROOM = 24
+"""Columns that the last cells of a table want at least, or they come in lines of their own."""
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as they must be; the last one is wrapped, and what has no room beside the others goes below."""
+    edge = line_width()
+    rows = [[printable(cell, one_line=True) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    used = [place for place, width in enumerate(widths) if width]
+    start = sum(widths[place] + 2 for place in used[:-1])
+    # What is in front of the last column may be too wide by itself: then only the first stands alone.
+    is_stacked = edge - start < min(ROOM, widths[used[-1]])
+    for place, row in enumerate(rows):
+        if is_stacked and place:
+            _print_stacked([row[column] for column in used if row[column]], edge)
+        elif not is_stacked:
+            front = "".join(f"{row[column]:<{widths[column]}}  " for column in used[:-1])
+            lines = textwrap.wrap(row[used[-1]], max(1, edge - start), break_on_hyphens=False) or [""]
+            print(f"{front}{lines[0]}".rstrip())
+            for line in lines[1:]:
+                print(f"{'':<{start}}{line}")
+        else:
+            print("  ".join(cell for cell in row if cell)[:edge])
+    print()
+
+
+def _print_stacked(cells: Sequence[str], edge: int) -> None:
+    """The first cell, and below it the others, each from a new line if it does not fit."""
+    print(cells[0])
+    line = ""
+    for cell in cells[1:]:
+        if line and len(line) + len(cell) + 4 > edge:
+            print(line)
+            line = ""
+        line = f"{line}  {cell}"
+        if len(line) > edge:
+            print(
+                textwrap.fill(line.strip(), edge, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+            )
+            line = ""
+    if line:
+        print(line)
+
+
+def print_text(text: str) -> None:
+    """Paragraphs, wrapped anew where they are too wide; lines that are indented stay lines."""
+    edge = line_width()
+    for paragraph in printable(text).split("\n\n"):
+        lines = paragraph.splitlines()
+        if max(map(len, lines), default=0) <= edge:
+            print(paragraph)
+        elif any(line.startswith(" ") for line in lines):
+            for line in lines:
+                indent = line[: len(line) - len(line.lstrip())]
+                print(textwrap.fill(line, edge, subsequent_indent=indent, break_on_hyphens=False))
+        else:
+            print(textwrap.fill(" ".join(lines), edge, break_on_hyphens=False))
+        print()
+
+
+def line_width() -> int:
+    """How wide a line may be: of a terminal, or as COLUMNS says."""
+    is_known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
+    return max(20, shutil.get_terminal_size((80, 24)).columns) if is_known else ENDLESS

@@ -1,0 +1,76 @@
+"""What a verb is asked for, ``key=value``, checked as a configuration is."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trainer.config import introspection, registry
+from trainer.config.introspection import Parameter
+from trainer.config.schema import Settings
+from trainer.core.types import describe, fits
+from trainer.runs.saved_run import HERE
+from trainer.utils.errors import ConfigError, did_you_mean
+
+NAMED = {"null": None, "true": True, "false": False}
+
+
+def parameters(verb: str, target: str, method: str | None = None) -> Mapping[str, Parameter]:
+    """What the method of a task, a dotted class name, can be asked that does what a verb says (and is named so).
+
+    Raises ConfigError where there is none.
+    """
+    found, method = introspection.read(target), method or verb
+    if found is None or method not in found.methods:
+        able = [option.name for option in registry.options("task").values() if _can(method, option.target)]
+        raise ConfigError(f"the task of this run cannot {verb}; these can: {', '.join(able)}")
+    return found.methods[method]
+
+
+def options(verb: str, words: Sequence[str], known: Mapping[str, Parameter]) -> dict[str, Any]:
+    """The values given for what a verb can be asked.
+
+    Text is taken as it stands, so a prompt needs no quotes but the shell's; everything else as a plain value.
+    Raises ConfigError with every problem.
+    """
+    given: dict[str, Any] = {}
+    problems = []
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or key not in known:
+            problems.append(_unknown(verb, word, known))
+            continue
+        value = text if fits(text, known[key].kind) else _read(text)
+        if not fits(value, known[key].kind):
+            problems.append(f"{verb} {key}: {text!r} given; it must be {describe(known[key].kind)}")
+        given[key] = value
+    needed = {name for name, parameter in known.items() if parameter.default is None}
+    problems += [f"{verb} {key}: missing" for key in sorted(needed - given.keys())]
+    if problems:
+        raise ConfigError(*problems)
+    return given
+
+
+def _unknown(verb: str, word: str, known: Mapping[str, Parameter]) -> str:
+    """That a verb takes no such key, with those it takes: its own, and those of this machine."""
+    key = word.partition("=")[0]
+    names = (*known, *sorted(HERE))
+    if key in Settings.__dataclass_fields__ or key.split(".")[0] in registry.GROUPS:
+        way = f"start a new run with {word}, or give {verb} one of {', '.join(names)}"
+        return f"{verb} {word}: a run keeps what it was trained with; {way}"
+    return f"{verb} {word}: unknown{did_you_mean(key, names) or ';'} {', '.join(f'{name}=...' for name in names)}"
+
+
+def _can(method: str, target: str | None) -> bool:
+    found = introspection.read(target) if target else None
+    return found is not None and method in found.methods
+
+
+def _read(text: str) -> Any:
+    if text in NAMED:
+        return NAMED[text]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,169 @@
+"""Whether a model, a data set and a task fit, judged by the first lines of their docstrings.
+
+``x (B, T, F), lengths (B) -> (B, C)`` says what a model takes and gives, ``x (B, T, F) -> (B)`` what the batches of a
+data set hold, ``(B, C, ...) -> (B, ...)`` which targets a task sets against which outputs. ``**inputs (B, ...)`` takes
+whatever a data set has, of rows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from trainer.config import introspection
+from trainer.config.introspection import Signature
+
+Dims = tuple[str, ...]
+COUNTED = {"B": "row", "N": "node", "E": "edge", "G": "graph", "P": "pair of nodes"}
+"""What a first letter counts."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Named inputs with their dims, and the dims of what comes out (None for nothing)."""
+
+    inputs: Mapping[str, Dims]
+    output: Dims | None
+
+
+@cache
+def parse(line: str) -> Contract | None:
+    """A contract from a docstring's first line; None if the line is not one."""
+    left, arrow, right = line.partition("->")
+    if not arrow:
+        return None
+    pairs = re.findall(r"(\*{0,2}\w*)\s*\(([^)]*)\)", left)
+    out = re.search(r"\(([^)]*)\)", right)
+    return Contract(
+        {name: _dims(dims) for name, dims in pairs},
+        _dims(out.group(1)) if out and out.group(1).strip() else None,
+    )
+
+
+def _dims(text: str) -> Dims:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def matches(wanted: Dims, given: Dims) -> bool:
+    """Whether dims fit a pattern: same letters, but for the first, and ``...`` for any rest but token ids (S).
+
+    The first letter is what is counted (rows, nodes, graphs); a model need not care which.
+    """
+    if "..." in wanted:
+        named = len(wanted) - 1
+        return len(given) >= named and given[1:named] == wanted[1:named] and "S" not in given
+    return len(wanted) == len(given) and wanted[1:] == given[1:]
+
+
+def expected_target(task: Contract, output: Dims) -> Dims | None:
+    """The target dims a task sets against a model's output; None where it takes no target or cannot use the output."""
+    (pattern,) = task.inputs.values()
+    if task.output is None or not matches(pattern, output):
+        return None
+    rest = output[len(pattern) - 1 :] if "..." in pattern else ()
+    named = dict(zip(pattern, output, strict=False))
+    return tuple(d for part in task.output for d in (rest if part == "..." else (named.get(part, part),)))
+
+
+def misfit(model: Signature, data: Signature, task: Signature) -> str | None:
+    """Why the three do not go together, in words that follow "model X needs"; None if they do."""
+    takes, gives, learns = parse(model.contract), parse(data.contract), parse(task.contract)
+    lacking = [name for name in task.needs if name not in model.methods]
+    if lacking:
+        return f"data with task needs {' and '.join(f'{name}()' for name in task.needs)}, which model does not have"
+    if takes is None or gives is None or learns is None:
+        return None
+    takes = _spread(takes, gives)
+    ignored = [name for name in task.supplies if name not in takes.inputs]
+    if ignored:
+        return f"data with task hands out {' and '.join(ignored)}, which model does not take"
+    entries = [model.methods.get(method, {}) for method in (task.needs[0], "forward")]
+    optional = {name for entry in entries for name, parameter in entry.items() if parameter.default is not None}
+    needed = {
+        name: dims
+        for name, dims in takes.inputs.items()
+        if name in gives.inputs or name not in {*optional, *task.supplies}
+    }
+    if not all(name in gives.inputs and matches(dims, gives.inputs[name]) for name, dims in needed.items()):
+        return f"model needs {_show(needed)}; data gives {_show(gives.inputs)}"
+    counted = {dims[0]: gives.inputs[name][0] for name, dims in needed.items()}
+    if "lengths" in gives.inputs and "lengths" not in takes.inputs:
+        return "the rows of data may differ in length and model takes no lengths: it would read the padding"
+    if learns.output is None and set(counted.values()) != {"B"}:
+        seen = {name: gives.inputs[name] for name in needed}
+        return f"model with task learns from rows (B, ...) that stand for themselves; data gives {_show(seen)}"
+    if learns.output is None or takes.output is None or len(learns.inputs) != 1:
+        return None
+    if gives.output is None:
+        return "data has no targets, which task needs"
+    target = expected_target(learns, takes.output)
+    if target is None or ("..." not in gives.output and len(target) != len(gives.output)):
+        ours, theirs = _text(takes.output), _text(gives.output)
+        return f"model gives {ours}, which task cannot set against the targets {theirs} of data"
+    if counted.get(takes.output[0], gives.output[0]) != gives.output[0]:
+        ours, theirs = (COUNTED.get(letter, letter) for letter in (counted[takes.output[0]], gives.output[0]))
+        return f"model gives {_text(takes.output)}, one for each {ours}; data has targets for each {theirs}"
+    return None
+
+
+def lacking(changer: str, data: str) -> tuple[str, str] | None:
+    """What the inputs a class changes are and what a data set gives instead; None if all are there."""
+    changes, gives = _of(changer), _of(data)
+    if changes is None or gives is None:
+        return None
+    if all(name in gives.inputs and matches(dims, gives.inputs[name]) for name, dims in changes.inputs.items()):
+        return None
+    return _show(changes.inputs), _show(gives.inputs)
+
+
+def wants_targets(task: str) -> bool | None:
+    """Whether a task, a dotted class name, sets targets against what its model gives; None if it does not say."""
+    learns = _of(task)
+    return None if learns is None else learns.output is not None
+
+
+def pictureless(data: str) -> str | None:
+    """What a data set gives if none of it is pictures (B, C, H, W); None if some is."""
+    gives = _of(data)
+    return None if gives is None or pictures(gives) else _show(gives.inputs)
+
+
+def pictures(gives: Contract) -> tuple[str, ...]:
+    """The inputs (B, C, H, W)."""
+    return tuple(name for name, dims in gives.inputs.items() if dims[1:] == ("C", "H", "W"))
+
+
+def _of(target: str) -> Contract | None:
+    """The contract of a dotted class name; None if it has none."""
+    found = introspection.read(target)
+    return parse(found.contract) if found else None
+
+
+def _spread(takes: Contract, gives: Contract) -> Contract:
+    """What a model takes of this data, ``**inputs`` by their names there unless one of them is not in rows."""
+    wild = next((dims for name, dims in takes.inputs.items() if name.startswith("**")), None)
+    if wild is None or any(dims[0] != wild[0] for dims in gives.inputs.values()):
+        return takes
+    return Contract({name: wild for name in gives.inputs if name != "lengths"}, takes.output)
+
+
+def _text(dims: Dims) -> str:
+    return f"({', '.join(dims)})"
+
+
+def _show(inputs: Mapping[str, Dims]) -> str:
+    return ", ".join(f"{name} {_text(dims)}" for name, dims in inputs.items())
+
+
+def explain(targets: Mapping[str, str], names: Mapping[str, str]) -> str | None:
+    """The misfit of three dotted class names in the words of the chosen options; None if they fit."""
+    found = {group: introspection.read(targets[group]) for group in ("model", "data", "task")}
+    model, data, task = found["model"], found["data"], found["task"]
+    if model is None or data is None or task is None:
+        return None
+    reason = misfit(model, data, task)
+    for group in ("model", "data", "task"):
+        reason = reason and re.sub(rf"(?<!the )\b{group}\b", f"{group} {names[group]}", reason)
+    return reason

@@ -1,0 +1,189 @@
+"""What a class accepts, read from its source with ``ast``.
+
+A configuration is checked against the signature of the class it names; reading the source instead of importing it
+keeps torch out of every error message.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from trainer.config import plugins
+from trainer.core.types import VOCABULARY, DataPath
+from trainer.utils.errors import ConfigError
+
+PACKAGE = Path(__file__).parents[1]
+UNCHECKED = object
+"""The type of a parameter whose annotation uses names this module does not know: it fits every value."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """kind: the type its annotation names. default: as it stands in the source; None if it must be given."""
+
+    kind: Any
+    default: str | None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A class as its source shows it.
+
+    doc: the class docstring. methods: each method, inherited ones too, with its parameters after ``self``. needs: the
+    methods a task calls on its model. supplies: what it hands to the model's ``forward`` beside what the data has.
+    """
+
+    doc: str
+    methods: Mapping[str, Mapping[str, Parameter]]
+    needs: tuple[str, ...]
+    supplies: tuple[str, ...] = ()
+
+    @property
+    def types(self) -> dict[str, Any]:
+        """Each ``__init__`` parameter with its type."""
+        return {name: parameter.kind for name, parameter in self.methods.get("__init__", {}).items()}
+
+    def required(self, method: str = "__init__") -> set[str]:
+        """The parameters a method must be given."""
+        return {name for name, parameter in self.methods.get(method, {}).items() if parameter.default is None}
+
+    @property
+    def contract(self) -> str:
+        """The first line of the docstring: names and shapes."""
+        return self.doc.strip().split("\n")[0].strip()
+
+
+def source_of(target: str) -> Path | None:
+    """The file that should define a dotted class name, without importing anything."""
+    module = target.rpartition(".")[0]
+    if not all(part.isidentifier() for part in module.split(".")):
+        return None
+    if module.split(".")[0] == "trainer":
+        path = PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
+        return path if path.is_file() else None
+    return plugins.source_of(module)
+
+
+@cache
+def _parsed(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"), str(path))
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        raise ConfigError(f"{path}{f', line {line}' if line else ''}: this is not Python: {error}") from error
+
+
+def classes(path: Path) -> dict[str, ast.ClassDef]:
+    """The classes a file defines."""
+    return {node.name: node for node in _parsed(path).body if isinstance(node, ast.ClassDef)}
+
+
+def read(target: str) -> Signature | None:
+    """The signature of a dotted class name; None where the source has no such class."""
+    path = source_of(target)
+    return _read(path, target.rpartition(".")[2]) if path else None
+
+
+@cache
+def _read(path: Path, name: str) -> Signature | None:
+    node = classes(path).get(name)
+    if node is None:
+        return None
+    methods = {
+        name: {
+            argument.arg: Parameter(_type(argument.annotation), ast.unparse(default) if default else None)
+            for argument, default in _arguments(function, origin)
+        }
+        for name, (function, origin) in _functions(node, path).items()
+    }
+    needs, supplies = (_literal(node, path, key) for key in ("needs", "supplies"))
+    return Signature(ast.get_docstring(node) or "", methods, needs or ("forward",), supplies)
+
+
+def data_paths(target: str) -> list[str]:
+    """The parameters of a data set, a dotted class name, that are paths of the user's data."""
+    found = read(target)
+    return [key for key, kind in found.types.items() if DataPath in (kind, *get_args(kind))] if found else []
+
+
+def _functions(node: ast.ClassDef, path: Path) -> dict[str, tuple[ast.FunctionDef, Path]]:
+    """The methods of a class and of those of its bases whose source is ours or a plugin's, each with its file."""
+    return {
+        item.name: (item, origin)
+        for part, origin in _lineage(node, path)
+        for item in part.body
+        if isinstance(item, ast.FunctionDef)
+    }
+
+
+def _lineage(node: ast.ClassDef, path: Path) -> list[tuple[ast.ClassDef, Path]]:
+    """A class after those of its bases whose source is ours or a plugin's, the first base last; each with its file."""
+    origins = [_named(base.id, path) for base in reversed(node.bases) if isinstance(base, ast.Name)]
+    return [*(part for origin in origins if origin for part in _lineage(*origin)), (node, path)]
+
+
+def _arguments(function: ast.FunctionDef, path: Path) -> list[tuple[ast.arg, ast.expr | None]]:
+    """Arguments after ``self`` with their defaults; ``**options: Unpack[Options]`` counts as the keys of Options."""
+    spec = function.args
+    positional = [*spec.posonlyargs, *spec.args]
+    defaults: list[ast.expr | None] = [None] * (len(positional) - len(spec.defaults))
+    pairs = list(zip(positional, [*defaults, *spec.defaults], strict=True))[1:]
+    pairs += zip(spec.kwonlyargs, spec.kw_defaults, strict=True)
+    match spec.kwarg and spec.kwarg.annotation:
+        case ast.Subscript(value=ast.Name(id="Unpack"), slice=ast.Name(id=name)):
+            options = _named(name, path)
+            assert options is not None, f"{path}: {name} is read from its source, but is not ours"
+            keys = [item for part, _ in _lineage(*options) for item in part.body if isinstance(item, ast.AnnAssign)]
+            pairs += [(ast.arg(ast.unparse(item.target), item.annotation), None) for item in keys]
+    return pairs
+
+
+def _named(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:
+    """A class that a file defines, or imports from a file that does, and that file; None if its source is not read."""
+    if name in classes(path):
+        return classes(path)[name], path
+    for node in _parsed(path).body:
+        if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
+            origin = source_of(f"{node.module}.{name}")
+            return _named(name, origin) if origin else None
+    return None
+
+
+def _literal(node: ast.ClassDef, path: Path, key: str) -> tuple[str, ...]:
+    """The names in a literal class attribute, an inherited one too; none where there is no such."""
+    found: tuple[str, ...] = ()
+    for item in (item for part, _ in _lineage(node, path) for item in part.body):
+        target = item.target if isinstance(item, ast.AnnAssign) else None
+        if isinstance(target, ast.Name) and target.id == key and isinstance(item, ast.AnnAssign) and item.value:
+            found = tuple(ast.literal_eval(item.value))
+    return found
+
+
+def _type(annotation: ast.expr | None) -> Any:
+    """The type an annotation names, from the small vocabulary a configuration may use."""
+    match annotation:
+        case ast.Constant(value=None):
+            return type(None)
+        case ast.Constant(value=str(text)):
+            return _type(ast.parse(text, mode="eval").body)
+        case ast.Name(id=name) if name in VOCABULARY:
+            return VOCABULARY[name]
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            sides = _type(left), _type(right)
+            return UNCHECKED if UNCHECKED in sides else sides[0] | sides[1]
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
+            try:
+                value = ast.literal_eval(inner)
+            except ValueError:
+                return UNCHECKED
+            return Literal[value]
+        case ast.Subscript(value=ast.Name(id=name), slice=inner) if name in VOCABULARY:
+            items = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+            kinds = tuple(... if isinstance(i, ast.Constant) and i.value is ... else _type(i) for i in items)
+            return UNCHECKED if UNCHECKED in kinds else VOCABULARY[name][kinds if len(kinds) > 1 else kinds[0]]
+    return UNCHECKED

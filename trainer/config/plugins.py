@@ -1,0 +1,91 @@
+"""Modules of the user's own, named in ``plugins=[my_module]``.
+
+The folder a command is run from is not on the import path, so that no file that happens to lie there is ever
+imported; a plugin is looked up there by name, and only because it was named.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from trainer.utils.errors import ConfigError, did_you_mean
+
+_named: dict[str, Path] = {}
+
+
+def declare(names: Iterable[str]) -> None:
+    """Makes modules known by name; nothing is imported.
+
+    Raises ConfigError for a name that neither the working folder nor the import path has.
+    """
+    _named.clear()
+    for name in names:
+        if not name.isidentifier():
+            raise ConfigError(f"plugins: {name!r} is not the name of a module; it must be in {Path.cwd()} or installed")
+        if name in sys.stdlib_module_names or name == "trainer":
+            raise ConfigError(f"plugins: {name!r} is a module of Python's or ours; a plugin needs a name of its own")
+        here = Path.cwd() / name
+        candidates = [here.with_suffix(".py"), here / "__init__.py"]
+        found = next((path for path in candidates if path.is_file()), None)
+        if found is None:
+            spec = importlib.util.find_spec(name)
+            found = Path(spec.origin) if spec and spec.origin else None
+        if found is None:
+            near = did_you_mean(name, [path.stem for path in Path.cwd().glob("*.py")])
+            raise ConfigError(f"plugins: no module {name!r} in {Path.cwd()} or installed{near}")
+        _named[name] = found
+
+
+def take(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(the words of a command without ``plugins=[...]``, the modules those name)."""
+    mine = [word.partition("=")[2] for word in words if word.startswith("plugins=")]
+    names = [name.strip(" '\"") for text in mine for name in text.strip("[] ").split(",")]
+    return [word for word in words if not word.startswith("plugins=")], [name for name in names if name]
+
+
+def unnamed(stored: object, named: Collection[str]) -> list[str]:
+    """Why the modules that a stored run names are not imported: it is data, and only a command may say what runs."""
+    foreign = [str(name) for name in stored if str(name) not in named] if isinstance(stored, list) else []
+    if not foreign:
+        return []
+    again = f"plugins=[{','.join([*named, *foreign])}]"
+    return [
+        f"plugins: this run names the modules {', '.join(foreign)}, which are code; a run folder is data and imports"
+        f" nothing by itself. If they are yours, name them in this command: {again}"
+    ]
+
+
+def is_declared(module: str) -> bool:
+    return module.split(".")[0] in _named
+
+
+def source_of(module: str) -> Path | None:
+    """The file of a declared module or of one inside a declared package."""
+    top, *rest = module.split(".")
+    if top not in _named:
+        return None
+    if not rest:
+        return _named[top]
+    path = _named[top].parent.joinpath(*rest)
+    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
+
+
+def load() -> None:
+    """Imports the declared modules under their names."""
+    for name, path in _named.items():
+        if name in sys.modules:
+            continue
+        inside = [str(path.parent)] if path.name == "__init__.py" else None
+        spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=inside)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise

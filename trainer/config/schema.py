@@ -1,0 +1,65 @@
+"""The flat keys: what people change daily. Values and their meanings stand in ``conf/train.yaml``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from trainer.core.types import (
+    DataPath,
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    Pattern,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Range,
+)
+
+Device = Literal["auto", "cpu", "cuda", "mps"] | Annotated[str, Pattern(r"cuda:(0|[1-9][0-9]?)", "cuda:1")]
+
+Processes = Annotated[int, Range(ge=1, le=1024)]
+"""How many threads or processes there may be: more than any machine has is a slip, and would take it down."""
+Count = Annotated[int, Range(ge=1, le=1_000_000_000)]
+"""A number of rows, batches or epochs that others are multiplied by."""
+Seconds = Annotated[float, Range(gt=0, le=100_000)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Types and ranges of the flat keys; every one is documented beside its value in ``conf/train.yaml``."""
+
+    epochs: PositiveInt
+    max_steps: PositiveInt | None
+    batch_size: Count
+    drop_last: bool
+    bucket: Count
+    seed: NonNegativeInt
+    device: Device
+    threads: Processes | None
+    precision: Literal[32, "bf16", "fp16"]
+    compile: bool
+    channels_last: bool
+    init: Literal["default", "kaiming", "xavier", "orthogonal"]
+    accumulate: Count
+    grad_clip: PositiveFloat | None
+    grad_clip_mode: Literal["norm", "value"]
+    ema: Fraction | None
+    teacher_forcing: Probability | Literal["linear", "exponential", "inverse_sigmoid"] | None
+    monitor: str | None
+    patience: PositiveInt | None
+    val_every: Count
+    num_workers: Annotated[int, Range(ge=0, le=1024)]
+    worker_timeout: Seconds
+    save_every: NonNegativeFloat
+    draw: bool
+    draw_seconds: NonNegativeFloat
+    jobs: Processes | None
+    resume: str | None
+    data_dir: DataPath | None
+    fingerprint: Literal["sampled", "exact"]
+    allow_changed_data: bool
+    plugins: list[str]
+    debug: bool
+    verbose: bool

@@ -1,0 +1,138 @@
+"""The size of a YAML text with its aliases and interpolations expanded, computed without expanding them.
+
+A few hundred letters can stand for billions: ten lines, each of ten aliases of the line before. What would grow so is
+refused before it is composed, whoever wrote it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trainer.config import registry
+from trainer.utils.errors import ConfigError
+
+MOST_LETTERS = 200_000
+MOST_VALUES = 20_000
+"""The largest configuration there is here has a few hundred."""
+MOST_DEEP = 40
+MOST_INTERPOLATED = 1_000_000
+"""Letters and values that interpolations may come to."""
+MOST_COMPUTED = 16
+"""Interpolations whose target is itself computed, ``${a.${b}}``: too few to grow, whatever they stand for."""
+
+_REFERENCE = re.compile(r"\$\{\s*(?:oc\.select\s*:|oc\.dict\.\w+\s*:)?\s*([\w.\[\]/-]+)\s*[,}]")
+_COMPUTED = re.compile(r"\$\{[^{}]*\$\{")
+
+
+def read(path: Path) -> str:
+    """The text of a YAML file of configuration.
+
+    Raises ConfigError for one that cannot be read, is not UTF-8, or comes to more than any configuration does.
+    """
+    if not os.path.isfile(path):
+        raise ConfigError(f"{path}: not a file")
+    if (size := os.path.getsize(path)) > MOST_LETTERS:
+        raise ConfigError(f"{path}: {size:,} bytes; a configuration has at most {MOST_LETTERS:,}")
+    text = registry.read_text(path)
+    check_text(text, str(path))
+    return text
+
+
+def check_text(text: str, name: str) -> None:
+    """Raises ConfigError for a text that is not YAML, or whose aliases or depth come to more than is sane."""
+    anchors: dict[str, int | None] = {}
+    counts, opened = [0], []
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                known = anchors.get(event.anchor, 0)
+                if known is None:
+                    raise ConfigError(f"{name}: *{event.anchor} holds itself")
+                counts[-1] += known
+            elif isinstance(event, yaml.NodeEvent) and not isinstance(event, yaml.ScalarEvent):
+                anchors[event.anchor] = None
+                opened.append(event.anchor)
+                counts.append(1)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                inside, anchor = counts.pop(), opened.pop()
+                counts[-1] += inside
+                anchors[anchor] = inside
+            elif isinstance(event, yaml.ScalarEvent):
+                counts[-1] += 1
+                anchors[event.anchor] = 1
+            if sum(counts) > MOST_VALUES or len(counts) > MOST_DEEP:
+                raise ConfigError(
+                    f"{name}: comes to more than {MOST_VALUES:,} values, aliases filled in, or is nested more than"
+                    f" {MOST_DEEP} deep; no configuration is"
+                )
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: not YAML: {' '.join(str(error).split())[:300]}") from error
+
+
+def check_interpolations(tree: Any) -> None:
+    """Raises ConfigError for a tree, interpolations as written, that would grow beyond measure when it is resolved."""
+    try:
+        _Weights(tree).check()
+    except RecursionError:
+        raise ConfigError("the configuration's interpolations ${...} follow one another without end") from None
+
+
+class _Weights:
+    """The expanded size of each node of a tree."""
+
+    def __init__(self, tree: Any):
+        self.tree = tree
+        self.computed = 0
+        self._known: dict[str, int | None] = {}
+
+    def check(self) -> None:
+        found = self.of("", self.tree)
+        if found > MOST_INTERPOLATED or self.computed > MOST_COMPUTED:
+            raise ConfigError("the configuration's interpolations ${...} come to more than any configuration holds")
+
+    def of(self, place: str, node: Any) -> int:
+        """A node's weight; a circle weighs nothing here, and is told of when it is resolved."""
+        if place in self._known:
+            return self._known[place] or 0
+        self._known[place] = None
+        weight = min(1 + sum(self._parts(place, node)), 100 * MOST_INTERPOLATED)
+        self._known[place] = weight
+        return weight
+
+    def _parts(self, place: str, node: Any) -> Iterator[int]:
+        if isinstance(node, Mapping):
+            yield from (self.of(f"{place}.{key}".lstrip("."), item) for key, item in node.items())
+        elif isinstance(node, list):
+            yield from (self.of(f"{place}.{number}".lstrip("."), item) for number, item in enumerate(node))
+        elif isinstance(node, str) and "${" in node:
+            yield len(node)
+            self.computed += len(_COMPUTED.findall(node))
+            for reference in _REFERENCE.findall(node):
+                target = self._absolute(place, reference)
+                yield self.of(target, self._select(target))
+
+    def _absolute(self, place: str, reference: str) -> str:
+        """The key a reference means: from the root, or with dots in front from where it stands."""
+        key = re.sub(r"\[(\w+)\]", r".\1", reference)
+        up = len(key) - len(key.lstrip("."))
+        if not up:
+            return key
+        above = place.split(".")[:-up] if place else []
+        return ".".join([*above, *filter(None, key.lstrip(".").split("."))])
+
+    def _select(self, key: str) -> Any:
+        node: Any = self.tree
+        for part in key.split(".") if key else ():
+            if isinstance(node, Mapping):
+                node = node.get(part)
+            elif isinstance(node, list) and part.isdecimal() and int(part) < len(node):
+                node = node[int(part)]
+            else:
+                return None
+        return node

@@ -1,0 +1,4 @@
+"""The abstractions that everything shares: Task, Dataset, Batch, types, shapes, random numbers.
+
+May import utils and torch.
+"""

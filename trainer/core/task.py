@@ -1,0 +1,113 @@
+"""What is learned: a model, what its players minimise, and how it is scored."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from trainer.core.artifacts import Item, Later
+from trainer.core.batch import Batch, Score
+from trainer.core.dataset import Data
+
+
+class Task(nn.Module, ABC):
+    """A model, its losses and its scores. Subclasses are final.
+
+    A loss is a pure function of parameters, buffers, the batch and torch's generator: nothing is remembered on the
+    task and nothing is read back to the host, so that a step can be compiled, accumulated or repeated. ``progress``
+    is the share of training done, in [0, 1): the trainer writes it, schedules inside a loss read it.
+    """
+
+    monitor: ClassVar[str]
+    """The validation score that chooses the best weights, unless the user names another."""
+
+    optional_scores: ClassVar[tuple[str, ...]] = ()
+    """Scores that are measured only if ``task.scores`` names them."""
+
+    row_options: ClassVar[tuple[str, ...]] = ()
+    """Options of ``sample`` that name test rows, for which the data is read from its files."""
+
+    progress: Tensor
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+        self.register_buffer("progress", torch.zeros(()), persistent=False)
+        parameters = inspect.signature(model.forward).parameters
+        self._wanted = tuple(parameters)
+        self._takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+
+    def players(self) -> dict[str, Iterable[nn.Parameter]]:
+        """Who learns: one player with every parameter, the task's own included, unless the task is a game."""
+        return {"model": self.parameters()}
+
+    def rates(self) -> dict[str, float]:
+        """The learning rates of players that do not take the optimizer's."""
+        return {}
+
+    def turns(self, step: int) -> tuple[str, ...]:
+        """Who updates on this step, in order."""
+        return ("model",)
+
+    def turns_before(self, step: int) -> dict[str, int]:
+        """How often ``turns`` names each player before a step, in closed form: a run may have a billion steps."""
+        return {"model": step}
+
+    def weight(self, batch: Batch) -> Tensor | int:
+        """How many terms the mean loss of a batch is taken over: what makes accumulation equal to one large batch."""
+        return len(batch)
+
+    def attach(self, data: Data) -> None:
+        """A look at the data before training, for a task that must know its spread, its exact likelihood, its names."""
+
+    def check(self, targets: Tensor | None, split: str) -> None:
+        """Refuses targets this task cannot learn from.
+
+        Raises ConfigError with the split, the offending value and the row.
+        """
+
+    @abstractmethod
+    def loss(self, batch: Batch, player: str) -> Tensor:
+        """What that player minimises: a mean, as a scalar tensor."""
+
+    @abstractmethod
+    def score(self, batch: Batch) -> Score:
+        """Sums over a batch, and rows for scores that need all examples at once."""
+
+    @abstractmethod
+    def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
+        """Named scores from the reduced sums and rows of a whole split."""
+
+    def validation_loss(self, scores: Mapping[str, float]) -> float | None:
+        """What stands among the scores for the loss that is trained, on its scale; None where nothing does."""
+        return scores.get("loss")
+
+    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item | Later]:
+        """What there is to see on the batches of a split, with the weights as they are."""
+        return iter(())
+
+    def references(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Test scores of a trivial model and of the best there could be, where the task knows more than the data."""
+        return {}, {}
+
+    def snapshot(self) -> Tensor | None:
+        """What is worth watching while it is learned, with the weights as they are; the same noise every time."""
+        return None
+
+    def shown(self, name: str, shots: Sequence[tuple[str, Tensor]]) -> Iterator[Item]:
+        """Snapshots with their captions for the eye, under a name: one by itself, or several to compare."""
+        return iter(())
+
+    def call(self, batch: Batch) -> Tensor:
+        """The model's output for a batch, given the inputs its ``forward`` names: the rows that are asked for."""
+        output = self.model(**self.inputs(batch))
+        return output if batch.asked is None else output.index_select(0, batch.asked)
+
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """What of a batch the model's ``forward`` names; everything, where it takes ``**inputs``."""
+        return {name: value for name, value in batch.inputs.items() if self._takes_all or name in self._wanted}

@@ -1,0 +1,1 @@
+"""Augmentations of training rows, on the device."""

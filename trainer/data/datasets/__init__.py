@@ -1,0 +1,1 @@
+"""Data sets, by kind of data; reached through ``_target_``."""

@@ -1,0 +1,1 @@
+"""Points of known density, for generative models."""

@@ -1,0 +1,1 @@
+"""Graphs: nodes, links, whole graphs, knowledge graphs, brains."""

@@ -1,0 +1,50 @@
+"""Graphs made on the spot whose edges say how much of a neighbour to take."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trainer.core import rng
+from trainer.core.dataset import Data, Facts, WholeSplit
+from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt
+from trainer.data.reference import baselines
+from trainer.data.splits.graph_batches import node_sizes
+from trainer.utils.errors import ConfigError
+
+
+class EdgeSignal(Data):
+    """x (N, F), edge_index (2, E), edge_attr (E, D) -> (N, K)
+
+    ``y_i = mean_j e_ji x_j + noise`` over the edges j -> i, with one normal number on each node and each edge; a node
+    that nothing reaches has the noise alone. Every split is a graph of its own. The best possible score knows all but
+    the noise.
+    """
+
+    def __init__(self, nodes: PositiveInt, degree: PositiveInt, noise: NonNegativeFloat, seed: NonNegativeInt):
+        if degree >= nodes:
+            raise ConfigError(
+                f"data.degree: {degree} neighbours for each of {nodes} nodes; there are {nodes - 1} others"
+            )
+        random = rng.generator(seed)
+        graphs = [_graph(nodes, degree, random) for _ in ("train", "val", "test")]
+        targets = [clean + noise * torch.randn(nodes, 1, generator=random) for _, clean in graphs]
+        self.train, self.val, self.test = (
+            WholeSplit(inputs, target) for (inputs, _), target in zip(graphs, targets, strict=True)
+        )
+        self.facts = Facts(
+            sizes=node_sizes(self.train.whole.inputs["x"]) | {"edge_features": 1, "out_features": 1},
+            baseline=baselines.mean(self.train, self.test),
+            best_possible=baselines.errors(graphs[2][1], targets[2]),
+        )
+
+
+def _graph(nodes: int, degree: int, random: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
+    """What a model is given of ``nodes * degree`` different edges between random nodes, and the mean of each node."""
+    pair = torch.randperm(nodes * (nodes - 1), generator=random)[: nodes * degree]
+    target, other = pair // (nodes - 1), pair % (nodes - 1)
+    source = other + (other >= target).long()  # among all nodes but the target
+    x, attr = torch.randn(nodes, 1, generator=random), torch.randn(len(pair), 1, generator=random)
+    total = torch.zeros(nodes, 1).index_add(0, target, attr * x[source])
+    mean = total / target.bincount(minlength=nodes).clamp(min=1)[:, None]
+    return {"x": x, "edge_index": torch.stack((source, target)), "edge_attr": attr}, mean

@@ -1,0 +1,67 @@
+"""Knowledge graphs that link prediction is measured on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from trainer.core.dataset import Data
+from trainer.core.preprocessing import Preprocessing
+from trainer.data.readers import triples_file
+from trainer.data.readers.download import Source, fetch
+from trainer.data.splits import triple_queries
+
+URL = "https://raw.githubusercontent.com/villmow/datasets_knowledge_embedding/9e392453d6804d1f51c13e5650ae58ed48b638d5/"
+PARTS = ("train", "valid", "test")
+WORDNET = (
+    "038612e783c215ee5f3ca9fbfca27b8d0739be1028fe4ee7c174aecf0b83d5df",
+    "453ce7202afa58094a04d2b1560ee2b02660f1c260b32ce6651c8ccedd1028ab",
+    "0383bceaaa1096cf3c03ec021ed0048068e2355dbfc0239b292cefdac821cec5",
+)
+SMALL = {
+    "kinship": (
+        "ef89f322b30dc328f6d87c72cff4ac8a4a1a2126929f85c31a4486632e73c875",
+        "65a2ca576c21282a399735dc1c44eb9349d34fa5621d9a1a6fec35c8709726fc",
+        "f6f8440d98758afcdeaf60ad1017fb146daf2a606b0878cf3fc9a94188e3b3ff",
+    ),
+    "nations": (
+        "b923bd0e8393b7cad275ee567b5570886f9ff12426e0b3e84e2af17523281b47",
+        "f3c4bf2a02d29a42fad53a6f91e24100d3d6762b4e0f428999b3267e7526f700",
+        "e3c3383b3fc0177b88df073f0680ba6b36f16e4dba87326b64b8821b1c928415",
+    ),
+}
+
+
+class WN18RR(Data):
+    """head (B), relation (B), known (B, K), edge_index (2, E), edge_type (E) -> (B)
+
+    Dettmers et al. 2018: 40,943 meanings of WordNet and 11 relations between them, without the relations whose inverse
+    is among the others; 86,835 triples train. Every triple is asked from both ends, so there are 22 relations.
+    """
+
+    def __init__(self, data_dir: str | None, fitted: Preprocessing | None = None):
+        self.fitted = fitted or Preprocessing()
+        sources = [
+            Source(f"raw/{part}.txt", digest, f"{URL}WN18RR/original/{part}.txt")
+            for part, digest in zip(PARTS, WORDNET, strict=True)
+        ]
+        folder = fetch("wn18rr", sources, data_dir)
+        parts = [triples_file.read(folder / source.path, ("head", "relation", "tail")) for source in sources]
+        triple_queries.publish(self, *triples_file.numbered(parts, self.fitted))
+
+
+class SmallKnowledge(Data):
+    """head (B), relation (B), known (B, K), edge_index (2, E), edge_type (E) -> (B)
+
+    Kemp et al. 2006. ``kinship``: what 104 people of the Alyawarra call each other, 25 words; ``nations``: 14 states
+    and 56 things they do to or share with one another. Every triple is asked from both ends.
+    """
+
+    def __init__(self, name: Literal["kinship", "nations"], data_dir: str | None, fitted: Preprocessing | None = None):
+        self.fitted = fitted or Preprocessing()
+        sources = [
+            Source(f"{name}/{part}.txt", digest, f"{URL}other/{name}/{part}.txt")
+            for part, digest in zip(PARTS, SMALL[name], strict=True)
+        ]
+        folder = fetch("kg_small", sources, data_dir)
+        parts = [triples_file.read(folder / source.path, ("relation", "head", "tail")) for source in sources]
+        triple_queries.publish(self, *triples_file.numbered(parts, self.fitted))

@@ -1,0 +1,202 @@
+"""Series of the user's, one table a run, each a row of linked regions over time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from trainer.core.dataset import Data, Facts
+from trainer.core.preprocessing import Preprocessing
+from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt, Thousands
+from trainer.data.encoding import correlation
+from trainer.data.readers import class_folders, delimited, download
+from trainer.data.readers.cell_parsing import Reading
+from trainer.data.readers.region_tables import ENDINGS, Format, Regions
+from trainer.data.reference import baselines
+from trainer.data.splits.graph_batches import Beside
+from trainer.data.splits.ragged import Ragged, RaggedSplit
+from trainer.utils.errors import ConfigError
+
+LABELS = "labels.csv"
+
+
+class ParcelSeries(Data):
+    """x (B, T, N, F), edge_index (2, E), edge_weight (E), lengths (B) -> (B)
+
+    A table for each run, a row a step and a column a region, in ``CLASS/*.csv`` (or tsv, npy), perhaps under
+    ``train``, ``val`` and ``test``; or beside a ``labels.csv`` with columns file and label, and what it does not list
+    is left out. Regions are linked where their |correlation|, in the mean over training tables, is among the
+    ``top_k`` strongest of either; or as ``graph`` says, a square table of weights from row to column. Features of a
+    region are its number, standardised by its own table or by all training tables, its degree and its mean
+    |correlation|.
+
+    Raises ConfigError for tables that differ in regions, cells that are no numbers, tables of a single step, fewer
+    than two classes or a class without a table in each split, and a graph that is not of these regions.
+    """
+
+    reads = ENDINGS
+
+    @classmethod
+    def own_paths(cls, options: Mapping[str, Any]) -> dict[str, Path]:
+        """Besides, each table that ``labels.csv`` lists: one may have any ending, or be hidden."""
+        paths = super().own_paths(options)
+        folder = paths["path"]
+        if not os.path.isfile(folder / LABELS):
+            return paths
+        table = _read_labels(folder)
+        found = [_table_path(folder, name) for name in table.columns[table.find("file", "data.path")]]
+        there = {f"path/{path.relative_to(folder).as_posix()}": path for path in found if path and os.path.isfile(path)}
+        return paths | there
+
+    def __init__(
+        self,
+        path: DataPath,
+        graph: DataPath | None,
+        top_k: PositiveInt,
+        standardise: Literal["table", "training"],
+        columns: list[str | int] | None,
+        val: Fraction,
+        test: Fraction,
+        delimiter: str | None,
+        header: Literal["auto"] | bool,
+        encoding: str,
+        decimal: Literal["point", "comma"],
+        thousands: Thousands | None,
+        missing: list[str | float],
+        seed: NonNegativeInt,
+        fitted: Preprocessing | None = None,
+    ):
+        self.fitted = fitted = fitted or Preprocessing()
+        reading = Reading.of({"missing": missing, "decimal": decimal, "thousands": thousands})
+        style = Format(delimiter, header, encoding, reading)
+        folder = Path(path).expanduser()
+        found, words, names = _labelled(folder)
+        names, found, labels = class_folders.as_stored(fitted, names, found, words)
+        given = torch.tensor([split for _, split in found])
+        keys = class_folders.keys(folder, found)
+        rows = fitted.split(keys, lambda: class_folders.share_out(given, labels, names, val, test, seed))
+        regions = _alike(fitted, [style.read(table, "data.path", columns) for table, _ in found])
+        runs = [torch.from_numpy(table.values) for table in regions]
+
+        training = [runs[row] for row in rows[0].tolist()]
+
+        def learn() -> dict[str, Tensor]:
+            strength = torch.stack([correlation.strength(run) for run in training]).mean(0)
+            edges = correlation.strongest(strength, top_k)
+            if graph is not None:
+                edges = _given(style.read(Path(graph).expanduser(), "data.graph"), regions[0])
+            roles = correlation.roles(strength, edges[0])
+            return {"edge_index": edges[0], "edge_weight": edges[1], "roles": roles}
+
+        links = fitted.learn("links", learn)
+        scale = fitted.learn("scale", lambda: _scale(torch.cat(training)) if standardise == "training" else None)
+        roles = links["roles"]
+        x = Ragged.of(correlation.steps(_standardised(run, scale or _scale(run)), roles) for run in runs)
+        shared = {"edge_index": links["edge_index"], "edge_weight": links["edge_weight"]}
+        self.train, self.val, self.test = (
+            Beside(RaggedSplit({"x": x.rows(part)}, labels[part]), shared) for part in rows
+        )
+        self.facts = Facts(
+            sizes={
+                "in_features": 1 + roles.shape[1],
+                "num_nodes": len(roles),
+                "seq_len": int(x.lengths.max()),
+                "num_classes": len(names),
+                "out_features": 1 if len(names) == 2 else len(names),
+            },
+            baseline=baselines.majority(self.train, self.test, len(names)),
+            class_names=names,
+        )
+
+
+def _labelled(folder: Path) -> tuple[list[tuple[Path, int]], Sequence[str], list[str]]:
+    """Tables, each with the split (0 to 2) that its folder says; the class of each; and the names of the classes."""
+    if not os.path.isfile(folder / LABELS):
+        if folder.is_dir() and class_folders.listed(folder, ENDINGS):
+            raise ConfigError(
+                f"data.path: {folder.absolute()} has tables and no {LABELS}; it must have that, with columns file and"
+                " label, or a folder of tables for each class"
+            )
+        found, names = class_folders.find(folder, ENDINGS)
+        return found, [path.parent.name for path, _ in found], names
+    table = _read_labels(folder)
+    at = [table.find(name, "data.path") for name in ("file", "label")]
+    listed, said = (table.columns[place] for place in at)
+    paths: dict[Path, int] = {}
+    for row, (name, label) in enumerate(zip(listed, said, strict=True)):
+        if not name or not label:
+            raise ConfigError(f"{table.where(row, at[bool(name)])}: a gap")
+        path = _table_path(folder, name)
+        if path is None:
+            raise ConfigError(
+                f"{table.where(row, at[0])}: {name!r} is outside of {folder.absolute()}: every table must lie in this"
+                " folder, so that a run knows it again; move or link it there, or give a folder above as data.path"
+            )
+        if paths.setdefault(path, row) != row:
+            raise ConfigError(f"{table.where(row, at[0])}: {name!r} stands there twice")
+        if not os.path.isfile(path):
+            raise download.missing(path)
+    names = sorted(set(said))
+    if len(names) < 2:
+        raise ConfigError(f"data.path: {table.path} has one label only, {names[0]!r}; there must be at least two")
+    return [(path, 0) for path in paths], said, names
+
+
+def _read_labels(folder: Path) -> delimited.Table:
+    return delimited.read(str(folder / LABELS), "data.path", None, "auto", "utf-8", ("file",))
+
+
+def _table_path(folder: Path, name: str) -> Path | None:
+    """The path of a table by its name in ``labels.csv``, relative or absolute; None for one outside of the folder."""
+    below = os.path.relpath(folder / name, folder)
+    if below.split(os.sep)[0] == os.pardir:
+        return None
+    return folder / (below if os.path.isabs(name) else name)
+
+
+def _alike(fitted: Preprocessing, runs: list[Regions]) -> list[Regions]:
+    """The tables, with regions in the order of the first that names them, or as a run stores it."""
+    short = next((run for run in runs if len(run.values) < 2), None)
+    if short is not None:
+        raise ConfigError(f"data.path: {short.path} has 1 step: nothing in it can be correlated")
+    first = next((run for run in runs if run.names is not None), runs[0])
+    names = fitted.learn("regions", lambda: first.names)
+    if fitted.is_stored and names is not None:
+        first = replace(first.like(replace(first, names=names), "data.path"), names=names)
+    return [run.like(first, "data.path") for run in runs]
+
+
+def _given(graph: Regions, tables: Regions) -> tuple[Tensor, Tensor]:
+    """Edges and weights of a table of weights, from row to column, of the regions of others."""
+    height, width = graph.values.shape
+    if height != width:
+        raise ConfigError(
+            f"data.graph: {graph.path} is {height} x {width}; it must be square, a row and a column for each region"
+        )
+    if (graph.values < 0).any():
+        row, column = (graph.values < 0).nonzero()
+        raise ConfigError(
+            f"data.graph: {graph.path}: row {row[0] + 1}, column {column[0]}: {graph.values[row[0], column[0]]:g};"
+            " weights must be >= 0 (a signed correlation is no graph: data.graph=null takes its size)"
+        )
+    across = graph.like(tables, "data.graph")
+    down = Regions(graph.path, across.values.T, graph.names).like(tables, "data.graph")
+    weights = torch.from_numpy(down.values.T.copy())
+    edge_index = weights.nonzero().t().contiguous()
+    return edge_index, weights[edge_index[0], edge_index[1]].float()
+
+
+def _scale(run: Tensor) -> dict[str, Tensor]:
+    """Mean and deviation of each region in a run (T, N); of one that never changes the deviation is infinite."""
+    spread, mean = torch.std_mean(run, 0, correction=0)
+    return {"mean": mean, "std": spread.where(spread > 1e-12 * mean.abs(), torch.inf)}
+
+
+def _standardised(run: Tensor, by: Mapping[str, Tensor]) -> Tensor:
+    return (run - by["mean"]) / by["std"]

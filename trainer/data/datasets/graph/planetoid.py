@@ -1,0 +1,149 @@
+"""Citation networks: papers as nodes, their words as features, who cites whom as edges, the field as class."""
+
+from __future__ import annotations
+
+import pickle
+from collections import defaultdict
+from pathlib import Path
+from typing import IO, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.core.batch import IGNORE
+from trainer.core.dataset import Data, Facts
+from trainer.core.types import NonNegativeInt, PositiveInt
+from trainer.data.readers.download import Source, fetch
+from trainer.data.reference import baselines
+from trainer.data.splits.graph_batches import node_sizes, of_nodes
+from trainer.data.splits.neighbor_sampler import around
+from trainer.utils.errors import ConfigError
+
+URL = "https://raw.githubusercontent.com/kimiyoung/planetoid/af6abf468a772cc055bec88c52e4d6f51b7c37e3/data/"
+SHA256 = {
+    "cora": {
+        "allx": "9419ba2f26f5c35243db64aba110e0f35a04851609e0dc5433450676ca6b8543",
+        "ally": "2b998f5cc7fedc86e7f97ca2498f47a1ffc1462c29e2d578b23bf3f62b6e7d71",
+        "graph": "58f13302f39dde8852dad6fe6d15b89b077b6d7f837626bce671ef80344b383d",
+        "test.index": "297ce89af2b51a6a194181c7dbe1796c6a1cf9cd9349a88383b1b1e227867875",
+        "tx": "b9afbaa4a400df991f6f02ef677e1e44da55ffc04801fd02f9e673987829226a",
+        "ty": "41f5ac76596a1699cc33f53084a2419e92961c42bb75f36fc38e616d348532ad",
+        "x": "23cfa55d91c6f624233f5eb7b6e3f141f1bd2b2ae39608a63cf5d084bb27baab",
+        "y": "94465c14eb53e04ca262198dcbb2521ee8af60fb3f3d546cd6ca24a511b0e7d1",
+    },
+    "citeseer": {
+        "allx": "2ac30345d95c9ec933a817ee0bdd6a5f077f8c184a20e696910192d534414668",
+        "ally": "f704b2d986dde6c2669934de1f3ae5696a6cf9455c0f6b2646a2d135ea0a1c95",
+        "graph": "d79a4ef9d3e7169aee8946145f6b7306e35bc79bffad26346cfb94e10e9912a7",
+        "test.index": "2af990671580b6b2df5d158d1038f8292e30c9cd821b5453f399659b25b723d4",
+        "tx": "539a8906a2da97628d212f2fdd668c109a8b3f0d36574b59e5d3fd5b5303da21",
+        "ty": "55e5bd1ba1e733a04598753ad1a8d57957f4b8f89e74519f41f4f4938767e4ce",
+        "x": "d20de19150741e555de0ed037195630fc194114ebc7fd72ced62810148aa22f6",
+        "y": "8ba87e515d8e3ee3cf52f6d2c5b86aa73f11ecad825a808455209ec26cd54924",
+    },
+}
+VALIDATION = 500
+"""Nodes that validate; they follow the labelled ones in the files."""
+
+
+class Planetoid(Data):
+    """x (N, F), edge_index (2, E) -> (N)
+
+    Sen et al. 2008, with the public split of Yang et al. 2016: 20 training nodes of each class, 500 for validation,
+    1000 for the test. Edges run both ways; duplicates and loops in the files are left out. A node whose paper is
+    missing (15 in Citeseer) has neither words nor class. ``neighbours`` makes batches of training nodes with what is
+    sampled around them (``NeighbourSplit``); validation and test see the whole graph.
+    """
+
+    def __init__(
+        self,
+        name: Literal["cora", "citeseer"],
+        row_normalise: bool,
+        neighbours: list[PositiveInt] | None,
+        seed: NonNegativeInt,
+        data_dir: str | None,
+    ):
+        place = f"{name.capitalize()}/raw/ind.{name}."
+        sources = [Source(place + part, sha, f"{URL}ind.{name}.{part}") for part, sha in SHA256[name].items()]
+        folder = fetch(name, sources, data_dir)
+        files = {part: folder / (place + part) for part in SHA256[name]}
+        x, label, labelled, tested = _nodes(files)
+        if row_normalise:
+            x /= x.sum(1, keepdim=True).clamp(min=1)
+        inputs = {"x": x, "edge_index": _edges(_unpickle(files["graph"]), len(x))}
+
+        rows = torch.arange(labelled), torch.arange(labelled, labelled + VALIDATION), tested
+        train, self.val, self.test = of_nodes(inputs, label, rows)
+        self.train = around(train, neighbours, seed)
+        classes = int(label.max()) + 1
+        self.facts = Facts(
+            sizes=node_sizes(x, classes),
+            baseline=baselines.majority(self.train, self.test, classes),
+        )
+
+
+def _nodes(files: dict[str, Path]) -> tuple[Tensor, Tensor, int, Tensor]:
+    """Features (N, F), classes (N,), how many nodes are labelled for training, and the test nodes (1000,)."""
+    known, known_label, test, test_label, label = (
+        _dense(_unpickle(files[part])) for part in ("allx", "ally", "tx", "ty", "y")
+    )
+    order = torch.tensor([int(line) for line in files["test.index"].read_text().split()])
+    # The rows of tx lie in the order of test.index; a number between its ends that it leaves out has no paper.
+    nodes = int(order.max()) + 1
+    x = torch.zeros(nodes, known.shape[1]).index_copy(0, order, test)
+    one_hot = torch.zeros(nodes, known_label.shape[1]).index_copy(0, order, test_label)
+    x[: len(known)], one_hot[: len(known)] = known, known_label
+    return x, one_hot.argmax(1).where(one_hot.any(1), IGNORE), len(label), order.sort().values
+
+
+def _edges(neighbours: dict[int, list[int]], nodes: int) -> Tensor:
+    """Both directions of every edge once, without loops: (2, E), in order of source and target."""
+    pairs = torch.tensor([(i, j) for i, others in neighbours.items() for j in others if i != j]).t()
+    keys = torch.cat((pairs[0] * nodes + pairs[1], pairs[1] * nodes + pairs[0])).unique()
+    return torch.stack((keys // nodes, keys % nodes))
+
+
+class _Rows:
+    """What a pickled scipy matrix of compressed rows holds: indptr, indices, data and _shape."""
+
+    def dense(self) -> np.ndarray[Any, Any]:
+        held = vars(self)
+        made = np.zeros(held["_shape"], dtype=np.float32)
+        made[np.repeat(np.arange(len(made)), np.diff(held["indptr"])), held["indices"]] = held["data"]
+        return made
+
+
+def _dense(held: _Rows | np.ndarray[Any, Any]) -> Tensor:
+    return torch.from_numpy(held.dense() if isinstance(held, _Rows) else np.asarray(held, dtype=np.float32))
+
+
+class _DataOnly(pickle.Unpickler):
+    """Reads a pickle that holds nothing but arrays, sparse matrices and lists; whatever else it names is refused."""
+
+    allowed: ClassVar[dict[tuple[str, str], Any]] = {
+        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+        ("scipy.sparse.csr", "csr_matrix"): _Rows,
+        ("collections", "defaultdict"): defaultdict,
+        ("__builtin__", "list"): list,
+        ("builtins", "list"): list,
+    }
+
+    def __init__(self, file: IO[bytes]):
+        super().__init__(file, encoding="latin1")
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self.allowed:
+            raise pickle.UnpicklingError(f"it holds {module}.{name}, which is not data")
+        return self.allowed[module, name]
+
+
+def _unpickle(path: Path) -> Any:
+    """What a file holds, without running code from it. Raises ConfigError."""
+    try:
+        with path.open("rb") as file:
+            return _DataOnly(file).load()
+    except (pickle.UnpicklingError, EOFError, AttributeError, TypeError, ValueError, IndexError) as error:
+        raise ConfigError(f"data: {path} refused: {error}") from error

@@ -1,0 +1,47 @@
+"""A graph made on the spot whose edges add or take away, as their kind says."""
+
+from __future__ import annotations
+
+import torch
+
+from trainer.core import rng
+from trainer.core.dataset import Data, Facts
+from trainer.core.types import NonNegativeInt, PositiveInt
+from trainer.data.reference import baselines
+from trainer.data.splits.graph_batches import in_turn, node_sizes, of_nodes
+
+
+class RelationSign(Data):
+    """x (N, F), edge_index (2, E), edge_type (E) -> (N)
+
+    ``y_i = [sum_(j -> i) w_r x_j0 > 0]`` with r the relation of the edge and w evenly spaced from -1 to 1: the first
+    feature of the neighbours, added or taken away. Each node has as many neighbours by every relation, drawn at
+    random, so that their sum is also their mean; who ignores the relations is left with weights that add up to 0.
+    """
+
+    def __init__(
+        self,
+        nodes: PositiveInt,
+        degree: PositiveInt,
+        relations: PositiveInt,
+        features: PositiveInt,
+        labelled: PositiveInt,
+        val_nodes: PositiveInt,
+        seed: NonNegativeInt,
+    ):
+        rows = in_turn(nodes, labelled, val_nodes)
+        random = rng.generator(seed)
+        x = torch.randn(nodes, features, generator=random)
+        target = torch.arange(nodes).repeat_interleave(relations * degree)
+        source = torch.randint(nodes, target.shape, generator=random)
+        kind = torch.arange(relations).repeat_interleave(degree).repeat(nodes)
+        weight = torch.linspace(-1, 1, relations) if relations > 1 else torch.ones(1)
+        label = (torch.zeros(nodes).index_add(0, target, weight[kind] * x[source, 0]) > 0).long()
+
+        inputs = {"x": x, "edge_index": torch.stack((source, target)), "edge_type": kind}
+        self.train, self.val, self.test = of_nodes(inputs, label, rows)
+        self.facts = Facts(
+            sizes=node_sizes(x, 2) | {"num_relations": relations},
+            baseline=baselines.majority(self.train, self.test, 2),
+            best_possible={"accuracy": 1.0},
+        )

@@ -1,0 +1,57 @@
+"""Graphs made on the spot whose links say what the features do not."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trainer.core import rng
+from trainer.core.dataset import Data, Facts
+from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
+from trainer.data.generators.stochastic_block_model import block_graph
+from trainer.data.reference import baselines
+from trainer.data.splits.graph_batches import in_turn, node_sizes, of_nodes
+
+
+class BlockModel(Data):
+    """x (N, F), edge_index (2, E) -> (N)
+
+    Stochastic block model (Holland et al. 1983): two nodes are linked with a chance that depends on whether they
+    share a block, ``x = mu onehot(block) + normal``, and the block is the class. The best possible score knows the
+    blocks of all other nodes.
+    """
+
+    def __init__(
+        self,
+        nodes: PositiveInt,
+        blocks: PositiveInt,
+        p_within: Probability,
+        p_across: Probability,
+        mu: NonNegativeFloat,
+        labelled: PositiveInt,
+        val_nodes: PositiveInt,
+        seed: NonNegativeInt,
+    ):
+        rows = in_turn(nodes, labelled, val_nodes)
+        x, linked, block = block_graph(nodes, blocks, p_within, p_across, mu, rng.generator(seed))
+        inputs = {"x": x, "edge_index": linked.nonzero().t().contiguous()}
+        self.train, self.val, self.test = of_nodes(inputs, block, rows)
+        self.facts = Facts(
+            sizes=node_sizes(x, blocks),
+            baseline=baselines.majority(self.train, self.test, blocks),
+            best_possible={"accuracy": _oracle(x, linked, block, p_within, p_across, mu)},
+        )
+
+
+def _oracle(x: Tensor, linked: Tensor, block: Tensor, p_within: float, p_across: float, mu: float) -> float:
+    """How often the likeliest block is right, given a node's features and links and the blocks of all others."""
+    member = torch.nn.functional.one_hot(block).double()
+    links = linked.double() @ member  # (N, blocks), to nodes of each block
+    absent = member.sum(0) - member - links
+    within, across = (
+        torch.tensor([p, 1 - p], dtype=torch.float64).clamp(min=1e-300).log() for p in (p_within, p_across)
+    )
+    # A node of block k: its links and gaps to block k follow p_within instead of p_across.
+    gain = within - across
+    score = mu * x.double() + links * gain[0] + absent * gain[1]
+    return float((score.argmax(1) == block).double().mean())

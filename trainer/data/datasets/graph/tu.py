@@ -1,0 +1,130 @@
+"""Sets of the TU collection of graphs and their classes (Morris et al. 2020)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from trainer.core.dataset import Data, Facts
+from trainer.core.preprocessing import Preprocessing
+from trainer.core.types import DataPath, NonNegativeInt, PositiveInt
+from trainer.data.encoding.standardization import tensor_moments
+from trainer.data.readers import tu_format
+from trainer.data.readers.download import Source, fetch
+from trainer.data.reference import baselines
+from trainer.data.splits import splitting
+from trainer.data.splits.graph_batches import GraphsSplit
+from trainer.data.splits.ragged import Ragged
+from trainer.data.splits.whole_graphs import of_graphs, sizes
+from trainer.utils.errors import ConfigError
+
+URL = (
+    "https://raw.githubusercontent.com/XuelinHu/Matrix-ResGNN-GraphClassificatio/"
+    "f76543d8bd82c7ebe1c16f59d9219d038c62ac8e/data/TUDataset/"
+)
+SHA256 = {
+    "MUTAG": {
+        "A": "d9656ca7493f3445d737c711710bb36fd432dddd1c0ea32e1d4713c86ebd28e2",
+        "edge_labels": "4669ce755075ff86c3240709345745886400908fa637a49310459b9c267b3e56",
+        "graph_indicator": "7d520a4d6c7961c0cdeabe076d8fe27e795b6d373485c9a2b744987e560a2056",
+        "graph_labels": "a1518ea39ba3426bd42f57396b9c4baffe68e9adc718caeeab0119c6591a5f2c",
+        "node_labels": "678f429965490e84dd27713017538c995fc05d1621beac910848b600015ee863",
+    },
+    "PROTEINS": {
+        "A": "4c4b33e272fc95cac6d27ed6d5d12b9a852c8610e91fff59f8f0dbdd5a20df67",
+        "graph_indicator": "8d4ff1e852a5c28561e9bffb44cf9490bc552b13a3b6156dd12dc7f44e9afc4a",
+        "graph_labels": "c0ef9810c440775252872318d0c8adc385588e14bc4c47a2c34aa96ee3c7cdcd",
+        "node_attributes": "54eef829abb37e458a5fbf3a3c581e48e5810e220463c2cd951856b9ceb08f07",
+        "node_labels": "f758e8ad3d6e3c026b50833d75f6f90735b94eb3345e4243707f495ca8afea8d",
+    },
+}
+
+
+class TU(Data):
+    """x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G)
+
+    A set in a folder of the user's, read by ``tu_files.read``: labels of nodes and edges one-hot, their attributes
+    with mean 0 and deviation 1 over the training graphs; nodes that have neither, by their number of edges. Graphs are
+    dealt into ``folds`` parts with equal shares of each class: the part ``fold`` is the test, the next validates, the
+    others train.
+
+    Raises ConfigError for a fold that is none, fewer than three folds or more than graphs, and as ``tu_files``.
+    """
+
+    reads = (".txt",)
+
+    def __init__(
+        self,
+        path: DataPath,
+        name: str | None,
+        fold: NonNegativeInt,
+        folds: PositiveInt,
+        seed: NonNegativeInt,
+        fitted: Preprocessing | None = None,
+    ):
+        self.fitted = fitted = fitted or Preprocessing()
+        found = tu_format.read(*tu_format.find(path, name), fitted)
+        graphs = len(found.label)
+        if folds < 3 or folds > graphs:
+            raise ConfigError(f"data.folds: {folds} given; from 3 (train, validation, test) to the {graphs} graphs")
+        if fold >= folds:
+            raise ConfigError(f"data.fold: {fold} given; {folds} folds are 0..{folds - 1}")
+        rows = fitted.split(found.keys(), lambda: splitting.held_out(splitting.folds(found.label, folds, seed), fold))
+
+        has_features = found.node_codes.values.shape[1] + found.node_values.values.shape[1]
+        values = found.node_values if has_features else _degree(found)
+        x = _features(fitted, "node_scale", found.node_codes, values, rows[0])
+        edge_attr = _features(fitted, "edge_scale", found.edge_codes, found.edge_values, rows[0])
+        whole = GraphsSplit({"x": x}, found.edges, {"edge_attr": edge_attr}, found.label)
+        self.train, self.val, self.test = of_graphs(whole, rows)
+        classes = len(found.classes)
+        self.facts = Facts(
+            sizes={**sizes(whole), "num_classes": classes, "out_features": 1 if classes == 2 else classes},
+            baseline=baselines.majority(self.train, self.test, classes),
+            class_names=found.classes,
+        )
+
+
+class PinnedTU(TU):
+    """x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G)
+
+    ``MUTAG``: 188 molecules, and whether they change a bacterium's genes (Debnath et al. 1991). ``PROTEINS``: 1113
+    proteins, and whether they are enzymes (Dobson and Doig 2003; Borgwardt et al. 2005).
+    """
+
+    def __init__(
+        self,
+        name: Literal["MUTAG", "PROTEINS"],
+        fold: NonNegativeInt,
+        folds: PositiveInt,
+        seed: NonNegativeInt,
+        data_dir: str | None,
+        fitted: Preprocessing | None = None,
+    ):
+        paths = {f"{name}/raw/{name}_{part}.txt": digest for part, digest in SHA256[name].items()}
+        sources = [Source(path, digest, URL + path) for path, digest in paths.items()]
+        folder = fetch(f"tu_{name.lower()}", sources, data_dir)
+        super().__init__(str(folder / name / "raw"), name, fold, folds, seed, fitted)
+
+
+def _degree(found: tu_format.Graphs) -> Ragged:
+    sizes, edges = found.node_codes.lengths, found.edges
+    first = (sizes.cumsum(0) - sizes).repeat_interleave(edges.lengths)
+    degree = (edges.values[:, 1] + first).bincount(minlength=int(sizes.sum()))
+    return Ragged(degree.float()[:, None], sizes)
+
+
+def _features(fitted: Preprocessing, name: str, codes: Ragged, values: Ragged, train: Tensor) -> Ragged:
+    """Codes and values side by side, these standardised by the training graphs."""
+    if not values.values.shape[1]:
+        return codes
+
+    def learn() -> dict[str, Tensor]:
+        mean, spread = tensor_moments(values.rows(train).values)
+        return {"mean": mean, "std": spread}
+
+    scale = fitted.learn(name, learn)
+    scaled = (values.values - scale["mean"]) / scale["std"]
+    return Ragged(torch.cat((codes.values, scaled), 1), codes.lengths)

@@ -1,0 +1,116 @@
+"""Handwritten digits that come with scikit-learn (8x8, Alpaydin and Kaynak 1998): one each, or several on a canvas."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainer.core import rng
+from trainer.core.dataset import Data, Facts, TensorSplit
+from trainer.core.types import NonNegativeInt, PositiveInt
+from trainer.data.generators import image_patterns
+from trainer.data.reference import baselines
+from trainer.data.splits import image_splits
+from trainer.data.splits.splitting import cut, stratified
+from trainer.utils.errors import ConfigError
+
+CLASSES = 10
+BACKGROUND = 10
+INK = 0.2
+"""How dark, from 0 to 1, a pixel of a canvas must be to belong to its digit."""
+
+
+class Digits(Data):
+    """x (B, C, H, W) -> (B)
+
+    1797 real grey pictures, scaled to [0, 1] and enlarged from 8x8 to ``size``; every split has the classes in equal
+    shares.
+    """
+
+    def __init__(self, size: PositiveInt, seed: NonNegativeInt):
+        x, y = pictures(size)
+        self.train, self.val, self.test = cut({"x": x}, y, stratified(y, seed))
+        self.facts = Facts(
+            sizes=image_patterns.sizes(x, CLASSES),
+            baseline=baselines.majority(self.train, self.test, CLASSES),
+            bounds=([0.0], [1.0]),
+        )
+
+    def read(self, path: str) -> image_splits.NamedPixels:
+        return image_splits.read(path, self.facts)
+
+
+class DigitCanvas(Data):
+    """x (B, C, H, W) -> (B, H, W)
+
+    ``digits`` pictures in different quarters of a canvas; every pixel is of its digit's class, or background. No
+    digit is in the canvases of two splits. Nothing overlaps, so all pixels could be told right.
+
+    Raises ConfigError for digits larger than a quarter.
+    """
+
+    def __init__(
+        self,
+        rows: PositiveInt,
+        size: PositiveInt,
+        digits: Literal[1, 2, 3, 4],
+        digit_size: PositiveInt,
+        seed: NonNegativeInt,
+    ):
+        if digit_size > size // 2:
+            raise ConfigError(
+                f"data.digit_size: {digit_size} pixels do not fit a quarter of a canvas of {size} (at most {size // 2})"
+            )
+        x, y = pictures(digit_size)
+        sources = cut({"x": x}, y, stratified(y, seed))
+        random = rng.generator(seed, 1)
+        test_rows = round(rows * 0.2)
+        counts = (rows - 2 * test_rows, test_rows, test_rows)
+        self.train, self.val, self.test = (
+            TensorSplit(*canvases(source, count, size, digits, random))
+            for source, count in zip(sources, counts, strict=True)
+        )
+        names = [*map(str, range(CLASSES)), "background"]
+        self.facts = Facts(
+            sizes=image_patterns.sizes(self.train.inputs["x"], len(names)),
+            baseline=baselines.majority_everywhere(self.train, self.test, names),
+            best_possible={"mean_iou": 1.0, "pixel_accuracy": 1.0},
+            class_names=names,
+            blank_class=BACKGROUND,
+        )
+
+
+def pictures(size: int) -> tuple[Tensor, Tensor]:
+    """All digits (1797, 1, size, size) in [0, 1], enlarged bilinearly, and their classes."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    x = torch.from_numpy(found.images).float()[:, None] / 16
+    if size != x.shape[-1]:
+        x = F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)
+    return x, torch.from_numpy(found.target).long()
+
+
+def canvases(
+    source: TensorSplit, rows: int, size: int, digits: int, random: torch.Generator
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Pictures (rows, 1, size, size) with ``digits`` of the source on each, and the class of every pixel."""
+    assert source.target is not None
+    x = torch.zeros(rows, 1, size, size)
+    y = torch.full((rows, size, size), BACKGROUND)
+    side = source.inputs["x"].shape[-1]
+    quarters = torch.rand(rows, 4, generator=random).argsort(1)[:, :digits]
+    chosen = torch.randint(len(source), (rows, digits), generator=random)
+    slack = torch.randint(size // 2 - side + 1, (rows, digits, 2), generator=random)
+    row = torch.arange(rows)[:, None, None]
+    for k in range(digits):
+        corner = torch.stack((quarters[:, k] // 2, quarters[:, k] % 2), dim=1) * (size // 2) + slack[:, k]
+        down = (corner[:, :1] + torch.arange(side))[:, :, None]
+        across = (corner[:, 1:] + torch.arange(side))[:, None, :]
+        digit = source.inputs["x"][chosen[:, k], 0]
+        x[row, 0, down, across] = digit
+        y[row, down, across] = torch.where(digit > INK, source.target[chosen[:, k], None, None], BACKGROUND)
+    return {"x": x}, y

@@ -1,0 +1,55 @@
+"""Striped pictures in noise: the test case of a convolution."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from trainer.core import rng
+from trainer.core.dataset import Data, Facts
+from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from trainer.data.generators import image_patterns
+from trainer.data.reference import baselines
+from trainer.data.splits.splitting import cut
+
+
+class Gratings(Data):
+    """x (B, C, H, W) -> (B)
+
+    ``x(u, v) = cos(2 pi (u cos a + v sin a) / wavelength + phase) + noise``, with the angle ``a`` one of ``classes``
+    between 0 and 180 degrees and the phase uniform. Rows come in pairs of one class with the stripes inverted and
+    noise of their own: the mean picture of every class is zero, so a linear model learns nothing. The matched filter
+    knows the wavelength and is the best there is.
+    """
+
+    def __init__(
+        self,
+        rows: PositiveInt,
+        size: PositiveInt,
+        classes: PositiveInt,
+        wavelength: PositiveFloat,
+        noise: NonNegativeFloat,
+        seed: NonNegativeInt,
+    ):
+        random = rng.generator(seed)
+        pairs = -(-rows // 2)
+        y = torch.randint(classes, (pairs,), generator=random).repeat_interleave(2)[:rows]
+        phase = 2 * math.pi * torch.rand(pairs, 1, 1, generator=random)
+        phase = torch.stack((phase, phase + math.pi), dim=1).flatten(0, 1)[:rows]
+        places = image_patterns.stripes(size, classes, wavelength)
+        x = torch.cos(places[y] + phase)
+        x += noise * torch.randn(x.shape, generator=random)
+        self.train, self.val, self.test = cut({"x": x[:, None]}, y)
+        self.facts = Facts(
+            sizes=image_patterns.sizes(x[:, None], classes),
+            baseline=baselines.majority(self.train, self.test, classes),
+            best_possible={"accuracy": float((matched_filter(x, places) == y).double().mean())},
+        )
+
+
+def matched_filter(x: Tensor, places: Tensor) -> Tensor:
+    """The class whose wave, at its best phase, agrees most with each picture: x (N, H, W) -> (N)."""
+    waves = torch.polar(torch.ones_like(places), places).flatten(1)
+    return (x.flatten(1).to(waves.dtype) @ waves.T).abs().argmax(1)

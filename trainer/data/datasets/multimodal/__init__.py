@@ -1,0 +1,1 @@
+"""Inputs of several kinds at once."""

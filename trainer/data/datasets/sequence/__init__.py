@@ -1,0 +1,1 @@
+"""Sequences with one label, or a label for every step."""

@@ -1,0 +1,126 @@
+"""Sets of the UCR/UEA archive of time-series classification (Dau et al. 2019; Bagnall et al. 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.core.dataset import Data, Facts
+from trainer.core.preprocessing import Preprocessing, content_keys
+from trainer.core.types import Fraction, NonNegativeInt
+from trainer.data.encoding.standardization import FARTHEST, tensor_moments
+from trainer.data.readers import ts_format
+from trainer.data.readers.download import Source, data_root, fetch
+from trainer.data.reference import baselines
+from trainer.data.splits.ragged import Ragged, RaggedSplit
+from trainer.data.splits.splitting import stratified
+from trainer.utils.errors import ConfigError, did_you_mean
+
+URL = "https://raw.githubusercontent.com/sktime/sktime/7bd7d1620c0656f3210eeb850bb1c0034159ee47/sktime/datasets/data/"
+DIGESTS = {
+    "BasicMotions/BasicMotions_TEST.ts": "79213102bc6fca1a398ad98ce1185dff0208fa3d1465e687f48288946b0ff8dc",
+    "BasicMotions/BasicMotions_TRAIN.ts": "8dc43cc6306cb679c888c01e26f91772ac4441a916da43bac8b79734a538b9d6",
+    "GunPoint/GunPoint_TEST.ts": "79332750788a6227b325b96bd0d70130c8eb707b9731f8d7dec62b7a7d36017e",
+    "GunPoint/GunPoint_TRAIN.ts": "f842401779fd9800d247d8b33121a1a4643710a19b24917dbdd9a060ca8630d5",
+    "ItalyPowerDemand/ItalyPowerDemand_TEST.ts": "26122451f87dd0387ef90b18bc8a86c041371b8a1c068004922b939971247144",
+    "ItalyPowerDemand/ItalyPowerDemand_TRAIN.ts": "341269cb7e6cef96846b30e774580beec79addb93848ba360145219115a74b7c",
+    "JapaneseVowels/JapaneseVowels_TEST.ts": "b3d41d6a0ca3bcad3afb9ca7d4365382aa51341e2e58bae2a574babdda5b9462",
+    "JapaneseVowels/JapaneseVowels_TRAIN.ts": "68a430eabd919cc77f40b1f5f3bc0dcafacc1486bca9260785aeb7d262cc78cd",
+}
+"""The files that can be downloaded; others are read where they lie."""
+
+
+class UCR(Data):
+    """x (B, T, F), lengths (B) -> (B)
+
+    Real series of one or many dimensions, of one or many lengths, and their classes. The archive's test rows are the
+    test rows; validation takes the share ``val`` of its training rows, every class in proportion. Every dimension has
+    mean 0 and deviation 1 over the steps of the training rows.
+
+    Raises ConfigError for a name that is none, and what ``ts_files.read`` raises.
+    """
+
+    reads = ("_train.ts", "_test.ts")
+
+    @classmethod
+    def own_paths(cls, options: Mapping[str, Any]) -> dict[str, Path]:
+        """The folder of a set that is none of those with a known digest."""
+        name = options["name"]
+        if any(path.startswith(f"{name}/") for path in DIGESTS):
+            return {}
+        return {"data_dir": data_root(options["data_dir"]) / "ucr" / name}
+
+    def __init__(
+        self,
+        name: str,
+        val: Fraction,
+        seed: NonNegativeInt,
+        data_dir: str | None,
+        fitted: Preprocessing | None = None,
+    ):
+        self.fitted = fitted = fitted or Preprocessing()
+        folder = _find(name, data_dir)
+        train, test = (ts_format.read(folder / f"{name}_{part}.ts") for part in ("TRAIN", "TEST"))
+        features = [cases.series[0].shape[1] for cases in (train, test)]
+        if train.classes != test.classes or features[0] != features[1]:
+            raise ConfigError(f"data.name: {name}'s TRAIN and TEST differ in their classes or dimensions")
+        classes = len(fitted.learn("classes", lambda: train.classes))
+        if train.classes != fitted.values["classes"]:
+            raise ConfigError(f"data.name: {name} has the classes {train.classes}, this run {fitted.values['classes']}")
+        series, labels = train.series + test.series, torch.cat((train.labels, test.labels))
+
+        def divide() -> list[Tensor]:
+            order = stratified(train.labels, seed)
+            kept = len(order) - round(len(order) * val)
+            if not 0 < kept < len(order):
+                raise ConfigError(f"data.val: {val:g} of {len(order)} rows leaves {kept} to train on")
+            return [order[:kept], order[kept:], torch.arange(len(order), len(series))]
+
+        parts = fitted.split(content_keys(row.numpy().tobytes() for row in series), divide)
+        scale = fitted.learn("scale", lambda: _scale([series[row] for row in parts[0]]))
+
+        def split(index: Tensor) -> RaggedSplit:
+            rows = [((series[row] - scale["mean"]) / scale["std"]).float() for row in index]
+            far = next((i for i, row in zip(index.tolist(), rows, strict=True) if row.abs().max() > FARTHEST), None)
+            if far is not None:
+                raise ConfigError(
+                    f"data.name: case {far + 1} of {name} holds a number more than {FARTHEST:g} deviations from the"
+                    " mean of training"
+                )
+            return RaggedSplit({"x": Ragged.of(rows)}, labels[index])
+
+        self.train, self.val, self.test = map(split, parts)
+        self.facts = Facts(
+            sizes={
+                "in_features": features[0],
+                "seq_len": max(map(len, series)),
+                "num_classes": classes,
+                "out_features": 1 if classes == 2 else classes,
+            },
+            baseline=baselines.majority(self.train, self.test, classes),
+            class_names=train.classes,
+        )
+
+
+def _scale(series: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Mean and deviation (F,) of each dimension over all steps."""
+    mean, spread = tensor_moments(torch.cat(list(series)))
+    return {"mean": mean, "std": spread}
+
+
+def _find(name: str, data_dir: str | None) -> Path:
+    """The folder that holds the two files of a set, downloaded if need be."""
+    root = fetch("ucr", [], data_dir)
+    lying = {path.parent.name for path in root.glob("*/*_TRAIN.ts") if path.name == f"{path.parent.name}_TRAIN.ts"}
+    known = sorted(lying | {path.split("/")[0] for path in DIGESTS})
+    if name not in known:
+        raise ConfigError(
+            f"data.name: no set {name}{did_you_mean(name, known) or ';'} there are {', '.join(known)} (in {root}, or to"
+            f" be downloaded); another one belongs in {root / 'NAME' / 'NAME_TRAIN.ts'} and NAME_TEST.ts"
+        )
+    pinned = [Source(path, digest, URL + path) for path, digest in DIGESTS.items() if path.startswith(f"{name}/")]
+    return fetch("ucr", pinned, data_dir) / name

@@ -1,0 +1,87 @@
+"""Three series that every textbook on forecasting has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from trainer.core.dataset import Data
+from trainer.core.preprocessing import Preprocessing
+from trainer.core.types import Fraction, PositiveInt
+from trainer.data.encoding import series
+from trainer.data.readers import delimited, download
+from trainer.data.readers.cell_parsing import Reading
+
+URL = "https://raw.githubusercontent.com/jbrownlee/Datasets/d20fcb6402ae34e653d4513b00f39257bb37ed7f/"
+NOT_AVAILABLE = Reading(frozenset({"na"}), comma=False)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A file, what is usually predicted of it and how far, and after how many steps it comes again."""
+
+    file: str
+    sha256: str
+    column: str
+    history: int
+    horizon: int
+    period: int
+
+
+KINDS = {
+    "airline": Kind(
+        "airline-passengers.csv",
+        "8cb51be753a718d9be5d76d7e238cc224792754676adc21faa59e954b0201621",
+        "Passengers",
+        history=24,
+        horizon=12,
+        period=12,
+    ),
+    "sunspots": Kind(
+        "monthly-sunspots.csv",
+        "c4ec8cc57d9f6fb6ecdb3e1f37f25b6f4badd5124c55931052b0cd2fc3bc71f3",
+        "Sunspots",
+        history=264,
+        horizon=12,
+        period=132,
+    ),
+    "pollution": Kind(
+        "pollution.csv",
+        "892e9559205d16d32623135c127a3951c12e46ea1e0b3093e107ce89a9fd60e2",
+        "pm2.5",
+        history=72,
+        horizon=24,
+        period=24,
+    ),
+}
+
+
+class ClassicSeries(Data):
+    """x (B, T, F) -> (B, P, F)
+
+    ``airline``: passengers in thousands, 144 months (Box and Jenkins 1976). ``sunspots``: 2820 months, with a cycle of
+    about 11 years (Andrews and Herzberg 1985). ``pollution``: fine dust over Beijing in ug/m3 beside the weather,
+    43824 hours of which 2067 lack (Liang et al. 2015). Scores are in those units where one column is predicted.
+    """
+
+    def __init__(
+        self,
+        name: Literal["airline", "sunspots", "pollution"],
+        columns: list[str] | None,
+        history: PositiveInt | None,
+        horizon: PositiveInt | None,
+        gaps: Literal["interpolate", "drop"],
+        val: Fraction,
+        test: Fraction,
+        data_dir: str | None,
+        fitted: Preprocessing | None = None,
+    ):
+        self.fitted = fitted or Preprocessing()
+        kind = KINDS[name]
+        folder = download.fetch("classic_series", [download.Source(kind.file, kind.sha256, URL + kind.file)], data_dir)
+        table = delimited.read(str(folder / kind.file), "data.name", "comma", True, "utf-8")
+        chosen = series.choose(table, columns or [kind.column], time=None)
+        values = series.numbers(table, chosen, NOT_AVAILABLE)
+        lengths = history or kind.history, horizon or kind.horizon
+        fill, names = gaps == "interpolate", [table.names[place] for place in chosen]
+        series.publish(self, self.fitted, values, *lengths, val, test, kind.period, fill, names=names)

@@ -1,0 +1,83 @@
+"""Any series in a delimited text file: a row a step, a column a channel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+from trainer.core.dataset import Data
+from trainer.core.preprocessing import Preprocessing
+from trainer.core.types import DataPath, Fraction, PositiveInt, Thousands
+from trainer.data.encoding import column_checks, series, timestamps
+from trainer.data.readers import delimited, table_summary
+from trainer.data.readers.cell_parsing import Reading
+from trainer.utils.errors import ConfigError
+
+
+class CSVSeries(Data):
+    """x (B, T, F) -> (B, P, F)
+
+    The columns chosen are read and predicted together, each standardised by the training rows, which come first;
+    validation rows follow, and test rows. Scores are in the data's own units where there is one column. A time
+    column is never an input: it says where rows are missing.
+
+    Raises ConfigError, with file, row, column and time, for whatever keeps the file from being an even series.
+    """
+
+    def __init__(
+        self,
+        path: DataPath,
+        time: str | int | None,
+        time_format: str | None,
+        columns: list[str | int] | None,
+        history: PositiveInt,
+        horizon: PositiveInt,
+        period: PositiveInt | None,
+        gaps: Literal["error", "interpolate", "drop"],
+        val: Fraction,
+        test: Fraction,
+        delimiter: str | None,
+        header: Literal["auto"] | bool,
+        encoding: str,
+        decimal: Literal["point", "comma"],
+        thousands: Thousands | None,
+        missing: list[str | float],
+        fitted: Preprocessing | None = None,
+    ):
+        self.fitted = fitted = fitted or Preprocessing()
+        table = delimited.read(path, "data.path", delimiter, header, encoding, (time, *(columns or ())))
+        reading = Reading.of({"missing": missing, "decimal": decimal, "thousands": thousands})
+        if not fitted.is_stored:
+            column_checks.warn_of_absent_codes([table], reading)
+        at = None if time is None else table.find(time, "data.time")
+        chosen = series.choose(table, fitted.values.get("columns", columns), at)
+        fitted.learn("columns", lambda: [table.names[place] if table.has_header else place for place in chosen])
+        unread: list[str] = []
+        values = _unless_refused(unread, lambda: series.numbers(table, chosen, reading))
+        places = None if at is None else _unless_refused(unread, lambda: timestamps.places(table, at, time_format))
+        if unread or values is None:
+            raise ConfigError(*unread)
+        problems = series.gaps(table, chosen, at, values)
+        lines = table_summary.of_series(table, chosen, at, values)
+        if at is not None and places is not None:
+            problems = series.absences(table, at, places) + problems
+            values = series.on_a_grid(values, places)
+        if problems and gaps == "error":
+            raise ConfigError(
+                *problems,
+                "data.gaps=interpolate reads over them by straight lines and predicts none; data.gaps=drop leaves out"
+                " windows that hold one",
+            )
+        fill, names = gaps == "interpolate", [table.names[place] for place in chosen]
+        series.publish(self, fitted, values, history, horizon, val, test, period, fill, lines, names)
+
+
+def _unless_refused(problems: list[str], make: Callable[[], np.ndarray]) -> np.ndarray | None:
+    """What is made; None where it is refused, for ``problems``."""
+    try:
+        return make()
+    except ConfigError as error:
+        problems += error.problems
+        return None

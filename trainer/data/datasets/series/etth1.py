@@ -1,0 +1,47 @@
+"""Two years of an electricity transformer, hour by hour."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trainer.core.dataset import Data, Facts
+from trainer.core.types import PositiveInt
+from trainer.data.encoding import seasonality
+from trainer.data.readers import download
+from trainer.data.splits import windows
+
+SOURCE = download.Source(
+    "ETT-small/ETTh1.csv",
+    "f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066",
+    "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/1d16c8f4f943005d613b5bc962e9eeb06058cf07/ETT-small/ETTh1.csv",
+)
+CHANNELS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
+DAY = 24
+MONTH = 30 * DAY
+ENDS = (12 * MONTH, 16 * MONTH, 20 * MONTH)
+
+
+class ETTh1(Data):
+    """x (B, T, F) -> (B, P, F)
+
+    Zhou et al. 2021. Six loads and the oil temperature; the usual split of 12, 4 and 4 months of 30 days, and every
+    channel standardised by the mean and deviation of the training rows, in which units all scores are told. The
+    baseline is the better of repeating the last value and repeating the last day.
+    """
+
+    def __init__(self, history: PositiveInt, horizon: PositiveInt, data_dir: str | None):
+        folder = download.fetch("etth1", [SOURCE], data_dir)
+        raw = np.loadtxt(
+            folder / SOURCE.path, delimiter=",", skiprows=1, usecols=range(1, len(CHANNELS) + 1), max_rows=ENDS[-1]
+        )
+        scale = windows.scale(raw[: ENDS[0]])
+        series, _ = windows.standardised(raw, scale)
+        first, second, third = windows.chronological(series, ENDS, history, horizon)
+        self.train, self.val, self.test = first, second, third
+        baseline, period = windows.usual_rule(third, (1, DAY))
+        self.facts = Facts(
+            sizes=windows.sizes(first),
+            baseline=baseline,
+            baseline_rule=seasonality.name_rule(period),
+            **windows.channels(CHANNELS, scale),
+        )

@@ -1,0 +1,65 @@
+"""Real series measured week by week at places that are linked."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Literal
+
+import torch
+
+from trainer.core.dataset import Data, Facts
+from trainer.core.types import Fraction, PositiveInt
+from trainer.data.readers import download
+from trainer.data.reference import baselines
+from trainer.data.splits import windows
+from trainer.data.splits.graph_batches import Beside
+
+URL = (
+    "https://raw.githubusercontent.com/benedekrozemberczki/pytorch_geometric_temporal/"
+    "adefe44265ad8faf239fd6cf3b59b95ca3ee60aa/dataset/"
+)
+FILES = {
+    "chickenpox": ("chickenpox.json", "724b48cfb274b2ecbb855bdb99b970b5ef9dd3671694fa477435dc1e08293735"),
+    "pedalme": ("pedalme_london.json", "8c42b893441901fb805c4f0f937543d5bb9297884ac3dec7622a3e9f7c35a79b"),
+}
+
+
+class GraphSeries(Data):
+    """x (B, T, F), edge_index (2, E), edge_weight (E) -> (B, P, F)
+
+    ``chickenpox``: cases in the 20 counties of Hungary over 521 weeks, linked where they share a border (Rozemberczki
+    et al. 2021a). ``pedalme``: deliveries by bicycle in 15 parts of London over 35 weeks, every two linked by how near
+    they are (Rozemberczki et al. 2021b). Values are standardised as published, in which units all scores are told.
+    Training weeks come first and test weeks last. The baseline is the better of the training mean and repeating the
+    last week.
+    """
+
+    def __init__(
+        self,
+        name: Literal["chickenpox", "pedalme"],
+        history: PositiveInt,
+        horizon: PositiveInt,
+        val: Fraction,
+        test: Fraction,
+        data_dir: str | None,
+    ):
+        file, sha256 = FILES[name]
+        source = download.Source(file, sha256, URL + file)
+        read = json.loads((download.fetch(name, [source], data_dir) / file).read_bytes())
+        series = torch.tensor(read["FX" if "FX" in read else "X"])
+        edge_index = torch.tensor(read["edges"]).t().contiguous()
+        weight = torch.tensor(read["weights"]) if "weights" in read else torch.ones(edge_index.shape[1])
+
+        weeks = len(series)
+        before_test = weeks - math.ceil(weeks * test)
+        ends = before_test - math.ceil(weeks * val), before_test, weeks
+        parts = windows.chronological(series, ends, history, horizon)
+        graph = {"edge_index": edge_index, "edge_weight": weight}
+        self.train, self.val, self.test = (Beside(part, graph) for part in parts)
+        rules = baselines.mean(self.train, self.test), windows.repeat(parts[2], 1)
+        self.facts = Facts(
+            sizes={**windows.sizes(parts[0]), "num_nodes": series.shape[1]},
+            baseline=min(rules, key=lambda scores: scores["mse"]),
+            target_unit=windows.DEVIATIONS,
+        )

@@ -1,0 +1,69 @@
+"""Series made on the spot, whose best possible forecast is known."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from trainer.core import rng
+from trainer.core.dataset import Data, Facts
+from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from trainer.data.splits import windows
+from trainer.data.splits.splitting import cut
+
+
+class SineTrend(Data):
+    """x (B, T, F) -> (B, P, F)
+
+    ``y_t = a sin(2 pi t / period) + b cos(2 pi t / period) + s t + c + noise`` with normal a, b, s and c of each row's
+    own. A series is linear in what is not known of it, so the best forecast is a ridge regression whose error has a
+    closed form: see ``forecast_variance``.
+    """
+
+    def __init__(
+        self,
+        rows: PositiveInt,
+        history: PositiveInt,
+        horizon: PositiveInt,
+        period: PositiveFloat,
+        amplitude: NonNegativeFloat,
+        slope: NonNegativeFloat,
+        level: NonNegativeFloat,
+        noise: PositiveFloat,
+        seed: NonNegativeInt,
+    ):
+        random = rng.generator(seed)
+        shapes = components(history + horizon, period)
+        spread = torch.tensor([amplitude, amplitude, slope, level])
+        clean = torch.randn(rows, len(spread), generator=random) * spread @ shapes.float().T
+        series = (clean + noise * torch.randn(clean.shape, generator=random))[..., None]  # (rows, T + P, 1)
+        self.train, self.val, test = cut({"x": series[:, :history]}, series[:, history:])
+        self.test = test
+        variance = forecast_variance(shapes, spread.double(), noise, history)
+        mse = float(variance.mean())
+        self.facts = Facts(
+            sizes={"in_features": 1, "seq_len": history, "horizon": horizon, "flat_features": history},
+            baseline=windows.repeat(test, 1),
+            # The mean distance of a normal variable from its mean is sqrt(2 / pi) of its deviation.
+            best_possible={"mse": mse, "rmse": mse**0.5, "mae": float((variance * 2 / math.pi).sqrt().mean())},
+        )
+
+
+def components(steps: int, period: float) -> Tensor:
+    """Sine, cosine, line and constant over time, (steps, 4) float64."""
+    time = torch.arange(steps, dtype=torch.float64)
+    turn = 2 * math.pi * time / period
+    return torch.stack((turn.sin(), turn.cos(), time, torch.ones_like(time)), dim=1)
+
+
+def forecast_variance(shapes: Tensor, spread: Tensor, noise: float, history: int) -> Tensor:
+    """Expected squared error of the Bayes forecast at each step of the horizon, (P,).
+
+    ``noise^2 + f_t' (F'F / noise^2 + diag(1 / spread^2))^-1 f_t`` for the history F and a later step f_t: the noise,
+    and the posterior variance of the coefficients in a linear-Gaussian model.
+    """
+    past, future = shapes[:history] * spread, shapes[history:] * spread
+    posterior = torch.linalg.inv(past.T @ past / noise**2 + torch.eye(len(spread), dtype=past.dtype))
+    return noise**2 + ((future @ posterior) * future).sum(1)

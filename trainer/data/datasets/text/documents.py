@@ -1,0 +1,195 @@
+"""Documents and their classes."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from trainer.core.dataset import Codec, Data, Facts
+from trainer.core.preprocessing import Preprocessing
+from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt
+from trainer.data.encoding import tokenizers
+from trainer.data.readers import class_folders, download, text_file
+from trainer.data.reference import baselines
+from trainer.data.splits.ragged import Ragged, RaggedSplit
+from trainer.utils.errors import ConfigError
+
+SOURCE = download.Source(
+    "review_polarity.tar.gz",
+    "fc0dccc2671af5db3c5d8f81f77a1ebfec953ecdd422334062df61ede36b2179",
+    "https://raw.githubusercontent.com/jbrownlee/Datasets/d20fcb6402ae34e653d4513b00f39257bb37ed7f/review_polarity.tar.gz",
+)
+REVIEW = re.compile(r"txt_sentoken/(neg|pos)/cv(\d)\d\d_\d+\.txt")
+"""A review's name: its class, and the first digit of its number, which is its fold."""
+REVIEWS = 2000
+VAL_FOLD, TEST_FOLD = 8, 9
+
+
+class _Documents(Data):
+    """Texts as rows of unequal length. The vocabulary is that of the training rows."""
+
+    def set(
+        self,
+        texts: Sequence[str],
+        labels: Tensor,
+        rows: Sequence[Tensor],
+        class_names: Sequence[str],
+        learn: Callable[[Sequence[str]], Codec],
+        kept: slice,
+    ) -> None:
+        """Splits and facts. labels: (N,); rows: those of each split; kept: which tokens of a document are."""
+        assert self.fitted is not None
+        codec = tokenizers.from_state(
+            self.fitted.learn("codec", lambda: learn([texts[row] for row in rows[0].tolist()]).state())
+        )
+        encoded = Ragged.of(codec.encode(document)[kept] for document in texts)
+        parts = [encoded.rows(part) for part in rows]
+        tokenizers.warn_of_unknown(codec, "data", {"training": parts[0].values, "test": parts[2].values})
+        self.train, self.val, self.test = (
+            RaggedSplit({"x": x}, labels[row]) for x, row in zip(parts, rows, strict=True)
+        )
+        count = len(class_names)
+        self.facts = Facts(
+            sizes={
+                "vocab_size": codec.size,
+                "seq_len": int(encoded.lengths.max()),
+                "num_classes": count,
+                "out_features": 1 if count == 2 else count,
+            },
+            baseline=baselines.majority(self.train, self.test, count),
+            class_names=class_names,
+            codec=codec,
+        )
+
+    def complete_facts(self, facts: Facts) -> Facts:
+        assert self.fitted is not None
+        return replace(facts, codec=tokenizers.from_state(self.fitted.values["codec"]))
+
+
+class ReviewPolarity(_Documents):
+    """x (B, S), lengths (B) -> (B)
+
+    Pang and Lee 2004: 1000 reviews of films that praise them and 1000 that do not. Of the ten folds their authors made
+    (by the number in the name), 0 to 7 train, 8 validates and 9 tests.
+
+    Raises ConfigError for an archive that has not these reviews.
+    """
+
+    def __init__(
+        self,
+        tokens: Literal["characters", "words", "bytepair", "pretrained"],
+        tokenizer: str | None,
+        vocab_limit: PositiveInt | None,
+        min_count: PositiveInt,
+        max_length: PositiveInt | None,
+        keep: Literal["first", "last"],
+        data_dir: str | None,
+        fitted: Preprocessing | None = None,
+    ):
+        self.fitted = fitted or Preprocessing()
+        names, texts = read_reviews(download.fetch("review_polarity", [SOURCE], data_dir) / SOURCE.path)
+        fold = torch.tensor([int(number) for _, number in names])
+        validates, tests = fold == VAL_FOLD, fold == TEST_FOLD
+        self.set(
+            texts,
+            torch.tensor([kind == "pos" for kind, _ in names]).long(),
+            [part.nonzero().squeeze(1) for part in (~validates & ~tests, validates, tests)],
+            ("neg", "pos"),
+            partial(
+                tokenizers.learn,
+                tokens,
+                limit=vocab_limit,
+                min_count=min_count,
+                tokenizer=tokenizer,
+                most=max_length,
+                keep=keep,
+            ),
+            _end(keep, max_length),
+        )
+
+
+def read_reviews(path: Path) -> tuple[list[tuple[str, str]], list[str]]:
+    """Class and fold of each review, in order of their names, and the reviews; nothing is written to disk.
+
+    Raises ConfigError for a broken archive, and for one that has not the reviews expected, as regular files.
+    """
+    found = {}
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                named = REVIEW.fullmatch(member.name)
+                file = archive.extractfile(member) if named and member.isreg() else None
+                if named and file:
+                    found[member.name] = (named[1], named[2]), file.read().decode()
+    except (tarfile.TarError, EOFError, OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"data review_polarity: {path} is no whole archive of texts: {error}") from error
+    if len(found) != REVIEWS:
+        raise ConfigError(f"data review_polarity: {path} holds {len(found)} reviews instead of {REVIEWS}")
+    names, texts = zip(*(found[name] for name in sorted(found)), strict=True)
+    return list(names), list(texts)
+
+
+def _end(keep: Literal["first", "last"], most: int | None) -> slice:
+    """The tokens at one end of a row, at most so many of them."""
+    return slice(-most, None) if keep == "last" and most is not None else slice(most)
+
+
+class TextFolder(_Documents):
+    """x (B, S), lengths (B) -> (B)
+
+    Documents of the user's in ``CLASS/*.txt``, every class split by the same shares; or in ``train/CLASS`` and
+    ``val/CLASS``, ``test/CLASS`` or both, of which a missing one is a share of the training documents.
+
+    Raises ConfigError for a folder that is not there or laid out in another way, a document that is not text or has
+    none, and a class without a document in each split.
+    """
+
+    reads = (".txt",)
+
+    def __init__(
+        self,
+        path: DataPath,
+        encoding: str,
+        tokens: Literal["characters", "words", "bytepair", "pretrained"],
+        tokenizer: str | None,
+        vocab_limit: PositiveInt | None,
+        min_count: PositiveInt,
+        lowercase: bool,
+        max_length: PositiveInt | None,
+        keep: Literal["first", "last"],
+        val: Fraction,
+        test: Fraction,
+        seed: NonNegativeInt,
+        fitted: Preprocessing | None = None,
+    ):
+        self.fitted = fitted = fitted or Preprocessing()
+        folder = Path(path).expanduser()
+        documents, names = class_folders.find(folder, self.reads)
+        words = [found.parent.name for found, _ in documents]
+        names, documents, labels = class_folders.as_stored(fitted, names, documents, words)
+        texts = [text_file.read(found, "data.path", encoding) for found, _ in documents]
+        empty = next((found for (found, _), words in zip(documents, texts, strict=True) if not words.split()), None)
+        if empty is not None:
+            raise ConfigError(f"data.path: {empty.absolute()} is empty")
+        given = torch.tensor([split for _, split in documents])
+        keys = class_folders.keys(folder, documents)
+        rows = fitted.split(keys, lambda: class_folders.share_out(given, labels, names, val, test, seed))
+        learn = partial(
+            tokenizers.learn,
+            tokens,
+            limit=vocab_limit,
+            min_count=min_count,
+            lowercase=lowercase,
+            tokenizer=tokenizer,
+            most=max_length,
+            keep=keep,
+        )
+        self.set(texts, labels, rows, names, learn, _end(keep, max_length))

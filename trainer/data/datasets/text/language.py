@@ -1,0 +1,114 @@
+"""Running text, to be continued."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from trainer.core.dataset import Codec, Data, Facts
+from trainer.core.preprocessing import Preprocessing
+from trainer.core.types import DataPath, Fraction, PositiveInt
+from trainer.data.encoding import tokenizers
+from trainer.data.readers import download, text_file
+from trainer.data.splits import split_boundaries
+from trainer.data.splits.token_windows import TokenWindows
+
+SOURCE = download.Source(
+    "input.txt",
+    "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+    "https://raw.githubusercontent.com/karpathy/char-rnn/6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e/data/tinyshakespeare/input.txt",
+)
+
+
+class _RunningText(Data):
+    """The first part of a text to learn from, the next to validate with, the last to test with."""
+
+    def cut(self, whole: str, val: float, test: float, seq_len: int, learn: Callable[[list[str]], Codec]) -> None:
+        """Sets the splits and the facts; the vocabulary is that of the training part."""
+        assert self.fitted is not None
+        shares = (max(0.0, 1 - val - test), 1 - test)
+        ends = split_boundaries.locate_in_text(
+            self.fitted, whole, lambda: [round(len(whole) * share) for share in shares]
+        )
+        parts = [whole[start:end] for start, end in pairwise((0, *ends, len(whole)))]
+        codec = tokenizers.from_state(self.fitted.learn("codec", lambda: learn(parts[:1]).state()))
+        tokens = [torch.tensor(codec.encode(part), dtype=torch.int32) for part in parts]
+        tokenizers.warn_of_unknown(codec, "data", {"training": tokens[0], "test": tokens[2]})
+        self.train = TokenWindows(tokens[0], seq_len, "train", moving=True)
+        self.val = TokenWindows(tokens[1], seq_len, "val")
+        self.test = TokenWindows(tokens[2], seq_len, "test")
+        self.facts = Facts(
+            sizes={"vocab_size": codec.size, "seq_len": seq_len},
+            baseline=frequencies(tokens[0], self.test.targets(), codec.size),
+            codec=codec,
+            reading=tokenizers.describe_target(codec),
+        )
+
+    def complete_facts(self, facts: Facts) -> Facts:
+        assert self.fitted is not None
+        return replace(facts, codec=tokenizers.from_state(self.fitted.values["codec"]))
+
+
+class TinyShakespeare(_RunningText):
+    """x (B, S) -> (B, S)
+
+    A million characters of Shakespeare's plays, 65 different ones, all of them in the training part. 90 % train, 5 %
+    validate and 5 % test, in this order.
+    """
+
+    def __init__(self, seq_len: PositiveInt, data_dir: str | None, fitted: Preprocessing | None = None):
+        self.fitted = fitted or Preprocessing()
+        whole = text_file.read(download.fetch("tinyshakespeare", [SOURCE], data_dir) / SOURCE.path, "data")
+        self.cut(whole, 0.05, 0.05, seq_len, lambda texts: tokenizers.learn("characters", texts, unknown=False))
+
+
+class TextFile(_RunningText):
+    """x (B, S) -> (B, S)
+
+    A text of the user's, cut in order. A character or word of validation or test that training has not seen is the
+    unknown one; byte pairs know everything.
+
+    Raises ConfigError for a file that is not there, not text, or too short.
+    """
+
+    def __init__(
+        self,
+        path: DataPath,
+        encoding: str,
+        tokens: Literal["characters", "words", "bytepair"],
+        vocab_limit: PositiveInt | None,
+        min_count: PositiveInt,
+        lowercase: bool,
+        seq_len: PositiveInt,
+        val: Fraction,
+        test: Fraction,
+        fitted: Preprocessing | None = None,
+    ):
+        self.fitted = fitted or Preprocessing()
+
+        def learn(texts: list[str]) -> Codec:
+            return tokenizers.learn(tokens, texts, limit=vocab_limit, min_count=min_count, lowercase=lowercase)
+
+        self.cut(text_file.read(path, "data.path", encoding), val, test, seq_len, learn)
+
+
+def frequencies(seen: Tensor, truth: Tensor, vocab_size: int) -> dict[str, float]:
+    """Scores of saying how often each token occurs in ``seen``, one added to every count, whatever came before.
+
+    Of tokens that are equally frequent one is drawn: the accuracy is what that scores on average.
+    """
+    counts = torch.bincount(seen, minlength=vocab_size).double() + 1
+    nll = float(-(counts / counts.sum()).log()[truth].mean())
+    most = counts == counts.max()
+    return {
+        "nll": nll,
+        "bits": nll / math.log(2),
+        "perplexity": math.exp(nll),
+        "token_accuracy": float(truth.reshape(-1).bincount(minlength=vocab_size)[most].double().mean()) / truth.numel(),
+    }

@@ -1,0 +1,1 @@
+"""Raw values to numbers and back: columns, text, time stamps, series."""

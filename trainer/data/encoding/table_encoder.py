@@ -1,0 +1,262 @@
+"""Columns of a table as rows of numbers: what gaps do, which row is in which split, how each column is encoded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
+
+import numpy as np
+import torch
+
+from trainer.config import compatibility
+from trainer.core import rng
+from trainer.core.dataset import Facts, Split
+from trainer.core.preprocessing import SPLITS
+from trainer.data.encoding import column_checks, column_encoding
+from trainer.data.encoding.column_encoding import Column
+from trainer.data.encoding.standardization import FARTHEST
+from trainer.data.encoding.targets import Learned, Target
+from trainer.data.readers import text_file
+from trainer.data.readers.cell_parsing import Reading
+from trainer.data.readers.delimited import Table
+from trainer.data.reference import baselines
+from trainer.data.splits.splitting import SPLIT_NAMES, cut, stratified
+from trainer.utils.errors import ConfigError, did_you_mean
+
+LEARNT = {"Classification": "class", "Regression": "number"}
+"""The kind of target that a task's class learns."""
+LEAST_NAMED = 0.1
+"""A column of texts whose categories name a smaller share of rows holds identifiers or prose."""
+MOST_PROBLEMS = 20
+"""How many columns one error lists."""
+
+log = logging.getLogger(__name__)
+
+Rows = list[np.ndarray]
+"""Row numbers of the training, validation and test split."""
+
+
+def kind_of(text: str) -> str:
+    """``class`` or ``number``: as said, or as the task's class says, which is a class if it learns no target at all."""
+    kind = LEARNT.get(text.rpartition(".")[2], "class" if compatibility.wants_targets(text) is False else text)
+    if kind not in LEARNT.values():
+        raise ConfigError(f"data.target_kind: {text!r} given; it must be class or number")
+    return kind
+
+
+def values_of(table: Table, reading: Reading, places: Set[int], texts: Set[int]) -> dict[int, np.ndarray]:
+    """The columns at ``places`` as numbers or texts; those in ``texts`` are texts whatever they hold."""
+    return {
+        place: reading.texts(table.columns[place]) if place in texts else reading.values(table.columns[place])
+        for place in sorted(places)
+    }
+
+
+def unfit(
+    table: Table,
+    values: Mapping[int, np.ndarray],
+    reading: Reading,
+    texts: Set[int],
+    max_categories: int,
+    min_count: int,
+) -> dict[int, str]:
+    """Why columns cannot be features as they were read, by place: see ``why_unfit``; or they are texts that hardly ever
+    come twice. Those in ``texts`` are to be categories whatever they hold."""
+    found = {}
+    for place, column in values.items():
+        problem = column_checks.why_unfit(table, place, column, reading, is_chosen=place in texts)
+        if problem is None and not column_encoding.is_number(column):
+            fitted = column_encoding.fit(table.names[place], column, max_categories, min_count)
+            problem = _prose(table, place, fitted, column)
+        if problem is not None:
+            found[place] = problem
+    return found
+
+
+def whole(
+    table: Table,
+    values: Mapping[int, np.ndarray],
+    reading: Reading,
+    nan: str,
+    answer: Target | None,
+    *,
+    may_drop: bool = True,
+    problems: Mapping[int, str] | None = None,
+    is_stored: bool = False,
+) -> np.ndarray:
+    """The numbers of the rows that are used: all, or with ``nan=drop`` those without a gap or a cell that is no number.
+
+    answer: a target that every row must have. may_drop: whether rows can be left out; if not, ``drop`` fills.
+    problems: what else is wrong with columns, by place. is_stored: whether the table is read for a stored run, which
+    leaves out rows whose target it does not know.
+
+    Raises ConfigError with all that is wrong: ``problems``, and file, row, column and count of such cells where they
+    are not to be dropped or filled.
+    """
+    if is_stored and answer is not None:
+        used = whole(table, values, reading, nan, None, may_drop=may_drop)
+        return used[answer.known[used]]
+    good = {place: np.isfinite(v) if column_encoding.is_number(v) else v != "" for place, v in values.items()}
+    found, advice = dict(problems or {}), []
+    drops = nan == "drop" and may_drop
+    if answer is not None and not answer.known.all() and not drops:
+        found[answer.at] = bad_cell(table, answer.at, answer.known, reading)
+        advice = ["data.nan=drop leaves such rows out"] if may_drop else []
+        word = table.columns[answer.at][int(np.argmin(answer.known))]
+        if answer.names and word:
+            advice += [f"without {text_file.quoted(word)} in data.missing it is a class"]
+    numbers = [p for p, v in values.items() if column_encoding.is_number(v) and not good[p].all() and p not in found]
+    if nan == "error" and numbers:
+        found |= {place: bad_cell(table, place, good[place], reading) for place in numbers}
+        advice += ["data.nan=drop leaves such rows out"] if may_drop and not advice else []
+        advice += ["data.nan=fill puts the mean and adds a column that says so"]
+        written = [place for place in numbers if np.isinf(values[place]).any()]
+        if written:
+            advice += [f"data.categorical={table.keys(written)} takes numbers as categories"]
+    no_features = [place for place in sorted(problems or {}) if place in values]
+    if len(no_features) > 1:
+        advice += [
+            f"data.drop_columns={table.keys(no_features)} leaves out all {len(no_features)} that are no features"
+        ]
+    if found:
+        raise ConfigError(*listed([found[place] for place in sorted(found)]), *(["; ".join(advice)] if advice else []))
+    for place in numbers:
+        tell_unread(table, place, values[place], "the row is left out" if drops else "the mean is put there")
+    if not drops:
+        return np.arange(len(table))
+    used = np.logical_and.reduce([*good.values(), *([] if answer is None else [answer.known])])
+    if not used.any():
+        raise ConfigError(f"data.nan=drop leaves no row of {table.path}: every one has a gap")
+    return np.flatnonzero(used)
+
+
+def tell_unread(table: Table, place: int, values: np.ndarray, then: str) -> None:
+    """Says in the log which cells are neither numbers nor gaps, in a column of numbers."""
+    texts = np.isinf(values)
+    if texts.any():
+        row, count = int(np.argmax(texts)), int(texts.sum())
+        cell = text_file.quoted(table.columns[place][row])
+        log.warning("%s: %s is no number; %s (%d such cells)", table.where(row, place), cell, then, count)
+
+
+def listed(problems: Sequence[str]) -> list[str]:
+    """The first of many problems, a column each, and how many more there are."""
+    more = len(problems) - MOST_PROBLEMS
+    return [*problems[:MOST_PROBLEMS], *([f"and {more} more columns"] if more > 0 else [])]
+
+
+def bad_cell(table: Table, place: int, good: np.ndarray, reading: Reading) -> str:
+    """The first cell of a column that is not good, and how many there are."""
+    row, count = int(np.argmin(good)), int((~good).sum())
+    found = reading.why_none(table.columns[place][row])
+    return f"{table.where(row, place)}: {found}; {count} such cell{'s' * (count > 1)} in the column"
+
+
+def far_cell(table: Table, place: int, far: np.ndarray) -> str:
+    """The first number of a column that is too far from those of training."""
+    row, count = int(np.argmax(far)), int(far.sum())
+    cell = text_file.quoted(table.columns[place][row])
+    return (
+        f"{table.where(row, place)}: {cell} is more than {FARTHEST:g} deviations from"
+        f" the mean of the training rows, {count} such cell{'s' * (count > 1)}; if it stands for a gap, data.missing"
+        " lists those"
+    )
+
+
+def groups_of(table: Table, place: int, option: str, *, empty: bool = False) -> np.ndarray:
+    """The split that a column says each row is in, (N,), 0 to 2; -1 for an ``empty`` cell, where there may be some.
+
+    Raises ConfigError, naming ``option``.
+    """
+    cells = [cell.lower() for cell in table.columns[place]]
+    known = SPLIT_NAMES | ({"": -1} if empty else {})
+    wrong = next((row for row, cell in enumerate(cells) if cell not in known), None)
+    if wrong is not None:
+        cell = text_file.quoted(table.columns[place][wrong])
+        raise ConfigError(
+            f"{option}: {table.where(wrong, place)}: {cell} is no split; it must be"
+            f" train, val or test{did_you_mean(cells[wrong], SPLIT_NAMES)}"
+        )
+    return np.array([known[cell] for cell in cells])
+
+
+def split(group: np.ndarray, used: np.ndarray, answer: Target | None, val: float, test: float, seed: int) -> Rows:
+    """The rows of each split; what no file and no column sets apart is cut off by share, each class in its share.
+
+    Raises ConfigError for a split without rows.
+    """
+    rows = [used[group[used] == which] for which in range(3)]
+    free = torch.from_numpy(rows[0])
+    if answer is not None and answer.names:
+        order = stratified(torch.from_numpy(answer.values[rows[0]]), seed)
+    else:
+        order = rng.permutation(len(free), seed, 0)
+    cuts = cut({"row": free}, None, order, 0.0 if len(rows[1]) else val, 0.0 if len(rows[2]) else test)
+    first, *others = (part.inputs["row"].numpy() for part in cuts)
+    rows = [first, *(np.concatenate(pair) for pair in zip(others, rows[1:], strict=True))]
+    empty = [name for name, part in zip(SPLITS, rows, strict=True) if not len(part)]
+    if empty:
+        raise ConfigError(f"data: the {empty[0]} split is empty (0 of {len(used)} rows)")
+    return rows
+
+
+def fit(
+    table: Table, values: Mapping[int, np.ndarray], train: np.ndarray, max_categories: int, min_count: int
+) -> dict[int, Column]:
+    """How each column is encoded. Raises ConfigError for columns of texts that hardly ever come twice, and for numbers
+    that are too far from those of training."""
+    fitted = {
+        place: column_encoding.fit(table.names[place], v[train], max_categories, min_count)
+        for place, v in values.items()
+    }
+    problems = []
+    for place, column in fitted.items():
+        if column["kind"] == "category":
+            prose = _prose(table, place, column, values[place][train])
+            problems += [] if prose is None else [prose]
+        elif (far := column_encoding.far_off(column, values[place])).any():
+            problems.append(far_cell(table, place, far))
+    if problems:
+        raise ConfigError(*listed(problems))
+    return fitted
+
+
+def _prose(table: Table, place: int, column: Column, values: np.ndarray) -> str | None:
+    """What is said of texts that hardly ever come twice; None of others."""
+    if column_encoding.coverage(column, values) >= LEAST_NAMED:
+        return None
+    return (
+        f"{table.path}: texts in {table.names[place]!r} hardly ever come twice, so they are no categories;"
+        f" data.drop_columns={table.keys([place])} leaves it out"
+    )
+
+
+def encode(columns: Mapping[int, Column], values: Mapping[int, np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """Features (N, F) float32 of the given rows."""
+    return np.concatenate(
+        [column_encoding.encode(column, values[place][rows]) for place, column in columns.items()], axis=1
+    )
+
+
+def facts(
+    answer: Target | None,
+    learned: Learned | None,
+    train: Split,
+    test: Split,
+    sizes: Mapping[str, Any],
+    reading: Sequence[str] = (),
+) -> Facts:
+    """What a data set says of a target column, if there is one, ``sizes`` beside those of it, and how it was read."""
+    if answer is None or learned is None:
+        return Facts(sizes=sizes, reading=reading)
+    return Facts(
+        sizes={**sizes, **learned.sizes},
+        baseline=baselines.majority(train, test, len(answer.names))
+        if answer.names
+        else baselines.mean(train, test, learned.scale),
+        class_names=answer.names,
+        target_scale=learned.scale,
+        reading=reading,
+        target_mean=learned.schema.get("mean"),
+    )

@@ -1,0 +1,1 @@
+"""Readers of files: tables, text, images, graphs, downloads."""

@@ -1,0 +1,199 @@
+"""Files of real data sets: found or downloaded, and proved by their sha256 before anything reads them."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import http.client
+import os
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import urlsplit
+
+from trainer.utils.errors import ConfigError, SystemFault, did_you_mean, nearest_folder
+
+SCHEMES = ("https",)
+SILENCE_SECONDS = 30
+"""How long a server may say nothing."""
+BLOCK_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of a data set in its canonical raw layout.
+
+    path: relative to the data set's folder, such as ``MNIST/raw/train-images-idx3-ubyte.gz``.
+    sha256: of its bytes, 64 hexadecimal digits.
+    url: https, or None where licence or source do not allow a download.
+    """
+
+    path: str
+    sha256: str
+    url: str | None
+
+
+def fetch(name: str, sources: Sequence[Source], data_dir: str | None) -> Path:
+    """The folder ``<root>/<name>`` with every file in it, each verified.
+
+    The root is ``data_dir``, else the environment's ``TRAIN_DATA``, else the user's cache folder. What is missing is
+    downloaded; with everything in place nothing is written, so a read-only root will do.
+
+    Raises ConfigError for a root that does not exist, SystemFault for a file that is missing and cannot be
+    downloaded, or whose bytes are not the ones expected.
+    """
+    root = data_root(data_dir)
+    if (data_dir or os.environ.get("TRAIN_DATA")) and not root.is_dir():
+        raise missing(root, "data_dir" if data_dir else "TRAIN_DATA")
+    folder = root / name
+    absent = [source for source in sources if not os.path.exists(folder / source.path)]
+    by_hand = [source for source in absent if source.url is None]
+    if by_hand:
+        places = "\n".join(f"  {folder / source.path}" for source in by_hand)
+        raise SystemFault(f"data {name}: not downloadable; put the missing files here:\n{places}")
+    for source in sources:
+        if source in absent:
+            _download(name, source, folder / source.path)
+        else:
+            _verify(name, source, folder / source.path)
+    return folder
+
+
+def missing(path: str | Path, key: str = "data.path") -> ConfigError:
+    """The error for a file of the user's that is not there: where it was looked for, and what lies near."""
+    full = Path(os.path.abspath(Path(path).expanduser()))
+    parent = nearest_folder(full.parent)
+    wanted = full.relative_to(parent).parts[0]
+    guess = did_you_mean(wanted, sorted(os.listdir(parent))) if os.access(parent, os.R_OK) else ""
+    return ConfigError(f"{key}: {full} does not exist; {parent} has no {wanted}{guess} (working folder {Path.cwd()})")
+
+
+def data_root(data_dir: str | None) -> Path:
+    """The folder of all real data sets, whether it exists or not."""
+    given = data_dir or os.environ.get("TRAIN_DATA")
+    if given:
+        return Path(os.path.abspath(Path(given).expanduser()))
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache").absolute() / "train-zoo"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _difference(source: Source, found: str) -> str:
+    return f"sha256 {source.sha256[:12]}... expected, {found[:12]}... found"
+
+
+def _verify(name: str, source: Source, path: Path) -> None:
+    if not os.path.isfile(path):
+        raise SystemFault(f"data {name}: {path} is no file; move it away{_origin(source)}")
+    try:
+        found = _digest(path)
+    except OSError as error:
+        raise SystemFault(f"data {name}: cannot read {path}: {error.strerror}") from error
+    if found != source.sha256:
+        remedy = f"put the right file there{_origin(source)}"
+        if source.url is not None:
+            remedy = f"move it away and the same command downloads it from {source.url}"
+        raise SystemFault(f"data {name}: {path} is another file: {_difference(source, found)}; {remedy}")
+
+
+def _origin(source: Source) -> str:
+    return f" (from {source.url})" if source.url else ""
+
+
+def _download(name: str, source: Source, path: Path) -> None:
+    """Gets one file by way of ``<path>.part``, which a broken download leaves behind to go on from."""
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _exclusive(part) as file:
+            if os.path.exists(path):  # a neighbour in a sweep was faster
+                part.unlink()
+                return _verify(name, source, path)
+            _receive(source, file, name)
+            found = _digest(part)
+            if found == source.sha256:
+                return os.replace(part, path)
+            part.unlink()
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        raise SystemFault(
+            f"data {name}: cannot download: {reason}; run it again, or put the file at\n  {path}{_origin(source)}"
+        ) from error
+    raise SystemFault(f"data {name}: wrong bytes from {source.url}: {_difference(source, found)}; removed")
+
+
+@contextmanager
+def _exclusive(part: Path) -> Iterator[BinaryIO]:
+    """The partial file, opened to append, while no other process writes it."""
+    while True:
+        with part.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_still(part, file):
+                yield file
+                return
+
+
+def _is_still(part: Path, file: BinaryIO) -> bool:
+    """Whether a name still means the file that was opened: who held the lock before may have renamed or removed it."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(part))
+    except FileNotFoundError:
+        return False
+
+
+class _SafeRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
+        return super().redirect_request(req, fp, code, msg, headers, _safe(newurl))
+
+
+def _safe(url: str) -> str:
+    if urlsplit(url).scheme not in SCHEMES:
+        raise SystemFault(f"refused to download from {url}: only {' or '.join(SCHEMES)}")
+    return url
+
+
+def _open(url: str, start: int) -> http.client.HTTPResponse:
+    """The answer to a request for everything from byte ``start`` on; certificates are verified."""
+    request = urllib.request.Request(_safe(url), headers={"Range": f"bytes={start}-"} if start else {})
+    verified = urllib.request.HTTPSHandler(context=ssl.create_default_context())
+    return urllib.request.build_opener(verified, _SafeRedirect).open(request, timeout=SILENCE_SECONDS)
+
+
+def _receive(source: Source, file: BinaryIO, name: str) -> None:
+    """Appends what is still missing; a server that cannot resume, or says the part is too long, starts from zero."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+    assert source.url is not None
+    start = file.seek(0, os.SEEK_END)
+    try:
+        answer = _open(source.url, start)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        start = 0
+        answer = _open(source.url, start)
+    columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with answer, Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
+            start = 0
+        received = file.truncate(start)
+        total = None if answer.length is None else start + answer.length
+        bar = progress.add_task(f"{name}: {Path(source.path).name}", total=total, completed=start)
+        while block := answer.read(BLOCK_BYTES):
+            file.write(block)
+            received += len(block)
+            progress.update(bar, completed=received)
+        file.flush()
+    if total is not None and received < total:
+        raise OSError(f"the connection broke after {received:,} of {total:,} bytes")

@@ -1,0 +1,178 @@
+"""A graph in two tables of the user's: edges.csv says who is joined to whom, nodes.csv what each node is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.core.preprocessing import Preprocessing
+from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt, Thousands
+from trainer.data.encoding import column_checks, table_encoder, table_schema, targets
+from trainer.data.encoding.targets import Learned, Target
+from trainer.data.readers import delimited, table_summary
+from trainer.data.readers.cell_parsing import Reading
+from trainer.data.readers.delimited import Table
+from trainer.data.readers.text_file import existing_folder, quoted
+from trainer.utils.errors import ConfigError, did_you_mean
+
+NODE_COLUMNS: set[str | int] = {"id", "graph", "split"}
+EDGE_COLUMNS: set[str | int] = {"source", "target", "type", "graph"}
+"""What is said by the name of a column; all other columns are features."""
+
+
+class TableOptions(TypedDict):
+    """How the tables of a graph are read and cut."""
+
+    path: DataPath
+    target: str | int
+    directed: bool
+    delimiter: str | None
+    encoding: str
+    decimal: Literal["point", "comma"]
+    thousands: Thousands | None
+    missing: list[str | float]
+    nan: Literal["error", "fill"]
+    categorical: list[str | int]
+    drop_columns: list[str | int]
+    val: Fraction
+    test: Fraction
+    max_categories: PositiveInt
+    min_count: PositiveInt
+    seed: NonNegativeInt
+
+
+class Tables:
+    """The tables of a folder, as ``TableOptions`` say.
+
+    Raises ConfigError for a folder or a table that is not there, and for a column to leave out that is in neither.
+    """
+
+    def __init__(self, options: TableOptions, fitted: Preprocessing):
+        self.options = options
+        self.target = str(options["target"])
+        """Its name, which may be a number, such as a year; a place it is not here."""
+        self.fitted = fitted
+        self.folder = existing_folder(options["path"], "give the folder of edges.csv and nodes.csv")
+        self.reading = Reading.of(options)
+        self.lines: list[str] = []
+        self.nodes, self.edges = self.table("nodes.csv"), self.table("edges.csv")
+        if not fitted.is_stored:
+            column_checks.warn_of_absent_codes([self.nodes, self.edges], self.reading)
+        both = {*self.nodes.names, *self.edges.names, *_nameless(self.nodes), *_nameless(self.edges)}
+        known = sorted(map(str, both))
+        strange = [
+            f"data.{option}: no column {name!r} in nodes.csv or edges.csv{did_you_mean(str(name), known)}"
+            for option in ("drop_columns", "categorical")
+            for name in options[option]  # type: ignore[literal-required]
+            if name not in both and str(name) not in both
+        ]
+        if strange:
+            raise ConfigError(*strange)
+
+    def table(self, name: str) -> Table:
+        options = self.options
+        return delimited.read(str(self.folder / name), "data.path", options["delimiter"], True, options["encoding"])
+
+    def answer(self, table: Table, target_kind: str, *, gaps: bool) -> Target:
+        """The target column. Raises ConfigError for a cell that is no target, and for a gap where none may be."""
+        at = table.find(self.target, "data.target")
+        if self.fitted.is_stored:
+            return targets.encode(table, at, self.reading, self.fitted.values["target"])
+        kind = table_encoder.kind_of(target_kind)
+        answer = targets.read(table, at, self.reading, kind, certain=target_kind == "class")
+        good = ~np.isinf(answer.values) if gaps else answer.known
+        if not good.all():
+            raise ConfigError(table_encoder.bad_cell(table, at, good, self.reading))
+        self.lines += table_summary.of_target(answer)
+        return answer
+
+    def split(self, answer: Target, key: str) -> table_encoder.Rows:
+        """The rows of each split that have a target: as the column ``split`` says, else by shares.
+
+        key: the column by which a stored run knows its rows again.
+        """
+        table, options = answer.table, self.options
+        group = np.zeros(len(table), np.int64)
+        if "split" in table.names:
+            group = table_encoder.groups_of(table, table.names.index("split"), "data.path", empty=True)
+        known = np.flatnonzero(answer.known)
+
+        def divide() -> table_encoder.Rows:
+            return table_encoder.split(group, known, answer, options["val"], options["test"], options["seed"])
+
+        keys = table.row_keys([table.find(key, "data.path")])
+        return [part.numpy() for part in self.fitted.split(keys, divide, known)]
+
+    def learn(self, answer: Target, train: np.ndarray) -> Learned:
+        """The target as a model sees it, by the rows ``train``."""
+        learned = targets.learn(answer, train, self.fitted.values.get("target"))
+        self.fitted.learn("target", lambda: dict(learned.schema))
+        return learned
+
+    def features(self, table: Table, train: np.ndarray) -> Tensor | None:
+        """What the other columns hold, (N, F) float32; None where there are none.
+
+        Numbers are standardised and categories one-hot, by the rows ``train``.
+        """
+        options = self.options
+        apart = EDGE_COLUMNS if table is self.edges else NODE_COLUMNS | {self.target}
+        # A header may hold numbers: names are compared as texts, but for the places of columns without one.
+        dropped = apart.union(options["drop_columns"], map(str, options["drop_columns"]))
+        unnamed = {place % len(table.names) for place in _nameless(table) & dropped}
+        kept = {place for place, name in enumerate(table.names) if name not in dropped} - unnamed
+        texts = {place for place in kept if table.names[place] in {*map(str, options["categorical"])}}
+        limits = options["max_categories"], options["min_count"]
+        name = "edges" if table is self.edges else "nodes"
+        known = self.fitted.values.get(name)
+        values = (
+            table_schema.values(known, table, self.reading)
+            if known
+            else table_encoder.values_of(table, self.reading, kept, texts)
+        )
+        problems = {} if known else table_encoder.unfit(table, values, self.reading, texts, *limits)
+        every = table_encoder.whole(
+            table, values, self.reading, options["nan"], None, may_drop=False, problems=problems
+        )
+
+        def learn() -> table_schema.Schema:
+            return table_schema.of(table, table_encoder.fit(table, values, train, *limits), None, None)
+
+        columns = dict(zip(values, self.fitted.learn(name, learn)["columns"], strict=True))
+        self.lines += table_summary.of_table(table, columns, values, None, rest=None)
+        return torch.from_numpy(table_encoder.encode(columns, values, every)) if columns else None
+
+
+def places(table: Table, columns: Sequence[str]) -> dict[tuple[str, ...], int]:
+    """The row of each key, given the columns that make it. Raises ConfigError for a key that comes twice."""
+    found: dict[tuple[str, ...], int] = {}
+    for row, key in enumerate(keys(table, columns)):
+        if found.setdefault(key, row) != row:
+            where = table.where(row, table.find(columns[-1], "data.path"))
+            raise ConfigError(f"{where}: {quoted(key[-1])} is row {found[key] + 1} already")
+    return found
+
+
+def filled(table: Table, column: str) -> tuple[str, ...]:
+    """The cells of a column. Raises ConfigError for a column that lacks, and for an empty cell."""
+    at = table.find(column, "data.path")
+    cells = table.columns[at]
+    if "" in cells:
+        raise ConfigError(f"{table.where(cells.index(''), at)}: empty; no row may lack it")
+    return cells
+
+
+def keys(table: Table, columns: Sequence[str]) -> list[tuple[str, ...]]:
+    """What tells rows apart, given the columns that do. Raises ConfigError as ``filled``."""
+    return list(zip(*(filled(table, column) for column in columns), strict=True))
+
+
+def _nameless(table: Table) -> set[int]:
+    """The numbers that name a column: pandas writes its index without another name. Where they name another, those
+    from the end."""
+    count = len(table.names)
+    unnamed = [place for place in range(count) if table.is_unnamed(place)]
+    return {place - count for place in unnamed} | {place for place in unnamed if str(place) not in table.names}

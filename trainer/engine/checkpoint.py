@@ -1,0 +1,242 @@
+"""Checkpoints that are whole or absent, and never code.
+
+A file is written beside its final name, flushed to the disk, read back, and only then renamed: a crash at any point
+leaves the file that was there before. Loading checks every byte before torch sees it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer.engine import checkpoint_nesting
+from trainer.utils import atomic_write
+from trainer.utils.errors import ConfigError, SystemFault, absence
+
+log = logging.getLogger(__name__)
+
+LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
+FORMAT = 2
+"""Of both files. Version 1 had no ``format`` and kept nothing of the data."""
+
+_NOT_OURS = (RuntimeError, ValueError, LookupError, EOFError, TypeError, AttributeError, AssertionError)
+"""What zipfile and torch's restricted unpickler stumble with over bytes that no ``torch.save`` has written.
+
+zipfile raises RuntimeError for an archive that says it is encrypted, and its subclass NotImplementedError for one of
+a version or a compression that it does not know; ValueError for a name that is not in its encoding.
+"""
+
+
+def save(state: dict[str, Any], path: Path) -> None:
+    """Writes a state so that ``path`` holds either all of it or what it held before.
+
+    Raises SystemFault when the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        # A Python file object: through one, the reason of a failed write is not lost.
+        with open(temporary, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        verify(temporary)
+        if path.name == LAST and path.exists():
+            _keep_previous(path)
+        os.replace(temporary, path)
+        atomic_write.sync(path.parent)
+    except (OSError, RuntimeError, ConfigError) as error:
+        # After a failed write torch still tries to finish the archive, and raises about that instead.
+        cause = error.__context__ if isinstance(error.__context__, OSError) else error
+        reason = getattr(cause, "strerror", None) or cause
+        written = temporary.stat().st_size if temporary.exists() else 0
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise SystemFault(
+            f"cannot write {path}: {reason}; {written / 1e6:.1f} MB written,"
+            f" {atomic_write.free_bytes(path.parent) / 1e6:.1f} MB free; {path.name} is as it was"
+        ) from error
+
+
+def _keep_previous(path: Path) -> None:
+    """Gives the current last checkpoint a second name; the file under ``path`` never disappears."""
+    previous = path.with_name(PREVIOUS)
+    if previous.exists() and previous.samefile(path):
+        return  # a crash after this and before the rename; renaming one name of a file to another does nothing at all
+    link = path.with_name(f".{PREVIOUS}.{os.getpid()}.tmp")
+    link.unlink(missing_ok=True)
+    try:
+        os.link(path, link)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(path, link)
+        atomic_write.sync(link)
+    os.replace(link, previous)
+
+
+def verify(path: Path) -> None:
+    """Checks the zip structure and the checksum of every member.
+
+    Raises ConfigError naming the file and what is wrong with it.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # torch writes plain stored files. One flipped bit here makes torch see a folder, and a tensor of garbage.
+            strange = [member.filename for member in archive.infolist() if member.external_attr or member.compress_type]
+            broken = strange[0] if strange else archive.testzip()
+    except (zipfile.BadZipFile, OSError, *_NOT_OURS) as error:
+        raise ConfigError(f"{path} is not a whole checkpoint: {error}") from error
+    if broken is not None:
+        raise ConfigError(f"{path} is damaged: {broken} is not as it was written")
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A checked state; tensors and plain values only.
+
+    Raises ConfigError for a file that is missing, damaged, holds anything that would have to be executed, or what no
+    walk over it would come to the end of.
+    """
+    if not path.is_file():
+        raise ConfigError(f"no checkpoint: {absence(path)}")
+    verify(path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, *_NOT_OURS) as error:
+        raise ConfigError(f"{path} refused: {_refusal(error)}") from error
+    if not isinstance(state, dict):
+        raise ConfigError(f"{path} refused: it holds no training state")
+    checkpoint_nesting.check(state, path)
+    return state
+
+
+def _refusal(error: Exception) -> str:
+    """Why torch read no plain checkpoint, without its advice to read the file as code."""
+    text = str(error)
+    named = re.search(r"GLOBAL ([\w.]+)|Unsupported (?:global|class)[^\w]*([\w.]+)", text)
+    if named:
+        return f"it holds code ({named.group(1) or named.group(2)}), which is never run"
+    if isinstance(error, pickle.UnpicklingError):
+        return "it holds more than tensors and plain values, and nothing in a checkpoint is run"
+    return f"it is not a plain checkpoint ({text.splitlines()[0] if text else type(error).__name__})"
+
+
+def migrated(state: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A state in today's format. Raises ConfigError for one of a later version."""
+    version = state.get("format", 1)
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise ConfigError(f"{path}: format is not a number that a run saves there; the file was edited")
+    if version > FORMAT:
+        raise ConfigError(f"{path} has format {version!r}; this version of train reads 1 to {FORMAT}: update it")
+    if version == 1 and "data" in state:
+        raise ConfigError(f"{path}: it keeps data, and says to be of format 1, which kept none; the file was edited")
+    return state | {"format": FORMAT} | ({"data": None} if version == 1 else {})
+
+
+def is_there(folder: Path) -> bool:
+    """Whether a run has saved a state."""
+    return any((folder / name).exists() for name in (LAST, PREVIOUS))
+
+
+def load_newest(folder: Path, *, fall_back: bool = True) -> dict[str, Any]:
+    """The last good state of a run: ``last.pt``, or the one before with a warning if that is damaged or missing.
+
+    Raises ConfigError if neither is good, or, without ``fall_back``, if the last is not.
+    """
+    if not is_there(folder):
+        raise ConfigError(f"no checkpoint in {folder.absolute()}")
+    try:
+        return load(folder / LAST)
+    except ConfigError as error:
+        problem = error
+    previous = folder / PREVIOUS
+    if not fall_back and previous.exists():
+        raise ConfigError(
+            *problem.problems,
+            f"to go on from the state before it: mv {previous} {folder / LAST}; resume=auto does so by itself",
+        )
+    try:
+        state = load(previous)
+    except ConfigError as error:
+        raise ConfigError(*problem.problems, *error.problems) from error
+    log.warning("%s; going on from %s", problem, previous)
+    return state
+
+
+def size_of(state: Any) -> int:
+    """Bytes of all tensors and texts in a nested state, memory that some share counted once, as it is saved."""
+    return sum(dict(_sizes(state)).values())
+
+
+def _sizes(state: Any) -> Iterator[tuple[int, int]]:
+    """Each piece of memory by its place, with its bytes; of plain values texts alone, for numbers are few."""
+    if isinstance(state, torch.Tensor):
+        storage = state.untyped_storage()
+        yield storage.data_ptr(), storage.nbytes()
+    elif isinstance(state, str | bytes):
+        yield id(state), len(state)
+    parts = (*state, *state.values()) if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
+    for part in parts:
+        yield from _sizes(part)
+
+
+def check_room(folder: Path, state: dict[str, Any], common: dict[str, Any]) -> None:
+    """Looks, before the first step, whether a run's checkpoints will find room: two states, the best weights, and a
+    third state while it is written.
+
+    common: what each of them holds beside, as of the data.
+
+    Raises SystemFault if not even one state fits; warns if not all of them do.
+    """
+    beside = size_of(common)
+    whole, weights = size_of(state) + beside, size_of(state["task"]) + beside
+    there = sum(path.stat().st_size for path in (folder / name for name in (LAST, PREVIOUS, BEST)) if path.exists())
+    free = atomic_write.free_bytes(folder)
+    text = f"{free / 1e6:.1f} MB free in {folder}"
+    if free < (whole if there else whole + weights):
+        raise SystemFault(f"disk full: a checkpoint needs {(whole + weights) / 1e6:.1f} MB, {text}")
+    needed = 3 * whole + weights - there
+    if free < needed:
+        log.warning("%s; the checkpoints of this run will need %.1f MB", text, needed / 1e6)
+
+
+class RunKeeper:
+    """Keeps the last two states and the best weights of a run in its folder.
+
+    about, data: what both files say of the run and of its data.
+    """
+
+    def __init__(self, folder: Path, about: dict[str, Any], data: dict[str, Any] | None = None):
+        self.folder = folder
+        self.common = {"format": FORMAT, "about": about, "data": data}
+        self.last_saved_step: int | None = None
+        atomic_write.remove_leftovers(folder)
+
+    def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
+        # The best first: a last checkpoint never speaks of a best that is not on the disk.
+        if best is not None:
+            self.save_best(best)
+        save(state | self.common, self.folder / LAST)
+        self.last_saved_step = state["position"]["step"]
+
+    def save_best(self, best: dict[str, Any]) -> None:
+        save(best | self.common, self.folder / BEST)
+
+
+class NoKeeper:
+    """Keeps nothing, for a trainer used from Python."""
+
+    last_saved_step: int | None = None
+
+    def __init__(self) -> None:
+        self.common: dict[str, Any] = {}
+
+    def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
+        return

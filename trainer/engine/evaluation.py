@@ -1,0 +1,49 @@
+"""Scores of a whole split, and of each of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from trainer.config.schema import Settings
+from trainer.core import rng
+from trainer.core.batch import Totals
+from trainer.core.task import Task
+from trainer.engine import precision
+from trainer.engine.dataloader import Loader
+
+
+@torch.no_grad()
+def evaluate(
+    task: Task, loader: Loader, settings: Settings, look: Callable[[], None] | None = None
+) -> dict[str, float]:
+    """Named scores of every row, exact however the rows are cut into batches.
+
+    Its noise is its own and the same every time, so looking does not change what is trained. ``look`` is called after
+    every batch.
+    """
+    task.eval()
+    totals = Totals()
+    with rng.isolated(settings.seed, loader.device):
+        for batch in loader.epoch(0):
+            with precision.autocast(loader.device, settings.precision):
+                totals.add(task.score(batch))
+            if look is not None:
+                look()
+        return task.metrics(totals.reduce())
+
+
+@torch.no_grad()
+def rate(task: Task, loader: Loader, settings: Settings) -> dict[str, Tensor]:
+    """How ordinary each row of a split is, by name: numbers (N,) in the order of the split, the same every time."""
+    task.eval()
+    found, index = [], []
+    with rng.isolated(settings.seed, loader.device):
+        for batch in loader.epoch(0):
+            with precision.autocast(loader.device, settings.precision):
+                found.append(task.rate(batch))  # type: ignore[operator]
+            index.append(batch.index)
+    place = torch.cat(index).argsort().cpu()
+    return {name: torch.cat([part[name].float().cpu() for part in found])[place] for name in found[0]}

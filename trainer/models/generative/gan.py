@@ -1,0 +1,160 @@
+"""Generative adversarial networks: a generator, and a critic that tells what it makes from what is real."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from itertools import pairwise
+from typing import Literal
+
+from torch import Tensor, nn
+
+from trainer.core.types import PositiveInt
+from trainer.models.layers.conv.conv_utils import group_norm, halvings
+from trainer.models.layers.generative.gan import Critic, Generator
+from trainer.models.layers.generative.stylegan import SLOPE, ResidualHalving, StyleGenerator
+from trainer.models.layers.mlp import dense
+
+SQUASH: dict[str, type[nn.Module]] = {"none": nn.Identity, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+leaky = partial(nn.LeakyReLU, SLOPE)
+
+
+class _Adversaries(nn.Module):
+    """A generator and a critic, and what a task asks of the two."""
+
+    generator: Generator
+    critic: Critic
+
+    def __init__(self, latent: int, num_classes: int | None, embed_size: int):
+        super().__init__()
+        self.latent, self.num_classes = latent, num_classes
+        self.entrance = latent + (0 if num_classes is None else embed_size)
+
+    def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """Rows (B, ...) from noise z (B, latent), and from classes label (B) if there are any."""
+        return self.generator(z, label)
+
+    def features(self, x: Tensor) -> Tensor:
+        """The critic's last hidden layer, (B, D)."""
+        return self.critic.trunk(x)
+
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.critic(x, label)
+
+
+class GAN(_Adversaries):
+    """x (B, ...), label (B) -> (B)
+
+    Goodfellow et al. 2014; Arjovsky et al. 2017; conditional: Mirza and Osindero 2014. ``x = generator(z), z ~ N(0,
+    I)``, laid flat; ``critic(x)`` is one unbounded number, with no sigmoid behind it. ``forward`` is the critic's
+    judgement. Perceptrons, with no batch norm, whose rows would see one another: a penalty on the gradient at each
+    point needs them apart.
+    """
+
+    def __init__(
+        self,
+        flat_features: PositiveInt,
+        num_classes: PositiveInt | None,
+        latent: PositiveInt,
+        embed_size: PositiveInt,
+        generator_hidden: list[PositiveInt],
+        critic_hidden: list[PositiveInt],
+        squash: Literal["none", "tanh", "sigmoid"],
+        spectral_norm: bool,
+    ):
+        super().__init__(latent, num_classes, embed_size)
+        net = dense((self.entrance, *generator_hidden, flat_features), nn.ReLU).append(SQUASH[squash]())
+        self.generator = Generator(net, num_classes, embed_size)
+        widths = (flat_features, *critic_hidden)
+        trunk = nn.Sequential(nn.Flatten())
+        for before, after in pairwise(widths):
+            trunk.extend((nn.Linear(before, after), leaky()))
+        self.critic = Critic(trunk, widths[-1], num_classes, spectral_norm)
+
+
+class DCGAN(_Adversaries):
+    """x (B, C, H, W), label (B) -> (B)
+
+    Radford et al. 2016. The noise becomes a small picture of ``widths[-1]`` maps, which transposed convolutions double
+    once for each of ``widths``, cropped to the size that halving the pictures gave, rounded up; the critic halves by
+    convolutions of the same widths, rounding down. Where the paper has batch norm, the generator has group norm (Wu
+    and He 2018) or none and the critic none, so that rows stay apart and averaged weights need no statistics.
+
+    Raises ValueError for pictures of which the critic's halvings leave nothing.
+    """
+
+    def __init__(
+        self,
+        in_channels: PositiveInt,
+        height: PositiveInt,
+        width: PositiveInt,
+        num_classes: PositiveInt | None,
+        latent: PositiveInt,
+        embed_size: PositiveInt,
+        widths: list[PositiveInt],
+        norm: Literal["group", "none"],
+        squash: Literal["none", "tanh", "sigmoid"],
+        spectral_norm: bool,
+    ):
+        super().__init__(latent, num_classes, embed_size)
+        sides = height >> len(widths), width >> len(widths)
+        if not widths or min(sides) < 1:
+            raise ValueError(
+                f"widths needs a number for each halving of the picture; {len(widths)} given for {height} x {width}"
+            )
+        sizes = halvings(height, width, len(widths))
+        smallest = (widths[-1], *sizes[-1])
+        layers: list[nn.Module] = [nn.Linear(self.entrance, math.prod(smallest)), nn.Unflatten(1, smallest)]
+        befores, afters = widths[::-1], [*widths[-2::-1], in_channels]
+        for before, after, size in zip(befores, afters, sizes[-2::-1], strict=True):
+            layers += [*([group_norm(before)] if norm == "group" else []), nn.ReLU(), _Doubling(before, after, size)]
+        self.generator = Generator(nn.Sequential(*layers, SQUASH[squash]()), num_classes, embed_size)
+
+        trunk = nn.Sequential()
+        for before, after in pairwise((in_channels, *widths)):
+            trunk.extend((nn.Conv2d(before, after, 4, stride=2, padding=1), leaky()))
+        self.critic = Critic(trunk.append(nn.Flatten()), widths[-1] * math.prod(sides), num_classes, spectral_norm)
+
+
+class StyleGAN(_Adversaries):
+    """x (B, C, H, W), label (B) -> (B)
+
+    A small one of Karras et al. 2019 and 2020: a mapping network, modulated and demodulated convolutions, noise at
+    each layer, a constant to start from; no equalised learning rates, style mixing or path length penalty. The critic
+    is residual, and halves the picture once for each of ``widths`` but the first, rounding up, so every picture fits.
+    """
+
+    def __init__(
+        self,
+        in_channels: PositiveInt,
+        height: PositiveInt,
+        width: PositiveInt,
+        num_classes: PositiveInt | None,
+        latent: PositiveInt,
+        embed_size: PositiveInt,
+        mapping: list[PositiveInt],
+        widths: list[PositiveInt],
+        critic_hidden: PositiveInt,
+        spectral_norm: bool,
+    ):
+        super().__init__(latent, num_classes, embed_size)
+        if not widths or not mapping:
+            raise ValueError("widths and mapping need at least one number each")
+        sizes = halvings(height, width, len(widths) - 1)
+        net = StyleGenerator(self.entrance, mapping, widths[::-1], in_channels, sizes[::-1])
+        self.generator = Generator(net, num_classes, embed_size)
+        blocks = [ResidualHalving(before, after) for before, after in pairwise(widths)]
+        entry, end = nn.Conv2d(in_channels, widths[0], 1), nn.Linear(widths[-1] * math.prod(sizes[-1]), critic_hidden)
+        trunk = nn.Sequential(entry, leaky(), *blocks, nn.Flatten(), end, leaky())
+        self.critic = Critic(trunk, critic_hidden, num_classes, spectral_norm)
+
+
+class _Doubling(nn.ConvTranspose2d):
+    """x (B, C, h, w) -> (B, D, H, W), twice the size, cropped to ``size``."""
+
+    def __init__(self, before: int, after: int, size: tuple[int, int]):
+        super().__init__(before, after, 4, stride=2, padding=1)
+        self.size = size
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        return super().forward(x)[..., : self.size[0], : self.size[1]]

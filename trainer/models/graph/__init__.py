@@ -1,0 +1,1 @@
+"""Models of graphs: nodes, links, whole graphs, knowledge graphs."""

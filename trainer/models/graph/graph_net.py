@@ -1,0 +1,77 @@
+"""Networks that say something of whole graphs: molecules, proteins, programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer.core.types import NonNegativeInt, PositiveInt, Probability
+from trainer.models.layers.categorical_embedding import CodeEmbedding
+from trainer.models.layers.graph.graph_conv import EdgeConvolution, GraphAttention, NodeLinear
+from trainer.models.layers.graph.graph_readout import GraphPool
+from trainer.models.layers.graph.message_passing import LAYERS, MessagePassing
+from trainer.models.layers.mlp import dense
+from trainer.utils.errors import ConfigError
+
+
+class GraphNet(nn.Module):
+    """x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G, C)
+
+    ``y = head(pool(dropout(relu(conv(... x)))))`` (Gilmer et al. 2017; Xu et al. 2019). A batch is the disjoint union
+    of its graphs, ``sizes`` nodes each. ``conv`` is one of those of ``GNN``, ``gat`` (``GraphAttention``), ``edge``
+    (``EdgeConvolution``), or ``none``: every node by itself, to see what the edges are worth (Zaheer et al. 2017).
+    Whole-number features enter as the sum of a learned vector for each column's code, or as the numbers they are where
+    ``cardinalities`` is None.
+
+    Raises ConfigError for no layer at all, heads that do not divide the widths, and codes that do not exist.
+    """
+
+    def __init__(
+        self,
+        in_features: PositiveInt,
+        cardinalities: list[PositiveInt] | None,
+        edge_features: NonNegativeInt,
+        out_features: PositiveInt,
+        conv: Literal["none", "sum", "mean", "gcn", "sage", "gin", "gat", "edge"],
+        hidden: list[PositiveInt],
+        heads: PositiveInt,
+        pool: Literal["mean", "sum", "max", "attention"],
+        head: list[PositiveInt],
+        dropout: Probability,
+    ):
+        super().__init__()
+        if not hidden:
+            raise ConfigError("model.hidden: a graph network needs at least one layer, such as [64]")
+        self.codes = None if cardinalities is None else CodeEmbedding(cardinalities, hidden[0])
+        makers: dict[str, Callable[[int, int], nn.Module]] = {
+            "none": NodeLinear,
+            "gat": partial(_attention, heads=heads),
+            "edge": partial(EdgeConvolution, edge_features=edge_features),
+        }
+        makers.update(LAYERS.items())
+        widths = pairwise((in_features if cardinalities is None else hidden[0], *hidden))
+        self.body = MessagePassing([makers[conv](*width) for width in widths], dropout)
+        self.pool = GraphPool(pool, hidden[-1])
+        self.dropout = nn.Dropout(dropout)
+        self.head = dense((hidden[-1], *head, out_features), nn.ReLU)
+
+    def forward(self, x: Tensor, edge_index: Tensor, sizes: Tensor, edge_attr: Tensor | None = None) -> Tensor:
+        if self.codes is not None:
+            x = self.codes(x)
+        elif not x.is_floating_point():
+            x = x.float()
+        if edge_attr is None:
+            edge_attr = x.new_zeros(edge_index.shape[1], 0)
+        h = F.relu(self.body(x, edge_index, None, edge_attr))
+        return self.head(self.dropout(self.pool(h, sizes)))
+
+
+def _attention(in_features: int, out_features: int, heads: int) -> nn.Module:
+    if out_features % heads:
+        raise ConfigError(f"model.heads: {heads} heads do not divide a layer {out_features} wide (model.hidden)")
+    return GraphAttention(in_features, out_features // heads, heads, concat=True, dropout=0.0, negative_slope=0.2)

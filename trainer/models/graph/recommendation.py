@@ -1,0 +1,66 @@
+"""What a user makes of an item, from who clicked on what and nothing else."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from trainer.core.types import NonNegativeInt, PositiveInt
+from trainer.models.layers.graph.graph import Graph
+from trainer.models.layers.graph.link_decoders import Dot, ends
+from trainer.models.layers.graph.tensor_cache import Memo
+
+SPREAD = 0.1
+"""Of an embedding at the start: products of two are near nothing, so that every pair begins with even odds."""
+
+
+def _embeddings(nodes: int, width: int) -> nn.Parameter:
+    return nn.Parameter(SPREAD * torch.randn(nodes, width))
+
+
+class MatrixFactorisation(nn.Module):
+    """pairs (P, 2) -> (P, C)
+
+    Koren et al. 2009: ``b + b_u + b_i + p_u . q_i`` for user u and item i, here the log-odds of a click, C = 1. Users
+    and items are nodes numbered in one row, so one table holds the embeddings of both, and any graph's nodes have them.
+    """
+
+    def __init__(self, num_nodes: PositiveInt, width: PositiveInt):
+        super().__init__()
+        self.embeddings = _embeddings(num_nodes, width)
+        self.biases = nn.Parameter(torch.zeros(num_nodes, 1))
+        self.dot = Dot()
+
+    def forward(self, pairs: Tensor) -> Tensor:
+        first, second = ends(self.biases, pairs)
+        return self.dot(self.embeddings, pairs) + first + second
+
+
+class BipartiteGNN(nn.Module):
+    """pairs (P, 2), edge_index (2, E) -> (P, C)
+
+    LightGCN, He et al. 2020: embeddings E spread along the graph without weights or activations, and a node is their
+    mean over the layers: ``z = mean_k (D^-1/2 A D^-1/2)^k E``, k = 0 .. ``layers``; the log-odds are ``z_u . z_i + b``,
+    C = 1. Theirs ranks items by a loss over triples and needs no b.
+    """
+
+    def __init__(self, num_nodes: PositiveInt, width: PositiveInt, layers: NonNegativeInt):
+        super().__init__()
+        self.embeddings = _embeddings(num_nodes, width)
+        self.layers = layers
+        self.dot = Dot()
+        self.memo = Memo()
+
+    def nodes(self, edge_index: Tensor) -> Tensor:
+        """What each node is after all layers, (N, W)."""
+        graph = self.memo(Graph, len(self.embeddings), edge_index)
+        adjacency = graph.adjacency("symmetric", loops=False)
+        reached: Tensor = self.embeddings
+        total = reached
+        for _ in range(self.layers):
+            reached = adjacency @ reached
+            total = total + reached
+        return total / (self.layers + 1)
+
+    def forward(self, pairs: Tensor, edge_index: Tensor) -> Tensor:
+        return self.dot(self.nodes(edge_index), pairs)

@@ -1,0 +1,41 @@
+"""Networks that say something of the nodes of a graph whose edges are of several kinds."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from trainer.core.types import PositiveInt, Probability
+from trainer.models.layers.graph.message_passing import MessagePassing
+from trainer.models.layers.graph.relational_graph_conv import RelationalConvolution, RelationalGraph
+
+
+class RGCN(nn.Module):
+    """x (N, F), edge_index (2, E), edge_type (E), edge_weight (E) -> (N, C)
+
+    Schlichtkrull et al. 2018. ``h = relu(conv(dropout(h)))`` without relu after the last layer; a layer adds what a
+    node is and what it hears by each relation, in the mean, each through a matrix of its own
+    (``RelationalConvolution``). An edge runs from ``edge_index[0]`` to ``edge_index[1]``: give relations that should
+    be heard both ways twice, under two numbers. Weights, 1 where none are given, must not be negative.
+    """
+
+    def __init__(
+        self,
+        in_features: PositiveInt,
+        out_features: PositiveInt,
+        num_relations: PositiveInt,
+        hidden: list[PositiveInt],
+        bases: PositiveInt | None,
+        dropout: Probability,
+        edge_dropout: Probability,
+    ):
+        super().__init__()
+        self.num_relations = num_relations
+        widths = pairwise((in_features, *hidden, out_features))
+        layers = [RelationalConvolution(*width, num_relations, bases, edge_dropout) for width in widths]
+        self.body = MessagePassing(layers, dropout)
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_type: Tensor, edge_weight: Tensor | None = None) -> Tensor:
+        graph = self.body.memo(RelationalGraph, len(x), edge_index, edge_type, self.num_relations, edge_weight, x.dtype)
+        return self.body.along(x, graph)

@@ -1,0 +1,1 @@
+"""Models of text: documents, language models, translation."""

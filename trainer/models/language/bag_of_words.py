@@ -1,0 +1,42 @@
+"""Models of documents, whose words have no order."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from trainer.core.types import PositiveInt, Probability
+from trainer.models.layers.mlp import dense
+
+
+class BagOfWords(nn.Module):
+    """x (B, S), lengths (B) -> (B, C)
+
+    Joulin et al. 2016 (fastText); with hidden layers Iyyer et al. 2015 (deep averaging networks). ``f(1/S sum_s
+    E(x_s))``: the mean of the tokens' vectors, classified. ``word_dropout`` leaves tokens out while training.
+    """
+
+    def __init__(
+        self,
+        vocab_size: PositiveInt,
+        out_features: PositiveInt,
+        embed_size: PositiveInt,
+        hidden: list[PositiveInt],
+        word_dropout: Probability,
+        dropout: Probability,
+    ):
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, embed_size)
+        self.word_dropout = word_dropout
+        self.dropout = nn.Dropout(dropout)
+        self.head = dense((embed_size, *hidden, out_features), nn.ReLU)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        real = torch.ones_like(x, dtype=torch.bool)
+        if lengths is not None:
+            real = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        if self.training and self.word_dropout:
+            real = real & (torch.rand(x.shape, device=x.device) >= self.word_dropout)
+        share = real / real.sum(1, keepdim=True).clamp(min=1)
+        mean = (share[:, None] @ self.embedding(x)).squeeze(1)
+        return self.head(self.dropout(mean))

@@ -1,0 +1,57 @@
+"""A pretrained Transformer with a new head."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from trainer.core.types import PositiveInt, Probability
+from trainer.utils import hf_hub
+from trainer.utils.errors import ConfigError
+
+
+class Pretrained(nn.Module):
+    """x (B, S), lengths (B) -> (B, C)
+
+    Fine-tuning (Devlin et al. 2019, section 3.2): all weights of a saved encoder, and a linear layer on what it makes
+    of the first token, or on the mean over real tokens. Any architecture that transformers' AutoModel knows; weights
+    are read from safetensors only.
+
+    Raises ConfigError without the package transformers, for a model that cannot be found or read, for data whose
+    tokens are not the model's, and for rows longer than the model can read.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        vocab_size: PositiveInt,
+        out_features: PositiveInt,
+        pool: Literal["first", "mean"],
+        dropout: Probability,
+    ):
+        super().__init__()
+        self.body = hf_hub.read_saved("AutoModel", hf_hub.folder_of(name), "model.name", use_safetensors=True)
+        known = self.body.get_input_embeddings().num_embeddings
+        if vocab_size > known:
+            raise ConfigError(
+                f"model.name: {name} knows {known} tokens and the data has {vocab_size}; set data.tokens=pretrained"
+                f" data.tokenizer={name}"
+            )
+        self.longest = getattr(self.body.config, "max_position_embeddings", None)
+        self.pool = pool
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(self.body.config.hidden_size, out_features)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        if self.longest is not None and x.shape[1] > self.longest:
+            raise ConfigError(
+                f"data: a row has {x.shape[1]} tokens and the model reads {self.longest}; set"
+                f" data.max_length={self.longest}"
+            )
+        steps = torch.arange(x.shape[1], device=x.device)
+        real = steps < (steps.new_full((len(x), 1), len(steps)) if lengths is None else lengths[:, None])
+        hidden = self.body(input_ids=x, attention_mask=real.long()).last_hidden_state
+        mean = (hidden * real[..., None]).sum(1) / real.sum(1, keepdim=True)
+        return self.head(self.dropout(hidden[:, 0] if self.pool == "first" else mean))

@@ -1,0 +1,1 @@
+"""Attention, positional encodings and Transformer blocks."""

@@ -1,0 +1,1 @@
+"""Parts of generative models: GAN pairs, quantizers, time embeddings."""

@@ -1,0 +1,1 @@
+"""Graph convolutions, readouts, link decoders and sparse products."""

@@ -1,0 +1,122 @@
+"""Graphs as neural networks see them: edges checked once, and the matrices that layers make of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from trainer.models.layers.graph.sparse import Pattern, Sparse
+from trainer.utils.errors import ConfigError
+
+Norm = Literal["sum", "mean", "symmetric"]
+
+
+def checked(edge_index: Tensor, edge_weight: Tensor | None, nodes: int) -> None:
+    """Raises ConfigError for an edge that no graph of ``nodes`` nodes has, and for a weight that is no number >= 0."""
+    if edge_index.ndim != 2 or len(edge_index) != 2 or edge_index.dtype != torch.long:
+        kind = str(edge_index.dtype).removeprefix("torch.")
+        raise ConfigError(f"edge_index: expected whole numbers (2, E), found {kind} {tuple(edge_index.shape)}")
+    outside = ((edge_index < 0) | (edge_index >= nodes)).any(0)
+    if outside.any():
+        at = int(outside.nonzero()[0])
+        source, target = edge_index[:, at].tolist()
+        raise ConfigError(f"edge_index: edge {at} is {source} -> {target}, but nodes are 0..{nodes - 1}")
+    if edge_weight is None:
+        return
+    if edge_weight.shape != edge_index.shape[1:]:
+        raise ConfigError(f"edge_weight: {tuple(edge_weight.shape)} weights for {edge_index.shape[1]} edges")
+    wrong = ~((edge_weight >= 0) & edge_weight.isfinite())
+    if wrong.any():
+        at = int(wrong.nonzero()[0])
+        raise ConfigError(f"edge_weight: weights must be finite and >= 0; edge {at} has {float(edge_weight[at]):g}")
+
+
+class Graph:
+    """N nodes and the edges between them; an edge runs from ``edge_index[0]`` to ``edge_index[1]``.
+
+    edge_index: (2, E) int64. edge_weight: (E,) >= 0, or None where every edge counts 1. edge_attr: (E, D) or None.
+    A matrix (N, N) has targets for rows. Each is made when a layer first asks for it, and kept with the graph.
+
+    Raises ConfigError as ``checked``.
+    """
+
+    def __init__(
+        self,
+        nodes: int,
+        edge_index: Tensor,
+        edge_weight: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
+    ):
+        checked(edge_index, edge_weight, nodes)
+        if edge_attr is not None and len(edge_attr) != edge_index.shape[1]:
+            raise ConfigError(f"edge_attr: features of {len(edge_attr)} edges for {edge_index.shape[1]} edges")
+        self.nodes = nodes
+        # Not the very tensors: a Memo keeps what was made of those for as long as they live.
+        self.edge_index = edge_index.detach()
+        self.edge_weight = edge_weight if edge_weight is None or edge_weight.requires_grad else edge_weight.detach()
+        self.edge_attr = edge_attr if edge_attr is None or edge_attr.requires_grad else edge_attr.detach()
+        self.dtype = dtype
+        self._adjacency: dict[tuple[Norm, bool], Sparse] = {}
+        self._neighbours: dict[int, Neighbours] = {}
+
+    def adjacency(self, norm: Norm, loops: bool) -> Sparse:
+        """The weights ``A``, with every node its own neighbour if it has ``loops``, plain or normalised.
+
+        ``sum``: A. ``mean``: D^-1 A. ``symmetric``: D^-1/2 A D^-1/2 (Kipf and Welling 2017, eq. 2). D are the sums of
+        incoming weights; a node that nothing reaches has a row of zeros.
+        """
+        if (norm, loops) not in self._adjacency:
+            self._adjacency[norm, loops] = self._normalised(norm, loops)
+        return self._adjacency[norm, loops]
+
+    def _normalised(self, norm: Norm, loops: bool) -> Sparse:
+        rows, cols, weight = self.looped() if loops else (self.edge_index[1], self.edge_index[0], self.edge_weight)
+        one = torch.ones((), dtype=self.dtype, device=rows.device)
+        weight = one.expand(len(rows)) if weight is None else weight.to(self.dtype)
+        if norm != "sum":
+            degree = weight.new_zeros(self.nodes).index_add(0, rows, weight)
+            degree = torch.where(degree > 0, degree, torch.inf)
+            scale = degree.rsqrt()
+            weight = scale[rows] * weight * scale[cols] if norm == "symmetric" else weight / degree[rows]
+        pattern, order = Pattern.of(rows, cols, (self.nodes, self.nodes))
+        return Sparse(pattern, weight[order])
+
+    def neighbours(self, heads: int) -> Neighbours:
+        """Whom each head of each node may attend to: its neighbours and itself."""
+        if heads not in self._neighbours:
+            self._neighbours[heads] = Neighbours.of(self, heads)
+        return self._neighbours[heads]
+
+    def looped(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Targets, sources and weights of the edges, with one loop on every node: those given keep their weight."""
+        source, target = self.edge_index
+        loop, every = source == target, torch.arange(self.nodes, device=source.device)
+        targets, sources = torch.cat((target[~loop], every)), torch.cat((source[~loop], every))
+        if self.edge_weight is None:
+            return targets, sources, None
+        own = self.edge_weight.new_ones(self.nodes).index_put((source[loop],), self.edge_weight[loop])
+        return targets, sources, torch.cat((self.edge_weight[~loop], own))
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """Whom each head of each node may attend to.
+
+    Attention with H heads on a graph is attention with one head on H copies of it: row i * H + h is node i in copy h.
+    ``pattern`` is (N H, N H) with an entry per edge, loop and head; ``log_weight`` is None where every edge counts 1.
+    """
+
+    pattern: Pattern
+    log_weight: Tensor | None
+
+    @classmethod
+    def of(cls, graph: Graph, heads: int) -> Neighbours:
+        targets, sources, weight = graph.looped()
+        copy = torch.arange(heads, device=targets.device)
+        rows, cols = ((index[:, None] * heads + copy).flatten() for index in (targets, sources))
+        pattern, order = Pattern.of(rows, cols, (graph.nodes * heads, graph.nodes * heads))
+        return cls(pattern, None if weight is None else weight.log().repeat_interleave(heads)[order])

@@ -1,0 +1,49 @@
+"""One vector of the steps of a sequence, whichever network they come from."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from trainer.models.layers.attention.attention import real_steps
+from trainer.utils.errors import ConfigError
+
+
+class Pool(nn.Module):
+    """steps (B, T, D), ends (B, D), lengths (B) -> (B, out_features)
+
+    ``last`` takes the ends, ``mean`` and ``max`` run over a row's real steps, ``attention`` weighs them by
+    ``softmax_t(w . h_t + b)``, ``flatten`` lays all ``seq_len`` of them side by side and is tied to that number.
+
+    Raises ConfigError for ``flatten`` without a ``seq_len``, or on another number of steps.
+    """
+
+    def __init__(self, kind: Literal["last", "mean", "max", "attention", "flatten"], width: int, seq_len: int | None):
+        super().__init__()
+        if kind == "flatten" and seq_len is None:
+            raise ConfigError("model.pool: flatten needs model.seq_len; last, mean, max and attention do not")
+        self.kind = kind
+        self.seq_len = seq_len
+        self.score = nn.Linear(width, 1) if kind == "attention" else None
+        self.out_features = width * (seq_len or 1) if kind == "flatten" else width
+
+    def forward(self, steps: Tensor, ends: Tensor, lengths: Tensor | None) -> Tensor:
+        if self.kind == "last":
+            return ends
+        if self.kind == "flatten":
+            if steps.shape[1] != self.seq_len:
+                raise ConfigError(
+                    f"model.pool: flatten was built for {self.seq_len} steps and got {steps.shape[1]};"
+                    " last, mean, max and attention take any number"
+                )
+            return steps.flatten(1)  # with zeros in the padding
+        real = real_steps(steps, lengths)
+        real = (torch.ones_like(steps[..., 0], dtype=torch.bool) if real is None else real)[..., None]  # (B, T, 1)
+        if self.kind == "max":
+            return steps.masked_fill(~real, -torch.inf).amax(1)
+        if self.kind == "mean":
+            return (steps * real).sum(1) / real.sum(1)
+        assert self.score is not None
+        return (steps * self.score(steps).masked_fill(~real, -torch.inf).softmax(1)).sum(1)

@@ -1,0 +1,1 @@
+"""Models that fuse inputs of several kinds."""

@@ -1,0 +1,189 @@
+"""Any number of inputs of any kinds: an encoder for each, then a fusion of what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from trainer.core.types import PositiveInt, Probability
+from trainer.models.layers.attention.attention import Full, MultiHeadAttention
+from trainer.models.layers.sequence.recurrent import Recurrent
+from trainer.models.layers.sequence.sequence_pool import Pool
+
+
+class Multimodal(nn.Module):
+    """**inputs (B, ...) -> (B, C)
+
+    An encoder for each input by its number of dims: (F) one layer, (T, F) a recurrent network, (C, H, W) convolutions
+    that each halve the sides, (T, C, H, W) convolutions and a recurrent network over their maps. What it ends with, the
+    last step or all places of the map, is mapped to v_i, ``width`` numbers, and these are fused:
+
+    - ``concat``: ``[v_1 .. v_n]``, side by side;
+    - ``gate`` (Arevalo et al. 2017, section 3.1): ``sum_i sigmoid(W_i [v_1 .. v_n] + b_i) * tanh(v_i)``;
+    - ``cross_attention`` (Lu et al. 2019): side by side again, but the steps or places of each input, mapped to
+      ``width``, have first added what they attend to in those of all others (a single input: in its own).
+
+    A perceptron with ``hidden`` layers answers. Without them ``concat`` can only add, ``f_1(x_1) + .. + f_n(x_n)``,
+    whatever the encoders do; the others still multiply.
+
+    Raises ValueError for an input of other dims, an image that shrinks to nothing, and heads that cannot share the
+    width.
+    """
+
+    def __init__(
+        self,
+        input_shapes: Mapping[str, list[PositiveInt]],
+        out_features: PositiveInt,
+        cell: Literal["rnn", "lstm", "gru"],
+        hidden_size: PositiveInt,
+        channels: list[PositiveInt],
+        fusion: Literal["concat", "gate", "cross_attention"],
+        width: PositiveInt,
+        heads: PositiveInt,
+        hidden: list[PositiveInt],
+        dropout: Probability,
+    ):
+        super().__init__()
+        for name, shape in input_shapes.items():
+            if len(shape) not in ENCODERS:
+                dims = f"{len(shape)} dims a row, {tuple(shape)}"
+                raise ValueError(f"{name} has {dims}; (F), (T, F), (C, H, W) and (T, C, H, W) can be encoded")
+        self.names = tuple(input_shapes)
+        encoders = [ENCODERS[len(shape)](shape, cell, hidden_size, channels) for shape in input_shapes.values()]
+        self.encoders = nn.ModuleList(encoders)
+        self.fusion = FUSIONS[fusion](encoders, width, heads)
+        layers: list[nn.Module] = []
+        for before, after in pairwise((self.fusion.out_features, *hidden)):
+            layers += [nn.Linear(before, after), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
+        self.head = nn.Sequential(*layers, nn.Linear((self.fusion.out_features, *hidden)[-1], out_features))
+
+    def forward(self, **inputs: Tensor) -> Tensor:
+        found = [encode(inputs[name]) for name, encode in zip(self.names, self.encoders, strict=True)]
+        return self.head(self.fusion(found))
+
+
+class Encoder(nn.Module):
+    """x (B, ...) -> steps (B, N, D)
+
+    steps, width: N and D. end: how the steps become one vector where that is wanted.
+    """
+
+    end: ClassVar[Literal["last", "flatten"]] = "flatten"
+    steps: int
+    width: int
+
+
+class Numbers(Encoder):
+    """x (B, F) -> (B, 1, D)"""
+
+    def __init__(self, shape: list[int], cell: str, hidden_size: int, channels: list[int]):
+        super().__init__()
+        self.steps, self.width = 1, hidden_size
+        self.layer = nn.Linear(shape[0], hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x).relu()[:, None]
+
+
+class Steps(Encoder):
+    """x (B, T, F) -> (B, T, D)"""
+
+    end = "last"
+
+    def __init__(self, shape: list[int], cell: Literal["rnn", "lstm", "gru"], hidden_size: int, channels: list[int]):
+        super().__init__()
+        self.steps, self.width = shape[0], hidden_size
+        self.rnn = Recurrent(cell, shape[1], hidden_size, 1, False, 0.0, "default", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rnn(x, None)[0]
+
+
+class Picture(Encoder):
+    """x (B, C, H, W) -> (B, places, D)"""
+
+    def __init__(self, shape: list[int], cell: str, hidden_size: int, channels: list[int]):
+        super().__init__()
+        height, width = (side >> len(channels) for side in shape[1:])
+        if min(height, width) < 1:
+            raise ValueError(f"nothing is left of a {shape[1]} x {shape[2]} image after {len(channels)} halvings")
+        widths = (shape[0], *channels)
+        self.steps, self.width = height * width, widths[-1]
+        layers = ((nn.Conv2d(n, m, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)) for n, m in pairwise(widths))
+        self.layers = nn.Sequential(*(layer for group in layers for layer in group))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x).flatten(2).transpose(1, 2)
+
+
+class Frames(Encoder):
+    """x (B, T, C, H, W) -> (B, T, D)"""
+
+    end = "last"
+
+    def __init__(self, shape: list[int], cell: Literal["rnn", "lstm", "gru"], hidden_size: int, channels: list[int]):
+        super().__init__()
+        self.picture = Picture(shape[1:], cell, hidden_size, channels)
+        self.over = Steps([shape[0], self.picture.steps * self.picture.width], cell, hidden_size, channels)
+        self.steps, self.width = self.over.steps, self.over.width
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.over(self.picture(x.flatten(0, 1)).flatten(1).unflatten(0, x.shape[:2]))
+
+
+class Concat(nn.Module):
+    """What the encoders found, [(B, N_i, D_i)] -> [v_1 .. v_n] (B, out_features)
+
+    step_width: D_i, where it is no longer the encoders' own.
+    """
+
+    def __init__(self, encoders: list[Encoder], width: int, heads: int, step_width: int | None = None):
+        super().__init__()
+        pools = [Pool(encoder.end, step_width or encoder.width, encoder.steps) for encoder in encoders]
+        self.pools = nn.ModuleList(pools)
+        self.ends = nn.ModuleList(nn.Linear(pool.out_features, width) for pool in pools)
+        self.out_features = len(encoders) * width
+
+    def forward(self, found: list[Tensor]) -> Tensor:
+        ways = zip(self.ends, self.pools, found, strict=True)
+        return torch.cat([end(pool(steps, steps[:, -1], None)) for end, pool, steps in ways], -1)
+
+
+class Gate(Concat):
+    """[(B, N_i, D_i)] -> (B, width)"""
+
+    def __init__(self, encoders: list[Encoder], width: int, heads: int):
+        super().__init__(encoders, width, heads)
+        self.gates = nn.Linear(self.out_features, self.out_features)
+        self.out_features = width
+
+    def forward(self, found: list[Tensor]) -> Tensor:
+        ends = super().forward(found)
+        return (self.gates(ends).sigmoid() * ends.tanh()).unflatten(1, (-1, self.out_features)).sum(1)
+
+
+class CrossAttention(Concat):
+    """[(B, N_i, D_i)] -> (B, n * width)"""
+
+    def __init__(self, encoders: list[Encoder], width: int, heads: int):
+        super().__init__(encoders, width, heads, step_width=width)
+        if width % heads:
+            raise ValueError(f"{heads} heads cannot share a width of {width}")
+        self.maps = nn.ModuleList(nn.Linear(encoder.width, width) for encoder in encoders)
+        self.attentions = nn.ModuleList(MultiHeadAttention(width, heads, Full()) for _ in encoders)
+
+    def forward(self, found: list[Tensor]) -> Tensor:
+        steps = [to(each) for to, each in zip(self.maps, found, strict=True)]
+        read = []
+        for i, attention in enumerate(self.attentions):
+            others = torch.cat(steps[:i] + steps[i + 1 :] or steps, 1)
+            read.append(steps[i] + attention(attention.ask(steps[i]), *attention.read(others)))  # type: ignore[operator]
+        return super().forward(read)
+
+
+ENCODERS: dict[int, type[Encoder]] = {1: Numbers, 2: Steps, 3: Picture, 4: Frames}
+FUSIONS: dict[str, type[Concat]] = {"concat": Concat, "gate": Gate, "cross_attention": CrossAttention}

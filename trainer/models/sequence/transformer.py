@@ -1,0 +1,85 @@
+"""Transformers that classify, or give numbers for, a whole sequence of features or of tokens."""
+
+from __future__ import annotations
+
+from typing import Literal, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from trainer.core.types import NonNegativeInt, PositiveInt
+from trainer.models.layers.attention.attention import real_steps
+from trainer.models.layers.attention.transformer import BlockOptions, Plan, Stack
+from trainer.models.layers.sequence.sequence_pool import Pool
+
+
+class Transformer(nn.Module):
+    """x (B, T, F), lengths (B) -> (B, C)
+
+    Vaswani et al. 2017. Blocks of ``softmax(q k^T / sqrt(D)) v`` and two linear maps over all steps at once; ``pool``
+    makes one vector of the real steps. With ``decoder_layers`` a decoder, which sees all steps too, reads the same
+    sequence again beside what the encoder made of it. ``seq_len`` matters to learned positions and to linformer, which
+    take no more steps, and to lsh, which has two buckets to a chunk of so many.
+
+    Raises ConfigError for heads that cannot share the width, and for an ``attention`` that cannot do what is asked.
+    """
+
+    def __init__(
+        self,
+        in_features: PositiveInt,
+        out_features: PositiveInt,
+        seq_len: PositiveInt,
+        layers: PositiveInt,
+        decoder_layers: NonNegativeInt,
+        attention_rounds: PositiveInt,
+        pool: Literal["last", "mean", "max", "attention"],
+        **blocks: Unpack[BlockOptions],
+    ):
+        super().__init__()
+        plan = Plan(seq_len=seq_len, attention_rounds=attention_rounds, **blocks)
+        self.embed: nn.Module = nn.Linear(in_features, plan.width)
+        self.encoder = Stack(plan, layers)
+        self.decoder = Stack(plan, decoder_layers, cross=True) if decoder_layers else None
+        self.pool = Pool(pool, plan.width, None)
+        self.head = nn.Linear(plan.width, out_features)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        real = real_steps(x, lengths)
+        if real is not None:  # whatever stands in the padding, be it no number or no token
+            x = x.masked_fill(~real.view(*real.shape, *[1] * (x.dim() - 2)), 0)
+        embedded = self.embed(x)
+        steps, _ = self.encoder(embedded, real)
+        if self.decoder is not None:
+            steps, _ = self.decoder(embedded, real, memory=self.decoder.read(steps), memory_real=real)
+        ends = steps[:, -1] if lengths is None else steps[torch.arange(len(steps), device=steps.device), lengths - 1]
+        return self.head(self.pool(steps, ends, lengths))
+
+
+class TokenTransformer(Transformer):
+    """x (B, S), lengths (B) -> (B, C)
+
+    ``Transformer`` (Vaswani et al. 2017) over tokens 0..V-1, each a learned vector.
+    """
+
+    def __init__(
+        self,
+        vocab_size: PositiveInt,
+        out_features: PositiveInt,
+        seq_len: PositiveInt,
+        layers: PositiveInt,
+        decoder_layers: NonNegativeInt,
+        attention_rounds: PositiveInt,
+        pool: Literal["last", "mean", "max", "attention"],
+        **blocks: Unpack[BlockOptions],
+    ):
+        super().__init__(
+            in_features=1,
+            out_features=out_features,
+            seq_len=seq_len,
+            layers=layers,
+            decoder_layers=decoder_layers,
+            attention_rounds=attention_rounds,
+            pool=pool,
+            **blocks,
+        )
+        self.embed = nn.Embedding(vocab_size, blocks["width"])

@@ -1,0 +1,1 @@
+"""Models of tables: linear models and perceptrons."""

@@ -1,0 +1,45 @@
+"""Multi-layer perceptrons, linear models among them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+from torch import Tensor, nn
+
+from trainer.core.types import PositiveInt, Probability
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "tanh": nn.Tanh,
+    "elu": nn.ELU,
+    "leaky_relu": nn.LeakyReLU,
+    "silu": nn.SiLU,
+}
+
+
+class MLP(nn.Module):
+    """x (B, ...) -> (B, C)
+
+    Rosenblatt 1958; Rumelhart et al. 1986. ``h = dropout(act(W h + b))`` for each hidden layer, then a linear head.
+    An example of any shape is laid out flat; without hidden layers this is a linear model.
+    """
+
+    def __init__(
+        self,
+        flat_features: PositiveInt,
+        out_features: PositiveInt,
+        hidden: list[PositiveInt],
+        activation: Literal["relu", "gelu", "tanh", "elu", "leaky_relu", "silu"],
+        dropout: Probability,
+    ):
+        super().__init__()
+        layers: list[nn.Module] = []
+        for width_in, width_out in pairwise((flat_features, *hidden)):
+            layers += [nn.Linear(width_in, width_out), ACTIVATIONS[activation](), nn.Dropout(dropout)]
+        self.layers = nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.Dropout) or dropout))
+        self.head = nn.Linear((flat_features, *hidden)[-1], out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layers(x.flatten(1)))

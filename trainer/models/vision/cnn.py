@@ -1,0 +1,83 @@
+"""Convolutional networks: a stack of convolutions and pools, then fully connected layers."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal, TypeVar
+
+from torch import Tensor, nn
+
+from trainer.core.types import NonNegativeInt, PositiveInt, Probability
+
+POOLS: dict[str, type[nn.Module]] = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
+ADAPTIVE: dict[str, type[nn.Module]] = {"max": nn.AdaptiveMaxPool2d, "avg": nn.AdaptiveAvgPool2d}
+
+T = TypeVar("T")
+
+
+class CNN(nn.Module):
+    """x (B, C, H, W) -> (B, C)
+
+    LeCun et al. 1998; dilation: Yu and Koltun 2016. Each layer is ``pool(relu(norm(w * x + b)))``, where ``*`` is the
+    cross-correlation every framework calls a convolution; a pool halves both sides. An adaptive pool makes a square
+    of any map, so that the head fits every image size; without one the map is laid out flat as it is.
+
+    Raises ValueError for lists that do not match the convolutions, and for an image they shrink to nothing.
+    """
+
+    def __init__(
+        self,
+        in_channels: PositiveInt,
+        height: PositiveInt,
+        width: PositiveInt,
+        out_features: PositiveInt,
+        channels: list[PositiveInt],
+        kernel: PositiveInt,
+        stride: PositiveInt,
+        padding: NonNegativeInt | Literal["same"],
+        dilations: list[PositiveInt],
+        pools: list[Literal["max", "avg", "none"]],
+        adaptive: Literal["max", "avg", "none"],
+        adaptive_size: PositiveInt,
+        norm: Literal["none", "batch"],
+        hidden: list[PositiveInt],
+        dropout: Probability,
+    ):
+        super().__init__()
+        if padding == "same" and stride > 1:
+            raise ValueError(f"padding same keeps the size, so stride must be 1, not {stride}; give padding in pixels")
+        dilations = _per_layer("dilations", dilations, len(channels))
+        pools = _per_layer("pools", pools, len(channels))
+        trunk: list[nn.Module] = []
+        sides = [height, width]
+        for layer, (before, after) in enumerate(pairwise((in_channels, *channels))):
+            dilation, pool = dilations[layer], pools[layer]
+            convolution = nn.Conv2d(before, after, kernel, stride, padding, dilation, bias=norm == "none")
+            trunk += [convolution, *([nn.BatchNorm2d(after)] if norm == "batch" else []), nn.ReLU()]
+            if padding != "same":
+                sides = [(side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1 for side in sides]
+            if pool != "none":
+                trunk.append(POOLS[pool](2))
+                sides = [side // 2 for side in sides]
+            if min(sides) < 1:
+                raise ValueError(f"nothing is left of a {height} x {width} image after convolution {layer + 1}")
+        if adaptive != "none":
+            trunk.append(ADAPTIVE[adaptive](adaptive_size))
+            sides = [adaptive_size, adaptive_size]
+        self.trunk = nn.Sequential(*trunk)
+
+        widths = ((channels or [in_channels])[-1] * sides[0] * sides[1], *hidden)
+        layers: list[nn.Module] = []
+        for narrow, wide in pairwise(widths):
+            layers += [nn.Linear(narrow, wide), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
+        self.head = nn.Sequential(*layers, nn.Linear(widths[-1], out_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.trunk(x).flatten(1))
+
+
+def _per_layer(name: str, values: list[T], layers: int) -> list[T]:
+    """One value for each layer; a single one holds for all."""
+    if len(values) not in (1, layers):
+        raise ValueError(f"{name} needs 1 value or one for each of the {layers} channels; got {len(values)}")
+    return values if len(values) == layers else values * layers

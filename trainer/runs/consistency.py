@@ -1,0 +1,152 @@
+"""Whether the files of a run folder are of one run: configuration, results and checkpoints vouch for each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.config import secret_masking
+from trainer.config.compose import NEUTRAL
+from trainer.core.task import Task
+from trainer.engine import checkpoint, checkpoint_schema
+from trainer.engine.checkpoint import LAST
+from trainer.runs import recovery, run_dir, saved_run
+from trainer.utils.errors import ConfigError
+
+MOST_PROBLEMS = 5
+
+
+def check_run(path: Path, state: Mapping[str, Any], file: Path) -> None:
+    """Compares the configuration and the results in a run folder with what a checkpoint in it says of its run.
+
+    Raises ConfigError naming file and key of what differs: one of them was edited, or is of another run.
+    """
+    checkpoint_schema.check(state, file)
+    about = state["about"]
+    raw, _ = saved_run.read_config(path)
+    results = recovery.read_results(path)
+    problems = [
+        *_differences(path / run_dir.CONFIG, secret_masking.mask(raw), secret_masking.mask(about["config"]), file),
+        *_differences(path / run_dir.RESULTS, *_in_both(results, about), file),
+    ]
+    if problems:
+        more = [f"and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
+        raise ConfigError(*problems[:MOST_PROBLEMS], *more, "one of the two was edited or is of another run")
+
+
+def _in_both(results: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What results and a checkpoint both say of a run; a seed that the environment gives is known to the first alone.
+
+    Not the digest of the data: a run that went on with changed data has today's in its results.
+    """
+    options = about["options"]
+    told = {key: about.get(key) for key in ("identity", "options")}
+    told |= {group: options[group] for group in ("model", "data", "task") if group in options}
+    if isinstance(seed := about["config"].get("seed"), int):
+        told["seed"] = seed
+    return {key: results.get(key) for key in told}, told
+
+
+def load_best(path: Path) -> dict[str, Any]:
+    """The best weights of a run, in a checkpoint that is compared as by ``check_run``."""
+    file = path / checkpoint.BEST
+    best = checkpoint.migrated(checkpoint.load(file), file)
+    check_run(path, best, file)
+    return best
+
+
+def is_best_lost(path: Path, state: Mapping[str, Any] | None, epoch: int | None) -> bool:
+    """Whether the best weights of a finished run are gone, and those of its last state the same.
+
+    epoch: of the best weights; None where no score was a number, and none were saved.
+
+    Raises ConfigError for best weights that are lost, damaged or not those that the last state speaks of.
+    """
+    file = path / checkpoint.BEST
+    if epoch is None and not file.exists():
+        return False
+    try:
+        best = load_best(path)
+        problems = [] if state is None else list(_differences(file, _place(best), _place(state["best"]), path / LAST))
+    except ConfigError as error:
+        problems = list(error.problems)
+    if not problems:
+        return False
+    if state is None or not _holds_best(state):
+        raise ConfigError(*problems, f"it cannot be made again: {_other_weights(state)}")
+    if os.path.lexists(file):
+        raise ConfigError(*problems, f"{LAST} holds the same weights: remove {file}, and train resume {path} makes it")
+    return True
+
+
+def extract_best(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The best weights, for their own file, of a last state that holds them."""
+    return {"task": state["task"], **state["best"], **{key: state[key] for key in ("format", "about", "data")}}
+
+
+def _place(best: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: best.get(key) for key in ("epoch", "step", "score")}
+
+
+def _holds_best(state: Mapping[str, Any]) -> bool:
+    """Whether nothing was learned since the best validation; averages are scored, and stand beside the weights."""
+    players = state["players"].values() if isinstance(state["players"], Mapping) else [None]
+    is_plain = all(isinstance(player, Mapping) and player.get("average", 0) is None for player in players)
+    return bool(state["best"]["step"] == state["position"]["step"]) and is_plain
+
+
+def _other_weights(state: Mapping[str, Any] | None) -> str:
+    if state is None:
+        return f"there is no {LAST} either"
+    best, last = state["best"]["step"], state["position"]["step"]
+    of_last = f"of step {last}" if best != last else "before they were averaged"
+    return f"the best weights were of step {best}, and {LAST} holds those {of_last}; train a new run"
+
+
+def load_weights(task: Task, state: Mapping[str, Any], file: Path) -> None:
+    """Loads the weights of a checkpoint into a task. Raises ConfigError as ``check_weights``."""
+    check_weights(task, state, file)
+    task.load_state_dict(state["task"])
+
+
+def check_weights(task: Task, state: Mapping[str, Any], file: Path) -> None:
+    """Raises ConfigError naming file and tensor for weights that are not those of this task, or not finite."""
+    weights, own = state.get("task"), task.state_dict()
+    if not isinstance(weights, Mapping):
+        raise ConfigError(f"{file}: it holds no weights (task)")
+    problems = [f"{file}: task.{name}: {fault}" for name, fault in _faults(weights, own)]
+    if problems:
+        raise ConfigError(*problems[:MOST_PROBLEMS], "its weights are not those of the model that its run describes")
+
+
+def _faults(weights: Mapping[Any, Any], own: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
+    for name, value in own.items():
+        found = weights.get(name)
+        if not isinstance(found, Tensor):
+            yield name, "missing" if found is None else "no tensor"
+        elif found.shape != value.shape or found.dtype != value.dtype:
+            yield name, f"{_described(found)}; the model has {_described(value)}"
+        elif found.is_floating_point() and not bool(torch.isfinite(found).all()):
+            yield name, "holds numbers that are not finite"
+    for name in weights:
+        if name not in own:
+            yield str(name), "the model has no such tensor"
+
+
+def _described(value: Tensor) -> str:
+    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+
+
+def _differences(file: Path, mine: Any, theirs: Any, other: Path, at: str = "") -> Iterator[str]:
+    """The keys in which two mappings differ; those that change nothing that is trained may."""
+    if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+        for key in dict.fromkeys((*mine, *theirs)):
+            if str(key) not in NEUTRAL:
+                yield from _differences(file, mine.get(key), theirs.get(key), other, f"{at}.{key}" if at else str(key))
+    elif mine != theirs:
+        yield f"{file}: {at} is {mine!r}; {other.name} has {theirs!r}"

@@ -1,0 +1,30 @@
+"""What ``resume=auto`` finds of a configuration: the run to go on with, or one whose data was other then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from trainer.config.compose import Config
+from trainer.runs import run_dir
+
+
+def find(config: Config, preferred: Path, name: str | None = None) -> Path | None:
+    """The run of this very configuration on this data, as ``folder.find`` looks for it."""
+    return run_dir.find(lambda results: results.get("identity") == config.identity, preferred, name)
+
+
+def describe_other_data(config: Config, preferred: Path, name: str | None = None) -> str:
+    """A clause on the run of this configuration on other data, with how to go on with it; empty if there is none."""
+
+    def is_of_other_data(results: dict[str, Any]) -> bool:
+        digest = results.get("data_digest")
+        is_other = isinstance(digest, str) and digest != config.data_digest
+        return is_other and results.get("identity") == config.identity_with(digest)
+
+    found = None if config.data_digest is None else run_dir.find(is_of_other_data, preferred, name)
+    if found is None:
+        return ""
+    status = run_dir.read_results(found).get("status")
+    way = "" if status == "finished" else f": train resume {found} says what has changed"
+    return f" ({found}, {status}, is of this configuration when the data was other{way})"

@@ -1,0 +1,60 @@
+"""Results and configuration of a run whose files are lost, from its newest checkpoint."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from trainer.runs import run_dir
+from trainer.utils.errors import UserError
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """The last results of a run, or those that its newest checkpoint knows; empty if neither can be read."""
+    return run_dir.read_results(path) or _from_checkpoint(path)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The configuration of a run whose ``config.yaml`` is lost, as its newest checkpoint has it; empty without one."""
+    config = _about(path).get("config")
+    return config if isinstance(config, dict) else {}
+
+
+def _about(path: Path) -> dict[str, Any]:
+    """The newest checkpoint's description of its run, and its position; empty if none can be read."""
+    # Not Path.is_file, which raises for a name that is too long.
+    if not any(os.path.isfile(path / name) for name in run_dir.STATES):
+        return {}
+    from trainer.engine import checkpoint
+
+    try:
+        state = checkpoint.load_newest(path)
+    except UserError:
+        return {}
+    about, position = state.get("about"), state.get("position")
+    return about | {"position": position} if isinstance(about, dict) and isinstance(position, dict) else {}
+
+
+def _from_checkpoint(path: Path) -> dict[str, Any]:
+    about = _about(path)
+    position = about.get("position", {})
+    config, options = about.get("config"), about.get("options")
+    if not isinstance(config, dict) or not isinstance(options, dict):
+        return {}
+    return {
+        "folder": str(path),
+        "identity": about.get("identity"),
+        "status": "interrupted",
+        "options": options,
+        "overrides": about.get("overrides", []),
+        **{group: options.get(group) for group in ("model", "data", "task")},
+        "seed": config.get("seed"),
+        "epochs": position.get("epoch"),
+        "steps": position.get("step"),
+        "threads": about.get("threads"),
+        "versions": about.get("versions", {}),
+        "home": about.get("home", ""),
+        "data_digest": about.get("data_digest"),
+        "reason": f"{run_dir.RESULTS} was lost; this is what the checkpoint knows",
+    }

@@ -1,0 +1,185 @@
+"""The configuration of a run that was started before, read back from its folder without importing torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from trainer.config import introspection, plugins, registry, secret_masking, yaml_limits
+from trainer.config.compose import NEUTRAL, Config
+from trainer.config.overrides import parse
+from trainer.config.schema import Settings
+from trainer.config.validation import BUILT, check, check_value, declare
+from trainer.runs import recovery, run_dir
+from trainer.runs.results import Result
+from trainer.utils.errors import ConfigError, absence, did_you_mean
+
+HERE = {
+    "device",
+    "threads",
+    "num_workers",
+    "worker_timeout",
+    "data_dir",
+    "allow_changed_data",
+    "verbose",
+    "debug",
+}
+"""Keys that a run takes from the machine and the command it is used with again."""
+
+
+EXAMPLES = {
+    "resume": "lstm-adding",
+    "sample": 'char_lstm-tinyshakespeare prompt="To be"',
+    "score": "vae-digits input=digits.csv",
+    "show": "cnn-digits features=LAYER row=0",
+}
+"""A run that each verb could be given, and what it can be asked."""
+
+
+def named(verb: str, arguments: Sequence[str]) -> tuple[Config, list[str]]:
+    """The configuration of the one run that a verb is to be done to, with the keys of ``HERE`` changed as given.
+
+    Gives the words that are left, which are the verb's own.
+
+    Raises ConfigError for no folder or several, and as ``load`` and ``changed`` do.
+    """
+    words, modules = plugins.take(arguments)
+    folders = [word for word in words if run_dir.is_path(word)]
+    if len(folders) != 1:
+        run, *more = EXAMPLES.get(verb, EXAMPLES["resume"]).split(" ", 1)
+        example = " ".join([f"train {verb} outputs/2026-01-31/12-00-00-{run}", *more])
+        raise ConfigError(f"train {verb} takes one run folder, as in: {example}")
+    words = [word for word in words if word not in folders]
+    here = [word for word in words if word.partition("=")[0] in HERE or word.startswith("data.")]
+    kept = load(Path(folders[0]), modules)
+    unused = [name for name in modules if name not in kept.settings.plugins]
+    if unused:
+        raise ConfigError(f"plugins: this run was trained without the module {', '.join(unused)}")
+    return changed(kept, here), [word for word in words if word not in here]
+
+
+def changed(kept: Config, words: Sequence[str]) -> Config:
+    """A stored run on this machine: another device or folder of data, and files of its data that were moved.
+
+    Raises ConfigError with every problem: a value that is none, and a key by which it would be another run.
+    """
+    kinds = get_type_hints(Settings, include_extras=True)
+    paths = [*introspection.data_paths(kept.tree["data"]["_target_"]), *({"data_dir"} & kept.tree["data"].keys())]
+    places, known = ([f"data.{key}" for key in keys] for keys in (paths, [*paths, *kept.tree["data"]]))
+    problems: list[str] = []
+    flat: dict[str, Any] = {}
+    moved: dict[str, str] = {}
+    for item in parse(words):
+        key, value = item.key_or_group, item.value()
+        if key in HERE:
+            problems += check_value(key, value, kinds[key])
+            flat[key] = value
+        elif key in places:
+            problems += check_value(key, value, str)
+            moved[key.removeprefix("data.")] = str(Path(str(value)).expanduser().absolute())
+        else:
+            is_kept = key in known or not key.startswith("data.")
+            why = (
+                "a run keeps what it was trained with;" if is_kept else f"unknown key{did_you_mean(key, known) or ';'}"
+            )
+            problems.append(f"{key}: {why} for a run that is used again: {', '.join((*sorted(HERE), *places))}")
+    if problems:
+        raise ConfigError(*problems)
+    return replace(_with_flat_keys(kept, flat), moved=moved)
+
+
+def load(path: Path, modules: Sequence[str] = ()) -> Config:
+    """The configuration of a run folder, checked like any other: it is data, not something to trust.
+
+    Of the plugins it names, those are imported that are among ``modules``, which a command names.
+
+    Raises ConfigError if there is none or it no longer fits.
+    """
+    if not recovery.read_results(path):
+        raise ConfigError(f"{path.absolute()} is not a run folder: {absence(path)}")
+    result = Result.read(path)
+    raw, tree = read_config(path)
+    names = dict(result.options)
+    if set(names) != {*BUILT}:
+        given, built = ", ".join(names), ", ".join(BUILT)
+        raise ConfigError(f"{path / run_dir.RESULTS} is not that of a run: options are of {given}, not of {built}")
+    tree = _with_defaults(tree)
+    unnamed = plugins.unnamed(tree["plugins"], modules)
+    if unnamed:
+        raise ConfigError(*unnamed)
+    problems = declare(tree) + check(tree, names)
+    problems += [
+        f"{key} was left out as a secret when the run was stored; a value such as {key}='${{oc.env:NAME}}' is stored by"
+        " its name"
+        for key in secret_masking.find_masked_keys(tree)
+    ]
+    if problems:
+        raise ConfigError(*(f"{path / run_dir.CONFIG}: {problem}" for problem in problems))
+    flat = Settings(**{key: tree[key] for key in Settings.__dataclass_fields__})
+    return Config(tree, raw, names, result.overrides, str(path), str(path), flat, result.home)
+
+
+def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The configuration in a run folder as it was written, and resolved; a lost one as its newest checkpoint has it.
+
+    Raises ConfigError for one that is not there, cannot be read, or is none.
+    """
+    file = path / run_dir.CONFIG
+    try:
+        if os.path.lexists(file):
+            yaml_limits.read(file)
+            loaded = OmegaConf.load(file)
+        else:
+            loaded = OmegaConf.create(recovery.read_config(path))
+        raw = OmegaConf.to_container(loaded, resolve=False)
+        yaml_limits.check_interpolations(raw)
+        tree = OmegaConf.to_container(loaded, resolve=True)
+    except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
+        raise ConfigError(f"{file}: cannot be read: {' '.join(str(error).split())[:300]}") from error
+    if not isinstance(raw, dict) or not isinstance(tree, dict) or not raw:
+        raise ConfigError(f"{file} is not the configuration of a run")
+    return raw, tree  # type: ignore[return-value]
+
+
+def _with_defaults(tree: dict[Any, Any]) -> dict[Any, Any]:
+    """A stored configuration with the flat keys that there were not when it was stored."""
+    usual = OmegaConf.to_container(OmegaConf.load(registry.builtin() / "train.yaml"), resolve=False)
+    assert isinstance(usual, dict)
+    return {key: usual[key] for key in Settings.__dataclass_fields__ if key not in tree} | tree
+
+
+def drift(asked: Config, kept: Config) -> list[str]:
+    """What a command line asks for that differs from the run it wants to go on with."""
+    problems = []
+    for key in (item.key_or_group for item in parse(asked.overrides)):
+        before, now = (
+            config.names[key] if key in config.names else OmegaConf.select(OmegaConf.create(dict(config.tree)), key)
+            for config in (kept, asked)
+        )
+        if key not in NEUTRAL and before != now:
+            problems.append(f"{key}: the run has {before!r}, {now!r} given")
+    return problems
+
+
+def adapted(kept: Config, asked: Config) -> Config:
+    """A stored run with the neutral keys a command line sets: another device, the data in another place, more talk."""
+    given = {item.key_or_group for item in parse(asked.overrides)} & NEUTRAL
+    return _with_flat_keys(kept, {key: asked.tree[key] for key in given})
+
+
+def _with_flat_keys(kept: Config, new: Mapping[str, Any]) -> Config:
+    """A stored run with other flat keys, also where a group repeats one, as ``data_dir: ${data_dir}`` does."""
+
+    def change(node: Mapping[str, Any]) -> dict[str, Any]:
+        repeats = {key for key in new.keys() & node.keys() if node[key] == kept.tree[key]}
+        deeper = {key: change(value) for key, value in node.items() if isinstance(value, Mapping)}
+        return {**node, **deeper, **{key: new[key] for key in repeats}}
+
+    return replace(kept, tree=change(kept.tree), settings=replace(kept.settings, **new))

@@ -1,0 +1,1 @@
+"""What several tasks share: generation, denoising, teacher forcing, checks of tokens."""

@@ -1,0 +1,113 @@
+"""Pretrained models by name: a folder of the user's, or one fetched from the model hub and kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from trainer.utils.errors import ConfigError, SystemFault, absence
+
+FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+"""What is fetched: weights as plain tensors, never pickles, and tokenizers."""
+PATIENCE_SECONDS = 5.0
+
+
+def transformers() -> ModuleType:
+    """The library, imported when it is needed. Raises ConfigError where it is not installed."""
+    try:
+        import transformers
+    except ImportError:
+        raise ConfigError(
+            "model=pretrained needs the package transformers: pip install 'train-zoo[pretrained]'"
+        ) from None
+    transformers.utils.logging.disable_progress_bar()
+    return transformers
+
+
+def folder_of(name: str) -> Path:
+    """The folder of a pretrained model, by its path or by its name on the hub.
+
+    Raises ConfigError for a path that is no folder or a name the hub does not know, SystemFault where it would have to
+    be downloaded and cannot be.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ConfigError(f"model.name: {path.absolute()} holds no config.json, so it is not a saved model")
+        return path
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise ConfigError(f"model.name: no folder of a saved model: {absence(path)}")
+    transformers()
+    return _fetched(name)
+
+
+def read_saved(kind: str, folder: Path, key: str, **options: Any) -> Any:
+    """What a class of transformers makes of a saved model's folder, by that library's own code alone.
+
+    A folder may name code of its own (``auto_map``) or kernels on the hub: neither is ever run or asked about.
+    Raises ConfigError, which begins with ``key``, for a folder that cannot be read so.
+    """
+    foreign = _foreign_code(folder)
+    try:
+        return getattr(transformers(), kind).from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, **options
+        )
+    except Exception as error:  # a foreign library over foreign files: there is no list of what it raises
+        reason = f"it needs code of its own ({foreign}), which train never runs" if foreign else _first_line(error)
+        raise ConfigError(f"{key}: {folder} cannot be read: {reason}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _foreign_code(folder: Path) -> str | None:
+    """The code that the files of a saved model name, if they do.
+
+    Raises ConfigError for attention or expert kernels, which the library would fetch without asking.
+    """
+    named = None
+    for path in sorted(folder.glob("*config.json")):
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            continue  # the library says so itself
+        for key, value in _entries(found):
+            if key == "auto_map":
+                named = ", ".join(map(str, value.values())) if isinstance(value, dict) else str(value)
+            if key.lstrip("_").startswith(("attn_implementation", "experts_implementation")) and "/" in str(value):
+                raise ConfigError(
+                    f"model.name: {path} asks for code of the hub ({key}: {value}), which train never runs"
+                )
+    return named
+
+
+def _entries(node: Any) -> Iterator[tuple[str, Any]]:
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        yield str(key), value
+        yield from _entries(value)
+
+
+def _fetched(name: str) -> Path:
+    import huggingface_hub as hub
+    from huggingface_hub import errors
+
+    try:
+        return Path(hub.snapshot_download(name, allow_patterns=FILES, local_files_only=True))
+    except errors.LocalEntryNotFoundError:
+        pass  # never fetched before
+    except ValueError as error:
+        raise ConfigError(f"model.name: {name!r} is no folder and no name of a model: {error}") from error
+    try:
+        hub.model_info(name, timeout=PATIENCE_SECONDS)  # a download would try again for half a minute
+        return Path(hub.snapshot_download(name, allow_patterns=FILES))
+    except (errors.RepositoryNotFoundError, errors.GatedRepoError) as error:
+        raise ConfigError(f"model.name: the hub gives no model {name!r}: {str(error).splitlines()[0]}") from error
+    except Exception as error:
+        raise SystemFault(
+            f"model.name: there is no folder {name}, and the hub cannot be reached ({error}); where there is a network,"
+            f" download {name}, and give its folder as model.name"
+        ) from error

@@ -1,0 +1,72 @@
+"""What the command prints. A reader that goes away, or a terminal that is closed, ends no run: it prints to nowhere."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import select
+import sys
+
+from trainer.utils.errors import SystemFault
+
+GONE = (errno.EPIPE, errno.EIO, errno.ECONNRESET)
+"""What a write meets when nobody reads: a pipe whose other end is closed, a terminal that is no more."""
+
+
+class Stream(io.FileIO):
+    """A descriptor to print to, and from the first failed write on nothing at all."""
+
+    error: OSError | None = None
+
+    def write(self, data: object) -> int:  # type: ignore[override]
+        try:
+            # None: whoever handed the descriptor down has it refuse at once what its reader has no room for yet.
+            while (written := super().write(data)) is None:  # type: ignore[arg-type]
+                self._wait_for_room()
+            return written
+        except OSError as error:
+            self.error = error
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            return memoryview(data).nbytes  # type: ignore[arg-type]
+
+    def _wait_for_room(self) -> None:
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLOUT)
+        poll.poll()
+
+
+def guard() -> list[Stream]:
+    """Has both standard streams go on whatever becomes of their readers, and print what they have no letters for.
+
+    Streams that somebody else has put in their place are left alone.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # closed; left so, it would be the number of the next file that is opened
+            os.open(os.devnull, os.O_RDWR)
+    guarded = []
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        before = getattr(sys, name)
+        if before is not getattr(sys, f"__{name}__"):
+            continue
+        raw = Stream(descriptor, "w", closefd=False)
+        encoding, by_line = (before.encoding, before.line_buffering) if before else ("utf-8", True)
+        text = io.TextIOWrapper(
+            io.BufferedWriter(raw), encoding=encoding, errors="backslashreplace", line_buffering=by_line
+        )
+        setattr(sys, name, text)
+        guarded.append(raw)
+    return guarded
+
+
+def check(streams: list[Stream]) -> None:
+    """Raises SystemFault if what was printed could not be written, other than for want of a reader."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    for raw in streams:
+        if raw.error is not None and raw.error.errno not in GONE:
+            raise SystemFault(f"cannot print: {raw.error.strerror}")

@@ -1,0 +1,105 @@
+"""Lines and points on axes: predicted against true, forecasts, ROC curves; and the curves of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer.core.artifacts import Chart, Panel
+from trainer.utils.text import printable
+from trainer.viz.matplotlib_figures import frame, new_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MARKED = 30
+"""Validations up to which each is marked by a dot."""
+COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown")
+
+Rates = Mapping[str, Sequence[tuple[int, float]]]
+"""Learning rates by parameter group, each (step, rate)."""
+
+
+def draw(chart: Chart, path: Path) -> None:
+    """Writes a chart as a PNG."""
+    rows = math.ceil(len(chart.panels) / chart.columns)
+    figure = new_figure(chart.width * chart.columns, 3.4 * rows)
+    every = figure.subplots(rows, chart.columns, squeeze=False).flat
+    for axes in every[len(chart.panels) :]:
+        axes.set_axis_off()
+    for axes, panel in zip(every, chart.panels, strict=False):
+        _draw_panel(axes, panel)
+    save_figure(figure, path)
+
+
+def _draw_panel(axes: Axes, panel: Panel) -> None:
+    frame(axes, printable(panel.title), panel.across, panel.up)
+    for (label, x, y), colour in zip(panel.lines, COLOURS, strict=False):
+        axes.plot(x.tolist(), y.tolist(), label=label or None, color=colour, linewidth=1.4)
+    for (label, x, y), colour in zip(panel.points, COLOURS, strict=False):
+        axes.scatter(x.tolist(), y.tolist(), label=label or None, color=colour, s=9, alpha=0.5, linewidths=0)
+    if panel.bars is not None:
+        x, heights = panel.bars
+        axes.bar(x.tolist(), heights.tolist(), width=0.8, color=COLOURS[0])
+        axes.axhline(0, color="0.6", linewidth=0.8)
+        axes.margins(x=0.01)
+    if panel.diagonal:
+        low, high = min(*axes.get_xlim(), *axes.get_ylim()), max(*axes.get_xlim(), *axes.get_ylim())
+        axes.plot((low, high), (low, high), color="0.6", linewidth=0.8, zorder=0)
+        axes.set(xlim=(low, high), ylim=(low, high))
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(fontsize="small", frameon=False)
+
+
+def curves(
+    history: Sequence[Mapping[str, Any]],
+    monitor: str,
+    path: Path,
+    rates: Rates | None = None,
+    best_epoch: int | None = None,
+) -> None:
+    """Losses, the monitored validation score and the learning rate over steps, side by side, as a PNG.
+
+    ``rates``: learning rates between the validations too; without them, those at the validations are drawn.
+    """
+    if not history:
+        return
+    # Fixed margins: a layout engine would draw everything twice to find them.
+    figure = new_figure(12, 3.4, layout=None)
+    figure.subplots_adjust(left=0.06, right=0.99, top=0.9, bottom=0.16, wspace=0.22)
+    losses, scores, learning = figure.subplots(1, 3)
+    steps = [row["step"] for row in history]
+    columns = {name: [row.get(name, math.nan) for row in history] for name in history[0]}
+    frame(losses, "loss", "step")
+    _draw_history(losses, steps, columns["train_loss"], "training")
+    if "val_loss" in columns:
+        _draw_history(losses, steps, columns["val_loss"], "validation")
+    frame(scores, f"validation {monitor}", "step")
+    _draw_history(scores, steps, columns[f"val_{monitor}"], "")
+    frame(learning, "learning rate", "step")
+    lines = rates or {
+        name[3:]: list(zip(steps, columns[name], strict=True)) for name in columns if name.startswith("lr_")
+    }
+    for name, points in lines.items():
+        is_few = len(points) < MARKED
+        label = name if len(lines) > 1 else None
+        learning.plot(*zip(*points, strict=True), marker="o" if is_few else "", markersize=3, label=label)
+    learning.set_ylim(bottom=0)
+    chosen = next((row["step"] for row in history if row["epoch"] == best_epoch), None)
+    for axes in (losses, scores):
+        if chosen is not None:
+            axes.axvline(chosen, color="0.4", linestyle="--", linewidth=1, label=f"chosen: epoch {best_epoch}")
+    for axes in (losses, scores, learning):
+        axes.set_xlim(0, max(steps) * 1.03)
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(fontsize="small", frameon=False)
+    save_figure(figure, path)
+
+
+def _draw_history(axes: Axes, steps: Sequence[int], values: Sequence[float], label: str) -> None:
+    marker = "o" if len(steps) < MARKED else ""
+    axes.plot(steps, values, marker=marker, markersize=4, label=label or None)
+    if len(steps) == 1:
+        axes.annotate(f"{values[0]:.4g}", (steps[0], values[0]), (-6, 6), textcoords="offset points", ha="right")
