@@ -37,7 +37,7 @@ test-fast: $(DEV) ## the quick tests, about 3 minutes on 2 cores
 	$(BIN)/pytest -q -n 2 -m "not slow"
 
 gates: $(DEV) ## train every gate at full size and write the score table of the README
-	$(BIN)/python tests/gates.py
+	$(BIN)/python -m tests.gates.run
 
 lint: $(DEV) ## style and types
 	$(BIN)/ruff check .
@@ -49,7 +49,7 @@ format: $(DEV) ## mend what can be mended by itself
 	$(BIN)/ruff format .
 
 bench: $(DEV) ## speed, as ratios measured in one interleaved run
-	for script in tests/bench/*.py; do $(BIN)/python $$script || exit 1; done
+	for script in $(notdir $(wildcard tests/bench/*.py)); do $(BIN)/python -m tests.bench.$${script%.py} || exit 1; done
 
 sweep: $(READY) ## a demonstration: 18 runs and their leaderboard
 	$(BIN)/train -m model=lstm,gru,rnn optimizer.lr=1e-3,1e-2 seed=0,1,2 epochs=5

@@ -1,6 +1,6 @@
 """Time and memory of each kind of attention as sequences grow, one thread.
 
-    python tests/bench/attention.py [KIND ...]
+    python -m tests.bench.attention [KIND ...]
 
 A pass is forward and back through one attention of 4 heads with 16 components each, one row. Times are medians of
 interleaved rounds. Memory is the most that was allocated at once by the operations of one pass, as torch counts it.

@@ -1,6 +1,6 @@
 """Writing 256 tokens from kept keys and values, against reading all again for each, one thread.
 
-    python tests/bench/decoding.py
+    python -m tests.bench.decoding
 
 A language model of 0.8 million parameters, one row and four; CPU time, medians of interleaved rounds.
 """

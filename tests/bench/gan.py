@@ -6,18 +6,15 @@ alike. A round is an epoch of training: every step of the critic, and of the gen
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-sys.path[:0] = [str(Path(__file__).parents[level]) for level in (1, 2)]
-from conftest import lab  # noqa: E402
+from tests.helpers.lab import lab
 
 ROUNDS = 15
 COMMON = ("ema=null", "epochs=10000", "task.classifier=null")

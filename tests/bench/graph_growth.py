@@ -1,6 +1,6 @@
 """How time and memory of a training step grow with a graph: 3 thousand to a million nodes of average degree 10.
 
-Run as ``python tests/bench/graph_growth.py``. Every size runs in a process of its own, on one thread, for its peak of
+Run as ``python -m tests.bench.graph_growth``. Every size runs in a process of its own, on one thread, for its peak of
 memory. The exponent is the slope of a line through the logarithms: 1 is linear. Draws ``outputs/graph_growth.png``.
 """
 

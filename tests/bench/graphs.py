@@ -1,6 +1,6 @@
 """How long an epoch on Cora takes, here and in a plain loop over PyG's layers.
 
-Run as ``python tests/bench/graphs.py DATA_DIR``.
+Run as ``python -m tests.bench.graphs DATA_DIR``.
 
 An epoch is one training step on the whole graph and one evaluation on the validation nodes. All contenders take turns
 in one run on one thread, and CPU time is counted, so that what else the machine does weighs on all alike.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 import torch
@@ -19,10 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import GATConv, GCNConv
 
-sys.path[:0] = [str(Path(__file__).parents[level]) for level in (1, 2)]
-from conftest import lab  # noqa: E402
-
-from trainer.core.dataset import Data  # noqa: E402
+from tests.helpers.lab import lab
+from trainer.core.dataset import Data
 
 ROUNDS = 20
 EPOCHS = 5

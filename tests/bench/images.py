@@ -1,6 +1,6 @@
 """Pictures: changing a whole batch on the device against one picture at a time, and two ways to lay them out.
 
-    python tests/bench/images.py
+    python -m tests.bench.images
 
 The changes are flip, turn, crop, jitter and erasing: ours in tensors of a batch, the usual way with Pillow in a data
 set's ``__getitem__``. Layouts: training steps of ``channels_last=true`` against those of contiguous pictures.

@@ -1,6 +1,6 @@
 """Time of a training step, ours against two hand-written loops, in one interleaved run.
 
-    python tests/bench/loop.py [MLP] [LSTM] [CNN] [ResNet]
+    python -m tests.bench.loop [MLP] [LSTM] [CNN] [ResNet]
 
 Ours has clipping, OneCycle, scores, a progress bar, a log, metrics.csv and checkpoints on. (a) is the loop of a
 notebook: DataLoader, default Adam, nothing else. (b) is the best usual loop: batches cut from one shuffled tensor,

@@ -1,6 +1,6 @@
 """Sequences of unequal length: what padding, packing and sorting by length cost, one thread.
 
-    python tests/bench/ragged.py
+    python -m tests.bench.ragged
 
 An LSTM on var_len_sum, 3 to 20 steps and 10 to 200: an epoch of training passes over batches of 64, medians of
 interleaved rounds. ``padded`` reads every row to the longest of all and picks out its end; ``packed`` is torch's

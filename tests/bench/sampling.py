@@ -1,6 +1,6 @@
 """Samplers of diffusion and of flow matching: what fewer steps save, and what they cost, one thread.
 
-    python tests/bench/sampling.py [STEPS]
+    python -m tests.bench.sampling [STEPS]
 
 Trains both on eight Gaussians around a circle, for STEPS (3000, the default of the command). CPU time of drawing 2000
 points is a median of interleaved rounds; the energy distance is that of all the points drawn from as many fresh ones

@@ -1,6 +1,6 @@
 """Time of a whole sweep: ours, against separate commands and against Hydra's basic launcher.
 
-    python tests/bench/sweep.py [JOBS]
+    python -m tests.bench.sweep [JOBS]
 
 Separate commands are timed on an eighth of the jobs, in between, and scaled.
 """

@@ -1,7 +1,7 @@
 """Thousands of mutated inputs through the command: no traceback, no message over ten lines, nothing that hangs.
 
-    python tests/faults/fuzz.py --count 5000 --seed 1
-    python tests/faults/fuzz.py --only overrides:1:42     # one case again
+    python -m tests.faults.fuzz --count 5000 --seed 1
+    python -m tests.faults.fuzz --only overrides:1:42     # one case again
 
 Everything happens in this process; a case that does not end is stopped as a user would stop it.
 """
@@ -28,13 +28,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 import torch
-from faults import mutations
-from faults.bases import BASES, SHORT, files
-from faults.run_folders import foreign, runs, states
 
+from tests.helpers import mutations
+from tests.helpers.bases import BASES, SHORT, files
+from tests.helpers.run_folders import foreign, runs, states
 from trainer.cli import main as cli
 from trainer.config import compose, plugins, registry, validation
 from trainer.utils.errors import UserError

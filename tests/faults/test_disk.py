@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import commands
 import pytest
-from digest import digest
 
+from tests.helpers import commands
+from tests.helpers.digest import digest
 from trainer.cli import main
 from trainer.engine import checkpoint
 from trainer.runs import run_dir

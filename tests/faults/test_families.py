@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import lab
-from faults.digest import digest
-from own_files import texts
-from tiny import StopAt
 
+from tests.helpers.digest import digest
+from tests.helpers.lab import lab
+from tests.helpers.own_files import texts
+from tests.helpers.tiny import StopAt
 from trainer.engine import checkpoint
 from trainer.engine.checkpoint import RunKeeper
 from trainer.engine.trainer import Trainer

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
-from commands import SMALL, environment, train, write
-from faults import hostile
-from faults.hostile import marker_fixture  # noqa: F401
 
+from tests.helpers import hostile
+from tests.helpers.commands import SMALL, environment, train, write
+from tests.helpers.hostile import marker_fixture  # noqa: F401
 from trainer.cli import main
 from trainer.config import compose, plugins
 from trainer.runs import sweep

@@ -1,4 +1,4 @@
-"""Mutated inputs of every kind end in a sentence or in a run; more by hand: ``python tests/faults/fuzz.py``.
+"""Mutated inputs of every kind end in a sentence or in a run; more by hand: ``python -m tests.faults.fuzz``.
 
 ``TRAIN_FUZZ=COUNT[:SEED]`` in the environment tries so many instead of the few below.
 """
@@ -11,15 +11,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import environment
 
-SCRIPT = Path(__file__).with_name("fuzz.py")
+from tests.helpers.commands import environment
+
+ROOT = Path(__file__).parents[2]
 FEW = {"overrides": 24, "folders": 24, "tables": 12, "pictures": 6, "texts": 6, "runs": 16, "states": 30, "foreign": 30}
 
 
 def fuzz(*arguments: str, cwd: Path) -> str:
-    command = [sys.executable, "-P", str(SCRIPT), *arguments]
-    done = subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, check=False)
+    command = [sys.executable, "-P", "-m", "tests.faults.fuzz", *arguments]
+    done = subprocess.run(
+        command, cwd=cwd, env=environment(PYTHONPATH=str(ROOT)), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-2000:]}"
     return done.stdout
 
@@ -40,7 +43,7 @@ def test_a_fault_would_be_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """The watch itself: what is raised, what is printed and what hangs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train"])
-    from faults import fuzz as module
+    from tests.faults import fuzz as module
 
     def fails(_: object) -> int:
         raise ZeroDivisionError

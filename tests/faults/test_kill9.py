@@ -12,14 +12,14 @@ import signal
 import time
 from pathlib import Path
 
-import commands
 import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401
 import pytest
-from digest import digest
-from interruptions import compare_chains, read_table, wait
 
 import trainer
+from tests.helpers import commands
+from tests.helpers.digest import digest
+from tests.helpers.interruptions import compare_chains, read_table, wait
 from trainer.engine import checkpoint
 from trainer.runs import run_dir
 

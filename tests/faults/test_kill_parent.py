@@ -16,10 +16,10 @@ from typing import Any
 import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401
 import pytest
-from digest import digest
-from interruptions import compare_chains, read_table, wait
 
 import trainer
+from tests.helpers.digest import digest
+from tests.helpers.interruptions import compare_chains, read_table, wait
 from trainer.engine import checkpoint
 from trainer.runs import run_dir, sweep
 from trainer.utils import signals

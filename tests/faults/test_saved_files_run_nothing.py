@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import torch
-from commands import write
-from faults import hostile
-from faults.hostile import marker_fixture  # noqa: F401
 
+from tests.helpers import hostile
+from tests.helpers.commands import write
+from tests.helpers.hostile import marker_fixture  # noqa: F401
 from trainer.engine import checkpoint
 from trainer.utils import hf_hub
 from trainer.utils.errors import ConfigError

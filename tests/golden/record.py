@@ -1,19 +1,15 @@
-"""Losses of fixed tiny runs, to the bit: ``python tests/golden/record.py`` writes them anew."""
+"""Losses of fixed tiny runs, to the bit: ``python -m tests.golden.record`` writes them anew."""
 
 from __future__ import annotations
 
 import json
 import platform
-import sys
 from pathlib import Path
 
 import torch
 
-if __name__ == "__main__":
-    sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
-
-from conftest import lab
-from tiny import losses_of
+from tests.helpers.lab import lab
+from tests.helpers.tiny import losses_of
 
 FILE = Path(__file__).with_name("losses.json")
 COMMON = (

@@ -1,0 +1,276 @@
+"""The command as a user types it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+
+from tests.helpers.commands import SMALL, environment, train, write
+from trainer.cli import main
+from trainer.config import registry
+from trainer.config.schema import Settings
+from trainer.utils.errors import ConfigError
+
+IMPORTED = """
+import sys
+sys.argv = ["train", *{arguments!r}]
+from trainer.cli.main import main
+try:
+    main()
+except SystemExit as end:
+    code = end.code
+heavy = ("hydra", "omegaconf", "torch", "rich", "numpy")
+print(code, *(name for name in heavy if name in sys.modules), file=sys.stderr)
+"""
+
+
+def in_process(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str]:
+    """(exit code, what stands on stderr) of a command line."""
+    monkeypatch.setattr(sys, "argv", ["train", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main.main()
+    code = end.value.code
+    assert isinstance(code, int)
+    return code, capsys.readouterr().err
+
+
+# What is imported, and when.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "modules"),
+    [
+        (["--help"], 0, []),
+        (["list"], 0, []),
+        (["list", "models", "data"], 0, []),
+        (["show", "model=lstm"], 0, []),
+        (["show"], 0, []),
+        (["shwo"], 2, []),
+        (["model=lstmm", "optimizer.lrr=1", "epochs=x"], 2, ["hydra", "omegaconf"]),
+        (["model=gcn", "data=synthetic_seq"], 2, ["hydra", "omegaconf"]),
+        (["model._target_=torch.load"], 2, ["hydra", "omegaconf"]),
+        (["device=gpu"], 2, ["hydra", "omegaconf"]),
+        (["resume", "nope"], 2, ["hydra", "omegaconf"]),
+        (["evaluate", "nope"], 2, ["hydra", "omegaconf"]),
+        (["-m", "model=lstm,nope"], 2, ["hydra", "omegaconf"]),
+    ],
+)
+def test_nothing_heavy_is_imported_early(arguments: list[str], code: int, modules: list[str], tmp_path: Path) -> None:
+    import subprocess
+
+    script = IMPORTED.format(arguments=arguments)
+    command = [sys.executable, "-P", "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1].split() == [str(code), *modules]
+    assert list(tmp_path.iterdir()) == []
+
+
+# What is told.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["model=lstmm"], 2, ["model 'lstmm' not found", "did you mean lstm?", "choices: "]),
+        (["optimizer.lrr=1"], 2, ["optimizer.lrr: unknown key; did you mean optimizer.lr?"]),
+        ([*SMALL, "optimizer.lr=abc"], 2, ["optimizer.lr: 'abc' given; it must be a number > 0"]),
+        (["model=gcn", "data=synthetic_seq"], 2, ["model gcn needs x (N, F)", "synthetic_seq", "works with:"]),
+        (["seed=[1"], 2, ["cannot read 'seed=[1'", "^"]),
+        ([*SMALL, "data.rows=3", "drop_last=true"], 2, ["drop_last"]),
+        (
+            [*SMALL, "device=gpu"],
+            2,
+            ["device: 'gpu' given; it must be one of auto, cpu, cuda, mps or text like cuda:1"],
+        ),
+        ([*SMALL, "monitor=acuracy"], 2, ["monitor: 'acuracy'", "did you mean accuracy?"]),
+        ([*SMALL, "resume=/nope/run"], 2, ["/nope/run is not a run folder", "the nearest folder that exists is /"]),
+        (["resume", "nope/run"], 2, ["nope/run is not a run folder"]),
+        (["evaluate", "/nope"], 2, ["/nope is not a run folder"]),
+        (["evaluate", "n" * 999], 2, ["is not a run folder"]),
+        (["report", "/nope"], 2, ["/nope"]),
+        (["--config-dir", "/nope/conf", *SMALL], 2, ["/nope/conf is not there; the nearest folder that exists is /"]),
+        (
+            ["--config-dir", __file__, *SMALL],
+            2,
+            [f"{__file__} is a file"],
+        ),
+        (["evaluate", __file__], 2, [f"{__file__} is a file"]),
+        ([*SMALL, "model._target_=os.system"], 2, ["target 'os.system' is not on the allow-list"]),
+    ],
+)
+def test_bad_input_is_told_in_a_few_lines(
+    arguments: list[str],
+    code: int,
+    words: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended, said = in_process(capsys, monkeypatch, *arguments)
+    assert ended == code, said
+    assert said.startswith("error: ")
+    assert len(said.strip().splitlines()) <= 10
+    for word in words:
+        assert word in said
+    assert list(tmp_path.rglob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["model=lstmm", "optimizer.lrr=1"], "did you mean lstm?"),
+        ([*SMALL, "data.rows=3", "drop_last=true"], "drop_last"),
+        (["resume", "nope/run"], "nope/run is not a run folder"),
+    ],
+)
+@pytest.mark.slow
+def test_bad_input_to_the_real_command(arguments: list[str], words: str, tmp_path: Path) -> None:
+    done = train(*arguments, cwd=tmp_path)
+    assert (done.returncode, words in done.stderr, done.stdout.strip()) == (2, True, "")
+    assert "Traceback" not in done.stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:99", "mps"])
+def test_a_device_that_is_not_there_is_the_environments_fault(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    if (name == "cuda" and torch.cuda.is_available()) or (name == "mps" and torch.backends.mps.is_available()):
+        pytest.skip("this machine has one")
+    monkeypatch.chdir(tmp_path)
+    code, said = in_process(capsys, monkeypatch, *SMALL, f"device={name}")
+    assert (code, f"device={name}" in said) == (4, True), said
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_file_where_the_folder_should_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write(tmp_path, {"outputs": "a file"}))
+    code, said = in_process(capsys, monkeypatch, *SMALL)
+    assert (code, "cannot create" in said) == (4, True), said
+
+
+def test_debug_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train", "model=lstmm", "debug=true"])
+    with pytest.raises(ConfigError):
+        main.main()
+    monkeypatch.setattr(sys, "argv", ["train", "model=lstmm"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(ConfigError):
+        main.main()
+
+
+def test_many_problems_are_cut_to_ten_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, said = in_process(capsys, monkeypatch, *(f"nonsense{i}=1" for i in range(30)))
+    assert code == 2
+    assert len(said.strip().splitlines()) == 10
+    assert "... and 21 more" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["lsit"], "unknown command 'lsit'; did you mean list?"),
+        (["lstm"], "unknown command 'lstm'; it is chosen by: train model=lstm"),
+        (["digits"], "it is chosen by: train data=digits"),
+        (["list", "modles"], "did you mean models?"),
+        (["show", "modle=lstm"], "did you mean model?"),
+        (["show", "model=lstmm"], "did you mean lstm?"),
+        (["--confg-dir", "x"], "--confg-dir: unknown option; did you mean --config-dir?"),
+        (["--config-dir"], "--config-dir"),
+        (["resume"], "takes one run folder"),
+        (["resume", "a", "b"], "takes one run folder"),
+        (["report", "a", "b"], "takes one folder"),
+        (["show", "lstm"], "there is no run folder lstm; for what can be chosen: train show model=lstm"),
+        (["show", "digit"], "there is no run folder digit; did you mean digits?"),
+        (["sample"], "12-00-00-char_lstm-tinyshakespeare prompt="),
+        (["score"], "12-00-00-vae-digits input="),
+        (["--shell-completion"], "train --shell-completion install=bash"),
+        (["-m", "seed=0,1", "hydra/sweeper=optuna"], "hydra/sweeper 'optuna' is not installed; here: basic"),
+        (["-m", "seed=0,1", "hydra/launcher=joblib"], "hydra/launcher 'joblib' is not installed; here: basic"),
+        (["-m", "seed=0,1", "api_key=SECRET", "hydra/sweeper=basic"], "give it as ${oc.env:NAME}"),
+        (["\x1b[2Jlist"], r"unknown command '\x1b[2Jlist'"),
+        (["evaluate", "caf\udce9\x1b[31m"], r"caf\udce9\x1b[31m is not there"),
+        (["=3"], "there is no key before ="),
+        (["model", "mlp"], "unknown command 'model': it is a key, which is set by: train model=mlp"),
+        (["epochs"], "which is set by: train epochs=VALUE"),
+        (["list", "lstm"], "train list lstm: nothing of that name; it is shown by: train show model=lstm; one of"),
+        (["list", "modls"], "did you mean models?"),
+    ],
+)
+def test_the_verbs_say_what_they_take(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, said = in_process(capsys, monkeypatch, *arguments)
+    assert (code, words in said) == (2, True), said
+
+
+def test_the_version_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    from trainer.cli import main
+
+    assert main.dispatch(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("train-zoo ")
+
+
+def test_a_long_line_is_cut() -> None:
+    from trainer.cli import main
+
+    told = main.message(ConfigError("x" * 10_000))
+    assert len(told) < 2100
+    assert told.endswith(" ...")
+
+
+# Lists and keys.
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines as they are in a file, whatever width is set where the tests run."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.mark.usefixtures("endless")
+def test_list_and_show_tell_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.dispatch(["list"]) == 0
+    listed = capsys.readouterr().out
+    for group in registry.GROUPS:
+        for name, option in registry.options(group).items():
+            assert any(row.startswith(name) and option.description in row for row in listed.splitlines()), name
+            assert main.dispatch(["show", f"{group}={name}"]) == 0
+            shown = capsys.readouterr().out
+            for key, _, meaning in option.entries():
+                if f"{group}.{key} " in shown:
+                    assert meaning in shown
+    assert main.dispatch(["show"]) == 0
+    shown = capsys.readouterr().out
+    for key in get_type_hints(Settings):
+        assert any(row.startswith(key) for row in shown.splitlines()), key
+
+
+@pytest.mark.usefixtures("endless")
+def test_show_gives_type_default_and_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    main.dispatch(["show", "model=lstm"])
+    row = next(row for row in capsys.readouterr().out.splitlines() if row.startswith("model.hidden_size"))
+    assert row.split("  ")[0] == "model.hidden_size"
+    for word in (" 64 ", "a whole number >= 1", "width of the state"):
+        assert word in row
+
+
+def test_show_tells_what_an_option_sets_beside_its_own_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    main.dispatch(["show", "model=dcgan"])
+    _, table = capsys.readouterr().out.split("SETS AS WELL")
+    rows = {row.split()[0]: " ".join(row.split()[1:]) for row in table.splitlines()[1:] if row}
+    assert (rows["task"], rows["scheduler"], rows["optimizer.betas"]) == ("gan", "none", "[0.5, 0.99]")
+    assert rows["epochs"] == "80 for a thousand pictures; of 60,000 a few"
+    assert "model.latent" not in rows
+    main.dispatch(["show", "scheduler=cosine"])
+    assert "SETS" not in capsys.readouterr().out

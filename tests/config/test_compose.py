@@ -1,0 +1,300 @@
+"""Every way to get the configuration wrong is told, before torch is imported, with the name that was meant."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.commands import write
+from tests.helpers.refusals import refused
+from trainer.config import compatibility, compose, plugins, registry, validation
+from trainer.utils.errors import ConfigError, UnknownName
+
+SMALL = ("model=mlp", "data=moons")
+
+
+@pytest.fixture(autouse=True)
+def _no_plugins() -> Iterator[None]:
+    plugins.declare([])
+    yield
+    plugins.declare([])
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("model=lstmm", "model 'lstmm' not found; did you mean lstm? choices: "),
+        ("model=5", "model '5' not found"),
+        ("model=null", "model 'null' not found"),
+        ("model=[lstm,gru]", "model \"['lstm', 'gru']\" not found"),
+        ("model={a: 1}", "not found; choices: "),
+        ("model=../data/moons", "model '../data/moons' not found"),
+        ("experiment=nope", "experiment 'nope' not found"),
+        ("optimizer.lrr=1", "optimizer.lrr: unknown key; did you mean optimizer.lr?"),
+        ("lr=1", "lr: unknown key; did you mean optimizer.lr?"),
+        ("dropout=0.5", "dropout: unknown key; did you mean model.dropout?"),
+        ("momentun=0.5", "momentun: unknown key"),
+        ("optimizer.momentum=1", "optimizer adam has optimizer.lr, "),
+        ("threads=100000000", "threads: 100000000 given; it must be a whole number >= 1 and <= 1024 or null"),
+        ("seed=18446744073709551616", "seed: 18446744073709551616 given; it must be a whole number >= 0 below 2^63"),
+        ("epochs=99999999999999999999999", "epochs: 99999999999999999999999 given"),
+        (f"optimizer.lr={'9' * 400}", "... 999999"),
+        (f"epochs={'9' * 5000}", "cannot read"),
+        (f"model.hidden={'[' * 3000}", "nested more than 20 deep"),
+        ("num_workers=100000", "num_workers: 100000 given"),
+        ("batch_size=9223372036854775807", "batch_size: 9223372036854775807 given"),
+        ("worker_timeout=1e300", "worker_timeout: 1e+300 given"),
+        ("=1", "there is no key before ="),
+        ("seed=interval(0,1)", "name them: seed=0,1"),
+        ("seed=range(0,0)", "it holds no value"),
+        ("hydra.searchpath=[file:///tmp]", "name a folder of YAML files by --config-dir"),
+        ("hydra.launcher.x=1,2", "run train -m"),
+        ("hidden_size=8", "hidden_size: unknown key; did you mean model.hidden_size?"),
+        ("+lrr=1", "lrr: unknown key; + adds keys that nothing reads"),
+        ("++optimizer.lrr=1", "optimizer.lrr: unknown key; + adds keys that nothing reads"),
+        ("+model=lstm", "model: leave out the +"),
+        ("~seed", "seed: ~ would leave something out"),
+        ("~model", "model: ~ would leave something out"),
+        ("optimizer.lr=abc", "optimizer.lr: 'abc' given; it must be a number > 0"),
+        ("optimizer.lr=1e-", "optimizer.lr: '1e-' given; it must be a number > 0"),
+        ("optimizer.lr=", "optimizer.lr: no value given; it must be a number > 0"),
+        ("optimizer.lr=-1", "optimizer.lr: -1 given; it must be a number > 0"),
+        ("optimizer.lr=0", "optimizer.lr: 0 given; it must be a number > 0"),
+        ("optimizer.lr=nan", "optimizer.lr: nan given; it must be a number > 0"),
+        ("optimizer.lr.x=1", "optimizer.lr is a value and has no key x"),
+        ("model.hidden_size=8.0", "model.hidden_size: 8.0 given; it must be a whole number >= 1"),
+        ("model.dropout=1.5", "model.dropout: 1.5 given; it must be a number >= 0 and <= 1"),
+        ("grad_clip=-1", "grad_clip: -1 given; it must be a number > 0 or null"),
+        ("batch_size=0", "batch_size: 0 given; it must be a whole number >= 1"),
+        ("epochs=0", "epochs: 0 given"),
+        ("epochs=???", "epochs: no value given"),
+        ("optimizer.betas=[0.9]", "optimizer.betas: [0.9] given; it must be a list ["),
+        ("debug=1", "debug: 1 given; it must be true or false"),
+        ("data.rows=???", "data.rows: needs a value (in all three splits"),
+        ("model.hidden_size=${nope}", "model.hidden_size: Interpolation key 'nope' not found"),
+        ("model.hidden_size=${oc.env:NOT_SET_ANYWHERE}", "Environment variable 'NOT_SET_ANYWHERE' not found"),
+        ("seed=0,1", "seed=0,1: several values make a sweep; run train -m seed=0,1"),
+        ("model=lstm,gru", "model=lstm,gru: several values make a sweep; run train -m model=lstm,gru"),
+        ("optimizer@model=adam", "optimizer@model: a group has one place; write optimizer=NAME"),
+        ("hydra.job.chdir=true", "hydra.job.chdir: of Hydra's own keys, train reads hydra.run.dir"),
+        ("hydra.run.dir=null", "hydra.run.dir: "),
+        ("hydra.run.dir=${nope}", "hydra.run.dir: "),
+        ("hydra/sweeper=nope", "hydra/sweeper 'nope' is not installed; here: basic"),
+        ("plugins=[nope_at_all]", "plugins: no module 'nope_at_all' in "),
+        ("plugins=mine", "plugins: 'mine' given; it must be a list, each text"),
+        ("plugins=[1]", "plugins: [1] given; it must be a list, each text"),
+        ("teacher_forcing=0.5", "teacher_forcing: task classification has no past to feed; it is for task seq2seq"),
+    ],
+)
+def test_a_sentence_says_what_is_wrong(override: str, expected: str) -> None:
+    problems = refused(override)
+    assert any(expected in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(("data", "keys"), [("ucr", "data.name and data.data_dir"), ("mnist", "data.data_dir")])
+def test_the_place_of_files_is_told_by_the_keys_of_the_data_chosen(data: str, keys: str) -> None:
+    for word in ("path", "folder"):
+        problems = refused("model=cnn" if data == "mnist" else "model=lstm", f"data={data}", f"data.{word}=x")
+        assert f"data.{word}: unknown key; data={data} finds its files by {keys}" in problems
+
+
+def test_one_cycle_has_ranges() -> None:
+    problems = refused("scheduler=onecycle", "scheduler.pct_start=2", "scheduler.div_factor=-1")
+    assert [problem.split(":")[0] for problem in problems] == ["scheduler.pct_start", "scheduler.div_factor"]
+
+
+@pytest.mark.parametrize(
+    ("text", "under"),
+    [
+        ("data.sep=;", ";"),
+        ("seed=[1", "["),
+        ("seed=1=2", "="),
+        ("seed='a", "'"),
+        ("seed", ""),
+        ("model.hidden=[1,{a", "{"),
+    ],
+)
+def test_a_broken_override_is_shown_with_a_caret(text: str, under: str) -> None:
+    first, shown, caret = refused(text)[0].split("\n")
+    assert first.startswith(f"cannot read {text!r} as KEY=VALUE (")
+    assert "None" not in first
+    assert "quote special characters" in first
+    assert shown == f"  {text}"
+    assert caret.strip() == "^"
+    if text.endswith(";"):
+        assert first.endswith("""quote special characters: 'data.sep=";"'""")
+    place = caret.index("^") - 2
+    assert place <= len(text)
+    assert text[place : place + 1] in (under, under and text[-1])
+
+
+def test_all_problems_are_told_at_once() -> None:
+    problems = refused("model=lstmm", "data=coraa", "optimizer.lrr=1", "epochs=abc", "seed=-1", "+x=1")
+    starts = ["model 'lstmm'", "data 'coraa'", "optimizer.lrr:", "x:", "epochs:", "seed:"]
+    assert [any(p.startswith(start) for p in problems) for start in starts] == [True] * 6
+    assert len(problems) == 6
+
+
+@pytest.mark.parametrize("overrides", [("model=gcn", "data=coraa"), ("model=gcnn", "data=cora"), ("data=cora,sbm",)])
+def test_what_hangs_on_an_unknown_option_is_not_judged(overrides: tuple[str, ...]) -> None:
+    assert len(refused(*overrides)) == 1
+
+
+def test_keys_of_a_task_are_not_judged_when_its_data_is_unknown() -> None:
+    (problem,) = refused("model=seq2seq", "data=revers", "task.teacher_forcing_end=0.1")
+    assert "did you mean reverse?" in problem
+
+
+def test_a_typo_is_told_apart_from_a_bad_value() -> None:
+    """In a sweep a typo stops everything, a bad value only its own job."""
+    with pytest.raises(UnknownName):
+        compose.compose(["optimizer.lrr=1"])
+    with pytest.raises(ConfigError) as caught:
+        compose.compose(["optimizer.lr=-1"])
+    assert not isinstance(caught.value, UnknownName)
+
+
+# The result.
+
+
+def test_identity_is_of_what_is_trained() -> None:
+    same = compose.compose(SMALL).identity
+    assert compose.compose([*SMALL, "device=cpu", "verbose=true", "save_every=1", "threads=2"]).identity == same
+    assert compose.compose([*SMALL, "seed=1"]).identity != same
+    assert compose.compose([*SMALL, "optimizer.lr=0.5"]).identity != same
+
+
+@pytest.mark.parametrize("name", ["cora", "mnist", "etth1"])
+def test_where_the_data_lies_does_not_change_what_is_trained(name: str) -> None:
+    model = {"cora": "gcn", "mnist": "cnn", "etth1": "dlinear"}[name]
+    here, there = (compose.compose([f"model={model}", f"data={name}", f"data_dir={d}"]) for d in ("/here", "/there"))
+    assert (here.tree["data"]["data_dir"], there.tree["data"]["data_dir"]) == ("/here", "/there")
+    assert here.identity == there.identity
+
+
+def test_a_key_of_a_group_that_only_sounds_neutral_counts(tmp_path: Path) -> None:
+    source = "class Few:\n    '''x (B, F) -> (B)'''\n    def __init__(self, debug: bool): ...\n"
+    write(tmp_path, {"data/few.yaml": "# a few rows\n_target_: own_few.Few\ndebug: false\n", "own_few.py": source})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(tmp_path)
+        few = ("model=mlp", "data=few", "plugins=[own_few]")
+        whole, cut = (compose.compose([*few, f"data.debug={debug}"], [tmp_path]) for debug in ("false", "true"))
+    assert whole.identity != cut.identity
+
+
+def test_values_from_the_environment_stay_unwritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_NUMBER", "77")
+    found = compose.compose([*SMALL, "data_dir=${oc.env:SOME_NUMBER}"])
+    assert found.tree["data_dir"] == "77"
+    assert found.raw["data_dir"] == "${oc.env:SOME_NUMBER}"
+
+
+def test_experiment_null_is_none_and_the_last_choice_wins() -> None:
+    assert compose.compose([*SMALL, "experiment=null"]).identity == compose.compose(SMALL).identity
+    assert compose.compose([*SMALL, "optimizer=sgd", "optimizer=adamw"]).names["optimizer"] == "adamw"
+
+
+def test_the_command_line_may_come_in_any_order() -> None:
+    found = compose.compose(["model.hidden=[9]", "data.rows=30", "data=moons", "model=mlp"])
+    assert (found.tree["model"]["hidden"], found.tree["data"]["rows"]) == ([9], 30)
+
+
+def test_a_tree_from_a_file_is_checked_like_any_other() -> None:
+    good = compose.compose(SMALL)
+    assert validation.check(good.tree, good.names) == []
+    for change, expected in (
+        ({"model": 5}, "model: must hold the keys of one option"),
+        ({"epochs": "x"}, "epochs: 'x' given"),
+        ({"extra": 1}, "extra: unknown key"),
+        ({True: 1}, "configuration: True given as a key"),
+        ({"model": {**good.tree["model"], 1.5: 1}}, "model: 1.5 given as a key"),
+        ({"model": {**good.tree["model"], "hidden": [{None: 1}]}}, "model.hidden[0]: None given as a key"),
+        ({"optimizer": {"_target_": "trainer.models.tabular.mlp.MLP"}}, "is not on the allow-list"),
+        (
+            {"optimizer": {"_target_": "trainer.optim.optimizers.Nope"}},
+            "there is no class trainer.optim.optimizers.Nope",
+        ),
+        ({"optimizer": {"_target_": "trainer.optim.optimizers.Adam"}}, "optimizer.lr: optimizer adam needs it"),
+    ):
+        problems = validation.check({**good.tree, **change}, good.names)
+        assert any(expected in problem for problem in problems), problems
+    lacking = {key: value for key, value in good.tree.items() if key != "data"}
+    assert "data: must hold the keys of one option" in validation.check(lacking, good.names)
+
+
+def test_the_users_yaml_may_be_broken(tmp_path: Path) -> None:
+    write(tmp_path, {"model/bad.yaml": "# broken\n_target_: [unclosed\n", "experiment/worse.yaml": "- a\n- b\n"})
+    assert any("bad.yaml: not YAML" in problem for problem in refused("model=bad", folders=(tmp_path,)))
+    assert refused("experiment=worse", folders=(tmp_path,)) == ["experiment: unknown key"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"# mine\nhidden: [4]\n", "model own names no class; its YAML file needs _target_: module.Class"),
+        (b"# caf\xe9\n_target_: trainer.models.tabular.mlp.MLP\n", "not UTF-8"),
+        (b"# mine\n_target_: 5\n", "names no class"),
+        (b"# @package _global_: mlp\nmodel:\n  x: 1\n", "Too many components in '@package _global_: mlp'"),
+        (b"", "names no class"),
+    ],
+)
+def test_a_file_of_the_users_that_is_no_option(content: bytes, said: str, tmp_path: Path) -> None:
+    path = write(tmp_path, {"model/own.yaml": ""}) / "model/own.yaml"
+    path.write_bytes(content)
+    problems = refused("model=own", "data=moons", folders=(tmp_path,))
+    assert any(said in problem for problem in problems), problems
+
+
+def test_an_edited_file_is_read_again(tmp_path: Path) -> None:
+    """In a notebook one process composes many times."""
+    place = write(tmp_path, {"experiment/e.yaml": "# @package _global_\n# e\nepochs: 3\n"}) / "experiment/e.yaml"
+    assert compose.compose(["experiment=e"], [tmp_path]).settings.epochs == 3
+    before = place.stat().st_mtime_ns
+    place.write_text("# @package _global_\n# e\nepochs: 4\n", encoding="utf-8")
+    os.utime(place, ns=(before + 1, before + 1))
+    assert compose.compose(["experiment=e"], [tmp_path]).settings.epochs == 4
+
+
+def test_an_experiment_may_be_wrong(tmp_path: Path) -> None:
+    write(tmp_path, {"experiment/e.yaml": "# @package _global_\n# e\nepoch: 3\nmodel: 5\n"})
+    problems = refused("experiment=e", folders=(tmp_path,))
+    assert any("epoch" in problem for problem in problems), problems
+
+
+def test_a_file_that_would_be_passed_over_is_told(tmp_path: Path) -> None:
+    write(tmp_path, {"model/lstm.yaml": "# mine\n_target_: trainer.models.tabular.mlp.MLP\n"})
+    assert any("has the name of model=lstm, which is ours" in problem for problem in refused(folders=(tmp_path,)))
+
+
+def test_contract_is_asked_with_the_names_the_user_chose() -> None:
+    (problem,) = refused("model=gcn", "data=synthetic_seq")
+    assert problem.startswith(
+        "model gcn needs x (N, F), edge_index (2, E); data synthetic_seq gives x (B, T, F). gcn works"
+    )
+    fitting = problem.split("works with: ")[1].split(", ")
+    assert "sbm" in fitting
+    assert "synthetic_seq" not in fitting
+    for name in fitting:
+        option = registry.options("data")[name]
+        task = registry.options("task")[option.task or "classification"].target
+        targets = {"model": "trainer.models.graph.gnn.GNN", "data": str(option.target), "task": str(task)}
+        assert compatibility.explain(targets, {"model": "", "data": "", "task": ""}) is None
+
+
+def test_a_task_that_was_asked_for_is_not_forgotten_in_what_would_fit() -> None:
+    (problem,) = refused("model=lstm", "data=synthetic_seq", "task=regression")
+    fitting = problem.split("lstm with task regression works with: ")[1].split(", ")
+    assert "adding" in fitting
+    assert "synthetic_seq" not in fitting
+    for name in fitting:
+        assert compose.compose(["model=lstm", f"data={name}", "task=regression"]).names["data"] == name
+    (problem,) = refused("model=lstm", "data=synthetic_seq", "task=seq2seq")
+    assert problem.endswith("lstm with task seq2seq works with: no data set here")
+
+
+def test_literals_are_listed() -> None:
+    (problem,) = refused("model.pool=lastt")
+    assert problem.startswith("model.pool: 'lastt' given; it must be one of last, ")

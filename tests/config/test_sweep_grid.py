@@ -1,0 +1,54 @@
+"""The values of a sweep are counted before they are listed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from tests.helpers.commands import write
+from trainer.config import overrides, sweep_grid
+from trainer.utils.errors import ConfigError
+
+
+def jobs(*words: str, folders: tuple[Path, ...] = ()) -> list[list[str]]:
+    return sweep_grid.combinations(overrides.parse(words, folders), folders)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("optimizer.lr=interval(1e-4,1e-2)",), "name them: optimizer.lr=0.0001,0.01"),
+        (("data.rows=glob(3*)",), "chooses among the options of a group"),
+        (("model=glob(nothing*)",), "no model has such a name"),
+        (("seed=range(0,0)",), "holds no value"),
+        (("seed=range(5,1)",), "holds no value"),
+        (("seed=range(0,9,0)",), "a step other than 0"),
+        (("seed=range(0,inf)",), "finite numbers"),
+        (("seed=choice()",), "choice()': empty choice is not legal; Hydra's functions are bool, choice, float, glob"),
+        (("seed=sort()",), "empty sort input"),
+        (("seed=shuffle()",), "holds no value"),
+        (("seed=range(a,b)",), "str is incompatible"),
+        (("seed=choice(1,interval(1,2))",), "IntervalSweep is incompatible"),
+        (("model.hidden=extend_list(8)",), "Unknown function 'extend_list'; Hydra's functions are bool, choice"),
+        (("scheduler=glob(*,exclude=[*])",), "no scheduler has such a name"),
+        (("seed=range(0,1000000000)",), "1,000,000,000 jobs"),
+        (("seed=range(0,1e300,1e-9)",), "jobs"),
+        (("seed=range(0,1000)", "data.seed=range(0,1000)"), "1,000,000 jobs (seed 1,000, data.seed 1,000)"),
+    ],
+)
+def test_what_spans_nothing_or_too_much(words: tuple[str, ...], said: str) -> None:
+    begun = monotonic()
+    with pytest.raises(ConfigError) as caught:
+        jobs(*words)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert monotonic() - begun < 2
+
+
+def test_what_spans_something(tmp_path: Path) -> None:
+    assert jobs("seed=range(0,6,2)", "model=mlp") == [[f"seed={seed}", "model=mlp"] for seed in (0, 2, 4)]
+    assert jobs("seed=3,1", "x=a,b") == [["seed=3", "x=a"], ["seed=3", "x=b"], ["seed=1", "x=a"], ["seed=1", "x=b"]]
+    own = write(tmp_path, {"model/bigr_own.yaml": "# mine\n_target_: x.Y\n"})
+    assert jobs("model=glob(bigr*)", folders=(own,)) == [["model=bigr_own"], ["model=bigru"]]

@@ -1,0 +1,78 @@
+"""A few hundred letters that stand for billions are refused before they are filled in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import monotonic
+
+import pytest
+from omegaconf import OmegaConf
+
+from tests.helpers.commands import write
+from tests.helpers.refusals import refused
+from trainer.config import registry, yaml_limits
+from trainer.utils.errors import ConfigError
+
+ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30)
+)
+MERGED = "a0: &a0 {x: 1, y: 2}\n" + "".join(f"a{n}: &a{n}\n  l: *a{n - 1}\n  r: *a{n - 1}\n" for n in range(1, 40))
+BOMBS = {
+    "aliases": ALIASES,
+    "mappings": MERGED,
+    "circle": "a: &a [*a]\n",
+    "circle of mappings": "a: &a {b: *a}\n",
+    "deep": "a: " + "[" * 5000 + "]" * 5000 + "\n",
+    "long": "a: [" + "1, " * 100_000 + "1]\n",
+    "texts": "a0: xxxxxxxxxx\n" + "".join(f"a{n}: ${{a{n - 1}}}${{a{n - 1}}}\n" for n in range(1, 60)),
+    "lists": "a0: [1]\n" + "".join(f"a{n}: ['${{a{n - 1}}}', '${{a{n - 1}}}']\n" for n in range(1, 60)),
+    "relative": "m:\n  a0: x\n" + "".join(f"  a{n}: ${{.a{n - 1}}}${{.a{n - 1}}}\n" for n in range(1, 60)),
+    "chain": "a0: x\n" + "".join(f"a{n}: ${{a{n - 1}}}\n" for n in range(1, 3000)),
+    "computed": "n: m\nm:\n  a0: x\n"
+    + "".join("  aK: ${${n}.aJ}${${n}.aJ}\n".replace("K", str(k)).replace("J", str(k - 1)) for k in range(1, 60)),
+}
+
+
+def _judge(path: Path) -> None:
+    text = yaml_limits.read(path)
+    yaml_limits.check_interpolations(OmegaConf.to_container(OmegaConf.create(text), resolve=False))
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_refused_at_once(name: str, tmp_path: Path) -> None:
+    begun = monotonic()
+    with pytest.raises(ConfigError):
+        _judge(write(tmp_path, {"bomb.yaml": BOMBS[name]}) / "bomb.yaml")
+    assert monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("name", ["aliases", "circle", "deep", "texts", "lists"])
+def test_it_is_refused_in_a_folder_of_the_users(name: str, tmp_path: Path) -> None:
+    folder = write(tmp_path, {"experiment/bomb.yaml": "# @package _global_\n" + BOMBS[name]})
+    assert refused("experiment=bomb", folders=(folder,))
+
+
+def test_every_file_of_ours_passes() -> None:
+    for path in registry.builtin().rglob("*.yaml"):
+        yaml_limits.read(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a: caf\xe9\n", "not UTF-8 (byte 6)"),
+        (b"\xff\xfea\x00", "not UTF-8"),
+        (b"a: [1\n", "not YAML"),
+        (b"a: \x00", "not YAML"),
+    ],
+)
+def test_what_is_no_text_of_yaml(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"bad\.yaml: ") as caught:
+        yaml_limits.read(tmp_path / "bad.yaml")
+    assert said in str(caught.value)
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not a file"):
+        yaml_limits.read(tmp_path)

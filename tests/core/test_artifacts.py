@@ -1,0 +1,72 @@
+"""Rows of the user's files are called by the files' names wherever a picture of one is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.helpers.lab import lab
+from tests.helpers.own_files import pictures
+from trainer.config import compose
+from trainer.core.artifacts import NUMBERED, Later, Sheet, caption_row
+from trainer.runs import train as runner
+from trainer.viz import model_inspection
+
+
+def test_a_caption_is_the_name_of_a_file_or_else_a_number() -> None:
+    assert caption_row(NUMBERED, 41) == "row 41"
+    assert caption_row(("row", range(5, 9)), 2) == "row 7"
+    files = ["cat/1.png", "a/very/long/way/to/the/cats/of/summer/12345.png", "cat/\x1b[31m\n2.png"]
+    assert [caption_row(("file", files), row) for row in range(3)] == [
+        *("cat/1.png", ".../cats/of/summer/12345.png", r"cat/\x1b[31m\n2.png")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("model=cnn", "data=image_folder", f"data.path={pictures() / 'kinds'}", "data.size=16"), "mistakes"),
+        (("model=unet", "model.widths=[2,4]", "data=image_masks", f"data.path={pictures() / 'marked'}"), "overlays"),
+        (("model=conv_vae", "data=image_folder", f"data.path={pictures() / 'kinds'}", "data.size=8"), "rebuilt"),
+    ],
+)
+@pytest.mark.slow
+def test_pictures_of_own_files_are_called_by_their_names(words: tuple[str, ...], name: str) -> None:
+    run = lab(*words, "max_steps=1", "batch_size=4")
+    items = [*run.task.eval().gallery(run.loaders["test"].epoch(0))]
+    later = next(item for item in items if name in item.name)
+    sheet = later.make() if isinstance(later, Later) else later
+    assert isinstance(sheet, Sheet)
+    told = {line for tile in sheet.tiles for line in tile.caption.split("\n") if line.endswith(".png")}
+    called, files = run.data.test.names(first=0)
+    assert called == "file"
+    assert told
+    assert told <= set(map(str, files))
+
+
+@pytest.mark.usefixtures("in_tmp")
+def test_names_of_classes_and_files_are_no_formulas() -> None:
+    for place, kind in enumerate(("$$", "a_{", "[red]x")):
+        Path("pics", kind).mkdir(parents=True)
+        for number in range(10):
+            pixels = np.random.default_rng(10 * place + number).integers(256, size=(8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(Path("pics", kind, f"$p_{{{number}\\frac.png"))
+    words = ["model=cnn", "model.channels=[2,2,2]", "data=image_folder", "data.path=pics", "data.size=8", "epochs=1"]
+    result = runner.run(compose.compose([*words, "threads=1"]))
+    assert {"confusion.png", "mistakes.png"} <= {path.name for path in Path(result.folder).iterdir()}
+
+
+def test_training_pictures_are_called_by_their_names_however_often_they_are_seen() -> None:
+    marked = pictures() / "marked"
+    run = lab("model=unet", "model.widths=[2,4]", "data=image_masks", f"data.path={marked}", "data.repeats=2")
+    train = run.loaders["train"]
+    sheet = model_inspection.samples(train, 2, [])
+    assert Path(marked / "images" / sheet.tiles[0].caption).is_file()
+    called, files = train.split.names(first=0)
+    assert (called, len(files)) == ("file", len(train.split))
+    assert torch.equal(train.rows(torch.tensor([0])).inputs["x"], train.rows(torch.tensor([12])).inputs["x"])
+    assert files[0] == files[12]

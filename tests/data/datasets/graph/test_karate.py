@@ -1,0 +1,33 @@
+"""Zachary's karate club."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.helpers.lab import lab
+from trainer.data.datasets.graph.karate import Karate
+from trainer.utils.errors import ConfigError
+
+
+@pytest.mark.slow
+def test_the_club_is_as_published() -> None:
+    data = Karate(val_nodes=10, seed=0)
+    source, target = data.train.whole.inputs["edge_index"]
+    assert torch.equal(data.train.whole.inputs["x"], torch.eye(34))
+    assert len(source) == 2 * 78
+    assert set(zip(source.tolist(), target.tolist(), strict=True)) == set(
+        zip(target.tolist(), source.tolist(), strict=True)
+    )
+    asked = [part.whole.asked for part in (data.train, data.val, data.test)]
+    assert list(map(len, asked)) == [4, 10, 20]
+    assert torch.cat(asked).sort().values.tolist() == list(range(34))
+    assert data.train.whole.target.sort().values.tolist() == [0, 1, 2, 3]
+    with pytest.raises(ConfigError, match="30 of 30 members"):
+        Karate(val_nodes=30, seed=0)
+
+
+@pytest.mark.slow
+def test_friends_tell_the_community_which_a_name_does_not() -> None:
+    assert lab("model=gcn", "data=karate").test()["accuracy"] >= 0.6
+    assert lab("model=mlp", "data=karate").test()["accuracy"] <= 0.45

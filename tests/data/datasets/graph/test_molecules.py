@@ -1,0 +1,150 @@
+"""Molecules: those made on the spot, and those written as SMILES."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.helpers.real_data import FOLDER, needs
+from trainer.core.batch import Batch
+from trainer.data.datasets.graph import esol
+from trainer.data.datasets.graph.esol import ESOL
+from trainer.data.datasets.graph.molecules import CARDINALITIES, CHARGE, MoleculeLike
+from trainer.data.readers import smiles
+from trainer.utils.errors import ConfigError, SystemFault
+
+
+def like(**changed: Any) -> MoleculeLike:
+    return MoleculeLike(**{"rows": 120, "bonds": 0.22, "noise": 0.1, "seed": 0, **changed})
+
+
+def whole(data: MoleculeLike) -> Batch:
+    return data.train.batch(torch.arange(len(data.train)), 0)
+
+
+def counts(data: MoleculeLike) -> Tensor:
+    """How many atoms of each element a molecule has, and the products of charges along its bonds: (G, 6)."""
+    inputs = whole(data).inputs
+    sizes = inputs["sizes"]
+    graph = torch.arange(len(sizes)).repeat_interleave(sizes)
+    element = inputs["x"][:, 0]
+    source, target = inputs["edge_index"]
+    atoms = torch.zeros(len(sizes), 5).index_add(0, graph, torch.nn.functional.one_hot(element, 5).float())
+    bonds = torch.zeros(len(sizes)).index_add(0, graph[source], CHARGE[element[source]] * CHARGE[element[target]] / 2)
+    return torch.cat((atoms, bonds[:, None]), 1)
+
+
+class TestMoleculeLike:
+    def test_every_graph_is_one_molecule_of_bonds_both_ways(self) -> None:
+        data = like()
+        for row in range(len(data.train)):
+            inputs = data.train.batch(torch.tensor([row]), 0).inputs
+            source, target = inputs["edge_index"].tolist()
+            assert set(zip(source, target, strict=True)) == set(zip(target, source, strict=True))
+            assert len(set(zip(source, target, strict=True))) == len(source)
+            seen, front = {0}, {0}
+            while front:
+                front = {t for s, t in zip(source, target, strict=True) if s in front} - seen
+                seen |= front
+            assert len(seen) == int(inputs["sizes"]) >= 5
+
+    def test_features_are_codes_and_say_the_degree(self) -> None:
+        inputs = whole(like()).inputs
+        x, edges = inputs["x"], inputs["edge_index"]
+        assert x.dtype == torch.long
+        assert bool((x >= 0).all())
+        assert bool((x < torch.tensor(CARDINALITIES)).all())
+        assert torch.equal(x[:, 2], edges[1].bincount(minlength=len(x)))
+        assert int(x[:, 2].max()) <= 4
+
+    def test_the_target_is_what_it_says_and_atoms_alone_leave_the_bonds(self) -> None:
+        data = like(rows=1200)
+        y = whole(data).target.double()
+        known = torch.cat((counts(data), torch.ones(len(y), 1)), 1).double()
+
+        def left(columns: Tensor) -> float:
+            return float((y - columns @ torch.linalg.lstsq(columns, y, driver="gelsd").solution).square().mean().sqrt())
+
+        assert left(known) == pytest.approx(0.1, abs=0.01)
+        assert left(known[:, [0, 1, 2, 3, 4, 6]]) == pytest.approx((0.22**2 + 0.1**2) ** 0.5, abs=0.02)
+        assert float(y.std()) == pytest.approx(0.818, abs=0.03)
+
+    def test_the_best_possible_score_is_the_noise(self) -> None:
+        facts = like(rows=1200).facts
+        assert facts.best_possible["rmse"] == pytest.approx(0.1, abs=0.015)
+        assert facts.baseline["rmse"] == pytest.approx(0.818, abs=0.15)
+        assert facts.sizes["cardinalities"] == list(CARDINALITIES)
+
+    def test_a_seed_is_a_data_set_and_splits_share_nothing(self) -> None:
+        one, again, other = (like(seed=seed) for seed in (1, 1, 2))
+        assert torch.equal(whole(one).target, whole(again).target)
+        assert not torch.equal(whole(one).target, whole(other).target)
+        targets = torch.cat([part.targets() for part in (one.train, one.val, one.test)])
+        assert len(targets.unique()) == 120 == len(targets)
+        assert [len(part) for part in (one.train, one.val, one.test)] == [96, 12, 12]
+
+
+def test_without_the_package_one_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rdkit", None)
+    with pytest.raises(ConfigError, match=r"molecules need the package rdkit: pip install 'train-zoo\[molecules\]'"):
+        ESOL(seed=0, data_dir="/nowhere")
+
+
+@needs("esol")
+def test_the_table_is_known_with_a_newline_at_its_end_and_as_its_source_has_it(tmp_path: Path) -> None:
+    place = esol.find(str(FOLDER))
+    assert place == FOLDER / "esol" / esol.SOURCES[0].path
+    (tmp_path / "esol").mkdir()
+    other = tmp_path / "esol" / esol.SOURCES[1].path
+    other.write_bytes(place.read_bytes().removesuffix(b"\n"))
+    assert esol.find(str(tmp_path)) == other
+    other.write_bytes(place.read_bytes())
+    with pytest.raises(SystemFault, match="is another file: sha256"):
+        esol.find(str(tmp_path))
+
+
+class TestSmiles:
+    @pytest.fixture(autouse=True)
+    def _rdkit(self) -> None:
+        pytest.importorskip("rdkit")
+
+    def test_a_molecule_by_hand(self) -> None:
+        """The anion of vinyl alcohol, with a blank at its end."""
+        atoms, bonds, kinds = smiles.graph("C=C[O-] ")
+        assert atoms.tolist() == [[6, 0, 3, 5, 2, 0, 3, 0, 0], [6, 0, 3, 5, 1, 0, 3, 0, 0], [8, 0, 1, 4, 0, 0, 3, 0, 0]]
+        assert bonds.tolist() == [[0, 1], [1, 2], [1, 0], [2, 1]]
+        assert kinds[:2, :4].tolist() == [[0, 1, 0, 0], [1, 0, 0, 0]]
+        assert torch.equal(kinds[:2], kinds[2:])
+
+    def test_rings_stereo_and_a_single_atom(self) -> None:
+        atoms, bonds, kinds = smiles.graph("c1ccccc1")
+        assert bool((atoms[:, 7:] == 1).all())
+        assert bonds.shape == (12, 2)
+        assert bool((kinds[:, 3] == 1).all())
+        one, other = (smiles.graph(text)[2] for text in ("C/C=C/C", "C/C=C\\C"))
+        assert not torch.equal(one, other)
+        left, right = (smiles.graph(text)[0] for text in ("C[C@H](O)F", "C[C@@H](O)F"))
+        assert not torch.equal(left, right)
+        atoms, bonds, kinds = smiles.graph("C")
+        assert (atoms.shape, bonds.shape, kinds.shape) == ((1, 9), (0, 2), (0, 11))
+
+    @pytest.mark.parametrize("text", ["", "C1CC", "hello"])
+    def test_what_is_no_molecule_is_refused(self, text: str) -> None:
+        with pytest.raises(ValueError, match="is no molecule in SMILES"):
+            smiles.graph(text)
+
+    @needs("esol")
+    def test_solubilities_are_told_in_their_own_units(self) -> None:
+        data = ESOL(seed=0, data_dir=str(FOLDER))
+        parts = (data.train, data.val, data.test)
+        assert [len(part) for part in parts] == [902, 113, 113]
+        targets = torch.cat([part.targets() for part in parts]) * data.facts.target_scale
+        assert float(targets.std()) == pytest.approx(2.096, abs=0.01)
+        assert data.facts.baseline["rmse"] == pytest.approx(2.1, abs=0.25)
+        assert int(torch.cat([part.sizes for part in parts]).min()) == 1
+        torch.testing.assert_close(data.train.targets().mean(), torch.tensor(0.0), atol=1e-5, rtol=0)

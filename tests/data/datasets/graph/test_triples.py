@@ -1,0 +1,189 @@
+"""Knowledge graphs: files of the user's and real ones, the questions made of them, and what is refused."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.helpers import clock
+from tests.helpers.real_data import FOLDER, needs
+from trainer.core.batch import IGNORE
+from trainer.core.dataset import Data
+from trainer.data.datasets.graph.knowledge_graphs import WN18RR, SmallKnowledge
+from trainer.data.datasets.graph.triples import Triples
+from trainer.data.splits.graph_batches import Beside
+from trainer.data.splits.triple_queries import Questions
+from trainer.metrics.metrics import ranks
+from trainer.utils.errors import ConfigError
+
+ORDER = ["head", "relation", "tail"]
+
+
+def made(path: Path, **changes: Any) -> Triples:
+    options = {"columns": ORDER, "delimiter": None, "val": 0.1, "test": 0.1, "seed": 0}
+    return Triples(str(path), **options | changes)
+
+
+def three(folder: Path, train: str, val: str, test: str) -> Path:
+    for name, text in (("train", train), ("valid", val), ("test", test)):
+        (folder / f"{name}.txt").write_text(text)
+    return folder
+
+
+def asked(data: Data) -> dict[str, list[tuple[int, int, int, set[int]]]]:
+    """Head, relation, tail and known tails of every row."""
+    found = {}
+    for name, split in (("train", data.train), ("val", data.val), ("test", data.test)):
+        batch = split.batch(torch.arange(len(split)), 0)
+        assert batch.target is not None
+        columns = [batch.inputs["head"], batch.inputs["relation"], batch.target, batch.inputs["known"]]
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        found[name] = [(h, r, t, {k for k in known if k != IGNORE}) for h, r, t, known in rows]
+    return found
+
+
+def test_every_fact_is_asked_from_both_ends_and_knows_all_answers(tmp_path: Path) -> None:
+    data = made(three(tmp_path, "a r b\na r c\nb q a\n", "a r d\n", "c q a\n"))
+    assert data.facts.sizes["num_entities"] == 4
+    assert data.facts.sizes["num_relations"] == 4
+    a, b, c, d, q, r = 0, 1, 2, 3, 0, 1
+    tails = {b, c, d}
+    assert asked(data) == {
+        "train": [
+            *((a, r, b, tails), (a, r, c, tails), (b, q, a, {a})),
+            *((b, r + 2, a, {a}), (c, r + 2, a, {a}), (a, q + 2, b, {b, c})),
+        ],
+        "val": [(a, r, d, tails), (d, r + 2, a, {a})],
+        "test": [(c, q, a, {a}), (a, q + 2, c, {b, c})],
+    }
+
+
+def test_the_graph_beside_is_the_training_one(tmp_path: Path) -> None:
+    data = made(three(tmp_path, "a r b\na r c\nb q a\n", "a r d\n", "c q a\n"))
+    for split in (data.train, data.val, data.test):
+        batch = split.finish(split.batch(torch.arange(2), 0))
+        edges = zip(*batch.inputs["edge_index"].tolist(), batch.inputs["edge_type"].tolist(), strict=True)
+        assert sorted(edges) == sorted((h, t, r) for h, r, t, _ in asked(data)["train"])
+
+
+def test_a_batch_is_as_wide_as_its_longest_list(tmp_path: Path) -> None:
+    split = made(three(tmp_path, "a r b\na r c\nb q a\n", "a r d\n", "c q a\n")).train
+    assert isinstance(split, Beside)
+    assert isinstance(split.rows, Questions)
+    widths = [batch.inputs["known"].shape for batch in split.batches([torch.tensor([2]), torch.tensor([0, 3])], 0)]
+    assert widths == [(1, 1), (2, 3)]
+
+
+def test_one_file_is_cut_at_random_and_without_a_fact_in_two_splits(tmp_path: Path) -> None:
+    path = clock.write(tmp_path)
+    path.write_text(path.read_text() * 2)  # a fact that is told twice is one fact
+    facts = {name: {row[:3] for row in rows} for name, rows in asked(made(path)).items()}
+    assert [len(rows) for rows in facts.values()] == [2 * 192, 2 * 24, 2 * 24]
+    assert len(set().union(*facts.values())) == 480
+    assert asked(made(path, seed=1)) != asked(made(path))
+
+
+def test_columns_may_stand_in_any_order_and_names_hold_blanks(tmp_path: Path) -> None:
+    rows = [("New York", "is in", "the USA"), ("the USA", "holds", "New York"), ("Ohio", "is in", "the USA")]
+    texts = []
+    for place, order in enumerate((["head", "relation", "tail"], ["relation", "head", "tail"])):
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        lines = ["\t".join(dict(zip(ORDER, row, strict=True))[name] for name in order) + "\n" for row in rows]
+        texts.append(asked(made(three(folder, *lines), columns=order)))
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize(
+    ("train", "options", "words"),
+    [
+        ("a r b\na b\n", {}, "train.txt line 2 has 2 columns between white space: 'a b'; expected 3: head, relation"),
+        ("a\tr\tb\nc d e\n", {}, r"line 2 has 1 columns between '\\t'"),
+        ("a,r,b\n", {}, "line 1 has 1 columns between white space"),
+        ("\n", {}, "holds no triples"),
+        ("c q a\n", {}, "c q a is in train and in test too"),
+        ("r a b\n", {"columns": ["head", "head", "tail"]}, "head, relation and tail, each once"),
+    ],
+)
+def test_what_are_no_triples_is_refused(tmp_path: Path, train: str, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        made(three(tmp_path, train, "a r d\n", "c q a\n"), **options)
+
+
+def test_columns_in_another_order_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "facts.txt"
+    path.write_text("likes ann bob\nknows bob ann\nlikes bob cid\n")
+    with pytest.raises(
+        ConfigError, match=r"'ann' is a head and a relation; perhaps data.columns=\[relation,tail,head\]"
+    ):
+        made(path, columns=["tail", "relation", "head"], val=0.3, test=0.3)
+    with pytest.raises(ConfigError, match=r"perhaps data.columns=\[relation,head,tail\]"):
+        made(path, val=0.3, test=0.3)
+    path.write_text("ann likes tea\nbob likes rum\ncid hates tea\n")  # people and drinks share no name, and need not
+    made(path, val=0.3, test=0.3)
+
+
+@pytest.mark.parametrize("names", ["0\t1\t2", "head\trelation\ttail"])
+def test_a_line_of_names_is_no_fact(tmp_path: Path, names: str) -> None:
+    facts = "".join(f"e{i % 7}\tr{i % 2}\te{i % 11}\n" for i in range(40))
+    path = tmp_path / "facts.txt"
+    path.write_text(f"{names}\n{facts}")
+    with pytest.raises(ConfigError, match=r"the first line holds .* if they name the columns, remove it"):
+        made(path)
+    path.write_text(f"{facts}{names}\n")
+    made(path)
+    with pytest.raises(ConfigError, match="the first line holds"):
+        made(three(tmp_path, f"{names}\n{facts}", f"{names}\ne1\tr0\te5\n", f"{names}\ne2\tr0\te6\n"))
+
+
+def test_files_that_are_not_there_are_told(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("a r b\n")
+    with pytest.raises(ConfigError, match=r"holds no valid.txt, which is to be the val split \(it holds train.txt\)"):
+        made(tmp_path)
+    with pytest.raises(ConfigError, match=r"fact\.txt does not exist"):
+        made(tmp_path / "fact.txt")
+    with pytest.raises(ConfigError, match="1 triples cannot be cut into three splits"):
+        made(tmp_path / "train.txt")
+
+
+@needs("kg_small")
+def test_kinship_is_read_with_the_relation_in_front() -> None:
+    data = SmallKnowledge("kinship", str(FOLDER))
+    assert data.facts.sizes["num_entities"] == 104
+    assert data.facts.sizes["num_relations"] == 2 * 25
+    assert [len(split) for split in (data.train, data.val, data.test)] == [2 * 8548, 2 * 1069, 2 * 1069]
+    rows = asked(data)
+    answers = defaultdict(set)
+    for part in rows.values():
+        for head, relation, tail, _ in part:
+            answers[head, relation].add(tail)
+    assert all(known == answers[h, r] for part in rows.values() for h, r, _, known in part)
+
+
+@needs("kg_small")
+def test_the_baseline_is_the_filtered_rank_of_the_usual_tail() -> None:
+    data = SmallKnowledge("nations", str(FOLDER))
+    rows = asked(data)
+    seen = torch.zeros(data.facts.sizes["num_relations"], 14)
+    for _, relation, tail, _ in rows["train"]:
+        seen[relation, tail] += 1
+    found = []
+    for _, relation, tail, known in rows["test"]:
+        others = torch.tensor([sorted(known)])
+        found.append(float(ranks(seen[relation][None], torch.tensor([tail]), others)))
+    assert data.facts.baseline["mrr"] == pytest.approx(float((1 / torch.tensor(found)).mean()))
+    assert 0.3 < data.facts.baseline["mrr"] < 0.6
+
+
+@pytest.mark.slow
+@needs("wn18rr")
+def test_wordnet_is_whole() -> None:
+    data = WN18RR(str(FOLDER))
+    assert data.facts.sizes["num_entities"] == 40943
+    assert data.facts.sizes["num_relations"] == 2 * 11
+    assert [len(split) for split in (data.train, data.val, data.test)] == [2 * 86835, 2 * 3034, 2 * 3134]
+    assert 0.01 < data.facts.baseline["mrr"] < 0.05

@@ -1,0 +1,180 @@
+"""Pictures in the format of MNIST: found by their names, numbered from their labels, unpacked no further than said."""
+
+from __future__ import annotations
+
+import gzip
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.helpers.idx_files import idx, zipped
+from trainer.data.datasets.image.idx_files import Idx
+from trainer.data.readers import idx_format as idx_part
+from trainer.data.readers.idx_format import labelled, read
+from trainer.utils.errors import ConfigError
+
+
+def write(folder: Path, rows: int = 40, first: int = 0, classes: int = 4, names: str = "{}-{}-idx") -> Path:
+    """Pictures whose first pixel is their label, whose second is their number."""
+    folder.mkdir(exist_ok=True)
+    for part, count in (("train", rows), ("t10k", rows // 2)):
+        y = (np.arange(count) % classes + first).astype(np.uint8)
+        x = np.random.default_rng(count).integers(256, size=(count, 5, 3), dtype=np.uint8)
+        x[:, 0, 0], x[:, 0, 1] = y, np.arange(count)
+        (folder / names.format(part, "images")).write_bytes(idx(x.tobytes(), *x.shape))
+        (folder / names.format(part, "labels")).write_bytes(idx(y.tobytes(), count))
+    return folder
+
+
+def opened(folder: Path, **changes: object) -> Idx:
+    return Idx(**{"path": str(folder), "prefix": "", "val": 0.25, "seed": 0} | changes)  # type: ignore[arg-type]
+
+
+def said(folder: Path, **changes: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        opened(folder, **changes)
+    return str(caught.value)
+
+
+def test_validation_is_a_share_of_training_with_every_class(tmp_path: Path) -> None:
+    data = opened(write(tmp_path), val=0.25)
+    assert [len(split) for split in (data.train, data.val, data.test)] == [30, 10, 20]
+    numbers = torch.cat([split.inputs["x"][:, 0, 0, 1] for split in (data.train, data.val)])
+    assert sorted(numbers.tolist()) == list(range(40))
+    for split in (data.train, data.val, data.test):
+        assert torch.equal(split.inputs["x"][:, 0, 0, 0].long(), split.target)
+        assert split.target.bincount().min() > 1
+    assert (data.facts.sizes["height"], data.facts.sizes["width"]) == (5, 3)
+    assert data.facts.baseline["accuracy"] == 0.25
+    other = opened(tmp_path, seed=1)
+    assert not torch.equal(other.val.inputs["x"], data.val.inputs["x"])
+
+
+def test_pixels_are_told_in_units_of_the_training_rows(tmp_path: Path) -> None:
+    data = opened(write(tmp_path))
+    x = data.train.inputs["x"].float()
+    for split in (data.train, data.test):
+        batch = split.finish(split.batch(torch.arange(len(split)), 0))
+        expected = (split.inputs["x"].float() - x.mean()) / x.std(correction=0)
+        assert torch.allclose(batch.inputs["x"], expected, atol=1e-6)
+
+
+def test_labels_may_count_from_one(tmp_path: Path) -> None:
+    data = opened(write(tmp_path, first=1))
+    assert data.facts.sizes["num_classes"] == 4
+    assert data.facts.class_names == ["1", "2", "3", "4"]
+    assert sorted(data.train.target.unique().tolist()) == [0, 1, 2, 3]
+    assert opened(write(tmp_path, classes=2)).facts.sizes["out_features"] == 1
+    assert "every label" in said(write(tmp_path, classes=1))
+
+
+def test_files_are_found_by_what_their_names_hold(tmp_path: Path) -> None:
+    write(tmp_path, names="emnist-letters-{}-{}-idx3-ubyte")
+    for path in list(tmp_path.iterdir()):
+        packed = path.with_name(path.name.replace("t10k", "test") + ".gz")
+        packed.write_bytes(zipped(path.read_bytes()))
+        if "t10k" in path.name:
+            path.unlink()
+    assert len(opened(tmp_path).train) == 30  # one of them packed beside itself unpacked is still one
+    write(tmp_path, names="emnist-digits-{}-{}")
+    told = said(tmp_path)
+    assert "has several files of images for training" in told
+    assert "emnist-digits-train-images, emnist-letters-train-images-idx3-ubyte" in told
+    assert "data.prefix" in told
+    assert len(opened(tmp_path, prefix="emnist-letters").test) == 20
+
+
+def test_what_is_missing_is_told_with_what_is_there(tmp_path: Path) -> None:
+    write(tmp_path / "set")
+    assert "sett does not exist" in said(tmp_path / "sett")
+    assert "did you mean set?" in said(tmp_path / "sett")
+    assert "is a file; it must be the folder" in said(tmp_path / "set" / "train-images-idx")
+    (tmp_path / "set" / "t10k-labels-idx").unlink()
+    told = said(tmp_path / "set")
+    assert "no file of labels for test (a name with t10k or test and labels)" in told
+    assert "it has t10k-images-idx, train-images-idx" in told
+    assert "that begins with 'emnist'" in said(tmp_path / "set", prefix="emnist")
+    assert "data.val: 0.99 of 40 rows leaves none for training" in said(write(tmp_path / "set"), val=0.99)
+    assert "data.val: 0.01 of 40 rows leaves none for validation" in said(tmp_path / "set", val=0.01)
+
+
+def test_test_pictures_of_another_size_are_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    x = np.zeros((20, 6, 3), np.uint8)
+    (tmp_path / "t10k-images-idx").write_bytes(idx(x.tobytes(), *x.shape))
+    assert "are 5 x 3 for training and 6 x 3 for testing" in said(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.gz", "a"])
+def test_idx_files_are_read(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    whole = idx(bytes(range(12)), 2, 3, 2)
+    path.write_bytes(zipped(whole) if name.endswith(".gz") else whole)
+    assert read(path, dims=3).tolist() == [[[0, 1], [2, 3], [4, 5]], [[6, 7], [8, 9], [10, 11]]]
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (zipped(idx(bytes(12), 2, 3, 2))[:-9], "no whole gzip file"),
+        (b"not gzip at all", "no whole gzip file"),
+        (zipped(idx(bytes(12), 2, 3, 2, magic=b"\0\0\x0d")), "begins with 00000d03, not 00000803"),
+        (zipped(idx(bytes(12), 12)), "no IDX array of bytes in 3 dimensions"),
+        (zipped(idx(bytes(12), 2, 3, 2)[:9]), "ends within its header, after 9 of 16 bytes"),
+        (zipped(idx(bytes(11), 2, 3, 2)), "says 2 x 3 x 2 bytes but holds 11"),
+        (zipped(idx(bytes(13), 2, 3, 2)), "says 2 x 3 x 2 bytes but holds 13"),
+        (zipped(b""), "no IDX array"),
+    ],
+)
+def test_broken_idx_files_are_refused(tmp_path: Path, raw: bytes, said: str) -> None:
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(raw)
+    with pytest.raises(ConfigError, match=said):
+        read(path, dims=3)
+
+
+def test_a_file_is_unpacked_no_further_than_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    whole = gzip.GzipFile.read
+
+    def counted(self: gzip.GzipFile, size: int = -1) -> bytes:
+        asked.append(size)
+        return whole(self, size)
+
+    monkeypatch.setattr(gzip.GzipFile, "read", counted)
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(zipped(idx(bytes(30_000_000), 2, 3, 2)))
+    with pytest.raises(ConfigError, match="says 2 x 3 x 2 bytes but holds 13 or more"):
+        read(path, dims=3)
+    assert asked == [16, 12, 1]
+    path.write_bytes(zipped(idx(bytes(12), 2**32 - 1, 2**32 - 1, 2**32 - 1)))  # and one that says more than it can hold
+    with pytest.raises(ConfigError, match=r"times the \d+ of the file, which no set of pictures does"):
+        read(path, dims=3)
+    assert max(asked) < 100_000
+
+
+def test_a_file_that_unpacks_into_much_more_than_pictures_do_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idx_part, "LARGE", 1 << 20)
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(zipped(idx(bytes(3 << 20), 3, 1 << 10, 1 << 10)))
+    with pytest.raises(
+        ConfigError, match=r"says 3 x 1024 x 1024 bytes, [\d,]{3,} times the .*unpack it and remove bomb.gz"
+    ):
+        read(path, dims=3)
+    path.write_bytes(zipped(idx(bytes(1 << 20), 1, 1 << 10, 1 << 10)))  # blank, but no more than fits anywhere
+    assert read(path, dims=3).shape == (1, 1024, 1024)
+    draw = random.Random(0).randbytes(1 << 20)
+    path.write_bytes(zipped(idx(draw * 3, 3, 1 << 10, 1 << 10)))  # much, of much
+    assert read(path, dims=3)[2].tobytes() == draw
+
+
+def test_pictures_without_labels_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "train-images").write_bytes(idx(bytes(8), 2, 2, 2))
+    (tmp_path / "train-labels").write_bytes(idx(bytes(3), 3))
+    with pytest.raises(ConfigError, match=r"2 pictures in .*train-images but 3 labels in train-labels"):
+        labelled(tmp_path / "train-images", tmp_path / "train-labels")

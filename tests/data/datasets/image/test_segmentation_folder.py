@@ -1,0 +1,234 @@
+"""Pictures and masks: paired by name, classes from the values, the same from memory and from disk."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.helpers.lab import lab
+from tests.helpers.mask_folders import picture, read, rows, said, truth, write
+from tests.helpers.real_data import FOLDER, needs
+from trainer.core.batch import IGNORE
+from trainer.core.dataset import TensorSplit
+from trainer.data.datasets.image.segmentation_folder import ImageMasks, Isbi2012
+from trainer.data.reference import baselines
+from trainer.data.splits.image_splits import Repeated
+from trainer.engine.dataloader import Loader
+
+
+@pytest.mark.parametrize("values", [(0, 255), (0, 7, 255), (3, 9, 300, 40000)])
+def test_the_values_of_the_masks_are_the_classes_in_order(tmp_path: Path, values: tuple[int, ...]) -> None:
+    data = read(write(tmp_path, values=values))
+    assert data.facts.class_names == [str(value) for value in values]
+    assert data.facts.sizes["out_features"] == (1 if len(values) == 2 else len(values))
+    assert [len(split) for split in (data.train, data.val, data.test)] == [6, 2, 2]
+    found = []
+    for split in (data.train, data.val, data.test):
+        for x, y in zip(*rows(split), strict=True):
+            number = int(x[0, 0, 0])
+            found.append(number)
+            assert torch.equal(x[0], torch.from_numpy(picture(number, values)))
+            assert torch.equal(y, torch.from_numpy(truth(number, tuple(range(len(values))))))
+    assert sorted(found) == list(range(10))
+
+
+def stored(folder: Path, kind: str) -> None:
+    """The masks written anew, in another way that says the same."""
+    for path in sorted((folder / "masks").iterdir()):
+        with Image.open(path) as image:
+            values = np.array(image)
+        path.unlink()
+        if kind == "palette":
+            image = Image.fromarray((values > 0).astype(np.uint8) + (values > 9)).convert("P")
+            image.putpalette([200, 0, 0, 0, 90, 0, 5, 5, 5])
+        elif kind == "one bit":
+            image = Image.fromarray(values > 0)
+        else:
+            image = Image.fromarray(values).convert(kind)
+        image.save(path)
+
+
+@pytest.mark.parametrize("kind", ["palette", "RGB", "RGBA", "LA"])
+def test_however_masks_are_stored_they_mean_the_same(tmp_path: Path, kind: str) -> None:
+    plain = read(write(tmp_path))
+    stored(tmp_path, kind)
+    again = read(tmp_path)
+    assert torch.equal(rows(again.train)[1], rows(plain.train)[1])
+
+
+def test_masks_of_one_bit(tmp_path: Path) -> None:
+    plain = read(write(tmp_path, values=(0, 255)))
+    stored(tmp_path, "one bit")
+    again = read(tmp_path, classes=["off", "on"])
+    assert again.facts.class_names == ["off", "on"]
+    assert torch.equal(rows(again.train)[1], rows(plain.train)[1])
+
+
+def test_one_value_may_not_count(tmp_path: Path) -> None:
+    data = read(write(tmp_path), ignore=7, classes=["ground", "sky"])
+    y = rows(data.train)[1]
+    assert y.unique().tolist() == [IGNORE, 0, 1]
+    assert data.train.targets().tolist() == [[0, 1, IGNORE]]  # type: ignore[union-attr]
+    assert data.facts.baseline.keys() == {"mean_iou", "pixel_accuracy", "nll", "iou_ground", "iou_sky"}
+    assert data.facts.baseline == pytest.approx(of_tensors(data, ["ground", "sky"]))
+    assert lab("model=unet", "model.widths=[4]", *words(tmp_path), "data.ignore=7").test()["pixel_accuracy"] > 0
+
+
+def words(folder: Path) -> tuple[str, ...]:
+    return "data=image_masks", f"data.path={folder}", "epochs=1"
+
+
+def of_tensors(data: ImageMasks, names: list[str]) -> dict[str, float]:
+    """The baseline from all pixels at once."""
+    splits = (TensorSplit({"x": torch.zeros(len(split))}, rows(split)[1]) for split in (data.train, data.test))
+    return baselines.majority_everywhere(*splits, names)
+
+
+@pytest.mark.parametrize("changes", [{}, {"size": 5}, {"size": 16, "fit": "stretch"}])
+def test_the_baseline_counts_the_pixels_that_are_scored(tmp_path: Path, changes: dict[str, object]) -> None:
+    data = read(write(tmp_path), **changes)
+    assert data.facts.baseline == pytest.approx(of_tensors(data, ["0", "7", "255"]))
+
+
+def test_a_mask_keeps_its_values_where_a_picture_is_smoothed(tmp_path: Path) -> None:
+    write(tmp_path, values=(0, 200))
+    x, y = rows(read(tmp_path, size=24).train)
+    assert x.shape == (6, 1, 24, 24)
+    assert y.unique().tolist() == [0, 1]
+    assert len(x.unique()) > 10
+    agree = (x[:, 0] > 30) == (y == 1)
+    assert agree.float().mean() > 0.98, "picture and mask are cut alike"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_rows_are_the_same_from_memory_and_from_disk(tmp_path: Path, workers: int) -> None:
+    write(tmp_path)
+    kept, anew = read(tmp_path, size=6, repeats=3), read(tmp_path, size=6, repeats=3, cache_gb=0.0)
+    assert anew.train.nbytes() is None
+    assert kept.facts == anew.facts
+    options: dict[str, Any] = {"batch_size": 4, "device": torch.device("cpu"), "train": True}
+    one, other = Loader(kept.train, "train", **options), Loader(anew.train, "train", workers=workers, **options)
+    for first, second in zip(one.epoch(1), other.epoch(1), strict=True):
+        assert torch.equal(first.inputs["x"], second.inputs["x"])
+        assert torch.equal(first.target, second.target)  # type: ignore[arg-type]
+        assert torch.equal(first.index, second.index)
+
+
+def test_a_repeated_row_is_the_same_under_another_number() -> None:
+    split = Repeated(TensorSplit({"x": torch.arange(3)}, torch.arange(3) * 10), 4)
+    assert len(split) == 12
+    index = torch.tensor([2, 5, 11, 0])
+    batch = split.batch(index, 0)
+    assert batch.inputs["x"].tolist() == [2, 2, 2, 0]
+    assert batch.index.tolist() == [2, 5, 11, 0]
+    for whole, part in zip(split.batches([index, index + 1 - 1], 0), (batch, batch), strict=True):
+        assert torch.equal(whole.inputs["x"], part.inputs["x"])
+        assert torch.equal(whole.index, part.index)
+    assert split.targets().tolist() == [0, 10, 20]  # type: ignore[union-attr]
+
+
+def test_folders_may_say_the_split(tmp_path: Path) -> None:
+    for part, start, count in (("train", 0, 10), ("test", 10, 4), ("val", 14, 3)):
+        write(tmp_path / part, count, start=start)
+        if part == "test":
+            data = read(tmp_path)
+            assert [len(split) for split in (data.train, data.val, data.test)] == [8, 2, 4]
+    data = read(tmp_path)
+    assert [len(split) for split in (data.train, data.val, data.test)] == [10, 3, 4]
+
+
+def test_layouts_that_do_not_go_together_are_told(tmp_path: Path) -> None:
+    assert "must have images/ and masks/; it has nothing" in said(tmp_path)
+    write(tmp_path)
+    assert "is a file; it must be a folder with images/ and masks/" in said(tmp_path / "images" / "1.bmp")
+    (tmp_path / "masks" / "3.png").rename(tmp_path / "masks" / "three.png")
+    told = said(tmp_path)
+    assert "2 files of " in told
+    assert f"{tmp_path}/images/3.bmp, {tmp_path}/masks/three.png" in told
+    (tmp_path / "masks" / "three.png").rename(tmp_path / "masks" / "4.gif")
+    assert "4.gif and 4.png have one name" in said(tmp_path)
+    assert "of 2 pictures none is left for the val split" in said(write(tmp_path / "few", 2))
+
+
+def test_masks_that_are_none_are_told(tmp_path: Path) -> None:
+    write(tmp_path)
+    mask = tmp_path / "masks" / "3.png"
+    good = mask.read_bytes()
+    ramp = np.arange(80, dtype=np.uint8).reshape(10, 8)
+    Image.fromarray(ramp).save(mask)
+    assert f"{mask} has 80 different values): shades" in said(tmp_path)
+    Image.fromarray(np.repeat(np.arange(70, dtype=np.uint8), 3)[:, None].repeat(8, 1)).save(mask)
+    Image.new("L", (8, 210)).save(tmp_path / "images" / "3.bmp")
+    assert f"{mask} has 70 different values (at most 64)" in said(tmp_path)
+    Image.new("L", (8, 10)).save(tmp_path / "images" / "3.bmp")
+    Image.fromarray(np.stack((ramp, ramp, ramp + 1), -1)).save(mask)
+    assert f"{mask}: it is a colour picture; a mask must be" in said(tmp_path)
+    Image.fromarray(ramp[:, :5] // 20).save(mask)
+    assert f"{mask} is 5 x 10 pixels, its picture 8 x 10" in said(tmp_path)
+    mask.write_bytes(b"")
+    assert f"1 of 10 files:\n  {mask} is empty" in said(tmp_path)
+    picture = tmp_path / "images" / "2.bmp"
+    whole = picture.read_bytes()
+    picture.write_bytes(whole[:-100])
+    assert "2 of 10 files:" in said(tmp_path)
+    mask.write_bytes(good)
+    assert f"1 of 10 files:\n  {picture}: " in said(tmp_path)
+    picture.write_bytes(whole)
+    told = said(tmp_path, classes=["a", "b"])
+    assert "data.classes: 2 names (a, b), but the masks hold the values 0, 7, 255" in told
+    assert "must be 2 to 64 classes" in said(write(tmp_path / "flat", values=(4,)))
+
+
+def test_pairs_that_are_left_out_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path)
+    for name in ("images", "masks"):
+        (tmp_path / name / "more").mkdir()
+        (tmp_path / name / "0.heic").touch()
+        shutil.copy(tmp_path / "masks" / "1.png", tmp_path / name / "more" / "1.png")
+    data = read(tmp_path)
+    assert sum(map(len, (data.train, data.val, data.test))) == 10
+    assert "2 in folders inside (images/more/1.png, ...); 2 .heic (images/0.heic, ...)" in caplog.text
+
+
+def test_pictures_of_several_sizes_need_one(tmp_path: Path) -> None:
+    write(tmp_path)
+    for name in ("images/2.bmp", "masks/2.png"):
+        with Image.open(tmp_path / name) as image:
+            image.resize((20, 12), Image.Resampling.NEAREST).save(tmp_path / name)
+    told = said(tmp_path)
+    assert told.startswith("data.size: pictures differ in size: ")
+    assert "20 x 12" in told
+    assert read(tmp_path, size=8).facts.sizes["height"] == 8
+
+
+@pytest.mark.slow
+def test_a_unet_of_one_output_finds_both_classes(tmp_path: Path) -> None:
+    write(tmp_path, 20, values=(0, 200))
+    options = ("model.widths=[8]", "data.classes=[sea, land]", "epochs=40", "optimizer.lr=1e-2")
+    scores = lab("model=unet", *words(tmp_path), *options).test()
+    assert {"mean_iou", "iou_sea", "iou_land", "pixel_accuracy"} < set(scores)
+    assert scores["mean_iou"] > 0.9
+
+
+@needs("isbi2012")
+def test_real_slices() -> None:
+    data = Isbi2012(size=None, repeats=2, data_dir=str(FOLDER))
+    assert [len(split) for split in (data.train, data.val, data.test)] == [40, 4, 6]
+    assert data.facts.class_names == ["membrane", "cell"]
+    assert (data.facts.sizes["in_channels"], data.facts.sizes["height"], data.facts.sizes["out_features"]) == (
+        1,
+        512,
+        1,
+    )
+    share = torch.cat([rows(split)[1] for split in (data.train.split, data.val, data.test)]).float().mean()
+    assert share == pytest.approx(0.78, abs=0.005)
+    assert data.facts.baseline["pixel_accuracy"] == pytest.approx(float(rows(data.test)[1].float().mean()))
+    assert data.facts.baseline["iou_membrane"] == 0
+    with Image.open(FOLDER / "isbi2012/train/image/24.png") as image:
+        assert torch.equal(rows(data.test)[0][0, 0], torch.from_numpy(np.array(image)))

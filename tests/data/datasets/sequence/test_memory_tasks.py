@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from tests.helpers.lab import lab
+from trainer.core.dataset import TensorSplit
+from trainer.data.datasets.sequence.memory_tasks import Adding, FirstPlusLast, FirstToken, VarLenSum
+from trainer.utils.errors import ConfigError
+
+
+def rows(split: Any) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    assert isinstance(split, TensorSplit)
+    assert split.target is not None
+    return split.inputs, split.target
+
+
+def test_first_plus_last_is_that_and_one_end_leaves_a_twelfth() -> None:
+    data = FirstPlusLast(rows=20000, length=7, seed=0)
+    inputs, y = rows(data.test)
+    x = inputs["x"]
+    torch.testing.assert_close(y, x[:, 0] + x[:, 6])
+    assert y.shape == (4000, 1)
+    assert data.facts.baseline["mse"] == pytest.approx(1 / 6, abs=0.01)
+    assert float((y - x[:, -1] - 0.5).square().mean()) == pytest.approx(1 / 12, abs=0.005)
+
+
+def test_first_token_is_one_of_equally_likely_ones() -> None:
+    data = FirstToken(rows=5000, length=5, tokens=8, seed=0)
+    inputs, y = rows(data.train)
+    assert torch.equal(inputs["x"][:, 0].argmax(-1), y)
+    assert torch.equal(inputs["x"].sum(-1), torch.ones(3000, 5))
+    assert data.facts.baseline["accuracy"] == pytest.approx(1 / 8, abs=0.03)
+    assert data.facts.sizes["out_features"] == 8
+    assert FirstToken(rows=50, length=5, tokens=2, seed=0).facts.sizes["out_features"] == 1
+
+
+def test_var_len_sum_counts_real_steps_and_pads_with_look_alikes() -> None:
+    data = VarLenSum(rows=10000, shortest=3, longest=20, seed=0)
+    inputs, y = rows(data.train)
+    x, lengths = inputs["x"], inputs["lengths"]
+    assert (int(lengths.min()), int(lengths.max())) == (3, 20)
+    for row in range(20):
+        torch.testing.assert_close(y[row], x[row, : lengths[row]].sum(0) / 11.5**0.5)
+    assert float(y.square().mean()) == pytest.approx(1, abs=0.05)
+    padding = x[torch.arange(20) >= lengths[:, None]]
+    assert float(padding.std()) == pytest.approx(1, abs=0.02)
+
+
+def test_adding_marks_one_step_in_each_half() -> None:
+    data = Adding(rows=5000, length=9, seed=0)
+    inputs, y = rows(data.train)
+    value, mark = inputs["x"].unbind(-1)
+    assert torch.equal(mark[:, :4].sum(1), torch.ones(3000))
+    assert torch.equal(mark[:, 4:].sum(1), torch.ones(3000))
+    torch.testing.assert_close(y[:, 0], (value * mark).sum(1))
+    assert data.facts.baseline["mse"] == pytest.approx(1 / 6, abs=0.02)
+
+
+def test_the_seed_of_the_data_is_its_own() -> None:
+    for make in (
+        lambda seed: FirstPlusLast(50, 5, seed),
+        lambda seed: FirstToken(50, 5, 4, seed),
+        lambda seed: VarLenSum(50, 2, 5, seed),
+        lambda seed: Adding(50, 5, seed),
+    ):
+        first, again, other = (rows(make(seed).train)[0]["x"] for seed in (3, 3, 4))
+        assert torch.equal(first, again)
+        assert not torch.equal(first, other)
+
+
+def test_sizes_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"data\.shortest: 9 is more than data\.longest, 4"):
+        VarLenSum(rows=10, shortest=9, longest=4, seed=0)
+    with pytest.raises(ConfigError, match=r"data\.length: two marks need at least 2 steps; given 1"):
+        Adding(rows=10, length=1, seed=0)
+
+
+SHORT = ("model=gru", "data=var_len_sum", "data.rows=3000", "data.longest=10", "epochs=6")
+
+
+@pytest.mark.slow
+def test_padding_is_told_from_steps_by_lengths_alone() -> None:
+    assert lab(*SHORT).test()["mse"] < 0.02
+    blind = lab(*SHORT)
+    blind.task._wanted = ("x",)
+    assert blind.test()["mse"] > 0.1
+
+
+@pytest.mark.slow
+def test_the_adding_problem_is_learned() -> None:
+    run = lab("model=gru", "data=adding", "data.rows=3000", "data.length=6", "epochs=8", "batch_size=32")
+    assert run.test()["mse"] < 0.02 < 0.1 < run.data.facts.baseline["mse"]

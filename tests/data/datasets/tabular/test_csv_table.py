@@ -1,0 +1,260 @@
+"""Tables of the user's: what is read out of a file, and what is said of one that cannot be used."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.helpers.lab import lab
+from tests.helpers.real_data import FOLDER, needs
+from tests.helpers.small_tables import GAPS, load, people, problem, write
+from trainer.data.datasets.tabular.csv_table import CSV
+from trainer.data.encoding import column_encoding, table_schema
+from trainer.data.readers import delimited
+from trainer.data.readers.cell_parsing import Reading
+from trainer.data.splits.splitting import stratified
+
+
+def sizes(data: CSV) -> list[int]:
+    return [len(split) for split in (data.train, data.val, data.test)]
+
+
+def test_numbers_are_standardised_by_training_rows_and_categories_are_one_hot(tmp_path: Path) -> None:
+    data = load(write(tmp_path, people()))
+    x = data.train.inputs["x"]
+    assert x.shape == (24, 4)
+    assert x[:, 0].mean().abs() < 1e-6
+    assert float(x[:, 0].std(correction=0)) == pytest.approx(1, abs=1e-6)
+    assert torch.equal(x[:, 1:].sum(1), torch.ones(24))
+    assert data.facts.sizes == {"in_features": 4, "flat_features": 4, "num_classes": 2, "out_features": 1}
+    assert data.facts.class_names == ["no", "yes"]
+    assert data.train.target.dtype == torch.int64
+
+
+def test_schema_is_plain_and_encodes_the_same_rows_alike(tmp_path: Path) -> None:
+    path = write(tmp_path, people())
+    data = load(path)
+    table = delimited.read(str(path), "data.path", None, "auto", "utf-8")
+    encoded = table_schema.encode(data.schema, table, Reading.of(data.options)).numpy()
+    kept = torch.cat([split.inputs["x"] for split in (data.train, data.val, data.test)])
+    assert sorted(map(tuple, encoded.tolist())) == sorted(map(tuple, kept.tolist()))
+
+    def plain(value: Any) -> bool:
+        if isinstance(value, dict | list):
+            return all(map(plain, value.values() if isinstance(value, dict) else value))
+        return type(value) in (str, int, float, bool)
+
+    assert plain(data.schema)
+
+
+def test_a_number_is_learned_where_the_task_is_regression(tmp_path: Path) -> None:
+    path = write(tmp_path, ["a,b", *(f"{i % 7},{3 * (i % 7) + 100}" for i in range(60))])
+    made = lab("model=mlp", "data=csv", f"data.path={path}", "data.target=b", "task=regression", "epochs=40")
+    assert made.data.train.target.shape == (36, 1)
+    assert made.data.schema["target"]["mean"] == pytest.approx(109, abs=2)
+    assert made.data.facts.baseline["rmse"] > 5
+    assert made.test()["rmse"] < 3
+
+
+def test_classes_are_learned_by_default(tmp_path: Path) -> None:
+    path = write(tmp_path, ["a,kind", *(f"{i % 7},{'low' if i % 7 < 4 else 'high'}" for i in range(70))])
+    made = lab("model=mlp", "data=csv", f"data.path={path}", "data.target=kind", "optimizer.lr=1e-2")
+    assert made.test()["accuracy"] > 0.95 > made.data.facts.baseline["accuracy"]
+
+
+def test_the_same_column_is_classes_or_numbers(tmp_path: Path) -> None:
+    path = write(tmp_path, ["a,y", *(f"{i % 5},{i % 3 + 4}" for i in range(60))])
+    assert load(path).facts.class_names == ["4", "5", "6"]
+    assert load(path, target_kind="number").train.target.dtype == torch.float32
+
+
+def test_a_file_without_header_takes_numbers_for_columns(tmp_path: Path) -> None:
+    path = write(tmp_path, people()[1:])
+    assert len(load(path, -1).train) == len(load(path, 2).train) == 24
+    assert "no header (it begins 0.0, red, no), so give a number, 0 to 2" in problem(path, "y")
+
+
+@pytest.mark.parametrize(("mark", "name"), [(";", "semicolon"), ("\t", "tab"), ("|", "bar"), (" ", "space")])
+def test_the_delimiter_is_found(tmp_path: Path, mark: str, name: str) -> None:
+    path = write(tmp_path, [line.replace(" ", "").replace(",", mark) for line in people()])
+    assert torch.equal(load(path).train.inputs["x"], load(path, delimiter=name).train.inputs["x"])
+
+
+def test_decimal_commas_are_asked_about_and_read(tmp_path: Path) -> None:
+    path = write(tmp_path, [line.replace(", ", ";").replace(",", ";").replace(".", ",") for line in people()])
+    assert "column 'size' holds numbers such as '0,0': data.decimal=comma reads it as 0" in problem(path)
+    assert load(path, decimal="comma").schema["columns"][0]["kind"] == "number"
+
+
+def test_cells_in_quotes_may_hold_anything(tmp_path: Path) -> None:
+    path = write(tmp_path, ["a,y", *(f'"b, ""{i % 2}"" \n c",{i % 2}' for i in range(20))])
+    assert sorted(load(path).schema["columns"][0]["categories"]) == ['b, "0" \n c', 'b, "1" \n c']
+
+
+def test_rare_and_unknown_categories_are_other(tmp_path: Path) -> None:
+    path = write(tmp_path, ["a,y", *(f"{'often' if i % 3 else f'once{i}'},{i % 2}" for i in range(60))])
+    column = load(path).schema["columns"][0]
+    assert (column["categories"], column["other"]) == (["often"], True)
+    assert column_encoding.encode(column, np.array(["often", "never seen"], dtype=object)).tolist() == [[1, 0], [0, 1]]
+    known = column | {"other": False}
+    assert column_encoding.encode(known, np.array(["often", "never seen"], dtype=object)).tolist() == [[1], [0]]
+
+
+def test_categories_are_capped_at_the_most_frequent(tmp_path: Path) -> None:
+    path = write(tmp_path, ["a,y", *(f"c{int(i**0.5)},{i % 2}" for i in range(100))])
+    column = load(path, max_categories=3).schema["columns"][0]
+    assert len(column["categories"]) == 3
+    assert "c9" in column["categories"]
+
+
+def test_numbers_may_be_taken_as_categories(tmp_path: Path) -> None:
+    path = write(tmp_path, ["zip,y", *(f"{10 * (i % 4)},{i % 2}" for i in range(40))])
+    assert load(path).facts.sizes["in_features"] == 1
+    assert load(path, categorical=["zip"]).facts.sizes["in_features"] == 4
+
+
+def broken() -> list[str]:
+    """Among the numbers row 2 has a text, row 5 a gap and row 7 infinity; row 9 has a gap among the categories."""
+    lines = people()
+    for row, cell in ((2, "x"), (5, "?"), (7, "inf")):
+        lines[row] = ",".join([cell, *lines[row].split(",")[1:]])
+    lines[9] = re.sub(r"red|green|blue", "NA", lines[9])
+    return lines
+
+
+def test_bad_cells_are_named_and_counted(tmp_path: Path) -> None:
+    path = write(tmp_path, broken())
+    said = problem(path)
+    assert f"{path}: row 2 (line 3), column 'size': 'x' is not a finite number; 3 such cells" in said
+    for way in ("data.nan=drop", "data.nan=fill", "data.categorical=[size]"):
+        assert way in said
+
+
+def test_rows_with_gaps_are_dropped(tmp_path: Path) -> None:
+    data = load(write(tmp_path, broken()), nan="drop")
+    assert sum(sizes(data)) == 36
+    assert data.facts.sizes["in_features"] == 4
+
+
+def test_a_gap_filled_says_so_and_becomes_the_mean(tmp_path: Path) -> None:
+    data = load(write(tmp_path, broken()), nan="fill", val=0.05, test=0.05)
+    x = torch.cat([split.inputs["x"] for split in (data.train, data.val, data.test)])
+    assert data.schema["columns"][0]["gaps"]
+    assert x[:, 1].sum() == 3
+    assert torch.equal(x[x[:, 1] == 1, 0], torch.zeros(3))
+    assert x.isfinite().all()
+
+
+def test_a_gap_among_categories_is_a_category(tmp_path: Path) -> None:
+    lines = [line.replace("red", "?") for line in people()]
+    assert "" in load(write(tmp_path, lines)).schema["columns"][1]["categories"]
+
+
+def test_a_gap_in_the_target_is_never_filled(tmp_path: Path) -> None:
+    lines = people()
+    lines[4] = lines[4].rpartition(",")[0] + ",?"
+    path = write(tmp_path, lines)
+    said = problem(path, nan="fill")
+    assert "row 4 (line 5), column 'y': a gap ('?'); 1 such cell in the column" in said
+    assert "data.nan=drop" in said
+    assert sum(sizes(load(path, nan="drop"))) == 39
+
+
+def test_classes_keep_their_share_in_every_split(tmp_path: Path) -> None:
+    lines = ["a,y", *(f"{i % 11},{'rare' if i % 10 == 0 else 'common'}" for i in range(100))]
+    data = load(write(tmp_path, lines))
+    assert [int((split.target == 1).sum()) for split in (data.train, data.val, data.test)] == [6, 2, 2]
+
+
+def test_stratified_order_is_a_permutation_and_puts_a_single_row_first_in_training() -> None:
+    labels = torch.tensor([0] * 50 + [1] * 7 + [2])
+    order = stratified(labels, 5)
+    assert sorted(order.tolist()) == list(range(58))
+    assert 57 in order[:34].tolist()
+    assert not torch.equal(order, stratified(labels, 6))
+
+
+def test_a_column_may_say_the_split(tmp_path: Path) -> None:
+    words = ["train", "train", "Train", "valid", "test"]
+    lines = ["part,a,y", *(f"{words[i % 5]},{i % 5},{i // 5 % 2}" for i in range(50))]
+    data = load(write(tmp_path, lines), split_column="part")
+    assert sizes(data) == [30, 10, 10]
+    assert len(data.val.inputs["x"].unique()) == 1
+    lines[3] = "trian,1,1"
+    assert "row 3 (line 4), column 'part': 'trian' is no split" in problem(write(tmp_path, lines), split_column="part")
+
+
+def test_a_second_file_is_the_test_rows_and_its_labels_may_end_in_a_dot(tmp_path: Path) -> None:
+    path = write(tmp_path, people())
+    lines = people(9)
+    cells = [line.split(",") for line in lines[1:]]
+    swapped = ["y,size,colour", *(f"{y}.,{size},{colour}" for size, colour, y in cells)]
+    data = load(path, test_path=str(write(tmp_path, swapped, "test.csv")))
+    assert data.facts.class_names == ["no", "yes"]
+    assert len(data.test) == 9
+    assert len(data.train) + len(data.val) == 40
+    assert data.test.target.tolist() == [i % 2 for i in range(9)]
+    lines[5] = lines[5].replace("no", "noo")
+    said = problem(path, test_path=str(write(tmp_path, lines, "test.csv")))
+    assert "test.csv: row 5 (line 6), column 'y': class 'noo' has no training row; did you mean no?" in said
+
+
+def test_one_class_may_be_written_in_two_ways(tmp_path: Path) -> None:
+    numbers = write(tmp_path, ["a,y", *(f"{i % 5},{('1', '1.0', '2')[i % 3]}" for i in range(30))])
+    assert load(numbers).facts.class_names == ["1", "2"]
+    dots = write(tmp_path, ["a,y", *(f"{i % 5},{('yes', 'yes.', 'no.')[i % 3]}" for i in range(30))])
+    assert load(dots).facts.class_names == ["no.", "yes"]
+
+
+def test_a_second_file_must_have_the_same_columns(tmp_path: Path) -> None:
+    other = write(tmp_path, [line.partition(",")[2] for line in people()], "test.csv")
+    assert "lacks columns that" in problem(write(tmp_path, people()), test_path=str(other))
+
+
+@pytest.mark.parametrize(
+    ("rows", "header"),
+    [
+        (["a,b", "1,x", "2,y"], True),
+        (["1,x", "2,y"], False),
+        (["p,q", "x,y", "x,z"], True),
+        (["x,y", "x,z", "w,y"], False),
+        (["a,a", "1,2"], False),
+        (["a,,", "1,2,3"], False),
+    ],
+)
+def test_a_header_is_told_from_a_row(rows: list[str], header: bool) -> None:
+    assert delimited.looks_like_header([row.split(",") for row in rows]) is header
+
+
+def test_a_cell_is_a_number_a_gap_or_neither() -> None:
+    reading = Reading(frozenset(GAPS), comma=False)
+    values = reading.numbers(["1.5", "?", "NaN", "-inf", "x", "1e400", "1,5"])
+    assert values[0] == 1.5
+    assert np.isnan(values[1:3]).all()
+    assert np.isinf(values[3:]).all()
+
+
+@needs("adult")
+@pytest.mark.slow
+def test_adult_loads_and_one_pass_beats_the_majority() -> None:
+    files = (f"data.path={FOLDER}/adult/adult-train.csv", f"data.test_path={FOLDER}/adult/adult-test.csv")
+    made = lab("model=mlp", "data=csv", *files, "data.target=-1", "max_steps=400")
+    assert sizes(made.data) == [26049, 6512, 16281]
+    assert made.data.facts.class_names == ["<=50K", ">50K"]
+    assert made.data.facts.baseline["accuracy"] < 0.77
+    assert made.test()["accuracy"] > 0.83
+
+
+@needs("wine_quality")
+@pytest.mark.slow
+def test_wine_quality_is_classes_or_a_number() -> None:
+    options = ("model=mlp", "data=csv", f"data.path={FOLDER}/wine_quality/winequality-red.csv", "data.target=-1")
+    made = lab(*options)
+    assert made.test()["accuracy"] > made.data.facts.baseline["accuracy"] + 0.1
+    made = lab(*options, "task=regression")
+    assert made.test()["rmse"] < made.data.facts.baseline["rmse"] - 0.08

@@ -1,0 +1,62 @@
+"""Tables nothing can be learned from are refused, with the place and what to do."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.helpers.small_tables import load, people, problem, write
+
+
+def test_a_missing_file_is_told_with_where_it_was_looked_for(tmp_path: Path) -> None:
+    write(tmp_path, people(), "people.csv")
+    said = problem(tmp_path / "poeple.csv")
+    assert f"{tmp_path}/poeple.csv does not exist" in said
+    assert "did you mean people.csv?" in said
+    assert str(Path.cwd()) in said
+    assert f"{tmp_path} has no gone" in problem(tmp_path / "gone" / "x.csv")
+
+
+def test_files_that_are_no_table_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
+    assert "is not a table of text but a PNG image" in problem(tmp_path / "p.csv")
+    (tmp_path / "b.csv").write_bytes(b"1,2\n\0\0\0")
+    assert "but binary" in problem(tmp_path / "b.csv")
+    (tmp_path / "l.csv").write_bytes("größe,y\n1,2\n".encode("latin-1"))
+    assert "is not utf-8 text at line 1; older files are often data.encoding=latin-1" in problem(tmp_path / "l.csv")
+    assert "is empty" in problem(write(tmp_path, []))
+    assert "has a header and no rows" in problem(write(tmp_path, ["a,y"]), header=True)
+    assert "is a folder" in problem(tmp_path)
+
+
+def test_tables_that_do_not_hold_together_are_refused(tmp_path: Path) -> None:
+    lines = people()
+    lines[6] += ",more"
+    assert "line 7 has 4 cells, the first has 3" in problem(write(tmp_path, lines))
+    assert "2 columns are named 'a' (numbers 0, 1, from 0)" in problem(write(tmp_path, ["a,a,y", "1,2,3"]))
+    assert "cannot be read as CSV" in problem(write(tmp_path, ["a,y", '1,"2', "3,4"]))
+
+
+def test_a_target_that_is_not_there_or_of_the_wrong_kind(tmp_path: Path) -> None:
+    path = write(tmp_path, people())
+    assert "no column 'colur' in" in (said := problem(path, "colur"))
+    assert "did you mean colour? (columns: size, colour, y)" in said
+    assert "no column 3" in problem(path, 3)
+    assert "task=classification learns classes" in problem(path, target_kind="number")
+    assert "40 different numbers in 40 rows, such as 0: task=regression learns a number" in problem(path, "size")
+    assert re.search(r"class '[\d.]+' has no training row", problem(path, "size", target_kind="class"))
+    assert "data.target_kind: 'tasks.Mine' given; it must be class or number" in problem(path, target_kind="tasks.Mine")
+
+
+def test_columns_that_teach_nothing(tmp_path: Path) -> None:
+    one = write(tmp_path, [re.sub(r"yes|no", "same", line) for line in people()])
+    assert "one class only, 'same'" in problem(one)
+    names = write(tmp_path, ["id,a,y", *(f"person {i},{i % 5},{i % 2}" for i in range(30))])
+    assert "texts in 'id' hardly ever come twice" in (said := problem(names))
+    assert "data.drop_columns=[id]" in said
+    assert load(names, drop_columns=["id"]).facts.sizes["in_features"] == 1
+    index = write(tmp_path, [",a,y", *(f"{i},{i % 5},{i % 2}" for i in range(30))])
+    assert "has no name and numbers the rows; data.drop_columns=[0]" in problem(index)
+    empty = write(tmp_path, ["a,b,y", *(f"{i % 5},?,{i % 2}" for i in range(30))])
+    assert "column 'b' is empty; data.drop_columns=[b]" in problem(empty)
+    assert "no column left" in problem(empty, drop_columns=["a", "b"])

@@ -1,0 +1,203 @@
+"""Documents by class: found, split, cut to length, and refused with the file's name."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.helpers.lab import lab
+from tests.helpers.real_data import FOLDER, needs
+from trainer.core.dataset import Split
+from trainer.data.datasets.text import documents
+from trainer.data.datasets.text.documents import ReviewPolarity, TextFolder, read_reviews
+from trainer.utils.errors import ConfigError
+
+OPTIONS = {
+    "encoding": "utf-8",
+    "tokens": "words",
+    "tokenizer": None,
+    "vocab_limit": None,
+    "min_count": 1,
+    "lowercase": True,
+    "max_length": None,
+    "keep": "last",
+    "val": 0.2,
+    "test": 0.2,
+    "seed": 0,
+}
+
+
+def write(folder: Path, count: int = 10, *kinds: str) -> Path:
+    """Documents that say their class and number, by class; the last word of each is ``end``."""
+    for kind in kinds or ("bad", "good"):
+        (folder / kind).mkdir(parents=True)
+        for number in range(count):
+            words = " more" * number
+            (folder / kind / f"{number:03d}.txt").write_text(f"{kind} {number}{words} end")
+    return folder
+
+
+def read(folder: Path, **changes: object) -> TextFolder:
+    return TextFolder(path=str(folder), **OPTIONS | changes)  # type: ignore[arg-type]
+
+
+def said(folder: Path, **changes: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read(folder, **changes)
+    return str(caught.value)
+
+
+def rows(data: TextFolder, split: Split) -> list[tuple[str, int]]:
+    """The text and class of every row."""
+    batch = split.batch(torch.arange(len(split)), 0)
+    assert batch.target is not None
+    assert data.facts.codec is not None
+    parts = zip(batch.inputs["x"], batch.inputs["lengths"], batch.target, strict=True)
+    return [(data.facts.codec.decode(x[:n].tolist()), int(y)) for x, n, y in parts]
+
+
+def test_folders_are_classes_and_every_split_has_its_share(tmp_path: Path) -> None:
+    data = read(write(tmp_path))
+    assert data.facts.class_names == ["bad", "good"]
+    assert data.facts.sizes["out_features"] == 1
+    found = [rows(data, split) for split in (data.train, data.val, data.test)]
+    for part, count in zip(found, (6, 2, 2), strict=True):
+        for kind, name in enumerate(("bad", "good")):
+            assert [words.split()[0] in (name, "⁇") for words, y in part if y == kind] == [True] * count
+    assert {len(part) for part in found} == {12, 4}
+    assert data.facts.sizes["seq_len"] == 12
+
+
+def test_the_split_is_of_the_seed_and_not_of_how_the_folder_lists_itself(tmp_path: Path) -> None:
+    write(tmp_path)
+    one, again, other = (rows(data, data.train) for data in (read(tmp_path), read(tmp_path), read(tmp_path, seed=1)))
+    assert one == again
+    assert one != other
+
+
+def test_words_of_validation_and_test_are_not_in_the_vocabulary(tmp_path: Path) -> None:
+    for part in ("train", "val", "test"):
+        write(tmp_path / part, 3)
+        (tmp_path / part / "good" / "000.txt").write_text(f"the{part}")
+    data = read(tmp_path)
+    words = data.facts.codec.codec.tokens  # type: ignore[union-attr]
+    assert "thetrain" in words
+    assert not {"theval", "thetest"} & set(words)
+
+
+def test_folders_may_say_the_split(tmp_path: Path) -> None:
+    for part, count in (("train", 10), ("test", 3)):
+        write(tmp_path / part, count)
+    data = read(tmp_path)
+    assert [len(split) for split in (data.train, data.val, data.test)] == [16, 4, 6]
+    write(tmp_path / "val", 1)
+    assert [len(split) for split in (read(tmp_path).train, read(tmp_path).val)] == [20, 2]
+
+
+@pytest.mark.parametrize(("keep", "expected"), [("last", "more more end"), ("first", "good 9 more")])
+def test_one_end_of_a_long_document_is_kept(tmp_path: Path, keep: str, expected: str) -> None:
+    data = read(write(tmp_path, 10, "good", "ill"), max_length=3, keep=keep, val=0.1, test=0.1)
+    found = [words for split in (data.train, data.val, data.test) for words, y in rows(data, split) if y == 0]
+    assert data.facts.sizes["seq_len"] == 3
+    assert expected in found or expected.replace("9", "⁇") in found
+
+
+def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
+    write(tmp_path / "reviews")
+    assert "review does not exist" in said(tmp_path / "review")
+    assert "did you mean reviews?" in said(tmp_path / "review")
+    assert "is a file; it must be a folder with one for each class" in said(tmp_path / "reviews" / "bad" / "000.txt")
+    assert "has one class only, 'reviews'" in said(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert "has no folders of classes; it must have CLASS/*.txt, at least two" in said(tmp_path / "empty")
+
+
+def test_classes_that_do_not_go_together_are_told(tmp_path: Path) -> None:
+    write(tmp_path / "train")
+    write(tmp_path / "test", 5, "bad", "goood")
+    assert "test has the classes bad, goood" in said(tmp_path)
+    assert "train has bad, good" in said(tmp_path)
+    (tmp_path / "test").rename(tmp_path / "what")
+    assert "train has no .txt files (bad, good)" in said(tmp_path)
+
+
+def test_a_class_too_small_for_three_splits_is_told(tmp_path: Path) -> None:
+    write(tmp_path, 20)
+    write(tmp_path, 2, "rare")
+    assert "class 'rare' has 2 files, none of them in the test split" in said(tmp_path)
+
+
+def test_documents_without_text_are_named(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "bad" / "003.txt").write_text(" \n")
+    assert f"{tmp_path}/bad/003.txt is empty" in said(tmp_path)
+    (tmp_path / "bad" / "003.txt").write_bytes(b"ok\n\xff")
+    assert "003.txt is not utf-8 text at line 2" in said(tmp_path)
+    assert read(tmp_path, encoding="latin-1")
+
+
+def test_hidden_and_other_files_are_left_alone_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path)
+    write(tmp_path / ".cache", 1)
+    (tmp_path / "bad" / "notes.md").write_text("no document")
+    (tmp_path / "good" / "more").mkdir()
+    (tmp_path / "good" / "more" / "1.txt").write_text("good")
+    assert len(read(tmp_path).train) == 12
+    assert "1 in folders inside (good/more/1.txt, ...); 1 .md (bad/notes.md, ...); read are .txt" in caplog.text
+
+
+def archive(path: Path, *members: tarfile.TarInfo) -> Path:
+    with tarfile.open(path, "w:gz") as file:
+        for member in members:
+            text = b"fine"
+            member.size = len(text) if member.isreg() else 0
+            file.addfile(member, io.BytesIO(text))
+    return path
+
+
+def test_an_archive_gives_expected_names_and_regular_files_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documents, "REVIEWS", 2)
+    good = [tarfile.TarInfo(f"txt_sentoken/{name}.txt") for name in ("pos/cv900_1", "neg/cv123_45")]
+    link, out = tarfile.TarInfo("txt_sentoken/neg/cv001_1.txt"), tarfile.TarInfo("../neg/cv002_1.txt")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    assert read_reviews(archive(tmp_path / "a.tar.gz", *good, link, out)) == (
+        [("neg", "1"), ("pos", "9")],
+        ["fine", "fine"],
+    )
+    with pytest.raises(ConfigError, match="holds 1 reviews instead of 2"):
+        read_reviews(archive(tmp_path / "b.tar.gz", good[0], link))
+    (tmp_path / "c.tar.gz").write_bytes((tmp_path / "a.tar.gz").read_bytes()[:60])
+    with pytest.raises(ConfigError, match="is no whole archive of texts"):
+        read_reviews(tmp_path / "c.tar.gz")
+
+
+@pytest.mark.slow
+@needs("review_polarity")
+def test_review_polarity() -> None:
+    data = ReviewPolarity("words", None, 5000, 2, 50, "last", str(FOLDER))
+    assert [len(split) for split in (data.train, data.val, data.test)] == [1600, 200, 200]
+    for split in (data.train, data.val, data.test):
+        target = split.targets()
+        assert isinstance(target, Tensor)
+        assert target.double().mean() == 0.5
+    assert data.facts.sizes["vocab_size"] == 5000
+    assert data.facts.baseline["accuracy"] == 0.5
+
+
+def test_a_bag_of_words_learns_the_words_of_a_class(tmp_path: Path) -> None:
+    for kind in ("bad", "good"):
+        (tmp_path / kind).mkdir()
+        for number in range(60):
+            filler = " ".join(f"w{(number * k) % 23}" for k in range(1, 1 + number % 9))
+            (tmp_path / kind / f"{number}.txt").write_text(f"{filler} {kind} {filler}")
+    words = ["model=bag_of_words", "data=text_folder", "batch_size=16", "epochs=30", "optimizer.lr=3e-2"]
+    assert lab(*words, f"data.path={tmp_path}").test()["accuracy"] == 1.0
+    first = lab(*words, f"data.path={tmp_path}", "data.max_length=1", "data.keep=first").test()
+    assert first["accuracy"] < 0.8, "what tells the classes was cut off"

@@ -1,0 +1,265 @@
+"""Pairs of nodes: none that is held out can be seen, what is drawn is no link, and what is known about the odds."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
+from torch import Tensor
+
+from tests.helpers.lab import lab
+from trainer.data.datasets.graph.clicks import ClickFile, Clicks
+from trainer.data.datasets.graph.link_prediction import BlockPairs
+from trainer.data.splits.negative_sampling import Gaps, LinksAndGaps, both_ways, held_out
+from trainer.utils.errors import ConfigError
+
+
+def blocks(**changed: Any) -> BlockPairs:
+    options: dict[str, Any] = {
+        **{"nodes": 300, "blocks": 4, "p_within": 0.07, "p_across": 0.007, "mu": 1.0},
+        **{"val": 0.1, "test": 0.2, "seed": 0},
+    }
+    return BlockPairs(**{**options, **changed})
+
+
+def clicks(**changed: Any) -> Clicks:
+    return Clicks(**{"users": 30, "items": 20, "rank": 4, "scale": 3.0, "seed": 0, **changed})
+
+
+def either_way(pairs: Tensor) -> set[tuple[int, int]]:
+    return {(min(pair), max(pair)) for pair in pairs.tolist()}
+
+
+def whole(split: Any, epoch: int = 0) -> Any:
+    return split.finish(split.batch(torch.arange(len(split)), epoch))
+
+
+def everything(data: Any) -> tuple[Tensor, Tensor]:
+    """Pairs and targets of all three splits."""
+    batches = [whole(split) for split in (data.train, data.val, data.test)]
+    return torch.cat([batch.inputs["pairs"] for batch in batches]), torch.cat([batch.target for batch in batches])
+
+
+def test_gaps_are_numbered_without_a_hole() -> None:
+    gaps = Gaps.of_graph(5, torch.tensor([[0, 3], [4, 1]]))
+    found = [tuple(pair) for pair in gaps[torch.arange(len(gaps))].tolist()]
+    taken = {(0, 3), (3, 0), (4, 1), (1, 4)}
+    assert found == [(i, j) for i in range(5) for j in range(5) if i != j and (i, j) not in taken]
+
+
+def test_gaps_of_users_and_items_are_between_the_two() -> None:
+    gaps = Gaps.of_two_kinds(2, 3, torch.tensor([[0, 2], [1, 3], [1, 4]]))
+    assert gaps[torch.arange(len(gaps))].tolist() == [[0, 3], [0, 4], [1, 2]]
+
+
+def test_gaps_are_drawn_alike_and_by_their_row_alone() -> None:
+    gaps = Gaps.of_graph(5, torch.tensor([[0, 3], [4, 1]]))
+    rows = torch.arange(16000)
+    drawn = gaps.draw(rows, seed=3, epoch=1)
+    counts = torch.bincount(drawn[:, 0] * 5 + drawn[:, 1], minlength=25)
+    assert (counts > 0).sum() == len(gaps) == 16
+    assert (counts[counts > 0] / 1000 - 1).abs().max() < 0.15
+    torch.testing.assert_close(gaps.draw(rows[7:9], 3, 1), drawn[7:9])
+    assert not torch.equal(gaps.draw(rows, 3, 2), drawn)
+    assert not torch.equal(gaps.draw(rows, 4, 1), drawn)
+
+
+def test_gaps_reach_the_last_node_of_a_graph_too_large_for_single_precision() -> None:
+    gaps = Gaps.of_graph(100_000, torch.tensor([[0, 1]]))
+    drawn = gaps.draw(torch.arange(50_000), 0, 0)
+    assert int(drawn.max()) >= 99_990
+    assert drawn.float().mean() == pytest.approx(50_000, rel=0.01)
+    assert len((drawn[:, 1] % 256).unique()) == 256  # 24 bits alone would leave a coarse grid
+
+
+class TestBlockPairs:
+    def test_nothing_that_is_held_out_can_be_seen(self) -> None:
+        data = blocks()
+        shown = either_way(data.train.shared["edge_index"].t())
+        for split in (data.val, data.test):
+            batch = whole(split)
+            linked = either_way(batch.inputs["pairs"][batch.target == 1])
+            assert not linked & shown
+            assert int(batch.target.sum()) * 2 == len(batch.target)
+            assert torch.equal(batch.inputs["edge_index"], data.train.shared["edge_index"])
+
+    def test_held_out_pairs_are_never_trained_on_links_or_not(self) -> None:
+        """If held-out links alone were missing among what training calls no link, their absence would tell."""
+        data = blocks()
+        held = [either_way(whole(split).inputs["pairs"]) for split in (data.val, data.test)]
+        assert not held[0] & held[1]
+        drawn = set().union(*(either_way(whole(data.train, epoch).inputs["pairs"]) for epoch in range(40)))
+        assert not drawn & (held[0] | held[1])
+        assert len(drawn) > 20_000  # of 44850, so missing those held out is no chance
+
+    def test_training_pairs_are_the_links_and_as_many_gaps_anew_each_epoch(self) -> None:
+        data = blocks()
+        one, again, other = (whole(data.train, epoch) for epoch in (0, 0, 1))
+        links = either_way(data.train.shared["edge_index"].t())
+        assert either_way(one.inputs["pairs"][one.target == 1]) == links
+        assert int(one.target.sum()) == len(links) == len(one.target) / 2
+        gaps = either_way(one.inputs["pairs"][one.target == 0])
+        assert not gaps & links
+        assert not (one.inputs["pairs"][:, 0] == one.inputs["pairs"][:, 1]).any()
+        assert torch.equal(one.inputs["pairs"], again.inputs["pairs"])
+        assert len(gaps & either_way(other.inputs["pairs"][other.target == 0])) < 0.1 * len(gaps)
+
+    def test_the_graph_runs_both_ways_without_loops_or_doubles(self) -> None:
+        edges = blocks().train.shared["edge_index"]
+        assert torch.equal(edges.flip(0).unique(dim=1), edges.unique(dim=1))
+        assert edges.unique(dim=1).shape == edges.shape
+        assert not (edges[0] == edges[1]).any()
+
+    def test_the_oracle_knows_whether_blocks_are_the_same(self) -> None:
+        data = blocks(nodes=1000, p_within=0.02, p_across=0.002)
+        pairs, truth = data.test.rows.inputs["pairs"], data.test.rows.target
+        same = pairs[:, 0] % 4 == pairs[:, 1] % 4
+        best = data.facts.best_possible
+        assert best["auc"] == pytest.approx(roc_auc_score(truth, same))
+        assert best["average_precision"] == pytest.approx(average_precision_score(truth, same))
+        assert best["accuracy"] == float((same == truth).double().mean())
+        # What is expected of it: P(same | link) and P(same | gap) from the two chances.
+        link, gap = (249 * w / (249 * w + 750 * a) for w, a in ((0.02, 0.002), (0.98, 0.998)))
+        assert best["auc"] == pytest.approx((1 + link - gap) / 2, abs=0.03)
+
+    def test_moved_splits_say_the_same(self) -> None:
+        train = blocks().train
+        moved = train.to(torch.device("cpu"))
+        assert torch.equal(whole(moved, 3).inputs["pairs"], whole(train, 3).inputs["pairs"])
+
+    @pytest.mark.parametrize(("val", "test"), [(0.5, 0.5), (0.1, 0.0001), (0.6, 0.6)])
+    def test_a_split_without_links_is_refused(self, val: float, test: float) -> None:
+        with pytest.raises(ConfigError, match=r"\d+ links and \d+ pairs without one leave too few"):
+            blocks(val=val, test=test)
+
+
+def test_a_complete_graph_has_no_gaps_to_hold_out() -> None:
+    every = torch.combinations(torch.arange(10))
+    with pytest.raises(ConfigError, match="45 links and 0 pairs without one leave too few"):
+        held_out(every, partial(Gaps.of_graph, 10), 0.2, 0.2, 0)
+
+
+def test_a_single_row_of_links_and_gaps() -> None:
+    split = LinksAndGaps(torch.tensor([[2, 0]]), Gaps.of_graph(3, torch.tensor([[0, 2]])), seed=0)
+    batch = split.batch(torch.tensor([1, 0]), 0)
+    assert batch.target.tolist() == [0, 1]
+    assert batch.inputs["pairs"][1].tolist() == [2, 0]
+    assert split.targets().tolist() == [1, 0]
+
+
+class TestClicks:
+    def test_the_graph_holds_the_clicks_of_training_and_no_others(self) -> None:
+        data = clicks()
+        train = data.train.rows
+        clicked = train.inputs["pairs"][train.target == 1]
+        assert torch.equal(data.train.shared["edge_index"], both_ways(clicked))
+        shown = either_way(data.train.shared["edge_index"].t())
+        for split in (data.val, data.test):
+            assert not shown & either_way(split.rows.inputs["pairs"])
+
+    def test_every_user_meets_every_item_once(self) -> None:
+        data = clicks()
+        pairs = torch.cat([split.rows.inputs["pairs"] for split in (data.train, data.val, data.test)])
+        assert len(pairs.unique(dim=0)) == len(pairs) == 600
+        assert pairs.amin(0).tolist() == [0, 30]
+        assert pairs.amax(0).tolist() == [29, 49]
+        assert [len(split) for split in (data.train, data.val, data.test)] == [360, 120, 120]
+        assert [data.facts.sizes[key] for key in ("num_users", "num_items", "num_nodes")] == [30, 20, 50]
+
+    def test_the_oracle_lies_where_it_was_found_before(self) -> None:
+        facts = clicks(users=300, items=200).facts
+        assert facts.best_possible["auc"] == pytest.approx(0.903, abs=0.01)
+        assert 0.45 < facts.baseline["auc"] < 0.6
+
+
+class TestClickFile:
+    def built(self, folder: Path, text: str, **changed: Any) -> ClickFile:
+        (folder / "clicks.csv").write_text(text)
+        options: dict[str, Any] = {
+            "user": 0,
+            "item": 1,
+            "click": None,
+            "delimiter": None,
+            "header": "auto",
+            "encoding": "utf-8",
+            "seed": 0,
+        }
+        return ClickFile(**{"path": str(folder / "clicks.csv"), **options, **changed})
+
+    def test_rows_are_clicks_and_everything_else_is_not(self, tmp_path: Path) -> None:
+        rows = [(user, item) for user in range(10) for item in range(8) if (user + item) % 3 == 0]
+        data = self.built(tmp_path, "who,what\n" + "".join(f"u{u},i{i}\n" for u, i in rows * 2))
+        place = {(f"u{u}", f"i{i}") for u, i in rows}
+        users, items = [*dict.fromkeys(f"u{u}" for u, _ in rows)], [*dict.fromkeys(f"i{i}" for _, i in rows)]
+        named = [*users, *items]
+        pairs, target = everything(data)
+        assert len(target) == 2 * len(rows)  # each once, however often it stands there
+        for (user, item), clicked in zip(pairs.tolist(), target.tolist(), strict=True):
+            assert ((named[user], named[item]) in place) == bool(clicked)
+        assert data.facts.sizes["num_nodes"] == 18
+
+    def test_a_column_of_clicks_is_taken_at_its_word(self, tmp_path: Path) -> None:
+        rows = "".join(f"i{i};u{u};{int(u == i)}\n" for u in range(6) for i in range(6)) + "i1;u0;1\n"
+        data = self.built(tmp_path, "item;user;bought\n" + rows, user="user", item="item", click="bought")
+        pairs, target = everything(data)
+        found = {tuple(pair) for pair in pairs[target == 1].tolist()}
+        assert found == {(0, 7), *((k, 6 + k) for k in range(6))}
+        assert len(pairs) == 36
+
+    def test_ids_are_texts(self, tmp_path: Path) -> None:
+        users = ["007", "7", "900719925474099200", "900719925474099201", "1_0", "10"]
+        rows = "".join(f"{user},i{i},{int((k + i) % 3 == 0)}.0\n" for k, user in enumerate(users) for i in range(5))
+        data = self.built(tmp_path, "user,item,click\n" + rows, click="click")
+        assert data.facts.sizes["num_users"] == 6
+
+    def test_an_id_that_lacks_and_a_header_that_may_be_a_row_are_told(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match=r"row 2 \(line 3\), column 'item': empty; 1 such in the column"):
+            self.built(tmp_path, "user,item\nx,y\nx,\n")
+        with pytest.raises(ConfigError, match=r"the first row of .* counts the columns; data.header=true"):
+            self.built(tmp_path, "0,1\n" + "".join(f"{100 + u},{500 + u % 7}\n" for u in range(30)))
+        with pytest.raises(ConfigError, match=r"data.user: no column 'usr'[^$]*data.item: no column 'itm'"):
+            self.built(tmp_path, "user,item\nx,y\n", user="usr", item="itm")
+
+    def test_an_index_is_no_user(self, tmp_path: Path) -> None:
+        rows = "".join(f"{n},u{n % 9},i{n * n % 23}\n" for n in range(40))
+        for first in ("", "Unnamed: 0"):
+            with pytest.raises(ConfigError, match=r"numbers the rows; .*such as data.user=who data.item='\"the item"):
+                self.built(tmp_path, f"{first},who,the item\n{rows}")
+            data = self.built(tmp_path, f"{first},who,the item\n{rows}", user="who", item="the item")
+            assert (data.facts.sizes["num_users"], data.facts.sizes["num_items"]) == (9, 12)
+
+    def test_what_is_no_click_is_told(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match=r"clicks.csv: row 2 \(line 3\), column 'c': 'yes' is neither 0 nor 1"):
+            self.built(tmp_path, "a,b,c\nx,y,1\nx,z,yes\n", click="c")
+        with pytest.raises(ConfigError, match=r"data.item: no column 'itm' in .*did you mean item"):
+            self.built(tmp_path, "user,item\nx,y\nx,z\n", user="user", item="itm")
+        with pytest.raises(ConfigError, match="2 links and 0 pairs without one"):
+            self.built(tmp_path, "user,item\nx,y\nx,z\n")
+
+
+GATES = {
+    "link_predictor": ("sbm_pairs", 0.65),
+    "graph_generator": ("sbm_pairs", 0.65),
+    "graph_vae": ("sbm_pairs", 0.65),
+    "matrix_factorisation": ("clicks", 0.84),
+    "bipartite_gnn": ("clicks", 0.84),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", GATES)
+def test_it_learns(model: str) -> None:
+    data, least = GATES[model]
+    assert lab(f"model={model}", f"data={data}").test()["auc"] > least
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", [("model=matrix_factorisation",), ("model=link_predictor", "model.decoder=linear")], ids=str
+)
+def test_embeddings_without_a_graph_and_a_decoder_that_adds_up_do_not(words: tuple[str, ...]) -> None:
+    assert lab(*words, "data=sbm_pairs", "epochs=100").test()["auc"] < 0.6

@@ -1,0 +1,295 @@
+"""Sentences in two languages: rows belong together, a target ends, and what is written is judged up to there."""
+
+from __future__ import annotations
+
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.helpers.lab import lab
+from tests.helpers.real_data import FOLDER, needs
+from trainer.core.batch import IGNORE, Batch, Totals
+from trainer.core.dataset import Data, TensorSplit
+from trainer.core.decoding import State
+from trainer.data.datasets.text.translation import Multi30k, Pairs
+from trainer.data.reference import baselines
+from trainer.tasks.seq2seq import Seq2Seq
+from trainer.utils.errors import ConfigError
+
+OPTIONS: dict[str, Any] = {
+    "encoding": "utf-8",
+    "tokens": "words",
+    "target_tokens": None,
+    "vocab_limit": None,
+    "min_count": 1,
+    "lowercase": True,
+    "max_length": 100,
+    "drop_bad": False,
+    "val": 0.2,
+    "test": 0.2,
+    "seed": 0,
+}
+ANIMALS = ["dog", "cat", "cow", "hen", "pig"]
+
+
+def sentences(count: int = 60) -> tuple[list[str], list[str]]:
+    """Animals, and the same with a mark on each: every row tells its partner, and none is known beforehand."""
+    rows = [[ANIMALS[(n * k) % 5] for k in range(1, 2 + n % 7)] for n in range(count)]
+    return [" ".join(row) for row in rows], [" ".join(f"{word}o" for word in row) for row in rows]
+
+
+def write(folder: Path, source: list[str], target: list[str]) -> dict[str, Any]:
+    for name, lines in (("source.txt", source), ("target.txt", target)):
+        (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return {"source": str(folder / "source.txt"), "target": str(folder / "target.txt")}
+
+
+def read(folder: Path, source: list[str], target: list[str], **changes: object) -> Pairs:
+    return Pairs(**write(folder, source, target), **OPTIONS | changes)
+
+
+def said(folder: Path, source: list[str], target: list[str], **changes: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read(folder, source, target, **changes)
+    return str(caught.value)
+
+
+def pairs(data: Data) -> list[list[tuple[str, str]]]:
+    """The sentences of each split in text; a target without its end is a fault."""
+    found = []
+    codec, target_codec, end = data.facts.codec, data.facts.target_codec, data.facts.end
+    assert codec is not None
+    assert target_codec is not None
+    for split in (data.train, data.val, data.test):
+        batch = split.batch(torch.arange(len(split)), 0)
+        assert batch.target is not None
+        rows = zip(batch.inputs["x"], batch.inputs["lengths"], batch.target, strict=True)
+        part = []
+        for x, n, y in rows:
+            target = [token for token in y.tolist() if token != IGNORE]
+            assert target.index(end) == len(target) - 1
+            part.append((codec.decode(x[:n].tolist()), target_codec.decode(target)))
+        found.append(part)
+    return found
+
+
+@pytest.mark.parametrize("tokens", ["words", "characters", "bytepair"])
+def test_lines_stay_together_and_come_once(tmp_path: Path, tokens: str) -> None:
+    source, target = sentences()
+    data = read(tmp_path, source, target, tokens=tokens, vocab_limit=300)
+    found = pairs(data)
+    assert [len(part) for part in found] == [36, 12, 12]
+    assert sorted(pair for part in found for pair in part) == sorted(zip(source, target, strict=True))
+    other = pairs(read(tmp_path, source, target, tokens=tokens, vocab_limit=300, seed=1))
+    assert other[0] != found[0]
+    assert pairs(read(tmp_path, source, target, tokens=tokens, vocab_limit=300)) == found
+
+
+def test_sizes_and_the_end_follow_from_the_vocabularies(tmp_path: Path) -> None:
+    data = read(tmp_path, *sentences())
+    assert data.facts.sizes == {"source_vocab_size": 6, "vocab_size": 7, "seq_len": 7, "horizon": 8}
+    assert data.facts.end == 6
+
+
+def test_each_side_may_have_tokens_and_letters_of_its_own(tmp_path: Path) -> None:
+    source, target = (["The " + line for line in side] for side in sentences())
+    data = read(tmp_path, source, target, target_tokens="characters", lowercase="source")
+    codec, target_codec = data.facts.codec, data.facts.target_codec
+    assert codec is not None
+    assert target_codec is not None
+    assert codec.encode("THE Dog") == codec.encode("the dog")
+    assert target_codec.decode(target_codec.encode("The dog")) == "The dog"
+    assert [target.split()[0] for _, target in pairs(data)[0]] == ["The"] * len(data.train)
+    assert codec.size == 1 + 1 + 5
+    assert target_codec.size == 1 + len(set("".join(target)))
+    assert not data.facts.reading
+    facts = read(tmp_path, source, target, lowercase=True).facts
+    assert facts.target_codec is not None
+    assert facts.target_codec.decode(facts.target_codec.encode("The dogo")) == "the dogo"
+    assert facts.reading == ["targets: in small letters (data.lowercase)"]
+
+
+def test_unknown_tokens_are_told_with_their_share(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source, target = sentences()
+    read(tmp_path, source, target, min_count=2)
+    assert not caplog.records
+    strange = [f"{line} " + " ".join(f"x{number}y{k}" for k in range(12)) for number, line in enumerate(source)]
+    read(tmp_path, strange, target, min_count=2, max_length=300)
+    (record,) = caplog.records
+    found = re.fullmatch(
+        r"data.source: many tokens are unknown: (\d+)% of those of the training rows, (\d+)% of those of the test rows;"
+        r" fewer are by data.min_count=1, .*",
+        record.message,
+    )
+    assert found
+    assert all(70 < int(share) < 95 for share in found.groups())
+
+
+def test_large_letters_of_a_prompt_are_read_too(tmp_path: Path) -> None:
+    data = read(tmp_path, *sentences())
+    assert data.facts.codec is not None
+    assert data.facts.codec.encode("Dog CAT") == data.facts.codec.encode("dog cat")
+
+
+class Echo(nn.Module):
+    """x (B, S), lengths (B) -> (B, T, V)
+
+    Writes, for every row, the target it was shown; ``late`` forgets the end.
+    """
+
+    def __init__(self, targets: Tensor, vocabulary: int, end: int | None, late: bool = False):
+        super().__init__()
+        self.targets, self.vocabulary = targets, vocabulary
+        self.end, self.late = end, late
+        self.dummy = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def encode(self, x: Tensor, lengths: Tensor) -> State:
+        return (torch.arange(len(x)),)
+
+    def decode(self, tokens: Tensor, memory: State, state: State | None = None) -> tuple[Tensor, State]:
+        place = torch.zeros(len(tokens), dtype=torch.long) if state is None else state[0]
+        steps = (place[:, None] + torch.arange(tokens.shape[1])).clamp(max=self.targets.shape[1] - 1)
+        right = self.targets[memory[0][:, None], steps].clamp(min=0)
+        if self.late and self.end is not None:
+            right = right.masked_fill(right.eq(self.end), 1)
+        return nn.functional.one_hot(right, self.vocabulary).float(), (place + tokens.shape[1],)
+
+
+def judged(data: Data, late: bool = False) -> dict[str, float]:
+    batch = data.test.batch(torch.arange(len(data.test)), 0)
+    assert batch.target is not None
+    size = data.facts.sizes["vocab_size"]
+    model = Echo(batch.target, size, data.facts.end, late)
+    task = Seq2Seq(model, size, 1.0, 0.0, "token", data.facts.sizes["horizon"], 3, 1.0)
+    task.attach(data)
+    task.check(data.test.targets(), "test")
+    totals = Totals()
+    totals.add(task.score(batch))
+    return task.metrics(totals.reduce())
+
+
+def test_who_writes_the_targets_has_full_marks_and_who_does_not_end_has_not(tmp_path: Path) -> None:
+    data = read(tmp_path, *sentences())
+    right, endless = judged(data), judged(data, late=True)
+    for prefix in ("", "beam_"):
+        assert right[f"{prefix}token_accuracy"] == right[f"{prefix}exact_match"] == 1.0
+        assert right[f"{prefix}bleu"] == pytest.approx(100.0)
+    assert right["forcing_gap"] == 0.0
+    assert endless["exact_match"] == 0.0
+    assert endless["token_accuracy"] < 0.9
+    assert endless["bleu"] < 60
+
+
+def test_the_baseline_is_what_the_judge_would_say_of_it(tmp_path: Path) -> None:
+    data = read(tmp_path, *sentences())
+    train = data.train.targets()
+    assert train is not None
+    end = data.facts.end
+    guess = torch.stack([c[c != IGNORE].mode().values for c in train.t()])
+    written = guess[: guess.tolist().index(end) + 1]
+    batch = data.test.batch(torch.arange(len(data.test)), 0)
+    size = data.facts.sizes["vocab_size"]
+    model = Echo(written.expand(len(batch), -1), size, end)
+    task = Seq2Seq(model, size, 1.0, 0.0, "token", data.facts.sizes["horizon"], 1, 1.0)
+    task.attach(data)
+    totals = Totals()
+    totals.add(task.score(batch))
+    scores = task.metrics(totals.reduce())
+    for name in ("token_accuracy", "exact_match", "bleu"):
+        assert data.facts.baseline[name] == pytest.approx(scores[name]), name
+
+
+def test_the_most_frequent_tokens_of_rows_of_one_length() -> None:
+    seen = TensorSplit({"x": torch.zeros(3)}, torch.tensor([[1, 2], [1, 3], [4, 3]]))
+    truth = TensorSplit({"x": torch.zeros(2)}, torch.tensor([[1, 3], [4, 3]]))
+    assert baselines.most_frequent_tokens(seen, truth) == {
+        "token_accuracy": 0.75,
+        "exact_match": 0.5,
+        "forcing_gap": 0.0,
+    }
+
+
+def test_files_of_different_length_are_told_with_both_counts(tmp_path: Path) -> None:
+    source, target = sentences(20)
+    told = said(tmp_path, source, target[:-1])
+    assert "source.txt has 20 lines" in told
+    assert "target.txt has 19" in told
+
+
+def test_what_only_looks_like_the_end_of_a_line_does_not_part_lines(tmp_path: Path) -> None:
+    source, target = sentences(20)
+    source[3] += " \u2028 pig\x0bpig"
+    read(tmp_path, source, target)
+    for name in ("source.txt", "target.txt"):  # and files from Windows are read alike
+        path = tmp_path / name
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    paths: dict[str, Any] = {name: str(tmp_path / f"{name}.txt") for name in ("source", "target")}
+    assert "\r" not in pairs(Pairs(**paths, **OPTIONS | {"tokens": "characters"}))[0][0][0]
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_bad_lines_are_named_or_left_out(tmp_path: Path, side: str) -> None:
+    both = dict(zip(("source", "target"), sentences(30), strict=True))
+    both[side][4] = "  "
+    both[side][9] = "pig " * 30
+    told = said(tmp_path, *both.values())
+    assert f"data.{side}: {tmp_path}/{side}.txt: line 5 is empty; pairs with such a line: 2; data.drop_bad=true" in told
+    both[side][4] = "pig"
+    assert "line 10 has 119 characters, more than data.max_length 100; pairs with such a line: 1;" in said(
+        tmp_path, *both.values()
+    )
+    assert sum(map(len, pairs(read(tmp_path, *both.values(), drop_bad=True)))) == 29
+
+
+def test_too_few_or_no_pairs_and_missing_files_are_told(tmp_path: Path) -> None:
+    assert "1 pairs of lines leave none for the val split" in said(tmp_path, ["one"], ["eins"])
+    assert "source.txt: line 1 is empty" in said(tmp_path, [""], [""])
+    assert "0 pairs of lines leave none for the train split" in said(tmp_path, [""], [""], drop_bad=True)
+    with pytest.raises(ConfigError, match=r"data\.target: .*targets\.txt does not exist.* did you mean target\.txt\?"):
+        Pairs(str(tmp_path / "source.txt"), str(tmp_path / "targets.txt"), **OPTIONS)
+
+
+@pytest.mark.slow
+@needs("multi30k")
+def test_multi30k_both_ways() -> None:
+    data = Multi30k("de", "en", "words", 500, 2, True, str(FOLDER))
+    assert [len(split) for split in (data.train, data.val, data.test)] == [29_000, 1014, 1000]
+    first = pairs_of(data, 0)
+    assert first[0].startswith("zwei junge weiße männer sind")
+    assert first[1].startswith("two young, white ⁇ are outside near many")
+    assert data.facts.sizes["vocab_size"] == 501
+    with pytest.raises(ConfigError, match=r"data\.target: en is data\.source too"):
+        Multi30k("en", "en", "words", 500, 2, True, str(FOLDER))
+
+
+def pairs_of(data: Data, row: int) -> tuple[str, str]:
+    batch: Batch = data.train.batch(torch.tensor([row]), 0)
+    assert batch.target is not None
+    assert data.facts.codec is not None
+    assert data.facts.target_codec is not None
+    return data.facts.codec.decode(batch.inputs["x"][0].tolist()), data.facts.target_codec.decode(
+        batch.target[0].tolist()
+    )
+
+
+@pytest.mark.slow
+def test_a_translation_is_learned(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    rows = [draw.choices(ANIMALS, k=draw.randint(1, 5)) for _ in range(400)]
+    paths = write(tmp_path, [" ".join(row) for row in rows], [" ".join(f"{word}o" for word in row) for row in rows])
+    words = ["model=seq2seq", "model.hidden_size=32", "data=pairs", *(f"data.{k}={v}" for k, v in paths.items())]
+    run = lab(*words, "epochs=12", "batch_size=16", "optimizer.lr=1e-2")
+    scores = run.test()
+    assert scores["token_accuracy"] > 0.9
+    assert scores["bleu"] > 80 > run.data.facts.baseline["bleu"]
+    assert "".join(run.task.sample("Dog cat")).split() == ["dogo", "cato"]  # type: ignore[operator]
+    with pytest.raises(ConfigError, match="prompt: ' ' holds no token"):
+        "".join(run.task.sample(" "))  # type: ignore[operator]

@@ -1,0 +1,251 @@
+"""Columns nothing should be learned from are told, all at once, and how the others were read is said."""
+
+from __future__ import annotations
+
+import logging
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import small_graphs
+from tests.helpers.lab import configure
+from tests.helpers.small_tables import load, problem, write
+from trainer.data.datasets.series.csv_series import CSVSeries
+from trainer.data.datasets.tabular.csv_table import CSV
+from trainer.utils.errors import ConfigError
+
+
+def with_column(folder: Path, cells: list[str], name: str = "c") -> Path:
+    return write(folder, [f"a,{name},y", *(f"{i % 5},{cell},{i % 2}" for i, cell in enumerate(cells))])
+
+
+def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def load_series(path: Path, **changes: object) -> CSVSeries:
+    keys = configure("model=dlinear", "data=csv_series", f"data.path={path}", "data.history=5", "data.horizon=2")
+    return CSVSeries(**{key: value for key, value in keys["data"].items() if key != "_target_"} | changes)
+
+
+def test_dates_are_no_categories(tmp_path: Path) -> None:
+    days = [date(2020, 1, 1) + timedelta(days=i % 12) for i in range(60)]
+    for form in ("%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d %B %Y", "%d-%b-%y", "%d.%m.%Y 12:30"):
+        path = with_column(tmp_path, [f"{day:{form}}" for day in days])
+        assert f"column 'c' holds times such as '{days[0]:{form}}'" in (said := problem(path)), form
+        assert "data.drop_columns=[c] leaves it out" in said
+        assert load(path, categorical=["c"]).schema["columns"][1]["kind"] == "category"
+    assert "holds times such as '12:00'" in problem(with_column(tmp_path, [f"12:{i % 9:02d}" for i in range(60)]))
+    for words in (["1.2.3", "1.10.3"], ["3-5", "6-9"], ["May", "June"]):
+        load(with_column(tmp_path, words * 30))
+
+
+def test_numbers_among_texts_are_not_lost_without_a_word(tmp_path: Path) -> None:
+    cells = ["<5" if i % 5 < 3 else f"{5 + i / 7:.2f}" for i in range(100)]
+    said = problem(with_column(tmp_path, cells))
+    assert "column 'c' holds 40 numbers among 100 cells, and texts such as '<5'" in said
+    assert "data.categorical=[c]" in said
+    load(with_column(tmp_path, cells), categorical=["c"])
+    units = [f"{i / 7:.1f} kg" if i % 2 else f"{i / 7:.1f}" for i in range(100)]
+    assert "and texts such as '0.1 kg'" in problem(with_column(tmp_path, units))
+    assert load(with_column(tmp_path, ["S", "M", "38", "40"] * 25)).facts.sizes["in_features"] == 5, "few are codes"
+
+
+def test_a_minus_of_another_kind_is_a_minus(tmp_path: Path) -> None:
+    path = with_column(tmp_path, [f"\u2212{i}" if i % 2 else str(i) for i in range(60)])
+    assert load(path).schema["columns"][1]["kind"] == "number"
+
+
+def test_cells_filled_that_are_no_gaps_are_told_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = with_column(tmp_path, ["<5" if i % 10 == 0 else str(i) for i in range(60)])
+    for nan, told in (("fill", "the mean is put there (6 such cells)"), ("drop", "the row is left out")):
+        caplog.clear()
+        load(path, nan=nan)
+        assert "row 1 (line 2), column 'c': '<5' is no number" in caplog.text
+        assert told in caplog.text
+    caplog.clear()
+    load(path, nan="fill").read(str(write(tmp_path, ["a,c,y", "1,7 kg,0"], "new.csv")))
+    assert "column 'c': '7 kg' is no number; the mean is put there (1 such cells)" in caplog.text
+
+
+def test_a_code_for_a_gap_that_is_nowhere_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = with_column(tmp_path, [f"{i % 9}.5" if i % 20 else "-9999.0" for i in range(60)])
+    series = write(tmp_path, ["v", *(f"{i % 9}.5" if i % 20 else "-999.00" for i in range(100))], "s.csv")
+    load(table, missing=["", -9999], nan="drop")
+    load_series(series, missing=["?", "-9.99e2"], gaps="drop")
+    assert not warned(caplog)
+    load(table, missing=["", "-999", -9999.5, "x"], nan="drop")
+    assert "data.missing: no cell of t.csv is -999, -9999.5" in caplog.text
+    load_series(series, missing=["-9999"], gaps="drop")
+    assert "data.missing: no cell of s.csv is -9999" in warned(caplog)[-1]
+    graph = small_graphs.write(
+        tmp_path, ["id,size,y", *(f"n{i},{i % 4},{i % 2}" for i in range(20))], ["source,target", "n0,n1"]
+    )
+    small_graphs.one(graph, missing=["", -1])
+    assert "data.missing: no cell of nodes.csv or edges.csv is -1" in warned(caplog)[-1]
+
+
+@pytest.mark.parametrize(
+    ("sign", "option"),
+    [
+        ("'", "apostrophe"),
+        ("\u2019", "apostrophe"),
+        (" ", "space"),
+        ("\u00a0", "space"),
+        ("\u202f", "space"),
+        (",", "comma"),
+    ],
+)
+def test_signs_between_thousands_are_told_by_every_reader(tmp_path: Path, sign: str, option: str) -> None:
+    cells = [("980", f"12{sign}375", f"1{sign}020")[i % 3] for i in range(100)]
+    table = write(tmp_path, ["a;c;y", *(f"{i % 5};{cell};{i % 2}" for i, cell in enumerate(cells))])
+    series = write(tmp_path, ["v;w", *(f"{cell};{i % 3}" for i, cell in enumerate(cells))], "s.csv")
+    nodes = ["id;size;y", *(f"n{i};{i % 4};{i % 2}" for i in range(20))]
+    graph = small_graphs.write(tmp_path, nodes, ["source;target;weight", *(f"n{i};n1;{cells[i]}" for i in range(9))])
+    for read in (
+        lambda **options: load(table, **options),
+        lambda **options: load(table, "c", target_kind="number", **options),
+        lambda **options: load_series(series, **options),
+        lambda **options: small_graphs.one(graph, **options),
+    ):
+        with pytest.raises(ConfigError, match=f"data.thousands={option} reads it as 12375"):
+            read()
+        read(thousands=option)
+
+
+@pytest.mark.parametrize(
+    ("sign", "decimal", "thousands"), [(".", "point", "point"), (",", "comma", "comma")], ids=["point", "comma"]
+)
+def test_thousands_that_may_be_decimals_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, sign: str, decimal: str, thousands: str
+) -> None:
+    cells = [("980", f"12{sign}375", f"1{sign}020", "-75", "?")[i % 5] for i in range(100)]
+    other = "comma" if decimal == "point" else "point"
+    told = (
+        f"'1{sign}020' stands beside '980' and is read as 1.02; if its sign is between thousands,"
+        f" data.decimal={other} data.thousands={thousands} reads it as 1020"
+    )
+    table = write(tmp_path, ["a;c;y", *(f"{i % 5};{cell};{i % 2}" for i, cell in enumerate(cells))])
+    series = write(tmp_path, ["v;w", *(f"{cell};{i % 3}" for i, cell in enumerate(cells))], "s.csv")
+    for load_one in (
+        lambda **options: load(table, nan="drop", **options),
+        lambda **options: load(table, "c", target_kind="number", nan="drop", **options),
+        lambda **options: load_series(series, gaps="interpolate", **options),
+    ):
+        caplog.clear()
+        load_one(decimal=decimal)
+        assert told in caplog.text
+        caplog.clear()
+        load_one(decimal=other, thousands=thousands)
+        assert not warned(caplog)
+    for others in (["1.5", "980"], ["1.025", "980"], ["1.020", "980.000"], ["0.020", "5"], ["1.020", "1980"]):
+        load(with_column(tmp_path, others * 30))
+        assert not warned(caplog), others
+
+
+def test_codes_with_zeros_in_front_are_categories(tmp_path: Path) -> None:
+    zips = load(with_column(tmp_path, ["01234", "98765", "10001"] * 20)).schema["columns"][1]
+    assert sorted(zips["categories"]) == ["01234", "10001", "98765"]
+    codes = load(with_column(tmp_path, ["1_10", "11_0", "2_0"] * 20)).schema["columns"][1]
+    assert sorted(codes["categories"]) == ["11_0", "1_10", "2_0"]
+    drinks = load(with_column(tmp_path, ["caf\u00e9", "cafe\u0301", "tea"] * 20)).schema["columns"][1]
+    assert drinks["categories"] == ["caf\u00e9", "tea"]
+    assert "holds '07' and '7', which would be one number" in problem(with_column(tmp_path, ["7", "07", "12"] * 20))
+
+
+@pytest.mark.parametrize(
+    ("cells", "names"),
+    [
+        (["1_10", "11_0", "2_0"], ["11_0", "1_10", "2_0"]),
+        (["01", "1", "2"], ["01", "1", "2"]),
+        (["2021_01", "202101"], ["202101", "2021_01"]),
+        (["900719925474099200", "900719925474099201"], ["900719925474099200", "900719925474099201"]),
+        (["1", "1.0", "10", "2"], ["1", "2", "10"]),
+        (["\u0661", "1"], ["1", "\u0661"]),
+        (["+1", "1"], ["+1", "1"]),
+        (["1.1", "1.10", "1.2"], ["1.1", "1.10", "1.2"]),
+        (["1e3", "1000"], ["1000", "1e3"]),
+        (["0x10", "16"], ["0x10", "16"]),
+        (["inf", "infinity", "1"], ["1", "inf", "infinity"]),
+        (["\uff11", "1"], ["1", "\uff11"]),
+        (["caf\u00e9", "cafe\u0301", "tea"], ["caf\u00e9", "tea"]),
+        (["007", "07", "7"], ["007", "07", "7"]),
+    ],
+)
+def test_labels_are_texts_unless_they_are_numbers_in_every_way(
+    tmp_path: Path, cells: list[str], names: list[str]
+) -> None:
+    data = load(write(tmp_path, ["a,y", *(f"{i % 5},{cells[i % len(cells)]}" for i in range(60))]))
+    assert list(data.facts.class_names) == names
+
+
+def test_labels_of_new_rows_are_told_by_the_same_rule(tmp_path: Path) -> None:
+    data = load(write(tmp_path, ["a,y", *(f"{i % 5},{i % 3}" for i in range(60))]))
+    for cells, found in ((["0.0", "2"], [0, 2]), (["00", "2"], None), (["x", "2"], None)):
+        new = data.read(str(write(tmp_path, ["a,y", *(f"1,{cell}" for cell in cells)], "new.csv")))
+        assert (None if new.target is None else new.target.tolist()) == found
+    versions = load(write(tmp_path, ["a,y", *(f"{i % 5},{('1.1', '1.10', '1.5')[i % 3]}" for i in range(60))]))
+    new = versions.read(str(write(tmp_path, ["a,y", *(f"1,{cell}" for cell in ("1.10", "1.50", "1.1"))], "new.csv")))
+    assert new.target is not None
+    assert new.target.tolist() == [1, 2, 0]
+    assert versions.read(str(write(tmp_path, ["a,y", "1,1.100"], "new.csv"))).target is None, "of two of that value"
+
+
+def test_a_label_that_is_a_word_for_a_gap_is_told_as_such(tmp_path: Path) -> None:
+    path = write(tmp_path, ["a,y", *(f"{i % 5},{('none', 'some')[i % 2]}" for i in range(60))])
+    said = problem(path, missing=["", "none"])
+    assert "one class only, 'some'" in said
+    assert "30 cells are a gap by data.missing, which lists 'none': without it they are a class" in said
+    assert load(path).facts.class_names == ["none", "some"]
+    three = write(tmp_path, ["a,y", *(f"{i % 5},{('none', 'some', 'much')[i % 3]}" for i in range(60))])
+    assert "without 'none' in data.missing it is a class" in problem(three, missing=["", "none"])
+
+
+def messy(folder: Path) -> Path:
+    lines = ["id,size,when,price,empty,kind"]
+    for i in range(60):
+        size = "?" if i == 3 else str(i % 7)
+        price = '"1,020"' if i % 3 else "980"
+        lines.append(f"person {i},{size},2020-01-{i % 28 + 1:02d},{price},,{'?' if i == 9 else 'ab'[i % 2]}")
+    return write(folder, lines)
+
+
+def test_all_that_is_wrong_with_a_table_is_told_at_once(tmp_path: Path) -> None:
+    path = messy(tmp_path)
+    said = problem(path, "kind")
+    for told in (
+        "texts in 'id' hardly ever come twice",
+        "row 4 (line 5), column 'size': a gap ('?')",
+        "column 'when' holds times",
+        "data.thousands=comma reads it as 1020",
+        "column 'empty' is empty",
+        "row 10 (line 11), column 'kind': a gap ('?')",
+        "data.drop_columns=[id,when,price,empty] leaves out all 4 that are no features",
+    ):
+        assert told in said, told
+    load(path, "kind", thousands="comma", nan="drop", drop_columns=["id", "when", "empty"])
+
+
+def test_all_columns_that_are_not_there_are_told_at_once(tmp_path: Path) -> None:
+    said = problem(messy(tmp_path), "knid", drop_columns=["idd", "when"], categorical=["sise"])
+    for told in ("data.target: no column 'knid'", "data.drop_columns: no column 'idd'", "data.categorical: no column"):
+        assert told in said
+    said = problem(messy(tmp_path), "kind", missing=["", "?", "a"])
+    assert "one class only, 'b'" in said, "a target that is none hides nothing else"
+    assert "texts in 'id' hardly ever come twice" in said
+
+
+def test_how_columns_were_read_is_said_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = (f"{i % 7 if i != 3 else '?'},{('x', 'y', f'z{i}')[i % 3]},{i},{'pqr'[i % 3]}" for i in range(60))
+    path = write(tmp_path, ["age,zip,row,kind", *rows])
+    with caplog.at_level(logging.INFO, logger="trainer"):
+        data: CSV = load(path, "kind", nan="fill", drop_columns=["row"])
+    assert data.facts.reading == [
+        "t.csv: 60 rows, with a header",
+        "age: number, mean 2.898, 1 gap",
+        "zip: category, 2 + other",
+        "row: no feature",
+        "kind: class, 3 classes",
+    ]
+    assert "age: number, mean 2.898, 1 gap" in caplog.text

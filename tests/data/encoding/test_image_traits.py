@@ -1,0 +1,71 @@
+"""Pictures are looked at in a way that suits them: deep levels, grey in any file, their size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.helpers.picture_folders import read, rows, said, write
+
+
+@pytest.mark.parametrize(("low", "step"), [(0, 1), (0, 16), (1000, 1), (0, 257)])
+def test_deep_levels_are_told_apart_whatever_part_of_them_is_used(tmp_path: Path, low: int, step: int) -> None:
+    shallow = read(write(tmp_path / "shallow", colour=False))
+    for path in write(tmp_path / "deep", colour=False).glob("*/*"):
+        with Image.open(path) as image:
+            levels = low + step * np.array(image).astype(np.uint16)
+        Image.fromarray(levels).save(path)
+    deep = read(tmp_path / "deep")
+    for split in ("train", "val", "test"):
+        x, like = (rows(getattr(data, split))[0].flatten(1)[:, 0].tolist() for data in (deep, shallow))
+        order = sorted(range(len(x)), key=lambda row: like[row])
+        assert [x[row] for row in order] == sorted(x)
+        if split == "train":
+            assert len(set(x)) == len(set(like)), "pictures that differ look the same"
+            assert (min(x), max(x)) == (0, 255)
+    again = deep.read(str(tmp_path / "deep" / "bad"))
+    assert int(again.inputs["x"].max()) < 128, "what is read later is shown as what was trained on"
+
+
+def test_deep_levels_that_are_flattened_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for path in write(tmp_path, colour=False).glob("*/*"):
+        with Image.open(path) as image:
+            levels = np.array(image.resize((90, 90))).astype(np.uint16)
+        levels[0, 0] = 65535
+        Image.fromarray(levels).save(path)
+    read(tmp_path)
+    assert "lie within 148 of the" in caplog.text or "which 8 bits cannot tell apart" in caplog.text
+
+
+def test_pictures_of_one_shade_are_nothing_to_see(tmp_path: Path) -> None:
+    for path in write(tmp_path, colour=False).glob("*/*"):
+        Image.new("L", (9, 9), 7).save(path)
+    assert "every pixel of 12 training pictures is 7 of 255: nothing to see" in said(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["RGB", "RGBA", "LA", "P"])
+def test_grey_pictures_make_one_channel_however_they_are_stored(tmp_path: Path, kind: str) -> None:
+    plain = read(write(tmp_path / "plain", colour=False))
+    for path in write(tmp_path / "other", colour=False).glob("*/*"):
+        with Image.open(path) as image:
+            image.convert(kind).save(path)
+    other = read(tmp_path / "other")
+    assert other.facts.sizes["in_channels"] == 1
+    assert torch.equal(rows(other.train)[0], rows(plain.train)[0])
+    with Image.open(tmp_path / "other" / "bad" / "002.png") as image:
+        hint = image.convert("RGBA")
+    hint.putpixel((3, 3), (200, 0, 0, 255))
+    for path in (tmp_path / "other" / "bad").iterdir():
+        hint.save(path, "PNG")
+    assert read(tmp_path / "other").facts.sizes["in_channels"] == 3
+
+
+def test_small_pictures_that_are_enlarged_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    read(write(tmp_path), size=12)
+    assert not caplog.records
+    read(tmp_path, size=20)
+    assert "pictures of 12 x 9 pixels are enlarged to 20 x 20; data.size=9 takes them as they are" in caplog.text

@@ -1,0 +1,122 @@
+"""New rows of a table are encoded as those of training were, what is wrong with them is named, and numbers become a
+table again."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.helpers.small_tables import load, people, write
+from trainer.data.datasets.tabular.csv_table import CSV
+from trainer.utils.errors import ConfigError
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> CSV:
+    return load(write(tmp_path, people()))
+
+
+def refused(data: CSV, path: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        data.read(str(path))
+    return str(caught.value)
+
+
+def test_new_rows_are_encoded_as_training_rows_whatever_the_order_of_columns(data: CSV, tmp_path: Path) -> None:
+    swapped = [",".join(reversed(line.replace(" ", "").split(","))) for line in people()]
+    same = data.read(str(write(tmp_path, people(), "same.csv")))
+    other = data.read(str(write(tmp_path, swapped, "swapped.csv")))
+    kept = torch.cat([split.inputs["x"] for split in (data.train, data.val, data.test)])
+    assert sorted(map(tuple, same.inputs["x"].tolist())) == sorted(map(tuple, kept.tolist()))
+    assert torch.equal(same.inputs["x"], other.inputs["x"])
+    assert same.target is not None
+    assert same.target.tolist() == [i % 2 for i in range(40)]
+
+
+@pytest.mark.parametrize("lines", [["0.5,red"], ["0.5,red,?"], ["colour,size", "red,0.5"], ["size,colour", "0.5,red"]])
+def test_rows_without_the_target_will_do_with_a_header_or_without(data: CSV, tmp_path: Path, lines: list[str]) -> None:
+    found = data.read(str(write(tmp_path, lines, "new.csv")))
+    assert found.target is None
+    assert found.inputs["x"].shape == (1, 4)
+    assert data.facts.table is not None
+    assert data.facts.table(found.inputs["x"], None) == (["size", "colour"], [[0.5, "red"]])
+
+
+def test_what_a_table_lacks_or_has_beside_is_named(data: CSV, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    said = refused(data, write(tmp_path, ["size,color", "1,red"], "new.csv"))
+    assert "new.csv lacks columns that the training rows have: colour; did you mean color?" in said
+    said = refused(data, write(tmp_path, ["1,2,3,4"], "new.csv"))
+    assert "new.csv has 4 columns; the training table has 3, of which 2 are features: size, colour" in said
+    with caplog.at_level(logging.WARNING):
+        data.read(str(write(tmp_path, ["size,colour,extra", "1,purple,x", "2,?,y"], "new.csv")))
+    assert "columns that the training table lacks are left out: extra" in caplog.text
+    assert "no training row has in column 'colour': a gap, purple" in caplog.text
+
+
+def test_cells_that_are_no_numbers_are_named_with_their_row(data: CSV, tmp_path: Path) -> None:
+    said = refused(data, write(tmp_path, ["size,colour", "1,red", "big,red", "?,red"], "new.csv"))
+    assert "new.csv: row 2 (line 3), column 'size': 'big' is not a finite number; 2 such cells in the column" in said
+    assert "the training rows have a number in every such cell" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "does not exist"), ("", "is empty"), ("size,colour\n", "no rows")]
+)
+def test_a_file_that_is_missing_or_empty_is_refused(data: CSV, tmp_path: Path, content: str | None, words: str) -> None:
+    path = tmp_path / "new.csv"
+    if content is not None:
+        path.write_text(content)
+    said = refused(data, path)
+    assert said.startswith("input: ")
+    assert words in said
+
+
+def test_numbers_become_cells_in_their_units(tmp_path: Path) -> None:
+    cells = [(i % 4, round(i * 0.25, 2), "ab"[i % 2]) for i in range(40)]
+    lines = ["count,price,kind,y", *(f"{count},{price},{kind},{kind}" for count, price, kind in cells)]
+    lines[7] = f"{cells[6][0]},?,a,a"
+    data = load(write(tmp_path, lines), nan="fill")
+    assert data.facts.table is not None
+    x = data.read(str(tmp_path / "t.csv")).inputs["x"]
+    names, rows = data.facts.table(x, None)
+    assert names == ["count", "price", "kind"]
+    cells[6] = (cells[6][0], "", "a")  # type: ignore[assignment]
+    assert rows == [list(row) for row in cells]
+    assert data.facts.features == ["count", "price", "price is missing", "kind = a", "kind = b"]
+    assert {type(row[0]) for row in rows} == {int}
+    near = data.facts.table(x + torch.tensor([0.2, 0.2, 0.1, 0.2, -0.2]), None)[1]
+    assert [row[::2] for row in near] == [row[::2] for row in rows]
+
+
+def test_a_category_without_a_name_is_told_as_other(tmp_path: Path) -> None:
+    lines = ["a,y", *(f"{'often' if i % 3 else f'once{i}'},{i % 2}" for i in range(60))]
+    data = load(write(tmp_path, lines))
+    assert data.facts.table is not None
+    x = torch.tensor([[0.9, 0.2], [0.1, 0.8]])
+    assert data.facts.table(x, None) == (["a"], [["often"], ["other"]])
+    assert data.facts.features == ["a = often", "a = other"]
+    assert data.facts.table(x, torch.tensor([1, 0])) == (["a", "y"], [["often", "1"], ["other", "0"]])
+
+
+def test_without_a_target_every_column_is_a_feature(tmp_path: Path) -> None:
+    data = load(write(tmp_path, people()), None, target_kind="trainer.tasks.gan.Adversarial")
+    assert data.train.target is None
+    assert [len(split) for split in (data.train, data.val, data.test)] == [24, 8, 8]
+    assert data.facts.sizes == {"in_features": 6, "flat_features": 6}
+    assert [column["name"] for column in data.schema["columns"]] == ["size", "colour", "y"]
+    assert "target" not in data.schema
+
+
+def test_gaps_drop_rows_without_a_target_too(tmp_path: Path) -> None:
+    lines = people()
+    lines[3] = lines[3].replace("1.0", "?")
+    data = load(write(tmp_path, lines), None, nan="drop")
+    assert sum(len(split) for split in (data.train, data.val, data.test)) == 39
+
+
+def test_a_generative_task_takes_the_target_for_a_class(tmp_path: Path) -> None:
+    data = load(write(tmp_path, people()), target_kind="trainer.tasks.gan.Adversarial")
+    assert data.facts.class_names == ["no", "yes"]

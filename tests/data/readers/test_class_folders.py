@@ -1,0 +1,56 @@
+"""Folders of classes: what is left out is told, what is no class or may not be read is refused."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.picture_folders import read, said, write
+from trainer.utils.errors import SystemFault
+
+
+def test_what_is_left_out_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path)
+    read(tmp_path)
+    assert not caplog.records
+    (tmp_path / "bad" / "more" / "deep").mkdir(parents=True)
+    picture = (tmp_path / "bad" / "000.png").read_bytes()
+    for name in ("bad/more/x.png", "bad/more/deep/y.png", "loose.png", "good/900.jfif"):
+        (tmp_path / name).write_bytes(picture)
+    for name in ("good/a.heic", "good/b.HEIC", "good/Thumbs.db", "good/.hidden", "bad/notes"):
+        (tmp_path / name).touch()
+    data = read(tmp_path)
+    assert sum(map(len, (data.train, data.val, data.test))) == 21
+    (told,) = [record.message for record in caplog.records if "left out" in record.message]
+    assert "2 in folders inside (bad/more/x.png, ...)" in told
+    assert "1 beside the folders (loose.png, ...)" in told
+    assert "2 .heic (good/a.heic, ...)" in told
+    assert "1 files without an ending (bad/notes, ...)" in told
+    assert "db" not in told
+    (tmp_path / "new" / "here").mkdir(parents=True)
+    (tmp_path / "new" / "here" / "a.png").write_bytes(picture)
+    assert "files (here); 1 are in folders inside, which are not looked into" in said(tmp_path)
+
+
+def test_a_pipe_among_the_pictures_is_not_waited_for(tmp_path: Path) -> None:
+    write(tmp_path)
+    os.mkfifo(tmp_path / "bad" / "pipe.png")
+    assert f"{tmp_path}/bad/pipe.png is a pipe" in said(tmp_path)
+    assert f"{tmp_path}/bad/pipe.png is a pipe; it must be a folder" in said(tmp_path / "bad" / "pipe.png")
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path)
+    whole = Path.iterdir
+
+    def closed(folder: Path) -> Iterator[Path]:
+        if folder.name == "good":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return whole(folder)
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    with pytest.raises(SystemFault, match=rf"data\.path: cannot read {tmp_path}/good: Permission denied"):
+        read(tmp_path)

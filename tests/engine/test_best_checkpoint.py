@@ -1,0 +1,63 @@
+"""Which validation is kept: the best score, and between equal ones the finer score."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from tests.helpers.lab import lab
+from trainer.engine.best_checkpoint import Best
+
+
+def kept(monitor: str, validations: list[dict[str, float]]) -> list[int | None]:
+    """The best epoch after each validation."""
+    best, found = Best(monitor), []
+    for epoch, scores in enumerate(validations, 1):
+        if best.beaten_by(scores):
+            best.replace(scores, epoch, epoch, {"w": torch.tensor(float(epoch))})
+        found.append(best.epoch)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("nll", "epochs"),
+    [
+        ([0.9, 0.7, 0.8, 0.6], [1, 2, 2, 4]),
+        ([0.5, 0.5, 0.5, 0.5], [1, 1, 1, 1]),
+        ([0.5, math.nan, 0.4, 0.6], [1, 1, 3, 3]),
+    ],
+)
+def test_of_equal_accuracies_the_one_with_the_lower_nll_is_kept(nll: list[float], epochs: list[int]) -> None:
+    assert kept("accuracy", [{"accuracy": 0.8, "nll": value} for value in nll]) == epochs
+
+
+def test_a_better_score_wins_whatever_its_nll_and_without_one_the_first_does() -> None:
+    assert kept("accuracy", [{"accuracy": 0.8, "nll": 0.1}, {"accuracy": 0.9, "nll": 5.0}]) == [1, 2]
+    assert kept("accuracy", [{"accuracy": 0.9, "nll": 5.0}, {"accuracy": 0.8, "nll": 0.1}]) == [1, 1]
+    assert kept("mse", [{"mse": 0.5}, {"mse": 0.5}]) == [1, 1]
+    assert kept("nll", [{"nll": 0.5}, {"nll": 0.5}]) == [1, 1]
+
+
+def test_what_is_finer_survives_a_stop_and_an_older_state_lacks_it() -> None:
+    best = Best("f1")
+    best.replace({"f1": 0.5, "nll": 0.7}, 1, 1, {})
+    again = Best("f1")
+    again.load_state_dict(best.state_dict(), {})
+    assert [again.beaten_by({"f1": 0.5, "nll": value}) for value in (0.6, 0.7, 0.8)] == [True, False, False]
+    state: dict[str, Any] = best.state_dict()
+    del state["finer"]
+    again.load_state_dict(state, {})
+    assert not again.beaten_by({"f1": 0.5, "nll": 0.1})
+
+
+def test_a_run_whose_accuracy_stands_still_keeps_the_epoch_of_the_lowest_nll() -> None:
+    made = lab("model=mlp", "data=moons", "data.rows=60", "epochs=15", "optimizer.lr=1e-2", "monitor=accuracy")
+    made.trainer.fit()
+    history = made.trainer.history
+    top = max(row["val_accuracy"] for row in history)
+    tied = [row for row in history if row["val_accuracy"] == top]
+    assert len(tied) > 1
+    assert made.trainer.best.epoch == min(tied, key=lambda row: row["val_nll"])["epoch"]

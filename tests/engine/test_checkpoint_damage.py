@@ -1,0 +1,163 @@
+"""A file that was cut, changed or made by somebody else is told, and never becomes a state."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import random
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.helpers.states import equal, state, step_in
+from trainer.engine.checkpoint import LAST, PREVIOUS, load, load_newest, save
+from trainer.utils.errors import ConfigError
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_a_cut_file_is_detected_and_the_previous_one_taken(
+    tmp_path: Path, share: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    for step in (1, 2):
+        save(state(step), tmp_path / LAST)
+    data = (tmp_path / LAST).read_bytes()
+    (tmp_path / LAST).write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(ConfigError, match=r"last\.pt is not a whole checkpoint") as refused:
+        load(tmp_path / LAST)
+    assert refused.value.exit_code == 2
+    with caplog.at_level(logging.WARNING):
+        assert step_in(tmp_path) == 1
+    (warning,) = caplog.messages
+    assert str(tmp_path / LAST) in warning
+    assert str(tmp_path / PREVIOUS) in warning
+
+
+def test_the_previous_one_is_taken_for_a_missing_last_and_a_last_that_is_no_checkpoint(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for step in (1, 2):
+        save(state(step), tmp_path / LAST)
+    for spoil in (lambda path: path.write_text("0"), lambda path: path.unlink()):
+        caplog.clear()
+        spoil(tmp_path / LAST)
+        with caplog.at_level(logging.WARNING):
+            assert step_in(tmp_path) == 1
+        assert len(caplog.messages) == 1
+        assert PREVIOUS in caplog.messages[0]
+    (tmp_path / PREVIOUS).write_text("0")
+    with pytest.raises(ConfigError) as refused:
+        load_newest(tmp_path)
+    assert len(refused.value.problems) == 2
+
+
+def test_nothing_there_is_told_with_the_nearest_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"no checkpoint in {tmp_path}"):
+        load_newest(tmp_path)
+    with pytest.raises(ConfigError, match=f"the nearest folder that exists is {tmp_path}$"):
+        load(tmp_path / "no" / "such.pt")
+    with pytest.raises(ConfigError, match="no checkpoint"):
+        load(tmp_path)
+
+
+def test_300_flipped_bits_are_detected_or_harmless(tmp_path: Path) -> None:
+    path = tmp_path / LAST
+    save(state(1), path)
+    data = path.read_bytes()
+    dice = random.Random(0)
+    refused = 0
+    for _ in range(300):
+        place, bit = dice.randrange(len(data)), dice.randrange(8)
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :])
+        try:
+            loaded = load(path)
+        except ConfigError as error:
+            assert LAST in str(error)  # noqa: PT017
+            refused += 1
+        else:
+            assert equal(loaded, state(1)), f"bit {bit} of byte {place} changed the state unnoticed"
+    assert refused > 200
+
+
+def test_a_flip_that_only_torch_would_notice_is_detected(tmp_path: Path) -> None:
+    path = tmp_path / LAST
+    save(state(1), path)
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        directory = archive.start_dir
+    member = data.index(b"PK\x01\x02", data.index(b"/data/0", directory) - 60)
+    data[member + 38] ^= 1 << 4  # the folder bit of the external attributes, which no checksum covers
+    path.write_bytes(data)
+    assert zipfile.ZipFile(path).testzip() is None
+    torch.load(path, weights_only=True)  # raises nothing, and gives whatever lay in the memory it took
+    with pytest.raises(ConfigError, match="damaged"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("offset", "byte", "cause"),
+    [(6, 255, NotImplementedError), (8, 1, RuntimeError)],
+    ids=["a version of the future", "encrypted"],
+)
+def test_whatever_zipfile_raises_is_told_as_damage(
+    tmp_path: Path, offset: int, byte: int, cause: type[Exception]
+) -> None:
+    path = tmp_path / LAST
+    save(state(1), path)
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        data[archive.start_dir + offset] = byte  # of what the directory says of the first member
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match="not a whole checkpoint") as told:
+        load(path)
+    assert type(told.value.__cause__) is cause
+
+
+class Payload:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, marker: Path):
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Callable[..., None], tuple[str]]:
+        return os.mkdir, (str(self.marker),)
+
+
+def attack(kind: str, path: Path, marker: Path) -> None:
+    if kind == "raw":
+        path.write_bytes(pickle.dumps({"position": Payload(marker)}))
+    else:
+        torch.save({"position": Payload(marker)}, path, _use_new_zipfile_serialization=kind == "zip")
+
+
+@pytest.mark.parametrize("forced", [False, True])
+@pytest.mark.parametrize("kind", ["zip", "legacy", "raw"])
+def test_code_in_a_file_is_refused_and_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, forced: bool
+) -> None:
+    path, marker = tmp_path / LAST, tmp_path / "marker"
+    attack(kind, path, marker)
+    if forced:
+        monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    with pytest.raises(ConfigError, match=r"last\.pt"):
+        load(path)
+    with pytest.raises(ConfigError):
+        load_newest(tmp_path)
+    assert not marker.exists()
+    if forced:
+        with warnings.catch_warnings(), contextlib.suppress(RuntimeError, AttributeError, TypeError):
+            warnings.simplefilter("ignore")
+            torch.load(path)
+        assert marker.exists(), "the payload does not work: this test shows nothing"
+
+
+@pytest.mark.parametrize("content", [[1, 2], torch.zeros(3), "text"])
+def test_a_file_that_holds_no_state_is_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / LAST)
+    with pytest.raises(ConfigError, match="holds no training state"):
+        load(tmp_path / LAST)

@@ -1,0 +1,208 @@
+"""Workers that fail, die or hang are told in a sentence, and end with the run they work for."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.helpers.commands import start, train, write
+from trainer.core.batch import Batch
+from trainer.core.dataset import TensorSplit
+from trainer.engine import dataloader_workers
+from trainer.engine.dataloader import Loader
+from trainer.engine.dataloader_workers import WorkerFault
+from trainer.runs import run_dir
+from trainer.utils.errors import SystemFault, UserError
+
+
+class Spoilt(TensorSplit):
+    """A split on the disk, whose sixth row does something."""
+
+    def __init__(self, deed: Callable[[], object]) -> None:
+        super().__init__({"x": torch.arange(20.0)[:, None]}, torch.arange(20))
+        self.deed = deed
+
+    def batch(self, index: Tensor, epoch: int) -> Batch:
+        if 5 in index:
+            self.deed()
+        return super().batch(index, epoch)
+
+    def nbytes(self) -> None:  # type: ignore[override]
+        return None
+
+
+def fail() -> None:
+    raise KeyError("a column")
+
+
+def fail_at_the_disk() -> None:
+    raise OSError(5, "Input/output error")
+
+
+def told(deed: Callable[[], object], *, count: int = 2, timeout: float = 30.0) -> UserError:
+    """What is raised over the epoch, its workers gone."""
+    split = Spoilt(deed)
+    loader = Loader(split, "train", batch_size=4, device=torch.device("cpu"), workers=count, timeout=timeout)
+    began = time.monotonic()
+    with pytest.raises(UserError) as caught:
+        list(loader.epoch(0))
+    assert time.monotonic() - began < 20
+    error = caught.value
+    assert len(str(error)) < 250
+    return error
+
+
+@pytest.mark.parametrize(("count", "where"), [(0, ""), (2, " (data worker 1)")])
+def test_a_row_that_cannot_be_read_is_named(count: int, where: str) -> None:
+    error = told(fail, count=count)
+    assert str(error) == f"cannot read row 5{where}: KeyError: 'a column'"
+    assert (type(error), error.exit_code) == (WorkerFault, 1)
+    assert "in fail" in "".join(error.__notes__)
+
+
+def test_a_disk_that_cannot_be_read_is_a_fault_of_the_system() -> None:
+    error = told(fail_at_the_disk)
+    assert str(error) == "cannot read row 5 (data worker 1): OSError: [Errno 5] Input/output error"
+    assert (type(error), error.exit_code) == (SystemFault, 4)
+
+
+def test_a_batch_that_fails_only_as_a_whole_names_all_its_rows() -> None:
+    class Together(Spoilt):
+        def batch(self, index: Tensor, epoch: int) -> Batch:
+            return super().batch(index, epoch) if len(index) > 1 else TensorSplit.batch(self, index, epoch)
+
+    loader = Loader(Together(fail), "train", batch_size=4, device=torch.device("cpu"))
+    with pytest.raises(WorkerFault, match="cannot read rows 4, 5, 6, 7: KeyError"):
+        list(loader.epoch(0))
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave() -> None:
+    os._exit(9)
+
+
+@pytest.mark.parametrize(
+    ("deed", "end"),
+    [
+        (kill, r"was killed by signal 9 \(SIGKILL\): often out of memory"),
+        (leave, "ended with exit code 9"),
+    ],
+    ids=["killed", "left"],
+)
+def test_a_dead_worker_is_named_with_its_rows_and_the_cause(deed: Callable[[], object], end: str) -> None:
+    error = told(deed)
+    assert isinstance(error, WorkerFault)
+    assert error.exit_code == 1
+    assert re.fullmatch(rf"data worker 1 \(process \d+\) {end}; it was to read rows 4, 5, 6, 7", str(error)), error
+
+
+def test_a_hanging_worker_is_named_with_its_rows() -> None:
+    error = told(lambda: time.sleep(1000), timeout=1.0)
+    assert str(error) == "data worker 1 gave no batch for 1 s (worker_timeout); it was to read rows 4, 5, 6, 7"
+
+
+def test_a_death_is_told_where_a_batch_is_waited_for() -> None:
+    """And not in the middle of what is done between two batches, which may be a save."""
+    loader = Loader(Spoilt(print), "train", batch_size=4, device=torch.device("cpu"), workers=2, timeout=30.0)
+    batches = loader.epoch(0)
+    next(batches)
+    os.kill(loader.watch.workers[1].pid or 0, signal.SIGKILL)
+    for _ in range(30):
+        time.sleep(0.01)
+    with pytest.raises(WorkerFault, match=r"data worker 1 .*\(SIGKILL\)"):
+        list(batches)
+
+
+def test_other_errors_are_left_as_they_are() -> None:
+    def fail() -> Iterator[Batch]:
+        yield batch
+        raise RuntimeError("something else")
+
+    batch = TensorSplit({"x": torch.zeros(1)}, None).batch(torch.tensor([0]), 0)
+    watch, batches = dataloader_workers.Watch(1.0), fail()
+    assert watch.next(batches) is batch
+    with pytest.raises(RuntimeError, match="something else"):
+        watch.next(batches)
+
+
+OWN = """
+import os, signal, time
+import torch
+from trainer.core.dataset import TensorSplit
+from trainer.data.datasets.tabular.synthetic import Moons
+
+class Deadly(TensorSplit):
+    def nbytes(self):
+        return None
+    def batch(self, index, epoch):
+        if epoch == 1 and 7 in index and torch.utils.data.get_worker_info():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().batch(index, epoch)
+
+class Own(Moons):
+    '''x (B, F) -> (B)'''
+    def __init__(self, rows: int):
+        super().__init__(rows, 0.2, 0)
+        self.train = Deadly(self.train.inputs, self.train.target)
+"""
+
+
+@pytest.mark.slow
+def test_the_command_ends_with_a_sentence_and_a_run_that_goes_on(tmp_path: Path) -> None:
+    write(tmp_path, {"own_deadly.py": OWN, "c/data/deadly.yaml": "# own\n_target_: own_deadly.Own\nrows: 300\n"})
+    words = ("--config-dir", "c", "plugins=[own_deadly]", "model=mlp", "data=deadly", "epochs=3", "threads=1")
+    run = (*words, "batch_size=16", "save_every=0", "hydra.run.dir=outputs/run")
+    done = train(*run, "num_workers=2", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: data worker ")
+    assert "killed by signal 9 (SIGKILL): often out of memory; it was to read rows" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert run_dir.read_results(tmp_path / "outputs/run")["status"] == "failed"
+    assert (tmp_path / "outputs/run/curves.png").exists()
+    again = train(*run, "num_workers=0", "resume=auto", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+
+
+def workers_of(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(word) for word in text.split()]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
+def test_a_killed_run_leaves_no_worker_and_can_be_resumed_at_once(tmp_path: Path) -> None:
+    words = ("model=mlp", "data=moons", "num_workers=2", "threads=1", "save_every=0", "hydra.run.dir=outputs/run")
+    process = start(*words, "epochs=30", cwd=tmp_path)
+    path = tmp_path / "outputs/run"
+    deadline = time.monotonic() + 90
+    children: list[int] = []
+    while time.monotonic() < deadline and process.poll() is None and not children:
+        children = workers_of(process.pid) if (path / "last.pt").exists() else []
+    process.kill()
+    process.wait()
+    began = time.monotonic()
+    with run_dir.locked(path, patience=1.0):
+        pass
+    while any(map(is_running, children)) and time.monotonic() < began + 30:
+        time.sleep(0.01)
+    assert children
+    assert time.monotonic() - began < 3, "workers, or the lock, outlived the run"
+    process.communicate()

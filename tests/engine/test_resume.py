@@ -1,0 +1,292 @@
+"""A run stopped anywhere ends as if it had not been (R2 to R6), and the test would notice (R1c)."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from tests.helpers.digest import digest
+from tests.helpers.lab import lab
+from tests.helpers.tiny import CYCLE, MOMENTUM, PLATEAU, Linear, NoisyLeastSquares, StopAt, rows, tiny
+from trainer.core import rng
+from trainer.core.batch import Batch, Score
+from trainer.core.dataset import Facts
+from trainer.data.augment.image_augment import Augment
+from trainer.engine import checkpoint
+from trainer.engine.checkpoint import RunKeeper
+from trainer.engine.trainer import Trainer
+from trainer.utils.errors import Interrupted
+
+
+def summary(trainer: Trainer) -> str:
+    """One hash over all that a stop must not change. The generators are left out: what was drawn has to show."""
+    state = trainer.state_dict()
+    del state["random"]
+    return digest(state | {"best weights": trainer.best.weights})
+
+
+Spoil = Callable[[dict[str, Any], dict[str, Any]], None]
+
+
+@dataclass
+class Chain:
+    """Runs that are stopped, and ones that go on from their files in fresh objects."""
+
+    make: Callable[..., Trainer]
+    folder: Path
+
+    def start(self, stop: StopAt, **changes: Any) -> Trainer:
+        trainer = self.make(keeper=RunKeeper(self.folder, {}), watcher=stop, **changes)
+        self._interrupted(trainer, stop)
+        return trainer
+
+    def go_on(self, stop: StopAt | None = None, spoil: Spoil | None = None, **changes: Any) -> Trainer:
+        trainer = self.make(keeper=RunKeeper(self.folder, {}), watcher=stop, **changes)
+        state = checkpoint.load_newest(self.folder)
+        best = checkpoint.load(self.folder / checkpoint.BEST) if state["best"]["step"] else None
+        if spoil is not None:
+            spoil(state, copy.deepcopy(trainer.state_dict()))
+        trainer.load_state_dict(state, best)
+        if stop is None:
+            trainer.fit()
+        else:
+            self._interrupted(trainer, stop)
+        return trainer
+
+    @staticmethod
+    def _interrupted(trainer: Trainer, stop: StopAt) -> None:
+        with pytest.raises(Interrupted):
+            trainer.fit()
+        assert trainer.step == stop.at[0]
+
+
+NETWORK = (
+    *("model=lstm", "model.hidden_size=4", "model.num_layers=2", "model.dropout=0.3", "data=synthetic_seq"),
+    *("data.rows=60", "data.length=3", "data.in_features=4", "batch_size=5", "accumulate=2", "epochs=3"),
+    *("scheduler=onecycle", "optimizer=adamw", "optimizer.lr=1e-2", "ema=0.7", "patience=2", "grad_clip=1.0"),
+)
+
+
+def network(keeper: Any = None, watcher: Any = None) -> Trainer:
+    return lab(*NETWORK, keeper=keeper, watcher=watcher).trainer
+
+
+LAST_STEP = 12  # 36 rows, 8 batches, 4 steps an epoch, 3 epochs
+
+
+@cache
+def whole_network() -> str:
+    trainer = network()
+    trainer.fit()
+    assert trainer.step == LAST_STEP
+    return summary(trainer)
+
+
+@pytest.mark.parametrize("step", range(1, LAST_STEP + 1))
+def test_a_stop_after_any_step_changes_no_bit(tmp_path: Path, step: int) -> None:
+    chain = Chain(network, tmp_path)
+    chain.start(StopAt(step))
+    resumed = chain.go_on()
+    assert resumed.step == LAST_STEP
+    assert [row["step"] for row in resumed.history] == [4, 8, 12]
+    assert summary(resumed) == whole_network()
+
+
+@pytest.mark.parametrize("step", [4, 8, LAST_STEP])
+def test_a_stop_in_the_middle_of_validation_changes_no_bit(tmp_path: Path, step: int) -> None:
+    chain = Chain(network, tmp_path)
+    chain.start(StopAt(step, training=False))
+    assert summary(chain.go_on()) == whole_network()
+
+
+def test_going_on_with_a_finished_run_does_nothing(tmp_path: Path) -> None:
+    trainer = network(keeper=RunKeeper(tmp_path, {}))
+    trainer.fit()
+    assert summary(Chain(network, tmp_path).go_on()) == summary(trainer) == whole_network()
+
+
+def test_a_chain_of_many_stops_changes_no_bit(tmp_path: Path) -> None:
+    chain = Chain(network, tmp_path)
+    chain.start(StopAt(1))
+    for stop in (StopAt(3), StopAt(4), StopAt(4, training=False), StopAt(8), StopAt(11)):
+        chain.go_on(stop)
+    assert summary(chain.go_on()) == whole_network()
+
+
+class Jitter(Augment):
+    def __call__(self, batch: Batch, epoch: int) -> Batch:
+        return Batch({"x": batch.inputs["x"] + rng.uniform(batch.index, 3, 0, epoch)}, batch.target, batch.index)
+
+
+def noisy(scheduler: dict[str, Any] = PLATEAU, **changes: Any) -> Trainer:
+    """A run in which every piece of the state matters."""
+    usual: dict[str, Any] = {
+        "train": rows(22),
+        "augment": Jitter(Facts(sizes={})),
+        "optimizer": MOMENTUM,
+        "epochs": 12,
+        "ema": 0.6,
+        "patience": 6,
+        "batch_size": 3,
+    }
+    return tiny(NoisyLeastSquares(Linear()), scheduler=scheduler, **usual | {"accumulate": 2} | changes)
+
+
+STEPS_AN_EPOCH = 4  # 22 rows are 7 batches (the last single row joins the one before), and 4 steps
+MID_EPOCH = 6 * STEPS_AN_EPOCH + 2
+
+
+@pytest.mark.parametrize("step", [2, STEPS_AN_EPOCH])
+@pytest.mark.parametrize(("before", "after"), [(0, 2), (2, 0), (2, 2)])
+@pytest.mark.slow
+def test_workers_change_no_bit(tmp_path: Path, before: int, after: int, step: int) -> None:
+    chain = Chain(noisy, tmp_path)
+    chain.start(StopAt(step), num_workers=before, epochs=2)
+    assert summary(chain.go_on(num_workers=after, epochs=2)) == whole_noisy(epochs=2)
+
+
+def whole_noisy(**changes: Any) -> str:
+    trainer = noisy(**changes)
+    trainer.fit()
+    return summary(trainer)
+
+
+def rows_seen(trainer: Trainer) -> list[int]:
+    """Filled with the rows of each batch that is learned from, in turn."""
+    seen: list[int] = []
+    inner = trainer.loss_fn
+
+    def logged(batch: Batch, player: str) -> Tensor:
+        seen.extend(batch.index.tolist())
+        return inner(batch, player)
+
+    trainer.loss_fn = logged
+    return seen
+
+
+@pytest.mark.parametrize("step", [2, STEPS_AN_EPOCH, STEPS_AN_EPOCH + 1])
+def test_every_row_is_seen_once_an_epoch_across_a_stop(tmp_path: Path, step: int) -> None:
+    seen: list[list[int]] = []
+
+    def make(**changes: Any) -> Trainer:
+        trainer = noisy(epochs=3, **changes)
+        seen.append(rows_seen(trainer))
+        return trainer
+
+    make().fit()
+    chain = Chain(make, tmp_path)
+    chain.start(StopAt(step))
+    chain.go_on()
+    whole, first, second = seen
+    assert first + second == whole
+    assert first
+    assert second
+    for epoch in range(3):
+        assert sorted(whole[22 * epoch : 22 * (epoch + 1)]) == list(range(22))
+
+
+@pytest.mark.parametrize("scheduler", [PLATEAU, CYCLE])
+@pytest.mark.parametrize("step", [1, STEPS_AN_EPOCH, MID_EPOCH])
+def test_a_run_with_every_kind_of_state_goes_on_to_the_same_bits(
+    tmp_path: Path, scheduler: dict[str, Any], step: int
+) -> None:
+    chain = Chain(noisy, tmp_path)
+    chain.start(StopAt(step), scheduler=scheduler)
+    assert summary(chain.go_on(scheduler=scheduler)) == whole_noisy(scheduler=scheduler)
+
+
+class Ageing(NoisyLeastSquares):
+    """Scores by how far the run has come."""
+
+    def score(self, batch: Batch) -> Score:
+        return super().score(batch) | {"sum": self.progress.clone()}
+
+
+@pytest.mark.parametrize("step", [3, STEPS_AN_EPOCH])
+def test_progress_in_a_score_survives_a_stop(tmp_path: Path, step: int) -> None:
+    def make(**changes: Any) -> Trainer:
+        return tiny(Ageing(Linear()), epochs=3, **changes)
+
+    whole = make()
+    whole.fit()
+    assert len({row["val_mse"] for row in whole.history}) == 3
+    chain = Chain(make, tmp_path)
+    chain.start(StopAt(step))
+    assert summary(chain.go_on()) == summary(whole)
+
+
+def drop(*path: str) -> Spoil:
+    """Forgets one piece of the state: a fresh run's takes its place."""
+
+    def spoil(state: dict[str, Any], fresh: dict[str, Any]) -> None:
+        for key in path[:-1]:
+            state, fresh = state[key], fresh[key]
+        assert digest(state[path[-1]]) != digest(fresh[path[-1]]), "nothing to forget: this test shows nothing"
+        state[path[-1]] = fresh[path[-1]]
+
+    return spoil
+
+
+FORGOTTEN: dict[str, Spoil] = {
+    "torch generator": drop("random", "torch"),
+    "python generator": drop("random", "python"),
+    "numpy generator": drop("random", "numpy"),
+    "weights": drop("task"),
+    "optimizer": drop("players", "model", "optimizer"),
+    "steps of the player": drop("players", "model", "steps"),
+    "plateau": drop("players", "model", "schedule"),
+    "average": drop("players", "model", "average"),
+    "batch offset": drop("position", "batch"),
+    "epoch": drop("position", "epoch"),
+    "step": drop("position", "step"),
+    "best": drop("best"),
+    "history": drop("history"),
+    "running sums": drop("running", "sums"),
+    "running count": drop("running", "steps"),
+}
+
+
+@pytest.mark.parametrize("piece", FORGOTTEN)
+def test_a_forgotten_piece_of_the_state_shows(tmp_path: Path, piece: str) -> None:
+    scheduler = CYCLE if piece == "steps of the player" else PLATEAU
+    chain = Chain(noisy, tmp_path)
+    chain.start(StopAt(MID_EPOCH), scheduler=scheduler)
+    assert summary(chain.go_on(scheduler=scheduler, spoil=FORGOTTEN[piece])) != whole_noisy(scheduler=scheduler)
+
+
+def test_a_state_that_lacks_a_piece_is_refused() -> None:
+    trainer = noisy()
+    state = trainer.state_dict()
+    for name in state:
+        with pytest.raises(AssertionError, match="lacks part of the state"):
+            trainer.load_state_dict({key: value for key, value in state.items() if key != name}, None)
+
+
+@pytest.mark.parametrize("step", range(2 * STEPS_AN_EPOCH, 5 * STEPS_AN_EPOCH))
+def test_patience_counts_on_across_a_stop(tmp_path: Path, step: int) -> None:
+    """Best at epoch 3, out of patience at epoch 5 of 12, wherever the stop comes."""
+
+    def make(**changes: Any) -> Trainer:
+        trainer = noisy(patience=2, **changes)
+        scores = {1: 0.5, 2: 0.6, 3: 0.4, 4: math.nan, 5: 0.45}
+        trainer.task.metrics = lambda _: {"mse": scores[trainer.epoch + 1]}  # type: ignore[method-assign,assignment]
+        return trainer
+
+    (tmp_path / "whole").mkdir()
+    whole = make(keeper=RunKeeper(tmp_path / "whole", {}))
+    whole.fit()
+    assert (whole.epoch, whole.best.epoch, whole.best.score) == (5, 3, 0.4)
+    (tmp_path / "cut").mkdir()
+    chain = Chain(make, tmp_path / "cut")
+    chain.start(StopAt(step))
+    assert summary(chain.go_on()) == summary(whole)
+    kept = [sorted(path.name for path in (tmp_path / name).iterdir()) for name in ("whole", "cut")]
+    assert kept[0] == [name for name in kept[1] if name != checkpoint.PREVIOUS]

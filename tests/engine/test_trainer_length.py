@@ -1,0 +1,142 @@
+"""A run has as many steps as it says, and a schedule as many as its player."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from tests.helpers.lab import Silent
+from tests.helpers.tiny import CYCLE, LeastSquares, Linear, StopAt, rows, tiny
+from trainer.core.batch import Batch
+from trainer.engine.trainer import Trainer
+from trainer.utils.errors import Interrupted
+
+
+class Spy:
+    """Asks a schedule, and remembers for which step and with which answer."""
+
+    def __init__(self, inner: Any):
+        self.inner = inner
+        self.asked: list[int] = []
+        self.rate = math.nan
+
+    def __call__(self, step: int) -> tuple[float, float | None]:
+        self.asked.append(step)
+        self.rate, momentum = self.inner(step)
+        return self.rate, momentum
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+def spied(trainer: Trainer) -> dict[str, Spy]:
+    for player in trainer.players.values():
+        player.schedule = Spy(player.schedule)  # type: ignore[assignment]
+    return {name: player.schedule for name, player in trainer.players.items()}  # type: ignore[misc]
+
+
+class Game(LeastSquares):
+    """A critic that moves every step and a generator that moves every ``n``-th."""
+
+    def __init__(self, n: int):
+        super().__init__(Linear())
+        self.other = Linear()
+        self.n = n
+
+    def players(self) -> dict[str, Iterable[nn.Parameter]]:
+        return {"critic": self.model.parameters(), "generator": self.other.parameters()}
+
+    def turns(self, step: int) -> tuple[str, ...]:
+        return ("critic", "generator") if step % self.n == self.n - 1 else ("critic",)
+
+    def turns_before(self, step: int) -> dict[str, int]:
+        return {"critic": step, "generator": step // self.n}
+
+    def loss(self, batch: Batch, player: str) -> Tensor:
+        return (self.error(batch) + self.other(batch.inputs["x"])).square().mean()
+
+
+lengths = {
+    "n": st.integers(1, 14),
+    "batch_size": st.integers(1, 5),
+    "accumulate": st.integers(1, 4),
+    "drop_last": st.booleans(),
+    "epochs": st.integers(1, 3),
+    "max_steps": st.none() | st.integers(1, 9),
+    "stop": st.none() | st.integers(1, 12),
+    "turns": st.none() | st.integers(1, 3),
+}
+
+
+@given(**lengths)
+@examples(max_examples=60, deadline=None)
+def test_a_schedule_ends_on_its_players_last_step(
+    n: int,
+    batch_size: int,
+    accumulate: int,
+    drop_last: bool,
+    epochs: int,
+    max_steps: int | None,
+    stop: int | None,
+    turns: int | None,
+) -> None:
+    def make(watcher: Any = None) -> Trainer:
+        return tiny(
+            LeastSquares(Linear()) if turns is None else Game(turns),
+            train=rows(n),
+            scheduler=CYCLE,
+            watcher=watcher,
+            batch_size=batch_size,
+            accumulate=accumulate,
+            drop_last=drop_last and n >= batch_size,
+            epochs=epochs,
+            max_steps=max_steps,
+        )
+
+    first = make(StopAt(stop or 0))
+    spies = [spied(first)]
+    last = first
+    if stop is not None and stop < first.total_steps:
+        with pytest.raises(Interrupted):
+            first.fit()
+        last = make()
+        last.load_state_dict(copy.deepcopy(first.state_dict()), None)
+        spies.append(spied(last))
+    elif stop is not None:
+        first.watcher = Silent()
+    last.fit()
+    assert last.step == last.total_steps == (max_steps or epochs * math.ceil(len(first.train_loader) / accumulate))
+    assert len([row for row in last.history if row["step"] == last.step]) == 1
+    for name, player in last.players.items():
+        schedule = spies[-1][name].inner
+        asked = [step for part in spies for step in part[name].asked]
+        assert asked == list(range(schedule.total)) == list(range(player.steps))
+        if schedule.total > 1:
+            assert player.rate == schedule.end
+    if max_steps is None:
+        assert last.epoch == epochs
+
+
+@pytest.mark.parametrize(
+    ("changes", "validated"),
+    [
+        ({"epochs": 5, "val_every": 1}, [(1, 4), (2, 8), (3, 12), (4, 16), (5, 20)]),
+        ({"epochs": 5, "val_every": 2}, [(2, 8), (4, 16), (5, 20)]),
+        ({"max_steps": 7}, [(1, 4), (2, 7)]),
+        ({"max_steps": 8}, [(1, 4), (2, 8)]),
+        ({"max_steps": 3, "val_every": 9}, [(1, 3)]),
+    ],
+)
+def test_when_a_run_validates_and_ends(changes: dict[str, Any], validated: list[tuple[int, int]]) -> None:
+    trainer = tiny(**changes)
+    trainer.fit()
+    assert [(row["epoch"], row["step"]) for row in trainer.history] == validated
+    assert trainer.step == validated[-1][1]

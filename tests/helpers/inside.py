@@ -1,0 +1,42 @@
+"""A run in this process."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.commands import SMALL
+from trainer.config import compose
+from trainer.runs import run_report, train
+from trainer.runs.results import Result
+
+
+def run(*overrides: str) -> Result:
+    # A run has one length.
+    has_steps = any(word.startswith("max_steps=") for word in overrides)
+    small = [word for word in SMALL if not (has_steps and word.startswith("epochs="))]
+    return train.run(compose.compose([*small, *overrides]))
+
+
+def metrics(path: Path) -> list[dict[str, str]]:
+    """Rows of metrics.csv without the clock."""
+    with open(path / "metrics.csv", newline="") as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
+    """A signal to this process after that step, once."""
+    stepped = run_report.Report.stepped
+    sent = []
+
+    def watched(self: run_report.Report, trainer: Any) -> None:
+        if trainer.step == step and not sent:
+            sent.append(step)
+            os.kill(os.getpid(), number)
+        stepped(self, trainer)
+
+    monkeypatch.setattr(run_report.Report, "stepped", watched)

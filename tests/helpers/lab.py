@@ -1,0 +1,78 @@
+"""A run in a few lines without the command line."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+
+from trainer.config import hydra_compose
+from trainer.config.schema import Settings
+from trainer.core import rng
+from trainer.core.dataset import Data
+from trainer.core.task import Task
+from trainer.engine import factory
+from trainer.engine.checkpoint import NoKeeper
+from trainer.engine.trainer import Trainer
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+class Silent:
+    """A watcher that says nothing."""
+
+    def stepped(self, trainer: Trainer) -> None: ...
+
+    def scored(self, trainer: Trainer, row: dict[str, float]) -> None: ...
+
+
+@dataclass
+class Lab:
+    """The objects of one run."""
+
+    config: dict[str, Any]
+    settings: Settings
+    data: Data
+    task: Task
+    loaders: dict[str, Any]
+    trainer: Trainer
+
+    def test(self) -> dict[str, float]:
+        """Trains to the end and scores the test split with the best weights."""
+        self.trainer.fit()
+        self.trainer.use_best()
+        return self.trainer.evaluate(self.loaders["test"])
+
+
+def configure(*overrides: str) -> dict[str, Any]:
+    return deepcopy(_composed(overrides))
+
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose("train", overrides=list(overrides), return_hydra_config=True)
+    hydra_compose.settle(composed, {text.partition("=")[0] for text in overrides})
+    return hydra_compose.plain(composed)[1]
+
+
+def lab(*overrides: str, keeper: Any = None, watcher: Any = None) -> Lab:
+    """A run as the command line would build it: ``lab("model=mlp", "data=moons", "epochs=1")``."""
+    config = configure(*overrides)
+    settings = Settings(**{f.name: config[f.name] for f in fields(Settings)})
+    names = {group: config[group]["_target_"] for group in ("model", "data", "task")}
+    data = factory.data(config)
+    rng.seed_everything(settings.seed)
+    task = factory.task(config, data, names)
+    loaders = factory.loaders(config, data, settings, torch.device("cpu"))
+    factory.probe(task, loaders["train"])
+    players = factory.players(config, settings, task, loaders["train"])
+    trainer = Trainer(
+        task, players, loaders["train"], loaders["val"], settings, keeper or NoKeeper(), watcher or Silent()
+    )
+    return Lab(config, settings, data, task, loaders, trainer)

@@ -1,0 +1,54 @@
+"""Small runs on a user's own files, which lie in the working folder."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.helpers.own_files import OWN_FILES, OWN_SETS
+from trainer.config import compose
+from trainer.runs import inference, saved_run, train
+
+MODELS = {
+    "csv": "mlp",
+    "csv_series": "dlinear",
+    "text_file": "char_lstm",
+    "text_folder": "bag_of_words",
+    "idx": "mlp",
+    "image_folder": "mlp",
+    "image_masks": "unet",
+    "edge_list": "gcn",
+    "edge_list_graphs": "graph_net",
+    "pairs": "seq2seq",
+    "parcel_series": "brain",
+    "click_file": "matrix_factorisation",
+    "triples": "distmult",
+    "tu": "graph_net",
+    "ucr": "rnn",
+}
+GIVEN = OWN_FILES | OWN_SETS
+
+
+def copied(name: str) -> dict[str, str]:
+    """Copies the files of a data set into the working folder; its keys, with paths there."""
+    keys = {key: value() for key, value in GIVEN[name].items()}
+    for key, value in keys.items():
+        source = Path(value)
+        if source.is_absolute():
+            target = Path("files", source.name)
+            target.parent.mkdir(exist_ok=True)
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+            keys[key] = str(target)
+    return keys
+
+
+def trained(name: str, *more: str) -> Path:
+    """A small run of a data set in the working folder."""
+    given = [f"data.{key}={value}" for key, value in copied(name).items()]
+    model = next((word for word in more if word.startswith("model=")), f"model={MODELS[name]}")
+    words = [model, f"data={name}", *given, "max_steps=3", "val_every=50", "threads=1", "draw=false", *more]
+    return Path(train.run(compose.compose(list(dict.fromkeys(words)))).folder)
+
+
+def scores(path: Path, *words: str) -> dict[str, float]:
+    return inference.evaluate(saved_run.named("evaluate", [str(path), *words])[0])

@@ -1,0 +1,179 @@
+"""Every model with every data set, small: what the tests over ``conf/`` share."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+import yaml
+
+from tests.helpers import real_data
+from tests.helpers.own_files import OWN_FILES, OWN_MODELS, STAND_INS, digest
+from trainer.config import compatibility, compose, registry
+from trainer.core import rng
+from trainer.core.dataset import Data
+from trainer.core.task import Task
+from trainer.core.types import MISSING
+from trainer.data.datasets.series import graph_series
+from trainer.engine import factory
+from trainer.engine.dataloader import Loader
+
+MODELS, DATA, TASKS = (registry.options(group) for group in ("model", "data", "task"))
+FILES = {"mnist_rows": "mnist", "kinship": "kg_small", "nations": "kg_small"}
+"""Data sets that read the files of another."""
+LARGE = (
+    "cora",
+    "citeseer",
+    "etth1",
+    "isbi2012",
+    "mnist",
+    "mnist_rows",
+    "review_polarity",
+    "multi30k",
+    "tinyshakespeare",
+    "karate",
+    "wn18rr",
+    "esol",
+    "tu_proteins",
+)
+"""Data sets that take a second to read."""
+SMALL = {"rows": 150}
+SIZES = {"isbi2012": {"size": 64}}
+"""What else makes a data set small."""
+NAMELESS = {"model": "", "data": "", "task": ""}
+
+
+SMALL_MODELS: dict[str, dict[str, Any]] = {
+    "vit_b16": {"patch": None, "embed_size": 16, "layers": 1, "heads": 2, "hidden": 16},
+    "diffusion_unet": {"widths": [4, 4, 4], "heads": 0},
+}
+"""What makes a large model small, and lets it take the small images here."""
+
+
+def node(option: registry.Option) -> dict[str, Any]:
+    """The keys of an option's own group."""
+    tree = yaml.safe_load(option.path.read_text(encoding="utf-8"))
+    found = tree[option.group] if option.lines[0].startswith("# @package _global_") else tree
+    return {key: value for key, value in found.items() if key != "defaults"}
+
+
+def shrink(name: str) -> dict[str, Any]:
+    """What makes a data set small, complete, and found without a network."""
+    keys = node(DATA[name])
+    found = {key: value for key, value in SMALL.items() if key in keys}
+    return found | SIZES.get(name, {}) | {key: value() for key, value in OWN_FILES.get(name, {}).items()}
+
+
+def lacking(name: str) -> str | None:
+    """Why a data set cannot be built here."""
+    if "data_dir" not in node(DATA[name]):
+        return None
+    if name == "esol" and find_spec("rdkit") is None:
+        return "no rdkit here"
+    return None if name in STAND_INS else real_data.lacking(FILES.get(name, name))
+
+
+def stands_in(name: str) -> bool:
+    return name in STAND_INS and real_data.lacking(name) is not None
+
+
+def data_dir(name: str) -> Path:
+    """The folder of a real data set's folder, or of what stands in for it."""
+    return STAND_INS[name]() if stands_in(name) else real_data.FOLDER
+
+
+def make(keys: dict[str, Any]) -> Data:
+    """A data set of these keys, which takes what stands in for its real file, if anything does."""
+    files = {name: graph_series.FILES[name][0] for name in STAND_INS if stands_in(name)}
+    known = {name: (file, digest(data_dir(name) / name / file)) for name, file in files.items()}
+    with patch.dict(graph_series.FILES, known):
+        return factory.make(keys, Data)  # type: ignore[type-abstract]
+
+
+def overrides(data: str) -> list[str]:
+    real = [f"data_dir={data_dir(data)}"] if "data_dir" in node(DATA[data]) else []
+    return [f"data={data}", *real, *(f"data.{key}={value}" for key, value in shrink(data).items())]
+
+
+def task_of(model: str, data: str) -> str:
+    """The task of a pair when the user names none: the model's choice, else the data set's."""
+    return MODELS[model].task or DATA[data].task or "classification"
+
+
+def explain(model: str, data: str, names: dict[str, str] | None = None) -> str | None:
+    options = {"model": MODELS[model], "data": DATA[data], "task": TASKS[task_of(model, data)]}
+    targets = {group: str(option.target) for group, option in options.items()}
+    return compatibility.explain(targets, names or NAMELESS)
+
+
+PAIRS = [(model, data) for model in MODELS for data in DATA]
+FITTING = [
+    (model, data)
+    for model, data in PAIRS
+    if explain(model, data) is None and MODELS[model].sets_in("data") <= set(node(DATA[data]))
+]
+
+
+@cache
+def built(name: str) -> Data:
+    """A data set as its own command builds it, but small. Kept: nothing may change it."""
+    keys = node(DATA[name]) | shrink(name)
+    if "data_dir" in keys:
+        keys["data_dir"] = str(data_dir(name))
+    if "target_kind" in keys:
+        keys["target_kind"] = TASKS[DATA[name].task or "classification"].target
+    return make(keys)
+
+
+def classless(model: str, data: str) -> bool:
+    """Whether a model is to be told classes that the rows of a data set do not have: no contract says which have."""
+    said = compatibility.parse(MODELS[model].contract)
+    if said is None or "label" not in said.inputs or node(MODELS[model]).get("num_classes") != MISSING:
+        return False
+    targets = built(data).train.targets()
+    is_class = targets is not None and targets.dim() == 1 and not targets.is_floating_point()
+    return not (is_class and "num_classes" in built(data).facts.sizes)
+
+
+def first_data(model: str) -> str:
+    """The first data set that fits and can be built here, quick ones first."""
+    good = [data for fit, data in FITTING if fit == model and lacking(data) is None]
+    good.sort(key=lambda data: (data in LARGE, "rows" not in shrink(data)))
+    found = next((data for data in good if not classless(model, data)), None)
+    assert found is not None, f"no data set fits {model}"
+    return found
+
+
+@cache
+def _data(keys: str) -> Data:
+    """What these keys give. Kept: nothing may change it."""
+    return make(json.loads(keys))
+
+
+@dataclass
+class Pair:
+    """A task and what it learns from, ready for a step."""
+
+    config: compose.Config
+    data: Data
+    task: Task
+    loaders: dict[str, Loader]
+
+
+def pair(model: str, data: str, *more: str, seed: int = 0) -> Pair:
+    own = [f"model.{key}={value()}" for key, value in OWN_MODELS.get(model, {}).items()]
+    own += [f"model.{key}={json.dumps(value)}" for key, value in SMALL_MODELS.get(model, {}).items()]
+    cut = (
+        ["data.max_length=16", "data.keep=first"] if model == "pretrained" and "max_length" in node(DATA[data]) else []
+    )
+    composed = compose.compose([f"model={model}", *own, *overrides(data), *cut, f"seed={seed}", "batch_size=16", *more])
+    made = _data(json.dumps(composed.tree["data"]))
+    rng.seed_everything(seed)
+    task = factory.task(composed.tree, made, composed.names)
+    return Pair(composed, made, task, factory.loaders(composed.tree, made, composed.settings, torch.device("cpu")))

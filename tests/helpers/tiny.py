@@ -1,0 +1,212 @@
+"""Tiny tasks and runs whose arithmetic can be done by hand, for the tests of the loop and of resuming."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tests.helpers.lab import Silent, configure
+from trainer.config.schema import Settings
+from trainer.core import rng
+from trainer.core.batch import Batch, Score
+from trainer.core.dataset import TensorSplit
+from trainer.core.task import Task
+from trainer.data.augment.image_augment import Augment
+from trainer.engine import factory
+from trainer.engine.checkpoint import NoKeeper
+from trainer.engine.dataloader import Loader
+from trainer.engine.trainer import Trainer
+from trainer.utils.errors import Interrupted
+
+CPU = torch.device("cpu")
+SGD = {"_target_": "trainer.optim.optimizers.SGD", "lr": 0.1, "momentum": 0.0, "nesterov": False}
+MOMENTUM = SGD | {"momentum": 0.9, "lr": 0.05}
+DECAY = {"weight_decay": 0.0, "decay_norm_and_bias": True}
+CONSTANT = {"_target_": "trainer.optim.lr_schedules.Constant", "warmup": 0}
+PLATEAU = {"_target_": "trainer.optim.lr_schedules.Plateau", "factor": 0.5, "patience": 2, "min_lr": 0.0, "warmup": 0}
+CYCLE = {
+    "_target_": "trainer.optim.lr_schedules.OneCycle",
+    "pct_start": 0.3,
+    "div_factor": 25.0,
+    "final_div_factor": 1e4,
+    "anneal": "cos",
+    "cycle_momentum": False,
+    "momentum_range": [0.85, 0.95],
+    "warmup": 0,
+}
+
+
+class Linear(nn.Module):
+    """x (B, F) -> (B)"""
+
+    def __init__(self, width: int = 3):
+        super().__init__()
+        self.head = nn.Linear(width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x)[:, 0]
+
+
+class LeastSquares(Task):
+    monitor = "mse"
+
+    def error(self, batch: Batch) -> Tensor:
+        assert batch.target is not None
+        return self.call(batch) - batch.target
+
+    def loss(self, batch: Batch, player: str) -> Tensor:
+        return self.error(batch).square().mean()
+
+    def score(self, batch: Batch) -> Score:
+        return {"sum": self.error(batch).square().sum(), "count": torch.tensor(len(batch))}
+
+    def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
+        return {"mse": float(totals["sum"] / totals["count"])}
+
+
+class Unweighted(LeastSquares):
+    """The mistake accumulation is often written with: a mean of means."""
+
+    def weight(self, batch: Batch) -> int:
+        return 1
+
+
+class Numbers(nn.Module):
+    """x (B, F) -> (B, F)"""
+
+    def __init__(self, **values: list[float]):
+        super().__init__()
+        for name, value in values.items():
+            self.register_parameter(name, nn.Parameter(torch.tensor(value)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Formula(LeastSquares):
+    """A loss that is any function of the parameters, and scores that are read from a list."""
+
+    def __init__(self, model: nn.Module, of: Callable[[nn.Module], Tensor], scores: Iterable[float] = ()):
+        super().__init__(model)
+        self.of = of
+        self.scores = iter(scores)
+
+    def loss(self, batch: Batch, player: str) -> Tensor:
+        return self.of(self.model)
+
+    def score(self, batch: Batch) -> Score:
+        return {}
+
+    def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
+        return {"mse": next(self.scores, 0.0)}
+
+
+def pull(by: list[float]) -> Callable[[nn.Module], Tensor]:
+    """A loss whose gradient at ``w`` is ``by``."""
+    return lambda model: (model.get_parameter("w") * torch.tensor(by)).sum()
+
+
+def number(task: Task) -> float:
+    """The value of ``w`` where it is one number."""
+    return task.model.get_parameter("w").item()
+
+
+def rows(n: int, seed: int = 0) -> TensorSplit:
+    made = rng.generator(seed)
+    x = torch.randn(n, 3, generator=made)
+    return TensorSplit({"x": x}, x @ torch.tensor([1.0, -2.0, 0.5]) + torch.randn(n, generator=made))
+
+
+@cache
+def defaults() -> Settings:
+    config = configure("model=mlp", "data=synthetic_seq")
+    return Settings(**{f.name: config[f.name] for f in fields(Settings)})
+
+
+def tiny(
+    task: Task | None = None,
+    *,
+    train: TensorSplit | None = None,
+    augment: Augment | None = None,
+    optimizer: dict[str, Any] = SGD,
+    scheduler: dict[str, Any] = CONSTANT,
+    keeper: Any = None,
+    watcher: Any = None,
+    **changes: Any,
+) -> Trainer:
+    """A trainer of a few numbers; the initial weights are the same every time."""
+    settings = replace(defaults(), **{"epochs": 1, "batch_size": 4, "max_steps": None} | changes)
+    rng.seed_everything(settings.seed)
+    task = task or LeastSquares(Linear())
+    with torch.no_grad():
+        for parameter in task.parameters():
+            if isinstance(task.model, Linear):
+                parameter.copy_(torch.linspace(-0.5, 0.5, parameter.numel()).view_as(parameter))
+    train_loader, val_loader = (
+        Loader(
+            split,
+            name,
+            batch_size=settings.batch_size,
+            device=CPU,
+            seed=settings.seed,
+            train=name == "train",
+            augment=augment if name == "train" else None,
+            drop_last=settings.drop_last,
+            workers=settings.num_workers,
+        )
+        for name, split in (("train", train or rows(16)), ("val", rows(10, seed=1)))
+    )
+    players = factory.players({"optimizer": optimizer | DECAY, "scheduler": scheduler}, settings, task, train_loader)
+    return Trainer(task, players, train_loader, val_loader, settings, keeper or NoKeeper(), watcher or Silent())
+
+
+def weights(trainer: Trainer) -> Tensor:
+    return torch.cat([player.params.data.clone() for player in trainer.players.values()])
+
+
+def losses_of(trainer: Trainer) -> list[float]:
+    """The loss of each step of the rest of a run."""
+    losses: list[float] = []
+    inner = trainer.loss_fn
+
+    def logged(batch: Batch, player: str) -> Tensor:
+        loss = inner(batch, player)
+        losses.append(loss.item())
+        return loss
+
+    trainer.loss_fn = logged
+    trainer.fit()
+    return losses
+
+
+class StopAt(Silent):
+    """Interrupts after a step, or in the middle of the validation after it."""
+
+    def __init__(self, step: int, training: bool = True):
+        self.at = step, training
+
+    def stepped(self, trainer: Trainer) -> None:
+        if (trainer.step, trainer.task.training) == self.at:
+            raise Interrupted("stopped by SIGTERM", 15)
+
+
+class NoisyLeastSquares(LeastSquares):
+    """Draws from every generator in its loss, and from torch's in its score."""
+
+    def loss(self, batch: Batch, player: str) -> Tensor:
+        noise = 0.3 * torch.randn(len(batch)) + 0.3 * random.random() + 0.3 * float(np.random.rand())
+        return (self.error(batch) + noise).square().mean()
+
+    def score(self, batch: Batch) -> Score:
+        noise = 0.1 * torch.randn(len(batch))
+        return {
+            "sum": (self.error(batch) + noise).square().sum(),
+            "count": torch.tensor(len(batch)),
+        }

@@ -1,0 +1,138 @@
+"""Graph networks on graphs that break careless ones: each model the same tests."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.helpers.graphs import Make, every, random_graph, weighted
+from trainer.models.graph.gnn import GAT
+from trainer.models.layers.graph.graph import Graph
+from trainer.models.layers.graph.graph_conv import ATTENTION, EdgeConvolution
+from trainer.models.layers.graph.sparse import Sparse, sparse_if_mostly_zero
+from trainer.utils.errors import ConfigError
+
+CHAIN = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
+
+
+@every
+def test_outputs_follow_the_order_of_nodes(make: Make) -> None:
+    x, edge_index, weight = random_graph()
+    model, order = make(), torch.randperm(9)
+    place = order.argsort()  # where each old node went
+    shuffled = torch.randperm(edge_index.shape[1])
+    out = model(x[order], place[edge_index][:, shuffled], weight[shuffled])
+    torch.testing.assert_close(out, model(x, edge_index, weight)[order], atol=1e-6, rtol=1e-5)
+
+
+@every
+def test_a_node_without_edges_sees_itself(make: Make) -> None:
+    x, edge_index, _ = random_graph()
+    model = make()
+    out = model(x, edge_index)
+    assert out.isfinite().all()
+    torch.testing.assert_close(out[-1:], model(x[-1:], edge_index[:, :0]), atol=1e-6, rtol=1e-5)
+    assert not torch.allclose(out[-1], model(x + 1, edge_index)[-1])
+
+
+@every
+def test_graphs_side_by_side_are_graphs_one_by_one(make: Make) -> None:
+    x, edge_index, weight = random_graph()
+    other_x, other, other_weight = x[:4] - 1, CHAIN, weight[:4]
+    model = make()
+    out = model(torch.cat((x, other_x)), torch.cat((edge_index, other + 9), 1), torch.cat((weight, other_weight)))
+    torch.testing.assert_close(out[:9], model(x, edge_index, weight), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(out[9:], model(other_x, other, other_weight), atol=1e-6, rtol=1e-5)
+
+
+@every
+def test_weights_of_edges_are_used(make: Make) -> None:
+    x, edge_index, weight = random_graph()
+    model = make()
+    assert not torch.allclose(model(x, edge_index, weight), model(x, edge_index), atol=1e-4)
+
+
+@weighted
+def test_an_edge_of_weight_two_is_two_edges_and_of_weight_zero_none(make: Make) -> None:
+    x, edge_index, _ = random_graph()
+    edge_index = edge_index[:, edge_index[0] != edge_index[1]]
+    count = torch.arange(edge_index.shape[1]) % 3
+    repeated = edge_index.repeat_interleave(count, 1)
+    model = make()
+    out = model(x, edge_index, count.float())
+    torch.testing.assert_close(out, model(x, repeated), atol=1e-6, rtol=1e-5)
+    assert not torch.allclose(out, model(x, edge_index))
+
+
+@weighted
+@pytest.mark.parametrize("bad", [-0.5, float("nan"), float("inf")])
+def test_weights_below_zero_are_refused(make: Make, bad: float) -> None:
+    with pytest.raises(ConfigError, match="weights must be finite and >= 0; edge 2 has"):
+        make()(torch.randn(3, 5), CHAIN, torch.tensor([1.0, 1.0, bad, 1.0]))
+
+
+@every
+def test_edges_that_cannot_be_are_refused(make: Make) -> None:
+    x = torch.randn(3, 5)
+    with pytest.raises(ConfigError, match=r"edge 1 is 1 -> 3, but nodes are 0\.\.2"):
+        make()(x, torch.tensor([[0, 1], [1, 3]]))
+    with pytest.raises(ConfigError, match="expected whole numbers"):
+        make()(x, CHAIN.float())
+    with pytest.raises(ConfigError, match=r"\b3\b.* for 4 edges"):
+        make()(x, CHAIN, torch.ones(3))
+
+
+@every
+@pytest.mark.parametrize("classes", [3, 100])
+def test_sparse_features_are_dense_features(make: Make, classes: int) -> None:
+    x, edge_index, _ = random_graph()
+    wide = torch.zeros(9, 100)
+    wide[:, ::20] = x
+    model = make(100, classes)
+    grads = []
+    for features in (wide, wide.to_sparse(), wide.clone().requires_grad_()):
+        model.zero_grad()
+        out = model(features, edge_index)
+        out.square().sum().backward()
+        grads.append([out.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
+    assert isinstance(sparse_if_mostly_zero(wide), Sparse)
+    assert sparse_if_mostly_zero(features) is None
+    for sparse, dense in [*zip(grads[0], grads[2], strict=True), *zip(grads[1], grads[2], strict=True)]:
+        torch.testing.assert_close(sparse, dense, atol=1e-5, rtol=1e-4)
+
+
+@every
+def test_gradients_of_whole_models(make: Make) -> None:
+    x, edge_index, weight = random_graph(5, 8)
+    model = make().double()
+    names, values = zip(*model.named_parameters(), strict=True)
+
+    def call(weight: Tensor, x: Tensor, *parameters: Tensor) -> Tensor:
+        held = dict(zip(names, parameters, strict=True))
+        return torch.func.functional_call(model, held, (x, edge_index, weight))
+
+    inputs = [weight.double(), x.double(), *(v.detach().clone() for v in values)]
+    assert torch.autograd.gradcheck(call, [value.requires_grad_() for value in inputs], fast_mode=True)
+
+
+def test_parameters_are_as_many_as_published() -> None:
+    gat = GAT(16, 8, "v1", [8], 4, 1, dropout=0.6, attention_dropout=0.6, negative_slope=0.2)
+    edge = EdgeConvolution(16, 16, 4)
+    assert [sum(p.numel() for p in module.parameters()) for module in (gat, edge)] == [888, 592]
+
+
+@pytest.mark.parametrize("version", ATTENTION)
+def test_a_node_whose_edges_all_weigh_nothing_has_the_bias_alone(version: str) -> None:
+    """As in every other convolution: an edge of weight 0 is no edge, and the loop is one."""
+    x, layer = torch.randn(4, 5).double().requires_grad_(), ATTENTION[version](5, 4, 3, True, 0.0, 0.2).double()  # type: ignore[index]
+    torch.nn.init.normal_(layer.bias)
+    edges, weight = torch.tensor([[0, 1, 1, 2], [1, 0, 1, 3]]), torch.tensor([0.0, 0.0, 0.0, 1.0])
+    out = layer(x, Graph(4, edges, weight, dtype=torch.double))
+    assert torch.equal(out[1], layer.get_parameter("bias"))
+    alone = layer(x, Graph(4, edges[:, [3]], weight[[3]], dtype=torch.double))
+    torch.testing.assert_close(out[[0, 2, 3]], alone[[0, 2, 3]])
+    out.square().sum().backward()
+    assert all(value.grad is not None and value.grad.isfinite().all() for value in (x, *layer.parameters()))
+    assert x.grad is not None
+    assert not x.grad[1].any()

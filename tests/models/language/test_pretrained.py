@@ -1,0 +1,132 @@
+"""A saved model, made here, with its own tokens and a new head."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.helpers import saved_model
+from tests.helpers.lab import lab
+from trainer.config import compose
+from trainer.data.encoding import tokenizers
+from trainer.models.language.pretrained import Pretrained
+from trainer.utils import hf_hub
+from trainer.utils.errors import ConfigError, SystemFault
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved_model.save(tmp_path_factory.mktemp("saved"))
+
+
+def make(folder: Path, **changes: object) -> Pretrained:
+    given = {"vocab_size": 12, "out_features": 3, "pool": "first", "dropout": 0.0} | changes
+    return Pretrained(str(folder), **given).eval()  # type: ignore[arg-type]
+
+
+def test_its_weights_are_the_saved_ones(folder: Path) -> None:
+    from safetensors.torch import load_file
+
+    saved = load_file(folder / "model.safetensors")
+    ours = make(folder).body.state_dict()
+    assert set(saved) <= set(ours)
+    assert all(torch.equal(ours[name], value) for name, value in saved.items())
+
+
+@pytest.mark.parametrize("pool", ["first", "mean"])
+def test_padding_is_not_read(folder: Path, pool: str) -> None:
+    model = make(folder, pool=pool)
+    x, lengths = torch.randint(4, 12, (3, 9)), torch.tensor([9, 4, 2])
+    other = torch.where(torch.arange(9) < lengths[:, None], x, torch.randint(4, 12, (3, 9)))
+    assert not torch.equal(x, other)
+    torch.testing.assert_close(model(x, lengths), model(other, lengths))
+    torch.testing.assert_close(model(x, lengths)[2:], model(x[2:, :2]))
+    assert not torch.allclose(model(x), model(other), atol=1e-4)
+
+
+def test_its_tokens_are_its_own(folder: Path) -> None:
+    codec = tokenizers.learn("pretrained", [], tokenizer=str(folder))
+    assert codec.size == 12
+    assert codec.encode("the film was splendid") == [2, 10, 8, 11, 1, 3]
+    assert codec.decode([2, 10, 8, 3]) == "the film"
+    assert codec.words([2, 10, 8, 3]) == ["the", "film"]
+
+
+def test_a_long_text_is_cut_between_its_marks(folder: Path) -> None:
+    ends = {"first": [2, 10, 8, 3], "last": [2, 11, 4, 3]}
+    for keep, expected in ends.items():
+        codec = tokenizers.learn("pretrained", [], tokenizer=str(folder), most=4, keep=keep)  # type: ignore[arg-type]
+        assert codec.encode("the film was good") == expected
+
+
+def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"knows 12 tokens and the data has 50; set data\.tokens=pretrained"):
+        make(folder, vocab_size=50)
+    with pytest.raises(ConfigError, match=r"a row has 20 tokens and the model reads 16; set data\.max_length=16"):
+        make(folder)(torch.zeros(1, 20, dtype=torch.long))
+    with pytest.raises(ConfigError, match=f"{tmp_path}/nope is not there; the nearest folder"):
+        make(tmp_path / "nope")
+    with pytest.raises(ConfigError, match=r"holds no config\.json"):
+        make(tmp_path)
+    with pytest.raises(ConfigError, match="tokens=pretrained needs the name"):
+        tokenizers.learn("pretrained", [])
+
+
+def test_a_broken_model_is_told_in_a_line(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text((folder / "config.json").read_text())
+    with pytest.raises(ConfigError, match=r"^model\.name: .* cannot be read: [^\n]*$"):
+        make(tmp_path)
+    with pytest.raises(ConfigError, match=r"^data\.tokenizer: .* has no tokenizer: [^\n]*$"):
+        tokenizers.learn("pretrained", [], tokenizer=str(tmp_path))
+
+
+def test_weights_that_are_pickles_are_not_read(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text((folder / "config.json").read_text())
+    torch.save({}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        make(tmp_path)
+
+
+def test_without_the_package_it_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ConfigError, match=r"pip install 'train-zoo\[pretrained\]'"):
+        make(folder)
+
+
+def test_without_the_network_it_says_what_to_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise OSError("no route")
+
+    monkeypatch.setattr(huggingface_hub, "model_info", unreachable)
+    with pytest.raises(SystemFault, match=r"no route.* download some-model, and give its folder as model\.name"):
+        hf_hub.folder_of("some-model")
+
+
+def reviews(folder: Path) -> Path:
+    """Sixty short ones, whose class one word tells."""
+    for number in range(60):
+        kind, words = (("praise", ("good", "fine")), ("blame", ("bad", "poor")))[number % 2]
+        path = folder / kind / f"{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opening = ["the", ("film", "plot")[number // 2 % 2], "was"] * (1 + number % 3)
+        path.write_text(" ".join([*opening, words[number // 4 % 2]]))
+    return folder
+
+
+def test_fine_tuning_learns_from_a_folder_of_texts(folder: Path, tmp_path: Path) -> None:
+    data = ["data=text_folder", f"data.path={reviews(tmp_path)}", f"data.max_length={saved_model.LONGEST}"]
+    run = lab("model=pretrained", f"model.name={folder}", *data, "epochs=15", "optimizer.lr=1e-3", "batch_size=8")
+    assert isinstance(run.task.model, Pretrained)
+    before = run.task.model.body.embeddings.word_embeddings.weight.detach().clone()
+    assert run.test()["accuracy"] > 0.9
+    assert not torch.equal(run.task.model.body.embeddings.word_embeddings.weight, before)
+
+
+def test_a_model_without_a_name_is_asked_for_it() -> None:
+    with pytest.raises(ConfigError, match=r"model\.name: needs a value"):
+        compose.compose(["model=pretrained", "data=text_folder", "data.path=x"])

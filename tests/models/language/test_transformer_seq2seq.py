@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tests.helpers.lab import lab
+from tests.models.layers.attention.test_transformer import copy_block
+from trainer.core.decoding import State, beam, write
+from trainer.models.language.transformer_seq2seq import TransformerSeq2Seq
+from trainer.models.layers.attention.positional_encoding import sinusoidal
+from trainer.utils.errors import ConfigError
+
+OPTIONS: dict[str, Any] = {
+    "source_vocab_size": 9,
+    "vocab_size": 5,
+    "seq_len": 6,
+    "horizon": 4,
+    "width": 16,
+    "layers": 1,
+    "decoder_layers": 2,
+    "heads": 2,
+    "hidden": 32,
+    "activation": "relu",
+    "norm": "pre",
+    "dropout": 0.0,
+    "positions": "sinusoidal",
+    "attention": "full",
+    "attention_size": 3,
+}
+WAYS = [
+    *({"positions": kind} for kind in ("sinusoidal", "learned", "rotary", "none")),
+    *({"attention": kind} for kind in ("reference", "linear", "performer")),
+    {"norm": "post"},
+]
+LENGTHS = torch.tensor([6, 2, 1])
+
+
+def make(**options: Any) -> TransformerSeq2Seq:
+    torch.manual_seed(0)
+    return TransformerSeq2Seq(**OPTIONS | options).eval()
+
+
+def source() -> torch.Tensor:
+    torch.manual_seed(1)
+    return torch.randint(9, (3, 6))
+
+
+def close(a: torch.Tensor, b: torch.Tensor) -> None:
+    torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_kept_keys_and_values_give_what_reading_all_again_gives(way: dict[str, Any]) -> None:
+    """And no score knows a later token."""
+    model = make(**way)
+    memory, fed = model.encode(source(), LENGTHS), torch.randint(6, (3, 4))
+    whole, _ = model.decode(fed, memory)
+    state: State | None = None
+    for step in range(4):
+        scores, state = model.decode(fed[:, step : step + 1], memory, state)
+        close(scores[:, 0], whole[:, step])
+        close(model.decode(fed[:, : step + 1], memory)[0], whole[:, : step + 1])
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_padding_of_the_source_is_not_read(way: dict[str, Any]) -> None:
+    model, x = make(**way), source()
+    output = model(x.masked_fill(torch.arange(6) >= LENGTHS[:, None], -1), LENGTHS)
+    close(torch.cat([model(row[None, :n]) for row, n in zip(x, LENGTHS, strict=True)]), output)
+    close(model(x, torch.full((3,), 6)), model(x))
+    assert not torch.allclose(model(x)[1], output[1])
+
+
+def test_it_is_torchs_transformer() -> None:
+    model = make(layers=2, norm="post")
+    theirs = nn.Transformer(16, 2, 2, 2, 32, 0.0, batch_first=True)
+    for left, right in ((theirs.encoder, model.encoder), (theirs.decoder, model.decoder)):
+        left.norm.load_state_dict(right.norm.state_dict())
+        for layer, block in zip(left.layers, right.blocks, strict=True):
+            copy_block(layer, block)
+    x, fed = source(), torch.randint(6, (3, 4))
+    padding = torch.arange(6) >= LENGTHS[:, None]
+    out = theirs(
+        model.source(x) + sinusoidal(0, 6, 16, x.device),
+        model.target(fed) + sinusoidal(0, 4, 16, x.device),
+        tgt_mask=torch.ones(4, 4, dtype=torch.bool).triu(1),
+        src_key_padding_mask=padding,
+        memory_key_padding_mask=padding,
+        tgt_is_causal=True,
+    )
+    close(model.decode(fed, model.encode(x, LENGTHS))[0], model.head(out))
+
+
+def test_a_search_may_pick_rows_and_a_beam_of_one_is_greedy() -> None:
+    model = make()
+    memory = model.encode(source(), LENGTHS)
+    first = torch.full((3, 1), 5)
+    written = write(model, memory, first, 4)
+    assert torch.equal(written, model(source(), LENGTHS).argmax(-1))
+    assert torch.equal(beam(model, memory, first, 4, 1), written)
+
+    def score(tokens: torch.Tensor) -> torch.Tensor:
+        logs = model.decode(torch.cat((first, tokens[:, :-1]), 1), memory)[0].log_softmax(-1)
+        return logs.gather(-1, tokens[..., None]).sum((1, 2))
+
+    assert (score(beam(model, memory, first, 4, 5**3)) >= score(written) - 1e-5).all()
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_every_parameter_is_learned(way: dict[str, Any]) -> None:
+    model = make(**way)
+    model.decode(torch.randint(6, (3, 4)), model.encode(source()))[0].square().sum().backward()
+    assert not [name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()]
+
+
+@pytest.mark.parametrize(
+    ("attention", "reason"),
+    [("linformer", "be causal"), ("lsh", "be causal"), ("chunked", "read another sequence")],
+)
+def test_what_cannot_hide_later_tokens_or_read_the_source_is_refused(attention: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=rf"model\.attention: {attention} .*, so it cannot {reason}; full, .* can"):
+        make(attention=attention)
+
+
+SMALL = ("model=transformer_seq2seq", "data=reverse", "data.rows=3000", "data.length=5", "epochs=5")
+
+
+@pytest.mark.slow
+def test_it_writes_backwards() -> None:
+    assert lab(*SMALL, "model.layers=1", "model.decoder_layers=1").test()["token_accuracy"] > 0.97
+
+
+@pytest.mark.slow
+def test_without_places_it_cannot() -> None:
+    words = ("model.layers=1", "model.decoder_layers=1", "model.positions=none")
+    assert lab(*SMALL, *words).test()["token_accuracy"] < 0.8

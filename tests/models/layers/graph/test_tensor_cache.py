@@ -1,0 +1,85 @@
+"""What is kept of a graph between steps, and when it is made anew."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from tests.helpers.graphs import every, random_graph
+from trainer.models.layers.graph.tensor_cache import Memo
+
+
+class TestMemo:
+    @every
+    def test_a_changed_graph_is_seen(self, make: Callable[[], nn.Module]) -> None:
+        x, edge_index, weight = random_graph()
+        model = make()
+        before = model(x, edge_index, weight)
+        assert torch.equal(model(x, edge_index, weight), before)
+        weight[3] += 2.0
+        changed = model(x, edge_index, weight)
+        assert not torch.allclose(changed, before)
+        torch.testing.assert_close(changed, model(x.clone(), edge_index.clone(), weight.clone()))
+        x += 1.0
+        assert not torch.allclose(model(x, edge_index, weight), changed)
+
+    def test_is_made_once_and_forgotten_with_its_tensors(self) -> None:
+        calls: list[int] = []
+        memo = Memo()
+
+        def make(x: Tensor, factor: int) -> Tensor:
+            calls.append(factor)
+            return x * factor
+
+        x = torch.ones(3)
+        for _ in range(3):
+            memo(make, x, 2)
+        memo(make, x, 3)
+        assert calls == [2, 3]
+        del x
+        gc.collect()
+        memo(make, torch.ones(3), 4)
+        assert len(memo._kept) == 1
+
+    @every
+    def test_a_graph_that_is_gone_leaves_nothing(self, make: Callable[[], nn.Module]) -> None:
+        model = make()
+        for _ in range(5):
+            x, edge_index, weight = random_graph()
+            model(x, edge_index, weight)
+            del x, edge_index, weight
+        assert len(model.body.memo._kept) <= 2
+
+    def test_keeps_nothing_that_is_learned(self) -> None:
+        memo, x = Memo(), torch.ones(3, requires_grad=True)
+        assert memo(torch.neg, x) is not memo(torch.neg, x)
+
+    @every
+    def test_stays_out_of_copies_and_states(self, make: Callable[[], nn.Module]) -> None:
+        x, edge_index, _ = random_graph()
+        model = make()
+        before = set(model.state_dict())
+        out = model(x, edge_index)
+        assert set(model.state_dict()) == before
+        for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+            assert not twin.body.memo._kept
+            assert torch.equal(twin(x, edge_index), out)
+
+    @every
+    def test_what_inference_mode_made_does_not_reach_training(self, make: Callable[[], nn.Module]) -> None:
+        x, edge_index, _ = random_graph()
+        model = make()
+        untouched = copy.deepcopy(model)
+        with torch.inference_mode():
+            model(x, edge_index)
+        assert not model.body.memo._kept
+        for each in (model, untouched):
+            each(x, edge_index).sum().backward()
+        for (name, mine), theirs in zip(model.named_parameters(), untouched.parameters(), strict=True):
+            assert mine.grad is not None, name
+            assert torch.equal(mine.grad, theirs.grad), name

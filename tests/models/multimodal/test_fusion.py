@@ -1,0 +1,183 @@
+"""Inputs of several kinds: what each fusion is, what only some of them can learn, and what is refused."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.helpers.lab import configure, lab
+from trainer.config import compose
+from trainer.models.layers.attention.attention import MultiHeadAttention
+from trainer.models.multimodal.fusion import CrossAttention, Gate, Multimodal
+from trainer.utils.errors import ConfigError
+
+SHAPES = {"sequence": [10, 8], "image": [1, 28, 28]}
+SMALL = (
+    *("model=multimodal", "data=mod3", "data.rows=1800", "data.size=12", "data.wavelength=4", "data.noise=0.5"),
+    *("optimizer.lr=3e-3", "batch_size=32", "epochs=4"),
+)
+FUSIONS = ("concat", "gate", "cross_attention")
+
+
+def network(shapes: dict[str, list[int]] | None = None, **changes: Any) -> Multimodal:
+    """The default of conf/model/multimodal.yaml for three classes, with changes."""
+    options = configure("model=multimodal", "data=mod3")["model"]
+    options.pop("_target_")
+    return Multimodal(**options | {"input_shapes": shapes or SHAPES, "out_features": 3} | changes).eval()
+
+
+def rows(shapes: dict[str, list[int]], count: int = 4) -> dict[str, Tensor]:
+    return {name: torch.randn(count, *shape) for name, shape in shapes.items()}
+
+
+def test_the_count_of_the_source() -> None:
+    model = network(cell="rnn", hidden=[])
+    assert sum(parameter.numel() for parameter in model.parameters()) == 62019
+
+
+def interaction(model: Multimodal) -> Tensor:
+    """``f(s, i) - f(s', i) - f(s, i') + f(s', i')``: zero for every pair where inputs are only added."""
+    one, other = rows(SHAPES), rows(SHAPES)
+    crossed = [{"sequence": s["sequence"], "image": i["image"]} for s in (one, other) for i in (one, other)]
+    with torch.no_grad():
+        a, b, c, d = (model.double()(**{name: x.double() for name, x in pair.items()}) for pair in crossed)
+    return (a - b - c + d).abs().amax()
+
+
+def test_only_a_concatenation_without_layers_behind_it_adds() -> None:
+    assert interaction(network(fusion="concat", hidden=[])) < 1e-12
+    assert interaction(network(fusion="concat")) > 1e-7
+    assert interaction(network(fusion="gate", hidden=[])) > 1e-7
+    assert interaction(network(fusion="cross_attention", hidden=[])) > 1e-7
+
+
+def test_a_gate_is_the_papers_formula() -> None:
+    model = network(fusion="gate", width=5, hidden=[])
+    gate, inputs = model.fusion, rows(SHAPES)
+    assert isinstance(gate, Gate)
+    sequence, image = (encode(inputs[name]) for name, encode in zip(SHAPES, model.encoders, strict=True))
+    v = [gate.ends[0](sequence[:, -1]), gate.ends[1](image.reshape(4, -1))]
+    weights, biases = gate.gates.weight.split(5), gate.gates.bias.split(5)
+    z = [torch.sigmoid(torch.cat(v, 1) @ w.T + b) for w, b in zip(weights, biases, strict=True)]
+    expected = z[0] * torch.tanh(v[0]) + z[1] * torch.tanh(v[1])
+    torch.testing.assert_close(gate([sequence, image]), expected, atol=1e-6, rtol=0)
+
+
+def test_cross_attention_is_torchs_over_the_steps_of_all_others() -> None:
+    shapes = SHAPES | {"table": [6]}
+    model = network(shapes, fusion="cross_attention")
+    fusion, inputs = model.fusion, rows(shapes)
+    assert isinstance(fusion, CrossAttention)
+    found = [encode(inputs[name]) for name, encode in zip(shapes, model.encoders, strict=True)]
+    assert [tuple(steps.shape) for steps in found] == [(4, 10, 64), (4, 49, 32), (4, 1, 64)]
+    steps = [to(each).transpose(0, 1) for to, each in zip(fusion.maps, found, strict=True)]
+    expected = []
+    for i, (own, attention) in enumerate(zip(steps, fusion.attentions, strict=True)):
+        others = torch.cat([each for j, each in enumerate(steps) if j != i])
+        assert isinstance(attention, MultiHeadAttention)
+        theirs = nn.MultiheadAttention(32, 4)
+        ours = attention.project.weight, attention.project.bias, attention.out.weight, attention.out.bias
+        names = ("in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias")
+        theirs.load_state_dict(dict(zip(names, ours, strict=True)))
+        seen = (own + theirs(own, others, others)[0]).transpose(0, 1)
+        expected.append(fusion.ends[i](seen[:, -1] if i == 0 else seen.flatten(1)))
+    torch.testing.assert_close(fusion(found), torch.cat(expected, 1), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize(
+    "shapes",
+    [{"x": [6]}, {"x": [7, 3]}, {"x": [3, 9, 14]}, {"keys": [2], "items": [5, 1], "forward": [1, 4, 4], "b": [1]}],
+    ids=["one table", "one sequence", "one image", "four of any name"],
+)
+def test_any_inputs_by_any_names(shapes: dict[str, list[int]], fusion: str) -> None:
+    model, inputs = network(shapes, fusion=fusion), rows(shapes)
+    for x in inputs.values():
+        x.requires_grad_()
+    answers = model(**dict(reversed(inputs.items())))
+    assert answers.shape == (4, 3)
+    answers.sum().backward()
+    assert all(x.grad is not None and x.grad.abs().sum() > 0 for x in inputs.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_every_fusion_learns_what_no_input_tells_alone(fusion: str) -> None:
+    run = lab(*SMALL, f"model.fusion={fusion}")
+    assert run.test()["accuracy"] > 0.95
+    inputs = run.loaders["test"].split.inputs
+    inputs["image"] = torch.zeros_like(inputs["image"])
+    assert run.trainer.evaluate(run.loaders["test"])["accuracy"] < 0.42
+
+
+@pytest.mark.slow
+def test_added_inputs_learn_nothing_and_a_gate_without_layers_behind_it_does() -> None:
+    alone = ("model.hidden=[]", "epochs=8")
+    assert lab(*SMALL, *alone).test()["accuracy"] < 0.42
+    assert lab(*SMALL, *alone, "model.fusion=gate").test()["accuracy"] > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("alone", ["sequence:[10,8]", "image:[1,12,12]"])
+def test_one_input_of_two_learns_nothing(alone: str) -> None:
+    assert lab(*SMALL, f"+model.input_shapes={{{alone}}}").test()["accuracy"] < 0.42
+
+
+def test_a_clip_is_its_frames_in_their_order() -> None:
+    model = network({"clip": [3, 1, 8, 8]}).eval()
+    encoder = model.encoders[0]
+    clip = torch.randn(2, 3, 1, 8, 8)
+    maps = torch.stack([encoder.picture(frame).flatten(1) for frame in clip.unbind(1)], 1)
+    torch.testing.assert_close(encoder(clip), encoder.over.rnn(maps, None)[0], atol=1e-5, rtol=0)
+    assert not torch.allclose(model(clip=clip), model(clip=clip.flip(1)), atol=1e-4)
+
+
+def test_an_input_the_data_does_not_have_is_told() -> None:
+    with pytest.raises(
+        ConfigError, match=r"forward\(\*\*inputs\) cannot take this data \(sequence .* image .*\): 'sound'"
+    ):
+        lab(*SMALL, "+model.input_shapes={sound:[10,8]}")
+
+
+@pytest.mark.slow
+def test_a_softmax_before_the_cross_entropy_is_never_sure() -> None:
+    run = lab(*SMALL)
+    assert run.test()["nll"] < 0.1
+    twin = lab(*SMALL)
+    head = twin.task.model.head
+    assert isinstance(head, nn.Sequential)
+    head.append(nn.Softmax(-1))
+    assert twin.test()["nll"] > math.log(1 + 2 / math.e)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "changes", "said"),
+    [
+        ({"clip": [2, 3, 4, 8, 8]}, {}, r"clip has 5 dims a row, \(2, 3, 4, 8, 8\); \(F\), \(T, F\), \(C, H, W\) and"),
+        ({"x": [5], "lengths": []}, {}, r"lengths has 0 dims a row"),
+        ({"image": [1, 9, 3]}, {}, "nothing is left of a 9 x 3 image after 2 halvings"),
+        (SHAPES, {"fusion": "cross_attention", "heads": 5}, "5 heads cannot share a width of 32"),
+    ],
+)
+def test_what_cannot_be_encoded_is_refused(shapes: dict[str, list[int]], changes: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        network(shapes, **changes)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("index_lookup", r"needs x \(B, \.\.\.\); data index_lookup gives x \(B, S\)"),
+        ("sbm", r"needs \*\*inputs \(B, \.\.\.\); data sbm gives x \(N, F\)"),
+        ("var_len_sum", "takes no lengths: it would read the padding"),
+    ],
+)
+def test_tokens_graphs_and_ragged_rows_are_refused_with_a_way_out(data: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        compose.compose(["model=multimodal", f"data={data}"])
+    assert "multimodal works with: " in str(caught.value)
+    assert "mod3" in str(caught.value)

@@ -1,0 +1,271 @@
+"""Recurrent networks: against their equations in plain numpy, and against the mistakes that are usually made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.helpers.lab import configure, lab
+from tests.helpers.recurrences import expected
+from trainer.engine import factory
+from trainer.models.sequence.rnn import RNN
+from trainer.utils.errors import ConfigError
+
+CELLS = ["rnn", "lstm", "gru"]
+POOLS = ["last", "mean", "max", "attention", "flatten"]
+OPTIONS: dict[str, Any] = {
+    "in_features": 3,
+    "out_features": 2,
+    "hidden_size": 4,
+    "num_layers": 1,
+    "bidirectional": False,
+    "dropout": 0.0,
+    "pool": "last",
+    "recurrent_init": "default",
+}
+
+
+def make(cell: str = "gru", **options: Any) -> RNN:
+    torch.manual_seed(0)
+    return RNN(cell, **OPTIONS | options).eval()  # type: ignore[arg-type]
+
+
+def count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("pool", POOLS)
+def test_networks_are_their_equations_whatever_the_padding_holds(cell: str, bidirectional: bool, pool: str) -> None:
+    model = make(cell, bidirectional=bidirectional, pool=pool, num_layers=2, seq_len=6)
+    x, lengths = torch.randn(5, 6, 3), [2, 6, 1, 4, 6]
+    whole = expected(model, cell, pool, x, [6] * 5)
+    np.testing.assert_allclose(model(x).detach().numpy(), whole, atol=1e-5)
+    right = expected(model, cell, pool, x, lengths)
+    padding = torch.arange(6)[:, None] >= torch.tensor(lengths)[:, None, None]
+    for garbage in (0.0, 1e6, torch.nan):
+        output = model(x.masked_fill(padding, garbage), torch.tensor(lengths))
+        np.testing.assert_allclose(output.detach().numpy(), right, atol=1e-5)
+
+
+# The usual mistakes, each shown to fail one of the tests here.
+
+
+class LastOutputs(nn.Module):
+    """The outputs at the last step, where the backward half has read one step only (systems.md C5)."""
+
+    def forward(self, steps: Tensor, ends: Tensor, lengths: Tensor | None) -> Tensor:
+        return steps[:, -1]
+
+
+def backward_half_gradients(model: RNN) -> Tensor:
+    """How much each step of x moves the output through the weights of the backward half: (T,)."""
+    half = model.head.in_features // 2
+    model.head.weight.data[:, :half] = 0
+    x = torch.randn(2, 9, 3, requires_grad=True)
+    model(x).sum().backward()
+    assert x.grad is not None
+    return x.grad.abs().sum((0, 2))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_backward_half_has_read_every_step(cell: str) -> None:
+    right, wrong = make(cell, bidirectional=True), make(cell, bidirectional=True)
+    wrong.pool = LastOutputs()
+    assert (backward_half_gradients(right) > 0).all()
+    assert (backward_half_gradients(wrong)[:-1] == 0).all()
+
+
+class Sorting(nn.Module):
+    """Packs rows by falling length and forgets to put them back (B19)."""
+
+    def __init__(self, inner: nn.Module):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        order = lengths.argsort(descending=True)
+        return self.inner(x[order], lengths[order])
+
+
+class Blind(nn.Module):
+    """Takes padding for steps (B16, B20)."""
+
+    def __init__(self, inner: nn.Module):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, *given: Tensor | None) -> Any:
+        return self.inner(*given[:-1], None)
+
+
+@pytest.mark.parametrize(
+    ("part", "broken", "pool"),
+    [
+        ("rnn", Sorting, "last"),
+        ("rnn", Blind, "last"),
+        *(("pool", Blind, pool) for pool in ("mean", "max", "attention")),
+    ],
+)
+def test_rows_out_of_order_and_padding_that_is_read_are_noticed(part: str, broken: Any, pool: str) -> None:
+    model, x, lengths = make(pool=pool), torch.randn(4, 6, 3), [2, 6, 1, 4]
+    right = expected(model, "gru", pool, x, lengths)
+
+    def error() -> float:
+        return float(np.abs(model(x, torch.tensor(lengths)).detach().numpy() - right).max())
+
+    assert error() < 1e-5
+    setattr(model, part, broken(getattr(model, part)))
+    assert error() > 0.01
+
+
+def test_initial_weights_do_not_saturate() -> None:
+    model = make("rnn", hidden_size=64)
+    x = torch.randn(8, 20, 3)
+
+    def saturated() -> float:
+        return float((model.rnn(x, None)[0].abs() > 0.99).float().mean())
+
+    assert saturated() < 0.01
+    for parameter in model.rnn.parameters():  # A6
+        nn.init.normal_(parameter)
+    assert saturated() > 0.6
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_enormous_numbers_overflow_nothing(cell: str) -> None:
+    assert make(cell)(torch.full((2, 4, 3), -1e6)).isfinite().all()  # A7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_initial_state_is_where_the_input_is(cell: str) -> None:
+    # C1-C6 make theirs on the CPU; "meta" is a device that refuses tensors of any other.
+    output = make(cell, bidirectional=True, num_layers=2, pool="attention").to("meta")(torch.zeros(2, 5, 3).to("meta"))
+    assert output.device.type == "meta"
+
+
+@pytest.mark.parametrize(("cell", "gates"), [("rnn", 1), ("lstm", 4), ("gru", 3)])
+def test_orthogonal_weights_keep_lengths_gate_by_gate(cell: str, gates: int) -> None:
+    model = make(cell, recurrent_init="orthogonal", bidirectional=True, num_layers=2).rnn
+    blocks = [block for name, p in model.named_parameters() if "weight_hh" in name for block in p.split(4)]
+    assert len(blocks) == gates * 4
+    for block in blocks:
+        torch.testing.assert_close(block @ block.T, torch.eye(4))
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_full_lengths_change_nothing(pool: str) -> None:
+    model = make("gru", pool=pool, bidirectional=True, seq_len=6)
+    x = torch.randn(3, 6, 3)
+    torch.testing.assert_close(model(x), model(x, torch.full((3,), 6)))
+
+
+def test_flatten_keeps_every_step_apart_and_wants_its_number() -> None:
+    model = RNN("lstm", 20, 5, 50, 2, False, 0.0, "flatten", "default", seq_len=10)
+    assert model(torch.randn(32, 10, 20)).shape == (32, 5)
+    with pytest.raises(ConfigError, match=r"built for 10 steps and got 12"):
+        model(torch.randn(32, 12, 20))
+    with pytest.raises(ConfigError, match=r"flatten needs model\.seq_len"):
+        make(pool="flatten")
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru"])
+def test_only_the_lstm_has_a_forget_gate(cell: str) -> None:
+    with pytest.raises(ConfigError, match=rf"model\.forget_bias: cell {cell} has no forget gate"):
+        make(cell, forget_bias=3.0)
+
+
+def test_forget_bias_opens_the_forget_gate_alone() -> None:
+    plain, opened = make("lstm", num_layers=2), make("lstm", num_layers=2, forget_bias=3.0)
+    for number in (0, 1):
+        biases = [getattr(opened.rnn.cells, f"bias_{kind}_l{number}") for kind in ("ih", "hh")]
+        before = [getattr(plain.rnn.cells, f"bias_{kind}_l{number}") for kind in ("ih", "hh")]
+        assert torch.equal(sum(biases)[4:8], torch.full((4,), 3.0))
+        for bias, was in zip(biases, before, strict=True):
+            assert torch.equal(bias[:4], was[:4])
+            assert torch.equal(bias[8:], was[8:])
+
+
+# Sizes.
+
+
+def option(name: str, **changes: Any) -> nn.Module:
+    """The network of ``conf/model`` at these sizes."""
+    return factory.make(configure(f"model={name}")["model"] | changes, nn.Module)
+
+
+SEQUENCE = {"in_features": 20, "out_features": 1}
+SIZES: dict[str, tuple[str, dict[str, Any], tuple[str, ...], int]] = {
+    "A9 LSTM_FC": (
+        *("lstm", {"in_features": 20, "out_features": 5, "hidden_size": 50, "num_layers": 2, "pool": "flatten"}),
+        *(("rnn", "pool", "head"), 37305),
+    ),
+    "B2 LSTM": ("lstm", {"in_features": 10, "out_features": 1, "hidden_size": 20, "num_layers": 2}, ("rnn",), 5920),
+    "B16 SimpleRNN": ("rnn", SEQUENCE | {"out_features": 10}, ("rnn", "pool", "head"), 6154),
+    "B17 BiLSTM": ("bilstm_tagger", {"vocab_size": 50, "num_classes": 50}, ("embedding", "rnn", "head"), 16850),
+    # B20 ends with the context: the GRU's 264 and the 9 of the scores; our head comes after it.
+    "B20 AttnRNN": ("attention_rnn", {"in_features": 1, "out_features": 1, "hidden_size": 8}, ("rnn", "pool"), 273),
+    "C1 FFNN": ("mlp", {"flat_features": 20, "out_features": 1, "hidden": [64, 32]}, ("layers", "head"), 3457),
+    "C2 RNN": ("rnn", SEQUENCE, ("rnn", "pool", "head"), 5569),
+    "C3 LSTM": ("lstm", SEQUENCE, ("rnn", "pool", "head"), 22081),
+    "C4 GRU": ("gru", SEQUENCE, ("rnn", "pool", "head"), 16577),
+    "C5 BiRNN": ("birnn", SEQUENCE, ("rnn", "pool", "head"), 11137),
+    "C6 nested": ("nested_rnn", SEQUENCE, ("rnn", "pool", "head"), 22209),
+}
+"""Of each network in systems.md: its option here, its sizes, the parts its source has too, and their parameters."""
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_are_those_of_the_named_networks(name: str) -> None:
+    network, changes, parts, parameters = SIZES[name]
+    model = option(network, **changes | ({"seq_len": 10} if changes.get("pool") == "flatten" else {}))
+    assert sum(count(model.get_submodule(part)) for part in parts) == parameters
+
+
+# Learning.
+
+
+OTHERS = ("gru", "birnn", "bilstm", "bigru", "nested_rnn", "attention_rnn")
+
+
+@pytest.mark.parametrize("model", ["rnn", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
+def test_every_member_learns_what_each_step_says(model: str) -> None:
+    assert lab(f"model={model}", "data.rows=2000", "epochs=5", "optimizer.lr=3e-3").test()["accuracy"] > 0.8
+
+
+def test_who_reads_the_last_step_alone_learns_little_of_them() -> None:
+    run = lab("model=gru", "data.rows=2000", "epochs=5", "optimizer.lr=3e-3")
+    whole = run.task.model.forward
+    run.task.model.forward = lambda x: whole(x[:, -1:])
+    assert run.test()["accuracy"] < 0.7
+
+
+SHORT = ("data=first_plus_last", "data.rows=1500", "data.length=30", "epochs=10", "batch_size=32")
+FIRST = ("data=first_token", "data.rows=1500", "data.length=50", "data.tokens=8", "epochs=4", "batch_size=32")
+
+
+@pytest.mark.slow
+def test_both_ends_are_heard() -> None:
+    assert lab("model=birnn", *SHORT).test()["mse"] < 0.01
+    assert lab("model=birnn", *FIRST).test()["accuracy"] > 0.99
+
+
+@pytest.mark.slow
+def test_the_last_output_of_both_directions_hears_one_end() -> None:
+    both, first = lab("model=birnn", *SHORT), lab("model=birnn", *FIRST)
+    both.task.model.pool = first.task.model.pool = LastOutputs()
+    assert both.test()["mse"] > 0.06
+    assert first.test()["accuracy"] < 0.6
+
+
+@pytest.mark.slow
+def test_an_open_forget_gate_remembers_what_a_default_one_forgets() -> None:
+    short = ("model=lstm", "data=first_token", "data.rows=2000", "data.length=15", "data.tokens=4", "epochs=8")
+    assert lab(*short, "model.forget_bias=3").test()["accuracy"] > 0.95
+    assert lab(*short).test()["accuracy"] < 0.6

@@ -1,0 +1,105 @@
+"""The convolutional LSTM against plain numpy and torch's LSTM, and that it reads frames in their order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.helpers.lab import configure, lab
+from tests.models.vision.test_cnn import ref_conv2d
+from trainer.models.vision.conv_lstm import ConvLSTM, ConvLSTMLayer
+
+
+def network(**changes: Any) -> ConvLSTM:
+    """The default of conf/model/conv_lstm.yaml for two channels and three classes, with changes."""
+    options = configure("model=conv_lstm")["model"]
+    options.pop("_target_")
+    return ConvLSTM(**options | {"in_channels": 2, "out_features": 3} | changes)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def ref_conv_lstm(x: np.ndarray, w: np.ndarray, u: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """States (T, D, H, W) over frames x (T, C, H, W); gates stand in the order input, forget, new, output."""
+    size, padding = u.shape[1], w.shape[-1] // 2
+    state = memory = np.zeros((size, *x.shape[2:]))
+    states = []
+    for frame in x:
+        gates = ref_conv2d(frame, w, b, 1, padding, 1) + ref_conv2d(state, u, np.zeros(len(b)), 1, padding, 1)
+        i, f, g, o = (gates[n * size : (n + 1) * size] for n in range(4))
+        memory = sigmoid(f) * memory + sigmoid(i) * np.tanh(g)
+        state = sigmoid(o) * np.tanh(memory)
+        states.append(state)
+    return np.stack(states)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_a_layer_is_the_equations(kernel: int) -> None:
+    layer = ConvLSTMLayer(2, 3, kernel)
+    x = torch.randn(2, 4, 2, 5, 3)
+    assert layer.enter.bias is not None
+    weights = [part.detach().numpy() for part in (layer.enter.weight, layer.recall.weight, layer.enter.bias)]
+    expected = np.stack([ref_conv_lstm(row.numpy(), *weights) for row in x])
+    np.testing.assert_allclose(layer(x).detach().numpy(), expected, atol=1e-5)
+
+
+def test_on_maps_of_one_pixel_it_is_an_lstm() -> None:
+    layer, lstm = ConvLSTMLayer(2, 3, 3), nn.LSTM(2, 3, batch_first=True)
+    with torch.no_grad():
+        lstm.weight_ih_l0.copy_(layer.enter.weight[..., 1, 1])
+        lstm.weight_hh_l0.copy_(layer.recall.weight[..., 1, 1])
+        assert layer.enter.bias is not None
+        lstm.bias_ih_l0.copy_(layer.enter.bias)
+        lstm.bias_hh_l0.zero_()
+    x = torch.randn(4, 6, 2)
+    torch.testing.assert_close(layer(x[..., None, None])[..., 0, 0], lstm(x)[0], atol=1e-5, rtol=0)
+
+
+def test_its_state_is_a_map_through_which_news_spreads_by_a_pixel_a_step() -> None:
+    """The vector that is the state of what the source calls ConvLSTM could not say where it is."""
+    layer = ConvLSTMLayer(1, 2, 3)
+    x = torch.zeros(1, 4, 1, 9, 9)
+    lit = x.clone()
+    lit[:, 0, :, 4, 4] = 1
+    changed = (layer(lit) - layer(x))[0].abs().sum(1)
+    for step in range(4):
+        rows, columns = changed[step].nonzero().unbind(1)
+        assert (rows.min(), rows.max()) == (columns.min(), columns.max()) == (4 - step - 1, 4 + step + 1)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 1, 1), (6, 2, 7, 12), (3, 2, 16, 5)])
+@pytest.mark.parametrize("channels", [[4], [3, 5]])
+def test_any_number_of_frames_and_any_size(shape: tuple[int, ...], channels: list[int]) -> None:
+    assert network(channels=channels)(torch.randn(4, *shape)).shape == (4, 3)
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(ValueError, match="kernel 4 has no middle; 3 and 5 have"):
+        network(kernel=4)
+    with pytest.raises(ValueError, match="at least one number"):
+        network(channels=[])
+
+
+def shuffled(x: Tensor) -> Tensor:
+    """Each row's frames in an order of their own."""
+    order = torch.rand(x.shape[:2], generator=torch.Generator().manual_seed(0)).argsort(1)
+    return x[torch.arange(len(x))[:, None], order]
+
+
+@pytest.mark.slow
+def test_it_tells_a_direction_by_the_order_of_the_frames() -> None:
+    small = ("data.size=8", "data.directions=4", "data.rows=1000", "data.frames=4", "data.radius=1.0")
+    run = lab("model=conv_lstm", "model.channels=[8]", "data=moving_blob", *small, "optimizer.lr=3e-2", "epochs=6")
+    assert run.test()["accuracy"] > 0.93
+    split = run.data.test
+    x, y = split.batch(torch.arange(len(split)), 0).inputs["x"], split.targets()
+    with torch.no_grad():
+        for blind in (shuffled(x), x[:, :1], x[:, -1:].expand_as(x)):
+            accuracy = (run.task.model.eval()(blind).argmax(1) == y).float().mean()
+            assert accuracy < 0.7, "no other order or number of frames tells as much"

@@ -1,0 +1,95 @@
+"""EfficientNet against another implementation, its published counts, and its parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tests.helpers.image_nets import ODD, copy_in_order, network, published, shake_norms
+from tests.helpers.lab import lab
+from trainer.models.vision.efficientnet import MBConv, SqueezeExcite, rounded
+
+
+def test_counts_of_the_paper() -> None:
+    assert published("efficientnet", phi=0.0) == 5288548
+    assert published("efficientnet", phi=1.0) == 9109994  # which is published as B2
+
+
+def test_widths_are_rounded_to_eight_and_lose_at_most_a_tenth() -> None:
+    assert [rounded(width) for width in (1, 17.6, 26.4, 44, 18.6, 123.2)] == [8, 16, 24, 48, 24, 120]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phi", [-12.0, -8.0])
+def test_its_maps_are_those_of_another_implementation(phi: float) -> None:
+    from transformers import EfficientNetConfig, EfficientNetModel
+
+    ours: Any = network("efficientnet", 70, 96, in_channels=3, phi=phi).eval()
+    config = EfficientNetConfig(
+        width_coefficient=1.1**phi,
+        depth_coefficient=1.2**phi,
+        hidden_dim=rounded(1280 * 1.1**phi),
+        batch_norm_eps=1e-5,
+        depthwise_padding=list(range(16)),  # all of them even on both sides, as everywhere in torch
+    )
+    theirs = EfficientNetModel(config).eval()
+    theirs.embeddings.padding = nn.ZeroPad2d(1)
+    shake_norms(theirs)
+    copy_in_order(theirs, ours.stem, ours.blocks, ours.last)
+    x = torch.randn(2, 3, 70, 96)
+    with torch.no_grad():
+        expected = theirs(x).last_hidden_state
+        found = ours.last(ours.blocks(ours.stem(x)))
+    assert found.shape[2:] == (3, 3)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_squeeze_and_excite_weighs_whole_maps() -> None:
+    layer = SqueezeExcite(4, 2)
+    x = torch.randn(3, 4, 5, 6)
+    ratio = (layer(x) / x).detach()
+    assert torch.allclose(ratio, ratio.mean((2, 3), keepdim=True).expand_as(ratio), atol=1e-5)
+    assert ((ratio > 0) & (ratio < 1)).all()
+    # The weights see means alone: moving the pixels of a map moves those of the result.
+    torch.testing.assert_close(layer(x.flip(3)), layer(x).flip(3))
+
+
+def test_stochastic_depth_passes_rows_by_and_keeps_the_mean() -> None:
+    block = MBConv(4, 4, 2, 3, 1, drop=0.25)
+    x = torch.randn(400, 4, 5, 5)
+    with torch.no_grad():
+        added = block.train()(x) - x
+        block.drop = 0.0
+        expected = block(x) - x
+    passed = (added == 0).flatten(1).all(1)
+    assert 0.15 < float(passed.float().mean()) < 0.35
+    torch.testing.assert_close(added[~passed], expected[~passed] / 0.75, atol=1e-5, rtol=1e-5)
+    block.drop = 1.0
+    assert torch.equal(block(x), x)
+    assert not torch.equal(block.eval()(x), x)
+
+
+def test_the_deeper_a_block_the_more_often_it_is_passed_by() -> None:
+    blocks: Any = network("efficientnet", phi=0.0, stochastic_depth=0.2).blocks
+    drops = [block.drop for block in blocks]
+    assert drops == pytest.approx([0.2 * place / 16 for place in range(16)])
+
+
+@pytest.mark.parametrize("size", ODD)
+def test_any_image_fits(size: tuple[int, int]) -> None:
+    assert network("efficientnet", *size)(torch.randn(2, 1, *size)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("phi", [-21.0, 1000.0])
+def test_a_scale_out_of_all_bounds_is_refused(phi: float) -> None:
+    with pytest.raises(ValueError, match="between -20 and 10"):
+        network("efficientnet", phi=phi)
+
+
+@pytest.mark.slow
+def test_it_learns() -> None:
+    small = ("model.phi=-18", "data.size=8", "epochs=4", "batch_size=64", "optimizer.lr=1e-2")
+    assert lab("model=efficientnet", "data=digits", *small).test()["accuracy"] > 0.7

@@ -1,0 +1,194 @@
+"""The classifier rows are compared by: trained once for a data set, kept as a run, refused where it does not belong."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from tests.helpers.inside import run as train_mlp
+from tests.helpers.own_runs import copied
+from trainer.config import compose
+from trainer.config.compose import Config
+from trainer.core.dataset import Data
+from trainer.engine import factory
+from trainer.engine.trainer import Trainer
+from trainer.runs import feature_extractor, inference, run_dir, saved_run, train
+from trainer.runs.feature_extractor import Classifier
+from trainer.utils import atomic_write
+from trainer.utils.errors import ConfigError, Interrupted
+
+pytestmark = pytest.mark.usefixtures("in_tmp")
+SMALL = ("model=vae", "data=digits", "data.size=8", "augment=none", "monitor=null", "threads=1", "max_steps=20")
+TINY = (*SMALL, "task.samples=40", "task.likelihood=bernoulli")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = ("model=cnn", "model.channels=[4,4,4]", "model.hidden=[7]", "data=digits", "augment=none", "max_steps=30")
+    monkeypatch.setattr(feature_extractor, "PICTURES", recipe)
+    monkeypatch.setattr(feature_extractor, "WAIT", 0.05)
+
+
+def runs() -> list[Path]:
+    return sorted(path for path in Path("outputs/classifiers").glob("*") if path.is_dir())
+
+
+def attached(*overrides: str) -> tuple[Config, Data]:
+    composed = compose.compose([*TINY, *overrides])
+    data = factory.data(composed.tree)
+    feature_extractor.attach(composed, data, train.start)
+    return composed, data
+
+
+def test_features_are_what_comes_to_the_last_linear_layer() -> None:
+    torch.manual_seed(0)
+    first, last = nn.Linear(3, 5), nn.Linear(5, 4)
+    found = Classifier(nn.Sequential(nn.Flatten(), first, nn.ReLU(), last))
+    x = torch.randn(2050, 3)
+    features, told = found(x)
+    torch.testing.assert_close(features, first(x).relu())
+    assert torch.equal(told, last(first(x).relu()).argmax(1))
+    assert torch.equal(found(x)[0], features)
+    one = Classifier(nn.Sequential(nn.Linear(3, 1)))
+    assert set(one(x)[1].tolist()) == {0, 1}
+    with pytest.raises(ConfigError, match="no linear layer"):
+        Classifier(nn.Conv2d(1, 1, 1))
+
+
+@pytest.mark.slow
+def test_one_is_trained_for_a_data_set_and_kept() -> None:
+    _, data = attached()
+    (kept,) = runs()
+    began = (kept / "results.json").stat().st_mtime_ns
+    assert data.facts.classifier is not None
+    rows = data.test.batch(torch.arange(30), 0).inputs["x"]
+    features, _ = data.facts.classifier(rows)
+    assert features.shape == (30, 7)
+    _, again = attached("seed=3", "model.latent=2")
+    assert runs() == [kept]
+    assert (kept / "results.json").stat().st_mtime_ns == began
+    assert torch.equal(again.facts.classifier(rows)[0], features)  # type: ignore[misc]
+    attached("data.seed=1")
+    assert len(runs()) == 2
+
+
+@pytest.mark.parametrize("name", ["image_folder", "csv"])
+@pytest.mark.slow
+def test_another_is_trained_where_the_files_hold_something_else(name: str) -> None:
+    """A class of another name is at another place in what a kept one tells."""
+    given = [f"data.{key}={value}" for key, value in copied(name).items()]
+    likelihood = ["data.size=8", "task.likelihood=bernoulli"] if name == "image_folder" else []
+    words = ["model=vae", f"data={name}", *given, *likelihood, "task.samples=40", "max_steps=20", "threads=1"]
+    for count in (1, 2):
+        for _ in range(2):
+            assert train.run(compose.compose(words)).status == "finished"
+            assert len(runs()) == count
+        (files,) = Path("files").iterdir()
+        if files.is_dir():
+            sorted(files.iterdir())[0].rename(files / f"zebra {count}")
+        else:
+            files.write_text(files.read_text().replace("no\n", "zebra\n"))
+
+
+@pytest.mark.slow
+def test_a_run_is_scored_by_it_and_scored_again_the_same() -> None:
+    result = train.run(compose.compose(TINY))
+    assert {"frechet", "precision", "recall", "copies"} <= set(result.test)
+    assert result.best_possible["frechet"] < result.baseline["frechet"]
+    assert inference.evaluate(saved_run.load(Path(result.folder))) == result.test
+    said = json.loads((Path(result.folder) / "results.json").read_text())
+    assert said["baseline"]["frechet"] == result.baseline["frechet"]
+
+
+@pytest.mark.slow
+def test_a_stop_while_it_is_trained_is_of_the_run_that_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(_: Trainer) -> None:
+        raise Interrupted("stopped by SIGTERM", signal.SIGTERM)
+
+    fit = Trainer.fit
+    monkeypatch.setattr(Trainer, "fit", stopped)
+    with pytest.raises(
+        Interrupted, match=r"^stopped by SIGTERM; go on with: train resume outputs/\S+-vae-digits$"
+    ) as told:
+        train.run(compose.compose(TINY))
+    monkeypatch.setattr(Trainer, "fit", fit)
+    result = train.resume(saved_run.load(Path(str(told.value).split()[-1])))
+    assert result.status == "finished"
+    assert [run_dir.read_results(path)["status"] for path in runs()] == ["finished"]
+
+
+def test_what_does_not_fit_is_told_before_it_is_trained() -> None:
+    with pytest.raises(ConfigError, match=r"task\.likelihood=categorical needs as many as shades"):
+        attached("task.likelihood=categorical")
+    assert runs() == []
+
+
+@pytest.mark.slow
+def test_null_leaves_it_out_and_points_have_none() -> None:
+    _, data = attached("task.classifier=null")
+    assert data.facts.classifier is None
+    composed = compose.compose(["model=wgan_gp", "data=ring"])
+    ring = factory.data(composed.tree)
+    feature_extractor.attach(composed, ring, train.start)
+    assert ring.facts.classifier is None
+    assert runs() == []
+
+
+@pytest.mark.slow
+def test_another_process_that_trains_it_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    attached()
+    (kept,) = runs()
+    results = json.loads((kept / "results.json").read_text())
+    atomic_write.write_text(kept / "results.json", json.dumps(results | {"status": "running"}))
+
+    def other() -> None:
+        time.sleep(0.5)
+        atomic_write.write_text(kept / "results.json", json.dumps(results))
+
+    thread = threading.Thread(target=other)
+    with run_dir.locked(kept):
+        thread.start()
+        began = time.monotonic()
+        _, data = attached()
+        assert time.monotonic() - began > 0.4
+    assert capsys.readouterr().out.count("trained once") == 2, "told by each that wants it, and not at every look"
+    thread.join()
+    assert data.facts.classifier is not None
+
+
+@pytest.mark.slow
+def test_one_that_was_killed_before_its_curves_were_drawn_is_made_complete(capsys: pytest.CaptureFixture[str]) -> None:
+    composed = compose.compose(list(TINY))
+    data = factory.data(composed.tree)
+    feature_extractor.attach(composed, data, train.train_nested_run)
+    (kept,) = runs()
+    results = json.loads((kept / "results.json").read_text())
+    atomic_write.write_text(kept / "results.json", json.dumps(results | {"artifacts": None}))
+    (kept / "curves.png").unlink()
+    weights = (kept / "best.pt").read_bytes()
+    capsys.readouterr()
+    for _ in range(2):
+        feature_extractor.attach(composed, data, train.train_nested_run)
+    assert (kept / "curves.png").stat().st_size
+    assert json.loads((kept / "results.json").read_text()) == results
+    assert (kept / "best.pt").read_bytes() == weights
+    assert capsys.readouterr().out == "", "it is none of the user's runs"
+
+
+@pytest.mark.slow
+def test_a_run_of_another_task_or_of_other_data_is_refused() -> None:
+    mlp = train_mlp()
+    with pytest.raises(ConfigError, match=r"task.classifier: .* was trained on other data"):
+        attached(f"task.classifier={mlp.folder}")
+    vae = train.run(compose.compose([*TINY, "task.classifier=null"]))
+    with pytest.raises(ConfigError, match="is a run of task=vae, which tells no classes"):
+        attached(f"task.classifier={vae.folder}")
+    with pytest.raises(ConfigError, match="not a run folder"):
+        attached("task.classifier=nowhere")

@@ -1,0 +1,99 @@
+"""A finished run whose best weights are gone says so, and makes them again where another of its files holds them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.helpers.inside import run
+from trainer.cli import main
+from trainer.engine import checkpoint
+from trainer.runs import inference, saved_run
+from trainer.utils.errors import ConfigError
+
+pytestmark = pytest.mark.usefixtures("in_tmp")
+
+IMPROVED = ("max_steps=3", "val_every=50")
+"""One validation, at the end: the last weights are the best."""
+UNCHANGED = ("epochs=3", "optimizer.lr=1e-20")
+"""The first validation is the best, and no later one."""
+
+
+def remove(file: Path) -> None:
+    file.unlink()
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-500])
+
+
+def swap(file: Path) -> None:
+    shutil.copy(Path(run("seed=5", *UNCHANGED).folder, file.name), file)
+
+
+def age(file: Path) -> None:
+    best = checkpoint.load(file)
+    torch.save(best | {"epoch": 2, "step": 6}, file)
+
+
+def test_weights_that_the_last_state_holds_are_made_again(capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(run(*IMPROVED).folder)
+    before, curves = checkpoint.load(path / "best.pt"), (path / "curves.png").read_bytes()
+    (path / "best.pt").unlink()
+    assert main.dispatch(["resume", str(path)]) == 0
+    assert "without best.pt; going on with that" in capsys.readouterr().out
+    after = checkpoint.load(path / "best.pt")
+    assert before.keys() == after.keys()
+    assert all(torch.equal(after["task"][name], value) for name, value in before["task"].items())
+    assert [after[key] for key in before if key not in ("task", "data")] == [
+        before[key] for key in before if key not in ("task", "data")
+    ]
+    assert (path / "curves.png").read_bytes() == curves
+    inference.evaluate(saved_run.load(path))
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (remove, r"no checkpoint: .*best\.pt is not there"),
+        (truncate, r"best\.pt is not a whole checkpoint"),
+        (swap, r"config\.yaml: seed is 0; best\.pt has 5"),
+        (age, r"best\.pt: epoch is 2; last\.pt has 1"),
+    ],
+)
+@pytest.mark.parametrize("word", ["resume=auto", "resume="])
+def test_weights_that_are_lost_are_told(harm: Callable[[Path], None], said: str, word: str) -> None:
+    path = Path(run(*UNCHANGED).folder)
+    harm(path / "best.pt")
+    before = (path / "best.pt").read_bytes() if (path / "best.pt").exists() else None
+    with pytest.raises(ConfigError, match=said) as caught:
+        run(*UNCHANGED, word if word == "resume=auto" else f"resume={path}")
+    lost = "it cannot be made again: the best weights were of step 3, and last.pt holds those of step 9"
+    assert lost in str(caught.value)
+    assert before is None or (path / "best.pt").read_bytes() == before
+
+
+def test_averages_are_not_taken_for_the_weights_beside_them() -> None:
+    path = Path(run(*IMPROVED, "ema=0.5").folder)
+    (path / "best.pt").unlink()
+    with pytest.raises(ConfigError, match=r"last\.pt holds those before they were averaged"):
+        run(*IMPROVED, "ema=0.5", "resume=auto")
+
+
+def test_a_damaged_file_is_not_written_over() -> None:
+    path = Path(run(*IMPROVED).folder)
+    truncate(path / "best.pt")
+    with pytest.raises(ConfigError, match=r"last\.pt holds the same weights: remove .*best\.pt"):
+        run(*IMPROVED, "resume=auto")
+
+
+def test_without_any_checkpoint_nothing_can_be_done() -> None:
+    path = Path(run(*UNCHANGED).folder)
+    for file in path.glob("*.pt"):
+        file.unlink()
+    with pytest.raises(ConfigError, match=r"there is no last\.pt either"):
+        run(*UNCHANGED, "resume=auto")

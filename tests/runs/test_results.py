@@ -1,0 +1,161 @@
+"""What a run says of itself can be read by anything, and is rebuilt when it is lost."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.commands import write
+from tests.helpers.inside import run, signal_at
+from trainer.engine import checkpoint
+from trainer.runs import inference, recovery, run_dir, saved_run, train
+from trainer.runs.leaderboard import collect
+from trainer.runs.results import Result
+from trainer.utils.errors import ConfigError, Interrupted
+
+
+def refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def result(path: Path, **changes: Any) -> Result:
+    plain = {"folder": str(path), "identity": "i", "status": "finished", "options": {}, "overrides": []}
+    names = {"model": "mlp", "data": "moons", "task": "classification", "seed": 0, "monitor": "nll"}
+    return Result(**plain | names | changes)  # type: ignore[arg-type]
+
+
+def test_scores_that_are_no_numbers_are_null_and_come_back_as_nan(tmp_path: Path) -> None:
+    scores = {"nll": 0.5, "iou_3": math.nan, "mse": math.inf}
+    result(tmp_path, val=scores, test=scores, baseline={"nll": -math.inf}, best_possible={}).write()
+    text = (tmp_path / "results.json").read_text()
+    assert json.loads(text, parse_constant=refuse)["test"] == {"nll": 0.5, "iou_3": None, "mse": None}
+    again = Result.read(tmp_path)
+    assert again.test["nll"] == again.val["nll"] == 0.5
+    assert all(math.isnan(x) for x in (again.test["iou_3"], again.val["mse"], again.baseline["nll"]))
+    assert again.best_epoch is None
+    (entry,) = collect(tmp_path)
+    assert entry.test == 0.5
+    assert math.isnan(entry.baseline or 0)
+
+
+def test_on_a_full_disk_the_last_word_takes_the_place_of_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = result(tmp_path, status="running")
+    mine.write()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    mine.status = "failed"
+    mine.write_last_word()
+    assert run_dir.read_results(tmp_path)["status"] == "failed"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, number: int = 7) -> Path:
+    with monkeypatch.context() as patched:
+        signal_at(patched, number, signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            run("epochs=4", "save_every=0", "hydra.run.dir=outputs/cut")
+    return Path("outputs/cut")
+
+
+@pytest.mark.usefixtures("in_tmp")
+@pytest.mark.parametrize("text", [None, "", '{"identity": "'])
+@pytest.mark.parametrize("how", ["auto", "verb", pytest.param("key", marks=pytest.mark.slow)])
+def test_a_run_is_known_by_its_checkpoint(text: str | None, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run("epochs=4", "draw=false", "hydra.run.dir=elsewhere/whole")
+    cut = interrupted(monkeypatch)
+    before = run_dir.read_results(cut)
+    (cut / "results.json").unlink()
+    if text is not None:
+        write(cut, {"results.json": text})
+    rebuilt = recovery.read_results(cut)
+    for key in ("identity", "options", "overrides", "model", "data", "task", "seed", "steps", "epochs", "threads"):
+        assert rebuilt[key] == before[key], key
+    if how == "verb":
+        again = train.resume(saved_run.load(cut))
+    else:
+        again = run("epochs=4", "resume=auto" if how == "auto" else f"resume={cut}")
+    assert (again.folder, again.status, again.steps, again.test) == (str(cut), "finished", 12, whole.test)
+    assert [path.name for path in Path("outputs").iterdir() if not path.is_symlink()] == ["cut"]
+    assert run_dir.read_results(cut)["status"] == "finished"
+
+
+@pytest.mark.usefixtures("in_tmp")
+def test_what_is_done_with_a_run_needs_no_results_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    made = run()
+    path = Path(made.folder)
+    (path / "results.json").unlink()
+    assert inference.evaluate(saved_run.load(path)) == made.test
+    assert "accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["last.pt", "previous.pt"])
+def test_a_checkpoint_of_something_else_tells_nothing(name: str, tmp_path: Path) -> None:
+    assert recovery.read_results(tmp_path) == {}
+    for content in ({"task": {}}, {"about": [1], "position": {}}, {"about": {"config": 3}, "position": {"step": 1}}):
+        checkpoint.save(content, tmp_path / "state.pt")
+        (tmp_path / "state.pt").rename(tmp_path / name)
+        assert recovery.read_results(tmp_path) == {}
+    (tmp_path / name).write_text("no checkpoint")
+    assert recovery.read_results(tmp_path) == {}
+
+
+@pytest.mark.usefixtures("in_tmp")
+def test_a_damaged_state_is_left_to_the_user_or_to_auto(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = run("epochs=4", "draw=false", "hydra.run.dir=elsewhere/whole")
+    cut = interrupted(monkeypatch)
+    last, before = cut / "last.pt", (cut / "previous.pt").read_bytes()
+    last.write_bytes(last.read_bytes()[:-100])
+    for go_on in (lambda: run("epochs=4", f"resume={cut}"), lambda: train.resume(saved_run.load(cut))):
+        with pytest.raises(ConfigError, match=r"last\.pt is not a whole checkpoint") as refused:
+            go_on()
+        assert refused.value.exit_code == 2
+        assert f"mv {cut}/previous.pt {cut}/last.pt" in str(refused.value)
+        assert (cut / "previous.pt").read_bytes() == before
+    assert run("epochs=4", "resume=auto").test == whole.test
+    assert "going on from outputs/cut/previous.pt" in caplog.text
+
+
+OTHER_TYPES = [
+    ("seconds", "long"),
+    ("seconds", math.nan),
+    ("steps", 1.5),
+    ("status", "done"),
+    ("overrides", [["a=1"]]),
+    ("options", {"model": 5}),
+    ("val", {"nll": "0.5"}),
+    ("test", [0.5]),
+    ("baseline", {"nll": {}}),
+    ("artifacts", "curves.png"),
+    ("best_epoch", "1"),
+    ("home", None),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), OTHER_TYPES)
+def test_a_field_of_another_type_is_refused_by_its_key(tmp_path: Path, key: str, value: object) -> None:
+    result(tmp_path, val={"nll": 0.5}, test={"nll": 0.5}).write()
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    with pytest.raises(ConfigError, match=rf"results\.json is not that of a run: {key}\b"):
+        Result.read(tmp_path)
+    with pytest.raises(ConfigError, match=key):
+        saved_run.load(tmp_path)
+    assert collect(tmp_path) == []
+
+
+def test_results_nested_too_deep_are_none(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text("[" * 100_000)
+    assert run_dir.read_results(tmp_path) == {}

@@ -1,0 +1,263 @@
+"""Run folders: whose they are, how they are found again, what is written into them."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.commands import write
+from tests.helpers.states import in_child
+from trainer.runs import run_dir
+from trainer.utils.errors import ConfigError, SystemFault
+
+
+def test_a_name_is_given_once(tmp_path: Path) -> None:
+    wanted = str(tmp_path / "day" / "run")
+    assert [run_dir.claim(wanted).name for _ in range(3)] == ["run", "run-2", "run-3"]
+
+
+def test_where_nothing_can_be_made(tmp_path: Path) -> None:
+    write(tmp_path, {"file": ""})
+    with pytest.raises(SystemFault, match="cannot create"):
+        run_dir.claim(str(tmp_path / "file" / "run"))
+
+
+def test_a_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
+    code = "import os\nfrom pathlib import Path\nfrom trainer.runs import run_dir\n"
+    code += f"path = Path({str(tmp_path)!r})\nwith run_dir.locked(path):\n"
+    code += "    print(os.getpid(), flush=True)\n    input()\n"
+    holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    pid = holder.stdout.readline().strip()
+    with pytest.raises(ConfigError, match=f"in use by process {pid}"), run_dir.locked(tmp_path):
+        pass
+    holder.kill()
+    holder.communicate()
+    with run_dir.locked(tmp_path):
+        assert (tmp_path / ".lock").read_text() == str(os.getpid())
+
+
+def test_a_child_holds_no_lock(tmp_path: Path) -> None:
+    with run_dir.locked(tmp_path):
+        child = os.fork()
+        if child == 0:
+            time.sleep(60)
+            os._exit(0)
+    try:
+        with run_dir.locked(tmp_path, patience=5):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_a_lock_may_be_waited_for(tmp_path: Path) -> None:
+    ends = threading.Event()
+
+    def hold() -> None:
+        with run_dir.locked(tmp_path):
+            ends.wait(30)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    while not (tmp_path / ".lock").exists() or not (tmp_path / ".lock").read_text():
+        time.sleep(0.01)
+    with pytest.raises(run_dir.InUse), run_dir.locked(tmp_path, patience=0.2):
+        pass
+    threading.Timer(0.2, ends.set).start()
+    with run_dir.locked(tmp_path, patience=30):
+        assert not holder.is_alive() or ends.is_set()
+    holder.join()
+
+
+def test_a_file_system_without_locks_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with run_dir.locked(tmp_path):
+        assert "Operation not supported" in caplog.text
+
+
+def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    logger = logging.getLogger("trainer")
+    with run_dir.logged(tmp_path):
+        handler = next(handler for handler in logger.handlers if isinstance(handler, run_dir.RunLog))
+        handler.stream.close()
+        handler.stream = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115
+        with pytest.raises(SystemFault, match=r"cannot write .*train\.log: No space left on device"):
+            logger.info("a line")
+    assert handler not in logger.handlers
+
+
+def test_where_nothing_can_be_locked_or_logged(tmp_path: Path) -> None:
+    for name, block in ((".lock", run_dir.locked), ("train.log", run_dir.logged)):
+        (tmp_path / name).mkdir()
+        with pytest.raises(SystemFault, match=f"cannot write .*{name}: Is a directory"), block(tmp_path):
+            pass
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null"])
+def test_results_that_are_none(text: str, tmp_path: Path) -> None:
+    assert run_dir.read_results(write(tmp_path, {"results.json": text})) == {}
+    assert run_dir.read_results(tmp_path / "nope") == {}
+
+
+def has_identity(wanted: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda results: results.get("identity") == wanted
+
+
+def test_the_newest_run_is_found_unfinished_ones_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number, (identity, status) in enumerate(
+        [("a", "interrupted"), ("a", "interrupted"), ("a", "finished"), ("b", "interrupted"), ("c", "finished")]
+    ):
+        said = json.dumps({"identity": identity, "status": status})
+        path = write(tmp_path / "outputs", {f"{number}/results.json": said})
+        os.utime(path / str(number) / "results.json", (number, number))
+    assert run_dir.find(has_identity("a"), Path("elsewhere")) == Path("outputs/1")
+    assert run_dir.find(has_identity("b"), Path("elsewhere")) == Path("outputs/3")
+    assert run_dir.find(has_identity("c"), Path("elsewhere")) == Path("outputs/4")
+    assert run_dir.find(has_identity("d"), Path("elsewhere")) is None
+    assert run_dir.find(has_identity("a"), Path("elsewhere"), "1") == Path("outputs/1")
+    assert run_dir.find(has_identity("a"), Path("elsewhere"), "[0-9]") is None
+    (tmp_path / "named").mkdir()
+    assert run_dir.find(has_identity("a"), Path("named")) is None, "a folder that is named is the one that is meant"
+
+
+def test_what_was_trained_is_never_taken_back(tmp_path: Path) -> None:
+    empty, full = (write(tmp_path / name, {"config.yaml": ""}) for name in ("empty", "full"))
+    write(full, {"last.pt": ""})
+    run_dir.remove_if_empty(empty)
+    run_dir.remove_if_empty(full)
+    assert (empty.exists(), full.exists()) == (False, True)
+
+
+def test_a_folder_of_the_users_own_is_neither_used_nor_taken_back(tmp_path: Path) -> None:
+    mine = write(tmp_path / "mine", {"thesis.txt": "", "notes/page": ""})
+    assert run_dir.claim_run(str(mine), may_reuse=True).path == tmp_path / "mine-2"
+    killed = write(tmp_path / "killed", {".lock": "", "train.log": "", ".config.yaml.7.tmp": ""})
+    assert run_dir.claim_run(str(killed)).path == tmp_path / "killed-2"
+    first = run_dir.claim_run(str(killed), may_reuse=True)
+    assert first.path == killed
+    assert run_dir.claim_run(str(killed), may_reuse=True).path == tmp_path / "killed-3", "it was claimed a moment ago"
+    assert not run_dir.remove_if_empty(mine)
+    assert run_dir.remove_if_empty(killed)
+    assert ((mine / "thesis.txt").exists(), killed.exists()) == (True, False)
+
+
+def test_a_claimed_folder_is_locked_until_its_run_has_ended(tmp_path: Path) -> None:
+    path, lock = run_dir.claim_run(str(tmp_path / "run"))
+    assert in_child(lambda: enter(path)) == 3
+    with run_dir.locked(path, lock=lock):
+        assert in_child(lambda: enter(path)) == 3
+    assert in_child(lambda: enter(path)) == 0
+
+
+def enter(path: Path) -> None:
+    try:
+        with run_dir.locked(path):
+            pass
+    except run_dir.InUse:
+        os._exit(3)
+
+
+@pytest.mark.parametrize("may_reuse", [True, False])
+def test_processes_that_claim_at_once_get_folders_of_their_own(may_reuse: bool, tmp_path: Path) -> None:
+    """Each works in its own as soon as it has it, and some are done before others look."""
+    for round_of in range(10):
+        wanted = write(tmp_path / f"{round_of}", {".lock": "1", "train.log": ""} if may_reuse else {"x": ""}) / "run"
+        if may_reuse:
+            wanted = wanted.parent
+        reading, writing = os.pipe()
+
+        def claim(wanted: Path = wanted, gate: int = reading, other: int = writing) -> None:
+            os.close(other)
+            os.read(gate, 1)
+            path, lock = run_dir.claim_run(str(wanted), may_reuse=may_reuse)
+            with run_dir.locked(path, lock=lock):
+                (path / f"{os.getpid()}.out").touch()
+                (path / run_dir.RESULTS).touch()
+
+        children = []
+        for _ in range(5):
+            child = os.fork()
+            if not child:
+                code = 1
+                try:
+                    claim()
+                    code = 0
+                finally:
+                    os._exit(code)
+            children.append(child)
+        os.close(reading)
+        os.close(writing)
+        assert [os.waitpid(child, 0)[1] for child in children] == [0] * 5
+        places = [path for path in tmp_path.glob(f"{round_of}*/**") if list(path.glob("*.out"))]
+        assert [len(list(path.glob("*.out"))) for path in places] == [1] * 5
+
+
+def test_a_sweep_goes_on_where_no_job_could_say_anything(tmp_path: Path) -> None:
+    begun = write(tmp_path / "begun", {"0-seed=0.out": "words", "0-seed=0/.lock": "", "1-seed=1/config.yaml": ""})
+    assert run_dir.claim(str(begun), run_dir.holds_only_begun) == begun
+    assert run_dir.claim(str(begun)) == tmp_path / "begun-2"
+    for place in ("0-seed=0/results.json", "0-seed=0/last.pt", "leaderboard.csv", "notes/page"):
+        used = write(tmp_path / place.replace("/", "-"), {"0-seed=0/.lock": "", place: ""})
+        assert run_dir.claim(str(used), run_dir.holds_only_begun).name == f"{used.name}-2"
+
+
+@pytest.mark.usefixtures("in_tmp")
+def test_the_newest_run_has_a_name_of_its_own() -> None:
+    for name in ("a", "b"):
+        Path("outputs", name).mkdir(parents=True)
+        run_dir.link_latest(Path("outputs", name))
+    assert Path("outputs/latest").readlink() == Path("b")
+    Path("elsewhere").mkdir()
+    run_dir.link_latest(Path("elsewhere"))
+    assert Path("outputs/latest").readlink() == Path("b"), "only what lies below it has a place in outputs"
+
+
+@pytest.mark.usefixtures("in_tmp")
+def test_a_folder_of_the_users_called_latest_stays() -> None:
+    for name in ("a", "latest"):
+        Path("outputs", name).mkdir(parents=True)
+    run_dir.link_latest(Path("outputs/a"))
+    assert not Path("outputs/latest").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("outputs/sweeps/day/0-seed=20", True),
+        ("0-optimizer.lr=0.1,seed=2", True),
+        ("a b=c/outputs/latest", True),
+        ("run", True),
+        ("seed=20", False),
+        ("data.path=outputs/x", False),
+        ("+data.path=x", False),
+        ("prompt=a/b", False),
+    ],
+)
+def test_a_path_may_hold_an_equals_sign(word: str, expected: bool) -> None:
+    assert run_dir.is_path(word) is expected
+
+
+def test_what_is_there_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x=y").mkdir()
+    assert run_dir.is_path("x=y")

@@ -1,0 +1,111 @@
+"""What a run shows, on a terminal and off it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.commands import train, write
+
+FAST = ("model=mlp", "data=moons", "data.rows=300", "model.hidden=[4]", "threads=1", "draw=false")
+LINE = re.compile(
+    r"epoch (\d)/4  step \d+/12  loss [\d.]+  val accuracy [\d.]+  [\d,]+ rows/s  \d:\d\d left", re.MULTILINE
+)
+
+
+def test_every_epoch_has_a_plain_line_off_a_terminal(tmp_path: Path) -> None:
+    done = train(*FAST, "epochs=4", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert LINE.findall(done.stdout) == ["1", "2", "3", "4"]
+    assert "\x1b" not in done.stdout
+    assert done.stderr == ""
+
+
+def test_epochs_between_validations_have_a_line_too(tmp_path: Path) -> None:
+    done = train(*FAST, "epochs=4", "val_every=2", cwd=tmp_path)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("epoch ")]
+    assert [line.split("/")[0] for line in lines] == [f"epoch {k}" for k in range(1, 5)]
+    assert ["val accuracy" in line for line in lines] == [False, True, False, True]
+    assert all("loss" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_a_folder_with_brackets_is_named_as_it_is(tmp_path: Path) -> None:
+    for name in ("[mine] a", "x[/b]"):
+        done = train(*FAST, "epochs=1", f'hydra.run.dir="outputs/{name}"', cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert f"saved in outputs/{name} (" in done.stdout
+
+
+@pytest.mark.slow
+def test_drawing_can_be_left_out_or_bounded(tmp_path: Path) -> None:
+    done = train(*FAST, "epochs=1", 'hydra.run.dir="outputs/none"', cwd=tmp_path)
+    assert "pictures:" not in done.stdout
+    assert not (tmp_path / "outputs/none/confusion.png").exists()
+    done = train(*FAST, "epochs=1", "draw=true", "draw_seconds=0", 'hydra.run.dir="outputs/late"', cwd=tmp_path)
+    assert "not drawn within draw_seconds=0: confusion, roc, mistakes" in done.stdout
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_newest_run_is_reached_by_one_name_and_is_no_run_of_its_own(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert train(*FAST, "epochs=1", f"hydra.run.dir=outputs/{name}", f"seed={name == 'b':d}", cwd=tmp_path)
+    assert (tmp_path / "outputs/latest").readlink() == Path("b")
+    done = train("report", cwd=tmp_path)
+    assert "left out" not in done.stdout
+    rows = (tmp_path / "outputs/leaderboard.csv").read_text().splitlines()
+    assert len(rows) == 2
+    assert ",2," in rows[1]
+
+
+@pytest.mark.slow
+def test_a_graph_is_counted_by_its_nodes(tmp_path: Path) -> None:
+    done = train("model=gcn", "data=sbm", "data.nodes=200", "epochs=1", "draw=false", cwd=tmp_path)
+    assert re.search(r"\d+ / \d+ / \d+ nodes", done.stdout), done.stdout + done.stderr
+    assert "nodes/s" in done.stdout
+
+
+@pytest.mark.slow
+def test_more_workers_than_cores_are_told_once(tmp_path: Path) -> None:
+    done = train(*FAST, "epochs=1", "num_workers=9", "data.rows=30", cwd=tmp_path)
+    said = done.stdout + done.stderr
+    assert said.count("num_workers: 9 processes share") == 1
+    assert "UserWarning" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scores", ["[auc,accuracy]", "[accuracy,auc]"])
+def test_auc_of_three_classes_can_choose_the_weights(scores: str, tmp_path: Path) -> None:
+    done = train(
+        "model=mlp", "data=wine", f"task.scores={scores}", "monitor=auc", "epochs=1", "draw=false", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"val auc 0\.\d+", done.stdout)
+    assert re.search(r"auc +0\.5000 +0\.\d+", done.stdout)
+
+
+def test_auc_that_is_not_measured_says_how_it_is(tmp_path: Path) -> None:
+    done = train("model=mlp", "data=wine", "monitor=auc", "epochs=1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "task.scores=[accuracy,nll,f1,auc]" in done.stderr
+
+
+def test_names_of_classes_are_no_formulas_and_steer_nothing(tmp_path: Path) -> None:
+    rows = "".join(f"{k % 7},{k % 3},{'$' * (1 + k % 3)}\x1b[31m\n" for k in range(90))
+    write(tmp_path, {"prices.csv": "a,b,price\n" + rows})
+    done = train("model=mlp", "data=csv", "data.path=prices.csv", "data.target=price", "epochs=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "confusion.png" in done.stdout
+    done = train("model=mlp", "data=csv", "data.path=no\x1b[31m.csv", "data.target=price", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_a_baseline_that_was_chosen_among_rules_is_named(tmp_path: Path) -> None:
+    write(tmp_path, {"s.csv": "v\n" + "\n".join(f"{(hour % 24) ** 2}" for hour in range(600)) + "\n"})
+    words = ("model=dlinear", "data=csv_series", "data.path=s.csv", "data.history=48", "data.horizon=3", "max_steps=2")
+    done = train(*words, cwd=tmp_path)
+    assert "\nbaseline: the last 24 steps again\n" in done.stdout

@@ -1,0 +1,137 @@
+"""However a job or the sweep itself ends, it is told why, nothing runs on alone, and the same command goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.commands import SMALL, runs, start, train, write
+from trainer.runs import run_dir, sweep, sweep_job
+
+DATA = """
+import os
+import signal
+from trainer.data.datasets.tabular.synthetic import Moons
+
+class Mortal(Moons):
+    '''x (B, F) -> (B)'''
+    def __init__(self, rows: int, by: int):
+        if by:
+            print("the last words of a job", flush=True)
+            os.kill(os.getpid(), by)
+        super().__init__(rows, 0.2, 0)
+"""
+OWN = {"own_mortal.py": DATA, "c/data/mortal.yaml": "# own\n_target_: own_mortal.Mortal\nrows: 300\nby: 0\n"}
+MORTAL = ("--config-dir", "c", "plugins=[own_mortal]", "model=mlp", "data=mortal", "epochs=2", "threads=1")
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_job_that_is_killed_is_told_by_the_signal_and_not_by_its_last_words(tmp_path: Path) -> None:
+    write(tmp_path, OWN)
+    done = train("-m", *MORTAL, "data.by=9,0,11", "hydra.sweep.dir=outputs/sweep", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "failed: 0-data.by=9: killed by signal 9 (SIGKILL): often out of memory",
+        "failed: 2-data.by=11: killed by signal 11 (SIGSEGV)",
+    ]
+    said = [run_dir.read_results(path) for path in runs(tmp_path)]
+    assert [run["status"] for run in said] == ["failed", "finished", "failed"]
+    assert said[0]["reason"] == "killed by signal 9 (SIGKILL): often out of memory"
+
+
+def test_a_childs_end_is_left_to_whoever_started_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a program that calls the sweep."""
+    monkeypatch.chdir(tmp_path)
+    child = os.fork()
+    if not child:
+        os._exit(7)
+    assert sweep.sweep([*SMALL, "seed=0,1", "jobs=1"], ()) == 0
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+@pytest.mark.parametrize("letter", ["a", "あ", "é", "\udce3", "𝄞"])
+def test_the_name_of_a_job_is_one_that_a_disk_takes(letter: str, tmp_path: Path) -> None:
+    (first, second) = (sweep._name(number, [f"data.path={letter * 200}"], {"data.path"}) for number in (0, 1))
+    for name in (first, second):
+        (tmp_path / f"{name}{run_dir.OUTPUT}").touch()
+        assert os.fsencode(name).decode("utf-8", "surrogateescape")[:-1].endswith(letter)
+    assert first.startswith("0-data.path=")
+    assert len(os.fsencode(first)) > 100
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 90
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="a service of Linux")
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_job_ends_with_its_sweep_and_is_saved(at_once: bool, tmp_path: Path) -> None:
+    words = ("-m", *SMALL[:3], "threads=1", "epochs=150", "seed=0,1", "jobs=1", "resume=auto")
+    words = (*words, "save_every=1000", "hydra.sweep.dir=outputs/sweep")
+    process = start(*words, cwd=tmp_path)
+    first = tmp_path / "outputs/sweep/0-seed=0"
+    wait_for(first / "metrics.csv")
+    (job,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    if not at_once:
+        deadline = time.monotonic() + 60
+        while is_alive(int(job)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        said = run_dir.read_results(first)
+        assert (said["status"], said["reason"]) == ("interrupted", "Interrupted: stopped by SIGTERM")
+        assert said["steps"] > 0
+        assert (first / "last.pt").exists(), "it was not saved"
+    done = train(*words, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [path.name for path in runs(tmp_path)] == ["0-seed=0", "1-seed=1"]
+    assert [run_dir.read_results(path)["status"] for path in runs(tmp_path)] == ["finished"] * 2
+    assert "from step" in (tmp_path / "outputs/sweep/0-seed=0.out").read_text()
+
+
+@pytest.mark.parametrize("tell", [os.kill, os.killpg])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_sweep_that_is_asked_to_end_saves_its_jobs_whoever_hears_it(
+    tell: Callable[[int, int], None], number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    """A terminal tells every process of the sweep; whoever knows its number tells the parent alone."""
+    words = ("-m", *SMALL[:3], "threads=1", "epochs=100000", "seed=0,1", "jobs=1", "hydra.sweep.dir=outputs/sweep")
+    process = start(*words, cwd=tmp_path)
+    wait_for(tmp_path / "outputs/sweep/0-seed=0/metrics.csv")
+    tell(process.pid, number)
+    said, errors = process.communicate(timeout=60)
+    assert process.returncode == code, said + errors
+    assert "resume=auto goes on" in errors
+    assert run_dir.read_results(tmp_path / "outputs/sweep/0-seed=0")["status"] == "interrupted"
+    assert (tmp_path / "outputs/sweep/0-seed=0/last.pt").exists()
+
+
+@pytest.mark.parametrize(("code", "status"), [(-15, "interrupted"), (-2, "interrupted"), (-9, "failed"), (3, "failed")])
+def test_a_job_that_is_asked_to_end_before_it_listens_is_interrupted(code: int, status: str, tmp_path: Path) -> None:
+    assert sweep_job.ending(sweep_job.Job(None, tmp_path / "0", "waiting"), code)[0] == status
+
+
+def test_what_a_job_prints_names_no_value_of_the_environment(tmp_path: Path) -> None:
+    rows = "".join(f"{row},{row % 2}\n" for row in range(60))
+    write(tmp_path, {"SECRET123.csv": f"a,kind\n{rows}"})
+    words = ("model=mlp", "data=csv", "data.path=${oc.env:DOOR}.csv", "data.target=kind,nope", "max_steps=2")
+    done = train("-m", *words, cwd=tmp_path, env={"DOOR": "SECRET123"})
+    assert done.returncode == 1, done.stderr
+    files = [path for path in (tmp_path / "outputs").rglob("*") if path.is_file()]
+    assert any("read as: ${oc.env:DOOR}.csv" in path.read_text() for path in files if path.suffix == ".out")
+    assert [path.name for path in files if b"SECRET123" in path.read_bytes()] == []

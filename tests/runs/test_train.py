@@ -1,0 +1,166 @@
+"""A run from its configuration to the files it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.helpers.commands import SMALL, runs, train, write
+from tests.helpers.inside import metrics, run
+from trainer.config import compose, validation
+from trainer.runs import run_dir, saved_run
+from trainer.runs import train as runner
+from trainer.runs.results import Result
+from trainer.utils.errors import ConfigError
+
+pytestmark = pytest.mark.usefixtures("in_tmp")
+
+
+def results(result: Result) -> dict[str, Any]:
+    found = json.loads((Path(result.folder) / "results.json").read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def test_results_hold_everything_there_is_to_know() -> None:
+    result = run("epochs=3")
+    said = results(result)
+    assert set(said) == {field.name for field in fields(Result)}
+    assert (said["status"], said["model"], said["data"], said["task"]) == ("finished", "mlp", "moons", "classification")
+    assert said["epochs"] == 3
+    assert said["steps"] == 3 * 3  # 180 rows in batches of 64
+    assert said["params"] == 2 * 4 + 4 + 4 + 1
+    assert 0 < said["seconds"] < 60
+    assert said["monitor"] == "accuracy"
+    for scores in ("val", "test", "baseline", "best_possible"):
+        assert 0 <= said[scores]["accuracy"] <= 1
+    assert {"python", "torch", "hydra-core", "numpy"} <= set(said["versions"])
+    assert said["git"] is None
+    assert said["overrides"] == [*SMALL, "epochs=3"]
+    assert said["reason"] is None
+    assert result.val_score == said["val"]["accuracy"]
+
+
+def test_a_score_that_is_no_number_is_null_in_a_runs_results(tmp_path: Path) -> None:
+    """All test targets are the same, so r2 has nothing to explain."""
+    parts = ["train"] * 40 + ["val", "test"] * 10
+    rows = "".join(f"{i % 7},{0.1 * (i % 5) if part == 'train' else 0.2},{part}\n" for i, part in enumerate(parts))
+    (tmp_path / "t.csv").write_text(f"a,y,part\n{rows}")
+    words = ["model=mlp", "data=csv", "data.path=t.csv", "data.target=y", "data.split_column=part", "task=regression"]
+    result = runner.run(compose.compose([*words, "epochs=1", "threads=1"]))
+
+    def refuse(text: str) -> None:
+        pytest.fail(f"{text} is no JSON")
+
+    text = (Path(result.folder) / "results.json").read_text()
+    said = json.loads(text, parse_constant=refuse)
+    assert said["test"]["r2"] is None
+    assert 0 < said["test"]["mse"] < 10
+
+
+def test_git_is_the_commit_of_the_working_folder(tmp_path: Path) -> None:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    said = results(run())["git"]
+    assert said.rstrip("+").isalnum()
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert head.stdout.startswith(said.rstrip("+"))
+
+
+def test_metrics_are_one_row_a_validation() -> None:
+    rows = metrics(Path(run("epochs=4").folder))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    assert [row["step"] for row in rows] == ["3", "6", "9", "12"]
+    assert {"train_loss", "grad_norm", "lr_model", "val_accuracy", "val_nll"} <= set(rows[0])
+    sparse = metrics(Path(run("epochs=5", "val_every=2").folder))
+    assert [row["epoch"] for row in sparse] == ["2", "4", "5"]
+
+
+def test_curves_are_a_picture() -> None:
+    from PIL import Image
+
+    with Image.open(Path(run().folder) / "curves.png") as picture:
+        picture.load()
+        assert picture.format == "PNG"
+        assert picture.width > picture.height > 100
+        colours = picture.convert("RGB").getcolors(1 << 24)
+    assert colours is not None
+    assert len(colours) > 10
+
+
+def test_the_config_builds_the_same_run_again() -> None:
+    result = run("seed=3")
+    tree = yaml.safe_load((Path(result.folder) / "config.yaml").read_text())
+    assert tree["seed"] == 3
+    assert tree["model"]["hidden"] == [4]
+    assert validation.check(tree, result.options) == []
+    assert saved_run.load(Path(result.folder)).identity == result.identity
+
+
+def test_a_runs_log_says_what_happened() -> None:
+    text = (Path(run().folder) / "train.log").read_text()
+    for words in ("mlp on moons", "val_accuracy", "baseline"):
+        assert words in text
+
+
+def test_secrets_are_written_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_SECRET", "SECRET123")
+    run("data_dir=${oc.env:SOME_SECRET}")
+    with pytest.raises(ConfigError):
+        run("+api_key=SECRET123")
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or b"SECRET123" not in path.read_bytes(), path
+
+
+@pytest.mark.slow
+def test_a_secret_in_a_plugins_own_key_is_masked(tmp_path: Path) -> None:
+    text = """
+        from trainer.data.datasets.tabular.synthetic import Moons
+        class Hub(Moons):
+            '''x (B, F) -> (B)'''
+            def __init__(self, rows: int, api_key: str, token_mixing: str):
+                assert token_mixing == "even"
+                super().__init__(rows, 0.2, 0)
+    """
+    write(
+        tmp_path,
+        {
+            "own_hub.py": text.replace("\n        ", "\n"),
+            "c/data/hub.yaml": "# own\n_target_: own_hub.Hub\nrows: 90\napi_key: ''\ntoken_mixing: even\n",
+        },
+    )
+    done = train(
+        *("--config-dir", "c", "plugins=[own_hub]", "model=mlp", "data=hub", "epochs=1", "data.api_key=SECRET123"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    for path in (tmp_path / "outputs").rglob("*"):
+        assert not path.is_file() or b"SECRET123" not in path.read_bytes(), path
+    (path,) = runs(tmp_path)
+    assert "token_mixing: even" in (path / "config.yaml").read_text()
+    again = train("evaluate", str(path), "plugins=[own_hub]", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "data.api_key was left out as a secret when the run was stored" in again.stderr
+    assert "Traceback" not in again.stderr
+
+
+@pytest.mark.slow
+def test_two_runs_in_one_second_have_two_folders() -> None:
+    first, second = run(f"hydra.run.dir={'outputs/same'}"), run("hydra.run.dir=outputs/same")
+    assert (Path(first.folder).name, Path(second.folder).name) == ("same", "same-2")
+
+
+def test_a_run_folder_in_use_is_refused_with_its_process() -> None:
+    path = Path(run().folder)
+    write(path, {"results.json": json.dumps(run_dir.read_results(path) | {"status": "interrupted"})})
+    with run_dir.locked(path), pytest.raises(ConfigError, match=f"in use by process {os.getpid()}"):
+        runner.resume(saved_run.load(path))
+    assert run_dir.read_results(path)["status"] == "interrupted"

@@ -1,0 +1,267 @@
+"""Where a run stops: bad input, a fault, a signal; and how it goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.commands import runs, start, train, write
+from tests.helpers.inside import metrics, run, signal_at
+from trainer.config import compose
+from trainer.engine.trainer import Trainer
+from trainer.runs import run_dir, run_report, saved_run
+from trainer.runs import train as runner
+from trainer.utils.errors import ConfigError, Interrupted, NonFiniteError
+
+pytestmark = pytest.mark.usefixtures("in_tmp")
+
+LONG = ("model=mlp", "data=moons", "data.rows=3000", "batch_size=16", "epochs=25", "threads=1", "save_every=0.2")
+"""About half a second."""
+
+
+def test_bad_input_leaves_nothing_behind(tmp_path: Path) -> None:
+    for overrides in (["data.rows=3", "drop_last=true"], ["monitor=acuracy"], ["device=gpu"]):
+        with pytest.raises(ConfigError):
+            run(*overrides)
+        assert list(tmp_path.rglob("*")) == [], overrides
+
+
+def test_a_loss_that_is_not_finite_is_told_and_written() -> None:
+    with pytest.raises(NonFiniteError) as caught:
+        run("optimizer.lr=1e30", "epochs=50", "optimizer=sgd", "hydra.run.dir=outputs/nan")
+    said = run_dir.read_results(Path("outputs/nan"))
+    assert said["status"] == "failed"
+    assert said["reason"].startswith("NonFiniteError: loss ")
+    assert "rows of the batch" in str(caught.value)
+
+
+def test_an_exception_is_written_with_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("on purpose")
+
+    monkeypatch.setattr(run_report.Report, "scored", fail)
+    with pytest.raises(ZeroDivisionError):
+        run("hydra.run.dir=outputs/broken")
+    said = run_dir.read_results(Path("outputs/broken"))
+    assert (said["status"], said["reason"]) == ("failed", "ZeroDivisionError: on purpose")
+    assert "Traceback" in Path("outputs/broken/train.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "step"),
+    [(signal.SIGINT, 130, 1), (signal.SIGINT, 130, 6), (signal.SIGTERM, 143, 8), (signal.SIGUSR1, 143, 6)],
+)
+@pytest.mark.slow
+def test_a_signal_stops_a_run_that_goes_on_to_the_same_end(
+    number: signal.Signals, code: int, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run("epochs=4", "model.dropout=0.2", "ema=0.9")
+    signal_at(monkeypatch, step, number)
+    with pytest.raises(Interrupted) as caught:
+        run("epochs=4", "model.dropout=0.2", "ema=0.9", "hydra.run.dir=outputs/stopped")
+    path = Path("outputs/stopped")
+    assert caught.value.exit_code == code
+    assert f"train resume {path}" in str(caught.value)
+    assert run_dir.read_results(path)["status"] == "interrupted"
+    assert (len(metrics(path)) if (path / "metrics.csv").exists() else 0) == (step - 1) // 3
+    again = runner.resume(saved_run.load(path))
+    assert again.test == whole.test
+    assert again.val == whole.val
+    assert (again.status, again.epochs, again.steps) == ("finished", 4, 12)
+    assert metrics(path) == metrics(Path(whole.folder))
+    assert runner.resume(saved_run.load(path)).test == whole.test, "a finished run is left as it is"
+
+
+def test_resume_auto_finds_the_run_of_this_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        signal_at(patched, 5, signal.SIGINT)
+        with pytest.raises(Interrupted):
+            run("epochs=4")
+    assert len(runs(Path())) == 1
+    again = run("epochs=4", "resume=auto")
+    assert (again.status, again.steps, len(runs(Path()))) == ("finished", 12, 1)
+    assert run("epochs=4", "resume=auto").folder == again.folder
+    other = run("epochs=4", "resume=auto", "seed=1")
+    assert other.folder != again.folder
+    assert len(runs(Path())) == 2
+
+
+def test_resuming_a_folder_takes_the_keys_that_change_nothing_trained(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patched:
+        signal_at(patched, 5, signal.SIGINT)
+        with pytest.raises(Interrupted):
+            run("epochs=4", "hydra.run.dir=outputs/a")
+    assert "info: " not in capsys.readouterr().out
+    assert run("epochs=4", "resume=outputs/a", "verbose=true").epochs == 4
+    assert "info: " in capsys.readouterr().out
+
+
+def test_data_that_was_moved_is_found_by_a_resumed_run() -> None:
+    words = ["model=gcn", "data=cora", "data_dir=/here"]
+    kept, asked = compose.compose(words), compose.compose([*words[:2], "data_dir=/there"])
+    found = saved_run.adapted(kept, asked)
+    assert (found.settings.data_dir, found.tree["data_dir"], found.tree["data"]["data_dir"]) == ("/there",) * 3
+    assert found.identity == kept.identity
+    own = compose.compose([*words, "data.data_dir=/own"])
+    assert saved_run.adapted(own, asked).tree["data"]["data_dir"] == "/own"
+
+
+def test_resuming_a_folder_does_not_take_other_keys_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        signal_at(patched, 5, signal.SIGINT)
+        with pytest.raises(Interrupted):
+            run("epochs=4", "hydra.run.dir=outputs/a")
+    with pytest.raises(ConfigError, match=r"optimizer\.lr"):
+        run("epochs=4", "resume=outputs/a", "optimizer.lr=0.5")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_to_the_real_command(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    process = start(*LONG, "hydra.run.dir=outputs/cut", cwd=tmp_path)
+    deadline = time.monotonic() + 90
+    while not Path("outputs/cut/metrics.csv").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(number)
+    said, errors = process.communicate(timeout=60)
+    assert process.returncode == code, said + errors
+    assert "train resume outputs/cut" in errors
+    assert "Traceback" not in errors
+    assert run_dir.read_results(Path("outputs/cut"))["status"] == "interrupted"
+    done = train("resume", "outputs/cut", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    whole = runner.run(compose.compose([*LONG, "hydra.run.dir=outputs/whole"]))
+    assert run_dir.read_results(Path("outputs/cut"))["test"] == whole.test
+    assert metrics(Path("outputs/cut")) == metrics(Path("outputs/whole"))
+
+
+def test_ctrl_c_twice_names_the_run_that_has_a_checkpoint(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is saved by the second; what was saved before is gone on with."""
+
+    class Left(BaseException):
+        """Stands in for the end of the process."""
+
+    def leave(_: int) -> None:
+        raise Left
+
+    def press_twice(_: object, trainer: Trainer) -> None:
+        if trainer.step == 5:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(run_report.Report, "stepped", press_twice)
+    with pytest.raises(Left):
+        run("epochs=4", "save_every=0", "hydra.run.dir=outputs/cut")
+    assert "stopped at once; go on with: train resume outputs/cut\n" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_whole_group_is_answered_once_and_leaves_no_worker(tmp_path: Path) -> None:
+    words = ("model=mlp", "data=moons", "epochs=10000", "num_workers=2", "threads=1", "hydra.run.dir=outputs/cut")
+    process = start(*words, cwd=tmp_path)
+    deadline = time.monotonic() + 90
+    while not Path("outputs/cut/metrics.csv").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    workers = [int(p.stem) for p in Path("/proc").glob("[0-9]*") if parent_of(p) == process.pid]
+    os.killpg(process.pid, signal.SIGTERM)
+    said, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, said + errors
+    assert "Traceback" not in errors
+    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+
+
+def parent_of(process: Path) -> int | None:
+    try:
+        return int((process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+    except (OSError, IndexError):
+        return None
+
+
+SLOW = """
+import time
+from pathlib import Path
+from trainer.core.dataset import TensorSplit
+from trainer.data.datasets.tabular.synthetic import Moons
+
+def wait():
+    Path("waiting").touch()
+    time.sleep(60)
+
+class Hanging(TensorSplit):
+    def to(self, device):
+        return self
+    def batch(self, index, epoch):
+        if epoch:
+            wait()
+        return super().batch(index, epoch)
+
+class Slow(Moons):
+    '''x (B, F) -> (B)'''
+    def __init__(self, rows: int, building: bool):
+        if building:
+            wait()
+        super().__init__(rows, 0.2, 0)
+        self.train = Hanging(self.train.inputs, self.train.target)
+"""
+
+
+@pytest.mark.parametrize("building", ["true", "false"])
+@pytest.mark.slow
+def test_no_wait_for_what_is_slow(building: str, tmp_path: Path) -> None:
+    """A data set that is being built is left at the first interrupt, a batch that hangs at the second."""
+    write(
+        tmp_path,
+        {"own_slow.py": SLOW, "c/data/slow.yaml": "# own\n_target_: own_slow.Slow\nrows: 90\nbuilding: true\n"},
+    )
+    own = ("--config-dir", "c", "plugins=[own_slow]", "model=mlp", "data=slow", f"data.building={building}")
+    process = start(*own, cwd=tmp_path)
+    deadline = time.monotonic() + 90
+    while not Path("waiting").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    if building == "false":
+        time.sleep(0.3)
+        assert process.poll() is None, "the first interrupt is noted until the batch is done"
+        process.send_signal(signal.SIGINT)
+    said, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, said + errors
+    assert time.monotonic() - began < 20
+
+
+def test_why_a_run_failed_names_no_value_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither in its results nor in its log, whichever of the two places fails: data, or a step."""
+    monkeypatch.setenv("DOOR", "hunter22")
+    (tmp_path / "hunter22").mkdir()
+    rows = "".join(f"{row},{row % 2}\n" for row in range(60))
+    (tmp_path / "hunter22" / "t.csv").write_text(f"a,kind\n{rows}")
+    words = ["model=mlp", "data=csv", f"data.path={tmp_path}/${{oc.env:DOOR}}/t.csv", "data.target=kind", "max_steps=9"]
+    composed = compose.compose([*words, "hydra.run.dir=outputs/a"])
+    with monkeypatch.context() as patched:
+        signal_at(patched, 2, signal.SIGINT)
+        with pytest.raises(Interrupted):
+            runner.run(composed)
+    (tmp_path / "hunter22" / "t.csv").unlink()
+    with pytest.raises(ConfigError, match="hunter22"):
+        runner.resume(saved_run.load(Path("outputs/a")))
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("cannot use hunter22")
+
+    monkeypatch.setattr("trainer.engine.trainer.Trainer.fit", fail)
+    (tmp_path / "hunter22" / "t.csv").write_text(f"a,kind\n{rows}")
+    with pytest.raises(RuntimeError):
+        runner.resume(saved_run.load(Path("outputs/a")))
+    written = [file for file in Path("outputs/a").iterdir() if file.is_file()]
+    assert "cannot use ${oc.env:DOOR}" in Path("outputs/a/results.json").read_text()
+    assert "cannot use ${oc.env:DOOR}" in Path("outputs/a/train.log").read_text()
+    assert not [file.name for file in written if b"hunter22" in file.read_bytes()]

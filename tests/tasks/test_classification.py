@@ -1,0 +1,62 @@
+"""A model as wide as the classes of the data, or none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.commands import write
+from tests.helpers.lab import lab
+from trainer.utils.errors import ConfigError
+
+NODES = ("data=karate", "epochs=1")
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "classes", "must"),
+    [
+        (("model=mlp", "data=moons"), 5, "2 classes (0, 1)", "1 or 2"),
+        (("model=mlp", "data=wine"), 1, "3 classes (class_0, class_1, class_2)", "3"),
+        (("model=gat", *NODES), 5, "4 classes (0, 1, 2, 3)", "4"),
+        (("model=gnn", *NODES), 10, "4 classes (0, 1, 2, 3)", "4"),
+        (("model=cnn", "data=digits", "data.size=8"), 3, "10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)", "10"),
+        (("model=lstm", "data=synthetic_seq"), 4, "2 classes (0, 1)", "1 or 2"),
+    ],
+)
+def test_another_width_than_the_classes_is_refused_with_both(
+    options: tuple[str, ...], given: int, classes: str, must: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        lab(*options, f"model.out_features={given}")
+    told = f"model.out_features: {given} given; the data has {classes}, so it must be {must},"
+    assert str(caught.value).startswith(told)
+
+
+def test_a_width_of_another_name_and_classes_of_the_task_are_held_against_the_data_too() -> None:
+    with pytest.raises(ConfigError, match=r"^model.num_classes: 7 given; the data has \d+ classes"):
+        lab("model=bilstm_tagger", "data=neighbour_sum", "data.rows=50", "model.num_classes=7")
+    with pytest.raises(ConfigError, match=r"^task.num_classes: 4 given; the data has 3 classes$"):
+        lab("model=mlp", "data=wine", "task.num_classes=4")
+    for classes in (5, 12):
+        with pytest.raises(ConfigError, match=rf"^model.num_classes: {classes} given; the (data|train split) has"):
+            lab("model=cgan", "data=ring", "data.rows=80", f"model.num_classes={classes}")
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_two_classes_are_told_apart_by_one_number_or_two(width: int) -> None:
+    made = lab("model=mlp", "data=moons", "data.rows=100", f"model.out_features={width}", "max_steps=1")
+    assert 0 <= made.test()["accuracy"] <= 1
+
+
+def test_the_rule_of_the_most_frequent_class_has_the_f1_of_its_draws(tmp_path: Path) -> None:
+    """Two of three classes are equally frequent in training: each is said half the time, and none of the third."""
+    counts = {"train": (4, 4, 2), "val": (1, 1, 1), "test": (1, 3, 4)}
+    rows = (f"{i},{c},{part}" for part, sizes in counts.items() for c, size in enumerate(sizes) for i in range(size))
+    table = write(tmp_path, {"t.csv": "\n".join(("a,kind,part", *rows))}) / "t.csv"
+    words = ("model=mlp", "data=csv", f"data.path={table}", "data.target=kind", "data.split_column=part")
+    made = lab(*words, "task.scores=[accuracy,nll,f1,f1_per_class]")
+    baseline = made.task.references()[0]
+    first, second = 2 * 1 / (1 + 8), 2 * 3 / (3 + 8)
+    assert baseline["f1"] == pytest.approx((first + second) / 2 / 3)
+    assert [baseline[f"f1_{c}"] for c in range(3)] == pytest.approx([first / 2, second / 2, 0])

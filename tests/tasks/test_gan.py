@@ -1,0 +1,262 @@
+"""Two players in one trainer: turns, rates, whose weights move, what goes together, and scores that see a collapse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.helpers.lab import lab
+from trainer.core.batch import Batch
+from trainer.data.datasets.generative.ring import Ring
+from trainer.metrics import metrics
+from trainer.models.generative.gan import GAN
+from trainer.tasks.gan import Adversarial
+from trainer.utils.errors import ConfigError
+
+SMALL = ("model=wgan_gp", "data=ring", "data.rows=500", "task.samples=50")
+USUAL: dict[str, Any] = {
+    "loss": "wgan_gp",
+    "critic_steps": 5,
+    "critic_lr": None,
+    "gradient_penalty": None,
+    "clip": None,
+    "r1": 0.0,
+    "feature_matching": 0.0,
+    "label_smoothing": 0.0,
+    "samples": 2000,
+    "classifier": None,
+}
+
+
+def gan(width: int = 2, classes: int | None = None, spectral: bool = False) -> GAN:
+    return GAN(width, classes, 3, 4, generator_hidden=[8], critic_hidden=[8], squash="none", spectral_norm=spectral)
+
+
+def task(model: nn.Module | None = None, **changes: Any) -> Adversarial:
+    return Adversarial(model or gan(), **USUAL | changes)
+
+
+def batch(x: Tensor, label: Tensor | None = None) -> Batch:
+    return Batch({"x": x}, label, torch.arange(len(x)))
+
+
+@pytest.fixture(scope="module")
+def ring() -> Ring:
+    return Ring(rows=5000, modes=8, radius=2.0, sigma=0.1, seed=0)
+
+
+@pytest.mark.parametrize(("steps", "turns"), [(1, "G G G G G G"), (3, "c c G c c G")])
+def test_turns(steps: int, turns: str) -> None:
+    names = {"c": ("critic",), "G": ("critic", "generator")}
+    assert [task(critic_steps=steps).turns(step) for step in range(6)] == [names[turn] for turn in turns.split()]
+
+
+def weights(module: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+@pytest.mark.parametrize("who", ["critic", "generator"])
+@pytest.mark.parametrize("loss", ["wgan_gp", "wgan", "bce"])
+def test_a_turn_moves_its_own_player_alone(who: str, loss: str) -> None:
+    made = lab(*SMALL, f"task.loss={loss}", "ema=null", "task.feature_matching=0.1")
+    model = made.task.model
+    before = {name: weights(model.get_submodule(name)) for name in ("critic", "generator")}
+    group = [next(made.trainer.train_loader.epoch(0))]
+    made.trainer.update(made.trainer.players[who], group)
+    moved = {name for name, old in before.items() if not torch.equal(old, weights(model.get_submodule(name)))}
+    assert moved == {who}
+    other = ({"critic", "generator"} - {who}).pop()
+    assert not made.trainer.players[other].params.grad.any()
+
+
+def test_schedules_count_each_players_own_turns() -> None:
+    made = lab(*SMALL, "max_steps=12", "task.critic_steps=5", "scheduler=onecycle", "val_every=100")
+    made.trainer.fit()
+    assert {name: player.steps for name, player in made.trainer.players.items()} == {"critic": 12, "generator": 2}
+    assert {player.schedule.total for player in made.trainer.players.values()} == {12, 2}
+
+
+def test_the_critic_may_learn_at_a_rate_of_its_own() -> None:
+    rates = {
+        words: {name: player.rate for name, player in lab(*SMALL, *words).trainer.players.items()}
+        for words in (("optimizer.lr=1e-3",), ("optimizer.lr=1e-3", "task.critic_lr=4e-3"))
+    }
+    assert [*rates.values()] == [{"critic": 1e-3, "generator": 1e-3}, {"critic": 4e-3, "generator": 1e-3}]
+
+
+class Line(nn.Module):
+    """A critic ``<slope, x>`` that is its own hidden layer, and a generator of ones."""
+
+    num_classes, latent = None, 1
+
+    def __init__(self, slope: Tensor):
+        super().__init__()
+        self.slope = nn.Parameter(slope)
+        self.critic = self.generator = nn.Identity()
+
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        return x @ self.slope
+
+    def features(self, x: Tensor) -> Tensor:
+        return x * self.slope
+
+    def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        return torch.ones(len(z), 2)
+
+
+def test_what_a_player_minimises_with_a_linear_critic_in_closed_form() -> None:
+    slope, real = torch.tensor([3.0, 4.0]), torch.rand(7, 2)
+    judged = (real @ slope).mean().item()
+
+    def minimised(player: str, **changes: Any) -> float:
+        return task(Line(slope), **changes).loss(batch(real), player).item()
+
+    assert minimised("critic") == pytest.approx(10 * (5 - 1) ** 2 + 7 - judged, rel=1e-5)
+    assert minimised("critic", gradient_penalty=2.0) == pytest.approx(2 * (5 - 1) ** 2 + 7 - judged, rel=1e-5)
+    plain, held = (minimised("critic", loss="bce", r1=weight) for weight in (0.0, 3.0))
+    assert held - plain == pytest.approx(3 * 25 / 2, rel=1e-5)
+    assert minimised("generator") == pytest.approx(-7)
+    apart = ((real.mean(0) - 1) * slope).square().sum().item()
+    assert minimised("generator", feature_matching=2.0) == pytest.approx(2 * apart - 7, rel=1e-5)
+
+
+def test_features_match_where_their_means_do() -> None:
+    built, x = task(), torch.randn(20, 2)
+    assert built.mismatch(x, x.flip(0)).item() == pytest.approx(0, abs=1e-10)
+    assert built.mismatch(x, x + 1).item() > 1e-3
+
+
+def test_what_is_generated_and_how_it_is_judged_go_by_the_rows_classes() -> None:
+    built = task(gan(classes=3), gradient_penalty=0.5)
+    x, label = torch.randn(6, 2), torch.tensor([0, 1, 2, 0, 1, 2])
+
+    def minimised(player: str, label: Tensor) -> Tensor:
+        torch.manual_seed(0)
+        return built.loss(batch(x, label), player)
+
+    for player in ("critic", "generator"):
+        assert torch.equal(minimised(player, label), minimised(player, label.clone()))
+        assert not torch.equal(minimised(player, label), minimised(player, label.flip(0)))
+    with pytest.raises(ConfigError, match=r"model.num_classes: 3 given; the train split has classes 0 to 7"):
+        built.check(torch.arange(8), "train")
+
+
+MISFITS = {
+    "task.clip: only wgan clips weights, and task.loss is bce; leave it null": {"loss": "bce", "clip": 0.1},
+    "task.gradient_penalty: 0 leaves the critic of wgan_gp without a bound": {"gradient_penalty": 0.0},
+    "task.clip and task.gradient_penalty: each bounds": {"loss": "wgan", "gradient_penalty": 10.0},
+    "task.gradient_penalty and task.r1: each bounds": {"r1": 1.0},
+    "task.label_smoothing: hinge has no target to smooth; bce and lsgan have": {
+        "loss": "hinge",
+        "label_smoothing": 0.1,
+    },
+}
+
+
+@pytest.mark.parametrize("said", MISFITS)
+def test_options_that_do_not_go_together_are_refused(said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        task(**MISFITS[said])
+
+
+def test_spectral_norm_and_clipping_are_refused_together() -> None:
+    with pytest.raises(ConfigError, match=r"task\.clip and model\.spectral_norm: each bounds"):
+        task(gan(spectral=True), loss="wgan")
+    task(gan(spectral=True), loss="hinge")
+
+
+def test_clipping_keeps_every_weight_of_the_critic_inside_while_it_learns() -> None:
+    made = lab(*SMALL, "task.loss=wgan", "task.clip=0.0625", "max_steps=30", "ema=0.5", "optimizer.lr=1e-2")
+    made.trainer.fit()
+    critic = made.task.model.critic
+    layers = [part for part in critic.modules() if isinstance(part, nn.Linear)]  # type: ignore[union-attr]
+    with made.trainer.averaged():
+        averaged = max(part.weight.abs().max().item() for part in layers)
+    largest = max(value.abs().max().item() for part in layers for value in (part.weight, part.bias))
+    assert averaged <= 0.0625
+    assert largest == 0.0625
+    # Before the cut the optimizer is within one of Adam's longest steps of the bound, wherever it pushed.
+    assert weights(critic).abs().max() < 0.0625 + 1e-2 / (1 - 0.9) ** 0.5 + 1e-6  # type: ignore[arg-type]
+
+
+def brute_force(x: np.ndarray, y: np.ndarray) -> float:
+    def mean(a: np.ndarray, b: np.ndarray, pairs: int) -> float:
+        return sum(float(np.sqrt(((p - q) ** 2).sum())) for p in a for q in b) / pairs
+
+    n, m = len(x), len(y)
+    return 2 * mean(x, y, n * m) - mean(x, x, n * (n - 1)) - mean(y, y, m * (m - 1))
+
+
+def test_energy_distance_equals_a_double_loop() -> None:
+    x, y = np.random.default_rng(0).normal(size=(2, 30, 3))
+    y = y[:20] + 1
+    found = metrics.energy_distance(torch.from_numpy(x), torch.from_numpy(y))
+    assert found == pytest.approx(brute_force(x, y), abs=1e-6)
+
+
+def test_energy_distance_is_zero_on_average_for_one_distribution_and_large_for_a_collapsed_one(ring: Ring) -> None:
+    torch.manual_seed(0)
+    draws = [metrics.energy_distance(torch.randn(50, 2), torch.randn(80, 2)) for _ in range(200)]
+    assert abs(np.mean(draws)) < 4 * np.std(draws) / 200**0.5
+    real = ring.test.inputs["x"]
+    assert abs(metrics.energy_distance(ring.val.inputs["x"], real)) < 0.01
+    assert metrics.energy_distance(torch.tensor([2.0, 0.0]).expand(500, 2), real) > 1
+
+
+def test_energy_distance_in_blocks_equals_whole() -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(2500, 2).double(), torch.randn(300, 2).double()
+    n, m = len(x), len(y)
+    whole = (
+        2 * torch.cdist(x, y).mean() - torch.cdist(x, x).sum() / (n * (n - 1)) - torch.cdist(y, y).sum() / (m * m - m)
+    )
+    assert metrics.energy_distance(x, y) == pytest.approx(float(whole), abs=1e-9)
+
+
+def test_coverage_of_real_collapsed_and_smeared_points(ring: Ring) -> None:
+    centres, sigma = ring.facts.modes, ring.facts.mode_sigma
+    assert centres is not None
+    real = metrics.mode_coverage(ring.train.inputs["x"], centres, sigma)
+    assert real["modes"] == 8
+    assert real["within"] == pytest.approx(ring.facts.best_possible["within"], abs=0.01)
+    collapsed = metrics.mode_coverage(centres[2] + 0.05 * torch.randn(500, 2), centres, sigma)
+    assert collapsed == {"modes": 1.0, "within": 1.0}
+    assert ring.facts.baseline["modes"] == 0
+    assert ring.facts.baseline["within"] == pytest.approx(0.066, abs=0.025)
+    assert 0.05 < ring.facts.baseline["energy_distance"] < 0.13
+
+
+def test_a_collapsed_generator_scores_one_mode(ring: Ring) -> None:
+    model = gan()
+    centre = ring.facts.modes[5]  # type: ignore[index]
+    with torch.no_grad():
+        head = model.generator.net[-2]  # type: ignore[index]
+        head.weight.zero_()  # type: ignore[union-attr, operator]
+        head.bias.copy_(centre)  # type: ignore[union-attr, operator]
+    built = task(model)
+    built.attach(ring)
+    whole = batch(ring.test.inputs["x"])
+    with torch.no_grad():
+        totals = {name: rows.values for name, rows in built.score(whole).items()}  # type: ignore[union-attr]
+    found = built.metrics(totals)  # type: ignore[arg-type]
+    assert (found["modes"], found["within"]) == (1.0, 1.0)
+    assert found["energy_distance"] > 1
+
+
+def test_points_of_another_width_are_refused(ring: Ring) -> None:
+    built = task(gan(width=3))
+    built.attach(ring)
+    with pytest.raises(ConfigError, match=r"makes rows \(3,\) where the data has \(2,\)"):
+        built.make(5, None)
+
+
+@pytest.mark.parametrize("option", ["precision=bf16", "accumulate=2", "grad_clip=1", "task.loss=wgan"])
+def test_options_of_the_trainer_hold_for_a_game(option: str) -> None:
+    made = lab(*SMALL, option, "scheduler=onecycle", "max_steps=10", "val_every=100")
+    made.trainer.fit()
+    assert made.trainer.step == 10
+    assert np.isfinite(made.trainer.history[-1]["val_energy_distance"])

@@ -1,0 +1,87 @@
+"""A game stopped in the middle goes on to the same bits: both players, their averages, what a forward updates (R1b)."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.test_resume import Chain, Spoil, drop, summary
+from tests.helpers.lab import lab
+from tests.helpers.tiny import StopAt
+from trainer.engine.trainer import Trainer
+
+COMMON = (
+    "ema=0.8",
+    "scheduler=onecycle",
+    "accumulate=2",
+    "grad_clip=1.0",
+    "epochs=2",
+    "val_every=1",
+    "task.samples=50",
+)
+RING = ("data=ring", "data.rows=100", "batch_size=8", "model.critic_hidden=[8,8]", "model.generator_hidden=[8]")
+DIGITS = ("data=digits", "data.size=8", "batch_size=128", "model.latent=4")
+GAMES = {
+    "spectral norm, hinge, two rates": (
+        *("model=gan", *RING, "model.spectral_norm=true", "task.loss=hinge"),
+        *("task.critic_steps=2", "task.critic_lr=1e-3", "task.feature_matching=0.1"),
+    ),
+    "classes and a penalty": ("model=cgan", *RING, "task.critic_steps=2"),
+    "clipped weights, bf16": ("model=gan", *RING, "task.loss=wgan", "task.clip=0.1", "precision=bf16"),
+    "styles and r1": ("model=style_gan", *DIGITS, "model.widths=[4,4]", "model.mapping=[4]", "model.critic_hidden=4"),
+    "convolutions with spectral norm": ("model=dcgan", *DIGITS, "model.widths=[4,4]"),
+}
+STEPS = 10  # 80 rows of the ring are 10 batches and 5 steps an epoch; 1,079 digits are 9 batches and 5 steps
+
+
+def make(words: tuple[str, ...], keeper: Any = None, watcher: Any = None) -> Trainer:
+    return lab(*words, *COMMON, keeper=keeper, watcher=watcher).trainer
+
+
+@cache
+def whole(game: str) -> str:
+    trainer = make(GAMES[game])
+    trainer.fit()
+    assert trainer.step == STEPS
+    assert len(trainer.history) == 2
+    return summary(trainer)
+
+
+def gone_on(game: str, folder: Path, stop: int, spoil: Spoil | None = None) -> str:
+    chain = Chain(partial(make, GAMES[game]), folder)
+    chain.start(StopAt(stop))
+    return summary(chain.go_on(spoil=spoil))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [3, STEPS // 2])
+@pytest.mark.parametrize("game", GAMES)
+def test_a_game_goes_on_to_the_same_bits(game: str, stop: int, tmp_path: Path) -> None:
+    assert gone_on(game, tmp_path, stop) == whole(game)
+
+
+def forget_singular_vectors(state: dict[str, Any], fresh: dict[str, Any]) -> None:
+    for name in state["task"]:
+        if name.endswith("._u") or name.endswith("._v"):
+            state["task"][name] = fresh["task"][name]
+
+
+FORGOTTEN: dict[str, Spoil] = {
+    "singular vectors": forget_singular_vectors,
+    "critic's optimizer": drop("players", "critic", "optimizer"),
+    "generator's optimizer": drop("players", "generator", "optimizer"),
+    "critic's turns": drop("players", "critic", "steps"),
+    "generator's turns": drop("players", "generator", "steps"),
+    "generator's average": drop("players", "generator", "average"),
+    "noise": drop("random", "torch"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("piece", FORGOTTEN)
+def test_a_forgotten_piece_of_a_game_shows(piece: str, tmp_path: Path) -> None:
+    game = "spectral norm, hinge, two rates"
+    assert gone_on(game, tmp_path, 3, FORGOTTEN[piece]) != whole(game)

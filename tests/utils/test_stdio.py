@@ -1,0 +1,209 @@
+"""Whoever reads what the command prints may go away, or have no letters for it; the work is done all the same."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.commands import SMALL, argv, environment, runs, start, train
+from trainer.runs import run_dir
+from trainer.utils import stdio
+from trainer.utils.errors import SystemFault
+
+
+def read_one_line(*arguments: str, cwd: Path) -> tuple[int, str]:
+    """The exit code of a command whose reader has seen enough after a line, and what it says of it."""
+    process = start(*arguments, cwd=cwd)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline()
+    process.stdout.close()
+    said = process.stderr.read()
+    process.stderr.close()
+    return process.wait(timeout=120), said
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_without_its_reader(tmp_path: Path) -> None:
+    assert read_one_line(*SMALL, "hydra.run.dir=outputs/run", cwd=tmp_path) == (0, "")
+    assert run_dir.read_results(tmp_path / "outputs/run")["status"] == "finished"
+    assert (tmp_path / "outputs/run/curves.png").exists()
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_on_without_its_reader(tmp_path: Path) -> None:
+    words = ("-m", *SMALL, "seed=0,1,2", "jobs=1", "hydra.sweep.dir=outputs/sweep")
+    assert read_one_line(*words, cwd=tmp_path) == (0, "")
+    found = [run_dir.read_results(path)["status"] for path in runs(tmp_path)]
+    assert found == ["finished"] * 3
+    assert (tmp_path / "outputs/sweep/leaderboard.csv").exists()
+
+
+@pytest.mark.slow
+def test_a_list_ends_well_without_its_reader(tmp_path: Path) -> None:
+    assert read_one_line("list", cwd=tmp_path) == (0, "")
+
+
+@pytest.mark.slow
+def test_all_that_is_done_with_a_run_ends_well_without_a_reader(tmp_path: Path) -> None:
+    """Nobody reads warnings and errors either, as in ``2>&1 | head -1``."""
+    (tmp_path / "t.txt").write_text("the cat sat on the mat\n" * 60)
+    words = ("model=char_lstm", "data=text_file", "data.path=t.txt", "data.seq_len=8", "max_steps=3", "threads=1")
+    for verb in ((*words, "hydra.run.dir=outputs/run"), ("sample", "outputs/run"), ("report", "outputs")):
+        reading, writing = os.pipe()
+        os.close(reading)
+        process = subprocess.run(
+            argv(*verb), cwd=tmp_path, env=environment(), stdout=writing, stderr=writing, timeout=120, check=False
+        )
+        os.close(writing)
+        assert process.returncode == 0, verb
+    assert run_dir.read_results(tmp_path / "outputs/run")["status"] == "finished"
+
+
+@pytest.mark.slow
+def test_a_closed_terminal_saves_the_run(tmp_path: Path) -> None:
+    """The terminal is gone before the run has said its last word."""
+    ours, theirs = pty.openpty()
+    words = ("model=mlp", "data=moons", "epochs=100000", "threads=1", "hydra.run.dir=outputs/run")
+    process = subprocess.Popen(
+        argv(*words),
+        cwd=tmp_path,
+        env=environment(),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    deadline = time.monotonic() + 90
+    while not (tmp_path / "outputs/run/metrics.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.close(ours)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=60) == 129
+    said = run_dir.read_results(tmp_path / "outputs/run")
+    assert (said["status"], said["reason"]) == ("interrupted", "Interrupted: stopped by SIGHUP")
+    assert said["steps"] > 0
+    assert (tmp_path / "outputs/run/last.pt").exists()
+
+
+@pytest.mark.slow
+def test_letters_that_a_terminal_has_not(tmp_path: Path) -> None:
+    words = ("-m", *SMALL, "seed=0,1", "hydra.sweep.dir=outputs/sweep")
+    done = train(*words, cwd=tmp_path, env={"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "+/- " in done.stdout
+    unknown = train("model=é", cwd=tmp_path, env={"PYTHONIOENCODING": "ascii"})
+    assert (unknown.returncode, "Traceback" in unknown.stderr) == (2, False)
+    assert "\\xe9" in unknown.stderr
+
+
+@pytest.mark.slow
+def test_what_cannot_be_printed_for_want_of_room_is_told_at_the_end(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            argv(*SMALL, "hydra.run.dir=outputs/run"),
+            cwd=tmp_path,
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (4, "error: cannot print: No space left on device\n")
+    assert run_dir.read_results(tmp_path / "outputs/run")["status"] == "finished"
+
+
+@pytest.mark.slow
+def test_streams_that_are_closed_from_the_first(tmp_path: Path) -> None:
+    command = f"{argv()[0]} {' '.join(SMALL)} hydra.run.dir=outputs/run >&- 2>&-"
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=environment(), check=False)
+    assert done.returncode == 0
+    assert run_dir.read_results(tmp_path / "outputs/run")["status"] == "finished"
+
+
+@pytest.mark.slow
+def test_a_working_folder_that_was_deleted(tmp_path: Path) -> None:
+    command = f"mkdir -p gone; cd gone; rmdir ../gone; {argv()[0]}"
+    for words in (" ".join(SMALL), "-m model=mlp data=moons seed=0,1", "list", "report", "resume outputs/x"):
+        done = subprocess.run(
+            ["sh", "-c", f"{command} {words}"],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, "the working folder is gone" in done.stderr) == (4, True), done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_stream_goes_nowhere_after_its_first_failed_write() -> None:
+    reader, writer = os.pipe()
+    stream = stdio.Stream(writer, "w")
+    assert stream.write(b"read") == 4
+    assert os.read(reader, 10) == b"read"
+    os.close(reader)
+    assert stream.error is None
+    assert [stream.write(b"unread"), stream.write(b"more")] == [6, 4]
+    assert isinstance(stream.error, BrokenPipeError)
+    stdio.check([stream])
+    stream.close()
+
+
+def test_a_stream_waits_for_a_reader_that_has_no_room_yet() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    text = b"x" * 1_000_000  # more than a pipe holds
+    child = os.fork()
+    if not child:
+        os.close(writer)
+        time.sleep(0.2)
+        found = b""
+        while more := os.read(reader, 1 << 16):
+            found += more
+        os._exit(found != text)
+    os.close(reader)
+    stream = stdio.Stream(writer, "w")
+    printed = io.BufferedWriter(stream)
+    printed.write(text)
+    printed.flush()
+    assert stream.error is None
+    stream.close()
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_stream_ends_its_wait_when_the_reader_goes() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    stream = stdio.Stream(writer, "w")
+    child = os.fork()
+    if not child:
+        os.close(writer)
+        time.sleep(0.2)
+        os._exit(0)
+    os.close(reader)
+    for _ in range(100):
+        assert stream.write(b"x" * 10_000) > 0
+    assert isinstance(stream.error, BrokenPipeError)
+    stream.close()
+    os.waitpid(child, 0)
+
+
+def test_want_of_room_is_a_fault() -> None:
+    stream = stdio.Stream(os.open("/dev/full", os.O_WRONLY), "w")
+    stream.write(b"text")
+    with pytest.raises(SystemFault, match="cannot print: No space left on device"):
+        stdio.check([stream])
+    stream.close()
+
+
+def test_streams_that_are_not_the_processes_own_are_left_alone() -> None:
+    assert stdio.guard() == []

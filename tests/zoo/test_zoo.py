@@ -1,0 +1,201 @@
+"""Every model in ``conf/model`` and every pair with ``conf/data``, found by themselves."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.helpers.lab import Silent
+from tests.helpers.own_files import OWN_FILES, OWN_MODELS
+from tests.helpers.pairs import (
+    DATA,
+    FITTING,
+    LARGE,
+    MODELS,
+    PAIRS,
+    SMALL_MODELS,
+    Pair,
+    built,
+    classless,
+    explain,
+    first_data,
+    lacking,
+    node,
+    pair,
+    task_of,
+)
+from tests.helpers.pairs import TASKS as TASK_OPTIONS
+from trainer.config import compatibility, compose, introspection
+from trainer.core import rng
+from trainer.core.batch import Totals
+from trainer.core.task import Task
+from trainer.engine import factory
+from trainer.engine.checkpoint import NoKeeper
+from trainer.engine.trainer import Trainer
+from trainer.utils.errors import ConfigError
+
+EVERY = [pytest.param(model, marks=[pytest.mark.slow] * (model in OWN_MODELS)) for model in MODELS]
+CANCELS = {"model.critic.head.bias": "the same constant on real and on generated points cancels"}
+UNTOUCHED: dict[str, dict[str, str]] = {
+    "wgan_gp": CANCELS,
+    "cgan": CANCELS,
+    "pretrained": dict.fromkeys(
+        ("model.body.pooler.dense.weight", "model.body.pooler.dense.bias"), "saved with it; the new head stands instead"
+    ),
+}
+"""Parameters that one round of updates may leave as they are, by model, with the reason."""
+
+
+def scores(task: Task, batch: object) -> dict[str, float]:
+    task.eval()
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        totals = Totals()
+        totals.add(task.score(batch))  # type: ignore[arg-type]
+        return task.metrics(totals.reduce())
+
+
+def step(made: Pair, steps: int) -> Trainer:
+    """That many steps of everybody whose turn it is."""
+    settings = made.config.settings
+    players = factory.players(made.config.tree, settings, made.task, made.loaders["train"])
+    trainer = Trainer(made.task, players, made.loaders["train"], made.loaders["val"], settings, NoKeeper(), Silent())
+    made.task.train()
+    batches = [batch for _ in range(steps) for batch in [factory.small_batch(made.loaders["train"])]]
+    for number, batch in enumerate(batches):
+        for name in made.task.turns(number):
+            trainer.update(trainer.players[name], [batch])
+    return trainer
+
+
+def state(task: Task) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in task.state_dict().items()}
+
+
+@pytest.mark.parametrize("model", EVERY)
+def test_the_first_line_of_the_docstring_is_what_comes_out(model: str) -> None:
+    made = pair(model, first_data(model))
+    target = MODELS[model].target
+    assert target
+    found = introspection.read(target)
+    assert found
+    said = compatibility.parse(found.contract)
+    assert said, f"{target}: the first line of the docstring is no contract"
+    assert said.output is not None
+    batch = factory.small_batch(made.loaders["train"])
+    for name, dims in said.inputs.items():
+        if name in batch.inputs and "..." not in dims:
+            assert batch.inputs[name].dim() == len(dims), name
+    made.task.eval()
+    with torch.no_grad():
+        output = made.task.model(**made.task.inputs(batch))
+    first = output[0] if isinstance(output, tuple) else output
+    if "..." not in said.output:
+        assert first.dim() == len(said.output)
+    named: dict[str, int] = {}
+    for name, dims in said.inputs.items():
+        if name in batch.inputs and "..." not in dims:
+            named |= dict(zip(dims, batch.inputs[name].shape, strict=True))
+    for letter, size in zip(said.output, first.shape, strict=False):
+        if letter in ("B", "N", "H", "W", "T") and letter in named and found.needs == ("forward",):
+            # T of a decoder's output is its own horizon; a sequence model that keeps its steps keeps their number.
+            if letter == "T" and "S" in named:
+                continue
+            assert size == named[letter], letter
+
+
+@pytest.mark.parametrize("model", EVERY)
+@pytest.mark.slow
+def test_training_changes_every_parameter(model: str) -> None:
+    made = pair(model, first_data(model), "optimizer.lr=1e-2")
+    before = {name: value.detach().clone() for name, value in made.task.named_parameters()}
+    rounds = 1 + int(made.config.tree["task"].get("critic_steps", 0))
+    step(made, rounds + 1)
+    still = {n for n, value in made.task.named_parameters() if value.requires_grad and torch.equal(value, before[n])}
+    assert still == set(UNTOUCHED.get(model, {}))
+    assert all(value.isfinite().all() for value in made.task.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", EVERY)
+def test_a_state_goes_into_another_of_its_kind(model: str) -> None:
+    made, other = pair(model, first_data(model)), pair(model, first_data(model), seed=1)
+    step(made, 1)
+    batch = factory.small_batch(made.loaders["train"])
+    assert any(not torch.equal(value, other.task.state_dict()[name]) for name, value in made.task.state_dict().items())
+    other.task.load_state_dict(made.task.state_dict())
+    assert scores(other.task, batch) == scores(made.task, batch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", EVERY)
+def test_the_same_seed_gives_the_same_bits(model: str) -> None:
+    states = []
+    for seed in (0, 0, 1):
+        made = pair(model, first_data(model), seed=seed)
+        step(made, 2)
+        states.append(state(made.task))
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    assert any(not torch.equal(value, states[2][name]) for name, value in states[0].items())
+
+
+# Every model with every data set.
+
+
+@pytest.mark.parametrize("data", [pytest.param(d, marks=[pytest.mark.slow] * (d in LARGE)) for d in DATA])
+def test_pairs_that_fit_build_and_score(data: str) -> None:
+    if reason := lacking(data):
+        pytest.skip(reason)
+    # A model of the user's own files makes its data cut tokens its way: a pair of that kind is built below by name.
+    models = [
+        model for model, other in FITTING if other == data and model not in OWN_MODELS and not classless(model, data)
+    ]
+    assert models, f"no model fits {data}"
+    for model in models:
+        made = built(data)
+        rng.seed_everything(0)
+        net = factory.make(
+            factory.fill("model", node(MODELS[model]) | SMALL_MODELS.get(model, {}), made, data), nn.Module
+        )
+        option = TASK_OPTIONS[task_of(model, data)]
+        keys = node(option)
+        if "teacher_forcing" in keys:
+            keys["teacher_forcing"] = None
+        task = factory.make(factory.fill("task", keys, made, data), Task, model=net)  # type: ignore[type-abstract]
+        task.attach(made)
+        for split in ("train", "val", "test"):
+            task.check(getattr(made, split).targets(), split)
+        batch = made.train.finish(made.train.batch(torch.arange(min(4, len(made.train))), 0))
+        found = scores(task, batch)
+        assert task.monitor in found, (model, data)
+        player = next(iter(task.players()))
+        assert task.train().loss(batch, player).isfinite(), (model, data)
+
+
+def test_pairs_that_do_not_fit_are_told_in_a_sentence() -> None:
+    misfits = [chosen for chosen in PAIRS if explain(*chosen)]
+    assert len(misfits) > len(FITTING)
+    for model, data in misfits:
+        reason = explain(model, data, {"model": f"<{model}>", "data": f"<{data}>", "task": "<task>"})
+        assert reason is not None
+        assert f"<{model}>" in reason, reason
+        assert f"<{data}>" in reason or "<task>" in reason, reason
+        assert len(reason) < 250
+
+
+@pytest.mark.parametrize("chosen", [chosen for chosen in PAIRS if explain(*chosen)][::200], ids="-".join)
+@pytest.mark.slow
+def test_a_misfit_names_both_and_what_would_fit(chosen: tuple[str, str]) -> None:
+    model, data = chosen
+    more = [f"data.{key}=x" for key in OWN_FILES.get(data, {})] + [
+        f"model.{key}=x" for key in OWN_MODELS.get(model, {})
+    ]
+    with pytest.raises(ConfigError) as caught:
+        compose.compose([f"model={model}", f"data={data}", *more])
+    said = str(caught.value)
+    assert model in said
+    assert data in said
+    assert f"{model} works with: " in said
+    fitting = {other for fit, other in FITTING if fit == model}
+    assert set(said.split("works with: ")[1].split("\n")[0].split(", ")) == fitting
