@@ -11,6 +11,11 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "trainer"
 FILES = sorted(PACKAGE.rglob("*.py"))
+PACKAGES = (
+    *("utils", "core", "metrics", "config", "optim", "models", "data", "tasks"),
+    *("engine", "viz", "runs", "cli"),
+)
+"""In the order of imports: each imports only from those before it."""
 LEAVES = ("models", "data", "tasks")
 TOP = ("engine", "viz", "runs", "cli")
 """Packages that only those after the leaves may import."""
@@ -63,6 +68,34 @@ def test_a_leaf_imports_only_downwards_and_no_sibling() -> None:
         return upwards | {name for name in leaves if not name.startswith(SHARED)}
 
     assert offenders(strangers, [path for path in FILES if path.relative_to(PACKAGE).parts[0] in LEAVES]) == {}
+
+
+def test_a_package_imports_only_from_those_before_it_in_the_list() -> None:
+    rank = {name: place for place, name in enumerate(PACKAGES)}
+
+    def upwards(path: Path) -> set[str]:
+        package = path.relative_to(PACKAGE).parts[0]
+        parts = (name.split(".") for name in imports(path) if name.startswith("trainer."))
+        return {".".join(part) for part in parts if rank.get(part[1], 99) > rank[package]}
+
+    assert offenders(upwards, [path for path in FILES if path.parent != PACKAGE]) == {}
+
+
+def test_every_package_says_what_lives_there_and_what_it_may_import() -> None:
+    assert {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(PACKAGES)
+    at_root = {path.name for path in PACKAGE.iterdir() if path.is_file()}
+    assert at_root == {"__init__.py", "__main__.py", "py.typed", "README.md"}
+    for name in PACKAGES:
+        first, _, rest = (ast.get_docstring(ast.parse(text_of(PACKAGE / name / "__init__.py"))) or "").partition("\n\n")
+        assert first.endswith(".")
+        assert rest.startswith("May import ")
+    for folder in {path.parent for path in FILES}:
+        assert ast.get_docstring(ast.parse(text_of(folder / "__init__.py"))), folder
+
+
+def test_the_readme_lists_the_packages_in_their_order() -> None:
+    text = (PACKAGE / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^  (\w+)/ ", text, re.MULTILINE) == list(PACKAGES)
 
 
 def test_heavy_libraries_are_imported_where_they_are_used() -> None:

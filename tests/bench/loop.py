@@ -56,7 +56,7 @@ CASES = {
 
 
 class Noise(Data):
-    """x (B, ...) -> (B)"""
+    shapes = "x (B, ...) -> (B)"
 
     def __init__(self, case: Case):
         x, y = torch.randn(ROWS + 200, *case.shape), torch.randint(case.classes, (ROWS + 200,))

@@ -18,10 +18,9 @@ OWN = {
         from trainer.core.types import PositiveInt
 
         class Linear(nn.Module):
-            """x (B, F) -> (B, K)
+            """One weight a feature."""
 
-            One weight a feature.
-            """
+            shapes = "x (B, F) -> (B, K)"
             def __init__(self, in_features: int, out_features: int, width: PositiveInt):
                 super().__init__()
                 self.net = nn.Sequential(nn.Linear(in_features, width), nn.Linear(width, out_features))
@@ -30,10 +29,9 @@ OWN = {
                 return self.net(x)
 
         class Sums(Data):
-            """x (B, F) -> (B, K)
+            """The sum of the numbers."""
 
-            The sum of the numbers.
-            """
+            shapes = "x (B, F) -> (B, K)"
             def __init__(self, rows: PositiveInt, seed: int):
                 x = torch.randn(rows, 3, generator=torch.Generator().manual_seed(seed))
                 part = rows // 3

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from trainer.config import compatibility
-from trainer.config.compatibility import Contract
 from trainer.config.introspection import Parameter, Signature
+from trainer.core.shapes import Shapes
 
 FORWARD = ("forward",)
 
@@ -19,7 +19,7 @@ def a(
     needs: tuple[str, ...] = FORWARD,
 ) -> Signature:
     entry = {name: Parameter(object, "None") for name in optional}
-    return Signature(line, dict.fromkeys(methods, entry), needs)
+    return Signature("", line, dict.fromkeys(methods, entry), needs)
 
 
 CLASSIFY, REGRESS, NOTHING = a("(B, C, ...) -> (B, ...)"), a("(B, ...) -> (B, ...)"), a("(...) -> ()")
@@ -27,11 +27,11 @@ SEQUENCE = a("x (B, T, F) -> (B)")
 
 
 def test_a_line_is_read() -> None:
-    assert compatibility.parse("x (B, T, F), lengths (B) -> (B, C)") == Contract(
+    assert compatibility.parse("x (B, T, F), lengths (B) -> (B, C)") == Shapes(
         {"x": ("B", "T", "F"), "lengths": ("B",)}, ("B", "C")
     )
-    assert compatibility.parse("x (B, F) -> ()") == Contract({"x": ("B", "F")}, None)
-    assert compatibility.parse("(B, C, ...) -> (B, ...)") == Contract({"": ("B", "C", "...")}, ("B", "..."))
+    assert compatibility.parse("x (B, F) -> ()") == Shapes({"x": ("B", "F")}, None)
+    assert compatibility.parse("(B, C, ...) -> (B, ...)") == Shapes({"": ("B", "C", "...")}, ("B", "..."))
     assert compatibility.parse("A model.") is None
 
 

@@ -44,8 +44,8 @@ def test_the_source_says_what_the_class_says(target: str) -> None:
     assert list(found.types) == [*(parameter.name for parameter in named), *unpacked]
     assert found.required() == {p.name for p in named if p.default is inspect.Parameter.empty} | unpacked.keys()
     hints |= unpacked
-    assert found.doc == inspect.getdoc(cls)
-    assert found.contract == (inspect.getdoc(cls) or "").splitlines()[0]
+    assert found.doc == inspect.cleandoc(cls.__doc__ or "")
+    assert found.shapes == getattr(cls, "shapes", "")
     for key, kind in found.types.items():
         if kind is not introspection.UNCHECKED:
             assert kind == hints[key], key
@@ -87,7 +87,7 @@ def test_methods_come_from_bases_in_the_same_file(own: Path) -> None:
     own.write_text(
         "class Base:\n    '''other'''\n    def __init__(self, a: int): ...\n"
         "    def forward(self, x, lengths=None): ...\n"
-        "class Net(Base):\n    '''x (B, F) -> (B, C)\n\n    More.\n    '''\n"
+        "class Net(Base):\n    '''More.'''\n\n    shapes = 'x (B, F) -> (B, C)'\n"
         "    needs: ClassVar[tuple[str, ...]] = ('a', 'b')\n"
     )
     found = introspection.read("own_sig.Net")
@@ -95,7 +95,7 @@ def test_methods_come_from_bases_in_the_same_file(own: Path) -> None:
     assert (list(found.types), list(found.methods["forward"])) == (["a"], ["x", "lengths"])
     assert found.required("forward") == {"x"}
     assert found.methods["forward"]["lengths"].default == "None"
-    assert (found.contract, found.needs) == ("x (B, F) -> (B, C)", ("a", "b"))
+    assert (found.shapes, found.needs) == ("x (B, F) -> (B, C)", ("a", "b"))
 
 
 def test_unpacked_options_are_keys_wherever_they_are_defined(own: Path) -> None:

@@ -55,12 +55,12 @@ def test_a_near_name_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_signature_read_before_its_plugin_was_named_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(write(tmp_path, {"own_late.py": "class Net:\n    '''x (B, F) -> (B, C)'''\n"}))
+    monkeypatch.chdir(write(tmp_path, {"own_late.py": "class Net:\n    shapes = 'x (B, F) -> (B, C)'\n"}))
     assert introspection.read("own_late.Net") is None
     plugins.declare(["own_late"])
     found = introspection.read("own_late.Net")
     assert found is not None
-    assert found.contract == "x (B, F) -> (B, C)"
+    assert found.shapes == "x (B, F) -> (B, C)"
     plugins.declare([])
 
 

@@ -73,7 +73,7 @@ def test_the_flat_keys_are_the_settings() -> None:
 
 @pytest.mark.parametrize("option", [o for o in BUILT if o.group in ("model", "data")], ids=ids)
 def test_models_and_data_show_their_shapes(option: registry.Option) -> None:
-    assert "->" in option.contract
+    assert "->" in option.shapes
 
 
 def test_a_folder_of_the_users_own_adds_and_never_hides(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_folder_of_the_users_own_adds_and_never_hides(tmp_path: Path) -> None:
     mine = found["mine"]
     assert (mine.description, mine.target, mine.task) == ("Mine, a line (2020).", "own.Net", "regression")
     assert mine.entries() == [("a", "3", "what it is")]
-    assert mine.contract == ""
+    assert mine.shapes == ""
     assert found["lstm"].path.parent.parent == registry.builtin()
     assert list(found) == sorted(found)
     assert "model" in registry.groups([tmp_path])

@@ -151,7 +151,7 @@ class Deadly(TensorSplit):
         return super().batch(index, epoch)
 
 class Own(Moons):
-    '''x (B, F) -> (B)'''
+    shapes = "x (B, F) -> (B)"
     def __init__(self, rows: int):
         super().__init__(rows, 0.2, 0)
         self.train = Deadly(self.train.inputs, self.train.target)

@@ -56,7 +56,7 @@ def read_files(given: Config) -> set[Path]:
 def listed_files(given: Config) -> set[Path]:
     """Those of the fingerprint, each of which exists."""
     assert given.fingerprint is not None
-    own = factory.data_class(given.tree).own_paths(given.tree["data"])
+    own = dataset_loading.own_paths(factory.data_class(given.tree), given.tree["data"])
     found = {Path(dataset_fingerprint._path_of(name, own)).resolve() for name in given.fingerprint["files"]}
     assert all(path.is_file() for path in found)
     return found

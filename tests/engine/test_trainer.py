@@ -36,7 +36,7 @@ def test_accumulation_is_one_large_batch(batch_size: int, accumulate: int) -> No
 
 
 class PerStep(nn.Module):
-    """x (B, F) -> (B, C, T)"""
+    shapes = "x (B, F) -> (B, C, T)"
 
     def __init__(self) -> None:
         super().__init__()

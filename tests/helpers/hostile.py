@@ -17,7 +17,7 @@ EVIL = f"""
 from pathlib import Path
 Path(__file__).with_name("{MARKER}").touch()
 class Foo:
-    '''x (B, F) -> (B, K)'''
+    shapes = "x (B, F) -> (B, K)"
     def __init__(self, **anything):
         Path(__file__).with_name("{MARKER}").touch()
 """

@@ -16,7 +16,7 @@ import yaml
 from tests.helpers import real_data
 from tests.helpers.own_files import OWN_FILES, OWN_MODELS, STAND_INS, digest
 from trainer.config import compatibility, compose, registry
-from trainer.core import rng
+from trainer.core import rng, shapes
 from trainer.core.dataset import Data
 from trainer.core.task import Task
 from trainer.core.types import MISSING
@@ -133,7 +133,7 @@ def built(name: str) -> Data:
 
 def classless(model: str, data: str) -> bool:
     """Whether a model is to be told classes that the rows of a data set do not have: no contract says which have."""
-    said = compatibility.parse(MODELS[model].contract)
+    said = shapes.parse(MODELS[model].shapes)
     if said is None or "label" not in said.inputs or node(MODELS[model]).get("num_classes") != MISSING:
         return False
     targets = built(data).train.targets()

@@ -44,7 +44,7 @@ CYCLE = {
 
 
 class Linear(nn.Module):
-    """x (B, F) -> (B)"""
+    shapes = "x (B, F) -> (B)"
 
     def __init__(self, width: int = 3):
         super().__init__()
@@ -79,7 +79,7 @@ class Unweighted(LeastSquares):
 
 
 class Numbers(nn.Module):
-    """x (B, F) -> (B, F)"""
+    shapes = "x (B, F) -> (B, F)"
 
     def __init__(self, **values: list[float]):
         super().__init__()

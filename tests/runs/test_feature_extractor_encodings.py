@@ -186,8 +186,7 @@ def test_of_a_set_that_stores_nothing_the_split_may_be_another_where_its_scale_i
 
 def test_a_task_of_the_users_that_tells_classes_is_taken() -> None:
     Path("own_task.py").write_text(
-        "from trainer.tasks.classification import Classification\n\n\n"
-        'class Own(Classification):\n    """(B, C, ...) -> (B, ...)"""\n'
+        'from trainer.tasks.classification import Classification\n\n\nclass Own(Classification):\n    """Mine."""\n'
     )
     write(1)
     own = ("plugins=[own_task]", "data.split_column=part", "data.target_kind=class")

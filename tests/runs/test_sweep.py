@@ -26,7 +26,7 @@ from typing import Literal
 from trainer.data.datasets.tabular.synthetic import Moons
 
 class Fragile(Moons):
-    '''x (B, F) -> (B)'''
+    shapes = "x (B, F) -> (B)"
     def __init__(self, rows: int, end: Literal["well", "exit", "raise", "wait"]):
         if end == "exit":
             os._exit(9)

@@ -19,7 +19,7 @@ import signal
 from trainer.data.datasets.tabular.synthetic import Moons
 
 class Mortal(Moons):
-    '''x (B, F) -> (B)'''
+    shapes = "x (B, F) -> (B)"
     def __init__(self, rows: int, by: int):
         if by:
             print("the last words of a job", flush=True)

@@ -125,7 +125,7 @@ def test_a_secret_in_a_plugins_own_key_is_masked(tmp_path: Path) -> None:
     text = """
         from trainer.data.datasets.tabular.synthetic import Moons
         class Hub(Moons):
-            '''x (B, F) -> (B)'''
+            shapes = "x (B, F) -> (B)"
             def __init__(self, rows: int, api_key: str, token_mixing: str):
                 assert token_mixing == "even"
                 super().__init__(rows, 0.2, 0)

@@ -205,7 +205,7 @@ class Hanging(TensorSplit):
         return super().batch(index, epoch)
 
 class Slow(Moons):
-    '''x (B, F) -> (B)'''
+    shapes = "x (B, F) -> (B)"
     def __init__(self, rows: int, building: bool):
         if building:
             wait()

@@ -21,10 +21,9 @@ SMALL = ("model=real_nvp", "data=swiss_roll", "data.rows=2000", "model.blocks=2"
 
 
 class Known(nn.Module):
-    """x (B, ...) -> (B)
+    """A standard normal."""
 
-    A standard normal.
-    """
+    shapes = "x (B, ...) -> (B)"
 
     def forward(self, x: Tensor) -> Tensor:
         return -(x.square() + math.log(2 * math.pi)).sum(1) / 2
@@ -34,7 +33,7 @@ class Known(nn.Module):
 
 
 class Points(Data):
-    """x (B, F) -> ()"""
+    shapes = "x (B, F) -> ()"
 
     def __init__(self, x: Tensor) -> None:
         self.train = self.val = self.test = TensorSplit({"x": x})
@@ -104,10 +103,9 @@ def test_what_is_counted_is_never_more_than_certain() -> None:
 
 
 class Even(nn.Module):
-    """x (B, ...) -> (B)
+    """As dense everywhere from half a level below black to half a level above white."""
 
-    As dense everywhere from half a level below black to half a level above white.
-    """
+    shapes = "x (B, ...) -> (B)"
 
     def forward(self, x: Tensor) -> Tensor:
         assert float(x.abs().max()) <= 256 / 255

@@ -52,7 +52,7 @@ class Exact(nn.Module):
 
 
 class Points(Data):
-    """x (B, F) -> ()"""
+    shapes = "x (B, F) -> ()"
 
     def __init__(self, x: Tensor) -> None:
         self.train = self.val = self.test = TensorSplit({"x": x})

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from tests.helpers.own_files import OWN_MODELS
 from tests.helpers.pairs import DATA, FITTING, LARGE, MODELS, TASKS, built, classless, lacking, node, shrink
-from trainer.config import compatibility, introspection
+from trainer.config import introspection
+from trainer.core import shapes
 from trainer.core.dataset import Data, Split, TensorSplit
 from trainer.engine import factory
 from trainer.metrics.metrics import direction
@@ -49,7 +50,7 @@ def again(name: str, **changes: object) -> Data:
 def test_no_split_is_empty_and_batches_are_as_the_contract_says(name: str) -> None:
     found = introspection.read(str(DATA[name].target))
     assert found
-    said = compatibility.parse(found.contract)
+    said = shapes.parse(found.shapes)
     assert said
     for split in splits(built(name)).values():
         assert len(split) > 0

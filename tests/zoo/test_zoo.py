@@ -26,8 +26,8 @@ from tests.helpers.pairs import (
     task_of,
 )
 from tests.helpers.pairs import TASKS as TASK_OPTIONS
-from trainer.config import compatibility, compose, introspection
-from trainer.core import rng
+from trainer.config import compose, introspection
+from trainer.core import rng, shapes
 from trainer.core.batch import Totals
 from trainer.core.task import Task
 from trainer.engine import factory
@@ -80,7 +80,7 @@ def test_the_first_line_of_the_docstring_is_what_comes_out(model: str) -> None:
     assert target
     found = introspection.read(target)
     assert found
-    said = compatibility.parse(found.contract)
+    said = shapes.parse(found.shapes)
     assert said, f"{target}: the first line of the docstring is no contract"
     assert said.output is not None
     batch = factory.small_batch(made.loaders["train"])

@@ -36,7 +36,7 @@ def options(arguments: Sequence[str]) -> int:
         options = registry.options(group, folders).values()
         if not options:
             continue
-        rows = [(option.name, option.task or "", option.contract, option.description) for option in options]
+        rows = [(option.name, option.task or "", option.shapes, option.description) for option in options]
         titles = (group.upper(), "TASK", "SHAPES", "")
         print_table([titles, *rows] if group in ("model", "data") else [(r[0], "", "", r[3]) for r in [titles, *rows]])
     return 0
@@ -76,7 +76,7 @@ def show(arguments: Sequence[str]) -> int:
         found = introspection.read(option.target) if option.target else None
         print_text(f"{group}={name}: {option.description}")
         if found:
-            print_text(found.doc)
+            print_text("\n\n".join(part for part in (found.shapes, found.doc) if part))
         _print_keys(option, found.types if found else {}, f"{group}.")
         if elsewhere := option.elsewhere():
             print_table([("SETS AS WELL", "TO", ""), *elsewhere])

@@ -1,63 +1,19 @@
-"""Whether a model, a data set and a task fit, judged by the first lines of their docstrings.
-
-``x (B, T, F), lengths (B) -> (B, C)`` says what a model takes and gives, ``x (B, T, F) -> (B)`` what the batches of a
-data set hold, ``(B, C, ...) -> (B, ...)`` which targets a task sets against which outputs. ``**inputs (B, ...)`` takes
-whatever a data set has, of rows.
-"""
+"""Whether a model, a data set and a task go together, judged by their ``shapes``."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
 
 from trainer.config import introspection
 from trainer.config.introspection import Signature
+from trainer.core.shapes import Dims, Shapes, image_inputs, matches, parse
 
-Dims = tuple[str, ...]
 COUNTED = {"B": "row", "N": "node", "E": "edge", "G": "graph", "P": "pair of nodes"}
 """What a first letter counts."""
 
 
-@dataclass(frozen=True)
-class Contract:
-    """Named inputs with their dims, and the dims of what comes out (None for nothing)."""
-
-    inputs: Mapping[str, Dims]
-    output: Dims | None
-
-
-@cache
-def parse(line: str) -> Contract | None:
-    """A contract from a docstring's first line; None if the line is not one."""
-    left, arrow, right = line.partition("->")
-    if not arrow:
-        return None
-    pairs = re.findall(r"(\*{0,2}\w*)\s*\(([^)]*)\)", left)
-    out = re.search(r"\(([^)]*)\)", right)
-    return Contract(
-        {name: _dims(dims) for name, dims in pairs},
-        _dims(out.group(1)) if out and out.group(1).strip() else None,
-    )
-
-
-def _dims(text: str) -> Dims:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def matches(wanted: Dims, given: Dims) -> bool:
-    """Whether dims fit a pattern: same letters, but for the first, and ``...`` for any rest but token ids (S).
-
-    The first letter is what is counted (rows, nodes, graphs); a model need not care which.
-    """
-    if "..." in wanted:
-        named = len(wanted) - 1
-        return len(given) >= named and given[1:named] == wanted[1:named] and "S" not in given
-    return len(wanted) == len(given) and wanted[1:] == given[1:]
-
-
-def expected_target(task: Contract, output: Dims) -> Dims | None:
+def expected_target(task: Shapes, output: Dims) -> Dims | None:
     """The target dims a task sets against a model's output; None where it takes no target or cannot use the output."""
     (pattern,) = task.inputs.values()
     if task.output is None or not matches(pattern, output):
@@ -69,7 +25,7 @@ def expected_target(task: Contract, output: Dims) -> Dims | None:
 
 def misfit(model: Signature, data: Signature, task: Signature) -> str | None:
     """Why the three do not go together, in words that follow "model X needs"; None if they do."""
-    takes, gives, learns = parse(model.contract), parse(data.contract), parse(task.contract)
+    takes, gives, learns = parse(model.shapes), parse(data.shapes), parse(task.shapes)
     lacking = [name for name in task.needs if name not in model.methods]
     if lacking:
         return f"data with task needs {' and '.join(f'{name}()' for name in task.needs)}, which model does not have"
@@ -127,26 +83,21 @@ def wants_targets(task: str) -> bool | None:
 def pictureless(data: str) -> str | None:
     """What a data set gives if none of it is pictures (B, C, H, W); None if some is."""
     gives = _of(data)
-    return None if gives is None or pictures(gives) else _show(gives.inputs)
+    return None if gives is None or image_inputs(gives) else _show(gives.inputs)
 
 
-def pictures(gives: Contract) -> tuple[str, ...]:
-    """The inputs (B, C, H, W)."""
-    return tuple(name for name, dims in gives.inputs.items() if dims[1:] == ("C", "H", "W"))
-
-
-def _of(target: str) -> Contract | None:
+def _of(target: str) -> Shapes | None:
     """The contract of a dotted class name; None if it has none."""
     found = introspection.read(target)
-    return parse(found.contract) if found else None
+    return parse(found.shapes) if found else None
 
 
-def _spread(takes: Contract, gives: Contract) -> Contract:
+def _spread(takes: Shapes, gives: Shapes) -> Shapes:
     """What a model takes of this data, ``**inputs`` by their names there unless one of them is not in rows."""
     wild = next((dims for name, dims in takes.inputs.items() if name.startswith("**")), None)
     if wild is None or any(dims[0] != wild[0] for dims in gives.inputs.values()):
         return takes
-    return Contract({name: wild for name in gives.inputs if name != "lengths"}, takes.output)
+    return Shapes({name: wild for name in gives.inputs if name != "lengths"}, takes.output)
 
 
 def _text(dims: Dims) -> str:

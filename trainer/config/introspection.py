@@ -34,11 +34,13 @@ class Parameter:
 class Signature:
     """A class as its source shows it.
 
-    doc: the class docstring. methods: each method, inherited ones too, with its parameters after ``self``. needs: the
-    methods a task calls on its model. supplies: what it hands to the model's ``forward`` beside what the data has.
+    doc: the class docstring. shapes: the inputs and outputs (see ``core.shapes``). methods: each method, inherited ones
+    too, with its parameters after ``self``. needs: the methods a task calls on its model. supplies: what it hands to
+    the model's ``forward`` beside what the data has.
     """
 
     doc: str
+    shapes: str
     methods: Mapping[str, Mapping[str, Parameter]]
     needs: tuple[str, ...]
     supplies: tuple[str, ...] = ()
@@ -51,11 +53,6 @@ class Signature:
     def required(self, method: str = "__init__") -> set[str]:
         """The parameters a method must be given."""
         return {name for name, parameter in self.methods.get(method, {}).items() if parameter.default is None}
-
-    @property
-    def contract(self) -> str:
-        """The first line of the docstring: names and shapes."""
-        return self.doc.strip().split("\n")[0].strip()
 
 
 def source_of(target: str) -> Path | None:
@@ -101,8 +98,10 @@ def _read(path: Path, name: str) -> Signature | None:
         }
         for name, (function, origin) in _functions(node, path).items()
     }
-    needs, supplies = (_literal(node, path, key) for key in ("needs", "supplies"))
-    return Signature(ast.get_docstring(node) or "", methods, needs or ("forward",), supplies)
+    shapes, needs, supplies = (
+        _literal(node, path, key, default) for key, default in (("shapes", ""), ("needs", ()), ("supplies", ()))
+    )
+    return Signature(ast.get_docstring(node) or "", shapes, methods, tuple(needs) or ("forward",), tuple(supplies))
 
 
 def data_paths(target: str) -> list[str]:
@@ -154,13 +153,15 @@ def _named(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:
     return None
 
 
-def _literal(node: ast.ClassDef, path: Path, key: str) -> tuple[str, ...]:
-    """The names in a literal class attribute, an inherited one too; none where there is no such."""
-    found: tuple[str, ...] = ()
+def _literal(node: ast.ClassDef, path: Path, key: str, default: Any) -> Any:
+    """The value of a literal class attribute, an inherited one too."""
+    found = default
     for item in (item for part, _ in _lineage(node, path) for item in part.body):
-        target = item.target if isinstance(item, ast.AnnAssign) else None
-        if isinstance(target, ast.Name) and target.id == key and isinstance(item, ast.AnnAssign) and item.value:
-            found = tuple(ast.literal_eval(item.value))
+        match item:
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value) if name == key:
+                found = ast.literal_eval(value)
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name == key:
+                found = ast.literal_eval(value)
     return found
 
 

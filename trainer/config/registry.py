@@ -70,14 +70,14 @@ class Option:
         return {match.group(1) for match in found if match}
 
     @property
-    def contract(self) -> str:
-        """Names and shapes, from the first line of the class docstring; found by text, as a list must be quick."""
+    def shapes(self) -> str:
+        """Names and shapes, as its class states them; found by text, as a list must be quick."""
         module, _, name = (self.target or "").rpartition(".")
         path = _PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py")
         if not module.startswith("trainer.") or not path.is_file():
             return ""
-        text = path.read_text(encoding="utf-8")
-        found = re.search(rf'^class {name}\b[^:]*:\n\s+"""(.*->.*?)(?:""")?$', text, re.MULTILINE)
+        body = re.search(rf"^class {name}\b.*?(?=^\S|\Z)", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        found = body and re.search(r'^    shapes = "(.*)"$', body.group(), re.MULTILINE)
         return found.group(1) if found else ""
 
     def sets_in(self, group: str) -> set[str]:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from trainer.config import compatibility, introspection
+from trainer.core import shapes as shape_lines
 from trainer.core.batch import IGNORE, Batch
 from trainer.core.preprocessing import Preprocessing
 from trainer.utils.errors import ConfigError
@@ -231,11 +231,14 @@ class Facts:
 
 
 class Data(ABC):
-    """A data set. The first line of a subclass's docstring is its contract: ``x (B, T, F) -> (B)``.
+    """A data set.
 
-    The contract names the inputs a batch carries and the shape of its target; it is read from the source, before
-    anything is imported, to tell whether a model fits.
+    ``shapes`` of a subclass names the inputs a batch carries and the shape of its target; it is read from the source,
+    before anything is imported, to tell whether a model fits.
     """
+
+    shapes: ClassVar[str] = ""
+    """Such as ``x (B, T, F) -> (B)``."""
 
     train: Split
     val: Split
@@ -256,13 +259,10 @@ class Data(ABC):
         return {name: list(value.shape[1:]) for name, value in row.inputs.items()}
 
     @classmethod
-    def own_paths(cls, options: Mapping[str, Any]) -> dict[str, Path]:
-        """The files and folders of the user's that these options read, by key: parameters that are a ``DataPath``."""
-        return {
-            key: Path(options[key]).expanduser()
-            for key in introspection.data_paths(f"{cls.__module__}.{cls.__qualname__}")
-            if options.get(key) is not None
-        }
+    def own_paths(cls, options: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Path]:
+        """The files and folders of the user's that these options read, by key; ``paths`` are those in a
+        ``DataPath``."""
+        return dict(paths)
 
     def read(self, path: str) -> Split:
         """The rows of another file of the user's, as those of training: without targets, unless the file has them.
@@ -278,9 +278,9 @@ class Data(ABC):
         return facts
 
     def pictures(self) -> tuple[str, ...]:
-        """The inputs that are pictures (B, C, H, W), by the contract; ``pixel_bounds`` says how to draw them."""
-        said = compatibility.parse((type(self).__doc__ or "").partition("\n")[0])
-        return compatibility.pictures(said) if said else ()
+        """The inputs that are pictures (B, C, H, W), by ``shapes``; ``pixel_bounds`` says how to draw them."""
+        parsed = shape_lines.parse(self.shapes)
+        return shape_lines.image_inputs(parsed) if parsed else ()
 
     def pixel_bounds(self) -> tuple[Sequence[float], Sequence[float]] | None:
         """What black and white pixels are in each channel of ``pictures``; None where they have none.

@@ -41,7 +41,7 @@ def read(config: Config) -> Data:
     data = factory.data(_resolved(config), config.fitted)
     _refuse_changed_since(config)
     if config.fingerprint is not None:
-        dataset_fingerprint.refuse_empty(config.fingerprint, type(data).own_paths(_resolved(config)["data"]))
+        dataset_fingerprint.refuse_empty(config.fingerprint, own_paths(type(data), _resolved(config)["data"]))
     return data
 
 
@@ -88,6 +88,14 @@ def state_of(config: Config, data: Data) -> dict[str, Any]:
     return dataset_state.state_of(data) | {"fingerprint": config.fingerprint, "contents": _contents(data)}
 
 
+def own_paths(kind: type[Data], options: Mapping[str, Any]) -> dict[str, Path]:
+    """The files and folders of the user's that a data set with these options reads, by key."""
+    keys = introspection.data_paths(f"{kind.__module__}.{kind.__qualname__}")
+    return kind.own_paths(
+        options, {key: Path(options[key]).expanduser() for key in keys if options.get(key) is not None}
+    )
+
+
 def _resolved(config: Config) -> dict[str, Any]:
     """The configuration with relative paths of data as they were meant: from the folder the run was started in.
 
@@ -103,7 +111,7 @@ def _resolved(config: Config) -> dict[str, Any]:
 
 def _refuse_missing(kind: type[Data], tree: Mapping[str, Any], moved: Mapping[str, str]) -> None:
     """Raises ConfigError for files that are gone, with what can be done without them."""
-    gone = {key: path.absolute() for key, path in kind.own_paths(tree["data"]).items() if not os.path.exists(path)}
+    gone = {key: path.absolute() for key, path in own_paths(kind, tree["data"]).items() if not os.path.exists(path)}
     trained_on = [key for key in gone if key not in moved]
     if gone:
         task = introspection.read(tree["task"]["_target_"])
@@ -120,7 +128,7 @@ def _refuse_missing(kind: type[Data], tree: Mapping[str, Any], moved: Mapping[st
 
 def _own_files(config: Config) -> tuple[type[Data], dict[str, Path]]:
     kind = factory.data_class(config.tree)
-    return kind, kind.own_paths(_resolved(config)["data"])
+    return kind, own_paths(kind, _resolved(config)["data"])
 
 
 def _refuse_changed_since(config: Config) -> None:

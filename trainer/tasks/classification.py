@@ -23,13 +23,13 @@ from trainer.utils.errors import ConfigError
 
 
 class Classification(Task):
-    """(B, C, ...) -> (B, ...)
-
-    Cross-entropy of logits against whole-number targets, or shares of classes (B, C) where rows are mixed. A single
+    """Cross-entropy of logits against whole-number targets, or shares of classes (B, C) where rows are mixed. A single
     logit is the second class against a first one whose logit is zero, which is the logistic loss. The first of
     ``scores`` is the one that chooses the best weights. ``f1`` is the macro mean, ``f1_per_class`` each class's own;
     ``auc`` of more than two classes is the mean of each class against the others.
     """
+
+    shapes = "(B, C, ...) -> (B, ...)"
 
     optional_scores = ("accuracy", "nll", "perplexity", "f1", "auc", "mean_iou", "pixel_accuracy", "token_accuracy")
 

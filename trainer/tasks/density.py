@@ -22,14 +22,14 @@ LOOKED_AT = 10_000
 
 
 class Density(Generative):
-    """(B) -> ()
-
-    Maximum likelihood: the loss is the mean of ``-log p(x + step u)`` with u uniform in [-1/2, 1/2]. ``step``, for each
-    number of a row, is the usual difference between neighbours among its values: 1 of what is counted or is yes or no,
-    which as points would be infinitely likely (Uria et al. 2013), and next to nothing of what is measured; of a pixel
-    it is one of 256 levels, so that ``bits_per_dim`` are comparable (Theis et al. 2016). Rows are rated as they are.
-    ``gap`` is how far ``log_likelihood``, in nats per row, lies below the exact one, where the data knows it.
+    """Maximum likelihood: the loss is the mean of ``-log p(x + step u)`` with u uniform in [-1/2, 1/2]. ``step``, for
+    each number of a row, is the usual difference between neighbours among its values: 1 of what is counted or is yes or
+    no, which as points would be infinitely likely (Uria et al. 2013), and next to nothing of what is measured; of a
+    pixel it is one of 256 levels, so that ``bits_per_dim`` are comparable (Theis et al. 2016). Rows are rated as they
+    are. ``gap`` is how far ``log_likelihood``, in nats per row, lies below the exact one, where the data knows it.
     """
+
+    shapes = "(B) -> ()"
 
     monitor = "log_likelihood"
     needs: ClassVar[tuple[str, ...]] = ("forward", "generate")

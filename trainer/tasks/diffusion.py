@@ -14,13 +14,13 @@ from trainer.utils.errors import ConfigError
 
 
 class Diffusion(Denoising):
-    """(B, ...) -> ()
-
-    Ho et al. 2020: ``x_t = sqrt(alpha_bar_t) x + sqrt(1 - alpha_bar_t) e`` for one t of 1 to ``timesteps`` a row, of
+    """Ho et al. 2020: ``x_t = sqrt(alpha_bar_t) x + sqrt(1 - alpha_bar_t) e`` for one t of 1 to ``timesteps`` a row, of
     which the model, told ``t / timesteps``, gives the noise, the data, or ``v`` between them. Samples start as noise
     and go back through all the steps (``ddpm``) or through a few (``ddim``, Song et al. 2021). The cosine schedule ends
     with so little signal that ``eps`` can tell nothing of data that is not clipped, as pictures are; v and x0 can.
     """
+
+    shapes = "(B, ...) -> ()"
 
     samplers: ClassVar[tuple[str, ...]] = ("ddim", "ddpm")
     thorough: ClassVar[tuple[str, ...]] = ("ddpm",)

@@ -12,12 +12,12 @@ from trainer.tasks.base.denoising import Denoising, Drawing
 
 
 class FlowMatching(Denoising):
-    """(B, ...) -> ()
-
-    Lipman et al. 2023; Liu et al. 2023: along the straight way ``x_t = t x + (1 - t) e`` from noise at time 0 to a row
-    at time 1 the velocity is ``x - e``, and its mean at each place and time, which the model learns, carries noise to
-    data. Samples follow it in so many ``steps`` of a solver of differential equations.
+    """Lipman et al. 2023; Liu et al. 2023: along the straight way ``x_t = t x + (1 - t) e`` from noise at time 0 to a
+    row at time 1 the velocity is ``x - e``, and its mean at each place and time, which the model learns, carries noise
+    to data. Samples follow it in so many ``steps`` of a solver of differential equations.
     """
+
+    shapes = "(B, ...) -> ()"
 
     samplers: ClassVar[tuple[str, ...]] = tuple(diffusion_process.SOLVERS)
 

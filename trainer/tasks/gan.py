@@ -18,9 +18,7 @@ from trainer.utils.errors import ConfigError
 
 
 class Adversarial(Generative):
-    """(B) -> ()
-
-    Critic and generator minimise a game of ``games.GAMES``: ``bce``, logistic and non-saturating (Goodfellow et al.
+    """Critic and generator minimise a game of ``games.GAMES``: ``bce``, logistic and non-saturating (Goodfellow et al.
     2014); ``lsgan``, squares (Mao et al. 2017); ``hinge`` (Lim and Ye 2017; Miyato et al. 2018); or ``wgan``, ``E
     f(fake) - E f(real)`` (Arjovsky et al. 2017), whose critic is held by weights in [-clip, clip] or, as ``wgan_gp``,
     by a penalty on its gradient (Gulrajani et al. 2017). The others may be held by that penalty too, or by ``r1``. The
@@ -30,6 +28,8 @@ class Adversarial(Generative):
 
     Raises ConfigError for options that do not go together.
     """
+
+    shapes = "(B) -> ()"
 
     monitor = "energy_distance"
     needs: ClassVar[tuple[str, ...]] = ("forward", "generate", "features")

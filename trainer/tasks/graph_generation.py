@@ -27,14 +27,15 @@ DRAWN_UP_TO = 1500
 
 
 class GraphGeneration(Task):
-    """(P, C) -> (P)
-
-    ``mean over pairs of -log p(link or not | z) + beta KL / N``: the logistic loss of decoded pairs, and what the model
-    says its N nodes z cost, each ``KL(q(z_i | x, A) || p(z_i))``, averaged over nodes; a model that draws nothing has
-    none. With beta 1 and as many pairs as there are, that is the bound of Kipf and Welling 2016, per pair. A graph is
-    drawn link by link, once, for both orders of a pair. Training sees a choice of pairs of which half are links, which
-    adds the same to all log-odds (King and Zeng 2001); it is taken off so that as many links are expected as were seen.
+    """``mean over pairs of -log p(link or not | z) + beta KL / N``: the logistic loss of decoded pairs, and what the
+    model says its N nodes z cost, each ``KL(q(z_i | x, A) || p(z_i))``, averaged over nodes; a model that draws nothing
+    has none. With beta 1 and as many pairs as there are, that is the bound of Kipf and Welling 2016, per pair. A graph
+    is drawn link by link, once, for both orders of a pair. Training sees a choice of pairs of which half are links,
+    which adds the same to all log-odds (King and Zeng 2001); it is taken off so that as many links are expected as were
+    seen.
     """
+
+    shapes = "(P, C) -> (P)"
 
     monitor = "auc"
     needs: ClassVar[tuple[str, ...]] = ("encode", "decode")

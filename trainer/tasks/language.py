@@ -25,11 +25,11 @@ log = logging.getLogger(__name__)
 
 
 class Language(Task):
-    """(B, S, V) -> (B, S)
-
-    Cross-entropy of each token given those before it, all of a window in one pass; so a model must not see what comes
-    later. Scores: ``nll`` in nats a token, ``bits`` a token, ``perplexity`` and ``token_accuracy``.
+    """Cross-entropy of each token given those before it, all of a window in one pass; so a model must not see what
+    comes later. Scores: ``nll`` in nats a token, ``bits`` a token, ``perplexity`` and ``token_accuracy``.
     """
+
+    shapes = "(B, S, V) -> (B, S)"
 
     monitor = "nll"
     needs: ClassVar[tuple[str, ...]] = ("forward", "decode")

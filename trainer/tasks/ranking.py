@@ -18,9 +18,7 @@ from trainer.utils.errors import ConfigError
 
 
 class Ranking(Task):
-    """(B, C) -> (B)
-
-    Cross-entropy over all C candidates (Lacroix et al. 2018). Ranks are filtered (Bordes et al. 2013): of the right
+    """Cross-entropy over all C candidates (Lacroix et al. 2018). Ranks are filtered (Bordes et al. 2013): of the right
     answers to a query, which a batch brings as ``known`` (B, K), only the row's own competes.
 
     Where C is larger than ``candidates``, a step takes the right answers and so many random ones, the same for all its
@@ -28,6 +26,8 @@ class Ranking(Task):
 
     Raises ConfigError where that cannot be.
     """
+
+    shapes = "(B, C) -> (B)"
 
     monitor = "mrr"
 

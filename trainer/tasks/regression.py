@@ -21,11 +21,11 @@ _LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.smooth_l1_loss}
 
 
 class Regression(Task):
-    """(B, ...) -> (B, ...)
-
-    Predictions and targets of one shape; a (B, 1) prediction is never broadcast against a (B,) target. Scores are in
+    """Predictions and targets of one shape; a (B, 1) prediction is never broadcast against a (B,) target. Scores are in
     the data's own units where the data says how it scaled its targets.
     """
+
+    shapes = "(B, ...) -> (B, ...)"
 
     monitor = "mse"
 

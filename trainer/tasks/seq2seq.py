@@ -34,9 +34,7 @@ class EncoderDecoder(decoding.Decoder, Protocol):
 
 
 class Seq2Seq(Task):
-    """(B, T, V) -> (B, T)
-
-    Cross-entropy of each target token given those before it. At step t the decoder is fed target t-1 (teacher
+    """Cross-entropy of each target token given those before it. At step t the decoder is fed target t-1 (teacher
     forcing, Williams and Zipser 1989), or its own best guess of it (scheduled sampling, Bengio et al. 2015); token V,
     the start, stands before the first. ``teacher_forcing`` is the share of steps fed the truth: a constant, or a
     schedule falling over the run to ``teacher_forcing_end``; the coin is tossed for every token, or once a sequence.
@@ -47,6 +45,8 @@ class Seq2Seq(Task):
     of a beam search, as ``beam_...``. ``forcing_gap`` is what feeding the truth would have added to the accuracy, and
     ``nll`` is in nats a token, with the truth fed.
     """
+
+    shapes = "(B, T, V) -> (B, T)"
 
     monitor = "token_accuracy"
     needs: ClassVar[tuple[str, ...]] = ("encode", "decode")

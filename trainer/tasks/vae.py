@@ -41,9 +41,7 @@ class Terms(NamedTuple):
 
 
 class VariationalInference(Generative):
-    """(B, ...) -> ()
-
-    Kingma and Welling 2014: ``elbo = E_q(z|x) log p(x|z) - KL(q(z|x) || p(z))``, in nats per example. Training takes
+    """Kingma and Welling 2014: ``elbo = E_q(z|x) log p(x|z) - KL(q(z|x) || p(z))``, in nats per example. Training takes
     one posterior sample and weighs the KL by ``beta`` (Higgins et al. 2017), which rises from 0 over the first
     ``beta_warmup`` of the run (Bowman et al. 2016). Scores are of the bound itself, beta 1, over k = ``eval_samples``,
     and of ``iw_bound = E log 1/k sum_i p(x, z_i) / q(z_i|x)`` (Burda et al. 2016, eq. 8), over the same ones: it lies
@@ -52,6 +50,8 @@ class VariationalInference(Generative):
     numbers, where what they can be is counted (ones drawn with chance x, shades). Rows that are made are draws from
     the likelihood, pictures its mean, as is usual: a draw adds the same grain to all of them.
     """
+
+    shapes = "(B, ...) -> ()"
 
     monitor = "elbo"
     needs: ClassVar[tuple[str, ...]] = ("encode", "decode")

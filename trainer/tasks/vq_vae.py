@@ -20,14 +20,14 @@ from trainer.tasks.evaluation.sample_metrics import rows_of, spread
 
 
 class VectorQuantisation(Generative):
-    """(B, ...) -> ()
-
-    van den Oord et al. 2017, eq. 3, as means: ``|x - decode(e)|^2 + commitment |z - sg(e)|^2`` with z encoded of x
+    """van den Oord et al. 2017, eq. 3, as means: ``|x - decode(e)|^2 + commitment |z - sg(e)|^2`` with z encoded of x
     and e the nearest vectors of the codebook, which follows z by itself; the decoder's gradient passes straight on to
     z. For a first share ``warmup`` of the run the decoder reads z itself, while the codebook takes its place among
     them. The second player, a prior, learns the codes as they come. ``mse`` is of what the decoder makes of the codes,
     ``codebook_perplexity`` how many are in even use over a split, ``bits`` what one code costs by the prior.
     """
+
+    shapes = "(B, ...) -> ()"
 
     monitor = "mse"
     needs: ClassVar[tuple[str, ...]] = ("encode", "quantise", "decode", "code_scores", "generate")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich import box
 from rich.table import Table
@@ -12,7 +12,6 @@ from rich.table import Table
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainer.runs.results import Result
 
 SHOWN_ROWS = 10
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
@@ -20,6 +19,17 @@ LABELS = {"f1": "f1 (macro)"}
 """Names of scores that say less than they should."""
 SHARES = ("accuracy", "exact_match")
 """Scores that count rows, each right or wrong."""
+
+
+class TestScores(Protocol):
+    """Scores of a run on its test rows, those of a baseline, and the best possible ones, by metric."""
+
+    @property
+    def test(self) -> Mapping[str, float]: ...
+    @property
+    def baseline(self) -> Mapping[str, float]: ...
+    @property
+    def best_possible(self) -> Mapping[str, float]: ...
 
 
 def number(value: float) -> str:
@@ -38,13 +48,13 @@ def new_table(title: str | None) -> Table:
     return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
 
 
-def in_context(result: Result, name: str) -> str:
+def in_context(result: TestScores, name: str) -> str:
     """``baseline .50 | yours .89 | best possible .8945``"""
     parts = [("baseline", result.baseline), ("yours", result.test), ("best possible", result.best_possible)]
     return " | ".join(f"{label} {number(scores[name])}" for label, scores in parts if name in scores)
 
 
-def beyond_best(result: Result, name: str, rows: int) -> str | None:
+def beyond_best(result: TestScores, name: str, rows: int) -> str | None:
     """Why a score can be better than the best possible one; None if it is not. ``rows``: those of the test split."""
     from trainer.metrics.metrics import better
 
@@ -60,7 +70,7 @@ def beyond_best(result: Result, name: str, rows: int) -> str | None:
     return f"{text}; on {rows:,} rows it scores {low:.3f} to {high:.3f} (95 %), and {number(own)} {where}"
 
 
-def score_table(result: Result) -> Table:
+def score_table(result: TestScores) -> Table:
     """Every test score beside the trivial baseline and the best possible, where there are any."""
     columns = {"baseline": result.baseline, "yours": result.test, "best possible": result.best_possible}
     shown = {name: scores for name, scores in columns.items() if scores.keys() & result.test.keys()}

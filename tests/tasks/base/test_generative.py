@@ -43,7 +43,7 @@ class Source(nn.Module):
 
 
 class Maker(Generative):
-    """(B) -> ()"""
+    shapes = "(B) -> ()"
 
     def loss(self, batch: Batch, player: str) -> Tensor:
         return self.rows(batch).sum()

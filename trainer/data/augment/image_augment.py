@@ -41,15 +41,15 @@ class Augment:
 
 
 class Pictures(Augment):
-    """x (B, C, H, W) -> x (B, C, H, W)
-
-    Flips, turns, crops, shifts and windows are one resampling, bilinear; a target that is a map gets the same, by the
-    nearest pixel. Then colour jitter, random erasing (Zhong et al. 2017) and, with another row of the split, which is
-    changed by draws of its own, mixup (Zhang et al. 2018, ``s x_i + (1 - s) x_j``) or CutMix (Yun et al. 2019, a box
+    """Flips, turns, crops, shifts and windows are one resampling, bilinear; a target that is a map gets the same, by
+    the nearest pixel. Then colour jitter, random erasing (Zhong et al. 2017) and, with another row of the split, which
+    is changed by draws of its own, mixup (Zhang et al. 2018, ``s x_i + (1 - s) x_j``) or CutMix (Yun et al. 2019, a box
     of x_j in x_i), s from Beta(alpha, alpha): a class becomes shares of two.
 
     Raises ConfigError for a window that is larger than the pictures, and for mixup of maps.
     """
+
+    shapes = "x (B, C, H, W) -> x (B, C, H, W)"
 
     def __init__(
         self,

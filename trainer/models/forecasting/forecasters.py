@@ -18,13 +18,13 @@ from trainer.utils.errors import ConfigError
 
 
 class GRUForecaster(nn.Module):
-    """x (B, T, F) -> (B, P, F)
-
-    GRU: Cho et al. 2014. ``y = W h_T + b``: the last layer's state after the last step gives the whole horizon.
+    """GRU: Cho et al. 2014. ``y = W h_T + b``: the last layer's state after the last step gives the whole horizon.
     ``segment`` steps are read at once (segments: Lin et al. 2023), which makes a long history short. With
     ``channel_independent`` every channel is a row of its own under the same weights (Nie et al. 2023), which
     overfits less where channels are few and related loosely.
     """
+
+    shapes = "x (B, T, F) -> (B, P, F)"
 
     def __init__(
         self,
@@ -73,11 +73,11 @@ class GRUForecaster(nn.Module):
 
 
 class DLinear(nn.Module):
-    """x (B, T, F) -> (B, P, F)
-
-    Zeng et al. 2023. ``y = A m + B (x - m)`` where m is the moving average of the history, its ends repeated: two
+    """Zeng et al. 2023. ``y = A m + B (x - m)`` where m is the moving average of the history, its ends repeated: two
     linear maps from T steps to P, shared by all channels. With ``moving_average`` 1 it is one map of the history.
     """
+
+    shapes = "x (B, T, F) -> (B, P, F)"
 
     def __init__(
         self,
@@ -105,12 +105,13 @@ class DLinear(nn.Module):
 
 
 class PatchTransformer(nn.Module):
-    """x (B, T, F) -> (B, P, F)
-
-    Nie et al. 2023 (PatchTST). Every channel is a row of its own under the same weights, cut into patches of ``patch``
-    steps that begin ``stride`` apart: ``h = Encoder(W patch_i + e_i)`` with a learned position e, and one linear map of
-    all patches side by side gives the whole horizon. Attention sees patches, so its cost falls by ``stride`` squared.
+    """Nie et al. 2023 (PatchTST). Every channel is a row of its own under the same weights, cut into patches of
+    ``patch`` steps that begin ``stride`` apart: ``h = Encoder(W patch_i + e_i)`` with a learned position e, and one
+    linear map of all patches side by side gives the whole horizon. Attention sees patches, so its cost falls by
+    ``stride`` squared.
     """
+
+    shapes = "x (B, T, F) -> (B, P, F)"
 
     def __init__(
         self,

@@ -19,13 +19,13 @@ from trainer.models.layers.sequence.recurrent import Recurrent
 
 
 class GCNLSTM(nn.Module):
-    """x (B, T, F), edge_index (2, E), edge_weight (E) -> (B, P, F)
-
-    Seo et al. 2018, their first model: graph convolutions at every step, and an LSTM over time, both shared by all F
+    """Seo et al. 2018, their first model: graph convolutions at every step, and an LSTM over time, both shared by all F
     nodes. ``h_t = LSTM([x_t, relu(conv(.. relu(conv(x_t))))])`` at each node and ``y = W h_T + b``, the whole horizon.
     Its own value reaches the LSTM also beside the convolutions, which mix it with that of its neighbours.
     ``normalize`` takes the level out of every window and node and puts it back into the forecast.
     """
+
+    shapes = "x (B, T, F), edge_index (2, E), edge_weight (E) -> (B, P, F)"
 
     def __init__(
         self,

@@ -15,13 +15,13 @@ from trainer.models.layers.generative.time_embedding import Moment
 
 
 class DiffusionUNet(nn.Module):
-    """x (B, C, H, W), time (B), label (B) -> (B, C, H, W)
-
-    Ho et al. 2020: a U-Net (Ronneberger et al. 2015) of residual blocks with group norm, whose maps the ``time``, from
-    0 to 1, and the class scale and shift. All of ``widths`` but the first come after a halving of the picture, rounding
-    up; on the way back it takes the size it had, so any picture fits. ``heads`` of attention at the bottom let every
-    place see every other. The last layer begins at zero: an untrained U-Net says nothing, whatever it is shown.
+    """Ho et al. 2020: a U-Net (Ronneberger et al. 2015) of residual blocks with group norm, whose maps the ``time``,
+    from 0 to 1, and the class scale and shift. All of ``widths`` but the first come after a halving of the picture,
+    rounding up; on the way back it takes the size it had, so any picture fits. ``heads`` of attention at the bottom let
+    every place see every other. The last layer begins at zero: an untrained U-Net says nothing, whatever it is shown.
     """
+
+    shapes = "x (B, C, H, W), time (B), label (B) -> (B, C, H, W)"
 
     def __init__(
         self,
@@ -74,11 +74,11 @@ class DiffusionUNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """h (B, C, H, W), moment (B, M) -> (B, D, H, W)
-
-    ``conv(silu((1 + s) norm(conv(silu(norm(h)))) + r)) + shortcut(h)``, s and r linear in the moment (Dhariwal and
+    """``conv(silu((1 + s) norm(conv(silu(norm(h)))) + r)) + shortcut(h)``, s and r linear in the moment (Dhariwal and
     Nichol 2021): what is added before a norm, it may take off again.
     """
+
+    shapes = "h (B, C, H, W), moment (B, M) -> (B, D, H, W)"
 
     def __init__(self, before: int, after: int, told: int, dropout: float):
         super().__init__()
@@ -94,7 +94,7 @@ class _Block(nn.Module):
 
 
 class _Attention(nn.Module):
-    """h (B, C, H, W) -> (B, C, H, W), each place plus what it gathers from all."""
+    shapes = "h (B, C, H, W) -> (B, C, H, W), each place plus what it gathers from all."
 
     def __init__(self, width: int, heads: int):
         super().__init__()

@@ -43,13 +43,13 @@ class _Adversaries(nn.Module):
 
 
 class GAN(_Adversaries):
-    """x (B, ...), label (B) -> (B)
-
-    Goodfellow et al. 2014; Arjovsky et al. 2017; conditional: Mirza and Osindero 2014. ``x = generator(z), z ~ N(0,
+    """Goodfellow et al. 2014; Arjovsky et al. 2017; conditional: Mirza and Osindero 2014. ``x = generator(z), z ~ N(0,
     I)``, laid flat; ``critic(x)`` is one unbounded number, with no sigmoid behind it. ``forward`` is the critic's
     judgement. Perceptrons, with no batch norm, whose rows would see one another: a penalty on the gradient at each
     point needs them apart.
     """
+
+    shapes = "x (B, ...), label (B) -> (B)"
 
     def __init__(
         self,
@@ -73,15 +73,15 @@ class GAN(_Adversaries):
 
 
 class DCGAN(_Adversaries):
-    """x (B, C, H, W), label (B) -> (B)
-
-    Radford et al. 2016. The noise becomes a small picture of ``widths[-1]`` maps, which transposed convolutions double
-    once for each of ``widths``, cropped to the size that halving the pictures gave, rounded up; the critic halves by
-    convolutions of the same widths, rounding down. Where the paper has batch norm, the generator has group norm (Wu
-    and He 2018) or none and the critic none, so that rows stay apart and averaged weights need no statistics.
+    """Radford et al. 2016. The noise becomes a small picture of ``widths[-1]`` maps, which transposed convolutions
+    double once for each of ``widths``, cropped to the size that halving the pictures gave, rounded up; the critic
+    halves by convolutions of the same widths, rounding down. Where the paper has batch norm, the generator has group
+    norm (Wu and He 2018) or none and the critic none, so that rows stay apart and averaged weights need no statistics.
 
     Raises ValueError for pictures of which the critic's halvings leave nothing.
     """
+
+    shapes = "x (B, C, H, W), label (B) -> (B)"
 
     def __init__(
         self,
@@ -117,12 +117,12 @@ class DCGAN(_Adversaries):
 
 
 class StyleGAN(_Adversaries):
-    """x (B, C, H, W), label (B) -> (B)
-
-    A small one of Karras et al. 2019 and 2020: a mapping network, modulated and demodulated convolutions, noise at
+    """A small one of Karras et al. 2019 and 2020: a mapping network, modulated and demodulated convolutions, noise at
     each layer, a constant to start from; no equalised learning rates, style mixing or path length penalty. The critic
     is residual, and halves the picture once for each of ``widths`` but the first, rounding up, so every picture fits.
     """
+
+    shapes = "x (B, C, H, W), label (B) -> (B)"
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class StyleGAN(_Adversaries):
 
 
 class _Doubling(nn.ConvTranspose2d):
-    """x (B, C, h, w) -> (B, D, H, W), twice the size, cropped to ``size``."""
+    shapes = "x (B, C, h, w) -> (B, D, H, W), twice the size, cropped to ``size``."
 
     def __init__(self, before: int, after: int, size: tuple[int, int]):
         super().__init__(before, after, 4, stride=2, padding=1)

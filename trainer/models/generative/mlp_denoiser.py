@@ -9,11 +9,11 @@ from trainer.models.layers.generative.time_embedding import Moment
 
 
 class Denoiser(nn.Module):
-    """x (B, F), time (B), label (B) -> (B, F)
-
-    Residual blocks between two linear layers: ``h + W_2 silu(W_1 h + W_m m)``, where m knows the ``time``, from 0 to 1,
-    and the class. The last layer begins at zero: an untrained denoiser says nothing, whatever it is shown.
+    """Residual blocks between two linear layers: ``h + W_2 silu(W_1 h + W_m m)``, where m knows the ``time``, from 0 to
+    1, and the class. The last layer begins at zero: an untrained denoiser says nothing, whatever it is shown.
     """
+
+    shapes = "x (B, F), time (B), label (B) -> (B, F)"
 
     def __init__(
         self, in_features: PositiveInt, width: PositiveInt, blocks: PositiveInt, num_classes: PositiveInt | None
@@ -36,7 +36,7 @@ class Denoiser(nn.Module):
 
 
 class _Block(nn.Module):
-    """h (B, D), moment (B, D) -> (B, D)"""
+    shapes = "h (B, D), moment (B, D) -> (B, D)"
 
     def __init__(self, width: int):
         super().__init__()

@@ -14,9 +14,7 @@ from trainer.models.layers.mlp import dense
 
 
 class RealNVP(nn.Module):
-    """x (B, ...), label (B) -> (B)
-
-    Dinh et al. 2017: ``log p(x) = log N(f(x); 0, I) + log |det df/dx|`` in nats, of x laid flat. f scales and shifts
+    """Dinh et al. 2017: ``log p(x) = log N(f(x); 0, I) + log |det df/dx|`` in nats, of x laid flat. f scales and shifts
     each number by itself; then each block cuts the numbers into two halves, drawn at random, and changes one by what a
     perceptron reads from the other, and that one in turn: ``b -> b exp(s(a)) + t(a)``. All s are ``max_log_scale tanh(.
     / max_log_scale)``, so that a block can be undone in float32. Blocks start as the identity; without any, the model
@@ -24,6 +22,8 @@ class RealNVP(nn.Module):
 
     Raises ValueError for a single number, which has no halves.
     """
+
+    shapes = "x (B, ...), label (B) -> (B)"
 
     orders: Tensor
 

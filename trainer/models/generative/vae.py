@@ -49,14 +49,14 @@ class _Autoencoder(nn.Module):
 
 
 class VAE(_Autoencoder):
-    """x (B, ...), label (B) -> (B, ...)
-
-    Kingma and Welling 2014; Rezende et al. 2014. ``q(z|x) = N(mean(x), diag exp(log_variance(x)))``,
+    """Kingma and Welling 2014; Rezende et al. 2014. ``q(z|x) = N(mean(x), diag exp(log_variance(x)))``,
     ``p(z) = N(0, I)``. Encoder and decoder are perceptrons of mirrored widths with a ReLU between every two layers;
     with ``num_classes`` both see the label too (Sohn et al. 2015). ``decode`` gives ``levels`` numbers for each of
     x's: a mean or a logit, or a logit of each level, as the likelihood wants. ``forward`` rebuilds x from the
     posterior's mean; what is built has an axis more where there are several numbers for each of x's.
     """
+
+    shapes = "x (B, ...), label (B) -> (B, ...)"
 
     def __init__(
         self,
@@ -73,12 +73,12 @@ class VAE(_Autoencoder):
 
 
 class ConvVAE(_Autoencoder):
-    """x (B, C, H, W), label (B) -> (B, ...)
-
-    As ``VAE``, for pictures of any size: a convolution to each of ``channels`` halves both sides, rounded up; between
-    the last map and the code, on either way, lies a perceptron of one hidden layer, which sees the label; transposed
-    convolutions double the sides again, and what is too much is cut off.
+    """As ``VAE``, for pictures of any size: a convolution to each of ``channels`` halves both sides, rounded up;
+    between the last map and the code, on either way, lies a perceptron of one hidden layer, which sees the label;
+    transposed convolutions double the sides again, and what is too much is cut off.
     """
+
+    shapes = "x (B, C, H, W), label (B) -> (B, ...)"
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class ConvVAE(_Autoencoder):
 
 
 class _Cut(nn.Module):
-    """(B, C * levels, h, w) -> (B, C * height * width * levels)"""
+    shapes = "(B, C * levels, h, w) -> (B, C * height * width * levels)"
 
     def __init__(self, height: int, width: int, levels: int):
         super().__init__()

@@ -67,12 +67,12 @@ class _Coded(nn.Module, ABC):
 
 
 class VQVAE(_Coded):
-    """x (B, ...) -> (B, ...)
-
-    van den Oord et al. 2017, for points and tables: ``decode(e_code)`` with ``code = argmin_k |encode(x) - e_k|``,
+    """van den Oord et al. 2017, for points and tables: ``decode(e_code)`` with ``code = argmin_k |encode(x) - e_k|``,
     ``groups`` codes a row. Encoder and decoder are perceptrons of mirrored widths with a ReLU between every two layers;
     the codebook follows the encoder without a gradient, and a causal Transformer learns which codes go together.
     """
+
+    shapes = "x (B, ...) -> (B, ...)"
 
     def __init__(
         self,
@@ -95,13 +95,13 @@ class VQVAE(_Coded):
 
 
 class ConvVQVAE(_Coded):
-    """x (B, C, H, W) -> (B, C, H, W)
-
-    van den Oord et al. 2017, for pictures: every one of ``widths`` halves both sides, rounding up, and each place of
+    """van den Oord et al. 2017, for pictures: every one of ``widths`` halves both sides, rounding up, and each place of
     what is left has a code; the prior writes them row by row. No norms: each place is encoded by what is around it.
 
     Raises ValueError without widths.
     """
+
+    shapes = "x (B, C, H, W) -> (B, C, H, W)"
 
     def __init__(
         self,

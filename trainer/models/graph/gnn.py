@@ -14,14 +14,14 @@ from trainer.models.layers.graph.message_passing import LAYERS, MessagePassing
 
 
 class GNN(nn.Module):
-    """x (N, F), edge_index (2, E), edge_weight (E) -> (N, C)
-
-    ``h = relu(conv(dropout(h)))``, without relu after the last layer. ``conv`` is what a node makes of itself and its
-    neighbours: their ``sum`` or ``mean`` through one matrix, their mean weighed by degrees (``gcn``, Kipf and Welling
-    2017), itself and their mean through a matrix each (``sage``, Hamilton et al. 2017), or their sum through an MLP
-    (``gin``, Xu et al. 2019). An edge runs from ``edge_index[0]`` to ``edge_index[1]``; weights, 1 where none are
+    """``h = relu(conv(dropout(h)))``, without relu after the last layer. ``conv`` is what a node makes of itself and
+    its neighbours: their ``sum`` or ``mean`` through one matrix, their mean weighed by degrees (``gcn``, Kipf and
+    Welling 2017), itself and their mean through a matrix each (``sage``, Hamilton et al. 2017), or their sum through an
+    MLP (``gin``, Xu et al. 2019). An edge runs from ``edge_index[0]`` to ``edge_index[1]``; weights, 1 where none are
     given, must not be negative.
     """
+
+    shapes = "x (N, F), edge_index (2, E), edge_weight (E) -> (N, C)"
 
     def __init__(
         self,
@@ -40,11 +40,11 @@ class GNN(nn.Module):
 
 
 class EdgeGNN(nn.Module):
-    """x (N, F), edge_index (2, E), edge_attr (E, D) -> (N, C)
-
-    Messages made of both nodes and of the edge between them (``EdgeConvolution``; Gilmer et al. 2017), relu between
+    """Messages made of both nodes and of the edge between them (``EdgeConvolution``; Gilmer et al. 2017), relu between
     layers, dropout before each.
     """
+
+    shapes = "x (N, F), edge_index (2, E), edge_attr (E, D) -> (N, C)"
 
     def __init__(
         self,
@@ -63,14 +63,14 @@ class EdgeGNN(nn.Module):
 
 
 class GAT(nn.Module):
-    """x (N, F), edge_index (2, E), edge_weight (E) -> (N, C)
-
-    ``h_i = elu(sum_j share_ij W h_j)`` over the neighbours j of i and i itself, with shares
+    """``h_i = elu(sum_j share_ij W h_j)`` over the neighbours j of i and i itself, with shares
     ``softmax_j(LeakyReLU(a . [W h_i, W h_j]))`` (``v1``, Velickovic et al. 2018) or
     ``softmax_j(a . LeakyReLU(V h_i + W h_j))`` (``v2``, Brody et al. 2022). The heads of a hidden layer are laid side
     by side, those of the last layer averaged. Inputs of layers and attention are dropped out. An edge of weight w
     counts as w edges, so weight 0 is no edge.
     """
+
+    shapes = "x (N, F), edge_index (2, E), edge_weight (E) -> (N, C)"
 
     def __init__(
         self,

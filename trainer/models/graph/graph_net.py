@@ -20,16 +20,16 @@ from trainer.utils.errors import ConfigError
 
 
 class GraphNet(nn.Module):
-    """x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G, C)
-
-    ``y = head(pool(dropout(relu(conv(... x)))))`` (Gilmer et al. 2017; Xu et al. 2019). A batch is the disjoint union
-    of its graphs, ``sizes`` nodes each. ``conv`` is one of those of ``GNN``, ``gat`` (``GraphAttention``), ``edge``
-    (``EdgeConvolution``), or ``none``: every node by itself, to see what the edges are worth (Zaheer et al. 2017).
-    Whole-number features enter as the sum of a learned vector for each column's code, or as the numbers they are where
-    ``cardinalities`` is None.
+    """``y = head(pool(dropout(relu(conv(... x)))))`` (Gilmer et al. 2017; Xu et al. 2019). A batch is the disjoint
+    union of its graphs, ``sizes`` nodes each. ``conv`` is one of those of ``GNN``, ``gat`` (``GraphAttention``),
+    ``edge`` (``EdgeConvolution``), or ``none``: every node by itself, to see what the edges are worth (Zaheer et al.
+    2017). Whole-number features enter as the sum of a learned vector for each column's code, or as the numbers they are
+    where ``cardinalities`` is None.
 
     Raises ConfigError for no layer at all, heads that do not divide the widths, and codes that do not exist.
     """
+
+    shapes = "x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G, C)"
 
     def __init__(
         self,

@@ -15,15 +15,15 @@ from trainer.utils.errors import ConfigError
 
 
 class Bilinear(nn.Module):
-    """entities (N, D), head (B), relation (B), candidates (C) -> (B, C)
-
-    The score of every candidate, or else of every entity, as the tail: ``(e_head * w_relation) . e_tail + b_tail``.
+    """The score of every candidate, or else of every entity, as the tail: ``(e_head * w_relation) . e_tail + b_tail``.
     The query is one vector, and all tails are one product. ``distmult`` multiplies number by number, the same from
     both ends (Yang et al. 2015); ``complex`` takes the halves of a vector for real and imaginary parts and the tail's
     conjugate, so that a relation may have a direction (Trouillon et al. 2016). Queries are dropped out.
 
     Raises ConfigError for an odd ``embed_size`` of complex numbers.
     """
+
+    shapes = "entities (N, D), head (B), relation (B), candidates (C) -> (B, C)"
 
     def __init__(
         self,
@@ -62,10 +62,9 @@ def embedding(count: int, size: int, spread: float) -> nn.Embedding:
 
 
 class DistMult(nn.Module):
-    """head (B), relation (B), candidates (C) -> (B, C)
+    """Yang et al. 2015, or with ``score: complex`` ComplEx, Trouillon et al. 2016 (``Bilinear``)."""
 
-    Yang et al. 2015, or with ``score: complex`` ComplEx, Trouillon et al. 2016 (``Bilinear``).
-    """
+    shapes = "head (B), relation (B), candidates (C) -> (B, C)"
 
     def __init__(
         self,
@@ -85,12 +84,12 @@ class DistMult(nn.Module):
 
 
 class RGCNDistMult(nn.Module):
-    """head (B), relation (B), edge_index (2, E), edge_type (E), candidates (C) -> (B, C)
-
-    Schlichtkrull et al. 2018, section 4: what an entity is comes from an embedding of its own and, through relational
-    convolutions with relu between them, from the facts beside the rows; ``Bilinear`` then says which it ends. Those
-    facts are also asked for, so while training some of them are left out (``edge_dropout``).
+    """Schlichtkrull et al. 2018, section 4: what an entity is comes from an embedding of its own and, through
+    relational convolutions with relu between them, from the facts beside the rows; ``Bilinear`` then says which it
+    ends. Those facts are also asked for, so while training some of them are left out (``edge_dropout``).
     """
+
+    shapes = "head (B), relation (B), edge_index (2, E), edge_type (E), candidates (C) -> (B, C)"
 
     def __init__(
         self,

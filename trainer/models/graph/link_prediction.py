@@ -17,13 +17,13 @@ ENCODERS = {"linear": NodeLinear, "gcn": LAYERS["gcn"], "sage": LAYERS["sage"], 
 
 
 class LinkPredictor(nn.Module):
-    """x (N, F), edge_index (2, E), pairs (P, 2) -> (P, C)
-
-    The log-odds of a link, C = 1. The ``encoder`` makes every node a vector z of ``width`` numbers, from its features
-    and the graph (``linear``: from its features alone), and the ``decoder`` compares two of them. ``dot``:
+    """The log-odds of a link, C = 1. The ``encoder`` makes every node a vector z of ``width`` numbers, from its
+    features and the graph (``linear``: from its features alone), and the ``decoder`` compares two of them. ``dot``:
     ``z_i . z_j + b``. ``mlp``: ``MLP(norm(z_i) * norm(z_j))``. ``linear``: ``W [z_i, z_j] + b``, which adds up what
     nodes bring along, such as their degrees, and cannot say that two are alike. Either order of a pair scores the same.
     """
+
+    shapes = "x (N, F), edge_index (2, E), pairs (P, 2) -> (P, C)"
 
     def __init__(
         self,
@@ -53,12 +53,12 @@ class LinkPredictor(nn.Module):
 
 
 class GraphVAE(nn.Module):
-    """x (N, F), edge_index (2, E), pairs (P, 2) -> (P, C)
-
-    Kipf and Welling 2016, the variational graph autoencoder: ``q(z_i | x, A) = N(mean_i, diag exp(log_variance_i))``,
-    both from the last of the encoder's layers, ``p(z_i) = N(0, I)``, and the log-odds of a link ``z_i . z_j + b``,
-    C = 1 (theirs without b). Training sees a draw of z, everything else its mean.
+    """Kipf and Welling 2016, the variational graph autoencoder: ``q(z_i | x, A) = N(mean_i, diag
+    exp(log_variance_i))``, both from the last of the encoder's layers, ``p(z_i) = N(0, I)``, and the log-odds of a link
+    ``z_i . z_j + b``, C = 1 (theirs without b). Training sees a draw of z, everything else its mean.
     """
+
+    shapes = "x (N, F), edge_index (2, E), pairs (P, 2) -> (P, C)"
 
     def __init__(
         self,

@@ -19,11 +19,12 @@ def _embeddings(nodes: int, width: int) -> nn.Parameter:
 
 
 class MatrixFactorisation(nn.Module):
-    """pairs (P, 2) -> (P, C)
-
-    Koren et al. 2009: ``b + b_u + b_i + p_u . q_i`` for user u and item i, here the log-odds of a click, C = 1. Users
-    and items are nodes numbered in one row, so one table holds the embeddings of both, and any graph's nodes have them.
+    """Koren et al. 2009: ``b + b_u + b_i + p_u . q_i`` for user u and item i, here the log-odds of a click, C = 1.
+    Users and items are nodes numbered in one row, so one table holds the embeddings of both, and any graph's nodes have
+    them.
     """
+
+    shapes = "pairs (P, 2) -> (P, C)"
 
     def __init__(self, num_nodes: PositiveInt, width: PositiveInt):
         super().__init__()
@@ -37,12 +38,12 @@ class MatrixFactorisation(nn.Module):
 
 
 class BipartiteGNN(nn.Module):
-    """pairs (P, 2), edge_index (2, E) -> (P, C)
-
-    LightGCN, He et al. 2020: embeddings E spread along the graph without weights or activations, and a node is their
+    """LightGCN, He et al. 2020: embeddings E spread along the graph without weights or activations, and a node is their
     mean over the layers: ``z = mean_k (D^-1/2 A D^-1/2)^k E``, k = 0 .. ``layers``; the log-odds are ``z_u . z_i + b``,
     C = 1. Theirs ranks items by a loss over triples and needs no b.
     """
+
+    shapes = "pairs (P, 2), edge_index (2, E) -> (P, C)"
 
     def __init__(self, num_nodes: PositiveInt, width: PositiveInt, layers: NonNegativeInt):
         super().__init__()

@@ -12,13 +12,13 @@ from trainer.models.layers.graph.relational_graph_conv import RelationalConvolut
 
 
 class RGCN(nn.Module):
-    """x (N, F), edge_index (2, E), edge_type (E), edge_weight (E) -> (N, C)
-
-    Schlichtkrull et al. 2018. ``h = relu(conv(dropout(h)))`` without relu after the last layer; a layer adds what a
+    """Schlichtkrull et al. 2018. ``h = relu(conv(dropout(h)))`` without relu after the last layer; a layer adds what a
     node is and what it hears by each relation, in the mean, each through a matrix of its own
     (``RelationalConvolution``). An edge runs from ``edge_index[0]`` to ``edge_index[1]``: give relations that should
     be heard both ways twice, under two numbers. Weights, 1 where none are given, must not be negative.
     """
+
+    shapes = "x (N, F), edge_index (2, E), edge_type (E), edge_weight (E) -> (N, C)"
 
     def __init__(
         self,

@@ -19,15 +19,15 @@ from trainer.models.layers.sequence.sequence_pool import Pool
 
 
 class Brain(nn.Module):
-    """x (B, T, N, F), edge_index (2, E), edge_weight (E), lengths (B) -> (B, C)
-
-    Graph convolution (Kipf and Welling 2017), graph attention (Velickovic et al. 2018), one vector of all nodes, and
+    """Graph convolution (Kipf and Welling 2017), graph attention (Velickovic et al. 2018), one vector of all nodes, and
     an LSTM (Hochreiter and Schmidhuber 1997): ``h_t = pool_n relu(GAT(relu(GCN(x_t))))``,
     ``y = W dropout(relu(V LSTM(h_1 .. h_T)))``. Edges are the same at every step of every row; their weights, 1 where
     none are given, weigh neighbours in both layers. Steps behind a row's length are not even computed.
 
     Raises ConfigError for a negative weight: a signed correlation is no graph.
     """
+
+    shapes = "x (B, T, N, F), edge_index (2, E), edge_weight (E), lengths (B) -> (B, C)"
 
     def __init__(
         self,

@@ -10,11 +10,11 @@ from trainer.models.layers.mlp import dense
 
 
 class BagOfWords(nn.Module):
-    """x (B, S), lengths (B) -> (B, C)
-
-    Joulin et al. 2016 (fastText); with hidden layers Iyyer et al. 2015 (deep averaging networks). ``f(1/S sum_s
+    """Joulin et al. 2016 (fastText); with hidden layers Iyyer et al. 2015 (deep averaging networks). ``f(1/S sum_s
     E(x_s))``: the mean of the tokens' vectors, classified. ``word_dropout`` leaves tokens out while training.
     """
+
+    shapes = "x (B, S), lengths (B) -> (B, C)"
 
     def __init__(
         self,

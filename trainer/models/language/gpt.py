@@ -13,16 +13,16 @@ from trainer.models.layers.attention.transformer import BlockOptions, Plan, Stac
 
 
 class GPT(nn.Module):
-    """x (B, S) -> (B, S, V)
-
-    Radford et al. 2019 (GPT-2): ``p(x) = prod_t p(x_t | x_<t)`` by causal blocks. Weights start normal with deviation
-    .02, and those that end a branch with .02 / sqrt(2 layers), so that the sum of all branches starts no larger for
-    more of them. ``tied`` scores tokens by the vectors they are read with (Press and Wolf 2017).
-    ``decode`` goes on from the keys and values of the tokens before. More than ``seq_len`` tokens are too many for
-    learned positions alone.
+    """Radford et al. 2019 (GPT-2): ``p(x) = prod_t p(x_t | x_<t)`` by causal blocks. Weights start normal with
+    deviation .02, and those that end a branch with .02 / sqrt(2 layers), so that the sum of all branches starts no
+    larger for more of them. ``tied`` scores tokens by the vectors they are read with (Press and Wolf 2017). ``decode``
+    goes on from the keys and values of the tokens before. More than ``seq_len`` tokens are too many for learned
+    positions alone.
 
     Raises ConfigError for heads that cannot share the width, and for an ``attention`` that sees later tokens.
     """
+
+    shapes = "x (B, S) -> (B, S, V)"
 
     def __init__(
         self,

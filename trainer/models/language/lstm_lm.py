@@ -9,11 +9,11 @@ from trainer.core.types import PositiveInt, Probability
 
 
 class LSTMLanguage(nn.Module):
-    """x (B, S) -> (B, S, V)
-
-    Mikolov et al. 2010; with LSTM cells Graves 2013. ``p(x) = prod_t p(x_t | x_<t)``: the state after token t scores
+    """Mikolov et al. 2010; with LSTM cells Graves 2013. ``p(x) = prod_t p(x_t | x_<t)``: the state after token t scores
     token t+1. The state is all there is of the past, so writing on costs one step, however long the text.
     """
+
+    shapes = "x (B, S) -> (B, S, V)"
 
     def __init__(
         self,

@@ -13,15 +13,15 @@ from trainer.utils.errors import ConfigError
 
 
 class Pretrained(nn.Module):
-    """x (B, S), lengths (B) -> (B, C)
-
-    Fine-tuning (Devlin et al. 2019, section 3.2): all weights of a saved encoder, and a linear layer on what it makes
-    of the first token, or on the mean over real tokens. Any architecture that transformers' AutoModel knows; weights
-    are read from safetensors only.
+    """Fine-tuning (Devlin et al. 2019, section 3.2): all weights of a saved encoder, and a linear layer on what it
+    makes of the first token, or on the mean over real tokens. Any architecture that transformers' AutoModel knows;
+    weights are read from safetensors only.
 
     Raises ConfigError without the package transformers, for a model that cannot be found or read, for data whose
     tokens are not the model's, and for rows longer than the model can read.
     """
+
+    shapes = "x (B, S), lengths (B) -> (B, C)"
 
     def __init__(
         self,

@@ -46,9 +46,7 @@ class Attention(nn.Module):
 
 
 class Seq2Seq(nn.Module):
-    """x (B, S), lengths (B) -> (B, T, V)
-
-    Sutskever et al. 2014; Cho et al. 2014; attention: Bahdanau et al. 2015, Luong et al. 2015.
+    """Sutskever et al. 2014; Cho et al. 2014; attention: Bahdanau et al. 2015, Luong et al. 2015.
     ``p(y | x) = prod_t p(y_t | y_<t, x)``: the decoder starts from the encoder's last state. Either attention score
     is applied after the recurrent layer, as Luong et al. do, so that a whole known target is one pass. Target tokens
     are 0..V-1; V itself is the start token, which opens every target and is never predicted. Called as a
@@ -57,6 +55,8 @@ class Seq2Seq(nn.Module):
 
     Raises ConfigError for an odd ``hidden_size`` with ``bidirectional``.
     """
+
+    shapes = "x (B, S), lengths (B) -> (B, T, V)"
 
     def __init__(
         self,

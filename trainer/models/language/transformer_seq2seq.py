@@ -15,10 +15,8 @@ from trainer.models.layers.attention.transformer import BlockOptions, Plan, Stac
 
 
 class TransformerSeq2Seq(nn.Module):
-    """x (B, S), lengths (B) -> (B, T, V)
-
-    Vaswani et al. 2017: ``p(y | x) = prod_t p(y_t | y_<t, x)``. A decoder that sees no later token attends to what the
-    encoder made of the source, whose keys and values are computed once. Target tokens are 0..V-1; V itself is the
+    """Vaswani et al. 2017: ``p(y | x) = prod_t p(y_t | y_<t, x)``. A decoder that sees no later token attends to what
+    the encoder made of the source, whose keys and values are computed once. Target tokens are 0..V-1; V itself is the
     start token, which opens every target and is never predicted. Called as a module it decodes greedily, ``horizon``
     tokens with nothing but its own choices as the past. Learned positions end at ``seq_len`` source tokens and
     ``horizon`` target tokens.
@@ -26,6 +24,8 @@ class TransformerSeq2Seq(nn.Module):
     Raises ConfigError for heads that cannot share the width, and for an ``attention`` that sees later tokens or cannot
     read the source.
     """
+
+    shapes = "x (B, S), lengths (B) -> (B, T, V)"
 
     def __init__(
         self,

@@ -16,11 +16,9 @@ from trainer.models.layers.sequence.sequence_pool import Pool
 
 
 class Multimodal(nn.Module):
-    """**inputs (B, ...) -> (B, C)
-
-    An encoder for each input by its number of dims: (F) one layer, (T, F) a recurrent network, (C, H, W) convolutions
-    that each halve the sides, (T, C, H, W) convolutions and a recurrent network over their maps. What it ends with, the
-    last step or all places of the map, is mapped to v_i, ``width`` numbers, and these are fused:
+    """An encoder for each input by its number of dims: (F) one layer, (T, F) a recurrent network, (C, H, W)
+    convolutions that each halve the sides, (T, C, H, W) convolutions and a recurrent network over their maps. What it
+    ends with, the last step or all places of the map, is mapped to v_i, ``width`` numbers, and these are fused:
 
     - ``concat``: ``[v_1 .. v_n]``, side by side;
     - ``gate`` (Arevalo et al. 2017, section 3.1): ``sum_i sigmoid(W_i [v_1 .. v_n] + b_i) * tanh(v_i)``;
@@ -33,6 +31,8 @@ class Multimodal(nn.Module):
     Raises ValueError for an input of other dims, an image that shrinks to nothing, and heads that cannot share the
     width.
     """
+
+    shapes = "**inputs (B, ...) -> (B, C)"
 
     def __init__(
         self,
@@ -67,10 +67,9 @@ class Multimodal(nn.Module):
 
 
 class Encoder(nn.Module):
-    """x (B, ...) -> steps (B, N, D)
+    """steps, width: N and D. end: how the steps become one vector where that is wanted."""
 
-    steps, width: N and D. end: how the steps become one vector where that is wanted.
-    """
+    shapes = "x (B, ...) -> steps (B, N, D)"
 
     end: ClassVar[Literal["last", "flatten"]] = "flatten"
     steps: int
@@ -78,7 +77,7 @@ class Encoder(nn.Module):
 
 
 class Numbers(Encoder):
-    """x (B, F) -> (B, 1, D)"""
+    shapes = "x (B, F) -> (B, 1, D)"
 
     def __init__(self, shape: list[int], cell: str, hidden_size: int, channels: list[int]):
         super().__init__()
@@ -90,7 +89,7 @@ class Numbers(Encoder):
 
 
 class Steps(Encoder):
-    """x (B, T, F) -> (B, T, D)"""
+    shapes = "x (B, T, F) -> (B, T, D)"
 
     end = "last"
 
@@ -104,7 +103,7 @@ class Steps(Encoder):
 
 
 class Picture(Encoder):
-    """x (B, C, H, W) -> (B, places, D)"""
+    shapes = "x (B, C, H, W) -> (B, places, D)"
 
     def __init__(self, shape: list[int], cell: str, hidden_size: int, channels: list[int]):
         super().__init__()
@@ -121,7 +120,7 @@ class Picture(Encoder):
 
 
 class Frames(Encoder):
-    """x (B, T, C, H, W) -> (B, T, D)"""
+    shapes = "x (B, T, C, H, W) -> (B, T, D)"
 
     end = "last"
 
@@ -136,10 +135,9 @@ class Frames(Encoder):
 
 
 class Concat(nn.Module):
-    """What the encoders found, [(B, N_i, D_i)] -> [v_1 .. v_n] (B, out_features)
+    """step_width: D_i, where it is no longer the encoders' own."""
 
-    step_width: D_i, where it is no longer the encoders' own.
-    """
+    shapes = "What the encoders found, [(B, N_i, D_i)] -> [v_1 .. v_n] (B, out_features)"
 
     def __init__(self, encoders: list[Encoder], width: int, heads: int, step_width: int | None = None):
         super().__init__()
@@ -154,7 +152,7 @@ class Concat(nn.Module):
 
 
 class Gate(Concat):
-    """[(B, N_i, D_i)] -> (B, width)"""
+    shapes = "[(B, N_i, D_i)] -> (B, width)"
 
     def __init__(self, encoders: list[Encoder], width: int, heads: int):
         super().__init__(encoders, width, heads)
@@ -167,7 +165,7 @@ class Gate(Concat):
 
 
 class CrossAttention(Concat):
-    """[(B, N_i, D_i)] -> (B, n * width)"""
+    shapes = "[(B, N_i, D_i)] -> (B, n * width)"
 
     def __init__(self, encoders: list[Encoder], width: int, heads: int):
         super().__init__(encoders, width, heads, step_width=width)

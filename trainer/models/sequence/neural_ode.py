@@ -19,9 +19,7 @@ Field = Callable[[Tensor], Tensor]
 
 
 class NeuralODE(nn.Module):
-    """x (B, F), times (B, P) -> (B, P, F)
-
-    Chen et al. 2018. ``dy/dt = f(y)``, ``y(0) = x``, with f a perceptron: y at each of a row's own ascending times,
+    """Chen et al. 2018. ``dy/dt = f(y)``, ``y(0) = x``, with f a perceptron: y at each of a row's own ascending times,
     as many as asked for. Nothing depends on where the times lie, so a trajectory may be asked for at times never
     trained on. Gradients go back through the solver's steps. ``rk4`` (Kutta 1901) takes ``steps_per_interval`` equal
     steps from one time to the next; ``dopri5`` (Dormand and Prince 1980) as many as keep its error under
@@ -29,6 +27,8 @@ class NeuralODE(nn.Module):
 
     Raises ConfigError for ``dopri5`` without the package that has it.
     """
+
+    shapes = "x (B, F), times (B, P) -> (B, P, F)"
 
     def __init__(
         self,

@@ -15,9 +15,7 @@ from trainer.models.layers.sequence.sequence_pool import Pool
 
 
 class RNN(nn.Module):
-    """x (B, T, F), lengths (B) -> (B, C)
-
-    Elman 1990; LSTM: Hochreiter and Schmidhuber 1997; GRU: Cho et al. 2014; both ways: Schuster and Paliwal 1997.
+    """Elman 1990; LSTM: Hochreiter and Schmidhuber 1997; GRU: Cho et al. 2014; both ways: Schuster and Paliwal 1997.
     ``h_t = cell(x_t, h_{t-1})``. ``pool`` makes one vector of the steps: each direction's own end (``last``), the
     mean, the maximum, a learned softmax weighting, or all ``seq_len`` of them side by side (``flatten``); padding
     takes no part in any of them. Only ``flatten`` is tied to one number of steps. ``recurrent_init=orthogonal`` makes
@@ -25,6 +23,8 @@ class RNN(nn.Module):
 
     Raises ConfigError for a forget bias on a cell without a forget gate, and for ``flatten`` on another ``seq_len``.
     """
+
+    shapes = "x (B, T, F), lengths (B) -> (B, C)"
 
     def __init__(
         self,
@@ -54,12 +54,12 @@ class RNN(nn.Module):
 
 
 class TextRNN(nn.Module):
-    """x (B, S), lengths (B) -> (B, C)
-
-    ``RNN`` over learned vectors of tokens, which ``dropout`` touches too.
+    """``RNN`` over learned vectors of tokens, which ``dropout`` touches too.
 
     Raises ConfigError as ``RNN`` does.
     """
+
+    shapes = "x (B, S), lengths (B) -> (B, C)"
 
     def __init__(
         self,
@@ -90,13 +90,14 @@ class TextRNN(nn.Module):
 
 
 class Tagger(nn.Module):
-    """x (B, S), lengths (B) -> (B, C, T)
-
-    Graves and Schmidhuber 2005; Huang et al. 2015. A class for every token, ``W [h_t forward, h_t backward] + b``, with
-    T = S. Read from both ends each answer knows the tokens after it: right for tagging, useless for generating them.
+    """Graves and Schmidhuber 2005; Huang et al. 2015. A class for every token, ``W [h_t forward, h_t backward] + b``,
+    with T = S. Read from both ends each answer knows the tokens after it: right for tagging, useless for generating
+    them.
 
     Raises ConfigError for a forget bias on a cell without a forget gate.
     """
+
+    shapes = "x (B, S), lengths (B) -> (B, C, T)"
 
     def __init__(
         self,

@@ -14,15 +14,15 @@ from trainer.models.layers.sequence.sequence_pool import Pool
 
 
 class Transformer(nn.Module):
-    """x (B, T, F), lengths (B) -> (B, C)
-
-    Vaswani et al. 2017. Blocks of ``softmax(q k^T / sqrt(D)) v`` and two linear maps over all steps at once; ``pool``
-    makes one vector of the real steps. With ``decoder_layers`` a decoder, which sees all steps too, reads the same
-    sequence again beside what the encoder made of it. ``seq_len`` matters to learned positions and to linformer, which
-    take no more steps, and to lsh, which has two buckets to a chunk of so many.
+    """Vaswani et al. 2017. Blocks of ``softmax(q k^T / sqrt(D)) v`` and two linear maps over all steps at once;
+    ``pool`` makes one vector of the real steps. With ``decoder_layers`` a decoder, which sees all steps too, reads the
+    same sequence again beside what the encoder made of it. ``seq_len`` matters to learned positions and to linformer,
+    which take no more steps, and to lsh, which has two buckets to a chunk of so many.
 
     Raises ConfigError for heads that cannot share the width, and for an ``attention`` that cannot do what is asked.
     """
+
+    shapes = "x (B, T, F), lengths (B) -> (B, C)"
 
     def __init__(
         self,
@@ -56,10 +56,9 @@ class Transformer(nn.Module):
 
 
 class TokenTransformer(Transformer):
-    """x (B, S), lengths (B) -> (B, C)
+    """``Transformer`` (Vaswani et al. 2017) over tokens 0..V-1, each a learned vector."""
 
-    ``Transformer`` (Vaswani et al. 2017) over tokens 0..V-1, each a learned vector.
-    """
+    shapes = "x (B, S), lengths (B) -> (B, C)"
 
     def __init__(
         self,

@@ -20,11 +20,11 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class MLP(nn.Module):
-    """x (B, ...) -> (B, C)
-
-    Rosenblatt 1958; Rumelhart et al. 1986. ``h = dropout(act(W h + b))`` for each hidden layer, then a linear head.
+    """Rosenblatt 1958; Rumelhart et al. 1986. ``h = dropout(act(W h + b))`` for each hidden layer, then a linear head.
     An example of any shape is laid out flat; without hidden layers this is a linear model.
     """
+
+    shapes = "x (B, ...) -> (B, C)"
 
     def __init__(
         self,

@@ -64,14 +64,14 @@ class GatedConv(nn.Module):
 
 
 class GatedCNN(_SmallNet):
-    """x (B, C, H, W) -> (B, C)
-
-    Spatial attention (Woo et al. 2018) at its smallest, or a gated linear unit (Dauphin et al. 2017) with one gate for
-    all channels: ``(w * x + b) sigmoid(g . x + c)`` turns whole pixels off. What is often called an attention
+    """Spatial attention (Woo et al. 2018) at its smallest, or a gated linear unit (Dauphin et al. 2017) with one gate
+    for all channels: ``(w * x + b) sigmoid(g . x + c)`` turns whole pixels off. What is often called an attention
     convolution is this; pixels that attend to each other are ``attention_cnn``.
 
     Raises ValueError where no convolution is left to be gated.
     """
+
+    shapes = "x (B, C, H, W) -> (B, C)"
 
     def __init__(
         self,
@@ -114,15 +114,15 @@ def grid(height: int, width: int, channels: int, device: torch.device) -> Tensor
 
 
 class AttentionCNN(_SmallNet):
-    """x (B, C, H, W) -> (B, C)
-
-    Attention-augmented convolution (Bello et al. 2019): ``w * x + softmax(q k^T / sqrt(D)) v`` over all pixels of the
-    map, several heads; added here, side by side in the paper. Sines of row and column say where a pixel stands
+    """Attention-augmented convolution (Bello et al. 2019): ``w * x + softmax(q k^T / sqrt(D)) v`` over all pixels of
+    the map, several heads; added here, side by side in the paper. Sines of row and column say where a pixel stands
     (Vaswani et al. 2017, once for each side), so any image size fits.
 
     Raises ValueError for a map of so many pixels that they cannot all attend to each other, for heads that cannot
     share the channels, and where no convolution is left to be augmented.
     """
+
+    shapes = "x (B, C, H, W) -> (B, C)"
 
     def __init__(
         self,
@@ -185,14 +185,14 @@ class DynamicConv(nn.Module):
 
 
 class DynamicCNN(_SmallNet):
-    """x (B, C, H, W) -> (B, C)
-
-    Dynamic convolution (Chen et al. 2020): ``kernels`` filters are mixed for each image by a softmax of its pooled map,
-    ``w(x) = sum_k s_k(x) w_k``. A high temperature shares alike and lets all kernels learn; the paper lowers it from
-    30 to 1 while training, here it stays as given.
+    """Dynamic convolution (Chen et al. 2020): ``kernels`` filters are mixed for each image by a softmax of its pooled
+    map, ``w(x) = sum_k s_k(x) w_k``. A high temperature shares alike and lets all kernels learn; the paper lowers it
+    from 30 to 1 while training, here it stays as given.
 
     Raises ValueError where no convolution is left to be dynamic.
     """
+
+    shapes = "x (B, C, H, W) -> (B, C)"
 
     def __init__(
         self,

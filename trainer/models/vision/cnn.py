@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 
 class CNN(nn.Module):
-    """x (B, C, H, W) -> (B, C)
-
-    LeCun et al. 1998; dilation: Yu and Koltun 2016. Each layer is ``pool(relu(norm(w * x + b)))``, where ``*`` is the
-    cross-correlation every framework calls a convolution; a pool halves both sides. An adaptive pool makes a square
+    """LeCun et al. 1998; dilation: Yu and Koltun 2016. Each layer is ``pool(relu(norm(w * x + b)))``, where ``*`` is
+    the cross-correlation every framework calls a convolution; a pool halves both sides. An adaptive pool makes a square
     of any map, so that the head fits every image size; without one the map is laid out flat as it is.
 
     Raises ValueError for lists that do not match the convolutions, and for an image they shrink to nothing.
     """
+
+    shapes = "x (B, C, H, W) -> (B, C)"
 
     def __init__(
         self,

@@ -11,14 +11,14 @@ from trainer.models.layers.sequence.recurrent import Recurrent
 
 
 class CNNLSTM(nn.Module):
-    """x (B, C, H, W) -> (B, C)
-
-    LSTM (Hochreiter and Schmidhuber 1997) over a convolution's map, as in Shi et al. 2017. ``order=pixels`` takes a
+    """LSTM (Hochreiter and Schmidhuber 1997) over a convolution's map, as in Shi et al. 2017. ``order=pixels`` takes a
     step for every pixel of the map, row after row, ``order=rows`` one for every row; a step holds all channels of its
     own pixels. Along hundreds of pixels the gradient of the first fades; ``forget_bias`` or rows keep it.
 
     Raises ValueError for an image that the pool leaves nothing of.
     """
+
+    shapes = "x (B, C, H, W) -> (B, C)"
 
     def __init__(
         self,

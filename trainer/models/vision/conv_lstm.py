@@ -36,14 +36,14 @@ class ConvLSTMLayer(nn.Module):
 
 
 class ConvLSTM(nn.Module):
-    """x (B, T, C, H, W) -> (B, C)
-
-    Shi et al. 2015. Layers of LSTMs whose products of matrices are convolutions, so that a state is a map and what
+    """Shi et al. 2015. Layers of LSTMs whose products of matrices are convolutions, so that a state is a map and what
     moves in the pictures moves in it. The mean of the last layer's last map goes to a linear head. Any number of
     steps and any size of picture fit.
 
     Raises ValueError for a kernel without a middle, and for no layers.
     """
+
+    shapes = "x (B, T, C, H, W) -> (B, C)"
 
     def __init__(
         self,

@@ -38,9 +38,7 @@ STEM, LAST = 32, 1280
 
 
 class EfficientNet(nn.Module):
-    """x (B, C, H, W) -> (B, C)
-
-    Tan and Le 2019. B0 is ``phi`` 0; any other number, a negative one too, multiplies the blocks of each stage by
+    """Tan and Le 2019. B0 is ``phi`` 0; any other number, a negative one too, multiplies the blocks of each stage by
     ``1.2**phi``, rounded up, and the widths by ``1.1**phi``, rounded to multiples of 8. The third factor of the paper,
     ``1.15**phi`` for the sides of the image, is left to the data.
 
@@ -49,6 +47,8 @@ class EfficientNet(nn.Module):
 
     Raises ValueError for a ``phi`` beyond -20 to 10, where nothing is left or nothing holds it.
     """
+
+    shapes = "x (B, C, H, W) -> (B, C)"
 
     def __init__(
         self,
@@ -89,12 +89,12 @@ class EfficientNet(nn.Module):
 
 
 class MBConv(nn.Module):
-    """x (B, C, H, W) -> (B, D, ceil(H / stride), ceil(W / stride))
-
-    Sandler et al. 2018, with squeeze-and-excitation (Hu et al. 2018): a 1x1 convolution widens, a depthwise one looks
-    around, each map is weighed, a 1x1 convolution narrows. The input is added where it fits; then ``drop`` is how
+    """Sandler et al. 2018, with squeeze-and-excitation (Hu et al. 2018): a 1x1 convolution widens, a depthwise one
+    looks around, each map is weighed, a 1x1 convolution narrows. The input is added where it fits; then ``drop`` is how
     often, while training, a row has its input alone.
     """
+
+    shapes = "x (B, C, H, W) -> (B, D, ceil(H / stride), ceil(W / stride))"
 
     def __init__(self, before: int, after: int, expansion: int, kernel: int, stride: int, drop: float):
         super().__init__()
@@ -113,7 +113,7 @@ class MBConv(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """x (B, C, H, W) -> (B, C, H, W), ``x * sigmoid(w2 silu(w1 mean(x)))``: weighs each map by all of them."""
+    shapes = "x (B, C, H, W) -> (B, C, H, W), ``x * sigmoid(w2 silu(w1 mean(x)))``: weighs each map by all of them."
 
     def __init__(self, channels: int, squeezed: int):
         super().__init__()

@@ -19,9 +19,7 @@ VGG_GROUPS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19:
 
 
 class LeNet(nn.Module):
-    """x (B, C, H, W) -> (B, C)
-
-    LeNet-5, LeCun et al. 1998: twice ``avgpool(tanh(conv5x5(x)))``, then 120, 84 and the classes. Every map of the
+    """LeNet-5, LeCun et al. 1998: twice ``avgpool(tanh(conv5x5(x)))``, then 120, 84 and the classes. Every map of the
     second convolution sees all of the first, and the classes are linear, not distances to drawn letters.
 
     A convolution pads by 2 along a side on which its map is smaller than the paper's (32 and 14 pixels), as the paper
@@ -29,6 +27,8 @@ class LeNet(nn.Module):
 
     Raises ValueError for an image below 4 x 4.
     """
+
+    shapes = "x (B, C, H, W) -> (B, C)"
 
     def __init__(
         self,
@@ -58,14 +58,15 @@ class LeNet(nn.Module):
 
 
 class AlexNet(nn.Module):
-    """x (B, C, H, W) -> (B, C)
-
-    Krizhevsky et al. 2012, in one column (Krizhevsky 2014) and without response normalisation: five convolutions with
-    relu, overlapping 3x3 max pools behind the first, second and last, then 4096, 4096 and the classes, with dropout.
+    """Krizhevsky et al. 2012, in one column (Krizhevsky 2014) and without response normalisation: five convolutions
+    with relu, overlapping 3x3 max pools behind the first, second and last, then 4096, 4096 and the classes, with
+    dropout.
 
     An image of 64 pixels a side and more enters through an 11x11 convolution that keeps every fourth pixel, a smaller
     one through a 3x3 convolution that keeps all. A map below 3 x 3 is not pooled; one above 6 x 6 is averaged to that.
     """
+
+    shapes = "x (B, C, H, W) -> (B, C)"
 
     def __init__(
         self,
@@ -99,13 +100,13 @@ class AlexNet(nn.Module):
 
 
 class VGG(nn.Module):
-    """x (B, C, H, W) -> (B, C)
-
-    Simonyan and Zisserman 2014: five groups of 3x3 convolutions with relu, each group behind its own 2x2 max pool,
+    """Simonyan and Zisserman 2014: five groups of 3x3 convolutions with relu, each group behind its own 2x2 max pool,
     then 4096, 4096 and the classes, with dropout. The depth counts the layers that learn.
 
     A map below 2 x 2 is not pooled; one above 7 x 7 is averaged to that.
     """
+
+    shapes = "x (B, C, H, W) -> (B, C)"
 
     def __init__(
         self,

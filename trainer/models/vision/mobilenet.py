@@ -17,15 +17,15 @@ PAIRS = (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] *
 
 
 class MobileNet(nn.Module):
-    """x (B, C, H, W) -> (B, C)
-
-    Howard et al. 2017: a 3x3 convolution, 13 pairs of a depthwise 3x3 and a pointwise 1x1 one, the mean over pixels and
-    a linear layer. Each convolution has its batch norm and ReLU6, the bounded relu (Sandler et al. 2018). A pair costs
-    ``9 D + D E`` weights where a full convolution costs ``9 D E``.
+    """Howard et al. 2017: a 3x3 convolution, 13 pairs of a depthwise 3x3 and a pointwise 1x1 one, the mean over pixels
+    and a linear layer. Each convolution has its batch norm and ReLU6, the bounded relu (Sandler et al. 2018). A pair
+    costs ``9 D + D E`` weights where a full convolution costs ``9 D E``.
 
     The published strides halve an image of 224 five times. Of the halvings only so many stay as leave 2 pixels a side,
     the last ones; the strides before are 1.
     """
+
+    shapes = "x (B, C, H, W) -> (B, C)"
 
     def __init__(
         self,

@@ -23,14 +23,14 @@ DEEP = 50
 
 
 class ResNet(nn.Module):
-    """x (B, C, H, W) -> (B, C)
-
-    He et al. 2015. A block gives ``relu(x + f(x))``, so that a deep network can do at least what a shallow one does.
+    """He et al. 2015. A block gives ``relu(x + f(x))``, so that a deep network can do at least what a shallow one does.
     Each size of the map has twice the width of the one before, from ``64 * width_multiplier`` on; the last is averaged
     over its pixels and read by one linear layer. Every image fits: sides are halved rounding up.
 
     Raises ValueError for an empty list of blocks.
     """
+
+    shapes = "x (B, C, H, W) -> (B, C)"
 
     def __init__(
         self,

@@ -9,13 +9,13 @@ from trainer.core.types import PositiveInt
 
 
 class UNet(nn.Module):
-    """x (B, C, H, W) -> (B, C, H, W)
-
-    Ronneberger et al. 2015, with one convolution and batch norm (Ioffe and Szegedy 2015) a block. Going down,
+    """Ronneberger et al. 2015, with one convolution and batch norm (Ioffe and Szegedy 2015) a block. Going down,
     ``s_i = relu(bn(conv(x_i)))`` and ``x_{i+1} = maxpool(s_i)``; going up, ``relu(bn(conv([upconv(x), s_i])))``.
     Sizes are halved rounding up and cropped on the way back, so any picture fits at any depth. Without skips zeros
     take the place of ``s_i``: the parameters stay the same, and what is lost is only what the skips carry.
     """
+
+    shapes = "x (B, C, H, W) -> (B, C, H, W)"
 
     def __init__(
         self,

@@ -137,10 +137,9 @@ def test_large_letters_of_a_prompt_are_read_too(tmp_path: Path) -> None:
 
 
 class Echo(nn.Module):
-    """x (B, S), lengths (B) -> (B, T, V)
+    """Writes, for every row, the target it was shown; ``late`` forgets the end."""
 
-    Writes, for every row, the target it was shown; ``late`` forgets the end.
-    """
+    shapes = "x (B, S), lengths (B) -> (B, T, V)"
 
     def __init__(self, targets: Tensor, vocabulary: int, end: int | None, late: bool = False):
         super().__init__()

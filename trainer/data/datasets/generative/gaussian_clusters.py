@@ -15,12 +15,12 @@ from trainer.data.splits.splitting import cut
 
 
 class Clusters(Data):
-    """x (B, F) -> (B)
-
-    ``x = spread c_k + sigma e`` with k one of ``modes`` and the centres c and the noise e normal. The target is k. With
-    one code a cluster the best to say is its centre, so that what is left is the noise: ``sigma^2`` a number. The
+    """``x = spread c_k + sigma e`` with k one of ``modes`` and the centres c and the noise e normal. The target is k.
+    With one code a cluster the best to say is its centre, so that what is left is the noise: ``sigma^2`` a number. The
     baseline is one code, the mean.
     """
+
+    shapes = "x (B, F) -> (B)"
 
     def __init__(
         self,

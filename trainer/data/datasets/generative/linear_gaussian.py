@@ -14,11 +14,11 @@ from trainer.metrics.sample_quality import normal_nats
 
 
 class LinearGaussian(Data):
-    """x (B, F) -> ()
-
-    Probabilistic principal components (Tipping and Bishop 1999): ``x = W z + noise e`` with z (Z) and e (F) standard
+    """Probabilistic principal components (Tipping and Bishop 1999): ``x = W z + noise e`` with z (Z) and e (F) standard
     normal and W (F, Z) drawn once, so ``x ~ N(0, W W' + noise^2 I)``. The baseline is a Gaussian for each feature.
     """
+
+    shapes = "x (B, F) -> ()"
 
     def __init__(
         self,

@@ -15,11 +15,11 @@ from trainer.data.splits.splitting import cut
 
 
 class Ring(Data):
-    """x (B, F) -> (B)
-
-    ``x = radius (cos a, sin a) + sigma e`` with a one of ``modes`` even angles and e normal (the toy of Metz et al.
+    """``x = radius (cos a, sin a) + sigma e`` with a one of ``modes`` even angles and e normal (the toy of Metz et al.
     2017). The target is which of them.
     """
+
+    shapes = "x (B, F) -> (B)"
 
     def __init__(
         self,

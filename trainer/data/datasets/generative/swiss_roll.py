@@ -23,12 +23,13 @@ STEPS_A_SIGMA = 10
 
 
 class SwissRoll(Data):
-    """x (B, F) -> ()
-
-    ``x = radius / END (t cos t, t sin t) + sigma e`` with an angle t uniform from 1.5 to 4.5 pi and e normal: the toy
-    of Sohl-Dickstein et al. 2015, which is a slice of the roll of Roweis and Saul 2000. Its density is the mean over t
-    of a Gaussian around the curve, by the midpoint rule. The baseline is one Gaussian fitted to the training points.
+    """``x = radius / END (t cos t, t sin t) + sigma e`` with an angle t uniform from 1.5 to 4.5 pi and e normal: the
+    toy of Sohl-Dickstein et al. 2015, which is a slice of the roll of Roweis and Saul 2000. Its density is the mean
+    over t of a Gaussian around the curve, by the midpoint rule. The baseline is one Gaussian fitted to the training
+    points.
     """
+
+    shapes = "x (B, F) -> ()"
 
     def __init__(self, rows: PositiveInt, radius: PositiveFloat, sigma: PositiveFloat, seed: NonNegativeInt):
         random = rng.generator(seed)

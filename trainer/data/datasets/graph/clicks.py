@@ -29,14 +29,14 @@ HELD_OUT = 0.2
 
 
 class Clicks(Data):
-    """pairs (P, 2), edge_index (2, E) -> (P)
-
-    Does a user click on an item? Tastes u and items v are standard normal vectors of ``rank`` numbers, the log-odds of
-    a click ``scale u . v / sqrt(rank)``. Users and items are nodes: user k is node k, item k is node ``users + k``.
+    """Does a user click on an item? Tastes u and items v are standard normal vectors of ``rank`` numbers, the log-odds
+    of a click ``scale u . v / sqrt(rank)``. Users and items are nodes: user k is node k, item k is node ``users + k``.
     Every user is shown every item once; 60 % of these pairs train, 20 % validate, 20 % test. The graph beside them
     joins users and items by the clicks of the training pairs alone, in both directions. The best possible score knows
     the odds; the baseline ranks items by the share of clicks among those who were shown them in training.
     """
+
+    shapes = "pairs (P, 2), edge_index (2, E) -> (P)"
 
     def __init__(
         self, users: PositiveInt, items: PositiveInt, rank: PositiveInt, scale: PositiveFloat, seed: NonNegativeInt
@@ -54,16 +54,16 @@ class Clicks(Data):
 
 
 class ClickFile(Data):
-    """pairs (P, 2), edge_index (2, E) -> (P)
-
-    Clicks in a table, one user and one item a row, both under any name. With a column ``click``, of 0 and 1, rows are
-    what users were shown; a pair that stands in several is clicked if it is in one of them. Without it every row is a
-    click, and pairs that are in none are not: as many as clicks, held out with them to validate and to test, drawn anew
-    each epoch to train. Users and then items are nodes in the order of their first rows; shares of the splits, graph
-    and baseline are those of ``Clicks``.
+    """Clicks in a table, one user and one item a row, both under any name. With a column ``click``, of 0 and 1, rows
+    are what users were shown; a pair that stands in several is clicked if it is in one of them. Without it every row is
+    a click, and pairs that are in none are not: as many as clicks, held out with them to validate and to test, drawn
+    anew each epoch to train. Users and then items are nodes in the order of their first rows; shares of the splits,
+    graph and baseline are those of ``Clicks``.
 
     Raises ConfigError for a file that is no such table.
     """
+
+    shapes = "pairs (P, 2), edge_index (2, E) -> (P)"
 
     encodes_changed_files = False
 

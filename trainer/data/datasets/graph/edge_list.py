@@ -23,14 +23,14 @@ from trainer.utils.errors import ConfigError, did_you_mean
 
 
 class EdgeList(Data):
-    """x (N, F), edge_index (2, E), edge_weight (E), edge_attr (E, D), edge_type (E) -> (N, ...)
-
-    nodes.csv: ``id``, the target and features; ``split`` says which nodes train, validate and test, else shares of
+    """nodes.csv: ``id``, the target and features; ``split`` says which nodes train, validate and test, else shares of
     those that have a target are cut. A node without one is a neighbour only. edges.csv: ``source`` and ``target``,
     perhaps ``weight``, ``type`` and features, of which the weight is one. What the tables lack is alike everywhere:
     weights 1, one type, a single feature 1 of edges; nodes without features have their degrees. Numbers of nodes are
     standardised by the training nodes. ``neighbours`` makes batches as ``NeighbourSplit`` says.
     """
+
+    shapes = "x (N, F), edge_index (2, E), edge_weight (E), edge_attr (E, D), edge_type (E) -> (N, ...)"
 
     reads = ("nodes.csv", "edges.csv")
 
@@ -58,12 +58,12 @@ class EdgeList(Data):
 
 
 class EdgeListGraphs(Data):
-    """x (N, F), edge_index (2, E), edge_weight (E), edge_attr (E, D), edge_type (E), sizes (G) -> (G, ...)
-
-    Tables as ``EdgeList`` reads, with a column ``graph`` in nodes.csv. The target, one for each graph, stands in
+    """Tables as ``EdgeList`` reads, with a column ``graph`` in nodes.csv. The target, one for each graph, stands in
     graphs.csv beside a column ``graph``, or on every node of the graph; so does ``split``. Where edges.csv has a
     column ``graph`` too, ids of nodes need only differ within a graph. Numbers are standardised by the training graphs.
     """
+
+    shapes = "x (N, F), edge_index (2, E), edge_weight (E), edge_attr (E, D), edge_type (E), sizes (G) -> (G, ...)"
 
     reads = ("nodes.csv", "edges.csv", "graphs.csv")
 

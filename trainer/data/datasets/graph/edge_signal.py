@@ -14,12 +14,12 @@ from trainer.utils.errors import ConfigError
 
 
 class EdgeSignal(Data):
-    """x (N, F), edge_index (2, E), edge_attr (E, D) -> (N, K)
-
-    ``y_i = mean_j e_ji x_j + noise`` over the edges j -> i, with one normal number on each node and each edge; a node
-    that nothing reaches has the noise alone. Every split is a graph of its own. The best possible score knows all but
-    the noise.
+    """``y_i = mean_j e_ji x_j + noise`` over the edges j -> i, with one normal number on each node and each edge; a
+    node that nothing reaches has the noise alone. Every split is a graph of its own. The best possible score knows all
+    but the noise.
     """
+
+    shapes = "x (N, F), edge_index (2, E), edge_attr (E, D) -> (N, K)"
 
     def __init__(self, nodes: PositiveInt, degree: PositiveInt, noise: NonNegativeFloat, seed: NonNegativeInt):
         if degree >= nodes:

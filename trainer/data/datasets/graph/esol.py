@@ -29,14 +29,14 @@ TARGET = "measured log solubility in mols per litre"
 
 
 class ESOL(Data):
-    """x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G, K)
-
-    Delaney 2004: 1128 molecules and the measured logarithm of their solubility, in mol/l, in which errors are told.
+    """Delaney 2004: 1128 molecules and the measured logarithm of their solubility, in mol/l, in which errors are told.
     Nine whole-number features of each atom, eleven of each bond (``smiles.graph``). A random tenth validates, another
     is the test.
 
     Raises ConfigError where the package that reads molecules is missing.
     """
+
+    shapes = "x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G, K)"
 
     def __init__(self, seed: NonNegativeInt, data_dir: str | None):
         smiles.rdkit()  # before anything is downloaded

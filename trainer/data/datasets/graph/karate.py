@@ -13,12 +13,12 @@ from trainer.utils.errors import ConfigError
 
 
 class Karate(Data):
-    """x (N, F), edge_index (2, E) -> (N)
-
-    Zachary 1977: 34 members, 78 friendships; the classes are 4 communities found in it (as in Kipf and Welling 2017),
-    ``x`` says which member a node is and nothing else. One member of each community is for training, ``val_nodes``
-    random others validate, all that are left are the test.
+    """Zachary 1977: 34 members, 78 friendships; the classes are 4 communities found in it (as in Kipf and Welling
+    2017), ``x`` says which member a node is and nothing else. One member of each community is for training,
+    ``val_nodes`` random others validate, all that are left are the test.
     """
+
+    shapes = "x (N, F), edge_index (2, E) -> (N)"
 
     def __init__(self, val_nodes: PositiveInt, seed: NonNegativeInt):
         with warnings.catch_warnings():  # that torch has deprecated what PyG uses is nobody's concern here

@@ -32,11 +32,11 @@ SMALL = {
 
 
 class WN18RR(Data):
-    """head (B), relation (B), known (B, K), edge_index (2, E), edge_type (E) -> (B)
-
-    Dettmers et al. 2018: 40,943 meanings of WordNet and 11 relations between them, without the relations whose inverse
-    is among the others; 86,835 triples train. Every triple is asked from both ends, so there are 22 relations.
+    """Dettmers et al. 2018: 40,943 meanings of WordNet and 11 relations between them, without the relations whose
+    inverse is among the others; 86,835 triples train. Every triple is asked from both ends, so there are 22 relations.
     """
+
+    shapes = "head (B), relation (B), known (B, K), edge_index (2, E), edge_type (E) -> (B)"
 
     def __init__(self, data_dir: str | None, fitted: Preprocessing | None = None):
         self.fitted = fitted or Preprocessing()
@@ -50,11 +50,11 @@ class WN18RR(Data):
 
 
 class SmallKnowledge(Data):
-    """head (B), relation (B), known (B, K), edge_index (2, E), edge_type (E) -> (B)
-
-    Kemp et al. 2006. ``kinship``: what 104 people of the Alyawarra call each other, 25 words; ``nations``: 14 states
+    """Kemp et al. 2006. ``kinship``: what 104 people of the Alyawarra call each other, 25 words; ``nations``: 14 states
     and 56 things they do to or share with one another. Every triple is asked from both ends.
     """
+
+    shapes = "head (B), relation (B), known (B, K), edge_index (2, E), edge_type (E) -> (B)"
 
     def __init__(self, name: Literal["kinship", "nations"], data_dir: str | None, fitted: Preprocessing | None = None):
         self.fitted = fitted or Preprocessing()

@@ -18,13 +18,13 @@ from trainer.data.splits.negative_sampling import Gaps, both_ways, held_out
 
 
 class BlockPairs(Data):
-    """x (N, F), edge_index (2, E), pairs (P, 2) -> (P)
-
-    Are two nodes linked? The graph is one of the stochastic block model (Holland et al. 1983) without the links that
+    """Are two nodes linked? The graph is one of the stochastic block model (Holland et al. 1983) without the links that
     are held out to validate and to test. Every split has as many pairs that are linked as pairs that are not, and those
     of training are other ones in every epoch. The best possible score knows the block of every node, on which alone
     links depend.
     """
+
+    shapes = "x (N, F), edge_index (2, E), pairs (P, 2) -> (P)"
 
     def __init__(
         self,

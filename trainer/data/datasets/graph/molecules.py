@@ -27,12 +27,12 @@ ATOMS = 0.78
 
 
 class MoleculeLike(Data):
-    """x (N, F), edge_index (2, E), sizes (G) -> (G, K)
-
-    Trees of 5 to 25 atoms, some grown on a ring of 5 or 6, none with more than four bonds. Nine whole-number features,
-    of which element, degree, hydrogens, aromatic and ring are of the molecule and the others mean nothing. The target
-    is what the atoms add up to, what the bonds add up to, and noise, which alone is left at best.
+    """Trees of 5 to 25 atoms, some grown on a ring of 5 or 6, none with more than four bonds. Nine whole-number
+    features, of which element, degree, hydrogens, aromatic and ring are of the molecule and the others mean nothing.
+    The target is what the atoms add up to, what the bonds add up to, and noise, which alone is left at best.
     """
+
+    shapes = "x (N, F), edge_index (2, E), sizes (G) -> (G, K)"
 
     def __init__(self, rows: PositiveInt, bonds: NonNegativeFloat, noise: NonNegativeFloat, seed: NonNegativeInt):
         random = rng.generator(seed)

@@ -27,9 +27,7 @@ LABELS = "labels.csv"
 
 
 class ParcelSeries(Data):
-    """x (B, T, N, F), edge_index (2, E), edge_weight (E), lengths (B) -> (B)
-
-    A table for each run, a row a step and a column a region, in ``CLASS/*.csv`` (or tsv, npy), perhaps under
+    """A table for each run, a row a step and a column a region, in ``CLASS/*.csv`` (or tsv, npy), perhaps under
     ``train``, ``val`` and ``test``; or beside a ``labels.csv`` with columns file and label, and what it does not list
     is left out. Regions are linked where their |correlation|, in the mean over training tables, is among the
     ``top_k`` strongest of either; or as ``graph`` says, a square table of weights from row to column. Features of a
@@ -40,19 +38,20 @@ class ParcelSeries(Data):
     than two classes or a class without a table in each split, and a graph that is not of these regions.
     """
 
+    shapes = "x (B, T, N, F), edge_index (2, E), edge_weight (E), lengths (B) -> (B)"
+
     reads = ENDINGS
 
     @classmethod
-    def own_paths(cls, options: Mapping[str, Any]) -> dict[str, Path]:
+    def own_paths(cls, options: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Path]:
         """Besides, each table that ``labels.csv`` lists: one may have any ending, or be hidden."""
-        paths = super().own_paths(options)
         folder = paths["path"]
         if not os.path.isfile(folder / LABELS):
-            return paths
+            return dict(paths)
         table = _read_labels(folder)
         found = [_table_path(folder, name) for name in table.columns[table.find("file", "data.path")]]
         there = {f"path/{path.relative_to(folder).as_posix()}": path for path in found if path and os.path.isfile(path)}
-        return paths | there
+        return dict(paths) | there
 
     def __init__(
         self,

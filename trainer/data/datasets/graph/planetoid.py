@@ -48,13 +48,13 @@ VALIDATION = 500
 
 
 class Planetoid(Data):
-    """x (N, F), edge_index (2, E) -> (N)
-
-    Sen et al. 2008, with the public split of Yang et al. 2016: 20 training nodes of each class, 500 for validation,
+    """Sen et al. 2008, with the public split of Yang et al. 2016: 20 training nodes of each class, 500 for validation,
     1000 for the test. Edges run both ways; duplicates and loops in the files are left out. A node whose paper is
     missing (15 in Citeseer) has neither words nor class. ``neighbours`` makes batches of training nodes with what is
     sampled around them (``NeighbourSplit``); validation and test see the whole graph.
     """
+
+    shapes = "x (N, F), edge_index (2, E) -> (N)"
 
     def __init__(
         self,

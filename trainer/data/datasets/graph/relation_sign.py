@@ -12,12 +12,12 @@ from trainer.data.splits.graph_batches import in_turn, node_sizes, of_nodes
 
 
 class RelationSign(Data):
-    """x (N, F), edge_index (2, E), edge_type (E) -> (N)
-
-    ``y_i = [sum_(j -> i) w_r x_j0 > 0]`` with r the relation of the edge and w evenly spaced from -1 to 1: the first
+    """``y_i = [sum_(j -> i) w_r x_j0 > 0]`` with r the relation of the edge and w evenly spaced from -1 to 1: the first
     feature of the neighbours, added or taken away. Each node has as many neighbours by every relation, drawn at
     random, so that their sum is also their mean; who ignores the relations is left with weights that add up to 0.
     """
+
+    shapes = "x (N, F), edge_index (2, E), edge_type (E) -> (N)"
 
     def __init__(
         self,

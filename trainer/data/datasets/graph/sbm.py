@@ -14,12 +14,12 @@ from trainer.data.splits.graph_batches import in_turn, node_sizes, of_nodes
 
 
 class BlockModel(Data):
-    """x (N, F), edge_index (2, E) -> (N)
-
-    Stochastic block model (Holland et al. 1983): two nodes are linked with a chance that depends on whether they
+    """Stochastic block model (Holland et al. 1983): two nodes are linked with a chance that depends on whether they
     share a block, ``x = mu onehot(block) + normal``, and the block is the class. The best possible score knows the
     blocks of all other nodes.
     """
+
+    shapes = "x (N, F), edge_index (2, E) -> (N)"
 
     def __init__(
         self,

@@ -25,9 +25,7 @@ COUPLING = torch.tensor([1.5, 0.7])
 
 
 class SimulatedBold(Data):
-    """x (B, T, N, F), edge_index (2, E), edge_weight (E), lengths (B) -> (B)
-
-    Two networks of ``members`` parcels among others that belong to none. In a run each fires once,
+    """Two networks of ``members`` parcels among others that belong to none. In a run each fires once,
     ``x_t = RESPONSE_(t - onset) + noise`` in its parcels, and the class is the one that fires first: over time both
     add up to the same. At rest the parcels of a network share a signal, one network more than the other. The graph
     is made of the correlations of one run at rest, and so are a node's second and third feature, its degree and its
@@ -35,6 +33,8 @@ class SimulatedBold(Data):
 
     Raises ConfigError for more members than parcels, and for runs too short to fire twice.
     """
+
+    shapes = "x (B, T, N, F), edge_index (2, E), edge_weight (E), lengths (B) -> (B)"
 
     def __init__(
         self,

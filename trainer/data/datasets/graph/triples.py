@@ -23,14 +23,14 @@ FILES = {"train": ("train",), "val": ("valid", "val", "dev", "validation"), "tes
 
 
 class Triples(Data):
-    """head (B), relation (B), known (B, K), edge_index (2, E), edge_type (E) -> (B)
-
-    ``path`` is a folder that holds train.txt, valid.txt and test.txt, or one file, which is cut at random. Every
+    """``path`` is a folder that holds train.txt, valid.txt and test.txt, or one file, which is cut at random. Every
     triple is asked from both ends.
 
     Raises ConfigError for files that are not there or hold no triples, for columns in another order, and for a triple
     that is in two splits.
     """
+
+    shapes = "head (B), relation (B), known (B, K), edge_index (2, E), edge_type (E) -> (B)"
 
     reads = (".txt",)
     encodes_changed_files = False

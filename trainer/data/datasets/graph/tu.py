@@ -43,15 +43,15 @@ SHA256 = {
 
 
 class TU(Data):
-    """x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G)
-
-    A set in a folder of the user's, read by ``tu_files.read``: labels of nodes and edges one-hot, their attributes
+    """A set in a folder of the user's, read by ``tu_files.read``: labels of nodes and edges one-hot, their attributes
     with mean 0 and deviation 1 over the training graphs; nodes that have neither, by their number of edges. Graphs are
     dealt into ``folds`` parts with equal shares of each class: the part ``fold`` is the test, the next validates, the
     others train.
 
     Raises ConfigError for a fold that is none, fewer than three folds or more than graphs, and as ``tu_files``.
     """
+
+    shapes = "x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G)"
 
     reads = (".txt",)
 
@@ -88,11 +88,11 @@ class TU(Data):
 
 
 class PinnedTU(TU):
-    """x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G)
-
-    ``MUTAG``: 188 molecules, and whether they change a bacterium's genes (Debnath et al. 1991). ``PROTEINS``: 1113
+    """``MUTAG``: 188 molecules, and whether they change a bacterium's genes (Debnath et al. 1991). ``PROTEINS``: 1113
     proteins, and whether they are enzymes (Dobson and Doig 2003; Borgwardt et al. 2005).
     """
+
+    shapes = "x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G)"
 
     def __init__(
         self,

@@ -24,11 +24,11 @@ INK = 0.2
 
 
 class Digits(Data):
-    """x (B, C, H, W) -> (B)
-
-    1797 real grey pictures, scaled to [0, 1] and enlarged from 8x8 to ``size``; every split has the classes in equal
+    """1797 real grey pictures, scaled to [0, 1] and enlarged from 8x8 to ``size``; every split has the classes in equal
     shares.
     """
+
+    shapes = "x (B, C, H, W) -> (B)"
 
     def __init__(self, size: PositiveInt, seed: NonNegativeInt):
         x, y = pictures(size)
@@ -44,13 +44,13 @@ class Digits(Data):
 
 
 class DigitCanvas(Data):
-    """x (B, C, H, W) -> (B, H, W)
-
-    ``digits`` pictures in different quarters of a canvas; every pixel is of its digit's class, or background. No
+    """``digits`` pictures in different quarters of a canvas; every pixel is of its digit's class, or background. No
     digit is in the canvases of two splits. Nothing overlaps, so all pixels could be told right.
 
     Raises ConfigError for digits larger than a quarter.
     """
+
+    shapes = "x (B, C, H, W) -> (B, H, W)"
 
     def __init__(
         self,

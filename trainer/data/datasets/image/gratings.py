@@ -16,13 +16,13 @@ from trainer.data.splits.splitting import cut
 
 
 class Gratings(Data):
-    """x (B, C, H, W) -> (B)
-
-    ``x(u, v) = cos(2 pi (u cos a + v sin a) / wavelength + phase) + noise``, with the angle ``a`` one of ``classes``
+    """``x(u, v) = cos(2 pi (u cos a + v sin a) / wavelength + phase) + noise``, with the angle ``a`` one of ``classes``
     between 0 and 180 degrees and the phase uniform. Rows come in pairs of one class with the stripes inverted and
     noise of their own: the mean picture of every class is zero, so a linear model learns nothing. The matched filter
     knows the wavelength and is the best there is.
     """
+
+    shapes = "x (B, C, H, W) -> (B)"
 
     def __init__(
         self,

@@ -23,15 +23,15 @@ log = logging.getLogger(__name__)
 
 
 class Idx(Data):
-    """x (B, C, H, W) -> (B)
-
-    MNIST and what was made in its likeness (Fashion-MNIST, K-MNIST, EMNIST): one file each of training pictures, their
-    labels, test pictures and theirs. Validation takes a share of the training rows with every class in its share.
+    """MNIST and what was made in its likeness (Fashion-MNIST, K-MNIST, EMNIST): one file each of training pictures,
+    their labels, test pictures and theirs. Validation takes a share of the training rows with every class in its share.
     Labels count from 0, or from 1 where none is 0. Pictures are shown as they lie, EMNIST's on their sides; their
     pixels have mean 0 and standard deviation 1 over the training rows.
 
     Raises ConfigError for a file that is missing, not the only one, or broken.
     """
+
+    shapes = "x (B, C, H, W) -> (B)"
 
     def __init__(
         self, path: DataPath, prefix: str, val: Fraction, seed: NonNegativeInt, fitted: Preprocessing | None = None

@@ -19,9 +19,7 @@ from trainer.data.splits import image_splits
 
 
 class ImageFolder(Data):
-    """x (B, C, H, W) -> (B)
-
-    Pictures in ``CLASS/*.png`` (or jpg, bmp, gif, tif, webp, ppm), every class split by the same shares; or in
+    """Pictures in ``CLASS/*.png`` (or jpg, bmp, gif, tif, webp, ppm), every class split by the same shares; or in
     ``train/CLASS`` and ``val/CLASS``, ``test/CLASS`` or both, of which a missing one is a share of ``train``. Upright,
     the first frame of several, on white where they are transparent, and grey where all of training are. Each channel
     has mean 0 and standard deviation 1 over a sample of the training pictures.
@@ -29,6 +27,8 @@ class ImageFolder(Data):
     Raises ConfigError for a folder that is not there or laid out in another way, for pictures that cannot be read,
     and for a class without one in each split.
     """
+
+    shapes = "x (B, C, H, W) -> (B)"
 
     reads = image_file.ENDINGS
 

@@ -24,11 +24,11 @@ DIGESTS = {
 
 
 class Mnist(Data):
-    """x (B, C, H, W) -> (B)
-
-    70,000 real grey pictures; validation takes the last ``val_rows`` of the 60,000 that are not for testing. Pixels
+    """70,000 real grey pictures; validation takes the last ``val_rows`` of the 60,000 that are not for testing. Pixels
     have mean 0 and standard deviation 1 over the training rows.
     """
+
+    shapes = "x (B, C, H, W) -> (B)"
 
     def __init__(self, val_rows: PositiveInt, data_dir: str | None):
         self.train, self.val, self.test = _splits(val_rows, data_dir)
@@ -44,10 +44,9 @@ class Mnist(Data):
 
 
 class MnistRows(Data):
-    """x (B, T, F) -> (B)
+    """The pictures of ``Mnist`` as sequences: a step is a row of pixels, from the top down."""
 
-    The pictures of ``Mnist`` as sequences: a step is a row of pixels, from the top down.
-    """
+    shapes = "x (B, T, F) -> (B)"
 
     def __init__(self, val_rows: PositiveInt, data_dir: str | None):
         self.train, self.val, self.test = _splits(val_rows, data_dir)

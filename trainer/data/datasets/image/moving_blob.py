@@ -16,14 +16,14 @@ from trainer.data.splits.splitting import cut
 
 
 class MovingBlob(Data):
-    """x (B, T, C, H, W) -> (B)
-
-    ``x_t(p) = exp(-|p - p_0 - t v|^2 / (2 radius^2)) + noise`` on a square whose opposite edges touch, with p_0
+    """``x_t(p) = exp(-|p - p_0 - t v|^2 / (2 radius^2)) + noise`` on a square whose opposite edges touch, with p_0
     anywhere and v of length ``speed`` in one of ``directions``, the class. In each frame the place of the spot is
     uniform whatever the direction, so one frame says nothing about it, and all of them without their order in time say
     along which line the spot went, but not which way. A matched filter knows the spot and the speed, and is the best
     there is.
     """
+
+    shapes = "x (B, T, C, H, W) -> (B)"
 
     def __init__(
         self,

@@ -152,9 +152,7 @@ def _classes(found: set[int], ignore: int | None, names: Sequence[str] | None) -
 
 
 class ImageMasks(_Masked):
-    """x (B, C, H, W) -> (B, H, W)
-
-    Pictures in ``images/`` and masks of the same names in ``masks/``, split at random by shares; or in ``train/``
+    """Pictures in ``images/`` and masks of the same names in ``masks/``, split at random by shares; or in ``train/``
     and ``val/``, ``test/`` or both, that have these two. The values that occur in the masks (grey, 1 bit, or places in
     a palette) are the classes, from the lowest up; or ``values`` are, and all others the nearest of them. Pictures are
     read as those of ``ImageFolder``; where they are brought to a size, masks keep their values.
@@ -162,6 +160,8 @@ class ImageMasks(_Masked):
     Raises ConfigError for a folder that is not there or laid out in another way, for what cannot be read or does not
     go together, and for masks that hold no classes.
     """
+
+    shapes = "x (B, C, H, W) -> (B, H, W)"
 
     reads = image_file.ENDINGS
 
@@ -198,12 +198,12 @@ class ImageMasks(_Masked):
 
 
 class Isbi2012(_Masked):
-    """x (B, C, H, W) -> (B, H, W)
-
-    Arganda-Carreras et al. 2015: 30 slices of a fly's nerve cord under an electron microscope, 512 x 512; each pixel
+    """Arganda-Carreras et al. 2015: 30 slices of a fly's nerve cord under an electron microscope, 512 x 512; each pixel
     is of a cell (78 %) or of a membrane between two. The challenge kept the truth of its own test slices, so the ones
     published are divided here: 0 to 19 train, 20 to 23 validate, and 24 to 29 are held out for the test.
     """
+
+    shapes = "x (B, C, H, W) -> (B, H, W)"
 
     def __init__(
         self,

@@ -18,12 +18,13 @@ CLASSES = 3
 
 
 class Mod3(Data):
-    """sequence (B, T, F), image (B, C, H, W) -> (B)
-
-    ``y = (a + b) mod 3``: the sequence is a cosine that swings ``a + 1`` times, alike in every feature, the image has
-    stripes at an angle of ``60 b`` degrees, each in noise. All nine pairs (a, b) are equally frequent, so y is uniform
-    given either, and no sum ``f(sequence) + g(image)`` can tell it. The nearest pattern is the best guess at each.
+    """``y = (a + b) mod 3``: the sequence is a cosine that swings ``a + 1`` times, alike in every feature, the image
+    has stripes at an angle of ``60 b`` degrees, each in noise. All nine pairs (a, b) are equally frequent, so y is
+    uniform given either, and no sum ``f(sequence) + g(image)`` can tell it. The nearest pattern is the best guess at
+    each.
     """
+
+    shapes = "sequence (B, T, F), image (B, C, H, W) -> (B)"
 
     def __init__(
         self,

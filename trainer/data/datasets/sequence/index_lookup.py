@@ -13,14 +13,14 @@ from trainer.utils.errors import ConfigError
 
 
 class IndexLookup(Data):
-    """x (B, S) -> (B)
-
-    ``length`` random symbols and a last token that names one of their places; the class is the symbol there. Only a
+    """``length`` random symbols and a last token that names one of their places; the class is the symbol there. Only a
     model that knows where its steps stand can tell: seen as a set, the most frequent symbol is the best guess.
     Tokens are the symbols, then the places.
 
     Raises ConfigError for fewer than two symbols.
     """
+
+    shapes = "x (B, S) -> (B)"
 
     def __init__(self, rows: PositiveInt, length: PositiveInt, symbols: PositiveInt, seed: NonNegativeInt):
         if symbols < 2:

@@ -19,11 +19,11 @@ def _sizes(x: Tensor, **more: int) -> dict[str, int]:
 
 
 class FirstPlusLast(Data):
-    """x (B, T, F) -> (B, K)
-
-    ``y = x_1 + x_T`` with x uniform in [0, 1). The mean has mse 1/6, one end alone 1/12: a network that reads both
+    """``y = x_1 + x_T`` with x uniform in [0, 1). The mean has mse 1/6, one end alone 1/12: a network that reads both
     ways but takes only the last step's output has seen one end.
     """
+
+    shapes = "x (B, T, F) -> (B, K)"
 
     def __init__(self, rows: PositiveInt, length: PositiveInt, seed: NonNegativeInt):
         x = torch.rand(rows, length, 1, generator=rng.generator(seed))
@@ -36,10 +36,9 @@ class FirstPlusLast(Data):
 
 
 class FirstToken(Data):
-    """x (B, T, F) -> (B)
+    """Random tokens, one-hot; the class is the first one, and nothing tells it from the rest but its place."""
 
-    Random tokens, one-hot; the class is the first one, and nothing tells it from the rest but its place.
-    """
+    shapes = "x (B, T, F) -> (B)"
 
     def __init__(self, rows: PositiveInt, length: PositiveInt, tokens: PositiveInt, seed: NonNegativeInt):
         sequence = torch.randint(tokens, (rows, length), generator=rng.generator(seed))
@@ -53,11 +52,11 @@ class FirstToken(Data):
 
 
 class VarLenSum(Data):
-    """x (B, T, F), lengths (B) -> (B, K)
-
-    ``y = sum_{t <= length} x_t / sqrt(mean length)`` with x normal, so y has variance 1. What stands behind the last
+    """``y = sum_{t <= length} x_t / sqrt(mean length)`` with x normal, so y has variance 1. What stands behind the last
     real step looks exactly like a real step: only a model that honours ``lengths`` can be right.
     """
+
+    shapes = "x (B, T, F), lengths (B) -> (B, K)"
 
     def __init__(self, rows: PositiveInt, shortest: PositiveInt, longest: PositiveInt, seed: NonNegativeInt):
         if shortest > longest:
@@ -76,11 +75,11 @@ class VarLenSum(Data):
 
 
 class Adding(Data):
-    """x (B, T, F) -> (B, K)
-
-    The adding problem (Hochreiter and Schmidhuber 1997): a uniform number and a mark at every step; the answer is the
-    sum of the two marked numbers, one in each half. The mean has mse 1/6.
+    """The adding problem (Hochreiter and Schmidhuber 1997): a uniform number and a mark at every step; the answer is
+    the sum of the two marked numbers, one in each half. The mean has mse 1/6.
     """
+
+    shapes = "x (B, T, F) -> (B, K)"
 
     def __init__(self, rows: PositiveInt, length: PositiveInt, seed: NonNegativeInt):
         if length < 2:

@@ -14,13 +14,13 @@ from trainer.utils.errors import ConfigError
 
 
 class DampedOscillator(Data):
-    """x (B, F), times (B, P) -> (B, P, F)
-
-    ``s'' + 2 damping s' + frequency^2 s = 0`` from a normal place and velocity; the state (s, s') at ``horizon`` times
-    of each row's own, uniform in [0, duration) and ascending.
+    """``s'' + 2 damping s' + frequency^2 s = 0`` from a normal place and velocity; the state (s, s') at ``horizon``
+    times of each row's own, uniform in [0, duration) and ascending.
 
     Raises ConfigError for a damping that lets nothing oscillate.
     """
+
+    shapes = "x (B, F), times (B, P) -> (B, P, F)"
 
     def __init__(
         self,

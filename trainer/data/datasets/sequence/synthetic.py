@@ -13,11 +13,11 @@ from trainer.data.splits.splitting import cut
 
 
 class SyntheticSeq(Data):
-    """x (B, T, F) -> (B)
-
-    ``z = sum_t a.x_t / sqrt(T)`` with x normal and |a| = 1, ``y ~ Bernoulli(sigmoid(scale z))``. Every step counts the
-    same, so a model that reads only the last one cannot do well.
+    """``z = sum_t a.x_t / sqrt(T)`` with x normal and |a| = 1, ``y ~ Bernoulli(sigmoid(scale z))``. Every step counts
+    the same, so a model that reads only the last one cannot do well.
     """
+
+    shapes = "x (B, T, F) -> (B)"
 
     def __init__(
         self,

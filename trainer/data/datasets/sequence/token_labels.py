@@ -15,11 +15,11 @@ from trainer.utils.errors import ConfigError
 
 
 class NeighbourSum(Data):
-    """x (B, S), lengths (B) -> (B, T)
-
-    ``tag_t = x_{t-1} + x_{t+1}`` with equally likely tokens 0..V-1, where a row's ends have one neighbour. Who does not
-    see the next token is right once in V, but for the last tag of a row.
+    """``tag_t = x_{t-1} + x_{t+1}`` with equally likely tokens 0..V-1, where a row's ends have one neighbour. Who does
+    not see the next token is right once in V, but for the last tag of a row.
     """
+
+    shapes = "x (B, S), lengths (B) -> (B, T)"
 
     def __init__(
         self,
@@ -43,14 +43,14 @@ class NeighbourSum(Data):
 
 
 class TemporalOrder(Data):
-    """x (B, S), lengths (B) -> (B)
-
-    Which of the two special tokens stands in the first half of a row, and which in the second: xx, xy, yx or yy (the
+    """Which of the two special tokens stands in the first half of a row, and which in the second: xx, xy, yx or yy (the
     temporal order problem of Hochreiter and Schmidhuber 1997, with rows of differing length). Padding holds all kinds
     of tokens. Whoever counts tokens but not their order cannot tell xy from yx and is right three times in four.
 
     Raises ConfigError for rows too short to have two halves.
     """
+
+    shapes = "x (B, S), lengths (B) -> (B)"
 
     def __init__(
         self,

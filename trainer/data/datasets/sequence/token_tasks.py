@@ -13,13 +13,14 @@ from trainer.utils.errors import ConfigError
 
 
 class Reverse(Data):
-    """x (B, S) -> (B, T)
-
-    Equally likely tokens, and the same tokens backwards: what is read last is written first, and nothing in the target
-    tells its next token. No sequence occurs twice, so a model that knows its training rows by heart knows nothing.
+    """Equally likely tokens, and the same tokens backwards: what is read last is written first, and nothing in the
+    target tells its next token. No sequence occurs twice, so a model that knows its training rows by heart knows
+    nothing.
 
     Raises ConfigError where there are not enough distinct sequences.
     """
+
+    shapes = "x (B, S) -> (B, T)"
 
     def __init__(self, rows: PositiveInt, length: PositiveInt, vocab_size: PositiveInt, seed: NonNegativeInt):
         random = rng.generator(seed)

@@ -35,19 +35,19 @@ DIGESTS = {
 
 
 class UCR(Data):
-    """x (B, T, F), lengths (B) -> (B)
-
-    Real series of one or many dimensions, of one or many lengths, and their classes. The archive's test rows are the
+    """Real series of one or many dimensions, of one or many lengths, and their classes. The archive's test rows are the
     test rows; validation takes the share ``val`` of its training rows, every class in proportion. Every dimension has
     mean 0 and deviation 1 over the steps of the training rows.
 
     Raises ConfigError for a name that is none, and what ``ts_files.read`` raises.
     """
 
+    shapes = "x (B, T, F), lengths (B) -> (B)"
+
     reads = ("_train.ts", "_test.ts")
 
     @classmethod
-    def own_paths(cls, options: Mapping[str, Any]) -> dict[str, Path]:
+    def own_paths(cls, options: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Path]:
         """The folder of a set that is none of those with a known digest."""
         name = options["name"]
         if any(path.startswith(f"{name}/") for path in DIGESTS):

@@ -57,12 +57,12 @@ KINDS = {
 
 
 class ClassicSeries(Data):
-    """x (B, T, F) -> (B, P, F)
-
-    ``airline``: passengers in thousands, 144 months (Box and Jenkins 1976). ``sunspots``: 2820 months, with a cycle of
-    about 11 years (Andrews and Herzberg 1985). ``pollution``: fine dust over Beijing in ug/m3 beside the weather,
+    """``airline``: passengers in thousands, 144 months (Box and Jenkins 1976). ``sunspots``: 2820 months, with a cycle
+    of about 11 years (Andrews and Herzberg 1985). ``pollution``: fine dust over Beijing in ug/m3 beside the weather,
     43824 hours of which 2067 lack (Liang et al. 2015). Scores are in those units where one column is predicted.
     """
+
+    shapes = "x (B, T, F) -> (B, P, F)"
 
     def __init__(
         self,

@@ -17,14 +17,14 @@ from trainer.utils.errors import ConfigError
 
 
 class CSVSeries(Data):
-    """x (B, T, F) -> (B, P, F)
-
-    The columns chosen are read and predicted together, each standardised by the training rows, which come first;
+    """The columns chosen are read and predicted together, each standardised by the training rows, which come first;
     validation rows follow, and test rows. Scores are in the data's own units where there is one column. A time
     column is never an input: it says where rows are missing.
 
     Raises ConfigError, with file, row, column and time, for whatever keeps the file from being an even series.
     """
+
+    shapes = "x (B, T, F) -> (B, P, F)"
 
     def __init__(
         self,

@@ -22,12 +22,12 @@ ENDS = (12 * MONTH, 16 * MONTH, 20 * MONTH)
 
 
 class ETTh1(Data):
-    """x (B, T, F) -> (B, P, F)
-
-    Zhou et al. 2021. Six loads and the oil temperature; the usual split of 12, 4 and 4 months of 30 days, and every
+    """Zhou et al. 2021. Six loads and the oil temperature; the usual split of 12, 4 and 4 months of 30 days, and every
     channel standardised by the mean and deviation of the training rows, in which units all scores are told. The
     baseline is the better of repeating the last value and repeating the last day.
     """
+
+    shapes = "x (B, T, F) -> (B, P, F)"
 
     def __init__(self, history: PositiveInt, horizon: PositiveInt, data_dir: str | None):
         folder = download.fetch("etth1", [SOURCE], data_dir)

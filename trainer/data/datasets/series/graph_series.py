@@ -26,14 +26,14 @@ FILES = {
 
 
 class GraphSeries(Data):
-    """x (B, T, F), edge_index (2, E), edge_weight (E) -> (B, P, F)
-
-    ``chickenpox``: cases in the 20 counties of Hungary over 521 weeks, linked where they share a border (Rozemberczki
-    et al. 2021a). ``pedalme``: deliveries by bicycle in 15 parts of London over 35 weeks, every two linked by how near
-    they are (Rozemberczki et al. 2021b). Values are standardised as published, in which units all scores are told.
-    Training weeks come first and test weeks last. The baseline is the better of the training mean and repeating the
-    last week.
+    """``chickenpox``: cases in the 20 counties of Hungary over 521 weeks, linked where they share a border
+    (Rozemberczki et al. 2021a). ``pedalme``: deliveries by bicycle in 15 parts of London over 35 weeks, every two
+    linked by how near they are (Rozemberczki et al. 2021b). Values are standardised as published, in which units all
+    scores are told. Training weeks come first and test weeks last. The baseline is the better of the training mean and
+    repeating the last week.
     """
+
+    shapes = "x (B, T, F), edge_index (2, E), edge_weight (E) -> (B, P, F)"
 
     def __init__(
         self,

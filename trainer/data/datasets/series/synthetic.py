@@ -15,12 +15,12 @@ from trainer.data.splits.splitting import cut
 
 
 class SineTrend(Data):
-    """x (B, T, F) -> (B, P, F)
-
-    ``y_t = a sin(2 pi t / period) + b cos(2 pi t / period) + s t + c + noise`` with normal a, b, s and c of each row's
-    own. A series is linear in what is not known of it, so the best forecast is a ridge regression whose error has a
-    closed form: see ``forecast_variance``.
+    """``y_t = a sin(2 pi t / period) + b cos(2 pi t / period) + s t + c + noise`` with normal a, b, s and c of each
+    row's own. A series is linear in what is not known of it, so the best forecast is a ridge regression whose error has
+    a closed form: see ``forecast_variance``.
     """
+
+    shapes = "x (B, T, F) -> (B, P, F)"
 
     def __init__(
         self,

@@ -22,12 +22,12 @@ from trainer.utils.errors import ConfigError
 
 
 class CSV(Data):
-    """x (B, F) -> (B, ...)
-
-    One column is the target, a class (B) or a number (B, 1); with ``target=null`` there is none, and batches have no
+    """One column is the target, a class (B) or a number (B, 1); with ``target=null`` there is none, and batches have no
     target. The other columns are features: numbers are standardised and categories one-hot, by what the training rows
     hold. ``schema`` keeps how, so that new rows are encoded alike.
     """
+
+    shapes = "x (B, F) -> (B, ...)"
 
     def __init__(
         self,

@@ -16,10 +16,9 @@ from trainer.data.splits.splitting import cut, stratified
 
 
 class SklearnClasses(Data):
-    """x (B, F) -> (B)
+    """Features have mean 0 and deviation 1 over the training rows; each class keeps its share in every split."""
 
-    Features have mean 0 and deviation 1 over the training rows; each class keeps its share in every split.
-    """
+    shapes = "x (B, F) -> (B)"
 
     def __init__(self, name: Literal["breast_cancer", "wine"], seed: NonNegativeInt):
         from sklearn import datasets
@@ -38,10 +37,9 @@ class SklearnClasses(Data):
 
 
 class SklearnValues(Data):
-    """x (B, F) -> (B, K)
+    """Features and target have mean 0 and deviation 1 over the training rows; scores are in the target's own units."""
 
-    Features and target have mean 0 and deviation 1 over the training rows; scores are in the target's own units.
-    """
+    shapes = "x (B, F) -> (B, K)"
 
     def __init__(self, name: Literal["diabetes"], seed: NonNegativeInt):
         from sklearn import datasets

@@ -16,11 +16,11 @@ from trainer.data.splits.splitting import cut
 
 
 class SyntheticTabular(Data):
-    """x (B, F) -> (B)
-
-    ``y ~ Bernoulli(sigmoid(scale w.x))`` with x normal and |w| = 1: logistic regression is the right model, and a
+    """``y ~ Bernoulli(sigmoid(scale w.x))`` with x normal and |w| = 1: logistic regression is the right model, and a
     larger one must find the same plane.
     """
+
+    shapes = "x (B, F) -> (B)"
 
     def __init__(self, rows: PositiveInt, in_features: PositiveInt, scale: PositiveFloat, seed: NonNegativeInt):
         random = rng.generator(seed)
@@ -33,10 +33,10 @@ class SyntheticTabular(Data):
 
 
 class XOR(Data):
-    """x (B, F) -> (B)
+    """``y = [x_0 x_1 > 0]``, some labels flipped, x normal. No single number says anything, so a linear model
+    guesses."""
 
-    ``y = [x_0 x_1 > 0]``, some labels flipped, x normal. No single number says anything, so a linear model guesses.
-    """
+    shapes = "x (B, F) -> (B)"
 
     def __init__(self, rows: PositiveInt, in_features: PositiveInt, flips: Probability, seed: NonNegativeInt):
         random = rng.generator(seed)
@@ -48,10 +48,9 @@ class XOR(Data):
 
 
 class Moons(Data):
-    """x (B, F) -> (B)
+    """Two half circles that reach into each other, with normal noise. No line parts them."""
 
-    Two half circles that reach into each other, with normal noise. No line parts them.
-    """
+    shapes = "x (B, F) -> (B)"
 
     def __init__(self, rows: PositiveInt, noise: PositiveFloat, seed: NonNegativeInt):
         random = rng.generator(seed)

@@ -75,13 +75,13 @@ class _Documents(Data):
 
 
 class ReviewPolarity(_Documents):
-    """x (B, S), lengths (B) -> (B)
-
-    Pang and Lee 2004: 1000 reviews of films that praise them and 1000 that do not. Of the ten folds their authors made
-    (by the number in the name), 0 to 7 train, 8 validates and 9 tests.
+    """Pang and Lee 2004: 1000 reviews of films that praise them and 1000 that do not. Of the ten folds their authors
+    made (by the number in the name), 0 to 7 train, 8 validates and 9 tests.
 
     Raises ConfigError for an archive that has not these reviews.
     """
+
+    shapes = "x (B, S), lengths (B) -> (B)"
 
     def __init__(
         self,
@@ -143,14 +143,14 @@ def _end(keep: Literal["first", "last"], most: int | None) -> slice:
 
 
 class TextFolder(_Documents):
-    """x (B, S), lengths (B) -> (B)
-
-    Documents of the user's in ``CLASS/*.txt``, every class split by the same shares; or in ``train/CLASS`` and
+    """Documents of the user's in ``CLASS/*.txt``, every class split by the same shares; or in ``train/CLASS`` and
     ``val/CLASS``, ``test/CLASS`` or both, of which a missing one is a share of the training documents.
 
     Raises ConfigError for a folder that is not there or laid out in another way, a document that is not text or has
     none, and a class without a document in each split.
     """
+
+    shapes = "x (B, S), lengths (B) -> (B)"
 
     reads = (".txt",)
 

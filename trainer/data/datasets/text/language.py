@@ -56,11 +56,11 @@ class _RunningText(Data):
 
 
 class TinyShakespeare(_RunningText):
-    """x (B, S) -> (B, S)
-
-    A million characters of Shakespeare's plays, 65 different ones, all of them in the training part. 90 % train, 5 %
+    """A million characters of Shakespeare's plays, 65 different ones, all of them in the training part. 90 % train, 5 %
     validate and 5 % test, in this order.
     """
+
+    shapes = "x (B, S) -> (B, S)"
 
     def __init__(self, seq_len: PositiveInt, data_dir: str | None, fitted: Preprocessing | None = None):
         self.fitted = fitted or Preprocessing()
@@ -69,13 +69,13 @@ class TinyShakespeare(_RunningText):
 
 
 class TextFile(_RunningText):
-    """x (B, S) -> (B, S)
-
-    A text of the user's, cut in order. A character or word of validation or test that training has not seen is the
+    """A text of the user's, cut in order. A character or word of validation or test that training has not seen is the
     unknown one; byte pairs know everything.
 
     Raises ConfigError for a file that is not there, not text, or too short.
     """
+
+    shapes = "x (B, S) -> (B, S)"
 
     def __init__(
         self,

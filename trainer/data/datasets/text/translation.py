@@ -77,13 +77,13 @@ def _longest(parts: Sequence[Ragged]) -> int:
 
 
 class Multi30k(_Translation):
-    """x (B, S), lengths (B) -> (B, T)
-
-    Elliott et al. 2016: 29,000 captions of pictures in English, translated into German by people; 1014 validate, and
+    """Elliott et al. 2016: 29,000 captions of pictures in English, translated into German by people; 1014 validate, and
     the 1000 of 2016 test.
 
     Raises ConfigError for a translation of a language into itself.
     """
+
+    shapes = "x (B, S), lengths (B) -> (B, T)"
 
     def __init__(
         self,
@@ -107,13 +107,14 @@ class Multi30k(_Translation):
 
 
 class Pairs(_Translation):
-    """x (B, S), lengths (B) -> (B, T)
-
-    Two files of the user's, whose lines belong together. Validation and test are shares of the pairs in random order.
+    """Two files of the user's, whose lines belong together. Validation and test are shares of the pairs in random
+    order.
 
     Raises ConfigError for files that are not there, not text or not of one length, and, unless ``drop_bad``, for a
     pair with an empty or a too long side.
     """
+
+    shapes = "x (B, S), lengths (B) -> (B, T)"
 
     def __init__(
         self,
