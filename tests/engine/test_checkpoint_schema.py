@@ -79,7 +79,8 @@ def test_a_state_without_one_of_its_parts(run: Path, key: str) -> None:
 
 
 LASTS: dict[str, Change] = {
-    "format": put(torch.zeros(0), "format"),
+    "format_version": put(torch.zeros(0), "format_version"),
+    "format": put(2, "format"),
     "about.threads": put(-3, "about", "threads"),
     "about.config.model.hidden": put(torch.ones(3), "about", "config", "model", "hidden"),
     "position.step": put(5, "position", "step"),

@@ -267,15 +267,15 @@ def test_a_run_of_before_is_read_anew() -> None:
     path = trained("csv")
     for name in (checkpoint.BEST, checkpoint.LAST):
         state = checkpoint.load(path / name)
-        del state["format"], state["data"], state["about"]["data"]
+        del state["format_version"], state["data"], state["about"]["data"], state["about"]["format_version"]
         checkpoint.save(state, path / name)
     assert scores(path) == Result.read(path).test
 
 
 def test_a_state_of_a_later_version_is_refused() -> None:
     path = trained("csv")
-    checkpoint.save(checkpoint.load(path / checkpoint.BEST) | {"format": 3}, path / checkpoint.BEST)
-    with pytest.raises(ConfigError, match="has format 3; this version of train reads 1 to 2"):
+    checkpoint.save(checkpoint.load(path / checkpoint.BEST) | {"format_version": 4}, path / checkpoint.BEST)
+    with pytest.raises(ConfigError, match="has format_version 4; this version of train reads 1 to 3"):
         scores(path)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -25,7 +24,7 @@ def drop_strange(composed: DictConfig, folders: Sequence[Path] = ()) -> None:
     names = composed.hydra.runtime.choices
     layers = [file for group in CHOOSERS for file in _files(group, str(names.get(group)), folders)]
     for group in CHOSEN:
-        name, usual = str(names[group]), _default(group)
+        name, usual = str(names[group]), registry.default_option(group)
         strange: set[str] = set()
         for file in layers:
             usual = next((value for key, value, _ in file.elsewhere() if key == group), usual)
@@ -44,11 +43,3 @@ def _files(group: str, name: str, folders: Sequence[Path]) -> Iterator[registry.
         for parent in known[name].parents:
             yield from _files(group, parent, folders)
         yield known[name]
-
-
-def _default(group: str) -> str:
-    """The option that is taken where nobody chooses."""
-    text = registry.read_text(registry.builtin() / "train.yaml")
-    found = re.search(rf"^  - {group}: (\w+)", text, re.MULTILINE)
-    assert found, group
-    return found.group(1)

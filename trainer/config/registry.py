@@ -133,3 +133,10 @@ def not_found(group: str, name: str, known: Iterable[str]) -> str:
 def groups(folders: Iterable[Path] = ()) -> set[str]:
     """The names of the groups there are."""
     return {path.name for folder in (*folders, builtin()) for path in folder.iterdir() if path.is_dir()} - {"hydra"}
+
+
+def default_option(group: str) -> str:
+    """The option of a group that is taken where nobody chooses."""
+    found = re.search(rf"^  - {group}: (\w+)", read_text(builtin() / "train.yaml"), re.MULTILINE)
+    assert found, group
+    return found.group(1)

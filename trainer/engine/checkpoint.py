@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from trainer.config import migrations
 from trainer.engine import checkpoint_nesting
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError, SystemFault, absence
@@ -26,8 +27,8 @@ from trainer.utils.errors import ConfigError, SystemFault, absence
 log = logging.getLogger(__name__)
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
-FORMAT = 2
-"""Of both files. Version 1 had no ``format`` and kept nothing of the data."""
+FORMAT_VERSION = 3
+"""Of both files. Version 1 kept nothing of the data; 1 and 2 (as ``format``) hold configurations of format 1."""
 
 _NOT_OURS = (RuntimeError, ValueError, LookupError, EOFError, TypeError, AttributeError, AssertionError)
 """What zipfile and torch's restricted unpickler stumble with over bytes that no ``torch.save`` has written.
@@ -130,14 +131,17 @@ def _refusal(error: Exception) -> str:
 
 def migrated(state: dict[str, Any], path: Path) -> dict[str, Any]:
     """A state in today's format. Raises ConfigError for one of a later version."""
-    version = state.get("format", 1)
-    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise ConfigError(f"{path}: format is not a number that a run saves there; the file was edited")
-    if version > FORMAT:
-        raise ConfigError(f"{path} has format {version!r}; this version of train reads 1 to {FORMAT}: update it")
+    state = dict(state) if migrations.KEY in state else {migrations.KEY: state.pop("format", 1)} | state
+    version = migrations.check_version(state[migrations.KEY], path, FORMAT_VERSION)
     if version == 1 and "data" in state:
         raise ConfigError(f"{path}: it keeps data, and says to be of format 1, which kept none; the file was edited")
-    return state | {"format": FORMAT} | ({"data": None} if version == 1 else {})
+    state[migrations.KEY] = FORMAT_VERSION
+    if version == 1:
+        state["data"] = None
+    about = state.get("about")
+    if version < FORMAT_VERSION and isinstance(about, dict) and isinstance(about.get("config"), dict):
+        state["about"] = about | {"config": migrations.migrate_config(about["config"], 1)}
+    return state
 
 
 def is_there(folder: Path) -> bool:
@@ -215,7 +219,7 @@ class RunKeeper:
 
     def __init__(self, folder: Path, about: dict[str, Any], data: dict[str, Any] | None = None):
         self.folder = folder
-        self.common = {"format": FORMAT, "about": about, "data": data}
+        self.common = {migrations.KEY: FORMAT_VERSION, "about": about, "data": data}
         self.last_saved_step: int | None = None
         atomic_write.remove_leftovers(folder)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from trainer.config import migrations
 from trainer.config.schema import Processes
 from trainer.core import rng
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, Number, PositiveInt, mismatches, shown
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 ABOUT = {"config": dict[str, object], "identity": str, "threads": Processes, "options": dict[str, str]}
 """What every checkpoint says of its run."""
 LATER_ABOUT = {
+    migrations.KEY: PositiveInt,
     "overrides": list[str],
     "home": str,
     "versions": dict[str, str],
@@ -53,7 +55,7 @@ def check(state: Mapping[str, Any], file: Path) -> None:
     Raises ConfigError naming file and key of everything that no run saves there.
     """
     own = {**BEST, "task": object} if file.name == checkpoint.BEST else {**PLAIN, **dict.fromkeys(TRAINED, object)}
-    kinds = {"format": object, "about": object, "data": object, **own}
+    kinds = {migrations.KEY: object, "about": object, "data": object, **own}
     refuse(file, [*_faults(state, kinds), *_about_faults(state), *_data_faults(state)])
     if file.name != checkpoint.BEST:
         refuse(file, list(_history_faults(state)))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.config import secret_masking
+from trainer.config import migrations, secret_masking
 from trainer.config.compose import NEUTRAL
 from trainer.core.task import Task
 from trainer.engine import checkpoint, checkpoint_schema
@@ -42,10 +42,13 @@ def check_run(path: Path, state: Mapping[str, Any], file: Path) -> None:
 def _in_both(results: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What results and a checkpoint both say of a run; a seed that the environment gives is known to the first alone.
 
-    Not the digest of the data: a run that went on with changed data has today's in its results.
+    Not the digest of the data: a run that went on with changed data has today's in its results. Nor the identity of a
+    run that goes on from a state of an earlier version, which hashed other class paths.
     """
     options = about["options"]
-    told = {key: about.get(key) for key in ("identity", "options")}
+    told = {"options": options}
+    if results.get(migrations.KEY, 1) == about.get(migrations.KEY, 1):
+        told["identity"] = about.get("identity")
     told |= {group: options[group] for group in ("model", "data", "task") if group in options}
     if isinstance(seed := about["config"].get("seed"), int):
         told["seed"] = seed
@@ -86,7 +89,7 @@ def is_best_lost(path: Path, state: Mapping[str, Any] | None, epoch: int | None)
 
 def extract_best(state: Mapping[str, Any]) -> dict[str, Any]:
     """The best weights, for their own file, of a last state that holds them."""
-    return {"task": state["task"], **state["best"], **{key: state[key] for key in ("format", "about", "data")}}
+    return {"task": state["task"], **state["best"], **{key: state[key] for key in (migrations.KEY, "about", "data")}}
 
 
 def _place(best: Mapping[str, Any]) -> dict[str, Any]:

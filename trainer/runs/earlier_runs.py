@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from trainer.config import migrations
 from trainer.config.compose import Config
-from trainer.runs import run_dir
+from trainer.runs import run_dir, saved_run
+from trainer.utils.errors import UserError
 
 
 def find(config: Config, preferred: Path, name: str | None = None) -> Path | None:
     """The run of this very configuration on this data, as ``folder.find`` looks for it."""
-    return run_dir.find(lambda results: results.get("identity") == config.identity, preferred, name)
+    return run_dir.find(lambda results: _identity(results) == config.identity, preferred, name)
 
 
 def describe_other_data(config: Config, preferred: Path, name: str | None = None) -> str:
@@ -20,7 +22,7 @@ def describe_other_data(config: Config, preferred: Path, name: str | None = None
     def is_of_other_data(results: dict[str, Any]) -> bool:
         digest = results.get("data_digest")
         is_other = isinstance(digest, str) and digest != config.data_digest
-        return is_other and results.get("identity") == config.identity_with(digest)
+        return is_other and _identity(results) == config.identity_with(digest)
 
     found = None if config.data_digest is None else run_dir.find(is_of_other_data, preferred, name)
     if found is None:
@@ -28,3 +30,13 @@ def describe_other_data(config: Config, preferred: Path, name: str | None = None
     status = run_dir.read_results(found).get("status")
     way = "" if status == "finished" else f": train resume {found} says what has changed"
     return f" ({found}, {status}, is of this configuration when the data was other{way})"
+
+
+def _identity(results: dict[str, Any]) -> str | None:
+    """The identity of a run; of one that an earlier version saved, as today's version computes it."""
+    if not results or results.get(migrations.KEY, 1) == migrations.FORMAT_VERSION:
+        return results.get("identity")
+    try:
+        return saved_run.load(Path(results["folder"])).identity_with(results.get("data_digest"))
+    except UserError:
+        return None

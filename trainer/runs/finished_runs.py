@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from trainer.config import yaml_limits
+from trainer.config import migrations, yaml_limits
 from trainer.config.compose import NEUTRAL
 from trainer.runs import results as result
 from trainer.runs import run_dir
@@ -123,6 +123,8 @@ def _configuration(path: Path, results: Mapping[str, Any]) -> dict[str, Any]:
     except ConfigError:
         read = None
     if isinstance(read, dict):
+        version = read.pop(migrations.KEY, 1)
+        read = migrations.migrate_config(read, version) if isinstance(version, int) else read
         found = dict(_flat(read, ""))
     else:
         pairs = (str(text).lstrip("+~").partition("=") for text in results["overrides"])

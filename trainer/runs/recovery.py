@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from trainer.config import migrations
 from trainer.runs import run_dir
 from trainer.utils.errors import UserError
 
@@ -18,7 +19,7 @@ def read_results(path: Path) -> dict[str, Any]:
 def read_config(path: Path) -> dict[str, Any]:
     """The configuration of a run whose ``config.yaml`` is lost, as its newest checkpoint has it; empty without one."""
     config = _about(path).get("config")
-    return config if isinstance(config, dict) else {}
+    return {migrations.KEY: migrations.FORMAT_VERSION} | config if isinstance(config, dict) else {}
 
 
 def _about(path: Path) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def _about(path: Path) -> dict[str, Any]:
     from trainer.engine import checkpoint
 
     try:
-        state = checkpoint.load_newest(path)
+        state = checkpoint.migrated(checkpoint.load_newest(path), path / checkpoint.LAST)
     except UserError:
         return {}
     about, position = state.get("about"), state.get("position")
@@ -44,6 +45,7 @@ def _from_checkpoint(path: Path) -> dict[str, Any]:
         return {}
     return {
         "folder": str(path),
+        migrations.KEY: about.get(migrations.KEY, 1),
         "identity": about.get("identity"),
         "status": "interrupted",
         "options": options,

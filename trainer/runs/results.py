@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
+from trainer.config import migrations
 from trainer.core.types import Number, mismatches
 from trainer.runs import recovery, run_dir
 from trainer.utils import atomic_write
@@ -28,7 +29,8 @@ class Result:
     status: running, finished, interrupted or failed; ``reason`` says why it did not finish. val, test: scores of the
     best weights. folder: where the run is. home: the folder it was started from, where relative paths begin.
     artifacts: names of the pictures and tables of the finished run; None until all of them are drawn. data_digest: of
-    the user's own files that it was trained on, None where the data set reads none.
+    the user's own files that it was trained on, None where the data set reads none. format_version: of the identity and
+    this file.
     """
 
     folder: str
@@ -58,6 +60,7 @@ class Result:
     reason: str | None = None
     artifacts: list[str] | None = None
     data_digest: str | None = None
+    format_version: int = 1
 
     @classmethod
     def read(cls, path: Path) -> Result:
@@ -70,6 +73,7 @@ class Result:
         if wrong:
             file = path / (run_dir.RESULTS if run_dir.read_results(path) else run_dir.STATES[0])
             raise ConfigError(f"{file} is not that of a run: {'; '.join(wrong[:MOST_PROBLEMS])}")
+        migrations.check_version(found.get(migrations.KEY, 1), path / run_dir.RESULTS)
         return cls(**{name: found[name] for name in KINDS if name in found})
 
     def write(self) -> None:

@@ -223,7 +223,8 @@ def find(is_wanted: Callable[[dict[str, Any]], bool], preferred: Path, name: str
     every = (file for known in TELLING for file in Path(ROOT).glob(f"{pattern}/{known}"))
     places = [preferred] if os.path.isdir(preferred) else dict.fromkeys(file.parent for file in every)
     runs = {path: recovery.read_results(path) for path in places}
-    mine = [path for path, results in runs.items() if is_wanted(results)]
+    # A folder may have been moved since its results were written.
+    mine = [path for path, results in runs.items() if is_wanted(results and results | {"folder": str(path)})]
     return max(mine, key=lambda path: (runs[path].get("status") != "finished", _last_written(path)), default=None)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from trainer.config import secret_masking
+from trainer.config import migrations, secret_masking
 from trainer.config.compose import Config
 from trainer.core import rng
 from trainer.engine import checkpoint, checkpoint_schema, dataset_loading, device, factory
@@ -102,6 +102,7 @@ def load_state(trainer: Trainer, state: dict[str, Any], path: Path) -> None:
 def _about(config: Config, result: Result) -> dict[str, Any]:
     """What every checkpoint says of its run, so that it is known without the other files."""
     return {
+        migrations.KEY: migrations.FORMAT_VERSION,
         "config": secret_masking.mask(config.raw),
         "identity": result.identity,
         "threads": result.threads,

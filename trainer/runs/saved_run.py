@@ -12,11 +12,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from trainer.config import introspection, plugins, registry, secret_masking, yaml_limits
+from trainer.config import introspection, migrations, plugins, registry, secret_masking, yaml_limits
 from trainer.config.compose import NEUTRAL, Config
 from trainer.config.overrides import parse
 from trainer.config.schema import Settings
-from trainer.config.validation import BUILT, check, check_value, declare
+from trainer.config.validation import BUILT, NAMELESS, check, check_value, declare
 from trainer.runs import recovery, run_dir
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError, absence, did_you_mean
@@ -107,10 +107,10 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
     result = Result.read(path)
     raw, tree = read_config(path)
     names = dict(result.options)
-    if set(names) != {*BUILT}:
+    if not names.keys() <= {*BUILT} or not names.keys() >= {*NAMELESS}:
         given, built = ", ".join(names), ", ".join(BUILT)
         raise ConfigError(f"{path / run_dir.RESULTS} is not that of a run: options are of {given}, not of {built}")
-    tree = _with_defaults(tree)
+    tree, names = _with_defaults(tree, names)
     unnamed = plugins.unnamed(tree["plugins"], modules)
     if unnamed:
         raise ConfigError(*unnamed)
@@ -145,14 +145,22 @@ def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise ConfigError(f"{file}: cannot be read: {' '.join(str(error).split())[:300]}") from error
     if not isinstance(raw, dict) or not isinstance(tree, dict) or not raw:
         raise ConfigError(f"{file} is not the configuration of a run")
-    return raw, tree  # type: ignore[return-value]
+    version = migrations.check_version(tree.pop(migrations.KEY, 1), file)
+    raw.pop(migrations.KEY, None)
+    return migrations.migrate_config(raw, version), migrations.migrate_config(tree, version)  # type: ignore[arg-type]
 
 
-def _with_defaults(tree: dict[Any, Any]) -> dict[Any, Any]:
-    """A stored configuration with the flat keys that there were not when it was stored."""
-    usual = OmegaConf.to_container(OmegaConf.load(registry.builtin() / "train.yaml"), resolve=False)
-    assert isinstance(usual, dict)
-    return {key: usual[key] for key in Settings.__dataclass_fields__ if key not in tree} | tree
+def _with_defaults(tree: dict[str, Any], names: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """A stored configuration, and its options, with the flat keys and groups that there were not when it was stored."""
+
+    def read(path: Path) -> dict[str, Any]:
+        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)  # type: ignore[return-value]
+
+    usual = read(registry.builtin() / "train.yaml")
+    chosen = {group: registry.default_option(group) for group in BUILT if group not in names}
+    groups = {group: read(registry.builtin() / group / f"{name}.yaml") for group, name in chosen.items()}
+    flat = {key: usual[key] for key in Settings.__dataclass_fields__ if key not in tree}
+    return flat | groups | tree, {**names, **chosen}
 
 
 def drift(asked: Config, kept: Config) -> list[str]:

@@ -12,7 +12,7 @@ from typing import IO
 
 from omegaconf import OmegaConf
 
-from trainer.config import secret_masking
+from trainer.config import migrations, secret_masking
 from trainer.config.compose import Config
 from trainer.core import rng
 from trainer.engine import checkpoint, dataset_loading, device
@@ -95,8 +95,8 @@ def start(
             result.data_digest = config.data_digest
         with _accounted(result, config, fresh=state is None), signals.prefer_interrupt(screen.flag):
             if state is None:
-                shown = OmegaConf.to_yaml(OmegaConf.create(secret_masking.mask(config.raw)))
-                atomic_write.write_text(path / run_dir.CONFIG, shown)
+                saved = {migrations.KEY: migrations.FORMAT_VERSION} | secret_masking.mask(config.raw)
+                atomic_write.write_text(path / run_dir.CONFIG, OmegaConf.to_yaml(OmegaConf.create(saved)))
                 _begin(result)
             made = assemble(config, result, screen, state, train_nested_run)
             _begin(result)
@@ -167,6 +167,7 @@ def _new_result(config: Config, path: Path) -> Result:
         git=commit(),
         home=config.home,
         data_digest=config.data_digest,
+        format_version=migrations.FORMAT_VERSION,
     )
 
 

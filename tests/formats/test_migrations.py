@@ -1,0 +1,88 @@
+"""Runs that an earlier version has saved go on: folders made by train 0.1.0 before its modules moved."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from trainer.config import compose, introspection, migrations, moved_classes
+from trainer.engine import checkpoint
+from trainer.runs import saved_run, train
+from trainer.utils.errors import ConfigError
+
+SAVED = Path(__file__).with_name("train_0_1_0")
+RUNS = sorted(path.name for path in SAVED.iterdir() if path.is_dir())
+
+
+@pytest.fixture(autouse=True)
+def _copy_of_the_saved_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(SAVED, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The rows of a table of metrics without what a clock says."""
+    with path.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [{key: float(value) for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(name: str) -> None:
+    train.resume(saved_run.load(Path(name)))
+    found, expected = (read_metrics(Path(name, file)) for file in ("metrics.csv", "expected_metrics.csv"))
+    assert len(found) == len(expected)
+    for row, wanted in zip(found, expected, strict=True):
+        assert row == pytest.approx(wanted, rel=1e-5)
+    again = checkpoint.migrated(checkpoint.load(Path(name, "last.pt")), Path(name, "last.pt"))
+    assert again["format_version"] == checkpoint.FORMAT_VERSION
+    saved_run.load(Path(name))  # the configuration beside it is as it was
+
+
+def test_resume_auto_finds_it() -> None:
+    shutil.move("karate_gcn", "outputs/karate_gcn")
+    words = json.loads(Path("outputs/karate_gcn/results.json").read_text())["overrides"]
+    kept = [word for word in words if not word.startswith("hydra.")]
+    result = train.run(compose.compose([*kept, "resume=auto", "hydra.run.dir=outputs/other"]))
+    assert result.folder == "outputs/karate_gcn"
+    assert result.status == "finished"
+
+
+def test_its_best_weights_alone_tell_its_configuration() -> None:
+    Path("csv_mlp/config.yaml").unlink()
+    Path("csv_mlp/results.json").unlink()
+    assert saved_run.load(Path("csv_mlp")).tree["model"]["_target_"] == "trainer.models.tabular.mlp.MLP"
+
+
+def test_a_group_that_it_does_not_know_takes_its_usual_option() -> None:
+    file = Path("csv_mlp/results.json")
+    results = json.loads(file.read_text())
+    del results["options"]["scheduler"]
+    file.write_text(json.dumps(results))
+    kept = saved_run.load(Path("csv_mlp"))
+    assert kept.names["scheduler"] == "none"
+
+
+@pytest.mark.parametrize("version", [0, True, "2", None, 1.5, migrations.FORMAT_VERSION + 1])
+@pytest.mark.parametrize("name", ["config.yaml", "results.json"])
+def test_another_version_is_refused(name: str, version: object) -> None:
+    file = Path("csv_mlp", name)
+    text = json.dumps(version)
+    content = file.read_text()
+    added = (
+        f"format_version: {text}\n{content}" if name == "config.yaml" else f'{{"format_version": {text},{content[1:]}'
+    )
+    file.write_text(added)
+    with pytest.raises(ConfigError, match="format_version"):
+        saved_run.load(Path("csv_mlp"))
+
+
+def test_every_class_of_before_is_there_today() -> None:
+    for module, moved in moved_classes._MODULES.items():
+        assert introspection.source_of(f"trainer.{moved}.Any"), (module, moved)
+    assert moved_classes.current_path("trainer.models.mlp.MLP") == "trainer.models.tabular.mlp.MLP"
+    assert moved_classes.current_path("mine.models.MLP") == "mine.models.MLP"

@@ -1,0 +1,52 @@
+"""Configurations of runs that an earlier version of train has saved, brought to today's form, version by version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from trainer.config.moved_classes import current_path
+from trainer.utils.errors import ConfigError
+
+FORMAT_VERSION = 2
+"""Of ``config.yaml`` and ``results.json``; 1 is what train 0.1.0 wrote, without saying so."""
+KEY = "format_version"
+
+
+def check_version(version: object, file: Path, newest: int = FORMAT_VERSION) -> int:
+    """Return the format version of a file.
+
+    Raises:
+        ConfigError: It is not a version, or one of a later train.
+    """
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise ConfigError(f"{file}: {KEY} is {version!r}, not a number that a run saves there; the file was edited")
+    if version > newest:
+        raise ConfigError(f"{file} has {KEY} {version}; this version of train reads 1 to {newest}: update it")
+    return version
+
+
+def migrate_config(config: Mapping[str, Any], version: int) -> dict[str, Any]:
+    """Return a saved configuration, of any version, in today's form."""
+    migrated = dict(config)
+    for step in range(version, FORMAT_VERSION):
+        migrated = _MIGRATIONS[step](migrated)
+    return migrated
+
+
+def _rename_classes(config: dict[str, Any]) -> dict[str, Any]:
+    """Version 2: modules lie in packages, so that the class paths of ``_target_`` have changed."""
+
+    def rename(node: Any) -> Any:
+        if isinstance(node, Mapping):
+            return {key: rename(value) for key, value in node.items()}
+        if isinstance(node, list):
+            return [rename(value) for value in node]
+        return current_path(node) if isinstance(node, str) else node
+
+    return {key: rename(value) for key, value in config.items()}
+
+
+_MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _rename_classes}
+"""What brings a configuration of each version to the next one."""
