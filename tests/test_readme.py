@@ -10,7 +10,7 @@ import pytest
 
 from trainer.cli import main, verb_args
 from trainer.config import compose
-from trainer.config.plugins import declare
+from trainer.config.plugins import declare_plugins
 from trainer.runs import train
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -46,15 +46,15 @@ def test_there_is_something_to_try() -> None:
 @pytest.mark.slow
 def test_a_model_a_data_set_a_task_and_an_augmentation_of_ones_own(words: str, folder: Path) -> None:
     result = train.run(compose.compose([*words.split(), "epochs=2"], [folder / "my_conf"]))
-    declare([])
+    declare_plugins([])
     assert result.status == "finished"
     assert result.test
 
 
 @pytest.mark.usefixtures("folder")
 def test_they_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.dispatch(["show", "--config-dir", "my_conf", "plugins=[my_net]", "model=my_net"]) == 0
-    declare([])
+    assert main.run_command(["show", "--config-dir", "my_conf", "plugins=[my_net]", "model=my_net"]) == 0
+    declare_plugins([])
     shown = capsys.readouterr().out
     assert "hidden units" in shown
     assert "a whole number >= 1" in shown
@@ -79,4 +79,4 @@ def test_every_command_composes(line: str) -> None:
 @pytest.mark.parametrize(("model", "data", "words"), SAMPLES)
 def test_every_sample_is_asked_for_as_it_should_be(model: str, data: str, words: str) -> None:
     target = compose.compose([f"model={model}", f"data={data}"]).tree["task"]["_target_"]
-    assert verb_args.options("sample", words.split(), verb_args.parameters("sample", target))["prompt"]
+    assert verb_args.parse_verb_args("sample", words.split(), verb_args.verb_parameters("sample", target))["prompt"]

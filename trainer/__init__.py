@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trainer.config.compose import Config
-    from trainer.core.dataset import Data
+    from trainer.core.dataset import Dataset
     from trainer.core.task import Task
     from trainer.runs.results import Result
 
@@ -34,19 +34,19 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None)
     return config.compose(overrides, [] if config_dir is None else [Path(config_dir)])
 
 
-def build(config: Config) -> tuple[Data, Task]:
+def build(config: Config) -> tuple[Dataset, Task]:
     """The data set, and the task with its model (``task.model``), with fresh weights from ``seed``.
 
     Random numbers of your own go on as if nothing had been drawn. Raises ConfigError beside a run in another thread.
     """
     from trainer.core import rng
 
-    with rng.borrowed():
+    with rng.preserve_global_state():
         from trainer.engine import dataset_loading, factory  # here: what it imports may draw, once in a process
 
-        data = dataset_loading.read(config)
+        data = dataset_loading.load_dataset(config)
         rng.seed_everything(config.settings.seed)
-        return data, factory.task(config.tree, data, config.names)
+        return data, factory.make_task(config.tree, data, config.names)
 
 
 def run(config: Config) -> Result:
@@ -56,7 +56,7 @@ def run(config: Config) -> Result:
     """
     from trainer.core import rng
 
-    with rng.borrowed():
+    with rng.preserve_global_state():
         from trainer.runs import train  # here: what it imports may draw, once in a process
 
         return train.run(config)

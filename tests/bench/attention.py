@@ -21,7 +21,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from trainer.models.layers.attention.attention import MultiHeadAttention
-from trainer.models.layers.attention.transformer import KINDS, Plan
+from trainer.models.layers.attention.transformer import ATTENTION_KERNELS, TransformerConfig
 
 ROUNDS = 7
 STEPS = (128, 256, 512, 1024, 2048, 4096)
@@ -30,7 +30,7 @@ PICTURE = Path(__file__).parents[2] / "outputs" / "bench" / "attention.png"
 
 
 def layer(kind: str) -> MultiHeadAttention:
-    plan = Plan(
+    plan = TransformerConfig(
         width=WIDTH,
         heads=HEADS,
         hidden=WIDTH,
@@ -43,11 +43,11 @@ def layer(kind: str) -> MultiHeadAttention:
         attention_size=SIZE,
         attention_rounds=1,
     )
-    return plan.attend()
+    return plan.make_attention()
 
 
 def step(attention: MultiHeadAttention, x: torch.Tensor) -> None:
-    attention(*attention.look(x)).sum().backward()
+    attention(*attention.project_qkv(x)).sum().backward()
 
 
 def milliseconds(attention: MultiHeadAttention, x: torch.Tensor) -> float:
@@ -101,7 +101,7 @@ def draw(rows: dict[str, tuple[list[float], list[float]]]) -> None:
 def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    layers = {kind: layer(kind) for kind in sys.argv[1:] or KINDS}
+    layers = {kind: layer(kind) for kind in sys.argv[1:] or ATTENTION_KERNELS}
     times: dict[tuple[str, int], list[float]] = defaultdict(list)
     for turn in range(ROUNDS + 1):
         for steps in STEPS:

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 
 from trainer.config import compose
-from trainer.core.decoding import write
-from trainer.engine.factory import make
+from trainer.core.decoding import generate_tokens
+from trainer.engine.factory import instantiate_node
 from trainer.models.language.gpt import GPT
 
 ROUNDS, TOKENS, VOCAB = 5, 256, 65
 
 
 def kept(model: GPT, first: Tensor) -> Tensor:
-    return write(model, (), first, TOKENS)
+    return generate_tokens(model, (), first, TOKENS)
 
 
 def anew(model: GPT, first: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def main() -> None:
     composed = compose.compose(
         ["model=gpt", "data=tinyshakespeare", f"model.seq_len={TOKENS}", f"model.vocab_size={VOCAB}"]
     )
-    model = make(composed.tree["model"], GPT).eval()
+    model = instantiate_node(composed.tree["model"], GPT).eval()
     with torch.inference_mode():
         for rows in (1, 4):
             compare(model, rows)

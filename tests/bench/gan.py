@@ -27,7 +27,7 @@ def ours(*words: str) -> tuple[Round, Tensor]:
     """An epoch of training, and the rows it is of as the model sees them."""
     made = lab(*words)
     split = made.data.train
-    rows = made.task.rows(split.finish(split.batch(torch.arange(len(split)), 0)))  # type: ignore[operator]
+    rows = made.task.normalize(split.to_model_inputs(split.batch(torch.arange(len(split)), 0)))  # type: ignore[operator]
 
     def epoch() -> None:
         made.trainer.train_epoch()

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import GATConv, GCNConv
 
 from tests.helpers.lab import lab
-from trainer.core.dataset import Data
+from trainer.core.dataset import Dataset
 
 ROUNDS = 20
 EPOCHS = 5
@@ -84,13 +84,15 @@ class DenseGAT(nn.Module):
         return self.last(F.dropout(h, 0.6, self.training), adjacency)
 
 
-def plain(model: nn.Module, data: Data) -> Callable[[], None]:
+def plain(model: nn.Module, data: Dataset) -> Callable[[], None]:
     """An epoch as tutorials write it, with a mask (N,) for each split."""
-    train, val = data.train.whole, data.val.whole
+    train, val = data.train.full_batch, data.val.full_batch
     x, edge_index = train.inputs["x"], train.inputs["edge_index"]
-    trained, validated = (torch.zeros(len(x), dtype=torch.bool).index_fill(0, b.asked, True) for b in (train, val))
+    trained, validated = (
+        torch.zeros(len(x), dtype=torch.bool).index_fill(0, b.output_index, True) for b in (train, val)
+    )
     label = torch.zeros(len(x), dtype=torch.long)
-    label[train.asked], label[val.asked] = train.target, val.target
+    label[train.output_index], label[val.output_index] = train.target, val.target
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=5e-4)
 
     def epoch() -> None:
@@ -110,7 +112,7 @@ def ours(*overrides: str) -> Callable[[], None]:
 
     def epoch() -> None:
         trainer.train_epoch()
-        trainer.validate()
+        trainer.run_validation()
         trainer.epoch, trainer.batch = trainer.epoch + 1, 0
 
     return epoch
@@ -127,7 +129,7 @@ def main(data_dir: str) -> None:
     torch.set_num_threads(1)
     cora = ("data=cora", f"data_dir={data_dir}")
     data = lab("model=gcn", *cora).data
-    sizes = data.facts.sizes["in_features"], data.facts.sizes["num_classes"]
+    sizes = data.info.sizes["in_features"], data.info.sizes["num_classes"]
     contenders = {
         "GCN": ours("model=gcn", *cora),
         "GCN, PyG": plain(PlainGCN(*sizes, 0.5), data),

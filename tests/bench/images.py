@@ -22,10 +22,10 @@ from torch import Tensor
 
 from trainer.config import compose
 from trainer.core.batch import Batch
-from trainer.core.dataset import Facts
-from trainer.data.augment.image_augment import Pictures
+from trainer.core.dataset import DatasetInfo
+from trainer.data.augment.image_augment import ImageAugment
 from trainer.engine import factory
-from trainer.engine.checkpoint import NoKeeper
+from trainer.engine.checkpoint import NullCheckpointManager
 from trainer.engine.device import keep_freed_memory
 from trainer.engine.trainer import Trainer
 
@@ -37,7 +37,7 @@ ALL = {
 
 
 def ours(pictures: Tensor) -> Callable[[], Tensor]:
-    augment, index = Pictures(Facts(sizes={}), **ALL), torch.arange(len(pictures))  # type: ignore[arg-type]
+    augment, index = ImageAugment(DatasetInfo(sizes={}), **ALL), torch.arange(len(pictures))  # type: ignore[arg-type]
     return lambda: augment(Batch({"x": pictures}, None, index), 0).inputs["x"]
 
 
@@ -71,15 +71,17 @@ def stepper(model: str, *more: str) -> Callable[[], Tensor]:
     data = "digit_canvas" if model == "unet" else "gratings"
     words = (f"model={model}", f"data={data}", "data.size=64", "data.rows=200", "threads=1", "batch_size=32")
     composed = compose.compose([*words, *more])
-    made = factory.data(composed.tree)
-    task = factory.task(composed.tree, made, composed.names).train()
-    loaders = factory.loaders(composed.tree, made, composed.settings, torch.device("cpu"))
-    players = factory.players(composed.tree, composed.settings, task, loaders["train"])
-    trainer = Trainer(task, players, loaders["train"], loaders["val"], composed.settings, NoKeeper(), watcher=None)  # type: ignore[arg-type]
-    batch = next(loaders["train"].epoch(0))
+    made = factory.make_dataset(composed.tree)
+    task = factory.make_task(composed.tree, made, composed.names).train()
+    loaders = factory.make_loaders(composed.tree, made, composed.settings, torch.device("cpu"))
+    players = factory.make_param_groups(composed.tree, composed.settings, task, loaders["train"])
+    trainer = Trainer(
+        task, players, loaders["train"], loaders["val"], composed.settings, NullCheckpointManager(), watcher=None
+    )  # type: ignore[arg-type]
+    batch = next(loaders["train"].iter_epoch(0))
 
     def step() -> Tensor:
-        trainer.update(trainer.players["model"], [batch])
+        trainer.update_param_group(trainer.param_groups["model"], [batch])
         return batch.inputs["x"]
 
     return step

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from trainer.config import compose
-from trainer.core.dataset import Data, Facts, TensorSplit
+from trainer.core.dataset import Dataset, DatasetInfo, TensorSplit
 from trainer.engine import factory
-from trainer.engine.checkpoint import RunKeeper
+from trainer.engine.checkpoint import CheckpointManager
 from trainer.engine.trainer import Trainer
 from trainer.runs import run_report
 from trainer.runs.results import Result
@@ -55,29 +55,29 @@ CASES = {
 }
 
 
-class Noise(Data):
+class Noise(Dataset):
     shapes = "x (B, ...) -> (B)"
 
     def __init__(self, case: Case):
         x, y = torch.randn(ROWS + 200, *case.shape), torch.randint(case.classes, (ROWS + 200,))
         self.train, self.val = TensorSplit({"x": x[:ROWS]}, y[:ROWS]), TensorSplit({"x": x[ROWS:]}, y[ROWS:])
         self.test = self.val
-        self.facts = Facts(sizes={})
+        self.info = DatasetInfo(sizes={})
 
 
-def ours(case: Case, data: Data) -> float:
+def ours(case: Case, data: Dataset) -> float:
     """Microseconds of a step of the trainer as a run has it."""
     keys = (f"epochs={case.epochs}", f"batch_size={BATCH}", "grad_clip=1", "scheduler=onecycle", "threads=1")
     composed = compose.compose([*case.words, *keys])
-    task = factory.task(composed.tree, factory.data(composed.tree), composed.names)
-    loaders = factory.loaders(composed.tree, data, composed.settings, torch.device("cpu"))
-    players = factory.players(composed.tree, composed.settings, task, loaders["train"])
-    with tempfile.TemporaryDirectory() as place, signals.caught() as flag:
+    task = factory.make_task(composed.tree, factory.make_dataset(composed.tree), composed.names)
+    loaders = factory.make_loaders(composed.tree, data, composed.settings, torch.device("cpu"))
+    players = factory.make_param_groups(composed.tree, composed.settings, task, loaders["train"])
+    with tempfile.TemporaryDirectory() as place, signals.capture_signals() as flag:
         result = Result(place, "", "", {}, [], "ours", "noise", "", 0, monitor="accuracy")
-        with run_report.Report(flag, verbose=False) as screen:
-            keeper = RunKeeper(Path(place), {})
+        with run_report.RunReporter(flag, verbose=False) as screen:
+            keeper = CheckpointManager(Path(place), {})
             trainer = Trainer(task, players, loaders["train"], loaders["val"], composed.settings, keeper, screen)
-            screen.start(trainer, result, {})
+            screen.announce_start(trainer, result, {})
             started = time.perf_counter()
             trainer.fit()
             return (time.perf_counter() - started) / trainer.step * 1e6
@@ -110,10 +110,10 @@ def loss_of(logits: Tensor, y: Tensor) -> Tensor:
 
 def fresh_model(case: Case) -> nn.Module:
     composed = compose.compose(list(case.words))
-    return factory.task(composed.tree, factory.data(composed.tree), composed.names).model
+    return factory.make_task(composed.tree, factory.make_dataset(composed.tree), composed.names).model
 
 
-def notebook(case: Case, data: Data) -> float:
+def notebook(case: Case, data: Dataset) -> float:
     def pairs(split: TensorSplit, *, shuffle: bool) -> Pairs:
         assert split.target is not None
         loader = DataLoader(TensorDataset(split.inputs["x"], split.target), BATCH, shuffle=shuffle)
@@ -125,7 +125,7 @@ def notebook(case: Case, data: Data) -> float:
     return plain(case, fresh_model(case), train, val, fused=None)
 
 
-def handwritten(case: Case, data: Data) -> float:
+def handwritten(case: Case, data: Dataset) -> float:
     def pairs(split: TensorSplit, *, shuffle: bool) -> Iterable[tuple[Tensor, Tensor]]:
         x, y = split.inputs["x"], split.target
         assert y is not None

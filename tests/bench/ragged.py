@@ -21,7 +21,7 @@ from trainer.core.batch import Batch
 from trainer.data.datasets.sequence.memory_tasks import VarLenSum
 from trainer.data.splits.ragged import Ragged, RaggedSplit
 from trainer.engine.dataloader import Loader
-from trainer.models.layers.sequence.recurrent import read
+from trainer.models.layers.sequence.recurrent import run_rnn
 
 ROUNDS, ROWS, BATCH, WIDTH = 5, 1024, 64, 64
 CPU = torch.device("cpu")
@@ -38,7 +38,7 @@ def packed(cells: nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def ours(cells: nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
-    return read(cells, x, lengths)[1][-1]
+    return run_rnn(cells, x, lengths)[1][-1]
 
 
 def epoch(batches: list[Batch], cells: nn.LSTM, last: Callable[[nn.LSTM, Tensor, Tensor], Tensor]) -> float:
@@ -54,10 +54,10 @@ def main() -> None:
     for shortest, longest in ((3, 20), (10, 200)):
         split = VarLenSum(rows=5 * ROWS // 3, shortest=shortest, longest=longest, seed=0).train
         x, lengths = split.inputs["x"], split.inputs["lengths"]  # type: ignore[attr-defined]
-        rows = RaggedSplit({"x": Ragged.of([row[:n] for row, n in zip(x, lengths.tolist(), strict=True)])}, None)
-        whole = list(Loader(split, "train", batch_size=BATCH, device=CPU, train=True).epoch(0))
+        rows = RaggedSplit({"x": Ragged.from_rows([row[:n] for row, n in zip(x, lengths.tolist(), strict=True)])}, None)
+        whole = list(Loader(split, "train", batch_size=BATCH, device=CPU, train=True).iter_epoch(0))
         mixed, sorted_ = (
-            list(Loader(rows, "train", batch_size=BATCH, device=CPU, train=True, bucket=bucket).epoch(0))
+            list(Loader(rows, "train", batch_size=BATCH, device=CPU, train=True, bucket=bucket).iter_epoch(0))
             for bucket in (1, 50)
         )
         cells = nn.LSTM(1, WIDTH, batch_first=True)

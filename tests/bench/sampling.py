@@ -20,7 +20,7 @@ from trainer.config import compose
 from trainer.core import rng
 from trainer.data.datasets.generative.ring import Ring
 from trainer.engine import factory
-from trainer.engine.checkpoint import NoKeeper
+from trainer.engine.checkpoint import NullCheckpointManager
 from trainer.engine.trainer import Trainer
 from trainer.metrics import metrics
 from trainer.tasks.base.denoising import Denoising
@@ -34,23 +34,25 @@ SAMPLERS = {
 
 
 class Unwatched:
-    def stepped(self, trainer: Trainer) -> None: ...
+    def on_step_end(self, trainer: Trainer) -> None: ...
 
-    def scored(self, trainer: Trainer, row: dict[str, float]) -> None: ...
+    def on_validation_end(self, trainer: Trainer, row: dict[str, float]) -> None: ...
 
 
 def trained(name: str, steps: int) -> Denoising:
     words = ("model=diffusion", f"task={name}", "data=ring", f"max_steps={steps}", "val_every=1000", "task.steps=10")
     composed = compose.compose(words)
-    data = factory.data(composed.tree)
+    data = factory.make_dataset(composed.tree)
     rng.seed_everything(0)
-    task = factory.task(composed.tree, data, composed.names)
+    task = factory.make_task(composed.tree, data, composed.names)
     assert isinstance(task, Denoising)
-    loaders = factory.loaders(composed.tree, data, composed.settings, torch.device("cpu"))
-    players = factory.players(composed.tree, composed.settings, task, loaders["train"])
-    trainer = Trainer(task, players, loaders["train"], loaders["val"], composed.settings, NoKeeper(), Unwatched())
+    loaders = factory.make_loaders(composed.tree, data, composed.settings, torch.device("cpu"))
+    players = factory.make_param_groups(composed.tree, composed.settings, task, loaders["train"])
+    trainer = Trainer(
+        task, players, loaders["train"], loaders["val"], composed.settings, NullCheckpointManager(), Unwatched()
+    )
     trainer.fit()
-    trainer.use_best()
+    trainer.load_best_weights()
     return task.eval()
 
 
@@ -64,15 +66,15 @@ def compare(name: str, steps: int) -> None:
         for way in SAMPLERS[name]:
             task.sampler, task.steps = way
             started = time.process_time()
-            drawn[way].append(task.make(ROWS, None))
+            drawn[way].append(task.generate(ROWS, None))
             times[way].append(1e3 * (time.process_time() - started))
     first = SAMPLERS[name][0]
-    assert task.facts.modes is not None
+    assert task.info.modes is not None
     for way, taken in times.items():
         ratio = statistics.median(slow / quick for slow, quick in zip(times[first], taken, strict=True))
         points = torch.cat(drawn[way])
         far = metrics.energy_distance(points, real)
-        within = metrics.mode_coverage(points, task.facts.modes, task.facts.mode_sigma)["within"]
+        within = metrics.mode_coverage(points, task.info.modes, task.info.mode_sigma)["within"]
         print(
             f"{name}, {way[0]} in {way[1]} steps: {statistics.median(taken):.0f} ms, {ratio:.1f} times as fast as"
             f" {first[0]}; energy distance {far:.4f}, within {within:.3f}"

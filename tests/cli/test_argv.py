@@ -22,8 +22,8 @@ from trainer.utils.errors import ConfigError
     ],
 )
 def test_what_hydra_is_given(arguments: list[str], given: list[str]) -> None:
-    argv.split(arguments)
-    assert argv.for_hydra(arguments) == given
+    argv.split_args(arguments)
+    assert argv.make_hydra_args(arguments) == given
 
 
 @pytest.mark.parametrize(
@@ -51,20 +51,20 @@ def test_what_hydra_is_given(arguments: list[str], given: list[str]) -> None:
 )
 def test_what_is_refused(arguments: list[str], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        argv.split(arguments)
+        argv.split_args(arguments)
     assert said in str(caught.value)
 
 
 def test_a_file_is_no_folder() -> None:
     with pytest.raises(ConfigError, match=f"{__file__} is a file"):
-        argv.split(["--config-dir", __file__])
-    assert argv.split(["--config-dir", "."])[1] == [Path.cwd()]
+        argv.split_args(["--config-dir", __file__])
+    assert argv.split_args(["--config-dir", "."])[1] == [Path.cwd()]
 
 
 @pytest.mark.parametrize("words", [[], ["install=foo"], ["install=bash", "query=bash"], ["seed=1"]])
 def test_completion_is_for_one_shell(words: list[str]) -> None:
     with pytest.raises(ConfigError, match="used by itself"):
-        argv.check_alone(words, [], {"--shell-completion"})
-    argv.check_alone(["install=zsh"], [], {"--shell-completion"})
+        argv.check_standalone_flag(words, [], {"--shell-completion"})
+    argv.check_standalone_flag(["install=zsh"], [], {"--shell-completion"})
     with pytest.raises(ConfigError, match="used by itself"):
-        argv.check_alone(["seed=1"], [], {"--hydra-help"})
+        argv.check_standalone_flag(["seed=1"], [], {"--hydra-help"})

@@ -49,6 +49,6 @@ def test_hydras_own_sweeper_still_works(tmp_path: Path) -> None:
 
 def test_unknown_flags_are_refused() -> None:
     with pytest.raises(ConfigError, match="unknown option"):
-        argv.split(["--multi-run"])
-    overrides, folders, given = argv.split(["-m", "seed=1", "-cd=/tmp", "+x=1", "~y"])
+        argv.split_args(["--multi-run"])
+    overrides, folders, given = argv.split_args(["-m", "seed=1", "-cd=/tmp", "+x=1", "~y"])
     assert (overrides, folders, given) == (["seed=1", "+x=1", "~y"], [Path("/tmp")], {"--multirun", "--config-dir"})

@@ -217,14 +217,14 @@ def test_the_verbs_say_what_they_take(
 def test_the_version_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
     from trainer.cli import main
 
-    assert main.dispatch(["--version"]) == 0
+    assert main.run_command(["--version"]) == 0
     assert capsys.readouterr().out.startswith("train-zoo ")
 
 
 def test_a_long_line_is_cut() -> None:
     from trainer.cli import main
 
-    told = main.message(ConfigError("x" * 10_000))
+    told = main.format_error(ConfigError("x" * 10_000))
     assert len(told) < 2100
     assert told.endswith(" ...")
 
@@ -240,17 +240,17 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("endless")
 def test_list_and_show_tell_everything(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.dispatch(["list"]) == 0
+    assert main.run_command(["list"]) == 0
     listed = capsys.readouterr().out
     for group in registry.GROUPS:
-        for name, option in registry.options(group).items():
+        for name, option in registry.list_options(group).items():
             assert any(row.startswith(name) and option.description in row for row in listed.splitlines()), name
-            assert main.dispatch(["show", f"{group}={name}"]) == 0
+            assert main.run_command(["show", f"{group}={name}"]) == 0
             shown = capsys.readouterr().out
-            for key, _, meaning in option.entries():
+            for key, _, meaning in option.find_entries():
                 if f"{group}.{key} " in shown:
                     assert meaning in shown
-    assert main.dispatch(["show"]) == 0
+    assert main.run_command(["show"]) == 0
     shown = capsys.readouterr().out
     for key in get_type_hints(Settings):
         assert any(row.startswith(key) for row in shown.splitlines()), key
@@ -258,7 +258,7 @@ def test_list_and_show_tell_everything(capsys: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.usefixtures("endless")
 def test_show_gives_type_default_and_meaning(capsys: pytest.CaptureFixture[str]) -> None:
-    main.dispatch(["show", "model=lstm"])
+    main.run_command(["show", "model=lstm"])
     row = next(row for row in capsys.readouterr().out.splitlines() if row.startswith("model.hidden_size"))
     assert row.split("  ")[0] == "model.hidden_size"
     for word in (" 64 ", "a whole number >= 1", "width of the state"):
@@ -266,11 +266,11 @@ def test_show_gives_type_default_and_meaning(capsys: pytest.CaptureFixture[str])
 
 
 def test_show_tells_what_an_option_sets_beside_its_own_keys(capsys: pytest.CaptureFixture[str]) -> None:
-    main.dispatch(["show", "model=dcgan"])
+    main.run_command(["show", "model=dcgan"])
     _, table = capsys.readouterr().out.split("SETS AS WELL")
     rows = {row.split()[0]: " ".join(row.split()[1:]) for row in table.splitlines()[1:] if row}
     assert (rows["task"], rows["scheduler"], rows["optimizer.betas"]) == ("gan", "none", "[0.5, 0.99]")
     assert rows["epochs"] == "80 for a thousand pictures; of 60,000 a few"
     assert "model.latent" not in rows
-    main.dispatch(["show", "scheduler=cosine"])
+    main.run_command(["show", "scheduler=cosine"])
     assert "SETS" not in capsys.readouterr().out

@@ -14,7 +14,7 @@ OWN = {
         from __future__ import annotations
         import torch
         from torch import Tensor, nn
-        from trainer.core.dataset import Data, Facts, TensorSplit
+        from trainer.core.dataset import Data, DatasetInfo, TensorSplit
         from trainer.core.types import PositiveInt
 
         class Linear(nn.Module):
@@ -38,7 +38,7 @@ OWN = {
                 parts = [x[:part], x[part:2 * part], x[2 * part:]]
                 self.train, self.val, self.test = (TensorSplit({"x": p}, p.sum(1, keepdim=True)) for p in parts)
                 sizes = {"in_features": 3, "out_features": 1, "flat_features": 3}
-                self.facts = Facts(sizes=sizes, baseline={"mse": 3.0})
+                self.info = DatasetInfo(sizes=sizes, baseline={"mse": 3.0})
     '''.replace("\n        ", "\n"),
     "conf/model/mine.yaml": "# A line of my own.\n_target_: mine.Linear\nin_features: ??? # from the data\n"
     "out_features: ??? # from the data\nwidth: 4 # of the middle\n",

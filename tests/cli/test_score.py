@@ -60,7 +60,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def said_by(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     """What a command says that ends well."""
-    assert main.dispatch(words) == 0
+    assert main.run_command(words) == 0
     return capsys.readouterr().out
 
 
@@ -81,7 +81,7 @@ def test_rows_that_do_not_belong_are_found_in_a_file(
     assert [int(row["row"]) for row in found] == list(range(1, 2001))
     ratings = torch.tensor([float(row["log_likelihood"]) for row in found])
     odd = torch.arange(2000) % 50 == 0
-    assert metrics.auc(-ratings, odd) > 0.9
+    assert metrics.roc_auc(-ratings, odd) > 0.9
     first = said[said.index("most unusual") :].split("─\n")[1].split()[0]
     assert int(first) == int(ratings.argmin()) + 1
     said_by(capsys, "score", str(table), f"input={path}")
@@ -169,7 +169,7 @@ def test_a_file_that_cannot_be_rated_is_refused(
 
 def test_a_task_that_rates_nothing_says_which_do() -> None:
     with pytest.raises(ConfigError, match="the task of this run cannot score; these can: density, "):
-        verb_args.parameters("score", "trainer.tasks.classification.Classification", method="rate")
+        verb_args.verb_parameters("score", "trainer.tasks.classification.Classification", method="score_rows")
 
 
 def test_a_table_without_a_target_is_refused_by_what_needs_one(tmp_path: Path) -> None:
@@ -192,4 +192,4 @@ def test_a_model_that_is_told_classes_wants_them_in_the_file(
         assert {row["colour"] for row in csv.DictReader(file)} == {"red"}  # of blue, green and red
     (tmp_path / "bare.csv").write_text("age,income,children\n30,30000,1\n")
     with pytest.raises(ConfigError, match="the model of this run is told the class of each row; "):
-        main.dispatch(["score", str(run), f"input={tmp_path / 'bare.csv'}"])
+        main.run_command(["score", str(run), f"input={tmp_path / 'bare.csv'}"])

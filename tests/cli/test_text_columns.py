@@ -36,10 +36,10 @@ def test_every_list_fits_and_says_all(
     arguments: list[str], width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    main.dispatch(arguments)
+    main.run_command(arguments)
     whole = capsys.readouterr().out
     monkeypatch.setenv("COLUMNS", str(width))
-    main.dispatch(arguments)
+    main.run_command(arguments)
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= width
     assert words(text) == words(whole)

@@ -10,19 +10,19 @@ from trainer.config.introspection import Parameter
 from trainer.runs import saved_run
 from trainer.utils.errors import ConfigError
 
-KNOWN = verb_args.parameters("sample", "trainer.tasks.language.Language")
+KNOWN = verb_args.verb_parameters("sample", "trainer.tasks.language.Language")
 
 
 def test_text_stays_text_and_numbers_are_numbers() -> None:
     words = ["prompt=12 = a dozen\n", "length=20", "temperature=1e-1", "top_k=null", "top_p=1"]
-    found = verb_args.options("sample", words, KNOWN)
+    found = verb_args.parse_verb_args("sample", words, KNOWN)
     assert found == {"prompt": "12 = a dozen\n", "length": 20, "temperature": 0.1, "top_k": None, "top_p": 1}
-    assert verb_args.options("sample", [], KNOWN) == {}
+    assert verb_args.parse_verb_args("sample", [], KNOWN) == {}
 
 
 def test_every_problem_is_told_at_once() -> None:
     with pytest.raises(ConfigError) as told:
-        verb_args.options("sample", ["lenght=3", "temperature=-1", "top_k=abc", "top_p=2", "twenty"], KNOWN)
+        verb_args.parse_verb_args("sample", ["lenght=3", "temperature=-1", "top_k=abc", "top_p=2", "twenty"], KNOWN)
     lines = str(told.value).splitlines()
     assert lines[0].startswith("sample lenght=3: unknown; did you mean length? prompt=..., length=...")
     assert lines[1] == "sample temperature: '-1' given; it must be a number >= 0"
@@ -33,12 +33,12 @@ def test_every_problem_is_told_at_once() -> None:
 
 def test_a_task_that_cannot_says_which_can() -> None:
     with pytest.raises(ConfigError, match=r"this run cannot sample; these can: .*graph_generation, language, seq2seq"):
-        verb_args.parameters("sample", "trainer.tasks.regression.Regression")
+        verb_args.verb_parameters("sample", "trainer.tasks.regression.Regression")
 
 
 def test_a_verb_without_keys_of_its_own_names_those_of_the_machine() -> None:
     with pytest.raises(ConfigError) as told:
-        verb_args.options("evaluate", ["epochs=3", "devcie=cpu", "optimizer.lr=1"], {})
+        verb_args.parse_verb_args("evaluate", ["epochs=3", "devcie=cpu", "optimizer.lr=1"], {})
     first, second, third = str(told.value).splitlines()
     kept = "a run keeps what it was trained with; start a new run with"
     assert first.startswith(f"evaluate epochs=3: {kept} epochs=3, or give evaluate one of allow_changed_data, ")
@@ -48,7 +48,7 @@ def test_a_verb_without_keys_of_its_own_names_those_of_the_machine() -> None:
 
 def test_a_verb_with_keys_of_its_own_names_those_of_the_machine_as_well() -> None:
     with pytest.raises(ConfigError) as told:
-        verb_args.options("score", ["inptu=x", "thraeds=2"], {"input": Parameter(str, "")})
+        verb_args.parse_verb_args("score", ["inptu=x", "thraeds=2"], {"input": Parameter(str, "")})
     first, second = told.value.problems
     assert first.startswith("score inptu=x: unknown; did you mean input? input=..., allow_changed_data=..., data_dir=")
     assert second.startswith("score thraeds=2: unknown; did you mean threads? input=..., ")
@@ -58,7 +58,7 @@ def test_a_verb_with_keys_of_its_own_names_those_of_the_machine_as_well() -> Non
 def test_data_of_a_stored_run_is_named_by_its_own_keys() -> None:
     kept = saved_run.load(trained("csv"))
     with pytest.raises(ConfigError) as told:
-        saved_run.changed(kept, ["data.paht=x.csv", "data.taget=y", "data.target=y", "data.path=5"])
+        saved_run.with_verb_overrides(kept, ["data.paht=x.csv", "data.taget=y", "data.target=y", "data.path=5"])
     able = "for a run that is used again: allow_changed_data, data_dir, "
     lines = [
         f"data.paht: unknown key; did you mean data.path? {able}",
@@ -72,4 +72,4 @@ def test_data_of_a_stored_run_is_named_by_its_own_keys() -> None:
 @pytest.mark.usefixtures("in_tmp")
 def test_a_row_without_a_layer_shows_nothing() -> None:
     with pytest.raises(ConfigError, match=r"show row: .* features=LAYER"):
-        main.dispatch(["show", str(trained("csv")), "row=3"])
+        main.run_command(["show", str(trained("csv")), "row=3"])

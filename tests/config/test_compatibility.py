@@ -27,12 +27,12 @@ SEQUENCE = a("x (B, T, F) -> (B)")
 
 
 def test_a_line_is_read() -> None:
-    assert compatibility.parse("x (B, T, F), lengths (B) -> (B, C)") == Shapes(
+    assert compatibility.parse_shapes("x (B, T, F), lengths (B) -> (B, C)") == Shapes(
         {"x": ("B", "T", "F"), "lengths": ("B",)}, ("B", "C")
     )
-    assert compatibility.parse("x (B, F) -> ()") == Shapes({"x": ("B", "F")}, None)
-    assert compatibility.parse("(B, C, ...) -> (B, ...)") == Shapes({"": ("B", "C", "...")}, ("B", "..."))
-    assert compatibility.parse("A model.") is None
+    assert compatibility.parse_shapes("x (B, F) -> ()") == Shapes({"x": ("B", "F")}, None)
+    assert compatibility.parse_shapes("(B, C, ...) -> (B, ...)") == Shapes({"": ("B", "C", "...")}, ("B", "..."))
+    assert compatibility.parse_shapes("A model.") is None
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_line_is_read() -> None:
     ],
 )
 def test_dims_match_by_letter(wanted: str, given: str, fits: bool) -> None:
-    assert compatibility.matches(tuple(wanted.split()), tuple(given.split())) is fits
+    assert compatibility.is_compatible(tuple(wanted.split()), tuple(given.split())) is fits
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_dims_match_by_letter(wanted: str, given: str, fits: bool) -> None:
 def test_a_pair_fits_or_a_sentence_says_why(
     model: Signature, data: Signature, task: Signature, words: str | None
 ) -> None:
-    reason = compatibility.misfit(model, data, task)
+    reason = compatibility.incompatibility(model, data, task)
     assert (reason is None) if words is None else (reason is not None and words in reason), reason
 
 
@@ -116,6 +116,6 @@ def test_the_sentence_speaks_of_the_options() -> None:
         "data": "trainer.data.datasets.tabular.synthetic.Moons",
         "task": "trainer.tasks.gan.Adversarial",
     }
-    reason = compatibility.explain(targets, {"model": "mine", "data": "yours", "task": "theirs"})
+    reason = compatibility.explain_incompatibility(targets, {"model": "mine", "data": "yours", "task": "theirs"})
     assert reason is not None
     assert "model mine" in reason

@@ -28,23 +28,23 @@ class Key:
 def keys() -> list[Key]:
     flat = get_type_hints(Settings, include_extras=True)
     found = [Key("", name, kind, frozenset({*flat, *registry.GROUPS})) for name, kind in flat.items()]
-    for group in validation.BUILT:
-        for name, option in registry.options(group).items():
-            assert option.target, f"{option.path} names no class"
-            read = introspection.read(option.target)
-            assert read, f"{option.path}: there is no class {option.target}"
-            written = [key for key in written_keys(option) if key in read.types]
-            kinds = {key: read.types[key] for key in written}
+    for group in validation.OBJECT_GROUPS:
+        for name, option in registry.list_options(group).items():
+            assert option.class_path, f"{option.path} names no class"
+            read = introspection.read_signature(option.class_path)
+            assert read, f"{option.path}: there is no class {option.class_path}"
+            written = [key for key in written_keys(option) if key in read.init_types]
+            kinds = {key: read.init_types[key] for key in written}
             found += [Key(f"{group}={name}", f"{group}.{k}", kind, frozenset(kinds)) for k, kind in kinds.items()]
     return found
 
 
-def written_keys(option: registry.Option) -> list[str]:
+def written_keys(option: registry.ConfigOption) -> list[str]:
     """The keys of a group in its YAML, read by another reader than the program's."""
     import yaml
 
     tree = yaml.safe_load(option.path.read_text(encoding="utf-8"))
-    node = tree[option.group] if option.lines[0].startswith("# @package _global_") else tree
+    node = tree[option.group] if option.text_lines[0].startswith("# @package _global_") else tree
     return [key for key in node if not key.startswith("_") and key != "defaults"]
 
 
@@ -156,14 +156,14 @@ def test_every_value_out_of_range_is_refused(record_property: Any) -> None:
 
 def test_every_key_has_a_type() -> None:
     """A parameter whose annotation the check cannot read would let anything through."""
-    assert [f"{key.option} {key.place}" for key in KEYS if key.kind is introspection.UNCHECKED] == []
+    assert [f"{key.option} {key.place}" for key in KEYS if key.kind is introspection.UNCHECKED_TYPE] == []
 
 
 @pytest.mark.slow
 def test_every_misspelt_option_is_refused_and_the_right_one_named(record_property: Any) -> None:
     asked, right, wrong = 0, 0, []
-    for group in validation.BUILT:
-        names = registry.options(group)
+    for group in validation.OBJECT_GROUPS:
+        names = registry.list_options(group)
         for name in names:
             for typo in dict.fromkeys(typos(name)):
                 if typo in names:

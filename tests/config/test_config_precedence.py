@@ -18,7 +18,7 @@ def layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     Whether they fit each other is not the question here.
     """
-    monkeypatch.setattr(validation, "_conflicts", lambda *_: [])
+    monkeypatch.setattr(validation, "_check_compatibility", lambda *_: [])
     package = "# @package _global_\n# one layer\n"
     override = "defaults:\n  - override /task@_global_.task: "
     mlp = (
@@ -146,20 +146,24 @@ def test_data_of_ones_own_is_trained_as_the_built_in_set_of_its_kind(own: str) -
     """What chooses the weights, how they are decayed and how fast they learn is not a matter of who has the rows."""
 
     def choices(data: str) -> list[object]:
-        tree = yaml.safe_load(registry.options("data")[data].path.read_text())
+        tree = yaml.safe_load(registry.list_options("data")[data].path.read_text())
         optimizer = tree.get("optimizer", {})
         return [tree.get("monitor"), optimizer.get("weight_decay"), optimizer.get("lr"), tree.get("grad_clip")]
 
     assert choices(own) == choices(OWN[own])
 
 
-GANS = [name for name in registry.options("model") if "betas" in registry.options("model")[name].sets_in("optimizer")]
+GANS = [
+    name
+    for name in registry.list_options("model")
+    if "betas" in registry.list_options("model")[name].keys_set_in("optimizer")
+]
 
 
 @pytest.mark.parametrize("model", GANS)
-@pytest.mark.parametrize("optimizer", sorted(registry.options("optimizer")))
+@pytest.mark.parametrize("optimizer", sorted(registry.list_options("optimizer")))
 def test_what_a_model_sets_for_its_optimizer_breaks_no_other(model: str, optimizer: str) -> None:
-    data = "ring" if "flat_features" in registry.options("model")[model].meanings() else "digits"
+    data = "ring" if "flat_features" in registry.list_options("model")[model].get_descriptions() else "digits"
     found = compose.compose([f"model={model}", f"data={data}", f"optimizer={optimizer}"]).tree["optimizer"]
     usual = compose.compose([f"model={model}", f"data={data}"]).tree["optimizer"]
     own = compose.compose([f"optimizer={optimizer}"]).tree["optimizer"]

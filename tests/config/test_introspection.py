@@ -15,22 +15,24 @@ import pytest
 from trainer.config import introspection, plugins, registry, validation
 from trainer.utils.errors import ConfigError
 
-TARGETS = sorted({o.target for g in validation.BUILT for o in registry.options(g).values() if o.target})
+TARGETS = sorted(
+    {o.class_path for g in validation.OBJECT_GROUPS for o in registry.list_options(g).values() if o.class_path}
+)
 
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own_sig.py").write_text("")
-    plugins.declare(["own_sig"])
-    introspection._parsed.cache_clear()
+    plugins.declare_plugins(["own_sig"])
+    introspection._parse_module.cache_clear()
     yield tmp_path / "own_sig.py"
-    plugins.declare([])
+    plugins.declare_plugins([])
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_source_says_what_the_class_says(target: str) -> None:
-    found = introspection.read(target)
+    found = introspection.read_signature(target)
     assert found is not None
     module, _, name = target.rpartition(".")
     cls = getattr(importlib.import_module(module), name)
@@ -41,18 +43,21 @@ def test_the_source_says_what_the_class_says(target: str) -> None:
     for parameter in real[len(named) :]:
         (options,) = get_args(hints[parameter.name])
         unpacked |= get_type_hints(options, include_extras=True)
-    assert list(found.types) == [*(parameter.name for parameter in named), *unpacked]
-    assert found.required() == {p.name for p in named if p.default is inspect.Parameter.empty} | unpacked.keys()
+    assert list(found.init_types) == [*(parameter.name for parameter in named), *unpacked]
+    assert (
+        found.get_required_parameters()
+        == {p.name for p in named if p.default is inspect.Parameter.empty} | unpacked.keys()
+    )
     hints |= unpacked
     assert found.doc == inspect.cleandoc(cls.__doc__ or "")
     assert found.shapes == getattr(cls, "shapes", "")
-    for key, kind in found.types.items():
-        if kind is not introspection.UNCHECKED:
+    for key, kind in found.init_types.items():
+        if kind is not introspection.UNCHECKED_TYPE:
             assert kind == hints[key], key
         else:
-            assert any(key in given for given in validation.GIVEN.values()), f"{key} is checked by nobody"
-    if hasattr(cls, "needs"):
-        assert found.needs == cls.needs
+            assert any(key in given for given in validation.INJECTED_ARGS.values()), f"{key} is checked by nobody"
+    if hasattr(cls, "required_model_methods"):
+        assert found.required_model_methods == cls.required_model_methods
 
 
 @pytest.mark.parametrize(
@@ -67,20 +72,20 @@ def test_the_source_says_what_the_class_says(target: str) -> None:
         ("tuple[int, ...]", tuple[int, ...]),
         ("list[Literal['a']]", list[Literal["a"]]),
         ("Sequence[int] | int", None),
-        ("torch.Tensor", introspection.UNCHECKED),
-        ("Tensor | None", introspection.UNCHECKED),
-        ("list[Tensor]", introspection.UNCHECKED),
-        ("Literal[NAMES]", introspection.UNCHECKED),
-        ("Optional[int]", introspection.UNCHECKED),
+        ("torch.Tensor", introspection.UNCHECKED_TYPE),
+        ("Tensor | None", introspection.UNCHECKED_TYPE),
+        ("list[Tensor]", introspection.UNCHECKED_TYPE),
+        ("Literal[NAMES]", introspection.UNCHECKED_TYPE),
+        ("Optional[int]", introspection.UNCHECKED_TYPE),
     ],
 )
 def test_types_of_the_vocabulary(annotation: str, kind: Any, own: Path) -> None:
     own.write_text(f"class A:\n    def __init__(self, a: {annotation}, b=1, *, c: int = 2): ...\n")
-    found = introspection.read("own_sig.A")
+    found = introspection.read_signature("own_sig.A")
     assert found is not None
-    assert kind is None or found.types["a"] == kind
-    assert (found.types["b"], found.types["c"]) == (introspection.UNCHECKED, int)
-    assert found.required() == {"a"}
+    assert kind is None or found.init_types["a"] == kind
+    assert (found.init_types["b"], found.init_types["c"]) == (introspection.UNCHECKED_TYPE, int)
+    assert found.get_required_parameters() == {"a"}
 
 
 def test_methods_come_from_bases_in_the_same_file(own: Path) -> None:
@@ -88,14 +93,14 @@ def test_methods_come_from_bases_in_the_same_file(own: Path) -> None:
         "class Base:\n    '''other'''\n    def __init__(self, a: int): ...\n"
         "    def forward(self, x, lengths=None): ...\n"
         "class Net(Base):\n    '''More.'''\n\n    shapes = 'x (B, F) -> (B, C)'\n"
-        "    needs: ClassVar[tuple[str, ...]] = ('a', 'b')\n"
+        "    required_model_methods: ClassVar[tuple[str, ...]] = ('a', 'b')\n"
     )
-    found = introspection.read("own_sig.Net")
+    found = introspection.read_signature("own_sig.Net")
     assert found is not None
-    assert (list(found.types), list(found.methods["forward"])) == (["a"], ["x", "lengths"])
-    assert found.required("forward") == {"x"}
-    assert found.methods["forward"]["lengths"].default == "None"
-    assert (found.shapes, found.needs) == ("x (B, F) -> (B, C)", ("a", "b"))
+    assert (list(found.init_types), list(found.parameters_by_method["forward"])) == (["a"], ["x", "lengths"])
+    assert found.get_required_parameters("forward") == {"x"}
+    assert found.parameters_by_method["forward"]["lengths"].default == "None"
+    assert (found.shapes, found.required_model_methods) == ("x (B, F) -> (B, C)", ("a", "b"))
 
 
 def test_unpacked_options_are_keys_wherever_they_are_defined(own: Path) -> None:
@@ -106,24 +111,24 @@ def test_unpacked_options_are_keys_wherever_they_are_defined(own: Path) -> None:
         "class B:\n    def __init__(self, **more: Unpack[BlockOptions]): ...\n"
         "class C:\n    def __init__(self, a: int, **more: Any): ...\n"
     )
-    found = {name: introspection.read(f"own_sig.{name}") for name in "ABC"}
+    found = {name: introspection.read_signature(f"own_sig.{name}") for name in "ABC"}
     assert found["A"] is not None
     assert found["B"] is not None
     assert found["C"] is not None
-    assert found["A"].types == {"a": int, "b": int, "depth": int, "wide": bool}
-    assert found["A"].required() == {"a", "depth", "wide"}
-    assert {"width", "heads", "attention"} <= found["B"].types.keys()
-    assert found["C"].types == {"a": int}
+    assert found["A"].init_types == {"a": int, "b": int, "depth": int, "wide": bool}
+    assert found["A"].get_required_parameters() == {"a", "depth", "wide"}
+    assert {"width", "heads", "attention"} <= found["B"].init_types.keys()
+    assert found["C"].init_types == {"a": int}
 
 
 def test_what_is_not_there(own: Path) -> None:
     own.write_text("def function(): ...\nname = 3\n")
     for target in ("own_sig.Nope", "own_sig.function", "own_sig.name", "trainer.nope.A", "undeclared.A", "A", "", "."):
-        assert introspection.read(target) is None
+        assert introspection.read_signature(target) is None
     own.write_text("class A(:\n")
-    introspection._parsed.cache_clear()
+    introspection._parse_module.cache_clear()
     with pytest.raises(ConfigError, match=r"own_sig\.py, line 1: this is not Python"):
-        introspection.read("own_sig.A")
+        introspection.read_signature("own_sig.A")
 
 
 def test_every_field_is_described_and_no_other() -> None:
@@ -132,6 +137,6 @@ def test_every_field_is_described_and_no_other() -> None:
 
 
 def test_ranges_stay_on_their_types() -> None:
-    found = introspection.read("trainer.optim.optimizers.Adam")
+    found = introspection.read_signature("trainer.optim.optimizers.Adam")
     assert found is not None
-    assert get_origin(found.types["lr"]) is Annotated
+    assert get_origin(found.init_types["lr"]) is Annotated

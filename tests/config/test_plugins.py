@@ -20,18 +20,18 @@ def test_a_module_is_known_by_name_and_imported_only_when_asked(
     write(
         tmp_path, {"own_part.py": "LOADED = True\nclass A: ...\n", "own_pack/__init__.py": "", "own_pack/deep.py": ""}
     )
-    plugins.declare(["own_part", "own_pack"])
+    plugins.declare_plugins(["own_part", "own_pack"])
     assert plugins.is_declared("own_part.A")
     assert plugins.is_declared("own_pack.deep.B")
     assert not plugins.is_declared("own_partly.A")
-    assert plugins.source_of("own_part") == tmp_path / "own_part.py"
-    assert plugins.source_of("own_pack.deep") == tmp_path / "own_pack" / "deep.py"
-    assert plugins.source_of("own_pack.nope") is None
-    assert plugins.source_of("other") is None
+    assert plugins.find_plugin_file("own_part") == tmp_path / "own_part.py"
+    assert plugins.find_plugin_file("own_pack.deep") == tmp_path / "own_pack" / "deep.py"
+    assert plugins.find_plugin_file("own_pack.nope") is None
+    assert plugins.find_plugin_file("other") is None
     assert "own_part" not in sys.modules
-    plugins.load()
+    plugins.import_plugins()
     assert sys.modules["own_part"].LOADED
-    plugins.declare([])
+    plugins.declare_plugins([])
     assert not plugins.is_declared("own_part.A")
     for name in ("own_part", "own_pack"):
         del sys.modules[name]
@@ -39,38 +39,38 @@ def test_a_module_is_known_by_name_and_imported_only_when_asked(
 
 def test_a_module_that_fails_is_not_left_half_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(write(tmp_path, {"own_broken.py": "1 / 0\n"}))
-    plugins.declare(["own_broken"])
+    plugins.declare_plugins(["own_broken"])
     with pytest.raises(ZeroDivisionError):
-        plugins.load()
+        plugins.import_plugins()
     assert "own_broken" not in sys.modules
-    plugins.declare([])
+    plugins.declare_plugins([])
 
 
 def test_a_near_name_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(write(tmp_path, {"my_models.py": ""}))
     with pytest.raises(ConfigError, match=r"did you mean my_models\?"):
-        plugins.declare(["my_model"])
+        plugins.declare_plugins(["my_model"])
 
 
 def test_a_signature_read_before_its_plugin_was_named_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(write(tmp_path, {"own_late.py": "class Net:\n    shapes = 'x (B, F) -> (B, C)'\n"}))
-    assert introspection.read("own_late.Net") is None
-    plugins.declare(["own_late"])
-    found = introspection.read("own_late.Net")
+    assert introspection.read_signature("own_late.Net") is None
+    plugins.declare_plugins(["own_late"])
+    found = introspection.read_signature("own_late.Net")
     assert found is not None
     assert found.shapes == "x (B, F) -> (B, C)"
-    plugins.declare([])
+    plugins.declare_plugins([])
 
 
 def test_a_class_of_the_wrong_kind_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(write(tmp_path, {"own_kind.py": "class Net:\n    def __init__(self): ...\n"}))
-    plugins.declare(["own_kind"])
-    plugins.load()
+    plugins.declare_plugins(["own_kind"])
+    plugins.import_plugins()
     from torch import nn
 
     with pytest.raises(ConfigError, match=r"own_kind\.Net is not a Module"):
-        factory.make({"_target_": "own_kind.Net"}, nn.Module)
-    plugins.declare([])
+        factory.instantiate_node({"_target_": "own_kind.Net"}, nn.Module)
+    plugins.declare_plugins([])
     del sys.modules["own_kind"]

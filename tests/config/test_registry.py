@@ -12,68 +12,68 @@ from tests.helpers.commands import write
 from trainer.config import introspection, registry, secret_masking, validation
 from trainer.config.schema import Settings
 
-OPTIONS = [option for group in registry.GROUPS for option in registry.options(group).values()]
-BUILT = [option for option in OPTIONS if option.group in validation.BUILT]
+OPTIONS = [option for group in registry.GROUPS for option in registry.list_options(group).values()]
+BUILT = [option for option in OPTIONS if option.group in validation.OBJECT_GROUPS]
 
 
-def ids(option: registry.Option) -> str:
+def ids(option: registry.ConfigOption) -> str:
     return f"{option.group}={option.name}"
 
 
-def node(option: registry.Option) -> dict[str, object]:
+def node(option: registry.ConfigOption) -> dict[str, object]:
     """The keys of the option's own group, read by another reader than the program's."""
     tree = yaml.safe_load(option.path.read_text(encoding="utf-8"))
-    found = tree[option.group] if option.lines[0].startswith("# @package _global_") else tree
+    found = tree[option.group] if option.text_lines[0].startswith("# @package _global_") else tree
     assert isinstance(found, dict)
     return {key: value for key, value in found.items() if key not in ("_target_", "defaults")}
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=ids)
-def test_an_option_says_what_it_is(option: registry.Option) -> None:
+def test_an_option_says_what_it_is(option: registry.ConfigOption) -> None:
     assert len(option.description) >= 15, "train list has nothing to show"
     assert len(option.description) <= 120
-    place = next(i for i, line in enumerate(option.lines) if option.description in line)
-    assert place == (1 if option.lines[0].startswith("# @package") else 0)
+    place = next(i for i, line in enumerate(option.text_lines) if option.description in line)
+    assert place == (1 if option.text_lines[0].startswith("# @package") else 0)
 
 
 @pytest.mark.parametrize("option", BUILT, ids=ids)
-def test_no_key_is_taken_for_a_secret(option: registry.Option) -> None:
-    assert not [key for key in node(option) if secret_masking.sounds_secret(key)], (
+def test_no_key_is_taken_for_a_secret(option: registry.ConfigOption) -> None:
+    assert not [key for key in node(option) if secret_masking.is_secret_key(key)], (
         "a run would be kept without its value"
     )
 
 
 @pytest.mark.parametrize("option", BUILT, ids=ids)
-def test_every_key_has_a_meaning(option: registry.Option) -> None:
-    meanings = option.meanings()
+def test_every_key_has_a_meaning(option: registry.ConfigOption) -> None:
+    meanings = option.get_descriptions()
     assert [key for key in node(option) if len(meanings.get(key, "")) < 5] == []
     assert [key for key, meaning in meanings.items() if len(meaning) > 100] == []
 
 
 @pytest.mark.parametrize("option", BUILT, ids=ids)
-def test_no_key_is_dead_and_none_is_hidden(option: registry.Option) -> None:
-    assert option.target
-    found = introspection.read(option.target)
-    assert found, f"there is no class {option.target}"
-    known = set(found.types) - validation.GIVEN.get(option.group, set())
+def test_no_key_is_dead_and_none_is_hidden(option: registry.ConfigOption) -> None:
+    assert option.class_path
+    found = introspection.read_signature(option.class_path)
+    assert found, f"there is no class {option.class_path}"
+    known = set(found.init_types) - validation.INJECTED_ARGS.get(option.group, set())
     assert set(node(option)) <= known, "keys that nothing reads"
-    assert found.required() & known <= set(node(option)), "parameters without a value"
+    assert found.get_required_parameters() & known <= set(node(option)), "parameters without a value"
     # A default in the signature is for what some variants leave out: some other option of the class shows it.
-    shown = {key for other in BUILT if other.target == option.target for key in node(other)}
+    shown = {key for other in BUILT if other.class_path == option.class_path for key in node(other)}
     assert known <= shown, "parameters that no YAML file shows"
 
 
 def test_the_flat_keys_are_the_settings() -> None:
-    tree = yaml.safe_load((registry.builtin() / "train.yaml").read_text(encoding="utf-8"))
+    tree = yaml.safe_load((registry.get_builtin_dir() / "train.yaml").read_text(encoding="utf-8"))
     flat = set(tree) - {"defaults", "hydra"}
     assert flat == set(get_type_hints(Settings))
-    meanings = registry.Option("", "train", registry.builtin() / "train.yaml").meanings()
+    meanings = registry.ConfigOption("", "train", registry.get_builtin_dir() / "train.yaml").get_descriptions()
     assert [key for key in flat if len(meanings.get(key, "")) < 10] == []
 
 
 @pytest.mark.parametrize("option", [o for o in BUILT if o.group in ("model", "data")], ids=ids)
-def test_models_and_data_show_their_shapes(option: registry.Option) -> None:
-    assert "->" in option.shapes
+def test_models_and_data_show_their_shapes(option: registry.ConfigOption) -> None:
+    assert "->" in option.shapes_line
 
 
 def test_a_folder_of_the_users_own_adds_and_never_hides(tmp_path: Path) -> None:
@@ -82,21 +82,23 @@ def test_a_folder_of_the_users_own_adds_and_never_hides(tmp_path: Path) -> None:
         tmp_path,
         {"model/mine.yaml": text + "model:\n  _target_: own.Net\n  a: 3 # what it is\n", "model/lstm.yaml": ""},
     )
-    found = registry.options("model", [tmp_path])
+    found = registry.list_options("model", [tmp_path])
     mine = found["mine"]
-    assert (mine.description, mine.target, mine.task) == ("Mine, a line (2020).", "own.Net", "regression")
-    assert mine.entries() == [("a", "3", "what it is")]
-    assert mine.shapes == ""
-    assert found["lstm"].path.parent.parent == registry.builtin()
+    assert (mine.description, mine.class_path, mine.task_name) == ("Mine, a line (2020).", "own.Net", "regression")
+    assert mine.find_entries() == [("a", "3", "what it is")]
+    assert mine.shapes_line == ""
+    assert found["lstm"].path.parent.parent == registry.get_builtin_dir()
     assert list(found) == sorted(found)
-    assert "model" in registry.groups([tmp_path])
+    assert "model" in registry.list_groups([tmp_path])
 
 
 def test_an_option_that_is_not_there() -> None:
-    assert registry.not_found("model", "lstmm", ["gru", "lstm"]) == (
+    assert registry.describe_unknown_option("model", "lstmm", ["gru", "lstm"]) == (
         "model 'lstmm' not found; did you mean lstm? choices: gru, lstm"
     )
-    assert registry.not_found("experiment", "mine", []) == "experiment 'mine' not found; choices: none yet"
+    assert (
+        registry.describe_unknown_option("experiment", "mine", []) == "experiment 'mine' not found; choices: none yet"
+    )
 
 
 def test_what_an_option_sets_in_another_group(tmp_path: Path) -> None:
@@ -104,22 +106,22 @@ def test_what_an_option_sets_in_another_group(tmp_path: Path) -> None:
     path.write_text(
         "# @package _global_\noptimizer:\n  lr: 1\ndata:\n  tokens: x\n  other:\n    inner: 1\nmodel:\n  a: 1\n"
     )
-    option = registry.Option("model", "a", path)
-    assert option.sets_in("data") == {"tokens", "other"}
-    assert option.sets_in("optimizer") == {"lr"}
-    assert option.sets_in("scheduler") == set()
+    option = registry.ConfigOption("model", "a", path)
+    assert option.keys_set_in("data") == {"tokens", "other"}
+    assert option.keys_set_in("optimizer") == {"lr"}
+    assert option.keys_set_in("scheduler") == set()
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=ids)
-def test_what_an_option_sets_elsewhere_is_what_is_in_its_file(option: registry.Option) -> None:
+def test_what_an_option_sets_elsewhere_is_what_is_in_its_file(option: registry.ConfigOption) -> None:
     tree = yaml.safe_load(option.path.read_text(encoding="utf-8")) or {}
     wanted: dict[str, object] = {}
-    if option.lines[0] == "# @package _global_":
+    if option.text_lines[0] == "# @package _global_":
         choices = [entry for entry in tree.pop("defaults", []) if isinstance(entry, dict)]
         for ((key, name),) in (entry.items() for entry in choices):
             wanted[key.removeprefix("override /").split("@")[0]] = name
         for key, value in tree.items():
             if key != option.group:
                 wanted |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
-    assert {key: yaml.safe_load(value) for key, value, _ in option.elsewhere()} == wanted
-    assert option.flat == {key for key in wanted if "." not in key and key not in registry.GROUPS}
+    assert {key: yaml.safe_load(value) for key, value, _ in option.other_overrides()} == wanted
+    assert option.global_keys == {key for key in wanted if "." not in key and key not in registry.GROUPS}

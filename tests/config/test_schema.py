@@ -122,8 +122,8 @@ def test_save_every_says_how_often(monkeypatch: pytest.MonkeyPatch) -> None:
     from trainer.engine import checkpoint
 
     saved: list[str] = []
-    save = checkpoint.save
-    monkeypatch.setattr(checkpoint, "save", lambda state, path: (saved.append(path.name), save(state, path)))
+    save = checkpoint.save_checkpoint
+    monkeypatch.setattr(checkpoint, "save_checkpoint", lambda state, path: (saved.append(path.name), save(state, path)))
     run("save_every=1000")
     rarely = saved.count(checkpoint.LAST)
     saved.clear()
@@ -163,7 +163,7 @@ def test_channels_last_lays_out_pictures_and_kernels_and_changes_nothing_else() 
     plain, laid = lab(*small, *more), lab(*small, *more, "channels_last=true")
     losses = [losses_of(made.trainer) for made in (plain, laid)]
     torch.testing.assert_close(*map(torch.tensor, losses), atol=1e-4, rtol=0)
-    batch = next(laid.loaders["train"].epoch(0)).inputs["x"]
+    batch = next(laid.loaders["train"].iter_epoch(0)).inputs["x"]
     kernels = [p for p in laid.task.parameters() if p.dim() == 4 and p.shape[1] > 1]
     assert kernels
     assert all(value.is_contiguous(memory_format=torch.channels_last) for value in (batch, *kernels))
@@ -181,7 +181,9 @@ test_jobs_are_looked_at_by_the_sweep = test_debug_is_looked_at_by_the_command_an
 
 def test_bucket_reaches_every_loader() -> None:
     composed = compose.compose([*SMALL, "bucket=7"])
-    made = factory.loaders(composed.tree, factory.data(composed.tree), composed.settings, torch.device("cpu"))
+    made = factory.make_loaders(
+        composed.tree, factory.make_dataset(composed.tree), composed.settings, torch.device("cpu")
+    )
     assert [loader.bucket for loader in made.values()] == [7, 7, 7]
 
 
@@ -194,7 +196,7 @@ def own_table(path: Path, rows: int) -> str:
 def test_fingerprint_says_how_closely_files_are_looked_at(tmp_path: Path) -> None:
     words = ["model=mlp", "data=csv", own_table(tmp_path / "d.csv", 40), "data.target=kind"]
     for mode in ("sampled", "exact"):
-        found = dataset_loading.with_fingerprint(compose.compose([*words, f"fingerprint={mode}"])).fingerprint
+        found = dataset_loading.add_fingerprint(compose.compose([*words, f"fingerprint={mode}"])).fingerprint
         assert found is not None
         assert found["exact"] == (mode == "exact")
 
@@ -204,5 +206,10 @@ def test_allow_changed_data_lets_a_run_be_used_on_other_rows(tmp_path: Path) -> 
     path = Path(train.run(compose.compose(words)).folder)
     own_table(tmp_path / "d.csv", 50)
     with pytest.raises(ConfigError, match=r"rows: 40 before, 50 now\n.*allow_changed_data=true"):
-        inference.evaluate(saved_run.load(path))
-    assert inference.evaluate(saved_run.named("evaluate", [str(path), "allow_changed_data=true"])[0])["accuracy"] <= 1
+        inference.evaluate_run(saved_run.load(path))
+    assert (
+        inference.evaluate_run(saved_run.load_from_args("evaluate", [str(path), "allow_changed_data=true"])[0])[
+            "accuracy"
+        ]
+        <= 1
+    )

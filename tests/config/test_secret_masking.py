@@ -35,7 +35,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def kept(tree: dict[str, Any]) -> tuple[Any, Any]:
     node = OmegaConf.create(tree)
     written, resolved = (OmegaConf.to_container(node, resolve=resolve) for resolve in (False, True))
-    return secret_masking.keep(node, written, resolved), resolved
+    return secret_masking.restore_env_references(node, written, resolved), resolved
 
 
 @pytest.mark.parametrize("tree", TREES)
@@ -88,7 +88,7 @@ def test_values_of_keys_that_sound_secret_are_left_out() -> None:
         "secret": None,
         "password": "",
     }
-    masked = secret_masking.mask(tree)
+    masked = secret_masking.mask_tree(tree)
     assert masked["data"] == {
         **dict.fromkeys(hidden, "***"),
         **open_keys,

@@ -13,7 +13,7 @@ from trainer.utils.errors import ConfigError
 
 
 def jobs(*words: str, folders: tuple[Path, ...] = ()) -> list[list[str]]:
-    return sweep_grid.combinations(overrides.parse(words, folders), folders)
+    return sweep_grid.expand_combinations(overrides.parse_overrides(words, folders), folders)
 
 
 @pytest.mark.parametrize(

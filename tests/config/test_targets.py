@@ -68,7 +68,7 @@ def cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     assert not (tmp_path / MARKER).exists()
     assert "evil" not in sys.modules
-    plugins.declare([])
+    plugins.declare_plugins([])
 
 
 def refused(*overrides: str, folders: tuple[Path, ...] = ()) -> str:
@@ -85,7 +85,7 @@ def refused(*overrides: str, folders: tuple[Path, ...] = ()) -> str:
 @pytest.mark.usefixtures("cwd")
 @pytest.mark.slow
 def test_a_target_on_the_command_line(target: str) -> None:
-    for group in validation.BUILT:
+    for group in validation.OBJECT_GROUPS:
         said = refused(*SMALL, f"{group}._target_='{target}'")
         assert f"{group}._target_" in said
         if not target.startswith("trainer."):
@@ -184,7 +184,7 @@ def test_an_experiment_of_somebody_elses(text: str, cwd: Path) -> None:
     for flags in (["--cfg", "job"], ["-m", "hydra/sweeper=basic"], ["--info"]):
         if "hydra:" in text or "-m" not in flags:
             with pytest.raises(ConfigError):
-                main.dispatch([*flags, *SMALL, "experiment=e", "--config-dir", str(folder)])
+                main.run_command([*flags, *SMALL, "experiment=e", "--config-dir", str(folder)])
 
 
 @pytest.mark.slow
@@ -244,15 +244,15 @@ def test_the_working_folder_is_not_searched_for_modules(tmp_path: Path) -> None:
 
 
 def test_our_own_options_name_only_our_own_classes() -> None:
-    for group, prefix in validation.OURS.items():
-        for option in registry.options(group).values():
-            assert option.target
-            assert option.target.startswith(prefix)
+    for group, prefix in validation.TARGET_PREFIXES.items():
+        for option in registry.list_options(group).values():
+            assert option.class_path
+            assert option.class_path.startswith(prefix)
     assert os.environ.get("HYDRA_INSTANTIATE_ALLOWLIST_OVERRIDE") is None
 
 
 def test_a_plugin_that_a_run_does_not_have_is_refused(cwd: Path) -> None:
     path = runner.run(compose.compose(["model=mlp", "data=moons", "max_steps=1", "draw=false"])).folder
     with pytest.raises(ConfigError, match="trained without the module evil"):
-        saved_run.named("evaluate", [path, "plugins=[evil]"])
+        saved_run.load_from_args("evaluate", [path, "plugins=[evil]"])
     assert not (cwd / MARKER).exists()

@@ -34,7 +34,7 @@ BOMBS = {
 
 
 def _judge(path: Path) -> None:
-    text = yaml_limits.read(path)
+    text = yaml_limits.read_yaml(path)
     yaml_limits.check_interpolations(OmegaConf.to_container(OmegaConf.create(text), resolve=False))
 
 
@@ -53,8 +53,8 @@ def test_it_is_refused_in_a_folder_of_the_users(name: str, tmp_path: Path) -> No
 
 
 def test_every_file_of_ours_passes() -> None:
-    for path in registry.builtin().rglob("*.yaml"):
-        yaml_limits.read(path)
+    for path in registry.get_builtin_dir().rglob("*.yaml"):
+        yaml_limits.read_yaml(path)
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,10 @@ def test_every_file_of_ours_passes() -> None:
 def test_what_is_no_text_of_yaml(content: bytes, said: str, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_bytes(content)
     with pytest.raises(ConfigError, match=r"bad\.yaml: ") as caught:
-        yaml_limits.read(tmp_path / "bad.yaml")
+        yaml_limits.read_yaml(tmp_path / "bad.yaml")
     assert said in str(caught.value)
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not a file"):
-        yaml_limits.read(tmp_path)
+        yaml_limits.read_yaml(tmp_path)

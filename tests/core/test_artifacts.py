@@ -12,13 +12,13 @@ from PIL import Image
 from tests.helpers.lab import lab
 from tests.helpers.own_files import pictures
 from trainer.config import compose
-from trainer.core.artifacts import NUMBERED, Later, Sheet, caption_row
+from trainer.core.artifacts import NUMBERED_ROWS, ImageGrid, LazyArtifact, caption_row
 from trainer.runs import train as runner
 from trainer.viz import model_inspection
 
 
 def test_a_caption_is_the_name_of_a_file_or_else_a_number() -> None:
-    assert caption_row(NUMBERED, 41) == "row 41"
+    assert caption_row(NUMBERED_ROWS, 41) == "row 41"
     assert caption_row(("row", range(5, 9)), 2) == "row 7"
     files = ["cat/1.png", "a/very/long/way/to/the/cats/of/summer/12345.png", "cat/\x1b[31m\n2.png"]
     assert [caption_row(("file", files), row) for row in range(3)] == [
@@ -37,12 +37,12 @@ def test_a_caption_is_the_name_of_a_file_or_else_a_number() -> None:
 @pytest.mark.slow
 def test_pictures_of_own_files_are_called_by_their_names(words: tuple[str, ...], name: str) -> None:
     run = lab(*words, "max_steps=1", "batch_size=4")
-    items = [*run.task.eval().gallery(run.loaders["test"].epoch(0))]
+    items = [*run.task.eval().make_artifacts(run.loaders["test"].iter_epoch(0))]
     later = next(item for item in items if name in item.name)
-    sheet = later.make() if isinstance(later, Later) else later
-    assert isinstance(sheet, Sheet)
+    sheet = later.make_artifact() if isinstance(later, LazyArtifact) else later
+    assert isinstance(sheet, ImageGrid)
     told = {line for tile in sheet.tiles for line in tile.caption.split("\n") if line.endswith(".png")}
-    called, files = run.data.test.names(first=0)
+    called, files = run.data.test.get_row_names(first=0)
     assert called == "file"
     assert told
     assert told <= set(map(str, files))
@@ -64,9 +64,9 @@ def test_training_pictures_are_called_by_their_names_however_often_they_are_seen
     marked = pictures() / "marked"
     run = lab("model=unet", "model.widths=[2,4]", "data=image_masks", f"data.path={marked}", "data.repeats=2")
     train = run.loaders["train"]
-    sheet = model_inspection.samples(train, 2, [])
+    sheet = model_inspection.make_sample_grid(train, 2, [])
     assert Path(marked / "images" / sheet.tiles[0].caption).is_file()
-    called, files = train.split.names(first=0)
+    called, files = train.split.get_row_names(first=0)
     assert (called, len(files)) == ("file", len(train.split))
-    assert torch.equal(train.rows(torch.tensor([0])).inputs["x"], train.rows(torch.tensor([12])).inputs["x"])
+    assert torch.equal(train.load_rows(torch.tensor([0])).inputs["x"], train.load_rows(torch.tensor([12])).inputs["x"])
     assert files[0] == files[12]

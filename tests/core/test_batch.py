@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.core.batch import Batch, Rows, Totals
+from trainer.core.batch import Batch, RowValues, ScoreAccumulator
 
 
 def test_sums_add_and_rows_follow_each_other() -> None:
-    totals = Totals()
+    totals = ScoreAccumulator()
     for part in (torch.tensor([1.0, 2.0]), torch.tensor([3.0]), torch.tensor([4.0, 5.0, 6.0])):
-        totals.add({"sum": part.sum(), "count": torch.tensor(len(part)), "seen": Rows(part)})
-    reduced = totals.reduce()
+        totals.update({"sum": part.sum(), "count": torch.tensor(len(part)), "seen": RowValues(part)})
+    reduced = totals.compute_totals()
     assert reduced["sum"] == 21
     assert reduced["count"] == 6
     assert reduced["seen"].tolist() == [1, 2, 3, 4, 5, 6]
@@ -20,20 +20,20 @@ def test_sums_add_and_rows_follow_each_other() -> None:
 
 def test_a_score_is_not_changed_by_being_added_to() -> None:
     score = torch.tensor([1.0])
-    totals = Totals()
-    totals.add({"sum": score})
-    totals.add({"sum": score})
-    totals.add({"sum": score})
+    totals = ScoreAccumulator()
+    totals.update({"sum": score})
+    totals.update({"sum": score})
+    totals.update({"sum": score})
     assert score.item() == 1
-    assert totals.reduce()["sum"].item() == 3
+    assert totals.compute_totals()["sum"].item() == 3
 
 
 def test_a_small_last_batch_weighs_what_it_should() -> None:
     values = torch.arange(10.0)
-    totals = Totals()
+    totals = ScoreAccumulator()
     for part in values.split(4):
-        totals.add({"sum": part.sum(), "count": torch.tensor(len(part))})
-    reduced = totals.reduce()
+        totals.update({"sum": part.sum(), "count": torch.tensor(len(part))})
+    reduced = totals.compute_totals()
     assert reduced["sum"] / reduced["count"] == values.mean()
     assert torch.stack([part.mean() for part in values.split(4)]).mean() != values.mean()
 

@@ -20,8 +20,8 @@ class Chain:
         self.fed: list[int] = []
 
     def decode(
-        self, tokens: Tensor, memory: decoding.State, state: decoding.State | None = None
-    ) -> tuple[Tensor, decoding.State]:
+        self, tokens: Tensor, memory: decoding.DecoderState, state: decoding.DecoderState | None = None
+    ) -> tuple[Tensor, decoding.DecoderState]:
         self.fed.append(tokens.shape[1])
         (tables,) = memory  # (B, V + 1, V + 1, V)
         before = torch.full_like(tokens[:, :1], V) if state is None else state[0]
@@ -52,7 +52,7 @@ def hypotheses() -> list[tuple[int, ...]]:
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
 def test_a_beam_as_wide_as_the_tree_finds_the_best_there_is(penalty: float) -> None:
     memory = tables(6)
-    found = decoding.beam(Chain(), (memory,), FIRST, STEPS, width=V**STEPS, end=END, penalty=penalty)
+    found = decoding.beam_search(Chain(), (memory,), FIRST, STEPS, width=V**STEPS, end=END, penalty=penalty)
     for row, table in zip(found.tolist(), memory, strict=True):
         ours = tuple(row[: row.index(END) + 1] if END in row else row)
         best = max(hypotheses(), key=lambda t: score(table, t) / len(t) ** penalty)
@@ -64,8 +64,8 @@ def test_a_beam_as_wide_as_the_tree_finds_the_best_there_is(penalty: float) -> N
 @pytest.mark.parametrize("end", [None, END])
 def test_a_beam_of_one_is_greedy(end: int | None) -> None:
     memory = (tables(6),)
-    found = decoding.beam(Chain(), memory, FIRST, STEPS, 1, end)
-    assert torch.equal(found, decoding.write(Chain(), memory, FIRST, STEPS, end=end))
+    found = decoding.beam_search(Chain(), memory, FIRST, STEPS, 1, end)
+    assert torch.equal(found, decoding.generate_tokens(Chain(), memory, FIRST, STEPS, end=end))
 
 
 def test_a_wider_beam_is_likelier_than_greedy_somewhere_and_nowhere_less_here() -> None:
@@ -74,8 +74,8 @@ def test_a_wider_beam_is_likelier_than_greedy_somewhere_and_nowhere_less_here() 
     gains = []
     for table, ours, theirs in zip(
         memory,
-        decoding.beam(Chain(), (memory,), first, STEPS, 8).tolist(),
-        decoding.write(Chain(), (memory,), first, STEPS).tolist(),
+        decoding.beam_search(Chain(), (memory,), first, STEPS, 8).tolist(),
+        decoding.generate_tokens(Chain(), (memory,), first, STEPS).tolist(),
         strict=True,
     ):
         gains.append(score(table, tuple(ours)) - score(table, tuple(theirs)))
@@ -86,14 +86,14 @@ def test_a_wider_beam_is_likelier_than_greedy_somewhere_and_nowhere_less_here() 
 def test_what_has_ended_only_ends_and_all_ended_stops_early() -> None:
     memory = torch.zeros(6, V + 1, V + 1, V)
     memory[..., END] = 9
-    written = decoding.write(Chain(), (memory,), FIRST, 100, end=END)
-    assert written.shape == (6, decoding.LOOK_EVERY)
+    written = decoding.generate_tokens(Chain(), (memory,), FIRST, 100, end=END)
+    assert written.shape == (6, decoding.END_CHECK_INTERVAL)
     assert (written == END).all()
 
 
 def draws(temperature: float, top_k: int | None, top_p: float, count: int = 20000) -> Tensor:
     scores = torch.tensor([0.5, 0.2, 0.25, 0.05]).log().expand(count, V)
-    choose = decoding.sampler(temperature, top_k, top_p, torch.Generator().manual_seed(0))
+    choose = decoding.make_sampler(temperature, top_k, top_p, torch.Generator().manual_seed(0))
     return torch.bincount(choose(scores), minlength=V) / count
 
 
@@ -121,6 +121,6 @@ def test_draws_follow_the_cut_distribution(
 
 def test_a_full_context_is_read_anew_from_its_later_half() -> None:
     model = Chain()
-    written = list(decoding.stream(model, (tables(2),), torch.zeros(2, 3, dtype=torch.long), 12, context=6))
+    written = list(decoding.stream_tokens(model, (tables(2),), torch.zeros(2, 3, dtype=torch.long), 12, context=6))
     assert len(written) == 12
     assert model.fed == [3, 1, 1, 1, 3, 1, 1, 1, 3, 1, 1, 1]

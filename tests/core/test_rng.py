@@ -27,7 +27,7 @@ def same(a: tuple[object, ...], b: tuple[object, ...]) -> bool:
 
 
 def test_uniform_is_flat() -> None:
-    u = rng.uniform(torch.arange(20000), 4, seed=0, epoch=0).double()
+    u = rng.draw_uniform(torch.arange(20000), 4, seed=0, epoch=0).double()
     assert u.min() >= 0
     assert u.max() < 1
     cells = torch.histc(u.flatten(), bins=64, min=0, max=1)
@@ -43,11 +43,11 @@ def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
 
 def test_uniform_columns_rows_epochs_and_seeds_have_nothing_to_do_with_each_other() -> None:
     rows = torch.arange(20000)
-    u = rng.uniform(rows, 4, seed=0, epoch=0)
+    u = rng.draw_uniform(rows, 4, seed=0, epoch=0)
     limit = 4.5 / len(rows) ** 0.5
     for other in (
-        rng.uniform(rows, 4, seed=0, epoch=1),
-        rng.uniform(rows, 4, seed=1, epoch=0),
+        rng.draw_uniform(rows, 4, seed=0, epoch=1),
+        rng.draw_uniform(rows, 4, seed=1, epoch=0),
         u.roll(1, dims=0),
         u.roll(1, dims=1),
         u.roll(7, dims=0),
@@ -57,9 +57,9 @@ def test_uniform_columns_rows_epochs_and_seeds_have_nothing_to_do_with_each_othe
 
 
 def test_uniform_does_not_repeat() -> None:
-    u = rng.uniform(torch.arange(1000), 3, seed=0, epoch=0)
+    u = rng.draw_uniform(torch.arange(1000), 3, seed=0, epoch=0)
     assert len(u.unique()) > 2990  # 2**24 values: about 0.3 collisions are expected
-    neighbours = rng.uniform(torch.arange(4000), 1, 0, 0).flatten().view(2000, 2)
+    neighbours = rng.draw_uniform(torch.arange(4000), 1, 0, 0).flatten().view(2000, 2)
     pairs = (neighbours * 8).long()
     cells = torch.bincount(pairs[:, 0] * 8 + pairs[:, 1], minlength=64).double()
     assert float(((cells - cells.mean()) ** 2 / cells.mean()).sum()) < 63 + 4 * 126**0.5
@@ -72,26 +72,26 @@ def test_uniform_does_not_repeat() -> None:
 )
 @settings(max_examples=100, deadline=None)
 def test_uniform_of_a_row_does_not_depend_on_its_batch(rows: list[int], seed: int, epoch: int) -> None:
-    together = rng.uniform(torch.tensor(rows), 3, seed, epoch)
-    alone = torch.cat([rng.uniform(torch.tensor([row]), 3, seed, epoch) for row in rows])
+    together = rng.draw_uniform(torch.tensor(rows), 3, seed, epoch)
+    alone = torch.cat([rng.draw_uniform(torch.tensor([row]), 3, seed, epoch) for row in rows])
     assert torch.equal(together, alone)
-    assert torch.equal(rng.uniform(torch.tensor(rows), 2, seed, epoch), together[:, :2])
+    assert torch.equal(rng.draw_uniform(torch.tensor(rows), 2, seed, epoch), together[:, :2])
     assert bool(((together >= 0) & (together < 1)).all())
 
 
 def test_a_permutation_is_of_seed_and_epoch() -> None:
-    orders = [rng.permutation(50, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
+    orders = [rng.make_permutation(50, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
     assert all(torch.equal(order.sort().values, torch.arange(50)) for order in orders)
     assert all(not torch.equal(a, b) for i, a in enumerate(orders) for b in orders[:i])
     torch.rand(5)
-    assert torch.equal(rng.permutation(50, 1, 1), orders[3])
+    assert torch.equal(rng.make_permutation(50, 1, 1), orders[3])
 
 
 def test_mix_tells_places_apart() -> None:
-    seen = {rng.mix(a, b) for a in range(100) for b in range(100)}
+    seen = {rng.hash_seed(a, b) for a in range(100) for b in range(100)}
     assert len(seen) == 10000
     assert all(0 <= value < 2**63 for value in seen)
-    assert rng.mix(1, 2) != rng.mix(2, 1)
+    assert rng.hash_seed(1, 2) != rng.hash_seed(2, 1)
 
 
 def test_everything_is_seeded() -> None:
@@ -109,11 +109,11 @@ def test_captured_generators_go_on_from_a_file_of_plain_values(tmp_path: Path) -
     draw()
     random.gauss(0, 1)  # Python and numpy hold back the second of a pair
     np.random.normal()
-    torch.save({"random": rng.capture(CPU)}, tmp_path / "state.pt")
+    torch.save({"random": rng.get_rng_state(CPU)}, tmp_path / "state.pt")
     expected = draw(), draw()
     rng.seed_everything(99)
     assert not same(expected[0], draw())
-    rng.restore(torch.load(tmp_path / "state.pt", weights_only=True)["random"], CPU)
+    rng.set_rng_state(torch.load(tmp_path / "state.pt", weights_only=True)["random"], CPU)
     assert same(expected[0], draw())
     assert same(expected[1], draw())
 
@@ -122,11 +122,11 @@ def test_an_isolated_block_leaves_torch_as_it_was() -> None:
     torch.manual_seed(5)
     expected = torch.rand(4)
     torch.manual_seed(5)
-    with rng.isolated(0):
+    with rng.fork_rng(0):
         first = torch.rand(4)
     assert torch.equal(torch.rand(4), expected)
     before = torch.get_rng_state()
-    with pytest.raises(KeyError), rng.isolated(0):
+    with pytest.raises(KeyError), rng.fork_rng(0):
         raise KeyError(torch.testing.assert_close(torch.rand(4), first, rtol=0, atol=0))
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -138,7 +138,7 @@ def test_borrowed_generators_and_threads_are_given_back_also_after_an_error() ->
     torch.set_num_threads(1)
 
     def fail() -> None:
-        with rng.borrowed():
+        with rng.preserve_global_state():
             torch.set_num_threads(2)
             rng.seed_everything(9)
             draw()
@@ -153,12 +153,12 @@ def test_borrowed_generators_and_threads_are_given_back_also_after_an_error() ->
 def test_one_thread_at_a_time_borrows_them_and_may_again_within() -> None:
     def second() -> str:
         try:
-            with rng.borrowed():
+            with rng.preserve_global_state():
                 return "lent"
         except ConfigError as error:
             return str(error)
 
     with ThreadPoolExecutor(1) as other:
-        with rng.borrowed(), rng.borrowed():
+        with rng.preserve_global_state(), rng.preserve_global_state():
             assert "another thread of this process is training" in other.submit(second).result()
         assert other.submit(second).result() == "lent"

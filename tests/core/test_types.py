@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from trainer.core.types import (
-    VOCABULARY,
+    ANNOTATION_TYPES,
     Decay,
     Fraction,
     NonNegativeFloat,
@@ -21,9 +21,9 @@ from trainer.core.types import (
     PositiveInt,
     Probability,
     Range,
-    describe,
-    fits,
-    mismatches,
+    describe_type,
+    find_mismatches,
+    is_valid_value,
 )
 
 Letters = Annotated[str, Pattern("a+", "aaa")]
@@ -96,12 +96,12 @@ BAD: list[tuple[Any, Any]] = [
 
 @pytest.mark.parametrize(("value", "kind"), GOOD)
 def test_fits(value: Any, kind: Any) -> None:
-    assert fits(value, kind)
+    assert is_valid_value(value, kind)
 
 
 @pytest.mark.parametrize(("value", "kind"), BAD)
 def test_does_not_fit(value: Any, kind: Any) -> None:
-    assert not fits(value, kind)
+    assert not is_valid_value(value, kind)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_does_not_fit(value: Any, kind: Any) -> None:
     ],
 )
 def test_describe(kind: Any, words: str) -> None:
-    assert describe(kind) == words
+    assert describe_type(kind) == words
 
 
 def test_a_range_is_told_by_the_ends_it_has() -> None:
@@ -140,7 +140,7 @@ def test_the_vocabulary_holds_what_this_module_defines() -> None:
         "Fraction",
         "Decay",
     ):
-        assert VOCABULARY[name] is globals()[name]
+        assert ANNOTATION_TYPES[name] is globals()[name]
 
 
 def test_reading_types_needs_no_torch() -> None:
@@ -150,16 +150,16 @@ def test_reading_types_needs_no_torch() -> None:
 
 def test_mismatches_name_the_place() -> None:
     kind = list[dict[str, Number]]
-    assert list(mismatches([{"a": 1, "b": math.nan}], kind, "rows")) == []
-    assert list(mismatches([{"a": 1}, {"b": "1"}], kind, "rows")) == ["rows.1.b is '1', not a number or nan"]
-    assert list(mismatches({"a": []}, kind, "rows")) == [
+    assert list(find_mismatches([{"a": 1, "b": math.nan}], kind, "rows")) == []
+    assert list(find_mismatches([{"a": 1}, {"b": "1"}], kind, "rows")) == ["rows.1.b is '1', not a number or nan"]
+    assert list(find_mismatches({"a": []}, kind, "rows")) == [
         "rows is a mapping of 1, not a list, each a mapping",
     ]
-    assert list(mismatches(True, Number | None, "score")) == ["score is True, not a number or nan or null"]
+    assert list(find_mismatches(True, Number | None, "score")) == ["score is True, not a number or nan or null"]
 
 
 def test_a_path_with_a_name_that_no_file_can_have() -> None:
-    kind = VOCABULARY["DataPath"]
-    assert fits("/".join(["a" * 255] * 4), kind)
-    assert not fits(f"data/{'a' * 256}", kind)
-    assert not fits("\N{GREEK SMALL LETTER ALPHA}" * 128, kind)
+    kind = ANNOTATION_TYPES["DataPath"]
+    assert is_valid_value("/".join(["a" * 255] * 4), kind)
+    assert not is_valid_value(f"data/{'a' * 256}", kind)
+    assert not is_valid_value("\N{GREEK SMALL LETTER ALPHA}" * 128, kind)

@@ -8,19 +8,19 @@ from torch import nn
 
 from tests.helpers.lab import lab
 from tests.helpers.pairs import MODELS, first_data, pair
-from trainer.core.weight_matrices import decayed, weight_matrices
-from trainer.models.graph.recommendation import MatrixFactorisation
+from trainer.core.weight_matrices import find_decayed_parameters, weight_matrices
+from trainer.models.graph.recommendation import MatrixFactorization
 from trainer.models.layers.graph.graph_readout import GraphPool
 
 
 def names(model: nn.Module) -> set[str]:
     """Of the parameters that decay."""
-    found = decayed(model)
+    found = find_decayed_parameters(model)
     return {name for name, value in model.named_parameters() if value in found}
 
 
 def test_biases_and_gains_do_not_decay_whatever_their_dimensions() -> None:
-    assert names(MatrixFactorisation(6, 3)) == {"embeddings"}
+    assert names(MatrixFactorization(6, 3)) == {"embeddings"}
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.LayerNorm([4, 5, 5]), nn.BatchNorm2d(4), nn.Embedding(3, 2))
     assert names(model) == {"0.weight", "3.weight"}
     assert names(nn.LSTM(3, 4)) == {"weight_ih_l0", "weight_hh_l0"}
@@ -64,7 +64,7 @@ def test_the_biases_of_users_and_items_decay_only_if_asked(optimizer: str, every
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_in_no_model_does_a_bias_decay_or_a_map_not(model: str) -> None:
     task = pair(model, first_data(model)).task
-    shrink = decayed(task)
+    shrink = find_decayed_parameters(task)
     for name, value in task.named_parameters():
         assert ("bias" in name.rpartition(".")[2]) <= (value not in shrink), name
     maps = {value for part in task.modules() for name, value in part.named_parameters(recurse=False)

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from tests.helpers.lab import lab
-from trainer.engine.best_checkpoint import Best
+from trainer.engine.best_checkpoint import BestCheckpoint
 
 
 def kept(monitor: str, validations: list[dict[str, float]]) -> list[int | None]:
     """The best epoch after each validation."""
-    best, found = Best(monitor), []
+    best, found = BestCheckpoint(monitor), []
     for epoch, scores in enumerate(validations, 1):
-        if best.beaten_by(scores):
-            best.replace(scores, epoch, epoch, {"w": torch.tensor(float(epoch))})
+        if best.is_improvement(scores):
+            best.replace_weights(scores, epoch, epoch, {"w": torch.tensor(float(epoch))})
         found.append(best.epoch)
     return found
 
@@ -42,15 +42,15 @@ def test_a_better_score_wins_whatever_its_nll_and_without_one_the_first_does() -
 
 
 def test_what_is_finer_survives_a_stop_and_an_older_state_lacks_it() -> None:
-    best = Best("f1")
-    best.replace({"f1": 0.5, "nll": 0.7}, 1, 1, {})
-    again = Best("f1")
+    best = BestCheckpoint("f1")
+    best.replace_weights({"f1": 0.5, "nll": 0.7}, 1, 1, {})
+    again = BestCheckpoint("f1")
     again.load_state_dict(best.state_dict(), {})
-    assert [again.beaten_by({"f1": 0.5, "nll": value}) for value in (0.6, 0.7, 0.8)] == [True, False, False]
+    assert [again.is_improvement({"f1": 0.5, "nll": value}) for value in (0.6, 0.7, 0.8)] == [True, False, False]
     state: dict[str, Any] = best.state_dict()
     del state["finer"]
     again.load_state_dict(state, {})
-    assert not again.beaten_by({"f1": 0.5, "nll": 0.1})
+    assert not again.is_improvement({"f1": 0.5, "nll": 0.1})
 
 
 def test_a_run_whose_accuracy_stands_still_keeps_the_epoch_of_the_lowest_nll() -> None:

@@ -18,29 +18,38 @@ import torch
 
 from tests.helpers.states import equal, in_child, state, step_in
 from trainer.engine import checkpoint
-from trainer.engine.checkpoint import BEST, LAST, PREVIOUS, RunKeeper, load, load_newest, save, verify
+from trainer.engine.checkpoint import (
+    BEST,
+    LAST,
+    PREVIOUS,
+    CheckpointManager,
+    load_checkpoint,
+    load_newest,
+    save_checkpoint,
+    verify_checkpoint,
+)
 from trainer.runs import run_dir
 from trainer.utils.atomic_write import remove_leftovers
 from trainer.utils.errors import ConfigError, SystemFault
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
-    save(state(3), tmp_path / LAST)
-    assert equal(load(tmp_path / LAST), state(3))
+    save_checkpoint(state(3), tmp_path / LAST)
+    assert equal(load_checkpoint(tmp_path / LAST), state(3))
     assert [path.name for path in tmp_path.iterdir()] == [LAST]
 
 
 def test_two_states_and_the_best_are_kept(tmp_path: Path) -> None:
-    keeper = RunKeeper(tmp_path, {"name": "run"})
+    keeper = CheckpointManager(tmp_path, {"name": "run"})
     for step in (9, 10, 99, 100, 9900, 10000):
         keeper.save(state(step), {"score": 1.0, "step": 10} if step == 10 else None)
         assert keeper.last_saved_step == step
     assert sorted(path.name for path in tmp_path.iterdir()) == [BEST, LAST, PREVIOUS]
-    assert run_dir.STATES == (LAST, PREVIOUS)
-    assert load(tmp_path / LAST)["position"]["step"] == 10000
-    assert load(tmp_path / PREVIOUS)["position"]["step"] == 9900
-    assert load(tmp_path / BEST)["step"] == 10
-    assert load(tmp_path / LAST)["about"] == {"name": "run"}
+    assert run_dir.CHECKPOINT_FILES == (LAST, PREVIOUS)
+    assert load_checkpoint(tmp_path / LAST)["position"]["step"] == 10000
+    assert load_checkpoint(tmp_path / PREVIOUS)["position"]["step"] == 9900
+    assert load_checkpoint(tmp_path / BEST)["step"] == 10
+    assert load_checkpoint(tmp_path / LAST)["about"] == {"name": "run"}
 
 
 def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,8 +65,8 @@ def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "link", refuse)
     monkeypatch.setattr(os, "replace", never_without_a_last)
     for step in (1, 2, 3):
-        save(state(step), tmp_path / LAST)
-    assert [load(tmp_path / name)["position"]["step"] for name in (LAST, PREVIOUS)] == [3, 2]
+        save_checkpoint(state(step), tmp_path / LAST)
+    assert [load_checkpoint(tmp_path / name)["position"]["step"] for name in (LAST, PREVIOUS)] == [3, 2]
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -86,9 +95,9 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
 
 def test_the_order_of_a_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save(state(1), tmp_path / LAST)
+    save_checkpoint(state(1), tmp_path / LAST)
     events = recorded(monkeypatch)
-    save(state(2), tmp_path / LAST)
+    save_checkpoint(state(2), tmp_path / LAST)
     assert events == [
         ("fsync", "file"),
         ("link", LAST),
@@ -98,7 +107,7 @@ def test_the_order_of_a_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     ]
 
 
-CALLS = ((torch, "save"), (os, "fsync"), (os, "link"), (os, "replace"), (checkpoint, "verify"), (os, "open"))
+CALLS = ((torch, "save"), (os, "fsync"), (os, "link"), (os, "replace"), (checkpoint, "verify_checkpoint"), (os, "open"))
 
 
 def killed_at(number: int, action: Callable[[], object]) -> int:
@@ -130,7 +139,7 @@ def test_death_at_any_call_leaves_a_loadable_state(tmp_path: Path, saved: int) -
     while True:
         folder = tmp_path / str(points)
         folder.mkdir()
-        keeper = RunKeeper(folder, {})
+        keeper = CheckpointManager(folder, {})
         for step in range(1, saved + 1):
             keeper.save(state(step), {"step": step})
         code = killed_at(points + 1, partial(keeper.save, state(saved + 1), {"step": saved + 1}))
@@ -139,8 +148,8 @@ def test_death_at_any_call_leaves_a_loadable_state(tmp_path: Path, saved: int) -
         assert code == 9
         points += 1
         assert step_in(folder) in (saved, saved + 1)
-        assert load(folder / BEST)["step"] in (saved, saved + 1)
-        again = RunKeeper(folder, {})
+        assert load_checkpoint(folder / BEST)["step"] in (saved, saved + 1)
+        again = CheckpointManager(folder, {})
         assert not list(folder.glob(".*"))
         again.save(state(saved + 2), None)
         assert step_in(folder) == saved + 2
@@ -148,7 +157,7 @@ def test_death_at_any_call_leaves_a_loadable_state(tmp_path: Path, saved: int) -
 
 
 def test_death_in_the_middle_of_writing_leaves_a_loadable_state(tmp_path: Path) -> None:
-    keeper = RunKeeper(tmp_path, {})
+    keeper = CheckpointManager(tmp_path, {})
     keeper.save(state(1), None)
 
     def half(content: dict[str, Any], file: io.BufferedWriter) -> None:
@@ -172,7 +181,7 @@ def test_death_in_the_middle_of_writing_leaves_a_loadable_state(tmp_path: Path) 
 
 
 def test_written_in_place_a_death_in_the_middle_would_leave_nothing(tmp_path: Path) -> None:
-    save(state(1), tmp_path / LAST)
+    save_checkpoint(state(1), tmp_path / LAST)
     whole = (tmp_path / LAST).read_bytes()
     (tmp_path / LAST).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ConfigError):
@@ -182,7 +191,7 @@ def test_written_in_place_a_death_in_the_middle_would_leave_nothing(tmp_path: Pa
 @pytest.mark.parametrize("size", [300, 6000, 200_000])
 def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path: Path, size: int) -> None:
     """The limit on a file's size stands in for the disk: the error comes from the same calls."""
-    keeper = RunKeeper(tmp_path, {})
+    keeper = CheckpointManager(tmp_path, {})
     for step in (1, 2):
         keeper.save(state(step), None)
 
@@ -202,7 +211,7 @@ def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path: Path, size: int)
 
 @pytest.mark.parametrize("call", [(torch, "save"), (os, "fsync"), (os, "replace")])
 def test_an_error_of_the_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: tuple[Any, str]) -> None:
-    save(state(1), tmp_path / LAST)
+    save_checkpoint(state(1), tmp_path / LAST)
 
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -210,7 +219,7 @@ def test_an_error_of_the_disk_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     with monkeypatch.context() as patch:
         patch.setattr(*call, fail)
         with pytest.raises(SystemFault, match="No space left on device"):
-            save(state(2), tmp_path / LAST)
+            save_checkpoint(state(2), tmp_path / LAST)
     assert step_in(tmp_path) == 1
     assert not list(tmp_path.glob(f".{LAST}.*"))
 
@@ -218,16 +227,16 @@ def test_an_error_of_the_disk_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_bytes_that_come_back_changed_never_become_a_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save(state(1), tmp_path / LAST)
+    save_checkpoint(state(1), tmp_path / LAST)
 
     def spoil(path: Path) -> None:
         data = path.read_bytes()
         path.write_bytes(data[:-100])
-        verify(path)
+        verify_checkpoint(path)
 
-    monkeypatch.setattr(checkpoint, "verify", spoil)
+    monkeypatch.setattr(checkpoint, "verify_checkpoint", spoil)
     with pytest.raises(SystemFault, match="not a whole checkpoint"):
-        save(state(2), tmp_path / LAST)
+        save_checkpoint(state(2), tmp_path / LAST)
     monkeypatch.undo()
     assert step_in(tmp_path) == 1
     assert len(list(tmp_path.iterdir())) == 1
@@ -240,40 +249,40 @@ def test_room_is_looked_for_before_the_first_step(
     """Two states, a third while it is written, and the best weights: some 32 KB."""
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     whole = state(0, 2000)
-    assert 2000 * 4 + 8 < checkpoint.size_of(whole) < 8200
+    assert 2000 * 4 + 8 < checkpoint.count_state_bytes(whole) < 8200
     if warns is None:
         with pytest.raises(SystemFault, match=f"disk full: a checkpoint needs .* MB, .* MB free in {tmp_path}"):
-            checkpoint.check_room(tmp_path, whole, {})
+            checkpoint.check_disk_space(tmp_path, whole, {})
         return
-    checkpoint.check_room(tmp_path, whole, {})
+    checkpoint.check_disk_space(tmp_path, whole, {})
     assert ("will need" in caplog.text) == warns
     (tmp_path / PREVIOUS).write_bytes(bytes(20_000))
     caplog.clear()
-    checkpoint.check_room(tmp_path, whole, {})
+    checkpoint.check_disk_space(tmp_path, whole, {})
     assert caplog.text == "", "what is there already takes no more room"
 
 
 def test_what_files_hold_of_the_data_needs_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     graph = torch.zeros(10_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=20_000))
-    checkpoint.check_room(tmp_path, state(0), RunKeeper(tmp_path, {}, None).common)
+    checkpoint.check_disk_space(tmp_path, state(0), CheckpointManager(tmp_path, {}, None).shared_state)
     for data in ({"train": graph, "test": graph[:5000]}, {"words": {f"{number:09}": number for number in range(5000)}}):
-        common = RunKeeper(tmp_path, {}, data).common
-        assert 40_000 <= checkpoint.size_of(common) < 46_000, "what is shared is saved once"
+        common = CheckpointManager(tmp_path, {}, data).shared_state
+        assert 40_000 <= checkpoint.count_state_bytes(common) < 46_000, "what is shared is saved once"
         with pytest.raises(SystemFault, match="disk full"):
-            checkpoint.check_room(tmp_path, state(0), common)
+            checkpoint.check_disk_space(tmp_path, state(0), common)
 
 
 def test_a_folder_that_has_gone_is_told(tmp_path: Path) -> None:
     with pytest.raises(SystemFault, match="No such file or directory"):
-        save(state(1), tmp_path / "gone" / LAST)
+        save_checkpoint(state(1), tmp_path / "gone" / LAST)
 
 
 def test_a_crash_between_two_names_of_one_file_leaves_nothing_behind(tmp_path: Path) -> None:
     last = tmp_path / checkpoint.LAST
-    checkpoint.save({"step": 1}, last)
+    checkpoint.save_checkpoint({"step": 1}, last)
     (tmp_path / checkpoint.PREVIOUS).hardlink_to(last)
-    checkpoint.save({"step": 2}, last)
+    checkpoint.save_checkpoint({"step": 2}, last)
     assert sorted(path.name for path in tmp_path.iterdir()) == [checkpoint.LAST, checkpoint.PREVIOUS]
-    assert checkpoint.load(last)["step"] == 2
-    assert checkpoint.load(tmp_path / checkpoint.PREVIOUS)["step"] == 1
+    assert checkpoint.load_checkpoint(last)["step"] == 2
+    assert checkpoint.load_checkpoint(tmp_path / checkpoint.PREVIOUS)["step"] == 1

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from tests.helpers.states import equal, state, step_in
-from trainer.engine.checkpoint import LAST, PREVIOUS, load, load_newest, save
+from trainer.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, load_newest, save_checkpoint
 from trainer.utils.errors import ConfigError
 
 
@@ -25,11 +25,11 @@ def test_a_cut_file_is_detected_and_the_previous_one_taken(
     tmp_path: Path, share: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     for step in (1, 2):
-        save(state(step), tmp_path / LAST)
+        save_checkpoint(state(step), tmp_path / LAST)
     data = (tmp_path / LAST).read_bytes()
     (tmp_path / LAST).write_bytes(data[: int(len(data) * share)])
     with pytest.raises(ConfigError, match=r"last\.pt is not a whole checkpoint") as refused:
-        load(tmp_path / LAST)
+        load_checkpoint(tmp_path / LAST)
     assert refused.value.exit_code == 2
     with caplog.at_level(logging.WARNING):
         assert step_in(tmp_path) == 1
@@ -42,7 +42,7 @@ def test_the_previous_one_is_taken_for_a_missing_last_and_a_last_that_is_no_chec
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for step in (1, 2):
-        save(state(step), tmp_path / LAST)
+        save_checkpoint(state(step), tmp_path / LAST)
     for spoil in (lambda path: path.write_text("0"), lambda path: path.unlink()):
         caplog.clear()
         spoil(tmp_path / LAST)
@@ -60,14 +60,14 @@ def test_nothing_there_is_told_with_the_nearest_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"no checkpoint in {tmp_path}"):
         load_newest(tmp_path)
     with pytest.raises(ConfigError, match=f"the nearest folder that exists is {tmp_path}$"):
-        load(tmp_path / "no" / "such.pt")
+        load_checkpoint(tmp_path / "no" / "such.pt")
     with pytest.raises(ConfigError, match="no checkpoint"):
-        load(tmp_path)
+        load_checkpoint(tmp_path)
 
 
 def test_300_flipped_bits_are_detected_or_harmless(tmp_path: Path) -> None:
     path = tmp_path / LAST
-    save(state(1), path)
+    save_checkpoint(state(1), path)
     data = path.read_bytes()
     dice = random.Random(0)
     refused = 0
@@ -75,7 +75,7 @@ def test_300_flipped_bits_are_detected_or_harmless(tmp_path: Path) -> None:
         place, bit = dice.randrange(len(data)), dice.randrange(8)
         path.write_bytes(data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :])
         try:
-            loaded = load(path)
+            loaded = load_checkpoint(path)
         except ConfigError as error:
             assert LAST in str(error)  # noqa: PT017
             refused += 1
@@ -86,7 +86,7 @@ def test_300_flipped_bits_are_detected_or_harmless(tmp_path: Path) -> None:
 
 def test_a_flip_that_only_torch_would_notice_is_detected(tmp_path: Path) -> None:
     path = tmp_path / LAST
-    save(state(1), path)
+    save_checkpoint(state(1), path)
     data = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
         directory = archive.start_dir
@@ -96,7 +96,7 @@ def test_a_flip_that_only_torch_would_notice_is_detected(tmp_path: Path) -> None
     assert zipfile.ZipFile(path).testzip() is None
     torch.load(path, weights_only=True)  # raises nothing, and gives whatever lay in the memory it took
     with pytest.raises(ConfigError, match="damaged"):
-        load(path)
+        load_checkpoint(path)
 
 
 @pytest.mark.parametrize(
@@ -108,13 +108,13 @@ def test_whatever_zipfile_raises_is_told_as_damage(
     tmp_path: Path, offset: int, byte: int, cause: type[Exception]
 ) -> None:
     path = tmp_path / LAST
-    save(state(1), path)
+    save_checkpoint(state(1), path)
     data = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
         data[archive.start_dir + offset] = byte  # of what the directory says of the first member
     path.write_bytes(data)
     with pytest.raises(ConfigError, match="not a whole checkpoint") as told:
-        load(path)
+        load_checkpoint(path)
     assert type(told.value.__cause__) is cause
 
 
@@ -145,7 +145,7 @@ def test_code_in_a_file_is_refused_and_not_run(
     if forced:
         monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     with pytest.raises(ConfigError, match=r"last\.pt"):
-        load(path)
+        load_checkpoint(path)
     with pytest.raises(ConfigError):
         load_newest(tmp_path)
     assert not marker.exists()
@@ -160,4 +160,4 @@ def test_code_in_a_file_is_refused_and_not_run(
 def test_a_file_that_holds_no_state_is_refused(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / LAST)
     with pytest.raises(ConfigError, match="holds no training state"):
-        load(tmp_path / LAST)
+        load_checkpoint(tmp_path / LAST)

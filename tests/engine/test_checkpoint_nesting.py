@@ -80,7 +80,7 @@ def test_a_file_is_refused_by_name_and_place(name: str, tmp_path: Path) -> None:
     torch.save({"x": {"y": make()}}, file)
     started = monotonic()
     with pytest.raises(ConfigError, match=said) as told:
-        checkpoint.load(file)
+        checkpoint.load_checkpoint(file)
     assert str(file) in str(told.value)
     assert monotonic() - started < 5
 
@@ -97,8 +97,8 @@ def test_what_is_shared_and_tied_is_read(tmp_path: Path) -> None:
         "module": torch.nn.BatchNorm1d(3).state_dict(),
     }
     torch.save(state, tmp_path / checkpoint.LAST)
-    assert checkpoint.load(tmp_path / checkpoint.LAST).keys() == state.keys()
-    checkpoint_nesting.check(deep(50), tmp_path / checkpoint.LAST)
+    assert checkpoint.load_checkpoint(tmp_path / checkpoint.LAST).keys() == state.keys()
+    checkpoint_nesting.check_nesting(deep(50), tmp_path / checkpoint.LAST)
 
 
 @pytest.mark.usefixtures("in_tmp")

@@ -65,8 +65,8 @@ def put(value: Any, *keys: Any) -> Change:
 
 
 def test_what_nobody_edited_is_accepted(run: Path) -> None:
-    inference.evaluate(saved_run.load(run))
-    assert train.resume(saved_run.load(run)).status == "finished"
+    inference.evaluate_run(saved_run.load(run))
+    assert train.resume_run(saved_run.load(run)).status == "finished"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_what_nobody_edited_is_accepted(run: Path) -> None:
 def test_a_state_without_one_of_its_parts(run: Path, key: str) -> None:
     edit(run / LAST, lambda state: state.pop(key))
     with pytest.raises(ConfigError, match=rf"last\.pt: .*\b{key}\b"):
-        train.resume(saved_run.load(run))
+        train.resume_run(saved_run.load(run))
 
 
 LASTS: dict[str, Change] = {
@@ -110,7 +110,7 @@ LASTS: dict[str, Change] = {
 def test_a_last_state_with_something_else_in_it(run: Path, key: str) -> None:
     edit(run / LAST, LASTS[key])
     with pytest.raises(ConfigError) as refused:
-        train.resume(saved_run.load(run))
+        train.resume_run(saved_run.load(run))
     assert f"{LAST}: {key}" in str(refused.value)
     assert len(refused.value.problems) < 9
     assert json.loads((run / "results.json").read_text())["status"] == "interrupted"
@@ -131,7 +131,7 @@ BESTS: dict[str, Change] = {
 @pytest.mark.parametrize("key", BESTS)
 def test_best_weights_with_something_else_beside_them(run: Path, key: str) -> None:
     edit(run / BEST, BESTS[key])
-    for use in (inference.evaluate, inference.layers, train.resume):
+    for use in (inference.evaluate_run, inference.summarize_layers, train.resume_run):
         with pytest.raises(ConfigError) as refused:
             use(saved_run.load(run))
         assert f"{BEST}: {key}" in str(refused.value)
@@ -173,5 +173,5 @@ def test_a_file_of_another_run(run: Path, tmp_path: Path) -> None:
         kept = (run / name).read_bytes()
         shutil.copy(other / name, run / name)
         with pytest.raises(ConfigError, match="is of another run"):
-            train.resume(saved_run.load(run))
+            train.resume_run(saved_run.load(run))
         (run / name).write_bytes(kept)

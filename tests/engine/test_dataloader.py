@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.batch import Batch
-from trainer.core.dataset import Facts, Split, TensorSplit, WholeSplit
+from trainer.core.dataset import DatasetInfo, FullBatchSplit, Split, TensorSplit
 from trainer.data.augment.image_augment import Augment
 from trainer.engine import dataloader as module
 from trainer.engine.dataloader import Loader
@@ -25,19 +25,19 @@ CPU = torch.device("cpu")
 class Jitter(Augment):
     """Noise, and half of another row that each row names."""
 
-    def fetched(self, index: Tensor, rows: int, epoch: int) -> Tensor:
+    def source_rows(self, index: Tensor, rows: int, epoch: int) -> Tensor:
         return torch.cat((index, (index * 3 + epoch) % rows))
 
     def __call__(self, batch: Batch, epoch: int) -> Batch:
         x = batch.inputs["x"]
-        x, other = (x + rng.uniform(batch.index, x.shape[1], 0, epoch)).chunk(2)
+        x, other = (x + rng.draw_uniform(batch.index, x.shape[1], 0, epoch)).chunk(2)
         rows = len(x)
         kept = {name: value[:rows] for name, value in batch.inputs.items()}
         assert batch.target is not None
         return Batch(kept | {"x": x + other / 2}, batch.target[:rows], batch.index[:rows])
 
 
-JITTER = Jitter(Facts(sizes={}))
+JITTER = Jitter(DatasetInfo(sizes={}))
 
 
 def rows(n: int) -> TensorSplit:
@@ -98,40 +98,40 @@ def test_every_row_once(n: int, batch_size: int, drop_last: bool, train: bool, e
             loader(n, batch_size=batch_size, drop_last=drop_last, train=train)
         return
     made = loader(n, batch_size=batch_size, drop_last=drop_last, train=train)
-    batches = list(made.epoch(epoch))
+    batches = list(made.iter_epoch(epoch))
     seen = indices(batches)
     assert len(seen) == len(set(seen)) == (n - n % batch_size if drop_last and train else n)
-    assert len(batches) == len(made) == len(made.order(epoch))
+    assert len(batches) == len(made) == len(made.make_batch_order(epoch))
     assert all(1 <= len(batch) <= batch_size + 1 for batch in batches)
     assert not (train and batch_size > 1 and len(batches) > 1 and len(batches[-1]) == 1)
-    assert equal(made.epoch(epoch, start), batches[start:])
+    assert equal(made.iter_epoch(epoch, start), batches[start:])
     assert all(torch.equal(batch.inputs["x"][:, 0].long(), batch.index) for batch in batches)
 
 
 def test_the_order_is_of_seed_and_epoch() -> None:
     made = loader(30)
-    first = indices(made.epoch(0))
+    first = indices(made.iter_epoch(0))
     assert first != sorted(first)
-    assert indices(made.epoch(1)) != first
-    assert indices(loader(30, seed=1).epoch(0)) != first
+    assert indices(made.iter_epoch(1)) != first
+    assert indices(loader(30, seed=1).iter_epoch(0)) != first
     torch.manual_seed(11)
-    assert indices(made.epoch(0)) == first
-    assert indices(loader(30, seed=0).epoch(0)) == first
-    assert indices(loader(30, batch_size=7).epoch(0)) == first
+    assert indices(made.iter_epoch(0)) == first
+    assert indices(loader(30, seed=0).iter_epoch(0)) == first
+    assert indices(loader(30, batch_size=7).iter_epoch(0)) == first
 
 
 def test_validation_rows_stand_in_order() -> None:
     made = loader(10, train=False, drop_last=True)
-    assert indices(made.epoch(3)) == list(range(10))
-    assert [len(batch) for batch in made.epoch(0)] == [4, 4, 2]
+    assert indices(made.iter_epoch(3)) == list(range(10))
+    assert [len(batch) for batch in made.iter_epoch(0)] == [4, 4, 2]
 
 
 def test_a_last_single_row_joins_the_batch_before() -> None:
-    assert [len(batch) for batch in loader(9).epoch(0)] == [4, 5]
-    assert [len(batch) for batch in loader(9, train=False).epoch(0)] == [4, 4, 1]
-    assert [len(batch) for batch in loader(9, drop_last=True).epoch(0)] == [4, 4]
-    assert [len(batch) for batch in loader(1).epoch(0)] == [1]
-    assert [len(batch) for batch in loader(3, batch_size=1).epoch(0)] == [1, 1, 1]
+    assert [len(batch) for batch in loader(9).iter_epoch(0)] == [4, 5]
+    assert [len(batch) for batch in loader(9, train=False).iter_epoch(0)] == [4, 4, 1]
+    assert [len(batch) for batch in loader(9, drop_last=True).iter_epoch(0)] == [4, 4]
+    assert [len(batch) for batch in loader(1).iter_epoch(0)] == [1]
+    assert [len(batch) for batch in loader(3, batch_size=1).iter_epoch(0)] == [1, 1, 1]
 
 
 def test_nothing_to_iterate_over_is_refused() -> None:
@@ -147,16 +147,16 @@ def test_workers_bring_the_same_bits(start: int) -> None:
     here = loader(18, augment=JITTER)
     there = loader(18, augment=JITTER, workers=2, timeout=30.0)
     before = torch.get_rng_state()
-    assert equal(here.epoch(3, start), there.epoch(3, start))
+    assert equal(here.iter_epoch(3, start), there.iter_epoch(3, start))
     assert torch.equal(torch.get_rng_state(), before), "making batches drew from the generator that training uses"
-    assert not equal(here.epoch(3), here.epoch(4))
+    assert not equal(here.iter_epoch(3), here.iter_epoch(4))
 
 
 def test_an_augmented_row_looks_the_same_wherever_it_is_made() -> None:
     large, small = (loader(18, augment=JITTER, batch_size=size) for size in (18, 5))
 
     def looks(made: Loader, start: int = 0) -> dict[int, list[float]]:
-        batches = made.epoch(2, start)
+        batches = made.iter_epoch(2, start)
         return {int(i): x.tolist() for batch in batches for i, x in zip(batch.index, batch.inputs["x"], strict=True)}
 
     assert looks(large) == looks(small)
@@ -166,11 +166,11 @@ def test_an_augmented_row_looks_the_same_wherever_it_is_made() -> None:
 def test_a_split_that_is_not_in_memory_is_read_batch_by_batch() -> None:
     split = Streamed(10)
     streamed = loader(split, augment=JITTER)
-    iterator = streamed.epoch(1)
+    iterator = streamed.iter_epoch(1)
     next(iterator)
     assert split.asked <= 2, "a split read from disk was read ahead"
-    assert equal(streamed.epoch(1), loader(10, augment=JITTER).epoch(1))
-    assert equal(streamed.epoch(1), loader(Streamed(10), augment=JITTER, workers=1, timeout=30.0).epoch(1))
+    assert equal(streamed.iter_epoch(1), loader(10, augment=JITTER).iter_epoch(1))
+    assert equal(streamed.iter_epoch(1), loader(Streamed(10), augment=JITTER, workers=1, timeout=30.0).iter_epoch(1))
 
 
 class Counted(TensorSplit):
@@ -199,7 +199,7 @@ class Broken(Streamed):
 def test_what_a_user_must_know_comes_out_of_a_worker_as_it_went_in(workers: int) -> None:
     others = set(multiprocessing.active_children())
     with pytest.raises(SystemFault, match=r"^row 2 is gone$") as caught:
-        list(loader(Broken(10), workers=workers, timeout=30.0).epoch(0))
+        list(loader(Broken(10), workers=workers, timeout=30.0).iter_epoch(0))
     assert caught.value
     assert set(multiprocessing.active_children()) <= others, "the error is held, and the workers with it"
 
@@ -207,30 +207,30 @@ def test_what_a_user_must_know_comes_out_of_a_worker_as_it_went_in(workers: int)
 def test_many_batches_are_gathered_in_one_call_and_stay_apart() -> None:
     split = Counted()
     made = loader(split, batch_size=32)
-    batches = list(made.epoch(0))
+    batches = list(made.iter_epoch(0))
     assert split.calls == [1000]
-    assert equal(batches, [split.batch(index, 0) for index in made.order(0)])
+    assert equal(batches, [split.batch(index, 0) for index in made.make_batch_order(0)])
 
 
 def test_a_whole_split_is_one_batch_that_is_the_same_every_time() -> None:
-    whole = WholeSplit({"x": torch.randn(5, 2)}, torch.arange(5))
+    whole = FullBatchSplit({"x": torch.randn(5, 2)}, torch.arange(5))
     made = loader(whole)
     assert len(made) == 1
-    (batch,) = made.epoch(7)
-    assert torch.equal(batch.inputs["x"], whole.whole.inputs["x"])
+    (batch,) = made.iter_epoch(7)
+    assert torch.equal(batch.inputs["x"], whole.full_batch.inputs["x"])
 
 
 def test_a_split_too_large_for_the_device_gives_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     split = TensorSplit({"x": torch.arange(20.0)[:, None]}, torch.arange(20))
     resident = Loader(split, "train", batch_size=6, device=torch.device("cpu"), train=True)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2 * split.nbytes(), 0))
-    assert not module.fits(split, torch.device("cuda"))
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2 * split.nbytes() + 1, 0))
-    assert module.fits(split, torch.device("cuda"))
-    monkeypatch.setattr(module, "fits", lambda *_: False)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2 * split.count_bytes(), 0))
+    assert not module.can_fit_on_device(split, torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2 * split.count_bytes() + 1, 0))
+    assert module.can_fit_on_device(split, torch.device("cuda"))
+    monkeypatch.setattr(module, "can_fit_on_device", lambda *_: False)
     streamed = Loader(split, "train", batch_size=6, device=torch.device("cpu"), train=True)
     assert (resident.is_resident, streamed.is_resident) == (True, False)
-    for one, other in zip(resident.epoch(1), streamed.epoch(1), strict=True):
+    for one, other in zip(resident.iter_epoch(1), streamed.iter_epoch(1), strict=True):
         assert torch.equal(one.inputs["x"], other.inputs["x"])
         assert torch.equal(one.index, other.index)
 
@@ -238,7 +238,7 @@ def test_a_split_too_large_for_the_device_gives_the_same_batches(monkeypatch: py
 class Bytes(TensorSplit):
     """Stored as bytes; numbers from 0 to 1 once they are on the device."""
 
-    def finish(self, batch: Batch) -> Batch:
+    def to_model_inputs(self, batch: Batch) -> Batch:
         return Batch({"x": batch.inputs["x"].float() / 255}, batch.target, batch.index)
 
     def to(self, device: torch.device) -> Bytes:
@@ -249,15 +249,15 @@ class Bytes(TensorSplit):
 def test_what_is_left_to_do_is_done_behind_the_workers(workers: int) -> None:
     stored = torch.arange(24, dtype=torch.uint8).view(8, 3)
     made = Loader(Bytes({"x": stored}), "val", batch_size=3, device=torch.device("cpu"), workers=workers)
-    found = torch.cat([batch.inputs["x"] for batch in made.epoch(0)])
+    found = torch.cat([batch.inputs["x"] for batch in made.iter_epoch(0)])
     assert torch.equal(found, stored.float() / 255)
-    assert torch.equal(made.rows(torch.tensor([5])).inputs["x"], found[5:6])
+    assert torch.equal(made.load_rows(torch.tensor([5])).inputs["x"], found[5:6])
 
 
 class Uneven(TensorSplit):
     """Rows of 1, 2, 3, ... steps."""
 
-    def lengths(self) -> Tensor:
+    def get_lengths(self) -> Tensor:
         return torch.arange(len(self)) + 1
 
     def to(self, device: torch.device) -> Uneven:
@@ -268,10 +268,10 @@ class Uneven(TensorSplit):
 def test_rows_left_out_of_an_epoch_are_of_any_length_and_others_each_time(bucket: int) -> None:
     split = Uneven(rows(23).inputs, torch.arange(23))
     made = loader(split, batch_size=6, drop_last=True, bucket=bucket)
-    left_out = [set(range(23)) - set(indices(made.epoch(epoch))) for epoch in range(60)]
+    left_out = [set(range(23)) - set(indices(made.iter_epoch(epoch))) for epoch in range(60)]
     assert all(len(rows) == 5 for rows in left_out)
     assert set().union(*left_out) == set(range(23)), "some rows are never left out"
     assert not set.intersection(*left_out), "some rows are never trained on"
     lengths = [row + 1.0 for rows in left_out for row in rows]
     assert abs(sum(lengths) / len(lengths) - 12) < 1.2  # the mean of all, and two standard errors around it
-    assert [len(batch) for batch in made.epoch(0)] == [6, 6, 6]
+    assert [len(batch) for batch in made.iter_epoch(0)] == [6, 6, 6]

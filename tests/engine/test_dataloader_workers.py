@@ -18,7 +18,7 @@ from trainer.core.batch import Batch
 from trainer.core.dataset import TensorSplit
 from trainer.engine import dataloader_workers
 from trainer.engine.dataloader import Loader
-from trainer.engine.dataloader_workers import WorkerFault
+from trainer.engine.dataloader_workers import WorkerError
 from trainer.runs import run_dir
 from trainer.utils.errors import SystemFault, UserError
 
@@ -35,7 +35,7 @@ class Spoilt(TensorSplit):
             self.deed()
         return super().batch(index, epoch)
 
-    def nbytes(self) -> None:  # type: ignore[override]
+    def count_bytes(self) -> None:  # type: ignore[override]
         return None
 
 
@@ -53,7 +53,7 @@ def told(deed: Callable[[], object], *, count: int = 2, timeout: float = 30.0) -
     loader = Loader(split, "train", batch_size=4, device=torch.device("cpu"), workers=count, timeout=timeout)
     began = time.monotonic()
     with pytest.raises(UserError) as caught:
-        list(loader.epoch(0))
+        list(loader.iter_epoch(0))
     assert time.monotonic() - began < 20
     error = caught.value
     assert len(str(error)) < 250
@@ -64,7 +64,7 @@ def told(deed: Callable[[], object], *, count: int = 2, timeout: float = 30.0) -
 def test_a_row_that_cannot_be_read_is_named(count: int, where: str) -> None:
     error = told(fail, count=count)
     assert str(error) == f"cannot read row 5{where}: KeyError: 'a column'"
-    assert (type(error), error.exit_code) == (WorkerFault, 1)
+    assert (type(error), error.exit_code) == (WorkerError, 1)
     assert "in fail" in "".join(error.__notes__)
 
 
@@ -80,8 +80,8 @@ def test_a_batch_that_fails_only_as_a_whole_names_all_its_rows() -> None:
             return super().batch(index, epoch) if len(index) > 1 else TensorSplit.batch(self, index, epoch)
 
     loader = Loader(Together(fail), "train", batch_size=4, device=torch.device("cpu"))
-    with pytest.raises(WorkerFault, match="cannot read rows 4, 5, 6, 7: KeyError"):
-        list(loader.epoch(0))
+    with pytest.raises(WorkerError, match="cannot read rows 4, 5, 6, 7: KeyError"):
+        list(loader.iter_epoch(0))
 
 
 def kill() -> None:
@@ -102,7 +102,7 @@ def leave() -> None:
 )
 def test_a_dead_worker_is_named_with_its_rows_and_the_cause(deed: Callable[[], object], end: str) -> None:
     error = told(deed)
-    assert isinstance(error, WorkerFault)
+    assert isinstance(error, WorkerError)
     assert error.exit_code == 1
     assert re.fullmatch(rf"data worker 1 \(process \d+\) {end}; it was to read rows 4, 5, 6, 7", str(error)), error
 
@@ -115,12 +115,12 @@ def test_a_hanging_worker_is_named_with_its_rows() -> None:
 def test_a_death_is_told_where_a_batch_is_waited_for() -> None:
     """And not in the middle of what is done between two batches, which may be a save."""
     loader = Loader(Spoilt(print), "train", batch_size=4, device=torch.device("cpu"), workers=2, timeout=30.0)
-    batches = loader.epoch(0)
+    batches = loader.iter_epoch(0)
     next(batches)
-    os.kill(loader.watch.workers[1].pid or 0, signal.SIGKILL)
+    os.kill(loader.worker_monitor.workers[1].pid or 0, signal.SIGKILL)
     for _ in range(30):
         time.sleep(0.01)
-    with pytest.raises(WorkerFault, match=r"data worker 1 .*\(SIGKILL\)"):
+    with pytest.raises(WorkerError, match=r"data worker 1 .*\(SIGKILL\)"):
         list(batches)
 
 
@@ -130,10 +130,10 @@ def test_other_errors_are_left_as_they_are() -> None:
         raise RuntimeError("something else")
 
     batch = TensorSplit({"x": torch.zeros(1)}, None).batch(torch.tensor([0]), 0)
-    watch, batches = dataloader_workers.Watch(1.0), fail()
-    assert watch.next(batches) is batch
+    watch, batches = dataloader_workers.WorkerMonitor(1.0), fail()
+    assert watch.next_batch(batches) is batch
     with pytest.raises(RuntimeError, match="something else"):
-        watch.next(batches)
+        watch.next_batch(batches)
 
 
 OWN = """
@@ -199,7 +199,7 @@ def test_a_killed_run_leaves_no_worker_and_can_be_resumed_at_once(tmp_path: Path
     process.kill()
     process.wait()
     began = time.monotonic()
-    with run_dir.locked(path, patience=1.0):
+    with run_dir.lock_run(path, patience=1.0):
         pass
     while any(map(is_running, children)) and time.monotonic() < began + 30:
         time.sleep(0.01)

@@ -9,7 +9,7 @@ import pytest
 from tests.helpers.own_runs import copied, scores, trained
 from trainer.config import compose
 from trainer.engine import dataset_fingerprint
-from trainer.engine.dataset_fingerprint import changed_files
+from trainer.engine.dataset_fingerprint import describe_changes
 from trainer.runs import run_dir as run_folder
 from trainer.runs import train
 from trainer.utils.errors import ConfigError, SystemFault
@@ -18,7 +18,7 @@ from trainer.utils.errors import ConfigError, SystemFault
 @pytest.fixture
 def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that is looked at in blocks, of which most bytes are between them."""
-    monkeypatch.setattr(dataset_fingerprint, "WHOLE_BYTES", 100)
+    monkeypatch.setattr(dataset_fingerprint, "MAX_WHOLE_FILE_BYTES", 100)
     monkeypatch.setattr(dataset_fingerprint, "BLOCK_BYTES", 4)
     path = tmp_path / "large.csv"
     path.write_bytes(bytes(1000))
@@ -33,44 +33,46 @@ def change_between_blocks(path: Path) -> None:
 
 def test_the_name_of_data_is_the_same_however_closely_it_is_looked_at(large: Path) -> None:
     """Or ``resume=auto fingerprint=exact`` would not find a run of the same data, nor the leaderboard rank it."""
-    cheap, exact = (dataset_fingerprint.fingerprint({"path": large}, exact=mode) for mode in (False, True))
+    cheap, exact = (dataset_fingerprint.compute_fingerprint({"path": large}, exact=mode) for mode in (False, True))
     assert cheap["digest"] == exact["digest"]
     assert len(exact["files"]["path"]) == len(cheap["files"]["path"]) + 1
 
 
 def test_an_exact_fingerprint_finds_what_a_cheap_one_overlooks(large: Path) -> None:
-    before = [dataset_fingerprint.fingerprint({"path": large}, exact=mode) for mode in (False, True)]
+    before = [dataset_fingerprint.compute_fingerprint({"path": large}, exact=mode) for mode in (False, True)]
     change_between_blocks(large)
-    now = [dataset_fingerprint.fingerprint({"path": large}, exact=mode) for mode in (False, True)]
-    told = [changed_files(a, b, {"path": Path("large.csv")}) for a, b in zip(before, now, strict=True)]
+    now = [dataset_fingerprint.compute_fingerprint({"path": large}, exact=mode) for mode in (False, True)]
+    told = [describe_changes(a, b, {"path": Path("large.csv")}) for a, b in zip(before, now, strict=True)]
     assert told == [[], ["1 changed: large.csv"]]
     large.write_bytes(bytes(1001))
-    assert changed_files(before[0], dataset_fingerprint.fingerprint({"path": large}), {}) == ["1 changed: path"]
+    assert describe_changes(before[0], dataset_fingerprint.compute_fingerprint({"path": large}), {}) == [
+        "1 changed: path"
+    ]
 
 
 def test_many_files_are_told_by_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset_fingerprint, "MANY_FILES", 3)
+    monkeypatch.setattr(dataset_fingerprint, "MAX_LISTED_FILES", 3)
     for number in range(6):
         (tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
         (tmp_path / "ab"[number % 2] / f"{number}.txt").write_text("x")
-    before = dataset_fingerprint.fingerprint({"path": tmp_path})
+    before = dataset_fingerprint.compute_fingerprint({"path": tmp_path})
     (tmp_path / "b" / "1.txt").rename(tmp_path / "b" / "7.txt")
-    assert changed_files(before, dataset_fingerprint.fingerprint({"path": tmp_path}), {"path": Path("books")}) == [
-        "1 changed: books/b"
-    ]
+    assert describe_changes(
+        before, dataset_fingerprint.compute_fingerprint({"path": tmp_path}), {"path": Path("books")}
+    ) == ["1 changed: books/b"]
 
 
 def test_names_count_and_times_do_not(tmp_path: Path) -> None:
     for name in ("x.txt", "y.txt", ".hidden"):
         (tmp_path / name).write_text(name)
-    before = dataset_fingerprint.fingerprint({"path": tmp_path})
+    before = dataset_fingerprint.compute_fingerprint({"path": tmp_path})
     (tmp_path / "x.txt").write_text("x.txt")
     (tmp_path / ".hidden").write_text("other")
-    assert dataset_fingerprint.fingerprint({"path": tmp_path}) == before
+    assert dataset_fingerprint.compute_fingerprint({"path": tmp_path}) == before
     (tmp_path / "x.txt").rename(tmp_path / "z.txt")
-    now = dataset_fingerprint.fingerprint({"path": tmp_path})
+    now = dataset_fingerprint.compute_fingerprint({"path": tmp_path})
     assert now["digest"] != before["digest"]
-    assert changed_files(before, now, {"path": Path("texts")}) == ["1 missing: texts/x.txt", "1 new: texts/z.txt"]
+    assert describe_changes(before, now, {"path": Path("texts")}) == ["1 missing: texts/x.txt", "1 new: texts/z.txt"]
 
 
 def small(folder: Path, *names: str) -> Path:
@@ -82,7 +84,7 @@ def small(folder: Path, *names: str) -> Path:
 
 
 def listed(folder: Path) -> list[str]:
-    return sorted(dataset_fingerprint.fingerprint({"path": folder})["files"])
+    return sorted(dataset_fingerprint.compute_fingerprint({"path": folder})["files"])
 
 
 def test_links_to_folders_are_followed_and_never_in_a_circle(tmp_path: Path) -> None:
@@ -95,9 +97,9 @@ def test_links_to_folders_are_followed_and_never_in_a_circle(tmp_path: Path) -> 
     direct = ["path/a/0.txt", "path/a/more/1.txt", "path/b/2.txt", "path/c/0.txt", "path/c/more/1.txt"]
     assert {*direct, "path/a/back/2.txt", "path/up/store/0.txt"} <= {*names}
     assert not [name for name in names if "self" in name or "top" in name or name.startswith("path/up/data")]
-    before = dataset_fingerprint.fingerprint({"path": data})
+    before = dataset_fingerprint.compute_fingerprint({"path": data})
     (store / "0.txt").write_text("noise")
-    told = changed_files(before, dataset_fingerprint.fingerprint({"path": data}), {"path": Path("pics")})
+    told = describe_changes(before, dataset_fingerprint.compute_fingerprint({"path": data}), {"path": Path("pics")})
     assert told[0].startswith("3 changed: pics/a/0.txt, pics/c/0.txt")
 
 
@@ -106,7 +108,7 @@ def test_of_a_folder_of_runs_no_run_is_read(tmp_path: Path) -> None:
     small(tmp_path, "x.txt", "outputs/y.txt", "outputs/own/z.txt", "src/__pycache__/w.txt", "src/__pycache__/w.pyc")
     names = ["path/outputs/own/z.txt", "path/outputs/y.txt", "path/src/__pycache__/w.txt", "path/x.txt"]
     assert listed(tmp_path) == names
-    for number, file in enumerate(dataset_fingerprint.RUN_FILES):
+    for number, file in enumerate(dataset_fingerprint.RUN_FILE_NAMES):
         small(tmp_path / "outputs", f"run{number}/{file}", f"run{number}/curves.png", f"sweep/job{number}/{file}")
     small(tmp_path / "outputs", "sweep/leaderboard.csv", "classifiers/0/last.pt", "today/begun/seed=0.out")
     small(tmp_path / "outputs" / "today", "run/.lock", "run/train.log", "sweep/leaderboard.csv", "sweep/job/last.pt")
@@ -117,50 +119,52 @@ def test_of_a_folder_of_runs_no_run_is_read(tmp_path: Path) -> None:
 
 
 def test_runs_are_known_by_the_names_that_they_have() -> None:
-    assert dataset_fingerprint.RUNS == run_folder.ROOT
-    assert set(dataset_fingerprint.RUN_FILES) == {run_folder.LOCK, *run_folder.TELLING}
-    assert dataset_fingerprint.JOB_ENDING == run_folder.OUTPUT
+    assert dataset_fingerprint.RUNS_DIR_NAME == run_folder.RUNS_ROOT
+    assert set(dataset_fingerprint.RUN_FILE_NAMES) == {run_folder.LOCK_FILE, *run_folder.IDENTIFYING_FILES}
+    assert dataset_fingerprint.JOB_SUFFIX == run_folder.JOB_OUTPUT_SUFFIX
 
 
 def test_more_files_than_are_listed_are_compared_with_fewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset_fingerprint, "MANY_FILES", 4)
+    monkeypatch.setattr(dataset_fingerprint, "MAX_LISTED_FILES", 4)
     few, many = (
-        dataset_fingerprint.fingerprint(
+        dataset_fingerprint.compute_fingerprint(
             {"path": small(tmp_path / str(count), *(f"{'ab'[n % 2]}/{n}" for n in range(count)))}
         )
         for count in (4, 5)
     )
     assert [len(each["files"]) for each in (few, many)] == [4, 2]
     for before, now in ((few, many), (many, few)):
-        assert changed_files(before, now, {"path": Path("pics")}) == ["1 changed: pics/a"]
+        assert describe_changes(before, now, {"path": Path("pics")}) == ["1 changed: pics/a"]
 
 
 def test_a_file_beside_many_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset_fingerprint, "MANY_FILES", 1)
+    monkeypatch.setattr(dataset_fingerprint, "MAX_LISTED_FILES", 1)
     paths = {"path": small(tmp_path / "tables", "a", "b"), "graph": small(tmp_path, "graph.csv") / "graph.csv"}
-    before = dataset_fingerprint.fingerprint(paths)
+    before = dataset_fingerprint.compute_fingerprint(paths)
     paths["graph"].write_text("other")
-    assert changed_files(before, dataset_fingerprint.fingerprint(paths), paths) == [f"1 changed: {paths['graph']}"]
+    assert describe_changes(before, dataset_fingerprint.compute_fingerprint(paths), paths) == [
+        f"1 changed: {paths['graph']}"
+    ]
 
 
 def test_a_fingerprint_of_another_version_is_not_compared(tmp_path: Path) -> None:
-    now = dataset_fingerprint.fingerprint({"path": small(tmp_path, "x.txt")})
+    now = dataset_fingerprint.compute_fingerprint({"path": small(tmp_path, "x.txt")})
     with pytest.raises(ConfigError, match="has version 2 and cannot be compared: this version of train compares ver"):
-        changed_files(now | {"version": 2}, now, {"path": tmp_path})
+        describe_changes(now | {"version": 2}, now, {"path": tmp_path})
 
 
 def test_a_fingerprint_without_a_file_is_never_taken_for_that_of_equal_data(tmp_path: Path) -> None:
-    empty = dataset_fingerprint.fingerprint({"path": small(tmp_path, "x.csv")}, [".txt"])
-    assert changed_files(empty, empty, {"path": tmp_path}) == [
+    empty = dataset_fingerprint.compute_fingerprint({"path": small(tmp_path, "x.csv")}, [".txt"])
+    assert describe_changes(empty, empty, {"path": tmp_path}) == [
         "the run stored the contents of none: whether they have changed cannot be told"
     ]
     with pytest.raises(SystemFault, match=f"none of the files that were read below {tmp_path} could be listed"):
-        dataset_fingerprint.refuse_empty(empty, {"path": tmp_path})
+        dataset_fingerprint.check_not_empty(empty, {"path": tmp_path})
 
 
 @pytest.mark.usefixtures("in_tmp")
 def test_no_run_begins_on_files_without_a_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.engine.dataset_fingerprint._folders", lambda _: [])
+    monkeypatch.setattr("trainer.engine.dataset_fingerprint._walk_dirs", lambda _: [])
     with pytest.raises(SystemFault, match="none of the files that were read"):
         trained("text_folder")
 
@@ -170,7 +174,10 @@ def test_digests_of_before_are_those_of_today(tmp_path: Path) -> None:
     folder = small(
         tmp_path, "train/a/0.txt", "train/b/1.txt", "test/a/2.TXT", "train/a/more/3.txt", "notes", ".h/4.txt"
     )
-    assert dataset_fingerprint.fingerprint({"path": folder}, [".txt"])["digest"] == "2d6e73a1e2a667cc51b31b1db96e7f81"
+    assert (
+        dataset_fingerprint.compute_fingerprint({"path": folder}, [".txt"])["digest"]
+        == "2d6e73a1e2a667cc51b31b1db96e7f81"
+    )
 
 
 @pytest.mark.usefixtures("in_tmp")

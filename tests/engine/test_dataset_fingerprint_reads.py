@@ -45,7 +45,7 @@ def read_files(given: Config) -> set[Path]:
     found: set[Path] = set()
     opened.append(found)
     try:
-        data = dataset_loading.read(given)
+        data = dataset_loading.load_dataset(given)
         for split in (data.train, data.val, data.test):
             split.batch(torch.arange(len(split)), 0)
     finally:
@@ -56,15 +56,15 @@ def read_files(given: Config) -> set[Path]:
 def listed_files(given: Config) -> set[Path]:
     """Those of the fingerprint, each of which exists."""
     assert given.fingerprint is not None
-    own = dataset_loading.own_paths(factory.data_class(given.tree), given.tree["data"])
-    found = {Path(dataset_fingerprint._path_of(name, own)).resolve() for name in given.fingerprint["files"]}
+    own = dataset_loading.find_user_paths(factory.find_dataset_class(given.tree), given.tree["data"])
+    found = {Path(dataset_fingerprint._resolve_path(name, own)).resolve() for name in given.fingerprint["files"]}
     assert all(path.is_file() for path in found)
     return found
 
 
 def refuse_unlisted(given: Config) -> set[Path]:
     # Without its time: files as new as these are read a second time, for their fingerprint.
-    given = replace(dataset_loading.with_fingerprint(given), fingerprint_time=0.0)
+    given = replace(dataset_loading.add_fingerprint(given), fingerprint_time=0.0)
     read, listed = read_files(given), listed_files(given)
     assert read
     assert read <= listed, f"read and not in the fingerprint: {sorted(map(str, read - listed))}"

@@ -25,7 +25,7 @@ def test_a_name_that_is_none_is_refused_with_all_other_problems(name: str) -> No
     assert set(problems) == {"device", "epochs"}
     assert problems["device"].endswith("given; it must be one of auto, cpu, cuda, mps or text like cuda:1")
     with pytest.raises(AssertionError, match="not checked"):
-        device.pick(name)
+        device.select_device(name)
 
 
 @pytest.mark.parametrize("name", ["auto", "cpu", "cuda", "'cuda:0'", "'cuda:17'", "mps"])
@@ -34,11 +34,11 @@ def test_a_name_that_is_one(name: str) -> None:
 
 
 def test_auto_never_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert device.pick("cpu") == torch.device("cpu")
+    assert device.select_device("cpu") == torch.device("cpu")
     for cuda, mps, expected in ((True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda mps=mps: mps)
-        assert device.pick("auto").type == expected
+        assert device.select_device("auto").type == expected
 
 
 def test_what_this_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,18 +46,18 @@ def test_what_this_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     for name in ("cuda", "cuda:3", "mps"):
         with pytest.raises(SystemFault, match=f"device={name}: this torch"):
-            device.pick(name)
+            device.select_device(name)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(SystemFault, match="there are 2 CUDA devices, cuda:0 to cuda:1"):
-        device.pick("cuda:2")
-    assert device.pick("cuda:1") == torch.device("cuda:1")
+        device.select_device("cuda:2")
+    assert device.select_device("cuda:1") == torch.device("cuda:1")
 
 
 def test_multiply_adds_by_hand() -> None:
     small = lab("model=mlp", "data=moons", "data.rows=60", "model.hidden=[5,3]")
-    batch = factory.small_batch(small.loaders["train"])
+    batch = factory.make_small_batch(small.loaders["train"])
     assert len(batch) == 36
-    assert device.multiply_adds(small.task, batch) == 36 * (2 * 5 + 5 * 3 + 3 * 1)
+    assert device.count_macs(small.task, batch) == 36 * (2 * 5 + 5 * 3 + 3 * 1)
     assert device.choose_threads(small.task, batch) == 1
 
 
@@ -70,23 +70,23 @@ def test_convolutions_count_their_places() -> None:
         "model.adaptive_size=1",
     )
     picture = lab("model=cnn", "data=gratings", "data.rows=40", "data.size=8", *plain, "batch_size=4")
-    batch = factory.small_batch(picture.loaders["train"])
-    assert device.multiply_adds(picture.task, batch) == 4 * (2 * 8 * 8 * 9 + 2 * 10)
+    batch = factory.make_small_batch(picture.loaders["train"])
+    assert device.count_macs(picture.task, batch) == 4 * (2 * 8 * 8 * 9 + 2 * 10)
 
 
 def test_large_work_takes_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     small = lab("model=mlp", "data=moons", "data.rows=60")
-    monkeypatch.setattr(device, "BUSY_FLOP", 1)
-    monkeypatch.setattr(device, "cores", lambda: 7)
+    monkeypatch.setattr(device, "MULTITHREAD_MIN_MACS", 1)
+    monkeypatch.setattr(device, "count_cores", lambda: 7)
     torch.set_num_threads(1)  # as a run does before it chooses
-    assert device.choose_threads(small.task, factory.small_batch(small.loaders["train"])) == 7
+    assert device.choose_threads(small.task, factory.make_small_batch(small.loaders["train"])) == 7
 
 
 def test_looking_at_the_size_changes_nothing() -> None:
     small = lab("model=lstm", "data=synthetic_seq", "data.rows=60", "model.dropout=0.5")
     before = {name: value.clone() for name, value in small.task.state_dict().items()}
     random = torch.get_rng_state()
-    device.choose_threads(small.task.eval(), factory.small_batch(small.loaders["train"]))
+    device.choose_threads(small.task.eval(), factory.make_small_batch(small.loaders["train"]))
     assert torch.equal(random, torch.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in small.task.state_dict().items())
 

@@ -32,7 +32,7 @@ def test_a_look_leaves_no_trace() -> None:
     made.loaders["train"].batch_size = 1
     before = {name: value.clone() for name, value in made.task.state_dict().items()}
     random = torch.get_rng_state()
-    factory.probe(made.task, made.loaders["train"])
+    factory.run_sanity_check(made.task, made.loaders["train"])
     assert torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(value, before[name]) for name, value in made.task.state_dict().items())
 
@@ -48,9 +48,9 @@ def test_a_folder_that_may_not_be_looked_into_is_a_fault_of_the_system(monkeypat
     def closed(path: str, _: str) -> Path:
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr("trainer.data.readers.edge_tables.existing_folder", closed)
+    monkeypatch.setattr("trainer.data.readers.edge_tables.check_folder", closed)
     with pytest.raises(SystemFault, match=r"^data: cannot read closed/graph: Permission denied$"):
-        factory.data(chosen.tree)
+        factory.make_dataset(chosen.tree)
 
 
 # Turns, and numbers of half the width.
@@ -59,17 +59,17 @@ def test_a_folder_that_may_not_be_looked_into_is_a_fault_of_the_system(monkeypat
 @pytest.mark.parametrize("steps", [0, 1, 7, 1000, 1003, 10**12])
 def test_turns_are_counted_without_listing_them(steps: int) -> None:
     task = pair("wgan_gp", "ring", "task.critic_steps=3").task
-    assert factory.count_turns(task, steps) == {"critic": steps, "generator": steps // 3}
+    assert factory.count_updates(task, steps) == {"critic": steps, "generator": steps // 3}
     if steps < 2000:
-        listed = [name for step in range(steps) for name in task.turns(step)]
-        assert factory.count_turns(task, steps) == {name: listed.count(name) for name in ("critic", "generator")}
+        listed = [name for step in range(steps) for name in task.active_groups(step)]
+        assert factory.count_updates(task, steps) == {name: listed.count(name) for name in ("critic", "generator")}
 
 
 def test_a_task_that_counts_other_turns_than_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     task = pair("mlp", "moons").task
-    monkeypatch.setattr(task, "turns", lambda step: ("model",) if step % 2 else ())
-    with pytest.raises(ConfigError, match=r"turns_before\(10\) counts other turns"):
-        factory.count_turns(task, 10)
+    monkeypatch.setattr(task, "active_groups", lambda step: ("model",) if step % 2 else ())
+    with pytest.raises(ConfigError, match=r"count_active_steps\(10\) counts other turns"):
+        factory.count_updates(task, 10)
 
 
 def test_a_layer_that_has_no_half_precision_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,9 +79,9 @@ def test_a_layer_that_has_no_half_precision_is_told_in_a_sentence(monkeypatch: p
         raise RuntimeError("could not create a primitive. Set VERBOSE=all\nmore")
 
     monkeypatch.setattr(made.task.model, "forward", refuses)
-    batch = factory.small_batch(made.loaders["train"])
+    batch = factory.make_small_batch(made.loaders["train"])
     with pytest.raises(ConfigError) as caught:
-        factory._train_in_half(made.task, batch, "fp16")
+        factory._train_in_half_precision(made.task, batch, "fp16")
     assert str(caught.value) == (
         "precision: RNN cannot be trained in fp16 on cpu (could not create a primitive); use precision=32, or another"
         " device"
@@ -92,7 +92,7 @@ def test_a_look_in_half_precision_leaves_no_trace() -> None:
     made = pair("cnn", "gratings", "model.norm=batch", "model.dropout=0.5")
     before = {name: value.clone() for name, value in made.task.state_dict().items()}
     random = torch.get_rng_state()
-    factory.probe(made.task, made.loaders["train"], half="bf16")
+    factory.run_sanity_check(made.task, made.loaders["train"], half="bf16")
     assert torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(value, before[name]) for name, value in made.task.state_dict().items())
     assert all(parameter.grad is None or not parameter.grad.any() for parameter in made.task.parameters())

@@ -18,10 +18,10 @@ from tests.helpers.lab import lab
 from tests.helpers.tiny import CYCLE, MOMENTUM, PLATEAU, Linear, NoisyLeastSquares, StopAt, rows, tiny
 from trainer.core import rng
 from trainer.core.batch import Batch, Score
-from trainer.core.dataset import Facts
+from trainer.core.dataset import DatasetInfo
 from trainer.data.augment.image_augment import Augment
 from trainer.engine import checkpoint
-from trainer.engine.checkpoint import RunKeeper
+from trainer.engine.checkpoint import CheckpointManager
 from trainer.engine.trainer import Trainer
 from trainer.utils.errors import Interrupted
 
@@ -44,14 +44,14 @@ class Chain:
     folder: Path
 
     def start(self, stop: StopAt, **changes: Any) -> Trainer:
-        trainer = self.make(keeper=RunKeeper(self.folder, {}), watcher=stop, **changes)
+        trainer = self.make(keeper=CheckpointManager(self.folder, {}), watcher=stop, **changes)
         self._interrupted(trainer, stop)
         return trainer
 
     def go_on(self, stop: StopAt | None = None, spoil: Spoil | None = None, **changes: Any) -> Trainer:
-        trainer = self.make(keeper=RunKeeper(self.folder, {}), watcher=stop, **changes)
+        trainer = self.make(keeper=CheckpointManager(self.folder, {}), watcher=stop, **changes)
         state = checkpoint.load_newest(self.folder)
-        best = checkpoint.load(self.folder / checkpoint.BEST) if state["best"]["step"] else None
+        best = checkpoint.load_checkpoint(self.folder / checkpoint.BEST) if state["best"]["step"] else None
         if spoil is not None:
             spoil(state, copy.deepcopy(trainer.state_dict()))
         trainer.load_state_dict(state, best)
@@ -108,7 +108,7 @@ def test_a_stop_in_the_middle_of_validation_changes_no_bit(tmp_path: Path, step:
 
 
 def test_going_on_with_a_finished_run_does_nothing(tmp_path: Path) -> None:
-    trainer = network(keeper=RunKeeper(tmp_path, {}))
+    trainer = network(keeper=CheckpointManager(tmp_path, {}))
     trainer.fit()
     assert summary(Chain(network, tmp_path).go_on()) == summary(trainer) == whole_network()
 
@@ -123,14 +123,14 @@ def test_a_chain_of_many_stops_changes_no_bit(tmp_path: Path) -> None:
 
 class Jitter(Augment):
     def __call__(self, batch: Batch, epoch: int) -> Batch:
-        return Batch({"x": batch.inputs["x"] + rng.uniform(batch.index, 3, 0, epoch)}, batch.target, batch.index)
+        return Batch({"x": batch.inputs["x"] + rng.draw_uniform(batch.index, 3, 0, epoch)}, batch.target, batch.index)
 
 
 def noisy(scheduler: dict[str, Any] = PLATEAU, **changes: Any) -> Trainer:
     """A run in which every piece of the state matters."""
     usual: dict[str, Any] = {
         "train": rows(22),
-        "augment": Jitter(Facts(sizes={})),
+        "augment": Jitter(DatasetInfo(sizes={})),
         "optimizer": MOMENTUM,
         "epochs": 12,
         "ema": 0.6,
@@ -281,7 +281,7 @@ def test_patience_counts_on_across_a_stop(tmp_path: Path, step: int) -> None:
         return trainer
 
     (tmp_path / "whole").mkdir()
-    whole = make(keeper=RunKeeper(tmp_path / "whole", {}))
+    whole = make(keeper=CheckpointManager(tmp_path / "whole", {}))
     whole.fit()
     assert (whole.epoch, whole.best.epoch, whole.best.score) == (5, 3, 0.4)
     (tmp_path / "cut").mkdir()

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from tests.helpers.lab import Silent
 from tests.helpers.tiny import CYCLE, MOMENTUM, SGD, Formula, Linear, Numbers, Unweighted, pull, rows, tiny, weights
-from trainer.core.batch import IGNORE, Batch
+from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.core.dataset import TensorSplit
 from trainer.engine import checkpoint
-from trainer.engine.checkpoint import RunKeeper
+from trainer.engine.checkpoint import CheckpointManager
 from trainer.engine.trainer import Trainer
 from trainer.tasks.classification import Classification
 from trainer.utils.errors import NonFiniteError
@@ -47,7 +47,7 @@ class PerStep(nn.Module):
 
 
 class PerStepUnweighted(Classification):
-    def weight(self, batch: Batch) -> Tensor:
+    def num_loss_terms(self, batch: Batch) -> Tensor:
         return torch.tensor(1)
 
 
@@ -55,7 +55,7 @@ def masked(split: TensorSplit, counted: list[int]) -> TensorSplit:
     """Class targets of five steps a row, of which only the first few count."""
     target = (torch.arange(len(split) * 5).view(-1, 5) * 7 // 3) % 2
     for row, count in enumerate(counted):
-        target[row, count:] = IGNORE
+        target[row, count:] = IGNORE_INDEX
     return TensorSplit(split.inputs, target)
 
 
@@ -90,7 +90,7 @@ def test_a_group_in_which_nothing_counts_leaves_the_weights_as_they_are(accumula
     trainer = classify(Classification, counted, batch_size=1, accumulate=accumulate)
     alone = classify(Classification, counted, batch_size=7)
     torch.testing.assert_close(weights(trainer), weights(alone), rtol=1e-6, atol=1e-6)
-    assert trainer.guard.means()[0] > 0
+    assert trainer.nan_guard.compute_means()[0] > 0
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ class Latest(Silent):
     def __init__(self) -> None:
         self.seen: list[Tensor] = []
 
-    def stepped(self, trainer: Trainer) -> None:
+    def on_step_end(self, trainer: Trainer) -> None:
         if trainer.task.training:
             self.seen.append(weights(trainer))
 
@@ -127,8 +127,8 @@ def test_a_bad_row_stops_the_run_before_it_reaches_the_weights() -> None:
     split.inputs["x"][7] = math.nan
     watcher = Latest()
     trainer = tiny(train=split, watcher=watcher, epochs=3)
-    at = next(step for step, index in enumerate(trainer.train_loader.order(0)) if 7 in index)
-    bad_rows = ", ".join(map(str, trainer.train_loader.order(0)[at].tolist()))
+    at = next(step for step, index in enumerate(trainer.train_loader.make_batch_order(0)) if 7 in index)
+    bad_rows = ", ".join(map(str, trainer.train_loader.make_batch_order(0)[at].tolist()))
     with pytest.raises(NonFiniteError) as stopped:
         trainer.fit()
     assert len(watcher.seen) == trainer.step == at > 0
@@ -184,7 +184,7 @@ def test_bf16_learns_and_is_not_full_precision() -> None:
 
 
 def test_fp16_skips_an_overflow_and_its_scale_survives_a_stop(tmp_path: Path) -> None:
-    trainer = tiny(train=rows(64), precision="fp16", epochs=2, keeper=RunKeeper(tmp_path, {}))
+    trainer = tiny(train=rows(64), precision="fp16", epochs=2, keeper=CheckpointManager(tmp_path, {}))
     trainer.scaler.load_state_dict(trainer.scaler.state_dict() | {"scale": 2.0**60})
     before = weights(trainer)
     trainer.train_epoch()
@@ -216,5 +216,5 @@ def test_everything_at_once_learns_and_ends_where_it_should() -> None:
     )
     trainer.fit()
     assert trainer.step == 12 * 3
-    assert trainer.players["model"].rate == trainer.players["model"].schedule.end  # type: ignore[attr-defined]
+    assert trainer.param_groups["model"].lr == trainer.param_groups["model"].schedule.final_lr  # type: ignore[attr-defined]
     assert trainer.history[-1]["val_mse"] < 0.4 * trainer.history[0]["val_mse"]

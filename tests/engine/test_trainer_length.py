@@ -38,9 +38,9 @@ class Spy:
 
 
 def spied(trainer: Trainer) -> dict[str, Spy]:
-    for player in trainer.players.values():
+    for player in trainer.param_groups.values():
         player.schedule = Spy(player.schedule)  # type: ignore[assignment]
-    return {name: player.schedule for name, player in trainer.players.items()}  # type: ignore[misc]
+    return {name: player.schedule for name, player in trainer.param_groups.items()}  # type: ignore[misc]
 
 
 class Game(LeastSquares):
@@ -51,13 +51,13 @@ class Game(LeastSquares):
         self.other = Linear()
         self.n = n
 
-    def players(self) -> dict[str, Iterable[nn.Parameter]]:
+    def param_groups(self) -> dict[str, Iterable[nn.Parameter]]:
         return {"critic": self.model.parameters(), "generator": self.other.parameters()}
 
-    def turns(self, step: int) -> tuple[str, ...]:
+    def active_groups(self, step: int) -> tuple[str, ...]:
         return ("critic", "generator") if step % self.n == self.n - 1 else ("critic",)
 
-    def turns_before(self, step: int) -> dict[str, int]:
+    def count_active_steps(self, step: int) -> dict[str, int]:
         return {"critic": step, "generator": step // self.n}
 
     def loss(self, batch: Batch, player: str) -> Tensor:
@@ -111,16 +111,16 @@ def test_a_schedule_ends_on_its_players_last_step(
         last.load_state_dict(copy.deepcopy(first.state_dict()), None)
         spies.append(spied(last))
     elif stop is not None:
-        first.watcher = Silent()
+        first.callback = Silent()
     last.fit()
     assert last.step == last.total_steps == (max_steps or epochs * math.ceil(len(first.train_loader) / accumulate))
     assert len([row for row in last.history if row["step"] == last.step]) == 1
-    for name, player in last.players.items():
+    for name, player in last.param_groups.items():
         schedule = spies[-1][name].inner
         asked = [step for part in spies for step in part[name].asked]
-        assert asked == list(range(schedule.total)) == list(range(player.steps))
-        if schedule.total > 1:
-            assert player.rate == schedule.end
+        assert asked == list(range(schedule.total_steps)) == list(range(player.num_updates))
+        if schedule.total_steps > 1:
+            assert player.lr == schedule.final_lr
     if max_steps is None:
         assert last.epoch == epochs
 

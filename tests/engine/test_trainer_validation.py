@@ -13,7 +13,7 @@ from torch import Tensor
 from tests.helpers.lab import lab
 from tests.helpers.tiny import SGD, Formula, Linear, NoisyLeastSquares, Numbers, losses_of, number, pull, tiny, weights
 from trainer.engine import checkpoint
-from trainer.engine.checkpoint import RunKeeper
+from trainer.engine.checkpoint import CheckpointManager
 from trainer.engine.trainer import Trainer
 
 
@@ -35,9 +35,9 @@ def test_averages_are_validated_and_the_weights_come_back() -> None:
         expected.append(average)
     assert seen == pytest.approx([expected[3], expected[7]])
     assert number(task) == pytest.approx(8.0)
-    trainer.use_best()
+    trainer.load_best_weights()
     assert number(task) == pytest.approx(expected[7])
-    assert trainer.evaluate(trainer.val_loader)["mse"] > 0
+    assert trainer.evaluate_loader(trainer.val_loader)["mse"] > 0
     assert seen[-1] == pytest.approx(expected[7])
 
 
@@ -72,14 +72,14 @@ def test_the_best_epoch_and_the_end_of_patience(
     assert trainer.best.weights is not None
     assert trainer.best.weights["model.w"].item() == -4.0 * best  # four steps an epoch
     assert number(trainer.task) == -4.0 * epochs
-    trainer.use_best()
+    trainer.load_best_weights()
     assert number(trainer.task) == -4.0 * best
 
 
 def test_the_best_and_the_last_are_what_the_keeper_gets(tmp_path: Path) -> None:
-    scripted([0.3, 0.1, 0.2], optimizer=SGD | {"lr": 1.0}, keeper=RunKeeper(tmp_path, {}))
-    assert checkpoint.load(tmp_path / checkpoint.LAST)["task"]["model.w"].item() == -12.0
-    best = checkpoint.load(tmp_path / checkpoint.BEST)
+    scripted([0.3, 0.1, 0.2], optimizer=SGD | {"lr": 1.0}, keeper=CheckpointManager(tmp_path, {}))
+    assert checkpoint.load_checkpoint(tmp_path / checkpoint.LAST)["task"]["model.w"].item() == -12.0
+    best = checkpoint.load_checkpoint(tmp_path / checkpoint.BEST)
     assert (best["task"]["model.w"].item(), best["epoch"], best["score"], best["step"]) == (-8.0, 2, 0.1, 8)
 
 
@@ -97,7 +97,7 @@ def test_looking_does_not_change_what_is_trained() -> None:
     assert losses == losses_of(seldom)
     assert torch.equal(weights(often), weights(seldom))
     assert often.history[-1]["val_mse"] == seldom.history[-1]["val_mse"]
-    assert often.evaluate(often.val_loader) == often.evaluate(often.val_loader)
+    assert often.evaluate_loader(often.val_loader) == often.evaluate_loader(often.val_loader)
 
 
 def test_looking_does_not_change_a_network_with_dropout() -> None:

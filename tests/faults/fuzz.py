@@ -69,8 +69,13 @@ def watched() -> Iterator[None]:
 
 def keys(base: str) -> list[str]:
     composed = compose.compose([*BASES[base], *SHORT])
-    deep = [f"{group}.{key}" for group in validation.BUILT for key in composed.tree[group] if not key.startswith("_")]
-    flat = [key for key in composed.tree if key not in validation.BUILT]
+    deep = [
+        f"{group}.{key}"
+        for group in validation.OBJECT_GROUPS
+        for key in composed.tree[group]
+        if not key.startswith("_")
+    ]
+    flat = [key for key in composed.tree if key not in validation.OBJECT_GROUPS]
     return [*flat, *deep, *registry.GROUPS, "hydra/launcher", "hydra/sweeper"]
 
 
@@ -87,7 +92,7 @@ def overrides(rng: random.Random) -> list[str]:
 
 def folders(rng: random.Random) -> list[str]:
     group = rng.choice(registry.GROUPS)
-    option = rng.choice(list(registry.options(group).values()))
+    option = rng.choice(list(registry.list_options(group).values()))
     path = Path("conf", group, "own.yaml")
     path.parent.mkdir(parents=True)
     path.write_bytes(option.path.read_bytes())
@@ -146,11 +151,11 @@ def case(kind: str, seed: int, number: int) -> str | None:
         arguments = KINDS[kind](rng)
         sys.argv = ["train"]
         with watched(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            cli.dispatch(arguments)
+            cli.run_command(arguments)
         wrong = "it is accepted" if kind in REFUSED else None
     except UserError as error:
-        lines = cli.message(error).splitlines()
-        wrong = f"{len(lines)} lines" if len(lines) > cli.SHOWN_LINES else None
+        lines = cli.format_error(error).splitlines()
+        wrong = f"{len(lines)} lines" if len(lines) > cli.MAX_ERROR_LINES else None
         wrong = wrong or ("an empty message" if not str(error).strip() else None)
     except SystemExit as error:
         wrong = f"SystemExit {error.code}: {said.getvalue()[-300:]}"
@@ -160,7 +165,7 @@ def case(kind: str, seed: int, number: int) -> str | None:
         wrong = "".join(traceback.format_exc().splitlines(keepends=True)[-9:])
     finally:
         os.chdir(here)
-        plugins.declare([])
+        plugins.declare_plugins([])
     outputs = [path.read_text(errors="replace") for path in folder.rglob("*.out") if path.is_file()]
     if wrong is None and any("Traceback" in text for text in [said.getvalue(), *outputs]):
         wrong = "a traceback is printed: " + "".join([said.getvalue(), *outputs])[-500:]

@@ -93,7 +93,13 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
 def outcome(path: Path) -> tuple[Any, ...]:
     said = run_dir.read_results(path)
     files = sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
-    return digest(checkpoint.load(path / checkpoint.LAST)), said["test"], said["artifacts"], said["status"], files
+    return (
+        digest(checkpoint.load_checkpoint(path / checkpoint.LAST)),
+        said["test"],
+        said["artifacts"],
+        said["status"],
+        files,
+    )
 
 
 def answer(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> tuple[int | str | None, str]:
@@ -144,7 +150,7 @@ def test_a_write_that_fails_anywhere(
         assert outcome(path) == whole, what
         assert was_finished or status != "finished"
         assert [found.name for found in Path("outputs").iterdir() if not found.is_symlink()] == ["run"], what
-        json.loads((path / run_dir.RESULTS).read_text())
+        json.loads((path / run_dir.RESULTS_FILE).read_text())
 
 
 @contextlib.contextmanager
@@ -193,10 +199,10 @@ def test_a_disk_that_fills_up_and_is_cleared(tmp_path: Path) -> None:
         subprocess.run(["mount", "-o", "remount,size=60m", str(place)], check=True)
         again = commands.train(*run, cwd=place)
         assert again.returncode == 0, again.stderr
-        state = digest(checkpoint.load(place / "outputs/run/last.pt"))
+        state = digest(checkpoint.load_checkpoint(place / "outputs/run/last.pt"))
     whole = commands.train(*LARGE, "save_every=0", "epochs=4", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
-    assert digest(checkpoint.load(tmp_path / "outputs/run/last.pt")) == state
+    assert digest(checkpoint.load_checkpoint(tmp_path / "outputs/run/last.pt")) == state
 
 
 @pytest.mark.slow

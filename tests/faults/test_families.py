@@ -11,7 +11,7 @@ from tests.helpers.lab import lab
 from tests.helpers.own_files import texts
 from tests.helpers.tiny import StopAt
 from trainer.engine import checkpoint
-from trainer.engine.checkpoint import RunKeeper
+from trainer.engine.checkpoint import CheckpointManager
 from trainer.engine.trainer import Trainer
 from trainer.utils.errors import Interrupted
 
@@ -95,10 +95,10 @@ KINDS = {"norms": "accumulate=1", "accumulated": "accumulate=2"}
 def run(words: tuple[str, ...], folder: Path, stop_at: int | None) -> Trainer:
     """A run in fresh objects, from the folder's last state if it has one, stopped after a step if asked."""
     watcher = None if stop_at is None else StopAt(stop_at)
-    trainer = lab(*words, keeper=RunKeeper(folder, {}), watcher=watcher).trainer
+    trainer = lab(*words, keeper=CheckpointManager(folder, {}), watcher=watcher).trainer
     if (folder / checkpoint.LAST).exists():
         state = checkpoint.load_newest(folder)
-        best = checkpoint.load(folder / checkpoint.BEST) if state["best"]["step"] else None
+        best = checkpoint.load_checkpoint(folder / checkpoint.BEST) if state["best"]["step"] else None
         trainer.load_state_dict(state, best)
     if stop_at is None:
         trainer.fit()

@@ -46,9 +46,9 @@ def test_a_folder_of_yaml_files(trick: str, command: str, marker: Path, monkeypa
     def called(*_: object) -> int:
         raise AssertionError("Hydra was let act on it")
 
-    monkeypatch.setattr(sweep, "through_hydra", called)
+    monkeypatch.setattr(sweep, "run_with_hydra", called)
     with pytest.raises(ConfigError) as caught:
-        main.dispatch(victim(command))
+        main.run_command(victim(command))
     assert any(
         word in str(caught.value) for word in ("hydra", "Hydra", "do not compose", "pkg://", "only a command may")
     )
@@ -59,7 +59,7 @@ def test_a_linked_folder(marker: Path) -> None:
     elsewhere = write(marker.parent / "elsewhere", {"launcher/basic.yaml": hostile.callback(str(marker))})
     (marker.parent / "conf" / "hydra").symlink_to(elsewhere)
     with pytest.raises(ConfigError, match="may hold nothing for Hydra"):
-        main.dispatch(victim("sweep of Hydra's"))
+        main.run_command(victim("sweep of Hydra's"))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_folder_by_another_way(words: tuple[str, ...], sweeper: tuple[str, ...
     folder = write(marker.parent / "conf", {"hydra/callbacks/c.yaml": "x:\n" + hostile.payload(str(marker), "  ")})
     given = [word.format(folder) for word in words]
     with pytest.raises(ConfigError):
-        main.dispatch([*sweeper, *SMALL, *given])
+        main.run_command([*sweeper, *SMALL, *given])
 
 
 def test_the_files_of_a_combination_are_judged_together(marker: Path) -> None:
@@ -106,14 +106,14 @@ def test_the_files_of_a_combination_are_judged_together(marker: Path) -> None:
     write(marker.parent / "conf", files)
     swept = ("experiment=plain,e", "extra=none,gru")
     with pytest.raises(ConfigError, match=r"hydra\.callbacks"):
-        main.dispatch(["-m", "hydra/sweeper=basic", "--config-dir", "conf", *SMALL, *swept])
+        main.run_command(["-m", "hydra/sweeper=basic", "--config-dir", "conf", *SMALL, *swept])
 
 
 def test_where_results_go_may_be_set(marker: Path) -> None:
     text = hostile.GLOBAL + "hydra:\n  run:\n    dir: elsewhere/run\n  sweep:\n    dir: elsewhere/sweep\n"
     folder = write(marker.parent / "my conf, 'quoted' [1]", {"experiment/e.yaml": text})
     found = compose.compose([*SMALL, "experiment=e"], [folder])
-    assert (found.folder, found.sweep_folder) == ("elsewhere/run", "elsewhere/sweep")
+    assert (found.run_dir, found.sweep_dir) == ("elsewhere/run", "elsewhere/sweep")
 
 
 DIRECTLY = """
@@ -140,7 +140,7 @@ def test_without_the_guard_the_probes_do_run(trick: str, command: str, tmp_path:
 
     marker = tmp_path / hostile.MARKER
     write(tmp_path / "conf", hostile.folders(str(marker))[trick])
-    script = DIRECTLY.format(conf=str(registry.builtin().absolute()))
+    script = DIRECTLY.format(conf=str(registry.get_builtin_dir().absolute()))
     done = subprocess.run(
         [sys.executable, "-P", "-c", script, *victim(command)],
         **{"cwd": tmp_path, "env": environment(), "capture_output": True, "text": True, "timeout": 120},  # type: ignore[call-overload]
@@ -182,7 +182,7 @@ def run_folder(path: Path, change: dict[str, Any]) -> Path:
         "status": "interrupted",
         "options": names,
         "overrides": [],
-        "identity": composed.identity,
+        "identity": composed.config_hash,
     }
     results |= {"folder": str(path), "seed": 0, **{group: names[group] for group in ("model", "data", "task")}}
     tree = yaml.safe_dump({**composed.raw, **change})
@@ -196,7 +196,7 @@ def test_a_run_folder(verb: str, change: str, marker: Path) -> None:
     write(marker.parent, {"mine.py": ""})
     words = [word.replace("RUN", str(path)) for word in VERBS[verb]]
     with pytest.raises(ConfigError):
-        main.dispatch(words)
+        main.run_command(words)
 
 
 def test_a_runs_module_is_imported_when_it_is_named_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,10 +204,10 @@ def test_a_runs_module_is_imported_when_it_is_named_again(tmp_path: Path, monkey
     monkeypatch.chdir(write(tmp_path, {"evil_twin.py": hostile.EVIL}))
     path = run_folder(tmp_path / "run", {"plugins": ["evil_twin"]})
     with pytest.raises(ConfigError, match=r"a run folder is data.*plugins=\[evil_twin\]"):
-        main.dispatch(["evaluate", str(path)])
-    assert main.dispatch(["resume", str(path), "plugins=[evil_twin]"]) == 0
+        main.run_command(["evaluate", str(path)])
+    assert main.run_command(["resume", str(path), "plugins=[evil_twin]"]) == 0
     assert (tmp_path / hostile.MARKER).exists()
-    plugins.declare([])
+    plugins.declare_plugins([])
     del sys.modules["evil_twin"]
 
 

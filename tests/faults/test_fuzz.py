@@ -58,9 +58,9 @@ def test_a_fault_would_be_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(module, "SECONDS", 0.5)
     for dispatch, told in ((fails, "ZeroDivisionError"), (prints, "a traceback is printed"), (hangs, "hangs")):
-        monkeypatch.setattr(module.cli, "dispatch", dispatch)
+        monkeypatch.setattr(module.cli, "run_command", dispatch)
         found = module.case("tables", 0, 0)
         assert found is not None
         assert told in found
-    monkeypatch.setattr(module.cli, "dispatch", lambda _: 0)
+    monkeypatch.setattr(module.cli, "run_command", lambda _: 0)
     assert module.case("tables", 0, 0) is None

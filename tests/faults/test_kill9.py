@@ -51,11 +51,11 @@ def train_in_child(place: Path, *words: str) -> int:
 def outcome(place: Path) -> tuple[str, list[dict[str, str]], dict[str, float], list[str]]:
     """(hash of the state, metrics.csv without wall-clock, test scores, files)"""
     run = place / "outputs/run"
-    rows = read_table(run / run_dir.METRICS)
-    said = json.loads((run / run_dir.RESULTS).read_text())
+    rows = read_table(run / run_dir.METRICS_FILE)
+    said = json.loads((run / run_dir.RESULTS_FILE).read_text())
     assert said["status"] == "finished"
     files = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
-    return digest(checkpoint.load(run / checkpoint.LAST)), rows, said["test"], files
+    return digest(checkpoint.load_checkpoint(run / checkpoint.LAST)), rows, said["test"], files
 
 
 KINDS: dict[str, tuple[int, float, tuple[str, ...]]] = {
@@ -82,7 +82,7 @@ def test_kills_change_nothing(kind: str, tmp_path: Path) -> None:
 
     for place in compare_chains(tmp_path, kills, train, interrupt, outcome):
         found = {path.name for path in (place / "outputs").iterdir()}
-        assert found - {run_dir.LATEST, run_dir.CLASSIFIERS} == {"run"}, "a resume started another run"
+        assert found - {run_dir.LATEST_LINK, run_dir.CLASSIFIERS_DIR} == {"run"}, "a resume started another run"
 
 
 def kill_till_it_ends(place: Path, words: tuple[str, ...], draw: random.Random, whole: float, spared: float) -> int:

@@ -57,8 +57,8 @@ def start_sweep(place: Path, words: tuple[str, ...]) -> int:
         output = os.open("said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        with signals.leaving():
-            code = sweep.sweep([*HOW, *words], [])
+        with signals.exit_on_interrupt():
+            code = sweep.run_sweep([*HOW, *words], [])
     except UserError as error:
         code = error.exit_code
     finally:
@@ -87,10 +87,10 @@ def wait_for_end(session: int, seconds: float) -> None:
 def outcome(place: Path) -> tuple[dict[str, Any], list[dict[str, str]], list[str]]:
     """(what each run came to without wall-clock, the table, every file)"""
     found = {}
-    for file in sorted((place / "outputs").rglob(run_dir.RESULTS)):
+    for file in sorted((place / "outputs").rglob(run_dir.RESULTS_FILE)):
         run, said = file.parent, json.loads(file.read_text())
-        rows = read_table(run / run_dir.METRICS)
-        states = [digest(checkpoint.load(run / name)) for name in (checkpoint.LAST, checkpoint.BEST)]
+        rows = read_table(run / run_dir.METRICS_FILE)
+        states = [digest(checkpoint.load_checkpoint(run / name)) for name in (checkpoint.LAST, checkpoint.BEST)]
         kept = [said[name] for name in ("status", "steps", "val", "test", "baseline", "artifacts")]
         found[str(run.relative_to(place))] = (states, rows, kept)
     board = read_table(place / "outputs/sweep/leaderboard.csv")
@@ -113,7 +113,7 @@ def stop_till_it_ends(
         code = wait(pid)
         if code == 0:
             break
-        asked = signals.answered(number)
+        asked = signals.resolve_signal(number)
         # By its own death before it listens, or by the code that says which signal it has answered.
         assert code in (-number, 128 + asked, 128 + number), (place / "said").read_text()
         wait_for_end(pid, draw.choice([0, 30]))

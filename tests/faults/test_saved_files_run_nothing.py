@@ -57,7 +57,7 @@ def test_a_saved_model(name: str, kind: str, marker: Path, monkeypatch: pytest.M
     folder = write(marker.parent / "saved", {"config.json": "{}", **files, "evil.py": hostile.EVIL})
     said = ""
     try:
-        hf_hub.read_saved(kind, folder, "model.name")
+        hf_hub.load_pretrained(kind, folder, "model.name")
     except ConfigError as error:
         said = str(error)
     assert "trust_remote_code" not in said
@@ -113,7 +113,7 @@ def test_a_checkpoint(name: str, form: str, forced: bool, marker: Path, monkeypa
     else:
         torch.save(state, path, _use_new_zipfile_serialization=form == "zip")
     with pytest.raises(ConfigError) as caught:
-        checkpoint.load(path)
+        checkpoint.load_checkpoint(path)
     assert "weights_only" not in str(caught.value)
     assert "\n" not in str(caught.value)
     if form == "zip":

@@ -33,12 +33,12 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(name: str) -> None:
-    train.resume(saved_run.load(Path(name)))
+    train.resume_run(saved_run.load(Path(name)))
     found, expected = (read_metrics(Path(name, file)) for file in ("metrics.csv", "expected_metrics.csv"))
     assert len(found) == len(expected)
     for row, wanted in zip(found, expected, strict=True):
         assert row == pytest.approx(wanted, rel=1e-5)
-    again = checkpoint.migrated(checkpoint.load(Path(name, "last.pt")), Path(name, "last.pt"))
+    again = checkpoint.migrate_state(checkpoint.load_checkpoint(Path(name, "last.pt")), Path(name, "last.pt"))
     assert again["format_version"] == checkpoint.FORMAT_VERSION
     saved_run.load(Path(name))  # the configuration beside it is as it was
 
@@ -83,6 +83,9 @@ def test_another_version_is_refused(name: str, version: object) -> None:
 
 def test_every_class_of_before_is_there_today() -> None:
     for module, moved in moved_classes._MODULES.items():
-        assert introspection.source_of(f"trainer.{moved}.Any"), (module, moved)
+        assert introspection.find_source_file(f"trainer.{moved}.Any"), (module, moved)
+    for name in moved_classes._CLASSES.values():
+        paths = (f"trainer.{moved}.{name}" for moved in moved_classes._MODULES.values())
+        assert any(introspection.read_signature(path) for path in paths), name
     assert moved_classes.current_path("trainer.models.mlp.MLP") == "trainer.models.tabular.mlp.MLP"
     assert moved_classes.current_path("mine.models.MLP") == "mine.models.MLP"

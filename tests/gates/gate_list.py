@@ -1,4 +1,4 @@
-"""What is trained at full size, and the scores it must reach: the list that ``gates.py`` goes through."""
+"""What is trained at full size, and the scores it must reach: the list that ``run.py`` goes through."""
 
 from __future__ import annotations
 

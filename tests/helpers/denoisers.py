@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.core.batch import Totals
+from trainer.core.batch import ScoreAccumulator
 from trainer.data.datasets.generative.ring import Ring
 from trainer.tasks.base import diffusion_process
 from trainer.tasks.base.denoising import Denoising
@@ -38,11 +38,11 @@ class Exact(nn.Module):
 
     def __init__(self, data: Ring, prediction: str, *, is_told: bool = False, is_straight: bool = False):
         super().__init__()
-        assert data.facts.modes is not None
-        self.centres, self.sigma, self.prediction = data.facts.modes, data.facts.mode_sigma, prediction
+        assert data.info.modes is not None
+        self.centres, self.sigma, self.prediction = data.info.modes, data.info.mode_sigma, prediction
         self.is_straight = is_straight
         self.num_classes = len(self.centres) if is_told else None
-        self.levels = diffusion_process.Levels("linear", 1000)
+        self.levels = diffusion_process.NoiseSchedule("linear", 1000)
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         if self.is_straight:
@@ -57,7 +57,7 @@ class Exact(nn.Module):
             odds = odds.masked_fill(~named & (label < len(self.centres))[:, None], -torch.inf)
         centre = odds.softmax(1) @ self.centres
         data = centre + a * self.sigma**2 / spread * (x - a * centre)
-        return diffusion_process.target(self.prediction, data, (x - a * data) / b, a, b)
+        return diffusion_process.compute_target(self.prediction, data, (x - a * data) / b, a, b)
 
 
 class Silent(nn.Module):
@@ -89,8 +89,8 @@ class Spy(nn.Module):
 
 def drawn(task: Denoising, data: Ring) -> dict[str, float]:
     """Scores of a task on the test rows of its data."""
-    task.attach(data)
-    totals = Totals()
+    task.setup(data)
+    totals = ScoreAccumulator()
     with torch.no_grad():
-        totals.add(task.score(data.test.batch(torch.arange(len(data.test)), 0)))
-        return task.metrics(totals.reduce())
+        totals.update(task.score(data.test.batch(torch.arange(len(data.test)), 0)))
+        return task.metrics(totals.compute_totals())

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from trainer.models.graph.gnn import GAT, GNN, EdgeGNN
-from trainer.models.layers.graph.message_passing import LAYERS, Kind
+from trainer.models.layers.graph.message_passing import CONV_LAYERS, ConvKind
 
 Make = Callable[..., nn.Module]
 
 
-def gnn(features: int = 5, classes: int = 3, conv: Kind = "gcn") -> nn.Module:
+def gnn(features: int = 5, classes: int = 3, conv: ConvKind = "gcn") -> nn.Module:
     return GNN(features, classes, conv, hidden=[4, 6], dropout=0.5).eval()
 
 
@@ -37,7 +37,7 @@ def edge_gnn(features: int = 5, classes: int = 3) -> nn.Module:
 
 
 WEIGHTED: dict[str, Make] = {
-    **{conv: partial(gnn, conv=conv) for conv in LAYERS},
+    **{conv: partial(gnn, conv=conv) for conv in CONV_LAYERS},
     "gat": gat,
     "gat_v2": partial(gat, version="v2"),
 }

@@ -33,7 +33,7 @@ def marker_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     yield tmp_path / MARKER
     assert not list(tmp_path.rglob(MARKER))
     assert not {"evil", "evil_pack", "hydra_plugins.evil"} & set(sys.modules)
-    plugins.declare([])
+    plugins.declare_plugins([])
 
 
 def payload(marker: str, indent: str = "", target: str = "run") -> str:

@@ -19,7 +19,7 @@ def network(model: str, height: int = 28, width: int = 28, **changes: Any) -> nn
     sizes = {"in_channels": 1, "height": height, "width": width, "out_features": 10}
     options = configure(f"model={model}")["model"]
     filled = {key: sizes.get(key, value) for key, value in options.items()}
-    return factory.make(filled | changes, nn.Module)
+    return factory.instantiate_node(filled | changes, nn.Module)
 
 
 def published(model: str, **changes: Any) -> int:

@@ -30,13 +30,13 @@ def metrics(path: Path) -> list[dict[str, str]]:
 
 def signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
     """A signal to this process after that step, once."""
-    stepped = run_report.Report.stepped
+    stepped = run_report.RunReporter.on_step_end
     sent = []
 
-    def watched(self: run_report.Report, trainer: Any) -> None:
+    def watched(self: run_report.RunReporter, trainer: Any) -> None:
         if trainer.step == step and not sent:
             sent.append(step)
             os.kill(os.getpid(), number)
         stepped(self, trainer)
 
-    monkeypatch.setattr(run_report.Report, "stepped", watched)
+    monkeypatch.setattr(run_report.RunReporter, "on_step_end", watched)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from trainer.core.artifacts import Item, Later
+from trainer.core.artifacts import Artifact, LazyArtifact
 
 
-def made(items: Iterable[Item | Later]) -> dict[str, Item]:
+def made(items: Iterable[Artifact | LazyArtifact]) -> dict[str, Artifact]:
     """What there turns out to be to see, by name."""
-    each = (item.make() if isinstance(item, Later) else item for item in items)
+    each = (item.make_artifact() if isinstance(item, LazyArtifact) else item for item in items)
     return {item.name: item for item in each if item is not None}

@@ -14,10 +14,10 @@ from hydra import compose, initialize_config_dir
 from trainer.config import hydra_compose
 from trainer.config.schema import Settings
 from trainer.core import rng
-from trainer.core.dataset import Data
+from trainer.core.dataset import Dataset
 from trainer.core.task import Task
 from trainer.engine import factory
-from trainer.engine.checkpoint import NoKeeper
+from trainer.engine.checkpoint import NullCheckpointManager
 from trainer.engine.trainer import Trainer
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -26,9 +26,9 @@ CONF = Path(__file__).parents[2] / "conf"
 class Silent:
     """A watcher that says nothing."""
 
-    def stepped(self, trainer: Trainer) -> None: ...
+    def on_step_end(self, trainer: Trainer) -> None: ...
 
-    def scored(self, trainer: Trainer, row: dict[str, float]) -> None: ...
+    def on_validation_end(self, trainer: Trainer, row: dict[str, float]) -> None: ...
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Lab:
 
     config: dict[str, Any]
     settings: Settings
-    data: Data
+    data: Dataset
     task: Task
     loaders: dict[str, Any]
     trainer: Trainer
@@ -45,8 +45,8 @@ class Lab:
     def test(self) -> dict[str, float]:
         """Trains to the end and scores the test split with the best weights."""
         self.trainer.fit()
-        self.trainer.use_best()
-        return self.trainer.evaluate(self.loaders["test"])
+        self.trainer.load_best_weights()
+        return self.trainer.evaluate_loader(self.loaders["test"])
 
 
 def configure(*overrides: str) -> dict[str, Any]:
@@ -57,8 +57,8 @@ def configure(*overrides: str) -> dict[str, Any]:
 def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose("train", overrides=list(overrides), return_hydra_config=True)
-    hydra_compose.settle(composed, {text.partition("=")[0] for text in overrides})
-    return hydra_compose.plain(composed)[1]
+    hydra_compose.resolve_precedence(composed, {text.partition("=")[0] for text in overrides})
+    return hydra_compose.to_containers(composed)[1]
 
 
 def lab(*overrides: str, keeper: Any = None, watcher: Any = None) -> Lab:
@@ -66,13 +66,19 @@ def lab(*overrides: str, keeper: Any = None, watcher: Any = None) -> Lab:
     config = configure(*overrides)
     settings = Settings(**{f.name: config[f.name] for f in fields(Settings)})
     names = {group: config[group]["_target_"] for group in ("model", "data", "task")}
-    data = factory.data(config)
+    data = factory.make_dataset(config)
     rng.seed_everything(settings.seed)
-    task = factory.task(config, data, names)
-    loaders = factory.loaders(config, data, settings, torch.device("cpu"))
-    factory.probe(task, loaders["train"])
-    players = factory.players(config, settings, task, loaders["train"])
+    task = factory.make_task(config, data, names)
+    loaders = factory.make_loaders(config, data, settings, torch.device("cpu"))
+    factory.run_sanity_check(task, loaders["train"])
+    players = factory.make_param_groups(config, settings, task, loaders["train"])
     trainer = Trainer(
-        task, players, loaders["train"], loaders["val"], settings, keeper or NoKeeper(), watcher or Silent()
+        task,
+        players,
+        loaders["train"],
+        loaders["val"],
+        settings,
+        keeper or NullCheckpointManager(),
+        watcher or Silent(),
     )
     return Lab(config, settings, data, task, loaders, trainer)

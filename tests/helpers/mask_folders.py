@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from trainer.core.dataset import Split
-from trainer.data.datasets.image.segmentation_folder import ImageMasks
+from trainer.data.datasets.image.segmentation_folder import SegmentationFolder
 from trainer.utils.errors import ConfigError
 
 OPTIONS: dict[str, Any] = {
@@ -45,8 +45,8 @@ def write(folder: Path, count: int = 10, values: tuple[int, ...] = (0, 7, 255), 
     return folder
 
 
-def read(folder: Path, **changes: object) -> ImageMasks:
-    return ImageMasks(path=str(folder), **OPTIONS | changes)
+def read(folder: Path, **changes: object) -> SegmentationFolder:
+    return SegmentationFolder(path=str(folder), **OPTIONS | changes)
 
 
 def said(folder: Path, **changes: object) -> str:
@@ -58,7 +58,7 @@ def said(folder: Path, **changes: object) -> str:
 def rows(split: Split) -> tuple[Tensor, Tensor]:
     """Bytes and classes of every row, as a task sees the classes."""
     index = torch.arange(len(split))
-    target = split.finish(split.batch(index, 0)).target
+    target = split.to_model_inputs(split.batch(index, 0)).target
     assert target is not None
     assert target.dtype == torch.long
     return split.batch(index, 0).inputs["x"], target

@@ -51,4 +51,4 @@ def trained(name: str, *more: str) -> Path:
 
 
 def scores(path: Path, *words: str) -> dict[str, float]:
-    return inference.evaluate(saved_run.named("evaluate", [str(path), *words])[0])
+    return inference.evaluate_run(saved_run.load_from_args("evaluate", [str(path), *words])[0])

@@ -17,14 +17,14 @@ from tests.helpers import real_data
 from tests.helpers.own_files import OWN_FILES, OWN_MODELS, STAND_INS, digest
 from trainer.config import compatibility, compose, registry
 from trainer.core import rng, shapes
-from trainer.core.dataset import Data
+from trainer.core.dataset import Dataset
 from trainer.core.task import Task
 from trainer.core.types import MISSING
 from trainer.data.datasets.series import graph_series
 from trainer.engine import factory
 from trainer.engine.dataloader import Loader
 
-MODELS, DATA, TASKS = (registry.options(group) for group in ("model", "data", "task"))
+MODELS, DATA, TASKS = (registry.list_options(group) for group in ("model", "data", "task"))
 FILES = {"mnist_rows": "mnist", "kinship": "kg_small", "nations": "kg_small"}
 """Data sets that read the files of another."""
 LARGE = (
@@ -56,10 +56,10 @@ SMALL_MODELS: dict[str, dict[str, Any]] = {
 """What makes a large model small, and lets it take the small images here."""
 
 
-def node(option: registry.Option) -> dict[str, Any]:
+def node(option: registry.ConfigOption) -> dict[str, Any]:
     """The keys of an option's own group."""
     tree = yaml.safe_load(option.path.read_text(encoding="utf-8"))
-    found = tree[option.group] if option.lines[0].startswith("# @package _global_") else tree
+    found = tree[option.group] if option.text_lines[0].startswith("# @package _global_") else tree
     return {key: value for key, value in found.items() if key != "defaults"}
 
 
@@ -88,12 +88,12 @@ def data_dir(name: str) -> Path:
     return STAND_INS[name]() if stands_in(name) else real_data.FOLDER
 
 
-def make(keys: dict[str, Any]) -> Data:
+def make(keys: dict[str, Any]) -> Dataset:
     """A data set of these keys, which takes what stands in for its real file, if anything does."""
     files = {name: graph_series.FILES[name][0] for name in STAND_INS if stands_in(name)}
     known = {name: (file, digest(data_dir(name) / name / file)) for name, file in files.items()}
     with patch.dict(graph_series.FILES, known):
-        return factory.make(keys, Data)  # type: ignore[type-abstract]
+        return factory.instantiate_node(keys, Dataset)  # type: ignore[type-abstract]
 
 
 def overrides(data: str) -> list[str]:
@@ -103,42 +103,42 @@ def overrides(data: str) -> list[str]:
 
 def task_of(model: str, data: str) -> str:
     """The task of a pair when the user names none: the model's choice, else the data set's."""
-    return MODELS[model].task or DATA[data].task or "classification"
+    return MODELS[model].task_name or DATA[data].task_name or "classification"
 
 
 def explain(model: str, data: str, names: dict[str, str] | None = None) -> str | None:
     options = {"model": MODELS[model], "data": DATA[data], "task": TASKS[task_of(model, data)]}
-    targets = {group: str(option.target) for group, option in options.items()}
-    return compatibility.explain(targets, names or NAMELESS)
+    targets = {group: str(option.class_path) for group, option in options.items()}
+    return compatibility.explain_incompatibility(targets, names or NAMELESS)
 
 
 PAIRS = [(model, data) for model in MODELS for data in DATA]
 FITTING = [
     (model, data)
     for model, data in PAIRS
-    if explain(model, data) is None and MODELS[model].sets_in("data") <= set(node(DATA[data]))
+    if explain(model, data) is None and MODELS[model].keys_set_in("data") <= set(node(DATA[data]))
 ]
 
 
 @cache
-def built(name: str) -> Data:
+def built(name: str) -> Dataset:
     """A data set as its own command builds it, but small. Kept: nothing may change it."""
     keys = node(DATA[name]) | shrink(name)
     if "data_dir" in keys:
         keys["data_dir"] = str(data_dir(name))
     if "target_kind" in keys:
-        keys["target_kind"] = TASKS[DATA[name].task or "classification"].target
+        keys["target_kind"] = TASKS[DATA[name].task_name or "classification"].class_path
     return make(keys)
 
 
 def classless(model: str, data: str) -> bool:
     """Whether a model is to be told classes that the rows of a data set do not have: no contract says which have."""
-    said = shapes.parse(MODELS[model].shapes)
+    said = shapes.parse_shapes(MODELS[model].shapes_line)
     if said is None or "label" not in said.inputs or node(MODELS[model]).get("num_classes") != MISSING:
         return False
-    targets = built(data).train.targets()
+    targets = built(data).train.get_targets()
     is_class = targets is not None and targets.dim() == 1 and not targets.is_floating_point()
-    return not (is_class and "num_classes" in built(data).facts.sizes)
+    return not (is_class and "num_classes" in built(data).info.sizes)
 
 
 def first_data(model: str) -> str:
@@ -151,7 +151,7 @@ def first_data(model: str) -> str:
 
 
 @cache
-def _data(keys: str) -> Data:
+def _data(keys: str) -> Dataset:
     """What these keys give. Kept: nothing may change it."""
     return make(json.loads(keys))
 
@@ -161,7 +161,7 @@ class Pair:
     """A task and what it learns from, ready for a step."""
 
     config: compose.Config
-    data: Data
+    data: Dataset
     task: Task
     loaders: dict[str, Loader]
 
@@ -175,5 +175,5 @@ def pair(model: str, data: str, *more: str, seed: int = 0) -> Pair:
     composed = compose.compose([f"model={model}", *own, *overrides(data), *cut, f"seed={seed}", "batch_size=16", *more])
     made = _data(json.dumps(composed.tree["data"]))
     rng.seed_everything(seed)
-    task = factory.task(composed.tree, made, composed.names)
-    return Pair(composed, made, task, factory.loaders(composed.tree, made, composed.settings, torch.device("cpu")))
+    task = factory.make_task(composed.tree, made, composed.names)
+    return Pair(composed, made, task, factory.make_loaders(composed.tree, made, composed.settings, torch.device("cpu")))

@@ -41,7 +41,7 @@ def trained(base: str, *words: str) -> Path:
         kept = Path(tempfile.mkdtemp())
         with contextlib.redirect_stdout(io.StringIO()):
             try:
-                main.dispatch([*words_of(base), *words, f"hydra.run.dir={kept}/run"])
+                main.run_command([*words_of(base), *words, f"hydra.run.dir={kept}/run"])
             except UserError as error:
                 # A refusal of a case would be right; of what cases are made of, it hides them all.
                 raise AssertionError(f"the run of {base} is refused: {error}") from error

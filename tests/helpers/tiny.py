@@ -20,7 +20,7 @@ from trainer.core.dataset import TensorSplit
 from trainer.core.task import Task
 from trainer.data.augment.image_augment import Augment
 from trainer.engine import factory
-from trainer.engine.checkpoint import NoKeeper
+from trainer.engine.checkpoint import NullCheckpointManager
 from trainer.engine.dataloader import Loader
 from trainer.engine.trainer import Trainer
 from trainer.utils.errors import Interrupted
@@ -59,7 +59,7 @@ class LeastSquares(Task):
 
     def error(self, batch: Batch) -> Tensor:
         assert batch.target is not None
-        return self.call(batch) - batch.target
+        return self.forward_batch(batch) - batch.target
 
     def loss(self, batch: Batch, player: str) -> Tensor:
         return self.error(batch).square().mean()
@@ -74,7 +74,7 @@ class LeastSquares(Task):
 class Unweighted(LeastSquares):
     """The mistake accumulation is often written with: a mean of means."""
 
-    def weight(self, batch: Batch) -> int:
+    def num_loss_terms(self, batch: Batch) -> int:
         return 1
 
 
@@ -119,7 +119,7 @@ def number(task: Task) -> float:
 
 
 def rows(n: int, seed: int = 0) -> TensorSplit:
-    made = rng.generator(seed)
+    made = rng.make_generator(seed)
     x = torch.randn(n, 3, generator=made)
     return TensorSplit({"x": x}, x @ torch.tensor([1.0, -2.0, 0.5]) + torch.randn(n, generator=made))
 
@@ -163,12 +163,16 @@ def tiny(
         )
         for name, split in (("train", train or rows(16)), ("val", rows(10, seed=1)))
     )
-    players = factory.players({"optimizer": optimizer | DECAY, "scheduler": scheduler}, settings, task, train_loader)
-    return Trainer(task, players, train_loader, val_loader, settings, keeper or NoKeeper(), watcher or Silent())
+    players = factory.make_param_groups(
+        {"optimizer": optimizer | DECAY, "scheduler": scheduler}, settings, task, train_loader
+    )
+    return Trainer(
+        task, players, train_loader, val_loader, settings, keeper or NullCheckpointManager(), watcher or Silent()
+    )
 
 
 def weights(trainer: Trainer) -> Tensor:
-    return torch.cat([player.params.data.clone() for player in trainer.players.values()])
+    return torch.cat([player.params.data.clone() for player in trainer.param_groups.values()])
 
 
 def losses_of(trainer: Trainer) -> list[float]:
@@ -192,7 +196,7 @@ class StopAt(Silent):
     def __init__(self, step: int, training: bool = True):
         self.at = step, training
 
-    def stepped(self, trainer: Trainer) -> None:
+    def on_step_end(self, trainer: Trainer) -> None:
         if (trainer.step, trainer.task.training) == self.at:
             raise Interrupted("stopped by SIGTERM", 15)
 

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.metrics import metrics
-from trainer.metrics.metrics import HIGHER, LOWER, better, direction
+from trainer.metrics.metrics import HIGHER_IS_BETTER, LOWER_IS_BETTER, get_direction, is_better
 
 
 def test_every_score_has_one_direction() -> None:
-    assert not HIGHER & LOWER
-    assert direction("accuracy") == direction("iou_cat") == direction("hits_10") == "max"
-    assert direction("mse") == direction("nll") == "min"
-    assert direction("lr") is None
+    assert not HIGHER_IS_BETTER & LOWER_IS_BETTER
+    assert get_direction("accuracy") == get_direction("iou_cat") == get_direction("hits_10") == "max"
+    assert get_direction("mse") == get_direction("nll") == "min"
+    assert get_direction("lr") is None
 
 
 @pytest.mark.parametrize(
@@ -40,14 +40,14 @@ def test_every_score_has_one_direction() -> None:
     ],
 )
 def test_better(value: float, than: float | None, name: str, expected: bool) -> None:
-    assert better(value, than, name) is expected
+    assert is_better(value, than, name) is expected
 
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=20), st.sampled_from(["accuracy", "mse"]))
 def test_the_best_of_a_sequence_is_its_best_number(scores: list[float], name: str) -> None:
     best: float | None = None
     for score in scores:
-        best = score if better(score, best, name) else best
+        best = score if is_better(score, best, name) else best
     numbers = [score for score in scores if math.isfinite(score)]
     assert best == ((max if name == "accuracy" else min)(numbers) if numbers else None)
 
@@ -59,7 +59,7 @@ labels = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, m
 @settings(deadline=None)
 def test_confusion_f1_and_iou_by_counting(pairs: list[tuple[int, int]]) -> None:
     truth, guess = torch.tensor(pairs).T
-    counts = metrics.confusion(guess, truth, 4)
+    counts = metrics.confusion_matrix(guess, truth, 4)
     assert [[int(c) for c in row] for row in counts] == [[pairs.count((t, g)) for g in range(4)] for t in range(4)]
     f1, iou = [], []
     for c in range(4):
@@ -69,12 +69,12 @@ def test_confusion_f1_and_iou_by_counting(pairs: list[tuple[int, int]]) -> None:
         if either:
             f1.append(2 * hits / (either + hits))
     assert metrics.f1_macro(counts) == pytest.approx(sum(f1) / len(f1))
-    assert metrics.iou(counts).tolist() == pytest.approx(iou, nan_ok=True)
+    assert metrics.iou_per_class(counts).tolist() == pytest.approx(iou, nan_ok=True)
 
 
 def test_counts_of_many_pixels_stay_exact() -> None:
-    total = metrics.confusion(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long), 2) * 2**24
-    total += metrics.confusion(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long), 2)
+    total = metrics.confusion_matrix(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long), 2) * 2**24
+    total += metrics.confusion_matrix(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long), 2)
     assert int(total[0, 0]) == 2**24 + 1
 
 
@@ -84,7 +84,7 @@ def test_auc_by_counting_pairs(rows: list[tuple[int, bool]]) -> None:
     margin, positive = torch.tensor([float(m) for m, _ in rows]), torch.tensor([p for _, p in rows])
     pairs = [(a > b) + (a == b) / 2 for a, yes in rows if yes for b, no in rows if not no]
     expected = sum(pairs) / len(pairs) if pairs else math.nan
-    assert metrics.auc(margin, positive) == pytest.approx(expected, nan_ok=True)
+    assert metrics.roc_auc(margin, positive) == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize("few", [True, False])
@@ -95,7 +95,7 @@ def test_auc_of_many_rows_of_which_few_are_of_one_class_is_that_of_scikit_learn(
     positive = np.full(500_000, few)
     positive[draw.choice(len(positive), 25, replace=False)] = not few
     margin = (draw.normal(size=len(positive)) + 0.5 * positive).astype(np.float32)
-    found = metrics.auc(torch.from_numpy(margin), torch.from_numpy(positive))
+    found = metrics.roc_auc(torch.from_numpy(margin), torch.from_numpy(positive))
     assert found == pytest.approx(roc_auc_score(positive, margin), abs=1e-12)
 
 
@@ -103,7 +103,7 @@ def test_shares_of_counts_beyond_float32_are_those_of_whole_numbers() -> None:
     counts = torch.tensor([[2**40 + 2**12, 3], [2**14 + 5, 2**30 + 1]])
     (a, b), (c, d) = counts.tolist()
     assert metrics.f1_macro(counts) == pytest.approx((2 * a / (2 * a + b + c) + 2 * d / (2 * d + b + c)) / 2, rel=1e-14)
-    assert metrics.iou(counts).tolist() == pytest.approx([a / (a + b + c), d / (d + b + c)], rel=1e-14)
+    assert metrics.iou_per_class(counts).tolist() == pytest.approx([a / (a + b + c), d / (d + b + c)], rel=1e-14)
 
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=1, max_size=25))
@@ -128,8 +128,8 @@ def sentences(count: int, seed: int) -> tuple[list[list[str]], list[list[str]]]:
 
 
 def corpus_bleu(written: list[list[str]], references: list[list[str]]) -> float:
-    counts = [metrics.bleu_counts(a, b, "?") for a, b in zip(written, references, strict=True)]
-    return metrics.bleu([sum(column) for column in zip(*counts, strict=True)])
+    counts = [metrics.count_bleu_ngrams(a, b, "?") for a, b in zip(written, references, strict=True)]
+    return metrics.corpus_bleu([sum(column) for column in zip(*counts, strict=True)])
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_bleu_is_100_for_what_was_expected_and_unknown_words_match_nothing() -> 
     same = [["a", "b", "c", "d", "e"]]
     assert corpus_bleu(same, same) == pytest.approx(100)
     unknown = [["a", "b", "?", "d", "e"]]
-    assert metrics.bleu_counts(unknown[0], unknown[0], "?") == [4, 2, 0, 0, 5, 4, 3, 2, 5, 5]
+    assert metrics.count_bleu_ngrams(unknown[0], unknown[0], "?") == [4, 2, 0, 0, 5, 4, 3, 2, 5, 5]
     assert corpus_bleu([[]], same) == 0
 
 
@@ -167,9 +167,9 @@ def test_auc_of_several_classes_is_the_mean_of_each_against_the_others() -> None
     random = torch.Generator().manual_seed(0)
     logits, target = torch.randn(200, 4, generator=random), torch.randint(0, 4, (200,), generator=random)
     expected = roc_auc_score(target, logits.double().softmax(1), multi_class="ovr", average="macro")
-    assert metrics.auc_macro(logits, target) == pytest.approx(expected)
-    assert metrics.auc_macro(logits, target.clamp(max=2)) > 0, "a class without a row is left out"
-    assert math.isnan(metrics.auc_macro(logits, torch.zeros(200, dtype=torch.long)))
+    assert metrics.roc_auc_macro(logits, target) == pytest.approx(expected)
+    assert metrics.roc_auc_macro(logits, target.clamp(max=2)) > 0, "a class without a row is left out"
+    assert math.isnan(metrics.roc_auc_macro(logits, torch.zeros(200, dtype=torch.long)))
 
 
 def test_operating_points_are_those_of_sklearn() -> None:
@@ -178,7 +178,7 @@ def test_operating_points_are_those_of_sklearn() -> None:
     random = torch.Generator().manual_seed(0)
     margin, positive = torch.randn(80, generator=random).round(decimals=1), torch.rand(80, generator=random) < 0.3
     false, found, _ = roc_curve(positive, margin, drop_intermediate=False)
-    ours = metrics.operating_points(margin, positive)
+    ours = metrics.threshold_curves(margin, positive)
     torch.testing.assert_close(ours[0], torch.from_numpy(false))
     torch.testing.assert_close(ours[1], torch.from_numpy(found))
-    assert len(metrics.operating_points(torch.randn(5000), torch.rand(5000) < 0.5, most=100)[0]) == 100
+    assert len(metrics.threshold_curves(torch.randn(5000), torch.rand(5000) < 0.5, most=100)[0]) == 100

@@ -56,15 +56,15 @@ def test_what_decays_comes_first_if_it_is_said() -> None:
     vector = model[0].bias
     flat = FlatParameters(model.parameters(), {vector})
     assert flat.parameters[0] is vector
-    assert flat.split == 16
-    assert all((p.storage_offset() < flat.split) == (p is vector) for p in model.parameters())
+    assert flat.num_decayed == 16
+    assert all((p.storage_offset() < flat.num_decayed) == (p is vector) for p in model.parameters())
 
 
 def test_matrices_come_first() -> None:
     model = nn.Sequential(nn.Linear(3, 5), nn.LayerNorm(5), nn.Linear(5, 2))
     flat = FlatParameters(model.parameters())
     starts = {p.storage_offset(): p.ndim for p in model.parameters()}
-    assert all((start < flat.split) == (ndim >= 2) for start, ndim in starts.items())
+    assert all((start < flat.num_decayed) == (ndim >= 2) for start, ndim in starts.items())
 
 
 def test_a_tied_parameter_counts_once() -> None:
@@ -132,7 +132,7 @@ def test_the_bad_gradient_is_named() -> None:
     head = nn.Linear(5, 2)
     model = nn.Sequential(nn.Linear(3, 5), head)
     flat = FlatParameters(model.parameters())
-    assert flat.names_of_bad(model.named_parameters()) == []
+    assert flat.nonfinite_parameter_names(model.named_parameters()) == []
     assert head.bias.grad is not None
     head.bias.grad[1] = float("inf")
-    assert flat.names_of_bad(model.named_parameters()) == ["1.bias"]
+    assert flat.nonfinite_parameter_names(model.named_parameters()) == ["1.bias"]

@@ -93,9 +93,9 @@ def test_the_cycle_of_190_steps() -> None:
 @pytest.mark.parametrize("anneal", ["cos", "linear"])
 def test_the_last_step_is_the_end_of_the_cycle(total: int, anneal: str) -> None:
     schedule = OneCycle(0.01, total, **CYCLE | {"anneal": anneal})
-    assert schedule(total - 1)[0] == pytest.approx(schedule.end, rel=1e-9)
-    assert schedule(total - 2)[0] > 2 * schedule.end
-    assert all(schedule.end * (1 - 1e-9) <= schedule(step)[0] <= 0.01 for step in range(total + 3))
+    assert schedule(total - 1)[0] == pytest.approx(schedule.final_lr, rel=1e-9)
+    assert schedule(total - 2)[0] > 2 * schedule.final_lr
+    assert all(schedule.final_lr * (1 - 1e-9) <= schedule(step)[0] <= 0.01 for step in range(total + 3))
 
 
 def test_cosine() -> None:
@@ -122,7 +122,7 @@ def test_plateau_drops_after_waiting_in_vain() -> None:
     schedule = Plateau(1.0, 100, factor=0.5, patience=2, min_lr=0.2, warmup=0)
     rates = []
     for score in (0.5, 0.6, 0.6, math.nan, 0.7, 0.7, 0.1, 0.2, 0.3):
-        schedule.observe(score, "accuracy")
+        schedule.update_score(score, "accuracy")
         rates.append(schedule(0)[0])
     # .6 again and NaN bring nothing: drop. .7 is better; .7 and .1 are not: drop. .2 and .3: drop, but not under .2.
     assert rates == [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25, 0.2]
@@ -131,8 +131,8 @@ def test_plateau_drops_after_waiting_in_vain() -> None:
 def test_plateau_knows_which_way_is_better() -> None:
     falling, rising = (Plateau(1.0, 9, factor=0.5, patience=1, min_lr=0.0, warmup=0) for _ in range(2))
     for score in (3.0, 2.0, 1.0):
-        falling.observe(score, "mse")
-        rising.observe(score, "accuracy")
+        falling.update_score(score, "mse")
+        rising.update_score(score, "accuracy")
     assert falling(0)[0] == 1.0
     assert rising(0)[0] == 0.25
 
@@ -140,12 +140,12 @@ def test_plateau_knows_which_way_is_better() -> None:
 def test_plateau_goes_on_where_it_stopped() -> None:
     first = Plateau(1.0, 9, factor=0.5, patience=2, min_lr=0.0, warmup=0)
     for score in (1.0, 2.0, 2.0, 2.0):
-        first.observe(score, "mse")
+        first.update_score(score, "mse")
     second = Plateau(1.0, 9, factor=0.5, patience=2, min_lr=0.0, warmup=0)
     second.load_state_dict(first.state_dict())
     for score in (1.5, 1.2, 0.9):
-        first.observe(score, "mse")
-        second.observe(score, "mse")
+        first.update_score(score, "mse")
+        second.update_score(score, "mse")
         assert first(3) == second(3)
         assert first.state_dict() == second.state_dict()
 
@@ -162,9 +162,9 @@ def test_plateau_goes_on_where_it_stopped() -> None:
 )
 def test_a_warm_up_rises_in_a_line_and_leaves_the_rest_to_the_schedule(made: Any) -> None:
     schedule = made(4)
-    start = schedule.at(0)[0]
+    start = schedule.compute_lr(0)[0]
     assert [schedule(step)[0] for step in range(5)] == pytest.approx([start * k / 5 for k in (1, 2, 3, 4, 5)])
-    assert [schedule(step) for step in range(4, 10)] == [schedule.at(step) for step in range(6)]
-    assert schedule.total == 6
+    assert [schedule(step) for step in range(4, 10)] == [schedule.compute_lr(step) for step in range(6)]
+    assert schedule.total_steps == 6
     with pytest.raises(ConfigError, match=r"scheduler\.warmup: 10 steps of a run of 10: nothing is left after it"):
         made(10)

@@ -103,7 +103,7 @@ def test_laid_out_alike_the_kernel_gives_the_same_bits(name: str, weight_decay: 
 
     model = network()
     flat = FlatParameters(model.parameters())
-    whole = (slice(0, None),) if everything else (slice(0, flat.split), slice(flat.split, None))
+    whole = (slice(0, None),) if everything else (slice(0, flat.num_decayed), slice(flat.num_decayed, None))
     groups: list[dict[str, Any]] = [
         {"params": [nn.Parameter(flat.data[part])], "weight_decay": decay}
         for part, decay in zip(whole, (weight_decay, 0.0), strict=False)

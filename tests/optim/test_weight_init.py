@@ -12,21 +12,21 @@ from tests.helpers.lab import configure
 from tests.helpers.pairs import MODELS, first_data, pair
 from trainer.core import rng
 from trainer.engine import factory
-from trainer.models.layers.attention.efficient_attention import Linformer
+from trainer.models.layers.attention.efficient_attention import LinformerAttention
 from trainer.models.layers.graph.graph_conv import (
-    DynamicAttention,
-    EdgeConvolution,
-    GinConvolution,
-    GraphAttention,
-    GraphConvolution,
-    SageConvolution,
+    EdgeMessageConv,
+    GATConv,
+    GATv2Conv,
+    GCNConv,
+    GINConv,
+    SAGEConv,
 )
 from trainer.models.layers.graph.graph_readout import GraphPool
-from trainer.models.layers.graph.relational_graph_conv import RelationalConvolution
+from trainer.models.layers.graph.relational_graph_conv import RGCNConv
 from trainer.models.sequence.rnn import RNN
 from trainer.models.vision.attention_convs import DynamicConv
 from trainer.models.vision.cnn import CNN
-from trainer.optim.weight_init import initialise
+from trainer.optim.weight_init import initialize_weights
 
 EMBEDDINGS_ALONE = {"bipartite_gnn", "distmult", "matrix_factorisation"}
 """Models without a matrix to draw anew."""
@@ -36,22 +36,22 @@ NO_MAPS = {
 }
 """Parameters of two dimensions or more that are tables, constants or coefficients."""
 LAYERS: dict[str, tuple[Callable[[], nn.Module], dict[str, tuple[int, int]]]] = {
-    "convolution": (lambda: GraphConvolution(300, 100), {"weight": (300, 100)}),
-    "sage": (lambda: SageConvolution(300, 100), {"weight": (300, 100), "weight_near": (300, 100)}),
-    "gin": (lambda: GinConvolution(300, 100), {"weight": (300, 100), "out.weight": (100, 100)}),
-    "edges": (lambda: EdgeConvolution(300, 100, 20), {"weight": (300, 100), "message.weight": (620, 100)}),
+    "convolution": (lambda: GCNConv(300, 100), {"weight": (300, 100)}),
+    "sage": (lambda: SAGEConv(300, 100), {"weight": (300, 100), "weight_near": (300, 100)}),
+    "gin": (lambda: GINConv(300, 100), {"weight": (300, 100), "out.weight": (100, 100)}),
+    "edges": (lambda: EdgeMessageConv(300, 100, 20), {"weight": (300, 100), "message.weight": (620, 100)}),
     "v1": (
-        lambda: GraphAttention(300, 25, 4, True, 0.0, 0.2),
+        lambda: GATConv(300, 25, 4, True, 0.0, 0.2),
         {"weight": (300, 100), "source": (25, 4), "target": (25, 4)},
     ),
     "v2": (
-        lambda: DynamicAttention(300, 25, 4, True, 0.0, 0.2),
+        lambda: GATv2Conv(300, 25, 4, True, 0.0, 0.2),
         {"weight": (300, 100), "target_weight": (300, 100), "score": (25, 4)},
     ),
-    "relations": (lambda: RelationalConvolution(300, 100, 3), {"weight": (300, 100), "near": (300, 100)}),
-    "bases": (lambda: RelationalConvolution(300, 100, 9, 2), {"weight": (300, 100), "near": (300, 100)}),
+    "relations": (lambda: RGCNConv(300, 100, 3), {"weight": (300, 100), "near": (300, 100)}),
+    "bases": (lambda: RGCNConv(300, 100, 9, 2), {"weight": (300, 100), "near": (300, 100)}),
     "pool": (lambda: GraphPool("attention", 1000), {"score": (1000, 1)}),
-    "linformer": (lambda: Linformer(200, 50), {"keys": (200, 50), "values": (200, 50)}),
+    "linformer": (lambda: LinformerAttention(200, 50), {"keys": (200, 50), "values": (200, 50)}),
     "transposed": (lambda: nn.ConvTranspose2d(64, 16, 4), {"weight": (64 * 16, 16 * 16)}),
     "groups": (lambda: nn.Conv2d(64, 128, 3, groups=8), {"weight": (8 * 9, 16 * 9)}),
     "kernels": (lambda: DynamicConv(32, 16, 4, 1.0), {"conv.weight": (32 * 9, 16 * 9)}),
@@ -69,7 +69,7 @@ def convolutions() -> list[nn.Conv2d]:
     options = configure("model=cnn")["model"] | {"in_channels": 8, "height": 28, "width": 28, "out_features": 10}
     options.pop("_target_")
     model = CNN(**options)
-    initialise(model, "kaiming")
+    initialize_weights(model, "kaiming")
     return [layer for layer in model.trunk if isinstance(layer, nn.Conv2d)]
 
 
@@ -83,14 +83,14 @@ def test_kaiming_is_of_the_fan_out_with_zero_biases() -> None:
 
 def test_xavier_is_of_both_fans() -> None:
     model = nn.Linear(300, 100)
-    initialise(model, "xavier")
+    initialize_weights(model, "xavier")
     assert float(model.weight.detach().std()) == pytest.approx((2 / 400) ** 0.5, rel=0.05)
     assert float(model.weight.detach().abs().max()) <= (6 / 400) ** 0.5
 
 
 def test_orthogonal_gates_are_rotations_and_keep_their_biases() -> None:
     model = rnn(hidden_size=16, forget_bias=3.0)
-    initialise(model, "orthogonal")
+    initialize_weights(model, "orthogonal")
     weights = dict(model.rnn.cells.named_parameters())
     for gate in weights["weight_hh_l0"].split(16):
         torch.testing.assert_close(gate @ gate.T, torch.eye(16), atol=1e-5, rtol=0)
@@ -105,10 +105,10 @@ def test_the_fans_are_those_of_the_map_however_it_lies(name: str) -> None:
     for weight, (fan_in, fan_out) in weights.items():
         value = layer.get_parameter(weight).detach()
         torch.manual_seed(0)
-        initialise(layer, "kaiming")
+        initialize_weights(layer, "kaiming")
         precision = 4 * (2 / value.numel()) ** 0.5  # four standard errors of the variance of so many numbers
         assert float(value.square().mean()) == pytest.approx(2 / fan_out, rel=precision)
-        initialise(layer, "xavier")
+        initialize_weights(layer, "xavier")
         assert float(value.square().mean()) == pytest.approx(2 / (fan_in + fan_out), rel=precision)
     biases = [value for name, value in layer.named_parameters() if name == "bias"]
     assert not any(value.any() for value in biases)
@@ -116,8 +116,8 @@ def test_the_fans_are_those_of_the_map_however_it_lies(name: str) -> None:
 
 @pytest.mark.parametrize("shape", [(12, 30), (30, 12)])
 def test_each_relation_has_a_rotation_of_its_own(shape: tuple[int, int]) -> None:
-    layer = RelationalConvolution(*shape, relations=3)
-    initialise(layer, "orthogonal")
+    layer = RGCNConv(*shape, relations=3)
+    initialize_weights(layer, "orthogonal")
     short = min(shape)
     for matrix in (layer.weight.detach(), *layer.near.detach().unbind()):
         turned = matrix @ matrix.t() if shape[0] == short else matrix.t() @ matrix
@@ -130,7 +130,7 @@ def test_each_relation_has_a_rotation_of_its_own(shape: tuple[int, int]) -> None
 def test_every_map_of_every_model_is_drawn(model: str) -> None:
     task = pair(model, first_data(model)).task
     before = {name: value.detach().clone() for name, value in task.model.named_parameters() if value.dim() > 1}
-    initialise(task.model, "kaiming")
+    initialize_weights(task.model, "kaiming")
     after = dict(task.model.named_parameters())
     left = {name for name, value in before.items() if torch.equal(value, after[name].detach())}
     kinds = {f"{type(task.model.get_submodule(owner)).__name__}.{leaf}" for owner, _, leaf in
@@ -147,7 +147,7 @@ def test_every_model_listens_and_default_draws_nothing(model: str) -> None:
         found[rule] = torch.cat([value.detach().flatten() for value in made.task.parameters()])
     plain = pair(model, first_data(model))
     rng.seed_everything(0)
-    again = factory.task(plain.config.tree, plain.data, plain.config.names)
+    again = factory.make_task(plain.config.tree, plain.data, plain.config.names)
     assert torch.equal(found["default"], torch.cat([value.detach().flatten() for value in again.parameters()]))
     assert not torch.equal(found["default"], found["xavier"])
     assert not torch.equal(found["orthogonal"], found["xavier"])
@@ -157,7 +157,7 @@ def test_every_model_listens_and_default_draws_nothing(model: str) -> None:
 def test_a_weight_behind_a_spectral_norm_is_drawn_too() -> None:
     torch.manual_seed(0)
     layer = nn.utils.parametrizations.spectral_norm(nn.Linear(40, 40))
-    initialise(layer, "orthogonal")
+    initialize_weights(layer, "orthogonal")
     drawn = layer.parametrizations.weight.original  # type: ignore[union-attr, index]
     torch.testing.assert_close(drawn @ drawn.T, torch.eye(40), atol=1e-5, rtol=0)
     assert not layer.bias.any()

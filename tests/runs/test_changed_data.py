@@ -78,7 +78,7 @@ def test_a_run_of_before_knows_its_rows_by_how_they_were_written(monkeypatch: py
         patched.setattr(preprocessing.Preprocessing.__init__, "__defaults__", (None, 1))
         path = trained("csv")
     before = scores(path)
-    assert checkpoint.load(path / checkpoint.BEST)["data"]["version"] == 1
+    assert checkpoint.load_checkpoint(path / checkpoint.BEST)["data"]["version"] == 1
     assert scores(path) == before
     the_file().write_text(the_file().read_text().rstrip("\n") + "\n\n")
     assert scores(path, ALLOWED) == before
@@ -112,7 +112,7 @@ def test_what_cannot_be_encoded_is_not_said_to_be_allowed() -> None:
 
 def test_files_that_are_written_while_they_are_read_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or a run would have the fingerprint of what it never read."""
-    read = factory.data
+    read = factory.make_dataset
 
     def replace_before(*arguments: Any) -> Any:
         data = read(*arguments)
@@ -122,7 +122,7 @@ def test_files_that_are_written_while_they_are_read_are_refused(monkeypatch: pyt
         path.with_name("new").rename(path)
         return data
 
-    monkeypatch.setattr(factory, "data", replace_before)
+    monkeypatch.setattr(factory, "make_dataset", replace_before)
     with pytest.raises(ConfigError, match="the data changed while it was read: files: 1 changed"):
         trained("csv")
 
@@ -130,11 +130,11 @@ def test_files_that_are_written_while_they_are_read_are_refused(monkeypatch: pyt
 def test_the_first_rows_are_drawn_without_their_files() -> None:
     path = trained("image_folder", "model=cnn")
     kept = saved_run.load(path)
-    before = inference.features(kept, "trunk.0", 3).read_bytes()
+    before = inference.draw_feature_maps(kept, "trunk.0", 3).read_bytes()
     shutil.rmtree("files")
-    assert inference.features(kept, "trunk.0", 3).read_bytes() == before
+    assert inference.draw_feature_maps(kept, "trunk.0", 3).read_bytes() == before
     with pytest.raises(ConfigError, match="does not exist, which this run was trained on"):
-        inference.features(kept, "trunk.0", 99)
+        inference.draw_feature_maps(kept, "trunk.0", 99)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_random_numbers_saved_on_one_kind_of_device_are_restored_on_another(monk
     seeded: list[int] = []
     monkeypatch.setattr(torch.cuda, "manual_seed", seeded.append)
     torch.manual_seed(7)
-    rng.restore(rng.capture(torch.device("cpu")), torch.device("cuda"))
+    rng.set_rng_state(rng.get_rng_state(torch.device("cpu")), torch.device("cuda"))
     assert seeded == [7]
 
 
@@ -82,8 +82,8 @@ def test_a_lost_configuration_is_that_of_the_checkpoint() -> None:
 def test_the_folder_of_data_sets_is_another_here(tmp_path: Path) -> None:
     """Also where a group repeats the flat key."""
     path = trained("csv")
-    kept, _ = saved_run.named("evaluate", [str(path), f"data_dir={tmp_path}"])
-    repeated = saved_run.changed(
+    kept, _ = saved_run.load_from_args("evaluate", [str(path), f"data_dir={tmp_path}"])
+    repeated = saved_run.with_verb_overrides(
         replace(kept, tree=kept.tree | {"data": {**kept.tree["data"], "data_dir": str(tmp_path)}}),
         ["data_dir=elsewhere"],
     )

@@ -37,12 +37,12 @@ def stop(path: Path) -> None:
 
 def test_a_stopped_run_on_other_data_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     write_rows(60)
-    main.dispatch(WORDS)
+    main.run_command(WORDS)
     assert "no run of this configuration on this data yet; starting one\n" in capsys.readouterr().out
     (path,) = runs(Path())
     stop(path)
     write_rows(80)
-    main.dispatch(WORDS)
+    main.run_command(WORDS)
     said = f"starting one ({path}, interrupted, is of this configuration when the data was other: train resume {path} "
     assert said in capsys.readouterr().out
     again = train(*WORDS, cwd=Path())  # a process of another second, which would take another folder
@@ -51,9 +51,9 @@ def test_a_stopped_run_on_other_data_is_named(capsys: pytest.CaptureFixture[str]
 
 def test_another_configuration_is_not_named(capsys: pytest.CaptureFixture[str]) -> None:
     write_rows(60)
-    main.dispatch(WORDS)
+    main.run_command(WORDS)
     write_rows(80)
-    main.dispatch([*WORDS, "seed=1"])
+    main.run_command([*WORDS, "seed=1"])
     assert capsys.readouterr().out.count("starting one\n") == 2
 
 

@@ -16,11 +16,11 @@ from tests.helpers.inside import run as train_mlp
 from tests.helpers.own_runs import copied
 from trainer.config import compose
 from trainer.config.compose import Config
-from trainer.core.dataset import Data
+from trainer.core.dataset import Dataset
 from trainer.engine import factory
 from trainer.engine.trainer import Trainer
 from trainer.runs import feature_extractor, inference, run_dir, saved_run, train
-from trainer.runs.feature_extractor import Classifier
+from trainer.runs.feature_extractor import FeatureExtractor
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError, Interrupted
 
@@ -32,34 +32,34 @@ TINY = (*SMALL, "task.samples=40", "task.likelihood=bernoulli")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = ("model=cnn", "model.channels=[4,4,4]", "model.hidden=[7]", "data=digits", "augment=none", "max_steps=30")
-    monkeypatch.setattr(feature_extractor, "PICTURES", recipe)
-    monkeypatch.setattr(feature_extractor, "WAIT", 0.05)
+    monkeypatch.setattr(feature_extractor, "IMAGE_OVERRIDES", recipe)
+    monkeypatch.setattr(feature_extractor, "POLL_SECONDS", 0.05)
 
 
 def runs() -> list[Path]:
     return sorted(path for path in Path("outputs/classifiers").glob("*") if path.is_dir())
 
 
-def attached(*overrides: str) -> tuple[Config, Data]:
+def attached(*overrides: str) -> tuple[Config, Dataset]:
     composed = compose.compose([*TINY, *overrides])
-    data = factory.data(composed.tree)
-    feature_extractor.attach(composed, data, train.start)
+    data = factory.make_dataset(composed.tree)
+    feature_extractor.attach_feature_extractor(composed, data, train.execute_run)
     return composed, data
 
 
 def test_features_are_what_comes_to_the_last_linear_layer() -> None:
     torch.manual_seed(0)
     first, last = nn.Linear(3, 5), nn.Linear(5, 4)
-    found = Classifier(nn.Sequential(nn.Flatten(), first, nn.ReLU(), last))
+    found = FeatureExtractor(nn.Sequential(nn.Flatten(), first, nn.ReLU(), last))
     x = torch.randn(2050, 3)
     features, told = found(x)
     torch.testing.assert_close(features, first(x).relu())
     assert torch.equal(told, last(first(x).relu()).argmax(1))
     assert torch.equal(found(x)[0], features)
-    one = Classifier(nn.Sequential(nn.Linear(3, 1)))
+    one = FeatureExtractor(nn.Sequential(nn.Linear(3, 1)))
     assert set(one(x)[1].tolist()) == {0, 1}
     with pytest.raises(ConfigError, match="no linear layer"):
-        Classifier(nn.Conv2d(1, 1, 1))
+        FeatureExtractor(nn.Conv2d(1, 1, 1))
 
 
 @pytest.mark.slow
@@ -67,14 +67,14 @@ def test_one_is_trained_for_a_data_set_and_kept() -> None:
     _, data = attached()
     (kept,) = runs()
     began = (kept / "results.json").stat().st_mtime_ns
-    assert data.facts.classifier is not None
+    assert data.info.classifier is not None
     rows = data.test.batch(torch.arange(30), 0).inputs["x"]
-    features, _ = data.facts.classifier(rows)
+    features, _ = data.info.classifier(rows)
     assert features.shape == (30, 7)
     _, again = attached("seed=3", "model.latent=2")
     assert runs() == [kept]
     assert (kept / "results.json").stat().st_mtime_ns == began
-    assert torch.equal(again.facts.classifier(rows)[0], features)  # type: ignore[misc]
+    assert torch.equal(again.info.classifier(rows)[0], features)  # type: ignore[misc]
     attached("data.seed=1")
     assert len(runs()) == 2
 
@@ -102,7 +102,7 @@ def test_a_run_is_scored_by_it_and_scored_again_the_same() -> None:
     result = train.run(compose.compose(TINY))
     assert {"frechet", "precision", "recall", "copies"} <= set(result.test)
     assert result.best_possible["frechet"] < result.baseline["frechet"]
-    assert inference.evaluate(saved_run.load(Path(result.folder))) == result.test
+    assert inference.evaluate_run(saved_run.load(Path(result.folder))) == result.test
     said = json.loads((Path(result.folder) / "results.json").read_text())
     assert said["baseline"]["frechet"] == result.baseline["frechet"]
 
@@ -119,7 +119,7 @@ def test_a_stop_while_it_is_trained_is_of_the_run_that_wants_it(monkeypatch: pyt
     ) as told:
         train.run(compose.compose(TINY))
     monkeypatch.setattr(Trainer, "fit", fit)
-    result = train.resume(saved_run.load(Path(str(told.value).split()[-1])))
+    result = train.resume_run(saved_run.load(Path(str(told.value).split()[-1])))
     assert result.status == "finished"
     assert [run_dir.read_results(path)["status"] for path in runs()] == ["finished"]
 
@@ -133,11 +133,11 @@ def test_what_does_not_fit_is_told_before_it_is_trained() -> None:
 @pytest.mark.slow
 def test_null_leaves_it_out_and_points_have_none() -> None:
     _, data = attached("task.classifier=null")
-    assert data.facts.classifier is None
+    assert data.info.classifier is None
     composed = compose.compose(["model=wgan_gp", "data=ring"])
-    ring = factory.data(composed.tree)
-    feature_extractor.attach(composed, ring, train.start)
-    assert ring.facts.classifier is None
+    ring = factory.make_dataset(composed.tree)
+    feature_extractor.attach_feature_extractor(composed, ring, train.execute_run)
+    assert ring.info.classifier is None
     assert runs() == []
 
 
@@ -153,21 +153,21 @@ def test_another_process_that_trains_it_is_waited_for(capsys: pytest.CaptureFixt
         atomic_write.write_text(kept / "results.json", json.dumps(results))
 
     thread = threading.Thread(target=other)
-    with run_dir.locked(kept):
+    with run_dir.lock_run(kept):
         thread.start()
         began = time.monotonic()
         _, data = attached()
         assert time.monotonic() - began > 0.4
     assert capsys.readouterr().out.count("trained once") == 2, "told by each that wants it, and not at every look"
     thread.join()
-    assert data.facts.classifier is not None
+    assert data.info.classifier is not None
 
 
 @pytest.mark.slow
 def test_one_that_was_killed_before_its_curves_were_drawn_is_made_complete(capsys: pytest.CaptureFixture[str]) -> None:
     composed = compose.compose(list(TINY))
-    data = factory.data(composed.tree)
-    feature_extractor.attach(composed, data, train.train_nested_run)
+    data = factory.make_dataset(composed.tree)
+    feature_extractor.attach_feature_extractor(composed, data, train.train_nested_run)
     (kept,) = runs()
     results = json.loads((kept / "results.json").read_text())
     atomic_write.write_text(kept / "results.json", json.dumps(results | {"artifacts": None}))
@@ -175,7 +175,7 @@ def test_one_that_was_killed_before_its_curves_were_drawn_is_made_complete(capsy
     weights = (kept / "best.pt").read_bytes()
     capsys.readouterr()
     for _ in range(2):
-        feature_extractor.attach(composed, data, train.train_nested_run)
+        feature_extractor.attach_feature_extractor(composed, data, train.train_nested_run)
     assert (kept / "curves.png").stat().st_size
     assert json.loads((kept / "results.json").read_text()) == results
     assert (kept / "best.pt").read_bytes() == weights

@@ -27,9 +27,9 @@ MLP = ("model=mlp", *CSV, "model.hidden=[7]", "max_steps=20", "patience=null")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     tables = ("model=mlp", "model.hidden=[7]", "data=wine", "batch_size=64", "max_steps=30")
-    monkeypatch.setattr(feature_extractor, "TABLES", tables)
+    monkeypatch.setattr(feature_extractor, "TABLE_OVERRIDES", tables)
     yield
-    plugins.declare([])
+    plugins.declare_plugins([])
 
 
 def write(seed: int, *, names: str = "no yes", more: int = 0) -> None:
@@ -48,7 +48,7 @@ def trained(*words: str) -> Result:
 
 
 def evaluated(result: Result, *words: str) -> dict[str, float]:
-    return inference.evaluate(saved_run.named("evaluate", [result.folder, *words])[0])
+    return inference.evaluate_run(saved_run.load_from_args("evaluate", [result.folder, *words])[0])
 
 
 def kept() -> dict[str, int]:
@@ -141,7 +141,7 @@ def test_a_run_on_other_files_that_are_encoded_alike_is_taken_and_found_from_els
     where = Path(result.folder).absolute()
     Path("elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
-    assert inference.evaluate(saved_run.load(where)) == result.test
+    assert inference.evaluate_run(saved_run.load(where)) == result.test
 
 
 def test_its_classifier_is_found_from_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +150,7 @@ def test_its_classifier_is_found_from_elsewhere(monkeypatch: pytest.MonkeyPatch)
     where = Path(result.folder).absolute()
     Path("elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
-    assert inference.evaluate(saved_run.load(where)) == result.test
+    assert inference.evaluate_run(saved_run.load(where)) == result.test
     assert kept() == {}
 
 
@@ -175,13 +175,13 @@ def test_of_a_set_that_stores_nothing_the_split_may_be_another_where_its_scale_i
 ) -> None:
     told = trained("model=mlp", f"data={name}", "augment=none", "max_steps=5", "threads=1", "draw=false")
     asked = compose.compose(["model=vae", f"data={name}", f"task.classifier={told.folder}", "data.seed=1"])
-    data = factory.data(asked.tree)
+    data = factory.make_dataset(asked.tree)
     if is_taken:
-        feature_extractor.attach(asked, data, train.train_nested_run)
-        assert data.facts.classifier is not None
+        feature_extractor.attach_feature_extractor(asked, data, train.train_nested_run)
+        assert data.info.classifier is not None
     else:
         with pytest.raises(ConfigError, match=r"encoded in another way: data\.seed differ"):
-            feature_extractor.attach(asked, data, train.train_nested_run)
+            feature_extractor.attach_feature_extractor(asked, data, train.train_nested_run)
 
 
 def test_a_task_of_the_users_that_tells_classes_is_taken() -> None:
@@ -192,9 +192,9 @@ def test_a_task_of_the_users_that_tells_classes_is_taken() -> None:
     own = ("plugins=[own_task]", "data.split_column=part", "data.target_kind=class")
     told = trained(*MLP, *own, "task._target_=own_task.Own")
     asked = compose.compose([*FLOW, *own, f"task.classifier={told.folder}"])
-    data = factory.data(asked.tree)
-    feature_extractor.attach(asked, data, train.train_nested_run)
-    assert data.facts.classifier is not None
-    features, classes = data.facts.classifier(data.test.batch(torch.arange(10), 0).inputs["x"])
+    data = factory.make_dataset(asked.tree)
+    feature_extractor.attach_feature_extractor(asked, data, train.train_nested_run)
+    assert data.info.classifier is not None
+    features, classes = data.info.classifier(data.test.batch(torch.arange(10), 0).inputs["x"])
     assert (features.shape, classes.shape) == ((10, 7), (10,))
     assert run_dir.read_results(Path(told.folder))["status"] == "finished"

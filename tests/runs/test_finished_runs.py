@@ -36,8 +36,8 @@ def test_a_value_that_cannot_be_read_is_text(name: str, tmp_path: Path) -> None:
         put(tmp_path, str(seed), tree(seed), [f"seed={seed}", f"data.missing={text}"])
     (tmp_path / "1/config.yaml").write_text(f"seed: 1\ndata: {text}\n")
     (first, second) = read_runs(tmp_path)
-    assert first.given["data.missing"] == second.config["data.missing"] == text
-    assert len(leaderboard.collect(tmp_path)) == 2
+    assert first.explicit_overrides["data.missing"] == second.config["data.missing"] == text
+    assert len(leaderboard.collect_entries(tmp_path)) == 2
     assert monotonic() - started < 5
 
 
@@ -46,4 +46,4 @@ def test_a_date_is_the_text_that_it_is_to_hydra(text: str, tmp_path: Path) -> No
     put(tmp_path, "a", tree(), [f"data.missing={text}"])
     (tmp_path / "a/config.yaml").write_text(f"seed: 0\ndata:\n  missing: {text}\n")
     (run,) = read_runs(tmp_path)
-    assert run.given["data.missing"] == run.config["data.missing"] == [text[1:-1]]
+    assert run.explicit_overrides["data.missing"] == run.config["data.missing"] == [text[1:-1]]

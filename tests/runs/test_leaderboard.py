@@ -58,7 +58,7 @@ def tree(seed: int = 0, lr: float = 0.01, path: str = "a.csv", **data: Any) -> d
 def test_reruns_of_a_seed_count_once_and_the_newest_counts(tmp_path: Path) -> None:
     for number, (seed, score) in enumerate([(0, 0.1), (0, 0.2), (0, 0.9), (1, 0.7)]):
         put(tmp_path, str(number), tree(seed), [f"seed={seed}"], test={"accuracy": score})
-    (entry,) = leaderboard.collect(tmp_path)
+    (entry,) = leaderboard.collect_entries(tmp_path)
     assert (entry.runs, entry.test) == (2, pytest.approx(0.8))
 
 
@@ -69,7 +69,7 @@ def test_a_configuration_is_one_row_however_it_was_written(tmp_path: Path) -> No
         put(tmp_path, str(seed), tree(seed) | {"jobs": seed}, overrides)
     put(tmp_path, "whole", tree(9, lr=1), ["optimizer.lr=1"])
     put(tmp_path, "fraction", tree(8, lr=1.0), ["optimizer.lr=1.0"])
-    entries = leaderboard.collect(tmp_path)
+    entries = leaderboard.collect_entries(tmp_path)
     assert sorted((entry.overrides, entry.runs) for entry in entries) == [
         ("optimizer.lr=0.01", 4),
         ("optimizer.lr=1", 2),
@@ -82,7 +82,7 @@ def test_different_sources_are_not_ranked_together(tmp_path: Path) -> None:
     put(tmp_path, "3", tree(path="white.csv"), ["data.path=white.csv"])
     put(tmp_path, "4", {"data": {"name": "Coffee"}}, ["data.name=Coffee"], data="ucr")
     put(tmp_path, "5", {"data": {"name": "Beef"}}, ["data.name=Beef"], data="ucr")
-    assert [(entry.data, entry.runs) for entry in leaderboard.collect(tmp_path)] == [
+    assert [(entry.data, entry.runs) for entry in leaderboard.collect_entries(tmp_path)] == [
         ("csv (path=red.csv, target=y)", 2),
         ("csv (path=white.csv, target=y)", 1),
         ("ucr (name=Beef)", 1),
@@ -94,7 +94,7 @@ def test_options_of_data_that_change_the_rows_make_a_table_and_others_a_row(tmp_
     put(tmp_path, "1", tree(drop_columns=["aa"]), ["data.drop_columns=[aa]"])
     put(tmp_path, "2", tree(drop_columns=["bb"]), ["data.drop_columns=[bb]"])
     put(tmp_path, "3", tree(nan="drop"), ["data.nan=drop"], baseline={"accuracy": 0.6})
-    found = leaderboard.collect(tmp_path)
+    found = leaderboard.collect_entries(tmp_path)
     assert len({entry.data for entry in found}) == 2
     assert {entry.overrides for entry in found if "nan=null" in entry.data or "nan" not in entry.data} == {
         "data.drop_columns=[aa]",
@@ -105,7 +105,7 @@ def test_options_of_data_that_change_the_rows_make_a_table_and_others_a_row(tmp_
 def test_a_classifier_that_a_run_trained_for_itself_is_nobodys_run(tmp_path: Path) -> None:
     put(tmp_path, "classifiers/cnn-digits-1", tree(), [])
     put(tmp_path, "classifiers/of-mine", tree(1), ["seed=1"])
-    assert [entry.runs for entry in leaderboard.collect(tmp_path)] == [1]
+    assert [entry.runs for entry in leaderboard.collect_entries(tmp_path)] == [1]
 
 
 def test_a_configuration_whose_aliases_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
@@ -120,14 +120,17 @@ def test_a_configuration_whose_aliases_would_fill_the_memory_is_not_read(tmp_pat
 def test_settings_that_differ_in_no_override_are_told_apart(tmp_path: Path) -> None:
     put(tmp_path, "1", tree(lr=0.1), [])
     put(tmp_path, "2", tree(lr=0.2), [])
-    assert {entry.overrides for entry in leaderboard.collect(tmp_path)} == {"optimizer.lr=0.1", "optimizer.lr=0.2"}
+    assert {entry.overrides for entry in leaderboard.collect_entries(tmp_path)} == {
+        "optimizer.lr=0.1",
+        "optimizer.lr=0.2",
+    }
 
 
 def test_a_single_run_has_no_deviation(tmp_path: Path) -> None:
     put(tmp_path, "1", tree(), [])
-    (entry,) = leaderboard.collect(tmp_path)
+    (entry,) = leaderboard.collect_entries(tmp_path)
     assert entry.std is None
-    leaderboard.show(tmp_path)
+    leaderboard.show_leaderboard(tmp_path)
     assert ",," in (tmp_path / "leaderboard.csv").read_text().splitlines()[1]
 
 
@@ -135,7 +138,7 @@ def test_a_single_run_has_no_deviation(tmp_path: Path) -> None:
 def test_results_of_another_kind_are_left_out(changes: dict[str, Any], tmp_path: Path) -> None:
     put(tmp_path, "1", tree(), [])
     put(tmp_path, "2", tree(lr=3), [], **changes)
-    assert len(leaderboard.collect(tmp_path)) == 1
+    assert len(leaderboard.collect_entries(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
@@ -146,7 +149,7 @@ def test_every_setting_is_read_whole_at_any_width(
     for number in (1, 2):
         names = [f"column[{number}]", "[b]"]
         put(tmp_path, str(number), tree(drop_columns=names), [f"data.drop_columns={names}"])
-    leaderboard.show(tmp_path)
+    leaderboard.show_leaderboard(tmp_path)
     text = capsys.readouterr().out
     for number in (1, 2):
         assert f"data.drop_columns=[column[{number}],[b]]" in text
@@ -159,7 +162,7 @@ def test_every_setting_is_read_whole_at_any_width(
 
 def test_fields_of_a_row_are_columns_of_the_table(tmp_path: Path) -> None:
     put(tmp_path, "1", tree(), [])
-    leaderboard.show(tmp_path)
+    leaderboard.show_leaderboard(tmp_path)
     assert (tmp_path / "leaderboard.csv").read_text().splitlines()[0].split(",") == [*Entry.__dataclass_fields__]
 
 
@@ -169,7 +172,7 @@ def test_the_same_path_with_other_contents_is_other_data(tmp_path: Path) -> None
     put(tmp_path, "2", tree(seed=1), [], data_digest="a" * 32, test={"accuracy": 0.2})
     put(tmp_path, "3", tree(), [], data_digest="b" * 32, test={"accuracy": 0.9})
     put(tmp_path, "4", tree(), [], test={"accuracy": 0.5})
-    assert [(entry.data, entry.runs, entry.test) for entry in leaderboard.collect(tmp_path)] == [
+    assert [(entry.data, entry.runs, entry.test) for entry in leaderboard.collect_entries(tmp_path)] == [
         ("csv (path=a.csv, target=y, contents aaaaaaaa)", 2, pytest.approx(0.15)),
         ("csv (path=a.csv, target=y, contents bbbbbbbb)", 1, 0.9),
         ("csv (path=a.csv, target=y, contents unknown)", 1, 0.5),
@@ -179,7 +182,7 @@ def test_the_same_path_with_other_contents_is_other_data(tmp_path: Path) -> None
 def test_contents_are_named_only_where_they_differ(tmp_path: Path) -> None:
     put(tmp_path, "1", tree(), [], data_digest="a" * 32)
     put(tmp_path, "2", tree(path="b.csv"), [], data_digest="b" * 32)
-    assert [entry.data for entry in leaderboard.collect(tmp_path)] == [
+    assert [entry.data for entry in leaderboard.collect_entries(tmp_path)] == [
         "csv (path=a.csv, target=y)",
         "csv (path=b.csv, target=y)",
     ]
@@ -193,13 +196,13 @@ def test_a_table_that_would_break_a_word_is_stacked(
         put(tmp_path, str(place), tree(drop_columns=word), [f"data.drop_columns={word}"])
     for width in range(40, 110):
         monkeypatch.setattr("trainer.viz.console.console._width", width)
-        leaderboard.show(tmp_path)
+        leaderboard.show_leaderboard(tmp_path)
         assert "data.drop_columns=[aa,bb]" in capsys.readouterr().out, width
 
 
 def test_large_scores_are_shown_as_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put(tmp_path, "1", tree(), [], val={"accuracy": 15303297058.2212}, test={"accuracy": 2e-5})
-    leaderboard.show(tmp_path)
+    leaderboard.show_leaderboard(tmp_path)
     shown = capsys.readouterr().out
     assert "1.53e+10" in shown
     assert "2e-05" in shown
@@ -215,7 +218,7 @@ def test_a_table_that_cannot_be_saved_is_shown_first(
     put(tmp_path, "a", tree(), [])
     monkeypatch.setattr(os, "replace", read_only)
     with pytest.raises(SystemFault, match=r"cannot write .*leaderboard\.csv: Permission denied"):
-        leaderboard.show(tmp_path)
+        leaderboard.show_leaderboard(tmp_path)
     said = capsys.readouterr().out
     assert "mlp" in said
     assert "saved in" not in said
@@ -227,7 +230,7 @@ def test_how_jobs_ended_is_told_though_the_table_cannot_be_saved(
     def full(*_: object) -> None:
         raise SystemFault("no room")
 
-    monkeypatch.setattr(leaderboard, "show", full)
+    monkeypatch.setattr(leaderboard, "show_leaderboard", full)
     with pytest.raises(SystemFault):
-        sweep._account([Job(None, tmp_path / "0-a=1", "failed", "on purpose")], tmp_path, None)
+        sweep._summarize([Job(None, tmp_path / "0-a=1", "failed", "on purpose")], tmp_path, None)
     assert capsys.readouterr().err == "failed: 0-a=1: on purpose\n"

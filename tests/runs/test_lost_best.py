@@ -36,24 +36,24 @@ def swap(file: Path) -> None:
 
 
 def age(file: Path) -> None:
-    best = checkpoint.load(file)
+    best = checkpoint.load_checkpoint(file)
     torch.save(best | {"epoch": 2, "step": 6}, file)
 
 
 def test_weights_that_the_last_state_holds_are_made_again(capsys: pytest.CaptureFixture[str]) -> None:
     path = Path(run(*IMPROVED).folder)
-    before, curves = checkpoint.load(path / "best.pt"), (path / "curves.png").read_bytes()
+    before, curves = checkpoint.load_checkpoint(path / "best.pt"), (path / "curves.png").read_bytes()
     (path / "best.pt").unlink()
-    assert main.dispatch(["resume", str(path)]) == 0
+    assert main.run_command(["resume", str(path)]) == 0
     assert "without best.pt; going on with that" in capsys.readouterr().out
-    after = checkpoint.load(path / "best.pt")
+    after = checkpoint.load_checkpoint(path / "best.pt")
     assert before.keys() == after.keys()
     assert all(torch.equal(after["task"][name], value) for name, value in before["task"].items())
     assert [after[key] for key in before if key not in ("task", "data")] == [
         before[key] for key in before if key not in ("task", "data")
     ]
     assert (path / "curves.png").read_bytes() == curves
-    inference.evaluate(saved_run.load(path))
+    inference.evaluate_run(saved_run.load(path))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.helpers.commands import write
 from tests.helpers.inside import run, signal_at
 from trainer.engine import checkpoint
 from trainer.runs import inference, recovery, run_dir, saved_run, train
-from trainer.runs.leaderboard import collect
+from trainer.runs.leaderboard import collect_entries
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError, Interrupted
 
@@ -39,7 +39,7 @@ def test_scores_that_are_no_numbers_are_null_and_come_back_as_nan(tmp_path: Path
     assert again.test["nll"] == again.val["nll"] == 0.5
     assert all(math.isnan(x) for x in (again.test["iou_3"], again.val["mse"], again.baseline["nll"]))
     assert again.best_epoch is None
-    (entry,) = collect(tmp_path)
+    (entry,) = collect_entries(tmp_path)
     assert entry.test == 0.5
     assert math.isnan(entry.baseline or 0)
 
@@ -55,7 +55,7 @@ def test_on_a_full_disk_the_last_word_takes_the_place_of_the_one_before(
 
     monkeypatch.setattr(os, "replace", full)
     mine.status = "failed"
-    mine.write_last_word()
+    mine.write_in_place()
     assert run_dir.read_results(tmp_path)["status"] == "failed"
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -82,7 +82,7 @@ def test_a_run_is_known_by_its_checkpoint(text: str | None, how: str, monkeypatc
     for key in ("identity", "options", "overrides", "model", "data", "task", "seed", "steps", "epochs", "threads"):
         assert rebuilt[key] == before[key], key
     if how == "verb":
-        again = train.resume(saved_run.load(cut))
+        again = train.resume_run(saved_run.load(cut))
     else:
         again = run("epochs=4", "resume=auto" if how == "auto" else f"resume={cut}")
     assert (again.folder, again.status, again.steps, again.test) == (str(cut), "finished", 12, whole.test)
@@ -95,7 +95,7 @@ def test_what_is_done_with_a_run_needs_no_results_of_it(capsys: pytest.CaptureFi
     made = run()
     path = Path(made.folder)
     (path / "results.json").unlink()
-    assert inference.evaluate(saved_run.load(path)) == made.test
+    assert inference.evaluate_run(saved_run.load(path)) == made.test
     assert "accuracy" in capsys.readouterr().out
 
 
@@ -103,7 +103,7 @@ def test_what_is_done_with_a_run_needs_no_results_of_it(capsys: pytest.CaptureFi
 def test_a_checkpoint_of_something_else_tells_nothing(name: str, tmp_path: Path) -> None:
     assert recovery.read_results(tmp_path) == {}
     for content in ({"task": {}}, {"about": [1], "position": {}}, {"about": {"config": 3}, "position": {"step": 1}}):
-        checkpoint.save(content, tmp_path / "state.pt")
+        checkpoint.save_checkpoint(content, tmp_path / "state.pt")
         (tmp_path / "state.pt").rename(tmp_path / name)
         assert recovery.read_results(tmp_path) == {}
     (tmp_path / name).write_text("no checkpoint")
@@ -118,7 +118,7 @@ def test_a_damaged_state_is_left_to_the_user_or_to_auto(
     cut = interrupted(monkeypatch)
     last, before = cut / "last.pt", (cut / "previous.pt").read_bytes()
     last.write_bytes(last.read_bytes()[:-100])
-    for go_on in (lambda: run("epochs=4", f"resume={cut}"), lambda: train.resume(saved_run.load(cut))):
+    for go_on in (lambda: run("epochs=4", f"resume={cut}"), lambda: train.resume_run(saved_run.load(cut))):
         with pytest.raises(ConfigError, match=r"last\.pt is not a whole checkpoint") as refused:
             go_on()
         assert refused.value.exit_code == 2
@@ -153,7 +153,7 @@ def test_a_field_of_another_type_is_refused_by_its_key(tmp_path: Path, key: str,
         Result.read(tmp_path)
     with pytest.raises(ConfigError, match=key):
         saved_run.load(tmp_path)
-    assert collect(tmp_path) == []
+    assert collect_entries(tmp_path) == []
 
 
 def test_results_nested_too_deep_are_none(tmp_path: Path) -> None:

@@ -53,19 +53,21 @@ def killed_before(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> Pa
 
     with monkeypatch.context() as patched:
         patched.setattr(module, name, die)
-        patched.setattr(train, "_stopped", no_word)
+        patched.setattr(train, "_record_stop", no_word)
         with pytest.raises(Killed):
             pictured("hydra.run.dir=outputs/cut")
     return Path("outputs/cut")
 
 
-@pytest.mark.parametrize("place", [(run_artifacts, "draw_curves"), (artifact_writer, "draw"), (train, "_draw")])
+@pytest.mark.parametrize(
+    "place", [(run_artifacts, "draw_curves"), (artifact_writer, "write_artifacts"), (train, "_draw_artifacts")]
+)
 def test_a_run_killed_while_it_draws_is_made_complete(place: tuple[Any, str], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = pictured()
     cut = killed_before(monkeypatch, *place)
     assert run_dir.read_results(cut)["status"] == "finished"
     assert run_dir.read_results(cut)["artifacts"] is None
-    train.resume(saved_run.load(cut))
+    train.resume_run(saved_run.load(cut))
     assert names(cut) == names(whole) >= {"curves.png", "metrics.csv", "confusion.png"}
     assert pixels(cut) == pixels(whole)
     result, before = run_dir.read_results(cut), run_dir.read_results(whole)
@@ -90,8 +92,8 @@ def test_curves_and_metrics_need_neither_data_nor_model(monkeypatch: pytest.Monk
     path = Path(run().folder)
     (path / "curves.png").unlink()
     (path / "metrics.csv").write_text("")
-    monkeypatch.setattr(train, "assemble", None)
-    train.resume(saved_run.load(path))
+    monkeypatch.setattr(train, "build_components", None)
+    train.resume_run(saved_run.load(path))
     assert (path / "curves.png").stat().st_size > 1000
     assert len(metrics(path)) == 2
 
@@ -116,11 +118,11 @@ def test_a_stop_while_it_draws_leaves_a_finished_run(monkeypatch: pytest.MonkeyP
         os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patched:
-        patched.setattr(plots, "curves", slow)
+        patched.setattr(plots, "draw_training_curves", slow)
         with pytest.raises(Interrupted, match="train resume outputs/cut"):
             run("hydra.run.dir=outputs/cut")
     assert run_dir.read_results(Path("outputs/cut"))["status"] == "finished"
-    train.resume(saved_run.load(Path("outputs/cut")))
+    train.resume_run(saved_run.load(Path("outputs/cut")))
     assert Path("outputs/cut/curves.png").exists()
 
 
@@ -197,4 +199,4 @@ def test_a_name_that_is_no_file_of_the_folder_is_missing(name: str) -> None:
     name = name.format(path.parent.absolute())
     result = Result.read(path)
     result.artifacts = [name, "own.png"]
-    assert run_artifacts.missing(path, result) == [name]
+    assert run_artifacts.find_missing_artifacts(path, result) == [name]

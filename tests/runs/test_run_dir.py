@@ -26,38 +26,38 @@ from trainer.utils.errors import ConfigError, SystemFault
 
 def test_a_name_is_given_once(tmp_path: Path) -> None:
     wanted = str(tmp_path / "day" / "run")
-    assert [run_dir.claim(wanted).name for _ in range(3)] == ["run", "run-2", "run-3"]
+    assert [run_dir.claim_dir(wanted).name for _ in range(3)] == ["run", "run-2", "run-3"]
 
 
 def test_where_nothing_can_be_made(tmp_path: Path) -> None:
     write(tmp_path, {"file": ""})
     with pytest.raises(SystemFault, match="cannot create"):
-        run_dir.claim(str(tmp_path / "file" / "run"))
+        run_dir.claim_dir(str(tmp_path / "file" / "run"))
 
 
 def test_a_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
     code = "import os\nfrom pathlib import Path\nfrom trainer.runs import run_dir\n"
-    code += f"path = Path({str(tmp_path)!r})\nwith run_dir.locked(path):\n"
+    code += f"path = Path({str(tmp_path)!r})\nwith run_dir.lock_run(path):\n"
     code += "    print(os.getpid(), flush=True)\n    input()\n"
     holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     pid = holder.stdout.readline().strip()
-    with pytest.raises(ConfigError, match=f"in use by process {pid}"), run_dir.locked(tmp_path):
+    with pytest.raises(ConfigError, match=f"in use by process {pid}"), run_dir.lock_run(tmp_path):
         pass
     holder.kill()
     holder.communicate()
-    with run_dir.locked(tmp_path):
+    with run_dir.lock_run(tmp_path):
         assert (tmp_path / ".lock").read_text() == str(os.getpid())
 
 
 def test_a_child_holds_no_lock(tmp_path: Path) -> None:
-    with run_dir.locked(tmp_path):
+    with run_dir.lock_run(tmp_path):
         child = os.fork()
         if child == 0:
             time.sleep(60)
             os._exit(0)
     try:
-        with run_dir.locked(tmp_path, patience=5):
+        with run_dir.lock_run(tmp_path, patience=5):
             pass
     finally:
         os.kill(child, signal.SIGKILL)
@@ -68,17 +68,17 @@ def test_a_lock_may_be_waited_for(tmp_path: Path) -> None:
     ends = threading.Event()
 
     def hold() -> None:
-        with run_dir.locked(tmp_path):
+        with run_dir.lock_run(tmp_path):
             ends.wait(30)
 
     holder = threading.Thread(target=hold)
     holder.start()
     while not (tmp_path / ".lock").exists() or not (tmp_path / ".lock").read_text():
         time.sleep(0.01)
-    with pytest.raises(run_dir.InUse), run_dir.locked(tmp_path, patience=0.2):
+    with pytest.raises(run_dir.RunInUseError), run_dir.lock_run(tmp_path, patience=0.2):
         pass
     threading.Timer(0.2, ends.set).start()
-    with run_dir.locked(tmp_path, patience=30):
+    with run_dir.lock_run(tmp_path, patience=30):
         assert not holder.is_alive() or ends.is_set()
     holder.join()
 
@@ -90,14 +90,14 @@ def test_a_file_system_without_locks_will_do(
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with run_dir.locked(tmp_path):
+    with run_dir.lock_run(tmp_path):
         assert "Operation not supported" in caplog.text
 
 
 def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     logger = logging.getLogger("trainer")
-    with run_dir.logged(tmp_path):
-        handler = next(handler for handler in logger.handlers if isinstance(handler, run_dir.RunLog))
+    with run_dir.log_to_file(tmp_path):
+        handler = next(handler for handler in logger.handlers if isinstance(handler, run_dir.RunLogHandler))
         handler.stream.close()
         handler.stream = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115
         with pytest.raises(SystemFault, match=r"cannot write .*train\.log: No space left on device"):
@@ -106,7 +106,7 @@ def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 def test_where_nothing_can_be_locked_or_logged(tmp_path: Path) -> None:
-    for name, block in ((".lock", run_dir.locked), ("train.log", run_dir.logged)):
+    for name, block in ((".lock", run_dir.lock_run), ("train.log", run_dir.log_to_file)):
         (tmp_path / name).mkdir()
         with pytest.raises(SystemFault, match=f"cannot write .*{name}: Is a directory"), block(tmp_path):
             pass
@@ -130,14 +130,14 @@ def test_the_newest_run_is_found_unfinished_ones_first(tmp_path: Path, monkeypat
         said = json.dumps({"identity": identity, "status": status})
         path = write(tmp_path / "outputs", {f"{number}/results.json": said})
         os.utime(path / str(number) / "results.json", (number, number))
-    assert run_dir.find(has_identity("a"), Path("elsewhere")) == Path("outputs/1")
-    assert run_dir.find(has_identity("b"), Path("elsewhere")) == Path("outputs/3")
-    assert run_dir.find(has_identity("c"), Path("elsewhere")) == Path("outputs/4")
-    assert run_dir.find(has_identity("d"), Path("elsewhere")) is None
-    assert run_dir.find(has_identity("a"), Path("elsewhere"), "1") == Path("outputs/1")
-    assert run_dir.find(has_identity("a"), Path("elsewhere"), "[0-9]") is None
+    assert run_dir.find_run(has_identity("a"), Path("elsewhere")) == Path("outputs/1")
+    assert run_dir.find_run(has_identity("b"), Path("elsewhere")) == Path("outputs/3")
+    assert run_dir.find_run(has_identity("c"), Path("elsewhere")) == Path("outputs/4")
+    assert run_dir.find_run(has_identity("d"), Path("elsewhere")) is None
+    assert run_dir.find_run(has_identity("a"), Path("elsewhere"), "1") == Path("outputs/1")
+    assert run_dir.find_run(has_identity("a"), Path("elsewhere"), "[0-9]") is None
     (tmp_path / "named").mkdir()
-    assert run_dir.find(has_identity("a"), Path("named")) is None, "a folder that is named is the one that is meant"
+    assert run_dir.find_run(has_identity("a"), Path("named")) is None, "a folder that is named is the one that is meant"
 
 
 def test_what_was_trained_is_never_taken_back(tmp_path: Path) -> None:
@@ -164,16 +164,16 @@ def test_a_folder_of_the_users_own_is_neither_used_nor_taken_back(tmp_path: Path
 def test_a_claimed_folder_is_locked_until_its_run_has_ended(tmp_path: Path) -> None:
     path, lock = run_dir.claim_run(str(tmp_path / "run"))
     assert in_child(lambda: enter(path)) == 3
-    with run_dir.locked(path, lock=lock):
+    with run_dir.lock_run(path, lock=lock):
         assert in_child(lambda: enter(path)) == 3
     assert in_child(lambda: enter(path)) == 0
 
 
 def enter(path: Path) -> None:
     try:
-        with run_dir.locked(path):
+        with run_dir.lock_run(path):
             pass
-    except run_dir.InUse:
+    except run_dir.RunInUseError:
         os._exit(3)
 
 
@@ -190,9 +190,9 @@ def test_processes_that_claim_at_once_get_folders_of_their_own(may_reuse: bool, 
             os.close(other)
             os.read(gate, 1)
             path, lock = run_dir.claim_run(str(wanted), may_reuse=may_reuse)
-            with run_dir.locked(path, lock=lock):
+            with run_dir.lock_run(path, lock=lock):
                 (path / f"{os.getpid()}.out").touch()
-                (path / run_dir.RESULTS).touch()
+                (path / run_dir.RESULTS_FILE).touch()
 
         children = []
         for _ in range(5):
@@ -214,11 +214,11 @@ def test_processes_that_claim_at_once_get_folders_of_their_own(may_reuse: bool, 
 
 def test_a_sweep_goes_on_where_no_job_could_say_anything(tmp_path: Path) -> None:
     begun = write(tmp_path / "begun", {"0-seed=0.out": "words", "0-seed=0/.lock": "", "1-seed=1/config.yaml": ""})
-    assert run_dir.claim(str(begun), run_dir.holds_only_begun) == begun
-    assert run_dir.claim(str(begun)) == tmp_path / "begun-2"
+    assert run_dir.claim_dir(str(begun), run_dir.is_abandoned_sweep) == begun
+    assert run_dir.claim_dir(str(begun)) == tmp_path / "begun-2"
     for place in ("0-seed=0/results.json", "0-seed=0/last.pt", "leaderboard.csv", "notes/page"):
         used = write(tmp_path / place.replace("/", "-"), {"0-seed=0/.lock": "", place: ""})
-        assert run_dir.claim(str(used), run_dir.holds_only_begun).name == f"{used.name}-2"
+        assert run_dir.claim_dir(str(used), run_dir.is_abandoned_sweep).name == f"{used.name}-2"
 
 
 @pytest.mark.usefixtures("in_tmp")

@@ -29,7 +29,7 @@ STEPS = 3  # an epoch
 def moments(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run, and beside it the folder as it was after each file that it saved, by file and step."""
     root = tmp_path_factory.mktemp("moments")
-    before, save = os.getcwd(), checkpoint.save
+    before, save = os.getcwd(), checkpoint.save_checkpoint
     os.chdir(root)
 
     def watched(state: dict[str, Any], path: Path) -> None:
@@ -40,11 +40,11 @@ def moments(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not copy.exists():
             shutil.copytree(path.parent, copy)
 
-    checkpoint.save = watched
+    checkpoint.save_checkpoint = watched
     try:
         run(*WORDS, "hydra.run.dir=whole")
     finally:
-        checkpoint.save = save
+        checkpoint.save_checkpoint = save
         os.chdir(before)
     return root
 
@@ -67,9 +67,9 @@ def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def outcome(path: Path) -> tuple[str, str, dict[str, float], int | None]:
-    best = checkpoint.load(path / BEST)
+    best = checkpoint.load_checkpoint(path / BEST)
     said = Result.read(path)
-    return digest(checkpoint.load(path / LAST)), digest(best), said.test, said.best_epoch
+    return digest(checkpoint.load_checkpoint(path / LAST)), digest(best), said.test, said.best_epoch
 
 
 def bests(moments: Path) -> list[int]:
@@ -83,8 +83,8 @@ def test_best_weights_of_a_save_that_was_cut_short_are_found_anew(steps: int, mo
     assert later, "the run has improved more than once"
     for step in later:
         path = at(moments, f"{LAST}-{step - steps}", tmp_path / str(step), step)
-        assert checkpoint.load(path / LAST)["best"]["step"] < step, "the last state does not know of them"
-        train.resume(saved_run.load(path))
+        assert checkpoint.load_checkpoint(path / LAST)["best"]["step"] < step, "the last state does not know of them"
+        train.resume_run(saved_run.load(path))
         assert outcome(path) == outcome(moments / "whole")
 
 
@@ -94,7 +94,7 @@ def test_later_weights_are_not_those_that_are_tested(moments: Path, tmp_path: Pa
     path = at(moments, f"{LAST}-{step - STEPS}", tmp_path, step)
     edit(path / BEST, lambda best: [value.zero_() for value in best["task"].values()])
     edit(path / BEST, lambda best: best.update(score=1.0))
-    train.resume(saved_run.load(path))
+    train.resume_run(saved_run.load(path))
     assert outcome(path) == outcome(moments / "whole")
 
 
@@ -107,10 +107,10 @@ def test_stops_before_they_are_found_anew_change_nothing(
         with monkeypatch.context() as patch:
             signal_at(patch, step, signal.SIGTERM)
             with pytest.raises(Interrupted):
-                train.resume(saved_run.load(path))
-        state = checkpoint.load(path / LAST)
+                train.resume_run(saved_run.load(path))
+        state = checkpoint.load_checkpoint(path / LAST)
         assert (state["position"]["step"], state["best"]["score"]) == (step, None)
-    train.resume(saved_run.load(path))
+    train.resume_run(saved_run.load(path))
     assert outcome(path) == outcome(moments / "whole")
 
 
@@ -128,11 +128,11 @@ def test_best_weights_of_another_moment_are_refused(name: str, moments: Path, tm
     path = at(moments, f"{LAST}-{bests(moments)[1] + 1}", tmp_path)
     edit(path / BEST, change)
     with pytest.raises(ConfigError, match=said):
-        train.resume(saved_run.load(path))
+        train.resume_run(saved_run.load(path))
 
 
 def test_weights_later_than_a_run_that_is_over_are_refused(moments: Path, tmp_path: Path) -> None:
     path = at(moments, "whole", tmp_path)
     edit(path / BEST, lambda best: best.update(step=99))
     with pytest.raises(ConfigError, match=r"best\.pt: has weights of step 99; last\.pt of a run that is over"):
-        train.resume(saved_run.load(path))
+        train.resume_run(saved_run.load(path))

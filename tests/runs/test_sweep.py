@@ -186,7 +186,7 @@ def result(**changes: Any) -> dict[str, Any]:
 def leaderboard_of(root: Path, *found: dict[str, Any]) -> list[leaderboard.Entry]:
     for number, item in enumerate(found):
         write(root, {f"{number}/results.json": json.dumps(item)})
-    return leaderboard.collect(root)
+    return leaderboard.collect_entries(root)
 
 
 def test_mean_and_spread_by_hand(tmp_path: Path) -> None:
@@ -212,8 +212,8 @@ def test_folds_are_averaged_as_seeds_are_and_every_score_is_seen(tmp_path: Path)
     )
     assert [(entry.overrides, entry.runs) for entry in entries] == [("lr=1", 2), ("data.folds=5", 1)]
     assert entries[0].baseline == pytest.approx(0.55)
-    assert entries[0].also == "accuracy 0.8000"
-    assert entries[1].also == "accuracy 0.6000"
+    assert entries[0].other_metrics == "accuracy 0.8000"
+    assert entries[1].other_metrics == "accuracy 0.6000"
 
 
 def test_only_what_differs_is_named_and_only_what_finished_counts(tmp_path: Path) -> None:
@@ -240,15 +240,15 @@ def test_less_is_better_for_a_loss(tmp_path: Path) -> None:
 def test_a_run_whose_score_was_never_a_number_does_not_break_the_board(tmp_path: Path) -> None:
     entries = leaderboard_of(tmp_path, result(val={}, overrides=["a=1"]), result(overrides=["a=2"]))
     assert entries[0].val == 0.8
-    leaderboard.show(tmp_path)
+    leaderboard.show_leaderboard(tmp_path)
     assert (tmp_path / "leaderboard.csv").exists()
 
 
 def test_an_empty_folder_and_one_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    leaderboard.show(tmp_path / "c")
+    leaderboard.show_leaderboard(tmp_path / "c")
     assert "no finished run" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="no folder"):
-        leaderboard.show(tmp_path / "nope")
+        leaderboard.show_leaderboard(tmp_path / "nope")
 
 
 def test_a_file_of_results_that_is_not_ours_is_left_out(tmp_path: Path) -> None:
@@ -258,9 +258,9 @@ def test_a_file_of_results_that_is_not_ours_is_left_out(tmp_path: Path) -> None:
 
 
 def test_it_says_why_it_uses_fewer_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "processors", lambda: 8)
+    monkeypatch.setattr(sweep, "count_processors", lambda: 8)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert sweep._held_back(1) == " (OMP_NUM_THREADS=1; jobs=8 would use all processors)"
-    assert sweep._held_back(8) == sweep._held_back(4) == ""
+    assert sweep._describe_worker_limit(1) == " (OMP_NUM_THREADS=1; jobs=8 would use all processors)"
+    assert sweep._describe_worker_limit(8) == sweep._describe_worker_limit(4) == ""
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert sweep._held_back(1) == ""
+    assert sweep._describe_worker_limit(1) == ""

@@ -51,15 +51,15 @@ def test_a_childs_end_is_left_to_whoever_started_it(tmp_path: Path, monkeypatch:
     child = os.fork()
     if not child:
         os._exit(7)
-    assert sweep.sweep([*SMALL, "seed=0,1", "jobs=1"], ()) == 0
+    assert sweep.run_sweep([*SMALL, "seed=0,1", "jobs=1"], ()) == 0
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 @pytest.mark.parametrize("letter", ["a", "あ", "é", "\udce3", "𝄞"])
 def test_the_name_of_a_job_is_one_that_a_disk_takes(letter: str, tmp_path: Path) -> None:
-    (first, second) = (sweep._name(number, [f"data.path={letter * 200}"], {"data.path"}) for number in (0, 1))
+    (first, second) = (sweep._job_name(number, [f"data.path={letter * 200}"], {"data.path"}) for number in (0, 1))
     for name in (first, second):
-        (tmp_path / f"{name}{run_dir.OUTPUT}").touch()
+        (tmp_path / f"{name}{run_dir.JOB_OUTPUT_SUFFIX}").touch()
         assert os.fsencode(name).decode("utf-8", "surrogateescape")[:-1].endswith(letter)
     assert first.startswith("0-data.path=")
     assert len(os.fsencode(first)) > 100
@@ -123,7 +123,7 @@ def test_a_sweep_that_is_asked_to_end_saves_its_jobs_whoever_hears_it(
 
 @pytest.mark.parametrize(("code", "status"), [(-15, "interrupted"), (-2, "interrupted"), (-9, "failed"), (3, "failed")])
 def test_a_job_that_is_asked_to_end_before_it_listens_is_interrupted(code: int, status: str, tmp_path: Path) -> None:
-    assert sweep_job.ending(sweep_job.Job(None, tmp_path / "0", "waiting"), code)[0] == status
+    assert sweep_job.job_outcome(sweep_job.Job(None, tmp_path / "0", "waiting"), code)[0] == status
 
 
 def test_what_a_job_prints_names_no_value_of_the_environment(tmp_path: Path) -> None:

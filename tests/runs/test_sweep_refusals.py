@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers.commands import SMALL, runs, train
 from trainer.cli import main
-from trainer.utils.errors import ConfigError, UnknownName
+from trainer.utils.errors import ConfigError, UnknownNameError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.usefixtures("in_tmp")
     "arguments", [["model=mlp,nope"], ["optimizer.lrr=1,2"], ["optimizer=adam,adamm", "optimizer.lr=-1,1"]]
 )
 def test_a_typo_stops_everything_before_the_first_job(arguments: list[str], tmp_path: Path) -> None:
-    with pytest.raises(UnknownName):
-        main.dispatch(["-m", "data=moons", "model=mlp", *arguments])
+    with pytest.raises(UnknownNameError):
+        main.run_command(["-m", "data=moons", "model=mlp", *arguments])
     assert not (tmp_path / "outputs").exists()
 
 
@@ -33,7 +33,7 @@ def test_a_typo_stops_everything_before_the_first_job(arguments: list[str], tmp_
 def test_a_bad_value_is_refused_before_the_first_job(words: list[str], said: list[str], tmp_path: Path) -> None:
     """Nothing else in the grid makes it right; what does not go together is the matter of one job."""
     with pytest.raises(ConfigError) as caught:
-        main.dispatch(["-m", "model=mlp", "data=moons", *words])
+        main.run_command(["-m", "model=mlp", "data=moons", *words])
     for text in said:
         assert sum(problem.startswith(text) for problem in caught.value.problems) == 1
     assert not (tmp_path / "outputs").exists()
@@ -49,5 +49,5 @@ def test_what_does_not_go_together_is_bad_input_and_trains_the_rest() -> None:
 
 def test_a_grid_of_nothing_but_bad_values_is_refused_whole(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"optimizer\.lr: -1 given"):
-        main.dispatch(["-m", *SMALL, "optimizer.lr=-1,-2"])
+        main.run_command(["-m", *SMALL, "optimizer.lr=-1,-2"])
     assert not (tmp_path / "outputs").exists()

@@ -102,8 +102,8 @@ def test_the_config_builds_the_same_run_again() -> None:
     assert tree.pop("format_version") == 2
     assert tree["seed"] == 3
     assert tree["model"]["hidden"] == [4]
-    assert validation.check(tree, result.options) == []
-    assert saved_run.load(Path(result.folder)).identity == result.identity
+    assert validation.check_config(tree, result.options) == []
+    assert saved_run.load(Path(result.folder)).config_hash == result.identity
 
 
 def test_a_runs_log_says_what_happened() -> None:
@@ -162,6 +162,6 @@ def test_two_runs_in_one_second_have_two_folders() -> None:
 def test_a_run_folder_in_use_is_refused_with_its_process() -> None:
     path = Path(run().folder)
     write(path, {"results.json": json.dumps(run_dir.read_results(path) | {"status": "interrupted"})})
-    with run_dir.locked(path), pytest.raises(ConfigError, match=f"in use by process {os.getpid()}"):
-        runner.resume(saved_run.load(path))
+    with run_dir.lock_run(path), pytest.raises(ConfigError, match=f"in use by process {os.getpid()}"):
+        runner.resume_run(saved_run.load(path))
     assert run_dir.read_results(path)["status"] == "interrupted"

@@ -43,7 +43,7 @@ def test_an_exception_is_written_with_its_traceback(monkeypatch: pytest.MonkeyPa
     def fail(*_: object) -> None:
         raise ZeroDivisionError("on purpose")
 
-    monkeypatch.setattr(run_report.Report, "scored", fail)
+    monkeypatch.setattr(run_report.RunReporter, "on_validation_end", fail)
     with pytest.raises(ZeroDivisionError):
         run("hydra.run.dir=outputs/broken")
     said = run_dir.read_results(Path("outputs/broken"))
@@ -68,12 +68,12 @@ def test_a_signal_stops_a_run_that_goes_on_to_the_same_end(
     assert f"train resume {path}" in str(caught.value)
     assert run_dir.read_results(path)["status"] == "interrupted"
     assert (len(metrics(path)) if (path / "metrics.csv").exists() else 0) == (step - 1) // 3
-    again = runner.resume(saved_run.load(path))
+    again = runner.resume_run(saved_run.load(path))
     assert again.test == whole.test
     assert again.val == whole.val
     assert (again.status, again.epochs, again.steps) == ("finished", 4, 12)
     assert metrics(path) == metrics(Path(whole.folder))
-    assert runner.resume(saved_run.load(path)).test == whole.test, "a finished run is left as it is"
+    assert runner.resume_run(saved_run.load(path)).test == whole.test, "a finished run is left as it is"
 
 
 def test_resume_auto_finds_the_run_of_this_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,11 +105,11 @@ def test_resuming_a_folder_takes_the_keys_that_change_nothing_trained(
 def test_data_that_was_moved_is_found_by_a_resumed_run() -> None:
     words = ["model=gcn", "data=cora", "data_dir=/here"]
     kept, asked = compose.compose(words), compose.compose([*words[:2], "data_dir=/there"])
-    found = saved_run.adapted(kept, asked)
+    found = saved_run.with_runtime_overrides(kept, asked)
     assert (found.settings.data_dir, found.tree["data_dir"], found.tree["data"]["data_dir"]) == ("/there",) * 3
-    assert found.identity == kept.identity
+    assert found.config_hash == kept.config_hash
     own = compose.compose([*words, "data.data_dir=/own"])
-    assert saved_run.adapted(own, asked).tree["data"]["data_dir"] == "/own"
+    assert saved_run.with_runtime_overrides(own, asked).tree["data"]["data_dir"] == "/own"
 
 
 def test_resuming_a_folder_does_not_take_other_keys_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +158,7 @@ def test_ctrl_c_twice_names_the_run_that_has_a_checkpoint(
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(os, "_exit", leave)
-    monkeypatch.setattr(run_report.Report, "stepped", press_twice)
+    monkeypatch.setattr(run_report.RunReporter, "on_step_end", press_twice)
     with pytest.raises(Left):
         run("epochs=4", "save_every=0", "hydra.run.dir=outputs/cut")
     assert "stopped at once; go on with: train resume outputs/cut\n" in capfd.readouterr().err
@@ -252,7 +252,7 @@ def test_why_a_run_failed_names_no_value_of_the_environment(monkeypatch: pytest.
             runner.run(composed)
     (tmp_path / "hunter22" / "t.csv").unlink()
     with pytest.raises(ConfigError, match="hunter22"):
-        runner.resume(saved_run.load(Path("outputs/a")))
+        runner.resume_run(saved_run.load(Path("outputs/a")))
 
     def fail(*_: object) -> None:
         raise RuntimeError("cannot use hunter22")
@@ -260,7 +260,7 @@ def test_why_a_run_failed_names_no_value_of_the_environment(monkeypatch: pytest.
     monkeypatch.setattr("trainer.engine.trainer.Trainer.fit", fail)
     (tmp_path / "hunter22" / "t.csv").write_text(f"a,kind\n{rows}")
     with pytest.raises(RuntimeError):
-        runner.resume(saved_run.load(Path("outputs/a")))
+        runner.resume_run(saved_run.load(Path("outputs/a")))
     written = [file for file in Path("outputs/a").iterdir() if file.is_file()]
     assert "cannot use ${oc.env:DOOR}" in Path("outputs/a/results.json").read_text()
     assert "cannot use ${oc.env:DOOR}" in Path("outputs/a/train.log").read_text()

@@ -73,9 +73,9 @@ def append(folder: Path) -> None:
 def test_a_run_gives_the_same_numbers_again_and_knows_files_that_were_moved(name: str) -> None:
     path = trained(name)
     assert scores(path) == Result.read(path).test
-    layers = inference.layers(saved_run.load(path))
+    layers = inference.summarize_layers(saved_run.load(path))
     Path("files").rename("elsewhere")
-    assert inference.layers(saved_run.load(path)) == layers
+    assert inference.summarize_layers(saved_run.load(path)) == layers
     with pytest.raises(ConfigError, match="does not exist, which this run was trained on"):
         scores(path)
     moved = [
@@ -178,7 +178,7 @@ def test_equal_rows_are_told_apart() -> None:
     Path("files/t.csv").write_text("a,kind\n" + "1,x\n2,y\n" * 40)
     words = ["model=mlp", "data=csv", "data.path=files/t.csv", "data.target=kind", "epochs=1"]
     path = Path(train.run(compose.compose(words)).folder)
-    best = checkpoint.load(path / checkpoint.BEST)["data"]
+    best = checkpoint.load_checkpoint(path / checkpoint.BEST)["data"]
     keys = torch.cat(list(best["fitted"]["split"].values()))
     assert len(keys.unique()) == 80
     assert scores(path) == Result.read(path).test
@@ -204,13 +204,13 @@ def test_a_run_does_not_go_on_with_changed_data(
     before = {file.name: file.read_bytes() for file in path.iterdir() if file.name not in ("train.log", ".lock")}
     change(Path("files"))
     with pytest.raises(ConfigError, match=FOREIGN):
-        train.resume(saved_run.load(path))
+        train.resume_run(saved_run.load(path))
     after = {file.name: file.read_bytes() for file in path.iterdir() if file.name not in ("train.log", ".lock")}
     assert after == before, "a refused run is left as it was"
     other = train.run(compose.compose([*words, "resume=auto"]))
     assert Path(other.folder) != path, "resume=auto looks for a run of this very data"
     if change is halve:
-        done = train.resume(saved_run.named("resume", [str(path), "allow_changed_data=true"])[0])
+        done = train.resume_run(saved_run.load_from_args("resume", [str(path), "allow_changed_data=true"])[0])
         assert done.data_digest == other.data_digest, "its scores are of the data of today"
         assert scores(path) == done.test, "and so is all that is done with it from now on"
 
@@ -266,15 +266,17 @@ def test_a_relative_path_is_one_of_the_folder_the_run_was_started_in(monkeypatch
 def test_a_run_of_before_is_read_anew() -> None:
     path = trained("csv")
     for name in (checkpoint.BEST, checkpoint.LAST):
-        state = checkpoint.load(path / name)
+        state = checkpoint.load_checkpoint(path / name)
         del state["format_version"], state["data"], state["about"]["data"], state["about"]["format_version"]
-        checkpoint.save(state, path / name)
+        checkpoint.save_checkpoint(state, path / name)
     assert scores(path) == Result.read(path).test
 
 
 def test_a_state_of_a_later_version_is_refused() -> None:
     path = trained("csv")
-    checkpoint.save(checkpoint.load(path / checkpoint.BEST) | {"format_version": 4}, path / checkpoint.BEST)
+    checkpoint.save_checkpoint(
+        checkpoint.load_checkpoint(path / checkpoint.BEST) | {"format_version": 4}, path / checkpoint.BEST
+    )
     with pytest.raises(ConfigError, match="has format_version 4; this version of train reads 1 to 3"):
         scores(path)
 

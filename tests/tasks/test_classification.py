@@ -56,7 +56,7 @@ def test_the_rule_of_the_most_frequent_class_has_the_f1_of_its_draws(tmp_path: P
     table = write(tmp_path, {"t.csv": "\n".join(("a,kind,part", *rows))}) / "t.csv"
     words = ("model=mlp", "data=csv", f"data.path={table}", "data.target=kind", "data.split_column=part")
     made = lab(*words, "task.scores=[accuracy,nll,f1,f1_per_class]")
-    baseline = made.task.references()[0]
+    baseline = made.task.reference_scores()[0]
     first, second = 2 * 1 / (1 + 8), 2 * 3 / (3 + 8)
     assert baseline["f1"] == pytest.approx((first + second) / 2 / 3)
     assert [baseline[f"f1_{c}"] for c in range(3)] == pytest.approx([first / 2, second / 2, 0])

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from tests.helpers.lab import lab
-from trainer.core.batch import Batch, Totals
-from trainer.core.dataset import Data, Facts, TensorSplit
+from trainer.core.batch import Batch, ScoreAccumulator
+from trainer.core.dataset import Dataset, DatasetInfo, TensorSplit
 from trainer.data.datasets.image.digits import Digits
 from trainer.engine import evaluation
 from trainer.metrics import metrics
 from trainer.models.generative.real_nvp import RealNVP
-from trainer.tasks.density import Density, steps
+from trainer.tasks.density import Density, estimate_quantization_steps
 
 SMALL = ("model=real_nvp", "data=swiss_roll", "data.rows=2000", "model.blocks=2", "model.hidden=[16]", "batch_size=64")
 
@@ -32,17 +32,17 @@ class Known(nn.Module):
         return z
 
 
-class Points(Data):
+class Points(Dataset):
     shapes = "x (B, F) -> ()"
 
     def __init__(self, x: Tensor) -> None:
         self.train = self.val = self.test = TensorSplit({"x": x})
-        self.facts = Facts(sizes={}, log_likelihood=Known())
+        self.info = DatasetInfo(sizes={}, log_likelihood=Known())
 
 
 def task(x: Tensor, model: nn.Module | None = None) -> Density:
     made = Density(model or Known(), samples=200, classifier=None)
-    made.attach(Points(x))
+    made.setup(Points(x))
     return made
 
 
@@ -51,10 +51,10 @@ def batch(x: Tensor) -> Batch:
 
 
 def scores(made: Density, x: Tensor) -> dict[str, float]:
-    totals = Totals()
+    totals = ScoreAccumulator()
     with torch.no_grad():
-        totals.add(made.score(batch(x)))
-        return made.metrics(totals.reduce())
+        totals.update(made.score(batch(x)))
+        return made.metrics(totals.compute_totals())
 
 
 def test_the_exact_model_has_no_gap_and_the_loss_is_the_score() -> None:
@@ -70,7 +70,7 @@ def test_the_exact_model_has_no_gap_and_the_loss_is_the_score() -> None:
 
 def test_references_are_one_gaussian_and_the_exact_likelihood() -> None:
     x = torch.randn(5000, 3)
-    baseline, best = task(x).references()
+    baseline, best = task(x).reference_scores()
     assert best["log_likelihood"] == pytest.approx(float(Known()(x).mean()), abs=1e-4)
     assert baseline["gap"] == pytest.approx(0, abs=0.02)
     assert best["gap"] == 0
@@ -78,7 +78,7 @@ def test_references_are_one_gaussian_and_the_exact_likelihood() -> None:
 
 def test_steps_are_1_of_what_is_counted_and_next_to_nothing_of_what_is_measured() -> None:
     counted, measured = torch.randint(5, (1000, 1)), torch.randn(1000, 1)
-    found = steps(torch.cat((counted / 0.5, measured, torch.full((1000, 1), 3.0)), 1))
+    found = estimate_quantization_steps(torch.cat((counted / 0.5, measured, torch.full((1000, 1), 3.0)), 1))
     assert found[0] == 2
     assert found[1] < 0.01
     assert found[2] == 1
@@ -117,24 +117,24 @@ class Even(nn.Module):
 
 def test_a_model_that_knows_nothing_of_pictures_needs_8_bits_a_pixel() -> None:
     made, data = Density(Even(), samples=10, classifier=None), Digits(8, 0)
-    made.attach(data)
+    made.setup(data)
     assert scores(made, data.test.inputs["x"])["bits_per_dim"] == pytest.approx(8, abs=1e-5)
 
 
 def test_rows_are_rated_as_they_are_and_alike_every_time() -> None:
     made = lab(*SMALL, "max_steps=5")
     made.trainer.fit()
-    found = evaluation.rate(made.task, made.loaders["test"], made.settings)["log_likelihood"]
+    found = evaluation.score_rows(made.task, made.loaders["test"], made.settings)["log_likelihood"]
     with torch.no_grad():
         wanted = made.task.model(made.data.test.inputs["x"])  # type: ignore[attr-defined]
     torch.testing.assert_close(found, wanted)
-    assert torch.equal(found, evaluation.rate(made.task, made.loaders["test"], made.settings)["log_likelihood"])
+    assert torch.equal(found, evaluation.score_rows(made.task, made.loaders["test"], made.settings)["log_likelihood"])
 
 
 def test_a_label_is_handed_to_a_model_that_takes_one() -> None:
     made = lab("model=real_nvp", "data=ring", "data.rows=2000", "model.num_classes=8", "model.blocks=2", "max_steps=2")
     made.trainer.fit()
-    found = made.trainer.evaluate(made.loaders["test"])
+    found = made.trainer.evaluate_loader(made.loaders["test"])
     assert {"log_likelihood", "gap", "modes", "label_accuracy"} <= found.keys()
 
 
@@ -180,10 +180,10 @@ def test_rows_that_are_not_like_the_others_are_the_most_unusual(model: str) -> N
     """2 % of the rows of a table lie where no combination of its columns lies, each column by itself being ordinary."""
     made = lab(f"model={model}", "data=linear_gaussian", "data.rows=4000", "epochs=10", "task.samples=100")
     made.trainer.fit()
-    made.trainer.use_best()
+    made.trainer.load_best_weights()
     x = made.data.test.inputs["x"]  # type: ignore[attr-defined]
     odd = torch.arange(len(x)) % 50 == 0
     x[odd] = torch.stack([column[torch.randperm(len(x))] for column in x.T], 1)[odd]
-    ratings = evaluation.rate(made.task, made.loaders["test"], made.settings)
+    ratings = evaluation.score_rows(made.task, made.loaders["test"], made.settings)
     first = next(iter(ratings.values()))
-    assert metrics.auc(-first, odd) > 0.9
+    assert metrics.roc_auc(-first, odd) > 0.9

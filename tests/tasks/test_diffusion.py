@@ -61,16 +61,16 @@ def test_the_loss_is_of_the_noise_that_was_laid_over() -> None:
 def test_the_baseline_is_what_the_best_denoiser_of_a_gaussian_loses(prediction: str) -> None:
     gaussian = ring(modes=1, sigma=0.5)
     task = diffusion(Exact(gaussian, prediction), prediction=prediction)
-    task.attach(gaussian)
+    task.setup(gaussian)
     lost = torch.stack([task.loss(gaussian.train.batch(torch.arange(4000), 0), "model") for _ in range(10)]).mean()
-    assert float(lost) == pytest.approx(task.references()[0]["loss"], rel=0.03)
+    assert float(lost) == pytest.approx(task.reference_scores()[0]["loss"], rel=0.03)
 
 
 def test_every_number_weighs_alike() -> None:
     task = diffusion(Silent())
     place = torch.rand(6)
     torch.manual_seed(1)
-    each = task.errors(torch.zeros(6, 3, 4), None, place)
+    each = task.compute_errors(torch.zeros(6, 3, 4), None, place)
     torch.manual_seed(1)
     torch.testing.assert_close(each, torch.randn(6, 3, 4).square().mean((1, 2)))
 
@@ -84,7 +84,7 @@ def test_each_row_has_its_own_step_and_all_steps_come() -> None:
     assert steps.round().unique().tolist() == list(range(1, 11))
     assert torch.bincount(steps.round().long()).max() < 100
     step = 1 + torch.arange(10)
-    places = [task.mixture(torch.tensor([place])) for place in (0.0, 0.95, 1 - 2**-24)]
+    places = [task.alpha_sigma(torch.tensor([place])) for place in (0.0, 0.95, 1 - 2**-24)]
     assert [round(10 * float(time)) for *_, time in places] == [1, 10, 10]
     torch.testing.assert_close(places[1][0], task.levels.signal[step[-1:]])
 
@@ -94,7 +94,7 @@ def test_scores_look_at_even_times_and_at_the_same_ones_every_time() -> None:
     diffusion(spy, timesteps=10).score(batch(20))
     assert torch.bincount((10 * spy.times[0]).round().long()).tolist() == [0] + 10 * [2]
     run = lab("model=diffusion", "data=ring", "data.rows=300", "model.width=4", "task.samples=20", "task.steps=2")
-    first, again = (run.trainer.evaluate(run.loaders["val"]) for _ in range(2))
+    first, again = (run.trainer.evaluate_loader(run.loaders["val"]) for _ in range(2))
     assert first == again
 
 
@@ -116,7 +116,7 @@ def test_guidance_goes_from_no_class_over_the_class_beyond(guidance: float, said
     """``(1 + w) told - w null`` with w = guidance - 1, in one pass."""
     spy = Spy(8)
     task = diffusion(spy, guidance=guidance)
-    found = task.guided(torch.randn(4, 2), 0.5, torch.full((4,), 3))
+    found = task.predict_with_guidance(torch.randn(4, 2), 0.5, torch.full((4,), 3))
     torch.testing.assert_close(found, torch.full((4, 2), said))
     assert [len(times) for times in spy.times] == [rows]
 
@@ -125,7 +125,9 @@ def test_guidance_without_rows_of_no_class_is_refused() -> None:
     with pytest.raises(
         ConfigError, match=r"guidance: 2 needs a model that also learned without classes: label_dropout"
     ):
-        diffusion(Spy(8), guidance=2.0, label_dropout=0.0).guided(torch.randn(1, 2), 0.5, torch.zeros(1).long())
+        diffusion(Spy(8), guidance=2.0, label_dropout=0.0).predict_with_guidance(
+            torch.randn(1, 2), 0.5, torch.zeros(1).long()
+        )
 
 
 def test_rows_are_of_the_class_that_was_asked_for() -> None:
@@ -143,7 +145,7 @@ def test_odd_rows_are_rated_worse() -> None:
 
     def area(of: Any) -> float:
         rows = Batch({"x": torch.cat((odd, usual))}, None, torch.arange(600))
-        return metrics.auc(of.rate(rows)["loss"], is_odd)
+        return metrics.roc_auc(of.score_rows(rows)["loss"], is_odd)
 
     assert area(task) > 0.9
     assert area(diffusion(Silent())) < 0.6
@@ -171,7 +173,7 @@ def test_more_steps_than_there_are_is_refused_before_training() -> None:
 def test_a_run_is_asked_for_other_steps_samplers_and_guidance() -> None:
     spy = Spy(8)
     task = diffusion(spy, timesteps=30, steps=10)
-    task.attach(RING)
+    task.setup(RING)
 
     def looks(**asked: Any) -> int:
         spy.times.clear()

@@ -52,7 +52,7 @@ def test_rows_are_of_the_class_that_was_asked_for() -> None:
 def test_time_runs_from_noise_to_data(sampler: str, looks: int) -> None:
     spy = Spy()
     task = flow_matching(spy, sampler=sampler, steps=7)
-    task.attach(RING)
+    task.setup(RING)
     task.draw(2, None)
     times = torch.stack(spy.times)[:, 0]
     assert len(times) == looks

@@ -52,7 +52,9 @@ def ring() -> Ring:
 @pytest.mark.parametrize(("steps", "turns"), [(1, "G G G G G G"), (3, "c c G c c G")])
 def test_turns(steps: int, turns: str) -> None:
     names = {"c": ("critic",), "G": ("critic", "generator")}
-    assert [task(critic_steps=steps).turns(step) for step in range(6)] == [names[turn] for turn in turns.split()]
+    assert [task(critic_steps=steps).active_groups(step) for step in range(6)] == [
+        names[turn] for turn in turns.split()
+    ]
 
 
 def weights(module: nn.Module) -> Tensor:
@@ -65,24 +67,27 @@ def test_a_turn_moves_its_own_player_alone(who: str, loss: str) -> None:
     made = lab(*SMALL, f"task.loss={loss}", "ema=null", "task.feature_matching=0.1")
     model = made.task.model
     before = {name: weights(model.get_submodule(name)) for name in ("critic", "generator")}
-    group = [next(made.trainer.train_loader.epoch(0))]
-    made.trainer.update(made.trainer.players[who], group)
+    group = [next(made.trainer.train_loader.iter_epoch(0))]
+    made.trainer.update_param_group(made.trainer.param_groups[who], group)
     moved = {name for name, old in before.items() if not torch.equal(old, weights(model.get_submodule(name)))}
     assert moved == {who}
     other = ({"critic", "generator"} - {who}).pop()
-    assert not made.trainer.players[other].params.grad.any()
+    assert not made.trainer.param_groups[other].params.grad.any()
 
 
 def test_schedules_count_each_players_own_turns() -> None:
     made = lab(*SMALL, "max_steps=12", "task.critic_steps=5", "scheduler=onecycle", "val_every=100")
     made.trainer.fit()
-    assert {name: player.steps for name, player in made.trainer.players.items()} == {"critic": 12, "generator": 2}
-    assert {player.schedule.total for player in made.trainer.players.values()} == {12, 2}
+    assert {name: player.num_updates for name, player in made.trainer.param_groups.items()} == {
+        "critic": 12,
+        "generator": 2,
+    }
+    assert {player.schedule.total_steps for player in made.trainer.param_groups.values()} == {12, 2}
 
 
 def test_the_critic_may_learn_at_a_rate_of_its_own() -> None:
     rates = {
-        words: {name: player.rate for name, player in lab(*SMALL, *words).trainer.players.items()}
+        words: {name: player.lr for name, player in lab(*SMALL, *words).trainer.param_groups.items()}
         for words in (("optimizer.lr=1e-3",), ("optimizer.lr=1e-3", "task.critic_lr=4e-3"))
     }
     assert [*rates.values()] == [{"critic": 1e-3, "generator": 1e-3}, {"critic": 4e-3, "generator": 1e-3}]
@@ -126,8 +131,8 @@ def test_what_a_player_minimises_with_a_linear_critic_in_closed_form() -> None:
 
 def test_features_match_where_their_means_do() -> None:
     built, x = task(), torch.randn(20, 2)
-    assert built.mismatch(x, x.flip(0)).item() == pytest.approx(0, abs=1e-10)
-    assert built.mismatch(x, x + 1).item() > 1e-3
+    assert built.feature_matching_loss(x, x.flip(0)).item() == pytest.approx(0, abs=1e-10)
+    assert built.feature_matching_loss(x, x + 1).item() > 1e-3
 
 
 def test_what_is_generated_and_how_it_is_judged_go_by_the_rows_classes() -> None:
@@ -142,7 +147,7 @@ def test_what_is_generated_and_how_it_is_judged_go_by_the_rows_classes() -> None
         assert torch.equal(minimised(player, label), minimised(player, label.clone()))
         assert not torch.equal(minimised(player, label), minimised(player, label.flip(0)))
     with pytest.raises(ConfigError, match=r"model.num_classes: 3 given; the train split has classes 0 to 7"):
-        built.check(torch.arange(8), "train")
+        built.validate_targets(torch.arange(8), "train")
 
 
 MISFITS = {
@@ -174,7 +179,7 @@ def test_clipping_keeps_every_weight_of_the_critic_inside_while_it_learns() -> N
     made.trainer.fit()
     critic = made.task.model.critic
     layers = [part for part in critic.modules() if isinstance(part, nn.Linear)]  # type: ignore[union-attr]
-    with made.trainer.averaged():
+    with made.trainer.ema_weights():
         averaged = max(part.weight.abs().max().item() for part in layers)
     largest = max(value.abs().max().item() for part in layers for value in (part.weight, part.bias))
     assert averaged <= 0.0625
@@ -218,27 +223,27 @@ def test_energy_distance_in_blocks_equals_whole() -> None:
 
 
 def test_coverage_of_real_collapsed_and_smeared_points(ring: Ring) -> None:
-    centres, sigma = ring.facts.modes, ring.facts.mode_sigma
+    centres, sigma = ring.info.modes, ring.info.mode_sigma
     assert centres is not None
     real = metrics.mode_coverage(ring.train.inputs["x"], centres, sigma)
     assert real["modes"] == 8
-    assert real["within"] == pytest.approx(ring.facts.best_possible["within"], abs=0.01)
+    assert real["within"] == pytest.approx(ring.info.best_possible["within"], abs=0.01)
     collapsed = metrics.mode_coverage(centres[2] + 0.05 * torch.randn(500, 2), centres, sigma)
     assert collapsed == {"modes": 1.0, "within": 1.0}
-    assert ring.facts.baseline["modes"] == 0
-    assert ring.facts.baseline["within"] == pytest.approx(0.066, abs=0.025)
-    assert 0.05 < ring.facts.baseline["energy_distance"] < 0.13
+    assert ring.info.baseline["modes"] == 0
+    assert ring.info.baseline["within"] == pytest.approx(0.066, abs=0.025)
+    assert 0.05 < ring.info.baseline["energy_distance"] < 0.13
 
 
 def test_a_collapsed_generator_scores_one_mode(ring: Ring) -> None:
     model = gan()
-    centre = ring.facts.modes[5]  # type: ignore[index]
+    centre = ring.info.modes[5]  # type: ignore[index]
     with torch.no_grad():
         head = model.generator.net[-2]  # type: ignore[index]
         head.weight.zero_()  # type: ignore[union-attr, operator]
         head.bias.copy_(centre)  # type: ignore[union-attr, operator]
     built = task(model)
-    built.attach(ring)
+    built.setup(ring)
     whole = batch(ring.test.inputs["x"])
     with torch.no_grad():
         totals = {name: rows.values for name, rows in built.score(whole).items()}  # type: ignore[union-attr]
@@ -249,9 +254,9 @@ def test_a_collapsed_generator_scores_one_mode(ring: Ring) -> None:
 
 def test_points_of_another_width_are_refused(ring: Ring) -> None:
     built = task(gan(width=3))
-    built.attach(ring)
+    built.setup(ring)
     with pytest.raises(ConfigError, match=r"makes rows \(3,\) where the data has \(2,\)"):
-        built.make(5, None)
+        built.generate(5, None)
 
 
 @pytest.mark.parametrize("option", ["precision=bf16", "accumulate=2", "grad_clip=1", "task.loss=wgan"])

@@ -62,7 +62,7 @@ def test_the_penalty_holds_the_critics_slope_near_one_and_without_it_nothing_doe
     def steepness(weight: str) -> float:
         made = lab(*TINY, "model=wgan_gp", f"task.gradient_penalty={weight}", "max_steps=300", "val_every=100")
         made.trainer.fit()
-        real = made.task.rows(next(made.loaders["val"].epoch(0)))  # type: ignore[operator]
+        real = made.task.normalize(next(made.loaders["val"].iter_epoch(0)))  # type: ignore[operator]
         return gan.gradient_penalty(made.task.model, real, torch.randn_like(real)).item()
 
     assert steepness("10") < 0.2
@@ -77,7 +77,7 @@ def test_what_a_critic_learned_to_tell_from_real_rows_is_rated_lower() -> None:
     made.task.eval()
     with torch.no_grad():
         usual, odd = (
-            made.task.rate(Batch({"x": x}, real.target, real.index))["critic"]  # type: ignore[operator]
+            made.task.score_rows(Batch({"x": x}, real.target, real.index))["critic"]  # type: ignore[operator]
             for x in (real.inputs["x"], 0.1 * real.inputs["x"])
         )
     assert usual.shape == (200,)

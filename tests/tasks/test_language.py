@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.core import decoding
-from trainer.core.batch import IGNORE, Batch
+from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.data.encoding import tokenizers
 from trainer.tasks.language import Language
 from trainer.utils.errors import ConfigError
@@ -26,8 +26,8 @@ class Bigram(nn.Module):
         self.table = nn.Parameter(table)
 
     def decode(
-        self, tokens: Tensor, memory: decoding.State = (), state: decoding.State | None = None
-    ) -> tuple[Tensor, decoding.State]:
+        self, tokens: Tensor, memory: decoding.DecoderState = (), state: decoding.DecoderState | None = None
+    ) -> tuple[Tensor, decoding.DecoderState]:
         return self.table[tokens], ()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ class Bigram(nn.Module):
 def make(table: Tensor | None = None) -> Language:
     torch.manual_seed(0)
     task = Language(Bigram(torch.randn(V, V) if table is None else table), V, S)
-    task.codec = tokenizers.learn("characters", ["abcde"], unknown=False)
+    task.tokenizer = tokenizers.fit_tokenizer("characters", ["abcde"], unknown=False)
     return task
 
 
@@ -45,13 +45,13 @@ def batch_of(target: Tensor) -> Batch:
     return Batch({"x": torch.arange(target.numel()).view_as(target) % V}, target, torch.arange(len(target)))
 
 
-TARGET = torch.tensor([[0, 1, 2, 3], [4, 0, IGNORE, IGNORE]])
+TARGET = torch.tensor([[0, 1, 2, 3], [4, 0, IGNORE_INDEX, IGNORE_INDEX]])
 
 
 def test_scores_are_means_over_the_tokens_that_count() -> None:
     task, batch = make(), batch_of(TARGET)
-    logs = task.call(batch).detach().log_softmax(-1)
-    counted = TARGET != IGNORE
+    logs = task.forward_batch(batch).detach().log_softmax(-1)
+    counted = TARGET != IGNORE_INDEX
     nll = -logs.gather(-1, TARGET.clamp(min=0)[..., None]).squeeze(-1)[counted].mean()
     torch.testing.assert_close(task.loss(batch, "model"), nll)
     with torch.no_grad():
@@ -60,12 +60,12 @@ def test_scores_are_means_over_the_tokens_that_count() -> None:
     right = (logs.argmax(-1) == TARGET)[counted].double().mean()
     expected = {"nll": nll, "bits": nll / math.log(2), "perplexity": nll.exp(), "token_accuracy": right}
     assert scores == pytest.approx({name: float(value) for name, value in expected.items()})
-    assert int(task.weight(batch)) == 6
+    assert int(task.num_loss_terms(batch)) == 6
 
 
 def test_a_batch_in_which_no_token_counts_has_a_loss_and_a_gradient_of_0() -> None:
     task = make()
-    loss = task.loss(batch_of(torch.full((2, 4), IGNORE)), "model")
+    loss = task.loss(batch_of(torch.full((2, 4), IGNORE_INDEX)), "model")
     loss.backward()
     assert loss == 0
     assert all(value.grad is not None and not value.grad.any() for value in task.parameters())
@@ -75,7 +75,7 @@ def test_other_scores_and_targets_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"scores \(2, 4, 7\) do not fit targets \(2, 4\): .* \(B, S, 5\)"):
         make(torch.zeros(V, 7)).loss(batch_of(TARGET), "model")
     with pytest.raises(ConfigError, match=r"test target tokens must be 0\.\.4; found 9 at row 0, step 1"):
-        make().check(torch.tensor([[0, 9]]), "test")
+        make().validate_targets(torch.tensor([[0, 9]]), "test")
 
 
 def test_text_goes_on_from_the_prompt() -> None:
@@ -94,16 +94,16 @@ def test_a_prompt_of_strange_characters_or_none_is_refused() -> None:
     with pytest.raises(ConfigError, match="holds no token"):
         list(make().sample(""))
     task = make()
-    task.codec = None
+    task.tokenizer = None
     with pytest.raises(ConfigError, match="has no text"):
         list(task.sample("a"))
 
 
 def test_the_token_of_the_unknown_is_never_written(caplog: pytest.LogCaptureFixture) -> None:
     task = make(20 * torch.eye(V).roll(1, 1))
-    task.codec = tokenizers.Characters(["bcde"], unknown=True)
+    task.tokenizer = tokenizers.CharacterTokenizer(["bcde"], unknown=True)
     with caplog.at_level(logging.WARNING, logger="trainer"):
         written = "".join(task.sample("ez", length=6, temperature=0.0))
     assert written.startswith("ez")
-    assert tokenizers.UNKNOWN not in written
+    assert tokenizers.UNKNOWN_TOKEN not in written
     assert "prompt: 1 of its 2 tokens are not in the training text" in caplog.text

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer.core.batch import IGNORE, Batch, Totals
-from trainer.metrics.metrics import direction, ranking, ranks
+from trainer.core.batch import IGNORE_INDEX, Batch, ScoreAccumulator
+from trainer.metrics.metrics import filtered_ranks, get_direction, ranking_metrics
 from trainer.models.graph.kg_embedding import DistMult
 from trainer.tasks.ranking import Ranking
 from trainer.utils.errors import ConfigError
@@ -34,23 +34,23 @@ class Fixed(nn.Module):
 
 @torch.no_grad()
 def scored(scores: Tensor, target: Tensor, known: Tensor | None = None, size: int = 600) -> dict[str, float]:
-    task, totals = Ranking(Fixed(scores), scores.shape[1], label_smoothing=0.0, candidates=None), Totals()
+    task, totals = Ranking(Fixed(scores), scores.shape[1], label_smoothing=0.0, candidates=None), ScoreAccumulator()
     for rows in torch.arange(len(target)).split(size):
         inputs = {"head": rows} | ({} if known is None else {"known": known[rows]})
-        totals.add(task.score(Batch(inputs, target[rows], rows)))
-    return task.metrics(totals.reduce())
+        totals.update(task.score(Batch(inputs, target[rows], rows)))
+    return task.metrics(totals.compute_totals())
 
 
 def queries(rows: int = 700, candidates: int = 12) -> tuple[Tensor, Tensor, Tensor]:
     """Scores with many ties, the right one, and up to 5 known answers with the right one among them or not."""
     known = torch.rand(rows, candidates).argsort(1)[:, :5]
-    known = known.masked_fill(torch.arange(5) >= torch.randint(6, (rows, 1)), IGNORE)
+    known = known.masked_fill(torch.arange(5) >= torch.randint(6, (rows, 1)), IGNORE_INDEX)
     return torch.randint(4, (rows, candidates)).float(), torch.randint(candidates, (rows,)), known
 
 
 def test_ranks_are_those_of_a_loop() -> None:
     scores, target, known = queries()
-    assert ranks(scores, target, known).tolist() == looped(scores, target, known)
+    assert filtered_ranks(scores, target, known).tolist() == looped(scores, target, known)
 
 
 def test_scores_of_a_split_are_those_of_its_rows_however_it_is_cut() -> None:
@@ -65,22 +65,22 @@ def test_scores_of_a_split_are_those_of_its_rows_however_it_is_cut() -> None:
     assert expected.keys() == scored(scores, target, known).keys()
     for size in (600, 64):
         assert scored(scores, target, known, size) == pytest.approx(expected, rel=1e-6)
-    assert {name: direction(name) for name in expected} == dict.fromkeys(expected, "max") | {"nll": "min"}
+    assert {name: get_direction(name) for name in expected} == dict.fromkeys(expected, "max") | {"nll": "min"}
 
 
 def test_known_answers_are_no_rivals_and_padding_is_nobody() -> None:
     scores = torch.tensor([[9.0, 5.0, 7.0, 3.0]])
     target = torch.tensor([1])
-    for known, rank in (([], 3), ([1, IGNORE], 3), ([0, 1], 2), ([2, 0], 1), ([IGNORE, 3], 3)):
-        assert ranks(scores, target, torch.tensor([known], dtype=torch.long)).tolist() == [rank]
+    for known, rank in (([], 3), ([1, IGNORE_INDEX], 3), ([0, 1], 2), ([2, 0], 1), ([IGNORE_INDEX, 3], 3)):
+        assert filtered_ranks(scores, target, torch.tensor([known], dtype=torch.long)).tolist() == [rank]
 
 
 @pytest.mark.parametrize(("fill", "rank"), [(0.0, 25.5), (-torch.inf, 25.5), (torch.nan, 50.5)])
 def test_a_model_that_says_nothing_does_not_come_first(fill: float, rank: float) -> None:
     scores = torch.full((20, 50), fill)
     target = torch.arange(20)
-    assert ranks(scores, target, target[:, None]).tolist() == [rank] * 20
-    assert ranking(ranks(scores, target, target[:, None]))["hits_at_10"] == 0
+    assert filtered_ranks(scores, target, target[:, None]).tolist() == [rank] * 20
+    assert ranking_metrics(filtered_ranks(scores, target, target[:, None]))["hits_at_10"] == 0
 
 
 def test_the_right_one_on_top_scores_one() -> None:
@@ -95,10 +95,10 @@ def test_what_cannot_be_ranked_is_refused() -> None:
         (None, "the val split has none"),
         (torch.rand(3), "the val split has float32"),
         (torch.tensor([0, 5, 1]), r"must be 0\.\.4; found 5 at row 1"),
-        (torch.tensor([0, 1, IGNORE]), "found -100 at row 2"),
+        (torch.tensor([0, 1, IGNORE_INDEX]), "found -100 at row 2"),
     ):
         with pytest.raises(ConfigError, match=words):
-            task.check(targets, "val")
+            task.validate_targets(targets, "val")
     rows = torch.arange(3)
     with pytest.raises(ConfigError, match=r"scores \(3, 4\) do not rank 5 candidates for 3 rows"):
         task.loss(Batch({"head": rows}, rows, rows), "model")

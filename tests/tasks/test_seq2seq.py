@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from tests.helpers.items import made
 from tests.helpers.lab import Lab, lab
 from trainer.core.artifacts import Table
-from trainer.core.batch import IGNORE, Batch
+from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.tasks.base.teacher_forcing import forcing_ratio
-from trainer.tasks.evaluation.sequence_metrics import Judge
+from trainer.tasks.evaluation.sequence_metrics import SequenceMetrics
 from trainer.tasks.seq2seq import Seq2Seq
 from trainer.utils.errors import ConfigError
 
@@ -54,7 +54,7 @@ def targets(rows: int = 400, steps: int = 8) -> Tensor:
 
 
 def test_a_batch_in_which_no_token_counts_has_a_loss_of_0() -> None:
-    assert make(1.0)[0].loss(batch_of(torch.full((2, 8), IGNORE)), "model") == 0
+    assert make(1.0)[0].loss(batch_of(torch.full((2, 8), IGNORE_INDEX)), "model") == 0
 
 
 @pytest.mark.parametrize("end", [0.0, 0.25])
@@ -125,23 +125,23 @@ def real_task(*overrides: str) -> Lab:
 
 def test_forcing_every_step_by_coin_is_the_parallel_pass() -> None:
     run = real_task("teacher_forcing=linear")
-    batch = next(run.loaders["train"].epoch(0))
+    batch = next(run.loaders["train"].iter_epoch(0))
     run.task.progress.zero_()
     assert isinstance(run.task, Seq2Seq)
-    torch.testing.assert_close(run.task.mixed(batch), run.task.forced(batch))
+    torch.testing.assert_close(run.task.decode_scheduled_sampling(batch), run.task.decode_teacher_forced(batch))
 
 
 def test_no_forcing_in_training_is_what_the_model_does_alone() -> None:
     run = real_task("teacher_forcing=0")
-    batch = next(run.loaders["train"].epoch(0))
+    batch = next(run.loaders["train"].iter_epoch(0))
     assert isinstance(run.task, Seq2Seq)
-    torch.testing.assert_close(run.task.mixed(batch), run.task.call(batch))
+    torch.testing.assert_close(run.task.decode_scheduled_sampling(batch), run.task.forward_batch(batch))
 
 
 @pytest.mark.parametrize("forcing", ["0.5", "inverse_sigmoid"])
 def test_the_loss_is_pure(forcing: str) -> None:
     run = real_task(f"teacher_forcing={forcing}")
-    batch = next(run.loaders["train"].epoch(0))
+    batch = next(run.loaders["train"].iter_epoch(0))
     run.task.progress.fill_(0.5)
     kept = {name: value.clone() for name, value in run.task.state_dict().items()}
     losses = []
@@ -156,7 +156,7 @@ def test_the_loss_is_pure(forcing: str) -> None:
 @torch.no_grad()
 def test_scores_count_tokens_rows_and_the_gap_and_skip_what_does_not_count() -> None:
     task, _ = make(1.0, horizon=3)
-    target = torch.tensor([[0, 0, 0], [0, 1, IGNORE], [0, 0, IGNORE], [IGNORE] * 3])
+    target = torch.tensor([[0, 0, 0], [0, 1, IGNORE_INDEX], [0, 0, IGNORE_INDEX], [IGNORE_INDEX] * 3])
     batch = batch_of(target)
     sums = task.score(batch)
     assert {name: int(value) for name, value in sums.items() if name != "nll"} == {  # type: ignore[arg-type]
@@ -166,12 +166,12 @@ def test_scores_count_tokens_rows_and_the_gap_and_skip_what_does_not_count() -> 
         "exact": 2,
         "forced": 6,
     }
-    assert int(task.weight(batch)) == 7
+    assert int(task.num_loss_terms(batch)) == 7
     scores = task.metrics(sums)  # type: ignore[arg-type]
     assert scores.pop("nll") == pytest.approx(float(task.loss(batch, "model")))
     assert scores == pytest.approx({"token_accuracy": 6 / 7, "exact_match": 2 / 3, "forcing_gap": 0.0})
-    assert task.past(target).tolist() == [[V, 0, 0], [V, 0, 1], [V, 0, 0], [V, V, V]]
-    expected = nn.functional.cross_entropy(torch.eye(V)[:1].expand(7, V), target[target != IGNORE])
+    assert task.shift_targets_right(target).tolist() == [[V, 0, 0], [V, 0, 1], [V, 0, 0], [V, V, V]]
+    expected = nn.functional.cross_entropy(torch.eye(V)[:1].expand(7, V), target[target != IGNORE_INDEX])
     torch.testing.assert_close(task.loss(batch, "model"), expected)
 
 
@@ -182,12 +182,12 @@ def test_scores_count_tokens_rows_and_the_gap_and_skip_what_does_not_count() -> 
         (torch.zeros(3, 2), r"the val split has float32 \(3, 2\)"),
         (torch.zeros(3, dtype=torch.long), r"the val split has int64 \(3,\)"),
         (torch.tensor([[0, 1], [2, V]]), r"must be 0\.\.5; found 6 at row 1, step 1"),
-        (torch.full((2, 2), IGNORE), r"every val target token is -100"),
+        (torch.full((2, 2), IGNORE_INDEX), r"every val target token is -100"),
     ],
 )
 def test_targets_that_cannot_be_learned_are_refused(target: Tensor | None, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        make(1.0)[0].check(target, "val")
+        make(1.0)[0].validate_targets(target, "val")
 
 
 def test_a_model_of_another_vocabulary_is_refused() -> None:
@@ -214,7 +214,7 @@ class Recites(nn.Module):
 
 
 class Letters:
-    size = 5
+    vocab_size = 5
 
     def encode(self, text: str) -> list[int]:
         return [" abcd".index(letter) for letter in text]
@@ -222,14 +222,14 @@ class Letters:
     def decode(self, tokens: Any) -> str:
         return "".join(" abcd"[token] for token in tokens)
 
-    def words(self, tokens: Any) -> list[str]:
+    def decode_words(self, tokens: Any) -> list[str]:
         return list(self.decode(tokens))
 
 
 def test_a_row_is_judged_up_to_its_end_and_what_is_written_behind_it_is_not() -> None:
     task = Seq2Seq(Recites(), V, 1.0, 0.0, "token", horizon=12, beam_size=3, length_penalty=1.0)
-    task.judge = Judge(Letters(), end=0)
-    target = torch.tensor([[1, 2, 3, 0], [1, 2, 0, IGNORE], [1, 2, 3, 4]])
+    task.sequence_metrics = SequenceMetrics(Letters(), end=0)
+    target = torch.tensor([[1, 2, 3, 0], [1, 2, 0, IGNORE_INDEX], [1, 2, 3, 4]])
     scores = task.metrics(task.score(batch_of(target)))  # type: ignore[arg-type]
     assert scores["exact_match"] == scores["beam_exact_match"] == pytest.approx(1 / 3)
     assert scores["token_accuracy"] == scores["beam_token_accuracy"] == pytest.approx(9 / 11)
@@ -241,7 +241,7 @@ def test_a_row_is_judged_up_to_its_end_and_what_is_written_behind_it_is_not() ->
 
 def test_a_prompt_is_answered_by_the_likeliest_a_beam_or_a_draw() -> None:
     task = Seq2Seq(Recites(), V, 1.0, 0.0, "token", horizon=12, beam_size=1, length_penalty=1.0)
-    task.codec, task.judge = Letters(), Judge(Letters(), end=0)
+    task.tokenizer, task.sequence_metrics = Letters(), SequenceMetrics(Letters(), end=0)
     assert "".join(task.sample("dad")) == "".join(task.sample("dad", beam_size=3)) == "abc"
     drawn = {"".join(task.sample("dad", temperature=9.0, top_k=4, seed=seed)) for seed in range(9)}
     assert len(drawn) > 3
@@ -253,13 +253,15 @@ def test_a_prompt_is_answered_by_the_likeliest_a_beam_or_a_draw() -> None:
 
 def test_translations_stand_beside_their_references() -> None:
     task = Seq2Seq(Recites(), V, 1.0, 0.0, "token", horizon=12, beam_size=1, length_penalty=1.0)
-    assert made(task.gallery([])) == {}, "tokens that stand for no text cannot be read"
-    task.codec, task.judge = Letters(), Judge(Letters(), end=0)
+    assert made(task.make_artifacts([])) == {}, "tokens that stand for no text cannot be read"
+    task.tokenizer, task.sequence_metrics = Letters(), SequenceMetrics(Letters(), end=0)
     x = torch.tensor([[3, 1, 0], [2, 0, 0]])
-    batch = Batch({"x": x, "lengths": torch.tensor([2, 1])}, torch.tensor([[1, 2, 0], [3, 0, IGNORE]]), torch.arange(2))
-    table = made(task.gallery([batch]))["translations"]
+    batch = Batch(
+        {"x": x, "lengths": torch.tensor([2, 1])}, torch.tensor([[1, 2, 0], [3, 0, IGNORE_INDEX]]), torch.arange(2)
+    )
+    table = made(task.make_artifacts([batch]))["translations"]
     assert isinstance(table, Table)
-    decode = task.codec.decode
+    decode = task.tokenizer.decode
     assert table.columns == ("row", "source", "written", "reference")
     assert list(table.rows) == [
         (0, decode([3, 1]), "abc", decode([1, 2])),
@@ -285,7 +287,7 @@ def test_reversal_is_learned_and_written_unaided(options: list[str]) -> None:
 def test_a_target_fed_unshifted_is_copied_and_nothing_is_learned() -> None:
     run = lab(*SHORT, "model.hidden_size=64")
     assert isinstance(run.task, Seq2Seq)
-    run.task.past = lambda target: target  # type: ignore[method-assign]
+    run.task.shift_targets_right = lambda target: target  # type: ignore[method-assign]
     scores = run.test()
     assert run.trainer.history[-1]["train_loss"] < 0.01
     assert scores["token_accuracy"] < 0.5

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from tests.helpers.lab import Lab, lab
-from trainer.core.batch import Batch, Totals
-from trainer.core.dataset import Data, Facts, TensorSplit
+from trainer.core.batch import Batch, ScoreAccumulator
+from trainer.core.dataset import Dataset, DatasetInfo, TensorSplit
 from trainer.core.task import Task
 from trainer.data.datasets.generative.linear_gaussian import LinearGaussian
 from trainer.metrics import metrics
@@ -51,12 +51,12 @@ class Exact(nn.Module):
         return self.decode(self.encode(x)[0])
 
 
-class Points(Data):
+class Points(Dataset):
     shapes = "x (B, F) -> ()"
 
     def __init__(self, x: Tensor) -> None:
         self.train = self.val = self.test = TensorSplit({"x": x})
-        self.facts = Facts(sizes={})
+        self.info = DatasetInfo(sizes={})
 
 
 def vae(levels: int = 1, classes: int | None = None) -> VAE:
@@ -73,11 +73,11 @@ def batch(x: Tensor) -> Batch:
 
 
 def scores(built: VariationalInference, x: Tensor) -> dict[str, float]:
-    built.attach(Points(x))
-    totals = Totals()
+    built.setup(Points(x))
+    totals = ScoreAccumulator()
     with torch.no_grad():
-        totals.add(built.score(batch(x)))
-        return built.metrics(totals.reduce())
+        totals.update(built.score(batch(x)))
+        return built.metrics(totals.compute_totals())
 
 
 class Summed(VariationalInference):
@@ -98,7 +98,7 @@ def test_the_loss_does_not_grow_with_the_batch(kind: Any, grows: int, monkeypatc
 def test_terms_equal_torch_distributions() -> None:
     built, x = task(), torch.rand(5, 6)
     torch.manual_seed(3)
-    terms = built.terms(batch(x), 3)
+    terms = built.estimate_elbo_terms(batch(x), 3)
     torch.manual_seed(3)
     mean, log_variance = built.model.encode(x)  # type: ignore[operator]
     posterior, prior = Normal(mean, torch.exp(log_variance / 2)), Normal(0.0, 1.0)
@@ -115,7 +115,7 @@ def test_beta_warms_up_with_progress() -> None:
     seen = []
     for progress in (0.0, 0.25, 0.5, 0.9):
         built.progress.fill_(progress)
-        seen.append(float(built.weight_of_kl()))
+        seen.append(float(built.compute_kl_weight()))
     assert seen == [0.0, 1.0, 2.0, 2.0]
 
 
@@ -126,7 +126,7 @@ def test_exact_likelihood_equals_torch_and_its_expectation() -> None:
     reference = MultivariateNormal(torch.zeros(20, dtype=torch.float64), scale_tril=root)
     torch.testing.assert_close(data.log_likelihood(x), reference.log_prob(x))
     entropy = 10 * math.log(2 * math.pi * math.e) + np.log(root.diagonal().numpy()).sum()
-    assert data.facts.best_possible["elbo"] == pytest.approx(-entropy, abs=0.3)
+    assert data.info.best_possible["elbo"] == pytest.approx(-entropy, abs=0.3)
 
 
 def exact(posterior_off: float = 0.0) -> tuple[VariationalInference, Tensor, Tensor]:
@@ -146,7 +146,7 @@ def test_the_true_posterior_closes_the_gap() -> None:
     assert found["elbo"] == pytest.approx(float(nats.mean()), abs=0.02)
     # Every sample of a true posterior weighs p(x), so one says all.
     with torch.no_grad():
-        torch.testing.assert_close(built.terms(batch(x), 1).bound, nats, atol=1e-3, rtol=0)
+        torch.testing.assert_close(built.estimate_elbo_terms(batch(x), 1).bound, nats, atol=1e-3, rtol=0)
         built.likelihood.log_sigma.fill_(math.log(0.6))  # type: ignore[union-attr, operator]
     assert scores(built, x)["elbo"] < float(nats.mean()) - 0.1
 
@@ -154,7 +154,7 @@ def test_the_true_posterior_closes_the_gap() -> None:
 @torch.no_grad()
 def test_the_importance_weighted_bound_rises_from_the_elbo_to_the_exact_likelihood() -> None:
     built, x, nats = exact(posterior_off=0.2)
-    found = {k: built.terms(batch(x), k) for k in (1, 5, 100)}
+    found = {k: built.estimate_elbo_terms(batch(x), k) for k in (1, 5, 100)}
     one, few, many = (float(terms.bound.mean()) for terms in found.values())
     best = float(nats.mean())
     elbo = -found[100].reconstruction - found[100].kl
@@ -174,7 +174,7 @@ def test_training_reaches_the_gate_and_stays_under_the_exact_likelihood(trained:
     made, found = trained
     assert 0 <= found["gap"] < GATE
     assert found["elbo"] == pytest.approx(-found["reconstruction"] - found["kl"])
-    assert found["elbo"] == pytest.approx(made.data.facts.best_possible["elbo"] - found["gap"], abs=1e-4)
+    assert found["elbo"] == pytest.approx(made.data.info.best_possible["elbo"] - found["gap"], abs=1e-4)
     assert all(row["val_gap"] > -0.02 for row in made.trainer.history)
     sigma = float(made.task.get_parameter("likelihood.log_sigma").detach().exp())
     assert sigma == pytest.approx(0.5, abs=0.05)
@@ -182,9 +182,9 @@ def test_training_reaches_the_gate_and_stays_under_the_exact_likelihood(trained:
 
 def test_a_gaussian_for_each_feature_and_an_untrained_model_miss_the_gate() -> None:
     made = lab(*SMALL)
-    untrained = made.trainer.evaluate(made.loaders["test"])
+    untrained = made.trainer.evaluate_loader(made.loaders["test"])
     assert untrained["gap"] > 10
-    assert made.data.facts.baseline["gap"] > 10
+    assert made.data.info.baseline["gap"] > 10
 
 
 @pytest.mark.slow
@@ -205,9 +205,9 @@ def test_rows_whose_numbers_do_not_belong_together_are_rated_lower(trained: tupl
     belongs = torch.arange(800) < 400
 
     def auc(kept: Task) -> float:
-        rated = kept.rate(batch(torch.cat((x, odd))))
+        rated = kept.score_rows(batch(torch.cat((x, odd))))
         torch.testing.assert_close(rated["elbo"], -rated["reconstruction"] - rated["kl"])
-        return metrics.auc(rated["elbo"], belongs)
+        return metrics.roc_auc(rated["elbo"], belongs)
 
     assert auc(made.task) > 0.95
     assert auc(lab(*SMALL).task) < 0.7
@@ -228,10 +228,12 @@ def test_a_conditional_model_listens_to_the_label() -> None:
     words = ("model=vae", "data=ring", "task=vae", "data.rows=3000", "model.hidden=[32]", "model.latent=2")
     made = lab(*words, "model.num_classes=8", "epochs=15", "optimizer.lr=1e-2")
     assert made.test()["label_accuracy"] > 0.99
-    seen = next(made.loaders["test"].epoch(0))
+    seen = next(made.loaders["test"].iter_epoch(0))
     assert seen.target is not None
     with torch.no_grad():
-        right, wrong = (made.task.rate(replace(seen, target=seen.target.roll(turn)))["elbo"].mean() for turn in (0, 1))
+        right, wrong = (
+            made.task.score_rows(replace(seen, target=seen.target.roll(turn)))["elbo"].mean() for turn in (0, 1)
+        )
     assert float(right) > float(wrong) + 10
 
 
@@ -244,8 +246,8 @@ def test_options_of_the_trainer_hold_together_in_half_precision() -> None:
 
 def test_bernoulli_refuses_values_outside_0_and_1() -> None:
     x = torch.rand(8, 6)
-    task(likelihood="bernoulli").attach(Points(x))
+    task(likelihood="bernoulli").setup(Points(x))
     x[3, 2] = 1.5
     with pytest.raises(ConfigError, match=r"bernoulli wants values in \[0, 1\]; row 3 of the train split"):
-        task(likelihood="bernoulli").attach(Points(x))
-    task().attach(Points(x))
+        task(likelihood="bernoulli").setup(Points(x))
+    task().setup(Points(x))

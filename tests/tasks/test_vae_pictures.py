@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.helpers.items import made as show
 from tests.helpers.lab import Lab, lab
-from trainer.core.artifacts import Array, Sheet
+from trainer.core.artifacts import ArrayFile, ImageGrid
 from trainer.engine import evaluation
 from trainer.tasks.vae import VariationalInference
 from trainer.utils.errors import ConfigError
@@ -37,14 +37,14 @@ def test_ones_are_drawn_anew_at_each_step_and_alike_at_each_scoring(monkeypatch:
         return encode(x, label)  # type: ignore[operator]
 
     monkeypatch.setattr(task.model, "encode", noted)
-    batch = next(run.trainer.train_loader.epoch(0))
+    batch = next(run.trainer.train_loader.iter_epoch(0))
     for _ in range(2):
         task.loss(batch, "model")
     first, second = drawn
     assert set(first.unique().tolist()) == {0.0, 1.0}
     assert not torch.equal(first, second)
     assert torch.equal(first[batch.inputs["x"] == 1], torch.ones_like(first[batch.inputs["x"] == 1]))
-    scores = [evaluation.evaluate(task, run.loaders["val"], run.settings) for _ in range(2)]
+    scores = [evaluation.evaluate_split(task, run.loaders["val"], run.settings) for _ in range(2)]
     assert scores[0] == scores[1]
     assert scores[0]["bits_per_dim"] == pytest.approx(-scores[0]["elbo"] / (64 * math.log(2)))
 
@@ -52,28 +52,28 @@ def test_ones_are_drawn_anew_at_each_step_and_alike_at_each_scoring(monkeypatch:
 def test_only_what_can_be_counted_has_bits() -> None:
     for words in ((*BINARY, "task.binarise=false"), ("model=vae", *DIGITS)):
         run, task = made(*words)
-        assert "bits_per_dim" not in run.trainer.evaluate(run.loaders["val"])
-        assert "bits_per_dim" not in task.references()[0]
+        assert "bits_per_dim" not in run.trainer.evaluate_loader(run.loaders["val"])
+        assert "bits_per_dim" not in task.reference_scores()[0]
 
 
 @pytest.mark.parametrize("words", [BINARY, (*SHADES, "task.likelihood=categorical")])
 def test_without_a_code_a_decoder_is_the_baseline(words: tuple[str, ...]) -> None:
     """Its decoder taught to say, whatever the code, how often each pixel is of each shade."""
     run, task = made(*words)
-    x = task.likelihood.observed(task.rows(run.data.train.batch(torch.arange(1079), 0))).flatten(1)
-    steps = task.likelihood.span[0] + torch.linspace(0, 1, max(2, task.model.levels))  # type: ignore[call-overload]
+    x = task.likelihood.discretize_input(task.normalize(run.data.train.batch(torch.arange(1079), 0))).flatten(1)
+    steps = task.likelihood.value_range[0] + torch.linspace(0, 1, max(2, task.model.levels))  # type: ignore[call-overload]
     shares = torch.stack([(x - step).abs() < 1e-4 for step in steps], -1).double().mean(0)
-    truth = task.likelihood.observed(task.rows(run.data.test.batch(torch.arange(359), 0))).flatten(1)
+    truth = task.likelihood.discretize_input(task.normalize(run.data.test.batch(torch.arange(359), 0))).flatten(1)
     place = (truth[..., None] - steps).abs().argmin(-1)
     found = shares.expand(359, -1, -1).gather(-1, place[..., None]).clamp(min=5e-4).log().sum((1, 2)).mean()
-    assert task.references()[0]["elbo"] == pytest.approx(float(found), rel=0.02)
+    assert task.reference_scores()[0]["elbo"] == pytest.approx(float(found), rel=0.02)
 
 
 @torch.no_grad()
 def test_pictures_are_made_in_shades_between_black_and_white() -> None:
     _, task = made(*BINARY)
     torch.manual_seed(0)
-    first = task.make(6, None)
+    first = task.generate(6, None)
     assert first.shape == (6, 1, 8, 8)
     assert first.unique().numel() > 100
     torch.manual_seed(0)
@@ -84,15 +84,15 @@ def test_pictures_are_made_in_shades_between_black_and_white() -> None:
 @torch.no_grad()
 def test_what_is_shown_is_rebuilt_from_the_code_and_ways_end_in_it() -> None:
     run, task = made(*SHADES, "task.likelihood=categorical", "model.num_classes=10")
-    rebuilt, between = show(task.eval().gallery(run.loaders["test"].epoch(0))).values()
-    assert isinstance(rebuilt, Sheet)
-    assert isinstance(between, Sheet)
+    rebuilt, between = show(task.eval().make_artifacts(run.loaders["test"].iter_epoch(0))).values()
+    assert isinstance(rebuilt, ImageGrid)
+    assert isinstance(between, ImageGrid)
     assert (rebuilt.columns, len(rebuilt.tiles), between.columns, len(between.tiles)) == (10, 20, 10, 50)
-    seen = next(run.loaders["test"].epoch(0))
-    assert torch.equal(rebuilt.tiles[3].picture, seen.inputs["x"][3])
+    seen = next(run.loaders["test"].iter_epoch(0))
+    assert torch.equal(rebuilt.tiles[3].image, seen.inputs["x"][3])
     assert (rebuilt.tiles[3].caption, rebuilt.tiles[13].caption) == ("row 3", "rebuilt")
-    again = torch.stack([tile.picture for tile in rebuilt.tiles[10:]])
-    ends = torch.stack([tile.picture for place, tile in enumerate(between.tiles) if place % 10 in (0, 9)])
+    again = torch.stack([tile.image for tile in rebuilt.tiles[10:]])
+    ends = torch.stack([tile.image for place, tile in enumerate(between.tiles) if place % 10 in (0, 9)])
     torch.testing.assert_close(ends, again.view(2, 5, 1, 8, 8).transpose(0, 1).flatten(0, 1))
     mean, _ = task.model.encode(seen.inputs["x"][:10], seen.target[:10])  # type: ignore[operator,index]
     shades = task.model.decode(mean, seen.target[:10]).view(10, 64, 17).softmax(-1) @ torch.linspace(0, 1, 17)  # type: ignore[operator,index]
@@ -102,8 +102,8 @@ def test_what_is_shown_is_rebuilt_from_the_code_and_ways_end_in_it() -> None:
 def test_a_way_is_sampled_between_two_test_rows_in_the_class_of_the_nearer() -> None:
     run, task = made(*BINARY, "model.num_classes=10")
     sheet, array = task.eval().sample(count=5, start=3, end=12)
-    assert isinstance(sheet, Sheet)
-    assert isinstance(array, Array)
+    assert isinstance(sheet, ImageGrid)
+    assert isinstance(array, ArrayFile)
     assert (sheet.name, array.name, array.values.shape) == ("between-3-12", "between-3-12", (5, 1, 8, 8))
     steps = array.values.flatten(1).diff(dim=0).norm(dim=1)
     assert (steps > 0).all()
@@ -115,15 +115,15 @@ def test_a_way_is_sampled_between_two_test_rows_in_the_class_of_the_nearer() -> 
         with pytest.raises(ConfigError, match="a way goes from one of the test rows 0 to 358 to another"):
             list(task.sample(**keys))  # type: ignore[arg-type]
     drawn, _ = task.sample(count=20, label=2)
-    assert isinstance(drawn, Sheet)
+    assert isinstance(drawn, ImageGrid)
     assert drawn.name == "sampled-0-of-2"
 
 
 def test_points_have_nothing_to_be_rebuilt_for_the_eye_and_the_baseline_of_their_data() -> None:
     run, task = made("model=vae", "data=linear_gaussian", "data.rows=100")
-    assert list(task.gallery(run.loaders["test"].epoch(0))) == []
-    baseline, _ = task.references()
-    assert baseline["iw_bound"] == baseline["elbo"] == run.data.facts.baseline["elbo"]
+    assert list(task.make_artifacts(run.loaders["test"].iter_epoch(0))) == []
+    baseline, _ = task.reference_scores()
+    assert baseline["iw_bound"] == baseline["elbo"] == run.data.info.baseline["elbo"]
 
 
 @pytest.mark.parametrize(

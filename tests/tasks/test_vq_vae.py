@@ -14,17 +14,17 @@ from tests.engine.test_resume import Chain, drop, summary
 from tests.helpers.items import made as show
 from tests.helpers.lab import Lab, lab
 from tests.helpers.tiny import StopAt
-from trainer.core.batch import Batch, Totals
+from trainer.core.batch import Batch, ScoreAccumulator
 from trainer.core.dataset import TensorSplit
 from trainer.engine.trainer import Trainer
 from trainer.models.generative.vq_vae import VQVAE
-from trainer.tasks.vq_vae import VectorQuantisation
+from trainer.tasks.vq_vae import VectorQuantization
 
 TINY = ("model=vq_vae", "data=clusters16", "data.rows=300", "batch_size=32", "model.prior_width=8", "model.hidden=[8]")
 QUICK = ("model=vq_vae", "data=clusters16", "data.rows=4000", "epochs=8", "val_every=4", "task.samples=500")
 
 
-def task(commitment: float = 0.5, warmup: float = 0.2) -> VectorQuantisation:
+def task(commitment: float = 0.5, warmup: float = 0.2) -> VectorQuantization:
     model = VQVAE(
         flat_features=6,
         hidden=[8],
@@ -38,7 +38,7 @@ def task(commitment: float = 0.5, warmup: float = 0.2) -> VectorQuantisation:
         prior_dropout=0.0,
         num_classes=None,
     )
-    return VectorQuantisation(model, commitment, warmup, samples=50, classifier=None)
+    return VectorQuantization(model, commitment, warmup, samples=50, classifier=None)
 
 
 def batch(rows: int = 12) -> Batch:
@@ -49,7 +49,7 @@ def test_the_loss_is_of_the_code_itself_while_warming_up_and_of_its_vector_after
     built, seen = task().eval(), batch()
     model: Any = built.model
     x, z = seen.inputs["x"], model.encode(seen.inputs["x"])
-    vectors = model.quantise(z)[0]
+    vectors = model.quantize(z)[0]
     torch.testing.assert_close(built.loss(seen, "autoencoder"), (model.decode(z) - x).square().mean())
     built.progress.fill_(0.2)
     after = (model.decode(vectors) - x).square().mean() + 0.5 * (z - vectors).square().mean()
@@ -63,7 +63,7 @@ def test_the_encoder_learns_through_the_codes() -> None:
     built.loss(seen, "autoencoder").backward()
     found = model.encoder[0].weight.grad.clone()
     x, z = seen.inputs["x"], model.encode(seen.inputs["x"])
-    vectors = model.quantise(z)[0].requires_grad_()
+    vectors = model.quantize(z)[0].requires_grad_()
     (passed,) = torch.autograd.grad((model.decode(vectors) - x).square().mean(), vectors)
     pull = (z - vectors.detach()) / z.numel()  # 0.5 times the derivative of a mean square
     (wanted,) = torch.autograd.grad(z, model.encoder[0].weight, passed + pull)
@@ -72,7 +72,7 @@ def test_the_encoder_learns_through_the_codes() -> None:
 
 def test_perplexity_of_known_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     built = task()
-    monkeypatch.setattr(built, "likeness", lambda _: {})
+    monkeypatch.setattr(built, "compare_samples", lambda _: {})
     for counts, wanted in (([3, 3, 3, 3], 4.0), ([7, 0, 0, 0], 1.0), ([2, 1, 1, 0], 2 * 2**0.5)):
         totals = {"rows": torch.tensor(1), "error": torch.tensor(0.5), "nats": torch.tensor(2.0)}
         found = built.metrics(totals | {"used": torch.tensor(counts)})
@@ -87,21 +87,21 @@ def test_scores_of_uneven_batches_are_those_of_the_whole() -> None:
     rows = made.data.test.inputs["x"]  # type: ignore[attr-defined]
     found = []
     for sizes in ((30,), (7, 13, 10)):
-        totals = Totals()
+        totals = ScoreAccumulator()
         for index in torch.arange(30).split(sizes):
-            totals.add(made.task.score(Batch({"x": rows[index]}, made.data.test.targets()[index], index)))  # type: ignore[index]
+            totals.update(made.task.score(Batch({"x": rows[index]}, made.data.test.get_targets()[index], index)))  # type: ignore[index]
         torch.manual_seed(0)
-        found.append(made.task.metrics(totals.reduce()))
+        found.append(made.task.metrics(totals.compute_totals()))
     assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
 def test_a_turn_moves_its_own_player_and_the_codebook_follows_the_autoencoder_alone() -> None:
     made = lab(*TINY)
-    group = [next(made.trainer.train_loader.epoch(0))]
+    group = [next(made.trainer.train_loader.iter_epoch(0))]
     made.task.train()
-    for who in made.task.turns(0):
+    for who in made.task.active_groups(0):
         before = {name: value.clone() for name, value in made.task.model.state_dict().items()}
-        made.trainer.update(made.trainer.players[who], group)
+        made.trainer.update_param_group(made.trainer.param_groups[who], group)
         after = made.task.model.state_dict()
         moved = {name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
         assert moved == ({"prior"} if who == "prior" else {"encoder", "decoder", "quantiser"})
@@ -111,7 +111,7 @@ def test_a_turn_moves_its_own_player_and_the_codebook_follows_the_autoencoder_al
 def test_options_of_the_trainer_hold_for_both_players(option: str) -> None:
     made = lab(*TINY, option, "max_steps=12", "val_every=100")
     made.trainer.fit()
-    assert {player.steps for player in made.trainer.players.values()} == {12}
+    assert {player.num_updates for player in made.trainer.param_groups.values()} == {12}
     assert all(np.isfinite(value) for value in made.trainer.history[-1].values())
 
 
@@ -122,10 +122,10 @@ def test_what_is_unlike_all_rows_is_rated_worse_and_pictures_are_told() -> None:
     x[3] = 20.0
     seen = Batch({"x": x}, None, torch.arange(20))
     with torch.no_grad():
-        found = made.task.rate(seen)  # type: ignore[operator]
+        found = made.task.score_rows(seen)  # type: ignore[operator]
     assert found["reconstruction"].argmax() == 3
     assert found["code_log_likelihood"].shape == (20,)
-    (item,) = show(made.task.gallery([seen])).values()
+    (item,) = show(made.task.make_artifacts([seen])).values()
     assert item.name == "reconstructions"
 
 
@@ -177,12 +177,12 @@ def test_training_finds_every_cluster_and_draws_from_each(seed: int) -> None:
 def test_a_code_that_has_just_begun_is_let_be() -> None:
     """Taken for hardly used, it would be sent from one place to another at every step."""
     made = lab("model=vq_vae", "model.codes=8", "data=ring", "epochs=2", "val_every=2", "task.samples=100")
-    assert made.test()["mse"] < 2 * made.data.facts.mode_sigma**2
+    assert made.test()["mse"] < 2 * made.data.info.mode_sigma**2
 
 
 @pytest.mark.slow
 def test_a_codebook_that_does_not_follow_misses_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.models.layers.generative.vector_quantizer.Quantiser.follow", lambda *_: None)
+    monkeypatch.setattr("trainer.models.layers.generative.vector_quantizer.VectorQuantizer.ema_update", lambda *_: None)
     assert not passes(lab(*QUICK).test())
 
 
@@ -210,7 +210,7 @@ def test_the_prior_draws_clusters_as_often_as_they_come() -> None:
 
     def drawn() -> Tensor:
         points = made.task.make(3000, None)  # type: ignore[operator]
-        return torch.cdist(points, made.data.facts.modes).argmin(1).bincount(minlength=4) / 3000  # type: ignore[arg-type]
+        return torch.cdist(points, made.data.info.modes).argmin(1).bincount(minlength=4) / 3000  # type: ignore[arg-type]
 
     torch.testing.assert_close(drawn(), share, atol=0.06, rtol=0)
     head: Any = made.task.model.get_submodule("prior.head")
@@ -230,7 +230,7 @@ def test_a_prior_that_is_told_the_class_draws_rows_of_it() -> None:
 @pytest.mark.slow
 def test_pictures_are_rebuilt_from_a_grid_of_codes_that_the_prior_learns() -> None:
     made = lab("model=vq_vae_conv", "data=digits", "data.size=8", "model.widths=[16]", "epochs=8", "val_every=8")
-    found, (baseline, _) = made.test(), made.task.references()
+    found, (baseline, _) = made.test(), made.task.reference_scores()
     assert found["mse"] < baseline["mse"] / 2
     assert found["bits"] < baseline["bits"] - 0.5
     assert found["codebook_perplexity"] > 30

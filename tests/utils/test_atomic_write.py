@@ -71,7 +71,7 @@ def test_folders_that_cannot_be_synced_will_do_but_files_must(tmp_path: Path, mo
 
 def test_what_goes_wrong_while_a_file_is_made_leaves_nothing(tmp_path: Path) -> None:
     def draw() -> None:
-        with atomic_write.replaced(tmp_path / "a.png") as temporary:
+        with atomic_write.replace_file(tmp_path / "a.png") as temporary:
             assert temporary.suffix == ".png"
             temporary.write_text("half")
             raise ValueError("cannot be drawn")
@@ -101,9 +101,9 @@ def test_leftovers_are_removed_or_it_is_told(tmp_path: Path, monkeypatch: pytest
 
 
 def test_room_is_that_of_the_nearest_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert atomic_write.free_bytes(tmp_path / "not" / "yet") > 0
+    assert atomic_write.get_free_bytes(tmp_path / "not" / "yet") > 0
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    assert atomic_write.free_bytes(Path("outputs")) > 0
+    assert atomic_write.get_free_bytes(Path("outputs")) > 0

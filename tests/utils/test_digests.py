@@ -14,8 +14,8 @@ STORED = {"fitted": {"a": [1, 2.5, None], "b": torch.arange(3)}, "empty": {}, "n
 def test_equal_after_a_file(tmp_path: Path) -> None:
     torch.save(STORED, tmp_path / "x.pt")
     again = torch.load(tmp_path / "x.pt", weights_only=True)
-    assert digests.of_parts(again) == digests.of_parts(STORED)
-    assert set(digests.of_parts(STORED)) == {"fitted.a", "fitted.b", "empty", "none", "rows"}
+    assert digests.digest_parts(again) == digests.digest_parts(STORED)
+    assert set(digests.digest_parts(STORED)) == {"fitted.a", "fitted.b", "empty", "none", "rows"}
 
 
 def test_other_values_types_orders_and_nestings() -> None:
@@ -24,5 +24,5 @@ def test_other_values_types_orders_and_nestings() -> None:
         *(torch.zeros(2), torch.zeros(2, 1), torch.zeros(2, dtype=torch.int64), torch.ones(2), torch.zeros(0)),
         torch.zeros(2, dtype=torch.bfloat16),
     ]
-    found = [digests.of_parts({"x": {"y": value}})["x.y"] for value in values]
+    found = [digests.digest_parts({"x": {"y": value}})["x.y"] for value in values]
     assert len(set(found)) == len(values)

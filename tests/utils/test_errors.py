@@ -25,7 +25,7 @@ from trainer.utils import errors
     ],
 )
 def test_the_nearest_name(word: str, known: list[str], meant: str | None) -> None:
-    assert errors.nearest(word, known) == meant
+    assert errors.find_nearest(word, known) == meant
     assert errors.did_you_mean(word, known) == (f"; did you mean {meant}?" if meant else "")
 
 
@@ -33,7 +33,7 @@ def test_every_fault_has_its_exit_code() -> None:
     codes = {
         errors.UserError: 1,
         errors.ConfigError: 2,
-        errors.UnknownName: 2,
+        errors.UnknownNameError: 2,
         errors.NonFiniteError: 3,
         errors.SystemFault: 4,
     }
@@ -50,6 +50,6 @@ def test_problems_stand_one_a_line() -> None:
 def test_the_nearest_folder_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     for name in ("", "nope", "nope/deeper", "file", "file/below", "n" * 999):
-        assert errors.nearest_folder(tmp_path / name) == tmp_path
+        assert errors.find_nearest_dir(tmp_path / name) == tmp_path
     monkeypatch.chdir(tmp_path)
-    assert errors.nearest_folder(Path("nope/deeper")) == tmp_path
+    assert errors.find_nearest_dir(Path("nope/deeper")) == tmp_path

@@ -22,12 +22,12 @@ from trainer.utils.errors import Interrupted
 )
 def test_a_signal_is_noted_until_it_is_looked_at(number: signal.Signals, code: int) -> None:
     before = signal.getsignal(number)
-    with signals.caught() as flag:
-        flag.wait_for_check()
-        flag.check()
+    with signals.capture_signals() as flag:
+        flag.defer_stop()
+        flag.raise_if_stopped()
         os.kill(os.getpid(), number)
         with pytest.raises(Interrupted, match=f"stopped by {number.name}") as caught:
-            flag.check()
+            flag.raise_if_stopped()
     assert caught.value.exit_code == code
     assert signal.getsignal(number) is before
 
@@ -37,7 +37,7 @@ def test_before_a_run_ctrl_c_ends_the_process_at_once() -> None:
     before = signal.getsignal(signal.SIGINT)
     pid = os.fork()
     if not pid:
-        with signals.leaving():
+        with signals.exit_on_interrupt():
             try:
                 os.kill(os.getpid(), signal.SIGINT)
             except BaseException:
@@ -49,7 +49,7 @@ def test_before_a_run_ctrl_c_ends_the_process_at_once() -> None:
 
 def test_before_there_is_anything_to_save_it_stops_at_once() -> None:
     def wait() -> None:
-        with signals.caught():
+        with signals.capture_signals():
             os.kill(os.getpid(), signal.SIGTERM)
             signal.pause()
 
@@ -62,9 +62,9 @@ def test_a_stop_that_a_library_took_for_its_own_fault_is_a_stop(waits: bool) -> 
     """What goes wrong while a signal waits to be looked at is another matter."""
 
     def load() -> None:
-        with signals.caught() as flag, signals.prefer_interrupt(flag):
+        with signals.capture_signals() as flag, signals.prefer_interrupt(flag):
             if waits:
-                flag.wait_for_check()
+                flag.defer_stop()
             try:
                 os.kill(os.getpid(), signal.SIGTERM)
                 time.sleep(0)  # here at the latest it is heard
@@ -79,8 +79,8 @@ def test_a_stop_that_a_library_took_for_its_own_fault_is_a_stop(waits: bool) -> 
 def test_the_second_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[int] = []
     monkeypatch.setattr(os, "_exit", left.append)
-    with signals.caught() as flag:
-        flag.wait_for_check()
+    with signals.capture_signals() as flag:
+        flag.defer_stop()
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
     assert left == [130]
@@ -91,8 +91,8 @@ def test_the_second_says_how_to_go_on_with_what_is_saved(
     is_saved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(os, "_exit", lambda _: None)
-    with signals.caught() as flag:
-        flag.wait_for_check()
+    with signals.capture_signals() as flag:
+        flag.defer_stop()
         flag.print_on_exit(tmp_path / "last.pt", "train resume \x1b[31mRUN")
         if is_saved:
             (tmp_path / "last.pt").touch()
@@ -108,12 +108,12 @@ def test_one_request_that_comes_twice_is_one(first: signal.Signals, monkeypatch:
     """To the group, and passed on by a parent, Ctrl-C as SIGTERM; later it is somebody's second thought."""
     left: list[int] = []
     monkeypatch.setattr(os, "_exit", left.append)
-    with signals.caught() as flag:
-        flag.wait_for_check()
+    with signals.capture_signals() as flag:
+        flag.defer_stop()
         os.kill(os.getpid(), first)
         os.kill(os.getpid(), signal.SIGTERM)
         assert left == []
-        monkeypatch.setattr(signals, "ECHO", 0.0)
+        monkeypatch.setattr(signals, "REPEAT_WINDOW_SECONDS", 0.0)
         os.kill(os.getpid(), signal.SIGTERM)
     assert left == [143]
 
@@ -126,9 +126,9 @@ def test_the_second_leaves_with_the_code_of_the_first(
 ) -> None:
     left: list[int] = []
     monkeypatch.setattr(os, "_exit", left.append)
-    monkeypatch.setattr(signals, "ECHO", 0.0)
-    with signals.caught() as flag:
-        flag.wait_for_check()
+    monkeypatch.setattr(signals, "REPEAT_WINDOW_SECONDS", 0.0)
+    with signals.capture_signals() as flag:
+        flag.defer_stop()
         os.kill(os.getpid(), number)
         os.kill(os.getpid(), number)
     assert left == [code]
@@ -137,20 +137,20 @@ def test_the_second_leaves_with_the_code_of_the_first(
 def test_what_nohup_ignores_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with signals.caught() as flag:
+        with signals.capture_signals() as flag:
             os.kill(os.getpid(), signal.SIGHUP)
-            flag.check()
+            flag.raise_if_stopped()
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
 
 
 def test_after_the_end_a_stop_that_has_come_is_answered() -> None:
-    with signals.caught() as flag:
-        flag.wait_for_check()
+    with signals.capture_signals() as flag:
+        flag.defer_stop()
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(Interrupted, match="SIGTERM"):
-            flag.stop_at_once()
+            flag.stop_immediately()
 
 
 def orphan(pipe: int, *, late: bool) -> None:
@@ -185,24 +185,24 @@ def test_a_child_ends_with_its_parent(late: bool) -> None:
 
 
 def test_a_signal_has_a_name_and_a_usual_cause() -> None:
-    assert signals.named(9) == "signal 9 (SIGKILL): often out of memory"
-    assert signals.named(11) == "signal 11 (SIGSEGV)"
-    assert signals.named(200) == "signal 200"
+    assert signals.describe_signal(9) == "signal 9 (SIGKILL): often out of memory"
+    assert signals.describe_signal(11) == "signal 11 (SIGSEGV)"
+    assert signals.describe_signal(200) == "signal 200"
 
 
 def test_handlers_come_back_after_an_exception() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(ValueError, match="x"), signals.caught():
+    with pytest.raises(ValueError, match="x"), signals.capture_signals():
         raise ValueError("x")
     assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_another_thread_cannot_catch_and_does_not_fail() -> None:
-    seen: list[signals.Flag] = []
+    seen: list[signals.StopFlag] = []
 
     def work() -> None:
-        with signals.caught() as flag:
-            flag.check()
+        with signals.capture_signals() as flag:
+            flag.raise_if_stopped()
             seen.append(flag)
 
     thread = threading.Thread(target=work)

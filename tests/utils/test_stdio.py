@@ -147,14 +147,14 @@ def test_a_working_folder_that_was_deleted(tmp_path: Path) -> None:
 
 def test_a_stream_goes_nowhere_after_its_first_failed_write() -> None:
     reader, writer = os.pipe()
-    stream = stdio.Stream(writer, "w")
+    stream = stdio.FaultTolerantStream(writer, "w")
     assert stream.write(b"read") == 4
     assert os.read(reader, 10) == b"read"
     os.close(reader)
     assert stream.error is None
     assert [stream.write(b"unread"), stream.write(b"more")] == [6, 4]
     assert isinstance(stream.error, BrokenPipeError)
-    stdio.check([stream])
+    stdio.raise_write_errors([stream])
     stream.close()
 
 
@@ -171,7 +171,7 @@ def test_a_stream_waits_for_a_reader_that_has_no_room_yet() -> None:
             found += more
         os._exit(found != text)
     os.close(reader)
-    stream = stdio.Stream(writer, "w")
+    stream = stdio.FaultTolerantStream(writer, "w")
     printed = io.BufferedWriter(stream)
     printed.write(text)
     printed.flush()
@@ -183,7 +183,7 @@ def test_a_stream_waits_for_a_reader_that_has_no_room_yet() -> None:
 def test_a_stream_ends_its_wait_when_the_reader_goes() -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    stream = stdio.Stream(writer, "w")
+    stream = stdio.FaultTolerantStream(writer, "w")
     child = os.fork()
     if not child:
         os.close(writer)
@@ -198,12 +198,12 @@ def test_a_stream_ends_its_wait_when_the_reader_goes() -> None:
 
 
 def test_want_of_room_is_a_fault() -> None:
-    stream = stdio.Stream(os.open("/dev/full", os.O_WRONLY), "w")
+    stream = stdio.FaultTolerantStream(os.open("/dev/full", os.O_WRONLY), "w")
     stream.write(b"text")
     with pytest.raises(SystemFault, match="cannot print: No space left on device"):
-        stdio.check([stream])
+        stdio.raise_write_errors([stream])
     stream.close()
 
 
 def test_streams_that_are_not_the_processes_own_are_left_alone() -> None:
-    assert stdio.guard() == []
+    assert stdio.protect_std_streams() == []

@@ -6,7 +6,15 @@ import logging
 
 import pytest
 
-from trainer.utils.text import PrintableFilter, encodable, markdown, pluralize, printable, shorten, shorten_label
+from trainer.utils.text import (
+    PrintableFilter,
+    escape_control_chars,
+    escape_markdown,
+    escape_unencodable,
+    format_count,
+    shorten_label,
+    shorten_repr,
+)
 
 
 @pytest.mark.parametrize(
@@ -22,28 +30,28 @@ from trainer.utils.text import PrintableFilter, encodable, markdown, pluralize, 
     ],
 )
 def test_what_acts_is_written_out(text: str, shown: str) -> None:
-    assert printable(text) == shown
-    assert printable(printable(text)) == shown
+    assert escape_control_chars(text) == shown
+    assert escape_control_chars(escape_control_chars(text)) == shown
 
 
 def test_a_name_is_one_line() -> None:
-    assert printable("a\nb\tc", one_line=True) == r"a\nb\tc"
+    assert escape_control_chars("a\nb\tc", one_line=True) == r"a\nb\tc"
 
 
 def test_an_encoding_that_lacks_a_letter() -> None:
-    assert encodable("5 µs \udce9", "ascii") == r"5 \xb5s \udce9"
-    assert encodable("5 µs", "utf-8") == "5 µs"
+    assert escape_unencodable("5 µs \udce9", "ascii") == r"5 \xb5s \udce9"
+    assert escape_unencodable("5 µs", "utf-8") == "5 µs"
 
 
 def test_long_values_are_cut_and_huge_ones_survive() -> None:
-    assert shorten("abc") == "'abc'"
-    assert len(shorten("x" * 10_000)) <= 100
-    assert shorten(10**5000) == "a very long int"
-    assert shorten("\x1b") == r"'\x1b'"
+    assert shorten_repr("abc") == "'abc'"
+    assert len(shorten_repr("x" * 10_000)) <= 100
+    assert shorten_repr(10**5000) == "a very long int"
+    assert shorten_repr("\x1b") == r"'\x1b'"
 
 
 def test_a_cell_of_markdown_is_one_line_and_one_cell() -> None:
-    assert markdown("a|b\n<i>[x](y)*`") == "a\\|b\\\\n&lt;i>\\[x\\](y)\\*\\`"
+    assert escape_markdown("a|b\n<i>[x](y)*`") == "a\\|b\\\\n&lt;i>\\[x\\](y)\\*\\`"
 
 
 def test_what_is_too_long_for_a_picture_says_so() -> None:
@@ -58,5 +66,5 @@ def test_a_log_is_printable() -> None:
 
 
 def test_one_thing_is_no_plural() -> None:
-    told = [pluralize(number, "row") for number in (0, 1, 2, 2000)]
+    told = [format_count(number, "row") for number in (0, 1, 2, 2000)]
     assert told == ["0 rows", "1 row", "2 rows", "2,000 rows"]

@@ -8,7 +8,7 @@ import logging
 import pytest
 from rich.table import Table
 
-from trainer.viz.console import ConsoleHandler, PlainConsole, console, rewrite_output, say, warnings_told
+from trainer.viz.console import ConsoleHandler, PlainConsole, console, print_line, rewrite_output, show_warnings
 
 
 def printed(*items: object) -> str:
@@ -42,7 +42,7 @@ def test_what_is_led_to_a_file_has_no_colours(monkeypatch: pytest.MonkeyPatch) -
     console.print("bold", style="bold")
     assert "\x1b[1m" in file.getvalue()
     console.file = io.StringIO()
-    console.look_again()
+    console.refresh_color_system()
     console.print("bold", style="bold")
     assert console.file.getvalue() == "bold\n"
 
@@ -58,7 +58,7 @@ def test_a_message_is_one_line_that_steers_nothing() -> None:
 
 def test_warnings_are_told_beside_what_is_written(capsys: pytest.CaptureFixture[str]) -> None:
     logger = logging.getLogger("trainer.data.datasets.tabular.csv_table")
-    with warnings_told():
+    with show_warnings():
         logger.warning("3 rows are gone")
         logger.info("nothing to see")
     assert capsys.readouterr() == ("", "warning: 3 rows are gone\n")
@@ -69,11 +69,11 @@ def test_what_is_printed_is_changed_in_words_tables_and_warnings(capsys: pytest.
     table = Table()
     table.add_column("door")
     table.add_row("SECRET123")
-    with rewrite_output(lambda text: text.replace("SECRET123", "***")), warnings_told():
-        say("read as: SECRET123")
+    with rewrite_output(lambda text: text.replace("SECRET123", "***")), show_warnings():
+        print_line("read as: SECRET123")
         console.print(table)
         logging.getLogger("trainer.data").warning("no SECRET123")
     said = "".join(capsys.readouterr())
     assert (said.count("***"), "SECRET123" in said) == (3, False)
-    say("SECRET123")
+    print_line("SECRET123")
     assert capsys.readouterr().out == "SECRET123\n"

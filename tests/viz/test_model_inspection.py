@@ -10,7 +10,7 @@ import torch
 from tests.helpers.inside import run
 from tests.helpers.lab import lab
 from trainer.cli import main
-from trainer.core.artifacts import Chart, Sheet
+from trainer.core.artifacts import ImageGrid, LineChart
 from trainer.runs import inference, saved_run
 from trainer.utils.errors import ConfigError
 from trainer.viz import model_inspection
@@ -28,43 +28,44 @@ PICTURES = (
 def test_layers_are_those_that_ran_with_what_they_gave() -> None:
     made = lab(*PICTURES, "max_steps=1")
     found = {
-        layer.name: layer for layer in model_inspection.layers(made.task, made.loaders["test"].rows(torch.arange(2)))
+        layer.name: layer
+        for layer in model_inspection.summarize_layers(made.task, made.loaders["test"].load_rows(torch.arange(2)))
     }
-    assert found["trunk.0"].kind == "Conv2d"
+    assert found["trunk.0"].class_name == "Conv2d"
     assert found["trunk.0"].output.shape == (2, 4, 28, 28)
-    assert found["trunk.0"].params == 4 * 9 + 4
+    assert found["trunk.0"].num_params == 4 * 9 + 4
     assert not [module for module in made.task.modules() if module._forward_hooks], "a hook was left behind"
 
 
 def test_features_are_the_maps_of_a_layer() -> None:
     made = lab(*PICTURES, "max_steps=1")
-    batch = made.loaders["test"].rows(torch.tensor([3]))
-    sheet = model_inspection.features(made.task, batch, "trunk.0", ("x",))
-    assert isinstance(sheet, Sheet)
+    batch = made.loaders["test"].load_rows(torch.tensor([3]))
+    sheet = model_inspection.make_feature_maps(made.task, batch, "trunk.0", ("x",))
+    assert isinstance(sheet, ImageGrid)
     with torch.no_grad():
         maps = made.task.model.trunk[0](batch.inputs["x"])[0]  # type: ignore[union-attr, index]
-    assert torch.equal(sheet.tiles[0].picture, batch.inputs["x"][0])
+    assert torch.equal(sheet.tiles[0].image, batch.inputs["x"][0])
     for tile, wanted in zip(sheet.tiles[1:], maps, strict=True):
-        torch.testing.assert_close(tile.picture[0], wanted)
+        torch.testing.assert_close(tile.image[0], wanted)
     with pytest.raises(ConfigError, match=r"no layer 'trunk.9'; did you mean trunk.3\?"):
-        model_inspection.features(made.task, batch, "trunk.9")
+        model_inspection.make_feature_maps(made.task, batch, "trunk.9")
 
 
 def test_maps_over_time_are_shown_one_by_one() -> None:
     made = lab("model=conv_lstm", "model.channels=[2]", "data=moving_blob", "data.rows=40", "max_steps=1")
-    batch = made.loaders["test"].rows(torch.tensor([0]))
-    sheet = model_inspection.features(made.task, batch, "layers.0")
-    assert isinstance(sheet, Sheet)
+    batch = made.loaders["test"].load_rows(torch.tensor([0]))
+    sheet = model_inspection.make_feature_maps(made.task, batch, "layers.0")
+    assert isinstance(sheet, ImageGrid)
     assert len(sheet.tiles) == 2 * batch.inputs["x"].shape[1]
-    assert sheet.tiles[0].picture.shape[1:] == batch.inputs["x"].shape[3:]
+    assert sheet.tiles[0].image.shape[1:] == batch.inputs["x"].shape[3:]
 
 
 @pytest.mark.parametrize(("width", "panels"), [(5, 1), (128, 1), (129, 2), (5000, 8)])
 def test_a_vector_is_shown_as_bars(width: int, panels: int) -> None:
     made = lab("model=mlp", f"model.hidden=[{width}]", "data=moons", "max_steps=1")
-    batch = made.loaders["test"].rows(torch.tensor([3]))
-    chart = model_inspection.features(made.task, batch, "layers.0")
-    assert isinstance(chart, Chart)
+    batch = made.loaders["test"].load_rows(torch.tensor([3]))
+    chart = model_inspection.make_feature_maps(made.task, batch, "layers.0")
+    assert isinstance(chart, LineChart)
     assert len(chart.panels) == panels
     with torch.no_grad():
         wanted = made.task.model.layers[0](batch.inputs["x"])[0]  # type: ignore[union-attr, index]
@@ -76,36 +77,36 @@ def test_a_vector_is_shown_as_bars(width: int, panels: int) -> None:
 
 def test_samples_are_rows_at_rest_and_as_epochs_see_them() -> None:
     train = lab(*PICTURES, "augment=slides", "max_steps=1").loaders["train"]
-    sheet = model_inspection.samples(train, 3, ["a"] * 10)
+    sheet = model_inspection.make_sample_grid(train, 3, ["a"] * 10)
     assert (len(sheet.tiles), sheet.columns) == (18, 6)
     assert sheet.tiles[6].caption == "row 1: a"
-    assert torch.equal(sheet.tiles[6].picture, train.rows(torch.tensor([1])).inputs["x"][0])
-    assert torch.equal(sheet.tiles[8].picture, train.augmented(torch.tensor([1]), 1).inputs["x"][0])
+    assert torch.equal(sheet.tiles[6].image, train.load_rows(torch.tensor([1])).inputs["x"][0])
+    assert torch.equal(sheet.tiles[8].image, train.load_augmented_rows(torch.tensor([1]), 1).inputs["x"][0])
 
 
 @pytest.mark.usefixtures("in_tmp")
 def test_a_run_of_pictures_leaves_some_and_can_be_looked_into(capsys: pytest.CaptureFixture[str]) -> None:
     folder = Path(run(*PICTURES, "epochs=1", "model.hidden=[8]").folder)
     assert {"confusion.png", "mistakes.png", "saliency.png"} <= {path.name for path in folder.iterdir()}
-    assert main.dispatch(["show", str(folder)]) == 0
+    assert main.run_command(["show", str(folder)]) == 0
     assert "trunk.0  Conv2d             (4, 28, 28)" in capsys.readouterr().out
-    assert main.dispatch(["show", str(folder), "features=trunk.0", "row=2"]) == 0
+    assert main.run_command(["show", str(folder), "features=trunk.0", "row=2"]) == 0
     assert (folder / "features-trunk.0.png").is_file()
     with pytest.raises(ConfigError, match=r"row: 99 given; the test split has rows 0 to 11"):
-        inference.features(saved_run.load(folder), "trunk.0", 99)
+        inference.draw_feature_maps(saved_run.load(folder), "trunk.0", 99)
     with pytest.raises(ConfigError, match=r"show feature=x: unknown; did you mean features\?"):
-        main.dispatch(["show", str(folder), "feature=x"])
+        main.run_command(["show", str(folder), "feature=x"])
 
 
 @pytest.mark.parametrize(("data", "is_told"), [("gratings", True), ("moons", False)])
 def test_data_of_pictures_says_how_to_see_them(data: str, is_told: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.dispatch(["show", f"data={data}"]) == 0
+    assert main.run_command(["show", f"data={data}"]) == 0
     assert (f"train show data={data} augment=NAME samples=8" in capsys.readouterr().out) is is_told
 
 
 @pytest.mark.usefixtures("in_tmp")
 def test_training_rows_are_shown_before_training(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.dispatch(["show", "data=gratings", "data.rows=60", "augment=photos", "samples=3"]) == 0
+    assert main.run_command(["show", "data=gratings", "data.rows=60", "augment=photos", "samples=3"]) == 0
     assert Path(capsys.readouterr().out.strip()).is_file()
     for words, said in (
         (["data=gratings", "samples=none"], "samples: 'none' given; it must be a whole number >= 1"),
@@ -114,4 +115,4 @@ def test_training_rows_are_shown_before_training(capsys: pytest.CaptureFixture[s
         (["data=gratings", "augment.flp=none", "samples=3"], "augment.flp: unknown key"),
     ):
         with pytest.raises(ConfigError, match=said):
-            main.dispatch(["show", *words])
+            main.run_command(["show", *words])

@@ -10,7 +10,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from trainer.core.artifacts import Chart, Matrix, Panel
+from trainer.core.artifacts import ConfusionMatrix, LineChart, PlotPanel
 from trainer.viz import artifact_writer, matplotlib_figures, plots
 
 
@@ -44,7 +44,7 @@ def rows(count: int, scale: float = 1.0, **more: float) -> list[dict[str, float]
 
 def test_losses_share_a_panel_and_the_chosen_epoch_is_marked(drawn: Any) -> None:
     history = rows(4, val_loss=0.5)
-    figure = drawn(lambda path: plots.curves(history, "mse", path, best_epoch=3))
+    figure = drawn(lambda path: plots.draw_training_curves(history, "mse", path, best_epoch=3))
     losses, scores, _ = figure.axes
     assert [line.get_label() for line in losses.lines] == ["training", "validation", "chosen: epoch 3"]
     assert [float(x) for x in losses.lines[2].get_xdata()] == [30, 30]
@@ -53,13 +53,13 @@ def test_losses_share_a_panel_and_the_chosen_epoch_is_marked(drawn: Any) -> None
 
 def test_one_epoch_has_a_rate_of_every_step_and_numbers_at_its_dots(drawn: Any) -> None:
     rates = {"model": [(step, step / 10) for step in range(10)]}
-    figure = drawn(lambda path: plots.curves(rows(1), "mse", path, rates, 1))
+    figure = drawn(lambda path: plots.draw_training_curves(rows(1), "mse", path, rates, 1))
     assert len(figure.axes[2].lines[0].get_xdata()) == 10
     assert [text.get_text() for text in figure.axes[0].texts] == ["1"]
 
 
 def test_large_numbers_take_nothing_from_a_title(drawn: Any) -> None:
-    figure = drawn(lambda path: plots.curves(rows(3, 1e10), "mse", path))
+    figure = drawn(lambda path: plots.draw_training_curves(rows(3, 1e10), "mse", path))
     for axes in figure.axes:
         assert axes.yaxis.get_offset_text().get_text() == ""
     assert any("e+10" in label.get_text() for label in figure.axes[0].get_yticklabels())
@@ -68,27 +68,29 @@ def test_large_numbers_take_nothing_from_a_title(drawn: Any) -> None:
 def test_dollars_are_letters_wherever_they_stand(drawn: Any, tmp_path: Path) -> None:
     """One of them, unfinished mathematics, and two of nothing: each would be a parse error."""
     x = torch.arange(3.0)
-    panel = Panel("$$ and $\\frac", "$", "a_{$", lines=[("$$$", x, x)], points=[("\\$x$", x, x)], diagonal=True)
-    drawn(lambda path: plots.draw(Chart("c", [panel], 1), path))
+    panel = PlotPanel("$$ and $\\frac", "$", "a_{$", lines=[("$$$", x, x)], points=[("\\$x$", x, x)], diagonal=True)
+    drawn(lambda path: plots.draw_chart(LineChart("c", [panel], 1), path))
     counts = torch.eye(3, dtype=torch.long)
-    (path,) = artifact_writer.draw([Matrix("m", counts, ["$", "$$", "\x1b$\\alpha$"])], tmp_path)
+    (path,) = artifact_writer.write_artifacts([ConfusionMatrix("m", counts, ["$", "$$", "\x1b$\\alpha$"])], tmp_path)
     assert path.exists()
 
 
 def test_panels_without_a_neighbour_leave_their_place_empty(drawn: Any) -> None:
     x = torch.arange(3.0)
-    figure = drawn(lambda path: plots.draw(Chart("c", [Panel("p", "x", "y", lines=[("", x, x)])] * 3, 2), path))
+    figure = drawn(
+        lambda path: plots.draw_chart(LineChart("c", [PlotPanel("p", "x", "y", lines=[("", x, x)])] * 3, 2), path)
+    )
     assert [axes.axison for axes in figure.axes] == [True, True, True, False]
 
 
 def test_nothing_is_drawn_of_a_run_without_a_validation(tmp_path: Path) -> None:
-    plots.curves([], "mse", tmp_path / "none.png")
+    plots.draw_training_curves([], "mse", tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()
 
 
 def test_bars_stand_where_they_are_said_to_be(drawn: Any) -> None:
-    panel = Panel("a", "unit", "b", bars=(torch.arange(3, 6), torch.tensor([1.0, -2.0, 0.5])))
-    figure = drawn(lambda path: plots.draw(Chart("c", [panel], 1, width=9.0), path))
+    panel = PlotPanel("a", "unit", "b", bars=(torch.arange(3, 6), torch.tensor([1.0, -2.0, 0.5])))
+    figure = drawn(lambda path: plots.draw_chart(LineChart("c", [panel], 1, width=9.0), path))
     bars = figure.axes[0].patches
     assert [(round(bar.get_x() + bar.get_width() / 2), bar.get_height()) for bar in bars] == [(3, 1), (4, -2), (5, 0.5)]
     assert figure.get_figwidth() == 9

@@ -8,7 +8,7 @@ import pytest
 
 from trainer.runs.results import Result
 from trainer.viz.console import PlainConsole
-from trainer.viz.score_tables import beyond_best, in_context, score_table
+from trainer.viz.score_tables import build_score_table, explain_better_than_best, format_score_comparison
 
 
 def result(**changes: dict[str, float]) -> Result:
@@ -22,25 +22,25 @@ def result(**changes: dict[str, float]) -> Result:
 
 def shown(made: Result, width: int) -> str:
     file = io.StringIO()
-    PlainConsole(file=file, width=width).print(score_table(made))
+    PlainConsole(file=file, width=width).print(build_score_table(made))
     return file.getvalue()
 
 
 def test_a_score_above_the_best_possible_is_explained_by_the_size_of_the_test_set() -> None:
-    note = beyond_best(result(), "accuracy", 2000)
+    note = explain_better_than_best(result(), "accuracy", 2000)
     assert note is not None
     assert "mean over many test sets" in note
     assert "0.881 to 0.908 (95 %), and 0.8985 lies within that" in note  # .8945 +- 1.96 sqrt(.8945 * .1055 / 2000)
 
 
 def test_one_far_above_it_is_not_explained_away() -> None:
-    note = beyond_best(result(test={"accuracy": 0.99}), "accuracy", 2000)
+    note = explain_better_than_best(result(test={"accuracy": 0.99}), "accuracy", 2000)
     assert note is not None
     assert "lies beyond that" in note
 
 
 def test_a_loss_below_the_best_possible_is_explained_without_an_interval() -> None:
-    note = beyond_best(result(test={"nll": 0.1}), "nll", 300)
+    note = explain_better_than_best(result(test={"nll": 0.1}), "nll", 300)
     assert note is not None
     assert "300 rows" in note
     assert "95 %" not in note
@@ -48,11 +48,11 @@ def test_a_loss_below_the_best_possible_is_explained_without_an_interval() -> No
 
 @pytest.mark.parametrize("name", ["nll", "f1"])
 def test_nothing_is_said_of_one_that_is_not_better_or_has_no_best(name: str) -> None:
-    assert beyond_best(result(), name, 2000) is None
+    assert explain_better_than_best(result(), name, 2000) is None
 
 
 def test_the_context_of_a_score() -> None:
-    assert in_context(result(), "accuracy") == "baseline 0.5000 | yours 0.8985 | best possible 0.8945"
+    assert format_score_comparison(result(), "accuracy") == "baseline 0.5000 | yours 0.8985 | best possible 0.8945"
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])

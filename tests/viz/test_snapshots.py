@@ -25,15 +25,15 @@ def run(*overrides: str) -> Path:
 def test_snapshots_are_of_the_same_noise_and_do_not_change_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = run("epochs=3", "val_every=1")
     names = [f"epoch-{number:04d}" for number in (1, 2, 3)]
-    files = sorted(path.name for path in (seen / snapshots.FOLDER).iterdir())
+    files = sorted(path.name for path in (seen / snapshots.SNAPSHOT_DIR).iterdir())
     assert files == sorted(f"{name}.{suffix}" for name in names for suffix in ("npy", "png"))
     assert (seen / "progress.png").stat().st_size > 1000
-    first, second = (np.load(seen / snapshots.FOLDER / f"{name}.npy") for name in names[:2])
+    first, second = (np.load(seen / snapshots.SNAPSHOT_DIR / f"{name}.npy") for name in names[:2])
     assert first.shape == second.shape
     assert 0 < np.abs(first - second).max() < 1  # the same points, a little further on
-    monkeypatch.setattr(snapshots.Album, "_take", lambda *_: None)
+    monkeypatch.setattr(snapshots.SampleSnapshots, "_save_snapshot", lambda *_: None)
     blind = run("epochs=3", "val_every=1")
-    assert not (blind / snapshots.FOLDER).exists()
+    assert not (blind / snapshots.SNAPSHOT_DIR).exists()
     scores = [[row.split(",")[4:] for row in (path / "metrics.csv").read_text().splitlines()] for path in (seen, blind)]
     assert scores[0] == scores[1]
 
@@ -42,7 +42,7 @@ def test_snapshots_are_of_the_same_noise_and_do_not_change_the_run(monkeypatch: 
 @pytest.mark.usefixtures("in_tmp")
 def test_a_long_run_keeps_a_few() -> None:
     seen = run("epochs=40", "val_every=1")
-    kept = [int(path.stem.split("-")[1]) for path in sorted((seen / snapshots.FOLDER).glob("*.npy"))]
+    kept = [int(path.stem.split("-")[1]) for path in sorted((seen / snapshots.SNAPSHOT_DIR).glob("*.npy"))]
     assert kept == [1, *range(5, 41, 5)]
 
 
@@ -51,18 +51,18 @@ def test_a_long_run_keeps_a_few() -> None:
 def test_a_run_that_was_stopped_has_the_same_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run("epochs=4", "val_every=1")
 
-    def stop(_: run_report.Report, trainer: Trainer) -> None:
+    def stop(_: run_report.RunReporter, trainer: Trainer) -> None:
         if trainer.step == 2 * len(trainer.train_loader) + 1:
             raise Interrupted("stopped by the test", 2)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_report.Report, "stepped", stop)
+        patch.setattr(run_report.RunReporter, "on_step_end", stop)
         with pytest.raises(Interrupted):
             run("epochs=4", "val_every=1", "hydra.run.dir=outputs/stopped")
     stopped = Path("outputs/stopped")
-    assert len(list((stopped / snapshots.FOLDER).glob("*.npy"))) == 2
-    train.resume(saved_run.load(stopped))
-    names = sorted(path.name for path in (whole / snapshots.FOLDER).iterdir())
-    assert names == sorted(path.name for path in (stopped / snapshots.FOLDER).iterdir())
-    for path in [*(whole / snapshots.FOLDER).iterdir(), whole / "progress.png"]:
+    assert len(list((stopped / snapshots.SNAPSHOT_DIR).glob("*.npy"))) == 2
+    train.resume_run(saved_run.load(stopped))
+    names = sorted(path.name for path in (whole / snapshots.SNAPSHOT_DIR).iterdir())
+    assert names == sorted(path.name for path in (stopped / snapshots.SNAPSHOT_DIR).iterdir())
+    for path in [*(whole / snapshots.SNAPSHOT_DIR).iterdir(), whole / "progress.png"]:
         assert path.read_bytes() == (stopped / path.relative_to(whole)).read_bytes()

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.core.artifacts import Item, Later, Table
+from trainer.core.artifacts import Artifact, LazyArtifact, Table
 from trainer.utils.errors import Interrupted
 from trainer.viz import time_limit
-from trainer.viz.time_limit import Clock, draw_in_time
+from trainer.viz.time_limit import TimeLimit, draw_with_time_limit
 
 
 class Slow(nn.Module):
@@ -34,19 +34,24 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return time
 
 
-def of_calls(model: Slow, name: str, calls: int) -> Later:
-    def make() -> Item:
+def of_calls(model: Slow, name: str, calls: int) -> LazyArtifact:
+    def make() -> Artifact:
         for _ in range(calls):
             model.encode()
         return Table(name, ("a",), [])
 
-    return Later(name, make)
+    return LazyArtifact(name, make)
 
 
 def test_what_is_late_is_named_and_what_was_drawn_stays(now: list[float], tmp_path: Path) -> None:
     model, said = Slow(now), []
-    items = [of_calls(model, "a", 2), of_calls(model, "b", 100), of_calls(model, "c", 1), Later("d", lambda: None)]
-    drawn, missed = draw_in_time(items, model, tmp_path, Clock(5, lambda: said.append(1), lambda: None))
+    items = [
+        of_calls(model, "a", 2),
+        of_calls(model, "b", 100),
+        of_calls(model, "c", 1),
+        LazyArtifact("d", lambda: None),
+    ]
+    drawn, missed = draw_with_time_limit(items, model, tmp_path, TimeLimit(5, lambda: said.append(1), lambda: None))
     assert [path.name for path in drawn] == ["a.csv"]
     assert missed == ["b", "c", "d"]
     assert said == [1], "announced once"
@@ -58,20 +63,20 @@ def test_what_is_quick_is_not_announced_and_nothing_is_left_of_what_shows_nothin
     now: list[float], tmp_path: Path
 ) -> None:
     model, said = Slow(now), []
-    items = [of_calls(model, "a", 1), Later("none", lambda: None)]
-    drawn, missed = draw_in_time(items, model, tmp_path, Clock(5, lambda: said.append(1), lambda: None))
+    items = [of_calls(model, "a", 1), LazyArtifact("none", lambda: None)]
+    drawn, missed = draw_with_time_limit(items, model, tmp_path, TimeLimit(5, lambda: said.append(1), lambda: None))
     assert ([path.name for path in drawn], missed, said) == (["a.csv"], [], [])
 
 
 def test_items_that_are_made_at_once_are_bounded_too(now: list[float], tmp_path: Path) -> None:
     model = Slow(now)
 
-    def items() -> Iterator[Item]:
+    def items() -> Iterator[Artifact]:
         for number in range(100):
             model.encode()
             yield Table(f"{number}", ("a",), [])
 
-    drawn, missed = draw_in_time(items(), model, tmp_path, Clock(3, lambda: None, lambda: None))
+    drawn, missed = draw_with_time_limit(items(), model, tmp_path, TimeLimit(3, lambda: None, lambda: None))
     assert len(drawn) == 4
     assert missed == ["others"]
 
@@ -82,5 +87,5 @@ def test_a_signal_need_not_wait(now: list[float], tmp_path: Path) -> None:
 
     model = Slow(now)
     with pytest.raises(Interrupted):
-        draw_in_time([of_calls(model, "a", 1)], model, tmp_path, Clock(9, lambda: None, stop))
+        draw_with_time_limit([of_calls(model, "a", 1)], model, tmp_path, TimeLimit(9, lambda: None, stop))
     assert not model.layer._forward_pre_hooks

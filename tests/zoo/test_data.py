@@ -10,9 +10,9 @@ from tests.helpers.own_files import OWN_MODELS
 from tests.helpers.pairs import DATA, FITTING, LARGE, MODELS, TASKS, built, classless, lacking, node, shrink
 from trainer.config import introspection
 from trainer.core import shapes
-from trainer.core.dataset import Data, Split, TensorSplit
+from trainer.core.dataset import Dataset, Split, TensorSplit
 from trainer.engine import factory
-from trainer.metrics.metrics import direction
+from trainer.metrics.metrics import get_direction
 
 REPEATS: dict[str, str] = {
     "reverse": "short sequences of few tokens repeat by chance",
@@ -28,34 +28,34 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def splits(data: Data) -> dict[str, Split]:
+def splits(data: Dataset) -> dict[str, Split]:
     return {"train": data.train, "val": data.val, "test": data.test}
 
 
-def tensors(data: Data) -> list[Tensor]:
+def tensors(data: Dataset) -> list[Tensor]:
     found = []
     for split in splits(data).values():
-        batch = split.finish(split.batch(torch.arange(min(50, len(split))), 0))
+        batch = split.to_model_inputs(split.batch(torch.arange(min(50, len(split))), 0))
         found += [*batch.inputs.values(), *([] if batch.target is None else [batch.target])]
     return found
 
 
-def again(name: str, **changes: object) -> Data:
+def again(name: str, **changes: object) -> Dataset:
     keys = node(DATA[name]) | shrink(name) | changes
     if "target_kind" in keys:
-        keys["target_kind"] = TASKS[DATA[name].task or "classification"].target
-    return factory.make(keys, Data)  # type: ignore[type-abstract]
+        keys["target_kind"] = TASKS[DATA[name].task_name or "classification"].class_path
+    return factory.instantiate_node(keys, Dataset)  # type: ignore[type-abstract]
 
 
 def test_no_split_is_empty_and_batches_are_as_the_contract_says(name: str) -> None:
-    found = introspection.read(str(DATA[name].target))
+    found = introspection.read_signature(str(DATA[name].class_path))
     assert found
-    said = shapes.parse(found.shapes)
+    said = shapes.parse_shapes(found.shapes)
     assert said
     for split in splits(built(name)).values():
         assert len(split) > 0
         rows = min(3, len(split))
-        batch = split.finish(split.batch(torch.arange(rows), 0))
+        batch = split.to_model_inputs(split.batch(torch.arange(rows), 0))
         assert set(batch.inputs) >= set(said.inputs)
         for key, dims in said.inputs.items():
             if "..." not in dims:
@@ -89,7 +89,7 @@ def test_splits_share_no_row(name: str) -> None:
 
 
 def test_sizes_fill_a_model(name: str) -> None:
-    sizes = {*built(name).facts.sizes, "input_shapes"}  # what every data set can be asked for
+    sizes = {*built(name).info.sizes, "input_shapes"}  # what every data set can be asked for
     filled = []
     for model, data in FITTING:
         if data == name and not classless(model, name):
@@ -104,21 +104,21 @@ def test_the_baseline_has_the_score_that_chooses(name: str) -> None:
     import yaml
 
     tree = yaml.safe_load(DATA[name].path.read_text(encoding="utf-8"))
-    option = TASKS[DATA[name].task or "classification"]
-    facts = built(name).facts
+    option = TASKS[DATA[name].task_name or "classification"]
+    facts = built(name).info
     monitor = tree.get("monitor") or node(option).get("scores", [None])[0]
     if monitor is None:
         import importlib
 
-        module, _, cls = str(option.target).rpartition(".")
+        module, _, cls = str(option.class_path).rpartition(".")
         monitor = getattr(importlib.import_module(module), cls).monitor
     assert monitor in facts.baseline, f"{sorted(facts.baseline)}"
     for found in (facts.baseline, facts.best_possible):
-        assert [key for key in found if direction(key) is None] == []
+        assert [key for key in found if get_direction(key) is None] == []
         assert [key for key, value in found.items() if value != value] == []
     for key, best in facts.best_possible.items():
         if key in facts.baseline:
-            better = best >= facts.baseline[key] if direction(key) == "max" else best <= facts.baseline[key]
+            better = best >= facts.baseline[key] if get_direction(key) == "max" else best <= facts.baseline[key]
             assert better, f"the baseline's {key} beats what nothing can beat"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.helpers.lab import lab
-from trainer.metrics.metrics import better
+from trainer.metrics.metrics import is_better
 
 SMALL_SEQ = ("data=synthetic_seq", "data.rows=4000")
 GATES = {
@@ -39,7 +39,7 @@ def test_it_learns(gate: str) -> None:
     scores = run.test()
     assert scores[score] > least
     monitored = run.trainer.monitor
-    assert better(scores[monitored], run.data.facts.baseline[monitored], monitored), "no better than the baseline"
+    assert is_better(scores[monitored], run.data.info.baseline[monitored], monitored), "no better than the baseline"
 
 
 @pytest.mark.slow

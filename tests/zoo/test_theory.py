@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.models.layers.graph.graph import Graph
-from trainer.models.layers.graph.graph_conv import GraphConvolution
-from trainer.models.layers.mlp import dense
+from trainer.models.layers.graph.graph_conv import GCNConv
+from trainer.models.layers.mlp import make_mlp
 from trainer.models.sequence.rnn import RNN
 from trainer.models.vision.cnn import CNN
 
@@ -31,7 +31,7 @@ def sigma(matrix: Tensor) -> float:
 
 def scalar_net(weights: list[float]) -> nn.Sequential:
     """``relu(w_n ... relu(w_1 x))``, one unit a layer."""
-    net = nn.Sequential(dense([1] * (len(weights) + 1), nn.ReLU), nn.ReLU()).double()
+    net = nn.Sequential(make_mlp([1] * (len(weights) + 1), nn.ReLU), nn.ReLU()).double()
     with torch.no_grad():
         for layer, weight in zip((m for m in net.modules() if isinstance(m, nn.Linear)), weights, strict=True):
             layer.weight.fill_(weight)
@@ -174,7 +174,7 @@ def test_a_graph_convolution_is_equivariant_to_the_order_of_nodes_and_its_sum_in
     edges = torch.tensor([[0, 1, 2, 3, 4, 0, 2], [1, 2, 3, 4, 0, 2, 5]])
     x, order = normal(6, 3), torch.tensor([3, 0, 5, 1, 4, 2])
     place = order.argsort()  # node i of the first graph is node place[i] of the second
-    layers = [GraphConvolution(3, 8).double(), GraphConvolution(8, 2).double()]
+    layers = [GCNConv(3, 8).double(), GCNConv(8, 2).double()]
 
     def run(x: Tensor, edges: Tensor) -> Tensor:
         graph = Graph(6, edges, dtype=torch.float64)

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.zoo.test_theory import normal, sigma
-from trainer.models.layers.attention.efficient_attention import Linear
+from trainer.models.layers.attention.efficient_attention import LinearAttention
 
 
 def scores_first(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """``(phi(Q) phi(K)^T) V`` over the sums of its rows: what stands in the middle is (n, n)."""
-    shares = Linear().log_features(q).exp() @ Linear().log_features(k).exp().transpose(-2, -1)
+    shares = LinearAttention().log_features(q).exp() @ LinearAttention().log_features(k).exp().transpose(-2, -1)
     return shares / shares.sum(-1, keepdim=True) @ v
 
 
@@ -30,8 +30,8 @@ def multiplications(function: Callable[..., object], *given: Tensor) -> int:
 
 def test_linear_attention_is_the_same_in_both_orders_and_its_features_must_be_positive() -> None:
     q, k, v = (normal(1, 1, 30, 8, seed=seed) for seed in range(3))
-    torch.testing.assert_close(Linear()(q, k, v), scores_first(q, k, v), atol=1e-5, rtol=1e-5)
-    assert (Linear().log_features(normal(1000, 8)).exp() > 0).all()
+    torch.testing.assert_close(LinearAttention()(q, k, v), scores_first(q, k, v), atol=1e-5, rtol=1e-5)
+    assert (LinearAttention().log_features(normal(1000, 8)).exp() > 0).all()
     bare = q @ k.transpose(-2, -1)
     assert (bare / bare.sum(-1, keepdim=True) < 0).any(), "without phi what is called a share may be negative"
 
@@ -41,7 +41,7 @@ def test_linear_attention_costs_n_d_dv_and_more_than_quadratic_below_n_of_d() ->
     costs = {}
     for n in (4, 64, 128, 256):
         given = normal(1, 1, n, d), normal(1, 1, n, d), normal(1, 1, n, dv)
-        costs[n] = multiplications(Linear(), *given), multiplications(scores_first, *given)
+        costs[n] = multiplications(LinearAttention(), *given), multiplications(scores_first, *given)
         # One more value gathers what shares are divided by.
         assert costs[n] == (2 * n * d * (dv + 1), n * n * (d + dv))
     assert costs[256][0] == 4 * costs[64][0]

@@ -28,10 +28,10 @@ from tests.helpers.pairs import (
 from tests.helpers.pairs import TASKS as TASK_OPTIONS
 from trainer.config import compose, introspection
 from trainer.core import rng, shapes
-from trainer.core.batch import Totals
+from trainer.core.batch import ScoreAccumulator
 from trainer.core.task import Task
 from trainer.engine import factory
-from trainer.engine.checkpoint import NoKeeper
+from trainer.engine.checkpoint import NullCheckpointManager
 from trainer.engine.trainer import Trainer
 from trainer.utils.errors import ConfigError
 
@@ -51,21 +51,23 @@ def scores(task: Task, batch: object) -> dict[str, float]:
     task.eval()
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)
-        totals = Totals()
-        totals.add(task.score(batch))  # type: ignore[arg-type]
-        return task.metrics(totals.reduce())
+        totals = ScoreAccumulator()
+        totals.update(task.score(batch))  # type: ignore[arg-type]
+        return task.metrics(totals.compute_totals())
 
 
 def step(made: Pair, steps: int) -> Trainer:
     """That many steps of everybody whose turn it is."""
     settings = made.config.settings
-    players = factory.players(made.config.tree, settings, made.task, made.loaders["train"])
-    trainer = Trainer(made.task, players, made.loaders["train"], made.loaders["val"], settings, NoKeeper(), Silent())
+    players = factory.make_param_groups(made.config.tree, settings, made.task, made.loaders["train"])
+    trainer = Trainer(
+        made.task, players, made.loaders["train"], made.loaders["val"], settings, NullCheckpointManager(), Silent()
+    )
     made.task.train()
-    batches = [batch for _ in range(steps) for batch in [factory.small_batch(made.loaders["train"])]]
+    batches = [batch for _ in range(steps) for batch in [factory.make_small_batch(made.loaders["train"])]]
     for number, batch in enumerate(batches):
-        for name in made.task.turns(number):
-            trainer.update(trainer.players[name], [batch])
+        for name in made.task.active_groups(number):
+            trainer.update_param_group(trainer.param_groups[name], [batch])
     return trainer
 
 
@@ -76,20 +78,20 @@ def state(task: Task) -> dict[str, Tensor]:
 @pytest.mark.parametrize("model", EVERY)
 def test_the_first_line_of_the_docstring_is_what_comes_out(model: str) -> None:
     made = pair(model, first_data(model))
-    target = MODELS[model].target
+    target = MODELS[model].class_path
     assert target
-    found = introspection.read(target)
+    found = introspection.read_signature(target)
     assert found
-    said = shapes.parse(found.shapes)
+    said = shapes.parse_shapes(found.shapes)
     assert said, f"{target}: the first line of the docstring is no contract"
     assert said.output is not None
-    batch = factory.small_batch(made.loaders["train"])
+    batch = factory.make_small_batch(made.loaders["train"])
     for name, dims in said.inputs.items():
         if name in batch.inputs and "..." not in dims:
             assert batch.inputs[name].dim() == len(dims), name
     made.task.eval()
     with torch.no_grad():
-        output = made.task.model(**made.task.inputs(batch))
+        output = made.task.model(**made.task.select_model_inputs(batch))
     first = output[0] if isinstance(output, tuple) else output
     if "..." not in said.output:
         assert first.dim() == len(said.output)
@@ -98,7 +100,7 @@ def test_the_first_line_of_the_docstring_is_what_comes_out(model: str) -> None:
         if name in batch.inputs and "..." not in dims:
             named |= dict(zip(dims, batch.inputs[name].shape, strict=True))
     for letter, size in zip(said.output, first.shape, strict=False):
-        if letter in ("B", "N", "H", "W", "T") and letter in named and found.needs == ("forward",):
+        if letter in ("B", "N", "H", "W", "T") and letter in named and found.required_model_methods == ("forward",):
             # T of a decoder's output is its own horizon; a sequence model that keeps its steps keeps their number.
             if letter == "T" and "S" in named:
                 continue
@@ -122,7 +124,7 @@ def test_training_changes_every_parameter(model: str) -> None:
 def test_a_state_goes_into_another_of_its_kind(model: str) -> None:
     made, other = pair(model, first_data(model)), pair(model, first_data(model), seed=1)
     step(made, 1)
-    batch = factory.small_batch(made.loaders["train"])
+    batch = factory.make_small_batch(made.loaders["train"])
     assert any(not torch.equal(value, other.task.state_dict()[name]) for name, value in made.task.state_dict().items())
     other.task.load_state_dict(made.task.state_dict())
     assert scores(other.task, batch) == scores(made.task, batch)
@@ -155,21 +157,22 @@ def test_pairs_that_fit_build_and_score(data: str) -> None:
     for model in models:
         made = built(data)
         rng.seed_everything(0)
-        net = factory.make(
-            factory.fill("model", node(MODELS[model]) | SMALL_MODELS.get(model, {}), made, data), nn.Module
+        net = factory.instantiate_node(
+            factory.fill_missing_sizes("model", node(MODELS[model]) | SMALL_MODELS.get(model, {}), made, data),
+            nn.Module,
         )
         option = TASK_OPTIONS[task_of(model, data)]
         keys = node(option)
         if "teacher_forcing" in keys:
             keys["teacher_forcing"] = None
-        task = factory.make(factory.fill("task", keys, made, data), Task, model=net)  # type: ignore[type-abstract]
-        task.attach(made)
+        task = factory.instantiate_node(factory.fill_missing_sizes("task", keys, made, data), Task, model=net)  # type: ignore[type-abstract]
+        task.setup(made)
         for split in ("train", "val", "test"):
-            task.check(getattr(made, split).targets(), split)
-        batch = made.train.finish(made.train.batch(torch.arange(min(4, len(made.train))), 0))
+            task.validate_targets(getattr(made, split).get_targets(), split)
+        batch = made.train.to_model_inputs(made.train.batch(torch.arange(min(4, len(made.train))), 0))
         found = scores(task, batch)
         assert task.monitor in found, (model, data)
-        player = next(iter(task.players()))
+        player = next(iter(task.param_groups()))
         assert task.train().loss(batch, player).isfinite(), (model, data)
 
 

@@ -6,52 +6,52 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from trainer.utils.errors import ConfigError, absence, did_you_mean
+from trainer.utils.errors import ConfigError, describe_missing_path, did_you_mean
 
-FOLDER = "--config-dir"
-CHOICES = {
+CONFIG_DIR_FLAG = "--config-dir"
+FLAG_CHOICES = {
     "--cfg": ("job", "hydra", "all"),
     "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
 }
 """Flags with a value out of a few; ``--info`` may go without."""
-SHORT = {
-    "-cd": FOLDER,
+SHORT_FLAGS = {
+    "-cd": CONFIG_DIR_FLAG,
     "-c": "--cfg",
     "-p": "--package",
     "-i": "--info",
     "-sc": "--shell-completion",
     "-m": "--multirun",
 }
-HYDRAS_OWN = frozenset({"--cfg", "--package", "--info", "--resolve", "--hydra-help", "--shell-completion"})
-ALONE = ("--multirun", "--cfg", "--info", "--shell-completion", "--hydra-help")
+HYDRA_FLAGS = frozenset({"--cfg", "--package", "--info", "--resolve", "--hydra-help", "--shell-completion"})
+EXCLUSIVE_FLAGS = ("--multirun", "--cfg", "--info", "--shell-completion", "--hydra-help")
 """Flags that each say what is to be done, of which there can be one."""
-KNOWN = frozenset({FOLDER, "--multirun", "--version", *HYDRAS_OWN})
+KNOWN_FLAGS = frozenset({CONFIG_DIR_FLAG, "--multirun", "--version", *HYDRA_FLAGS})
 
 
-def split(arguments: Sequence[str]) -> tuple[list[str], list[Path], set[str]]:
+def split_args(arguments: Sequence[str]) -> tuple[list[str], list[Path], set[str]]:
     """(overrides, the user's own YAML folders, the flags given, by their long names).
 
     Raises ConfigError for a flag that neither we nor Hydra know, flags that do not go together, or a folder that is
     not there.
     """
-    words = list(_read(arguments))
+    words = list(_parse_flags(arguments))
     flags = {flag for flag, _ in words if flag}
-    alone = [flag for flag in ALONE if flag in flags]
+    alone = [flag for flag in EXCLUSIVE_FLAGS if flag in flags]
     if len(alone) > 1:
         raise ConfigError(f"{alone[0]} and {alone[1]}: each says what to do; keep one")
     if {"--resolve", "--package"} & flags and "--cfg" not in flags:
         raise ConfigError("--resolve and --package say how --cfg shows the configuration; add --cfg job")
     overrides = [value for flag, value in words if not flag]
-    return overrides, [_folder(value) for flag, value in words if flag == FOLDER], flags
+    return overrides, [_parse_config_dir(value) for flag, value in words if flag == CONFIG_DIR_FLAG], flags
 
 
-def for_hydra(arguments: Sequence[str]) -> list[str]:
+def make_hydra_args(arguments: Sequence[str]) -> list[str]:
     """The flags that Hydra is given, written so that it reads them as we do; the user's folders are not among them."""
-    words = ((flag, value) for flag, value in _read(arguments) if flag and flag != FOLDER)
+    words = ((flag, value) for flag, value in _parse_flags(arguments) if flag and flag != CONFIG_DIR_FLAG)
     return [f"{flag}={value}" if value else flag for flag, value in words]
 
 
-def check_alone(overrides: Sequence[str], folders: Sequence[Path], given: set[str]) -> None:
+def check_standalone_flag(overrides: Sequence[str], folders: Sequence[Path], given: set[str]) -> None:
     """Raises ConfigError for words beside ``--hydra-help`` or ``--shell-completion`` that neither reads."""
     if "--hydra-help" in given:
         wrong = bool(overrides)
@@ -64,7 +64,7 @@ def check_alone(overrides: Sequence[str], folders: Sequence[Path], given: set[st
         raise ConfigError(f"this flag is used by itself: {usage}")
 
 
-def _read(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _parse_flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Each word as (flag by its long name, its value or nothing), or ("", override)."""
     rest = list(arguments)
     while rest:
@@ -73,18 +73,18 @@ def _read(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield "", word
             continue
         given, equals, value = word.partition("=")
-        flag = SHORT.get(given, given)
-        if flag not in KNOWN:
-            near = did_you_mean(given, {*KNOWN, *SHORT})
+        flag = SHORT_FLAGS.get(given, given)
+        if flag not in KNOWN_FLAGS:
+            near = did_you_mean(given, {*KNOWN_FLAGS, *SHORT_FLAGS})
             raise ConfigError(f"{given}: unknown option{near or ';'} train --help lists them")
-        is_next = rest and (flag != "--info" or rest[0] in CHOICES["--info"])
-        if not equals and flag in (FOLDER, "--cfg", "--package", "--info") and is_next:
+        is_next = rest and (flag != "--info" or rest[0] in FLAG_CHOICES["--info"])
+        if not equals and flag in (CONFIG_DIR_FLAG, "--cfg", "--package", "--info") and is_next:
             value = rest.pop(0)
-        elif value and flag not in (FOLDER, "--cfg", "--package", "--info"):
+        elif value and flag not in (CONFIG_DIR_FLAG, "--cfg", "--package", "--info"):
             raise ConfigError(f"{given}: takes no value; {value!r} given")
         if flag == "--info":
             value = value or "all"
-        allowed = CHOICES.get(flag)
+        allowed = FLAG_CHOICES.get(flag)
         if allowed and value not in allowed:
             raise ConfigError(f"{given}: {value!r} given; one of {', '.join(allowed)}")
         if flag == "--package" and not value:
@@ -92,7 +92,7 @@ def _read(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield flag, value
 
 
-def _folder(name: str) -> Path:
+def _parse_config_dir(name: str) -> Path:
     if not name:
         raise ConfigError("--config-dir: takes a folder of your YAML files")
     try:
@@ -100,5 +100,5 @@ def _folder(name: str) -> Path:
     except RuntimeError as error:  # ~ of nobody
         raise ConfigError(f"--config-dir: {name!r} names no folder: {error}") from error
     if "\0" in name or not os.path.isdir(path):  # not Path.is_dir, which raises for a name that is too long
-        raise ConfigError(f"--config-dir: {absence(path)}")
+        raise ConfigError(f"--config-dir: {describe_missing_path(path)}")
     return path

@@ -13,7 +13,7 @@ from pathlib import Path
 from trainer.cli import argv, show
 from trainer.utils import signals, stdio
 from trainer.utils.errors import ConfigError, SystemFault, UserError, did_you_mean
-from trainer.utils.text import encodable, printable
+from trainer.utils.text import escape_control_chars, escape_unencodable
 
 HELP = """\
 train trains any neural network from a configuration.
@@ -35,61 +35,66 @@ Options of Hydra's: -m sweep, --cfg job shows the configuration, --resolve, --in
 YAML files (with plugins=[your_module] for classes), --shell-completion, --hydra-help.
 Exit codes: 0 done, 1 a fault of ours, 2 bad input, 3 not finite, 4 environment, 129/130/143 interrupted and resumable.
 """
-SHOWN_LINES = 10
-LINE = 2000
+MAX_ERROR_LINES = 10
+MAX_LINE_LENGTH = 2000
 """Letters of a line of an error: enough for every list of names there is."""
 
 
 def main() -> None:
     """The console script."""
-    streams = stdio.guard()
+    streams = stdio.protect_std_streams()
     arguments = sys.argv[1:]
     try:
-        with signals.leaving():
-            code = dispatch(arguments)
-            stdio.check(streams)
+        with signals.exit_on_interrupt():
+            code = run_command(arguments)
+            stdio.raise_write_errors(streams)
     except UserError as error:
         if "debug=true" in [argument.lower() for argument in arguments] or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        print(message(error), file=sys.stderr)
+        print(format_error(error), file=sys.stderr)
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)
 
 
-def message(error: UserError) -> str:
+def format_error(error: UserError) -> str:
     """What is told of an error: a few lines, whatever is in it."""
     lines = str(error).splitlines()
-    more = [f"... and {len(lines) - SHOWN_LINES + 1} more"] if len(lines) > SHOWN_LINES else []
-    shown = [line if len(line) <= LINE else f"{line[: LINE - 4]} ..." for line in lines[: SHOWN_LINES - len(more)]]
-    return printable("\n".join(f"{'error: ' if not i else '       '}{line}" for i, line in enumerate([*shown, *more])))
+    more = [f"... and {len(lines) - MAX_ERROR_LINES + 1} more"] if len(lines) > MAX_ERROR_LINES else []
+    shown = [
+        line if len(line) <= MAX_LINE_LENGTH else f"{line[: MAX_LINE_LENGTH - 4]} ..."
+        for line in lines[: MAX_ERROR_LINES - len(more)]
+    ]
+    return escape_control_chars(
+        "\n".join(f"{'error: ' if not i else '       '}{line}" for i, line in enumerate([*shown, *more]))
+    )
 
 
-def dispatch(arguments: Sequence[str]) -> int:
+def run_command(arguments: Sequence[str]) -> int:
     """Runs one command line and returns its exit code."""
     if any(argument in ("--help", "-h") for argument in arguments) or list(arguments) == ["help"]:
         print(HELP, end="")
         return 0
-    check_working_folder()
+    check_working_dir()
     verbs: dict[str, Callable[[Sequence[str]], int]] = {
-        "list": show.options,
-        "show": show.show,
-        "resume": resume,
-        "evaluate": evaluate,
-        "sample": sample,
-        "score": score,
-        "report": report,
+        "list": show.list_options,
+        "show": show.show_details,
+        "resume": resume_run,
+        "evaluate": evaluate_run,
+        "sample": sample_run,
+        "score": score_run,
+        "report": print_leaderboard,
     }
     first = arguments[0] if arguments else ""
     if first and "=" not in first and first[0] not in "-+~":
         if first not in verbs:
-            raise ConfigError(_unknown_command(first, arguments[1:], verbs))
+            raise ConfigError(_describe_unknown_command(first, arguments[1:], verbs))
         return verbs[first](arguments[1:])
     return compose_and_run(arguments)
 
 
-def _unknown_command(word: str, rest: Sequence[str], verbs: Iterable[str]) -> str:
+def _describe_unknown_command(word: str, rest: Sequence[str], verbs: Iterable[str]) -> str:
     """Of something that can be chosen or set, how that is done; of anything else, the nearest verb."""
     from trainer.config import registry
     from trainer.config.schema import Settings
@@ -97,13 +102,13 @@ def _unknown_command(word: str, rest: Sequence[str], verbs: Iterable[str]) -> st
     if word in (*registry.GROUPS, *Settings.__dataclass_fields__):
         value = rest[0] if rest and "=" not in rest[0] else "VALUE"
         return f"unknown command {word!r}: it is a key, which is set by: train {word}={value}"
-    ways = [f"train {group}={word}" for group in registry.GROUPS if word in registry.options(group)]
+    ways = [f"train {group}={word}" for group in registry.GROUPS if word in registry.list_options(group)]
     if ways:
         return f"unknown command {word!r}; it is chosen by: {' or '.join(ways)}"
     return f"unknown command {word!r}{did_you_mean(word, verbs) or ';'} one of {', '.join(verbs)}"
 
 
-def check_working_folder() -> None:
+def check_working_dir() -> None:
     """Raises SystemFault where there is none: paths, and the folder of all runs, are looked for in it."""
     try:
         os.getcwd()
@@ -115,24 +120,24 @@ def compose_and_run(arguments: Sequence[str]) -> int:
     """One run, a sweep, or one of Hydra's own abilities."""
     from trainer.config import compose
 
-    overrides, folders, given = argv.split(arguments)
+    overrides, folders, given = argv.split_args(arguments)
     if "--version" in given:
-        return version()
+        return print_version()
     is_sweep = "--multirun" in given
-    if given & argv.HYDRAS_OWN or any(text.startswith(("hydra/sweeper=", "hydra/launcher=")) for text in overrides):
+    if given & argv.HYDRA_FLAGS or any(text.startswith(("hydra/sweeper=", "hydra/launcher=")) for text in overrides):
         from trainer.runs import sweep
 
         if "--shell-completion" in given or "--hydra-help" in given:
-            argv.check_alone(overrides, folders, given)
+            argv.check_standalone_flag(overrides, folders, given)
         elif is_sweep:
-            compose.check_sweep_by_hydra(overrides, folders)
+            compose.check_hydra_sweep(overrides, folders)
         else:
             compose.compose(overrides, folders)
-        return sweep.through_hydra(argv.for_hydra(arguments), overrides, folders)
+        return sweep.run_with_hydra(argv.make_hydra_args(arguments), overrides, folders)
     if is_sweep:
         from trainer.runs import sweep
 
-        return sweep.sweep(overrides, folders)
+        return sweep.run_sweep(overrides, folders)
     composed = compose.compose(overrides, folders)
     from trainer.runs import train
 
@@ -140,7 +145,7 @@ def compose_and_run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def version() -> int:
+def print_version() -> int:
     """``train --version``"""
     from importlib import metadata
 
@@ -149,68 +154,68 @@ def version() -> int:
     return 0
 
 
-def resume(arguments: Sequence[str]) -> int:
+def resume_run(arguments: Sequence[str]) -> int:
     """``train resume RUN [key=value ...]``"""
     from trainer.cli import verb_args
     from trainer.runs import saved_run
 
-    kept, more = saved_run.named("resume", arguments)
-    verb_args.options("resume", more, {})
+    kept, more = saved_run.load_from_args("resume", arguments)
+    verb_args.parse_verb_args("resume", more, {})
     from trainer.runs import train
 
-    train.resume(kept)
+    train.resume_run(kept)
     return 0
 
 
-def evaluate(arguments: Sequence[str]) -> int:
+def evaluate_run(arguments: Sequence[str]) -> int:
     """``train evaluate RUN [key=value ...]``"""
     from trainer.cli import verb_args
     from trainer.runs import saved_run
 
-    kept, more = saved_run.named("evaluate", arguments)
-    verb_args.options("evaluate", more, {})
+    kept, more = saved_run.load_from_args("evaluate", arguments)
+    verb_args.parse_verb_args("evaluate", more, {})
     from trainer.runs import inference
 
-    inference.evaluate(kept)
+    inference.evaluate_run(kept)
     return 0
 
 
-def sample(arguments: Sequence[str]) -> int:
+def sample_run(arguments: Sequence[str]) -> int:
     """``train sample RUN key=value ...``"""
     from trainer.cli import verb_args
     from trainer.runs import saved_run
 
-    kept, more = saved_run.named("sample", arguments)
-    known = verb_args.parameters("sample", kept.tree["task"]["_target_"])
-    options = verb_args.options("sample", more, known)
+    kept, more = saved_run.load_from_args("sample", arguments)
+    known = verb_args.verb_parameters("sample", kept.tree["task"]["_target_"])
+    options = verb_args.parse_verb_args("sample", more, known)
     from trainer.runs import inference
 
     for piece in inference.sample(kept, options):
-        print(encodable(printable(piece)), end="", flush=True)
+        print(escape_unencodable(escape_control_chars(piece)), end="", flush=True)
     print()
     return 0
 
 
-def score(arguments: Sequence[str]) -> int:
+def score_run(arguments: Sequence[str]) -> int:
     """``train score RUN [input=PATH]``"""
     from trainer.cli import verb_args
     from trainer.config.introspection import Parameter
     from trainer.runs import saved_run
 
-    kept, more = saved_run.named("score", arguments)
-    verb_args.parameters("score", kept.tree["task"]["_target_"], method="rate")
-    options = verb_args.options("score", more, {"input": Parameter(str, default="its own test rows")})
+    kept, more = saved_run.load_from_args("score", arguments)
+    verb_args.verb_parameters("score", kept.tree["task"]["_target_"], method="score_rows")
+    options = verb_args.parse_verb_args("score", more, {"input": Parameter(str, default="its own test rows")})
     from trainer.runs import inference
 
     inference.score(kept, options.get("input"))
     return 0
 
 
-def report(arguments: Sequence[str]) -> int:
+def print_leaderboard(arguments: Sequence[str]) -> int:
     """``train report [FOLDER]``"""
     from trainer.runs import leaderboard
 
     if len(arguments) > 1:
         raise ConfigError("train report takes one folder")
-    leaderboard.show(Path(arguments[0] if arguments else "outputs"))
+    leaderboard.show_leaderboard(Path(arguments[0] if arguments else "outputs"))
     return 0

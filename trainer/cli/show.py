@@ -13,54 +13,56 @@ from trainer.runs import run_dir
 from trainer.utils.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from trainer.config.registry import Option
+    from trainer.config.registry import ConfigOption
 
 
-def options(arguments: Sequence[str]) -> int:
+def list_options(arguments: Sequence[str]) -> int:
     """One line for each thing there is to choose from."""
     from trainer.config import registry
 
     plural = {"models": "model", "tasks": "task", "optimizers": "optimizer", "schedulers": "scheduler"}
     plural |= {"experiments": "experiment", "data": "data"} | {group: group for group in registry.GROUPS}
     wanted = []
-    words, folders, _ = argv.split(arguments)
+    words, folders, _ = argv.split_args(arguments)
     for word in words:
         if word not in plural:
             ways = [
-                f"train show {group}={word}" for group in registry.GROUPS if word in registry.options(group, folders)
+                f"train show {group}={word}"
+                for group in registry.GROUPS
+                if word in registry.list_options(group, folders)
             ]
             near = f"; it is shown by: {' or '.join(ways)};" if ways else did_you_mean(word, plural) or ";"
             raise ConfigError(f"train list {word}: nothing of that name{near} one of {', '.join(plural)}")
         wanted.append(plural[word])
     for group in wanted or registry.GROUPS:
-        options = registry.options(group, folders).values()
+        options = registry.list_options(group, folders).values()
         if not options:
             continue
-        rows = [(option.name, option.task or "", option.shapes, option.description) for option in options]
+        rows = [(option.name, option.task_name or "", option.shapes_line, option.description) for option in options]
         titles = (group.upper(), "TASK", "SHAPES", "")
         print_table([titles, *rows] if group in ("model", "data") else [(r[0], "", "", r[3]) for r in [titles, *rows]])
     return 0
 
 
-def show(arguments: Sequence[str]) -> int:
+def show_details(arguments: Sequence[str]) -> int:
     """Keys with type, default and meaning: of one option, or the flat ones. Pictures of data, the inside of a run."""
     from trainer.config import compatibility, introspection, plugins, registry
 
-    words, folders, _ = argv.split(arguments)
+    words, folders, _ = argv.split_args(arguments)
     if any(word.startswith("samples=") for word in words):
         return _show_samples(words, folders)
     if words and run_dir.is_path(words[0]):
         return _show_run(words)
-    named, modules = plugins.take(words)
+    named, modules = plugins.split_plugin_args(words)
     if modules:
-        plugins.declare(modules)
+        plugins.declare_plugins(modules)
     if not named:
         from typing import get_type_hints
 
         from trainer.config.schema import Settings
 
-        path = registry.builtin() / "train.yaml"
-        _print_keys(registry.Option("", "train", path), get_type_hints(Settings, include_extras=True))
+        path = registry.get_builtin_dir() / "train.yaml"
+        _print_keys(registry.ConfigOption("", "train", path), get_type_hints(Settings, include_extras=True))
         return 0
     for word in named:
         group, _, name = word.partition("=")
@@ -69,18 +71,18 @@ def show(arguments: Sequence[str]) -> int:
             raise ConfigError(
                 f"train show {word}: {group!r} is no group{near or ';'} one of {', '.join(registry.GROUPS)}"
             )
-        options = registry.options(group, folders)
+        options = registry.list_options(group, folders)
         if name not in options:
-            raise ConfigError(registry.not_found(group, name, options))
+            raise ConfigError(registry.describe_unknown_option(group, name, options))
         option = options[name]
-        found = introspection.read(option.target) if option.target else None
+        found = introspection.read_signature(option.class_path) if option.class_path else None
         print_text(f"{group}={name}: {option.description}")
         if found:
             print_text("\n\n".join(part for part in (found.shapes, found.doc) if part))
-        _print_keys(option, found.types if found else {}, f"{group}.")
-        if elsewhere := option.elsewhere():
+        _print_keys(option, found.init_types if found else {}, f"{group}.")
+        if elsewhere := option.other_overrides():
             print_table([("SETS AS WELL", "TO", ""), *elsewhere])
-        if group == "data" and option.target and compatibility.pictureless(option.target) is None:
+        if group == "data" and option.class_path and compatibility.non_image_inputs(option.class_path) is None:
             print_text(f"train show {word} augment=NAME samples=8 draws training rows as the first epochs see them")
     return 0
 
@@ -93,15 +95,15 @@ def _show_samples(words: Sequence[str], folders: Sequence[Path]) -> int:
         raise ConfigError(f"samples: {given['samples']!r} given; it must be a whole number >= 1")
     if "data" not in given:
         raise ConfigError("samples: of which data? as in: train show data=digits samples=8")
-    fitting = validation.fitting_model(given["data"], folders)
+    fitting = validation.find_compatible_model(given["data"], folders)
     chosen = [f"model={fitting}"] if fitting and "model" not in given else []
     composed = compose.compose([*chosen, *(word for word in words if not word.startswith("samples="))], folders)
-    other = compatibility.pictureless(composed.tree["data"]["_target_"])
+    other = compatibility.non_image_inputs(composed.tree["data"]["_target_"])
     if other:
         raise ConfigError(f"samples: draws pictures (B, C, H, W); data {given['data']} gives {other}")
     from trainer.runs import inference
 
-    print(inference.samples(composed, int(given["samples"])))
+    print(inference.draw_samples(composed, int(given["samples"])))
     return 0
 
 
@@ -111,43 +113,43 @@ def _show_run(words: Sequence[str]) -> int:
     from trainer.core.types import NonNegativeInt
     from trainer.runs import saved_run
 
-    _refuse_option(words[0])
-    kept, more = saved_run.named("show", words)
+    _reject_option_name(words[0])
+    kept, more = saved_run.load_from_args("show", words)
     known = {"features": Parameter(str, "no layer"), "row": Parameter(NonNegativeInt, "0")}
-    options = verb_args.options("show", more, known)
+    options = verb_args.parse_verb_args("show", more, known)
     if "row" in options and "features" not in options:
         raise ConfigError("show row: it is the row that features=LAYER draws; name a layer, or leave row out")
     from trainer.runs import inference
 
     if "features" in options:
-        print(inference.features(kept, options["features"], options.get("row", 0)))
+        print(inference.draw_feature_maps(kept, options["features"], options.get("row", 0)))
         return 0
-    print_table([("LAYER", "KIND", "GIVES", "PARAMETERS"), *inference.layers(kept)])
+    print_table([("LAYER", "KIND", "GIVES", "PARAMETERS"), *inference.summarize_layers(kept)])
     return 0
 
 
-def _refuse_option(word: str) -> None:
+def _reject_option_name(word: str) -> None:
     """Raises ConfigError for what is no folder but the name of something that can be chosen, or nearly."""
     from trainer.config import registry
 
     if os.path.lexists(word):
         return
-    groups = [group for group in registry.GROUPS if word in registry.options(group)]
+    groups = [group for group in registry.GROUPS if word in registry.list_options(group)]
     if groups:
         ways = " or ".join(f"train show {group}={word}" for group in groups)
         raise ConfigError(f"there is no run folder {word}; for what can be chosen: {ways}")
     if "/" not in word and (
-        near := did_you_mean(word, [name for g in registry.GROUPS for name in registry.options(g)])
+        near := did_you_mean(word, [name for g in registry.GROUPS for name in registry.list_options(g)])
     ):
         raise ConfigError(f"there is no run folder {word}{near} Options are shown by: train show GROUP=NAME")
 
 
-def _print_keys(option: Option, kinds: Mapping[str, Any], prefix: str = "") -> None:
-    from trainer.core.types import describe
+def _print_keys(option: ConfigOption, kinds: Mapping[str, Any], prefix: str = "") -> None:
+    from trainer.core.types import describe_type
 
     rows = [("KEY", "DEFAULT", "TYPE", "MEANING")]
-    for key, value, meaning in option.entries():
+    for key, value, meaning in option.find_entries():
         if key in kinds:
-            rows.append((prefix + key, value, describe(kinds[key]), meaning))
+            rows.append((prefix + key, value, describe_type(kinds[key]), meaning))
     if rows[1:]:
         print_table(rows)

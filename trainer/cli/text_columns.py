@@ -8,23 +8,23 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
-from trainer.utils.text import printable
+from trainer.utils.text import escape_control_chars
 
-ENDLESS = 10_000
+UNLIMITED_WIDTH = 10_000
 """The width of what goes to a file or another program, unless COLUMNS says one."""
-ROOM = 24
+MIN_LAST_COLUMN_WIDTH = 24
 """Columns that the last cells of a table want at least, or they come in lines of their own."""
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Columns as wide as they must be; the last one is wrapped, and what has no room beside the others goes below."""
-    edge = line_width()
-    rows = [[printable(cell, one_line=True) for cell in row] for row in rows]
+    edge = get_line_width()
+    rows = [[escape_control_chars(cell, one_line=True) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     used = [place for place, width in enumerate(widths) if width]
     start = sum(widths[place] + 2 for place in used[:-1])
     # What is in front of the last column may be too wide by itself: then only the first stands alone.
-    is_stacked = edge - start < min(ROOM, widths[used[-1]])
+    is_stacked = edge - start < min(MIN_LAST_COLUMN_WIDTH, widths[used[-1]])
     for place, row in enumerate(rows):
         if is_stacked and place:
             _print_stacked([row[column] for column in used if row[column]], edge)
@@ -59,8 +59,8 @@ def _print_stacked(cells: Sequence[str], edge: int) -> None:
 
 def print_text(text: str) -> None:
     """Paragraphs, wrapped anew where they are too wide; lines that are indented stay lines."""
-    edge = line_width()
-    for paragraph in printable(text).split("\n\n"):
+    edge = get_line_width()
+    for paragraph in escape_control_chars(text).split("\n\n"):
         lines = paragraph.splitlines()
         if max(map(len, lines), default=0) <= edge:
             print(paragraph)
@@ -73,7 +73,7 @@ def print_text(text: str) -> None:
         print()
 
 
-def line_width() -> int:
+def get_line_width() -> int:
     """How wide a line may be: of a terminal, or as COLUMNS says."""
     is_known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
-    return max(20, shutil.get_terminal_size((80, 24)).columns) if is_known else ENDLESS
+    return max(20, shutil.get_terminal_size((80, 24)).columns) if is_known else UNLIMITED_WIDTH

@@ -9,26 +9,28 @@ from typing import Any
 from trainer.config import introspection, registry
 from trainer.config.introspection import Parameter
 from trainer.config.schema import Settings
-from trainer.core.types import describe, fits
-from trainer.runs.saved_run import HERE
+from trainer.core.types import describe_type, is_valid_value
+from trainer.runs.saved_run import OVERRIDABLE_KEYS
 from trainer.utils.errors import ConfigError, did_you_mean
 
-NAMED = {"null": None, "true": True, "false": False}
+LITERALS = {"null": None, "true": True, "false": False}
 
 
-def parameters(verb: str, target: str, method: str | None = None) -> Mapping[str, Parameter]:
+def verb_parameters(verb: str, target: str, method: str | None = None) -> Mapping[str, Parameter]:
     """What the method of a task, a dotted class name, can be asked that does what a verb says (and is named so).
 
     Raises ConfigError where there is none.
     """
-    found, method = introspection.read(target), method or verb
-    if found is None or method not in found.methods:
-        able = [option.name for option in registry.options("task").values() if _can(method, option.target)]
+    found, method = introspection.read_signature(target), method or verb
+    if found is None or method not in found.parameters_by_method:
+        able = [
+            option.name for option in registry.list_options("task").values() if _supports(method, option.class_path)
+        ]
         raise ConfigError(f"the task of this run cannot {verb}; these can: {', '.join(able)}")
-    return found.methods[method]
+    return found.parameters_by_method[method]
 
 
-def options(verb: str, words: Sequence[str], known: Mapping[str, Parameter]) -> dict[str, Any]:
+def parse_verb_args(verb: str, words: Sequence[str], known: Mapping[str, Parameter]) -> dict[str, Any]:
     """The values given for what a verb can be asked.
 
     Text is taken as it stands, so a prompt needs no quotes but the shell's; everything else as a plain value.
@@ -39,11 +41,11 @@ def options(verb: str, words: Sequence[str], known: Mapping[str, Parameter]) -> 
     for word in words:
         key, equals, text = word.partition("=")
         if not equals or key not in known:
-            problems.append(_unknown(verb, word, known))
+            problems.append(_describe_unknown_key(verb, word, known))
             continue
-        value = text if fits(text, known[key].kind) else _read(text)
-        if not fits(value, known[key].kind):
-            problems.append(f"{verb} {key}: {text!r} given; it must be {describe(known[key].kind)}")
+        value = text if is_valid_value(text, known[key].kind) else _parse_value(text)
+        if not is_valid_value(value, known[key].kind):
+            problems.append(f"{verb} {key}: {text!r} given; it must be {describe_type(known[key].kind)}")
         given[key] = value
     needed = {name for name, parameter in known.items() if parameter.default is None}
     problems += [f"{verb} {key}: missing" for key in sorted(needed - given.keys())]
@@ -52,24 +54,24 @@ def options(verb: str, words: Sequence[str], known: Mapping[str, Parameter]) -> 
     return given
 
 
-def _unknown(verb: str, word: str, known: Mapping[str, Parameter]) -> str:
+def _describe_unknown_key(verb: str, word: str, known: Mapping[str, Parameter]) -> str:
     """That a verb takes no such key, with those it takes: its own, and those of this machine."""
     key = word.partition("=")[0]
-    names = (*known, *sorted(HERE))
+    names = (*known, *sorted(OVERRIDABLE_KEYS))
     if key in Settings.__dataclass_fields__ or key.split(".")[0] in registry.GROUPS:
         way = f"start a new run with {word}, or give {verb} one of {', '.join(names)}"
         return f"{verb} {word}: a run keeps what it was trained with; {way}"
     return f"{verb} {word}: unknown{did_you_mean(key, names) or ';'} {', '.join(f'{name}=...' for name in names)}"
 
 
-def _can(method: str, target: str | None) -> bool:
-    found = introspection.read(target) if target else None
-    return found is not None and method in found.methods
+def _supports(method: str, target: str | None) -> bool:
+    found = introspection.read_signature(target) if target else None
+    return found is not None and method in found.parameters_by_method
 
 
-def _read(text: str) -> Any:
-    if text in NAMED:
-        return NAMED[text]
+def _parse_value(text: str) -> Any:
+    if text in LITERALS:
+        return LITERALS[text]
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):

@@ -17,16 +17,22 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from trainer.config import hydra_compose, registry, secret_masking
-from trainer.config.overrides import HYDRA_GROUPS, at_odds, parse, wrong_option, wrong_use
+from trainer.config.overrides import (
+    ALLOWED_HYDRA_GROUPS,
+    conflicting_overrides,
+    invalid_override,
+    parse_overrides,
+    unknown_option,
+)
 from trainer.config.schema import Settings
-from trainer.config.sweep_grid import wrong_span
-from trainer.config.validation import BUILT, check, declare, find_problems
-from trainer.utils.errors import ConfigError, IncompatibleError, UnknownName
+from trainer.config.sweep_grid import find_invalid_sweep
+from trainer.config.validation import OBJECT_GROUPS, check_config, declare_config_plugins, find_problems
+from trainer.utils.errors import ConfigError, IncompatibleError, UnknownNameError
 
 if TYPE_CHECKING:
     from trainer.core.preprocessing import Preprocessing
 
-NEUTRAL = {
+RUNTIME_ONLY_KEYS = {
     "resume",
     "debug",
     "verbose",
@@ -61,11 +67,11 @@ class Config:
     raw: Mapping[str, Any]
     names: Mapping[str, str]
     overrides: Sequence[str]
-    folder: str
-    sweep_folder: str
+    run_dir: str
+    sweep_dir: str
     settings: Settings = field(repr=False)
-    home: str = field(default_factory=os.getcwd)
-    moved: Mapping[str, str] = field(default_factory=dict)
+    working_dir: str = field(default_factory=os.getcwd)
+    moved_paths: Mapping[str, str] = field(default_factory=dict)
     fingerprint: Mapping[str, Any] | None = field(default=None, repr=False)
     fingerprint_time: float = field(default=0.0, repr=False)
     fitted: Preprocessing | None = field(default=None, repr=False, compare=False)
@@ -76,22 +82,24 @@ class Config:
         return None if self.fingerprint is None else str(self.fingerprint["digest"])
 
     @property
-    def identity(self) -> str:
+    def config_hash(self) -> str:
         """A hash of everything that decides what is trained: the keys, and the contents of the user's own files."""
-        return self.identity_with(self.data_digest)
+        return self.compute_config_hash(self.data_digest)
 
-    def identity_with(self, data_digest: str | None) -> str:
+    def compute_config_hash(self, data_digest: str | None) -> str:
         """The same with other contents in the user's own files."""
-        kept = {key: self._decisive(value) for key, value in self.tree.items() if key not in NEUTRAL}
+        kept = {
+            key: self._without_runtime_keys(value) for key, value in self.tree.items() if key not in RUNTIME_ONLY_KEYS
+        }
         if data_digest is not None:
             kept["data_digest"] = data_digest
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
-    def _decisive(self, value: Any) -> Any:
+    def _without_runtime_keys(self, value: Any) -> Any:
         """A group without the keys that repeat a neutral one, as ``data_dir: ${data_dir}`` does."""
         if not isinstance(value, Mapping):
             return value
-        return {key: item for key, item in value.items() if key not in NEUTRAL or item != self.tree[key]}
+        return {key: item for key, item in value.items() if key not in RUNTIME_ONLY_KEYS or item != self.tree[key]}
 
 
 def compose(overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> Config:
@@ -100,37 +108,40 @@ def compose(overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> Conf
     Raises ConfigError with every problem found: UnknownName if one of them is a name that does not exist,
     IncompatibleError if all of them are of what does not go together.
     """
-    parsed = parse(overrides, folders)
-    groups = registry.groups(folders) | {*HYDRA_GROUPS}
+    parsed = parse_overrides(overrides, folders)
+    groups = registry.list_groups(folders) | {*ALLOWED_HYDRA_GROUPS}
     chosen = [item for item in parsed if item.key_or_group in groups]
     values = [item for item in parsed if item.key_or_group not in groups]
-    misused = [item for item in parsed if wrong_use(item)]
-    wrong = [problem for item in chosen if item not in misused and (problem := wrong_option(item, folders))]
-    problems = [*hydra_compose.shadowing(folders), *(problem for item in misused for problem in wrong_use(item))]
+    misused = [item for item in parsed if invalid_override(item)]
+    wrong = [problem for item in chosen if item not in misused and (problem := unknown_option(item, folders))]
+    problems = [
+        *hydra_compose.find_shadowed_files(folders),
+        *(problem for item in misused for problem in invalid_override(item)),
+    ]
     unknown: list[str] = []
-    usable = [item for item in chosen if item not in misused and not wrong_option(item, folders)]
-    composed = hydra_compose.base(
+    usable = [item for item in chosen if item not in misused and not unknown_option(item, folders)]
+    composed = hydra_compose.compose_base(
         tuple(item.input_line or "" for item in usable if item.value() is not None), tuple(folders)
     )
     # What belongs to an option that does not exist cannot be judged, nor its task; everything else still is.
     unjudged = {item.key_or_group for item in chosen if item not in usable}
     if unjudged & {"model", "data", "experiment"} and not any(item.key_or_group == "task" for item in usable):
         unjudged.add("task")
-    problems += at_odds([item for item in values if item not in misused])
-    hydra_compose.settle(composed, {item.key_or_group for item in values}, folders)
+    problems += conflicting_overrides([item for item in values if item not in misused])
+    hydra_compose.resolve_precedence(composed, {item.key_or_group for item in values}, folders)
     for item in values:
         if item.key_or_group.split(".")[0] not in unjudged and item not in misused:
-            unknown += hydra_compose.assign(composed, item)
-    written, resolved, unresolved = hydra_compose.plain(composed)
-    names = {group: str(name) for group, name in composed.hydra.runtime.choices.items() if group in BUILT}
-    problems += unresolved or declare(resolved)
+            unknown += hydra_compose.set_override(composed, item)
+    written, resolved, unresolved = hydra_compose.to_containers(composed)
+    names = {group: str(name) for group, name in composed.hydra.runtime.choices.items() if group in OBJECT_GROUPS}
+    problems += unresolved or declare_config_plugins(resolved)
     faults, conflicts = ([], []) if unresolved else find_problems(resolved, names, folders, unjudged)
     problems += faults
     if wrong or unknown:
-        raise UnknownName(*wrong, *unknown, *dict.fromkeys([*problems, *conflicts]))
+        raise UnknownNameError(*wrong, *unknown, *dict.fromkeys([*problems, *conflicts]))
     if problems or conflicts:
         raise (ConfigError if problems else IncompatibleError)(*dict.fromkeys([*problems, *conflicts]))
-    return _config(composed, written, resolved, overrides)
+    return _make_config(composed, written, resolved, overrides)
 
 
 def from_hydra(composed: DictConfig) -> Config:
@@ -142,71 +153,77 @@ def from_hydra(composed: DictConfig) -> Config:
     whole = composed.copy()
     with open_dict(whole):
         whole.hydra = current
-    groups = registry.groups()
-    said = [item for item in parse(current.overrides.task) if item.key_or_group not in groups]
-    hydra_compose.settle(whole, {item.key_or_group for item in said})
+    groups = registry.list_groups()
+    said = [item for item in parse_overrides(current.overrides.task) if item.key_or_group not in groups]
+    hydra_compose.resolve_precedence(whole, {item.key_or_group for item in said})
     # Once more: a key that is taken back because a file set it may be one that the command line sets, too.
-    unknown = [problem for item in said for problem in hydra_compose.assign(whole, item)]
-    written, resolved, unresolved = hydra_compose.plain(whole)
+    unknown = [problem for item in said for problem in hydra_compose.set_override(whole, item)]
+    written, resolved, unresolved = hydra_compose.to_containers(whole)
     problems = unknown + unresolved
-    names = {group: str(name) for group, name in current.runtime.choices.items() if group in BUILT}
+    names = {group: str(name) for group, name in current.runtime.choices.items() if group in OBJECT_GROUPS}
     if not problems:
-        problems = declare(resolved) + check(resolved, names)
+        problems = declare_config_plugins(resolved) + check_config(resolved, names)
     if problems:
         raise ConfigError(*problems)
-    return _config(whole, written, resolved, list(current.overrides.task))
+    return _make_config(whole, written, resolved, list(current.overrides.task))
 
 
-def check_sweep_by_hydra(overrides: Sequence[str], folders: Sequence[Path]) -> None:
+def check_hydra_sweep(overrides: Sequence[str], folders: Sequence[Path]) -> None:
     """What can be told of a grid that one of Hydra's own sweepers will span: its names, and that nothing else runs.
 
     Raises ConfigError with every problem.
     """
-    parsed = parse(overrides, folders)
-    problems = [problem for item in parsed for problem in wrong_use(item, is_sweep=True)] + at_odds(parsed)
-    groups = registry.groups(folders) | {*HYDRA_GROUPS}
-    choices = [_choices(item, folders) for item in parsed if item.key_or_group in groups and item.package is None]
+    parsed = parse_overrides(overrides, folders)
+    problems = [
+        problem for item in parsed for problem in invalid_override(item, is_sweep=True)
+    ] + conflicting_overrides(parsed)
+    groups = registry.list_groups(folders) | {*ALLOWED_HYDRA_GROUPS}
+    choices = [
+        _expand_choices(item, folders) for item in parsed if item.key_or_group in groups and item.package is None
+    ]
     # Hydra's sweeper writes the command line to multirun.yaml as it stands.
     problems += [
         f"{text.partition('=')[0]}: a sweep of Hydra's would write this secret down; give it as ${{oc.env:NAME}}"
         for text in overrides
         if secret_masking.mask_override(text) != text
     ]
-    problems += [wrong for item in parsed if item.key_or_group in groups for wrong in _wrong_names(item, folders)]
+    problems += [
+        wrong for item in parsed if item.key_or_group in groups for wrong in _find_unknown_options(item, folders)
+    ]
     if problems:
         raise ConfigError(*dict.fromkeys(problems))
     # Together: what one file chooses may depend on another.
     for chosen in product(*choices) if folders else ((),):
-        hydra_compose.base(tuple(chosen), tuple(folders))
+        hydra_compose.compose_base(tuple(chosen), tuple(folders))
 
 
-def _choices(item: Override, folders: Sequence[Path]) -> list[str]:
+def _expand_choices(item: Override, folders: Sequence[Path]) -> list[str]:
     """The overrides of one group that a sweep will make."""
     key = item.key_or_group
     if not item.is_sweep_override():
         return [f"{key}={item.value()}"] if item.value() is not None else []
-    is_list = item.is_choice_sweep() and not wrong_span(item, folders)
-    names = item.sweep_string_iterator() if is_list else iter(registry.options(key, folders))
+    is_list = item.is_choice_sweep() and not find_invalid_sweep(item, folders)
+    names = item.sweep_string_iterator() if is_list else iter(registry.list_options(key, folders))
     return [f"{key}={name}" for name in names]
 
 
-def _wrong_names(item: Override, folders: Sequence[Path]) -> list[str]:
-    if item.key_or_group in HYDRA_GROUPS or not item.is_choice_sweep():
-        wrong = None if item.is_sweep_override() else wrong_option(item, folders)
+def _find_unknown_options(item: Override, folders: Sequence[Path]) -> list[str]:
+    if item.key_or_group in ALLOWED_HYDRA_GROUPS or not item.is_choice_sweep():
+        wrong = None if item.is_sweep_override() else unknown_option(item, folders)
         return [wrong] if wrong else []
-    if problem := wrong_span(item, folders):
+    if problem := find_invalid_sweep(item, folders):
         return [problem]
-    known = registry.options(item.key_or_group, folders)
+    known = registry.list_options(item.key_or_group, folders)
     names = map(str, item.sweep_iterator())
-    return [registry.not_found(item.key_or_group, name, known) for name in names if name not in known]
+    return [registry.describe_unknown_option(item.key_or_group, name, known) for name in names if name not in known]
 
 
-def _config(
+def _make_config(
     composed: DictConfig, written: dict[str, Any], resolved: dict[str, Any], overrides: Sequence[str]
 ) -> Config:
     HydraConfig.instance().set_config(composed)
     hydra = composed.hydra
-    names = {group: str(name) for group, name in hydra.runtime.choices.items() if group in BUILT}
+    names = {group: str(name) for group, name in hydra.runtime.choices.items() if group in OBJECT_GROUPS}
     flat = {key: resolved[key] for key in get_type_hints(Settings)}
     try:
         folders = str(hydra.run.dir), str(hydra.sweep.dir)

@@ -21,10 +21,10 @@ from trainer.config import yaml_limits
 from trainer.core.types import MISSING
 from trainer.utils.errors import ConfigError
 
-HYDRAS = "hydra"
+HYDRA_GROUP = "hydra"
 
 
-class OwnFolder(FileConfigSource):
+class UserConfigSource(FileConfigSource):
     """A folder on Hydra's search path: each file is judged before it is read, and Hydra's own groups are not there."""
 
     def __init__(self, provider: str, path: str):
@@ -38,7 +38,7 @@ class OwnFolder(FileConfigSource):
         place = Path(self.path, self._normalize_file_name(config_path))
         if not _is_inside(config_path):
             raise ConfigError(f"--config-dir: {place}: only Hydra's own files and the command line choose for Hydra")
-        yaml_limits.read(place)
+        yaml_limits.read_yaml(place)
         try:
             found = super().load_config(config_path)
         # Of a header that is none, and of a text that is YAML but no configuration, which OmegaConf calls an OSError.
@@ -57,25 +57,25 @@ class OwnFolder(FileConfigSource):
         return super().list(config_path, results_filter) if _is_inside(config_path) else []
 
 
-def search(folders: Sequence[Path]) -> list[str]:
+def make_searchpath_override(folders: Sequence[Path]) -> list[str]:
     """The override that puts folders on Hydra's search path.
 
     Raises ConfigError for a folder that holds something for Hydra.
     """
     for folder in folders:
-        _refuse_hydras(folder)
-    SourcesRegistry.instance().register(OwnFolder)
-    places = ",".join(f"'{OwnFolder.scheme()}://{quote(str(folder.absolute()))}'" for folder in folders)
+        _reject_hydra_groups(folder)
+    SourcesRegistry.instance().register(UserConfigSource)
+    places = ",".join(f"'{UserConfigSource.scheme()}://{quote(str(folder.absolute()))}'" for folder in folders)
     return [f"hydra.searchpath=[{places}]"] if folders else []
 
 
-def _refuse_hydras(folder: Path) -> None:
+def _reject_hydra_groups(folder: Path) -> None:
     try:
         names = os.listdir(folder)
     except OSError as error:
         raise ConfigError(f"--config-dir: {folder} cannot be read: {error.strerror}") from error
     for name in names:
-        if name.casefold().partition(".")[0] == HYDRAS:
+        if name.casefold().partition(".")[0] == HYDRA_GROUP:
             raise ConfigError(
                 f"--config-dir: {folder / name}: a folder of YAML files may hold nothing for Hydra itself, which would"
                 " act on it; choose installed launchers and sweepers on the command line (hydra/launcher=NAME)"
@@ -110,4 +110,4 @@ def _is_default(item: object) -> bool:
 def _is_inside(config_path: str) -> bool:
     """Whether a path of Hydra's stays in the folder and out of Hydra's own groups."""
     parts = Path(os.path.normpath(config_path)).parts
-    return not parts or (parts[0] not in ("..", "/") and parts[0].casefold().partition(".")[0] != HYDRAS)
+    return not parts or (parts[0] not in ("..", "/") and parts[0].casefold().partition(".")[0] != HYDRA_GROUP)

@@ -20,38 +20,43 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from trainer.config import config_dir, inapplicable_keys, registry, secret_masking, yaml_limits
-from trainer.config.validation import BUILT
+from trainer.config.validation import OBJECT_GROUPS
 from trainer.utils.errors import ConfigError, did_you_mean
 
-MAY_SET = ("run.dir", "sweep.dir", "sweep.subdir")
+ALLOWED_HYDRA_KEYS = ("run.dir", "sweep.dir", "sweep.subdir")
 """What of Hydra's own a YAML file may set: where results go. Hydra acts on the rest before a job is looked at."""
-_COUNTED = ("runtime", "overrides", "searchpath", "job.override_dirname")
+_GENERATED_HYDRA_KEYS = ("runtime", "overrides", "searchpath", "job.override_dirname")
 """What Hydra writes itself when it has merged everything."""
 
 
-PATH_LIKE = ("path", "data_dir", "dir", "directory", "root", "folder", "file", "filename", "files", "location")
+PATH_KEY_NAMES = ("path", "data_dir", "dir", "directory", "root", "folder", "file", "filename", "files", "location")
 """How people call the place of files."""
-_composed: dict[tuple[object, ...], DictConfig] = {}
+_COMPOSE_CACHE: dict[tuple[object, ...], DictConfig] = {}
 
 
-def base(chosen: tuple[str, ...], folders: tuple[Path, ...]) -> DictConfig:
+def compose_base(chosen: tuple[str, ...], folders: tuple[Path, ...]) -> DictConfig:
     """The YAML files merged for a choice of options, before any single value is set."""
     # In a notebook the files may have changed since the last time.
-    key = (chosen, folders, *_stamps(registry.builtin()), *(stamp for folder in folders for stamp in _stamps(folder)))
-    if key not in _composed:
-        search = config_dir.search(folders)
+    key = (
+        chosen,
+        folders,
+        *_get_mtimes(registry.get_builtin_dir()),
+        *(stamp for folder in folders for stamp in _get_mtimes(folder)),
+    )
+    if key not in _COMPOSE_CACHE:
+        search = config_dir.make_searchpath_override(folders)
         composed = _compose([*chosen, *search])
         if folders:
             _check_choices(composed)
-            _guard(composed, chosen, search)
-        _composed[key] = composed
-    return deepcopy(_composed[key])
+            _check_hydra_changes(composed, chosen, search)
+        _COMPOSE_CACHE[key] = composed
+    return deepcopy(_COMPOSE_CACHE[key])
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(registry.builtin().absolute()), version_base="1.3", job_name="train"):
+        with initialize_config_dir(str(registry.get_builtin_dir().absolute()), version_base="1.3", job_name="train"):
             return hydra_compose("train", overrides=list(overrides), return_hydra_config=True)
     except RecursionError as error:
         raise ConfigError("the YAML files do not compose: the defaults of one lead back to itself") from error
@@ -61,35 +66,37 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
         raise ConfigError(f"the YAML files do not compose: {reason[:300]}") from error
 
 
-def hydras_options(group: str) -> list[str]:
+def list_hydra_options(group: str) -> list[str]:
     """The launchers or sweepers that are installed."""
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(registry.builtin().absolute()), version_base="1.3", job_name="train"):
+    with initialize_config_dir(str(registry.get_builtin_dir().absolute()), version_base="1.3", job_name="train"):
         return GlobalHydra.instance().config_loader().get_group_options(group)
 
 
-def settle(composed: DictConfig, said: Collection[str], folders: Sequence[Path] = ()) -> None:
+def resolve_precedence(composed: DictConfig, said: Collection[str], folders: Sequence[Path] = ()) -> None:
     """What is said last of a thing wins, also where two keys speak of it; ``said`` are the keys of the command line.
 
     ``epochs`` and ``max_steps`` both say how long, ``monitor`` and the first of ``task.scores`` what chooses the
     weights. A data set's ``monitor`` is a score of the task it chooses: with another task it says nothing; nor do the
     keys that a file sets of an optimizer that was not chosen.
     """
-    inapplicable_keys.drop_strange(composed, folders)
+    inapplicable_keys.drop_inapplicable_keys(composed, folders)
     names = composed.hydra.runtime.choices
-    files = [registry.options(group, folders).get(str(names.get(group))) for group in ("experiment", "model", "data")]
-    layers = [set(said), *(file.flat if file else set() for file in files)]
+    files = [
+        registry.list_options(group, folders).get(str(names.get(group))) for group in ("experiment", "model", "data")
+    ]
+    layers = [set(said), *(file.global_keys if file else set() for file in files)]
     lasting = next((keys for keys in layers if keys & {"epochs", "max_steps"}), set())
     if "epochs" in lasting and "max_steps" not in lasting:
         composed.max_steps = None
     if "task.scores" in said and "monitor" not in said:
         composed.monitor = None
     *above, data = layers
-    if "monitor" in data.difference(*above) and files[-1] and files[-1].task not in (None, names["task"]):
+    if "monitor" in data.difference(*above) and files[-1] and files[-1].task_name not in (None, names["task"]):
         composed.monitor = None
 
 
-def _stamps(folder: Path) -> list[tuple[str, int]]:
+def _get_mtimes(folder: Path) -> list[tuple[str, int]]:
     """The YAML files of a configuration folder, each with the time of its last change."""
     files = (path for pattern in ("*.yaml", "*/*.yaml", "hydra/*/*.yaml") for path in folder.glob(pattern))
     return [(str(path), path.stat().st_mtime_ns) for path in files if path.is_file()]
@@ -97,21 +104,21 @@ def _stamps(folder: Path) -> list[tuple[str, int]]:
 
 def _check_choices(composed: DictConfig) -> None:
     """Raises ConfigError where a defaults list gives a group several options: it is built of one."""
-    several = [group for group in BUILT if group not in composed.hydra.runtime.choices]
+    several = [group for group in OBJECT_GROUPS if group not in composed.hydra.runtime.choices]
     if several:
         raise ConfigError(*(f"{group}: a defaults list gives it a list; one option is needed" for group in several))
 
 
-def _guard(composed: DictConfig, chosen: Sequence[str], search: Sequence[str]) -> None:
+def _check_hydra_changes(composed: DictConfig, chosen: Sequence[str], search: Sequence[str]) -> None:
     """Refuses YAML files that change anything of Hydra's own but where results go, or that say what is imported.
 
     Raises ConfigError naming the keys.
     """
     usual, found = (
-        _leaves(OmegaConf.to_container(tree.hydra, resolve=False))
-        for tree in (base(tuple(text for text in chosen if text.startswith("hydra/")), ()), composed)
+        _flatten_tree(OmegaConf.to_container(tree.hydra, resolve=False))
+        for tree in (compose_base(tuple(text for text in chosen if text.startswith("hydra/")), ()), composed)
     )
-    free = (*MAY_SET, *_COUNTED)
+    free = (*ALLOWED_HYDRA_KEYS, *_GENERATED_HYDRA_KEYS)
     changed = [
         key
         for key in [*found, *(usual.keys() - found.keys())]
@@ -123,7 +130,7 @@ def _guard(composed: DictConfig, chosen: Sequence[str], search: Sequence[str]) -
         kept = [text for text in given if text.startswith("hydra") == (name == "hydra")]
         if list(composed.hydra.overrides[name]) != kept:
             changed.append(f"overrides.{name}")
-    allowed = ", ".join(f"hydra.{key}" for key in MAY_SET)
+    allowed = ", ".join(f"hydra.{key}" for key in ALLOWED_HYDRA_KEYS)
     tops = dict.fromkeys(".".join(key.split(".")[:2]) for key in changed)
     problems = [f"hydra.{key}: a YAML file changes it; of Hydra's own a YAML file may set {allowed}" for key in tops]
     named = composed._get_node("plugins")
@@ -133,29 +140,29 @@ def _guard(composed: DictConfig, chosen: Sequence[str], search: Sequence[str]) -
         raise ConfigError(*problems)
 
 
-def _leaves(node: Any, place: str = "") -> dict[str, Any]:
+def _flatten_tree(node: Any, place: str = "") -> dict[str, Any]:
     """Each value of a tree by its full key; what is empty counts as a value."""
     if not isinstance(node, Mapping) or not node:
         return {place: node}
     return {
         key: leaf
         for name, item in node.items()
-        for key, leaf in _leaves(item, f"{place}.{name}" if place else str(name)).items()
+        for key, leaf in _flatten_tree(item, f"{place}.{name}" if place else str(name)).items()
     }
 
 
-def shadowing(folders: Sequence[Path]) -> list[str]:
+def find_shadowed_files(folders: Sequence[Path]) -> list[str]:
     """Files of the user's that Hydra would pass over, because ours of the same name comes first."""
     return [
         f"--config-dir: {option.path} has the name of {group}={name}, which is ours and would win; rename it"
         for folder in folders
         for group in registry.GROUPS
-        for name, option in registry.in_folder(folder, group).items()
-        if name in registry.in_folder(registry.builtin(), group)
+        for name, option in registry.list_dir_options(folder, group).items()
+        if name in registry.list_dir_options(registry.get_builtin_dir(), group)
     ]
 
 
-def assign(composed: DictConfig, item: Override) -> list[str]:
+def set_override(composed: DictConfig, item: Override) -> list[str]:
     """Sets one value, or says why it cannot be set."""
     key = item.key_or_group
     node: Any = composed
@@ -164,7 +171,7 @@ def assign(composed: DictConfig, item: Override) -> list[str]:
         if not isinstance(node, DictConfig):
             return [f"{key}: {'.'.join(parts[:depth])} is a value and has no key {part}"]
         if part not in list(node):
-            return [f"{key}: unknown key{_meant(composed, parts[:depth], part)}"]
+            return [f"{key}: unknown key{_suggest_key(composed, parts[:depth], part)}"]
         node = node._get_node(part)
     try:
         with open_dict(composed):
@@ -174,12 +181,12 @@ def assign(composed: DictConfig, item: Override) -> list[str]:
     return []
 
 
-def _meant(composed: DictConfig, above: Sequence[str], part: str) -> str:
+def _suggest_key(composed: DictConfig, above: Sequence[str], part: str) -> str:
     """The key a misspelt one was probably meant to be.
 
     One of that very name in what was chosen comes first, then one like it among its neighbors, then anywhere.
     """
-    groups = [group for group in BUILT if isinstance(composed.get(group), DictConfig)]
+    groups = [group for group in OBJECT_GROUPS if isinstance(composed.get(group), DictConfig)]
     deep = [f"{group}.{key}" for group in groups for key in composed[group] if not str(key).startswith("_")]
     same = [key for key in deep if key.partition(".")[2] == part]
     if same and not above:
@@ -189,11 +196,13 @@ def _meant(composed: DictConfig, above: Sequence[str], part: str) -> str:
     near = did_you_mean(part, [str(k) for k in here if k != "hydra" and not str(k).startswith("_")])
     if near:
         return near.replace("mean ", f"mean {prefix}")
-    if part in PATH_LIKE and above == ["data"]:
-        own = [f"data.{name}" for name in here if name in (*PATH_LIKE, "name")]
+    if part in PATH_KEY_NAMES and above == ["data"]:
+        own = [f"data.{name}" for name in here if name in (*PATH_KEY_NAMES, "name")]
         if own:
             return f"; data={composed.hydra.runtime.choices.data} finds its files by {' and '.join(own)}"
-    if len(above) == 1 and (able := [o.name for o in registry.options(above[0]).values() if part in o.meanings()]):
+    if len(above) == 1 and (
+        able := [o.name for o in registry.list_options(above[0]).values() if part in o.get_descriptions()]
+    ):
         chosen = composed.hydra.runtime.choices.get(above[0])
         mine = ", ".join(key for key in deep if key.startswith(prefix))
         return f"; {above[0]} {chosen} has {mine or 'no keys'} ({part} is a key of {', '.join(able[:3])})"
@@ -205,7 +214,7 @@ def _meant(composed: DictConfig, above: Sequence[str], part: str) -> str:
     return guess
 
 
-def plain(composed: DictConfig) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+def to_containers(composed: DictConfig) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """Plain containers: as written (what comes from the environment unresolved), and resolved.
 
     Raises ConfigError for interpolations that would grow beyond measure.
@@ -219,4 +228,4 @@ def plain(composed: DictConfig) -> tuple[dict[str, Any], dict[str, Any], list[st
     except OmegaConfBaseException as error:
         problems = [f"{error.full_key}: {str(error).splitlines()[0]}"]
         resolved = written
-    return secret_masking.keep(own, written, resolved), resolved, problems
+    return secret_masking.restore_env_references(own, written, resolved), resolved, problems

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from trainer.config import plugins
-from trainer.core.types import VOCABULARY, DataPath
+from trainer.core.types import ANNOTATION_TYPES, DataPath
 from trainer.utils.errors import ConfigError
 
-PACKAGE = Path(__file__).parents[1]
-UNCHECKED = object
+PACKAGE_DIR = Path(__file__).parents[1]
+UNCHECKED_TYPE = object
 """The type of a parameter whose annotation uses names this module does not know: it fits every value."""
 
 
@@ -34,40 +34,42 @@ class Parameter:
 class Signature:
     """A class as its source shows it.
 
-    doc: the class docstring. shapes: the inputs and outputs (see ``core.shapes``). methods: each method, inherited ones
-    too, with its parameters after ``self``. needs: the methods a task calls on its model. supplies: what it hands to
-    the model's ``forward`` beside what the data has.
+    doc: the class docstring. shapes: the inputs and outputs (see ``core.shapes``). parameters_by_method: the parameters
+    after ``self`` of each method, inherited ones too. required_model_methods: those a task calls on its model.
+    extra_model_inputs: what a task passes to the model's ``forward`` besides the inputs of the data.
     """
 
     doc: str
     shapes: str
-    methods: Mapping[str, Mapping[str, Parameter]]
-    needs: tuple[str, ...]
-    supplies: tuple[str, ...] = ()
+    parameters_by_method: Mapping[str, Mapping[str, Parameter]]
+    required_model_methods: tuple[str, ...]
+    extra_model_inputs: tuple[str, ...] = ()
 
     @property
-    def types(self) -> dict[str, Any]:
+    def init_types(self) -> dict[str, Any]:
         """Each ``__init__`` parameter with its type."""
-        return {name: parameter.kind for name, parameter in self.methods.get("__init__", {}).items()}
+        return {name: parameter.kind for name, parameter in self.parameters_by_method.get("__init__", {}).items()}
 
-    def required(self, method: str = "__init__") -> set[str]:
+    def get_required_parameters(self, method: str = "__init__") -> set[str]:
         """The parameters a method must be given."""
-        return {name for name, parameter in self.methods.get(method, {}).items() if parameter.default is None}
+        return {
+            name for name, parameter in self.parameters_by_method.get(method, {}).items() if parameter.default is None
+        }
 
 
-def source_of(target: str) -> Path | None:
+def find_source_file(target: str) -> Path | None:
     """The file that should define a dotted class name, without importing anything."""
     module = target.rpartition(".")[0]
     if not all(part.isidentifier() for part in module.split(".")):
         return None
     if module.split(".")[0] == "trainer":
-        path = PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
+        path = PACKAGE_DIR.joinpath(*module.split(".")[1:]).with_suffix(".py")
         return path if path.is_file() else None
-    return plugins.source_of(module)
+    return plugins.find_plugin_file(module)
 
 
 @cache
-def _parsed(path: Path) -> ast.Module:
+def _parse_module(path: Path) -> ast.Module:
     try:
         return ast.parse(path.read_text(encoding="utf-8"), str(path))
     except (SyntaxError, ValueError) as error:
@@ -75,58 +77,59 @@ def _parsed(path: Path) -> ast.Module:
         raise ConfigError(f"{path}{f', line {line}' if line else ''}: this is not Python: {error}") from error
 
 
-def classes(path: Path) -> dict[str, ast.ClassDef]:
+def find_classes(path: Path) -> dict[str, ast.ClassDef]:
     """The classes a file defines."""
-    return {node.name: node for node in _parsed(path).body if isinstance(node, ast.ClassDef)}
+    return {node.name: node for node in _parse_module(path).body if isinstance(node, ast.ClassDef)}
 
 
-def read(target: str) -> Signature | None:
+def read_signature(target: str) -> Signature | None:
     """The signature of a dotted class name; None where the source has no such class."""
-    path = source_of(target)
-    return _read(path, target.rpartition(".")[2]) if path else None
+    path = find_source_file(target)
+    return _read_signature(path, target.rpartition(".")[2]) if path else None
 
 
 @cache
-def _read(path: Path, name: str) -> Signature | None:
-    node = classes(path).get(name)
+def _read_signature(path: Path, name: str) -> Signature | None:
+    node = find_classes(path).get(name)
     if node is None:
         return None
     methods = {
         name: {
-            argument.arg: Parameter(_type(argument.annotation), ast.unparse(default) if default else None)
-            for argument, default in _arguments(function, origin)
+            argument.arg: Parameter(_resolve_annotation(argument.annotation), ast.unparse(default) if default else None)
+            for argument, default in _parse_arguments(function, origin)
         }
-        for name, (function, origin) in _functions(node, path).items()
+        for name, (function, origin) in _find_methods(node, path).items()
     }
     shapes, needs, supplies = (
-        _literal(node, path, key, default) for key, default in (("shapes", ""), ("needs", ()), ("supplies", ()))
+        _read_class_attribute(node, path, key, default)
+        for key, default in (("shapes", ""), ("required_model_methods", ()), ("extra_model_inputs", ()))
     )
     return Signature(ast.get_docstring(node) or "", shapes, methods, tuple(needs) or ("forward",), tuple(supplies))
 
 
-def data_paths(target: str) -> list[str]:
+def find_data_paths(target: str) -> list[str]:
     """The parameters of a data set, a dotted class name, that are paths of the user's data."""
-    found = read(target)
-    return [key for key, kind in found.types.items() if DataPath in (kind, *get_args(kind))] if found else []
+    found = read_signature(target)
+    return [key for key, kind in found.init_types.items() if DataPath in (kind, *get_args(kind))] if found else []
 
 
-def _functions(node: ast.ClassDef, path: Path) -> dict[str, tuple[ast.FunctionDef, Path]]:
+def _find_methods(node: ast.ClassDef, path: Path) -> dict[str, tuple[ast.FunctionDef, Path]]:
     """The methods of a class and of those of its bases whose source is ours or a plugin's, each with its file."""
     return {
         item.name: (item, origin)
-        for part, origin in _lineage(node, path)
+        for part, origin in _resolve_mro(node, path)
         for item in part.body
         if isinstance(item, ast.FunctionDef)
     }
 
 
-def _lineage(node: ast.ClassDef, path: Path) -> list[tuple[ast.ClassDef, Path]]:
+def _resolve_mro(node: ast.ClassDef, path: Path) -> list[tuple[ast.ClassDef, Path]]:
     """A class after those of its bases whose source is ours or a plugin's, the first base last; each with its file."""
-    origins = [_named(base.id, path) for base in reversed(node.bases) if isinstance(base, ast.Name)]
-    return [*(part for origin in origins if origin for part in _lineage(*origin)), (node, path)]
+    origins = [_resolve_class(base.id, path) for base in reversed(node.bases) if isinstance(base, ast.Name)]
+    return [*(part for origin in origins if origin for part in _resolve_mro(*origin)), (node, path)]
 
 
-def _arguments(function: ast.FunctionDef, path: Path) -> list[tuple[ast.arg, ast.expr | None]]:
+def _parse_arguments(function: ast.FunctionDef, path: Path) -> list[tuple[ast.arg, ast.expr | None]]:
     """Arguments after ``self`` with their defaults; ``**options: Unpack[Options]`` counts as the keys of Options."""
     spec = function.args
     positional = [*spec.posonlyargs, *spec.args]
@@ -135,28 +138,28 @@ def _arguments(function: ast.FunctionDef, path: Path) -> list[tuple[ast.arg, ast
     pairs += zip(spec.kwonlyargs, spec.kw_defaults, strict=True)
     match spec.kwarg and spec.kwarg.annotation:
         case ast.Subscript(value=ast.Name(id="Unpack"), slice=ast.Name(id=name)):
-            options = _named(name, path)
+            options = _resolve_class(name, path)
             assert options is not None, f"{path}: {name} is read from its source, but is not ours"
-            keys = [item for part, _ in _lineage(*options) for item in part.body if isinstance(item, ast.AnnAssign)]
+            keys = [item for part, _ in _resolve_mro(*options) for item in part.body if isinstance(item, ast.AnnAssign)]
             pairs += [(ast.arg(ast.unparse(item.target), item.annotation), None) for item in keys]
     return pairs
 
 
-def _named(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:
+def _resolve_class(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:
     """A class that a file defines, or imports from a file that does, and that file; None if its source is not read."""
-    if name in classes(path):
-        return classes(path)[name], path
-    for node in _parsed(path).body:
+    if name in find_classes(path):
+        return find_classes(path)[name], path
+    for node in _parse_module(path).body:
         if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
-            origin = source_of(f"{node.module}.{name}")
-            return _named(name, origin) if origin else None
+            origin = find_source_file(f"{node.module}.{name}")
+            return _resolve_class(name, origin) if origin else None
     return None
 
 
-def _literal(node: ast.ClassDef, path: Path, key: str, default: Any) -> Any:
+def _read_class_attribute(node: ast.ClassDef, path: Path, key: str, default: Any) -> Any:
     """The value of a literal class attribute, an inherited one too."""
     found = default
-    for item in (item for part, _ in _lineage(node, path) for item in part.body):
+    for item in (item for part, _ in _resolve_mro(node, path) for item in part.body):
         match item:
             case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value) if name == key:
                 found = ast.literal_eval(value)
@@ -165,26 +168,32 @@ def _literal(node: ast.ClassDef, path: Path, key: str, default: Any) -> Any:
     return found
 
 
-def _type(annotation: ast.expr | None) -> Any:
+def _resolve_annotation(annotation: ast.expr | None) -> Any:
     """The type an annotation names, from the small vocabulary a configuration may use."""
     match annotation:
         case ast.Constant(value=None):
             return type(None)
         case ast.Constant(value=str(text)):
-            return _type(ast.parse(text, mode="eval").body)
-        case ast.Name(id=name) if name in VOCABULARY:
-            return VOCABULARY[name]
+            return _resolve_annotation(ast.parse(text, mode="eval").body)
+        case ast.Name(id=name) if name in ANNOTATION_TYPES:
+            return ANNOTATION_TYPES[name]
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            sides = _type(left), _type(right)
-            return UNCHECKED if UNCHECKED in sides else sides[0] | sides[1]
+            sides = _resolve_annotation(left), _resolve_annotation(right)
+            return UNCHECKED_TYPE if UNCHECKED_TYPE in sides else sides[0] | sides[1]
         case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
             try:
                 value = ast.literal_eval(inner)
             except ValueError:
-                return UNCHECKED
+                return UNCHECKED_TYPE
             return Literal[value]
-        case ast.Subscript(value=ast.Name(id=name), slice=inner) if name in VOCABULARY:
+        case ast.Subscript(value=ast.Name(id=name), slice=inner) if name in ANNOTATION_TYPES:
             items = inner.elts if isinstance(inner, ast.Tuple) else [inner]
-            kinds = tuple(... if isinstance(i, ast.Constant) and i.value is ... else _type(i) for i in items)
-            return UNCHECKED if UNCHECKED in kinds else VOCABULARY[name][kinds if len(kinds) > 1 else kinds[0]]
-    return UNCHECKED
+            kinds = tuple(
+                ... if isinstance(i, ast.Constant) and i.value is ... else _resolve_annotation(i) for i in items
+            )
+            return (
+                UNCHECKED_TYPE
+                if UNCHECKED_TYPE in kinds
+                else ANNOTATION_TYPES[name][kinds if len(kinds) > 1 else kinds[0]]
+            )
+    return UNCHECKED_TYPE

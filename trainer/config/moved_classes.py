@@ -89,8 +89,28 @@ _MODULES: Mapping[str, str] = {
     "models.vq_vae": "models.generative.vq_vae",
     "optim": "optim.optimizers",
     "schedules": "optim.lr_schedules",
+    "tasks.vq_vae": "tasks.vq_vae",
 }
-_CLASSES: Mapping[str, str] = {}
+_CLASSES: Mapping[str, str] = {
+    "VectorQuantisation": "VectorQuantization",
+    "BlockModel": "StochasticBlockModel",
+    "BlockPairs": "SBMLinkPrediction",
+    "Brain": "SpatiotemporalGNN",
+    "Clicks": "SyntheticClicks",
+    "Clusters": "GaussianClusters",
+    "Idx": "IdxFiles",
+    "ImageMasks": "SegmentationFolder",
+    "Isbi2012": "ISBI2012",
+    "MatrixFactorisation": "MatrixFactorization",
+    "Mnist": "MNIST",
+    "MnistRows": "SequentialMNIST",
+    "NeighbourSum": "NeighborSum",
+    "Pairs": "SentencePairs",
+    "Pictures": "ImageAugment",
+    "SklearnClasses": "SklearnClassification",
+    "SklearnValues": "SklearnRegression",
+    "SmallKnowledge": "SmallKnowledgeGraph",
+}
 """Classes of these modules that have another name today."""
 
 

@@ -11,21 +11,21 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 
 from trainer.config import registry
-from trainer.config.sweep_grid import Options, wrong_span
+from trainer.config.sweep_grid import OptionLoader, find_invalid_sweep
 from trainer.utils.errors import ConfigError, did_you_mean
-from trainer.utils.text import shorten
+from trainer.utils.text import shorten_repr
 
-HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.", "hydra.launcher.", "hydra.sweeper.")
-HYDRA_GROUPS = ("hydra/launcher", "hydra/sweeper")
+ALLOWED_HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.", "hydra.launcher.", "hydra.sweeper.")
+ALLOWED_HYDRA_GROUPS = ("hydra/launcher", "hydra/sweeper")
 """What of Hydra's own a command line chooses. Folders of YAML files are named by --config-dir, and judged there."""
-MOST_DEEP = 20
-CALL = re.compile(r"\w+ while evaluating '(.*?)': (.*)")
+MAX_DEPTH = 20
+CALL_ERROR = re.compile(r"\w+ while evaluating '(.*?)': (.*)")
 """What is said of a function that does not take what it is given, or is none."""
-WINDOW = 100
+CONTEXT_CHARS = 100
 """Letters shown on each side of where a text cannot be read."""
 
 
-def parse(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[Override]:
+def parse_overrides(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[Override]:
     """The overrides by Hydra's grammar; ``folders`` are those of the user, among whose options a glob chooses.
 
     Raises ConfigError showing where a text stops being one.
@@ -33,41 +33,42 @@ def parse(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[Overri
     parser = OverridesParser.create()
     found, problems = [], []
     for text in overrides:
-        if max(text.count(bracket) for bracket in "[{(") > MOST_DEEP and _depth(text) > MOST_DEEP:
-            problems.append(f"{shorten(text)}: nested more than {MOST_DEEP} deep")
+        if max(text.count(bracket) for bracket in "[{(") > MAX_DEPTH and _count_depth(text) > MAX_DEPTH:
+            problems.append(f"{shorten_repr(text)}: nested more than {MAX_DEPTH} deep")
             continue
         try:
             item = parser.parse_override(text)
-            item.config_loader = Options(folders)  # type: ignore[assignment]
+            item.config_loader = OptionLoader(folders)  # type: ignore[assignment]
             found.append(item)
         except (HydraException, ValueError, OverflowError) as error:
             reason = (str(error).splitlines() or ["not understood"])[0]
-            call = CALL.match(reason)
+            call = CALL_ERROR.match(reason)
             if call:
                 known = ", ".join(sorted(parser.functions.functions))
                 problems.append(
-                    f"{shorten(text)}: {shorten(call[1])}: {call[2][:WINDOW]}; Hydra's functions are {known}"
+                    f"{shorten_repr(text)}: {shorten_repr(call[1])}: {call[2][:CONTEXT_CHARS]}; Hydra's "
+                    f"functions are {known}"
                 )
                 continue
-            column = _column(text, reason)
-            start = max(0, column - WINDOW)
+            column = _find_column(text, reason)
+            start = max(0, column - CONTEXT_CHARS)
             problems.append(
-                f"cannot read {shorten(text)} as KEY=VALUE ({reason[:WINDOW]}); quote special characters:"
-                f" {_quoted(text)}\n  {text[start : start + 2 * WINDOW]}\n  {' ' * (column - start)}^"
+                f"cannot read {shorten_repr(text)} as KEY=VALUE ({reason[:CONTEXT_CHARS]}); quote special characters:"
+                f" {_quote_value(text)}\n  {text[start : start + 2 * CONTEXT_CHARS]}\n  {' ' * (column - start)}^"
             )
     if problems:
         raise ConfigError(*problems)
     return found
 
 
-def _quoted(text: str) -> str:
+def _quote_value(text: str) -> str:
     """An override with its value in quotes, as a shell is given it; of one that has quotes or is long, an example."""
     key, _, value = text.partition("=")
-    is_plain = value.isprintable() and not set(text) & {"'", '"'} and len(text) < WINDOW
+    is_plain = value.isprintable() and not set(text) & {"'", '"'} and len(text) < CONTEXT_CHARS
     return f"'{key}=\"{value}\"'" if value and is_plain else "'key=\"[a\"'"
 
 
-def _depth(text: str) -> int:
+def _count_depth(text: str) -> int:
     """How many brackets are open at once at most."""
     depth = deepest = 0
     for letter in text:
@@ -76,7 +77,7 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def _column(text: str, reason: str) -> int:
+def _find_column(text: str, reason: str) -> int:
     """Where in an override the parser's complaint points to; its end if it points nowhere."""
     stuck = re.search(r"at input '(.*)'", reason)
     if stuck and stuck.group(1) in text:
@@ -86,7 +87,7 @@ def _column(text: str, reason: str) -> int:
     return found if found >= 0 else len(text)
 
 
-def wrong_use(item: Override, *, is_sweep: bool = False) -> list[str]:
+def invalid_override(item: Override, *, is_sweep: bool = False) -> list[str]:
     """Overrides that Hydra would take and that would then do nothing, or not what was meant."""
     key = item.key_or_group
     if not key:
@@ -94,7 +95,10 @@ def wrong_use(item: Override, *, is_sweep: bool = False) -> list[str]:
     if item.package is not None:
         return [f"{key}@{item.package}: a group has one place; write {key}=NAME"]
     if item.is_sweep_override() and not is_sweep:
-        return [wrong_span(item) or f"{item.input_line}: several values make a sweep; run train -m {item.input_line}"]
+        return [
+            find_invalid_sweep(item)
+            or f"{item.input_line}: several values make a sweep; run train -m {item.input_line}"
+        ]
     if item.type in (OverrideType.ADD, OverrideType.FORCE_ADD):
         is_there = key in registry.GROUPS
         return [f"{key}: {'leave out the +' if is_there else 'unknown key; + adds keys that nothing reads'}"]
@@ -105,34 +109,36 @@ def wrong_use(item: Override, *, is_sweep: bool = False) -> list[str]:
         return [f"{key}: name a folder of YAML files by --config-dir DIR"]
     if is_hydras and item.is_sweep_override():
         return [f"{item.input_line}: Hydra's own keys take one value"]
-    if is_hydras and (not (key.startswith(HYDRA_KEYS) or key in HYDRA_GROUPS) or "_target_" in (item.input_line or "")):
-        known = (*(k.rstrip(".") for k in HYDRA_KEYS), *HYDRA_GROUPS)
+    if is_hydras and (
+        not (key.startswith(ALLOWED_HYDRA_KEYS) or key in ALLOWED_HYDRA_GROUPS) or "_target_" in (item.input_line or "")
+    ):
+        known = (*(k.rstrip(".") for k in ALLOWED_HYDRA_KEYS), *ALLOWED_HYDRA_GROUPS)
         return [f"{key}: of Hydra's own keys, train reads {', '.join(known)}"]
     return []
 
 
-def at_odds(items: Sequence[Override]) -> list[str]:
+def conflicting_overrides(items: Sequence[Override]) -> list[str]:
     """Overrides of which one would do nothing beside the other."""
     given = {item.key_or_group for item in items if item.value() is not None}
     return ["epochs and max_steps: each says how long to train; keep one"] if {"epochs", "max_steps"} <= given else []
 
 
-def wrong_option(item: Override, folders: Sequence[Path]) -> str | None:
+def unknown_option(item: Override, folders: Sequence[Path]) -> str | None:
     """Why a group has no such option, with the nearest and all there are."""
     group, name = item.key_or_group, item.value()
-    if group in HYDRA_GROUPS:
-        return _not_installed(group, str(name))
-    known = registry.options(group, folders)
+    if group in ALLOWED_HYDRA_GROUPS:
+        return _describe_missing_plugin(group, str(name))
+    known = registry.list_options(group, folders)
     if str(name) in known or (group == "experiment" and name is None):
         return None
-    return registry.not_found(group, "null" if name is None else str(name), known)
+    return registry.describe_unknown_option(group, "null" if name is None else str(name), known)
 
 
-def _not_installed(group: str, name: str) -> str | None:
+def _describe_missing_plugin(group: str, name: str) -> str | None:
     """Why Hydra has no such launcher or sweeper."""
     from trainer.config import hydra_compose
 
-    known = hydra_compose.hydras_options(group)
+    known = hydra_compose.list_hydra_options(group)
     if name in known:
         return None
     return (

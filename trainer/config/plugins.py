@@ -13,15 +13,15 @@ from pathlib import Path
 
 from trainer.utils.errors import ConfigError, did_you_mean
 
-_named: dict[str, Path] = {}
+_PLUGIN_FILES: dict[str, Path] = {}
 
 
-def declare(names: Iterable[str]) -> None:
+def declare_plugins(names: Iterable[str]) -> None:
     """Makes modules known by name; nothing is imported.
 
     Raises ConfigError for a name that neither the working folder nor the import path has.
     """
-    _named.clear()
+    _PLUGIN_FILES.clear()
     for name in names:
         if not name.isidentifier():
             raise ConfigError(f"plugins: {name!r} is not the name of a module; it must be in {Path.cwd()} or installed")
@@ -36,17 +36,17 @@ def declare(names: Iterable[str]) -> None:
         if found is None:
             near = did_you_mean(name, [path.stem for path in Path.cwd().glob("*.py")])
             raise ConfigError(f"plugins: no module {name!r} in {Path.cwd()} or installed{near}")
-        _named[name] = found
+        _PLUGIN_FILES[name] = found
 
 
-def take(words: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_plugin_args(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """(the words of a command without ``plugins=[...]``, the modules those name)."""
     mine = [word.partition("=")[2] for word in words if word.startswith("plugins=")]
     names = [name.strip(" '\"") for text in mine for name in text.strip("[] ").split(",")]
     return [word for word in words if not word.startswith("plugins=")], [name for name in names if name]
 
 
-def unnamed(stored: object, named: Collection[str]) -> list[str]:
+def find_undeclared_plugins(stored: object, named: Collection[str]) -> list[str]:
     """Why the modules that a stored run names are not imported: it is data, and only a command may say what runs."""
     foreign = [str(name) for name in stored if str(name) not in named] if isinstance(stored, list) else []
     if not foreign:
@@ -59,23 +59,23 @@ def unnamed(stored: object, named: Collection[str]) -> list[str]:
 
 
 def is_declared(module: str) -> bool:
-    return module.split(".")[0] in _named
+    return module.split(".")[0] in _PLUGIN_FILES
 
 
-def source_of(module: str) -> Path | None:
+def find_plugin_file(module: str) -> Path | None:
     """The file of a declared module or of one inside a declared package."""
     top, *rest = module.split(".")
-    if top not in _named:
+    if top not in _PLUGIN_FILES:
         return None
     if not rest:
-        return _named[top]
-    path = _named[top].parent.joinpath(*rest)
+        return _PLUGIN_FILES[top]
+    path = _PLUGIN_FILES[top].parent.joinpath(*rest)
     return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
 
 
-def load() -> None:
+def import_plugins() -> None:
     """Imports the declared modules under their names."""
-    for name, path in _named.items():
+    for name, path in _PLUGIN_FILES.items():
         if name in sys.modules:
             continue
         inside = [str(path.parent)] if path.name == "__init__.py" else None

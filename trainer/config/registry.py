@@ -11,13 +11,13 @@ from pathlib import Path
 from trainer.utils.errors import ConfigError, did_you_mean
 
 GROUPS = ("model", "data", "task", "augment", "optimizer", "scheduler", "experiment")
-_PACKAGE = Path(__file__).parents[1]
+_PACKAGE_DIR = Path(__file__).parents[1]
 
 
-def builtin() -> Path:
+def get_builtin_dir() -> Path:
     """The folder of our own configuration: inside an installed package, beside it in a checkout."""
-    inside = _PACKAGE / "conf"
-    return inside if inside.is_dir() else _PACKAGE.parent / "conf"
+    inside = _PACKAGE_DIR / "conf"
+    return inside if inside.is_dir() else _PACKAGE_DIR.parent / "conf"
 
 
 def read_text(path: Path) -> str:
@@ -31,7 +31,7 @@ def read_text(path: Path) -> str:
 
 
 @dataclass(frozen=True)
-class Option:
+class ConfigOption:
     """One YAML file of a group: a model, a data set, an optimizer, ..."""
 
     group: str
@@ -39,55 +39,55 @@ class Option:
     path: Path
 
     @cached_property
-    def lines(self) -> list[str]:
+    def text_lines(self) -> list[str]:
         return read_text(self.path).splitlines()
 
     @property
     def description(self) -> str:
         """The first comment that is not an instruction to Hydra."""
-        return next((line[1:].strip() for line in self.lines if re.match(r"#\s*[^@\s]", line)), "")
+        return next((line[1:].strip() for line in self.text_lines if re.match(r"#\s*[^@\s]", line)), "")
 
     @property
-    def target(self) -> str | None:
-        found = (re.match(r"\s*_target_:\s*(\S+)", line) for line in self.lines)
+    def class_path(self) -> str | None:
+        found = (re.match(r"\s*_target_:\s*(\S+)", line) for line in self.text_lines)
         return next((match.group(1) for match in found if match), None)
 
     @property
-    def task(self) -> str | None:
+    def task_name(self) -> str | None:
         """The task this option chooses, if it chooses one."""
-        return next((value for key, value, _ in self.elsewhere() if key == "task"), None)
+        return next((value for key, value, _ in self.other_overrides() if key == "task"), None)
 
     @property
-    def parents(self) -> list[str]:
+    def parent_options(self) -> list[str]:
         """The options of its group that this one goes on from."""
-        found = (re.match(r"\s*- (?:/?\w+/)?(\w+)\s*(?:#.*)?$", line) for line in self.lines)
+        found = (re.match(r"\s*- (?:/?\w+/)?(\w+)\s*(?:#.*)?$", line) for line in self.text_lines)
         return [match.group(1) for match in found if match and match.group(1) not in ("_self_", self.name)]
 
     @property
-    def keys(self) -> set[str]:
+    def top_level_keys(self) -> set[str]:
         """The keys that stand furthest left."""
-        found = (re.match(r"(\w+):", line) for line in self.lines)
+        found = (re.match(r"(\w+):", line) for line in self.text_lines)
         return {match.group(1) for match in found if match}
 
     @property
-    def shapes(self) -> str:
+    def shapes_line(self) -> str:
         """Names and shapes, as its class states them; found by text, as a list must be quick."""
-        module, _, name = (self.target or "").rpartition(".")
-        path = _PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py")
+        module, _, name = (self.class_path or "").rpartition(".")
+        path = _PACKAGE_DIR.parent.joinpath(*module.split(".")).with_suffix(".py")
         if not module.startswith("trainer.") or not path.is_file():
             return ""
         body = re.search(rf"^class {name}\b.*?(?=^\S|\Z)", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
         found = body and re.search(r'^    shapes = "(.*)"$', body.group(), re.MULTILINE)
         return found.group(1) if found else ""
 
-    def sets_in(self, group: str) -> set[str]:
+    def keys_set_in(self, group: str) -> set[str]:
         """The keys of another group that this option sets, which an option of that group must have."""
-        return {key.removeprefix(f"{group}.") for key, _, _ in self.elsewhere() if key.startswith(f"{group}.")}
+        return {key.removeprefix(f"{group}.") for key, _, _ in self.other_overrides() if key.startswith(f"{group}.")}
 
-    def elsewhere(self) -> list[tuple[str, str, str]]:
+    def other_overrides(self) -> list[tuple[str, str, str]]:
         """(key, value as written, meaning or nothing) of what it sets outside its group, the options it chooses too."""
         found, above = [], ""
-        for line in self.lines if "# @package _global_" in self.lines[:1] else ():
+        for line in self.text_lines if "# @package _global_" in self.text_lines[:1] else ():
             if match := re.match(r"\s*- override /(\w+)(?:@[\w.]+)?:\s*(\S+)", line):
                 found.append((match.group(1), match.group(2), ""))
             elif match := re.match(r"(  )?(\w+):\s*([^#]*?)\s*(?:#\s*(.*))?$", line):
@@ -98,45 +98,47 @@ class Option:
         return found
 
     @property
-    def flat(self) -> set[str]:
+    def global_keys(self) -> set[str]:
         """The keys it sets that belong to no group, such as ``epochs``."""
-        return {key for key, _, _ in self.elsewhere() if "." not in key} - {*GROUPS}
+        return {key for key, _, _ in self.other_overrides() if "." not in key} - {*GROUPS}
 
-    def entries(self) -> list[tuple[str, str, str]]:
+    def find_entries(self) -> list[tuple[str, str, str]]:
         """(key, value as written, meaning) of each line that has all three."""
-        found = (re.match(r"\s*(\w+):\s*(.*?)\s+#\s+(.*)", line) for line in self.lines)
+        found = (re.match(r"\s*(\w+):\s*(.*?)\s+#\s+(.*)", line) for line in self.text_lines)
         return [(match.group(1), match.group(2), match.group(3)) for match in found if match]
 
-    def meanings(self) -> dict[str, str]:
+    def get_descriptions(self) -> dict[str, str]:
         """Each key with the comment beside its value."""
-        return {key: meaning for key, _, meaning in self.entries()}
+        return {key: meaning for key, _, meaning in self.find_entries()}
 
 
-def options(group: str, folders: Sequence[Path] = ()) -> dict[str, Option]:
+def list_options(group: str, folders: Sequence[Path] = ()) -> dict[str, ConfigOption]:
     """The options of a group by name, ours and those in the user's folders; the first of a name wins, as in Hydra."""
-    found: dict[str, Option] = {}
-    for folder in (builtin(), *folders):
-        found = in_folder(folder, group) | found
+    found: dict[str, ConfigOption] = {}
+    for folder in (get_builtin_dir(), *folders):
+        found = list_dir_options(folder, group) | found
     return dict(sorted(found.items()))
 
 
-def in_folder(folder: Path, group: str) -> dict[str, Option]:
+def list_dir_options(folder: Path, group: str) -> dict[str, ConfigOption]:
     files = sorted(path for path in (folder / group).glob("*.yaml") if path.is_file())
-    return {path.stem: Option(group, path.stem, path) for path in files}
+    return {path.stem: ConfigOption(group, path.stem, path) for path in files}
 
 
-def not_found(group: str, name: str, known: Iterable[str]) -> str:
+def describe_unknown_option(group: str, name: str, known: Iterable[str]) -> str:
     """That a group has no such option, with the nearest and all there are."""
     return f"{group} {name!r} not found{did_you_mean(name, known) or ';'} choices: {', '.join(known) or 'none yet'}"
 
 
-def groups(folders: Iterable[Path] = ()) -> set[str]:
+def list_groups(folders: Iterable[Path] = ()) -> set[str]:
     """The names of the groups there are."""
-    return {path.name for folder in (*folders, builtin()) for path in folder.iterdir() if path.is_dir()} - {"hydra"}
+    return {path.name for folder in (*folders, get_builtin_dir()) for path in folder.iterdir() if path.is_dir()} - {
+        "hydra"
+    }
 
 
 def default_option(group: str) -> str:
     """The option of a group that is taken where nobody chooses."""
-    found = re.search(rf"^  - {group}: (\w+)", read_text(builtin() / "train.yaml"), re.MULTILINE)
+    found = re.search(rf"^  - {group}: (\w+)", read_text(get_builtin_dir() / "train.yaml"), re.MULTILINE)
     assert found, group
     return found.group(1)

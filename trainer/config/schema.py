@@ -19,7 +19,7 @@ from trainer.core.types import (
 
 Device = Literal["auto", "cpu", "cuda", "mps"] | Annotated[str, Pattern(r"cuda:(0|[1-9][0-9]?)", "cuda:1")]
 
-Processes = Annotated[int, Range(ge=1, le=1024)]
+ProcessCount = Annotated[int, Range(ge=1, le=1024)]
 """How many threads or processes there may be: more than any machine has is a slip, and would take it down."""
 Count = Annotated[int, Range(ge=1, le=1_000_000_000)]
 """A number of rows, batches or epochs that others are multiplied by."""
@@ -37,7 +37,7 @@ class Settings:
     bucket: Count
     seed: NonNegativeInt
     device: Device
-    threads: Processes | None
+    threads: ProcessCount | None
     precision: Literal[32, "bf16", "fp16"]
     compile: bool
     channels_last: bool
@@ -55,7 +55,7 @@ class Settings:
     save_every: NonNegativeFloat
     draw: bool
     draw_seconds: NonNegativeFloat
-    jobs: Processes | None
+    jobs: ProcessCount | None
     resume: str | None
     data_dir: DataPath | None
     fingerprint: Literal["sampled", "exact"]

@@ -18,11 +18,11 @@ from omegaconf import Container, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
-from trainer.config.overrides import parse
+from trainer.config.overrides import parse_overrides
 from trainer.utils.errors import ConfigError
 
-STAND_IN = "a value of the environment"
-SECRET = re.compile(
+ENV_PLACEHOLDER = "a value of the environment"
+SECRET_KEY_PATTERN = re.compile(
     r"((?<!pad_)(?<!unk_)(?<!cls_)(?<!sep_)(?<!bos_)(?<!eos_)(?<!mask_)token"
     r"|(secret|passwords?|passwd|pwd|passphrase|(api|access|secret|private|auth)[_-]?keys?))_?\d*$"
 )
@@ -30,40 +30,40 @@ SECRET = re.compile(
 
 Nor is a token of a vocabulary.
 """
-OLD_SECRET = re.compile(r"token(?![a-z])|secret|passw|api_key")
+OLD_SECRET_KEY_PATTERN = re.compile(r"token(?![a-z])|secret|passw|api_key")
 """What an older version took for a secret."""
-KEY = re.compile(r"[\w-]+(?=['\"]?\s*:)")
+MAPPING_KEY_PATTERN = re.compile(r"[\w-]+(?=['\"]?\s*:)")
 """A key of a mapping in an override."""
 MASK = "***"
-_hidden: ContextVar[bool] = ContextVar("_hidden", default=False)
+_HIDE_ENV: ContextVar[bool] = ContextVar("_hidden", default=False)
 
 
-def keep(node: Container, written: Any, resolved: Any) -> Any:
+def restore_env_references(node: Container, written: Any, resolved: Any) -> Any:
     """The resolved values of a container, but as written where they come from the environment."""
-    OmegaConf.register_new_resolver("oc.env", _read, replace=True)
-    return _keep(node, written, resolved)
+    OmegaConf.register_new_resolver("oc.env", _resolve_env, replace=True)
+    return _restore_node(node, written, resolved)
 
 
-def _keep(node: Container, written: Any, resolved: Any) -> Any:
+def _restore_node(node: Container, written: Any, resolved: Any) -> Any:
     if isinstance(written, dict) and isinstance(resolved, dict):
-        return {key: _entry(node, key, written[key], item) for key, item in resolved.items()}
+        return {key: _restore_entry(node, key, written[key], item) for key, item in resolved.items()}
     if isinstance(written, list) and isinstance(resolved, list):
-        return [_entry(node, index, *pair) for index, pair in enumerate(zip(written, resolved, strict=True))]
+        return [_restore_entry(node, index, *pair) for index, pair in enumerate(zip(written, resolved, strict=True))]
     return resolved
 
 
-def _entry(node: Any, key: Any, written: Any, resolved: Any) -> Any:
+def _restore_entry(node: Any, key: Any, written: Any, resolved: Any) -> Any:
     if isinstance(written, dict | list):
-        return _keep(node._get_node(key), written, resolved)
+        return _restore_node(node._get_node(key), written, resolved)
     if not isinstance(written, str) or "${" not in written:
         return resolved
-    plain = _value(node, key)
-    with _stand_in():
-        hidden = _value(node, key)
+    plain = _resolve_entry(node, key)
+    with _hide_env():
+        hidden = _resolve_entry(node, key)
     return resolved if plain == hidden else written
 
 
-def _value(node: Any, key: Any) -> Any:
+def _resolve_entry(node: Any, key: Any) -> Any:
     """What an entry resolves to, or why it does not."""
     try:
         found = node[key]
@@ -73,35 +73,35 @@ def _value(node: Any, key: Any) -> Any:
 
 
 @contextmanager
-def _stand_in() -> Iterator[None]:
-    token = _hidden.set(True)
+def _hide_env() -> Iterator[None]:
+    token = _HIDE_ENV.set(True)
     try:
         yield
     finally:
-        _hidden.reset(token)
+        _HIDE_ENV.reset(token)
 
 
-def _read(key: str, *default: str | None) -> str | None:
+def _resolve_env(key: str, *default: str | None) -> str | None:
     """The resolver ``oc.env``, which says something else where the stand-in is asked for."""
-    return STAND_IN if _hidden.get() else oc.env(key, *default)
+    return ENV_PLACEHOLDER if _HIDE_ENV.get() else oc.env(key, *default)
 
 
-NAME = re.compile(r"\$\{\s*oc\.env\s*:\s*([^\s,}]+)")
-SHORTEST = 4
+ENV_NAME_PATTERN = re.compile(r"\$\{\s*oc\.env\s*:\s*([^\s,}]+)")
+MIN_SECRET_LENGTH = 4
 """Letters of a value that is looked for in a text: a shorter one stands in many words, and is no secret."""
 
 
 def hide_values(text: str, tree: Mapping[str, Any]) -> str:
     """A text that is written down, with the values of variables that a configuration reads named instead."""
-    names = set(NAME.findall(repr(tree)))
-    known = {name: os.environ[name] for name in names if len(os.environ.get(name, "")) >= SHORTEST}
+    names = set(ENV_NAME_PATTERN.findall(repr(tree)))
+    known = {name: os.environ[name] for name in names if len(os.environ.get(name, "")) >= MIN_SECRET_LENGTH}
     for name, value in sorted(known.items(), key=lambda item: -len(item[1])):
         text = text.replace(value, f"${{oc.env:{name}}}")
     return text
 
 
-def sounds_secret(key: str) -> bool:
-    return SECRET.search(key.lower()) is not None
+def is_secret_key(key: str) -> bool:
+    return SECRET_KEY_PATTERN.search(key.lower()) is not None
 
 
 def mask_override(text: str) -> str:
@@ -109,23 +109,23 @@ def mask_override(text: str) -> str:
     key, equals, value = text.partition("=")
     if not equals:
         return text
-    if any(map(sounds_secret, key.split("."))):
+    if any(map(is_secret_key, key.split("."))):
         return text if "${" in value else f"{key}={MASK}"
-    if "{" not in value or not any(map(sounds_secret, KEY.findall(value))):
+    if "{" not in value or not any(map(is_secret_key, MAPPING_KEY_PATTERN.findall(value))):
         return text
     try:
-        given = parse([text])[0].value()
+        given = parse_overrides([text])[0].value()
     except ConfigError:
         return f"{key}={MASK}"
     if not isinstance(given, dict | list):  # several mappings, of a sweep
         return f"{key}={MASK}"
-    clean = _clean("", given)
+    clean = _mask_value("", given)
     return text if clean == given else f"{key}={json.dumps(clean)}"
 
 
-def mask(tree: Mapping[str, Any]) -> dict[str, Any]:
+def mask_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration that may be shown: values of keys that sound secret are left out."""
-    return {key: _clean(str(key), value) for key, value in tree.items()}
+    return {key: _mask_value(str(key), value) for key, value in tree.items()}
 
 
 def find_masked_keys(tree: Mapping[str, Any], at: str = "") -> Iterator[str]:
@@ -135,14 +135,14 @@ def find_masked_keys(tree: Mapping[str, Any], at: str = "") -> Iterator[str]:
         if isinstance(value, Mapping):
             yield from find_masked_keys(value, name)
         elif MASK in (value if isinstance(value, list) else [value]) and (
-            sounds_secret(str(key)) or OLD_SECRET.search(str(key).lower())
+            is_secret_key(str(key)) or OLD_SECRET_KEY_PATTERN.search(str(key).lower())
         ):
             yield name
 
 
-def _clean(key: str, value: Any) -> Any:
+def _mask_value(key: str, value: Any) -> Any:
     if isinstance(value, Mapping):
-        return mask(value)
+        return mask_tree(value)
     if isinstance(value, list):
-        return [_clean(key, item) for item in value]
-    return MASK if sounds_secret(key) and isinstance(value, str) and value and "${" not in value else value
+        return [_mask_value(key, item) for item in value]
+    return MASK if is_secret_key(key) and isinstance(value, str) and value and "${" not in value else value

@@ -9,22 +9,22 @@ from typing import Any, get_type_hints
 
 from trainer.config import compatibility, introspection, plugins, registry
 from trainer.config.schema import Settings
-from trainer.core.types import MISSING, describe, fits, is_huge
+from trainer.core.types import MISSING, describe_type, is_huge, is_valid_value
 from trainer.utils.errors import ConfigError, did_you_mean
-from trainer.utils.text import shorten
+from trainer.utils.text import shorten_repr
 
-BUILT = ("model", "data", "task", "augment", "optimizer", "scheduler")
+OBJECT_GROUPS = ("model", "data", "task", "augment", "optimizer", "scheduler")
 """The groups that describe one object each."""
-GIVEN = {
+INJECTED_ARGS = {
     "data": {"fitted"},
     "task": {"model"},
-    "augment": {"facts"},
+    "augment": {"info"},
     "optimizer": {"params"},
     "scheduler": {"lr", "total"},
 }
 """Parameters that come from the program and not from the configuration."""
-NAMELESS = {"model": "", "data": "", "task": ""}
-OURS = {
+NO_NAMES = {"model": "", "data": "", "task": ""}
+TARGET_PREFIXES = {
     "model": "trainer.models.",
     "data": "trainer.data.datasets.",
     "task": "trainer.tasks.",
@@ -35,7 +35,7 @@ OURS = {
 """Where a group's ``_target_`` may point, besides the user's declared plugins."""
 
 
-def check(tree: Mapping[str, Any], names: Mapping[str, str], folders: Sequence[Path] = ()) -> list[str]:
+def check_config(tree: Mapping[str, Any], names: Mapping[str, str], folders: Sequence[Path] = ()) -> list[str]:
     """Every problem of a resolved configuration: keys, types, ranges, targets, and what does not go together."""
     faults, conflicts = find_problems(tree, names, folders)
     return faults + conflicts
@@ -48,14 +48,14 @@ def find_problems(
 
     ``unjudged`` are groups whose option is not known, about which nothing can be said.
     """
-    odd_keys = _odd_keys(tree)
+    odd_keys = _find_non_text_keys(tree)
     if odd_keys:
         return odd_keys, []
     kinds = get_type_hints(Settings, include_extras=True)
     problems = [p for key, kind in kinds.items() for p in check_value(key, tree.get(key, MISSING), kind)]
-    known_keys = {*kinds, *BUILT}
+    known_keys = {*kinds, *OBJECT_GROUPS}
     problems += [f"{key}: unknown key{did_you_mean(key, known_keys)}" for key in tree if key not in known_keys]
-    judged = [group for group in BUILT if group not in unjudged]
+    judged = [group for group in OBJECT_GROUPS if group not in unjudged]
     absent = [
         f"{group}: must hold the keys of one option" for group in judged if not isinstance(tree.get(group), Mapping)
     ]
@@ -64,61 +64,63 @@ def find_problems(
         for group in judged
         if not isinstance(tree[group].get("_target_"), str)
     ]
-    refused = absent or [problem for group in judged for problem in _targets(tree[group], group, is_root=True)]
+    refused = absent or [problem for group in judged for problem in _check_targets(tree[group], group, is_root=True)]
     if refused:
         return problems + refused, []
-    problems += [problem for group in judged for problem in _node(group, tree[group], names[group], folders)]
-    return problems, [] if unjudged else _conflicts(tree, names, folders)
+    problems += [problem for group in judged for problem in _check_group(group, tree[group], names[group], folders)]
+    return problems, [] if unjudged else _check_compatibility(tree, names, folders)
 
 
-def declare(resolved: Mapping[str, Any]) -> list[str]:
+def declare_config_plugins(resolved: Mapping[str, Any]) -> list[str]:
     """Makes the named plugins known, or says why they cannot be."""
     named = resolved.get("plugins")
     try:
-        plugins.declare(named if isinstance(named, list) and fits(named, list[str]) else [])
+        plugins.declare_plugins(named if isinstance(named, list) and is_valid_value(named, list[str]) else [])
     except ConfigError as error:
         return list(error.problems)
     return []
 
 
-def _odd_keys(node: Any, place: str = "") -> list[str]:
+def _find_non_text_keys(node: Any, place: str = "") -> list[str]:
     """Keys of a tree that are no texts: YAML reads ``1:``, ``true:`` and ``null:`` as what they are."""
     if isinstance(node, list):
-        return [p for index, item in enumerate(node) for p in _odd_keys(item, f"{place}[{index}]")]
+        return [p for index, item in enumerate(node) for p in _find_non_text_keys(item, f"{place}[{index}]")]
     if not isinstance(node, Mapping):
         return []
     odd = [f"{place or 'configuration'}: {key!r} given as a key; keys are text" for key in node if type(key) is not str]
-    return odd + [p for key, item in node.items() for p in _odd_keys(item, f"{place}.{key}".lstrip("."))]
+    return odd + [p for key, item in node.items() for p in _find_non_text_keys(item, f"{place}.{key}".lstrip("."))]
 
 
 def check_value(key: str, value: Any, kind: Any) -> list[str]:
-    if kind is introspection.UNCHECKED or fits(value, kind):
+    if kind is introspection.UNCHECKED_TYPE or is_valid_value(value, kind):
         return []
-    shown = "no value" if value in ("", MISSING) else shorten(value)
+    shown = "no value" if value in ("", MISSING) else shorten_repr(value)
     huge = " below 2^63" if is_huge(value) else ""
-    return [f"{key}: {shown} given; it must be {describe(kind)}{huge}{_as_text(key, value, kind)}"]
+    return [f"{key}: {shown} given; it must be {describe_type(kind)}{huge}{_suggest_quotes(key, value, kind)}"]
 
 
-def _as_text(key: str, value: Any, kind: Any) -> str:
+def _suggest_quotes(key: str, value: Any, kind: Any) -> str:
     """How a number or a truth value is typed where a text is meant: a column may be called 1.5 or true."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    return f"; {key}='\"{text}\"' is text" if isinstance(value, bool | int | float) and fits(text, kind) else ""
+    return (
+        f"; {key}='\"{text}\"' is text" if isinstance(value, bool | int | float) and is_valid_value(text, kind) else ""
+    )
 
 
-def _targets(node: Any, place: str, *, is_root: bool = False) -> list[str]:
+def _check_targets(node: Any, place: str, *, is_root: bool = False) -> list[str]:
     """Anything in a tree that asks for code to be run and is not one of our classes or a declared plugin's."""
     if isinstance(node, list):
-        return [p for i, item in enumerate(node) for p in _targets(item, f"{place}[{i}]")]
+        return [p for i, item in enumerate(node) for p in _check_targets(item, f"{place}[{i}]")]
     if not isinstance(node, Mapping):
         return []
-    problems = [p for key, item in node.items() for p in _targets(item, f"{place}.{key}")]
+    problems = [p for key, item in node.items() for p in _check_targets(item, f"{place}.{key}")]
     for key in node:
         if not str(key).startswith("_"):
             continue
         target = str(node[key])
         if key != "_target_" or not is_root:
             problems.append(f"{place}.{key}: not a key train reads")
-        elif not target.startswith(OURS[place]) and not plugins.is_declared(target):
+        elif not target.startswith(TARGET_PREFIXES[place]) and not plugins.is_declared(target):
             module = target.split(".")[0]
             mine = "." in target and module not in {*sys.stdlib_module_names, "trainer"}
             hint = f"; if the module is yours, plugins=[{module}]" if mine else ""
@@ -126,81 +128,86 @@ def _targets(node: Any, place: str, *, is_root: bool = False) -> list[str]:
     return problems
 
 
-def _node(group: str, node: Mapping[str, Any], name: str, folders: Sequence[Path]) -> list[str]:
+def _check_group(group: str, node: Mapping[str, Any], name: str, folders: Sequence[Path]) -> list[str]:
     """The problems of one group against the signature of the class it names."""
     target = str(node.get("_target_"))
-    found = introspection.read(target)
+    found = introspection.read_signature(target)
     if found is None:
-        path = introspection.source_of(target)
-        near = did_you_mean(target.rpartition(".")[2], introspection.classes(path)) if path else ""
+        path = introspection.find_source_file(target)
+        near = did_you_mean(target.rpartition(".")[2], introspection.find_classes(path)) if path else ""
         return [f"{group}._target_: there is no class {target}{near}"]
-    known = {key: kind for key, kind in found.types.items() if key not in GIVEN.get(group, ())}
+    known = {key: kind for key, kind in found.init_types.items() if key not in INJECTED_ARGS.get(group, ())}
     given = {key: value for key, value in node.items() if key != "_target_"}
     problems = [f"{group}.{key}: unknown key{did_you_mean(key, known)}" for key in given if key not in known]
-    lacking = [key for key in known if key in found.required() and key not in given]
+    lacking = [key for key in known if key in found.get_required_parameters() and key not in given]
     problems += [f"{group}.{key}: {group} {name} needs it" for key in lacking]
     for key, value in given.items():
         # What a data set fills in is a number; text has to come from the user.
-        if key not in known or (value == MISSING and group in ("model", "task") and not fits("", known[key])):
+        if key not in known or (value == MISSING and group in ("model", "task") and not is_valid_value("", known[key])):
             continue
         if value == MISSING:
-            option = registry.options(group, folders).get(name)
-            meaning = option.meanings().get(key, "") if option else ""
+            option = registry.list_options(group, folders).get(name)
+            meaning = option.get_descriptions().get(key, "") if option else ""
             problems.append(f"{group}.{key}: needs a value{f' ({meaning})' if meaning else ''}")
             continue
         problems += check_value(f"{group}.{key}", value, known[key])
     return problems
 
 
-def _conflicts(tree: Mapping[str, Any], names: Mapping[str, str], folders: Sequence[Path]) -> list[str]:
+def _check_compatibility(tree: Mapping[str, Any], names: Mapping[str, str], folders: Sequence[Path]) -> list[str]:
     """Why model, data and task do not fit, with the data sets that would."""
     targets = {group: tree[group]["_target_"] for group in ("model", "data", "task")}
-    reason = compatibility.explain(targets, names)
+    reason = compatibility.explain_incompatibility(targets, names)
     if reason is not None:
-        return [f"{reason}. {_would_fit(targets, names, folders)}"]
-    unseen = compatibility.lacking(tree["augment"]["_target_"], targets["data"])
+        return [f"{reason}. {_compatible_datasets(targets, names, folders)}"]
+    unseen = compatibility.missing_inputs(tree["augment"]["_target_"], targets["data"])
     if unseen is not None:
         return [f"augment: {names['augment']} changes {unseen[0]}; data {names['data']} gives {unseen[1]}"]
-    if tree["channels_last"] and (given := compatibility.pictureless(targets["data"])):
+    if tree["channels_last"] and (given := compatibility.non_image_inputs(targets["data"])):
         return [f"channels_last: lays out pictures (B, C, H, W); data {names['data']} gives {given}"]
     if tree["teacher_forcing"] is not None and "teacher_forcing" not in tree["task"]:
         return [f"teacher_forcing: task {names['task']} has no past to feed; it is for task seq2seq"]
     return []
 
 
-def fitting_model(data: str, folders: Sequence[Path] = ()) -> str | None:
+def find_compatible_model(data: str, folders: Sequence[Path] = ()) -> str | None:
     """The first model that goes with a data set and the task it chooses; None where none is known to."""
-    tasks, known = registry.options("task", folders), registry.options("data", folders)
+    tasks, known = registry.list_options("task", folders), registry.list_options("data", folders)
     option = known.get(data)
-    if option is None or option.target is None:
+    if option is None or option.class_path is None:
         return None
-    for name, model in registry.options("model", folders).items():
-        task = tasks[model.task or option.task or "classification"].target
-        if model.target is None or task is None or model.sets_in("data"):
+    for name, model in registry.list_options("model", folders).items():
+        task = tasks[model.task_name or option.task_name or "classification"].class_path
+        if model.class_path is None or task is None or model.keys_set_in("data"):
             continue
-        if compatibility.explain({"model": model.target, "data": option.target, "task": task}, NAMELESS) is None:
+        if (
+            compatibility.explain_incompatibility(
+                {"model": model.class_path, "data": option.class_path, "task": task}, NO_NAMES
+            )
+            is None
+        ):
             return name
     return None
 
 
-def _would_fit(targets: Mapping[str, str], names: Mapping[str, str], folders: Sequence[Path]) -> str:
+def _compatible_datasets(targets: Mapping[str, str], names: Mapping[str, str], folders: Sequence[Path]) -> str:
     """The data sets that a model goes with: each with its own task, or all with the one that was asked for instead."""
-    model = registry.options("model", folders).get(names["model"])
-    known = registry.options("data", folders)
-    tasks = {name: option.target for name, option in registry.options("task", folders).items()}
+    model = registry.list_options("model", folders).get(names["model"])
+    known = registry.list_options("data", folders)
+    tasks = {name: option.class_path for name, option in registry.list_options("task", folders).items()}
 
-    def usual(data: registry.Option | None) -> str:
-        return (model and model.task) or (data and data.task) or "classification"
+    def usual(data: registry.ConfigOption | None) -> str:
+        return (model and model.task_name) or (data and data.task_name) or "classification"
 
     is_forced = names["task"] != usual(known.get(names["data"]))
     good = []
-    needed = model.sets_in("data") if model else set()
+    needed = model.keys_set_in("data") if model else set()
     for option in known.values():
         task = targets["task"] if is_forced else tasks.get(usual(option))
-        found = introspection.read(option.target) if option.target else None
-        if option.target and found and task and needed <= found.types.keys():
-            trial = {"model": targets["model"], "data": option.target, "task": task}
-            if compatibility.explain(trial, NAMELESS) is None:
+        found = introspection.read_signature(option.class_path) if option.class_path else None
+        if option.class_path and found and task and needed <= found.init_types.keys():
+            trial = {"model": targets["model"], "data": option.class_path, "task": task}
+            if compatibility.explain_incompatibility(trial, NO_NAMES) is None:
                 good.append(option.name)
     with_task = f" with task {names['task']}" if is_forced else ""
     return f"{names['model']}{with_task} works with: {', '.join(good) or 'no data set here'}"

@@ -17,28 +17,28 @@ import yaml
 from trainer.config import registry
 from trainer.utils.errors import ConfigError
 
-MOST_LETTERS = 200_000
-MOST_VALUES = 20_000
+MAX_CHARS = 200_000
+MAX_VALUES = 20_000
 """The largest configuration there is here has a few hundred."""
-MOST_DEEP = 40
-MOST_INTERPOLATED = 1_000_000
+MAX_DEPTH = 40
+MAX_INTERPOLATED_SIZE = 1_000_000
 """Letters and values that interpolations may come to."""
-MOST_COMPUTED = 16
+MAX_NESTED_INTERPOLATIONS = 16
 """Interpolations whose target is itself computed, ``${a.${b}}``: too few to grow, whatever they stand for."""
 
-_REFERENCE = re.compile(r"\$\{\s*(?:oc\.select\s*:|oc\.dict\.\w+\s*:)?\s*([\w.\[\]/-]+)\s*[,}]")
-_COMPUTED = re.compile(r"\$\{[^{}]*\$\{")
+_INTERPOLATION = re.compile(r"\$\{\s*(?:oc\.select\s*:|oc\.dict\.\w+\s*:)?\s*([\w.\[\]/-]+)\s*[,}]")
+_NESTED_INTERPOLATION = re.compile(r"\$\{[^{}]*\$\{")
 
 
-def read(path: Path) -> str:
+def read_yaml(path: Path) -> str:
     """The text of a YAML file of configuration.
 
     Raises ConfigError for one that cannot be read, is not UTF-8, or comes to more than any configuration does.
     """
     if not os.path.isfile(path):
         raise ConfigError(f"{path}: not a file")
-    if (size := os.path.getsize(path)) > MOST_LETTERS:
-        raise ConfigError(f"{path}: {size:,} bytes; a configuration has at most {MOST_LETTERS:,}")
+    if (size := os.path.getsize(path)) > MAX_CHARS:
+        raise ConfigError(f"{path}: {size:,} bytes; a configuration has at most {MAX_CHARS:,}")
     text = registry.read_text(path)
     check_text(text, str(path))
     return text
@@ -66,10 +66,10 @@ def check_text(text: str, name: str) -> None:
             elif isinstance(event, yaml.ScalarEvent):
                 counts[-1] += 1
                 anchors[event.anchor] = 1
-            if sum(counts) > MOST_VALUES or len(counts) > MOST_DEEP:
+            if sum(counts) > MAX_VALUES or len(counts) > MAX_DEPTH:
                 raise ConfigError(
-                    f"{name}: comes to more than {MOST_VALUES:,} values, aliases filled in, or is nested more than"
-                    f" {MOST_DEEP} deep; no configuration is"
+                    f"{name}: comes to more than {MAX_VALUES:,} values, aliases filled in, or is nested more than"
+                    f" {MAX_DEPTH} deep; no configuration is"
                 )
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: not YAML: {' '.join(str(error).split())[:300]}") from error
@@ -78,46 +78,46 @@ def check_text(text: str, name: str) -> None:
 def check_interpolations(tree: Any) -> None:
     """Raises ConfigError for a tree, interpolations as written, that would grow beyond measure when it is resolved."""
     try:
-        _Weights(tree).check()
+        _ExpandedSizes(tree).check_size()
     except RecursionError:
         raise ConfigError("the configuration's interpolations ${...} follow one another without end") from None
 
 
-class _Weights:
+class _ExpandedSizes:
     """The expanded size of each node of a tree."""
 
     def __init__(self, tree: Any):
         self.tree = tree
-        self.computed = 0
-        self._known: dict[str, int | None] = {}
+        self.num_nested = 0
+        self._sizes: dict[str, int | None] = {}
 
-    def check(self) -> None:
-        found = self.of("", self.tree)
-        if found > MOST_INTERPOLATED or self.computed > MOST_COMPUTED:
+    def check_size(self) -> None:
+        found = self.measure_node("", self.tree)
+        if found > MAX_INTERPOLATED_SIZE or self.num_nested > MAX_NESTED_INTERPOLATIONS:
             raise ConfigError("the configuration's interpolations ${...} come to more than any configuration holds")
 
-    def of(self, place: str, node: Any) -> int:
+    def measure_node(self, place: str, node: Any) -> int:
         """A node's weight; a circle weighs nothing here, and is told of when it is resolved."""
-        if place in self._known:
-            return self._known[place] or 0
-        self._known[place] = None
-        weight = min(1 + sum(self._parts(place, node)), 100 * MOST_INTERPOLATED)
-        self._known[place] = weight
+        if place in self._sizes:
+            return self._sizes[place] or 0
+        self._sizes[place] = None
+        weight = min(1 + sum(self._measure_parts(place, node)), 100 * MAX_INTERPOLATED_SIZE)
+        self._sizes[place] = weight
         return weight
 
-    def _parts(self, place: str, node: Any) -> Iterator[int]:
+    def _measure_parts(self, place: str, node: Any) -> Iterator[int]:
         if isinstance(node, Mapping):
-            yield from (self.of(f"{place}.{key}".lstrip("."), item) for key, item in node.items())
+            yield from (self.measure_node(f"{place}.{key}".lstrip("."), item) for key, item in node.items())
         elif isinstance(node, list):
-            yield from (self.of(f"{place}.{number}".lstrip("."), item) for number, item in enumerate(node))
+            yield from (self.measure_node(f"{place}.{number}".lstrip("."), item) for number, item in enumerate(node))
         elif isinstance(node, str) and "${" in node:
             yield len(node)
-            self.computed += len(_COMPUTED.findall(node))
-            for reference in _REFERENCE.findall(node):
-                target = self._absolute(place, reference)
-                yield self.of(target, self._select(target))
+            self.num_nested += len(_NESTED_INTERPOLATION.findall(node))
+            for reference in _INTERPOLATION.findall(node):
+                target = self._resolve_key(place, reference)
+                yield self.measure_node(target, self._select_node(target))
 
-    def _absolute(self, place: str, reference: str) -> str:
+    def _resolve_key(self, place: str, reference: str) -> str:
         """The key a reference means: from the root, or with dots in front from where it stands."""
         key = re.sub(r"\[(\w+)\]", r".\1", reference)
         up = len(key) - len(key.lstrip("."))
@@ -126,7 +126,7 @@ class _Weights:
         above = place.split(".")[:-up] if place else []
         return ".".join([*above, *filter(None, key.lstrip(".").split("."))])
 
-    def _select(self, key: str) -> Any:
+    def _select_node(self, key: str) -> Any:
         node: Any = self.tree
         for part in key.split(".") if key else ():
             if isinstance(node, Mapping):

@@ -9,28 +9,28 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from trainer.utils.text import printable
+from trainer.utils.text import escape_control_chars
 
-LONGEST = 28
+MAX_CAPTION_LENGTH = 28
 """How many letters of a file's name stand under its picture, the last ones."""
 Bounds = tuple[Sequence[float], Sequence[float]]
 """What black and white are in each channel of a picture, or in all of them where one number is given."""
 RowNames = tuple[str, Sequence[object]]
 """What the rows of a split are called, and the name of each, as ``Split.names`` gives them."""
-NUMBERED: RowNames = ("row", range(sys.maxsize))
+NUMBERED_ROWS: RowNames = ("row", range(sys.maxsize))
 
 
 def caption_row(rows: RowNames, row: int) -> str:
     """What stands under the picture of a row: the name of its file if it has one, else its number."""
     called, names = rows
-    name = printable(str(names[row]), one_line=True)
+    name = escape_control_chars(str(names[row]), one_line=True)
     if called == "row":
         return f"row {name}"
-    return name if len(name) <= LONGEST else f"...{name[3 - LONGEST :]}"
+    return name if len(name) <= MAX_CAPTION_LENGTH else f"...{name[3 - MAX_CAPTION_LENGTH :]}"
 
 
 @dataclass(frozen=True)
-class Matrix:
+class ConfusionMatrix:
     """How often each true class (down) was taken for each class (across): counts (K, K)."""
 
     name: str
@@ -40,7 +40,7 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class Tile:
+class ImageTile:
     """A picture (C, H, W) on any scale with a caption; over it what drew attention, (H, W) from 0 to 1, or the class
     of each pixel, (H, W) with IGNORE where there is none.
 
@@ -48,15 +48,15 @@ class Tile:
     channels together, or else colors would come out that no picture has.
     """
 
-    picture: Tensor
+    image: Tensor
     caption: str
-    heat: Tensor | None = None
-    classes: Tensor | None = None
+    heatmap: Tensor | None = None
+    class_map: Tensor | None = None
     bounds: Bounds | None = None
 
 
 @dataclass(frozen=True)
-class Sheet:
+class ImageGrid:
     """Tiles in rows of ``columns``.
 
     is_shared: tiles without bounds are on one scale, so that bright means the same in all of them; else each has its
@@ -65,28 +65,28 @@ class Sheet:
     """
 
     name: str
-    tiles: Sequence[Tile]
+    tiles: Sequence[ImageTile]
     columns: int
     is_shared: bool = True
-    classes: Sequence[str] = ()
+    class_names: Sequence[str] = ()
     suffix: ClassVar[str] = "png"
 
 
 @dataclass(frozen=True)
-class Network:
+class GraphPlot:
     """Graphs without direction over the same N nodes, each (caption, links (L, 2)): side by side as points and lines,
     every node at one place, and below as matrices. Nodes are coloured and sorted by their class (N,), if it is known.
     """
 
     name: str
-    nodes: int
+    num_nodes: int
     graphs: Sequence[tuple[str, Tensor]]
-    classes: Tensor | None
+    node_classes: Tensor | None
     suffix: ClassVar[str] = "png"
 
 
 @dataclass(frozen=True)
-class Cloud:
+class ScatterPlot:
     """Points side by side, each (caption, points (N, F)), over real ones (M, F); more than two numbers are told by the
     two directions in which the real points vary most.
 
@@ -101,7 +101,7 @@ class Cloud:
 
 
 @dataclass(frozen=True)
-class Array:
+class ArrayFile:
     """Numbers for other programs, as numpy reads them."""
 
     name: str
@@ -120,7 +120,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Panel:
+class PlotPanel:
     """Lines and points of one pair of axes, each (label, x (N,), y (N,)); those without a label are not explained.
 
     bars: from 0 to heights (N,) at the places x (N,), which are whole numbers.
@@ -128,8 +128,8 @@ class Panel:
     """
 
     title: str
-    across: str
-    up: str
+    x_label: str
+    y_label: str
     lines: Sequence[tuple[str, Tensor, Tensor]] = ()
     points: Sequence[tuple[str, Tensor, Tensor]] = ()
     bars: tuple[Tensor, Tensor] | None = None
@@ -137,22 +137,22 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Chart:
+class LineChart:
     """Panels in rows of ``columns``, each so many inches wide."""
 
     name: str
-    panels: Sequence[Panel]
+    panels: Sequence[PlotPanel]
     columns: int
     width: float = 4.0
     suffix: ClassVar[str] = "png"
 
 
-Item = Matrix | Sheet | Network | Cloud | Array | Table | Chart
+Artifact = ConfusionMatrix | ImageGrid | GraphPlot | ScatterPlot | ArrayFile | Table | LineChart
 
 
 @dataclass(frozen=True)
-class Later:
+class LazyArtifact:
     """An item that takes its time: made when it is to be drawn, or None if there turns out to be nothing to see."""
 
     name: str
-    make: Callable[[], Item | None]
+    make_artifact: Callable[[], Artifact | None]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-IGNORE = -100
+IGNORE_INDEX = -100
 """The target of a position that does not count (padding, an unlabelled node): it has no loss and no score."""
 
 
@@ -26,34 +26,34 @@ class Batch:
     inputs: dict[str, Tensor]
     target: Tensor | None
     index: Tensor
-    asked: Tensor | None = None
+    output_index: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; from pinned memory the copy does not wait."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        return self._map_tensors(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory (called by the DataLoader)."""
-        return self._each(Tensor.pin_memory)
+        return self._map_tensors(Tensor.pin_memory)
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        target, asked = (None if value is None else change(value) for value in (self.target, self.asked))
+    def _map_tensors(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        target, asked = (None if value is None else change(value) for value in (self.target, self.output_index))
         return Batch({name: change(value) for name, value in self.inputs.items()}, target, self.index, asked)
 
 
-class Rows(NamedTuple):
+class RowValues(NamedTuple):
     """A score that must see every example at once (a ranking, a distance between sets): concatenated, not summed."""
 
     values: Tensor
 
 
-Score = dict[str, Tensor | Rows]
+Score = dict[str, Tensor | RowValues]
 
 
-class Totals:
+class ScoreAccumulator:
     """Scores of many batches, reduced exactly: sums stay on the device and add, rows concatenate.
 
     A batch of another size, or a row that does not count, therefore weighs what it should: a task turns sums into a
@@ -64,16 +64,16 @@ class Totals:
         self._sums: dict[str, Tensor] = {}
         self._rows: dict[str, list[Tensor]] = {}
 
-    def add(self, score: Score) -> None:
+    def update(self, score: Score) -> None:
         for name, value in score.items():
-            if isinstance(value, Rows):
+            if isinstance(value, RowValues):
                 self._rows.setdefault(name, []).append(value.values)
             elif name in self._sums:
                 self._sums[name] += value
             else:
                 self._sums[name] = value.clone()
 
-    def reduce(self) -> dict[str, Tensor]:
+    def compute_totals(self) -> dict[str, Tensor]:
         """Everything on the CPU, where a task does the last of its arithmetic; a synchronisation point."""
         rows = {name: torch.cat(parts) for name, parts in self._rows.items()}
         return {name: value.cpu() for name, value in (self._sums | rows).items()}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trainer.core import shapes as shape_lines
-from trainer.core.batch import IGNORE, Batch
+from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.core.preprocessing import Preprocessing
 from trainer.utils.errors import ConfigError
 
@@ -29,36 +29,36 @@ class Split(ABC):
 
     @abstractmethod
     def batch(self, index: Tensor, epoch: int) -> Batch:
-        """The rows ``index`` (B,) as they lie in memory or on disk in one epoch; ``finish`` does the rest."""
+        """The rows ``index`` (B,) as they lie in memory or on disk in one epoch; ``to_model_inputs`` does the rest."""
 
-    def batches(self, order: Sequence[Tensor], epoch: int) -> Iterator[Batch]:
+    def iter_batches(self, order: Sequence[Tensor], epoch: int) -> Iterator[Batch]:
         """Batch after batch; a split that can do better than one gather a batch does."""
         return (self.batch(index, epoch) for index in order)
 
-    def finish(self, batch: Batch) -> Batch:
+    def to_model_inputs(self, batch: Batch) -> Batch:
         """A batch, now on the device, as a model sees it: numbers for bytes, say, which travel four times as fast."""
         return batch
 
-    def targets(self) -> Tensor | None:
+    def get_targets(self) -> Tensor | None:
         """All targets at once where they are in memory, so that a task can check them before the first step.
 
         Of maps that are too many for that, each different target once.
         """
         return None
 
-    def lengths(self) -> Tensor | None:
+    def get_lengths(self) -> Tensor | None:
         """How long each row is, (N,) on the CPU, where rows differ: the loader puts like to like."""
         return None
 
-    def size(self) -> tuple[int, str]:
+    def count_examples(self) -> tuple[int, str]:
         """How many there are of what is counted, and what it is called."""
         return len(self), "rows"
 
-    def names(self, first: int) -> tuple[str, Sequence[object]]:
+    def get_row_names(self, first: int) -> tuple[str, Sequence[object]]:
         """What rows are called in a table of them, and each one's name: files have some, others are numbered."""
         return "row", range(first, first + len(self))
 
-    def nbytes(self) -> int | None:
+    def count_bytes(self) -> int | None:
         """Size in memory; None for a split that must be read row by row, in workers."""
         return None
 
@@ -85,10 +85,10 @@ class TensorSplit(Split):
     def __len__(self) -> int:
         return self._length
 
-    def targets(self) -> Tensor | None:
+    def get_targets(self) -> Tensor | None:
         return self.target
 
-    def nbytes(self) -> int:
+    def count_bytes(self) -> int:
         return sum(value.nbytes for value in self._tensors())
 
     def to(self, device: torch.device) -> TensorSplit:
@@ -101,11 +101,11 @@ class TensorSplit(Split):
         target = None if self.target is None else self.target[index]
         return Batch(inputs, target, index)
 
-    def batches(self, order: Sequence[Tensor], epoch: int) -> Iterator[Batch]:
+    def iter_batches(self, order: Sequence[Tensor], epoch: int) -> Iterator[Batch]:
         """Gathers many batches in one call and cuts them apart: 3 us a batch instead of 7 for small rows."""
         if not order:
             return
-        row_bytes = max(1, self.nbytes() // max(1, self._length))
+        row_bytes = max(1, self.count_bytes() // max(1, self._length))
         per_chunk = max(1, CHUNK_BYTES // (row_bytes * len(order[0])))
         for start in range(0, len(order), per_chunk):
             group = order[start : start + per_chunk]
@@ -117,46 +117,46 @@ class TensorSplit(Split):
                 yield Batch({name: parts[place] for name, parts in columns.items()}, target, index)
 
 
-class WholeSplit(Split):
+class FullBatchSplit(Split):
     """One example that is always seen whole, such as a graph; targets are of its rows, or of those ``asked``."""
 
     def __init__(self, inputs: Mapping[str, Tensor], target: Tensor | None, asked: Tensor | None = None):
-        self.whole = Batch(dict(inputs), target, torch.zeros(1, dtype=torch.long), asked)
+        self.full_batch = Batch(dict(inputs), target, torch.zeros(1, dtype=torch.long), asked)
 
     def __len__(self) -> int:
         return 1
 
     def batch(self, index: Tensor, epoch: int) -> Batch:
-        return self.whole
+        return self.full_batch
 
-    def size(self) -> tuple[int, str]:
-        target = self.whole.target
+    def count_examples(self) -> tuple[int, str]:
+        target = self.full_batch.target
         if target is None:
             return len(self), "rows"
-        counted = target if target.is_floating_point() else target[target != IGNORE]
+        counted = target if target.is_floating_point() else target[target != IGNORE_INDEX]
         return len(counted), "nodes"
 
-    def targets(self) -> Tensor | None:
-        return self.whole.target
+    def get_targets(self) -> Tensor | None:
+        return self.full_batch.target
 
-    def nbytes(self) -> int:
+    def count_bytes(self) -> int:
         return 0
 
-    def to(self, device: torch.device) -> WholeSplit:
-        moved = self.whole.to(device)
-        return WholeSplit(moved.inputs, moved.target, moved.asked)
+    def to(self, device: torch.device) -> FullBatchSplit:
+        moved = self.full_batch.to(device)
+        return FullBatchSplit(moved.inputs, moved.target, moved.output_index)
 
 
-UNKNOWN = "\N{DOUBLE QUESTION MARK}"
+UNKNOWN_TOKEN = "\N{DOUBLE QUESTION MARK}"
 """How a token outside a vocabulary is written."""
 
 
-class Codec(Protocol):
+class Tokenizer(Protocol):
     """Text as numbers and back."""
 
-    size: int
+    vocab_size: int
     """How many different tokens there are: they are numbered from 0."""
-    unknown: int | None
+    unknown_id: int | None
     """The token of whatever has none of its own, which is no text; None where everything has tokens."""
 
     def encode(self, text: str) -> list[int]:
@@ -165,15 +165,15 @@ class Codec(Protocol):
     def decode(self, tokens: Sequence[int]) -> str:
         """Tokens from ``size`` on (ends, starts) are left out."""
 
-    def words(self, tokens: Sequence[int]) -> list[str]:
+    def decode_words(self, tokens: Sequence[int]) -> list[str]:
         """The words of ``decode``, for scores that compare words."""
 
-    def state(self) -> dict[str, Any]:
-        """Plain values that ``text.from_state`` makes the same codec of."""
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values that ``bag_of_words.from_state`` makes the same codec of."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class DatasetInfo:
     """What a data set says of itself once it is built.
 
     sizes: what fills ``???`` in a model's or task's configuration, by name: ``in_features`` (width of one row or
@@ -211,26 +211,26 @@ class Facts:
     bounds: tuple[Sequence[float], Sequence[float]] | None = None
     classifier: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
     blank: float | Sequence[float] = 0.0
-    blank_class: int = IGNORE
+    blank_class: int = IGNORE_INDEX
     target_scale: float = 1.0
     target_mean: float | None = None
     target_unit: str = ""
-    channels: Sequence[str] = ()
+    channel_names: Sequence[str] = ()
     channel_scale: tuple[Sequence[float], Sequence[float]] | None = None
     log_likelihood: Callable[[Tensor], Tensor] | None = None
-    codec: Codec | None = None
-    target_codec: Codec | None = None
+    tokenizer: Tokenizer | None = None
+    target_tokenizer: Tokenizer | None = None
     end: int | None = None
     node_classes: Tensor | None = None
     modes: Tensor | None = None
     mode_sigma: float = 0.0
-    table: Callable[[Tensor, Tensor | None], tuple[list[str], list[list[Any]]]] | None = None
-    features: Sequence[str] = ()
-    reading: Sequence[str] = ()
+    to_table: Callable[[Tensor, Tensor | None], tuple[list[str], list[list[Any]]]] | None = None
+    feature_names: Sequence[str] = ()
+    column_summaries: Sequence[str] = ()
     baseline_rule: str = ""
 
 
-class Data(ABC):
+class Dataset(ABC):
     """A data set.
 
     ``shapes`` of a subclass names the inputs a batch carries and the shape of its target; it is read from the source,
@@ -243,23 +243,23 @@ class Data(ABC):
     train: Split
     val: Split
     test: Split
-    facts: Facts
+    info: DatasetInfo
     fitted: Preprocessing | None = None
     """What was learned from the training rows; None where the options alone say everything."""
     options: Mapping[str, Any] = MappingProxyType({})
     """Those by which ``read`` reads other files, as the configuration has them."""
-    encodes_changed_files: ClassVar[bool] = True
+    can_encode_changed_files: ClassVar[bool] = True
     """Whether other files can be encoded as stored: not where a model learns something of each user or entity."""
-    reads: ClassVar[Sequence[str]] = ()
+    file_suffixes: ClassVar[Sequence[str]] = ()
     """How the names of those files end, in small letters, that count in a folder of the user's; none given, all do."""
 
     def input_shapes(self) -> dict[str, list[int]]:
         """The shape of a row of each input, by name."""
-        row = self.train.finish(self.train.batch(torch.zeros(1, dtype=torch.long), 0))
+        row = self.train.to_model_inputs(self.train.batch(torch.zeros(1, dtype=torch.long), 0))
         return {name: list(value.shape[1:]) for name, value in row.inputs.items()}
 
     @classmethod
-    def own_paths(cls, options: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Path]:
+    def get_user_paths(cls, options: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Path]:
         """The files and folders of the user's that these options read, by key; ``paths`` are those in a
         ``DataPath``."""
         return dict(paths)
@@ -273,18 +273,18 @@ class Data(ABC):
         """
         raise ConfigError("input: the data of this run cannot read files; without input its own test rows are scored")
 
-    def complete_facts(self, facts: Facts) -> Facts:
+    def complete_info(self, facts: DatasetInfo) -> DatasetInfo:
         """Plain facts with what is no plain value, made of ``fitted``: the training files may be gone."""
         return facts
 
-    def pictures(self) -> tuple[str, ...]:
+    def image_inputs(self) -> tuple[str, ...]:
         """The inputs that are pictures (B, C, H, W), by ``shapes``; ``pixel_bounds`` says how to draw them."""
-        parsed = shape_lines.parse(self.shapes)
-        return shape_lines.image_inputs(parsed) if parsed else ()
+        parsed = shape_lines.parse_shapes(self.shapes)
+        return shape_lines.find_image_inputs(parsed) if parsed else ()
 
     def pixel_bounds(self) -> tuple[Sequence[float], Sequence[float]] | None:
         """What black and white pixels are in each channel of ``pictures``; None where they have none.
 
         Of what the data set knows it uses ``facts`` and ``fitted`` alone: the training files may be gone.
         """
-        return self.facts.bounds
+        return self.info.bounds

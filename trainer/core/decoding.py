@@ -13,25 +13,27 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-State = tuple[Tensor, ...]
+DecoderState = tuple[Tensor, ...]
 """Tensors with the rows first: what a model keeps of a source, or of its own past."""
-Choice = Callable[[Tensor], Tensor]
+TokenSelector = Callable[[Tensor], Tensor]
 """From scores (B, V) to tokens (B)."""
-LOOK_EVERY = 8
+END_CHECK_INTERVAL = 8
 """Steps between looks at whether every row has ended: each is a wait for the device."""
 
 
 class Decoder(Protocol):
-    def decode(self, tokens: Tensor, memory: State, state: State | None = None) -> tuple[Tensor, State]:
+    def decode(
+        self, tokens: Tensor, memory: DecoderState, state: DecoderState | None = None
+    ) -> tuple[Tensor, DecoderState]:
         """(B, T) -> (B, T, V) and the state after."""
 
 
-def greedy(scores: Tensor) -> Tensor:
+def select_greedy(scores: Tensor) -> Tensor:
     """The likeliest token."""
     return scores.argmax(-1)
 
 
-def sampler(temperature: float, top_k: int | None, top_p: float, generator: torch.Generator) -> Choice:
+def make_sampler(temperature: float, top_k: int | None, top_p: float, generator: torch.Generator) -> TokenSelector:
     """Draws from softmax(scores / temperature), cut to the ``top_k`` likeliest tokens and then to the fewest that hold
     a share ``top_p`` of what is left (nucleus sampling, Holtzman et al. 2020). Temperature 0 is greedy.
 
@@ -47,10 +49,10 @@ def sampler(temperature: float, top_k: int | None, top_p: float, generator: torc
         share[:, 0] += share[:, 0] == 0  # a top_p of 0 leaves the likeliest
         return tokens.gather(-1, torch.multinomial(share, 1, generator=generator)).squeeze(-1)
 
-    return draw if temperature > 0 else greedy
+    return draw if temperature > 0 else select_greedy
 
 
-def exclude(choose: Choice, token: int) -> Choice:
+def exclude_token(choose: TokenSelector, token: int) -> TokenSelector:
     """Chooses as ``choose`` does, but never one token."""
 
     def choose_another(scores: Tensor) -> Tensor:
@@ -59,12 +61,12 @@ def exclude(choose: Choice, token: int) -> Choice:
     return choose_another
 
 
-def stream(
+def stream_tokens(
     model: Decoder,
-    memory: State,
+    memory: DecoderState,
     first: Tensor,
     steps: int,
-    choose: Choice = greedy,
+    choose: TokenSelector = select_greedy,
     end: int | None = None,
     context: int | None = None,
 ) -> Iterator[Tensor]:
@@ -84,21 +86,26 @@ def stream(
             chosen = chosen.masked_fill(ended, end)
             ended = ended | (chosen == end)
         yield chosen
-        if end is not None and step % LOOK_EVERY == LOOK_EVERY - 1 and bool(ended.all()):
+        if end is not None and step % END_CHECK_INTERVAL == END_CHECK_INTERVAL - 1 and bool(ended.all()):
             return
         tokens = chosen[:, None]
         if context is not None:
             past = torch.cat((past, tokens), 1)
 
 
-def write(
-    model: Decoder, memory: State, first: Tensor, steps: int, choose: Choice = greedy, end: int | None = None
+def generate_tokens(
+    model: Decoder,
+    memory: DecoderState,
+    first: Tensor,
+    steps: int,
+    choose: TokenSelector = select_greedy,
+    end: int | None = None,
 ) -> Tensor:
     """All of ``stream``, (B, L) with L at most ``steps``."""
-    return torch.stack(list(stream(model, memory, first, steps, choose, end)), 1)
+    return torch.stack(list(stream_tokens(model, memory, first, steps, choose, end)), 1)
 
 
-def greedy_scores(model: Decoder, memory: State, first: Tensor, steps: int) -> Tensor:
+def decode_greedy_scores(model: Decoder, memory: DecoderState, first: Tensor, steps: int) -> Tensor:
     """Scores (B, steps, V) where the likeliest token is fed back each time, after ``first`` (B, 1)."""
     tokens, state, found = first, None, []
     for _ in range(steps):
@@ -108,8 +115,14 @@ def greedy_scores(model: Decoder, memory: State, first: Tensor, steps: int) -> T
     return torch.cat(found, 1)
 
 
-def beam(
-    model: Decoder, memory: State, first: Tensor, steps: int, width: int, end: int | None = None, penalty: float = 1.0
+def beam_search(
+    model: Decoder,
+    memory: DecoderState,
+    first: Tensor,
+    steps: int,
+    width: int,
+    end: int | None = None,
+    penalty: float = 1.0,
 ) -> Tensor:
     """The best of ``width`` hypotheses kept at every step, (B, L).
 
@@ -117,7 +130,7 @@ def beam(
     without its constant). ``width`` 1 is greedy.
     """
     rows = len(first)
-    memory = _repeat(memory, width)
+    memory = _repeat_rows(memory, width)
     tokens, state = first.repeat_interleave(width, 0), None
     total = first.new_zeros((rows, width), dtype=torch.float)
     total[:, 1:] = -torch.inf  # at first all hypotheses are the same one
@@ -137,7 +150,7 @@ def beam(
         length = length + ~ended
         if end is not None:
             ended = ended | (chosen == end)
-            if step % LOOK_EVERY == LOOK_EVERY - 1 and bool(ended.all()):
+            if step % END_CHECK_INTERVAL == END_CHECK_INTERVAL - 1 and bool(ended.all()):
                 break
         flat = (torch.arange(rows, device=parent.device)[:, None] * width + parent).flatten()
         state = tuple(part[flat] for part in state)
@@ -146,5 +159,5 @@ def beam(
     return written[torch.arange(rows, device=best.device), best]
 
 
-def _repeat(parts: State, width: int) -> State:
+def _repeat_rows(parts: DecoderState, width: int) -> DecoderState:
     return tuple(part.repeat_interleave(width, 0) for part in parts)

@@ -51,7 +51,7 @@ class Preprocessing:
         self.version = version
         self.values: dict[str, Any] = dict(stored or {})
 
-    def learn(self, name: str, function: Callable[[], Any]) -> Any:
+    def get_or_fit(self, name: str, function: Callable[[], Any]) -> Any:
         """The stored value of a name; in training, what ``function`` learns, which is stored.
 
         Raises ConfigError for a stored run that lacks it.
@@ -63,7 +63,7 @@ class Preprocessing:
             raise ConfigError(f"this run stores no {name!r} of its data: it was saved by another version")
         return self.values[name]
 
-    def split(
+    def split_rows(
         self, rows: RowKeys, divide: Callable[[], Sequence[Tensor | np.ndarray]], usable: np.ndarray | None = None
     ) -> list[Tensor]:
         """The rows of training, validation and test, each (n,) int64.
@@ -106,7 +106,7 @@ class Preprocessing:
         return parts
 
 
-def content_keys(contents: Iterable[str | bytes]) -> RowKeys:
+def make_content_keys(contents: Iterable[str | bytes]) -> RowKeys:
     """A key for each row by its content; equal rows are told apart by how often they came before."""
     before: Counter[bytes] = Counter()
     first: dict[bytes, int] = {}

@@ -22,7 +22,7 @@ _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
 
 
-def mix(*parts: int) -> int:
+def hash_seed(*parts: int) -> int:
     """One well-spread 63-bit number from several (the finaliser of splitmix64, Steele et al. 2014)."""
     state = 0
     for part in parts:
@@ -33,24 +33,24 @@ def mix(*parts: int) -> int:
     return state >> 1
 
 
-def generator(*parts: int) -> torch.Generator:
+def make_generator(*parts: int) -> torch.Generator:
     """A CPU generator of its own for one purpose."""
-    return torch.Generator().manual_seed(mix(*parts))
+    return torch.Generator().manual_seed(hash_seed(*parts))
 
 
-def permutation(n: int, seed: int, epoch: int) -> Tensor:
+def make_permutation(n: int, seed: int, epoch: int) -> Tensor:
     """The order of ``n`` rows in one epoch, (n,) int64."""
-    return torch.randperm(n, generator=generator(seed, epoch))
+    return torch.randperm(n, generator=make_generator(seed, epoch))
 
 
-def uniform(index: Tensor, count: int, seed: int, epoch: int) -> Tensor:
+def draw_uniform(index: Tensor, count: int, seed: int, epoch: int) -> Tensor:
     """``count`` numbers in [0, 1) for each row of ``index``, (B, count), equal on every device and in every worker.
 
     A counter through an integer hash (the 32-bit finaliser of MurmurHash3), so rows are drawn independently of the
     batch they happen to be in. Products stay under 2**63, so int64 holds them exactly.
     """
     columns = torch.arange(count, device=index.device)
-    state = (index[:, None] * 0x9E3779B1 + columns * 0x85EBCA77 + (mix(seed, epoch) & 0xFFFFFFFF)) & 0xFFFFFFFF
+    state = (index[:, None] * 0x9E3779B1 + columns * 0x85EBCA77 + (hash_seed(seed, epoch) & 0xFFFFFFFF)) & 0xFFFFFFFF
     for multiplier, shift in ((0x85EBCA6B, 16), (0xC2B2AE35, 13), (0x7FEB352D, 16), (0x45D9F3B, 15)):
         state = state ^ (state >> shift)
         state = ((state * (multiplier & 0xFFFF)) + ((state * (multiplier >> 16) & 0xFFFF) << 16)) & 0xFFFFFFFF
@@ -64,39 +64,39 @@ def seed_everything(seed: int) -> None:
     np.random.seed(seed & 0xFFFFFFFF)
 
 
-_IN_USE = threading.RLock()
+_RNG_LOCK = threading.RLock()
 """Held while a run uses what a process has one of."""
 
 
 @contextmanager
-def borrowed() -> Iterator[None]:
+def preserve_global_state() -> Iterator[None]:
     """A block that may seed the generators of the process and set its threads, which the caller finds as they were.
 
     There is one of each in a process, so a second thread that wants them is refused, before anything is touched.
 
     Raises ConfigError while another thread is in such a block.
     """
-    if not _IN_USE.acquire(blocking=False):
+    if not _RNG_LOCK.acquire(blocking=False):
         raise ConfigError(
             "run: another thread of this process is training, and both would draw from the same random numbers; train"
             " one after the other, or in processes of their own (train -m does)"
         )
     try:
-        before, threads = capture(torch.device("cpu")), torch.get_num_threads()
+        before, threads = get_rng_state(torch.device("cpu")), torch.get_num_threads()
         on_devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
         try:
             yield
         finally:
-            restore(before, torch.device("cpu"))
+            set_rng_state(before, torch.device("cpu"))
             torch.set_num_threads(threads)
             if on_devices is not None:
                 torch.cuda.set_rng_state_all(on_devices)
     finally:
-        _IN_USE.release()
+        _RNG_LOCK.release()
 
 
 @contextmanager
-def isolated(seed: int, device: torch.device | None = None) -> Iterator[None]:
+def fork_rng(seed: int, device: torch.device | None = None) -> Iterator[None]:
     """A block that draws from its own seed and leaves torch's generators as it found them.
 
     Validation runs in one, so that its noise is the same every epoch and training does not depend on how often the
@@ -116,7 +116,7 @@ def isolated(seed: int, device: torch.device | None = None) -> Iterator[None]:
             torch.cuda.set_rng_state(on_device, device)
 
 
-def capture(device: torch.device) -> dict[str, object]:
+def get_rng_state(device: torch.device) -> dict[str, object]:
     """The state of every generator training may draw from, as tensors and plain lists."""
     kind, keys, place, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
     state: dict[str, object] = {
@@ -129,7 +129,7 @@ def capture(device: torch.device) -> dict[str, object]:
     return state
 
 
-def faults(state: Any) -> list[str]:
+def find_state_problems(state: Any) -> list[str]:
     """What is wrong with a captured state, by setting generators of its own to it."""
     if not isinstance(state, dict):
         return ["no states of generators"]
@@ -140,8 +140,8 @@ def faults(state: Any) -> list[str]:
         return wrong
     tests: dict[str, Callable[[], object]] = {
         "torch": lambda: torch.Generator().set_state(state["torch"]),
-        "python": lambda: random.Random().setstate(_python_state(state["python"])),
-        "numpy": lambda: np.random.RandomState().set_state(_numpy_state(state["numpy"])),
+        "python": lambda: random.Random().setstate(_parse_python_state(state["python"])),
+        "numpy": lambda: np.random.RandomState().set_state(_parse_numpy_state(state["numpy"])),
         "cuda": lambda: _check_bytes(state.get("cuda", torch.zeros(1, dtype=kind)), kind),
     }
     for name, test in tests.items():
@@ -157,25 +157,25 @@ def _check_bytes(value: Any, kind: torch.dtype) -> None:
         raise TypeError("a row of bytes is saved there")
 
 
-def _python_state(saved: Any) -> tuple[Any, ...]:
+def _parse_python_state(saved: Any) -> tuple[Any, ...]:
     version, numbers, gauss = saved
     if gauss is not None and not isinstance(gauss, float):
         raise TypeError("its last part is no number")
     return version, tuple(numbers), gauss
 
 
-def _numpy_state(saved: Any) -> tuple[Any, ...]:
+def _parse_numpy_state(saved: Any) -> tuple[Any, ...]:
     kind, keys, place, has_gauss, cached = saved
     if not 0 <= place <= len(keys):
         raise ValueError("its place is outside of its numbers")
     return kind, keys.numpy(), place, has_gauss, cached
 
 
-def restore(state: dict[str, Any], device: torch.device) -> None:
+def set_rng_state(state: dict[str, Any], device: torch.device) -> None:
     """Sets every generator to a captured state."""
     torch.set_rng_state(state["torch"])
-    random.setstate(_python_state(state["python"]))
-    np.random.set_state(_numpy_state(state["numpy"]))
+    random.setstate(_parse_python_state(state["python"]))
+    np.random.set_state(_parse_numpy_state(state["numpy"]))
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
     elif device.type == "cuda":

@@ -24,7 +24,7 @@ class Shapes:
 
 
 @cache
-def parse(line: str) -> Shapes | None:
+def parse_shapes(line: str) -> Shapes | None:
     """Parse a line of shapes; None if it has no arrow."""
     left, arrow, right = line.partition("->")
     if not arrow:
@@ -32,16 +32,16 @@ def parse(line: str) -> Shapes | None:
     pairs = re.findall(r"(\*{0,2}\w*)\s*\(([^)]*)\)", left)
     out = re.search(r"\(([^)]*)\)", right)
     return Shapes(
-        {name: _dims(dims) for name, dims in pairs},
-        _dims(out.group(1)) if out and out.group(1).strip() else None,
+        {name: _parse_dims(dims) for name, dims in pairs},
+        _parse_dims(out.group(1)) if out and out.group(1).strip() else None,
     )
 
 
-def _dims(text: str) -> Dims:
+def _parse_dims(text: str) -> Dims:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def matches(wanted: Dims, given: Dims) -> bool:
+def is_compatible(wanted: Dims, given: Dims) -> bool:
     """Whether dims fit a pattern: same letters, but for the first, and ``...`` for any rest but token ids (S).
 
     The first letter is what is counted (rows, nodes, graphs); a model need not care which.
@@ -52,6 +52,6 @@ def matches(wanted: Dims, given: Dims) -> bool:
     return len(wanted) == len(given) and wanted[1:] == given[1:]
 
 
-def image_inputs(shapes: Shapes) -> tuple[str, ...]:
+def find_image_inputs(shapes: Shapes) -> tuple[str, ...]:
     """The inputs (B, C, H, W)."""
     return tuple(name for name, dims in shapes.inputs.items() if dims[1:] == ("C", "H", "W"))

@@ -10,9 +10,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from trainer.core.artifacts import Item, Later
+from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import Batch, Score
-from trainer.core.dataset import Data
+from trainer.core.dataset import Dataset
 
 
 class Task(nn.Module, ABC):
@@ -39,33 +39,33 @@ class Task(nn.Module, ABC):
         self.model = model
         self.register_buffer("progress", torch.zeros(()), persistent=False)
         parameters = inspect.signature(model.forward).parameters
-        self._wanted = tuple(parameters)
-        self._takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        self._forward_parameters = tuple(parameters)
+        self._accepts_kwargs = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
 
-    def players(self) -> dict[str, Iterable[nn.Parameter]]:
+    def param_groups(self) -> dict[str, Iterable[nn.Parameter]]:
         """Who learns: one player with every parameter, the task's own included, unless the task is a game."""
         return {"model": self.parameters()}
 
-    def rates(self) -> dict[str, float]:
+    def learning_rates(self) -> dict[str, float]:
         """The learning rates of players that do not take the optimizer's."""
         return {}
 
-    def turns(self, step: int) -> tuple[str, ...]:
+    def active_groups(self, step: int) -> tuple[str, ...]:
         """Who updates on this step, in order."""
         return ("model",)
 
-    def turns_before(self, step: int) -> dict[str, int]:
+    def count_active_steps(self, step: int) -> dict[str, int]:
         """How often ``turns`` names each player before a step, in closed form: a run may have a billion steps."""
         return {"model": step}
 
-    def weight(self, batch: Batch) -> Tensor | int:
+    def num_loss_terms(self, batch: Batch) -> Tensor | int:
         """How many terms the mean loss of a batch is taken over: what makes accumulation equal to one large batch."""
         return len(batch)
 
-    def attach(self, data: Data) -> None:
+    def setup(self, data: Dataset) -> None:
         """A look at the data before training, for a task that must know its spread, its exact likelihood, its names."""
 
-    def check(self, targets: Tensor | None, split: str) -> None:
+    def validate_targets(self, targets: Tensor | None, split: str) -> None:
         """Refuses targets this task cannot learn from.
 
         Raises ConfigError with the split, the offending value and the row.
@@ -87,27 +87,31 @@ class Task(nn.Module, ABC):
         """What stands among the scores for the loss that is trained, on its scale; None where nothing does."""
         return scores.get("loss")
 
-    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item | Later]:
+    def make_artifacts(self, batches: Iterable[Batch]) -> Iterator[Artifact | LazyArtifact]:
         """What there is to see on the batches of a split, with the weights as they are."""
         return iter(())
 
-    def references(self) -> tuple[dict[str, float], dict[str, float]]:
+    def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:
         """Test scores of a trivial model and of the best there could be, where the task knows more than the data."""
         return {}, {}
 
-    def snapshot(self) -> Tensor | None:
+    def sample_preview(self) -> Tensor | None:
         """What is worth watching while it is learned, with the weights as they are; the same noise every time."""
         return None
 
-    def shown(self, name: str, shots: Sequence[tuple[str, Tensor]]) -> Iterator[Item]:
+    def render_preview(self, name: str, shots: Sequence[tuple[str, Tensor]]) -> Iterator[Artifact]:
         """Snapshots with their captions for the eye, under a name: one by itself, or several to compare."""
         return iter(())
 
-    def call(self, batch: Batch) -> Tensor:
+    def forward_batch(self, batch: Batch) -> Tensor:
         """The model's output for a batch, given the inputs its ``forward`` names: the rows that are asked for."""
-        output = self.model(**self.inputs(batch))
-        return output if batch.asked is None else output.index_select(0, batch.asked)
+        output = self.model(**self.select_model_inputs(batch))
+        return output if batch.output_index is None else output.index_select(0, batch.output_index)
 
-    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+    def select_model_inputs(self, batch: Batch) -> dict[str, Tensor]:
         """What of a batch the model's ``forward`` names; everything, where it takes ``**inputs``."""
-        return {name: value for name, value in batch.inputs.items() if self._takes_all or name in self._wanted}
+        return {
+            name: value
+            for name, value in batch.inputs.items()
+            if self._accepts_kwargs or name in self._forward_parameters
+        }

@@ -31,10 +31,10 @@ class Range:
 
     def __str__(self) -> str:
         ends = ((">", self.gt), (">=", self.ge), ("<", self.lt), ("<=", self.le))
-        return " and ".join(f"{sign} {_written(end)}" for sign, end in ends if math.isfinite(end))
+        return " and ".join(f"{sign} {_format_bound(end)}" for sign, end in ends if math.isfinite(end))
 
 
-def _written(end: float) -> str:
+def _format_bound(end: float) -> str:
     return str(int(end)) if end == int(end) and abs(end) < 1e12 else f"{end:g}"
 
 
@@ -56,13 +56,13 @@ class Pattern:
 class PathText:
     """Texts that can be the path of a file: no name in it is longer than file systems allow."""
 
-    longest: int = 255
+    max_name_length: int = 255
 
     def __contains__(self, value: str) -> bool:
-        return all(len(name.encode("utf-8", "surrogateescape")) <= self.longest for name in value.split("/"))
+        return all(len(name.encode("utf-8", "surrogateescape")) <= self.max_name_length for name in value.split("/"))
 
     def __str__(self) -> str:
-        return f"that is the path of a file or folder, each name at most {self.longest} bytes"
+        return f"that is the path of a file or folder, each name at most {self.max_name_length} bytes"
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ Decay = Annotated[float, Range(ge=0, lt=1)]
 Thousands = Literal["comma", "point", "space", "apostrophe"]
 """The sign between thousands in a written number."""
 
-VOCABULARY: dict[str, Any] = {
+ANNOTATION_TYPES: dict[str, Any] = {
     "Thousands": Thousands,
     "DataPath": DataPath,
     "PositiveInt": PositiveInt,
@@ -112,17 +112,17 @@ VOCABULARY: dict[str, Any] = {
 """The names an annotation may use; anything else in a signature is left unchecked."""
 
 
-def describe(kind: Any) -> str:
+def describe_type(kind: Any) -> str:
     """The words a user reads for a type: ``a whole number >= 1``."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return str(args[1]) if args[0] is object else f"{describe(args[0])} {args[1]}"
+        return str(args[1]) if args[0] is object else f"{describe_type(args[0])} {args[1]}"
     if origin is Literal:
         return "one of " + ", ".join(map(str, args))
     if origin in (Union, types.UnionType):
-        return " or ".join(describe(arg) for arg in args)
+        return " or ".join(describe_type(arg) for arg in args)
     if origin in (list, tuple, Sequence):
-        parts = [describe(arg) for arg in args if arg is not ...]
+        parts = [describe_type(arg) for arg in args if arg is not ...]
         return f"a list [{', '.join(parts)}]" if len(parts) > 1 else f"a list, each {parts[0]}"
     plain = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
     return plain.get(kind, "a mapping" if (origin or kind) in (dict, Mapping) else "a value")
@@ -133,21 +133,21 @@ def is_huge(value: Any) -> bool:
     return isinstance(value, int) and not -(2**63) <= value < 2**63
 
 
-def fits(value: Any, kind: Any) -> bool:
+def is_valid_value(value: Any, kind: Any) -> bool:
     """Whether a configuration value is of a type and in its range. A whole number is a number; text never is."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return fits(value, args[0]) and value in args[1]
+        return is_valid_value(value, args[0]) and value in args[1]
     if origin is Literal:
         return any(value == arg and type(value) is type(arg) for arg in args)
     if origin in (Union, types.UnionType):
-        return any(fits(value, arg) for arg in args)
+        return any(is_valid_value(value, arg) for arg in args)
     if origin in (list, Sequence) or (origin is tuple and args[-1] is ...):
-        return isinstance(value, list | tuple) and all(fits(item, args[0]) for item in value)
+        return isinstance(value, list | tuple) and all(is_valid_value(item, args[0]) for item in value)
     if origin is tuple:
-        return isinstance(value, list | tuple) and len(value) == len(args) and all(map(fits, value, args))
+        return isinstance(value, list | tuple) and len(value) == len(args) and all(map(is_valid_value, value, args))
     if origin in (dict, Mapping):
-        return isinstance(value, Mapping) and all(fits(item, args[1]) for item in value.values())
+        return isinstance(value, Mapping) and all(is_valid_value(item, args[1]) for item in value.values())
     if kind is float:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         return is_number and not is_huge(value) and math.isfinite(value)
@@ -158,20 +158,20 @@ def fits(value: Any, kind: Any) -> bool:
     return not isinstance(kind, type) or isinstance(value, kind)
 
 
-def mismatches(value: Any, kind: Any, at: str) -> Iterator[str]:
+def find_mismatches(value: Any, kind: Any, at: str) -> Iterator[str]:
     """Where in a nested value something is not of its type, by dotted key; nothing where the whole ``fits``."""
     origin, args = get_origin(kind), get_args(kind)
     if isinstance(value, Mapping) and origin in (dict, Mapping):
         for key, item in value.items():
-            yield from mismatches(item, args[1], f"{at}.{key}")
+            yield from find_mismatches(item, args[1], f"{at}.{key}")
     elif isinstance(value, list) and origin in (list, Sequence):
         for place, item in enumerate(value):
-            yield from mismatches(item, args[0], f"{at}.{place}")
-    elif not fits(value, kind):
-        yield f"{at} is {shown(value)}, not {describe(kind)}"
+            yield from find_mismatches(item, args[0], f"{at}.{place}")
+    elif not is_valid_value(value, kind):
+        yield f"{at} is {format_value(value)}, not {describe_type(kind)}"
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value of any type in a few words."""
     if isinstance(value, Mapping | list | tuple):
         return f"a {'mapping' if isinstance(value, Mapping) else 'list'} of {len(value)}"

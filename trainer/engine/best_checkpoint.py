@@ -7,13 +7,13 @@ from typing import Any
 
 from torch import Tensor
 
-from trainer.metrics.metrics import better
+from trainer.metrics.metrics import is_better
 
-FINER = "nll"
+TIEBREAK_METRIC = "nll"
 """The score that decides between equal ones: few rows make steps of accuracy, while this still falls."""
 
 
-class Best:
+class BestCheckpoint:
     """The best validation score so far, when it was, and the weights that had it.
 
     Of equal scores the one with the lower ``nll`` is better, where a task reports both; else the first.
@@ -22,34 +22,40 @@ class Best:
     def __init__(self, monitor: str) -> None:
         self.monitor = monitor
         self.score: float | None = None
-        self.finer: float | None = None
+        self.tiebreak_score: float | None = None
         self.epoch: int | None = None
         self.step: int | None = None
         self.weights: dict[str, Tensor] | None = None
         self.is_saved = True
 
-    def beaten_by(self, scores: Mapping[str, float]) -> bool:
+    def is_improvement(self, scores: Mapping[str, float]) -> bool:
         """Whether a validation with these scores is better than the best so far."""
         score = scores[self.monitor]
         if score != self.score:
-            return better(score, self.score, self.monitor)
-        return FINER in scores and self.finer is not None and better(scores[FINER], self.finer, FINER)
+            return is_better(score, self.score, self.monitor)
+        return (
+            TIEBREAK_METRIC in scores
+            and self.tiebreak_score is not None
+            and is_better(scores[TIEBREAK_METRIC], self.tiebreak_score, TIEBREAK_METRIC)
+        )
 
-    def replace(self, scores: Mapping[str, float], epoch: int, step: int, weights: Mapping[str, Tensor]) -> None:
+    def replace_weights(
+        self, scores: Mapping[str, float], epoch: int, step: int, weights: Mapping[str, Tensor]
+    ) -> None:
         """Keeps a copy of the weights; they are written to the disk with the next state."""
-        self.score, self.finer = scores[self.monitor], scores.get(FINER)
+        self.score, self.tiebreak_score = scores[self.monitor], scores.get(TIEBREAK_METRIC)
         self.epoch, self.step = epoch, step
         self.weights = {name: value.clone() for name, value in weights.items()}
         self.is_saved = False
 
-    def validations_since(self, history: Sequence[Mapping[str, float]]) -> int:
+    def count_validations_since(self, history: Sequence[Mapping[str, float]]) -> int:
         return sum(self.epoch is None or row["epoch"] > self.epoch for row in history)
 
     def state_dict(self) -> dict[str, Any]:
         """Without the weights, which have a file of their own."""
-        return {"score": self.score, "finer": self.finer, "epoch": self.epoch, "step": self.step}
+        return {"score": self.score, "finer": self.tiebreak_score, "epoch": self.epoch, "step": self.step}
 
     def load_state_dict(self, state: Mapping[str, Any], weights: dict[str, Tensor] | None) -> None:
         self.score, self.epoch, self.step = state["score"], state["epoch"], state["step"]
-        self.finer = state.get("finer")
+        self.tiebreak_score = state.get("finer")
         self.weights = weights

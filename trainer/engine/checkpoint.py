@@ -22,7 +22,7 @@ import torch
 from trainer.config import migrations
 from trainer.engine import checkpoint_nesting
 from trainer.utils import atomic_write
-from trainer.utils.errors import ConfigError, SystemFault, absence
+from trainer.utils.errors import ConfigError, SystemFault, describe_missing_path
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 FORMAT_VERSION = 3
 """Of both files. Version 1 kept nothing of the data; 1 and 2 (as ``format``) hold configurations of format 1."""
 
-_NOT_OURS = (RuntimeError, ValueError, LookupError, EOFError, TypeError, AttributeError, AssertionError)
+_LOAD_ERRORS = (RuntimeError, ValueError, LookupError, EOFError, TypeError, AttributeError, AssertionError)
 """What zipfile and torch's restricted unpickler stumble with over bytes that no ``torch.save`` has written.
 
 zipfile raises RuntimeError for an archive that says it is encrypted, and its subclass NotImplementedError for one of
@@ -38,7 +38,7 @@ a version or a compression that it does not know; ValueError for a name that is 
 """
 
 
-def save(state: dict[str, Any], path: Path) -> None:
+def save_checkpoint(state: dict[str, Any], path: Path) -> None:
     """Writes a state so that ``path`` holds either all of it or what it held before.
 
     Raises SystemFault when the disk is full or the folder cannot be written.
@@ -50,11 +50,11 @@ def save(state: dict[str, Any], path: Path) -> None:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-        verify(temporary)
+        verify_checkpoint(temporary)
         if path.name == LAST and path.exists():
-            _keep_previous(path)
+            _link_previous(path)
         os.replace(temporary, path)
-        atomic_write.sync(path.parent)
+        atomic_write.sync_to_disk(path.parent)
     except (OSError, RuntimeError, ConfigError) as error:
         # After a failed write torch still tries to finish the archive, and raises about that instead.
         cause = error.__context__ if isinstance(error.__context__, OSError) else error
@@ -64,11 +64,11 @@ def save(state: dict[str, Any], path: Path) -> None:
             temporary.unlink(missing_ok=True)
         raise SystemFault(
             f"cannot write {path}: {reason}; {written / 1e6:.1f} MB written,"
-            f" {atomic_write.free_bytes(path.parent) / 1e6:.1f} MB free; {path.name} is as it was"
+            f" {atomic_write.get_free_bytes(path.parent) / 1e6:.1f} MB free; {path.name} is as it was"
         ) from error
 
 
-def _keep_previous(path: Path) -> None:
+def _link_previous(path: Path) -> None:
     """Gives the current last checkpoint a second name; the file under ``path`` never disappears."""
     previous = path.with_name(PREVIOUS)
     if previous.exists() and previous.samefile(path):
@@ -79,11 +79,11 @@ def _keep_previous(path: Path) -> None:
         os.link(path, link)
     except OSError:  # a file system without hard links
         shutil.copyfile(path, link)
-        atomic_write.sync(link)
+        atomic_write.sync_to_disk(link)
     os.replace(link, previous)
 
 
-def verify(path: Path) -> None:
+def verify_checkpoint(path: Path) -> None:
     """Checks the zip structure and the checksum of every member.
 
     Raises ConfigError naming the file and what is wrong with it.
@@ -93,32 +93,32 @@ def verify(path: Path) -> None:
             # torch writes plain stored files. One flipped bit here makes torch see a folder, and a tensor of garbage.
             strange = [member.filename for member in archive.infolist() if member.external_attr or member.compress_type]
             broken = strange[0] if strange else archive.testzip()
-    except (zipfile.BadZipFile, OSError, *_NOT_OURS) as error:
+    except (zipfile.BadZipFile, OSError, *_LOAD_ERRORS) as error:
         raise ConfigError(f"{path} is not a whole checkpoint: {error}") from error
     if broken is not None:
         raise ConfigError(f"{path} is damaged: {broken} is not as it was written")
 
 
-def load(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: Path) -> dict[str, Any]:
     """A checked state; tensors and plain values only.
 
     Raises ConfigError for a file that is missing, damaged, holds anything that would have to be executed, or what no
     walk over it would come to the end of.
     """
     if not path.is_file():
-        raise ConfigError(f"no checkpoint: {absence(path)}")
-    verify(path)
+        raise ConfigError(f"no checkpoint: {describe_missing_path(path)}")
+    verify_checkpoint(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, *_NOT_OURS) as error:
-        raise ConfigError(f"{path} refused: {_refusal(error)}") from error
+    except (pickle.UnpicklingError, *_LOAD_ERRORS) as error:
+        raise ConfigError(f"{path} refused: {_describe_load_error(error)}") from error
     if not isinstance(state, dict):
         raise ConfigError(f"{path} refused: it holds no training state")
-    checkpoint_nesting.check(state, path)
+    checkpoint_nesting.check_nesting(state, path)
     return state
 
 
-def _refusal(error: Exception) -> str:
+def _describe_load_error(error: Exception) -> str:
     """Why torch read no plain checkpoint, without its advice to read the file as code."""
     text = str(error)
     named = re.search(r"GLOBAL ([\w.]+)|Unsupported (?:global|class)[^\w]*([\w.]+)", text)
@@ -129,7 +129,7 @@ def _refusal(error: Exception) -> str:
     return f"it is not a plain checkpoint ({text.splitlines()[0] if text else type(error).__name__})"
 
 
-def migrated(state: dict[str, Any], path: Path) -> dict[str, Any]:
+def migrate_state(state: dict[str, Any], path: Path) -> dict[str, Any]:
     """A state in today's format. Raises ConfigError for one of a later version."""
     state = dict(state) if migrations.KEY in state else {migrations.KEY: state.pop("format", 1)} | state
     version = migrations.check_version(state[migrations.KEY], path, FORMAT_VERSION)
@@ -144,7 +144,7 @@ def migrated(state: dict[str, Any], path: Path) -> dict[str, Any]:
     return state
 
 
-def is_there(folder: Path) -> bool:
+def has_checkpoint(folder: Path) -> bool:
     """Whether a run has saved a state."""
     return any((folder / name).exists() for name in (LAST, PREVIOUS))
 
@@ -154,10 +154,10 @@ def load_newest(folder: Path, *, fall_back: bool = True) -> dict[str, Any]:
 
     Raises ConfigError if neither is good, or, without ``fall_back``, if the last is not.
     """
-    if not is_there(folder):
+    if not has_checkpoint(folder):
         raise ConfigError(f"no checkpoint in {folder.absolute()}")
     try:
-        return load(folder / LAST)
+        return load_checkpoint(folder / LAST)
     except ConfigError as error:
         problem = error
     previous = folder / PREVIOUS
@@ -167,19 +167,19 @@ def load_newest(folder: Path, *, fall_back: bool = True) -> dict[str, Any]:
             f"to go on from the state before it: mv {previous} {folder / LAST}; resume=auto does so by itself",
         )
     try:
-        state = load(previous)
+        state = load_checkpoint(previous)
     except ConfigError as error:
         raise ConfigError(*problem.problems, *error.problems) from error
     log.warning("%s; going on from %s", problem, previous)
     return state
 
 
-def size_of(state: Any) -> int:
+def count_state_bytes(state: Any) -> int:
     """Bytes of all tensors and texts in a nested state, memory that some share counted once, as it is saved."""
-    return sum(dict(_sizes(state)).values())
+    return sum(dict(_iter_storage_sizes(state)).values())
 
 
-def _sizes(state: Any) -> Iterator[tuple[int, int]]:
+def _iter_storage_sizes(state: Any) -> Iterator[tuple[int, int]]:
     """Each piece of memory by its place, with its bytes; of plain values texts alone, for numbers are few."""
     if isinstance(state, torch.Tensor):
         storage = state.untyped_storage()
@@ -188,10 +188,10 @@ def _sizes(state: Any) -> Iterator[tuple[int, int]]:
         yield id(state), len(state)
     parts = (*state, *state.values()) if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
     for part in parts:
-        yield from _sizes(part)
+        yield from _iter_storage_sizes(part)
 
 
-def check_room(folder: Path, state: dict[str, Any], common: dict[str, Any]) -> None:
+def check_disk_space(folder: Path, state: dict[str, Any], common: dict[str, Any]) -> None:
     """Looks, before the first step, whether a run's checkpoints will find room: two states, the best weights, and a
     third state while it is written.
 
@@ -199,10 +199,10 @@ def check_room(folder: Path, state: dict[str, Any], common: dict[str, Any]) -> N
 
     Raises SystemFault if not even one state fits; warns if not all of them do.
     """
-    beside = size_of(common)
-    whole, weights = size_of(state) + beside, size_of(state["task"]) + beside
+    beside = count_state_bytes(common)
+    whole, weights = count_state_bytes(state) + beside, count_state_bytes(state["task"]) + beside
     there = sum(path.stat().st_size for path in (folder / name for name in (LAST, PREVIOUS, BEST)) if path.exists())
-    free = atomic_write.free_bytes(folder)
+    free = atomic_write.get_free_bytes(folder)
     text = f"{free / 1e6:.1f} MB free in {folder}"
     if free < (whole if there else whole + weights):
         raise SystemFault(f"disk full: a checkpoint needs {(whole + weights) / 1e6:.1f} MB, {text}")
@@ -211,15 +211,15 @@ def check_room(folder: Path, state: dict[str, Any], common: dict[str, Any]) -> N
         log.warning("%s; the checkpoints of this run will need %.1f MB", text, needed / 1e6)
 
 
-class RunKeeper:
+class CheckpointManager:
     """Keeps the last two states and the best weights of a run in its folder.
 
     about, data: what both files say of the run and of its data.
     """
 
     def __init__(self, folder: Path, about: dict[str, Any], data: dict[str, Any] | None = None):
-        self.folder = folder
-        self.common = {migrations.KEY: FORMAT_VERSION, "about": about, "data": data}
+        self.run_dir = folder
+        self.shared_state = {migrations.KEY: FORMAT_VERSION, "about": about, "data": data}
         self.last_saved_step: int | None = None
         atomic_write.remove_leftovers(folder)
 
@@ -227,20 +227,20 @@ class RunKeeper:
         # The best first: a last checkpoint never speaks of a best that is not on the disk.
         if best is not None:
             self.save_best(best)
-        save(state | self.common, self.folder / LAST)
+        save_checkpoint(state | self.shared_state, self.run_dir / LAST)
         self.last_saved_step = state["position"]["step"]
 
     def save_best(self, best: dict[str, Any]) -> None:
-        save(best | self.common, self.folder / BEST)
+        save_checkpoint(best | self.shared_state, self.run_dir / BEST)
 
 
-class NoKeeper:
+class NullCheckpointManager:
     """Keeps nothing, for a trainer used from Python."""
 
     last_saved_step: int | None = None
 
     def __init__(self) -> None:
-        self.common: dict[str, Any] = {}
+        self.shared_state: dict[str, Any] = {}
 
     def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
         return

@@ -15,72 +15,72 @@ from torch import Tensor
 
 from trainer.utils.errors import ConfigError
 
-MOST_DEEP = 50
+MAX_DEPTH = 50
 """A state of a run is nested 6 deep."""
-MOST_TIMES = 1000
+MAX_EXPANSION_FACTOR = 1000
 """How often its file a value may come to, each part counted as often as it is referred to."""
-BYTES_OF_VALUE = 100
+BYTES_PER_VALUE = 100
 """What a plain value or a container counts, beside its letters: walking over it takes about as long as hashing that."""
-SCALARS = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
+SCALAR_TYPES = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 
 
-def check(value: Any, file: Path) -> None:
+def check_nesting(value: Any, file: Path) -> None:
     """Raises ConfigError naming file and place of what a later walk would not survive.
 
     That is a container that holds itself, nesting or sharing beyond measure, a tensor that is no plain array in
     memory, and anything that is neither a tensor nor a plain value.
     """
-    walk = _Walk()
+    walk = _NestingWalker()
     try:
-        size, _ = walk.measure(value, "", 0)
+        size, _ = walk.measure_value(value, "", 0)
     except ValueError as error:
         raise ConfigError(f"{file}: {error}", "it was edited, or is not of a run") from error
-    if size > MOST_TIMES * file.stat().st_size:
+    if size > MAX_EXPANSION_FACTOR * file.stat().st_size:
         raise ConfigError(f"{file}: its parts refer to each other so often that they come to {size:.1e} bytes")
 
 
-class _Walk:
+class _NestingWalker:
     """Visits each container once, by identity. Raises ValueError naming the place of a fault."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[int, int] | None] = {}
+        self._measured: dict[int, tuple[int, int] | None] = {}
 
-    def measure(self, value: Any, at: str, depth: int) -> tuple[int, int]:
+    def measure_value(self, value: Any, at: str, depth: int) -> tuple[int, int]:
         """(bytes with everything shared filled in, levels below) of a value."""
         if isinstance(value, Tensor):
-            fault = _tensor_fault(value)
+            fault = _describe_invalid_tensor(value)
             if fault:
                 raise ValueError(f"{at} is {fault}, not a plain tensor")
-            return BYTES_OF_VALUE + value.nbytes, 0
-        if isinstance(value, SCALARS):
-            return BYTES_OF_VALUE + (len(value) if isinstance(value, str | bytes) else 0), 0
-        if id(value) not in self._known:
-            if depth > MOST_DEEP:
-                raise ValueError(f"{at} is nested more than {MOST_DEEP} deep")
-            self._known[id(value)] = None
-            self._known[id(value)] = self._measure_parts(value, at, depth)
-        known = self._known[id(value)]
+            return BYTES_PER_VALUE + value.nbytes, 0
+        if isinstance(value, SCALAR_TYPES):
+            return BYTES_PER_VALUE + (len(value) if isinstance(value, str | bytes) else 0), 0
+        if id(value) not in self._measured:
+            if depth > MAX_DEPTH:
+                raise ValueError(f"{at} is nested more than {MAX_DEPTH} deep")
+            self._measured[id(value)] = None
+            self._measured[id(value)] = self._measure_parts(value, at, depth)
+        known = self._measured[id(value)]
         if known is None:
             raise ValueError(f"{at} holds itself")
-        if depth + known[1] > MOST_DEEP:
-            raise ValueError(f"{at} is nested more than {MOST_DEEP} deep")
+        if depth + known[1] > MAX_DEPTH:
+            raise ValueError(f"{at} is nested more than {MAX_DEPTH} deep")
         return known
 
     def _measure_parts(self, value: Any, at: str, depth: int) -> tuple[int, int]:
-        size, below = BYTES_OF_VALUE, 0
-        for place, part in _parts(value, at):
-            more, levels = self.measure(part, place, depth + 1)
+        size, below = BYTES_PER_VALUE, 0
+        for place, part in _iter_parts(value, at):
+            more, levels = self.measure_value(part, place, depth + 1)
             size, below = size + more, max(below, levels)
         return size, below + 1
 
 
-def _parts(value: Any, at: str) -> Iterator[tuple[str, Any]]:
+def _iter_parts(value: Any, at: str) -> Iterator[tuple[str, Any]]:
     """What a container holds, and where: keys and values, and what torch hangs on the dictionary of a module."""
     start = f"{at}." if at else ""
     if isinstance(value, Mapping):
         for key, part in value.items():
             name = f"{start}{key}" if isinstance(key, str | int) else start + type(key).__name__
-            if not isinstance(key, (*SCALARS, tuple)):
+            if not isinstance(key, (*SCALAR_TYPES, tuple)):
                 raise ValueError(f"{name} is a key of type {type(key).__name__}")
             yield name, key
             yield name, part
@@ -103,7 +103,7 @@ def _check_metadata(name: str, value: Any, start: str) -> None:
         raise ValueError(f"{start}{name} is not what torch keeps of a module there")
 
 
-def _tensor_fault(value: Tensor) -> str | None:
+def _describe_invalid_tensor(value: Tensor) -> str | None:
     """What a tensor is, if not an array in memory of this process whose elements are all there."""
     if value.is_nested or type(value) not in (Tensor, torch.nn.Parameter):
         return "a tensor of another kind"

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from trainer.config import migrations
-from trainer.config.schema import Processes
+from trainer.config.schema import ProcessCount
 from trainer.core import rng
-from trainer.core.types import NonNegativeFloat, NonNegativeInt, Number, PositiveInt, mismatches, shown
+from trainer.core.types import NonNegativeFloat, NonNegativeInt, Number, PositiveInt, find_mismatches, format_value
 from trainer.engine import checkpoint
 from trainer.utils import digests
 from trainer.utils.errors import ConfigError
@@ -21,9 +21,9 @@ from trainer.utils.errors import ConfigError
 if TYPE_CHECKING:
     from trainer.engine.trainer import Trainer
 
-ABOUT = {"config": dict[str, object], "identity": str, "threads": Processes, "options": dict[str, str]}
+RUN_SCHEMA = {"config": dict[str, object], "identity": str, "threads": ProcessCount, "options": dict[str, str]}
 """What every checkpoint says of its run."""
-LATER_ABOUT = {
+OPTIONAL_RUN_SCHEMA = {
     migrations.KEY: PositiveInt,
     "overrides": list[str],
     "home": str,
@@ -32,44 +32,48 @@ LATER_ABOUT = {
     "data_digest": str | None,
 }
 """What those of format 1 may lack."""
-BEST = {"score": Number | None, "finer": Number | None, "epoch": PositiveInt | None, "step": PositiveInt | None}
-PLAIN = {
+BEST_SCHEMA = {"score": Number | None, "finer": Number | None, "epoch": PositiveInt | None, "step": PositiveInt | None}
+STATE_SCHEMA = {
     "position": {"epoch": NonNegativeInt, "batch": NonNegativeInt, "step": NonNegativeInt},
     "running": {"sums": tuple[Number, Number], "steps": NonNegativeInt, "seconds": NonNegativeFloat},
     "history": list[dict[str, Number]],
-    "best": BEST,
+    "best": BEST_SCHEMA,
 }
 """The parts of a last state that are alike whatever is trained."""
-TRAINED = ("task", "players", "scaler", "random")
+TRAINED_KEYS = ("task", "players", "scaler", "random")
 """Its other parts, which only the objects of the run can vouch for."""
-ROW = {"epoch": PositiveInt, "step": PositiveInt, "seconds": NonNegativeFloat, "train_loss": Number}
+HISTORY_ROW_SCHEMA = {"epoch": PositiveInt, "step": PositiveInt, "seconds": NonNegativeFloat, "train_loss": Number}
 """What every row of the history has."""
-OPTIONAL = {"finer"}
+OPTIONAL_KEYS = {"finer"}
 """Keys that an older version did not save."""
-MOST_PROBLEMS = 5
+MAX_PROBLEMS = 5
 
 
-def check(state: Mapping[str, Any], file: Path) -> None:
+def check_plain_state(state: Mapping[str, Any], file: Path) -> None:
     """Checks what can be known of a checkpoint without building its run.
 
     Raises ConfigError naming file and key of everything that no run saves there.
     """
-    own = {**BEST, "task": object} if file.name == checkpoint.BEST else {**PLAIN, **dict.fromkeys(TRAINED, object)}
+    own = (
+        {**BEST_SCHEMA, "task": object}
+        if file.name == checkpoint.BEST
+        else {**STATE_SCHEMA, **dict.fromkeys(TRAINED_KEYS, object)}
+    )
     kinds = {migrations.KEY: object, "about": object, "data": object, **own}
-    refuse(file, [*_faults(state, kinds), *_about_faults(state), *_data_faults(state)])
+    raise_problems(file, [*_find_problems(state, kinds), *_find_run_problems(state), *_find_data_problems(state)])
     if file.name != checkpoint.BEST:
-        refuse(file, list(_history_faults(state)))
+        raise_problems(file, list(_find_history_problems(state)))
 
 
-def check_trained(state: Mapping[str, Any], trainer: Trainer, file: Path) -> None:
+def check_trained_state(state: Mapping[str, Any], trainer: Trainer, file: Path) -> None:
     """Checks a last state, whose plain parts are checked, against the trainer that is to go on with it.
 
     Raises ConfigError naming file and key of everything that this trainer does not save there.
     """
-    own = {"players": _players(trainer), "scaler": _kinds(trainer.scaler.state_dict())}
-    faults = [fault for key, kind in own.items() for fault in _faults(state[key], kind, key)]
-    faults += [f"random: {fault}" for fault in rng.faults(state["random"])]
-    refuse(file, [*faults, *_place_faults(state, trainer), *_score_faults(state, trainer)])
+    own = {"players": _param_group_schema(trainer), "scaler": _infer_schema(trainer.scaler.state_dict())}
+    faults = [fault for key, kind in own.items() for fault in _find_problems(state[key], kind, key)]
+    faults += [f"random: {fault}" for fault in rng.find_state_problems(state["random"])]
+    raise_problems(file, [*faults, *_find_position_problems(state, trainer), *_find_score_problems(state, trainer)])
 
 
 def check_best(best: Mapping[str, Any], state: Mapping[str, Any], file: Path) -> None:
@@ -91,49 +95,49 @@ def check_best(best: Mapping[str, Any], state: Mapping[str, Any], file: Path) ->
         is_later = best["step"] is not None and best["step"] > known["step"] and best["step"] >= place
         said = f"{checkpoint.LAST}, of step {place}, has a best of step {known['step']}"
         faults = [] if is_later else [f"step is {best['step']}; {said}"]
-    refuse(file, faults)
+    raise_problems(file, faults)
 
 
 def _is_nan(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-def refuse(file: Path, faults: list[str]) -> None:
+def raise_problems(file: Path, faults: list[str]) -> None:
     """Raises ConfigError with the first of some faults of a file, if there are any."""
     if faults:
-        more = [f"and {len(faults) - MOST_PROBLEMS} more"] if len(faults) > MOST_PROBLEMS else []
-        problems = [f"{file}: {fault}" for fault in faults[:MOST_PROBLEMS]]
+        more = [f"and {len(faults) - MAX_PROBLEMS} more"] if len(faults) > MAX_PROBLEMS else []
+        problems = [f"{file}: {fault}" for fault in faults[:MAX_PROBLEMS]]
         raise ConfigError(*problems, *more, "it was edited, or is not of this run")
 
 
-def _faults(value: Any, kind: Any, at: str = "") -> Iterator[str]:
+def _find_problems(value: Any, kind: Any, at: str = "") -> Iterator[str]:
     """Where a value differs from its schema: a mapping of schemas, a tensor like it, or an annotation."""
     if isinstance(kind, Mapping):
         if not isinstance(value, Mapping):
-            yield f"{at} is {shown(value)}, not a mapping"
+            yield f"{at} is {format_value(value)}, not a mapping"
             return
         for key in dict.fromkeys((*kind, *value)):
             name = f"{at}.{key}" if at else str(key)
             if key not in kind:
                 yield f"{name}: a run saves no such key"
             elif key in value:
-                yield from _faults(value[key], kind[key], name)
-            elif key not in OPTIONAL:
+                yield from _find_problems(value[key], kind[key], name)
+            elif key not in OPTIONAL_KEYS:
                 yield f"{name} is missing"
     elif isinstance(kind, Tensor):
         if not isinstance(value, Tensor) or value.shape != kind.shape or value.dtype != kind.dtype:
-            yield f"{at} is {shown(value)}; this run has {shown(kind)}"
+            yield f"{at} is {format_value(value)}; this run has {format_value(kind)}"
     else:
-        yield from mismatches(value, kind, at)
+        yield from find_mismatches(value, kind, at)
 
 
-def _kinds(value: Any) -> Any:
+def _infer_schema(value: Any) -> Any:
     """The schema of plain values and tensors as an object that has just been built saves them.
 
     Whole numbers count something; what is None at first is a score later on.
     """
     if isinstance(value, Mapping):
-        return {key: _kinds(item) for key, item in value.items()}
+        return {key: _infer_schema(item) for key, item in value.items()}
     if value is None:
         return Number | None
     if isinstance(value, int) and not isinstance(value, bool):
@@ -141,33 +145,34 @@ def _kinds(value: Any) -> Any:
     return value if isinstance(value, Tensor) else type(value)
 
 
-def _players(trainer: Trainer) -> dict[str, Any]:
+def _param_group_schema(trainer: Trainer) -> dict[str, Any]:
     return {
-        name: _kinds(player.state_dict()) | {"average": type(None) if player.average is None else player.average}
-        for name, player in trainer.players.items()
+        name: _infer_schema(player.state_dict())
+        | {"average": type(None) if player.ema_params is None else player.ema_params}
+        for name, player in trainer.param_groups.items()
     }
 
 
-def _about_faults(state: Mapping[str, Any]) -> Iterator[str]:
+def _find_run_problems(state: Mapping[str, Any]) -> Iterator[str]:
     about = state.get("about")
     if not isinstance(about, Mapping):
         yield "it does not say of which run it is (about)"
         return
-    later = {key: kind for key, kind in LATER_ABOUT.items() if key in about}
-    yield from _faults(about, {**ABOUT, **later}, "about")
-    yield from _tensor_faults(about.get("config"), "about.config")
+    later = {key: kind for key, kind in OPTIONAL_RUN_SCHEMA.items() if key in about}
+    yield from _find_problems(about, {**RUN_SCHEMA, **later}, "about")
+    yield from _find_tensor_problems(about.get("config"), "about.config")
 
 
-def _tensor_faults(value: Any, at: str) -> Iterator[str]:
+def _find_tensor_problems(value: Any, at: str) -> Iterator[str]:
     """Tensors in a configuration, which holds plain values alone."""
     if isinstance(value, Tensor):
-        yield f"{at} is {shown(value)}, not a plain value"
+        yield f"{at} is {format_value(value)}, not a plain value"
     parts = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, item in parts:
-        yield from _tensor_faults(item, f"{at}.{key}")
+        yield from _find_tensor_problems(item, f"{at}.{key}")
 
 
-def _data_faults(state: Mapping[str, Any]) -> Iterator[str]:
+def _find_data_problems(state: Mapping[str, Any]) -> Iterator[str]:
     """Where the stored data is not what the run stored, by the digests beside it."""
     data, about = state.get("data"), state.get("about")
     said = about.get("data") if isinstance(about, Mapping) else None
@@ -176,20 +181,22 @@ def _data_faults(state: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(data, Mapping) or not isinstance(said, Mapping):
         yield f"{'about.data' if isinstance(data, Mapping) else 'data'} is missing, or is not what the run saved"
         return
-    found = digests.of_parts(data)
+    found = digests.digest_parts(data)
     for key in dict.fromkeys((*said, *found)):
         if said.get(key) != found.get(key):
             yield f"data.{key} is {'not what the run saved' if key in found else 'missing'}"
 
 
-def _history_faults(state: Mapping[str, Any]) -> Iterator[str]:
+def _find_history_problems(state: Mapping[str, Any]) -> Iterator[str]:
     """Whether rows, best and position speak of one course of training."""
     history, best, position = state["history"], state["best"], state["position"]
     keys = history[0].keys() if history else set()
     rows = [
         fault
         for at, row in enumerate(history)
-        for fault in _faults({key: row[key] for key in ROW if key in row}, ROW, f"history.{at}")
+        for fault in _find_problems(
+            {key: row[key] for key in HISTORY_ROW_SCHEMA if key in row}, HISTORY_ROW_SCHEMA, f"history.{at}"
+        )
     ]
     if rows:
         yield from rows
@@ -207,7 +214,7 @@ def _history_faults(state: Mapping[str, Any]) -> Iterator[str]:
         yield f"best: there is no row of the history with epoch {place[0]} and step {place[1]}"
 
 
-def _place_faults(state: Mapping[str, Any], trainer: Trainer) -> Iterator[str]:
+def _find_position_problems(state: Mapping[str, Any], trainer: Trainer) -> Iterator[str]:
     """Whether a run of this length can stand where it says; one whose data may have changed had another length."""
     epoch, batch, step = (state["position"][key] for key in ("epoch", "batch", "step"))
     settings, batches = trainer.settings, len(trainer.train_loader)
@@ -217,9 +224,9 @@ def _place_faults(state: Mapping[str, Any], trainer: Trainer) -> Iterator[str]:
         yield f"position.step is {step}; after epoch {epoch} and batch {batch} it is {counted}"
 
 
-def _score_faults(state: Mapping[str, Any], trainer: Trainer) -> Iterator[str]:
+def _find_score_problems(state: Mapping[str, Any], trainer: Trainer) -> Iterator[str]:
     """Whether the history has what this trainer goes on to write, and the best score among it."""
-    needed = {f"val_{trainer.monitor}", "grad_norm", *(f"lr_{name}" for name in trainer.players)}
+    needed = {f"val_{trainer.monitor}", "grad_norm", *(f"lr_{name}" for name in trainer.param_groups)}
     history, best = state["history"], state["best"]
     missing = sorted(needed - history[0].keys()) if history else []
     yield from (f"history.0.{key} is missing" for key in missing)

@@ -13,19 +13,19 @@ from trainer.core.dataset import Split
 from trainer.data.augment.image_augment import Augment
 from trainer.engine import dataloader_workers as worker_processes
 from trainer.utils.errors import ConfigError
-from trainer.utils.text import pluralize
+from trainer.utils.text import format_count
 
-BATCHES = 1
+BATCH_ORDER_STREAM = 1
 """Tells the order of batches from that of rows, which is drawn for the same epoch."""
 
 
-def fits(split: Split, device: torch.device) -> bool:
+def can_fit_on_device(split: Split, device: torch.device) -> bool:
     """Whether a split can lie on a device for the whole run, with as much room again left for the work."""
-    size = split.nbytes()
+    size = split.count_bytes()
     return size is not None and (device.type != "cuda" or 2 * size < torch.cuda.mem_get_info(device)[0])
 
 
-def like_to_like(order: Tensor, lengths: Tensor, rows: int) -> Tensor:
+def sort_by_length(order: Tensor, lengths: Tensor, rows: int) -> Tensor:
     """The order with every run of ``rows`` of it sorted by length, so that batches cut from it need little padding."""
     return torch.cat([part[lengths[part].argsort(stable=True)] for part in order.split(rows)])
 
@@ -59,92 +59,98 @@ class Loader:
         workers: int = 0,
         timeout: float = 120.0,
     ):
-        self.is_resident = not workers and fits(split, device)
+        self.is_resident = not workers and can_fit_on_device(split, device)
         self.split = split.to(device) if self.is_resident else split
         self.name = name
         self.batch_size = batch_size
         self.device = device
         self.seed = seed
-        self.train = train
+        self.is_training = train
         self.augment = augment
-        self.pictures = pictures
+        self.image_inputs = pictures
         self.channels_last = channels_last
         self.drop_last = drop_last and train
         self.bucket = bucket
-        self.workers = workers
-        self.watch = worker_processes.Watch(timeout)
+        self.num_workers = workers
+        self.worker_monitor = worker_processes.WorkerMonitor(timeout)
         if not len(split):
             raise ConfigError(f"data: the {name} split is empty (0 rows)")
         if not len(self):
-            rows = pluralize(len(split), f"{name} row")
+            rows = format_count(len(split), f"{name} row")
             raise ConfigError(f"batch_size: 0 batches: {rows} < batch_size {batch_size} with drop_last")
 
-    def order(self, epoch: int) -> list[Tensor]:
+    def make_batch_order(self, epoch: int) -> list[Tensor]:
         """The rows of each batch of an epoch, in turn."""
         rows = len(self.split)
-        order = rng.permutation(rows, self.seed, epoch) if self.train else torch.arange(rows)
+        order = rng.make_permutation(rows, self.seed, epoch) if self.is_training else torch.arange(rows)
         if self.drop_last:
             # Before rows are sorted by length, or the rows left out would be the longest ones, in every epoch.
             order = order[: rows - rows % self.batch_size]
-        lengths = self.split.lengths()
+        lengths = self.split.get_lengths()
         if lengths is None or self.bucket == 1:
             parts = list(order.split(self.batch_size))
         else:
-            parts = self._bucketed(order, lengths, epoch)
-        if self.train and len(parts) > 1 and len(parts[-1]) == 1 < self.batch_size:
+            parts = self._bucket_by_length(order, lengths, epoch)
+        if self.is_training and len(parts) > 1 and len(parts[-1]) == 1 < self.batch_size:
             parts[-2:] = [torch.cat(parts[-2:])]
         return parts
 
-    def _bucketed(self, order: Tensor, lengths: Tensor, epoch: int) -> list[Tensor]:
-        if not self.train:
-            return list(like_to_like(order, lengths, len(order)).split(self.batch_size))
-        parts = list(like_to_like(order, lengths, self.bucket * self.batch_size).split(self.batch_size))
+    def _bucket_by_length(self, order: Tensor, lengths: Tensor, epoch: int) -> list[Tensor]:
+        if not self.is_training:
+            return list(sort_by_length(order, lengths, len(order)).split(self.batch_size))
+        parts = list(sort_by_length(order, lengths, self.bucket * self.batch_size).split(self.batch_size))
         full = len(order) // self.batch_size  # what is not full stays at the end, where it may be merged
-        turns = rng.permutation(full, rng.mix(self.seed, epoch), BATCHES)
+        turns = rng.make_permutation(full, rng.hash_seed(self.seed, epoch), BATCH_ORDER_STREAM)
         return [parts[turn] for turn in turns] + parts[full:]
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.split), self.batch_size)
-        kept = rest > 0 and not self.drop_last and not (self.train and rest == 1 and full)
+        kept = rest > 0 and not self.drop_last and not (self.is_training and rest == 1 and full)
         return full + kept
 
-    def rows(self, index: Tensor) -> Batch:
+    def load_rows(self, index: Tensor) -> Batch:
         """Some rows as a model sees them, at rest."""
-        return self._laid_out(self.split.finish(self.split.batch(index, 0).to(self.device)))
+        return self._to_channels_last(self.split.to_model_inputs(self.split.batch(index, 0).to(self.device)))
 
-    def augmented(self, index: Tensor, epoch: int) -> Batch:
+    def load_augmented_rows(self, index: Tensor, epoch: int) -> Batch:
         """Some rows as a step of an epoch sees them."""
-        return self._seen(self.split.batch(self._asked(index, epoch), epoch).to(self.device), epoch)
+        return self._augmented_batch(self.split.batch(self._source_rows(index, epoch), epoch).to(self.device), epoch)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+    def iter_epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from the ``start``-th on: a resumed epoch costs nothing to skip."""
-        order = [self._asked(index, epoch) for index in self.order(epoch)[start:]]
-        return (self._seen(batch, epoch) for batch in self._fetched(order, epoch))
+        order = [self._source_rows(index, epoch) for index in self.make_batch_order(epoch)[start:]]
+        return (self._augmented_batch(batch, epoch) for batch in self._iter_batches(order, epoch))
 
-    def _asked(self, index: Tensor, epoch: int) -> Tensor:
+    def _source_rows(self, index: Tensor, epoch: int) -> Tensor:
         """The rows of which a batch of these is made."""
-        return index if self.augment is None else self.augment.fetched(index, len(self.split), epoch)
+        return index if self.augment is None else self.augment.source_rows(index, len(self.split), epoch)
 
-    def _seen(self, batch: Batch, epoch: int) -> Batch:
+    def _augmented_batch(self, batch: Batch, epoch: int) -> Batch:
         """What a step sees of the rows asked for, which are on the device."""
-        finished = self.split.finish(batch)
-        return self._laid_out(finished if self.augment is None else self.augment(finished, epoch))
+        finished = self.split.to_model_inputs(batch)
+        return self._to_channels_last(finished if self.augment is None else self.augment(finished, epoch))
 
-    def _laid_out(self, batch: Batch) -> Batch:
+    def _to_channels_last(self, batch: Batch) -> Batch:
         if self.channels_last:
-            seen = ((name, batch.inputs[name]) for name in self.pictures)
+            seen = ((name, batch.inputs[name]) for name in self.image_inputs)
             laid = {name: x.contiguous(memory_format=torch.channels_last) for name, x in seen}
             batch.inputs = batch.inputs | laid
         return batch
 
-    def _fetched(self, order: list[Tensor], epoch: int) -> Iterator[Batch]:
+    def _iter_batches(self, order: list[Tensor], epoch: int) -> Iterator[Batch]:
         """Batches on the device, unfinished."""
         if self.is_resident:
-            yield from self.split.batches(order, epoch)
+            yield from self.split.iter_batches(order, epoch)
             return
-        if not self.workers and self.split.nbytes() is not None:
-            yield from (batch.to(self.device) for batch in self.split.batches(order, epoch))
+        if not self.num_workers and self.split.count_bytes() is not None:
+            yield from (batch.to(self.device) for batch in self.split.iter_batches(order, epoch))
             return
-        yield from worker_processes.fetch(
-            self.split, order, epoch, workers=self.workers, device=self.device, seed=self.seed, watch=self.watch
+        yield from worker_processes.fetch_batches(
+            self.split,
+            order,
+            epoch,
+            workers=self.num_workers,
+            device=self.device,
+            seed=self.seed,
+            watch=self.worker_monitor,
         )

@@ -28,17 +28,17 @@ from trainer.utils.errors import SystemFault, UserError
 
 log = logging.getLogger(__name__)
 
-SHOWN = 8
+MAX_LISTED_ROWS = 8
 """Rows of a batch that are named."""
-GRACE = 1.0
+JOIN_TIMEOUT_SECONDS = 1.0
 """Seconds to wait for the end of a worker that no longer answers."""
 
 
-class WorkerFault(UserError):
+class WorkerError(UserError):
     """A row that cannot be read, or a process that should have read it."""
 
 
-class Watch:
+class WorkerMonitor:
     """The worker processes of one loader and the rows each is to read next, so that their end can be explained.
 
     torch would raise at the death of a worker wherever the run happens to be, in the middle of a save as well. Here it
@@ -47,80 +47,80 @@ class Watch:
 
     def __init__(self, timeout: float):
         self.timeout = timeout
-        self.waits = False
+        self.is_waiting = False
         self.workers: Sequence[BaseProcess] = ()
-        self.order: Sequence[Tensor] = ()
-        self.received = 0
+        self.batch_order: Sequence[Tensor] = ()
+        self.num_received = 0
 
     @contextmanager
-    def over(self, workers: Sequence[BaseProcess], order: Sequence[Tensor]) -> Iterator[None]:
+    def watch_workers(self, workers: Sequence[BaseProcess], order: Sequence[Tensor]) -> Iterator[None]:
         """A block in which the batches of an order are waited for."""
-        self.workers, self.order, self.received = workers, order, 0
+        self.workers, self.batch_order, self.num_received = workers, order, 0
         if not workers or threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.signal(signal.SIGCHLD, self._hear)
+        before = signal.signal(signal.SIGCHLD, self._on_sigchld)
         try:
             yield
         finally:
             # Unless a generator that was left alone ends late, after another watch has begun.
-            if signal.getsignal(signal.SIGCHLD) == self._hear:
+            if signal.getsignal(signal.SIGCHLD) == self._on_sigchld:
                 is_torchs = getattr(before, "__module__", "").startswith("torch.")
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL if is_torchs else before)
 
-    def next(self, batches: Iterator[Batch | UserError]) -> Batch | UserError | None:
+    def next_batch(self, batches: Iterator[Batch | UserError]) -> Batch | UserError | None:
         """The next batch; None after the last. Raises WorkerFault if there will never be one."""
-        self.waits = True
+        self.is_waiting = True
         try:
-            self._check()
+            self._raise_if_dead()
             found = next(batches, None)
         except (RuntimeError, OSError, EOFError) as error:
             if not isinstance(error, RuntimeError):
-                self._await_end()
-            self._check()
+                self._join_ended()
+            self._raise_if_dead()
             if "DataLoader timed out" not in str(error):
                 raise
-            number = self.received % len(self.workers)
-            raise self._fault(number, f"gave no batch for {self.timeout:g} s (worker_timeout)") from error
+            number = self.num_received % len(self.workers)
+            raise self._make_error(number, f"gave no batch for {self.timeout:g} s (worker_timeout)") from error
         finally:
-            self.waits = False
-        self.received += 1
+            self.is_waiting = False
+        self.num_received += 1
         return found
 
-    def _await_end(self) -> None:
+    def _join_ended(self) -> None:
         """The connection to a worker breaks a moment before the worker is known to be dead."""
-        ended = connection.wait([worker.sentinel for worker in self.workers], GRACE)
+        ended = connection.wait([worker.sentinel for worker in self.workers], JOIN_TIMEOUT_SECONDS)
         for worker in self.workers:
             if worker.sentinel in ended:
-                worker.join(GRACE)
+                worker.join(JOIN_TIMEOUT_SECONDS)
 
-    def _hear(self, _: int, __: FrameType | None) -> None:
-        if self.waits:
-            self._check()
+    def _on_sigchld(self, _: int, __: FrameType | None) -> None:
+        if self.is_waiting:
+            self._raise_if_dead()
 
-    def _check(self) -> None:
+    def _raise_if_dead(self) -> None:
         """Raises WorkerFault for a worker that has died."""
         for number, worker in enumerate(self.workers):
             code = worker.exitcode
             if code:
-                end = f"was killed by {signals.named(-code)}" if code < 0 else f"ended with exit code {code}"
-                raise self._fault(number, f"(process {worker.pid}) {end}")
+                end = f"was killed by {signals.describe_signal(-code)}" if code < 0 else f"ended with exit code {code}"
+                raise self._make_error(number, f"(process {worker.pid}) {end}")
 
-    def _fault(self, number: int, end: str) -> WorkerFault:
+    def _make_error(self, number: int, end: str) -> WorkerError:
         """The batches go round: the next one of a worker is the first still awaited whose turn is its."""
-        ahead = (number - self.received) % len(self.workers)
-        rows = self.order[self.received + ahead : self.received + ahead + 1]
-        task = f"it was to read {_named(rows[0])}" if rows else "it had read all its rows"
-        return WorkerFault(f"data worker {number} {end}; {task}")
+        ahead = (number - self.num_received) % len(self.workers)
+        rows = self.batch_order[self.num_received + ahead : self.num_received + ahead + 1]
+        task = f"it was to read {_format_rows(rows[0])}" if rows else "it had read all its rows"
+        return WorkerError(f"data worker {number} {end}; {task}")
 
 
-def _named(rows: Tensor) -> str:
+def _format_rows(rows: Tensor) -> str:
     numbers = rows.tolist()
-    shown = ", ".join(map(str, numbers[:SHOWN])) + (", ..." if len(numbers) > SHOWN else "")
+    shown = ", ".join(map(str, numbers[:MAX_LISTED_ROWS])) + (", ..." if len(numbers) > MAX_LISTED_ROWS else "")
     return f"row{'s' if len(numbers) > 1 else ''} {shown}"
 
 
-class _Fetch(Dataset[Batch | UserError]):
+class _SplitDataset(Dataset[Batch | UserError]):
     """Asks a split for whole batches, so that a worker does what the main process would have done."""
 
     def __init__(self, split: Split, epoch: int):
@@ -134,19 +134,19 @@ class _Fetch(Dataset[Batch | UserError]):
         except UserError as error:
             return error
         except Exception as error:
-            return self._failure(index, error)
+            return self._make_error(index, error)
 
-    def _failure(self, index: Tensor, error: Exception) -> UserError:
+    def _make_error(self, index: Tensor, error: Exception) -> UserError:
         detail = traceback.format_exc()
         worker = get_worker_info()
         where = f" (data worker {worker.id})" if worker is not None else ""
         cause = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        kind = SystemFault if isinstance(error, OSError | MemoryError) else WorkerFault
-        fault = kind(f"cannot read {_named(self._first_bad(index, error))}{where}: {cause}")
+        kind = SystemFault if isinstance(error, OSError | MemoryError) else WorkerError
+        fault = kind(f"cannot read {_format_rows(self._find_bad_row(index, error))}{where}: {cause}")
         fault.add_note(detail)
         return fault
 
-    def _first_bad(self, index: Tensor, error: Exception) -> Tensor:
+    def _find_bad_row(self, index: Tensor, error: Exception) -> Tensor:
         """The row by which a batch fails, or all of them if each by itself can be read."""
         for row in index.split(1):
             try:
@@ -158,26 +158,33 @@ class _Fetch(Dataset[Batch | UserError]):
         return index
 
 
-def _note(kind: type[BaseException], error: BaseException, _: TracebackType | None) -> None:
+def _log_worker_error(kind: type[BaseException], error: BaseException, _: TracebackType | None) -> None:
     """For the thread that hands batches over, when the main process no longer takes them."""
     log.info("data worker: %s: %s", kind.__name__, error)
 
 
-def _step_aside(_: int) -> None:
+def _detach_worker_signals(_: int) -> None:
     """Takes a worker out of the group and forgets what was sent to it before; ended by name or by its parent it is."""
     os.setpgid(0, 0)
-    for number in signals.STOPPING:
+    for number in signals.STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOPPING)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOP_SIGNALS)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    sys.excepthook = _note
+    sys.excepthook = _log_worker_error
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid is not None:
         signals.end_with_parent(parent.pid, signal.SIGKILL)
 
 
-def fetch(
-    split: Split, order: list[Tensor], epoch: int, *, workers: int, device: torch.device, seed: int, watch: Watch
+def fetch_batches(
+    split: Split,
+    order: list[Tensor],
+    epoch: int,
+    *,
+    workers: int,
+    device: torch.device,
+    seed: int,
+    watch: WorkerMonitor,
 ) -> Iterator[Batch]:
     """The batches of an epoch as they are read, by other processes if there are to be any.
 
@@ -187,20 +194,20 @@ def fetch(
         # Told once by who shows the run, and not for every split.
         warnings.filterwarnings("ignore", message="This DataLoader will create")
         loader = DataLoader(
-            _Fetch(split, epoch),
+            _SplitDataset(split, epoch),
             sampler=order,  # type: ignore[arg-type]
             batch_size=None,
             num_workers=workers,
             pin_memory=device.type == "cuda",
             timeout=watch.timeout if workers else 0,
-            worker_init_fn=_step_aside,
+            worker_init_fn=_detach_worker_signals,
             # An own generator, or making the iterator would draw from the one that training uses.
-            generator=rng.generator(seed, epoch),
+            generator=rng.make_generator(seed, epoch),
         )
-        with signals.held():
+        with signals.block_signals():
             batches = iter(loader)
-    with watch.over(getattr(batches, "_workers", ()), order):
-        while (batch := watch.next(batches)) is not None:
+    with watch.watch_workers(getattr(batches, "_workers", ()), order):
+        while (batch := watch.next_batch(batches)) is not None:
             if isinstance(batch, UserError):
                 for detail in getattr(batch, "__notes__", ()):
                     log.info("%s", detail)

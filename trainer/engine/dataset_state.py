@@ -11,11 +11,11 @@ from torch import Tensor
 
 from trainer.core import preprocessing
 from trainer.core.batch import Batch
-from trainer.core.dataset import Data, Facts, Split
+from trainer.core.dataset import Dataset, DatasetInfo, Split
 from trainer.core.preprocessing import SPLITS, Preprocessing
 from trainer.utils.errors import ConfigError
 
-PLAIN_FACTS = (
+PLAIN_INFO_FIELDS = (
     "sizes",
     "baseline",
     "best_possible",
@@ -34,77 +34,83 @@ EXCERPT_ROWS = {"train": 1000, "val": 8, "test": 8}
 """The first rows of each split that are kept, at most: those beside which samples are drawn, and examples."""
 EXCERPT_BYTES = 1 << 18
 """Their size at most, unless one row has more."""
-WHOLE_BYTES = 1 << 28
+MAX_ROW_BYTES = 1 << 28
 """A larger row, a graph of many million edges, is not kept."""
-D = TypeVar("D", bound=Data)
+D = TypeVar("D", bound=Dataset)
 
 
-class Excerpt(Split):
+class SplitExcerpt(Split):
     """The first rows of a split as a model is given them; rows that cannot be taken apart, such as a graph, whole."""
 
     def __init__(self, rows: Batch, *, is_divisible: bool):
-        self.whole = rows
+        self.full_batch = rows
         self.is_divisible = is_divisible
 
     def __len__(self) -> int:
-        return len(self.whole)
+        return len(self.full_batch)
 
-    def contains_row(self, row: int) -> bool:
+    def has_row(self, row: int) -> bool:
         """Whether a row of the whole split is among these."""
         return self.is_divisible and row < len(self)
 
-    def targets(self) -> Tensor | None:
-        return self.whole.target
+    def get_targets(self) -> Tensor | None:
+        return self.full_batch.target
 
     def batch(self, index: Tensor, epoch: int) -> Batch:
         if not self.is_divisible:
-            return self.whole
-        inputs = {name: value[index] for name, value in self.whole.inputs.items()}
-        return Batch(inputs, None if self.whole.target is None else self.whole.target[index], index)
+            return self.full_batch
+        inputs = {name: value[index] for name, value in self.full_batch.inputs.items()}
+        return Batch(inputs, None if self.full_batch.target is None else self.full_batch.target[index], index)
 
-    def state(self) -> dict[str, Any]:
-        parts = {"target": self.whole.target, "index": self.whole.index, "asked": self.whole.asked}
-        return {"inputs": self.whole.inputs, **parts, "is_divisible": self.is_divisible}
+    def state_dict(self) -> dict[str, Any]:
+        parts = {
+            "target": self.full_batch.target,
+            "index": self.full_batch.index,
+            "asked": self.full_batch.output_index,
+        }
+        return {"inputs": self.full_batch.inputs, **parts, "is_divisible": self.is_divisible}
 
 
-def excerpt(split: Split, rows: int) -> Excerpt | None:
+def make_excerpt(split: Split, rows: int) -> SplitExcerpt | None:
     """The first ``rows`` of a split on the CPU, if there is room for so many; None where even one is too large."""
-    first = _rows(split, 1)
+    first = _load_first_rows(split, 1)
     size = max(1, sum(value.nbytes for value in first.inputs.values()))
-    if size > WHOLE_BYTES:
+    if size > MAX_ROW_BYTES:
         return None
     count = min(len(split), rows, max(1, EXCERPT_BYTES // size))
     if count > 1:
-        several = _rows(split, count)
+        several = _load_first_rows(split, count)
         tensors = [*several.inputs.values(), *([] if several.target is None else [several.target])]
-        if several.asked is None and all(value.dim() and len(value) == count for value in tensors):
-            return Excerpt(_copied(several), is_divisible=True)
-    return Excerpt(_copied(first), is_divisible=False)
+        if several.output_index is None and all(value.dim() and len(value) == count for value in tensors):
+            return SplitExcerpt(_copy_batch(several), is_divisible=True)
+    return SplitExcerpt(_copy_batch(first), is_divisible=False)
 
 
-def _rows(split: Split, count: int) -> Batch:
-    return split.finish(split.batch(torch.arange(count), 0))
+def _load_first_rows(split: Split, count: int) -> Batch:
+    return split.to_model_inputs(split.batch(torch.arange(count), 0))
 
 
-def _copied(batch: Batch) -> Batch:
+def _copy_batch(batch: Batch) -> Batch:
     """Without the memory that views share with a whole split."""
 
     def own(value: Tensor | None) -> Tensor | None:
         return None if value is None else value.detach().cpu().clone()
 
     inputs = {name: value.detach().cpu().clone() for name, value in batch.inputs.items()}
-    return replace(batch, inputs=inputs, target=own(batch.target), index=batch.index.cpu(), asked=own(batch.asked))
+    return replace(
+        batch, inputs=inputs, target=own(batch.target), index=batch.index.cpu(), output_index=own(batch.output_index)
+    )
 
 
-def state_of(data: Data) -> dict[str, Any]:
+def make_dataset_state(data: Dataset) -> dict[str, Any]:
     """What a run must keep of its data: what was learned, the plain facts, and the first rows of each split."""
-    facts = {name: _plain(getattr(data.facts, name)) for name in PLAIN_FACTS}
-    excerpts = {name: excerpt(getattr(data, name), EXCERPT_ROWS[name]) for name in SPLITS}
+    facts = {name: _to_plain(getattr(data.info, name)) for name in PLAIN_INFO_FIELDS}
+    excerpts = {name: make_excerpt(getattr(data, name), EXCERPT_ROWS[name]) for name in SPLITS}
     return {
         "version": preprocessing.VERSION if data.fitted is None else data.fitted.version,
         "fitted": None if data.fitted is None else data.fitted.values,
         "facts": facts,
-        "excerpts": {name: None if found is None else found.state() for name, found in excerpts.items()},
+        "excerpts": {name: None if found is None else found.state_dict() for name, found in excerpts.items()},
     }
 
 
@@ -118,7 +124,7 @@ def load_preprocessing(state: Mapping[str, Any]) -> Preprocessing | None:
     return None if state["fitted"] is None else Preprocessing(state["fitted"], version)
 
 
-def restored(kind: type[D], state: Mapping[str, Any], options: Mapping[str, Any]) -> D:
+def restore_from_state(kind: type[D], state: Mapping[str, Any], options: Mapping[str, Any]) -> D:
     """A data set of a class from such a state: its facts, its first rows, and how it reads other files.
 
     options: the keys of the data set in the configuration, which holds what no checkpoint does.
@@ -133,15 +139,15 @@ def restored(kind: type[D], state: Mapping[str, Any], options: Mapping[str, Any]
         if found is None:
             raise ConfigError("a row of this run's data is too large to be kept with it; give its data as it was")
         batch = Batch(found["inputs"], found["target"], found["index"], found["asked"])
-        setattr(data, name, Excerpt(batch, is_divisible=found["is_divisible"]))
-    data.facts = data.complete_facts(Facts(**state["facts"]))
+        setattr(data, name, SplitExcerpt(batch, is_divisible=found["is_divisible"]))
+    data.info = data.complete_info(DatasetInfo(**state["facts"]))
     return data
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     """Sequences as lists and mappings as dicts, all the way down."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _to_plain(item) for key, item in value.items()}
     if isinstance(value, Tensor):
         return value.cpu().clone()
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+    return [_to_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -11,25 +11,25 @@ from torch import nn
 from trainer.config.schema import Device
 from trainer.core.batch import Batch
 from trainer.core.task import Task
-from trainer.core.types import fits
-from trainer.utils.cpu import cores
+from trainer.core.types import is_valid_value
+from trainer.utils.cpu import count_cores
 from trainer.utils.errors import SystemFault
 
 log = logging.getLogger(__name__)
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Numbers of two settings in glibc's malloc.h."""
-NEVER, PAGES, MAPPED_AT_MOST = 2**31 - 1, 128 * 1024, 65536
-BUSY_FLOP = 2e8
+NEVER_TRIM, MMAP_THRESHOLD_BYTES, MAX_MMAP_COUNT = 2**31 - 1, 128 * 1024, 65536
+MULTITHREAD_MIN_MACS = 2e8
 """Multiply-adds of one forward pass above which a second thread pays; below, threads cost more than they do."""
 
 
-def pick(name: str) -> torch.device:
+def select_device(name: str) -> torch.device:
     """The device a user named; ``auto`` takes the best there is and never fails.
 
     Raises SystemFault for a device this machine or this torch lacks.
     """
-    assert fits(name, Device), f"{name!r} is no device: the configuration was not checked"
+    assert is_valid_value(name, Device), f"{name!r} is no device: the configuration was not checked"
     if name == "auto":
         mps = torch.backends.mps.is_available()
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
@@ -45,12 +45,12 @@ def pick(name: str) -> torch.device:
     return device
 
 
-def pick_again(name: str) -> torch.device:
+def select_available_device(name: str) -> torch.device:
     """The device of a run that is used again; where this machine lacks it, the best there is."""
     try:
-        return pick(name)
+        return select_device(name)
     except SystemFault as error:
-        found = pick("auto")
+        found = select_device("auto")
         log.warning("%s; going on with %s", error, found)
         return found
 
@@ -63,11 +63,11 @@ def keep_freed_memory(*, keep: bool = True) -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(M_MMAP_MAX, 0 if keep else MAPPED_AT_MOST)
-        mallopt(M_TRIM_THRESHOLD, NEVER if keep else PAGES)
+        mallopt(M_MMAP_MAX, 0 if keep else MAX_MMAP_COUNT)
+        mallopt(M_TRIM_THRESHOLD, NEVER_TRIM if keep else MMAP_THRESHOLD_BYTES)
 
 
-def multiply_adds(task: Task, batch: Batch) -> int:
+def count_macs(task: Task, batch: Batch) -> int:
     """Multiply-adds of the linear layers and convolutions of one forward pass.
 
     Recurrent layers count as none: their steps follow one another, so threads only get in each other's way.
@@ -93,7 +93,7 @@ def multiply_adds(task: Task, batch: Batch) -> int:
 
 def choose_threads(task: Task, batch: Batch) -> int:
     """One thread for small work, every core for large; not what torch is set to, which a run sets to one first."""
-    return cores() if multiply_adds(task, batch) > BUSY_FLOP else 1
+    return count_cores() if count_macs(task, batch) > MULTITHREAD_MIN_MACS else 1
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from trainer.config.schema import Settings
 from trainer.core import rng
-from trainer.core.batch import Totals
+from trainer.core.batch import ScoreAccumulator
 from trainer.core.task import Task
 from trainer.engine import precision
 from trainer.engine.dataloader import Loader
 
 
 @torch.no_grad()
-def evaluate(
+def evaluate_split(
     task: Task, loader: Loader, settings: Settings, look: Callable[[], None] | None = None
 ) -> dict[str, float]:
     """Named scores of every row, exact however the rows are cut into batches.
@@ -25,25 +25,25 @@ def evaluate(
     every batch.
     """
     task.eval()
-    totals = Totals()
-    with rng.isolated(settings.seed, loader.device):
-        for batch in loader.epoch(0):
-            with precision.autocast(loader.device, settings.precision):
-                totals.add(task.score(batch))
+    totals = ScoreAccumulator()
+    with rng.fork_rng(settings.seed, loader.device):
+        for batch in loader.iter_epoch(0):
+            with precision.autocast_context(loader.device, settings.precision):
+                totals.update(task.score(batch))
             if look is not None:
                 look()
-        return task.metrics(totals.reduce())
+        return task.metrics(totals.compute_totals())
 
 
 @torch.no_grad()
-def rate(task: Task, loader: Loader, settings: Settings) -> dict[str, Tensor]:
+def score_rows(task: Task, loader: Loader, settings: Settings) -> dict[str, Tensor]:
     """How ordinary each row of a split is, by name: numbers (N,) in the order of the split, the same every time."""
     task.eval()
     found, index = [], []
-    with rng.isolated(settings.seed, loader.device):
-        for batch in loader.epoch(0):
-            with precision.autocast(loader.device, settings.precision):
-                found.append(task.rate(batch))  # type: ignore[operator]
+    with rng.fork_rng(settings.seed, loader.device):
+        for batch in loader.iter_epoch(0):
+            with precision.autocast_context(loader.device, settings.precision):
+                found.append(task.score_rows(batch))  # type: ignore[operator]
             index.append(batch.index)
     place = torch.cat(index).argsort().cpu()
     return {name: torch.cat([part[name].float().cpu() for part in found])[place] for name in found[0]}

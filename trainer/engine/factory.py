@@ -13,32 +13,32 @@ from torch import nn
 
 from trainer.config import compatibility, plugins
 from trainer.config.schema import Settings
-from trainer.core.batch import Batch, Totals
-from trainer.core.dataset import Data
+from trainer.core.batch import Batch, ScoreAccumulator
+from trainer.core.dataset import Dataset
 from trainer.core.preprocessing import SPLITS, Preprocessing
 from trainer.core.task import Task
 from trainer.core.types import MISSING
-from trainer.core.weight_matrices import decayed
+from trainer.core.weight_matrices import find_decayed_parameters
 from trainer.data.augment.image_augment import Augment
 from trainer.engine import precision
 from trainer.engine.dataloader import Loader
-from trainer.engine.param_group import Player
-from trainer.engine.trainer import total_steps
-from trainer.metrics.metrics import direction
+from trainer.engine.param_group import ParamGroup
+from trainer.engine.trainer import count_total_steps
+from trainer.metrics.metrics import get_direction
 from trainer.optim.flat_params import FlatParameters
-from trainer.optim.lr_schedules import Schedule
+from trainer.optim.lr_schedules import LRSchedule
 from trainer.optim.optimizers import Optimizer
-from trainer.optim.weight_init import initialise
+from trainer.optim.weight_init import initialize_weights
 from trainer.utils.errors import ConfigError, SystemFault, did_you_mean
 
-SCORED_AT_ONCE = 4
+EVAL_BATCH_FACTOR = 4
 """How many training batches' rows are scored at once: without gradients there is room for them."""
-COUNTED = 1000
+MAX_CHECKED_STEPS = 1000
 """Steps whose turns are counted one by one, to hold a task's own count against."""
 T = TypeVar("T")
 
 
-def make(node: Mapping[str, Any], kind: type[T], **given: Any) -> T:
+def instantiate_node(node: Mapping[str, Any], kind: type[T], **given: Any) -> T:
     """The object a checked configuration node describes; ``given`` comes from the program, not from the user.
 
     Raises ConfigError when the class is not of the kind its group is for.
@@ -51,7 +51,7 @@ def find_class(node: Mapping[str, Any], kind: type[T]) -> type[T]:
 
     Raises ConfigError when it is not of the kind its group is for.
     """
-    plugins.load()
+    plugins.import_plugins()
     module, _, name = node["_target_"].rpartition(".")
     found = getattr(importlib.import_module(module), name)
     if not issubclass(found, kind):
@@ -59,12 +59,12 @@ def find_class(node: Mapping[str, Any], kind: type[T]) -> type[T]:
     return found  # type: ignore[no-any-return]
 
 
-def fill(group: str, node: Mapping[str, Any], data: Data, data_name: str) -> dict[str, Any]:
+def fill_missing_sizes(group: str, node: Mapping[str, Any], data: Dataset, data_name: str) -> dict[str, Any]:
     """The node with every ``???`` replaced by the size of that name.
 
     Raises ConfigError naming what the data does not publish.
     """
-    sizes = {**data.facts.sizes, "input_shapes": data.input_shapes()}
+    sizes = {**data.info.sizes, "input_shapes": data.input_shapes()}
     lacking = [key for key, value in node.items() if value == MISSING and key not in sizes]
     if lacking:
         known = ", ".join(sorted(sizes))
@@ -74,64 +74,66 @@ def fill(group: str, node: Mapping[str, Any], data: Data, data_name: str) -> dic
     return {key: sizes[key] if value == MISSING else value for key, value in node.items()}
 
 
-def data_class(config: Mapping[str, Any]) -> type[Data]:
+def find_dataset_class(config: Mapping[str, Any]) -> type[Dataset]:
     """The class of the data set."""
-    return find_class(config["data"], Data)  # type: ignore[type-abstract]
+    return find_class(config["data"], Dataset)  # type: ignore[type-abstract]
 
 
-def data(config: Mapping[str, Any], fitted: Preprocessing | None = None) -> Data:
+def make_dataset(config: Mapping[str, Any], fitted: Preprocessing | None = None) -> Dataset:
     """The data set alone. fitted: what a stored run learned of it, by which it is encoded; None learns it anew.
 
     Raises SystemFault for a file or folder that may not be read.
     """
-    takes_fitted = "fitted" in inspect.signature(data_class(config).__init__).parameters
+    takes_fitted = "fitted" in inspect.signature(find_dataset_class(config).__init__).parameters
     try:
-        return make(config["data"], Data, **({"fitted": fitted} if takes_fitted else {}))  # type: ignore[type-abstract]
+        return instantiate_node(config["data"], Dataset, **({"fitted": fitted} if takes_fitted else {}))  # type: ignore[type-abstract]
     except PermissionError as error:
         raise SystemFault(f"data: cannot read {error.filename}: {error.strerror}") from error
 
 
-def task(config: Mapping[str, Any], built: Data, names: Mapping[str, str]) -> Task:
+def make_task(config: Mapping[str, Any], built: Dataset, names: Mapping[str, str]) -> Task:
     """The model on this data, inside its task. ``names`` are the chosen options, for messages.
 
     Raises ConfigError for what does not fit: sizes, targets, options of one that are at odds.
     """
-    if compatibility.wants_targets(config["task"]["_target_"]) and not _has_targets(built):
+    if compatibility.has_targets(config["task"]["_target_"]) and not _has_targets(built):
         raise ConfigError(f"data {names['data']} has no targets, which task {names['task']} needs")
-    options = fill("model", config["model"], built, names["data"])
+    options = fill_missing_sizes("model", config["model"], built, names["data"])
     try:
-        model = make(options, nn.Module)
+        model = instantiate_node(options, nn.Module)
     except ValueError as error:
         raise ConfigError(f"model: {error}") from error
-    initialise(model, config["init"])
+    initialize_weights(model, config["init"])
     if config["channels_last"]:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    made = make(fill("task", config["task"], built, names["data"]), Task, model=model)  # type: ignore[type-abstract]
-    made.attach(built)
+    made = instantiate_node(fill_missing_sizes("task", config["task"], built, names["data"]), Task, model=model)  # type: ignore[type-abstract]
+    made.setup(built)
     for split in SPLITS:
-        made.check(getattr(built, split).targets(), split)
+        made.validate_targets(getattr(built, split).get_targets(), split)
     return made
 
 
-def _has_targets(built: Data) -> bool:
+def _has_targets(built: Dataset) -> bool:
     """Whether there is something to predict: a data set may leave that to its options."""
     train = built.train
-    return train.targets() is not None or train.batch(torch.zeros(1, dtype=torch.long), 0).target is not None
+    return train.get_targets() is not None or train.batch(torch.zeros(1, dtype=torch.long), 0).target is not None
 
 
-def loaders(config: Mapping[str, Any], built: Data, settings: Settings, device: torch.device) -> dict[str, Loader]:
+def make_loaders(
+    config: Mapping[str, Any], built: Dataset, settings: Settings, device: torch.device
+) -> dict[str, Loader]:
     """One loader a split; only training rows are shuffled and augmented."""
-    augment = make(config["augment"], Augment, facts=built.facts)
+    augment = instantiate_node(config["augment"], Augment, info=built.info)
     return {
         name: Loader(
             getattr(built, name),
             name,
-            batch_size=settings.batch_size * (1 if name == "train" else SCORED_AT_ONCE),
+            batch_size=settings.batch_size * (1 if name == "train" else EVAL_BATCH_FACTOR),
             device=device,
             seed=settings.seed,
             train=name == "train",
             augment=augment if name == "train" else None,
-            pictures=built.pictures(),
+            pictures=built.image_inputs(),
             channels_last=settings.channels_last,
             drop_last=settings.drop_last,
             bucket=settings.bucket,
@@ -142,52 +144,56 @@ def loaders(config: Mapping[str, Any], built: Data, settings: Settings, device: 
     }
 
 
-def players(config: Mapping[str, Any], settings: Settings, task: Task, train: Loader) -> dict[str, Player]:
+def make_param_groups(
+    config: Mapping[str, Any], settings: Settings, task: Task, train: Loader
+) -> dict[str, ParamGroup]:
     """An optimizer, a schedule and an average for everyone the task says learns.
 
     A schedule's length is the number of turns its player will have, counted from the loader, the accumulation and
     the task.
     """
-    turns = count_turns(task, total_steps(train, settings))
-    shrink = decayed(task)
-    groups = {name: FlatParameters(parameters, shrink) for name, parameters in task.players().items()}
-    made, rates = {}, task.rates()
+    turns = count_updates(task, count_total_steps(train, settings))
+    shrink = find_decayed_parameters(task)
+    groups = {name: FlatParameters(parameters, shrink) for name, parameters in task.param_groups().items()}
+    made, rates = {}, task.learning_rates()
     for name, params in groups.items():
         options = config["optimizer"] | ({"lr": rates[name]} if name in rates else {})
-        optimizer = make(options, Optimizer, params=params)  # type: ignore[type-abstract]
+        optimizer = instantiate_node(options, Optimizer, params=params)  # type: ignore[type-abstract]
         options = config["scheduler"]
-        schedule = make(options, Schedule, lr=optimizer.lr, total=turns[name])  # type: ignore[type-abstract]
-        made[name] = Player(name, params, optimizer, schedule, settings.ema, alone=len(groups) == 1)
+        schedule = instantiate_node(options, LRSchedule, lr=optimizer.lr, total=turns[name])  # type: ignore[type-abstract]
+        made[name] = ParamGroup(name, params, optimizer, schedule, settings.ema, alone=len(groups) == 1)
     return made
 
 
-def count_turns(task: Task, steps: int) -> Counter[str]:
+def count_updates(task: Task, steps: int) -> Counter[str]:
     """How often each player will have its turn.
 
-    Raises ConfigError for a task whose ``turns_before`` does not count what its ``turns`` say.
+    Raises ConfigError for a task whose ``count_active_steps`` does not count what its ``turns`` say.
     """
-    first = min(steps, COUNTED)
-    listed = Counter(name for step in range(first) for name in task.turns(step))
-    if +Counter(task.turns_before(first)) != listed:
-        raise ConfigError(f"task: {type(task).__name__}.turns_before({first}) counts other turns than turns() gives")
-    return Counter(task.turns_before(steps))
+    first = min(steps, MAX_CHECKED_STEPS)
+    listed = Counter(name for step in range(first) for name in task.active_groups(step))
+    if +Counter(task.count_active_steps(first)) != listed:
+        raise ConfigError(
+            f"task: {type(task).__name__}.count_active_steps({first}) counts other turns than active_groups() gives"
+        )
+    return Counter(task.count_active_steps(steps))
 
 
-def probe(task: Task, train: Loader, monitor: str | None = None, half: int | str = 32) -> None:
+def run_sanity_check(task: Task, train: Loader, monitor: str | None = None, half: int | str = 32) -> None:
     """Sends a small batch through the task, so that what does not fit is told before the first step.
 
     ``half`` is the run's precision. Raises ConfigError in place of the model's own error, for a precision that a layer
     does not have on this device, or for a monitored score that the task does not give.
     """
-    batch = small_batch(train)
-    train.augmented(batch.index[:2], 0)
+    batch = make_small_batch(train)
+    train.load_augmented_rows(batch.index[:2], 0)
     was = torch.get_rng_state()
     task.eval()
     try:
         with torch.no_grad():
-            totals = Totals()
-            totals.add(task.score(batch))
-            scores = task.metrics(totals.reduce())
+            totals = ScoreAccumulator()
+            totals.update(task.score(batch))
+            scores = task.metrics(totals.compute_totals())
     except (RuntimeError, ValueError, LookupError, TypeError) as error:
         shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in batch.inputs.items())
         wanted = ", ".join(str(p).split(":")[0] for p in inspect.signature(task.model.forward).parameters.values())
@@ -198,8 +204,8 @@ def probe(task: Task, train: Loader, monitor: str | None = None, half: int | str
     if len(batch) == 1:
         _train_on_one_row(task, batch)
     if half != 32:
-        _train_in_half(task, batch, half)
-    if monitor is not None and (monitor not in scores or direction(monitor) is None):
+        _train_in_half_precision(task, batch, half)
+    if monitor is not None and (monitor not in scores or get_direction(monitor) is None):
         if monitor in task.optional_scores:
             wanted = ",".join([*scores, monitor])
             raise ConfigError(f"monitor: {monitor!r} is measured where task.scores names it: task.scores=[{wanted}]")
@@ -213,7 +219,7 @@ def _train_on_one_row(task: Task, batch: Batch) -> None:
     task.train()
     try:
         with torch.no_grad():
-            for player in task.players():
+            for player in task.param_groups():
                 task.loss(batch, player)
     except ValueError as error:
         raise ConfigError(f"batch_size: the model cannot train on batches of one row: {error}") from error
@@ -222,14 +228,14 @@ def _train_on_one_row(task: Task, batch: Batch) -> None:
         torch.set_rng_state(was)
 
 
-def _train_in_half(task: Task, batch: Batch, half: int | str) -> None:
+def _train_in_half_precision(task: Task, batch: Batch, half: int | str) -> None:
     """Raises ConfigError for a model with a layer that cannot be trained in a precision on this device."""
     was, before = torch.get_rng_state(), {name: value.clone() for name, value in task.state_dict().items()}
     device = task.progress.device
     task.train()
     try:
-        for player, parameters in task.players().items():
-            with precision.autocast(device, half):
+        for player, parameters in task.param_groups().items():
+            with precision.autocast_context(device, half):
                 loss = task.loss(batch, player)
             learning = [parameter for parameter in parameters if parameter.requires_grad]
             torch.autograd.grad(loss, learning, allow_unused=True)
@@ -244,6 +250,6 @@ def _train_in_half(task: Task, batch: Batch, half: int | str) -> None:
         torch.set_rng_state(was)
 
 
-def small_batch(train: Loader) -> Batch:
+def make_small_batch(train: Loader) -> Batch:
     """A small batch of the training rows as they are."""
-    return train.rows(torch.arange(min(len(train.split), train.batch_size)))
+    return train.load_rows(torch.arange(min(len(train.split), train.batch_size)))

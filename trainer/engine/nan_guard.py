@@ -12,22 +12,22 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-LOOK_EVERY = 50
+CHECK_INTERVAL = 50
 """Steps between two looks of the host at an accelerator."""
 
 
-class NotFinite(Exception):
+class NonFiniteStepError(Exception):
     """Something seen since the last look was NaN or infinite, and was not applied."""
 
 
-class Guard(ABC):
-    """Sums of losses and gradient norms since the last ``restart``."""
+class NanGuard(ABC):
+    """Sums of losses and gradient norms since the last ``reset``."""
 
     def __init__(self) -> None:
         self.steps = 0
 
     @abstractmethod
-    def see(self, loss: Tensor, norm: Tensor) -> Tensor | None:
+    def update(self, loss: Tensor, norm: Tensor) -> Tensor | None:
         """Takes note of one update that is about to be made.
 
         Returns a scalar on the device that is 1 if this and every later update must be skipped, or None if the host
@@ -35,77 +35,77 @@ class Guard(ABC):
         """
 
     @abstractmethod
-    def look(self) -> None:
+    def check(self) -> None:
         """Raises NotFinite if anything so far was not finite; a synchronisation point on an accelerator."""
 
     @abstractmethod
-    def sums(self) -> tuple[float, float]:
+    def totals(self) -> tuple[float, float]:
         """Of losses, and of gradient norms before clipping."""
 
     @abstractmethod
-    def restart(self, sums: tuple[float, float] = (0.0, 0.0), steps: int = 0) -> None:
+    def reset(self, sums: tuple[float, float] = (0.0, 0.0), steps: int = 0) -> None:
         """Starts to add up anew, or goes on from a state."""
 
-    def means(self) -> tuple[float, float]:
-        loss, norm = self.sums()
+    def compute_means(self) -> tuple[float, float]:
+        loss, norm = self.totals()
         return loss / max(1, self.steps), norm / max(1, self.steps)
 
 
-class HostGuard(Guard):
+class CpuNanGuard(NanGuard):
     """On the CPU: two plain numbers."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loss = self.norm = 0.0
 
-    def see(self, loss: Tensor, norm: Tensor) -> None:
+    def update(self, loss: Tensor, norm: Tensor) -> None:
         this_loss, this_norm = loss.item(), norm.item()
         if not math.isfinite(this_loss + this_norm):
-            raise NotFinite
+            raise NonFiniteStepError
         self.loss += this_loss
         self.norm += this_norm
         self.steps += 1
 
-    def look(self) -> None:
+    def check(self) -> None:
         return
 
-    def sums(self) -> tuple[float, float]:
+    def totals(self) -> tuple[float, float]:
         return self.loss, self.norm
 
-    def restart(self, sums: tuple[float, float] = (0.0, 0.0), steps: int = 0) -> None:
+    def reset(self, sums: tuple[float, float] = (0.0, 0.0), steps: int = 0) -> None:
         self.loss, self.norm = sums
         self.steps = steps
 
 
-class DeviceGuard(Guard):
+class DeviceNanGuard(NanGuard):
     """On an accelerator: everything stays there between two looks."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
         self.total = torch.zeros(2, device=device)
-        self.bad = torch.zeros((), device=device)
+        self.found_nonfinite = torch.zeros((), device=device)
 
-    def see(self, loss: Tensor, norm: Tensor) -> Tensor:
+    def update(self, loss: Tensor, norm: Tensor) -> Tensor:
         seen = torch.stack((loss, norm))
         self.total += seen
-        self.bad = torch.maximum(self.bad, 1.0 - seen.sum().isfinite().float())
+        self.found_nonfinite = torch.maximum(self.found_nonfinite, 1.0 - seen.sum().isfinite().float())
         self.steps += 1
-        if self.steps % LOOK_EVERY == 0:
-            self.look()
-        return self.bad
+        if self.steps % CHECK_INTERVAL == 0:
+            self.check()
+        return self.found_nonfinite
 
-    def look(self) -> None:
-        if self.bad.item():
-            raise NotFinite
+    def check(self) -> None:
+        if self.found_nonfinite.item():
+            raise NonFiniteStepError
 
-    def sums(self) -> tuple[float, float]:
+    def totals(self) -> tuple[float, float]:
         loss, norm = self.total.tolist()
         return loss, norm
 
-    def restart(self, sums: tuple[float, float] = (0.0, 0.0), steps: int = 0) -> None:
+    def reset(self, sums: tuple[float, float] = (0.0, 0.0), steps: int = 0) -> None:
         self.total.copy_(torch.tensor(sums))
         self.steps = steps
 
 
-def guard_for(device: torch.device) -> Guard:
-    return HostGuard() if device.type == "cpu" else DeviceGuard(device)
+def make_nan_guard(device: torch.device) -> NanGuard:
+    return CpuNanGuard() if device.type == "cpu" else DeviceNanGuard(device)

@@ -20,27 +20,27 @@ from trainer.core import rng
 from trainer.core.batch import Batch
 from trainer.core.task import Task
 from trainer.engine import evaluation, precision
-from trainer.engine.best_checkpoint import Best
+from trainer.engine.best_checkpoint import BestCheckpoint
 from trainer.engine.dataloader import Loader
-from trainer.engine.nan_guard import NotFinite, guard_for
-from trainer.engine.param_group import Player
+from trainer.engine.nan_guard import NonFiniteStepError, make_nan_guard
+from trainer.engine.param_group import ParamGroup
 from trainer.utils.errors import Interrupted, NonFiniteError
 
 
-class Keeper(Protocol):
+class CheckpointSink(Protocol):
     """Where states go; a run folder, or nowhere. common: what each of its files holds beside a state."""
 
     last_saved_step: int | None
-    common: dict[str, Any]
+    shared_state: dict[str, Any]
 
     def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None: ...
 
 
-class Watcher(Protocol):
+class Callback(Protocol):
     """Who is told of progress, and may say stop by raising."""
 
-    def stepped(self, trainer: Trainer) -> None: ...
-    def scored(self, trainer: Trainer, row: dict[str, float]) -> None: ...
+    def on_step_end(self, trainer: Trainer) -> None: ...
+    def on_validation_end(self, trainer: Trainer, row: dict[str, float]) -> None: ...
 
 
 class Trainer:
@@ -49,47 +49,47 @@ class Trainer:
     def __init__(
         self,
         task: Task,
-        players: dict[str, Player],
+        players: dict[str, ParamGroup],
         train: Loader,
         val: Loader,
         settings: Settings,
-        keeper: Keeper,
-        watcher: Watcher,
+        keeper: CheckpointSink,
+        watcher: Callback,
     ):
         self.task = task
-        self.players = players
+        self.param_groups = players
         self.train_loader = train
         self.val_loader = val
         self.settings = settings
-        self.keeper = keeper
-        self.watcher = watcher
+        self.checkpoint_sink = keeper
+        self.callback = watcher
         self.device = train.device
         self.monitor = settings.monitor or task.monitor
-        self.total_steps = total_steps(train, settings)
+        self.total_steps = count_total_steps(train, settings)
         self.loss_fn = torch.compile(task.loss) if settings.compile else task.loss
-        self.scaler = precision.scaler(self.device, settings.precision)
-        self.guard = guard_for(self.device)
+        self.scaler = precision.make_grad_scaler(self.device, settings.precision)
+        self.nan_guard = make_nan_guard(self.device)
 
         self.epoch = 0
         self.batch = 0
         self.step = 0
         self.seconds_before = 0.0
         self.history: list[dict[str, float]] = []
-        self.best = Best(self.monitor)
+        self.best = BestCheckpoint(self.monitor)
         self._started_at = self._saved_at = time.monotonic()
 
     @property
-    def seconds(self) -> float:
+    def elapsed_seconds(self) -> float:
         """Seconds of training and validation so far, those before a stop included."""
         return self.seconds_before + time.monotonic() - self._started_at
 
     def fit(self) -> None:
         """Trains to the last step, or until the monitored score has not improved for ``patience`` validations."""
         try:
-            while not self.finished():
+            while not self.is_finished():
                 self.train_epoch()
                 if (self.epoch + 1) % self.settings.val_every == 0 or self.step >= self.total_steps:
-                    self.validate()
+                    self.run_validation()
                 self.epoch += 1
                 self.batch = 0
                 self.save_if_due()
@@ -98,41 +98,43 @@ class Trainer:
             raise
         self.save()
 
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether nothing is left: the last step was taken and the epoch it fell in was closed by a validation."""
-        return (self.step >= self.total_steps and self.batch == 0) or self.out_of_patience()
+        return (self.step >= self.total_steps and self.batch == 0) or self.is_out_of_patience()
 
-    def out_of_patience(self) -> bool:
+    def is_out_of_patience(self) -> bool:
         patience = self.settings.patience
-        return patience is not None and self.best.validations_since(self.history) >= patience
+        return patience is not None and self.best.count_validations_since(self.history) >= patience
 
     def train_epoch(self) -> None:
         """The rest of an epoch, from the batch where the run stands."""
         self.task.train()
-        batches = self.train_loader.epoch(self.epoch, start=self.batch)
+        batches = self.train_loader.iter_epoch(self.epoch, start=self.batch)
         while self.step < self.total_steps and (group := list(islice(batches, self.settings.accumulate))):
             self.task.progress.fill_(self.step / self.total_steps)
-            for name in self.task.turns(self.step):
-                self.update(self.players[name], group)
+            for name in self.task.active_groups(self.step):
+                self.update_param_group(self.param_groups[name], group)
             self.step += 1
             self.batch += len(group)
             self.save_if_due()
-            self.watcher.stepped(self)
+            self.callback.on_step_end(self)
         try:
-            self.guard.look()
-        except NotFinite:
-            raise NonFiniteError(f"not finite at or before step {self.step}; {self.last_good()}") from None
+            self.nan_guard.check()
+        except NonFiniteStepError:
+            raise NonFiniteError(
+                f"not finite at or before step {self.step}; {self.describe_last_checkpoint()}"
+            ) from None
 
-    def update(self, player: Player, group: list[Batch]) -> None:
+    def update_param_group(self, player: ParamGroup, group: list[Batch]) -> None:
         """One optimizer step of one player on one group of micro-batches."""
         player.params.zero_grad()
         total: Tensor | None = None
-        for batch, share in self.shares(group):
-            with precision.autocast(self.device, self.settings.precision):
+        for batch, share in self.microbatch_weights(group):
+            with precision.autocast_context(self.device, self.settings.precision):
                 loss = self.loss_fn(batch, player.name)
             if share is not None:
                 loss = loss * share
-            self.scaler.scale(loss).backward(inputs=player.inputs)
+            self.scaler.scale(loss).backward(inputs=player.backward_inputs)
             total = loss.detach() if total is None else total + loss.detach()
         assert total is not None
         self.scaler.unscale_(player.optimizer)  # type: ignore[arg-type]
@@ -140,13 +142,13 @@ class Trainer:
         # A scaled gradient may overflow: the scaler skips that step by itself.
         safe = norm.nan_to_num(0.0, 0.0, 0.0) if self.scaler.is_enabled() else norm
         try:
-            skip = self.guard.see(total, safe)
-        except NotFinite:
-            raise self.non_finite(total, norm, player, group) from None
-        self.clip(player, norm)
+            skip = self.nan_guard.update(total, safe)
+        except NonFiniteStepError:
+            raise self.make_nonfinite_error(total, norm, player, group) from None
+        self.clip_gradient(player, norm)
         player.step(self.scaler, skip)
 
-    def shares(self, group: list[Batch]) -> Iterator[tuple[Batch, Tensor | float | None]]:
+    def microbatch_weights(self, group: list[Batch]) -> Iterator[tuple[Batch, Tensor | float | None]]:
         """Each micro-batch with its share of the group's loss, so that the sum is the mean over one large batch.
 
         In a group in which nothing counts every share is 0, and not 0 / 0: as one large batch, it has a loss of 0.
@@ -154,12 +156,12 @@ class Trainer:
         if len(group) == 1:
             yield group[0], None
             return
-        weights = [self.task.weight(batch) for batch in group]
+        weights = [self.task.num_loss_terms(batch) for batch in group]
         whole = sum(weights[1:], start=weights[0])
         for batch, weight in zip(group, weights, strict=True):
             yield batch, weight / (whole + (whole == 0))
 
-    def clip(self, player: Player, norm: Tensor) -> None:
+    def clip_gradient(self, player: ParamGroup, norm: Tensor) -> None:
         """Clips the player's gradient, whose norm is given. After the guard: a clipped NaN would be everywhere."""
         grad = player.params.grad
         limit = self.settings.grad_clip
@@ -168,64 +170,71 @@ class Trainer:
         elif limit is not None:
             grad.mul_((limit / (norm + 1e-6)).clamp_(max=1.0))
 
-    def non_finite(self, loss: Tensor, norm: Tensor, player: Player, group: list[Batch]) -> NonFiniteError:
+    def make_nonfinite_error(
+        self, loss: Tensor, norm: Tensor, player: ParamGroup, group: list[Batch]
+    ) -> NonFiniteError:
         """What is known of an update that was not made."""
-        names = player.params.names_of_bad(self.task.named_parameters())
+        names = player.params.nonfinite_parameter_names(self.task.named_parameters())
         rows = torch.cat([batch.index for batch in group]).tolist()
         shown = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
         return NonFiniteError(
             f"loss {loss.item():g}, gradient norm {norm.item():g} at step {self.step}, epoch {self.epoch + 1}"
-            f" ({player.name}, lr {player.rate:g}); the weights were not updated\n"
+            f" ({player.name}, lr {player.lr:g}); the weights were not updated\n"
             f"rows of the batch: {shown}\n"
             f"first gradient that is not finite: {names[0] if names else 'none by itself'}\n"
-            f"{self.last_good()}; try a smaller optimizer.lr or grad_clip=1"
+            f"{self.describe_last_checkpoint()}; try a smaller optimizer.lr or grad_clip=1"
         )
 
-    def last_good(self) -> str:
-        saved = self.keeper.last_saved_step
+    def describe_last_checkpoint(self) -> str:
+        saved = self.checkpoint_sink.last_saved_step
         return "no checkpoint yet" if saved is None else f"last good checkpoint: step {saved}"
 
-    def validate(self) -> None:
+    def run_validation(self) -> None:
         """Scores the validation split, and keeps the weights if they are the best so far."""
-        scores = self.evaluate(self.val_loader)
+        scores = self.evaluate_loader(self.val_loader)
         score = scores[self.monitor]
-        loss, norm = self.guard.means()
-        row = {"epoch": self.epoch + 1, "step": self.step, "seconds": round(self.seconds, 3), "train_loss": loss}
-        row |= {"grad_norm": norm} | {f"lr_{p.name}": p.rate for p in self.players.values()}
+        loss, norm = self.nan_guard.compute_means()
+        row = {
+            "epoch": self.epoch + 1,
+            "step": self.step,
+            "seconds": round(self.elapsed_seconds, 3),
+            "train_loss": loss,
+        }
+        row |= {"grad_norm": norm} | {f"lr_{p.name}": p.lr for p in self.param_groups.values()}
         # Absent in the rows of a run that an older version began.
         known = self.task.validation_loss(scores) if all("val_loss" in before for before in self.history[:1]) else None
         row |= {} if known is None else {"val_loss": known}
         self.history.append(row | {f"val_{name}": value for name, value in scores.items()})
-        self.guard.restart()
-        if self.best.beaten_by(scores):
-            with self.averaged():
-                self.best.replace(scores, self.epoch + 1, self.step, self.task.state_dict())
-        for player in self.players.values():
-            player.schedule.observe(score, self.monitor)
-        self.watcher.scored(self, self.history[-1])
+        self.nan_guard.reset()
+        if self.best.is_improvement(scores):
+            with self.ema_weights():
+                self.best.replace_weights(scores, self.epoch + 1, self.step, self.task.state_dict())
+        for player in self.param_groups.values():
+            player.schedule.update_score(score, self.monitor)
+        self.callback.on_validation_end(self, self.history[-1])
 
-    def evaluate(self, loader: Loader) -> dict[str, float]:
+    def evaluate_loader(self, loader: Loader) -> dict[str, float]:
         """Scores of a whole split, with the averaged weights if there are any."""
-        with self.averaged():
-            return evaluation.evaluate(self.task, loader, self.settings, lambda: self.watcher.stepped(self))
+        with self.ema_weights():
+            return evaluation.evaluate_split(self.task, loader, self.settings, lambda: self.callback.on_step_end(self))
 
     @contextmanager
-    def averaged(self) -> Iterator[None]:
+    def ema_weights(self) -> Iterator[None]:
         """The exponential averages in place of the weights."""
-        for player in self.players.values():
-            player.swap()
+        for player in self.param_groups.values():
+            player.swap_ema()
         try:
             yield
         finally:
-            for player in self.players.values():
-                player.swap()
+            for player in self.param_groups.values():
+                player.swap_ema()
 
-    def use_best(self) -> None:
+    def load_best_weights(self) -> None:
         """Puts the best weights in place, averages included, for testing."""
         if self.best.weights is not None:
             self.task.load_state_dict(self.best.weights)
-            for player in self.players.values():
-                player.forget_average()
+            for player in self.param_groups.values():
+                player.drop_ema()
 
     def save_if_due(self) -> None:
         if time.monotonic() - self._saved_at >= self.settings.save_every:
@@ -233,7 +242,7 @@ class Trainer:
 
     def save(self) -> None:
         best = None if self.best.is_saved else {"task": self.best.weights, **self.best.state_dict()}
-        self.keeper.save(self.state_dict(), best)
+        self.checkpoint_sink.save(self.state_dict(), best)
         self.best.is_saved = True
         self._saved_at = time.monotonic()
 
@@ -241,11 +250,15 @@ class Trainer:
         """Everything the rest of the run depends on; only tensors and plain values."""
         return {
             "task": self.task.state_dict(),
-            "players": {name: player.state_dict() for name, player in self.players.items()},
+            "players": {name: player.state_dict() for name, player in self.param_groups.items()},
             "scaler": self.scaler.state_dict(),
-            "random": rng.capture(self.device),
+            "random": rng.get_rng_state(self.device),
             "position": {"epoch": self.epoch, "batch": self.batch, "step": self.step},
-            "running": {"sums": self.guard.sums(), "steps": self.guard.steps, "seconds": self.seconds},
+            "running": {
+                "sums": self.nan_guard.totals(),
+                "steps": self.nan_guard.steps,
+                "seconds": self.elapsed_seconds,
+            },
             "history": self.history,
             "best": self.best.state_dict(),
         }
@@ -254,19 +267,19 @@ class Trainer:
         """Continues from a state, to the same bits as if there had been no stop."""
         assert set(state) >= set(self.state_dict()), "a checkpoint lacks part of the state"
         self.task.load_state_dict(state["task"])
-        for name, player in self.players.items():
+        for name, player in self.param_groups.items():
             player.load_state_dict(state["players"][name])
         self.scaler.load_state_dict(state["scaler"])
         self.epoch, self.batch, self.step = (state["position"][key] for key in ("epoch", "batch", "step"))
         self.task.progress.fill_(max(0, self.step - 1) / self.total_steps)
-        self.guard.restart(tuple(state["running"]["sums"]), state["running"]["steps"])
+        self.nan_guard.reset(tuple(state["running"]["sums"]), state["running"]["steps"])
         self.seconds_before = state["running"]["seconds"]
         self.history = list(state["history"])
         self.best.load_state_dict(state["best"], None if best is None else best["task"])
-        rng.restore(state["random"], self.device)
+        rng.set_rng_state(state["random"], self.device)
 
 
-def total_steps(train: Loader, settings: Settings) -> int:
+def count_total_steps(train: Loader, settings: Settings) -> int:
     """Optimizer steps of a whole run: ``max_steps`` if given, else what the epochs come to."""
     per_epoch = -(-len(train) // settings.accumulate)
     return settings.max_steps or settings.epochs * per_epoch

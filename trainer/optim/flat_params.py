@@ -31,17 +31,17 @@ class FlatParameters:
         lengths = [-(-p.numel() // _ALIGN) * _ALIGN for p in self.parameters]
         self.data = first.new_zeros(sum(lengths), requires_grad=False)
         self.grad = torch.zeros_like(self.data)
-        self.split = sum(n for p, n in zip(self.parameters, lengths, strict=True) if shrinks[p])
+        self.num_decayed = sum(n for p, n in zip(self.parameters, lengths, strict=True) if shrinks[p])
         start = 0
         for parameter, length in zip(self.parameters, lengths, strict=True):
-            view = self._view(self.data, start, parameter)
+            view = self._view_like(self.data, start, parameter)
             view.copy_(parameter.detach())
             parameter.data = view
-            parameter.grad = self._view(self.grad, start, parameter)
+            parameter.grad = self._view_like(self.grad, start, parameter)
             start += length
 
     @staticmethod
-    def _view(vector: Tensor, start: int, like: Tensor) -> Tensor:
+    def _view_like(vector: Tensor, start: int, like: Tensor) -> Tensor:
         # Same strides as the parameter had, so that a channels-last kernel stays channels-last; a parameter cut out
         # of a larger tensor has holes, which empty_like closes.
         return vector.as_strided(like.shape, torch.empty_like(like).stride(), start)
@@ -49,7 +49,7 @@ class FlatParameters:
     def zero_grad(self) -> None:
         self.grad.zero_()
 
-    def names_of_bad(self, named: Iterable[tuple[str, nn.Parameter]]) -> list[str]:
+    def nonfinite_parameter_names(self, named: Iterable[tuple[str, nn.Parameter]]) -> list[str]:
         """The parameters whose gradient holds a NaN or an infinity."""
         mine = {id(p) for p in self.parameters}
         return [name for name, p in named if id(p) in mine and p.grad is not None and not p.grad.isfinite().all()]

@@ -10,12 +10,12 @@ from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 from trainer.core.types import Decay, Fraction, NonNegativeInt, PositiveFloat, PositiveInt
-from trainer.metrics.metrics import better
+from trainer.metrics.metrics import is_better
 from trainer.utils.errors import ConfigError
-from trainer.utils.text import pluralize
+from trainer.utils.text import format_count
 
 
-class Schedule(ABC):
+class LRSchedule(ABC):
     """The learning rate, and where asked for the momentum, of each step.
 
     lr: the optimizer's rate. total: how many steps this player will take. warmup: steps of linear rise in front; the
@@ -25,23 +25,23 @@ class Schedule(ABC):
     def __init__(self, lr: float, total: int, warmup: int = 0):
         if warmup >= total > 0:
             raise ConfigError(
-                f"scheduler.warmup: {pluralize(warmup, 'step')} of a run of {total}: nothing is left after it"
+                f"scheduler.warmup: {format_count(warmup, 'step')} of a run of {total}: nothing is left after it"
             )
-        self.lr = lr
-        self.warmup = warmup
-        self.total = total - warmup
+        self.base_lr = lr
+        self.warmup_steps = warmup
+        self.total_steps = total - warmup
 
     def __call__(self, step: int) -> tuple[float, float | None]:
         """(learning rate, momentum or None) of a step."""
-        if step < self.warmup:
-            return self.at(0)[0] * (step + 1) / (self.warmup + 1), self.at(0)[1]
-        return self.at(step - self.warmup)
+        if step < self.warmup_steps:
+            return self.compute_lr(0)[0] * (step + 1) / (self.warmup_steps + 1), self.compute_lr(0)[1]
+        return self.compute_lr(step - self.warmup_steps)
 
     @abstractmethod
-    def at(self, step: int) -> tuple[float, float | None]:
+    def compute_lr(self, step: int) -> tuple[float, float | None]:
         """(learning rate, momentum or None) ``step`` steps after the warm-up."""
 
-    def observe(self, score: float, name: str) -> None:  # noqa: B027
+    def update_score(self, score: float, name: str) -> None:  # noqa: B027
         """A validation score; most schedules do not care."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -51,17 +51,17 @@ class Schedule(ABC):
         assert not state, "this schedule has no state"
 
 
-class Constant(Schedule):
+class Constant(LRSchedule):
     """The optimizer's rate throughout."""
 
     def __init__(self, lr: float, total: int, warmup: NonNegativeInt):
         super().__init__(lr, total, warmup)
 
-    def at(self, step: int) -> tuple[float, float | None]:
-        return self.lr, None
+    def compute_lr(self, step: int) -> tuple[float, float | None]:
+        return self.base_lr, None
 
 
-class OneCycle(Schedule):
+class OneCycle(LRSchedule):
     """Up to a peak and down to almost nothing in one cycle (Smith and Topin 2019).
 
     From ``peak / div_factor`` up to the peak over the first ``pct_start`` of the steps, then down to
@@ -82,42 +82,42 @@ class OneCycle(Schedule):
         warmup: NonNegativeInt,
     ):
         super().__init__(lr, total, warmup)
-        self.low = lr / div_factor
-        self.end = self.low / final_div_factor
-        self.peak_step = max(pct_start * self.total - 1, 0.0)
+        self.initial_lr = lr / div_factor
+        self.final_lr = self.initial_lr / final_div_factor
+        self.peak_step = max(pct_start * self.total_steps - 1, 0.0)
         self.anneal = anneal
-        self.momenta = momentum_range if cycle_momentum else None
+        self.momentum_range = momentum_range if cycle_momentum else None
 
-    def at(self, step: int) -> tuple[float, float | None]:
-        last = self.total - 1
+    def compute_lr(self, step: int) -> tuple[float, float | None]:
+        last = self.total_steps - 1
         rises = step <= self.peak_step and self.peak_step > 0
         done = step / self.peak_step if rises else (step - self.peak_step) / max(last - self.peak_step, 1e-9)
-        rate = self._between(*((self.low, self.lr) if rises else (self.lr, self.end)), done)
-        if self.momenta is None:
+        rate = self._interpolate(*((self.initial_lr, self.base_lr) if rises else (self.base_lr, self.final_lr)), done)
+        if self.momentum_range is None:
             return rate, None
-        low, high = self.momenta
-        return rate, self._between(*((high, low) if rises else (low, high)), done)
+        low, high = self.momentum_range
+        return rate, self._interpolate(*((high, low) if rises else (low, high)), done)
 
-    def _between(self, start: float, end: float, done: float) -> float:
+    def _interpolate(self, start: float, end: float, done: float) -> float:
         done = min(max(done, 0.0), 1.0)
         if self.anneal == "linear":
             return start + (end - start) * done
         return end + (start - end) / 2 * (1 + math.cos(math.pi * done))
 
 
-class Cosine(Schedule):
+class Cosine(LRSchedule):
     """Half a cosine from the optimizer's rate down to ``min_lr`` on the last step (Loshchilov and Hutter 2017)."""
 
     def __init__(self, lr: float, total: int, min_lr: float, warmup: NonNegativeInt):
         super().__init__(lr, total, warmup)
         self.min_lr = min_lr
 
-    def at(self, step: int) -> tuple[float, float | None]:
-        done = min(step / max(self.total - 1, 1), 1.0)
-        return self.min_lr + (self.lr - self.min_lr) * (1 + math.cos(math.pi * done)) / 2, None
+    def compute_lr(self, step: int) -> tuple[float, float | None]:
+        done = min(step / max(self.total_steps - 1, 1), 1.0)
+        return self.min_lr + (self.base_lr - self.min_lr) * (1 + math.cos(math.pi * done)) / 2, None
 
 
-class Step(Schedule):
+class Step(LRSchedule):
     """The rate times ``gamma`` after every ``every`` share of the run."""
 
     def __init__(self, lr: float, total: int, every: Fraction, gamma: Fraction, warmup: NonNegativeInt):
@@ -125,11 +125,11 @@ class Step(Schedule):
         self.every = every
         self.gamma = gamma
 
-    def at(self, step: int) -> tuple[float, float | None]:
-        return self.lr * self.gamma ** int(step / max(self.every * self.total, 1)), None
+    def compute_lr(self, step: int) -> tuple[float, float | None]:
+        return self.base_lr * self.gamma ** int(step / max(self.every * self.total_steps, 1)), None
 
 
-class Plateau(Schedule):
+class Plateau(LRSchedule):
     """The rate times ``factor`` whenever ``patience`` validations brought nothing better."""
 
     def __init__(
@@ -141,22 +141,22 @@ class Plateau(Schedule):
         self.min_lr = min_lr
         self.scale = 1.0
         self.best: float | None = None
-        self.waited = 0
+        self.num_bad_validations = 0
 
-    def at(self, step: int) -> tuple[float, float | None]:
-        return max(self.lr * self.scale, self.min_lr), None
+    def compute_lr(self, step: int) -> tuple[float, float | None]:
+        return max(self.base_lr * self.scale, self.min_lr), None
 
-    def observe(self, score: float, name: str) -> None:
-        if better(score, self.best, name):
-            self.best, self.waited = score, 0
+    def update_score(self, score: float, name: str) -> None:
+        if is_better(score, self.best, name):
+            self.best, self.num_bad_validations = score, 0
             return
-        self.waited += 1
-        if self.waited >= self.patience:
+        self.num_bad_validations += 1
+        if self.num_bad_validations >= self.patience:
             self.scale *= self.factor
-            self.waited = 0
+            self.num_bad_validations = 0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"scale": self.scale, "best": self.best, "waited": self.waited}
+        return {"scale": self.scale, "best": self.best, "waited": self.num_bad_validations}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.scale, self.best, self.waited = state["scale"], state["best"], state["waited"]
+        self.scale, self.best, self.num_bad_validations = state["scale"], state["best"], state["waited"]

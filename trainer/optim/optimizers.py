@@ -23,26 +23,28 @@ from trainer.optim.flat_params import FlatParameters
 class Optimizer(ABC):
     """Updates a flat vector in place.
 
-    ``keeps`` names the running averages, one vector each.
+    ``state_names`` names the running averages, one vector each.
 
     lr: the learning rate a schedule starts from.
     weight_decay: how strongly weights are pulled to zero.
     decay_norm_and_bias: whether biases and the gains of norms are pulled too.
     """
 
-    keeps: ClassVar[tuple[str, ...]]
+    state_names: ClassVar[tuple[str, ...]]
 
     def __init__(self, params: FlatParameters, lr: float, weight_decay: float, decay_norm_and_bias: bool):
         self.params = params
         self.lr = lr
         self.steps = torch.zeros((), dtype=torch.float32, device=params.data.device)
         whole = slice(0, len(params.data))
-        kept, free = slice(0, params.split), slice(params.split, len(params.data))
+        kept, free = slice(0, params.num_decayed), slice(params.num_decayed, len(params.data))
         split = weight_decay and not decay_norm_and_bias
         parts = [(kept, weight_decay), (free, 0.0)] if split else [(whole, weight_decay)]
-        self._parts = [(params.data[s], params.grad[s], s, decay) for s, decay in parts if params.data[s].numel()]
+        self._decay_slices = [
+            (params.data[s], params.grad[s], s, decay) for s, decay in parts if params.data[s].numel()
+        ]
 
-        self.averages = {name: torch.zeros_like(params.data) for name in self.keeps}
+        self.averages = {name: torch.zeros_like(params.data) for name in self.state_names}
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -67,7 +69,7 @@ class Optimizer(ABC):
 class _Adaptive(Optimizer):
     """Adam and AdamW: they differ in the kernel alone."""
 
-    keeps = ("mean", "square")
+    state_names = ("mean", "square")
     _kernel: ClassVar[Callable[..., None]]
 
     def __init__(
@@ -85,7 +87,7 @@ class _Adaptive(Optimizer):
 
     def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
         self.steps += 1
-        for data, grad, part, decay in self._parts:
+        for data, grad, part, decay in self._decay_slices:
             self._kernel(
                 [data],
                 [grad],
@@ -121,7 +123,7 @@ class AdamW(_Adaptive):
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum (Polyak 1964) or Nesterov's (Sutskever et al. 2013)."""
 
-    keeps = ("velocity",)
+    state_names = ("velocity",)
 
     def __init__(
         self,
@@ -139,7 +141,7 @@ class SGD(Optimizer):
     def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
         momentum = self.momentum if momentum is None else momentum
         self.steps += 1
-        for data, grad, part, decay in self._parts:
+        for data, grad, part, decay in self._decay_slices:
             torch._fused_sgd_(
                 [data],
                 [grad],
@@ -160,7 +162,7 @@ class SGD(Optimizer):
 class RMSprop(Optimizer):
     """RMSprop (Tieleman and Hinton 2012): the gradient over the root of its running square."""
 
-    keeps = ("square", "velocity")
+    state_names = ("square", "velocity")
 
     def __init__(
         self,
@@ -182,7 +184,7 @@ class RMSprop(Optimizer):
         mine = (self.steps, self.params.data, *self.averages.values())
         before = [] if found_inf is None else [value.clone() for value in mine]
         self.steps += 1
-        for data, grad, part, decay in self._parts:
+        for data, grad, part, decay in self._decay_slices:
             pull = grad.add(data, alpha=decay) if decay else grad
             square = self.averages["square"][part].mul_(self.alpha).addcmul_(pull, pull, value=1 - self.alpha)
             update = pull / square.sqrt().add_(self.eps)

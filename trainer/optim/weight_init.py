@@ -9,14 +9,14 @@ from torch import nn
 
 from trainer.core.weight_matrices import weight_matrices
 
-RULES = {
+INIT_FUNCTIONS = {
     "kaiming": lambda weight: nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu"),
     "xavier": nn.init.xavier_uniform_,
     "orthogonal": nn.init.orthogonal_,
 }
 
 
-def initialise(model: nn.Module, rule: Literal["default", "kaiming", "xavier", "orthogonal"]) -> None:
+def initialize_weights(model: nn.Module, rule: Literal["default", "kaiming", "xavier", "orthogonal"]) -> None:
     """Draws the matrices and kernels of a model anew, and sets the biases beside them to zero.
 
     ``kaiming``: normal, of variance 2 / fan out, which is out * k * k of a convolution (He et al. 2015); ``xavier``:
@@ -34,7 +34,7 @@ def initialise(model: nn.Module, rule: Literal["default", "kaiming", "xavier", "
             for part in parts:
                 # Drawn apart: some rules cannot write to a matrix that lies transposed.
                 drawn = torch.empty(part.shape, dtype=part.dtype, device=part.device)
-                part.copy_(RULES[rule](drawn))
+                part.copy_(INIT_FUNCTIONS[rule](drawn))
         own = dict(module.named_parameters(recurse=False))
         if matrices and "bias" in own:
             nn.init.zeros_(own["bias"])

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from trainer.config import migrations, secret_masking
-from trainer.config.compose import NEUTRAL
+from trainer.config.compose import RUNTIME_ONLY_KEYS
 from trainer.core.task import Task
 from trainer.engine import checkpoint, checkpoint_schema
 from trainer.engine.checkpoint import LAST
 from trainer.runs import recovery, run_dir, saved_run
 from trainer.utils.errors import ConfigError
 
-MOST_PROBLEMS = 5
+MAX_PROBLEMS = 5
 
 
 def check_run(path: Path, state: Mapping[str, Any], file: Path) -> None:
@@ -26,20 +26,22 @@ def check_run(path: Path, state: Mapping[str, Any], file: Path) -> None:
 
     Raises ConfigError naming file and key of what differs: one of them was edited, or is of another run.
     """
-    checkpoint_schema.check(state, file)
+    checkpoint_schema.check_plain_state(state, file)
     about = state["about"]
     raw, _ = saved_run.read_config(path)
     results = recovery.read_results(path)
     problems = [
-        *_differences(path / run_dir.CONFIG, secret_masking.mask(raw), secret_masking.mask(about["config"]), file),
-        *_differences(path / run_dir.RESULTS, *_in_both(results, about), file),
+        *_find_differences(
+            path / run_dir.CONFIG_FILE, secret_masking.mask_tree(raw), secret_masking.mask_tree(about["config"]), file
+        ),
+        *_find_differences(path / run_dir.RESULTS_FILE, *_select_common_keys(results, about), file),
     ]
     if problems:
-        more = [f"and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
-        raise ConfigError(*problems[:MOST_PROBLEMS], *more, "one of the two was edited or is of another run")
+        more = [f"and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
+        raise ConfigError(*problems[:MAX_PROBLEMS], *more, "one of the two was edited or is of another run")
 
 
-def _in_both(results: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _select_common_keys(results: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What results and a checkpoint both say of a run; a seed that the environment gives is known to the first alone.
 
     Not the digest of the data: a run that went on with changed data has today's in its results. Nor the identity of a
@@ -58,7 +60,7 @@ def _in_both(results: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[dict
 def load_best(path: Path) -> dict[str, Any]:
     """The best weights of a run, in a checkpoint that is compared as by ``check_run``."""
     file = path / checkpoint.BEST
-    best = checkpoint.migrated(checkpoint.load(file), file)
+    best = checkpoint.migrate_state(checkpoint.load_checkpoint(file), file)
     check_run(path, best, file)
     return best
 
@@ -75,13 +77,17 @@ def is_best_lost(path: Path, state: Mapping[str, Any] | None, epoch: int | None)
         return False
     try:
         best = load_best(path)
-        problems = [] if state is None else list(_differences(file, _place(best), _place(state["best"]), path / LAST))
+        problems = (
+            []
+            if state is None
+            else list(_find_differences(file, _best_position(best), _best_position(state["best"]), path / LAST))
+        )
     except ConfigError as error:
         problems = list(error.problems)
     if not problems:
         return False
-    if state is None or not _holds_best(state):
-        raise ConfigError(*problems, f"it cannot be made again: {_other_weights(state)}")
+    if state is None or not _contains_best_weights(state):
+        raise ConfigError(*problems, f"it cannot be made again: {_describe_other_weights(state)}")
     if os.path.lexists(file):
         raise ConfigError(*problems, f"{LAST} holds the same weights: remove {file}, and train resume {path} makes it")
     return True
@@ -92,18 +98,18 @@ def extract_best(state: Mapping[str, Any]) -> dict[str, Any]:
     return {"task": state["task"], **state["best"], **{key: state[key] for key in (migrations.KEY, "about", "data")}}
 
 
-def _place(best: Mapping[str, Any]) -> dict[str, Any]:
+def _best_position(best: Mapping[str, Any]) -> dict[str, Any]:
     return {key: best.get(key) for key in ("epoch", "step", "score")}
 
 
-def _holds_best(state: Mapping[str, Any]) -> bool:
+def _contains_best_weights(state: Mapping[str, Any]) -> bool:
     """Whether nothing was learned since the best validation; averages are scored, and stand beside the weights."""
     players = state["players"].values() if isinstance(state["players"], Mapping) else [None]
     is_plain = all(isinstance(player, Mapping) and player.get("average", 0) is None for player in players)
     return bool(state["best"]["step"] == state["position"]["step"]) and is_plain
 
 
-def _other_weights(state: Mapping[str, Any] | None) -> str:
+def _describe_other_weights(state: Mapping[str, Any] | None) -> str:
     if state is None:
         return f"there is no {LAST} either"
     best, last = state["best"]["step"], state["position"]["step"]
@@ -122,18 +128,18 @@ def check_weights(task: Task, state: Mapping[str, Any], file: Path) -> None:
     weights, own = state.get("task"), task.state_dict()
     if not isinstance(weights, Mapping):
         raise ConfigError(f"{file}: it holds no weights (task)")
-    problems = [f"{file}: task.{name}: {fault}" for name, fault in _faults(weights, own)]
+    problems = [f"{file}: task.{name}: {fault}" for name, fault in _find_weight_faults(weights, own)]
     if problems:
-        raise ConfigError(*problems[:MOST_PROBLEMS], "its weights are not those of the model that its run describes")
+        raise ConfigError(*problems[:MAX_PROBLEMS], "its weights are not those of the model that its run describes")
 
 
-def _faults(weights: Mapping[Any, Any], own: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
+def _find_weight_faults(weights: Mapping[Any, Any], own: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
     for name, value in own.items():
         found = weights.get(name)
         if not isinstance(found, Tensor):
             yield name, "missing" if found is None else "no tensor"
         elif found.shape != value.shape or found.dtype != value.dtype:
-            yield name, f"{_described(found)}; the model has {_described(value)}"
+            yield name, f"{_describe_tensor(found)}; the model has {_describe_tensor(value)}"
         elif found.is_floating_point() and not bool(torch.isfinite(found).all()):
             yield name, "holds numbers that are not finite"
     for name in weights:
@@ -141,15 +147,17 @@ def _faults(weights: Mapping[Any, Any], own: Mapping[str, Tensor]) -> Iterator[t
             yield str(name), "the model has no such tensor"
 
 
-def _described(value: Tensor) -> str:
+def _describe_tensor(value: Tensor) -> str:
     return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
 
 
-def _differences(file: Path, mine: Any, theirs: Any, other: Path, at: str = "") -> Iterator[str]:
+def _find_differences(file: Path, mine: Any, theirs: Any, other: Path, at: str = "") -> Iterator[str]:
     """The keys in which two mappings differ; those that change nothing that is trained may."""
     if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
         for key in dict.fromkeys((*mine, *theirs)):
-            if str(key) not in NEUTRAL:
-                yield from _differences(file, mine.get(key), theirs.get(key), other, f"{at}.{key}" if at else str(key))
+            if str(key) not in RUNTIME_ONLY_KEYS:
+                yield from _find_differences(
+                    file, mine.get(key), theirs.get(key), other, f"{at}.{key}" if at else str(key)
+                )
     elif mine != theirs:
         yield f"{file}: {at} is {mine!r}; {other.name} has {theirs!r}"

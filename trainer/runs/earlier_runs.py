@@ -11,9 +11,9 @@ from trainer.runs import run_dir, saved_run
 from trainer.utils.errors import UserError
 
 
-def find(config: Config, preferred: Path, name: str | None = None) -> Path | None:
-    """The run of this very configuration on this data, as ``folder.find`` looks for it."""
-    return run_dir.find(lambda results: _identity(results) == config.identity, preferred, name)
+def find_matching_run(config: Config, preferred: Path, name: str | None = None) -> Path | None:
+    """The run of this very configuration on this data, as ``run_dir.find`` looks for it."""
+    return run_dir.find_run(lambda results: _identity(results) == config.config_hash, preferred, name)
 
 
 def describe_other_data(config: Config, preferred: Path, name: str | None = None) -> str:
@@ -22,9 +22,9 @@ def describe_other_data(config: Config, preferred: Path, name: str | None = None
     def is_of_other_data(results: dict[str, Any]) -> bool:
         digest = results.get("data_digest")
         is_other = isinstance(digest, str) and digest != config.data_digest
-        return is_other and _identity(results) == config.identity_with(digest)
+        return is_other and _identity(results) == config.compute_config_hash(digest)
 
-    found = None if config.data_digest is None else run_dir.find(is_of_other_data, preferred, name)
+    found = None if config.data_digest is None else run_dir.find_run(is_of_other_data, preferred, name)
     if found is None:
         return ""
     status = run_dir.read_results(found).get("status")
@@ -37,6 +37,6 @@ def _identity(results: dict[str, Any]) -> str | None:
     if not results or results.get(migrations.KEY, 1) == migrations.FORMAT_VERSION:
         return results.get("identity")
     try:
-        return saved_run.load(Path(results["folder"])).identity_with(results.get("data_digest"))
+        return saved_run.load(Path(results["folder"])).compute_config_hash(results.get("data_digest"))
     except UserError:
         return None

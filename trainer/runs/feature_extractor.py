@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config import compose, plugins
-from trainer.config.compose import NEUTRAL, Config
-from trainer.core.dataset import Data, Facts
+from trainer.config.compose import RUNTIME_ONLY_KEYS, Config
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.task import Task
 from trainer.engine import checkpoint, dataset_loading, factory
 from trainer.runs import consistency, run_artifacts, run_dir, saved_run
@@ -28,23 +28,23 @@ from trainer.runs.results import Result
 from trainer.tasks.classification import Classification
 from trainer.utils import digests
 from trainer.utils.errors import ConfigError
-from trainer.viz.console import say
+from trainer.viz.console import print_line
 
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
-PICTURES = ("model=cnn", "data=digits", "augment=none", "batch_size=64", "max_steps=1500", "val_every=4")
-TABLES = ("model=mlp", "data=wine", "batch_size=64", "max_steps=1500", "val_every=4")
+IMAGE_OVERRIDES = ("model=cnn", "data=digits", "augment=none", "batch_size=64", "max_steps=1500", "val_every=4")
+TABLE_OVERRIDES = ("model=mlp", "data=wine", "batch_size=64", "max_steps=1500", "val_every=4")
 """How classifiers are trained; the data set is exchanged for the one at hand."""
-HERE = ("device", "threads", "num_workers", "worker_timeout", "data_dir", "plugins")
+INHERITED_KEYS = ("device", "threads", "num_workers", "worker_timeout", "data_dir", "plugins")
 """Keys a classifier takes from the run it is trained for."""
-SHOWN = 5
+MAX_SHOWN_DIFFERENCES = 5
 """How many of the things that differ are named."""
-WAIT = 0.5
+POLL_SECONDS = 0.5
 """Seconds between looks at whether another process has finished the classifier."""
 
 
-class Classifier:
+class FeatureExtractor:
     """A trained model (B, ...) -> (B, C), asked for its features and for the classes it tells."""
 
     def __init__(self, model: nn.Module):
@@ -65,7 +65,7 @@ class Classifier:
         return torch.cat(self._features).flatten(1), told
 
 
-def attach(asked: Config, data: Data, make: Callable[[Config, Path], object]) -> None:
+def attach_feature_extractor(asked: Config, data: Dataset, make: Callable[[Config, Path], object]) -> None:
     """Gives the data a classifier of its rows, if the task asks for one and they have classes; made if need be.
 
     ``make`` trains it in its folder, or draws what a finished one that was killed still lacks.
@@ -76,63 +76,69 @@ def attach(asked: Config, data: Data, make: Callable[[Config, Path], object]) ->
     if wanted is None or (wanted == AUTO and not _has_classes(data)):
         return
     threads = torch.get_num_threads()
-    path = _trained(asked, data, make) if wanted == AUTO else _from_home(asked, Path(wanted).expanduser())
+    path = (
+        _ensure_trained(asked, data, make) if wanted == AUTO else _resolve_from_home(asked, Path(wanted).expanduser())
+    )
     torch.set_num_threads(threads)
     kept = saved_run.load(path, asked.settings.plugins)
     if not issubclass(factory.find_class(kept.tree["task"], Task), Classification):  # type: ignore[type-abstract]
         raise ConfigError(f"task.classifier: {path} is a run of task={kept.names['task']}, which tells no classes")
     best = consistency.load_best(path)
-    differences = _differences(asked, data, kept, best["data"])
+    differences = _describe_encoding_differences(asked, data, kept, best["data"])
     if differences:
         raise ConfigError(*(f"task.classifier: {path} was trained on other data: {each}" for each in differences))
-    task = factory.task(kept.tree, data, kept.names)
+    task = factory.make_task(kept.tree, data, kept.names)
     try:
         consistency.load_weights(task, best, path / checkpoint.BEST)
     except ConfigError as error:
         raise ConfigError(f"task.classifier: {path} was trained on other data: {error.problems[0]}") from error
-    plugins.declare(asked.settings.plugins)  # loading a run has declared those of its own alone
+    plugins.declare_plugins(asked.settings.plugins)  # loading a run has declared those of its own alone
     score = run_dir.read_results(path).get("test", {}).get("accuracy", float("nan"))
     log.info("rows are compared in the features of %s, test accuracy %.4f", path, score)
-    data.facts = replace(data.facts, classifier=Classifier(task.model))
+    data.info = replace(data.info, classifier=FeatureExtractor(task.model))
 
 
-def _from_home(asked: Config, path: Path) -> Path:
+def _resolve_from_home(asked: Config, path: Path) -> Path:
     """A relative path from the folder the run was started in, if there is something; as it stands, if not."""
-    meant = Path(asked.home) / path
-    return meant if asked.home != os.getcwd() and os.path.exists(meant) else path
+    meant = Path(asked.working_dir) / path
+    return meant if asked.working_dir != os.getcwd() and os.path.exists(meant) else path
 
 
-def _has_classes(data: Data) -> bool:
+def _has_classes(data: Dataset) -> bool:
     """Whether rows x have one class each, that is not known better from where they were drawn."""
-    targets = data.train.targets()
+    targets = data.train.get_targets()
     is_class = targets is not None and targets.dim() == 1 and not targets.is_floating_point()
-    return (
-        is_class and "num_classes" in data.facts.sizes and data.facts.modes is None and [*data.input_shapes()] == ["x"]
-    )
+    return is_class and "num_classes" in data.info.sizes and data.info.modes is None and [*data.input_shapes()] == ["x"]
 
 
-def _differences(asked: Config, data: Data, kept: Config, state: Mapping[str, Any] | None) -> list[str]:
+def _describe_encoding_differences(
+    asked: Config, data: Dataset, kept: Config, state: Mapping[str, Any] | None
+) -> list[str]:
     """In what the rows of this data are encoded otherwise than those of a stored run, in sentences.
 
     state: what its checkpoint keeps of its data.
     """
     if state is None:
         return ["it was saved before runs kept what they learned of their data"]
-    facts = Facts(**state["facts"])
+    facts = DatasetInfo(**state["facts"])
     found = []
-    if list(facts.class_names) != list(data.facts.class_names):
-        told, here = (", ".join(map(str, each.class_names[:SHOWN])) or "no names" for each in (facts, data.facts))
+    if list(facts.class_names) != list(data.info.class_names):
+        told, here = (
+            ", ".join(map(str, each.class_names[:MAX_SHOWN_DIFFERENCES])) or "no names" for each in (facts, data.info)
+        )
         found.append(f"its classes are {told}; those of this data are {here}")
-    theirs = digests.of_parts(_encoding(kept.tree["data"], state["fitted"], facts))
-    mine = digests.of_parts(_encoding_here(asked, data))
+    theirs = digests.digest_parts(_select_encoding(kept.tree["data"], state["fitted"], facts))
+    mine = digests.digest_parts(_current_encoding(asked, data))
     keys = sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
     if keys:
-        more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
-        found.append(f"rows are encoded in another way: {', '.join(keys[:SHOWN])}{more} differ")
+        more = f" and {len(keys) - MAX_SHOWN_DIFFERENCES} more" if len(keys) > MAX_SHOWN_DIFFERENCES else ""
+        found.append(f"rows are encoded in another way: {', '.join(keys[:MAX_SHOWN_DIFFERENCES])}{more} differ")
     return found
 
 
-def _encoding(options: Mapping[str, Any], fitted: Mapping[str, Any] | None, facts: Facts) -> dict[str, Any]:
+def _select_encoding(
+    options: Mapping[str, Any], fitted: Mapping[str, Any] | None, facts: DatasetInfo
+) -> dict[str, Any]:
     """What decides how the rows of a data set are encoded, by name, whichever split they are in.
 
     Args:
@@ -143,22 +149,22 @@ def _encoding(options: Mapping[str, Any], fitted: Mapping[str, Any] | None, fact
         return {key: value for key, value in fitted.items() if key != "split"}
     if facts.bounds is not None:  # the two ends of a scale say all of it
         return {"data": {"_target_": options["_target_"]}, "sizes": facts.sizes, "bounds": facts.bounds}
-    return {"data": {key: value for key, value in options.items() if key not in NEUTRAL}}
+    return {"data": {key: value for key, value in options.items() if key not in RUNTIME_ONLY_KEYS}}
 
 
-def _encoding_here(asked: Config, data: Data) -> dict[str, Any]:
+def _current_encoding(asked: Config, data: Dataset) -> dict[str, Any]:
     fitted = None if data.fitted is None else data.fitted.values
-    return _encoding(asked.tree["data"], fitted, data.facts)
+    return _select_encoding(asked.tree["data"], fitted, data.info)
 
 
-def _trained(asked: Config, data: Data, make: Callable[[Config, Path], object]) -> Path:
+def _ensure_trained(asked: Config, data: Dataset, make: Callable[[Config, Path], object]) -> Path:
     """The folder of the finished classifier of this data, whoever trains it."""
-    made, path = _chosen(asked, data)
+    made, path = _choose_run(asked, data)
     is_new = not _is_finished(path)
     if is_new:
         # What does not fit in the run that wants it is told now, and not when the classifier is trained.
-        factory.task(asked.tree, data, asked.names)
-        say(
+        factory.make_task(asked.tree, data, asked.names)
+        print_line(
             f"rows are compared in the features of a classifier of {made.names['data']} (model={made.names['model']},"
             f" {made.settings.max_steps:,} steps), trained once for all runs on this data: {path}"
         )
@@ -166,19 +172,19 @@ def _trained(asked: Config, data: Data, make: Callable[[Config, Path], object]) 
         path.mkdir(parents=True, exist_ok=True)
         try:
             make(made, path)
-        except run_dir.InUse:
-            time.sleep(WAIT)
+        except run_dir.RunInUseError:
+            time.sleep(POLL_SECONDS)
     # Its pictures are of the files it was trained on, which may be gone.
-    if run_artifacts.missing(path, Result.read(path)) and not asked.settings.allow_changed_data:
-        with suppress(run_dir.InUse):  # another process draws it
+    if run_artifacts.find_missing_artifacts(path, Result.read(path)) and not asked.settings.allow_changed_data:
+        with suppress(run_dir.RunInUseError):  # another process draws it
             make(made, path)
     if is_new:
         results = run_dir.read_results(path)
-        say(f"classifier: test accuracy {results['test']['accuracy']:.4f} after {results['seconds']:.0f} s")
+        print_line(f"classifier: test accuracy {results['test']['accuracy']:.4f} after {results['seconds']:.0f} s")
     return path
 
 
-def _chosen(asked: Config, data: Data) -> tuple[Config, Path]:
+def _choose_run(asked: Config, data: Dataset) -> tuple[Config, Path]:
     """The configuration of the classifier of this data and its folder, which is named by both.
 
     Where the files have changed since the run was trained, the one it was scored by is as good: it was trained on rows
@@ -186,30 +192,30 @@ def _chosen(asked: Config, data: Data) -> tuple[Config, Path]:
     learned, in a folder that is named by both: under the name of the first it would be taken for it.
     """
     if asked.fingerprint is None:
-        asked = dataset_loading.with_fingerprint(asked)
-    made = replace(_recipe(asked, data), fingerprint=asked.fingerprint)
-    name = f"{made.names['model']}-{made.names['data']}-{made.identity}"
-    path = _from_home(asked, run_dir.root() / run_dir.CLASSIFIERS / name)
+        asked = dataset_loading.add_fingerprint(asked)
+    made = replace(_make_training_config(asked, data), fingerprint=asked.fingerprint)
+    name = f"{made.names['model']}-{made.names['data']}-{made.config_hash}"
+    path = _resolve_from_home(asked, run_dir.make_runs_root() / run_dir.CLASSIFIERS_DIR / name)
     is_kept = _is_finished(path)
-    if is_kept and not _differences(asked, data, made, consistency.load_best(path)["data"]):
-        return replace(made, folder=str(path)), path
-    today = _look_again(asked)
-    if is_kept or _files(today) != _files(asked):
-        (digest,) = digests.of_parts({"": [_files(today), _encoding_here(asked, data)]}).values()
-        path = _from_home(asked, run_dir.root() / run_dir.CLASSIFIERS / f"{name}-{digest}")
+    if is_kept and not _describe_encoding_differences(asked, data, made, consistency.load_best(path)["data"]):
+        return replace(made, run_dir=str(path)), path
+    today = _with_current_fingerprint(asked)
+    if is_kept or _file_digests(today) != _file_digests(asked):
+        (digest,) = digests.digest_parts({"": [_file_digests(today), _current_encoding(asked, data)]}).values()
+        path = _resolve_from_home(asked, run_dir.make_runs_root() / run_dir.CLASSIFIERS_DIR / f"{name}-{digest}")
     made = replace(made, fingerprint=today.fingerprint, fingerprint_time=today.fingerprint_time)
-    return replace(made, folder=str(path)), path
+    return replace(made, run_dir=str(path)), path
 
 
-def _look_again(asked: Config) -> Config:
+def _with_current_fingerprint(asked: Config) -> Config:
     """The configuration with the fingerprint of the files as they are now, as exact as the one it has."""
     if asked.fingerprint is None:
         return asked
     settings = replace(asked.settings, fingerprint="exact" if asked.fingerprint["exact"] else "sampled")
-    return dataset_loading.with_fingerprint(replace(asked, settings=settings))
+    return dataset_loading.add_fingerprint(replace(asked, settings=settings))
 
 
-def _files(asked: Config) -> Mapping[str, Any]:
+def _file_digests(asked: Config) -> Mapping[str, Any]:
     """The digests of the user's own files, if there are any."""
     return {} if asked.fingerprint is None else asked.fingerprint["files"]
 
@@ -218,20 +224,20 @@ def _is_finished(path: Path) -> bool:
     return run_dir.read_results(path).get("status") == "finished"
 
 
-def _recipe(asked: Config, data: Data) -> Config:
+def _make_training_config(asked: Config, data: Dataset) -> Config:
     """The configuration by which a classifier of this data is trained."""
-    made = compose.compose([*(PICTURES if data.pictures() else TABLES), "task=classification"])
-    plugins.declare(asked.settings.plugins)  # composing has declared none
-    given = {"data": asked.tree["data"]} | {key: asked.tree[key] for key in HERE}
+    made = compose.compose([*(IMAGE_OVERRIDES if data.image_inputs() else TABLE_OVERRIDES), "task=classification"])
+    plugins.declare_plugins(asked.settings.plugins)  # composing has declared none
+    given = {"data": asked.tree["data"]} | {key: asked.tree[key] for key in INHERITED_KEYS}
     return replace(
         made,
         tree={**made.tree, **given},
         raw={**made.raw, **{key: asked.raw[key] for key in given}},
         names={**made.names, "data": asked.names["data"]},
         overrides=[],
-        settings=replace(made.settings, **{key: asked.tree[key] for key in HERE}),
-        home=asked.home,
-        moved=asked.moved,
+        settings=replace(made.settings, **{key: asked.tree[key] for key in INHERITED_KEYS}),
+        working_dir=asked.working_dir,
+        moved_paths=asked.moved_paths,
         # Of a run that begins, the classifier learns the same from the same files.
         fitted=data.fitted if data.fitted is not None and data.fitted.is_stored else None,
     )

@@ -13,16 +13,17 @@ from typing import Any
 
 from rich.table import Table
 
-from trainer.runs.finished_runs import Run, by_data, by_setting, labels, mean_of, read_runs
+from trainer.runs.finished_runs import FinishedRun, read_runs
+from trainer.runs.run_groups import average_score, group_by_data, group_by_setting, label_settings
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError
-from trainer.utils.text import markdown, pluralize
-from trainer.viz.console import console, say
-from trainer.viz.score_tables import label, new_table
+from trainer.utils.text import escape_markdown, format_count
+from trainer.viz.console import console, print_line
+from trainer.viz.score_tables import format_metric_name, new_table
 
-NUMBERS = 38
+NUMERIC_COLUMNS_WIDTH = 38
 """Columns that the numbers of a row take, without those of test."""
-MODEL_WIDTH = 6
+MIN_MODEL_WIDTH = 6
 
 
 @dataclass(frozen=True)
@@ -41,28 +42,28 @@ class Entry:
     best_possible: float | None
     params: int
     seconds: float
-    also: str
+    other_metrics: str
 
 
-def collect(path: Path) -> list[Entry]:
+def collect_entries(path: Path) -> list[Entry]:
     """One entry for each setting among the finished runs below a folder, the best validation score first.
 
     Choosing by validation and showing the test score keeps the test rows unseen until the end.
     """
-    return entries_of(read_runs(path))
+    return build_entries(read_runs(path))
 
 
-def entries_of(found: Sequence[Run]) -> list[Entry]:
+def build_entries(found: Sequence[FinishedRun]) -> list[Entry]:
     """The same of runs that have been read."""
     entries = [
-        _entry(data, label, runs)
-        for data, groups in by_data(by_setting(found))
-        for label, runs in zip(labels(groups), groups, strict=True)
+        _build_entry(data, label, runs)
+        for data, groups in group_by_data(group_by_setting(found))
+        for label, runs in zip(label_settings(groups), groups, strict=True)
     ]
-    return sorted(entries, key=lambda entry: (entry.data, entry.monitor, _badness(entry)))
+    return sorted(entries, key=lambda entry: (entry.data, entry.monitor, _sort_key(entry)))
 
 
-def _entry(data: str, label: str, runs: Sequence[Run]) -> Entry:
+def _build_entry(data: str, label: str, runs: Sequence[FinishedRun]) -> Entry:
     first, name = runs[0].results, runs[0].monitor
     tests = [run.results["test"][name] for run in runs]
     others = [other for other in first["test"] if other != name]
@@ -75,21 +76,21 @@ def _entry(data: str, label: str, runs: Sequence[Run]) -> Entry:
         val=statistics.fmean(run.results["val"][name] for run in runs),
         test=statistics.fmean(tests),
         std=statistics.stdev(tests) if len(tests) > 1 else None,
-        baseline=mean_of(runs, "baseline", name),
-        best_possible=mean_of(runs, "best_possible", name),
+        baseline=average_score(runs, "baseline", name),
+        best_possible=average_score(runs, "best_possible", name),
         params=first["params"],
         seconds=round(statistics.fmean(run.results["seconds"] for run in runs), 2),
-        also=", ".join(f"{other} {_cell(mean_of(runs, 'test', other))}" for other in others),
+        other_metrics=", ".join(f"{other} {_format_cell(average_score(runs, 'test', other))}" for other in others),
     )
 
 
-def _badness(entry: Entry) -> float:
-    from trainer.metrics.metrics import direction
+def _sort_key(entry: Entry) -> float:
+    from trainer.metrics.metrics import get_direction
 
-    return -entry.val if direction(entry.monitor) == "max" else entry.val
+    return -entry.val if get_direction(entry.monitor) == "max" else entry.val
 
 
-def show(path: Path) -> None:
+def show_leaderboard(path: Path) -> None:
     """Prints the leaderboard of a folder and saves it there as ``leaderboard.csv`` and ``.md``.
 
     Raises ConfigError for a folder that is not there, and SystemFault, once it is printed, where it cannot be saved.
@@ -97,87 +98,90 @@ def show(path: Path) -> None:
     if not os.path.isdir(path):
         raise ConfigError(f"no folder {path.absolute()}")
     found = read_runs(path)
-    entries = entries_of(found)
+    entries = build_entries(found)
     if not entries:
-        say(f"no finished run in {path}")
+        print_line(f"no finished run in {path}")
         return
-    _print(entries)
+    _print_tables(entries)
     if again := len(found) - sum(entry.runs for entry in entries):
-        say(f"{again} of {pluralize(len(found), 'run')} left out: run again since, with the same seed")
-    _save(entries, path)
-    say(f"ordered by validation; saved in {path}/leaderboard.csv and .md")
+        print_line(f"{again} of {format_count(len(found), 'run')} left out: run again since, with the same seed")
+    _save_tables(entries, path)
+    print_line(f"ordered by validation; saved in {path}/leaderboard.csv and .md")
 
 
-def _save(entries: Sequence[Entry], path: Path) -> None:
+def _save_tables(entries: Sequence[Entry], path: Path) -> None:
     columns = [field.name for field in fields(Entry)]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([columns, *map(astuple, entries)])
     atomic_write.write_text(path / "leaderboard.csv", text.getvalue())
-    rows = [[markdown(_cell(value)) for value in astuple(entry)] for entry in entries]
+    rows = [[escape_markdown(_format_cell(value)) for value in astuple(entry)] for entry in entries]
     table = [columns, ["---"] * len(columns), *rows]
     atomic_write.write_text(path / "leaderboard.md", "".join(f"| {' | '.join(row)} |\n" for row in table))
 
 
-def _cell(value: Any) -> str:
-    from trainer.viz.score_tables import number
+def _format_cell(value: Any) -> str:
+    from trainer.viz.score_tables import format_number
 
-    return "" if value is None else number(value) if isinstance(value, float) else str(value)
+    return "" if value is None else format_number(value) if isinstance(value, float) else str(value)
 
 
-def _print(entries: Sequence[Entry]) -> None:
+def _print_tables(entries: Sequence[Entry]) -> None:
     """A table for each data set: scores on different data are not comparable."""
     for data, monitor in dict.fromkeys((entry.data, entry.monitor) for entry in entries):
         mine = [entry for entry in entries if (entry.data, entry.monitor) == (data, monitor)]
         known = (("baseline", mine[0].baseline), ("best possible", mine[0].best_possible))
-        context = "".join(f", {name} {_cell(value)}" for name, value in known if value is not None)
-        say(f"{data}: {label(monitor)}{context}")
-        if not _fits(mine, console.width):
+        context = "".join(f", {name} {_format_cell(value)}" for name, value in known if value is not None)
+        print_line(f"{data}: {format_metric_name(monitor)}{context}")
+        if not _fits_width(mine, console.width):
             for place, entry in enumerate(mine, 1):
                 _print_stacked(place, entry)
         else:
-            console.print(_table(mine))
+            console.print(_build_table(mine))
 
 
-def _fits(entries: Sequence[Entry], width: int) -> bool:
+def _fits_width(entries: Sequence[Entry], width: int) -> bool:
     """Whether a table of them breaks no word."""
     words = max(len(word) for entry in entries for word in [*entry.overrides.split(" "), ""])
-    models = max(MODEL_WIDTH, *(len(entry.model) for entry in entries))
-    tests = max(len(line) for entry in entries for line in [_test(entry), *_others(entry)])
-    return words + models + tests + NUMBERS <= width
+    models = max(MIN_MODEL_WIDTH, *(len(entry.model) for entry in entries))
+    tests = max(len(line) for entry in entries for line in [_format_test_score(entry), *_format_other_metrics(entry)])
+    return words + models + tests + NUMERIC_COLUMNS_WIDTH <= width
 
 
-def _table(entries: Sequence[Entry]) -> Table:
+def _build_table(entries: Sequence[Entry]) -> Table:
     table = new_table(None)
     has_labels = any(entry.overrides for entry in entries)
-    table.add_column("model", overflow="fold", min_width=MODEL_WIDTH)
+    table.add_column("model", overflow="fold", min_width=MIN_MODEL_WIDTH)
     if has_labels:
         table.add_column("setting", overflow="fold", min_width=16)
     for name in ("runs", "val", "test", "params", "s"):
         table.add_column(name, justify="right", no_wrap=True)
     for entry in entries:
-        test = "\n".join([_test(entry), *_others(entry)])
+        test = "\n".join([_format_test_score(entry), *_format_other_metrics(entry)])
         start = (entry.model, entry.overrides) if has_labels else (entry.model,)
-        cells = (str(entry.runs), _cell(entry.val), test, f"{entry.params:,}", f"{entry.seconds:.1f}")
+        cells = (str(entry.runs), _format_cell(entry.val), test, f"{entry.params:,}", f"{entry.seconds:.1f}")
         table.add_row(*start, *cells)
     return table
 
 
-def _others(entry: Entry) -> list[str]:
+def _format_other_metrics(entry: Entry) -> list[str]:
     """The scores that are not the monitored one, as they are shown."""
-    parts = (part.rpartition(" ") for part in filter(None, entry.also.split(", ")))
-    return [f"{label(name)} {value}" for name, _, value in parts]
+    parts = (part.rpartition(" ") for part in filter(None, entry.other_metrics.split(", ")))
+    return [f"{format_metric_name(name)} {value}" for name, _, value in parts]
 
 
-def _test(entry: Entry) -> str:
+def _format_test_score(entry: Entry) -> str:
     plus_minus = "±" if console.encoding.lower().startswith("utf") else "+/-"
-    return _cell(entry.test) + ("" if entry.std is None else f" {plus_minus} {_cell(entry.std)}")
+    return _format_cell(entry.test) + ("" if entry.std is None else f" {plus_minus} {_format_cell(entry.std)}")
 
 
 def _print_stacked(place: int, entry: Entry) -> None:
     """A row in lines of its own, for which any width is enough."""
-    runs, params = pluralize(entry.runs, "run"), pluralize(entry.params, "parameter")
-    lines = [f"{entry.model} {entry.overrides}".rstrip(), f"val {_cell(entry.val)}, test {_test(entry)}, {runs}"]
-    lines += [", ".join(_others(entry)), f"{params}, {entry.seconds:.1f} s"]
+    runs, params = format_count(entry.runs, "run"), format_count(entry.params, "parameter")
+    lines = [
+        f"{entry.model} {entry.overrides}".rstrip(),
+        f"val {_format_cell(entry.val)}, test {_format_test_score(entry)}, {runs}",
+    ]
+    lines += [", ".join(_format_other_metrics(entry)), f"{params}, {entry.seconds:.1f} s"]
     grid = Table.grid(padding=(0, 1))
     grid.add_column()
     grid.add_column(overflow="fold")

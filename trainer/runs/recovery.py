@@ -13,32 +13,32 @@ from trainer.utils.errors import UserError
 
 def read_results(path: Path) -> dict[str, Any]:
     """The last results of a run, or those that its newest checkpoint knows; empty if neither can be read."""
-    return run_dir.read_results(path) or _from_checkpoint(path)
+    return run_dir.read_results(path) or _results_from_checkpoint(path)
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The configuration of a run whose ``config.yaml`` is lost, as its newest checkpoint has it; empty without one."""
-    config = _about(path).get("config")
+    """The configuration of a run whose ``compose.yaml`` is lost, as its newest checkpoint has it; empty without one."""
+    config = _load_checkpoint_metadata(path).get("config")
     return {migrations.KEY: migrations.FORMAT_VERSION} | config if isinstance(config, dict) else {}
 
 
-def _about(path: Path) -> dict[str, Any]:
+def _load_checkpoint_metadata(path: Path) -> dict[str, Any]:
     """The newest checkpoint's description of its run, and its position; empty if none can be read."""
     # Not Path.is_file, which raises for a name that is too long.
-    if not any(os.path.isfile(path / name) for name in run_dir.STATES):
+    if not any(os.path.isfile(path / name) for name in run_dir.CHECKPOINT_FILES):
         return {}
     from trainer.engine import checkpoint
 
     try:
-        state = checkpoint.migrated(checkpoint.load_newest(path), path / checkpoint.LAST)
+        state = checkpoint.migrate_state(checkpoint.load_newest(path), path / checkpoint.LAST)
     except UserError:
         return {}
     about, position = state.get("about"), state.get("position")
     return about | {"position": position} if isinstance(about, dict) and isinstance(position, dict) else {}
 
 
-def _from_checkpoint(path: Path) -> dict[str, Any]:
-    about = _about(path)
+def _results_from_checkpoint(path: Path) -> dict[str, Any]:
+    about = _load_checkpoint_metadata(path)
     position = about.get("position", {})
     config, options = about.get("config"), about.get("options")
     if not isinstance(config, dict) or not isinstance(options, dict):
@@ -58,5 +58,5 @@ def _from_checkpoint(path: Path) -> dict[str, Any]:
         "versions": about.get("versions", {}),
         "home": about.get("home", ""),
         "data_digest": about.get("data_digest"),
-        "reason": f"{run_dir.RESULTS} was lost; this is what the checkpoint knows",
+        "reason": f"{run_dir.RESULTS_FILE} was lost; this is what the checkpoint knows",
     }

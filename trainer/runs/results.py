@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from trainer.config import migrations
-from trainer.core.types import Number, mismatches
+from trainer.core.types import Number, find_mismatches
 from trainer.runs import recovery, run_dir
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError, SystemFault
@@ -69,41 +69,41 @@ class Result:
         Raises ConfigError if it is not one of ours; what a later version added is left out.
         """
         found = recovery.read_results(path) | {"folder": str(path)}
-        wrong = faults(found)
+        wrong = find_faults(found)
         if wrong:
-            file = path / (run_dir.RESULTS if run_dir.read_results(path) else run_dir.STATES[0])
-            raise ConfigError(f"{file} is not that of a run: {'; '.join(wrong[:MOST_PROBLEMS])}")
-        migrations.check_version(found.get(migrations.KEY, 1), path / run_dir.RESULTS)
-        return cls(**{name: found[name] for name in KINDS if name in found})
+            file = path / (run_dir.RESULTS_FILE if run_dir.read_results(path) else run_dir.CHECKPOINT_FILES[0])
+            raise ConfigError(f"{file} is not that of a run: {'; '.join(wrong[:MAX_PROBLEMS])}")
+        migrations.check_version(found.get(migrations.KEY, 1), path / run_dir.RESULTS_FILE)
+        return cls(**{name: found[name] for name in FIELD_TYPES if name in found})
 
     def write(self) -> None:
         """Raises SystemFault where nothing can be written."""
-        atomic_write.write_text(self.path, self._json())
+        atomic_write.write_text(self.results_path, self._to_json())
 
-    def write_last_word(self) -> None:
+    def write_in_place(self) -> None:
         """As ``write``, and on a full disk in the room that the file has already."""
         try:
             self.write()
         except SystemFault:
-            atomic_write.overwrite_text(self.path, self._json())
+            atomic_write.overwrite_text(self.results_path, self._to_json())
 
     @property
-    def path(self) -> Path:
-        return Path(self.folder) / run_dir.RESULTS
+    def results_path(self) -> Path:
+        return Path(self.folder) / run_dir.RESULTS_FILE
 
-    def _json(self) -> str:
-        """JSON has no NaN: a score that is not finite becomes null, which ``folder.read_results`` reads as NaN."""
+    def _to_json(self) -> str:
+        """JSON has no NaN: a score that is not finite becomes null, which ``run_dir.read_results`` reads as NaN."""
         said = asdict(self)
-        for name in run_dir.SCORES:
+        for name in run_dir.SCORE_GROUPS:
             said[name] = {key: value if math.isfinite(value) else None for key, value in said[name].items()}
         return json.dumps(said, indent=2, allow_nan=False) + "\n"
 
-    def take_progress(self, trainer: Trainer) -> None:
+    def update_progress(self, trainer: Trainer) -> None:
         """How far a run has come, and its best so far."""
-        self.epochs, self.steps, self.seconds = trainer.epoch, trainer.step, round(trainer.seconds, 3)
-        self.take_best(trainer.history, trainer.best.epoch)
+        self.epochs, self.steps, self.seconds = trainer.epoch, trainer.step, round(trainer.elapsed_seconds, 3)
+        self.update_best(trainer.history, trainer.best.epoch)
 
-    def take_best(self, history: list[dict[str, Any]], epoch: int | None) -> None:
+    def update_best(self, history: list[dict[str, Any]], epoch: int | None) -> None:
         """The validation scores of the best epoch."""
         self.best_epoch = epoch
         best = next((row for row in history if row["epoch"] == epoch), {})
@@ -115,23 +115,25 @@ class Result:
         return self.val[self.monitor]
 
 
-STATUSES = Literal["waiting", "running", "finished", "interrupted", "failed"]
-KINDS = get_type_hints(Result) | dict.fromkeys(run_dir.SCORES, dict[str, Number]) | {"status": STATUSES}
-NEEDED = [f.name for f in fields(Result) if f.default is MISSING and f.default_factory is MISSING]
-MOST_PROBLEMS = 5
+Status = Literal["waiting", "running", "finished", "interrupted", "failed"]
+FIELD_TYPES = get_type_hints(Result) | dict.fromkeys(run_dir.SCORE_GROUPS, dict[str, Number]) | {"status": Status}
+REQUIRED_FIELDS = [f.name for f in fields(Result) if f.default is MISSING and f.default_factory is MISSING]
+MAX_PROBLEMS = 5
 
 
-def faults(found: Mapping[str, Any]) -> list[str]:
+def find_faults(found: Mapping[str, Any]) -> list[str]:
     """What in results that were read is missing, or not of the type that a run writes, by key."""
-    return [f"{key} is missing" for key in NEEDED if key not in found] + wrong_types(found)
+    return [f"{key} is missing" for key in REQUIRED_FIELDS if key not in found] + find_wrong_types(found)
 
 
-def wrong_types(found: Mapping[str, Any]) -> list[str]:
+def find_wrong_types(found: Mapping[str, Any]) -> list[str]:
     """What in results that were read is not of the type that a run writes, by key."""
-    return [fault for key, kind in KINDS.items() if key in found for fault in mismatches(found[key], kind, key)]
+    return [
+        fault for key, kind in FIELD_TYPES.items() if key in found for fault in find_mismatches(found[key], kind, key)
+    ]
 
 
-def versions() -> dict[str, str]:
+def collect_versions() -> dict[str, str]:
     """What a run was made with."""
     found = {"python": platform.python_version()}
     for name in ("train-zoo", "torch", "hydra-core", "numpy"):
@@ -142,7 +144,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def commit() -> str | None:
+def get_git_commit() -> str | None:
     """The commit of the working folder, with ``+`` if files differ from it; None outside a repository."""
     try:
         command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]

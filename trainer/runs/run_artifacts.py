@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from trainer.engine.dataloader import Loader
     from trainer.engine.trainer import Trainer
     from trainer.runs.results import Result
-    from trainer.viz.snapshots import Album
+    from trainer.viz.snapshots import SampleSnapshots
 
-RATE_POINTS = 500
+MAX_LR_POINTS = 500
 """Steps at which a learning rate is drawn."""
 History = Sequence[Mapping[str, Any]]
 
@@ -31,7 +31,7 @@ def write_metrics(path: Path, history: History) -> None:
         writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(history)
-        atomic_write.write_text(path / run_dir.METRICS, text.getvalue())
+        atomic_write.write_text(path / run_dir.METRICS_FILE, text.getvalue())
 
 
 def append_metrics(path: Path, history: History) -> None:
@@ -39,51 +39,53 @@ def append_metrics(path: Path, history: History) -> None:
     if len(history) == 1:
         write_metrics(path, history)
         return
-    file_path = path / run_dir.METRICS
-    with atomic_write.written(file_path), open(file_path, "a", encoding="utf-8", newline="") as file:
+    file_path = path / run_dir.METRICS_FILE
+    with atomic_write.catch_write_errors(file_path), open(file_path, "a", encoding="utf-8", newline="") as file:
         csv.DictWriter(file, list(history[0]), lineterminator="\n").writerow(history[-1])
 
 
-def draw_curves(path: Path, history: History, result: Result, rates: plots.Rates | None = None) -> None:
-    """Draws ``charts.curves`` of a run so far, if anything was validated."""
+def draw_curves(path: Path, history: History, result: Result, rates: plots.LearningRateCurves | None = None) -> None:
+    """Draws ``plots.draw_training_curves`` of a run so far, if anything was validated."""
     if history:
-        with atomic_write.replaced(path / run_dir.CURVES) as temporary:
-            plots.curves(history, result.monitor, temporary, rates, result.best_epoch)
+        with atomic_write.replace_file(path / run_dir.CURVES_FILE) as temporary:
+            plots.draw_training_curves(history, result.monitor, temporary, rates, result.best_epoch)
 
 
-def learning_rates(trainer: Trainer) -> plots.Rates:
+def collect_learning_rates(trainer: Trainer) -> plots.LearningRateCurves:
     """The learning rates of each player so far."""
-    return {name: rate_curve(trainer, name) for name in trainer.players}
+    return {name: sample_lr_curve(trainer, name) for name in trainer.param_groups}
 
 
-def rate_curve(trainer: Trainer, name: str) -> list[tuple[int, float]]:
+def sample_lr_curve(trainer: Trainer, name: str) -> list[tuple[int, float]]:
     """(step, learning rate) of a player so far: at any step, or where scores decide it at the validations."""
-    player = trainer.players[name]
-    if player.schedule.state_dict() or not player.steps:
+    player = trainer.param_groups[name]
+    if player.schedule.state_dict() or not player.num_updates:
         return [(int(row["step"]), row[f"lr_{name}"]) for row in trainer.history]
-    turns = sorted({round(k * (player.steps - 1) / (RATE_POINTS - 1)) for k in range(RATE_POINTS)})
-    stretch = trainer.step / player.steps  # in a game a player has a part of the steps
+    turns = sorted({round(k * (player.num_updates - 1) / (MAX_LR_POINTS - 1)) for k in range(MAX_LR_POINTS)})
+    stretch = trainer.step / player.num_updates  # in a game a player has a part of the steps
     return [(round(turn * stretch), player.schedule(turn)[0]) for turn in turns]
 
 
-def draw_all(
-    trainer: Trainer, test: Loader, album: Album, result: Result, clock: time_limit.Clock
+def draw_artifacts(
+    trainer: Trainer, test: Loader, album: SampleSnapshots, result: Result, clock: time_limit.TimeLimit
 ) -> tuple[list[Path], list[str]]:
     """Draws everything there is to see of a finished run whose best weights are in place.
 
     Gives the pictures' paths, and the names of those for which there was no time.
     """
     path = Path(result.folder)
-    draw_curves(path, trainer.history, result, learning_rates(trainer))
-    if not album.is_on:
+    draw_curves(path, trainer.history, result, collect_learning_rates(trainer))
+    if not album.is_enabled:
         return [], []
-    drawn, missed = time_limit.draw_in_time(trainer.task.gallery(test.epoch(0)), trainer.task.model, path, clock)
-    return [*drawn, *album.strip(trainer)], missed
+    drawn, missed = time_limit.draw_with_time_limit(
+        trainer.task.make_artifacts(test.iter_epoch(0)), trainer.task.model, path, clock
+    )
+    return [*drawn, *album.draw_snapshot_strip(trainer)], missed
 
 
-def missing(path: Path, result: Result) -> list[str]:
+def find_missing_artifacts(path: Path, result: Result) -> list[str]:
     """What a finished run should have left and has not: it was killed too early, or somebody removed it."""
-    names = [run_dir.METRICS, run_dir.CURVES, *(result.artifacts or [])]
+    names = [run_dir.METRICS_FILE, run_dir.CURVES_FILE, *(result.artifacts or [])]
     lost = [name for name in names if not _is_written(path, name)]
     return lost + ["its pictures"] * (result.artifacts is None)
 

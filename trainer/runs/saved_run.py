@@ -13,15 +13,15 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from trainer.config import introspection, migrations, plugins, registry, secret_masking, yaml_limits
-from trainer.config.compose import NEUTRAL, Config
-from trainer.config.overrides import parse
+from trainer.config.compose import RUNTIME_ONLY_KEYS, Config
+from trainer.config.overrides import parse_overrides
 from trainer.config.schema import Settings
-from trainer.config.validation import BUILT, NAMELESS, check, check_value, declare
+from trainer.config.validation import NO_NAMES, OBJECT_GROUPS, check_config, check_value, declare_config_plugins
 from trainer.runs import recovery, run_dir
 from trainer.runs.results import Result
-from trainer.utils.errors import ConfigError, absence, did_you_mean
+from trainer.utils.errors import ConfigError, describe_missing_path, did_you_mean
 
-HERE = {
+OVERRIDABLE_KEYS = {
     "device",
     "threads",
     "num_workers",
@@ -34,7 +34,7 @@ HERE = {
 """Keys that a run takes from the machine and the command it is used with again."""
 
 
-EXAMPLES = {
+VERB_EXAMPLES = {
     "resume": "lstm-adding",
     "sample": 'char_lstm-tinyshakespeare prompt="To be"',
     "score": "vae-digits input=digits.csv",
@@ -43,42 +43,42 @@ EXAMPLES = {
 """A run that each verb could be given, and what it can be asked."""
 
 
-def named(verb: str, arguments: Sequence[str]) -> tuple[Config, list[str]]:
-    """The configuration of the one run that a verb is to be done to, with the keys of ``HERE`` changed as given.
+def load_from_args(verb: str, arguments: Sequence[str]) -> tuple[Config, list[str]]:
+    """The configuration of the one run that a verb is to be done to, with the keys of ``OVERRIDABLE_KEYS`` changed as given.
 
     Gives the words that are left, which are the verb's own.
 
     Raises ConfigError for no folder or several, and as ``load`` and ``changed`` do.
     """
-    words, modules = plugins.take(arguments)
+    words, modules = plugins.split_plugin_args(arguments)
     folders = [word for word in words if run_dir.is_path(word)]
     if len(folders) != 1:
-        run, *more = EXAMPLES.get(verb, EXAMPLES["resume"]).split(" ", 1)
+        run, *more = VERB_EXAMPLES.get(verb, VERB_EXAMPLES["resume"]).split(" ", 1)
         example = " ".join([f"train {verb} outputs/2026-01-31/12-00-00-{run}", *more])
         raise ConfigError(f"train {verb} takes one run folder, as in: {example}")
     words = [word for word in words if word not in folders]
-    here = [word for word in words if word.partition("=")[0] in HERE or word.startswith("data.")]
+    here = [word for word in words if word.partition("=")[0] in OVERRIDABLE_KEYS or word.startswith("data.")]
     kept = load(Path(folders[0]), modules)
     unused = [name for name in modules if name not in kept.settings.plugins]
     if unused:
         raise ConfigError(f"plugins: this run was trained without the module {', '.join(unused)}")
-    return changed(kept, here), [word for word in words if word not in here]
+    return with_verb_overrides(kept, here), [word for word in words if word not in here]
 
 
-def changed(kept: Config, words: Sequence[str]) -> Config:
+def with_verb_overrides(kept: Config, words: Sequence[str]) -> Config:
     """A stored run on this machine: another device or folder of data, and files of its data that were moved.
 
     Raises ConfigError with every problem: a value that is none, and a key by which it would be another run.
     """
     kinds = get_type_hints(Settings, include_extras=True)
-    paths = [*introspection.data_paths(kept.tree["data"]["_target_"]), *({"data_dir"} & kept.tree["data"].keys())]
+    paths = [*introspection.find_data_paths(kept.tree["data"]["_target_"]), *({"data_dir"} & kept.tree["data"].keys())]
     places, known = ([f"data.{key}" for key in keys] for keys in (paths, [*paths, *kept.tree["data"]]))
     problems: list[str] = []
     flat: dict[str, Any] = {}
     moved: dict[str, str] = {}
-    for item in parse(words):
+    for item in parse_overrides(words):
         key, value = item.key_or_group, item.value()
-        if key in HERE:
+        if key in OVERRIDABLE_KEYS:
             problems += check_value(key, value, kinds[key])
             flat[key] = value
         elif key in places:
@@ -89,10 +89,12 @@ def changed(kept: Config, words: Sequence[str]) -> Config:
             why = (
                 "a run keeps what it was trained with;" if is_kept else f"unknown key{did_you_mean(key, known) or ';'}"
             )
-            problems.append(f"{key}: {why} for a run that is used again: {', '.join((*sorted(HERE), *places))}")
+            problems.append(
+                f"{key}: {why} for a run that is used again: {', '.join((*sorted(OVERRIDABLE_KEYS), *places))}"
+            )
     if problems:
         raise ConfigError(*problems)
-    return replace(_with_flat_keys(kept, flat), moved=moved)
+    return replace(_with_global_keys(kept, flat), moved_paths=moved)
 
 
 def load(path: Path, modules: Sequence[str] = ()) -> Config:
@@ -103,25 +105,25 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
     Raises ConfigError if there is none or it no longer fits.
     """
     if not recovery.read_results(path):
-        raise ConfigError(f"{path.absolute()} is not a run folder: {absence(path)}")
+        raise ConfigError(f"{path.absolute()} is not a run folder: {describe_missing_path(path)}")
     result = Result.read(path)
     raw, tree = read_config(path)
     names = dict(result.options)
-    if not names.keys() <= {*BUILT} or not names.keys() >= {*NAMELESS}:
-        given, built = ", ".join(names), ", ".join(BUILT)
-        raise ConfigError(f"{path / run_dir.RESULTS} is not that of a run: options are of {given}, not of {built}")
+    if not names.keys() <= {*OBJECT_GROUPS} or not names.keys() >= {*NO_NAMES}:
+        given, built = ", ".join(names), ", ".join(OBJECT_GROUPS)
+        raise ConfigError(f"{path / run_dir.RESULTS_FILE} is not that of a run: options are of {given}, not of {built}")
     tree, names = _with_defaults(tree, names)
-    unnamed = plugins.unnamed(tree["plugins"], modules)
+    unnamed = plugins.find_undeclared_plugins(tree["plugins"], modules)
     if unnamed:
         raise ConfigError(*unnamed)
-    problems = declare(tree) + check(tree, names)
+    problems = declare_config_plugins(tree) + check_config(tree, names)
     problems += [
         f"{key} was left out as a secret when the run was stored; a value such as {key}='${{oc.env:NAME}}' is stored by"
         " its name"
         for key in secret_masking.find_masked_keys(tree)
     ]
     if problems:
-        raise ConfigError(*(f"{path / run_dir.CONFIG}: {problem}" for problem in problems))
+        raise ConfigError(*(f"{path / run_dir.CONFIG_FILE}: {problem}" for problem in problems))
     flat = Settings(**{key: tree[key] for key in Settings.__dataclass_fields__})
     return Config(tree, raw, names, result.overrides, str(path), str(path), flat, result.home)
 
@@ -131,10 +133,10 @@ def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
     Raises ConfigError for one that is not there, cannot be read, or is none.
     """
-    file = path / run_dir.CONFIG
+    file = path / run_dir.CONFIG_FILE
     try:
         if os.path.lexists(file):
-            yaml_limits.read(file)
+            yaml_limits.read_yaml(file)
             loaded = OmegaConf.load(file)
         else:
             loaded = OmegaConf.create(recovery.read_config(path))
@@ -156,33 +158,33 @@ def _with_defaults(tree: dict[str, Any], names: Mapping[str, str]) -> tuple[dict
     def read(path: Path) -> dict[str, Any]:
         return OmegaConf.to_container(OmegaConf.load(path), resolve=False)  # type: ignore[return-value]
 
-    usual = read(registry.builtin() / "train.yaml")
-    chosen = {group: registry.default_option(group) for group in BUILT if group not in names}
-    groups = {group: read(registry.builtin() / group / f"{name}.yaml") for group, name in chosen.items()}
+    usual = read(registry.get_builtin_dir() / "train.yaml")
+    chosen = {group: registry.default_option(group) for group in OBJECT_GROUPS if group not in names}
+    groups = {group: read(registry.get_builtin_dir() / group / f"{name}.yaml") for group, name in chosen.items()}
     flat = {key: usual[key] for key in Settings.__dataclass_fields__ if key not in tree}
     return flat | groups | tree, {**names, **chosen}
 
 
-def drift(asked: Config, kept: Config) -> list[str]:
+def diff(asked: Config, kept: Config) -> list[str]:
     """What a command line asks for that differs from the run it wants to go on with."""
     problems = []
-    for key in (item.key_or_group for item in parse(asked.overrides)):
+    for key in (item.key_or_group for item in parse_overrides(asked.overrides)):
         before, now = (
             config.names[key] if key in config.names else OmegaConf.select(OmegaConf.create(dict(config.tree)), key)
             for config in (kept, asked)
         )
-        if key not in NEUTRAL and before != now:
+        if key not in RUNTIME_ONLY_KEYS and before != now:
             problems.append(f"{key}: the run has {before!r}, {now!r} given")
     return problems
 
 
-def adapted(kept: Config, asked: Config) -> Config:
+def with_runtime_overrides(kept: Config, asked: Config) -> Config:
     """A stored run with the neutral keys a command line sets: another device, the data in another place, more talk."""
-    given = {item.key_or_group for item in parse(asked.overrides)} & NEUTRAL
-    return _with_flat_keys(kept, {key: asked.tree[key] for key in given})
+    given = {item.key_or_group for item in parse_overrides(asked.overrides)} & RUNTIME_ONLY_KEYS
+    return _with_global_keys(kept, {key: asked.tree[key] for key in given})
 
 
-def _with_flat_keys(kept: Config, new: Mapping[str, Any]) -> Config:
+def _with_global_keys(kept: Config, new: Mapping[str, Any]) -> Config:
     """A stored run with other flat keys, also where a group repeats one, as ``data_dir: ${data_dir}`` does."""
 
     def change(node: Mapping[str, Any]) -> dict[str, Any]:

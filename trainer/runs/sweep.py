@@ -25,94 +25,104 @@ from omegaconf.errors import OmegaConfBaseException
 
 from trainer.config import compose, config_dir, registry, secret_masking, validation
 from trainer.config.compose import Config
-from trainer.config.overrides import parse
-from trainer.config.sweep_grid import combinations
+from trainer.config.overrides import parse_overrides
+from trainer.config.sweep_grid import expand_combinations
 from trainer.runs import run_dir
 from trainer.utils import atomic_write, signals
-from trainer.utils.cpu import cores, processors
-from trainer.utils.errors import ConfigError, IncompatibleError, Interrupted, UnknownName
-from trainer.utils.text import pluralize, printable
+from trainer.utils.cpu import count_cores, count_processors
+from trainer.utils.errors import ConfigError, IncompatibleError, Interrupted, UnknownNameError
+from trainer.utils.text import escape_control_chars, format_count
 
 if TYPE_CHECKING:
     from trainer.runs.sweep_job import Job
 
-LONGEST_NAME, MOST_BYTES = 120, 240
+MAX_NAME_LENGTH, MAX_NAME_BYTES = 120, 240
 """Letters of a job's folder, and bytes: a file system takes 255, and beside it lies a file with four letters more."""
-LOOK_SECONDS = 0.05
+POLL_SECONDS = 0.05
 """Between two looks at whether a job has ended."""
 
 
-def sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
+def run_sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
     """Runs the grid that a command line spans; returns 0 if every job finished.
 
     Raises ConfigError before anything runs if a name or a value in the grid is wrong in itself, or no two things in it
     go together; Interrupted after Ctrl-C.
     """
-    parsed = parse(overrides, folders)
+    parsed = parse_overrides(overrides, folders)
     swept = {item.key_or_group for item in parsed if item.is_sweep_override()}
-    grid = combinations(parsed, folders)
-    composed = _compose(grid, folders)
+    grid = expand_combinations(parsed, folders)
+    composed = _compose_jobs(grid, folders)
     good = [item for item in composed if isinstance(item, Config)]
-    names = [_name(number, combination, swept) for number, combination in enumerate(grid)]
+    names = [_job_name(number, combination, swept) for number, combination in enumerate(grid)]
     # With resume=auto a sweep goes on in the folder where it stands, so that its table is that of all its jobs.
-    begun = (_earlier(item, name) for item, name in zip(composed, names, strict=True) if isinstance(item, Config))
+    begun = (
+        _find_earlier_run(item, name) for item, name in zip(composed, names, strict=True) if isinstance(item, Config)
+    )
     earlier = next((path.parent for path in begun if path), None)
-    root = earlier or _claim(good[0])
-    workers = good[0].settings.jobs or cores()
-    jobs = [_job(item, root / name, workers) for item, name in zip(composed, names, strict=True)]
-    from trainer.viz.console import say  # here: a grid that is refused needs no library that prints
+    root = earlier or _claim_sweep_dir(good[0])
+    workers = good[0].settings.jobs or count_cores()
+    jobs = [_make_job(item, root / name, workers) for item, name in zip(composed, names, strict=True)]
+    from trainer.viz.console import print_line  # here: a grid that is refused needs no library that prints
 
     if earlier is None and good[0].settings.resume == "auto":
-        say(f"resume=auto: no sweep of these jobs on this data yet; starting one{_other_data(composed, names)}")
+        print_line(
+            f"resume=auto: no sweep of these jobs on this data yet; starting one{_describe_other_data(composed, names)}"
+        )
     refused = len(jobs) - len(good)
     rest = f" ({refused} more would train what does not go together)" if refused else ""
-    say(f"{pluralize(len(good), 'job')}{rest}, {workers} at a time{_held_back(workers)}, in {root}")
+    print_line(
+        f"{format_count(len(good), 'job')}{rest}, {workers} at a time{_describe_worker_limit(workers)}, in {root}"
+    )
     stop = _run_all(jobs, workers)
-    return _account(jobs, root, stop)
+    return _summarize(jobs, root, stop)
 
 
-def _held_back(workers: int) -> str:
+def _describe_worker_limit(workers: int) -> str:
     """That fewer jobs run at a time than there are processors, where a variable of the environment says so."""
-    said, there = os.environ.get("OMP_NUM_THREADS", ""), processors()
+    said, there = os.environ.get("OMP_NUM_THREADS", ""), count_processors()
     if said != str(workers) or workers >= there:
         return ""
     return f" (OMP_NUM_THREADS={said}; jobs={there} would use all processors)"
 
 
-def _name(number: int, combination: Sequence[str], swept: Set[str]) -> str:
+def _job_name(number: int, combination: Sequence[str], swept: Set[str]) -> str:
     """The folder of a job: its number, and what it has that others have not."""
     label = ",".join(text for text in combination if text.split("=")[0].lstrip("+~") in swept)
-    name = f"{number}-{secret_masking.mask_override(label)}".replace("/", "_")[:LONGEST_NAME]
+    name = f"{number}-{secret_masking.mask_override(label)}".replace("/", "_")[:MAX_NAME_LENGTH]
     # A letter that is cut in two is left out.
-    return name if len(os.fsencode(name)) <= MOST_BYTES else os.fsencode(name)[:MOST_BYTES].decode("utf-8", "ignore")
+    return (
+        name
+        if len(os.fsencode(name)) <= MAX_NAME_BYTES
+        else os.fsencode(name)[:MAX_NAME_BYTES].decode("utf-8", "ignore")
+    )
 
 
-def _earlier(item: Config, name: str) -> Path | None:
+def _find_earlier_run(item: Config, name: str) -> Path | None:
     """The folder this job had in an earlier sweep, if ``resume=auto`` asks for it; a run by itself is none."""
     if item.settings.resume != "auto":
         return None
     from trainer.engine import dataset_loading
     from trainer.runs import earlier_runs
 
-    return earlier_runs.find(dataset_loading.with_fingerprint(item), Path(item.sweep_folder, name), name)
+    return earlier_runs.find_matching_run(dataset_loading.add_fingerprint(item), Path(item.sweep_dir, name), name)
 
 
-def _other_data(composed: Sequence[Config | IncompatibleError], names: Sequence[str]) -> str:
+def _describe_other_data(composed: Sequence[Config | IncompatibleError], names: Sequence[str]) -> str:
     """Of the first job that can run, what it was in an earlier sweep whose data was other."""
     from trainer.engine import dataset_loading
     from trainer.runs import earlier_runs
 
     item, name = next(pair for pair in zip(composed, names, strict=True) if isinstance(pair[0], Config))
     assert isinstance(item, Config)
-    return earlier_runs.describe_other_data(dataset_loading.with_fingerprint(item), Path(item.sweep_folder, name), name)
+    return earlier_runs.describe_other_data(dataset_loading.add_fingerprint(item), Path(item.sweep_dir, name), name)
 
 
-def _claim(item: Config) -> Path:
+def _claim_sweep_dir(item: Config) -> Path:
     """A new folder of all jobs; with ``resume=auto`` also one whose jobs were killed before they could say anything."""
-    return run_dir.claim(item.sweep_folder, run_dir.holds_only_begun if item.settings.resume == "auto" else None)
+    return run_dir.claim_dir(item.sweep_dir, run_dir.is_abandoned_sweep if item.settings.resume == "auto" else None)
 
 
-def _job(item: Config | IncompatibleError, path: Path, workers: int) -> Job:
+def _make_job(item: Config | IncompatibleError, path: Path, workers: int) -> Job:
     from trainer.runs.sweep_job import Job
 
     if isinstance(item, IncompatibleError):
@@ -122,10 +132,10 @@ def _job(item: Config | IncompatibleError, path: Path, workers: int) -> Job:
     # A job goes on in its own folder only: what another run of this configuration gave would be missing in the table.
     resume = None if item.settings.resume == "auto" and not path.is_dir() else item.settings.resume
     settings = replace(item.settings, threads=threads, resume=resume)
-    return Job(replace(item, folder=str(path), settings=settings), path, "waiting")
+    return Job(replace(item, run_dir=str(path), settings=settings), path, "waiting")
 
 
-def _compose(grid: Sequence[Sequence[str]], folders: Sequence[Path]) -> list[Config | IncompatibleError]:
+def _compose_jobs(grid: Sequence[Sequence[str]], folders: Sequence[Path]) -> list[Config | IncompatibleError]:
     """The configuration of each job, or why what it combines does not go together.
 
     Raises UnknownName for the first name that does not exist, ConfigError with every value that is wrong in itself:
@@ -136,7 +146,7 @@ def _compose(grid: Sequence[Sequence[str]], folders: Sequence[Path]) -> list[Con
     for combination in grid:
         try:
             composed.append(compose.compose(combination, folders))
-        except UnknownName:
+        except UnknownNameError:
             raise
         except IncompatibleError as error:
             composed.append(error)
@@ -149,7 +159,7 @@ def _compose(grid: Sequence[Sequence[str]], folders: Sequence[Path]) -> list[Con
     return composed
 
 
-def _account(jobs: Sequence[Job], root: Path, stop: int | None) -> int:
+def _summarize(jobs: Sequence[Job], root: Path, stop: int | None) -> int:
     """Says how every job ended, and shows the leaderboard of those that finished."""
     from trainer.runs import leaderboard
 
@@ -157,20 +167,20 @@ def _account(jobs: Sequence[Job], root: Path, stop: int | None) -> int:
         atomic_write.remove_leftovers(
             root
         )  # a sweep that was killed while it wrote its table may have left half of one
-        leaderboard.show(root)
+        leaderboard.show_leaderboard(root)
     finally:  # a table that cannot be saved must not hide how the jobs ended
         for job in jobs:
             if job.status != "finished":
-                print(printable(f"{job.status}: {job.path.name}: {job.reason}"), file=sys.stderr)
+                print(escape_control_chars(f"{job.status}: {job.path.name}: {job.reason}"), file=sys.stderr)
     if any(job.status == "interrupted" for job in jobs):
-        by = (number for number in signals.STOPPING if any(number.name in job.reason for job in jobs))
+        by = (number for number in signals.STOP_SIGNALS if any(number.name in job.reason for job in jobs))
         number = stop or next(by, signal.SIGINT)
-        raise Interrupted("sweep stopped; the same command with resume=auto goes on", signals.answered(number))
+        raise Interrupted("sweep stopped; the same command with resume=auto goes on", signals.resolve_signal(number))
     statuses = {job.status for job in jobs} - {"finished"}
     return ConfigError.exit_code if statuses == {"refused"} else int(bool(statuses))
 
 
-def _warm(jobs: Sequence[Job]) -> None:
+def _preimport(jobs: Sequence[Job]) -> None:
     """Imports here, once, what every job would import for itself."""
     import matplotlib.backends.backend_agg
     import matplotlib.figure  # noqa: F401
@@ -181,7 +191,7 @@ def _warm(jobs: Sequence[Job]) -> None:
     # Before the first fork there must be one thread: a child inherits locks, but not the threads that hold them.
     torch.set_num_threads(1)
     trees = [job.config.tree for job in jobs if job.config is not None]
-    modules = {tree[group]["_target_"].rpartition(".")[0] for tree in trees for group in validation.BUILT}
+    modules = {tree[group]["_target_"].rpartition(".")[0] for tree in trees for group in validation.OBJECT_GROUPS}
     for module in sorted(modules):
         # A plugin is left to its jobs: what goes wrong in it must not take the sweep along.
         if module.startswith("trainer."):
@@ -190,10 +200,10 @@ def _warm(jobs: Sequence[Job]) -> None:
 
 def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
     """Keeps ``workers`` processes busy until every job has ended or the user stops them; by which signal, if so."""
-    from trainer.runs.sweep_job import ending, position, scores, start
-    from trainer.viz.progress_bar import Board
+    from trainer.runs.sweep_job import format_job_scores, job_outcome, read_job_position, start_job
+    from trainer.viz.progress_bar import SweepProgress
 
-    _warm(jobs)
+    _preimport(jobs)
     waiting = [job for job in jobs if job.config is not None]
     running: dict[int, Job] = {}
     total = len(waiting)
@@ -207,38 +217,41 @@ def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
                 # Ctrl-C reaches the jobs as well, and a second SIGINT would have them leave without a save.
                 os.kill(pid, signal.SIGTERM if number == signal.SIGINT else number)
 
-    board = Board(total)
-    with signals.handled(hear, signals.STOPPING):
+    board = SweepProgress(total)
+    with signals.signal_handler(hear, signals.STOP_SIGNALS):
         while running or (waiting and not stops):
             while waiting and len(running) < workers and not stops:
                 job = waiting.pop(0)
-                with signals.held():  # or a job just born would be missed
-                    running[start(job)] = job
+                with signals.block_signals():  # or a job just born would be missed
+                    running[start_job(job)] = job
             # By number: of any child, it would take those of whoever called us.
             ended = (found for found in (os.waitpid(pid, os.WNOHANG) for pid in tuple(running)) if found[0])
             pid, code = next(ended, (0, 0))
             if not pid:
-                board.show([position(job) for job in running.values()])
-                time.sleep(LOOK_SECONDS)
+                board.show_running_jobs([read_job_position(job) for job in running.values()])
+                time.sleep(POLL_SECONDS)
                 continue
             job = running.pop(pid)
-            job.status, job.reason = ending(job, os.waitstatus_to_exitcode(code))
-            board.end(f"{job.status:11} {job.path.name}  {scores(job)}", [position(job) for job in running.values()])
+            job.status, job.reason = job_outcome(job, os.waitstatus_to_exitcode(code))
+            board.finish_job(
+                f"{job.status:11} {job.path.name}  {format_job_scores(job)}",
+                [read_job_position(job) for job in running.values()],
+            )
     for job in waiting:
         job.status, job.reason = "interrupted", "not started"
     return stops[0] if stops else None
 
 
-def through_hydra(words: Sequence[str], overrides: Sequence[str], folders: Sequence[Path]) -> int:
+def run_with_hydra(words: Sequence[str], overrides: Sequence[str], folders: Sequence[Path]) -> int:
     """Hydra's own main over our YAML files, for its flags and for sweepers and launchers other than ours.
 
     What is judged beforehand is what Hydra is given: ``words``, its flags, and the user's folders by the search path.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"
     logging.raiseExceptions = False  # where nobody reads any more, each line of the log would be a traceback
-    sys.argv = [sys.argv[0], *words, *config_dir.search(folders), *overrides]
+    sys.argv = [sys.argv[0], *words, *config_dir.make_searchpath_override(folders), *overrides]
 
-    @hydra.main(version_base="1.3", config_path=str(registry.builtin().absolute()), config_name="train")
+    @hydra.main(version_base="1.3", config_path=str(registry.get_builtin_dir().absolute()), config_name="train")
     def job(composed: DictConfig) -> float:
         from trainer.runs import train
 

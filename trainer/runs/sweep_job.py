@@ -18,9 +18,9 @@ from trainer.utils import atomic_write, signals
 from trainer.utils.errors import ConfigError, SystemFault, UserError
 from trainer.viz import score_tables
 from trainer.viz.console import console, rewrite_output
-from trainer.viz.progress_bar import Position, read_position
+from trainer.viz.progress_bar import Position, parse_position
 
-TAIL = 2000
+TAIL_BYTES = 2000
 """Bytes at the end of what a job has written in which its position is looked for."""
 
 
@@ -34,22 +34,22 @@ class Job:
     reason: str = ""
 
     @property
-    def output(self) -> Path:
+    def output_path(self) -> Path:
         """Where what the job prints goes: beside its folder, which it makes itself."""
-        return self.path.with_name(f"{self.path.name}{run_dir.OUTPUT}")
+        return self.path.with_name(f"{self.path.name}{run_dir.JOB_OUTPUT_SUFFIX}")
 
 
-def position(job: Job) -> tuple[str, Position | None]:
+def read_job_position(job: Job) -> tuple[str, Position | None]:
     """Where a job stands, by the end of what it has written."""
     try:
-        with open(job.output, "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-            return job.path.name, read_position(file.read().decode("utf-8", "replace"))
+        with open(job.output_path, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            return job.path.name, parse_position(file.read().decode("utf-8", "replace"))
     except OSError:
         return job.path.name, None
 
 
-def start(job: Job) -> int:
+def start_job(job: Job) -> int:
     """Starts a job in a child process, whose output goes to a file beside its folder."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -59,35 +59,35 @@ def start(job: Job) -> int:
         return pid
     code = 1
     try:
-        _part_from_sweep(parent)
-        code = _child(job)
+        _detach_from_sweep(parent)
+        code = _run_child(job)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
 
-def _part_from_sweep(parent: int) -> None:
+def _detach_from_sweep(parent: int) -> None:
     """Signals are a job's own to answer, and one comes when the sweep has ended: it is saved, and ends as well."""
-    for number in signals.STOPPING:
+    for number in signals.STOP_SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)  # there is nothing to save until the run catches them
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOPPING)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOP_SIGNALS)
     signals.end_with_parent(parent, signal.SIGTERM)
 
 
-def _child(job: Job) -> int:
+def _run_child(job: Job) -> int:
     from trainer.config import secret_masking
     from trainer.runs import train
 
     assert job.config is not None
     hide = partial(secret_masking.hide_values, tree=job.config.raw)
     try:
-        with atomic_write.written(job.output):
-            output = os.open(job.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        with atomic_write.catch_write_errors(job.output_path):
+            output = os.open(job.output_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        console.look_again()
+        console.refresh_color_system()
         with rewrite_output(hide):
             train.run(job.config)
     except UserError as error:
@@ -99,41 +99,44 @@ def _child(job: Job) -> int:
     return 0
 
 
-def ending(job: Job, code: int) -> tuple[str, str]:
+def job_outcome(job: Job, code: int) -> tuple[str, str]:
     """(status, reason) of a job, from its exit code and from what it wrote."""
     if code == 0:
         return "finished", ""
     if code < 0:
         # A signal that asks to stop ends a job that does not catch it yet, for there is nothing to save.
-        status = "interrupted" if -code in signals.STOPPING else "failed"
-        reason = f"killed by {signals.named(-code)}"
-        _correct(job, status, reason)
+        status = "interrupted" if -code in signals.STOP_SIGNALS else "failed"
+        reason = f"killed by {signals.describe_signal(-code)}"
+        _record_outcome(job, status, reason)
         return status, reason
     written = run_dir.read_results(job.path).get("reason")
-    last = _last_line(job.output)
-    status = "interrupted" if code in {128 + number for number in signals.STOPPING} else "failed"
+    last = _read_last_line(job.output_path)
+    status = "interrupted" if code in {128 + number for number in signals.STOP_SIGNALS} else "failed"
     return status, str(written or last or f"exit code {code}")
 
 
-def _last_line(path: Path) -> str:
+def _read_last_line(path: Path) -> str:
     try:
         return "".join(path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:])
     except OSError:
         return ""
 
 
-def _correct(job: Job, status: str, reason: str) -> None:
+def _record_outcome(job: Job, status: str, reason: str) -> None:
     """Writes down the end of a job that could not do so itself."""
     if run_dir.read_results(job.path).get("status") == "running":
         with suppress(ConfigError, SystemFault):  # what cannot be written is still told
             replace(Result.read(job.path), status=status, reason=reason).write()
 
 
-def scores(job: Job) -> str:
+def format_job_scores(job: Job) -> str:
     """What runs are chosen by, and apart from it what is known of the test rows."""
     results = run_dir.read_results(job.path)
     name = results.get("monitor", "")
     val, test = (results.get(split, {}).get(name) for split in ("val", "test"))
     if val is None or test is None:
         return ""
-    return f"val {score_tables.label(name)} {score_tables.number(val)}  (test {score_tables.number(test)})"
+    return (
+        f"val {score_tables.format_metric_name(name)} {score_tables.format_number(val)}  (test "
+        f"{score_tables.format_number(test)})"
+    )

@@ -19,19 +19,19 @@ from trainer.engine import checkpoint, dataset_loading, device
 from trainer.engine.dataloader import Loader
 from trainer.engine.trainer import Trainer
 from trainer.runs import consistency, earlier_runs, run_artifacts, run_dir, run_report, saved_run
-from trainer.runs.results import Result, commit, versions
-from trainer.runs.run_setup import Assembled, as_saved, assemble, saved_state
+from trainer.runs.results import Result, collect_versions, get_git_commit
+from trainer.runs.run_setup import RunComponents, build_components, load_saved_state, with_saved_fingerprint
 from trainer.utils import atomic_write, signals
 from trainer.utils.errors import ConfigError, Interrupted, SystemFault, UserError
 from trainer.viz import time_limit
-from trainer.viz.console import say
+from trainer.viz.console import print_line
 
 log = logging.getLogger(__name__)
 
 
-WAITING = "waiting"
+WAITING_STATUS = "waiting"
 """The status of a run that nothing was done for yet."""
-PATIENCE = 5.0
+LOCK_WAIT_SECONDS = 5.0
 """Seconds that ``resume=auto`` gives another process that is about to leave the run folder."""
 
 
@@ -39,41 +39,41 @@ def run(config: Config) -> Result:
     """Trains, validates and tests; or goes on with a run that was stopped, if ``resume`` says so."""
     settings = config.settings
     if settings.resume is None:
-        return _start_new(dataset_loading.with_fingerprint(config))
+        return _start_new_run(dataset_loading.add_fingerprint(config))
     if settings.resume != "auto":
         kept = saved_run.load(Path(settings.resume), settings.plugins)
-        changed = saved_run.drift(config, kept)
+        changed = saved_run.diff(config, kept)
         if changed:
             raise ConfigError(*changed, "a resumed run is the run it was; start a new one to change it")
-        return resume(saved_run.adapted(kept, config))
-    config = dataset_loading.with_fingerprint(config)
-    found = earlier_runs.find(config, Path(config.folder))
+        return resume_run(saved_run.with_runtime_overrides(kept, config))
+    config = dataset_loading.add_fingerprint(config)
+    found = earlier_runs.find_matching_run(config, Path(config.run_dir))
     if found is None:
-        other = earlier_runs.describe_other_data(config, Path(config.folder))
-        say(f"resume=auto: no run of this configuration on this data yet; starting one{other}")
-        return _start_new(config, may_reuse=True)
+        other = earlier_runs.describe_other_data(config, Path(config.run_dir))
+        print_line(f"resume=auto: no run of this configuration on this data yet; starting one{other}")
+        return _start_new_run(config, may_reuse=True)
     if run_dir.read_results(found).get("status") == "finished":
-        return complete(config, found, patience=PATIENCE)
-    return start(config, found, patience=PATIENCE)
+        return complete_run(config, found, patience=LOCK_WAIT_SECONDS)
+    return execute_run(config, found, patience=LOCK_WAIT_SECONDS)
 
 
-def _start_new(config: Config, *, may_reuse: bool = False) -> Result:
-    path, lock = run_dir.claim_run(config.folder, may_reuse=may_reuse)
-    return start(config, path, lock=lock)
+def _start_new_run(config: Config, *, may_reuse: bool = False) -> Result:
+    path, lock = run_dir.claim_run(config.run_dir, may_reuse=may_reuse)
+    return execute_run(config, path, lock=lock)
 
 
-def resume(kept: Config) -> Result:
+def resume_run(kept: Config) -> Result:
     """Goes on with a stored run, to the bits it would have had without the stop; a finished one is made complete.
 
     Raises ConfigError if its last checkpoint is damaged: which one to go on from is then for the user to say.
     """
-    path = Path(kept.folder)
+    path = Path(kept.run_dir)
     if run_dir.read_results(path).get("status") == "finished":
-        return complete(kept, path)
-    return start(kept, path, fall_back=False)
+        return complete_run(kept, path)
+    return execute_run(kept, path, fall_back=False)
 
 
-def start(
+def execute_run(
     config: Config,
     path: Path,
     *,
@@ -86,124 +86,126 @@ def start(
 
     lock: of a folder that was claimed for it. quiet: nothing but a bar on the terminal, for a run within another.
     """
-    with _entered(config, path, patience, quiet=quiet, lock=lock) as screen:
-        state = saved_state(path, fall_back=fall_back)
-        config = as_saved(config, state)
+    with _open_run(config, path, patience, quiet=quiet, lock=lock) as screen:
+        state = load_saved_state(path, fall_back=fall_back)
+        config = with_saved_fingerprint(config, state)
         result = _new_result(config, path)
         if state is not None and config.settings.allow_changed_data:  # from here on it is a run of what lies there now
-            config = dataset_loading.with_fingerprint(config)
+            config = dataset_loading.add_fingerprint(config)
             result.data_digest = config.data_digest
-        with _accounted(result, config, fresh=state is None), signals.prefer_interrupt(screen.flag):
+        with _record_outcome(result, config, fresh=state is None), signals.prefer_interrupt(screen.flag):
             if state is None:
-                saved = {migrations.KEY: migrations.FORMAT_VERSION} | secret_masking.mask(config.raw)
-                atomic_write.write_text(path / run_dir.CONFIG, OmegaConf.to_yaml(OmegaConf.create(saved)))
-                _begin(result)
-            made = assemble(config, result, screen, state, train_nested_run)
-            _begin(result)
+                saved = {migrations.KEY: migrations.FORMAT_VERSION} | secret_masking.mask_tree(config.raw)
+                atomic_write.write_text(path / run_dir.CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(saved)))
+                _mark_running(result)
+            made = build_components(config, result, screen, state, train_nested_run)
+            _mark_running(result)
             _train_and_test(made, result, screen, config)
     return result
 
 
-def _begin(result: Result) -> None:
+def _mark_running(result: Result) -> None:
     """From here on what happens to the run stands in its results; a stored run that is refused before is as it was."""
     result.status = "running"
     result.write()
 
 
-def complete(config: Config, path: Path, patience: float = 0.0, *, quiet: bool = False) -> Result:
+def complete_run(config: Config, path: Path, patience: float = 0.0, *, quiet: bool = False) -> Result:
     """Makes up for the files that a finished run lacks: it may have been killed while it drew them.
 
     quiet: as of ``start``.
 
     Raises ConfigError for files that are not of one run, and for best weights that are lost.
     """
-    tell = _say_nothing if quiet else say
+    tell = _ignore_text if quiet else print_line
     result = Result.read(path)
     # A state before the last one is none of a finished run.
-    state = saved_state(path, fall_back=False) if (path / checkpoint.LAST).exists() else None
+    state = load_saved_state(path, fall_back=False) if (path / checkpoint.LAST).exists() else None
     lost = [checkpoint.BEST] if consistency.is_best_lost(path, state, result.best_epoch) else []
-    lost += run_artifacts.missing(path, result)
+    lost += run_artifacts.find_missing_artifacts(path, result)
     if not lost or state is None:
         without = f", without {', '.join(lost)}" if lost else ""
         tell(f"{path} is finished{without}; nothing to do")
         return result
     with (
-        _entered(config, path, patience, quiet=quiet) as screen,
-        _accounted(result, config, fresh=False),
+        _open_run(config, path, patience, quiet=quiet) as screen,
+        _record_outcome(result, config, fresh=False),
         signals.prefer_interrupt(screen.flag),
     ):
         tell(f"{path} is finished, but without {', '.join(lost)}; going on with that")
         if checkpoint.BEST in lost:
-            checkpoint.save(consistency.extract_best(state), path / checkpoint.BEST)
+            checkpoint.save_checkpoint(consistency.extract_best(state), path / checkpoint.BEST)
         run_artifacts.write_metrics(path, state["history"])
-        if run_dir.CURVES in lost:
+        if run_dir.CURVES_FILE in lost:
             run_artifacts.draw_curves(path, state["history"], result)
-        if not set(lost) <= {checkpoint.BEST, run_dir.METRICS, run_dir.CURVES}:
-            made = assemble(as_saved(config, state), replace(result), screen, state, train_nested_run)
-            made.trainer.use_best()
+        if not set(lost) <= {checkpoint.BEST, run_dir.METRICS_FILE, run_dir.CURVES_FILE}:
+            made = build_components(
+                with_saved_fingerprint(config, state), replace(result), screen, state, train_nested_run
+            )
+            made.trainer.load_best_weights()
             made.trainer.task.eval()
-            _draw(made, result, screen)
+            _draw_artifacts(made, result, screen)
         tell(f"{path} is complete")
     return result
 
 
-def _say_nothing(text: str) -> None:
-    """Takes the place of ``say`` in a run within another."""
+def _ignore_text(text: str) -> None:
+    """Takes the place of ``print_line`` in a run within another."""
 
 
 def _new_result(config: Config, path: Path) -> Result:
     names = config.names
     return Result(
         folder=str(path),
-        identity=config.identity,
-        status=WAITING,
+        identity=config.config_hash,
+        status=WAITING_STATUS,
         options=dict(names),
         overrides=[secret_masking.mask_override(text) for text in config.overrides],
         model=names["model"],
         data=names["data"],
         task=names["task"],
         seed=config.settings.seed,
-        versions=versions(),
-        git=commit(),
-        home=config.home,
+        versions=collect_versions(),
+        git=get_git_commit(),
+        home=config.working_dir,
         data_digest=config.data_digest,
         format_version=migrations.FORMAT_VERSION,
     )
 
 
 @contextmanager
-def _entered(
+def _open_run(
     config: Config, path: Path, patience: float, *, quiet: bool = False, lock: IO[str] | None = None
-) -> Iterator[run_report.Report]:
+) -> Iterator[run_report.RunReporter]:
     """A block in which this process alone works in a run folder, writes its log, and answers signals."""
     with (
-        run_dir.locked(path, patience, lock),
-        run_dir.logged(path, partial(secret_masking.hide_values, tree=config.raw)),
-        signals.caught() as flag,
-        run_report.Report(flag, verbose=config.settings.verbose, quiet=quiet) as screen,
+        run_dir.lock_run(path, patience, lock),
+        run_dir.log_to_file(path, partial(secret_masking.hide_values, tree=config.raw)),
+        signals.capture_signals() as flag,
+        run_report.RunReporter(flag, verbose=config.settings.verbose, quiet=quiet) as screen,
     ):
         if not quiet:
-            flag.print_on_exit(path / checkpoint.LAST, _command(config, path))
+            flag.print_on_exit(path / checkpoint.LAST, _resume_command(config, path))
         yield screen
 
 
 @contextmanager
-def _accounted(result: Result, config: Config, *, fresh: bool) -> Iterator[None]:
+def _record_outcome(result: Result, config: Config, *, fresh: bool) -> Iterator[None]:
     """A block whose end is written into the results, whatever it ends by, and told as it should be."""
     path = Path(result.folder)
     try:
         yield
     except Interrupted as error:
-        _stopped(result, error, config)
+        _record_stop(result, error, config)
         # Of a run within another, a classifier's, the outer one has the last word: it goes on with both.
-        raise Interrupted(error.message, error.signal_number, _command(config, path)) from None
+        raise Interrupted(error.message, error.signal_number, _resume_command(config, path)) from None
     except UserError as error:
-        _stopped(result, error, config)
+        _record_stop(result, error, config)
         if fresh and isinstance(error, ConfigError | SystemFault):
             run_dir.remove_if_empty(path)
         raise
     except BaseException as error:
-        _stopped(result, error, config)
+        _record_stop(result, error, config)
         if device.is_out_of_memory(error):
             reason = str(error).split("\n")[0]
             raise SystemFault(f"out of memory: {reason}; try a smaller batch_size, or accumulate") from error
@@ -212,13 +214,13 @@ def _accounted(result: Result, config: Config, *, fresh: bool) -> Iterator[None]
         raise
 
 
-def _command(config: Config, path: Path) -> str:
+def _resume_command(config: Config, path: Path) -> str:
     """What goes on with a run."""
     plugins = config.settings.plugins
     return f"train resume {path}" + (f" plugins=[{','.join(plugins)}]" if plugins else "")
 
 
-def _stopped(result: Result, error: BaseException, config: Config) -> None:
+def _record_stop(result: Result, error: BaseException, config: Config) -> None:
     """Writes why a run ended, once; what was finished stays finished, and what cannot be written hides nothing."""
     if result.reason is not None:
         return
@@ -227,12 +229,12 @@ def _stopped(result: Result, error: BaseException, config: Config) -> None:
         result.status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
         result.reason = reason
         with suppress(SystemFault):
-            result.write_last_word()
+            result.write_in_place()
     with suppress(SystemFault):
         log.info("%s", reason)
 
 
-def _train_and_test(made: Assembled, result: Result, screen: run_report.Report, config: Config) -> None:
+def _train_and_test(made: RunComponents, result: Result, screen: run_report.RunReporter, config: Config) -> None:
     trainer = made.trainer
     _train(trainer, result, screen, config)
     _test(trainer, made.loaders["test"], result)
@@ -240,45 +242,47 @@ def _train_and_test(made: Assembled, result: Result, screen: run_report.Report, 
     result.status = "finished"
     result.write()
     screen.log_scores(result)
-    screen.flag.stop_at_once()
-    screen.finish(trainer, result, *_draw(made, result, screen))
+    screen.flag.stop_immediately()
+    screen.show_summary(trainer, result, *_draw_artifacts(made, result, screen))
 
 
-def _train(trainer: Trainer, result: Result, screen: run_report.Report, config: Config) -> None:
+def _train(trainer: Trainer, result: Result, screen: run_report.RunReporter, config: Config) -> None:
     """To the last step; what stops it before has its curves, too."""
     path = Path(result.folder)
-    checkpoint.check_room(path, trainer.state_dict(), trainer.keeper.common)
+    checkpoint.check_disk_space(path, trainer.state_dict(), trainer.checkpoint_sink.shared_state)
     if not screen.quiet:
         run_dir.link_latest(path)
     try:
         trainer.fit()
     except UserError as error:
-        result.take_progress(trainer)
-        _stopped(result, error, config)
+        result.update_progress(trainer)
+        _record_stop(result, error, config)
         with suppress(SystemFault):  # the first fault is the one to tell
-            run_artifacts.draw_curves(path, trainer.history, result, run_artifacts.learning_rates(trainer))
+            run_artifacts.draw_curves(path, trainer.history, result, run_artifacts.collect_learning_rates(trainer))
         raise
     finally:
-        result.take_progress(trainer)
+        result.update_progress(trainer)
 
 
 def _test(trainer: Trainer, test: Loader, result: Result) -> None:
     """Scores the best weights, beside what the data and the task can be measured by."""
-    trainer.use_best()
-    result.test = trainer.evaluate(test)
-    with rng.isolated(result.seed, test.device):
-        baseline, best = trainer.task.references()
+    trainer.load_best_weights()
+    result.test = trainer.evaluate_loader(test)
+    with rng.fork_rng(result.seed, test.device):
+        baseline, best = trainer.task.reference_scores()
     result.baseline, result.best_possible = baseline | result.baseline, best | result.best_possible
 
 
-def _draw(made: Assembled, result: Result, screen: run_report.Report) -> tuple[list[Path], list[str]]:
+def _draw_artifacts(
+    made: RunComponents, result: Result, screen: run_report.RunReporter
+) -> tuple[list[Path], list[str]]:
     """Draws what there is to see; a run is complete when its results name it.
 
     Gives the paths, and what there was no time for.
     """
     settings = made.trainer.settings
-    clock = time_limit.Clock(settings.draw_seconds, screen.announce_drawing, screen.flag.check)
-    drawn, missed = run_artifacts.draw_all(made.trainer, made.loaders["test"], made.album, result, clock)
+    clock = time_limit.TimeLimit(settings.draw_seconds, screen.announce_drawing, screen.flag.raise_if_stopped)
+    drawn, missed = run_artifacts.draw_artifacts(made.trainer, made.loaders["test"], made.snapshots, result, clock)
     result.artifacts = [path.name for path in drawn]
     result.write()
     return drawn, missed
@@ -287,4 +291,4 @@ def _draw(made: Assembled, result: Result, screen: run_report.Report) -> tuple[l
 def train_nested_run(config: Config, path: Path) -> Result:
     """Trains the classifier that a run compares its rows by, or makes it complete."""
     is_finished = run_dir.read_results(path).get("status") == "finished"
-    return complete(config, path, quiet=True) if is_finished else start(config, path, quiet=True)
+    return complete_run(config, path, quiet=True) if is_finished else execute_run(config, path, quiet=True)

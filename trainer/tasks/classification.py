@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.core.artifacts import Item, Later
-from trainer.core.batch import IGNORE, Batch, Rows, Score
-from trainer.core.dataset import Data
+from trainer.core.artifacts import Artifact, LazyArtifact
+from trainer.core.batch import IGNORE_INDEX, Batch, RowValues, Score
+from trainer.core.dataset import Dataset
 from trainer.core.task import Task
 from trainer.core.types import PositiveInt, Probability
 from trainer.data.readers import text_file
@@ -26,7 +26,7 @@ class Classification(Task):
     """Cross-entropy of logits against whole-number targets, or shares of classes (B, C) where rows are mixed. A single
     logit is the second class against a first one whose logit is zero, which is the logistic loss. The first of
     ``scores`` is the one that chooses the best weights. ``f1`` is the macro mean, ``f1_per_class`` each class's own;
-    ``auc`` of more than two classes is the mean of each class against the others.
+    ``roc_auc`` of more than two classes is the mean of each class against the others.
     """
 
     shapes = "(B, C, ...) -> (B, ...)"
@@ -48,28 +48,28 @@ class Classification(Task):
         self.label_smoothing = label_smoothing
         self.scores = scores
         self.class_names = [str(c) for c in range(num_classes)]
-        self.pictures: classification_plots.Pictures | None = None
+        self.image_input: classification_plots.ImageInput | None = None
         self.needs_confusion = not {"f1", "f1_per_class", "mean_iou"}.isdisjoint(scores)
         self.class_counts: dict[str, Tensor] = {}
-        self.masked = True
+        self.has_ignored_targets = True
 
     @property
     def monitor(self) -> str:  # type: ignore[override]
         return self.scores[0]
 
-    def attach(self, data: Data) -> None:
-        classes = data.facts.sizes.get("num_classes", self.num_classes)
+    def setup(self, data: Dataset) -> None:
+        classes = data.info.sizes.get("num_classes", self.num_classes)
         if classes != self.num_classes:
             raise ConfigError(f"task.num_classes: {self.num_classes} given; the data has {classes} classes")
-        self.class_names = list(data.facts.class_names) or self.class_names
-        pictures = data.pictures()
-        self.pictures = (
-            classification_plots.Pictures(pictures[0], data.pixel_bounds(), data.test.names(first=0))
+        self.class_names = list(data.info.class_names) or self.class_names
+        pictures = data.image_inputs()
+        self.image_input = (
+            classification_plots.ImageInput(pictures[0], data.pixel_bounds(), data.test.get_row_names(first=0))
             if pictures
             else None
         )
 
-    def check(self, targets: Tensor | None, split: str) -> None:
+    def validate_targets(self, targets: Tensor | None, split: str) -> None:
         if targets is None:
             raise ConfigError(f"task: classification needs class targets; the {split} split has none")
         if targets.dtype != torch.long:
@@ -79,7 +79,7 @@ class Classification(Task):
                 " (task=regression learns real values)"
             )
         flat = targets.reshape(-1)
-        counted = flat != IGNORE
+        counted = flat != IGNORE_INDEX
         wrong = counted & ((flat < 0) | (flat >= self.num_classes))
         if wrong.any():
             at = int(wrong.nonzero()[0])
@@ -88,21 +88,21 @@ class Classification(Task):
                 f"data: {split} labels must be 0..{self.num_classes - 1}; found {int(flat[at])} at row {row}"
             )
         # Known before the first step and never changed: where every target counts, nothing need be left out.
-        self.masked = not bool(counted.all()) or (self.masked and split != "train")
+        self.has_ignored_targets = not bool(counted.all()) or (self.has_ignored_targets and split != "train")
         if targets.dim() <= 2:  # of maps, each different one may be here once
             self.class_counts[split] = flat[counted].bincount(minlength=self.num_classes).cpu()
         if not counted.any():
-            raise ConfigError(f"data: every {split} label is {IGNORE} (not counted): nothing to learn from")
+            raise ConfigError(f"data: every {split} label is {IGNORE_INDEX} (not counted): nothing to learn from")
 
-    def weight(self, batch: Batch) -> Tensor | int:
+    def num_loss_terms(self, batch: Batch) -> Tensor | int:
         assert batch.target is not None
-        return len(batch) if batch.target.is_floating_point() else (batch.target != IGNORE).sum()
+        return len(batch) if batch.target.is_floating_point() else (batch.target != IGNORE_INDEX).sum()
 
-    def logits(self, batch: Batch) -> Tensor:
+    def predict_logits(self, batch: Batch) -> Tensor:
         """Scores before softmax, (B, C, ...) with C at least 2."""
-        logits = self.call(batch)
+        logits = self.forward_batch(batch)
         if logits.shape[1] != self.num_classes and (logits.shape[1], self.num_classes) != (1, 2):
-            raise ConfigError(self._other_width(logits.shape[1]))
+            raise ConfigError(self._describe_width_mismatch(logits.shape[1]))
         if logits.shape[1] == 1:
             logits = torch.cat((torch.zeros_like(logits), logits), dim=1)
         target = batch.target
@@ -114,46 +114,46 @@ class Classification(Task):
             )
         return logits
 
-    def _other_width(self, width: int) -> str:
+    def _describe_width_mismatch(self, width: int) -> str:
         """That the model gives ``width`` numbers, by the key that says so if it has one of the usual names."""
         keys = inspect.signature(type(self.model)).parameters
         key = next((f"model.{name}" for name in ("out_features", "num_classes") if name in keys), "model")
         fitting = "1 or 2" if self.num_classes == 2 else str(self.num_classes)
-        classes = f"{self.num_classes} classes ({text_file.shown(self.class_names, 10)})"
+        classes = f"{self.num_classes} classes ({text_file.join_names(self.class_names, 10)})"
         return f"{key}: {width} given; the data has {classes}, so it must be {fitting}, which it is where it is not set"
 
     def loss(self, batch: Batch, player: str) -> Tensor:
         assert batch.target is not None
-        logits, target = self.logits(batch), batch.target
-        if not self.masked:
+        logits, target = self.predict_logits(batch), batch.target
+        if not self.has_ignored_targets:
             return F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
         return masked_cross_entropy.cross_entropy(logits, target, self.label_smoothing)
 
     def score(self, batch: Batch) -> Score:
-        logits = self.logits(batch).float()
+        logits = self.predict_logits(batch).float()
         target = batch.target
         assert target is not None
         predicted = logits.argmax(1)
-        nll = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum")
-        score: Score = {"nll": metrics.wide(nll)}
-        counted = target != IGNORE if self.masked else slice(None)
+        nll = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="sum")
+        score: Score = {"nll": metrics.to_double(nll)}
+        counted = target != IGNORE_INDEX if self.has_ignored_targets else slice(None)
         predicted, target = predicted[counted], target[counted]
         score["count"] = torch.tensor(target.numel(), device=target.device)
         score["correct"] = (predicted == target).sum()
         if self.needs_confusion:
-            score["confusion"] = metrics.confusion(predicted.flatten(), target.flatten(), self.num_classes)
+            score["confusion"] = metrics.confusion_matrix(predicted.flatten(), target.flatten(), self.num_classes)
         if "auc" in self.scores and self.num_classes == 2:
-            score["margin"] = Rows((logits[:, 1] - logits[:, 0])[counted].flatten())
-            score["positive"] = Rows(target.flatten() == 1)
+            score["margin"] = RowValues((logits[:, 1] - logits[:, 0])[counted].flatten())
+            score["positive"] = RowValues(target.flatten() == 1)
         elif "auc" in self.scores:
-            score["logits"] = Rows(logits.movedim(1, -1)[counted].reshape(-1, self.num_classes))
-            score["truth"] = Rows(target.flatten())
+            score["logits"] = RowValues(logits.movedim(1, -1)[counted].reshape(-1, self.num_classes))
+            score["truth"] = RowValues(target.flatten())
         return score
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
         return scores.get("nll")
 
-    def references(self) -> tuple[dict[str, float], dict[str, float]]:
+    def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:
         """Of saying the most frequent training class always: which ranks nothing, and is right about one class.
 
         Of classes that are equally frequent one is drawn, as for the accuracy: these are the scores on average.
@@ -165,11 +165,13 @@ class Classification(Task):
             guesses = [truth[:, None] * guess for guess in told]
             known["f1"] = sum(map(metrics.f1_macro, guesses)) / len(guesses)
             if "f1_per_class" in self.scores:
-                each = self.by_class("f1_", torch.stack([metrics.f1_per_class(guess) for guess in guesses]).nanmean(0))
+                each = self.name_class_scores(
+                    "f1_", torch.stack([metrics.f1_per_class(guess) for guess in guesses]).nanmean(0)
+                )
         return {name: value for name, value in known.items() if name in self.scores} | each, {}
 
-    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item | Later]:
-        return classification_plots.of_classes(self.logits, batches, self.class_names, self.pictures)
+    def make_artifacts(self, batches: Iterable[Batch]) -> Iterator[Artifact | LazyArtifact]:
+        return classification_plots.make_plots(self.predict_logits, batches, self.class_names, self.image_input)
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         count = float(totals["count"])
@@ -177,20 +179,20 @@ class Classification(Task):
         known = {"accuracy": share, "pixel_accuracy": share, "token_accuracy": share, "nll": nll}
         known["perplexity"] = float(torch.tensor(nll).exp())
         if "logits" in totals:
-            known["auc"] = metrics.auc_macro(totals["logits"], totals["truth"])
+            known["auc"] = metrics.roc_auc_macro(totals["logits"], totals["truth"])
         if "confusion" in totals:
             known["f1"] = metrics.f1_macro(totals["confusion"])
-            each = metrics.iou(totals["confusion"])
+            each = metrics.iou_per_class(totals["confusion"])
             known["mean_iou"] = float(each.nanmean())
         if "margin" in totals:
-            known["auc"] = metrics.auc(totals["margin"], totals["positive"])
+            known["auc"] = metrics.roc_auc(totals["margin"], totals["positive"])
         found: dict[str, float] = {str(name): known[name] for name in self.scores if name in known}
         if "mean_iou" in found:
-            found |= self.by_class("iou_", each)
+            found |= self.name_class_scores("iou_", each)
         if "f1_per_class" in self.scores:
-            found |= self.by_class("f1_", metrics.f1_per_class(totals["confusion"]))
+            found |= self.name_class_scores("f1_", metrics.f1_per_class(totals["confusion"]))
         return found
 
-    def by_class(self, prefix: str, values: Tensor) -> dict[str, float]:
+    def name_class_scores(self, prefix: str, values: Tensor) -> dict[str, float]:
         """A score of each class, by the class's name."""
         return {f"{prefix}{name}": float(value) for name, value in zip(self.class_names, values, strict=True)}

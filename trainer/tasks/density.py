@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from trainer.core.batch import Batch, Score
-from trainer.core.dataset import Data
-from trainer.data.splits.image_splits import LEVELS
+from trainer.core.dataset import Dataset
+from trainer.data.splits.image_splits import NUM_LEVELS
 from trainer.metrics import sample_quality
-from trainer.metrics.metrics import wide
-from trainer.tasks.base.generative import Generation, Generative
-from trainer.tasks.evaluation.sample_metrics import rows_of, spread
+from trainer.metrics.metrics import to_double
+from trainer.tasks.base.generative import Generative, GenerativeOptions
+from trainer.tasks.evaluation.sample_metrics import load_rows, subsample_indices
 
-LOOKED_AT = 10_000
+MAX_ROWS = 10_000
 """Training rows of which the steps between values are taken."""
 
 
@@ -32,39 +32,43 @@ class Density(Generative):
     shapes = "(B) -> ()"
 
     monitor = "log_likelihood"
-    needs: ClassVar[tuple[str, ...]] = ("forward", "generate")
+    required_model_methods: ClassVar[tuple[str, ...]] = ("forward", "generate")
 
     step: Tensor
 
-    def __init__(self, model: nn.Module, **options: Unpack[Generation]):
+    def __init__(self, model: nn.Module, **options: Unpack[GenerativeOptions]):
         super().__init__(model, **options)
         self.register_buffer("step", torch.zeros(()), persistent=False)
 
-    def attach(self, data: Data) -> None:
-        super().attach(data)
-        black, white = self.span
+    def setup(self, data: Dataset) -> None:
+        super().setup(data)
+        black, white = self.value_range
         self.step = (
-            torch.full(self.shape, (white - black) / (LEVELS - 1))
+            torch.full(self.shape, (white - black) / (NUM_LEVELS - 1))
             if self.is_scaled
-            else steps(rows_of(data.train, spread(len(data.train), LOOKED_AT)).inputs["x"])
+            else estimate_quantization_steps(
+                load_rows(data.train, subsample_indices(len(data.train), MAX_ROWS)).inputs["x"]
+            )
         )
 
-    def blurred(self, batch: Batch) -> Tensor:
+    def dequantize(self, batch: Batch) -> Tensor:
         """The rows with noise as wide as the steps between values."""
-        x = self.rows(batch)
+        x = self.normalize(batch)
         return x + self.step * (torch.rand_like(x) - 0.5)
 
-    def nats(self, x: Tensor, label: Tensor | None) -> Tensor:
+    def log_prob(self, x: Tensor, label: Tensor | None) -> Tensor:
         """``log p(x)``, or ``log p(x | label)``, (B,)."""
         return (self.model(x) if label is None else self.model(x, label)).float()
 
     def loss(self, batch: Batch, player: str) -> Tensor:
-        return -self.nats(self.blurred(batch), self.labels(batch)).mean()
+        return -self.log_prob(self.dequantize(batch), self.get_labels(batch)).mean()
 
     def score(self, batch: Batch) -> Score:
-        score = self.seen(batch) | {"nats": wide(self.nats(self.blurred(batch), self.labels(batch))).sum()}
-        if self.facts.log_likelihood is not None:
-            score["exact"] = wide(self.facts.log_likelihood(batch.inputs["x"])).sum()
+        score = self.collect_real_rows(batch) | {
+            "nats": to_double(self.log_prob(self.dequantize(batch), self.get_labels(batch))).sum()
+        }
+        if self.info.log_likelihood is not None:
+            score["exact"] = to_double(self.info.log_likelihood(batch.inputs["x"])).sum()
         return score
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
@@ -75,23 +79,23 @@ class Density(Generative):
         if self.is_scaled:
             chance = found["log_likelihood"] / self.step.numel() + math.log(float(self.step.flatten()[0]))
             found["bits_per_dim"] = -chance / math.log(2)
-        return found | self.likeness(totals)
+        return found | self.compare_samples(totals)
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
         return -scores["log_likelihood"]
 
-    def references(self) -> tuple[dict[str, float], dict[str, float]]:
+    def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:
         """As of every generative task, with the likelihood of one Gaussian and the exact one."""
-        baseline, best = super().references()
+        baseline, best = super().reference_scores()
         parts = (
-            rows_of(part, spread(len(part), LOOKED_AT))
-            for part in (self.comparison.data.train, self.comparison.data.test)
+            load_rows(part, subsample_indices(len(part), MAX_ROWS))
+            for part in (self.sample_metrics.data.train, self.sample_metrics.data.test)
         )
         train, test = (batch.to(self.progress.device) for batch in parts)
-        broad = sample_quality.gaussian_nats(*(self.blurred(batch).flatten(1).cpu() for batch in (train, test)))
+        broad = sample_quality.gaussian_log_prob(*(self.dequantize(batch).flatten(1).cpu() for batch in (train, test)))
         baseline["log_likelihood"] = float(broad.mean())
-        if self.facts.log_likelihood is not None:
-            exact = float(self.facts.log_likelihood(test.inputs["x"]).mean())
+        if self.info.log_likelihood is not None:
+            exact = float(self.info.log_likelihood(test.inputs["x"]).mean())
             best |= {"log_likelihood": exact, "gap": 0.0}
             baseline["gap"] = exact - baseline["log_likelihood"]
         return baseline, best
@@ -100,11 +104,11 @@ class Density(Generative):
         z = torch.randn(count, math.prod(self.shape), device=self.progress.device)
         return self.model.generate(z) if label is None else self.model.generate(z, label)  # type: ignore[operator]
 
-    def rate(self, batch: Batch) -> dict[str, Tensor]:
-        return {"log_likelihood": self.nats(self.rows(batch), self.labels(batch))}
+    def score_rows(self, batch: Batch) -> dict[str, Tensor]:
+        return {"log_likelihood": self.log_prob(self.normalize(batch), self.get_labels(batch))}
 
 
-def steps(x: Tensor) -> Tensor:
+def estimate_quantization_steps(x: Tensor) -> Tensor:
     """The median difference between neighbours among the values of each number of rows (N, ...); 1 where all agree."""
     found = torch.ones(x[0].shape).flatten()
     for place, values in enumerate(x.flatten(1).unbind(1)):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.tasks.base import diffusion_process
-from trainer.tasks.base.denoising import Denoising, Drawing
+from trainer.tasks.base.denoising import Denoising, DenoisingOptions
 
 
 class FlowMatching(Denoising):
@@ -21,12 +21,14 @@ class FlowMatching(Denoising):
 
     samplers: ClassVar[tuple[str, ...]] = tuple(diffusion_process.SOLVERS)
 
-    def __init__(self, model: nn.Module, sampler: Literal["euler", "heun"], **options: Unpack[Drawing]):
+    def __init__(self, model: nn.Module, sampler: Literal["euler", "heun"], **options: Unpack[DenoisingOptions]):
         super().__init__(model, "velocity", sampler, **options)
 
-    def mixture(self, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def alpha_sigma(self, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return place, 1 - place, place
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
         start = torch.randn(count, *self.shape, device=self.progress.device)
-        return diffusion_process.flow(lambda x, time: self.guided(x, time, label), start, self.sampler, self.steps)
+        return diffusion_process.integrate_flow(
+            lambda x, time: self.predict_with_guidance(x, time, label), start, self.sampler, self.steps
+        )

@@ -12,13 +12,13 @@ from torch.nn.utils import parametrize
 
 from trainer.core.batch import Batch, Score
 from trainer.core.types import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
-from trainer.tasks.base.generative import Generation, Generative
+from trainer.tasks.base.generative import Generative, GenerativeOptions
 from trainer.tasks.losses import gan
 from trainer.utils.errors import ConfigError
 
 
 class Adversarial(Generative):
-    """Critic and generator minimise a game of ``games.GAMES``: ``bce``, logistic and non-saturating (Goodfellow et al.
+    """Critic and generator minimise a game of ``gan.GAN_LOSSES``: ``bce``, logistic and non-saturating (Goodfellow et al.
     2014); ``lsgan``, squares (Mao et al. 2017); ``hinge`` (Lim and Ye 2017; Miyato et al. 2018); or ``wgan``, ``E
     f(fake) - E f(real)`` (Arjovsky et al. 2017), whose critic is held by weights in [-clip, clip] or, as ``wgan_gp``,
     by a penalty on its gradient (Gulrajani et al. 2017). The others may be held by that penalty too, or by ``r1``. The
@@ -32,8 +32,8 @@ class Adversarial(Generative):
     shapes = "(B) -> ()"
 
     monitor = "energy_distance"
-    needs: ClassVar[tuple[str, ...]] = ("forward", "generate", "features")
-    supplies: ClassVar[tuple[str, ...]] = ("label",)
+    required_model_methods: ClassVar[tuple[str, ...]] = ("forward", "generate", "features")
+    extra_model_inputs: ClassVar[tuple[str, ...]] = ("label",)
 
     def __init__(
         self,
@@ -46,10 +46,10 @@ class Adversarial(Generative):
         r1: NonNegativeFloat,
         feature_matching: NonNegativeFloat,
         label_smoothing: Probability,
-        **options: Unpack[Generation],
+        **options: Unpack[GenerativeOptions],
     ):
         super().__init__(model, **options)
-        self.game = game = gan.GAMES[loss]
+        self.gan_loss = game = gan.GAN_LOSSES[loss]
         self.critic_steps = critic_steps
         self.critic_lr = critic_lr
         self.gradient_penalty = game.penalty if gradient_penalty is None else gradient_penalty
@@ -57,11 +57,11 @@ class Adversarial(Generative):
         self.r1 = r1
         self.feature_matching = feature_matching
         self.real_target = 1 - label_smoothing
-        self._refuse_misfits(loss, clip, label_smoothing)
+        self._validate_options(loss, clip, label_smoothing)
         if self.clip is not None:
             gan.clip_weights(self.critic, self.clip)
 
-    def _refuse_misfits(self, loss: str, clip: float | None, label_smoothing: float) -> None:
+    def _validate_options(self, loss: str, clip: float | None, label_smoothing: float) -> None:
         is_normed = any(parametrize.is_parametrized(part) for part in self.critic.modules())
         bounds = {
             "task.clip": self.clip is not None,
@@ -79,7 +79,7 @@ class Adversarial(Generative):
             ),
             f"{' and '.join(held)}: each bounds the critic's slope by itself; keep one": len(held) > 1,
             f"task.label_smoothing: {loss} has no target to smooth; bce and lsgan have": (
-                label_smoothing > 0 and not self.game.smooths
+                label_smoothing > 0 and not self.gan_loss.supports_smoothing
             ),
         }
         if problems := [problem for problem, is_so in misfits.items() if is_so]:
@@ -89,21 +89,21 @@ class Adversarial(Generative):
     def critic(self) -> nn.Module:
         return self.model.get_submodule("critic")
 
-    def players(self) -> dict[str, Iterable[nn.Parameter]]:
+    def param_groups(self) -> dict[str, Iterable[nn.Parameter]]:
         return {name: self.model.get_submodule(name).parameters() for name in ("critic", "generator")}
 
-    def rates(self) -> dict[str, float]:
+    def learning_rates(self) -> dict[str, float]:
         return {} if self.critic_lr is None else {"critic": self.critic_lr}
 
-    def turns(self, step: int) -> tuple[str, ...]:
+    def active_groups(self, step: int) -> tuple[str, ...]:
         return ("critic",) if (step + 1) % self.critic_steps else ("critic", "generator")
 
-    def turns_before(self, step: int) -> dict[str, int]:
+    def count_active_steps(self, step: int) -> dict[str, int]:
         return {"critic": step, "generator": step // self.critic_steps}
 
     def loss(self, batch: Batch, player: str) -> Tensor:
         losses = {"critic": self.critic_loss, "generator": self.generator_loss}
-        return losses[player](self.rows(batch), self.labels(batch))
+        return losses[player](self.normalize(batch), self.get_labels(batch))
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
         noise = torch.randn(count, self.model.latent, device=self.progress.device)  # type: ignore[call-overload]
@@ -114,32 +114,32 @@ class Adversarial(Generative):
             fake = self.draw(len(real), label).reshape(real.shape)
         labels = None if label is None else label.repeat(2)
         on_real, on_fake = self.model(torch.cat((real, fake)), labels).float().chunk(2)
-        loss = self.game.critic(on_real, on_fake, self.real_target)
+        loss = self.gan_loss.critic(on_real, on_fake, self.real_target)
         judge = partial(self.model, label=label)
         if self.gradient_penalty:
             loss = loss + self.gradient_penalty * gan.gradient_penalty(judge, real, fake)
         if self.r1:
-            loss = loss + self.r1 * gan.r1(judge, real)
+            loss = loss + self.r1 * gan.r1_penalty(judge, real)
         return loss
 
     def generator_loss(self, real: Tensor, label: Tensor | None) -> Tensor:
         fake = self.draw(len(real), label).reshape(real.shape)
-        loss = self.game.generator(self.model(fake, label).float())
+        loss = self.gan_loss.generator(self.model(fake, label).float())
         if self.feature_matching:
-            loss = loss + self.feature_matching * self.mismatch(real, fake)
+            loss = loss + self.feature_matching * self.feature_matching_loss(real, fake)
         return loss
 
-    def mismatch(self, real: Tensor, fake: Tensor) -> Tensor:
+    def feature_matching_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """``|E h(real) - E h(fake)|^2`` in the critic's last hidden layer h."""
         with torch.no_grad():
             wanted = self.model.features(real).float().mean(0)  # type: ignore[operator]
         return (self.model.features(fake).float().mean(0) - wanted).square().sum()  # type: ignore[operator]
 
-    def rate(self, batch: Batch) -> dict[str, Tensor]:
-        return {"critic": self.model(self.rows(batch), self.labels(batch)).float()}
+    def score_rows(self, batch: Batch) -> dict[str, Tensor]:
+        return {"critic": self.model(self.normalize(batch), self.get_labels(batch)).float()}
 
     def score(self, batch: Batch) -> Score:
-        return self.seen(batch)
+        return self.collect_real_rows(batch)
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
-        return self.likeness(totals)
+        return self.compare_samples(totals)

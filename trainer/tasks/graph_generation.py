@@ -10,19 +10,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core import rng
-from trainer.core.artifacts import Item, Later, Network, Table
-from trainer.core.batch import Batch, Rows, Score
-from trainer.core.dataset import Data
+from trainer.core.artifacts import Artifact, GraphPlot, LazyArtifact, Table
+from trainer.core.batch import Batch, RowValues, Score
+from trainer.core.dataset import Dataset
 from trainer.core.task import Task
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 from trainer.metrics import metrics
-from trainer.metrics.metrics import wide
+from trainer.metrics.metrics import to_double
 from trainer.utils.errors import ConfigError
-from trainer.utils.text import pluralize
+from trainer.utils.text import format_count
 
-AT_ONCE = 1 << 20
+PAIR_CHUNK_SIZE = 1 << 20
 """Pairs that are looked at together when a graph is drawn."""
-DRAWN_UP_TO = 1500
+MAX_DRAWN_NODES = 1500
 """Nodes of a graph of which there is a picture: more cannot be told apart."""
 
 
@@ -38,57 +38,59 @@ class GraphGeneration(Task):
     shapes = "(P, C) -> (P)"
 
     monitor = "auc"
-    needs: ClassVar[tuple[str, ...]] = ("encode", "decode")
+    required_model_methods: ClassVar[tuple[str, ...]] = ("encode", "decode")
 
     def __init__(self, model: nn.Module, beta: NonNegativeFloat):
         super().__init__(model)
         self.beta = beta
-        self.graph: dict[str, Tensor] = {}
+        self.graph_inputs: dict[str, Tensor] = {}
         self.node_classes: Tensor | None = None
 
-    def attach(self, data: Data) -> None:
-        self.graph = self.inputs(data.train.finish(data.train.batch(torch.zeros(1, dtype=torch.long), 0)))
-        del self.graph["pairs"]
-        self.node_classes = data.facts.node_classes
+    def setup(self, data: Dataset) -> None:
+        self.graph_inputs = self.select_model_inputs(
+            data.train.to_model_inputs(data.train.batch(torch.zeros(1, dtype=torch.long), 0))
+        )
+        del self.graph_inputs["pairs"]
+        self.node_classes = data.info.node_classes
 
-    def check(self, targets: Tensor | None, split: str) -> None:
+    def validate_targets(self, targets: Tensor | None, split: str) -> None:
         if targets is None or targets.is_floating_point() or not ((targets == 0) | (targets == 1)).all():
             raise ConfigError(f"task: graph_generation needs a 0 or a 1 for every pair; the {split} split has others")
 
-    def decoded(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def decode_pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Log-odds of a link (P,), and what the nodes cost (N,)."""
-        inputs = self.inputs(batch)
+        inputs = self.select_model_inputs(batch)
         pairs = inputs.pop("pairs")
         nodes, kl = self.model.encode(**inputs)  # type: ignore[operator]
         return self.model.decode(nodes, pairs).squeeze(1), kl.float()  # type: ignore[operator]
 
     def loss(self, batch: Batch, player: str) -> Tensor:
-        odds, kl = self.decoded(batch)
+        odds, kl = self.decode_pairs(batch)
         assert batch.target is not None
         return F.binary_cross_entropy_with_logits(odds, batch.target.to(odds)) + self.beta * kl.mean() / len(kl)
 
     def score(self, batch: Batch) -> Score:
-        odds, kl = self.decoded(batch)
+        odds, kl = self.decode_pairs(batch)
         assert batch.target is not None
         odds = odds.float()
         return {
-            "margin": Rows(odds),
-            "positive": Rows(batch.target == 1),
-            "nll": wide(F.binary_cross_entropy_with_logits(odds, batch.target.to(odds), reduction="sum")),
-            "kl": wide(kl).mean() * len(batch),
+            "margin": RowValues(odds),
+            "positive": RowValues(batch.target == 1),
+            "nll": to_double(F.binary_cross_entropy_with_logits(odds, batch.target.to(odds), reduction="sum")),
+            "kl": to_double(kl).mean() * len(batch),
         }
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         margin, positive = totals["margin"], totals["positive"]
         return {
-            "auc": metrics.auc(margin, positive),
+            "auc": metrics.roc_auc(margin, positive),
             "average_precision": metrics.average_precision(margin, positive),
             "nll": float(totals["nll"]) / len(margin),
             "kl": float(totals["kl"]) / len(margin),
         }
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
-        return scores["nll"] + self.beta * scores["kl"] / len(self.graph["x"])
+        return scores["nll"] + self.beta * scores["kl"] / len(self.graph_inputs["x"])
 
     @torch.no_grad()
     def draw(self, seed: int) -> Tensor:
@@ -97,48 +99,48 @@ class GraphGeneration(Task):
         Every pair is looked at, so ten thousand nodes want 2 GB.
         """
         device = self.progress.device
-        nodes, _ = self.model.encode(**{k: v.to(device) for k, v in self.graph.items()})  # type: ignore[operator]
+        nodes, _ = self.model.encode(**{k: v.to(device) for k, v in self.graph_inputs.items()})  # type: ignore[operator]
         pairs = torch.combinations(torch.arange(len(nodes)))
-        parts = pairs.split(AT_ONCE)
+        parts = pairs.split(PAIR_CHUNK_SIZE)
         odds = torch.cat([self.model.decode(nodes, part.to(device)).squeeze(1) for part in parts])  # type: ignore[operator]
-        chance = expecting(self.graph["edge_index"].shape[1] / 2, odds.float().cpu())
-        return pairs[torch.rand(len(pairs), generator=rng.generator(seed)) < chance]
+        chance = calibrate_link_probs(self.graph_inputs["edge_index"].shape[1] / 2, odds.float().cpu())
+        return pairs[torch.rand(len(pairs), generator=rng.make_generator(seed)) < chance]
 
-    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item | Later]:
-        if len(self.graph["x"]) <= DRAWN_UP_TO:
-            yield Later("graph", lambda: self._beside_the_real_one("graph", self.draw(0)))
+    def make_artifacts(self, batches: Iterable[Batch]) -> Iterator[Artifact | LazyArtifact]:
+        if len(self.graph_inputs["x"]) <= MAX_DRAWN_NODES:
+            yield LazyArtifact("graph", lambda: self._plot_graph("graph", self.draw(0)))
 
-    def sample(self, count: PositiveInt = 1, seed: NonNegativeInt = 0) -> Iterator[str | Item]:
+    def sample(self, count: PositiveInt = 1, seed: NonNegativeInt = 0) -> Iterator[str | Artifact]:
         """Graphs over the nodes that were learned from: tables of links, and pictures beside the real one if small."""
         for number in range(seed, seed + count):
             links = self.draw(number)
             yield Table(f"sampled-{number}", ("source", "target"), links.tolist())
-            if len(self.graph["x"]) <= DRAWN_UP_TO:
-                yield self._beside_the_real_one(f"sampled-{number}", links)
+            if len(self.graph_inputs["x"]) <= MAX_DRAWN_NODES:
+                yield self._plot_graph(f"sampled-{number}", links)
 
-    def _beside_the_real_one(self, name: str, links: Tensor) -> Network:
-        edges, nodes = self.graph["edge_index"].cpu().t(), len(self.graph["x"])
+    def _plot_graph(self, name: str, links: Tensor) -> GraphPlot:
+        edges, nodes = self.graph_inputs["edge_index"].cpu().t(), len(self.graph_inputs["x"])
         seen = edges[edges[:, 0] < edges[:, 1]]
         again = torch.isin(*(ends @ torch.tensor([nodes, 1]) for ends in (links, seen))).double().mean()
-        drawn = f"drawn: {pluralize(len(links), 'link')}, {float(again):.0%} of them seen"
-        captions = (f"seen: {pluralize(len(seen), 'link')}", drawn)
+        drawn = f"drawn: {format_count(len(links), 'link')}, {float(again):.0%} of them seen"
+        captions = (f"seen: {format_count(len(seen), 'link')}", drawn)
         graphs = [
-            (f"{caption}\n{told(shown, nodes, self.node_classes)}", shown)
+            (f"{caption}\n{describe_density(shown, nodes, self.node_classes)}", shown)
             for caption, shown in zip(captions, (seen, links), strict=True)
         ]
-        return Network(name, nodes, graphs, self.node_classes)
+        return GraphPlot(name, nodes, graphs, self.node_classes)
 
 
-def told(links: Tensor, nodes: int, classes: Tensor | None) -> str:
+def describe_density(links: Tensor, nodes: int, classes: Tensor | None) -> str:
     """How dense a graph is, and if the classes of its nodes are known, within one and across two."""
     density = f"{nodes} nodes, density {2 * len(links) / (nodes * (nodes - 1)):.4f}"
     if classes is None:
         return density
-    within, across = densities(links, classes)
+    within, across = compute_densities(links, classes)
     return f"{density} ({within:.4f} within a class, {across:.4f} across)"
 
 
-def densities(links: Tensor, classes: Tensor) -> tuple[float, float]:
+def compute_densities(links: Tensor, classes: Tensor) -> tuple[float, float]:
     """The share of pairs of nodes that are linked, of those within a class and of those across two."""
     size = classes.bincount()
     within, every = float((size * (size - 1)).sum()) / 2, len(classes) * (len(classes) - 1) / 2
@@ -146,7 +148,7 @@ def densities(links: Tensor, classes: Tensor) -> tuple[float, float]:
     return same / max(within, 1), (len(links) - same) / max(every - within, 1)
 
 
-def expecting(links: float, odds: Tensor) -> Tensor:
+def calibrate_link_probs(links: float, odds: Tensor) -> Tensor:
     """The chances (P,) of pairs whose log-odds (P,) are right but for a number that they share, found by bisection."""
     low, high = -100.0, 100.0
     while high - low > 1e-4:

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core import decoding
-from trainer.core.batch import IGNORE, Batch, Score
-from trainer.core.dataset import Codec, Data
+from trainer.core.batch import IGNORE_INDEX, Batch, Score
+from trainer.core.dataset import Dataset, Tokenizer
 from trainer.core.task import Task
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
-from trainer.metrics.metrics import wide
+from trainer.metrics.metrics import to_double
 from trainer.tasks.base import token_targets
 from trainer.tasks.losses import masked_cross_entropy
 from trainer.utils.errors import ConfigError
@@ -26,33 +26,33 @@ log = logging.getLogger(__name__)
 
 class Language(Task):
     """Cross-entropy of each token given those before it, all of a window in one pass; so a model must not see what
-    comes later. Scores: ``nll`` in nats a token, ``bits`` a token, ``perplexity`` and ``token_accuracy``.
+    comes later. Scores: ``nll`` in nats a token, ``compute_bits_per_dim`` a token, ``perplexity`` and ``token_accuracy``.
     """
 
     shapes = "(B, S, V) -> (B, S)"
 
     monitor = "nll"
-    needs: ClassVar[tuple[str, ...]] = ("forward", "decode")
+    required_model_methods: ClassVar[tuple[str, ...]] = ("forward", "decode")
 
     def __init__(self, model: nn.Module, vocab_size: PositiveInt, seq_len: PositiveInt):
         super().__init__(model)
         self.vocab_size = vocab_size
         self.seq_len = seq_len
-        self.codec: Codec | None = None
+        self.tokenizer: Tokenizer | None = None
 
-    def attach(self, data: Data) -> None:
-        self.codec = data.facts.codec
+    def setup(self, data: Dataset) -> None:
+        self.tokenizer = data.info.tokenizer
 
-    def check(self, targets: Tensor | None, split: str) -> None:
-        token_targets.check(targets, split, self.vocab_size, "language")
+    def validate_targets(self, targets: Tensor | None, split: str) -> None:
+        token_targets.validate_tokens(targets, split, self.vocab_size, "language")
 
-    def weight(self, batch: Batch) -> Tensor:
+    def num_loss_terms(self, batch: Batch) -> Tensor:
         assert batch.target is not None
-        return (batch.target != IGNORE).sum()
+        return (batch.target != IGNORE_INDEX).sum()
 
-    def scores(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def predict_logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Scores (B * S, V) and targets (B * S): with V in the middle a cross-entropy takes twice the time."""
-        scores, target = self.call(batch), batch.target
+        scores, target = self.forward_batch(batch), batch.target
         assert target is not None
         if scores.shape != (*target.shape, self.vocab_size):
             raise ConfigError(
@@ -62,14 +62,14 @@ class Language(Task):
         return scores.flatten(0, 1), target.flatten()
 
     def loss(self, batch: Batch, player: str) -> Tensor:
-        return masked_cross_entropy.cross_entropy(*self.scores(batch))
+        return masked_cross_entropy.cross_entropy(*self.predict_logits(batch))
 
     def score(self, batch: Batch) -> Score:
-        scores, target = self.scores(batch)
+        scores, target = self.predict_logits(batch)
         scores = scores.float()
         return {
-            "tokens": (target != IGNORE).sum(),
-            "nll": wide(F.cross_entropy(scores, target, ignore_index=IGNORE, reduction="sum")),
+            "tokens": (target != IGNORE_INDEX).sum(),
+            "nll": to_double(F.cross_entropy(scores, target, ignore_index=IGNORE_INDEX, reduction="sum")),
             "correct": (scores.argmax(1) == target).sum(),
         }
 
@@ -104,25 +104,29 @@ class Language(Task):
 
         Raises ConfigError for a prompt with a character the model has never seen, or without tokens.
         """
-        if self.codec is None:
+        if self.tokenizer is None:
             raise ConfigError("sample: this data set has no text")
-        start = self.codec.encode(prompt)
+        start = self.tokenizer.encode(prompt)
         if not start:
             raise ConfigError(f"prompt: {prompt!r} holds no token to begin with; prompt=TEXT gives one")
         first = torch.tensor([start[-self.seq_len :]], device=self.progress.device)
         generator = torch.Generator(first.device).manual_seed(seed)
-        choose = decoding.sampler(temperature, top_k, top_p, generator)
-        unknown = self.codec.unknown
+        choose = decoding.make_sampler(temperature, top_k, top_p, generator)
+        unknown = self.tokenizer.unknown_id
         if unknown is not None:
-            choose = decoding.exclude(choose, unknown)
+            choose = decoding.exclude_token(choose, unknown)
             if strange := start.count(unknown):
                 log.warning("prompt: %d of its %d tokens are not in the training text", strange, len(start))
-        stream = decoding.stream(cast(decoding.Decoder, self.model), (), first, length, choose, context=self.seq_len)
+        stream = decoding.stream_tokens(
+            cast(decoding.Decoder, self.model), (), first, length, choose, context=self.seq_len
+        )
         yield prompt
-        shown = len(self.codec.decode(start))
+        shown = len(self.tokenizer.decode(start))
         written = start
         for token in stream:
             written = [*written, int(token)]
-            text = self.codec.decode(written).rstrip("\N{REPLACEMENT CHARACTER}")  # the rest of its bytes may follow
+            text = self.tokenizer.decode(written).rstrip(
+                "\N{REPLACEMENT CHARACTER}"
+            )  # the rest of its bytes may follow
             yield text[shown:]
             shown = max(shown, len(text))

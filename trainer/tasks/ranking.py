@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.core.batch import Batch, Rows, Score
+from trainer.core.batch import Batch, RowValues, Score
 from trainer.core.task import Task
 from trainer.core.types import PositiveInt, Probability
 from trainer.metrics import metrics
@@ -40,14 +40,14 @@ class Ranking(Task):
     ):
         super().__init__(model)
         if candidates is not None and candidates < num_classes:
-            _can_be_sampled(model, label_smoothing)
+            _validate_candidates(model, label_smoothing)
         else:
             candidates = None
         self.num_classes = num_classes
         self.label_smoothing = label_smoothing
         self.candidates = candidates
 
-    def check(self, targets: Tensor | None, split: str) -> None:
+    def validate_targets(self, targets: Tensor | None, split: str) -> None:
         if targets is None or targets.dtype != torch.long:
             found = "none" if targets is None else str(targets.dtype).removeprefix("torch.")
             raise ConfigError(f"task: ranking needs the number of the right candidate; the {split} split has {found}")
@@ -58,9 +58,9 @@ class Ranking(Task):
                 f"data: {split} targets must be 0..{self.num_classes - 1}; found {targets[at].tolist()} at row {at}"
             )
 
-    def scores(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def score_candidates(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The score of every candidate, (B, C), and the right one (B,)."""
-        scores, target = self.call(batch), batch.target
+        scores, target = self.forward_batch(batch), batch.target
         assert target is not None
         if scores.shape != (len(target), self.num_classes):
             raise ConfigError(
@@ -69,10 +69,14 @@ class Ranking(Task):
         return scores, target
 
     def loss(self, batch: Batch, player: str) -> Tensor:
-        scores, target = self.scores(batch) if self.candidates is None else self.sampled(batch, self.candidates)
+        scores, target = (
+            self.score_candidates(batch)
+            if self.candidates is None
+            else self.score_sampled_candidates(batch, self.candidates)
+        )
         return F.cross_entropy(scores, target, label_smoothing=self.label_smoothing)
 
-    def sampled(self, batch: Batch, count: int) -> tuple[Tensor, Tensor]:
+    def score_sampled_candidates(self, batch: Batch, count: int) -> tuple[Tensor, Tensor]:
         """The right score in front of those of ``count`` random candidates, (B, 1 + count), and (B,) zeros.
 
         Each of these stands for C / count of all, so that the sum of exponentials is right on average; where one
@@ -81,26 +85,26 @@ class Ranking(Task):
         target = batch.target
         assert target is not None
         drawn = torch.randint(self.num_classes, (count,), device=target.device)
-        scores = self.model(**self.inputs(batch), candidates=torch.cat((target, drawn)))
+        scores = self.model(**self.select_model_inputs(batch), candidates=torch.cat((target, drawn)))
         own, others = scores.split((len(target), count), 1)
         others = (others + math.log(self.num_classes / count)).masked_fill_(drawn == target[:, None], -math.inf)
         return torch.cat((own.diagonal()[:, None], others), 1), torch.zeros_like(target)
 
     def score(self, batch: Batch) -> Score:
-        scores, target = self.scores(batch)
+        scores, target = self.score_candidates(batch)
         known = batch.inputs.get("known", target[:, None])
-        rank, nll = metrics.ranked(scores, target, known)
-        return {"rank": Rows(rank), "nll": nll.sum()}
+        rank, nll = metrics.filtered_ranks_and_nll(scores, target, known)
+        return {"rank": RowValues(rank), "nll": nll.sum()}
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         rank = totals["rank"]
-        return metrics.ranking(rank) | {"nll": float(totals["nll"]) / len(rank)}
+        return metrics.ranking_metrics(rank) | {"nll": float(totals["nll"]) / len(rank)}
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
         return scores["nll"]
 
 
-def _can_be_sampled(model: nn.Module, label_smoothing: float) -> None:
+def _validate_candidates(model: nn.Module, label_smoothing: float) -> None:
     if "candidates" not in inspect.signature(model.forward).parameters:
         raise ConfigError("task.candidates: this model scores all of them at once; task.candidates=null lets it")
     if label_smoothing:

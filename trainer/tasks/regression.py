@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.core.artifacts import Item, Later
+from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import Batch, Score
-from trainer.core.dataset import Data, Facts
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.task import Task
-from trainer.metrics.metrics import wide
+from trainer.metrics.metrics import to_double
 from trainer.tasks.evaluation import regression_plots
 from trainer.utils.errors import ConfigError
 
@@ -33,13 +33,13 @@ class Regression(Task):
         super().__init__(model)
         self._loss = _LOSSES[loss]
         self.loss_name = loss
-        self.scale = 1.0
-        self.facts = Facts(sizes={})
+        self.target_scale = 1.0
+        self.info = DatasetInfo(sizes={})
 
-    def attach(self, data: Data) -> None:
-        self.facts, self.scale = data.facts, data.facts.target_scale
+    def setup(self, data: Dataset) -> None:
+        self.info, self.target_scale = data.info, data.info.target_scale
 
-    def check(self, targets: Tensor | None, split: str) -> None:
+    def validate_targets(self, targets: Tensor | None, split: str) -> None:
         if targets is None or not targets.is_floating_point():
             found = "none" if targets is None else str(targets.dtype).removeprefix("torch.")
             raise ConfigError(
@@ -50,13 +50,13 @@ class Regression(Task):
         if bad.any():
             raise ConfigError(f"data: {split} targets must be finite; row {int(bad.nonzero()[0])} is not")
 
-    def weight(self, batch: Batch) -> int:
+    def num_loss_terms(self, batch: Batch) -> int:
         assert batch.target is not None
         return batch.target.numel()
 
-    def prediction(self, batch: Batch) -> Tensor:
+    def predict_values(self, batch: Batch) -> Tensor:
         """The model's output, of the target's shape."""
-        prediction = self.call(batch)
+        prediction = self.forward_batch(batch)
         assert batch.target is not None
         if prediction.shape != batch.target.shape:
             raise ConfigError(
@@ -67,12 +67,12 @@ class Regression(Task):
 
     def loss(self, batch: Batch, player: str) -> Tensor:
         assert batch.target is not None
-        return self._loss(self.prediction(batch), batch.target)
+        return self._loss(self.predict_values(batch), batch.target)
 
     def score(self, batch: Batch) -> Score:
         assert batch.target is not None
-        target = wide(batch.target)
-        error = wide(self.prediction(batch)) - target
+        target = to_double(batch.target)
+        error = to_double(self.predict_values(batch)) - target
         return {
             "count": torch.tensor(target.numel(), device=target.device),
             "squared": error.square().sum(),
@@ -83,19 +83,19 @@ class Regression(Task):
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         count = totals["count"]
-        mse = float(totals["squared"] / count) * self.scale**2
+        mse = float(totals["squared"] / count) * self.target_scale**2
         spread = totals["target_squared"] - totals["target"] ** 2 / count
         return {
             "mse": mse,
             "rmse": mse**0.5,
-            "mae": float(totals["absolute"] / count) * self.scale,
+            "mae": float(totals["absolute"] / count) * self.target_scale,
             "r2": float(1 - totals["squared"] / spread),
         }
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
         """On the scale that is trained on, which is not the data's own."""
-        scaled = {"mse": scores["mse"] / self.scale**2, "mae": scores["mae"] / self.scale}
+        scaled = {"mse": scores["mse"] / self.target_scale**2, "mae": scores["mae"] / self.target_scale}
         return scaled.get(self.loss_name)
 
-    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item | Later]:
-        return regression_plots.of_values(self.prediction, batches, self.facts)
+    def make_artifacts(self, batches: Iterable[Batch]) -> Iterator[Artifact | LazyArtifact]:
+        return regression_plots.make_plots(self.predict_values, batches, self.info)

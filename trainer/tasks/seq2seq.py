@@ -10,27 +10,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core import decoding
-from trainer.core.artifacts import Item, Later, Table
-from trainer.core.batch import IGNORE, Batch, Score
-from trainer.core.dataset import Codec, Data
-from trainer.core.decoding import State
+from trainer.core.artifacts import Artifact, LazyArtifact, Table
+from trainer.core.batch import IGNORE_INDEX, Batch, Score
+from trainer.core.dataset import Dataset, Tokenizer
+from trainer.core.decoding import DecoderState
 from trainer.core.task import Task
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
-from trainer.metrics.metrics import wide
+from trainer.metrics.metrics import to_double
 from trainer.tasks.base import token_targets
 from trainer.tasks.base.teacher_forcing import forcing_ratio
-from trainer.tasks.evaluation.sequence_metrics import Judge
+from trainer.tasks.evaluation.sequence_metrics import SequenceMetrics
 from trainer.tasks.losses import masked_cross_entropy
 from trainer.utils.errors import ConfigError
 
-EXAMPLES, TRANSLATED = 8, 100
+NUM_EXAMPLES, MAX_TRANSLATIONS = 8, 100
 """Test rows that ``sample`` shows, and those that are translated into a file after training."""
 
 
 class EncoderDecoder(decoding.Decoder, Protocol):
     """What this task asks of a model; ``encode`` takes what ``forward`` takes."""
 
-    def encode(self, **inputs: Tensor) -> State: ...
+    def encode(self, **inputs: Tensor) -> DecoderState: ...
 
 
 class Seq2Seq(Task):
@@ -41,7 +41,7 @@ class Seq2Seq(Task):
     A constant 1 is one parallel pass.
 
     Scores are of what the model writes with nothing but its own past: ``token_accuracy``, ``exact_match`` (every token
-    of a row), and ``bleu`` where the data set says what the tokens are in text; with a ``beam_size`` over 1 the same
+    of a row), and ``corpus_bleu`` where the data set says what the tokens are in text; with a ``beam_size`` over 1 the same
     of a beam search, as ``beam_...``. ``forcing_gap`` is what feeding the truth would have added to the accuracy, and
     ``nll`` is in nats a token, with the truth fed.
     """
@@ -49,7 +49,7 @@ class Seq2Seq(Task):
     shapes = "(B, T, V) -> (B, T)"
 
     monitor = "token_accuracy"
-    needs: ClassVar[tuple[str, ...]] = ("encode", "decode")
+    required_model_methods: ClassVar[tuple[str, ...]] = ("encode", "decode")
 
     def __init__(
         self,
@@ -66,129 +66,152 @@ class Seq2Seq(Task):
         self.vocab_size = vocab_size
         self.teacher_forcing = 1.0 if teacher_forcing is None else teacher_forcing
         self.forcing_end = teacher_forcing_end
-        self.per = teacher_forcing_per
+        self.teacher_forcing_per = teacher_forcing_per
         self.horizon = horizon
-        self.searches = {"": 1} | ({"beam_": beam_size} if beam_size > 1 else {})
+        self.beam_sizes = {"": 1} | ({"beam_": beam_size} if beam_size > 1 else {})
         self.length_penalty = length_penalty
-        self.codec: Codec | None = None
-        self.judge = Judge(None, None)
+        self.tokenizer: Tokenizer | None = None
+        self.sequence_metrics = SequenceMetrics(None, None)
 
-    def attach(self, data: Data) -> None:
-        self.codec = data.facts.codec
-        self.judge = Judge(data.facts.target_codec, data.facts.end)
-        self.examples = data.test.batch(torch.arange(min(EXAMPLES, len(data.test))), 0)
+    def setup(self, data: Dataset) -> None:
+        self.tokenizer = data.info.tokenizer
+        self.sequence_metrics = SequenceMetrics(data.info.target_tokenizer, data.info.end)
+        self.example_batch = data.test.batch(torch.arange(min(NUM_EXAMPLES, len(data.test))), 0)
 
-    def check(self, targets: Tensor | None, split: str) -> None:
-        token_targets.check(targets, split, self.vocab_size, "seq2seq")
+    def validate_targets(self, targets: Tensor | None, split: str) -> None:
+        token_targets.validate_tokens(targets, split, self.vocab_size, "seq2seq")
 
-    def weight(self, batch: Batch) -> Tensor:
+    def num_loss_terms(self, batch: Batch) -> Tensor:
         assert batch.target is not None
-        return (batch.target != IGNORE).sum()
+        return (batch.target != IGNORE_INDEX).sum()
 
     def loss(self, batch: Batch, player: str) -> Tensor:
         assert batch.target is not None
-        scores = self.forced(batch) if self.teacher_forcing == 1 else self.mixed(batch)
+        scores = (
+            self.decode_teacher_forced(batch) if self.teacher_forcing == 1 else self.decode_scheduled_sampling(batch)
+        )
         # Flat, because with the vocabulary as the second of three dimensions the softmax takes twice the time.
         return masked_cross_entropy.cross_entropy(scores.flatten(0, 1), batch.target.flatten())
 
-    def ratio(self) -> Tensor:
+    def compute_forcing_ratio(self) -> Tensor:
         """The share of steps fed the truth at this moment of training, a scalar on the task's device."""
         if isinstance(self.teacher_forcing, str):
             return forcing_ratio(self.teacher_forcing, self.progress, self.forcing_end)
         return torch.full_like(self.progress, self.teacher_forcing)
 
-    def past(self, target: Tensor) -> Tensor:
+    def shift_targets_right(self, target: Tensor) -> Tensor:
         """What stands before each target token (B, T): the start token, then the target one step late."""
         before = F.pad(target[:, :-1], (1, 0), value=self.vocab_size)
-        return before.masked_fill(before == IGNORE, self.vocab_size)
+        return before.masked_fill(before == IGNORE_INDEX, self.vocab_size)
 
-    def forced(self, batch: Batch) -> Tensor:
+    def decode_teacher_forced(self, batch: Batch) -> Tensor:
         """Scores (B, T, V) with the true past at every step."""
         assert batch.target is not None
-        return self._coder.decode(self.past(batch.target), self._memory(batch), None)[0]
+        return self._encoder_decoder.decode(self.shift_targets_right(batch.target), self._encode_batch(batch), None)[0]
 
-    def mixed(self, batch: Batch) -> Tensor:
+    def decode_scheduled_sampling(self, batch: Batch) -> Tensor:
         """Scores (B, T, V) with the true past at some steps and the model's own at the others."""
         assert batch.target is not None
-        past, memory = self.past(batch.target), self._memory(batch)
+        past, memory = self.shift_targets_right(batch.target), self._encode_batch(batch)
         rows, steps = past.shape
-        draws = torch.rand(rows, steps if self.per == "token" else 1, device=past.device)
-        forced = (draws < self.ratio()).expand(rows, steps)
+        draws = torch.rand(rows, steps if self.teacher_forcing_per == "token" else 1, device=past.device)
+        forced = (draws < self.compute_forcing_ratio()).expand(rows, steps)
         fed, state = past[:, :1], None
         scores: list[Tensor] = []
         for step in range(steps):
             if step:
                 fed = torch.where(forced[:, step : step + 1], past[:, step : step + 1], scores[-1].argmax(-1))
-            logits, state = self._coder.decode(fed, memory, state)
+            logits, state = self._encoder_decoder.decode(fed, memory, state)
             scores.append(logits)
         return torch.cat(scores, 1)
 
     @property
-    def _coder(self) -> EncoderDecoder:
+    def _encoder_decoder(self) -> EncoderDecoder:
         return cast(EncoderDecoder, self.model)
 
-    def _memory(self, batch: Batch) -> State:
-        return self._coder.encode(**self.inputs(batch))
+    def _encode_batch(self, batch: Batch) -> DecoderState:
+        return self._encoder_decoder.encode(**self.select_model_inputs(batch))
 
-    def write(self, batch: Batch, beam_size: int = 1, choose: decoding.Choice = decoding.greedy) -> Tensor:
+    def write(
+        self, batch: Batch, beam_size: int = 1, choose: decoding.TokenSelector = decoding.select_greedy
+    ) -> Tensor:
         """What the model writes unaided, (B, L): until every row has ended, or ``horizon`` tokens.
 
         Token by token as ``choose`` says, or the best that a beam finds.
         """
-        memory = self._memory(batch)
+        memory = self._encode_batch(batch)
         start = torch.full((len(memory[0]), 1), self.vocab_size, device=memory[0].device)
         if beam_size == 1:
-            return decoding.write(self._coder, memory, start, self.horizon, choose, self.judge.end)
-        return decoding.beam(self._coder, memory, start, self.horizon, beam_size, self.judge.end, self.length_penalty)
+            return decoding.generate_tokens(
+                self._encoder_decoder, memory, start, self.horizon, choose, self.sequence_metrics.end_token
+            )
+        return decoding.beam_search(
+            self._encoder_decoder,
+            memory,
+            start,
+            self.horizon,
+            beam_size,
+            self.sequence_metrics.end_token,
+            self.length_penalty,
+        )
 
     def score(self, batch: Batch) -> Score:
         target = batch.target
         assert target is not None
-        forced = self.forced(batch)
+        forced = self.decode_teacher_forced(batch)
         if forced.shape != (*target.shape, self.vocab_size):
             raise ConfigError(
                 f"model: scores {tuple(forced.shape)} do not fit targets {tuple(target.shape)}:"
                 f" seq2seq wants (B, T, {self.vocab_size}) against (B, T)"
             )
-        counted = target != IGNORE
+        counted = target != IGNORE_INDEX
         score: Score = {
             "tokens": counted.sum(),
             "rows": counted.any(1).sum(),
             "forced": ((forced.argmax(-1) == target) & counted).sum(),
-            "nll": wide(
-                F.cross_entropy(forced.float().flatten(0, 1), target.flatten(), ignore_index=IGNORE, reduction="sum")
+            "nll": to_double(
+                F.cross_entropy(
+                    forced.float().flatten(0, 1), target.flatten(), ignore_index=IGNORE_INDEX, reduction="sum"
+                )
             ),
         }
-        for prefix, beam_size in self.searches.items():
-            score |= self.judge.compare(self.write(batch, beam_size), target, prefix)
+        for prefix, beam_size in self.beam_sizes.items():
+            score |= self.sequence_metrics.compute_sums(self.write(batch, beam_size), target, prefix)
         return score
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
-        scores = {name: value for prefix in self.searches for name, value in self.judge.scores(totals, prefix).items()}
+        scores = {
+            name: value
+            for prefix in self.beam_sizes
+            for name, value in self.sequence_metrics.compute_scores(totals, prefix).items()
+        }
         scores["forcing_gap"] = float(totals["forced"]) / float(totals["tokens"]) - scores["token_accuracy"]
         return scores | {"nll": float(totals["nll"] / totals["tokens"])}
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
         return scores["nll"]
 
-    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item | Later]:
-        if self.codec is not None and self.judge.codec is not None:
-            yield Later("translations", lambda: self.translations(batches))
+    def make_artifacts(self, batches: Iterable[Batch]) -> Iterator[Artifact | LazyArtifact]:
+        if self.tokenizer is not None and self.sequence_metrics.tokenizer is not None:
+            yield LazyArtifact("translations", lambda: self.tabulate_translations(batches))
 
     @torch.no_grad()
-    def translations(self, batches: Iterable[Batch]) -> Item:
+    def tabulate_translations(self, batches: Iterable[Batch]) -> Artifact:
         """Sources, what is written, and what was expected, of the first rows."""
-        assert self.codec is not None
+        assert self.tokenizer is not None
         rows: list[tuple[object, ...]] = []
         for batch in batches:
             assert batch.target is not None
             sources = zip(batch.inputs["x"].tolist(), batch.inputs["lengths"].tolist(), strict=True)
-            texts = [self.codec.decode(tokens[:length]) for tokens, length in sources]
-            both = ([self.judge.text(row) for row in part.tolist()] for part in (self.write(batch), batch.target))
+            texts = [self.tokenizer.decode(tokens[:length]) for tokens, length in sources]
+            both = (
+                [self.sequence_metrics.decode_row(row) for row in part.tolist()]
+                for part in (self.write(batch), batch.target)
+            )
             rows += zip(batch.index.tolist(), texts, *both, strict=True)
-            if len(rows) >= TRANSLATED:
+            if len(rows) >= MAX_TRANSLATIONS:
                 break
-        return Table("translations", ("row", "source", "written", "reference"), rows[:TRANSLATED])
+        return Table("translations", ("row", "source", "written", "reference"), rows[:MAX_TRANSLATIONS])
 
     @torch.no_grad()
     def sample(
@@ -207,25 +230,25 @@ class Seq2Seq(Task):
 
         Raises ConfigError where the data set has no text, for a prompt without tokens, and for a beam that is to draw.
         """
-        if self.codec is None:
+        if self.tokenizer is None:
             raise ConfigError("sample: this data set has no text")
         if beam_size > 1 and temperature > 0:
             raise ConfigError("sample: a beam searches and a temperature draws; give beam_size or temperature")
         device = self.progress.device
-        batch = self.examples.to(device) if prompt is None else self._read(prompt, self.codec)
-        choose = decoding.sampler(temperature, top_k, top_p, torch.Generator(device).manual_seed(seed))
-        written = [self.judge.text(row) for row in self.write(batch, beam_size, choose).tolist()]
+        batch = self.example_batch.to(device) if prompt is None else self._tokenize_prompt(prompt, self.tokenizer)
+        choose = decoding.make_sampler(temperature, top_k, top_p, torch.Generator(device).manual_seed(seed))
+        written = [self.sequence_metrics.decode_row(row) for row in self.write(batch, beam_size, choose).tolist()]
         if batch.target is None:
             yield from written
             return
         for x, length, ours, target in zip(
             batch.inputs["x"], batch.inputs["lengths"], written, batch.target, strict=True
         ):
-            yield f"source    {self.codec.decode(x[:length].tolist())}\n"
+            yield f"source    {self.tokenizer.decode(x[:length].tolist())}\n"
             yield f"written   {ours}\n"
-            yield f"expected  {self.judge.text(target.tolist())}\n\n"
+            yield f"expected  {self.sequence_metrics.decode_row(target.tolist())}\n\n"
 
-    def _read(self, prompt: str, codec: Codec) -> Batch:
+    def _tokenize_prompt(self, prompt: str, codec: Tokenizer) -> Batch:
         tokens = codec.encode(prompt)
         if not tokens:
             raise ConfigError(f"prompt: {prompt!r} holds no token to begin with; prompt=TEXT gives one")

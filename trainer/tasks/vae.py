@@ -9,27 +9,27 @@ from typing import ClassVar, Literal, NamedTuple, Unpack
 import torch
 from torch import Tensor, nn
 
-from trainer.core.artifacts import Item, Later, Sheet, Tile, caption_row
+from trainer.core.artifacts import Artifact, ImageGrid, ImageTile, LazyArtifact, caption_row
 from trainer.core.batch import Batch, Score
-from trainer.core.dataset import Data
+from trainer.core.dataset import Dataset
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
-from trainer.metrics.metrics import wide
-from trainer.tasks.base.generative import Generation, Generative
-from trainer.tasks.evaluation.sample_metrics import rows_of, spread
-from trainer.tasks.losses.likelihoods import likelihood as likelihood_of
+from trainer.metrics.metrics import to_double
+from trainer.tasks.base.generative import Generative, GenerativeOptions
+from trainer.tasks.evaluation.sample_metrics import load_rows, subsample_indices
+from trainer.tasks.losses.likelihoods import make_likelihood as likelihood_of
 from trainer.utils.errors import ConfigError
 
-LOOKED_AT = 1024
+MAX_CHECKED_ROWS = 1024
 """Rows of a split that are looked at before training to tell whether a likelihood can be theirs."""
-ROUNDING = 1e-5
+ROUNDING_TOLERANCE = 1e-5
 """How far out of its span a value may lie that was scaled there and back."""
-COUNTED = 10000
+MAX_BASELINE_ROWS = 10000
 """Rows of a split that a decoder without a code is fitted to, or judged by."""
-SHOWN, STEPS = 10, 10
+MAX_RECONSTRUCTIONS, INTERPOLATION_STEPS = 10, 10
 """Test pictures that are rebuilt side by side, and pictures on the way from one to another."""
 
 
-class Terms(NamedTuple):
+class ElboTerms(NamedTuple):
     """What is known of the likelihood of examples, in nats, (B,) each."""
 
     reconstruction: Tensor
@@ -54,7 +54,7 @@ class VariationalInference(Generative):
     shapes = "(B, ...) -> ()"
 
     monitor = "elbo"
-    needs: ClassVar[tuple[str, ...]] = ("encode", "decode")
+    required_model_methods: ClassVar[tuple[str, ...]] = ("encode", "decode")
     row_options = ("start", "end")
 
     def __init__(
@@ -65,7 +65,7 @@ class VariationalInference(Generative):
         beta: NonNegativeFloat,
         beta_warmup: Probability,
         eval_samples: PositiveInt,
-        **options: Unpack[Generation],
+        **options: Unpack[GenerativeOptions],
     ):
         super().__init__(model, **options)
         self.likelihood = likelihood_of(likelihood, model.levels, binarise)  # type: ignore[arg-type]
@@ -74,17 +74,17 @@ class VariationalInference(Generative):
         self.beta_warmup = beta_warmup
         self.eval_samples = eval_samples
         self.latent = int(model.latent)  # type: ignore[arg-type]
-        if math.isfinite(self.likelihood.span[0]):
-            self.span = self.likelihood.span
+        if math.isfinite(self.likelihood.value_range[0]):
+            self.value_range = self.likelihood.value_range
 
-    def attach(self, data: Data) -> None:
-        super().attach(data)
-        self.row_names = data.test.names(first=0)
-        low, high = self.likelihood.span
+    def setup(self, data: Dataset) -> None:
+        super().setup(data)
+        self.row_names = data.test.get_row_names(first=0)
+        low, high = self.likelihood.value_range
         for name, split in (("train", data.train), ("val", data.val), ("test", data.test)):
-            rows = torch.arange(min(len(split), LOOKED_AT))
-            x = self.rows(split.finish(split.batch(rows, 0)))
-            outside = ~((x >= low - ROUNDING) & (x <= high + ROUNDING)).flatten(1).all(1)
+            rows = torch.arange(min(len(split), MAX_CHECKED_ROWS))
+            x = self.normalize(split.to_model_inputs(split.batch(rows, 0)))
+            outside = ~((x >= low - ROUNDING_TOLERANCE) & (x <= high + ROUNDING_TOLERANCE)).flatten(1).all(1)
             if outside.any():
                 row = int(outside.nonzero()[0])
                 raise ConfigError(
@@ -92,101 +92,118 @@ class VariationalInference(Generative):
                     f" {name} split has {x[row].min():g} to {x[row].max():g} (gaussian takes any number)"
                 )
 
-    def terms(self, batch: Batch, samples: int) -> Terms:
+    def estimate_elbo_terms(self, batch: Batch, samples: int) -> ElboTerms:
         """One sample after the other, so that many of them need no more memory than one."""
-        x, label = self.likelihood.observed(self.rows(batch)), self.labels(batch)
+        x, label = self.likelihood.discretize_input(self.normalize(batch)), self.get_labels(batch)
         mean, log_variance = (part.float() for part in self.model.encode(x, label))  # type: ignore[operator]
         flat, sigma = x.flatten(1), torch.exp(log_variance / 2)
         nats, weights = [], []
         for _ in range(samples):
             noise = torch.randn_like(mean)
             z = mean + sigma * noise
-            nats.append(self.likelihood(self.decoded(z, label), flat))
+            nats.append(self.likelihood(self.decode_latent(z, label), flat))
             # log p(x|z) + log p(z) - log q(z|x): the constants of the two normals cancel.
             weights.append(nats[-1] + (noise.square() + log_variance - z.square()).sum(1) / 2)
         kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
         bound = torch.stack(weights).logsumexp(0) - math.log(samples)
-        return Terms(-torch.stack(nats).mean(0), kl, bound)
+        return ElboTerms(-torch.stack(nats).mean(0), kl, bound)
 
-    def decoded(self, z: Tensor, label: Tensor | None) -> Tensor:
+    def decode_latent(self, z: Tensor, label: Tensor | None) -> Tensor:
         return self.model.decode(z, label).float()  # type: ignore[operator]
 
-    def weight_of_kl(self) -> Tensor | float:
+    def compute_kl_weight(self) -> Tensor | float:
         """beta, or what the warm-up has reached of it."""
         if not self.beta_warmup:
             return self.beta
         return self.beta * (self.progress / self.beta_warmup).clamp(max=1.0)
 
     def loss(self, batch: Batch, player: str) -> Tensor:
-        terms = self.terms(batch, 1)
-        return (terms.reconstruction + self.weight_of_kl() * terms.kl).mean()
+        terms = self.estimate_elbo_terms(batch, 1)
+        return (terms.reconstruction + self.compute_kl_weight() * terms.kl).mean()
 
-    def rate(self, batch: Batch) -> dict[str, Tensor]:
-        reconstruction, kl, bound = self.terms(batch, self.eval_samples)
+    def score_rows(self, batch: Batch) -> dict[str, Tensor]:
+        reconstruction, kl, bound = self.estimate_elbo_terms(batch, self.eval_samples)
         return {"elbo": -reconstruction - kl, "iw_bound": bound, "reconstruction": reconstruction, "kl": kl}
 
     def score(self, batch: Batch) -> Score:
-        rated = self.rate(batch)
-        if self.facts.log_likelihood is not None:
-            rated["gap"] = self.facts.log_likelihood(batch.inputs["x"]) - rated["elbo"]
-        sums: Score = {name: wide(each).sum() for name, each in rated.items()}
-        return self.seen(batch) | sums | {"count": torch.tensor(len(batch), device=self.progress.device)}
+        rated = self.score_rows(batch)
+        if self.info.log_likelihood is not None:
+            rated["gap"] = self.info.log_likelihood(batch.inputs["x"]) - rated["elbo"]
+        sums: Score = {name: to_double(each).sum() for name, each in rated.items()}
+        return self.collect_real_rows(batch) | sums | {"count": torch.tensor(len(batch), device=self.progress.device)}
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         names = ("elbo", "iw_bound", "gap", "reconstruction", "kl")
         found = {name: float(totals[name] / totals["count"]) for name in names if name in totals}
-        return found | self.bits(found["elbo"]) | self.likeness(totals)
+        return found | self.compute_bits_per_dim(found["elbo"]) | self.compare_samples(totals)
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
         return -scores["elbo"] if self.beta == 1 else None
 
-    def bits(self, nats: float) -> dict[str, float]:
+    def compute_bits_per_dim(self, nats: float) -> dict[str, float]:
         return {"bits_per_dim": -nats / (math.prod(self.shape) * math.log(2))} if self.likelihood.is_discrete else {}
 
-    def references(self) -> tuple[dict[str, float], dict[str, float]]:
+    def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:
         """And the elbo of a decoder without a code, which is its log-likelihood, unless the data knows a better one."""
-        baseline, best = super().references()
-        nats = self.facts.baseline.get("elbo") or self.without_code()
-        return baseline | {"elbo": nats, "iw_bound": nats} | self.bits(nats), best
+        baseline, best = super().reference_scores()
+        nats = self.info.baseline.get("elbo") or self.unconditional_log_prob()
+        return baseline | {"elbo": nats, "iw_bound": nats} | self.compute_bits_per_dim(nats), best
 
-    def without_code(self) -> float:
+    def unconditional_log_prob(self) -> float:
         """The mean nats of test rows where a decoder says the same of every row: what fits training rows best."""
         seen, x = (
-            self.likelihood.observed(self.rows(rows_of(split, spread(len(split), COUNTED)).to(self.progress.device)))
-            for split in (self.comparison.data.train, self.comparison.data.test)
+            self.likelihood.discretize_input(
+                self.normalize(
+                    load_rows(split, subsample_indices(len(split), MAX_BASELINE_ROWS)).to(self.progress.device)
+                )
+            )
+            for split in (self.sample_metrics.data.train, self.sample_metrics.data.test)
         )
-        return float(wide(self.likelihood.without_code(seen.flatten(1), x.flatten(1))).mean())
+        return float(to_double(self.likelihood.unconditional_log_prob(seen.flatten(1), x.flatten(1))).mean())
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
         z = torch.randn(count, self.latent, device=self.progress.device)
-        return (self.likelihood.mean if self.are_pictures else self.likelihood.draw)(self.decoded(z, label))
+        return (self.likelihood.compute_mean if self.is_image_data else self.likelihood.draw)(
+            self.decode_latent(z, label)
+        )
 
-    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item | Later]:
-        if not self.are_pictures:
+    def make_artifacts(self, batches: Iterable[Batch]) -> Iterator[Artifact | LazyArtifact]:
+        if not self.is_image_data:
             return
         batch = next(iter(batches))
         if len(batch) > 1:
-            yield Later("rebuilt", lambda: self._rebuilt(batch))
-            yield Later("between", lambda: self._between_rows(batch))
+            yield LazyArtifact("rebuilt", lambda: self._plot_reconstructions(batch))
+            yield LazyArtifact("between", lambda: self._plot_interpolations(batch))
 
     @torch.no_grad()
-    def _rebuilt(self, batch: Batch) -> Item:
+    def _plot_reconstructions(self, batch: Batch) -> Artifact:
         """Pictures above what is made of their codes."""
-        real, again = batch.inputs["x"][:SHOWN], self.built(*self.code(batch))[:SHOWN]
-        captions = [caption_row(self.row_names, row) for row in batch.index[:SHOWN].tolist()] + ["rebuilt"] * len(real)
-        both = self.bright(torch.cat((real, again)))
-        return Sheet(
-            "rebuilt", [Tile(x, text, bounds=self.shown_in) for x, text in zip(both, captions, strict=True)], len(real)
+        real, again = (
+            batch.inputs["x"][:MAX_RECONSTRUCTIONS],
+            self.decode_mean(*self.encode_mean(batch))[:MAX_RECONSTRUCTIONS],
+        )
+        captions = [caption_row(self.row_names, row) for row in batch.index[:MAX_RECONSTRUCTIONS].tolist()] + [
+            "rebuilt"
+        ] * len(real)
+        both = self.to_unit_range(torch.cat((real, again)))
+        return ImageGrid(
+            "rebuilt",
+            [ImageTile(x, text, bounds=self.display_bounds) for x, text in zip(both, captions, strict=True)],
+            len(real),
         )
 
     @torch.no_grad()
-    def _between_rows(self, batch: Batch) -> Item:
+    def _plot_interpolations(self, batch: Batch) -> Artifact:
         """The ways from one picture to another."""
-        code, label = self.code(batch)
-        pairs = min(SHOWN, len(batch)) // 2
+        code, label = self.encode_mean(batch)
+        pairs = min(MAX_RECONSTRUCTIONS, len(batch)) // 2
         ends = torch.arange(2 * pairs).view(2, pairs).T
-        ways = [self.between(code[two], None if label is None else label[two], STEPS) for two in ends]
-        return Sheet("between", [Tile(x, "", bounds=self.shown_in) for x in self.bright(torch.cat(ways))], STEPS)
+        ways = [self.interpolate(code[two], None if label is None else label[two], INTERPOLATION_STEPS) for two in ends]
+        return ImageGrid(
+            "between",
+            [ImageTile(x, "", bounds=self.display_bounds) for x in self.to_unit_range(torch.cat(ways))],
+            INTERPOLATION_STEPS,
+        )
 
     def sample(
         self,
@@ -195,31 +212,31 @@ class VariationalInference(Generative):
         seed: NonNegativeInt = 0,
         start: NonNegativeInt | None = None,
         end: NonNegativeInt | None = None,
-    ) -> Iterator[str | Item]:
+    ) -> Iterator[str | Artifact]:
         """New rows; or ``count`` rows on the way from the test row ``start`` to the test row ``end``."""
         if start is None and end is None:
             yield from super().sample(count, label, seed)
             return
-        rows = len(self.comparison.data.test)
+        rows = len(self.sample_metrics.data.test)
         if start is None or end is None or max(start, end) >= rows or label is not None:
             given = f"start={start}, end={end}, label={label}"
             raise ConfigError(f"sample: {given} given; a way goes from one of the test rows 0 to {rows - 1} to another")
-        batch = rows_of(self.comparison.data.test, torch.tensor([start, end])).to(self.progress.device)
+        batch = load_rows(self.sample_metrics.data.test, torch.tensor([start, end])).to(self.progress.device)
         with torch.no_grad():
-            yield from self.told(self.between(*self.code(batch), count), f"between-{start}-{end}")
+            yield from self.to_artifacts(self.interpolate(*self.encode_mean(batch), count), f"between-{start}-{end}")
 
-    def code(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    def encode_mean(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """The means of the posteriors (B, latent), and the classes (B) for a model that is told them."""
-        label = self.labels(batch)
-        mean, _ = self.model.encode(self.likelihood.observed(self.rows(batch)), label)  # type: ignore[operator]
+        label = self.get_labels(batch)
+        mean, _ = self.model.encode(self.likelihood.discretize_input(self.normalize(batch)), label)  # type: ignore[operator]
         return mean.float(), label
 
-    def built(self, z: Tensor, label: Tensor | None) -> Tensor:
+    def decode_mean(self, z: Tensor, label: Tensor | None) -> Tensor:
         """The rows (B, ...) that are expected of codes (B, latent), as the data has them."""
-        return self.natural(self.likelihood.mean(self.decoded(z, label)))
+        return self.denormalize(self.likelihood.compute_mean(self.decode_latent(z, label)))
 
-    def between(self, ends: Tensor, label: Tensor | None, steps: int) -> Tensor:
+    def interpolate(self, ends: Tensor, label: Tensor | None, steps: int) -> Tensor:
         """Rows (steps, ...) on the straight way from a code to another, (2, latent), of the class of the nearer one."""
         share = torch.linspace(0, 1, steps, device=ends.device)
         of = None if label is None else label[(share > 0.5).long()]
-        return self.built(torch.lerp(ends[0], ends[1], share[:, None]), of)
+        return self.decode_mean(torch.lerp(ends[0], ends[1], share[:, None]), of)

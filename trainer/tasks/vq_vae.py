@@ -10,85 +10,85 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.core.artifacts import Item, Later
+from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import Batch, Score
 from trainer.core.types import NonNegativeFloat, Probability
-from trainer.metrics.metrics import wide
+from trainer.metrics.metrics import to_double
 from trainer.models.layers.generative.vector_quantizer import straight_through
-from trainer.tasks.base.generative import Generation, Generative
-from trainer.tasks.evaluation.sample_metrics import rows_of, spread
+from trainer.tasks.base.generative import Generative, GenerativeOptions
+from trainer.tasks.evaluation.sample_metrics import load_rows, subsample_indices
 
 
-class VectorQuantisation(Generative):
+class VectorQuantization(Generative):
     """van den Oord et al. 2017, eq. 3, as means: ``|x - decode(e)|^2 + commitment |z - sg(e)|^2`` with z encoded of x
     and e the nearest vectors of the codebook, which follows z by itself; the decoder's gradient passes straight on to
     z. For a first share ``warmup`` of the run the decoder reads z itself, while the codebook takes its place among
     them. The second player, a prior, learns the codes as they come. ``mse`` is of what the decoder makes of the codes,
-    ``codebook_perplexity`` how many are in even use over a split, ``bits`` what one code costs by the prior.
+    ``codebook_perplexity`` how many are in even use over a split, ``compute_bits_per_dim`` what one code costs by the prior.
     """
 
     shapes = "(B, ...) -> ()"
 
     monitor = "mse"
-    needs: ClassVar[tuple[str, ...]] = ("encode", "quantise", "decode", "code_scores", "generate")
+    required_model_methods: ClassVar[tuple[str, ...]] = ("encode", "quantize", "decode", "code_scores", "generate")
 
     def __init__(
         self,
         model: nn.Module,
         commitment: NonNegativeFloat,
         warmup: Probability,
-        **options: Unpack[Generation],
+        **options: Unpack[GenerativeOptions],
     ):
         super().__init__(model, **options)
         self.commitment = commitment
         self.warmup = warmup
         self.codes = int(model.codes)  # type: ignore[arg-type]
 
-    def players(self) -> dict[str, Iterable[nn.Parameter]]:
+    def param_groups(self) -> dict[str, Iterable[nn.Parameter]]:
         prior = list(self.model.get_submodule("prior").parameters())
         known = {id(parameter) for parameter in prior}
         return {"autoencoder": [p for p in self.parameters() if id(p) not in known], "prior": prior}
 
-    def turns(self, step: int) -> tuple[str, ...]:
+    def active_groups(self, step: int) -> tuple[str, ...]:
         return ("autoencoder", "prior")
 
-    def turns_before(self, step: int) -> dict[str, int]:
+    def count_active_steps(self, step: int) -> dict[str, int]:
         return {"autoencoder": step, "prior": step}
 
     def loss(self, batch: Batch, player: str) -> Tensor:
-        x = self.rows(batch)
+        x = self.normalize(batch)
         if player == "prior":
             with torch.no_grad():
-                codes = self.model.quantise(self.model.encode(x), follow=False)[1]  # type: ignore[operator]
-            return self.nats(codes, self.labels(batch)).mean()
+                codes = self.model.quantize(self.model.encode(x), follow=False)[1]  # type: ignore[operator]
+            return self.compute_code_nll(codes, self.get_labels(batch)).mean()
         z = self.model.encode(x).float()  # type: ignore[operator]
-        vectors = self.model.quantise(z)[0]  # type: ignore[operator]
+        vectors = self.model.quantize(z)[0]  # type: ignore[operator]
         is_warm = self.progress >= self.warmup
         decoded = self.model.decode(torch.where(is_warm, straight_through(z, vectors), z))  # type: ignore[operator]
-        return self.errors(decoded, x).mean() + is_warm * self.commitment * F.mse_loss(z, vectors)
+        return self.compute_errors(decoded, x).mean() + is_warm * self.commitment * F.mse_loss(z, vectors)
 
-    def errors(self, decoded: Tensor, x: Tensor) -> Tensor:
+    def compute_errors(self, decoded: Tensor, x: Tensor) -> Tensor:
         """The mean squared error of each row, (B,)."""
         return (decoded.float().flatten(1) - x.flatten(1)).square().mean(1)
 
-    def nats(self, codes: Tensor, label: Tensor | None) -> Tensor:
+    def compute_code_nll(self, codes: Tensor, label: Tensor | None) -> Tensor:
         """The negative log-likelihood of each of codes (B, L) by the prior, (B, L)."""
         scores = self.model.code_scores(codes, label)  # type: ignore[operator]
         return F.cross_entropy(scores.float().transpose(1, 2), codes, reduction="none")
 
-    def seen_by(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    def evaluate_codes(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """The error of each row (B,), its codes and their negative log-likelihood, (B, L) both."""
-        x = self.rows(batch)
-        vectors, codes = self.model.quantise(self.model.encode(x), follow=False)  # type: ignore[operator]
-        errors = self.errors(self.model.decode(vectors), x)  # type: ignore[operator]
-        return errors, codes, self.nats(codes, self.labels(batch))
+        x = self.normalize(batch)
+        vectors, codes = self.model.quantize(self.model.encode(x), follow=False)  # type: ignore[operator]
+        errors = self.compute_errors(self.model.decode(vectors), x)  # type: ignore[operator]
+        return errors, codes, self.compute_code_nll(codes, self.get_labels(batch))
 
     def score(self, batch: Batch) -> Score:
-        errors, codes, nats = self.seen_by(batch)
-        return self.seen(batch) | {
+        errors, codes, nats = self.evaluate_codes(batch)
+        return self.collect_real_rows(batch) | {
             "rows": torch.tensor(len(errors), device=errors.device),
-            "error": wide(errors).sum(),
-            "nats": wide(nats).sum(),
+            "error": to_double(errors).sum(),
+            "nats": to_double(nats).sum(),
             "used": torch.bincount(codes.flatten(), minlength=self.codes),
         }
 
@@ -99,16 +99,18 @@ class VectorQuantisation(Generative):
             "codebook_perplexity": float(torch.special.entr(share).sum().exp()),
             "bits": float(totals["nats"] / totals["used"].sum()) / math.log(2),
         }
-        return own | self.likeness(totals)
+        return own | self.compare_samples(totals)
 
-    def references(self) -> tuple[dict[str, float], dict[str, float]]:
+    def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:
         """Besides, what one code for all rows would score, and a prior that takes all codes to be alike."""
-        baseline, best = super().references()
-        test = rows_of(self.comparison.data.test, spread(len(self.comparison.data.test), self.samples))
-        mean = self.comparison.training_rows().to(self.progress.device).mean(0).view(1, *self.shape)
-        x, guess = (self.rows(batch.to(mean.device)) for batch in (test, Batch({"x": mean}, None, test.index[:1])))
+        baseline, best = super().reference_scores()
+        test = load_rows(
+            self.sample_metrics.data.test, subsample_indices(len(self.sample_metrics.data.test), self.samples)
+        )
+        mean = self.sample_metrics.get_training_rows().to(self.progress.device).mean(0).view(1, *self.shape)
+        x, guess = (self.normalize(batch.to(mean.device)) for batch in (test, Batch({"x": mean}, None, test.index[:1])))
         alone = {
-            "mse": float(self.errors(guess.expand_as(x), x).mean()),
+            "mse": float(self.compute_errors(guess.expand_as(x), x).mean()),
             "codebook_perplexity": 1.0,
             "bits": math.log2(self.codes),
         }
@@ -117,14 +119,14 @@ class VectorQuantisation(Generative):
     def draw(self, count: int, label: Tensor | None) -> Tensor:
         return self.model.generate(count, label)  # type: ignore[operator]
 
-    def rate(self, batch: Batch) -> dict[str, Tensor]:
-        errors, _, nats = self.seen_by(batch)
+    def score_rows(self, batch: Batch) -> dict[str, Tensor]:
+        errors, _, nats = self.evaluate_codes(batch)
         return {"reconstruction": errors, "code_log_likelihood": -nats.sum(1)}
 
-    def gallery(self, batches: Iterable[Batch]) -> Iterator[Item | Later]:
-        yield Later("reconstructions", lambda: self._rebuilt(next(iter(batches))))
+    def make_artifacts(self, batches: Iterable[Batch]) -> Iterator[Artifact | LazyArtifact]:
+        yield LazyArtifact("reconstructions", lambda: self._plot_reconstructions(next(iter(batches))))
 
     @torch.no_grad()
-    def _rebuilt(self, batch: Batch) -> Item:
-        rebuilt = self.natural(self.model(self.rows(batch)))
-        return next(self.shown("reconstructions", [("data", batch.inputs["x"]), ("rebuilt", rebuilt)]))
+    def _plot_reconstructions(self, batch: Batch) -> Artifact:
+        rebuilt = self.denormalize(self.model(self.normalize(batch)))
+        return next(self.render_preview("reconstructions", [("data", batch.inputs["x"]), ("rebuilt", rebuilt)]))

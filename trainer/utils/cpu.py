@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 
 
-def cores() -> int:
+def count_cores() -> int:
     """Processors this process may use; ``OMP_NUM_THREADS`` is a user's word that it should be fewer."""
     said = os.environ.get("OMP_NUM_THREADS", "")
-    return min(processors(), int(said)) if said.isdecimal() and int(said) else processors()
+    return min(count_processors(), int(said)) if said.isdecimal() and int(said) else count_processors()
 
 
-def processors() -> int:
+def count_processors() -> int:
     """Processors this process may use, whatever the environment says."""
     try:
         return len(os.sched_getaffinity(0))

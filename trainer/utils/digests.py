@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 
-def of_parts(data: Mapping[str, Any]) -> dict[str, str]:
+def digest_parts(data: Mapping[str, Any]) -> dict[str, str]:
     """A digest of every part of what a checkpoint keeps of its data, by dotted key.
 
     What a data set learned is of no fixed type, and a vocabulary in another order would be of the right one.
@@ -19,12 +19,12 @@ def of_parts(data: Mapping[str, Any]) -> dict[str, str]:
     for name, part in data.items():
         for key, value in part.items() if isinstance(part, Mapping) and part else [("", part)]:
             hasher = hashlib.blake2b(digest_size=8)
-            _feed(hasher, value)
+            _update_hash(hasher, value)
             found[f"{name}.{key}" if key != "" else str(name)] = hasher.hexdigest()
     return found
 
 
-def _feed(hasher: Any, value: Any) -> None:
+def _update_hash(hasher: Any, value: Any) -> None:
     """Feeds a nested value of tensors and plain values to a hash, lists and tuples alike."""
     if isinstance(value, Tensor):
         hasher.update(f"T{value.dtype}{tuple(value.shape)}".encode())
@@ -33,12 +33,12 @@ def _feed(hasher: Any, value: Any) -> None:
     elif isinstance(value, Mapping):
         hasher.update(f"M{len(value)}".encode())
         for key, item in value.items():
-            _feed(hasher, key)
-            _feed(hasher, item)
+            _update_hash(hasher, key)
+            _update_hash(hasher, item)
     elif isinstance(value, list | tuple):
         hasher.update(f"L{len(value)}".encode())
         for item in value:
-            _feed(hasher, item)
+            _update_hash(hasher, item)
     else:
         text = f"{type(value).__name__} {value!r}".encode("utf-8", "surrogateescape")
         hasher.update(f"{len(text)} ".encode() + text)

@@ -24,7 +24,7 @@ class ConfigError(UserError):
         self.problems = problems
 
 
-class UnknownName(ConfigError):
+class UnknownNameError(ConfigError):
     """A key or an option that does not exist: a typo, which no other value of a sweep can mend."""
 
 
@@ -54,14 +54,14 @@ class Interrupted(UserError):
         self.exit_code = 128 + signal_number
 
 
-LONGEST = 200
+MAX_WORD_LENGTH = 200
 """Letters of a word that one may have mistyped; a cell that holds a text is no such word."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
+def find_nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word most like the one given, if any is alike enough to be what was meant."""
-    names = [name for name in known if len(name) <= LONGEST]
-    if len(word) > LONGEST:
+    names = [name for name in known if len(name) <= MAX_WORD_LENGTH]
+    if len(word) > MAX_WORD_LENGTH:
         return None
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if close:
@@ -73,11 +73,11 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``; did you mean lstm?``, or nothing."""
-    guess = nearest(word, known)
+    guess = find_nearest(word, known)
     return f"; did you mean {guess}?" if guess else ""
 
 
-def nearest_folder(path: Path) -> Path:
+def find_nearest_dir(path: Path) -> Path:
     """The folder that a path names, or the nearest above it that there is."""
     try:
         whole = path.absolute()
@@ -87,9 +87,9 @@ def nearest_folder(path: Path) -> Path:
     return next(folder for folder in (whole, *whole.parents) if os.path.isdir(folder))
 
 
-def absence(path: Path) -> str:
+def describe_missing_path(path: Path) -> str:
     """That a path is not there and where the way to it ends; of what is there, what it is instead."""
-    whole, there = path.absolute(), nearest_folder(path)
+    whole, there = path.absolute(), find_nearest_dir(path)
     if there == whole:
         inside = sorted(os.listdir(whole))[:5] if os.access(whole, os.R_OK) else ["what may not be read"]
         return f"{whole} is a folder, which holds {', '.join(inside) or 'nothing'}"

@@ -8,14 +8,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from trainer.utils.errors import ConfigError, SystemFault, absence
+from trainer.utils.errors import ConfigError, SystemFault, describe_missing_path
 
-FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+MODEL_FILE_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model"]
 """What is fetched: weights as plain tensors, never pickles, and tokenizers."""
-PATIENCE_SECONDS = 5.0
+REQUEST_TIMEOUT_SECONDS = 5.0
 
 
-def transformers() -> ModuleType:
+def import_transformers() -> ModuleType:
     """The library, imported when it is needed. Raises ConfigError where it is not installed."""
     try:
         import transformers
@@ -27,7 +27,7 @@ def transformers() -> ModuleType:
     return transformers
 
 
-def folder_of(name: str) -> Path:
+def find_model_dir(name: str) -> Path:
     """The folder of a pretrained model, by its path or by its name on the hub.
 
     Raises ConfigError for a path that is no folder or a name the hub does not know, SystemFault where it would have to
@@ -39,32 +39,32 @@ def folder_of(name: str) -> Path:
             raise ConfigError(f"model.name: {path.absolute()} holds no config.json, so it is not a saved model")
         return path
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise ConfigError(f"model.name: no folder of a saved model: {absence(path)}")
-    transformers()
-    return _fetched(name)
+        raise ConfigError(f"model.name: no folder of a saved model: {describe_missing_path(path)}")
+    import_transformers()
+    return _download_model(name)
 
 
-def read_saved(kind: str, folder: Path, key: str, **options: Any) -> Any:
+def load_pretrained(kind: str, folder: Path, key: str, **options: Any) -> Any:
     """What a class of transformers makes of a saved model's folder, by that library's own code alone.
 
     A folder may name code of its own (``auto_map``) or kernels on the hub: neither is ever run or asked about.
     Raises ConfigError, which begins with ``key``, for a folder that cannot be read so.
     """
-    foreign = _foreign_code(folder)
+    foreign = _find_remote_code(folder)
     try:
-        return getattr(transformers(), kind).from_pretrained(
+        return getattr(import_transformers(), kind).from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, **options
         )
     except Exception as error:  # a foreign library over foreign files: there is no list of what it raises
-        reason = f"it needs code of its own ({foreign}), which train never runs" if foreign else _first_line(error)
+        reason = f"it needs code of its own ({foreign}), which train never runs" if foreign else _get_first_line(error)
         raise ConfigError(f"{key}: {folder} cannot be read: {reason}") from error
 
 
-def _first_line(error: Exception) -> str:
+def _get_first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _foreign_code(folder: Path) -> str | None:
+def _find_remote_code(folder: Path) -> str | None:
     """The code that the files of a saved model name, if they do.
 
     Raises ConfigError for attention or expert kernels, which the library would fetch without asking.
@@ -75,7 +75,7 @@ def _foreign_code(folder: Path) -> str | None:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             continue  # the library says so itself
-        for key, value in _entries(found):
+        for key, value in _iter_entries(found):
             if key == "auto_map":
                 named = ", ".join(map(str, value.values())) if isinstance(value, dict) else str(value)
             if key.lstrip("_").startswith(("attn_implementation", "experts_implementation")) and "/" in str(value):
@@ -85,25 +85,25 @@ def _foreign_code(folder: Path) -> str | None:
     return named
 
 
-def _entries(node: Any) -> Iterator[tuple[str, Any]]:
+def _iter_entries(node: Any) -> Iterator[tuple[str, Any]]:
     for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
         yield str(key), value
-        yield from _entries(value)
+        yield from _iter_entries(value)
 
 
-def _fetched(name: str) -> Path:
+def _download_model(name: str) -> Path:
     import huggingface_hub as hub
     from huggingface_hub import errors
 
     try:
-        return Path(hub.snapshot_download(name, allow_patterns=FILES, local_files_only=True))
+        return Path(hub.snapshot_download(name, allow_patterns=MODEL_FILE_PATTERNS, local_files_only=True))
     except errors.LocalEntryNotFoundError:
         pass  # never fetched before
     except ValueError as error:
         raise ConfigError(f"model.name: {name!r} is no folder and no name of a model: {error}") from error
     try:
-        hub.model_info(name, timeout=PATIENCE_SECONDS)  # a download would try again for half a minute
-        return Path(hub.snapshot_download(name, allow_patterns=FILES))
+        hub.model_info(name, timeout=REQUEST_TIMEOUT_SECONDS)  # a download would try again for half a minute
+        return Path(hub.snapshot_download(name, allow_patterns=MODEL_FILE_PATTERNS))
     except (errors.RepositoryNotFoundError, errors.GatedRepoError) as error:
         raise ConfigError(f"model.name: the hub gives no model {name!r}: {str(error).splitlines()[0]}") from error
     except Exception as error:

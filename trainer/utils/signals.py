@@ -14,38 +14,38 @@ from pathlib import Path
 from types import FrameType
 
 from trainer.utils.errors import Interrupted
-from trainer.utils.text import printable
+from trainer.utils.text import escape_control_chars
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 """Signals that ask a run to stop; SIGHUP is what a terminal sends that is closed.
 
 They often go to a whole process group, but are for the main process to answer.
 """
-ECHO = 1.0
+REPEAT_WINDOW_SECONDS = 1.0
 """Seconds within which a signal that comes again is the same request: sent to a group, and passed on by a parent.
 
 Not Ctrl-C twice, which nobody passes on as such: pressed twice it is meant.
 """
-STDERR = 2
+STDERR_FD = 2
 PR_SET_PDEATHSIG = 1
 """Number of an option in Linux' sys/prctl.h."""
 
 Handler = Callable[[int, FrameType | None], None]
 
 
-class Flag:
+class StopFlag:
     """Which signal asked the run to stop, if any.
 
-    Before ``wait_for_check`` is called there is nothing to save, and a signal stops the run where it is: a download
+    Before ``defer_stop`` is called there is nothing to save, and a signal stops the run where it is: a download
     or a slow import need not be waited for. Afterwards it is noted, and ``check`` raises at the next safe moment.
     """
 
     def __init__(self) -> None:
-        self.number: int | None = None
-        self.waits = False
-        self._came = 0.0
+        self.signal_number: int | None = None
+        self.is_deferred = False
+        self._received_at = 0.0
         self._checkpoint = ""
-        self._last_words = b""
+        self._exit_message = b""
 
     def print_on_exit(self, checkpoint: Path, command: str) -> None:
         """Has a process that leaves at once say how to go on, if that checkpoint is there by then.
@@ -53,55 +53,61 @@ class Flag:
         Made ready now: a handler may come in the middle of a print, so it writes bytes past all buffers.
         """
         self._checkpoint = str(checkpoint)
-        self._last_words = printable(f"\nstopped at once; go on with: {command}\n").encode("utf-8", "backslashreplace")
+        self._exit_message = escape_control_chars(f"\nstopped at once; go on with: {command}\n").encode(
+            "utf-8", "backslashreplace"
+        )
 
-    def catch(self, number: int, frame: FrameType | None) -> None:
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
         """The handler. A second signal leaves at once, with the files as they are."""
-        is_ctrl_c_twice = self.number == number == signal.SIGINT
-        if self.number is not None and not is_ctrl_c_twice and time.monotonic() - self._came < ECHO:
+        is_ctrl_c_twice = self.signal_number == number == signal.SIGINT
+        if (
+            self.signal_number is not None
+            and not is_ctrl_c_twice
+            and time.monotonic() - self._received_at < REPEAT_WINDOW_SECONDS
+        ):
             return
-        if self.number is not None:
-            if self._last_words and os.path.exists(self._checkpoint):
+        if self.signal_number is not None:
+            if self._exit_message and os.path.exists(self._checkpoint):
                 with suppress(OSError):  # nobody reads any more
-                    os.write(STDERR, self._last_words)
-            os._exit(128 + answered(number))
-        self.number, self._came = number, time.monotonic()
-        if not self.waits:
-            self.check()
+                    os.write(STDERR_FD, self._exit_message)
+            os._exit(128 + resolve_signal(number))
+        self.signal_number, self._received_at = number, time.monotonic()
+        if not self.is_deferred:
+            self.raise_if_stopped()
 
-    def wait_for_check(self) -> None:
-        self.waits = True
+    def defer_stop(self) -> None:
+        self.is_deferred = True
 
-    def stop_at_once(self) -> None:
+    def stop_immediately(self) -> None:
         """From here on nothing is lost by a stop; one that has come is answered now. Raises Interrupted."""
-        self.waits = False
-        self.check()
+        self.is_deferred = False
+        self.raise_if_stopped()
 
-    def check(self) -> None:
+    def raise_if_stopped(self) -> None:
         """Raises Interrupted if a signal has come."""
-        if self.number is None:
+        if self.signal_number is None:
             return
-        raise Interrupted(f"stopped by {signal.Signals(self.number).name}", answered(self.number))
+        raise Interrupted(f"stopped by {signal.Signals(self.signal_number).name}", resolve_signal(self.signal_number))
 
 
 @contextmanager
-def prefer_interrupt(flag: Flag) -> Iterator[None]:
+def prefer_interrupt(flag: StopFlag) -> Iterator[None]:
     """A block that a signal ends as Interrupted, also where a library took the exception for a fault of its own."""
     try:
         yield
     except Exception as error:
-        if not flag.waits and not isinstance(error, Interrupted):
-            flag.check()
+        if not flag.is_deferred and not isinstance(error, Interrupted):
+            flag.raise_if_stopped()
         raise
 
 
-def answered(number: int) -> int:
+def resolve_signal(number: int) -> int:
     """A scheduler's early warning (SIGUSR1) is answered like the SIGTERM it announces."""
     return signal.SIGTERM if number == signal.SIGUSR1 else number
 
 
 @contextmanager
-def handled(handler: Handler, numbers: Sequence[signal.Signals] = STOPPING) -> Iterator[None]:
+def signal_handler(handler: Handler, numbers: Sequence[signal.Signals] = STOP_SIGNALS) -> Iterator[None]:
     """A block in which signals go to a handler; the main thread's alone, as Python has it.
 
     SIGHUP stays ignored where it is, as nohup asks.
@@ -119,15 +125,15 @@ def handled(handler: Handler, numbers: Sequence[signal.Signals] = STOPPING) -> I
 
 
 @contextmanager
-def caught() -> Iterator[Flag]:
+def capture_signals() -> Iterator[StopFlag]:
     """A block in which the signals that ask to stop set the flag it is given."""
-    flag = Flag()
-    with handled(flag.catch):
+    flag = StopFlag()
+    with signal_handler(flag.on_signal):
         yield flag
 
 
 @contextmanager
-def leaving() -> Iterator[None]:
+def exit_on_interrupt() -> Iterator[None]:
     """A block in which Ctrl-C ends the process at once, until a run or a sweep catches it: nothing is begun to be lost.
 
     A KeyboardInterrupt lands anywhere: during imports in a C extension that turns it into an ImportError, or in a
@@ -139,14 +145,14 @@ def leaving() -> Iterator[None]:
             sys.stdout.flush()
         os._exit(128 + number)
 
-    with handled(leave, (signal.SIGINT,)):
+    with signal_handler(leave, (signal.SIGINT,)):
         yield
 
 
 @contextmanager
-def held() -> Iterator[None]:
+def block_signals() -> Iterator[None]:
     """A block in which the signals wait, so that none meets a child process that is not yet out of their way."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
     finally:
@@ -166,7 +172,7 @@ def end_with_parent(parent: int, number: signal.Signals) -> None:
         os.kill(os.getpid(), number)
 
 
-def named(number: int) -> str:
+def describe_signal(number: int) -> str:
     """A signal for a message: ``signal 9 (SIGKILL): often out of memory``."""
     try:
         name = f" ({signal.Signals(number).name})"

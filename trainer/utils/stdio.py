@@ -10,11 +10,11 @@ import sys
 
 from trainer.utils.errors import SystemFault
 
-GONE = (errno.EPIPE, errno.EIO, errno.ECONNRESET)
+READER_GONE_ERRNOS = (errno.EPIPE, errno.EIO, errno.ECONNRESET)
 """What a write meets when nobody reads: a pipe whose other end is closed, a terminal that is no more."""
 
 
-class Stream(io.FileIO):
+class FaultTolerantStream(io.FileIO):
     """A descriptor to print to, and from the first failed write on nothing at all."""
 
     error: OSError | None = None
@@ -38,7 +38,7 @@ class Stream(io.FileIO):
         poll.poll()
 
 
-def guard() -> list[Stream]:
+def protect_std_streams() -> list[FaultTolerantStream]:
     """Has both standard streams go on whatever becomes of their readers, and print what they have no letters for.
 
     Streams that somebody else has put in their place are left alone.
@@ -53,7 +53,7 @@ def guard() -> list[Stream]:
         before = getattr(sys, name)
         if before is not getattr(sys, f"__{name}__"):
             continue
-        raw = Stream(descriptor, "w", closefd=False)
+        raw = FaultTolerantStream(descriptor, "w", closefd=False)
         encoding, by_line = (before.encoding, before.line_buffering) if before else ("utf-8", True)
         text = io.TextIOWrapper(
             io.BufferedWriter(raw), encoding=encoding, errors="backslashreplace", line_buffering=by_line
@@ -63,10 +63,10 @@ def guard() -> list[Stream]:
     return guarded
 
 
-def check(streams: list[Stream]) -> None:
+def raise_write_errors(streams: list[FaultTolerantStream]) -> None:
     """Raises SystemFault if what was printed could not be written, other than for want of a reader."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     for raw in streams:
-        if raw.error is not None and raw.error.errno not in GONE:
+        if raw.error is not None and raw.error.errno not in READER_GONE_ERRNOS:
             raise SystemFault(f"cannot print: {raw.error.strerror}")

@@ -11,9 +11,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from trainer.utils.text import printable
+from trainer.utils.text import escape_control_chars
 
-_change: ContextVar[Callable[[str], str]] = ContextVar("_change", default=str)
+_text_filter: ContextVar[Callable[[str], str]] = ContextVar("_change", default=str)
 
 
 class PlainConsole(Console):
@@ -22,12 +22,12 @@ class PlainConsole(Console):
     def __init__(self, **options: Any):
         super().__init__(highlight=False, markup=False, emoji=False, **options)
 
-    def look_again(self) -> None:
+    def refresh_color_system(self) -> None:
         """After the output was led elsewhere: a file is written without colours."""
         self._color_system = self._detect_color_system() if self.is_terminal else None
 
     def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
-        return super().render_str(printable(_change.get()(text)), **options)
+        return super().render_str(escape_control_chars(_text_filter.get()(text)), **options)
 
 
 console = PlainConsole()
@@ -50,15 +50,15 @@ class ConsoleHandler(logging.Handler):
 @contextmanager
 def rewrite_output(change: Callable[[str], str]) -> Iterator[None]:
     """A block in which each text is changed before it is printed: what a terminal shows, a file need not keep."""
-    token = _change.set(change)
+    token = _text_filter.set(change)
     try:
         yield
     finally:
-        _change.reset(token)
+        _text_filter.reset(token)
 
 
 @contextmanager
-def warnings_told() -> Iterator[None]:
+def show_warnings() -> Iterator[None]:
     """A block whose warnings go to the error output, beside what a command writes."""
     handler = ConsoleHandler(PlainConsole(stderr=True))
     logger = logging.getLogger("trainer")
@@ -69,6 +69,6 @@ def warnings_told() -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Prints a line that the terminal itself breaks, so that a path in it can be copied."""
     console.print(text, soft_wrap=True)

@@ -6,14 +6,14 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.utils.text import printable
+from trainer.utils.text import escape_control_chars
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 DPI = 110
-COUNTED = ("step", "rows", "numbers", "unit")
+INTEGER_AXIS_PREFIXES = ("step", "rows", "numbers", "unit")
 """How the labels of axes begin on which there is nothing between two whole numbers."""
 
 
@@ -34,14 +34,14 @@ def save_figure(figure: Figure, path: Path) -> None:
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         text.set_parse_math(False)
-        text.set_text(printable(text.get_text()))
+        text.set_text(escape_control_chars(text.get_text()))
     with warnings.catch_warnings():
         # A letter that the font lacks is drawn as an empty box.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(path, dpi=DPI)
 
 
-def frame(axes: Axes, title: str, across: str, up: str = "") -> None:
+def format_axes(axes: Axes, title: str, across: str, up: str = "") -> None:
     """Title, labels, grid and plain numbers: a factor of all of them would stand where the title does."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -49,7 +49,7 @@ def frame(axes: Axes, title: str, across: str, up: str = "") -> None:
     axes.set_xlabel(across)
     axes.set_ylabel(up)
     for axis, name in ((axes.xaxis, across), (axes.yaxis, up)):
-        axis.set_major_locator(MaxNLocator(6, integer=name.startswith(COUNTED)))
+        axis.set_major_locator(MaxNLocator(6, integer=name.startswith(INTEGER_AXIS_PREFIXES)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

@@ -9,38 +9,38 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainer.core.artifacts import Bounds, Chart, Panel, Sheet, Tile, caption_row
+from trainer.core.artifacts import Bounds, ImageGrid, ImageTile, LineChart, PlotPanel, caption_row
 from trainer.core.batch import Batch
 from trainer.core.task import Task
 from trainer.engine.dataloader import Loader
 from trainer.utils.errors import ConfigError, did_you_mean
 
-CHANNELS, COLUMNS, EPOCHS = 64, 8, 5
+MAX_CHANNELS, GRID_COLUMNS, PREVIEW_EPOCHS = 64, 8, 5
 """How many maps of a layer are shown, how many side by side, and epochs of a training row."""
-UNITS, PANELS, INCHES = 128, 8, 9.0
+UNITS_PER_PANEL, MAX_PANELS, PANEL_WIDTH = 128, 8, 9.0
 """How many numbers of a vector stand side by side as bars, at most how often one below the other, and how wide."""
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerSummary:
     """A module of the model as it last ran: its dotted name, its class, what came out of it, its parameters."""
 
     name: str
-    kind: str
+    class_name: str
     output: Tensor
-    params: int
+    num_params: int
 
 
-def layers(task: Task, batch: Batch) -> list[Layer]:
+def summarize_layers(task: Task, batch: Batch) -> list[LayerSummary]:
     """Every module of the model that gives a tensor, in the order in which they end when a batch is scored."""
-    found: dict[str, Layer] = {}
+    found: dict[str, LayerSummary] = {}
 
     def noted(name: str):  # type: ignore[no-untyped-def]
         def hook(module: torch.nn.Module, _: object, output: object) -> None:
             first = output[0] if isinstance(output, tuple) and output else output
             if isinstance(first, Tensor):
                 params = sum(p.numel() for p in module.parameters())
-                found[name] = Layer(name, type(module).__name__, first.detach().float().cpu(), params)
+                found[name] = LayerSummary(name, type(module).__name__, first.detach().float().cpu(), params)
 
         return hook
 
@@ -52,65 +52,65 @@ def layers(task: Task, batch: Batch) -> list[Layer]:
     return list(found.values())
 
 
-def features(
+def make_feature_maps(
     task: Task, batch: Batch, layer: str, pictures: Sequence[str] = (), bounds: Bounds | None = None
-) -> Sheet | Chart:
+) -> ImageGrid | LineChart:
     """What a layer makes of the first row of a batch: the numbers of a vector as bars, or else the maps of its channels
     beside the inputs that are ``pictures``, in which black and white are ``bounds``.
 
     Raises ConfigError for a layer that the model does not have, with the nearest that it has.
     """
-    known = {found.name: found for found in layers(task, batch)}
+    known = {found.name: found for found in summarize_layers(task, batch)}
     if layer not in known:
         near = did_you_mean(layer, known)
         raise ConfigError(f"features: the model has no layer {layer!r}{near or ';'} one of {', '.join(known)}")
     value = known[layer].output[0]
     if value.dim() < 2:
-        return Chart(f"features-{layer}", _bars(value.reshape(-1), int(batch.index[0])), 1, INCHES)
+        return LineChart(f"features-{layer}", _make_bar_panels(value.reshape(-1), int(batch.index[0])), 1, PANEL_WIDTH)
     maps = value.flatten(0, -3) if value.dim() > 2 else value[None]
-    shown = maps[:CHANNELS]
-    tiles = [Tile(one[None], f"{number}" if len(maps) > 1 else "") for number, one in enumerate(shown)]
-    own = [Tile(batch.inputs[name][0], name, bounds=bounds) for name in pictures]
-    return Sheet(f"features-{layer}", [*own, *tiles], COLUMNS, is_shared=False)
+    shown = maps[:MAX_CHANNELS]
+    tiles = [ImageTile(one[None], f"{number}" if len(maps) > 1 else "") for number, one in enumerate(shown)]
+    own = [ImageTile(batch.inputs[name][0], name, bounds=bounds) for name in pictures]
+    return ImageGrid(f"features-{layer}", [*own, *tiles], GRID_COLUMNS, is_shared=False)
 
 
-def _bars(values: Tensor, row: int) -> list[Panel]:
+def _make_bar_panels(values: Tensor, row: int) -> list[PlotPanel]:
     """The numbers (N,) of a row, some in each panel, as far as there is room."""
     panels = []
-    for first in range(0, min(len(values), UNITS * PANELS), UNITS):
-        part = values[first : first + UNITS]
+    for first in range(0, min(len(values), UNITS_PER_PANEL * MAX_PANELS), UNITS_PER_PANEL):
+        part = values[first : first + UNITS_PER_PANEL]
         title = f"row {row}, units {first} to {first + len(part) - 1} of {len(values)}"
-        panels.append(Panel(title, "unit", "output", bars=(torch.arange(first, first + len(part)), part)))
+        panels.append(PlotPanel(title, "unit", "output", bars=(torch.arange(first, first + len(part)), part)))
     return panels
 
 
-def samples(train: Loader, count: int, names: Sequence[str], bounds: Bounds | None = None) -> Sheet:
+def make_sample_grid(train: Loader, count: int, names: Sequence[str], bounds: Bounds | None = None) -> ImageGrid:
     """The first training rows, each as it is and as the first epochs see it, on one scale.
 
     bounds: what black and white are; without them, the least and the largest value of the rows as they are, so that
     these look the same whatever augmentation does to the others.
     """
-    index, tiles, rows = torch.arange(count), [], train.split.names(first=0)
-    batches = [train.rows(index), *(train.augmented(index, epoch) for epoch in range(EPOCHS))]
-    shown_in = {name: bounds or _range(batches[0].inputs[name]) for name in train.pictures}
+    index, tiles, rows = torch.arange(count), [], train.split.get_row_names(first=0)
+    batches = [train.load_rows(index), *(train.load_augmented_rows(index, epoch) for epoch in range(PREVIEW_EPOCHS))]
+    shown_in = {name: bounds or _value_range(batches[0].inputs[name]) for name in train.image_inputs}
     for row in range(count):
         for column, batch in enumerate(batches):
-            caption = f"{caption_row(rows, row)}{_label(batch, row, names)}" if not column else f"epoch {column}"
+            caption = f"{caption_row(rows, row)}{_format_class(batch, row, names)}" if not column else f"epoch {column}"
             target = batch.target
             classes = target[row] if target is not None and target.dim() == 3 else None
             tiles += [
-                Tile(batch.inputs[name][row], caption, classes=classes, bounds=shown_in[name])
-                for name in train.pictures
+                ImageTile(batch.inputs[name][row], caption, class_map=classes, bounds=shown_in[name])
+                for name in train.image_inputs
             ]
-    return Sheet("samples", tiles, len(tiles) // count, classes=names)
+    return ImageGrid("samples", tiles, len(tiles) // count, class_names=names)
 
 
-def _range(x: Tensor) -> Bounds:
+def _value_range(x: Tensor) -> Bounds:
     """The least and the largest value of all channels."""
     return [float(x.min())], [float(x.max())]
 
 
-def _label(batch: Batch, row: int, names: Sequence[str]) -> str:
+def _format_class(batch: Batch, row: int, names: Sequence[str]) -> str:
     """The class of a row at rest, in words where there are some."""
     target = batch.target
     if target is None or target.dim() != 1:

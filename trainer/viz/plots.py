@@ -7,22 +7,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.core.artifacts import Chart, Panel
-from trainer.utils.text import printable
-from trainer.viz.matplotlib_figures import frame, new_figure, save_figure
+from trainer.core.artifacts import LineChart, PlotPanel
+from trainer.utils.text import escape_control_chars
+from trainer.viz.matplotlib_figures import format_axes, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MARKED = 30
+MAX_MARKERS = 30
 """Validations up to which each is marked by a dot."""
-COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown")
+LINE_COLORS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown")
 
-Rates = Mapping[str, Sequence[tuple[int, float]]]
+LearningRateCurves = Mapping[str, Sequence[tuple[int, float]]]
 """Learning rates by parameter group, each (step, rate)."""
 
 
-def draw(chart: Chart, path: Path) -> None:
+def draw_chart(chart: LineChart, path: Path) -> None:
     """Writes a chart as a PNG."""
     rows = math.ceil(len(chart.panels) / chart.columns)
     figure = new_figure(chart.width * chart.columns, 3.4 * rows)
@@ -34,15 +34,15 @@ def draw(chart: Chart, path: Path) -> None:
     save_figure(figure, path)
 
 
-def _draw_panel(axes: Axes, panel: Panel) -> None:
-    frame(axes, printable(panel.title), panel.across, panel.up)
-    for (label, x, y), colour in zip(panel.lines, COLOURS, strict=False):
+def _draw_panel(axes: Axes, panel: PlotPanel) -> None:
+    format_axes(axes, escape_control_chars(panel.title), panel.x_label, panel.y_label)
+    for (label, x, y), colour in zip(panel.lines, LINE_COLORS, strict=False):
         axes.plot(x.tolist(), y.tolist(), label=label or None, color=colour, linewidth=1.4)
-    for (label, x, y), colour in zip(panel.points, COLOURS, strict=False):
+    for (label, x, y), colour in zip(panel.points, LINE_COLORS, strict=False):
         axes.scatter(x.tolist(), y.tolist(), label=label or None, color=colour, s=9, alpha=0.5, linewidths=0)
     if panel.bars is not None:
         x, heights = panel.bars
-        axes.bar(x.tolist(), heights.tolist(), width=0.8, color=COLOURS[0])
+        axes.bar(x.tolist(), heights.tolist(), width=0.8, color=LINE_COLORS[0])
         axes.axhline(0, color="0.6", linewidth=0.8)
         axes.margins(x=0.01)
     if panel.diagonal:
@@ -53,11 +53,11 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
         axes.legend(fontsize="small", frameon=False)
 
 
-def curves(
+def draw_training_curves(
     history: Sequence[Mapping[str, Any]],
     monitor: str,
     path: Path,
-    rates: Rates | None = None,
+    rates: LearningRateCurves | None = None,
     best_epoch: int | None = None,
 ) -> None:
     """Losses, the monitored validation score and the learning rate over steps, side by side, as a PNG.
@@ -72,18 +72,18 @@ def curves(
     losses, scores, learning = figure.subplots(1, 3)
     steps = [row["step"] for row in history]
     columns = {name: [row.get(name, math.nan) for row in history] for name in history[0]}
-    frame(losses, "loss", "step")
+    format_axes(losses, "loss", "step")
     _draw_history(losses, steps, columns["train_loss"], "training")
     if "val_loss" in columns:
         _draw_history(losses, steps, columns["val_loss"], "validation")
-    frame(scores, f"validation {monitor}", "step")
+    format_axes(scores, f"validation {monitor}", "step")
     _draw_history(scores, steps, columns[f"val_{monitor}"], "")
-    frame(learning, "learning rate", "step")
+    format_axes(learning, "learning rate", "step")
     lines = rates or {
         name[3:]: list(zip(steps, columns[name], strict=True)) for name in columns if name.startswith("lr_")
     }
     for name, points in lines.items():
-        is_few = len(points) < MARKED
+        is_few = len(points) < MAX_MARKERS
         label = name if len(lines) > 1 else None
         learning.plot(*zip(*points, strict=True), marker="o" if is_few else "", markersize=3, label=label)
     learning.set_ylim(bottom=0)
@@ -99,7 +99,7 @@ def curves(
 
 
 def _draw_history(axes: Axes, steps: Sequence[int], values: Sequence[float], label: str) -> None:
-    marker = "o" if len(steps) < MARKED else ""
+    marker = "o" if len(steps) < MAX_MARKERS else ""
     axes.plot(steps, values, marker=marker, markersize=4, label=label or None)
     if len(steps) == 1:
         axes.annotate(f"{values[0]:.4g}", (steps[0], values[0]), (-6, 6), textcoords="offset points", ha="right")

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-SHOWN_ROWS = 10
+MAX_UNUSUAL_ROWS = 10
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
-LABELS = {"f1": "f1 (macro)"}
+METRIC_LABELS = {"f1": "f1 (macro)"}
 """Names of scores that say less than they should."""
-SHARES = ("accuracy", "exact_match")
+PROPORTION_METRICS = ("accuracy", "exact_match")
 """Scores that count rows, each right or wrong."""
 
 
@@ -32,45 +32,45 @@ class TestScores(Protocol):
     def best_possible(self) -> Mapping[str, float]: ...
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """Four significant digits, without noise."""
     if isinstance(value, int) or not math.isfinite(value):
         return str(value)
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e3 or value == 0 else f"{value:.3g}"
 
 
-def label(name: str) -> str:
+def format_metric_name(name: str) -> str:
     """A score as it is shown."""
-    return LABELS.get(name, name)
+    return METRIC_LABELS.get(name, name)
 
 
 def new_table(title: str | None) -> Table:
     return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
 
 
-def in_context(result: TestScores, name: str) -> str:
+def format_score_comparison(result: TestScores, name: str) -> str:
     """``baseline .50 | yours .89 | best possible .8945``"""
     parts = [("baseline", result.baseline), ("yours", result.test), ("best possible", result.best_possible)]
-    return " | ".join(f"{label} {number(scores[name])}" for label, scores in parts if name in scores)
+    return " | ".join(f"{label} {format_number(scores[name])}" for label, scores in parts if name in scores)
 
 
-def beyond_best(result: TestScores, name: str, rows: int) -> str | None:
+def explain_better_than_best(result: TestScores, name: str, rows: int) -> str | None:
     """Why a score can be better than the best possible one; None if it is not. ``rows``: those of the test split."""
-    from trainer.metrics.metrics import better
+    from trainer.metrics.metrics import is_better
 
     best, own = result.best_possible.get(name), result.test.get(name)
-    if best is None or own is None or own == best or not better(own, best, name):
+    if best is None or own is None or own == best or not is_better(own, best, name):
         return None
-    text = f"best possible {number(best)} is the mean over many test sets of the best rule there is"
-    if name not in SHARES or rows < 2 or not 0 < best < 1:
+    text = f"best possible {format_number(best)} is the mean over many test sets of the best rule there is"
+    if name not in PROPORTION_METRICS or rows < 2 or not 0 < best < 1:
         return f"{text}; on one of {rows:,} rows chance can give more"
     room = 1.96 * math.sqrt(best * (1 - best) / rows)
     low, high = max(0.0, best - room), min(1.0, best + room)
     where = "lies within that" if own <= high else "lies beyond that: look for rows that are in training too"
-    return f"{text}; on {rows:,} rows it scores {low:.3f} to {high:.3f} (95 %), and {number(own)} {where}"
+    return f"{text}; on {rows:,} rows it scores {low:.3f} to {high:.3f} (95 %), and {format_number(own)} {where}"
 
 
-def score_table(result: TestScores) -> Table:
+def build_score_table(result: TestScores) -> Table:
     """Every test score beside the trivial baseline and the best possible, where there are any."""
     columns = {"baseline": result.baseline, "yours": result.test, "best possible": result.best_possible}
     shown = {name: scores for name, scores in columns.items() if scores.keys() & result.test.keys()}
@@ -79,13 +79,15 @@ def score_table(result: TestScores) -> Table:
     for name in shown:
         table.add_column(name, justify="right")
     for name in result.test:
-        table.add_row(label(name), *(number(part[name]) if name in part else "" for part in shown.values()))
+        table.add_row(
+            format_metric_name(name), *(format_number(part[name]) if name in part else "" for part in shown.values())
+        )
     return table
 
 
-def rating_tables(called: str, names: Sequence[object], ratings: Mapping[str, Tensor]) -> Iterator[Table]:
+def build_rating_tables(called: str, names: Sequence[object], ratings: Mapping[str, Tensor]) -> Iterator[Table]:
     """How ratings (N,) are spread, and which rows, as they are ``called``, the first of them finds most unusual."""
-    from trainer.metrics.metrics import direction
+    from trainer.metrics.metrics import get_direction
 
     spread = new_table("rows rated")
     spread.add_column("score", overflow="fold")
@@ -93,14 +95,14 @@ def rating_tables(called: str, names: Sequence[object], ratings: Mapping[str, Te
         spread.add_column({0.0: "least", 0.5: "median", 1.0: "most"}.get(quantile, f"{quantile:.0%}"), justify="right")
     for name, values in ratings.items():
         at = values.double().sort().values[[round(quantile * (len(values) - 1)) for quantile in QUANTILES]]
-        spread.add_row(name, *map(number, at.tolist()))
+        spread.add_row(name, *map(format_number, at.tolist()))
     yield spread
     name, first = next(iter(ratings.items()))
     unusual = new_table("most unusual")
     unusual.add_column(called, overflow="fold")
     for rating in ratings:
         unusual.add_column(rating, justify="right", overflow="fold")
-    away = first if direction(name) == "min" else -first
-    for place in away.nan_to_num(math.inf).argsort(descending=True, stable=True)[:SHOWN_ROWS].tolist():
-        unusual.add_row(str(names[place]), *(number(float(values[place])) for values in ratings.values()))
+    away = first if get_direction(name) == "min" else -first
+    for place in away.nan_to_num(math.inf).argsort(descending=True, stable=True)[:MAX_UNUSUAL_ROWS].tolist():
+        unusual.add_row(str(names[place]), *(format_number(float(values[place])) for values in ratings.values()))
     yield unusual

@@ -13,50 +13,59 @@ from trainer.utils import atomic_write
 from trainer.viz import artifact_writer
 
 if TYPE_CHECKING:
-    from trainer.engine.trainer import Trainer, Watcher
+    from trainer.engine.trainer import Callback, Trainer
 
-FOLDER = "progress"
-KEPT = 8
+SNAPSHOT_DIR = "progress"
+MAX_SNAPSHOTS = 8
 """About how many snapshots are kept of a run."""
 
 
-class Album:
+class SampleSnapshots:
     """Watches a trainer beside another watcher. Each snapshot is a file, so that a resumed run has them all."""
 
-    def __init__(self, watcher: Watcher, path: Path, seed: int, *, is_on: bool = True):
-        self.watcher = watcher
-        self.folder = path / FOLDER
+    def __init__(self, watcher: Callback, path: Path, seed: int, *, is_on: bool = True):
+        self.callback = watcher
+        self.snapshot_dir = path / SNAPSHOT_DIR
         self.seed = seed
-        self.is_on = is_on
+        self.is_enabled = is_on
 
-    def stepped(self, trainer: Trainer) -> None:
-        self.watcher.stepped(trainer)
+    def on_step_end(self, trainer: Trainer) -> None:
+        self.callback.on_step_end(trainer)
 
-    def scored(self, trainer: Trainer, row: dict[str, float]) -> None:
-        self.watcher.scored(trainer, row)
-        if not self.is_on:
+    def on_validation_end(self, trainer: Trainer, row: dict[str, float]) -> None:
+        self.callback.on_validation_end(trainer, row)
+        if not self.is_enabled:
             return
         before = trainer.history[-2]["step"] if len(trainer.history) > 1 else -1
-        if int(KEPT * row["step"] / trainer.total_steps) > int(KEPT * before / trainer.total_steps) or before < 0:
-            self._take(trainer)
+        if (
+            int(MAX_SNAPSHOTS * row["step"] / trainer.total_steps) > int(MAX_SNAPSHOTS * before / trainer.total_steps)
+            or before < 0
+        ):
+            self._save_snapshot(trainer)
 
     @torch.no_grad()
-    def _take(self, trainer: Trainer) -> None:
-        with trainer.averaged(), rng.isolated(self.seed, trainer.device):
+    def _save_snapshot(self, trainer: Trainer) -> None:
+        with trainer.ema_weights(), rng.fork_rng(self.seed, trainer.device):
             trainer.task.eval()
-            taken = trainer.task.snapshot()
+            taken = trainer.task.sample_preview()
         if taken is None:
             return
         name = f"epoch-{trainer.epoch + 1:04d}"
-        with atomic_write.written(self.folder):
-            self.folder.mkdir(exist_ok=True)
-            atomic_write.remove_leftovers(self.folder)
-        with atomic_write.replaced(self.folder / f"{name}.npy") as temporary:
+        with atomic_write.catch_write_errors(self.snapshot_dir):
+            self.snapshot_dir.mkdir(exist_ok=True)
+            atomic_write.remove_leftovers(self.snapshot_dir)
+        with atomic_write.replace_file(self.snapshot_dir / f"{name}.npy") as temporary:
             artifact_writer.save_array(taken.cpu(), temporary)
-        artifact_writer.draw(trainer.task.shown(name, [(f"epoch {trainer.epoch + 1}", taken)]), self.folder)
+        artifact_writer.write_artifacts(
+            trainer.task.render_preview(name, [(f"epoch {trainer.epoch + 1}", taken)]), self.snapshot_dir
+        )
 
-    def strip(self, trainer: Trainer) -> list[Path]:
+    def draw_snapshot_strip(self, trainer: Trainer) -> list[Path]:
         """Draws the snapshots of a run side by side; gives the picture's path, if there are any."""
-        files = sorted(self.folder.glob("epoch-*.npy"))
+        files = sorted(self.snapshot_dir.glob("epoch-*.npy"))
         shots = [(f"epoch {int(file.stem.split('-')[1])}", torch.from_numpy(np.load(file))) for file in files]
-        return artifact_writer.draw(trainer.task.shown(FOLDER, shots), self.folder.parent) if shots else []
+        return (
+            artifact_writer.write_artifacts(trainer.task.render_preview(SNAPSHOT_DIR, shots), self.snapshot_dir.parent)
+            if shots
+            else []
+        )

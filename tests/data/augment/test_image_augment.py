@@ -10,10 +10,10 @@ from torch import Tensor
 
 from tests.helpers.lab import configure, lab
 from trainer.config import compose
-from trainer.config.registry import options
-from trainer.core.batch import IGNORE, Batch
-from trainer.core.dataset import Facts, TensorSplit
-from trainer.data.augment.image_augment import Pictures, _beta
+from trainer.config.registry import list_options
+from trainer.core.batch import IGNORE_INDEX, Batch
+from trainer.core.dataset import DatasetInfo, TensorSplit
+from trainer.data.augment.image_augment import ImageAugment, _beta_quantiles
 from trainer.engine.dataloader import Loader
 from trainer.utils.errors import ConfigError
 
@@ -32,14 +32,14 @@ OWN: dict[str, dict[str, Any]] = {
 """Each change alone."""
 
 
-def pictures(blank: float = 0.0, blank_class: int = IGNORE, **changes: Any) -> Pictures:
+def pictures(blank: float = 0.0, blank_class: int = IGNORE_INDEX, **changes: Any) -> ImageAugment:
     """``augment=pictures`` with changes."""
     given = configure("augment=pictures")["augment"] | changes
     del given["_target_"]
-    return Pictures(facts=Facts(sizes={"num_classes": 4}, blank=blank, blank_class=blank_class), **given)
+    return ImageAugment(info=DatasetInfo(sizes={"num_classes": 4}, blank=blank, blank_class=blank_class), **given)
 
 
-def loader(augment: Pictures, x: Tensor, target: Tensor | None, **how: Any) -> Loader:
+def loader(augment: ImageAugment, x: Tensor, target: Tensor | None, **how: Any) -> Loader:
     given = {"batch_size": len(x), "device": torch.device("cpu"), "train": True} | how
     return Loader(TensorSplit({"x": x}, target), "train", augment=augment, **given)
 
@@ -49,10 +49,10 @@ def numbered(rows: int, channels: int = 2) -> Tensor:
     return torch.arange(rows * channels * 35, dtype=torch.float).view(rows, channels, *SIDES)
 
 
-def seen(augment: Pictures, rows: int = 200, target: str = "map", epoch: int = 0) -> Batch:
+def seen(augment: ImageAugment, rows: int = 200, target: str = "map", epoch: int = 0) -> Batch:
     x = numbered(rows)
     targets = {"map": x[:, 0].long(), "class": torch.arange(rows) % 4, "number": torch.arange(float(rows))}
-    return loader(augment, x, targets[target]).augmented(torch.arange(rows), epoch)
+    return loader(augment, x, targets[target]).load_augmented_rows(torch.arange(rows), epoch)
 
 
 @pytest.mark.parametrize("change", OWN)
@@ -61,7 +61,7 @@ def test_a_row_looks_the_same_in_any_batch_and_another_in_any_other_epoch(change
     for seed, epoch, size in ((0, 3, 12), (0, 3, 5), (0, 4, 12), (1, 3, 12)):
         made = loader(pictures(**OWN[change], seed=seed), torch.randn(12, 2, *SIDES), None, batch_size=size)
         made.split.inputs["x"] = numbered(12)  # type: ignore[attr-defined]
-        batches = list(made.epoch(epoch))
+        batches = list(made.iter_epoch(epoch))
         order = torch.cat([batch.index for batch in batches])
         looks.append(torch.cat([batch.inputs["x"] for batch in batches])[order.argsort()])
     assert torch.equal(looks[0], looks[1])
@@ -103,7 +103,7 @@ def test_flips_are_flips() -> None:
 def test_an_angle_is_in_degrees() -> None:
     x = torch.arange(2 * 25, dtype=torch.float).view(2, 1, 5, 5)
     augment = pictures(rotate=90.0)
-    grid = augment.move.grid(
+    grid = augment.transform.sampling_grid(
         {name: torch.full((2, n), 0.0 if name == "angle" else 0.5) for name, n in (("angle", 1), ("area", 1))}
         | {name: torch.full((2, 2), 0.5) for name in ("flip", "cut", "shift", "window")},
         *x.shape[-2:],
@@ -117,7 +117,7 @@ def test_a_turned_mask_stays_on_its_picture() -> None:
     across, down = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="xy")
     disc = ((across - 22) ** 2 + (down - 9) ** 2 < 30).float().expand(64, 1, 32, 32)
     made = loader(pictures(rotate=180.0, crop=0.3, flip="both", shift=3), disc, disc[:, 0].long())
-    batch = made.augmented(torch.arange(64), 0)
+    batch = made.load_augmented_rows(torch.arange(64), 0)
     assert batch.target is not None
     inside = batch.target == 1
     assert inside.float().mean(0).gt(0).sum() > 100, "the disc has been in few places"
@@ -142,7 +142,7 @@ def test_a_window_is_a_part_of_the_picture_as_it_is() -> None:
 def test_a_crop_shows_at_least_what_it_must() -> None:
     """A ramp from 0 to 1: what is left of it tells how much of the side was cut away."""
     ramp = torch.linspace(0, 1, 64).expand(500, 1, 64, 64)
-    x = loader(pictures(crop=0.5), ramp, None).augmented(torch.arange(500), 0).inputs["x"][:, 0, 0]
+    x = loader(pictures(crop=0.5), ramp, None).load_augmented_rows(torch.arange(500), 0).inputs["x"][:, 0, 0]
     left = x[:, -1] - x[:, 0]
     assert left.max() == pytest.approx(1, abs=0.02)
     assert left.min() == pytest.approx(0.5**0.5, abs=0.02)
@@ -150,20 +150,20 @@ def test_a_crop_shows_at_least_what_it_must() -> None:
 
 def test_jitter_moves_brightness_contrast_and_colour_within_its_share() -> None:
     x = torch.randn(300, 3, 8, 8)
-    found = loader(pictures(jitter=0.2), x, None).augmented(torch.arange(300), 0).inputs["x"]
+    found = loader(pictures(jitter=0.2), x, None).load_augmented_rows(torch.arange(300), 0).inputs["x"]
     spread = (found.mean(1).std((1, 2)) / x.mean(1).std((1, 2))).sort().values
     assert 0.79 < spread[0] < 0.83
     assert 1.17 < spread[-1] < 1.21
     offset = (found.mean((1, 2, 3)) - x.mean((1, 2, 3))) / x.std((1, 2, 3))
     assert 0.17 < offset.max() < 0.21
     grey = x[:, :1].expand(-1, 3, -1, -1)
-    found = loader(pictures(jitter=0.2), grey, None).augmented(torch.arange(300), 0).inputs["x"]
+    found = loader(pictures(jitter=0.2), grey, None).load_augmented_rows(torch.arange(300), 0).inputs["x"]
     torch.testing.assert_close(found[:, 0], found[:, 2], atol=1e-5, rtol=0)
 
 
 def test_erasing_blots_out_a_box_of_as_many_as_asked() -> None:
     x = torch.randn(400, 1, 16, 16)
-    changed = loader(pictures(erase=0.25), x, None).augmented(torch.arange(400), 0).inputs["x"] != x
+    changed = loader(pictures(erase=0.25), x, None).load_augmented_rows(torch.arange(400), 0).inputs["x"] != x
     share = changed.float().mean((1, 2, 3))
     assert 0.17 < (share > 0).float().mean() < 0.33
     assert share.max() < 0.36
@@ -201,17 +201,17 @@ def test_cutmix_pastes_a_box_and_counts_its_pixels() -> None:
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
 def test_shares_are_of_the_beta_distribution(alpha: float) -> None:
-    values = _beta(alpha)
+    values = _beta_quantiles(alpha)
     assert float(values.mean()) == pytest.approx(0.5, abs=1e-3)
     assert float(values.var()) == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.01)
 
 
 def test_mixed_classes_have_the_loss_of_both() -> None:
     made = lab("model=cnn", "data=digits", "data.size=8", "model.pools=[none]", "augment.mix=mixup", "max_steps=2")
-    batch = made.loaders["train"].augmented(torch.arange(8), 0)
+    batch = made.loaders["train"].load_augmented_rows(torch.arange(8), 0)
     assert batch.target is not None
     made.task.eval()
-    logits = made.task.call(batch).log_softmax(1)
+    logits = made.task.forward_batch(batch).log_softmax(1)
     torch.testing.assert_close(made.task.loss(batch, "model"), -(logits * batch.target).sum(1).mean())
     assert made.test()["nll"] > 0
 
@@ -219,12 +219,12 @@ def test_mixed_classes_have_the_loss_of_both() -> None:
 def test_only_training_rows_are_changed() -> None:
     loaders = lab("model=cnn", "data=digits", "augment=slides", "max_steps=1").loaders
     assert [loaders[name].augment is None for name in ("train", "val", "test")] == [False, True, True]
-    plain = loaders["train"].rows(torch.arange(4)).inputs["x"]
+    plain = loaders["train"].load_rows(torch.arange(4)).inputs["x"]
     assert torch.equal(plain, loaders["train"].split.batch(torch.arange(4), 0).inputs["x"])
-    assert not torch.equal(plain, loaders["train"].augmented(torch.arange(4), 0).inputs["x"])
+    assert not torch.equal(plain, loaders["train"].load_augmented_rows(torch.arange(4), 0).inputs["x"])
 
 
-@pytest.mark.parametrize("name", options("augment"))
+@pytest.mark.parametrize("name", list_options("augment"))
 @pytest.mark.slow
 def test_every_recipe_trains_on_pictures_large_enough(name: str) -> None:
     made = lab("model=cnn", "data=gratings", "data.size=130", "data.rows=20", f"augment={name}", "max_steps=1")

@@ -49,7 +49,7 @@ def test_numbers_among_texts_are_not_lost_without_a_word(tmp_path: Path) -> None
     load(with_column(tmp_path, cells), categorical=["c"])
     units = [f"{i / 7:.1f} kg" if i % 2 else f"{i / 7:.1f}" for i in range(100)]
     assert "and texts such as '0.1 kg'" in problem(with_column(tmp_path, units))
-    assert load(with_column(tmp_path, ["S", "M", "38", "40"] * 25)).facts.sizes["in_features"] == 5, "few are codes"
+    assert load(with_column(tmp_path, ["S", "M", "38", "40"] * 25)).info.sizes["in_features"] == 5, "few are codes"
 
 
 def test_a_minus_of_another_kind_is_a_minus(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_labels_are_texts_unless_they_are_numbers_in_every_way(
     tmp_path: Path, cells: list[str], names: list[str]
 ) -> None:
     data = load(write(tmp_path, ["a,y", *(f"{i % 5},{cells[i % len(cells)]}" for i in range(60))]))
-    assert list(data.facts.class_names) == names
+    assert list(data.info.class_names) == names
 
 
 def test_labels_of_new_rows_are_told_by_the_same_rule(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_label_that_is_a_word_for_a_gap_is_told_as_such(tmp_path: Path) -> Non
     said = problem(path, missing=["", "none"])
     assert "one class only, 'some'" in said
     assert "30 cells are a gap by data.missing, which lists 'none': without it they are a class" in said
-    assert load(path).facts.class_names == ["none", "some"]
+    assert load(path).info.class_names == ["none", "some"]
     three = write(tmp_path, ["a,y", *(f"{i % 5},{('none', 'some', 'much')[i % 3]}" for i in range(60))])
     assert "without 'none' in data.missing it is a class" in problem(three, missing=["", "none"])
 
@@ -241,7 +241,7 @@ def test_how_columns_were_read_is_said_and_logged(tmp_path: Path, caplog: pytest
     path = write(tmp_path, ["age,zip,row,kind", *rows])
     with caplog.at_level(logging.INFO, logger="trainer"):
         data: CSV = load(path, "kind", nan="fill", drop_columns=["row"])
-    assert data.facts.reading == [
+    assert data.info.column_summaries == [
         "t.csv: 60 rows, with a header",
         "age: number, mean 2.898, 1 gap",
         "zip: category, 2 + other",

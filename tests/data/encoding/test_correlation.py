@@ -22,21 +22,21 @@ def test_strength_is_the_size_of_the_correlation_and_a_constant_has_none() -> No
     expected[np.ix_(varied, varied)] = np.abs(np.corrcoef(given[:, varied].double().numpy().T))
     np.fill_diagonal(expected, 0)
     assert (np.corrcoef(given[:, varied].numpy().T) < -0.3).any(), "signs are what this is about"
-    assert np.allclose(correlation.strength(given).numpy(), expected, atol=1e-12)
+    assert np.allclose(correlation.absolute_correlation(given).numpy(), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, 1e6 + 0.1, -7e-9])
 def test_no_constant_correlates_by_its_rounding(constant: float) -> None:
     given = torch.full((30, 3), constant)
     given[:, 0] = torch.randn(30)
-    assert (correlation.strength(given) == 0).all()
-    assert correlation.strongest(correlation.strength(given), 2)[0].shape == (2, 0)
+    assert (correlation.absolute_correlation(given) == 0).all()
+    assert correlation.top_k_edges(correlation.absolute_correlation(given), 2)[0].shape == (2, 0)
 
 
 @pytest.mark.parametrize("top_k", [1, 3, 50])
 def test_the_strongest_links_of_either_end_are_kept_in_both_directions(top_k: int) -> None:
-    strength = correlation.strength(series())
-    edge_index, edge_weight = correlation.strongest(strength, top_k)
+    strength = correlation.absolute_correlation(series())
+    edge_index, edge_weight = correlation.top_k_edges(strength, top_k)
     expected = {}
     for node, row in enumerate(strength.tolist()):
         for other in sorted(range(12), key=lambda other, row=row: -row[other])[:top_k]:  # type: ignore[misc]
@@ -50,24 +50,24 @@ def test_the_strongest_links_of_either_end_are_kept_in_both_directions(top_k: in
 
 
 def test_equals_are_taken_in_order() -> None:
-    edge_index, _ = correlation.strongest(1 - torch.eye(4).double(), 1)
+    edge_index, _ = correlation.top_k_edges(1 - torch.eye(4).double(), 1)
     assert edge_index.t().tolist() == [[0, 1], [0, 2], [0, 3], [1, 0], [2, 0], [3, 0]]
 
 
 def test_roles_are_degree_and_mean_strength_in_deviations() -> None:
-    strength = correlation.strength(series())
-    edge_index, _ = correlation.strongest(strength, 3)
-    found = correlation.roles(strength, edge_index).numpy()
+    strength = correlation.absolute_correlation(series())
+    edge_index, _ = correlation.top_k_edges(strength, 3)
+    found = correlation.node_roles(strength, edge_index).numpy()
     degree = np.array([(edge_index[1] == node).sum() for node in range(12)])
     for column, plain in zip(found.T, (degree, strength.numpy().sum(1) / 11), strict=True):
         assert np.allclose(column, (plain - plain.mean()) / plain.std(), atol=1e-6)
     alike = 0.3 * (1 - torch.eye(4).double())
-    assert (correlation.roles(alike, correlation.strongest(alike, 3)[0]) == 0).all()
+    assert (correlation.node_roles(alike, correlation.top_k_edges(alike, 3)[0]) == 0).all()
 
 
 def test_steps_carry_roles_along() -> None:
     run, roles = torch.randn(6, 4), torch.randn(4, 2)
-    x = correlation.steps(run, roles)
+    x = correlation.node_features(run, roles)
     assert x.shape == (6, 4, 3)
     assert torch.equal(x[..., 0], run)
     assert all(torch.equal(step, roles) for step in x[..., 1:])

@@ -54,14 +54,14 @@ def test_grey_pictures_make_one_channel_however_they_are_stored(tmp_path: Path, 
         with Image.open(path) as image:
             image.convert(kind).save(path)
     other = read(tmp_path / "other")
-    assert other.facts.sizes["in_channels"] == 1
+    assert other.info.sizes["in_channels"] == 1
     assert torch.equal(rows(other.train)[0], rows(plain.train)[0])
     with Image.open(tmp_path / "other" / "bad" / "002.png") as image:
         hint = image.convert("RGBA")
     hint.putpixel((3, 3), (200, 0, 0, 255))
     for path in (tmp_path / "other" / "bad").iterdir():
         hint.save(path, "PNG")
-    assert read(tmp_path / "other").facts.sizes["in_channels"] == 3
+    assert read(tmp_path / "other").info.sizes["in_channels"] == 3
 
 
 def test_small_pictures_that_are_enlarged_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

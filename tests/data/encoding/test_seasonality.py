@@ -44,16 +44,16 @@ def load(path: Path, values: np.ndarray, **changes: object) -> CSVSeries:
 
 def test_the_better_rule_is_the_baseline_and_has_a_name(tmp_path: Path) -> None:
     daily = load(tmp_path / "s.csv", swing(24))
-    assert daily.facts.baseline_rule == "the last 24 steps again"
-    assert daily.facts.baseline["mse"] == pytest.approx(0.02, rel=0.3)
+    assert daily.info.baseline_rule == "the last 24 steps again"
+    assert daily.info.baseline["mse"] == pytest.approx(0.02, rel=0.3)
     plain = load(tmp_path / "s.csv", swing(24), period=1)
-    assert plain.facts.baseline_rule == "the last value again"
-    assert plain.facts.baseline["mse"] > 5 * daily.facts.baseline["mse"]
-    assert daily.facts.reading[0] == "s.csv: 1000 rows, with a header"
-    assert daily.facts.reading[1].startswith("v: number, mean ")
+    assert plain.info.baseline_rule == "the last value again"
+    assert plain.info.baseline["mse"] > 5 * daily.info.baseline["mse"]
+    assert daily.info.column_summaries[0] == "s.csv: 1000 rows, with a header"
+    assert daily.info.column_summaries[1].startswith("v: number, mean ")
 
 
 def test_test_rows_say_nothing_of_the_period(tmp_path: Path) -> None:
     values = swing(24)
     values[600:] = swing(7)[600:]
-    assert load(tmp_path / "s.csv", values).facts.baseline_rule in ("the last 24 steps again", "the last value again")
+    assert load(tmp_path / "s.csv", values).info.baseline_rule in ("the last 24 steps again", "the last value again")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.helpers.small_tables import load, problem, write
-from trainer.data.encoding.standardization import is_constant, moments, tensor_moments
+from trainer.data.encoding.standardization import is_constant, mean_and_scale, tensor_mean_and_scale
 from trainer.data.splits import windows
 from trainer.utils.errors import ConfigError
 
@@ -18,14 +18,14 @@ from trainer.utils.errors import ConfigError
 @pytest.mark.parametrize("count", [3, 72, 1000])
 def test_a_constant_has_no_deviation_whatever_its_rounding(value: float, count: int) -> None:
     values = np.full(count, value)
-    assert moments(values)[1] == 1.0
-    assert float(tensor_moments(torch.from_numpy(values)[:, None])[1]) == 1.0
-    assert float(tensor_moments(torch.full((count, 1), value, dtype=torch.float32))[1]) == 1.0
+    assert mean_and_scale(values)[1] == 1.0
+    assert float(tensor_mean_and_scale(torch.from_numpy(values)[:, None])[1]) == 1.0
+    assert float(tensor_mean_and_scale(torch.full((count, 1), value, dtype=torch.float32))[1]) == 1.0
 
 
 def test_what_differs_by_more_than_rounding_is_scaled() -> None:
     values = 1e6 + np.array([0.0, 1e-3] * 50)
-    assert moments(values)[1] == pytest.approx(5e-4, rel=1e-4)
+    assert mean_and_scale(values)[1] == pytest.approx(5e-4, rel=1e-4)
 
 
 @pytest.mark.parametrize("spread", [1e-17, 1e-14, 1e-12, 1e-9])
@@ -42,14 +42,14 @@ def test_a_column_alike_in_training_does_not_explode_in_testing(tmp_path: Path) 
     data = load(write(tmp_path, lines), split_column="part")
     assert float(data.test.inputs["x"].abs().max()) < 10  # type: ignore[attr-defined]
     data = load(write(tmp_path, lines), "c", split_column="part", target_kind="number")
-    assert data.facts.target_scale == 1.0
-    assert data.facts.baseline["mse"] == pytest.approx(0.01)
+    assert data.info.target_scale == 1.0
+    assert data.info.baseline["mse"] == pytest.approx(0.01)
 
 
 def test_a_channel_alike_in_training_does_not_explode_in_testing() -> None:
     series = np.stack([np.arange(100.0), np.full(100, 0.1)], 1)
     series[80:, 1] = 0.2
-    scaled, spread = windows.standardised(series, windows.scale(series[:60]))
+    scaled, spread = windows.standardize_series(series, windows.column_moments(series[:60]))
     assert spread[1] == 1.0
     assert float(scaled.abs().max()) < 10
 
@@ -58,7 +58,7 @@ def test_a_step_out_of_all_proportion_is_named() -> None:
     series = np.arange(100.0)[:, None]
     series[90] = 1e60
     with pytest.raises(ConfigError, match=r"step 91, series 1: 1e\+60 is more than 1e\+15 deviations"):
-        windows.standardised(series, windows.scale(series[:60]))
+        windows.standardize_series(series, windows.column_moments(series[:60]))
 
 
 def test_a_number_out_of_all_proportion_is_named(tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ def read(folder: Path, times: Sequence[str], pattern: str | None = None) -> tupl
     path = folder / "s.csv"
     path.write_text("\n".join(["t;v", *(f"{time};{i % 9}" for i, time in enumerate(times))]), encoding="utf-8")
     table = delimited.read(str(path), "data.path", "semicolon", True, "utf-8")
-    places = timestamps.places(table, 0, pattern)
+    places = timestamps.grid_steps(table, 0, pattern)
     assert places.dtype == np.int64
-    return places.tolist(), series.absences(table, 0, places)
+    return places.tolist(), series.describe_missing_rows(table, 0, places)
 
 
 def problem(folder: Path, times: Sequence[str], pattern: str | None = None) -> str:
@@ -166,7 +166,7 @@ def test_several_series_in_one_file_are_told_as_such(tmp_path: Path) -> None:
         path.write_text("\n".join(["shop;t;v", *(f"{shop};{day};{i % 7}" for i, (shop, day) in enumerate(rows))]))
         table = delimited.read(str(path), "data.path", None, "auto", "utf-8")
         with pytest.raises(ConfigError) as caught:
-            timestamps.places(table, 1, None)
+            timestamps.grid_steps(table, 1, None)
         assert "is not later than" in str(caught.value)
         assert "column 'shop' says which of several series a row is of (north, south)" in str(caught.value)
 

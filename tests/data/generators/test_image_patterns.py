@@ -13,9 +13,9 @@ from tests.helpers.idx_files import idx, zipped
 from tests.helpers.lab import lab
 from tests.helpers.real_data import FOLDER, needs
 from trainer.core.dataset import TensorSplit
-from trainer.data.datasets.image.digits import BACKGROUND, INK, DigitCanvas, Digits, pictures
+from trainer.data.datasets.image.digits import BACKGROUND_CLASS, FOREGROUND_THRESHOLD, DigitCanvas, Digits, load_digits
 from trainer.data.datasets.image.gratings import Gratings
-from trainer.data.datasets.image.mnist import Mnist, MnistRows
+from trainer.data.datasets.image.mnist import MNIST, SequentialMNIST
 from trainer.data.reference import baselines
 from trainer.utils.errors import ConfigError
 
@@ -30,24 +30,24 @@ def target(split: object) -> Tensor:
 def test_gratings_are_found_by_convolution_and_not_by_a_linear_model() -> None:
     small = ("data=gratings", "data.rows=1500", "data.noise=0.5")
     convolution = lab("model=cnn", *small, "batch_size=32", "epochs=4")
-    assert convolution.data.facts.best_possible["accuracy"] == 1.0
+    assert convolution.data.info.best_possible["accuracy"] == 1.0
     assert convolution.test()["accuracy"] > 0.9
     assert lab("model=mlp", "model.hidden=[]", "data=gratings").test()["accuracy"] < 0.2
 
 
 def test_the_matched_filter_drowns_in_noise() -> None:
     options = {"rows": 500, "size": 28, "classes": 10, "wavelength": 7.0, "seed": 0}
-    assert Gratings(noise=30.0, **options).facts.best_possible["accuracy"] < 0.5
+    assert Gratings(noise=30.0, **options).info.best_possible["accuracy"] < 0.5
 
 
 def test_digits_are_stratified_and_no_row_is_in_two_splits() -> None:
     data = Digits(size=8, seed=0)
-    whole = torch.bincount(pictures(8)[1]) / 1797
+    whole = torch.bincount(load_digits(8)[1]) / 1797
     for split in (data.train, data.val, data.test):
         share = torch.bincount(target(split)) / len(split)
         assert (share - whole).abs().max() < 0.005
     rows = torch.cat([split.inputs["x"].flatten(1) for split in (data.train, data.val, data.test)])
-    assert len(rows.unique(dim=0)) == len(pictures(8)[0].flatten(1).unique(dim=0))
+    assert len(rows.unique(dim=0)) == len(load_digits(8)[0].flatten(1).unique(dim=0))
     assert len(rows) == 1797
     assert not torch.equal(target(Digits(size=8, seed=1).test), target(data.test))
 
@@ -60,9 +60,9 @@ def canvas(**changes: int) -> DigitCanvas:
 def test_canvas_labels_are_where_the_ink_is() -> None:
     data = canvas()
     x, y = data.train.inputs["x"][:, 0], target(data.train)
-    assert torch.equal(y != BACKGROUND, x > INK)
+    assert torch.equal(y != BACKGROUND_CLASS, x > FOREGROUND_THRESHOLD)
     quarters = y.unfold(1, 16, 16).unfold(2, 16, 16).flatten(3)  # (N, 2, 2, 256)
-    inked = quarters != BACKGROUND
+    inked = quarters != BACKGROUND_CLASS
     assert (inked.any(-1).sum((1, 2)) == 3).all()
     lowest = quarters.masked_fill(~inked, 99).amin(-1)
     highest = quarters.masked_fill(~inked, -1).amax(-1)
@@ -70,11 +70,11 @@ def test_canvas_labels_are_where_the_ink_is() -> None:
 
 
 def test_a_canvas_shows_the_digit_it_is_labelled_with() -> None:
-    x, y = pictures(16)
+    x, y = load_digits(16)
     data = canvas(digits=1, digit_size=16)
     images, labels = data.test.inputs["x"][:, 0], target(data.test)
     for image, label in zip(images, labels, strict=True):
-        corner = label.ne(BACKGROUND).nonzero().amin(0) // 16 * 16
+        corner = label.ne(BACKGROUND_CLASS).nonzero().amin(0) // 16 * 16
         shown = image[corner[0] : corner[0] + 16, corner[1] : corner[1] + 16]
         nearest = (x[:, 0] - shown).abs().sum((1, 2)).argmin()
         assert y[nearest] == label.amin()
@@ -86,14 +86,14 @@ def test_a_digit_that_does_not_fit_its_quarter_is_refused() -> None:
 
 
 def test_background_everywhere_scores_what_its_share_says() -> None:
-    found = canvas(rows=500).facts.baseline
+    found = canvas(rows=500).info.baseline
     assert found["mean_iou"] == pytest.approx(0.071, abs=0.005)
     assert found["iou_background"] == pytest.approx(11 * found["mean_iou"])
     assert found["pixel_accuracy"] == pytest.approx(found["iou_background"])
     assert found["iou_3"] == 0
     ignored = torch.tensor([[-100, 0, 1], [-100, -100, 1]])
     split = TensorSplit({"x": torch.zeros(2, 1)}, ignored)
-    assert baselines.majority_everywhere(split, split, ["sky", "sea"])["iou_sea"] == pytest.approx(2 / 3)
+    assert baselines.majority_pixel_class(split, split, ["sky", "sea"])["iou_sea"] == pytest.approx(2 / 3)
 
 
 @pytest.mark.slow
@@ -102,7 +102,7 @@ def test_a_small_unet_finds_the_background_and_every_class_has_its_score() -> No
     run = lab("model=unet", "data=digit_canvas", *small)
     scores = run.test()
     assert scores["iou_background"] > 0.93
-    assert run.data.facts.baseline["iou_background"] < 0.82
+    assert run.data.info.baseline["iou_background"] < 0.82
     assert {f"iou_{digit}" for digit in range(10)} < set(scores)
 
 
@@ -114,15 +114,15 @@ def mnist_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[in
     from trainer.data.datasets.image import mnist
 
     def write(rows: int) -> Path:
-        folder = tmp_path / "mnist" / mnist.FOLDER
+        folder = tmp_path / "mnist" / mnist.RAW_DIR
         folder.mkdir(parents=True)
         random = torch.Generator().manual_seed(0)
-        for name in mnist.DIGESTS:
+        for name in mnist.SHA256:
             shape = (rows, 4, 4) if "images" in name else (rows,)
             values = torch.randint(256 if "images" in name else 10, shape, generator=random, dtype=torch.uint8)
             packed = zipped(idx(values.numpy().tobytes(), *shape))
             (folder / name).write_bytes(packed)
-            monkeypatch.setitem(mnist.DIGESTS, name, hashlib.sha256(packed).hexdigest())
+            monkeypatch.setitem(mnist.SHA256, name, hashlib.sha256(packed).hexdigest())
         return tmp_path
 
     return write
@@ -130,37 +130,37 @@ def mnist_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[in
 
 def test_mnist_splits_and_scales(mnist_files: Callable[[int], Path]) -> None:
     root = mnist_files(50)
-    data = Mnist(val_rows=10, data_dir=str(root))
+    data = MNIST(val_rows=10, data_dir=str(root))
     assert (len(data.train), len(data.val), len(data.test)) == (40, 10, 50)
     x = data.train.inputs["x"]
     assert x.shape == (40, 1, 4, 4)
     assert x.dtype == torch.uint8
     level = x.float()
     expected = (data.test.inputs["x"].float() - level.mean()) / level.std(correction=0)
-    held = data.test.finish(data.test.batch(torch.arange(50), 0)).inputs["x"]
+    held = data.test.to_model_inputs(data.test.batch(torch.arange(50), 0)).inputs["x"]
     assert torch.allclose(held, expected, atol=1e-6)
-    seen = data.train.finish(data.train.batch(torch.arange(40), 0)).inputs["x"]
-    assert data.facts.blank == [pytest.approx(float(seen.min()))]
+    seen = data.train.to_model_inputs(data.train.batch(torch.arange(40), 0)).inputs["x"]
+    assert data.info.blank == [pytest.approx(float(seen.min()))]
     with pytest.raises(ConfigError, match=r"data\.val_rows: 50 leaves no training rows of 50"):
-        Mnist(val_rows=50, data_dir=str(root))
+        MNIST(val_rows=50, data_dir=str(root))
 
 
 def test_mnist_rows_are_the_pictures_from_the_top_down(mnist_files: Callable[[int], Path]) -> None:
     root = str(mnist_files(50))
-    pictures, rows = Mnist(val_rows=10, data_dir=root), MnistRows(val_rows=10, data_dir=root)
+    pictures, rows = MNIST(val_rows=10, data_dir=root), SequentialMNIST(val_rows=10, data_dir=root)
     for name in ("train", "val", "test"):
         picture, row = (getattr(data, name) for data in (pictures, rows))
         assert torch.equal(row.inputs["x"], picture.inputs["x"][:, 0])
         assert torch.equal(target(row), target(picture))
-    assert {"seq_len": 4, "in_features": 4, "out_features": 10}.items() <= rows.facts.sizes.items()
-    assert rows.facts.baseline == pictures.facts.baseline
+    assert {"seq_len": 4, "in_features": 4, "out_features": 10}.items() <= rows.info.sizes.items()
+    assert rows.info.baseline == pictures.info.baseline
 
 
 @needs("mnist")
 def test_real_mnist() -> None:
-    data = Mnist(val_rows=5000, data_dir=str(FOLDER))
+    data = MNIST(val_rows=5000, data_dir=str(FOLDER))
     assert (len(data.train), len(data.val), len(data.test)) == (55000, 5000, 10000)
     assert target(data.train)[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert target(data.test)[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
-    assert data.facts.sizes["flat_features"] == 784
-    assert data.facts.baseline["accuracy"] == pytest.approx(0.1135)
+    assert data.info.sizes["flat_features"] == 784
+    assert data.info.baseline["accuracy"] == pytest.approx(0.1135)

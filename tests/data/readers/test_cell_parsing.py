@@ -7,13 +7,13 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from trainer.data.readers.cell_parsing import Reading
+from trainer.data.readers.cell_parsing import CellFormat
 from trainer.utils.errors import ConfigError
 
-POINT = Reading(frozenset(("", "na")))
-COMMA = Reading(frozenset(("",)), comma=True)
-ENGLISH = Reading(frozenset(), thousands="comma")
-GERMAN = Reading(frozenset(), comma=True, thousands="point")
+POINT = CellFormat(frozenset(("", "na")))
+COMMA = CellFormat(frozenset(("",)), has_decimal_comma=True)
+ENGLISH = CellFormat(frozenset(), thousands="comma")
+GERMAN = CellFormat(frozenset(), has_decimal_comma=True, thousands="point")
 
 
 @pytest.mark.parametrize(
@@ -29,12 +29,12 @@ GERMAN = Reading(frozenset(), comma=True, thousands="point")
         (ENGLISH, "1020", 1020.0),
         (GERMAN, "1.020", 1020.0),
         (GERMAN, "1.020,5", 1020.5),
-        (Reading(frozenset(), comma=True, thousands="space"), "1\u202f020,5", 1020.5),
-        (Reading(frozenset(), thousands="apostrophe"), "1'020", 1020.0),
+        (CellFormat(frozenset(), has_decimal_comma=True, thousands="space"), "1\u202f020,5", 1020.5),
+        (CellFormat(frozenset(), thousands="apostrophe"), "1'020", 1020.0),
     ],
 )
-def test_numbers_are_read_by_the_signs_chosen(reading: Reading, cell: str, value: float) -> None:
-    assert reading.number(cell) == value
+def test_numbers_are_read_by_the_signs_chosen(reading: CellFormat, cell: str, value: float) -> None:
+    assert reading.parse_number(cell) == value
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_numbers_are_read_by_the_signs_chosen(reading: Reading, cell: str, value
         *((GERMAN, cell) for cell in ("1.02", "1,020.5")),
     ],
 )
-def test_anything_else_is_none(reading: Reading, cell: str) -> None:
-    assert np.isinf(reading.number(cell))
+def test_anything_else_is_none(reading: CellFormat, cell: str) -> None:
+    assert np.isinf(reading.parse_number(cell))
 
 
 @pytest.mark.parametrize(
@@ -65,38 +65,38 @@ def test_anything_else_is_none(reading: Reading, cell: str) -> None:
     ],
 )
 def test_a_number_no_one_measured_is_told_as_a_code(cell: str, told: str) -> None:
-    assert np.isinf(POINT.number(cell))
-    assert told in (said := POINT.why_none(cell))
+    assert np.isinf(POINT.parse_number(cell))
+    assert told in (said := POINT.describe_non_number(cell))
     assert said.endswith("is it a code for data.missing?")
-    assert np.isnan(Reading.of({"missing": [cell], "decimal": "point"}).number(cell))
+    assert np.isnan(CellFormat.from_options({"missing": [cell], "decimal": "point"}).parse_number(cell))
 
 
 @pytest.mark.parametrize("cell", ["3.3e38", "3.5e38", "1e99", "-2e30", "1.9891e30", "9223372036854775807"])
 def test_large_numbers_may_be_measured(cell: str) -> None:
-    assert POINT.number(cell) == float(cell)
+    assert POINT.parse_number(cell) == float(cell)
 
 
 def test_a_code_for_a_gap_is_every_way_to_write_its_number() -> None:
-    reading = Reading.of({"missing": [-9999, "NA", "1.8e308"], "decimal": "point"})
+    reading = CellFormat.from_options({"missing": [-9999, "NA", "1.8e308"], "decimal": "point"})
     for cell in ("-9999", "-9999.0000", "-9.999e3", "na", "NA", "1.80e308"):
         assert reading.is_gap(cell), cell
     for cell in ("9999", "-9999.5", "", "-09999"):
         assert not reading.is_gap(cell), cell
-    assert np.isnan(Reading.of({"missing": ["-1"], "decimal": "comma"}).number("-1,00"))
+    assert np.isnan(CellFormat.from_options({"missing": ["-1"], "decimal": "comma"}).parse_number("-1,00"))
 
 
 def test_one_sign_cannot_mean_two_things() -> None:
     with pytest.raises(ConfigError, match=r"data.thousands: comma given, which is the decimal sign"):
-        Reading(frozenset(), comma=True, thousands="comma")
+        CellFormat(frozenset(), has_decimal_comma=True, thousands="comma")
 
 
 def test_labels_are_numbers_in_their_plain_form_alone() -> None:
-    assert POINT.canonical("1") == POINT.canonical("1.0") == Decimal(1)
-    assert POINT.canonical("-2.50") == Decimal("-2.5")
-    assert COMMA.canonical("2,50") == Decimal("2.5")
-    assert POINT.canonical("9007199254740993") != POINT.canonical("9007199254740992")
+    assert POINT.canonicalize_number("1") == POINT.canonicalize_number("1.0") == Decimal(1)
+    assert POINT.canonicalize_number("-2.50") == Decimal("-2.5")
+    assert COMMA.canonicalize_number("2,50") == Decimal("2.5")
+    assert POINT.canonicalize_number("9007199254740993") != POINT.canonicalize_number("9007199254740992")
     for cell in ("01", "+1", "1_0", "1e3", "1.", ".5", "\u0661", "-0", "a", "1,0", ""):
-        assert POINT.canonical(cell) is None, cell
+        assert POINT.canonicalize_number(cell) is None, cell
 
 
 def test_numbers_filled_up_with_zeros_to_one_width_are_codes() -> None:
@@ -104,14 +104,14 @@ def test_numbers_filled_up_with_zeros_to_one_width_are_codes() -> None:
     assert not POINT.are_codes(["1234", "98765"])
     assert not POINT.are_codes(["07", "7", "100"]), "of other widths"
     assert not POINT.are_codes(["00.5", "10.5"]), "measured"
-    assert POINT.values(["01", "02"]).dtype == object
-    assert POINT.values(["1", "2"]).dtype == np.float64
+    assert POINT.parse_column(["01", "02"]).dtype == object
+    assert POINT.parse_column(["1", "2"]).dtype == np.float64
 
 
 def test_numbers_that_zeros_in_front_tell_apart_are_named() -> None:
-    assert POINT.twins(["7", "10", "07"]) == ("07", "7")
-    assert POINT.twins(["007", "07"]) == ("007", "07")
-    assert POINT.twins(["07", "8", "1.0", "1"]) is None
+    assert POINT.find_padded_duplicates(["7", "10", "07"]) == ("07", "7")
+    assert POINT.find_padded_duplicates(["007", "07"]) == ("007", "07")
+    assert POINT.find_padded_duplicates(["07", "8", "1.0", "1"]) is None
 
 
 @pytest.mark.parametrize(
@@ -127,12 +127,12 @@ def test_numbers_that_zeros_in_front_tell_apart_are_named() -> None:
         (GERMAN, ["1,020.5"], "data.decimal=point data.thousands=comma reads it as 1020.5"),
     ],
 )
-def test_other_signs_are_told_with_what_they_make_of_a_cell(reading: Reading, cells: list[str], told: str) -> None:
-    said = reading.other_signs(cells)
+def test_other_signs_are_told_with_what_they_make_of_a_cell(reading: CellFormat, cells: list[str], told: str) -> None:
+    said = reading.suggest_number_format(cells)
     assert said is not None
     assert said.endswith(told)
 
 
 @pytest.mark.parametrize("cells", [["a", "b"], ["<5", "7.5"], ["1_0", "2"], ["", "na"], ["10,20,30", "x1"], ["1.2.3"]])
 def test_other_signs_are_not_advised_where_they_do_not_help(cells: list[str]) -> None:
-    assert POINT.other_signs(cells) is None
+    assert POINT.suggest_number_format(cells) is None

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from trainer.data.readers import download
-from trainer.data.readers.download import Source, fetch, missing
+from trainer.data.readers.download import Source, fetch_files, missing_file_error
 from trainer.utils.errors import ConfigError, SystemFault
 
 CONTENT = bytes(range(256)) * 2000
@@ -75,7 +75,7 @@ def tls_server() -> Iterator[Server]:
 @pytest.fixture
 def server(tls_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     """The loopback server over plain http, which users are refused."""
-    monkeypatch.setattr(download, "SCHEMES", ("https", "http"))
+    monkeypatch.setattr(download, "ALLOWED_SCHEMES", ("https", "http"))
     return tls_server
 
 
@@ -92,7 +92,7 @@ def source(url: str | None, path: str = "raw/a.bin") -> Source:
 
 def test_a_missing_file_is_downloaded_once(server: Server, tmp_path: Path) -> None:
     for _ in range(2):
-        folder = fetch("blobs", [source(server.url())], str(tmp_path))
+        folder = fetch_files("blobs", [source(server.url())], str(tmp_path))
     assert folder == tmp_path / "blobs"
     assert (folder / "raw/a.bin").read_bytes() == CONTENT
     assert server.ranges == [None]
@@ -102,10 +102,10 @@ def test_a_missing_file_is_downloaded_once(server: Server, tmp_path: Path) -> No
 def test_a_broken_download_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:
     server.breaks_after = 100_000
     with pytest.raises(SystemFault, match="broke after 100,000 of 512,000 bytes"):
-        fetch("blobs", [source(server.url())], str(tmp_path))
+        fetch_files("blobs", [source(server.url())], str(tmp_path))
     assert not (tmp_path / "blobs/raw/a.bin").exists()
     server.breaks_after = None
-    folder = fetch("blobs", [source(server.url())], str(tmp_path))
+    folder = fetch_files("blobs", [source(server.url())], str(tmp_path))
     assert (folder / "raw/a.bin").read_bytes() == CONTENT
     assert server.ranges == [None, "bytes=100000-"]
 
@@ -116,14 +116,14 @@ def test_a_part_that_cannot_be_continued_is_replaced(server: Server, tmp_path: P
     server.resumes = resumes
     (tmp_path / "blobs/raw").mkdir(parents=True)
     (tmp_path / "blobs/raw/a.bin.part").write_bytes(CONTENT + b"more")
-    folder = fetch("blobs", [source(server.url())], str(tmp_path))
+    folder = fetch_files("blobs", [source(server.url())], str(tmp_path))
     assert (folder / "raw/a.bin").read_bytes() == CONTENT
 
 
 def test_tampered_bytes_never_reach_their_place(server: Server, tmp_path: Path) -> None:
     server.content = CONTENT[:-1] + b"!"
     with pytest.raises(SystemFault, match=f"{SHA256[:12]}.*expected.*removed") as caught:
-        fetch("blobs", [source(server.url())], str(tmp_path))
+        fetch_files("blobs", [source(server.url())], str(tmp_path))
     assert caught.value.exit_code == 4
     assert hashlib.sha256(server.content).hexdigest()[:12] in str(caught.value)
     assert list((tmp_path / "blobs/raw").iterdir()) == []
@@ -134,40 +134,40 @@ def test_a_file_of_the_users_with_other_bytes_is_refused_and_kept(tmp_path: Path
     place.parent.mkdir(parents=True)
     place.write_bytes(b"mine")
     with pytest.raises(SystemFault, match=f"{place} is another file.*move it away"):
-        fetch("blobs", [source("https://example.invalid/a")], str(tmp_path))
+        fetch_files("blobs", [source("https://example.invalid/a")], str(tmp_path))
     assert place.read_bytes() == b"mine"
 
 
 def test_without_a_network_the_message_says_what_to_put_where(tmp_path: Path) -> None:
     url = "https://localhost:1/a.bin"
     with pytest.raises(SystemFault) as caught:
-        fetch("blobs", [source(url)], str(tmp_path))
+        fetch_files("blobs", [source(url)], str(tmp_path))
     assert str(tmp_path / "blobs/raw/a.bin") in str(caught.value)
     assert url in str(caught.value)
 
 
 def test_files_that_may_not_be_downloaded_are_all_named(tmp_path: Path) -> None:
     with pytest.raises(SystemFault) as caught:
-        fetch("blobs", [source(None, "a"), source(None, "b")], str(tmp_path))
+        fetch_files("blobs", [source(None, "a"), source(None, "b")], str(tmp_path))
     assert {str(tmp_path / "blobs/a"), str(tmp_path / "blobs/b")} <= set(str(caught.value).split())
 
 
 def test_an_answer_that_is_no_file(server: Server, tmp_path: Path) -> None:
     with pytest.raises(SystemFault, match="Not Found"):
-        fetch("blobs", [source(server.url("absent"))], str(tmp_path))
+        fetch_files("blobs", [source(server.url("absent"))], str(tmp_path))
 
 
 def test_plain_http_is_refused_directly_and_by_redirect(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     redirected = server.url("to/" + server.url())
-    assert fetch("blobs", [source(redirected)], str(tmp_path)).exists(), "the redirect itself works"
-    monkeypatch.setattr(download, "SCHEMES", ("https",))
+    assert fetch_files("blobs", [source(redirected)], str(tmp_path)).exists(), "the redirect itself works"
+    monkeypatch.setattr(download, "ALLOWED_SCHEMES", ("https",))
     with pytest.raises(SystemFault, match="only https"):
-        fetch("others", [source(server.url())], str(tmp_path))
-    monkeypatch.setattr(download, "SCHEMES", ("http",))
+        fetch_files("others", [source(server.url())], str(tmp_path))
+    monkeypatch.setattr(download, "ALLOWED_SCHEMES", ("http",))
     with pytest.raises(SystemFault, match="refused to download from https://127"):
-        fetch("others", [source(server.url("to/https://127.0.0.1:1/good"))], str(tmp_path))
+        fetch_files("others", [source(server.url("to/https://127.0.0.1:1/good"))], str(tmp_path))
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
@@ -184,9 +184,9 @@ def test_a_certificate_nobody_vouches_for_is_refused(
     tls_server.socket = context.wrap_socket(tls_server.socket, server_side=True)
     wanted = [source(tls_server.url(scheme="https"))]
     with pytest.raises(SystemFault, match="CERTIFICATE_VERIFY_FAILED"):
-        fetch("blobs", wanted, str(tmp_path))
+        fetch_files("blobs", wanted, str(tmp_path))
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    assert fetch("blobs", wanted, str(tmp_path)).exists(), "the certificate was all that was wrong"
+    assert fetch_files("blobs", wanted, str(tmp_path)).exists(), "the certificate was all that was wrong"
 
 
 def test_neighbours_that_want_the_same_file(server: Server, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_neighbours_that_want_the_same_file(server: Server, tmp_path: Path) -> N
 
     def one() -> None:
         try:
-            fetch("blobs", [source(server.url())], str(tmp_path))
+            fetch_files("blobs", [source(server.url())], str(tmp_path))
         except BaseException as fault:
             faults.append(fault)
 
@@ -216,7 +216,7 @@ def test_with_everything_in_place_nothing_is_written(tmp_path: Path, monkeypatch
     plain = Path.open
     monkeypatch.setattr(Path, "open", lambda path, mode="r": opened.append(mode) or plain(path, mode))
     monkeypatch.setattr(Path, "mkdir", None)
-    assert fetch("blobs", [source(None)], str(tmp_path)) == tmp_path / "blobs"
+    assert fetch_files("blobs", [source(None)], str(tmp_path)) == tmp_path / "blobs"
     assert opened == ["rb"]
 
 
@@ -224,27 +224,27 @@ def test_the_root_is_data_dir_then_the_environment_then_the_cache(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = [source(server.url())]
-    assert fetch("blobs", wanted, None) == tmp_path / "cache/train-zoo/blobs"
+    assert fetch_files("blobs", wanted, None) == tmp_path / "cache/train-zoo/blobs"
     (tmp_path / "environment").mkdir()
     (tmp_path / "given").mkdir()
     monkeypatch.setenv("TRAIN_DATA", str(tmp_path / "environment"))
-    assert fetch("blobs", wanted, None) == tmp_path / "environment/blobs"
-    assert fetch("blobs", wanted, str(tmp_path / "given")) == tmp_path / "given/blobs"
+    assert fetch_files("blobs", wanted, None) == tmp_path / "environment/blobs"
+    assert fetch_files("blobs", wanted, str(tmp_path / "given")) == tmp_path / "given/blobs"
 
 
 def test_a_root_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "shared").mkdir()
     with pytest.raises(ConfigError, match=f"^data_dir: {tmp_path}/shard does not exist.*did you mean shared"):
-        fetch("blobs", [source(None)], str(tmp_path / "shard"))
+        fetch_files("blobs", [source(None)], str(tmp_path / "shard"))
     monkeypatch.setenv("TRAIN_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(ConfigError, match=r"^TRAIN_DATA: "):
-        fetch("blobs", [source(None)], None)
+        fetch_files("blobs", [source(None)], None)
 
 
 def test_a_missing_user_file_is_told_with_its_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "table.csv").touch()
     monkeypatch.chdir(tmp_path)
-    message = str(missing("tabel.csv"))
+    message = str(missing_file_error("tabel.csv"))
     assert message.startswith(f"data.path: {tmp_path}/tabel.csv does not exist")
     assert "did you mean table.csv" in message
-    assert f"{tmp_path} has no deep" in str(missing(tmp_path / "deep/er/x.csv"))
+    assert f"{tmp_path} has no deep" in str(missing_file_error(tmp_path / "deep/er/x.csv"))

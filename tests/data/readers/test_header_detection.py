@@ -97,9 +97,9 @@ def test_a_year_that_is_no_place_is_a_name(tmp_path: Path) -> None:
     path = write(tmp_path, ["2019,2020,2021", *map(",".join, below(WHOLE, FLOATS, WHOLE))])
     data = load(path, 2021, target_kind="number")
     assert data.schema["target"]["name"] == "2021"
-    assert load(path, 2021, target_kind="number", drop_columns=[2019]).facts.sizes["in_features"] == 1
-    assert header_detection.holds_names(["5", "2", "7"], (2,)) is False, "2 is the place of a column"
-    assert header_detection.holds_names(["5", "2", "x"], ("x", 2)) is True
+    assert load(path, 2021, target_kind="number", drop_columns=[2019]).info.sizes["in_features"] == 1
+    assert header_detection.has_column_names(["5", "2", "7"], (2,)) is False, "2 is the place of a column"
+    assert header_detection.has_column_names(["5", "2", "x"], ("x", 2)) is True
 
 
 def test_a_stored_schema_knows_a_header_of_numbers_again(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_the_first_line_may_tell_excel_the_delimiter(tmp_path: Path) -> None:
     path = write(tmp_path, ["sep=;", "a;b,c;y", *(f"{i};{i % 3};{i % 2}" for i in range(40))])
     table = delimited.read(str(path), "data.path", None, "auto", "utf-8")
     assert table.names == ["a", "b,c", "y"]
-    assert "line 3" in table.where(0, 0)
+    assert "line 3" in table.describe_cell(0, 0)
 
 
 def test_a_quotation_mark_that_none_closes_is_told_where_it_stands(tmp_path: Path) -> None:
@@ -127,6 +127,6 @@ def test_a_quotation_mark_that_none_closes_is_told_where_it_stands(tmp_path: Pat
 
 def test_a_cell_may_be_as_long_as_its_file(tmp_path: Path) -> None:
     path = write(tmp_path, ["a,note,y", f"0,{'x' * 140_000},1", *(f"{i},short,{i % 2}" for i in range(40))])
-    assert load(path, drop_columns=["note"]).facts.sizes["in_features"] == 1
+    assert load(path, drop_columns=["note"]).info.sizes["in_features"] == 1
     wide = write(tmp_path, ["a,y", f"{'x' * 140_000},1", *(f"{i},{i % 2}" for i in range(40))])
     assert len(problem(wide)) < 1000, "and is told by its beginning"

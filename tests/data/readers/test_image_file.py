@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from trainer.data.readers import image_file
-from trainer.data.readers.image_file import View, decode, every, head
+from trainer.data.readers.image_file import ImageView, decode, map_in_threads, read_header
 from trainer.utils.errors import ConfigError, SystemFault
 
 RAMP = np.arange(0, 256, 8, dtype=np.uint8)[:, None].repeat(24, 1)  # 32 x 24, dark above
@@ -27,7 +27,7 @@ def saved(folder: Path, image: Image.Image, name: str = "a.png", **options: obje
 
 def seen(path: Path, channels: int = 3, size: int | None = None, fit: str = "cut") -> Tensor:
     """(C, H, W), or (H, W) for one channel."""
-    found = decode(path, View(channels, size, fit))  # type: ignore[arg-type]
+    found = decode(path, ImageView(channels, size, fit))  # type: ignore[arg-type]
     assert found.dtype == torch.uint8
     return found[0] if channels == 1 else found
 
@@ -40,14 +40,14 @@ def expected(pixels: np.ndarray) -> Tensor:
 def test_colours_are_kept(tmp_path: Path, ending: str) -> None:
     path = saved(tmp_path, Image.fromarray(COLOURS), f"a.{ending}", **{"lossless": True} if ending == "webp" else {})
     assert torch.equal(seen(path), expected(COLOURS))
-    assert not head(path).grey
-    assert (head(path).width, head(path).height) == (24, 32)
+    assert not read_header(path).is_gray
+    assert (read_header(path).width, read_header(path).height) == (24, 32)
 
 
 @pytest.mark.parametrize("ending", ["png", "pgm", "gif", "tif", "bmp"])
 def test_grey_is_one_channel_and_the_same_in_three(tmp_path: Path, ending: str) -> None:
     path = saved(tmp_path, Image.fromarray(RAMP), f"a.{ending}")
-    assert head(path).grey
+    assert read_header(path).is_gray
     assert torch.equal(seen(path, 1), expected(RAMP))
     assert torch.equal(seen(path, 3), expected(RAMP).expand(3, -1, -1))
 
@@ -56,7 +56,7 @@ def test_grey_is_one_channel_and_the_same_in_three(tmp_path: Path, ending: str) 
 def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path, ending: str) -> None:
     deep = RAMP.astype(np.uint16) * 257
     path = saved(tmp_path, Image.fromarray(deep), f"a.{ending}")
-    assert head(path).grey
+    assert read_header(path).is_gray
     assert torch.equal(seen(path, 1), expected(RAMP))
     with Image.open(path) as image:
         assert (np.asarray(image.convert("L")) == 255).mean() > 0.9, "what scaling guards against"
@@ -64,7 +64,7 @@ def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path, ending: str) ->
 
 def test_one_bit_is_black_and_white(tmp_path: Path) -> None:
     path = saved(tmp_path, Image.fromarray(RAMP > 100))
-    assert head(path).grey
+    assert read_header(path).is_gray
     assert torch.equal(seen(path, 1), expected(np.where(RAMP > 100, 255, 0).astype(np.uint8)))
 
 
@@ -80,11 +80,11 @@ def test_a_palette_is_looked_up(tmp_path: Path) -> None:
     path = saved(tmp_path, two)
     with Image.open(path) as stored:
         assert stored.mode == "P"
-    assert not head(path).grey
+    assert not read_header(path).is_gray
     assert seen(path)[:, 0, 0].tolist() == [10, 20, 30]
     assert seen(path)[:, -1, 0].tolist() == [200, 100, 0]
     two.putpalette([10, 10, 10, 200, 200, 200])
-    assert head(saved(tmp_path, two)).grey
+    assert read_header(saved(tmp_path, two)).is_gray
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "P bytes", "RGB", "L"])
@@ -101,7 +101,7 @@ def test_what_is_transparent_is_white(tmp_path: Path, mode: str) -> None:
     shade = 204 if mode in ("RGBA", "LA", "P bytes") else 255
     assert (seen(path, 3) == shade).all()
     assert (seen(path, 1) == shade).all()
-    assert head(path).grey == (mode not in ("RGBA", "RGB"))
+    assert read_header(path).is_gray == (mode not in ("RGBA", "RGB"))
 
 
 def test_cmyk_is_colour(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_camera_held_askew_gives_upright_pictures(tmp_path: Path, orientation:
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = saved(tmp_path, stored, "a.jpg", quality=95, exif=exif)
-    assert (head(path).width, head(path).height) == (24, 32)
+    assert (read_header(path).width, read_header(path).height) == (24, 32)
     assert (seen(path, 1).int() - expected(RAMP).int()).abs().max() <= 4
 
 
@@ -197,7 +197,7 @@ def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeyp
     for limit in (50_000, 10_000):  # Pillow warns of a picture above the one, and refuses one twice the other
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
         with pytest.raises(ConfigError, match=r"1 of 1 files:\n  .*a\.png: Image size \(90000 pixels\) exceeds limit"):
-            every(head, [path])
+            map_in_threads(read_header, [path])
 
 
 def test_all_faults_are_told_at_once_and_a_few_by_name(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_all_faults_are_told_at_once_and_a_few_by_name(tmp_path: Path) -> None:
     for path in bad:
         path.write_bytes(b"no")
     with pytest.raises(ConfigError) as caught:
-        every(head, [good, *bad, good])
+        map_in_threads(read_header, [good, *bad, good])
     first, *named, last = str(caught.value).split("\n")
     assert first == "data.path: 9 of 11 files:"
     assert named == [f"  {path} is no picture of a format known here" for path in bad[:5]]
@@ -215,12 +215,12 @@ def test_all_faults_are_told_at_once_and_a_few_by_name(tmp_path: Path) -> None:
 
 def test_files_are_rows_like_those_of_a_tensor(tmp_path: Path) -> None:
     paths = [saved(tmp_path, Image.fromarray(np.full((4, 6), value, np.uint8)), f"{value}.png") for value in range(9)]
-    files = image_file.Files(paths, lambda path: decode(path, View(1, None, "cut")), (1, 4, 6))
-    whole = files.loaded()
+    files = image_file.LazyImages(paths, lambda path: decode(path, ImageView(1, None, "cut")), (1, 4, 6))
+    whole = files.load_all()
     assert files.nbytes == whole.nbytes
     rows = torch.tensor([7, 0, 7])
     assert torch.equal(files[rows], whole[rows])
-    assert torch.equal(files.part(slice(1, 8, 3)).loaded(), whole[1:8:3])
+    assert torch.equal(files.slice_rows(slice(1, 8, 3)).load_all(), whole[1:8:3])
     paths[7].unlink()
     with pytest.raises(SystemFault, match=r"data\.path: .*7\.png: No such file"):
         files[rows]
@@ -229,10 +229,10 @@ def test_files_are_rows_like_those_of_a_tensor(tmp_path: Path) -> None:
 def test_a_picture_on_both_sides_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     paths = [saved(tmp_path, Image.fromarray(RAMP + value), f"{value}.png") for value in range(4)]
     with caplog.at_level(logging.WARNING):
-        image_file.warn_of_twins(paths, 2)
+        image_file.warn_about_duplicates(paths, 2)
     assert not caplog.records
     (tmp_path / "again.png").write_bytes(paths[1].read_bytes())
-    image_file.warn_of_twins([*paths, tmp_path / "again.png"], 2)
+    image_file.warn_about_duplicates([*paths, tmp_path / "again.png"], 2)
     assert "1 pictures for validation or testing are training pictures too" in caplog.text
     assert "1.png and " in caplog.text
     assert "again.png" in caplog.text

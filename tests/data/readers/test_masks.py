@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from PIL.ImageFilter import GaussianBlur
 
 from tests.helpers.mask_folders import read, rows, said, truth, write
-from trainer.core.batch import IGNORE
+from trainer.core.batch import IGNORE_INDEX
 from trainer.utils.errors import ConfigError
 
 
@@ -40,7 +40,7 @@ def test_shades_of_an_edge_are_no_classes(tmp_path: Path, kind: str) -> None:
     low, high = (0, 224) if kind == "steps" else (0, 255)
     assert f"data.values=[{low},{high}]" in told
     data = read(tmp_path, values=[low, high], classes=["off", "on"])
-    assert data.facts.class_names == ["off", "on"]
+    assert data.info.class_names == ["off", "on"]
     y = rows(data.train)[1]
     assert set(y.unique().tolist()) == {0, 1}
     assert 0.2 < float(y.double().mean()) < 0.4
@@ -64,7 +64,7 @@ def test_values_that_jpeg_leaves_beside_others_are_no_classes(tmp_path: Path, en
             Image.open(path.with_suffix(".jpg")).save(path)
             path.with_suffix(".jpg").unlink()
     assert "JPEG are no classes; data.values=[0,255]" in said(tmp_path)
-    assert read(tmp_path, values=[0, 255]).facts.class_names == ["0", "255"]
+    assert read(tmp_path, values=[0, 255]).info.class_names == ["0", "255"]
 
 
 def test_numbers_of_classes_beside_a_value_that_does_not_count_are_classes(tmp_path: Path) -> None:
@@ -72,8 +72,8 @@ def test_numbers_of_classes_beside_a_value_that_does_not_count_are_classes(tmp_p
     for path in sorted((tmp_path / "masks").iterdir()):
         mask = np.repeat([0, 1, 2, 3, 255], [40, 4, 20, 4, 12]).astype(np.uint8)
         Image.fromarray(mask.reshape(10, 8)).save(path)
-    assert read(tmp_path).facts.class_names == ["0", "1", "2", "3", "255"]
-    assert read(tmp_path, ignore=255).facts.class_names == ["0", "1", "2", "3"]
+    assert read(tmp_path).info.class_names == ["0", "1", "2", "3", "255"]
+    assert read(tmp_path, ignore=255).info.class_names == ["0", "1", "2", "3"]
 
 
 def test_thin_and_many_classes_are_not_taken_for_shades(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -83,7 +83,7 @@ def test_thin_and_many_classes_are_not_taken_for_shades(tmp_path: Path, caplog: 
         mask = np.repeat(np.arange(5), 2)[:, None].repeat(8, 1)  # (10, 8): bands in order
         mask[1] = 60  # a line
         Image.fromarray((40 * mask).astype(np.uint16)).save(path)
-    assert read(tmp_path).facts.class_names == ["0", "40", "80", "120", "160", "2400"]
+    assert read(tmp_path).info.class_names == ["0", "40", "80", "120", "160", "2400"]
     assert not caplog.records
 
 
@@ -94,15 +94,15 @@ def test_a_stray_value_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     edge = int(np.argmax(mask[:, 0] == 255))
     mask[edge, 4] = 254
     Image.fromarray(mask).save(path)
-    assert read(tmp_path).facts.class_names == ["0", "254", "255"]
+    assert read(tmp_path).info.class_names == ["0", "254", "255"]
     assert "the mask value 254 is a class with 1 of 800 pixels, in 1 of 10 masks" in caplog.text
     assert "data.values=[0,255]" in caplog.text
-    assert read(tmp_path, values=[0, 255]).facts.class_names == ["0", "255"]
+    assert read(tmp_path, values=[0, 255]).info.class_names == ["0", "255"]
 
 
 def test_pixels_that_do_not_count_stay_so_beside_the_nearest_class(tmp_path: Path) -> None:
     data = read(write(tmp_path, values=(0, 90, 255)), values=[0, 100], ignore=255)
     y = torch.cat([rows(split)[1] for split in (data.train, data.val, data.test)])
-    assert set(y.unique().tolist()) == {IGNORE, 0, 1}
+    assert set(y.unique().tolist()) == {IGNORE_INDEX, 0, 1}
     plain = read(tmp_path, ignore=255)
     assert torch.equal(rows(plain.train)[1], rows(data.train)[1])

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from trainer.core.dataset import Data
+from trainer.core.dataset import Dataset
 from trainer.data.datasets.generative.linear_gaussian import LinearGaussian
 from trainer.data.datasets.generative.ring import Ring
-from trainer.data.datasets.generative.swiss_roll import SwissRoll, curve
+from trainer.data.datasets.generative.swiss_roll import SwissRoll, spiral_points
 from trainer.data.generators import gaussian_mixture
-from trainer.metrics.sample_quality import gaussian, gaussian_nats
+from trainer.metrics.sample_quality import gaussian_log_prob, sample_gaussian
 from trainer.utils.errors import ConfigError
 
 ROLL = {"rows": 4000, "radius": 2.0, "sigma": 0.1, "seed": 0}
@@ -24,19 +24,19 @@ def test_the_density_of_a_mixture_equals_torchs(monkeypatch: pytest.MonkeyPatch)
     centres, x = torch.randn(5, 3), 2 * torch.randn(64, 3)
     parts = Independent(Normal(centres.double(), torch.tensor(0.3).double()), 1)
     wanted = MixtureSameFamily(Categorical(torch.ones(5).double()), parts).log_prob(x.double())
-    torch.testing.assert_close(gaussian_mixture.log_density(x, centres, 0.3), wanted)
-    monkeypatch.setattr(gaussian_mixture, "AT_ONCE", 12)
-    torch.testing.assert_close(gaussian_mixture.log_density(x, centres, 0.3), wanted)
+    torch.testing.assert_close(gaussian_mixture.log_prob(x, centres, 0.3), wanted)
+    monkeypatch.setattr(gaussian_mixture, "CHUNK_SIZE", 12)
+    torch.testing.assert_close(gaussian_mixture.log_prob(x, centres, 0.3), wanted)
 
 
 def test_far_points_keep_their_digits() -> None:
-    found = gaussian_mixture.log_density(torch.tensor([[1000.0, 0.5]]), torch.tensor([[1000.0, 0.0]]), 0.1)
+    found = gaussian_mixture.log_prob(torch.tensor([[1000.0, 0.5]]), torch.tensor([[1000.0, 0.0]]), 0.1)
     assert float(found) == pytest.approx(-12.5 - math.log(2 * math.pi * 0.01), abs=1e-6)
 
 
 @pytest.mark.parametrize("data", [Ring(2000, 8, 2.0, 0.1, 0), SwissRoll(**ROLL)], ids=["ring", "swiss_roll"])
-def test_the_density_of_points_integrates_to_1_and_is_that_of_their_draws(data: Data) -> None:
-    exact = data.facts.log_likelihood
+def test_the_density_of_points_integrates_to_1_and_is_that_of_their_draws(data: Dataset) -> None:
+    exact = data.info.log_likelihood
     assert exact is not None
     side = torch.arange(-3, 3, 0.1, dtype=torch.float64)
     grid = torch.cartesian_prod(side, side)
@@ -51,15 +51,15 @@ def test_the_density_of_points_integrates_to_1_and_is_that_of_their_draws(data: 
 def test_the_density_along_the_spiral_is_finely_enough_integrated() -> None:
     """Against a rule 5 times finer, at its ends too."""
     data = SwissRoll(**ROLL)
-    x = torch.cat((data.test.inputs["x"][:100], curve(torch.tensor([0.0, 1.0]), 2.0)))
-    middles = curve((torch.arange(10000, dtype=torch.float64) + 0.5) / 10000, 2.0)
-    exact = data.facts.log_likelihood
+    x = torch.cat((data.test.inputs["x"][:100], spiral_points(torch.tensor([0.0, 1.0]), 2.0)))
+    middles = spiral_points((torch.arange(10000, dtype=torch.float64) + 0.5) / 10000, 2.0)
+    exact = data.info.log_likelihood
     assert exact is not None
-    torch.testing.assert_close(exact(x), gaussian_mixture.log_density(x, middles, 0.1), atol=1e-3, rtol=0)
+    torch.testing.assert_close(exact(x), gaussian_mixture.log_prob(x, middles, 0.1), atol=1e-3, rtol=0)
 
 
 def test_the_spiral_turns_once_and_a_half_and_its_arms_stay_apart() -> None:
-    places = curve(torch.linspace(0, 1, 1000), 2.0)
+    places = spiral_points(torch.linspace(0, 1, 1000), 2.0)
     radius = places.norm(dim=1)
     torch.testing.assert_close(radius[[0, -1]], torch.tensor([2 / 3, 2.0]))
     assert (radius.diff() > 0).all()
@@ -68,7 +68,7 @@ def test_the_spiral_turns_once_and_a_half_and_its_arms_stay_apart() -> None:
 
 
 def test_one_gaussian_is_the_baseline_and_far_below_the_spiral() -> None:
-    facts = SwissRoll(**ROLL).facts
+    facts = SwissRoll(**ROLL).info
     assert facts.baseline["gap"] > 1
     assert facts.baseline["log_likelihood"] == pytest.approx(
         facts.best_possible["log_likelihood"] - facts.baseline["gap"]
@@ -77,16 +77,16 @@ def test_one_gaussian_is_the_baseline_and_far_below_the_spiral() -> None:
 
 @pytest.mark.parametrize("wide", [2048, 2])
 def test_the_density_of_a_fitted_gaussian_equals_torchs(wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.metrics.sample_quality.WIDE", wide)
+    monkeypatch.setattr("trainer.metrics.sample_quality.MAX_COVARIANCE_FEATURES", wide)
     seen = torch.randn(500, 3) @ torch.randn(3, 3) + 1
-    x = gaussian(seen, 50)
+    x = sample_gaussian(seen, 50)
     covariance = seen.double().T.cov(correction=0)
     kept = covariance if wide > 3 else covariance.diagonal().diag()
     wanted = torch.distributions.MultivariateNormal(seen.double().mean(0), kept).log_prob(x.double())
-    torch.testing.assert_close(gaussian_nats(seen, x), wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(gaussian_log_prob(seen, x), wanted, atol=1e-5, rtol=1e-5)
 
 
-POINTS: dict[str, Data] = {
+POINTS: dict[str, Dataset] = {
     "ring": Ring(200, 8, 2.0, 0.1, 0),
     "swiss_roll": SwissRoll(**ROLL | {"rows": 200}),
     "linear_gaussian": LinearGaussian(200, 2, 1, 0.5, 0),
@@ -102,7 +102,7 @@ def test_points_are_read_with_a_header_or_without(name: str, lines: str, tmp_pat
     batch = found.batch(torch.arange(2), 0)
     torch.testing.assert_close(batch.inputs["x"], torch.tensor([[1, 2], [3.5, -0.4]]))
     assert batch.target is None
-    assert found.names(1) == ("row", range(1, 3))
+    assert found.get_row_names(1) == ("row", range(1, 3))
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from trainer.core.dataset import Facts
+from trainer.core.dataset import DatasetInfo
 from trainer.data.readers import delimited, download, idx_format, region_tables, text_file, triples_file, ts_format
-from trainer.data.readers.cell_parsing import Reading
+from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.splits import image_splits
 from trainer.utils.errors import ConfigError, SystemFault
 
-FORMAT = region_tables.Format(None, "auto", "utf-8", Reading(frozenset()))
-PICTURES = Facts(sizes={"in_channels": 1, "height": 4, "width": 4})
+FORMAT = region_tables.RegionTableFormat(None, "auto", "utf-8", CellFormat(frozenset()))
+PICTURES = DatasetInfo(sizes={"in_channels": 1, "height": 4, "width": 4})
 READERS: dict[str, Callable[[Path], Any]] = {
     "text": lambda path: text_file.read(path, "data.path"),
     "table": lambda path: delimited.read(str(path), "data.path", None, "auto", "utf-8"),
@@ -72,20 +72,20 @@ def test_sockets_devices_and_what_no_name_can_be(tmp_path: Path, monkeypatch: py
     with socket.socket(socket.AF_UNIX) as end:
         end.bind("socket")
         with pytest.raises(ConfigError, match="is a socket"):
-            text_file.regular_file(tmp_path / "socket")
+            text_file.check_regular_file(tmp_path / "socket")
     with pytest.raises(ConfigError, match=r"data\.source: /dev/null is a device"):
-        text_file.regular_file("/dev/null", "data.source")
+        text_file.check_regular_file("/dev/null", "data.source")
     with pytest.raises(ConfigError, match="does not exist"):
-        text_file.regular_file("a\0b")
+        text_file.check_regular_file("a\0b")
     with pytest.raises(SystemFault, match=r"data\.path: cannot read /.*: File name too long"):
-        text_file.regular_file("a" * 300)
+        text_file.check_regular_file("a" * 300)
 
 
 def test_a_pipe_where_real_data_should_lie_is_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "some").mkdir()
     os.mkfifo(tmp_path / "some" / "x")
     with pytest.raises(SystemFault, match=f"data some: {tmp_path}/some/x is no file"):
-        download.fetch("some", [download.Source("x", "0" * 64, None)], str(tmp_path))
+        download.fetch_files("some", [download.Source("x", "0" * 64, None)], str(tmp_path))
 
 
 def test_what_may_not_be_read_is_a_fault_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,13 +115,13 @@ def test_lines_end_with_a_line_feed_wherever_they_were_written(tmp_path: Path, w
 
 def test_a_folder_is_there_and_is_one(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert text_file.existing_folder(tmp_path, "give it") == tmp_path
+    assert text_file.check_folder(tmp_path, "give it") == tmp_path
     with pytest.raises(ConfigError, match=r"^input: .*/file is a file; give the folder$"):
-        text_file.existing_folder(tmp_path / "file", "give the folder", "input")
+        text_file.check_folder(tmp_path / "file", "give the folder", "input")
     with pytest.raises(ConfigError, match=r"^data.path: .*/none does not exist"):
-        text_file.existing_folder(tmp_path / "none", "give the folder")
+        text_file.check_folder(tmp_path / "none", "give the folder")
     with pytest.raises(SystemFault, match="File name too long"):
-        text_file.existing_folder("x" * 300, "give the folder")
+        text_file.check_folder("x" * 300, "give the folder")
 
 
 @pytest.mark.parametrize(
@@ -129,5 +129,7 @@ def test_a_folder_is_there_and_is_one(tmp_path: Path) -> None:
 )
 def test_a_name_is_typed_so_that_it_is_read_as_the_same(name: str) -> None:
     for text in (name, f'{name}"s', f"{name}\\", f"it's {name}"):
-        (word,) = shlex.split(text_file.quote_for_shell(f"data.drop_columns=[{text_file.override_value(text)},z]"))
+        (word,) = shlex.split(
+            text_file.quote_for_shell(f"data.drop_columns=[{text_file.format_override_value(text)},z]")
+        )
         assert list(map(str, OverridesParser.create().parse_override(word).value())) == [text, "z"]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from trainer.core.dataset import TensorSplit
-from trainer.data.splits.graph_batches import Beside, GraphsSplit, of_nodes
+from trainer.data.splits.graph_batches import GraphsSplit, SplitWithSharedInputs, make_node_splits
 from trainer.data.splits.ragged import Ragged
 from trainer.engine.dataloader import Loader
 from trainer.tasks.regression import Regression
@@ -21,9 +21,9 @@ SIZES = [2, 1, 3]
 
 def three() -> GraphsSplit:
     """A pair, a lone node, and a chain with a loop; node k of graph g is [g, k], its edges are the numbers 0, 1, ..."""
-    x = Ragged.of([torch.tensor([[g, k] for k in range(n)]).float() for g, n in enumerate(SIZES)])
-    edges = Ragged.of([torch.tensor(pairs).view(-1, 2) for pairs in EDGES])
-    attr = Ragged.of([torch.arange(len(pairs)).float()[:, None] for pairs in EDGES])
+    x = Ragged.from_rows([torch.tensor([[g, k] for k in range(n)]).float() for g, n in enumerate(SIZES)])
+    edges = Ragged.from_rows([torch.tensor(pairs).view(-1, 2) for pairs in EDGES])
+    attr = Ragged.from_rows([torch.arange(len(pairs)).float()[:, None] for pairs in EDGES])
     return GraphsSplit({"x": x}, edges, {"edge_attr": attr}, torch.tensor([10, 11, 12]))
 
 
@@ -49,16 +49,18 @@ class Doubled(nn.Module):
         return 2 * x
 
 
-def beside() -> tuple[Beside, Tensor]:
+def beside() -> tuple[SplitWithSharedInputs, Tensor]:
     graph = torch.tensor([[0], [1]])
-    return Beside(TensorSplit({"x": torch.arange(6.0)[:, None]}, torch.arange(6)), {"edge_index": graph}), graph
+    return SplitWithSharedInputs(
+        TensorSplit({"x": torch.arange(6.0)[:, None]}, torch.arange(6)), {"edge_index": graph}
+    ), graph
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_every_batch_sees_the_very_graph(workers: int) -> None:
     split, graph = beside()
     loader = Loader(split, "train", batch_size=4, device=CPU, train=True, workers=workers)
-    batches = list(loader.epoch(0))
+    batches = list(loader.iter_epoch(0))
     assert [len(batch) for batch in batches] == [4, 2]
     assert all(batch.inputs["edge_index"] is graph for batch in batches)
     assert sorted(torch.cat([batch.inputs["x"] for batch in batches]).flatten().tolist()) == list(range(6))
@@ -72,10 +74,10 @@ def test_workers_are_not_sent_the_graph() -> None:
 
 def test_a_split_asks_for_its_own_nodes_alone() -> None:
     inputs = {"x": torch.arange(4.0)[:, None], "edge_index": torch.zeros(2, 0).long()}
-    train, test = of_nodes(inputs, torch.tensor([5, 6, 7, 8]), [torch.tensor([0, 2]), torch.tensor([3])])
-    assert train.targets().tolist() == [5, 7]
-    assert test.targets().tolist() == [8]
+    train, test = make_node_splits(inputs, torch.tensor([5, 6, 7, 8]), [torch.tensor([0, 2]), torch.tensor([3])])
+    assert train.get_targets().tolist() == [5, 7]
+    assert test.get_targets().tolist() == [8]
     task = Regression(Doubled(), loss="mse")
-    assert task.call(train.batch(torch.zeros(1), 0)).flatten().tolist() == [0, 4]
-    assert task.call(test.batch(torch.zeros(1), 0).to(CPU)).flatten().tolist() == [6]
-    assert train.whole.inputs["x"] is test.whole.inputs["x"]
+    assert task.forward_batch(train.batch(torch.zeros(1), 0)).flatten().tolist() == [0, 4]
+    assert task.forward_batch(test.batch(torch.zeros(1), 0).to(CPU)).flatten().tolist() == [6]
+    assert train.full_batch.inputs["x"] is test.full_batch.inputs["x"]

@@ -19,14 +19,14 @@ from tests.helpers.lab import lab
 from tests.helpers.real_data import FOLDER, lacking, needs
 from trainer.data.datasets.graph import planetoid
 from trainer.data.datasets.graph.planetoid import Planetoid
-from trainer.data.datasets.graph.sbm import BlockModel
+from trainer.data.datasets.graph.sbm import StochasticBlockModel
 from trainer.data.readers.download import Source
 from trainer.models.layers.graph.graph import Graph
-from trainer.models.layers.graph.graph_conv import ATTENTION, GraphAttention
+from trainer.models.layers.graph.graph_conv import ATTENTION_CONVS, GATConv
 from trainer.utils.errors import ConfigError
 
 
-def sbm(**changed: Any) -> BlockModel:
+def sbm(**changed: Any) -> StochasticBlockModel:
     options: dict[str, Any] = {
         "nodes": 400,
         "blocks": 4,
@@ -37,13 +37,13 @@ def sbm(**changed: Any) -> BlockModel:
         "val_nodes": 100,
         "seed": 0,
     }
-    return BlockModel(**{**options, **changed})
+    return StochasticBlockModel(**{**options, **changed})
 
 
 class TestBlocks:
     def test_links_follow_the_chances(self) -> None:
         data = sbm(nodes=2000)
-        source, target = data.train.whole.inputs["edge_index"]
+        source, target = data.train.full_batch.inputs["edge_index"]
         same = source % 4 == target % 4
         assert float(same.sum()) / (2000 * 499) == pytest.approx(0.05, rel=0.03)
         assert float((~same).sum()) / (2000 * 1500) == pytest.approx(0.005, rel=0.03)
@@ -53,18 +53,18 @@ class TestBlocks:
 
     def test_splits_share_no_node(self) -> None:
         data = sbm()
-        asked = [part.whole.asked for part in (data.train, data.val, data.test)]
+        asked = [part.full_batch.output_index for part in (data.train, data.val, data.test)]
         assert [len(rows) for rows in asked] == [40, 100, 260]
         assert torch.cat(asked).sort().values.tolist() == list(range(400))
-        assert data.train.whole.target.bincount().tolist() == [10] * 4
+        assert data.train.full_batch.target.bincount().tolist() == [10] * 4
 
     def test_the_oracle_lies_where_it_was_found_before(self) -> None:
-        assert np.mean([sbm(seed=seed).facts.best_possible["accuracy"] for seed in range(5)]) == pytest.approx(
+        assert np.mean([sbm(seed=seed).info.best_possible["accuracy"] for seed in range(5)]) == pytest.approx(
             0.967, abs=0.015
         )
 
     def test_a_seed_is_a_graph(self) -> None:
-        one, again, other = (sbm(seed=seed).train.whole.inputs["edge_index"] for seed in (1, 1, 2))
+        one, again, other = (sbm(seed=seed).train.full_batch.inputs["edge_index"] for seed in (1, 1, 2))
         assert torch.equal(one, again)
         assert one.shape != other.shape or not torch.equal(one, other)
 
@@ -83,26 +83,26 @@ def test_features_alone_do_not() -> None:
     """The same nodes without their links, and with links that have been dealt out anew."""
     assert lab("model=mlp", "data=sbm", "epochs=80").test()["accuracy"] < 0.6
     run = lab("model=gcn", "data=sbm", "epochs=80")
-    edges = run.data.train.whole.inputs["edge_index"]
+    edges = run.data.train.full_batch.inputs["edge_index"]
     edges[1] = edges[1, torch.randperm(edges.shape[1])]
     assert run.test()["accuracy"] < 0.6
 
 
-class Indiscriminate(GraphAttention):
+class Indiscriminate(GATConv):
     """A softmax over all nodes, in which every node that is no neighbour has a score of 0."""
 
     def forward(self, x: Tensor, graph: Graph) -> Tensor:
-        h = self.project(x, self.weight)
-        pattern = graph.neighbours(self.heads).pattern
+        h = self.project_heads(x, self.weight)
+        pattern = graph.get_neighbors(self.heads).pattern
         at = pattern.rows % self.heads, pattern.rows // self.heads, pattern.cols // self.heads
-        scores = h.new_zeros(self.heads, len(h), len(h)).index_put(at, self.scores(x, h, pattern))
+        scores = h.new_zeros(self.heads, len(h), len(h)).index_put(at, self.score_edges(x, h, pattern))
         out = torch.einsum("hij,jhc->ihc", F.dropout(scores.softmax(2), self.dropout, self.training), h)
         return (out.flatten(1) if self.concat else out.mean(1)) + self.bias
 
 
 @pytest.mark.slow
 def test_a_softmax_that_knows_no_neighbours_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ATTENTION, "v1", Indiscriminate)
+    monkeypatch.setitem(ATTENTION_CONVS, "v1", Indiscriminate)
     assert lab("model=gat", "data=sbm", "epochs=80").test()["accuracy"] < 0.7
 
 
@@ -135,8 +135,8 @@ def write(folder: Path, monkeypatch: pytest.MonkeyPatch, swap: dict[str, bytes] 
     raw.mkdir(parents=True)
     for name, value in (files | (swap or {})).items():
         (raw / f"ind.cora.{name}").write_bytes(value)
-    monkeypatch.setattr(planetoid, "fetch", lambda name, _, data_dir: Path(data_dir) / name)
-    monkeypatch.setattr(planetoid, "VALIDATION", 3)
+    monkeypatch.setattr(planetoid, "fetch_files", lambda name, _, data_dir: Path(data_dir) / name)
+    monkeypatch.setattr(planetoid, "NUM_VAL_NODES", 3)
     return folder
 
 
@@ -146,12 +146,12 @@ def papers(folder: Path, name: Literal["cora", "citeseer"] = "cora", **changed: 
 
 def test_planetoid_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = papers(write(tmp_path, monkeypatch))
-    x, edges = data.train.whole.inputs["x"], data.train.whole.inputs["edge_index"]
+    x, edges = data.train.full_batch.inputs["x"], data.train.full_batch.inputs["edge_index"]
     assert x[1].tolist() == [0.5, 0.5, 0, 0]
     assert x[5:].tolist() == [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
     assert edges.t().tolist() == [[0, 1], [1, 0], [1, 2], [2, 1], [2, 7], [7, 2]]
-    wholes = [part.whole for part in (data.train, data.val, data.test)]
-    asked = [dict(zip(whole.asked.tolist(), whole.target.tolist(), strict=True)) for whole in wholes]
+    wholes = [part.full_batch for part in (data.train, data.val, data.test)]
+    asked = [dict(zip(whole.output_index.tolist(), whole.target.tolist(), strict=True)) for whole in wholes]
     assert asked == [{0: 0, 1: 1}, {2: 0, 3: 1, 4: 0}, {5: 1, 7: 0}]
 
 
@@ -203,7 +203,7 @@ def test_every_file_is_verified_before_it_is_opened(tmp_path: Path, monkeypatch:
         asked.extend(sources)
         raise ConfigError("no")
 
-    monkeypatch.setattr(planetoid, "fetch", fetch)
+    monkeypatch.setattr(planetoid, "fetch_files", fetch)
     with pytest.raises(ConfigError, match="no"):
         papers(tmp_path, "citeseer")
     assert len(asked) == 8
@@ -220,21 +220,21 @@ def test_citation_networks(
     if reason := lacking(name):
         pytest.skip(reason)
     data = papers(FOLDER, name)  # type: ignore[arg-type]
-    x, edge_index = data.train.whole.inputs["x"], data.train.whole.inputs["edge_index"]
+    x, edge_index = data.train.full_batch.inputs["x"], data.train.full_batch.inputs["edge_index"]
     assert x.shape == (nodes, features)
     assert x.isfinite().all()
     assert int((x.sum(1) == 0).sum()) >= missing
     assert edge_index.shape == (2, edges)
-    assert data.facts.sizes["num_classes"] == classes
-    asked = [part.whole.asked for part in (data.train, data.val, data.test)]
+    assert data.info.sizes["num_classes"] == classes
+    asked = [part.full_batch.output_index for part in (data.train, data.val, data.test)]
     assert [len(rows) for rows in asked] == [labelled, 500, 1000]
     assert int(torch.cat(asked).bincount().max()) == 1
-    assert data.train.whole.target.bincount().tolist() == [20] * classes
+    assert data.train.full_batch.target.bincount().tolist() == [20] * classes
 
 
 @needs("cora")
 def test_cora_has_its_known_degrees() -> None:
-    edge_index = papers(FOLDER, row_normalise=False).train.whole.inputs["edge_index"]
+    edge_index = papers(FOLDER, row_normalise=False).train.full_batch.inputs["edge_index"]
     degree = edge_index[1].bincount(minlength=2708)
     assert int(degree.max()) == 168
     assert int(degree.min()) == 1

@@ -10,30 +10,32 @@ import torch
 from PIL import Image
 
 from tests.helpers.own_files import pictures
-from trainer.core.dataset import Facts
+from trainer.core.dataset import DatasetInfo
 from trainer.data.datasets.image.digits import Digits
 from trainer.data.datasets.image.image_folder import ImageFolder
 from trainer.data.splits import image_splits
-from trainer.data.splits.image_splits import NamedPixels, Scale
+from trainer.data.splits.image_splits import NamedPixelSplit, PixelScale
 from trainer.utils.errors import ConfigError
 
 
-def seen(split: NamedPixels) -> torch.Tensor:
-    return split.finish(split.batch(torch.arange(len(split)), 0)).inputs["x"]
+def seen(split: NamedPixelSplit) -> torch.Tensor:
+    return split.to_model_inputs(split.batch(torch.arange(len(split)), 0)).inputs["x"]
 
 
 def test_a_folder_of_training_pictures_is_read_as_they_were() -> None:
     folder = pictures() / "kinds"
     data = ImageFolder(str(folder), 12, "cut", None, 0.2, 0.2, 0, 1.0)
     found = data.read(str(folder))
-    called, names = found.names(1)
+    called, names = found.get_row_names(1)
     assert (called, len(names)) == ("file", 40)
     assert {"dark/0.png", "light/19.png"} <= set(names)
-    parts = (split.finish(split.batch(torch.arange(len(split)), 0)) for split in (data.train, data.val, data.test))
+    parts = (
+        split.to_model_inputs(split.batch(torch.arange(len(split)), 0)) for split in (data.train, data.val, data.test)
+    )
     kept = torch.cat([part.inputs["x"] for part in parts]).flatten(1)
     assert float(torch.cdist(seen(found).flatten(1), kept).min(1).values.max()) < 0.05
     one = data.read(str(folder / "dark" / "3.png"))
-    assert one.names(1) == ("file", ["3.png"])
+    assert one.get_row_names(1) == ("file", ["3.png"])
     torch.testing.assert_close(seen(one)[0], seen(found)[list(names).index("dark/3.png")])
 
 
@@ -52,8 +54,8 @@ def test_a_picture_is_brought_to_size_channels_and_scale(tmp_path: Path) -> None
 
 def test_a_scale_is_known_by_its_ends() -> None:
     x = torch.randint(256, (20, 3, 4, 4), dtype=torch.uint8)
-    scale = Scale.of(x)
-    torch.testing.assert_close(Scale.between(*scale.bounds)(x), scale(x), atol=1e-5, rtol=1e-5)
+    scale = PixelScale.from_images(x)
+    torch.testing.assert_close(PixelScale.from_range(*scale.pixel_bounds)(x), scale(x), atol=1e-5, rtol=1e-5)
 
 
 def test_pictures_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
@@ -67,6 +69,6 @@ def test_pictures_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(ConfigError, match=words):
             data.read(str(tmp_path / name))
-    oblong = Facts(sizes={"in_channels": 1, "height": 8, "width": 6}, bounds=([0.0], [1.0]))
+    oblong = DatasetInfo(sizes={"in_channels": 1, "height": 8, "width": 6}, bounds=([0.0], [1.0]))
     with pytest.raises(ConfigError, match="pictures of this run are 6 x 8; only square ones can be read"):
         image_splits.read(str(tmp_path), oblong)

@@ -8,17 +8,17 @@ from torch import Tensor, nn
 
 from tests.helpers.graphs import EVERY, every, random_graph
 from trainer.core.batch import Batch
-from trainer.core.dataset import WholeSplit
-from trainer.data.splits.neighbor_sampler import NeighbourSplit
+from trainer.core.dataset import FullBatchSplit
+from trainer.data.splits.neighbor_sampler import NeighborSplit
 from trainer.engine.dataloader import Loader
 from trainer.utils.errors import ConfigError
 
 
-def around(edge_index: Tensor, neighbours: list[int], nodes: int = 9, seed: int = 0, **edges: Tensor) -> NeighbourSplit:
+def around(edge_index: Tensor, neighbours: list[int], nodes: int = 9, seed: int = 0, **edges: Tensor) -> NeighborSplit:
     """Node k has the features [k, k, ...] and class k; all but node 3 are asked for."""
     x = torch.arange(nodes).float()[:, None].expand(-1, 5).contiguous()
     asked = torch.tensor([node for node in range(nodes) if node != 3])
-    return NeighbourSplit(WholeSplit({"x": x, "edge_index": edge_index, **edges}, asked, asked), neighbours, seed)
+    return NeighborSplit(FullBatchSplit({"x": x, "edge_index": edge_index, **edges}, asked, asked), neighbours, seed)
 
 
 def edges(batch: Batch) -> list[tuple[int, int]]:
@@ -31,13 +31,13 @@ def edges(batch: Batch) -> list[tuple[int, int]]:
 def test_with_all_neighbours_nodes_get_what_they_get_in_the_whole_graph(make: type[nn.Module]) -> None:
     x, edge_index, weight = random_graph()
     steps, asked = 4 if make is EVERY["gcn"] else 3, torch.arange(9)
-    whole = WholeSplit({"x": x, "edge_index": edge_index, "edge_weight": weight}, asked, asked)
-    split = NeighbourSplit(whole, [9] * steps, 0)
+    whole = FullBatchSplit({"x": x, "edge_index": edge_index, "edge_weight": weight}, asked, asked)
+    split = NeighborSplit(whole, [9] * steps, 0)
     model, rows = make(), torch.tensor([4, 0, 8])
     batch = split.batch(rows, 0)
     expected = model(x, edge_index, weight)[rows]
     torch.testing.assert_close(model(**batch.inputs)[:3], expected, atol=1e-6, rtol=1e-5)
-    fewer = NeighbourSplit(whole, [1, 1, 1], 0).batch(rows, 0)
+    fewer = NeighborSplit(whole, [1, 1, 1], 0).batch(rows, 0)
     assert not torch.allclose(model(**fewer.inputs)[:3], expected)
 
 
@@ -46,9 +46,9 @@ def test_a_batch_is_its_nodes_and_the_edges_that_reach_them() -> None:
     split = around(chain, [2, 2], edge_attr=torch.arange(5)[:, None], edge_type=torch.arange(5))
     batch = split.batch(torch.tensor([3, 0]), 0)  # nodes 4 and 0
     assert batch.target is not None
-    assert batch.asked is not None
+    assert batch.output_index is not None
     assert batch.target.tolist() == [4, 0]
-    assert batch.asked.tolist() == [0, 1]
+    assert batch.output_index.tolist() == [0, 1]
     assert batch.inputs["x"][:, 0].tolist() == [4, 0, 3, 2]
     assert edges(batch) == [(2, 3), (3, 4)]
     assert batch.inputs["edge_type"].tolist() == batch.inputs["edge_attr"].flatten().tolist() == [3, 2]
@@ -67,7 +67,7 @@ def test_every_choice_is_as_likely_and_holds_no_neighbour_twice() -> None:
     targets, near, most = 4000, 7, 3
     hub = torch.cartesian_prod(torch.arange(near), torch.arange(near, near + targets)).t()
     split = around(hub, [most], nodes=near + targets)
-    edge, target = split.draw(torch.arange(near, near + targets), most, seed=1)
+    edge, target = split.sample_neighbors(torch.arange(near, near + targets), most, seed=1)
     assert torch.equal(hub[1, edge], target)
     chosen = torch.zeros(targets, near).index_put((target - near, hub[0, edge]), torch.ones(1), accumulate=True)
     assert chosen.max() == 1
@@ -105,7 +105,7 @@ def test_workers_change_nothing(workers: int) -> None:
         Loader(around(edge_index, [2, 1]), "train", batch_size=3, device=torch.device("cpu"), train=True, workers=count)
         for count in (0, workers)
     )
-    for one, two in zip(here.epoch(2), there.epoch(2), strict=True):
+    for one, two in zip(here.iter_epoch(2), there.iter_epoch(2), strict=True):
         assert torch.equal(one.inputs["x"], two.inputs["x"])
         assert torch.equal(one.inputs["edge_index"], two.inputs["edge_index"])
         assert torch.equal(one.index, two.index)

@@ -11,9 +11,9 @@ from tests.helpers.lab import lab
 from tests.helpers.real_data import FOLDER, needs
 from trainer.core.dataset import TensorSplit
 from trainer.data.datasets.series import etth1
-from trainer.data.datasets.series.synthetic import SineTrend, components, forecast_variance
+from trainer.data.datasets.series.synthetic import SineTrend, forecast_variance, trend_components
 from trainer.data.splits import windows
-from trainer.data.splits.windows import WindowSplit, chronological
+from trainer.data.splits.windows import WindowSplit, chronological_splits
 from trainer.engine.dataloader import Loader
 from trainer.utils.errors import ConfigError, SystemFault
 
@@ -44,7 +44,7 @@ def test_a_moved_split_moves_the_series_not_its_windows() -> None:
 def test_an_epoch_in_chunks_is_an_epoch_batch_by_batch() -> None:
     split = WindowSplit(SERIES, 7, 4)
     loader = Loader(split, "train", batch_size=8, device=torch.device("cpu"), train=True)
-    seen = list(loader.epoch(3))
+    seen = list(loader.iter_epoch(3))
     assert sorted(torch.cat([batch.index for batch in seen]).tolist()) == list(range(90))
     for batch in seen:
         alone = split.batch(batch.index, 3)
@@ -55,7 +55,7 @@ def test_an_epoch_in_chunks_is_an_epoch_batch_by_batch() -> None:
 def test_gaps_are_filled_by_straight_lines_within_a_window() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(40, 9, 3, generator=generator).where(torch.rand(40, 9, 3, generator=generator) < 0.5, torch.nan)
-    filled, steps = windows.interpolate(x), np.arange(9)
+    filled, steps = windows.interpolate_gaps(x), np.arange(9)
     for row in range(40):
         for column in range(3):
             values = x[row, :, column].numpy()
@@ -73,7 +73,7 @@ def times(values: torch.Tensor) -> set[int]:
 
 
 def test_no_split_predicts_what_another_does_nor_reads_its_future() -> None:
-    train, val, test = chronological(SERIES, (60, 80, 95), history=7, horizon=4)
+    train, val, test = chronological_splits(SERIES, (60, 80, 95), history=7, horizon=4)
     assert times(train.inputs["x"]) | times(train.target) == set(range(60))
     assert times(val.target) == set(range(60, 80))
     assert times(test.target) == set(range(80, 95)), "rows after the last end stay out"
@@ -93,17 +93,17 @@ def test_no_split_predicts_what_another_does_nor_reads_its_future() -> None:
 )
 def test_a_split_too_short_for_one_window_is_refused(ends: tuple[int, int, int], told: str) -> None:
     with pytest.raises(ConfigError, match=f"history 7 and horizon 4 {told}"):
-        chronological(SERIES, ends, history=7, horizon=4)
+        chronological_splits(SERIES, ends, history=7, horizon=4)
 
 
 def test_repeating_the_last_period() -> None:
     """On a line of slope 1, h steps ahead the last value is h short, and a period of 3 is 3 or 6 short."""
     line = torch.arange(60.0)[:, None]
     split = WindowSplit(line, 6, 4)
-    assert windows.repeat(split, 1)["mse"] == pytest.approx((1 + 4 + 9 + 16) / 4)
-    assert windows.repeat(split, 3)["mse"] == pytest.approx((9 + 9 + 9 + 36) / 4)
+    assert windows.seasonal_naive_scores(split, 1)["mse"] == pytest.approx((1 + 4 + 9 + 16) / 4)
+    assert windows.seasonal_naive_scores(split, 3)["mse"] == pytest.approx((9 + 9 + 9 + 36) / 4)
     wave = torch.sin(torch.arange(60.0) * 2 * torch.pi / 6)[:, None]
-    assert windows.repeat(WindowSplit(wave, 6, 4), 6)["mse"] == pytest.approx(0, abs=1e-9)
+    assert windows.seasonal_naive_scores(WindowSplit(wave, 6, 4), 6)["mse"] == pytest.approx(0, abs=1e-9)
 
 
 def sine(rows: int = 20000, **changes: float) -> SineTrend:
@@ -116,23 +116,23 @@ def test_the_best_forecast_of_a_sine_with_trend_is_reached_by_least_squares_and_
     data = sine()
     assert isinstance(data.test, TensorSplit)
     x, y = (t[..., 0].double().numpy() for t in (data.test.inputs["x"], data.test.target))
-    shapes = components(60, 24.0).numpy()
+    shapes = trend_components(60, 24.0).numpy()
     found, *_ = np.linalg.lstsq(shapes[:48], x.T, rcond=None)
     oracle = ((shapes[48:] @ found - y.T) ** 2).mean()
-    best = data.facts.best_possible["mse"]
+    best = data.info.best_possible["mse"]
     assert best == pytest.approx(0.0122, abs=1e-4)
     assert oracle == pytest.approx(best, rel=0.02)
     without_trend, *_ = np.linalg.lstsq(shapes[:48, [0, 1, 3]], x.T, rcond=None)
     assert ((shapes[48:][:, [0, 1, 3]] @ without_trend - y.T) ** 2).mean() > 10 * best
-    assert data.facts.baseline["mse"] == pytest.approx(1.22, abs=0.03)
-    assert windows.repeat(data.test, 24)["mse"] == pytest.approx(0.2504, abs=0.01)
+    assert data.info.baseline["mse"] == pytest.approx(1.22, abs=0.03)
+    assert windows.seasonal_naive_scores(data.test, 24)["mse"] == pytest.approx(0.2504, abs=0.01)
 
 
 def test_the_best_forecast_uses_what_is_known_of_the_coefficients() -> None:
     """With hardly any spread there is nothing to estimate: only the noise is left. With none, none of the error."""
-    assert sine(100, amplitude=1e-6, slope=1e-6, level=1e-6).facts.best_possible["mse"] == pytest.approx(0.01)
-    assert sine(100, amplitude=0.0, slope=0.0, level=0.0).facts.best_possible["mse"] == pytest.approx(0.01)
-    growing = forecast_variance(components(60, 24.0), torch.ones(4).double(), 0.1, 48)
+    assert sine(100, amplitude=1e-6, slope=1e-6, level=1e-6).info.best_possible["mse"] == pytest.approx(0.01)
+    assert sine(100, amplitude=0.0, slope=0.0, level=0.0).info.best_possible["mse"] == pytest.approx(0.01)
+    growing = forecast_variance(trend_components(60, 24.0), torch.ones(4).double(), 0.1, 48)
     assert growing[-1] > growing[0], "further ahead is harder"
 
 
@@ -150,11 +150,11 @@ def test_etth1_is_the_usual_split_on_the_usual_scale() -> None:
     assert isinstance(data.test, WindowSplit)
     assert torch.allclose(data.train.series.mean(0), torch.zeros(7), atol=1e-5)
     assert torch.allclose(data.train.series.std(0), torch.ones(7), atol=1e-3)
-    assert windows.repeat(data.test, 1)["mse"] == pytest.approx(1.294, abs=1e-3)
-    assert data.facts.baseline == windows.repeat(data.test, 24), "the better of the two rules"
-    assert data.facts.baseline["mse"] == pytest.approx(0.512, abs=1e-3)
+    assert windows.seasonal_naive_scores(data.test, 1)["mse"] == pytest.approx(1.294, abs=1e-3)
+    assert data.info.baseline == windows.seasonal_naive_scores(data.test, 24), "the better of the two rules"
+    assert data.info.baseline["mse"] == pytest.approx(0.512, abs=1e-3)
     short = etth1.ETTh1(history=12, horizon=96, data_dir=str(FOLDER))
-    assert short.facts.baseline["mse"] == pytest.approx(1.294, abs=1e-3), "no day to repeat in half of one"
+    assert short.info.baseline["mse"] == pytest.approx(1.294, abs=1e-3), "no day to repeat in half of one"
 
 
 @real

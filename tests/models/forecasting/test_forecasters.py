@@ -144,7 +144,7 @@ def test_independent_channels_do_not_see_each_other() -> None:
 
 def test_segments_keep_every_recent_step_in_order() -> None:
     x = torch.arange(10.0)[None, :, None] + torch.tensor([0.0, 0.5])
-    parts = gru(in_features=2, segment=4)._segments(x)
+    parts = gru(in_features=2, segment=4)._split_segments(x)
     assert parts.tolist() == [[[2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5], [6, 6.5, 7, 7.5, 8, 8.5, 9, 9.5]]]
 
 
@@ -155,11 +155,11 @@ def test_a_segment_longer_than_the_history_is_refused() -> None:
 
 def test_patches_end_now_and_leave_out_what_fills_none() -> None:
     steps = torch.arange(11.0)[None]
-    assert patches(seq_len=11, patch=4, stride=3)._patches(steps).tolist() == [
+    assert patches(seq_len=11, patch=4, stride=3)._split_patches(steps).tolist() == [
         [[1, 2, 3, 4], [4, 5, 6, 7], [7, 8, 9, 10]]
     ]
-    assert patches(seq_len=11, patch=4, stride=4)._patches(steps).tolist() == [[[3, 4, 5, 6], [7, 8, 9, 10]]]
-    assert patches(seq_len=4, patch=4, stride=3)._patches(steps[:, :4]).tolist() == [[[0, 1, 2, 3]]]
+    assert patches(seq_len=11, patch=4, stride=4)._split_patches(steps).tolist() == [[[3, 4, 5, 6], [7, 8, 9, 10]]]
+    assert patches(seq_len=4, patch=4, stride=3)._split_patches(steps[:, :4]).tolist() == [[[0, 1, 2, 3]]]
 
 
 def test_the_patch_transformer_equals_a_plain_reference_around_its_encoder() -> None:

@@ -14,7 +14,7 @@ from tests.helpers.lab import configure
 from trainer.engine import factory
 from trainer.models.generative.gan import DCGAN, GAN, StyleGAN
 from trainer.models.layers.generative.gan import Critic
-from trainer.models.layers.generative.stylegan import ModulatedConv, ResidualHalving, StyledLayer
+from trainer.models.layers.generative.stylegan import ModulatedConv, ResidualDownsample, StyledLayer
 
 SIZES = ((1, 28, 28), (1, 8, 8), (3, 5, 7), (2, 9, 4))
 CONVOLUTIONAL = ("dcgan", "style_gan")
@@ -32,7 +32,7 @@ def made(kind: str, shape: tuple[int, int, int] = (1, 8, 8), classes: int | None
 
 def build(*words: str) -> Any:
     """The model of a command line, without its data."""
-    return factory.make(configure(*words)["model"], nn.Module)
+    return factory.instantiate_node(configure(*words)["model"], nn.Module)
 
 
 def count(module: nn.Module) -> int:
@@ -172,7 +172,7 @@ def test_a_style_generator_grows_its_constant_by_the_style() -> None:
 
 
 def test_residual_halving_rounds_up() -> None:
-    assert ResidualHalving(2, 3)(torch.randn(1, 2, 7, 4)).shape == (1, 3, 4, 2)
+    assert ResidualDownsample(2, 3)(torch.randn(1, 2, 7, 4)).shape == (1, 3, 4, 2)
 
 
 @pytest.mark.parametrize(("squash", "low"), [("tanh", -1.0), ("sigmoid", 0.0)])

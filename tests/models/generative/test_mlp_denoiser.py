@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from trainer.models.generative.mlp_denoiser import Denoiser
-from trainer.models.layers.generative.time_embedding import Moment
+from trainer.models.layers.generative.time_embedding import TimeEmbedding
 
 
 def awake(num_classes: int | None = 3) -> Denoiser:
@@ -43,7 +43,7 @@ def test_no_label_is_the_null_class() -> None:
 
 @pytest.mark.parametrize("width", [1, 7, 32])
 def test_times_a_thousandth_apart_are_told_apart(width: int) -> None:
-    moment = Moment(width, None)
+    moment = TimeEmbedding(width, None)
     moment.mix = torch.nn.Identity()  # type: ignore[assignment]
     told = moment(torch.arange(1001) / 1000)
     assert told.shape == (1001, width)

@@ -24,7 +24,7 @@ def test_pictures_of_any_size_have_a_grid_of_codes(size: tuple[int, int, int], g
     made = ConvVQVAE(*size, widths=[4, 6], **CODES).eval()  # type: ignore[arg-type]
     x = torch.rand(2, *size)
     assert made.grid == grid
-    assert made.quantise(made.encode(x))[1].shape == (2, grid[0] * grid[1])
+    assert made.quantize(made.encode(x))[1].shape == (2, grid[0] * grid[1])
     assert made(x).shape == made.generate(2).shape == x.shape
 
 
@@ -43,7 +43,7 @@ def test_points_have_as_many_codes_as_groups() -> None:
     x = torch.rand(3, 2, 3)
     z = made.encode(x)
     assert z.shape == (3, 4, 3)
-    assert made.code_scores(made.quantise(z)[1]).shape == (3, 4, 5)
+    assert made.code_scores(made.quantize(z)[1]).shape == (3, 4, 5)
     assert made(x).shape == x.shape
     assert made.generate(3).shape == (3, 6)
 

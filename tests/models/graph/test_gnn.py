@@ -9,8 +9,8 @@ from torch import Tensor
 from tests.helpers.graphs import Make, every, random_graph, weighted
 from trainer.models.graph.gnn import GAT
 from trainer.models.layers.graph.graph import Graph
-from trainer.models.layers.graph.graph_conv import ATTENTION, EdgeConvolution
-from trainer.models.layers.graph.sparse import Sparse, sparse_if_mostly_zero
+from trainer.models.layers.graph.graph_conv import ATTENTION_CONVS, EdgeMessageConv
+from trainer.models.layers.graph.sparse import SparseMatrix, to_sparse_if_mostly_zero
 from trainer.utils.errors import ConfigError
 
 CHAIN = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
@@ -96,8 +96,8 @@ def test_sparse_features_are_dense_features(make: Make, classes: int) -> None:
         out = model(features, edge_index)
         out.square().sum().backward()
         grads.append([out.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
-    assert isinstance(sparse_if_mostly_zero(wide), Sparse)
-    assert sparse_if_mostly_zero(features) is None
+    assert isinstance(to_sparse_if_mostly_zero(wide), SparseMatrix)
+    assert to_sparse_if_mostly_zero(features) is None
     for sparse, dense in [*zip(grads[0], grads[2], strict=True), *zip(grads[1], grads[2], strict=True)]:
         torch.testing.assert_close(sparse, dense, atol=1e-5, rtol=1e-4)
 
@@ -118,14 +118,14 @@ def test_gradients_of_whole_models(make: Make) -> None:
 
 def test_parameters_are_as_many_as_published() -> None:
     gat = GAT(16, 8, "v1", [8], 4, 1, dropout=0.6, attention_dropout=0.6, negative_slope=0.2)
-    edge = EdgeConvolution(16, 16, 4)
+    edge = EdgeMessageConv(16, 16, 4)
     assert [sum(p.numel() for p in module.parameters()) for module in (gat, edge)] == [888, 592]
 
 
-@pytest.mark.parametrize("version", ATTENTION)
+@pytest.mark.parametrize("version", ATTENTION_CONVS)
 def test_a_node_whose_edges_all_weigh_nothing_has_the_bias_alone(version: str) -> None:
     """As in every other convolution: an edge of weight 0 is no edge, and the loop is one."""
-    x, layer = torch.randn(4, 5).double().requires_grad_(), ATTENTION[version](5, 4, 3, True, 0.0, 0.2).double()  # type: ignore[index]
+    x, layer = torch.randn(4, 5).double().requires_grad_(), ATTENTION_CONVS[version](5, 4, 3, True, 0.0, 0.2).double()  # type: ignore[index]
     torch.nn.init.normal_(layer.bias)
     edges, weight = torch.tensor([[0, 1, 1, 2], [1, 0, 1, 3]]), torch.tensor([0.0, 0.0, 0.0, 1.0])
     out = layer(x, Graph(4, edges, weight, dtype=torch.double))

@@ -14,8 +14,8 @@ from tests.helpers import clock
 from tests.helpers.lab import Lab, lab
 from tests.helpers.real_data import FOLDER, needs
 from trainer.core.batch import Batch
-from trainer.data.splits.graph_batches import Beside
-from trainer.data.splits.triple_queries import Questions
+from trainer.data.splits.graph_batches import SplitWithSharedInputs
+from trainer.data.splits.triple_queries import TripleQuerySplit
 from trainer.models.graph.kg_embedding import DistMult, RGCNDistMult
 from trainer.tasks.ranking import Ranking
 from trainer.utils.errors import ConfigError
@@ -95,8 +95,8 @@ def on_the_clock(folder: Path, *more: str) -> Lab:
 def without_relations(run: Lab, twin: str) -> Lab:
     """The same run, on rows whose relations are all one, or anybody's."""
     for loader in run.loaders.values():
-        assert isinstance(loader.split, Beside)
-        assert isinstance(loader.split.rows, Questions)
+        assert isinstance(loader.split, SplitWithSharedInputs)
+        assert isinstance(loader.split.rows, TripleQuerySplit)
         inputs = loader.split.rows.rows.inputs
         order = torch.randperm(len(inputs["relation"]), generator=torch.Generator().manual_seed(0))
         inputs["relation"] = torch.zeros_like(order) if twin == "ignored" else inputs["relation"][order]
@@ -135,7 +135,7 @@ def test_nations_are_known_by_what_they_do(model: str) -> None:
     run = nations(f"model={model}")
     scores = run.test()
     assert scores["mrr"] > 0.75
-    assert scores["mrr"] > run.data.facts.baseline["mrr"] + 0.2
+    assert scores["mrr"] > run.data.info.baseline["mrr"] + 0.2
 
 
 @real

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.data.splits.negative_sampling import both_ways
-from trainer.models.graph.recommendation import BipartiteGNN, MatrixFactorisation
+from trainer.data.splits.negative_sampling import to_undirected
+from trainer.models.graph.recommendation import BipartiteGNN, MatrixFactorization
 from trainer.utils.errors import ConfigError
 
 CLICKS = torch.tensor([[0, 4], [0, 5], [1, 5], [2, 6], [2, 4], [1, 4]])  # user 3 and item 7 have none
-EDGES = both_ways(CLICKS)
+EDGES = to_undirected(CLICKS)
 PAIRS = torch.cartesian_prod(torch.arange(4), torch.arange(4, 8))
 
 
@@ -34,7 +34,7 @@ def numpy_nodes(embeddings: Tensor, layers: int) -> np.ndarray:
 def test_propagation_is_the_formula(layers: int) -> None:
     model = BipartiteGNN(num_nodes=8, width=5, layers=layers)
     expected = numpy_nodes(model.embeddings, layers)
-    np.testing.assert_allclose(model.nodes(EDGES).detach().numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(model.embed_nodes(EDGES).detach().numpy(), expected, atol=1e-6)
     scores = (expected[PAIRS[:, 0]] * expected[PAIRS[:, 1]]).sum(1)
     np.testing.assert_allclose(model(PAIRS, EDGES).detach().numpy()[:, 0], scores, atol=1e-6)
 
@@ -47,7 +47,7 @@ def test_propagation_and_its_gradient_equal_pyg() -> None:
     theirs = model.embeddings.detach().clone().requires_grad_()
     first = conv(theirs, EDGES)
     expected = (theirs + first + conv(first, EDGES)) / 3
-    found = model.nodes(EDGES)
+    found = model.embed_nodes(EDGES)
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
     pull = torch.randn_like(found)
     found.backward(pull)
@@ -57,11 +57,11 @@ def test_propagation_and_its_gradient_equal_pyg() -> None:
 
 def test_who_clicked_nothing_keeps_a_share_of_its_own_embedding() -> None:
     model = BipartiteGNN(num_nodes=8, width=5, layers=2)
-    torch.testing.assert_close(model.nodes(EDGES)[3], model.embeddings[3] / 3)
+    torch.testing.assert_close(model.embed_nodes(EDGES)[3], model.embeddings[3] / 3)
 
 
 def test_factorisation_is_the_formula() -> None:
-    model = MatrixFactorisation(num_nodes=8, width=3)
+    model = MatrixFactorization(num_nodes=8, width=3)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_()
@@ -74,7 +74,7 @@ def test_factorisation_is_the_formula() -> None:
 def test_a_user_or_an_item_that_is_not_there_is_refused(wrong: int) -> None:
     pairs = torch.tensor([[0, 4], [1, wrong]])
     for call in (
-        lambda: MatrixFactorisation(8, 3)(pairs),
+        lambda: MatrixFactorization(8, 3)(pairs),
         lambda: BipartiteGNN(8, 3, 1)(pairs, EDGES),
     ):
         with pytest.raises(ConfigError, match=rf"pair 1 is \[1, {wrong}\], but nodes are 0\.\.7"):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tests.helpers.graphs import random_graph
 from tests.helpers.lab import lab
-from trainer.core.dataset import WholeSplit
+from trainer.core.dataset import FullBatchSplit
 from trainer.models.graph.rgcn import RGCN
 
 SMALL = ("data=relation_sign", "data.nodes=800", "data.labelled=500", "data.val_nodes=100", "epochs=80")
@@ -43,7 +43,7 @@ def test_a_graph_is_prepared_once() -> None:
     model, made = model_of(None), []
     for _ in range(2):
         model(x, edge_index, kinds)
-        made.append([entry[1] for entry in model.body.memo._kept.values()])
+        made.append([entry[1] for entry in model.body.cache._entries.values()])
     assert made[0] == made[1] != []
     before = model(x, edge_index, kinds)
     kinds[0] = (kinds[0] + 1) % 4
@@ -58,8 +58,8 @@ def test_it_learns_what_the_relations_say() -> None:
 def test_without_the_relations_it_does_not(twin: str) -> None:
     run = lab("model=rgcn", *SMALL)
     for loader in run.loaders.values():
-        assert isinstance(loader.split, WholeSplit)
-        inputs = loader.split.whole.inputs
+        assert isinstance(loader.split, FullBatchSplit)
+        inputs = loader.split.full_batch.inputs
         kinds = inputs["edge_type"]
         order = torch.randperm(len(kinds), generator=torch.Generator().manual_seed(0))
         inputs["edge_type"] = kinds[order] if twin == "shuffled" else torch.zeros_like(kinds)

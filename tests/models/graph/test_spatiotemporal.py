@@ -12,8 +12,8 @@ from torch import Tensor
 
 from tests.helpers.graphs import random_graph
 from tests.helpers.lab import lab
-from trainer.data.splits.graph_batches import Beside
-from trainer.models.graph.spatiotemporal import Brain
+from trainer.data.splits.graph_batches import SplitWithSharedInputs
+from trainer.models.graph.spatiotemporal import SpatiotemporalGNN
 from trainer.models.layers.graph.graph import Graph
 from trainer.utils.errors import ConfigError
 
@@ -24,9 +24,9 @@ PLAIN: dict[str, Any] = {
 LENGTHS = torch.tensor([7, 4, 1])
 
 
-def brain(**changes: Any) -> Brain:
+def brain(**changes: Any) -> SpatiotemporalGNN:
     torch.manual_seed(0)
-    return Brain(**PLAIN | changes).eval()
+    return SpatiotemporalGNN(**PLAIN | changes).eval()
 
 
 def runs() -> dict[str, Tensor]:
@@ -35,7 +35,7 @@ def runs() -> dict[str, Tensor]:
     return {"x": x, "edge_index": edge_index, "edge_weight": edge_weight, "lengths": LENGTHS}
 
 
-def one_by_one(model: Brain, x: Tensor, edge_index: Tensor, edge_weight: Tensor, lengths: Tensor) -> Tensor:
+def one_by_one(model: SpatiotemporalGNN, x: Tensor, edge_index: Tensor, edge_weight: Tensor, lengths: Tensor) -> Tensor:
     """Each moment through the layers on its own graph, each row through the LSTMs by itself."""
     graph = Graph(x.shape[2], edge_index, edge_weight)
     rows = []
@@ -139,7 +139,7 @@ def test_it_tells_which_network_fires_first_by_order_and_roles(
     small = ("data.parcels=30", "data.members=8", "data.top_k=4", "data.noise=0.5", "epochs=20", "optimizer.lr=1e-2")
     run = lab("model=brain", "data=simulated_bold", *small)
     for split in (run.data.train, run.data.val, run.data.test):
-        assert isinstance(split, Beside)
+        assert isinstance(split, SplitWithSharedInputs)
         x = split.rows.inputs["x"]  # type: ignore[attr-defined]
         x.values.copy_(torch.cat([change(part) for part in x.values.split(x.lengths.tolist())]))
     assert bounds[0] <= run.test()["accuracy"] <= bounds[1]

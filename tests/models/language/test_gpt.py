@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.core.decoding import stream, write
+from trainer.core.decoding import generate_tokens, stream_tokens
 from trainer.models.language.gpt import GPT
 from trainer.utils.errors import ConfigError
 
@@ -86,10 +86,10 @@ def test_rows_of_the_state_can_be_picked_and_repeated() -> None:
 
 def test_more_than_its_tokens_are_too_many_for_learned_positions_alone() -> None:
     first = tokens(2, 3)
-    assert write(make(), (), first, 20).shape == (2, 20)
+    assert generate_tokens(make(), (), first, 20).shape == (2, 20)
     with pytest.raises(ConfigError, match=r"model\.positions: learned for 12 steps"):
-        write(make(positions="learned"), (), first, 20)
-    assert len(list(stream(make(positions="learned"), (), first, 20, context=12))) == 20
+        generate_tokens(make(positions="learned"), (), first, 20)
+    assert len(list(stream_tokens(make(positions="learned"), (), first, 20, context=12))) == 20
 
 
 @pytest.mark.parametrize("attention", ["linformer", "lsh"])

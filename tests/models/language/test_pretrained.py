@@ -48,17 +48,17 @@ def test_padding_is_not_read(folder: Path, pool: str) -> None:
 
 
 def test_its_tokens_are_its_own(folder: Path) -> None:
-    codec = tokenizers.learn("pretrained", [], tokenizer=str(folder))
-    assert codec.size == 12
+    codec = tokenizers.fit_tokenizer("pretrained", [], tokenizer=str(folder))
+    assert codec.vocab_size == 12
     assert codec.encode("the film was splendid") == [2, 10, 8, 11, 1, 3]
     assert codec.decode([2, 10, 8, 3]) == "the film"
-    assert codec.words([2, 10, 8, 3]) == ["the", "film"]
+    assert codec.decode_words([2, 10, 8, 3]) == ["the", "film"]
 
 
 def test_a_long_text_is_cut_between_its_marks(folder: Path) -> None:
     ends = {"first": [2, 10, 8, 3], "last": [2, 11, 4, 3]}
     for keep, expected in ends.items():
-        codec = tokenizers.learn("pretrained", [], tokenizer=str(folder), most=4, keep=keep)  # type: ignore[arg-type]
+        codec = tokenizers.fit_tokenizer("pretrained", [], tokenizer=str(folder), most=4, keep=keep)  # type: ignore[arg-type]
         assert codec.encode("the film was good") == expected
 
 
@@ -72,7 +72,7 @@ def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"holds no config\.json"):
         make(tmp_path)
     with pytest.raises(ConfigError, match="tokens=pretrained needs the name"):
-        tokenizers.learn("pretrained", [])
+        tokenizers.fit_tokenizer("pretrained", [])
 
 
 def test_a_broken_model_is_told_in_a_line(folder: Path, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_broken_model_is_told_in_a_line(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^model\.name: .* cannot be read: [^\n]*$"):
         make(tmp_path)
     with pytest.raises(ConfigError, match=r"^data\.tokenizer: .* has no tokenizer: [^\n]*$"):
-        tokenizers.learn("pretrained", [], tokenizer=str(tmp_path))
+        tokenizers.fit_tokenizer("pretrained", [], tokenizer=str(tmp_path))
 
 
 def test_weights_that_are_pickles_are_not_read(folder: Path, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_without_the_network_it_says_what_to_download(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(huggingface_hub, "model_info", unreachable)
     with pytest.raises(SystemFault, match=r"no route.* download some-model, and give its folder as model\.name"):
-        hf_hub.folder_of("some-model")
+        hf_hub.find_model_dir("some-model")
 
 
 def reviews(folder: Path) -> Path:

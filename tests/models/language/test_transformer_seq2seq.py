@@ -8,9 +8,9 @@ from torch import nn
 
 from tests.helpers.lab import lab
 from tests.models.layers.attention.test_transformer import copy_block
-from trainer.core.decoding import State, beam, write
+from trainer.core.decoding import DecoderState, beam_search, generate_tokens
 from trainer.models.language.transformer_seq2seq import TransformerSeq2Seq
-from trainer.models.layers.attention.positional_encoding import sinusoidal
+from trainer.models.layers.attention.positional_encoding import make_sinusoidal_encoding
 from trainer.utils.errors import ConfigError
 
 OPTIONS: dict[str, Any] = {
@@ -58,7 +58,7 @@ def test_kept_keys_and_values_give_what_reading_all_again_gives(way: dict[str, A
     model = make(**way)
     memory, fed = model.encode(source(), LENGTHS), torch.randint(6, (3, 4))
     whole, _ = model.decode(fed, memory)
-    state: State | None = None
+    state: DecoderState | None = None
     for step in range(4):
         scores, state = model.decode(fed[:, step : step + 1], memory, state)
         close(scores[:, 0], whole[:, step])
@@ -84,8 +84,8 @@ def test_it_is_torchs_transformer() -> None:
     x, fed = source(), torch.randint(6, (3, 4))
     padding = torch.arange(6) >= LENGTHS[:, None]
     out = theirs(
-        model.source(x) + sinusoidal(0, 6, 16, x.device),
-        model.target(fed) + sinusoidal(0, 4, 16, x.device),
+        model.source(x) + make_sinusoidal_encoding(0, 6, 16, x.device),
+        model.target(fed) + make_sinusoidal_encoding(0, 4, 16, x.device),
         tgt_mask=torch.ones(4, 4, dtype=torch.bool).triu(1),
         src_key_padding_mask=padding,
         memory_key_padding_mask=padding,
@@ -98,15 +98,15 @@ def test_a_search_may_pick_rows_and_a_beam_of_one_is_greedy() -> None:
     model = make()
     memory = model.encode(source(), LENGTHS)
     first = torch.full((3, 1), 5)
-    written = write(model, memory, first, 4)
+    written = generate_tokens(model, memory, first, 4)
     assert torch.equal(written, model(source(), LENGTHS).argmax(-1))
-    assert torch.equal(beam(model, memory, first, 4, 1), written)
+    assert torch.equal(beam_search(model, memory, first, 4, 1), written)
 
     def score(tokens: torch.Tensor) -> torch.Tensor:
         logs = model.decode(torch.cat((first, tokens[:, :-1]), 1), memory)[0].log_softmax(-1)
         return logs.gather(-1, tokens[..., None]).sum((1, 2))
 
-    assert (score(beam(model, memory, first, 4, 5**3)) >= score(written) - 1e-5).all()
+    assert (score(beam_search(model, memory, first, 4, 5**3)) >= score(written) - 1e-5).all()
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tests.helpers.lab import configure, lab
 from trainer.config import compose
 from trainer.models.layers.attention.attention import MultiHeadAttention
-from trainer.models.multimodal.fusion import CrossAttention, Gate, Multimodal
+from trainer.models.multimodal.fusion import CrossAttentionFusion, GatedFusion, Multimodal
 from trainer.utils.errors import ConfigError
 
 SHAPES = {"sequence": [10, 8], "image": [1, 28, 28]}
@@ -58,7 +58,7 @@ def test_only_a_concatenation_without_layers_behind_it_adds() -> None:
 def test_a_gate_is_the_papers_formula() -> None:
     model = network(fusion="gate", width=5, hidden=[])
     gate, inputs = model.fusion, rows(SHAPES)
-    assert isinstance(gate, Gate)
+    assert isinstance(gate, GatedFusion)
     sequence, image = (encode(inputs[name]) for name, encode in zip(SHAPES, model.encoders, strict=True))
     v = [gate.ends[0](sequence[:, -1]), gate.ends[1](image.reshape(4, -1))]
     weights, biases = gate.gates.weight.split(5), gate.gates.bias.split(5)
@@ -71,7 +71,7 @@ def test_cross_attention_is_torchs_over_the_steps_of_all_others() -> None:
     shapes = SHAPES | {"table": [6]}
     model = network(shapes, fusion="cross_attention")
     fusion, inputs = model.fusion, rows(shapes)
-    assert isinstance(fusion, CrossAttention)
+    assert isinstance(fusion, CrossAttentionFusion)
     found = [encode(inputs[name]) for name, encode in zip(shapes, model.encoders, strict=True)]
     assert [tuple(steps.shape) for steps in found] == [(4, 10, 64), (4, 49, 32), (4, 1, 64)]
     steps = [to(each).transpose(0, 1) for to, each in zip(fusion.maps, found, strict=True)]
@@ -111,7 +111,7 @@ def test_every_fusion_learns_what_no_input_tells_alone(fusion: str) -> None:
     assert run.test()["accuracy"] > 0.95
     inputs = run.loaders["test"].split.inputs
     inputs["image"] = torch.zeros_like(inputs["image"])
-    assert run.trainer.evaluate(run.loaders["test"])["accuracy"] < 0.42
+    assert run.trainer.evaluate_loader(run.loaders["test"])["accuracy"] < 0.42
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.helpers.lab import lab
-from trainer.data.datasets.sequence.oscillator import motion
+from trainer.data.datasets.sequence.oscillator import exact_trajectory
 from trainer.models.sequence import neural_ode
 from trainer.models.sequence.neural_ode import NeuralODE
 from trainer.utils.errors import ConfigError
@@ -38,7 +38,7 @@ def lawful(**options: Any) -> NeuralODE:
     return model
 
 
-def euler(field: neural_ode.Field, y: Tensor, gap: Tensor, steps: int) -> Tensor:
+def euler(field: neural_ode.VectorField, y: Tensor, gap: Tensor, steps: int) -> Tensor:
     """The rule of first order."""
     for _ in range(steps):
         y = y + gap / steps * field(y)
@@ -48,17 +48,17 @@ def euler(field: neural_ode.Field, y: Tensor, gap: Tensor, steps: int) -> Tensor
 def orders(rule: Any) -> list[float]:
     """Powers of the step that the error falls with, each time the step is halved."""
     start, times = START.double(), TIMES.double()
-    exact = motion(start, times, FREQUENCY, DAMPING)
+    exact = exact_trajectory(start, times, FREQUENCY, DAMPING)
     errors = []
     for steps in (4, 8, 16, 32):
         model = lawful()
-        model.advance = lambda *given, steps=steps: rule(*given, steps)
+        model.solve_interval = lambda *given, steps=steps: rule(*given, steps)
         errors.append(float((model(start, times) - exact).detach().abs().max()))
     return [math.log2(a / b) for a, b in pairwise(errors)]
 
 
 def test_the_rule_is_of_fourth_order_and_eulers_is_not() -> None:
-    assert orders(neural_ode.rk4) == pytest.approx([4, 4, 4], abs=0.3)
+    assert orders(neural_ode.solve_rk4) == pytest.approx([4, 4, 4], abs=0.3)
     assert orders(euler) == pytest.approx([1, 1, 1], abs=0.3)
 
 
@@ -78,7 +78,7 @@ def test_gradients_are_those_of_the_numbers() -> None:
 def test_the_adaptive_solver_is_as_exact_as_asked_for() -> None:
     pytest.importorskip("torchdiffeq")
     start, times = START.double(), TIMES.double()
-    exact = motion(start, times, FREQUENCY, DAMPING)
+    exact = exact_trajectory(start, times, FREQUENCY, DAMPING)
     coarse, fine = (
         float((lawful(solver="dopri5", tolerance=tolerance)(start, times) - exact).detach().abs().max())
         for tolerance in (1e-3, 1e-9)
@@ -112,7 +112,7 @@ def test_the_law_of_motion_is_found() -> None:
         path = model(START[:1], regular)
     law = torch.tensor([[0, 1], [-(FREQUENCY**2), -2 * DAMPING]])
     assert float((rate - START @ law.T).norm() / (START @ law.T).norm()) < 0.1
-    assert float((path - motion(START[:1], regular, FREQUENCY, DAMPING)).square().mean()) < 0.02
+    assert float((path - exact_trajectory(START[:1], regular, FREQUENCY, DAMPING)).square().mean()) < 0.02
 
 
 @pytest.mark.slow

@@ -197,7 +197,7 @@ def test_forget_bias_opens_the_forget_gate_alone() -> None:
 
 def option(name: str, **changes: Any) -> nn.Module:
     """The network of ``conf/model`` at these sizes."""
-    return factory.make(configure(f"model={name}")["model"] | changes, nn.Module)
+    return factory.instantiate_node(configure(f"model={name}")["model"] | changes, nn.Module)
 
 
 SEQUENCE = {"in_features": 20, "out_features": 1}

@@ -8,8 +8,8 @@ from torch import nn
 
 from tests.helpers.lab import lab
 from tests.models.layers.attention.test_transformer import copy_block
-from trainer.models.layers.attention.positional_encoding import sinusoidal
-from trainer.models.layers.attention.transformer import KINDS
+from trainer.models.layers.attention.positional_encoding import make_sinusoidal_encoding
+from trainer.models.layers.attention.transformer import ATTENTION_KERNELS
 from trainer.models.sequence.transformer import TokenTransformer, Transformer
 
 OPTIONS: dict[str, Any] = {
@@ -30,7 +30,7 @@ OPTIONS: dict[str, Any] = {
     "pool": "mean",
 }
 POOLS = ["last", "mean", "max", "attention"]
-WAYS = [{"attention": kind} for kind in KINDS] + [
+WAYS = [{"attention": kind} for kind in ATTENTION_KERNELS] + [
     {"decoder_layers": 1},
     {"norm": "post"},
     *({"positions": kind} for kind in ("learned", "rotary", "none")),
@@ -85,7 +85,7 @@ def test_the_transformer_of_source_002_is_torchs() -> None:
         for theirs_layer, ours in zip(left.layers, right.blocks, strict=True):
             copy_block(theirs_layer, ours)
     x = torch.randn(4, 10, 20)
-    placed = model.embed(x) + sinusoidal(0, 10, 64, x.device)
+    placed = model.embed(x) + make_sinusoidal_encoding(0, 10, 64, x.device)
     torch.testing.assert_close(model(x), model.head(theirs(placed, placed)[:, -1]), atol=1e-5, rtol=1e-5)
 
 

@@ -20,7 +20,7 @@ from trainer.models.vision.attention_convs import (
     DynamicConv,
     GatedCNN,
     GatedConv,
-    grid,
+    make_position_grid,
 )
 
 CLASSES: dict[str, type[nn.Module]] = {
@@ -75,7 +75,7 @@ def ref_attention(layer: AttentionConv, image: Tensor) -> np.ndarray:
     """The branch of attention on one image (C, H, W), a pixel and a head at a time."""
     embedded = window(layer.embed, image)
     channels, height, width = embedded.shape
-    pixels = embedded.reshape(channels, -1).T + grid(height, width, channels, image.device).numpy()
+    pixels = embedded.reshape(channels, -1).T + make_position_grid(height, width, channels, image.device).numpy()
     attention = layer.attention
     weight, bias = (part.detach().numpy() for part in (attention.project.weight, attention.project.bias))
     q, k, v = ((pixels @ weight.T + bias)[:, i * channels : (i + 1) * channels] for i in range(3))
@@ -113,7 +113,7 @@ def test_a_pixel_learns_of_the_farthest_and_through_a_convolution_alone_does_not
 
 
 def test_every_place_of_a_map_has_numbers_of_its_own_and_its_row_has_half_of_them() -> None:
-    places = grid(5, 7, 9, torch.device("cpu"))
+    places = make_position_grid(5, 7, 9, torch.device("cpu"))
     apart = torch.cdist(places, places) + torch.eye(35)
     assert apart.min() > 0.1
     by_row = places.unflatten(0, (5, 7))
@@ -131,7 +131,7 @@ def test_without_places_attention_would_be_blind_to_where_pixels_stand() -> None
         return image.flatten(2)[..., order].unflatten(2, (4, 4))
 
     assert not torch.allclose(layer(moved(x)), moved(layer(x)), atol=1e-3)
-    with patch("trainer.models.vision.attention_convs.grid", lambda *_: torch.zeros(1)):
+    with patch("trainer.models.vision.attention_convs.make_position_grid", lambda *_: torch.zeros(1)):
         torch.testing.assert_close(layer(moved(x)), moved(layer(x)), atol=1e-5, rtol=0)
 
 
@@ -152,7 +152,7 @@ def test_too_many_pixels_are_refused_and_another_plain_convolution_helps() -> No
 def test_mixing_kernels_is_mixing_what_they_give(rows: int, layout: torch.memory_format) -> None:
     layer = DynamicConv(3, 4, kernels=5, temperature=0.2).to(memory_format=layout)
     x = numbers(rows, 3, 6, 5).contiguous(memory_format=layout)
-    shares = layer.shares(x).detach().numpy()
+    shares = layer.compute_kernel_weights(x).detach().numpy()
     assert rows == 1 or np.ptp(shares, 0).max() > 0.05, "each image has its own"
     for image, mine, found in zip(x, shares, layer(x), strict=True):
         each = window(layer.conv, image).reshape(5, 4, 6, 5)
@@ -169,7 +169,7 @@ def test_a_batch_is_one_convolution() -> None:
 
 def test_heat_shares_alike() -> None:
     x = 9 * numbers(4, 3, 6, 5)
-    hot, cold = (DynamicConv(3, 4, 5, temperature).shares(x) for temperature in (1e4, 1e-4))
+    hot, cold = (DynamicConv(3, 4, 5, temperature).compute_kernel_weights(x) for temperature in (1e4, 1e-4))
     torch.testing.assert_close(hot, torch.full((4, 5), 0.2), atol=1e-3, rtol=0)
     assert cold.amax(1).min() > 0.99
 

@@ -27,7 +27,7 @@ def coded(channels: int = 3, height: int = 4, width: int = 5) -> Tensor:
 
 
 def as_read(order: str, x: Tensor) -> Tensor:
-    return network(order=order).steps(x)
+    return network(order=order).to_sequence(x)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

@@ -98,7 +98,7 @@ def test_it_tells_a_direction_by_the_order_of_the_frames() -> None:
     run = lab("model=conv_lstm", "model.channels=[8]", "data=moving_blob", *small, "optimizer.lr=3e-2", "epochs=6")
     assert run.test()["accuracy"] > 0.93
     split = run.data.test
-    x, y = split.batch(torch.arange(len(split)), 0).inputs["x"], split.targets()
+    x, y = split.batch(torch.arange(len(split)), 0).inputs["x"], split.get_targets()
     with torch.no_grad():
         for blind in (shuffled(x), x[:, :1], x[:, -1:].expand_as(x)):
             accuracy = (run.task.model.eval()(blind).argmax(1) == y).float().mean()

@@ -10,7 +10,7 @@ from torch import nn
 
 from tests.helpers.image_nets import ODD, copy_in_order, network, published, shake_norms
 from tests.helpers.lab import lab
-from trainer.models.vision.efficientnet import MBConv, SqueezeExcite, rounded
+from trainer.models.vision.efficientnet import MBConv, SqueezeExcite, make_divisible
 
 
 def test_counts_of_the_paper() -> None:
@@ -19,7 +19,7 @@ def test_counts_of_the_paper() -> None:
 
 
 def test_widths_are_rounded_to_eight_and_lose_at_most_a_tenth() -> None:
-    assert [rounded(width) for width in (1, 17.6, 26.4, 44, 18.6, 123.2)] == [8, 16, 24, 48, 24, 120]
+    assert [make_divisible(width) for width in (1, 17.6, 26.4, 44, 18.6, 123.2)] == [8, 16, 24, 48, 24, 120]
 
 
 @pytest.mark.slow
@@ -31,7 +31,7 @@ def test_its_maps_are_those_of_another_implementation(phi: float) -> None:
     config = EfficientNetConfig(
         width_coefficient=1.1**phi,
         depth_coefficient=1.2**phi,
-        hidden_dim=rounded(1280 * 1.1**phi),
+        hidden_dim=make_divisible(1280 * 1.1**phi),
         batch_norm_eps=1e-5,
         depthwise_padding=list(range(16)),  # all of them even on both sides, as everywhere in torch
     )
@@ -62,19 +62,19 @@ def test_stochastic_depth_passes_rows_by_and_keeps_the_mean() -> None:
     x = torch.randn(400, 4, 5, 5)
     with torch.no_grad():
         added = block.train()(x) - x
-        block.drop = 0.0
+        block.drop_path_rate = 0.0
         expected = block(x) - x
     passed = (added == 0).flatten(1).all(1)
     assert 0.15 < float(passed.float().mean()) < 0.35
     torch.testing.assert_close(added[~passed], expected[~passed] / 0.75, atol=1e-5, rtol=1e-5)
-    block.drop = 1.0
+    block.drop_path_rate = 1.0
     assert torch.equal(block(x), x)
     assert not torch.equal(block.eval()(x), x)
 
 
 def test_the_deeper_a_block_the_more_often_it_is_passed_by() -> None:
     blocks: Any = network("efficientnet", phi=0.0, stochastic_depth=0.2).blocks
-    drops = [block.drop for block in blocks]
+    drops = [block.drop_path_rate for block in blocks]
     assert drops == pytest.approx([0.2 * place / 16 for place in range(16)])
 
 

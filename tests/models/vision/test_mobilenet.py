@@ -11,7 +11,7 @@ from torch import nn
 
 from tests.helpers.image_nets import ODD, copy_in_order, count, network, published, shake_norms
 from tests.helpers.lab import lab
-from trainer.models.layers.conv.separable_conv import separable, suited
+from trainer.models.layers.conv.separable_conv import adapt_strides, make_separable_conv
 
 
 def ref_separable(x: np.ndarray, depthwise: Any, pointwise: Any, stride: int) -> np.ndarray:
@@ -27,7 +27,7 @@ def ref_separable(x: np.ndarray, depthwise: Any, pointwise: Any, stride: int) ->
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [(7, 7), (9, 4)])
 def test_a_pair_is_the_textbook_one(size: tuple[int, int], stride: int) -> None:
-    pair = separable(3, 5, stride, norm=False)
+    pair = make_separable_conv(3, 5, stride, norm=False)
     for parameter in pair.parameters():
         nn.init.normal_(parameter, std=2)
     values = [parameter.detach().numpy() for parameter in pair.parameters()]
@@ -38,17 +38,19 @@ def test_a_pair_is_the_textbook_one(size: tuple[int, int], stride: int) -> None:
 
 
 def test_counts() -> None:
-    assert count(separable(32, 64, 1, norm=False)) == 2432
-    assert count(separable(32, 64, 1)) == 2432 - 96 + 2 * 96
+    assert count(make_separable_conv(32, 64, 1, norm=False)) == 2432
+    assert count(make_separable_conv(32, 64, 1)) == 2432 - 96 + 2 * 96
     assert published("mobilenet", width_multiplier=1.0) == 4231976
 
 
 def test_of_the_halvings_the_last_ones_stay() -> None:
     published_strides = [2, 1, 2, 1, 2, 2, 2]
-    assert suited(published_strides, (224, 224)) == suited(published_strides, (300, 64)) == published_strides
-    assert suited(published_strides, (28, 28)) == [1, 1, 2, 1, 2, 2, 2]
-    assert suited(published_strides, (28, 8)) == [1, 1, 1, 1, 1, 2, 2]
-    assert suited(published_strides, (1, 28)) == [1] * 7
+    assert (
+        adapt_strides(published_strides, (224, 224)) == adapt_strides(published_strides, (300, 64)) == published_strides
+    )
+    assert adapt_strides(published_strides, (28, 28)) == [1, 1, 2, 1, 2, 2, 2]
+    assert adapt_strides(published_strides, (28, 8)) == [1, 1, 1, 1, 1, 2, 2]
+    assert adapt_strides(published_strides, (1, 28)) == [1] * 7
 
 
 @pytest.mark.parametrize("train", [False, True])

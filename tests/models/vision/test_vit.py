@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.helpers.lab import configure, lab
-from trainer.models.layers.conv.residual import Trunk
+from trainer.models.layers.conv.residual import ResNetTrunk
 from trainer.models.vision.vit import HybridCNNTransformer, ViT
 from trainer.utils.errors import ConfigError
 
@@ -159,7 +159,7 @@ def test_an_image_that_leaves_one_token_is_refused() -> None:
 def test_the_hybrid_is_its_trunk_its_tokens_and_its_blocks() -> None:
     model = randomised(network("hybrid_cnn_transformer", 12, 9))
     trunk, project = model.embed
-    assert isinstance(trunk, Trunk)
+    assert isinstance(trunk, ResNetTrunk)
     x = torch.randn(2, 1, 12, 9)
     places = trunk(x)  # (B, D, h, w)
     rows = [places[:, :, i, j] for i in range(places.shape[2]) for j in range(places.shape[3])]

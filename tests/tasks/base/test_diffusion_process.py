@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainer.tasks.base import diffusion_process
 
-LINEAR = diffusion_process.Levels("linear", 1000)
+LINEAR = diffusion_process.NoiseSchedule("linear", 1000)
 MEAN, SPREAD = 0.7, 0.4
 
 
@@ -27,7 +27,7 @@ def test_linear_ends_where_the_source_says() -> None:
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 @pytest.mark.parametrize("timesteps", [1, 2, 50, 4000])
 def test_any_number_of_steps_goes_from_data_to_noise(schedule: str, timesteps: int) -> None:
-    levels = diffusion_process.Levels(schedule, timesteps)  # type: ignore[arg-type]
+    levels = diffusion_process.NoiseSchedule(schedule, timesteps)  # type: ignore[arg-type]
     assert len(levels.alpha_bar) == timesteps + 1
     assert levels.alpha_bar[0] == 1
     assert 0 < levels.alpha_bar[-1] < 2e-3
@@ -36,7 +36,7 @@ def test_any_number_of_steps_goes_from_data_to_noise(schedule: str, timesteps: i
 
 
 def test_cosine_is_the_papers_but_for_its_last_step() -> None:
-    found = diffusion_process.Levels("cosine", 1000).alpha_bar
+    found = diffusion_process.NoiseSchedule("cosine", 1000).alpha_bar
     f = np.cos((np.arange(1001) / 1000 + 0.008) / 1.008 * np.pi / 2) ** 2
     np.testing.assert_allclose(found[:-1], (f / f[0])[:-1], rtol=1e-9)
     assert found[-1] == pytest.approx(0.001 * found[-2])
@@ -47,18 +47,20 @@ def test_the_data_comes_back_from_every_prediction(prediction: str) -> None:
     x, e = torch.randn(2, 6, 3, dtype=torch.float64)
     a = torch.tensor([0.999, 0.9, 0.5, 0.1, 0.01, 1e-4], dtype=torch.float64)[:, None]
     b = 1 - a if prediction == "velocity" else (1 - a**2).sqrt()
-    said = diffusion_process.target(prediction, x, e, a, b)
+    said = diffusion_process.compute_target(prediction, x, e, a, b)
     wanted = {"eps": e, "x0": x, "v": a * e - b * x, "velocity": x - e}
     torch.testing.assert_close(said, wanted[prediction])
     torch.testing.assert_close(
-        diffusion_process.data_in(prediction, said, a * x + b * e, a, b), x, atol=1e-9, rtol=1e-9
+        diffusion_process.predict_x0(prediction, said, a * x + b * e, a, b), x, atol=1e-9, rtol=1e-9
     )
 
 
 def test_taking_one_prediction_for_another_is_seen() -> None:
     x, e, a = torch.randn(5, 2), torch.randn(5, 2), torch.tensor(0.6)
-    said = diffusion_process.target("eps", x, e, a, (1 - a**2).sqrt())
-    assert not torch.allclose(diffusion_process.data_in("x0", said, a * x + 0.8 * e, a, torch.tensor(0.8)), x, atol=0.1)
+    said = diffusion_process.compute_target("eps", x, e, a, (1 - a**2).sqrt())
+    assert not torch.allclose(
+        diffusion_process.predict_x0("x0", said, a * x + 0.8 * e, a, torch.tensor(0.8)), x, atol=0.1
+    )
 
 
 def optimal(x: Tensor, step: int) -> Tensor:
@@ -70,7 +72,7 @@ def optimal(x: Tensor, step: int) -> Tensor:
 @pytest.mark.parametrize(("steps", "close"), [(1000, 0.005), (50, 0.08)])
 def test_ddim_carries_a_gaussian_to_a_gaussian(steps: int, close: float) -> None:
     """Without fresh noise the way from start to end is a line: its height and slope are the mean and the spread."""
-    ends = diffusion_process.ddim(
+    ends = diffusion_process.sample_ddim(
         optimal, torch.tensor([0.0, 1.0], dtype=torch.float64), LINEAR.alpha_bar, steps, eta=0.0
     )
     assert float(ends[0]) == pytest.approx(MEAN, abs=0.01)
@@ -79,7 +81,7 @@ def test_ddim_carries_a_gaussian_to_a_gaussian(steps: int, close: float) -> None
 
 @pytest.mark.parametrize("eta", [0.5, 1.0])
 def test_fresh_noise_leaves_mean_and_spread(eta: float) -> None:
-    drawn = diffusion_process.ddim(optimal, torch.randn(20000), LINEAR.alpha_bar, 200, eta)
+    drawn = diffusion_process.sample_ddim(optimal, torch.randn(20000), LINEAR.alpha_bar, 200, eta)
     assert float(drawn.mean()) == pytest.approx(MEAN, abs=0.015)
     assert float(drawn.std()) == pytest.approx(SPREAD, rel=0.06)
 
@@ -104,9 +106,9 @@ def test_ddpm_is_the_posterior_of_the_paper_and_ddim_with_all_noise_and_steps() 
         return draw(start)  # type: ignore[operator]
 
     wanted = from_seed(posterior_chain)
-    torch.testing.assert_close(from_seed(lambda x: diffusion_process.ddpm(optimal, x, last)), wanted)
-    torch.testing.assert_close(from_seed(lambda x: diffusion_process.ddim(optimal, x, last, 200, 1.0)), wanted)
-    assert not torch.allclose(diffusion_process.ddim(optimal, start, last, 200, 0.0), wanted, atol=0.1)
+    torch.testing.assert_close(from_seed(lambda x: diffusion_process.sample_ddpm(optimal, x, last)), wanted)
+    torch.testing.assert_close(from_seed(lambda x: diffusion_process.sample_ddim(optimal, x, last, 200, 1.0)), wanted)
+    assert not torch.allclose(diffusion_process.sample_ddim(optimal, start, last, 200, 0.0), wanted, atol=0.1)
     assert float(wanted.mean()) == pytest.approx(MEAN, abs=0.04)
     assert float(wanted.std()) == pytest.approx(SPREAD, rel=0.05)
 
@@ -120,7 +122,7 @@ def test_ddim_looks_once_a_step_from_the_noisiest_on(steps: int, wanted: list[in
         return 3 * torch.ones_like(x)
 
     assert torch.equal(
-        diffusion_process.ddim(denoise, torch.randn(3), LINEAR.alpha_bar, steps, 0.0), torch.full((3,), 3.0)
+        diffusion_process.sample_ddim(denoise, torch.randn(3), LINEAR.alpha_bar, steps, 0.0), torch.full((3,), 3.0)
     )
     assert looked == wanted
 
@@ -134,7 +136,7 @@ def velocity(x: Tensor, time: float) -> Tensor:
 @pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("heun", 2)])
 def test_a_flow_carries_noise_to_the_gaussian_with_the_order_of_its_solver(solver: str, order: int) -> None:
     def wrong(steps: int) -> float:
-        ends = diffusion_process.flow(velocity, torch.tensor([0.0, 1.0], dtype=torch.float64), solver, steps)
+        ends = diffusion_process.integrate_flow(velocity, torch.tensor([0.0, 1.0], dtype=torch.float64), solver, steps)
         assert float(ends[0]) == pytest.approx(MEAN, abs=1e-9)
         return abs(float(ends[1] - ends[0]) - SPREAD)
 

@@ -14,7 +14,7 @@ from trainer.tasks.losses import gan
 W = torch.tensor([3.0, 4.0])
 
 
-def critic(w: Tensor) -> gan.Judge:
+def critic(w: Tensor) -> gan.CriticFunction:
     return lambda x: x.flatten(1) @ w
 
 
@@ -42,14 +42,14 @@ def by_hand(loss: str, target: float) -> tuple[float, float]:
     }[loss]
 
 
-@pytest.mark.parametrize("loss", gan.GAMES)
+@pytest.mark.parametrize("loss", gan.GAN_LOSSES)
 def test_losses_are_those_of_the_papers(loss: str) -> None:
-    game = gan.GAMES[loss]
+    game = gan.GAN_LOSSES[loss]
     for target in (1.0, 0.9):
         expected = by_hand(loss, target)
         found = game.critic(REAL, FAKE, target).item(), game.generator(FAKE).item()
         assert found == pytest.approx(expected)
-        assert game.smooths == (by_hand(loss, 1.0) != by_hand(loss, 0.9))
+        assert game.supports_smoothing == (by_hand(loss, 1.0) != by_hand(loss, 0.9))
 
 
 @pytest.mark.parametrize("compiling", [False, True])
@@ -57,7 +57,7 @@ def test_penalties_of_a_linear_critic_in_closed_form(compiling: bool, monkeypatc
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
     w = W.clone().requires_grad_()
     real, fake = torch.rand(7, 1, 2, 1), torch.rand(7, 1, 2, 1)
-    penalty, r1 = gan.gradient_penalty(critic(w), real, fake), gan.r1(critic(w), real)
+    penalty, r1 = gan.gradient_penalty(critic(w), real, fake), gan.r1_penalty(critic(w), real)
     assert (penalty.item(), r1.item()) == pytest.approx(((5 - 1) ** 2, 25 / 2))
     (pull,) = torch.autograd.grad(penalty, w)
     torch.testing.assert_close(pull, 2 * (5 - 1) * W / 5)
@@ -74,7 +74,7 @@ def test_the_penalty_looks_between_real_and_generated_rows_and_r1_at_real_ones()
 
     real, fake = torch.zeros(500, 2), torch.ones(500, 2)
     gan.gradient_penalty(judge, real, fake)
-    gan.r1(judge, real)
+    gan.r1_penalty(judge, real)
     between, at = looked
     assert torch.equal(between[:, 0], between[:, 1])
     assert between[:, 0].unique().numel() > 400
@@ -84,7 +84,7 @@ def test_the_penalty_looks_between_real_and_generated_rows_and_r1_at_real_ones()
 
 def test_a_penalty_can_be_looked_at_without_gradients() -> None:
     with torch.no_grad():
-        assert gan.r1(critic(W), torch.rand(3, 2)).item() == pytest.approx(12.5)
+        assert gan.r1_penalty(critic(W), torch.rand(3, 2)).item() == pytest.approx(12.5)
 
 
 def bounded(limit: float = 0.1) -> nn.Sequential:

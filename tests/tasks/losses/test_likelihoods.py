@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, distributions, nn
 
-from trainer.tasks.losses.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, likelihood
+from trainer.tasks.losses.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, make_likelihood
 from trainer.utils.errors import ConfigError
 
 D, LEVELS = 4, 5
@@ -44,7 +44,7 @@ def reference(name: str, given: Tensor) -> Any:
 @pytest.mark.parametrize("name", MADE)
 def test_nats_equal_torch_distributions_one_number_a_row(name: str) -> None:
     made, given = MADE[name], decoded(name, 3, 7)
-    x = made.observed(torch.rand(7, D))
+    x = made.discretize_input(torch.rand(7, D))
     value = (x * (LEVELS - 1)).round() if name == "categorical" else x
     torch.testing.assert_close(made(given, x.expand(3, 7, D)), reference(name, given).log_prob(value).sum(-1))
 
@@ -55,12 +55,12 @@ def test_draws_are_as_the_nats_say(name: str) -> None:
     made, given = MADE[name], decoded(name, 1)
     drawn = made.draw(given.expand(20000, -1))
     assert drawn.shape == (20000, D)
-    torch.testing.assert_close(drawn.mean(0, keepdim=True), made.mean(given), atol=0.02, rtol=0)
+    torch.testing.assert_close(drawn.mean(0, keepdim=True), made.compute_mean(given), atol=0.02, rtol=0)
     wanted = {"gaussian": torch.tensor(-1.4).exp().expand(D), "bernoulli": (p := given.sigmoid()[0]) * (1 - p)}
     if name in wanted:
         torch.testing.assert_close(drawn.var(0), wanted[name], atol=0.02, rtol=0)
     else:
-        torch.testing.assert_close(made.observed(drawn), drawn)
+        torch.testing.assert_close(made.discretize_input(drawn), drawn)
         shares = torch.stack([(drawn * (LEVELS - 1)).round() == level for level in range(LEVELS)], -1).float().mean(0)
         torch.testing.assert_close(shares, reference(name, given).probs[0], atol=0.02, rtol=0)
 
@@ -76,19 +76,19 @@ def test_the_chances_of_all_that_can_be_observed_add_up_to_one(name: str) -> Non
 
 def test_what_is_binarised_is_drawn_anew_and_has_the_mean_it_had() -> None:
     made, x = Bernoulli(binarise=True), torch.linspace(0, 1, 5).expand(20000, 5)
-    first, second = made.observed(x), made.observed(x)
+    first, second = made.discretize_input(x), made.discretize_input(x)
     assert not torch.equal(first, second)
     assert set(first.unique().tolist()) == {0.0, 1.0}
     torch.testing.assert_close(first.mean(0), x[0], atol=0.02, rtol=0)
     torch.manual_seed(1)
-    once = made.observed(x)
+    once = made.discretize_input(x)
     torch.manual_seed(1)
-    assert torch.equal(once, made.observed(x))
-    assert torch.equal(Bernoulli(binarise=False).observed(x), x)
+    assert torch.equal(once, made.discretize_input(x))
+    assert torch.equal(Bernoulli(binarise=False).discretize_input(x), x)
 
 
 def test_shades_are_rounded_to_the_nearest_step() -> None:
-    seen = Categorical(5).observed(torch.tensor([0.0, 0.12, 0.13, 0.5, 0.99, 1.0 + 1e-6]))
+    seen = Categorical(5).discretize_input(torch.tensor([0.0, 0.12, 0.13, 0.5, 0.99, 1.0 + 1e-6]))
     assert seen.tolist() == [0, 0, 0.25, 0.5, 1, 1]
 
 
@@ -102,4 +102,4 @@ def test_shades_are_rounded_to_the_nearest_step() -> None:
 )
 def test_a_model_and_a_task_that_disagree_are_told_so(name: Any, levels: int, binarise: bool, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        likelihood(name, levels, binarise)
+        make_likelihood(name, levels, binarise)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.data.encoding.standardization import FARTHEST, moments
+from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, mean_and_scale
 
 Column = Mapping[str, Any]
 """How one column is encoded.
@@ -24,11 +24,11 @@ whether a column for everything else follows.
 """
 
 
-DIGITS = 7
+SIGNIFICANT_DIGITS = 7
 """Of the deviation of a column of measured numbers, in which drawn ones are told."""
-OTHER = "other"
+OTHER_CATEGORY = "other"
 """How a category is told that has no name."""
-WHOLE = 2.0**53
+MAX_EXACT_INTEGER = 2.0**53
 """Up to which float64 holds every whole number."""
 
 
@@ -42,13 +42,13 @@ def fit(name: str, values: np.ndarray, max_categories: int, min_count: int) -> C
     if is_number(values):
         there = values[np.isfinite(values)]
         gaps = len(there) < len(values)
-        mean, std = moments(there if len(there) else np.zeros(1))
+        mean, std = mean_and_scale(there if len(there) else np.zeros(1))
         return {
             "name": name,
             "kind": "number",
             "mean": mean,
             "std": std,
-            "decimals": _decimals(there, std),
+            "decimals": _count_decimals(there, std),
             "gaps": gaps,
         }
     # Most frequent first, and by name among equals, so that the order of rows changes nothing.
@@ -69,13 +69,13 @@ def encode(column: Column, values: np.ndarray) -> np.ndarray:
     return np.eye(rest + 1, rest + bool(column["other"]), dtype=np.float32)[index]
 
 
-def far_off(column: Column, values: np.ndarray) -> np.ndarray:
+def outlier_mask(column: Column, values: np.ndarray) -> np.ndarray:
     """Which numbers (N,) lie so far from the training rows that nothing can be computed from them, (N,) bool."""
     there = np.isfinite(values)
-    return there & (np.abs(np.where(there, values, 0.0) - column["mean"]) > FARTHEST * column["std"])
+    return there & (np.abs(np.where(there, values, 0.0) - column["mean"]) > MAX_STANDARDIZED_VALUE * column["std"])
 
 
-def coverage(column: Column, values: np.ndarray) -> float:
+def category_coverage(column: Column, values: np.ndarray) -> float:
     """The share of rows that are of a category by name, not other."""
     return float(np.isin(values, column["categories"]).mean())
 
@@ -85,28 +85,30 @@ def decode(column: Column, x: np.ndarray) -> list[float | int | str]:
     as the training rows have, the empty text for a gap."""
     if column["kind"] == "number":
         told = np.round(x[:, 0] * column["std"] + column["mean"], column["decimals"]) + 0.0  # and no -0
-        whole = not column["decimals"] and bool((np.abs(told) <= WHOLE).all())
+        whole = not column["decimals"] and bool((np.abs(told) <= MAX_EXACT_INTEGER).all())
         cells = (told.astype(np.int64) if whole else told).tolist()
         return (
             ["" if gap else cell for cell, gap in zip(cells, x[:, 1] > 0.5, strict=True)] if column["gaps"] else cells
         )
-    names = [*column["categories"], OTHER]
+    names = [*column["categories"], OTHER_CATEGORY]
     return [names[place] for place in x.argmax(1)]
 
 
-def names(column: Column) -> list[str]:
+def output_names(column: Column) -> list[str]:
     """What each of the numbers is called that stand for a cell."""
     if column["kind"] == "number":
-        return [column["name"], f"{column['name']} is missing"][: width(column)]
-    return [f"{column['name']} = {category}" for category in [*column["categories"], OTHER][: width(column)]]
+        return [column["name"], f"{column['name']} is missing"][: output_width(column)]
+    return [
+        f"{column['name']} = {category}" for category in [*column["categories"], OTHER_CATEGORY][: output_width(column)]
+    ]
 
 
-def width(column: Column) -> int:
+def output_width(column: Column) -> int:
     """How many numbers stand for a cell."""
     return 1 + column["gaps"] if column["kind"] == "number" else len(column["categories"]) + column["other"]
 
 
-def _decimals(values: np.ndarray, spread: float) -> int:
-    """How many decimals numbers (N,) have, at most so many that their deviation has ``DIGITS`` digits."""
-    most = max(0, DIGITS - 1 - int(np.floor(np.log10(spread))))
+def _count_decimals(values: np.ndarray, spread: float) -> int:
+    """How many decimals numbers (N,) have, at most so many that their deviation has ``SIGNIFICANT_DIGITS`` digits."""
+    most = max(0, SIGNIFICANT_DIGITS - 1 - int(np.floor(np.log10(spread))))
     return next((places for places in range(most) if np.array_equal(np.round(values, places), values)), most)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def strength(series: Tensor) -> Tensor:
+def absolute_correlation(series: Tensor) -> Tensor:
     """|correlation| of every two columns of a series (T, N), as (N, N) float64 with zeros on the diagonal.
 
     A column that never changes goes with none.
@@ -19,7 +19,7 @@ def strength(series: Tensor) -> Tensor:
     return (unit.t() @ unit).abs().clamp(max=1).fill_diagonal_(0)
 
 
-def strongest(strength: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
+def top_k_edges(strength: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
     """Each node's ``top_k`` strongest links, in both directions if either node has it among its own.
 
     strength: (N, N) >= 0, symmetric. Gives edge_index (2, E), by source and target, and edge_weight (E,) float32. Of
@@ -31,7 +31,7 @@ def strongest(strength: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
     return edge_index, strength[edge_index[0], edge_index[1]].float()
 
 
-def roles(strength: Tensor, edge_index: Tensor) -> Tensor:
+def node_roles(strength: Tensor, edge_index: Tensor) -> Tensor:
     """What tells nodes apart whatever they do: how many links arrive, and how strong they are to all others, (N, 2).
 
     In deviations from the mean over nodes; where all are alike, zeros.
@@ -43,6 +43,6 @@ def roles(strength: Tensor, edge_index: Tensor) -> Tensor:
     return ((found - mean) / spread.where(spread > 1e-9, torch.inf)).float()
 
 
-def steps(series: Tensor, roles: Tensor) -> Tensor:
+def node_features(series: Tensor, roles: Tensor) -> Tensor:
     """A series (T, N) as features of nodes at every step, (T, N, 1 + roles)."""
     return torch.cat((series.float()[..., None], roles.expand(len(series), *roles.shape)), 2)

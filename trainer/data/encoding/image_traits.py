@@ -13,60 +13,60 @@ from trainer.core.preprocessing import Preprocessing
 from trainer.data.readers import image_file
 from trainer.utils.errors import ConfigError
 
-MEASURED = 512
+MAX_SAMPLED_IMAGES = 512
 """Training pictures whose deep levels are measured."""
-DEEP = 1 << 16
-ENLARGED = 1.5
+NUM_LEVELS_16_BIT = 1 << 16
+UPSCALING_WARNING_FACTOR = 1.5
 """How many times as large pictures are made before it is told."""
-AT_ONCE = 256
+CHUNK_SIZE = 256
 """Pictures that are looked at together for colour, of which one is enough."""
 log = logging.getLogger(__name__)
 
 
-def suited(
-    view: image_file.View, paths: Sequence[Path], heads: Sequence[image_file.Head], channels: int | None
-) -> image_file.View:
+def fit_view(
+    view: image_file.ImageView, paths: Sequence[Path], heads: Sequence[image_file.ImageHeader], channels: int | None
+) -> image_file.ImageView:
     """The view with what training pictures need: 1 channel where all are grey, else 3, unless ``channels`` are given;
     and the window of those that are deep. Says in the log if they are enlarged.
     """
-    warn_of_enlarging(view, heads)
-    return replace(view, channels=channels or _channels(paths, heads), window=_window(paths, heads))
+    warn_about_upscaling(view, heads)
+    return replace(view, channels=channels or _count_channels(paths, heads), window=_level_window(paths, heads))
 
 
-def learned_view(
+def get_or_fit_view(
     fitted: Preprocessing,
-    view: image_file.View,
+    view: image_file.ImageView,
     paths: Sequence[Path],
-    heads: Sequence[image_file.Head],
+    heads: Sequence[image_file.ImageHeader],
     channels: int | None,
-) -> image_file.View:
-    """The ``suited`` view that a run stores."""
-    return image_file.View(**fitted.learn("view", lambda: asdict(suited(view, paths, heads, channels))))
+) -> image_file.ImageView:
+    """The ``fit_view`` view that a run stores."""
+    return image_file.ImageView(**fitted.get_or_fit("view", lambda: asdict(fit_view(view, paths, heads, channels))))
 
 
-def _channels(paths: Sequence[Path], heads: Sequence[image_file.Head]) -> int:
+def _count_channels(paths: Sequence[Path], heads: Sequence[image_file.ImageHeader]) -> int:
     """1 where all pictures are grey, however they are stored, else 3."""
-    unsure = [path for path, head in zip(paths, heads, strict=True) if not head.grey]
-    groups = (unsure[start : start + AT_ONCE] for start in range(0, len(unsure), AT_ONCE))
+    unsure = [path for path, head in zip(paths, heads, strict=True) if not head.is_gray]
+    groups = (unsure[start : start + CHUNK_SIZE] for start in range(0, len(unsure), CHUNK_SIZE))
     # A file that cannot be read counts as grey here: it is told with the others, when all are decoded.
-    return 1 if all(all(image_file.attempted(_is_grey, group)) for group in groups) else 3
+    return 1 if all(all(image_file.try_map_in_threads(_is_gray, group)) for group in groups) else 3
 
 
-def _is_grey(path: Path) -> bool:
+def _is_gray(path: Path) -> bool:
     """Whether what is seen has no colour, in a file that could hold some."""
-    with image_file.opened(path) as image:
+    with image_file.open_image(path) as image:
         image.draft(None, (64, 64))
-        pixels = np.asarray(image_file.shallow(image).convert("RGB"))
+        pixels = np.asarray(image_file.to_8_bit(image).convert("RGB"))
     return bool((pixels == pixels[..., :1]).all())
 
 
-def _window(paths: Sequence[Path], heads: Sequence[image_file.Head]) -> tuple[int, int] | None:
+def _level_window(paths: Sequence[Path], heads: Sequence[image_file.ImageHeader]) -> tuple[int, int] | None:
     """The least and the highest level of a sample of the deep pictures: few use all of their 16 bits."""
-    deep = [path for path, head in zip(paths, heads, strict=True) if head.deep]
+    deep = [path for path, head in zip(paths, heads, strict=True) if head.is_16_bit]
     if not deep:
         return None
-    found = image_file.attempted(_levels, deep[:: -(-len(deep) // MEASURED)])
-    counts = np.zeros(DEEP, dtype=np.int64)
+    found = image_file.try_map_in_threads(_count_levels, deep[:: -(-len(deep) // MAX_SAMPLED_IMAGES)])
+    counts = np.zeros(NUM_LEVELS_16_BIT, dtype=np.int64)
     for one in found:
         if not isinstance(one, ConfigError):  # told with the others, when all are decoded
             counts[one[0]] += one[1]
@@ -85,19 +85,19 @@ def _window(paths: Sequence[Path], heads: Sequence[image_file.Head]) -> tuple[in
     return low, high
 
 
-def _levels(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _count_levels(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """The levels of a picture, and how many pixels have each."""
-    with image_file.opened(path) as image:
-        return np.unique(image_file.unsigned(np.asarray(image)), return_counts=True)
+    with image_file.open_image(path) as image:
+        return np.unique(image_file.to_unsigned(np.asarray(image)), return_counts=True)
 
 
-def warn_of_enlarging(view: image_file.View, heads: Sequence[image_file.Head]) -> None:
+def warn_about_upscaling(view: image_file.ImageView, heads: Sequence[image_file.ImageHeader]) -> None:
     """Says in the log if pictures are made much larger than they are: time is spent on what is not in them."""
     if view.size is None:
         return
     side = min if view.fit == "cut" else max
     usual = sorted(heads, key=lambda head: side(head.width, head.height))[len(heads) // 2]
-    if view.size >= ENLARGED * side(usual.width, usual.height):
+    if view.size >= UPSCALING_WARNING_FACTOR * side(usual.width, usual.height):
         log.warning(
             "pictures of %d x %d pixels are enlarged to %d x %d; data.size=%d takes them as they are, and less time",
             *(usual.width, usual.height, view.size, view.size, side(usual.width, usual.height)),

@@ -13,10 +13,17 @@ from trainer.data.encoding import word_splitting
 from trainer.utils import hf_hub
 from trainer.utils.errors import ConfigError
 
-FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+)
 
 
-class Pretrained:
+class PretrainedTokenizer:
     """The tokens of a saved model's own tokenizer, with what it puts around a text.
 
     most, keep: how many tokens of a text are kept, those marks included, and of which end.
@@ -25,36 +32,38 @@ class Pretrained:
     """
 
     def __init__(self, name: str, most: int | None, keep: Literal["first", "last"]):
-        folder = hf_hub.folder_of(name)
-        if not any((folder / name).is_file() for name in FILES):  # the library would make an empty one
-            raise ConfigError(f"data.tokenizer: {folder} has no tokenizer: none of {', '.join(FILES)}")
+        folder = hf_hub.find_model_dir(name)
+        if not any((folder / name).is_file() for name in TOKENIZER_FILES):  # the library would make an empty one
+            raise ConfigError(f"data.tokenizer: {folder} has no tokenizer: none of {', '.join(TOKENIZER_FILES)}")
         self._load(folder, most, keep)
 
     def _load(self, folder: Path, most: int | None, keep: str) -> None:
-        self._coder = hf_hub.read_saved("AutoTokenizer", folder, "data.tokenizer")
-        self._coder.truncation_side = "right" if keep == "first" else "left"
-        self._most, self._keep = most, keep
-        self.size, self.unknown = len(self._coder), self._coder.unk_token_id
+        self._tokenizer = hf_hub.load_pretrained("AutoTokenizer", folder, "data.tokenizer")
+        self._tokenizer.truncation_side = "right" if keep == "first" else "left"
+        self._max_length, self._keep = most, keep
+        self.vocab_size, self.unknown_id = len(self._tokenizer), self._tokenizer.unk_token_id
 
     def encode(self, text: str) -> list[int]:
-        return self._coder(text, truncation=self._most is not None, max_length=self._most, verbose=False).input_ids
+        return self._tokenizer(
+            text, truncation=self._max_length is not None, max_length=self._max_length, verbose=False
+        ).input_ids
 
     def decode(self, tokens: Sequence[int]) -> str:
-        return self._coder.decode([token for token in tokens if token < self.size], skip_special_tokens=True)
+        return self._tokenizer.decode([token for token in tokens if token < self.vocab_size], skip_special_tokens=True)
 
-    def words(self, tokens: Sequence[int]) -> list[str]:
-        return word_splitting.split(self.decode(tokens))
+    def decode_words(self, tokens: Sequence[int]) -> list[str]:
+        return word_splitting.split_words(self.decode(tokens))
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """The tokenizer's own files as bytes, so that the saved model is not needed again."""
         with TemporaryDirectory() as folder:
-            self._coder.save_pretrained(folder)
+            self._tokenizer.save_pretrained(folder)
             paths = sorted(path for path in Path(folder).iterdir() if path.is_file())
             files = {path.name: torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8) for path in paths}
-        return {"kind": "pretrained", "files": files, "most": self._most, "keep": self._keep}
+        return {"kind": "pretrained", "files": files, "most": self._max_length, "keep": self._keep}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Pretrained:
+    def from_state(cls, state: Mapping[str, Any]) -> PretrainedTokenizer:
         codec = cls.__new__(cls)
         with TemporaryDirectory() as folder:
             for name, content in state["files"].items():

@@ -6,11 +6,11 @@ import warnings
 
 import numpy as np
 
-MOST_ROWS = 20_000
+MAX_ROWS = 20_000
 """How many rows a period is looked for in: the last ones."""
-EVIDENT = 0.9
+MAX_ERROR_RATIO = 0.9
 """A period is evident where repeating it errs by less than this share of what repeating the last row does, squared."""
-TIE = 1.1
+TIE_RATIO = 1.1
 """Of periods that are as good but for this factor the shortest is meant: a week is seven days as well."""
 
 
@@ -19,7 +19,7 @@ def find_period(series: np.ndarray, history: int, horizon: int) -> int:
 
     1, the last row again, unless another is evidently better. NaN is a gap.
     """
-    series = series[-MOST_ROWS:]
+    series = series[-MAX_ROWS:]
     errors = _lag_errors(series, min(history + horizon, len(series) // 2))
     steps = np.arange(horizon)
     scores = {}
@@ -31,9 +31,9 @@ def find_period(series: np.ndarray, history: int, horizon: int) -> int:
     if not scores:
         return 1
     least = min(scores.values())
-    if 1 in scores and least >= EVIDENT * scores[1]:
+    if 1 in scores and least >= MAX_ERROR_RATIO * scores[1]:
         return 1
-    return min(period for period, score in scores.items() if score <= TIE * least + 1e-12)
+    return min(period for period, score in scores.items() if score <= TIE_RATIO * least + 1e-12)
 
 
 def _lag_errors(series: np.ndarray, most: int) -> np.ndarray:
@@ -44,5 +44,5 @@ def _lag_errors(series: np.ndarray, most: int) -> np.ndarray:
     return np.array([0.0, *later])
 
 
-def name_rule(period: int) -> str:
+def describe_seasonal_rule(period: int) -> str:
     return "the last value again" if period == 1 else f"the last {period} steps again"

@@ -7,29 +7,29 @@ from itertools import count
 
 import numpy as np
 
-from trainer.core.dataset import Data, Facts
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.data.encoding import column_checks, seasonality, timestamps
-from trainer.data.encoding.table_encoder import bad_cell
+from trainer.data.encoding.table_encoder import describe_bad_cell
 from trainer.data.encoding.time_formats import find_format
 from trainer.data.readers import table_summary
-from trainer.data.readers.cell_parsing import Reading
+from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
-from trainer.data.readers.text_file import quoted
+from trainer.data.readers.text_file import quote_cell
 from trainer.data.splits import split_boundaries, windows
 from trainer.utils.errors import ConfigError
 
-MOST_ABSENT = 10
+MAX_MISSING_RATIO = 10
 """How many times as many steps as rows a file may span: beyond, a stamp is wrong rather than rows missing."""
 
 
-def choose(table: Table, columns: Sequence[str | int] | None, time: int | None) -> list[int]:
+def choose_columns(table: Table, columns: Sequence[str | int] | None, time: int | None) -> list[int]:
     """The places of the columns to read and predict: those asked for, or all but the time.
 
     Raises ConfigError for a column asked for twice, or that is the time.
     """
     every = [place for place in range(len(table.names)) if place != time]
-    chosen = every if columns is None else [table.find(key, "data.columns") for key in columns]
+    chosen = every if columns is None else [table.find_column(key, "data.columns") for key in columns]
     if not chosen:
         raise ConfigError(f"data.columns: {table.path} has no column left to predict")
     if len({*chosen, time}) <= len(chosen):
@@ -37,19 +37,23 @@ def choose(table: Table, columns: Sequence[str | int] | None, time: int | None) 
     return chosen
 
 
-def numbers(table: Table, columns: Collection[int], reading: Reading) -> np.ndarray:
+def read_numeric_columns(table: Table, columns: Collection[int], reading: CellFormat) -> np.ndarray:
     """The columns as numbers (T, C) float64, NaN for a gap.
 
     Raises ConfigError for columns of texts, without a value, or that only count the rows, and for cells that are no
     number and no gap.
     """
-    values = {place: reading.numbers(table.columns[place]) for place in columns}
-    wrong = {place: problem for place in columns if (problem := _unfit(table, place, values[place], reading))}
+    values = {place: reading.parse_numbers(table.columns[place]) for place in columns}
+    wrong = {
+        place: problem for place in columns if (problem := _describe_unfit_column(table, place, values[place], reading))
+    }
     good = [place for place in columns if place not in wrong]
-    advice = [f"data.columns={table.keys(good)} leaves {'it' if len(wrong) == 1 else 'them'} out"] if good else []
+    advice = (
+        [f"data.columns={table.column_keys(good)} leaves {'it' if len(wrong) == 1 else 'them'} out"] if good else []
+    )
     broken = [place for place in good if np.isinf(values[place]).any()]
     if wrong or broken:
-        cells = [bad_cell(table, place, ~np.isinf(values[place]), reading) for place in broken]
+        cells = [describe_bad_cell(table, place, ~np.isinf(values[place]), reading) for place in broken]
         hint = ["data.missing lists the texts that stand for a gap"] if broken else []
         if broken and np.isinf(values[broken[0]][0]) and not table.has_header:
             hint = ["is it a header? data.header=true says so"]
@@ -57,34 +61,34 @@ def numbers(table: Table, columns: Collection[int], reading: Reading) -> np.ndar
     return np.stack(list(values.values()), axis=1)
 
 
-def _unfit(table: Table, place: int, values: np.ndarray, reading: Reading) -> str | None:
+def _describe_unfit_column(table: Table, place: int, values: np.ndarray, reading: CellFormat) -> str | None:
     """Why a column cannot be predicted."""
     cells, named = table.columns[place], f"{table.path}: column {table.names[place]!r}"
     texts = np.isinf(values)
     if np.isnan(values).all():
         return f"{named} is empty"
     if not texts.any():
-        column_checks.warn_of_mixed_decimals(table, place, reading)
-        return f"{named} has no name and numbers the rows" if table.is_index(place) else None
-    signs = reading.other_signs(cells)
+        column_checks.warn_about_mixed_decimals(table, place, reading)
+        return f"{named} has no name and numbers the rows" if table.is_index_column(place) else None
+    signs = reading.suggest_number_format(cells)
     if signs is not None:
         return f"{named} holds {signs}"
     if texts.sum() < np.isfinite(values).sum():
         return None
     way = find_format([cell for cell in dict.fromkeys(cells) if not reading.is_gap(cell)])
     pattern = f' data.time_format="{way}"' if way else ""
-    time = "" if way is None else f"; is it data.time={table.key(place)}{pattern}?"
-    return f"{named} holds texts such as {quoted(cells[int(np.argmax(texts))])}{time}"
+    time = "" if way is None else f"; is it data.time={table.column_key(place)}{pattern}?"
+    return f"{named} holds texts such as {quote_cell(cells[int(np.argmax(texts))])}{time}"
 
 
-def on_a_grid(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+def reindex_to_grid(values: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Rows (T, C) at their steps of even time; a step without a row is a row of NaN."""
     grid = np.full((int(places[-1]) + 1, values.shape[1]), np.nan)
     grid[places] = values
     return grid
 
 
-def absences(table: Table, time: int, places: np.ndarray) -> list[str]:
+def describe_missing_rows(table: Table, time: int, places: np.ndarray) -> list[str]:
     """Where rows are missing, in a sentence that names the rows before and after the first such place.
 
     Raises ConfigError where that is nearly everywhere.
@@ -94,19 +98,19 @@ def absences(table: Table, time: int, places: np.ndarray) -> list[str]:
         return []
     steps = np.diff(places)[jumps] - 1
     absent = int(steps.sum())
-    hopeless = absent > MOST_ABSENT * len(places)
+    hopeless = absent > MAX_MISSING_RATIO * len(places)
     at = int(steps.argmax()) if hopeless else 0
     row, stamp = int(jumps[at]), table.columns[time]
     told = (
-        f"{table.where(row + 1, time)}: {_many(int(steps[at]), 'row')} missing between {stamp[row]} and"
-        f" {stamp[row + 1]}; {absent} missing in all, at {_many(len(jumps), 'place')}"
+        f"{table.describe_cell(row + 1, time)}: {_pluralize(int(steps[at]), 'row')} missing between {stamp[row]} and"
+        f" {stamp[row + 1]}; {absent} missing in all, at {_pluralize(len(jumps), 'place')}"
     )
     if hopeless:
-        raise ConfigError(f"{told}, and only {len(places)} there; {timestamps.EVEN}")
-    return [f"{told} ({timestamps.EVEN})"]
+        raise ConfigError(f"{told}, and only {len(places)} there; {timestamps.EVEN_SPACING_HINT}")
+    return [f"{told} ({timestamps.EVEN_SPACING_HINT})"]
 
 
-def gaps(table: Table, columns: Sequence[int], time: int | None, values: np.ndarray) -> list[str]:
+def describe_missing_values(table: Table, columns: Sequence[int], time: int | None, values: np.ndarray) -> list[str]:
     """Cells without a number (NaN), a sentence for each column that has some."""
     told = []
     for column, place in enumerate(columns):
@@ -118,18 +122,18 @@ def gaps(table: Table, columns: Sequence[int], time: int | None, values: np.ndar
             until = f" to {stamp[row + run - 1]}" if stamp and run > 1 else ""
             when = "" if stamp is None else f" at {stamp[row]}{until}"
             told.append(
-                f"{table.where(row, place)}: a gap ({quoted(table.columns[place][row])}){when};"
-                f" {_many(len(rows), 'such cell')} in the column"
+                f"{table.describe_cell(row, place)}: a gap ({quote_cell(table.columns[place][row])}){when};"
+                f" {_pluralize(len(rows), 'such cell')} in the column"
             )
     return told
 
 
-def _many(number: int, what: str) -> str:
+def _pluralize(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
-def publish(
-    data: Data,
+def set_splits(
+    data: Dataset,
     fitted: Preprocessing,
     values: np.ndarray,
     history: int,
@@ -152,42 +156,44 @@ def publish(
     Raises ConfigError for a series that is too short, or has too many gaps.
     """
     rows = len(values)
-    if not _long_enough(rows, history, horizon, val, test):
-        least = next(n for n in count(rows + 1) if _long_enough(n, history, horizon, val, test))
+    if not _check_length(rows, history, horizon, val, test):
+        least = next(n for n in count(rows + 1) if _check_length(n, history, horizon, val, test))
         raise ConfigError(
             f"data: history {history} and horizon {horizon}, with shares of {val:g} for validation and {test:g} for"
             f" testing, need {least} rows; there are {rows}"
         )
     # What comes behind the last row of a stored run is for testing.
-    first_val, first_test = split_boundaries.locate_in_series(fitted, values, lambda: list(_ends(rows, val, test)[:2]))
+    first_val, first_test = split_boundaries.locate_in_series(
+        fitted, values, lambda: list(_split_ends(rows, val, test)[:2])
+    )
     ends = (first_val, first_test, rows)
     if np.isnan(values[: ends[0]]).all(0).any():
         raise ConfigError(f"data: a column has no number in the {ends[0]} rows for training")
-    scale_of = fitted.learn("scale", lambda: windows.scale(values[: ends[0]]))
-    series, spread = windows.standardised(values, scale_of)
-    first, second, third = windows.chronological(series, ends, history, horizon, fill)
+    scale_of = fitted.get_or_fit("scale", lambda: windows.column_moments(values[: ends[0]]))
+    series, spread = windows.standardize_series(values, scale_of)
+    first, second, third = windows.chronological_splits(series, ends, history, horizon, fill)
     data.train, data.val, data.test = first, second, third
     scale = float(spread[0]) if len(spread) == 1 else 1.0
     # The data's own period: of the training rows, as a user of the rule would find it.
     known = period or seasonality.find_period(series[: ends[0]].double().numpy(), history, horizon)
-    baseline, rule = windows.usual_rule(third, {1, known}, scale)
-    table_summary.logged([f"baseline: {seasonality.name_rule(rule)}"])
-    data.facts = Facts(
-        sizes=windows.sizes(first),
+    baseline, rule = windows.best_naive_scores(third, {1, known}, scale)
+    table_summary.log_lines([f"baseline: {seasonality.describe_seasonal_rule(rule)}"])
+    data.info = DatasetInfo(
+        sizes=windows.forecast_sizes(first),
         baseline=baseline,
         target_scale=scale,
-        reading=reading,
-        baseline_rule=seasonality.name_rule(rule),
+        column_summaries=reading,
+        baseline_rule=seasonality.describe_seasonal_rule(rule),
         target_mean=float(np.nanmean(values[: ends[0]])) if len(spread) == 1 else None,
-        **windows.channels(names, scale_of),
+        **windows.channel_info(names, scale_of),
     )
 
 
-def _ends(rows: int, val: float, test: float) -> tuple[int, int, int]:
+def _split_ends(rows: int, val: float, test: float) -> tuple[int, int, int]:
     before_test = rows - round(rows * test)
     return before_test - round(rows * val), before_test, rows
 
 
-def _long_enough(rows: int, history: int, horizon: int, val: float, test: float) -> bool:
-    train, before_test, _ = _ends(rows, val, test)
+def _check_length(rows: int, history: int, horizon: int, val: float, test: float) -> bool:
+    train, before_test, _ = _split_ends(rows, val, test)
     return train >= history + horizon and min(before_test - train, rows - before_test) >= horizon

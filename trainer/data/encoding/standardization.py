@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-FARTHEST = 1e15
+MAX_STANDARDIZED_VALUE = 1e15
 """So many deviations from the mean a number is no measurement, and its square leaves the range of float32 soon."""
 
 
@@ -21,13 +21,13 @@ def is_constant(std: Any, mean: Any, count: int, eps: float = float(np.finfo(np.
     return std * std <= count * eps * std * std + (count * eps * mean) ** 2
 
 
-def moments(values: np.ndarray) -> tuple[float, float]:
+def mean_and_scale(values: np.ndarray) -> tuple[float, float]:
     """Mean of numbers (N,) and what to divide them by: their deviation, or 1 where they do not differ."""
     mean, std = float(values.mean()), float(values.std())
     return mean, 1.0 if is_constant(std, mean, len(values)) else std
 
 
-def tensor_moments(values: Tensor) -> tuple[Tensor, Tensor]:
+def tensor_mean_and_scale(values: Tensor) -> tuple[Tensor, Tensor]:
     """The same of each column of a tensor (N, F)."""
     std, mean = torch.std_mean(values, 0, correction=0)
     return mean, std.where(~is_constant(std, mean, len(values), torch.finfo(values.dtype).eps), 1.0)

@@ -11,24 +11,24 @@ import torch
 
 from trainer.config import compatibility
 from trainer.core import rng
-from trainer.core.dataset import Facts, Split
+from trainer.core.dataset import DatasetInfo, Split
 from trainer.core.preprocessing import SPLITS
 from trainer.data.encoding import column_checks, column_encoding
 from trainer.data.encoding.column_encoding import Column
-from trainer.data.encoding.standardization import FARTHEST
-from trainer.data.encoding.targets import Learned, Target
+from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE
+from trainer.data.encoding.targets import EncodedTarget, Target
 from trainer.data.readers import text_file
-from trainer.data.readers.cell_parsing import Reading
+from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
 from trainer.data.reference import baselines
-from trainer.data.splits.splitting import SPLIT_NAMES, cut, stratified
+from trainer.data.splits.splitting import SPLIT_NAMES, split_by_order, stratified_order
 from trainer.utils.errors import ConfigError, did_you_mean
 
-LEARNT = {"Classification": "class", "Regression": "number"}
+TARGET_KINDS = {"Classification": "class", "Regression": "number"}
 """The kind of target that a task's class learns."""
-LEAST_NAMED = 0.1
+MIN_CATEGORY_COVERAGE = 0.1
 """A column of texts whose categories name a smaller share of rows holds identifiers or prose."""
-MOST_PROBLEMS = 20
+MAX_PROBLEMS = 20
 """How many columns one error lists."""
 
 log = logging.getLogger(__name__)
@@ -37,47 +37,49 @@ Rows = list[np.ndarray]
 """Row numbers of the training, validation and test split."""
 
 
-def kind_of(text: str) -> str:
+def parse_target_kind(text: str) -> str:
     """``class`` or ``number``: as said, or as the task's class says, which is a class if it learns no target at all."""
-    kind = LEARNT.get(text.rpartition(".")[2], "class" if compatibility.wants_targets(text) is False else text)
-    if kind not in LEARNT.values():
+    kind = TARGET_KINDS.get(text.rpartition(".")[2], "class" if compatibility.has_targets(text) is False else text)
+    if kind not in TARGET_KINDS.values():
         raise ConfigError(f"data.target_kind: {text!r} given; it must be class or number")
     return kind
 
 
-def values_of(table: Table, reading: Reading, places: Set[int], texts: Set[int]) -> dict[int, np.ndarray]:
+def read_columns(table: Table, reading: CellFormat, places: Set[int], texts: Set[int]) -> dict[int, np.ndarray]:
     """The columns at ``places`` as numbers or texts; those in ``texts`` are texts whatever they hold."""
     return {
-        place: reading.texts(table.columns[place]) if place in texts else reading.values(table.columns[place])
+        place: reading.parse_texts(table.columns[place])
+        if place in texts
+        else reading.parse_column(table.columns[place])
         for place in sorted(places)
     }
 
 
-def unfit(
+def find_unfit_columns(
     table: Table,
     values: Mapping[int, np.ndarray],
-    reading: Reading,
+    reading: CellFormat,
     texts: Set[int],
     max_categories: int,
     min_count: int,
 ) -> dict[int, str]:
-    """Why columns cannot be features as they were read, by place: see ``why_unfit``; or they are texts that hardly ever
+    """Why columns cannot be features as they were read, by place: see ``describe_unfit_column``; or they are texts that hardly ever
     come twice. Those in ``texts`` are to be categories whatever they hold."""
     found = {}
     for place, column in values.items():
-        problem = column_checks.why_unfit(table, place, column, reading, is_chosen=place in texts)
+        problem = column_checks.describe_unfit_column(table, place, column, reading, is_chosen=place in texts)
         if problem is None and not column_encoding.is_number(column):
             fitted = column_encoding.fit(table.names[place], column, max_categories, min_count)
-            problem = _prose(table, place, fitted, column)
+            problem = _describe_free_text(table, place, fitted, column)
         if problem is not None:
             found[place] = problem
     return found
 
 
-def whole(
+def select_complete_rows(
     table: Table,
     values: Mapping[int, np.ndarray],
-    reading: Reading,
+    reading: CellFormat,
     nan: str,
     answer: Target | None,
     *,
@@ -95,76 +97,80 @@ def whole(
     are not to be dropped or filled.
     """
     if is_stored and answer is not None:
-        used = whole(table, values, reading, nan, None, may_drop=may_drop)
-        return used[answer.known[used]]
+        used = select_complete_rows(table, values, reading, nan, None, may_drop=may_drop)
+        return used[answer.known_mask[used]]
     good = {place: np.isfinite(v) if column_encoding.is_number(v) else v != "" for place, v in values.items()}
     found, advice = dict(problems or {}), []
     drops = nan == "drop" and may_drop
-    if answer is not None and not answer.known.all() and not drops:
-        found[answer.at] = bad_cell(table, answer.at, answer.known, reading)
+    if answer is not None and not answer.known_mask.all() and not drops:
+        found[answer.column] = describe_bad_cell(table, answer.column, answer.known_mask, reading)
         advice = ["data.nan=drop leaves such rows out"] if may_drop else []
-        word = table.columns[answer.at][int(np.argmin(answer.known))]
+        word = table.columns[answer.column][int(np.argmin(answer.known_mask))]
         if answer.names and word:
-            advice += [f"without {text_file.quoted(word)} in data.missing it is a class"]
+            advice += [f"without {text_file.quote_cell(word)} in data.missing it is a class"]
     numbers = [p for p, v in values.items() if column_encoding.is_number(v) and not good[p].all() and p not in found]
     if nan == "error" and numbers:
-        found |= {place: bad_cell(table, place, good[place], reading) for place in numbers}
+        found |= {place: describe_bad_cell(table, place, good[place], reading) for place in numbers}
         advice += ["data.nan=drop leaves such rows out"] if may_drop and not advice else []
         advice += ["data.nan=fill puts the mean and adds a column that says so"]
         written = [place for place in numbers if np.isinf(values[place]).any()]
         if written:
-            advice += [f"data.categorical={table.keys(written)} takes numbers as categories"]
+            advice += [f"data.categorical={table.column_keys(written)} takes numbers as categories"]
     no_features = [place for place in sorted(problems or {}) if place in values]
     if len(no_features) > 1:
         advice += [
-            f"data.drop_columns={table.keys(no_features)} leaves out all {len(no_features)} that are no features"
+            f"data.drop_columns={table.column_keys(no_features)} leaves out all {len(no_features)} that are no features"
         ]
     if found:
-        raise ConfigError(*listed([found[place] for place in sorted(found)]), *(["; ".join(advice)] if advice else []))
+        raise ConfigError(
+            *join_problems([found[place] for place in sorted(found)]), *(["; ".join(advice)] if advice else [])
+        )
     for place in numbers:
-        tell_unread(table, place, values[place], "the row is left out" if drops else "the mean is put there")
+        warn_about_unparsed_cells(
+            table, place, values[place], "the row is left out" if drops else "the mean is put there"
+        )
     if not drops:
         return np.arange(len(table))
-    used = np.logical_and.reduce([*good.values(), *([] if answer is None else [answer.known])])
+    used = np.logical_and.reduce([*good.values(), *([] if answer is None else [answer.known_mask])])
     if not used.any():
         raise ConfigError(f"data.nan=drop leaves no row of {table.path}: every one has a gap")
     return np.flatnonzero(used)
 
 
-def tell_unread(table: Table, place: int, values: np.ndarray, then: str) -> None:
+def warn_about_unparsed_cells(table: Table, place: int, values: np.ndarray, then: str) -> None:
     """Says in the log which cells are neither numbers nor gaps, in a column of numbers."""
     texts = np.isinf(values)
     if texts.any():
         row, count = int(np.argmax(texts)), int(texts.sum())
-        cell = text_file.quoted(table.columns[place][row])
-        log.warning("%s: %s is no number; %s (%d such cells)", table.where(row, place), cell, then, count)
+        cell = text_file.quote_cell(table.columns[place][row])
+        log.warning("%s: %s is no number; %s (%d such cells)", table.describe_cell(row, place), cell, then, count)
 
 
-def listed(problems: Sequence[str]) -> list[str]:
+def join_problems(problems: Sequence[str]) -> list[str]:
     """The first of many problems, a column each, and how many more there are."""
-    more = len(problems) - MOST_PROBLEMS
-    return [*problems[:MOST_PROBLEMS], *([f"and {more} more columns"] if more > 0 else [])]
+    more = len(problems) - MAX_PROBLEMS
+    return [*problems[:MAX_PROBLEMS], *([f"and {more} more columns"] if more > 0 else [])]
 
 
-def bad_cell(table: Table, place: int, good: np.ndarray, reading: Reading) -> str:
+def describe_bad_cell(table: Table, place: int, good: np.ndarray, reading: CellFormat) -> str:
     """The first cell of a column that is not good, and how many there are."""
     row, count = int(np.argmin(good)), int((~good).sum())
-    found = reading.why_none(table.columns[place][row])
-    return f"{table.where(row, place)}: {found}; {count} such cell{'s' * (count > 1)} in the column"
+    found = reading.describe_non_number(table.columns[place][row])
+    return f"{table.describe_cell(row, place)}: {found}; {count} such cell{'s' * (count > 1)} in the column"
 
 
-def far_cell(table: Table, place: int, far: np.ndarray) -> str:
+def describe_outlier_cell(table: Table, place: int, far: np.ndarray) -> str:
     """The first number of a column that is too far from those of training."""
     row, count = int(np.argmax(far)), int(far.sum())
-    cell = text_file.quoted(table.columns[place][row])
+    cell = text_file.quote_cell(table.columns[place][row])
     return (
-        f"{table.where(row, place)}: {cell} is more than {FARTHEST:g} deviations from"
+        f"{table.describe_cell(row, place)}: {cell} is more than {MAX_STANDARDIZED_VALUE:g} deviations from"
         f" the mean of the training rows, {count} such cell{'s' * (count > 1)}; if it stands for a gap, data.missing"
         " lists those"
     )
 
 
-def groups_of(table: Table, place: int, option: str, *, empty: bool = False) -> np.ndarray:
+def read_split_column(table: Table, place: int, option: str, *, empty: bool = False) -> np.ndarray:
     """The split that a column says each row is in, (N,), 0 to 2; -1 for an ``empty`` cell, where there may be some.
 
     Raises ConfigError, naming ``option``.
@@ -173,15 +179,15 @@ def groups_of(table: Table, place: int, option: str, *, empty: bool = False) -> 
     known = SPLIT_NAMES | ({"": -1} if empty else {})
     wrong = next((row for row, cell in enumerate(cells) if cell not in known), None)
     if wrong is not None:
-        cell = text_file.quoted(table.columns[place][wrong])
+        cell = text_file.quote_cell(table.columns[place][wrong])
         raise ConfigError(
-            f"{option}: {table.where(wrong, place)}: {cell} is no split; it must be"
+            f"{option}: {table.describe_cell(wrong, place)}: {cell} is no split; it must be"
             f" train, val or test{did_you_mean(cells[wrong], SPLIT_NAMES)}"
         )
     return np.array([known[cell] for cell in cells])
 
 
-def split(group: np.ndarray, used: np.ndarray, answer: Target | None, val: float, test: float, seed: int) -> Rows:
+def split_rows(group: np.ndarray, used: np.ndarray, answer: Target | None, val: float, test: float, seed: int) -> Rows:
     """The rows of each split; what no file and no column sets apart is cut off by share, each class in its share.
 
     Raises ConfigError for a split without rows.
@@ -189,10 +195,10 @@ def split(group: np.ndarray, used: np.ndarray, answer: Target | None, val: float
     rows = [used[group[used] == which] for which in range(3)]
     free = torch.from_numpy(rows[0])
     if answer is not None and answer.names:
-        order = stratified(torch.from_numpy(answer.values[rows[0]]), seed)
+        order = stratified_order(torch.from_numpy(answer.values[rows[0]]), seed)
     else:
-        order = rng.permutation(len(free), seed, 0)
-    cuts = cut({"row": free}, None, order, 0.0 if len(rows[1]) else val, 0.0 if len(rows[2]) else test)
+        order = rng.make_permutation(len(free), seed, 0)
+    cuts = split_by_order({"row": free}, None, order, 0.0 if len(rows[1]) else val, 0.0 if len(rows[2]) else test)
     first, *others = (part.inputs["row"].numpy() for part in cuts)
     rows = [first, *(np.concatenate(pair) for pair in zip(others, rows[1:], strict=True))]
     empty = [name for name, part in zip(SPLITS, rows, strict=True) if not len(part)]
@@ -213,22 +219,22 @@ def fit(
     problems = []
     for place, column in fitted.items():
         if column["kind"] == "category":
-            prose = _prose(table, place, column, values[place][train])
+            prose = _describe_free_text(table, place, column, values[place][train])
             problems += [] if prose is None else [prose]
-        elif (far := column_encoding.far_off(column, values[place])).any():
-            problems.append(far_cell(table, place, far))
+        elif (far := column_encoding.outlier_mask(column, values[place])).any():
+            problems.append(describe_outlier_cell(table, place, far))
     if problems:
-        raise ConfigError(*listed(problems))
+        raise ConfigError(*join_problems(problems))
     return fitted
 
 
-def _prose(table: Table, place: int, column: Column, values: np.ndarray) -> str | None:
+def _describe_free_text(table: Table, place: int, column: Column, values: np.ndarray) -> str | None:
     """What is said of texts that hardly ever come twice; None of others."""
-    if column_encoding.coverage(column, values) >= LEAST_NAMED:
+    if column_encoding.category_coverage(column, values) >= MIN_CATEGORY_COVERAGE:
         return None
     return (
         f"{table.path}: texts in {table.names[place]!r} hardly ever come twice, so they are no categories;"
-        f" data.drop_columns={table.keys([place])} leaves it out"
+        f" data.drop_columns={table.column_keys([place])} leaves it out"
     )
 
 
@@ -239,24 +245,24 @@ def encode(columns: Mapping[int, Column], values: Mapping[int, np.ndarray], rows
     )
 
 
-def facts(
+def make_info(
     answer: Target | None,
-    learned: Learned | None,
+    learned: EncodedTarget | None,
     train: Split,
     test: Split,
     sizes: Mapping[str, Any],
     reading: Sequence[str] = (),
-) -> Facts:
+) -> DatasetInfo:
     """What a data set says of a target column, if there is one, ``sizes`` beside those of it, and how it was read."""
     if answer is None or learned is None:
-        return Facts(sizes=sizes, reading=reading)
-    return Facts(
+        return DatasetInfo(sizes=sizes, column_summaries=reading)
+    return DatasetInfo(
         sizes={**sizes, **learned.sizes},
-        baseline=baselines.majority(train, test, len(answer.names))
+        baseline=baselines.majority_class(train, test, len(answer.names))
         if answer.names
-        else baselines.mean(train, test, learned.scale),
+        else baselines.mean_prediction(train, test, learned.scale),
         class_names=answer.names,
         target_scale=learned.scale,
-        reading=reading,
+        column_summaries=reading,
         target_mean=learned.schema.get("mean"),
     )

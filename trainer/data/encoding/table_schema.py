@@ -12,11 +12,11 @@ from torch import Tensor
 
 from trainer.data.encoding import column_encoding, table_encoder
 from trainer.data.encoding.column_encoding import Column
-from trainer.data.encoding.targets import Learned, Target, place_classes
-from trainer.data.readers.cell_parsing import Reading
+from trainer.data.encoding.targets import EncodedTarget, Target, index_classes
+from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
 from trainer.data.readers.header_detection import is_number
-from trainer.data.readers.text_file import shown
+from trainer.data.readers.text_file import join_names
 from trainer.utils.errors import ConfigError, did_you_mean
 
 Schema = Mapping[str, Any]
@@ -25,7 +25,9 @@ Schema = Mapping[str, Any]
 log = logging.getLogger(__name__)
 
 
-def of(table: Table, columns: Mapping[int, Column], answer: Target | None, learned: Learned | None) -> Schema:
+def make_schema(
+    table: Table, columns: Mapping[int, Column], answer: Target | None, learned: EncodedTarget | None
+) -> Schema:
     """The schema of a table whose feature columns are encoded so."""
     schema = {
         "names": list(table.names),
@@ -34,31 +36,31 @@ def of(table: Table, columns: Mapping[int, Column], answer: Target | None, learn
     }
     if answer is None or learned is None:
         return schema
-    return schema | {"target": {"index": answer.at, "name": table.names[answer.at], **learned.schema}}
+    return schema | {"target": {"index": answer.column, "name": table.names[answer.column], **learned.schema}}
 
 
-def values(schema: Schema, table: Table, reading: Reading) -> dict[int, np.ndarray]:
+def read_feature_columns(schema: Schema, table: Table, reading: CellFormat) -> dict[int, np.ndarray]:
     """The feature columns of a table by their places, as numbers or texts, as the training table was read.
 
     Raises ConfigError for columns that lack.
     """
     found = {}
-    for column, place in zip(schema["columns"], _places(schema, table), strict=True):
+    for column, place in zip(schema["columns"], _find_feature_columns(schema, table), strict=True):
         cells = table.columns[place]
-        found[place] = reading.numbers(cells) if column["kind"] == "number" else reading.texts(cells)
+        found[place] = reading.parse_numbers(cells) if column["kind"] == "number" else reading.parse_texts(cells)
         if column["kind"] == "category":
-            _warn_of_unseen(column, found[place], table)
+            _warn_about_unseen_categories(column, found[place], table)
     return found
 
 
-def encode(schema: Schema, table: Table, reading: Reading) -> Tensor:
+def encode(schema: Schema, table: Table, reading: CellFormat) -> Tensor:
     """Features (N, F) float32 of the rows of a table that has the feature columns, by name or in their order.
 
     What has no place is told in the log: columns that were not there in training, categories that no training row has.
 
     Raises ConfigError for columns that lack, and for cells that are no numbers where the training rows had numbers.
     """
-    found = values(schema, table, reading)
+    found = read_feature_columns(schema, table, reading)
     check_cells(schema, table, found, reading, np.arange(len(table)))
     parts = [
         column_encoding.encode(column, cells) for column, cells in zip(schema["columns"], found.values(), strict=True)
@@ -67,7 +69,7 @@ def encode(schema: Schema, table: Table, reading: Reading) -> Tensor:
 
 
 def check_cells(
-    schema: Schema, table: Table, found: Mapping[int, np.ndarray], reading: Reading, used: np.ndarray
+    schema: Schema, table: Table, found: Mapping[int, np.ndarray], reading: CellFormat, used: np.ndarray
 ) -> None:
     """Whether the cells of the rows ``used`` can be encoded, of columns ``found`` by ``values``.
 
@@ -79,24 +81,24 @@ def check_cells(
         if column["kind"] != "number":
             continue
         good, far = np.ones(len(cells), dtype=bool), np.zeros(len(cells), dtype=bool)
-        good[used], far[used] = np.isfinite(cells[used]), column_encoding.far_off(column, cells[used])
+        good[used], far[used] = np.isfinite(cells[used]), column_encoding.outlier_mask(column, cells[used])
         if not (column["gaps"] or good.all()):
-            problems.append(table_encoder.bad_cell(table, place, good, reading))
+            problems.append(table_encoder.describe_bad_cell(table, place, good, reading))
         elif far.any():
-            problems.append(table_encoder.far_cell(table, place, far))
+            problems.append(table_encoder.describe_outlier_cell(table, place, far))
         else:
-            table_encoder.tell_unread(table, place, np.where(good, 0.0, cells), "the mean is put there")
+            table_encoder.warn_about_unparsed_cells(table, place, np.where(good, 0.0, cells), "the mean is put there")
     if problems:
-        raise ConfigError(*table_encoder.listed(problems), "the training rows have a number in every such cell")
+        raise ConfigError(*table_encoder.join_problems(problems), "the training rows have a number in every such cell")
 
 
-def labels(schema: Schema, table: Table, reading: Reading) -> Tensor | None:
+def read_labels(schema: Schema, table: Table, reading: CellFormat) -> Tensor | None:
     """The classes (N,) of a table's rows, where it tells them as the training table does, in every row; else None."""
     target = schema.get("target", {})
     if "classes" not in target or target["name"] not in table.names:
         return None
     cells = table.columns[table.names.index(target["name"])]
-    places = place_classes(target["classes"], cells, reading)
+    places = index_classes(target["classes"], cells, reading)
     return torch.from_numpy(places) if (places >= 0).all() else None
 
 
@@ -106,7 +108,7 @@ def decode(schema: Schema, x: Tensor, label: Tensor | None) -> tuple[list[str], 
     The target is the last column where the classes (N,) are given.
     """
     columns = schema["columns"]
-    parts = x.double().cpu().split([column_encoding.width(column) for column in columns], dim=1)
+    parts = x.double().cpu().split([column_encoding.output_width(column) for column in columns], dim=1)
     cells = [column_encoding.decode(column, part.numpy()) for column, part in zip(columns, parts, strict=True)]
     names = [column["name"] for column in columns]
     if label is not None:
@@ -117,10 +119,10 @@ def decode(schema: Schema, x: Tensor, label: Tensor | None) -> tuple[list[str], 
 
 def feature_names(schema: Schema) -> list[str]:
     """What each number of features (N, F) is called."""
-    return [name for column in schema["columns"] for name in column_encoding.names(column)]
+    return [name for column in schema["columns"] for name in column_encoding.output_names(column)]
 
 
-def names(schema: Schema) -> Collection[str]:
+def header_names(schema: Schema) -> Collection[str]:
     """The names that make a first row a header: any that is a text, or all that are numbers and features."""
     if not schema["header"]:
         return ()
@@ -128,7 +130,7 @@ def names(schema: Schema) -> Collection[str]:
     return [name for name in schema["names"] if name in features_of or not is_number(name)]
 
 
-def _places(schema: Schema, table: Table) -> Sequence[int]:
+def _find_feature_columns(schema: Schema, table: Table) -> Sequence[int]:
     """Where each feature column stands in a table: by name where both have a header, else in order."""
     wanted = [column["name"] for column in schema["columns"]]
     if schema["header"] and table.has_header:
@@ -136,12 +138,12 @@ def _places(schema: Schema, table: Table) -> Sequence[int]:
         if lacking:
             guess = did_you_mean(lacking[0], [name for name in table.names if name not in wanted])
             raise ConfigError(
-                f"{table.path} lacks columns that the training rows have: {shown(lacking)}{guess}"
-                f" (its columns: {shown(table.names)})"
+                f"{table.path} lacks columns that the training rows have: {join_names(lacking)}{guess}"
+                f" (its columns: {join_names(table.names)})"
             )
         strange = [name for name in table.names if name not in schema["names"]]
         if strange:
-            log.warning("%s: columns that the training table lacks are left out: %s", table.path, shown(strange))
+            log.warning("%s: columns that the training table lacks are left out: %s", table.path, join_names(strange))
         return [table.names.index(name) for name in wanted]
     if len(table.names) == len(schema["names"]):
         return [column["index"] for column in schema["columns"]]
@@ -149,16 +151,16 @@ def _places(schema: Schema, table: Table) -> Sequence[int]:
         return range(len(wanted))
     raise ConfigError(
         f"{table.path} has {len(table.names)} columns; the training table has {len(schema['names'])},"
-        f" of which {len(wanted)} are features: {shown(wanted)}"
+        f" of which {len(wanted)} are features: {join_names(wanted)}"
     )
 
 
-def _warn_of_unseen(column: Column, values: np.ndarray, table: Table) -> None:
+def _warn_about_unseen_categories(column: Column, values: np.ndarray, table: Table) -> None:
     """Counts the rows of categories that no training row has; where there is a column for others, they may be rare."""
     known = set(column["categories"])
     strange = [text or "a gap" for text in values if text not in known]
     if strange:
         level = logging.INFO if column["other"] else logging.WARNING
-        names = shown(sorted(set(strange)), 5)
+        names = join_names(sorted(set(strange)), 5)
         text = "%s: no training row has in column %r: %s (%d rows)"
         log.log(level, text, table.path, column["name"], names, len(strange))

@@ -8,17 +8,34 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
-DAY = 86400
-SAMPLE = 100
+SECONDS_PER_DAY = 86400
+MAX_SAMPLED_CELLS = 100
 """How many different cells the guess at a format looks at."""
-DAYS = ("%d.%m.%Y", "%d.%m.%y", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y")
-NAMED_DAYS = ("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %Y", "%B %Y")
-TIMES = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p")
-FORMATS = (*(f"{day}{time}" for day in (*DAYS, *NAMED_DAYS) for time in ("", *(f" {t}" for t in TIMES))), *TIMES)
-Read = TypeVar("Read")
+DATE_FORMATS = (
+    "%d.%m.%Y",
+    "%d.%m.%y",
+    "%m/%d/%Y",
+    "%d/%m/%Y",
+    "%m/%d/%y",
+    "%d/%m/%y",
+    "%Y/%m/%d",
+    "%d-%m-%Y",
+    "%m-%d-%Y",
+)
+NAMED_MONTH_FORMATS = ("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %Y", "%B %Y")
+TIME_FORMATS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p")
+FORMATS = (
+    *(
+        f"{day}{time}"
+        for day in (*DATE_FORMATS, *NAMED_MONTH_FORMATS)
+        for time in ("", *(f" {t}" for t in TIME_FORMATS))
+    ),
+    *TIME_FORMATS,
+)
+Parsed = TypeVar("Parsed")
 
 
-def parse(cells: Sequence[str], one: Callable[[str], Read]) -> list[Read]:
+def parse_cells(cells: Sequence[str], one: Callable[[str], Parsed]) -> list[Parsed]:
     """The cells up to the first that cannot be parsed."""
     found = []
     try:
@@ -35,27 +52,29 @@ def parse_iso(cell: str) -> datetime:
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
-def parse_by(cell: str, pattern: str) -> datetime:
+def parse_with_format(cell: str, pattern: str) -> datetime:
     return datetime.strptime(cell, pattern)
 
 
 def find_format(cells: Sequence[str]) -> str | None:
     """How dates or times are written: a format of strptime, "" for ISO 8601, None if some cell is none."""
-    sample = list(cells[:SAMPLE])
+    sample = list(cells[:MAX_SAMPLED_CELLS])
     if not sample or not any(char.isdigit() for char in sample[0]):
         return None
-    if len(parse(sample, parse_iso)) == len(sample):
+    if len(parse_cells(sample, parse_iso)) == len(sample):
         return ""
-    return next((p for p in FORMATS if len(parse(sample, partial(parse_by, pattern=p))) == len(sample)), None)
+    return next(
+        (p for p in FORMATS if len(parse_cells(sample, partial(parse_with_format, pattern=p))) == len(sample)), None
+    )
 
 
 def smallest_unit(cell: str, pattern: str | None) -> float:
     """The seconds of the smallest unit that a time is written with."""
     if pattern is not None:
         units = {"%f": 1e-6, "%S": 1.0, "%M": 60.0, "%H": 3600.0, "%I": 3600.0}
-        return min((unit for key, unit in units.items() if key in pattern), default=float(DAY))
+        return min((unit for key, unit in units.items() if key in pattern), default=float(SECONDS_PER_DAY))
     time = re.search(r"[T ]\d\d(:?\d\d)?(:?\d\d)?(?:[.,](\d+))?", cell)
     if time is None:
-        return float(DAY)
+        return float(SECONDS_PER_DAY)
     minutes, seconds, digits = time.groups()
     return 10.0 ** -len(digits) if digits else 1.0 if seconds else 60.0 if minutes else 3600.0

@@ -12,50 +12,50 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from trainer.core.dataset import UNKNOWN, Codec
+from trainer.core.dataset import UNKNOWN_TOKEN, Tokenizer
 from trainer.data.encoding import word_splitting
-from trainer.data.encoding.pretrained_tokenizer import Pretrained
-from trainer.data.readers.text_file import quoted
+from trainer.data.encoding.pretrained_tokenizer import PretrainedTokenizer
+from trainer.data.readers.text_file import quote_cell
 from trainer.utils.errors import ConfigError
 
-MANY = 0.3
+MAX_UNKNOWN_FRACTION = 0.3
 """Share of unknown tokens that is told: of words that occur once in a small text it is a tenth."""
 log = logging.getLogger(__name__)
 
 
-class Characters:
+class CharacterTokenizer:
     """One token a character, in the order of their code points. With ``unknown`` token 0 is any other character."""
 
     def __init__(self, texts: Iterable[str], *, unknown: bool):
-        seen = sorted(set().union(*map(word_splitting.normalize, texts)))
-        self.tokens = [UNKNOWN, *seen] if unknown else seen
-        self.size = len(self.tokens)
-        self.unknown = 0 if unknown else None
+        seen = sorted(set().union(*map(word_splitting.normalize_unicode, texts)))
+        self.tokens = [UNKNOWN_TOKEN, *seen] if unknown else seen
+        self.vocab_size = len(self.tokens)
+        self.unknown_id = 0 if unknown else None
         self._numbers = {token: number for number, token in enumerate(self.tokens)}
 
     def encode(self, text: str) -> list[int]:
-        text = word_splitting.normalize(text)
-        found = [self._numbers.get(character, self.unknown) for character in text]
+        text = word_splitting.normalize_unicode(text)
+        found = [self._numbers.get(character, self.unknown_id) for character in text]
         if None in found:
             strange = text[found.index(None)]
-            raise ConfigError(f"text: the character {strange!r} is not one of the {self.size} this model knows")
+            raise ConfigError(f"text: the character {strange!r} is not one of the {self.vocab_size} this model knows")
         return found  # type: ignore[return-value]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        return "".join(self.tokens[token] for token in tokens if token < self.size)
+        return "".join(self.tokens[token] for token in tokens if token < self.vocab_size)
 
-    def words(self, tokens: Sequence[int]) -> list[str]:
-        return word_splitting.split(self.decode(tokens))
+    def decode_words(self, tokens: Sequence[int]) -> list[str]:
+        return word_splitting.split_words(self.decode(tokens))
 
-    def state(self) -> dict[str, Any]:
-        return {"kind": "characters", "tokens": self.tokens, "unknown": self.unknown is not None}
+    def state_dict(self) -> dict[str, Any]:
+        return {"kind": "characters", "tokens": self.tokens, "unknown": self.unknown_id is not None}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Characters:
+    def from_state(cls, state: Mapping[str, Any]) -> CharacterTokenizer:
         return cls(state["tokens"][1:] if state["unknown"] else state["tokens"], unknown=state["unknown"])
 
 
-class Words:
+class WordTokenizer:
     """One token a word or punctuation mark, or a letter of a script without blanks, the most frequent first; token 0
     is any other.
 
@@ -64,89 +64,94 @@ class Words:
     Raises ConfigError for texts of which no word is known.
     """
 
-    unknown: int | None = 0
+    unknown_id: int | None = 0
 
     def __init__(self, texts: Iterable[str], *, limit: int | None, min_count: int):
-        counts = Counter(word for text in texts for word in word_splitting.split(word_splitting.normalize(text)))
+        counts = Counter(
+            word for text in texts for word in word_splitting.split_words(word_splitting.normalize_unicode(text))
+        )
         frequent = sorted(
             (word for word, n in counts.items() if n >= min_count), key=lambda word: (-counts[word], word)
         )
         if counts and not frequent:
             raise ConfigError(
                 f"data.min_count: none of the {len(counts):,} words of the training texts occurs {min_count} times,"
-                f" such as {quoted(next(iter(counts)))}; data.min_count=1 knows all of them, data.tokens=characters or"
+                f" such as {quote_cell(next(iter(counts)))}; data.min_count=1 knows all of them, "
+                "data.tokens=characters or"
                 " bytepair also new ones"
             )
-        self._set([UNKNOWN, *frequent[: None if limit is None else limit - 1]])
+        self._set_vocabulary([UNKNOWN_TOKEN, *frequent[: None if limit is None else limit - 1]])
 
-    def _set(self, tokens: list[str]) -> None:
+    def _set_vocabulary(self, tokens: list[str]) -> None:
         self.tokens = tokens
-        self.size = len(tokens)
+        self.vocab_size = len(tokens)
         self._numbers = {token: number for number, token in enumerate(tokens)}
 
     def encode(self, text: str) -> list[int]:
-        return [self._numbers.get(word, 0) for word in word_splitting.split(word_splitting.normalize(text))]
+        return [
+            self._numbers.get(word, 0) for word in word_splitting.split_words(word_splitting.normalize_unicode(text))
+        ]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        return word_splitting.join(self.words(tokens))
+        return word_splitting.join_words(self.decode_words(tokens))
 
-    def words(self, tokens: Sequence[int]) -> list[str]:
-        return [self.tokens[token] for token in tokens if token < self.size]
+    def decode_words(self, tokens: Sequence[int]) -> list[str]:
+        return [self.tokens[token] for token in tokens if token < self.vocab_size]
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         return {"kind": "words", "tokens": self.tokens}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Words:
+    def from_state(cls, state: Mapping[str, Any]) -> WordTokenizer:
         codec = cls((), limit=None, min_count=1)
-        codec._set(list(state["tokens"]))
+        codec._set_vocabulary(list(state["tokens"]))
         return codec
 
 
-class BytePairs:
+class BPETokenizer:
     """Byte-level byte-pair encoding (Sennrich et al. 2016; Radford et al. 2019), learned from the texts: nothing is
     outside of it.
 
     Raises ConfigError where the package that learns it is not installed.
     """
 
-    unknown: int | None = None
+    unknown_id: int | None = None
 
     def __init__(self, texts: Iterable[str], *, limit: int):
-        Tokenizer, decoders, models, pre_tokenizers, trainers = _tokenizers()
-        self._coder = Tokenizer(models.BPE())
-        self._coder.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        self._coder.decoder = decoders.ByteLevel()
+        Tokenizer, decoders, models, pre_tokenizers, trainers = _import_tokenizers()
+        self._tokenizer = Tokenizer(models.BPE())
+        self._tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        self._tokenizer.decoder = decoders.ByteLevel()
         learner = trainers.BpeTrainer(
             vocab_size=limit,
             min_frequency=2,
             show_progress=False,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         )
-        self._coder.train_from_iterator(map(word_splitting.normalize, texts), learner)
-        self.size = self._coder.get_vocab_size()
+        self._tokenizer.train_from_iterator(map(word_splitting.normalize_unicode, texts), learner)
+        self.vocab_size = self._tokenizer.get_vocab_size()
 
     def encode(self, text: str) -> list[int]:
-        return self._coder.encode(word_splitting.normalize(text)).ids
+        return self._tokenizer.encode(word_splitting.normalize_unicode(text)).ids
 
     def decode(self, tokens: Sequence[int]) -> str:
-        return self._coder.decode([token for token in tokens if token < self.size])
+        return self._tokenizer.decode([token for token in tokens if token < self.vocab_size])
 
-    def words(self, tokens: Sequence[int]) -> list[str]:
-        return word_splitting.split(self.decode(tokens))
+    def decode_words(self, tokens: Sequence[int]) -> list[str]:
+        return word_splitting.split_words(self.decode(tokens))
 
-    def state(self) -> dict[str, Any]:
-        return {"kind": "bytepair", "tokenizer": self._coder.to_str()}
+    def state_dict(self) -> dict[str, Any]:
+        return {"kind": "bytepair", "tokenizer": self._tokenizer.to_str()}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> BytePairs:
+    def from_state(cls, state: Mapping[str, Any]) -> BPETokenizer:
         codec = cls.__new__(cls)
-        codec._coder = _tokenizers()[0].from_str(state["tokenizer"])
-        codec.size = codec._coder.get_vocab_size()
+        codec._tokenizer = _import_tokenizers()[0].from_str(state["tokenizer"])
+        codec.vocab_size = codec._tokenizer.get_vocab_size()
         return codec
 
 
-def _tokenizers() -> tuple[Any, ...]:
+def _import_tokenizers() -> tuple[Any, ...]:
     """What byte pairs are made of. Raises ConfigError where the package is not installed."""
     try:
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -158,43 +163,45 @@ def _tokenizers() -> tuple[Any, ...]:
     return Tokenizer, decoders, models, pre_tokenizers, trainers
 
 
-class Lowercased:
+class LowercaseTokenizer:
     """A codec that knows small letters only, and reads any."""
 
-    def __init__(self, codec: Codec):
-        self.codec = codec
-        self.size, self.unknown = codec.size, codec.unknown
+    def __init__(self, codec: Tokenizer):
+        self.tokenizer = codec
+        self.vocab_size, self.unknown_id = codec.vocab_size, codec.unknown_id
 
     def encode(self, text: str) -> list[int]:
-        return self.codec.encode(word_splitting.lowercase(text))
+        return self.tokenizer.encode(word_splitting.to_lowercase(text))
 
     def decode(self, tokens: Sequence[int]) -> str:
-        return self.codec.decode(tokens)
+        return self.tokenizer.decode(tokens)
 
-    def words(self, tokens: Sequence[int]) -> list[str]:
-        return self.codec.words(tokens)
+    def decode_words(self, tokens: Sequence[int]) -> list[str]:
+        return self.tokenizer.decode_words(tokens)
 
-    def state(self) -> dict[str, Any]:
-        return {"kind": "lowercased", "codec": self.codec.state()}
+    def state_dict(self) -> dict[str, Any]:
+        return {"kind": "lowercased", "codec": self.tokenizer.state_dict()}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Lowercased:
-        return cls(from_state(state["codec"]))
+    def from_state(cls, state: Mapping[str, Any]) -> LowercaseTokenizer:
+        return cls(tokenizer_from_state(state["codec"]))
 
 
-def describe_target(codec: Codec) -> list[str]:
+def describe_target_case(codec: Tokenizer) -> list[str]:
     """That what is to be written is not as it was in the file, if so: scores and samples know small letters only."""
-    return ["targets: in small letters (data.lowercase)"] if isinstance(codec, Lowercased) else []
+    return ["targets: in small letters (data.lowercase)"] if isinstance(codec, LowercaseTokenizer) else []
 
 
-def warn_of_unknown(codec: Codec, option: str, parts: dict[str, Tensor]) -> None:
+def warn_about_unknown_tokens(codec: Tokenizer, option: str, parts: dict[str, Tensor]) -> None:
     """Says in the log if many of the tokens of a part, by name, are the unknown one."""
-    while isinstance(codec, Lowercased):
-        codec = codec.codec
-    if not isinstance(codec, Words | Characters) or codec.unknown is None:
+    while isinstance(codec, LowercaseTokenizer):
+        codec = codec.tokenizer
+    if not isinstance(codec, WordTokenizer | CharacterTokenizer) or codec.unknown_id is None:
         return
-    shares = {name: float((tokens == codec.unknown).double().mean()) for name, tokens in parts.items() if len(tokens)}
-    if max(shares.values(), default=0.0) > MANY:
+    shares = {
+        name: float((tokens == codec.unknown_id).double().mean()) for name, tokens in parts.items() if len(tokens)
+    }
+    if max(shares.values(), default=0.0) > MAX_UNKNOWN_FRACTION:
         log.warning(
             "%s: many tokens are unknown: %s; fewer are by data.min_count=1, a larger data.vocab_limit, or"
             " data.tokens=characters or bytepair",
@@ -202,11 +209,11 @@ def warn_of_unknown(codec: Codec, option: str, parts: dict[str, Tensor]) -> None
         )
 
 
-BYTES = 256
+NUM_BYTES = 256
 """Byte pairs begin with a token for every byte."""
 
 
-def learn(
+def fit_tokenizer(
     kind: Literal["characters", "words", "bytepair", "pretrained"],
     texts: Sequence[str],
     *,
@@ -217,7 +224,7 @@ def learn(
     tokenizer: str | None = None,
     most: int | None = None,
     keep: Literal["first", "last"] = "first",
-) -> Codec:
+) -> Tokenizer:
     """A codec of one kind for texts such as these.
 
     lowercase: large and small letters are the same. tokenizer: names the saved model whose own one is ``pretrained``,
@@ -228,28 +235,28 @@ def learn(
     if kind == "pretrained":
         if tokenizer is None:
             raise ConfigError("data.tokenizer: tokens=pretrained needs the name or folder of a saved model")
-        return Pretrained(tokenizer, most, keep)
+        return PretrainedTokenizer(tokenizer, most, keep)
     if lowercase:
-        small = [word_splitting.lowercase(text) for text in texts]
-        return Lowercased(learn(kind, small, limit=limit, min_count=min_count, unknown=unknown))
+        small = [word_splitting.to_lowercase(text) for text in texts]
+        return LowercaseTokenizer(fit_tokenizer(kind, small, limit=limit, min_count=min_count, unknown=unknown))
     if kind == "characters":
-        return Characters(texts, unknown=unknown)
+        return CharacterTokenizer(texts, unknown=unknown)
     if kind == "words":
-        return Words(texts, limit=limit, min_count=min_count)
-    if limit is None or limit < BYTES:
-        raise ConfigError(f"data.vocab_limit: bytepair takes a number of at least {BYTES} tokens; given {limit}")
-    return BytePairs(texts, limit=limit)
+        return WordTokenizer(texts, limit=limit, min_count=min_count)
+    if limit is None or limit < NUM_BYTES:
+        raise ConfigError(f"data.vocab_limit: bytepair takes a number of at least {NUM_BYTES} tokens; given {limit}")
+    return BPETokenizer(texts, limit=limit)
 
 
-CODECS = {
-    "characters": Characters,
-    "words": Words,
-    "bytepair": BytePairs,
-    "lowercased": Lowercased,
-    "pretrained": Pretrained,
+TOKENIZERS = {
+    "characters": CharacterTokenizer,
+    "words": WordTokenizer,
+    "bytepair": BPETokenizer,
+    "lowercased": LowercaseTokenizer,
+    "pretrained": PretrainedTokenizer,
 }
 
 
-def from_state(state: Mapping[str, Any]) -> Codec:
+def tokenizer_from_state(state: Mapping[str, Any]) -> Tokenizer:
     """The codec that a state of plain values describes."""
-    return CODECS[state["kind"]].from_state(state)  # type: ignore[attr-defined]
+    return TOKENIZERS[state["kind"]].from_state(state)  # type: ignore[attr-defined]

@@ -8,25 +8,27 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from trainer.core.dataset import Facts, TensorSplit
+from trainer.core.dataset import DatasetInfo, TensorSplit
 from trainer.data.reference import baselines
 from trainer.metrics import metrics
 
-AT_ONCE = 1 << 22
+CHUNK_SIZE = 1 << 22
 """How many distances are held at a time."""
 
 
-def log_density(x: Tensor, centres: Tensor, sigma: float) -> Tensor:
+def log_prob(x: Tensor, centres: Tensor, sigma: float) -> Tensor:
     """``log mean_k N(x; c_k, sigma^2 I)`` in nats, (B,) double, of points x (B, F) and centres (K, F)."""
     centres = centres.to(x.device).double()
-    parts = x.double().split(max(1, AT_ONCE // len(centres)))
+    parts = x.double().split(max(1, CHUNK_SIZE // len(centres)))
     # The form that is exact for points far out: the quick one loses what is small beside their length.
     squares = (torch.cdist(part, centres, compute_mode="donot_use_mm_for_euclid_dist").square() for part in parts)
     nats = torch.cat([torch.logsumexp(-square / (2 * sigma**2), 1) for square in squares])
     return nats - math.log(len(centres)) - x.shape[1] * math.log(sigma * math.sqrt(2 * math.pi))
 
 
-def facts(train: TensorSplit, test: TensorSplit, centres: Tensor, sigma: float, random: torch.Generator) -> Facts:
+def make_info(
+    train: TensorSplit, test: TensorSplit, centres: Tensor, sigma: float, random: torch.Generator
+) -> DatasetInfo:
     """Of points x (N, F) whose targets are the centres (K, F) they were drawn around.
 
     The baseline of made points is one Gaussian fitted to the training points, that of classes the most frequent one.
@@ -38,16 +40,16 @@ def facts(train: TensorSplit, test: TensorSplit, centres: Tensor, sigma: float, 
     guess = seen.mean(0) + torch.randn(truth.shape, generator=random) @ root.T
     broad = {"energy_distance": metrics.energy_distance(guess, truth), **metrics.mode_coverage(guess, centres, sigma)}
     within = float(torch.special.gammainc(torch.tensor(width / 2), torch.tensor(4.5)))
-    return Facts(
+    return DatasetInfo(
         sizes={
             "in_features": width,
             "flat_features": width,
             "num_classes": modes,
             "out_features": 1 if modes == 2 else modes,
         },
-        baseline={**baselines.majority(train, test, modes), **broad},
+        baseline={**baselines.majority_class(train, test, modes), **broad},
         best_possible={"energy_distance": 0.0, "modes": float(modes), "within": within},
-        log_likelihood=partial(log_density, centres=centres, sigma=sigma),
+        log_likelihood=partial(log_prob, centres=centres, sigma=sigma),
         modes=centres,
         mode_sigma=sigma,
     )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def sizes(x: Tensor, classes: int) -> dict[str, int]:
+def image_sizes(x: Tensor, classes: int) -> dict[str, int]:
     """The sizes that images (N, C, H, W) of so many classes publish."""
     channels, height, width = x.shape[1:]
     return {
@@ -21,7 +21,7 @@ def sizes(x: Tensor, classes: int) -> dict[str, int]:
     }
 
 
-def stripes(size: int, classes: int, wavelength: float) -> Tensor:
+def stripe_phases(size: int, classes: int, wavelength: float) -> Tensor:
     """The phase of each class's wave at each pixel, (classes, size, size), in radians.
 
     Class k runs at an angle of ``k pi / classes``.

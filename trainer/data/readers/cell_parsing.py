@@ -15,15 +15,15 @@ import numpy as np
 
 from trainer.core.types import Thousands
 from trainer.data.encoding import word_splitting
-from trainer.data.readers.text_file import quoted
+from trainer.data.readers.text_file import quote_cell
 from trainer.utils.errors import ConfigError
 
 GROUP_SIGNS = {"comma": ",", "point": ".", "space": " \u00a0\u2009\u202f", "apostrophe": "'\u2019"}
-LARGEST = 1e100
+MAX_MAGNITUDE = 1e100
 """Beyond, squares and their sums leave the range of float64; such a cell is a code (DBL_MAX, say), not measured."""
 FLOAT_MAX = float(np.finfo(np.float32).max)
 """A number this large, to three digits, is no measurement but the usual code of rasters for nothing measured."""
-SAMPLE = 1000
+MAX_SAMPLED_CELLS = 1000
 """How many different cells the guess at another way of writing numbers looks at."""
 
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
@@ -34,7 +34,7 @@ _CANONICAL = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Reading:
+class CellFormat:
     """gaps: texts that stand for a gap, in lower case; one that is a number stands for every way to write it.
     comma: whether decimals follow a comma, else a point. thousands: the sign between thousands; None for none.
 
@@ -42,22 +42,22 @@ class Reading:
     """
 
     gaps: frozenset[str]
-    comma: bool = False
+    has_decimal_comma: bool = False
     thousands: Thousands | None = None
 
     def __post_init__(self) -> None:
-        if self.thousands == ("comma" if self.comma else "point"):
+        if self.thousands == ("comma" if self.has_decimal_comma else "point"):
             raise ConfigError(f"data.thousands: {self.thousands} given, which is the decimal sign (data.decimal)")
 
     @classmethod
-    def of(cls, options: Mapping[str, Any]) -> Reading:
+    def from_options(cls, options: Mapping[str, Any]) -> CellFormat:
         """From ``missing``, ``decimal`` and perhaps ``thousands``, options of a data set."""
         gaps = frozenset(str(gap).lower() for gap in options["missing"])
         return cls(gaps, options["decimal"] == "comma", options.get("thousands") or None)
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        sign = "," if self.comma else r"\."
+        sign = "," if self.has_decimal_comma else r"\."
         whole = r"\d+"
         if self.thousands:
             group = f"[{GROUP_SIGNS[self.thousands]}]"
@@ -66,12 +66,12 @@ class Reading:
         return re.compile(rf"[+\-\u2212]?(?:{whole}(?:{sign}\d*)?|{sign}\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
     @cached_property
-    def codes(self) -> frozenset[float]:
+    def numeric_gaps(self) -> frozenset[float]:
         """The gaps that are numbers."""
-        return frozenset(value for gap in self.gaps if (value := self._value(gap)) is not None)
+        return frozenset(value for gap in self.gaps if (value := self._parse_value(gap)) is not None)
 
-    def _value(self, cell: str) -> float | None:
-        if not self.comma and not self.thousands and cell.isascii() and "_" not in cell:
+    def _parse_value(self, cell: str) -> float | None:
+        if not self.has_decimal_comma and not self.thousands and cell.isascii() and "_" not in cell:
             # Python's own grammar is the same but for infinity and NaN, and is read in a third of the time.
             try:
                 value = float(cell)
@@ -83,50 +83,52 @@ class Reading:
             return None
         for sign in GROUP_SIGNS[self.thousands] if self.thousands else "":
             cell = cell.replace(sign, "")
-        if self.comma:
+        if self.has_decimal_comma:
             cell = cell.replace(",", ".")
         return float(cell if cell.isascii() else cell.replace("\u2212", "-"))
 
-    def absent_codes(self, columns: Iterable[Sequence[str]]) -> list[str]:
+    def absent_numeric_gaps(self, columns: Iterable[Sequence[str]]) -> list[str]:
         """The gaps that are numbers and are in no cell: nobody asks for those by default, so they are misspelled."""
-        codes = {gap: value for gap in sorted(self.gaps) if (value := self._value(gap)) is not None}
-        found = {self._value(cell) for column in columns for cell in set(column)} if codes else set()
+        codes = {gap: value for gap in sorted(self.gaps) if (value := self._parse_value(gap)) is not None}
+        found = {self._parse_value(cell) for column in columns for cell in set(column)} if codes else set()
         return [gap for gap, value in codes.items() if value not in found]
 
     def is_gap(self, cell: str) -> bool:
         if cell.lower() in self.gaps:
             return True
-        return bool(self.codes) and not _is_padded(cell) and self._value(cell) in self.codes
+        return bool(self.numeric_gaps) and not _is_padded(cell) and self._parse_value(cell) in self.numeric_gaps
 
-    def number(self, cell: str) -> float:
+    def parse_number(self, cell: str) -> float:
         """The number in a cell: NaN for a gap, infinity for anything that is none or too large to be measured."""
         if cell.lower() in self.gaps:
             return np.nan
-        value = self._value(cell)
+        value = self._parse_value(cell)
         if value is None:
             return np.inf
-        if self.codes and self.is_gap(cell):
+        if self.numeric_gaps and self.is_gap(cell):
             return np.nan
         return np.inf if is_too_large(value) else value
 
-    def why_none(self, cell: str) -> str:
+    def describe_non_number(self, cell: str) -> str:
         """Why a cell is no number."""
         if self.is_gap(cell):
-            return f"a gap ({quoted(cell)})"
-        value = self._value(cell)
+            return f"a gap ({quote_cell(cell)})"
+        value = self._parse_value(cell)
         if value is not None:
             size = (
-                f"beyond {LARGEST:g}, too large to compute with" if abs(value) > LARGEST else "the largest of float32"
+                f"beyond {MAX_MAGNITUDE:g}, too large to compute with"
+                if abs(value) > MAX_MAGNITUDE
+                else "the largest of float32"
             )
-            return f"{quoted(cell)} is {size}; is it a code for data.missing?"
-        return f"{quoted(cell)} is not a finite number"
+            return f"{quote_cell(cell)} is {size}; is it a code for data.missing?"
+        return f"{quote_cell(cell)} is not a finite number"
 
-    def canonical(self, cell: str) -> Decimal | None:
+    def canonicalize_number(self, cell: str) -> Decimal | None:
         """The exact value of a number in its plain form: no sign but a minus, no padding, no exponent, no grouping.
 
         Only such labels are compared as numbers: 1 and 1.0 are one, but not 1 and 01.
         """
-        plain = cell.replace(",", ".") if self.comma and "." not in cell else cell
+        plain = cell.replace(",", ".") if self.has_decimal_comma and "." not in cell else cell
         if not _CANONICAL.fullmatch(plain) or (plain.startswith("-") and not Decimal(plain)):
             return None
         return Decimal(plain)
@@ -135,24 +137,24 @@ class Reading:
         """One text for all ways to write a cell: pandas writes 70 as 70.0 where the column has a gap."""
         if self.is_gap(cell):
             return ""
-        value = self.canonical(cell)
+        value = self.canonicalize_number(cell)
         return cell if value is None else f"{value.normalize():f}"
 
-    def numbers(self, cells: Sequence[str]) -> np.ndarray:
+    def parse_numbers(self, cells: Sequence[str]) -> np.ndarray:
         """(N,) float64; every different text is read once."""
-        known = {cell: self.number(cell) for cell in set(cells)}
+        known = {cell: self.parse_number(cell) for cell in set(cells)}
         return np.fromiter(map(known.__getitem__, cells), np.float64, len(cells))
 
-    def texts(self, cells: Sequence[str]) -> np.ndarray:
+    def parse_texts(self, cells: Sequence[str]) -> np.ndarray:
         """(N,) of str, a gap as the empty text, and letters with an accent in one way, as in any text."""
-        known = {cell: "" if self.is_gap(cell) else word_splitting.normalize(cell) for cell in set(cells)}
+        known = {cell: "" if self.is_gap(cell) else word_splitting.normalize_unicode(cell) for cell in set(cells)}
         return np.array([known[cell] for cell in cells], dtype=object)
 
-    def values(self, cells: Sequence[str]) -> np.ndarray:
+    def parse_column(self, cells: Sequence[str]) -> np.ndarray:
         """Numbers if most cells that are not gaps are numbers and they are no codes, else texts."""
-        numbers = self.numbers(cells)
+        numbers = self.parse_numbers(cells)
         most = np.isfinite(numbers).sum() > np.isinf(numbers).sum()
-        return numbers if most and not self.are_codes(cells) else self.texts(cells)
+        return numbers if most and not self.are_codes(cells) else self.parse_texts(cells)
 
     def are_codes(self, cells: Iterable[str]) -> bool:
         """Whether whole numbers are filled up with zeros to one width, as zip codes are: ``01234`` beside ``98765``."""
@@ -165,7 +167,7 @@ class Reading:
             length, padded = len(cell), padded or _is_padded(cell)
         return padded
 
-    def twins(self, cells: Iterable[str]) -> tuple[str, str] | None:
+    def find_padded_duplicates(self, cells: Iterable[str]) -> tuple[str, str] | None:
         """Two whole numbers that zeros in front alone tell apart, such as ``01`` and ``1``."""
         different = set(cells)
         padded = sorted(filter(_is_padded, different))
@@ -173,12 +175,12 @@ class Reading:
         plain = {int(cell): cell for cell in sorted(whole, key=len, reverse=True)} if padded else {}
         return next(((cell, plain[int(cell)]) for cell in padded if plain[int(cell)] != cell), None)
 
-    def mixed_decimals(self, cells: Iterable[str]) -> tuple[str, str] | None:
+    def find_mixed_decimals(self, cells: Iterable[str]) -> tuple[str, str] | None:
         """A number with three decimals, the last 0, and a whole one below 1000, where all others are of these kinds.
 
         No program that writes 1.020 writes 980 beside it unless the sign stands between thousands.
         """
-        sign = "," if self.comma else "."
+        sign = "," if self.has_decimal_comma else "."
         grouped, whole = None, None
         for cell in dict.fromkeys(cells) if self.thousands is None else ():
             if sign in cell and _GROUPED.fullmatch(cell.replace(sign, ".")):
@@ -189,46 +191,58 @@ class Reading:
                 return None
         return (grouped, whole) if grouped and whole and grouped.endswith("0") else None
 
-    def between_thousands(self, cell: str) -> str:
+    def describe_misplaced_separator(self, cell: str) -> str:
         """What the options say and make of a cell whose sign stands between thousands and not before decimals."""
-        other = Reading(self.gaps, not self.comma, "comma" if self.comma else "point")
-        return f"{self._options(other)} reads it as {other.number(cell):.12g}"
+        other = CellFormat(self.gaps, not self.has_decimal_comma, "comma" if self.has_decimal_comma else "point")
+        return f"{self._differing_options(other)} reads it as {other.parse_number(cell):.12g}"
 
-    def other_signs(self, cells: Iterable[str]) -> str | None:
+    def suggest_number_format(self, cells: Iterable[str]) -> str | None:
         """Whether most cells that are not gaps, and more than by this reading, are numbers by other signs: which
         options say so, and what they make of the first cell that this reading cannot read."""
-        different = [cell for cell in islice(dict.fromkeys(cells), SAMPLE) if not self.is_gap(cell)]
-        unread = [cell for cell in different if self._value(cell) is None]
+        different = [cell for cell in islice(dict.fromkeys(cells), MAX_SAMPLED_CELLS) if not self.is_gap(cell)]
+        unread = [cell for cell in different if self._parse_value(cell) is None]
         if not any(char.isdigit() for cell in unread for char in cell):
             return None
         counts = {
-            reading: sum(reading._value(cell) is not None for cell in different) for reading in self._alternatives()
+            reading: sum(reading._parse_value(cell) is not None for cell in different)
+            for reading in self._alternatives()
         }
         most = max(counts.values())
         if 2 * most <= len(different) or most <= len(different) - len(unread):
             return None
-        best = sorted((r for r, count in counts.items() if count == most), key=lambda r: r.comma != self.comma)
+        best = sorted(
+            (r for r, count in counts.items() if count == most),
+            key=lambda r: r.has_decimal_comma != self.has_decimal_comma,
+        )
         # Without a sign between thousands wherever that reads as many cells, so that only what is needed is advised.
-        simple = [r for r in best if not any(b.comma == r.comma and not b.thousands and b != r for b in best)]
-        example = next(cell for cell in unread if simple[0]._value(cell) is not None)
-        ways: dict[float, Reading] = {}
+        simple = [
+            r
+            for r in best
+            if not any(b.has_decimal_comma == r.has_decimal_comma and not b.thousands and b != r for b in best)
+        ]
+        example = next(cell for cell in unread if simple[0]._parse_value(cell) is not None)
+        ways: dict[float, CellFormat] = {}
         for reading in simple:
-            value = reading._value(example)
+            value = reading._parse_value(example)
             if value is not None:
                 ways.setdefault(value, reading)
-        advice = (f"{self._options(reading)} reads it as {value:.12g}" for value, reading in ways.items())
-        return f"numbers such as {quoted(example)}: {', '.join(advice)}"
+        advice = (f"{self._differing_options(reading)} reads it as {value:.12g}" for value, reading in ways.items())
+        return f"numbers such as {quote_cell(example)}: {', '.join(advice)}"
 
-    def _alternatives(self) -> list[Reading]:
+    def _alternatives(self) -> list[CellFormat]:
         pairs = [(comma, sign) for comma in (False, True) for sign in (None, *get_args(Thousands))]
         signs = [(comma, sign) for comma, sign in pairs if sign != ("comma" if comma else "point")]
         return [
-            Reading(self.gaps, comma, sign) for comma, sign in signs if (comma, sign) != (self.comma, self.thousands)
+            CellFormat(self.gaps, comma, sign)
+            for comma, sign in signs
+            if (comma, sign) != (self.has_decimal_comma, self.thousands)
         ]
 
-    def _options(self, other: Reading) -> str:
+    def _differing_options(self, other: CellFormat) -> str:
         """The options of another reading that are not those of this one."""
-        decimal = [f"data.decimal={'comma' if other.comma else 'point'}"] * (other.comma != self.comma)
+        decimal = [f"data.decimal={'comma' if other.has_decimal_comma else 'point'}"] * (
+            other.has_decimal_comma != self.has_decimal_comma
+        )
         changed = other.thousands != self.thousands
         return " ".join([*decimal, *[f"data.thousands={other.thousands or 'null'}"] * changed])
 
@@ -236,7 +250,7 @@ class Reading:
 def is_too_large(value: Any) -> Any:
     """Whether a number is too large to be measured, one that is no number too; arrays alike."""
     size = abs(value)
-    return (abs(size / FLOAT_MAX - 1) < 1e-3) | (size > LARGEST) | (size != size)
+    return (abs(size / FLOAT_MAX - 1) < 1e-3) | (size > MAX_MAGNITUDE) | (size != size)
 
 
 def _is_padded(cell: str) -> bool:

@@ -11,16 +11,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trainer.core.preprocessing import SPLITS, Preprocessing, RowKeys, content_keys
+from trainer.core.preprocessing import SPLITS, Preprocessing, RowKeys, make_content_keys
 from trainer.data.readers import text_file
-from trainer.data.splits.splitting import SPLIT_NAMES, cut, stratified
+from trainer.data.splits.splitting import SPLIT_NAMES, split_by_order, stratified_order
 from trainer.utils.errors import ConfigError, did_you_mean
 
-CLUTTER = ("thumbs.db", "desktop.ini")
+IGNORED_FILES = ("thumbs.db", "desktop.ini")
 log = logging.getLogger(__name__)
 
 
-def find(folder: Path, endings: Sequence[str]) -> tuple[list[tuple[Path, int]], list[str]]:
+def find_labeled_files(folder: Path, endings: Sequence[str]) -> tuple[list[tuple[Path, int]], list[str]]:
     """Files, each with the split (0 to 2) that its folder says, in order of their names; and the classes.
 
     endings: of the files that count, in small letters. What lies there beside them is told in the log.
@@ -28,27 +28,29 @@ def find(folder: Path, endings: Sequence[str]) -> tuple[list[tuple[Path, int]], 
     Raises ConfigError for a folder that is not there, has no classes, or tests others than it trains; SystemFault for
     one that may not be read.
     """
-    parts = by_split(folder, "it must be a folder with one for each class")
-    classes = {place: _classes(part, endings) for place, part in parts.items()}
+    parts = find_split_folders(folder, "it must be a folder with one for each class")
+    classes = {place: _find_class_files(part, endings) for place, part in parts.items()}
     names = sorted(classes[0])
     for place, found in classes.items():
         if set(found) != set(names):
             raise ConfigError(
-                f"data.path: {parts[place].absolute()} has the classes {text_file.shown(found)};"
-                f" {parts[0].absolute()} has {text_file.shown(names)}"
+                f"data.path: {parts[place].absolute()} has the classes {text_file.join_names(found)};"
+                f" {parts[0].absolute()} has {text_file.join_names(names)}"
             )
-    tell_left_out(folder, [part / name for part in parts.values() for name in names], endings, parts.values())
+    warn_about_ignored_files(
+        folder, [part / name for part in parts.values() for name in names], endings, parts.values()
+    )
     return [(path, place) for place, found in classes.items() for name in names for path in found[name]], names
 
 
-def by_split(folder: Path, wanted: str) -> dict[int, Path]:
+def find_split_folders(folder: Path, wanted: str) -> dict[int, Path]:
     """The folders of the splits (0 to 2), where there is ``train`` and another, by any of their names, such as
     ``valid``; else the folder itself, as the first.
 
     Raises ConfigError for a folder that is not there, or is none: then with what is ``wanted``; and for one beside
     ``train`` that is no split.
     """
-    inside = _folders(text_file.existing_folder(folder, wanted))
+    inside = _list_subfolders(text_file.check_folder(folder, wanted))
     said = {name: SPLIT_NAMES[name.lower()] for name in inside if name.lower() in SPLIT_NAMES}
     if 0 not in said.values() or len(set(said.values())) < 2:
         return {0: folder}
@@ -66,37 +68,43 @@ def by_split(folder: Path, wanted: str) -> dict[int, Path]:
     return {place: inside[name] for name, place in sorted(said.items(), key=lambda pair: pair[1])}
 
 
-def listed(folder: Path, endings: Sequence[str]) -> list[Path]:
+def list_files(folder: Path, endings: Sequence[str]) -> list[Path]:
     """The files in a folder that end so, in large letters or small; hidden ones are not meant."""
     return [path for path in text_file.list_folder(folder) if path.suffix.lower() in endings]
 
 
-def _folders(folder: Path) -> dict[str, Path]:
+def _list_subfolders(folder: Path) -> dict[str, Path]:
     return {path.name: path for path in text_file.list_folder(folder) if os.path.isdir(path)}
 
 
-def nested(folder: Path, endings: Sequence[str]) -> list[Path]:
+def list_nested_files(folder: Path, endings: Sequence[str]) -> list[Path]:
     """The files in the folders inside of a folder that end so, links to folders left aside."""
     found: list[Path] = []
-    for inside in _folders(folder).values():
+    for inside in _list_subfolders(folder).values():
         if inside.is_symlink():  # which may lead back up
             continue
-        found += [*listed(inside, endings), *nested(inside, endings)]
+        found += [*list_files(inside, endings), *list_nested_files(inside, endings)]
     return found
 
 
-def tell_left_out(root: Path, folders: Iterable[Path], endings: Sequence[str], above: Iterable[Path] = ()) -> None:
+def warn_about_ignored_files(
+    root: Path, folders: Iterable[Path], endings: Sequence[str], above: Iterable[Path] = ()
+) -> None:
     """Says in the log what lies in folders beside the files that end so, and so is not read.
 
     above: the folders of these, in which no files are read.
     """
     deep: list[Path] = []
-    beside = [path for folder in above for path in listed(folder, endings) if not os.path.isdir(path)]
+    beside = [path for folder in above for path in list_files(folder, endings) if not os.path.isdir(path)]
     other = defaultdict(list)
     for folder in folders:
-        deep += nested(folder, endings)
+        deep += list_nested_files(folder, endings)
         for path in text_file.list_folder(folder):
-            if path.suffix.lower() not in endings and path.name.lower() not in CLUTTER and not os.path.isdir(path):
+            if (
+                path.suffix.lower() not in endings
+                and path.name.lower() not in IGNORED_FILES
+                and not os.path.isdir(path)
+            ):
                 other[path.suffix.lower() or "files without an ending"].append(path)
     groups = {"in folders inside": deep, "beside the folders": beside, **dict(sorted(other.items()))}
     told = [f"{len(those)} {kind} ({those[0].relative_to(root)}, ...)" for kind, those in groups.items() if those]
@@ -104,59 +112,61 @@ def tell_left_out(root: Path, folders: Iterable[Path], endings: Sequence[str], a
         log.warning("files left out of %s: %s; read are %s", root, "; ".join(told), " ".join(endings))
 
 
-def _classes(folder: Path, endings: Sequence[str]) -> dict[str, list[Path]]:
+def _find_class_files(folder: Path, endings: Sequence[str]) -> dict[str, list[Path]]:
     """The files of each class. Raises ConfigError for fewer than two classes, and one without files."""
-    found = {name: listed(inside, endings) for name, inside in _folders(folder).items()}
+    found = {name: list_files(inside, endings) for name, inside in _list_subfolders(folder).items()}
     where = folder.absolute()
     if len(found) < 2:
         held = f"one class only, {next(iter(found))!r}" if found else "no folders of classes"
         raise ConfigError(f"data.path: {where} has {held}; it must have CLASS/*{endings[0]}, at least two classes")
     bare = next((name for name, those in found.items() if not those), None)
     if bare is not None:
-        held = text_file.shown(path.name for path in text_file.list_folder(folder / bare)) or "it is empty"
-        deep = len(nested(folder / bare, endings))
+        held = text_file.join_names(path.name for path in text_file.list_folder(folder / bare)) or "it is empty"
+        deep = len(list_nested_files(folder / bare, endings))
         more = f"; {deep} are in folders inside, which are not looked into" if deep else ""
         raise ConfigError(f"data.path: {where / bare} has no {'/'.join(endings)} files ({held}){more}")
     return found
 
 
-def as_stored(
+def restore_class_order(
     fitted: Preprocessing, names: Sequence[str], found: Sequence[tuple[Path, int]], words: Sequence[str]
 ) -> tuple[list[str], list[tuple[Path, int]], Tensor]:
     """The classes in the order that a run stores, the files of those, and their labels (N,).
 
     words: the class of each file. Files of other classes are counted and left out.
     """
-    known = fitted.learn("classes", lambda: list(names))
+    known = fitted.get_or_fit("classes", lambda: list(names))
     number = {name: place for place, name in enumerate(known)}
     strange = [word for word in words if word not in number]
     if strange:
-        classes = text_file.shown(sorted(set(strange)), 5)
+        classes = text_file.join_names(sorted(set(strange)), 5)
         log.warning("files left out: %d; this run knows no class %s", len(strange), classes)
     kept = [row for row, word in enumerate(words) if word in number]
     return known, [found[row] for row in kept], torch.tensor([number[words[row]] for row in kept])
 
 
-def keys(folder: Path, found: Sequence[tuple[Path, int]]) -> RowKeys:
+def file_keys(folder: Path, found: Sequence[tuple[Path, int]]) -> RowKeys:
     """A key (N,) for each file by its path below the folder."""
-    return content_keys(path.relative_to(folder).as_posix() for path, _ in found)._replace(source="path")
+    return make_content_keys(path.relative_to(folder).as_posix() for path, _ in found)._replace(source="path")
 
 
-def shares(given: Tensor, labels: Tensor, val: float, test: float, seed: int) -> list[Tensor]:
+def split_by_fraction(given: Tensor, labels: Tensor, val: float, test: float, seed: int) -> list[Tensor]:
     """The rows of each split: those whose folder says so, by ``given`` (N,), and what is cut by share off the rest.
 
     What is cut has the classes of ``labels`` (N,) in equal shares.
     """
     said = [(given == place).nonzero().squeeze(1) for place in range(len(SPLITS))]
     val, test = (0.0 if len(rows) else share for rows, share in zip(said[1:], (val, test), strict=True))
-    cuts = cut({"row": said[0]}, None, stratified(labels[said[0]], seed), val, test)
+    cuts = split_by_order({"row": said[0]}, None, stratified_order(labels[said[0]], seed), val, test)
     free = [part.inputs["row"] for part in cuts]
     return [free[0], *(mine if len(mine) else rest for mine, rest in zip(said[1:], free[1:], strict=True))]
 
 
-def share_out(given: Tensor, labels: Tensor, names: Sequence[str], val: float, test: float, seed: int) -> list[Tensor]:
+def split_every_class(
+    given: Tensor, labels: Tensor, names: Sequence[str], val: float, test: float, seed: int
+) -> list[Tensor]:
     """``shares``; raises ConfigError for a class without a row in each split."""
-    rows = shares(given, labels, val, test, seed)
+    rows = split_by_fraction(given, labels, val, test, seed)
     counts = torch.stack([labels[part].bincount(minlength=len(names)) for part in rows])
     lacking = (counts == 0).nonzero().tolist()
     if lacking:

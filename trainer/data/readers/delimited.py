@@ -12,10 +12,10 @@ from itertools import accumulate, islice
 from pathlib import Path
 from typing import Literal
 
-from trainer.core.preprocessing import RowKeys, content_keys
+from trainer.core.preprocessing import RowKeys, make_content_keys
 from trainer.data.readers import text_file
-from trainer.data.readers.header_detection import SAMPLE_ROWS, holds_names, looks_like_header, numbers_rows
-from trainer.data.readers.text_file import shown
+from trainer.data.readers.header_detection import SAMPLE_ROWS, has_column_names, is_row_number_column, looks_like_header
+from trainer.data.readers.text_file import join_names
 from trainer.utils.errors import ConfigError, did_you_mean
 
 DELIMITERS = {"tab": "\t", "semicolon": ";", "bar": "|", "comma": ",", "space": " "}
@@ -47,7 +47,7 @@ class Table:
     def __len__(self) -> int:
         return len(self.lines)
 
-    def where(self, row: int, column: int) -> str:
+    def describe_cell(self, row: int, column: int) -> str:
         """The place of a cell for messages; rows are counted from 1, without the header."""
         ends = list(accumulate(rows for _, rows in self.sources))
         place = bisect_right(ends, row)
@@ -55,7 +55,7 @@ class Table:
         path = self.sources[place][0]
         return f"{path}: row {within + 1} (line {self.lines[row]}), column {self.names[column]!r}"
 
-    def find(self, key: str | int, option: str) -> int:
+    def find_column(self, key: str | int, option: str) -> int:
         """The place of a column given by name or by number, from 0 or from the end (-1 is the last).
 
         Raises ConfigError with the nearest name and all there are.
@@ -69,26 +69,26 @@ class Table:
                 f"{option}: no column {key}; {self.path} has {len(self.names)}, 0 to {len(self.names) - 1}"
             )
         if not self.has_header:
-            first = shown(column[0] for column in self.columns)
+            first = join_names(column[0] for column in self.columns)
             raise ConfigError(
                 f"{option}: no column {key!r}: {self.path} has no header (it begins {first}), so give a number,"
                 f" 0 to {len(self.names) - 1} or -1 for the last; or data.header=true"
             )
         guess = did_you_mean(key, self.names)
-        raise ConfigError(f"{option}: no column {key!r} in {self.path}{guess} (columns: {shown(self.names)})")
+        raise ConfigError(f"{option}: no column {key!r} in {self.path}{guess} (columns: {join_names(self.names)})")
 
-    def keys(self, places: Iterable[int]) -> str:
+    def column_keys(self, places: Iterable[int]) -> str:
         """Columns as one would write them on the command line."""
-        return text_file.quote_for_shell(f"[{','.join(map(self._key, places))}]")
+        return text_file.quote_for_shell(f"[{','.join(map(self._make_column_key, places))}]")
 
-    def key(self, place: int) -> str:
+    def column_key(self, place: int) -> str:
         """The same of one column."""
-        return text_file.quote_for_shell(self._key(place))
+        return text_file.quote_for_shell(self._make_column_key(place))
 
-    def _key(self, place: int) -> str:
+    def _make_column_key(self, place: int) -> str:
         """What ``find`` finds a column by. A name that is a number is not the place of another column."""
         if self.has_header and not self.is_unnamed(place):
-            return text_file.override_value(self.names[place])
+            return text_file.format_override_value(self.names[place])
         return str(place if str(place) not in self.names else place - len(self.names))
 
     def row_keys(self, columns: Iterable[int], normalize: Callable[[str], str] = str) -> RowKeys:
@@ -97,17 +97,17 @@ class Table:
         for place in columns:
             known = {cell: normalize(cell) for cell in set(self.columns[place])}
             spelled.append([known[cell] for cell in self.columns[place]])
-        return content_keys(map(CELL_MARK.join, zip(*spelled, strict=True)))
+        return make_content_keys(map(CELL_MARK.join, zip(*spelled, strict=True)))
 
     def is_unnamed(self, place: int) -> bool:
         """Whether a header stands over every column but this one; pandas names it so when it reads such a file."""
         return self.has_header and self.names[place] in (f"column {place}", f"Unnamed: {place}")
 
-    def is_index(self, place: int) -> bool:
+    def is_index_column(self, place: int) -> bool:
         """Whether a column without a name holds another whole number in each row: pandas writes its index so."""
-        return self.is_unnamed(place) and numbers_rows(self.columns[place])
+        return self.is_unnamed(place) and is_row_number_column(self.columns[place])
 
-    def followed_by(self, other: Table) -> Table:
+    def append_rows(self, other: Table) -> Table:
         """These rows and then those of another table, whose columns are matched by name where both have a header.
 
         Raises ConfigError when columns lack.
@@ -115,7 +115,7 @@ class Table:
         by_name = self.has_header and other.has_header
         lacking = [name for name in self.names if name not in other.names] if by_name else []
         if lacking:
-            raise ConfigError(f"{other.path} lacks columns that {self.path} has: {shown(lacking)}")
+            raise ConfigError(f"{other.path} lacks columns that {self.path} has: {join_names(lacking)}")
         if not by_name and len(self.names) != len(other.names):
             raise ConfigError(f"{other.path} has {len(other.names)} columns, {self.path} has {len(self.names)}")
         places = [other.names.index(name) if by_name else i for i, name in enumerate(self.names)]
@@ -124,7 +124,7 @@ class Table:
         return Table(self.names, columns, [*self.lines, *other.lines], self.has_header, sources)
 
 
-class Finder:
+class ColumnFinder:
     """Finds columns of a table as ``Table.find`` does, and tells at the end of all that are not there."""
 
     def __init__(self, table: Table):
@@ -134,12 +134,12 @@ class Finder:
     def __call__(self, key: str | int, option: str) -> int:
         """The place of a column; 0 for one that is not there."""
         try:
-            return self._table.find(key, option)
+            return self._table.find_column(key, option)
         except ConfigError as error:
             self._problems += error.problems
             return 0
 
-    def finish(self) -> None:
+    def raise_missing(self) -> None:
         """Raises ConfigError for the columns that are not there."""
         if self._problems:
             raise ConfigError(*self._problems)
@@ -166,11 +166,11 @@ def read(
     if separator:
         text = text[separator.end() :]  # and an empty line remains, so that lines are counted right
         delimiter = delimiter or separator[1]
-    mark = sniff(text) if delimiter is None else DELIMITERS.get(delimiter, delimiter)
+    mark = detect_delimiter(text) if delimiter is None else DELIMITERS.get(delimiter, delimiter)
     if len(mark) != 1:
         known = ", ".join(DELIMITERS)
         raise ConfigError(f"data.delimiter: {delimiter!r} given; it must be one character, or one of {known}")
-    rows, lines = _rows(place, text, mark)
+    rows, lines = _parse_rows(place, text, mark)
     if not rows:
         raise ConfigError(f"{option}: {place.absolute()} is empty")
     wrong = [i for i, row in enumerate(rows) if len(row) != len(rows[0])]
@@ -191,7 +191,7 @@ def read(
     return Table(names, list(zip(*rows, strict=True)), lines, has_header, ((place, len(rows)),))
 
 
-def sniff(text: str) -> str:
+def detect_delimiter(text: str) -> str:
     """The first delimiter that cuts the first rows into the same number of cells, and into more than one."""
     sample = list(islice(io.StringIO(text, newline=""), SAMPLE_ROWS))
     for delimiter in DELIMITERS.values():
@@ -203,18 +203,18 @@ def sniff(text: str) -> str:
 
 def _has_header(path: Path, rows: Sequence[Sequence[str]], option: str, expected: Collection[str | int | None]) -> bool:
     """Raises ConfigError for a first row that may be names or numbers, where an option can say which."""
-    if holds_names(rows[0], expected):
+    if has_column_names(rows[0], expected):
         return True
     found = looks_like_header(rows)
     if found is None and option.startswith("data."):
         raise ConfigError(
             f"{option}: the first row of {path} counts the columns; data.header=true takes it as their names,"
-            f" data.header=false as numbers ({shown(rows[0], 6)})"
+            f" data.header=false as numbers ({join_names(rows[0], 6)})"
         )
     return bool(found)
 
 
-def _rows(path: Path, text: str, delimiter: str) -> tuple[list[list[str]], list[int]]:
+def _parse_rows(path: Path, text: str, delimiter: str) -> tuple[list[list[str]], list[int]]:
     """Rows that hold something, and the line each ends on."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     rows, lines, begun = [], [], 1

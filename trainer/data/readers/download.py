@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from trainer.utils.errors import ConfigError, SystemFault, did_you_mean, nearest_folder
+from trainer.utils.errors import ConfigError, SystemFault, did_you_mean, find_nearest_dir
 
-SCHEMES = ("https",)
-SILENCE_SECONDS = 30
+ALLOWED_SCHEMES = ("https",)
+TIMEOUT_SECONDS = 30
 """How long a server may say nothing."""
 BLOCK_BYTES = 1 << 16
 
@@ -38,7 +38,7 @@ class Source:
     url: str | None
 
 
-def fetch(name: str, sources: Sequence[Source], data_dir: str | None) -> Path:
+def fetch_files(name: str, sources: Sequence[Source], data_dir: str | None) -> Path:
     """The folder ``<root>/<name>`` with every file in it, each verified.
 
     The root is ``data_dir``, else the environment's ``TRAIN_DATA``, else the user's cache folder. What is missing is
@@ -49,7 +49,7 @@ def fetch(name: str, sources: Sequence[Source], data_dir: str | None) -> Path:
     """
     root = data_root(data_dir)
     if (data_dir or os.environ.get("TRAIN_DATA")) and not root.is_dir():
-        raise missing(root, "data_dir" if data_dir else "TRAIN_DATA")
+        raise missing_file_error(root, "data_dir" if data_dir else "TRAIN_DATA")
     folder = root / name
     absent = [source for source in sources if not os.path.exists(folder / source.path)]
     by_hand = [source for source in absent if source.url is None]
@@ -64,10 +64,10 @@ def fetch(name: str, sources: Sequence[Source], data_dir: str | None) -> Path:
     return folder
 
 
-def missing(path: str | Path, key: str = "data.path") -> ConfigError:
+def missing_file_error(path: str | Path, key: str = "data.path") -> ConfigError:
     """The error for a file of the user's that is not there: where it was looked for, and what lies near."""
     full = Path(os.path.abspath(Path(path).expanduser()))
-    parent = nearest_folder(full.parent)
+    parent = find_nearest_dir(full.parent)
     wanted = full.relative_to(parent).parts[0]
     guess = did_you_mean(wanted, sorted(os.listdir(parent))) if os.access(parent, os.R_OK) else ""
     return ConfigError(f"{key}: {full} does not exist; {parent} has no {wanted}{guess} (working folder {Path.cwd()})")
@@ -87,25 +87,25 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _difference(source: Source, found: str) -> str:
+def _describe_mismatch(source: Source, found: str) -> str:
     return f"sha256 {source.sha256[:12]}... expected, {found[:12]}... found"
 
 
 def _verify(name: str, source: Source, path: Path) -> None:
     if not os.path.isfile(path):
-        raise SystemFault(f"data {name}: {path} is no file; move it away{_origin(source)}")
+        raise SystemFault(f"data {name}: {path} is no file; move it away{_source_url(source)}")
     try:
         found = _digest(path)
     except OSError as error:
         raise SystemFault(f"data {name}: cannot read {path}: {error.strerror}") from error
     if found != source.sha256:
-        remedy = f"put the right file there{_origin(source)}"
+        remedy = f"put the right file there{_source_url(source)}"
         if source.url is not None:
             remedy = f"move it away and the same command downloads it from {source.url}"
-        raise SystemFault(f"data {name}: {path} is another file: {_difference(source, found)}; {remedy}")
+        raise SystemFault(f"data {name}: {path} is another file: {_describe_mismatch(source, found)}; {remedy}")
 
 
-def _origin(source: Source) -> str:
+def _source_url(source: Source) -> str:
     return f" (from {source.url})" if source.url else ""
 
 
@@ -114,7 +114,7 @@ def _download(name: str, source: Source, path: Path) -> None:
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _exclusive(part) as file:
+        with _open_exclusively(part) as file:
             if os.path.exists(path):  # a neighbour in a sweep was faster
                 part.unlink()
                 return _verify(name, source, path)
@@ -126,23 +126,23 @@ def _download(name: str, source: Source, path: Path) -> None:
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         raise SystemFault(
-            f"data {name}: cannot download: {reason}; run it again, or put the file at\n  {path}{_origin(source)}"
+            f"data {name}: cannot download: {reason}; run it again, or put the file at\n  {path}{_source_url(source)}"
         ) from error
-    raise SystemFault(f"data {name}: wrong bytes from {source.url}: {_difference(source, found)}; removed")
+    raise SystemFault(f"data {name}: wrong bytes from {source.url}: {_describe_mismatch(source, found)}; removed")
 
 
 @contextmanager
-def _exclusive(part: Path) -> Iterator[BinaryIO]:
+def _open_exclusively(part: Path) -> Iterator[BinaryIO]:
     """The partial file, opened to append, while no other process writes it."""
     while True:
         with part.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            if _is_still(part, file):
+            if _is_same_file(part, file):
                 yield file
                 return
 
 
-def _is_still(part: Path, file: BinaryIO) -> bool:
+def _is_same_file(part: Path, file: BinaryIO) -> bool:
     """Whether a name still means the file that was opened: who held the lock before may have renamed or removed it."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(part))
@@ -152,20 +152,20 @@ def _is_still(part: Path, file: BinaryIO) -> bool:
 
 class _SafeRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
-        return super().redirect_request(req, fp, code, msg, headers, _safe(newurl))
+        return super().redirect_request(req, fp, code, msg, headers, _check_url(newurl))
 
 
-def _safe(url: str) -> str:
-    if urlsplit(url).scheme not in SCHEMES:
-        raise SystemFault(f"refused to download from {url}: only {' or '.join(SCHEMES)}")
+def _check_url(url: str) -> str:
+    if urlsplit(url).scheme not in ALLOWED_SCHEMES:
+        raise SystemFault(f"refused to download from {url}: only {' or '.join(ALLOWED_SCHEMES)}")
     return url
 
 
 def _open(url: str, start: int) -> http.client.HTTPResponse:
     """The answer to a request for everything from byte ``start`` on; certificates are verified."""
-    request = urllib.request.Request(_safe(url), headers={"Range": f"bytes={start}-"} if start else {})
+    request = urllib.request.Request(_check_url(url), headers={"Range": f"bytes={start}-"} if start else {})
     verified = urllib.request.HTTPSHandler(context=ssl.create_default_context())
-    return urllib.request.build_opener(verified, _SafeRedirect).open(request, timeout=SILENCE_SECONDS)
+    return urllib.request.build_opener(verified, _SafeRedirect).open(request, timeout=TIMEOUT_SECONDS)
 
 
 def _receive(source: Source, file: BinaryIO, name: str) -> None:

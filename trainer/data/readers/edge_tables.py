@@ -12,11 +12,11 @@ from torch import Tensor
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt, Thousands
 from trainer.data.encoding import column_checks, table_encoder, table_schema, targets
-from trainer.data.encoding.targets import Learned, Target
+from trainer.data.encoding.targets import EncodedTarget, Target
 from trainer.data.readers import delimited, table_summary
-from trainer.data.readers.cell_parsing import Reading
+from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
-from trainer.data.readers.text_file import existing_folder, quoted
+from trainer.data.readers.text_file import check_folder, quote_cell
 from trainer.utils.errors import ConfigError, did_you_mean
 
 NODE_COLUMNS: set[str | int] = {"id", "graph", "split"}
@@ -45,7 +45,7 @@ class TableOptions(TypedDict):
     seed: NonNegativeInt
 
 
-class Tables:
+class GraphTables:
     """The tables of a folder, as ``TableOptions`` say.
 
     Raises ConfigError for a folder or a table that is not there, and for a column to leave out that is in neither.
@@ -56,13 +56,13 @@ class Tables:
         self.target = str(options["target"])
         """Its name, which may be a number, such as a year; a place it is not here."""
         self.fitted = fitted
-        self.folder = existing_folder(options["path"], "give the folder of edges.csv and nodes.csv")
-        self.reading = Reading.of(options)
+        self.folder = check_folder(options["path"], "give the folder of edges.csv and nodes.csv")
+        self.reading = CellFormat.from_options(options)
         self.lines: list[str] = []
-        self.nodes, self.edges = self.table("nodes.csv"), self.table("edges.csv")
+        self.nodes, self.edges = self.read_table("nodes.csv"), self.read_table("edges.csv")
         if not fitted.is_stored:
-            column_checks.warn_of_absent_codes([self.nodes, self.edges], self.reading)
-        both = {*self.nodes.names, *self.edges.names, *_nameless(self.nodes), *_nameless(self.edges)}
+            column_checks.warn_about_absent_codes([self.nodes, self.edges], self.reading)
+        both = {*self.nodes.names, *self.edges.names, *_unnamed_columns(self.nodes), *_unnamed_columns(self.edges)}
         known = sorted(map(str, both))
         strange = [
             f"data.{option}: no column {name!r} in nodes.csv or edges.csv{did_you_mean(str(name), known)}"
@@ -73,24 +73,24 @@ class Tables:
         if strange:
             raise ConfigError(*strange)
 
-    def table(self, name: str) -> Table:
+    def read_table(self, name: str) -> Table:
         options = self.options
         return delimited.read(str(self.folder / name), "data.path", options["delimiter"], True, options["encoding"])
 
-    def answer(self, table: Table, target_kind: str, *, gaps: bool) -> Target:
+    def read_target(self, table: Table, target_kind: str, *, gaps: bool) -> Target:
         """The target column. Raises ConfigError for a cell that is no target, and for a gap where none may be."""
-        at = table.find(self.target, "data.target")
+        at = table.find_column(self.target, "data.target")
         if self.fitted.is_stored:
             return targets.encode(table, at, self.reading, self.fitted.values["target"])
-        kind = table_encoder.kind_of(target_kind)
+        kind = table_encoder.parse_target_kind(target_kind)
         answer = targets.read(table, at, self.reading, kind, certain=target_kind == "class")
-        good = ~np.isinf(answer.values) if gaps else answer.known
+        good = ~np.isinf(answer.values) if gaps else answer.known_mask
         if not good.all():
-            raise ConfigError(table_encoder.bad_cell(table, at, good, self.reading))
-        self.lines += table_summary.of_target(answer)
+            raise ConfigError(table_encoder.describe_bad_cell(table, at, good, self.reading))
+        self.lines += table_summary.summarize_target(answer)
         return answer
 
-    def split(self, answer: Target, key: str) -> table_encoder.Rows:
+    def split_rows(self, answer: Target, key: str) -> table_encoder.Rows:
         """The rows of each split that have a target: as the column ``split`` says, else by shares.
 
         key: the column by which a stored run knows its rows again.
@@ -98,22 +98,22 @@ class Tables:
         table, options = answer.table, self.options
         group = np.zeros(len(table), np.int64)
         if "split" in table.names:
-            group = table_encoder.groups_of(table, table.names.index("split"), "data.path", empty=True)
-        known = np.flatnonzero(answer.known)
+            group = table_encoder.read_split_column(table, table.names.index("split"), "data.path", empty=True)
+        known = np.flatnonzero(answer.known_mask)
 
         def divide() -> table_encoder.Rows:
-            return table_encoder.split(group, known, answer, options["val"], options["test"], options["seed"])
+            return table_encoder.split_rows(group, known, answer, options["val"], options["test"], options["seed"])
 
-        keys = table.row_keys([table.find(key, "data.path")])
-        return [part.numpy() for part in self.fitted.split(keys, divide, known)]
+        keys = table.row_keys([table.find_column(key, "data.path")])
+        return [part.numpy() for part in self.fitted.split_rows(keys, divide, known)]
 
-    def learn(self, answer: Target, train: np.ndarray) -> Learned:
+    def fit_target(self, answer: Target, train: np.ndarray) -> EncodedTarget:
         """The target as a model sees it, by the rows ``train``."""
-        learned = targets.learn(answer, train, self.fitted.values.get("target"))
-        self.fitted.learn("target", lambda: dict(learned.schema))
+        learned = targets.fit_target(answer, train, self.fitted.values.get("target"))
+        self.fitted.get_or_fit("target", lambda: dict(learned.schema))
         return learned
 
-    def features(self, table: Table, train: np.ndarray) -> Tensor | None:
+    def encode_features(self, table: Table, train: np.ndarray) -> Tensor | None:
         """What the other columns hold, (N, F) float32; None where there are none.
 
         Numbers are standardised and categories one-hot, by the rows ``train``.
@@ -122,55 +122,55 @@ class Tables:
         apart = EDGE_COLUMNS if table is self.edges else NODE_COLUMNS | {self.target}
         # A header may hold numbers: names are compared as texts, but for the places of columns without one.
         dropped = apart.union(options["drop_columns"], map(str, options["drop_columns"]))
-        unnamed = {place % len(table.names) for place in _nameless(table) & dropped}
+        unnamed = {place % len(table.names) for place in _unnamed_columns(table) & dropped}
         kept = {place for place, name in enumerate(table.names) if name not in dropped} - unnamed
         texts = {place for place in kept if table.names[place] in {*map(str, options["categorical"])}}
         limits = options["max_categories"], options["min_count"]
         name = "edges" if table is self.edges else "nodes"
         known = self.fitted.values.get(name)
         values = (
-            table_schema.values(known, table, self.reading)
+            table_schema.read_feature_columns(known, table, self.reading)
             if known
-            else table_encoder.values_of(table, self.reading, kept, texts)
+            else table_encoder.read_columns(table, self.reading, kept, texts)
         )
-        problems = {} if known else table_encoder.unfit(table, values, self.reading, texts, *limits)
-        every = table_encoder.whole(
+        problems = {} if known else table_encoder.find_unfit_columns(table, values, self.reading, texts, *limits)
+        every = table_encoder.select_complete_rows(
             table, values, self.reading, options["nan"], None, may_drop=False, problems=problems
         )
 
         def learn() -> table_schema.Schema:
-            return table_schema.of(table, table_encoder.fit(table, values, train, *limits), None, None)
+            return table_schema.make_schema(table, table_encoder.fit(table, values, train, *limits), None, None)
 
-        columns = dict(zip(values, self.fitted.learn(name, learn)["columns"], strict=True))
-        self.lines += table_summary.of_table(table, columns, values, None, rest=None)
+        columns = dict(zip(values, self.fitted.get_or_fit(name, learn)["columns"], strict=True))
+        self.lines += table_summary.summarize_table(table, columns, values, None, rest=None)
         return torch.from_numpy(table_encoder.encode(columns, values, every)) if columns else None
 
 
-def places(table: Table, columns: Sequence[str]) -> dict[tuple[str, ...], int]:
+def index_rows(table: Table, columns: Sequence[str]) -> dict[tuple[str, ...], int]:
     """The row of each key, given the columns that make it. Raises ConfigError for a key that comes twice."""
     found: dict[tuple[str, ...], int] = {}
-    for row, key in enumerate(keys(table, columns)):
+    for row, key in enumerate(row_keys(table, columns)):
         if found.setdefault(key, row) != row:
-            where = table.where(row, table.find(columns[-1], "data.path"))
-            raise ConfigError(f"{where}: {quoted(key[-1])} is row {found[key] + 1} already")
+            where = table.describe_cell(row, table.find_column(columns[-1], "data.path"))
+            raise ConfigError(f"{where}: {quote_cell(key[-1])} is row {found[key] + 1} already")
     return found
 
 
-def filled(table: Table, column: str) -> tuple[str, ...]:
+def read_full_column(table: Table, column: str) -> tuple[str, ...]:
     """The cells of a column. Raises ConfigError for a column that lacks, and for an empty cell."""
-    at = table.find(column, "data.path")
+    at = table.find_column(column, "data.path")
     cells = table.columns[at]
     if "" in cells:
-        raise ConfigError(f"{table.where(cells.index(''), at)}: empty; no row may lack it")
+        raise ConfigError(f"{table.describe_cell(cells.index(''), at)}: empty; no row may lack it")
     return cells
 
 
-def keys(table: Table, columns: Sequence[str]) -> list[tuple[str, ...]]:
+def row_keys(table: Table, columns: Sequence[str]) -> list[tuple[str, ...]]:
     """What tells rows apart, given the columns that do. Raises ConfigError as ``filled``."""
-    return list(zip(*(filled(table, column) for column in columns), strict=True))
+    return list(zip(*(read_full_column(table, column) for column in columns), strict=True))
 
 
-def _nameless(table: Table) -> set[int]:
+def _unnamed_columns(table: Table) -> set[int]:
     """The numbers that name a column: pandas writes its index without another name. Where they name another, those
     from the end."""
     count = len(table.names)

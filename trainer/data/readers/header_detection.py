@@ -8,17 +8,17 @@ from itertools import pairwise
 
 SAMPLE_ROWS = 200
 """How many rows the guesses at delimiter and header look at."""
-ENOUGH = 20
+MIN_ROWS = 20
 """So many rows tell an index from which some were taken out, and so many numbers with decimals that a first row without
 any is of names. Where there are two columns these tell nothing: a first row of 0 and 1 may be where a curve begins."""
-YEARS = range(1500, 2200)
+YEAR_RANGE = range(1500, 2200)
 GAP_WORDS = ("", "?", "na", "n/a", "nan", "null", "none", "-")
 """What stands for a gap in most files: texts that say nothing of a header."""
 
 _NUMBER = re.compile(
     r"[+\-\u2212]?(?:\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf)", re.ASCII
 )
-_WHOLE = re.compile(r"0|-?[1-9]\d*", re.ASCII)
+_INTEGER = re.compile(r"0|-?[1-9]\d*", re.ASCII)
 _FRACTION = re.compile(r"[.,eE]")
 
 
@@ -27,7 +27,7 @@ def is_number(cell: str) -> bool:
     return _NUMBER.fullmatch(cell.lower()) is not None
 
 
-def holds_names(first: Sequence[str], expected: Collection[str | int | None]) -> bool:
+def has_column_names(first: Sequence[str], expected: Collection[str | int | None]) -> bool:
     """Whether a first row holds one of the texts among the columns that will be asked for, or all of the numbers.
 
     A number that may be the place of a column says nothing of its name.
@@ -62,20 +62,20 @@ def _are_numeric_names(first: Sequence[str], columns: Sequence[Sequence[str]]) -
         return False
     numbers = [place for place, cell in enumerate(first) if is_number(cell)]
     texts = [place for place, cell in enumerate(first) if place not in numbers and cell.lower() not in GAP_WORDS]
-    if any(first[place][0].isalpha() and _holds_numbers(columns[place]) for place in texts):
+    if any(first[place][0].isalpha() and _has_only_numbers(columns[place]) for place in texts):
         return True
     written = [first[place] for place in numbers]
     counted = [cell.removesuffix(".0") for cell in written]
     from_zero = counted == list(map(str, range(len(counted))))
     if any(first[place] in columns[place] for place in texts):
         return False
-    if from_zero and not first[0] and numbers[0] == 1 and _names_rows(columns[0]):
+    if from_zero and not first[0] and numbers[0] == 1 and _is_row_name_column(columns[0]):
         return True
     if from_zero and len(first) == 1:  # a series of pandas, or a curve that begins at 0
-        return None if len(columns[0]) >= ENOUGH and all(map(_FRACTION.search, columns[0])) else False
+        return None if len(columns[0]) >= MIN_ROWS and all(map(_FRACTION.search, columns[0])) else False
     if written != counted:
         return None if from_zero and len(numbers) > 2 else False
-    if not _count_up(counted):
+    if not _is_arithmetic_sequence(counted):
         return False
     # From 0 by ones, as pandas counts, is a row by a rare chance: whole numbers below may well be among them.
     if not from_zero and any(first[place] in columns[place] for place in numbers):
@@ -84,39 +84,39 @@ def _are_numeric_names(first: Sequence[str], columns: Sequence[Sequence[str]]) -
         return True
     if any(first[place] in columns[place] for place in numbers):
         return None if len(numbers) > 2 else False
-    are_years = int(first[numbers[0]]) in YEARS
+    are_years = int(first[numbers[0]]) in YEAR_RANGE
     known = [cell for place in numbers for cell in columns[place] if cell.lower() not in GAP_WORDS]
-    if (are_years or len(numbers) > 2) and len(known) >= ENOUGH and all(map(_FRACTION.search, known)):
+    if (are_years or len(numbers) > 2) and len(known) >= MIN_ROWS and all(map(_FRACTION.search, known)):
         return True
     return None if len(numbers) > 1 and (are_years or first[numbers[0]] in ("0", "1")) else False
 
 
-def _holds_numbers(cells: Sequence[str]) -> bool:
+def _has_only_numbers(cells: Sequence[str]) -> bool:
     known = [cell for cell in cells if cell.lower() not in GAP_WORDS]
     return bool(known) and all(map(is_number, known))
 
 
-def numbers_rows(cells: Sequence[str]) -> bool:
+def is_row_number_column(cells: Sequence[str]) -> bool:
     """Whether a column holds another whole number in each of several rows."""
-    return len(cells) > 1 and len(set(cells)) == len(cells) and all(map(_WHOLE.fullmatch, cells))
+    return len(cells) > 1 and len(set(cells)) == len(cells) and all(map(_INTEGER.fullmatch, cells))
 
 
-def _names_rows(cells: Sequence[str]) -> bool:
+def _is_row_name_column(cells: Sequence[str]) -> bool:
     """Whether a column holds another text in each row, such as a date; or numbers in order, and by ones unless there
     are enough rows to tell: some may have been taken out."""
-    if not numbers_rows(cells):
+    if not is_row_number_column(cells):
         return len(set(cells)) == len(cells) > 1 and "" not in cells and not any(map(is_number, cells))
     steps = [int(after) - int(before) for before, after in pairwise(cells)]
-    return min(steps) > 0 and (max(steps) == 1 or len(cells) >= ENOUGH)
+    return min(steps) > 0 and (max(steps) == 1 or len(cells) >= MIN_ROWS)
 
 
-def _count_up(cells: Sequence[str]) -> bool:
+def _is_arithmetic_sequence(cells: Sequence[str]) -> bool:
     """Whether whole numbers go up by equal steps, or are years that go up; a single one must be a year."""
-    if not all(map(_WHOLE.fullmatch, cells)):
+    if not all(map(_INTEGER.fullmatch, cells)):
         return False
     values = list(map(int, cells))
     steps = {later - before for before, later in pairwise(values)}
-    are_years = all(value in YEARS for value in values)
+    are_years = all(value in YEAR_RANGE for value in values)
     if len(values) == 1 or (are_years and all(step > 0 for step in steps)):
         return are_years
     return len(steps) == 1 and min(steps) > 0

@@ -16,14 +16,14 @@ from trainer.data.readers import text_file
 from trainer.utils.errors import ConfigError
 
 UNSIGNED_BYTE = 0x08
-GZIP = ".gz"
+GZIP_SUFFIX = ".gz"
 DENSE, LARGE = 100, 1 << 28
 """A gzip file that says it holds so many times its own size, and more than so many bytes, is taken for a bomb: pictures
 shrink to a tenth, blank ones to a thousandth."""
-BLOCK = 1 << 20
+BLOCK_BYTES = 1 << 20
 
 
-def labelled(images: Path, labels: Path) -> tuple[Tensor, Tensor]:
+def read_images_and_labels(images: Path, labels: Path) -> tuple[Tensor, Tensor]:
     """Pictures as bytes (N, 1, H, W) and their labels (N,) int64.
 
     Raises ConfigError where their numbers differ.
@@ -40,17 +40,17 @@ def read(path: Path, dims: int) -> np.ndarray:
     Raises ConfigError for a file that is cut short, is longer than it says, is no such array, or says it holds what
     would fill the memory; SystemFault for one that may not be read.
     """
-    path = text_file.regular_file(path)
-    packed = path.suffix == GZIP
-    with text_file.reading(path):
+    path = text_file.check_regular_file(path)
+    packed = path.suffix == GZIP_SUFFIX
+    with text_file.convert_os_errors(path):
         try:
             with cast(BinaryIO, gzip.open(path) if packed else path.open("rb")) as file:
-                return _array(file, path, dims, path.stat().st_size, packed)
+                return _read_array(file, path, dims, path.stat().st_size, packed)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise ConfigError(f"data.path: {path} is no whole gzip file: {error}") from error
 
 
-def _array(file: BinaryIO, path: Path, dims: int, size: int, packed: bool) -> np.ndarray:
+def _read_array(file: BinaryIO, path: Path, dims: int, size: int, packed: bool) -> np.ndarray:
     start = 4 + 4 * dims
     header = file.read(start)
     magic = bytes((0, 0, UNSIGNED_BYTE, dims))
@@ -72,7 +72,7 @@ def _array(file: BinaryIO, path: Path, dims: int, size: int, packed: bool) -> np
     if not packed and count != size - start:
         raise ConfigError(f"{said} but holds {size - start}")
     values, held = np.empty(count, np.uint8), 0
-    while block := file.read(min(BLOCK, count - held)) if held < count else b"":
+    while block := file.read(min(BLOCK_BYTES, count - held)) if held < count else b"":
         values[held : held + len(block)] = np.frombuffer(block, np.uint8)
         held += len(block)
     more = len(file.read(1))

@@ -19,21 +19,21 @@ import torch
 from torch import Tensor
 
 from trainer.data.readers import text_file
-from trainer.utils.cpu import cores
+from trainer.utils.cpu import count_cores
 from trainer.utils.errors import ConfigError, SystemFault
 
 if TYPE_CHECKING:
     from PIL.Image import Image, Resampling
 
-ENDINGS = (
+FILE_EXTENSIONS = (
     *(".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jfif", ".jpe"),
 )
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 """What is tried, whatever the ending says: of Pillow's other formats one would start a program to read it."""
-SHOWN = 5
+MAX_NAMED_FILES = 5
 """How many files an error names."""
-LYING = (5, 6, 7, 8)
+ROTATED_ORIENTATIONS = (5, 6, 7, 8)
 """The EXIF orientations whose width is the height of what is seen."""
 log = logging.getLogger(__name__)
 In = TypeVar("In")
@@ -41,18 +41,18 @@ Out = TypeVar("Out")
 
 
 @dataclass(frozen=True)
-class Head:
+class ImageHeader:
     """What a picture says of itself before it is decoded: its upright size in pixels, whether it is stored as a grey
     one, and whether in more than 8 bits."""
 
     width: int
     height: int
-    grey: bool
-    deep: bool = False
+    is_gray: bool
+    is_16_bit: bool = False
 
 
 @dataclass(frozen=True)
-class View:
+class ImageView:
     """How pictures are looked at: in 1 or 3 channels, brought to ``size`` x ``size`` pixels unless that is None.
 
     cut: the shorter side is made to fit, and what is too long of the other cut away on both ends. pad: the longer side
@@ -66,7 +66,7 @@ class View:
     window: tuple[int, int] | None = None
 
 
-def every(
+def map_in_threads(
     work: Callable[[In], Out],
     items: Sequence[In],
     later: Callable[[In], object] | None = None,
@@ -77,17 +77,17 @@ def every(
     Raises one ConfigError, naming ``option``, for all that it refuses with one, and then also for what would be refused
     ``later``.
     """
-    results = attempted(work, items)
+    results = try_map_in_threads(work, items)
     good = [result for result in results if not isinstance(result, ConfigError)]
     if len(good) == len(items):
         return good
-    found: list[object] = [*results, *(attempted(later, items) if later else [])]
+    found: list[object] = [*results, *(try_map_in_threads(later, items) if later else [])]
     faults = sorted({f"  {fault}" for fault in found if isinstance(fault, ConfigError)})
-    more = [f"  and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
-    raise ConfigError("\n".join((f"{option}: {len(faults)} of {len(items)} files:", *faults[:SHOWN], *more)))
+    more = [f"  and {len(faults) - MAX_NAMED_FILES} more"] if len(faults) > MAX_NAMED_FILES else []
+    raise ConfigError("\n".join((f"{option}: {len(faults)} of {len(items)} files:", *faults[:MAX_NAMED_FILES], *more)))
 
 
-def attempted(work: Callable[[In], Out], items: Sequence[In]) -> list[Out | ConfigError]:
+def try_map_in_threads(work: Callable[[In], Out], items: Sequence[In]) -> list[Out | ConfigError]:
     """What ``work`` makes of each item, in threads, or why it refuses it."""
     from PIL import Image
 
@@ -97,17 +97,17 @@ def attempted(work: Callable[[In], Out], items: Sequence[In]) -> list[Out | Conf
         except ConfigError as error:
             return error
 
-    with warnings.catch_warnings(), ThreadPoolExecutor(cores()) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(count_cores()) as pool:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         return list(pool.map(attempt, items))
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image]:
+def open_image(path: Path) -> Iterator[Image]:
     """A picture whose header has been read. Raises ConfigError with its name if anything fails before it is closed."""
     from PIL import Image, UnidentifiedImageError
 
-    if kind := text_file.special(path):
+    if kind := text_file.describe_special_file(path):
         raise ConfigError(f"{path.absolute()} is {kind}")
     try:
         with Image.open(path, formats=FORMATS) as image:
@@ -124,49 +124,49 @@ def opened(path: Path) -> Iterator[Image]:
 
 def is_jpeg(path: Path) -> bool:
     """Whether a picture was compressed by a way that keeps no value. Raises ConfigError for what is no picture."""
-    with opened(path) as image:
+    with open_image(path) as image:
         return image.format in ("JPEG", "MPO")
 
 
-def head(path: Path) -> Head:
+def read_header(path: Path) -> ImageHeader:
     """Raises ConfigError for what is no picture, or one so large that it must be meant to fill the memory."""
     from PIL import ExifTags, Image
 
-    with opened(path) as image:
+    with open_image(path) as image:
         width, height = image.size
         # A PNG may have its EXIF at the end, and would be decoded to find out that it has none.
         exif = {} if image.format == "PNG" and "exif" not in image.info else image.getexif()
-        if exif.get(ExifTags.Base.Orientation) in LYING:
+        if exif.get(ExifTags.Base.Orientation) in ROTATED_ORIENTATIONS:
             width, height = height, width
         if image.mode == "P":
             palette = np.reshape(image.getpalette("RGB") or [], (-1, 3))
-            return Head(width, height, bool((palette == palette[:, :1]).all()))
-        return Head(width, height, Image.getmodebase(image.mode) == "L", image.mode[0] in "IF")
+            return ImageHeader(width, height, bool((palette == palette[:, :1]).all()))
+        return ImageHeader(width, height, Image.getmodebase(image.mode) == "L", image.mode[0] in "IF")
 
 
-def decode(path: Path, view: View) -> Tensor:
+def decode(path: Path, view: ImageView) -> Tensor:
     """The first frame, upright and on white, as bytes (C, H, W).
 
     Raises ConfigError for a picture that cannot be read to its end, and for one of real numbers.
     """
     from PIL import ImageOps
 
-    with opened(path) as image:
+    with open_image(path) as image:
         if view.size is not None:
             # A JPEG can be decoded at a half, a quarter or an eighth; twice the size leaves the rest to the filter.
             image.draft(None, (2 * view.size, 2 * view.size))
         upright = ImageOps.exif_transpose(image)
-        small = fitted(shallow(upright, view.window).convert("L" if view.channels == 1 else "RGB"), view)
+        small = resize_image(to_8_bit(upright, view.window).convert("L" if view.channels == 1 else "RGB"), view)
         pixels = torch.from_numpy(np.array(small))
     return pixels[None] if view.channels == 1 else pixels.permute(2, 0, 1)
 
 
-def shallow(image: Image, window: tuple[int, int] | None = None) -> Image:
+def to_8_bit(image: Image, window: tuple[int, int] | None = None) -> Image:
     """Without transparency, in 8 bits."""
     from PIL import Image
 
     if image.mode[0] in "IF":
-        deep = unsigned(np.asarray(image))
+        deep = to_unsigned(np.asarray(image))
         if window is None:
             return Image.fromarray((deep >> 8).astype(np.uint8))
         share = (deep.astype(np.float64) - window[0]) / max(1, window[1] - window[0])
@@ -177,7 +177,7 @@ def shallow(image: Image, window: tuple[int, int] | None = None) -> Image:
     return image
 
 
-def unsigned(values: np.ndarray) -> np.ndarray:
+def to_unsigned(values: np.ndarray) -> np.ndarray:
     """The same whole numbers in 8 or, where they were wider, 16 bits, however Pillow holds them.
 
     Raises ValueError for others.
@@ -189,7 +189,7 @@ def unsigned(values: np.ndarray) -> np.ndarray:
     return values.astype(np.uint8 if values.itemsize == 1 else np.uint16)
 
 
-def fitted(image: Image, view: View, filtered: Resampling | None = None) -> Image:
+def resize_image(image: Image, view: ImageView, filtered: Resampling | None = None) -> Image:
     """At the size of the view. filtered: how pixels are made of others; None weighs all they cover."""
     from PIL import Image, ImageOps
 
@@ -206,7 +206,7 @@ def fitted(image: Image, view: View, filtered: Resampling | None = None) -> Imag
 
 
 @dataclass(frozen=True)
-class Files:
+class LazyImages:
     """Pictures that are decoded when they are asked for; indexed by rows, as a tensor is.
 
     shape, dtype: of what ``decode`` makes of each.
@@ -231,23 +231,23 @@ class Files:
     def nbytes(self) -> int:
         return len(self) * math.prod(self.shape) * self.dtype.itemsize
 
-    def part(self, rows: slice) -> Files:
+    def slice_rows(self, rows: slice) -> LazyImages:
         return replace(self, paths=self.paths[rows])
 
-    def loaded(self) -> Tensor:
+    def load_all(self) -> Tensor:
         """All of them, (N, *shape), decoded in threads. Raises ConfigError for those that cannot be read."""
         whole = torch.empty(len(self), *self.shape, dtype=self.dtype)
 
         def put(row: int) -> None:
             whole[row] = self.decode(self.paths[row])
 
-        every(put, range(len(self)))
+        map_in_threads(put, range(len(self)))
         return whole
 
 
-def warn_of_twins(paths: Sequence[Path], train: int) -> None:
+def warn_about_duplicates(paths: Sequence[Path], train: int) -> None:
     """Says in the log if one of the first ``train`` pictures is, byte by byte, one of the others."""
-    pairs = twins(paths[:train], paths[train:])
+    pairs = find_duplicates(paths[:train], paths[train:])
     if pairs:
         log.warning(
             "%d pictures for validation or testing are training pictures too, such as %s and %s: scores will flatter",
@@ -256,7 +256,7 @@ def warn_of_twins(paths: Sequence[Path], train: int) -> None:
         )
 
 
-def twins(seen: Sequence[Path], held_out: Sequence[Path]) -> list[tuple[Path, Path]]:
+def find_duplicates(seen: Sequence[Path], held_out: Sequence[Path]) -> list[tuple[Path, Path]]:
     """Files of the one list and the other that are equal byte by byte; only those of equal sizes are read."""
     sizes = defaultdict(list)
     for path in seen:

@@ -15,11 +15,11 @@ CARDINALITIES = (119, 9, 11, 12, 9, 5, 9, 2, 2)
 """Atomic number, chirality, degree, formal charge from -5, hydrogens, radical electrons, hybridisation, aromatic, in a
 ring: the columns of ``atoms``, by how many codes each has."""
 LOWEST_CHARGE = -5
-BONDS = ("SINGLE", "DOUBLE", "TRIPLE", "AROMATIC")
-STEREO = ("STEREONONE", "STEREOZ", "STEREOE", "STEREOCIS", "STEREOTRANS", "STEREOANY")
+BOND_TYPES = ("SINGLE", "DOUBLE", "TRIPLE", "AROMATIC")
+STEREO_TYPES = ("STEREONONE", "STEREOZ", "STEREOE", "STEREOCIS", "STEREOTRANS", "STEREOANY")
 
 
-def rdkit() -> ModuleType:
+def import_rdkit() -> ModuleType:
     """The library's chemistry, imported when it is needed. Raises ConfigError where it is not installed."""
     try:
         from rdkit import Chem
@@ -28,17 +28,17 @@ def rdkit() -> ModuleType:
     return Chem
 
 
-def graph(smiles: str) -> tuple[Tensor, Tensor, Tensor]:
+def parse_smiles(smiles: str) -> tuple[Tensor, Tensor, Tensor]:
     """Codes of the atoms (N, 9) int64, bonds in both directions (E, 2), and what they are, one-hot (E, 11).
 
     Bonds are described by their type, their stereo and whether they are conjugated; one of another type or stereo has
     zeros there. Raises ValueError for text that is no molecule, and for an atom that ``CARDINALITIES`` has no code for.
     """
-    chem = rdkit()
+    chem = import_rdkit()
     molecule = chem.MolFromSmiles(smiles.strip())
     if molecule is None or not molecule.GetNumAtoms():
         raise ValueError(f"{smiles!r} is no molecule in SMILES")
-    atoms = torch.tensor([_atom(atom) for atom in molecule.GetAtoms()])
+    atoms = torch.tensor([_atom_codes(atom) for atom in molecule.GetAtoms()])
     outside = ((atoms < 0) | (atoms >= torch.tensor(CARDINALITIES))).nonzero()
     if len(outside):
         row, column = outside[0].tolist()
@@ -47,11 +47,13 @@ def graph(smiles: str) -> tuple[Tensor, Tensor, Tensor]:
         )
     bonds = list(molecule.GetBonds())
     ends = torch.tensor([(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in bonds]).view(-1, 2).long()
-    kinds = torch.tensor([_bond(bond) for bond in bonds]).view(len(bonds), len(BONDS) + len(STEREO) + 1)
+    kinds = torch.tensor([_bond_features(bond) for bond in bonds]).view(
+        len(bonds), len(BOND_TYPES) + len(STEREO_TYPES) + 1
+    )
     return atoms, torch.cat((ends, ends.flip(1))), torch.cat((kinds, kinds))
 
 
-def _atom(atom: Any) -> list[int]:
+def _atom_codes(atom: Any) -> list[int]:
     return [
         atom.GetAtomicNum(),
         int(atom.GetChiralTag()),
@@ -65,8 +67,8 @@ def _atom(atom: Any) -> list[int]:
     ]
 
 
-def _bond(bond: Any) -> list[float]:
-    told = _one_hot(str(bond.GetBondType()), BONDS) + _one_hot(str(bond.GetStereo()), STEREO)
+def _bond_features(bond: Any) -> list[float]:
+    told = _one_hot(str(bond.GetBondType()), BOND_TYPES) + _one_hot(str(bond.GetStereo()), STEREO_TYPES)
     return [*told, float(bond.GetIsConjugated())]
 
 

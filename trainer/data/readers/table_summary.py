@@ -10,14 +10,14 @@ import numpy as np
 from trainer.data.encoding.column_encoding import Column
 from trainer.data.encoding.targets import Target
 from trainer.data.readers.delimited import Table
-from trainer.utils.text import printable
+from trainer.utils.text import escape_control_chars
 
-MOST = 200
+MAX_LOGGED_LINES = 200
 """How many lines are written of a table with more columns."""
 log = logging.getLogger(__name__)
 
 
-def of_table(
+def summarize_table(
     table: Table,
     columns: Mapping[int, Column],
     values: Mapping[int, np.ndarray],
@@ -30,29 +30,31 @@ def of_table(
     """
     lines = [first_line(table)]
     for place, name in enumerate(table.names):
-        shown = printable(name, one_line=True)
+        shown = escape_control_chars(name, one_line=True)
         if place in columns:
-            lines.append(f"{shown}: {_feature(columns[place], values[place])}")
-        elif answer is not None and place == answer.at:
-            lines.append(f"{shown}: {_target(answer)}")
+            lines.append(f"{shown}: {_summarize_feature(columns[place], values[place])}")
+        elif answer is not None and place == answer.column:
+            lines.append(f"{shown}: {_summarize_class_counts(answer)}")
         elif rest is not None:
             lines.append(f"{shown}: {rest}")
-    return logged(lines)
+    return log_lines(lines)
 
 
-def of_target(answer: Target) -> list[str]:
+def summarize_target(answer: Target) -> list[str]:
     """The same of a target alone."""
-    return logged([f"{printable(answer.table.names[answer.at], one_line=True)}: {_target(answer)}"])
+    return log_lines(
+        [f"{escape_control_chars(answer.table.names[answer.column], one_line=True)}: {_summarize_class_counts(answer)}"]
+    )
 
 
-def of_series(table: Table, columns: Sequence[int], time: int | None, values: np.ndarray) -> list[str]:
+def summarize_series(table: Table, columns: Sequence[int], time: int | None, values: np.ndarray) -> list[str]:
     """The same of a series (T, C) of the columns chosen."""
     found = dict(zip(columns, values.T, strict=True))
     lines = [first_line(table)]
     for place, name in enumerate(table.names):
-        used = numbers(found[place]) if place in found else "time" if place == time else "left out"
-        lines.append(f"{printable(name, one_line=True)}: {used}")
-    return logged(lines)
+        used = summarize_numbers(found[place]) if place in found else "time" if place == time else "left out"
+        lines.append(f"{escape_control_chars(name, one_line=True)}: {used}")
+    return log_lines(lines)
 
 
 def first_line(table: Table) -> str:
@@ -61,36 +63,36 @@ def first_line(table: Table) -> str:
     return f"{files}: {len(table)} rows, {'with a header' if table.has_header else 'no header'}"
 
 
-def numbers(values: np.ndarray) -> str:
+def summarize_numbers(values: np.ndarray) -> str:
     """What a column of numbers holds, of which those that are not finite are gaps."""
     good = np.isfinite(values)
     mean = f", mean {values[good].mean():.4g}" if good.any() else ""
-    return f"number{mean}{many(int((~good).sum()), 'gap')}"
+    return f"number{mean}{format_count(int((~good).sum()), 'gap')}"
 
 
-def many(count: int, what: str) -> str:
+def format_count(count: int, what: str) -> str:
     """``, 3 gaps``; nothing for none."""
     return f", {count} {what}{'s' * (count > 1)}" if count else ""
 
 
-def logged(lines: Sequence[str]) -> list[str]:
+def log_lines(lines: Sequence[str]) -> list[str]:
     """The lines, of which the log has the first."""
-    for line in lines[:MOST]:
+    for line in lines[:MAX_LOGGED_LINES]:
         log.info("%s", line)
-    if len(lines) > MOST:
-        log.info("and %d more columns", len(lines) - MOST)
+    if len(lines) > MAX_LOGGED_LINES:
+        log.info("and %d more columns", len(lines) - MAX_LOGGED_LINES)
     return list(lines)
 
 
-def _feature(column: Column, values: np.ndarray) -> str:
+def _summarize_feature(column: Column, values: np.ndarray) -> str:
     if column["kind"] == "number":
-        return numbers(values)
+        return summarize_numbers(values)
     kept = [name for name in column["categories"] if name]
     other = " + other" if column["other"] else ""
-    return f"category, {len(kept)}{other}{many(int((values == '').sum()), 'gap')}"
+    return f"category, {len(kept)}{other}{format_count(int((values == '').sum()), 'gap')}"
 
 
-def _target(answer: Target) -> str:
+def _summarize_class_counts(answer: Target) -> str:
     if answer.names:
-        return f"class, {len(answer.names)} classes{many(int((~answer.known).sum()), 'gap')}"
-    return f"target, {numbers(np.where(answer.known, answer.values, np.nan))}"
+        return f"class, {len(answer.names)} classes{format_count(int((~answer.known_mask).sum()), 'gap')}"
+    return f"target, {summarize_numbers(np.where(answer.known_mask, answer.values, np.nan))}"

@@ -47,12 +47,12 @@ def read(path: str | Path, columns: Sequence[Column], delimiter: str | None = No
     return found
 
 
-def numbered(parts: Sequence[Sequence[Triple]], fitted: Preprocessing) -> tuple[list[Tensor], int, int]:
+def encode_triples(parts: Sequence[Sequence[Triple]], fitted: Preprocessing) -> tuple[list[Tensor], int, int]:
     """Triples (n, 3) int64 of each part, and how many entities and relations there are, numbered as sorted."""
-    entities = fitted.learn(
+    entities = fitted.get_or_fit(
         "entities", lambda: sorted({name for part in parts for head, _, tail in part for name in (head, tail)})
     )
-    relations = fitted.learn("relations", lambda: sorted({relation for part in parts for _, relation, _ in part}))
+    relations = fitted.get_or_fit("relations", lambda: sorted({relation for part in parts for _, relation, _ in part}))
     entity, kind = ({name: number for number, name in enumerate(names)} for names in (entities, relations))
     tensors = [torch.tensor([(entity[h], kind[r], entity[t]) for h, r, t in part]) for part in parts]
     return tensors, len(entities), len(relations)

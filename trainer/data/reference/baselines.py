@@ -7,32 +7,32 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trainer.core.batch import IGNORE
-from trainer.core.dataset import UNKNOWN, Codec, Split
+from trainer.core.batch import IGNORE_INDEX
+from trainer.core.dataset import UNKNOWN_TOKEN, Split, Tokenizer
 from trainer.metrics import metrics
 
 
-def _targets(split: Split) -> Tensor:
-    targets = split.targets()
+def _require_targets(split: Split) -> Tensor:
+    targets = split.get_targets()
     assert targets is not None, "a baseline needs targets in memory"
     return targets
 
 
-def majority(train: Split, test: Split, classes: int, ignore: int = IGNORE) -> dict[str, float]:
+def majority_class(train: Split, test: Split, classes: int, ignore: int = IGNORE_INDEX) -> dict[str, float]:
     """The most frequent class of the training targets for accuracy, their frequencies for nll.
 
     Of classes that are equally frequent there one is drawn: the accuracy is what that scores on average.
     """
-    return _most_frequent(*_counts(train, test, classes, ignore))
+    return _majority_scores(*_count_classes(train, test, classes, ignore))
 
 
-def _counts(train: Split, test: Split, classes: int, ignore: int) -> list[Tensor]:
+def _count_classes(train: Split, test: Split, classes: int, ignore: int) -> list[Tensor]:
     """How many of each class (C,) the targets of both splits hold."""
-    flat = [_targets(split).reshape(-1) for split in (train, test)]
+    flat = [_require_targets(split).reshape(-1) for split in (train, test)]
     return [target[target != ignore].bincount(minlength=classes) for target in flat]
 
 
-def _most_frequent(seen: Tensor, truth: Tensor) -> dict[str, float]:
+def _majority_scores(seen: Tensor, truth: Tensor) -> dict[str, float]:
     seen, truth = seen.double(), truth.double()
     share = (seen + 1e-9) / (seen + 1e-9).sum()
     return {
@@ -41,13 +41,13 @@ def _most_frequent(seen: Tensor, truth: Tensor) -> dict[str, float]:
     }
 
 
-def mean(train: Split, test: Split, scale: float = 1.0) -> dict[str, float]:
+def mean_prediction(train: Split, test: Split, scale: float = 1.0) -> dict[str, float]:
     """The mean of the training targets, per output; ``scale`` turns errors into the data's own units."""
-    truth = _targets(test)
-    return errors(_targets(train).double().mean(0).expand_as(truth), truth, scale)
+    truth = _require_targets(test)
+    return regression_scores(_require_targets(train).double().mean(0).expand_as(truth), truth, scale)
 
 
-def errors(prediction: Tensor, target: Tensor, scale: float = 1.0) -> dict[str, float]:
+def regression_scores(prediction: Tensor, target: Tensor, scale: float = 1.0) -> dict[str, float]:
     """The scores of a prediction that some rule made."""
     error = prediction.double() - target.double()
     mse = float(error.square().mean()) * scale**2
@@ -60,23 +60,23 @@ def errors(prediction: Tensor, target: Tensor, scale: float = 1.0) -> dict[str, 
     }
 
 
-def majority_everywhere(train: Split, test: Split, names: Sequence[str], ignore: int = -100) -> dict[str, float]:
+def majority_pixel_class(train: Split, test: Split, names: Sequence[str], ignore: int = -100) -> dict[str, float]:
     """The most frequent class of the training pixels at every pixel, in the scores of a segmentation.
 
     names: of the classes, in order.
     """
-    seen, truth = _counts(train, test, len(names), ignore)
-    return commonest_everywhere(seen, truth, names)
+    seen, truth = _count_classes(train, test, len(names), ignore)
+    return majority_pixel_scores(seen, truth, names)
 
 
-def commonest_everywhere(seen: Tensor, truth: Tensor, names: Sequence[str]) -> dict[str, float]:
+def majority_pixel_scores(seen: Tensor, truth: Tensor, names: Sequence[str]) -> dict[str, float]:
     """The same from how many pixels of each class (C,) are for training and for testing."""
-    guess = _most_frequent(seen, truth)
+    guess = _majority_scores(seen, truth)
     guesses = []
     for commonest in (seen == seen.max()).nonzero()[:, 0].tolist():
         confusion = torch.zeros(len(names), len(names), dtype=torch.double)
         confusion[:, commonest] = truth.double()
-        guesses.append(metrics.iou(confusion))
+        guesses.append(metrics.iou_per_class(confusion))
     each = torch.stack(guesses).nanmean(0)
     scores = {
         "mean_iou": float(torch.stack(guesses).nanmean(1).mean()),
@@ -87,18 +87,18 @@ def commonest_everywhere(seen: Tensor, truth: Tensor, names: Sequence[str]) -> d
 
 
 def most_frequent_tokens(
-    train: Split, test: Split, codec: Codec | None = None, end: int | None = None
+    train: Split, test: Split, codec: Tokenizer | None = None, end: int | None = None
 ) -> dict[str, float]:
     """Scores of writing the most frequent training token of each place, whatever was read, as far as the first end.
 
     codec: of the targets, for BLEU; None leaves it out. end: the token that ends a target.
     """
-    seen, truth = _targets(train), _targets(test)
-    places = [place[place != IGNORE].mode().values for place in seen.t()]
+    seen, truth = _require_targets(train), _require_targets(test)
+    places = [place[place != IGNORE_INDEX].mode().values for place in seen.t()]
     guess = torch.stack([places[min(step, len(places) - 1)] for step in range(truth.shape[1])])
     if end is not None:
         guess = guess.masked_fill((guess == end).cumsum(0) > 0, end)
-    counted = truth != IGNORE
+    counted = truth != IGNORE_INDEX
     right = (truth == guess) & counted
     scores = {
         "token_accuracy": float(right.sum()) / float(counted.sum()),
@@ -106,8 +106,8 @@ def most_frequent_tokens(
         "forcing_gap": 0.0,
     }
     if codec is not None:
-        written = codec.words([token for token in guess.tolist() if token != end])
-        rows = ([token for token in row if token not in (IGNORE, end)] for row in truth.tolist())
-        counts = [metrics.bleu_counts(written, codec.words(row), UNKNOWN) for row in rows]
-        scores["bleu"] = metrics.bleu(torch.tensor(counts).sum(0).tolist())
+        written = codec.decode_words([token for token in guess.tolist() if token != end])
+        rows = ([token for token in row if token not in (IGNORE_INDEX, end)] for row in truth.tolist())
+        counts = [metrics.count_bleu_ngrams(written, codec.decode_words(row), UNKNOWN_TOKEN) for row in rows]
+        scores["bleu"] = metrics.corpus_bleu(torch.tensor(counts).sum(0).tolist())
     return scores

@@ -35,23 +35,23 @@ def moons_optimum(noise: float, cells: int = 400, points: int = 400) -> dict[str
     angle = (torch.arange(points, dtype=torch.float64) + 0.5) * (math.pi / points)
     margin = 6 * noise
     axes = [torch.linspace(low - margin, high + margin, cells, dtype=torch.float64) for low, high in MOON_ENDS]
-    first, second = (_density(axes, moon(angle, side), noise) for side in (0, 1))
+    first, second = (_density(axes, moon_points(angle, side), noise) for side in (0, 1))
     both = first + second
     return _scores((second / both.clamp_min(1e-300)).flatten(), (both / both.sum()).flatten())
 
 
-def moon(angle: Tensor, side: Tensor | int) -> Tensor:
+def moon_points(angle: Tensor, side: Tensor | int) -> Tensor:
     """Points (N, 2) of the upper arc (side 0) or of the lower, shifted one (side 1) at angles in [0, pi]."""
     sign = 1 - 2 * torch.as_tensor(side)
     shift = torch.as_tensor(side)
     return torch.stack((sign * angle.cos() + shift, sign * angle.sin() + 0.5 * shift), dim=1)
 
 
-def of_odds(odds: Tensor, truth: Tensor) -> dict[str, float]:
+def log_odds_optimum(odds: Tensor, truth: Tensor) -> dict[str, float]:
     """What who knows the true log-odds (P,) of each example scores on how they came out, (P,) of 0 and 1."""
     odds, positive = odds.double(), truth == 1
     return {
-        "auc": metrics.auc(odds, positive),
+        "auc": metrics.roc_auc(odds, positive),
         "average_precision": metrics.average_precision(odds, positive),
         "accuracy": float(((odds > 0) == positive).double().mean()),
         "nll": float(F.binary_cross_entropy_with_logits(odds, truth.double())),

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import Batch
-from trainer.core.dataset import Split, WholeSplit
+from trainer.core.dataset import FullBatchSplit, Split
 from trainer.data.splits.ragged import Ragged
 from trainer.utils.errors import ConfigError
 
 
-def of_nodes(inputs: Mapping[str, Tensor], target: Tensor, rows: Sequence[Tensor]) -> list[WholeSplit]:
+def make_node_splits(inputs: Mapping[str, Tensor], target: Tensor, rows: Sequence[Tensor]) -> list[FullBatchSplit]:
     """A split for each of ``rows``: the whole graph, asked for the targets (N, ...) of those nodes alone."""
-    return [WholeSplit(inputs, target[index], index) for index in rows]
+    return [FullBatchSplit(inputs, target[index], index) for index in rows]
 
 
-def in_turn(nodes: int, labelled: int, val_nodes: int) -> tuple[Tensor, ...]:
+def consecutive_node_split(nodes: int, labelled: int, val_nodes: int) -> tuple[Tensor, ...]:
     """The first ``labelled`` nodes to train on, the next to validate with, and all that are left to test on.
 
     Raises ConfigError where none is left.
@@ -32,7 +32,7 @@ def in_turn(nodes: int, labelled: int, val_nodes: int) -> tuple[Tensor, ...]:
     return torch.arange(nodes).split([labelled, val_nodes, test_nodes])
 
 
-def node_sizes(x: Tensor, classes: int | None = None) -> dict[str, int]:
+def node_graph_sizes(x: Tensor, classes: int | None = None) -> dict[str, int]:
     """What a graph with node features x (N, F) publishes, and the number of classes of its nodes, if they have some."""
     nodes, width = x.shape
     sizes = {"in_features": width, "flat_features": width, "num_nodes": nodes}
@@ -67,13 +67,13 @@ class GraphsSplit(Split):
     def __len__(self) -> int:
         return len(self.target)
 
-    def targets(self) -> Tensor:
+    def get_targets(self) -> Tensor:
         return self.target
 
     def _parts(self) -> list[Ragged]:
         return [*self.nodes.values(), self.edges, *self.edge_inputs.values()]
 
-    def nbytes(self) -> int:
+    def count_bytes(self) -> int:
         return self.target.nbytes + sum(part.values.nbytes for part in self._parts())
 
     def to(self, device: torch.device) -> GraphsSplit:
@@ -86,16 +86,16 @@ class GraphsSplit(Split):
     def batch(self, index: Tensor, epoch: int) -> Batch:
         index = index.cpu()
         sizes = self.sizes[index]
-        edges = self.edges.rows(index)
+        edges = self.edges.select_rows(index)
         device = edges.values.device
         first = (sizes.cumsum(0) - sizes).repeat_interleave(edges.lengths).to(device)
-        inputs = {name: part.rows(index).values for name, part in self.nodes.items()}
+        inputs = {name: part.select_rows(index).values for name, part in self.nodes.items()}
         inputs["edge_index"] = (edges.values + first[:, None]).t().contiguous()
-        inputs |= {name: part.rows(index).values for name, part in self.edge_inputs.items()}
+        inputs |= {name: part.select_rows(index).values for name, part in self.edge_inputs.items()}
         return Batch(inputs | {"sizes": sizes.to(device)}, self.target[index.to(device)], index)
 
 
-class Beside(Split):
+class SplitWithSharedInputs(Split):
     """The rows of another split, with a graph (or whatever else) that every batch sees whole.
 
     The tensors are the same ones in every batch, so what a model makes of them is made once; workers never see them.
@@ -103,7 +103,7 @@ class Beside(Split):
 
     def __init__(self, rows: Split, shared: Mapping[str, Tensor]):
         self.rows = rows
-        self.shared = dict(shared)
+        self.shared_inputs = dict(shared)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -111,26 +111,28 @@ class Beside(Split):
     def batch(self, index: Tensor, epoch: int) -> Batch:
         return self.rows.batch(index, epoch)
 
-    def batches(self, order: Sequence[Tensor], epoch: int) -> Iterator[Batch]:
-        return self.rows.batches(order, epoch)
+    def iter_batches(self, order: Sequence[Tensor], epoch: int) -> Iterator[Batch]:
+        return self.rows.iter_batches(order, epoch)
 
-    def finish(self, batch: Batch) -> Batch:
-        finished = self.rows.finish(batch)
+    def to_model_inputs(self, batch: Batch) -> Batch:
+        finished = self.rows.to_model_inputs(batch)
         device = next(iter(finished.inputs.values())).device
-        for name, value in self.shared.items():
+        for name, value in self.shared_inputs.items():
             if value.device != device:
-                self.shared[name] = value.to(device)
-        return replace(finished, inputs=finished.inputs | self.shared)
+                self.shared_inputs[name] = value.to(device)
+        return replace(finished, inputs=finished.inputs | self.shared_inputs)
 
-    def targets(self) -> Tensor | None:
-        return self.rows.targets()
+    def get_targets(self) -> Tensor | None:
+        return self.rows.get_targets()
 
-    def lengths(self) -> Tensor | None:
-        return self.rows.lengths()
+    def get_lengths(self) -> Tensor | None:
+        return self.rows.get_lengths()
 
-    def nbytes(self) -> int | None:
-        size = self.rows.nbytes()
-        return None if size is None else size + sum(value.nbytes for value in self.shared.values())
+    def count_bytes(self) -> int | None:
+        size = self.rows.count_bytes()
+        return None if size is None else size + sum(value.nbytes for value in self.shared_inputs.values())
 
-    def to(self, device: torch.device) -> Beside:
-        return Beside(self.rows.to(device), {name: value.to(device) for name, value in self.shared.items()})
+    def to(self, device: torch.device) -> SplitWithSharedInputs:
+        return SplitWithSharedInputs(
+            self.rows.to(device), {name: value.to(device) for name, value in self.shared_inputs.items()}
+        )

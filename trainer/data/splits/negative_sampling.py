@@ -12,13 +12,13 @@ from trainer.core.batch import Batch
 from trainer.core.dataset import Split, TensorSplit
 from trainer.utils.errors import ConfigError
 
-BITS = 24
+DRAW_BITS = 24
 """Of one uniform number; two of them are one number of twice as many."""
-BEFORE_TRAINING = -1
+HELD_OUT_EPOCH = -1
 """The epoch that gaps are held out in."""
 
 
-class Gaps:
+class NonEdges:
     """The cells of a table whose rows and columns are nodes, but for those that are taken.
 
     They are numbered in turn, and the one of a number is found by bisection: nothing of the table's size is held.
@@ -32,14 +32,14 @@ class Gaps:
         self.before = taken - torch.arange(len(taken), device=taken.device)  # gaps before each cell that is none
 
     @classmethod
-    def of_graph(cls, nodes: int, taken: Tensor) -> Gaps:
+    def from_graph(cls, nodes: int, taken: Tensor) -> NonEdges:
         """Pairs of ``nodes`` that are not among those taken (K, 2), in either order, and no loops."""
         loops = torch.arange(nodes) * (nodes + 1)
         keys = torch.cat((taken @ torch.tensor([nodes, 1]), taken @ torch.tensor([1, nodes]), loops))
         return cls(keys.unique(), nodes, nodes, 0)
 
     @classmethod
-    def of_two_kinds(cls, users: int, items: int, taken: Tensor) -> Gaps:
+    def from_bipartite_graph(cls, users: int, items: int, taken: Tensor) -> NonEdges:
         """Pairs of a user and an item, which is numbered after all users, that are not among those taken (K, 2)."""
         return cls((taken[:, 0] * items + taken[:, 1] - users).unique(), users, items, users)
 
@@ -53,18 +53,18 @@ class Gaps:
 
     def draw(self, index: Tensor, seed: int, epoch: int) -> Tensor:
         """A gap for each row of ``index``, (P, 2), all equally likely."""
-        high, low = (rng.uniform(index, 2, seed, epoch) * 2**BITS).long().unbind(1)
-        return self[high * len(self) + (low * len(self) >> BITS) >> BITS]
+        high, low = (rng.draw_uniform(index, 2, seed, epoch) * 2**DRAW_BITS).long().unbind(1)
+        return self[high * len(self) + (low * len(self) >> DRAW_BITS) >> DRAW_BITS]
 
-    def to(self, device: torch.device) -> Gaps:
+    def to(self, device: torch.device) -> NonEdges:
         taken = self.before + torch.arange(len(self.before), device=self.before.device)
-        return Gaps(taken.to(device), *self.shape, self.first)
+        return NonEdges(taken.to(device), *self.shape, self.first)
 
 
-class LinksAndGaps(Split):
+class LinkSplit(Split):
     """Links (E, 2), and as many gaps that are other ones in every epoch."""
 
-    def __init__(self, links: Tensor, gaps: Gaps, seed: int):
+    def __init__(self, links: Tensor, gaps: NonEdges, seed: int):
         self.links = links
         self.gaps = gaps
         self.seed = seed
@@ -79,19 +79,19 @@ class LinksAndGaps(Split):
         pairs = torch.where(linked[:, None], links, self.gaps.draw(index, self.seed, epoch))
         return Batch({"pairs": pairs}, linked.long(), index)
 
-    def targets(self) -> Tensor:
+    def get_targets(self) -> Tensor:
         return (torch.arange(len(self)) < len(self.links)).long()
 
-    def nbytes(self) -> int:
+    def count_bytes(self) -> int:
         return self.links.nbytes + self.gaps.before.nbytes
 
-    def to(self, device: torch.device) -> LinksAndGaps:
-        return LinksAndGaps(self.links.to(device), self.gaps.to(device), self.seed)
+    def to(self, device: torch.device) -> LinkSplit:
+        return LinkSplit(self.links.to(device), self.gaps.to(device), self.seed)
 
 
-def held_out(
-    links: Tensor, gaps_but: Callable[[Tensor], Gaps], val: float, test: float, seed: int
-) -> tuple[LinksAndGaps, TensorSplit, TensorSplit]:
+def split_links(
+    links: Tensor, gaps_but: Callable[[Tensor], NonEdges], val: float, test: float, seed: int
+) -> tuple[LinkSplit, TensorSplit, TensorSplit]:
     """Links (L, 2), each once and the smaller node first, for training, validation and test.
 
     ``val`` and ``test`` are shares of the links; as many gaps are held out with them. Training draws its gaps from the
@@ -100,7 +100,7 @@ def held_out(
 
     Raises ConfigError for a split without a link, and for a graph with too few gaps.
     """
-    random = rng.generator(seed)
+    random = rng.make_generator(seed)
     sizes = [round(len(links) * val), round(len(links) * test)]
     held, gaps = sum(sizes), gaps_but(links)
     if min(*sizes, len(links) - held) < 1 or len(gaps) < 4 * held:
@@ -108,22 +108,22 @@ def held_out(
             f"data: {len(links)} links and {len(gaps)} pairs without one leave too few for a split"
             f" (val {val:g}, test {test:g} of the links)"
         )
-    of_val, of_test, seen = _shuffled(links, random).split([*sizes, len(links) - held])
-    drawn = gaps.draw(torch.arange(8 * held), seed, BEFORE_TRAINING).sort(1).values.unique(dim=0)
-    not_val, not_test = _shuffled(drawn, random)[:held].split(sizes)
+    of_val, of_test, seen = _shuffle_rows(links, random).split([*sizes, len(links) - held])
+    drawn = gaps.draw(torch.arange(8 * held), seed, HELD_OUT_EPOCH).sort(1).values.unique(dim=0)
+    not_val, not_test = _shuffle_rows(drawn, random)[:held].split(sizes)
     rest = gaps_but(torch.cat((links, not_val, not_test)))
-    return LinksAndGaps(seen, rest, seed), _either(of_val, not_val), _either(of_test, not_test)
+    return LinkSplit(seen, rest, seed), _label_pairs(of_val, not_val), _label_pairs(of_test, not_test)
 
 
-def _shuffled(rows: Tensor, random: torch.Generator) -> Tensor:
+def _shuffle_rows(rows: Tensor, random: torch.Generator) -> Tensor:
     return rows[torch.randperm(len(rows), generator=random)]
 
 
-def _either(links: Tensor, gaps: Tensor) -> TensorSplit:
+def _label_pairs(links: Tensor, gaps: Tensor) -> TensorSplit:
     target = torch.cat((torch.ones(len(links)), torch.zeros(len(gaps)))).long()
     return TensorSplit({"pairs": torch.cat((links, gaps))}, target)
 
 
-def both_ways(links: Tensor) -> Tensor:
+def to_undirected(links: Tensor) -> Tensor:
     """Links (E, 2) as edges in both directions, (2, 2 E), in order of source and target."""
     return torch.cat((links, links.flip(1))).unique(dim=0).t().contiguous()

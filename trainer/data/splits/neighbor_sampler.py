@@ -10,16 +10,16 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.batch import Batch
-from trainer.core.dataset import Split, WholeSplit
+from trainer.core.dataset import FullBatchSplit, Split
 from trainer.utils.errors import ConfigError
 
 
-def around(whole: WholeSplit, neighbours: Sequence[int] | None, seed: int) -> Split:
+def neighbor_batches(whole: FullBatchSplit, neighbours: Sequence[int] | None, seed: int) -> Split:
     """The whole graph as one batch, or batches of its nodes with so many neighbours at each step."""
-    return whole if neighbours is None else NeighbourSplit(whole, neighbours, seed)
+    return whole if neighbours is None else NeighborSplit(whole, neighbours, seed)
 
 
-class NeighbourSplit(Split):
+class NeighborSplit(Split):
     """The nodes of a graph that are asked for, as rows; a batch is the graph sampled around some of them.
 
     Hamilton et al. 2017, alg. 2: ``neighbours[h]`` edges into each node that is first met h steps from the batch,
@@ -34,36 +34,36 @@ class NeighbourSplit(Split):
     Raises ConfigError for no steps at all.
     """
 
-    def __init__(self, graph: WholeSplit, neighbours: Sequence[int], seed: int):
+    def __init__(self, graph: FullBatchSplit, neighbours: Sequence[int], seed: int):
         if not neighbours:
             raise ConfigError("data.neighbours: [] takes no step from a node; null gives the whole graph at once")
-        whole = graph.whole
-        assert whole.asked is not None, "a batch is sampled around nodes that are asked for"
+        whole = graph.full_batch
+        assert whole.output_index is not None, "a batch is sampled around nodes that are asked for"
         assert whole.target is not None, "nodes that are asked for have targets"
         self.graph = graph
-        self.neighbours = neighbours
+        self.num_neighbors = neighbours
         self.seed = seed
-        self.rows, self.target, self.x = whole.asked, whole.target, whole.inputs["x"]
+        self.rows, self.target, self.x = whole.output_index, whole.target, whole.inputs["x"]
         self.source, arrives = whole.inputs["edge_index"]
         self.edges = {name: value for name, value in whole.inputs.items() if name not in ("x", "edge_index")}
-        self.by_target = arrives.argsort(stable=True)
+        self.edges_by_target = arrives.argsort(stable=True)
         self.starts = F.pad(arrives.bincount(minlength=len(self.x)).cumsum(0), (1, 0))
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def size(self) -> tuple[int, str]:
+    def count_examples(self) -> tuple[int, str]:
         return len(self), "nodes"
 
-    def targets(self) -> Tensor:
+    def get_targets(self) -> Tensor:
         return self.target
 
-    def nbytes(self) -> int:
-        kept = (*self.graph.whole.inputs.values(), self.target, self.by_target, self.starts)
+    def count_bytes(self) -> int:
+        kept = (*self.graph.full_batch.inputs.values(), self.target, self.edges_by_target, self.starts)
         return sum(part.nbytes for part in kept)
 
-    def to(self, device: torch.device) -> NeighbourSplit:
-        return NeighbourSplit(self.graph.to(device), self.neighbours, self.seed)
+    def to(self, device: torch.device) -> NeighborSplit:
+        return NeighborSplit(self.graph.to(device), self.num_neighbors, self.seed)
 
     def batch(self, index: Tensor, epoch: int) -> Batch:
         at = index.to(self.rows.device)
@@ -71,8 +71,8 @@ class NeighbourSplit(Split):
         place = torch.full_like(self.starts, -1)  # of each node among those met
         place[own] = torch.arange(len(own), device=own.device)
         met, drawn = [own], []
-        for hop, most in enumerate(self.neighbours):
-            edge, target = self.draw(met[-1], most, rng.mix(self.seed, epoch, hop))
+        for hop, most in enumerate(self.num_neighbors):
+            edge, target = self.sample_neighbors(met[-1], most, rng.hash_seed(self.seed, epoch, hop))
             source = self.source[edge]
             new = source[place[source] < 0].unique()
             place[new] = torch.arange(len(new), device=own.device) + sum(map(len, met))
@@ -83,12 +83,12 @@ class NeighbourSplit(Split):
         inputs |= {name: value[edge] for name, value in self.edges.items()}
         return Batch(inputs, self.target[at], index, place[own])
 
-    def draw(self, nodes: Tensor, most: int, seed: int) -> tuple[Tensor, Tensor]:
+    def sample_neighbors(self, nodes: Tensor, most: int, seed: int) -> tuple[Tensor, Tensor]:
         """Edges (E',) that arrive at ``nodes``, at most so many at each, every choice as likely; and where they do."""
         first, degree = self.starts[nodes], self.starts[nodes + 1] - self.starts[nodes]
         chosen = torch.arange(most, device=nodes.device).repeat(len(nodes), 1)
         many = (degree > most).nonzero().squeeze(1)
-        chance = rng.uniform(nodes[many], most, seed, 0).double()
+        chance = rng.draw_uniform(nodes[many], most, seed, 0).double()
         picked = chosen[many]
         for turn in range(most):  # Floyd's way (Bentley and Floyd 1987): a choice of k from n takes k draws
             last = degree[many] - most + turn
@@ -97,4 +97,4 @@ class NeighbourSplit(Split):
             picked[:, turn] = torch.where(taken, last, drawn)
         chosen[many] = picked
         real = chosen < degree[:, None]
-        return self.by_target[(first[:, None] + chosen)[real]], nodes.repeat_interleave(real.sum(1))
+        return self.edges_by_target[(first[:, None] + chosen)[real]], nodes.repeat_interleave(real.sum(1))

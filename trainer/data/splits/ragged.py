@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainer.core.batch import IGNORE, Batch
+from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.core.dataset import Split
 from trainer.utils.errors import ConfigError
 
@@ -21,7 +21,7 @@ class Ragged:
     lengths: Tensor
 
     @classmethod
-    def of(cls, rows: Iterable[Tensor | Sequence[int]]) -> Ragged:
+    def from_rows(cls, rows: Iterable[Tensor | Sequence[int]]) -> Ragged:
         """From rows (T_i, ...), or lists of whole numbers."""
         tensors = [torch.as_tensor(row) for row in rows]
         return cls(torch.cat(tensors), torch.tensor([len(row) for row in tensors]))
@@ -29,7 +29,7 @@ class Ragged:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def rows(self, index: Tensor) -> Ragged:
+    def select_rows(self, index: Tensor) -> Ragged:
         """The rows ``index`` alone, in that order."""
         starts = (self.lengths.cumsum(0) - self.lengths)[index]
         lengths = self.lengths[index]
@@ -66,16 +66,16 @@ class RaggedSplit(Split):
     def __len__(self) -> int:
         return self._length
 
-    def lengths(self) -> Tensor:
+    def get_lengths(self) -> Tensor:
         """Of the longest part of each row: sorted by one side alone, translations leave a third of the other empty."""
         return torch.stack([part.lengths for part in self._parts().values()]).amax(0)
 
-    def targets(self) -> Tensor | None:
+    def get_targets(self) -> Tensor | None:
         if isinstance(self.target, Ragged):
-            return self._padded("", self.target, torch.arange(self._length), IGNORE)
+            return self._pad_rows("", self.target, torch.arange(self._length), IGNORE_INDEX)
         return self.target
 
-    def nbytes(self) -> int:
+    def count_bytes(self) -> int:
         dense = self.target.nbytes if isinstance(self.target, Tensor) else 0
         return sum(part.values.nbytes for part in self._parts().values()) + dense
 
@@ -85,16 +85,16 @@ class RaggedSplit(Split):
         return RaggedSplit(moved, target)
 
     def batch(self, index: Tensor, epoch: int) -> Batch:
-        inputs = {name: self._padded(name, part, index, 0) for name, part in self.inputs.items()}
+        inputs = {name: self._pad_rows(name, part, index, 0) for name, part in self.inputs.items()}
         device = next(iter(inputs.values())).device
         target = self.target
         if isinstance(target, Ragged):
-            target = self._padded("", target, index, IGNORE)
+            target = self._pad_rows("", target, index, IGNORE_INDEX)
         elif target is not None:
             target = target[index.to(device)]
         return Batch(inputs | {"lengths": self._lengths[index].to(device)}, target, index)
 
-    def _padded(self, name: str, part: Ragged, index: Tensor, filler: int) -> Tensor:
+    def _pad_rows(self, name: str, part: Ragged, index: Tensor, filler: int) -> Tensor:
         """(B, longest, ...)"""
         lengths = part.lengths[index]
         steps = torch.arange(int(lengths.max()))

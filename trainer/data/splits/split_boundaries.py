@@ -19,11 +19,11 @@ from trainer.utils.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-ROWS = 16
+CONTEXT_ROWS = 16
 """Rows of a series that are kept before each boundary."""
-LETTERS, PIECE = 256, 32
+CONTEXT_LETTERS, SEARCH_LETTERS = 256, 32
 """Letters of a text that are kept before each boundary, and how many are looked for together."""
-MOST_PLACES, MOST_SHIFTS = 1000, 50
+MAX_MATCHES, MAX_SHIFTS = 1000, 50
 """Places of a piece of text, and shifts, that are looked at."""
 T = TypeVar("T")
 
@@ -37,12 +37,12 @@ def locate_in_series(fitted: Preprocessing, values: np.ndarray, divide: Callable
     def search(start: int, kept: list[list[float]]) -> list[int]:
         gaps = np.isnan(values)
         rows = [np.where(np.isnan(row), gaps, values == np.array(row)) for row in kept]
-        return _shifts(range(start, start + len(kept)), [np.flatnonzero(row.all(1)).tolist() for row in rows])
+        return _candidate_shifts(range(start, start + len(kept)), [np.flatnonzero(row.all(1)).tolist() for row in rows])
 
     def digest(start: int, end: int) -> str:
         return _digest(np.ascontiguousarray(values[start:end]).tobytes())
 
-    return _locate(fitted, len(values), ROWS, divide, cut, search, digest)
+    return _locate(fitted, len(values), CONTEXT_ROWS, divide, cut, search, digest)
 
 
 def locate_in_text(fitted: Preprocessing, text: str, divide: Callable[[], list[int]]) -> list[int]:
@@ -52,14 +52,14 @@ def locate_in_text(fitted: Preprocessing, text: str, divide: Callable[[], list[i
         return text[start:end]
 
     def search(start: int, kept: str) -> list[int]:
-        starts = range(0, len(kept), PIECE)
-        places = [list(_places(text, kept[at : at + PIECE])) for at in starts]
-        return _shifts([start + at for at in starts], places)
+        starts = range(0, len(kept), SEARCH_LETTERS)
+        places = [list(_find_all(text, kept[at : at + SEARCH_LETTERS])) for at in starts]
+        return _candidate_shifts([start + at for at in starts], places)
 
     def digest(start: int, end: int) -> str:
         return _digest(text[start:end].encode("utf-8", "surrogateescape"))
 
-    return _locate(fitted, len(text), LETTERS, divide, cut, search, digest)
+    return _locate(fitted, len(text), CONTEXT_LETTERS, divide, cut, search, digest)
 
 
 def _locate(
@@ -77,7 +77,7 @@ def _locate(
 
     Raises ConfigError where it is gone or changed.
     """
-    ends: list[int] = fitted.learn("ends", divide)
+    ends: list[int] = fitted.get_or_fit("ends", divide)
     if fitted.version == 1:
         return ends
 
@@ -85,14 +85,14 @@ def _locate(
         start = max(0, end - most)
         return {"start": start, "last": cut(start, end), "digest": digest(0, end), "length": length}
 
-    kept = fitted.learn("before_ends", lambda: [keep(end) for end in ends])
+    kept = fitted.get_or_fit("before_ends", lambda: [keep(end) for end in ends])
     if not fitted.is_stored:
         return ends
     moved = []
     for end, before, name in zip(ends, kept, ("validation", "test"), strict=True):
         shifts = search(before["start"], before["last"])
         # What repeats itself is found at many places; all that stood before it, at one.
-        whole = (shift for shift in shifts[:MOST_SHIFTS] if digest(max(0, shift), end + shift) == before["digest"])
+        whole = (shift for shift in shifts[:MAX_SHIFTS] if digest(max(0, shift), end + shift) == before["digest"])
         stayed = 0 if 0 in shifts and length == before["length"] else None
         shift = shifts[0] if len(shifts) == 1 else next(whole, stayed)
         if shift is None:
@@ -109,7 +109,7 @@ def _locate(
     return moved
 
 
-def _shifts(expected: Sequence[int], places: Sequence[Sequence[int]]) -> list[int]:
+def _candidate_shifts(expected: Sequence[int], places: Sequence[Sequence[int]]) -> list[int]:
     """How far things that stood at ``expected`` may have moved, by where each is now: what most of them say, the
     smallest first; empty if that is not even half of them."""
     votes = Counter(place - at for at, found in zip(expected, places, strict=True) for place in found)
@@ -123,9 +123,9 @@ def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def _places(text: str, piece: str) -> Iterator[int]:
+def _find_all(text: str, piece: str) -> Iterator[int]:
     at = text.find(piece)
-    for _ in range(MOST_PLACES):
+    for _ in range(MAX_MATCHES):
         if at < 0:
             return
         yield at

@@ -18,7 +18,7 @@ SPLIT_NAMES = {
 """How splits are called in files and folders of the user's."""
 
 
-def cut(
+def split_by_order(
     inputs: Mapping[str, Tensor],
     target: Tensor | None,
     order: Tensor | None = None,
@@ -41,13 +41,13 @@ def cut(
     return part(ends[0], ends[1]), part(ends[1], ends[2]), part(ends[2], ends[3])
 
 
-def stratified(labels: Tensor, seed: int) -> Tensor:
+def stratified_order(labels: Tensor, seed: int) -> Tensor:
     """An order (N,) of rows such that any run of it holds every class in its share, for ``cut``.
 
     Row k of the n rows of a class, in random order, stands at (k + 1/2) / n of the whole. A class with a single row
     stands in the middle, which is training with the usual shares.
     """
-    order = rng.permutation(len(labels), seed, 0)
+    order = rng.make_permutation(len(labels), seed, 0)
     shuffled = labels[order]
     places = torch.empty(len(labels), dtype=torch.float64)
     for label in shuffled.unique():
@@ -56,12 +56,12 @@ def stratified(labels: Tensor, seed: int) -> Tensor:
     return order[places.argsort(stable=True)]
 
 
-def folds(labels: Tensor, count: int, seed: int) -> list[Tensor]:
+def make_folds(labels: Tensor, count: int, seed: int) -> list[Tensor]:
     """All rows in ``count`` parts that share none, each with every class in its share (Stone 1974; Kohavi 1995)."""
-    return list(stratified(labels, seed).tensor_split(count))
+    return list(stratified_order(labels, seed).tensor_split(count))
 
 
-def held_out(parts: Sequence[Tensor], fold: int) -> tuple[Tensor, Tensor, Tensor]:
+def split_by_fold(parts: Sequence[Tensor], fold: int) -> tuple[Tensor, Tensor, Tensor]:
     """Rows to train on, to validate with and to test on: the part ``fold`` is the test, the next one validates.
 
     Over all folds every row is tested once.

@@ -38,15 +38,15 @@ class TokenWindows(Split):
         return self._rows
 
     def batch(self, index: Tensor, epoch: int) -> Batch:
-        start = rng.mix(epoch) % self._phases
+        start = rng.hash_seed(epoch) % self._phases
         windows = self.tokens[start:].unfold(0, self.length + 1, self.length)
         rows = windows[index.to(windows.device)]
         return Batch({"x": rows[:, :-1].long()}, rows[:, 1:].long(), index)
 
-    def targets(self) -> Tensor:
+    def get_targets(self) -> Tensor:
         return self.tokens[1:][: self._rows * self.length].view(-1, self.length).long()
 
-    def nbytes(self) -> int:
+    def count_bytes(self) -> int:
         return self.tokens.nbytes
 
     def to(self, device: torch.device) -> TokenWindows:

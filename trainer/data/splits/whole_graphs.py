@@ -10,20 +10,20 @@ from torch import Tensor
 from trainer.data.splits.graph_batches import GraphsSplit
 
 
-def of_graphs(whole: GraphsSplit, rows: Iterable[Tensor]) -> list[GraphsSplit]:
+def make_graph_splits(whole: GraphsSplit, rows: Iterable[Tensor]) -> list[GraphsSplit]:
     """A split for each of ``rows``, with those graphs alone."""
     return [
         GraphsSplit(
-            {name: part.rows(index) for name, part in whole.nodes.items()},
-            whole.edges.rows(index),
-            {name: part.rows(index) for name, part in whole.edge_inputs.items()},
+            {name: part.select_rows(index) for name, part in whole.nodes.items()},
+            whole.edges.select_rows(index),
+            {name: part.select_rows(index) for name, part in whole.edge_inputs.items()},
             whole.target[index],
         )
         for index in rows
     ]
 
 
-def sizes(whole: GraphsSplit, cardinalities: Sequence[int] | None = None) -> dict[str, Any]:
+def graph_sizes(whole: GraphsSplit, cardinalities: Sequence[int] | None = None) -> dict[str, Any]:
     """What graphs with node features ``x`` and perhaps ``edge_attr`` publish.
 
     cardinalities: how many codes each column of x has; None where x are real numbers.

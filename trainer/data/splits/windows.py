@@ -12,13 +12,13 @@ from torch import Tensor
 
 from trainer.core.batch import Batch
 from trainer.core.dataset import TensorSplit
-from trainer.data.encoding.standardization import FARTHEST, is_constant
+from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, is_constant
 from trainer.data.reference import baselines
 from trainer.utils.errors import ConfigError
 
-AT_ONCE = 1024
+CHUNK_ROWS = 1024
 """How many windows a trivial rule looks at together."""
-DEVIATIONS = "standardized"
+STANDARDIZED_UNIT = "standardized"
 """What values are told in that are standard deviations from the mean."""
 
 
@@ -41,7 +41,7 @@ class WindowSplit(TensorSplit):
         if starts is not None:
             self._length = len(starts)
 
-    def targets(self) -> Tensor | None:
+    def get_targets(self) -> Tensor | None:
         assert self.target is not None
         return self.target if self.starts is None else self.target[self.starts]
 
@@ -50,7 +50,7 @@ class WindowSplit(TensorSplit):
             return super().batch(index, epoch)
         index = index.to(self.starts.device)
         found = super().batch(self.starts[index], epoch)
-        inputs = {"x": interpolate(found.inputs["x"])} if self.fill else found.inputs
+        inputs = {"x": interpolate_gaps(found.inputs["x"])} if self.fill else found.inputs
         return replace(found, inputs=inputs, index=index)
 
     def to(self, device: torch.device) -> WindowSplit:
@@ -58,7 +58,7 @@ class WindowSplit(TensorSplit):
         return WindowSplit(self.series.to(device), self.history, self.horizon, starts, self.fill)
 
 
-def interpolate(x: Tensor) -> Tensor:
+def interpolate_gaps(x: Tensor) -> Tensor:
     """Straight lines over the gaps (NaN) of each column of each window x (N, T, F), between values of that window.
 
     Before a column's first value and after its last stands that value. A column without any stays as it is.
@@ -73,7 +73,7 @@ def interpolate(x: Tensor) -> Tensor:
     return x.where(known, low + (high - low) * ((steps - left) / (right - left).clamp(min=1)))
 
 
-def chronological(
+def chronological_splits(
     series: Tensor, ends: Sequence[int], history: int, horizon: int, fill: bool = False
 ) -> tuple[WindowSplit, WindowSplit, WindowSplit]:
     """Training, validation and test windows of a series (T, F): each split predicts the rows up to its end.
@@ -93,13 +93,13 @@ def chronological(
             )
     starts = (0, train - history, val - history)
     first, second, third = (
-        _usable(series[start:end], history, horizon, fill, name)
+        _find_usable_starts(series[start:end], history, horizon, fill, name)
         for start, end, name in zip(starts, ends, needed, strict=True)
     )
     return first, second, third
 
 
-def _usable(series: Tensor, history: int, horizon: int, fill: bool, name: str) -> WindowSplit:
+def _find_usable_starts(series: Tensor, history: int, horizon: int, fill: bool, name: str) -> WindowSplit:
     """The windows without a gap, or without one that cannot be filled."""
     known = series.isfinite()
     if known.all():
@@ -117,31 +117,32 @@ def _usable(series: Tensor, history: int, horizon: int, fill: bool, name: str) -
     return WindowSplit(series, history, horizon, starts, fill)
 
 
-def scale(series: np.ndarray) -> dict[str, list[float]]:
+def column_moments(series: np.ndarray) -> dict[str, list[float]]:
     """The mean and deviation of each column of a series (T, F), gaps (NaN) aside."""
     spread, mean = np.nanstd(series, axis=0), np.nanmean(series, axis=0)
     spread[is_constant(spread, mean, len(series))] = 1.0
     return {"mean": mean.tolist(), "std": spread.tolist()}
 
 
-def standardised(series: np.ndarray, by: Mapping[str, Sequence[float]]) -> tuple[Tensor, np.ndarray]:
+def standardize_series(series: np.ndarray, by: Mapping[str, Sequence[float]]) -> tuple[Tensor, np.ndarray]:
     """A series (T, F) by a mean and a deviation of each column, and those deviations (F,).
 
     Raises ConfigError for a number too far from the mean to be computed with.
     """
     mean, spread = np.array(by["mean"]), np.array(by["std"])
     scaled = (series - mean) / spread
-    far = np.argwhere(np.abs(scaled) > FARTHEST)
+    far = np.argwhere(np.abs(scaled) > MAX_STANDARDIZED_VALUE)
     if len(far):
         row, column = far[0]
         raise ConfigError(
-            f"data: step {row + 1}, series {column + 1}: {series[row, column]:g} is more than {FARTHEST:g} deviations"
+            f"data: step {row + 1}, series {column + 1}: {series[row, column]:g} is more than "
+            f"{MAX_STANDARDIZED_VALUE:g} deviations"
             " from the mean of the steps for training; if it stands for a gap, data.missing lists those"
         )
     return torch.from_numpy(scaled).float(), spread
 
 
-def sizes(split: WindowSplit) -> Mapping[str, int]:
+def forecast_sizes(split: WindowSplit) -> Mapping[str, int]:
     """What a forecaster must know of its data."""
     channels = split.series.shape[1]
     return {
@@ -152,24 +153,24 @@ def sizes(split: WindowSplit) -> Mapping[str, int]:
     }
 
 
-def channels(names: Sequence[str], by: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+def channel_info(names: Sequence[str], by: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     """The facts that tell the columns of a series apart, and several of them in their own units."""
     if len(by["std"]) == 1:
-        return {"channels": names}
-    return {"channels": names, "channel_scale": (by["mean"], by["std"]), "target_unit": DEVIATIONS}
+        return {"channel_names": names}
+    return {"channel_names": names, "channel_scale": (by["mean"], by["std"]), "target_unit": STANDARDIZED_UNIT}
 
 
-def repeat(split: TensorSplit, period: int, scale: float = 1.0) -> dict[str, float]:
+def seasonal_naive_scores(split: TensorSplit, period: int, scale: float = 1.0) -> dict[str, float]:
     """Scores of saying that the last ``period`` steps come again; with 1, that nothing changes."""
-    target = split.targets()
+    target = split.get_targets()
     assert target is not None
     places = torch.arange(target.shape[1]) % period - period
     # As batches are made, with gaps filled, and some at a time: all histories at once may be too much for memory.
-    parts = [split.batch(rows, 0).inputs["x"][:, places] for rows in torch.arange(len(split)).split(AT_ONCE)]
-    return baselines.errors(torch.cat(parts), target, scale)
+    parts = [split.batch(rows, 0).inputs["x"][:, places] for rows in torch.arange(len(split)).split(CHUNK_ROWS)]
+    return baselines.regression_scores(torch.cat(parts), target, scale)
 
 
-def usual_rule(split: WindowSplit, periods: Iterable[int], scale: float = 1.0) -> tuple[dict[str, float], int]:
+def best_naive_scores(split: WindowSplit, periods: Iterable[int], scale: float = 1.0) -> tuple[dict[str, float], int]:
     """Scores of the best such rule of which the history holds a period, and that period."""
-    rules = [(repeat(split, period, scale), period) for period in periods if period <= split.history]
+    rules = [(seasonal_naive_scores(split, period, scale), period) for period in periods if period <= split.history]
     return min(rules, key=lambda rule: rule[0]["mse"])

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core.types import PositiveInt, Probability
-from trainer.models.layers.attention.transformer import BlockOptions, Plan, Stack
-from trainer.models.layers.sequence.instance_norm import level_and_spread
+from trainer.models.layers.attention.transformer import BlockOptions, TransformerConfig, TransformerStack
+from trainer.models.layers.sequence.instance_norm import compute_loc_and_scale
 from trainer.utils.errors import ConfigError
 
 
@@ -57,16 +57,16 @@ class GRUForecaster(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         rows, _, features = x.shape
-        level, spread = level_and_spread(x, self.normalize)
+        level, spread = compute_loc_and_scale(x, self.normalize)
         x = (x - level) / spread
         # Rows of their own for channels, unless the network reads them together: (B * groups, T, channels).
         x = x.transpose(1, 2).reshape(-1, self.channels, x.shape[1]).transpose(1, 2)
-        _, state = self.gru(self._segments(x))  # (layers, B * groups, H)
+        _, state = self.gru(self._split_segments(x))  # (layers, B * groups, H)
         y = self.head(self.dropout(state[-1])).view(-1, self.horizon, self.channels)
         y = y.transpose(1, 2).reshape(rows, features, self.horizon).transpose(1, 2)
         return y * spread + level
 
-    def _segments(self, x: Tensor) -> Tensor:
+    def _split_segments(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T / segment, segment * C); steps that fill no segment are left out at the far end."""
         steps = x.shape[1] // self.segment
         return x[:, x.shape[1] - steps * self.segment :].reshape(len(x), steps, -1)
@@ -95,7 +95,7 @@ class DLinear(nn.Module):
             nn.init.constant_(layer.weight, 1 / seq_len)
 
     def forward(self, x: Tensor) -> Tensor:
-        level, spread = level_and_spread(x, self.normalize)
+        level, spread = compute_loc_and_scale(x, self.normalize)
         x = ((x - level) / spread).transpose(1, 2)  # (B, F, T)
         before = (self.moving_average - 1) // 2
         padded = F.pad(x, (before, self.moving_average - 1 - before), mode="replicate")
@@ -130,20 +130,20 @@ class PatchTransformer(nn.Module):
         self.stride = stride
         self.normalize = normalize
         patches = (seq_len - patch) // stride + 1
-        plan = Plan(seq_len=patches, **blocks)
+        plan = TransformerConfig(seq_len=patches, **blocks)
         self.embed = nn.Linear(patch, plan.width)
-        self.encoder = Stack(plan, layers)
+        self.encoder = TransformerStack(plan, layers)
         self.dropout = nn.Dropout(plan.dropout)
         self.head = nn.Linear(patches * plan.width, horizon)
 
     def forward(self, x: Tensor) -> Tensor:
         rows, _, features = x.shape
-        level, spread = level_and_spread(x, self.normalize)
+        level, spread = compute_loc_and_scale(x, self.normalize)
         x = ((x - level) / spread).transpose(1, 2).flatten(0, 1)  # (B * F, T)
-        steps, _ = self.encoder(self.embed(self._patches(x)))
+        steps, _ = self.encoder(self.embed(self._split_patches(x)))
         y = self.head(self.dropout(steps.flatten(1))).view(rows, features, -1)
         return y.transpose(1, 2) * spread + level
 
-    def _patches(self, x: Tensor) -> Tensor:
+    def _split_patches(self, x: Tensor) -> Tensor:
         """(N, T) -> (N, patches, patch); the last patch ends now, steps that fill none are left out at the far end."""
         return x[:, (x.shape[1] - self.patch) % self.stride :].unfold(1, self.patch, self.stride)

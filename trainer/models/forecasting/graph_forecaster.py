@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from trainer.core.types import PositiveInt, Probability
 from trainer.models.layers.graph.graph import Graph
-from trainer.models.layers.graph.message_passing import LAYERS
-from trainer.models.layers.graph.repeated_graph import Copies
-from trainer.models.layers.graph.tensor_cache import Memo
-from trainer.models.layers.sequence.instance_norm import level_and_spread
-from trainer.models.layers.sequence.recurrent import Recurrent
+from trainer.models.layers.graph.message_passing import CONV_LAYERS
+from trainer.models.layers.graph.repeated_graph import RepeatedGraph
+from trainer.models.layers.graph.tensor_cache import TensorCache
+from trainer.models.layers.sequence.instance_norm import compute_loc_and_scale
+from trainer.models.layers.sequence.recurrent import RecurrentStack
 
 
 class GCNLSTM(nn.Module):
@@ -38,27 +38,27 @@ class GCNLSTM(nn.Module):
         normalize: Literal["none", "last", "standard"],
     ):
         super().__init__()
-        self.memo = Memo()
-        self.convolutions = nn.ModuleList(LAYERS[conv](*width) for width in pairwise((1, *conv_sizes)))
+        self.cache = TensorCache()
+        self.convolutions = nn.ModuleList(CONV_LAYERS[conv](*width) for width in pairwise((1, *conv_sizes)))
         features = 1 + (conv_sizes[-1] if conv_sizes else 0)
-        self.rnn = Recurrent("lstm", features, hidden_size, num_layers, False, dropout, "default", None)
+        self.rnn = RecurrentStack("lstm", features, hidden_size, num_layers, False, dropout, "default", None)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size, horizon)
         self.normalize = normalize
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         rows, _, nodes = x.shape
-        graph = self.memo(Graph, nodes, edge_index, edge_weight, None, x.dtype)
-        level, spread = level_and_spread(x, self.normalize)
+        graph = self.cache(Graph, nodes, edge_index, edge_weight, None, x.dtype)
+        level, spread = compute_loc_and_scale(x, self.normalize)
         x = (x - level) / spread
-        read = self.dropout(self.neighbourhoods(x, graph)).transpose(1, 2)  # (B, N, T, 1 + D)
+        read = self.dropout(self.convolve_steps(x, graph)).transpose(1, 2)  # (B, N, T, 1 + D)
         _, ends = self.rnn(torch.cat((x.transpose(1, 2)[..., None], read), -1).flatten(0, 1), None)
         y = self.head(self.dropout(ends)).view(rows, nodes, -1).transpose(1, 2)
         return y * spread + level
 
-    def neighbourhoods(self, x: Tensor, graph: Graph) -> Tensor:
+    def convolve_steps(self, x: Tensor, graph: Graph) -> Tensor:
         """What the convolutions make of each step of each row: (B, T, N) -> (B, T, N, D)."""
-        every = Copies(graph, x.shape[0] * x.shape[1])
+        every = RepeatedGraph(graph, x.shape[0] * x.shape[1])
         h = x.reshape(-1, 1)
         for convolution in self.convolutions:
             h = F.relu(convolution(h, every))

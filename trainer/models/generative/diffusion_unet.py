@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core.types import NonNegativeInt, PositiveInt, Probability
-from trainer.models.layers.attention.attention import Full, MultiHeadAttention
+from trainer.models.layers.attention.attention import FullAttention, MultiHeadAttention
 from trainer.models.layers.conv.conv_utils import group_norm
-from trainer.models.layers.generative.time_embedding import Moment
+from trainer.models.layers.generative.time_embedding import TimeEmbedding
 
 
 class DiffusionUNet(nn.Module):
@@ -39,18 +39,18 @@ class DiffusionUNet(nn.Module):
             raise ValueError(f"heads: {heads} given; the last of widths, {widths[-1]}, is no multiple of it")
         self.num_classes = num_classes
         told = 4 * widths[0]
-        self.moment = Moment(told, num_classes)
+        self.moment = TimeEmbedding(told, num_classes)
 
         def level(before: int, skip: int, width: int) -> nn.ModuleList:
             befores = [before, *[width] * (blocks - 1)]
-            return nn.ModuleList(_Block(wide + skip, width, told, dropout) for wide in befores)
+            return nn.ModuleList(_ResidualBlock(wide + skip, width, told, dropout) for wide in befores)
 
         first, last = widths[0], widths[-1]
         self.enter = nn.Conv2d(in_channels, first, 3, padding=1)
         self.downs = nn.ModuleList(level(before, 0, width) for before, width in pairwise((first, *widths)))
         self.shrink = nn.ModuleList(nn.Conv2d(width, width, 3, stride=2, padding=1) for width in widths[:-1])
-        self.bottom = nn.ModuleList(_Block(last, last, told, dropout) for _ in range(2))
-        self.attention = _Attention(last, heads) if heads else nn.Identity()
+        self.bottom = nn.ModuleList(_ResidualBlock(last, last, told, dropout) for _ in range(2))
+        self.attention = _SelfAttention(last, heads) if heads else nn.Identity()
         self.ups = nn.ModuleList(level(before, width, width) for before, width in pairwise((last, *reversed(widths))))
         self.grow = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for width in reversed(widths[1:]))
         self.leave = nn.Sequential(group_norm(first), nn.SiLU(), nn.Conv2d(first, in_channels, 3, padding=1))
@@ -73,7 +73,7 @@ class DiffusionUNet(nn.Module):
         return self.leave(h)
 
 
-class _Block(nn.Module):
+class _ResidualBlock(nn.Module):
     """``conv(silu((1 + s) norm(conv(silu(norm(h)))) + r)) + shortcut(h)``, s and r linear in the moment (Dhariwal and
     Nichol 2021): what is added before a norm, it may take off again.
     """
@@ -93,14 +93,14 @@ class _Block(nn.Module):
         return self.second((1 + scale) * self.norm(self.first(h)) + shift) + self.shortcut(h)
 
 
-class _Attention(nn.Module):
+class _SelfAttention(nn.Module):
     shapes = "h (B, C, H, W) -> (B, C, H, W), each place plus what it gathers from all."
 
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.norm = group_norm(width)
-        self.attention = MultiHeadAttention(width, heads, Full())
+        self.attention = MultiHeadAttention(width, heads, FullAttention())
 
     def forward(self, h: Tensor) -> Tensor:
         places = self.norm(h).flatten(2).transpose(1, 2)
-        return h + self.attention(*self.attention.look(places)).transpose(1, 2).unflatten(2, h.shape[2:])
+        return h + self.attention(*self.attention.project_qkv(places)).transpose(1, 2).unflatten(2, h.shape[2:])

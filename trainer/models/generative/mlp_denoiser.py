@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from trainer.core.types import PositiveInt
-from trainer.models.layers.generative.time_embedding import Moment
+from trainer.models.layers.generative.time_embedding import TimeEmbedding
 
 
 class Denoiser(nn.Module):
@@ -20,9 +20,9 @@ class Denoiser(nn.Module):
     ):
         super().__init__()
         self.num_classes = num_classes
-        self.moment = Moment(width, num_classes)
+        self.moment = TimeEmbedding(width, num_classes)
         self.enter = nn.Linear(in_features, width)
-        self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
+        self.blocks = nn.ModuleList(_ResidualBlock(width) for _ in range(blocks))
         self.leave = nn.Linear(width, in_features)
         for silenced in self.leave.parameters():
             nn.init.zeros_(silenced)
@@ -35,7 +35,7 @@ class Denoiser(nn.Module):
         return self.leave(h)
 
 
-class _Block(nn.Module):
+class _ResidualBlock(nn.Module):
     shapes = "h (B, D), moment (B, D) -> (B, D)"
 
     def __init__(self, width: int):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt
-from trainer.models.layers.mlp import dense
+from trainer.models.layers.mlp import make_mlp
 
 
 class RealNVP(nn.Module):
@@ -46,7 +46,9 @@ class RealNVP(nn.Module):
         second, label = flat_features // 2, num_classes or 0
         first = flat_features - second
         self.of_second, self.of_first = (
-            nn.ModuleList(_started(dense((seen + label, *hidden, 2 * changed), nn.ReLU)) for _ in range(blocks))
+            nn.ModuleList(
+                _zero_init_last(make_mlp((seen + label, *hidden, 2 * changed), nn.ReLU)) for _ in range(blocks)
+            )
             for seen, changed in ((first, second), (second, first))
         )
 
@@ -61,10 +63,10 @@ class RealNVP(nn.Module):
         log_volume = self.log_scale.sum()
         for order, of_second, of_first in zip(self.orders, self.of_second, self.of_first, strict=True):
             first, second = z[:, order].tensor_split(2, dim=1)
-            log_scale, shift = self._read(of_second, first, label)
+            log_scale, shift = self._predict_scale_shift(of_second, first, label)
             second = second * log_scale.exp() + shift
             log_volume = log_volume + log_scale.sum(1)
-            log_scale, shift = self._read(of_first, second, label)
+            log_scale, shift = self._predict_scale_shift(of_first, second, label)
             first = first * log_scale.exp() + shift
             log_volume = log_volume + log_scale.sum(1)
             z = torch.cat((first, second), 1)
@@ -75,14 +77,14 @@ class RealNVP(nn.Module):
         blocks = zip(self.orders, self.of_second, self.of_first, strict=True)
         for order, of_second, of_first in reversed(list(blocks)):
             first, second = z.tensor_split(2, dim=1)
-            log_scale, shift = self._read(of_first, second, label)
+            log_scale, shift = self._predict_scale_shift(of_first, second, label)
             first = (first - shift) * (-log_scale).exp()
-            log_scale, shift = self._read(of_second, first, label)
+            log_scale, shift = self._predict_scale_shift(of_second, first, label)
             second = (second - shift) * (-log_scale).exp()
             z = torch.cat((first, second), 1)[:, order.argsort()]
         return (z - self.shift) * (-self.log_scale).exp()
 
-    def _read(self, net: nn.Module, half: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _predict_scale_shift(self, net: nn.Module, half: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
         """Log-scales and shifts of one half by the other, (B, K) each."""
         if self.num_classes is not None:
             assert label is not None, "this model is told the class of each row"
@@ -91,7 +93,7 @@ class RealNVP(nn.Module):
         return self.max_log_scale * torch.tanh(log_scale / self.max_log_scale), shift
 
 
-def _started(net: nn.Sequential) -> nn.Sequential:
+def _zero_init_last(net: nn.Sequential) -> nn.Sequential:
     """With 0 for all it says at first."""
     last = cast(nn.Linear, net[-1])
     nn.init.zeros_(last.weight)

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core.types import Decay, PositiveInt, Probability
-from trainer.models.layers.conv.conv_utils import halvings
-from trainer.models.layers.generative.codebook_prior import CodePrior
-from trainer.models.layers.generative.vector_quantizer import Quantiser
-from trainer.models.layers.mlp import dense
+from trainer.models.layers.conv.conv_utils import compute_halved_sizes
+from trainer.models.layers.generative.codebook_prior import CodebookPrior
+from trainer.models.layers.generative.vector_quantizer import VectorQuantizer
+from trainer.models.layers.mlp import make_mlp
 
 
-class CodeOptions(TypedDict):
+class CodebookOptions(TypedDict):
     """What a user may choose of codebook and prior: ``**codes: Unpack[CodeOptions]``."""
 
     codes: PositiveInt
@@ -30,16 +30,16 @@ class CodeOptions(TypedDict):
     num_classes: PositiveInt | None
 
 
-class _Coded(nn.Module, ABC):
+class _BaseVQVAE(nn.Module, ABC):
     """A row as codes at ``places``, of one codebook."""
 
-    def __init__(self, places: int, options: CodeOptions):
+    def __init__(self, places: int, options: CodebookOptions):
         super().__init__()
         self.num_classes = options["num_classes"]
         self.codes = options["codes"]
-        self.quantiser = Quantiser(options["codes"], options["code_width"], options["decay"], options["restarts"])
+        self.quantiser = VectorQuantizer(options["codes"], options["code_width"], options["decay"], options["restarts"])
         prior = (options["prior_width"], options["prior_layers"], options["prior_dropout"])
-        self.prior = CodePrior(options["codes"], places, *prior, self.num_classes)
+        self.prior = CodebookPrior(options["codes"], places, *prior, self.num_classes)
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ class _Coded(nn.Module, ABC):
     def decode(self, vectors: Tensor) -> Tensor:
         """(B, L, D) -> (B, ...)"""
 
-    def quantise(self, z: Tensor, follow: bool = True) -> tuple[Tensor, Tensor]:
+    def quantize(self, z: Tensor, follow: bool = True) -> tuple[Tensor, Tensor]:
         """The vectors of the codebook nearest to z, (B, L, D), and their codes (B, L); in training it follows z."""
         return self.quantiser(z, follow)
 
@@ -63,10 +63,10 @@ class _Coded(nn.Module, ABC):
         return self.decode(F.embedding(codes, self.quantiser.codebook))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.decode(self.quantise(self.encode(x))[0]).reshape_as(x)
+        return self.decode(self.quantize(self.encode(x))[0]).reshape_as(x)
 
 
-class VQVAE(_Coded):
+class VQVAE(_BaseVQVAE):
     """van den Oord et al. 2017, for points and tables: ``decode(e_code)`` with ``code = argmin_k |encode(x) - e_k|``,
     ``groups`` codes a row. Encoder and decoder are perceptrons of mirrored widths with a ReLU between every two layers;
     the codebook follows the encoder without a gradient, and a causal Transformer learns which codes go together.
@@ -79,13 +79,13 @@ class VQVAE(_Coded):
         flat_features: PositiveInt,
         hidden: list[PositiveInt],
         groups: PositiveInt,
-        **codes: Unpack[CodeOptions],
+        **codes: Unpack[CodebookOptions],
     ):
         super().__init__(groups, codes)
         self.groups = groups
         wide = groups * codes["code_width"]
-        self.encoder = dense((flat_features, *hidden, wide), nn.ReLU)
-        self.decoder = dense((wide, *reversed(hidden), flat_features), nn.ReLU)
+        self.encoder = make_mlp((flat_features, *hidden, wide), nn.ReLU)
+        self.decoder = make_mlp((wide, *reversed(hidden), flat_features), nn.ReLU)
 
     def encode(self, x: Tensor) -> Tensor:
         return self.encoder(x.flatten(1)).unflatten(1, (self.groups, -1))
@@ -94,7 +94,7 @@ class VQVAE(_Coded):
         return self.decoder(vectors.flatten(1))
 
 
-class ConvVQVAE(_Coded):
+class ConvVQVAE(_BaseVQVAE):
     """van den Oord et al. 2017, for pictures: every one of ``widths`` halves both sides, rounding up, and each place of
     what is left has a code; the prior writes them row by row. No norms: each place is encoded by what is around it.
 
@@ -109,22 +109,22 @@ class ConvVQVAE(_Coded):
         height: PositiveInt,
         width: PositiveInt,
         widths: list[PositiveInt],
-        **codes: Unpack[CodeOptions],
+        **codes: Unpack[CodebookOptions],
     ):
         if not widths:
             raise ValueError("widths needs at least one number, one for each halving of the picture")
-        sizes = halvings(height, width, len(widths))
+        sizes = compute_halved_sizes(height, width, len(widths))
         super().__init__(math.prod(sizes[-1]), codes)
         self.grid = sizes[-1]
         self.encoder = nn.Sequential(
-            *(part for pair in pairwise((in_channels, *widths)) for part in _down(*pair)),
+            *(part for pair in pairwise((in_channels, *widths)) for part in _downsample(*pair)),
             nn.Conv2d(widths[-1], codes["code_width"], 1),
         )
         ups = zip(pairwise(reversed(widths)), reversed(sizes[1:-1]), strict=True)
         self.decoder = nn.Sequential(
             nn.Conv2d(codes["code_width"], widths[-1], 3, padding=1),
             nn.ReLU(),
-            *(part for pair, size in ups for part in _up(*pair, size)),
+            *(part for pair, size in ups for part in _upsample(*pair, size)),
             nn.Upsample(sizes[0]),
             nn.Conv2d(widths[0], widths[0], 3, padding=1),
             nn.ReLU(),
@@ -138,7 +138,7 @@ class ConvVQVAE(_Coded):
         return self.decoder(vectors.transpose(1, 2).unflatten(2, self.grid))
 
 
-def _down(before: int, after: int) -> tuple[nn.Module, ...]:
+def _downsample(before: int, after: int) -> tuple[nn.Module, ...]:
     """Half of each side, rounded up."""
     return (
         *(nn.Conv2d(before, after, 3, stride=2, padding=1), nn.ReLU()),
@@ -146,5 +146,5 @@ def _down(before: int, after: int) -> tuple[nn.Module, ...]:
     )
 
 
-def _up(before: int, after: int, size: tuple[int, int]) -> tuple[nn.Module, ...]:
+def _upsample(before: int, after: int, size: tuple[int, int]) -> tuple[nn.Module, ...]:
     return nn.Upsample(size), nn.Conv2d(before, after, 3, padding=1), nn.ReLU()

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core.types import NonNegativeFloat, PositiveInt, Probability
-from trainer.models.layers.graph.graph_conv import ATTENTION, EdgeConvolution
-from trainer.models.layers.graph.message_passing import LAYERS, MessagePassing
+from trainer.models.layers.graph.graph_conv import ATTENTION_CONVS, EdgeMessageConv
+from trainer.models.layers.graph.message_passing import CONV_LAYERS, MessagePassingStack
 
 
 class GNN(nn.Module):
@@ -33,14 +33,14 @@ class GNN(nn.Module):
     ):
         super().__init__()
         widths = pairwise((in_features, *hidden, out_features))
-        self.body = MessagePassing([LAYERS[conv](*width) for width in widths], dropout)
+        self.body = MessagePassingStack([CONV_LAYERS[conv](*width) for width in widths], dropout)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         return self.body(x, edge_index, edge_weight)
 
 
 class EdgeGNN(nn.Module):
-    """Messages made of both nodes and of the edge between them (``EdgeConvolution``; Gilmer et al. 2017), relu between
+    """Messages made of both nodes and of the edge between them (``EdgeMessageConv``; Gilmer et al. 2017), relu between
     layers, dropout before each.
     """
 
@@ -56,7 +56,7 @@ class EdgeGNN(nn.Module):
     ):
         super().__init__()
         widths = pairwise((in_features, *hidden, out_features))
-        self.body = MessagePassing([EdgeConvolution(*width, edge_features) for width in widths], dropout)
+        self.body = MessagePassingStack([EdgeMessageConv(*width, edge_features) for width in widths], dropout)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
         return self.body(x, edge_index, None, edge_attr)
@@ -85,7 +85,7 @@ class GAT(nn.Module):
         negative_slope: NonNegativeFloat,
     ):
         super().__init__()
-        attention = ATTENTION[version]
+        attention = ATTENTION_CONVS[version]
         widths = pairwise((in_features, *(width * heads for width in hidden)))
         layers = [
             attention(width_in, width_out // heads, heads, True, attention_dropout, negative_slope)
@@ -93,7 +93,7 @@ class GAT(nn.Module):
         ]
         width = hidden[-1] * heads if hidden else in_features
         layers.append(attention(width, out_features, out_heads, False, attention_dropout, negative_slope))
-        self.body = MessagePassing(layers, dropout, F.elu)
+        self.body = MessagePassingStack(layers, dropout, F.elu)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         return self.body(x, edge_index, edge_weight)

@@ -11,18 +11,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core.types import NonNegativeInt, PositiveInt, Probability
-from trainer.models.layers.categorical_embedding import CodeEmbedding
-from trainer.models.layers.graph.graph_conv import EdgeConvolution, GraphAttention, NodeLinear
+from trainer.models.layers.categorical_embedding import CategoricalEmbedding
+from trainer.models.layers.graph.graph_conv import EdgeMessageConv, GATConv, NodeLinear
 from trainer.models.layers.graph.graph_readout import GraphPool
-from trainer.models.layers.graph.message_passing import LAYERS, MessagePassing
-from trainer.models.layers.mlp import dense
+from trainer.models.layers.graph.message_passing import CONV_LAYERS, MessagePassingStack
+from trainer.models.layers.mlp import make_mlp
 from trainer.utils.errors import ConfigError
 
 
 class GraphNet(nn.Module):
     """``y = head(pool(dropout(relu(conv(... x)))))`` (Gilmer et al. 2017; Xu et al. 2019). A batch is the disjoint
-    union of its graphs, ``sizes`` nodes each. ``conv`` is one of those of ``GNN``, ``gat`` (``GraphAttention``),
-    ``edge`` (``EdgeConvolution``), or ``none``: every node by itself, to see what the edges are worth (Zaheer et al.
+    union of its graphs, ``sizes`` nodes each. ``conv`` is one of those of ``GNN``, ``gat`` (``GATConv``),
+    ``edge`` (``EdgeMessageConv``), or ``none``: every node by itself, to see what the edges are worth (Zaheer et al.
     2017). Whole-number features enter as the sum of a learned vector for each column's code, or as the numbers they are
     where ``cardinalities`` is None.
 
@@ -47,18 +47,18 @@ class GraphNet(nn.Module):
         super().__init__()
         if not hidden:
             raise ConfigError("model.hidden: a graph network needs at least one layer, such as [64]")
-        self.codes = None if cardinalities is None else CodeEmbedding(cardinalities, hidden[0])
+        self.codes = None if cardinalities is None else CategoricalEmbedding(cardinalities, hidden[0])
         makers: dict[str, Callable[[int, int], nn.Module]] = {
             "none": NodeLinear,
-            "gat": partial(_attention, heads=heads),
-            "edge": partial(EdgeConvolution, edge_features=edge_features),
+            "gat": partial(_make_attention, heads=heads),
+            "edge": partial(EdgeMessageConv, edge_features=edge_features),
         }
-        makers.update(LAYERS.items())
+        makers.update(CONV_LAYERS.items())
         widths = pairwise((in_features if cardinalities is None else hidden[0], *hidden))
-        self.body = MessagePassing([makers[conv](*width) for width in widths], dropout)
+        self.body = MessagePassingStack([makers[conv](*width) for width in widths], dropout)
         self.pool = GraphPool(pool, hidden[-1])
         self.dropout = nn.Dropout(dropout)
-        self.head = dense((hidden[-1], *head, out_features), nn.ReLU)
+        self.head = make_mlp((hidden[-1], *head, out_features), nn.ReLU)
 
     def forward(self, x: Tensor, edge_index: Tensor, sizes: Tensor, edge_attr: Tensor | None = None) -> Tensor:
         if self.codes is not None:
@@ -71,7 +71,7 @@ class GraphNet(nn.Module):
         return self.head(self.dropout(self.pool(h, sizes)))
 
 
-def _attention(in_features: int, out_features: int, heads: int) -> nn.Module:
+def _make_attention(in_features: int, out_features: int, heads: int) -> nn.Module:
     if out_features % heads:
         raise ConfigError(f"model.heads: {heads} heads do not divide a layer {out_features} wide (model.hidden)")
-    return GraphAttention(in_features, out_features // heads, heads, concat=True, dropout=0.0, negative_slope=0.2)
+    return GATConv(in_features, out_features // heads, heads, concat=True, dropout=0.0, negative_slope=0.2)

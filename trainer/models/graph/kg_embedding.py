@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core.types import PositiveFloat, PositiveInt, Probability
-from trainer.models.layers.graph.message_passing import MessagePassing
-from trainer.models.layers.graph.relational_graph_conv import RelationalConvolution, RelationalGraph
+from trainer.models.layers.graph.message_passing import MessagePassingStack
+from trainer.models.layers.graph.relational_graph_conv import RelationalGraph, RGCNConv
 from trainer.utils.errors import ConfigError
 
 
-class Bilinear(nn.Module):
+class BilinearDecoder(nn.Module):
     """The score of every candidate, or else of every entity, as the tail: ``(e_head * w_relation) . e_tail + b_tail``.
     The query is one vector, and all tails are one product. ``distmult`` multiplies number by number, the same from
     both ends (Yang et al. 2015); ``complex`` takes the halves of a vector for real and imaginary parts and the tail's
@@ -38,31 +38,31 @@ class Bilinear(nn.Module):
         if score == "complex" and embed_size % 2:
             raise ConfigError(f"model.embed_size: complex numbers have two parts, so it must be even; not {embed_size}")
         self.score = score
-        self.relations = embedding(num_relations, embed_size, init)
+        self.relations = make_embedding(num_relations, embed_size, init)
         self.bias = nn.Parameter(torch.zeros(num_entities))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, entities: Tensor, head: Tensor, relation: Tensor, candidates: Tensor | None) -> Tensor:
-        query = self.dropout(self.query(F.embedding(head, entities), self.relations(relation)))
+        query = self.dropout(self.compute_query(F.embedding(head, entities), self.relations(relation)))
         if candidates is None:
             return torch.addmm(self.bias, query, entities.t())
         return torch.addmm(self.bias[candidates], query, F.embedding(candidates, entities).t())
 
-    def query(self, head: Tensor, relation: Tensor) -> Tensor:
+    def compute_query(self, head: Tensor, relation: Tensor) -> Tensor:
         if self.score == "distmult":
             return head * relation
         (a, b), (c, d) = head.chunk(2, 1), relation.chunk(2, 1)
         return torch.cat((a * c - b * d, a * d + b * c), 1)
 
 
-def embedding(count: int, size: int, spread: float) -> nn.Embedding:
+def make_embedding(count: int, size: int, spread: float) -> nn.Embedding:
     made = nn.Embedding(count, size)
     nn.init.normal_(made.weight, std=spread)
     return made
 
 
 class DistMult(nn.Module):
-    """Yang et al. 2015, or with ``score: complex`` ComplEx, Trouillon et al. 2016 (``Bilinear``)."""
+    """Yang et al. 2015, or with ``score: complex`` ComplEx, Trouillon et al. 2016 (``BilinearDecoder``)."""
 
     shapes = "head (B), relation (B), candidates (C) -> (B, C)"
 
@@ -76,8 +76,8 @@ class DistMult(nn.Module):
         dropout: Probability,
     ):
         super().__init__()
-        self.entities = embedding(num_entities, embed_size, init_std)
-        self.decoder = Bilinear(num_entities, num_relations, embed_size, score, init_std, dropout)
+        self.entities = make_embedding(num_entities, embed_size, init_std)
+        self.decoder = BilinearDecoder(num_entities, num_relations, embed_size, score, init_std, dropout)
 
     def forward(self, head: Tensor, relation: Tensor, candidates: Tensor | None = None) -> Tensor:
         return self.decoder(self.entities.weight, head, relation, candidates)
@@ -85,7 +85,7 @@ class DistMult(nn.Module):
 
 class RGCNDistMult(nn.Module):
     """Schlichtkrull et al. 2018, section 4: what an entity is comes from an embedding of its own and, through
-    relational convolutions with relu between them, from the facts beside the rows; ``Bilinear`` then says which it
+    relational convolutions with relu between them, from the facts beside the rows; ``BilinearDecoder`` then says which it
     ends. Those facts are also asked for, so while training some of them are left out (``edge_dropout``).
     """
 
@@ -105,16 +105,14 @@ class RGCNDistMult(nn.Module):
     ):
         super().__init__()
         self.num_relations = num_relations
-        self.entities = embedding(num_entities, embed_size, init_std)
-        convolutions = [
-            RelationalConvolution(embed_size, embed_size, num_relations, bases, edge_dropout) for _ in range(layers)
-        ]
-        self.body = MessagePassing(convolutions, dropout)
-        self.decoder = Bilinear(num_entities, num_relations, embed_size, score, init_std, dropout)
+        self.entities = make_embedding(num_entities, embed_size, init_std)
+        convolutions = [RGCNConv(embed_size, embed_size, num_relations, bases, edge_dropout) for _ in range(layers)]
+        self.body = MessagePassingStack(convolutions, dropout)
+        self.decoder = BilinearDecoder(num_entities, num_relations, embed_size, score, init_std, dropout)
 
     def forward(
         self, head: Tensor, relation: Tensor, edge_index: Tensor, edge_type: Tensor, candidates: Tensor | None = None
     ) -> Tensor:
         x = self.entities.weight
-        graph = self.body.memo(RelationalGraph, len(x), edge_index, edge_type, self.num_relations, None, x.dtype)
-        return self.decoder(self.body.along(x, graph), head, relation, candidates)
+        graph = self.body.cache(RelationalGraph, len(x), edge_index, edge_type, self.num_relations, None, x.dtype)
+        return self.decoder(self.body.forward_graph(x, graph), head, relation, candidates)

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from trainer.core.types import PositiveInt, Probability
 from trainer.models.layers.graph.graph_conv import NodeLinear
-from trainer.models.layers.graph.link_decoders import DECODERS, Dot
-from trainer.models.layers.graph.message_passing import LAYERS, MessagePassing
+from trainer.models.layers.graph.link_decoders import DECODERS, DotDecoder
+from trainer.models.layers.graph.message_passing import CONV_LAYERS, MessagePassingStack
 
-ENCODERS = {"linear": NodeLinear, "gcn": LAYERS["gcn"], "sage": LAYERS["sage"], "gin": LAYERS["gin"]}
+ENCODERS = {"linear": NodeLinear, "gcn": CONV_LAYERS["gcn"], "sage": CONV_LAYERS["sage"], "gin": CONV_LAYERS["gin"]}
 
 
 class LinkPredictor(nn.Module):
@@ -36,7 +36,7 @@ class LinkPredictor(nn.Module):
     ):
         super().__init__()
         widths = pairwise((in_features, *hidden, width))
-        self.encoder = MessagePassing([ENCODERS[encoder](*ends) for ends in widths], dropout)
+        self.encoder = MessagePassingStack([ENCODERS[encoder](*ends) for ends in widths], dropout)
         self.decoder = DECODERS[decoder](width)
 
     def encode(self, x: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,8 +70,8 @@ class GraphVAE(nn.Module):
     ):
         super().__init__()
         widths = pairwise((in_features, *hidden, 2 * latent))
-        self.encoder = MessagePassing([ENCODERS[encoder](*ends) for ends in widths], dropout)
-        self.decoder = Dot()
+        self.encoder = MessagePassingStack([ENCODERS[encoder](*ends) for ends in widths], dropout)
+        self.decoder = DotDecoder()
 
     def encode(self, x: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
         """Nodes (N, latent), and ``KL(q(z_i) || p(z_i))`` of each in nats, (N,)."""

@@ -7,18 +7,18 @@ from torch import Tensor, nn
 
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.models.layers.graph.graph import Graph
-from trainer.models.layers.graph.link_decoders import Dot, ends
-from trainer.models.layers.graph.tensor_cache import Memo
+from trainer.models.layers.graph.link_decoders import DotDecoder, gather_endpoints
+from trainer.models.layers.graph.tensor_cache import TensorCache
 
-SPREAD = 0.1
+INIT_STD = 0.1
 """Of an embedding at the start: products of two are near nothing, so that every pair begins with even odds."""
 
 
-def _embeddings(nodes: int, width: int) -> nn.Parameter:
-    return nn.Parameter(SPREAD * torch.randn(nodes, width))
+def _make_embeddings(nodes: int, width: int) -> nn.Parameter:
+    return nn.Parameter(INIT_STD * torch.randn(nodes, width))
 
 
-class MatrixFactorisation(nn.Module):
+class MatrixFactorization(nn.Module):
     """Koren et al. 2009: ``b + b_u + b_i + p_u . q_i`` for user u and item i, here the log-odds of a click, C = 1.
     Users and items are nodes numbered in one row, so one table holds the embeddings of both, and any graph's nodes have
     them.
@@ -28,12 +28,12 @@ class MatrixFactorisation(nn.Module):
 
     def __init__(self, num_nodes: PositiveInt, width: PositiveInt):
         super().__init__()
-        self.embeddings = _embeddings(num_nodes, width)
+        self.embeddings = _make_embeddings(num_nodes, width)
         self.biases = nn.Parameter(torch.zeros(num_nodes, 1))
-        self.dot = Dot()
+        self.dot = DotDecoder()
 
     def forward(self, pairs: Tensor) -> Tensor:
-        first, second = ends(self.biases, pairs)
+        first, second = gather_endpoints(self.biases, pairs)
         return self.dot(self.embeddings, pairs) + first + second
 
 
@@ -47,15 +47,15 @@ class BipartiteGNN(nn.Module):
 
     def __init__(self, num_nodes: PositiveInt, width: PositiveInt, layers: NonNegativeInt):
         super().__init__()
-        self.embeddings = _embeddings(num_nodes, width)
+        self.embeddings = _make_embeddings(num_nodes, width)
         self.layers = layers
-        self.dot = Dot()
-        self.memo = Memo()
+        self.dot = DotDecoder()
+        self.cache = TensorCache()
 
-    def nodes(self, edge_index: Tensor) -> Tensor:
+    def embed_nodes(self, edge_index: Tensor) -> Tensor:
         """What each node is after all layers, (N, W)."""
-        graph = self.memo(Graph, len(self.embeddings), edge_index)
-        adjacency = graph.adjacency("symmetric", loops=False)
+        graph = self.cache(Graph, len(self.embeddings), edge_index)
+        adjacency = graph.get_adjacency("symmetric", loops=False)
         reached: Tensor = self.embeddings
         total = reached
         for _ in range(self.layers):
@@ -64,4 +64,4 @@ class BipartiteGNN(nn.Module):
         return total / (self.layers + 1)
 
     def forward(self, pairs: Tensor, edge_index: Tensor) -> Tensor:
-        return self.dot(self.nodes(edge_index), pairs)
+        return self.dot(self.embed_nodes(edge_index), pairs)

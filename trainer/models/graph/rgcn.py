@@ -7,14 +7,14 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from trainer.core.types import PositiveInt, Probability
-from trainer.models.layers.graph.message_passing import MessagePassing
-from trainer.models.layers.graph.relational_graph_conv import RelationalConvolution, RelationalGraph
+from trainer.models.layers.graph.message_passing import MessagePassingStack
+from trainer.models.layers.graph.relational_graph_conv import RelationalGraph, RGCNConv
 
 
 class RGCN(nn.Module):
     """Schlichtkrull et al. 2018. ``h = relu(conv(dropout(h)))`` without relu after the last layer; a layer adds what a
     node is and what it hears by each relation, in the mean, each through a matrix of its own
-    (``RelationalConvolution``). An edge runs from ``edge_index[0]`` to ``edge_index[1]``: give relations that should
+    (``RGCNConv``). An edge runs from ``edge_index[0]`` to ``edge_index[1]``: give relations that should
     be heard both ways twice, under two numbers. Weights, 1 where none are given, must not be negative.
     """
 
@@ -33,9 +33,11 @@ class RGCN(nn.Module):
         super().__init__()
         self.num_relations = num_relations
         widths = pairwise((in_features, *hidden, out_features))
-        layers = [RelationalConvolution(*width, num_relations, bases, edge_dropout) for width in widths]
-        self.body = MessagePassing(layers, dropout)
+        layers = [RGCNConv(*width, num_relations, bases, edge_dropout) for width in widths]
+        self.body = MessagePassingStack(layers, dropout)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_type: Tensor, edge_weight: Tensor | None = None) -> Tensor:
-        graph = self.body.memo(RelationalGraph, len(x), edge_index, edge_type, self.num_relations, edge_weight, x.dtype)
-        return self.body.along(x, graph)
+        graph = self.body.cache(
+            RelationalGraph, len(x), edge_index, edge_type, self.num_relations, edge_weight, x.dtype
+        )
+        return self.body.forward_graph(x, graph)

@@ -9,16 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core.types import NonNegativeFloat, PositiveInt, Probability
-from trainer.models.layers.attention.attention import real_steps
+from trainer.models.layers.attention.attention import make_valid_mask
 from trainer.models.layers.graph.graph import Graph
-from trainer.models.layers.graph.graph_conv import GraphAttention, GraphConvolution
-from trainer.models.layers.graph.repeated_graph import Copies
-from trainer.models.layers.graph.tensor_cache import Memo
-from trainer.models.layers.sequence.recurrent import Recurrent
-from trainer.models.layers.sequence.sequence_pool import Pool
+from trainer.models.layers.graph.graph_conv import GATConv, GCNConv
+from trainer.models.layers.graph.repeated_graph import RepeatedGraph
+from trainer.models.layers.graph.tensor_cache import TensorCache
+from trainer.models.layers.sequence.recurrent import RecurrentStack
+from trainer.models.layers.sequence.sequence_pool import SequencePool
 
 
-class Brain(nn.Module):
+class SpatiotemporalGNN(nn.Module):
     """Graph convolution (Kipf and Welling 2017), graph attention (Velickovic et al. 2018), one vector of all nodes, and
     an LSTM (Hochreiter and Schmidhuber 1997): ``h_t = pool_n relu(GAT(relu(GCN(x_t))))``,
     ``y = W dropout(relu(V LSTM(h_1 .. h_T)))``. Edges are the same at every step of every row; their weights, 1 where
@@ -45,11 +45,13 @@ class Brain(nn.Module):
         dropout: Probability,
     ):
         super().__init__()
-        self.memo = Memo()
-        self.convolution = GraphConvolution(in_features, conv_size)
-        self.attention = GraphAttention(conv_size, attention_size, heads, True, attention_dropout, negative_slope)
-        self.pool = Pool(pool, attention_size * heads, None)
-        self.rnn = Recurrent("lstm", attention_size * heads, hidden_size, num_layers, False, dropout, "default", None)
+        self.cache = TensorCache()
+        self.convolution = GCNConv(in_features, conv_size)
+        self.attention = GATConv(conv_size, attention_size, heads, True, attention_dropout, negative_slope)
+        self.pool = SequencePool(pool, attention_size * heads, None)
+        self.rnn = RecurrentStack(
+            "lstm", attention_size * heads, hidden_size, num_layers, False, dropout, "default", None
+        )
         self.head = nn.Sequential(
             nn.Linear(hidden_size, head_size), nn.ReLU(), nn.Dropout(dropout), nn.Linear(head_size, out_features)
         )
@@ -57,18 +59,18 @@ class Brain(nn.Module):
     def forward(
         self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, lengths: Tensor | None = None
     ) -> Tensor:
-        graph = self.memo(Graph, x.shape[2], edge_index, edge_weight, None, x.dtype)
-        real = real_steps(x, lengths)
+        graph = self.cache(Graph, x.shape[2], edge_index, edge_weight, None, x.dtype)
+        real = make_valid_mask(x, lengths)
         if real is None:
             real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        pooled = self.moments(x[real], graph)
+        pooled = self.encode_steps(x[real], graph)
         steps = pooled.new_zeros(*real.shape, pooled.shape[1]).masked_scatter(real[..., None], pooled)
         _, ends = self.rnn(steps, lengths)
         return self.head(ends)
 
-    def moments(self, x: Tensor, graph: Graph) -> Tensor:
+    def encode_steps(self, x: Tensor, graph: Graph) -> Tensor:
         """Each of R moments (R, N, F) by itself, as a vector of all its nodes (R, D)."""
-        every = Copies(graph, len(x))
+        every = RepeatedGraph(graph, len(x))
         h = F.relu(self.convolution(x.flatten(0, 1), every))
         h = F.relu(self.attention(h, every)).view(*x.shape[:2], -1)
         return self.pool(h, h[:, 0], None)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.core.types import PositiveInt, Probability
-from trainer.models.layers.mlp import dense
+from trainer.models.layers.mlp import make_mlp
 
 
 class BagOfWords(nn.Module):
@@ -29,7 +29,7 @@ class BagOfWords(nn.Module):
         self.embedding = nn.Embedding(vocab_size, embed_size)
         self.word_dropout = word_dropout
         self.dropout = nn.Dropout(dropout)
-        self.head = dense((embed_size, *hidden, out_features), nn.ReLU)
+        self.head = make_mlp((embed_size, *hidden, out_features), nn.ReLU)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         real = torch.ones_like(x, dtype=torch.bool)

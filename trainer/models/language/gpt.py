@@ -7,9 +7,9 @@ from typing import Unpack
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.core.decoding import State
+from trainer.core.decoding import DecoderState
 from trainer.core.types import PositiveInt
-from trainer.models.layers.attention.transformer import BlockOptions, Plan, Stack
+from trainer.models.layers.attention.transformer import BlockOptions, TransformerConfig, TransformerStack
 
 
 class GPT(nn.Module):
@@ -33,11 +33,11 @@ class GPT(nn.Module):
         **blocks: Unpack[BlockOptions],
     ):
         super().__init__()
-        plan = Plan(seq_len=seq_len, **blocks)
+        plan = TransformerConfig(seq_len=seq_len, **blocks)
         self.embed = nn.Embedding(vocab_size, plan.width)
         # Sines are far larger than the vectors of tokens at the start (Vaswani et al. 2017, section 3.4).
         self.scale = plan.width**0.5 if plan.positions == "sinusoidal" else 1.0
-        self.blocks = Stack(plan, layers, causal=True)
+        self.blocks = TransformerStack(plan, layers, causal=True)
         self.head = None if tied else nn.Linear(plan.width, vocab_size, bias=False)
         for name, layer in self.named_modules():
             if isinstance(layer, nn.Linear | nn.Embedding):
@@ -46,7 +46,9 @@ class GPT(nn.Module):
             if isinstance(layer, nn.Linear) and layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 
-    def decode(self, tokens: Tensor, memory: State = (), state: State | None = None) -> tuple[Tensor, State]:
+    def decode(
+        self, tokens: Tensor, memory: DecoderState = (), state: DecoderState | None = None
+    ) -> tuple[Tensor, DecoderState]:
         """Scores of the token after each of ``tokens`` (B, T), (B, T, V), and the state to go on from: keys and values
         (B, heads, steps so far, D) of each block. There is nothing to remember but the past, so no memory is read."""
         x, state = self.blocks(self.scale * self.embed(tokens), past=state or ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from trainer.core.decoding import State
+from trainer.core.decoding import DecoderState
 from trainer.core.types import PositiveInt, Probability
 
 
@@ -31,7 +31,9 @@ class LSTMLanguage(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size, vocab_size)
 
-    def decode(self, tokens: Tensor, memory: State = (), state: State | None = None) -> tuple[Tensor, State]:
+    def decode(
+        self, tokens: Tensor, memory: DecoderState = (), state: DecoderState | None = None
+    ) -> tuple[Tensor, DecoderState]:
         """Scores (B, T, V) of the token after each of ``tokens`` (B, T), and the state to go on from: the hidden and
         the cell state, (B, L, H) each. Without a state the text begins."""
         before = None if state is None else tuple(part.transpose(0, 1).contiguous() for part in state)

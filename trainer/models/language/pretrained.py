@@ -32,23 +32,23 @@ class Pretrained(nn.Module):
         dropout: Probability,
     ):
         super().__init__()
-        self.body = hf_hub.read_saved("AutoModel", hf_hub.folder_of(name), "model.name", use_safetensors=True)
+        self.body = hf_hub.load_pretrained("AutoModel", hf_hub.find_model_dir(name), "model.name", use_safetensors=True)
         known = self.body.get_input_embeddings().num_embeddings
         if vocab_size > known:
             raise ConfigError(
                 f"model.name: {name} knows {known} tokens and the data has {vocab_size}; set data.tokens=pretrained"
                 f" data.tokenizer={name}"
             )
-        self.longest = getattr(self.body.config, "max_position_embeddings", None)
+        self.max_positions = getattr(self.body.config, "max_position_embeddings", None)
         self.pool = pool
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.body.config.hidden_size, out_features)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        if self.longest is not None and x.shape[1] > self.longest:
+        if self.max_positions is not None and x.shape[1] > self.max_positions:
             raise ConfigError(
-                f"data: a row has {x.shape[1]} tokens and the model reads {self.longest}; set"
-                f" data.max_length={self.longest}"
+                f"data: a row has {x.shape[1]} tokens and the model reads {self.max_positions}; set"
+                f" data.max_length={self.max_positions}"
             )
         steps = torch.arange(x.shape[1], device=x.device)
         real = steps < (steps.new_full((len(x), 1), len(steps)) if lengths is None else lengths[:, None])

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from trainer.core.decoding import State, greedy_scores
+from trainer.core.decoding import DecoderState, decode_greedy_scores
 from trainer.core.types import PositiveInt, Probability
-from trainer.models.layers.sequence.recurrent import read
+from trainer.models.layers.sequence.recurrent import run_rnn
 from trainer.utils.errors import ConfigError
 
-CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
+RNN_CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
 
 
 class Attention(nn.Module):
@@ -79,23 +79,23 @@ class Seq2Seq(nn.Module):
         self.start = vocab_size
         self.horizon = horizon
         self.source = nn.Embedding(source_vocab_size, embed_size)
-        self.encoder = CELLS[cell](
+        self.encoder = RNN_CELLS[cell](
             embed_size, one_way, num_layers, batch_first=True, bidirectional=bidirectional, dropout=between
         )
         self.target = nn.Embedding(vocab_size + 1, embed_size)
-        self.decoder = CELLS[cell](embed_size, hidden_size, num_layers, batch_first=True, dropout=between)
+        self.decoder = RNN_CELLS[cell](embed_size, hidden_size, num_layers, batch_first=True, dropout=between)
         self.attention = None if attention == "none" else Attention(attention, hidden_size)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size, vocab_size)
 
-    def encode(self, x: Tensor, lengths: Tensor | None = None) -> State:
+    def encode(self, x: Tensor, lengths: Tensor | None = None) -> DecoderState:
         """What decoding needs of a source x (B, S): its steps and their keys (B, S, H), which of them are real (B, S),
         and the first state of the decoder, one or two (B, L, H)."""
         embedded = self.dropout(self.source(x))
         if lengths is None:
             steps, state = self.encoder(embedded)
         elif not isinstance(self.encoder, nn.LSTM):
-            steps, state = read(self.encoder, embedded, lengths)
+            steps, state = run_rnn(self.encoder, embedded, lengths)
         else:  # an LSTM's memory at the end of each row is told for packed sequences alone
             packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
             packed, state = self.encoder(packed)
@@ -104,13 +104,15 @@ class Seq2Seq(nn.Module):
         real = (places < (x.shape[1] if lengths is None else lengths[:, None])).expand(x.shape)
         parts = state if isinstance(state, tuple) else (state,)
         keys = steps if self.attention is None else self.attention.key(steps)
-        return steps, keys, real, *(self._ends(part, len(x)) for part in parts)
+        return steps, keys, real, *(self._merge_directions(part, len(x)) for part in parts)
 
-    def _ends(self, state: Tensor, rows: int) -> Tensor:
+    def _merge_directions(self, state: Tensor, rows: int) -> Tensor:
         layers = self.encoder.num_layers  # (L * directions, B, H / directions) -> (B, L, H), directions side by side
         return state.reshape(layers, -1, rows, state.shape[-1]).permute(2, 0, 1, 3).flatten(2)
 
-    def decode(self, tokens: Tensor, memory: State, state: State | None = None) -> tuple[Tensor, State]:
+    def decode(
+        self, tokens: Tensor, memory: DecoderState, state: DecoderState | None = None
+    ) -> tuple[Tensor, DecoderState]:
         """Scores of the token after each of ``tokens`` (B, T), (B, T, V), and the state to go on from.
 
         Without a state ``tokens`` opens the target, so its first one is the start token. Raises IndexError from the
@@ -127,4 +129,4 @@ class Seq2Seq(nn.Module):
         return self.head(self.dropout(output)), tuple(part.transpose(0, 1) for part in parts)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return greedy_scores(self, self.encode(x, lengths), x.new_full((len(x), 1), self.start), self.horizon)
+        return decode_greedy_scores(self, self.encode(x, lengths), x.new_full((len(x), 1), self.start), self.horizon)

@@ -8,10 +8,10 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from trainer.core.decoding import State, greedy_scores
+from trainer.core.decoding import DecoderState, decode_greedy_scores
 from trainer.core.types import PositiveInt
-from trainer.models.layers.attention.attention import real_steps
-from trainer.models.layers.attention.transformer import BlockOptions, Plan, Stack
+from trainer.models.layers.attention.attention import make_valid_mask
+from trainer.models.layers.attention.transformer import BlockOptions, TransformerConfig, TransformerStack
 
 
 class TransformerSeq2Seq(nn.Module):
@@ -38,25 +38,27 @@ class TransformerSeq2Seq(nn.Module):
         **blocks: Unpack[BlockOptions],
     ):
         super().__init__()
-        plan = Plan(seq_len=seq_len, **blocks)
+        plan = TransformerConfig(seq_len=seq_len, **blocks)
         self.start = vocab_size
         self.horizon = horizon
         self.source = nn.Embedding(source_vocab_size, plan.width)
-        self.encoder = Stack(plan, layers)
+        self.encoder = TransformerStack(plan, layers)
         self.target = nn.Embedding(vocab_size + 1, plan.width)
-        self.decoder = Stack(replace(plan, seq_len=horizon), decoder_layers, causal=True, cross=True)
+        self.decoder = TransformerStack(replace(plan, seq_len=horizon), decoder_layers, causal=True, cross=True)
         self.head = nn.Linear(plan.width, vocab_size)
 
-    def encode(self, x: Tensor, lengths: Tensor | None = None) -> State:
+    def encode(self, x: Tensor, lengths: Tensor | None = None) -> DecoderState:
         """What decoding needs of a source x (B, S): which tokens are real (B, S), and for each block of the decoder
         their keys and values (B, heads, S, D)."""
-        real = real_steps(x, lengths)
+        real = make_valid_mask(x, lengths)
         if real is None:
             real = torch.ones_like(x, dtype=torch.bool)
         steps, _ = self.encoder(self.source(x.masked_fill(~real, 0)), real)
-        return real, *self.decoder.read(steps)
+        return real, *self.decoder.project_kv(steps)
 
-    def decode(self, tokens: Tensor, memory: State, state: State | None = None) -> tuple[Tensor, State]:
+    def decode(
+        self, tokens: Tensor, memory: DecoderState, state: DecoderState | None = None
+    ) -> tuple[Tensor, DecoderState]:
         """Scores of the token after each of ``tokens`` (B, T), (B, T, V), and the state to go on from: keys and values
         (B, heads, steps so far, D) of each block. Without a state ``tokens`` opens the target."""
         real, *kept = memory
@@ -64,4 +66,4 @@ class TransformerSeq2Seq(nn.Module):
         return self.head(x), state
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return greedy_scores(self, self.encode(x, lengths), x.new_full((len(x), 1), self.start), self.horizon)
+        return decode_greedy_scores(self, self.encode(x, lengths), x.new_full((len(x), 1), self.start), self.horizon)

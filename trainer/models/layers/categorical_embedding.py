@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trainer.utils.errors import ConfigError
 
 
-class CodeEmbedding(nn.Module):
+class CategoricalEmbedding(nn.Module):
     """x (N, K) int64 -> (N, W)
 
     The sum of one learned vector for each column's code, which is a linear layer on the codes one-hot.
@@ -32,10 +32,10 @@ class CodeEmbedding(nn.Module):
         self.register_buffer("first", ends - torch.tensor(self.cardinalities), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        self._check(x)
+        self._validate_codes(x)
         return F.embedding_bag(x + self.first, self.table.weight, mode="sum")
 
-    def _check(self, x: Tensor) -> None:
+    def _validate_codes(self, x: Tensor) -> None:
         columns = len(self.cardinalities)
         if x.dtype != torch.long or x.shape[1:] != (columns,):
             kind = str(x.dtype).removeprefix("torch.")

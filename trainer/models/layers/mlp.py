@@ -8,7 +8,7 @@ from itertools import pairwise
 from torch import nn
 
 
-def dense(widths: Sequence[int], activation: Callable[[], nn.Module]) -> nn.Sequential:
+def make_mlp(widths: Sequence[int], activation: Callable[[], nn.Module]) -> nn.Sequential:
     """(B, widths[0]) -> (B, widths[-1]), linear at the end; a single pair of widths is one linear layer."""
     layers: list[nn.Module] = []
     for width_in, width_out in pairwise(widths):

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from trainer.core.types import PositiveInt, Probability
-from trainer.models.layers.attention.attention import Full, MultiHeadAttention
-from trainer.models.layers.sequence.recurrent import Recurrent
-from trainer.models.layers.sequence.sequence_pool import Pool
+from trainer.models.layers.attention.attention import FullAttention, MultiHeadAttention
+from trainer.models.layers.sequence.recurrent import RecurrentStack
+from trainer.models.layers.sequence.sequence_pool import SequencePool
 
 
 class Multimodal(nn.Module):
@@ -52,7 +52,7 @@ class Multimodal(nn.Module):
             if len(shape) not in ENCODERS:
                 dims = f"{len(shape)} dims a row, {tuple(shape)}"
                 raise ValueError(f"{name} has {dims}; (F), (T, F), (C, H, W) and (T, C, H, W) can be encoded")
-        self.names = tuple(input_shapes)
+        self.input_names = tuple(input_shapes)
         encoders = [ENCODERS[len(shape)](shape, cell, hidden_size, channels) for shape in input_shapes.values()]
         self.encoders = nn.ModuleList(encoders)
         self.fusion = FUSIONS[fusion](encoders, width, heads)
@@ -62,7 +62,7 @@ class Multimodal(nn.Module):
         self.head = nn.Sequential(*layers, nn.Linear((self.fusion.out_features, *hidden)[-1], out_features))
 
     def forward(self, **inputs: Tensor) -> Tensor:
-        found = [encode(inputs[name]) for name, encode in zip(self.names, self.encoders, strict=True)]
+        found = [encode(inputs[name]) for name, encode in zip(self.input_names, self.encoders, strict=True)]
         return self.head(self.fusion(found))
 
 
@@ -71,12 +71,12 @@ class Encoder(nn.Module):
 
     shapes = "x (B, ...) -> steps (B, N, D)"
 
-    end: ClassVar[Literal["last", "flatten"]] = "flatten"
+    pool_kind: ClassVar[Literal["last", "flatten"]] = "flatten"
     steps: int
     width: int
 
 
-class Numbers(Encoder):
+class VectorEncoder(Encoder):
     shapes = "x (B, F) -> (B, 1, D)"
 
     def __init__(self, shape: list[int], cell: str, hidden_size: int, channels: list[int]):
@@ -88,21 +88,21 @@ class Numbers(Encoder):
         return self.layer(x).relu()[:, None]
 
 
-class Steps(Encoder):
+class SequenceEncoder(Encoder):
     shapes = "x (B, T, F) -> (B, T, D)"
 
-    end = "last"
+    pool_kind = "last"
 
     def __init__(self, shape: list[int], cell: Literal["rnn", "lstm", "gru"], hidden_size: int, channels: list[int]):
         super().__init__()
         self.steps, self.width = shape[0], hidden_size
-        self.rnn = Recurrent(cell, shape[1], hidden_size, 1, False, 0.0, "default", None)
+        self.rnn = RecurrentStack(cell, shape[1], hidden_size, 1, False, 0.0, "default", None)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.rnn(x, None)[0]
 
 
-class Picture(Encoder):
+class ImageEncoder(Encoder):
     shapes = "x (B, C, H, W) -> (B, places, D)"
 
     def __init__(self, shape: list[int], cell: str, hidden_size: int, channels: list[int]):
@@ -119,29 +119,29 @@ class Picture(Encoder):
         return self.layers(x).flatten(2).transpose(1, 2)
 
 
-class Frames(Encoder):
+class VideoEncoder(Encoder):
     shapes = "x (B, T, C, H, W) -> (B, T, D)"
 
-    end = "last"
+    pool_kind = "last"
 
     def __init__(self, shape: list[int], cell: Literal["rnn", "lstm", "gru"], hidden_size: int, channels: list[int]):
         super().__init__()
-        self.picture = Picture(shape[1:], cell, hidden_size, channels)
-        self.over = Steps([shape[0], self.picture.steps * self.picture.width], cell, hidden_size, channels)
+        self.picture = ImageEncoder(shape[1:], cell, hidden_size, channels)
+        self.over = SequenceEncoder([shape[0], self.picture.steps * self.picture.width], cell, hidden_size, channels)
         self.steps, self.width = self.over.steps, self.over.width
 
     def forward(self, x: Tensor) -> Tensor:
         return self.over(self.picture(x.flatten(0, 1)).flatten(1).unflatten(0, x.shape[:2]))
 
 
-class Concat(nn.Module):
+class ConcatFusion(nn.Module):
     """step_width: D_i, where it is no longer the encoders' own."""
 
     shapes = "What the encoders found, [(B, N_i, D_i)] -> [v_1 .. v_n] (B, out_features)"
 
     def __init__(self, encoders: list[Encoder], width: int, heads: int, step_width: int | None = None):
         super().__init__()
-        pools = [Pool(encoder.end, step_width or encoder.width, encoder.steps) for encoder in encoders]
+        pools = [SequencePool(encoder.pool_kind, step_width or encoder.width, encoder.steps) for encoder in encoders]
         self.pools = nn.ModuleList(pools)
         self.ends = nn.ModuleList(nn.Linear(pool.out_features, width) for pool in pools)
         self.out_features = len(encoders) * width
@@ -151,7 +151,7 @@ class Concat(nn.Module):
         return torch.cat([end(pool(steps, steps[:, -1], None)) for end, pool, steps in ways], -1)
 
 
-class Gate(Concat):
+class GatedFusion(ConcatFusion):
     shapes = "[(B, N_i, D_i)] -> (B, width)"
 
     def __init__(self, encoders: list[Encoder], width: int, heads: int):
@@ -164,7 +164,7 @@ class Gate(Concat):
         return (self.gates(ends).sigmoid() * ends.tanh()).unflatten(1, (-1, self.out_features)).sum(1)
 
 
-class CrossAttention(Concat):
+class CrossAttentionFusion(ConcatFusion):
     shapes = "[(B, N_i, D_i)] -> (B, n * width)"
 
     def __init__(self, encoders: list[Encoder], width: int, heads: int):
@@ -172,16 +172,20 @@ class CrossAttention(Concat):
         if width % heads:
             raise ValueError(f"{heads} heads cannot share a width of {width}")
         self.maps = nn.ModuleList(nn.Linear(encoder.width, width) for encoder in encoders)
-        self.attentions = nn.ModuleList(MultiHeadAttention(width, heads, Full()) for _ in encoders)
+        self.attentions = nn.ModuleList(MultiHeadAttention(width, heads, FullAttention()) for _ in encoders)
 
     def forward(self, found: list[Tensor]) -> Tensor:
         steps = [to(each) for to, each in zip(self.maps, found, strict=True)]
         read = []
         for i, attention in enumerate(self.attentions):
             others = torch.cat(steps[:i] + steps[i + 1 :] or steps, 1)
-            read.append(steps[i] + attention(attention.ask(steps[i]), *attention.read(others)))  # type: ignore[operator]
+            read.append(steps[i] + attention(attention.project_q(steps[i]), *attention.project_kv(others)))  # type: ignore[operator]
         return super().forward(read)
 
 
-ENCODERS: dict[int, type[Encoder]] = {1: Numbers, 2: Steps, 3: Picture, 4: Frames}
-FUSIONS: dict[str, type[Concat]] = {"concat": Concat, "gate": Gate, "cross_attention": CrossAttention}
+ENCODERS: dict[int, type[Encoder]] = {1: VectorEncoder, 2: SequenceEncoder, 3: ImageEncoder, 4: VideoEncoder}
+FUSIONS: dict[str, type[ConcatFusion]] = {
+    "concat": ConcatFusion,
+    "gate": GatedFusion,
+    "cross_attention": CrossAttentionFusion,
+}

@@ -14,18 +14,18 @@ from torch import Tensor, nn
 from trainer.core.types import PositiveFloat, PositiveInt
 from trainer.utils.errors import ConfigError
 
-Field = Callable[[Tensor], Tensor]
+VectorField = Callable[[Tensor], Tensor]
 """The rate of change (B, F) at states (B, F)."""
 
 
 class NeuralODE(nn.Module):
     """Chen et al. 2018. ``dy/dt = f(y)``, ``y(0) = x``, with f a perceptron: y at each of a row's own ascending times,
     as many as asked for. Nothing depends on where the times lie, so a trajectory may be asked for at times never
-    trained on. Gradients go back through the solver's steps. ``rk4`` (Kutta 1901) takes ``steps_per_interval`` equal
-    steps from one time to the next; ``dopri5`` (Dormand and Prince 1980) as many as keep its error under
+    trained on. Gradients go back through the solver's steps. ``solve_rk4`` (Kutta 1901) takes ``steps_per_interval`` equal
+    steps from one time to the next; ``solve_dopri5`` (Dormand and Prince 1980) as many as keep its error under
     ``tolerance``.
 
-    Raises ConfigError for ``dopri5`` without the package that has it.
+    Raises ConfigError for ``solve_dopri5`` without the package that has it.
     """
 
     shapes = "x (B, F), times (B, P) -> (B, P, F)"
@@ -45,19 +45,22 @@ class NeuralODE(nn.Module):
         for width_in, width_out in pairwise((in_features, *hidden)):
             layers += [nn.Linear(width_in, width_out), nn.Tanh()]  # smooth, as the solvers' error bounds want it
         self.field = nn.Sequential(*layers, nn.Linear((in_features, *hidden)[-1], in_features))
-        solvers = {"rk4": partial(rk4, steps=steps_per_interval), "dopri5": partial(dopri5, tolerance=tolerance)}
-        self.advance = solvers[solver]
+        solvers = {
+            "rk4": partial(solve_rk4, steps=steps_per_interval),
+            "dopri5": partial(solve_dopri5, tolerance=tolerance),
+        }
+        self.solve_interval = solvers[solver]
 
     def forward(self, x: Tensor, times: Tensor) -> Tensor:
         gaps = times.diff(dim=1, prepend=torch.zeros_like(times[:, :1]))
         states = []
         for gap in gaps.unbind(1):
-            x = self.advance(self.field, x, gap[:, None])
+            x = self.solve_interval(self.field, x, gap[:, None])
             states.append(x)
         return torch.stack(states, 1)
 
 
-def rk4(field: Field, y: Tensor, gap: Tensor, steps: int) -> Tensor:
+def solve_rk4(field: VectorField, y: Tensor, gap: Tensor, steps: int) -> Tensor:
     """The states ``gap`` (B, 1) later, by the classical fourth-order rule; the error falls as ``steps ** -4``."""
     h = gap / steps
     for _ in range(steps):
@@ -69,7 +72,7 @@ def rk4(field: Field, y: Tensor, gap: Tensor, steps: int) -> Tensor:
     return y
 
 
-def dopri5(field: Field, y: Tensor, gap: Tensor, tolerance: float) -> Tensor:
+def solve_dopri5(field: VectorField, y: Tensor, gap: Tensor, tolerance: float) -> Tensor:
     """The states ``gap`` (B, 1) later, to a relative and absolute error of ``tolerance``."""
     from torchdiffeq import odeint
 

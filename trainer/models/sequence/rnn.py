@@ -10,8 +10,8 @@ from typing import Literal
 from torch import Tensor, nn
 
 from trainer.core.types import PositiveInt, Probability
-from trainer.models.layers.sequence.recurrent import Recurrent
-from trainer.models.layers.sequence.sequence_pool import Pool
+from trainer.models.layers.sequence.recurrent import RecurrentStack
+from trainer.models.layers.sequence.sequence_pool import SequencePool
 
 
 class RNN(nn.Module):
@@ -41,10 +41,10 @@ class RNN(nn.Module):
         seq_len: PositiveInt | None = None,
     ):
         super().__init__()
-        self.rnn = Recurrent(
+        self.rnn = RecurrentStack(
             cell, in_features, hidden_size, num_layers, bidirectional, dropout, recurrent_init, forget_bias
         )
-        self.pool = Pool(pool, self.rnn.width, seq_len)
+        self.pool = SequencePool(pool, self.rnn.width, seq_len)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.pool.out_features, out_features)
 
@@ -115,7 +115,7 @@ class Tagger(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, embed_size)
         self.dropout = nn.Dropout(dropout)
-        self.rnn = Recurrent(
+        self.rnn = RecurrentStack(
             cell, embed_size, hidden_size, num_layers, bidirectional, dropout, recurrent_init, forget_bias
         )
         self.head = nn.Linear(self.rnn.width, num_classes)

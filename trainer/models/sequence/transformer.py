@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from trainer.core.types import NonNegativeInt, PositiveInt
-from trainer.models.layers.attention.attention import real_steps
-from trainer.models.layers.attention.transformer import BlockOptions, Plan, Stack
-from trainer.models.layers.sequence.sequence_pool import Pool
+from trainer.models.layers.attention.attention import make_valid_mask
+from trainer.models.layers.attention.transformer import BlockOptions, TransformerConfig, TransformerStack
+from trainer.models.layers.sequence.sequence_pool import SequencePool
 
 
 class Transformer(nn.Module):
@@ -36,21 +36,21 @@ class Transformer(nn.Module):
         **blocks: Unpack[BlockOptions],
     ):
         super().__init__()
-        plan = Plan(seq_len=seq_len, attention_rounds=attention_rounds, **blocks)
+        plan = TransformerConfig(seq_len=seq_len, attention_rounds=attention_rounds, **blocks)
         self.embed: nn.Module = nn.Linear(in_features, plan.width)
-        self.encoder = Stack(plan, layers)
-        self.decoder = Stack(plan, decoder_layers, cross=True) if decoder_layers else None
-        self.pool = Pool(pool, plan.width, None)
+        self.encoder = TransformerStack(plan, layers)
+        self.decoder = TransformerStack(plan, decoder_layers, cross=True) if decoder_layers else None
+        self.pool = SequencePool(pool, plan.width, None)
         self.head = nn.Linear(plan.width, out_features)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        real = real_steps(x, lengths)
+        real = make_valid_mask(x, lengths)
         if real is not None:  # whatever stands in the padding, be it no number or no token
             x = x.masked_fill(~real.view(*real.shape, *[1] * (x.dim() - 2)), 0)
         embedded = self.embed(x)
         steps, _ = self.encoder(embedded, real)
         if self.decoder is not None:
-            steps, _ = self.decoder(embedded, real, memory=self.decoder.read(steps), memory_real=real)
+            steps, _ = self.decoder(embedded, real, memory=self.decoder.project_kv(steps), memory_real=real)
         ends = steps[:, -1] if lengths is None else steps[torch.arange(len(steps), device=steps.device), lengths - 1]
         return self.head(self.pool(steps, ends, lengths))
 

@@ -10,17 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt, Probability
-from trainer.core.weight_matrices import Matrices, OwnWeights
-from trainer.models.layers.attention.attention import Full, MultiHeadAttention
-from trainer.models.layers.attention.positional_encoding import sinusoidal
-from trainer.models.layers.conv.conv_utils import halvings
-from trainer.models.layers.mlp import dense
+from trainer.core.weight_matrices import HasWeightMatrices, MatricesByName
+from trainer.models.layers.attention.attention import FullAttention, MultiHeadAttention
+from trainer.models.layers.attention.positional_encoding import make_sinusoidal_encoding
+from trainer.models.layers.conv.conv_utils import compute_halved_sizes
+from trainer.models.layers.mlp import make_mlp
 
-MOST_PIXELS = 1024
+MAX_PIXELS = 1024
 """Every pixel attends to every other: beyond a map of 32 x 32 a layer takes more than a million shares an image."""
 
 
-class _SmallNet(nn.Module):
+class _SmallCNN(nn.Module):
     """Blocks ``pool(relu(layer(norm(x))))``, the mean of the last map, and a linear head.
 
     The norm stands in front of the layer, where it leaves no bias idle. A pool halves both sides rounding up, so any
@@ -63,7 +63,7 @@ class GatedConv(nn.Module):
         return self.conv(x) * self.gate(x).sigmoid()
 
 
-class GatedCNN(_SmallNet):
+class GatedCNN(_SmallCNN):
     """Spatial attention (Woo et al. 2018) at its smallest, or a gated linear unit (Dauphin et al. 2017) with one gate
     for all channels: ``(w * x + b) sigmoid(g . x + c)`` turns whole pixels off. What is often called an attention
     convolution is this; pixels that attend to each other are ``attention_cnn``.
@@ -96,24 +96,24 @@ class AttentionConv(nn.Module):
             raise ValueError(f"{heads} heads cannot share {after} channels; each of channels must be a multiple of it")
         self.conv = nn.Conv2d(before, after, 3, padding=1)
         self.embed = nn.Conv2d(before, after, 1)
-        self.attention = MultiHeadAttention(after, heads, Full())
+        self.attention = MultiHeadAttention(after, heads, FullAttention())
 
     def forward(self, x: Tensor) -> Tensor:
         pixels = self.embed(x).flatten(2).transpose(1, 2)  # (B, H * W, D)
-        pixels = pixels + grid(x.shape[2], x.shape[3], pixels.shape[2], x.device).to(pixels.dtype)
-        gathered = self.attention(*self.attention.look(pixels))
+        pixels = pixels + make_position_grid(x.shape[2], x.shape[3], pixels.shape[2], x.device).to(pixels.dtype)
+        gathered = self.attention(*self.attention.project_qkv(pixels))
         return self.conv(x) + gathered.transpose(1, 2).unflatten(2, x.shape[2:])
 
 
-def grid(height: int, width: int, channels: int, device: torch.device) -> Tensor:
+def make_position_grid(height: int, width: int, channels: int, device: torch.device) -> Tensor:
     """Sines and cosines of the row in the first half of the channels, of the column in the other, (H * W, channels)."""
     half = channels // 2
-    rows = sinusoidal(0, height, channels - half, device)[:, None].expand(-1, width, -1)
-    columns = sinusoidal(0, width, half, device).expand(height, -1, -1)
+    rows = make_sinusoidal_encoding(0, height, channels - half, device)[:, None].expand(-1, width, -1)
+    columns = make_sinusoidal_encoding(0, width, half, device).expand(height, -1, -1)
     return torch.cat((rows, columns), -1).flatten(0, 1)
 
 
-class AttentionCNN(_SmallNet):
+class AttentionCNN(_SmallCNN):
     """Attention-augmented convolution (Bello et al. 2019): ``w * x + softmax(q k^T / sqrt(D)) v`` over all pixels of
     the map, several heads; added here, side by side in the paper. Sines of row and column say where a pixel stands
     (Vaswani et al. 2017, once for each side), so any image size fits.
@@ -135,10 +135,10 @@ class AttentionCNN(_SmallNet):
         heads: PositiveInt,
         dropout: Probability,
     ):
-        rows, columns = halvings(height, width, plain)[-1]
-        if rows * columns > MOST_PIXELS:
+        rows, columns = compute_halved_sizes(height, width, plain)[-1]
+        if rows * columns > MAX_PIXELS:
             raise ValueError(
-                f"{rows} x {columns} pixels would attend to each other, and at most {MOST_PIXELS} can; "
+                f"{rows} x {columns} pixels would attend to each other, and at most {MAX_PIXELS} can; "
                 "each plain convolution more quarters them (model.plain, and a number in front of model.channels)"
             )
         super().__init__(
@@ -147,14 +147,14 @@ class AttentionCNN(_SmallNet):
         )
 
 
-class _Kernels(nn.Conv2d, OwnWeights):
+class _KernelBank(nn.Conv2d, HasWeightMatrices):
     """Kernels of a convolution one behind the other, each of which is a map of its own."""
 
     def __init__(self, before: int, after: int, kernels: int):
         super().__init__(before, kernels * after, 3, padding=1)
         self.kernels = kernels
 
-    def weight_matrices(self) -> Matrices:
+    def weight_matrices(self) -> MatricesByName:
         return {"weight": self.weight.data.chunk(self.kernels)}
 
 
@@ -167,15 +167,15 @@ class DynamicConv(nn.Module):
     def __init__(self, before: int, after: int, kernels: int, temperature: float):
         super().__init__()
         self.temperature = temperature
-        self.conv = _Kernels(before, after, kernels)
-        self.score = dense((before, max(before // 4, 4), kernels), nn.ReLU)
+        self.conv = _KernelBank(before, after, kernels)
+        self.score = make_mlp((before, max(before // 4, 4), kernels), nn.ReLU)
 
-    def shares(self, x: Tensor) -> Tensor:
+    def compute_kernel_weights(self, x: Tensor) -> Tensor:
         """How much each image (B, C, H, W) takes of each kernel, (B, K)."""
         return (self.score(x.mean((2, 3))) / self.temperature).softmax(1)
 
     def forward(self, x: Tensor) -> Tensor:
-        shares = self.shares(x)
+        shares = self.compute_kernel_weights(x)
         kernels = shares.shape[1]
         weight = shares @ self.conv.weight.unflatten(0, (kernels, -1)).flatten(1)
         bias = shares @ self.conv.bias.unflatten(0, (kernels, -1))  # type: ignore[union-attr]
@@ -184,7 +184,7 @@ class DynamicConv(nn.Module):
         return F.conv2d(side_by_side, filters, bias.flatten(), padding=1, groups=len(x)).view(len(x), -1, *x.shape[2:])
 
 
-class DynamicCNN(_SmallNet):
+class DynamicCNN(_SmallCNN):
     """Dynamic convolution (Chen et al. 2020): ``kernels`` filters are mixed for each image by a softmax of its pooled
     map, ``w(x) = sum_k s_k(x) w_k``. A high temperature shares alike and lets all kernels learn; the paper lowers it
     from 30 to 1 while training, here it stays as given.

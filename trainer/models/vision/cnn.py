@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from trainer.core.types import NonNegativeInt, PositiveInt, Probability
 
 POOLS: dict[str, type[nn.Module]] = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
-ADAPTIVE: dict[str, type[nn.Module]] = {"max": nn.AdaptiveMaxPool2d, "avg": nn.AdaptiveAvgPool2d}
+ADAPTIVE_POOLS: dict[str, type[nn.Module]] = {"max": nn.AdaptiveMaxPool2d, "avg": nn.AdaptiveAvgPool2d}
 
 T = TypeVar("T")
 
@@ -46,8 +46,8 @@ class CNN(nn.Module):
         super().__init__()
         if padding == "same" and stride > 1:
             raise ValueError(f"padding same keeps the size, so stride must be 1, not {stride}; give padding in pixels")
-        dilations = _per_layer("dilations", dilations, len(channels))
-        pools = _per_layer("pools", pools, len(channels))
+        dilations = _expand_per_layer("dilations", dilations, len(channels))
+        pools = _expand_per_layer("pools", pools, len(channels))
         trunk: list[nn.Module] = []
         sides = [height, width]
         for layer, (before, after) in enumerate(pairwise((in_channels, *channels))):
@@ -62,7 +62,7 @@ class CNN(nn.Module):
             if min(sides) < 1:
                 raise ValueError(f"nothing is left of a {height} x {width} image after convolution {layer + 1}")
         if adaptive != "none":
-            trunk.append(ADAPTIVE[adaptive](adaptive_size))
+            trunk.append(ADAPTIVE_POOLS[adaptive](adaptive_size))
             sides = [adaptive_size, adaptive_size]
         self.trunk = nn.Sequential(*trunk)
 
@@ -76,7 +76,7 @@ class CNN(nn.Module):
         return self.head(self.trunk(x).flatten(1))
 
 
-def _per_layer(name: str, values: list[T], layers: int) -> list[T]:
+def _expand_per_layer(name: str, values: list[T], layers: int) -> list[T]:
     """One value for each layer; a single one holds for all."""
     if len(values) not in (1, layers):
         raise ValueError(f"{name} needs 1 value or one for each of the {layers} channels; got {len(values)}")

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from trainer.core.types import PositiveInt
-from trainer.models.layers.sequence.recurrent import Recurrent
+from trainer.models.layers.sequence.recurrent import RecurrentStack
 
 
 class CNNLSTM(nn.Module):
@@ -42,15 +42,15 @@ class CNNLSTM(nn.Module):
         )
         self.order = order
         features = channels if order == "pixels" else channels * (width // 2)
-        self.rnn = Recurrent("lstm", features, hidden_size, 1, False, 0.0, "default", forget_bias)
+        self.rnn = RecurrentStack("lstm", features, hidden_size, 1, False, 0.0, "default", forget_bias)
         self.head = nn.Linear(hidden_size, out_features)
 
-    def steps(self, x: Tensor) -> Tensor:
+    def to_sequence(self, x: Tensor) -> Tensor:
         """The map (B, D, H, W) as a sequence: (B, H * W, D) of pixels, or (B, H, D * W) of rows."""
         if self.order == "pixels":
             return x.flatten(2).transpose(1, 2)
         return x.transpose(1, 2).flatten(2)
 
     def forward(self, x: Tensor) -> Tensor:
-        _, end = self.rnn(self.steps(self.trunk(x)), None)
+        _, end = self.rnn(self.to_sequence(self.trunk(x)), None)
         return self.head(end)

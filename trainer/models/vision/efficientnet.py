@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core.types import PositiveInt, Probability
-from trainer.models.layers.conv.residual import normed
-from trainer.models.layers.conv.separable_conv import suited
+from trainer.models.layers.conv.residual import make_conv_norm
+from trainer.models.layers.conv.separable_conv import adapt_strides
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ STAGES = (
     Stage(6, 192, 4, 2, 5),
     Stage(6, 320, 1, 1, 3),
 )
-STEM, LAST = 32, 1280
+STEM_WIDTH, HEAD_WIDTH = 32, 1280
 """Widths of the convolutions before and behind the stages."""
 
 
@@ -65,14 +65,14 @@ class EfficientNet(nn.Module):
             raise ValueError(
                 f"phi scales by powers of it and must be between -20 and 10, not {phi:g}; B0 has 0, B7 about 7"
             )
-        first_stride, *strides = suited([2, *(stage.stride for stage in STAGES)], (height, width))
-        before = rounded(STEM * 1.1**phi)
-        self.stem = nn.Sequential(*normed(in_channels, before, 3, first_stride), nn.SiLU())
+        first_stride, *strides = adapt_strides([2, *(stage.stride for stage in STAGES)], (height, width))
+        before = make_divisible(STEM_WIDTH * 1.1**phi)
+        self.stem = nn.Sequential(*make_conv_norm(in_channels, before, 3, first_stride), nn.SiLU())
 
         counts = [math.ceil(stage.blocks * 1.2**phi) for stage in STAGES]
         self.blocks = nn.Sequential()
         for stage, stride, count in zip(STAGES, strides, counts, strict=True):
-            after = rounded(stage.width * 1.1**phi)
+            after = make_divisible(stage.width * 1.1**phi)
             for place in range(count):
                 # The deeper a block, the more often it is passed by (Huang et al. 2016).
                 drop = stochastic_depth * len(self.blocks) / sum(counts)
@@ -80,8 +80,8 @@ class EfficientNet(nn.Module):
                 self.blocks.append(block)
                 before = after
 
-        last = rounded(LAST * 1.1**phi)
-        self.last = nn.Sequential(*normed(before, last, 1), nn.SiLU())
+        last = make_divisible(HEAD_WIDTH * 1.1**phi)
+        self.last = nn.Sequential(*make_conv_norm(before, last, 1), nn.SiLU())
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(last, out_features))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -99,16 +99,18 @@ class MBConv(nn.Module):
     def __init__(self, before: int, after: int, expansion: int, kernel: int, stride: int, drop: float):
         super().__init__()
         wide = before * expansion
-        widen = [*normed(before, wide, 1), nn.SiLU()] if expansion > 1 else []
-        around = [*normed(wide, wide, kernel, stride, groups=wide), nn.SiLU()]
-        self.branch = nn.Sequential(*widen, *around, SqueezeExcite(wide, max(1, before // 4)), *normed(wide, after, 1))
-        self.adds = before == after and stride == 1
-        self.drop = drop
+        widen = [*make_conv_norm(before, wide, 1), nn.SiLU()] if expansion > 1 else []
+        around = [*make_conv_norm(wide, wide, kernel, stride, groups=wide), nn.SiLU()]
+        self.branch = nn.Sequential(
+            *widen, *around, SqueezeExcite(wide, max(1, before // 4)), *make_conv_norm(wide, after, 1)
+        )
+        self.has_skip = before == after and stride == 1
+        self.drop_path_rate = drop
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.adds:
+        if not self.has_skip:
             return self.branch(x)
-        kept = F.dropout(x.new_ones(len(x), 1, 1, 1), self.drop, self.training)
+        kept = F.dropout(x.new_ones(len(x), 1, 1, 1), self.drop_path_rate, self.training)
         return x + kept * self.branch(x)
 
 
@@ -129,7 +131,7 @@ class SqueezeExcite(nn.Module):
         return x * self.weigh(x)
 
 
-def rounded(width: float) -> int:
+def make_divisible(width: float) -> int:
     """The nearest multiple of 8; the next one where that would take away more than a tenth."""
     nearest = max(8, int(width + 4) // 8 * 8)
     return nearest + 8 * (nearest < 0.9 * width)

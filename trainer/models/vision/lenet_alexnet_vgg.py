@@ -12,7 +12,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from trainer.core.types import PositiveFloat, PositiveInt, Probability
-from trainer.models.layers.mlp import dense
+from trainer.models.layers.mlp import make_mlp
 
 VGG_GROUPS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 """Convolutions of each group, by depth."""
@@ -44,14 +44,14 @@ class LeNet(nn.Module):
         before, sides = in_channels, [height, width]
         layers: list[nn.Module] = []
         for published, usual in ((6, 32), (16, 14)):
-            after = scaled(published, width_multiplier)
+            after = scale_width(published, width_multiplier)
             padding = 2 * (sides[0] < usual), 2 * (sides[1] < usual)
             layers += [nn.Conv2d(before, after, 5, padding=padding), nn.Tanh(), nn.AvgPool2d(2)]
             sides = [(side + 2 * zeros - 4) // 2 for side, zeros in zip(sides, padding, strict=True)]
             before = after
         self.trunk = nn.Sequential(*layers)
-        hidden = [scaled(120, width_multiplier), scaled(84, width_multiplier)]
-        self.head = _head(before, sides, 5, [*hidden, out_features], nn.Tanh)
+        hidden = [scale_width(120, width_multiplier), scale_width(84, width_multiplier)]
+        self.head = _make_head(before, sides, 5, [*hidden, out_features], nn.Tanh)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.trunk(x))
@@ -84,7 +84,7 @@ class AlexNet(nn.Module):
         kinds = (entry, (5, 1, 2), (3, 1, 1), (3, 1, 1), (3, 1, 1))
         pooled = (True, True, False, False, True)
         for published, (kernel, stride, padding), pool in zip((64, 192, 384, 256, 256), kinds, pooled, strict=True):
-            after = scaled(published, width_multiplier)
+            after = scale_width(published, width_multiplier)
             layers += [nn.Conv2d(before, after, kernel, stride, padding), nn.ReLU()]
             sides = [(side + 2 * padding - kernel) // stride + 1 for side in sides]
             if pool and min(sides) >= 3:
@@ -92,8 +92,8 @@ class AlexNet(nn.Module):
                 sides = [(side - 3) // 2 + 1 for side in sides]
             before = after
         self.trunk = nn.Sequential(*layers)
-        hidden = [scaled(4096, width_multiplier)] * 2
-        self.head = _head(before, sides, 6, [*hidden, out_features], _relu_then_drop(dropout))
+        hidden = [scale_width(4096, width_multiplier)] * 2
+        self.head = _make_head(before, sides, 6, [*hidden, out_features], _make_relu_dropout(dropout))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.trunk(x))
@@ -123,7 +123,7 @@ class VGG(nn.Module):
         before, sides = in_channels, [height, width]
         layers: list[nn.Module] = []
         for published, count in zip((64, 128, 256, 512, 512), VGG_GROUPS[depth], strict=True):
-            after = scaled(published, width_multiplier)
+            after = scale_width(published, width_multiplier)
             for _ in range(count):
                 layers.append(nn.Conv2d(before, after, 3, padding=1, bias=norm == "none"))
                 layers += [*([nn.BatchNorm2d(after)] if norm == "batch" else []), nn.ReLU()]
@@ -132,26 +132,26 @@ class VGG(nn.Module):
                 layers.append(nn.MaxPool2d(2))
                 sides = [side // 2 for side in sides]
         self.trunk = nn.Sequential(*layers)
-        hidden = [scaled(4096, width_multiplier)] * 2
-        self.head = _head(before, sides, 7, [*hidden, out_features], _relu_then_drop(dropout))
+        hidden = [scale_width(4096, width_multiplier)] * 2
+        self.head = _make_head(before, sides, 7, [*hidden, out_features], _make_relu_dropout(dropout))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.trunk(x))
 
 
-def scaled(published: int, multiplier: float) -> int:
+def scale_width(published: int, multiplier: float) -> int:
     """A width of the paper times the multiplier: at least 1."""
     return max(1, round(published * multiplier))
 
 
-def _head(
+def _make_head(
     channels: int, sides: Sequence[int], most: int, widths: Sequence[int], activation: Callable[[], nn.Module]
 ) -> nn.Sequential:
     """(B, C, H, W) -> (B, widths[-1]): averages a map of these sides to at most ``most`` a side, and reads it flat."""
     height, width = (min(side, most) for side in sides)
-    reader = dense([channels * height * width, *widths], activation)
+    reader = make_mlp([channels * height * width, *widths], activation)
     return nn.Sequential(nn.AdaptiveAvgPool2d((height, width)), nn.Flatten(), reader)
 
 
-def _relu_then_drop(dropout: float) -> Callable[[], nn.Module]:
+def _make_relu_dropout(dropout: float) -> Callable[[], nn.Module]:
     return lambda: nn.Sequential(nn.ReLU(), nn.Dropout(dropout))

@@ -7,8 +7,8 @@ from typing import Literal
 from torch import Tensor, nn
 
 from trainer.core.types import PositiveFloat, PositiveInt
-from trainer.models.layers.conv.residual import normed
-from trainer.models.layers.conv.separable_conv import separable, suited
+from trainer.models.layers.conv.residual import make_conv_norm
+from trainer.models.layers.conv.separable_conv import adapt_strides, make_separable_conv
 
 STEM = 32, 2
 """Width and stride of the first convolution."""
@@ -38,12 +38,12 @@ class MobileNet(nn.Module):
     ):
         super().__init__()
         first, *widths = (max(1, round(published * width_multiplier)) for published, _ in (STEM, *PAIRS))
-        stride, *strides = suited([stride for _, stride in (STEM, *PAIRS)], (height, width))
+        stride, *strides = adapt_strides([stride for _, stride in (STEM, *PAIRS)], (height, width))
         with_norm = norm == "batch"
-        entry = normed(in_channels, first, 3, stride, bias=not with_norm)
+        entry = make_conv_norm(in_channels, first, 3, stride, bias=not with_norm)
         self.stem = nn.Sequential(*entry[: 1 + with_norm], nn.ReLU6())
         befores = (first, *widths[:-1])
-        self.pairs = nn.Sequential(*map(separable, befores, widths, strides, [with_norm] * len(widths)))
+        self.pairs = nn.Sequential(*map(make_separable_conv, befores, widths, strides, [with_norm] * len(widths)))
         self.head = nn.Linear(widths[-1], out_features)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ from typing import Literal
 from torch import Tensor, nn
 
 from trainer.core.types import PositiveFloat, PositiveInt
-from trainer.models.layers.conv.residual import Trunk
+from trainer.models.layers.conv.residual import ResNetTrunk
 
-PUBLISHED = {
+BLOCKS_PER_DEPTH = {
     10: [1, 1, 1, 1],
     18: [2, 2, 2, 2],
     34: [3, 4, 6, 3],
@@ -18,7 +18,7 @@ PUBLISHED = {
     152: [3, 8, 36, 3],
 }
 """Blocks of each size, by the number of layers that learn."""
-DEEP = 50
+MIN_BOTTLENECK_DEPTH = 50
 """From so many layers on a block is a bottleneck, unless one asks for the other."""
 
 
@@ -44,13 +44,13 @@ class ResNet(nn.Module):
         bias: bool,
     ):
         super().__init__()
-        blocks = depth if isinstance(depth, list) else PUBLISHED[depth]
+        blocks = depth if isinstance(depth, list) else BLOCKS_PER_DEPTH[depth]
         if not blocks:
             raise ValueError("depth needs at least one number: the blocks at each size of the map, as in [2, 2]")
-        deep = not isinstance(depth, list) and depth >= DEEP
+        deep = not isinstance(depth, list) and depth >= MIN_BOTTLENECK_DEPTH
         first = max(1, round(64 * width_multiplier))
         widths = [first * 2**stage for stage in range(len(blocks))]
-        self.trunk = Trunk(
+        self.trunk = ResNetTrunk(
             in_channels, block or ("bottleneck" if deep else "basic"), blocks, widths, stem, stem_norm, bias
         )
         self.head = nn.Linear(self.trunk.out_channels, out_features)

@@ -31,12 +31,14 @@ class UNet(nn.Module):
         self.skips = skips
         inner = [max(1, width // 2) for width in widths]  # what the way up gives, so that both ways weigh the same
         befores = [in_channels, *widths[:-1]]
-        self.downs = nn.ModuleList(_block(before, width, bias) for before, width in zip(befores, widths, strict=True))
+        self.downs = nn.ModuleList(
+            _make_block(before, width, bias) for before, width in zip(befores, widths, strict=True)
+        )
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
-        self.bottleneck = _block(widths[-1], inner[-1], bias)
+        self.bottleneck = _make_block(widths[-1], inner[-1], bias)
         afters = [inner[0], *inner[:-1]]
         steps = zip(inner, widths, afters, strict=True)
-        self.ups = nn.ModuleList(_Up(before, skip, after, bias) for before, skip, after in reversed(list(steps)))
+        self.ups = nn.ModuleList(_UpBlock(before, skip, after, bias) for before, skip, after in reversed(list(steps)))
         self.head = nn.Conv2d(inner[0], out_features, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -51,18 +53,18 @@ class UNet(nn.Module):
         return self.head(x)
 
 
-class _Up(nn.Module):
+class _UpBlock(nn.Module):
     """Twice the size, cropped to the skip's; then one block over both."""
 
     def __init__(self, before: int, skip: int, after: int, bias: bool):
         super().__init__()
         self.up = nn.ConvTranspose2d(before, before, 2, stride=2)
-        self.block = _block(before + skip, after, bias)
+        self.block = _make_block(before + skip, after, bias)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         height, width = skip.shape[-2:]
         return self.block(torch.cat((self.up(x)[..., :height, :width], skip), dim=1))
 
 
-def _block(before: int, after: int, bias: bool) -> nn.Sequential:
+def _make_block(before: int, after: int, bias: bool) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(before, after, 3, padding=1, bias=bias), nn.BatchNorm2d(after), nn.ReLU())

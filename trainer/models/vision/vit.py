@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from trainer.core.types import PositiveInt, Probability
-from trainer.models.layers.attention.transformer import Plan, Stack
-from trainer.models.layers.conv.conv_utils import halvings
-from trainer.models.layers.conv.residual import Trunk
+from trainer.models.layers.attention.transformer import TransformerConfig, TransformerStack
+from trainer.models.layers.conv.conv_utils import compute_halved_sizes
+from trainer.models.layers.conv.residual import ResNetTrunk
 
-LEAST = 4
+MIN_PATCHES_PER_SIDE = 4
 """Patches along a side where the user does not say how large they are."""
 
 
@@ -28,7 +28,7 @@ class EncoderOptions(TypedDict):
     pool: Literal["class", "mean"]
 
 
-class _OverTokens(nn.Module):
+class _BaseViT(nn.Module):
     """A map (B, D, h, w) of ``tokens`` places, then blocks with the norm in front, and a linear head."""
 
     def __init__(self, embed: nn.Module, tokens: int, out_features: int, options: EncoderOptions):
@@ -36,7 +36,7 @@ class _OverTokens(nn.Module):
         size = options["embed_size"]
         self.embed = embed
         self.class_token = nn.Parameter(torch.zeros(1, 1, size)) if options["pool"] == "class" else None
-        plan = Plan(
+        plan = TransformerConfig(
             width=size,
             heads=options["heads"],
             hidden=options["hidden"],
@@ -48,7 +48,7 @@ class _OverTokens(nn.Module):
             attention="full",
             attention_size=1,
         )
-        self.encoder = Stack(plan, options["layers"])
+        self.encoder = TransformerStack(plan, options["layers"])
         self.head = nn.Linear(size, out_features)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ class _OverTokens(nn.Module):
         return self.head(steps.mean(1) if self.class_token is None else steps[:, 0])
 
 
-class ViT(_OverTokens):
+class ViT(_BaseViT):
     """Dosovitskiy et al. 2021. Squares of ``patch`` pixels, each ``W x_p + b``, with positions added, are read by
     Transformer blocks (Vaswani et al. 2017, the norm in front); the head reads a learned token that stands before
     them, or their mean. Without ``patch`` it is the largest that leaves 4 along each side.
@@ -81,7 +81,7 @@ class ViT(_OverTokens):
     ):
         fitting = [n for n in range(1, min(height, width) + 1) if height % n == width % n == 0]
         if patch is None:
-            patch = max(n for n in fitting if n == 1 or min(height, width) // n >= LEAST)
+            patch = max(n for n in fitting if n == 1 or min(height, width) // n >= MIN_PATCHES_PER_SIDE)
         if patch not in fitting:
             raise ValueError(
                 f"patches of {patch} do not divide an image of {height} x {width}; {', '.join(map(str, fitting))} do"
@@ -91,7 +91,7 @@ class ViT(_OverTokens):
         super().__init__(embed, (height // patch) * (width // patch), out_features, encoder)
 
 
-class HybridCNNTransformer(_OverTokens):
+class HybridCNNTransformer(_BaseViT):
     """The hybrid of Dosovitskiy et al. 2021, section 3.1: the map of a residual network (He et al. 2015), cut before
     its pool, is the picture, and each place in it a token. The size of the map follows from that of the image.
 
@@ -113,9 +113,9 @@ class HybridCNNTransformer(_OverTokens):
         stem: Literal["imagenet", "small"],
         **encoder: Unpack[EncoderOptions],
     ):
-        trunk = Trunk(in_channels, block, blocks, widths, stem)
+        trunk = ResNetTrunk(in_channels, block, blocks, widths, stem)
         halved = len(widths) - 1 + (2 if stem == "imagenet" else 0)
-        rows, columns = halvings(height, width, halved)[-1]
+        rows, columns = compute_halved_sizes(height, width, halved)[-1]
         if rows * columns == 1:
             raise ValueError(
                 f"the trunk halves an image of {height} x {width} {halved} times, which leaves one token and nothing"

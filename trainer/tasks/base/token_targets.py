@@ -5,21 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainer.core.batch import IGNORE
+from trainer.core.batch import IGNORE_INDEX
 from trainer.utils.errors import ConfigError
 
 
-def check(targets: Tensor | None, split: str, vocab_size: int, task: str) -> None:
+def validate_tokens(targets: Tensor | None, split: str, vocab_size: int, task: str) -> None:
     """Raises ConfigError unless targets are tokens (rows, steps) in 0..vocab_size-1, or do not count."""
     if targets is None or targets.dtype != torch.long or targets.ndim != 2:
         kind = "none" if targets is None else f"{str(targets.dtype).removeprefix('torch.')} {tuple(targets.shape)}"
         raise ConfigError(f"task: {task} needs int64 target tokens (rows, steps); the {split} split has {kind}")
-    wrong = (targets != IGNORE) & ((targets < 0) | (targets >= vocab_size))
+    wrong = (targets != IGNORE_INDEX) & ((targets < 0) | (targets >= vocab_size))
     if wrong.any():
         row, step = wrong.nonzero()[0].tolist()
         raise ConfigError(
             f"data: {split} target tokens must be 0..{vocab_size - 1};"
             f" found {int(targets[row, step])} at row {row}, step {step}"
         )
-    if (targets == IGNORE).all():
-        raise ConfigError(f"data: every {split} target token is {IGNORE} (not counted): nothing to learn from")
+    if (targets == IGNORE_INDEX).all():
+        raise ConfigError(f"data: every {split} target token is {IGNORE_INDEX} (not counted): nothing to learn from")

@@ -9,19 +9,19 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from trainer.core.artifacts import Chart, Item, Later, Panel
+from trainer.core.artifacts import Artifact, LazyArtifact, LineChart, PlotPanel
 from trainer.core.batch import Batch
-from trainer.core.dataset import Facts
+from trainer.core.dataset import DatasetInfo
 from trainer.utils.text import shorten_label
 
-POINTS, FORECASTS, BINS = 4000, 6, 30
+MAX_POINTS, MAX_FORECASTS, MAX_BINS = 4000, 6, 30
 """Points of a picture at most, forecasts that are shown, and bars of residuals."""
-KEPT = 8 * FORECASTS
+MAX_SAVED_FORECASTS = 8 * MAX_FORECASTS
 """Forecasts that are kept at most until the last batch has been seen."""
 
-AHEAD = "steps ahead (0 = the last one known)"
+HORIZON_LABEL = "steps ahead (0 = the last one known)"
 
-Predict = Callable[[Batch], Tensor]
+PredictValues = Callable[[Batch], Tensor]
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,19 @@ class Forecast:
 
 
 @dataclass
-class Evaluation:
+class RegressionResults:
     """Some pairs of every batch, how many there are and what they are called, and forecasts from all of a split."""
 
     truth: list[Tensor] = field(default_factory=list)
     predicted: list[Tensor] = field(default_factory=list)
     total: int = 0
-    unit: str = "rows"
+    count_label: str = "rows"
     forecasts: list[Forecast] = field(default_factory=list)
 
 
-def of_values(predict: Predict, batches: Iterable[Batch], facts: Facts) -> Iterator[Item | Later]:
+def make_plots(
+    predict: PredictValues, batches: Iterable[Batch], facts: DatasetInfo
+) -> Iterator[Artifact | LazyArtifact]:
     """Charts in the data's own units, where its targets were scaled by one number; else in those it is trained on.
 
     Forecasts show a column each, which can be told in its own unit where ``facts`` have the scale of each.
@@ -55,41 +57,41 @@ def of_values(predict: Predict, batches: Iterable[Batch], facts: Facts) -> Itera
         return x.double() if facts.target_mean is None else x.double() * facts.target_scale + facts.target_mean
 
     @cache
-    def found() -> Evaluation:
+    def found() -> RegressionResults:
         return _evaluate(predict, batches, own)
 
-    def forecasts() -> Item | None:
-        panels = [_forecast(one, place, facts) for place, one in enumerate(_spread(found().forecasts))]
-        return Chart("forecasts", panels, min(3, len(panels))) if panels else None
+    def forecasts() -> Artifact | None:
+        panels = [_plot_forecast(one, place, facts) for place, one in enumerate(_select_forecasts(found().forecasts))]
+        return LineChart("forecasts", panels, min(3, len(panels))) if panels else None
 
-    yield Later("predictions", lambda: _against_truth(found(), facts.target_unit))
-    yield Later("forecasts", forecasts)
+    yield LazyArtifact("predictions", lambda: _plot_predictions(found(), facts.target_unit))
+    yield LazyArtifact("forecasts", forecasts)
 
 
 @torch.no_grad()
-def _evaluate(predict: Predict, batches: Iterable[Batch], own: Callable[[Tensor], Tensor]) -> Evaluation:
-    evaluation = Evaluation()
+def _evaluate(predict: PredictValues, batches: Iterable[Batch], own: Callable[[Tensor], Tensor]) -> RegressionResults:
+    evaluation = RegressionResults()
     count, every = 0, 1
     for batch in batches:
         predicted = predict(batch)
         assert batch.target is not None
         truth, guess = own(batch.target).cpu(), own(predicted).cpu()
         evaluation.total += truth.numel()
-        evaluation.unit = _unit(truth)
-        evaluation.truth.append(_thin(truth.flatten()))
-        evaluation.predicted.append(_thin(guess.flatten()))
+        evaluation.count_label = _describe_count(truth)
+        evaluation.truth.append(_subsample(truth.flatten()))
+        evaluation.predicted.append(_subsample(guess.flatten()))
         for row in range(len(batch) if _has_steps(batch) else 0):
             # How many are to come is not known: whenever too many are kept every second is let go.
             if count % every == 0:
                 history = own(batch.inputs["x"][row]).cpu() if _is_history(batch) else None
                 evaluation.forecasts.append(Forecast(int(batch.index[row]), history, truth[row], guess[row]))
-            if len(evaluation.forecasts) > KEPT:
+            if len(evaluation.forecasts) > MAX_SAVED_FORECASTS:
                 evaluation.forecasts, every = evaluation.forecasts[::2], 2 * every
             count += 1
     return evaluation
 
 
-def _unit(target: Tensor) -> str:
+def _describe_count(target: Tensor) -> str:
     """What the numbers of targets (B, ...) are, by which rows, steps and columns they are counted."""
     if target.numel() == len(target):
         return "rows"
@@ -97,21 +99,21 @@ def _unit(target: Tensor) -> str:
     return f"numbers{counted.get(target.dim(), '')}"
 
 
-def _spread(forecasts: Sequence[Forecast]) -> list[Forecast]:
+def _select_forecasts(forecasts: Sequence[Forecast]) -> list[Forecast]:
     """A few from the first to the last."""
-    places = torch.linspace(0, len(forecasts) - 1, min(len(forecasts), FORECASTS)).round().long()
+    places = torch.linspace(0, len(forecasts) - 1, min(len(forecasts), MAX_FORECASTS)).round().long()
     return [forecasts[place] for place in places.tolist()]
 
 
-def _thin(values: Tensor) -> Tensor:
+def _subsample(values: Tensor) -> Tensor:
     """Evenly spread ones of many values."""
-    return values[torch.linspace(0, len(values) - 1, min(len(values), POINTS)).round().long()]
+    return values[torch.linspace(0, len(values) - 1, min(len(values), MAX_POINTS)).round().long()]
 
 
 def _has_steps(batch: Batch) -> bool:
     """Whether a row's target is a series (H, ...) of several steps, or of one beside a longer history."""
     target = batch.target
-    return target is not None and batch.asked is None and target.dim() > 2
+    return target is not None and batch.output_index is None and target.dim() > 2
 
 
 def _is_history(batch: Batch) -> bool:
@@ -120,44 +122,44 @@ def _is_history(batch: Batch) -> bool:
     return x is not None and target is not None and x.dim() == target.dim() and x.shape[2:] == target.shape[2:]
 
 
-def _against_truth(evaluation: Evaluation, unit: str) -> Item | None:
-    truth, predicted = _thin(torch.cat(evaluation.truth)), _thin(torch.cat(evaluation.predicted))
+def _plot_predictions(evaluation: RegressionResults, unit: str) -> Artifact | None:
+    truth, predicted = _subsample(torch.cat(evaluation.truth)), _subsample(torch.cat(evaluation.predicted))
     known = (predicted - truth).isfinite()
     if not known.any():
         return None
     truth, predicted = truth[known], predicted[known]
     residual = predicted - truth
-    bins = min(BINS, max(5, round(len(residual) ** 0.5)))
+    bins = min(MAX_BINS, max(5, round(len(residual) ** 0.5)))
     room = 0.0 if residual.min() < residual.max() else 1.0
     edges = torch.linspace(float(residual.min()) - room, float(residual.max()) + room, bins + 1, dtype=torch.double)
     counts = torch.bincount(torch.bucketize(residual, edges[1:-1]), minlength=bins).double()
     steps = edges.repeat_interleave(2)[1:-1], counts.repeat_interleave(2)
-    true, said, off = (_with_unit(label, unit) for label in ("True", "Predicted", "Predicted - True"))
+    true, said, off = (_append_unit(label, unit) for label in ("True", "Predicted", "Predicted - True"))
     often = "how often"
     if len(residual) < evaluation.total:
         often += f", {len(residual):,} of {evaluation.total:,}"
-    return Chart(
+    return LineChart(
         "predictions",
         [
-            Panel("predicted against true", true, said, points=[("", truth, predicted)], diagonal=True),
-            Panel("residuals", said, off, points=[("", predicted, residual)]),
-            Panel(often, off, evaluation.unit, lines=[("", *steps)]),
+            PlotPanel("predicted against true", true, said, points=[("", truth, predicted)], diagonal=True),
+            PlotPanel("residuals", said, off, points=[("", predicted, residual)]),
+            PlotPanel(often, off, evaluation.count_label, lines=[("", *steps)]),
         ],
         3,
     )
 
 
-def _with_unit(label: str, unit: str) -> str:
+def _append_unit(label: str, unit: str) -> str:
     return f"{label} ({unit})" if unit else label
 
 
-def _forecast(shown: Forecast, place: int, facts: Facts) -> Panel:
+def _plot_forecast(shown: Forecast, place: int, facts: DatasetInfo) -> PlotPanel:
     """A column of a row, another one at each place: what was known, what came, and what was said."""
     columns = shown.truth.flatten(1).shape[1]
     column = place % columns
     label, unit, mean, std = f"column {column + 1}" if columns > 1 else "value", facts.target_unit, 0.0, 1.0
-    if len(facts.channels) == columns:
-        label = shorten_label(facts.channels[column])
+    if len(facts.channel_names) == columns:
+        label = shorten_label(facts.channel_names[column])
     if facts.channel_scale is not None and len(facts.channel_scale[0]) == columns:
         (mean, std), unit = (float(each[column]) for each in facts.channel_scale), ""
     truth, predicted = (part.flatten(1)[:, column] * std + mean for part in (shown.truth, shown.predicted))
@@ -169,4 +171,4 @@ def _forecast(shown: Forecast, place: int, facts: Facts) -> Panel:
         last = past[-1:]
         ahead, truth, predicted = torch.arange(len(truth) + 1), torch.cat((last, truth)), torch.cat((last, predicted))
     lines += [("true", ahead, truth), ("predicted", ahead, predicted)]
-    return Panel(f"row {shown.row}", AHEAD, _with_unit(label, unit), lines=lines)
+    return PlotPanel(f"row {shown.row}", HORIZON_LABEL, _append_unit(label, unit), lines=lines)

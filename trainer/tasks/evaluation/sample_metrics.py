@@ -8,28 +8,28 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import Batch
-from trainer.core.dataset import Data, Split
+from trainer.core.dataset import Dataset, Split
 from trainer.metrics import metrics, sample_quality
 
-LOOKED_UP = 500
+MAX_COPY_QUERIES = 500
 """Rows that are looked up among the training rows: each costs a distance to all of them."""
-KEPT = 1 << 27
+MAX_CACHED_ELEMENTS = 1 << 27
 """Numbers of training rows that are kept to look for copies: 512 MB."""
 
 
-class Comparison:
+class SampleMetrics:
     """What made rows are compared with: the real rows of a data set, its modes, a classifier of its rows."""
 
-    def __init__(self, data: Data):
+    def __init__(self, data: Dataset):
         self.data = data
-        self._seen: Tensor | None = None
+        self._training_rows: Tensor | None = None
 
     def __call__(self, made: Tensor, real: Tensor, label: Tensor | None) -> dict[str, float]:
         """Scores of rows (N, ...) beside as many real ones, as the data has them; of the classes (N,) they should have.
 
         ``label_accuracy`` is the share that the classifier, or else the nearest mode, takes for what it should be.
         """
-        facts, flat, real = self.data.facts, made.flatten(1), real.to(made)
+        facts, flat, real = self.data.info, made.flatten(1), real.to(made)
         found = {"energy_distance": metrics.energy_distance(flat, real.flatten(1))}
         told: Tensor | None = None
         if facts.modes is not None:
@@ -38,34 +38,36 @@ class Comparison:
             told = torch.cdist(flat, centres).argmin(1)
         if facts.classifier is not None:
             (features, told), (others, _) = (facts.classifier(rows) for rows in (made, real))
-            found["frechet"] = sample_quality.frechet(features, others)
+            found["frechet"] = sample_quality.frechet_distance(features, others)
             found["precision"], found["recall"] = sample_quality.precision_recall(features, others)
         if label is not None and told is not None:
             found["label_accuracy"] = float((told == label.to(told)).double().mean())
-        looked_at = flat[spread(len(flat), LOOKED_UP)]
-        return found | {"copies": sample_quality.copies(looked_at, self.training_rows().to(made))}
+        looked_at = flat[subsample_indices(len(flat), MAX_COPY_QUERIES)]
+        return found | {"copies": sample_quality.copy_fraction(looked_at, self.get_training_rows().to(made))}
 
-    def training_rows(self) -> Tensor:
+    def get_training_rows(self) -> Tensor:
         """Training rows (M, D) as the data has them, evenly chosen where there are too many."""
-        if self._seen is None:
+        if self._training_rows is None:
             train, numbers = self.data.train, math.prod(self.data.input_shapes()["x"])
-            self._seen = rows_of(train, spread(len(train), KEPT // numbers)).inputs["x"].flatten(1)
-        return self._seen
+            self._training_rows = (
+                load_rows(train, subsample_indices(len(train), MAX_CACHED_ELEMENTS // numbers)).inputs["x"].flatten(1)
+            )
+        return self._training_rows
 
-    def gaussian(self, count: int) -> Tensor:
+    def sample_gaussian(self, count: int) -> Tensor:
         """As many rows of the one Gaussian that fits the training rows, as the data has them."""
-        drawn = sample_quality.gaussian(self.training_rows(), count).view(-1, *self.data.input_shapes()["x"])
-        if self.data.facts.bounds is None:
+        drawn = sample_quality.sample_gaussian(self.get_training_rows(), count).view(-1, *self.data.input_shapes()["x"])
+        if self.data.info.bounds is None:
             return drawn
-        black, white = (torch.tensor(list(end)).view(-1, 1, 1) for end in self.data.facts.bounds)
+        black, white = (torch.tensor(list(end)).view(-1, 1, 1) for end in self.data.info.bounds)
         return drawn.clamp(black, white)
 
 
-def spread(rows: int, count: int) -> Tensor:
+def subsample_indices(rows: int, count: int) -> Tensor:
     """At most ``count`` of so many rows, evenly spread."""
     return torch.arange(rows) if rows <= count else torch.arange(count) * rows // count
 
 
-def rows_of(split: Split, index: Tensor) -> Batch:
+def load_rows(split: Split, index: Tensor) -> Batch:
     """Rows of a split as a model is given them, on the CPU."""
-    return split.finish(split.batch(index, 0))
+    return split.to_model_inputs(split.batch(index, 0))

@@ -19,12 +19,12 @@ from trainer.utils.errors import ConfigError
 class Likelihood(nn.Module, ABC):
     """``p(x|z)`` of D independent numbers, from the numbers decoded for them (..., D * ``levels``), in x's order."""
 
-    span: ClassVar[tuple[float, float]]
+    value_range: ClassVar[tuple[float, float]]
     """The least and the largest value that x can have."""
     is_discrete: bool
     """Whether what is observed can be counted: nats are then those of a code, and bits per dimension mean something."""
 
-    def observed(self, x: Tensor) -> Tensor:
+    def discretize_input(self, x: Tensor) -> Tensor:
         """x (B, ...) as it is explained."""
         return x
 
@@ -33,11 +33,11 @@ class Likelihood(nn.Module, ABC):
         """Nats (...) of observed x (..., D), summed over D."""
 
     @abstractmethod
-    def without_code(self, seen: Tensor, x: Tensor) -> Tensor:
+    def unconditional_log_prob(self, seen: Tensor, x: Tensor) -> Tensor:
         """Nats (N) of x (N, D) where the same is said of every row: what fits observed rows (M, D) best."""
 
     @abstractmethod
-    def mean(self, decoded: Tensor) -> Tensor:
+    def compute_mean(self, decoded: Tensor) -> Tensor:
         """The expected x (..., D)."""
 
     @abstractmethod
@@ -48,7 +48,7 @@ class Likelihood(nn.Module, ABC):
 class Gaussian(Likelihood):
     """``p(x|z) = N(decoded, sigma^2 I)`` with one learned sigma."""
 
-    span = (-math.inf, math.inf)
+    value_range = (-math.inf, math.inf)
     is_discrete = False
 
     def __init__(self) -> None:
@@ -60,12 +60,12 @@ class Gaussian(Likelihood):
         constant = self.log_sigma + math.log(2 * math.pi) / 2
         return -error.square().sum(-1) / 2 - x.shape[-1] * constant
 
-    def without_code(self, seen: Tensor, x: Tensor) -> Tensor:
+    def unconditional_log_prob(self, seen: Tensor, x: Tensor) -> Tensor:
         centre = seen.mean(0)
         sigma = (seen - centre).square().mean().sqrt()
         return Normal(centre, sigma).log_prob(x).sum(-1)
 
-    def mean(self, decoded: Tensor) -> Tensor:
+    def compute_mean(self, decoded: Tensor) -> Tensor:
         return decoded
 
     def draw(self, decoded: Tensor) -> Tensor:
@@ -79,23 +79,23 @@ class Bernoulli(Likelihood):
     itself, whose nats are then no density, since they do not add up to 1 over [0, 1].
     """
 
-    span = (0.0, 1.0)
+    value_range = (0.0, 1.0)
 
     def __init__(self, binarise: bool):
         super().__init__()
         self.is_discrete = binarise
 
-    def observed(self, x: Tensor) -> Tensor:
+    def discretize_input(self, x: Tensor) -> Tensor:
         return torch.bernoulli(x.clamp(0, 1)) if self.is_discrete else x
 
     def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
         return (x * decoded - F.softplus(decoded)).sum(-1)
 
-    def without_code(self, seen: Tensor, x: Tensor) -> Tensor:
+    def unconditional_log_prob(self, seen: Tensor, x: Tensor) -> Tensor:
         # Half a one and half a zero more than was seen, so that what never was is not impossible.
         return self(torch.logit((seen.sum(0) + 0.5) / (len(seen) + 1)), x)
 
-    def mean(self, decoded: Tensor) -> Tensor:
+    def compute_mean(self, decoded: Tensor) -> Tensor:
         return decoded.sigmoid()
 
     def draw(self, decoded: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ class Categorical(Likelihood):
     What lies between two steps is rounded.
     """
 
-    span = (0.0, 1.0)
+    value_range = (0.0, 1.0)
     is_discrete = True
 
     def __init__(self, levels: int):
@@ -116,36 +116,36 @@ class Categorical(Likelihood):
         self.levels = levels
         self.register_buffer("values", torch.linspace(0, 1, levels), persistent=False)
 
-    def observed(self, x: Tensor) -> Tensor:
-        return self._level(x) / (self.levels - 1)
+    def discretize_input(self, x: Tensor) -> Tensor:
+        return self._round_to_level(x) / (self.levels - 1)
 
     def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
-        level = self._level(x)[..., None].long()
-        return self._log_chance(decoded).gather(-1, level).squeeze(-1).sum(-1)
+        level = self._round_to_level(x)[..., None].long()
+        return self._log_probs(decoded).gather(-1, level).squeeze(-1).sum(-1)
 
-    def without_code(self, seen: Tensor, x: Tensor) -> Tensor:
-        level = self._level(seen)
+    def unconditional_log_prob(self, seen: Tensor, x: Tensor) -> Tensor:
+        level = self._round_to_level(seen)
         counts = torch.stack([(level == one).sum(0) for one in range(self.levels)], dim=-1)
         return self((counts + 0.5).log().flatten().expand(len(x), -1), x)
 
-    def mean(self, decoded: Tensor) -> Tensor:
-        return self._log_chance(decoded).exp() @ self.get_buffer("values")
+    def compute_mean(self, decoded: Tensor) -> Tensor:
+        return self._log_probs(decoded).exp() @ self.get_buffer("values")
 
     def draw(self, decoded: Tensor) -> Tensor:
-        chance = self._log_chance(decoded).exp()
+        chance = self._log_probs(decoded).exp()
         drawn = torch.multinomial(chance.flatten(0, -2), 1)
         return self.get_buffer("values")[drawn].view(chance.shape[:-1])
 
-    def _level(self, x: Tensor) -> Tensor:
+    def _round_to_level(self, x: Tensor) -> Tensor:
         """The number of the nearest step."""
         return torch.round(x.clamp(0, 1) * (self.levels - 1))
 
-    def _log_chance(self, decoded: Tensor) -> Tensor:
+    def _log_probs(self, decoded: Tensor) -> Tensor:
         """Of each step, (..., D, levels)."""
         return decoded.unflatten(-1, (-1, self.levels)).log_softmax(-1)
 
 
-def likelihood(name: Literal["gaussian", "bernoulli", "categorical"], levels: int, binarise: bool) -> Likelihood:
+def make_likelihood(name: Literal["gaussian", "bernoulli", "categorical"], levels: int, binarise: bool) -> Likelihood:
     """The likelihood of that name for a decoder that gives ``levels`` numbers for each of x's.
 
     Raises ConfigError for a number of levels or a ``binarise`` that the likelihood has no use for.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.core.batch import IGNORE
+from trainer.core.batch import IGNORE_INDEX
 
 
 def cross_entropy(logits: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -13,5 +13,5 @@ def cross_entropy(logits: Tensor, target: Tensor, label_smoothing: float = 0.0) 
 
     Small batches of a data set with few labels may hold nothing that counts.
     """
-    total = F.cross_entropy(logits, target, ignore_index=IGNORE, label_smoothing=label_smoothing, reduction="sum")
-    return total / (target != IGNORE).sum().clamp(min=1)
+    total = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, label_smoothing=label_smoothing, reduction="sum")
+    return total / (target != IGNORE_INDEX).sum().clamp(min=1)

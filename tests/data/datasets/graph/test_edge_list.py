@@ -14,14 +14,14 @@ from tests.engine.test_resume import Chain, summary
 from tests.helpers.lab import lab
 from tests.helpers.small_graphs import EDGES, MANY, NODES, WITHIN, many, one, write
 from tests.helpers.tiny import StopAt
-from trainer.core.dataset import Split, WholeSplit
+from trainer.core.dataset import FullBatchSplit, Split
 from trainer.engine.trainer import Trainer
 from trainer.utils.errors import ConfigError
 
 
 def whole(split: Split) -> dict[str, Tensor]:
-    assert isinstance(split, WholeSplit)
-    return split.whole.inputs
+    assert isinstance(split, FullBatchSplit)
+    return split.full_batch.inputs
 
 
 class TestOneGraph:
@@ -33,11 +33,14 @@ class TestOneGraph:
         assert inputs["edge_weight"].tolist() == [1] * 4
         assert inputs["edge_type"].tolist() == [0] * 4
         assert inputs["edge_attr"].tolist() == [[1]] * 4
-        asked = [(part.whole.asked.tolist(), part.whole.target.tolist()) for part in (data.train, data.val, data.test)]  # type: ignore[attr-defined]
+        asked = [
+            (part.full_batch.output_index.tolist(), part.full_batch.target.tolist())
+            for part in (data.train, data.val, data.test)
+        ]  # type: ignore[attr-defined]
         assert asked == [([0, 1], [0, 1]), ([2], [0]), ([3], [1])]
         wanted = {"in_features": 1, "edge_features": 1, "num_relations": 1, "num_nodes": 5, "num_classes": 2}
-        assert wanted.items() <= data.facts.sizes.items()
-        assert data.facts.class_names == ["no", "yes"]
+        assert wanted.items() <= data.info.sizes.items()
+        assert data.info.class_names == ["no", "yes"]
 
     def test_both_ways_unless_the_table_has_both(self, tmp_path: Path) -> None:
         inputs = whole(one(write(tmp_path, edges=[*EDGES, "e,e"]), directed=False).train)
@@ -51,7 +54,7 @@ class TestOneGraph:
         assert inputs["edge_type"].tolist() == [1, 0, 0, 1, 1, 1]
         assert inputs["edge_attr"][:, 0].tolist() == pytest.approx([0, -(2**0.5), 2**0.5, 0, 0, 0])
         assert inputs["edge_attr"][:, 1:].tolist() == [[1, 0], [0, 1], [1, 0], [1, 0], [1, 0], [1, 0]]
-        assert (data.facts.sizes["edge_features"], data.facts.sizes["num_relations"]) == (3, 2)
+        assert (data.info.sizes["edge_features"], data.info.sizes["num_relations"]) == (3, 2)
         bare = whole(one(tmp_path, drop_columns=["weight", "kind"]).train)
         assert bare["edge_weight"].tolist() == bare["edge_attr"].flatten().tolist() == [1] * 4
 
@@ -63,16 +66,16 @@ class TestOneGraph:
         data = one(write(tmp_path, nodes, ["source,target", "0,1"]), drop_columns=[0], categorical=["size"])
         assert whole(data.train)["x"].shape == (40, 9)
         assert whole(data.train)["x"].sum(1).unique().tolist() == [2]
-        assert [len(part.whole.asked) for part in (data.train, data.val, data.test)] == [24, 8, 8]  # type: ignore[attr-defined]
-        assert data.test.targets().bincount().tolist() == [4, 4]  # type: ignore[union-attr]
+        assert [len(part.full_batch.output_index) for part in (data.train, data.val, data.test)] == [24, 8, 8]  # type: ignore[attr-defined]
+        assert data.test.get_targets().bincount().tolist() == [4, 4]  # type: ignore[union-attr]
 
     def test_an_index_is_dropped_beside_columns_that_numbers_name(self, tmp_path: Path) -> None:
         nodes = [",id,0,1,y", *(f"{i},n{i},{i % 7},{i % 5},{i % 2}" for i in range(40))]
         write(tmp_path, nodes, ["source,target", "n0,n1"])
         with pytest.raises(ConfigError, match=r"numbers the rows; data.drop_columns=\[-5\] leaves it out"):
             one(tmp_path)
-        assert one(tmp_path, drop_columns=[-5]).facts.sizes["in_features"] == 2
-        assert one(tmp_path, drop_columns=[-5, 0]).facts.sizes["in_features"] == 1
+        assert one(tmp_path, drop_columns=[-5]).info.sizes["in_features"] == 2
+        assert one(tmp_path, drop_columns=[-5, 0]).info.sizes["in_features"] == 1
 
     def test_columns_alike_in_training_do_not_explode(self, tmp_path: Path) -> None:
         nodes = [
@@ -95,9 +98,9 @@ class TestOneGraph:
     def test_numbers_can_be_learned_at_nodes(self, tmp_path: Path) -> None:
         nodes = ["id,size,y", *(f"{i},{i},{'' if i == 3 else 10 * i}" for i in range(20))]
         data = one(write(tmp_path, nodes, ["source,target", "0,1"]), target_kind="number")
-        assert sum(len(part.targets()) for part in (data.train, data.val, data.test)) == 19  # type: ignore[arg-type]
-        assert data.train.targets().shape[1:] == (1,)  # type: ignore[union-attr]
-        assert {"mse", "r2"} <= set(data.facts.baseline)
+        assert sum(len(part.get_targets()) for part in (data.train, data.val, data.test)) == 19  # type: ignore[arg-type]
+        assert data.train.get_targets().shape[1:] == (1,)  # type: ignore[union-attr]
+        assert {"mse", "r2"} <= set(data.info.baseline)
 
 
 class TestManyGraphs:
@@ -114,13 +117,13 @@ class TestManyGraphs:
             batch.inputs["x"][:4].expm1(), torch.tensor([[0, 0], [1, 1], [0, 1], [1, 0]]).float()
         )
         assert (len(data.val), len(data.test)) == (1, 2)
-        assert data.facts.sizes["cardinalities"] is None
+        assert data.info.sizes["cardinalities"] is None
 
     def test_targets_may_stand_on_the_nodes(self, tmp_path: Path) -> None:
         data = many(write(tmp_path, MANY, WITHIN), val=0.17, test=0.34)
         seen = [part.batch(torch.arange(len(part)), 0) for part in (data.train, data.val, data.test)]
         assert sorted(torch.cat([batch.inputs["sizes"] for batch in seen]).tolist()) == [1, 1, 1, 1, 2, 3]
-        assert data.facts.sizes["in_features"] == 2
+        assert data.info.sizes["in_features"] == 2
 
     def test_features_are_standardised_by_training_graphs(self, tmp_path: Path) -> None:
         nodes = ["id,graph,size", *(f"{i},{'pqrstu'[i // 2]},{i if i < 4 else 1000}" for i in range(12))]
@@ -188,7 +191,7 @@ def test_ids_may_be_any_text_and_numbers_stay_texts(tmp_path: Path) -> None:
 
 
 def test_how_tables_were_read_is_said(tmp_path: Path) -> None:
-    assert one(write(tmp_path)).facts.reading == [
+    assert one(write(tmp_path)).info.column_summaries == [
         "y: class, 2 classes, 1 gap",
         "nodes.csv: 5 rows, with a header",
         "size: number, mean 42.8",

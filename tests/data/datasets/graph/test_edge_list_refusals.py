@@ -56,11 +56,11 @@ def test_ids_are_texts_of_any_length(tmp_path: Path) -> None:
 
 def test_columns_of_numbers_are_named_by_them(tmp_path: Path) -> None:
     write(tmp_path, ["id,2019,2020,y", *(f"n{i},{i},{i},{i % 2}" for i in range(10))], ["source,target", "n0,n1"])
-    assert one(tmp_path, drop_columns=[2019]).facts.sizes["in_features"] == 1
+    assert one(tmp_path, drop_columns=[2019]).info.sizes["in_features"] == 1
     learned = one(tmp_path, target=2020, target_kind="trainer.tasks.regression.Regression", drop_columns=["y"])
-    assert "2020: target, number, mean 4.5" in learned.facts.reading
-    assert learned.facts.sizes["in_features"] == 1, "2019 alone"
-    assert one(tmp_path, categorical=[2019]).facts.sizes["in_features"] > 2
+    assert "2020: target, number, mean 4.5" in learned.info.column_summaries
+    assert learned.info.sizes["in_features"] == 1, "2019 alone"
+    assert one(tmp_path, categorical=[2019]).info.sizes["in_features"] > 2
     assert "no column '2021' in" in problem(one, tmp_path, target=2021)
     said = problem(one, tmp_path, drop_columns=[2018], categorical=["sise"])
     assert "data.drop_columns: no column 2018" in said
@@ -120,7 +120,7 @@ def test_gaps_in_features_are_told(tmp_path: Path) -> None:
     assert "column 'size': a gap ('?')" in said
     assert "data.nan=fill" in said
     assert "drop" not in said
-    assert one(tmp_path, nan="fill").facts.sizes["in_features"] == 1
+    assert one(tmp_path, nan="fill").info.sizes["in_features"] == 1
 
 
 def test_graphs_that_do_not_hold_together(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def signal(**changed: Any) -> EdgeSignal:
 
 
 def test_a_target_is_the_mean_over_its_edges() -> None:
-    batch = signal(nodes=20, degree=3).test.whole
+    batch = signal(nodes=20, degree=3).test.full_batch
     (x, edge_index, attr), target = batch.inputs.values(), batch.target
     assert target is not None
     for node in range(20):
@@ -27,7 +27,7 @@ def test_a_target_is_the_mean_over_its_edges() -> None:
 
 
 def test_edges_are_different_and_no_loops() -> None:
-    source, target = edge_index = signal(nodes=30, degree=20).train.whole.inputs["edge_index"]
+    source, target = edge_index = signal(nodes=30, degree=20).train.full_batch.inputs["edge_index"]
     assert edge_index.shape == edge_index.unique(dim=1).shape == (2, 600)
     assert not (source == target).any()
     with pytest.raises(ConfigError, match="6 neighbours for each of 6 nodes; there are 5 others"):
@@ -36,11 +36,11 @@ def test_edges_are_different_and_no_loops() -> None:
 
 def test_splits_are_graphs_of_their_own() -> None:
     data = signal()
-    one, two, three = (part.whole.inputs["x"] for part in (data.train, data.val, data.test))
+    one, two, three = (part.full_batch.inputs["x"] for part in (data.train, data.val, data.test))
     assert not torch.equal(one, two)
     assert not torch.equal(two, three)
-    assert data.facts.best_possible["mse"] == 0.0
-    assert signal(noise=0.1, nodes=800).facts.best_possible["mse"] == pytest.approx(0.01, rel=0.15)
+    assert data.info.best_possible["mse"] == 0.0
+    assert signal(noise=0.1, nodes=800).info.best_possible["mse"] == pytest.approx(0.01, rel=0.15)
 
 
 @pytest.mark.slow
@@ -50,5 +50,5 @@ def test_a_model_that_reads_edges_finds_it_and_one_that_does_not_never_will() ->
     assert lab("model=sage", *small, "model.dropout=0").test()["r2"] < 0.1
     blind = lab("model=edge_gnn", *small)
     for part in (blind.data.train, blind.data.val, blind.data.test):
-        part.whole.inputs["edge_attr"].zero_()  # type: ignore[attr-defined]
+        part.full_batch.inputs["edge_attr"].zero_()  # type: ignore[attr-defined]
     assert blind.test()["r2"] < 0.1

@@ -13,16 +13,16 @@ from trainer.utils.errors import ConfigError
 @pytest.mark.slow
 def test_the_club_is_as_published() -> None:
     data = Karate(val_nodes=10, seed=0)
-    source, target = data.train.whole.inputs["edge_index"]
-    assert torch.equal(data.train.whole.inputs["x"], torch.eye(34))
+    source, target = data.train.full_batch.inputs["edge_index"]
+    assert torch.equal(data.train.full_batch.inputs["x"], torch.eye(34))
     assert len(source) == 2 * 78
     assert set(zip(source.tolist(), target.tolist(), strict=True)) == set(
         zip(target.tolist(), source.tolist(), strict=True)
     )
-    asked = [part.whole.asked for part in (data.train, data.val, data.test)]
+    asked = [part.full_batch.output_index for part in (data.train, data.val, data.test)]
     assert list(map(len, asked)) == [4, 10, 20]
     assert torch.cat(asked).sort().values.tolist() == list(range(34))
-    assert data.train.whole.target.sort().values.tolist() == [0, 1, 2, 3]
+    assert data.train.full_batch.target.sort().values.tolist() == [0, 1, 2, 3]
     with pytest.raises(ConfigError, match="30 of 30 members"):
         Karate(val_nodes=30, seed=0)
 

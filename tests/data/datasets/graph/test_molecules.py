@@ -14,7 +14,7 @@ from tests.helpers.real_data import FOLDER, needs
 from trainer.core.batch import Batch
 from trainer.data.datasets.graph import esol
 from trainer.data.datasets.graph.esol import ESOL
-from trainer.data.datasets.graph.molecules import CARDINALITIES, CHARGE, MoleculeLike
+from trainer.data.datasets.graph.molecules import CARDINALITIES, ELEMENT_CHARGES, MoleculeLike
 from trainer.data.readers import smiles
 from trainer.utils.errors import ConfigError, SystemFault
 
@@ -35,7 +35,9 @@ def counts(data: MoleculeLike) -> Tensor:
     element = inputs["x"][:, 0]
     source, target = inputs["edge_index"]
     atoms = torch.zeros(len(sizes), 5).index_add(0, graph, torch.nn.functional.one_hot(element, 5).float())
-    bonds = torch.zeros(len(sizes)).index_add(0, graph[source], CHARGE[element[source]] * CHARGE[element[target]] / 2)
+    bonds = torch.zeros(len(sizes)).index_add(
+        0, graph[source], ELEMENT_CHARGES[element[source]] * ELEMENT_CHARGES[element[target]] / 2
+    )
     return torch.cat((atoms, bonds[:, None]), 1)
 
 
@@ -75,7 +77,7 @@ class TestMoleculeLike:
         assert float(y.std()) == pytest.approx(0.818, abs=0.03)
 
     def test_the_best_possible_score_is_the_noise(self) -> None:
-        facts = like(rows=1200).facts
+        facts = like(rows=1200).info
         assert facts.best_possible["rmse"] == pytest.approx(0.1, abs=0.015)
         assert facts.baseline["rmse"] == pytest.approx(0.818, abs=0.15)
         assert facts.sizes["cardinalities"] == list(CARDINALITIES)
@@ -84,7 +86,7 @@ class TestMoleculeLike:
         one, again, other = (like(seed=seed) for seed in (1, 1, 2))
         assert torch.equal(whole(one).target, whole(again).target)
         assert not torch.equal(whole(one).target, whole(other).target)
-        targets = torch.cat([part.targets() for part in (one.train, one.val, one.test)])
+        targets = torch.cat([part.get_targets() for part in (one.train, one.val, one.test)])
         assert len(targets.unique()) == 120 == len(targets)
         assert [len(part) for part in (one.train, one.val, one.test)] == [96, 12, 12]
 
@@ -97,15 +99,15 @@ def test_without_the_package_one_is_told_what_to_install(monkeypatch: pytest.Mon
 
 @needs("esol")
 def test_the_table_is_known_with_a_newline_at_its_end_and_as_its_source_has_it(tmp_path: Path) -> None:
-    place = esol.find(str(FOLDER))
+    place = esol.find_table(str(FOLDER))
     assert place == FOLDER / "esol" / esol.SOURCES[0].path
     (tmp_path / "esol").mkdir()
     other = tmp_path / "esol" / esol.SOURCES[1].path
     other.write_bytes(place.read_bytes().removesuffix(b"\n"))
-    assert esol.find(str(tmp_path)) == other
+    assert esol.find_table(str(tmp_path)) == other
     other.write_bytes(place.read_bytes())
     with pytest.raises(SystemFault, match="is another file: sha256"):
-        esol.find(str(tmp_path))
+        esol.find_table(str(tmp_path))
 
 
 class TestSmiles:
@@ -115,36 +117,36 @@ class TestSmiles:
 
     def test_a_molecule_by_hand(self) -> None:
         """The anion of vinyl alcohol, with a blank at its end."""
-        atoms, bonds, kinds = smiles.graph("C=C[O-] ")
+        atoms, bonds, kinds = smiles.parse_smiles("C=C[O-] ")
         assert atoms.tolist() == [[6, 0, 3, 5, 2, 0, 3, 0, 0], [6, 0, 3, 5, 1, 0, 3, 0, 0], [8, 0, 1, 4, 0, 0, 3, 0, 0]]
         assert bonds.tolist() == [[0, 1], [1, 2], [1, 0], [2, 1]]
         assert kinds[:2, :4].tolist() == [[0, 1, 0, 0], [1, 0, 0, 0]]
         assert torch.equal(kinds[:2], kinds[2:])
 
     def test_rings_stereo_and_a_single_atom(self) -> None:
-        atoms, bonds, kinds = smiles.graph("c1ccccc1")
+        atoms, bonds, kinds = smiles.parse_smiles("c1ccccc1")
         assert bool((atoms[:, 7:] == 1).all())
         assert bonds.shape == (12, 2)
         assert bool((kinds[:, 3] == 1).all())
-        one, other = (smiles.graph(text)[2] for text in ("C/C=C/C", "C/C=C\\C"))
+        one, other = (smiles.parse_smiles(text)[2] for text in ("C/C=C/C", "C/C=C\\C"))
         assert not torch.equal(one, other)
-        left, right = (smiles.graph(text)[0] for text in ("C[C@H](O)F", "C[C@@H](O)F"))
+        left, right = (smiles.parse_smiles(text)[0] for text in ("C[C@H](O)F", "C[C@@H](O)F"))
         assert not torch.equal(left, right)
-        atoms, bonds, kinds = smiles.graph("C")
+        atoms, bonds, kinds = smiles.parse_smiles("C")
         assert (atoms.shape, bonds.shape, kinds.shape) == ((1, 9), (0, 2), (0, 11))
 
     @pytest.mark.parametrize("text", ["", "C1CC", "hello"])
     def test_what_is_no_molecule_is_refused(self, text: str) -> None:
         with pytest.raises(ValueError, match="is no molecule in SMILES"):
-            smiles.graph(text)
+            smiles.parse_smiles(text)
 
     @needs("esol")
     def test_solubilities_are_told_in_their_own_units(self) -> None:
         data = ESOL(seed=0, data_dir=str(FOLDER))
         parts = (data.train, data.val, data.test)
         assert [len(part) for part in parts] == [902, 113, 113]
-        targets = torch.cat([part.targets() for part in parts]) * data.facts.target_scale
+        targets = torch.cat([part.get_targets() for part in parts]) * data.info.target_scale
         assert float(targets.std()) == pytest.approx(2.096, abs=0.01)
-        assert data.facts.baseline["rmse"] == pytest.approx(2.1, abs=0.25)
+        assert data.info.baseline["rmse"] == pytest.approx(2.1, abs=0.25)
         assert int(torch.cat([part.sizes for part in parts]).min()) == 1
-        torch.testing.assert_close(data.train.targets().mean(), torch.tensor(0.0), atol=1e-5, rtol=0)
+        torch.testing.assert_close(data.train.get_targets().mean(), torch.tensor(0.0), atol=1e-5, rtol=0)

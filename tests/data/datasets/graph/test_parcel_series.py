@@ -13,7 +13,7 @@ from tests.helpers.lab import lab
 from trainer.core.batch import Batch
 from trainer.data.datasets.graph.parcel_series import ParcelSeries
 from trainer.data.encoding import correlation
-from trainer.data.splits.graph_batches import Beside
+from trainer.data.splits.graph_batches import SplitWithSharedInputs
 from trainer.utils.errors import ConfigError, SystemFault
 
 OPTIONS: dict[str, Any] = {
@@ -64,12 +64,12 @@ def said(folder: Path, **changes: object) -> str:
 
 def batch(data: ParcelSeries, split: str = "train") -> Batch:
     rows = getattr(data, split)
-    return rows.finish(rows.batch(torch.arange(len(rows)), 0))
+    return rows.to_model_inputs(rows.batch(torch.arange(len(rows)), 0))
 
 
 def runs(data: ParcelSeries) -> list[np.ndarray]:
     """The numbers of the training rows."""
-    assert isinstance(data.train, Beside)
+    assert isinstance(data.train, SplitWithSharedInputs)
     x = data.train.rows.inputs["x"]  # type: ignore[attr-defined]
     return [part[..., 0].numpy() for part in x.values.split(x.lengths.tolist())]
 
@@ -89,22 +89,22 @@ def test_folders_are_classes_and_runs_are_padded(tmp_path: Path) -> None:
     assert padding.any()
     assert (seen.inputs["x"][padding] == 0).all()
     sizes = {"in_features": 3, "num_nodes": 5, "seq_len": 9, "num_classes": 2, "out_features": 1}
-    assert data.facts.sizes == sizes
-    assert data.facts.class_names == ["calm", "wild"]
-    assert data.facts.baseline["accuracy"] == 0.5
+    assert data.info.sizes == sizes
+    assert data.info.class_names == ["calm", "wild"]
+    assert data.info.baseline["accuracy"] == 0.5
 
 
 def test_the_graph_is_the_mean_strength_of_training_tables_alone(tmp_path: Path) -> None:
     data = read(write(tmp_path / "all"), top_k=1)
-    strength = torch.stack([correlation.strength(torch.from_numpy(run)) for run in runs(data)]).mean(0)
-    edge_index, edge_weight = correlation.strongest(strength, 1)
+    strength = torch.stack([correlation.absolute_correlation(torch.from_numpy(run)) for run in runs(data)]).mean(0)
+    edge_index, edge_weight = correlation.top_k_edges(strength, 1)
     seen = batch(data, "test").inputs
     assert torch.equal(seen["edge_index"], edge_index)
     torch.testing.assert_close(seen["edge_weight"], edge_weight, atol=1e-5, rtol=0)
     found = dict(zip(map(tuple, edge_index.t().tolist()), edge_weight.tolist(), strict=True))
     assert found[0, 1] > 0.9, "regions that go against each other are linked, by the size of it"
     assert 4 not in edge_index, "one that never changes is linked to none"
-    torch.testing.assert_close(seen["x"][0, 0, :, 1:], correlation.roles(strength, edge_index), atol=1e-4, rtol=0)
+    torch.testing.assert_close(seen["x"][0, 0, :, 1:], correlation.node_roles(strength, edge_index), atol=1e-4, rtol=0)
 
 
 def test_test_tables_are_never_looked_at(tmp_path: Path) -> None:
@@ -155,13 +155,13 @@ def test_numbers_may_be_names(tmp_path: Path) -> None:
     write(tmp_path)
     for path in tmp_path.rglob("*.csv"):
         table(path, np.loadtxt(path, delimiter=",", skiprows=1), tuple("01234"))
-    assert read(tmp_path, header=True).facts.sizes["seq_len"] == 9
-    assert read(tmp_path, header=False).facts.sizes["seq_len"] == 10
+    assert read(tmp_path, header=True).info.sizes["seq_len"] == 9
+    assert read(tmp_path, header=False).info.sizes["seq_len"] == 10
 
 
 def test_columns_chosen_are_the_regions(tmp_path: Path) -> None:
     data = read(write(tmp_path), columns=["back", "left"])
-    assert data.facts.sizes["num_nodes"] == 2
+    assert data.info.sizes["num_nodes"] == 2
     assert torch.equal(batch(data).inputs["x"], batch(read(tmp_path, columns=[3, 0])).inputs["x"])
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.data.datasets.graph.simulated_bold import APART, RESPONSE, SimulatedBold, onsets
+from trainer.data.datasets.graph.simulated_bold import HEMODYNAMIC_RESPONSE, MIN_ONSET_GAP, SimulatedBold, draw_onsets
 from trainer.utils.errors import ConfigError
 
 SMALL: dict[str, Any] = {
@@ -16,7 +16,7 @@ SMALL: dict[str, Any] = {
 
 
 def everything(data: SimulatedBold) -> dict[str, Tensor]:
-    batch = data.train.finish(data.train.batch(torch.arange(len(data.train)), 0))
+    batch = data.train.to_model_inputs(data.train.batch(torch.arange(len(data.train)), 0))
     assert batch.target is not None
     return batch.inputs | {"y": batch.target}
 
@@ -24,18 +24,20 @@ def everything(data: SimulatedBold) -> dict[str, Tensor]:
 def test_both_networks_fire_once_and_whole_whichever_is_first() -> None:
     lengths = torch.tensor([8, 9, 12, 20]).repeat(500)
     first = torch.arange(2000) % 2
-    found = onsets(lengths, first, torch.Generator().manual_seed(0))
+    found = draw_onsets(lengths, first, torch.Generator().manual_seed(0))
     earlier, later = found.gather(1, torch.stack((first, 1 - first), 1)).unbind(1)
-    assert (later - earlier >= APART).all()
+    assert (later - earlier >= MIN_ONSET_GAP).all()
     assert earlier.min() == 0
-    assert ((later + len(RESPONSE) - lengths).view(500, 4).amax(0) == 0).all(), "up to the last step, and not beyond"
+    assert ((later + len(HEMODYNAMIC_RESPONSE) - lengths).view(500, 4).amax(0) == 0).all(), (
+        "up to the last step, and not beyond"
+    )
 
 
 def test_the_mean_over_time_says_only_who_is_in_a_network_and_the_order_says_the_class() -> None:
     seen = everything(SimulatedBold(**SMALL))
     bold, lengths = seen["x"][..., 0], seen["lengths"]
     total = bold.sum(1)
-    sums = (total > 1).float() * RESPONSE.sum()
+    sums = (total > 1).float() * HEMODYNAMIC_RESPONSE.sum()
     torch.testing.assert_close(total, sums, atol=0.01, rtol=0)
     assert torch.equal(sums, sums[:1].expand_as(sums)), "the same parcels in every run, by the same amount"
     assert ((sums[0] > 0).sum(), lengths.min(), lengths.max()) == (16, 9, 12)
@@ -55,11 +57,11 @@ def test_roles_tell_the_networks_apart_and_padding_is_zero() -> None:
     strength = seen["x"][0, 0, :, 2].sort(descending=True).values
     gaps = strength[:-1] - strength[1:]
     assert {7, 15} == set(gaps.topk(2).indices.tolist()), "three groups: 8, 8 and the rest"
-    assert data.facts.best_possible["accuracy"] == 1.0
+    assert data.info.best_possible["accuracy"] == 1.0
 
 
 def test_the_knowing_are_wrong_where_noise_hides_it() -> None:
-    assert 0.5 < SimulatedBold(**SMALL | {"noise": 4.0}).facts.best_possible["accuracy"] < 0.95
+    assert 0.5 < SimulatedBold(**SMALL | {"noise": 4.0}).info.best_possible["accuracy"] < 0.95
 
 
 @pytest.mark.parametrize(

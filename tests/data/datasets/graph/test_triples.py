@@ -11,13 +11,13 @@ import torch
 
 from tests.helpers import clock
 from tests.helpers.real_data import FOLDER, needs
-from trainer.core.batch import IGNORE
-from trainer.core.dataset import Data
-from trainer.data.datasets.graph.knowledge_graphs import WN18RR, SmallKnowledge
+from trainer.core.batch import IGNORE_INDEX
+from trainer.core.dataset import Dataset
+from trainer.data.datasets.graph.knowledge_graphs import WN18RR, SmallKnowledgeGraph
 from trainer.data.datasets.graph.triples import Triples
-from trainer.data.splits.graph_batches import Beside
-from trainer.data.splits.triple_queries import Questions
-from trainer.metrics.metrics import ranks
+from trainer.data.splits.graph_batches import SplitWithSharedInputs
+from trainer.data.splits.triple_queries import TripleQuerySplit
+from trainer.metrics.metrics import filtered_ranks
 from trainer.utils.errors import ConfigError
 
 ORDER = ["head", "relation", "tail"]
@@ -34,7 +34,7 @@ def three(folder: Path, train: str, val: str, test: str) -> Path:
     return folder
 
 
-def asked(data: Data) -> dict[str, list[tuple[int, int, int, set[int]]]]:
+def asked(data: Dataset) -> dict[str, list[tuple[int, int, int, set[int]]]]:
     """Head, relation, tail and known tails of every row."""
     found = {}
     for name, split in (("train", data.train), ("val", data.val), ("test", data.test)):
@@ -42,14 +42,14 @@ def asked(data: Data) -> dict[str, list[tuple[int, int, int, set[int]]]]:
         assert batch.target is not None
         columns = [batch.inputs["head"], batch.inputs["relation"], batch.target, batch.inputs["known"]]
         rows = zip(*(column.tolist() for column in columns), strict=True)
-        found[name] = [(h, r, t, {k for k in known if k != IGNORE}) for h, r, t, known in rows]
+        found[name] = [(h, r, t, {k for k in known if k != IGNORE_INDEX}) for h, r, t, known in rows]
     return found
 
 
 def test_every_fact_is_asked_from_both_ends_and_knows_all_answers(tmp_path: Path) -> None:
     data = made(three(tmp_path, "a r b\na r c\nb q a\n", "a r d\n", "c q a\n"))
-    assert data.facts.sizes["num_entities"] == 4
-    assert data.facts.sizes["num_relations"] == 4
+    assert data.info.sizes["num_entities"] == 4
+    assert data.info.sizes["num_relations"] == 4
     a, b, c, d, q, r = 0, 1, 2, 3, 0, 1
     tails = {b, c, d}
     assert asked(data) == {
@@ -65,16 +65,16 @@ def test_every_fact_is_asked_from_both_ends_and_knows_all_answers(tmp_path: Path
 def test_the_graph_beside_is_the_training_one(tmp_path: Path) -> None:
     data = made(three(tmp_path, "a r b\na r c\nb q a\n", "a r d\n", "c q a\n"))
     for split in (data.train, data.val, data.test):
-        batch = split.finish(split.batch(torch.arange(2), 0))
+        batch = split.to_model_inputs(split.batch(torch.arange(2), 0))
         edges = zip(*batch.inputs["edge_index"].tolist(), batch.inputs["edge_type"].tolist(), strict=True)
         assert sorted(edges) == sorted((h, t, r) for h, r, t, _ in asked(data)["train"])
 
 
 def test_a_batch_is_as_wide_as_its_longest_list(tmp_path: Path) -> None:
     split = made(three(tmp_path, "a r b\na r c\nb q a\n", "a r d\n", "c q a\n")).train
-    assert isinstance(split, Beside)
-    assert isinstance(split.rows, Questions)
-    widths = [batch.inputs["known"].shape for batch in split.batches([torch.tensor([2]), torch.tensor([0, 3])], 0)]
+    assert isinstance(split, SplitWithSharedInputs)
+    assert isinstance(split.rows, TripleQuerySplit)
+    widths = [batch.inputs["known"].shape for batch in split.iter_batches([torch.tensor([2]), torch.tensor([0, 3])], 0)]
     assert widths == [(1, 1), (2, 3)]
 
 
@@ -152,9 +152,9 @@ def test_files_that_are_not_there_are_told(tmp_path: Path) -> None:
 
 @needs("kg_small")
 def test_kinship_is_read_with_the_relation_in_front() -> None:
-    data = SmallKnowledge("kinship", str(FOLDER))
-    assert data.facts.sizes["num_entities"] == 104
-    assert data.facts.sizes["num_relations"] == 2 * 25
+    data = SmallKnowledgeGraph("kinship", str(FOLDER))
+    assert data.info.sizes["num_entities"] == 104
+    assert data.info.sizes["num_relations"] == 2 * 25
     assert [len(split) for split in (data.train, data.val, data.test)] == [2 * 8548, 2 * 1069, 2 * 1069]
     rows = asked(data)
     answers = defaultdict(set)
@@ -166,24 +166,24 @@ def test_kinship_is_read_with_the_relation_in_front() -> None:
 
 @needs("kg_small")
 def test_the_baseline_is_the_filtered_rank_of_the_usual_tail() -> None:
-    data = SmallKnowledge("nations", str(FOLDER))
+    data = SmallKnowledgeGraph("nations", str(FOLDER))
     rows = asked(data)
-    seen = torch.zeros(data.facts.sizes["num_relations"], 14)
+    seen = torch.zeros(data.info.sizes["num_relations"], 14)
     for _, relation, tail, _ in rows["train"]:
         seen[relation, tail] += 1
     found = []
     for _, relation, tail, known in rows["test"]:
         others = torch.tensor([sorted(known)])
-        found.append(float(ranks(seen[relation][None], torch.tensor([tail]), others)))
-    assert data.facts.baseline["mrr"] == pytest.approx(float((1 / torch.tensor(found)).mean()))
-    assert 0.3 < data.facts.baseline["mrr"] < 0.6
+        found.append(float(filtered_ranks(seen[relation][None], torch.tensor([tail]), others)))
+    assert data.info.baseline["mrr"] == pytest.approx(float((1 / torch.tensor(found)).mean()))
+    assert 0.3 < data.info.baseline["mrr"] < 0.6
 
 
 @pytest.mark.slow
 @needs("wn18rr")
 def test_wordnet_is_whole() -> None:
     data = WN18RR(str(FOLDER))
-    assert data.facts.sizes["num_entities"] == 40943
-    assert data.facts.sizes["num_relations"] == 2 * 11
+    assert data.info.sizes["num_entities"] == 40943
+    assert data.info.sizes["num_relations"] == 2 * 11
     assert [len(split) for split in (data.train, data.val, data.test)] == [2 * 86835, 2 * 3034, 2 * 3134]
-    assert 0.01 < data.facts.baseline["mrr"] < 0.05
+    assert 0.01 < data.info.baseline["mrr"] < 0.05

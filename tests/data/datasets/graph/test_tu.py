@@ -86,27 +86,27 @@ def test_what_is_wrong_is_told_by_file_and_line(part: str, text: str | None, wor
 
 
 def test_the_set_is_found_in_its_folder(tmp_path: Path) -> None:
-    assert tu_format.find(str(write(tmp_path)), None) == (tmp_path, "TOY")
+    assert tu_format.find_collection(str(write(tmp_path)), None) == (tmp_path, "TOY")
     with pytest.raises(ConfigError, match=r"it has TOY; there is no TOYS_A\.txt"):
-        tu_format.find(str(tmp_path), "TOYS")
+        tu_format.find_collection(str(tmp_path), "TOYS")
     write(tmp_path, name="OTHER")
     with pytest.raises(ConfigError, match=r"it has OTHER, TOY; give data\.name"):
-        tu_format.find(str(tmp_path), None)
-    assert tu_format.find(str(tmp_path), "OTHER") == (tmp_path, "OTHER")
+        tu_format.find_collection(str(tmp_path), None)
+    assert tu_format.find_collection(str(tmp_path), "OTHER") == (tmp_path, "OTHER")
     raw = write(tmp_path / "geometric" / "TOY" / "raw")
-    assert tu_format.find(str(raw.parent), None) == (raw, "TOY")
-    assert tu_format.find(str(raw.parent.parent), "TOY") == (raw, "TOY")
+    assert tu_format.find_collection(str(raw.parent), None) == (raw, "TOY")
+    assert tu_format.find_collection(str(raw.parent.parent), "TOY") == (raw, "TOY")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"it has no file NAME_A\.txt"):
-        tu_format.find(str(tmp_path / "empty"), None)
+        tu_format.find_collection(str(tmp_path / "empty"), None)
     with pytest.raises(ConfigError, match=r"data\.path: .*nowhere does not exist"):
-        tu_format.find(str(tmp_path / "nowhere"), None)
+        tu_format.find_collection(str(tmp_path / "nowhere"), None)
 
 
 def test_a_hidden_set_is_none(tmp_path: Path) -> None:
     write(tmp_path, name=".TOY")
     write(tmp_path / "raw")
-    assert tu_format.find(str(tmp_path), None) == (tmp_path / "raw", "TOY")
+    assert tu_format.find_collection(str(tmp_path), None) == (tmp_path / "raw", "TOY")
 
 
 def tu(folder: Path, **changed: Any) -> TU:
@@ -120,10 +120,10 @@ def test_attributes_are_standardised_by_the_training_graphs_and_labels_are_not(t
     values = data.train.nodes["x"].values[:, 3:]
     torch.testing.assert_close(values.mean(0), torch.zeros(2), atol=1e-6, rtol=0)
     assert all(float(spread) in (0.0, pytest.approx(1.0)) for spread in values.std(0, correction=0))
-    assert data.facts.sizes["in_features"] == 5
-    assert data.facts.sizes["edge_features"] == 3
-    assert data.facts.sizes["out_features"] == 1
-    assert data.facts.class_names == ["-1", "7"]
+    assert data.info.sizes["in_features"] == 5
+    assert data.info.sizes["edge_features"] == 3
+    assert data.info.sizes["out_features"] == 1
+    assert data.info.class_names == ["-1", "7"]
 
 
 def test_nodes_without_features_are_told_by_their_degree(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_nodes_without_features_are_told_by_their_degree(tmp_path: Path) -> None
         assert x.shape[1] == 1
         seen[float(len(x))] = set(x.flatten().tolist())
     assert {size: len(values) for size, values in seen.items()} == {size: len(v) for size, v in degrees.items()}
-    assert data.facts.sizes["edge_features"] == 0
+    assert data.info.sizes["edge_features"] == 0
 
 
 def test_folds_that_are_none_are_refused(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ class TestFolds:
 
     def test_they_share_no_row_cover_all_and_hold_every_class_in_its_share(self) -> None:
         for seed in range(5):
-            parts = splitting.folds(self.labels, 10, seed)
+            parts = splitting.make_folds(self.labels, 10, seed)
             assert torch.cat(parts).sort().values.tolist() == list(range(195))
             assert {len(part) for part in parts} == {19, 20}
             for part in parts:
@@ -162,13 +162,13 @@ class TestFolds:
                     assert abs(count - total / 10) < 1.5
 
     def test_a_seed_is_a_dealing(self) -> None:
-        one, again, other = (torch.cat(splitting.folds(self.labels, 10, seed)) for seed in (1, 1, 2))
+        one, again, other = (torch.cat(splitting.make_folds(self.labels, 10, seed)) for seed in (1, 1, 2))
         assert torch.equal(one, again)
         assert not torch.equal(one, other)
 
     def test_every_row_is_tested_once_and_never_seen_before(self) -> None:
-        parts = splitting.folds(self.labels, 10, 0)
-        dealt = [splitting.held_out(parts, fold) for fold in range(10)]
+        parts = splitting.make_folds(self.labels, 10, 0)
+        dealt = [splitting.split_by_fold(parts, fold) for fold in range(10)]
         for train, val, test in dealt:
             assert torch.cat((train, val, test)).sort().values.tolist() == list(range(195))
         for place in (1, 2):
@@ -206,5 +206,5 @@ def test_sets_are_as_the_literature_has_them(
     assert sum(map(len, parts)) == graphs
     assert sum(int(part.sizes.sum()) for part in parts) == nodes
     assert sum(len(part.edges.values) for part in parts) == edges
-    assert (data.facts.sizes["in_features"], data.facts.sizes["edge_features"]) == sizes
+    assert (data.info.sizes["in_features"], data.info.sizes["edge_features"]) == sizes
     assert torch.cat([part.target for part in parts]).bincount().tolist() == classes

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from tests.helpers.idx_files import idx, zipped
-from trainer.data.datasets.image.idx_files import Idx
+from trainer.data.datasets.image.idx_files import IdxFiles
 from trainer.data.readers import idx_format as idx_part
-from trainer.data.readers.idx_format import labelled, read
+from trainer.data.readers.idx_format import read, read_images_and_labels
 from trainer.utils.errors import ConfigError
 
 
@@ -29,8 +29,8 @@ def write(folder: Path, rows: int = 40, first: int = 0, classes: int = 4, names:
     return folder
 
 
-def opened(folder: Path, **changes: object) -> Idx:
-    return Idx(**{"path": str(folder), "prefix": "", "val": 0.25, "seed": 0} | changes)  # type: ignore[arg-type]
+def opened(folder: Path, **changes: object) -> IdxFiles:
+    return IdxFiles(**{"path": str(folder), "prefix": "", "val": 0.25, "seed": 0} | changes)  # type: ignore[arg-type]
 
 
 def said(folder: Path, **changes: object) -> str:
@@ -47,8 +47,8 @@ def test_validation_is_a_share_of_training_with_every_class(tmp_path: Path) -> N
     for split in (data.train, data.val, data.test):
         assert torch.equal(split.inputs["x"][:, 0, 0, 0].long(), split.target)
         assert split.target.bincount().min() > 1
-    assert (data.facts.sizes["height"], data.facts.sizes["width"]) == (5, 3)
-    assert data.facts.baseline["accuracy"] == 0.25
+    assert (data.info.sizes["height"], data.info.sizes["width"]) == (5, 3)
+    assert data.info.baseline["accuracy"] == 0.25
     other = opened(tmp_path, seed=1)
     assert not torch.equal(other.val.inputs["x"], data.val.inputs["x"])
 
@@ -57,17 +57,17 @@ def test_pixels_are_told_in_units_of_the_training_rows(tmp_path: Path) -> None:
     data = opened(write(tmp_path))
     x = data.train.inputs["x"].float()
     for split in (data.train, data.test):
-        batch = split.finish(split.batch(torch.arange(len(split)), 0))
+        batch = split.to_model_inputs(split.batch(torch.arange(len(split)), 0))
         expected = (split.inputs["x"].float() - x.mean()) / x.std(correction=0)
         assert torch.allclose(batch.inputs["x"], expected, atol=1e-6)
 
 
 def test_labels_may_count_from_one(tmp_path: Path) -> None:
     data = opened(write(tmp_path, first=1))
-    assert data.facts.sizes["num_classes"] == 4
-    assert data.facts.class_names == ["1", "2", "3", "4"]
+    assert data.info.sizes["num_classes"] == 4
+    assert data.info.class_names == ["1", "2", "3", "4"]
     assert sorted(data.train.target.unique().tolist()) == [0, 1, 2, 3]
-    assert opened(write(tmp_path, classes=2)).facts.sizes["out_features"] == 1
+    assert opened(write(tmp_path, classes=2)).info.sizes["out_features"] == 1
     assert "every label" in said(write(tmp_path, classes=1))
 
 
@@ -177,4 +177,4 @@ def test_pictures_without_labels_are_refused(tmp_path: Path) -> None:
     (tmp_path / "train-images").write_bytes(idx(bytes(8), 2, 2, 2))
     (tmp_path / "train-labels").write_bytes(idx(bytes(3), 3))
     with pytest.raises(ConfigError, match=r"2 pictures in .*train-images but 3 labels in train-labels"):
-        labelled(tmp_path / "train-images", tmp_path / "train-labels")
+        read_images_and_labels(tmp_path / "train-images", tmp_path / "train-labels")

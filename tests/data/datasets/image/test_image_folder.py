@@ -19,10 +19,10 @@ from trainer.utils.errors import ConfigError, SystemFault
 
 def test_folders_are_classes_and_every_split_has_its_share(tmp_path: Path) -> None:
     data = read(write(tmp_path))
-    assert data.facts.class_names == ["bad", "good"]
+    assert data.info.class_names == ["bad", "good"]
     sizes = {"in_channels": 3, "height": 8, "width": 8, "flat_features": 192, "num_classes": 2, "out_features": 1}
-    assert data.facts.sizes == sizes
-    assert data.facts.baseline["accuracy"] == 0.5
+    assert data.info.sizes == sizes
+    assert data.info.baseline["accuracy"] == 0.5
     shades = []
     for split, count in ((data.train, 6), (data.val, 2), (data.test, 2)):
         x, y = rows(split)
@@ -45,7 +45,7 @@ def test_training_and_validation_alone_are_not_taken_for_classes(tmp_path: Path)
     write(tmp_path / "train", 10)
     write(tmp_path / "val", 3, start=10)
     data = read(tmp_path)
-    assert data.facts.class_names == ["bad", "good"]
+    assert data.info.class_names == ["bad", "good"]
     assert [len(split) for split in (data.train, data.val, data.test)] == [16, 6, 4]
 
 
@@ -61,7 +61,7 @@ def test_splits_have_other_names_too(tmp_path: Path, names: tuple[str, ...]) -> 
     for start, part in enumerate(names):
         write(tmp_path / part, 10 - start, start=10 * start)
     data = read(tmp_path)
-    assert data.facts.class_names == ["bad", "good"]
+    assert data.info.class_names == ["bad", "good"]
     assert len(data.val) == 18
     write(tmp_path / "val")
     assert f"has val/ and {names[1]}/, which are one split" in said(tmp_path)
@@ -69,10 +69,10 @@ def test_splits_have_other_names_too(tmp_path: Path, names: tuple[str, ...]) -> 
 
 def test_grey_pictures_make_one_channel(tmp_path: Path) -> None:
     grey = read(write(tmp_path, colour=False))
-    assert grey.facts.sizes["in_channels"] == 1
-    assert read(tmp_path, channels=3).facts.sizes["in_channels"] == 3
+    assert grey.info.sizes["in_channels"] == 1
+    assert read(tmp_path, channels=3).info.sizes["in_channels"] == 3
     write(tmp_path, 1, ("bad",))
-    assert read(write(tmp_path / "two")).facts.sizes["in_channels"] == 3
+    assert read(write(tmp_path / "two")).info.sizes["in_channels"] == 3
     assert rows(read(tmp_path / "two", channels=1).train)[0].shape[1] == 1
 
 
@@ -80,7 +80,7 @@ def test_only_training_pictures_decide_on_colour_and_scale(tmp_path: Path) -> No
     write(tmp_path / "train", colour=False)
     write(tmp_path / "test", 3, start=1)
     data = read(tmp_path)
-    assert data.facts.sizes["in_channels"] == 1
+    assert data.info.sizes["in_channels"] == 1
     x = rows(data.train)[0].float()
     assert float(data.train.scale.mean) == pytest.approx(float(x.mean()))
     assert float(data.train.scale.std) == pytest.approx(float(x.std(correction=0)))
@@ -88,7 +88,7 @@ def test_only_training_pictures_decide_on_colour_and_scale(tmp_path: Path) -> No
 
 def test_each_channel_is_told_in_units_of_its_own(tmp_path: Path) -> None:
     data = read(write(tmp_path))
-    x = data.train.finish(data.train.batch(torch.arange(12), 0)).inputs["x"]
+    x = data.train.to_model_inputs(data.train.batch(torch.arange(12), 0)).inputs["x"]
     assert torch.allclose(x.mean((0, 2, 3)), torch.zeros(3), atol=1e-6)
     assert torch.allclose(x[:, :2].std((0, 2, 3), correction=0), torch.ones(2))
     assert (x[:, 2] == 0).all(), "a channel without spread"
@@ -99,17 +99,17 @@ def test_each_channel_is_told_in_units_of_its_own(tmp_path: Path) -> None:
 def test_rows_are_the_same_from_memory_from_disk_and_from_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache_gb: float, workers: int
 ) -> None:
-    monkeypatch.setattr(image_splits, "SAMPLE", 5)
+    monkeypatch.setattr(image_splits, "MAX_SAMPLED_IMAGES", 5)
     write(tmp_path)
     reference, data = read(tmp_path), read(tmp_path, cache_gb=cache_gb)
-    assert (data.train.nbytes() is None) == (cache_gb == 0.0)
-    assert data.facts == reference.facts
+    assert (data.train.count_bytes() is None) == (cache_gb == 0.0)
+    assert data.info == reference.info
     for name in ("train", "val", "test"):
         options: dict[str, Any] = {"batch_size": 5, "device": torch.device("cpu"), "train": name == "train"}
         one = Loader(getattr(reference, name), name, **options)
         other = Loader(getattr(data, name), name, workers=workers, timeout=30.0, **options)
-        assert torch.equal(one.split.targets(), other.split.targets())  # type: ignore[arg-type]
-        for first, second in zip(one.epoch(1), other.epoch(1), strict=True):
+        assert torch.equal(one.split.get_targets(), other.split.get_targets())  # type: ignore[arg-type]
+        for first, second in zip(one.iter_epoch(1), other.iter_epoch(1), strict=True):
             assert torch.equal(first.inputs["x"], second.inputs["x"])
             assert torch.equal(first.target, second.target)  # type: ignore[arg-type]
             assert torch.equal(first.index, second.index)
@@ -118,8 +118,8 @@ def test_rows_are_the_same_from_memory_from_disk_and_from_workers(
 def test_what_does_not_fit_is_not_kept(tmp_path: Path) -> None:
     write(tmp_path)
     size = (20 * 3 * 8 * 8 + 20 * 8) / 1e9
-    assert read(tmp_path, cache_gb=size).train.nbytes() is not None
-    assert read(tmp_path, cache_gb=size - 1e-9).train.nbytes() is None
+    assert read(tmp_path, cache_gb=size).train.count_bytes() is not None
+    assert read(tmp_path, cache_gb=size - 1e-9).train.count_bytes() is None
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -129,7 +129,7 @@ def test_a_file_that_breaks_later_is_named(tmp_path: Path, workers: int) -> None
     gone.write_bytes(gone.read_bytes()[:-30])
     loader = Loader(data.train, "train", batch_size=4, device=torch.device("cpu"), workers=workers, timeout=30.0)
     with pytest.raises(SystemFault) as caught:
-        list(loader.epoch(0))
+        list(loader.iter_epoch(0))
     assert str(caught.value).startswith(f"data.path: {gone}: ")
     assert "\n" not in str(caught.value)
 
@@ -160,13 +160,13 @@ def test_rows_are_called_by_their_files(tmp_path: Path) -> None:
     write(tmp_path / "test", 2, start=5)
     for cache_gb in (1.0, 0.0):
         data = read(tmp_path, cache_gb=cache_gb, val=0.25)
-        called, names = data.test.names(0)
+        called, names = data.test.get_row_names(0)
         assert called == "file"
         assert sorted(map(str, names)) == [f"test/{kind}/{name}" for kind in KINDS for name in ("000.png", "001.PNG")]
         for row, name in enumerate(names):
             with Image.open(tmp_path / str(name)) as image:
                 assert int(rows(data.test)[0][row, 0, 0, 0]) == image.getpixel((0, 0))[0]  # type: ignore[index]
-        assert data.test.to(torch.device("cpu")).names(0) == data.test.names(0)
+        assert data.test.to(torch.device("cpu")).get_row_names(0) == data.test.get_row_names(0)
 
 
 def test_folders_that_are_none_are_told(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer.core.dataset import TensorSplit
-from trainer.data.datasets.image.moving_blob import MovingBlob, matched_filter, spots, velocities
+from trainer.data.datasets.image.moving_blob import MovingBlob, class_velocities, matched_filter, render_blobs
 
 OPTIONS: dict[str, Any] = {
     "rows": 500,
@@ -34,7 +34,7 @@ def frames_and_class(**changes: Any) -> tuple[Tensor, Tensor]:
 
 
 def steps(frames: int = 6, speed: float = 2.0) -> Tensor:
-    return velocities(8, speed)[:, None] * torch.arange(frames)[:, None]
+    return class_velocities(8, speed)[:, None] * torch.arange(frames)[:, None]
 
 
 def accuracy(x: Tensor, y: Tensor) -> float:
@@ -43,7 +43,7 @@ def accuracy(x: Tensor, y: Tensor) -> float:
 
 def test_a_spot_is_the_formula_on_a_square_without_edges() -> None:
     place = torch.tensor([0.3, 4.6])
-    picture = spots(place, 5, 1.2)
+    picture = render_blobs(place, 5, 1.2)
     for row, column in product(range(5), range(5)):
         squares = [min((a - b) % 5, (b - a) % 5) ** 2 for a, b in zip((row, column), place.tolist(), strict=True)]
         assert float(picture[row, column]) == pytest.approx(math.exp(-sum(squares) / (2 * 1.2**2)), abs=1e-5)
@@ -77,4 +77,4 @@ def test_the_matched_filter_needs_the_order_of_the_frames() -> None:
 
 
 def test_noise_drowns_it() -> None:
-    assert MovingBlob(**OPTIONS | {"noise": 5.0}).facts.best_possible["accuracy"] < 0.5
+    assert MovingBlob(**OPTIONS | {"noise": 5.0}).info.best_possible["accuracy"] < 0.5

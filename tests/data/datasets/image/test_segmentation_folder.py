@@ -14,19 +14,19 @@ from PIL import Image
 from tests.helpers.lab import lab
 from tests.helpers.mask_folders import picture, read, rows, said, truth, write
 from tests.helpers.real_data import FOLDER, needs
-from trainer.core.batch import IGNORE
+from trainer.core.batch import IGNORE_INDEX
 from trainer.core.dataset import TensorSplit
-from trainer.data.datasets.image.segmentation_folder import ImageMasks, Isbi2012
+from trainer.data.datasets.image.segmentation_folder import ISBI2012, SegmentationFolder
 from trainer.data.reference import baselines
-from trainer.data.splits.image_splits import Repeated
+from trainer.data.splits.image_splits import RepeatedSplit
 from trainer.engine.dataloader import Loader
 
 
 @pytest.mark.parametrize("values", [(0, 255), (0, 7, 255), (3, 9, 300, 40000)])
 def test_the_values_of_the_masks_are_the_classes_in_order(tmp_path: Path, values: tuple[int, ...]) -> None:
     data = read(write(tmp_path, values=values))
-    assert data.facts.class_names == [str(value) for value in values]
-    assert data.facts.sizes["out_features"] == (1 if len(values) == 2 else len(values))
+    assert data.info.class_names == [str(value) for value in values]
+    assert data.info.sizes["out_features"] == (1 if len(values) == 2 else len(values))
     assert [len(split) for split in (data.train, data.val, data.test)] == [6, 2, 2]
     found = []
     for split in (data.train, data.val, data.test):
@@ -66,17 +66,17 @@ def test_masks_of_one_bit(tmp_path: Path) -> None:
     plain = read(write(tmp_path, values=(0, 255)))
     stored(tmp_path, "one bit")
     again = read(tmp_path, classes=["off", "on"])
-    assert again.facts.class_names == ["off", "on"]
+    assert again.info.class_names == ["off", "on"]
     assert torch.equal(rows(again.train)[1], rows(plain.train)[1])
 
 
 def test_one_value_may_not_count(tmp_path: Path) -> None:
     data = read(write(tmp_path), ignore=7, classes=["ground", "sky"])
     y = rows(data.train)[1]
-    assert y.unique().tolist() == [IGNORE, 0, 1]
-    assert data.train.targets().tolist() == [[0, 1, IGNORE]]  # type: ignore[union-attr]
-    assert data.facts.baseline.keys() == {"mean_iou", "pixel_accuracy", "nll", "iou_ground", "iou_sky"}
-    assert data.facts.baseline == pytest.approx(of_tensors(data, ["ground", "sky"]))
+    assert y.unique().tolist() == [IGNORE_INDEX, 0, 1]
+    assert data.train.get_targets().tolist() == [[0, 1, IGNORE_INDEX]]  # type: ignore[union-attr]
+    assert data.info.baseline.keys() == {"mean_iou", "pixel_accuracy", "nll", "iou_ground", "iou_sky"}
+    assert data.info.baseline == pytest.approx(of_tensors(data, ["ground", "sky"]))
     assert lab("model=unet", "model.widths=[4]", *words(tmp_path), "data.ignore=7").test()["pixel_accuracy"] > 0
 
 
@@ -84,16 +84,16 @@ def words(folder: Path) -> tuple[str, ...]:
     return "data=image_masks", f"data.path={folder}", "epochs=1"
 
 
-def of_tensors(data: ImageMasks, names: list[str]) -> dict[str, float]:
+def of_tensors(data: SegmentationFolder, names: list[str]) -> dict[str, float]:
     """The baseline from all pixels at once."""
     splits = (TensorSplit({"x": torch.zeros(len(split))}, rows(split)[1]) for split in (data.train, data.test))
-    return baselines.majority_everywhere(*splits, names)
+    return baselines.majority_pixel_class(*splits, names)
 
 
 @pytest.mark.parametrize("changes", [{}, {"size": 5}, {"size": 16, "fit": "stretch"}])
 def test_the_baseline_counts_the_pixels_that_are_scored(tmp_path: Path, changes: dict[str, object]) -> None:
     data = read(write(tmp_path), **changes)
-    assert data.facts.baseline == pytest.approx(of_tensors(data, ["0", "7", "255"]))
+    assert data.info.baseline == pytest.approx(of_tensors(data, ["0", "7", "255"]))
 
 
 def test_a_mask_keeps_its_values_where_a_picture_is_smoothed(tmp_path: Path) -> None:
@@ -110,27 +110,27 @@ def test_a_mask_keeps_its_values_where_a_picture_is_smoothed(tmp_path: Path) -> 
 def test_rows_are_the_same_from_memory_and_from_disk(tmp_path: Path, workers: int) -> None:
     write(tmp_path)
     kept, anew = read(tmp_path, size=6, repeats=3), read(tmp_path, size=6, repeats=3, cache_gb=0.0)
-    assert anew.train.nbytes() is None
-    assert kept.facts == anew.facts
+    assert anew.train.count_bytes() is None
+    assert kept.info == anew.info
     options: dict[str, Any] = {"batch_size": 4, "device": torch.device("cpu"), "train": True}
     one, other = Loader(kept.train, "train", **options), Loader(anew.train, "train", workers=workers, **options)
-    for first, second in zip(one.epoch(1), other.epoch(1), strict=True):
+    for first, second in zip(one.iter_epoch(1), other.iter_epoch(1), strict=True):
         assert torch.equal(first.inputs["x"], second.inputs["x"])
         assert torch.equal(first.target, second.target)  # type: ignore[arg-type]
         assert torch.equal(first.index, second.index)
 
 
 def test_a_repeated_row_is_the_same_under_another_number() -> None:
-    split = Repeated(TensorSplit({"x": torch.arange(3)}, torch.arange(3) * 10), 4)
+    split = RepeatedSplit(TensorSplit({"x": torch.arange(3)}, torch.arange(3) * 10), 4)
     assert len(split) == 12
     index = torch.tensor([2, 5, 11, 0])
     batch = split.batch(index, 0)
     assert batch.inputs["x"].tolist() == [2, 2, 2, 0]
     assert batch.index.tolist() == [2, 5, 11, 0]
-    for whole, part in zip(split.batches([index, index + 1 - 1], 0), (batch, batch), strict=True):
+    for whole, part in zip(split.iter_batches([index, index + 1 - 1], 0), (batch, batch), strict=True):
         assert torch.equal(whole.inputs["x"], part.inputs["x"])
         assert torch.equal(whole.index, part.index)
-    assert split.targets().tolist() == [0, 10, 20]  # type: ignore[union-attr]
+    assert split.get_targets().tolist() == [0, 10, 20]  # type: ignore[union-attr]
 
 
 def test_folders_may_say_the_split(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_pictures_of_several_sizes_need_one(tmp_path: Path) -> None:
     told = said(tmp_path)
     assert told.startswith("data.size: pictures differ in size: ")
     assert "20 x 12" in told
-    assert read(tmp_path, size=8).facts.sizes["height"] == 8
+    assert read(tmp_path, size=8).info.sizes["height"] == 8
 
 
 @pytest.mark.slow
@@ -218,17 +218,17 @@ def test_a_unet_of_one_output_finds_both_classes(tmp_path: Path) -> None:
 
 @needs("isbi2012")
 def test_real_slices() -> None:
-    data = Isbi2012(size=None, repeats=2, data_dir=str(FOLDER))
+    data = ISBI2012(size=None, repeats=2, data_dir=str(FOLDER))
     assert [len(split) for split in (data.train, data.val, data.test)] == [40, 4, 6]
-    assert data.facts.class_names == ["membrane", "cell"]
-    assert (data.facts.sizes["in_channels"], data.facts.sizes["height"], data.facts.sizes["out_features"]) == (
+    assert data.info.class_names == ["membrane", "cell"]
+    assert (data.info.sizes["in_channels"], data.info.sizes["height"], data.info.sizes["out_features"]) == (
         1,
         512,
         1,
     )
     share = torch.cat([rows(split)[1] for split in (data.train.split, data.val, data.test)]).float().mean()
     assert share == pytest.approx(0.78, abs=0.005)
-    assert data.facts.baseline["pixel_accuracy"] == pytest.approx(float(rows(data.test)[1].float().mean()))
-    assert data.facts.baseline["iou_membrane"] == 0
+    assert data.info.baseline["pixel_accuracy"] == pytest.approx(float(rows(data.test)[1].float().mean()))
+    assert data.info.baseline["iou_membrane"] == 0
     with Image.open(FOLDER / "isbi2012/train/image/24.png") as image:
         assert torch.equal(rows(data.test)[0][0, 0], torch.from_numpy(np.array(image)))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from trainer.core.dataset import TensorSplit
-from trainer.data.datasets.multimodal.mod3 import Mod3, nearest, patterns
+from trainer.data.datasets.multimodal.mod3 import Mod3, class_patterns, nearest_pattern
 
 SIZES = {"length": 10, "features": 8, "size": 28, "wavelength": 7.0}
 
@@ -19,8 +19,12 @@ def told(split: object) -> tuple[Tensor, Tensor, Tensor]:
     """(a, b, y) of a split: what each input shows, and the class."""
     assert isinstance(split, TensorSplit)
     assert split.target is not None
-    waves, stripes = patterns(**SIZES)  # type: ignore[arg-type]
-    return nearest(split.inputs["sequence"], waves), nearest(split.inputs["image"], stripes), split.target
+    waves, stripes = class_patterns(**SIZES)  # type: ignore[arg-type]
+    return (
+        nearest_pattern(split.inputs["sequence"], waves),
+        nearest_pattern(split.inputs["image"], stripes),
+        split.target,
+    )
 
 
 def test_each_input_can_be_read_and_the_two_give_the_class() -> None:
@@ -29,7 +33,7 @@ def test_each_input_can_be_read_and_the_two_give_the_class() -> None:
     for split in (made.train, made.val, made.test):
         a, b, y = told(split)
         assert torch.equal((a + b) % 3, y)
-    assert made.facts.best_possible["accuracy"] == 1.0
+    assert made.info.best_possible["accuracy"] == 1.0
 
 
 def test_the_class_is_uniform_given_either_input() -> None:
@@ -39,16 +43,16 @@ def test_the_class_is_uniform_given_either_input() -> None:
         for alone in (a, b):
             counts = torch.bincount(3 * alone + y, minlength=9)
             assert torch.equal(counts, torch.full((9,), len(split) // 9))
-    assert made.facts.baseline["accuracy"] == 1 / 3
+    assert made.info.baseline["accuracy"] == 1 / 3
 
 
 def test_one_step_or_one_pixel_is_not_enough_and_noise_can_drown_all() -> None:
     a, b, _ = told(data().train)
     split = data().train
     assert isinstance(split, TensorSplit)
-    waves, stripes = patterns(**SIZES)  # type: ignore[arg-type]
-    number = nearest(split.inputs["sequence"][:, 3:4, :1], waves[:, 3:4, :1])
-    pixel = nearest(split.inputs["image"][..., 3:4, 3:4], stripes[..., 3:4, 3:4])
+    waves, stripes = class_patterns(**SIZES)  # type: ignore[arg-type]
+    number = nearest_pattern(split.inputs["sequence"][:, 3:4, :1], waves[:, 3:4, :1])
+    pixel = nearest_pattern(split.inputs["image"][..., 3:4, 3:4], stripes[..., 3:4, 3:4])
     assert (number == a).double().mean() < 0.65
     assert (pixel == b).double().mean() < 0.65
-    assert data(noise=50.0).facts.best_possible["accuracy"] < 0.5
+    assert data(noise=50.0).info.best_possible["accuracy"] < 0.5

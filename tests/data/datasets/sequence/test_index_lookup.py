@@ -10,7 +10,7 @@ from trainer.utils.errors import ConfigError
 
 def test_the_answer_stands_where_the_last_token_says() -> None:
     data = IndexLookup(rows=2000, length=5, symbols=3, seed=0)
-    assert data.facts.sizes == {"vocab_size": 8, "seq_len": 6, "num_classes": 3, "out_features": 3}
+    assert data.info.sizes == {"vocab_size": 8, "seq_len": 6, "num_classes": 3, "out_features": 3}
     asked = set()
     for split in (data.train, data.val, data.test):
         assert isinstance(split, TensorSplit)
@@ -26,7 +26,7 @@ def test_the_answer_stands_where_the_last_token_says() -> None:
 def test_neither_the_question_nor_the_majority_tells() -> None:
     """The best guess without places is the most frequent symbol, far from right; without looking it is chance."""
     data = IndexLookup(rows=20_000, length=12, symbols=8, seed=0)
-    assert data.facts.baseline["accuracy"] == pytest.approx(1 / 8, abs=0.015)
+    assert data.info.baseline["accuracy"] == pytest.approx(1 / 8, abs=0.015)
     assert isinstance(data.train, TensorSplit)
     x, y = data.train.inputs["x"], data.train.target
     assert y is not None

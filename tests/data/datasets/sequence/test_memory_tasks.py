@@ -23,7 +23,7 @@ def test_first_plus_last_is_that_and_one_end_leaves_a_twelfth() -> None:
     x = inputs["x"]
     torch.testing.assert_close(y, x[:, 0] + x[:, 6])
     assert y.shape == (4000, 1)
-    assert data.facts.baseline["mse"] == pytest.approx(1 / 6, abs=0.01)
+    assert data.info.baseline["mse"] == pytest.approx(1 / 6, abs=0.01)
     assert float((y - x[:, -1] - 0.5).square().mean()) == pytest.approx(1 / 12, abs=0.005)
 
 
@@ -32,9 +32,9 @@ def test_first_token_is_one_of_equally_likely_ones() -> None:
     inputs, y = rows(data.train)
     assert torch.equal(inputs["x"][:, 0].argmax(-1), y)
     assert torch.equal(inputs["x"].sum(-1), torch.ones(3000, 5))
-    assert data.facts.baseline["accuracy"] == pytest.approx(1 / 8, abs=0.03)
-    assert data.facts.sizes["out_features"] == 8
-    assert FirstToken(rows=50, length=5, tokens=2, seed=0).facts.sizes["out_features"] == 1
+    assert data.info.baseline["accuracy"] == pytest.approx(1 / 8, abs=0.03)
+    assert data.info.sizes["out_features"] == 8
+    assert FirstToken(rows=50, length=5, tokens=2, seed=0).info.sizes["out_features"] == 1
 
 
 def test_var_len_sum_counts_real_steps_and_pads_with_look_alikes() -> None:
@@ -56,7 +56,7 @@ def test_adding_marks_one_step_in_each_half() -> None:
     assert torch.equal(mark[:, :4].sum(1), torch.ones(3000))
     assert torch.equal(mark[:, 4:].sum(1), torch.ones(3000))
     torch.testing.assert_close(y[:, 0], (value * mark).sum(1))
-    assert data.facts.baseline["mse"] == pytest.approx(1 / 6, abs=0.02)
+    assert data.info.baseline["mse"] == pytest.approx(1 / 6, abs=0.02)
 
 
 def test_the_seed_of_the_data_is_its_own() -> None:
@@ -85,11 +85,11 @@ SHORT = ("model=gru", "data=var_len_sum", "data.rows=3000", "data.longest=10", "
 def test_padding_is_told_from_steps_by_lengths_alone() -> None:
     assert lab(*SHORT).test()["mse"] < 0.02
     blind = lab(*SHORT)
-    blind.task._wanted = ("x",)
+    blind.task._forward_parameters = ("x",)
     assert blind.test()["mse"] > 0.1
 
 
 @pytest.mark.slow
 def test_the_adding_problem_is_learned() -> None:
     run = lab("model=gru", "data=adding", "data.rows=3000", "data.length=6", "epochs=8", "batch_size=32")
-    assert run.test()["mse"] < 0.02 < 0.1 < run.data.facts.baseline["mse"]
+    assert run.test()["mse"] < 0.02 < 0.1 < run.data.info.baseline["mse"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from trainer.core.dataset import TensorSplit
-from trainer.data.datasets.sequence.oscillator import DampedOscillator, motion
+from trainer.data.datasets.sequence.oscillator import DampedOscillator, exact_trajectory
 from trainer.utils.errors import ConfigError
 
 OPTIONS = {"rows": 500, "horizon": 6, "duration": 3.0, "frequency": 2.0, "damping": 0.2, "seed": 0}
@@ -13,12 +13,12 @@ OPTIONS = {"rows": 500, "horizon": 6, "duration": 3.0, "frequency": 2.0, "dampin
 def test_trajectories_obey_the_law() -> None:
     start = torch.randn(5, 2, dtype=torch.float64)
     times = (3 * torch.rand(5, 1, dtype=torch.float64)).requires_grad_()
-    (place, speed) = motion(start, times, 2.0, 0.2).unbind(-1)
+    (place, speed) = exact_trajectory(start, times, 2.0, 0.2).unbind(-1)
     (velocity,) = torch.autograd.grad(place.sum(), times, create_graph=True)
     (acceleration,) = torch.autograd.grad(speed.sum(), times)
     torch.testing.assert_close(velocity, speed)
     torch.testing.assert_close(acceleration, -4 * place - 0.4 * speed)
-    torch.testing.assert_close(motion(start, 0 * times, 2.0, 0.2)[:, 0], start)
+    torch.testing.assert_close(exact_trajectory(start, 0 * times, 2.0, 0.2)[:, 0], start)
 
 
 def test_times_are_each_rows_own_and_ascend() -> None:
@@ -28,7 +28,7 @@ def test_times_are_each_rows_own_and_ascend() -> None:
     assert (times.diff(dim=1) >= 0).all()
     assert 0 <= times.min() < 0.1 < 2.9 < times.max() < 3
     assert len(times.unique(dim=0)) == 300
-    assert data.facts.baseline["mse"] == pytest.approx(float(data.test.targets().square().mean()), rel=0.05)
+    assert data.info.baseline["mse"] == pytest.approx(float(data.test.get_targets().square().mean()), rel=0.05)
 
 
 def test_a_system_that_does_not_swing_is_refused() -> None:

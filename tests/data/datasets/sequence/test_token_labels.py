@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.core.batch import IGNORE
-from trainer.core.dataset import Data, TensorSplit
-from trainer.data.datasets.sequence.token_labels import NeighbourSum, TemporalOrder
+from trainer.core.batch import IGNORE_INDEX
+from trainer.core.dataset import Dataset, TensorSplit
+from trainer.data.datasets.sequence.token_labels import NeighborSum, TemporalOrder
 from trainer.utils.errors import ConfigError
 
 
-def rows(data: Data) -> list[tuple[list[int], list[int], int, torch.Tensor]]:
+def rows(data: Dataset) -> list[tuple[list[int], list[int], int, torch.Tensor]]:
     """Of every training row: its real tokens, its padding, its length, its target."""
     split = data.train
     assert isinstance(split, TensorSplit)
@@ -21,16 +21,16 @@ def rows(data: Data) -> list[tuple[list[int], list[int], int, torch.Tensor]]:
 
 
 def test_a_tag_is_the_sum_of_its_neighbours_and_padding_has_none() -> None:
-    data = NeighbourSum(rows=300, shortest=1, longest=7, vocab_size=4, seed=0)
+    data = NeighborSum(rows=300, shortest=1, longest=7, vocab_size=4, seed=0)
     seen = set()
     for tokens, padding, length, tags in rows(data):
         around = [0, *tokens, 0]
         assert tags[:length].tolist() == [around[i] + around[i + 2] for i in range(length)]
-        assert (tags[length:] == IGNORE).all()
+        assert (tags[length:] == IGNORE_INDEX).all()
         seen |= {length, *(f"padded with {token}" for token in padding)}
     assert seen == {*range(1, 8), *(f"padded with {token}" for token in range(4))}
-    assert data.facts.sizes["num_classes"] == 7
-    assert data.facts.baseline["accuracy"] < 0.4
+    assert data.info.sizes["num_classes"] == 7
+    assert data.info.baseline["accuracy"] < 0.4
 
 
 def test_the_order_of_two_special_tokens_is_the_class() -> None:
@@ -42,11 +42,11 @@ def test_the_order_of_two_special_tokens_is_the_class() -> None:
         assert int(target) == 2 * tokens[first] + tokens[second]
         places |= {(first, second)} | ({"special"} if {0, 1} & {*padding} else set())
     assert {"special", (0, 1), (0, 8), (3, 8)} <= places  # ends and middles, and padding that misleads
-    assert data.facts.class_names[int(rows(data)[0][3])] in ("xx", "xy", "yx", "yy")
+    assert data.info.class_names[int(rows(data)[0][3])] in ("xx", "xy", "yx", "yy")
 
 
-@pytest.mark.parametrize("kind", [NeighbourSum, TemporalOrder])
-def test_sizes_that_cannot_be_are_refused(kind: type[NeighbourSum] | type[TemporalOrder]) -> None:
+@pytest.mark.parametrize("kind", [NeighborSum, TemporalOrder])
+def test_sizes_that_cannot_be_are_refused(kind: type[NeighborSum] | type[TemporalOrder]) -> None:
     with pytest.raises(ConfigError, match=r"data\.shortest: 9 is more than data\.longest, 4"):
         kind(rows=10, shortest=9, longest=4, vocab_size=5, seed=0)
 

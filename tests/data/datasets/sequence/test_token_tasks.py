@@ -26,7 +26,7 @@ def test_rows_are_in_no_order() -> None:
 
 
 def test_guessing_is_chance() -> None:
-    facts = Reverse(rows=5000, length=8, vocab_size=10, seed=0).facts
+    facts = Reverse(rows=5000, length=8, vocab_size=10, seed=0).info
     assert facts.baseline["token_accuracy"] == pytest.approx(0.1, abs=0.02)
     assert facts.baseline["exact_match"] < 0.01
     assert facts.sizes == {"source_vocab_size": 10, "vocab_size": 10, "seq_len": 8, "horizon": 8}

@@ -9,7 +9,7 @@ import torch
 
 from tests.helpers.lab import lab
 from tests.helpers.real_data import FOLDER, needs
-from trainer.data.datasets.sequence.ucr import DIGESTS, UCR
+from trainer.data.datasets.sequence.ucr import SHA256, UCR
 from trainer.data.readers import ts_format
 from trainer.data.splits.ragged import RaggedSplit
 from trainer.utils.errors import ConfigError
@@ -98,13 +98,13 @@ def test_rows_are_cut_by_class_and_scaled_by_those_trained_on(tmp_path: Path) ->
     data = UCR("Small", 0.3, 0, str(small(tmp_path, rows=30)))
     assert (len(data.train), len(data.val), len(data.test)) == (21, 9, 30)
     for split, low in ((data.train, 7), (data.val, 3), (data.test, 10)):
-        assert int((split.targets() == 0).sum()) == low
+        assert int((split.get_targets() == 0).sum()) == low
     assert isinstance(data.train, RaggedSplit)
     steps = data.train.inputs["x"].values
     torch.testing.assert_close(steps.mean(0), torch.zeros(2), atol=1e-5, rtol=0)
     torch.testing.assert_close(steps.std(0, correction=0), torch.tensor([1.0, 0.0]))
-    assert data.facts.sizes == {"in_features": 2, "seq_len": 4, "num_classes": 2, "out_features": 1}
-    assert data.facts.class_names == ["low", "high"]
+    assert data.info.sizes == {"in_features": 2, "seq_len": 4, "num_classes": 2, "out_features": 1}
+    assert data.info.class_names == ["low", "high"]
     batch = data.test.batch(torch.tensor([0, 2]), 0)
     assert batch.inputs["lengths"].tolist() == [2, 4]
     assert batch.inputs["x"].shape == (2, 4, 2)
@@ -157,9 +157,9 @@ def test_too_small_a_share_is_refused(tmp_path: Path) -> None:
 def test_real_sets(name: str, rows: tuple[int, int, int], features: int, steps: int, classes: int) -> None:
     data = UCR(name, 0.2, 0, str(FOLDER))
     assert (len(data.train), len(data.val), len(data.test)) == rows
-    sizes = data.facts.sizes
+    sizes = data.info.sizes
     assert (sizes["in_features"], sizes["seq_len"], sizes["num_classes"]) == (features, steps, classes)
-    assert f"{name}/{name}_TRAIN.ts" in DIGESTS
+    assert f"{name}/{name}_TRAIN.ts" in SHA256
 
 
 @real

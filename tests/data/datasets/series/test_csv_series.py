@@ -54,7 +54,7 @@ def split(data: CSVSeries, which: str = "train") -> WindowSplit:
 
 
 def targets(windows_of: WindowSplit) -> Tensor:
-    found = windows_of.targets()
+    found = windows_of.get_targets()
     assert found is not None
     return found
 
@@ -79,7 +79,7 @@ def test_the_past_is_read_and_the_future_predicted_in_the_order_of_the_file(tmp_
     assert sizes(data) == [60 - 14, 20 - 4, 20 - 4]
     assert counted(data, "train")[0] == list(range(15))
     assert counted(data, "test")[-1] == list(range(85, 100))
-    assert data.facts.sizes == {"in_features": 2, "seq_len": 10, "horizon": 5, "flat_features": 20}
+    assert data.info.sizes == {"in_features": 2, "seq_len": 10, "horizon": 5, "flat_features": 20}
     series = split(data).series
     assert torch.allclose(series[:60].mean(0), torch.zeros(2), atol=1e-6)
     assert torch.allclose(series[:60].std(0, correction=0), torch.ones(2), atol=1e-6)
@@ -88,10 +88,10 @@ def test_the_past_is_read_and_the_future_predicted_in_the_order_of_the_file(tmp_
 def test_a_single_column_is_scored_in_its_own_units_and_several_in_deviations(tmp_path: Path) -> None:
     path = write(tmp_path, hours())
     one = load(path, columns=["a"])
-    assert one.facts.baseline["mae"] == pytest.approx(3), "of 1 to 5 steps ahead, each one higher"
+    assert one.info.baseline["mae"] == pytest.approx(3), "of 1 to 5 steps ahead, each one higher"
     both = load(path, time="when")
-    assert both.facts.target_scale == 1.0
-    assert both.facts.baseline["mae"] < 1
+    assert both.info.target_scale == 1.0
+    assert both.info.baseline["mae"] < 1
 
 
 def test_scores_of_a_run_are_in_those_units_too(tmp_path: Path) -> None:
@@ -101,18 +101,18 @@ def test_scores_of_a_run_are_in_those_units_too(tmp_path: Path) -> None:
     with torch.no_grad():  # a forecast of the last value: what the baseline says
         for parameter in made.task.parameters():
             parameter.zero_()
-    assert made.test()["mae"] == pytest.approx(made.data.facts.baseline["mae"], rel=1e-4) == pytest.approx(3)
+    assert made.test()["mae"] == pytest.approx(made.data.info.baseline["mae"], rel=1e-4) == pytest.approx(3)
 
 
 def test_a_period_that_is_known_makes_the_baseline_harder(tmp_path: Path) -> None:
     path = write(tmp_path, hours(200))
     plain, daily = (load(path, columns=["b"], history=24, period=period) for period in (1, 24))
-    assert plain.facts.baseline["rmse"] > 0.3
-    assert daily.facts.baseline["rmse"] == pytest.approx(0, abs=1e-6)
-    assert load(path, columns=["a"], history=24, period=24).facts.baseline["mae"] == pytest.approx(3), "the better rule"
+    assert plain.info.baseline["rmse"] > 0.3
+    assert daily.info.baseline["rmse"] == pytest.approx(0, abs=1e-6)
+    assert load(path, columns=["a"], history=24, period=24).info.baseline["mae"] == pytest.approx(3), "the better rule"
     assert (
-        load(path, columns=["b"], history=12, period=24).facts.baseline
-        == load(path, columns=["b"], history=12).facts.baseline
+        load(path, columns=["b"], history=12, period=24).info.baseline
+        == load(path, columns=["b"], history=12).info.baseline
     )
 
 

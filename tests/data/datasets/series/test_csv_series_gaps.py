@@ -95,7 +95,7 @@ def test_no_window_holds_a_gap_or_steps_over_one(tmp_path: Path) -> None:
     found = targets(split(data))
     assert found.isfinite().all()
     assert len(found) == len(seen)
-    batches = list(data.train.batches(torch.arange(len(seen)).split(4), 0))
+    batches = list(data.train.iter_batches(torch.arange(len(seen)).split(4), 0))
     assert torch.equal(torch.cat([batch.target for batch in batches if batch.target is not None]), found)
     assert torch.cat([batch.index for batch in batches]).tolist() == list(range(len(seen)))
 
@@ -135,4 +135,4 @@ def test_gaps_everywhere_are_refused(tmp_path: Path) -> None:
 def test_the_rule_of_the_last_period_skips_windows_with_gaps_too(tmp_path: Path) -> None:
     path = write(tmp_path, with_gaps())
     data = load(path, time="when", gaps="drop", columns=["a"])
-    assert windows.repeat(split(data), 1, data.facts.target_scale)["mae"] == pytest.approx(3)
+    assert windows.seasonal_naive_scores(split(data), 1, data.info.target_scale)["mae"] == pytest.approx(3)

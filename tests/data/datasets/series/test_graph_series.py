@@ -9,7 +9,7 @@ import torch
 from tests.helpers.lab import lab
 from tests.helpers.real_data import FOLDER, needs
 from trainer.data.datasets.series.graph_series import GraphSeries
-from trainer.data.splits.graph_batches import Beside
+from trainer.data.splits.graph_batches import SplitWithSharedInputs
 from trainer.data.splits.windows import WindowSplit
 from trainer.models.layers.graph.graph import Graph
 from trainer.utils.errors import ConfigError
@@ -23,7 +23,7 @@ def read(name: Literal["chickenpox", "pedalme"], history: int = 4, horizon: int 
 
 def windows(data: GraphSeries, split: str) -> WindowSplit:
     beside = getattr(data, split)
-    assert isinstance(beside, Beside)
+    assert isinstance(beside, SplitWithSharedInputs)
     assert isinstance(beside.rows, WindowSplit)
     return beside.rows
 
@@ -38,10 +38,10 @@ def test_weeks_come_in_order_and_the_graph_beside_them(
     raw = json.loads(file.read_bytes())
     data = read(name)
     seen = [windows(data, split) for split in ("train", "val", "test")]
-    assert torch.equal(torch.cat([split.targets()[:, 0] for split in seen]), torch.tensor(raw[key])[4:])  # type: ignore[index]
+    assert torch.equal(torch.cat([split.get_targets()[:, 0] for split in seen]), torch.tensor(raw[key])[4:])  # type: ignore[index]
     assert sum(map(len, seen)) == weeks - 4
-    assert data.facts.sizes["num_nodes"] == data.facts.sizes["in_features"] == nodes
-    given = data.test.finish(data.test.batch(torch.arange(2), 0)).inputs
+    assert data.info.sizes["num_nodes"] == data.info.sizes["in_features"] == nodes
+    given = data.test.to_model_inputs(data.test.batch(torch.arange(2), 0)).inputs
     assert given["edge_index"].t().tolist() == raw["edges"]
     assert given["edge_weight"].tolist() == pytest.approx(raw.get("weights", [1.0] * edges))
     Graph(nodes, given["edge_index"], given["edge_weight"])
@@ -49,23 +49,23 @@ def test_weeks_come_in_order_and_the_graph_beside_them(
 
 def test_the_reference_numbers_of_chickenpox() -> None:
     test = windows(read("chickenpox"), "test")
-    target = test.targets()
+    target = test.get_targets()
     assert target is not None
     assert len(target) == 105
     assert float(target.square().mean()) == pytest.approx(1.049, abs=5e-4)
     assert float((target[:, 0] - test.inputs["x"][:, -1]).square().mean()) == pytest.approx(3.022, abs=5e-4)
-    assert read("chickenpox").facts.baseline["mse"] == pytest.approx(1.0495, abs=1e-4)
+    assert read("chickenpox").info.baseline["mse"] == pytest.approx(1.0495, abs=1e-4)
 
 
 def test_a_history_that_leaves_no_week_to_train_on_is_refused() -> None:
     with pytest.raises(ConfigError, match="history 24 and horizon 1 need 25 rows; the train split has 24"):
         read("pedalme", history=24)
-    assert read("pedalme", history=4, horizon=2).facts.sizes["horizon"] == 2
+    assert read("pedalme", history=4, horizon=2).info.sizes["horizon"] == 2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "most"), [("gcn_lstm", 0.8), ("dlinear", 0.9), ("gru_forecaster", 0.85)])
 def test_next_weeks_chickenpox_is_told_better_than_by_zero(model: str, most: float) -> None:
     run = lab(f"model={model}", "data=chickenpox", f"data_dir={FOLDER}", "max_steps=120")
-    assert run.data.facts.baseline["mse"] > 1.04
+    assert run.data.info.baseline["mse"] > 1.04
     assert run.test()["mse"] < most

@@ -16,8 +16,8 @@ from tests.helpers.small_tables import GAPS, load, people, problem, write
 from trainer.data.datasets.tabular.csv_table import CSV
 from trainer.data.encoding import column_encoding, table_schema
 from trainer.data.readers import delimited
-from trainer.data.readers.cell_parsing import Reading
-from trainer.data.splits.splitting import stratified
+from trainer.data.readers.cell_parsing import CellFormat
+from trainer.data.splits.splitting import stratified_order
 
 
 def sizes(data: CSV) -> list[int]:
@@ -31,8 +31,8 @@ def test_numbers_are_standardised_by_training_rows_and_categories_are_one_hot(tm
     assert x[:, 0].mean().abs() < 1e-6
     assert float(x[:, 0].std(correction=0)) == pytest.approx(1, abs=1e-6)
     assert torch.equal(x[:, 1:].sum(1), torch.ones(24))
-    assert data.facts.sizes == {"in_features": 4, "flat_features": 4, "num_classes": 2, "out_features": 1}
-    assert data.facts.class_names == ["no", "yes"]
+    assert data.info.sizes == {"in_features": 4, "flat_features": 4, "num_classes": 2, "out_features": 1}
+    assert data.info.class_names == ["no", "yes"]
     assert data.train.target.dtype == torch.int64
 
 
@@ -40,7 +40,7 @@ def test_schema_is_plain_and_encodes_the_same_rows_alike(tmp_path: Path) -> None
     path = write(tmp_path, people())
     data = load(path)
     table = delimited.read(str(path), "data.path", None, "auto", "utf-8")
-    encoded = table_schema.encode(data.schema, table, Reading.of(data.options)).numpy()
+    encoded = table_schema.encode(data.schema, table, CellFormat.from_options(data.options)).numpy()
     kept = torch.cat([split.inputs["x"] for split in (data.train, data.val, data.test)])
     assert sorted(map(tuple, encoded.tolist())) == sorted(map(tuple, kept.tolist()))
 
@@ -57,19 +57,19 @@ def test_a_number_is_learned_where_the_task_is_regression(tmp_path: Path) -> Non
     made = lab("model=mlp", "data=csv", f"data.path={path}", "data.target=b", "task=regression", "epochs=40")
     assert made.data.train.target.shape == (36, 1)
     assert made.data.schema["target"]["mean"] == pytest.approx(109, abs=2)
-    assert made.data.facts.baseline["rmse"] > 5
+    assert made.data.info.baseline["rmse"] > 5
     assert made.test()["rmse"] < 3
 
 
 def test_classes_are_learned_by_default(tmp_path: Path) -> None:
     path = write(tmp_path, ["a,kind", *(f"{i % 7},{'low' if i % 7 < 4 else 'high'}" for i in range(70))])
     made = lab("model=mlp", "data=csv", f"data.path={path}", "data.target=kind", "optimizer.lr=1e-2")
-    assert made.test()["accuracy"] > 0.95 > made.data.facts.baseline["accuracy"]
+    assert made.test()["accuracy"] > 0.95 > made.data.info.baseline["accuracy"]
 
 
 def test_the_same_column_is_classes_or_numbers(tmp_path: Path) -> None:
     path = write(tmp_path, ["a,y", *(f"{i % 5},{i % 3 + 4}" for i in range(60))])
-    assert load(path).facts.class_names == ["4", "5", "6"]
+    assert load(path).info.class_names == ["4", "5", "6"]
     assert load(path, target_kind="number").train.target.dtype == torch.float32
 
 
@@ -114,8 +114,8 @@ def test_categories_are_capped_at_the_most_frequent(tmp_path: Path) -> None:
 
 def test_numbers_may_be_taken_as_categories(tmp_path: Path) -> None:
     path = write(tmp_path, ["zip,y", *(f"{10 * (i % 4)},{i % 2}" for i in range(40))])
-    assert load(path).facts.sizes["in_features"] == 1
-    assert load(path, categorical=["zip"]).facts.sizes["in_features"] == 4
+    assert load(path).info.sizes["in_features"] == 1
+    assert load(path, categorical=["zip"]).info.sizes["in_features"] == 4
 
 
 def broken() -> list[str]:
@@ -138,7 +138,7 @@ def test_bad_cells_are_named_and_counted(tmp_path: Path) -> None:
 def test_rows_with_gaps_are_dropped(tmp_path: Path) -> None:
     data = load(write(tmp_path, broken()), nan="drop")
     assert sum(sizes(data)) == 36
-    assert data.facts.sizes["in_features"] == 4
+    assert data.info.sizes["in_features"] == 4
 
 
 def test_a_gap_filled_says_so_and_becomes_the_mean(tmp_path: Path) -> None:
@@ -173,10 +173,10 @@ def test_classes_keep_their_share_in_every_split(tmp_path: Path) -> None:
 
 def test_stratified_order_is_a_permutation_and_puts_a_single_row_first_in_training() -> None:
     labels = torch.tensor([0] * 50 + [1] * 7 + [2])
-    order = stratified(labels, 5)
+    order = stratified_order(labels, 5)
     assert sorted(order.tolist()) == list(range(58))
     assert 57 in order[:34].tolist()
-    assert not torch.equal(order, stratified(labels, 6))
+    assert not torch.equal(order, stratified_order(labels, 6))
 
 
 def test_a_column_may_say_the_split(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_second_file_is_the_test_rows_and_its_labels_may_end_in_a_dot(tmp_path
     cells = [line.split(",") for line in lines[1:]]
     swapped = ["y,size,colour", *(f"{y}.,{size},{colour}" for size, colour, y in cells)]
     data = load(path, test_path=str(write(tmp_path, swapped, "test.csv")))
-    assert data.facts.class_names == ["no", "yes"]
+    assert data.info.class_names == ["no", "yes"]
     assert len(data.test) == 9
     assert len(data.train) + len(data.val) == 40
     assert data.test.target.tolist() == [i % 2 for i in range(9)]
@@ -206,9 +206,9 @@ def test_a_second_file_is_the_test_rows_and_its_labels_may_end_in_a_dot(tmp_path
 
 def test_one_class_may_be_written_in_two_ways(tmp_path: Path) -> None:
     numbers = write(tmp_path, ["a,y", *(f"{i % 5},{('1', '1.0', '2')[i % 3]}" for i in range(30))])
-    assert load(numbers).facts.class_names == ["1", "2"]
+    assert load(numbers).info.class_names == ["1", "2"]
     dots = write(tmp_path, ["a,y", *(f"{i % 5},{('yes', 'yes.', 'no.')[i % 3]}" for i in range(30))])
-    assert load(dots).facts.class_names == ["no.", "yes"]
+    assert load(dots).info.class_names == ["no.", "yes"]
 
 
 def test_a_second_file_must_have_the_same_columns(tmp_path: Path) -> None:
@@ -232,8 +232,8 @@ def test_a_header_is_told_from_a_row(rows: list[str], header: bool) -> None:
 
 
 def test_a_cell_is_a_number_a_gap_or_neither() -> None:
-    reading = Reading(frozenset(GAPS), comma=False)
-    values = reading.numbers(["1.5", "?", "NaN", "-inf", "x", "1e400", "1,5"])
+    reading = CellFormat(frozenset(GAPS), has_decimal_comma=False)
+    values = reading.parse_numbers(["1.5", "?", "NaN", "-inf", "x", "1e400", "1,5"])
     assert values[0] == 1.5
     assert np.isnan(values[1:3]).all()
     assert np.isinf(values[3:]).all()
@@ -245,8 +245,8 @@ def test_adult_loads_and_one_pass_beats_the_majority() -> None:
     files = (f"data.path={FOLDER}/adult/adult-train.csv", f"data.test_path={FOLDER}/adult/adult-test.csv")
     made = lab("model=mlp", "data=csv", *files, "data.target=-1", "max_steps=400")
     assert sizes(made.data) == [26049, 6512, 16281]
-    assert made.data.facts.class_names == ["<=50K", ">50K"]
-    assert made.data.facts.baseline["accuracy"] < 0.77
+    assert made.data.info.class_names == ["<=50K", ">50K"]
+    assert made.data.info.baseline["accuracy"] < 0.77
     assert made.test()["accuracy"] > 0.83
 
 
@@ -255,6 +255,6 @@ def test_adult_loads_and_one_pass_beats_the_majority() -> None:
 def test_wine_quality_is_classes_or_a_number() -> None:
     options = ("model=mlp", "data=csv", f"data.path={FOLDER}/wine_quality/winequality-red.csv", "data.target=-1")
     made = lab(*options)
-    assert made.test()["accuracy"] > made.data.facts.baseline["accuracy"] + 0.1
+    assert made.test()["accuracy"] > made.data.info.baseline["accuracy"] + 0.1
     made = lab(*options, "task=regression")
-    assert made.test()["rmse"] < made.data.facts.baseline["rmse"] - 0.08
+    assert made.test()["rmse"] < made.data.info.baseline["rmse"] - 0.08

@@ -54,7 +54,7 @@ def test_columns_that_teach_nothing(tmp_path: Path) -> None:
     names = write(tmp_path, ["id,a,y", *(f"person {i},{i % 5},{i % 2}" for i in range(30))])
     assert "texts in 'id' hardly ever come twice" in (said := problem(names))
     assert "data.drop_columns=[id]" in said
-    assert load(names, drop_columns=["id"]).facts.sizes["in_features"] == 1
+    assert load(names, drop_columns=["id"]).info.sizes["in_features"] == 1
     index = write(tmp_path, [",a,y", *(f"{i},{i % 5},{i % 2}" for i in range(30))])
     assert "has no name and numbers the rows; data.drop_columns=[0]" in problem(index)
     empty = write(tmp_path, ["a,b,y", *(f"{i % 5},?,{i % 2}" for i in range(30))])

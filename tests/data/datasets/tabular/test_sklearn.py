@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.helpers.lab import lab
-from trainer.data.datasets.tabular.sklearn import SklearnClasses, SklearnValues
+from trainer.data.datasets.tabular.sklearn import SklearnClassification, SklearnRegression
 
 
 def rows(split: Any) -> tuple[Any, Any]:
@@ -16,16 +16,16 @@ def rows(split: Any) -> tuple[Any, Any]:
 
 
 def test_features_are_standardised_by_the_training_rows_alone() -> None:
-    data = SklearnClasses("wine", seed=0)
+    data = SklearnClassification("wine", seed=0)
     x = data.train.inputs["x"]
     torch.testing.assert_close(x.mean(0), torch.zeros(13), atol=1e-5, rtol=0)
     torch.testing.assert_close(x.std(0, correction=0), torch.ones(13), atol=1e-5, rtol=0)
     assert data.test.inputs["x"].mean(0).abs().max() > 0.05
-    assert (len(data.facts.features), data.facts.features[0]) == (13, "alcohol")
+    assert (len(data.info.feature_names), data.info.feature_names[0]) == (13, "alcohol")
 
 
 def test_each_class_keeps_its_share_in_every_split() -> None:
-    data = SklearnClasses("breast_cancer", seed=4)
+    data = SklearnClassification("breast_cancer", seed=4)
     shares = [float(split.target.double().mean()) for split in (data.train, data.val, data.test)]
     assert max(shares) - min(shares) < 0.01
     assert [len(split) for split in (data.train, data.val, data.test)] == [341, 114, 114]
@@ -33,7 +33,7 @@ def test_each_class_keeps_its_share_in_every_split() -> None:
 
 def test_splits_share_no_row_and_change_with_the_seed() -> None:
     def all_rows(seed: int) -> list[list[float]]:
-        data = SklearnClasses("wine", seed)
+        data = SklearnClassification("wine", seed)
         return [row for split in (data.train, data.val, data.test) for row in split.inputs["x"].tolist()]
 
     assert len({tuple(row) for row in all_rows(0)}) == 178
@@ -42,9 +42,9 @@ def test_splits_share_no_row_and_change_with_the_seed() -> None:
 
 def test_scores_of_a_number_are_in_its_own_units() -> None:
     made = lab("model=mlp", "data=diabetes", "epochs=1")
-    values = SklearnValues("diabetes", seed=0)
-    assert 70 < values.facts.target_scale < 85
-    assert made.data.facts.baseline["rmse"] > 60
+    values = SklearnRegression("diabetes", seed=0)
+    assert 70 < values.info.target_scale < 85
+    assert made.data.info.baseline["rmse"] > 60
     assert 30 < made.test()["rmse"] < 200
 
 
@@ -55,7 +55,7 @@ def test_as_good_as_logistic_regression(data: str) -> None:
 
     made = lab("model=mlp", f"data={data}")
     reference = LogisticRegression(max_iter=5000).fit(*rows(made.data.train)).score(*rows(made.data.test))
-    assert made.data.facts.baseline["accuracy"] < 0.7
+    assert made.data.info.baseline["accuracy"] < 0.7
     assert made.test()["accuracy"] >= reference - 0.01
 
 

@@ -9,7 +9,7 @@ import torch
 
 from tests.helpers.lab import lab
 from trainer.data.datasets.tabular.synthetic import XOR, Moons, SyntheticTabular
-from trainer.data.reference.bayes_optimal import flip_optimum, logistic_optimum, moon, moons_optimum
+from trainer.data.reference.bayes_optimal import flip_optimum, logistic_optimum, moon_points, moons_optimum
 
 
 def test_logistic_optimum_is_what_the_rule_itself_scores() -> None:
@@ -24,7 +24,7 @@ def test_moons_optimum_agrees_with_the_likelihood_ratio_on_drawn_points() -> Non
     split = Moons(rows=20000, noise=0.2, seed=3).train
     x, y = split.inputs["x"].double(), split.target
     angle = (torch.arange(200, dtype=torch.float64) + 0.5) * math.pi / 200
-    upper, lower = (torch.exp(-torch.cdist(x, moon(angle, side)).square() / 0.08).mean(1) for side in (0, 1))
+    upper, lower = (torch.exp(-torch.cdist(x, moon_points(angle, side)).square() / 0.08).mean(1) for side in (0, 1))
     best = moons_optimum(0.2)
     assert float(((lower > upper).long() == y).double().mean()) == pytest.approx(best["accuracy"], abs=0.005)
     p = torch.where(y == 1, lower, upper) / (lower + upper)
@@ -61,8 +61,8 @@ def test_xor_target_is_the_sign_of_a_product() -> None:
 def test_mlp_learns(data: str, gate: float, smaller: list[str]) -> None:
     made = lab("model=mlp", f"data={data}", *smaller)
     scores = made.test()
-    assert gate < scores["accuracy"] < made.data.facts.best_possible["accuracy"] + 0.02
-    assert made.data.facts.baseline["accuracy"] < 0.55
+    assert gate < scores["accuracy"] < made.data.info.best_possible["accuracy"] + 0.02
+    assert made.data.info.baseline["accuracy"] < 0.55
 
 
 @pytest.mark.parametrize(("data", "most"), [("xor20", 0.6), ("moons", 0.92)])

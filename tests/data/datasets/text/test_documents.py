@@ -56,21 +56,21 @@ def rows(data: TextFolder, split: Split) -> list[tuple[str, int]]:
     """The text and class of every row."""
     batch = split.batch(torch.arange(len(split)), 0)
     assert batch.target is not None
-    assert data.facts.codec is not None
+    assert data.info.tokenizer is not None
     parts = zip(batch.inputs["x"], batch.inputs["lengths"], batch.target, strict=True)
-    return [(data.facts.codec.decode(x[:n].tolist()), int(y)) for x, n, y in parts]
+    return [(data.info.tokenizer.decode(x[:n].tolist()), int(y)) for x, n, y in parts]
 
 
 def test_folders_are_classes_and_every_split_has_its_share(tmp_path: Path) -> None:
     data = read(write(tmp_path))
-    assert data.facts.class_names == ["bad", "good"]
-    assert data.facts.sizes["out_features"] == 1
+    assert data.info.class_names == ["bad", "good"]
+    assert data.info.sizes["out_features"] == 1
     found = [rows(data, split) for split in (data.train, data.val, data.test)]
     for part, count in zip(found, (6, 2, 2), strict=True):
         for kind, name in enumerate(("bad", "good")):
             assert [words.split()[0] in (name, "⁇") for words, y in part if y == kind] == [True] * count
     assert {len(part) for part in found} == {12, 4}
-    assert data.facts.sizes["seq_len"] == 12
+    assert data.info.sizes["seq_len"] == 12
 
 
 def test_the_split_is_of_the_seed_and_not_of_how_the_folder_lists_itself(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_words_of_validation_and_test_are_not_in_the_vocabulary(tmp_path: Path) 
         write(tmp_path / part, 3)
         (tmp_path / part / "good" / "000.txt").write_text(f"the{part}")
     data = read(tmp_path)
-    words = data.facts.codec.codec.tokens  # type: ignore[union-attr]
+    words = data.info.tokenizer.tokenizer.tokens  # type: ignore[union-attr]
     assert "thetrain" in words
     assert not {"theval", "thetest"} & set(words)
 
@@ -103,7 +103,7 @@ def test_folders_may_say_the_split(tmp_path: Path) -> None:
 def test_one_end_of_a_long_document_is_kept(tmp_path: Path, keep: str, expected: str) -> None:
     data = read(write(tmp_path, 10, "good", "ill"), max_length=3, keep=keep, val=0.1, test=0.1)
     found = [words for split in (data.train, data.val, data.test) for words, y in rows(data, split) if y == 0]
-    assert data.facts.sizes["seq_len"] == 3
+    assert data.info.sizes["seq_len"] == 3
     assert expected in found or expected.replace("9", "⁇") in found
 
 
@@ -163,7 +163,7 @@ def archive(path: Path, *members: tarfile.TarInfo) -> Path:
 def test_an_archive_gives_expected_names_and_regular_files_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(documents, "REVIEWS", 2)
+    monkeypatch.setattr(documents, "NUM_REVIEWS", 2)
     good = [tarfile.TarInfo(f"txt_sentoken/{name}.txt") for name in ("pos/cv900_1", "neg/cv123_45")]
     link, out = tarfile.TarInfo("txt_sentoken/neg/cv001_1.txt"), tarfile.TarInfo("../neg/cv002_1.txt")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
@@ -184,11 +184,11 @@ def test_review_polarity() -> None:
     data = ReviewPolarity("words", None, 5000, 2, 50, "last", str(FOLDER))
     assert [len(split) for split in (data.train, data.val, data.test)] == [1600, 200, 200]
     for split in (data.train, data.val, data.test):
-        target = split.targets()
+        target = split.get_targets()
         assert isinstance(target, Tensor)
         assert target.double().mean() == 0.5
-    assert data.facts.sizes["vocab_size"] == 5000
-    assert data.facts.baseline["accuracy"] == 0.5
+    assert data.info.sizes["vocab_size"] == 5000
+    assert data.info.baseline["accuracy"] == 0.5
 
 
 def test_a_bag_of_words_learns_the_words_of_a_class(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from tests.helpers.lab import lab
 from tests.helpers.real_data import FOLDER, needs
-from trainer.data.datasets.text.language import TextFile, TinyShakespeare, frequencies
+from trainer.data.datasets.text.language import TextFile, TinyShakespeare, unigram_scores
 from trainer.data.splits.token_windows import TokenWindows
 from trainer.utils.errors import ConfigError
 
@@ -64,41 +64,41 @@ def test_training_windows_move_with_the_epoch_alone(count: int) -> None:
 
 def test_the_targets_at_once_are_those_of_the_batches() -> None:
     split = TokenWindows(torch.arange(100), LENGTH, "val")
-    assert torch.equal(split.targets(), everything(split, 0)[1])
-    assert split.nbytes() == 100 * 4
+    assert torch.equal(split.get_targets(), everything(split, 0)[1])
+    assert split.count_bytes() == 100 * 4
 
 
 def test_the_parts_of_a_text_follow_one_another(tmp_path: Path) -> None:
     poem = "".join(map(chr, range(97, 197)))
     data = read(tmp_path, poem)
-    codec = data.facts.codec
+    codec = data.info.tokenizer
     assert codec is not None
     parts = [codec.decode(split.tokens.tolist()) for split in (data.train, data.val, data.test)]  # type: ignore[attr-defined]
     assert parts[0] == poem[:60]
     assert parts[1:] == ["⁇" * 20] * 2, "the vocabulary is that of training"
-    assert data.facts.sizes == {"vocab_size": 61, "seq_len": LENGTH}
+    assert data.info.sizes == {"vocab_size": 61, "seq_len": LENGTH}
 
 
 @pytest.mark.parametrize("tokens", ["characters", "words", "bytepair"])
 def test_a_text_is_read_by_any_tokens(tmp_path: Path, tokens: str) -> None:
     poem = "The cat, the dog. " * 40
     data = read(tmp_path, poem, tokens=tokens, vocab_limit=300, lowercase=True)
-    codec = data.facts.codec
+    codec = data.info.tokenizer
     assert codec is not None
     assert "the cat, the dog. the cat" in codec.decode(data.train.tokens.tolist())  # type: ignore[attr-defined]
-    assert data.facts.reading == ["targets: in small letters (data.lowercase)"]
-    assert not read(tmp_path, poem, tokens=tokens, vocab_limit=300).facts.reading
+    assert data.info.column_summaries == ["targets: in small letters (data.lowercase)"]
+    assert not read(tmp_path, poem, tokens=tokens, vocab_limit=300).info.column_summaries
 
 
 def test_the_baseline_is_the_entropy_of_what_it_counts() -> None:
     seen = torch.tensor([0] * 499_999 + [1] * 249_999 + [2] * 249_999)
-    scores = frequencies(seen, torch.tensor([0, 0, 1, 2]), 3)
+    scores = unigram_scores(seen, torch.tensor([0, 0, 1, 2]), 3)
     assert scores["bits"] == pytest.approx(1.5, abs=1e-5)
     assert scores["nll"] == pytest.approx(1.5 * math.log(2), abs=1e-5)
     assert scores["perplexity"] == pytest.approx(2**1.5, abs=1e-4)
     assert scores["token_accuracy"] == 0.5
-    assert math.isfinite(frequencies(seen, torch.tensor([3]), 4)["nll"]), "a token never seen"
-    tied = frequencies(torch.tensor([0, 1, 1, 2, 2]), torch.tensor([0, 1, 1, 1]), 3)
+    assert math.isfinite(unigram_scores(seen, torch.tensor([3]), 4)["nll"]), "a token never seen"
+    tied = unigram_scores(torch.tensor([0, 1, 1, 2, 2]), torch.tensor([0, 1, 1, 1]), 3)
     assert tied["token_accuracy"] == (3 / 4 + 0) / 2, "the mean of the two tokens that are as frequent"
 
 
@@ -126,12 +126,12 @@ def test_a_missing_file_is_told_with_the_nearest(tmp_path: Path) -> None:
 @needs("tinyshakespeare")
 def test_tinyshakespeare() -> None:
     data = TinyShakespeare(128, str(FOLDER))
-    assert data.facts.sizes == {"vocab_size": 65, "seq_len": 128}
-    assert data.facts.baseline["nll"] == pytest.approx(3.36, abs=0.01)
+    assert data.info.sizes == {"vocab_size": 65, "seq_len": 128}
+    assert data.info.baseline["nll"] == pytest.approx(3.36, abs=0.01)
     sizes = [len(split.tokens) for split in (data.train, data.val, data.test)]  # type: ignore[attr-defined]
     assert sum(sizes) == 1_115_394
     assert sizes[1] == pytest.approx(0.05 * sum(sizes), abs=1)
-    codec = data.facts.codec
+    codec = data.info.tokenizer
     assert codec is not None
     assert codec.decode(everything(data.train, 0)[0][0].tolist()) in codec.decode(data.train.tokens[:300].tolist())  # type: ignore[attr-defined,arg-type]
 
@@ -143,5 +143,5 @@ def test_a_language_model_learns_what_follows_what(tmp_path: Path) -> None:
     run = lab(*words, "data.seq_len=16", "epochs=12", "batch_size=16", "optimizer.lr=2e-2")
     scores = run.test()
     assert scores["token_accuracy"] > 0.9
-    assert scores["nll"] < 0.5 < 1.5 < run.data.facts.baseline["nll"]
+    assert scores["nll"] < 0.5 < 1.5 < run.data.info.baseline["nll"]
     assert "".join(run.task.sample("ab", length=18, temperature=0)) == "abcdefgh, abcdefgh, "  # type: ignore[operator]

@@ -12,22 +12,22 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
 from tests.helpers.lab import lab
-from trainer.data.datasets.graph.clicks import ClickFile, Clicks
-from trainer.data.datasets.graph.link_prediction import BlockPairs
-from trainer.data.splits.negative_sampling import Gaps, LinksAndGaps, both_ways, held_out
+from trainer.data.datasets.graph.clicks import ClickFile, SyntheticClicks
+from trainer.data.datasets.graph.link_prediction import SBMLinkPrediction
+from trainer.data.splits.negative_sampling import LinkSplit, NonEdges, split_links, to_undirected
 from trainer.utils.errors import ConfigError
 
 
-def blocks(**changed: Any) -> BlockPairs:
+def blocks(**changed: Any) -> SBMLinkPrediction:
     options: dict[str, Any] = {
         **{"nodes": 300, "blocks": 4, "p_within": 0.07, "p_across": 0.007, "mu": 1.0},
         **{"val": 0.1, "test": 0.2, "seed": 0},
     }
-    return BlockPairs(**{**options, **changed})
+    return SBMLinkPrediction(**{**options, **changed})
 
 
-def clicks(**changed: Any) -> Clicks:
-    return Clicks(**{"users": 30, "items": 20, "rank": 4, "scale": 3.0, "seed": 0, **changed})
+def clicks(**changed: Any) -> SyntheticClicks:
+    return SyntheticClicks(**{"users": 30, "items": 20, "rank": 4, "scale": 3.0, "seed": 0, **changed})
 
 
 def either_way(pairs: Tensor) -> set[tuple[int, int]]:
@@ -35,7 +35,7 @@ def either_way(pairs: Tensor) -> set[tuple[int, int]]:
 
 
 def whole(split: Any, epoch: int = 0) -> Any:
-    return split.finish(split.batch(torch.arange(len(split)), epoch))
+    return split.to_model_inputs(split.batch(torch.arange(len(split)), epoch))
 
 
 def everything(data: Any) -> tuple[Tensor, Tensor]:
@@ -45,19 +45,19 @@ def everything(data: Any) -> tuple[Tensor, Tensor]:
 
 
 def test_gaps_are_numbered_without_a_hole() -> None:
-    gaps = Gaps.of_graph(5, torch.tensor([[0, 3], [4, 1]]))
+    gaps = NonEdges.from_graph(5, torch.tensor([[0, 3], [4, 1]]))
     found = [tuple(pair) for pair in gaps[torch.arange(len(gaps))].tolist()]
     taken = {(0, 3), (3, 0), (4, 1), (1, 4)}
     assert found == [(i, j) for i in range(5) for j in range(5) if i != j and (i, j) not in taken]
 
 
 def test_gaps_of_users_and_items_are_between_the_two() -> None:
-    gaps = Gaps.of_two_kinds(2, 3, torch.tensor([[0, 2], [1, 3], [1, 4]]))
+    gaps = NonEdges.from_bipartite_graph(2, 3, torch.tensor([[0, 2], [1, 3], [1, 4]]))
     assert gaps[torch.arange(len(gaps))].tolist() == [[0, 3], [0, 4], [1, 2]]
 
 
 def test_gaps_are_drawn_alike_and_by_their_row_alone() -> None:
-    gaps = Gaps.of_graph(5, torch.tensor([[0, 3], [4, 1]]))
+    gaps = NonEdges.from_graph(5, torch.tensor([[0, 3], [4, 1]]))
     rows = torch.arange(16000)
     drawn = gaps.draw(rows, seed=3, epoch=1)
     counts = torch.bincount(drawn[:, 0] * 5 + drawn[:, 1], minlength=25)
@@ -69,7 +69,7 @@ def test_gaps_are_drawn_alike_and_by_their_row_alone() -> None:
 
 
 def test_gaps_reach_the_last_node_of_a_graph_too_large_for_single_precision() -> None:
-    gaps = Gaps.of_graph(100_000, torch.tensor([[0, 1]]))
+    gaps = NonEdges.from_graph(100_000, torch.tensor([[0, 1]]))
     drawn = gaps.draw(torch.arange(50_000), 0, 0)
     assert int(drawn.max()) >= 99_990
     assert drawn.float().mean() == pytest.approx(50_000, rel=0.01)
@@ -79,13 +79,13 @@ def test_gaps_reach_the_last_node_of_a_graph_too_large_for_single_precision() ->
 class TestBlockPairs:
     def test_nothing_that_is_held_out_can_be_seen(self) -> None:
         data = blocks()
-        shown = either_way(data.train.shared["edge_index"].t())
+        shown = either_way(data.train.shared_inputs["edge_index"].t())
         for split in (data.val, data.test):
             batch = whole(split)
             linked = either_way(batch.inputs["pairs"][batch.target == 1])
             assert not linked & shown
             assert int(batch.target.sum()) * 2 == len(batch.target)
-            assert torch.equal(batch.inputs["edge_index"], data.train.shared["edge_index"])
+            assert torch.equal(batch.inputs["edge_index"], data.train.shared_inputs["edge_index"])
 
     def test_held_out_pairs_are_never_trained_on_links_or_not(self) -> None:
         """If held-out links alone were missing among what training calls no link, their absence would tell."""
@@ -99,7 +99,7 @@ class TestBlockPairs:
     def test_training_pairs_are_the_links_and_as_many_gaps_anew_each_epoch(self) -> None:
         data = blocks()
         one, again, other = (whole(data.train, epoch) for epoch in (0, 0, 1))
-        links = either_way(data.train.shared["edge_index"].t())
+        links = either_way(data.train.shared_inputs["edge_index"].t())
         assert either_way(one.inputs["pairs"][one.target == 1]) == links
         assert int(one.target.sum()) == len(links) == len(one.target) / 2
         gaps = either_way(one.inputs["pairs"][one.target == 0])
@@ -109,7 +109,7 @@ class TestBlockPairs:
         assert len(gaps & either_way(other.inputs["pairs"][other.target == 0])) < 0.1 * len(gaps)
 
     def test_the_graph_runs_both_ways_without_loops_or_doubles(self) -> None:
-        edges = blocks().train.shared["edge_index"]
+        edges = blocks().train.shared_inputs["edge_index"]
         assert torch.equal(edges.flip(0).unique(dim=1), edges.unique(dim=1))
         assert edges.unique(dim=1).shape == edges.shape
         assert not (edges[0] == edges[1]).any()
@@ -118,7 +118,7 @@ class TestBlockPairs:
         data = blocks(nodes=1000, p_within=0.02, p_across=0.002)
         pairs, truth = data.test.rows.inputs["pairs"], data.test.rows.target
         same = pairs[:, 0] % 4 == pairs[:, 1] % 4
-        best = data.facts.best_possible
+        best = data.info.best_possible
         assert best["auc"] == pytest.approx(roc_auc_score(truth, same))
         assert best["average_precision"] == pytest.approx(average_precision_score(truth, same))
         assert best["accuracy"] == float((same == truth).double().mean())
@@ -140,15 +140,15 @@ class TestBlockPairs:
 def test_a_complete_graph_has_no_gaps_to_hold_out() -> None:
     every = torch.combinations(torch.arange(10))
     with pytest.raises(ConfigError, match="45 links and 0 pairs without one leave too few"):
-        held_out(every, partial(Gaps.of_graph, 10), 0.2, 0.2, 0)
+        split_links(every, partial(NonEdges.from_graph, 10), 0.2, 0.2, 0)
 
 
 def test_a_single_row_of_links_and_gaps() -> None:
-    split = LinksAndGaps(torch.tensor([[2, 0]]), Gaps.of_graph(3, torch.tensor([[0, 2]])), seed=0)
+    split = LinkSplit(torch.tensor([[2, 0]]), NonEdges.from_graph(3, torch.tensor([[0, 2]])), seed=0)
     batch = split.batch(torch.tensor([1, 0]), 0)
     assert batch.target.tolist() == [0, 1]
     assert batch.inputs["pairs"][1].tolist() == [2, 0]
-    assert split.targets().tolist() == [1, 0]
+    assert split.get_targets().tolist() == [1, 0]
 
 
 class TestClicks:
@@ -156,8 +156,8 @@ class TestClicks:
         data = clicks()
         train = data.train.rows
         clicked = train.inputs["pairs"][train.target == 1]
-        assert torch.equal(data.train.shared["edge_index"], both_ways(clicked))
-        shown = either_way(data.train.shared["edge_index"].t())
+        assert torch.equal(data.train.shared_inputs["edge_index"], to_undirected(clicked))
+        shown = either_way(data.train.shared_inputs["edge_index"].t())
         for split in (data.val, data.test):
             assert not shown & either_way(split.rows.inputs["pairs"])
 
@@ -168,10 +168,10 @@ class TestClicks:
         assert pairs.amin(0).tolist() == [0, 30]
         assert pairs.amax(0).tolist() == [29, 49]
         assert [len(split) for split in (data.train, data.val, data.test)] == [360, 120, 120]
-        assert [data.facts.sizes[key] for key in ("num_users", "num_items", "num_nodes")] == [30, 20, 50]
+        assert [data.info.sizes[key] for key in ("num_users", "num_items", "num_nodes")] == [30, 20, 50]
 
     def test_the_oracle_lies_where_it_was_found_before(self) -> None:
-        facts = clicks(users=300, items=200).facts
+        facts = clicks(users=300, items=200).info
         assert facts.best_possible["auc"] == pytest.approx(0.903, abs=0.01)
         assert 0.45 < facts.baseline["auc"] < 0.6
 
@@ -200,7 +200,7 @@ class TestClickFile:
         assert len(target) == 2 * len(rows)  # each once, however often it stands there
         for (user, item), clicked in zip(pairs.tolist(), target.tolist(), strict=True):
             assert ((named[user], named[item]) in place) == bool(clicked)
-        assert data.facts.sizes["num_nodes"] == 18
+        assert data.info.sizes["num_nodes"] == 18
 
     def test_a_column_of_clicks_is_taken_at_its_word(self, tmp_path: Path) -> None:
         rows = "".join(f"i{i};u{u};{int(u == i)}\n" for u in range(6) for i in range(6)) + "i1;u0;1\n"
@@ -214,7 +214,7 @@ class TestClickFile:
         users = ["007", "7", "900719925474099200", "900719925474099201", "1_0", "10"]
         rows = "".join(f"{user},i{i},{int((k + i) % 3 == 0)}.0\n" for k, user in enumerate(users) for i in range(5))
         data = self.built(tmp_path, "user,item,click\n" + rows, click="click")
-        assert data.facts.sizes["num_users"] == 6
+        assert data.info.sizes["num_users"] == 6
 
     def test_an_id_that_lacks_and_a_header_that_may_be_a_row_are_told(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"row 2 \(line 3\), column 'item': empty; 1 such in the column"):
@@ -230,7 +230,7 @@ class TestClickFile:
             with pytest.raises(ConfigError, match=r"numbers the rows; .*such as data.user=who data.item='\"the item"):
                 self.built(tmp_path, f"{first},who,the item\n{rows}")
             data = self.built(tmp_path, f"{first},who,the item\n{rows}", user="who", item="the item")
-            assert (data.facts.sizes["num_users"], data.facts.sizes["num_items"]) == (9, 12)
+            assert (data.info.sizes["num_users"], data.info.sizes["num_items"]) == (9, 12)
 
     def test_what_is_no_click_is_told(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"clicks.csv: row 2 \(line 3\), column 'c': 'yes' is neither 0 nor 1"):

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from tests.helpers.lab import lab
 from tests.helpers.real_data import FOLDER, needs
-from trainer.core.batch import IGNORE, Batch, Totals
-from trainer.core.dataset import Data, TensorSplit
-from trainer.core.decoding import State
-from trainer.data.datasets.text.translation import Multi30k, Pairs
+from trainer.core.batch import IGNORE_INDEX, Batch, ScoreAccumulator
+from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.decoding import DecoderState
+from trainer.data.datasets.text.translation import Multi30k, SentencePairs
 from trainer.data.reference import baselines
 from trainer.tasks.seq2seq import Seq2Seq
 from trainer.utils.errors import ConfigError
@@ -49,8 +49,8 @@ def write(folder: Path, source: list[str], target: list[str]) -> dict[str, Any]:
     return {"source": str(folder / "source.txt"), "target": str(folder / "target.txt")}
 
 
-def read(folder: Path, source: list[str], target: list[str], **changes: object) -> Pairs:
-    return Pairs(**write(folder, source, target), **OPTIONS | changes)
+def read(folder: Path, source: list[str], target: list[str], **changes: object) -> SentencePairs:
+    return SentencePairs(**write(folder, source, target), **OPTIONS | changes)
 
 
 def said(folder: Path, source: list[str], target: list[str], **changes: object) -> str:
@@ -59,10 +59,10 @@ def said(folder: Path, source: list[str], target: list[str], **changes: object) 
     return str(caught.value)
 
 
-def pairs(data: Data) -> list[list[tuple[str, str]]]:
+def pairs(data: Dataset) -> list[list[tuple[str, str]]]:
     """The sentences of each split in text; a target without its end is a fault."""
     found = []
-    codec, target_codec, end = data.facts.codec, data.facts.target_codec, data.facts.end
+    codec, target_codec, end = data.info.tokenizer, data.info.target_tokenizer, data.info.end
     assert codec is not None
     assert target_codec is not None
     for split in (data.train, data.val, data.test):
@@ -71,7 +71,7 @@ def pairs(data: Data) -> list[list[tuple[str, str]]]:
         rows = zip(batch.inputs["x"], batch.inputs["lengths"], batch.target, strict=True)
         part = []
         for x, n, y in rows:
-            target = [token for token in y.tolist() if token != IGNORE]
+            target = [token for token in y.tolist() if token != IGNORE_INDEX]
             assert target.index(end) == len(target) - 1
             part.append((codec.decode(x[:n].tolist()), target_codec.decode(target)))
         found.append(part)
@@ -92,26 +92,26 @@ def test_lines_stay_together_and_come_once(tmp_path: Path, tokens: str) -> None:
 
 def test_sizes_and_the_end_follow_from_the_vocabularies(tmp_path: Path) -> None:
     data = read(tmp_path, *sentences())
-    assert data.facts.sizes == {"source_vocab_size": 6, "vocab_size": 7, "seq_len": 7, "horizon": 8}
-    assert data.facts.end == 6
+    assert data.info.sizes == {"source_vocab_size": 6, "vocab_size": 7, "seq_len": 7, "horizon": 8}
+    assert data.info.end == 6
 
 
 def test_each_side_may_have_tokens_and_letters_of_its_own(tmp_path: Path) -> None:
     source, target = (["The " + line for line in side] for side in sentences())
     data = read(tmp_path, source, target, target_tokens="characters", lowercase="source")
-    codec, target_codec = data.facts.codec, data.facts.target_codec
+    codec, target_codec = data.info.tokenizer, data.info.target_tokenizer
     assert codec is not None
     assert target_codec is not None
     assert codec.encode("THE Dog") == codec.encode("the dog")
     assert target_codec.decode(target_codec.encode("The dog")) == "The dog"
     assert [target.split()[0] for _, target in pairs(data)[0]] == ["The"] * len(data.train)
-    assert codec.size == 1 + 1 + 5
-    assert target_codec.size == 1 + len(set("".join(target)))
-    assert not data.facts.reading
-    facts = read(tmp_path, source, target, lowercase=True).facts
-    assert facts.target_codec is not None
-    assert facts.target_codec.decode(facts.target_codec.encode("The dogo")) == "the dogo"
-    assert facts.reading == ["targets: in small letters (data.lowercase)"]
+    assert codec.vocab_size == 1 + 1 + 5
+    assert target_codec.vocab_size == 1 + len(set("".join(target)))
+    assert not data.info.column_summaries
+    facts = read(tmp_path, source, target, lowercase=True).info
+    assert facts.target_tokenizer is not None
+    assert facts.target_tokenizer.decode(facts.target_tokenizer.encode("The dogo")) == "the dogo"
+    assert facts.column_summaries == ["targets: in small letters (data.lowercase)"]
 
 
 def test_unknown_tokens_are_told_with_their_share(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -132,8 +132,8 @@ def test_unknown_tokens_are_told_with_their_share(tmp_path: Path, caplog: pytest
 
 def test_large_letters_of_a_prompt_are_read_too(tmp_path: Path) -> None:
     data = read(tmp_path, *sentences())
-    assert data.facts.codec is not None
-    assert data.facts.codec.encode("Dog CAT") == data.facts.codec.encode("dog cat")
+    assert data.info.tokenizer is not None
+    assert data.info.tokenizer.encode("Dog CAT") == data.info.tokenizer.encode("dog cat")
 
 
 class Echo(nn.Module):
@@ -150,10 +150,12 @@ class Echo(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def encode(self, x: Tensor, lengths: Tensor) -> State:
+    def encode(self, x: Tensor, lengths: Tensor) -> DecoderState:
         return (torch.arange(len(x)),)
 
-    def decode(self, tokens: Tensor, memory: State, state: State | None = None) -> tuple[Tensor, State]:
+    def decode(
+        self, tokens: Tensor, memory: DecoderState, state: DecoderState | None = None
+    ) -> tuple[Tensor, DecoderState]:
         place = torch.zeros(len(tokens), dtype=torch.long) if state is None else state[0]
         steps = (place[:, None] + torch.arange(tokens.shape[1])).clamp(max=self.targets.shape[1] - 1)
         right = self.targets[memory[0][:, None], steps].clamp(min=0)
@@ -162,17 +164,17 @@ class Echo(nn.Module):
         return nn.functional.one_hot(right, self.vocabulary).float(), (place + tokens.shape[1],)
 
 
-def judged(data: Data, late: bool = False) -> dict[str, float]:
+def judged(data: Dataset, late: bool = False) -> dict[str, float]:
     batch = data.test.batch(torch.arange(len(data.test)), 0)
     assert batch.target is not None
-    size = data.facts.sizes["vocab_size"]
-    model = Echo(batch.target, size, data.facts.end, late)
-    task = Seq2Seq(model, size, 1.0, 0.0, "token", data.facts.sizes["horizon"], 3, 1.0)
-    task.attach(data)
-    task.check(data.test.targets(), "test")
-    totals = Totals()
-    totals.add(task.score(batch))
-    return task.metrics(totals.reduce())
+    size = data.info.sizes["vocab_size"]
+    model = Echo(batch.target, size, data.info.end, late)
+    task = Seq2Seq(model, size, 1.0, 0.0, "token", data.info.sizes["horizon"], 3, 1.0)
+    task.setup(data)
+    task.validate_targets(data.test.get_targets(), "test")
+    totals = ScoreAccumulator()
+    totals.update(task.score(batch))
+    return task.metrics(totals.compute_totals())
 
 
 def test_who_writes_the_targets_has_full_marks_and_who_does_not_end_has_not(tmp_path: Path) -> None:
@@ -189,21 +191,21 @@ def test_who_writes_the_targets_has_full_marks_and_who_does_not_end_has_not(tmp_
 
 def test_the_baseline_is_what_the_judge_would_say_of_it(tmp_path: Path) -> None:
     data = read(tmp_path, *sentences())
-    train = data.train.targets()
+    train = data.train.get_targets()
     assert train is not None
-    end = data.facts.end
-    guess = torch.stack([c[c != IGNORE].mode().values for c in train.t()])
+    end = data.info.end
+    guess = torch.stack([c[c != IGNORE_INDEX].mode().values for c in train.t()])
     written = guess[: guess.tolist().index(end) + 1]
     batch = data.test.batch(torch.arange(len(data.test)), 0)
-    size = data.facts.sizes["vocab_size"]
+    size = data.info.sizes["vocab_size"]
     model = Echo(written.expand(len(batch), -1), size, end)
-    task = Seq2Seq(model, size, 1.0, 0.0, "token", data.facts.sizes["horizon"], 1, 1.0)
-    task.attach(data)
-    totals = Totals()
-    totals.add(task.score(batch))
-    scores = task.metrics(totals.reduce())
+    task = Seq2Seq(model, size, 1.0, 0.0, "token", data.info.sizes["horizon"], 1, 1.0)
+    task.setup(data)
+    totals = ScoreAccumulator()
+    totals.update(task.score(batch))
+    scores = task.metrics(totals.compute_totals())
     for name in ("token_accuracy", "exact_match", "bleu"):
-        assert data.facts.baseline[name] == pytest.approx(scores[name]), name
+        assert data.info.baseline[name] == pytest.approx(scores[name]), name
 
 
 def test_the_most_frequent_tokens_of_rows_of_one_length() -> None:
@@ -231,7 +233,7 @@ def test_what_only_looks_like_the_end_of_a_line_does_not_part_lines(tmp_path: Pa
         path = tmp_path / name
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     paths: dict[str, Any] = {name: str(tmp_path / f"{name}.txt") for name in ("source", "target")}
-    assert "\r" not in pairs(Pairs(**paths, **OPTIONS | {"tokens": "characters"}))[0][0][0]
+    assert "\r" not in pairs(SentencePairs(**paths, **OPTIONS | {"tokens": "characters"}))[0][0][0]
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
@@ -253,7 +255,7 @@ def test_too_few_or_no_pairs_and_missing_files_are_told(tmp_path: Path) -> None:
     assert "source.txt: line 1 is empty" in said(tmp_path, [""], [""])
     assert "0 pairs of lines leave none for the train split" in said(tmp_path, [""], [""], drop_bad=True)
     with pytest.raises(ConfigError, match=r"data\.target: .*targets\.txt does not exist.* did you mean target\.txt\?"):
-        Pairs(str(tmp_path / "source.txt"), str(tmp_path / "targets.txt"), **OPTIONS)
+        SentencePairs(str(tmp_path / "source.txt"), str(tmp_path / "targets.txt"), **OPTIONS)
 
 
 @pytest.mark.slow
@@ -264,17 +266,17 @@ def test_multi30k_both_ways() -> None:
     first = pairs_of(data, 0)
     assert first[0].startswith("zwei junge weiße männer sind")
     assert first[1].startswith("two young, white ⁇ are outside near many")
-    assert data.facts.sizes["vocab_size"] == 501
+    assert data.info.sizes["vocab_size"] == 501
     with pytest.raises(ConfigError, match=r"data\.target: en is data\.source too"):
         Multi30k("en", "en", "words", 500, 2, True, str(FOLDER))
 
 
-def pairs_of(data: Data, row: int) -> tuple[str, str]:
+def pairs_of(data: Dataset, row: int) -> tuple[str, str]:
     batch: Batch = data.train.batch(torch.tensor([row]), 0)
     assert batch.target is not None
-    assert data.facts.codec is not None
-    assert data.facts.target_codec is not None
-    return data.facts.codec.decode(batch.inputs["x"][0].tolist()), data.facts.target_codec.decode(
+    assert data.info.tokenizer is not None
+    assert data.info.target_tokenizer is not None
+    return data.info.tokenizer.decode(batch.inputs["x"][0].tolist()), data.info.target_tokenizer.decode(
         batch.target[0].tolist()
     )
 
@@ -288,7 +290,7 @@ def test_a_translation_is_learned(tmp_path: Path) -> None:
     run = lab(*words, "epochs=12", "batch_size=16", "optimizer.lr=1e-2")
     scores = run.test()
     assert scores["token_accuracy"] > 0.9
-    assert scores["bleu"] > 80 > run.data.facts.baseline["bleu"]
+    assert scores["bleu"] > 80 > run.data.info.baseline["bleu"]
     assert "".join(run.task.sample("Dog cat")).split() == ["dogo", "cato"]  # type: ignore[operator]
     with pytest.raises(ConfigError, match="prompt: ' ' holds no token"):
         "".join(run.task.sample(" "))  # type: ignore[operator]

@@ -5,9 +5,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer.models.layers.attention.attention import Attend, Full, MultiHeadAttention, Reference, real_steps
+from trainer.models.layers.attention.attention import (
+    AttentionKernel,
+    FullAttention,
+    MultiHeadAttention,
+    ReferenceAttention,
+    make_valid_mask,
+)
 
-BOTH = [Full(), Reference()]
+BOTH = [FullAttention(), ReferenceAttention()]
 
 
 def random(*shape: int) -> list[Tensor]:
@@ -31,7 +37,7 @@ def written_out(q: Tensor, k: Tensor, v: Tensor, mask: np.ndarray) -> np.ndarray
 @pytest.mark.parametrize("attend", BOTH)
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("padded", [False, True])
-def test_attention_is_its_formula_under_masks_that_compose(attend: Attend, causal: bool, padded: bool) -> None:
+def test_attention_is_its_formula_under_masks_that_compose(attend: AttentionKernel, causal: bool, padded: bool) -> None:
     q, k, v = random(3, 2, 6, 4)
     real = torch.rand(3, 6) < 0.6 if padded else None
     mask = np.ones((3, 6, 6), dtype=bool) if real is None else np.repeat(real.numpy()[:, None], 6, 1)
@@ -41,7 +47,7 @@ def test_attention_is_its_formula_under_masks_that_compose(attend: Attend, causa
 
 @pytest.mark.parametrize("attend", BOTH)
 @pytest.mark.parametrize("causal", [False, True])
-def test_a_query_with_nothing_to_see_gives_zeros_and_no_gradient(attend: Attend, causal: bool) -> None:
+def test_a_query_with_nothing_to_see_gives_zeros_and_no_gradient(attend: AttentionKernel, causal: bool) -> None:
     q, k, v = (x.requires_grad_() for x in random(2, 2, 4, 4))
     real = torch.tensor([[False] * 4, [False, True, True, False]])
     out = attend(q, k, v, real, causal)
@@ -55,7 +61,7 @@ def test_a_query_with_nothing_to_see_gives_zeros_and_no_gradient(attend: Attend,
 
 
 @pytest.mark.parametrize("attend", BOTH)
-def test_half_precision_holds_the_masks(attend: Attend) -> None:
+def test_half_precision_holds_the_masks(attend: AttentionKernel) -> None:
     q, k, v = (x.half() for x in random(2, 2, 4, 4))
     out = attend(60 * q, 60 * k, v, torch.tensor([[True, True, False, False], [False] * 4]), True)
     assert out.dtype == torch.half
@@ -63,7 +69,7 @@ def test_half_precision_holds_the_masks(attend: Attend) -> None:
 
 
 @pytest.mark.parametrize("attend", BOTH)
-def test_queries_are_the_last_steps_of_what_was_kept(attend: Attend) -> None:
+def test_queries_are_the_last_steps_of_what_was_kept(attend: AttentionKernel) -> None:
     q, k, v = random(2, 2, 6, 4)
     whole = attend(q, k, v, causal=True)
     for start in range(6):
@@ -81,33 +87,33 @@ def torchs(width: int, heads: int, ours: MultiHeadAttention) -> nn.MultiheadAtte
 
 
 @pytest.mark.parametrize("attend", BOTH)
-def test_heads_are_those_of_torch(attend: Attend) -> None:
+def test_heads_are_those_of_torch(attend: AttentionKernel) -> None:
     """Scaling by the width, skipping a projection or mixing up heads would each be seen."""
     ours = MultiHeadAttention(12, 3, attend)
     theirs = torchs(12, 3, ours)
     x, memory, lengths = torch.randn(4, 5, 12), torch.randn(4, 7, 12), torch.tensor([7, 2, 5, 1])
-    real = real_steps(memory, lengths)
+    real = make_valid_mask(memory, lengths)
     assert real is not None
     expected, _ = theirs(x, memory, memory, key_padding_mask=~real)
-    torch.testing.assert_close(ours(ours.ask(x), *ours.read(memory), real), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours(ours.project_q(x), *ours.project_kv(memory), real), expected, atol=1e-5, rtol=1e-5)
     later = torch.ones(5, 5, dtype=torch.bool).triu(1)
     expected, shares = theirs(x, x, x, attn_mask=later, average_attn_weights=False)
-    torch.testing.assert_close(ours(*ours.look(x), causal=True), expected, atol=1e-5, rtol=1e-5)
-    if isinstance(attend, Reference):
-        q, k, _ = ours.look(x)
-        torch.testing.assert_close(attend.shares_of(q, k, causal=True), shares, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours(*ours.project_qkv(x), causal=True), expected, atol=1e-5, rtol=1e-5)
+    if isinstance(attend, ReferenceAttention):
+        q, k, _ = ours.project_qkv(x)
+        torch.testing.assert_close(attend.compute_attention_weights(q, k, causal=True), shares, atol=1e-5, rtol=1e-5)
 
 
 def test_64_wide_with_4_heads_has_16640_parameters_and_learns_all() -> None:
-    layer = MultiHeadAttention(64, 4, Full())
+    layer = MultiHeadAttention(64, 4, FullAttention())
     assert sum(parameter.numel() for parameter in layer.parameters()) == 16640
     x = torch.randn(2, 5, 64)
-    layer(*layer.look(x)).square().sum().backward()
+    layer(*layer.project_qkv(x)).square().sum().backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in layer.parameters())
 
 
 def test_steps_are_real_up_to_their_length() -> None:
-    assert real_steps(torch.zeros(2, 3), None) is None
-    real = real_steps(torch.zeros(2, 3, 5), torch.tensor([1, 3]))
+    assert make_valid_mask(torch.zeros(2, 3), None) is None
+    real = make_valid_mask(torch.zeros(2, 3, 5), torch.tensor([1, 3]))
     assert real is not None
     assert real.tolist() == [[True, False, False], [True, True, True]]

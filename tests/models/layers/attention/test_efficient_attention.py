@@ -8,35 +8,41 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.models.layers.attention.attention import Attend, Full, Reference
-from trainer.models.layers.attention.efficient_attention import LSH, Chunked, Linear, Linformer, Performer
+from trainer.models.layers.attention.attention import AttentionKernel, FullAttention, ReferenceAttention
+from trainer.models.layers.attention.efficient_attention import (
+    ChunkedAttention,
+    LinearAttention,
+    LinformerAttention,
+    LSHAttention,
+    PerformerAttention,
+)
 from trainer.utils.errors import ConfigError
 
 STEPS, WIDTH = 11, 8
 
 
-def kinds() -> dict[str, Attend]:
+def kinds() -> dict[str, AttentionKernel]:
     torch.manual_seed(0)
     return {
-        "full": Full(),
-        "reference": Reference(),
-        "linear": Linear(),
-        "performer": Performer(WIDTH, 20),
-        "linformer": Linformer(STEPS, 5),
-        "chunked": Chunked(3),
-        "blocks": Chunked(3, reach=0),
-        "lsh": LSH(WIDTH, 4, 3, rounds=2),
+        "full": FullAttention(),
+        "reference": ReferenceAttention(),
+        "linear": LinearAttention(),
+        "performer": PerformerAttention(WIDTH, 20),
+        "linformer": LinformerAttention(STEPS, 5),
+        "chunked": ChunkedAttention(3),
+        "blocks": ChunkedAttention(3, reach=0),
+        "lsh": LSHAttention(WIDTH, 4, 3, rounds=2),
     }
 
 
 KINDS = kinds()
-CAUSAL = [name for name, attend in KINDS.items() if not attend.not_causal]
+CAUSAL = [name for name, attend in KINDS.items() if not attend.not_causal_reason]
 
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Causal sums over several chunks, the last of which is not full."""
-    monkeypatch.setattr("trainer.models.layers.attention.efficient_attention.Kernel.CHUNK", 4)
+    monkeypatch.setattr("trainer.models.layers.attention.efficient_attention.FeatureMapAttention.CHUNK_SIZE", 4)
 
 
 def random(steps: int = STEPS, rows: int = 3) -> list[Tensor]:
@@ -58,7 +64,7 @@ def test_padding_is_not_read_whatever_stands_there_and_however_much(name: str) -
     out = KINDS[name](q, k, v, real)
     hole = ~real[:, None, :, None].expand_as(k)
     garbage = [x.masked_fill(hole, 1e3) for x in (q, k, v)]
-    kept = (*garbage,) if KINDS[name].shares else (q, *garbage[1:])
+    kept = (*garbage,) if KINDS[name].shared_qk else (q, *garbage[1:])
     for row, length in enumerate((STEPS, 4, 1)):
         close(KINDS[name](*kept, real)[row, :, :length], out[row, :, :length])
         alone = KINDS[name](*(x[row : row + 1, :, :length] for x in (q, k, v)))
@@ -99,7 +105,7 @@ def test_queries_are_the_last_steps_of_what_was_kept(name: str) -> None:
             close(out, whole[:, :, start:end])
 
 
-@pytest.mark.parametrize("name", [name for name, attend in KINDS.items() if not attend.not_cross])
+@pytest.mark.parametrize("name", [name for name, attend in KINDS.items() if not attend.not_cross_reason])
 def test_another_sequence_may_be_longer_or_shorter(name: str) -> None:
     q, k, v = random()
     for asked, kept in ((3, STEPS), (STEPS, 3)):
@@ -131,7 +137,7 @@ def test_both_orders_of_multiplication_are_equal(name: str, causal: bool) -> Non
     close(attend(q, k, v, causal=causal), scores / scores.sum(-1, keepdim=True) @ v)
 
 
-def in_double(attend: Attend, q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+def in_double(attend: AttentionKernel, q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
     """Every query with every key, feature by feature, in the logs of double precision."""
     asked, kept = (attend.double().log_features(x.double()) for x in (q, k))  # type: ignore[operator]
     scores = (asked[:, :, :, None] + kept[:, :, None]).logsumexp(-1)
@@ -166,14 +172,14 @@ def test_a_key_far_ahead_changes_nothing_before_it(name: str) -> None:
 def test_random_features_are_those_of_the_softmax() -> None:
     q, k, v = random()
     q, k = q / 2, k / 2
-    expected = Full()(q, k, v)
+    expected = FullAttention()(q, k, v)
 
     def error(features: int) -> float:
         torch.manual_seed(2)
-        return float((Performer(WIDTH, features)(q, k, v) - expected).abs().mean())
+        return float((PerformerAttention(WIDTH, features)(q, k, v) - expected).abs().mean())
 
     assert error(20_000) < 0.005 < error(200) < error(2)
-    performer = Performer(WIDTH, 20)
+    performer = PerformerAttention(WIDTH, 20)
     assert "directions" in performer.state_dict()
     first = F.normalize(performer.directions[:WIDTH], dim=1)
     close(first @ first.T, torch.eye(WIDTH))
@@ -184,8 +190,8 @@ def test_a_chunk_that_holds_all_is_full_attention(causal: bool) -> None:
     given = random()
     real = torch.arange(STEPS) < torch.tensor([STEPS, 4, 1])[:, None]
     for size in (STEPS, 64):
-        for attend in (Chunked(size, 0), Chunked(size)):
-            close(attend(*given, real, causal), Full()(*given, real, causal))
+        for attend in (ChunkedAttention(size, 0), ChunkedAttention(size)):
+            close(attend(*given, real, causal), FullAttention()(*given, real, causal))
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -195,21 +201,21 @@ def test_a_chunk_sees_so_many_beside_it(reach: int, causal: bool) -> None:
     chunk = torch.arange(STEPS) // 3
     mask = (chunk[:, None] - chunk).abs() <= reach
     mask = mask.tril() if causal else mask
-    close(Chunked(3, reach)(q, k, v, causal=causal), F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
+    close(ChunkedAttention(3, reach)(q, k, v, causal=causal), F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
 
 
 def test_linformer_without_mixing_is_full_attention() -> None:
     given = random()
-    attend = Linformer(STEPS, STEPS)
+    attend = LinformerAttention(STEPS, STEPS)
     with torch.no_grad():
         attend.keys.copy_(torch.eye(STEPS))
         attend.values.copy_(torch.eye(STEPS))
-    close(attend(*given), Full()(*given))
+    close(attend(*given), FullAttention()(*given))
 
 
 def test_linformer_is_its_formula_and_ends_where_it_was_built_to() -> None:
     q, k, v = random()
-    attend = Linformer(STEPS, 5)
+    attend = LinformerAttention(STEPS, 5)
     keys, values = torch.einsum("rs,bhsd->bhrd", attend.keys, k), torch.einsum("rs,bhsd->bhrd", attend.values, v)
     close(attend(q, k, v), (q @ keys.transpose(2, 3) / math.sqrt(WIDTH)).softmax(-1) @ values)
     with pytest.raises(ConfigError, match=r"linformer was built for 11 steps \(model\.seq_len\) and got 12"):
@@ -219,7 +225,9 @@ def test_linformer_is_its_formula_and_ends_where_it_was_built_to() -> None:
 def hashed(q: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Shared queries and keys over a mask (B, heads, T, T), written out, and the log of the normaliser."""
     scores = q @ F.normalize(q, dim=-1).transpose(2, 3) / math.sqrt(WIDTH)
-    scores = scores.masked_fill(torch.eye(q.shape[2], dtype=torch.bool), LSH.ITSELF).masked_fill(~mask, -torch.inf)
+    scores = scores.masked_fill(torch.eye(q.shape[2], dtype=torch.bool), LSHAttention.SELF_SCORE).masked_fill(
+        ~mask, -torch.inf
+    )
     return scores.softmax(-1) @ v, scores.logsumexp(-1, keepdim=True)
 
 
@@ -227,15 +235,15 @@ def hashed(q: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 def test_hashing_into_one_chunk_is_full_attention(rounds: int) -> None:
     q, _, v = random()
     expected, _ = hashed(q, v, torch.ones(STEPS, STEPS, dtype=torch.bool))
-    close(LSH(WIDTH, 2, STEPS, rounds)(q, q, v), expected)
-    one = LSH(WIDTH, 2, 3)(q[:, :, :1], q[:, :, :1], v[:, :, :1])
+    close(LSHAttention(WIDTH, 2, STEPS, rounds)(q, q, v), expected)
+    one = LSHAttention(WIDTH, 2, 3)(q[:, :, :1], q[:, :, :1], v[:, :, :1])
     close(one, v[:, :, :1])
 
 
 @pytest.mark.parametrize("rounds", [1, 3])
 def test_hashing_is_attention_among_neighbours_in_the_sorted_order(rounds: int) -> None:
     torch.manual_seed(3)
-    attend = LSH(WIDTH, 6, 2, rounds)
+    attend = LSHAttention(WIDTH, 6, 2, rounds)
     q, _, v = random()
     outs, norms = [], []
     for directions in attend.directions:
@@ -253,18 +261,18 @@ def test_hashing_is_attention_among_neighbours_in_the_sorted_order(rounds: int) 
 
 def test_near_vectors_meet_in_a_bucket() -> None:
     torch.manual_seed(0)
-    attend = LSH(WIDTH, 16, 4, rounds=8)
+    attend = LSHAttention(WIDTH, 16, 4, rounds=8)
     x = torch.randn(1, 1, 400, WIDTH)
 
     def meet(other: Tensor) -> float:
-        return float((attend._hash(x) == attend._hash(other)).float().mean())
+        return float((attend._hash_buckets(x) == attend._hash_buckets(other)).float().mean())
 
     assert meet(3 * x) == 1
     assert meet(x + 0.1 * torch.randn_like(x)) > 0.8
     assert meet(torch.randn_like(x)) < 0.1
 
 
-def kept_for_the_gradient(attend: Attend, steps: int, causal: bool) -> int:
+def kept_for_the_gradient(attend: AttentionKernel, steps: int, causal: bool) -> int:
     """Numbers in the largest tensor that a pass keeps."""
     sizes = [0]
     given = [torch.randn(1, 1, steps, WIDTH, requires_grad=True) for _ in range(3)]
@@ -281,10 +289,12 @@ def kept_for_the_gradient(attend: Attend, steps: int, causal: bool) -> int:
 @pytest.mark.parametrize("name", ["linear", "performer", "linformer", "chunked", "lsh"])
 @pytest.mark.parametrize("causal", [False, True])
 def test_nothing_grows_with_the_square(name: str, causal: bool) -> None:
-    attend = Linformer(2048, 5) if name == "linformer" else KINDS[name]
-    if not (causal and attend.not_causal):
+    attend = LinformerAttention(2048, 5) if name == "linformer" else KINDS[name]
+    if not (causal and attend.not_causal_reason):
         assert kept_for_the_gradient(attend, 2048, causal) <= 4.2 * kept_for_the_gradient(attend, 512, causal)
 
 
 def test_the_written_out_softmax_does() -> None:
-    assert kept_for_the_gradient(Reference(), 512, False) == 16 * kept_for_the_gradient(Reference(), 128, False)
+    assert kept_for_the_gradient(ReferenceAttention(), 512, False) == 16 * kept_for_the_gradient(
+        ReferenceAttention(), 128, False
+    )

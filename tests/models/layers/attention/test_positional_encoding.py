@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from trainer.models.layers.attention.positional_encoding import Learned, Sinusoidal, angles, rotate, sinusoidal, turn
+from trainer.models.layers.attention.positional_encoding import (
+    LearnedPositionalEncoding,
+    SinusoidalPositionalEncoding,
+    apply_rotary,
+    compute_angles,
+    make_sinusoidal_encoding,
+    rotary_cache,
+)
 from trainer.utils.errors import ConfigError
 
 CPU = torch.device("cpu")
@@ -13,7 +20,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("width", [1, 2, 5, 8])
 def test_sines_and_cosines_are_the_formula_for_any_width(width: int) -> None:
-    table = sinusoidal(0, 7, width, CPU)
+    table = make_sinusoidal_encoding(0, 7, width, CPU)
     for t in range(7):
         for i in range(width):
             wave = t / 10_000 ** ((i - i % 2) / width)
@@ -21,12 +28,12 @@ def test_sines_and_cosines_are_the_formula_for_any_width(width: int) -> None:
 
 
 def test_no_sequence_is_too_long_and_nothing_is_saved() -> None:
-    place = Sinusoidal()
+    place = SinusoidalPositionalEncoding()
     assert place(torch.zeros(1, 6000, 3)).isfinite().all()
     assert not place.state_dict()
 
 
-@pytest.mark.parametrize("place", [Sinusoidal(), Learned(9, 5)])
+@pytest.mark.parametrize("place", [SinusoidalPositionalEncoding(), LearnedPositionalEncoding(9, 5)])
 def test_places_go_on_from_where_they_start(place: torch.nn.Module) -> None:
     x = torch.randn(2, 9, 5)
     torch.testing.assert_close(torch.cat((place(x[:, :4]), place(x[:, 4:], 4)), 1), place(x))
@@ -34,7 +41,7 @@ def test_places_go_on_from_where_they_start(place: torch.nn.Module) -> None:
 
 
 def test_learned_places_end() -> None:
-    place = Learned(4, 3)
+    place = LearnedPositionalEncoding(4, 3)
     assert place(torch.zeros(1, 4, 3)).shape == (1, 4, 3)
     with pytest.raises(ConfigError, match=r"model\.positions: learned for 4 steps \(model\.seq_len\) and got 5"):
         place(torch.zeros(1, 1, 3), 4)
@@ -42,8 +49,8 @@ def test_learned_places_end() -> None:
 
 def test_turned_scores_depend_on_the_distance_alone() -> None:
     q, k = torch.randn(2, 1, 1, 1, 8)
-    scores = rotate(q.expand(1, 1, 30, 8), turn(0, 30, 8, CPU)) @ rotate(
-        k.expand(1, 1, 30, 8), turn(0, 30, 8, CPU)
+    scores = apply_rotary(q.expand(1, 1, 30, 8), rotary_cache(0, 30, 8, CPU)) @ apply_rotary(
+        k.expand(1, 1, 30, 8), rotary_cache(0, 30, 8, CPU)
     ).transpose(2, 3)
     for distance in (-20, -1, 0, 3):
         along = scores[0, 0].diagonal(distance)
@@ -54,5 +61,5 @@ def test_turned_scores_depend_on_the_distance_alone() -> None:
 
 def test_turning_is_multiplying_complex_numbers() -> None:
     x = torch.randn(1, 1, 5, 6)
-    turned = torch.view_as_complex(torch.stack(x.chunk(2, -1), -1)) * torch.exp(1j * angles(3, 5, 6, CPU))
-    torch.testing.assert_close(rotate(x, turn(3, 5, 6, CPU)), torch.cat((turned.real, turned.imag), -1))
+    turned = torch.view_as_complex(torch.stack(x.chunk(2, -1), -1)) * torch.exp(1j * compute_angles(3, 5, 6, CPU))
+    torch.testing.assert_close(apply_rotary(x, rotary_cache(3, 5, 6, CPU)), torch.cat((turned.real, turned.imag), -1))

@@ -7,7 +7,12 @@ import torch
 from torch import nn
 
 from trainer.models.layers.attention.attention import MultiHeadAttention
-from trainer.models.layers.attention.transformer import KINDS, Block, Plan, Stack
+from trainer.models.layers.attention.transformer import (
+    ATTENTION_KERNELS,
+    TransformerBlock,
+    TransformerConfig,
+    TransformerStack,
+)
 from trainer.utils.errors import ConfigError
 
 OPTIONS: dict[str, Any] = {
@@ -25,9 +30,9 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def plan(**options: Any) -> Plan:
+def plan(**options: Any) -> TransformerConfig:
     torch.manual_seed(0)
-    return Plan(**OPTIONS | options)
+    return TransformerConfig(**OPTIONS | options)
 
 
 def copy_attention(theirs: nn.MultiheadAttention, ours: MultiHeadAttention) -> None:
@@ -37,7 +42,7 @@ def copy_attention(theirs: nn.MultiheadAttention, ours: MultiHeadAttention) -> N
     theirs.out_proj.load_state_dict(ours.out.state_dict())
 
 
-def copy_block(theirs: nn.TransformerEncoderLayer | nn.TransformerDecoderLayer, ours: Block) -> None:
+def copy_block(theirs: nn.TransformerEncoderLayer | nn.TransformerDecoderLayer, ours: TransformerBlock) -> None:
     """Our weights into torch's layer."""
     norms = [theirs.norm1, theirs.norm2]
     copy_attention(theirs.self_attn, ours.attention)
@@ -57,42 +62,42 @@ def test_a_block_is_torchs_layer(norm: str, activation: str) -> None:
     keys: Any = {"activation": activation, "norm_first": norm == "pre", "batch_first": True}
     x, memory = torch.randn(3, 6, 16), torch.randn(3, 4, 16)
     real, memory_real = (torch.arange(n) < torch.tensor([n, 2, 1])[:, None] for n in (6, 4))
-    ours = Block(plan(norm=norm, activation=activation))
+    ours = TransformerBlock(plan(norm=norm, activation=activation))
     theirs = nn.TransformerEncoderLayer(16, 4, 64, **keys).train()  # eval() takes a path of its own
     theirs.dropout.p = theirs.dropout1.p = theirs.dropout2.p = theirs.self_attn.dropout = 0.0
     copy_block(theirs, ours)
     torch.testing.assert_close(ours(x, real)[0], theirs(x, src_key_padding_mask=~real), atol=1e-5, rtol=1e-5)
-    ours = Block(plan(norm=norm, activation=activation), causal=True, cross=True)
+    ours = TransformerBlock(plan(norm=norm, activation=activation), causal=True, cross=True)
     decoder = nn.TransformerDecoderLayer(16, 4, 64, **keys).eval()
     copy_block(decoder, ours)
     assert ours.cross is not None
     expected = decoder(
         x, memory, torch.ones(6, 6, dtype=torch.bool).triu(1), memory_key_padding_mask=~memory_real, tgt_is_causal=True
     )
-    out, _ = ours(x, memory=ours.cross.read(memory), memory_real=memory_real)
+    out, _ = ours(x, memory=ours.cross.project_kv(memory), memory_real=memory_real)
     torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_16_wide_with_4_heads_and_expansion_4_has_3280_parameters() -> None:
-    assert sum(parameter.numel() for parameter in Block(plan()).parameters()) == 3280
+    assert sum(parameter.numel() for parameter in TransformerBlock(plan()).parameters()) == 3280
 
 
 def test_dropout_is_on_the_branches_and_never_on_what_runs_past_them() -> None:
     """Of the residual stream itself, a dropout of .1 would set a tenth to zero, and one of 1 everything."""
     x, memory = torch.randn(2, 5, 16), torch.randn(2, 3, 16)
-    block = Block(plan(norm="pre", dropout=1.0), cross=True).train()
+    block = TransformerBlock(plan(norm="pre", dropout=1.0), cross=True).train()
     assert block.cross is not None
-    torch.testing.assert_close(block(x, memory=block.cross.read(memory))[0], x)
-    block = Block(plan(dropout=1.0)).train()
+    torch.testing.assert_close(block(x, memory=block.cross.project_kv(memory))[0], x)
+    block = TransformerBlock(plan(dropout=1.0)).train()
     torch.testing.assert_close(block(x)[0], nn.functional.layer_norm(x, [16]), atol=1e-4, rtol=1e-4)
-    assert not (Block(plan(norm="pre", dropout=0.5)).train()(x)[0] == 0).any()
+    assert not (TransformerBlock(plan(norm="pre", dropout=0.5)).train()(x)[0] == 0).any()
 
 
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary", "none"])
-@pytest.mark.parametrize("attention", KINDS)
+@pytest.mark.parametrize("attention", ATTENTION_KERNELS)
 def test_every_parameter_is_learned(attention: str, positions: str) -> None:
     """An unused projection of queries, keys or values would have no gradient."""
-    stack = Stack(plan(attention=attention, positions=positions, norm="pre"), 2)
+    stack = TransformerStack(plan(attention=attention, positions=positions, norm="pre"), 2)
     stack(torch.randn(3, 8, 16))[0].pow(3).sum().backward()
     idle = [name for name, value in stack.named_parameters() if value.grad is None or not value.grad.any()]
     assert not idle
@@ -102,15 +107,15 @@ def test_every_parameter_is_learned(attention: str, positions: str) -> None:
 def test_steps_know_their_places_and_a_set_has_none(positions: str) -> None:
     x = torch.randn(1, 8, 16)
     order = torch.tensor([3, 1, 0, 2, 7, 6, 5, 4])
-    placed, unplaced = (Stack(plan(positions=kind), 1).eval() for kind in (positions, "none"))
+    placed, unplaced = (TransformerStack(plan(positions=kind), 1).eval() for kind in (positions, "none"))
     torch.testing.assert_close(unplaced(x[:, order])[0], unplaced(x)[0][:, order])
     assert not torch.allclose(placed(x[:, order])[0], placed(x)[0][:, order], atol=1e-2)
 
 
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary", "none"])
-@pytest.mark.parametrize("attention", [name for name, kind in KINDS.items() if not kind.not_causal])
+@pytest.mark.parametrize("attention", [name for name, kind in ATTENTION_KERNELS.items() if not kind.not_causal_reason])
 def test_going_on_from_the_past_is_reading_it_all(attention: str, positions: str) -> None:
-    stack = Stack(plan(attention=attention, positions=positions), 2, causal=True).eval()
+    stack = TransformerStack(plan(attention=attention, positions=positions), 2, causal=True).eval()
     x = torch.randn(2, 8, 16)
     whole, kept = stack(x)
     past: Any = ()
@@ -127,10 +132,10 @@ def test_what_a_kind_cannot_do_is_refused_in_a_sentence() -> None:
         with pytest.raises(
             ConfigError, match=rf"^model\.attention: {name} .* cannot be causal; full, .*, chunked can$"
         ):
-            Block(plan(attention=name), causal=True)
+            TransformerBlock(plan(attention=name), causal=True)
     for name in ("chunked", "lsh"):
         with pytest.raises(ConfigError, match=rf"^model\.attention: {name} .* cannot read another .*, linformer can$"):
-            Block(plan(attention=name), cross=True)
+            TransformerBlock(plan(attention=name), cross=True)
     with pytest.raises(ConfigError, match=r"^model\.heads: 3 heads cannot share a width of 16; 1, 2, 4, 8, 16 can$"):
         plan(heads=3)
     with pytest.raises(ConfigError, match=r"^model\.positions: rotary turns pairs, .* must be even; it is 3$"):

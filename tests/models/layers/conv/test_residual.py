@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from tests.helpers.image_nets import copy_in_order, count, shake_norms
-from trainer.models.layers.conv.residual import Residual, Trunk
+from trainer.models.layers.conv.residual import ResidualBlock, ResNetTrunk
 
 
-def small(**changes: Any) -> Trunk:
+def small(**changes: Any) -> ResNetTrunk:
     """The source's small network, without its faults."""
     options = {"in_channels": 3, "block": "basic", "blocks": [2, 2], "widths": [64, 128], "stem": "imagenet"}
-    return Trunk(**options | changes)
+    return ResNetTrunk(**options | changes)
 
 
 @pytest.mark.parametrize("train", [False, True])
@@ -31,7 +31,7 @@ def test_it_is_the_published_network(
     outer = [width * 4 if block == "bottleneck" else width for width in widths]
     config = ResNetConfig(layer_type=block, depths=blocks, embedding_size=widths[0], hidden_sizes=outer)
     theirs = ResNetModel(config)
-    ours = Trunk(3, block, blocks, widths, "imagenet")
+    ours = ResNetTrunk(3, block, blocks, widths, "imagenet")
     shake_norms(theirs)
     copy_in_order(theirs, ours)
     x = torch.randn(2, 3, 65, 50)
@@ -52,7 +52,7 @@ def test_counts() -> None:
 
 
 def test_no_bias_stands_idle_before_a_norm() -> None:
-    def biases(model: Trunk) -> int:
+    def biases(model: ResNetTrunk) -> int:
         convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
         return sum(module.bias is not None for module in convolutions)
 
@@ -71,7 +71,7 @@ def test_every_image_fits_and_sides_are_rounded_up(size: tuple[int, int], block:
 
 
 def test_a_block_whose_branch_is_silent_passes_its_input_on() -> None:
-    block = Residual("basic", 3, 3, 1, bias=False)
+    block = ResidualBlock("basic", 3, 3, 1, bias=False)
     nn.init.zeros_(block.branch[-1].weight)
     x = torch.randn(2, 3, 5, 6)
     assert torch.equal(block(x), x.relu())

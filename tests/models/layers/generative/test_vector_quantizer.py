@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.models.layers.generative.vector_quantizer import Quantiser, distances, straight_through
+from trainer.models.layers.generative.vector_quantizer import VectorQuantizer, compute_distances, straight_through
 
 CENTRES = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0], [4.0, 4.0]])
 
 
-def quantiser(codebook: Tensor, restarts: bool = True, decay: float = 0.9) -> Quantiser:
+def quantiser(codebook: Tensor, restarts: bool = True, decay: float = 0.9) -> VectorQuantizer:
     """In training, with that codebook, every code of it used alike so far."""
-    made = Quantiser(len(codebook), codebook.shape[1], decay, restarts)
+    made = VectorQuantizer(len(codebook), codebook.shape[1], decay, restarts)
     made.codebook.copy_(codebook)
     made.shares.fill_(1 / len(codebook))
     made.sums.copy_(codebook / len(codebook))
@@ -45,7 +45,7 @@ def test_codes_are_the_nearest_of_a_double_loop() -> None:
 
 def test_the_codebook_follows_as_in_the_paper() -> None:
     """Appendix A of van den Oord et al. 2017 in numpy; a code that nothing was ever near stays where it is."""
-    made = Quantiser(3, 2, decay=0.8, restarts=False)
+    made = VectorQuantizer(3, 2, decay=0.8, restarts=False)
     made.codebook.copy_(torch.tensor([[0.0, 0.0], [1.0, 1.0], [90.0, 90.0]]))
     book, used, sums = made.codebook.double().numpy().copy(), np.zeros(3), np.zeros((3, 2))
     for _ in range(5):
@@ -72,7 +72,7 @@ def test_it_follows_in_training_alone_and_when_it_is_let() -> None:
     assert not torch.equal(made.codebook, before["codebook"])
 
 
-def used(made: Quantiser, z: Tensor) -> int:
+def used(made: VectorQuantizer, z: Tensor) -> int:
     return len(made.eval()(z)[1].unique())
 
 
@@ -102,7 +102,7 @@ def test_a_good_codebook_is_left_alone_by_batches_too_small_to_show_it() -> None
 
 
 def test_the_first_batch_begins_the_codebook() -> None:
-    made = Quantiser(16, 2, decay=0.99, restarts=True)
+    made = VectorQuantizer(16, 2, decay=0.99, restarts=True)
     z = 50 + torch.randn(200, 2)
     made(z)
     assert ((made.codebook - 50).norm(dim=1) < 5).all()
@@ -127,5 +127,5 @@ def test_a_lower_precision_around_it_changes_nothing() -> None:
 def test_no_number_is_read_back_from_the_device() -> None:
     """Tensors without values would raise at once."""
     made, rows = quantiser(CENTRES).to("meta"), torch.empty(9, 2, device="meta")
-    made.follow(rows, *distances(rows, made.codebook).min(1))
+    made.ema_update(rows, *compute_distances(rows, made.codebook).min(1))
     assert made.codebook.is_meta

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from tests.helpers.graphs import random_graph
 from trainer.models.layers.graph.graph import Graph
 from trainer.models.layers.graph.graph_conv import (
-    ATTENTION,
-    DynamicAttention,
-    EdgeConvolution,
-    GinConvolution,
-    GraphAttention,
-    GraphConvolution,
-    SageConvolution,
+    ATTENTION_CONVS,
+    EdgeMessageConv,
+    GATConv,
+    GATv2Conv,
+    GCNConv,
+    GINConv,
+    SAGEConv,
 )
 
 CHAIN = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
@@ -36,7 +36,7 @@ def seeded(layer: nn.Module) -> nn.Module:
 
 
 def attention(version: str, concat: bool = True) -> nn.Module:
-    return ATTENTION[version](5, 4, heads=3, concat=concat, dropout=0.0, negative_slope=0.2)  # type: ignore[index]
+    return ATTENTION_CONVS[version](5, 4, heads=3, concat=concat, dropout=0.0, negative_slope=0.2)  # type: ignore[index]
 
 
 def numbers(layer: nn.Module) -> dict[str, Array]:
@@ -93,18 +93,18 @@ def attended(x: Array, near: Array, p: dict[str, Array], version: str, concat: b
 
 FORMULAS: dict[str, tuple[Callable[[], nn.Module], bool, Callable[..., Array]]] = {
     **{
-        norm: (partial(GraphConvolution, 5, 3, norm), True, partial(convolved, norm=norm))  # type: ignore[arg-type]
+        norm: (partial(GCNConv, 5, 3, norm), True, partial(convolved, norm=norm))  # type: ignore[arg-type]
         for norm in ("sum", "mean", "symmetric")
     },
-    "sage": (partial(SageConvolution, 5, 3), False, sage),
-    "gin": (partial(GinConvolution, 5, 3), False, gin),
+    "sage": (partial(SAGEConv, 5, 3), False, sage),
+    "gin": (partial(GINConv, 5, 3), False, gin),
     **{
         f"{version} {concat}": (
             partial(attention, version, concat),
             True,
             partial(attended, version=version, concat=concat),
         )
-        for version in ATTENTION
+        for version in ATTENTION_CONVS
         for concat in (True, False)
     },
 }
@@ -125,7 +125,7 @@ def test_a_layer_is_its_formula(name: str, weighted: bool) -> None:
 def test_messages_over_edges_are_their_formula(width: int) -> None:
     x, edge_index, _ = random_graph()
     attr = torch.randn(edge_index.shape[1], 2).double()
-    layer = seeded(EdgeConvolution(5, width, 2))
+    layer = seeded(EdgeMessageConv(5, width, 2))
     p, h = numbers(layer), x.double().numpy()
     expected = h @ p["weight"] if "weight" in p else h.copy()
     for i in range(len(x)):
@@ -187,9 +187,9 @@ def theirs_of(name: str) -> nn.Module:
 
 
 PAIRS: dict[str, tuple[Callable[[], nn.Module], Shared]] = {
-    "GCNConv": (partial(GraphConvolution, 5, 3), GCN),
-    "SAGEConv": (partial(SageConvolution, 5, 3), SAGE),
-    "gin": (partial(GinConvolution, 5, 3), GIN),
+    "GCNConv": (partial(GCNConv, 5, 3), GCN),
+    "SAGEConv": (partial(SAGEConv, 5, 3), SAGE),
+    "gin": (partial(GINConv, 5, 3), GIN),
     **{f"GATConv {concat}": (partial(attention, "v1", concat), GAT) for concat in (True, False)},
     **{f"GATv2Conv {concat}": (partial(attention, "v2", concat), GAT2) for concat in (True, False)},
 }
@@ -226,37 +226,37 @@ def test_a_layer_and_its_gradients_equal_pyg(name: str, training: bool) -> None:
 
 @pyg
 def test_a_weighted_convolution_equals_pyg() -> None:
-    from torch_geometric.nn import GCNConv
+    from torch_geometric.nn import GCNConv as PyGGCNConv
 
     x, edge_index, weight = random_graph()
-    theirs, ours = GCNConv(5, 3), GraphConvolution(5, 3)
+    theirs, ours = PyGGCNConv(5, 3), GCNConv(5, 3)
     ours.weight.data = theirs.lin.weight.data.t().clone()
     expected = theirs(x, edge_index, weight)
     torch.testing.assert_close(ours(x, Graph(len(x), edge_index, weight)), expected, atol=1e-6, rtol=1e-6)
 
 
 def test_neighbours_of_a_convolution_weigh_by_both_degrees_not_equally() -> None:
-    shares = Graph(3, CHAIN).adjacency("symmetric", loops=True) @ torch.eye(3)
+    shares = Graph(3, CHAIN).get_adjacency("symmetric", loops=True) @ torch.eye(3)
     side = 6**-0.5
     torch.testing.assert_close(shares, torch.tensor([[0.5, side, 0], [side, 1 / 3, side], [0, side, 0.5]]))
 
 
 @pytest.mark.parametrize("norm", ["sum", "mean", "symmetric"])
 def test_the_bias_does_not_pass_through_the_adjacency(norm: Any) -> None:
-    layer = GraphConvolution(5, 3, norm)
+    layer = GCNConv(5, 3, norm)
     nn.init.zeros_(layer.weight)
     nn.init.normal_(layer.bias)
     x, edge_index, _ = random_graph()
     assert torch.equal(layer(x, Graph(len(x), edge_index)), layer.bias.expand(len(x), -1))
 
 
-@pytest.mark.parametrize("version", ATTENTION)
+@pytest.mark.parametrize("version", ATTENTION_CONVS)
 def test_attention_is_shared_among_real_neighbours_only(version: str) -> None:
     nodes = 200  # a softmax over all nodes would leave a single neighbour about 1/200
     x, layer = torch.randn(nodes, 5), attention(version)
     graph = Graph(nodes, torch.tensor([[0], [1]]))
-    share = layer.attention(x, layer.project(x, layer.weight), graph)  # type: ignore[operator]
-    rows, cols = graph.neighbours(3).pattern.rows, graph.neighbours(3).pattern.cols
+    share = layer.compute_attention(x, layer.project_heads(x, layer.weight), graph)  # type: ignore[operator]
+    rows, cols = graph.get_neighbors(3).pattern.rows, graph.get_neighbors(3).pattern.cols
     torch.testing.assert_close(torch.zeros(3 * nodes).index_add(0, rows, share), torch.ones(3 * nodes))
     assert set(zip((rows // 3).tolist(), (cols // 3).tolist(), strict=True)) == {
         (1, 0),
@@ -270,10 +270,10 @@ def test_every_head_attends_by_a_vector_of_its_own(version: str, vector: str) ->
     layer: Any = attention(version)
     x, edge_index, _ = random_graph()
     graph = Graph(len(x), edge_index)
-    before = layer.attention(x, layer.project(x, layer.weight), graph)
+    before = layer.compute_attention(x, layer.project_heads(x, layer.weight), graph)
     layer.get_parameter(vector).data[1] += 1.0
-    moved = (layer.attention(x, layer.project(x, layer.weight), graph) - before).abs() > 1e-4
-    assert set((graph.neighbours(3).pattern.rows[moved] % 3).tolist()) == {1}
+    moved = (layer.compute_attention(x, layer.project_heads(x, layer.weight), graph) - before).abs() > 1e-4
+    assert set((graph.get_neighbors(3).pattern.rows[moved] % 3).tolist()) == {1}
 
 
 def test_only_the_second_version_lets_who_asks_decide_whom_to_attend_to() -> None:
@@ -281,11 +281,11 @@ def test_only_the_second_version_lets_who_asks_decide_whom_to_attend_to() -> Non
     every = torch.cartesian_prod(torch.arange(nodes), torch.arange(nodes)).t()
     x = torch.randn(nodes, 5)
 
-    def favourites(layer: GraphAttention | DynamicAttention) -> Tensor:
+    def favourites(layer: GATConv | GATv2Conv) -> Tensor:
         seeded(layer).float()
-        share = layer.attention(x, layer.project(x, layer.weight), Graph(nodes, every))
+        share = layer.compute_attention(x, layer.project_heads(x, layer.weight), Graph(nodes, every))
         return share.view(nodes, 3, nodes).argmax(2)
 
-    first, second = (favourites(attention(version)) for version in ATTENTION)  # type: ignore[arg-type]
+    first, second = (favourites(attention(version)) for version in ATTENTION_CONVS)  # type: ignore[arg-type]
     assert torch.equal(first, first[:1].expand_as(first)), "Brody et al. 2022, theorem 1"
     assert not torch.equal(second, second[:1].expand_as(second))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.models.layers.categorical_embedding import CodeEmbedding
+from trainer.models.layers.categorical_embedding import CategoricalEmbedding
 from trainer.models.layers.graph.graph_readout import GraphPool
 from trainer.utils.errors import ConfigError
 
@@ -87,7 +87,7 @@ def test_attention_shares_add_up_to_one_whatever_the_scores() -> None:
 
 
 def test_codes_are_a_linear_layer_on_the_codes_one_hot() -> None:
-    embed = CodeEmbedding([3, 2, 4], 5)
+    embed = CategoricalEmbedding([3, 2, 4], 5)
     x = torch.tensor([[2, 1, 0], [0, 0, 3], [1, 1, 1], [2, 0, 2]])
     one_hot = torch.cat([torch.nn.functional.one_hot(c, n) for c, n in zip(x.t(), (3, 2, 4), strict=True)], 1).float()
     torch.testing.assert_close(embed(x), one_hot @ embed.table.weight)
@@ -95,7 +95,7 @@ def test_codes_are_a_linear_layer_on_the_codes_one_hot() -> None:
 
 
 def test_codes_that_are_none_are_refused() -> None:
-    embed = CodeEmbedding([3, 2], 5)
+    embed = CategoricalEmbedding([3, 2], 5)
     with pytest.raises(ConfigError, match=r"codes of column 1 are 0\.\.1; row 1 has 2"):
         embed(torch.tensor([[2, 1], [0, 2]]))
     with pytest.raises(ConfigError, match=r"codes of column 0 are 0\.\.2; row 0 has -1"):

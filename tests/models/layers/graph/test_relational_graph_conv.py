@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.helpers.graphs import random_graph
-from trainer.models.layers.graph.relational_graph_conv import RelationalConvolution, RelationalGraph
+from trainer.models.layers.graph.relational_graph_conv import RelationalGraph, RGCNConv
 from trainer.utils.errors import ConfigError
 
 RELATIONS = 4
@@ -23,15 +23,15 @@ def typed_graph() -> tuple[Tensor, Tensor, Tensor]:
     return x, edge_index, torch.randint(RELATIONS - 1, edge_index.shape[1:])
 
 
-def layer_of(bases: int | None) -> RelationalConvolution:
-    layer = RelationalConvolution(5, 3, RELATIONS, bases)
+def layer_of(bases: int | None) -> RGCNConv:
+    layer = RGCNConv(5, 3, RELATIONS, bases)
     nn.init.normal_(layer.bias)
     return layer
 
 
-def looped(layer: RelationalConvolution, x: Tensor, edge_index: Tensor, edge_type: Tensor) -> Tensor:
+def looped(layer: RGCNConv, x: Tensor, edge_index: Tensor, edge_type: Tensor) -> Tensor:
     near, own, bias, features = (
-        value.detach().double().numpy() for value in (layer.matrices(), layer.weight, layer.bias, x)
+        value.detach().double().numpy() for value in (layer.compute_relation_weights(), layer.weight, layer.bias, x)
     )
     out = features @ own + bias
     edges = list(zip(*edge_index.tolist(), edge_type.tolist(), strict=True))
@@ -77,8 +77,8 @@ def test_it_and_its_gradients_equal_pyg(bases: int | None) -> None:
 
 
 def test_the_paper_counts_as_many_weights() -> None:
-    assert sum(p.numel() for p in RelationalConvolution(8, 64, 3).parameters()) == 2112
-    assert sum(p.numel() for p in RelationalConvolution(8, 64, 3, bases=2).parameters()) == 2112 - 8 * 64 + 6
+    assert sum(p.numel() for p in RGCNConv(8, 64, 3).parameters()) == 2112
+    assert sum(p.numel() for p in RGCNConv(8, 64, 3, bases=2).parameters()) == 2112 - 8 * 64 + 6
 
 
 def test_a_mean_is_kept_for_pairs_that_occur_alone() -> None:
@@ -107,7 +107,7 @@ def test_an_edge_of_weight_w_is_w_edges() -> None:
 
 def test_edges_are_dropped_while_training_only() -> None:
     x, edge_index, edge_type = typed_graph()
-    layer = RelationalConvolution(5, 3, RELATIONS, edge_dropout=1.0)
+    layer = RGCNConv(5, 3, RELATIONS, edge_dropout=1.0)
     graph = RelationalGraph(len(x), edge_index, edge_type, RELATIONS)
     torch.testing.assert_close(layer(x, graph), x @ layer.weight + layer.bias)
     torch.testing.assert_close(layer.eval()(x, graph), looped(layer, x, edge_index, edge_type), atol=1e-6, rtol=1e-5)

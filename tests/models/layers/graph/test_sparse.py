@@ -5,17 +5,24 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.models.layers.graph.sparse import Pattern, Sparse, dropout, product, row_softmax, sparse_if_mostly_zero
+from trainer.models.layers.graph.sparse import (
+    SparseMatrix,
+    SparsePattern,
+    row_softmax,
+    sparse_dropout,
+    sparse_matmul,
+    to_sparse_if_mostly_zero,
+)
 
 
 def test_attention_survives_huge_scores() -> None:
-    pattern, _ = Pattern.of(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), (2, 2))
+    pattern, _ = SparsePattern.from_coo(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), (2, 2))
     share = row_softmax(pattern, torch.tensor([1000.0, 1000.0, -1000.0]))
     torch.testing.assert_close(share, torch.tensor([0.5, 0.5, 1.0]))
 
 
 def test_a_row_without_a_score_takes_no_share_and_no_gradient() -> None:
-    pattern, _ = Pattern.of(torch.tensor([0, 0, 1, 1, 3]), torch.tensor([0, 1, 0, 2, 1]), (4, 3))
+    pattern, _ = SparsePattern.from_coo(torch.tensor([0, 0, 1, 1, 3]), torch.tensor([0, 1, 0, 2, 1]), (4, 3))
     scores = torch.tensor([-torch.inf, -torch.inf, 0.0, -torch.inf, -torch.inf], dtype=torch.double, requires_grad=True)
     share = row_softmax(pattern, scores)
     assert share.tolist() == [0.0, 0.0, 1.0, 0.0, 0.0]
@@ -27,10 +34,10 @@ def test_a_row_without_a_score_takes_no_share_and_no_gradient() -> None:
 def test_gradients_of_the_primitives() -> None:
     torch.manual_seed(0)
     rows, cols = torch.tensor([3, 0, 0, 2, 3]), torch.tensor([1, 2, 0, 1, 2])  # row 1 is empty
-    pattern, _ = Pattern.of(rows, cols, (4, 3))
+    pattern, _ = SparsePattern.from_coo(rows, cols, (4, 3))
     values = torch.randn(5, dtype=torch.double, requires_grad=True)
     dense = torch.randn(3, 2, dtype=torch.double, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda v, d: product(pattern, v, d), (values, dense))
+    assert torch.autograd.gradcheck(lambda v, d: sparse_matmul(pattern, v, d), (values, dense))
     assert torch.autograd.gradcheck(lambda v: row_softmax(pattern, v), (values,))
 
 
@@ -38,20 +45,20 @@ def test_dropout_keeps_the_mean_and_drops_the_share() -> None:
     torch.manual_seed(0)
     ones = torch.ones(1001, 999)
     for p in (0.1, 0.5, 0.6):
-        out = dropout(ones, p, training=True)
+        out = sparse_dropout(ones, p, training=True)
         assert abs(float((out == 0).float().mean()) - p) < 0.002
         assert out.unique().tolist() == [0.0, pytest.approx(1 / (1 - p), rel=1e-4)]
     # Neighbours are drawn apart: columns of one 64-bit word are not alike.
-    out = dropout(torch.ones(4000, 4), 0.5, training=True)
+    out = sparse_dropout(torch.ones(4000, 4), 0.5, training=True)
     assert (torch.corrcoef(out.t()) - torch.eye(4)).abs().max() < 0.08
-    assert torch.equal(dropout(ones, 0.5, training=False), ones)
-    assert not dropout(ones, 1.0, training=True).any()
+    assert torch.equal(sparse_dropout(ones, 0.5, training=False), ones)
+    assert not sparse_dropout(ones, 1.0, training=True).any()
 
 
 def test_dropout_touches_the_entries_of_sparse_features_only() -> None:
     x = torch.eye(400)
-    sparse = sparse_if_mostly_zero(x)
-    assert isinstance(sparse, Sparse)
-    out = dropout(sparse, 0.5, training=True) @ torch.eye(400)
+    sparse = to_sparse_if_mostly_zero(x)
+    assert isinstance(sparse, SparseMatrix)
+    out = sparse_dropout(sparse, 0.5, training=True) @ torch.eye(400)
     assert not out[~x.bool()].any()
     assert 140 < int((out.diagonal() == 2).sum()) < 260

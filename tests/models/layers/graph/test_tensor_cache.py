@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.helpers.graphs import every, random_graph
-from trainer.models.layers.graph.tensor_cache import Memo
+from trainer.models.layers.graph.tensor_cache import TensorCache
 
 
 class TestMemo:
@@ -30,7 +30,7 @@ class TestMemo:
 
     def test_is_made_once_and_forgotten_with_its_tensors(self) -> None:
         calls: list[int] = []
-        memo = Memo()
+        memo = TensorCache()
 
         def make(x: Tensor, factor: int) -> Tensor:
             calls.append(factor)
@@ -44,7 +44,7 @@ class TestMemo:
         del x
         gc.collect()
         memo(make, torch.ones(3), 4)
-        assert len(memo._kept) == 1
+        assert len(memo._entries) == 1
 
     @every
     def test_a_graph_that_is_gone_leaves_nothing(self, make: Callable[[], nn.Module]) -> None:
@@ -53,10 +53,10 @@ class TestMemo:
             x, edge_index, weight = random_graph()
             model(x, edge_index, weight)
             del x, edge_index, weight
-        assert len(model.body.memo._kept) <= 2
+        assert len(model.body.cache._entries) <= 2
 
     def test_keeps_nothing_that_is_learned(self) -> None:
-        memo, x = Memo(), torch.ones(3, requires_grad=True)
+        memo, x = TensorCache(), torch.ones(3, requires_grad=True)
         assert memo(torch.neg, x) is not memo(torch.neg, x)
 
     @every
@@ -67,7 +67,7 @@ class TestMemo:
         out = model(x, edge_index)
         assert set(model.state_dict()) == before
         for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-            assert not twin.body.memo._kept
+            assert not twin.body.cache._entries
             assert torch.equal(twin(x, edge_index), out)
 
     @every
@@ -77,7 +77,7 @@ class TestMemo:
         untouched = copy.deepcopy(model)
         with torch.inference_mode():
             model(x, edge_index)
-        assert not model.body.memo._kept
+        assert not model.body.cache._entries
         for each in (model, untouched):
             each(x, edge_index).sum().backward()
         for (name, mine), theirs in zip(model.named_parameters(), untouched.parameters(), strict=True):

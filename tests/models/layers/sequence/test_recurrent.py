@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from trainer.models.layers.sequence.recurrent import read, turned
+from trainer.models.layers.sequence.recurrent import reverse_sequences, run_rnn
 
 
 def packed(cells: nn.RNNBase, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -23,7 +23,7 @@ def test_it_is_what_packing_gives(cell: type[nn.RNNBase], bidirectional: bool, l
     torch.manual_seed(0)
     cells = cell(5, 7, layers, batch_first=True, bidirectional=bidirectional)
     x, lengths = torch.randn(9, 11, 5), torch.tensor([3, 11, 1, 7, 7, 2, 10, 5, 1])
-    found, expected = read(cells, x, lengths), packed(cells, x, lengths)
+    found, expected = run_rnn(cells, x, lengths), packed(cells, x, lengths)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
     weights = torch.randn_like(found[0]), torch.randn_like(found[1])
@@ -43,7 +43,7 @@ def test_no_number_in_the_padding_reaches_an_output_or_a_gradient(bidirectional:
     cells = nn.LSTM(3, 4, 2, batch_first=True, bidirectional=bidirectional)
     x, lengths = torch.randn(2, 6, 3), torch.tensor([6, 2])
     x[1, 2:] = torch.nan
-    steps, ends = read(cells, x, lengths)
+    steps, ends = run_rnn(cells, x, lengths)
     (steps.sum() + ends.sum()).backward()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in cells.parameters())
     assert not steps[1, 2:].any()
@@ -51,14 +51,14 @@ def test_no_number_in_the_padding_reaches_an_output_or_a_gradient(bidirectional:
 
 def test_turning_leaves_padding_where_it_was() -> None:
     x = torch.arange(8).view(2, 4, 1)
-    assert turned(x, torch.tensor([4, 2]))[..., 0].tolist() == [[3, 2, 1, 0], [5, 4, 6, 7]]
+    assert reverse_sequences(x, torch.tensor([4, 2]))[..., 0].tolist() == [[3, 2, 1, 0], [5, 4, 6, 7]]
 
 
 def test_dropout_is_between_layers_and_in_training_only() -> None:
     torch.manual_seed(0)
     cells = nn.GRU(3, 4, 2, batch_first=True, dropout=0.5)
     x, lengths = torch.randn(4, 6, 3), torch.tensor([6, 2, 3, 6])
-    assert not torch.equal(read(cells, x, lengths)[0], read(cells, x, lengths)[0])
+    assert not torch.equal(run_rnn(cells, x, lengths)[0], run_rnn(cells, x, lengths)[0])
     cells.eval()
-    assert torch.equal(read(cells, x, lengths)[0], read(cells, x, lengths)[0])
-    torch.testing.assert_close(read(cells, x, lengths)[0], packed(cells, x, lengths)[0])
+    assert torch.equal(run_rnn(cells, x, lengths)[0], run_rnn(cells, x, lengths)[0])
+    torch.testing.assert_close(run_rnn(cells, x, lengths)[0], packed(cells, x, lengths)[0])

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Data, Facts, TensorSplit
+from trainer.core.dataset import Dataset, DatasetInfo, TensorSplit
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.readers import points
-from trainer.data.splits.splitting import cut
-from trainer.metrics.sample_quality import normal_nats
+from trainer.data.splits.splitting import split_by_order
+from trainer.metrics.sample_quality import normal_log_prob
 
 
-class LinearGaussian(Data):
+class LinearGaussian(Dataset):
     """Probabilistic principal components (Tipping and Bishop 1999): ``x = W z + noise e`` with z (Z) and e (F) standard
     normal and W (F, Z) drawn once, so ``x ~ N(0, W W' + noise^2 I)``. The baseline is a Gaussian for each feature.
     """
@@ -28,19 +28,19 @@ class LinearGaussian(Data):
         noise: PositiveFloat,
         seed: NonNegativeInt,
     ):
-        random = rng.generator(seed)
+        random = rng.make_generator(seed)
         weight = torch.randn(in_features, latent, generator=random)
         z = torch.randn(rows, latent, generator=random)
         x = z @ weight.T + noise * torch.randn(rows, in_features, generator=random)
-        self.train, self.val, self.test = cut({"x": x}, None)
+        self.train, self.val, self.test = split_by_order({"x": x}, None)
 
         wide = weight.double()
         covariance = wide @ wide.T + noise**2 * torch.eye(in_features, dtype=torch.float64)
         self.root = torch.linalg.cholesky(covariance)
         seen, truth = self.train.inputs["x"].double(), self.test.inputs["x"].double()
         best = float(self.log_likelihood(truth).mean())
-        apart = float(normal_nats((truth - seen.mean(0)) / seen.std(0), seen.std(0).log().sum()).mean())
-        self.facts = Facts(
+        apart = float(normal_log_prob((truth - seen.mean(0)) / seen.std(0), seen.std(0).log().sum()).mean())
+        self.info = DatasetInfo(
             sizes={"in_features": in_features, "flat_features": in_features},
             baseline={"elbo": apart, "log_likelihood": apart, "gap": best - apart},
             best_possible={"elbo": best, "log_likelihood": best, "gap": 0.0},
@@ -48,10 +48,10 @@ class LinearGaussian(Data):
         )
 
     def read(self, path: str) -> TensorSplit:
-        return points.read(path, self.facts.sizes["in_features"])
+        return points.read(path, self.info.sizes["in_features"])
 
     def log_likelihood(self, x: Tensor) -> Tensor:
         """Exact ``log p(x)`` in nats, (B,), of x (B, F)."""
         root = self.root.to(x.device)
         standard = torch.linalg.solve_triangular(root, x.double().T, upper=False).T
-        return normal_nats(standard, root.diagonal().log().sum())
+        return normal_log_prob(standard, root.diagonal().log().sum())

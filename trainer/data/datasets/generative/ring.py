@@ -7,14 +7,14 @@ import math
 import torch
 
 from trainer.core import rng
-from trainer.core.dataset import Data, TensorSplit
+from trainer.core.dataset import Dataset, TensorSplit
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.generators import gaussian_mixture
 from trainer.data.readers import points
-from trainer.data.splits.splitting import cut
+from trainer.data.splits.splitting import split_by_order
 
 
-class Ring(Data):
+class Ring(Dataset):
     """``x = radius (cos a, sin a) + sigma e`` with a one of ``modes`` even angles and e normal (the toy of Metz et al.
     2017). The target is which of them.
     """
@@ -29,13 +29,13 @@ class Ring(Data):
         sigma: PositiveFloat,
         seed: NonNegativeInt,
     ):
-        random = rng.generator(seed)
+        random = rng.make_generator(seed)
         angle = torch.arange(modes) * (2 * math.pi / modes)
         centres = radius * torch.stack((angle.cos(), angle.sin()), dim=1)
         chosen = torch.randint(modes, (rows,), generator=random)
         x = centres[chosen] + sigma * torch.randn(rows, 2, generator=random)
-        self.train, self.val, self.test = cut({"x": x}, chosen, val=0.1, test=0.1)
-        self.facts = gaussian_mixture.facts(self.train, self.test, centres, sigma, random)
+        self.train, self.val, self.test = split_by_order({"x": x}, chosen, val=0.1, test=0.1)
+        self.info = gaussian_mixture.make_info(self.train, self.test, centres, sigma, random)
 
     def read(self, path: str) -> TensorSplit:
         return points.read(path, 2)

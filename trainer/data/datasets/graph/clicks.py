@@ -11,24 +11,24 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Data, Facts, Split
+from trainer.core.dataset import Dataset, DatasetInfo, Split
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.readers import delimited, table_summary
-from trainer.data.readers.delimited import Finder, Table
-from trainer.data.readers.text_file import quoted
+from trainer.data.readers.delimited import ColumnFinder, Table
+from trainer.data.readers.text_file import quote_cell
 from trainer.data.reference import baselines, bayes_optimal
-from trainer.data.splits.graph_batches import Beside
-from trainer.data.splits.negative_sampling import Gaps, both_ways, held_out
-from trainer.data.splits.splitting import cut
+from trainer.data.splits.graph_batches import SplitWithSharedInputs
+from trainer.data.splits.negative_sampling import NonEdges, split_links, to_undirected
+from trainer.data.splits.splitting import split_by_order
 from trainer.metrics import metrics
 from trainer.utils.errors import ConfigError
 
-HELD_OUT = 0.2
+HELD_OUT_FRACTION = 0.2
 """The share of pairs that validate, and of those that test."""
 
 
-class Clicks(Data):
+class SyntheticClicks(Dataset):
     """Does a user click on an item? Tastes u and items v are standard normal vectors of ``rank`` numbers, the log-odds
     of a click ``scale u . v / sqrt(rank)``. Users and items are nodes: user k is node k, item k is node ``users + k``.
     Every user is shown every item once; 60 % of these pairs train, 20 % validate, 20 % test. The graph beside them
@@ -41,31 +41,31 @@ class Clicks(Data):
     def __init__(
         self, users: PositiveInt, items: PositiveInt, rank: PositiveInt, scale: PositiveFloat, seed: NonNegativeInt
     ):
-        random = rng.generator(seed)
+        random = rng.make_generator(seed)
         tastes, kinds = (torch.randn(count, rank, generator=random) for count in (users, items))
         odds = scale / rank**0.5 * tastes @ kinds.t()
         clicked = (torch.rand(odds.shape, generator=random) < odds.sigmoid()).long()
         pairs = torch.cartesian_prod(torch.arange(users), users + torch.arange(items))
         order = torch.randperm(len(pairs), generator=random)
-        parts: Sequence[Split] = cut({"pairs": pairs}, clicked.flatten(), order)
-        tested, truth = _all(parts[2])
-        best = bayes_optimal.of_odds(odds[tested[:, 0], tested[:, 1] - users], truth)
-        self.train, self.val, self.test, self.facts = _beside_clicks(parts, users, items, best)
+        parts: Sequence[Split] = split_by_order({"pairs": pairs}, clicked.flatten(), order)
+        tested, truth = _pairs_and_targets(parts[2])
+        best = bayes_optimal.log_odds_optimum(odds[tested[:, 0], tested[:, 1] - users], truth)
+        self.train, self.val, self.test, self.info = _add_click_graph(parts, users, items, best)
 
 
-class ClickFile(Data):
+class ClickFile(Dataset):
     """Clicks in a table, one user and one item a row, both under any name. With a column ``click``, of 0 and 1, rows
     are what users were shown; a pair that stands in several is clicked if it is in one of them. Without it every row is
     a click, and pairs that are in none are not: as many as clicks, held out with them to validate and to test, drawn
     anew each epoch to train. Users and then items are nodes in the order of their first rows; shares of the splits,
-    graph and baseline are those of ``Clicks``.
+    graph and baseline are those of ``SyntheticClicks``.
 
     Raises ConfigError for a file that is no such table.
     """
 
     shapes = "pairs (P, 2), edge_index (2, E) -> (P)"
 
-    encodes_changed_files = False
+    can_encode_changed_files = False
 
     def __init__(
         self,
@@ -81,36 +81,38 @@ class ClickFile(Data):
     ):
         self.fitted = fitted = fitted or Preprocessing()
         table = delimited.read(path, "data.path", delimiter, header, encoding, (user, item, click))
-        find = Finder(table)
+        find = ColumnFinder(table)
         ends = [find(*key) for key in ((user, "data.user"), (item, "data.item"))]
         shown = None if click is None else find(click, "data.click")
-        find.finish()
+        find.raise_missing()
         _refuse_index(table, ends)
-        who, what = (_ids(table, place) for place in ends)
+        who, what = (_read_ids(table, place) for place in ends)
         known = [
-            fitted.learn("users", lambda: list(dict.fromkeys(who))),
-            fitted.learn("items", lambda: list(dict.fromkeys(what))),
+            fitted.get_or_fit("users", lambda: list(dict.fromkeys(who))),
+            fitted.get_or_fit("items", lambda: list(dict.fromkeys(what))),
         ]
         nodes = [{name: node for node, name in enumerate(names)} for names in known]
         users, items = map(len, nodes)
         every = torch.tensor([(nodes[0][u], users + nodes[1][i]) for u, i in zip(who, what, strict=True)])
-        clicks = torch.ones(len(every), dtype=torch.long) if shown is None else _clicks(table, shown)
+        clicks = torch.ones(len(every), dtype=torch.long) if shown is None else _read_clicks(table, shown)
         pairs, place = every.unique(dim=0, return_inverse=True)
         if click is None:
-            parts: Sequence[Split] = held_out(pairs, partial(Gaps.of_two_kinds, users, items), HELD_OUT, HELD_OUT, seed)
+            parts: Sequence[Split] = split_links(
+                pairs, partial(NonEdges.from_bipartite_graph, users, items), HELD_OUT_FRACTION, HELD_OUT_FRACTION, seed
+            )
         else:
             clicked = (torch.bincount(place, clicks) > 0).long()
-            parts = cut({"pairs": pairs}, clicked, rng.permutation(len(pairs), seed, 0))
-        self.train, self.val, self.test, facts = _beside_clicks(parts, users, items, {})
+            parts = split_by_order({"pairs": pairs}, clicked, rng.make_permutation(len(pairs), seed, 0))
+        self.train, self.val, self.test, facts = _add_click_graph(parts, users, items, {})
         lines = [table_summary.first_line(table), f"{users} users, {items} items, {len(pairs)} different pairs"]
-        self.facts = replace(facts, reading=table_summary.logged(lines))
+        self.info = replace(facts, column_summaries=table_summary.log_lines(lines))
 
 
 def _refuse_index(table: Table, ends: Sequence[int]) -> None:
     """Raises ConfigError where users or items are the numbers of the rows: pandas writes its index as first column."""
-    index = next(filter(table.is_index, ends), None)
+    index = next(filter(table.is_index_column, ends), None)
     if index is not None:
-        others = [table.key(place) for place in range(len(table.names)) if place != index]
+        others = [table.column_key(place) for place in range(len(table.names)) if place != index]
         example = f" (such as data.user={others[0]} data.item={others[1]})" if len(others) > 1 else ""
         raise ConfigError(
             f"{table.path}: column {table.names[index]!r} has no name and numbers the rows; data.user and data.item say"
@@ -118,7 +120,7 @@ def _refuse_index(table: Table, ends: Sequence[int]) -> None:
         )
 
 
-def _ids(table: Table, place: int) -> tuple[str, ...]:
+def _read_ids(table: Table, place: int) -> tuple[str, ...]:
     """A column of ids, which are texts: 7, 007 and 7.0 are three, and digits are never rounded.
 
     A file writes an id in one way, in every row; where it does not, ids were rather codes than numbers. Raises
@@ -128,36 +130,38 @@ def _ids(table: Table, place: int) -> tuple[str, ...]:
     if "" in cells:
         row = cells.index("")
         raise ConfigError(
-            f"{table.where(row, place)}: empty; {cells.count('')} such in the column, and no row may lack it"
+            f"{table.describe_cell(row, place)}: empty; {cells.count('')} such in the column, and no row may lack it"
         )
     return cells
 
 
-def _clicks(table: Table, place: int) -> Tensor:
+def _read_clicks(table: Table, place: int) -> Tensor:
     """The column of clicks (R,). Raises ConfigError for one that is neither 0 nor 1."""
     meanings = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
     for row, cell in enumerate(table.columns[place]):
         if cell not in meanings:
-            raise ConfigError(f"{table.where(row, place)}: {quoted(cell)} is neither 0 nor 1")
+            raise ConfigError(f"{table.describe_cell(row, place)}: {quote_cell(cell)} is neither 0 nor 1")
     return torch.tensor([meanings[cell] for cell in table.columns[place]])
 
 
-def _all(part: Split) -> tuple[Tensor, Tensor]:
+def _pairs_and_targets(part: Split) -> tuple[Tensor, Tensor]:
     """The pairs (P, 2) of a split, in the first epoch, and their targets (P,)."""
     batch = part.batch(torch.arange(len(part)), 0)
     assert batch.target is not None
     return batch.inputs["pairs"], batch.target
 
 
-def _beside_clicks(
+def _add_click_graph(
     parts: Sequence[Split], users: int, items: int, best: Mapping[str, float]
-) -> tuple[Beside, Beside, Beside, Facts]:
+) -> tuple[SplitWithSharedInputs, SplitWithSharedInputs, SplitWithSharedInputs, DatasetInfo]:
     """The three splits beside the graph of the clicks of the first, and what there is to say of them."""
-    (seen, clicked), (tested, truth) = _all(parts[0]), _all(parts[2])
-    train, val, test = (Beside(part, {"edge_index": both_ways(seen[clicked == 1])}) for part in parts)
+    (seen, clicked), (tested, truth) = _pairs_and_targets(parts[0]), _pairs_and_targets(parts[2])
+    train, val, test = (
+        SplitWithSharedInputs(part, {"edge_index": to_undirected(seen[clicked == 1])}) for part in parts
+    )
     shown, clicks = (torch.bincount(seen[:, 1], weight, users + items) for weight in (None, clicked.double()))
     popularity = (clicks / shown.clamp(min=1))[tested[:, 1]]
-    facts = Facts(
+    facts = DatasetInfo(
         sizes={
             "num_users": users,
             "num_items": items,
@@ -165,7 +169,7 @@ def _beside_clicks(
             "num_classes": 2,
             "out_features": 1,
         },
-        baseline=baselines.majority(parts[0], parts[2], 2) | {"auc": metrics.auc(popularity, truth == 1)},
+        baseline=baselines.majority_class(parts[0], parts[2], 2) | {"auc": metrics.roc_auc(popularity, truth == 1)},
         best_possible=best,
     )
     return train, val, test, facts

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Data, Facts, WholeSplit
+from trainer.core.dataset import Dataset, DatasetInfo, FullBatchSplit
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
-from trainer.data.splits.graph_batches import node_sizes
+from trainer.data.splits.graph_batches import node_graph_sizes
 from trainer.utils.errors import ConfigError
 
 
-class EdgeSignal(Data):
+class EdgeSignal(Dataset):
     """``y_i = mean_j e_ji x_j + noise`` over the edges j -> i, with one normal number on each node and each edge; a
     node that nothing reaches has the noise alone. Every split is a graph of its own. The best possible score knows all
     but the noise.
@@ -26,16 +26,16 @@ class EdgeSignal(Data):
             raise ConfigError(
                 f"data.degree: {degree} neighbours for each of {nodes} nodes; there are {nodes - 1} others"
             )
-        random = rng.generator(seed)
+        random = rng.make_generator(seed)
         graphs = [_graph(nodes, degree, random) for _ in ("train", "val", "test")]
         targets = [clean + noise * torch.randn(nodes, 1, generator=random) for _, clean in graphs]
         self.train, self.val, self.test = (
-            WholeSplit(inputs, target) for (inputs, _), target in zip(graphs, targets, strict=True)
+            FullBatchSplit(inputs, target) for (inputs, _), target in zip(graphs, targets, strict=True)
         )
-        self.facts = Facts(
-            sizes=node_sizes(self.train.whole.inputs["x"]) | {"edge_features": 1, "out_features": 1},
-            baseline=baselines.mean(self.train, self.test),
-            best_possible=baselines.errors(graphs[2][1], targets[2]),
+        self.info = DatasetInfo(
+            sizes=node_graph_sizes(self.train.full_batch.inputs["x"]) | {"edge_features": 1, "out_features": 1},
+            baseline=baselines.mean_prediction(self.train, self.test),
+            best_possible=baselines.regression_scores(graphs[2][1], targets[2]),
         )
 
 

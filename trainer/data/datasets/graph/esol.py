@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 
 from trainer.core import rng
-from trainer.core.dataset import Data, Facts
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.types import NonNegativeInt
 from trainer.data.readers import delimited, smiles
-from trainer.data.readers.download import Source, fetch
+from trainer.data.readers.download import Source, fetch_files
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import GraphsSplit
 from trainer.data.splits.ragged import Ragged
-from trainer.data.splits.whole_graphs import of_graphs, sizes
+from trainer.data.splits.whole_graphs import graph_sizes, make_graph_splits
 
 URL = (
     "https://raw.githubusercontent.com/csjtx1021/DGBO/8b0f28bd3ffd0ee9eadf2361d53f0740010c83de/datasets/"
@@ -28,7 +28,7 @@ SOURCES = (
 TARGET = "measured log solubility in mols per litre"
 
 
-class ESOL(Data):
+class ESOL(Dataset):
     """Delaney 2004: 1128 molecules and the measured logarithm of their solubility, in mol/l, in which errors are told.
     Nine whole-number features of each atom, eleven of each bond (``smiles.graph``). A random tenth validates, another
     is the test.
@@ -39,29 +39,32 @@ class ESOL(Data):
     shapes = "x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G, K)"
 
     def __init__(self, seed: NonNegativeInt, data_dir: str | None):
-        smiles.rdkit()  # before anything is downloaded
-        table = delimited.read(str(find(data_dir)), "data_dir", ",", True, "utf-8")
-        column = {name: table.columns[table.find(name, "data")] for name in ("smiles", TARGET)}
-        atoms, bonds, kinds = zip(*map(smiles.graph, column["smiles"]), strict=True)
+        smiles.import_rdkit()  # before anything is downloaded
+        table = delimited.read(str(find_table(data_dir)), "data_dir", ",", True, "utf-8")
+        column = {name: table.columns[table.find_column(name, "data")] for name in ("smiles", TARGET)}
+        atoms, bonds, kinds = zip(*map(smiles.parse_smiles, column["smiles"]), strict=True)
         target = torch.tensor([float(cell) for cell in column[TARGET]])[:, None]
         rows = len(target)
-        order = rng.permutation(rows, seed, 0).tensor_split([rows * 8 // 10, rows * 9 // 10])
+        order = rng.make_permutation(rows, seed, 0).tensor_split([rows * 8 // 10, rows * 9 // 10])
         spread, mean = torch.std_mean(target[order[0]])
         whole = GraphsSplit(
-            {"x": Ragged.of(atoms)}, Ragged.of(bonds), {"edge_attr": Ragged.of(kinds)}, (target - mean) / spread
+            {"x": Ragged.from_rows(atoms)},
+            Ragged.from_rows(bonds),
+            {"edge_attr": Ragged.from_rows(kinds)},
+            (target - mean) / spread,
         )
-        self.train, self.val, self.test = of_graphs(whole, order)
+        self.train, self.val, self.test = make_graph_splits(whole, order)
         scale = float(spread)
-        self.facts = Facts(
-            sizes={**sizes(whole, smiles.CARDINALITIES), "out_features": 1},
-            baseline=baselines.mean(self.train, self.test, scale),
+        self.info = DatasetInfo(
+            sizes={**graph_sizes(whole, smiles.CARDINALITIES), "out_features": 1},
+            baseline=baselines.mean_prediction(self.train, self.test, scale),
             target_scale=scale,
             target_mean=float(mean),
         )
 
 
-def find(data_dir: str | None) -> Path:
+def find_table(data_dir: str | None) -> Path:
     """The table, verified; downloaded if it lies in neither of its places."""
-    folder = fetch("esol", [], data_dir)
+    folder = fetch_files("esol", [], data_dir)
     source = next((source for source in SOURCES if (folder / source.path).exists()), SOURCES[-1])
-    return fetch("esol", [source], data_dir) / source.path
+    return fetch_files("esol", [source], data_dir) / source.path

@@ -5,14 +5,14 @@ from __future__ import annotations
 import warnings
 
 from trainer.core import rng
-from trainer.core.dataset import Data, Facts
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
-from trainer.data.splits.graph_batches import node_sizes, of_nodes
+from trainer.data.splits.graph_batches import make_node_splits, node_graph_sizes
 from trainer.utils.errors import ConfigError
 
 
-class Karate(Data):
+class Karate(Dataset):
     """Zachary 1977: 34 members, 78 friendships; the classes are 4 communities found in it (as in Kipf and Welling
     2017), ``x`` says which member a node is and nothing else. One member of each community is for training,
     ``val_nodes`` random others validate, all that are left are the test.
@@ -31,12 +31,12 @@ class Karate(Data):
             raise ConfigError(
                 f"data.val_nodes: {val_nodes} of {len(rest)} members that are not for training leave none"
             )
-        order = rest[rng.permutation(len(rest), seed, 0)]
+        order = rest[rng.make_permutation(len(rest), seed, 0)]
         rows = club.train_mask.nonzero().squeeze(1), order[:val_nodes], order[val_nodes:]
         inputs = {"x": club.x, "edge_index": club.edge_index}
-        self.train, self.val, self.test = of_nodes(inputs, club.y, rows)
+        self.train, self.val, self.test = make_node_splits(inputs, club.y, rows)
         classes = int(club.y.max()) + 1
-        self.facts = Facts(
-            sizes=node_sizes(club.x, classes),
-            baseline=baselines.majority(self.train, self.test, classes),
+        self.info = DatasetInfo(
+            sizes=node_graph_sizes(club.x, classes),
+            baseline=baselines.majority_class(self.train, self.test, classes),
         )

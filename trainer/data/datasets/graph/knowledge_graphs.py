@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Literal
 
-from trainer.core.dataset import Data
+from trainer.core.dataset import Dataset
 from trainer.core.preprocessing import Preprocessing
 from trainer.data.readers import triples_file
-from trainer.data.readers.download import Source, fetch
+from trainer.data.readers.download import Source, fetch_files
 from trainer.data.splits import triple_queries
 
 URL = "https://raw.githubusercontent.com/villmow/datasets_knowledge_embedding/9e392453d6804d1f51c13e5650ae58ed48b638d5/"
-PARTS = ("train", "valid", "test")
-WORDNET = (
+FILE_STEMS = ("train", "valid", "test")
+WORDNET_SHA256 = (
     "038612e783c215ee5f3ca9fbfca27b8d0739be1028fe4ee7c174aecf0b83d5df",
     "453ce7202afa58094a04d2b1560ee2b02660f1c260b32ce6651c8ccedd1028ab",
     "0383bceaaa1096cf3c03ec021ed0048068e2355dbfc0239b292cefdac821cec5",
 )
-SMALL = {
+SMALL_SHA256 = {
     "kinship": (
         "ef89f322b30dc328f6d87c72cff4ac8a4a1a2126929f85c31a4486632e73c875",
         "65a2ca576c21282a399735dc1c44eb9349d34fa5621d9a1a6fec35c8709726fc",
@@ -31,7 +31,7 @@ SMALL = {
 }
 
 
-class WN18RR(Data):
+class WN18RR(Dataset):
     """Dettmers et al. 2018: 40,943 meanings of WordNet and 11 relations between them, without the relations whose
     inverse is among the others; 86,835 triples train. Every triple is asked from both ends, so there are 22 relations.
     """
@@ -42,14 +42,14 @@ class WN18RR(Data):
         self.fitted = fitted or Preprocessing()
         sources = [
             Source(f"raw/{part}.txt", digest, f"{URL}WN18RR/original/{part}.txt")
-            for part, digest in zip(PARTS, WORDNET, strict=True)
+            for part, digest in zip(FILE_STEMS, WORDNET_SHA256, strict=True)
         ]
-        folder = fetch("wn18rr", sources, data_dir)
+        folder = fetch_files("wn18rr", sources, data_dir)
         parts = [triples_file.read(folder / source.path, ("head", "relation", "tail")) for source in sources]
-        triple_queries.publish(self, *triples_file.numbered(parts, self.fitted))
+        triple_queries.set_splits(self, *triples_file.encode_triples(parts, self.fitted))
 
 
-class SmallKnowledge(Data):
+class SmallKnowledgeGraph(Dataset):
     """Kemp et al. 2006. ``kinship``: what 104 people of the Alyawarra call each other, 25 words; ``nations``: 14 states
     and 56 things they do to or share with one another. Every triple is asked from both ends.
     """
@@ -60,8 +60,8 @@ class SmallKnowledge(Data):
         self.fitted = fitted or Preprocessing()
         sources = [
             Source(f"{name}/{part}.txt", digest, f"{URL}other/{name}/{part}.txt")
-            for part, digest in zip(PARTS, SMALL[name], strict=True)
+            for part, digest in zip(FILE_STEMS, SMALL_SHA256[name], strict=True)
         ]
-        folder = fetch("kg_small", sources, data_dir)
+        folder = fetch_files("kg_small", sources, data_dir)
         parts = [triples_file.read(folder / source.path, ("relation", "head", "tail")) for source in sources]
-        triple_queries.publish(self, *triples_file.numbered(parts, self.fitted))
+        triple_queries.set_splits(self, *triples_file.encode_triples(parts, self.fitted))

@@ -11,22 +11,22 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from trainer.core.dataset import Data, Facts
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt, Thousands
 from trainer.data.encoding import correlation
 from trainer.data.readers import class_folders, delimited, download
-from trainer.data.readers.cell_parsing import Reading
-from trainer.data.readers.region_tables import ENDINGS, Format, Regions
+from trainer.data.readers.cell_parsing import CellFormat
+from trainer.data.readers.region_tables import FILE_EXTENSIONS, RegionTable, RegionTableFormat
 from trainer.data.reference import baselines
-from trainer.data.splits.graph_batches import Beside
+from trainer.data.splits.graph_batches import SplitWithSharedInputs
 from trainer.data.splits.ragged import Ragged, RaggedSplit
 from trainer.utils.errors import ConfigError
 
-LABELS = "labels.csv"
+LABELS_FILE = "labels.csv"
 
 
-class ParcelSeries(Data):
+class ParcelSeries(Dataset):
     """A table for each run, a row a step and a column a region, in ``CLASS/*.csv`` (or tsv, npy), perhaps under
     ``train``, ``val`` and ``test``; or beside a ``labels.csv`` with columns file and label, and what it does not list
     is left out. Regions are linked where their |correlation|, in the mean over training tables, is among the
@@ -40,16 +40,16 @@ class ParcelSeries(Data):
 
     shapes = "x (B, T, N, F), edge_index (2, E), edge_weight (E), lengths (B) -> (B)"
 
-    reads = ENDINGS
+    file_suffixes = FILE_EXTENSIONS
 
     @classmethod
-    def own_paths(cls, options: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Path]:
+    def get_user_paths(cls, options: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Path]:
         """Besides, each table that ``labels.csv`` lists: one may have any ending, or be hidden."""
         folder = paths["path"]
-        if not os.path.isfile(folder / LABELS):
+        if not os.path.isfile(folder / LABELS_FILE):
             return dict(paths)
         table = _read_labels(folder)
-        found = [_table_path(folder, name) for name in table.columns[table.find("file", "data.path")]]
+        found = [_table_path(folder, name) for name in table.columns[table.find_column("file", "data.path")]]
         there = {f"path/{path.relative_to(folder).as_posix()}": path for path in found if path and os.path.isfile(path)}
         return dict(paths) | there
 
@@ -72,36 +72,40 @@ class ParcelSeries(Data):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
-        reading = Reading.of({"missing": missing, "decimal": decimal, "thousands": thousands})
-        style = Format(delimiter, header, encoding, reading)
+        reading = CellFormat.from_options({"missing": missing, "decimal": decimal, "thousands": thousands})
+        style = RegionTableFormat(delimiter, header, encoding, reading)
         folder = Path(path).expanduser()
-        found, words, names = _labelled(folder)
-        names, found, labels = class_folders.as_stored(fitted, names, found, words)
+        found, words, names = _find_labeled_tables(folder)
+        names, found, labels = class_folders.restore_class_order(fitted, names, found, words)
         given = torch.tensor([split for _, split in found])
-        keys = class_folders.keys(folder, found)
-        rows = fitted.split(keys, lambda: class_folders.share_out(given, labels, names, val, test, seed))
-        regions = _alike(fitted, [style.read(table, "data.path", columns) for table, _ in found])
+        keys = class_folders.file_keys(folder, found)
+        rows = fitted.split_rows(keys, lambda: class_folders.split_every_class(given, labels, names, val, test, seed))
+        regions = _align_regions(fitted, [style.read(table, "data.path", columns) for table, _ in found])
         runs = [torch.from_numpy(table.values) for table in regions]
 
         training = [runs[row] for row in rows[0].tolist()]
 
         def learn() -> dict[str, Tensor]:
-            strength = torch.stack([correlation.strength(run) for run in training]).mean(0)
-            edges = correlation.strongest(strength, top_k)
+            strength = torch.stack([correlation.absolute_correlation(run) for run in training]).mean(0)
+            edges = correlation.top_k_edges(strength, top_k)
             if graph is not None:
-                edges = _given(style.read(Path(graph).expanduser(), "data.graph"), regions[0])
-            roles = correlation.roles(strength, edges[0])
+                edges = _edges_from_table(style.read(Path(graph).expanduser(), "data.graph"), regions[0])
+            roles = correlation.node_roles(strength, edges[0])
             return {"edge_index": edges[0], "edge_weight": edges[1], "roles": roles}
 
-        links = fitted.learn("links", learn)
-        scale = fitted.learn("scale", lambda: _scale(torch.cat(training)) if standardise == "training" else None)
+        links = fitted.get_or_fit("links", learn)
+        scale = fitted.get_or_fit(
+            "scale", lambda: _region_moments(torch.cat(training)) if standardise == "training" else None
+        )
         roles = links["roles"]
-        x = Ragged.of(correlation.steps(_standardised(run, scale or _scale(run)), roles) for run in runs)
+        x = Ragged.from_rows(
+            correlation.node_features(_standardize(run, scale or _region_moments(run)), roles) for run in runs
+        )
         shared = {"edge_index": links["edge_index"], "edge_weight": links["edge_weight"]}
         self.train, self.val, self.test = (
-            Beside(RaggedSplit({"x": x.rows(part)}, labels[part]), shared) for part in rows
+            SplitWithSharedInputs(RaggedSplit({"x": x.select_rows(part)}, labels[part]), shared) for part in rows
         )
-        self.facts = Facts(
+        self.info = DatasetInfo(
             sizes={
                 "in_features": 1 + roles.shape[1],
                 "num_nodes": len(roles),
@@ -109,38 +113,40 @@ class ParcelSeries(Data):
                 "num_classes": len(names),
                 "out_features": 1 if len(names) == 2 else len(names),
             },
-            baseline=baselines.majority(self.train, self.test, len(names)),
+            baseline=baselines.majority_class(self.train, self.test, len(names)),
             class_names=names,
         )
 
 
-def _labelled(folder: Path) -> tuple[list[tuple[Path, int]], Sequence[str], list[str]]:
+def _find_labeled_tables(folder: Path) -> tuple[list[tuple[Path, int]], Sequence[str], list[str]]:
     """Tables, each with the split (0 to 2) that its folder says; the class of each; and the names of the classes."""
-    if not os.path.isfile(folder / LABELS):
-        if folder.is_dir() and class_folders.listed(folder, ENDINGS):
+    if not os.path.isfile(folder / LABELS_FILE):
+        if folder.is_dir() and class_folders.list_files(folder, FILE_EXTENSIONS):
             raise ConfigError(
-                f"data.path: {folder.absolute()} has tables and no {LABELS}; it must have that, with columns file and"
+                f"data.path: {folder.absolute()} has tables and no {LABELS_FILE}; it must have that, with "
+                "columns file and"
                 " label, or a folder of tables for each class"
             )
-        found, names = class_folders.find(folder, ENDINGS)
+        found, names = class_folders.find_labeled_files(folder, FILE_EXTENSIONS)
         return found, [path.parent.name for path, _ in found], names
     table = _read_labels(folder)
-    at = [table.find(name, "data.path") for name in ("file", "label")]
+    at = [table.find_column(name, "data.path") for name in ("file", "label")]
     listed, said = (table.columns[place] for place in at)
     paths: dict[Path, int] = {}
     for row, (name, label) in enumerate(zip(listed, said, strict=True)):
         if not name or not label:
-            raise ConfigError(f"{table.where(row, at[bool(name)])}: a gap")
+            raise ConfigError(f"{table.describe_cell(row, at[bool(name)])}: a gap")
         path = _table_path(folder, name)
         if path is None:
             raise ConfigError(
-                f"{table.where(row, at[0])}: {name!r} is outside of {folder.absolute()}: every table must lie in this"
+                f"{table.describe_cell(row, at[0])}: {name!r} is outside of {folder.absolute()}: every table "
+                "must lie in this"
                 " folder, so that a run knows it again; move or link it there, or give a folder above as data.path"
             )
         if paths.setdefault(path, row) != row:
-            raise ConfigError(f"{table.where(row, at[0])}: {name!r} stands there twice")
+            raise ConfigError(f"{table.describe_cell(row, at[0])}: {name!r} stands there twice")
         if not os.path.isfile(path):
-            raise download.missing(path)
+            raise download.missing_file_error(path)
     names = sorted(set(said))
     if len(names) < 2:
         raise ConfigError(f"data.path: {table.path} has one label only, {names[0]!r}; there must be at least two")
@@ -148,7 +154,7 @@ def _labelled(folder: Path) -> tuple[list[tuple[Path, int]], Sequence[str], list
 
 
 def _read_labels(folder: Path) -> delimited.Table:
-    return delimited.read(str(folder / LABELS), "data.path", None, "auto", "utf-8", ("file",))
+    return delimited.read(str(folder / LABELS_FILE), "data.path", None, "auto", "utf-8", ("file",))
 
 
 def _table_path(folder: Path, name: str) -> Path | None:
@@ -159,19 +165,19 @@ def _table_path(folder: Path, name: str) -> Path | None:
     return folder / (below if os.path.isabs(name) else name)
 
 
-def _alike(fitted: Preprocessing, runs: list[Regions]) -> list[Regions]:
+def _align_regions(fitted: Preprocessing, runs: list[RegionTable]) -> list[RegionTable]:
     """The tables, with regions in the order of the first that names them, or as a run stores it."""
     short = next((run for run in runs if len(run.values) < 2), None)
     if short is not None:
         raise ConfigError(f"data.path: {short.path} has 1 step: nothing in it can be correlated")
     first = next((run for run in runs if run.names is not None), runs[0])
-    names = fitted.learn("regions", lambda: first.names)
+    names = fitted.get_or_fit("regions", lambda: first.names)
     if fitted.is_stored and names is not None:
-        first = replace(first.like(replace(first, names=names), "data.path"), names=names)
-    return [run.like(first, "data.path") for run in runs]
+        first = replace(first.reorder_like(replace(first, names=names), "data.path"), names=names)
+    return [run.reorder_like(first, "data.path") for run in runs]
 
 
-def _given(graph: Regions, tables: Regions) -> tuple[Tensor, Tensor]:
+def _edges_from_table(graph: RegionTable, tables: RegionTable) -> tuple[Tensor, Tensor]:
     """Edges and weights of a table of weights, from row to column, of the regions of others."""
     height, width = graph.values.shape
     if height != width:
@@ -184,18 +190,18 @@ def _given(graph: Regions, tables: Regions) -> tuple[Tensor, Tensor]:
             f"data.graph: {graph.path}: row {row[0] + 1}, column {column[0]}: {graph.values[row[0], column[0]]:g};"
             " weights must be >= 0 (a signed correlation is no graph: data.graph=null takes its size)"
         )
-    across = graph.like(tables, "data.graph")
-    down = Regions(graph.path, across.values.T, graph.names).like(tables, "data.graph")
+    across = graph.reorder_like(tables, "data.graph")
+    down = RegionTable(graph.path, across.values.T, graph.names).reorder_like(tables, "data.graph")
     weights = torch.from_numpy(down.values.T.copy())
     edge_index = weights.nonzero().t().contiguous()
     return edge_index, weights[edge_index[0], edge_index[1]].float()
 
 
-def _scale(run: Tensor) -> dict[str, Tensor]:
+def _region_moments(run: Tensor) -> dict[str, Tensor]:
     """Mean and deviation of each region in a run (T, N); of one that never changes the deviation is infinite."""
     spread, mean = torch.std_mean(run, 0, correction=0)
     return {"mean": mean, "std": spread.where(spread > 1e-12 * mean.abs(), torch.inf)}
 
 
-def _standardised(run: Tensor, by: Mapping[str, Tensor]) -> Tensor:
+def _standardize(run: Tensor, by: Mapping[str, Tensor]) -> Tensor:
     return (run - by["mean"]) / by["std"]

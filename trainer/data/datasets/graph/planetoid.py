@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.core.batch import IGNORE
-from trainer.core.dataset import Data, Facts
+from trainer.core.batch import IGNORE_INDEX
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
-from trainer.data.readers.download import Source, fetch
+from trainer.data.readers.download import Source, fetch_files
 from trainer.data.reference import baselines
-from trainer.data.splits.graph_batches import node_sizes, of_nodes
-from trainer.data.splits.neighbor_sampler import around
+from trainer.data.splits.graph_batches import make_node_splits, node_graph_sizes
+from trainer.data.splits.neighbor_sampler import neighbor_batches
 from trainer.utils.errors import ConfigError
 
 URL = "https://raw.githubusercontent.com/kimiyoung/planetoid/af6abf468a772cc055bec88c52e4d6f51b7c37e3/data/"
@@ -43,15 +43,15 @@ SHA256 = {
         "y": "8ba87e515d8e3ee3cf52f6d2c5b86aa73f11ecad825a808455209ec26cd54924",
     },
 }
-VALIDATION = 500
+NUM_VAL_NODES = 500
 """Nodes that validate; they follow the labelled ones in the files."""
 
 
-class Planetoid(Data):
+class Planetoid(Dataset):
     """Sen et al. 2008, with the public split of Yang et al. 2016: 20 training nodes of each class, 500 for validation,
     1000 for the test. Edges run both ways; duplicates and loops in the files are left out. A node whose paper is
     missing (15 in Citeseer) has neither words nor class. ``neighbours`` makes batches of training nodes with what is
-    sampled around them (``NeighbourSplit``); validation and test see the whole graph.
+    sampled around them (``NeighborSplit``); validation and test see the whole graph.
     """
 
     shapes = "x (N, F), edge_index (2, E) -> (N)"
@@ -66,27 +66,27 @@ class Planetoid(Data):
     ):
         place = f"{name.capitalize()}/raw/ind.{name}."
         sources = [Source(place + part, sha, f"{URL}ind.{name}.{part}") for part, sha in SHA256[name].items()]
-        folder = fetch(name, sources, data_dir)
+        folder = fetch_files(name, sources, data_dir)
         files = {part: folder / (place + part) for part in SHA256[name]}
-        x, label, labelled, tested = _nodes(files)
+        x, label, labelled, tested = _read_nodes(files)
         if row_normalise:
             x /= x.sum(1, keepdim=True).clamp(min=1)
-        inputs = {"x": x, "edge_index": _edges(_unpickle(files["graph"]), len(x))}
+        inputs = {"x": x, "edge_index": _read_edges(_unpickle(files["graph"]), len(x))}
 
-        rows = torch.arange(labelled), torch.arange(labelled, labelled + VALIDATION), tested
-        train, self.val, self.test = of_nodes(inputs, label, rows)
-        self.train = around(train, neighbours, seed)
+        rows = torch.arange(labelled), torch.arange(labelled, labelled + NUM_VAL_NODES), tested
+        train, self.val, self.test = make_node_splits(inputs, label, rows)
+        self.train = neighbor_batches(train, neighbours, seed)
         classes = int(label.max()) + 1
-        self.facts = Facts(
-            sizes=node_sizes(x, classes),
-            baseline=baselines.majority(self.train, self.test, classes),
+        self.info = DatasetInfo(
+            sizes=node_graph_sizes(x, classes),
+            baseline=baselines.majority_class(self.train, self.test, classes),
         )
 
 
-def _nodes(files: dict[str, Path]) -> tuple[Tensor, Tensor, int, Tensor]:
+def _read_nodes(files: dict[str, Path]) -> tuple[Tensor, Tensor, int, Tensor]:
     """Features (N, F), classes (N,), how many nodes are labelled for training, and the test nodes (1000,)."""
     known, known_label, test, test_label, label = (
-        _dense(_unpickle(files[part])) for part in ("allx", "ally", "tx", "ty", "y")
+        _to_dense(_unpickle(files[part])) for part in ("allx", "ally", "tx", "ty", "y")
     )
     order = torch.tensor([int(line) for line in files["test.index"].read_text().split()])
     # The rows of tx lie in the order of test.index; a number between its ends that it leaves out has no paper.
@@ -94,38 +94,38 @@ def _nodes(files: dict[str, Path]) -> tuple[Tensor, Tensor, int, Tensor]:
     x = torch.zeros(nodes, known.shape[1]).index_copy(0, order, test)
     one_hot = torch.zeros(nodes, known_label.shape[1]).index_copy(0, order, test_label)
     x[: len(known)], one_hot[: len(known)] = known, known_label
-    return x, one_hot.argmax(1).where(one_hot.any(1), IGNORE), len(label), order.sort().values
+    return x, one_hot.argmax(1).where(one_hot.any(1), IGNORE_INDEX), len(label), order.sort().values
 
 
-def _edges(neighbours: dict[int, list[int]], nodes: int) -> Tensor:
+def _read_edges(neighbours: dict[int, list[int]], nodes: int) -> Tensor:
     """Both directions of every edge once, without loops: (2, E), in order of source and target."""
     pairs = torch.tensor([(i, j) for i, others in neighbours.items() for j in others if i != j]).t()
     keys = torch.cat((pairs[0] * nodes + pairs[1], pairs[1] * nodes + pairs[0])).unique()
     return torch.stack((keys // nodes, keys % nodes))
 
 
-class _Rows:
+class _CSRMatrix:
     """What a pickled scipy matrix of compressed rows holds: indptr, indices, data and _shape."""
 
-    def dense(self) -> np.ndarray[Any, Any]:
+    def to_dense(self) -> np.ndarray[Any, Any]:
         held = vars(self)
         made = np.zeros(held["_shape"], dtype=np.float32)
         made[np.repeat(np.arange(len(made)), np.diff(held["indptr"])), held["indices"]] = held["data"]
         return made
 
 
-def _dense(held: _Rows | np.ndarray[Any, Any]) -> Tensor:
-    return torch.from_numpy(held.dense() if isinstance(held, _Rows) else np.asarray(held, dtype=np.float32))
+def _to_dense(held: _CSRMatrix | np.ndarray[Any, Any]) -> Tensor:
+    return torch.from_numpy(held.to_dense() if isinstance(held, _CSRMatrix) else np.asarray(held, dtype=np.float32))
 
 
-class _DataOnly(pickle.Unpickler):
+class _RestrictedUnpickler(pickle.Unpickler):
     """Reads a pickle that holds nothing but arrays, sparse matrices and lists; whatever else it names is refused."""
 
     allowed: ClassVar[dict[tuple[str, str], Any]] = {
         ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
-        ("scipy.sparse.csr", "csr_matrix"): _Rows,
+        ("scipy.sparse.csr", "csr_matrix"): _CSRMatrix,
         ("collections", "defaultdict"): defaultdict,
         ("__builtin__", "list"): list,
         ("builtins", "list"): list,
@@ -144,6 +144,6 @@ def _unpickle(path: Path) -> Any:
     """What a file holds, without running code from it. Raises ConfigError."""
     try:
         with path.open("rb") as file:
-            return _DataOnly(file).load()
+            return _RestrictedUnpickler(file).load()
     except (pickle.UnpicklingError, EOFError, AttributeError, TypeError, ValueError, IndexError) as error:
         raise ConfigError(f"data: {path} refused: {error}") from error

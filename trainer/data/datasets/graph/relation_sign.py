@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 
 from trainer.core import rng
-from trainer.core.dataset import Data, Facts
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
-from trainer.data.splits.graph_batches import in_turn, node_sizes, of_nodes
+from trainer.data.splits.graph_batches import consecutive_node_split, make_node_splits, node_graph_sizes
 
 
-class RelationSign(Data):
+class RelationSign(Dataset):
     """``y_i = [sum_(j -> i) w_r x_j0 > 0]`` with r the relation of the edge and w evenly spaced from -1 to 1: the first
     feature of the neighbours, added or taken away. Each node has as many neighbours by every relation, drawn at
     random, so that their sum is also their mean; who ignores the relations is left with weights that add up to 0.
@@ -29,8 +29,8 @@ class RelationSign(Data):
         val_nodes: PositiveInt,
         seed: NonNegativeInt,
     ):
-        rows = in_turn(nodes, labelled, val_nodes)
-        random = rng.generator(seed)
+        rows = consecutive_node_split(nodes, labelled, val_nodes)
+        random = rng.make_generator(seed)
         x = torch.randn(nodes, features, generator=random)
         target = torch.arange(nodes).repeat_interleave(relations * degree)
         source = torch.randint(nodes, target.shape, generator=random)
@@ -39,9 +39,9 @@ class RelationSign(Data):
         label = (torch.zeros(nodes).index_add(0, target, weight[kind] * x[source, 0]) > 0).long()
 
         inputs = {"x": x, "edge_index": torch.stack((source, target)), "edge_type": kind}
-        self.train, self.val, self.test = of_nodes(inputs, label, rows)
-        self.facts = Facts(
-            sizes=node_sizes(x, 2) | {"num_relations": relations},
-            baseline=baselines.majority(self.train, self.test, 2),
+        self.train, self.val, self.test = make_node_splits(inputs, label, rows)
+        self.info = DatasetInfo(
+            sizes=node_graph_sizes(x, 2) | {"num_relations": relations},
+            baseline=baselines.majority_class(self.train, self.test, 2),
             best_possible={"accuracy": 1.0},
         )

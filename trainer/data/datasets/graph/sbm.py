@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Data, Facts
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 from trainer.data.generators.stochastic_block_model import block_graph
 from trainer.data.reference import baselines
-from trainer.data.splits.graph_batches import in_turn, node_sizes, of_nodes
+from trainer.data.splits.graph_batches import consecutive_node_split, make_node_splits, node_graph_sizes
 
 
-class BlockModel(Data):
+class StochasticBlockModel(Dataset):
     """Stochastic block model (Holland et al. 1983): two nodes are linked with a chance that depends on whether they
     share a block, ``x = mu onehot(block) + normal``, and the block is the class. The best possible score knows the
     blocks of all other nodes.
@@ -32,18 +32,18 @@ class BlockModel(Data):
         val_nodes: PositiveInt,
         seed: NonNegativeInt,
     ):
-        rows = in_turn(nodes, labelled, val_nodes)
-        x, linked, block = block_graph(nodes, blocks, p_within, p_across, mu, rng.generator(seed))
+        rows = consecutive_node_split(nodes, labelled, val_nodes)
+        x, linked, block = block_graph(nodes, blocks, p_within, p_across, mu, rng.make_generator(seed))
         inputs = {"x": x, "edge_index": linked.nonzero().t().contiguous()}
-        self.train, self.val, self.test = of_nodes(inputs, block, rows)
-        self.facts = Facts(
-            sizes=node_sizes(x, blocks),
-            baseline=baselines.majority(self.train, self.test, blocks),
-            best_possible={"accuracy": _oracle(x, linked, block, p_within, p_across, mu)},
+        self.train, self.val, self.test = make_node_splits(inputs, block, rows)
+        self.info = DatasetInfo(
+            sizes=node_graph_sizes(x, blocks),
+            baseline=baselines.majority_class(self.train, self.test, blocks),
+            best_possible={"accuracy": _bayes_accuracy(x, linked, block, p_within, p_across, mu)},
         )
 
 
-def _oracle(x: Tensor, linked: Tensor, block: Tensor, p_within: float, p_across: float, mu: float) -> float:
+def _bayes_accuracy(x: Tensor, linked: Tensor, block: Tensor, p_within: float, p_across: float, mu: float) -> float:
     """How often the likeliest block is right, given a node's features and links and the blocks of all others."""
     member = torch.nn.functional.one_hot(block).double()
     links = linked.double() @ member  # (N, blocks), to nodes of each block

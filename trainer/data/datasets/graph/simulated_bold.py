@@ -7,24 +7,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Data, Facts
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.encoding import correlation
 from trainer.data.reference import baselines
-from trainer.data.splits.graph_batches import Beside
+from trainer.data.splits.graph_batches import SplitWithSharedInputs
 from trainer.data.splits.ragged import Ragged, RaggedSplit
-from trainer.data.splits.splitting import cut
+from trainer.data.splits.splitting import split_by_order
 from trainer.utils.errors import ConfigError
 
-RESPONSE = torch.tensor([0.3, 0.8, 1.0, 0.7, 0.2])
+HEMODYNAMIC_RESPONSE = torch.tensor([0.3, 0.8, 1.0, 0.7, 0.2])
 """What firing adds to the signal of a parcel, step by step."""
-APART = 3
+MIN_ONSET_GAP = 3
 """The fewest steps between the two onsets."""
 COUPLING = torch.tensor([1.5, 0.7])
 """How much of one signal the parcels of each network share at rest, where the rest is noise of deviation 1."""
 
 
-class SimulatedBold(Data):
+class SimulatedBold(Dataset):
     """Two networks of ``members`` parcels among others that belong to none. In a run each fires once,
     ``x_t = RESPONSE_(t - onset) + noise`` in its parcels, and the class is the one that fires first: over time both
     add up to the same. At rest the parcels of a network share a signal, one network more than the other. The graph
@@ -50,31 +50,33 @@ class SimulatedBold(Data):
     ):
         if 2 * members > parcels:
             raise ConfigError(f"data.members: two networks of {members} do not fit into {parcels} parcels")
-        if not len(RESPONSE) + APART <= shortest <= longest:
+        if not len(HEMODYNAMIC_RESPONSE) + MIN_ONSET_GAP <= shortest <= longest:
             raise ConfigError(
-                f"data: data.shortest must be at least {len(RESPONSE) + APART}, for both networks to fire, and at most"
+                f"data: data.shortest must be at least {len(HEMODYNAMIC_RESPONSE) + MIN_ONSET_GAP}, for both "
+                "networks to fire, and at most"
                 f" data.longest; given {shortest} and {longest}"
             )
-        random = rng.generator(seed)
+        random = rng.make_generator(seed)
         belongs = torch.zeros(2, parcels)
         places = torch.randperm(parcels, generator=random)
         belongs[0, places[:members]] = belongs[1, places[members : 2 * members]] = 1
-        strength = correlation.strength(_at_rest(belongs, rest_steps, random))
-        edge_index, edge_weight = correlation.strongest(strength, top_k)
+        strength = correlation.absolute_correlation(_resting_state_run(belongs, rest_steps, random))
+        edge_index, edge_weight = correlation.top_k_edges(strength, top_k)
 
         lengths = torch.randint(shortest, longest + 1, (rows,), generator=random)
         first = torch.randint(2, (rows,), generator=random)
-        x = _fired(onsets(lengths, first, random), longest) @ belongs
+        x = _network_signals(draw_onsets(lengths, first, random), longest) @ belongs
         x += noise * torch.randn(x.shape, generator=random)
 
-        roles = correlation.roles(strength, edge_index)
-        runs = [correlation.steps(run[:length], roles) for run, length in zip(x, lengths.tolist(), strict=True)]
+        roles = correlation.node_roles(strength, edge_index)
+        runs = [correlation.node_features(run[:length], roles) for run, length in zip(x, lengths.tolist(), strict=True)]
         graph = {"edge_index": edge_index, "edge_weight": edge_weight}
-        parts = (part.inputs["row"] for part in cut({"row": torch.arange(rows)}, None))
+        parts = (part.inputs["row"] for part in split_by_order({"row": torch.arange(rows)}, None))
         self.train, self.val, self.test = (
-            Beside(RaggedSplit({"x": Ragged.of(runs[row] for row in part)}, first[part]), graph) for part in parts
+            SplitWithSharedInputs(RaggedSplit({"x": Ragged.from_rows(runs[row] for row in part)}, first[part]), graph)
+            for part in parts
         )
-        self.facts = Facts(
+        self.info = DatasetInfo(
             sizes={
                 "in_features": 1 + roles.shape[1],
                 "num_nodes": parcels,
@@ -82,36 +84,36 @@ class SimulatedBold(Data):
                 "num_classes": 2,
                 "out_features": 1,
             },
-            baseline=baselines.majority(self.train, self.test, 2),
-            best_possible={"accuracy": float((_knowing(x, lengths, belongs) == first).double().mean())},
+            baseline=baselines.majority_class(self.train, self.test, 2),
+            best_possible={"accuracy": float((_predict_first_network(x, lengths, belongs) == first).double().mean())},
         )
 
 
-def _at_rest(belongs: Tensor, steps: int, random: torch.Generator) -> Tensor:
+def _resting_state_run(belongs: Tensor, steps: int, random: torch.Generator) -> Tensor:
     """A run (T, N) in which the parcels of each network (2, N) share a signal."""
     shared = torch.randn(steps, 2, generator=random) * COUPLING
     return shared @ belongs + torch.randn(steps, belongs.shape[1], generator=random)
 
 
-def onsets(lengths: Tensor, first: Tensor, random: torch.Generator) -> Tensor:
+def draw_onsets(lengths: Tensor, first: Tensor, random: torch.Generator) -> Tensor:
     """When each network begins to fire, (B, 2): ``first`` (B,) before the other, both to the end within ``lengths``."""
-    latest = lengths - len(RESPONSE)
-    gap = APART + (torch.rand(len(lengths), generator=random) * (latest - APART + 1)).long()
+    latest = lengths - len(HEMODYNAMIC_RESPONSE)
+    gap = MIN_ONSET_GAP + (torch.rand(len(lengths), generator=random) * (latest - MIN_ONSET_GAP + 1)).long()
     start = (torch.rand(len(lengths), generator=random) * (latest - gap + 1)).long()
     return start[:, None] + gap[:, None] * (torch.arange(2) != first[:, None])
 
 
-def _fired(onsets: Tensor, steps: int) -> Tensor:
+def _network_signals(onsets: Tensor, steps: int) -> Tensor:
     """The signal of each network, (B, T, 2)."""
     since = torch.arange(steps)[:, None] - onsets[:, None]
-    fires = (since >= 0) & (since < len(RESPONSE))
-    return RESPONSE[since.clamp(0, len(RESPONSE) - 1)] * fires
+    fires = (since >= 0) & (since < len(HEMODYNAMIC_RESPONSE))
+    return HEMODYNAMIC_RESPONSE[since.clamp(0, len(HEMODYNAMIC_RESPONSE) - 1)] * fires
 
 
-def _knowing(x: Tensor, lengths: Tensor, belongs: Tensor) -> Tensor:
+def _predict_first_network(x: Tensor, lengths: Tensor, belongs: Tensor) -> Tensor:
     """Which network fires first, (B,), by the place where the mean of each one's parcels in x (B, T, N) fits best."""
     means = (x @ belongs.t()).transpose(1, 2)  # (B, 2, T)
-    fit = F.conv1d(means.flatten(0, 1)[:, None], RESPONSE[None, None]).view(len(x), 2, -1)
-    late = torch.arange(fit.shape[2]) > (lengths - len(RESPONSE))[:, None, None]
+    fit = F.conv1d(means.flatten(0, 1)[:, None], HEMODYNAMIC_RESPONSE[None, None]).view(len(x), 2, -1)
+    late = torch.arange(fit.shape[2]) > (lengths - len(HEMODYNAMIC_RESPONSE))[:, None, None]
     when = fit.masked_fill(late, -torch.inf).argmax(2)
     return (when[:, 1] < when[:, 0]).long()

@@ -7,17 +7,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from trainer.core.dataset import Data, Facts
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, NonNegativeInt, PositiveInt
-from trainer.data.encoding.standardization import tensor_moments
+from trainer.data.encoding.standardization import tensor_mean_and_scale
 from trainer.data.readers import tu_format
-from trainer.data.readers.download import Source, fetch
+from trainer.data.readers.download import Source, fetch_files
 from trainer.data.reference import baselines
 from trainer.data.splits import splitting
 from trainer.data.splits.graph_batches import GraphsSplit
 from trainer.data.splits.ragged import Ragged
-from trainer.data.splits.whole_graphs import of_graphs, sizes
+from trainer.data.splits.whole_graphs import graph_sizes, make_graph_splits
 from trainer.utils.errors import ConfigError
 
 URL = (
@@ -42,8 +42,8 @@ SHA256 = {
 }
 
 
-class TU(Data):
-    """A set in a folder of the user's, read by ``tu_files.read``: labels of nodes and edges one-hot, their attributes
+class TU(Dataset):
+    """A set in a folder of the user's, read by ``tu_format.read``: labels of nodes and edges one-hot, their attributes
     with mean 0 and deviation 1 over the training graphs; nodes that have neither, by their number of edges. Graphs are
     dealt into ``folds`` parts with equal shares of each class: the part ``fold`` is the test, the next validates, the
     others train.
@@ -53,7 +53,7 @@ class TU(Data):
 
     shapes = "x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G)"
 
-    reads = (".txt",)
+    file_suffixes = (".txt",)
 
     def __init__(
         self,
@@ -65,24 +65,26 @@ class TU(Data):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
-        found = tu_format.read(*tu_format.find(path, name), fitted)
+        found = tu_format.read(*tu_format.find_collection(path, name), fitted)
         graphs = len(found.label)
         if folds < 3 or folds > graphs:
             raise ConfigError(f"data.folds: {folds} given; from 3 (train, validation, test) to the {graphs} graphs")
         if fold >= folds:
             raise ConfigError(f"data.fold: {fold} given; {folds} folds are 0..{folds - 1}")
-        rows = fitted.split(found.keys(), lambda: splitting.held_out(splitting.folds(found.label, folds, seed), fold))
+        rows = fitted.split_rows(
+            found.graph_keys(), lambda: splitting.split_by_fold(splitting.make_folds(found.label, folds, seed), fold)
+        )
 
         has_features = found.node_codes.values.shape[1] + found.node_values.values.shape[1]
-        values = found.node_values if has_features else _degree(found)
-        x = _features(fitted, "node_scale", found.node_codes, values, rows[0])
-        edge_attr = _features(fitted, "edge_scale", found.edge_codes, found.edge_values, rows[0])
+        values = found.node_values if has_features else _node_degrees(found)
+        x = _node_features(fitted, "node_scale", found.node_codes, values, rows[0])
+        edge_attr = _node_features(fitted, "edge_scale", found.edge_codes, found.edge_values, rows[0])
         whole = GraphsSplit({"x": x}, found.edges, {"edge_attr": edge_attr}, found.label)
-        self.train, self.val, self.test = of_graphs(whole, rows)
+        self.train, self.val, self.test = make_graph_splits(whole, rows)
         classes = len(found.classes)
-        self.facts = Facts(
-            sizes={**sizes(whole), "num_classes": classes, "out_features": 1 if classes == 2 else classes},
-            baseline=baselines.majority(self.train, self.test, classes),
+        self.info = DatasetInfo(
+            sizes={**graph_sizes(whole), "num_classes": classes, "out_features": 1 if classes == 2 else classes},
+            baseline=baselines.majority_class(self.train, self.test, classes),
             class_names=found.classes,
         )
 
@@ -105,26 +107,26 @@ class PinnedTU(TU):
     ):
         paths = {f"{name}/raw/{name}_{part}.txt": digest for part, digest in SHA256[name].items()}
         sources = [Source(path, digest, URL + path) for path, digest in paths.items()]
-        folder = fetch(f"tu_{name.lower()}", sources, data_dir)
+        folder = fetch_files(f"tu_{name.lower()}", sources, data_dir)
         super().__init__(str(folder / name / "raw"), name, fold, folds, seed, fitted)
 
 
-def _degree(found: tu_format.Graphs) -> Ragged:
+def _node_degrees(found: tu_format.GraphCollection) -> Ragged:
     sizes, edges = found.node_codes.lengths, found.edges
     first = (sizes.cumsum(0) - sizes).repeat_interleave(edges.lengths)
     degree = (edges.values[:, 1] + first).bincount(minlength=int(sizes.sum()))
     return Ragged(degree.float()[:, None], sizes)
 
 
-def _features(fitted: Preprocessing, name: str, codes: Ragged, values: Ragged, train: Tensor) -> Ragged:
+def _node_features(fitted: Preprocessing, name: str, codes: Ragged, values: Ragged, train: Tensor) -> Ragged:
     """Codes and values side by side, these standardised by the training graphs."""
     if not values.values.shape[1]:
         return codes
 
     def learn() -> dict[str, Tensor]:
-        mean, spread = tensor_moments(values.rows(train).values)
+        mean, spread = tensor_mean_and_scale(values.select_rows(train).values)
         return {"mean": mean, "std": spread}
 
-    scale = fitted.learn(name, learn)
+    scale = fitted.get_or_fit(name, learn)
     scaled = (values.values - scale["mean"]) / scale["std"]
     return Ragged(torch.cat((codes.values, scaled), 1), codes.lengths)

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Data, Facts
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.generators import image_patterns
 from trainer.data.reference import baselines
-from trainer.data.splits.splitting import cut
+from trainer.data.splits.splitting import split_by_order
 
 
-class Gratings(Data):
+class Gratings(Dataset):
     """``x(u, v) = cos(2 pi (u cos a + v sin a) / wavelength + phase) + noise``, with the angle ``a`` one of ``classes``
     between 0 and 180 degrees and the phase uniform. Rows come in pairs of one class with the stripes inverted and
     noise of their own: the mean picture of every class is zero, so a linear model learns nothing. The matched filter
@@ -33,18 +33,18 @@ class Gratings(Data):
         noise: NonNegativeFloat,
         seed: NonNegativeInt,
     ):
-        random = rng.generator(seed)
+        random = rng.make_generator(seed)
         pairs = -(-rows // 2)
         y = torch.randint(classes, (pairs,), generator=random).repeat_interleave(2)[:rows]
         phase = 2 * math.pi * torch.rand(pairs, 1, 1, generator=random)
         phase = torch.stack((phase, phase + math.pi), dim=1).flatten(0, 1)[:rows]
-        places = image_patterns.stripes(size, classes, wavelength)
+        places = image_patterns.stripe_phases(size, classes, wavelength)
         x = torch.cos(places[y] + phase)
         x += noise * torch.randn(x.shape, generator=random)
-        self.train, self.val, self.test = cut({"x": x[:, None]}, y)
-        self.facts = Facts(
-            sizes=image_patterns.sizes(x[:, None], classes),
-            baseline=baselines.majority(self.train, self.test, classes),
+        self.train, self.val, self.test = split_by_order({"x": x[:, None]}, y)
+        self.info = DatasetInfo(
+            sizes=image_patterns.image_sizes(x[:, None], classes),
+            baseline=baselines.majority_class(self.train, self.test, classes),
             best_possible={"accuracy": float((matched_filter(x, places) == y).double().mean())},
         )
 

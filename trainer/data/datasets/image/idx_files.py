@@ -7,22 +7,22 @@ from pathlib import Path
 
 import torch
 
-from trainer.core.dataset import Data, Facts
-from trainer.core.preprocessing import Preprocessing, content_keys
+from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.preprocessing import Preprocessing, make_content_keys
 from trainer.core.types import DataPath, Fraction, NonNegativeInt
 from trainer.data.generators import image_patterns
 from trainer.data.readers import idx_format, text_file
 from trainer.data.reference import baselines
 from trainer.data.splits import image_splits
-from trainer.data.splits.image_splits import PixelSplit, Scale
-from trainer.data.splits.splitting import stratified
+from trainer.data.splits.image_splits import PixelScale, PixelSplit
+from trainer.data.splits.splitting import stratified_order
 from trainer.utils.errors import ConfigError
 
-PARTS = {"training": ("train",), "test": ("t10k", "test")}
+FILE_PREFIXES = {"training": ("train",), "test": ("t10k", "test")}
 log = logging.getLogger(__name__)
 
 
-class Idx(Data):
+class IdxFiles(Dataset):
     """MNIST and what was made in its likeness (Fashion-MNIST, K-MNIST, EMNIST): one file each of training pictures,
     their labels, test pictures and theirs. Validation takes a share of the training rows with every class in its share.
     Labels count from 0, or from 1 where none is 0. Pictures are shown as they lie, EMNIST's on their sides; their
@@ -39,15 +39,17 @@ class Idx(Data):
         self.fitted = fitted = fitted or Preprocessing()
         folder = Path(path).expanduser()
         (x, y), (test_x, test_y) = (
-            idx_format.labelled(find(folder, prefix, part, "images"), find(folder, prefix, part, "labels"))
-            for part in PARTS
+            idx_format.read_images_and_labels(
+                find_idx_file(folder, prefix, part, "images"), find_idx_file(folder, prefix, part, "labels")
+            )
+            for part in FILE_PREFIXES
         )
         if x.shape[1:] != test_x.shape[1:]:
             sides = [" x ".join(map(str, pictures.shape[2:])) for pictures in (x, test_x)]
             raise ConfigError(f"data.path: pictures of {folder} are {sides[0]} for training and {sides[1]} for testing")
         if not len(x) or not len(test_x):
             raise ConfigError(f"data.path: {folder} has {len(x)} pictures for training and {len(test_x)} for testing")
-        first, last = fitted.learn("labels", lambda: _range(torch.cat((y, test_y))))
+        first, last = fitted.get_or_fit("labels", lambda: _class_range(torch.cat((y, test_y))))
         strange = (torch.cat((y, test_y)) < first) | (torch.cat((y, test_y)) > last)
         if strange.any():
             raise ConfigError(f"data.path: {int(strange.sum())} labels in {folder} are not {first} to {last}")
@@ -59,54 +61,54 @@ class Idx(Data):
             raise ConfigError(
                 f"data.val: {val:g} of {len(x)} rows leaves none for {'training' if held else 'validation'}"
             )
-        keys = content_keys(picture.numpy().tobytes() for picture in (*x, *test_x))
+        keys = make_content_keys(picture.numpy().tobytes() for picture in (*x, *test_x))
 
         def divide() -> list[torch.Tensor]:
-            order = stratified(y, seed)
+            order = stratified_order(y, seed)
             tested = torch.arange(len(x), len(x) + len(test_x))
             return [order[: len(x) - held].sort().values, order[len(x) - held :].sort().values, tested]
 
-        parts = fitted.split(keys, divide)
-        scale = Scale.learned(fitted, lambda: Scale.of(x[parts[0]]))
+        parts = fitted.split_rows(keys, divide)
+        scale = PixelScale.get_or_fit(fitted, lambda: PixelScale.from_images(x[parts[0]]))
         x, y = torch.cat((x, test_x)), torch.cat((y, test_y)) - first
         self.train, self.val, self.test = (PixelSplit(x[rows], y[rows], scale) for rows in parts)
         classes = last - first + 1
-        self.facts = Facts(
-            sizes=image_patterns.sizes(x, classes),
-            baseline=baselines.majority(self.train, self.test, classes),
-            bounds=scale.bounds,
-            blank=scale.black,
+        self.info = DatasetInfo(
+            sizes=image_patterns.image_sizes(x, classes),
+            baseline=baselines.majority_class(self.train, self.test, classes),
+            bounds=scale.pixel_bounds,
+            blank=scale.black_level,
             class_names=[str(label) for label in range(first, last + 1)],
         )
 
-    def read(self, path: str) -> image_splits.NamedPixels:
-        return image_splits.read(path, self.facts)
+    def read(self, path: str) -> image_splits.NamedPixelSplit:
+        return image_splits.read(path, self.info)
 
 
-def _range(labels: torch.Tensor) -> list[int]:
+def _class_range(labels: torch.Tensor) -> list[int]:
     """The first and the last class: from 0, or from 1 where none is 0."""
     return [min(1, int(labels.min())), int(labels.max())]
 
 
-def find(folder: Path, prefix: str, part: str, kind: str) -> Path:
+def find_idx_file(folder: Path, prefix: str, part: str, kind: str) -> Path:
     """The one file of a folder whose name says that it holds the ``images`` or ``labels`` of a part.
 
     Raises ConfigError for none, and for several, unless they are one packed and unpacked.
     """
-    text_file.existing_folder(folder, "it must be the folder with the four IDX files")
+    text_file.check_folder(folder, "it must be the folder with the four IDX files")
     inside = [path for path in text_file.list_folder(folder) if path.name.startswith(prefix)]
-    fit = [path for path in inside if kind in path.name and any(word in path.name for word in PARTS[part])]
+    fit = [path for path in inside if kind in path.name and any(word in path.name for word in FILE_PREFIXES[part])]
     found = {
-        path.name.removesuffix(idx_format.GZIP): path for path in reversed(fit)
+        path.name.removesuffix(idx_format.GZIP_SUFFIX): path for path in reversed(fit)
     }  # the plain one, which sorts first, wins
     if len(found) == 1:
         return next(iter(found.values()))
-    wanted = f"{kind} for {part} (a name with {' or '.join(PARTS[part])} and {kind})"
+    wanted = f"{kind} for {part} (a name with {' or '.join(FILE_PREFIXES[part])} and {kind})"
     if found:
         raise ConfigError(
-            f"data.path: {folder.absolute()} has several files of {wanted}: {text_file.shown(sorted(found))};"
+            f"data.path: {folder.absolute()} has several files of {wanted}: {text_file.join_names(sorted(found))};"
             " say by data.prefix how the right one begins"
         )
-    there = text_file.shown(path.name for path in inside) or "nothing"
+    there = text_file.join_names(path.name for path in inside) or "nothing"
     begins = f" that begins with {prefix!r}" if prefix else ""
     raise ConfigError(f"data.path: {folder.absolute()} has no file of {wanted}; it has {there}{begins}")

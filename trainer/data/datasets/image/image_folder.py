@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from trainer.core.dataset import Data, Facts
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 from trainer.data.encoding import image_traits
@@ -18,7 +18,7 @@ from trainer.data.reference import baselines
 from trainer.data.splits import image_splits
 
 
-class ImageFolder(Data):
+class ImageFolder(Dataset):
     """Pictures in ``CLASS/*.png`` (or jpg, bmp, gif, tif, webp, ppm), every class split by the same shares; or in
     ``train/CLASS`` and ``val/CLASS``, ``test/CLASS`` or both, of which a missing one is a share of ``train``. Upright,
     the first frame of several, on white where they are transparent, and grey where all of training are. Each channel
@@ -30,7 +30,7 @@ class ImageFolder(Data):
 
     shapes = "x (B, C, H, W) -> (B)"
 
-    reads = image_file.ENDINGS
+    file_suffixes = image_file.FILE_EXTENSIONS
 
     def __init__(
         self,
@@ -46,34 +46,36 @@ class ImageFolder(Data):
     ):
         self.fitted = fitted = fitted or Preprocessing()
         folder = Path(path).expanduser()
-        found, names = class_folders.find(folder, self.reads)
+        found, names = class_folders.find_labeled_files(folder, self.file_suffixes)
         words = [picture.parent.name for picture, _ in found]
-        names, found, labels = class_folders.as_stored(fitted, names, found, words)
+        names, found, labels = class_folders.restore_class_order(fitted, names, found, words)
         given = torch.tensor([split for _, split in found])
-        keys = class_folders.keys(folder, found)
-        rows = fitted.split(keys, lambda: class_folders.share_out(given, labels, names, val, test, seed))
+        keys = class_folders.file_keys(folder, found)
+        rows = fitted.split_rows(keys, lambda: class_folders.split_every_class(given, labels, names, val, test, seed))
         counts = [len(part) for part in rows]
         labels = labels[torch.cat(rows)]
         paths = [found[row][0] for row in torch.cat(rows).tolist()]
-        colour = image_file.View(3, size, fit)
+        colour = image_file.ImageView(3, size, fit)
         whole = (
             partial(image_file.decode, view=colour)
             if len(paths) * 3 * size**2 <= cache_gb * image_splits.GIGABYTE
             else None
         )
-        heads = image_file.every(image_file.head, paths, later=whole)
-        image_file.warn_of_twins(paths, counts[0])
-        view = image_traits.learned_view(fitted, colour, paths[: counts[0]], heads[: counts[0]], channels)
-        x = image_file.Files(paths, partial(image_file.decode, view=view), (view.channels, size, size))
-        self.train, self.val, self.test = image_splits.splits(fitted, x, labels, counts, labels.split(counts), cache_gb)
-        self.facts = Facts(
-            sizes=image_patterns.sizes(x[torch.tensor([0])], len(names)),
-            baseline=baselines.majority(self.train, self.test, len(names)),
-            bounds=self.train.scale.bounds,
+        heads = image_file.map_in_threads(image_file.read_header, paths, later=whole)
+        image_file.warn_about_duplicates(paths, counts[0])
+        view = image_traits.get_or_fit_view(fitted, colour, paths[: counts[0]], heads[: counts[0]], channels)
+        x = image_file.LazyImages(paths, partial(image_file.decode, view=view), (view.channels, size, size))
+        self.train, self.val, self.test = image_splits.make_image_splits(
+            fitted, x, labels, counts, labels.split(counts), cache_gb
+        )
+        self.info = DatasetInfo(
+            sizes=image_patterns.image_sizes(x[torch.tensor([0])], len(names)),
+            baseline=baselines.majority_class(self.train, self.test, len(names)),
+            bounds=self.train.scale.pixel_bounds,
             class_names=names,
         )
 
-    def read(self, path: str) -> image_splits.NamedPixels:
+    def read(self, path: str) -> image_splits.NamedPixelSplit:
         assert self.fitted is not None
-        view = image_file.View(**self.fitted.values["view"])
-        return image_splits.read(path, self.facts, view.fit, view.window)
+        view = image_file.ImageView(**self.fitted.values["view"])
+        return image_splits.read(path, self.info, view.fit, view.window)

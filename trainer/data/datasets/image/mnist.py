@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from trainer.core.dataset import Data, Facts
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.types import PositiveInt
 from trainer.data.generators import image_patterns
 from trainer.data.readers import idx_format
-from trainer.data.readers.download import Source, fetch
+from trainer.data.readers.download import Source, fetch_files
 from trainer.data.reference import baselines
 from trainer.data.splits import image_splits
-from trainer.data.splits.image_splits import PixelSplit, Scale
+from trainer.data.splits.image_splits import PixelScale, PixelSplit
 from trainer.utils.errors import ConfigError
 
-CLASSES = 10
+NUM_CLASSES = 10
 URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
-FOLDER = "MNIST/raw"
-DIGESTS = {
+RAW_DIR = "MNIST/raw"
+SHA256 = {
     "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
     "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
     "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
@@ -23,7 +23,7 @@ DIGESTS = {
 }
 
 
-class Mnist(Data):
+class MNIST(Dataset):
     """70,000 real grey pictures; validation takes the last ``val_rows`` of the 60,000 that are not for testing. Pixels
     have mean 0 and standard deviation 1 over the training rows.
     """
@@ -31,52 +31,54 @@ class Mnist(Data):
     shapes = "x (B, C, H, W) -> (B)"
 
     def __init__(self, val_rows: PositiveInt, data_dir: str | None):
-        self.train, self.val, self.test = _splits(val_rows, data_dir)
-        self.facts = Facts(
-            sizes=image_patterns.sizes(self.train.inputs["x"], CLASSES),
-            baseline=baselines.majority(self.train, self.test, CLASSES),
-            bounds=self.train.scale.bounds,
-            blank=self.train.scale.black,
+        self.train, self.val, self.test = _load_splits(val_rows, data_dir)
+        self.info = DatasetInfo(
+            sizes=image_patterns.image_sizes(self.train.inputs["x"], NUM_CLASSES),
+            baseline=baselines.majority_class(self.train, self.test, NUM_CLASSES),
+            bounds=self.train.scale.pixel_bounds,
+            blank=self.train.scale.black_level,
         )
 
-    def read(self, path: str) -> image_splits.NamedPixels:
-        return image_splits.read(path, self.facts)
+    def read(self, path: str) -> image_splits.NamedPixelSplit:
+        return image_splits.read(path, self.info)
 
 
-class MnistRows(Data):
-    """The pictures of ``Mnist`` as sequences: a step is a row of pixels, from the top down."""
+class SequentialMNIST(Dataset):
+    """The pictures of ``MNIST`` as sequences: a step is a row of pixels, from the top down."""
 
     shapes = "x (B, T, F) -> (B)"
 
     def __init__(self, val_rows: PositiveInt, data_dir: str | None):
-        self.train, self.val, self.test = _splits(val_rows, data_dir)
+        self.train, self.val, self.test = _load_splits(val_rows, data_dir)
         for split in (self.train, self.val, self.test):
             split.inputs["x"] = split.inputs["x"].squeeze(1)
         steps, features = self.train.inputs["x"].shape[1:]
-        self.facts = Facts(
+        self.info = DatasetInfo(
             sizes={
                 "seq_len": steps,
                 "in_features": features,
                 "flat_features": steps * features,
-                "num_classes": CLASSES,
-                "out_features": CLASSES,
+                "num_classes": NUM_CLASSES,
+                "out_features": NUM_CLASSES,
             },
-            baseline=baselines.majority(self.train, self.test, CLASSES),
+            baseline=baselines.majority_class(self.train, self.test, NUM_CLASSES),
         )
 
 
-def _splits(val_rows: int, data_dir: str | None) -> list[PixelSplit]:
+def _load_splits(val_rows: int, data_dir: str | None) -> list[PixelSplit]:
     """Training, validation and test pictures (N, 1, H, W)."""
-    sources = [Source(f"{FOLDER}/{file}", digest, URL + file) for file, digest in DIGESTS.items()]
-    folder = fetch("mnist", sources, data_dir) / FOLDER
+    sources = [Source(f"{RAW_DIR}/{file}", digest, URL + file) for file, digest in SHA256.items()]
+    folder = fetch_files("mnist", sources, data_dir) / RAW_DIR
     (x, y), (test_x, test_y) = (
-        idx_format.labelled(folder / f"{part}-images-idx3-ubyte.gz", folder / f"{part}-labels-idx1-ubyte.gz")
+        idx_format.read_images_and_labels(
+            folder / f"{part}-images-idx3-ubyte.gz", folder / f"{part}-labels-idx1-ubyte.gz"
+        )
         for part in ("train", "t10k")
     )
     end = len(x) - val_rows
     if end < 1:
         raise ConfigError(f"data.val_rows: {val_rows} leaves no training rows of {len(x)}")
-    scale = Scale.of(x[:end])
+    scale = PixelScale.from_images(x[:end])
     return [
         PixelSplit(pictures, labels, scale)
         for pictures, labels in ((x[:end], y[:end]), (x[end:], y[end:]), (test_x, test_y))

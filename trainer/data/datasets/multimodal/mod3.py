@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Data, Facts
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.generators import image_patterns
 from trainer.data.reference import baselines
-from trainer.data.splits.splitting import cut
+from trainer.data.splits.splitting import split_by_order
 
-CLASSES = 3
+NUM_CLASSES = 3
 
 
-class Mod3(Data):
+class Mod3(Dataset):
     """``y = (a + b) mod 3``: the sequence is a cosine that swings ``a + 1`` times, alike in every feature, the image
     has stripes at an angle of ``60 b`` degrees, each in noise. All nine pairs (a, b) are equally frequent, so y is
     uniform given either, and no sum ``f(sequence) + g(image)`` can tell it. The nearest pattern is the best guess at
@@ -36,29 +36,29 @@ class Mod3(Data):
         noise: NonNegativeFloat,
         seed: NonNegativeInt,
     ):
-        random = rng.generator(seed)
-        a, b = torch.arange(rows) // CLASSES % CLASSES, torch.arange(rows) % CLASSES
-        y = (a + b) % CLASSES
-        waves, stripes = patterns(length, features, size, wavelength)
+        random = rng.make_generator(seed)
+        a, b = torch.arange(rows) // NUM_CLASSES % NUM_CLASSES, torch.arange(rows) % NUM_CLASSES
+        y = (a + b) % NUM_CLASSES
+        waves, stripes = class_patterns(length, features, size, wavelength)
         sequence, image = (
             pattern + noise * torch.randn(pattern.shape, generator=random) for pattern in (waves[a], stripes[b])
         )
-        self.train, self.val, self.test = cut({"sequence": sequence, "image": image}, y)
-        guess = (nearest(sequence, waves) + nearest(image, stripes)) % CLASSES
-        self.facts = Facts(
-            sizes={"num_classes": CLASSES, "out_features": CLASSES},
-            baseline=baselines.majority(self.train, self.test, CLASSES),
+        self.train, self.val, self.test = split_by_order({"sequence": sequence, "image": image}, y)
+        guess = (nearest_pattern(sequence, waves) + nearest_pattern(image, stripes)) % NUM_CLASSES
+        self.info = DatasetInfo(
+            sizes={"num_classes": NUM_CLASSES, "out_features": NUM_CLASSES},
+            baseline=baselines.majority_class(self.train, self.test, NUM_CLASSES),
             best_possible={"accuracy": float((guess == y).double().mean())},
         )
 
 
-def patterns(length: int, features: int, size: int, wavelength: float) -> tuple[Tensor, Tensor]:
+def class_patterns(length: int, features: int, size: int, wavelength: float) -> tuple[Tensor, Tensor]:
     """What a sequence and an image of each class are without noise: (3, T, F), (3, 1, H, W)."""
-    swings = 2 * math.pi / length * torch.arange(1, CLASSES + 1)[:, None] * torch.arange(length)
+    swings = 2 * math.pi / length * torch.arange(1, NUM_CLASSES + 1)[:, None] * torch.arange(length)
     waves = torch.cos(swings)[..., None].expand(-1, -1, features)
-    return waves, torch.cos(image_patterns.stripes(size, CLASSES, wavelength))[:, None]
+    return waves, torch.cos(image_patterns.stripe_phases(size, NUM_CLASSES, wavelength))[:, None]
 
 
-def nearest(x: Tensor, classes: Tensor) -> Tensor:
+def nearest_pattern(x: Tensor, classes: Tensor) -> Tensor:
     """Which pattern (classes, ...) each row (N, ...) is nearest to, (N): the likeliest in Gaussian noise."""
     return torch.cdist(x.flatten(1), classes.flatten(1)).argmin(1)

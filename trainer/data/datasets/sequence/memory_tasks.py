@@ -7,18 +7,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainer.core import rng
-from trainer.core.dataset import Data, Facts
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
-from trainer.data.splits.splitting import cut
+from trainer.data.splits.splitting import split_by_order
 from trainer.utils.errors import ConfigError
 
 
-def _sizes(x: Tensor, **more: int) -> dict[str, int]:
+def _sequence_sizes(x: Tensor, **more: int) -> dict[str, int]:
     return {"in_features": x.shape[2], "seq_len": x.shape[1], "flat_features": x[0].numel(), **more}
 
 
-class FirstPlusLast(Data):
+class FirstPlusLast(Dataset):
     """``y = x_1 + x_T`` with x uniform in [0, 1). The mean has mse 1/6, one end alone 1/12: a network that reads both
     ways but takes only the last step's output has seen one end.
     """
@@ -26,32 +26,32 @@ class FirstPlusLast(Data):
     shapes = "x (B, T, F) -> (B, K)"
 
     def __init__(self, rows: PositiveInt, length: PositiveInt, seed: NonNegativeInt):
-        x = torch.rand(rows, length, 1, generator=rng.generator(seed))
-        self.train, self.val, self.test = cut({"x": x}, x[:, 0] + x[:, -1])
-        self.facts = Facts(
-            sizes=_sizes(x, out_features=1),
-            baseline=baselines.mean(self.train, self.test),
+        x = torch.rand(rows, length, 1, generator=rng.make_generator(seed))
+        self.train, self.val, self.test = split_by_order({"x": x}, x[:, 0] + x[:, -1])
+        self.info = DatasetInfo(
+            sizes=_sequence_sizes(x, out_features=1),
+            baseline=baselines.mean_prediction(self.train, self.test),
             best_possible={"mse": 0.0},
         )
 
 
-class FirstToken(Data):
+class FirstToken(Dataset):
     """Random tokens, one-hot; the class is the first one, and nothing tells it from the rest but its place."""
 
     shapes = "x (B, T, F) -> (B)"
 
     def __init__(self, rows: PositiveInt, length: PositiveInt, tokens: PositiveInt, seed: NonNegativeInt):
-        sequence = torch.randint(tokens, (rows, length), generator=rng.generator(seed))
+        sequence = torch.randint(tokens, (rows, length), generator=rng.make_generator(seed))
         x = functional.one_hot(sequence, tokens).float()
-        self.train, self.val, self.test = cut({"x": x}, sequence[:, 0].clone())
-        self.facts = Facts(
-            sizes=_sizes(x, num_classes=tokens, out_features=1 if tokens == 2 else tokens),
-            baseline=baselines.majority(self.train, self.test, tokens),
+        self.train, self.val, self.test = split_by_order({"x": x}, sequence[:, 0].clone())
+        self.info = DatasetInfo(
+            sizes=_sequence_sizes(x, num_classes=tokens, out_features=1 if tokens == 2 else tokens),
+            baseline=baselines.majority_class(self.train, self.test, tokens),
             best_possible={"accuracy": 1.0, "nll": 0.0},
         )
 
 
-class VarLenSum(Data):
+class VarLenSum(Dataset):
     """``y = sum_{t <= length} x_t / sqrt(mean length)`` with x normal, so y has variance 1. What stands behind the last
     real step looks exactly like a real step: only a model that honours ``lengths`` can be right.
     """
@@ -61,20 +61,20 @@ class VarLenSum(Data):
     def __init__(self, rows: PositiveInt, shortest: PositiveInt, longest: PositiveInt, seed: NonNegativeInt):
         if shortest > longest:
             raise ConfigError(f"data.shortest: {shortest} is more than data.longest, {longest}")
-        random = rng.generator(seed)
+        random = rng.make_generator(seed)
         lengths = torch.randint(shortest, longest + 1, (rows,), generator=random)
         x = torch.randn(rows, longest, 1, generator=random)
         real = torch.arange(longest) < lengths[:, None]
         y = (x * real[..., None]).sum(1) / ((shortest + longest) / 2) ** 0.5
-        self.train, self.val, self.test = cut({"x": x, "lengths": lengths}, y)
-        self.facts = Facts(
-            sizes=_sizes(x, out_features=1),
-            baseline=baselines.mean(self.train, self.test),
+        self.train, self.val, self.test = split_by_order({"x": x, "lengths": lengths}, y)
+        self.info = DatasetInfo(
+            sizes=_sequence_sizes(x, out_features=1),
+            baseline=baselines.mean_prediction(self.train, self.test),
             best_possible={"mse": 0.0},
         )
 
 
-class Adding(Data):
+class Adding(Dataset):
     """The adding problem (Hochreiter and Schmidhuber 1997): a uniform number and a mark at every step; the answer is
     the sum of the two marked numbers, one in each half. The mean has mse 1/6.
     """
@@ -84,15 +84,15 @@ class Adding(Data):
     def __init__(self, rows: PositiveInt, length: PositiveInt, seed: NonNegativeInt):
         if length < 2:
             raise ConfigError(f"data.length: two marks need at least 2 steps; given {length}")
-        random = rng.generator(seed)
+        random = rng.make_generator(seed)
         value, mark, half = torch.rand(rows, length, generator=random), torch.zeros(rows, length), length // 2
         first = torch.randint(half, (rows, 1), generator=random)
         second = torch.randint(half, length, (rows, 1), generator=random)
         mark.scatter_(1, torch.cat((first, second), 1), 1.0)
         x = torch.stack((value, mark), -1)
-        self.train, self.val, self.test = cut({"x": x}, (value * mark).sum(1, keepdim=True))
-        self.facts = Facts(
-            sizes=_sizes(x, out_features=1),
-            baseline=baselines.mean(self.train, self.test),
+        self.train, self.val, self.test = split_by_order({"x": x}, (value * mark).sum(1, keepdim=True))
+        self.info = DatasetInfo(
+            sizes=_sequence_sizes(x, out_features=1),
+            baseline=baselines.mean_prediction(self.train, self.test),
             best_possible={"mse": 0.0},
         )

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Data, Facts
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.reference import baselines
-from trainer.data.splits.splitting import cut
+from trainer.data.splits.splitting import split_by_order
 from trainer.utils.errors import ConfigError
 
 
-class DampedOscillator(Data):
+class DampedOscillator(Dataset):
     """``s'' + 2 damping s' + frequency^2 s = 0`` from a normal place and velocity; the state (s, s') at ``horizon``
     times of each row's own, uniform in [0, duration) and ascending.
 
@@ -33,19 +33,19 @@ class DampedOscillator(Data):
     ):
         if damping >= frequency:
             raise ConfigError(f"data.damping: {damping:g} must be less than data.frequency, {frequency:g}")
-        random = rng.generator(seed)
+        random = rng.make_generator(seed)
         start = torch.randn(rows, 2, generator=random)
         times = duration * torch.rand(rows, horizon, generator=random).sort(1).values
-        y = motion(start, times, frequency, damping)
-        self.train, self.val, self.test = cut({"x": start, "times": times}, y)
-        self.facts = Facts(
+        y = exact_trajectory(start, times, frequency, damping)
+        self.train, self.val, self.test = split_by_order({"x": start, "times": times}, y)
+        self.info = DatasetInfo(
             sizes={"in_features": 2, "flat_features": 2, "horizon": horizon},
-            baseline=baselines.mean(self.train, self.test),
+            baseline=baselines.mean_prediction(self.train, self.test),
             best_possible={"mse": 0.0},
         )
 
 
-def motion(start: Tensor, times: Tensor, frequency: float, damping: float) -> Tensor:
+def exact_trajectory(start: Tensor, times: Tensor, frequency: float, damping: float) -> Tensor:
     """The exact states (B, P, 2) at ``times`` (B, P) after ``start`` (B, 2)."""
     place, velocity = start[:, :1], start[:, 1:]
     turn = (frequency**2 - damping**2) ** 0.5

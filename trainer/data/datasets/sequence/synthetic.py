@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 
 from trainer.core import rng
-from trainer.core.dataset import Data, Facts
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.reference import baselines
 from trainer.data.reference.bayes_optimal import logistic_optimum
-from trainer.data.splits.splitting import cut
+from trainer.data.splits.splitting import split_by_order
 
 
-class SyntheticSeq(Data):
+class SyntheticSeq(Dataset):
     """``z = sum_t a.x_t / sqrt(T)`` with x normal and |a| = 1, ``y ~ Bernoulli(sigmoid(scale z))``. Every step counts
     the same, so a model that reads only the last one cannot do well.
     """
@@ -27,14 +27,14 @@ class SyntheticSeq(Data):
         scale: PositiveFloat,
         seed: NonNegativeInt,
     ):
-        random = rng.generator(seed)
+        random = rng.make_generator(seed)
         direction = torch.randn(in_features, generator=random)
         direction /= direction.norm()
         x = torch.randn(rows, length, in_features, generator=random)
         z = (x @ direction).sum(1) / length**0.5
         y = (torch.rand(rows, generator=random) < torch.sigmoid(scale * z)).long()
-        self.train, self.val, self.test = cut({"x": x}, y)
-        self.facts = Facts(
+        self.train, self.val, self.test = split_by_order({"x": x}, y)
+        self.info = DatasetInfo(
             sizes={
                 "in_features": in_features,
                 "seq_len": length,
@@ -42,6 +42,6 @@ class SyntheticSeq(Data):
                 "num_classes": 2,
                 "out_features": 1,
             },
-            baseline=baselines.majority(self.train, self.test, 2),
+            baseline=baselines.majority_class(self.train, self.test, 2),
             best_possible=logistic_optimum(scale),
         )

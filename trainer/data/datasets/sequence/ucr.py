@@ -9,19 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.core.dataset import Data, Facts
-from trainer.core.preprocessing import Preprocessing, content_keys
+from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.preprocessing import Preprocessing, make_content_keys
 from trainer.core.types import Fraction, NonNegativeInt
-from trainer.data.encoding.standardization import FARTHEST, tensor_moments
+from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, tensor_mean_and_scale
 from trainer.data.readers import ts_format
-from trainer.data.readers.download import Source, data_root, fetch
+from trainer.data.readers.download import Source, data_root, fetch_files
 from trainer.data.reference import baselines
 from trainer.data.splits.ragged import Ragged, RaggedSplit
-from trainer.data.splits.splitting import stratified
+from trainer.data.splits.splitting import stratified_order
 from trainer.utils.errors import ConfigError, did_you_mean
 
 URL = "https://raw.githubusercontent.com/sktime/sktime/7bd7d1620c0656f3210eeb850bb1c0034159ee47/sktime/datasets/data/"
-DIGESTS = {
+SHA256 = {
     "BasicMotions/BasicMotions_TEST.ts": "79213102bc6fca1a398ad98ce1185dff0208fa3d1465e687f48288946b0ff8dc",
     "BasicMotions/BasicMotions_TRAIN.ts": "8dc43cc6306cb679c888c01e26f91772ac4441a916da43bac8b79734a538b9d6",
     "GunPoint/GunPoint_TEST.ts": "79332750788a6227b325b96bd0d70130c8eb707b9731f8d7dec62b7a7d36017e",
@@ -34,23 +34,23 @@ DIGESTS = {
 """The files that can be downloaded; others are read where they lie."""
 
 
-class UCR(Data):
+class UCR(Dataset):
     """Real series of one or many dimensions, of one or many lengths, and their classes. The archive's test rows are the
     test rows; validation takes the share ``val`` of its training rows, every class in proportion. Every dimension has
     mean 0 and deviation 1 over the steps of the training rows.
 
-    Raises ConfigError for a name that is none, and what ``ts_files.read`` raises.
+    Raises ConfigError for a name that is none, and what ``ts_format.read`` raises.
     """
 
     shapes = "x (B, T, F), lengths (B) -> (B)"
 
-    reads = ("_train.ts", "_test.ts")
+    file_suffixes = ("_train.ts", "_test.ts")
 
     @classmethod
-    def own_paths(cls, options: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Path]:
+    def get_user_paths(cls, options: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Path]:
         """The folder of a set that is none of those with a known digest."""
         name = options["name"]
-        if any(path.startswith(f"{name}/") for path in DIGESTS):
+        if any(path.startswith(f"{name}/") for path in SHA256):
             return {}
         return {"data_dir": data_root(options["data_dir"]) / "ucr" / name}
 
@@ -63,64 +63,69 @@ class UCR(Data):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
-        folder = _find(name, data_dir)
+        folder = _find_dir(name, data_dir)
         train, test = (ts_format.read(folder / f"{name}_{part}.ts") for part in ("TRAIN", "TEST"))
         features = [cases.series[0].shape[1] for cases in (train, test)]
         if train.classes != test.classes or features[0] != features[1]:
             raise ConfigError(f"data.name: {name}'s TRAIN and TEST differ in their classes or dimensions")
-        classes = len(fitted.learn("classes", lambda: train.classes))
+        classes = len(fitted.get_or_fit("classes", lambda: train.classes))
         if train.classes != fitted.values["classes"]:
             raise ConfigError(f"data.name: {name} has the classes {train.classes}, this run {fitted.values['classes']}")
         series, labels = train.series + test.series, torch.cat((train.labels, test.labels))
 
         def divide() -> list[Tensor]:
-            order = stratified(train.labels, seed)
+            order = stratified_order(train.labels, seed)
             kept = len(order) - round(len(order) * val)
             if not 0 < kept < len(order):
                 raise ConfigError(f"data.val: {val:g} of {len(order)} rows leaves {kept} to train on")
             return [order[:kept], order[kept:], torch.arange(len(order), len(series))]
 
-        parts = fitted.split(content_keys(row.numpy().tobytes() for row in series), divide)
-        scale = fitted.learn("scale", lambda: _scale([series[row] for row in parts[0]]))
+        parts = fitted.split_rows(make_content_keys(row.numpy().tobytes() for row in series), divide)
+        scale = fitted.get_or_fit("scale", lambda: _channel_moments([series[row] for row in parts[0]]))
 
         def split(index: Tensor) -> RaggedSplit:
             rows = [((series[row] - scale["mean"]) / scale["std"]).float() for row in index]
-            far = next((i for i, row in zip(index.tolist(), rows, strict=True) if row.abs().max() > FARTHEST), None)
-            if far is not None:
-                raise ConfigError(
-                    f"data.name: case {far + 1} of {name} holds a number more than {FARTHEST:g} deviations from the"
-                    " mean of training"
-                )
-            return RaggedSplit({"x": Ragged.of(rows)}, labels[index])
+            _check_range(rows, index, name)
+            return RaggedSplit({"x": Ragged.from_rows(rows)}, labels[index])
 
         self.train, self.val, self.test = map(split, parts)
-        self.facts = Facts(
+        self.info = DatasetInfo(
             sizes={
                 "in_features": features[0],
                 "seq_len": max(map(len, series)),
                 "num_classes": classes,
                 "out_features": 1 if classes == 2 else classes,
             },
-            baseline=baselines.majority(self.train, self.test, classes),
+            baseline=baselines.majority_class(self.train, self.test, classes),
             class_names=train.classes,
         )
 
 
-def _scale(series: Sequence[Tensor]) -> dict[str, Tensor]:
+def _check_range(rows: Sequence[Tensor], index: Tensor, name: str) -> None:
+    """Raises ConfigError for a standardized row (T, F) with a number that training is far from."""
+    for i, row in zip(index.tolist(), rows, strict=True):
+        if row.abs().max() > MAX_STANDARDIZED_VALUE:
+            raise ConfigError(
+                f"data.name: case {i + 1} of {name} holds a number more than {MAX_STANDARDIZED_VALUE:g} deviations"
+                " from the mean of training"
+            )
+
+
+def _channel_moments(series: Sequence[Tensor]) -> dict[str, Tensor]:
     """Mean and deviation (F,) of each dimension over all steps."""
-    mean, spread = tensor_moments(torch.cat(list(series)))
+    mean, spread = tensor_mean_and_scale(torch.cat(list(series)))
     return {"mean": mean, "std": spread}
 
 
-def _find(name: str, data_dir: str | None) -> Path:
+def _find_dir(name: str, data_dir: str | None) -> Path:
     """The folder that holds the two files of a set, downloaded if need be."""
-    root = fetch("ucr", [], data_dir)
+    root = fetch_files("ucr", [], data_dir)
     lying = {path.parent.name for path in root.glob("*/*_TRAIN.ts") if path.name == f"{path.parent.name}_TRAIN.ts"}
-    known = sorted(lying | {path.split("/")[0] for path in DIGESTS})
+    known = sorted(lying | {path.split("/")[0] for path in SHA256})
     if name not in known:
         raise ConfigError(
             f"data.name: no set {name}{did_you_mean(name, known) or ';'} there are {', '.join(known)} (in {root}, or to"
             f" be downloaded); another one belongs in {root / 'NAME' / 'NAME_TRAIN.ts'} and NAME_TEST.ts"
         )
-    pinned = [Source(path, digest, URL + path) for path, digest in DIGESTS.items() if path.startswith(f"{name}/")]
-    return fetch("ucr", pinned, data_dir) / name
+    pinned = [Source(path, digest, URL + path) for path, digest in SHA256.items() if path.startswith(f"{name}/")]
+    return fetch_files("ucr", pinned, data_dir) / name

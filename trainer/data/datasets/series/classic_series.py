@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from trainer.core.dataset import Data
+from trainer.core.dataset import Dataset
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import Fraction, PositiveInt
 from trainer.data.encoding import series
 from trainer.data.readers import delimited, download
-from trainer.data.readers.cell_parsing import Reading
+from trainer.data.readers.cell_parsing import CellFormat
 
 URL = "https://raw.githubusercontent.com/jbrownlee/Datasets/d20fcb6402ae34e653d4513b00f39257bb37ed7f/"
-NOT_AVAILABLE = Reading(frozenset({"na"}), comma=False)
+CELL_FORMAT = CellFormat(frozenset({"na"}), has_decimal_comma=False)
 
 
 @dataclass(frozen=True)
-class Kind:
+class SeriesSpec:
     """A file, what is usually predicted of it and how far, and after how many steps it comes again."""
 
     file: str
@@ -28,8 +28,8 @@ class Kind:
     period: int
 
 
-KINDS = {
-    "airline": Kind(
+SERIES_SPECS = {
+    "airline": SeriesSpec(
         "airline-passengers.csv",
         "8cb51be753a718d9be5d76d7e238cc224792754676adc21faa59e954b0201621",
         "Passengers",
@@ -37,7 +37,7 @@ KINDS = {
         horizon=12,
         period=12,
     ),
-    "sunspots": Kind(
+    "sunspots": SeriesSpec(
         "monthly-sunspots.csv",
         "c4ec8cc57d9f6fb6ecdb3e1f37f25b6f4badd5124c55931052b0cd2fc3bc71f3",
         "Sunspots",
@@ -45,7 +45,7 @@ KINDS = {
         horizon=12,
         period=132,
     ),
-    "pollution": Kind(
+    "pollution": SeriesSpec(
         "pollution.csv",
         "892e9559205d16d32623135c127a3951c12e46ea1e0b3093e107ce89a9fd60e2",
         "pm2.5",
@@ -56,7 +56,7 @@ KINDS = {
 }
 
 
-class ClassicSeries(Data):
+class ClassicSeries(Dataset):
     """``airline``: passengers in thousands, 144 months (Box and Jenkins 1976). ``sunspots``: 2820 months, with a cycle
     of about 11 years (Andrews and Herzberg 1985). ``pollution``: fine dust over Beijing in ug/m3 beside the weather,
     43824 hours of which 2067 lack (Liang et al. 2015). Scores are in those units where one column is predicted.
@@ -77,11 +77,13 @@ class ClassicSeries(Data):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted or Preprocessing()
-        kind = KINDS[name]
-        folder = download.fetch("classic_series", [download.Source(kind.file, kind.sha256, URL + kind.file)], data_dir)
+        kind = SERIES_SPECS[name]
+        folder = download.fetch_files(
+            "classic_series", [download.Source(kind.file, kind.sha256, URL + kind.file)], data_dir
+        )
         table = delimited.read(str(folder / kind.file), "data.name", "comma", True, "utf-8")
-        chosen = series.choose(table, columns or [kind.column], time=None)
-        values = series.numbers(table, chosen, NOT_AVAILABLE)
+        chosen = series.choose_columns(table, columns or [kind.column], time=None)
+        values = series.read_numeric_columns(table, chosen, CELL_FORMAT)
         lengths = history or kind.history, horizon or kind.horizon
         fill, names = gaps == "interpolate", [table.names[place] for place in chosen]
-        series.publish(self, self.fitted, values, *lengths, val, test, kind.period, fill, names=names)
+        series.set_splits(self, self.fitted, values, *lengths, val, test, kind.period, fill, names=names)

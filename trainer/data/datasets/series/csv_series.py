@@ -7,16 +7,16 @@ from typing import Literal
 
 import numpy as np
 
-from trainer.core.dataset import Data
+from trainer.core.dataset import Dataset
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, PositiveInt, Thousands
 from trainer.data.encoding import column_checks, series, timestamps
 from trainer.data.readers import delimited, table_summary
-from trainer.data.readers.cell_parsing import Reading
+from trainer.data.readers.cell_parsing import CellFormat
 from trainer.utils.errors import ConfigError
 
 
-class CSVSeries(Data):
+class CSVSeries(Dataset):
     """The columns chosen are read and predicted together, each standardised by the training rows, which come first;
     validation rows follow, and test rows. Scores are in the data's own units where there is one column. A time
     column is never an input: it says where rows are missing.
@@ -48,22 +48,22 @@ class CSVSeries(Data):
     ):
         self.fitted = fitted = fitted or Preprocessing()
         table = delimited.read(path, "data.path", delimiter, header, encoding, (time, *(columns or ())))
-        reading = Reading.of({"missing": missing, "decimal": decimal, "thousands": thousands})
+        reading = CellFormat.from_options({"missing": missing, "decimal": decimal, "thousands": thousands})
         if not fitted.is_stored:
-            column_checks.warn_of_absent_codes([table], reading)
-        at = None if time is None else table.find(time, "data.time")
-        chosen = series.choose(table, fitted.values.get("columns", columns), at)
-        fitted.learn("columns", lambda: [table.names[place] if table.has_header else place for place in chosen])
+            column_checks.warn_about_absent_codes([table], reading)
+        at = None if time is None else table.find_column(time, "data.time")
+        chosen = series.choose_columns(table, fitted.values.get("columns", columns), at)
+        fitted.get_or_fit("columns", lambda: [table.names[place] if table.has_header else place for place in chosen])
         unread: list[str] = []
-        values = _unless_refused(unread, lambda: series.numbers(table, chosen, reading))
-        places = None if at is None else _unless_refused(unread, lambda: timestamps.places(table, at, time_format))
+        values = _collect_error(unread, lambda: series.read_numeric_columns(table, chosen, reading))
+        places = None if at is None else _collect_error(unread, lambda: timestamps.grid_steps(table, at, time_format))
         if unread or values is None:
             raise ConfigError(*unread)
-        problems = series.gaps(table, chosen, at, values)
-        lines = table_summary.of_series(table, chosen, at, values)
+        problems = series.describe_missing_values(table, chosen, at, values)
+        lines = table_summary.summarize_series(table, chosen, at, values)
         if at is not None and places is not None:
-            problems = series.absences(table, at, places) + problems
-            values = series.on_a_grid(values, places)
+            problems = series.describe_missing_rows(table, at, places) + problems
+            values = series.reindex_to_grid(values, places)
         if problems and gaps == "error":
             raise ConfigError(
                 *problems,
@@ -71,10 +71,10 @@ class CSVSeries(Data):
                 " windows that hold one",
             )
         fill, names = gaps == "interpolate", [table.names[place] for place in chosen]
-        series.publish(self, fitted, values, history, horizon, val, test, period, fill, lines, names)
+        series.set_splits(self, fitted, values, history, horizon, val, test, period, fill, lines, names)
 
 
-def _unless_refused(problems: list[str], make: Callable[[], np.ndarray]) -> np.ndarray | None:
+def _collect_error(problems: list[str], make: Callable[[], np.ndarray]) -> np.ndarray | None:
     """What is made; None where it is refused, for ``problems``."""
     try:
         return make()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.core.dataset import Data, Facts
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.types import PositiveInt
 from trainer.data.encoding import seasonality
 from trainer.data.readers import download
@@ -16,12 +16,12 @@ SOURCE = download.Source(
     "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/1d16c8f4f943005d613b5bc962e9eeb06058cf07/ETT-small/ETTh1.csv",
 )
 CHANNELS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
-DAY = 24
-MONTH = 30 * DAY
-ENDS = (12 * MONTH, 16 * MONTH, 20 * MONTH)
+STEPS_PER_DAY = 24
+STEPS_PER_MONTH = 30 * STEPS_PER_DAY
+SPLIT_ENDS = (12 * STEPS_PER_MONTH, 16 * STEPS_PER_MONTH, 20 * STEPS_PER_MONTH)
 
 
-class ETTh1(Data):
+class ETTh1(Dataset):
     """Zhou et al. 2021. Six loads and the oil temperature; the usual split of 12, 4 and 4 months of 30 days, and every
     channel standardised by the mean and deviation of the training rows, in which units all scores are told. The
     baseline is the better of repeating the last value and repeating the last day.
@@ -30,18 +30,22 @@ class ETTh1(Data):
     shapes = "x (B, T, F) -> (B, P, F)"
 
     def __init__(self, history: PositiveInt, horizon: PositiveInt, data_dir: str | None):
-        folder = download.fetch("etth1", [SOURCE], data_dir)
+        folder = download.fetch_files("etth1", [SOURCE], data_dir)
         raw = np.loadtxt(
-            folder / SOURCE.path, delimiter=",", skiprows=1, usecols=range(1, len(CHANNELS) + 1), max_rows=ENDS[-1]
+            folder / SOURCE.path,
+            delimiter=",",
+            skiprows=1,
+            usecols=range(1, len(CHANNELS) + 1),
+            max_rows=SPLIT_ENDS[-1],
         )
-        scale = windows.scale(raw[: ENDS[0]])
-        series, _ = windows.standardised(raw, scale)
-        first, second, third = windows.chronological(series, ENDS, history, horizon)
+        scale = windows.column_moments(raw[: SPLIT_ENDS[0]])
+        series, _ = windows.standardize_series(raw, scale)
+        first, second, third = windows.chronological_splits(series, SPLIT_ENDS, history, horizon)
         self.train, self.val, self.test = first, second, third
-        baseline, period = windows.usual_rule(third, (1, DAY))
-        self.facts = Facts(
-            sizes=windows.sizes(first),
+        baseline, period = windows.best_naive_scores(third, (1, STEPS_PER_DAY))
+        self.info = DatasetInfo(
+            sizes=windows.forecast_sizes(first),
             baseline=baseline,
-            baseline_rule=seasonality.name_rule(period),
-            **windows.channels(CHANNELS, scale),
+            baseline_rule=seasonality.describe_seasonal_rule(period),
+            **windows.channel_info(CHANNELS, scale),
         )

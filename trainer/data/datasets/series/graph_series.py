@@ -8,12 +8,12 @@ from typing import Literal
 
 import torch
 
-from trainer.core.dataset import Data, Facts
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.types import Fraction, PositiveInt
 from trainer.data.readers import download
 from trainer.data.reference import baselines
 from trainer.data.splits import windows
-from trainer.data.splits.graph_batches import Beside
+from trainer.data.splits.graph_batches import SplitWithSharedInputs
 
 URL = (
     "https://raw.githubusercontent.com/benedekrozemberczki/pytorch_geometric_temporal/"
@@ -25,7 +25,7 @@ FILES = {
 }
 
 
-class GraphSeries(Data):
+class GraphSeries(Dataset):
     """``chickenpox``: cases in the 20 counties of Hungary over 521 weeks, linked where they share a border
     (Rozemberczki et al. 2021a). ``pedalme``: deliveries by bicycle in 15 parts of London over 35 weeks, every two
     linked by how near they are (Rozemberczki et al. 2021b). Values are standardised as published, in which units all
@@ -46,7 +46,7 @@ class GraphSeries(Data):
     ):
         file, sha256 = FILES[name]
         source = download.Source(file, sha256, URL + file)
-        read = json.loads((download.fetch(name, [source], data_dir) / file).read_bytes())
+        read = json.loads((download.fetch_files(name, [source], data_dir) / file).read_bytes())
         series = torch.tensor(read["FX" if "FX" in read else "X"])
         edge_index = torch.tensor(read["edges"]).t().contiguous()
         weight = torch.tensor(read["weights"]) if "weights" in read else torch.ones(edge_index.shape[1])
@@ -54,12 +54,12 @@ class GraphSeries(Data):
         weeks = len(series)
         before_test = weeks - math.ceil(weeks * test)
         ends = before_test - math.ceil(weeks * val), before_test, weeks
-        parts = windows.chronological(series, ends, history, horizon)
+        parts = windows.chronological_splits(series, ends, history, horizon)
         graph = {"edge_index": edge_index, "edge_weight": weight}
-        self.train, self.val, self.test = (Beside(part, graph) for part in parts)
-        rules = baselines.mean(self.train, self.test), windows.repeat(parts[2], 1)
-        self.facts = Facts(
-            sizes={**windows.sizes(parts[0]), "num_nodes": series.shape[1]},
+        self.train, self.val, self.test = (SplitWithSharedInputs(part, graph) for part in parts)
+        rules = baselines.mean_prediction(self.train, self.test), windows.seasonal_naive_scores(parts[2], 1)
+        self.info = DatasetInfo(
+            sizes={**windows.forecast_sizes(parts[0]), "num_nodes": series.shape[1]},
             baseline=min(rules, key=lambda scores: scores["mse"]),
-            target_unit=windows.DEVIATIONS,
+            target_unit=windows.STANDARDIZED_UNIT,
         )

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Data, Facts
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.splits import windows
-from trainer.data.splits.splitting import cut
+from trainer.data.splits.splitting import split_by_order
 
 
-class SineTrend(Data):
+class SineTrend(Dataset):
     """``y_t = a sin(2 pi t / period) + b cos(2 pi t / period) + s t + c + noise`` with normal a, b, s and c of each
     row's own. A series is linear in what is not known of it, so the best forecast is a ridge regression whose error has
     a closed form: see ``forecast_variance``.
@@ -34,24 +34,24 @@ class SineTrend(Data):
         noise: PositiveFloat,
         seed: NonNegativeInt,
     ):
-        random = rng.generator(seed)
-        shapes = components(history + horizon, period)
+        random = rng.make_generator(seed)
+        shapes = trend_components(history + horizon, period)
         spread = torch.tensor([amplitude, amplitude, slope, level])
         clean = torch.randn(rows, len(spread), generator=random) * spread @ shapes.float().T
         series = (clean + noise * torch.randn(clean.shape, generator=random))[..., None]  # (rows, T + P, 1)
-        self.train, self.val, test = cut({"x": series[:, :history]}, series[:, history:])
+        self.train, self.val, test = split_by_order({"x": series[:, :history]}, series[:, history:])
         self.test = test
         variance = forecast_variance(shapes, spread.double(), noise, history)
         mse = float(variance.mean())
-        self.facts = Facts(
+        self.info = DatasetInfo(
             sizes={"in_features": 1, "seq_len": history, "horizon": horizon, "flat_features": history},
-            baseline=windows.repeat(test, 1),
+            baseline=windows.seasonal_naive_scores(test, 1),
             # The mean distance of a normal variable from its mean is sqrt(2 / pi) of its deviation.
             best_possible={"mse": mse, "rmse": mse**0.5, "mae": float((variance * 2 / math.pi).sqrt().mean())},
         )
 
 
-def components(steps: int, period: float) -> Tensor:
+def trend_components(steps: int, period: float) -> Tensor:
     """Sine, cosine, line and constant over time, (steps, 4) float64."""
     time = torch.arange(steps, dtype=torch.float64)
     turn = 2 * math.pi * time / period

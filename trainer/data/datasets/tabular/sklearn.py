@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Data, Facts, TensorSplit
+from trainer.core.dataset import Dataset, DatasetInfo, TensorSplit
 from trainer.core.types import NonNegativeInt
 from trainer.data.reference import baselines
-from trainer.data.splits.splitting import cut, stratified
+from trainer.data.splits.splitting import split_by_order, stratified_order
 
 
-class SklearnClasses(Data):
+class SklearnClassification(Dataset):
     """Features have mean 0 and deviation 1 over the training rows; each class keeps its share in every split."""
 
     shapes = "x (B, F) -> (B)"
@@ -26,17 +26,19 @@ class SklearnClasses(Data):
         bunch = {"breast_cancer": datasets.load_breast_cancer, "wine": datasets.load_wine}[name]()
         labels = torch.from_numpy(bunch.target.astype(np.int64))
         x = torch.from_numpy(bunch.data)
-        self.train, self.val, self.test = _standardised(cut({"x": x}, labels, stratified(labels, seed)))
+        self.train, self.val, self.test = _standardize_features(
+            split_by_order({"x": x}, labels, stratified_order(labels, seed))
+        )
         classes = len(bunch.target_names)
-        self.facts = Facts(
-            sizes=_widths(self.train) | {"num_classes": classes, "out_features": 1 if classes == 2 else classes},
-            baseline=baselines.majority(self.train, self.test, classes),
+        self.info = DatasetInfo(
+            sizes=_feature_sizes(self.train) | {"num_classes": classes, "out_features": 1 if classes == 2 else classes},
+            baseline=baselines.majority_class(self.train, self.test, classes),
             class_names=[str(each) for each in bunch.target_names],
-            features=[*map(str, bunch.feature_names)],
+            feature_names=[*map(str, bunch.feature_names)],
         )
 
 
-class SklearnValues(Data):
+class SklearnRegression(Dataset):
     """Features and target have mean 0 and deviation 1 over the training rows; scores are in the target's own units."""
 
     shapes = "x (B, F) -> (B, K)"
@@ -47,27 +49,29 @@ class SklearnValues(Data):
         bunch = {"diabetes": datasets.load_diabetes}[name](scaled=False)
         target = torch.from_numpy(bunch.target).double()[:, None]
         x = torch.from_numpy(bunch.data)
-        parts = _standardised(cut({"x": x}, target, rng.permutation(len(x), seed, 0)))
+        parts = _standardize_features(split_by_order({"x": x}, target, rng.make_permutation(len(x), seed, 0)))
         train = parts[0].target
         assert train is not None
         mean, std = train.mean(), train.std(correction=0)
-        self.train, self.val, self.test = (_with_target(part, mean, std) for part in parts)
+        self.train, self.val, self.test = (_standardize_target(part, mean, std) for part in parts)
         scale = float(std)
-        self.facts = Facts(
-            sizes=_widths(self.train) | {"out_features": 1},
-            baseline=baselines.mean(self.train, self.test, scale),
+        self.info = DatasetInfo(
+            sizes=_feature_sizes(self.train) | {"out_features": 1},
+            baseline=baselines.mean_prediction(self.train, self.test, scale),
             target_scale=scale,
             target_mean=float(mean),
-            features=[*map(str, bunch.feature_names)],
+            feature_names=[*map(str, bunch.feature_names)],
         )
 
 
-def _widths(train: TensorSplit) -> dict[str, int]:
+def _feature_sizes(train: TensorSplit) -> dict[str, int]:
     width = train.inputs["x"].shape[1]
     return {"in_features": width, "flat_features": width}
 
 
-def _standardised(parts: tuple[TensorSplit, TensorSplit, TensorSplit]) -> tuple[TensorSplit, TensorSplit, TensorSplit]:
+def _standardize_features(
+    parts: tuple[TensorSplit, TensorSplit, TensorSplit],
+) -> tuple[TensorSplit, TensorSplit, TensorSplit]:
     """Features by the mean and deviation of the first part alone, as float32."""
     first = parts[0].inputs["x"].double()
     mean, std = first.mean(0), first.std(0, correction=0).clamp_min(1e-12)
@@ -75,6 +79,6 @@ def _standardised(parts: tuple[TensorSplit, TensorSplit, TensorSplit]) -> tuple[
     return train, val, test
 
 
-def _with_target(part: TensorSplit, mean: Tensor, std: Tensor) -> TensorSplit:
+def _standardize_target(part: TensorSplit, mean: Tensor, std: Tensor) -> TensorSplit:
     assert part.target is not None
     return TensorSplit(part.inputs, ((part.target - mean) / std).float())

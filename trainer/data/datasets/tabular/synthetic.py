@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Data, Facts, TensorSplit
+from trainer.core.dataset import Dataset, DatasetInfo, TensorSplit
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt, Probability
 from trainer.data.reference import baselines
-from trainer.data.reference.bayes_optimal import flip_optimum, logistic_optimum, moon, moons_optimum
-from trainer.data.splits.splitting import cut
+from trainer.data.reference.bayes_optimal import flip_optimum, logistic_optimum, moon_points, moons_optimum
+from trainer.data.splits.splitting import split_by_order
 
 
-class SyntheticTabular(Data):
+class SyntheticTabular(Dataset):
     """``y ~ Bernoulli(sigmoid(scale w.x))`` with x normal and |w| = 1: logistic regression is the right model, and a
     larger one must find the same plane.
     """
@@ -23,48 +23,48 @@ class SyntheticTabular(Data):
     shapes = "x (B, F) -> (B)"
 
     def __init__(self, rows: PositiveInt, in_features: PositiveInt, scale: PositiveFloat, seed: NonNegativeInt):
-        random = rng.generator(seed)
+        random = rng.make_generator(seed)
         direction = torch.randn(in_features, generator=random)
         direction /= direction.norm()
         x = torch.randn(rows, in_features, generator=random)
         y = torch.rand(rows, generator=random) < torch.sigmoid(scale * (x @ direction))
-        self.train, self.val, self.test = cut({"x": x}, y.long())
-        self.facts = _facts(self.train, self.test, logistic_optimum(scale))
+        self.train, self.val, self.test = split_by_order({"x": x}, y.long())
+        self.info = _make_info(self.train, self.test, logistic_optimum(scale))
 
 
-class XOR(Data):
+class XOR(Dataset):
     """``y = [x_0 x_1 > 0]``, some labels flipped, x normal. No single number says anything, so a linear model
     guesses."""
 
     shapes = "x (B, F) -> (B)"
 
     def __init__(self, rows: PositiveInt, in_features: PositiveInt, flips: Probability, seed: NonNegativeInt):
-        random = rng.generator(seed)
+        random = rng.make_generator(seed)
         x = torch.randn(rows, in_features, generator=random)
         flipped = torch.rand(rows, generator=random) < flips
         y = (x[:, 0] * x[:, min(1, in_features - 1)] > 0) ^ flipped
-        self.train, self.val, self.test = cut({"x": x}, y.long())
-        self.facts = _facts(self.train, self.test, flip_optimum(flips))
+        self.train, self.val, self.test = split_by_order({"x": x}, y.long())
+        self.info = _make_info(self.train, self.test, flip_optimum(flips))
 
 
-class Moons(Data):
+class Moons(Dataset):
     """Two half circles that reach into each other, with normal noise. No line parts them."""
 
     shapes = "x (B, F) -> (B)"
 
     def __init__(self, rows: PositiveInt, noise: PositiveFloat, seed: NonNegativeInt):
-        random = rng.generator(seed)
+        random = rng.make_generator(seed)
         y = (torch.rand(rows, generator=random) < 0.5).long()
-        arc = moon(math.pi * torch.rand(rows, generator=random), y)
+        arc = moon_points(math.pi * torch.rand(rows, generator=random), y)
         x: Tensor = arc + noise * torch.randn(rows, 2, generator=random)
-        self.train, self.val, self.test = cut({"x": x}, y)
-        self.facts = _facts(self.train, self.test, moons_optimum(noise))
+        self.train, self.val, self.test = split_by_order({"x": x}, y)
+        self.info = _make_info(self.train, self.test, moons_optimum(noise))
 
 
-def _facts(train: TensorSplit, test: TensorSplit, best: dict[str, float]) -> Facts:
+def _make_info(train: TensorSplit, test: TensorSplit, best: dict[str, float]) -> DatasetInfo:
     width = train.inputs["x"].shape[1]
-    return Facts(
+    return DatasetInfo(
         sizes={"in_features": width, "flat_features": width, "num_classes": 2, "out_features": 1},
-        baseline=baselines.majority(train, test, 2),
+        baseline=baselines.majority_class(train, test, 2),
         best_possible=best,
     )

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from trainer.core.dataset import Codec, Data, Facts
+from trainer.core.dataset import Dataset, DatasetInfo, Tokenizer
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt
 from trainer.data.encoding import tokenizers
@@ -27,54 +27,54 @@ SOURCE = download.Source(
     "fc0dccc2671af5db3c5d8f81f77a1ebfec953ecdd422334062df61ede36b2179",
     "https://raw.githubusercontent.com/jbrownlee/Datasets/d20fcb6402ae34e653d4513b00f39257bb37ed7f/review_polarity.tar.gz",
 )
-REVIEW = re.compile(r"txt_sentoken/(neg|pos)/cv(\d)\d\d_\d+\.txt")
+REVIEW_PATTERN = re.compile(r"txt_sentoken/(neg|pos)/cv(\d)\d\d_\d+\.txt")
 """A review's name: its class, and the first digit of its number, which is its fold."""
-REVIEWS = 2000
+NUM_REVIEWS = 2000
 VAL_FOLD, TEST_FOLD = 8, 9
 
 
-class _Documents(Data):
+class _DocumentDataset(Dataset):
     """Texts as rows of unequal length. The vocabulary is that of the training rows."""
 
-    def set(
+    def set_splits(
         self,
         texts: Sequence[str],
         labels: Tensor,
         rows: Sequence[Tensor],
         class_names: Sequence[str],
-        learn: Callable[[Sequence[str]], Codec],
+        learn: Callable[[Sequence[str]], Tokenizer],
         kept: slice,
     ) -> None:
         """Splits and facts. labels: (N,); rows: those of each split; kept: which tokens of a document are."""
         assert self.fitted is not None
-        codec = tokenizers.from_state(
-            self.fitted.learn("codec", lambda: learn([texts[row] for row in rows[0].tolist()]).state())
+        codec = tokenizers.tokenizer_from_state(
+            self.fitted.get_or_fit("codec", lambda: learn([texts[row] for row in rows[0].tolist()]).state_dict())
         )
-        encoded = Ragged.of(codec.encode(document)[kept] for document in texts)
-        parts = [encoded.rows(part) for part in rows]
-        tokenizers.warn_of_unknown(codec, "data", {"training": parts[0].values, "test": parts[2].values})
+        encoded = Ragged.from_rows(codec.encode(document)[kept] for document in texts)
+        parts = [encoded.select_rows(part) for part in rows]
+        tokenizers.warn_about_unknown_tokens(codec, "data", {"training": parts[0].values, "test": parts[2].values})
         self.train, self.val, self.test = (
             RaggedSplit({"x": x}, labels[row]) for x, row in zip(parts, rows, strict=True)
         )
         count = len(class_names)
-        self.facts = Facts(
+        self.info = DatasetInfo(
             sizes={
-                "vocab_size": codec.size,
+                "vocab_size": codec.vocab_size,
                 "seq_len": int(encoded.lengths.max()),
                 "num_classes": count,
                 "out_features": 1 if count == 2 else count,
             },
-            baseline=baselines.majority(self.train, self.test, count),
+            baseline=baselines.majority_class(self.train, self.test, count),
             class_names=class_names,
-            codec=codec,
+            tokenizer=codec,
         )
 
-    def complete_facts(self, facts: Facts) -> Facts:
+    def complete_info(self, facts: DatasetInfo) -> DatasetInfo:
         assert self.fitted is not None
-        return replace(facts, codec=tokenizers.from_state(self.fitted.values["codec"]))
+        return replace(facts, tokenizer=tokenizers.tokenizer_from_state(self.fitted.values["codec"]))
 
 
-class ReviewPolarity(_Documents):
+class ReviewPolarity(_DocumentDataset):
     """Pang and Lee 2004: 1000 reviews of films that praise them and 1000 that do not. Of the ten folds their authors
     made (by the number in the name), 0 to 7 train, 8 validates and 9 tests.
 
@@ -95,16 +95,16 @@ class ReviewPolarity(_Documents):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted or Preprocessing()
-        names, texts = read_reviews(download.fetch("review_polarity", [SOURCE], data_dir) / SOURCE.path)
+        names, texts = read_reviews(download.fetch_files("review_polarity", [SOURCE], data_dir) / SOURCE.path)
         fold = torch.tensor([int(number) for _, number in names])
         validates, tests = fold == VAL_FOLD, fold == TEST_FOLD
-        self.set(
+        self.set_splits(
             texts,
             torch.tensor([kind == "pos" for kind, _ in names]).long(),
             [part.nonzero().squeeze(1) for part in (~validates & ~tests, validates, tests)],
             ("neg", "pos"),
             partial(
-                tokenizers.learn,
+                tokenizers.fit_tokenizer,
                 tokens,
                 limit=vocab_limit,
                 min_count=min_count,
@@ -112,7 +112,7 @@ class ReviewPolarity(_Documents):
                 most=max_length,
                 keep=keep,
             ),
-            _end(keep, max_length),
+            _truncation_slice(keep, max_length),
         )
 
 
@@ -125,24 +125,24 @@ def read_reviews(path: Path) -> tuple[list[tuple[str, str]], list[str]]:
     try:
         with tarfile.open(path) as archive:
             for member in archive:
-                named = REVIEW.fullmatch(member.name)
+                named = REVIEW_PATTERN.fullmatch(member.name)
                 file = archive.extractfile(member) if named and member.isreg() else None
                 if named and file:
                     found[member.name] = (named[1], named[2]), file.read().decode()
     except (tarfile.TarError, EOFError, OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"data review_polarity: {path} is no whole archive of texts: {error}") from error
-    if len(found) != REVIEWS:
-        raise ConfigError(f"data review_polarity: {path} holds {len(found)} reviews instead of {REVIEWS}")
+    if len(found) != NUM_REVIEWS:
+        raise ConfigError(f"data review_polarity: {path} holds {len(found)} reviews instead of {NUM_REVIEWS}")
     names, texts = zip(*(found[name] for name in sorted(found)), strict=True)
     return list(names), list(texts)
 
 
-def _end(keep: Literal["first", "last"], most: int | None) -> slice:
+def _truncation_slice(keep: Literal["first", "last"], most: int | None) -> slice:
     """The tokens at one end of a row, at most so many of them."""
     return slice(-most, None) if keep == "last" and most is not None else slice(most)
 
 
-class TextFolder(_Documents):
+class TextFolder(_DocumentDataset):
     """Documents of the user's in ``CLASS/*.txt``, every class split by the same shares; or in ``train/CLASS`` and
     ``val/CLASS``, ``test/CLASS`` or both, of which a missing one is a share of the training documents.
 
@@ -152,7 +152,7 @@ class TextFolder(_Documents):
 
     shapes = "x (B, S), lengths (B) -> (B)"
 
-    reads = (".txt",)
+    file_suffixes = (".txt",)
 
     def __init__(
         self,
@@ -172,18 +172,18 @@ class TextFolder(_Documents):
     ):
         self.fitted = fitted = fitted or Preprocessing()
         folder = Path(path).expanduser()
-        documents, names = class_folders.find(folder, self.reads)
+        documents, names = class_folders.find_labeled_files(folder, self.file_suffixes)
         words = [found.parent.name for found, _ in documents]
-        names, documents, labels = class_folders.as_stored(fitted, names, documents, words)
+        names, documents, labels = class_folders.restore_class_order(fitted, names, documents, words)
         texts = [text_file.read(found, "data.path", encoding) for found, _ in documents]
         empty = next((found for (found, _), words in zip(documents, texts, strict=True) if not words.split()), None)
         if empty is not None:
             raise ConfigError(f"data.path: {empty.absolute()} is empty")
         given = torch.tensor([split for _, split in documents])
-        keys = class_folders.keys(folder, documents)
-        rows = fitted.split(keys, lambda: class_folders.share_out(given, labels, names, val, test, seed))
+        keys = class_folders.file_keys(folder, documents)
+        rows = fitted.split_rows(keys, lambda: class_folders.split_every_class(given, labels, names, val, test, seed))
         learn = partial(
-            tokenizers.learn,
+            tokenizers.fit_tokenizer,
             tokens,
             limit=vocab_limit,
             min_count=min_count,
@@ -192,4 +192,4 @@ class TextFolder(_Documents):
             most=max_length,
             keep=keep,
         )
-        self.set(texts, labels, rows, names, learn, _end(keep, max_length))
+        self.set_splits(texts, labels, rows, names, learn, _truncation_slice(keep, max_length))

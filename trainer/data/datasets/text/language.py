@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from trainer.core.dataset import Codec, Data, Facts
+from trainer.core.dataset import Dataset, DatasetInfo, Tokenizer
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, PositiveInt
 from trainer.data.encoding import tokenizers
@@ -26,10 +26,12 @@ SOURCE = download.Source(
 )
 
 
-class _RunningText(Data):
+class _LanguageModelingDataset(Dataset):
     """The first part of a text to learn from, the next to validate with, the last to test with."""
 
-    def cut(self, whole: str, val: float, test: float, seq_len: int, learn: Callable[[list[str]], Codec]) -> None:
+    def set_splits(
+        self, whole: str, val: float, test: float, seq_len: int, learn: Callable[[list[str]], Tokenizer]
+    ) -> None:
         """Sets the splits and the facts; the vocabulary is that of the training part."""
         assert self.fitted is not None
         shares = (max(0.0, 1 - val - test), 1 - test)
@@ -37,25 +39,25 @@ class _RunningText(Data):
             self.fitted, whole, lambda: [round(len(whole) * share) for share in shares]
         )
         parts = [whole[start:end] for start, end in pairwise((0, *ends, len(whole)))]
-        codec = tokenizers.from_state(self.fitted.learn("codec", lambda: learn(parts[:1]).state()))
+        codec = tokenizers.tokenizer_from_state(self.fitted.get_or_fit("codec", lambda: learn(parts[:1]).state_dict()))
         tokens = [torch.tensor(codec.encode(part), dtype=torch.int32) for part in parts]
-        tokenizers.warn_of_unknown(codec, "data", {"training": tokens[0], "test": tokens[2]})
+        tokenizers.warn_about_unknown_tokens(codec, "data", {"training": tokens[0], "test": tokens[2]})
         self.train = TokenWindows(tokens[0], seq_len, "train", moving=True)
         self.val = TokenWindows(tokens[1], seq_len, "val")
         self.test = TokenWindows(tokens[2], seq_len, "test")
-        self.facts = Facts(
-            sizes={"vocab_size": codec.size, "seq_len": seq_len},
-            baseline=frequencies(tokens[0], self.test.targets(), codec.size),
-            codec=codec,
-            reading=tokenizers.describe_target(codec),
+        self.info = DatasetInfo(
+            sizes={"vocab_size": codec.vocab_size, "seq_len": seq_len},
+            baseline=unigram_scores(tokens[0], self.test.get_targets(), codec.vocab_size),
+            tokenizer=codec,
+            column_summaries=tokenizers.describe_target_case(codec),
         )
 
-    def complete_facts(self, facts: Facts) -> Facts:
+    def complete_info(self, facts: DatasetInfo) -> DatasetInfo:
         assert self.fitted is not None
-        return replace(facts, codec=tokenizers.from_state(self.fitted.values["codec"]))
+        return replace(facts, tokenizer=tokenizers.tokenizer_from_state(self.fitted.values["codec"]))
 
 
-class TinyShakespeare(_RunningText):
+class TinyShakespeare(_LanguageModelingDataset):
     """A million characters of Shakespeare's plays, 65 different ones, all of them in the training part. 90 % train, 5 %
     validate and 5 % test, in this order.
     """
@@ -64,11 +66,13 @@ class TinyShakespeare(_RunningText):
 
     def __init__(self, seq_len: PositiveInt, data_dir: str | None, fitted: Preprocessing | None = None):
         self.fitted = fitted or Preprocessing()
-        whole = text_file.read(download.fetch("tinyshakespeare", [SOURCE], data_dir) / SOURCE.path, "data")
-        self.cut(whole, 0.05, 0.05, seq_len, lambda texts: tokenizers.learn("characters", texts, unknown=False))
+        whole = text_file.read(download.fetch_files("tinyshakespeare", [SOURCE], data_dir) / SOURCE.path, "data")
+        self.set_splits(
+            whole, 0.05, 0.05, seq_len, lambda texts: tokenizers.fit_tokenizer("characters", texts, unknown=False)
+        )
 
 
-class TextFile(_RunningText):
+class TextFile(_LanguageModelingDataset):
     """A text of the user's, cut in order. A character or word of validation or test that training has not seen is the
     unknown one; byte pairs know everything.
 
@@ -92,13 +96,13 @@ class TextFile(_RunningText):
     ):
         self.fitted = fitted or Preprocessing()
 
-        def learn(texts: list[str]) -> Codec:
-            return tokenizers.learn(tokens, texts, limit=vocab_limit, min_count=min_count, lowercase=lowercase)
+        def learn(texts: list[str]) -> Tokenizer:
+            return tokenizers.fit_tokenizer(tokens, texts, limit=vocab_limit, min_count=min_count, lowercase=lowercase)
 
-        self.cut(text_file.read(path, "data.path", encoding), val, test, seq_len, learn)
+        self.set_splits(text_file.read(path, "data.path", encoding), val, test, seq_len, learn)
 
 
-def frequencies(seen: Tensor, truth: Tensor, vocab_size: int) -> dict[str, float]:
+def unigram_scores(seen: Tensor, truth: Tensor, vocab_size: int) -> dict[str, float]:
     """Scores of saying how often each token occurs in ``seen``, one added to every count, whatever came before.
 
     Of tokens that are equally frequent one is drawn: the accuracy is what that scores on average.

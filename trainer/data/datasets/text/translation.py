@@ -12,14 +12,14 @@ from typing import Literal
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Codec, Data, Facts
-from trainer.core.preprocessing import SPLITS, Preprocessing, content_keys
+from trainer.core.dataset import Dataset, DatasetInfo, Tokenizer
+from trainer.core.preprocessing import SPLITS, Preprocessing, make_content_keys
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt
 from trainer.data.encoding import tokenizers
 from trainer.data.readers import download, text_file
 from trainer.data.reference import baselines
 from trainer.data.splits.ragged import Ragged, RaggedSplit
-from trainer.data.splits.splitting import cut
+from trainer.data.splits.splitting import split_by_order
 from trainer.utils.errors import ConfigError
 
 URL = "https://raw.githubusercontent.com/multi30k/dataset/a3d2e0d26b56f3846f66a952536ffed4e401d05a/data/task1/"
@@ -31,52 +31,58 @@ SHA256 = {
     "raw/test_2016_flickr.en.gz": "611d361c6334bc7246101d48097c13cf5c4413c5befc793cc629934359d532d9",
     "raw/test_2016_flickr.de.gz": "9204244e408ccb38d2a55cfcd344df15005fc42a07a6e55ca6c52b6ababb8cc8",
 }
-PARTS = ("train", "val", "test_2016_flickr")
-Learn = Callable[[Sequence[str]], Codec]
-Side = Sequence[Sequence[str]]
+SPLIT_FILE_STEMS = ("train", "val", "test_2016_flickr")
+FitTokenizer = Callable[[Sequence[str]], Tokenizer]
+SentenceSplits = Sequence[Sequence[str]]
 """The sentences of training, validation and test in one language."""
 
 
-class _Translation(Data):
+class _TranslationDataset(Dataset):
     """Rows of unequal length on both sides. A target ends with a token of its own, the last of its vocabulary."""
 
-    def set(self, source: Side, target: Side, learn: Learn, learn_target: Learn) -> None:
+    def set_splits(
+        self, source: SentenceSplits, target: SentenceSplits, learn: FitTokenizer, learn_target: FitTokenizer
+    ) -> None:
         """Splits and facts; the vocabularies are those of the training sentences."""
         assert self.fitted is not None
-        self.fitted.learn("codec", lambda: learn(source[0]).state())
-        self.fitted.learn("target_codec", lambda: learn_target(target[0]).state())
-        codec, target_codec = (tokenizers.from_state(self.fitted.values[name]) for name in ("codec", "target_codec"))
-        end = target_codec.size
-        read = [Ragged.of(map(codec.encode, part)) for part in source]
-        write = [Ragged.of([*target_codec.encode(line), end] for line in part) for part in target]
+        self.fitted.get_or_fit("codec", lambda: learn(source[0]).state_dict())
+        self.fitted.get_or_fit("target_codec", lambda: learn_target(target[0]).state_dict())
+        codec, target_codec = (
+            tokenizers.tokenizer_from_state(self.fitted.values[name]) for name in ("codec", "target_codec")
+        )
+        end = target_codec.vocab_size
+        read = [Ragged.from_rows(map(codec.encode, part)) for part in source]
+        write = [Ragged.from_rows([*target_codec.encode(line), end] for line in part) for part in target]
         for option, coder, side in (("data.source", codec, read), ("data.target", target_codec, write)):
-            tokenizers.warn_of_unknown(coder, option, {"training": side[0].values, "test": side[2].values})
+            tokenizers.warn_about_unknown_tokens(coder, option, {"training": side[0].values, "test": side[2].values})
         self.train, self.val, self.test = (RaggedSplit({"x": x}, y) for x, y in zip(read, write, strict=True))
-        self.facts = Facts(
+        self.info = DatasetInfo(
             sizes={
-                "source_vocab_size": codec.size,
+                "source_vocab_size": codec.vocab_size,
                 "vocab_size": end + 1,
-                "seq_len": _longest(read),
-                "horizon": _longest(write),
+                "seq_len": _max_length(read),
+                "horizon": _max_length(write),
             },
             baseline=baselines.most_frequent_tokens(self.train, self.test, target_codec, end),
-            codec=codec,
-            target_codec=target_codec,
+            tokenizer=codec,
+            target_tokenizer=target_codec,
             end=end,
-            reading=tokenizers.describe_target(target_codec),
+            column_summaries=tokenizers.describe_target_case(target_codec),
         )
 
-    def complete_facts(self, facts: Facts) -> Facts:
+    def complete_info(self, facts: DatasetInfo) -> DatasetInfo:
         assert self.fitted is not None
-        codec, target_codec = (tokenizers.from_state(self.fitted.values[name]) for name in ("codec", "target_codec"))
-        return replace(facts, codec=codec, target_codec=target_codec)
+        codec, target_codec = (
+            tokenizers.tokenizer_from_state(self.fitted.values[name]) for name in ("codec", "target_codec")
+        )
+        return replace(facts, tokenizer=codec, target_tokenizer=target_codec)
 
 
-def _longest(parts: Sequence[Ragged]) -> int:
+def _max_length(parts: Sequence[Ragged]) -> int:
     return max(int(part.lengths.max()) for part in parts)
 
 
-class Multi30k(_Translation):
+class Multi30k(_TranslationDataset):
     """Elliott et al. 2016: 29,000 captions of pictures in English, translated into German by people; 1014 validate, and
     the 1000 of 2016 test.
 
@@ -100,13 +106,15 @@ class Multi30k(_Translation):
         if source == target:
             raise ConfigError(f"data.target: {target} is data.source too; one is en and the other de")
         sources = [download.Source(path, digest, URL + path) for path, digest in SHA256.items()]
-        folder = download.fetch("multi30k", sources, data_dir) / "raw"
-        read, written = ([_unpacked(folder / f"{part}.{side}.gz") for part in PARTS] for side in (source, target))
-        learn = partial(tokenizers.learn, tokens, limit=vocab_limit, min_count=min_count, lowercase=lowercase)
-        self.set(read, written, learn, learn)
+        folder = download.fetch_files("multi30k", sources, data_dir) / "raw"
+        read, written = (
+            [_read_gzip(folder / f"{part}.{side}.gz") for part in SPLIT_FILE_STEMS] for side in (source, target)
+        )
+        learn = partial(tokenizers.fit_tokenizer, tokens, limit=vocab_limit, min_count=min_count, lowercase=lowercase)
+        self.set_splits(read, written, learn, learn)
 
 
-class Pairs(_Translation):
+class SentencePairs(_TranslationDataset):
     """Two files of the user's, whose lines belong together. Validation and test are shares of the pairs in random
     order.
 
@@ -137,16 +145,16 @@ class Pairs(_Translation):
         pairs = read_pairs(source, target, encoding, max_length, drop_bad)
 
         def divide() -> list[Tensor]:
-            order = rng.permutation(len(pairs), seed, 0)
-            return [part.inputs["row"] for part in cut({"row": order}, None, val=val, test=test)]
+            order = rng.make_permutation(len(pairs), seed, 0)
+            return [part.inputs["row"] for part in split_by_order({"row": order}, None, val=val, test=test)]
 
-        rows = [part.tolist() for part in fitted.split(content_keys(map("\n".join, pairs)), divide)]
+        rows = [part.tolist() for part in fitted.split_rows(make_content_keys(map("\n".join, pairs)), divide)]
         empty = next((name for name, part in zip(SPLITS, rows, strict=True) if not part), None)
         if empty is not None:
             raise ConfigError(f"data: {len(pairs)} pairs of lines leave none for the {empty} split")
         read, written = ([[pairs[row][side] for row in part] for part in rows] for side in range(2))
-        learn = partial(tokenizers.learn, limit=vocab_limit, min_count=min_count)
-        self.set(
+        learn = partial(tokenizers.fit_tokenizer, limit=vocab_limit, min_count=min_count)
+        self.set_splits(
             read,
             written,
             partial(learn, tokens, lowercase=lowercase is not False),
@@ -160,14 +168,14 @@ def read_pairs(source: str, target: str, encoding: str, max_length: int, drop_ba
     Raises ConfigError for different numbers of lines, and for the first bad one.
     """
     options = {"data.source": source, "data.target": target}
-    sides = {option: _lines(text_file.read(path, option, encoding)) for option, path in options.items()}
+    sides = {option: _split_lines(text_file.read(path, option, encoding)) for option, path in options.items()}
     counts = [len(lines) for lines in sides.values()]
     if counts[0] != counts[1]:
         raise ConfigError(
             f"data: {source} has {counts[0]} lines, {target} has {counts[1]}: line by line they should belong together"
         )
     pairs = list(zip(*sides.values(), strict=True))
-    faults = {row: fault for row, pair in enumerate(pairs) if (fault := _fault(pair, max_length))}
+    faults = {row: fault for row, pair in enumerate(pairs) if (fault := _find_pair_problem(pair, max_length))}
     if faults and not drop_bad:
         row, (side, words) = next(iter(faults.items()))
         option, path = list(options.items())[side]
@@ -178,7 +186,7 @@ def read_pairs(source: str, target: str, encoding: str, max_length: int, drop_ba
     return [pair for row, pair in enumerate(pairs) if row not in faults]
 
 
-def _fault(pair: tuple[str, ...], max_length: int) -> tuple[int, str] | None:
+def _find_pair_problem(pair: tuple[str, ...], max_length: int) -> tuple[int, str] | None:
     """Which side of a pair is bad, and how."""
     for side, line in enumerate(pair):
         if not line:
@@ -188,10 +196,10 @@ def _fault(pair: tuple[str, ...], max_length: int) -> tuple[int, str] | None:
     return None
 
 
-def _unpacked(path: Path) -> list[str]:
-    return _lines(gzip.decompress(path.read_bytes()).decode())
+def _read_gzip(path: Path) -> list[str]:
+    return _split_lines(gzip.decompress(path.read_bytes()).decode())
 
 
-def _lines(whole: str) -> list[str]:
+def _split_lines(whole: str) -> list[str]:
     """Lines end with a line feed; what ``splitlines`` also takes for an end (U+2028, form feeds) may stand in one."""
     return [line.strip() for line in whole.removesuffix("\n").split("\n")]

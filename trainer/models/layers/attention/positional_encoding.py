@@ -12,34 +12,34 @@ from torch import Tensor, nn
 
 from trainer.utils.errors import ConfigError
 
-Turn = tuple[Tensor, Tensor]
+RotaryCache = tuple[Tensor, Tensor]
 """Cosines and sines (T, D / 2) by which the halves of queries and keys are turned."""
 
 
-def angles(start: int, steps: int, width: int, device: torch.device) -> Tensor:
+def compute_angles(start: int, steps: int, width: int, device: torch.device) -> Tensor:
     """Those of the places from ``start`` on, (steps, width / 2 rounded up)."""
-    return angles_at(torch.arange(start, start + steps, dtype=torch.float32, device=device), width)
+    return compute_angles_at(torch.arange(start, start + steps, dtype=torch.float32, device=device), width)
 
 
-def angles_at(places: Tensor, width: int) -> Tensor:
+def compute_angles_at(places: Tensor, width: int) -> Tensor:
     """``t / 10000^(2i / width)`` for places t (T) and waves i, (T, width / 2 rounded up)."""
     waves = torch.arange(0, width, 2, dtype=torch.float32, device=places.device)
     return places[:, None] * torch.exp(waves * (-math.log(10_000.0) / width))
 
 
-def sinusoidal(start: int, steps: int, width: int, device: torch.device) -> Tensor:
+def make_sinusoidal_encoding(start: int, steps: int, width: int, device: torch.device) -> Tensor:
     """A sine in each even column and its cosine in the next, (steps, width) (Vaswani et al. 2017, section 3.5)."""
-    angle = angles(start, steps, width, device)
+    angle = compute_angles(start, steps, width, device)
     return torch.stack((angle.sin(), angle.cos()), -1).flatten(1)[:, :width]
 
 
-def turn(start: int, steps: int, width: int, device: torch.device) -> Turn:
+def rotary_cache(start: int, steps: int, width: int, device: torch.device) -> RotaryCache:
     """What ``rotate`` needs for these places."""
-    angle = angles(start, steps, width, device)
+    angle = compute_angles(start, steps, width, device)
     return angle.cos(), angle.sin()
 
 
-def rotate(x: Tensor, by: Turn) -> Tensor:
+def apply_rotary(x: Tensor, by: RotaryCache) -> Tensor:
     """Queries or keys (..., T, D), D even, each turned by its place (Su et al. 2021, eq. 34).
 
     The product of a query and a key then depends on the two and on their distance. Component i goes with i + D/2,
@@ -49,22 +49,22 @@ def rotate(x: Tensor, by: Turn) -> Tensor:
     return torch.cat((a * cos - b * sin, a * sin + b * cos), -1).to(x.dtype)
 
 
-class Unplaced(nn.Module):
+class NoPositionalEncoding(nn.Module):
     """Leaves the steps as they are: a set, or places that are turned into queries and keys."""
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         return x
 
 
-class Sinusoidal(nn.Module):
+class SinusoidalPositionalEncoding(nn.Module):
     """Adds sines and cosines: any width, any number of steps."""
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """x (B, T, D) whose first step stands at ``start``."""
-        return x + sinusoidal(start, x.shape[1], x.shape[2], x.device).to(x.dtype)
+        return x + make_sinusoidal_encoding(start, x.shape[1], x.shape[2], x.device).to(x.dtype)
 
 
-class Learned(nn.Module):
+class LearnedPositionalEncoding(nn.Module):
     """Adds a vector of its own for each of ``seq_len`` places (Gehring et al. 2017).
 
     Raises ConfigError for a place beyond them.

@@ -8,21 +8,38 @@ from typing import Literal, TypedDict
 import torch
 from torch import Tensor, nn
 
-from trainer.core.decoding import State
+from trainer.core.decoding import DecoderState
 from trainer.core.types import PositiveInt, Probability
-from trainer.models.layers.attention.attention import Attend, Full, MultiHeadAttention, Reference
-from trainer.models.layers.attention.efficient_attention import LSH, Chunked, Linear, Linformer, Performer
-from trainer.models.layers.attention.positional_encoding import Learned, Sinusoidal, Turn, Unplaced, turn
+from trainer.models.layers.attention.attention import (
+    AttentionKernel,
+    FullAttention,
+    MultiHeadAttention,
+    ReferenceAttention,
+)
+from trainer.models.layers.attention.efficient_attention import (
+    ChunkedAttention,
+    LinearAttention,
+    LinformerAttention,
+    LSHAttention,
+    PerformerAttention,
+)
+from trainer.models.layers.attention.positional_encoding import (
+    LearnedPositionalEncoding,
+    NoPositionalEncoding,
+    RotaryCache,
+    SinusoidalPositionalEncoding,
+    rotary_cache,
+)
 from trainer.utils.errors import ConfigError
 
-KINDS: dict[str, type[Attend]] = {
-    "full": Full,
-    "reference": Reference,
-    "linear": Linear,
-    "performer": Performer,
-    "linformer": Linformer,
-    "chunked": Chunked,
-    "lsh": LSH,
+ATTENTION_KERNELS: dict[str, type[AttentionKernel]] = {
+    "full": FullAttention,
+    "reference": ReferenceAttention,
+    "linear": LinearAttention,
+    "performer": PerformerAttention,
+    "linformer": LinformerAttention,
+    "chunked": ChunkedAttention,
+    "lsh": LSHAttention,
 }
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
@@ -42,7 +59,7 @@ class BlockOptions(TypedDict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class TransformerConfig:
     """What the blocks of a stack share: ``BlockOptions``, for how many steps, and the rounds of hashing.
 
     Raises ConfigError for heads that cannot share the width, and for rotary positions on an odd share of it.
@@ -73,22 +90,30 @@ class Plan:
     def head_dim(self) -> int:
         return self.width // self.heads
 
-    def place(self) -> nn.Module:
+    def positional_encoding(self) -> nn.Module:
         """What adds positions to the input of a stack."""
         if self.positions == "learned":
-            return Learned(self.seq_len, self.width)
-        return Sinusoidal() if self.positions == "sinusoidal" else Unplaced()
+            return LearnedPositionalEncoding(self.seq_len, self.width)
+        return SinusoidalPositionalEncoding() if self.positions == "sinusoidal" else NoPositionalEncoding()
 
-    def attend(self, *, causal: bool = False, cross: bool = False) -> MultiHeadAttention:
+    def make_attention(self, *, causal: bool = False, cross: bool = False) -> MultiHeadAttention:
         """Attention of the chosen kind.
 
         Raises ConfigError for a kind that cannot be causal, or cannot read another sequence, where that is asked.
         """
-        kind = KINDS[self.attention]
-        if causal and kind.not_causal:
-            self._refuse("be causal", kind.not_causal, [name for name, k in KINDS.items() if not k.not_causal])
-        if cross and kind.not_cross:
-            self._refuse("read another sequence", kind.not_cross, [n for n, k in KINDS.items() if not k.not_cross])
+        kind = ATTENTION_KERNELS[self.attention]
+        if causal and kind.not_causal_reason:
+            self._raise_unsupported(
+                "be causal",
+                kind.not_causal_reason,
+                [name for name, k in ATTENTION_KERNELS.items() if not k.not_causal_reason],
+            )
+        if cross and kind.not_cross_reason:
+            self._raise_unsupported(
+                "read another sequence",
+                kind.not_cross_reason,
+                [n for n, k in ATTENTION_KERNELS.items() if not k.not_cross_reason],
+            )
         buckets = 2 * -(-self.seq_len // self.attention_size)
         sizes: dict[str, tuple[int, ...]] = {
             "performer": (self.head_dim, self.attention_size),
@@ -98,23 +123,23 @@ class Plan:
         }
         return MultiHeadAttention(self.width, self.heads, kind(*sizes.get(self.attention, ())))
 
-    def _refuse(self, what: str, reason: str, able: list[str]) -> None:
+    def _raise_unsupported(self, what: str, reason: str, able: list[str]) -> None:
         raise ConfigError(f"model.attention: {self.attention} {reason}, so it cannot {what}; {', '.join(able)} can")
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Attention to itself, to a memory with ``cross``, then two linear maps (Vaswani et al. 2017).
 
     Each is a branch f: ``norm(x + dropout(f(x)))`` with the norm ``post``, ``x + dropout(f(norm(x)))`` with ``pre``
     (Xiong et al. 2020). What runs past the branches is never dropped.
     """
 
-    def __init__(self, plan: Plan, *, causal: bool = False, cross: bool = False):
+    def __init__(self, plan: TransformerConfig, *, causal: bool = False, cross: bool = False):
         super().__init__()
         self.causal = causal
         self.is_pre = plan.norm == "pre"
-        self.attention = plan.attend(causal=causal)
-        self.cross = plan.attend(cross=True) if cross else None
+        self.attention = plan.make_attention(causal=causal)
+        self.cross = plan.make_attention(cross=True) if cross else None
         self.feedforward = nn.Sequential(
             nn.Linear(plan.width, plan.hidden), ACTIVATIONS[plan.activation](), nn.Linear(plan.hidden, plan.width)
         )
@@ -125,60 +150,60 @@ class Block(nn.Module):
         self,
         x: Tensor,
         real: Tensor | None = None,
-        by: Turn | None = None,
-        past: State = (),
-        memory: State = (),
+        by: RotaryCache | None = None,
+        past: DecoderState = (),
+        memory: DecoderState = (),
         memory_real: Tensor | None = None,
-    ) -> tuple[Tensor, State]:
+    ) -> tuple[Tensor, DecoderState]:
         """x (B, T, width) goes on from the ``past``, keys and values of the steps before it, or from nothing.
 
         real: which steps of past and x are, (B, S). memory, memory_real: keys and values of the other sequence and
         which of them are real. Gives (B, T, width), and keys and values with those of x behind them.
         """
-        q, k, v = self.attention.look(self._enter(0, x), by)
+        q, k, v = self.attention.project_qkv(self._pre_norm(0, x), by)
         if past:
             k, v = torch.cat((past[0], k), 2), torch.cat((past[1], v), 2)
-        x = self._leave(0, x, self.attention(q, k, v, real, self.causal))
+        x = self._residual(0, x, self.attention(q, k, v, real, self.causal))
         if self.cross is not None:
-            x = self._leave(1, x, self.cross(self.cross.ask(self._enter(1, x)), *memory, memory_real))
-        return self._leave(-1, x, self.feedforward(self._enter(-1, x))), (k, v)
+            x = self._residual(1, x, self.cross(self.cross.project_q(self._pre_norm(1, x)), *memory, memory_real))
+        return self._residual(-1, x, self.feedforward(self._pre_norm(-1, x))), (k, v)
 
-    def _enter(self, branch: int, x: Tensor) -> Tensor:
+    def _pre_norm(self, branch: int, x: Tensor) -> Tensor:
         return self.norms[branch](x) if self.is_pre else x
 
-    def _leave(self, branch: int, x: Tensor, found: Tensor) -> Tensor:
+    def _residual(self, branch: int, x: Tensor, found: Tensor) -> Tensor:
         x = x + self.dropout(found)
         return x if self.is_pre else self.norms[branch](x)
 
 
-class Stack(nn.Module):
+class TransformerStack(nn.Module):
     """Positions, dropout, blocks, and a norm at the end: an encoder, or a decoder with ``causal`` or ``cross``."""
 
-    def __init__(self, plan: Plan, layers: int, *, causal: bool = False, cross: bool = False):
+    def __init__(self, plan: TransformerConfig, layers: int, *, causal: bool = False, cross: bool = False):
         super().__init__()
-        self.place = plan.place()
+        self.place = plan.positional_encoding()
         self.dropout = nn.Dropout(plan.dropout)
-        self.blocks = nn.ModuleList(Block(plan, causal=causal, cross=cross) for _ in range(layers))
+        self.blocks = nn.ModuleList(TransformerBlock(plan, causal=causal, cross=cross) for _ in range(layers))
         self.norm = nn.LayerNorm(plan.width)
-        self.turned = plan.head_dim if plan.positions == "rotary" else 0
+        self.rotary_dim = plan.head_dim if plan.positions == "rotary" else 0
 
-    def read(self, memory: Tensor) -> State:
+    def project_kv(self, memory: Tensor) -> DecoderState:
         """Keys and values of a memory (B, S, width) for every block in turn."""
-        return tuple(part for block in self.blocks for part in block.cross.read(memory))  # type: ignore[union-attr, operator]
+        return tuple(part for block in self.blocks for part in block.cross.project_kv(memory))  # type: ignore[union-attr, operator]
 
     def forward(
         self,
         x: Tensor,
         real: Tensor | None = None,
-        past: State = (),
-        memory: State = (),
+        past: DecoderState = (),
+        memory: DecoderState = (),
         memory_real: Tensor | None = None,
-    ) -> tuple[Tensor, State]:
+    ) -> tuple[Tensor, DecoderState]:
         """x (B, T, width) and what ``read`` made of a memory; arguments and results as those of the blocks."""
         start = past[0].shape[2] if past else 0
         x = self.dropout(self.place(x, start))
-        by = turn(start, x.shape[1], self.turned, x.device) if self.turned else None
-        kept: State = ()
+        by = rotary_cache(start, x.shape[1], self.rotary_dim, x.device) if self.rotary_dim else None
+        kept: DecoderState = ()
         for i, block in enumerate(self.blocks):
             mine = slice(2 * i, 2 * i + 2)
             x, pair = block(x, real, by, past[mine], memory[mine], memory_real)

@@ -10,7 +10,7 @@ EXPANSION = {"basic": 1, "bottleneck": 4}
 """How many times its width a block gives."""
 
 
-class Trunk(nn.Module):
+class ResNetTrunk(nn.Module):
     """x (B, C, H, W) -> (B, D, h, w), where D is ``out_channels``
 
     He et al. 2015. A stem, then one stage for each of ``widths``, of as many blocks as ``blocks`` says; every stage
@@ -38,7 +38,7 @@ class Trunk(nn.Module):
         if not widths or len(blocks) != len(widths):
             raise ValueError(f"blocks and widths need one number for each stage; got {len(blocks)} and {len(widths)}")
         large = stem == "imagenet"
-        entry = normed(in_channels, widths[0], 7 if large else 3, 2 if large else 1, bias=bias or not stem_norm)
+        entry = make_conv_norm(in_channels, widths[0], 7 if large else 3, 2 if large else 1, bias=bias or not stem_norm)
         layers = [*(entry if stem_norm else entry[:1]), nn.ReLU()]
         self.stem = nn.Sequential(*layers, *([nn.MaxPool2d(3, stride=2, padding=1)] if large else []))
 
@@ -48,7 +48,7 @@ class Trunk(nn.Module):
             after = width * EXPANSION[block]
             for place in range(count):
                 stride = 2 if stage and not place else 1
-                self.stages.append(Residual(block, before, width, stride, bias))
+                self.stages.append(ResidualBlock(block, before, width, stride, bias))
                 before = after
         self.out_channels = before
 
@@ -56,7 +56,7 @@ class Trunk(nn.Module):
         return self.stages(self.stem(x))
 
 
-class Residual(nn.Module):
+class ResidualBlock(nn.Module):
     """x (B, C, H, W) -> (B, D, ceil(H / stride), ceil(W / stride)), where D is the width times its ``EXPANSION``
 
     ``relu(branch(x) + shortcut(x))``. The branch is two 3x3 convolutions, or, as a bottleneck, a 3x3 one between a 1x1
@@ -67,12 +67,20 @@ class Residual(nn.Module):
         super().__init__()
         after = width * EXPANSION[block]
         same = before == after and stride == 1
-        self.shortcut = nn.Identity() if same else nn.Sequential(*normed(before, after, 1, stride, bias=bias))
+        self.shortcut = nn.Identity() if same else nn.Sequential(*make_conv_norm(before, after, 1, stride, bias=bias))
         if block == "basic":
-            layers = [*normed(before, width, 3, stride, bias=bias), nn.ReLU(), *normed(width, width, 3, bias=bias)]
+            layers = [
+                *make_conv_norm(before, width, 3, stride, bias=bias),
+                nn.ReLU(),
+                *make_conv_norm(width, width, 3, bias=bias),
+            ]
         else:
-            layers = [*normed(before, width, 1, bias=bias), nn.ReLU(), *normed(width, width, 3, stride, bias=bias)]
-            layers += [nn.ReLU(), *normed(width, after, 1, bias=bias)]
+            layers = [
+                *make_conv_norm(before, width, 1, bias=bias),
+                nn.ReLU(),
+                *make_conv_norm(width, width, 3, stride, bias=bias),
+            ]
+            layers += [nn.ReLU(), *make_conv_norm(width, after, 1, bias=bias)]
         self.branch = nn.Sequential(*layers)
         self.relu = nn.ReLU()
 
@@ -80,7 +88,7 @@ class Residual(nn.Module):
         return self.relu(self.branch(x) + self.shortcut(x))
 
 
-def normed(
+def make_conv_norm(
     before: int, after: int, kernel: int, stride: int = 1, *, groups: int = 1, bias: bool = False
 ) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
     """A convolution that leaves ``ceil(side / stride)`` of each side, for odd kernels, and its batch norm."""

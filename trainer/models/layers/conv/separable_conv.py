@@ -6,23 +6,23 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from trainer.models.layers.conv.residual import normed
+from trainer.models.layers.conv.residual import make_conv_norm
 
 
-def separable(before: int, after: int, stride: int, norm: bool = True) -> nn.Sequential:
+def make_separable_conv(before: int, after: int, stride: int, norm: bool = True) -> nn.Sequential:
     """(B, before, H, W) -> (B, after, ceil(H / stride), ceil(W / stride))
 
     Howard et al. 2017: a depthwise 3x3 and a pointwise 1x1 convolution, each with batch norm and ReLU6. Without norms
     the convolutions have biases.
     """
     halves = (
-        normed(before, before, 3, stride, groups=before, bias=not norm),
-        normed(before, after, 1, bias=not norm),
+        make_conv_norm(before, before, 3, stride, groups=before, bias=not norm),
+        make_conv_norm(before, after, 1, bias=not norm),
     )
     return nn.Sequential(*(layer for half in halves for layer in (*half[: 1 + norm], nn.ReLU6())))
 
 
-def suited(strides: Sequence[int], sides: Sequence[int], least: int = 2) -> list[int]:
+def adapt_strides(strides: Sequence[int], sides: Sequence[int], least: int = 2) -> list[int]:
     """The strides of 1 and 2 made for a large image, for one of these sides.
 
     Only so many of the twos stay as leave a map of ``least`` pixels a side, rounded up; the first become ones, because

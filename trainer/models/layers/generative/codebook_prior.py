@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from trainer.core import decoding
-from trainer.models.layers.attention.transformer import Plan, Stack
+from trainer.models.layers.attention.transformer import TransformerConfig, TransformerStack
 from trainer.utils.errors import ConfigError
 
-HEADS = 2
+NUM_HEADS = 2
 """Of attention in the prior."""
 
 
-class CodePrior(nn.Module):
+class CodebookPrior(nn.Module):
     """codes (B, L), label (B) -> (B, L, K)
 
     ``p(codes) = prod_t p(code_t | code_<t)`` by causal blocks (Vaswani et al. 2017). Every row begins with a token that
@@ -24,13 +24,13 @@ class CodePrior(nn.Module):
 
     def __init__(self, codes: int, places: int, width: int, layers: int, dropout: float, num_classes: int | None):
         super().__init__()
-        if width % HEADS:
-            raise ConfigError(f"model.prior_width: {width} given; {HEADS} heads share it, so it must be even")
+        if width % NUM_HEADS:
+            raise ConfigError(f"model.prior_width: {width} given; {NUM_HEADS} heads share it, so it must be even")
         self.codes = codes
         self.places = places
-        plan = Plan(
+        plan = TransformerConfig(
             width=width,
-            heads=HEADS,
+            heads=NUM_HEADS,
             hidden=4 * width,
             activation="gelu",
             norm="pre",
@@ -41,28 +41,28 @@ class CodePrior(nn.Module):
             attention_size=1,
         )
         self.embed = nn.Embedding(codes + (num_classes or 1), width)
-        self.blocks = Stack(plan, layers, causal=True)
+        self.blocks = TransformerStack(plan, layers, causal=True)
         self.head = nn.Linear(width, codes)
 
     def decode(
-        self, tokens: Tensor, memory: decoding.State = (), state: decoding.State | None = None
-    ) -> tuple[Tensor, decoding.State]:
+        self, tokens: Tensor, memory: decoding.DecoderState = (), state: decoding.DecoderState | None = None
+    ) -> tuple[Tensor, decoding.DecoderState]:
         """Scores (B, T, K) of the code after each of ``tokens`` (B, T), and the state to go on from."""
         x, state = self.blocks(self.embed(tokens), past=state or ())
         return self.head(x), state
 
-    def first(self, count: int, label: Tensor | None) -> Tensor:
+    def make_start_tokens(self, count: int, label: Tensor | None) -> Tensor:
         """The tokens (count, 1) that rows begin with."""
         start = torch.full((count,), self.codes, device=self.head.weight.device)
         return (start if label is None else start + label)[:, None]
 
     def forward(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.decode(torch.cat((self.first(len(codes), label), codes[:, :-1]), 1))[0]
+        return self.decode(torch.cat((self.make_start_tokens(len(codes), label), codes[:, :-1]), 1))[0]
 
     def write(self, count: int, label: Tensor | None = None) -> Tensor:
         """New codes (count, L), from torch's generator."""
-        return decoding.write(self, (), self.first(count, label), self.places, _drawn)
+        return decoding.generate_tokens(self, (), self.make_start_tokens(count, label), self.places, _sample_codes)
 
 
-def _drawn(scores: Tensor) -> Tensor:
+def _sample_codes(scores: Tensor) -> Tensor:
     return torch.multinomial(scores.float().softmax(-1), 1).squeeze(1)

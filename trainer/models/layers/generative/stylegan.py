@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.models.layers.mlp import dense
+from trainer.models.layers.mlp import make_mlp
 
-SLOPE = 0.2
+LEAKY_SLOPE = 0.2
 """Of a leaky ReLU below 0."""
 
 
@@ -53,7 +53,7 @@ class StyledLayer(nn.Module):
         x = self.convolution(x, style)
         noise = self.noise * torch.randn(len(x), 1, *x.shape[2:], device=x.device)
         # The square root brings the activations back to the scale that the next layer expects.
-        return F.leaky_relu(x + noise + self.bias[:, None, None], SLOPE) * 2**0.5
+        return F.leaky_relu(x + noise + self.bias[:, None, None], LEAKY_SLOPE) * 2**0.5
 
 
 class StyledStage(nn.Module):
@@ -89,10 +89,10 @@ class StyleGenerator(nn.Module):
         sizes: Sequence[tuple[int, int]],
     ):
         super().__init__()
-        self.mapping = dense((latent, *mapping), lambda: nn.LeakyReLU(SLOPE)).append(nn.LeakyReLU(SLOPE))
+        self.mapping = make_mlp((latent, *mapping), lambda: nn.LeakyReLU(LEAKY_SLOPE)).append(nn.LeakyReLU(LEAKY_SLOPE))
         for layer in (part for part in self.mapping if isinstance(part, nn.Linear)):
             # A style of unit variance: from a smaller one, all pictures start alike and stay so.
-            nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+            nn.init.kaiming_normal_(layer.weight, a=LEAKY_SLOPE)
         self.constant = nn.Parameter(torch.randn(widths[0], *sizes[0]))
         steps = zip(pairwise((widths[0], *widths)), sizes, strict=True)
         self.stages = nn.ModuleList(
@@ -109,16 +109,16 @@ class StyleGenerator(nn.Module):
         return picture
 
 
-class ResidualHalving(nn.Module):
+class ResidualDownsample(nn.Module):
     """x (B, C, H, W) -> (B, D, ceil(H / 2), ceil(W / 2)): two convolutions beside a straight way, no norm."""
 
     def __init__(self, before: int, after: int):
         super().__init__()
         self.branch = nn.Sequential(
             nn.Conv2d(before, before, 3, padding=1),
-            nn.LeakyReLU(SLOPE),
+            nn.LeakyReLU(LEAKY_SLOPE),
             nn.Conv2d(before, after, 3, padding=1),
-            nn.LeakyReLU(SLOPE),
+            nn.LeakyReLU(LEAKY_SLOPE),
         )
         self.shortcut = nn.Conv2d(before, after, 1, bias=False)
         self.pool = nn.AvgPool2d(2, ceil_mode=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trainer.models.layers.attention.positional_encoding import angles_at
+from trainer.models.layers.attention.positional_encoding import compute_angles_at
 
-TICKS = 1000.0
+TIME_SCALE = 1000.0
 """What a time of 1 is among the places that the sines are made for: the thousand steps of Ho et al. 2020."""
 
 
-class Moment(nn.Module):
+class TimeEmbedding(nn.Module):
     """time (B), label (B) -> (B, width)
 
     Sines and cosines of ``1000 time`` (Ho et al. 2020) through two layers, plus a learned vector of the class. Class
@@ -27,7 +27,7 @@ class Moment(nn.Module):
         self.silu = nn.SiLU()
 
     def forward(self, time: Tensor, label: Tensor | None = None) -> Tensor:
-        angles = angles_at(TICKS * time, self.width)
+        angles = compute_angles_at(TIME_SCALE * time, self.width)
         moment = self.mix(torch.cat((angles.sin(), angles.cos()), 1)[:, : self.width])
         if self.classes is not None:
             null = self.classes.num_embeddings - 1

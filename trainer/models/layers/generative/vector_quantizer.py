@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-IDLE = 0.1
+DEAD_CODE_THRESHOLD = 0.1
 """A code that is used less than this share of the mean use is put elsewhere."""
-UNUSED = 1e-9
+MIN_CODE_USAGE = 1e-9
 """Below this share of all vectors a code has no mean to speak of, and stays where it is."""
 
 
-class Quantiser(nn.Module):
+class VectorQuantizer(nn.Module):
     """z (..., D) -> vectors (..., D), codes (...)
 
     van den Oord et al. 2017: ``code = argmin_k |z - e_k|`` in a codebook e (K, D), and the vector e_code. In training
@@ -41,27 +41,27 @@ class Quantiser(nn.Module):
     def forward(self, z: Tensor, follow: bool = True) -> tuple[Tensor, Tensor]:
         with torch.autocast(z.device.type, enabled=False):
             rows = z.detach().float().flatten(0, -2)
-            error, codes = distances(rows, self.codebook).min(1)
+            error, codes = compute_distances(rows, self.codebook).min(1)
             vectors = F.embedding(codes, self.codebook)
             if follow and self.training:
-                self.follow(rows, error, codes)
+                self.ema_update(rows, error, codes)
         return vectors.view(z.shape), codes.view(z.shape[:-1])
 
-    def follow(self, rows: Tensor, error: Tensor, codes: Tensor) -> None:
+    def ema_update(self, rows: Tensor, error: Tensor, codes: Tensor) -> None:
         """Moves the codebook after rows (N, D), given the nearest codes (N,) and the squared distances to them."""
         chosen = F.one_hot(codes, len(self.shares)).to(rows.dtype)
         self.shares.lerp_(chosen.mean(0), 1 - self.decay)
         self.sums.lerp_(chosen.T @ rows / len(rows), 1 - self.decay)
         if self.restarts:
-            anew, place = self.restarted(rows, error)
+            anew, place = self.reset_dead_codes(rows, error)
             # As if used like the mean code, or the next batch would think that nothing is lost with it.
             use = 1 / len(self.shares)
             self.shares.copy_(torch.where(anew, use, self.shares))
             self.sums.copy_(torch.where(anew[:, None], use * rows[place], self.sums))
         used = self.shares[:, None]
-        self.codebook.copy_(torch.where(used > UNUSED, self.sums / used, self.codebook))
+        self.codebook.copy_(torch.where(used > MIN_CODE_USAGE, self.sums / used, self.codebook))
 
-    def restarted(self, rows: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+    def reset_dead_codes(self, rows: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
         """Which codes begin anew, (K,), and the rows at which they do, (K,), given all errors (N,)."""
         count, mass = len(self.shares), error.cumsum(0)
         # Drawing by bisection takes any numbers, so that what is not finite is told by the guard and not from here.
@@ -71,13 +71,13 @@ class Quantiser(nn.Module):
         gains = (error - (rows - rows[drawn]).square().sum(1)).clamp(min=0)
         gain = (gains.sum() - gains[drawn]) / len(rows)
         # The vectors of a code that goes have the nearest other one left.
-        apart = distances(self.codebook, self.codebook).fill_diagonal_(torch.inf).amin(1)
+        apart = compute_distances(self.codebook, self.codebook).fill_diagonal_(torch.inf).amin(1)
         loss, least = (self.shares / self.shares.sum() * apart).min(0)
         swapped = (torch.arange(count, device=mass.device) == least) & (loss < gain)
-        return (self.shares < IDLE / count) | swapped, torch.where(swapped, drawn, place)
+        return (self.shares < DEAD_CODE_THRESHOLD / count) | swapped, torch.where(swapped, drawn, place)
 
 
-def distances(rows: Tensor, codebook: Tensor) -> Tensor:
+def compute_distances(rows: Tensor, codebook: Tensor) -> Tensor:
     """Squared distances (N, K) of rows (N, D) and codes (K, D)."""
     cross = torch.addmm(codebook.square().sum(1), rows, codebook.T, alpha=-2)
     return (cross + rows.square().sum(1, keepdim=True)).clamp(min=0)

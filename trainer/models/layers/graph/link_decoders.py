@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainer.utils.errors import ConfigError
 
 
-def ends(nodes: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+def gather_endpoints(nodes: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
     """The rows of ``nodes`` (N, W) that pairs (P, 2) name, first and second, (P, W) each.
 
     Raises ConfigError for a node that is not there; on a GPU the device refuses it, as a look would make a step wait.
@@ -26,7 +26,7 @@ def ends(nodes: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
     return nodes.index_select(0, first), nodes.index_select(0, second)
 
 
-class Dot(nn.Module):
+class DotDecoder(nn.Module):
     """``z_i . z_j + b``"""
 
     def __init__(self) -> None:
@@ -34,11 +34,11 @@ class Dot(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1))
 
     def forward(self, nodes: Tensor, pairs: Tensor) -> Tensor:
-        first, second = ends(nodes, pairs)
+        first, second = gather_endpoints(nodes, pairs)
         return (first * second).sum(1, keepdim=True) + self.bias
 
 
-class Linear(nn.Module):
+class LinearDecoder(nn.Module):
     """``W [z_i, z_j] + b``, the mean of both orders: what a node adds is the same beside any other."""
 
     def __init__(self, width: int):
@@ -46,11 +46,11 @@ class Linear(nn.Module):
         self.out = nn.Linear(2 * width, 1)
 
     def forward(self, nodes: Tensor, pairs: Tensor) -> Tensor:
-        first, second = ends(F.linear(nodes, self.out.weight.view(2, -1).mean(0, keepdim=True)), pairs)
+        first, second = gather_endpoints(F.linear(nodes, self.out.weight.view(2, -1).mean(0, keepdim=True)), pairs)
         return first + second + self.out.bias
 
 
-class MLP(nn.Module):
+class MLPDecoder(nn.Module):
     """``MLP(z_i * z_j)`` with one hidden layer of relu: a dot product that learns what to add up.
 
     The vectors are normed first: products of the small numbers that a deep encoder begins with teach nothing.
@@ -63,13 +63,13 @@ class MLP(nn.Module):
         self.out = nn.Linear(width, 1)
 
     def forward(self, nodes: Tensor, pairs: Tensor) -> Tensor:
-        first, second = ends(self.norm(nodes), pairs)
+        first, second = gather_endpoints(self.norm(nodes), pairs)
         return self.out(F.relu(self.hidden(first * second)))
 
 
 DECODERS: dict[Literal["dot", "linear", "mlp"], Callable[[int], nn.Module]] = {
-    "dot": lambda _: Dot(),
-    "linear": Linear,
-    "mlp": MLP,
+    "dot": lambda _: DotDecoder(),
+    "linear": LinearDecoder,
+    "mlp": MLPDecoder,
 }
 """By the width of a node."""

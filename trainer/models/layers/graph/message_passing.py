@@ -10,25 +10,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.models.layers.graph.graph import Graph
-from trainer.models.layers.graph.graph_conv import GinConvolution, GraphConvolution, SageConvolution
-from trainer.models.layers.graph.sparse import Sparse, dropout, sparse_if_mostly_zero
-from trainer.models.layers.graph.tensor_cache import Memo
+from trainer.models.layers.graph.graph_conv import GCNConv, GINConv, SAGEConv
+from trainer.models.layers.graph.sparse import SparseMatrix, sparse_dropout, to_sparse_if_mostly_zero
+from trainer.models.layers.graph.tensor_cache import TensorCache
 
-Kind = Literal["sum", "mean", "gcn", "sage", "gin"]
-LAYERS: dict[Kind, Callable[[int, int], nn.Module]] = {
-    "sum": partial(GraphConvolution, norm="sum"),
-    "mean": partial(GraphConvolution, norm="mean"),
-    "gcn": partial(GraphConvolution, norm="symmetric"),
-    "sage": SageConvolution,
-    "gin": GinConvolution,
+ConvKind = Literal["sum", "mean", "gcn", "sage", "gin"]
+CONV_LAYERS: dict[ConvKind, Callable[[int, int], nn.Module]] = {
+    "sum": partial(GCNConv, norm="sum"),
+    "mean": partial(GCNConv, norm="mean"),
+    "gcn": partial(GCNConv, norm="symmetric"),
+    "sage": SAGEConv,
+    "gin": GINConv,
 }
 
 
-class MessagePassing(nn.Module):
+class MessagePassingStack(nn.Module):
     """x (N, F), edge_index (2, E), edge_weight (E), edge_attr (E, D) -> (N, C)
 
     ``h = layer(dropout(activation(h)), graph)``, without activation before the first layer. The graph and sparse
-    features are prepared once and kept while the tensors they came from live (``Memo``), so that a step costs the
+    features are prepared once and kept while the tensors they came from live (``TensorCache``), so that a step costs the
     products alone.
     """
 
@@ -37,18 +37,18 @@ class MessagePassing(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.dropout = dropout
         self.activation = activation
-        self.memo = Memo()
+        self.cache = TensorCache()
 
     def forward(
         self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, edge_attr: Tensor | None = None
     ) -> Tensor:
-        graph = self.memo(Graph, x.shape[0], edge_index, edge_weight, edge_attr, x.dtype)
-        return self.along(self.memo(sparse_if_mostly_zero, x) or x, graph)
+        graph = self.cache(Graph, x.shape[0], edge_index, edge_weight, edge_attr, x.dtype)
+        return self.forward_graph(self.cache(to_sparse_if_mostly_zero, x) or x, graph)
 
-    def along(self, x: Tensor | Sparse, graph: Graph) -> Tensor:
+    def forward_graph(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
         """The same for a graph that is already prepared, such as one whose edges are of several kinds."""
         first, *rest = self.layers
-        h = first(dropout(x, self.dropout, self.training), graph)
+        h = first(sparse_dropout(x, self.dropout, self.training), graph)
         for layer in rest:
-            h = layer(dropout(self.activation(h), self.dropout, self.training), graph)
+            h = layer(sparse_dropout(self.activation(h), self.dropout, self.training), graph)
         return h

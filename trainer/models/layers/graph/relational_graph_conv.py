@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trainer.core.weight_matrices import Matrices, OwnWeights
+from trainer.core.weight_matrices import HasWeightMatrices, MatricesByName
 from trainer.models.layers.graph.graph import Graph
-from trainer.models.layers.graph.sparse import Pattern, Sparse, dropout
+from trainer.models.layers.graph.sparse import SparseMatrix, SparsePattern, sparse_dropout
 from trainer.utils.errors import ConfigError
 
 
-def checked(edge_type: Tensor, edges: int, relations: int) -> None:
+def validate_edge_types(edge_type: Tensor, edges: int, relations: int) -> None:
     """Raises ConfigError for what does not number the relation of each edge."""
     if edge_type.shape != (edges,) or edge_type.dtype != torch.long:
         kind = str(edge_type.dtype).removeprefix("torch.")
@@ -33,7 +33,7 @@ class RelationalGraph(Graph):
     adds up those of a node. So work and memory follow the pairs of node and relation that occur, which are at most as
     many as edges, and not N R.
 
-    Raises ConfigError as ``checked`` here and for graphs.
+    Raises ConfigError as ``validate_edge_types`` here and for graphs.
     """
 
     def __init__(
@@ -46,20 +46,22 @@ class RelationalGraph(Graph):
         dtype: torch.dtype = torch.float32,
     ):
         super().__init__(nodes, edge_index, edge_weight, dtype=dtype)
-        checked(edge_type, edge_index.shape[1], relations)
+        validate_edge_types(edge_type, edge_index.shape[1], relations)
         source, target = self.edge_index
         heard, row = (edge_type * nodes + target).unique(return_inverse=True)
         weight = torch.ones_like(row, dtype=dtype) if edge_weight is None else edge_weight.to(dtype)
         total = weight.new_zeros(len(heard)).index_add(0, row, weight)
         share = weight / torch.where(total > 0, total, torch.inf)[row]
-        pattern, order = Pattern.of(row, source, (len(heard), nodes))
-        self.means = Sparse(pattern, share[order])
+        pattern, order = SparsePattern.from_coo(row, source, (len(heard), nodes))
+        self.means = SparseMatrix(pattern, share[order])
         self.counts = (heard // nodes).bincount(minlength=relations).tolist()
-        pattern, _ = Pattern.of(heard % nodes, torch.arange(len(heard), device=heard.device), (nodes, len(heard)))
-        self.sums = Sparse(pattern, torch.ones_like(total))
+        pattern, _ = SparsePattern.from_coo(
+            heard % nodes, torch.arange(len(heard), device=heard.device), (nodes, len(heard))
+        )
+        self.sums = SparseMatrix(pattern, torch.ones_like(total))
 
 
-class RelationalConvolution(OwnWeights):
+class RGCNConv(HasWeightMatrices):
     """x (N, F), graph with relations -> (N, C)
 
     Schlichtkrull et al. 2018, eq. 2, without its activation: ``x_i W_own + sum_r mean_j x_j W_r + b`` over the
@@ -80,15 +82,15 @@ class RelationalConvolution(OwnWeights):
         self.share = None if bases is None else nn.Parameter(torch.randn(relations, bases) / bases**0.5)
         self.bias = nn.Parameter(torch.zeros(out_features))
 
-    def weight_matrices(self) -> Matrices:
+    def weight_matrices(self) -> MatricesByName:
         """All lie (in, out). The shares of the bases are coefficients, and no map."""
         return {"weight": [self.weight.data.t()], "near": [matrix.t() for matrix in self.near.data]}
 
-    def matrices(self) -> Tensor:
+    def compute_relation_weights(self) -> Tensor:
         """The matrix of each relation, (R, F, C)."""
         return self.near if self.share is None else torch.tensordot(self.share, self.near, dims=1)
 
     def forward(self, x: Tensor, graph: RelationalGraph) -> Tensor:
-        means = dropout(graph.means, self.edge_dropout, self.training) @ x  # (M, F)
-        parts = zip(means.split(graph.counts), self.matrices().unbind(), strict=True)
+        means = sparse_dropout(graph.means, self.edge_dropout, self.training) @ x  # (M, F)
+        parts = zip(means.split(graph.counts), self.compute_relation_weights().unbind(), strict=True)
         return x @ self.weight + graph.sums @ torch.cat([part @ matrix for part, matrix in parts]) + self.bias

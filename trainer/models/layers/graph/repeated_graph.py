@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainer.models.layers.graph.graph import Graph, Neighbours, Norm
-from trainer.models.layers.graph.sparse import Pattern, Sparse
+from trainer.models.layers.graph.graph import AdjacencyNorm, Graph, NeighborPattern
+from trainer.models.layers.graph.sparse import SparseMatrix, SparsePattern
 
 
-class Copies(Graph):
+class RepeatedGraph(Graph):
     """A graph of N nodes ``count`` times side by side, without an edge between them: node n of copy k is k N + n.
 
     For layers that work with matrices: these are the ones of the graph, down the diagonal, so that nothing is sorted
@@ -17,21 +17,23 @@ class Copies(Graph):
     """
 
     def __init__(self, graph: Graph, count: int):
-        self.nodes = graph.nodes * count
+        self.num_nodes = graph.num_nodes * count
         self.graph = graph
         self.count = count
 
-    def adjacency(self, norm: Norm, loops: bool) -> Sparse:
-        one = self.graph.adjacency(norm, loops)
-        return Sparse(tiled(one.pattern, self.count), one.values.repeat(self.count))
+    def get_adjacency(self, norm: AdjacencyNorm, loops: bool) -> SparseMatrix:
+        one = self.graph.get_adjacency(norm, loops)
+        return SparseMatrix(repeat_pattern(one.pattern, self.count), one.values.repeat(self.count))
 
-    def neighbours(self, heads: int) -> Neighbours:
-        one = self.graph.neighbours(heads)
+    def get_neighbors(self, heads: int) -> NeighborPattern:
+        one = self.graph.get_neighbors(heads)
         weight = one.log_weight
-        return Neighbours(tiled(one.pattern, self.count), None if weight is None else weight.repeat(self.count))
+        return NeighborPattern(
+            repeat_pattern(one.pattern, self.count), None if weight is None else weight.repeat(self.count)
+        )
 
 
-def tiled(pattern: Pattern, count: int) -> Pattern:
+def repeat_pattern(pattern: SparsePattern, count: int) -> SparsePattern:
     """A pattern (R, C) of K entries ``count`` times down the diagonal."""
     (rows, cols), entries = pattern.shape, len(pattern.rows)
 
@@ -41,12 +43,12 @@ def tiled(pattern: Pattern, count: int) -> Pattern:
     def starts(index: Tensor) -> Tensor:
         return torch.cat((shifted(index[:-1], entries), index.new_tensor([entries * count])))
 
-    return Pattern(
+    return SparsePattern(
         (rows * count, cols * count),
         shifted(pattern.rows, rows),
         shifted(pattern.cols, cols),
-        starts(pattern.starts),
-        shifted(pattern.by_col, entries),
-        shifted(pattern.by_col_rows, rows),
-        starts(pattern.col_starts),
+        starts(pattern.rowptr),
+        shifted(pattern.col_order, entries),
+        shifted(pattern.rows_by_col, rows),
+        starts(pattern.colptr),
     )

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-SPARSE_BELOW = 0.1
+MAX_SPARSE_DENSITY = 0.1
 """The share of non-zeros under which a matrix is worth being kept sparse."""
 
 with warnings.catch_warnings():
@@ -26,43 +26,45 @@ with warnings.catch_warnings():
 
 
 @dataclass(frozen=True, eq=False)
-class Pattern:
+class SparsePattern:
     """Where a sparse (R, C) matrix with K entries is not zero: by row, and by column for its transpose.
 
     rows, cols: (K,) int64, rows ascending.
-    starts: (R+1,), the first entry of each row, and K.
-    by_col: (K,), the entries in order of their column; ``by_col_rows`` are their rows, ``col_starts`` (C+1,) where
+    rowptr: (R+1,), the first entry of each row, and K.
+    col_order: (K,), the entries in order of their column; ``rows_by_col`` are their rows, ``colptr`` (C+1,) where
         each column begins.
     """
 
     shape: tuple[int, int]
     rows: Tensor
     cols: Tensor
-    starts: Tensor
-    by_col: Tensor
-    by_col_rows: Tensor
-    col_starts: Tensor
+    rowptr: Tensor
+    col_order: Tensor
+    rows_by_col: Tensor
+    colptr: Tensor
 
     @classmethod
-    def of(cls, rows: Tensor, cols: Tensor, shape: tuple[int, int]) -> tuple[Pattern, Tensor]:
+    def from_coo(cls, rows: Tensor, cols: Tensor, shape: tuple[int, int]) -> tuple[SparsePattern, Tensor]:
         """The pattern of entries given in any order, and (K,) the order in which it holds them."""
         order = (rows * shape[1] + cols).argsort(stable=True)
         rows, cols = rows[order], cols[order]
         by_col = cols.argsort(stable=True)
-        return cls(shape, rows, cols, _starts(rows, shape[0]), by_col, rows[by_col], _starts(cols, shape[1])), order
+        return cls(
+            shape, rows, cols, _make_offsets(rows, shape[0]), by_col, rows[by_col], _make_offsets(cols, shape[1])
+        ), order
 
 
-def _starts(index: Tensor, groups: int) -> Tensor:
+def _make_offsets(index: Tensor, groups: int) -> Tensor:
     return F.pad(torch.bincount(index, minlength=groups).cumsum(0), (1, 0))
 
 
-class _Product(torch.autograd.Function):
+class _SparseMatmul(torch.autograd.Function):
     @staticmethod
-    def forward(pattern: Pattern, values: Tensor, dense: Tensor, by_col: Tensor | None) -> Tensor:  # noqa: ARG004
-        return _weighted_sums(dense, pattern.cols, pattern.starts, values)
+    def forward(pattern: SparsePattern, values: Tensor, dense: Tensor, by_col: Tensor | None) -> Tensor:  # noqa: ARG004
+        return _weighted_sums(dense, pattern.cols, pattern.rowptr, values)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Pattern, Tensor, Tensor, Tensor | None], output: Tensor) -> None:  # noqa: ARG004
+    def setup_context(ctx: Any, inputs: tuple[SparsePattern, Tensor, Tensor, Tensor | None], output: Tensor) -> None:  # noqa: ARG004
         ctx.pattern, values, dense, by_col = inputs
         ctx.save_for_backward(values, dense, by_col)
 
@@ -72,10 +74,10 @@ class _Product(torch.autograd.Function):
         pattern, (values, dense, by_col) = ctx.pattern, ctx.saved_tensors
         of_values = of_dense = None
         if ctx.needs_input_grad[1]:
-            of_values = _dots(pattern, grad, dense)
+            of_values = _sampled_dots(pattern, grad, dense)
         if ctx.needs_input_grad[2]:
-            by_col = values.index_select(0, pattern.by_col) if by_col is None else by_col
-            of_dense = _weighted_sums(grad, pattern.by_col_rows, pattern.col_starts, by_col)
+            by_col = values.index_select(0, pattern.col_order) if by_col is None else by_col
+            of_dense = _weighted_sums(grad, pattern.rows_by_col, pattern.colptr, by_col)
         return None, of_values, of_dense, None
 
 
@@ -86,37 +88,37 @@ def _weighted_sums(dense: Tensor, index: Tensor, starts: Tensor, weights: Tensor
     )
 
 
-def _dots(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
+def _sampled_dots(pattern: SparsePattern, left: Tensor, right: Tensor) -> Tensor:
     """``left[rows] . right[cols]`` for every entry, (K,), without the (K, width) rows themselves."""
     zeros = torch.sparse_csr_tensor(
-        pattern.starts, pattern.cols, left.new_zeros(len(pattern.cols)), pattern.shape, check_invariants=False
+        pattern.rowptr, pattern.cols, left.new_zeros(len(pattern.cols)), pattern.shape, check_invariants=False
     )
     return torch.sparse.sampled_addmm(zeros, left.contiguous(), right.contiguous().t(), beta=0.0).values()
 
 
-def product(pattern: Pattern, values: Tensor, dense: Tensor, by_col: Tensor | None = None) -> Tensor:
+def sparse_matmul(pattern: SparsePattern, values: Tensor, dense: Tensor, by_col: Tensor | None = None) -> Tensor:
     """The sparse matrix (R, C) with ``values`` (K,) times ``dense`` (C, W): (R, W). Both may be learned.
 
     by_col: the values in order of their column, where they are at hand.
     """
     kind = torch.promote_types(values.dtype, dense.dtype)  # under autocast one of them may be of half precision
     if not torch.is_grad_enabled():
-        return _weighted_sums(dense.to(kind), pattern.cols, pattern.starts, values.to(kind))
-    return _Product.apply(pattern, values.to(kind), dense.to(kind), None if by_col is None else by_col.to(kind))
+        return _weighted_sums(dense.to(kind), pattern.cols, pattern.rowptr, values.to(kind))
+    return _SparseMatmul.apply(pattern, values.to(kind), dense.to(kind), None if by_col is None else by_col.to(kind))
 
 
 class _RowSoftmax(torch.autograd.Function):
     @staticmethod
-    def forward(pattern: Pattern, scores: Tensor) -> Tensor:
+    def forward(pattern: SparsePattern, scores: Tensor) -> Tensor:
         kind = torch.finfo(scores.dtype)
         # Bounds that only rows without a score above minus infinity meet: their shares are 0, and not 0 / 0.
-        peak = torch.segment_reduce(scores, "max", offsets=pattern.starts, axis=0).clamp_(min=kind.min)
+        peak = torch.segment_reduce(scores, "max", offsets=pattern.rowptr, axis=0).clamp_(min=kind.min)
         share = (scores - peak.index_select(0, pattern.rows)).exp_()
         total = _row_sums(pattern, share).clamp_(min=kind.tiny)
         return share.div_(total.index_select(0, pattern.rows))
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Pattern, Tensor], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[SparsePattern, Tensor], output: Tensor) -> None:
         ctx.pattern = inputs[0]
         ctx.save_for_backward(output)
 
@@ -128,11 +130,11 @@ class _RowSoftmax(torch.autograd.Function):
         return None, pull.addcmul_(share, _row_sums(ctx.pattern, pull).index_select(0, ctx.pattern.rows), value=-1)
 
 
-def _row_sums(pattern: Pattern, values: Tensor) -> Tensor:
-    return torch.segment_reduce(values, "sum", offsets=pattern.starts, axis=0)
+def _row_sums(pattern: SparsePattern, values: Tensor) -> Tensor:
+    return torch.segment_reduce(values, "sum", offsets=pattern.rowptr, axis=0)
 
 
-def row_softmax(pattern: Pattern, scores: Tensor) -> Tensor:
+def row_softmax(pattern: SparsePattern, scores: Tensor) -> Tensor:
     """Softmax of ``scores`` (K,) among the entries of each row; entries that are not in the pattern take no share.
 
     A score of minus infinity takes none either: zeros, not NaN, where a row has no other.
@@ -141,22 +143,22 @@ def row_softmax(pattern: Pattern, scores: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Sparse:
+class SparseMatrix:
     """A sparse matrix of fixed numbers: ``sparse @ dense`` is (R, W)."""
 
-    pattern: Pattern
+    pattern: SparsePattern
     values: Tensor
 
     def __matmul__(self, dense: Tensor) -> Tensor:
-        return product(self.pattern, self.values, dense, self.by_col if torch.is_grad_enabled() else None)
+        return sparse_matmul(self.pattern, self.values, dense, self.values_by_col if torch.is_grad_enabled() else None)
 
     @cached_property
-    def by_col(self) -> Tensor:
+    def values_by_col(self) -> Tensor:
         """The values in order of their column, for backward: those of an adjacency are the same at every step."""
-        return self.values.detach().index_select(0, self.pattern.by_col)
+        return self.values.detach().index_select(0, self.pattern.col_order)
 
 
-def sparse_if_mostly_zero(x: Tensor) -> Sparse | None:
+def to_sparse_if_mostly_zero(x: Tensor) -> SparseMatrix | None:
     """``x`` (R, C), dense or one of torch's sparse layouts, in the form that multiplies fastest; None if as it is.
 
     A matrix whose own gradient is asked for stays as it is.
@@ -164,16 +166,16 @@ def sparse_if_mostly_zero(x: Tensor) -> Sparse | None:
     if x.layout != torch.strided:
         x = x.to_sparse_coo().coalesce()
         index, values = x.indices(), x.values()
-    elif x.requires_grad or x.count_nonzero() > SPARSE_BELOW * x.numel():
+    elif x.requires_grad or x.count_nonzero() > MAX_SPARSE_DENSITY * x.numel():
         return None
     else:
         index = x.nonzero().t()
         values = x[index[0], index[1]]
-    pattern, order = Pattern.of(index[0], index[1], (x.shape[0], x.shape[1]))
-    return Sparse(pattern, values[order])
+    pattern, order = SparsePattern.from_coo(index[0], index[1], (x.shape[0], x.shape[1]))
+    return SparseMatrix(pattern, values[order])
 
 
-def dropout(x: Tensor | Sparse, p: float, training: bool) -> Any:
+def sparse_dropout(x: Tensor | SparseMatrix, p: float, training: bool) -> Any:
     """Zeroes with probability ``p``, and divides what stays by ``1 - p`` (Srivastava et al. 2014).
 
     Zeros of a sparse matrix stay zeros, so only its entries are drawn. On a CPU a draw costs 16 bits of torch's
@@ -183,8 +185,8 @@ def dropout(x: Tensor | Sparse, p: float, training: bool) -> Any:
     dropped = round(p * 2**16)
     if not training or dropped == 0:
         return x
-    if isinstance(x, Sparse):
-        return Sparse(x.pattern, dropout(x.values, p, training))
+    if isinstance(x, SparseMatrix):
+        return SparseMatrix(x.pattern, sparse_dropout(x.values, p, training))
     if x.device.type != "cpu":
         return F.dropout(x, p)
     words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)

@@ -9,10 +9,10 @@ from weakref import ref
 import torch
 from torch import Tensor
 
-Made = TypeVar("Made")
+ResultT = TypeVar("ResultT")
 
 
-class Memo:
+class TensorCache:
     """What was made from tensors, kept while those very tensors live and are not changed in place.
 
     Preparing a graph costs more than a step on it, and a data set hands out the same tensors every time. Nothing is
@@ -20,22 +20,24 @@ class Memo:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[Any, tuple[list[tuple[Callable[[], Tensor | None], int]], Any]] = {}
+        self._entries: dict[Any, tuple[list[tuple[Callable[[], Tensor | None], int]], Any]] = {}
 
-    def __call__(self, make: Callable[..., Made], *given: Any) -> Made:
+    def __call__(self, make: Callable[..., ResultT], *given: Any) -> ResultT:
         """``make(*given)``, or what it gave for these same arguments before."""
         tensors = [value for value in given if isinstance(value, Tensor)]
         if torch.is_inference_mode_enabled() or any(t.requires_grad or t.is_inference() for t in tensors):
             return make(*given)
         key = (make, *(id(value) if isinstance(value, Tensor) else value for value in given))
-        seen, made = self._kept.get(key, ((), None))
+        seen, made = self._entries.get(key, ((), None))
         if seen and all(who() is t and version == t._version for (who, version), t in zip(seen, tensors, strict=True)):
             return made  # type: ignore[return-value]
-        self._kept = {k: entry for k, entry in self._kept.items() if all(who() is not None for who, _ in entry[0])}
+        self._entries = {
+            k: entry for k, entry in self._entries.items() if all(who() is not None for who, _ in entry[0])
+        }
         made = make(*given)
         assert all(made is not value for value in tensors), "what is kept must not keep the tensors it is kept for"
-        self._kept[key] = [(ref(t), t._version) for t in tensors], made
+        self._entries[key] = [(ref(t), t._version) for t in tensors], made
         return made
 
-    def __reduce__(self) -> tuple[type[Memo], tuple[()]]:
-        return Memo, ()
+    def __reduce__(self) -> tuple[type[TensorCache], tuple[()]]:
+        return TensorCache, ()

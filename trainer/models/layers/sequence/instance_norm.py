@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-EPSILON = 1e-5
+EPS = 1e-5
 
 
-def level_and_spread(x: Tensor, normalize: Literal["none", "last", "standard"]) -> tuple[Tensor, Tensor]:
+def compute_loc_and_scale(x: Tensor, normalize: Literal["none", "last", "standard"]) -> tuple[Tensor, Tensor]:
     """What to subtract from a window (B, T, F) and then to divide it by, each (B, 1, F).
 
     Reversible instance normalisation (Kim et al. 2022) without its learned scale: ``standard`` takes mean and
@@ -21,5 +21,5 @@ def level_and_spread(x: Tensor, normalize: Literal["none", "last", "standard"]) 
         level = x[:, -1:]
     elif normalize == "standard":
         level = x.mean(1, keepdim=True)
-        spread = (x.var(1, keepdim=True, correction=0) + EPSILON).sqrt()
+        spread = (x.var(1, keepdim=True, correction=0) + EPS).sqrt()
     return level, spread

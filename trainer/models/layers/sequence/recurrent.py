@@ -11,19 +11,19 @@ from torch import Tensor, nn
 
 from trainer.utils.errors import ConfigError
 
-CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
-PASSES: dict[str, Callable[..., Any]] = {"RNN_TANH": torch.rnn_tanh, "LSTM": torch.lstm, "GRU": torch.gru}
-WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+RNN_CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+RNN_FUNCTIONS: dict[str, Callable[..., Any]] = {"RNN_TANH": torch.rnn_tanh, "LSTM": torch.lstm, "GRU": torch.gru}
+WEIGHT_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-def turned(x: Tensor, lengths: Tensor) -> Tensor:
+def reverse_sequences(x: Tensor, lengths: Tensor) -> Tensor:
     """Rows (B, T, F) with their real steps in reverse and the padding where it was."""
     places = torch.arange(x.shape[1], device=x.device)
     back = lengths[:, None] - 1 - places
     return x.gather(1, back.where(back >= 0, places)[..., None].expand_as(x))
 
 
-def read(cells: nn.RNNBase, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+def run_rnn(cells: nn.RNNBase, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """What ``cells`` make of rows x (B, T, F) that end after ``lengths`` (B) steps, as if each were alone.
 
     Gives the last layer's steps (B, T, D), zeros in the padding, and the state of every layer and direction after the
@@ -41,18 +41,18 @@ def read(cells: nn.RNNBase, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]
             x = F.dropout(x, cells.dropout, cells.training)
         ways = []
         for way in ("", "_reverse")[: 1 + cells.bidirectional]:
-            weights = [getattr(cells, f"{name}_l{layer}{way}") for name in WEIGHTS]
+            weights = [getattr(cells, f"{name}_l{layer}{way}") for name in WEIGHT_NAMES]
             start = x.new_zeros(1, len(x), cells.hidden_size)
             first = (start, start) if cells.mode == "LSTM" else start
-            inputs = turned(x, lengths) if way else x
-            steps = PASSES[cells.mode](inputs, first, weights, True, 1, 0.0, cells.training, False, True)[0]
+            inputs = reverse_sequences(x, lengths) if way else x
+            steps = RNN_FUNCTIONS[cells.mode](inputs, first, weights, True, 1, 0.0, cells.training, False, True)[0]
             ends.append(steps[rows, lengths - 1])
-            ways.append(turned(steps, lengths) if way else steps)
+            ways.append(reverse_sequences(steps, lengths) if way else steps)
         x = torch.cat(ways, -1)
     return x.masked_fill(padding, 0), torch.stack(ends)
 
 
-class Recurrent(nn.Module):
+class RecurrentStack(nn.Module):
     """x (B, T, F), lengths (B) -> steps (B, T, D), ends (B, D)
 
     ``h_t = cell(x_t, h_{t-1})``, D numbers wide: ``width``, both directions side by side. ``steps`` are the last
@@ -76,7 +76,7 @@ class Recurrent(nn.Module):
         super().__init__()
         if forget_bias is not None and cell != "lstm":
             raise ConfigError(f"model.forget_bias: cell {cell} has no forget gate; set cell=lstm or forget_bias=null")
-        self.cells = CELLS[cell](
+        self.cells = RNN_CELLS[cell](
             in_features,
             hidden_size,
             num_layers,
@@ -94,6 +94,6 @@ class Recurrent(nn.Module):
                 parameter.data.chunk(4)[1].fill_(forget_bias if "ih" in name else 0.0)
 
     def forward(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-        steps, state = self.cells(x) if lengths is None else read(self.cells, x, lengths)
+        steps, state = self.cells(x) if lengths is None else run_rnn(self.cells, x, lengths)
         ends = state[0] if isinstance(state, tuple) else state  # (layers * directions, B, H)
         return steps, ends[-1] if not self.cells.bidirectional else torch.cat((ends[-2], ends[-1]), -1)

@@ -7,11 +7,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from trainer.models.layers.attention.attention import real_steps
+from trainer.models.layers.attention.attention import make_valid_mask
 from trainer.utils.errors import ConfigError
 
 
-class Pool(nn.Module):
+class SequencePool(nn.Module):
     """steps (B, T, D), ends (B, D), lengths (B) -> (B, out_features)
 
     ``last`` takes the ends, ``mean`` and ``max`` run over a row's real steps, ``attention`` weighs them by
@@ -39,7 +39,7 @@ class Pool(nn.Module):
                     " last, mean, max and attention take any number"
                 )
             return steps.flatten(1)  # with zeros in the padding
-        real = real_steps(steps, lengths)
+        real = make_valid_mask(steps, lengths)
         real = (torch.ones_like(steps[..., 0], dtype=torch.bool) if real is None else real)[..., None]  # (B, T, 1)
         if self.kind == "max":
             return steps.masked_fill(~real, -torch.inf).amax(1)

@@ -1,0 +1,135 @@
+"""Finished runs in groups: those of one setting, and those on the same data; and how the groups are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from trainer.runs.finished_runs import REPLICATE_KEYS, FinishedRun, canonicalize_value, is_ignored_key
+
+SOURCE_OPTIONS = ("name", "path", "test_path", "source", "target")
+"""Options of data that say which rows there are and what is learned of them."""
+DIGEST_LENGTH = 8
+"""Of a digest, as it is shown."""
+
+
+def group_by_setting(runs: Iterable[FinishedRun]) -> list[list[FinishedRun]]:
+    """Runs of one setting together; of those that were run again, seed and all, only the newest."""
+    groups: dict[tuple[str, str], dict[tuple[str, str], FinishedRun]] = {}
+    for run in sorted(runs, key=lambda run: run.mtime_ns):
+        groups.setdefault((run.setting_key, run.monitor), {})[run.replicate_key] = run
+    return [list(group.values()) for group in groups.values()]
+
+
+def group_by_data(groups: Iterable[list[FinishedRun]]) -> list[tuple[str, list[list[FinishedRun]]]]:
+    """Settings whose scores are of the same rows together, each with what the data is called.
+
+    Files of the same name that held something else when a run read them are other data. Options of the data that leave
+    the baseline and the best possible score as they are, change how rows are read and not which there are.
+    """
+    found: dict[tuple[str, ...], list[list[FinishedRun]]] = {}
+    for group in groups:
+        first = group[0]
+        sources = [
+            f"{name}={first.data_options[f'data.{name}']}"
+            for name in SOURCE_OPTIONS
+            if first.data_options.get(f"data.{name}")
+        ]
+        found.setdefault((str(first.results["data"]), first.monitor, *sources), []).append(group)
+    return [
+        (_format_title(key[0], [*key[2:], *contents], options), part)
+        for key, named_alike in found.items()
+        for contents, same in _group_by_contents(named_alike)
+        for options, part in _group_by_reference_scores(same, key[1])
+    ]
+
+
+def _group_by_contents(groups: Sequence[list[FinishedRun]]) -> list[tuple[list[str], list[list[FinishedRun]]]]:
+    """Parts of one source that were read from the same contents, with the digest where there are several."""
+    parts: dict[str, list[list[FinishedRun]]] = {}
+    for group in groups:
+        parts.setdefault(group[0].data_digest, []).append(group)
+    return [
+        ([f"contents {digest[:DIGEST_LENGTH] or 'unknown'}"] if len(parts) > 1 else [], part)
+        for digest, part in parts.items()
+    ]
+
+
+def _group_by_reference_scores(
+    groups: Sequence[list[FinishedRun]], monitor: str
+) -> list[tuple[list[str], list[list[FinishedRun]]]]:
+    """Parts of one source whose rows are not the same, each with the options of the data that make the difference."""
+    by_options: dict[str, list[list[FinishedRun]]] = {}
+    for group in groups:
+        by_options.setdefault(
+            repr(sorted((k, canonicalize_value(v)) for k, v in group[0].data_options.items())), []
+        ).append(group)
+    parts: dict[tuple[str, ...], list[list[FinishedRun]]] = {}
+    for same in by_options.values():
+        runs = same[0]
+        scores = (average_score(runs, which, monitor) for which in ("baseline", "best_possible"))
+        parts.setdefault(tuple("" if score is None else f"{score:.9g}" for score in scores), []).extend(same)
+    # Where not all have a score to compare, nothing is known of a difference.
+    if len(parts) == 1 or ("", "") in parts:
+        return [([], list(groups))]
+    leaders = [part[0][0] for part in parts.values()]
+    keys = find_differing_keys([[run] for run in leaders], [key for run in leaders for key in run.data_options])
+    return [
+        ([f"{key.removeprefix('data.')}={format_value(part[0][0].get_value(key))}" for key in keys], part)
+        for part in parts.values()
+    ]
+
+
+def _format_title(name: str, sources: Sequence[str], options: Sequence[str]) -> str:
+    inside = ", ".join([*sources, *options])
+    return f"{name} ({inside})" if inside else name
+
+
+def find_differing_keys(groups: Sequence[list[FinishedRun]], keys: Iterable[str]) -> list[str]:
+    """Those of some keys in which settings differ, in order."""
+    return [
+        key for key in dict.fromkeys(keys) if len({canonicalize_value(group[0].get_value(key)) for group in groups}) > 1
+    ]
+
+
+def label_settings(groups: Sequence[list[FinishedRun]]) -> list[str]:
+    """What tells each of some settings from the others, of what somebody set; or, of one alone, all that was set."""
+    given = [key for group in groups for run in group for key in run.explicit_overrides if _is_label_key(key)]
+    keys = find_differing_keys(groups, given) if len(groups) > 1 else list(dict.fromkeys(given))
+    found = [_format_label(group[0], keys) for group in groups]
+    for name in {str(group[0].results["model"]) for group in groups}:
+        places = [place for place, group in enumerate(groups) if group[0].results["model"] == name]
+        if len({found[place] for place in places}) < len(places):
+            # Not in what was set on the command line: in a YAML file, or in what a default was then.
+            every = [key for place in places for key in groups[place][0].config if _is_label_key(key)]
+            more = find_differing_keys([groups[place] for place in places], every)
+            for place in places:
+                found[place] = _format_label(groups[place][0], list(dict.fromkeys([*keys, *more])))
+    return found
+
+
+def _is_label_key(key: str) -> bool:
+    """Whether a key has a place in a label: not what the runs of a row, or the rows of a table, have in common."""
+    return (
+        not is_ignored_key(key) and key not in REPLICATE_KEYS and key not in {f"data.{name}" for name in SOURCE_OPTIONS}
+    )
+
+
+def _format_label(run: FinishedRun, keys: Iterable[str]) -> str:
+    known = [key for key in keys if key in run.config or run.get_value(key) is not None]
+    return " ".join(f"{key}={format_value(run.get_value(key))}" for key in known)
+
+
+def format_value(value: object) -> str:
+    """A value as it would be given on a command line."""
+    if isinstance(value, list):
+        return f"[{','.join(map(format_value, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
+
+
+def average_score(runs: Iterable[FinishedRun], which: str, name: str) -> float | None:
+    """Of those runs that have the score; folds have baselines of their own."""
+    scores = [run.results[which].get(name) for run in runs]
+    known = [score for score in scores if isinstance(score, float | int)]
+    return sum(known) / len(known) if known else None
