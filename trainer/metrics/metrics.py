@@ -90,7 +90,8 @@ def roc_auc(margin: Tensor, positive: Tensor) -> float:
 
 
 def average_precision(margin: Tensor, positive: Tensor) -> float:
-    """The precision at each margin, averaged over the positives it finds; NaN without one. Arguments as of ``roc_auc``."""
+    """The precision at each margin, averaged over the positives it finds; NaN without one. Arguments as of
+    ``roc_auc``."""
     _, place = torch.unique(-margin.double(), return_inverse=True)  # the highest margin stands at place 0
     found, guessed = (torch.bincount(place, weights=weight) for weight in (positive.double(), None))
     precision = found.cumsum(0) / guessed.cumsum(0)
@@ -113,7 +114,8 @@ def threshold_curves(margin: Tensor, positive: Tensor, most: int = 500) -> tuple
 
 
 def roc_auc_macro(logits: Tensor, target: Tensor) -> float:
-    """The mean over classes of ``roc_auc`` of one class against all others, by its probability; NaN with one class only.
+    """The mean over classes of ``roc_auc`` of one class against all others, by its probability; NaN with one class
+    only.
 
     logits (N, C), target (N,). A class without a row, or with all of them, is left out.
     """
@@ -145,7 +147,8 @@ MAX_NGRAM_ORDER = 4
 
 
 def count_bleu_ngrams(written: Sequence[str], reference: Sequence[str], unknown: str = "") -> list[int]:
-    """What one sentence adds to ``corpus_bleu``: matching runs of 1 to 4 words, runs written, words written and expected.
+    """What one sentence adds to ``corpus_bleu``: matching runs of 1 to 4 words, runs written, words written and
+    expected.
 
     ``unknown`` stands for a word outside a vocabulary: it matches nothing, itself included.
     """

@@ -44,7 +44,8 @@ VERB_EXAMPLES = {
 
 
 def load_from_args(verb: str, arguments: Sequence[str]) -> tuple[Config, list[str]]:
-    """The configuration of the one run that a verb is to be done to, with the keys of ``OVERRIDABLE_KEYS`` changed as given.
+    """The configuration of the one run that a verb is to be done to, with the keys of ``OVERRIDABLE_KEYS`` changed as
+    given.
 
     Gives the words that are left, which are the verb's own.
 

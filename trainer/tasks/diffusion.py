@@ -16,8 +16,9 @@ from trainer.utils.errors import ConfigError
 class Diffusion(Denoising):
     """Ho et al. 2020: ``x_t = sqrt(alpha_bar_t) x + sqrt(1 - alpha_bar_t) e`` for one t of 1 to ``timesteps`` a row, of
     which the model, told ``t / timesteps``, gives the noise, the data, or ``v`` between them. Samples start as noise
-    and go back through all the steps (``sample_ddpm``) or through a few (``sample_ddim``, Song et al. 2021). The cosine schedule ends
-    with so little signal that ``eps`` can tell nothing of data that is not clipped, as pictures are; v and x0 can.
+    and go back through all the steps (``sample_ddpm``) or through a few (``sample_ddim``, Song et al. 2021). The cosine
+    schedule ends with so little signal that ``eps`` can tell nothing of data that is not clipped, as pictures are; v
+    and x0 can.
     """
 
     shapes = "(B, ...) -> ()"

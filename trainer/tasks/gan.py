@@ -18,8 +18,8 @@ from trainer.utils.errors import ConfigError
 
 
 class Adversarial(Generative):
-    """Critic and generator minimise a game of ``gan.GAN_LOSSES``: ``bce``, logistic and non-saturating (Goodfellow et al.
-    2014); ``lsgan``, squares (Mao et al. 2017); ``hinge`` (Lim and Ye 2017; Miyato et al. 2018); or ``wgan``, ``E
+    """Critic and generator minimise a game of ``gan.GAN_LOSSES``: ``bce``, logistic and non-saturating (Goodfellow et
+    al. 2014); ``lsgan``, squares (Mao et al. 2017); ``hinge`` (Lim and Ye 2017; Miyato et al. 2018); or ``wgan``, ``E
     f(fake) - E f(real)`` (Arjovsky et al. 2017), whose critic is held by weights in [-clip, clip] or, as ``wgan_gp``,
     by a penalty on its gradient (Gulrajani et al. 2017). The others may be held by that penalty too, or by ``r1``. The
     generator takes every ``critic_steps``-th step of the critic. ``feature_matching`` adds to its loss the squared

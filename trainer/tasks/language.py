@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 
 class Language(Task):
     """Cross-entropy of each token given those before it, all of a window in one pass; so a model must not see what
-    comes later. Scores: ``nll`` in nats a token, ``compute_bits_per_dim`` a token, ``perplexity`` and ``token_accuracy``.
+    comes later. Scores: ``nll`` in nats a token, ``compute_bits_per_dim`` a token, ``perplexity`` and
+    ``token_accuracy``.
     """
 
     shapes = "(B, S, V) -> (B, S)"

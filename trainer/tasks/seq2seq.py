@@ -41,9 +41,9 @@ class Seq2Seq(Task):
     A constant 1 is one parallel pass.
 
     Scores are of what the model writes with nothing but its own past: ``token_accuracy``, ``exact_match`` (every token
-    of a row), and ``corpus_bleu`` where the data set says what the tokens are in text; with a ``beam_size`` over 1 the same
-    of a beam search, as ``beam_...``. ``forcing_gap`` is what feeding the truth would have added to the accuracy, and
-    ``nll`` is in nats a token, with the truth fed.
+    of a row), and ``corpus_bleu`` where the data set says what the tokens are in text; with a ``beam_size`` over 1 the
+    same of a beam search, as ``beam_...``. ``forcing_gap`` is what feeding the truth would have added to the accuracy,
+    and ``nll`` is in nats a token, with the truth fed.
     """
 
     shapes = "(B, T, V) -> (B, T)"

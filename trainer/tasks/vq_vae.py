@@ -24,7 +24,8 @@ class VectorQuantization(Generative):
     and e the nearest vectors of the codebook, which follows z by itself; the decoder's gradient passes straight on to
     z. For a first share ``warmup`` of the run the decoder reads z itself, while the codebook takes its place among
     them. The second player, a prior, learns the codes as they come. ``mse`` is of what the decoder makes of the codes,
-    ``codebook_perplexity`` how many are in even use over a split, ``compute_bits_per_dim`` what one code costs by the prior.
+    ``codebook_perplexity`` how many are in even use over a split, ``compute_bits_per_dim`` what one code costs by the
+    prior.
     """
 
     shapes = "(B, ...) -> ()"

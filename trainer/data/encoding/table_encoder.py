@@ -63,8 +63,8 @@ def find_unfit_columns(
     max_categories: int,
     min_count: int,
 ) -> dict[int, str]:
-    """Why columns cannot be features as they were read, by place: see ``describe_unfit_column``; or they are texts that hardly ever
-    come twice. Those in ``texts`` are to be categories whatever they hold."""
+    """Why columns cannot be features as they were read, by place: see ``describe_unfit_column``; or they are texts that
+    hardly ever come twice. Those in ``texts`` are to be categories whatever they hold."""
     found = {}
     for place, column in values.items():
         problem = column_checks.describe_unfit_column(table, place, column, reading, is_chosen=place in texts)

@@ -85,8 +85,8 @@ class DistMult(nn.Module):
 
 class RGCNDistMult(nn.Module):
     """Schlichtkrull et al. 2018, section 4: what an entity is comes from an embedding of its own and, through
-    relational convolutions with relu between them, from the facts beside the rows; ``BilinearDecoder`` then says which it
-    ends. Those facts are also asked for, so while training some of them are left out (``edge_dropout``).
+    relational convolutions with relu between them, from the facts beside the rows; ``BilinearDecoder`` then says which
+    it ends. Those facts are also asked for, so while training some of them are left out (``edge_dropout``).
     """
 
     shapes = "head (B), relation (B), edge_index (2, E), edge_type (E), candidates (C) -> (B, C)"

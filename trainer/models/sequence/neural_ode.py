@@ -21,8 +21,8 @@ VectorField = Callable[[Tensor], Tensor]
 class NeuralODE(nn.Module):
     """Chen et al. 2018. ``dy/dt = f(y)``, ``y(0) = x``, with f a perceptron: y at each of a row's own ascending times,
     as many as asked for. Nothing depends on where the times lie, so a trajectory may be asked for at times never
-    trained on. Gradients go back through the solver's steps. ``solve_rk4`` (Kutta 1901) takes ``steps_per_interval`` equal
-    steps from one time to the next; ``solve_dopri5`` (Dormand and Prince 1980) as many as keep its error under
+    trained on. Gradients go back through the solver's steps. ``solve_rk4`` (Kutta 1901) takes ``steps_per_interval``
+    equal steps from one time to the next; ``solve_dopri5`` (Dormand and Prince 1980) as many as keep its error under
     ``tolerance``.
 
     Raises ConfigError for ``solve_dopri5`` without the package that has it.

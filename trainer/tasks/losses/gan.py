@@ -91,7 +91,8 @@ def clip_weights(module: nn.Module, limit: float) -> None:
 
 
 class _WeightClipping(nn.Module):
-    """A weight cut to [-limit, limit]. The optimizer moves the one before the cut, by ``_ProjectedClamp``'s gradient."""
+    """A weight cut to [-limit, limit]. The optimizer moves the one before the cut, by ``_ProjectedClamp``'s
+    gradient."""
 
     def __init__(self, limit: float):
         super().__init__()

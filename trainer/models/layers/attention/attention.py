@@ -47,8 +47,8 @@ def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
 class AttentionKernel(nn.Module, ABC):
     """A way for queries to gather values: what stands between the projections of ``MultiHeadAttention``.
 
-    ``not_causal_reason`` and ``not_cross_reason`` say why a kind cannot hide later steps, or read keys that are not those of its
-    queries; empty where it can. ``shares`` is set where queries are their own keys.
+    ``not_causal_reason`` and ``not_cross_reason`` say why a kind cannot hide later steps, or read keys that are not
+    those of its queries; empty where it can. ``shares`` is set where queries are their own keys.
     """
 
     not_causal_reason: ClassVar[str] = ""

@@ -1,7 +1,7 @@
 """Attention whose cost does not grow with the square of the number of steps, each by giving something up.
 
-Padding is never read, whatever stands there. All but ``LSHAttention`` and ``LinformerAttention`` can be causal, and then go on from
-keys that were kept: the queries are the last steps of the keys.
+Padding is never read, whatever stands there. All but ``LSHAttention`` and ``LinformerAttention`` can be causal, and
+then go on from keys that were kept: the queries are the last steps of the keys.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ class MessagePassingStack(nn.Module):
     """x (N, F), edge_index (2, E), edge_weight (E), edge_attr (E, D) -> (N, C)
 
     ``h = layer(dropout(activation(h)), graph)``, without activation before the first layer. The graph and sparse
-    features are prepared once and kept while the tensors they came from live (``TensorCache``), so that a step costs the
-    products alone.
+    features are prepared once and kept while the tensors they came from live (``TensorCache``), so that a step costs
+    the products alone.
     """
 
     def __init__(self, layers: Iterable[nn.Module], dropout: float, activation: Callable[[Tensor], Tensor] = F.relu):
