@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import signal
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -11,6 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 
 import trainer
 from tests.helpers.commands import SMALL
@@ -64,3 +69,56 @@ def test_a_run_beside_another_in_a_thread_is_refused_and_leaves_it_alone(call: A
     assert len([*Path("outputs").glob("2*/*")]) == 2, "the refused one touched nothing"
     log = (Path(result.folder) / "train.log").read_text(encoding="utf-8")
     assert log.count("epoch") == (Path(alone.folder) / "train.log").read_text(encoding="utf-8").count("epoch")
+
+
+def test_a_process_is_afterwards_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
+    """Threads, signal handlers and Hydra's singletons are those of the caller; quiet prints nothing."""
+    torch.set_num_threads(2)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    with initialize_config_dir(str(Path.cwd()), version_base="1.3", job_name="mine"):
+        mine = GlobalHydra.instance().hydra
+        trainer.run(trainer.compose([*SMALL, "threads=1"]), quiet=True)
+        assert GlobalHydra.instance().hydra is mine
+        assert HydraConfig.instance().cfg is None
+    assert torch.get_num_threads() == 2
+    assert handlers == {number: signal.getsignal(number) for number in handlers}
+    assert capfd.readouterr() == ("", "")
+    trainer.run(trainer.compose(SMALL))
+    assert "saved in" in capfd.readouterr().out
+
+
+def test_a_run_in_a_thread_is_the_same_run() -> None:
+    found = []
+    for in_thread in (False, True):
+        config = trainer.compose([*SMALL, "epochs=2"])
+        thread = threading.Thread(target=lambda config=config: found.append(trainer.run(config).val))
+        thread.start() if in_thread else thread.run()
+        if in_thread:
+            thread.join()
+    assert found[0] == found[1]
+
+
+def test_an_edited_plugin_is_seen_by_the_next_call() -> None:
+    text = """
+        from torch import nn
+
+        class Net(nn.Module):
+            shapes = "x (B, F) -> (B, C)"
+
+            def __init__(self, flat_features: int, out_features: int{more}):
+                super().__init__()
+                self.head = nn.Linear(flat_features, out_features)
+
+            def forward(self, x):
+                return self.head(x) * {factor}
+    """
+    file, yaml = Path("edited_net.py"), Path("conf/model/edited.yaml")
+    yaml.parent.mkdir(parents=True)
+    outputs = []
+    for more, key, factor in (("", "", 0), (", width: int", "width: 5\n", 1)):
+        file.write_text(textwrap.dedent(text.format(more=more, factor=factor)))
+        yaml.write_text(f"_target_: edited_net.Net\nflat_features: ???\nout_features: ???\n{key}")
+        words = ["model=edited", "data=moons", "plugins=[edited_net]"]
+        _, task = trainer.build(trainer.compose(words, "conf"))
+        outputs.append(float(task.model(torch.ones(1, 2)).detach().abs()))
+    assert outputs[0] == 0 < outputs[1]

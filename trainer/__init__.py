@@ -30,8 +30,10 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None)
     Raises ConfigError with every problem at once.
     """
     from trainer.config import compose as config
+    from trainer.config.hydra_compose import preserve_hydra_state
 
-    return config.compose(overrides, [] if config_dir is None else [Path(config_dir)])
+    with preserve_hydra_state():
+        return config.compose(overrides, [] if config_dir is None else [Path(config_dir)])
 
 
 def build(config: Config) -> tuple[Dataset, Task]:
@@ -49,14 +51,27 @@ def build(config: Config) -> tuple[Dataset, Task]:
         return data, factory.make_task(config.tree, data, config.names)
 
 
-def run(config: Config) -> Result:
-    """Trains, validates and tests, and leaves a run folder; the same as the command line does.
+def run(config: Config, *, quiet: bool = False) -> Result:
+    """Train, validate and test, and leave a run folder; the same as the command line does.
 
-    Random numbers and threads of your own are afterwards as before. Raises ConfigError beside a run in another thread.
+    The process is afterwards as before: random numbers, threads, signal handlers and how memory is freed. In another
+    thread than the main one it runs too, but Ctrl-C does not reach it.
+
+    Args:
+        quiet: Print nothing to the terminal.
+
+    Raises:
+        ConfigError: The configuration does not fit, or another run is going on in a thread beside it.
     """
     from trainer.core import rng
 
     with rng.preserve_global_state():
-        from trainer.runs import train  # here: what it imports may draw, once in a process
+        from trainer.engine import device  # here: what they import may draw, once in a process
+        from trainer.runs import train
+        from trainer.viz.console import silence_console
 
-        return train.run(config)
+        with silence_console(quiet=quiet):
+            try:
+                return train.run(config)
+            finally:
+                device.keep_freed_memory(keep=False)

@@ -25,7 +25,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own_sig.py").write_text("")
     plugins.declare_plugins(["own_sig"])
-    introspection._parse_module.cache_clear()
+    introspection._parse_version.cache_clear()
     yield tmp_path / "own_sig.py"
     plugins.declare_plugins([])
 
@@ -126,7 +126,7 @@ def test_what_is_not_there(own: Path) -> None:
     for target in ("own_sig.Nope", "own_sig.function", "own_sig.name", "trainer.nope.A", "undeclared.A", "A", "", "."):
         assert introspection.read_signature(target) is None
     own.write_text("class A(:\n")
-    introspection._parse_module.cache_clear()
+    introspection._parse_version.cache_clear()
     with pytest.raises(ConfigError, match=r"own_sig\.py, line 1: this is not Python"):
         introspection.read_signature("own_sig.A")
 

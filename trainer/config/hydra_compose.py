@@ -5,7 +5,8 @@ Hydra's own messages never reach the user, because "use +model.hiden=8" teaches 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -51,6 +53,16 @@ def compose_base(chosen: tuple[str, ...], folders: tuple[Path, ...]) -> DictConf
             _check_hydra_changes(composed, chosen, search)
         _COMPOSE_CACHE[key] = composed
     return deepcopy(_COMPOSE_CACHE[key])
+
+
+@contextmanager
+def preserve_hydra_state() -> Iterator[None]:
+    """A block after which Hydra's singletons are as they were: the caller may be a Hydra application itself."""
+    hydra, config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra, HydraConfig.instance().cfg = hydra, config
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:

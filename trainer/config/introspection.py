@@ -68,8 +68,13 @@ def find_source_file(target: str) -> Path | None:
     return plugins.find_plugin_file(module)
 
 
-@cache
 def _parse_module(path: Path) -> ast.Module:
+    return _parse_version(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _parse_version(path: Path, mtime_ns: int) -> ast.Module:  # noqa: ARG001
+    """Parse a file as of one modification time: in a notebook, a plugin is edited between two calls."""
     try:
         return ast.parse(path.read_text(encoding="utf-8"), str(path))
     except (SyntaxError, ValueError) as error:
@@ -88,7 +93,6 @@ def read_signature(target: str) -> Signature | None:
     return _read_signature(path, target.rpartition(".")[2]) if path else None
 
 
-@cache
 def _read_signature(path: Path, name: str) -> Signature | None:
     node = find_classes(path).get(name)
     if node is None:

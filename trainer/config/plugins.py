@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import time
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from trainer.utils.errors import ConfigError, did_you_mean
 
 _PLUGIN_FILES: dict[str, Path] = {}
+_IMPORT_TIME = "__trainer_import_time_ns__"
+"""Attribute of a plugin module: when it was imported here."""
 
 
 def declare_plugins(names: Iterable[str]) -> None:
@@ -37,6 +40,14 @@ def declare_plugins(names: Iterable[str]) -> None:
             near = did_you_mean(name, [path.stem for path in Path.cwd().glob("*.py")])
             raise ConfigError(f"plugins: no module {name!r} in {Path.cwd()} or installed{near}")
         _PLUGIN_FILES[name] = found
+
+
+def _has_changed(name: str) -> bool:
+    """Whether a file of a plugin was modified since ``import_plugins`` imported it; a user's own import stays."""
+    imported = getattr(sys.modules[name], _IMPORT_TIME, None)
+    modules = (module for key, module in list(sys.modules.items()) if key == name or key.startswith(f"{name}."))
+    files = (Path(file) for module in modules if (file := getattr(module, "__file__", None)))
+    return imported is not None and any(file.is_file() and file.stat().st_mtime_ns > imported for file in files)
 
 
 def split_plugin_args(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -74,16 +85,19 @@ def find_plugin_file(module: str) -> Path | None:
 
 
 def import_plugins() -> None:
-    """Imports the declared modules under their names."""
+    """Import the declared modules under their names; anew, where a file of one has changed since it was imported."""
     for name, path in _PLUGIN_FILES.items():
-        if name in sys.modules:
+        if name in sys.modules and not _has_changed(name):
             continue
+        for stale in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
+            del sys.modules[stale]
         inside = [str(path.parent)] if path.name == "__init__.py" else None
         spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=inside)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
+        setattr(module, _IMPORT_TIME, time.time_ns())
         try:
             spec.loader.exec_module(module)
         except BaseException:

@@ -33,6 +33,16 @@ class PlainConsole(Console):
 console = PlainConsole()
 
 
+@contextmanager
+def silence_console(*, quiet: bool = True) -> Iterator[None]:
+    """A block in which nothing is printed to the terminal."""
+    before, console.quiet = console.quiet, quiet or console.quiet
+    try:
+        yield
+    finally:
+        console.quiet = before
+
+
 class ConsoleHandler(logging.Handler):
     """Messages of the log as lines that the terminal itself breaks, each with its level before it."""
 
