@@ -6,7 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from trainer.utils.errors import ConfigError, describe_missing_path, did_you_mean
+from trainer.utils.errors import ConfigError
+from trainer.utils.paths import describe_missing_path
+from trainer.utils.suggest import did_you_mean
 
 CONFIG_DIR_FLAG = "--config-dir"
 FLAG_CHOICES = {

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from trainer.cli import argv, show
 from trainer.utils import signals, stdio
-from trainer.utils.errors import ConfigError, SystemFault, UserError, did_you_mean
+from trainer.utils.errors import ConfigError, SystemFault, UserError
+from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import escape_control_chars, escape_unencodable
 
 HELP = """\

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from trainer.cli import argv
 from trainer.cli.text_columns import print_table, print_text
 from trainer.runs import run_dir
-from trainer.utils.errors import ConfigError, did_you_mean
+from trainer.utils.errors import ConfigError
+from trainer.utils.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from trainer.config.registry import ConfigOption

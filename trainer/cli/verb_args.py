@@ -11,7 +11,8 @@ from trainer.config.introspection import Parameter
 from trainer.config.schema import Settings
 from trainer.core.types import describe_type, is_valid_value
 from trainer.runs.saved_run import OVERRIDABLE_KEYS
-from trainer.utils.errors import ConfigError, did_you_mean
+from trainer.utils.errors import ConfigError
+from trainer.utils.suggest import did_you_mean
 
 LITERALS = {"null": None, "true": True, "false": False}
 

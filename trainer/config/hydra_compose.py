@@ -23,7 +23,8 @@ from yaml import YAMLError
 
 from trainer.config import config_dir, inapplicable_keys, registry, secret_masking, yaml_limits
 from trainer.config.validation import OBJECT_GROUPS
-from trainer.utils.errors import ConfigError, did_you_mean
+from trainer.utils.errors import ConfigError
+from trainer.utils.suggest import did_you_mean
 
 ALLOWED_HYDRA_KEYS = ("run.dir", "sweep.dir", "sweep.subdir")
 """What of Hydra's own a YAML file may set: where results go. Hydra acts on the rest before a job is looked at."""

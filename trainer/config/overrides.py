@@ -12,7 +12,8 @@ from hydra.errors import HydraException
 
 from trainer.config import registry
 from trainer.config.sweep_grid import OptionLoader, find_invalid_sweep
-from trainer.utils.errors import ConfigError, did_you_mean
+from trainer.utils.errors import ConfigError
+from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import shorten_repr
 
 ALLOWED_HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.", "hydra.launcher.", "hydra.sweeper.")

@@ -12,7 +12,8 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from trainer.utils.errors import ConfigError, did_you_mean
+from trainer.utils.errors import ConfigError
+from trainer.utils.suggest import did_you_mean
 
 _PLUGIN_FILES: dict[str, Path] = {}
 _IMPORT_TIME = "__trainer_import_time_ns__"

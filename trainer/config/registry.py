@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from trainer.utils.errors import ConfigError, did_you_mean
+from trainer.utils.errors import ConfigError
+from trainer.utils.suggest import did_you_mean
 
 GROUPS = ("model", "data", "task", "augment", "optimizer", "scheduler", "experiment")
 _PACKAGE_DIR = Path(__file__).parents[1]

@@ -10,7 +10,8 @@ from typing import Any, get_type_hints
 from trainer.config import compatibility, introspection, plugins, registry
 from trainer.config.schema import Settings
 from trainer.core.types import MISSING, describe_type, is_huge, is_valid_value
-from trainer.utils.errors import ConfigError, did_you_mean
+from trainer.utils.errors import ConfigError
+from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import shorten_repr
 
 OBJECT_GROUPS = ("model", "data", "task", "augment", "optimizer", "scheduler")

@@ -22,7 +22,8 @@ import torch
 from trainer.config import migrations
 from trainer.engine import checkpoint_nesting
 from trainer.utils import atomic_write
-from trainer.utils.errors import ConfigError, SystemFault, describe_missing_path
+from trainer.utils.errors import ConfigError, SystemFault
+from trainer.utils.paths import describe_missing_path
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ from trainer.config.compose import Config
 from trainer.core.dataset import Dataset
 from trainer.core.types import MISSING
 from trainer.engine import dataset_fingerprint, dataset_state, factory
-from trainer.utils.errors import ConfigError, describe_missing_path
+from trainer.utils.errors import ConfigError
+from trainer.utils.paths import describe_missing_path
 
 log = logging.getLogger(__name__)
 

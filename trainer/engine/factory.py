@@ -29,7 +29,8 @@ from trainer.optim.flat_params import FlatParameters
 from trainer.optim.lr_schedules import LRSchedule
 from trainer.optim.optimizers import Optimizer
 from trainer.optim.weight_init import initialize_weights
-from trainer.utils.errors import ConfigError, SystemFault, did_you_mean
+from trainer.utils.errors import ConfigError, SystemFault
+from trainer.utils.suggest import did_you_mean
 
 EVAL_BATCH_FACTOR = 4
 """How many training batches' rows are scored at once: without gradients there is room for them."""

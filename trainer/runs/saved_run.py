@@ -19,7 +19,9 @@ from trainer.config.schema import Settings
 from trainer.config.validation import NO_NAMES, OBJECT_GROUPS, check_config, check_value, declare_config_plugins
 from trainer.runs import recovery, run_dir
 from trainer.runs.results import Result
-from trainer.utils.errors import ConfigError, describe_missing_path, did_you_mean
+from trainer.utils.errors import ConfigError
+from trainer.utils.paths import describe_missing_path
+from trainer.utils.suggest import did_you_mean
 
 OVERRIDABLE_KEYS = {
     "device",

@@ -1,4 +1,4 @@
-"""Atomic writes: a file is written whole or not at all, and a failing write is a fault in one sentence."""
+"""Atomic writes: a file is written completely or not at all, and a failed write is one sentence."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from trainer.utils.errors import SystemFault, find_nearest_dir
+from trainer.utils.errors import SystemFault
+from trainer.utils.paths import find_nearest_dir
 
 TEMP_FILE_PATTERN = ".*.tmp*"
-"""What a process that was killed may leave of a file that it was writing."""
+"""Names of temporary files that a killed process may leave."""
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def make_write_error(path: Path, error: OSError) -> SystemFault:
-    """Why a file cannot be written, in a sentence."""
+    """Describe in a sentence why a file cannot be written."""
     room = f"; {get_free_bytes(path.parent) / 1e6:.1f} MB free" if error.errno in DISK_FULL_ERRNOS else ""
     return SystemFault(f"cannot write {path}: {error.strerror or error}{room}")
 
 
 def get_free_bytes(folder: Path) -> int:
-    """Room on the disk of a folder, or of the nearest above it that there is."""
+    """Return the free space on the disk of a directory, or of its nearest parent that exists."""
     try:
         return shutil.disk_usage(find_nearest_dir(folder)).free
     except OSError:
@@ -32,7 +33,7 @@ def get_free_bytes(folder: Path) -> int:
 
 @contextmanager
 def catch_write_errors(path: Path) -> Iterator[None]:
-    """A block that writes a file. Raises SystemFault for what the disk or the folder refuses."""
+    """Turn an OSError of a block that writes a file into a SystemFault."""
     try:
         yield
     except OSError as error:
@@ -41,9 +42,9 @@ def catch_write_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
-    """A path to write to, of the same ending; what lies there takes the name ``path`` once it is on the disk.
+    """Yield a temporary path with the same suffix, which replaces ``path`` once it is on the disk.
 
-    A reader never sees half of a file, and after a crash there is the old one or the new one. Raises SystemFault.
+    A reader never sees a partial file; after a crash there is the old one or the new one. Raises SystemFault.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
@@ -59,7 +60,7 @@ def replace_file(path: Path) -> Iterator[Path]:
 
 
 def sync_to_disk(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
+    """Flush a file, or the entries of a directory, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -72,15 +73,15 @@ def sync_to_disk(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces a small file in one step. Raises SystemFault where it cannot be written."""
+    """Replace a small text file atomically. Raises SystemFault."""
     with replace_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def overwrite_text(path: Path, text: str) -> None:
-    """Changes a small file in the room that it has, for a disk that has none for a second one.
+    """Overwrite a small file in place, for a disk without room for a second copy.
 
-    A crash in between leaves it cut. Raises SystemFault where not even that can be written.
+    A crash in between leaves it truncated. Raises SystemFault.
     """
     with catch_write_errors(path), open(path, "r+b") as file:
         file.write(text.encode())
@@ -88,7 +89,7 @@ def overwrite_text(path: Path, text: str) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes half-written files that a killed process left behind. Raises SystemFault where that is not allowed."""
+    """Remove temporary files that a killed process left. Raises SystemFault where that is not permitted."""
     for leftover in folder.glob(TEMP_FILE_PATTERN):
         with catch_write_errors(leftover):
             leftover.unlink(missing_ok=True)

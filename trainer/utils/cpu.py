@@ -1,4 +1,4 @@
-"""How many processors there are to use."""
+"""Number of processors that may be used."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 
 
 def count_cores() -> int:
-    """Processors this process may use; ``OMP_NUM_THREADS`` is a user's word that it should be fewer."""
+    """Return the number of processors this process may use; ``OMP_NUM_THREADS`` may lower it."""
     said = os.environ.get("OMP_NUM_THREADS", "")
     return min(count_processors(), int(said)) if said.isdecimal() and int(said) else count_processors()
 
 
 def count_processors() -> int:
-    """Processors this process may use, whatever the environment says."""
+    """Return the number of processors this process may use, regardless of the environment."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # no such thing on macOS

@@ -1,4 +1,4 @@
-"""Digests of nested values, by which a stored part is known to be what was stored."""
+"""Digests of nested values, to verify that a stored part is what was stored."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 
 
 def digest_parts(data: Mapping[str, Any]) -> dict[str, str]:
-    """A digest of every part of what a checkpoint keeps of its data, by dotted key.
+    """Compute a digest of every part of the dataset state in a checkpoint, by dotted key.
 
-    What a data set learned is of no fixed type, and a vocabulary in another order would be of the right one.
+    What a data set has fitted has no fixed type, and a vocabulary in another order would still have the right one.
     """
     found = {}
     for name, part in data.items():
@@ -25,7 +25,7 @@ def digest_parts(data: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _update_hash(hasher: Any, value: Any) -> None:
-    """Feeds a nested value of tensors and plain values to a hash, lists and tuples alike."""
+    """Update a hash with a nested value of tensors and plain values; lists and tuples count alike."""
     if isinstance(value, Tensor):
         hasher.update(f"T{value.dtype}{tuple(value.shape)}".encode())
         flat = value.detach().cpu().contiguous().reshape(-1)

@@ -1,4 +1,4 @@
-"""Pretrained models by name: a folder of the user's, or one fetched from the model hub and kept."""
+"""Pretrained models by name: a local directory, or a snapshot of the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from trainer.utils.errors import ConfigError, SystemFault, describe_missing_path
+from trainer.utils.errors import ConfigError, SystemFault
+from trainer.utils.paths import describe_missing_path
 
 MODEL_FILE_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model"]
-"""What is fetched: weights as plain tensors, never pickles, and tokenizers."""
+"""Files to download: weights as plain tensors, never pickles, and tokenizers."""
 REQUEST_TIMEOUT_SECONDS = 5.0
 
 
 def import_transformers() -> ModuleType:
-    """The library, imported when it is needed. Raises ConfigError where it is not installed."""
+    """Import the transformers library. Raises ConfigError where it is not installed."""
     try:
         import transformers
     except ImportError:
@@ -28,10 +29,11 @@ def import_transformers() -> ModuleType:
 
 
 def find_model_dir(name: str) -> Path:
-    """The folder of a pretrained model, by its path or by its name on the hub.
+    """Return the directory of a pretrained model, given by path or by its name on the hub.
 
-    Raises ConfigError for a path that is no folder or a name the hub does not know, SystemFault where it would have to
-    be downloaded and cannot be.
+    Raises:
+        ConfigError: The path is no directory of a saved model, or the hub does not know the name.
+        SystemFault: It would have to be downloaded, and the hub cannot be reached.
     """
     path = Path(name).expanduser()
     if path.is_dir():
@@ -45,10 +47,16 @@ def find_model_dir(name: str) -> Path:
 
 
 def load_pretrained(kind: str, folder: Path, key: str, **options: Any) -> Any:
-    """What a class of transformers makes of a saved model's folder, by that library's own code alone.
+    """Load a saved model with a class of transformers, without running code that it brings along.
 
-    A folder may name code of its own (``auto_map``) or kernels on the hub: neither is ever run or asked about.
-    Raises ConfigError, which begins with ``key``, for a folder that cannot be read so.
+    A saved model may name its own code (``auto_map``) or kernels on the hub: neither is ever run or offered.
+
+    Args:
+        kind: Name of a class of transformers with ``from_pretrained``.
+        key: Configuration key that messages begin with.
+
+    Raises:
+        ConfigError: The directory cannot be loaded this way.
     """
     foreign = _find_remote_code(folder)
     try:
@@ -65,9 +73,9 @@ def _get_first_line(error: Exception) -> str:
 
 
 def _find_remote_code(folder: Path) -> str | None:
-    """The code that the files of a saved model name, if they do.
+    """Return the code that the files of a saved model refer to, if any.
 
-    Raises ConfigError for attention or expert kernels, which the library would fetch without asking.
+    Raises ConfigError for attention or expert kernels, which the library would download without asking.
     """
     named = None
     for path in sorted(folder.glob("*config.json")):

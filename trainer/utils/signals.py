@@ -1,4 +1,4 @@
-"""Signals set a flag; the loop looks at it between batches, saves, and leaves with 128 + the signal's number."""
+"""Signal handling: signals set a flag, the loop checks it between batches, saves, and exits with 128 + the signal."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from trainer.utils.errors import Interrupted
 from trainer.utils.text import escape_control_chars
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
-"""Signals that ask a run to stop; SIGHUP is what a terminal sends that is closed.
+"""Signals that request a stop; a closed terminal sends SIGHUP.
 
-They often go to a whole process group, but are for the main process to answer.
+They often reach a whole process group, but only the main process handles them.
 """
 REPEAT_WINDOW_SECONDS = 1.0
-"""Seconds within which a signal that comes again is the same request: sent to a group, and passed on by a parent.
+"""Seconds within which a repeated signal counts as the same request: sent to a group, and passed on by a parent.
 
-Not Ctrl-C twice, which nobody passes on as such: pressed twice it is meant.
+Ctrl-C pressed twice is an exception: no parent passes it on, so it is intended.
 """
 STDERR_FD = 2
 PR_SET_PDEATHSIG = 1
-"""Number of an option in Linux' sys/prctl.h."""
+"""Option of prctl(2), from Linux' sys/prctl.h."""
 
 Handler = Callable[[int, FrameType | None], None]
 
 
 class StopFlag:
-    """Which signal asked the run to stop, if any.
+    """Flag that records which signal requested a stop, if any.
 
-    Before ``defer_stop`` is called there is nothing to save, and a signal stops the run where it is: a download
-    or a slow import need not be waited for. Afterwards it is noted, and ``check`` raises at the next safe moment.
+    Before ``defer_stop`` there is nothing to save, and a signal stops the run at once: nobody waits for a download or a
+    slow import. Afterwards the request is recorded, and ``raise_if_stopped`` raises at the next safe point.
     """
 
     def __init__(self) -> None:
@@ -48,9 +48,9 @@ class StopFlag:
         self._exit_message = b""
 
     def print_on_exit(self, checkpoint: Path, command: str) -> None:
-        """Has a process that leaves at once say how to go on, if that checkpoint is there by then.
+        """Print how to resume when the process exits at once, provided that the checkpoint exists by then.
 
-        Made ready now: a handler may come in the middle of a print, so it writes bytes past all buffers.
+        The message is encoded now: a handler may run in the middle of a print, so it writes bytes past all buffers.
         """
         self._checkpoint = str(checkpoint)
         self._exit_message = escape_control_chars(f"\nstopped at once; go on with: {command}\n").encode(
@@ -58,7 +58,7 @@ class StopFlag:
         )
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
-        """The handler. A second signal leaves at once, with the files as they are."""
+        """Handle a signal; a second one exits at once and leaves the files as they are."""
         is_ctrl_c_twice = self.signal_number == number == signal.SIGINT
         if (
             self.signal_number is not None
@@ -79,12 +79,12 @@ class StopFlag:
         self.is_deferred = True
 
     def stop_immediately(self) -> None:
-        """From here on nothing is lost by a stop; one that has come is answered now. Raises Interrupted."""
+        """Stop without saving from now on, also for a signal that has already arrived. Raises Interrupted."""
         self.is_deferred = False
         self.raise_if_stopped()
 
     def raise_if_stopped(self) -> None:
-        """Raises Interrupted if a signal has come."""
+        """Raise Interrupted if a signal has arrived."""
         if self.signal_number is None:
             return
         raise Interrupted(f"stopped by {signal.Signals(self.signal_number).name}", resolve_signal(self.signal_number))
@@ -92,7 +92,7 @@ class StopFlag:
 
 @contextmanager
 def prefer_interrupt(flag: StopFlag) -> Iterator[None]:
-    """A block that a signal ends as Interrupted, also where a library took the exception for a fault of its own."""
+    """Raise Interrupted instead of the error that a library raised because of a signal."""
     try:
         yield
     except Exception as error:
@@ -102,15 +102,15 @@ def prefer_interrupt(flag: StopFlag) -> Iterator[None]:
 
 
 def resolve_signal(number: int) -> int:
-    """A scheduler's early warning (SIGUSR1) is answered like the SIGTERM it announces."""
+    """Map a scheduler's early warning (SIGUSR1) to the SIGTERM that it announces."""
     return signal.SIGTERM if number == signal.SIGUSR1 else number
 
 
 @contextmanager
 def signal_handler(handler: Handler, numbers: Sequence[signal.Signals] = STOP_SIGNALS) -> Iterator[None]:
-    """A block in which signals go to a handler; the main thread's alone, as Python has it.
+    """Install a handler for some signals; in the main thread only, as Python requires.
 
-    SIGHUP stays ignored where it is, as nohup asks.
+    SIGHUP stays ignored where it is ignored, as under nohup.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -126,7 +126,7 @@ def signal_handler(handler: Handler, numbers: Sequence[signal.Signals] = STOP_SI
 
 @contextmanager
 def capture_signals() -> Iterator[StopFlag]:
-    """A block in which the signals that ask to stop set the flag it is given."""
+    """Set a StopFlag on the signals that request a stop."""
     flag = StopFlag()
     with signal_handler(flag.on_signal):
         yield flag
@@ -134,10 +134,10 @@ def capture_signals() -> Iterator[StopFlag]:
 
 @contextmanager
 def exit_on_interrupt() -> Iterator[None]:
-    """A block in which Ctrl-C ends the process at once, until a run or a sweep catches it: nothing is begun to be lost.
+    """Exit at once on Ctrl-C, until a run or a sweep captures signals: nothing can be lost yet.
 
-    A KeyboardInterrupt lands anywhere: during imports in a C extension that turns it into an ImportError, or in a
-    callback that prints it and goes on.
+    A KeyboardInterrupt could land anywhere: in a C extension that turns it into an ImportError during imports, or in a
+    callback that prints it and continues.
     """
 
     def leave(number: int, _: object) -> None:
@@ -151,7 +151,7 @@ def exit_on_interrupt() -> Iterator[None]:
 
 @contextmanager
 def block_signals() -> Iterator[None]:
-    """A block in which the signals wait, so that none meets a child process that is not yet out of their way."""
+    """Block signals, so that none reaches a child process before its own handlers are installed."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
@@ -160,9 +160,12 @@ def block_signals() -> Iterator[None]:
 
 
 def end_with_parent(parent: int, number: signal.Signals) -> None:
-    """Has the kernel send this process a signal when its parent ends, however it ends.
+    """Ask the kernel to send this process a signal when its parent ends, however it ends.
 
-    ``parent``: the parent's number, known before this process was born. Nothing happens where there is no Linux.
+    Does nothing on systems other than Linux.
+
+    Args:
+        parent: Process id of the parent, read before this process was forked.
     """
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is None:
@@ -173,7 +176,7 @@ def end_with_parent(parent: int, number: signal.Signals) -> None:
 
 
 def describe_signal(number: int) -> str:
-    """A signal for a message: ``signal 9 (SIGKILL): often out of memory``."""
+    """Describe a signal for a message: ``signal 9 (SIGKILL): often out of memory``."""
     try:
         name = f" ({signal.Signals(number).name})"
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the command prints. A reader that goes away, or a terminal that is closed, ends no run: it prints to nowhere."""
+"""Standard streams that survive their readers: after a closed pipe or terminal, output goes to the null device."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import sys
 from trainer.utils.errors import SystemFault
 
 READER_GONE_ERRNOS = (errno.EPIPE, errno.EIO, errno.ECONNRESET)
-"""What a write meets when nobody reads: a pipe whose other end is closed, a terminal that is no more."""
+"""Errors of a write without a reader: a closed pipe, a closed terminal."""
 
 
 class FaultTolerantStream(io.FileIO):
-    """A descriptor to print to, and from the first failed write on nothing at all."""
+    """Raw output stream that redirects to the null device after the first failed write."""
 
     error: OSError | None = None
 
@@ -39,9 +39,9 @@ class FaultTolerantStream(io.FileIO):
 
 
 def protect_std_streams() -> list[FaultTolerantStream]:
-    """Has both standard streams go on whatever becomes of their readers, and print what they have no letters for.
+    """Replace stdout and stderr by streams that ignore a missing reader and escape what they cannot encode.
 
-    Streams that somebody else has put in their place are left alone.
+    Streams that somebody else has replaced are left alone.
     """
     for descriptor in (0, 1, 2):
         try:
@@ -64,7 +64,7 @@ def protect_std_streams() -> list[FaultTolerantStream]:
 
 
 def raise_write_errors(streams: list[FaultTolerantStream]) -> None:
-    """Raises SystemFault if what was printed could not be written, other than for want of a reader."""
+    """Raise SystemFault if output could not be written for another reason than a missing reader."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     for raw in streams:

@@ -1,4 +1,4 @@
-"""Text from outside made fit for a terminal: names, values and paths may hold what a terminal would act on."""
+"""Text from outside made safe to print: names, values and paths may hold control characters."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ _MARKDOWN_CHARS = re.compile(r"[\\|*`\[\]]")
 
 
 def escape_control_chars(text: str, *, one_line: bool = False) -> str:
-    r"""The text with characters that act instead of being seen written out, as ``\x1b``.
+    r"""Escape characters that a terminal would act on, as ``\x1b``.
 
-    ``one_line``: newlines and tabs too, for a name in a cell or a path.
+    Args:
+        one_line: Escape newlines and tabs too, for a name in a table cell or a path.
     """
     found = _CONTROL_CHARS.sub(_escape_match, text)
     return re.sub(r"[\n\t]", _escape_match, found) if one_line else found
 
 
 def escape_unencodable(text: str, encoding: str | None = None) -> str:
-    """The text with what an encoding (default: that of the standard output) lacks written out."""
+    """Escape characters that an encoding (default: that of the standard output) cannot represent."""
     name = encoding or getattr(sys.stdout, "encoding", None) or "utf-8"
     return text.encode(name, "backslashreplace").decode(name)
 
 
 def shorten_repr(value: object, most: int = 100) -> str:
-    """``repr`` of a value given by a user, printable and cut in the middle where it is long."""
+    """Return the printable ``repr`` of a value, shortened in the middle to ``most`` characters."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # Python refuses to write integers of thousands of digits
@@ -42,22 +43,22 @@ def shorten_repr(value: object, most: int = 100) -> str:
 
 
 def shorten_label(text: str, most: int = 24) -> str:
-    """The text, or as much of it as there is room for in a picture."""
+    """Shorten a label of a plot to ``most`` characters."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def format_count(number: int, noun: str) -> str:
-    """``1 row``, ``2,000 rows``: a number of things that are counted by a regular noun."""
+    """Format a count with its regular noun: ``1 row``, ``2,000 rows``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def escape_markdown(text: str) -> str:
-    """The text as a cell of a Markdown table that shows it as it is."""
+    """Escape text for a cell of a Markdown table."""
     return _MARKDOWN_CHARS.sub(r"\\\g<0>", escape_control_chars(text, one_line=True)).replace("<", "&lt;")
 
 
 class PrintableFilter(logging.Filter):
-    """Makes messages of a log printable."""
+    """Log filter that escapes control characters in messages."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = escape_control_chars(record.getMessage()), ()

@@ -13,7 +13,8 @@ from trainer.core.artifacts import Bounds, ImageGrid, ImageTile, LineChart, Plot
 from trainer.core.batch import Batch
 from trainer.core.task import Task
 from trainer.engine.dataloader import Loader
-from trainer.utils.errors import ConfigError, did_you_mean
+from trainer.utils.errors import ConfigError
+from trainer.utils.suggest import did_you_mean
 
 MAX_CHANNELS, GRID_COLUMNS, PREVIEW_EPOCHS = 64, 8, 5
 """How many maps of a layer are shown, how many side by side, and epochs of a training row."""

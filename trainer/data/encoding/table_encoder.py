@@ -22,7 +22,8 @@ from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
 from trainer.data.reference import baselines
 from trainer.data.splits.splitting import SPLIT_NAMES, split_by_order, stratified_order
-from trainer.utils.errors import ConfigError, did_you_mean
+from trainer.utils.errors import ConfigError
+from trainer.utils.suggest import did_you_mean
 
 TARGET_KINDS = {"Classification": "class", "Regression": "number"}
 """The kind of target that a task's class learns."""

@@ -17,7 +17,8 @@ from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
 from trainer.data.readers.header_detection import is_number
 from trainer.data.readers.text_file import join_names
-from trainer.utils.errors import ConfigError, did_you_mean
+from trainer.utils.errors import ConfigError
+from trainer.utils.suggest import did_you_mean
 
 Schema = Mapping[str, Any]
 """``names`` of all columns and whether they stood in a header, ``columns`` that are features with their ``index`` (see

@@ -16,7 +16,8 @@ from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, mean_a
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
 from trainer.data.readers.text_file import join_names, quote_cell
-from trainer.utils.errors import ConfigError, did_you_mean
+from trainer.utils.errors import ConfigError
+from trainer.utils.suggest import did_you_mean
 
 log = logging.getLogger(__name__)
 

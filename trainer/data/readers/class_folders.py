@@ -14,7 +14,8 @@ from torch import Tensor
 from trainer.core.preprocessing import SPLITS, Preprocessing, RowKeys, make_content_keys
 from trainer.data.readers import text_file
 from trainer.data.splits.splitting import SPLIT_NAMES, split_by_order, stratified_order
-from trainer.utils.errors import ConfigError, did_you_mean
+from trainer.utils.errors import ConfigError
+from trainer.utils.suggest import did_you_mean
 
 IGNORED_FILES = ("thumbs.db", "desktop.ini")
 log = logging.getLogger(__name__)

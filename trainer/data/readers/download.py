@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from trainer.utils.errors import ConfigError, SystemFault, did_you_mean, find_nearest_dir
+from trainer.utils.errors import ConfigError, SystemFault
+from trainer.utils.paths import find_nearest_dir
+from trainer.utils.suggest import did_you_mean
 
 ALLOWED_SCHEMES = ("https",)
 TIMEOUT_SECONDS = 30

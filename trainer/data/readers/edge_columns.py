@@ -14,7 +14,8 @@ from trainer.data.readers.cell_parsing import FLOAT_MAX
 from trainer.data.readers.edge_tables import GraphTables, index_rows, read_full_column, row_keys
 from trainer.data.readers.header_detection import is_number
 from trainer.data.readers.text_file import join_names, quote_cell
-from trainer.utils.errors import ConfigError, did_you_mean
+from trainer.utils.errors import ConfigError
+from trainer.utils.suggest import did_you_mean
 
 MAX_GUESSED_EDGES = 2000
 """Among how many ids the one most like another is looked for."""

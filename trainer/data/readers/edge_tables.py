@@ -17,7 +17,8 @@ from trainer.data.readers import delimited, table_summary
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
 from trainer.data.readers.text_file import check_folder, quote_cell
-from trainer.utils.errors import ConfigError, did_you_mean
+from trainer.utils.errors import ConfigError
+from trainer.utils.suggest import did_you_mean
 
 NODE_COLUMNS: set[str | int] = {"id", "graph", "split"}
 EDGE_COLUMNS: set[str | int] = {"source", "target", "type", "graph"}

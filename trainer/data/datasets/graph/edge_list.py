@@ -19,7 +19,8 @@ from trainer.data.splits.graph_batches import GraphsSplit, make_node_splits, nod
 from trainer.data.splits.neighbor_sampler import neighbor_batches
 from trainer.data.splits.ragged import Ragged
 from trainer.data.splits.whole_graphs import graph_sizes, make_graph_splits
-from trainer.utils.errors import ConfigError, did_you_mean
+from trainer.utils.errors import ConfigError
+from trainer.utils.suggest import did_you_mean
 
 
 class EdgeList(Dataset):

@@ -18,7 +18,8 @@ from trainer.data.readers.download import Source, data_root, fetch_files
 from trainer.data.reference import baselines
 from trainer.data.splits.ragged import Ragged, RaggedSplit
 from trainer.data.splits.splitting import stratified_order
-from trainer.utils.errors import ConfigError, did_you_mean
+from trainer.utils.errors import ConfigError
+from trainer.utils.suggest import did_you_mean
 
 URL = "https://raw.githubusercontent.com/sktime/sktime/7bd7d1620c0656f3210eeb850bb1c0034159ee47/sktime/datasets/data/"
 SHA256 = {

@@ -1,0 +1,26 @@
+"""Names suggested for a misspelled one."""
+
+from __future__ import annotations
+
+import pytest
+
+from trainer.utils import suggest
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "meant"),
+    [
+        ("lstmm", ["lstm", "bilstm", "gru"], "lstm"),
+        ("ltsm", ["lstm", "mlp"], "lstm"),
+        ("rl", ["lr", "eps"], "lr"),
+        ("hiden", ["hidden", "dropout"], "hidden"),
+        ("optim", ["optimizer", "model"], "optimizer"),
+        ("mod", ["model", "modeltype"], "model"),
+        ("zzz", ["lstm", "gru"], None),
+        ("x", ["xor20"], None),
+        ("", ["lstm"], None),
+    ],
+)
+def test_the_nearest_name(word: str, known: list[str], meant: str | None) -> None:
+    assert suggest.find_nearest(word, known) == meant
+    assert suggest.did_you_mean(word, known) == (f"; did you mean {meant}?" if meant else "")

@@ -1,0 +1,28 @@
+"""Suggestions for misspelled names: ``did you mean``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+MAX_WORD_LENGTH = 200
+"""Characters of a word that may be a typo; longer ones are text."""
+
+
+def find_nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word closest to the one given, if any is close enough."""
+    names = [name for name in known if len(name) <= MAX_WORD_LENGTH]
+    if len(word) > MAX_WORD_LENGTH:
+        return None
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if close:
+        return close[0]
+    swapped = [name for name in names if sorted(name) == sorted(word)]
+    starts = [name for name in names if len(word) > 1 and (name.startswith(word) or word.startswith(name))]
+    return min(swapped or starts, key=len, default=None)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean lstm?``, or an empty text."""
+    guess = find_nearest(word, known)
+    return f"; did you mean {guess}?" if guess else ""
