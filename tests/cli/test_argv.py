@@ -35,10 +35,10 @@ def test_what_hydra_is_given(arguments: list[str], given: list[str]) -> None:
         (["--resolve"], "add --cfg job"),
         (["--package", "model"], "add --cfg job"),
         (["--cfg", "job", "--package"], "takes a key"),
-        (["-m", "--cfg", "job"], "--multirun and --cfg: each says what to do; keep one"),
+        (["-m", "--cfg", "job"], "--multirun and --cfg: these are different actions; keep one"),
         (["--info", "-sc"], "keep one"),
         (["-m=3"], "takes no value"),
-        (["--config-dir"], "takes a folder"),
+        (["--config-dir"], "takes a directory"),
         (["--config-dir", "a\0b"], "is not there"),
         (["--config-dir", "~nobody_of_that_name/x"], "names no folder"),
         (["--config-dir", "n" * 999], "is not there"),
@@ -63,8 +63,8 @@ def test_a_file_is_no_folder() -> None:
 
 @pytest.mark.parametrize("words", [[], ["install=foo"], ["install=bash", "query=bash"], ["seed=1"]])
 def test_completion_is_for_one_shell(words: list[str]) -> None:
-    with pytest.raises(ConfigError, match="used by itself"):
+    with pytest.raises(ConfigError, match="takes no other arguments"):
         argv.check_standalone_flag(words, [], {"--shell-completion"})
     argv.check_standalone_flag(["install=zsh"], [], {"--shell-completion"})
-    with pytest.raises(ConfigError, match="used by itself"):
+    with pytest.raises(ConfigError, match="takes no other arguments"):
         argv.check_standalone_flag(["seed=1"], [], {"--hydra-help"})

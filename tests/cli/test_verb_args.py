@@ -40,8 +40,8 @@ def test_a_verb_without_keys_of_its_own_names_those_of_the_machine() -> None:
     with pytest.raises(ConfigError) as told:
         verb_args.parse_verb_args("evaluate", ["epochs=3", "devcie=cpu", "optimizer.lr=1"], {})
     first, second, third = str(told.value).splitlines()
-    kept = "a run keeps what it was trained with; start a new run with"
-    assert first.startswith(f"evaluate epochs=3: {kept} epochs=3, or give evaluate one of allow_changed_data, ")
+    kept = "the configuration of a trained run is fixed; start a new run with"
+    assert first.startswith(f"evaluate epochs=3: {kept} epochs=3, or pass evaluate one of allow_changed_data, ")
     assert third.startswith(f"evaluate optimizer.lr=1: {kept} optimizer.lr=1, or give ")
     assert second.startswith("evaluate devcie=cpu: unknown; did you mean device? allow_changed_data=..., ")
 

@@ -141,7 +141,7 @@ def test_a_working_folder_that_was_deleted(tmp_path: Path) -> None:
             text=True,
             check=False,
         )
-        assert (done.returncode, "the working folder is gone" in done.stderr) == (4, True), done.stderr
+        assert (done.returncode, "the working directory no longer exists" in done.stderr) == (4, True), done.stderr
         assert "Traceback" not in done.stderr
 
 

@@ -1,4 +1,4 @@
-"""The options of Hydra's that the command takes, told from overrides."""
+"""Command-line flags, separated from overrides."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FLAG_CHOICES = {
     "--cfg": ("job", "hydra", "all"),
     "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
 }
-"""Flags with a value out of a few; ``--info`` may go without."""
+"""Flags with a fixed set of values; ``--info`` may have none."""
 SHORT_FLAGS = {
     "-cd": CONFIG_DIR_FLAG,
     "-c": "--cfg",
@@ -26,35 +26,35 @@ SHORT_FLAGS = {
 }
 HYDRA_FLAGS = frozenset({"--cfg", "--package", "--info", "--resolve", "--hydra-help", "--shell-completion"})
 EXCLUSIVE_FLAGS = ("--multirun", "--cfg", "--info", "--shell-completion", "--hydra-help")
-"""Flags that each say what is to be done, of which there can be one."""
+"""Flags that each select an action, of which there can be one."""
 KNOWN_FLAGS = frozenset({CONFIG_DIR_FLAG, "--multirun", "--version", *HYDRA_FLAGS})
 
 
 def split_args(arguments: Sequence[str]) -> tuple[list[str], list[Path], set[str]]:
-    """(overrides, the user's own YAML folders, the flags given, by their long names).
+    """Split arguments into (overrides, directories of user YAML files, flags by their long names).
 
-    Raises ConfigError for a flag that neither we nor Hydra know, flags that do not go together, or a folder that is
-    not there.
+    Raises:
+        ConfigError: A flag is unknown, flags are incompatible, or a directory does not exist.
     """
     words = list(_parse_flags(arguments))
     flags = {flag for flag, _ in words if flag}
     alone = [flag for flag in EXCLUSIVE_FLAGS if flag in flags]
     if len(alone) > 1:
-        raise ConfigError(f"{alone[0]} and {alone[1]}: each says what to do; keep one")
+        raise ConfigError(f"{alone[0]} and {alone[1]}: these are different actions; keep one")
     if {"--resolve", "--package"} & flags and "--cfg" not in flags:
-        raise ConfigError("--resolve and --package say how --cfg shows the configuration; add --cfg job")
+        raise ConfigError("--resolve and --package are options of --cfg; add --cfg job")
     overrides = [value for flag, value in words if not flag]
     return overrides, [_parse_config_dir(value) for flag, value in words if flag == CONFIG_DIR_FLAG], flags
 
 
 def make_hydra_args(arguments: Sequence[str]) -> list[str]:
-    """The flags that Hydra is given, written so that it reads them as we do; the user's folders are not among them."""
+    """Return the flags to pass on to Hydra in its own notation, without ``--config-dir``."""
     words = ((flag, value) for flag, value in _parse_flags(arguments) if flag and flag != CONFIG_DIR_FLAG)
     return [f"{flag}={value}" if value else flag for flag, value in words]
 
 
 def check_standalone_flag(overrides: Sequence[str], folders: Sequence[Path], given: set[str]) -> None:
-    """Raises ConfigError for words beside ``--hydra-help`` or ``--shell-completion`` that neither reads."""
+    """Raise ConfigError for words next to ``--hydra-help`` or ``--shell-completion`` that these ignore."""
     if "--hydra-help" in given:
         wrong = bool(overrides)
         usage = "train --hydra-help"
@@ -63,11 +63,11 @@ def check_standalone_flag(overrides: Sequence[str], folders: Sequence[Path], giv
         wrong = len(overrides) != 1 or overrides[0] not in shells
         usage = 'eval "$(train --shell-completion install=bash)"; or install=zsh, install=fish, uninstall=...'
     if wrong or folders:
-        raise ConfigError(f"this flag is used by itself: {usage}")
+        raise ConfigError(f"this flag takes no other arguments: {usage}")
 
 
 def _parse_flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each word as (flag by its long name, its value or nothing), or ("", override)."""
+    """Yield each word as (long name of a flag, its value or ""), or ("", override)."""
     rest = list(arguments)
     while rest:
         word = rest.pop(0)
@@ -96,7 +96,7 @@ def _parse_flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _parse_config_dir(name: str) -> Path:
     if not name:
-        raise ConfigError("--config-dir: takes a folder of your YAML files")
+        raise ConfigError("--config-dir: takes a directory of YAML files")
     try:
         path = Path(name).expanduser().absolute()
     except RuntimeError as error:  # ~ of nobody

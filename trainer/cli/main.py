@@ -1,6 +1,6 @@
-"""The command ``train``. A first word without ``=`` is a verb; everything else is Hydra's override grammar.
+"""The command ``train``: a first word without ``=`` is a subcommand, everything else is Hydra's override grammar.
 
-Nothing heavy is imported before it is needed: help and lists come without Hydra, errors without torch.
+Imports are lazy: help and lists need no Hydra, errors no torch.
 """
 
 from __future__ import annotations
@@ -20,29 +20,30 @@ HELP = """\
 train trains any neural network from a configuration.
 
   train model=lstm data=synthetic_seq       train, validate, test, report
-  train -m model=lstm,gru seed=0,1,2        every combination, and a leaderboard
+  train -m model=lstm,gru seed=0,1,2        train every combination, rank them in a leaderboard
   train list [models|data|tasks|optimizers|schedulers|experiments]
-  train show [model=NAME | data=NAME | ...] keys with type, default and meaning; without a name the daily ones
-  train show data=NAME augment=NAME samples=N  training pictures as the first epochs see them
-  train show RUN [features=LAYER row=N]     the layers of a run's model, or what one of them makes of a test row
-  train resume RUN                          go on with a run that was stopped, to the same bits
-  train evaluate RUN                        score the best weights of a run on its test rows
-  train sample RUN [prompt=TEXT ...]        what its best weights make: a text that goes on, a translation, a graph
-  train score RUN [input=PATH]              how ordinary each row of a file is to it (default: its own test rows)
-  train report [FOLDER]                     the leaderboard of all runs in a folder (default: outputs)
-  A run whose classes are of a module of yours is opened by naming it again: train evaluate RUN plugins=[your_module]
+  train show [model=NAME | data=NAME | ...] keys with type, default and meaning; without a name the global keys
+  train show data=NAME augment=NAME samples=N  augmented training images of the first epochs
+  train show RUN [features=LAYER row=N]     layers of a run's model, or the feature maps of a test row
+  train resume RUN                          resume a stopped run, bit for bit
+  train evaluate RUN                        evaluate the best weights of a run on its test rows
+  train sample RUN [prompt=TEXT ...]        generate with the best weights: text, a translation, images, a graph
+  train score RUN [input=PATH]              likelihood or anomaly score of each row of a file (default: its test rows)
+  train report [FOLDER]                     leaderboard of all runs in a folder (default: outputs)
+  A run that uses classes of your own module needs its name again: train evaluate RUN plugins=[your_module]
 
-Options of Hydra's: -m sweep, --cfg job shows the configuration, --resolve, --info, --config-dir DIR adds your own
+Hydra flags: -m sweep, --cfg job shows the configuration, --resolve, --info, --config-dir DIR adds your own
 YAML files (with plugins=[your_module] for classes), --shell-completion, --hydra-help.
-Exit codes: 0 done, 1 a fault of ours, 2 bad input, 3 not finite, 4 environment, 129/130/143 interrupted and resumable.
+Exit codes: 0 success, 1 internal error, 2 invalid input, 3 NaN or infinite loss, 4 system error,
+129/130/143 interrupted and resumable.
 """
 MAX_ERROR_LINES = 10
 MAX_LINE_LENGTH = 2000
-"""Letters of a line of an error: enough for every list of names there is."""
+"""Characters of a line of an error: enough for the longest list of names."""
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script."""
     streams = stdio.protect_std_streams()
     arguments = sys.argv[1:]
     try:
@@ -60,7 +61,7 @@ def main() -> None:
 
 
 def format_error(error: UserError) -> str:
-    """What is told of an error: a few lines, whatever is in it."""
+    """Format an error for the terminal: at most ``MAX_ERROR_LINES`` lines, control characters escaped."""
     lines = str(error).splitlines()
     more = [f"... and {len(lines) - MAX_ERROR_LINES + 1} more"] if len(lines) > MAX_ERROR_LINES else []
     shown = [
@@ -73,7 +74,7 @@ def format_error(error: UserError) -> str:
 
 
 def run_command(arguments: Sequence[str]) -> int:
-    """Runs one command line and returns its exit code."""
+    """Run one command line and return its exit code."""
     if any(argument in ("--help", "-h") for argument in arguments) or list(arguments) == ["help"]:
         print(HELP, end="")
         return 0
@@ -96,29 +97,31 @@ def run_command(arguments: Sequence[str]) -> int:
 
 
 def _describe_unknown_command(word: str, rest: Sequence[str], verbs: Iterable[str]) -> str:
-    """Of something that can be chosen or set, how that is done; of anything else, the nearest verb."""
+    """Describe an unknown subcommand: how to set the key or choose the option of that name, or the nearest name."""
     from trainer.config import registry
     from trainer.config.schema import Settings
 
     if word in (*registry.GROUPS, *Settings.__dataclass_fields__):
         value = rest[0] if rest and "=" not in rest[0] else "VALUE"
-        return f"unknown command {word!r}: it is a key, which is set by: train {word}={value}"
+        return f"unknown command {word!r}: it is a configuration key; set it by: train {word}={value}"
     ways = [f"train {group}={word}" for group in registry.GROUPS if word in registry.list_options(group)]
     if ways:
-        return f"unknown command {word!r}; it is chosen by: {' or '.join(ways)}"
+        return f"unknown command {word!r}; choose it by: {' or '.join(ways)}"
     return f"unknown command {word!r}{did_you_mean(word, verbs) or ';'} one of {', '.join(verbs)}"
 
 
 def check_working_dir() -> None:
-    """Raises SystemFault where there is none: paths, and the folder of all runs, are looked for in it."""
+    """Raise SystemFault if the working directory has been deleted: paths are relative to it."""
     try:
         os.getcwd()
     except OSError as error:
-        raise SystemFault(f"the working folder is gone ({error.strerror}); go to one that exists") from error
+        raise SystemFault(
+            f"the working directory no longer exists ({error.strerror}); change to one that does"
+        ) from error
 
 
 def compose_and_run(arguments: Sequence[str]) -> int:
-    """One run, a sweep, or one of Hydra's own abilities."""
+    """Train one run, run a sweep, or let Hydra handle its own flags."""
     from trainer.config import compose
 
     overrides, folders, given = argv.split_args(arguments)
@@ -147,7 +150,7 @@ def compose_and_run(arguments: Sequence[str]) -> int:
 
 
 def print_version() -> int:
-    """``train --version``"""
+    """Run ``train --version``."""
     from importlib import metadata
 
     names = ("train-zoo", "torch", "hydra-core")
@@ -156,7 +159,7 @@ def print_version() -> int:
 
 
 def resume_run(arguments: Sequence[str]) -> int:
-    """``train resume RUN [key=value ...]``"""
+    """Run ``train resume RUN [key=value ...]``."""
     from trainer.cli import verb_args
     from trainer.runs import saved_run
 
@@ -169,7 +172,7 @@ def resume_run(arguments: Sequence[str]) -> int:
 
 
 def evaluate_run(arguments: Sequence[str]) -> int:
-    """``train evaluate RUN [key=value ...]``"""
+    """Run ``train evaluate RUN [key=value ...]``."""
     from trainer.cli import verb_args
     from trainer.runs import saved_run
 
@@ -182,7 +185,7 @@ def evaluate_run(arguments: Sequence[str]) -> int:
 
 
 def sample_run(arguments: Sequence[str]) -> int:
-    """``train sample RUN key=value ...``"""
+    """Run ``train sample RUN key=value ...``."""
     from trainer.cli import verb_args
     from trainer.runs import saved_run
 
@@ -198,7 +201,7 @@ def sample_run(arguments: Sequence[str]) -> int:
 
 
 def score_run(arguments: Sequence[str]) -> int:
-    """``train score RUN [input=PATH]``"""
+    """Run ``train score RUN [input=PATH]``."""
     from trainer.cli import verb_args
     from trainer.config.introspection import Parameter
     from trainer.runs import saved_run
@@ -213,7 +216,7 @@ def score_run(arguments: Sequence[str]) -> int:
 
 
 def print_leaderboard(arguments: Sequence[str]) -> int:
-    """``train report [FOLDER]``"""
+    """Run ``train report [FOLDER]``."""
     from trainer.runs import leaderboard
 
     if len(arguments) > 1:

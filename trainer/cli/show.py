@@ -1,4 +1,4 @@
-"""What there is to choose from, and what it is: lists, keys with their meanings, pictures of data, layers of a run."""
+"""The subcommands ``list`` and ``show``: options, their keys and meanings, augmented images, layers of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def list_options(arguments: Sequence[str]) -> int:
-    """One line for each thing there is to choose from."""
+    """Run ``train list``: one line for each option."""
     from trainer.config import registry
 
     plural = {"models": "model", "tasks": "task", "optimizers": "optimizer", "schedulers": "scheduler"}
@@ -32,8 +32,8 @@ def list_options(arguments: Sequence[str]) -> int:
                 for group in registry.GROUPS
                 if word in registry.list_options(group, folders)
             ]
-            near = f"; it is shown by: {' or '.join(ways)};" if ways else did_you_mean(word, plural) or ";"
-            raise ConfigError(f"train list {word}: nothing of that name{near} one of {', '.join(plural)}")
+            near = f"; show it by: {' or '.join(ways)};" if ways else did_you_mean(word, plural) or ";"
+            raise ConfigError(f"train list {word}: unknown{near} one of {', '.join(plural)}")
         wanted.append(plural[word])
     for group in wanted or registry.GROUPS:
         options = registry.list_options(group, folders).values()
@@ -46,7 +46,7 @@ def list_options(arguments: Sequence[str]) -> int:
 
 
 def show_details(arguments: Sequence[str]) -> int:
-    """Keys with type, default and meaning: of one option, or the flat ones. Pictures of data, the inside of a run."""
+    """Run ``train show``: keys with type, default and meaning; augmented images of a data set; the layers of a run."""
     from trainer.config import compatibility, introspection, plugins, registry
 
     words, folders, _ = argv.split_args(arguments)
@@ -101,7 +101,7 @@ def _show_samples(words: Sequence[str], folders: Sequence[Path]) -> int:
     composed = compose.compose([*chosen, *(word for word in words if not word.startswith("samples="))], folders)
     other = compatibility.non_image_inputs(composed.tree["data"]["_target_"])
     if other:
-        raise ConfigError(f"samples: draws pictures (B, C, H, W); data {given['data']} gives {other}")
+        raise ConfigError(f"samples: draws images (B, C, H, W); data {given['data']} gives {other}")
     from trainer.runs import inference
 
     print(inference.draw_samples(composed, int(given["samples"])))
@@ -119,18 +119,18 @@ def _show_run(words: Sequence[str]) -> int:
     known = {"features": Parameter(str, "no layer"), "row": Parameter(NonNegativeInt, "0")}
     options = verb_args.parse_verb_args("show", more, known)
     if "row" in options and "features" not in options:
-        raise ConfigError("show row: it is the row that features=LAYER draws; name a layer, or leave row out")
+        raise ConfigError("show row: it selects the row for features=LAYER; name a layer, or leave row out")
     from trainer.runs import inference
 
     if "features" in options:
         print(inference.draw_feature_maps(kept, options["features"], options.get("row", 0)))
         return 0
-    print_table([("LAYER", "KIND", "GIVES", "PARAMETERS"), *inference.summarize_layers(kept)])
+    print_table([("LAYER", "CLASS", "OUTPUT", "PARAMETERS"), *inference.summarize_layers(kept)])
     return 0
 
 
 def _reject_option_name(word: str) -> None:
-    """Raises ConfigError for what is no folder but the name of something that can be chosen, or nearly."""
+    """Raise ConfigError for a word that is the name of an option, or close to one, instead of a run directory."""
     from trainer.config import registry
 
     if os.path.lexists(word):
@@ -138,11 +138,11 @@ def _reject_option_name(word: str) -> None:
     groups = [group for group in registry.GROUPS if word in registry.list_options(group)]
     if groups:
         ways = " or ".join(f"train show {group}={word}" for group in groups)
-        raise ConfigError(f"there is no run folder {word}; for what can be chosen: {ways}")
+        raise ConfigError(f"there is no run directory {word}; to show the option: {ways}")
     if "/" not in word and (
         near := did_you_mean(word, [name for g in registry.GROUPS for name in registry.list_options(g)])
     ):
-        raise ConfigError(f"there is no run folder {word}{near} Options are shown by: train show GROUP=NAME")
+        raise ConfigError(f"there is no run directory {word}{near} To show an option: train show GROUP=NAME")
 
 
 def _print_keys(option: ConfigOption, kinds: Mapping[str, Any], prefix: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Plain text in columns, wrapped at any width from 40 on, without a library to wait for."""
+"""Plain-text tables, wrapped at any width from 40 columns on, without importing rich."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from trainer.utils.text import escape_control_chars
 
 UNLIMITED_WIDTH = 10_000
-"""The width of what goes to a file or another program, unless COLUMNS says one."""
+"""Width of output to a file or pipe, unless COLUMNS sets one."""
 MIN_LAST_COLUMN_WIDTH = 24
-"""Columns that the last cells of a table want at least, or they come in lines of their own."""
+"""Minimum width of the last column; in less room, cells are stacked."""
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as they must be; the last one is wrapped, and what has no room beside the others goes below."""
+    """Print a table with columns of minimal width and a wrapped last column; stacked where that has no room."""
     edge = get_line_width()
     rows = [[escape_control_chars(cell, one_line=True) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -40,7 +40,7 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def _print_stacked(cells: Sequence[str], edge: int) -> None:
-    """The first cell, and below it the others, each from a new line if it does not fit."""
+    """Print the first cell, and below it the others, each on a new line if it does not fit."""
     print(cells[0])
     line = ""
     for cell in cells[1:]:
@@ -58,7 +58,7 @@ def _print_stacked(cells: Sequence[str], edge: int) -> None:
 
 
 def print_text(text: str) -> None:
-    """Paragraphs, wrapped anew where they are too wide; lines that are indented stay lines."""
+    """Print paragraphs, re-wrapped where they are too wide; indented lines stay lines."""
     edge = get_line_width()
     for paragraph in escape_control_chars(text).split("\n\n"):
         lines = paragraph.splitlines()
@@ -74,6 +74,6 @@ def print_text(text: str) -> None:
 
 
 def get_line_width() -> int:
-    """How wide a line may be: of a terminal, or as COLUMNS says."""
+    """Return the line width of the terminal, or the one that COLUMNS sets."""
     is_known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
     return max(20, shutil.get_terminal_size((80, 24)).columns) if is_known else UNLIMITED_WIDTH

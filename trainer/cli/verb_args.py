@@ -1,4 +1,4 @@
-"""What a verb is asked for, ``key=value``, checked as a configuration is."""
+"""Arguments of subcommands, ``key=value``, validated like a configuration."""
 
 from __future__ import annotations
 
@@ -18,9 +18,14 @@ LITERALS = {"null": None, "true": True, "false": False}
 
 
 def verb_parameters(verb: str, target: str, method: str | None = None) -> Mapping[str, Parameter]:
-    """What the method of a task, a dotted class name, can be asked that does what a verb says (and is named so).
+    """Return the parameters of the task method that implements a subcommand.
 
-    Raises ConfigError where there is none.
+    Args:
+        verb: Subcommand; also the name of the method, unless ``method`` is given.
+        target: Class path of the task.
+
+    Raises:
+        ConfigError: The task has no such method.
     """
     found, method = introspection.read_signature(target), method or verb
     if found is None or method not in found.parameters_by_method:
@@ -32,10 +37,12 @@ def verb_parameters(verb: str, target: str, method: str | None = None) -> Mappin
 
 
 def parse_verb_args(verb: str, words: Sequence[str], known: Mapping[str, Parameter]) -> dict[str, Any]:
-    """The values given for what a verb can be asked.
+    """Parse and validate the arguments of a subcommand.
 
-    Text is taken as it stands, so a prompt needs no quotes but the shell's; everything else as a plain value.
-    Raises ConfigError with every problem.
+    Values of text parameters are taken literally, so that a prompt needs no quotes but the shell's.
+
+    Raises:
+        ConfigError: With every problem.
     """
     given: dict[str, Any] = {}
     problems = []
@@ -56,12 +63,12 @@ def parse_verb_args(verb: str, words: Sequence[str], known: Mapping[str, Paramet
 
 
 def _describe_unknown_key(verb: str, word: str, known: Mapping[str, Parameter]) -> str:
-    """That a verb takes no such key, with those it takes: its own, and those of this machine."""
+    """Describe an unknown key of a subcommand, with its own keys and those that depend on the machine."""
     key = word.partition("=")[0]
     names = (*known, *sorted(OVERRIDABLE_KEYS))
     if key in Settings.__dataclass_fields__ or key.split(".")[0] in registry.GROUPS:
-        way = f"start a new run with {word}, or give {verb} one of {', '.join(names)}"
-        return f"{verb} {word}: a run keeps what it was trained with; {way}"
+        way = f"start a new run with {word}, or pass {verb} one of {', '.join(names)}"
+        return f"{verb} {word}: the configuration of a trained run is fixed; {way}"
     return f"{verb} {word}: unknown{did_you_mean(key, names) or ';'} {', '.join(f'{name}=...' for name in names)}"
 
 
