@@ -42,7 +42,7 @@ def test_a_verb_without_keys_of_its_own_names_those_of_the_machine() -> None:
     first, second, third = str(told.value).splitlines()
     kept = "the configuration of a trained run is fixed; start a new run with"
     assert first.startswith(f"evaluate epochs=3: {kept} epochs=3, or pass evaluate one of allow_changed_data, ")
-    assert third.startswith(f"evaluate optimizer.lr=1: {kept} optimizer.lr=1, or give ")
+    assert third.startswith(f"evaluate optimizer.lr=1: {kept} optimizer.lr=1, or pass ")
     assert second.startswith("evaluate devcie=cpu: unknown; did you mean device? allow_changed_data=..., ")
 
 

@@ -14,7 +14,7 @@ from tests.helpers.own_files import pictures
 from trainer.config import compose
 from trainer.core.artifacts import NUMBERED_ROWS, ImageGrid, LazyArtifact, caption_row
 from trainer.runs import train as runner
-from trainer.viz import model_inspection
+from trainer.viz import feature_maps
 
 
 def test_a_caption_is_the_name_of_a_file_or_else_a_number() -> None:
@@ -64,7 +64,7 @@ def test_training_pictures_are_called_by_their_names_however_often_they_are_seen
     marked = pictures() / "marked"
     run = lab("model=unet", "model.widths=[2,4]", "data=image_masks", f"data.path={marked}", "data.repeats=2")
     train = run.loaders["train"]
-    sheet = model_inspection.make_sample_grid(train, 2, [])
+    sheet = feature_maps.make_sample_grid(train, 2, [])
     assert Path(marked / "images" / sheet.tiles[0].caption).is_file()
     called, files = train.split.get_row_names(first=0)
     assert (called, len(files)) == ("file", len(train.split))

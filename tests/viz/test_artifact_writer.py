@@ -13,7 +13,7 @@ from tests.helpers.lab import lab
 from tests.helpers.own_files import table
 from trainer.core.artifacts import ConfusionMatrix, GraphPlot, ImageGrid, ImageTile, ScatterPlot
 from trainer.core.batch import IGNORE_INDEX
-from trainer.viz import artifact_writer
+from trainer.viz import artifact_writer, plots, scatter_plots
 from trainer.viz.image_grid import CLASS_COLORS, DARK_CLASS_COLORS, GAP, TARGET_SIZE
 
 
@@ -115,7 +115,8 @@ def texts(item: ScatterPlot | ConfusionMatrix, folder: Path, monkeypatch: pytest
     from matplotlib.text import Text
 
     figures: list[Figure] = []
-    monkeypatch.setattr(artifact_writer, "save_figure", lambda figure, _: figures.append(figure))
+    for module in (plots, scatter_plots):
+        monkeypatch.setattr(module, "save_figure", lambda figure, _: figures.append(figure))
     artifact_writer.WRITERS[type(item)](item, folder / "a.png")
     return [text.get_text() for text in figures[0].findobj(Text) if isinstance(text, Text)]
 

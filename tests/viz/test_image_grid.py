@@ -19,7 +19,7 @@ from trainer.data.datasets.image.image_folder import ImageFolder
 from trainer.data.datasets.image.segmentation_folder import SegmentationFolder
 from trainer.engine import dataset_state
 from trainer.tasks.evaluation.classification_plots import ImageInput, make_plots
-from trainer.viz import image_grid, model_inspection
+from trainer.viz import feature_maps, image_grid
 from trainer.viz.image_grid import GAP, TARGET_SIZE
 
 SHADES = {"dark": (9, 4, 6), "green": (70, 150, 60), "grey": (129, 129, 129)}
@@ -95,7 +95,7 @@ def test_an_input_beside_the_maps_of_a_layer_has_its_own_color(tmp_path: Path) -
     run = lab(*words(written(tmp_path / "kinds")))
     for row in range(3):
         batch = run.loaders["test"].load_rows(torch.tensor([row]))
-        sheet = model_inspection.make_feature_maps(run.task, batch, "trunk.0", ("x",), run.data.pixel_bounds())
+        sheet = feature_maps.make_feature_maps(run.task, batch, "trunk.0", ("x",), run.data.pixel_bounds())
         assert isinstance(sheet, ImageGrid)
         name = str(run.data.test.get_row_names(first=0)[1][row])
         assert faces(sheet, tmp_path / "f.png")[:1] == colors_of([name])
@@ -106,7 +106,7 @@ def test_rows_at_rest_look_the_same_beside_any_augmentation(tmp_path: Path) -> N
     seen = []
     for augment in ("none", "photos"):
         run = lab(*words(folder), f"augment={augment}")
-        sheet = model_inspection.make_sample_grid(run.loaders["train"], 4, list(SHADES), run.data.pixel_bounds())
+        sheet = feature_maps.make_sample_grid(run.loaders["train"], 4, list(SHADES), run.data.pixel_bounds())
         seen.append(faces(sheet, tmp_path / "s.png")[:: sheet.columns])
         assert seen[-1] == colors_of([tile.caption for tile in sheet.tiles[:: sheet.columns]])
     assert seen[0] == seen[1]
@@ -116,7 +116,7 @@ def test_rows_without_black_and_white_look_the_same_beside_any_augmentation() ->
     kept = []
     for augment in ("none", "slides"):
         run = lab("model=cnn", "data=gratings", "data.rows=60", f"augment={augment}", "max_steps=1")
-        kept.append([tile.bounds for tile in model_inspection.make_sample_grid(run.loaders["train"], 2, []).tiles])
+        kept.append([tile.bounds for tile in feature_maps.make_sample_grid(run.loaders["train"], 2, []).tiles])
     assert kept[0] == kept[1]
     assert None not in kept[0]
 

@@ -25,7 +25,7 @@ from trainer.runs.results import Result
 from trainer.runs.run_setup import with_saved_fingerprint
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import format_count
-from trainer.viz import artifact_writer, model_inspection, score_tables
+from trainer.viz import artifact_writer, feature_maps, model_summary, score_tables
 from trainer.viz.console import console, print_line, show_warnings
 
 log = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ def summarize_layers(kept: Config) -> list[tuple[str, ...]]:
     """Name, class, output of one row and parameters of each layer of a stored run's model."""
     task, data = load_run(kept, reads_files=False)
     batch = data.test.batch(torch.zeros(1, dtype=torch.long), 0).to(task.progress.device)
-    found = model_inspection.summarize_layers(task, batch)
+    found = model_summary.summarize_layers(task, batch)
     return [(at.name, at.class_name, str(tuple(at.output.shape[1:])), f"{at.num_params:,}") for at in found]
 
 
@@ -153,7 +153,7 @@ def draw_feature_maps(kept: Config, layer: str, row: int) -> Path:
     Raises ConfigError for a layer or a row that is not there.
     """
     task, data, batch = _load_test_row(kept, row)
-    sheet = model_inspection.make_feature_maps(task, batch, layer, data.image_inputs(), data.pixel_bounds())
+    sheet = feature_maps.make_feature_maps(task, batch, layer, data.image_inputs(), data.pixel_bounds())
     (path,) = artifact_writer.write_artifacts([sheet], Path(kept.run_dir), replace=False)
     return path
 
@@ -177,7 +177,7 @@ def draw_samples(config: Config, count: int) -> Path:
     with show_warnings():
         data = dataset_loading.load_dataset(config)
     train = factory.make_loaders(config.tree, data, config.settings, torch.device("cpu"))["train"]
-    sheet = model_inspection.make_sample_grid(
+    sheet = feature_maps.make_sample_grid(
         train, min(count, len(train.split)), data.info.class_names, data.pixel_bounds()
     )
     (path,) = artifact_writer.write_artifacts(

@@ -1,4 +1,4 @@
-"""The terminal: what is printed is shown as it is, without markup, and steers nothing."""
+"""The console: text is printed literally, without markup, and control characters are escaped."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _text_filter: ContextVar[Callable[[str], str]] = ContextVar("_change", default=s
 
 
 class PlainConsole(Console):
-    """A console in whose texts ``[b]`` is no markup, ``:x:`` no picture, and a control character a few letters."""
+    """A rich console without markup, emoji and highlighting, which escapes control characters."""
 
     def __init__(self, **options: Any):
         super().__init__(highlight=False, markup=False, emoji=False, **options)
 
     def refresh_color_system(self) -> None:
-        """After the output was led elsewhere: a file is written without colours."""
+        """Detect again whether to use colors, after the output was redirected."""
         self._color_system = self._detect_color_system() if self.is_terminal else None
 
     def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
@@ -35,7 +35,7 @@ console = PlainConsole()
 
 @contextmanager
 def silence_console(*, quiet: bool = True) -> Iterator[None]:
-    """A block in which nothing is printed to the terminal."""
+    """Print nothing to the console inside the block."""
     before, console.quiet = console.quiet, quiet or console.quiet
     try:
         yield
@@ -44,7 +44,7 @@ def silence_console(*, quiet: bool = True) -> Iterator[None]:
 
 
 class ConsoleHandler(logging.Handler):
-    """Messages of the log as lines that the terminal itself breaks, each with its level before it."""
+    """Log handler that prints records with their level; the terminal wraps the lines."""
 
     def __init__(self, console: Console, level: int = logging.WARNING):
         super().__init__(level)
@@ -59,7 +59,7 @@ class ConsoleHandler(logging.Handler):
 
 @contextmanager
 def rewrite_output(change: Callable[[str], str]) -> Iterator[None]:
-    """A block in which each text is changed before it is printed: what a terminal shows, a file need not keep."""
+    """Apply a function to each text before it is printed, for example to hide a long path."""
     token = _text_filter.set(change)
     try:
         yield
@@ -69,7 +69,7 @@ def rewrite_output(change: Callable[[str], str]) -> Iterator[None]:
 
 @contextmanager
 def show_warnings() -> Iterator[None]:
-    """A block whose warnings go to the error output, beside what a command writes."""
+    """Print warnings of the package to stderr inside the block."""
     handler = ConsoleHandler(PlainConsole(stderr=True))
     logger = logging.getLogger("trainer")
     logger.addHandler(handler)
@@ -80,5 +80,5 @@ def show_warnings() -> Iterator[None]:
 
 
 def print_line(text: str) -> None:
-    """Prints a line that the terminal itself breaks, so that a path in it can be copied."""
+    """Print a line that the terminal itself wraps, so that a path in it can be copied."""
     console.print(text, soft_wrap=True)

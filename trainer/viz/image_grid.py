@@ -1,4 +1,4 @@
-"""Sheets of small pictures with captions, drawn by Pillow: a second for hundreds of them."""
+"""Image grids with captions, drawn by Pillow: hundreds of images in a second."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainer.core.batch import IGNORE_INDEX
 from trainer.utils.text import escape_control_chars, shorten_label
 
 TARGET_SIZE = 112
-"""Small pictures are enlarged to about so many pixels, large ones shrunk to at most three times as many."""
+"""Small images are enlarged to about this many pixels, large ones reduced to at most three times as many."""
 GAP, FONT_SIZE, LINE_HEIGHT = 8, 13, 16
 """Pixels between pictures, of the letters of a caption, and from line to line."""
 BACKGROUND_COLOR, TEXT_COLOR = (255, 255, 255), (40, 40, 40)
@@ -33,7 +33,7 @@ HEATMAP_COLOR = torch.tensor([220.0, 30, 30]).view(3, 1, 1)
 
 
 def draw_image_grid(sheet: ImageGrid, path: Path) -> None:
-    """Writes a sheet as a PNG."""
+    """Draw an image grid as a PNG."""
     from PIL import Image, ImageDraw, ImageFont
 
     pictures = [_to_rgb(tile.image) for tile in sheet.tiles]
@@ -69,7 +69,7 @@ def draw_image_grid(sheet: ImageGrid, path: Path) -> None:
 
 
 def collect_legend_entries(sheet: ImageGrid) -> list[tuple[str, tuple[int, ...]]]:
-    """The name and the color of each class that lies over a tile; last that of pixels of none."""
+    """Return the name and color of each class that is overlaid on a tile; ignored pixels last."""
     if not sheet.class_names:
         return []
     maps = [tile.class_map.cpu().unique() for tile in sheet.tiles if tile.class_map is not None]
@@ -88,7 +88,7 @@ def collect_legend_entries(sheet: ImageGrid) -> list[tuple[str, tuple[int, ...]]
 def _layout_legend(
     entries: Sequence[tuple[str, tuple[int, ...]]], measure: Callable[[str], float], width: int
 ) -> list[tuple[int, int, str, tuple[int, ...]]]:
-    """Entries in lines of a width, each (left, top, label, color): left is where the label begins, behind its box."""
+    """Wrap legend entries to a width, each (left, top, label, color); left is where the label begins."""
     placed: list[tuple[int, int, str, tuple[int, ...]]] = []
     left, top = GAP + LINE_HEIGHT, 0
     for label, color in entries:
@@ -101,25 +101,25 @@ def _layout_legend(
 
 
 def _to_rgb(picture: Tensor) -> Tensor:
-    """Three channels (3, H, W) of any number: one is grey, more than three are cut."""
+    """Convert an image to three channels (3, H, W): gray is repeated, more than three channels are cut."""
     picture = picture.detach().float().cpu()
     return picture[:3] if len(picture) >= 3 else picture[:1].expand(3, -1, -1)
 
 
 def _value_range(pictures: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """The least and the largest value of all channels."""
+    """Return the minimum and maximum over all channels."""
     ends = [picture.aminmax() for picture in pictures]
     return torch.stack([end.min for end in ends]).min(), torch.stack([end.max for end in ends]).max()
 
 
 def _bounds_to_rgb(bounds: Bounds) -> tuple[Tensor, Tensor]:
-    """Black and white as the three channels (3, 1, 1) that are drawn."""
+    """Expand black and white levels to three channels (3, 1, 1)."""
     black, white = (_to_rgb(torch.tensor(list(end)).view(-1, 1, 1)) for end in bounds)
     return black, white
 
 
 def _render_tile(picture: Tensor, low: Tensor, high: Tensor, tile: ImageTile) -> np.ndarray:
-    """Bytes (h, w, 3) of a picture with what lies over it."""
+    """Render the bytes (h, w, 3) of an image with its overlay."""
     colour = 255 * (picture - low) / (high - low).clamp(min=1e-12)
     size = _display_size(picture.shape[-2], picture.shape[-1])
     colour = F.interpolate(colour[None], size, mode="nearest" if size[0] >= picture.shape[-2] else "area")[0]
@@ -134,7 +134,7 @@ def _render_tile(picture: Tensor, low: Tensor, high: Tensor, tile: ImageTile) ->
 
 
 def _display_size(height: int, width: int) -> tuple[int, int]:
-    """What a picture is shown at: whole multiples of it, or a part."""
+    """Return the size at which an image is drawn: an integer multiple, or a fraction."""
     longest = max(height, width)
     factor = max(1, round(TARGET_SIZE / longest)) if longest <= 3 * TARGET_SIZE else 3 * TARGET_SIZE / longest
     return max(1, round(height * factor)), max(1, round(width * factor))

@@ -1,4 +1,4 @@
-"""Figures of matplotlib's, without a window system: texts are drawn letter by letter, whatever they hold."""
+"""Matplotlib figures without a window system; texts are drawn literally, never as formulas."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 DPI = 110
 INTEGER_AXIS_PREFIXES = ("step", "rows", "numbers", "unit")
-"""How the labels of axes begin on which there is nothing between two whole numbers."""
+"""Prefixes of the labels of integer axes."""
 
 
 def new_figure(width: float, height: float, layout: str | None = "constrained") -> Figure:
-    """An empty figure, sizes in inches."""
+    """Create an empty figure of a size in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -28,7 +28,7 @@ def new_figure(width: float, height: float, layout: str | None = "constrained") 
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a figure as a PNG. Between two ``$`` of a name stands no formula."""
+    """Save a figure as a PNG; ``$`` in a text begins no formula."""
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
@@ -42,7 +42,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def format_axes(axes: Axes, title: str, across: str, up: str = "") -> None:
-    """Title, labels, grid and plain numbers: a factor of all of them would stand where the title does."""
+    """Set title, labels, grid and plain tick labels: an offset would be drawn over the title."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes.set_title(title, fontsize="medium", loc="left")

@@ -1,4 +1,4 @@
-"""Lines and points on axes: predicted against true, forecasts, ROC curves; and the curves of a run."""
+"""Line and scatter charts (predicted against true, forecasts, ROC curves), confusion matrices and training curves."""
 
 from __future__ import annotations
 
@@ -7,23 +7,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.core.artifacts import LineChart, PlotPanel
-from trainer.utils.text import escape_control_chars
+import torch
+
+from trainer.core.artifacts import ConfusionMatrix, LineChart, PlotPanel
+from trainer.utils.text import escape_control_chars, shorten_label
 from trainer.viz.matplotlib_figures import format_axes, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_MARKERS = 30
-"""Validations up to which each is marked by a dot."""
+"""Number of validations up to which each is marked by a dot."""
 LINE_COLORS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown")
 
 LearningRateCurves = Mapping[str, Sequence[tuple[int, float]]]
-"""Learning rates by parameter group, each (step, rate)."""
+"""Learning rates by parameter group, each (step, learning rate)."""
+
+MAX_CLASSES_WITH_ZEROS = 12
+"""Number of classes up to which a confusion matrix prints zeros; in a larger one they would hide the rest."""
 
 
 def draw_chart(chart: LineChart, path: Path) -> None:
-    """Writes a chart as a PNG."""
+    """Draw a chart as a PNG."""
     rows = math.ceil(len(chart.panels) / chart.columns)
     figure = new_figure(chart.width * chart.columns, 3.4 * rows)
     every = figure.subplots(rows, chart.columns, squeeze=False).flat
@@ -103,3 +108,22 @@ def _draw_history(axes: Axes, steps: Sequence[int], values: Sequence[float], lab
     axes.plot(steps, values, marker=marker, markersize=4, label=label or None)
     if len(steps) == 1:
         axes.annotate(f"{values[0]:.4g}", (steps[0], values[0]), (-6, 6), textcoords="offset points", ha="right")
+
+
+def draw_confusion_matrix(shown: ConfusionMatrix, path: Path) -> None:
+    """Draw a confusion matrix as a PNG: row-normalized shades with counts."""
+    counts, labels = shown.counts, [shorten_label(escape_control_chars(label, one_line=True)) for label in shown.labels]
+    side = 1.6 + max(0.42 * len(labels), 0.07 * max(map(len, labels)))
+    figure = new_figure(side, side)
+    axes = figure.subplots()
+    shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
+    told = counts.nonzero() if len(labels) > MAX_CLASSES_WITH_ZEROS else torch.ones_like(counts).nonzero()
+    for (truth, taken), number in ((place.tolist(), int(counts[tuple(place)])) for place in told):
+        shade = "0.75" if not number else "white" if shares[truth, taken] > 0.5 else "black"
+        axes.text(taken, truth, str(number), ha="center", va="center", color=shade, fontsize="x-small")
+    axes.set_xticks(range(len(labels)), labels, rotation=90 if max(map(len, labels)) > 2 else 0, fontsize="small")
+    axes.set_yticks(range(len(labels)), labels, fontsize="small")
+    axes.set_xlabel("Predicted")
+    axes.set_ylabel("True")
+    save_figure(figure, path)

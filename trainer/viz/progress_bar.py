@@ -1,4 +1,4 @@
-"""Progress of a run: counted here, printed in a line, and parsed from it by a sweep."""
+"""Progress of runs and sweeps: positions, throughput, time left; a sweep parses the lines of its jobs."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from trainer.engine.trainer import Trainer
 
 MAX_EPOCH_LINES = 100
-"""Epochs up to which each has a line; of more, evenly spread ones have."""
+"""Number of epochs up to which each prints a line; of more, evenly spaced ones do."""
 MAX_QUIET_SECONDS = 10.0
-"""After so long without one, every epoch has a line."""
+"""Seconds without a line after which every epoch prints one."""
 FIRST_UPDATE_SECONDS, TERMINAL_UPDATE_SECONDS, LINE_INTERVAL_SECONDS = 2.0, 0.5, 30.0
 """Seconds until a sweep tells of jobs that run; between two times on a terminal, and elsewhere."""
 POSITION_PATTERN = re.compile(r"epoch (N)/(N)  step (N)/(N)".replace("N", r"\d[\d,]{0,24}"), re.ASCII)
-"""Of numbers that a run can come to: a job may print anything."""
+"""Matches positions with numbers that a run can reach: a job may print anything."""
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run stands in training."""
+    """Position of a run in training."""
 
     epoch: int
     epochs: int
@@ -46,13 +46,18 @@ class Position:
 
 
 def parse_position(text: str) -> Position | None:
-    """The last position in a text."""
+    """Return the last position in a text."""
     found = POSITION_PATTERN.findall(text)
     return Position(*(int(part.replace(",", "")) for part in found[-1])) if found else None
 
 
 class ThroughputMeter:
-    """Measures how fast a run trains. ``rows`` are those of an epoch, ``unit`` what they are called."""
+    """Measures throughput and estimates the time left.
+
+    Args:
+        rows: Rows of an epoch.
+        unit: What a row is called, such as ``rows`` or ``nodes``.
+    """
 
     def __init__(self, trainer: Trainer, rows: int, unit: str):
         self.steps_per_epoch = -(-len(trainer.train_loader) // trainer.settings.accumulate)
@@ -63,7 +68,7 @@ class ThroughputMeter:
         self._training_seconds = 0.0
 
     def record_step(self, trainer: Trainer) -> None:
-        """After every batch: only those that were trained on count."""
+        """Record a batch; only training steps count."""
         now = time.monotonic()
         if trainer.step != self._last_step:
             self._training_seconds += now - self._last_update_at
@@ -71,7 +76,7 @@ class ThroughputMeter:
         self._last_update_at = now
 
     def is_line_due(self, trainer: Trainer, epoch: int) -> bool:
-        """Whether the epoch that has ended has a line."""
+        """Return whether the epoch that has ended prints a line."""
         stride = -(-self.epochs // MAX_EPOCH_LINES)
         is_last = trainer.step >= trainer.total_steps
         return epoch % stride == 0 or is_last or time.monotonic() - self._last_line_at > MAX_QUIET_SECONDS
@@ -99,16 +104,16 @@ class ThroughputMeter:
         return "  ".join(parts)
 
     def seconds_left(self, trainer: Trainer) -> float:
-        """By what a step has taken so far, validations included."""
+        """Estimate the remaining seconds from those of the steps so far, validation included."""
         done = trainer.step - self._first_step
         spent = self.seconds_elapsed()
         return (trainer.total_steps - trainer.step) * spent / done if done else 0.0
 
 
 class SweepProgress:
-    """How far a sweep of so many jobs is: a line for each that ends, and between them what those that run are doing.
+    """Progress of a sweep: a line for each finished job, and a status of the running ones.
 
-    On a terminal the last line is written over; elsewhere there is one now and then.
+    On a terminal the status is overwritten in place; elsewhere it is printed at intervals.
     """
 
     def __init__(self, total: int):
@@ -137,7 +142,7 @@ class SweepProgress:
         self._live.update(Text(escape_control_chars(text)), refresh=True)
 
     def finish_job(self, text: str, running: Sequence[tuple[str, Position | None]]) -> None:
-        """A job has ended: what is said of it, and when the others will have."""
+        """Print the line of a finished job, with the time left of the sweep."""
         if self._live is not None:
             self._live.stop()
         self.done += 1
@@ -158,7 +163,7 @@ class SweepProgress:
         )
 
     def _format_time_left(self, running: Sequence[tuple[str, Position | None]]) -> str:
-        """By what the jobs have taken so far, a half of one counting half."""
+        """Estimate the time left from that of the jobs so far; a half-finished job counts half."""
         done = self.done + sum(at.completed_fraction for _, at in running if at is not None)
         if not done:
             return ""
@@ -167,7 +172,7 @@ class SweepProgress:
 
 
 def format_duration(seconds: float) -> str:
-    """``0:07``, ``12:30``, ``3:05:00``"""
+    """Format seconds as ``0:07``, ``12:30`` or ``3:05:00``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:,}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

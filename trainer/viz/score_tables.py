@@ -1,4 +1,4 @@
-"""Scores in words and tables, readable from 40 columns on."""
+"""Tables of scores, readable from 40 columns on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROPORTION_METRICS = ("accuracy", "exact_match")
 
 
 class TestScores(Protocol):
-    """Scores of a run on its test rows, those of a baseline, and the best possible ones, by metric."""
+    """Scores of a run on its test rows, of its baseline, and the best possible ones, by metric."""
 
     @property
     def test(self) -> Mapping[str, float]: ...
@@ -33,14 +33,14 @@ class TestScores(Protocol):
 
 
 def format_number(value: float) -> str:
-    """Four significant digits, without noise."""
+    """Format a number with four significant digits."""
     if isinstance(value, int) or not math.isfinite(value):
         return str(value)
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e3 or value == 0 else f"{value:.3g}"
 
 
 def format_metric_name(name: str) -> str:
-    """A score as it is shown."""
+    """Return the label of a metric."""
     return METRIC_LABELS.get(name, name)
 
 
@@ -49,13 +49,13 @@ def new_table(title: str | None) -> Table:
 
 
 def format_score_comparison(result: TestScores, name: str) -> str:
-    """``baseline .50 | yours .89 | best possible .8945``"""
+    """Format a score in context: ``baseline .50 | model .89 | best possible .8945``."""
     parts = [("baseline", result.baseline), ("model", result.test), ("best possible", result.best_possible)]
     return " | ".join(f"{label} {format_number(scores[name])}" for label, scores in parts if name in scores)
 
 
 def explain_better_than_best(result: TestScores, name: str, rows: int) -> str | None:
-    """Why a score can be better than the best possible one; None if it is not. ``rows``: those of the test split."""
+    """Explain how a score on ``rows`` test rows can exceed the best possible one; None if it does not."""
     from trainer.metrics.metrics import is_better
 
     best, own = result.best_possible.get(name), result.test.get(name)
@@ -71,7 +71,7 @@ def explain_better_than_best(result: TestScores, name: str, rows: int) -> str | 
 
 
 def build_score_table(result: TestScores) -> Table:
-    """Every test score beside the trivial baseline and the best possible, where there are any."""
+    """Build a table of every test score, with the baseline and the best possible score where they are known."""
     columns = {"baseline": result.baseline, "model": result.test, "best possible": result.best_possible}
     shown = {name: scores for name, scores in columns.items() if scores.keys() & result.test.keys()}
     table = new_table("test")
@@ -86,7 +86,13 @@ def build_score_table(result: TestScores) -> Table:
 
 
 def build_rating_tables(called: str, names: Sequence[object], ratings: Mapping[str, Tensor]) -> Iterator[Table]:
-    """How ratings (N,) are spread, and which rows, as they are ``called``, the first of them finds most unusual."""
+    """Build tables of the distribution of row scores (N,), and of the most unusual rows.
+
+    Args:
+        called: What a row is called, such as ``row`` or ``file``.
+        names: The name of each row.
+        ratings: Scores of each row by name; the first one ranks the rows.
+    """
     from trainer.metrics.metrics import get_direction
 
     spread = new_table("rows rated")

@@ -1,4 +1,4 @@
-"""Draws what a task has to show within a time limit: a large model could take longer than it was trained."""
+"""Drawing of artifacts within a time limit: on a large model it could take longer than the training."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.viz import artifact_writer
 
 ANNOUNCE_AFTER_SECONDS = 2.0
-"""Seconds after which drawing announces itself."""
+"""Seconds after which drawing is announced."""
 
 
 class TimeLimitExceeded(Exception):
-    """The time for drawing is over."""
+    """The time limit for drawing is exceeded."""
 
 
 class TimeLimit:
-    """Looked at whenever a part of the model is called. ``look`` may raise for a reason of its own, as a signal."""
+    """Checks the time whenever a part of the model is called; ``look`` may raise as well, for a signal."""
 
     def __init__(self, seconds: float, announce: Callable[[], None], look: Callable[[], None]):
         self.seconds = seconds
@@ -30,7 +30,7 @@ class TimeLimit:
         self.started_at = time.monotonic()
 
     def check_time(self, *_: object) -> None:
-        """Raises OutOfTime."""
+        """Raise TimeLimitExceeded."""
         self.check_signals()
         spent = time.monotonic() - self.started_at
         if self.announce is not None and spent > ANNOUNCE_AFTER_SECONDS:
@@ -43,7 +43,7 @@ class TimeLimit:
 def draw_with_time_limit(
     items: Iterable[Artifact | LazyArtifact], model: nn.Module, folder: Path, clock: TimeLimit
 ) -> tuple[list[Path], list[str]]:
-    """Draws items into files; gives their paths, and the names of those for which there was no time."""
+    """Draw artifacts; return their paths, and the names of those that exceeded the time limit."""
     drawn: list[Path] = []
     missed: list[str] = []
     with ExitStack() as stack:

@@ -1,10 +1,8 @@
-"""A look inside a model: its layers, and what one of them makes of a row."""
+"""Feature maps of a row, and augmented training images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,42 +13,12 @@ from trainer.core.task import Task
 from trainer.engine.dataloader import Loader
 from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
+from trainer.viz.model_summary import summarize_layers
 
 MAX_CHANNELS, GRID_COLUMNS, PREVIEW_EPOCHS = 64, 8, 5
 """How many maps of a layer are shown, how many side by side, and epochs of a training row."""
 UNITS_PER_PANEL, MAX_PANELS, PANEL_WIDTH = 128, 8, 9.0
 """How many numbers of a vector stand side by side as bars, at most how often one below the other, and how wide."""
-
-
-@dataclass(frozen=True)
-class LayerSummary:
-    """A module of the model as it last ran: its dotted name, its class, what came out of it, its parameters."""
-
-    name: str
-    class_name: str
-    output: Tensor
-    num_params: int
-
-
-def summarize_layers(task: Task, batch: Batch) -> list[LayerSummary]:
-    """Every module of the model that gives a tensor, in the order in which they end when a batch is scored."""
-    found: dict[str, LayerSummary] = {}
-
-    def noted(name: str):  # type: ignore[no-untyped-def]
-        def hook(module: torch.nn.Module, _: object, output: object) -> None:
-            first = output[0] if isinstance(output, tuple) and output else output
-            if isinstance(first, Tensor):
-                params = sum(p.numel() for p in module.parameters())
-                found[name] = LayerSummary(name, type(module).__name__, first.detach().float().cpu(), params)
-
-        return hook
-
-    with ExitStack() as stack, torch.no_grad():
-        for name, module in task.model.named_modules():
-            if name:
-                stack.callback(module.register_forward_hook(noted(name)).remove)
-        task.score(batch)
-    return list(found.values())
 
 
 def make_feature_maps(
@@ -76,7 +44,7 @@ def make_feature_maps(
 
 
 def _make_bar_panels(values: Tensor, row: int) -> list[PlotPanel]:
-    """The numbers (N,) of a row, some in each panel, as far as there is room."""
+    """Make bar charts of a vector (N,), split over several panels."""
     panels = []
     for first in range(0, min(len(values), UNITS_PER_PANEL * MAX_PANELS), UNITS_PER_PANEL):
         part = values[first : first + UNITS_PER_PANEL]
@@ -107,12 +75,12 @@ def make_sample_grid(train: Loader, count: int, names: Sequence[str], bounds: Bo
 
 
 def _value_range(x: Tensor) -> Bounds:
-    """The least and the largest value of all channels."""
+    """Return the minimum and maximum over all channels."""
     return [float(x.min())], [float(x.max())]
 
 
 def _format_class(batch: Batch, row: int, names: Sequence[str]) -> str:
-    """The class of a row at rest, in words where there are some."""
+    """Return the class of an unaugmented row, by name if there are class names."""
     target = batch.target
     if target is None or target.dim() != 1:
         return ""

@@ -13,7 +13,7 @@ from trainer.cli import main
 from trainer.core.artifacts import ImageGrid, LineChart
 from trainer.runs import inference, saved_run
 from trainer.utils.errors import ConfigError
-from trainer.viz import model_inspection
+from trainer.viz import feature_maps, model_summary
 
 PICTURES = (
     "model=cnn",
@@ -29,7 +29,7 @@ def test_layers_are_those_that_ran_with_what_they_gave() -> None:
     made = lab(*PICTURES, "max_steps=1")
     found = {
         layer.name: layer
-        for layer in model_inspection.summarize_layers(made.task, made.loaders["test"].load_rows(torch.arange(2)))
+        for layer in model_summary.summarize_layers(made.task, made.loaders["test"].load_rows(torch.arange(2)))
     }
     assert found["trunk.0"].class_name == "Conv2d"
     assert found["trunk.0"].output.shape == (2, 4, 28, 28)
@@ -40,7 +40,7 @@ def test_layers_are_those_that_ran_with_what_they_gave() -> None:
 def test_features_are_the_maps_of_a_layer() -> None:
     made = lab(*PICTURES, "max_steps=1")
     batch = made.loaders["test"].load_rows(torch.tensor([3]))
-    sheet = model_inspection.make_feature_maps(made.task, batch, "trunk.0", ("x",))
+    sheet = feature_maps.make_feature_maps(made.task, batch, "trunk.0", ("x",))
     assert isinstance(sheet, ImageGrid)
     with torch.no_grad():
         maps = made.task.model.trunk[0](batch.inputs["x"])[0]  # type: ignore[union-attr, index]
@@ -48,13 +48,13 @@ def test_features_are_the_maps_of_a_layer() -> None:
     for tile, wanted in zip(sheet.tiles[1:], maps, strict=True):
         torch.testing.assert_close(tile.image[0], wanted)
     with pytest.raises(ConfigError, match=r"no layer 'trunk.9'; did you mean trunk.3\?"):
-        model_inspection.make_feature_maps(made.task, batch, "trunk.9")
+        feature_maps.make_feature_maps(made.task, batch, "trunk.9")
 
 
 def test_maps_over_time_are_shown_one_by_one() -> None:
     made = lab("model=conv_lstm", "model.channels=[2]", "data=moving_blob", "data.rows=40", "max_steps=1")
     batch = made.loaders["test"].load_rows(torch.tensor([0]))
-    sheet = model_inspection.make_feature_maps(made.task, batch, "layers.0")
+    sheet = feature_maps.make_feature_maps(made.task, batch, "layers.0")
     assert isinstance(sheet, ImageGrid)
     assert len(sheet.tiles) == 2 * batch.inputs["x"].shape[1]
     assert sheet.tiles[0].image.shape[1:] == batch.inputs["x"].shape[3:]
@@ -64,7 +64,7 @@ def test_maps_over_time_are_shown_one_by_one() -> None:
 def test_a_vector_is_shown_as_bars(width: int, panels: int) -> None:
     made = lab("model=mlp", f"model.hidden=[{width}]", "data=moons", "max_steps=1")
     batch = made.loaders["test"].load_rows(torch.tensor([3]))
-    chart = model_inspection.make_feature_maps(made.task, batch, "layers.0")
+    chart = feature_maps.make_feature_maps(made.task, batch, "layers.0")
     assert isinstance(chart, LineChart)
     assert len(chart.panels) == panels
     with torch.no_grad():
@@ -77,7 +77,7 @@ def test_a_vector_is_shown_as_bars(width: int, panels: int) -> None:
 
 def test_samples_are_rows_at_rest_and_as_epochs_see_them() -> None:
     train = lab(*PICTURES, "augment=slides", "max_steps=1").loaders["train"]
-    sheet = model_inspection.make_sample_grid(train, 3, ["a"] * 10)
+    sheet = feature_maps.make_sample_grid(train, 3, ["a"] * 10)
     assert (len(sheet.tiles), sheet.columns) == (18, 6)
     assert sheet.tiles[6].caption == "row 1: a"
     assert torch.equal(sheet.tiles[6].image, train.load_rows(torch.tensor([1])).inputs["x"][0])

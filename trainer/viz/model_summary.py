@@ -1,0 +1,43 @@
+"""Summary of the layers of a model."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainer.core.batch import Batch
+from trainer.core.task import Task
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """A module as it last ran: dotted name, class, output, number of parameters."""
+
+    name: str
+    class_name: str
+    output: Tensor
+    num_params: int
+
+
+def summarize_layers(task: Task, batch: Batch) -> list[LayerSummary]:
+    """Summarize every module that outputs a tensor, in the order in which they finish on a batch."""
+    found: dict[str, LayerSummary] = {}
+
+    def noted(name: str):  # type: ignore[no-untyped-def]
+        def hook(module: torch.nn.Module, _: object, output: object) -> None:
+            first = output[0] if isinstance(output, tuple) and output else output
+            if isinstance(first, Tensor):
+                params = sum(p.numel() for p in module.parameters())
+                found[name] = LayerSummary(name, type(module).__name__, first.detach().float().cpu(), params)
+
+        return hook
+
+    with ExitStack() as stack, torch.no_grad():
+        for name, module in task.model.named_modules():
+            if name:
+                stack.callback(module.register_forward_hook(noted(name)).remove)
+        task.score(batch)
+    return list(found.values())
