@@ -63,7 +63,7 @@ def test_data_of_a_stored_run_is_named_by_its_own_keys() -> None:
     lines = [
         f"data.paht: unknown key; did you mean data.path? {able}",
         f"data.taget: unknown key; did you mean data.target? {able}",
-        f"data.target: a run keeps what it was trained with; {able}",
+        f"data.target: the configuration of a trained run is fixed; {able}",
         "data.path: 5 given; it must be text",
     ]
     assert [problem.startswith(line) for problem, line in zip(told.value.problems, lines, strict=True)] == [True] * 4

@@ -10,7 +10,7 @@ from trainer.config.moved_classes import current_path
 from trainer.utils.errors import ConfigError
 
 FORMAT_VERSION = 2
-"""Of ``compose.yaml`` and ``results.json``; 1 is what train 0.1.0 wrote, without saying so."""
+"""Of ``config.yaml`` and ``results.json``; 1 is what train 0.1.0 wrote, without saying so."""
 KEY = "format_version"
 
 

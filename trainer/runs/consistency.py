@@ -1,4 +1,4 @@
-"""Whether the files of a run folder are of one run: configuration, results and checkpoints vouch for each other."""
+"""Consistency of a run directory: configuration, results and checkpoints must describe the same run."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ MAX_PROBLEMS = 5
 
 
 def check_run(path: Path, state: Mapping[str, Any], file: Path) -> None:
-    """Compares the configuration and the results in a run folder with what a checkpoint in it says of its run.
+    """Compare the configuration and results of a run directory with the run metadata of a checkpoint in it.
 
-    Raises ConfigError naming file and key of what differs: one of them was edited, or is of another run.
+    Raises:
+        ConfigError: They differ: one was edited, or is of another run. Names file and key.
     """
     checkpoint_schema.check_plain_state(state, file)
     about = state["about"]
@@ -42,10 +43,10 @@ def check_run(path: Path, state: Mapping[str, Any], file: Path) -> None:
 
 
 def _select_common_keys(results: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What results and a checkpoint both say of a run; a seed that the environment gives is known to the first alone.
+    """Return the keys that results and a checkpoint share; a seed from the environment is in the results only.
 
-    Not the digest of the data: a run that went on with changed data has today's in its results. Nor the identity of a
-    run that goes on from a state of an earlier version, which hashed other class paths.
+    Excluded are the digest of the data, since a run resumed with changed data has today's in its results, and the
+    identity of a run resumed from a checkpoint of an earlier version, which hashed other class paths.
     """
     options = about["options"]
     told = {"options": options}
@@ -58,7 +59,7 @@ def _select_common_keys(results: Mapping[str, Any], about: Mapping[str, Any]) ->
 
 
 def load_best(path: Path) -> dict[str, Any]:
-    """The best weights of a run, in a checkpoint that is compared as by ``check_run``."""
+    """Load the checkpoint of the best weights, checked as by ``check_run``."""
     file = path / checkpoint.BEST
     best = checkpoint.migrate_state(checkpoint.load_checkpoint(file), file)
     check_run(path, best, file)
@@ -66,11 +67,13 @@ def load_best(path: Path) -> dict[str, Any]:
 
 
 def is_best_lost(path: Path, state: Mapping[str, Any] | None, epoch: int | None) -> bool:
-    """Whether the best weights of a finished run are gone, and those of its last state the same.
+    """Check whether the best weights of a finished run are missing, but can be restored from its last state.
 
-    epoch: of the best weights; None where no score was a number, and none were saved.
+    Args:
+        epoch: Epoch of the best weights; None where no score was a number, and none were saved.
 
-    Raises ConfigError for best weights that are lost, damaged or not those that the last state speaks of.
+    Raises:
+        ConfigError: The best weights are lost, damaged, or not those that the last state refers to.
     """
     file = path / checkpoint.BEST
     if epoch is None and not file.exists():
@@ -94,7 +97,7 @@ def is_best_lost(path: Path, state: Mapping[str, Any] | None, epoch: int | None)
 
 
 def extract_best(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The best weights, for their own file, of a last state that holds them."""
+    """Extract the checkpoint of the best weights from a last state that contains them."""
     return {"task": state["task"], **state["best"], **{key: state[key] for key in (migrations.KEY, "about", "data")}}
 
 
@@ -103,7 +106,7 @@ def _best_position(best: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _contains_best_weights(state: Mapping[str, Any]) -> bool:
-    """Whether nothing was learned since the best validation; averages are scored, and stand beside the weights."""
+    """Return whether the last state holds the best weights: no step since then, and no EMA, which is saved apart."""
     players = state["players"].values() if isinstance(state["players"], Mapping) else [None]
     is_plain = all(isinstance(player, Mapping) and player.get("average", 0) is None for player in players)
     return bool(state["best"]["step"] == state["position"]["step"]) and is_plain
@@ -118,13 +121,13 @@ def _describe_other_weights(state: Mapping[str, Any] | None) -> str:
 
 
 def load_weights(task: Task, state: Mapping[str, Any], file: Path) -> None:
-    """Loads the weights of a checkpoint into a task. Raises ConfigError as ``check_weights``."""
+    """Load the weights of a checkpoint into a task. Raises ConfigError as ``check_weights``."""
     check_weights(task, state, file)
     task.load_state_dict(state["task"])
 
 
 def check_weights(task: Task, state: Mapping[str, Any], file: Path) -> None:
-    """Raises ConfigError naming file and tensor for weights that are not those of this task, or not finite."""
+    """Raise ConfigError, naming file and tensor, for weights that do not fit the task or are not finite."""
     weights, own = state.get("task"), task.state_dict()
     if not isinstance(weights, Mapping):
         raise ConfigError(f"{file}: it holds no weights (task)")
@@ -152,7 +155,7 @@ def _describe_tensor(value: Tensor) -> str:
 
 
 def _find_differences(file: Path, mine: Any, theirs: Any, other: Path, at: str = "") -> Iterator[str]:
-    """The keys in which two mappings differ; those that change nothing that is trained may."""
+    """Describe the keys in which two mappings differ, except those that do not affect training."""
     if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
         for key in dict.fromkeys((*mine, *theirs)):
             if str(key) not in RUNTIME_ONLY_KEYS:

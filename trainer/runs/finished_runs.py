@@ -1,4 +1,4 @@
-"""Finished runs below a folder, told apart by what they were configured to be and not by how that was written."""
+"""Finished runs below a directory, distinguished by their resolved configuration."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ REQUIRED_KEYS = {
     "params",
     "seconds",
 }
-"""What a file of results must hold to be one of ours."""
+"""Keys that a results file must have."""
 REPLICATE_KEYS = ("seed", "data.fold")
-"""Keys in which the runs of one row differ."""
+"""Keys in which the replicates of one setting differ."""
 PATH_KEYS = ("data.path", "data.test_path")
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """The results of a run, and its configuration by dotted key. order: when it ended."""
+    """Results of a run, and its configuration by dotted key; ``mtime_ns`` is when it ended."""
 
     results: Mapping[str, Any]
     config: Mapping[str, Any]
@@ -52,12 +52,12 @@ class FinishedRun:
 
     @cached_property
     def explicit_overrides(self) -> dict[str, Any]:
-        """The overrides that it was started with, the last of each key."""
+        """The overrides of its command line, the last one of each key."""
         pairs = (text.lstrip("+~").partition("=") for text in self.results["overrides"])
         return {key: _parse_override_value(value) for key, _, value in pairs}
 
     def get_value(self, key: str) -> Any:
-        """Of a key, or the option that was chosen of a group."""
+        """Return the value of a key, or the option of a group."""
         for known in (self.config, self.results.get("options", {}), self.explicit_overrides):
             if key in known:
                 return known[key]
@@ -65,12 +65,12 @@ class FinishedRun:
 
     @property
     def data_digest(self) -> str:
-        """Of the contents of the user's own files; empty where there are none, or the run does not say."""
+        """Digest of the user files it was trained on; empty where there are none, or it is unknown."""
         return str(self.results.get("data_digest") or "")
 
     @cached_property
     def setting_key(self) -> str:
-        """All that decides what is trained but the seed and the fold."""
+        """Everything that determines training except seed and fold."""
         kept = {
             key: value for key, value in self.config.items() if not is_ignored_key(key) and key not in REPLICATE_KEYS
         }
@@ -79,7 +79,7 @@ class FinishedRun:
 
     @cached_property
     def data_options(self) -> dict[str, Any]:
-        """The options of its data, but the fold."""
+        """Options of its data set except the fold."""
         return {
             key: value
             for key, value in self.config.items()
@@ -88,21 +88,20 @@ class FinishedRun:
 
     @property
     def replicate_key(self) -> tuple[str, str]:
-        """Which of the runs of one setting it is."""
+        """Seed and fold of the run within its setting."""
         seed = self.get_value("seed")
         return str(self.results.get("seed") if seed is None else seed), str(self.get_value("data.fold"))
 
 
 def is_ignored_key(key: str) -> bool:
-    """Whether a key does not tell two settings apart, or has a column of its own."""
+    """Return whether a key does not distinguish settings, or has a column of its own."""
     return key in ("model", "data") or key.startswith("hydra") or key.split(".")[-1] in RUNTIME_ONLY_KEYS
 
 
 def read_runs(path: Path) -> list[FinishedRun]:
-    """The finished runs below a folder that have scores, oldest name first.
+    """Read the finished runs with scores below a directory, ordered by name.
 
-    A score that was never a number chose no weights: there is nothing to compare. Classifiers that runs trained for
-    themselves are nobody's runs.
+    Runs whose score was never a number selected no weights and are left out, as are feature extractors.
     """
     files = {file.resolve(): file for file in sorted(path.glob(f"**/{run_dir.RESULTS_FILE}"))}
     found = []
@@ -121,12 +120,12 @@ def read_runs(path: Path) -> list[FinishedRun]:
 
 
 def _is_scored(results: Mapping[str, Any]) -> bool:
-    """Whether the monitored score is there."""
+    """Return whether the monitored score exists."""
     return all(results["monitor"] in results[split] for split in ("val", "test"))
 
 
 def _read_config_keys(path: Path, results: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run's own file says; of a folder that lost it, what the overrides say."""
+    """Read the configuration of a run by dotted key; if the file is lost, its overrides."""
     try:
         read = _load_yaml(yaml_limits.read_yaml(path / run_dir.CONFIG_FILE))
     except ConfigError:
@@ -151,7 +150,7 @@ def _flatten_keys(node: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, A
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads a date as the text that it is to Hydra, and no year 0 as a mistake."""
+    """YAML loader that keeps dates as text, as Hydra does."""
 
     yaml_implicit_resolvers: ClassVar = {
         first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
@@ -160,7 +159,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _load_yaml(text: str) -> Any:
-    """The value of a YAML text. Raises ConfigError for one that stands for none, or for more than is sane."""
+    """Load a YAML text. Raises ConfigError for invalid or excessive YAML."""
     yaml_limits.check_text(text, "a value")
     try:
         found = _Loader(text).get_single_data()
@@ -171,7 +170,7 @@ def _load_yaml(text: str) -> Any:
 
 
 def _parse_override_value(text: str) -> Any:
-    """The value of an override; its text where it has none that YAML knows."""
+    """Parse the value of an override; its text where it is not YAML."""
     try:
         return _load_yaml(text)
     except ConfigError:
@@ -179,6 +178,6 @@ def _parse_override_value(text: str) -> Any:
 
 
 def canonicalize_value(value: object) -> str:
-    """The same text for 1 and 1.0."""
+    """Return the same text for equal values, such as 1 and 1.0."""
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return repr(float(value)) if is_number and abs(value) < 2**53 else repr(value)  # type: ignore[arg-type]

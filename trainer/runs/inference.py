@@ -1,4 +1,5 @@
-"""What is done with a run that was trained: scored again, asked to write, looked into; and data before any run."""
+"""Inference with saved runs: evaluation, sampling, scoring of rows, feature maps; and previews of data before any
+run."""
 
 from __future__ import annotations
 
@@ -35,12 +36,14 @@ SCORE_TOLERANCE, OTHER_DEVICE_TOLERANCE = 1e-2, 5e-2
 
 
 def load_run(kept: Config, *, reads_files: bool = True, to_score: bool = False) -> tuple[Task, Dataset]:
-    """A stored run's task with its best weights, and its data as the run learned it.
+    """Load the task of a saved run with its best weights, and its data with the stored preprocessing.
 
-    reads_files: whether the data is read from its files, rather than from the run alone. to_score: with the classifier
-    that its rows are compared by, if it has one.
+    Args:
+        reads_files: Read the data from its files, rather than from the run alone.
+        to_score: Attach the feature extractor, if the task has one.
 
-    Raises ConfigError for a run folder whose files are not of one run, and for data that has changed.
+    Raises:
+        ConfigError: The files of the run directory are not of one run, or the data has changed.
     """
     file = Path(kept.run_dir) / checkpoint.BEST
     best = consistency.load_best(Path(kept.run_dir))
@@ -58,7 +61,7 @@ def load_run(kept: Config, *, reads_files: bool = True, to_score: bool = False) 
 
 
 def evaluate_run(kept: Config) -> dict[str, float]:
-    """Scores the best weights of a stored run on its test rows, and shows them."""
+    """Evaluate the best weights of a saved run on its test rows, and print the scores."""
     task, data = load_run(kept, to_score=True)
     test = factory.make_loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
     scores = evaluation.evaluate_split(task, test, kept.settings)
@@ -77,7 +80,7 @@ def evaluate_run(kept: Config) -> dict[str, float]:
 
 
 def _warn_about_changed_scores(stored: Result, scores: Mapping[str, float], where: torch.device) -> None:
-    """Warns of test scores in a file of results that are not those of the weights beside it."""
+    """Warn if the stored test scores are not those of the weights next to them."""
     is_alike = stored.device.split(":")[0] == where.type
     room = SCORE_TOLERANCE if is_alike else OTHER_DEVICE_TOLERANCE
     other = [
@@ -96,9 +99,12 @@ def _is_close(one: float, other: float, room: float) -> bool:
 
 
 def sample(kept: Config, options: Mapping[str, Any]) -> Iterator[str]:
-    """What the best weights of a stored run write, piece by piece; ``options`` are those of the task's ``sample``.
+    """Yield samples of the best weights of a saved run piece by piece.
 
-    What is not text goes into the run's folder, and its path is told.
+    Artifacts that are no text are written to the run directory, and their path is yielded.
+
+    Args:
+        options: Options of the task's ``sample``.
     """
     names_rows = not options.keys().isdisjoint(factory.find_class(kept.tree["task"], Task).row_options)  # type: ignore[type-abstract]
     task, _ = load_run(kept, reads_files=names_rows)
@@ -114,11 +120,12 @@ def sample(kept: Config, options: Mapping[str, Any]) -> Iterator[str]:
 
 
 def score(kept: Config, path: str | None) -> Path:
-    """Rates each row of a file, or of a stored run's test split, by its best weights; gives the path of the table.
+    """Score each row of a file, or of the test split, with the best weights; write a table and return its path.
 
-    Rows of a file are numbered from 1, as messages count them, and test rows from 0, as everywhere.
+    Rows of a file are numbered from 1, as in messages, and test rows from 0.
 
-    Raises ConfigError for a file that the data of the run cannot read, or without the classes that its model is told.
+    Raises:
+        ConfigError: The data set cannot read the file, or it lacks the classes that the model is conditioned on.
     """
     task, data = load_run(kept, reads_files=path is None)
     if path is not None:
@@ -140,7 +147,7 @@ def score(kept: Config, path: str | None) -> Path:
 
 
 def summarize_layers(kept: Config) -> list[tuple[str, ...]]:
-    """Name, class, output of one row and parameters of each layer of a stored run's model."""
+    """Return name, class, output shape and number of parameters of each layer of a saved run's model."""
     task, data = load_run(kept, reads_files=False)
     batch = data.test.batch(torch.zeros(1, dtype=torch.long), 0).to(task.progress.device)
     found = model_summary.summarize_layers(task, batch)
@@ -148,9 +155,10 @@ def summarize_layers(kept: Config) -> list[tuple[str, ...]]:
 
 
 def draw_feature_maps(kept: Config, layer: str, row: int) -> Path:
-    """Draws what a layer makes of a test row into the folder of a stored run; gives the picture's path.
+    """Draw the output of a layer for a test row into the run directory; return the path of the image.
 
-    Raises ConfigError for a layer or a row that is not there.
+    Raises:
+        ConfigError: The layer or the row does not exist.
     """
     task, data, batch = _load_test_row(kept, row)
     sheet = feature_maps.make_feature_maps(task, batch, layer, data.image_inputs(), data.pixel_bounds())
@@ -159,9 +167,9 @@ def draw_feature_maps(kept: Config, layer: str, row: int) -> Path:
 
 
 def _load_test_row(kept: Config, row: int) -> tuple[Task, Dataset, Batch]:
-    """The task of a stored run, its data, and a batch of that test row.
+    """Load the task of a saved run, its data, and a batch of one test row.
 
-    The first rows are kept with a run: they need no files.
+    The first rows are stored with a run and need no files.
     """
     task, data = load_run(kept, reads_files=False)
     if isinstance(data.test, SplitExcerpt) and not data.test.has_row(row):
@@ -173,7 +181,7 @@ def _load_test_row(kept: Config, row: int) -> tuple[Task, Dataset, Batch]:
 
 
 def draw_samples(config: Config, count: int) -> Path:
-    """Draws some training rows, each as it is and as the first epochs see it; gives the picture's path."""
+    """Draw some training rows unaugmented and as the first epochs see them; return the path of the image."""
     with show_warnings():
         data = dataset_loading.load_dataset(config)
     train = factory.make_loaders(config.tree, data, config.settings, torch.device("cpu"))["train"]

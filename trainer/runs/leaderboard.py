@@ -1,4 +1,4 @@
-"""Runs side by side: mean and spread over seeds and folds, ordered by what was seen on validation rows."""
+"""Leaderboard: mean and standard deviation over seeds and folds, ranked by the validation score."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from trainer.viz.console import console, print_line
 from trainer.viz.score_tables import format_metric_name, new_table
 
 NUMERIC_COLUMNS_WIDTH = 38
-"""Columns that the numbers of a row take, without those of test."""
+"""Width of the numeric columns, without those of test scores."""
 MIN_MODEL_WIDTH = 6
 
 
 @dataclass(frozen=True)
 class Entry:
-    """All seeds and folds of one setting; a row of the leaderboard, in the order of its fields."""
+    """A row of the leaderboard: all seeds and folds of one setting."""
 
     data: str
     monitor: str
@@ -46,15 +46,15 @@ class Entry:
 
 
 def collect_entries(path: Path) -> list[Entry]:
-    """One entry for each setting among the finished runs below a folder, the best validation score first.
+    """Collect one entry for each setting among the finished runs below a directory, best validation score first.
 
-    Choosing by validation and showing the test score keeps the test rows unseen until the end.
+    Ranking by validation scores and only displaying test scores keeps the test rows out of the selection.
     """
     return build_entries(read_runs(path))
 
 
 def build_entries(found: Sequence[FinishedRun]) -> list[Entry]:
-    """The same of runs that have been read."""
+    """Build the entries of runs that have been read."""
     entries = [
         _build_entry(data, label, runs)
         for data, groups in group_by_data(group_by_setting(found))
@@ -91,9 +91,11 @@ def _sort_key(entry: Entry) -> float:
 
 
 def show_leaderboard(path: Path) -> None:
-    """Prints the leaderboard of a folder and saves it there as ``leaderboard.csv`` and ``.md``.
+    """Print the leaderboard of a directory, and save it there as ``leaderboard.csv`` and ``.md``.
 
-    Raises ConfigError for a folder that is not there, and SystemFault, once it is printed, where it cannot be saved.
+    Raises:
+        ConfigError: The directory does not exist.
+        SystemFault: The leaderboard was printed but cannot be saved.
     """
     if not os.path.isdir(path):
         raise ConfigError(f"no folder {path.absolute()}")
@@ -126,7 +128,7 @@ def _format_cell(value: Any) -> str:
 
 
 def _print_tables(entries: Sequence[Entry]) -> None:
-    """A table for each data set: scores on different data are not comparable."""
+    """Print one table for each data set: scores on different data are not comparable."""
     for data, monitor in dict.fromkeys((entry.data, entry.monitor) for entry in entries):
         mine = [entry for entry in entries if (entry.data, entry.monitor) == (data, monitor)]
         known = (("baseline", mine[0].baseline), ("best possible", mine[0].best_possible))
@@ -140,7 +142,7 @@ def _print_tables(entries: Sequence[Entry]) -> None:
 
 
 def _fits_width(entries: Sequence[Entry], width: int) -> bool:
-    """Whether a table of them breaks no word."""
+    """Return whether a table of these entries breaks no word."""
     words = max(len(word) for entry in entries for word in [*entry.overrides.split(" "), ""])
     models = max(MIN_MODEL_WIDTH, *(len(entry.model) for entry in entries))
     tests = max(len(line) for entry in entries for line in [_format_test_score(entry), *_format_other_metrics(entry)])
@@ -164,7 +166,7 @@ def _build_table(entries: Sequence[Entry]) -> Table:
 
 
 def _format_other_metrics(entry: Entry) -> list[str]:
-    """The scores that are not the monitored one, as they are shown."""
+    """Format the scores other than the monitored one."""
     parts = (part.rpartition(" ") for part in filter(None, entry.other_metrics.split(", ")))
     return [f"{format_metric_name(name)} {value}" for name, _, value in parts]
 
@@ -175,7 +177,7 @@ def _format_test_score(entry: Entry) -> str:
 
 
 def _print_stacked(place: int, entry: Entry) -> None:
-    """A row in lines of its own, for which any width is enough."""
+    """Print an entry on several lines, for narrow terminals."""
     runs, params = format_count(entry.runs, "run"), format_count(entry.params, "parameter")
     lines = [
         f"{entry.model} {entry.overrides}".rstrip(),

@@ -1,4 +1,4 @@
-"""Results and configuration of a run whose files are lost, from its newest checkpoint."""
+"""Results and configuration of a run whose files are lost, recovered from its newest checkpoint."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from trainer.utils.errors import UserError
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """The last results of a run, or those that its newest checkpoint knows; empty if neither can be read."""
+    """Read the results of a run, from its newest checkpoint if the file is lost; empty if neither can be read."""
     return run_dir.read_results(path) or _results_from_checkpoint(path)
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The configuration of a run whose ``compose.yaml`` is lost, as its newest checkpoint has it; empty without one."""
+    """Read the configuration of a run whose ``config.yaml`` is lost from its newest checkpoint; empty without one."""
     config = _load_checkpoint_metadata(path).get("config")
     return {migrations.KEY: migrations.FORMAT_VERSION} | config if isinstance(config, dict) else {}
 
 
 def _load_checkpoint_metadata(path: Path) -> dict[str, Any]:
-    """The newest checkpoint's description of its run, and its position; empty if none can be read."""
+    """Load the run metadata and the position of the newest checkpoint; empty if none can be read."""
     # Not Path.is_file, which raises for a name that is too long.
     if not any(os.path.isfile(path / name) for name in run_dir.CHECKPOINT_FILES):
         return {}

@@ -1,4 +1,4 @@
-"""What a run says of itself, in ``results.json`` and to Python."""
+"""Results of a run: ``results.json``, and the object that ``trainer.run`` returns."""
 
 from __future__ import annotations
 
@@ -26,11 +26,14 @@ if TYPE_CHECKING:
 class Result:
     """Status, settings, sizes and scores of one run.
 
-    status: running, finished, interrupted or failed; ``reason`` says why it did not finish. val, test: scores of the
-    best weights. folder: where the run is. home: the folder it was started from, where relative paths begin.
-    artifacts: names of the pictures and tables of the finished run; None until all of them are drawn. data_digest: of
-    the user's own files that it was trained on, None where the data set reads none. format_version: of the identity and
-    this file.
+    Attributes:
+        status: running, finished, interrupted or failed; ``reason`` says why it did not finish.
+        val, test: Scores of the best weights.
+        folder: The run directory.
+        home: The directory it was started from, which relative paths refer to.
+        artifacts: Names of the images and tables of the finished run; None until all are drawn.
+        data_digest: Digest of the user files it was trained on, None where the data set reads none.
+        format_version: Format version of the identity and of this file.
     """
 
     folder: str
@@ -64,9 +67,10 @@ class Result:
 
     @classmethod
     def read(cls, path: Path) -> Result:
-        """The result in a run folder, wherever the folder is now.
+        """Read the results of a run directory, wherever it is now; fields of a later version are ignored.
 
-        Raises ConfigError if it is not one of ours; what a later version added is left out.
+        Raises:
+            ConfigError: The file is not one that a run writes.
         """
         found = recovery.read_results(path) | {"folder": str(path)}
         wrong = find_faults(found)
@@ -77,11 +81,11 @@ class Result:
         return cls(**{name: found[name] for name in FIELD_TYPES if name in found})
 
     def write(self) -> None:
-        """Raises SystemFault where nothing can be written."""
+        """Write ``results.json``. Raises SystemFault where nothing can be written."""
         atomic_write.write_text(self.results_path, self._to_json())
 
     def write_in_place(self) -> None:
-        """As ``write``, and on a full disk in the room that the file has already."""
+        """Write like ``write``, on a full disk by overwriting the file in place."""
         try:
             self.write()
         except SystemFault:
@@ -92,26 +96,26 @@ class Result:
         return Path(self.folder) / run_dir.RESULTS_FILE
 
     def _to_json(self) -> str:
-        """JSON has no NaN: a score that is not finite becomes null, which ``run_dir.read_results`` reads as NaN."""
+        """Return JSON, with null for scores that are not finite, which ``run_dir.read_results`` reads as NaN."""
         said = asdict(self)
         for name in run_dir.SCORE_GROUPS:
             said[name] = {key: value if math.isfinite(value) else None for key, value in said[name].items()}
         return json.dumps(said, indent=2, allow_nan=False) + "\n"
 
     def update_progress(self, trainer: Trainer) -> None:
-        """How far a run has come, and its best so far."""
+        """Update the position and the best scores."""
         self.epochs, self.steps, self.seconds = trainer.epoch, trainer.step, round(trainer.elapsed_seconds, 3)
         self.update_best(trainer.history, trainer.best.epoch)
 
     def update_best(self, history: list[dict[str, Any]], epoch: int | None) -> None:
-        """The validation scores of the best epoch."""
+        """Update the validation scores of the best epoch."""
         self.best_epoch = epoch
         best = next((row for row in history if row["epoch"] == epoch), {})
         self.val = {name.removeprefix("val_"): value for name, value in best.items() if name.startswith("val_")}
 
     @property
     def val_score(self) -> float:
-        """The monitored score on the validation rows, at the best epoch."""
+        """The monitored validation score at the best epoch."""
         return self.val[self.monitor]
 
 
@@ -122,19 +126,19 @@ MAX_PROBLEMS = 5
 
 
 def find_faults(found: Mapping[str, Any]) -> list[str]:
-    """What in results that were read is missing, or not of the type that a run writes, by key."""
+    """List what is missing or of the wrong type in results, by key."""
     return [f"{key} is missing" for key in REQUIRED_FIELDS if key not in found] + find_wrong_types(found)
 
 
 def find_wrong_types(found: Mapping[str, Any]) -> list[str]:
-    """What in results that were read is not of the type that a run writes, by key."""
+    """List what is of the wrong type in results, by key."""
     return [
         fault for key, kind in FIELD_TYPES.items() if key in found for fault in find_mismatches(found[key], kind, key)
     ]
 
 
 def collect_versions() -> dict[str, str]:
-    """What a run was made with."""
+    """Return the versions of Python and of the packages."""
     found = {"python": platform.python_version()}
     for name in ("train-zoo", "torch", "hydra-core", "numpy"):
         try:
@@ -145,7 +149,7 @@ def collect_versions() -> dict[str, str]:
 
 
 def get_git_commit() -> str | None:
-    """The commit of the working folder, with ``+`` if files differ from it; None outside a repository."""
+    """Return the commit of the working directory, with ``+`` if files differ from it; None outside a repository."""
     try:
         command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)

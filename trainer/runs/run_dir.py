@@ -1,4 +1,4 @@
-"""The folder of a run: claimed by one process, found again by what is trained in it."""
+"""Run directories: claimed and locked by one process, found again by their results."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ RESULTS_FILE, CONFIG_FILE, METRICS_FILE, LOG_FILE, CURVES_FILE = (
 LOCK_FILE = ".lock"
 _KEY_PATTERN = re.compile(r"[+~]*\w[\w.]*", re.ASCII)
 JOB_OUTPUT_SUFFIX = ".out"
-"""Ending of the file beside a job's folder that holds what the job prints."""
+"""Suffix of the file next to a job's directory with the output of the job."""
 STARTUP_FILES = {LOCK_FILE, LOG_FILE, CONFIG_FILE, RESULTS_FILE}
 CHECKPOINT_FILES = ("last.pt", "previous.pt")
-"""What checkpoint.py calls them; a name is known without torch."""
+"""Names of checkpoints, as in engine/checkpoint.py, known without importing torch."""
 IDENTIFYING_FILES = (RESULTS_FILE, *CHECKPOINT_FILES)
-"""Files that tell what is trained in a folder; the first may be lost."""
+"""Files that identify the run of a directory; the first may be lost."""
 SCORE_GROUPS = ("val", "test", "baseline", "best_possible")
-"""Scores by name in the file of results."""
+"""Groups of scores in the results."""
 RUNS_ROOT, LATEST_LINK, CLASSIFIERS_DIR = "outputs", "latest", "classifiers"
 LOCK_POLL_SECONDS = 0.05
-"""Seconds between looks at a lock that another process holds."""
+"""Seconds between attempts to take a lock that another process holds."""
 
 
 class ClaimedRunDir(NamedTuple):
-    """The folder of a run that is to begin, and its open lock, which this process holds."""
+    """A new run directory and its open lock, held by this process."""
 
     path: Path
     lock: IO[str]
 
 
 def make_runs_root() -> Path:
-    """The folder of all runs, made if it is not there. Raises SystemFault where nothing can be written."""
+    """Create the root of all runs if needed. Raises SystemFault where nothing can be written."""
     try:
         Path(RUNS_ROOT).mkdir(exist_ok=True)
     except OSError as error:
@@ -62,17 +62,19 @@ def make_runs_root() -> Path:
 
 
 def is_path(word: str) -> bool:
-    """Whether a word of a command line is a path and not ``key=value``: a job of a sweep is named by its values."""
+    """Return whether an argument is a path rather than ``key=value``: directories of sweep jobs are named by values."""
     key, equals, _ = word.partition("=")
     return not equals or not _KEY_PATTERN.fullmatch(key) or os.path.isdir(word)
 
 
 def claim_dir(wanted: str, may_reuse: Callable[[Path], bool] | None = None) -> Path:
-    """A new folder of that name; with a number behind it if another run already has it.
+    """Create a new directory of this name, with a number appended if the name is taken.
 
-    ``may_reuse`` tells of a folder that is there whether nothing in it could be missed.
+    Args:
+        may_reuse: Decides whether an existing directory may be reused because nothing in it would be lost.
 
-    Raises SystemFault where nothing can be written.
+    Raises:
+        SystemFault: Nothing can be written.
     """
     return next(
         path for path, is_new in _make_numbered_dirs(wanted) if is_new or (may_reuse is not None and may_reuse(path))
@@ -80,10 +82,12 @@ def claim_dir(wanted: str, may_reuse: Callable[[Path], bool] | None = None) -> P
 
 
 def claim_run(wanted: str, *, may_reuse: bool = False) -> ClaimedRunDir:
-    """As ``claim_dir``, of a run, with the lock of its folder: ``lock_run`` goes on with it.
+    """Create a new run directory as ``claim_dir`` does, and lock it; ``lock_run`` takes over the lock.
 
-    A folder that was made a moment ago looks like one whose run was killed; the lock alone tells them apart.
-    ``may_reuse``: also a folder in which a run was killed before it could say what it is.
+    A directory created a moment ago looks like one whose run was killed; only the lock tells them apart.
+
+    Args:
+        may_reuse: Also reuse a directory in which a run was killed before it saved anything.
     """
     for path, is_new in _make_numbered_dirs(wanted):
         if not is_new and not (may_reuse and is_abandoned_run(path)):
@@ -101,7 +105,7 @@ def claim_run(wanted: str, *, may_reuse: bool = False) -> ClaimedRunDir:
 
 
 def _is_current_lock(file: IO[str], path: Path) -> bool:
-    """Whether an open lock is that of the folder as it is now, which may have been removed and made anew."""
+    """Return whether an open lock belongs to the directory as it is now: it may have been deleted and created again."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path / LOCK_FILE))
     except FileNotFoundError:
@@ -109,7 +113,7 @@ def _is_current_lock(file: IO[str], path: Path) -> bool:
 
 
 def _make_numbered_dirs(wanted: str) -> Iterator[tuple[Path, bool]]:
-    """Folders of that name, with a number behind it from the second on, and whether each was made just now."""
+    """Yield directories of this name, numbered from the second on, and whether each was just created."""
     for number in range(1000):
         path = Path(wanted if not number else f"{wanted}-{number + 1}")
         try:
@@ -124,30 +128,35 @@ def _make_numbered_dirs(wanted: str) -> Iterator[tuple[Path, bool]]:
 
 
 def is_abandoned_run(path: Path) -> bool:
-    """Whether it is a folder in which a run was killed before it could say what it is."""
+    """Return whether a run was killed in this directory before it saved anything."""
     return path.is_dir() and not (path / RESULTS_FILE).exists() and _has_only_startup_files(path)
 
 
 def is_abandoned_sweep(path: Path) -> bool:
-    """Whether it is the folder of a sweep all whose jobs were killed before they could say what they are."""
+    """Return whether all jobs of the sweep in this directory were killed before they saved anything."""
     return path.is_dir() and all(file.suffix == JOB_OUTPUT_SUFFIX or is_abandoned_run(file) for file in path.iterdir())
 
 
 def _has_only_startup_files(path: Path) -> bool:
-    """Whether a folder holds nothing but what a run writes before it trains: nothing that could be missed."""
+    """Return whether a directory holds only files that a run writes before training."""
     return all(file.name in STARTUP_FILES or file.match(atomic_write.TEMP_FILE_PATTERN) for file in path.iterdir())
 
 
 class RunInUseError(ConfigError):
-    """Another process works in a run folder."""
+    """Another process holds the lock of a run directory."""
 
 
 @contextmanager
 def lock_run(path: Path, patience: float = 0.0, lock: IO[str] | None = None) -> Iterator[None]:
-    """Keeps other processes out of a run folder; the lock ends with the process, however it ends.
+    """Lock a run directory; the lock ends with the process, however it ends.
 
-    ``lock``: of a folder that was claimed. ``patience``: seconds to wait for a process that holds it. Raises InUse
-    naming that process, SystemFault where the folder cannot be written.
+    Args:
+        patience: Seconds to wait for a process that holds the lock.
+        lock: Open lock of a directory that was claimed.
+
+    Raises:
+        RunInUseError: Another process, which is named, holds the lock.
+        SystemFault: The directory cannot be written.
     """
     with atomic_write.catch_write_errors(path / LOCK_FILE):
         file = lock or _open_lock(path)
@@ -180,7 +189,7 @@ def _wait_for_lock(file: IO[str], path: Path, deadline: float) -> None:
 
 
 def _try_lock(file: IO[str], path: Path) -> bool:
-    """Takes a lock, again if it is held here already; False if another process has it."""
+    """Take a lock, also one already held here; False if another process holds it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -191,7 +200,7 @@ def _try_lock(file: IO[str], path: Path) -> bool:
 
 
 def link_latest(path: Path) -> None:
-    """Makes ``outputs/latest`` lead to a run below ``outputs``, in one step; a file or folder of that name stays."""
+    """Point ``outputs/latest`` at a run below ``outputs``, atomically; a file or directory of that name is kept."""
     link = Path(RUNS_ROOT) / LATEST_LINK
     target = os.path.relpath(path, RUNS_ROOT)
     if target.startswith(os.pardir) or (link.exists() and not link.is_symlink()):
@@ -206,7 +215,7 @@ def link_latest(path: Path) -> None:
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """What a run last said of itself, with NaN for a score that JSON has no number for; empty if it never did."""
+    """Read ``results.json``, with NaN for null scores; empty if it cannot be read."""
     try:
         found = json.loads((path / RESULTS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -221,9 +230,11 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def find_run(is_wanted: Callable[[dict[str, Any]], bool], preferred: Path, name: str | None = None) -> Path | None:
-    """The newest run whose results are wanted, unfinished ones first; None if there is none.
+    """Find the newest run whose results match, unfinished ones first; None if there is none.
 
-    Looked for in ``preferred`` if there is such a folder, else everywhere; ``name`` is one its folder must have.
+    Args:
+        preferred: Only this directory is searched if it exists, else all runs.
+        name: Name that the directory must have.
     """
     from trainer.runs import recovery
 
@@ -241,7 +252,7 @@ def _last_modified(path: Path) -> int:
 
 
 class RunLogHandler(logging.FileHandler):
-    """A log file in which every line counts: one that cannot be written is a fault like that of any other file."""
+    """Handler of a run's log file that raises SystemFault where a line cannot be written."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
@@ -255,7 +266,7 @@ class RunLogHandler(logging.FileHandler):
 
 
 class _RewritingFormatter(logging.Formatter):
-    """Lines of a log, their tracebacks too, each changed before it is written."""
+    """Log formatter that applies a function to each line, tracebacks included."""
 
     def __init__(self, change: Callable[[str], str]):
         super().__init__("%(asctime)s %(levelname)s %(message)s")
@@ -267,7 +278,7 @@ class _RewritingFormatter(logging.Formatter):
 
 @contextmanager
 def log_to_file(path: Path, change: Callable[[str], str] = str) -> Iterator[None]:
-    """Sends this package's log to the run's own file, each line changed. Raises SystemFault if it is not writable."""
+    """Write the package's log to the run's log file, each line rewritten. Raises SystemFault if it is not writable."""
     with atomic_write.catch_write_errors(path / LOG_FILE):
         handler = RunLogHandler(path / LOG_FILE, encoding="utf-8")
     handler.addFilter(PrintableFilter())
@@ -283,7 +294,7 @@ def log_to_file(path: Path, change: Callable[[str], str] = str) -> Iterator[None
 
 
 def remove_if_empty(path: Path) -> bool:
-    """Takes back a folder in which no training happened, with those above it that were made for it; tells if it did."""
+    """Remove a directory in which no training happened, and the parents created for it; return whether it was."""
     if not _has_only_startup_files(path):
         return False
     try:

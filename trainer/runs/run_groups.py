@@ -1,4 +1,4 @@
-"""Finished runs in groups: those of one setting, and those on the same data; and how the groups are called."""
+"""Groups of finished runs: replicates of one setting, and settings on the same data, with their labels."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from trainer.runs.finished_runs import REPLICATE_KEYS, FinishedRun, canonicalize_value, is_ignored_key
 
 SOURCE_OPTIONS = ("name", "path", "test_path", "source", "target")
-"""Options of data that say which rows there are and what is learned of them."""
+"""Options of a data set that select its source and target."""
 DIGEST_LENGTH = 8
-"""Of a digest, as it is shown."""
+"""Displayed characters of a digest."""
 
 
 def group_by_setting(runs: Iterable[FinishedRun]) -> list[list[FinishedRun]]:
-    """Runs of one setting together; of those that were run again, seed and all, only the newest."""
+    """Group runs of one setting; of runs with the same seed and fold, only the newest is kept."""
     groups: dict[tuple[str, str], dict[tuple[str, str], FinishedRun]] = {}
     for run in sorted(runs, key=lambda run: run.mtime_ns):
         groups.setdefault((run.setting_key, run.monitor), {})[run.replicate_key] = run
@@ -21,10 +21,10 @@ def group_by_setting(runs: Iterable[FinishedRun]) -> list[list[FinishedRun]]:
 
 
 def group_by_data(groups: Iterable[list[FinishedRun]]) -> list[tuple[str, list[list[FinishedRun]]]]:
-    """Settings whose scores are of the same rows together, each with what the data is called.
+    """Group settings whose scores are comparable, since they are of the same rows, with a title for each group.
 
-    Files of the same name that held something else when a run read them are other data. Options of the data that leave
-    the baseline and the best possible score as they are, change how rows are read and not which there are.
+    Files of one name with different contents are different data. Options of the data set that leave the baseline and
+    the best possible score unchanged affect only how rows are encoded.
     """
     found: dict[tuple[str, ...], list[list[FinishedRun]]] = {}
     for group in groups:
@@ -44,7 +44,7 @@ def group_by_data(groups: Iterable[list[FinishedRun]]) -> list[tuple[str, list[l
 
 
 def _group_by_contents(groups: Sequence[list[FinishedRun]]) -> list[tuple[list[str], list[list[FinishedRun]]]]:
-    """Parts of one source that were read from the same contents, with the digest where there are several."""
+    """Split runs on one source by the contents of its files, with the digest where there are several."""
     parts: dict[str, list[list[FinishedRun]]] = {}
     for group in groups:
         parts.setdefault(group[0].data_digest, []).append(group)
@@ -57,7 +57,7 @@ def _group_by_contents(groups: Sequence[list[FinishedRun]]) -> list[tuple[list[s
 def _group_by_reference_scores(
     groups: Sequence[list[FinishedRun]], monitor: str
 ) -> list[tuple[list[str], list[list[FinishedRun]]]]:
-    """Parts of one source whose rows are not the same, each with the options of the data that make the difference."""
+    """Split runs on one source by baseline and best possible score, with the options that differ."""
     by_options: dict[str, list[list[FinishedRun]]] = {}
     for group in groups:
         by_options.setdefault(
@@ -85,14 +85,14 @@ def _format_title(name: str, sources: Sequence[str], options: Sequence[str]) -> 
 
 
 def find_differing_keys(groups: Sequence[list[FinishedRun]], keys: Iterable[str]) -> list[str]:
-    """Those of some keys in which settings differ, in order."""
+    """Return those of the keys in which settings differ, in order."""
     return [
         key for key in dict.fromkeys(keys) if len({canonicalize_value(group[0].get_value(key)) for group in groups}) > 1
     ]
 
 
 def label_settings(groups: Sequence[list[FinishedRun]]) -> list[str]:
-    """What tells each of some settings from the others, of what somebody set; or, of one alone, all that was set."""
+    """Label settings by the explicitly set keys in which they differ; a single one by all that were set."""
     given = [key for group in groups for run in group for key in run.explicit_overrides if _is_label_key(key)]
     keys = find_differing_keys(groups, given) if len(groups) > 1 else list(dict.fromkeys(given))
     found = [_format_label(group[0], keys) for group in groups]
@@ -108,7 +108,7 @@ def label_settings(groups: Sequence[list[FinishedRun]]) -> list[str]:
 
 
 def _is_label_key(key: str) -> bool:
-    """Whether a key has a place in a label: not what the runs of a row, or the rows of a table, have in common."""
+    """Return whether a key may appear in a label: not those shared by all replicates or all rows of a table."""
     return (
         not is_ignored_key(key) and key not in REPLICATE_KEYS and key not in {f"data.{name}" for name in SOURCE_OPTIONS}
     )
@@ -120,7 +120,7 @@ def _format_label(run: FinishedRun, keys: Iterable[str]) -> str:
 
 
 def format_value(value: object) -> str:
-    """A value as it would be given on a command line."""
+    """Format a value as on a command line."""
     if isinstance(value, list):
         return f"[{','.join(map(format_value, value))}]"
     if value is None or isinstance(value, bool):
@@ -129,7 +129,7 @@ def format_value(value: object) -> str:
 
 
 def average_score(runs: Iterable[FinishedRun], which: str, name: str) -> float | None:
-    """Of those runs that have the score; folds have baselines of their own."""
+    """Average a score over the runs that have it; folds have baselines of their own."""
     scores = [run.results[which].get(name) for run in runs]
     known = [score for score in scores if isinstance(score, float | int)]
     return sum(known) / len(known) if known else None

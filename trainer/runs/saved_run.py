@@ -1,4 +1,4 @@
-"""The configuration of a run that was started before, read back from its folder without importing torch."""
+"""Saved runs: the configuration in a run directory, read back without importing torch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OVERRIDABLE_KEYS = {
     "verbose",
     "debug",
 }
-"""Keys that a run takes from the machine and the command it is used with again."""
+"""Keys that depend on the machine and the command, so that a subcommand may override them."""
 
 
 VERB_EXAMPLES = {
@@ -42,16 +42,17 @@ VERB_EXAMPLES = {
     "score": "vae-digits input=digits.csv",
     "show": "cnn-digits features=LAYER row=0",
 }
-"""A run that each verb could be given, and what it can be asked."""
+"""Example of a run and its arguments for each subcommand."""
 
 
 def load_from_args(verb: str, arguments: Sequence[str]) -> tuple[Config, list[str]]:
-    """The configuration of the one run that a verb is to be done to, with the keys of ``OVERRIDABLE_KEYS`` changed as
-    given.
+    """Load the configuration of the run that a subcommand is given, with its runtime overrides applied.
 
-    Gives the words that are left, which are the verb's own.
+    Returns:
+        The configuration, and the remaining arguments, which are the subcommand's own.
 
-    Raises ConfigError for no folder or several, and as ``load`` and ``changed`` do.
+    Raises:
+        ConfigError: There is no run directory or several, or as ``load`` and ``with_verb_overrides``.
     """
     words, modules = plugins.split_plugin_args(arguments)
     folders = [word for word in words if run_dir.is_path(word)]
@@ -69,9 +70,10 @@ def load_from_args(verb: str, arguments: Sequence[str]) -> tuple[Config, list[st
 
 
 def with_verb_overrides(kept: Config, words: Sequence[str]) -> Config:
-    """A stored run on this machine: another device or folder of data, and files of its data that were moved.
+    """Apply overrides of a subcommand: another device or data directory, and files of the data that were moved.
 
-    Raises ConfigError with every problem: a value that is none, and a key by which it would be another run.
+    Raises:
+        ConfigError: With every problem: an invalid value, or a key that would make it another run.
     """
     kinds = get_type_hints(Settings, include_extras=True)
     paths = [*introspection.find_data_paths(kept.tree["data"]["_target_"]), *({"data_dir"} & kept.tree["data"].keys())]
@@ -90,7 +92,7 @@ def with_verb_overrides(kept: Config, words: Sequence[str]) -> Config:
         else:
             is_kept = key in known or not key.startswith("data.")
             why = (
-                "a run keeps what it was trained with;" if is_kept else f"unknown key{did_you_mean(key, known) or ';'}"
+                "the configuration of a trained run is fixed;" if is_kept else f"unknown key{did_you_mean(key, known) or ';'}"
             )
             problems.append(
                 f"{key}: {why} for a run that is used again: {', '.join((*sorted(OVERRIDABLE_KEYS), *places))}"
@@ -101,11 +103,12 @@ def with_verb_overrides(kept: Config, words: Sequence[str]) -> Config:
 
 
 def load(path: Path, modules: Sequence[str] = ()) -> Config:
-    """The configuration of a run folder, checked like any other: it is data, not something to trust.
+    """Load the configuration of a run directory, validated like any other: it is data, and not trusted.
 
-    Of the plugins it names, those are imported that are among ``modules``, which a command names.
+    Of the plugins it names, only those among ``modules``, which the command names, are imported.
 
-    Raises ConfigError if there is none or it no longer fits.
+    Raises:
+        ConfigError: There is no configuration, or it is no longer valid.
     """
     if not recovery.read_results(path):
         raise ConfigError(f"{path.absolute()} is not a run folder: {describe_missing_path(path)}")
@@ -132,9 +135,10 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
 
 
 def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The configuration in a run folder as it was written, and resolved; a lost one as its newest checkpoint has it.
+    """Read the configuration of a run directory, as written and resolved; a lost one from the newest checkpoint.
 
-    Raises ConfigError for one that is not there, cannot be read, or is none.
+    Raises:
+        ConfigError: It does not exist, cannot be read, or is not a configuration.
     """
     file = path / run_dir.CONFIG_FILE
     try:
@@ -156,7 +160,7 @@ def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _with_defaults(tree: dict[str, Any], names: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """A stored configuration, and its options, with the flat keys and groups that there were not when it was stored."""
+    """Add the global keys and groups that did not exist when a configuration was saved, with their defaults."""
 
     def read(path: Path) -> dict[str, Any]:
         return OmegaConf.to_container(OmegaConf.load(path), resolve=False)  # type: ignore[return-value]
@@ -169,7 +173,7 @@ def _with_defaults(tree: dict[str, Any], names: Mapping[str, str]) -> tuple[dict
 
 
 def diff(asked: Config, kept: Config) -> list[str]:
-    """What a command line asks for that differs from the run it wants to go on with."""
+    """List the overrides of a command line that contradict the run it resumes."""
     problems = []
     for key in (item.key_or_group for item in parse_overrides(asked.overrides)):
         before, now = (
@@ -182,13 +186,13 @@ def diff(asked: Config, kept: Config) -> list[str]:
 
 
 def with_runtime_overrides(kept: Config, asked: Config) -> Config:
-    """A stored run with the neutral keys a command line sets: another device, the data in another place, more talk."""
+    """Apply the runtime-only keys of a command line to a saved run: device, data directory, verbosity."""
     given = {item.key_or_group for item in parse_overrides(asked.overrides)} & RUNTIME_ONLY_KEYS
     return _with_global_keys(kept, {key: asked.tree[key] for key in given})
 
 
 def _with_global_keys(kept: Config, new: Mapping[str, Any]) -> Config:
-    """A stored run with other flat keys, also where a group repeats one, as ``data_dir: ${data_dir}`` does."""
+    """Replace global keys, also where a group repeats one, as in ``data_dir: ${data_dir}``."""
 
     def change(node: Mapping[str, Any]) -> dict[str, Any]:
         repeats = {key for key in new.keys() & node.keys() if node[key] == kept.tree[key]}

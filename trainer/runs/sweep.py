@@ -1,7 +1,7 @@
-"""``train -m``: every combination, each in a process of its own, and a leaderboard at the end.
+"""Sweeps, ``train -m``: every combination runs in a process of its own, ranked in a leaderboard at the end.
 
-All combinations are composed and checked before the first one starts. A job is a fork of this process, which has
-imported torch but started no threads: it starts in milliseconds, and whatever it dies of, the others go on.
+All combinations are composed and validated before the first one starts. A job is a fork of this process, which has
+imported torch but started no threads: it starts in milliseconds, and its failure does not affect the others.
 """
 
 from __future__ import annotations
@@ -39,14 +39,15 @@ if TYPE_CHECKING:
 MAX_NAME_LENGTH, MAX_NAME_BYTES = 120, 240
 """Letters of a job's folder, and bytes: a file system takes 255, and beside it lies a file with four letters more."""
 POLL_SECONDS = 0.05
-"""Between two looks at whether a job has ended."""
+"""Seconds between checks for finished jobs."""
 
 
 def run_sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
-    """Runs the grid that a command line spans; returns 0 if every job finished.
+    """Run the grid that a command line spans; return 0 if every job finished.
 
-    Raises ConfigError before anything runs if a name or a value in the grid is wrong in itself, or no two things in it
-    go together; Interrupted after Ctrl-C.
+    Raises:
+        ConfigError: Before anything runs: a name or value of the grid is invalid, or no combination is compatible.
+        Interrupted: After Ctrl-C.
     """
     parsed = parse_overrides(overrides, folders)
     swept = {item.key_or_group for item in parsed if item.is_sweep_override()}
@@ -78,7 +79,7 @@ def run_sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
 
 
 def _describe_worker_limit(workers: int) -> str:
-    """That fewer jobs run at a time than there are processors, where a variable of the environment says so."""
+    """Note that an environment variable limits the number of jobs below that of processors."""
     said, there = os.environ.get("OMP_NUM_THREADS", ""), count_processors()
     if said != str(workers) or workers >= there:
         return ""
@@ -86,7 +87,7 @@ def _describe_worker_limit(workers: int) -> str:
 
 
 def _job_name(number: int, combination: Sequence[str], swept: Set[str]) -> str:
-    """The folder of a job: its number, and what it has that others have not."""
+    """Return the name of a job's directory: its number and its values of the swept keys."""
     label = ",".join(text for text in combination if text.split("=")[0].lstrip("+~") in swept)
     name = f"{number}-{secret_masking.mask_override(label)}".replace("/", "_")[:MAX_NAME_LENGTH]
     # A letter that is cut in two is left out.
@@ -98,27 +99,28 @@ def _job_name(number: int, combination: Sequence[str], swept: Set[str]) -> str:
 
 
 def _find_earlier_run(item: Config, name: str) -> Path | None:
-    """The folder this job had in an earlier sweep, if ``resume=auto`` asks for it; a run by itself is none."""
+    """Find the directory of this job in an earlier sweep, for ``resume=auto``; single runs do not count."""
     if item.settings.resume != "auto":
         return None
     from trainer.engine import dataset_loading
-    from trainer.runs import earlier_runs
+    from trainer.runs import resume
 
-    return earlier_runs.find_matching_run(dataset_loading.add_fingerprint(item), Path(item.sweep_dir, name), name)
+    return resume.find_matching_run(dataset_loading.add_fingerprint(item), Path(item.sweep_dir, name), name)
 
 
 def _describe_other_data(composed: Sequence[Config | IncompatibleError], names: Sequence[str]) -> str:
-    """Of the first job that can run, what it was in an earlier sweep whose data was other."""
+    """Describe the earlier sweep of the first runnable job whose data was different."""
     from trainer.engine import dataset_loading
-    from trainer.runs import earlier_runs
+    from trainer.runs import resume
 
     item, name = next(pair for pair in zip(composed, names, strict=True) if isinstance(pair[0], Config))
     assert isinstance(item, Config)
-    return earlier_runs.describe_other_data(dataset_loading.add_fingerprint(item), Path(item.sweep_dir, name), name)
+    return resume.describe_other_data(dataset_loading.add_fingerprint(item), Path(item.sweep_dir, name), name)
 
 
 def _claim_sweep_dir(item: Config) -> Path:
-    """A new folder of all jobs; with ``resume=auto`` also one whose jobs were killed before they could say anything."""
+    """Claim a directory for all jobs; for ``resume=auto`` also one whose jobs were killed before they saved
+    anything."""
     return run_dir.claim_dir(item.sweep_dir, run_dir.is_abandoned_sweep if item.settings.resume == "auto" else None)
 
 
@@ -136,10 +138,10 @@ def _make_job(item: Config | IncompatibleError, path: Path, workers: int) -> Job
 
 
 def _compose_jobs(grid: Sequence[Sequence[str]], folders: Sequence[Path]) -> list[Config | IncompatibleError]:
-    """The configuration of each job, or why what it combines does not go together.
+    """Compose the configuration of each job, or the reason why its options are incompatible.
 
-    Raises UnknownName for the first name that does not exist, ConfigError with every value that is wrong in itself:
-    no job of such a grid was meant. The same where no combination is left.
+    Raises UnknownNameError for the first unknown name, ConfigError with all values that are invalid in any combination:
+    no job of such a grid was intended. The same if no combination is compatible.
     """
     composed: list[Config | IncompatibleError] = []
     problems: list[str] = []
@@ -160,7 +162,7 @@ def _compose_jobs(grid: Sequence[Sequence[str]], folders: Sequence[Path]) -> lis
 
 
 def _summarize(jobs: Sequence[Job], root: Path, stop: int | None) -> int:
-    """Says how every job ended, and shows the leaderboard of those that finished."""
+    """Print how every job ended, and show the leaderboard of those that finished."""
     from trainer.runs import leaderboard
 
     try:
@@ -181,7 +183,7 @@ def _summarize(jobs: Sequence[Job], root: Path, stop: int | None) -> int:
 
 
 def _preimport(jobs: Sequence[Job]) -> None:
-    """Imports here, once, what every job would import for itself."""
+    """Import once what every job would import."""
     import matplotlib.backends.backend_agg
     import matplotlib.figure  # noqa: F401
     import torch
@@ -199,7 +201,7 @@ def _preimport(jobs: Sequence[Job]) -> None:
 
 
 def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
-    """Keeps ``workers`` processes busy until every job has ended or the user stops them; by which signal, if so."""
+    """Keep ``workers`` processes busy until every job has ended; return the signal that stopped them, if any."""
     from trainer.runs.sweep_job import format_job_scores, job_outcome, read_job_position, start_job
     from trainer.viz.progress_bar import SweepProgress
 
@@ -243,9 +245,9 @@ def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
 
 
 def run_with_hydra(words: Sequence[str], overrides: Sequence[str], folders: Sequence[Path]) -> int:
-    """Hydra's own main over our YAML files, for its flags and for sweepers and launchers other than ours.
+    """Run Hydra's own main on our YAML files, for its flags, and for other sweepers and launchers.
 
-    What is judged beforehand is what Hydra is given: ``words``, its flags, and the user's folders by the search path.
+    Only what Hydra is given has been validated: ``words``, its flags, and the user directories by the search path.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"
     logging.raiseExceptions = False  # where nobody reads any more, each line of the log would be a traceback

@@ -1,4 +1,4 @@
-"""One job of a sweep: a run in a process of its own, started, watched and accounted for."""
+"""A job of a sweep: a run in a child process, and its outcome."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from trainer.viz.console import console, rewrite_output
 from trainer.viz.progress_bar import Position, parse_position
 
 TAIL_BYTES = 2000
-"""Bytes at the end of what a job has written in which its position is looked for."""
+"""Bytes at the end of the output of a job that are searched for its position."""
 
 
 @dataclass
 class Job:
-    """One combination: its configuration or the reason it was refused, and how it ended."""
+    """One combination: its configuration or the reason it is invalid, and its outcome."""
 
     config: Config | None
     path: Path
@@ -35,12 +35,12 @@ class Job:
 
     @property
     def output_path(self) -> Path:
-        """Where what the job prints goes: beside its folder, which it makes itself."""
+        """File next to its directory with the output of the job."""
         return self.path.with_name(f"{self.path.name}{run_dir.JOB_OUTPUT_SUFFIX}")
 
 
 def read_job_position(job: Job) -> tuple[str, Position | None]:
-    """Where a job stands, by the end of what it has written."""
+    """Read the position of a running job from its output."""
     try:
         with open(job.output_path, "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
@@ -50,7 +50,7 @@ def read_job_position(job: Job) -> tuple[str, Position | None]:
 
 
 def start_job(job: Job) -> int:
-    """Starts a job in a child process, whose output goes to a file beside its folder."""
+    """Start a job in a child process, with its output redirected to a file."""
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
@@ -68,7 +68,7 @@ def start_job(job: Job) -> int:
 
 
 def _detach_from_sweep(parent: int) -> None:
-    """Signals are a job's own to answer, and one comes when the sweep has ended: it is saved, and ends as well."""
+    """Reset signal handlers, and end with SIGTERM when the sweep ends, so that the job saves its state."""
     for number in signals.STOP_SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)  # there is nothing to save until the run catches them
@@ -100,7 +100,7 @@ def _run_child(job: Job) -> int:
 
 
 def job_outcome(job: Job, code: int) -> tuple[str, str]:
-    """(status, reason) of a job, from its exit code and from what it wrote."""
+    """Return (status, reason) of a job from its exit code and its output."""
     if code == 0:
         return "finished", ""
     if code < 0:
@@ -123,14 +123,14 @@ def _read_last_line(path: Path) -> str:
 
 
 def _record_outcome(job: Job, status: str, reason: str) -> None:
-    """Writes down the end of a job that could not do so itself."""
+    """Write the outcome of a job that could not do so itself."""
     if run_dir.read_results(job.path).get("status") == "running":
         with suppress(ConfigError, SystemFault):  # what cannot be written is still told
             replace(Result.read(job.path), status=status, reason=reason).write()
 
 
 def format_job_scores(job: Job) -> str:
-    """What runs are chosen by, and apart from it what is known of the test rows."""
+    """Format the monitored validation score, and the test score in parentheses."""
     results = run_dir.read_results(job.path)
     name = results.get("monitor", "")
     val, test = (results.get(split, {}).get(name) for split in ("val", "test"))

@@ -18,7 +18,7 @@ from trainer.core import rng
 from trainer.engine import checkpoint, dataset_loading, device
 from trainer.engine.dataloader import Loader
 from trainer.engine.trainer import Trainer
-from trainer.runs import consistency, earlier_runs, run_artifacts, run_dir, run_report, saved_run
+from trainer.runs import consistency, resume, run_artifacts, run_dir, run_report, saved_run
 from trainer.runs.results import Result, collect_versions, get_git_commit
 from trainer.runs.run_setup import RunComponents, build_components, load_saved_state, with_saved_fingerprint
 from trainer.utils import atomic_write, signals
@@ -47,9 +47,9 @@ def run(config: Config) -> Result:
             raise ConfigError(*changed, "a resumed run is the run it was; start a new one to change it")
         return resume_run(saved_run.with_runtime_overrides(kept, config))
     config = dataset_loading.add_fingerprint(config)
-    found = earlier_runs.find_matching_run(config, Path(config.run_dir))
+    found = resume.find_matching_run(config, Path(config.run_dir))
     if found is None:
-        other = earlier_runs.describe_other_data(config, Path(config.run_dir))
+        other = resume.describe_other_data(config, Path(config.run_dir))
         print_line(f"resume=auto: no run of this configuration on this data yet; starting one{other}")
         return _start_new_run(config, may_reuse=True)
     if run_dir.read_results(found).get("status") == "finished":

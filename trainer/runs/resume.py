@@ -1,4 +1,4 @@
-"""What ``resume=auto`` finds of a configuration: the run to go on with, or one whose data was other then."""
+"""Lookup for ``resume=auto``: the run of a configuration, or one of it on other data."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from trainer.utils.errors import UserError
 
 
 def find_matching_run(config: Config, preferred: Path, name: str | None = None) -> Path | None:
-    """The run of this very configuration on this data, as ``run_dir.find`` looks for it."""
+    """Find the run of this configuration on this data, as ``run_dir.find_run`` searches."""
     return run_dir.find_run(lambda results: _identity(results) == config.config_hash, preferred, name)
 
 
 def describe_other_data(config: Config, preferred: Path, name: str | None = None) -> str:
-    """A clause on the run of this configuration on other data, with how to go on with it; empty if there is none."""
+    """Describe a run of this configuration on other data, and how to resume it; empty if there is none."""
 
     def is_of_other_data(results: dict[str, Any]) -> bool:
         digest = results.get("data_digest")
@@ -33,7 +33,7 @@ def describe_other_data(config: Config, preferred: Path, name: str | None = None
 
 
 def _identity(results: dict[str, Any]) -> str | None:
-    """The identity of a run; of one that an earlier version saved, as today's version computes it."""
+    """Return the identity of a run; for a run saved by an earlier version, as today's version computes it."""
     if not results or results.get(migrations.KEY, 1) == migrations.FORMAT_VERSION:
         return results.get("identity")
     try:
