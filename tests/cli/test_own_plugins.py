@@ -14,7 +14,7 @@ OWN = {
         from __future__ import annotations
         import torch
         from torch import Tensor, nn
-        from trainer.core.dataset import Data, DatasetInfo, TensorSplit
+        from trainer.core.dataset import Dataset, DatasetInfo, TensorSplit
         from trainer.core.types import PositiveInt
 
         class Linear(nn.Module):
@@ -28,7 +28,7 @@ OWN = {
             def forward(self, x: Tensor) -> Tensor:
                 return self.net(x)
 
-        class Sums(Data):
+        class Sums(Dataset):
             """The sum of the numbers."""
 
             shapes = "x (B, F) -> (B, K)"

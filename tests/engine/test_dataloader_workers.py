@@ -143,7 +143,7 @@ from trainer.core.dataset import TensorSplit
 from trainer.data.datasets.tabular.synthetic import Moons
 
 class Deadly(TensorSplit):
-    def nbytes(self):
+    def count_bytes(self):
         return None
     def batch(self, index, epoch):
         if epoch == 1 and 7 in index and torch.utils.data.get_worker_info():

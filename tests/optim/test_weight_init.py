@@ -31,8 +31,8 @@ from trainer.optim.weight_init import initialize_weights
 EMBEDDINGS_ALONE = {"bipartite_gnn", "distmult", "matrix_factorisation"}
 """Models without a matrix to draw anew."""
 NO_MAPS = {
-    *("Embedding.weight", "BipartiteGNN.embeddings", "MatrixFactorisation.embeddings", "MatrixFactorisation.biases"),
-    *("Learned.table", "ViT.class_token", "StyleGenerator.constant", "RelationalConvolution.share"),
+    *("Embedding.weight", "BipartiteGNN.embeddings", "MatrixFactorization.embeddings", "MatrixFactorization.biases"),
+    *("LearnedPositionalEncoding.table", "ViT.class_token", "StyleGenerator.constant", "RGCNConv.share"),
 }
 """Parameters of two dimensions or more that are tables, constants or coefficients."""
 LAYERS: dict[str, tuple[Callable[[], nn.Module], dict[str, tuple[int, int]]]] = {

@@ -219,7 +219,7 @@ def test_points_are_drawn_with_the_spread_of_real_ones(trained: tuple[Lab, dict[
     made, found = trained
     assert found["energy_distance"] < 0.05
     drawn, code = made.task.draw(4000, None), torch.randn(4000, 4)
-    kept = made.task.decoded(code, None).var(0).sum()
+    kept = made.task.decode_latent(code, None).var(0).sum()
     assert float(drawn.var(0).sum() - kept) == pytest.approx(20 * 0.25, abs=2.5)
 
 

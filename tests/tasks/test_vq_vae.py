@@ -209,7 +209,7 @@ def test_the_prior_draws_clusters_as_often_as_they_come() -> None:
     assert found["bits"] == pytest.approx(float(-(share * share.log2()).sum()), abs=0.1)
 
     def drawn() -> Tensor:
-        points = made.task.make(3000, None)  # type: ignore[operator]
+        points = made.task.generate(3000, None)  # type: ignore[operator]
         return torch.cdist(points, made.data.info.modes).argmin(1).bincount(minlength=4) / 3000  # type: ignore[arg-type]
 
     torch.testing.assert_close(drawn(), share, atol=0.06, rtol=0)

@@ -92,7 +92,9 @@ def with_verb_overrides(kept: Config, words: Sequence[str]) -> Config:
         else:
             is_kept = key in known or not key.startswith("data.")
             why = (
-                "the configuration of a trained run is fixed;" if is_kept else f"unknown key{did_you_mean(key, known) or ';'}"
+                "the configuration of a trained run is fixed;"
+                if is_kept
+                else f"unknown key{did_you_mean(key, known) or ';'}"
             )
             problems.append(
                 f"{key}: {why} for a run that is used again: {', '.join((*sorted(OVERRIDABLE_KEYS), *places))}"
