@@ -52,7 +52,7 @@ def test_nothing_is_said_of_one_that_is_not_better_or_has_no_best(name: str) -> 
 
 
 def test_the_context_of_a_score() -> None:
-    assert format_score_comparison(result(), "accuracy") == "baseline 0.5000 | yours 0.8985 | best possible 0.8945"
+    assert format_score_comparison(result(), "accuracy") == "baseline 0.5000 | model 0.8985 | best possible 0.8945"
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])

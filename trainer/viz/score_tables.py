@@ -49,8 +49,8 @@ def new_table(title: str | None) -> Table:
 
 
 def format_score_comparison(result: TestScores, name: str) -> str:
-    """``baseline .50 | yours .89 | best possible .8945``"""
-    parts = [("baseline", result.baseline), ("yours", result.test), ("best possible", result.best_possible)]
+    """``baseline .50 | model .89 | best possible .8945``"""
+    parts = [("baseline", result.baseline), ("model", result.test), ("best possible", result.best_possible)]
     return " | ".join(f"{label} {format_number(scores[name])}" for label, scores in parts if name in scores)
 
 
@@ -72,7 +72,7 @@ def explain_better_than_best(result: TestScores, name: str, rows: int) -> str | 
 
 def build_score_table(result: TestScores) -> Table:
     """Every test score beside the trivial baseline and the best possible, where there are any."""
-    columns = {"baseline": result.baseline, "yours": result.test, "best possible": result.best_possible}
+    columns = {"baseline": result.baseline, "model": result.test, "best possible": result.best_possible}
     shown = {name: scores for name, scores in columns.items() if scores.keys() & result.test.keys()}
     table = new_table("test")
     table.add_column("score", overflow="fold")
