@@ -23,7 +23,8 @@ from pathlib import Path
 import trainer
 from tests.gates.gate_list import GATES, Gate
 from trainer.runs.results import get_git_commit
-from trainer.utils.cpu import count_cores
+from trainer.utils.cpu import count_processors
+from trainer.utils.text import format_count
 
 SCORES = Path(__file__).parents[2] / "docs" / "scores.md"
 HEAD = (
@@ -62,7 +63,9 @@ def named(gate: Gate) -> str:
 
 def describe_measurement() -> str:
     """Date, commit and machine, for the last column."""
-    return f"{date.today()}, {get_git_commit() or 'no commit'}, {_cpu_name()}, {count_cores()} cores"
+    return (
+        f"{date.today()}, {get_git_commit() or 'no commit'}, {_cpu_name()}, {format_count(count_processors(), 'core')}"
+    )
 
 
 def _cpu_name() -> str:
