@@ -26,11 +26,17 @@ if TYPE_CHECKING:
 class Result:
     """Status, settings, sizes and scores of one run.
 
-    status: running, finished, interrupted or failed; ``reason`` says why it did not finish. val, test: scores of the
-    best weights. folder: where the run is. home: the folder it was started from, where relative paths begin.
-    artifacts: names of the pictures and tables of the finished run; None until all of them are drawn. data_digest: of
-    the user's own files that it was trained on, None where the data set reads none. format_version: of the identity and
-    this file.
+    Attributes:
+        folder: the run directory.
+        status: waiting, running, finished, interrupted or failed; ``reason`` says why it did not finish.
+        val: validation scores of the best weights.
+        test: test scores of the best weights.
+        baseline: test scores of a trivial predictor.
+        best_possible: test scores that no model can beat on average, where they are known.
+        home: the directory the run was started from, to which relative paths refer.
+        artifacts: names of the figures and tables of a finished run; None until all are drawn.
+        data_digest: digest of the user's data files it was trained on; None where the data set reads none.
+        format_version: version of the identity and of ``results.json``.
     """
 
     folder: str

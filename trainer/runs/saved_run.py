@@ -99,11 +99,14 @@ def with_verb_overrides(kept: Config, words: Sequence[str]) -> Config:
 
 
 def load(path: Path, modules: Sequence[str] = ()) -> Config:
-    """The configuration of a run folder, checked like any other: it is data, not something to trust.
+    """Load and check the configuration of a run directory, which is data and not trusted.
 
-    Of the plugins it names, those are imported that are among ``modules``, which a command names.
+    Args:
+        path: the run directory.
+        modules: the plugins that may be imported, of those that the run names.
 
-    Raises ConfigError if there is none or it no longer fits.
+    Raises:
+        ConfigError: if the directory is not of a run, or its configuration is no longer valid.
     """
     if not recovery.read_results(path):
         raise ConfigError(f"{path.absolute()} is not a run folder: {describe_missing_path(path)}")
