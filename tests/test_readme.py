@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
     for path in [*sorted(ROOT.glob("*.md")), ROOT / "trainer/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    if path.parent.name != "notes"  # drafts of what is not yet on a page
 }
 """Every page with its text, by its path."""
 GUIDES = {name: text for name, text in PAGES.items() if name == "README.md" or name.startswith("docs/")}
