@@ -61,6 +61,7 @@ def test_a_leaderboard_is_read_alike_with_and_without_pandas(
     assert load_example("sweep_leaderboard").read_leaderboard(path) == [("optimizer.lr=0.01", 0.97, 0.001)]
 
 
+@pytest.mark.slow
 def test_a_sweep_and_its_leaderboard(tmp_path: Path) -> None:
     leaderboard = load_example("sweep_leaderboard").main(tmp_path / "sweep")
     assert [overrides for overrides, _, _ in leaderboard] == ["optimizer.lr=0.01", "optimizer.lr=0.001"]
