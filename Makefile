@@ -3,57 +3,67 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
-PIP = $(BIN)/pip install --constraint constraints.txt
+DOCS := $(VENV)/.installed-docs
+CONSTRAINTS ?= constraints.txt
+PIP = $(BIN)/pip install --constraint $(CONSTRAINTS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install install-dev train test test-fast gates lint format bench sweep clean
+.PHONY: help install install-dev train test test-fast gates lint format docs bench sweep clean
 
-help: ## what there is
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(READY) ## create the environment and install what training needs
+install: $(READY) ## create the environment with the packages that training needs
 
-install-dev: $(DEV) ## and every option and the tools of tests and style beside it
+install-dev: $(DEV) ## add every optional package and the development tools
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit("train needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else 0'
-	@echo "installing torch and what else training needs into $(VENV), a few minutes the first time ..."
+	@echo "installing torch and the other packages for training into $(VENV), a few minutes the first time ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) --editable .
 	@touch $@
 
 $(DEV): $(READY)
-	@echo "installing every option and the tools of tests and style into $(VENV), a few minutes the first time ..."
+	@echo "installing optional packages and development tools into $(VENV), a few minutes the first time ..."
 	@$(PIP) --editable '.[dev]'
 	@touch $@
 
-train: $(READY) ## train an LSTM on synthetic sequences and show what it learned
+$(DOCS): $(READY)
+	@echo "installing the documentation tools into $(VENV) ..."
+	@$(PIP) --editable '.[docs]'
+	@touch $@
+
+train: $(READY) ## train an LSTM on synthetic sequences and show its scores
 	$(BIN)/train model=lstm data=synthetic_seq
 
-test: $(DEV) ## every test, about a quarter of an hour on 2 cores
+test: $(DEV) ## run all tests, about a quarter of an hour on 2 cores
 	$(BIN)/pytest -q -n 2
 
-test-fast: $(DEV) ## the quick tests, about 3 minutes on 2 cores
+test-fast: $(DEV) ## run the quick tests, about 3 minutes on 2 cores
 	$(BIN)/pytest -q -n 2 -m "not slow"
 
-gates: $(DEV) ## train every gate at full size and write the score table of the README
+gates: $(DEV) ## train every gate at full size and write docs/scores.md
 	$(BIN)/python -m tests.gates.run
 
-lint: $(DEV) ## style and types
+lint: $(DEV) ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(DEV) ## mend what can be mended by itself
+format: $(DEV) ## fix lint and format automatically
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(DEV) ## speed, as ratios measured in one interleaved run
+docs: $(DOCS) ## build the documentation into site/, strictly
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean
+
+bench: $(DEV) ## measure speed, as ratios within one interleaved run
 	for script in $(notdir $(wildcard tests/bench/*.py)); do $(BIN)/python -m tests.bench.$${script%.py} || exit 1; done
 
-sweep: $(READY) ## a demonstration: 18 runs and their leaderboard
+sweep: $(READY) ## demonstrate a sweep: 18 runs and their leaderboard
 	$(BIN)/train -m model=lstm,gru,rnn optimizer.lr=1e-3,1e-2 seed=0,1,2 epochs=5
 
-clean: ## remove the environment and everything made by tools; runs stay
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove the environment and all generated files except runs
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

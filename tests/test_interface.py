@@ -1,12 +1,16 @@
-"""The three functions of ``import trainer``, called from a program with a life of its own."""
+"""What ``import trainer`` offers: three functions called from a larger program, and the names that plugins import."""
 
 from __future__ import annotations
 
+import ast
 import random
 import signal
+import subprocess
+import sys
 import textwrap
 import threading
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +126,35 @@ def test_an_edited_plugin_is_seen_by_the_next_call() -> None:
         _, task = trainer.build(trainer.compose(words, "conf"))
         outputs.append(float(task.model(torch.ones(1, 2)).detach().abs()))
     assert outputs[0] == 0 < outputs[1]
+
+
+def test_importing_the_package_imports_neither_torch_nor_hydra() -> None:
+    heavy = "{'torch', 'hydra', 'omegaconf', 'numpy', 'importlib.metadata', 'trainer.core'} & sys.modules.keys()"
+    code = f"import sys, trainer; dir(trainer); sys.exit(str(found) if (found := {heavy}) else 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_each_public_name_is_there_and_known_to_type_checkers() -> None:
+    assert all(getattr(trainer, name) is not None for name in trainer.__all__)
+    assert set(trainer.__all__) <= set(dir(trainer))
+    tree = ast.parse(Path(str(trainer.__file__)).read_text(encoding="utf-8"))
+    (typed,) = (node for node in tree.body if isinstance(node, ast.If))
+    imported = {
+        f"{node.module}.{n.name}" for node in typed.body if isinstance(node, ast.ImportFrom) for n in node.names
+    }
+    assert imported == {f"{module}.{name}" for module, names in trainer._MODULES.items() for name in names}
+    assert {name.rpartition(".")[2] for name in imported} | {"__version__", "build", "compose", "run"} == {
+        *trainer.__all__
+    }
+    with pytest.raises(AttributeError, match="has no attribute 'Tasks'"):
+        _ = trainer.Tasks
+
+
+def test_the_version_is_that_of_the_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_none(_: str) -> str:
+        raise metadata.PackageNotFoundError
+
+    assert trainer.__version__ == metadata.version("train-zoo")
+    monkeypatch.setattr(metadata, "version", find_none)
+    assert trainer._read_version() == "0+unknown"

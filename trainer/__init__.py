@@ -6,28 +6,134 @@
     data, task = trainer.build(config)   # task.model is the network
     result = trainer.run(config)         # trains, validates, tests; result.test["accuracy"]
 
-Importing this package imports neither torch nor Hydra.
+What a plugin subclasses or annotates with is imported from here as well: ``from trainer import Task, PositiveInt``.
+
+Importing this package imports neither torch nor Hydra: names are resolved on first use.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trainer.config.compose import Config
-    from trainer.core.dataset import Dataset
+    from trainer.core import rng
+    from trainer.core.batch import Batch, RowValues, Score
+    from trainer.core.dataset import Dataset, DatasetInfo, FullBatchSplit, Split, TensorSplit
     from trainer.core.task import Task
+    from trainer.core.types import (
+        DataPath,
+        Decay,
+        Fraction,
+        NonNegativeFloat,
+        NonNegativeInt,
+        PositiveFloat,
+        PositiveInt,
+        Probability,
+        Thousands,
+    )
+    from trainer.data.augment.image_augment import Augment
+    from trainer.data.reference import baselines
+    from trainer.data.splits.splitting import split_by_order
+    from trainer.engine.trainer import Callback
     from trainer.runs.results import Result
+    from trainer.utils.errors import ConfigError
 
-__all__ = ["build", "compose", "run"]
+    __version__: str
+
+__all__ = [
+    "Augment",
+    "Batch",
+    "Callback",
+    "Config",
+    "ConfigError",
+    "DataPath",
+    "Dataset",
+    "DatasetInfo",
+    "Decay",
+    "Fraction",
+    "FullBatchSplit",
+    "NonNegativeFloat",
+    "NonNegativeInt",
+    "PositiveFloat",
+    "PositiveInt",
+    "Probability",
+    "Result",
+    "RowValues",
+    "Score",
+    "Split",
+    "Task",
+    "TensorSplit",
+    "Thousands",
+    "__version__",
+    "baselines",
+    "build",
+    "compose",
+    "rng",
+    "run",
+    "split_by_order",
+]
+
+_MODULES = {
+    "trainer.config.compose": ("Config",),
+    "trainer.core": ("rng",),
+    "trainer.core.batch": ("Batch", "RowValues", "Score"),
+    "trainer.core.dataset": ("Dataset", "DatasetInfo", "FullBatchSplit", "Split", "TensorSplit"),
+    "trainer.core.task": ("Task",),
+    "trainer.core.types": (
+        *("DataPath", "Decay", "Fraction", "NonNegativeFloat", "NonNegativeInt", "PositiveFloat", "PositiveInt"),
+        *("Probability", "Thousands"),
+    ),
+    "trainer.data.augment.image_augment": ("Augment",),
+    "trainer.data.reference": ("baselines",),
+    "trainer.data.splits.splitting": ("split_by_order",),
+    "trainer.engine.trainer": ("Callback",),
+    "trainer.runs.results": ("Result",),
+    "trainer.utils.errors": ("ConfigError",),
+}
+"""The module that defines each name above, imported when the name is first used."""
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name == "__version__":
+        value: Any = _read_version()
+    else:
+        module = next((module for module, names in _MODULES.items() if name in names), None)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        parent = importlib.import_module(module)
+        value = getattr(parent, name) if hasattr(parent, name) else importlib.import_module(f"{module}.{name}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _read_version() -> str:
+    """The version that is installed; that of a checkout which is on the path alone is not known."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("train-zoo")
+    except metadata.PackageNotFoundError:
+        return "0+unknown"
 
 
 def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> Config:
-    """The checked configuration of a command line; ``config_dir`` adds a folder of your own YAML files.
+    """Compose and check the configuration of a command line.
 
-    Raises ConfigError with every problem at once.
+    Args:
+        overrides: the words of the command line, such as ``["model=lstm", "epochs=3"]``.
+        config_dir: a directory with YAML files of your own.
+
+    Raises:
+        ConfigError: with every problem at once.
     """
     from trainer.config import compose as config
     from trainer.config.hydra_compose import preserve_hydra_state
@@ -37,9 +143,12 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None)
 
 
 def build(config: Config) -> tuple[Dataset, Task]:
-    """The data set, and the task with its model (``task.model``), with fresh weights from ``seed``.
+    """Build the data set, and the task with its model (``task.model``), with fresh weights from ``seed``.
 
-    Random numbers of your own go on as if nothing had been drawn. Raises ConfigError beside a run in another thread.
+    The global random state is restored afterwards.
+
+    Raises:
+        ConfigError: if the data cannot be read, or a run is active in another thread.
     """
     from trainer.core import rng
 

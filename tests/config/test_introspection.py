@@ -140,3 +140,11 @@ def test_ranges_stay_on_their_types() -> None:
     found = introspection.read_signature("trainer.optim.optimizers.Adam")
     assert found is not None
     assert get_origin(found.init_types["lr"]) is Annotated
+
+
+def test_a_base_class_imported_from_the_package_itself_is_read(own: Path) -> None:
+    own.write_text("from trainer import Task\n\nclass Own(Task):\n    shapes = '(B) -> (B)'\n")
+    found = introspection.read_signature("own_sig.Own")
+    assert found is not None
+    assert "make_artifacts" in found.parameters_by_method
+    assert list(found.parameters_by_method["__init__"]) == ["model"]

@@ -1,4 +1,4 @@
-"""Every gate at full size, one thread: trains, compares, and writes the score table of the README.
+"""Every gate at full size, one thread: trains, compares, and writes the score table of ``docs/scores.md``.
 
     python -m tests.gates.run [--data-dir DIR] [WORD ...]      only the gates whose command holds one of the words;
                                                            the other lines of the table stay
@@ -12,16 +12,25 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import platform
 import statistics
 import sys
 import tempfile
 import time
+from datetime import date
 from pathlib import Path
 
 import trainer
 from tests.gates.gate_list import GATES, Gate
+from trainer.runs.results import get_git_commit
+from trainer.utils.cpu import count_processors
+from trainer.utils.text import format_count
 
-ROOT = Path(__file__).parents[2]
+SCORES = Path(__file__).parents[2] / "docs" / "scores.md"
+HEAD = (
+    *("model", "data", "options", "metric", "baseline", "score", "best possible", "gate", "seeds", "seconds"),
+    "measured",
+)
 MARKS = "<!-- scores -->", "<!-- end of scores -->"
 
 
@@ -52,7 +61,24 @@ def named(gate: Gate) -> str:
     return " | ".join([model, data, " ".join(word for word in words[2:] if "{data}" not in word)])
 
 
-def row(gate: Gate, scores: dict[str, float], facts: dict[str, object], met: bool) -> str:
+def describe_measurement() -> str:
+    """Date, commit and machine, for the last column."""
+    return (
+        f"{date.today()}, {get_git_commit() or 'no commit'}, {_cpu_name()}, {format_count(count_processors(), 'core')}"
+    )
+
+
+def _cpu_name() -> str:
+    """The model of the processor, where the system says it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
+
+
+def row(gate: Gate, scores: dict[str, float], facts: dict[str, object], met: bool, measured: str) -> str:
     """A line of the table for the first bound, with the others behind the score."""
     baseline, best = facts["baseline"], facts["best"]
     assert isinstance(baseline, dict)
@@ -67,7 +93,7 @@ def row(gate: Gate, scores: dict[str, float], facts: dict[str, object], met: boo
         f"{sign}{bound}" + ("" if met else " MISSED"),
         str(gate.seeds) if gate.folds == 1 else f"{gate.folds} folds",
     ]
-    return "| " + " | ".join([*cells, f"{facts['seconds']:.0f}"]) + " |"
+    return "| " + " | ".join([*cells, f"{facts['seconds']:.0f}", measured]) + " |"
 
 
 def _number(value: float | None) -> str:
@@ -75,20 +101,19 @@ def _number(value: float | None) -> str:
 
 
 def write_table(measured: dict[str, str]) -> None:
-    """Puts measured lines into the table between the marks of the README, in the order of the gates.
+    """Puts measured lines into the table between the marks of ``docs/scores.md``, in the order of the gates.
 
     Other lines stay as they are; those of gates that are no more go.
     """
-    path = ROOT / "README.md"
-    text = path.read_text(encoding="utf-8")
+    text = SCORES.read_text(encoding="utf-8")
     before, rest = text.split(MARKS[0])
     table, after = rest.split(MARKS[1])
     known = [named(gate) for gate in GATES]
     lines = {name: line for line in table.splitlines() for name in known if line.startswith(f"| {name} | ")}
     lines |= measured
-    head = "| model | data | options | test score | baseline | ours | best possible | gate | seeds | seconds |"
-    whole = "\n".join([head, "|" + " --- |" * 10, *(lines[name] for name in known if name in lines)])
-    path.write_text(f"{before}{MARKS[0]}\n{whole}\n{MARKS[1]}{after}", encoding="utf-8")
+    head = f"| {' | '.join(HEAD)} |"
+    whole = "\n".join([head, "|" + " --- |" * len(HEAD), *(lines[name] for name in known if name in lines)])
+    SCORES.write_text(f"{before}{MARKS[0]}\n{whole}\n{MARKS[1]}{after}", encoding="utf-8")
 
 
 def main() -> int:
@@ -99,13 +124,14 @@ def main() -> int:
     data_dir = None if options.data_dir is None else str(Path(options.data_dir).absolute())
     chosen = [gate for gate in GATES if not options.words or any(word in gate.command for word in options.words)]
     missed = []
+    measured = describe_measurement()  # before the table changes, which is a difference from the commit
     with tempfile.TemporaryDirectory() as folder:
         for number, gate in enumerate(chosen):
             if "{data}" in gate.command and data_dir is None:
                 print(f"left out, needs --data-dir: {gate.command}")
                 continue
             scores, facts, met = measure(gate, data_dir, f"{folder}/{number}")
-            line = row(gate, scores, facts, met)
+            line = row(gate, scores, facts, met, measured)
             print(line, flush=True)
             write_table({named(gate): line})
             missed += [] if met else [gate.command]

@@ -63,8 +63,8 @@ def find_source_file(target: str) -> Path | None:
     if not all(part.isidentifier() for part in module.split(".")):
         return None
     if module.split(".")[0] == "trainer":
-        path = PACKAGE_DIR.joinpath(*module.split(".")[1:]).with_suffix(".py")
-        return path if path.is_file() else None
+        path = PACKAGE_DIR.joinpath(*module.split(".")[1:])
+        return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
     return plugins.find_plugin_file(module)
 
 
@@ -150,10 +150,14 @@ def _parse_arguments(function: ast.FunctionDef, path: Path) -> list[tuple[ast.ar
 
 
 def _resolve_class(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:
-    """A class that a file defines, or imports from a file that does, and that file; None if its source is not read."""
+    """A class that a file defines, or imports from a file that does, and that file; None if its source is not read.
+
+    Imports for type checkers count: ``trainer/__init__.py`` names its lazy exports in them.
+    """
     if name in find_classes(path):
         return find_classes(path)[name], path
-    for node in _parse_module(path).body:
+    body = _parse_module(path).body
+    for node in (*body, *(inner for outer in body if isinstance(outer, ast.If) for inner in outer.body)):
         if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
             origin = find_source_file(f"{node.module}.{name}")
             return _resolve_class(name, origin) if origin else None

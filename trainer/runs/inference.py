@@ -36,14 +36,15 @@ SCORE_TOLERANCE, OTHER_DEVICE_TOLERANCE = 1e-2, 5e-2
 
 
 def load_run(kept: Config, *, reads_files: bool = True, to_score: bool = False) -> tuple[Task, Dataset]:
-    """Load the task of a saved run with its best weights, and its data with the stored preprocessing.
+    """Load the task of a saved run with its best weights, in evaluation mode, and its data as encoded in training.
 
     Args:
-        reads_files: Read the data from its files, rather than from the run alone.
-        to_score: Attach the feature extractor, if the task has one.
+        kept: the configuration, from ``saved_run.load``.
+        reads_files: read the data from its files rather than from the run alone.
+        to_score: attach the classifier that generated rows are compared by, if the run has one.
 
     Raises:
-        ConfigError: The files of the run directory are not of one run, or the data has changed.
+        ConfigError: if the files of the run directory are not of one run, or the data has changed.
     """
     file = Path(kept.run_dir) / checkpoint.BEST
     best = consistency.load_best(Path(kept.run_dir))

@@ -27,13 +27,16 @@ class Result:
     """Status, settings, sizes and scores of one run.
 
     Attributes:
-        status: running, finished, interrupted or failed; ``reason`` says why it did not finish.
-        val, test: Scores of the best weights.
-        folder: The run directory.
-        home: The directory it was started from, which relative paths refer to.
-        artifacts: Names of the images and tables of the finished run; None until all are drawn.
-        data_digest: Digest of the user files it was trained on, None where the data set reads none.
-        format_version: Format version of the identity and of this file.
+        folder: the run directory.
+        status: waiting, running, finished, interrupted or failed; ``reason`` says why it did not finish.
+        val: validation scores of the best weights.
+        test: test scores of the best weights.
+        baseline: test scores of a trivial predictor.
+        best_possible: test scores that no model can beat on average, where they are known.
+        home: the directory the run was started from, to which relative paths refer.
+        artifacts: names of the figures and tables of a finished run; None until all are drawn.
+        data_digest: digest of the user's data files it was trained on; None where the data set reads none.
+        format_version: version of the identity and of ``results.json``.
     """
 
     folder: str

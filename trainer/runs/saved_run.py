@@ -105,12 +105,14 @@ def with_verb_overrides(kept: Config, words: Sequence[str]) -> Config:
 
 
 def load(path: Path, modules: Sequence[str] = ()) -> Config:
-    """Load the configuration of a run directory, validated like any other: it is data, and not trusted.
+    """Load and check the configuration of a run directory, which is data and not trusted.
 
-    Of the plugins it names, only those among ``modules``, which the command names, are imported.
+    Args:
+        path: the run directory.
+        modules: the plugins that may be imported, of those that the run names.
 
     Raises:
-        ConfigError: There is no configuration, or it is no longer valid.
+        ConfigError: if the directory is not of a run, or its configuration is no longer valid.
     """
     if not recovery.read_results(path):
         raise ConfigError(f"{path.absolute()} is not a run folder: {describe_missing_path(path)}")

@@ -1,0 +1,63 @@
+"""Train on a CSV file, then predict the rows of another file with the saved model.
+
+python examples/csv_predictions.py [TRAINING_FILE TARGET_COLUMN NEW_FILE]
+
+Without arguments it writes a small table of houses first.
+"""
+
+from __future__ import annotations
+
+import csv
+import random
+import sys
+from pathlib import Path
+
+import torch
+
+import trainer
+from trainer.runs import inference, saved_run
+
+
+def write_houses(path: Path, rows: int, *, with_price: bool) -> None:
+    """A table with a number, a category and, for training, the price to predict."""
+    draw = random.Random(path.name)
+    names = ["area", "district", *(["price"] if with_price else [])]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        for _ in range(rows):
+            area, district = draw.randrange(40, 200), draw.choice(["north", "south", "west"])
+            price = 3000 * area + 50_000 * (district == "south") + draw.gauss(0, 5000)
+            writer.writerow({"area": area, "district": district, "price": round(price)})
+
+
+def predict_file(run_dir: Path, path: Path) -> list[float]:
+    """The predictions of the best weights of a saved run for each row of a file, in the units of the training data."""
+    config = saved_run.load(run_dir)
+    task, data = inference.load_run(config)
+    split = data.read(str(path))  # encoded by the statistics of the training rows
+    batch = split.to_model_inputs(split.batch(torch.arange(len(split)), epoch=0)).to(task.progress.device)
+    with torch.no_grad():
+        output = task.forward_batch(batch).squeeze(1)
+    return (output * data.info.target_scale + (data.info.target_mean or 0.0)).tolist()
+
+
+def main(arguments: list[str]) -> list[float]:
+    if arguments:
+        table, target, new = Path(arguments[0]), arguments[1], Path(arguments[2])
+    else:
+        table, target, new = Path("houses.csv"), "price", Path("new_houses.csv")
+        write_houses(table, rows=400, with_price=True)
+        write_houses(new, rows=5, with_price=False)
+    config = trainer.compose(
+        ["model=mlp", "data=csv", f"data.path={table}", f"data.target={target}", "task=regression", "epochs=60"]
+    )
+    result = trainer.run(config)
+    predictions = predict_file(Path(result.folder), new)
+    for number, value in enumerate(predictions, start=1):
+        print(f"row {number}: {value:,.0f}")
+    return predictions
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
