@@ -122,10 +122,10 @@ def test_the_choice_of_validation_rows_has_a_seed(tmp_path: Path) -> None:
 def test_a_name_that_is_none_is_told_what_there_is(tmp_path: Path) -> None:
     root = str(small(tmp_path))
     with pytest.raises(
-        ConfigError, match=r"data\.name: no set Smal; did you mean Small\? there are Bas.*, Small \(in "
+        ConfigError, match=r"data\.name: unknown data set Smal; did you mean Small\? available: Bas.*, Small \(in "
     ):
         UCR("Smal", 0.3, 0, root)
-    with pytest.raises(ConfigError, match=r"data\.name: no set \.\./ucr/Small"):
+    with pytest.raises(ConfigError, match=r"data\.name: unknown data set \.\./ucr/Small"):
         UCR("../ucr/Small", 0.3, 0, root)
     (tmp_path / "ucr" / "Small" / "Small_TEST.ts").unlink()
     with pytest.raises(ConfigError, match=r"Small_TEST\.ts does not exist"):
@@ -135,12 +135,12 @@ def test_a_name_that_is_none_is_told_what_there_is(tmp_path: Path) -> None:
 def test_a_test_file_of_another_set_is_refused(tmp_path: Path) -> None:
     root = small(tmp_path)
     write(root / "ucr" / "Small", HEADER.replace("low high", "high low") + ROWS, "Small_TEST.ts")
-    with pytest.raises(ConfigError, match=r"Small's TRAIN and TEST differ in their classes or dimensions"):
+    with pytest.raises(ConfigError, match=r"TRAIN and TEST of Small differ in classes or dimensions"):
         UCR("Small", 0.3, 0, str(root))
 
 
 def test_too_small_a_share_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"data\.val: 0\.01 of 10 rows leaves 10 to train on"):
+    with pytest.raises(ConfigError, match=r"data\.val: 0\.01 of 10 rows leaves 10 training rows"):
         UCR("Small", 0.01, 0, str(small(tmp_path)))
 
 

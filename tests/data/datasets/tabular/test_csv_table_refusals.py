@@ -59,4 +59,4 @@ def test_columns_that_teach_nothing(tmp_path: Path) -> None:
     assert "has no name and numbers the rows; data.drop_columns=[0]" in problem(index)
     empty = write(tmp_path, ["a,b,y", *(f"{i % 5},?,{i % 2}" for i in range(30))])
     assert "column 'b' is empty; data.drop_columns=[b]" in problem(empty)
-    assert "no column left" in problem(empty, drop_columns=["a", "b"])
+    assert "no feature columns left" in problem(empty, drop_columns=["a", "b"])
