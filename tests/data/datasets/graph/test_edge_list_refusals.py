@@ -125,11 +125,11 @@ def test_gaps_in_features_are_told(tmp_path: Path) -> None:
 
 def test_graphs_that_do_not_hold_together(tmp_path: Path) -> None:
     mixed = [line.replace("3,r,no", "3,r,yes") for line in MANY]
-    assert "row 6 (line 7), column 'y': graph 'r' is 'yes' here and 'no' at row 4" in problem(
+    assert "row 6 (line 7), column 'y': graph 'r' has 'yes' here and 'no' in row 4" in problem(
         many, write(tmp_path, mixed, WITHIN)
     )
     torn = ["id,graph,y,split", *(f"{line},{'val' if line[0] == '2' else 'train'}" for line in MANY[1:])]
-    assert "row 2 (line 3), column 'split': graph 'p' is 'val' here and 'train' at row 1" in problem(
+    assert "row 2 (line 3), column 'split': graph 'p' has 'val' here and 'train' in row 1" in problem(
         many, write(tmp_path, torn, WITHIN)
     )
     assert "node '3' is none of the 9 nodes" in (
@@ -139,7 +139,7 @@ def test_graphs_that_do_not_hold_together(tmp_path: Path) -> None:
     alone = [f"{line.replace(',', f'{k},', 1)}" for k, line in enumerate(MANY)]
     crossing = ["source,target", "11,22", "11,13"]
     alone[0] = MANY[0]
-    assert "row 2 (line 3), column 'target': this node is of another graph than its source" in problem(
+    assert "row 2 (line 3), column 'target': this node belongs to another graph than the source" in problem(
         many, write(tmp_path, alone, crossing)
     )
     graphs = ["graph,y", *(f"{name},{'yes' if name in 'qsu' else 'no'}" for name in "pqrstu")]

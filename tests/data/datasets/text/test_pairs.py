@@ -217,7 +217,7 @@ class TestClickFile:
         assert data.info.sizes["num_users"] == 6
 
     def test_an_id_that_lacks_and_a_header_that_may_be_a_row_are_told(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match=r"row 2 \(line 3\), column 'item': empty; 1 such in the column"):
+        with pytest.raises(ConfigError, match=r"row 2 \(line 3\), column 'item': empty cell \(1 in the column\)"):
             self.built(tmp_path, "user,item\nx,y\nx,\n")
         with pytest.raises(ConfigError, match=r"the first row of .* counts the columns; data.header=true"):
             self.built(tmp_path, "0,1\n" + "".join(f"{100 + u},{500 + u % 7}\n" for u in range(30)))
@@ -227,7 +227,7 @@ class TestClickFile:
     def test_an_index_is_no_user(self, tmp_path: Path) -> None:
         rows = "".join(f"{n},u{n % 9},i{n * n % 23}\n" for n in range(40))
         for first in ("", "Unnamed: 0"):
-            with pytest.raises(ConfigError, match=r"numbers the rows; .*such as data.user=who data.item='\"the item"):
+            with pytest.raises(ConfigError, match=r"holds row numbers; .*such as data.user=who data.item='\"the item"):
                 self.built(tmp_path, f"{first},who,the item\n{rows}")
             data = self.built(tmp_path, f"{first},who,the item\n{rows}", user="who", item="the item")
             assert (data.info.sizes["num_users"], data.info.sizes["num_items"]) == (9, 12)
