@@ -120,7 +120,7 @@ def test_a_broken_array_and_an_archive_are_refused(tmp_path: Path) -> None:
 
 def test_folders_that_say_no_label_or_one_are_refused(tmp_path: Path) -> None:
     assert "one class only, 'calm'" in said(write(tmp_path / "one", kinds=("calm",)))
-    assert "has tables and no labels.csv" in said(tmp_path / "one" / "calm")
+    assert "has tables but no labels.csv" in said(tmp_path / "one" / "calm")
     (write(tmp_path / "none") / "wild2").mkdir()
     assert "wild2 has no .csv/.tsv/.npy files (it is empty)" in said(tmp_path / "none")
     assert "does not exist" in said(tmp_path / "nowhere")
@@ -130,9 +130,9 @@ def test_folders_that_say_no_label_or_one_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "told"),
     [
-        ("file,label\ncalm/0.csv,x\ncalm/1.csv,x", "has one label only, 'x'"),
-        ("file,label\ncalm/0.csv,x\ncalm/0.csv,y", "row 2 (line 3), column 'file': 'calm/0.csv' stands there twice"),
-        ("file,label\ncalm/0.csv,x\ncalm/1.csv,", "row 2 (line 3), column 'label': a gap"),
+        ("file,label\ncalm/0.csv,x\ncalm/1.csv,x", "has a single label, 'x'"),
+        ("file,label\ncalm/0.csv,x\ncalm/0.csv,y", "row 2 (line 3), column 'file': duplicate file 'calm/0.csv'"),
+        ("file,label\ncalm/0.csv,x\ncalm/1.csv,", "row 2 (line 3), column 'label': missing value"),
         ("file,label\ncalm/0.csv,x\ncalm/77.csv,y", "77.csv does not exist"),
         ("path,label\ncalm/0.csv,x\ncalm/1.csv,y", "no column 'file'"),
     ],
@@ -149,7 +149,7 @@ def test_a_table_outside_of_the_folder_is_refused(tmp_path: Path, name: str) -> 
     (folder / "labels.csv").write_text(f"file,label\ncalm/0.csv,x\n{name},y")
     told = said(folder)
     assert f"{folder}/labels.csv: row 2 (line 3), column 'file': {name!r} is outside of {folder}" in told
-    assert "move or link it there, or give a folder above as data.path" in told
+    assert "move or link it there, or set data.path to a parent folder" in told
 
 
 def test_a_table_is_the_same_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +165,7 @@ def test_a_table_is_the_same_by_its_whole_path(tmp_path: Path, monkeypatch: pyte
     assert all(torch.equal(keys, now.values["split"][part]) for part, keys in was.values["split"].items())
     labels.write_text("\n".join(["file,label", *rows, f"{labels.parent}/{rows[0]}"]))
     assert "row 21 (line 22), column 'file'" in said(Path("tables"))
-    assert "stands there twice" in said(Path("tables"))
+    assert "duplicate file" in said(Path("tables"))
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_table_is_the_same_by_its_whole_path(tmp_path: Path, monkeypatch: pyte
     [
         (np.ones((5, 4)), "is 5 x 4; it must be square"),
         (np.ones((4, 4)), "has 4 regions"),
-        (np.array(np.corrcoef(np.random.default_rng(0).normal(size=(5, 9)))), "weights must be >= 0 (a signed"),
+        (np.array(np.corrcoef(np.random.default_rng(0).normal(size=(5, 9)))), "weights must be >= 0 (for signed"),
         (np.full((5, 5), np.nan), "row 1, column 0: nan is no measured number; 25 such in all"),
     ],
 )

@@ -95,8 +95,8 @@ def test_what_is_missing_is_told_with_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "set" / "t10k-labels-idx").unlink()
     told = said(tmp_path / "set")
     assert "no file of labels for test (a name with t10k or test and labels)" in told
-    assert "it has t10k-images-idx, train-images-idx" in told
-    assert "that begins with 'emnist'" in said(tmp_path / "set", prefix="emnist")
+    assert "found: t10k-images-idx, train-images-idx" in told
+    assert "with prefix 'emnist'" in said(tmp_path / "set", prefix="emnist")
     assert "data.val: 0.99 of 40 rows leaves none for training" in said(write(tmp_path / "set"), val=0.99)
     assert "data.val: 0.01 of 40 rows leaves none for validation" in said(tmp_path / "set", val=0.01)
 
@@ -105,7 +105,7 @@ def test_test_pictures_of_another_size_are_refused(tmp_path: Path) -> None:
     write(tmp_path)
     x = np.zeros((20, 6, 3), np.uint8)
     (tmp_path / "t10k-images-idx").write_bytes(idx(x.tobytes(), *x.shape))
-    assert "are 5 x 3 for training and 6 x 3 for testing" in said(tmp_path)
+    assert "are 5 x 3 for training but 6 x 3 for test" in said(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["a.gz", "a"])

@@ -153,7 +153,7 @@ def test_layouts_that_do_not_go_together_are_told(tmp_path: Path) -> None:
     assert f"{tmp_path}/images/3.bmp, {tmp_path}/masks/three.png" in told
     (tmp_path / "masks" / "three.png").rename(tmp_path / "masks" / "4.gif")
     assert "4.gif and 4.png have one name" in said(tmp_path)
-    assert "of 2 pictures none is left for the val split" in said(write(tmp_path / "few", 2))
+    assert "the val split is empty (2 images in total)" in said(write(tmp_path / "few", 2))
 
 
 def test_masks_that_are_none_are_told(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_masks_that_are_none_are_told(tmp_path: Path) -> None:
     assert f"1 of 10 files:\n  {picture}: " in said(tmp_path)
     picture.write_bytes(whole)
     told = said(tmp_path, classes=["a", "b"])
-    assert "data.classes: 2 names (a, b), but the masks hold the values 0, 7, 255" in told
+    assert "data.classes: 2 names (a, b), but the masks contain the values 0, 7, 255" in told
     assert "must be 2 to 64 classes" in said(write(tmp_path / "flat", values=(4,)))
 
 
@@ -202,7 +202,7 @@ def test_pictures_of_several_sizes_need_one(tmp_path: Path) -> None:
         with Image.open(tmp_path / name) as image:
             image.resize((20, 12), Image.Resampling.NEAREST).save(tmp_path / name)
     told = said(tmp_path)
-    assert told.startswith("data.size: pictures differ in size: ")
+    assert told.startswith("data.size: images differ in size: ")
     assert "20 x 12" in told
     assert read(tmp_path, size=8).info.sizes["height"] == 8
 

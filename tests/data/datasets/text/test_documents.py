@@ -174,7 +174,7 @@ def test_an_archive_gives_expected_names_and_regular_files_only(
     with pytest.raises(ConfigError, match="holds 1 reviews instead of 2"):
         read_reviews(archive(tmp_path / "b.tar.gz", good[0], link))
     (tmp_path / "c.tar.gz").write_bytes((tmp_path / "a.tar.gz").read_bytes()[:60])
-    with pytest.raises(ConfigError, match="is no whole archive of texts"):
+    with pytest.raises(ConfigError, match="is not a valid archive of texts"):
         read_reviews(tmp_path / "c.tar.gz")
 
 
