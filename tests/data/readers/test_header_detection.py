@@ -77,7 +77,7 @@ def test_an_index_is_left_out_by_the_words_of_the_advice(tmp_path: Path) -> None
         for index in (list(map(str, range(40))), [str(29 * i % 40) for i in range(40)]):
             path = write(tmp_path, [first, *map(",".join, below(index, DIGITS, FLOATS, ["yes", "no"] * 20))])
             said = problem(path, -1, header=True)
-            assert "has no name and numbers the rows; data.drop_columns=[-4] leaves it out" in said
+            assert "is unnamed and holds row numbers; data.drop_columns=[-4] drops it" in said
             data = load(path, -1, header=True, drop_columns=[-4])
             assert [column["name"] for column in data.schema["columns"]] == ["0", "1"]
 

@@ -102,14 +102,14 @@ def test_folders_without_a_graph(tmp_path: Path) -> None:
 def test_targets_that_teach_nothing(tmp_path: Path) -> None:
     nodes = ["id,size,y", *(f"{i},{i},{{}}" for i in range(30))]
     edges = ["source,target", "0,1"]
-    assert "gaps only" in problem(one, write(tmp_path, [line.format("") for line in nodes], edges))
-    assert "one class only, 'x'" in problem(one, write(tmp_path, [line.format("x") for line in nodes], edges))
+    assert "only missing values" in problem(one, write(tmp_path, [line.format("") for line in nodes], edges))
+    assert "only one class, 'x'" in problem(one, write(tmp_path, [line.format("x") for line in nodes], edges))
     measured = [nodes[0], *(line.format(k / 7) for k, line in enumerate(nodes[1:]))]
-    assert "task=regression learns a number" in problem(one, write(tmp_path, measured, edges))
+    assert "use task=regression" in problem(one, write(tmp_path, measured, edges))
     measured[5] = "4,4,much"
     said = problem(one, write(tmp_path, measured, edges), target_kind="number")
     assert "row 5 (line 6), column 'y': 'much' is not a finite number" in said
-    assert "'tain' is no split; it must be train, val or test; did you mean train?" in problem(
+    assert "'tain' is not a split; it must be train, val or test; did you mean train?" in problem(
         one, write(tmp_path, [line.replace("train", "tain") for line in NODES])
     )
 
@@ -117,7 +117,7 @@ def test_targets_that_teach_nothing(tmp_path: Path) -> None:
 def test_gaps_in_features_are_told(tmp_path: Path) -> None:
     write(tmp_path, [line.replace("c,50", "c,?") for line in NODES])
     said = problem(one, tmp_path)
-    assert "column 'size': a gap ('?')" in said
+    assert "column 'size': missing value ('?')" in said
     assert "data.nan=fill" in said
     assert "drop" not in said
     assert one(tmp_path, nan="fill").info.sizes["in_features"] == 1
@@ -148,7 +148,7 @@ def test_graphs_that_do_not_hold_together(tmp_path: Path) -> None:
         many, write(tmp_path, MANY, WITHIN, [*graphs, "v,no"])
     )
     assert "'p' is row 1 already" in problem(many, write(tmp_path, MANY, WITHIN, [*graphs, "p,no"]))
-    assert "row 2 (line 3), column 'y': a gap" in problem(
+    assert "row 2 (line 3), column 'y': missing value" in problem(
         many, write(tmp_path, MANY, WITHIN, [line.replace("q,yes", "q,") for line in graphs])
     )
 

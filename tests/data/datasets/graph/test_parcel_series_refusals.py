@@ -26,7 +26,7 @@ def test_a_gap_is_named(tmp_path: Path) -> None:
     values[2, 3] = np.nan
     path = write(tmp_path) / "wild" / "3.csv"
     table(path, values)
-    assert f"{path}: row 3 (line 4), column 'back': a gap ('nan')" in said(tmp_path)
+    assert f"{path}: row 3 (line 4), column 'back': missing value ('nan')" in said(tmp_path)
     assert "fill it in the file, or leave its region out by data.columns" in said(tmp_path)
     path.unlink()
     table(path.with_suffix(".npy"), values)
@@ -39,7 +39,7 @@ def test_a_code_is_a_gap_in_an_array_too(tmp_path: Path) -> None:
     values[2, 3] = -9999
     path = write(tmp_path) / "wild" / "3.csv"
     table(path, values)
-    assert f"{path}: row 3 (line 4), column 'back': a gap ('-9" in said(tmp_path, missing=["-9999.00"])
+    assert f"{path}: row 3 (line 4), column 'back': missing value ('-9" in said(tmp_path, missing=["-9999.00"])
     path.unlink()
     table(path.with_suffix(".npy"), values)
     assert f"{path.with_suffix('.npy')}: row 3, column 3: -9999" in said(tmp_path, missing=["-9999.00"])

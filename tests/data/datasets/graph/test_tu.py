@@ -142,7 +142,7 @@ def test_folds_that_are_none_are_refused(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(ConfigError, match=r"data\.fold: 3 given; it must be in 0\.\.2 for 3 folds"):
         tu(tmp_path, fold=3)
-    with pytest.raises(ConfigError, match=r"data\.folds: 2 given; it must be 3 \(train, validation, test\) to 3 \(graphs\)"):
+    with pytest.raises(ConfigError, match=r"folds: 2 given; it must be 3 \(train, validation, test\) to 3 \(graphs\)"):
         tu(tmp_path, folds=2)
     with pytest.raises(ConfigError, match=r"data\.folds: 4 given"):
         tu(tmp_path, folds=4)

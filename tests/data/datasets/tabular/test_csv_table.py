@@ -160,7 +160,7 @@ def test_a_gap_in_the_target_is_never_filled(tmp_path: Path) -> None:
     lines[4] = lines[4].rpartition(",")[0] + ",?"
     path = write(tmp_path, lines)
     said = problem(path, nan="fill")
-    assert "row 4 (line 5), column 'y': a gap ('?'); 1 such cell in the column" in said
+    assert "row 4 (line 5), column 'y': missing value ('?'); 1 such cell in the column" in said
     assert "data.nan=drop" in said
     assert sum(sizes(load(path, nan="drop"))) == 39
 
@@ -186,7 +186,7 @@ def test_a_column_may_say_the_split(tmp_path: Path) -> None:
     assert sizes(data) == [30, 10, 10]
     assert len(data.val.inputs["x"].unique()) == 1
     lines[3] = "trian,1,1"
-    assert "row 3 (line 4), column 'part': 'trian' is no split" in problem(write(tmp_path, lines), split_column="part")
+    assert "(line 4), column 'part': 'trian' is not a split" in problem(write(tmp_path, lines), split_column="part")
 
 
 def test_a_second_file_is_the_test_rows_and_its_labels_may_end_in_a_dot(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_text_is_read_by_any_tokens(tmp_path: Path, tokens: str) -> None:
     codec = data.info.tokenizer
     assert codec is not None
     assert "the cat, the dog. the cat" in codec.decode(data.train.tokens.tolist())  # type: ignore[attr-defined]
-    assert data.info.column_summaries == ["targets: in small letters (data.lowercase)"]
+    assert data.info.column_summaries == ["targets: lowercased (data.lowercase)"]
     assert not read(tmp_path, poem, tokens=tokens, vocab_limit=300).info.column_summaries
 
 

@@ -111,7 +111,7 @@ def test_each_side_may_have_tokens_and_letters_of_its_own(tmp_path: Path) -> Non
     facts = read(tmp_path, source, target, lowercase=True).info
     assert facts.target_tokenizer is not None
     assert facts.target_tokenizer.decode(facts.target_tokenizer.encode("The dogo")) == "the dogo"
-    assert facts.column_summaries == ["targets: in small letters (data.lowercase)"]
+    assert facts.column_summaries == ["targets: lowercased (data.lowercase)"]
 
 
 def test_unknown_tokens_are_told_with_their_share(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -123,7 +123,7 @@ def test_unknown_tokens_are_told_with_their_share(tmp_path: Path, caplog: pytest
     (record,) = caplog.records
     found = re.fullmatch(
         r"data.source: many tokens are unknown: (\d+)% of those of the training rows, (\d+)% of those of the test rows;"
-        r" fewer are by data.min_count=1, .*",
+        r" to reduce them use data.min_count=1, .*",
         record.message,
     )
     assert found
