@@ -63,7 +63,7 @@ def test_values_that_jpeg_leaves_beside_others_are_no_classes(tmp_path: Path, en
         if ending == "png":
             Image.open(path.with_suffix(".jpg")).save(path)
             path.with_suffix(".jpg").unlink()
-    assert "JPEG are no classes; data.values=[0,255]" in said(tmp_path)
+    assert "JPEG are not classes; data.values=[0,255]" in said(tmp_path)
     assert read(tmp_path, values=[0, 255]).info.class_names == ["0", "255"]
 
 

@@ -65,7 +65,7 @@ def test_pictures_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     for name, words in {
         "nope": "input: .*nope does not exist",
         "bare": r"input: .*bare has no pictures \(\.png, \.jpg",
-        "bad.png": "(?s)input: 1 of 1 files:.*bad.png is no picture of a format known here",
+        "bad.png": "(?s)input: 1 of 1 files:.*bad.png is not an image of a supported format",
     }.items():
         with pytest.raises(ConfigError, match=words):
             data.read(str(tmp_path / name))

@@ -101,10 +101,14 @@ def test_columns_may_stand_in_any_order_and_names_hold_blanks(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("train", "options", "words"),
     [
-        ("a r b\na b\n", {}, "train.txt line 2 has 2 columns between white space: 'a b'; expected 3: head, relation"),
-        ("a\tr\tb\nc d e\n", {}, r"line 2 has 1 columns between '\\t'"),
-        ("a,r,b\n", {}, "line 1 has 1 columns between white space"),
-        ("\n", {}, "holds no triples"),
+        (
+            "a r b\na b\n",
+            {},
+            "train.txt line 2 has 2 columns separated by whitespace: 'a b'; expected 3: head, relation",
+        ),
+        ("a\tr\tb\nc d e\n", {}, r"line 2 has 1 columns separated by '\\t'"),
+        ("a,r,b\n", {}, "line 1 has 1 columns separated by whitespace"),
+        ("\n", {}, "contains no triples"),
         ("c q a\n", {}, "c q a is in both train and test"),
         ("r a b\n", {"columns": ["head", "head", "tail"]}, "head, relation and tail once each"),
     ],

@@ -119,7 +119,7 @@ def test_a_period_that_is_known_makes_the_baseline_harder(tmp_path: Path) -> Non
 def test_a_file_without_header_and_one_of_a_single_column(tmp_path: Path) -> None:
     path = write(tmp_path, hours()[1:])
     assert sizes(load(path, time=0)) == sizes(load(path, time=0, columns=[2])) == [46, 16, 16]
-    assert "no header (it begins 2020-01-01 00:00, 0, 0.0000), so give a number" in problem(path, time="when")
+    assert "no header (first row: 2020-01-01 00:00, 0, 0.0000); give a number" in problem(path, time="when")
     assert sizes(load(write(tmp_path, [str(i % 7) for i in range(100)]))) == [46, 16, 16]
 
 
@@ -183,6 +183,6 @@ def test_a_file_that_is_not_there_or_does_not_hold_together(tmp_path: Path) -> N
     assert "row 1 (line 1), column 'column 0': 'b' is not a finite number" in (said := problem(twice))
     assert "if this row is a header, set data.header=true" in said
     assert "2 columns are named 'b' (numbers 0, 1, from 0)" in problem(twice, header=True)
-    assert "cells are parted by ';'" in problem(write(tmp_path, ["a;b", "1", "2"]), delimiter="semicolon")
+    assert "delimiter ';'" in problem(write(tmp_path, ["a;b", "1", "2"]), delimiter="semicolon")
     path.write_text("")
     assert "is empty" in problem(path)

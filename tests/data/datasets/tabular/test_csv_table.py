@@ -76,7 +76,7 @@ def test_the_same_column_is_classes_or_numbers(tmp_path: Path) -> None:
 def test_a_file_without_header_takes_numbers_for_columns(tmp_path: Path) -> None:
     path = write(tmp_path, people()[1:])
     assert len(load(path, -1).train) == len(load(path, 2).train) == 24
-    assert "no header (it begins 0.0, red, no), so give a number, 0 to 2" in problem(path, "y")
+    assert "no header (first row: 0.0, red, no); give a number, 0 to 2" in problem(path, "y")
 
 
 @pytest.mark.parametrize(("mark", "name"), [(";", "semicolon"), ("\t", "tab"), ("|", "bar"), (" ", "space")])
@@ -213,7 +213,7 @@ def test_one_class_may_be_written_in_two_ways(tmp_path: Path) -> None:
 
 def test_a_second_file_must_have_the_same_columns(tmp_path: Path) -> None:
     other = write(tmp_path, [line.partition(",")[2] for line in people()], "test.csv")
-    assert "lacks columns that" in problem(write(tmp_path, people()), test_path=str(other))
+    assert "is missing columns of" in problem(write(tmp_path, people()), test_path=str(other))
 
 
 @pytest.mark.parametrize(

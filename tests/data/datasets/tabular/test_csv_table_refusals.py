@@ -25,7 +25,7 @@ def test_files_that_are_no_table_are_refused(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_bytes("größe,y\n1,2\n".encode("latin-1"))
     assert "is not utf-8 text at line 1; older files are often data.encoding=latin-1" in problem(tmp_path / "l.csv")
     assert "is empty" in problem(write(tmp_path, []))
-    assert "has a header and no rows" in problem(write(tmp_path, ["a,y"]), header=True)
+    assert "has a header but no rows" in problem(write(tmp_path, ["a,y"]), header=True)
     assert "is a folder" in problem(tmp_path)
 
 

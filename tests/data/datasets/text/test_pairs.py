@@ -219,7 +219,7 @@ class TestClickFile:
     def test_an_id_that_lacks_and_a_header_that_may_be_a_row_are_told(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"row 2 \(line 3\), column 'item': empty cell \(1 in the column\)"):
             self.built(tmp_path, "user,item\nx,y\nx,\n")
-        with pytest.raises(ConfigError, match=r"the first row of .* counts the columns; data.header=true"):
+        with pytest.raises(ConfigError, match=r"the first row of .* may be a header or numbers .* data.header=true"):
             self.built(tmp_path, "0,1\n" + "".join(f"{100 + u},{500 + u % 7}\n" for u in range(30)))
         with pytest.raises(ConfigError, match=r"data.user: no column 'usr'[^$]*data.item: no column 'itm'"):
             self.built(tmp_path, "user,item\nx,y\n", user="usr", item="itm")
