@@ -44,7 +44,7 @@ def test_deep_levels_that_are_flattened_are_told(tmp_path: Path, caplog: pytest.
 def test_pictures_of_one_shade_are_nothing_to_see(tmp_path: Path) -> None:
     for path in write(tmp_path, colour=False).glob("*/*"):
         Image.new("L", (9, 9), 7).save(path)
-    assert "every pixel of 12 training pictures is 7 of 255: nothing to see" in said(tmp_path)
+    assert "every pixel of 12 training images is 7 of 255; images must not be constant" in said(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["RGB", "RGBA", "LA", "P"])

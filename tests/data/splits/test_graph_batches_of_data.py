@@ -69,7 +69,7 @@ class TestBlocks:
         assert one.shape != other.shape or not torch.equal(one, other)
 
     def test_a_test_without_nodes_is_refused(self) -> None:
-        with pytest.raises(ConfigError, match="140 nodes leave none to test after 40 labelled and 100"):
+        with pytest.raises(ConfigError, match="140 nodes leave none for test after 40 for training and 100"):
             sbm(nodes=140)
 
 

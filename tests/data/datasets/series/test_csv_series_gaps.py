@@ -121,12 +121,12 @@ def test_gaps_everywhere_are_refused(tmp_path: Path) -> None:
     lines = hours()
     often = [line if row % 10 else line.rpartition(",")[0] + "," for row, line in enumerate(lines)]
     often[0] = lines[0]
-    assert "every window of 15 steps in the train split holds a gap" in problem(
+    assert "every window of 15 steps in the train split has a missing value" in problem(
         write(tmp_path, often), gaps="drop", time="when"
     )
     often = [line if row % 5 else line.rpartition(",")[0] + "," for row, line in enumerate(lines)]
     often[0] = lines[0]
-    assert "every window of 15 steps in the train split predicts a gap" in problem(
+    assert "every window of 15 steps in the train split has a missing target" in problem(
         write(tmp_path, often), gaps="interpolate", time="when"
     )
     late = [line if row > 70 or not row else line.rpartition(",")[0] + "," for row, line in enumerate(lines)]

@@ -105,9 +105,9 @@ def test_the_baseline_is_the_entropy_of_what_it_counts() -> None:
 @pytest.mark.parametrize(
     ("words", "changes", "said"),
     [
-        ("", {}, r"a window of 7 and the token after it need 8 tokens; the train part of the text has 0"),
-        ("abc" * 10, {}, r"the val part of the text has 6"),
-        ("abc" * 100, {"val": 0.6, "test": 0.6}, "the train part of the text has 0"),
+        ("", {}, r"a window of 7 and the next token need 8 tokens; the train split has 0"),
+        ("abc" * 10, {}, r"the val split has 6"),
+        ("abc" * 100, {"val": 0.6, "test": 0.6}, "the train split has 0"),
         (b"one\ntwo\n" + b"gr\xfc\xdfe" + b" more" * 50, {}, "is not utf-8 text at line 3; older files"),
         (b"\x1f\x8b" + b"ab" * 50, {}, "is not text but a gzip archive; unpack it"),
     ],

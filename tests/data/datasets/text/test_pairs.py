@@ -133,13 +133,13 @@ class TestBlockPairs:
 
     @pytest.mark.parametrize(("val", "test"), [(0.5, 0.5), (0.1, 0.0001), (0.6, 0.6)])
     def test_a_split_without_links_is_refused(self, val: float, test: float) -> None:
-        with pytest.raises(ConfigError, match=r"\d+ links and \d+ pairs without one leave too few"):
+        with pytest.raises(ConfigError, match=r"\d+ links and \d+ unlinked pairs are too few"):
             blocks(val=val, test=test)
 
 
 def test_a_complete_graph_has_no_gaps_to_hold_out() -> None:
     every = torch.combinations(torch.arange(10))
-    with pytest.raises(ConfigError, match="45 links and 0 pairs without one leave too few"):
+    with pytest.raises(ConfigError, match="45 links and 0 unlinked pairs are too few"):
         split_links(every, partial(NonEdges.from_graph, 10), 0.2, 0.2, 0)
 
 
@@ -237,7 +237,7 @@ class TestClickFile:
             self.built(tmp_path, "a,b,c\nx,y,1\nx,z,yes\n", click="c")
         with pytest.raises(ConfigError, match=r"data.item: no column 'itm' in .*did you mean item"):
             self.built(tmp_path, "user,item\nx,y\nx,z\n", user="user", item="itm")
-        with pytest.raises(ConfigError, match="2 links and 0 pairs without one"):
+        with pytest.raises(ConfigError, match="2 links and 0 unlinked pairs"):
             self.built(tmp_path, "user,item\nx,y\nx,z\n")
 
 
