@@ -142,8 +142,8 @@ FILES = {
         ("points", ["input=wide.csv"], "has rows of 7 numbers; this run has rows of 2"),
         ("points", ["input=letters.csv"], "row 2 (line 2), column 'column 1': 'x' is not a finite number"),
         ("digits", ["input=nope"], "nope does not exist"),
-        ("digits", ["input=bare"], "bare has no pictures (.png, "),
-        ("digits", ["input=broken.png"], "broken.png is no picture of a format known here"),
+        ("digits", ["input=bare"], "bare has no images (.png, "),
+        ("digits", ["input=broken.png"], "broken.png is not an image of a supported format"),
     ],
 )
 def test_a_file_that_cannot_be_rated_is_refused(

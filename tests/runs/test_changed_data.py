@@ -59,7 +59,7 @@ def test_what_is_put_in_front_of_a_sequence_makes_no_trained_part_a_test(
     else:
         the_file().write_text("what stood here before was never read\n" * 30 + text)
     assert scores(path, ALLOWED) == pytest.approx(before, rel=1e-6)
-    assert "data: validation now begins at " in capsys.readouterr().err
+    assert "data: validation now starts at " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("name", "left"), [("csv_series", 80), ("text_file", 150)])
@@ -69,7 +69,7 @@ def test_where_a_part_began_may_be_lost(name: str, left: int) -> None:
     draw = random.Random(0)
     others = [" ".join(draw.choices("abcdefgh", k=20)) for _ in lines[left:]] if name == "text_file" else []
     the_file().write_text("\n".join([*lines[:left], *others]) + "\n")
-    with pytest.raises(ConfigError, match=r"where the .* part began cannot be told"):
+    with pytest.raises(ConfigError, match=r"cannot locate the start of the .* split"):
         scores(path, ALLOWED)
 
 

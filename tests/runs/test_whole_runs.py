@@ -296,4 +296,4 @@ def test_an_option_from_the_environment_is_in_no_file_of_a_run(
     Path("today.csv").write_text("a,b,kind\n0.2,0.9,hush4711\n0.2,0.9,\n")
     shutil.rmtree("files")
     inference.score(saved_run.load(path), "today.csv")
-    assert "no training row has in column 'kind'" not in capsys.readouterr().err
+    assert "categories in column 'kind' that no training row has" not in capsys.readouterr().err

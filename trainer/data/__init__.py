@@ -1,4 +1,4 @@
-"""Data sets, their readers, encodings, splits and augmentations.
+"""Data sets with their readers, encoders, splits, generators, reference scores and augmentations.
 
 May import utils, core, metrics and config.
 """

@@ -34,7 +34,7 @@ def test_dates_are_no_categories(tmp_path: Path) -> None:
     for form in ("%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d %B %Y", "%d-%b-%y", "%d.%m.%Y 12:30"):
         path = with_column(tmp_path, [f"{day:{form}}" for day in days])
         assert f"column 'c' holds times such as '{days[0]:{form}}'" in (said := problem(path)), form
-        assert "data.drop_columns=[c] leaves it out" in said
+        assert "data.drop_columns=[c] drops it" in said
         assert load(path, categorical=["c"]).schema["columns"][1]["kind"] == "category"
     assert "holds times such as '12:00'" in problem(with_column(tmp_path, [f"12:{i % 9:02d}" for i in range(60)]))
     for words in (["1.2.3", "1.10.3"], ["3-5", "6-9"], ["May", "June"]):
@@ -59,14 +59,14 @@ def test_a_minus_of_another_kind_is_a_minus(tmp_path: Path) -> None:
 
 def test_cells_filled_that_are_no_gaps_are_told_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = with_column(tmp_path, ["<5" if i % 10 == 0 else str(i) for i in range(60)])
-    for nan, told in (("fill", "the mean is put there (6 such cells)"), ("drop", "the row is left out")):
+    for nan, told in (("fill", "the mean is imputed (6 such cells)"), ("drop", "the row is dropped")):
         caplog.clear()
         load(path, nan=nan)
-        assert "row 1 (line 2), column 'c': '<5' is no number" in caplog.text
+        assert "row 1 (line 2), column 'c': '<5' is not a number" in caplog.text
         assert told in caplog.text
     caplog.clear()
     load(path, nan="fill").read(str(write(tmp_path, ["a,c,y", "1,7 kg,0"], "new.csv")))
-    assert "column 'c': '7 kg' is no number; the mean is put there (1 such cells)" in caplog.text
+    assert "column 'c': '7 kg' is not a number; the mean is imputed (1 such cells)" in caplog.text
 
 
 def test_a_code_for_a_gap_that_is_nowhere_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -123,7 +123,7 @@ def test_thousands_that_may_be_decimals_are_told(
     cells = [("980", f"12{sign}375", f"1{sign}020", "-75", "?")[i % 5] for i in range(100)]
     other = "comma" if decimal == "point" else "point"
     told = (
-        f"'1{sign}020' stands beside '980' and is read as 1.02; if its sign is between thousands,"
+        f"'1{sign}020' occurs together with '980' and is read as 1.02; if its separator is for thousands,"
         f" data.decimal={other} data.thousands={thousands} reads it as 1020"
     )
     table = write(tmp_path, ["a;c;y", *(f"{i % 5};{cell};{i % 2}" for i, cell in enumerate(cells))])
@@ -151,7 +151,7 @@ def test_codes_with_zeros_in_front_are_categories(tmp_path: Path) -> None:
     assert sorted(codes["categories"]) == ["11_0", "1_10", "2_0"]
     drinks = load(with_column(tmp_path, ["caf\u00e9", "cafe\u0301", "tea"] * 20)).schema["columns"][1]
     assert drinks["categories"] == ["caf\u00e9", "tea"]
-    assert "holds '07' and '7', which would be one number" in problem(with_column(tmp_path, ["7", "07", "12"] * 20))
+    assert "'07' and '7', which would be the same number" in problem(with_column(tmp_path, ["7", "07", "12"] * 20))
 
 
 @pytest.mark.parametrize(
@@ -195,11 +195,11 @@ def test_labels_of_new_rows_are_told_by_the_same_rule(tmp_path: Path) -> None:
 def test_a_label_that_is_a_word_for_a_gap_is_told_as_such(tmp_path: Path) -> None:
     path = write(tmp_path, ["a,y", *(f"{i % 5},{('none', 'some')[i % 2]}" for i in range(60))])
     said = problem(path, missing=["", "none"])
-    assert "one class only, 'some'" in said
-    assert "30 cells are a gap by data.missing, which lists 'none': without it they are a class" in said
+    assert "only one class, 'some'" in said
+    assert "30 cells are missing values by data.missing, which lists 'none': remove it to use them as a class" in said
     assert load(path).info.class_names == ["none", "some"]
     three = write(tmp_path, ["a,y", *(f"{i % 5},{('none', 'some', 'much')[i % 3]}" for i in range(60))])
-    assert "without 'none' in data.missing it is a class" in problem(three, missing=["", "none"])
+    assert "remove 'none' from data.missing to use it as a class" in problem(three, missing=["", "none"])
 
 
 def messy(folder: Path) -> Path:
@@ -215,13 +215,13 @@ def test_all_that_is_wrong_with_a_table_is_told_at_once(tmp_path: Path) -> None:
     path = messy(tmp_path)
     said = problem(path, "kind")
     for told in (
-        "texts in 'id' hardly ever come twice",
-        "row 4 (line 5), column 'size': a gap ('?')",
+        "texts in 'id' rarely repeat",
+        "row 4 (line 5), column 'size': missing value ('?')",
         "column 'when' holds times",
         "data.thousands=comma reads it as 1020",
         "column 'empty' is empty",
-        "row 10 (line 11), column 'kind': a gap ('?')",
-        "data.drop_columns=[id,when,price,empty] leaves out all 4 that are no features",
+        "row 10 (line 11), column 'kind': missing value ('?')",
+        "data.drop_columns=[id,when,price,empty] drops all 4 unusable columns",
     ):
         assert told in said, told
     load(path, "kind", thousands="comma", nan="drop", drop_columns=["id", "when", "empty"])
@@ -232,8 +232,8 @@ def test_all_columns_that_are_not_there_are_told_at_once(tmp_path: Path) -> None
     for told in ("data.target: no column 'knid'", "data.drop_columns: no column 'idd'", "data.categorical: no column"):
         assert told in said
     said = problem(messy(tmp_path), "kind", missing=["", "?", "a"])
-    assert "one class only, 'b'" in said, "a target that is none hides nothing else"
-    assert "texts in 'id' hardly ever come twice" in said
+    assert "only one class, 'b'" in said, "a target that is none hides nothing else"
+    assert "texts in 'id' rarely repeat" in said
 
 
 def test_how_columns_were_read_is_said_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

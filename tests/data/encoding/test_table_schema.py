@@ -47,13 +47,13 @@ def test_rows_without_the_target_will_do_with_a_header_or_without(data: CSV, tmp
 
 def test_what_a_table_lacks_or_has_beside_is_named(data: CSV, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     said = refused(data, write(tmp_path, ["size,color", "1,red"], "new.csv"))
-    assert "new.csv lacks columns that the training rows have: colour; did you mean color?" in said
+    assert "new.csv is missing columns of the training data: colour; did you mean color?" in said
     said = refused(data, write(tmp_path, ["1,2,3,4"], "new.csv"))
     assert "new.csv has 4 columns; the training table has 3, of which 2 are features: size, colour" in said
     with caplog.at_level(logging.WARNING):
         data.read(str(write(tmp_path, ["size,colour,extra", "1,purple,x", "2,?,y"], "new.csv")))
-    assert "columns that the training table lacks are left out: extra" in caplog.text
-    assert "no training row has in column 'colour': a gap, purple" in caplog.text
+    assert "columns that are not in the training table are ignored: extra" in caplog.text
+    assert "categories in column 'colour' that no training row has: missing value, purple" in caplog.text
 
 
 def test_cells_that_are_no_numbers_are_named_with_their_row(data: CSV, tmp_path: Path) -> None:

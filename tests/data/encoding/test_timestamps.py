@@ -83,32 +83,32 @@ def test_times_out_of_order_or_twice_are_named(tmp_path: Path) -> None:
     assert "row 51 (line 52), column 't': 2020-01-03 01:00 is not later than 2020-01-03 02:00" in said
     assert "row 50 (line 51)" in (said := problem(tmp_path, [*times[:49], *times[48:]]))
     assert "2020-01-03 00:00 is not later than 2020-01-03 00:00" in said
-    assert "newest row comes first" not in said
-    assert "newest row comes first" in problem(tmp_path, times[::-1])
+    assert "rows are in reverse order" not in said
+    assert "rows are in reverse order" in problem(tmp_path, times[::-1])
 
 
 def test_uneven_times_are_named(tmp_path: Path) -> None:
     times = hours()
     times[19] = times[19].replace("19:00", "19:20")
     said = problem(tmp_path, times)
-    assert "2020-01-01 19:20 comes 80 minutes after 2020-01-01 18:00, but most rows are 1 hour apart" in said
+    assert "2020-01-01 19:20 is 80 minutes after 2020-01-01 18:00, but most rows are 1 hour apart" in said
     assert "data.time=null" in said
 
 
 def test_times_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     german = hours("%d.%m.%Y")
-    assert "row 1 (line 2), column 't': '01.01.2020' is no time such as" in problem(tmp_path, german)
-    assert "'01.01.2020' is not written as data.time_format=%Y" in problem(tmp_path, german, "%Y")
+    assert "row 1 (line 2), column 't': '01.01.2020' is neither a time such as" in problem(tmp_path, german)
+    assert "'01.01.2020' does not match data.time_format=%Y" in problem(tmp_path, german, "%Y")
     for wrong in ("2O20-01-01 08:00", "", "nan"):
         times = hours()
         times[8] = wrong
-        assert f"row 9 (line 10), column 't': {wrong!r} is no time" in problem(tmp_path, times)
+        assert f"row 9 (line 10), column 't': {wrong!r} is neither a time" in problem(tmp_path, times)
 
 
 def test_a_stamp_of_another_age_is_no_gap_to_fill(tmp_path: Path) -> None:
     said = problem(tmp_path, ["1970-01-01 00:00", *hours()[1:]])
     assert "missing between 1970-01-01 00:00 and 2020-01-01 01:00" in said
-    assert "only 100 there" in said
+    assert "only 100 present" in said
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_even_samples_may_be_rounded(tmp_path: Path, times: list[str]) -> None:
 def test_what_is_off_by_more_than_rounding_is_not_even(tmp_path: Path) -> None:
     times = [f"{i / 100:.4f}" for i in range(100)]
     times[40] = "0.4020"
-    assert "0.4020 comes 0.012 after 0.3900, but most rows are 0.01 apart" in problem(tmp_path, times)
+    assert "0.4020 is 0.012 after 0.3900, but most rows are 0.01 apart" in problem(tmp_path, times)
 
 
 @pytest.mark.parametrize("days", [1, 7])
@@ -168,10 +168,10 @@ def test_several_series_in_one_file_are_told_as_such(tmp_path: Path) -> None:
         with pytest.raises(ConfigError) as caught:
             timestamps.grid_steps(table, 1, None)
         assert "is not later than" in str(caught.value)
-        assert "column 'shop' says which of several series a row is of (north, south)" in str(caught.value)
+        assert "column 'shop' identifies several series (north, south)" in str(caught.value)
 
 
 def test_a_format_that_would_do_is_named(tmp_path: Path) -> None:
     said = problem(tmp_path, hours("%d.%m.%Y %H:%M"))
     assert 'it looks like data.time_format="%d.%m.%Y %H:%M"' in said
-    assert "is no time" in problem(tmp_path, [f"1_{i}" for i in range(10)]), "nor is it a number"
+    assert "is neither a time" in problem(tmp_path, [f"1_{i}" for i in range(10)]), "nor is it a number"

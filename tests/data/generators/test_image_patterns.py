@@ -81,7 +81,7 @@ def test_a_canvas_shows_the_digit_it_is_labelled_with() -> None:
 
 
 def test_a_digit_that_does_not_fit_its_quarter_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"data.digit_size: 17 pixels do not fit .* \(at most 16"):
+    with pytest.raises(ConfigError, match=r"data.digit_size: 17 pixels exceed .* \(at most 16"):
         canvas(digit_size=17)
 
 

@@ -24,15 +24,15 @@ def test_what_is_left_out_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixtu
         (tmp_path / name).touch()
     data = read(tmp_path)
     assert sum(map(len, (data.train, data.val, data.test))) == 21
-    (told,) = [record.message for record in caplog.records if "left out" in record.message]
-    assert "2 in folders inside (bad/more/x.png, ...)" in told
-    assert "1 beside the folders (loose.png, ...)" in told
+    (told,) = [record.message for record in caplog.records if "ignored in" in record.message]
+    assert "2 in subfolders (bad/more/x.png, ...)" in told
+    assert "1 outside of class folders (loose.png, ...)" in told
     assert "2 .heic (good/a.heic, ...)" in told
-    assert "1 files without an ending (bad/notes, ...)" in told
+    assert "1 files without an extension (bad/notes, ...)" in told
     assert "db" not in told
     (tmp_path / "new" / "here").mkdir(parents=True)
     (tmp_path / "new" / "here" / "a.png").write_bytes(picture)
-    assert "files (here); 1 are in folders inside, which are not looked into" in said(tmp_path)
+    assert "files (here); 1 are in subfolders, which are not searched" in said(tmp_path)
 
 
 def test_a_pipe_among_the_pictures_is_not_waited_for(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_an_index_is_left_out_by_the_words_of_the_advice(tmp_path: Path) -> None
         for index in (list(map(str, range(40))), [str(29 * i % 40) for i in range(40)]):
             path = write(tmp_path, [first, *map(",".join, below(index, DIGITS, FLOATS, ["yes", "no"] * 20))])
             said = problem(path, -1, header=True)
-            assert "has no name and numbers the rows; data.drop_columns=[-4] leaves it out" in said
+            assert "is unnamed and holds row numbers; data.drop_columns=[-4] drops it" in said
             data = load(path, -1, header=True, drop_columns=[-4])
             assert [column["name"] for column in data.schema["columns"]] == ["0", "1"]
 
@@ -85,7 +85,7 @@ def test_an_index_is_left_out_by_the_words_of_the_advice(tmp_path: Path) -> None
 def test_what_cannot_be_told_is_asked_and_the_answer_taken(tmp_path: Path) -> None:
     path = write(tmp_path, ["0,1,2", *map(",".join, below(WHOLE, WHOLE[::-1], WHOLE))])
     assert "the first row of" in (said := problem(path, -1, target_kind="number"))
-    assert "counts the columns; data.header=true takes it as their names, data.header=false as numbers" in said
+    assert "; set data.header=true for a header, data.header=false for numbers" in said
     sizes = [
         sum(len(split) for split in (data.train, data.val, data.test))
         for data in (load(path, -1, target_kind="number", header=header) for header in (True, False))
@@ -120,7 +120,7 @@ def test_the_first_line_may_tell_excel_the_delimiter(tmp_path: Path) -> None:
 
 def test_a_quotation_mark_that_none_closes_is_told_where_it_stands(tmp_path: Path) -> None:
     path = write(tmp_path, ["a,note,y", *(f"{i},{'' if i != 3 else chr(34)}text {i % 4},{i % 2}" for i in range(40))])
-    assert "line 5 cannot be read as CSV: none closes its quotation mark" in problem(path)
+    assert "line 5 cannot be read as CSV: unclosed quotation mark" in problem(path)
     path = write(tmp_path, ["a,note,y", *(f'{i},"text {i % 4}"{"x" * (i == 3)},{i % 2}' for i in range(40))])
     assert "line 5 cannot be read as CSV" in problem(path)
 

@@ -70,7 +70,7 @@ def test_one_bit_is_black_and_white(tmp_path: Path) -> None:
 
 def test_real_numbers_have_no_white_and_are_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, Image.fromarray(RAMP.astype(np.float32)), "a.tif")
-    with pytest.raises(ConfigError, match=r"a\.tif: its values are not of 8 or 16 bits \(float32 from 0.0 to 248.0\)"):
+    with pytest.raises(ConfigError, match=r"a\.tif: values are not of 8 or 16 bits \(float32 from 0.0 to 248.0\)"):
         seen(path)
 
 
@@ -176,12 +176,12 @@ def broken(folder: Path) -> dict[str, Path]:
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("text", "is no picture of a format known here"),
+        ("text", "is not an image of a supported format"),
         ("empty", "is empty"),
         ("short", "truncated"),
         ("header", ""),
         ("flipped", ""),
-        ("program", "is no picture of a format known here"),
+        ("program", "is not an image of a supported format"),
     ],
 )
 def test_what_is_no_picture_is_refused_by_name(tmp_path: Path, kind: str, reason: str) -> None:
@@ -209,7 +209,7 @@ def test_all_faults_are_told_at_once_and_a_few_by_name(tmp_path: Path) -> None:
         map_in_threads(read_header, [good, *bad, good])
     first, *named, last = str(caught.value).split("\n")
     assert first == "data.path: 9 of 11 files:"
-    assert named == [f"  {path} is no picture of a format known here" for path in bad[:5]]
+    assert named == [f"  {path} is not an image of a supported format" for path in bad[:5]]
     assert last == "  and 4 more"
 
 
@@ -233,6 +233,6 @@ def test_a_picture_on_both_sides_is_told(tmp_path: Path, caplog: pytest.LogCaptu
     assert not caplog.records
     (tmp_path / "again.png").write_bytes(paths[1].read_bytes())
     image_file.warn_about_duplicates([*paths, tmp_path / "again.png"], 2)
-    assert "1 pictures for validation or testing are training pictures too" in caplog.text
+    assert "1 validation or test images are also training images" in caplog.text
     assert "1.png and " in caplog.text
     assert "again.png" in caplog.text

@@ -44,7 +44,7 @@ def test_shades_of_an_edge_are_no_classes(tmp_path: Path, kind: str) -> None:
     y = rows(data.train)[1]
     assert set(y.unique().tolist()) == {0, 1}
     assert 0.2 < float(y.double().mean()) < 0.4
-    with pytest.raises(ConfigError, match=r"data\.values: no pixel of the masks is 300"):
+    with pytest.raises(ConfigError, match=r"data\.values: no mask pixel has the value 300"):
         read(tmp_path, values=[low, high, 300, 700])
 
 
@@ -63,7 +63,7 @@ def test_values_that_jpeg_leaves_beside_others_are_no_classes(tmp_path: Path, en
         if ending == "png":
             Image.open(path.with_suffix(".jpg")).save(path)
             path.with_suffix(".jpg").unlink()
-    assert "JPEG are no classes; data.values=[0,255]" in said(tmp_path)
+    assert "JPEG are not classes; data.values=[0,255]" in said(tmp_path)
     assert read(tmp_path, values=[0, 255]).info.class_names == ["0", "255"]
 
 

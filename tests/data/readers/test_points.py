@@ -112,7 +112,7 @@ def test_points_are_read_with_a_header_or_without(name: str, lines: str, tmp_pat
         ("", "input: .* is empty"),
         ("1,2,3\n", "input: .* has rows of 3 numbers; this run has rows of 2"),
         ("1,2\n3,x\n", r"row 2 \(line 2\), column 'column 1': 'x' is not a finite number"),
-        ("1,2\n3,\n", r"row 2 \(line 2\), column 'column 1': a gap"),
+        ("1,2\n3,\n", r"row 2 \(line 2\), column 'column 1': missing value"),
     ],
 )
 def test_a_file_that_is_no_points_is_refused(content: str | None, words: str, tmp_path: Path) -> None:

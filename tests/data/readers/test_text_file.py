@@ -84,7 +84,7 @@ def test_sockets_devices_and_what_no_name_can_be(tmp_path: Path, monkeypatch: py
 def test_a_pipe_where_real_data_should_lie_is_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "some").mkdir()
     os.mkfifo(tmp_path / "some" / "x")
-    with pytest.raises(SystemFault, match=f"data some: {tmp_path}/some/x is no file"):
+    with pytest.raises(SystemFault, match=f"data some: {tmp_path}/some/x is not a regular file"):
         download.fetch_files("some", [download.Source("x", "0" * 64, None)], str(tmp_path))
 
 

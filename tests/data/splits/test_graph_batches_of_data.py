@@ -69,7 +69,7 @@ class TestBlocks:
         assert one.shape != other.shape or not torch.equal(one, other)
 
     def test_a_test_without_nodes_is_refused(self) -> None:
-        with pytest.raises(ConfigError, match="140 nodes leave none to test after 40 labelled and 100"):
+        with pytest.raises(ConfigError, match="140 nodes leave none for test after 40 for training and 100"):
             sbm(nodes=140)
 
 
@@ -183,7 +183,7 @@ def test_code_in_a_file_does_not_run(part: str, tmp_path: Path, monkeypatch: pyt
     if part == "x":  # not used, so not even opened
         papers(folder)
     else:
-        with pytest.raises(ConfigError, match=rf"ind\.cora\.{part} refused: it holds \w+\.mkdir, which is not data"):
+        with pytest.raises(ConfigError, match=rf"ind\.cora\.{part} rejected: class \w+\.mkdir is not allowed"):
             papers(folder)
     assert not marker.exists()
     pickle.loads(evil.replace(b"numpy.core.multiarray", b"numpy._core.multiarray"))
@@ -192,7 +192,7 @@ def test_code_in_a_file_does_not_run(part: str, tmp_path: Path, monkeypatch: pyt
 
 def test_a_broken_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write(tmp_path, monkeypatch, {"tx": b"\x80\x02not a pickle"})
-    with pytest.raises(ConfigError, match=r"ind\.cora\.tx refused"):
+    with pytest.raises(ConfigError, match=r"ind\.cora\.tx rejected"):
         papers(folder)
 
 

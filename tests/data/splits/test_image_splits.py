@@ -64,11 +64,11 @@ def test_pictures_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bare").mkdir()
     for name, words in {
         "nope": "input: .*nope does not exist",
-        "bare": r"input: .*bare has no pictures \(\.png, \.jpg",
-        "bad.png": "(?s)input: 1 of 1 files:.*bad.png is no picture of a format known here",
+        "bare": r"input: .*bare has no images \(\.png, \.jpg",
+        "bad.png": "(?s)input: 1 of 1 files:.*bad.png is not an image of a supported format",
     }.items():
         with pytest.raises(ConfigError, match=words):
             data.read(str(tmp_path / name))
     oblong = DatasetInfo(sizes={"in_channels": 1, "height": 8, "width": 6}, bounds=([0.0], [1.0]))
-    with pytest.raises(ConfigError, match="pictures of this run are 6 x 8; only square ones can be read"):
+    with pytest.raises(ConfigError, match="images of this run are 6 x 8; only square ones can be read"):
         image_splits.read(str(tmp_path), oblong)

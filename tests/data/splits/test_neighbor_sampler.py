@@ -112,5 +112,5 @@ def test_workers_change_nothing(workers: int) -> None:
 
 
 def test_no_step_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"\[\] takes no step from a node; null gives the whole graph"):
+    with pytest.raises(ConfigError, match=r"\[\] has no hops; use null for full-batch"):
         around(torch.tensor([[0], [1]]), [])

@@ -1,1 +1,1 @@
-"""Augmentations of training rows, on the device."""
+"""Augmentation of training batches on the device."""

@@ -1,4 +1,4 @@
-"""What is done to training rows before a step, on the device; each change a function of (seed, epoch, index) alone."""
+"""Image augmentation of training batches on the device, as a function of (seed, epoch, index) only."""
 
 from __future__ import annotations
 
@@ -19,34 +19,51 @@ NUM_DRAWS = {
     **{"flip": 2, "angle": 1, "area": 1, "cut": 2, "shift": 2, "window": 2},
     **{"jitter": 3, "is_erased": 1, "erased_area": 1, "erased_at": 2},
 }
-"""What is drawn for each row, and how many numbers. A change that is off wastes its draws, and moves no other's."""
+"""Random numbers drawn per row. Disabled augmentations also draw theirs, so that the others do not change."""
 NUM_MIX_DRAWS = {"partner": 1, "share": 1, "at": 2}
 NUM_BETA_QUANTILES = 1024
-"""Values that stand for a distribution of shares."""
+"""Number of quantiles that approximate the Beta distribution of mixing weights."""
 
 
 class Augment:
-    """Leaves every row as it is."""
+    """Identity augmentation and base class."""
 
     def __init__(self, info: DatasetInfo):
         self.info = info
 
     def source_rows(self, index: Tensor, rows: int, epoch: int) -> Tensor:
-        """The rows that a batch of the rows ``index`` (B,) is made of, among ``rows``."""
+        """Return the rows, among ``rows``, needed to create the batch of the rows ``index`` (B,)."""
         return index
 
     def __call__(self, batch: Batch, epoch: int) -> Batch:
-        """The batch that a step sees, made of the rows fetched."""
+        """Create the augmented batch from the source rows."""
         return batch
 
 
 class ImageAugment(Augment):
-    """Flips, turns, crops, shifts and windows are one resampling, bilinear; a target that is a map gets the same, by
-    the nearest pixel. Then colour jitter, random erasing (Zhong et al. 2017) and, with another row of the split, which
-    is changed by draws of its own, mixup (Zhang et al. 2018, ``s x_i + (1 - s) x_j``) or CutMix (Yun et al. 2019, a box
-    of x_j in x_i), s from Beta(alpha, alpha): a class becomes shares of two.
+    """Geometric and color augmentation, random erasing, and mixup or CutMix.
 
-    Raises ConfigError for a window that is larger than the pictures, and for mixup of maps.
+    Flip, rotation, crop, shift and window are one bilinear resampling; target maps are resampled by nearest neighbor.
+    Then follow color jitter, random erasing and, with another independently augmented row of the split, mixup
+    (``s x_i + (1 - s) x_j``) or CutMix (a box of x_j in x_i) with s from Beta(alpha, alpha) and soft labels.
+
+    Args:
+        rotate: Maximum rotation in degrees.
+        crop: Maximum fraction of the area that is cropped away.
+        shift: Maximum shift in pixels.
+        window: Side of a random window in pixels; None for the full image.
+        fill: Padding beyond the border: reflection, or the value of an empty pixel.
+        jitter: Strength of brightness, contrast and saturation jitter.
+        erase: Probability of random erasing.
+        mix_alpha: Parameter of the Beta distribution of mixing weights.
+
+    Raises:
+        ConfigError: The window is larger than the images, or mixup is used with target maps.
+
+    References:
+        Zhong et al. 2017, Random Erasing Data Augmentation.
+        Zhang et al. 2018, mixup: Beyond Empirical Risk Minimization.
+        Yun et al. 2019, CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features.
     """
 
     shapes = "x (B, C, H, W) -> x (B, C, H, W)"
@@ -82,9 +99,9 @@ class ImageAugment(Augment):
         partner = (self._random_numbers(NUM_MIX_DRAWS, index, epoch, 1)["partner"] * rows).long()
         return torch.cat((index, partner.squeeze(1)))
 
-    def _random_numbers(self, what: dict[str, int], index: Tensor, epoch: int, purpose: int) -> dict[str, Tensor]:
-        drawn = rng.draw_uniform(index, sum(what.values()), rng.hash_seed(self.seed, purpose), epoch)
-        return dict(zip(what, drawn.split(list(what.values()), 1), strict=True))
+    def _random_numbers(self, num_draws: dict[str, int], index: Tensor, epoch: int, purpose: int) -> dict[str, Tensor]:
+        drawn = rng.draw_uniform(index, sum(num_draws.values()), rng.hash_seed(self.seed, purpose), epoch)
+        return dict(zip(num_draws, drawn.split(list(num_draws.values()), 1), strict=True))
 
     def __call__(self, batch: Batch, epoch: int) -> Batch:
         x, target = batch.inputs["x"], batch.target
@@ -112,39 +129,39 @@ class ImageAugment(Augment):
         return image_ops.resample_images(x, grid, "bilinear", blank), target
 
     def _mix_halves(self, batch: Batch, epoch: int) -> Batch:
-        """The first half of a batch with the second mixed in."""
+        """Mix the second half of a batch into the first."""
         rows = len(batch) // 2
         drawn = self._random_numbers(NUM_MIX_DRAWS, batch.index[:rows], epoch, 1)
-        share = self.beta_quantiles.to(batch.index.device)[(drawn["share"] * NUM_BETA_QUANTILES).long()]  # (B, 1)
-        one, other = batch.inputs["x"].split(rows)
+        weight = self.beta_quantiles.to(batch.index.device)[(drawn["share"] * NUM_BETA_QUANTILES).long()]  # (B, 1)
+        first, second = batch.inputs["x"].split(rows)
         if self.mix == "mixup":
-            x = _blend(one, other, share)
-            inside = None
+            x = _blend(first, second, weight)
+            box = None
         else:
-            inside, area = image_ops.random_boxes(one, 1 - share, drawn["at"])
-            x, share = torch.where(inside[:, None], other, one), 1 - area
-        target = None if batch.target is None else self._mix_targets(batch.target, share, inside)
+            box, area = image_ops.random_boxes(first, 1 - weight, drawn["at"])
+            x, weight = torch.where(box[:, None], second, first), 1 - area
+        target = None if batch.target is None else self._mix_targets(batch.target, weight, box)
         inputs = {name: value[:rows] for name, value in batch.inputs.items()}
         return Batch(inputs | {"x": x}, target, batch.index[:rows])
 
-    def _mix_targets(self, target: Tensor, share: Tensor, inside: Tensor | None) -> Tensor:
-        one, other = target.chunk(2)
-        if one.dim() == 3:
-            if inside is None:
-                raise ConfigError("augment.mix: mixup has no meaning for a map of classes; cutmix has")
-            return torch.where(inside, other, one)
-        if not one.is_floating_point():
-            one, other = F.one_hot(target, self.info.sizes["num_classes"]).float().chunk(2)
-        return _blend(one, other, share)
+    def _mix_targets(self, target: Tensor, weight: Tensor, box: Tensor | None) -> Tensor:
+        first, second = target.chunk(2)
+        if first.dim() == 3:
+            if box is None:
+                raise ConfigError("augment.mix: mixup is undefined for class maps; use cutmix")
+            return torch.where(box, second, first)
+        if not first.is_floating_point():
+            first, second = F.one_hot(target, self.info.sizes["num_classes"]).float().chunk(2)
+        return _blend(first, second, weight)
 
 
-def _blend(one: Tensor, other: Tensor, share: Tensor) -> Tensor:
-    return torch.lerp(other, one, share.view(-1, *[1] * (one.dim() - 1)))
+def _blend(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
+    return torch.lerp(second, first, weight.view(-1, *[1] * (first.dim() - 1)))
 
 
 def _beta_quantiles(alpha: float) -> Tensor:
-    """Equally likely values of Beta(alpha, alpha)."""
-    from scipy.special import betaincinv  # which scikit-learn brings
+    """Return equally likely quantiles of Beta(alpha, alpha)."""
+    from scipy.special import betaincinv  # a dependency of scikit-learn
 
-    places = (torch.arange(NUM_BETA_QUANTILES, dtype=torch.float64) + 0.5) / NUM_BETA_QUANTILES
-    return torch.from_numpy(betaincinv(alpha, alpha, places.numpy())).float()
+    probabilities = (torch.arange(NUM_BETA_QUANTILES, dtype=torch.float64) + 0.5) / NUM_BETA_QUANTILES
+    return torch.from_numpy(betaincinv(alpha, alpha, probabilities.numpy())).float()

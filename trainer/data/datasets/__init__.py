@@ -1,1 +1,1 @@
-"""Data sets, by kind of data; reached through ``_target_``."""
+"""Data sets by modality, instantiated through ``_target_``."""

@@ -1,1 +1,1 @@
-"""Raw values to numbers and back: columns, text, time stamps, series."""
+"""Encoders and decoders of raw values: table columns, targets, text, timestamps, series."""

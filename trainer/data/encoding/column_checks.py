@@ -1,4 +1,4 @@
-"""Columns of a table that are unfit to be features as they stand, and why, in a sentence each."""
+"""Checks for table columns that cannot be features."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from trainer.data.readers.text_file import quote_cell
 
 log = logging.getLogger(__name__)
 FEW_VALUES = 20
-"""So many different numbers among texts may be codes."""
+"""Up to this many distinct numbers among texts may be codes."""
 MIN_NUMBER_FRACTION = 0.1
-"""The share of numbers among texts from which a column is probably one of numbers."""
+"""Fraction of numbers from which a mixed column is probably numeric."""
 
 
 def warn_about_absent_codes(tables: Sequence[Table], reading: CellFormat) -> None:
-    """Says in the log which numbers are to be gaps and are nowhere."""
-    absent = reading.absent_numeric_gaps(column for table in tables for column in table.columns)
-    if absent:
+    """Log the numeric codes of ``data.missing`` that occur in no cell."""
+    unused = reading.absent_numeric_gaps(column for table in tables for column in table.columns)
+    if unused:
         names = " or ".join(table.path.name for table in tables)
-        log.warning("data.missing: no cell of %s is %s", names, ", ".join(absent))
+        log.warning("data.missing: no cell of %s is %s", names, ", ".join(unused))
 
 
 def warn_about_mixed_decimals(table: Table, place: int, reading: CellFormat) -> None:
-    """Says in the log where numbers with and without decimals are rather thousands, as in 1.020 beside 980."""
+    """Log where decimals are probably thousands separators, as in 1.020 next to 980."""
     found = reading.find_mixed_decimals(table.columns[place])
     if found is not None:
-        text = "%s: %s stands beside %s and is read as %g; if its sign is between thousands, %s"
+        text = "%s: %s occurs together with %s and is read as %g; if its separator is for thousands, %s"
         row = table.columns[place].index(found[0])
         values = (
             quote_cell(found[0]),
@@ -46,25 +46,28 @@ def warn_about_mixed_decimals(table: Table, place: int, reading: CellFormat) -> 
 def describe_unfit_column(
     table: Table, place: int, values: np.ndarray, reading: CellFormat, *, is_chosen: bool
 ) -> str | None:
-    """Why a column, read as ``values``, is no feature; None if it is one.
+    """Describe why a column, parsed as ``values``, cannot be a feature; None if it can.
 
-    It is empty, an index, or loses what it says: numbers written by other signs, numbers among texts, dates, codes that
-    would be one number. is_chosen: whether it is to be a category whatever it holds.
+    It is empty, an index, or would lose information: numbers in another format, numbers among texts, dates, codes that
+    would be equal numbers.
+
+    Args:
+        is_chosen: Whether the column is categorical whatever it holds.
     """
     cells, key = table.columns[place], table.column_keys([place])
     named = f"{table.path}: column {table.names[place]!r}"
     if all(map(reading.is_gap, set(cells))):
-        return f"{named} is empty; data.drop_columns={key} leaves it out"
+        return f"{named} is empty; data.drop_columns={key} drops it"
     if table.is_index_column(place):
-        return f"{named} has no name and numbers the rows; data.drop_columns={key} leaves it out"
+        return f"{named} is unnamed and holds row numbers; data.drop_columns={key} drops it"
     if is_chosen:
         return None
-    texts = f"data.categorical={key} takes it for categories"
+    texts = f"data.categorical={key} makes it categorical"
     if is_number(values):
         warn_about_mixed_decimals(table, place, reading)
-        twins = reading.find_padded_duplicates(cells)
-        if twins is not None:
-            return f"{named} holds {twins[0]!r} and {twins[1]!r}, which would be one number; {texts}"
+        duplicates = reading.find_padded_duplicates(cells)
+        if duplicates is not None:
+            return f"{named} holds {duplicates[0]!r} and {duplicates[1]!r}, which would be the same number; {texts}"
         signs = reading.suggest_number_format(cells) if np.isinf(values).any() else None
         return None if signs is None else f"{named} holds {signs}"
     signs = reading.suggest_number_format(cells)
@@ -72,12 +75,12 @@ def describe_unfit_column(
         return f"{named} holds {signs}; {texts}"
     dates = [cell for cell in dict.fromkeys(cells) if not reading.is_gap(cell)]
     if find_format(dates) is not None:
-        return f"{named} holds times such as {quote_cell(dates[0])}; {texts}, data.drop_columns={key} leaves it out"
-    return _describe_mixed_column(named, cells, reading, f"{texts}, data.drop_columns={key} leaves it out")
+        return f"{named} holds times such as {quote_cell(dates[0])}; {texts}, data.drop_columns={key} drops it"
+    return _describe_mixed_column(named, cells, reading, f"{texts}, data.drop_columns={key} drops it")
 
 
 def _describe_mixed_column(named: str, cells: Sequence[str], reading: CellFormat, advice: str) -> str | None:
-    """What is said of texts among which are so many numbers that they are no codes."""
+    """Describe a text column with too many numbers to be codes; None for others."""
     numbers = reading.parse_numbers(cells)
     found, texts = np.isfinite(numbers), np.isinf(numbers)
     count, total = int(found.sum()), int(found.sum() + texts.sum())

@@ -1,7 +1,7 @@
-"""Columns of text to rows of numbers, by a schema of plain values that can be kept and used again on new rows.
+"""Encoding of single columns by a schema of plain values, which is saved and applied to new rows.
 
-A number is standardised; a category is one-hot. A gap in a category is a category of its own. A gap in a number
-becomes the mean, and a further column says that it was one.
+Numbers are standardized, categories one-hot encoded. A missing category is a category of its own; a missing number is
+imputed by the mean, with an indicator column.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ import numpy as np
 from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, mean_and_scale
 
 Column = Mapping[str, Any]
-"""How one column is encoded.
+"""Encoding of one column.
 
-``{"name", "kind": "number", "mean", "std", "decimals", "gaps"}``, where ``gaps`` says whether a column for gaps
-follows, or
-``{"name", "kind": "category", "categories", "other"}``, where the category ``""`` is the gap and ``other`` says
-whether a column for everything else follows.
+``{"name", "kind": "number", "mean", "std", "decimals", "gaps"}``, where ``gaps`` adds an indicator column for missing
+values, or
+``{"name", "kind": "category", "categories", "other"}``, where the category ``""`` is a missing value and ``other`` adds
+a column for all other categories.
 """
 
 
 SIGNIFICANT_DIGITS = 7
-"""Of the deviation of a column of measured numbers, in which drawn ones are told."""
+"""Significant digits, relative to the standard deviation of a column, of decoded numbers."""
 OTHER_CATEGORY = "other"
-"""How a category is told that has no name."""
+"""Name of the category for values outside of ``categories``."""
 MAX_EXACT_INTEGER = 2.0**53
-"""Up to which float64 holds every whole number."""
+"""Largest integer up to which float64 is exact."""
 
 
 def is_number(values: np.ndarray) -> bool:
-    """Whether a column was read as numbers."""
+    """Return whether a column was parsed as numbers."""
     return values.dtype == np.float64
 
 
 def fit(name: str, values: np.ndarray, max_categories: int, min_count: int) -> Column:
-    """How a column is encoded, learned from its training rows."""
+    """Fit the encoding of a column on its training rows."""
     if is_number(values):
         there = values[np.isfinite(values)]
         gaps = len(there) < len(values)
@@ -51,42 +51,44 @@ def fit(name: str, values: np.ndarray, max_categories: int, min_count: int) -> C
             "decimals": _count_decimals(there, std),
             "gaps": gaps,
         }
-    # Most frequent first, and by name among equals, so that the order of rows changes nothing.
+    # Sort by frequency, then by name, so that the order of rows does not matter.
     counts = sorted(Counter(values.tolist()).items(), key=lambda pair: (-pair[1], pair[0]))
     kept = [text for text, count in counts[:max_categories] if count >= min_count]
     return {"name": name, "kind": "category", "categories": kept, "other": len(kept) < len(counts)}
 
 
 def encode(column: Column, values: np.ndarray) -> np.ndarray:
-    """The numbers (N, width) of one column, float32. A category never seen is other, or nothing."""
+    """Encode one column as (N, width) float32. An unseen category is ``other``, or all zeros without it."""
     if column["kind"] == "number":
         there = np.isfinite(values)
         scaled = np.where(there, (np.where(there, values, 0.0) - column["mean"]) / column["std"], 0.0)
         return np.stack([scaled, ~there] if column["gaps"] else [scaled], axis=1).astype(np.float32)
     places = {text: place for place, text in enumerate(column["categories"])}
-    rest = len(places)
-    index = np.fromiter((places.get(text, rest) for text in values), np.int64, len(values))
-    return np.eye(rest + 1, rest + bool(column["other"]), dtype=np.float32)[index]
+    other_index = len(places)
+    index = np.fromiter((places.get(text, other_index) for text in values), np.int64, len(values))
+    return np.eye(other_index + 1, other_index + bool(column["other"]), dtype=np.float32)[index]
 
 
 def outlier_mask(column: Column, values: np.ndarray) -> np.ndarray:
-    """Which numbers (N,) lie so far from the training rows that nothing can be computed from them, (N,) bool."""
+    """Return a mask (N,) of numbers so far from the training rows that float32 overflows."""
     there = np.isfinite(values)
     return there & (np.abs(np.where(there, values, 0.0) - column["mean"]) > MAX_STANDARDIZED_VALUE * column["std"])
 
 
 def category_coverage(column: Column, values: np.ndarray) -> float:
-    """The share of rows that are of a category by name, not other."""
+    """Return the fraction of rows in a named category."""
     return float(np.isin(values, column["categories"]).mean())
 
 
 def decode(column: Column, x: np.ndarray) -> list[float | int | str]:
-    """The cells that numbers (N, width) of one column stand for: the nearest category, numbers with as many decimals
-    as the training rows have, the empty text for a gap."""
+    """Decode the features (N, width) of one column to cells.
+
+    Categories are the nearest ones, numbers have as many decimals as the training rows, missing values are empty.
+    """
     if column["kind"] == "number":
-        told = np.round(x[:, 0] * column["std"] + column["mean"], column["decimals"]) + 0.0  # and no -0
-        whole = not column["decimals"] and bool((np.abs(told) <= MAX_EXACT_INTEGER).all())
-        cells = (told.astype(np.int64) if whole else told).tolist()
+        values = np.round(x[:, 0] * column["std"] + column["mean"], column["decimals"]) + 0.0  # + 0.0 removes -0
+        is_integer = not column["decimals"] and bool((np.abs(values) <= MAX_EXACT_INTEGER).all())
+        cells = (values.astype(np.int64) if is_integer else values).tolist()
         return (
             ["" if gap else cell for cell, gap in zip(cells, x[:, 1] > 0.5, strict=True)] if column["gaps"] else cells
         )
@@ -95,7 +97,7 @@ def decode(column: Column, x: np.ndarray) -> list[float | int | str]:
 
 
 def output_names(column: Column) -> list[str]:
-    """What each of the numbers is called that stand for a cell."""
+    """Return the names of the features of a column."""
     if column["kind"] == "number":
         return [column["name"], f"{column['name']} is missing"][: output_width(column)]
     return [
@@ -104,11 +106,11 @@ def output_names(column: Column) -> list[str]:
 
 
 def output_width(column: Column) -> int:
-    """How many numbers stand for a cell."""
+    """Return the number of features of a column."""
     return 1 + column["gaps"] if column["kind"] == "number" else len(column["categories"]) + column["other"]
 
 
 def _count_decimals(values: np.ndarray, spread: float) -> int:
-    """How many decimals numbers (N,) have, at most so many that their deviation has ``SIGNIFICANT_DIGITS`` digits."""
+    """Count the decimals of numbers (N,), limited to ``SIGNIFICANT_DIGITS`` digits of their standard deviation."""
     most = max(0, SIGNIFICANT_DIGITS - 1 - int(np.floor(np.log10(spread))))
-    return next((places for places in range(most) if np.array_equal(np.round(values, places), values)), most)
+    return next((decimals for decimals in range(most) if np.array_equal(np.round(values, decimals), values)), most)

@@ -1,4 +1,4 @@
-"""Traits that the training pictures share, channels and levels, by which all pictures are read."""
+"""Number of channels and intensity window, fitted on the training images."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from trainer.data.readers import image_file
 from trainer.utils.errors import ConfigError
 
 MAX_SAMPLED_IMAGES = 512
-"""Training pictures whose deep levels are measured."""
+"""Maximum number of 16-bit training images used to fit the intensity window."""
 NUM_LEVELS_16_BIT = 1 << 16
 UPSCALING_WARNING_FACTOR = 1.5
-"""How many times as large pictures are made before it is told."""
+"""Upscaling factor from which a warning is logged."""
 CHUNK_SIZE = 256
-"""Pictures that are looked at together for colour, of which one is enough."""
+"""Images per chunk when searching for a color image; the search ends at the first."""
 log = logging.getLogger(__name__)
 
 
 def fit_view(
     view: image_file.ImageView, paths: Sequence[Path], heads: Sequence[image_file.ImageHeader], channels: int | None
 ) -> image_file.ImageView:
-    """The view with what training pictures need: 1 channel where all are grey, else 3, unless ``channels`` are given;
-    and the window of those that are deep. Says in the log if they are enlarged.
+    """Fit the view on the training images.
+
+    Channels are 1 where all images are gray, else 3, unless ``channels`` is given; 16-bit images also get an intensity
+    window. Logs a warning for upscaling.
     """
     warn_about_upscaling(view, heads)
     return replace(view, channels=channels or _count_channels(paths, heads), window=_level_window(paths, heads))
@@ -40,20 +42,20 @@ def get_or_fit_view(
     heads: Sequence[image_file.ImageHeader],
     channels: int | None,
 ) -> image_file.ImageView:
-    """The ``fit_view`` view that a run stores."""
+    """Return the view stored by a run, or fit it."""
     return image_file.ImageView(**fitted.get_or_fit("view", lambda: asdict(fit_view(view, paths, heads, channels))))
 
 
 def _count_channels(paths: Sequence[Path], heads: Sequence[image_file.ImageHeader]) -> int:
-    """1 where all pictures are grey, however they are stored, else 3."""
-    unsure = [path for path, head in zip(paths, heads, strict=True) if not head.is_gray]
-    groups = (unsure[start : start + CHUNK_SIZE] for start in range(0, len(unsure), CHUNK_SIZE))
-    # A file that cannot be read counts as grey here: it is told with the others, when all are decoded.
+    """Return 1 if all images are gray, whatever their color mode, else 3."""
+    candidates = [path for path, head in zip(paths, heads, strict=True) if not head.is_gray]
+    groups = (candidates[start : start + CHUNK_SIZE] for start in range(0, len(candidates), CHUNK_SIZE))
+    # An unreadable file counts as gray here; decoding reports it with all others.
     return 1 if all(all(image_file.try_map_in_threads(_is_gray, group)) for group in groups) else 3
 
 
 def _is_gray(path: Path) -> bool:
-    """Whether what is seen has no colour, in a file that could hold some."""
+    """Return whether a file in a color mode has only gray pixels."""
     with image_file.open_image(path) as image:
         image.draft(None, (64, 64))
         pixels = np.asarray(image_file.to_8_bit(image).convert("RGB"))
@@ -61,44 +63,50 @@ def _is_gray(path: Path) -> bool:
 
 
 def _level_window(paths: Sequence[Path], heads: Sequence[image_file.ImageHeader]) -> tuple[int, int] | None:
-    """The least and the highest level of a sample of the deep pictures: few use all of their 16 bits."""
-    deep = [path for path, head in zip(paths, heads, strict=True) if head.is_16_bit]
-    if not deep:
+    """Return the minimum and maximum level of a sample of the 16-bit images, as few use the full range."""
+    paths_16_bit = [path for path, head in zip(paths, heads, strict=True) if head.is_16_bit]
+    if not paths_16_bit:
         return None
-    found = image_file.try_map_in_threads(_count_levels, deep[:: -(-len(deep) // MAX_SAMPLED_IMAGES)])
+    results = image_file.try_map_in_threads(_count_levels, paths_16_bit[:: -(-len(paths_16_bit) // MAX_SAMPLED_IMAGES)])
     counts = np.zeros(NUM_LEVELS_16_BIT, dtype=np.int64)
-    for one in found:
-        if not isinstance(one, ConfigError):  # told with the others, when all are decoded
-            counts[one[0]] += one[1]
+    for result in results:
+        if not isinstance(result, ConfigError):  # reported by decoding with all others
+            counts[result[0]] += result[1]
     if not counts.any():
         return None
     low, high = (int(end) for end in counts.nonzero()[0][[0, -1]])
-    share = counts.cumsum() / counts.sum()
-    usual = int(share.searchsorted(0.999) - share.searchsorted(0.001))
-    log.info("levels from %d to %d of %d deep pictures are shown as 0 to 255", low, high, len(deep))
-    if high - low > 255 and usual * 16 < high - low:
+    cdf = counts.cumsum() / counts.sum()
+    typical_range = int(cdf.searchsorted(0.999) - cdf.searchsorted(0.001))
+    log.info("levels %d to %d of %d 16-bit images are mapped to 0 to 255", low, high, len(paths_16_bit))
+    if high - low > 255 and typical_range * 16 < high - low:
         log.warning(
-            "nearly all levels of deep pictures lie within %d of the %d from %d to %d, which 8 bits cannot tell apart"
-            " well: cut off the few that are outside",
-            *(usual, high - low, low, high),
+            "nearly all levels of the 16-bit images are within %d of the %d from %d to %d, which 8 bits cannot resolve:"
+            " clip the few outliers",
+            *(typical_range, high - low, low, high),
         )
     return low, high
 
 
 def _count_levels(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The levels of a picture, and how many pixels have each."""
+    """Return the distinct levels of an image and their pixel counts."""
     with image_file.open_image(path) as image:
         return np.unique(image_file.to_unsigned(np.asarray(image)), return_counts=True)
 
 
 def warn_about_upscaling(view: image_file.ImageView, heads: Sequence[image_file.ImageHeader]) -> None:
-    """Says in the log if pictures are made much larger than they are: time is spent on what is not in them."""
+    """Log a warning if images are strongly upscaled, which costs time without adding information."""
     if view.size is None:
         return
     side = min if view.fit == "cut" else max
-    usual = sorted(heads, key=lambda head: side(head.width, head.height))[len(heads) // 2]
-    if view.size >= UPSCALING_WARNING_FACTOR * side(usual.width, usual.height):
+    median_header = sorted(heads, key=lambda head: side(head.width, head.height))[len(heads) // 2]
+    if view.size >= UPSCALING_WARNING_FACTOR * side(median_header.width, median_header.height):
         log.warning(
-            "pictures of %d x %d pixels are enlarged to %d x %d; data.size=%d takes them as they are, and less time",
-            *(usual.width, usual.height, view.size, view.size, side(usual.width, usual.height)),
+            "images of %d x %d pixels are upscaled to %d x %d; data.size=%d keeps their resolution and is faster",
+            *(
+                median_header.width,
+                median_header.height,
+                view.size,
+                view.size,
+                side(median_header.width, median_header.height),
+            ),
         )

@@ -1,4 +1,4 @@
-"""Text as the numbers that a pretrained model was trained on."""
+"""Tokenizers of pretrained models."""
 
 from __future__ import annotations
 
@@ -24,16 +24,20 @@ TOKENIZER_FILES = (
 
 
 class PretrainedTokenizer:
-    """The tokens of a saved model's own tokenizer, with what it puts around a text.
+    """Tokenizer of a pretrained transformers model, with its special tokens.
 
-    most, keep: how many tokens of a text are kept, those marks included, and of which end.
+    Args:
+        name: Name or directory of the model.
+        most: Maximum number of tokens, special tokens included; None for no truncation.
+        keep: End of the text that truncation keeps.
 
-    Raises ConfigError without the package transformers, or for a model without a tokenizer.
+    Raises:
+        ConfigError: transformers is not installed, or the model has no tokenizer.
     """
 
     def __init__(self, name: str, most: int | None, keep: Literal["first", "last"]):
         folder = hf_hub.find_model_dir(name)
-        if not any((folder / name).is_file() for name in TOKENIZER_FILES):  # the library would make an empty one
+        if not any((folder / name).is_file() for name in TOKENIZER_FILES):  # transformers would create an empty one
             raise ConfigError(f"data.tokenizer: {folder} has no tokenizer: none of {', '.join(TOKENIZER_FILES)}")
         self._load(folder, most, keep)
 
@@ -55,7 +59,7 @@ class PretrainedTokenizer:
         return word_splitting.split_words(self.decode(tokens))
 
     def state_dict(self) -> dict[str, Any]:
-        """The tokenizer's own files as bytes, so that the saved model is not needed again."""
+        """Return the tokenizer files as bytes, so that the pretrained model is not needed again."""
         with TemporaryDirectory() as folder:
             self._tokenizer.save_pretrained(folder)
             paths = sorted(path for path in Path(folder).iterdir() if path.is_file())
@@ -64,9 +68,9 @@ class PretrainedTokenizer:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> PretrainedTokenizer:
-        codec = cls.__new__(cls)
+        tokenizer = cls.__new__(cls)
         with TemporaryDirectory() as folder:
             for name, content in state["files"].items():
                 Path(folder, Path(name).name).write_bytes(content.numpy().tobytes())
-            codec._load(Path(folder), state["most"], state["keep"])
-        return codec
+            tokenizer._load(Path(folder), state["most"], state["keep"])
+        return tokenizer

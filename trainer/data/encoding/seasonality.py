@@ -1,4 +1,4 @@
-"""The seasonal period of a series."""
+"""Estimation of the seasonal period of a series."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import warnings
 import numpy as np
 
 MAX_ROWS = 20_000
-"""How many rows a period is looked for in: the last ones."""
+"""Number of last rows used for the estimate."""
 MAX_ERROR_RATIO = 0.9
-"""A period is evident where repeating it errs by less than this share of what repeating the last row does, squared."""
+"""Maximum ratio of the squared error of a seasonal naive forecast to that of the naive forecast."""
 TIE_RATIO = 1.1
-"""Of periods that are as good but for this factor the shortest is meant: a week is seven days as well."""
+"""Among periods whose errors differ by less than this factor the shortest is chosen, to avoid its multiples."""
 
 
 def find_period(series: np.ndarray, history: int, horizon: int) -> int:
-    """The period, up to ``history``, that repeated forecasts the next ``horizon`` rows of a series (T, F) best.
+    """Return the period, up to ``history``, of the best seasonal naive forecast over ``horizon`` rows.
 
-    1, the last row again, unless another is evidently better. NaN is a gap.
+    1 (repeat the last row) unless another period is clearly better. ``series`` is (T, F), NaN for missing values.
     """
     series = series[-MAX_ROWS:]
     errors = _lag_errors(series, min(history + horizon, len(series) // 2))
     steps = np.arange(horizon)
     scores = {}
     for period in range(1, history + 1):
-        lags = period * (steps // period + 1)  # what a step of the forecast repeats lies so far back
+        lags = period * (steps // period + 1)  # distance of each step to the row it repeats
         if lags.max() < len(errors):
             scores[period] = errors[lags].mean()
     scores = {period: score for period, score in scores.items() if np.isfinite(score)}
@@ -37,9 +37,9 @@ def find_period(series: np.ndarray, history: int, horizon: int) -> int:
 
 
 def _lag_errors(series: np.ndarray, most: int) -> np.ndarray:
-    """The mean squared difference of rows that are 0, 1, ... ``most`` steps apart, gaps aside."""
+    """Return the mean squared difference at lags 0, 1, ... ``most``, ignoring missing values."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a lag at which every pair has a gap is NaN
+        warnings.simplefilter("ignore", RuntimeWarning)  # a lag without complete pairs is NaN
         later = [np.nanmean(np.square(series[lag:] - series[:-lag])) for lag in range(1, most + 1)]
     return np.array([0.0, *later])
 

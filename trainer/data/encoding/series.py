@@ -1,4 +1,4 @@
-"""A long series from a table: columns of numbers over even time, whose gaps are named, read over or left out."""
+"""Time series from tables: regular time grids, missing values and chronological splits."""
 
 from __future__ import annotations
 
@@ -20,56 +20,55 @@ from trainer.data.splits import split_boundaries, windows
 from trainer.utils.errors import ConfigError
 
 MAX_MISSING_RATIO = 10
-"""How many times as many steps as rows a file may span: beyond, a stamp is wrong rather than rows missing."""
+"""Maximum ratio of time steps to rows; beyond it, a timestamp is more likely wrong than rows missing."""
 
 
 def choose_columns(table: Table, columns: Sequence[str | int] | None, time: int | None) -> list[int]:
-    """The places of the columns to read and predict: those asked for, or all but the time.
+    """Return the positions of the columns to read and predict: the given ones, or all except the time.
 
-    Raises ConfigError for a column asked for twice, or that is the time.
+    Raises:
+        ConfigError: A column is given twice or is the time column.
     """
-    every = [place for place in range(len(table.names)) if place != time]
-    chosen = every if columns is None else [table.find_column(key, "data.columns") for key in columns]
-    if not chosen:
-        raise ConfigError(f"data.columns: {table.path} has no column left to predict")
-    if len({*chosen, time}) <= len(chosen):
-        raise ConfigError("data.columns and data.time: one column is named twice")
-    return chosen
+    all_columns = [place for place in range(len(table.names)) if place != time]
+    selected = all_columns if columns is None else [table.find_column(key, "data.columns") for key in columns]
+    if not selected:
+        raise ConfigError(f"data.columns: {table.path} has no columns left to predict")
+    if len({*selected, time}) <= len(selected):
+        raise ConfigError("data.columns and data.time: the same column is given twice")
+    return selected
 
 
 def read_numeric_columns(table: Table, columns: Collection[int], reading: CellFormat) -> np.ndarray:
-    """The columns as numbers (T, C) float64, NaN for a gap.
+    """Parse columns as numbers (T, C) float64, NaN for a missing value.
 
-    Raises ConfigError for columns of texts, without a value, or that only count the rows, and for cells that are no
-    number and no gap.
+    Raises:
+        ConfigError: A column has texts, no values or row numbers, or a cell is neither a number nor missing.
     """
     values = {place: reading.parse_numbers(table.columns[place]) for place in columns}
-    wrong = {
+    unfit = {
         place: problem for place in columns if (problem := _describe_unfit_column(table, place, values[place], reading))
     }
-    good = [place for place in columns if place not in wrong]
-    advice = (
-        [f"data.columns={table.column_keys(good)} leaves {'it' if len(wrong) == 1 else 'them'} out"] if good else []
-    )
+    good = [place for place in columns if place not in unfit]
+    advice = [f"data.columns={table.column_keys(good)} excludes {'it' if len(unfit) == 1 else 'them'}"] if good else []
     broken = [place for place in good if np.isinf(values[place]).any()]
-    if wrong or broken:
+    if unfit or broken:
         cells = [describe_bad_cell(table, place, ~np.isinf(values[place]), reading) for place in broken]
-        hint = ["data.missing lists the texts that stand for a gap"] if broken else []
+        hint = ["data.missing lists the texts for missing values"] if broken else []
         if broken and np.isinf(values[broken[0]][0]) and not table.has_header:
-            hint = ["is it a header? data.header=true says so"]
-        raise ConfigError(*wrong.values(), *(advice if wrong else []), *cells, *hint)
+            hint = ["if this row is a header, set data.header=true"]
+        raise ConfigError(*unfit.values(), *(advice if unfit else []), *cells, *hint)
     return np.stack(list(values.values()), axis=1)
 
 
 def _describe_unfit_column(table: Table, place: int, values: np.ndarray, reading: CellFormat) -> str | None:
-    """Why a column cannot be predicted."""
+    """Describe why a column cannot be a numeric series; None if it can."""
     cells, named = table.columns[place], f"{table.path}: column {table.names[place]!r}"
     texts = np.isinf(values)
     if np.isnan(values).all():
         return f"{named} is empty"
     if not texts.any():
         column_checks.warn_about_mixed_decimals(table, place, reading)
-        return f"{named} has no name and numbers the rows" if table.is_index_column(place) else None
+        return f"{named} is unnamed and holds row numbers" if table.is_index_column(place) else None
     signs = reading.suggest_number_format(cells)
     if signs is not None:
         return f"{named} holds {signs}"
@@ -82,37 +81,38 @@ def _describe_unfit_column(table: Table, place: int, values: np.ndarray, reading
 
 
 def reindex_to_grid(values: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Rows (T, C) at their steps of even time; a step without a row is a row of NaN."""
+    """Place rows (T, C) on a regular time grid; missing steps are rows of NaN."""
     grid = np.full((int(places[-1]) + 1, values.shape[1]), np.nan)
     grid[places] = values
     return grid
 
 
 def describe_missing_rows(table: Table, time: int, places: np.ndarray) -> list[str]:
-    """Where rows are missing, in a sentence that names the rows before and after the first such place.
+    """Describe missing rows, with the rows around the first missing block.
 
-    Raises ConfigError where that is nearly everywhere.
+    Raises:
+        ConfigError: Nearly all rows are missing.
     """
     jumps = np.flatnonzero(np.diff(places) > 1)
     if not len(jumps):
         return []
     steps = np.diff(places)[jumps] - 1
     absent = int(steps.sum())
-    hopeless = absent > MAX_MISSING_RATIO * len(places)
-    at = int(steps.argmax()) if hopeless else 0
+    is_too_sparse = absent > MAX_MISSING_RATIO * len(places)
+    at = int(steps.argmax()) if is_too_sparse else 0
     row, stamp = int(jumps[at]), table.columns[time]
-    told = (
+    problem = (
         f"{table.describe_cell(row + 1, time)}: {_pluralize(int(steps[at]), 'row')} missing between {stamp[row]} and"
         f" {stamp[row + 1]}; {absent} missing in all, at {_pluralize(len(jumps), 'place')}"
     )
-    if hopeless:
-        raise ConfigError(f"{told}, and only {len(places)} there; {timestamps.EVEN_SPACING_HINT}")
-    return [f"{told} ({timestamps.EVEN_SPACING_HINT})"]
+    if is_too_sparse:
+        raise ConfigError(f"{problem}, and only {len(places)} present; {timestamps.EVEN_SPACING_HINT}")
+    return [f"{problem} ({timestamps.EVEN_SPACING_HINT})"]
 
 
 def describe_missing_values(table: Table, columns: Sequence[int], time: int | None, values: np.ndarray) -> list[str]:
-    """Cells without a number (NaN), a sentence for each column that has some."""
-    told = []
+    """Describe the missing values (NaN) of each column that has some."""
+    problems = []
     for column, place in enumerate(columns):
         rows = np.flatnonzero(np.isnan(values[:, column]))
         if len(rows):
@@ -121,11 +121,11 @@ def describe_missing_values(table: Table, columns: Sequence[int], time: int | No
             stamp = None if time is None else table.columns[time]
             until = f" to {stamp[row + run - 1]}" if stamp and run > 1 else ""
             when = "" if stamp is None else f" at {stamp[row]}{until}"
-            told.append(
-                f"{table.describe_cell(row, place)}: a gap ({quote_cell(table.columns[place][row])}){when};"
+            problems.append(
+                f"{table.describe_cell(row, place)}: missing value ({quote_cell(table.columns[place][row])}){when};"
                 f" {_pluralize(len(rows), 'such cell')} in the column"
             )
-    return told
+    return problems
 
 
 def _pluralize(number: int, what: str) -> str:
@@ -145,38 +145,42 @@ def set_splits(
     reading: Sequence[str] = (),
     names: Sequence[str] = (),
 ) -> None:
-    """Gives a data set its splits and facts, from a series (T, C) in which NaN is a gap.
+    """Set splits and info of a data set from a series (T, C) in which NaN is a missing value.
 
-    ``fill`` reads over gaps by straight lines between the values of a window, else windows that hold one are left out.
-    A gap is never predicted. ``names`` are those of the columns.
+    Splits are chronological. Scores are in the original units where there is one column, else in standard deviations of
+    the training rows.
 
-    Training rows come first and test rows last; scores are in the data's own units where there is one column, else
-    in the deviations of the training rows.
+    Args:
+        fill: Interpolate missing values linearly within a window; otherwise windows with missing values are skipped.
+            Missing values are never targets.
+        reading: Column summaries.
+        names: Column names.
 
-    Raises ConfigError for a series that is too short, or has too many gaps.
+    Raises:
+        ConfigError: The series is too short or has too many missing values.
     """
     rows = len(values)
     if not _check_length(rows, history, horizon, val, test):
         least = next(n for n in count(rows + 1) if _check_length(n, history, horizon, val, test))
         raise ConfigError(
-            f"data: history {history} and horizon {horizon}, with shares of {val:g} for validation and {test:g} for"
-            f" testing, need {least} rows; there are {rows}"
+            f"data: history {history} and horizon {horizon}, with fractions of {val:g} for validation and {test:g} for"
+            f" test, need {least} rows; there are {rows}"
         )
-    # What comes behind the last row of a stored run is for testing.
+    # Rows after the last row of a saved run are test rows.
     first_val, first_test = split_boundaries.locate_in_series(
         fitted, values, lambda: list(_split_ends(rows, val, test)[:2])
     )
     ends = (first_val, first_test, rows)
     if np.isnan(values[: ends[0]]).all(0).any():
-        raise ConfigError(f"data: a column has no number in the {ends[0]} rows for training")
-    scale_of = fitted.get_or_fit("scale", lambda: windows.column_moments(values[: ends[0]]))
-    series, spread = windows.standardize_series(values, scale_of)
+        raise ConfigError(f"data: a column has no number in the {ends[0]} training rows")
+    moments = fitted.get_or_fit("scale", lambda: windows.column_moments(values[: ends[0]]))
+    series, std = windows.standardize_series(values, moments)
     first, second, third = windows.chronological_splits(series, ends, history, horizon, fill)
     data.train, data.val, data.test = first, second, third
-    scale = float(spread[0]) if len(spread) == 1 else 1.0
-    # The data's own period: of the training rows, as a user of the rule would find it.
-    known = period or seasonality.find_period(series[: ends[0]].double().numpy(), history, horizon)
-    baseline, rule = windows.best_naive_scores(third, {1, known}, scale)
+    scale = float(std[0]) if len(std) == 1 else 1.0
+    # Estimated on training rows only, as the baseline may not use later ones.
+    seasonal_period = period or seasonality.find_period(series[: ends[0]].double().numpy(), history, horizon)
+    baseline, rule = windows.best_naive_scores(third, {1, seasonal_period}, scale)
     table_summary.log_lines([f"baseline: {seasonality.describe_seasonal_rule(rule)}"])
     data.info = DatasetInfo(
         sizes=windows.forecast_sizes(first),
@@ -184,8 +188,8 @@ def set_splits(
         target_scale=scale,
         column_summaries=reading,
         baseline_rule=seasonality.describe_seasonal_rule(rule),
-        target_mean=float(np.nanmean(values[: ends[0]])) if len(spread) == 1 else None,
-        **windows.channel_info(names, scale_of),
+        target_mean=float(np.nanmean(values[: ends[0]])) if len(std) == 1 else None,
+        **windows.channel_info(names, moments),
     )
 
 

@@ -1,4 +1,4 @@
-"""Mean and deviation that numbers are standardised by."""
+"""Mean and scale for standardization."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import torch
 from torch import Tensor
 
 MAX_STANDARDIZED_VALUE = 1e15
-"""So many deviations from the mean a number is no measurement, and its square leaves the range of float32 soon."""
+"""Maximum number of standard deviations from the mean; beyond it squares approach the range of float32."""
 
 
 def is_constant(std: Any, mean: Any, count: int, eps: float = float(np.finfo(np.float64).eps)) -> Any:
-    """Whether ``count`` numbers with this deviation and mean are one number, up to rounding in their sums.
+    """Return whether ``count`` numbers with this standard deviation and mean are constant up to rounding.
 
-    The rounding of a mean is up to ``count |mean| eps``: scikit-learn's rule for a column that is not scaled. Numbers,
-    arrays and tensors alike; ``eps`` is that of the type they were summed in.
+    The rounding error of a mean is up to ``count |mean| eps``, which is scikit-learn's rule for constant features.
+    Accepts numbers, arrays and tensors; ``eps`` is that of the type of accumulation.
     """
     return std * std <= count * eps * std * std + (count * eps * mean) ** 2
 
 
 def mean_and_scale(values: np.ndarray) -> tuple[float, float]:
-    """Mean of numbers (N,) and what to divide them by: their deviation, or 1 where they do not differ."""
+    """Return the mean of numbers (N,) and their scale: the standard deviation, or 1 for constant values."""
     mean, std = float(values.mean()), float(values.std())
     return mean, 1.0 if is_constant(std, mean, len(values)) else std
 
 
 def tensor_mean_and_scale(values: Tensor) -> tuple[Tensor, Tensor]:
-    """The same of each column of a tensor (N, F)."""
+    """Return mean and scale of each column of a tensor (N, F), see ``mean_and_scale``."""
     std, mean = torch.std_mean(values, 0, correction=0)
     return mean, std.where(~is_constant(std, mean, len(values), torch.finfo(values.dtype).eps), 1.0)

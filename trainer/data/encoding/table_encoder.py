@@ -1,4 +1,4 @@
-"""Columns of a table as rows of numbers: what gaps do, which row is in which split, how each column is encoded."""
+"""Encoding of table columns as feature matrices, with missing-value handling and row splits."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 
 TARGET_KINDS = {"Classification": "class", "Regression": "number"}
-"""The kind of target that a task's class learns."""
+"""Target kind of each task class."""
 MIN_CATEGORY_COVERAGE = 0.1
-"""A column of texts whose categories name a smaller share of rows holds identifiers or prose."""
+"""Text columns whose categories cover a smaller fraction of rows hold identifiers or prose."""
 MAX_PROBLEMS = 20
-"""How many columns one error lists."""
+"""Maximum number of columns listed in one error."""
 
 log = logging.getLogger(__name__)
 
 Rows = list[np.ndarray]
-"""Row numbers of the training, validation and test split."""
+"""Row indices of the training, validation and test split."""
 
 
 def parse_target_kind(text: str) -> str:
-    """``class`` or ``number``: as said, or as the task's class says, which is a class if it learns no target at all."""
+    """Return ``class`` or ``number``, given as such or by the task class; ``class`` for tasks without a target."""
     kind = TARGET_KINDS.get(text.rpartition(".")[2], "class" if compatibility.has_targets(text) is False else text)
     if kind not in TARGET_KINDS.values():
         raise ConfigError(f"data.target_kind: {text!r} given; it must be class or number")
@@ -47,7 +47,7 @@ def parse_target_kind(text: str) -> str:
 
 
 def read_columns(table: Table, reading: CellFormat, places: Set[int], texts: Set[int]) -> dict[int, np.ndarray]:
-    """The columns at ``places`` as numbers or texts; those in ``texts`` are texts whatever they hold."""
+    """Parse the columns at ``places`` as numbers or texts; those in ``texts`` are always texts."""
     return {
         place: reading.parse_texts(table.columns[place])
         if place in texts
@@ -64,8 +64,11 @@ def find_unfit_columns(
     max_categories: int,
     min_count: int,
 ) -> dict[int, str]:
-    """Why columns cannot be features as they were read, by place: see ``describe_unfit_column``; or they are texts that
-    hardly ever come twice. Those in ``texts`` are to be categories whatever they hold."""
+    """Return the problems of columns that cannot be features, by position.
+
+    See ``describe_unfit_column``; texts that rarely repeat are also unfit. Columns in ``texts`` are categorical
+    whatever they hold.
+    """
     found = {}
     for place, column in values.items():
         problem = column_checks.describe_unfit_column(table, place, column, reading, is_chosen=place in texts)
@@ -88,14 +91,16 @@ def select_complete_rows(
     problems: Mapping[int, str] | None = None,
     is_stored: bool = False,
 ) -> np.ndarray:
-    """The numbers of the rows that are used: all, or with ``nan=drop`` those without a gap or a cell that is no number.
+    """Return the indices of the rows to use: all, or with ``nan=drop`` those without missing or non-numeric cells.
 
-    answer: a target that every row must have. may_drop: whether rows can be left out; if not, ``drop`` fills.
-    problems: what else is wrong with columns, by place. is_stored: whether the table is read for a stored run, which
-    leaves out rows whose target it does not know.
+    Args:
+        answer: Target that every row must have.
+        may_drop: Whether rows can be dropped; otherwise ``drop`` fills.
+        problems: Other problems of columns, by position.
+        is_stored: Whether the table is read for a saved run, which drops rows with an unknown target.
 
-    Raises ConfigError with all that is wrong: ``problems``, and file, row, column and count of such cells where they
-    are not to be dropped or filled.
+    Raises:
+        ConfigError: All ``problems``, and file, row, column and count of invalid cells that are not dropped or filled.
     """
     if is_stored and answer is not None:
         used = select_complete_rows(table, values, reading, nan, None, may_drop=may_drop)
@@ -105,101 +110,99 @@ def select_complete_rows(
     drops = nan == "drop" and may_drop
     if answer is not None and not answer.known_mask.all() and not drops:
         found[answer.column] = describe_bad_cell(table, answer.column, answer.known_mask, reading)
-        advice = ["data.nan=drop leaves such rows out"] if may_drop else []
+        advice = ["data.nan=drop drops these rows"] if may_drop else []
         word = table.columns[answer.column][int(np.argmin(answer.known_mask))]
         if answer.names and word:
-            advice += [f"without {text_file.quote_cell(word)} in data.missing it is a class"]
+            advice += [f"remove {text_file.quote_cell(word)} from data.missing to use it as a class"]
     numbers = [p for p, v in values.items() if column_encoding.is_number(v) and not good[p].all() and p not in found]
     if nan == "error" and numbers:
         found |= {place: describe_bad_cell(table, place, good[place], reading) for place in numbers}
-        advice += ["data.nan=drop leaves such rows out"] if may_drop and not advice else []
-        advice += ["data.nan=fill puts the mean and adds a column that says so"]
+        advice += ["data.nan=drop drops these rows"] if may_drop and not advice else []
+        advice += ["data.nan=fill imputes the mean and adds an indicator column"]
         written = [place for place in numbers if np.isinf(values[place]).any()]
         if written:
-            advice += [f"data.categorical={table.column_keys(written)} takes numbers as categories"]
+            advice += [f"data.categorical={table.column_keys(written)} reads numbers as categories"]
     no_features = [place for place in sorted(problems or {}) if place in values]
     if len(no_features) > 1:
-        advice += [
-            f"data.drop_columns={table.column_keys(no_features)} leaves out all {len(no_features)} that are no features"
-        ]
+        advice += [f"data.drop_columns={table.column_keys(no_features)} drops all {len(no_features)} unusable columns"]
     if found:
         raise ConfigError(
             *join_problems([found[place] for place in sorted(found)]), *(["; ".join(advice)] if advice else [])
         )
     for place in numbers:
-        warn_about_unparsed_cells(
-            table, place, values[place], "the row is left out" if drops else "the mean is put there"
-        )
+        warn_about_unparsed_cells(table, place, values[place], "the row is dropped" if drops else "the mean is imputed")
     if not drops:
         return np.arange(len(table))
     used = np.logical_and.reduce([*good.values(), *([] if answer is None else [answer.known_mask])])
     if not used.any():
-        raise ConfigError(f"data.nan=drop leaves no row of {table.path}: every one has a gap")
+        raise ConfigError(f"data.nan=drop leaves no row of {table.path}: every row has a missing value")
     return np.flatnonzero(used)
 
 
 def warn_about_unparsed_cells(table: Table, place: int, values: np.ndarray, then: str) -> None:
-    """Says in the log which cells are neither numbers nor gaps, in a column of numbers."""
+    """Log the non-numeric, non-missing cells of a numeric column."""
     texts = np.isinf(values)
     if texts.any():
         row, count = int(np.argmax(texts)), int(texts.sum())
         cell = text_file.quote_cell(table.columns[place][row])
-        log.warning("%s: %s is no number; %s (%d such cells)", table.describe_cell(row, place), cell, then, count)
+        log.warning("%s: %s is not a number; %s (%d such cells)", table.describe_cell(row, place), cell, then, count)
 
 
 def join_problems(problems: Sequence[str]) -> list[str]:
-    """The first of many problems, a column each, and how many more there are."""
+    """Return the first problems, one per column, and the number of omitted ones."""
     more = len(problems) - MAX_PROBLEMS
     return [*problems[:MAX_PROBLEMS], *([f"and {more} more columns"] if more > 0 else [])]
 
 
 def describe_bad_cell(table: Table, place: int, good: np.ndarray, reading: CellFormat) -> str:
-    """The first cell of a column that is not good, and how many there are."""
+    """Describe the first invalid cell of a column and the number of invalid cells."""
     row, count = int(np.argmin(good)), int((~good).sum())
     found = reading.describe_non_number(table.columns[place][row])
     return f"{table.describe_cell(row, place)}: {found}; {count} such cell{'s' * (count > 1)} in the column"
 
 
 def describe_outlier_cell(table: Table, place: int, far: np.ndarray) -> str:
-    """The first number of a column that is too far from those of training."""
+    """Describe the first outlier of a column relative to the training rows."""
     row, count = int(np.argmax(far)), int(far.sum())
     cell = text_file.quote_cell(table.columns[place][row])
     return (
-        f"{table.describe_cell(row, place)}: {cell} is more than {MAX_STANDARDIZED_VALUE:g} deviations from"
-        f" the mean of the training rows, {count} such cell{'s' * (count > 1)}; if it stands for a gap, data.missing"
-        " lists those"
+        f"{table.describe_cell(row, place)}: {cell} is more than {MAX_STANDARDIZED_VALUE:g} standard deviations from"
+        f" the mean of the training rows, {count} such cell{'s' * (count > 1)}; if it encodes a missing value, add it"
+        " to data.missing"
     )
 
 
 def read_split_column(table: Table, place: int, option: str, *, empty: bool = False) -> np.ndarray:
-    """The split that a column says each row is in, (N,), 0 to 2; -1 for an ``empty`` cell, where there may be some.
+    """Return the split of each row, (N,) in 0..2, from a column; -1 for an empty cell if ``empty`` allows it.
 
-    Raises ConfigError, naming ``option``.
+    Raises:
+        ConfigError: Unknown split; the message names ``option``.
     """
     cells = [cell.lower() for cell in table.columns[place]]
-    known = SPLIT_NAMES | ({"": -1} if empty else {})
-    wrong = next((row for row, cell in enumerate(cells) if cell not in known), None)
-    if wrong is not None:
-        cell = text_file.quote_cell(table.columns[place][wrong])
+    split_index = SPLIT_NAMES | ({"": -1} if empty else {})
+    invalid = next((row for row, cell in enumerate(cells) if cell not in split_index), None)
+    if invalid is not None:
+        cell = text_file.quote_cell(table.columns[place][invalid])
         raise ConfigError(
-            f"{option}: {table.describe_cell(wrong, place)}: {cell} is no split; it must be"
-            f" train, val or test{did_you_mean(cells[wrong], SPLIT_NAMES)}"
+            f"{option}: {table.describe_cell(invalid, place)}: {cell} is not a split; it must be"
+            f" train, val or test{did_you_mean(cells[invalid], SPLIT_NAMES)}"
         )
-    return np.array([known[cell] for cell in cells])
+    return np.array([split_index[cell] for cell in cells])
 
 
 def split_rows(group: np.ndarray, used: np.ndarray, answer: Target | None, val: float, test: float, seed: int) -> Rows:
-    """The rows of each split; what no file and no column sets apart is cut off by share, each class in its share.
+    """Return the rows of each split; those not assigned by file or column are split by fractions, stratified by class.
 
-    Raises ConfigError for a split without rows.
+    Raises:
+        ConfigError: A split is empty.
     """
     rows = [used[group[used] == which] for which in range(3)]
-    free = torch.from_numpy(rows[0])
+    unassigned = torch.from_numpy(rows[0])
     if answer is not None and answer.names:
         order = stratified_order(torch.from_numpy(answer.values[rows[0]]), seed)
     else:
-        order = rng.make_permutation(len(free), seed, 0)
-    cuts = split_by_order({"row": free}, None, order, 0.0 if len(rows[1]) else val, 0.0 if len(rows[2]) else test)
+        order = rng.make_permutation(len(unassigned), seed, 0)
+    cuts = split_by_order({"row": unassigned}, None, order, 0.0 if len(rows[1]) else val, 0.0 if len(rows[2]) else test)
     first, *others = (part.inputs["row"].numpy() for part in cuts)
     rows = [first, *(np.concatenate(pair) for pair in zip(others, rows[1:], strict=True))]
     empty = [name for name, part in zip(SPLITS, rows, strict=True) if not len(part)]
@@ -211,8 +214,11 @@ def split_rows(group: np.ndarray, used: np.ndarray, answer: Target | None, val: 
 def fit(
     table: Table, values: Mapping[int, np.ndarray], train: np.ndarray, max_categories: int, min_count: int
 ) -> dict[int, Column]:
-    """How each column is encoded. Raises ConfigError for columns of texts that hardly ever come twice, and for numbers
-    that are too far from those of training."""
+    """Fit the encoding of each column on the training rows.
+
+    Raises:
+        ConfigError: A text column rarely repeats its values, or numbers are far outside of the training range.
+    """
     fitted = {
         place: column_encoding.fit(table.names[place], v[train], max_categories, min_count)
         for place, v in values.items()
@@ -220,8 +226,8 @@ def fit(
     problems = []
     for place, column in fitted.items():
         if column["kind"] == "category":
-            prose = _describe_free_text(table, place, column, values[place][train])
-            problems += [] if prose is None else [prose]
+            problem = _describe_free_text(table, place, column, values[place][train])
+            problems += [] if problem is None else [problem]
         elif (far := column_encoding.outlier_mask(column, values[place])).any():
             problems.append(describe_outlier_cell(table, place, far))
     if problems:
@@ -230,17 +236,17 @@ def fit(
 
 
 def _describe_free_text(table: Table, place: int, column: Column, values: np.ndarray) -> str | None:
-    """What is said of texts that hardly ever come twice; None of others."""
+    """Describe a text column whose values rarely repeat; None for others."""
     if column_encoding.category_coverage(column, values) >= MIN_CATEGORY_COVERAGE:
         return None
     return (
-        f"{table.path}: texts in {table.names[place]!r} hardly ever come twice, so they are no categories;"
-        f" data.drop_columns={table.column_keys([place])} leaves it out"
+        f"{table.path}: texts in {table.names[place]!r} rarely repeat, so they are not categories;"
+        f" data.drop_columns={table.column_keys([place])} drops the column"
     )
 
 
 def encode(columns: Mapping[int, Column], values: Mapping[int, np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """Features (N, F) float32 of the given rows."""
+    """Encode the given rows as features (N, F) float32."""
     return np.concatenate(
         [column_encoding.encode(column, values[place][rows]) for place, column in columns.items()], axis=1
     )
@@ -254,7 +260,7 @@ def make_info(
     sizes: Mapping[str, Any],
     reading: Sequence[str] = (),
 ) -> DatasetInfo:
-    """What a data set says of a target column, if there is one, ``sizes`` beside those of it, and how it was read."""
+    """Return the data set info of a table: ``sizes``, those of the target column if any, and column summaries."""
     if answer is None or learned is None:
         return DatasetInfo(sizes=sizes, column_summaries=reading)
     return DatasetInfo(

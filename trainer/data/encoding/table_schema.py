@@ -1,4 +1,4 @@
-"""How a table became rows of numbers, as plain values: new rows become numbers alike, and numbers become a table."""
+"""Serializable schema of an encoded table, for encoding new rows and decoding features to cells."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 
 Schema = Mapping[str, Any]
-"""``names`` of all columns and whether they stood in a header, ``columns`` that are features with their ``index`` (see
-``Column``), and the ``target`` if there is one. How cells are read is said by the options of the data set."""
+"""``names`` of all columns and whether they come from a header, feature ``columns`` with their ``index`` (see
+``Column``), and the ``target`` if any. The cell format is given by the options of the data set."""
 log = logging.getLogger(__name__)
 
 
 def make_schema(
     table: Table, columns: Mapping[int, Column], answer: Target | None, learned: EncodedTarget | None
 ) -> Schema:
-    """The schema of a table whose feature columns are encoded so."""
+    """Build the schema of a table from its encoded columns and target."""
     schema = {
         "names": list(table.names),
         "header": table.has_header,
@@ -41,9 +41,10 @@ def make_schema(
 
 
 def read_feature_columns(schema: Schema, table: Table, reading: CellFormat) -> dict[int, np.ndarray]:
-    """The feature columns of a table by their places, as numbers or texts, as the training table was read.
+    """Parse the feature columns of a table, by position, with the column types of the training table.
 
-    Raises ConfigError for columns that lack.
+    Raises:
+        ConfigError: Columns are missing.
     """
     found = {}
     for column, place in zip(schema["columns"], _find_feature_columns(schema, table), strict=True):
@@ -55,11 +56,12 @@ def read_feature_columns(schema: Schema, table: Table, reading: CellFormat) -> d
 
 
 def encode(schema: Schema, table: Table, reading: CellFormat) -> Tensor:
-    """Features (N, F) float32 of the rows of a table that has the feature columns, by name or in their order.
+    """Encode the rows of a table as features (N, F) float32; columns are matched by name or by order.
 
-    What has no place is told in the log: columns that were not there in training, categories that no training row has.
+    Columns and categories that do not occur in the training rows are logged.
 
-    Raises ConfigError for columns that lack, and for cells that are no numbers where the training rows had numbers.
+    Raises:
+        ConfigError: Columns are missing, or cells are not numbers where all training rows have numbers.
     """
     found = read_feature_columns(schema, table, reading)
     check_cells(schema, table, found, reading, np.arange(len(table)))
@@ -72,41 +74,41 @@ def encode(schema: Schema, table: Table, reading: CellFormat) -> Tensor:
 def check_cells(
     schema: Schema, table: Table, found: Mapping[int, np.ndarray], reading: CellFormat, used: np.ndarray
 ) -> None:
-    """Whether the cells of the rows ``used`` can be encoded, of columns ``found`` by ``values``.
+    """Check that the cells of the rows ``used`` can be encoded; ``found`` is from ``read_feature_columns``.
 
-    Raises ConfigError for cells that are no numbers where the training rows had numbers, and for numbers out of all
-    proportion to those.
+    Raises:
+        ConfigError: Cells are not numbers where all training rows have numbers, or are far outside of their range.
     """
     problems = []
     for column, (place, cells) in zip(schema["columns"], found.items(), strict=True):
         if column["kind"] != "number":
             continue
-        good, far = np.ones(len(cells), dtype=bool), np.zeros(len(cells), dtype=bool)
-        good[used], far[used] = np.isfinite(cells[used]), column_encoding.outlier_mask(column, cells[used])
+        good, is_outlier = np.ones(len(cells), dtype=bool), np.zeros(len(cells), dtype=bool)
+        good[used], is_outlier[used] = np.isfinite(cells[used]), column_encoding.outlier_mask(column, cells[used])
         if not (column["gaps"] or good.all()):
             problems.append(table_encoder.describe_bad_cell(table, place, good, reading))
-        elif far.any():
-            problems.append(table_encoder.describe_outlier_cell(table, place, far))
+        elif is_outlier.any():
+            problems.append(table_encoder.describe_outlier_cell(table, place, is_outlier))
         else:
-            table_encoder.warn_about_unparsed_cells(table, place, np.where(good, 0.0, cells), "the mean is put there")
+            table_encoder.warn_about_unparsed_cells(table, place, np.where(good, 0.0, cells), "the mean is imputed")
     if problems:
         raise ConfigError(*table_encoder.join_problems(problems), "the training rows have a number in every such cell")
 
 
 def read_labels(schema: Schema, table: Table, reading: CellFormat) -> Tensor | None:
-    """The classes (N,) of a table's rows, where it tells them as the training table does, in every row; else None."""
+    """Return the classes (N,) of a table if it has the target column with a known class in every row; else None."""
     target = schema.get("target", {})
     if "classes" not in target or target["name"] not in table.names:
         return None
     cells = table.columns[table.names.index(target["name"])]
-    places = index_classes(target["classes"], cells, reading)
-    return torch.from_numpy(places) if (places >= 0).all() else None
+    indices = index_classes(target["classes"], cells, reading)
+    return torch.from_numpy(indices) if (indices >= 0).all() else None
 
 
 def decode(schema: Schema, x: Tensor, label: Tensor | None) -> tuple[list[str], list[list[Any]]]:
-    """The names of the feature columns, and rows of cells in their units for features (N, F).
+    """Decode features (N, F) to column names and rows of cells in their original units.
 
-    The target is the last column where the classes (N,) are given.
+    The target is the last column if the classes ``label`` (N,) are given.
     """
     columns = schema["columns"]
     parts = x.double().cpu().split([column_encoding.output_width(column) for column in columns], dim=1)
@@ -114,37 +116,39 @@ def decode(schema: Schema, x: Tensor, label: Tensor | None) -> tuple[list[str], 
     names = [column["name"] for column in columns]
     if label is not None:
         names.append(schema["target"]["name"])
-        cells.append([schema["target"]["classes"][one] for one in label.tolist()])
+        cells.append([schema["target"]["classes"][index] for index in label.tolist()])
     return names, list(map(list, zip(*cells, strict=True)))
 
 
 def feature_names(schema: Schema) -> list[str]:
-    """What each number of features (N, F) is called."""
+    """Return the names of the features (N, F)."""
     return [name for column in schema["columns"] for name in column_encoding.output_names(column)]
 
 
 def header_names(schema: Schema) -> Collection[str]:
-    """The names that make a first row a header: any that is a text, or all that are numbers and features."""
+    """Return the names that identify a header row: any that is a text, or all numeric ones of features."""
     if not schema["header"]:
         return ()
-    features_of = {column["name"] for column in schema["columns"]}
-    return [name for name in schema["names"] if name in features_of or not is_number(name)]
+    feature_columns = {column["name"] for column in schema["columns"]}
+    return [name for name in schema["names"] if name in feature_columns or not is_number(name)]
 
 
 def _find_feature_columns(schema: Schema, table: Table) -> Sequence[int]:
-    """Where each feature column stands in a table: by name where both have a header, else in order."""
+    """Return the position of each feature column: by name where both tables have a header, else by order."""
     wanted = [column["name"] for column in schema["columns"]]
     if schema["header"] and table.has_header:
-        lacking = [name for name in wanted if name not in table.names]
-        if lacking:
-            guess = did_you_mean(lacking[0], [name for name in table.names if name not in wanted])
+        absent = [name for name in wanted if name not in table.names]
+        if absent:
+            guess = did_you_mean(absent[0], [name for name in table.names if name not in wanted])
             raise ConfigError(
-                f"{table.path} lacks columns that the training rows have: {join_names(lacking)}{guess}"
+                f"{table.path} is missing columns of the training data: {join_names(absent)}{guess}"
                 f" (its columns: {join_names(table.names)})"
             )
-        strange = [name for name in table.names if name not in schema["names"]]
-        if strange:
-            log.warning("%s: columns that the training table lacks are left out: %s", table.path, join_names(strange))
+        unknown = [name for name in table.names if name not in schema["names"]]
+        if unknown:
+            log.warning(
+                "%s: columns that are not in the training table are ignored: %s", table.path, join_names(unknown)
+            )
         return [table.names.index(name) for name in wanted]
     if len(table.names) == len(schema["names"]):
         return [column["index"] for column in schema["columns"]]
@@ -157,11 +161,11 @@ def _find_feature_columns(schema: Schema, table: Table) -> Sequence[int]:
 
 
 def _warn_about_unseen_categories(column: Column, values: np.ndarray, table: Table) -> None:
-    """Counts the rows of categories that no training row has; where there is a column for others, they may be rare."""
+    """Log categories that no training row has, as a warning unless there is a feature for other categories."""
     known = set(column["categories"])
-    strange = [text or "a gap" for text in values if text not in known]
-    if strange:
+    unseen = [text or "missing value" for text in values if text not in known]
+    if unseen:
         level = logging.INFO if column["other"] else logging.WARNING
-        names = join_names(sorted(set(strange)), 5)
-        text = "%s: no training row has in column %r: %s (%d rows)"
-        log.log(level, text, table.path, column["name"], names, len(strange))
+        names = join_names(sorted(set(unseen)), 5)
+        text = "%s: categories in column %r that no training row has: %s (%d rows)"
+        log.log(level, text, table.path, column["name"], names, len(unseen))

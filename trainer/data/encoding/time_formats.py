@@ -1,4 +1,4 @@
-"""Formats of dates and times, and the smallest unit that each is written with."""
+"""Detection of date and time formats and their resolution."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 
 SECONDS_PER_DAY = 86400
 MAX_SAMPLED_CELLS = 100
-"""How many different cells the guess at a format looks at."""
+"""Maximum number of distinct cells for format detection."""
 DATE_FORMATS = (
     "%d.%m.%Y",
     "%d.%m.%y",
@@ -36,18 +36,18 @@ Parsed = TypeVar("Parsed")
 
 
 def parse_cells(cells: Sequence[str], one: Callable[[str], Parsed]) -> list[Parsed]:
-    """The cells up to the first that cannot be parsed."""
+    """Parse cells up to the first invalid one."""
     found = []
     try:
         for cell in cells:
             found.append(one(cell))
     except ValueError:
-        pass  # the caller sees how far it went
+        pass  # the caller compares lengths
     return found
 
 
 def parse_iso(cell: str) -> datetime:
-    """ISO 8601; a month alone is its first day, and a time without a zone is in UTC as far as differences go."""
+    """Parse an ISO 8601 date or time; a month is its first day, and naive times are in UTC."""
     found = datetime.fromisoformat(f"{cell}-01" if re.fullmatch(r"\d{4}-\d\d", cell) else cell)
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
@@ -57,7 +57,7 @@ def parse_with_format(cell: str, pattern: str) -> datetime:
 
 
 def find_format(cells: Sequence[str]) -> str | None:
-    """How dates or times are written: a format of strptime, "" for ISO 8601, None if some cell is none."""
+    """Return the strptime format of dates or times, "" for ISO 8601, or None if some cell is neither."""
     sample = list(cells[:MAX_SAMPLED_CELLS])
     if not sample or not any(char.isdigit() for char in sample[0]):
         return None
@@ -69,7 +69,7 @@ def find_format(cells: Sequence[str]) -> str | None:
 
 
 def smallest_unit(cell: str, pattern: str | None) -> float:
-    """The seconds of the smallest unit that a time is written with."""
+    """Return the resolution of a time as written, in seconds."""
     if pattern is not None:
         units = {"%f": 1e-6, "%S": 1.0, "%M": 60.0, "%H": 3600.0, "%I": 3600.0}
         return min((unit for key, unit in units.items() if key in pattern), default=float(SECONDS_PER_DAY))

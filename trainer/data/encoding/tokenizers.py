@@ -1,6 +1,6 @@
-"""Text as numbers: by characters, by words, by pairs of bytes that often stand together, or as another model does.
+"""Tokenizers: characters, words, byte-pair encoding, or that of a pretrained model.
 
-All but the last read a text in its composed form (NFC): an accent is the same letter however it was typed.
+All except the last normalize text to NFC, so that accented letters have one encoding.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from trainer.data.readers.text_file import quote_cell
 from trainer.utils.errors import ConfigError
 
 MAX_UNKNOWN_FRACTION = 0.3
-"""Share of unknown tokens that is told: of words that occur once in a small text it is a tenth."""
+"""Fraction of unknown tokens from which a warning is logged; hapax legomena of a small text are about a tenth."""
 log = logging.getLogger(__name__)
 
 
 class CharacterTokenizer:
-    """One token a character, in the order of their code points. With ``unknown`` token 0 is any other character."""
+    """Character tokenizer, ordered by code point; with ``unknown``, token 0 is any other character."""
 
     def __init__(self, texts: Iterable[str], *, unknown: bool):
-        seen = sorted(set().union(*map(word_splitting.normalize_unicode, texts)))
-        self.tokens = [UNKNOWN_TOKEN, *seen] if unknown else seen
+        characters = sorted(set().union(*map(word_splitting.normalize_unicode, texts)))
+        self.tokens = [UNKNOWN_TOKEN, *characters] if unknown else characters
         self.vocab_size = len(self.tokens)
         self.unknown_id = 0 if unknown else None
         self._numbers = {token: number for number, token in enumerate(self.tokens)}
 
     def encode(self, text: str) -> list[int]:
         text = word_splitting.normalize_unicode(text)
-        found = [self._numbers.get(character, self.unknown_id) for character in text]
-        if None in found:
-            strange = text[found.index(None)]
-            raise ConfigError(f"text: the character {strange!r} is not one of the {self.vocab_size} this model knows")
-        return found  # type: ignore[return-value]
+        ids = [self._numbers.get(character, self.unknown_id) for character in text]
+        if None in ids:
+            unknown = text[ids.index(None)]
+            raise ConfigError(f"text: character {unknown!r} is not in the vocabulary of {self.vocab_size} characters")
+        return ids  # type: ignore[return-value]
 
     def decode(self, tokens: Sequence[int]) -> str:
         return "".join(self.tokens[token] for token in tokens if token < self.vocab_size)
@@ -56,12 +56,16 @@ class CharacterTokenizer:
 
 
 class WordTokenizer:
-    """One token a word or punctuation mark, or a letter of a script without blanks, the most frequent first; token 0
-    is any other.
+    """Word tokenizer, ordered by frequency; token 0 is any other word.
 
-    limit: how many tokens at most. min_count: how often a word must occur to be one.
+    A token is a word, a punctuation mark or a character of an unspaced script.
 
-    Raises ConfigError for texts of which no word is known.
+    Args:
+        limit: Maximum vocabulary size.
+        min_count: Minimum frequency of a word in the vocabulary.
+
+    Raises:
+        ConfigError: No word reaches ``min_count``.
     """
 
     unknown_id: int | None = 0
@@ -76,7 +80,7 @@ class WordTokenizer:
         if counts and not frequent:
             raise ConfigError(
                 f"data.min_count: none of the {len(counts):,} words of the training texts occurs {min_count} times,"
-                f" such as {quote_cell(next(iter(counts)))}; data.min_count=1 knows all of them, "
+                f" such as {quote_cell(next(iter(counts)))}; data.min_count=1 includes all of them, "
                 "data.tokens=characters or"
                 " bytepair also new ones"
             )
@@ -103,16 +107,20 @@ class WordTokenizer:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> WordTokenizer:
-        codec = cls((), limit=None, min_count=1)
-        codec._set_vocabulary(list(state["tokens"]))
-        return codec
+        tokenizer = cls((), limit=None, min_count=1)
+        tokenizer._set_vocabulary(list(state["tokens"]))
+        return tokenizer
 
 
 class BPETokenizer:
-    """Byte-level byte-pair encoding (Sennrich et al. 2016; Radford et al. 2019), learned from the texts: nothing is
-    outside of it.
+    """Byte-level byte-pair encoding, trained on the texts, without unknown tokens.
 
-    Raises ConfigError where the package that learns it is not installed.
+    Raises:
+        ConfigError: The package tokenizers is not installed.
+
+    References:
+        Sennrich et al. 2016, Neural Machine Translation of Rare Words with Subword Units.
+        Radford et al. 2019, Language Models are Unsupervised Multitask Learners (byte level).
     """
 
     unknown_id: int | None = None
@@ -145,30 +153,30 @@ class BPETokenizer:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> BPETokenizer:
-        codec = cls.__new__(cls)
-        codec._tokenizer = _import_tokenizers()[0].from_str(state["tokenizer"])
-        codec.vocab_size = codec._tokenizer.get_vocab_size()
-        return codec
+        tokenizer = cls.__new__(cls)
+        tokenizer._tokenizer = _import_tokenizers()[0].from_str(state["tokenizer"])
+        tokenizer.vocab_size = tokenizer._tokenizer.get_vocab_size()
+        return tokenizer
 
 
 def _import_tokenizers() -> tuple[Any, ...]:
-    """What byte pairs are made of. Raises ConfigError where the package is not installed."""
+    """Import the package tokenizers. Raises ConfigError if it is not installed."""
     try:
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     except ImportError:
         raise ConfigError(
             "data.tokens: bytepair needs the package tokenizers: pip install 'train-zoo[text]';"
-            " characters and words need nothing"
+            " characters and words need no package"
         ) from None
     return Tokenizer, decoders, models, pre_tokenizers, trainers
 
 
 class LowercaseTokenizer:
-    """A codec that knows small letters only, and reads any."""
+    """Wrapper of a tokenizer that lowercases its input."""
 
-    def __init__(self, codec: Tokenizer):
-        self.tokenizer = codec
-        self.vocab_size, self.unknown_id = codec.vocab_size, codec.unknown_id
+    def __init__(self, tokenizer: Tokenizer):
+        self.tokenizer = tokenizer
+        self.vocab_size, self.unknown_id = tokenizer.vocab_size, tokenizer.unknown_id
 
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(word_splitting.to_lowercase(text))
@@ -187,30 +195,30 @@ class LowercaseTokenizer:
         return cls(tokenizer_from_state(state["codec"]))
 
 
-def describe_target_case(codec: Tokenizer) -> list[str]:
-    """That what is to be written is not as it was in the file, if so: scores and samples know small letters only."""
-    return ["targets: in small letters (data.lowercase)"] if isinstance(codec, LowercaseTokenizer) else []
+def describe_target_case(tokenizer: Tokenizer) -> list[str]:
+    """Return a summary line if targets are lowercased, as scores and samples then are too."""
+    return ["targets: lowercased (data.lowercase)"] if isinstance(tokenizer, LowercaseTokenizer) else []
 
 
-def warn_about_unknown_tokens(codec: Tokenizer, option: str, parts: dict[str, Tensor]) -> None:
-    """Says in the log if many of the tokens of a part, by name, are the unknown one."""
-    while isinstance(codec, LowercaseTokenizer):
-        codec = codec.tokenizer
-    if not isinstance(codec, WordTokenizer | CharacterTokenizer) or codec.unknown_id is None:
+def warn_about_unknown_tokens(tokenizer: Tokenizer, option: str, parts: dict[str, Tensor]) -> None:
+    """Log a warning if many tokens of a split are unknown."""
+    while isinstance(tokenizer, LowercaseTokenizer):
+        tokenizer = tokenizer.tokenizer
+    if not isinstance(tokenizer, WordTokenizer | CharacterTokenizer) or tokenizer.unknown_id is None:
         return
     shares = {
-        name: float((tokens == codec.unknown_id).double().mean()) for name, tokens in parts.items() if len(tokens)
+        name: float((tokens == tokenizer.unknown_id).double().mean()) for name, tokens in parts.items() if len(tokens)
     }
     if max(shares.values(), default=0.0) > MAX_UNKNOWN_FRACTION:
         log.warning(
-            "%s: many tokens are unknown: %s; fewer are by data.min_count=1, a larger data.vocab_limit, or"
+            "%s: many tokens are unknown: %s; to reduce them use data.min_count=1, a larger data.vocab_limit, or"
             " data.tokens=characters or bytepair",
             *(option, ", ".join(f"{share:.0%} of those of the {name} rows" for name, share in shares.items())),
         )
 
 
 NUM_BYTES = 256
-"""Byte pairs begin with a token for every byte."""
+"""Initial alphabet of byte-pair encoding: one token per byte."""
 
 
 def fit_tokenizer(
@@ -225,26 +233,34 @@ def fit_tokenizer(
     most: int | None = None,
     keep: Literal["first", "last"] = "first",
 ) -> Tokenizer:
-    """A codec of one kind for texts such as these.
+    """Fit a tokenizer on texts.
 
-    lowercase: large and small letters are the same. tokenizer: names the saved model whose own one is ``pretrained``,
-    which knows what to do with letters; of a text it keeps ``most`` tokens of the ``keep`` end, its marks among them.
+    Args:
+        kind: Type of the tokenizer.
+        limit: Maximum vocabulary size.
+        min_count: Minimum frequency of a word in the vocabulary.
+        unknown: Whether characters have an unknown token.
+        lowercase: Lowercase all text; ignored for ``pretrained``, which has its own rule.
+        tokenizer: Pretrained model whose tokenizer is loaded.
+        most: Maximum number of tokens of a text for ``pretrained``, special tokens included.
+        keep: End of the text that truncation keeps.
 
-    Raises ConfigError for byte pairs without a limit, or with one that is less than there are bytes.
+    Raises:
+        ConfigError: Byte-pair encoding has no limit, or one below 256.
     """
     if kind == "pretrained":
         if tokenizer is None:
-            raise ConfigError("data.tokenizer: tokens=pretrained needs the name or folder of a saved model")
+            raise ConfigError("data.tokenizer: tokens=pretrained needs the name or directory of a pretrained model")
         return PretrainedTokenizer(tokenizer, most, keep)
     if lowercase:
-        small = [word_splitting.to_lowercase(text) for text in texts]
-        return LowercaseTokenizer(fit_tokenizer(kind, small, limit=limit, min_count=min_count, unknown=unknown))
+        lowercased = [word_splitting.to_lowercase(text) for text in texts]
+        return LowercaseTokenizer(fit_tokenizer(kind, lowercased, limit=limit, min_count=min_count, unknown=unknown))
     if kind == "characters":
         return CharacterTokenizer(texts, unknown=unknown)
     if kind == "words":
         return WordTokenizer(texts, limit=limit, min_count=min_count)
     if limit is None or limit < NUM_BYTES:
-        raise ConfigError(f"data.vocab_limit: bytepair takes a number of at least {NUM_BYTES} tokens; given {limit}")
+        raise ConfigError(f"data.vocab_limit: {limit} given; bytepair needs at least {NUM_BYTES}")
     return BPETokenizer(texts, limit=limit)
 
 
@@ -258,5 +274,5 @@ TOKENIZERS = {
 
 
 def tokenizer_from_state(state: Mapping[str, Any]) -> Tokenizer:
-    """The codec that a state of plain values describes."""
+    """Restore a tokenizer from its state."""
     return TOKENIZERS[state["kind"]].from_state(state)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What data sets of images have in common."""
+"""Image sizes and grating patterns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def image_sizes(x: Tensor, classes: int) -> dict[str, int]:
-    """The sizes that images (N, C, H, W) of so many classes publish."""
+    """Return the sizes of images (N, C, H, W) with the given number of classes."""
     channels, height, width = x.shape[1:]
     return {
         "in_channels": channels,
@@ -22,11 +22,11 @@ def image_sizes(x: Tensor, classes: int) -> dict[str, int]:
 
 
 def stripe_phases(size: int, classes: int, wavelength: float) -> Tensor:
-    """The phase of each class's wave at each pixel, (classes, size, size), in radians.
+    """Return the phase of the grating of each class at each pixel, (classes, size, size), in radians.
 
-    Class k runs at an angle of ``k pi / classes``.
+    The orientation of class k is ``k pi / classes``.
     """
     angle = torch.arange(classes)[:, None, None] * math.pi / classes
-    place = torch.arange(size, dtype=torch.float)
-    along = place[:, None] * torch.cos(angle) + place * torch.sin(angle)
-    return 2 * math.pi / wavelength * along
+    position = torch.arange(size, dtype=torch.float)
+    projection = position[:, None] * torch.cos(angle) + position * torch.sin(angle)
+    return 2 * math.pi / wavelength * projection

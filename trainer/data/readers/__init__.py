@@ -1,1 +1,1 @@
-"""Readers of files: tables, text, images, graphs, downloads."""
+"""File readers for tables, text, images and graphs, and verified downloads."""

@@ -1,4 +1,4 @@
-"""Files of the user's in folders that say their class, and perhaps their split."""
+"""Files in class folders, optionally within split folders."""
 
 from __future__ import annotations
 
@@ -22,14 +22,21 @@ log = logging.getLogger(__name__)
 
 
 def find_labeled_files(folder: Path, endings: Sequence[str]) -> tuple[list[tuple[Path, int]], list[str]]:
-    """Files, each with the split (0 to 2) that its folder says, in order of their names; and the classes.
+    """Find the files of each class, sorted by name.
 
-    endings: of the files that count, in small letters. What lies there beside them is told in the log.
+    Other files are logged.
 
-    Raises ConfigError for a folder that is not there, has no classes, or tests others than it trains; SystemFault for
-    one that may not be read.
+    Args:
+        endings: File extensions to read, in lowercase.
+
+    Returns:
+        Files with their split (0..2, from the folder), and the class names.
+
+    Raises:
+        ConfigError: The folder is missing, has no classes, or the classes of splits differ.
+        SystemFault: A folder cannot be read.
     """
-    parts = find_split_folders(folder, "it must be a folder with one for each class")
+    parts = find_split_folders(folder, "it must be a folder with one subfolder per class")
     classes = {place: _find_class_files(part, endings) for place, part in parts.items()}
     names = sorted(classes[0])
     for place, found in classes.items():
@@ -45,32 +52,37 @@ def find_labeled_files(folder: Path, endings: Sequence[str]) -> tuple[list[tuple
 
 
 def find_split_folders(folder: Path, wanted: str) -> dict[int, Path]:
-    """The folders of the splits (0 to 2), where there is ``train`` and another, by any of their names, such as
-    ``valid``; else the folder itself, as the first.
+    """Find the folders of the splits (0..2): ``train`` and another, by any accepted name, else the folder itself.
 
-    Raises ConfigError for a folder that is not there, or is none: then with what is ``wanted``; and for one beside
-    ``train`` that is no split.
+    Args:
+        wanted: Required layout, for the error message.
+
+    Raises:
+        ConfigError: The folder is missing or not a folder, or there is a folder next to ``train`` that is not a split.
     """
-    inside = _list_subfolders(text_file.check_folder(folder, wanted))
-    said = {name: SPLIT_NAMES[name.lower()] for name in inside if name.lower() in SPLIT_NAMES}
-    if 0 not in said.values() or len(set(said.values())) < 2:
+    subfolders = _list_subfolders(text_file.check_folder(folder, wanted))
+    splits_by_name = {name: SPLIT_NAMES[name.lower()] for name in subfolders if name.lower() in SPLIT_NAMES}
+    if 0 not in splits_by_name.values() or len(set(splits_by_name.values())) < 2:
         return {0: folder}
-    twice = [name for name, place in said.items() if list(said.values()).count(place) > 1]
-    if twice:
-        both = " and ".join(f"{name}/" for name in twice)
-        raise ConfigError(f"data.path: {folder.absolute()} has {both}, which are one split")
-    other = next((name for name in inside if name not in said), None)
+    duplicates = [name for name, place in splits_by_name.items() if list(splits_by_name.values()).count(place) > 1]
+    if duplicates:
+        both = " and ".join(f"{name}/" for name in duplicates)
+        raise ConfigError(f"data.path: {folder.absolute()} has {both}, which are the same split")
+    other = next((name for name in subfolders if name not in splits_by_name), None)
     if other is not None:
-        near, training = did_you_mean(other, SPLITS), next(name for name, place in said.items() if place == 0)
-        raise ConfigError(
-            f"data.path: {folder.absolute()} has {training}/ and {other}/, which is no split{near or ';'} the splits"
-            f" are {', '.join(SPLITS)}"
+        suggestion, training = (
+            did_you_mean(other, SPLITS),
+            next(name for name, place in splits_by_name.items() if place == 0),
         )
-    return {place: inside[name] for name, place in sorted(said.items(), key=lambda pair: pair[1])}
+        raise ConfigError(
+            f"data.path: {folder.absolute()} has {training}/ and {other}/, which is not a"
+            f" split{suggestion or ';'} the splits are {', '.join(SPLITS)}"
+        )
+    return {place: subfolders[name] for name, place in sorted(splits_by_name.items(), key=lambda pair: pair[1])}
 
 
 def list_files(folder: Path, endings: Sequence[str]) -> list[Path]:
-    """The files in a folder that end so, in large letters or small; hidden ones are not meant."""
+    """List the files in a folder with these extensions (case-insensitive), without hidden ones."""
     return [path for path in text_file.list_folder(folder) if path.suffix.lower() in endings]
 
 
@@ -79,10 +91,10 @@ def _list_subfolders(folder: Path) -> dict[str, Path]:
 
 
 def list_nested_files(folder: Path, endings: Sequence[str]) -> list[Path]:
-    """The files in the folders inside of a folder that end so, links to folders left aside."""
+    """List the files in subfolders with these extensions, recursively, without following links."""
     found: list[Path] = []
     for inside in _list_subfolders(folder).values():
-        if inside.is_symlink():  # which may lead back up
+        if inside.is_symlink():  # may be cyclic
             continue
         found += [*list_files(inside, endings), *list_nested_files(inside, endings)]
     return found
@@ -91,70 +103,83 @@ def list_nested_files(folder: Path, endings: Sequence[str]) -> list[Path]:
 def warn_about_ignored_files(
     root: Path, folders: Iterable[Path], endings: Sequence[str], above: Iterable[Path] = ()
 ) -> None:
-    """Says in the log what lies in folders beside the files that end so, and so is not read.
+    """Log the files in folders that are not read.
 
-    above: the folders of these, in which no files are read.
+    Args:
+        folders: Folders whose files with these extensions are read.
+        above: Parent folders, whose own files are not read.
     """
-    deep: list[Path] = []
+    nested: list[Path] = []
     beside = [path for folder in above for path in list_files(folder, endings) if not os.path.isdir(path)]
     other = defaultdict(list)
     for folder in folders:
-        deep += list_nested_files(folder, endings)
+        nested += list_nested_files(folder, endings)
         for path in text_file.list_folder(folder):
             if (
                 path.suffix.lower() not in endings
                 and path.name.lower() not in IGNORED_FILES
                 and not os.path.isdir(path)
             ):
-                other[path.suffix.lower() or "files without an ending"].append(path)
-    groups = {"in folders inside": deep, "beside the folders": beside, **dict(sorted(other.items()))}
-    told = [f"{len(those)} {kind} ({those[0].relative_to(root)}, ...)" for kind, those in groups.items() if those]
-    if told:
-        log.warning("files left out of %s: %s; read are %s", root, "; ".join(told), " ".join(endings))
+                other[path.suffix.lower() or "files without an extension"].append(path)
+    groups = {"in subfolders": nested, "outside of class folders": beside, **dict(sorted(other.items()))}
+    counts = [f"{len(paths)} {kind} ({paths[0].relative_to(root)}, ...)" for kind, paths in groups.items() if paths]
+    if counts:
+        log.warning("files ignored in %s: %s; extensions read: %s", root, "; ".join(counts), " ".join(endings))
 
 
 def _find_class_files(folder: Path, endings: Sequence[str]) -> dict[str, list[Path]]:
-    """The files of each class. Raises ConfigError for fewer than two classes, and one without files."""
+    """Find the files of each class. Raises ConfigError for fewer than two classes, and for one without files."""
     found = {name: list_files(inside, endings) for name, inside in _list_subfolders(folder).items()}
     where = folder.absolute()
     if len(found) < 2:
-        held = f"one class only, {next(iter(found))!r}" if found else "no folders of classes"
-        raise ConfigError(f"data.path: {where} has {held}; it must have CLASS/*{endings[0]}, at least two classes")
-    bare = next((name for name, those in found.items() if not those), None)
-    if bare is not None:
-        held = text_file.join_names(path.name for path in text_file.list_folder(folder / bare)) or "it is empty"
-        deep = len(list_nested_files(folder / bare, endings))
-        more = f"; {deep} are in folders inside, which are not looked into" if deep else ""
-        raise ConfigError(f"data.path: {where / bare} has no {'/'.join(endings)} files ({held}){more}")
+        found_text = f"only one class, {next(iter(found))!r}" if found else "no class folders"
+        raise ConfigError(
+            f"data.path: {where} has {found_text}; it must have CLASS/*{endings[0]}, at least two classes"
+        )
+    empty_class = next((name for name, those in found.items() if not those), None)
+    if empty_class is not None:
+        found_text = (
+            text_file.join_names(path.name for path in text_file.list_folder(folder / empty_class)) or "it is empty"
+        )
+        deep = len(list_nested_files(folder / empty_class, endings))
+        more = f"; {deep} are in subfolders, which are not searched" if deep else ""
+        raise ConfigError(f"data.path: {where / empty_class} has no {'/'.join(endings)} files ({found_text}){more}")
     return found
 
 
 def restore_class_order(
     fitted: Preprocessing, names: Sequence[str], found: Sequence[tuple[Path, int]], words: Sequence[str]
 ) -> tuple[list[str], list[tuple[Path, int]], Tensor]:
-    """The classes in the order that a run stores, the files of those, and their labels (N,).
+    """Return the classes in the order stored by a run, their files and labels (N,).
 
-    words: the class of each file. Files of other classes are counted and left out.
+    Files of unknown classes are logged and dropped.
+
+    Args:
+        names: Class names found.
+        found: Files with their splits.
+        words: Class of each file.
     """
     known = fitted.get_or_fit("classes", lambda: list(names))
-    number = {name: place for place, name in enumerate(known)}
-    strange = [word for word in words if word not in number]
-    if strange:
-        classes = text_file.join_names(sorted(set(strange)), 5)
-        log.warning("files left out: %d; this run knows no class %s", len(strange), classes)
-    kept = [row for row, word in enumerate(words) if word in number]
-    return known, [found[row] for row in kept], torch.tensor([number[words[row]] for row in kept])
+    class_index = {name: place for place, name in enumerate(known)}
+    unknown = [word for word in words if word not in class_index]
+    if unknown:
+        classes = text_file.join_names(sorted(set(unknown)), 5)
+        log.warning("files dropped: %d; this run has no class %s", len(unknown), classes)
+    rows = [row for row, word in enumerate(words) if word in class_index]
+    return known, [found[row] for row in rows], torch.tensor([class_index[words[row]] for row in rows])
 
 
 def file_keys(folder: Path, found: Sequence[tuple[Path, int]]) -> RowKeys:
-    """A key (N,) for each file by its path below the folder."""
+    """Return a key (N,) for each file from its path relative to the folder."""
     return make_content_keys(path.relative_to(folder).as_posix() for path, _ in found)._replace(source="path")
 
 
 def split_by_fraction(given: Tensor, labels: Tensor, val: float, test: float, seed: int) -> list[Tensor]:
-    """The rows of each split: those whose folder says so, by ``given`` (N,), and what is cut by share off the rest.
+    """Return the rows of each split: those given by folder (``given``, (N,)), and stratified fractions of the others.
 
-    What is cut has the classes of ``labels`` (N,) in equal shares.
+    Args:
+        given: Split of each row from its folder, (N,).
+        labels: Classes for stratification, (N,).
     """
     said = [(given == place).nonzero().squeeze(1) for place in range(len(SPLITS))]
     val, test = (0.0 if len(rows) else share for rows, share in zip(said[1:], (val, test), strict=True))
@@ -166,7 +191,7 @@ def split_by_fraction(given: Tensor, labels: Tensor, val: float, test: float, se
 def split_every_class(
     given: Tensor, labels: Tensor, names: Sequence[str], val: float, test: float, seed: int
 ) -> list[Tensor]:
-    """``shares``; raises ConfigError for a class without a row in each split."""
+    """Split as ``split_by_fraction``. Raises ConfigError for a class that is missing in a split."""
     rows = split_by_fraction(given, labels, val, test, seed)
     counts = torch.stack([labels[part].bincount(minlength=len(names)) for part in rows])
     lacking = (counts == 0).nonzero().tolist()
@@ -174,6 +199,6 @@ def split_every_class(
         split, which = lacking[0]
         raise ConfigError(
             f"data.path: class {names[which]!r} has {int(counts[:, which].sum())} files, none of them in the"
-            f" {SPLITS[split]} split: every class needs one in each, by data.val and data.test"
+            f" {SPLITS[split]} split; every class needs one in each split (data.val, data.test)"
         )
     return rows

@@ -1,4 +1,4 @@
-"""Files of real data sets: found or downloaded, and proved by their sha256 before anything reads them."""
+"""Files of real data sets, downloaded if necessary and verified by sha256 before use."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from trainer.utils.suggest import did_you_mean
 
 ALLOWED_SCHEMES = ("https",)
 TIMEOUT_SECONDS = 30
-"""How long a server may say nothing."""
+"""Timeout of network operations."""
 BLOCK_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
 class Source:
-    """One file of a data set in its canonical raw layout.
+    """File of a data set in its canonical raw layout.
 
-    path: relative to the data set's folder, such as ``MNIST/raw/train-images-idx3-ubyte.gz``.
-    sha256: of its bytes, 64 hexadecimal digits.
-    url: https, or None where licence or source do not allow a download.
+    path: relative to the folder of the data set, such as ``MNIST/raw/train-images-idx3-ubyte.gz``.
+    sha256: digest of its bytes, 64 hexadecimal digits.
+    url: https, or None where license or source do not allow a download.
     """
 
     path: str
@@ -41,22 +41,23 @@ class Source:
 
 
 def fetch_files(name: str, sources: Sequence[Source], data_dir: str | None) -> Path:
-    """The folder ``<root>/<name>`` with every file in it, each verified.
+    """Return the folder ``<root>/<name>`` with all files, verified.
 
-    The root is ``data_dir``, else the environment's ``TRAIN_DATA``, else the user's cache folder. What is missing is
-    downloaded; with everything in place nothing is written, so a read-only root will do.
+    The root is ``data_dir``, else the environment variable ``TRAIN_DATA``, else the cache folder. Missing files are
+    downloaded; if none is missing, nothing is written, so the root may be read-only.
 
-    Raises ConfigError for a root that does not exist, SystemFault for a file that is missing and cannot be
-    downloaded, or whose bytes are not the ones expected.
+    Raises:
+        ConfigError: The root does not exist.
+        SystemFault: A file is missing and cannot be downloaded, or has a wrong digest.
     """
     root = data_root(data_dir)
     if (data_dir or os.environ.get("TRAIN_DATA")) and not root.is_dir():
         raise missing_file_error(root, "data_dir" if data_dir else "TRAIN_DATA")
     folder = root / name
     absent = [source for source in sources if not os.path.exists(folder / source.path)]
-    by_hand = [source for source in absent if source.url is None]
-    if by_hand:
-        places = "\n".join(f"  {folder / source.path}" for source in by_hand)
+    manual = [source for source in absent if source.url is None]
+    if manual:
+        places = "\n".join(f"  {folder / source.path}" for source in manual)
         raise SystemFault(f"data {name}: not downloadable; put the missing files here:\n{places}")
     for source in sources:
         if source in absent:
@@ -67,19 +68,21 @@ def fetch_files(name: str, sources: Sequence[Source], data_dir: str | None) -> P
 
 
 def missing_file_error(path: str | Path, key: str = "data.path") -> ConfigError:
-    """The error for a file of the user's that is not there: where it was looked for, and what lies near."""
-    full = Path(os.path.abspath(Path(path).expanduser()))
-    parent = find_nearest_dir(full.parent)
-    wanted = full.relative_to(parent).parts[0]
-    guess = did_you_mean(wanted, sorted(os.listdir(parent))) if os.access(parent, os.R_OK) else ""
-    return ConfigError(f"{key}: {full} does not exist; {parent} has no {wanted}{guess} (working folder {Path.cwd()})")
+    """Return the error for a missing file, with its absolute path and a similar name."""
+    absolute = Path(os.path.abspath(Path(path).expanduser()))
+    parent = find_nearest_dir(absolute.parent)
+    wanted = absolute.relative_to(parent).parts[0]
+    suggestion = did_you_mean(wanted, sorted(os.listdir(parent))) if os.access(parent, os.R_OK) else ""
+    return ConfigError(
+        f"{key}: {absolute} does not exist; {parent} has no {wanted}{suggestion} (working folder {Path.cwd()})"
+    )
 
 
 def data_root(data_dir: str | None) -> Path:
-    """The folder of all real data sets, whether it exists or not."""
-    given = data_dir or os.environ.get("TRAIN_DATA")
-    if given:
-        return Path(os.path.abspath(Path(given).expanduser()))
+    """Return the folder of all real data sets, which may not exist."""
+    root = data_dir or os.environ.get("TRAIN_DATA")
+    if root:
+        return Path(os.path.abspath(Path(root).expanduser()))
     cache = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache").absolute() / "train-zoo"
 
@@ -95,16 +98,16 @@ def _describe_mismatch(source: Source, found: str) -> str:
 
 def _verify(name: str, source: Source, path: Path) -> None:
     if not os.path.isfile(path):
-        raise SystemFault(f"data {name}: {path} is no file; move it away{_source_url(source)}")
+        raise SystemFault(f"data {name}: {path} is not a regular file; move it away{_source_url(source)}")
     try:
         found = _digest(path)
     except OSError as error:
         raise SystemFault(f"data {name}: cannot read {path}: {error.strerror}") from error
     if found != source.sha256:
-        remedy = f"put the right file there{_source_url(source)}"
+        remedy = f"replace it by the original{_source_url(source)}"
         if source.url is not None:
             remedy = f"move it away and the same command downloads it from {source.url}"
-        raise SystemFault(f"data {name}: {path} is another file: {_describe_mismatch(source, found)}; {remedy}")
+        raise SystemFault(f"data {name}: {path} has a wrong checksum: {_describe_mismatch(source, found)}; {remedy}")
 
 
 def _source_url(source: Source) -> str:
@@ -112,12 +115,12 @@ def _source_url(source: Source) -> str:
 
 
 def _download(name: str, source: Source, path: Path) -> None:
-    """Gets one file by way of ``<path>.part``, which a broken download leaves behind to go on from."""
+    """Download one file via ``<path>.part``, which an interrupted download leaves for resuming."""
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _open_exclusively(part) as file:
-            if os.path.exists(path):  # a neighbour in a sweep was faster
+            if os.path.exists(path):  # another process of a sweep has finished it
                 part.unlink()
                 return _verify(name, source, path)
             _receive(source, file, name)
@@ -128,14 +131,14 @@ def _download(name: str, source: Source, path: Path) -> None:
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         raise SystemFault(
-            f"data {name}: cannot download: {reason}; run it again, or put the file at\n  {path}{_source_url(source)}"
+            f"data {name}: cannot download: {reason}; run again, or place the file at\n  {path}{_source_url(source)}"
         ) from error
-    raise SystemFault(f"data {name}: wrong bytes from {source.url}: {_describe_mismatch(source, found)}; removed")
+    raise SystemFault(f"data {name}: wrong checksum of {source.url}: {_describe_mismatch(source, found)}; file removed")
 
 
 @contextmanager
 def _open_exclusively(part: Path) -> Iterator[BinaryIO]:
-    """The partial file, opened to append, while no other process writes it."""
+    """Open the partial file for appending under an exclusive lock."""
     while True:
         with part.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -145,7 +148,7 @@ def _open_exclusively(part: Path) -> Iterator[BinaryIO]:
 
 
 def _is_same_file(part: Path, file: BinaryIO) -> bool:
-    """Whether a name still means the file that was opened: who held the lock before may have renamed or removed it."""
+    """Return whether the path still is the opened file; another process may have renamed or removed it."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(part))
     except FileNotFoundError:
@@ -159,43 +162,43 @@ class _SafeRedirect(urllib.request.HTTPRedirectHandler):
 
 def _check_url(url: str) -> str:
     if urlsplit(url).scheme not in ALLOWED_SCHEMES:
-        raise SystemFault(f"refused to download from {url}: only {' or '.join(ALLOWED_SCHEMES)}")
+        raise SystemFault(f"cannot download from {url}: only {' or '.join(ALLOWED_SCHEMES)} is allowed")
     return url
 
 
 def _open(url: str, start: int) -> http.client.HTTPResponse:
-    """The answer to a request for everything from byte ``start`` on; certificates are verified."""
+    """Request a URL from byte ``start`` on, with verified certificates."""
     request = urllib.request.Request(_check_url(url), headers={"Range": f"bytes={start}-"} if start else {})
     verified = urllib.request.HTTPSHandler(context=ssl.create_default_context())
     return urllib.request.build_opener(verified, _SafeRedirect).open(request, timeout=TIMEOUT_SECONDS)
 
 
 def _receive(source: Source, file: BinaryIO, name: str) -> None:
-    """Appends what is still missing; a server that cannot resume, or says the part is too long, starts from zero."""
+    """Download the remaining bytes; restart from zero if the server cannot resume or rejects the range."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
     assert source.url is not None
     start = file.seek(0, os.SEEK_END)
     try:
-        answer = _open(source.url, start)
+        response = _open(source.url, start)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
         start = 0
-        answer = _open(source.url, start)
+        response = _open(source.url, start)
     columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with answer, Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
+    with response, Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
             start = 0
         received = file.truncate(start)
-        total = None if answer.length is None else start + answer.length
-        bar = progress.add_task(f"{name}: {Path(source.path).name}", total=total, completed=start)
-        while block := answer.read(BLOCK_BYTES):
+        total = None if response.length is None else start + response.length
+        task = progress.add_task(f"{name}: {Path(source.path).name}", total=total, completed=start)
+        while block := response.read(BLOCK_BYTES):
             file.write(block)
             received += len(block)
-            progress.update(bar, completed=received)
+            progress.update(task, completed=received)
         file.flush()
     if total is not None and received < total:
-        raise OSError(f"the connection broke after {received:,} of {total:,} bytes")
+        raise OSError(f"connection closed after {received:,} of {total:,} bytes")

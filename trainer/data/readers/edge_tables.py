@@ -1,4 +1,4 @@
-"""A graph in two tables of the user's: edges.csv says who is joined to whom, nodes.csv what each node is."""
+"""Graphs in two tables: edges.csv with the endpoints, nodes.csv with features and targets of nodes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from trainer.utils.suggest import did_you_mean
 
 NODE_COLUMNS: set[str | int] = {"id", "graph", "split"}
 EDGE_COLUMNS: set[str | int] = {"source", "target", "type", "graph"}
-"""What is said by the name of a column; all other columns are features."""
+"""Columns with a reserved name; all others are features."""
 
 
 class TableOptions(TypedDict):
-    """How the tables of a graph are read and cut."""
+    """Options for reading and splitting the tables of a graph."""
 
     path: DataPath
     target: str | int
@@ -47,15 +47,16 @@ class TableOptions(TypedDict):
 
 
 class GraphTables:
-    """The tables of a folder, as ``TableOptions`` say.
+    """Tables of a graph data set in one folder.
 
-    Raises ConfigError for a folder or a table that is not there, and for a column to leave out that is in neither.
+    Raises:
+        ConfigError: The folder or a table is missing, or ``drop_columns`` or ``categorical`` has an unknown column.
     """
 
     def __init__(self, options: TableOptions, fitted: Preprocessing):
         self.options = options
         self.target = str(options["target"])
-        """Its name, which may be a number, such as a year; a place it is not here."""
+        """Column name, which may be a number such as a year, but not a position."""
         self.fitted = fitted
         self.folder = check_folder(options["path"], "give the folder of edges.csv and nodes.csv")
         self.reading = CellFormat.from_options(options)
@@ -63,38 +64,39 @@ class GraphTables:
         self.nodes, self.edges = self.read_table("nodes.csv"), self.read_table("edges.csv")
         if not fitted.is_stored:
             column_checks.warn_about_absent_codes([self.nodes, self.edges], self.reading)
-        both = {*self.nodes.names, *self.edges.names, *_unnamed_columns(self.nodes), *_unnamed_columns(self.edges)}
-        known = sorted(map(str, both))
-        strange = [
+        all_names = {*self.nodes.names, *self.edges.names, *_unnamed_columns(self.nodes), *_unnamed_columns(self.edges)}
+        known = sorted(map(str, all_names))
+        unknown = [
             f"data.{option}: no column {name!r} in nodes.csv or edges.csv{did_you_mean(str(name), known)}"
             for option in ("drop_columns", "categorical")
             for name in options[option]  # type: ignore[literal-required]
-            if name not in both and str(name) not in both
+            if name not in all_names and str(name) not in all_names
         ]
-        if strange:
-            raise ConfigError(*strange)
+        if unknown:
+            raise ConfigError(*unknown)
 
     def read_table(self, name: str) -> Table:
         options = self.options
         return delimited.read(str(self.folder / name), "data.path", options["delimiter"], True, options["encoding"])
 
     def read_target(self, table: Table, target_kind: str, *, gaps: bool) -> Target:
-        """The target column. Raises ConfigError for a cell that is no target, and for a gap where none may be."""
+        """Parse the target column. Raises ConfigError for invalid cells, and for missing ones unless ``gaps``."""
         at = table.find_column(self.target, "data.target")
         if self.fitted.is_stored:
             return targets.encode(table, at, self.reading, self.fitted.values["target"])
         kind = table_encoder.parse_target_kind(target_kind)
         answer = targets.read(table, at, self.reading, kind, certain=target_kind == "class")
-        good = ~np.isinf(answer.values) if gaps else answer.known_mask
-        if not good.all():
-            raise ConfigError(table_encoder.describe_bad_cell(table, at, good, self.reading))
+        is_valid = ~np.isinf(answer.values) if gaps else answer.known_mask
+        if not is_valid.all():
+            raise ConfigError(table_encoder.describe_bad_cell(table, at, is_valid, self.reading))
         self.lines += table_summary.summarize_target(answer)
         return answer
 
     def split_rows(self, answer: Target, key: str) -> table_encoder.Rows:
-        """The rows of each split that have a target: as the column ``split`` says, else by shares.
+        """Return the rows with a target of each split, from the column ``split`` or by fractions.
 
-        key: the column by which a stored run knows its rows again.
+        Args:
+            key: Column by which a saved run identifies its rows.
         """
         table, options = answer.table, self.options
         group = np.zeros(len(table), np.int64)
@@ -109,71 +111,77 @@ class GraphTables:
         return [part.numpy() for part in self.fitted.split_rows(keys, divide, known)]
 
     def fit_target(self, answer: Target, train: np.ndarray) -> EncodedTarget:
-        """The target as a model sees it, by the rows ``train``."""
+        """Encode the target by the training rows."""
         learned = targets.fit_target(answer, train, self.fitted.values.get("target"))
         self.fitted.get_or_fit("target", lambda: dict(learned.schema))
         return learned
 
     def encode_features(self, table: Table, train: np.ndarray) -> Tensor | None:
-        """What the other columns hold, (N, F) float32; None where there are none.
+        """Encode the feature columns as (N, F) float32; None if there are none.
 
-        Numbers are standardised and categories one-hot, by the rows ``train``.
+        Numbers are standardized and categories one-hot encoded, by the rows ``train``.
         """
         options = self.options
-        apart = EDGE_COLUMNS if table is self.edges else NODE_COLUMNS | {self.target}
-        # A header may hold numbers: names are compared as texts, but for the places of columns without one.
-        dropped = apart.union(options["drop_columns"], map(str, options["drop_columns"]))
+        reserved = EDGE_COLUMNS if table is self.edges else NODE_COLUMNS | {self.target}
+        # A header may contain numbers: names are compared as texts, except for positions of unnamed columns.
+        dropped = reserved.union(options["drop_columns"], map(str, options["drop_columns"]))
         unnamed = {place % len(table.names) for place in _unnamed_columns(table) & dropped}
-        kept = {place for place, name in enumerate(table.names) if name not in dropped} - unnamed
-        texts = {place for place in kept if table.names[place] in {*map(str, options["categorical"])}}
+        feature_positions = {place for place, name in enumerate(table.names) if name not in dropped} - unnamed
+        categorical = {
+            place for place in feature_positions if table.names[place] in {*map(str, options["categorical"])}
+        }
         limits = options["max_categories"], options["min_count"]
         name = "edges" if table is self.edges else "nodes"
-        known = self.fitted.values.get(name)
+        stored_schema = self.fitted.values.get(name)
         values = (
-            table_schema.read_feature_columns(known, table, self.reading)
-            if known
-            else table_encoder.read_columns(table, self.reading, kept, texts)
+            table_schema.read_feature_columns(stored_schema, table, self.reading)
+            if stored_schema
+            else table_encoder.read_columns(table, self.reading, feature_positions, categorical)
         )
-        problems = {} if known else table_encoder.find_unfit_columns(table, values, self.reading, texts, *limits)
-        every = table_encoder.select_complete_rows(
+        problems = (
+            {} if stored_schema else table_encoder.find_unfit_columns(table, values, self.reading, categorical, *limits)
+        )
+        rows = table_encoder.select_complete_rows(
             table, values, self.reading, options["nan"], None, may_drop=False, problems=problems
         )
 
-        def learn() -> table_schema.Schema:
+        def fit_schema() -> table_schema.Schema:
             return table_schema.make_schema(table, table_encoder.fit(table, values, train, *limits), None, None)
 
-        columns = dict(zip(values, self.fitted.get_or_fit(name, learn)["columns"], strict=True))
+        columns = dict(zip(values, self.fitted.get_or_fit(name, fit_schema)["columns"], strict=True))
         self.lines += table_summary.summarize_table(table, columns, values, None, rest=None)
-        return torch.from_numpy(table_encoder.encode(columns, values, every)) if columns else None
+        return torch.from_numpy(table_encoder.encode(columns, values, rows)) if columns else None
 
 
 def index_rows(table: Table, columns: Sequence[str]) -> dict[tuple[str, ...], int]:
-    """The row of each key, given the columns that make it. Raises ConfigError for a key that comes twice."""
+    """Map the key of each row, from the given columns, to its index. Raises ConfigError for duplicate keys."""
     found: dict[tuple[str, ...], int] = {}
     for row, key in enumerate(row_keys(table, columns)):
         if found.setdefault(key, row) != row:
             where = table.describe_cell(row, table.find_column(columns[-1], "data.path"))
-            raise ConfigError(f"{where}: {quote_cell(key[-1])} is row {found[key] + 1} already")
+            raise ConfigError(f"{where}: {quote_cell(key[-1])} is a duplicate of row {found[key] + 1}")
     return found
 
 
 def read_full_column(table: Table, column: str) -> tuple[str, ...]:
-    """The cells of a column. Raises ConfigError for a column that lacks, and for an empty cell."""
+    """Return the cells of a column. Raises ConfigError for a missing column or an empty cell."""
     at = table.find_column(column, "data.path")
     cells = table.columns[at]
     if "" in cells:
-        raise ConfigError(f"{table.describe_cell(cells.index(''), at)}: empty; no row may lack it")
+        raise ConfigError(f"{table.describe_cell(cells.index(''), at)}: empty cell; every row needs a value")
     return cells
 
 
 def row_keys(table: Table, columns: Sequence[str]) -> list[tuple[str, ...]]:
-    """What tells rows apart, given the columns that do. Raises ConfigError as ``filled``."""
+    """Return the key of each row from the given columns. Raises ConfigError as ``read_full_column``."""
     return list(zip(*(read_full_column(table, column) for column in columns), strict=True))
 
 
 def _unnamed_columns(table: Table) -> set[int]:
-    """The numbers that name a column: pandas writes its index without another name. Where they name another, those
-    from the end."""
+    """Return the positions, from both ends, that identify unnamed columns such as a pandas index.
+
+    Positions from the start that equal the name of a column are excluded.
+    """
     count = len(table.names)
     unnamed = [place for place in range(count) if table.is_unnamed(place)]
     return {place - count for place in unnamed} | {place for place in unnamed if str(place) not in table.names}

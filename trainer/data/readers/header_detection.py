@@ -1,4 +1,4 @@
-"""Whether the first row of a table names its columns."""
+"""Detection of header rows in tables."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 SAMPLE_ROWS = 200
-"""How many rows the guesses at delimiter and header look at."""
+"""Number of rows used to detect delimiter and header."""
 MIN_ROWS = 20
-"""So many rows tell an index from which some were taken out, and so many numbers with decimals that a first row without
-any is of names. Where there are two columns these tell nothing: a first row of 0 and 1 may be where a curve begins."""
+"""Rows needed to detect an index with removed rows, and numbers with decimals needed to detect a header of integers.
+With two columns the latter is inconclusive: a first row of 0 and 1 may be the start of a curve."""
 YEAR_RANGE = range(1500, 2200)
 GAP_WORDS = ("", "?", "na", "n/a", "nan", "null", "none", "-")
-"""What stands for a gap in most files: texts that say nothing of a header."""
+"""Common texts for missing values, which are no evidence of a header."""
 
 _NUMBER = re.compile(
     r"[+\-\u2212]?(?:\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf)", re.ASCII
@@ -23,14 +23,14 @@ _FRACTION = re.compile(r"[.,eE]")
 
 
 def is_number(cell: str) -> bool:
-    """Whether a cell is a number by whatever signs."""
+    """Return whether a cell is a number in any format."""
     return _NUMBER.fullmatch(cell.lower()) is not None
 
 
 def has_column_names(first: Sequence[str], expected: Collection[str | int | None]) -> bool:
-    """Whether a first row holds one of the texts among the columns that will be asked for, or all of the numbers.
+    """Return whether a first row has one of the text names in ``expected``, or all of the numeric ones.
 
-    A number that may be the place of a column says nothing of its name.
+    Numbers that are valid column positions are ignored.
     """
     places = range(-len(first), len(first))
     texts = {key for key in expected if isinstance(key, str) and not is_number(key)}
@@ -39,10 +39,10 @@ def has_column_names(first: Sequence[str], expected: Collection[str | int | None
 
 
 def looks_like_header(rows: Sequence[Sequence[str]]) -> bool | None:
-    """Whether the first row names the columns; None where that cannot be told.
+    """Return whether the first row is a header; None if undecidable.
 
-    Names come once, and the rows below are of another kind: a column below a text holds numbers, or no name comes
-    again in its column. Numbers are names where they count or are years, and those below are written with decimals.
+    Names are unique and differ in type from the rows below: a column below a text holds numbers, or no name recurs in
+    its column. Numbers are names where they are consecutive or years, and those below have decimals.
     """
     first, below = rows[0], rows[1 : SAMPLE_ROWS + 1]
     named = [cell for cell in first if cell]
@@ -57,7 +57,7 @@ def looks_like_header(rows: Sequence[Sequence[str]]) -> bool | None:
 
 
 def _are_numeric_names(first: Sequence[str], columns: Sequence[Sequence[str]]) -> bool | None:
-    """The same of a first row with numbers in it, such as 0, 1, 2 over an array, or a column for each year."""
+    """Return whether a first row with numbers is a header, such as 0, 1, 2 above an array, or years."""
     if not columns or any(cell and cell.lower() in GAP_WORDS for cell in first):
         return False
     numbers = [place for place, cell in enumerate(first) if is_number(cell)]
@@ -71,13 +71,13 @@ def _are_numeric_names(first: Sequence[str], columns: Sequence[Sequence[str]]) -
         return False
     if from_zero and not first[0] and numbers[0] == 1 and _is_row_name_column(columns[0]):
         return True
-    if from_zero and len(first) == 1:  # a series of pandas, or a curve that begins at 0
+    if from_zero and len(first) == 1:  # a pandas series, or a curve that starts at 0
         return None if len(columns[0]) >= MIN_ROWS and all(map(_FRACTION.search, columns[0])) else False
     if written != counted:
         return None if from_zero and len(numbers) > 2 else False
     if not _is_arithmetic_sequence(counted):
         return False
-    # From 0 by ones, as pandas counts, is a row by a rare chance: whole numbers below may well be among them.
+    # 0, 1, 2, ... as written by pandas is rarely a data row, so integers below may coincide with it.
     if not from_zero and any(first[place] in columns[place] for place in numbers):
         return False
     if len(numbers) > 1 and texts and all(len(set(columns[place])) < len(columns[place]) for place in texts):
@@ -97,13 +97,15 @@ def _has_only_numbers(cells: Sequence[str]) -> bool:
 
 
 def is_row_number_column(cells: Sequence[str]) -> bool:
-    """Whether a column holds another whole number in each of several rows."""
+    """Return whether a column holds distinct integers in two or more rows."""
     return len(cells) > 1 and len(set(cells)) == len(cells) and all(map(_INTEGER.fullmatch, cells))
 
 
 def _is_row_name_column(cells: Sequence[str]) -> bool:
-    """Whether a column holds another text in each row, such as a date; or numbers in order, and by ones unless there
-    are enough rows to tell: some may have been taken out."""
+    """Return whether a column holds distinct texts, such as dates, or ascending integers.
+
+    Integers must be consecutive unless there are enough rows to accept removed ones.
+    """
     if not is_row_number_column(cells):
         return len(set(cells)) == len(cells) > 1 and "" not in cells and not any(map(is_number, cells))
     steps = [int(after) - int(before) for before, after in pairwise(cells)]
@@ -111,7 +113,7 @@ def _is_row_name_column(cells: Sequence[str]) -> bool:
 
 
 def _is_arithmetic_sequence(cells: Sequence[str]) -> bool:
-    """Whether whole numbers go up by equal steps, or are years that go up; a single one must be a year."""
+    """Return whether integers ascend by equal steps or are ascending years; a single one must be a year."""
     if not all(map(_INTEGER.fullmatch, cells)):
         return False
     values = list(map(int, cells))

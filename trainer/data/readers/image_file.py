@@ -1,4 +1,4 @@
-"""Pictures in files of the user's: found to be some, decoded from whatever they are into bytes, refused by name."""
+"""Image files: header inspection, decoding to uint8 tensors and lazy access."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ FILE_EXTENSIONS = (
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jfif", ".jpe"),
 )
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-"""What is tried, whatever the ending says: of Pillow's other formats one would start a program to read it."""
+"""Formats accepted whatever the file extension; some other Pillow formats would run external programs."""
 MAX_NAMED_FILES = 5
-"""How many files an error names."""
+"""Maximum number of files named in an error."""
 ROTATED_ORIENTATIONS = (5, 6, 7, 8)
-"""The EXIF orientations whose width is the height of what is seen."""
+"""EXIF orientations that swap width and height."""
 log = logging.getLogger(__name__)
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -42,8 +42,7 @@ Out = TypeVar("Out")
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What a picture says of itself before it is decoded: its upright size in pixels, whether it is stored as a grey
-    one, and whether in more than 8 bits."""
+    """Image properties available without decoding: upright size in pixels, gray mode, more than 8 bits."""
 
     width: int
     height: int
@@ -53,11 +52,11 @@ class ImageHeader:
 
 @dataclass(frozen=True)
 class ImageView:
-    """How pictures are looked at: in 1 or 3 channels, brought to ``size`` x ``size`` pixels unless that is None.
+    """Decoding options: 1 or 3 channels, resized to ``size`` x ``size`` pixels unless that is None.
 
-    cut: the shorter side is made to fit, and what is too long of the other cut away on both ends. pad: the longer side
-    is made to fit, and black put beside. stretch: each side by itself. window: which levels of pictures of more than 8
-    bits are black and white; None takes their highest 8 of 16 bits.
+    fit: ``cut`` resizes the shorter side and center-crops the longer one; ``pad`` resizes the longer side and pads with
+    black; ``stretch`` ignores the aspect ratio. window: levels of images of more than 8 bits that map to black and
+    white; None takes the upper 8 of 16 bits.
     """
 
     channels: int
@@ -72,23 +71,29 @@ def map_in_threads(
     later: Callable[[In], object] | None = None,
     option: str = "data.path",
 ) -> list[Out]:
-    """What ``work`` makes of each item, in threads.
+    """Map ``work`` over items in threads.
 
-    Raises one ConfigError, naming ``option``, for all that it refuses with one, and then also for what would be refused
-    ``later``.
+    Args:
+        later: Subsequent step; if ``work`` fails for some item, the errors of this step are also collected.
+        option: Option named in the error message.
+
+    Raises:
+        ConfigError: One error for all items that fail with a ConfigError.
     """
     results = try_map_in_threads(work, items)
     good = [result for result in results if not isinstance(result, ConfigError)]
     if len(good) == len(items):
         return good
-    found: list[object] = [*results, *(try_map_in_threads(later, items) if later else [])]
-    faults = sorted({f"  {fault}" for fault in found if isinstance(fault, ConfigError)})
-    more = [f"  and {len(faults) - MAX_NAMED_FILES} more"] if len(faults) > MAX_NAMED_FILES else []
-    raise ConfigError("\n".join((f"{option}: {len(faults)} of {len(items)} files:", *faults[:MAX_NAMED_FILES], *more)))
+    outcomes: list[object] = [*results, *(try_map_in_threads(later, items) if later else [])]
+    problems = sorted({f"  {problem}" for problem in outcomes if isinstance(problem, ConfigError)})
+    more = [f"  and {len(problems) - MAX_NAMED_FILES} more"] if len(problems) > MAX_NAMED_FILES else []
+    raise ConfigError(
+        "\n".join((f"{option}: {len(problems)} of {len(items)} files:", *problems[:MAX_NAMED_FILES], *more))
+    )
 
 
 def try_map_in_threads(work: Callable[[In], Out], items: Sequence[In]) -> list[Out | ConfigError]:
-    """What ``work`` makes of each item, in threads, or why it refuses it."""
+    """Map ``work`` over items in threads; return the result or the ConfigError of each."""
     from PIL import Image
 
     def attempt(item: In) -> Out | ConfigError:
@@ -104,7 +109,7 @@ def try_map_in_threads(work: Callable[[In], Out], items: Sequence[In]) -> list[O
 
 @contextmanager
 def open_image(path: Path) -> Iterator[Image]:
-    """A picture whose header has been read. Raises ConfigError with its name if anything fails before it is closed."""
+    """Open an image and read its header. Raises ConfigError with the file name for any failure until it is closed."""
     from PIL import Image, UnidentifiedImageError
 
     if kind := text_file.describe_special_file(path):
@@ -115,26 +120,26 @@ def open_image(path: Path) -> Iterator[Image]:
     except ConfigError:
         raise
     except UnidentifiedImageError as error:
-        reason = "is no picture of a format known here" if path.stat().st_size else "is empty"
+        reason = "is not an image of a supported format" if path.stat().st_size else "is empty"
         raise ConfigError(f"{path.absolute()} {reason}") from error
-    except Exception as error:  # what decoders make of broken bytes is open: SyntaxError, struct.error, ...
+    except Exception as error:  # decoders raise arbitrary errors for corrupt files: SyntaxError, struct.error, ...
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ConfigError(f"{path.absolute()}: {reason}") from error
 
 
 def is_jpeg(path: Path) -> bool:
-    """Whether a picture was compressed by a way that keeps no value. Raises ConfigError for what is no picture."""
+    """Return whether an image uses lossy JPEG compression. Raises ConfigError for an invalid image."""
     with open_image(path) as image:
         return image.format in ("JPEG", "MPO")
 
 
 def read_header(path: Path) -> ImageHeader:
-    """Raises ConfigError for what is no picture, or one so large that it must be meant to fill the memory."""
+    """Read the header of an image. Raises ConfigError for an invalid image or a decompression bomb."""
     from PIL import ExifTags, Image
 
     with open_image(path) as image:
         width, height = image.size
-        # A PNG may have its EXIF at the end, and would be decoded to find out that it has none.
+        # A PNG may have EXIF data at its end; looking for it would decode the whole image.
         exif = {} if image.format == "PNG" and "exif" not in image.info else image.getexif()
         if exif.get(ExifTags.Base.Orientation) in ROTATED_ORIENTATIONS:
             width, height = height, width
@@ -145,15 +150,16 @@ def read_header(path: Path) -> ImageHeader:
 
 
 def decode(path: Path, view: ImageView) -> Tensor:
-    """The first frame, upright and on white, as bytes (C, H, W).
+    """Decode the first frame to uint8 (C, H, W), with EXIF orientation applied and transparency on white.
 
-    Raises ConfigError for a picture that cannot be read to its end, and for one of real numbers.
+    Raises:
+        ConfigError: The image is truncated, or has floating-point values.
     """
     from PIL import ImageOps
 
     with open_image(path) as image:
         if view.size is not None:
-            # A JPEG can be decoded at a half, a quarter or an eighth; twice the size leaves the rest to the filter.
+            # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice the target size leaves the rest to the filter.
             image.draft(None, (2 * view.size, 2 * view.size))
         upright = ImageOps.exif_transpose(image)
         small = resize_image(to_8_bit(upright, view.window).convert("L" if view.channels == 1 else "RGB"), view)
@@ -162,35 +168,36 @@ def decode(path: Path, view: ImageView) -> Tensor:
 
 
 def to_8_bit(image: Image, window: tuple[int, int] | None = None) -> Image:
-    """Without transparency, in 8 bits."""
+    """Convert an image to 8 bits without transparency."""
     from PIL import Image
 
     if image.mode[0] in "IF":
-        deep = to_unsigned(np.asarray(image))
+        values = to_unsigned(np.asarray(image))
         if window is None:
-            return Image.fromarray((deep >> 8).astype(np.uint8))
-        share = (deep.astype(np.float64) - window[0]) / max(1, window[1] - window[0])
-        return Image.fromarray((256 * share).clip(0, 255).astype(np.uint8))
+            return Image.fromarray((values >> 8).astype(np.uint8))
+        scaled = (values.astype(np.float64) - window[0]) / max(1, window[1] - window[0])
+        return Image.fromarray((256 * scaled).clip(0, 255).astype(np.uint8))
     if image.has_transparency_data:
-        seen = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen)
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     return image
 
 
 def to_unsigned(values: np.ndarray) -> np.ndarray:
-    """The same whole numbers in 8 or, where they were wider, 16 bits, however Pillow holds them.
+    """Convert the integer pixels of Pillow to uint8 or, where they are wider, uint16.
 
-    Raises ValueError for others.
+    Raises:
+        ValueError: Pixels have several channels, are not integers or exceed 16 bits.
     """
     if values.ndim != 2:
-        raise ValueError("it has several values a pixel")
+        raise ValueError("several values per pixel")
     if values.dtype.kind == "f" or values.min() < 0 or values.max() >= 1 << 16:
-        raise ValueError(f"its values are not of 8 or 16 bits ({values.dtype} from {values.min()} to {values.max()})")
+        raise ValueError(f"values are not of 8 or 16 bits ({values.dtype} from {values.min()} to {values.max()})")
     return values.astype(np.uint8 if values.itemsize == 1 else np.uint16)
 
 
 def resize_image(image: Image, view: ImageView, filtered: Resampling | None = None) -> Image:
-    """At the size of the view. filtered: how pixels are made of others; None weighs all they cover."""
+    """Resize an image to the size of the view, with the resampling ``filtered`` (bicubic by default)."""
     from PIL import Image, ImageOps
 
     if view.size is None:
@@ -207,9 +214,9 @@ def resize_image(image: Image, view: ImageView, filtered: Resampling | None = No
 
 @dataclass(frozen=True)
 class LazyImages:
-    """Pictures that are decoded when they are asked for; indexed by rows, as a tensor is.
+    """Images decoded on access, indexed by row like a tensor.
 
-    shape, dtype: of what ``decode`` makes of each.
+    shape, dtype: of a decoded image.
     """
 
     paths: Sequence[Path]
@@ -221,7 +228,7 @@ class LazyImages:
         return len(self.paths)
 
     def __getitem__(self, rows: Tensor) -> Tensor:
-        """(B, *shape). Raises SystemFault for a file that was good, or began well, when training began."""
+        """Decode rows to (B, *shape). Raises SystemFault, as headers were valid at the start of the run."""
         try:
             return torch.stack([self.decode(self.paths[row]) for row in rows.tolist()])
         except ConfigError as error:
@@ -235,36 +242,36 @@ class LazyImages:
         return replace(self, paths=self.paths[rows])
 
     def load_all(self) -> Tensor:
-        """All of them, (N, *shape), decoded in threads. Raises ConfigError for those that cannot be read."""
-        whole = torch.empty(len(self), *self.shape, dtype=self.dtype)
+        """Decode all images to (N, *shape) in threads. Raises ConfigError for those that cannot be read."""
+        images = torch.empty(len(self), *self.shape, dtype=self.dtype)
 
-        def put(row: int) -> None:
-            whole[row] = self.decode(self.paths[row])
+        def decode_row(row: int) -> None:
+            images[row] = self.decode(self.paths[row])
 
-        map_in_threads(put, range(len(self)))
-        return whole
+        map_in_threads(decode_row, range(len(self)))
+        return images
 
 
 def warn_about_duplicates(paths: Sequence[Path], train: int) -> None:
-    """Says in the log if one of the first ``train`` pictures is, byte by byte, one of the others."""
+    """Log a warning if a validation or test image is a byte-wise copy of one of the first ``train`` images."""
     pairs = find_duplicates(paths[:train], paths[train:])
     if pairs:
         log.warning(
-            "%d pictures for validation or testing are training pictures too, such as %s and %s: scores will flatter",
+            "%d validation or test images are also training images, such as %s and %s: scores will be too optimistic",
             len(pairs),
             *pairs[0],
         )
 
 
 def find_duplicates(seen: Sequence[Path], held_out: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """Files of the one list and the other that are equal byte by byte; only those of equal sizes are read."""
+    """Find files of both lists with equal bytes; only those of equal sizes are read."""
     sizes = defaultdict(list)
     for path in seen:
         sizes[path.stat().st_size].append(path)
     candidates = [path for path in held_out if path.stat().st_size in sizes]
-    rivals = [path for size in {path.stat().st_size for path in candidates} for path in sizes[size]]
-    known = {_digest(path): path for path in rivals}
-    return [(known[digest], path) for path in candidates if (digest := _digest(path)) in known]
+    same_size = [path for size in {path.stat().st_size for path in candidates} for path in sizes[size]]
+    path_by_digest = {_digest(path): path for path in same_size}
+    return [(path_by_digest[digest], path) for path in candidates if (digest := _digest(path)) in path_by_digest]
 
 
 def _digest(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Points of the user's: numbers in a delimited text file, a point a row."""
+"""Points in delimited text files, one per row."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ GAPS = frozenset(("", "?", "na", "n/a", "nan", "null", "none", "-"))
 
 
 def read(path: str, width: int) -> TensorSplit:
-    """Points x (N, width), with a header over them or without.
+    """Read points x (N, width) from a file with or without header.
 
-    Raises ConfigError for a file that is not there, of another width, or with a cell that is no number.
+    Raises:
+        ConfigError: The file is missing, has another width or a cell that is not a number.
     """
     table = delimited.read(path, "input", None, "auto", "utf-8")
     if len(table.names) != width:
         raise ConfigError(f"input: {table.path} has rows of {len(table.names)} numbers; this run has rows of {width}")
-    reading = CellFormat(GAPS, has_decimal_comma=False)
-    columns = [reading.parse_numbers(cells) for cells in table.columns]
+    cell_format = CellFormat(GAPS, has_decimal_comma=False)
+    columns = [cell_format.parse_numbers(cells) for cells in table.columns]
     good = [np.abs(column) <= np.finfo(np.float32).max for column in columns]
-    bad = [
-        table_encoder.describe_bad_cell(table, place, known, reading)
-        for place, known in enumerate(good)
-        if not known.all()
+    problems = [
+        table_encoder.describe_bad_cell(table, place, is_valid, cell_format)
+        for place, is_valid in enumerate(good)
+        if not is_valid.all()
     ]
-    if bad:
-        raise ConfigError(*bad[: table_encoder.MAX_PROBLEMS])
+    if problems:
+        raise ConfigError(*problems[: table_encoder.MAX_PROBLEMS])
     return TensorSplit({"x": torch.from_numpy(np.stack(columns, 1)).float()})

@@ -1,4 +1,4 @@
-"""Tables of the user's, a row a step and a column a region, that must be of the same regions."""
+"""Tables of region time series, one row per step and one column per region."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from trainer.utils.errors import ConfigError
 
 FILE_EXTENSIONS = (".csv", ".tsv", ".npy")
 READ_ERRORS = (ValueError, TypeError, EOFError, OverflowError, MemoryError, RecursionError, SyntaxError, TokenError)
-"""What numpy raises of a file that is no array: its header is parsed as Python's own literals."""
+"""Errors of numpy for an invalid array file, whose header is parsed as a Python literal."""
 MAX_PROBLEMS = 6
-"""How many of them one error lists."""
-MISSING_VALUE_HINT = "no cell may lack a number: fill it in the file, or leave its region out by data.columns"
+"""Maximum number of problems listed in one error."""
+MISSING_VALUE_HINT = "missing values are not supported: fill them in the file, or exclude their regions by data.columns"
 
 
 @dataclass(frozen=True)
 class RegionTable:
-    """Numbers (T, N), all finite, of N regions, which have names if the file says them."""
+    """Finite numbers (T, N) of N regions, with names if the file has them."""
 
     path: Path
     values: np.ndarray
     names: list[str] | None
 
     def reorder_like(self, other: RegionTable, option: str) -> RegionTable:
-        """The same with regions in the order of another's. Raises ConfigError, naming ``option``, for other ones."""
-        mine, theirs = self.values.shape[1], other.values.shape[1]
-        if mine != theirs:
-            raise ConfigError(f"{option}: {self.path} has {mine} regions; {other.path} has {theirs}")
+        """Reorder regions as in another table. Raises ConfigError, naming ``option``, if the regions differ."""
+        num_regions, num_other_regions = self.values.shape[1], other.values.shape[1]
+        if num_regions != num_other_regions:
+            raise ConfigError(f"{option}: {self.path} has {num_regions} regions; {other.path} has {num_other_regions}")
         if self.names is None or other.names is None:
             return self
-        strange = [name for name in self.names if name not in other.names]
-        if strange:
+        unknown = [name for name in self.names if name not in other.names]
+        if unknown:
             raise ConfigError(
-                f"{option}: {self.path} has regions that {other.path} has not: {text_file.join_names(strange)}"
+                f"{option}: {self.path} has regions that are not in {other.path}: {text_file.join_names(unknown)}"
             )
         order = [self.names.index(name) for name in other.names]
         return replace(self, values=self.values[:, order], names=other.names)
@@ -49,7 +49,7 @@ class RegionTable:
 
 @dataclass(frozen=True)
 class RegionTableFormat:
-    """How text files are read."""
+    """Format of region tables in text files."""
 
     delimiter: str | None
     header: Literal["auto"] | bool
@@ -57,26 +57,27 @@ class RegionTableFormat:
     reading: CellFormat
 
     def read(self, path: Path, option: str, columns: Sequence[str | int] | None = None) -> RegionTable:
-        """The regions in a file, or those of ``columns``; a first column without a name, an index, is not one.
+        """Read the regions of a file, or those in ``columns``, without an unnamed first column (an index).
 
-        Raises ConfigError, with the file and, where there is one, row and column, for what is no table of numbers.
+        Raises:
+            ConfigError: The file is not a table of numbers; the message has file and, if applicable, row and column.
         """
         if path.suffix.lower() == ".npy":
             return _read_array(path, option, columns, self.reading)
         table = delimited.read(str(path), option, self.delimiter, self.header, self.encoding, columns or ())
-        chosen = series.choose_columns(table, columns, 0 if table.is_unnamed(0) and not columns else None)
+        selected = series.choose_columns(table, columns, 0 if table.is_unnamed(0) and not columns else None)
         try:
-            values = series.read_numeric_columns(table, chosen, self.reading)
+            values = series.read_numeric_columns(table, selected, self.reading)
         except ConfigError as error:
             raise _join_problems(error.problems) from error
-        problems = series.describe_missing_values(table, chosen, None, values)
+        problems = series.describe_missing_values(table, selected, None, values)
         if problems:
             raise ConfigError(*_join_problems(problems).problems, MISSING_VALUE_HINT)
-        return RegionTable(path, values, [table.names[place] for place in chosen] if table.has_header else None)
+        return RegionTable(path, values, [table.names[place] for place in selected] if table.has_header else None)
 
 
 def _join_problems(problems: Sequence[str]) -> ConfigError:
-    """Of hundreds of regions that may be wrong alike, the first few."""
+    """Join the first problems, as hundreds of regions may have the same one."""
     more = len(problems) - MAX_PROBLEMS
     return ConfigError(*problems[:MAX_PROBLEMS], *([f"and {more} more lines like these"] if more > 0 else []))
 
@@ -85,23 +86,23 @@ def _read_array(path: Path, option: str, columns: Sequence[str | int] | None, re
     path = text_file.check_regular_file(path, option)
     try:
         with text_file.convert_os_errors(path, option), path.open("rb") as file:
-            found = np.lib.format.read_array(file, allow_pickle=False)
+            array = np.lib.format.read_array(file, allow_pickle=False)
     except READ_ERRORS as error:
-        raise ConfigError(f"{option}: {path} is no array of numbers: {error}") from error
-    if found.ndim != 2 or found.dtype.kind not in "fiu" or not found.size:
-        raise ConfigError(f"{option}: {path} holds {found.dtype} {found.shape}; it must be numbers (steps, regions)")
+        raise ConfigError(f"{option}: {path} is not an array of numbers: {error}") from error
+    if array.ndim != 2 or array.dtype.kind not in "fiu" or not array.size:
+        raise ConfigError(f"{option}: {path} contains {array.dtype} {array.shape}; it must be numbers (steps, regions)")
     if columns is not None:
-        places = range(-found.shape[1], found.shape[1])
-        wrong = next((key for key in columns if key not in places), None)
-        if wrong is not None:
-            raise ConfigError(f"data.columns: no column {wrong!r} in {path}, which has 0 to {places[-1]}")
-        found = found[:, np.array(columns, dtype=np.int64)]
-    numbers = found.astype(np.float64)
+        places = range(-array.shape[1], array.shape[1])
+        unknown = next((key for key in columns if key not in places), None)
+        if unknown is not None:
+            raise ConfigError(f"data.columns: no column {unknown!r} in {path}, which has 0 to {places[-1]}")
+        array = array[:, np.array(columns, dtype=np.int64)]
+    numbers = array.astype(np.float64)
     bad = np.argwhere(is_too_large(numbers) | np.isin(numbers, list(reading.numeric_gaps)))
     if len(bad):
         row, column = bad[0]
         place = f"{path}: row {row + 1}, column {column}"
         raise ConfigError(
-            f"{place}: {found[row, column]:.9g} is no measured number; {len(bad)} such in all", MISSING_VALUE_HINT
+            f"{place}: {array[row, column]:.9g} is not a valid measurement; {len(bad)} such values", MISSING_VALUE_HINT
         )
     return RegionTable(path, numbers, None)

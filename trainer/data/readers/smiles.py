@@ -1,4 +1,4 @@
-"""Molecules written as SMILES (Weininger 1988) as graphs of their atoms."""
+"""Molecular graphs from SMILES strings (Weininger 1988)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import Tensor
 from trainer.utils.errors import ConfigError
 
 CARDINALITIES = (119, 9, 11, 12, 9, 5, 9, 2, 2)
-"""Atomic number, chirality, degree, formal charge from -5, hydrogens, radical electrons, hybridisation, aromatic, in a
-ring: the columns of ``atoms``, by how many codes each has."""
+"""Number of codes of each atom feature: atomic number, chirality, degree, formal charge from -5, hydrogens, radical
+electrons, hybridization, aromatic, in a ring."""
 LOWEST_CHARGE = -5
 BOND_TYPES = ("SINGLE", "DOUBLE", "TRIPLE", "AROMATIC")
 STEREO_TYPES = ("STEREONONE", "STEREOZ", "STEREOE", "STEREOCIS", "STEREOTRANS", "STEREOANY")
 
 
 def import_rdkit() -> ModuleType:
-    """The library's chemistry, imported when it is needed. Raises ConfigError where it is not installed."""
+    """Import ``rdkit.Chem``. Raises ConfigError if RDKit is not installed."""
     try:
         from rdkit import Chem
     except ImportError:
@@ -29,15 +29,17 @@ def import_rdkit() -> ModuleType:
 
 
 def parse_smiles(smiles: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Codes of the atoms (N, 9) int64, bonds in both directions (E, 2), and what they are, one-hot (E, 11).
+    """Parse a SMILES string to atom codes (N, 9) int64, bonds in both directions (E, 2) and bond features (E, 11).
 
-    Bonds are described by their type, their stereo and whether they are conjugated; one of another type or stereo has
-    zeros there. Raises ValueError for text that is no molecule, and for an atom that ``CARDINALITIES`` has no code for.
+    Bond features are one-hot type and stereo configuration (zeros for others) and conjugation.
+
+    Raises:
+        ValueError: The text is not a molecule, or an atom has no code in ``CARDINALITIES``.
     """
     chem = import_rdkit()
     molecule = chem.MolFromSmiles(smiles.strip())
     if molecule is None or not molecule.GetNumAtoms():
-        raise ValueError(f"{smiles!r} is no molecule in SMILES")
+        raise ValueError(f"{smiles!r} is not a valid SMILES string")
     atoms = torch.tensor([_atom_codes(atom) for atom in molecule.GetAtoms()])
     outside = ((atoms < 0) | (atoms >= torch.tensor(CARDINALITIES))).nonzero()
     if len(outside):
@@ -47,10 +49,10 @@ def parse_smiles(smiles: str) -> tuple[Tensor, Tensor, Tensor]:
         )
     bonds = list(molecule.GetBonds())
     ends = torch.tensor([(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in bonds]).view(-1, 2).long()
-    kinds = torch.tensor([_bond_features(bond) for bond in bonds]).view(
+    bond_features = torch.tensor([_bond_features(bond) for bond in bonds]).view(
         len(bonds), len(BOND_TYPES) + len(STEREO_TYPES) + 1
     )
-    return atoms, torch.cat((ends, ends.flip(1))), torch.cat((kinds, kinds))
+    return atoms, torch.cat((ends, ends.flip(1))), torch.cat((bond_features, bond_features))
 
 
 def _atom_codes(atom: Any) -> list[int]:
@@ -68,8 +70,8 @@ def _atom_codes(atom: Any) -> list[int]:
 
 
 def _bond_features(bond: Any) -> list[float]:
-    told = _one_hot(str(bond.GetBondType()), BOND_TYPES) + _one_hot(str(bond.GetStereo()), STEREO_TYPES)
-    return [*told, float(bond.GetIsConjugated())]
+    one_hot = _one_hot(str(bond.GetBondType()), BOND_TYPES) + _one_hot(str(bond.GetStereo()), STEREO_TYPES)
+    return [*one_hot, float(bond.GetIsConjugated())]
 
 
 def _one_hot(value: str, known: Sequence[str]) -> list[float]:

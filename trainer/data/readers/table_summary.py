@@ -1,4 +1,4 @@
-"""How a table was read, in a line for each column."""
+"""Summary of a parsed table, one line per column."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainer.data.readers.delimited import Table
 from trainer.utils.text import escape_control_chars
 
 MAX_LOGGED_LINES = 200
-"""How many lines are written of a table with more columns."""
+"""Maximum number of logged lines."""
 log = logging.getLogger(__name__)
 
 
@@ -24,59 +24,68 @@ def summarize_table(
     answer: Target | None,
     rest: str | None = "no feature",
 ) -> list[str]:
-    """``age: number, mean 38.6, 3 gaps``; ``zip: category, 12 + other``; ``kind: class, 3 classes``. The log has it.
+    """Summarize and log the columns of a table.
 
-    rest: what is said of other columns; None leaves them out.
+    ``age: number, mean 38.6, 3 gaps``; ``zip: category, 12 + other``; ``kind: class, 3 classes``.
+
+    Args:
+        rest: Summary of other columns; None omits them.
     """
     lines = [first_line(table)]
     for place, name in enumerate(table.names):
-        shown = escape_control_chars(name, one_line=True)
+        escaped = escape_control_chars(name, one_line=True)
         if place in columns:
-            lines.append(f"{shown}: {_summarize_feature(columns[place], values[place])}")
+            lines.append(f"{escaped}: {_summarize_feature(columns[place], values[place])}")
         elif answer is not None and place == answer.column:
-            lines.append(f"{shown}: {_summarize_class_counts(answer)}")
+            lines.append(f"{escaped}: {_summarize_class_counts(answer)}")
         elif rest is not None:
-            lines.append(f"{shown}: {rest}")
+            lines.append(f"{escaped}: {rest}")
     return log_lines(lines)
 
 
 def summarize_target(answer: Target) -> list[str]:
-    """The same of a target alone."""
+    """Summarize and log a target column."""
     return log_lines(
         [f"{escape_control_chars(answer.table.names[answer.column], one_line=True)}: {_summarize_class_counts(answer)}"]
     )
 
 
 def summarize_series(table: Table, columns: Sequence[int], time: int | None, values: np.ndarray) -> list[str]:
-    """The same of a series (T, C) of the columns chosen."""
-    found = dict(zip(columns, values.T, strict=True))
+    """Summarize and log the selected columns of a series (T, C)."""
+    values_by_column = dict(zip(columns, values.T, strict=True))
     lines = [first_line(table)]
     for place, name in enumerate(table.names):
-        used = summarize_numbers(found[place]) if place in found else "time" if place == time else "left out"
-        lines.append(f"{escape_control_chars(name, one_line=True)}: {used}")
+        summary = (
+            summarize_numbers(values_by_column[place])
+            if place in values_by_column
+            else "time"
+            if place == time
+            else "left out"
+        )
+        lines.append(f"{escape_control_chars(name, one_line=True)}: {summary}")
     return log_lines(lines)
 
 
 def first_line(table: Table) -> str:
-    """The files, how many rows, and whether they have a header."""
+    """Return a line with files, number of rows and header."""
     files = " and ".join(path.name for path, _ in table.sources)
     return f"{files}: {len(table)} rows, {'with a header' if table.has_header else 'no header'}"
 
 
 def summarize_numbers(values: np.ndarray) -> str:
-    """What a column of numbers holds, of which those that are not finite are gaps."""
+    """Summarize a numeric column; values that are not finite count as gaps."""
     good = np.isfinite(values)
     mean = f", mean {values[good].mean():.4g}" if good.any() else ""
     return f"number{mean}{format_count(int((~good).sum()), 'gap')}"
 
 
 def format_count(count: int, what: str) -> str:
-    """``, 3 gaps``; nothing for none."""
+    """Format a count as ``, 3 gaps``; empty for 0."""
     return f", {count} {what}{'s' * (count > 1)}" if count else ""
 
 
 def log_lines(lines: Sequence[str]) -> list[str]:
-    """The lines, of which the log has the first."""
+    """Log up to ``MAX_LOGGED_LINES`` lines and return all."""
     for line in lines[:MAX_LOGGED_LINES]:
         log.info("%s", line)
     if len(lines) > MAX_LOGGED_LINES:
@@ -87,9 +96,9 @@ def log_lines(lines: Sequence[str]) -> list[str]:
 def _summarize_feature(column: Column, values: np.ndarray) -> str:
     if column["kind"] == "number":
         return summarize_numbers(values)
-    kept = [name for name in column["categories"] if name]
+    names = [name for name in column["categories"] if name]
     other = " + other" if column["other"] else ""
-    return f"category, {len(kept)}{other}{format_count(int((values == '').sum()), 'gap')}"
+    return f"category, {len(names)}{other}{format_count(int((values == '').sum()), 'gap')}"
 
 
 def _summarize_class_counts(answer: Target) -> str:

@@ -1,4 +1,4 @@
-"""Files of the user's, and the text in them."""
+"""Text files: path checks, decoding and formatting for messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BINARY_SIGNATURES = {
 }
 
 BARE_VALUE = re.compile(r"(?!(?:true|false|null|nan|inf)\Z)[a-z_][a-z0-9_]*|0|[1-9]\d{,17}", re.ASCII | re.I)
-"""What Hydra reads as it stands: a text of letters, and whole numbers, by which columns are found as well."""
+"""Values that need no quotes in a Hydra override: identifiers, and integers, which also select columns."""
 
 SPECIAL_FILE_TYPES = {
     stat.S_IFIFO: "a pipe",
@@ -35,7 +35,7 @@ SPECIAL_FILE_TYPES = {
 
 @contextmanager
 def convert_os_errors(path: Path, option: str = "data.path") -> Iterator[None]:
-    """Raises SystemFault, naming ``option``, for what the system does not let one read."""
+    """Convert OSError to SystemFault, naming ``option``."""
     try:
         yield
     except OSError as error:
@@ -44,28 +44,29 @@ def convert_os_errors(path: Path, option: str = "data.path") -> Iterator[None]:
 
 
 def describe_special_file(path: Path) -> str | None:
-    """What lies at a path that is neither a file nor a folder: opening a pipe waits for whoever writes into it."""
+    """Return the type of a special file, or None; opening a pipe would block until it is written."""
     try:
         return SPECIAL_FILE_TYPES.get(stat.S_IFMT(os.stat(path).st_mode))
-    except (OSError, ValueError):  # whoever opens it says why
+    except (OSError, ValueError):  # opening it reports the reason
         return None
 
 
 def check_regular_file(path: str | Path, option: str = "data.path") -> Path:
-    """The path of a file that can be opened without waiting.
+    """Return the expanded path of a regular file.
 
-    Raises ConfigError, naming ``option``, for nothing, a folder, a pipe and a device; SystemFault for what may not be
-    looked at.
+    Raises:
+        ConfigError: The path is missing, a folder, a pipe or a device; the message names ``option``.
+        SystemFault: The path cannot be accessed.
     """
     path = Path(path).expanduser()
     if _is_folder(path, option):
         with convert_os_errors(path, option):
-            inside = sorted(os.listdir(path))
+            entries = sorted(os.listdir(path))
         raise ConfigError(
-            f"{option}: {path.absolute()} is a folder ({join_names(inside) or 'empty'}); give a file in it"
+            f"{option}: {path.absolute()} is a folder ({join_names(entries) or 'empty'}); give a file in it"
         )
     if kind := describe_special_file(path):
-        raise ConfigError(f"{option}: {path.absolute()} is {kind}; write what it gives into a file, and give that")
+        raise ConfigError(f"{option}: {path.absolute()} is {kind}; write its content to a file and give that")
     return path
 
 
@@ -78,10 +79,14 @@ def _is_folder(path: Path, option: str) -> bool:
 
 
 def check_folder(path: str | Path, wanted: str, option: str = "data.path") -> Path:
-    """The path of a folder.
+    """Return the expanded path of a folder.
 
-    Raises ConfigError, naming ``option``, for nothing, and for what is no folder, with what is ``wanted`` instead;
-    SystemFault for what may not be looked at.
+    Args:
+        wanted: Requirement, for the error message.
+
+    Raises:
+        ConfigError: The path is missing or not a folder; the message names ``option``.
+        SystemFault: The path cannot be accessed.
     """
     path = Path(path).expanduser()
     if not _is_folder(path, option):
@@ -90,29 +95,32 @@ def check_folder(path: str | Path, wanted: str, option: str = "data.path") -> Pa
 
 
 def list_folder(folder: Path, option: str = "data.path") -> list[Path]:
-    """What lies in a folder and is not hidden, in order of the names. Raises SystemFault where it may not be read."""
+    """List the non-hidden entries of a folder, sorted by name. Raises SystemFault if it cannot be read."""
     with convert_os_errors(folder, option):
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def read(path: str | Path, option: str, encoding: str = "utf-8", wanted: str = "text") -> str:
-    """All of a file, without a byte order mark; lines end with a line feed, whatever the system it was written on.
+    """Read a text file, without byte order mark and with line feeds as line ends.
 
-    Raises ConfigError, naming ``option``, for a file that is not there or not text: what it is, or at which line;
-    SystemFault for one that cannot be read.
+    Raises:
+        ConfigError: The file is missing or not text; the message names ``option`` and the file type or line.
+        SystemFault: The file cannot be read.
     """
     path = check_regular_file(path, option)
     with convert_os_errors(path, option):
         raw = path.read_bytes()
-    kind = next((words for magic, words in BINARY_SIGNATURES.items() if raw.startswith(magic)), None)
-    if kind is None and b"\0" in raw[:4096] and "16" not in encoding:
-        kind = "UTF-16 text; data.encoding=utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "binary"
-    if kind is not None:
-        raise ConfigError(f"{option}: {path.absolute()} is not {wanted} but {kind}")
+    detected_type = next((words for magic, words in BINARY_SIGNATURES.items() if raw.startswith(magic)), None)
+    if detected_type is None and b"\0" in raw[:4096] and "16" not in encoding:
+        detected_type = "UTF-16 text; data.encoding=utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "binary"
+    if detected_type is not None:
+        raise ConfigError(f"{option}: {path.absolute()} is not {wanted} but {detected_type}")
     try:
         return _normalize_newlines(raw.decode(encoding).removeprefix("\ufeff"))
     except LookupError as error:
-        raise ConfigError(f"data.encoding: no encoding {encoding!r}; common ones: utf-8, latin-1, cp1252") from error
+        raise ConfigError(
+            f"data.encoding: unknown encoding {encoding!r}; common ones: utf-8, latin-1, cp1252"
+        ) from error
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         hint = "; older files are often data.encoding=latin-1" if encoding == "utf-8" else ""
@@ -120,19 +128,19 @@ def read(path: str | Path, option: str, encoding: str = "utf-8", wanted: str = "
 
 
 def _normalize_newlines(text: str) -> str:
-    """Carriage returns are ends of lines beside a line feed, or where there is none at all."""
+    """Convert CRLF, or CR in a text without line feeds, to line feeds."""
     text = text.replace("\r\n", "\n")
     return text if "\n" in text else text.replace("\r", "\n")
 
 
 def join_names(names: Iterable[str], most: int = 20) -> str:
-    """The first of many names, for messages."""
-    listed = list(names)
-    return ", ".join(listed[:most]) + (f", ... ({len(listed)} in all)" if len(listed) > most else "")
+    """Join the first names for messages."""
+    names_list = list(names)
+    return ", ".join(names_list[:most]) + (f", ... ({len(names_list)} in all)" if len(names_list) > most else "")
 
 
 def format_override_value(text: str) -> str:
-    """A text as a value of an override: in double quotes where Hydra would not read these letters as a text."""
+    """Format a text as the value of a Hydra override, in double quotes where necessary."""
     if BARE_VALUE.fullmatch(text):
         return text
     escaped = re.sub(r'(\\*)("|\Z)', lambda found: found[1] * 2 + '\\"' * bool(found[2]), text)
@@ -140,10 +148,10 @@ def format_override_value(text: str) -> str:
 
 
 def quote_for_shell(value: str) -> str:
-    """A value of an override as it is typed into a shell, which would take double quotes away."""
+    """Quote the value of an override for a shell, which would remove double quotes."""
     return shlex.quote(value) if '"' in value else value
 
 
 def quote_cell(cell: str, most: int = 40) -> str:
-    """A cell in quotes, its beginning if it is long, control characters escaped."""
+    """Quote a cell, truncated to ``most`` characters and with control characters escaped."""
     return repr(cell if len(cell) <= most else f"{cell[:most]}...")

@@ -1,4 +1,4 @@
-"""Files of triples: three names a line."""
+"""Text files of triples, one per line."""
 
 from __future__ import annotations
 
@@ -19,40 +19,48 @@ Triple = tuple[str, ...]
 
 
 def read(path: str | Path, columns: Sequence[Column], delimiter: str | None = None) -> list[Triple]:
-    """The triples of a file whose columns are in that order.
+    """Read triples from a text file.
 
-    delimiter: between columns; None is a tab if the first line holds one, else any white space.
+    Args:
+        path: File to read.
+        columns: Order of the columns.
+        delimiter: Column separator; None for a tab if the first line has one, else whitespace.
 
-    Raises ConfigError for a file that is not there or not text, an empty one, and the first line of another number of
-    columns.
+    Raises:
+        ConfigError: The file is missing, not text or empty, or a line does not have three columns.
     """
     text = text_file.read(path, "data.path")
     if delimiter is None and "\t" in text.partition("\n")[0]:
         delimiter = "\t"
-    places = [columns.index(name) for name in ("head", "relation", "tail")]
+    positions = [columns.index(name) for name in ("head", "relation", "tail")]
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         cells = [cell.strip() for cell in line.split(delimiter)]
-        if len(cells) != len(places):
-            between = "white space" if delimiter is None else repr(delimiter)
+        if len(cells) != len(positions):
+            separator = "whitespace" if delimiter is None else repr(delimiter)
             raise ConfigError(
-                f"data.path: {path} line {number} has {len(cells)} columns between {between}: {line.strip()[:60]!r};"
-                f" expected 3: {', '.join(columns)} (data.columns says their order, data.delimiter what is between)"
+                f"data.path: {path} line {number} has {len(cells)} columns separated by {separator}:"
+                f" {line.strip()[:60]!r}; expected 3: {', '.join(columns)} (data.columns sets"
+                " the order, data.delimiter the separator)"
             )
-        found.append(tuple(cells[place] for place in places))
+        found.append(tuple(cells[place] for place in positions))
     if not found:
-        raise ConfigError(f"data.path: {path} holds no triples")
+        raise ConfigError(f"data.path: {path} contains no triples")
     return found
 
 
 def encode_triples(parts: Sequence[Sequence[Triple]], fitted: Preprocessing) -> tuple[list[Tensor], int, int]:
-    """Triples (n, 3) int64 of each part, and how many entities and relations there are, numbered as sorted."""
+    """Encode triples as (n, 3) int64 of sorted ids; also return the numbers of entities and relations."""
     entities = fitted.get_or_fit(
         "entities", lambda: sorted({name for part in parts for head, _, tail in part for name in (head, tail)})
     )
     relations = fitted.get_or_fit("relations", lambda: sorted({relation for part in parts for _, relation, _ in part}))
-    entity, kind = ({name: number for number, name in enumerate(names)} for names in (entities, relations))
-    tensors = [torch.tensor([(entity[h], kind[r], entity[t]) for h, r, t in part]) for part in parts]
+    entity_index, relation_index = (
+        {name: number for number, name in enumerate(names)} for names in (entities, relations)
+    )
+    tensors = [
+        torch.tensor([(entity_index[h], relation_index[r], entity_index[t]) for h, r, t in part]) for part in parts
+    ]
     return tensors, len(entities), len(relations)

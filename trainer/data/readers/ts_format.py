@@ -1,4 +1,4 @@
-"""Labelled time series in the text format of the UCR/UEA archive (``.ts``)."""
+"""Reader of labeled time series in the ``.ts`` format of the UCR/UEA archive."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CELL_FORMAT = CellFormat(frozenset())
 
 @dataclass(frozen=True)
 class LabeledSeries:
-    """Series (T_i, F), the class of each by number, and the names of all classes in the order of the header."""
+    """Series (T_i, F), class indices and the class names in order of the header."""
 
     series: list[Tensor]
     labels: Tensor
@@ -29,11 +29,14 @@ class LabeledSeries:
 
 
 def read(path: Path) -> LabeledSeries:
-    """Every case of a file.
+    """Read all cases of a file.
 
-    Comments (``#``) and header lines (``@``) stand before ``@data``; then a case a line: dimensions divided by ``:``,
-    their values by ``,``, the class last. Raises ConfigError with file and line for whatever is not so: a missing or
-    infinite value, a class or a number of dimensions or steps that the header does not have, time stamps, no cases.
+    Comments (``#``) and header lines (``@``) precede ``@data``; then one case per line: dimensions separated by ``:``,
+    their values by ``,``, the class last.
+
+    Raises:
+        ConfigError: Missing or infinite value, class or number of dimensions or steps that differs from the header,
+            timestamps, or no cases; the message has file and line.
     """
     path = text_file.check_regular_file(path, "data")
     with text_file.convert_os_errors(path, "data"):
@@ -42,15 +45,15 @@ def read(path: Path) -> LabeledSeries:
     numbered = [(number, line) for number, line in numbered if line and not line.startswith("#")]
     start = next((i for i, (_, line) in enumerate(numbered) if line.lower() == "@data"), None)
     if start is None:
-        raise ConfigError(f"data: {path}:{len(lines)}: no line @data: no .ts file, or one that is cut short")
+        raise ConfigError(f"data: {path}:{len(lines)}: no line @data: not a .ts file, or truncated")
     header, number = _parse_header(path, numbered[:start]), numbered[start][0]
     if len(numbered) == start + 1:
-        raise ConfigError(f"data: {path}:{number}: no case after @data")
-    told, *classes = header.get("classlabel", ["false"])
-    if told.lower() != "true" or not classes:
+        raise ConfigError(f"data: {path}:{number}: no cases after @data")
+    has_classes, *classes = header.get("classlabel", ["false"])
+    if has_classes.lower() != "true" or not classes:
         raise ConfigError(f"data: {path}:{number}: no classes: the header has no @classLabel true with their names")
     if header.get("timestamps", ["false"])[0].lower() == "true":
-        raise ConfigError(f"data: {path}:{number}: cases with time stamps (@timeStamps true) cannot be read")
+        raise ConfigError(f"data: {path}:{number}: timestamps (@timeStamps true) are not supported")
     series, labels = [], []
     dims, steps = _parse_header_number(header, "dimensions"), _parse_header_number(header, "serieslength")
     for number, line in numbered[start + 1 :]:
@@ -58,17 +61,17 @@ def read(path: Path) -> LabeledSeries:
             *columns, label = line.split(":")
             case = _parse_series(columns, dims, steps)
             if label.strip() not in classes:
-                raise ValueError(f"class {label.strip()[:40]!r} is none of the header's: {', '.join(classes)}")
+                raise ValueError(f"class {label.strip()[:40]!r} is not in the header: {', '.join(classes)}")
         except ValueError as error:
             raise ConfigError(f"data: {path}:{number}: {error}") from error
-        dims = case.shape[1]  # without a word in the header, the first case says how many
+        dims = case.shape[1]  # if not in the header, set by the first case
         series.append(case)
         labels.append(classes.index(label.strip()))
     return LabeledSeries(series, torch.tensor(labels), classes)
 
 
 def _parse_header(path: Path, lines: Sequence[tuple[int, str]]) -> dict[str, list[str]]:
-    """The words behind each key, keys in lower case."""
+    """Return the words after each key, with keys in lowercase."""
     for number, line in lines:
         if not line.startswith("@"):
             raise ConfigError(f"data: {path}:{number}: expected @key or @data, found {line[:40]!r}")
@@ -82,21 +85,21 @@ def _parse_header_number(header: dict[str, list[str]], key: str) -> int | None:
 
 
 def _parse_series(columns: Sequence[str], dims: int | None, steps: int | None) -> Tensor:
-    """One series (T, F). Raises ValueError saying what is wrong with it."""
+    """Parse one series (T, F). Raises ValueError for an invalid one."""
     if not columns or dims not in (None, len(columns)):
-        raise ValueError(f"{len(columns)} dimensions and a class, where {dims or 'at least 1'} are expected")
+        raise ValueError(f"{len(columns)} dimensions and a class; expected {dims or 'at least 1'} dimensions")
     values = [[_parse_value(word.strip(), i) for word in column.split(",")] for i, column in enumerate(columns, 1)]
     lengths = sorted({len(column) for column in values})
     if len(lengths) > 1:
-        raise ValueError(f"its dimensions differ in length: {', '.join(map(str, lengths))} steps")
+        raise ValueError(f"dimensions differ in length: {', '.join(map(str, lengths))} steps")
     if steps not in (None, lengths[0]):
-        raise ValueError(f"{lengths[0]} steps, where @seriesLength says {steps}")
+        raise ValueError(f"{lengths[0]} steps, but @seriesLength is {steps}")
     return torch.tensor(values, dtype=torch.float64).T
 
 
 def _parse_value(word: str, dimension: int) -> float:
     if word.lower() in GAPS:
-        raise ValueError(f"a value is missing in dimension {dimension} (found {word!r}); fill the gaps first")
+        raise ValueError(f"missing value in dimension {dimension} (found {word!r}); fill missing values first")
     if not is_number(word):
         raise ValueError(f"expected a number in dimension {dimension}, found {word[:40]!r}")
     value = CELL_FORMAT.parse_number(word)

@@ -1,1 +1,1 @@
-"""What scores are compared with: trivial baselines and the best possible scores."""
+"""Reference scores: trivial baselines and Bayes-optimal scores."""

@@ -1,4 +1,4 @@
-"""The best guess that never looks at the input: what every score is compared with."""
+"""Trivial baselines that ignore the input."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def _require_targets(split: Split) -> Tensor:
 
 
 def majority_class(train: Split, test: Split, classes: int, ignore: int = IGNORE_INDEX) -> dict[str, float]:
-    """The most frequent class of the training targets for accuracy, their frequencies for nll.
+    """Compute the scores of the majority class (accuracy) and the class frequencies (NLL) of the training targets.
 
-    Of classes that are equally frequent there one is drawn: the accuracy is what that scores on average.
+    The accuracy is the expectation over a random choice among equally frequent classes.
     """
     return _majority_scores(*_count_classes(train, test, classes, ignore))
 
 
 def _count_classes(train: Split, test: Split, classes: int, ignore: int) -> list[Tensor]:
-    """How many of each class (C,) the targets of both splits hold."""
+    """Count the targets of each class, (C,), in both splits."""
     flat = [_require_targets(split).reshape(-1) for split in (train, test)]
     return [target[target != ignore].bincount(minlength=classes) for target in flat]
 
@@ -42,13 +42,13 @@ def _majority_scores(seen: Tensor, truth: Tensor) -> dict[str, float]:
 
 
 def mean_prediction(train: Split, test: Split, scale: float = 1.0) -> dict[str, float]:
-    """The mean of the training targets, per output; ``scale`` turns errors into the data's own units."""
+    """Compute the scores of the mean training target per output; ``scale`` converts errors to the original units."""
     truth = _require_targets(test)
     return regression_scores(_require_targets(train).double().mean(0).expand_as(truth), truth, scale)
 
 
 def regression_scores(prediction: Tensor, target: Tensor, scale: float = 1.0) -> dict[str, float]:
-    """The scores of a prediction that some rule made."""
+    """Compute regression scores of a prediction; ``scale`` converts errors to the original units."""
     error = prediction.double() - target.double()
     mse = float(error.square().mean()) * scale**2
     spread = float((target.double() - target.double().mean()).square().mean()) * scale**2
@@ -61,16 +61,17 @@ def regression_scores(prediction: Tensor, target: Tensor, scale: float = 1.0) ->
 
 
 def majority_pixel_class(train: Split, test: Split, names: Sequence[str], ignore: int = -100) -> dict[str, float]:
-    """The most frequent class of the training pixels at every pixel, in the scores of a segmentation.
+    """Compute the segmentation scores of the most frequent class of the training pixels.
 
-    names: of the classes, in order.
+    Args:
+        names: Class names, in order.
     """
     seen, truth = _count_classes(train, test, len(names), ignore)
     return majority_pixel_scores(seen, truth, names)
 
 
 def majority_pixel_scores(seen: Tensor, truth: Tensor, names: Sequence[str]) -> dict[str, float]:
-    """The same from how many pixels of each class (C,) are for training and for testing."""
+    """Compute the scores of ``majority_pixel_class`` from training and test pixel counts per class, (C,)."""
     guess = _majority_scores(seen, truth)
     guesses = []
     for commonest in (seen == seen.max()).nonzero()[:, 0].tolist():
@@ -89,24 +90,26 @@ def majority_pixel_scores(seen: Tensor, truth: Tensor, names: Sequence[str]) -> 
 def most_frequent_tokens(
     train: Split, test: Split, codec: Tokenizer | None = None, end: int | None = None
 ) -> dict[str, float]:
-    """Scores of writing the most frequent training token of each place, whatever was read, as far as the first end.
+    """Compute the scores of the most frequent training token at each position, up to the first end token.
 
-    codec: of the targets, for BLEU; None leaves it out. end: the token that ends a target.
+    Args:
+        codec: Tokenizer of the targets, for BLEU; None omits it.
+        end: Token that ends a target.
     """
     seen, truth = _require_targets(train), _require_targets(test)
-    places = [place[place != IGNORE_INDEX].mode().values for place in seen.t()]
-    guess = torch.stack([places[min(step, len(places) - 1)] for step in range(truth.shape[1])])
+    token_by_step = [column[column != IGNORE_INDEX].mode().values for column in seen.t()]
+    prediction = torch.stack([token_by_step[min(step, len(token_by_step) - 1)] for step in range(truth.shape[1])])
     if end is not None:
-        guess = guess.masked_fill((guess == end).cumsum(0) > 0, end)
+        prediction = prediction.masked_fill((prediction == end).cumsum(0) > 0, end)
     counted = truth != IGNORE_INDEX
-    right = (truth == guess) & counted
+    correct = (truth == prediction) & counted
     scores = {
-        "token_accuracy": float(right.sum()) / float(counted.sum()),
-        "exact_match": float((right | ~counted).all(1).double().mean()),
+        "token_accuracy": float(correct.sum()) / float(counted.sum()),
+        "exact_match": float((correct | ~counted).all(1).double().mean()),
         "forcing_gap": 0.0,
     }
     if codec is not None:
-        written = codec.decode_words([token for token in guess.tolist() if token != end])
+        written = codec.decode_words([token for token in prediction.tolist() if token != end])
         rows = ([token for token in row if token not in (IGNORE_INDEX, end)] for row in truth.tolist())
         counts = [metrics.count_bleu_ngrams(written, codec.decode_words(row), UNKNOWN_TOKEN) for row in rows]
         scores["bleu"] = metrics.corpus_bleu(torch.tensor(counts).sum(0).tolist())

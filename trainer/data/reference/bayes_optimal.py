@@ -1,4 +1,4 @@
-"""The best scores nothing can beat on average, over the known distribution or on the very examples drawn from it."""
+"""Bayes-optimal scores, of a known distribution or of the examples drawn from it."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from torch import Tensor
 from trainer.metrics import metrics
 
 MOON_ENDS = ((-2.0, 3.0), (-1.5, 2.0))
-"""Where the grid for two moons begins and ends, (x, y): the arcs lie within (-1, 2) and (-.5, 1)."""
+"""Range of the grid for two moons, (x, y); the arcs are within (-1, 2) and (-.5, 1)."""
 
 
 def logistic_optimum(scale: float) -> dict[str, float]:
-    """Bayes accuracy and nll of ``y ~ Bernoulli(sigmoid(scale z))`` with z standard normal, by quadrature."""
+    """Compute Bayes accuracy and NLL of ``y ~ Bernoulli(sigmoid(scale z))`` with z standard normal, by quadrature."""
     z = torch.linspace(-10, 10, 200001, dtype=torch.float64)
     weight = torch.exp(-z.square() / 2)
     return _scores(torch.sigmoid(scale * z), weight / weight.sum())
 
 
 def flip_optimum(flips: float) -> dict[str, float]:
-    """Bayes accuracy and nll of two equally easy classes of which a share ``flips`` is told wrong."""
+    """Compute Bayes accuracy and NLL of two separable classes with label noise of rate ``flips``."""
     return _scores(torch.tensor([flips], dtype=torch.float64), torch.ones(1, dtype=torch.float64))
 
 
 def moons_optimum(noise: float, cells: int = 400, points: int = 400) -> dict[str, float]:
-    """Bayes accuracy and nll of two moons under normal noise, on a grid of ``cells`` by ``cells``.
+    """Compute Bayes accuracy and NLL of two moons with Gaussian noise, on a grid of ``cells`` by ``cells``.
 
-    A class density is the mean of ``points`` round Gaussians along its arc, each a product of one in x and one in y,
-    so that the whole grid is one matrix product.
+    A class density is the mean of ``points`` isotropic Gaussians along its arc; they factorize in x and y, so the grid
+    is one matrix product.
     """
     angle = (torch.arange(points, dtype=torch.float64) + 0.5) * (math.pi / points)
     margin = 6 * noise
@@ -41,14 +41,14 @@ def moons_optimum(noise: float, cells: int = 400, points: int = 400) -> dict[str
 
 
 def moon_points(angle: Tensor, side: Tensor | int) -> Tensor:
-    """Points (N, 2) of the upper arc (side 0) or of the lower, shifted one (side 1) at angles in [0, pi]."""
+    """Return points (N, 2) of the upper arc (side 0) or the lower, shifted one (side 1) at angles in [0, pi]."""
     sign = 1 - 2 * torch.as_tensor(side)
     shift = torch.as_tensor(side)
     return torch.stack((sign * angle.cos() + shift, sign * angle.sin() + 0.5 * shift), dim=1)
 
 
 def log_odds_optimum(odds: Tensor, truth: Tensor) -> dict[str, float]:
-    """What who knows the true log-odds (P,) of each example scores on how they came out, (P,) of 0 and 1."""
+    """Compute the scores of the true log-odds (P,) on the outcomes (P,) of 0 and 1."""
     odds, positive = odds.double(), truth == 1
     return {
         "auc": metrics.roc_auc(odds, positive),
@@ -58,12 +58,12 @@ def log_odds_optimum(odds: Tensor, truth: Tensor) -> dict[str, float]:
     }
 
 
-def _density(axes: list[Tensor], centres: Tensor, noise: float) -> Tensor:
-    along = [torch.exp(-((axis[:, None] - centres[:, i]) / noise).square() / 2) for i, axis in enumerate(axes)]
-    return along[0] @ along[1].T
+def _density(axes: list[Tensor], centers: Tensor, noise: float) -> Tensor:
+    kernels = [torch.exp(-((axis[:, None] - centers[:, i]) / noise).square() / 2) for i, axis in enumerate(axes)]
+    return kernels[0] @ kernels[1].T
 
 
 def _scores(p: Tensor, weight: Tensor) -> dict[str, float]:
-    """Scores of the best guess where the second class has probability ``p``, averaged with ``weight``."""
+    """Compute the Bayes scores where the second class has probability ``p``, averaged with ``weight``."""
     entropy = F.binary_cross_entropy(p, p, reduction="none")
     return {"accuracy": float((weight * torch.maximum(p, 1 - p)).sum()), "nll": float((weight * entropy).sum())}

@@ -1,1 +1,1 @@
-"""Splits: rows, windows, graphs and pairs made into batches, and how rows are cut into three splits."""
+"""Splits of rows, windows, images, graphs and pairs, and train/validation/test splitting."""

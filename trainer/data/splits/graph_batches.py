@@ -1,4 +1,4 @@
-"""Graphs as batches: many as one that is not connected, the nodes of one, and one beside rows of another kind."""
+"""Graph batching: disjoint unions of graphs, node subsets of one graph, and inputs shared by all batches."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ from trainer.utils.errors import ConfigError
 
 
 def make_node_splits(inputs: Mapping[str, Tensor], target: Tensor, rows: Sequence[Tensor]) -> list[FullBatchSplit]:
-    """A split for each of ``rows``: the whole graph, asked for the targets (N, ...) of those nodes alone."""
+    """Return a full-batch split for each of ``rows``, with outputs and targets (N, ...) at those nodes."""
     return [FullBatchSplit(inputs, target[index], index) for index in rows]
 
 
 def consecutive_node_split(nodes: int, labelled: int, val_nodes: int) -> tuple[Tensor, ...]:
-    """The first ``labelled`` nodes to train on, the next to validate with, and all that are left to test on.
+    """Split nodes in order: ``labelled`` for training, ``val_nodes`` for validation, the rest for test.
 
-    Raises ConfigError where none is left.
+    Raises:
+        ConfigError: No test node is left.
     """
     test_nodes = nodes - labelled - val_nodes
     if test_nodes < 1:
         raise ConfigError(
-            f"data.nodes: {nodes} nodes leave none to test after {labelled} labelled and {val_nodes} for validation"
+            f"data.nodes: {nodes} nodes leave none for test after {labelled} for training and {val_nodes} for"
+            " validation"
         )
     return torch.arange(nodes).split([labelled, val_nodes, test_nodes])
 
 
 def node_graph_sizes(x: Tensor, classes: int | None = None) -> dict[str, int]:
-    """What a graph with node features x (N, F) publishes, and the number of classes of its nodes, if they have some."""
+    """Return the sizes of a graph with node features x (N, F) and optionally node classes."""
     nodes, width = x.shape
     sizes = {"in_features": width, "flat_features": width, "num_nodes": nodes}
     if classes is not None:
@@ -42,14 +44,19 @@ def node_graph_sizes(x: Tensor, classes: int | None = None) -> dict[str, int]:
 
 
 class GraphsSplit(Split):
-    """Graphs of different sizes; a batch is their disjoint union.
+    """Split of graphs of different sizes; a batch is their disjoint union.
 
-    nodes: ``{"x": Ragged, ...}``, what nodes have, the first of them says how many each graph has. edges: Ragged
-    (E, 2) of source and target, numbered within their graph. edge_inputs: ``{"edge_attr": Ragged, ...}``, what edges
-    have. target: (G, ...). A batch holds the nodes and edges of its graphs end to end, ``edge_index`` (2, E) and
-    ``sizes`` (G), the nodes of each graph, by which a model tells them apart.
+    A batch concatenates the nodes and edges of its graphs, with ``edge_index`` (2, E) and ``sizes`` (G), the number of
+    nodes of each graph.
 
-    Raises ConfigError for a graph without a node.
+    Args:
+        nodes: Node inputs ``{"x": Ragged, ...}``; the first gives the number of nodes of each graph.
+        edges: Ragged (E, 2) of source and target, indexed within their graph.
+        edge_inputs: Edge inputs ``{"edge_attr": Ragged, ...}``.
+        target: Targets (G, ...).
+
+    Raises:
+        ConfigError: A graph has no nodes.
     """
 
     def __init__(self, nodes: Mapping[str, Ragged], edges: Ragged, edge_inputs: Mapping[str, Ragged], target: Tensor):
@@ -96,9 +103,10 @@ class GraphsSplit(Split):
 
 
 class SplitWithSharedInputs(Split):
-    """The rows of another split, with a graph (or whatever else) that every batch sees whole.
+    """Wrapper that adds shared inputs, such as a graph, to every batch of another split.
 
-    The tensors are the same ones in every batch, so what a model makes of them is made once; workers never see them.
+    All batches have the same tensors, so that models can cache what they derive from them; they are not sent through
+    workers.
     """
 
     def __init__(self, rows: Split, shared: Mapping[str, Tensor]):
@@ -115,12 +123,12 @@ class SplitWithSharedInputs(Split):
         return self.rows.iter_batches(order, epoch)
 
     def to_model_inputs(self, batch: Batch) -> Batch:
-        finished = self.rows.to_model_inputs(batch)
-        device = next(iter(finished.inputs.values())).device
+        batch_inputs = self.rows.to_model_inputs(batch)
+        device = next(iter(batch_inputs.inputs.values())).device
         for name, value in self.shared_inputs.items():
             if value.device != device:
                 self.shared_inputs[name] = value.to(device)
-        return replace(finished, inputs=finished.inputs | self.shared_inputs)
+        return replace(batch_inputs, inputs=batch_inputs.inputs | self.shared_inputs)
 
     def get_targets(self) -> Tensor | None:
         return self.rows.get_targets()

@@ -1,4 +1,4 @@
-"""Pictures as bytes, in memory or on disk: a quarter of the room and the way, numbers only where the model is."""
+"""Image splits as uint8, in memory or on disk, converted to float on the device to save memory and transfers."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ NUM_LEVELS = 256
 
 @dataclass(frozen=True)
 class PixelScale:
-    """Mean and deviation of each channel, (C, 1, 1), which pictures are told in."""
+    """Mean and standard deviation of each channel, (C, 1, 1), for normalization."""
 
     mean: Tensor
     std: Tensor
 
     @classmethod
     def from_images(cls, x: Tensor) -> PixelScale:
-        """Of bytes (N, C, H, W). They are counted, so no copy in floating point is made; flat channels stay as dark."""
+        """Compute from uint8 (N, C, H, W) by histograms, without a float copy; constant channels have std 1."""
         counts = torch.stack([x[:, channel].flatten().bincount(minlength=NUM_LEVELS) for channel in range(x.shape[1])])
-        share = counts / counts.sum(1, keepdim=True, dtype=torch.double)
+        frequency = counts / counts.sum(1, keepdim=True, dtype=torch.double)
         level = torch.arange(NUM_LEVELS, dtype=torch.double)
-        mean = (share * level).sum(1, keepdim=True)
-        std = (share * (level - mean).square()).sum(1, keepdim=True).sqrt()
+        mean = (frequency * level).sum(1, keepdim=True)
+        std = (frequency * (level - mean).square()).sum(1, keepdim=True).sqrt()
         return cls(mean.float()[..., None], torch.where(std > 0, std, 1).float()[..., None])
 
     @classmethod
     def get_or_fit(cls, fitted: Preprocessing, measure: Callable[[], PixelScale]) -> PixelScale:
-        """The scale that a run stores."""
+        """Return the scale stored by a run, or fit it."""
 
         def learn() -> dict[str, Tensor]:
             scale = measure()
@@ -52,7 +52,7 @@ class PixelScale:
 
     @classmethod
     def from_range(cls, black: Sequence[float], white: Sequence[float]) -> PixelScale:
-        """The scale on which the least and the largest byte of each channel are these."""
+        """Create the scale that maps bytes 0 and 255 of each channel to these values."""
         low, high = (torch.tensor(list(end)).view(-1, 1, 1) for end in (black, white))
         std = (NUM_LEVELS - 1) / (high - low)
         return cls(-low * std, std)
@@ -62,12 +62,12 @@ class PixelScale:
 
     @property
     def black_level(self) -> list[float]:
-        """What a byte of 0 is in each channel."""
+        """Normalized value of byte 0 in each channel."""
         return (-self.mean / self.std).flatten().tolist()
 
     @property
     def pixel_bounds(self) -> tuple[list[float], list[float]]:
-        """What the least and the largest byte are in each channel."""
+        """Normalized values of bytes 0 and 255 in each channel."""
         return self.black_level, ((NUM_LEVELS - 1 - self.mean) / self.std).flatten().tolist()
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class PixelScale:
 
 
 class _PixelMixin(Split):
-    """Finishes bytes x (B, C, H, W), and targets that are small whole numbers; rows are called by their ``paths``."""
+    """Mixin that normalizes uint8 x (B, C, H, W), casts integer targets and names rows by their ``paths``."""
 
     scale: PixelScale
     paths: Sequence[str] | None = None
@@ -89,7 +89,7 @@ class _PixelMixin(Split):
 
 
 class PixelSplit(_PixelMixin, TensorSplit):
-    """Bytes in memory. ``known`` is what a task checks in place of a target of many pixels: each class once."""
+    """Images as uint8 in memory; ``known`` are the distinct classes, checked instead of large target maps."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class PixelSplit(_PixelMixin, TensorSplit):
 
 
 class LazyImageSplit(_PixelMixin):
-    """Bytes decoded anew whenever they are asked for."""
+    """Images decoded on every access."""
 
     def __init__(
         self, x: LazyImages, target: Tensor | LazyImages, scale: PixelScale, known: Tensor, paths: Sequence[str]
@@ -136,9 +136,9 @@ class LazyImageSplit(_PixelMixin):
 
 
 class RepeatedSplit(Split):
-    """A split gone through ``times`` times an epoch.
+    """Split repeated ``times`` times per epoch.
 
-    Row ``i`` is row ``i % n`` of the other, under its own number: what is random in it comes out another way.
+    Row ``i`` is row ``i % n`` of the wrapped split but keeps its own index, so that augmentations differ.
     """
 
     def __init__(self, split: Split, times: int):
@@ -163,8 +163,8 @@ class RepeatedSplit(Split):
         return self.split.get_targets()
 
     def get_row_names(self, first: int) -> tuple[str, Sequence[object]]:
-        called, names = self.split.get_row_names(first)
-        return super().get_row_names(first) if called == "row" else (called, [*names] * self.num_repeats)
+        kind, names = self.split.get_row_names(first)
+        return super().get_row_names(first) if kind == "row" else (kind, [*names] * self.num_repeats)
 
     def count_bytes(self) -> int | None:
         return self.split.count_bytes()
@@ -174,7 +174,7 @@ class RepeatedSplit(Split):
 
 
 MAX_SAMPLED_IMAGES = 512
-"""Training pictures whose pixels are measured: as many whether they are kept or not, so that both see the same."""
+"""Number of training images used to fit the scale, whether images are cached or not, so that both agree."""
 GIGABYTE = 1e9
 
 
@@ -186,16 +186,21 @@ def make_image_splits(
     known: Sequence[Tensor],
     cache_gb: float,
 ) -> list[PixelSplit | LazyImageSplit]:
-    """Training, validation and test rows, which follow one another in ``x`` (N, C, H, W), so many of each.
+    """Return training, validation and test splits from consecutive rows of ``x`` (N, C, H, W).
 
-    y: labels (N,), or maps of int8 (N, H, W). known: the targets of each split, for the task to check. What fits into
-    ``cache_gb`` is decoded at once and kept.
+    Args:
+        x: Images of all splits, in order.
+        y: Labels (N,), or int8 maps (N, H, W).
+        counts: Number of rows of each split.
+        known: Distinct targets of each split, for validation by the task.
+        cache_gb: Images are decoded once and cached if they fit into this size.
 
-    Raises ConfigError for pictures that turn out broken, or all of one shade.
+    Raises:
+        ConfigError: Images are corrupt, or all pixels are equal.
     """
     parts = [slice(end - count, end) for count, end in zip(counts, accumulate(counts), strict=True)]
-    above = os.path.commonpath([path.parent for path in x.paths])
-    names = [os.path.relpath(path, above) for path in x.paths]
+    common_dir = os.path.commonpath([path.parent for path in x.paths])
+    names = [os.path.relpath(path, common_dir) for path in x.paths]
     sample = slice(0, counts[0], -(-counts[0] // MAX_SAMPLED_IMAGES))
     if x.nbytes + y.nbytes > cache_gb * GIGABYTE:
         scale = PixelScale.get_or_fit(fitted, lambda: _fit_scale(x.slice_rows(sample).load_all()))
@@ -209,10 +214,10 @@ def make_image_splits(
             )
             for part, targets in zip(parts, known, strict=True)
         ]
-    x_kept, y_kept = x.load_all(), y if isinstance(y, Tensor) else y.load_all()
-    scale = PixelScale.get_or_fit(fitted, lambda: _fit_scale(x_kept[sample]))
+    x_loaded, y_loaded = x.load_all(), y if isinstance(y, Tensor) else y.load_all()
+    scale = PixelScale.get_or_fit(fitted, lambda: _fit_scale(x_loaded[sample]))
     return [
-        PixelSplit(x_kept[part], y_kept[part], scale, targets, names[part])
+        PixelSplit(x_loaded[part], y_loaded[part], scale, targets, names[part])
         for part, targets in zip(parts, known, strict=True)
     ]
 
@@ -220,14 +225,14 @@ def make_image_splits(
 def _fit_scale(x: Tensor) -> PixelScale:
     if x.min() == x.max():
         raise ConfigError(
-            f"data.path: every pixel of {len(x)} training pictures is {int(x.min())} of {NUM_LEVELS - 1}: "
-            "nothing to see"
+            f"data.path: every pixel of {len(x)} training images is {int(x.min())} of {NUM_LEVELS - 1}; "
+            "images must not be constant"
         )
     return PixelScale.from_images(x)
 
 
 class NamedPixelSplit(_PixelMixin, TensorSplit):
-    """Bytes in memory of pictures that have names and no classes."""
+    """Unlabeled images as uint8 in memory, with names."""
 
     def __init__(self, x: Tensor, scale: PixelScale, paths: Sequence[str]):
         super().__init__({"x": x})
@@ -239,37 +244,42 @@ class NamedPixelSplit(_PixelMixin, TensorSplit):
 
 
 def read(
-    path: str, facts: DatasetInfo, fit: Literal["cut", "pad", "stretch"] = "pad", window: tuple[int, int] | None = None
+    path: str, info: DatasetInfo, fit: Literal["cut", "pad", "stretch"] = "pad", window: tuple[int, int] | None = None
 ) -> NamedPixelSplit:
-    """The picture in a file, or all in a folder and the folders in it, in the size and the scale of a data set's own.
+    """Read an image file, or all images in a folder and its subfolders, in the size and scale of a data set.
 
-    window: of deep levels, as training pictures are shown.
+    Args:
+        path: File or folder.
+        info: Info of the data set.
+        fit: Resize mode, see ``ImageView``.
+        window: Intensity window of 16-bit images.
 
-    Raises ConfigError for a path that is not there, a folder without pictures, and pictures that cannot be read.
+    Raises:
+        ConfigError: The path is missing, a folder without images, or has images that cannot be read.
     """
-    place = Path(path).expanduser()
-    channels, height, width = (facts.sizes[name] for name in ("in_channels", "height", "width"))
+    root = Path(path).expanduser()
+    channels, height, width = (info.sizes[name] for name in ("in_channels", "height", "width"))
     if height != width:
-        raise ConfigError(f"input: pictures of this run are {width} x {height}; only square ones can be read")
-    if not os.path.lexists(place):  # not Path.exists, which raises for a name that is too long
-        raise download.missing_file_error(place, "input")
-    if kind := text_file.describe_special_file(place):
-        raise ConfigError(f"input: {place.absolute()} is {kind}")
-    found = [place]
-    if place.is_dir():
-        found = sorted(
+        raise ConfigError(f"input: images of this run are {width} x {height}; only square ones can be read")
+    if not os.path.lexists(root):  # not Path.exists, which raises for a name that is too long
+        raise download.missing_file_error(root, "input")
+    if kind := text_file.describe_special_file(root):
+        raise ConfigError(f"input: {root.absolute()} is {kind}")
+    paths = [root]
+    if root.is_dir():
+        paths = sorted(
             [
-                *class_folders.list_files(place, image_file.FILE_EXTENSIONS),
-                *class_folders.list_nested_files(place, image_file.FILE_EXTENSIONS),
+                *class_folders.list_files(root, image_file.FILE_EXTENSIONS),
+                *class_folders.list_nested_files(root, image_file.FILE_EXTENSIONS),
             ]
         )
-    if not found:
-        raise ConfigError(f"input: {place.absolute()} has no pictures ({', '.join(image_file.FILE_EXTENSIONS)})")
+    if not paths:
+        raise ConfigError(f"input: {root.absolute()} has no images ({', '.join(image_file.FILE_EXTENSIONS)})")
     view = image_file.ImageView(channels, height, fit, window)
-    x = torch.stack(image_file.map_in_threads(partial(image_file.decode, view=view), found, option="input"))
-    assert facts.bounds is not None, "pictures that are read have a black and a white"
+    x = torch.stack(image_file.map_in_threads(partial(image_file.decode, view=view), paths, option="input"))
+    assert info.bounds is not None, "image data sets that read files have bounds"
     return NamedPixelSplit(
         x,
-        PixelScale.from_range(*facts.bounds),
-        [str(one.relative_to(place)) if place.is_dir() else one.name for one in found],
+        PixelScale.from_range(*info.bounds),
+        [str(file.relative_to(root)) if root.is_dir() else file.name for file in paths],
     )

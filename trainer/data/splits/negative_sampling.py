@@ -1,4 +1,4 @@
-"""Pairs of nodes, some linked and as many not: drawn anew each epoch, or held out."""
+"""Negative sampling of node pairs for link prediction."""
 
 from __future__ import annotations
 
@@ -13,46 +13,52 @@ from trainer.core.dataset import Split, TensorSplit
 from trainer.utils.errors import ConfigError
 
 DRAW_BITS = 24
-"""Of one uniform number; two of them are one number of twice as many."""
+"""Random bits of one uniform number; two numbers are combined into twice as many."""
 HELD_OUT_EPOCH = -1
-"""The epoch that gaps are held out in."""
+"""Epoch number for drawing the negatives of validation and test."""
 
 
 class NonEdges:
-    """The cells of a table whose rows and columns are nodes, but for those that are taken.
+    """Non-edges of a graph: the cells of an adjacency matrix that are not taken.
 
-    They are numbered in turn, and the one of a number is found by bisection: nothing of the table's size is held.
+    They are numbered consecutively and looked up by bisection, without a dense matrix.
 
-    taken: (K,) numbers of cells, row after row, ascending. first: the node that the first column stands for.
+    Args:
+        taken: Row-major indices of the excluded cells, (K,), ascending.
+        rows: Number of rows.
+        cols: Number of columns.
+        first: Node of the first column.
     """
 
     def __init__(self, taken: Tensor, rows: int, cols: int, first: int):
         self.shape = rows, cols
         self.first = first
-        self.before = taken - torch.arange(len(taken), device=taken.device)  # gaps before each cell that is none
+        self.before = taken - torch.arange(
+            len(taken), device=taken.device
+        )  # number of non-edges before each taken cell
 
     @classmethod
     def from_graph(cls, nodes: int, taken: Tensor) -> NonEdges:
-        """Pairs of ``nodes`` that are not among those taken (K, 2), in either order, and no loops."""
+        """Create the unordered node pairs that are neither taken (K, 2) nor self-loops."""
         loops = torch.arange(nodes) * (nodes + 1)
         keys = torch.cat((taken @ torch.tensor([nodes, 1]), taken @ torch.tensor([1, nodes]), loops))
         return cls(keys.unique(), nodes, nodes, 0)
 
     @classmethod
     def from_bipartite_graph(cls, users: int, items: int, taken: Tensor) -> NonEdges:
-        """Pairs of a user and an item, which is numbered after all users, that are not among those taken (K, 2)."""
+        """Create the user-item pairs that are not taken (K, 2); items are numbered after all users."""
         return cls((taken[:, 0] * items + taken[:, 1] - users).unique(), users, items, users)
 
     def __len__(self) -> int:
         return self.shape[0] * self.shape[1] - len(self.before)
 
     def __getitem__(self, number: Tensor) -> Tensor:
-        """Numbers (P,) in 0..len - 1 as pairs (P, 2)."""
+        """Return the pairs (P, 2) of indices (P,) in 0..len - 1."""
         key, cols = number + torch.searchsorted(self.before, number, right=True), self.shape[1]
         return torch.stack((key // cols, key % cols + self.first), dim=1)
 
     def draw(self, index: Tensor, seed: int, epoch: int) -> Tensor:
-        """A gap for each row of ``index``, (P, 2), all equally likely."""
+        """Draw a uniform non-edge for each row of ``index``, (P, 2)."""
         high, low = (rng.draw_uniform(index, 2, seed, epoch) * 2**DRAW_BITS).long().unbind(1)
         return self[high * len(self) + (low * len(self) >> DRAW_BITS) >> DRAW_BITS]
 
@@ -62,7 +68,7 @@ class NonEdges:
 
 
 class LinkSplit(Split):
-    """Links (E, 2), and as many gaps that are other ones in every epoch."""
+    """Links (E, 2) and as many negative pairs, resampled in every epoch."""
 
     def __init__(self, links: Tensor, gaps: NonEdges, seed: int):
         self.links = links
@@ -92,27 +98,38 @@ class LinkSplit(Split):
 def split_links(
     links: Tensor, gaps_but: Callable[[Tensor], NonEdges], val: float, test: float, seed: int
 ) -> tuple[LinkSplit, TensorSplit, TensorSplit]:
-    """Links (L, 2), each once and the smaller node first, for training, validation and test.
+    """Split links into training, validation and test, each with as many negative pairs.
 
-    ``val`` and ``test`` are shares of the links; as many gaps are held out with them. Training draws its gaps from the
-    pairs that are in neither of the two: which of those held out are links cannot be told by which are missing.
-    ``gaps_but`` gives the gaps of a graph with these links.
+    Training negatives are drawn from pairs in neither validation nor test, so that held-out links cannot be identified
+    as pairs that never occur as negatives.
 
-    Raises ConfigError for a split without a link, and for a graph with too few gaps.
+    Args:
+        links: Unique links (L, 2), smaller node first.
+        gaps_but: Function that returns the non-edges of a graph with the given links.
+        val: Fraction of the links for validation.
+        test: Fraction of the links for test.
+        seed: Random seed.
+
+    Raises:
+        ConfigError: A split has no links, or the graph has too few non-edges.
     """
     random = rng.make_generator(seed)
     sizes = [round(len(links) * val), round(len(links) * test)]
-    held, gaps = sum(sizes), gaps_but(links)
-    if min(*sizes, len(links) - held) < 1 or len(gaps) < 4 * held:
+    num_held_out, gaps = sum(sizes), gaps_but(links)
+    if min(*sizes, len(links) - num_held_out) < 1 or len(gaps) < 4 * num_held_out:
         raise ConfigError(
-            f"data: {len(links)} links and {len(gaps)} pairs without one leave too few for a split"
+            f"data: {len(links)} links and {len(gaps)} unlinked pairs are too few for the splits"
             f" (val {val:g}, test {test:g} of the links)"
         )
-    of_val, of_test, seen = _shuffle_rows(links, random).split([*sizes, len(links) - held])
-    drawn = gaps.draw(torch.arange(8 * held), seed, HELD_OUT_EPOCH).sort(1).values.unique(dim=0)
-    not_val, not_test = _shuffle_rows(drawn, random)[:held].split(sizes)
-    rest = gaps_but(torch.cat((links, not_val, not_test)))
-    return LinkSplit(seen, rest, seed), _label_pairs(of_val, not_val), _label_pairs(of_test, not_test)
+    val_links, test_links, train_links = _shuffle_rows(links, random).split([*sizes, len(links) - num_held_out])
+    negatives = gaps.draw(torch.arange(8 * num_held_out), seed, HELD_OUT_EPOCH).sort(1).values.unique(dim=0)
+    val_negatives, test_negatives = _shuffle_rows(negatives, random)[:num_held_out].split(sizes)
+    train_non_edges = gaps_but(torch.cat((links, val_negatives, test_negatives)))
+    return (
+        LinkSplit(train_links, train_non_edges, seed),
+        _label_pairs(val_links, val_negatives),
+        _label_pairs(test_links, test_negatives),
+    )
 
 
 def _shuffle_rows(rows: Tensor, random: torch.Generator) -> Tensor:
@@ -125,5 +142,5 @@ def _label_pairs(links: Tensor, gaps: Tensor) -> TensorSplit:
 
 
 def to_undirected(links: Tensor) -> Tensor:
-    """Links (E, 2) as edges in both directions, (2, 2 E), in order of source and target."""
+    """Return links (E, 2) as edges in both directions, (2, 2 E), sorted by source and target."""
     return torch.cat((links, links.flip(1))).unique(dim=0).t().contiguous()

@@ -1,4 +1,4 @@
-"""Batches of a large graph: some nodes, and around them as much of the graph as a few layers see of it."""
+"""Neighbor sampling for mini-batch training on large graphs."""
 
 from __future__ import annotations
 
@@ -15,39 +15,42 @@ from trainer.utils.errors import ConfigError
 
 
 def neighbor_batches(whole: FullBatchSplit, neighbours: Sequence[int] | None, seed: int) -> Split:
-    """The whole graph as one batch, or batches of its nodes with so many neighbours at each step."""
+    """Return the full-batch split, or a ``NeighborSplit`` with the given numbers of neighbors per hop."""
     return whole if neighbours is None else NeighborSplit(whole, neighbours, seed)
 
 
 class NeighborSplit(Split):
-    """The nodes of a graph that are asked for, as rows; a batch is the graph sampled around some of them.
+    """Split whose rows are the output nodes of a graph; a batch is the subgraph sampled around some of them.
 
-    Hamilton et al. 2017, alg. 2: ``neighbours[h]`` edges into each node that is first met h steps from the batch,
-    without replacement, or all where there are no more. What a node draws is a function of (seed, epoch, node) alone:
-    neither the batch it is met in nor workers nor a stop change it. A batch has its own nodes first, then those met,
-    renumbered: x (N', F), edge_index (2, E') and whatever else edges have, with targets of its own nodes alone.
+    For each node first reached at hop h, up to ``neighbours[h]`` incoming edges are sampled without replacement.
+    Samples depend on (seed, epoch, node) only, not on batch, workers or resuming. A batch has its own nodes first, then
+    the sampled ones, relabeled: x (N', F), edge_index (2, E') and other edge inputs, with targets of its own nodes.
 
-    Given as many steps as a model has layers, and all neighbours, the batch's nodes get what they get in the whole
-    graph; ``gcn``, which also weighs by the degree of the neighbour, wants one step more. Where edges are left out,
-    means are right on average, and sums (``sum``, ``gin``) smaller than in the whole graph.
+    With as many hops as model layers and all neighbors, outputs equal those on the full graph; ``gcn``, which
+    normalizes by the degree of the neighbor, needs one more hop. With sampling, mean aggregation is unbiased and sums
+    (``sum``, ``gin``) are smaller than on the full graph.
 
-    Raises ConfigError for no steps at all.
+    Raises:
+        ConfigError: ``neighbours`` is empty.
+
+    References:
+        Hamilton et al. 2017, Inductive Representation Learning on Large Graphs, alg. 2.
     """
 
     def __init__(self, graph: FullBatchSplit, neighbours: Sequence[int], seed: int):
         if not neighbours:
-            raise ConfigError("data.neighbours: [] takes no step from a node; null gives the whole graph at once")
-        whole = graph.full_batch
-        assert whole.output_index is not None, "a batch is sampled around nodes that are asked for"
-        assert whole.target is not None, "nodes that are asked for have targets"
+            raise ConfigError("data.neighbours: [] has no hops; use null for full-batch training")
+        full_batch = graph.full_batch
+        assert full_batch.output_index is not None, "neighbor sampling needs output nodes"
+        assert full_batch.target is not None, "output nodes need targets"
         self.graph = graph
         self.num_neighbors = neighbours
         self.seed = seed
-        self.rows, self.target, self.x = whole.output_index, whole.target, whole.inputs["x"]
-        self.source, arrives = whole.inputs["edge_index"]
-        self.edges = {name: value for name, value in whole.inputs.items() if name not in ("x", "edge_index")}
-        self.edges_by_target = arrives.argsort(stable=True)
-        self.starts = F.pad(arrives.bincount(minlength=len(self.x)).cumsum(0), (1, 0))
+        self.rows, self.target, self.x = full_batch.output_index, full_batch.target, full_batch.inputs["x"]
+        self.source, target_nodes = full_batch.inputs["edge_index"]
+        self.edges = {name: value for name, value in full_batch.inputs.items() if name not in ("x", "edge_index")}
+        self.edges_by_target = target_nodes.argsort(stable=True)
+        self.starts = F.pad(target_nodes.bincount(minlength=len(self.x)).cumsum(0), (1, 0))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -59,42 +62,42 @@ class NeighborSplit(Split):
         return self.target
 
     def count_bytes(self) -> int:
-        kept = (*self.graph.full_batch.inputs.values(), self.target, self.edges_by_target, self.starts)
-        return sum(part.nbytes for part in kept)
+        tensors = (*self.graph.full_batch.inputs.values(), self.target, self.edges_by_target, self.starts)
+        return sum(part.nbytes for part in tensors)
 
     def to(self, device: torch.device) -> NeighborSplit:
         return NeighborSplit(self.graph.to(device), self.num_neighbors, self.seed)
 
     def batch(self, index: Tensor, epoch: int) -> Batch:
-        at = index.to(self.rows.device)
-        own = self.rows[at]
-        place = torch.full_like(self.starts, -1)  # of each node among those met
-        place[own] = torch.arange(len(own), device=own.device)
-        met, drawn = [own], []
+        rows = index.to(self.rows.device)
+        batch_nodes = self.rows[rows]
+        local_index = torch.full_like(self.starts, -1)  # index of each node in the batch
+        local_index[batch_nodes] = torch.arange(len(batch_nodes), device=batch_nodes.device)
+        nodes_by_hop, edges_by_hop = [batch_nodes], []
         for hop, most in enumerate(self.num_neighbors):
-            edge, target = self.sample_neighbors(met[-1], most, rng.hash_seed(self.seed, epoch, hop))
+            edge, target = self.sample_neighbors(nodes_by_hop[-1], most, rng.hash_seed(self.seed, epoch, hop))
             source = self.source[edge]
-            new = source[place[source] < 0].unique()
-            place[new] = torch.arange(len(new), device=own.device) + sum(map(len, met))
-            met.append(new)
-            drawn.append(torch.stack((edge, place[source], place[target])))
-        edge, *ends = torch.cat(drawn, 1)
-        inputs = {"x": self.x[torch.cat(met)], "edge_index": torch.stack(ends)}
+            new = source[local_index[source] < 0].unique()
+            local_index[new] = torch.arange(len(new), device=batch_nodes.device) + sum(map(len, nodes_by_hop))
+            nodes_by_hop.append(new)
+            edges_by_hop.append(torch.stack((edge, local_index[source], local_index[target])))
+        edge, *ends = torch.cat(edges_by_hop, 1)
+        inputs = {"x": self.x[torch.cat(nodes_by_hop)], "edge_index": torch.stack(ends)}
         inputs |= {name: value[edge] for name, value in self.edges.items()}
-        return Batch(inputs, self.target[at], index, place[own])
+        return Batch(inputs, self.target[rows], index, local_index[batch_nodes])
 
     def sample_neighbors(self, nodes: Tensor, most: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Edges (E',) that arrive at ``nodes``, at most so many at each, every choice as likely; and where they do."""
+        """Sample up to ``most`` incoming edges (E',) of each node uniformly; also return their target nodes (E',)."""
         first, degree = self.starts[nodes], self.starts[nodes + 1] - self.starts[nodes]
         chosen = torch.arange(most, device=nodes.device).repeat(len(nodes), 1)
-        many = (degree > most).nonzero().squeeze(1)
-        chance = rng.draw_uniform(nodes[many], most, seed, 0).double()
-        picked = chosen[many]
-        for turn in range(most):  # Floyd's way (Bentley and Floyd 1987): a choice of k from n takes k draws
-            last = degree[many] - most + turn
-            drawn = (chance[:, turn] * (last + 1)).long()
-            taken = (picked[:, :turn] == drawn[:, None]).any(1)
-            picked[:, turn] = torch.where(taken, last, drawn)
-        chosen[many] = picked
-        real = chosen < degree[:, None]
-        return self.edges_by_target[(first[:, None] + chosen)[real]], nodes.repeat_interleave(real.sum(1))
+        oversized = (degree > most).nonzero().squeeze(1)
+        uniform = rng.draw_uniform(nodes[oversized], most, seed, 0).double()
+        picked = chosen[oversized]
+        for draw in range(most):  # Floyd's algorithm (Bentley and Floyd 1987): k of n in k draws
+            last = degree[oversized] - most + draw
+            candidate = (uniform[:, draw] * (last + 1)).long()
+            taken = (picked[:, :draw] == candidate[:, None]).any(1)
+            picked[:, draw] = torch.where(taken, last, candidate)
+        chosen[oversized] = picked
+        mask = chosen < degree[:, None]
+        return self.edges_by_target[(first[:, None] + chosen)[mask]], nodes.repeat_interleave(mask.sum(1))

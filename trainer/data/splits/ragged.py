@@ -1,4 +1,4 @@
-"""Rows of unequal length: kept end to end, padded only as far as the longest row of a batch."""
+"""Variable-length rows, stored concatenated and padded per batch."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from trainer.utils.errors import ConfigError
 
 @dataclass(frozen=True)
 class Ragged:
-    """``values`` (sum of lengths, ...) end to end, ``lengths`` (N,) int64 of the rows in it."""
+    """Ragged array: concatenated ``values`` (sum of lengths, ...) and row ``lengths`` (N,) int64."""
 
     values: Tensor
     lengths: Tensor
 
     @classmethod
     def from_rows(cls, rows: Iterable[Tensor | Sequence[int]]) -> Ragged:
-        """From rows (T_i, ...), or lists of whole numbers."""
+        """Create from rows (T_i, ...) or lists of integers."""
         tensors = [torch.as_tensor(row) for row in rows]
         return cls(torch.cat(tensors), torch.tensor([len(row) for row in tensors]))
 
@@ -30,21 +30,26 @@ class Ragged:
         return len(self.lengths)
 
     def select_rows(self, index: Tensor) -> Ragged:
-        """The rows ``index`` alone, in that order."""
+        """Select the rows ``index``, in that order."""
         starts = (self.lengths.cumsum(0) - self.lengths)[index]
         lengths = self.lengths[index]
-        inside = torch.arange(int(lengths.sum())) - (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
-        return Ragged(self.values[starts.repeat_interleave(lengths) + inside], lengths)
+        offsets = torch.arange(int(lengths.sum())) - (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
+        return Ragged(self.values[starts.repeat_interleave(lengths) + offsets], lengths)
 
 
 class RaggedSplit(Split):
-    """Rows whose inputs, and perhaps targets, are of unequal length.
+    """Split with variable-length inputs and optionally targets.
 
-    Inputs ``{"x": Ragged, ...}``; the target a Ragged, a tensor (N, ...) or None. A batch holds them padded with
-    zeros (targets: not counted) to its own longest row, and the ``lengths`` (B,) of the first input. Lengths stay on
-    the CPU, where the loader sorts by them and a batch's width is known without waiting for the device.
+    A batch is padded to its longest row with zeros (targets with ``IGNORE_INDEX``) and has the ``lengths`` (B,) of the
+    first input. Lengths stay on the CPU, where the loader sorts by them, so that the width of a batch is known without
+    device synchronization.
 
-    Raises ConfigError for a row without a single step.
+    Args:
+        inputs: ``{"x": Ragged, ...}``.
+        target: Ragged, tensor (N, ...) or None.
+
+    Raises:
+        ConfigError: A row is empty.
     """
 
     def __init__(self, inputs: Mapping[str, Ragged], target: Ragged | Tensor | None):
@@ -57,7 +62,7 @@ class RaggedSplit(Split):
         for part in self._parts().values():
             assert len(part) == self._length, "parts of one split differ in rows"
             if self._length and not part.lengths.min():
-                raise ConfigError(f"data: row {int(part.lengths.argmin())} is empty: it has no step to read")
+                raise ConfigError(f"data: row {int(part.lengths.argmin())} is empty; every row needs at least one step")
         assert target is None or len(target) == self._length, "inputs and targets of one split differ in rows"
 
     def _parts(self) -> dict[str, Ragged]:
@@ -67,7 +72,7 @@ class RaggedSplit(Split):
         return self._length
 
     def get_lengths(self) -> Tensor:
-        """Of the longest part of each row: sorted by one side alone, translations leave a third of the other empty."""
+        """Return the longest part of each row: sorting by source length alone pads a third of translation targets."""
         return torch.stack([part.lengths for part in self._parts().values()]).amax(0)
 
     def get_targets(self) -> Tensor | None:
@@ -95,11 +100,11 @@ class RaggedSplit(Split):
         return Batch(inputs | {"lengths": self._lengths[index].to(device)}, target, index)
 
     def _pad_rows(self, name: str, part: Ragged, index: Tensor, filler: int) -> Tensor:
-        """(B, longest, ...)"""
+        """Gather rows as (B, longest, ...), padded with ``filler``."""
         lengths = part.lengths[index]
         steps = torch.arange(int(lengths.max()))
-        real = steps < lengths[:, None]
-        places = (self._starts[name][index][:, None] + steps).where(real, 0)
+        mask = steps < lengths[:, None]
+        positions = (self._starts[name][index][:, None] + steps).where(mask, 0)
         device = part.values.device
-        rows = part.values[places.to(device)]
-        return rows.masked_fill_(~real.to(device).view(*real.shape, *[1] * (rows.ndim - 2)), filler)
+        rows = part.values[positions.to(device)]
+        return rows.masked_fill_(~mask.to(device).view(*mask.shape, *[1] * (rows.ndim - 2)), filler)

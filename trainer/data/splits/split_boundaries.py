@@ -1,7 +1,7 @@
-"""Boundaries between the splits of a series or a text, found again by what stands before them.
+"""Split boundaries of a series or text, relocated in changed files by the content before them.
 
-Such rows have no key of their own: a value or a letter occurs many times. By its number alone the first test row of a
-run would be a training row as soon as older rows are put in front.
+Rows of a series or characters of a text have no unique key. By position alone, prepending older rows would turn
+training rows of a saved run into test rows.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from trainer.utils.errors import ConfigError
 log = logging.getLogger(__name__)
 
 CONTEXT_ROWS = 16
-"""Rows of a series that are kept before each boundary."""
+"""Rows of a series stored before each boundary."""
 CONTEXT_LETTERS, SEARCH_LETTERS = 256, 32
-"""Letters of a text that are kept before each boundary, and how many are looked for together."""
+"""Characters of a text stored before each boundary, and the length of the pieces that are searched."""
 MAX_MATCHES, MAX_SHIFTS = 1000, 50
-"""Places of a piece of text, and shifts, that are looked at."""
+"""Maximum number of matches of a piece, and of shifts."""
 T = TypeVar("T")
 
 
 def locate_in_series(fitted: Preprocessing, values: np.ndarray, divide: Callable[[], list[int]]) -> list[int]:
-    """Where validation and test begin in a series (T, C); NaN is a gap. Raises as ``_locate``."""
+    """Return the starts of validation and test in a series (T, C) with NaN for missing values; see ``_locate``."""
 
     def cut(start: int, end: int) -> list[list[float]]:
         return values[start:end].tolist()  # type: ignore[no-any-return]
@@ -46,15 +46,15 @@ def locate_in_series(fitted: Preprocessing, values: np.ndarray, divide: Callable
 
 
 def locate_in_text(fitted: Preprocessing, text: str, divide: Callable[[], list[int]]) -> list[int]:
-    """Where validation and test begin in a text. Raises as ``_locate``."""
+    """Return the starts of validation and test in a text; see ``_locate``."""
 
     def cut(start: int, end: int) -> str:
         return text[start:end]
 
     def search(start: int, kept: str) -> list[int]:
         starts = range(0, len(kept), SEARCH_LETTERS)
-        places = [list(_find_all(text, kept[at : at + SEARCH_LETTERS])) for at in starts]
-        return _candidate_shifts([start + at for at in starts], places)
+        positions = [list(_find_all(text, kept[at : at + SEARCH_LETTERS])) for at in starts]
+        return _candidate_shifts([start + at for at in starts], positions)
 
     def digest(start: int, end: int) -> str:
         return _digest(text[start:end].encode("utf-8", "surrogateescape"))
@@ -71,47 +71,60 @@ def _locate(
     search: Callable[[int, T], list[int]],
     digest: Callable[[int, int], str],
 ) -> list[int]:
-    """The boundaries of a run, moved with what stood before each of them, of which the last ``most`` are kept.
+    """Return the boundaries of a run, shifted with the content before them.
 
-    search: the shifts that are possible for what was kept, which began at a place. digest: of all between two places.
+    Args:
+        length: Number of rows or characters.
+        most: Length of the context stored before each boundary.
+        divide: Compute the boundaries of a new run.
+        cut: Return the content between two positions.
+        search: Return the possible shifts of a context, given its original start.
+        digest: Hash the content between two positions.
 
-    Raises ConfigError where it is gone or changed.
+    Raises:
+        ConfigError: The context is missing or changed.
     """
     ends: list[int] = fitted.get_or_fit("ends", divide)
     if fitted.version == 1:
         return ends
 
-    def keep(end: int) -> dict[str, object]:
+    def make_context(end: int) -> dict[str, object]:
         start = max(0, end - most)
         return {"start": start, "last": cut(start, end), "digest": digest(0, end), "length": length}
 
-    kept = fitted.get_or_fit("before_ends", lambda: [keep(end) for end in ends])
+    contexts = fitted.get_or_fit("before_ends", lambda: [make_context(end) for end in ends])
     if not fitted.is_stored:
         return ends
     moved = []
-    for end, before, name in zip(ends, kept, ("validation", "test"), strict=True):
-        shifts = search(before["start"], before["last"])
-        # What repeats itself is found at many places; all that stood before it, at one.
-        whole = (shift for shift in shifts[:MAX_SHIFTS] if digest(max(0, shift), end + shift) == before["digest"])
-        stayed = 0 if 0 in shifts and length == before["length"] else None
-        shift = shifts[0] if len(shifts) == 1 else next(whole, stayed)
+    for end, context, name in zip(ends, contexts, ("validation", "test"), strict=True):
+        shifts = search(context["start"], context["last"])
+        # Repeated content matches at several positions, the complete prefix at one.
+        exact_shifts = (
+            shift for shift in shifts[:MAX_SHIFTS] if digest(max(0, shift), end + shift) == context["digest"]
+        )
+        unmoved = 0 if 0 in shifts and length == context["length"] else None
+        shift = shifts[0] if len(shifts) == 1 else next(exact_shifts, unmoved)
         if shift is None:
             raise ConfigError(
-                f"data: where the {name} part began cannot be told: what stood before it in training is gone or changed"
+                f"data: cannot locate the start of the {name} split: the training data before it is missing or changed"
             )
         moved.append(end + shift)
     if not 0 < moved[0] <= moved[1] <= length:
-        raise ConfigError("data: the parts for training, validation and testing are no longer in this order")
+        raise ConfigError("data: training, validation and test data are no longer in this order")
     if moved != ends:
-        text = "data: validation now begins at %d (in training at %d) and test at %d (%d), by what stands before them"
+        text = "data: validation now starts at %d (originally %d) and test at %d (%d), located by the preceding content"
         log.warning(text, moved[0], ends[0], moved[1], ends[1])
-        fitted.values |= {"ends": moved, "before_ends": [keep(end) for end in moved]}
+        fitted.values |= {"ends": moved, "before_ends": [make_context(end) for end in moved]}
     return moved
 
 
 def _candidate_shifts(expected: Sequence[int], places: Sequence[Sequence[int]]) -> list[int]:
-    """How far things that stood at ``expected`` may have moved, by where each is now: what most of them say, the
-    smallest first; empty if that is not even half of them."""
+    """Return the shifts supported by most items, smallest first; empty if fewer than half of them agree.
+
+    Args:
+        expected: Original position of each item.
+        places: Current positions of each item.
+    """
     votes = Counter(place - at for at, found in zip(expected, places, strict=True) for place in found)
     most = max(votes.values(), default=0)
     if 2 * most < len(expected):

@@ -1,4 +1,4 @@
-"""Cutting rows into three splits that share none."""
+"""Splitting of rows into disjoint training, validation and test splits and folds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SPLIT_NAMES = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), 1),
     **dict.fromkeys(("test", "testing"), 2),
 }
-"""How splits are called in files and folders of the user's."""
+"""Accepted names of splits in files and folders."""
 
 
 def split_by_order(
@@ -25,9 +25,14 @@ def split_by_order(
     val: float = 0.2,
     test: float = 0.2,
 ) -> tuple[TensorSplit, TensorSplit, TensorSplit]:
-    """Train, validation and test rows, in the order given (or as they stand).
+    """Split rows in the given order (default: as they are) into training, validation and test.
 
-    ``val`` and ``test`` are shares of all rows.
+    Args:
+        inputs: Input tensors (N, ...).
+        target: Targets (N, ...), or None.
+        order: Permutation of the rows.
+        val: Fraction of rows for validation.
+        test: Fraction of rows for test.
     """
     rows = len(next(iter(inputs.values())))
     ends = [0, rows - round(rows * val) - round(rows * test), rows - round(rows * test), rows]
@@ -42,29 +47,29 @@ def split_by_order(
 
 
 def stratified_order(labels: Tensor, seed: int) -> Tensor:
-    """An order (N,) of rows such that any run of it holds every class in its share, for ``cut``.
+    """Return a permutation (N,) in which every contiguous range is stratified by class, for ``split_by_order``.
 
-    Row k of the n rows of a class, in random order, stands at (k + 1/2) / n of the whole. A class with a single row
-    stands in the middle, which is training with the usual shares.
+    Row k of the n rows of a class, in random order, is at relative position (k + 1/2) / n. A class with a single row is
+    in the middle, which is in the training split for the usual fractions.
     """
     order = rng.make_permutation(len(labels), seed, 0)
     shuffled = labels[order]
-    places = torch.empty(len(labels), dtype=torch.float64)
+    positions = torch.empty(len(labels), dtype=torch.float64)
     for label in shuffled.unique():
-        mine = (shuffled == label).nonzero().squeeze(1)
-        places[mine] = (torch.arange(len(mine), dtype=torch.float64) + 0.5) / len(mine)
-    return order[places.argsort(stable=True)]
+        members = (shuffled == label).nonzero().squeeze(1)
+        positions[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / len(members)
+    return order[positions.argsort(stable=True)]
 
 
 def make_folds(labels: Tensor, count: int, seed: int) -> list[Tensor]:
-    """All rows in ``count`` parts that share none, each with every class in its share (Stone 1974; Kohavi 1995)."""
+    """Split rows into ``count`` stratified folds (Stone 1974; Kohavi 1995)."""
     return list(stratified_order(labels, seed).tensor_split(count))
 
 
 def split_by_fold(parts: Sequence[Tensor], fold: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows to train on, to validate with and to test on: the part ``fold`` is the test, the next one validates.
+    """Return training, validation and test rows: ``fold`` is for test, the next one for validation.
 
-    Over all folds every row is tested once.
+    Over all folds every row is a test row once.
     """
     val = (fold + 1) % len(parts)
     rest = [part for place, part in enumerate(parts) if place not in (fold, val)]

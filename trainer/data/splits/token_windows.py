@@ -1,4 +1,4 @@
-"""Windows over one long text, to predict each token's successor."""
+"""Token windows for next-token prediction."""
 
 from __future__ import annotations
 
@@ -12,26 +12,30 @@ from trainer.utils.errors import ConfigError
 
 
 class TokenWindows(Split):
-    """Consecutive windows of ``length`` tokens, none of which overlap; the target is x one token later.
+    """Consecutive non-overlapping windows of ``length`` tokens; the target is x shifted by one token.
 
-    ``moving`` windows begin at another token every epoch, so that each token is seen at every place in a window; for
-    that one window fewer is cut. Memory holds the text (L,) once, as int32.
+    The text (L,) is stored once, as int32.
 
-    Raises ConfigError for a text without a whole window.
+    Args:
+        moving: Start windows at another offset in every epoch, so that tokens occur at all positions; this leaves one
+            window fewer.
+
+    Raises:
+        ConfigError: The text is shorter than one window.
     """
 
     def __init__(self, tokens: Tensor, length: int, name: str, moving: bool = False):
-        fitting = (len(tokens) - 1) // length
-        if fitting < 1:
+        num_windows = (len(tokens) - 1) // length
+        if num_windows < 1:
             raise ConfigError(
-                f"data.seq_len: a window of {length} and the token after it need {length + 1} tokens;"
-                f" the {name} part of the text has {len(tokens)}"
+                f"data.seq_len: a window of {length} and the next token need {length + 1} tokens;"
+                f" the {name} split has {len(tokens)}"
             )
         self.tokens = tokens.int()
         self.length = length
         self.name = name
         self.moving = moving
-        self._rows = max(1, len(tokens) // length - 1) if moving else fitting
+        self._rows = max(1, len(tokens) // length - 1) if moving else num_windows
         self._phases = min(length, len(tokens) - self._rows * length) if moving else 1
 
     def __len__(self) -> int:

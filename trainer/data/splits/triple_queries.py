@@ -1,4 +1,4 @@
-"""Facts (head, relation, tail) as questions for the tail, asked from both ends."""
+"""Link prediction queries (head, relation, ?) from triples, in both directions."""
 
 from __future__ import annotations
 
@@ -18,17 +18,21 @@ CHUNK_ROWS = 64
 
 
 class KnownTails(NamedTuple):
-    """The tails (sum of lengths,) of every different question ``key`` (Q,), ascending."""
+    """Known tails (sum of lengths,) of every distinct query ``key`` (Q,), ascending."""
 
     key: Tensor
     tails: Ragged
 
 
 class TripleQuerySplit(Split):
-    """Rows ``head``, ``relation`` -> tail, each with the ``known`` (B, K) right answers to its question.
+    """Queries ``head``, ``relation`` -> tail, each with its ``known`` (B, K) tails for filtered ranking.
 
-    rows: TensorSplit of head and relation. question: (N,) the number of each row's question in ``tails``. A batch is
-    as wide as its longest list; shorter ones are filled up with IGNORE.
+    Known tails are padded with ``IGNORE_INDEX`` to the longest list of a batch.
+
+    Args:
+        rows: Heads, relations and tails.
+        question: Index of the query of each row in ``tails``, (N,).
+        tails: Known tails of each query.
     """
 
     def __init__(self, rows: TensorSplit, question: Tensor, tails: Ragged):
@@ -52,24 +56,27 @@ class TripleQuerySplit(Split):
     def batch(self, index: Tensor, epoch: int) -> Batch:
         batch = self.rows.batch(index, epoch)
         tails = self.tails.select_rows(self.question[index.cpu()])
-        filled = torch.arange(int(tails.lengths.max())) < tails.lengths[:, None]
-        known = torch.full(filled.shape, IGNORE_INDEX, device=tails.values.device)
-        known[filled.to(known.device)] = tails.values
+        mask = torch.arange(int(tails.lengths.max())) < tails.lengths[:, None]
+        known = torch.full(mask.shape, IGNORE_INDEX, device=tails.values.device)
+        known[mask.to(known.device)] = tails.values
         batch.inputs["known"] = known
         return batch
 
 
 def set_splits(data: Dataset, parts: Sequence[Tensor], entities: int, relations: int) -> None:
-    """Splits and facts from triples (n, 3) of train, val and test: head, relation and tail, all numbered from 0.
+    """Set splits and info from triples (n, 3) of head, relation and tail ids of train, val and test.
 
-    Relation r asked from the tail is relation r + R (reciprocal relations, Lacroix et al. 2018), so there are 2 R of
-    them. The graph beside the rows is that of the training triples, both ways.
+    Head queries of relation r become tail queries of the reciprocal relation r + R, so there are 2 R relations. The
+    shared graph has the training triples in both directions.
+
+    References:
+        Lacroix et al. 2018, Canonical Tensor Decomposition for Knowledge Base Completion (reciprocal relations).
     """
-    asked = [torch.cat((part, part[:, [2, 1, 0]] + torch.tensor([0, relations, 0]))) for part in parts]
-    known = _collect_known_tails(torch.cat(asked), 2 * relations)
-    edges = asked[0].t().contiguous()
+    queries = [torch.cat((part, part[:, [2, 1, 0]] + torch.tensor([0, relations, 0]))) for part in parts]
+    known = _collect_known_tails(torch.cat(queries), 2 * relations)
+    edges = queries[0].t().contiguous()
     graph = {"edge_index": edges[[0, 2]], "edge_type": edges[1]}
-    data.train, data.val, data.test = (_make_split(part, known, 2 * relations, graph) for part in asked)
+    data.train, data.val, data.test = (_make_split(part, known, 2 * relations, graph) for part in queries)
     data.info = DatasetInfo(
         sizes={
             "num_entities": entities,
@@ -77,7 +84,7 @@ def set_splits(data: Dataset, parts: Sequence[Tensor], entities: int, relations:
             "num_classes": entities,
             "out_features": entities,
         },
-        baseline=_tail_frequency_scores(asked[0], data.test, entities, 2 * relations),
+        baseline=_tail_frequency_scores(queries[0], data.test, entities, 2 * relations),
     )
 
 
@@ -90,15 +97,15 @@ def _make_split(triples: Tensor, known: KnownTails, relations: int, graph: dict[
 
 
 def _collect_known_tails(triples: Tensor, relations: int) -> KnownTails:
-    different = triples.unique(dim=0)  # in order of head, relation and tail
-    key, lengths = (different[:, 0] * relations + different[:, 1]).unique_consecutive(return_counts=True)
-    return KnownTails(key, Ragged(different[:, 2].contiguous(), lengths))
+    distinct = triples.unique(dim=0)  # sorted by head, relation and tail
+    key, lengths = (distinct[:, 0] * relations + distinct[:, 1]).unique_consecutive(return_counts=True)
+    return KnownTails(key, Ragged(distinct[:, 2].contiguous(), lengths))
 
 
 def _tail_frequency_scores(train: Tensor, test: Split, entities: int, relations: int) -> dict[str, float]:
-    """Scores of ranking the entities by how often they are the tail of the relation in training, whatever the head."""
-    seen = (train[:, 1] * entities + train[:, 2]).bincount(minlength=relations * entities).view(relations, entities)
-    log_share = ((seen + 1).double() / (seen + 1).sum(1, keepdim=True)).log().float()
+    """Compute the scores of ranking entities by their frequency as tail of the relation in training."""
+    counts = (train[:, 1] * entities + train[:, 2]).bincount(minlength=relations * entities).view(relations, entities)
+    log_share = ((counts + 1).double() / (counts + 1).sum(1, keepdim=True)).log().float()
     found = []
     for batch in test.iter_batches(torch.arange(len(test)).split(CHUNK_ROWS), 0):
         assert batch.target is not None

@@ -1,4 +1,4 @@
-"""Data sets whose rows are graphs: parts of them, and what they say of their sizes."""
+"""Splits and sizes of data sets whose rows are graphs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainer.data.splits.graph_batches import GraphsSplit
 
 
 def make_graph_splits(whole: GraphsSplit, rows: Iterable[Tensor]) -> list[GraphsSplit]:
-    """A split for each of ``rows``, with those graphs alone."""
+    """Return a split of the graphs in each of ``rows``."""
     return [
         GraphsSplit(
             {name: part.select_rows(index) for name, part in whole.nodes.items()},
@@ -24,9 +24,10 @@ def make_graph_splits(whole: GraphsSplit, rows: Iterable[Tensor]) -> list[Graphs
 
 
 def graph_sizes(whole: GraphsSplit, cardinalities: Sequence[int] | None = None) -> dict[str, Any]:
-    """What graphs with node features ``x`` and perhaps ``edge_attr`` publish.
+    """Return the sizes of graphs with node features ``x`` and optionally ``edge_attr``.
 
-    cardinalities: how many codes each column of x has; None where x are real numbers.
+    Args:
+        cardinalities: Number of codes of each column of x; None for real features.
     """
     edge_attr = whole.edge_inputs.get("edge_attr")
     return {

@@ -1,4 +1,4 @@
-"""Windows over a long series: the past to read and the future to predict, cut out when asked for."""
+"""Sliding windows over a series for forecasting, created on access."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from trainer.data.reference import baselines
 from trainer.utils.errors import ConfigError
 
 CHUNK_ROWS = 1024
-"""How many windows a trivial rule looks at together."""
+"""Number of windows per chunk when scoring naive forecasts."""
 STANDARDIZED_UNIT = "standardized"
-"""What values are told in that are standard deviations from the mean."""
+"""Unit of values in standard deviations from the mean."""
 
 
 class WindowSplit(TensorSplit):
-    """Windows of ``history + horizon`` steps in a series (T, F): at every step, or at ``starts`` (N,) alone.
+    """Windows of ``history + horizon`` steps of a series (T, F), at every step or at ``starts`` (N,).
 
-    x (N, history, F) and the target (N, horizon, F) are views: memory holds the series once, on any device, however
-    long the windows are. ``nbytes`` counts the rows as they are handed out. With ``fill``, gaps (NaN) in x are filled
-    as a batch is made, each window by itself: what is read knows nothing of what is predicted.
+    x (N, history, F) and the target (N, horizon, F) are views, so the series is stored once on any device. With
+    ``fill``, missing values (NaN) in x are interpolated per window when a batch is created, so that inputs do not
+    depend on targets.
     """
 
     def __init__(self, series: Tensor, history: int, horizon: int, starts: Tensor | None = None, fill: bool = False):
@@ -49,9 +49,9 @@ class WindowSplit(TensorSplit):
         if self.starts is None:
             return super().batch(index, epoch)
         index = index.to(self.starts.device)
-        found = super().batch(self.starts[index], epoch)
-        inputs = {"x": interpolate_gaps(found.inputs["x"])} if self.fill else found.inputs
-        return replace(found, inputs=inputs, index=index)
+        batch = super().batch(self.starts[index], epoch)
+        inputs = {"x": interpolate_gaps(batch.inputs["x"])} if self.fill else batch.inputs
+        return replace(batch, inputs=inputs, index=index)
 
     def to(self, device: torch.device) -> WindowSplit:
         starts = None if self.starts is None else self.starts.to(device)
@@ -59,9 +59,9 @@ class WindowSplit(TensorSplit):
 
 
 def interpolate_gaps(x: Tensor) -> Tensor:
-    """Straight lines over the gaps (NaN) of each column of each window x (N, T, F), between values of that window.
+    """Interpolate missing values (NaN) linearly in each column of each window x (N, T, F).
 
-    Before a column's first value and after its last stands that value. A column without any stays as it is.
+    Before the first and after the last value of a column, that value is repeated. A column without values is unchanged.
     """
     known, last = ~x.isnan(), x.shape[1] - 1
     steps = torch.arange(last + 1, device=x.device)[None, :, None].expand_as(x)
@@ -76,13 +76,17 @@ def interpolate_gaps(x: Tensor) -> Tensor:
 def chronological_splits(
     series: Tensor, ends: Sequence[int], history: int, horizon: int, fill: bool = False
 ) -> tuple[WindowSplit, WindowSplit, WindowSplit]:
-    """Training, validation and test windows of a series (T, F): each split predicts the rows up to its end.
+    """Return training, validation and test windows of a series (T, F); each split predicts the rows up to its end.
 
-    The targets of no two splits overlap. The first validation and test windows read the rows just before their
-    split, as a forecast in use would; no training window sees anything from the training end on. A window with a gap
-    (NaN) is left out; with ``fill`` only one that would predict a gap, or read a column of nothing else.
+    Targets of different splits do not overlap. The first validation and test windows read the rows before their split,
+    as in deployment; training windows end at the training end. Windows with missing values (NaN) are skipped; with
+    ``fill`` only those with a missing target or a column without values.
 
-    Raises ConfigError when a split has too few rows for one window, or no window that is left.
+    Args:
+        ends: End row of each split.
+
+    Raises:
+        ConfigError: A split has too few rows for one window, or no usable window.
     """
     train, val, test = ends
     needed = {"train": (train, history + horizon), "val": (val - train, horizon), "test": (test - val, horizon)}
@@ -100,50 +104,51 @@ def chronological_splits(
 
 
 def _find_usable_starts(series: Tensor, history: int, horizon: int, fill: bool, name: str) -> WindowSplit:
-    """The windows without a gap, or without one that cannot be filled."""
+    """Return the windows without missing values, or with ``fill``, without those that cannot be interpolated."""
     known = series.isfinite()
     if known.all():
         return WindowSplit(series, history, horizon)
-    whole = known.all(1)
+    is_complete = known.all(1)
     if fill:
         can_read = known[:-horizon].unfold(0, history, 1).any(-1).all(1)
-        usable = can_read & whole[history:].unfold(0, horizon, 1).all(1)
+        usable = can_read & is_complete[history:].unfold(0, horizon, 1).all(1)
     else:
-        usable = whole.unfold(0, history + horizon, 1).all(1)
+        usable = is_complete.unfold(0, history + horizon, 1).all(1)
     starts = usable.nonzero().squeeze(1)
     if not len(starts):
-        what = "predicts a gap, or reads a column of gaps alone" if fill else "holds a gap"
-        raise ConfigError(f"data: every window of {history + horizon} steps in the {name} split {what}")
+        reason = "has a missing target or a column without values" if fill else "has a missing value"
+        raise ConfigError(f"data: every window of {history + horizon} steps in the {name} split {reason}")
     return WindowSplit(series, history, horizon, starts, fill)
 
 
 def column_moments(series: np.ndarray) -> dict[str, list[float]]:
-    """The mean and deviation of each column of a series (T, F), gaps (NaN) aside."""
-    spread, mean = np.nanstd(series, axis=0), np.nanmean(series, axis=0)
-    spread[is_constant(spread, mean, len(series))] = 1.0
-    return {"mean": mean.tolist(), "std": spread.tolist()}
+    """Return mean and standard deviation of each column of a series (T, F), ignoring NaN."""
+    std, mean = np.nanstd(series, axis=0), np.nanmean(series, axis=0)
+    std[is_constant(std, mean, len(series))] = 1.0
+    return {"mean": mean.tolist(), "std": std.tolist()}
 
 
 def standardize_series(series: np.ndarray, by: Mapping[str, Sequence[float]]) -> tuple[Tensor, np.ndarray]:
-    """A series (T, F) by a mean and a deviation of each column, and those deviations (F,).
+    """Standardize a series (T, F) by mean and standard deviation of each column; also return the latter (F,).
 
-    Raises ConfigError for a number too far from the mean to be computed with.
+    Raises:
+        ConfigError: A value is far outside of the training range.
     """
-    mean, spread = np.array(by["mean"]), np.array(by["std"])
-    scaled = (series - mean) / spread
-    far = np.argwhere(np.abs(scaled) > MAX_STANDARDIZED_VALUE)
-    if len(far):
-        row, column = far[0]
+    mean, std = np.array(by["mean"]), np.array(by["std"])
+    scaled = (series - mean) / std
+    outliers = np.argwhere(np.abs(scaled) > MAX_STANDARDIZED_VALUE)
+    if len(outliers):
+        row, column = outliers[0]
         raise ConfigError(
             f"data: step {row + 1}, series {column + 1}: {series[row, column]:g} is more than "
-            f"{MAX_STANDARDIZED_VALUE:g} deviations"
-            " from the mean of the steps for training; if it stands for a gap, data.missing lists those"
+            f"{MAX_STANDARDIZED_VALUE:g} standard deviations"
+            " from the mean of the training steps; if it encodes a missing value, add it to data.missing"
         )
-    return torch.from_numpy(scaled).float(), spread
+    return torch.from_numpy(scaled).float(), std
 
 
 def forecast_sizes(split: WindowSplit) -> Mapping[str, int]:
-    """What a forecaster must know of its data."""
+    """Return the sizes of a forecasting data set."""
     channels = split.series.shape[1]
     return {
         "in_features": channels,
@@ -154,23 +159,23 @@ def forecast_sizes(split: WindowSplit) -> Mapping[str, int]:
 
 
 def channel_info(names: Sequence[str], by: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    """The facts that tell the columns of a series apart, and several of them in their own units."""
+    """Return the ``DatasetInfo`` fields of channels: names and, for several, scale and unit."""
     if len(by["std"]) == 1:
         return {"channel_names": names}
     return {"channel_names": names, "channel_scale": (by["mean"], by["std"]), "target_unit": STANDARDIZED_UNIT}
 
 
 def seasonal_naive_scores(split: TensorSplit, period: int, scale: float = 1.0) -> dict[str, float]:
-    """Scores of saying that the last ``period`` steps come again; with 1, that nothing changes."""
+    """Compute the scores of the seasonal naive forecast, which repeats the last ``period`` steps."""
     target = split.get_targets()
     assert target is not None
-    places = torch.arange(target.shape[1]) % period - period
-    # As batches are made, with gaps filled, and some at a time: all histories at once may be too much for memory.
-    parts = [split.batch(rows, 0).inputs["x"][:, places] for rows in torch.arange(len(split)).split(CHUNK_ROWS)]
+    steps = torch.arange(target.shape[1]) % period - period
+    # Use batches, which interpolate missing values, in chunks: all histories at once may exceed memory.
+    parts = [split.batch(rows, 0).inputs["x"][:, steps] for rows in torch.arange(len(split)).split(CHUNK_ROWS)]
     return baselines.regression_scores(torch.cat(parts), target, scale)
 
 
 def best_naive_scores(split: WindowSplit, periods: Iterable[int], scale: float = 1.0) -> tuple[dict[str, float], int]:
-    """Scores of the best such rule of which the history holds a period, and that period."""
+    """Return the scores and the period of the best seasonal naive forecast with a period up to ``history``."""
     rules = [(seasonal_naive_scores(split, period, scale), period) for period in periods if period <= split.history]
     return min(rules, key=lambda rule: rule[0]["mse"])

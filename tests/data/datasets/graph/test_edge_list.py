@@ -72,7 +72,7 @@ class TestOneGraph:
     def test_an_index_is_dropped_beside_columns_that_numbers_name(self, tmp_path: Path) -> None:
         nodes = [",id,0,1,y", *(f"{i},n{i},{i % 7},{i % 5},{i % 2}" for i in range(40))]
         write(tmp_path, nodes, ["source,target", "n0,n1"])
-        with pytest.raises(ConfigError, match=r"numbers the rows; data.drop_columns=\[-5\] leaves it out"):
+        with pytest.raises(ConfigError, match=r"holds row numbers; data.drop_columns=\[-5\] drops it"):
             one(tmp_path)
         assert one(tmp_path, drop_columns=[-5]).info.sizes["in_features"] == 2
         assert one(tmp_path, drop_columns=[-5, 0]).info.sizes["in_features"] == 1

@@ -20,20 +20,20 @@ def with_edge(folder: Path, edge: str, header: str = "source,target") -> str:
 
 def test_an_edge_to_nowhere(tmp_path: Path) -> None:
     said = with_edge(tmp_path, "a,zoe")
-    assert "edges.csv: row 5 (line 6), column 'target': node 'zoe' is none of the 5 nodes of" in said
+    assert "edges.csv: row 5 (line 6), column 'target': node 'zoe' is not among the 5 nodes of" in said
     assert "did you mean" not in said
-    assert "column 'source': node 'A' is none of the 5 nodes" in with_edge(tmp_path, "A,b")
-    assert "column 'target': empty; no row may lack it" in with_edge(tmp_path, "a,")
+    assert "column 'source': node 'A' is not among the 5 nodes" in with_edge(tmp_path, "A,b")
+    assert "column 'target': empty cell; every row needs a value" in with_edge(tmp_path, "a,")
 
 
 def test_numbers_of_nodes_that_are_no_numbers_of_nodes(tmp_path: Path) -> None:
     write(tmp_path, ["id,size,y", *(f"{i},{i},{i % 2}" for i in range(10))])
     write(tmp_path, [], ["source,target", "0,1", "2.0,3"])
-    assert "row 2 (line 3), column 'source': node '2.0' is none of the 10 nodes" in (said := problem(one, tmp_path))
-    assert "which are written like '2': write ids alike" in said
+    assert "row 2 (line 3), column 'source': node '2.0' is not among the 10 nodes" in (said := problem(one, tmp_path))
+    assert "whose ids are written like '2'; use one spelling" in said
     for bad in ("10", "-1", "1.5", "nan"):
         write(tmp_path, [], ["source,target", f"0,{bad}"])
-        assert f"row 1 (line 2), column 'target': node '{bad}' is none of the 10 nodes" in problem(one, tmp_path)
+        assert f"row 1 (line 2), column 'target': node '{bad}' is not among the 10 nodes" in problem(one, tmp_path)
 
 
 def test_ids_are_texts_of_any_length(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_ids_are_texts_of_any_length(tmp_path: Path) -> None:
     write(tmp_path, ["id,size,y", *(f"{name},{i},{i % 2}" for i, name in enumerate(ids))])
     for written, like in (("900719925474099201.0", "900719925474099201"), ("07", "7")):
         write(tmp_path, [], ["source,target", f"a,{written}"])
-        assert f"which are written like '{like}': write ids alike" in problem(one, tmp_path)
+        assert f"whose ids are written like '{like}'; use one spelling" in problem(one, tmp_path)
 
 
 def test_columns_of_numbers_are_named_by_them(tmp_path: Path) -> None:
@@ -70,11 +70,13 @@ def test_columns_of_numbers_are_named_by_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bad", ["-0.5", "nan", "inf", "1e300", "1e99", "3.4028235e38", "heavy", ""])
 def test_weights_are_numbers_from_zero_on(tmp_path: Path, bad: str) -> None:
     said = with_edge(tmp_path, f"a,c,{bad}", "source,target,weight")
-    assert f"row 5 (line 6), column 'weight': {bad!r} is no weight; weights are numbers >= 0, below 3.4e+38" in said
+    assert f"row 5 (line 6), column 'weight': {bad!r} is not a weight; it must be a number >= 0, below 3.4e+38" in said
 
 
 def test_a_node_is_there_once_and_has_an_id(tmp_path: Path) -> None:
-    assert "row 6 (line 7), column 'id': 'b' is row 2 already" in problem(one, write(tmp_path, [*NODES, "b,1,no,test"]))
+    assert "row 6 (line 7), column 'id': 'b' is a duplicate of row 2" in problem(
+        one, write(tmp_path, [*NODES, "b,1,no,test"])
+    )
     assert "row 6 (line 7), column 'id': empty" in problem(one, write(tmp_path, [*NODES, ",1,no,test"]))
 
 
@@ -102,14 +104,14 @@ def test_folders_without_a_graph(tmp_path: Path) -> None:
 def test_targets_that_teach_nothing(tmp_path: Path) -> None:
     nodes = ["id,size,y", *(f"{i},{i},{{}}" for i in range(30))]
     edges = ["source,target", "0,1"]
-    assert "gaps only" in problem(one, write(tmp_path, [line.format("") for line in nodes], edges))
-    assert "one class only, 'x'" in problem(one, write(tmp_path, [line.format("x") for line in nodes], edges))
+    assert "only missing values" in problem(one, write(tmp_path, [line.format("") for line in nodes], edges))
+    assert "only one class, 'x'" in problem(one, write(tmp_path, [line.format("x") for line in nodes], edges))
     measured = [nodes[0], *(line.format(k / 7) for k, line in enumerate(nodes[1:]))]
-    assert "task=regression learns a number" in problem(one, write(tmp_path, measured, edges))
+    assert "use task=regression" in problem(one, write(tmp_path, measured, edges))
     measured[5] = "4,4,much"
     said = problem(one, write(tmp_path, measured, edges), target_kind="number")
     assert "row 5 (line 6), column 'y': 'much' is not a finite number" in said
-    assert "'tain' is no split; it must be train, val or test; did you mean train?" in problem(
+    assert "'tain' is not a split; it must be train, val or test; did you mean train?" in problem(
         one, write(tmp_path, [line.replace("train", "tain") for line in NODES])
     )
 
@@ -117,7 +119,7 @@ def test_targets_that_teach_nothing(tmp_path: Path) -> None:
 def test_gaps_in_features_are_told(tmp_path: Path) -> None:
     write(tmp_path, [line.replace("c,50", "c,?") for line in NODES])
     said = problem(one, tmp_path)
-    assert "column 'size': a gap ('?')" in said
+    assert "column 'size': missing value ('?')" in said
     assert "data.nan=fill" in said
     assert "drop" not in said
     assert one(tmp_path, nan="fill").info.sizes["in_features"] == 1
@@ -125,21 +127,21 @@ def test_gaps_in_features_are_told(tmp_path: Path) -> None:
 
 def test_graphs_that_do_not_hold_together(tmp_path: Path) -> None:
     mixed = [line.replace("3,r,no", "3,r,yes") for line in MANY]
-    assert "row 6 (line 7), column 'y': graph 'r' is 'yes' here and 'no' at row 4" in problem(
+    assert "row 6 (line 7), column 'y': graph 'r' has 'yes' here and 'no' in row 4" in problem(
         many, write(tmp_path, mixed, WITHIN)
     )
     torn = ["id,graph,y,split", *(f"{line},{'val' if line[0] == '2' else 'train'}" for line in MANY[1:])]
-    assert "row 2 (line 3), column 'split': graph 'p' is 'val' here and 'train' at row 1" in problem(
+    assert "row 2 (line 3), column 'split': graph 'p' has 'val' here and 'train' in row 1" in problem(
         many, write(tmp_path, torn, WITHIN)
     )
-    assert "node '3' is none of the 9 nodes" in (
+    assert "node '3' is not among the 9 nodes" in (
         said := problem(many, write(tmp_path, MANY, ["graph,source,target", "p,1,3"]))
     )
     assert said.endswith("in this graph")
     alone = [f"{line.replace(',', f'{k},', 1)}" for k, line in enumerate(MANY)]
     crossing = ["source,target", "11,22", "11,13"]
     alone[0] = MANY[0]
-    assert "row 2 (line 3), column 'target': this node is of another graph than its source" in problem(
+    assert "row 2 (line 3), column 'target': this node belongs to another graph than the source" in problem(
         many, write(tmp_path, alone, crossing)
     )
     graphs = ["graph,y", *(f"{name},{'yes' if name in 'qsu' else 'no'}" for name in "pqrstu")]
@@ -147,8 +149,8 @@ def test_graphs_that_do_not_hold_together(tmp_path: Path) -> None:
     assert "row 7 (line 8), column 'graph': this graph has no node in" in problem(
         many, write(tmp_path, MANY, WITHIN, [*graphs, "v,no"])
     )
-    assert "'p' is row 1 already" in problem(many, write(tmp_path, MANY, WITHIN, [*graphs, "p,no"]))
-    assert "row 2 (line 3), column 'y': a gap" in problem(
+    assert "'p' is a duplicate of row 1" in problem(many, write(tmp_path, MANY, WITHIN, [*graphs, "p,no"]))
+    assert "row 2 (line 3), column 'y': missing value" in problem(
         many, write(tmp_path, MANY, WITHIN, [line.replace("q,yes", "q,") for line in graphs])
     )
 

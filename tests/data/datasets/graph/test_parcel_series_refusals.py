@@ -18,7 +18,7 @@ def test_a_table_of_other_regions_is_named(tmp_path: Path) -> None:
     table(path, VALUES[:, :4], NAMES[:4])
     assert f"{path} has 4 regions; {tmp_path / 'calm' / '0.csv'} has 5" in said(tmp_path)
     table(path, VALUES, ("left", "right", "front", "bakc", "side"))
-    assert f"{path} has regions that {tmp_path / 'calm' / '0.csv'} has not: bakc" in said(tmp_path)
+    assert f"{path} has regions that are not in {tmp_path / 'calm' / '0.csv'}: bakc" in said(tmp_path)
 
 
 def test_a_gap_is_named(tmp_path: Path) -> None:
@@ -26,12 +26,14 @@ def test_a_gap_is_named(tmp_path: Path) -> None:
     values[2, 3] = np.nan
     path = write(tmp_path) / "wild" / "3.csv"
     table(path, values)
-    assert f"{path}: row 3 (line 4), column 'back': a gap ('nan')" in said(tmp_path)
-    assert "fill it in the file, or leave its region out by data.columns" in said(tmp_path)
+    assert f"{path}: row 3 (line 4), column 'back': missing value ('nan')" in said(tmp_path)
+    assert "fill them in the file, or exclude their regions by data.columns" in said(tmp_path)
     path.unlink()
     table(path.with_suffix(".npy"), values)
-    assert f"{path.with_suffix('.npy')}: row 3, column 3: nan is no measured number; 1 such in all" in said(tmp_path)
-    assert "fill it in the file" in said(tmp_path)
+    assert f"{path.with_suffix('.npy')}: row 3, column 3: nan is not a valid measurement; 1 such values" in said(
+        tmp_path
+    )
+    assert "fill them in the file" in said(tmp_path)
 
 
 def test_a_code_is_a_gap_in_an_array_too(tmp_path: Path) -> None:
@@ -39,7 +41,7 @@ def test_a_code_is_a_gap_in_an_array_too(tmp_path: Path) -> None:
     values[2, 3] = -9999
     path = write(tmp_path) / "wild" / "3.csv"
     table(path, values)
-    assert f"{path}: row 3 (line 4), column 'back': a gap ('-9" in said(tmp_path, missing=["-9999.00"])
+    assert f"{path}: row 3 (line 4), column 'back': missing value ('-9" in said(tmp_path, missing=["-9999.00"])
     path.unlink()
     table(path.with_suffix(".npy"), values)
     assert f"{path.with_suffix('.npy')}: row 3, column 3: -9999" in said(tmp_path, missing=["-9999.00"])
@@ -70,7 +72,7 @@ def test_a_word_is_named(tmp_path: Path) -> None:
 def test_a_first_row_that_may_be_a_header_of_numbers_is_asked_about(tmp_path: Path, first: str) -> None:
     path = write(tmp_path) / "calm" / "0.csv"
     path.write_text("\n".join([first, *(",".join(str(round(10 * v) + 50) for v in row) for row in VALUES)]))
-    assert f"the first row of {path} counts the columns; data.header=true takes it as their names" in said(tmp_path)
+    assert f"the first row of {path} may be a header or numbers" in said(tmp_path)
 
 
 def test_of_many_columns_that_are_wrong_the_first_are_told(tmp_path: Path) -> None:
@@ -91,8 +93,8 @@ def test_a_single_step_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("held", "told"),
     [
-        (np.array([[1, "x"]], dtype=object), "is no array of numbers: Object arrays cannot be loaded"),
-        (np.zeros((3, 4, 5)), r"holds float64 (3, 4, 5); it must be numbers (steps, regions)"),
+        (np.array([[1, "x"]], dtype=object), "is not an array of numbers: Object arrays cannot be loaded"),
+        (np.zeros((3, 4, 5)), r"contains float64 (3, 4, 5); it must be numbers (steps, regions)"),
         (np.array([["a", "b"]]), "it must be numbers (steps, regions)"),
     ],
 )
@@ -104,23 +106,23 @@ def test_an_array_that_is_no_table_is_refused(tmp_path: Path, held: np.ndarray, 
 def test_a_broken_array_and_an_archive_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path, ".npy") / "wild" / "3.npy"
     path.write_bytes(path.read_bytes()[:150])
-    assert f"{path} is no array of numbers" in said(tmp_path)
+    assert f"{path} is not an array of numbers" in said(tmp_path)
     for header in (b"hello (world what", b"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999, 9), }\n"):
         path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
-        assert f"{path} is no array of numbers" in said(tmp_path)
+        assert f"{path} is not an array of numbers" in said(tmp_path)
     path.write_text("0.1,0.2\n0.3,0.4\n")
-    assert f"{path} is no array of numbers" in said(tmp_path)
+    assert f"{path} is not an array of numbers" in said(tmp_path)
     with path.open("wb") as file:
         np.savez(file, a=VALUES)
-    assert f"{path} is no array of numbers" in said(tmp_path)
+    assert f"{path} is not an array of numbers" in said(tmp_path)
     table(path, VALUES)
     assert "no column 'left'" in said(tmp_path, columns=["left"])
     assert "no column 7" in said(tmp_path, columns=[7])
 
 
 def test_folders_that_say_no_label_or_one_are_refused(tmp_path: Path) -> None:
-    assert "one class only, 'calm'" in said(write(tmp_path / "one", kinds=("calm",)))
-    assert "has tables and no labels.csv" in said(tmp_path / "one" / "calm")
+    assert "only one class, 'calm'" in said(write(tmp_path / "one", kinds=("calm",)))
+    assert "has tables but no labels.csv" in said(tmp_path / "one" / "calm")
     (write(tmp_path / "none") / "wild2").mkdir()
     assert "wild2 has no .csv/.tsv/.npy files (it is empty)" in said(tmp_path / "none")
     assert "does not exist" in said(tmp_path / "nowhere")
@@ -130,9 +132,9 @@ def test_folders_that_say_no_label_or_one_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "told"),
     [
-        ("file,label\ncalm/0.csv,x\ncalm/1.csv,x", "has one label only, 'x'"),
-        ("file,label\ncalm/0.csv,x\ncalm/0.csv,y", "row 2 (line 3), column 'file': 'calm/0.csv' stands there twice"),
-        ("file,label\ncalm/0.csv,x\ncalm/1.csv,", "row 2 (line 3), column 'label': a gap"),
+        ("file,label\ncalm/0.csv,x\ncalm/1.csv,x", "has a single label, 'x'"),
+        ("file,label\ncalm/0.csv,x\ncalm/0.csv,y", "row 2 (line 3), column 'file': duplicate file 'calm/0.csv'"),
+        ("file,label\ncalm/0.csv,x\ncalm/1.csv,", "row 2 (line 3), column 'label': missing value"),
         ("file,label\ncalm/0.csv,x\ncalm/77.csv,y", "77.csv does not exist"),
         ("path,label\ncalm/0.csv,x\ncalm/1.csv,y", "no column 'file'"),
     ],
@@ -149,7 +151,7 @@ def test_a_table_outside_of_the_folder_is_refused(tmp_path: Path, name: str) -> 
     (folder / "labels.csv").write_text(f"file,label\ncalm/0.csv,x\n{name},y")
     told = said(folder)
     assert f"{folder}/labels.csv: row 2 (line 3), column 'file': {name!r} is outside of {folder}" in told
-    assert "move or link it there, or give a folder above as data.path" in told
+    assert "move or link it there, or set data.path to a parent folder" in told
 
 
 def test_a_table_is_the_same_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +167,7 @@ def test_a_table_is_the_same_by_its_whole_path(tmp_path: Path, monkeypatch: pyte
     assert all(torch.equal(keys, now.values["split"][part]) for part, keys in was.values["split"].items())
     labels.write_text("\n".join(["file,label", *rows, f"{labels.parent}/{rows[0]}"]))
     assert "row 21 (line 22), column 'file'" in said(Path("tables"))
-    assert "stands there twice" in said(Path("tables"))
+    assert "duplicate file" in said(Path("tables"))
 
 
 @pytest.mark.parametrize(
@@ -173,8 +175,8 @@ def test_a_table_is_the_same_by_its_whole_path(tmp_path: Path, monkeypatch: pyte
     [
         (np.ones((5, 4)), "is 5 x 4; it must be square"),
         (np.ones((4, 4)), "has 4 regions"),
-        (np.array(np.corrcoef(np.random.default_rng(0).normal(size=(5, 9)))), "weights must be >= 0 (a signed"),
-        (np.full((5, 5), np.nan), "row 1, column 0: nan is no measured number; 25 such in all"),
+        (np.array(np.corrcoef(np.random.default_rng(0).normal(size=(5, 9)))), "weights must be >= 0 (for signed"),
+        (np.full((5, 5), np.nan), "row 1, column 0: nan is not a valid measurement; 25 such values"),
     ],
 )
 def test_a_graph_of_something_else_is_refused(tmp_path: Path, weights: np.ndarray, told: str) -> None:

@@ -67,7 +67,7 @@ def test_the_knowing_are_wrong_where_noise_hides_it() -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"members": 16}, "two networks of 16 do not fit into 30 parcels"),
+        ({"members": 16}, "two networks of 16 exceed 30 parcels"),
         ({"shortest": 7}, "data.shortest must be at least 8"),
         ({"longest": 8}, "given 9 and 8"),
     ],

@@ -56,22 +56,22 @@ def test_edges_in_any_order_keep_their_labels(tmp_path: Path) -> None:
 
 
 REFUSALS = [
-    ("A", "1, 2\n2, x\n", r"TOY_A\.txt:2: expected 2 whole numbers, found '2, x'"),
-    ("A", "1, 2\n2\n", r"TOY_A\.txt:2: expected 2 whole numbers, found '2'"),
-    ("A", "1, 2\n\n2, 1\n", r"TOY_A\.txt:2: expected 2 whole numbers, found ''"),
-    ("A", "", r"TOY_A\.txt:1: expected 2 whole numbers, found ''"),
-    ("A", "1, 2\n1_0, 2\n", r"TOY_A\.txt:2: expected 2 whole numbers, found '1_0, 2'"),
-    ("graph_labels", "1\n9007199254740993\n9007199254740992\n", r"labels\.txt:2: expected 1 whole number"),
+    ("A", "1, 2\n2, x\n", r"TOY_A\.txt:2: expected 2 integers, found '2, x'"),
+    ("A", "1, 2\n2\n", r"TOY_A\.txt:2: expected 2 integers, found '2'"),
+    ("A", "1, 2\n\n2, 1\n", r"TOY_A\.txt:2: expected 2 integers, found ''"),
+    ("A", "", r"TOY_A\.txt:1: expected 2 integers, found ''"),
+    ("A", "1, 2\n1_0, 2\n", r"TOY_A\.txt:2: expected 2 integers, found '1_0, 2'"),
+    ("graph_labels", "1\n9007199254740993\n9007199254740992\n", r"labels\.txt:2: expected 1 integer"),
     ("node_attributes", "1,1\n1,1\n1,1\n1,1e300\n1,1\n1,1\n", r"attributes\.txt:4: expected 2 numbers"),
-    ("A", "1, 2\n1.5, 2\n", r"TOY_A\.txt:2: expected 2 whole numbers"),
+    ("A", "1, 2\n1.5, 2\n", r"TOY_A\.txt:2: expected 2 integers"),
     ("A", "1, 2\n2, 7\n", r"TOY_A\.txt:2: edge 2, 7, but nodes are 1\.\.6"),
     ("A", "0, 2\n", r"TOY_A\.txt:1: edge 0, 2, but nodes are 1\.\.6"),
-    ("A", "1, 2\n2, 3\n", r"TOY_A\.txt:2: the edge goes from graph 1 to graph 2"),
-    ("graph_indicator", "1\n1\n3\n3\n3\n3\n", r"indicator\.txt:3: graph 3, but graphs are 1\.\.3, in order and none"),
+    ("A", "1, 2\n2, 3\n", r"TOY_A\.txt:2: the edge connects graph 1 with graph 2"),
+    ("graph_indicator", "1\n1\n3\n3\n3\n3\n", r"indicator\.txt:3: graph 3, but graphs must be 1\.\.3, sorted and with"),
     ("graph_indicator", "1\n2\n1\n3\n3\n3\n", r"indicator\.txt:3: graph 1, but graphs"),
-    ("graph_indicator", "1\n1\n2\n4\n4\n4\n", r"indicator\.txt:4: graph 4, but graphs are 1\.\.3"),
+    ("graph_indicator", "1\n1\n2\n4\n4\n4\n", r"indicator\.txt:4: graph 4, but graphs must be 1\.\.3"),
     ("graph_indicator", "1\n1\n2\n2\n2\n2\n", r"indicator\.txt: nodes of 2 graphs, but 3 have labels"),
-    ("graph_labels", "7\nyes\n7\n", r"labels\.txt:2: expected 1 whole number, found 'yes'"),
+    ("graph_labels", "7\nyes\n7\n", r"labels\.txt:2: expected 1 integer, found 'yes'"),
     ("node_labels", "0\n5\n2\n", r"node_labels\.txt: 3 lines for 6 nodes"),
     ("edge_labels", "0\n", r"edge_labels\.txt: 1 lines for 4 edges"),
     ("node_attributes", "1,1\n1,1\n1,nan\n1,1\n1,1\n1,1\n", r"attributes\.txt:3: expected 2 numbers, found '1,nan'"),
@@ -140,9 +140,9 @@ def test_nodes_without_features_are_told_by_their_degree(tmp_path: Path) -> None
 
 def test_folds_that_are_none_are_refused(tmp_path: Path) -> None:
     write(tmp_path)
-    with pytest.raises(ConfigError, match=r"data\.fold: 3 given; 3 folds are 0\.\.2"):
+    with pytest.raises(ConfigError, match=r"data\.fold: 3 given; it must be in 0\.\.2 for 3 folds"):
         tu(tmp_path, fold=3)
-    with pytest.raises(ConfigError, match=r"data\.folds: 2 given; from 3 \(train, validation, test\) to the 3 graphs"):
+    with pytest.raises(ConfigError, match=r"folds: 2 given; it must be 3 \(train, validation, test\) to 3 \(graphs\)"):
         tu(tmp_path, folds=2)
     with pytest.raises(ConfigError, match=r"data\.folds: 4 given"):
         tu(tmp_path, folds=4)

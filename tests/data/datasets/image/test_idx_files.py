@@ -95,8 +95,8 @@ def test_what_is_missing_is_told_with_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "set" / "t10k-labels-idx").unlink()
     told = said(tmp_path / "set")
     assert "no file of labels for test (a name with t10k or test and labels)" in told
-    assert "it has t10k-images-idx, train-images-idx" in told
-    assert "that begins with 'emnist'" in said(tmp_path / "set", prefix="emnist")
+    assert "found: t10k-images-idx, train-images-idx" in told
+    assert "with prefix 'emnist'" in said(tmp_path / "set", prefix="emnist")
     assert "data.val: 0.99 of 40 rows leaves none for training" in said(write(tmp_path / "set"), val=0.99)
     assert "data.val: 0.01 of 40 rows leaves none for validation" in said(tmp_path / "set", val=0.01)
 
@@ -105,7 +105,7 @@ def test_test_pictures_of_another_size_are_refused(tmp_path: Path) -> None:
     write(tmp_path)
     x = np.zeros((20, 6, 3), np.uint8)
     (tmp_path / "t10k-images-idx").write_bytes(idx(x.tobytes(), *x.shape))
-    assert "are 5 x 3 for training and 6 x 3 for testing" in said(tmp_path)
+    assert "are 5 x 3 for training but 6 x 3 for test" in said(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["a.gz", "a"])
@@ -119,14 +119,14 @@ def test_idx_files_are_read(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        (zipped(idx(bytes(12), 2, 3, 2))[:-9], "no whole gzip file"),
-        (b"not gzip at all", "no whole gzip file"),
-        (zipped(idx(bytes(12), 2, 3, 2, magic=b"\0\0\x0d")), "begins with 00000d03, not 00000803"),
-        (zipped(idx(bytes(12), 12)), "no IDX array of bytes in 3 dimensions"),
+        (zipped(idx(bytes(12), 2, 3, 2))[:-9], "not a valid gzip file"),
+        (b"not gzip at all", "not a valid gzip file"),
+        (zipped(idx(bytes(12), 2, 3, 2, magic=b"\0\0\x0d")), "starts with 00000d03, not 00000803"),
+        (zipped(idx(bytes(12), 12)), "not an IDX array of bytes with 3 dimensions"),
         (zipped(idx(bytes(12), 2, 3, 2)[:9]), "ends within its header, after 9 of 16 bytes"),
-        (zipped(idx(bytes(11), 2, 3, 2)), "says 2 x 3 x 2 bytes but holds 11"),
-        (zipped(idx(bytes(13), 2, 3, 2)), "says 2 x 3 x 2 bytes but holds 13"),
-        (zipped(b""), "no IDX array"),
+        (zipped(idx(bytes(11), 2, 3, 2)), "declares 2 x 3 x 2 bytes but contains 11"),
+        (zipped(idx(bytes(13), 2, 3, 2)), "declares 2 x 3 x 2 bytes but contains 13"),
+        (zipped(b""), "not an IDX array"),
     ],
 )
 def test_broken_idx_files_are_refused(tmp_path: Path, raw: bytes, said: str) -> None:
@@ -147,11 +147,11 @@ def test_a_file_is_unpacked_no_further_than_it_says(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(gzip.GzipFile, "read", counted)
     path = tmp_path / "bomb.gz"
     path.write_bytes(zipped(idx(bytes(30_000_000), 2, 3, 2)))
-    with pytest.raises(ConfigError, match="says 2 x 3 x 2 bytes but holds 13 or more"):
+    with pytest.raises(ConfigError, match="declares 2 x 3 x 2 bytes but contains 13 or more"):
         read(path, dims=3)
     assert asked == [16, 12, 1]
     path.write_bytes(zipped(idx(bytes(12), 2**32 - 1, 2**32 - 1, 2**32 - 1)))  # and one that says more than it can hold
-    with pytest.raises(ConfigError, match=r"times the \d+ of the file, which no set of pictures does"):
+    with pytest.raises(ConfigError, match=r"times the \d+ of the file, which is implausible for images"):
         read(path, dims=3)
     assert max(asked) < 100_000
 
@@ -163,7 +163,7 @@ def test_a_file_that_unpacks_into_much_more_than_pictures_do_is_refused(
     path = tmp_path / "bomb.gz"
     path.write_bytes(zipped(idx(bytes(3 << 20), 3, 1 << 10, 1 << 10)))
     with pytest.raises(
-        ConfigError, match=r"says 3 x 1024 x 1024 bytes, [\d,]{3,} times the .*unpack it and remove bomb.gz"
+        ConfigError, match=r"declares 3 x 1024 x 1024 bytes, [\d,]{3,} times the .*decompress it and remove bomb.gz"
     ):
         read(path, dims=3)
     path.write_bytes(zipped(idx(bytes(1 << 20), 1, 1 << 10, 1 << 10)))  # blank, but no more than fits anywhere
@@ -176,5 +176,5 @@ def test_a_file_that_unpacks_into_much_more_than_pictures_do_is_refused(
 def test_pictures_without_labels_are_refused(tmp_path: Path) -> None:
     (tmp_path / "train-images").write_bytes(idx(bytes(8), 2, 2, 2))
     (tmp_path / "train-labels").write_bytes(idx(bytes(3), 3))
-    with pytest.raises(ConfigError, match=r"2 pictures in .*train-images but 3 labels in train-labels"):
+    with pytest.raises(ConfigError, match=r"2 images in .*train-images but 3 labels in train-labels"):
         read_images_and_labels(tmp_path / "train-images", tmp_path / "train-labels")

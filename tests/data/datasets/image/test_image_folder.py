@@ -52,7 +52,7 @@ def test_training_and_validation_alone_are_not_taken_for_classes(tmp_path: Path)
 def test_a_folder_beside_train_that_is_no_split_is_named(tmp_path: Path) -> None:
     for part in ("train", "vla", "test"):
         write(tmp_path / part)
-    with pytest.raises(ConfigError, match=r"has train/ and vla/, which is no split; did you mean val\?"):
+    with pytest.raises(ConfigError, match=r"has train/ and vla/, which is not a split; did you mean val\?"):
         read(tmp_path)
 
 
@@ -64,7 +64,7 @@ def test_splits_have_other_names_too(tmp_path: Path, names: tuple[str, ...]) -> 
     assert data.info.class_names == ["bad", "good"]
     assert len(data.val) == 18
     write(tmp_path / "val")
-    assert f"has val/ and {names[1]}/, which are one split" in said(tmp_path)
+    assert f"has val/ and {names[1]}/, which are the same split" in said(tmp_path)
 
 
 def test_grey_pictures_make_one_channel(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_broken_pictures_are_told_before_training(tmp_path: Path, cache_gb: floa
     (tmp_path / "good" / "005.PNG").write_bytes(b"")
     told = said(tmp_path, cache_gb=cache_gb)
     assert "2 of 20 files:" in told
-    assert f"{tmp_path}/bad/004.png is no picture" in told
+    assert f"{tmp_path}/bad/004.png is not an image" in told
     assert f"{tmp_path}/good/005.PNG is empty" in told
 
 

@@ -144,7 +144,7 @@ def test_folders_may_say_the_split(tmp_path: Path) -> None:
 
 
 def test_layouts_that_do_not_go_together_are_told(tmp_path: Path) -> None:
-    assert "must have images/ and masks/; it has nothing" in said(tmp_path)
+    assert "must have images/ and masks/; found: nothing" in said(tmp_path)
     write(tmp_path)
     assert "is a file; it must be a folder with images/ and masks/" in said(tmp_path / "images" / "1.bmp")
     (tmp_path / "masks" / "3.png").rename(tmp_path / "masks" / "three.png")
@@ -152,8 +152,8 @@ def test_layouts_that_do_not_go_together_are_told(tmp_path: Path) -> None:
     assert "2 files of " in told
     assert f"{tmp_path}/images/3.bmp, {tmp_path}/masks/three.png" in told
     (tmp_path / "masks" / "three.png").rename(tmp_path / "masks" / "4.gif")
-    assert "4.gif and 4.png have one name" in said(tmp_path)
-    assert "of 2 pictures none is left for the val split" in said(write(tmp_path / "few", 2))
+    assert "4.gif and 4.png have the same name" in said(tmp_path)
+    assert "the val split is empty (2 images in total)" in said(write(tmp_path / "few", 2))
 
 
 def test_masks_that_are_none_are_told(tmp_path: Path) -> None:
@@ -162,15 +162,15 @@ def test_masks_that_are_none_are_told(tmp_path: Path) -> None:
     good = mask.read_bytes()
     ramp = np.arange(80, dtype=np.uint8).reshape(10, 8)
     Image.fromarray(ramp).save(mask)
-    assert f"{mask} has 80 different values): shades" in said(tmp_path)
+    assert f"{mask} has 80 distinct values): shades" in said(tmp_path)
     Image.fromarray(np.repeat(np.arange(70, dtype=np.uint8), 3)[:, None].repeat(8, 1)).save(mask)
     Image.new("L", (8, 210)).save(tmp_path / "images" / "3.bmp")
-    assert f"{mask} has 70 different values (at most 64)" in said(tmp_path)
+    assert f"{mask} has 70 distinct values (at most 64)" in said(tmp_path)
     Image.new("L", (8, 10)).save(tmp_path / "images" / "3.bmp")
     Image.fromarray(np.stack((ramp, ramp, ramp + 1), -1)).save(mask)
-    assert f"{mask}: it is a colour picture; a mask must be" in said(tmp_path)
+    assert f"{mask}: color image; a mask must be" in said(tmp_path)
     Image.fromarray(ramp[:, :5] // 20).save(mask)
-    assert f"{mask} is 5 x 10 pixels, its picture 8 x 10" in said(tmp_path)
+    assert f"{mask} is 5 x 10 pixels, its image 8 x 10" in said(tmp_path)
     mask.write_bytes(b"")
     assert f"1 of 10 files:\n  {mask} is empty" in said(tmp_path)
     picture = tmp_path / "images" / "2.bmp"
@@ -181,7 +181,7 @@ def test_masks_that_are_none_are_told(tmp_path: Path) -> None:
     assert f"1 of 10 files:\n  {picture}: " in said(tmp_path)
     picture.write_bytes(whole)
     told = said(tmp_path, classes=["a", "b"])
-    assert "data.classes: 2 names (a, b), but the masks hold the values 0, 7, 255" in told
+    assert "data.classes: 2 names (a, b), but the masks contain the values 0, 7, 255" in told
     assert "must be 2 to 64 classes" in said(write(tmp_path / "flat", values=(4,)))
 
 
@@ -193,7 +193,7 @@ def test_pairs_that_are_left_out_are_told(tmp_path: Path, caplog: pytest.LogCapt
         shutil.copy(tmp_path / "masks" / "1.png", tmp_path / name / "more" / "1.png")
     data = read(tmp_path)
     assert sum(map(len, (data.train, data.val, data.test))) == 10
-    assert "2 in folders inside (images/more/1.png, ...); 2 .heic (images/0.heic, ...)" in caplog.text
+    assert "2 in subfolders (images/more/1.png, ...); 2 .heic (images/0.heic, ...)" in caplog.text
 
 
 def test_pictures_of_several_sizes_need_one(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_pictures_of_several_sizes_need_one(tmp_path: Path) -> None:
         with Image.open(tmp_path / name) as image:
             image.resize((20, 12), Image.Resampling.NEAREST).save(tmp_path / name)
     told = said(tmp_path)
-    assert told.startswith("data.size: pictures differ in size: ")
+    assert told.startswith("data.size: images differ in size: ")
     assert "20 x 12" in told
     assert read(tmp_path, size=8).info.sizes["height"] == 8
 

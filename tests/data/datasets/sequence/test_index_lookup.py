@@ -37,5 +37,5 @@ def test_neither_the_question_nor_the_majority_tells() -> None:
 
 
 def test_one_symbol_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"data\.symbols: 1 symbol leaves nothing to tell"):
+    with pytest.raises(ConfigError, match=r"data\.symbols: 1 given; at least 2 symbols are needed"):
         IndexLookup(rows=10, length=3, symbols=1, seed=0)

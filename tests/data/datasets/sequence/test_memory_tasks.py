@@ -74,7 +74,7 @@ def test_the_seed_of_the_data_is_its_own() -> None:
 def test_sizes_that_cannot_be_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"data\.shortest: 9 is more than data\.longest, 4"):
         VarLenSum(rows=10, shortest=9, longest=4, seed=0)
-    with pytest.raises(ConfigError, match=r"data\.length: two marks need at least 2 steps; given 1"):
+    with pytest.raises(ConfigError, match=r"data\.length: 1 given; two marks need at least 2 steps"):
         Adding(rows=10, length=1, seed=0)
 
 

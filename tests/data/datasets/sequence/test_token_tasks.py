@@ -33,5 +33,5 @@ def test_guessing_is_chance() -> None:
 
 
 def test_more_rows_than_sequences_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"data\.rows: 100 rows, but of 2\^3 sequences only 8 different"):
+    with pytest.raises(ConfigError, match=r"data\.rows: 100 given, but only 8 distinct sequences of 2\^3 were drawn"):
         Reverse(rows=100, length=3, vocab_size=2, seed=0)

@@ -48,34 +48,34 @@ def test_files_are_read(tmp_path: Path, end: str) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "said"),
     [
-        (HEADER + "1,?:1,2:low\n", 11, r"a value is missing in dimension 1 \(found '\?'\)"),
-        (HEADER + "1,2:1,NaN:low\n", 11, r"a value is missing in dimension 2"),
-        (HEADER + "1,:1,2:low\n", 11, r"a value is missing in dimension 1 \(found ''\)"),
+        (HEADER + "1,?:1,2:low\n", 11, r"missing value in dimension 1 \(found '\?'\)"),
+        (HEADER + "1,2:1,NaN:low\n", 11, r"missing value in dimension 2"),
+        (HEADER + "1,:1,2:low\n", 11, r"missing value in dimension 1 \(found ''\)"),
         (HEADER + "1,2:1,inf:low\n", 11, r"expected a finite number in dimension 2, found 'inf'"),
         (HEADER + "1,2:1,1_0:low\n", 11, r"expected a number in dimension 2, found '1_0'"),
         (HEADER + "1,2:1,x:low\n", 11, r"expected a number in dimension 2, found 'x'"),
-        (HEADER + "1,2:1,2:middle\n", 11, r"class 'middle' is none of the header's: low, high"),
-        (HEADER + "1,2:1,2:low\n1,2:3,4,", 12, r"1 dimensions and a class, where 2 are expected"),
-        (HEADER + "1,2:1,2:low\n1,2:3,4:lo", 12, r"class 'lo' is none"),
-        (HEADER + "1,2:3,4:5,6:low\n", 11, r"3 dimensions and a class, where 2 are expected"),
+        (HEADER + "1,2:1,2:middle\n", 11, r"class 'middle' is not in the header: low, high"),
+        (HEADER + "1,2:1,2:low\n1,2:3,4,", 12, r"1 dimensions and a class; expected 2"),
+        (HEADER + "1,2:1,2:low\n1,2:3,4:lo", 12, r"class 'lo' is not in"),
+        (HEADER + "1,2:3,4:5,6:low\n", 11, r"3 dimensions and a class; expected 2"),
         (HEADER + "low\n", 11, r"0 dimensions and a class"),
-        (HEADER + "1,2:3:low\n", 11, r"its dimensions differ in length: 1, 2 steps"),
+        (HEADER + "1,2:3:low\n", 11, r"dimensions differ in length: 1, 2 steps"),
         (
             HEADER.replace("@equal", "@seriesLength 3\n@equal") + "1,2:3,4:low\n",
             12,
-            r"2 steps, where @seriesLength says 3",
+            r"2 steps, but @seriesLength is 3",
         ),
         (
             HEADER.replace("@dimensions 2\n", "") + "1:low\n1:2:low\n",
             11,
-            r"2 dimensions and a class, where 1 are expected",
+            r"2 dimensions and a class; expected 1",
         ),
-        (HEADER, 10, "no case after @data"),
+        (HEADER, 10, "no cases after @data"),
         (HEADER.replace("@data\n", "") + ROWS, 12, "no line @data"),
         (HEADER.replace("@missing false", "missing false") + ROWS, 5, "expected @key or @data, found 'missing false'"),
         (HEADER.replace("true low high", "false") + ROWS, 10, "no classes: the header has no @classLabel true"),
         (HEADER.replace("@classLabel true low high", "@targetLabel true") + ROWS, 10, "no classes"),
-        (HEADER.replace("@timeStamps false", "@timeStamps true") + ROWS, 10, "time stamps"),
+        (HEADER.replace("@timeStamps false", "@timeStamps true") + ROWS, 10, "timestamps"),
         ("", 0, "no line @data"),
         (b"\xff\xfe\x00PK\x03", 1, "no line @data"),
     ],
@@ -122,10 +122,10 @@ def test_the_choice_of_validation_rows_has_a_seed(tmp_path: Path) -> None:
 def test_a_name_that_is_none_is_told_what_there_is(tmp_path: Path) -> None:
     root = str(small(tmp_path))
     with pytest.raises(
-        ConfigError, match=r"data\.name: no set Smal; did you mean Small\? there are Bas.*, Small \(in "
+        ConfigError, match=r"data\.name: unknown data set Smal; did you mean Small\? available: Bas.*, Small \(in "
     ):
         UCR("Smal", 0.3, 0, root)
-    with pytest.raises(ConfigError, match=r"data\.name: no set \.\./ucr/Small"):
+    with pytest.raises(ConfigError, match=r"data\.name: unknown data set \.\./ucr/Small"):
         UCR("../ucr/Small", 0.3, 0, root)
     (tmp_path / "ucr" / "Small" / "Small_TEST.ts").unlink()
     with pytest.raises(ConfigError, match=r"Small_TEST\.ts does not exist"):
@@ -135,12 +135,12 @@ def test_a_name_that_is_none_is_told_what_there_is(tmp_path: Path) -> None:
 def test_a_test_file_of_another_set_is_refused(tmp_path: Path) -> None:
     root = small(tmp_path)
     write(root / "ucr" / "Small", HEADER.replace("low high", "high low") + ROWS, "Small_TEST.ts")
-    with pytest.raises(ConfigError, match=r"Small's TRAIN and TEST differ in their classes or dimensions"):
+    with pytest.raises(ConfigError, match=r"TRAIN and TEST of Small differ in classes or dimensions"):
         UCR("Small", 0.3, 0, str(root))
 
 
 def test_too_small_a_share_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"data\.val: 0\.01 of 10 rows leaves 10 to train on"):
+    with pytest.raises(ConfigError, match=r"data\.val: 0\.01 of 10 rows leaves 10 training rows"):
         UCR("Small", 0.01, 0, str(small(tmp_path)))
 
 

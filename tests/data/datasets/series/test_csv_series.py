@@ -119,7 +119,7 @@ def test_a_period_that_is_known_makes_the_baseline_harder(tmp_path: Path) -> Non
 def test_a_file_without_header_and_one_of_a_single_column(tmp_path: Path) -> None:
     path = write(tmp_path, hours()[1:])
     assert sizes(load(path, time=0)) == sizes(load(path, time=0, columns=[2])) == [46, 16, 16]
-    assert "no header (it begins 2020-01-01 00:00, 0, 0.0000), so give a number" in problem(path, time="when")
+    assert "no header (first row: 2020-01-01 00:00, 0, 0.0000); give a number" in problem(path, time="when")
     assert sizes(load(write(tmp_path, [str(i % 7) for i in range(100)]))) == [46, 16, 16]
 
 
@@ -131,11 +131,11 @@ def test_columns_that_cannot_be_predicted_are_named_with_what_leaves_them_out(tm
     wind = write(tmp_path, ["when,a,wind", *(f"{row},{'NS'[i % 2]}W" for i, row in enumerate(rows))])
     said = problem(wind, time="when")
     assert "column 'wind' holds texts such as" in said
-    assert "data.columns=[a] leaves it out" in said
+    assert "data.columns=[a] excludes it" in said
     assert sizes(load(wind, time="when", columns=["a"])) == [46, 16, 16]
     assert "column 'when' holds texts such as '2020-01-01 00:00'; is it data.time=when?" in problem(wind)
     counting = write(tmp_path, [",v", *(f"{i},{i % 5}" for i in range(100))])
-    assert "has no name and numbers the rows" in (said := problem(counting))
+    assert "is unnamed and holds row numbers" in (said := problem(counting))
     assert "data.columns=[v]" in said
     assert sizes(load(counting, time=0)) == [46, 16, 16]
     empty = write(tmp_path, ["a,b", *(f"{i},?" for i in range(100))])
@@ -160,8 +160,8 @@ def test_columns_asked_for_wrongly(tmp_path: Path) -> None:
     assert "did you mean level?" in said
     assert "data.time: no column 'wen'" in problem(path, time="wen")
     for changes in ({"time": "when", "columns": ["when", "level"]}, {"columns": ["level", 1]}):
-        assert "one column is named twice" in problem(path, **changes)
-    assert "no column left" in problem(write(tmp_path, [line.split(",")[0] for line in hours()]), time="when")
+        assert "the same column is given twice" in problem(path, **changes)
+    assert "no columns left" in problem(write(tmp_path, [line.split(",")[0] for line in hours()]), time="when")
 
 
 # Length.
@@ -181,8 +181,8 @@ def test_a_file_that_is_not_there_or_does_not_hold_together(tmp_path: Path) -> N
     assert "did you mean s.csv?" in problem(tmp_path / "s.cvs")
     twice = write(tmp_path, ["b,b", "1,2", "3,4"])
     assert "row 1 (line 1), column 'column 0': 'b' is not a finite number" in (said := problem(twice))
-    assert "is it a header? data.header=true" in said
+    assert "if this row is a header, set data.header=true" in said
     assert "2 columns are named 'b' (numbers 0, 1, from 0)" in problem(twice, header=True)
-    assert "cells are parted by ';'" in problem(write(tmp_path, ["a;b", "1", "2"]), delimiter="semicolon")
+    assert "delimiter ';'" in problem(write(tmp_path, ["a;b", "1", "2"]), delimiter="semicolon")
     path.write_text("")
     assert "is empty" in problem(path)

@@ -27,12 +27,13 @@ def test_missing_rows_and_cells_are_named_with_their_times(tmp_path: Path) -> No
         " 4 missing in all, at 2 places" in said
     )
     cell = (
-        "row 6 (line 7), column 'b': a gap ('NA') at 2020-01-01 05:00 to 2020-01-01 06:00; 2 such cells in the column"
+        "row 6 (line 7), column 'b': missing value ('NA') at 2020-01-01 05:00 to 2020-01-01 06:00;"
+        " 2 such cells in the column"
     )
     assert cell in said
     assert "data.gaps=interpolate" in said
     assert "data.gaps=drop" in said
-    assert "a gap ('NA'); 2 such cells" in problem(path, columns=["b"]), "without a time column"
+    assert "missing value ('NA'); 2 such cells" in problem(path, columns=["b"]), "without a time column"
     assert sizes(load(path, time="when", columns=["a"], gaps="drop")) == [14, 16, 16]
 
 
@@ -120,16 +121,16 @@ def test_gaps_everywhere_are_refused(tmp_path: Path) -> None:
     lines = hours()
     often = [line if row % 10 else line.rpartition(",")[0] + "," for row, line in enumerate(lines)]
     often[0] = lines[0]
-    assert "every window of 15 steps in the train split holds a gap" in problem(
+    assert "every window of 15 steps in the train split has a missing value" in problem(
         write(tmp_path, often), gaps="drop", time="when"
     )
     often = [line if row % 5 else line.rpartition(",")[0] + "," for row, line in enumerate(lines)]
     often[0] = lines[0]
-    assert "every window of 15 steps in the train split predicts a gap" in problem(
+    assert "every window of 15 steps in the train split has a missing target" in problem(
         write(tmp_path, often), gaps="interpolate", time="when"
     )
     late = [line if row > 70 or not row else line.rpartition(",")[0] + "," for row, line in enumerate(lines)]
-    assert "no number in the 60 rows for training" in problem(write(tmp_path, late), gaps="drop", time="when")
+    assert "no number in the 60 training rows" in problem(write(tmp_path, late), gaps="drop", time="when")
 
 
 def test_the_rule_of_the_last_period_skips_windows_with_gaps_too(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_the_same_column_is_classes_or_numbers(tmp_path: Path) -> None:
 def test_a_file_without_header_takes_numbers_for_columns(tmp_path: Path) -> None:
     path = write(tmp_path, people()[1:])
     assert len(load(path, -1).train) == len(load(path, 2).train) == 24
-    assert "no header (it begins 0.0, red, no), so give a number, 0 to 2" in problem(path, "y")
+    assert "no header (first row: 0.0, red, no); give a number, 0 to 2" in problem(path, "y")
 
 
 @pytest.mark.parametrize(("mark", "name"), [(";", "semicolon"), ("\t", "tab"), ("|", "bar"), (" ", "space")])
@@ -160,7 +160,7 @@ def test_a_gap_in_the_target_is_never_filled(tmp_path: Path) -> None:
     lines[4] = lines[4].rpartition(",")[0] + ",?"
     path = write(tmp_path, lines)
     said = problem(path, nan="fill")
-    assert "row 4 (line 5), column 'y': a gap ('?'); 1 such cell in the column" in said
+    assert "row 4 (line 5), column 'y': missing value ('?'); 1 such cell in the column" in said
     assert "data.nan=drop" in said
     assert sum(sizes(load(path, nan="drop"))) == 39
 
@@ -186,7 +186,7 @@ def test_a_column_may_say_the_split(tmp_path: Path) -> None:
     assert sizes(data) == [30, 10, 10]
     assert len(data.val.inputs["x"].unique()) == 1
     lines[3] = "trian,1,1"
-    assert "row 3 (line 4), column 'part': 'trian' is no split" in problem(write(tmp_path, lines), split_column="part")
+    assert "(line 4), column 'part': 'trian' is not a split" in problem(write(tmp_path, lines), split_column="part")
 
 
 def test_a_second_file_is_the_test_rows_and_its_labels_may_end_in_a_dot(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_one_class_may_be_written_in_two_ways(tmp_path: Path) -> None:
 
 def test_a_second_file_must_have_the_same_columns(tmp_path: Path) -> None:
     other = write(tmp_path, [line.partition(",")[2] for line in people()], "test.csv")
-    assert "lacks columns that" in problem(write(tmp_path, people()), test_path=str(other))
+    assert "is missing columns of" in problem(write(tmp_path, people()), test_path=str(other))
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def test_files_that_are_no_table_are_refused(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_bytes("größe,y\n1,2\n".encode("latin-1"))
     assert "is not utf-8 text at line 1; older files are often data.encoding=latin-1" in problem(tmp_path / "l.csv")
     assert "is empty" in problem(write(tmp_path, []))
-    assert "has a header and no rows" in problem(write(tmp_path, ["a,y"]), header=True)
+    assert "has a header but no rows" in problem(write(tmp_path, ["a,y"]), header=True)
     assert "is a folder" in problem(tmp_path)
 
 
@@ -42,21 +42,21 @@ def test_a_target_that_is_not_there_or_of_the_wrong_kind(tmp_path: Path) -> None
     assert "no column 'colur' in" in (said := problem(path, "colur"))
     assert "did you mean colour? (columns: size, colour, y)" in said
     assert "no column 3" in problem(path, 3)
-    assert "task=classification learns classes" in problem(path, target_kind="number")
-    assert "40 different numbers in 40 rows, such as 0: task=regression learns a number" in problem(path, "size")
+    assert "use task=classification for classes" in problem(path, target_kind="number")
+    assert "40 distinct numbers in 40 rows, such as 0: use task=regression" in problem(path, "size")
     assert re.search(r"class '[\d.]+' has no training row", problem(path, "size", target_kind="class"))
     assert "data.target_kind: 'tasks.Mine' given; it must be class or number" in problem(path, target_kind="tasks.Mine")
 
 
 def test_columns_that_teach_nothing(tmp_path: Path) -> None:
     one = write(tmp_path, [re.sub(r"yes|no", "same", line) for line in people()])
-    assert "one class only, 'same'" in problem(one)
+    assert "only one class, 'same'" in problem(one)
     names = write(tmp_path, ["id,a,y", *(f"person {i},{i % 5},{i % 2}" for i in range(30))])
-    assert "texts in 'id' hardly ever come twice" in (said := problem(names))
+    assert "texts in 'id' rarely repeat" in (said := problem(names))
     assert "data.drop_columns=[id]" in said
     assert load(names, drop_columns=["id"]).info.sizes["in_features"] == 1
     index = write(tmp_path, [",a,y", *(f"{i},{i % 5},{i % 2}" for i in range(30))])
-    assert "has no name and numbers the rows; data.drop_columns=[0]" in problem(index)
+    assert "is unnamed and holds row numbers; data.drop_columns=[0]" in problem(index)
     empty = write(tmp_path, ["a,b,y", *(f"{i % 5},?,{i % 2}" for i in range(30))])
     assert "column 'b' is empty; data.drop_columns=[b]" in problem(empty)
-    assert "no column left" in problem(empty, drop_columns=["a", "b"])
+    assert "no feature columns left" in problem(empty, drop_columns=["a", "b"])

@@ -111,10 +111,12 @@ def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
     write(tmp_path / "reviews")
     assert "review does not exist" in said(tmp_path / "review")
     assert "did you mean reviews?" in said(tmp_path / "review")
-    assert "is a file; it must be a folder with one for each class" in said(tmp_path / "reviews" / "bad" / "000.txt")
-    assert "has one class only, 'reviews'" in said(tmp_path)
+    assert "is a file; it must be a folder with one subfolder per class" in said(
+        tmp_path / "reviews" / "bad" / "000.txt"
+    )
+    assert "has only one class, 'reviews'" in said(tmp_path)
     (tmp_path / "empty").mkdir()
-    assert "has no folders of classes; it must have CLASS/*.txt, at least two" in said(tmp_path / "empty")
+    assert "has no class folders; it must have CLASS/*.txt, at least two" in said(tmp_path / "empty")
 
 
 def test_classes_that_do_not_go_together_are_told(tmp_path: Path) -> None:
@@ -148,7 +150,7 @@ def test_hidden_and_other_files_are_left_alone_and_told(tmp_path: Path, caplog: 
     (tmp_path / "good" / "more").mkdir()
     (tmp_path / "good" / "more" / "1.txt").write_text("good")
     assert len(read(tmp_path).train) == 12
-    assert "1 in folders inside (good/more/1.txt, ...); 1 .md (bad/notes.md, ...); read are .txt" in caplog.text
+    assert "1 in subfolders (good/more/1.txt, ...); 1 .md (bad/notes.md, ...); extensions read: .txt" in caplog.text
 
 
 def archive(path: Path, *members: tarfile.TarInfo) -> Path:
@@ -174,7 +176,7 @@ def test_an_archive_gives_expected_names_and_regular_files_only(
     with pytest.raises(ConfigError, match="holds 1 reviews instead of 2"):
         read_reviews(archive(tmp_path / "b.tar.gz", good[0], link))
     (tmp_path / "c.tar.gz").write_bytes((tmp_path / "a.tar.gz").read_bytes()[:60])
-    with pytest.raises(ConfigError, match="is no whole archive of texts"):
+    with pytest.raises(ConfigError, match="is not a valid archive of texts"):
         read_reviews(tmp_path / "c.tar.gz")
 
 

@@ -86,7 +86,7 @@ def test_a_text_is_read_by_any_tokens(tmp_path: Path, tokens: str) -> None:
     codec = data.info.tokenizer
     assert codec is not None
     assert "the cat, the dog. the cat" in codec.decode(data.train.tokens.tolist())  # type: ignore[attr-defined]
-    assert data.info.column_summaries == ["targets: in small letters (data.lowercase)"]
+    assert data.info.column_summaries == ["targets: lowercased (data.lowercase)"]
     assert not read(tmp_path, poem, tokens=tokens, vocab_limit=300).info.column_summaries
 
 
@@ -105,9 +105,9 @@ def test_the_baseline_is_the_entropy_of_what_it_counts() -> None:
 @pytest.mark.parametrize(
     ("words", "changes", "said"),
     [
-        ("", {}, r"a window of 7 and the token after it need 8 tokens; the train part of the text has 0"),
-        ("abc" * 10, {}, r"the val part of the text has 6"),
-        ("abc" * 100, {"val": 0.6, "test": 0.6}, "the train part of the text has 0"),
+        ("", {}, r"a window of 7 and the next token need 8 tokens; the train split has 0"),
+        ("abc" * 10, {}, r"the val split has 6"),
+        ("abc" * 100, {"val": 0.6, "test": 0.6}, "the train split has 0"),
         (b"one\ntwo\n" + b"gr\xfc\xdfe" + b" more" * 50, {}, "is not utf-8 text at line 3; older files"),
         (b"\x1f\x8b" + b"ab" * 50, {}, "is not text but a gzip archive; unpack it"),
     ],

@@ -111,7 +111,7 @@ def test_each_side_may_have_tokens_and_letters_of_its_own(tmp_path: Path) -> Non
     facts = read(tmp_path, source, target, lowercase=True).info
     assert facts.target_tokenizer is not None
     assert facts.target_tokenizer.decode(facts.target_tokenizer.encode("The dogo")) == "the dogo"
-    assert facts.column_summaries == ["targets: in small letters (data.lowercase)"]
+    assert facts.column_summaries == ["targets: lowercased (data.lowercase)"]
 
 
 def test_unknown_tokens_are_told_with_their_share(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -123,7 +123,7 @@ def test_unknown_tokens_are_told_with_their_share(tmp_path: Path, caplog: pytest
     (record,) = caplog.records
     found = re.fullmatch(
         r"data.source: many tokens are unknown: (\d+)% of those of the training rows, (\d+)% of those of the test rows;"
-        r" fewer are by data.min_count=1, .*",
+        r" to reduce them use data.min_count=1, .*",
         record.message,
     )
     assert found
@@ -242,18 +242,18 @@ def test_bad_lines_are_named_or_left_out(tmp_path: Path, side: str) -> None:
     both[side][4] = "  "
     both[side][9] = "pig " * 30
     told = said(tmp_path, *both.values())
-    assert f"data.{side}: {tmp_path}/{side}.txt: line 5 is empty; pairs with such a line: 2; data.drop_bad=true" in told
+    assert f"data.{side}: {tmp_path}/{side}.txt: line 5 is empty; invalid pairs: 2; data.drop_bad=true" in told
     both[side][4] = "pig"
-    assert "line 10 has 119 characters, more than data.max_length 100; pairs with such a line: 1;" in said(
+    assert "line 10 has 119 characters, more than data.max_length 100; invalid pairs: 1;" in said(
         tmp_path, *both.values()
     )
     assert sum(map(len, pairs(read(tmp_path, *both.values(), drop_bad=True)))) == 29
 
 
 def test_too_few_or_no_pairs_and_missing_files_are_told(tmp_path: Path) -> None:
-    assert "1 pairs of lines leave none for the val split" in said(tmp_path, ["one"], ["eins"])
+    assert "the val split is empty (1 pairs" in said(tmp_path, ["one"], ["eins"])
     assert "source.txt: line 1 is empty" in said(tmp_path, [""], [""])
-    assert "0 pairs of lines leave none for the train split" in said(tmp_path, [""], [""], drop_bad=True)
+    assert "the train split is empty (0 pairs" in said(tmp_path, [""], [""], drop_bad=True)
     with pytest.raises(ConfigError, match=r"data\.target: .*targets\.txt does not exist.* did you mean target\.txt\?"):
         SentencePairs(str(tmp_path / "source.txt"), str(tmp_path / "targets.txt"), **OPTIONS)
 

@@ -1,1 +1,1 @@
-"""Points of known density, for generative models."""
+"""Synthetic distributions with known density for generative models."""

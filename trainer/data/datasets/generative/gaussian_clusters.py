@@ -1,4 +1,4 @@
-"""Points in far-apart clusters: as many codes as there are clusters say all but the noise."""
+"""Well-separated Gaussian clusters, for vector quantization and density estimation."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from trainer.data.splits.splitting import split_by_order
 
 
 class GaussianClusters(Dataset):
-    """``x = spread c_k + sigma e`` with k one of ``modes`` and the centres c and the noise e normal. The target is k.
-    With one code a cluster the best to say is its centre, so that what is left is the noise: ``sigma^2`` a number. The
-    baseline is one code, the mean.
+    """Gaussian mixture with random, well-separated centers.
+
+    ``x = spread c_k + sigma e`` with k one of ``modes`` and standard normal centers c and noise e. The target is k.
+    With one code per cluster, its center, the reconstruction error is the noise, ``sigma^2`` per dimension. The
+    baseline is a single code, the mean.
     """
 
     shapes = "x (B, F) -> (B)"
@@ -32,18 +34,18 @@ class GaussianClusters(Dataset):
         seed: NonNegativeInt,
     ):
         random = rng.make_generator(seed)
-        centres = spread * torch.randn(modes, in_features, generator=random)
-        chosen = torch.randint(modes, (rows,), generator=random)
-        x = centres[chosen] + sigma * torch.randn(rows, in_features, generator=random)
-        self.train, self.val, self.test = split_by_order({"x": x}, chosen, val=0.1, test=0.1)
+        centers = spread * torch.randn(modes, in_features, generator=random)
+        component = torch.randint(modes, (rows,), generator=random)
+        x = centers[component] + sigma * torch.randn(rows, in_features, generator=random)
+        self.train, self.val, self.test = split_by_order({"x": x}, component, val=0.1, test=0.1)
 
-        known = gaussian_mixture.make_info(self.train, self.test, centres, sigma, random)
+        mixture_info = gaussian_mixture.make_info(self.train, self.test, centers, sigma, random)
         mean = self.train.inputs["x"].mean(0)
         mse = float((self.test.inputs["x"] - mean).square().mean())
         self.info = replace(
-            known,
-            baseline={"mse": mse, "codebook_perplexity": 1.0, **known.baseline},
-            best_possible={"mse": sigma**2, "codebook_perplexity": float(modes), **known.best_possible},
+            mixture_info,
+            baseline={"mse": mse, "codebook_perplexity": 1.0, **mixture_info.baseline},
+            best_possible={"mse": sigma**2, "codebook_perplexity": float(modes), **mixture_info.best_possible},
         )
 
     def read(self, path: str) -> TensorSplit:

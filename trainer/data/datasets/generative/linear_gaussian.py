@@ -1,4 +1,4 @@
-"""Points whose exact log-likelihood is known, to see how far a bound lies below it."""
+"""Linear-Gaussian data with exact log-likelihood, for measuring the gap of a variational bound."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ from trainer.metrics.sample_quality import normal_log_prob
 
 
 class LinearGaussian(Dataset):
-    """Probabilistic principal components (Tipping and Bishop 1999): ``x = W z + noise e`` with z (Z) and e (F) standard
-    normal and W (F, Z) drawn once, so ``x ~ N(0, W W' + noise^2 I)``. The baseline is a Gaussian for each feature.
+    """Samples of a probabilistic PCA model.
+
+    ``x = W z + noise e`` with z (Z) and e (F) standard normal and W (F, Z) drawn once, so ``x ~ N(0, W W' + noise^2
+    I)``. The baseline is a diagonal Gaussian.
+
+    References:
+        Tipping and Bishop 1999, Probabilistic Principal Component Analysis.
     """
 
     shapes = "x (B, F) -> ()"
@@ -34,15 +39,17 @@ class LinearGaussian(Dataset):
         x = z @ weight.T + noise * torch.randn(rows, in_features, generator=random)
         self.train, self.val, self.test = split_by_order({"x": x}, None)
 
-        wide = weight.double()
-        covariance = wide @ wide.T + noise**2 * torch.eye(in_features, dtype=torch.float64)
+        weight64 = weight.double()
+        covariance = weight64 @ weight64.T + noise**2 * torch.eye(in_features, dtype=torch.float64)
         self.root = torch.linalg.cholesky(covariance)
-        seen, truth = self.train.inputs["x"].double(), self.test.inputs["x"].double()
-        best = float(self.log_likelihood(truth).mean())
-        apart = float(normal_log_prob((truth - seen.mean(0)) / seen.std(0), seen.std(0).log().sum()).mean())
+        train_x, test_x = self.train.inputs["x"].double(), self.test.inputs["x"].double()
+        best = float(self.log_likelihood(test_x).mean())
+        diagonal = float(
+            normal_log_prob((test_x - train_x.mean(0)) / train_x.std(0), train_x.std(0).log().sum()).mean()
+        )
         self.info = DatasetInfo(
             sizes={"in_features": in_features, "flat_features": in_features},
-            baseline={"elbo": apart, "log_likelihood": apart, "gap": best - apart},
+            baseline={"elbo": diagonal, "log_likelihood": diagonal, "gap": best - diagonal},
             best_possible={"elbo": best, "log_likelihood": best, "gap": 0.0},
             log_likelihood=self.log_likelihood,
         )
@@ -51,7 +58,7 @@ class LinearGaussian(Dataset):
         return points.read(path, self.info.sizes["in_features"])
 
     def log_likelihood(self, x: Tensor) -> Tensor:
-        """Exact ``log p(x)`` in nats, (B,), of x (B, F)."""
+        """Compute the exact ``log p(x)`` in nats, (B,), of x (B, F)."""
         root = self.root.to(x.device)
-        standard = torch.linalg.solve_triangular(root, x.double().T, upper=False).T
-        return normal_log_prob(standard, root.diagonal().log().sum())
+        whitened = torch.linalg.solve_triangular(root, x.double().T, upper=False).T
+        return normal_log_prob(whitened, root.diagonal().log().sum())

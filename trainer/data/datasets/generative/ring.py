@@ -1,4 +1,4 @@
-"""Points from Gaussians around a circle: a generator that loses a mode is seen to."""
+"""Ring of Gaussians, a standard toy data set for mode collapse."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ from trainer.data.splits.splitting import split_by_order
 
 
 class Ring(Dataset):
-    """``x = radius (cos a, sin a) + sigma e`` with a one of ``modes`` even angles and e normal (the toy of Metz et al.
-    2017). The target is which of them.
+    """Mixture of Gaussians evenly spaced on a circle.
+
+    ``x = radius (cos a, sin a) + sigma e`` with a one of ``modes`` evenly spaced angles and e standard normal. The
+    target is the index of the mode.
+
+    References:
+        Metz et al. 2017, Unrolled Generative Adversarial Networks.
     """
 
     shapes = "x (B, F) -> (B)"
@@ -31,11 +36,11 @@ class Ring(Dataset):
     ):
         random = rng.make_generator(seed)
         angle = torch.arange(modes) * (2 * math.pi / modes)
-        centres = radius * torch.stack((angle.cos(), angle.sin()), dim=1)
-        chosen = torch.randint(modes, (rows,), generator=random)
-        x = centres[chosen] + sigma * torch.randn(rows, 2, generator=random)
-        self.train, self.val, self.test = split_by_order({"x": x}, chosen, val=0.1, test=0.1)
-        self.info = gaussian_mixture.make_info(self.train, self.test, centres, sigma, random)
+        centers = radius * torch.stack((angle.cos(), angle.sin()), dim=1)
+        component = torch.randint(modes, (rows,), generator=random)
+        x = centers[component] + sigma * torch.randn(rows, 2, generator=random)
+        self.train, self.val, self.test = split_by_order({"x": x}, component, val=0.1, test=0.1)
+        self.info = gaussian_mixture.make_info(self.train, self.test, centers, sigma, random)
 
     def read(self, path: str) -> TensorSplit:
         return points.read(path, 2)

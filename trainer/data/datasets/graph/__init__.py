@@ -1,1 +1,1 @@
-"""Graphs: nodes, links, whole graphs, knowledge graphs, brains."""
+"""Graph data sets: node, link and graph prediction, knowledge graphs and functional brain networks."""

@@ -1,4 +1,4 @@
-"""Graphs made on the spot whose edges say how much of a neighbour to take."""
+"""Synthetic node regression with informative edge features."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from trainer.utils.errors import ConfigError
 
 
 class EdgeSignal(Dataset):
-    """``y_i = mean_j e_ji x_j + noise`` over the edges j -> i, with one normal number on each node and each edge; a
-    node that nothing reaches has the noise alone. Every split is a graph of its own. The best possible score knows all
-    but the noise.
+    """Node regression on the edge-weighted mean of neighbor features.
+
+    ``y_i = mean_j e_ji x_j + noise`` over the edges j -> i, with one standard normal feature per node and per edge; the
+    target of a node without incoming edges is noise. Every split is a separate graph. The best possible score knows
+    everything except the noise.
     """
 
     shapes = "x (N, F), edge_index (2, E), edge_attr (E, D) -> (N, K)"
@@ -24,7 +26,7 @@ class EdgeSignal(Dataset):
     def __init__(self, nodes: PositiveInt, degree: PositiveInt, noise: NonNegativeFloat, seed: NonNegativeInt):
         if degree >= nodes:
             raise ConfigError(
-                f"data.degree: {degree} neighbours for each of {nodes} nodes; there are {nodes - 1} others"
+                f"data.degree: {degree} neighbors for each of {nodes} nodes; there are only {nodes - 1} others"
             )
         random = rng.make_generator(seed)
         graphs = [_graph(nodes, degree, random) for _ in ("train", "val", "test")]
@@ -40,7 +42,7 @@ class EdgeSignal(Dataset):
 
 
 def _graph(nodes: int, degree: int, random: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
-    """What a model is given of ``nodes * degree`` different edges between random nodes, and the mean of each node."""
+    """Return model inputs with ``nodes * degree`` distinct edges between random nodes, and the noise-free targets."""
     pair = torch.randperm(nodes * (nodes - 1), generator=random)[: nodes * degree]
     target, other = pair // (nodes - 1), pair % (nodes - 1)
     source = other + (other >= target).long()  # among all nodes but the target

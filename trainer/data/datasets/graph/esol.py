@@ -1,4 +1,4 @@
-"""How well small molecules dissolve in water."""
+"""ESOL: aqueous solubility of small molecules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ URL = (
     "delaney-processed.csv"
 )
 SOURCES = (
-    # As other libraries want it, with a newline at its end, and as its source has it.
+    # The same table with a trailing newline, as other libraries store it, and as published.
     Source("esol/raw/delaney-processed.csv", "111f0548e337a8003d914f42d3dd5a7d86de096fa93dbf5451eb2a3f8e3b0eeb", None),
     Source("delaney-processed.csv", "a51dcc10593a9f5b11fbf94bfc7504f7ef13eb133066fa5baf02e509efaae0b4", URL),
 )
@@ -29,11 +29,16 @@ TARGET = "measured log solubility in mols per litre"
 
 
 class ESOL(Dataset):
-    """Delaney 2004: 1128 molecules and the measured logarithm of their solubility, in mol/l, in which errors are told.
-    Nine whole-number features of each atom, eleven of each bond (``smiles.graph``). A random tenth validates, another
-    is the test.
+    """Regression of the measured log solubility (mol/l) of 1128 molecules.
 
-    Raises ConfigError where the package that reads molecules is missing.
+    Nine integer features per atom and eleven per bond (``smiles.parse_smiles``). Errors are in log mol/l. Random splits
+    of 80, 10 and 10 %.
+
+    Raises:
+        ConfigError: RDKit is not installed.
+
+    References:
+        Delaney 2004, ESOL: Estimating Aqueous Solubility Directly from Molecular Structure.
     """
 
     shapes = "x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G, K)"
@@ -42,21 +47,21 @@ class ESOL(Dataset):
         smiles.import_rdkit()  # before anything is downloaded
         table = delimited.read(str(find_table(data_dir)), "data_dir", ",", True, "utf-8")
         column = {name: table.columns[table.find_column(name, "data")] for name in ("smiles", TARGET)}
-        atoms, bonds, kinds = zip(*map(smiles.parse_smiles, column["smiles"]), strict=True)
+        atoms, bonds, bond_features = zip(*map(smiles.parse_smiles, column["smiles"]), strict=True)
         target = torch.tensor([float(cell) for cell in column[TARGET]])[:, None]
         rows = len(target)
         order = rng.make_permutation(rows, seed, 0).tensor_split([rows * 8 // 10, rows * 9 // 10])
-        spread, mean = torch.std_mean(target[order[0]])
-        whole = GraphsSplit(
+        std, mean = torch.std_mean(target[order[0]])
+        graphs = GraphsSplit(
             {"x": Ragged.from_rows(atoms)},
             Ragged.from_rows(bonds),
-            {"edge_attr": Ragged.from_rows(kinds)},
-            (target - mean) / spread,
+            {"edge_attr": Ragged.from_rows(bond_features)},
+            (target - mean) / std,
         )
-        self.train, self.val, self.test = make_graph_splits(whole, order)
-        scale = float(spread)
+        self.train, self.val, self.test = make_graph_splits(graphs, order)
+        scale = float(std)
         self.info = DatasetInfo(
-            sizes={**graph_sizes(whole, smiles.CARDINALITIES), "out_features": 1},
+            sizes={**graph_sizes(graphs, smiles.CARDINALITIES), "out_features": 1},
             baseline=baselines.mean_prediction(self.train, self.test, scale),
             target_scale=scale,
             target_mean=float(mean),
@@ -64,7 +69,7 @@ class ESOL(Dataset):
 
 
 def find_table(data_dir: str | None) -> Path:
-    """The table, verified; downloaded if it lies in neither of its places."""
+    """Return the path of the verified table, downloading it if neither file exists."""
     folder = fetch_files("esol", [], data_dir)
     source = next((source for source in SOURCES if (folder / source.path).exists()), SOURCES[-1])
     return fetch_files("esol", [source], data_dir) / source.path

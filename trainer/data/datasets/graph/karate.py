@@ -1,4 +1,4 @@
-"""The members of a club that parted in two, and who met whom outside it."""
+"""Zachary's karate club."""
 
 from __future__ import annotations
 
@@ -13,15 +13,20 @@ from trainer.utils.errors import ConfigError
 
 
 class Karate(Dataset):
-    """Zachary 1977: 34 members, 78 friendships; the classes are 4 communities found in it (as in Kipf and Welling
-    2017), ``x`` says which member a node is and nothing else. One member of each community is for training,
-    ``val_nodes`` random others validate, all that are left are the test.
+    """Zachary's karate club: node classification of 34 members with 78 edges into 4 communities.
+
+    Features are one-hot node ids. One member of each community is for training, ``val_nodes`` random others for
+    validation and the rest for test.
+
+    References:
+        Zachary 1977, An Information Flow Model for Conflict and Fission in Small Groups.
+        Kipf and Welling 2017, Semi-Supervised Classification with Graph Convolutional Networks (communities).
     """
 
     shapes = "x (N, F), edge_index (2, E) -> (N)"
 
     def __init__(self, val_nodes: PositiveInt, seed: NonNegativeInt):
-        with warnings.catch_warnings():  # that torch has deprecated what PyG uses is nobody's concern here
+        with warnings.catch_warnings():  # PyG uses deprecated torch functions
             warnings.simplefilter("ignore", DeprecationWarning)
             from torch_geometric.datasets import KarateClub
 
@@ -29,7 +34,7 @@ class Karate(Dataset):
         rest = (~club.train_mask).nonzero().squeeze(1)
         if val_nodes >= len(rest):
             raise ConfigError(
-                f"data.val_nodes: {val_nodes} of {len(rest)} members that are not for training leave none"
+                f"data.val_nodes: {val_nodes} of the {len(rest)} members outside of training leave none for test"
             )
         order = rest[rng.make_permutation(len(rest), seed, 0)]
         rows = club.train_mask.nonzero().squeeze(1), order[:val_nodes], order[val_nodes:]

@@ -1,4 +1,4 @@
-"""Knowledge graphs that link prediction is measured on."""
+"""Knowledge graph benchmarks for link prediction."""
 
 from __future__ import annotations
 
@@ -32,8 +32,12 @@ SMALL_SHA256 = {
 
 
 class WN18RR(Dataset):
-    """Dettmers et al. 2018: 40,943 meanings of WordNet and 11 relations between them, without the relations whose
-    inverse is among the others; 86,835 triples train. Every triple is asked from both ends, so there are 22 relations.
+    """WN18RR: 40,943 WordNet synsets and 11 relations, without inverse relations; 86,835 training triples.
+
+    Every triple is a head and a tail query, so there are 22 relations.
+
+    References:
+        Dettmers et al. 2018, Convolutional 2D Knowledge Graph Embeddings.
     """
 
     shapes = "head (B), relation (B), known (B, K), edge_index (2, E), edge_type (E) -> (B)"
@@ -50,8 +54,13 @@ class WN18RR(Dataset):
 
 
 class SmallKnowledgeGraph(Dataset):
-    """Kemp et al. 2006. ``kinship``: what 104 people of the Alyawarra call each other, 25 words; ``nations``: 14 states
-    and 56 things they do to or share with one another. Every triple is asked from both ends.
+    """Kinship and Nations knowledge graphs.
+
+    ``kinship``: 25 kinship terms between 104 members of the Alyawarra. ``nations``: 56 relations between 14 countries.
+    Every triple is a head and a tail query.
+
+    References:
+        Kemp et al. 2006, Learning Systems of Concepts with an Infinite Relational Model.
     """
 
     shapes = "head (B), relation (B), known (B, K), edge_index (2, E), edge_type (E) -> (B)"

@@ -1,4 +1,4 @@
-"""Graphs made on the spot some of whose links are held out."""
+"""Synthetic link prediction on a stochastic block model."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ from trainer.data.splits.negative_sampling import NonEdges, split_links, to_undi
 
 
 class SBMLinkPrediction(Dataset):
-    """Are two nodes linked? The graph is one of the stochastic block model (Holland et al. 1983) without the links that
-    are held out to validate and to test. Every split has as many pairs that are linked as pairs that are not, and those
-    of training are other ones in every epoch. The best possible score knows the block of every node, on which alone
-    links depend.
+    """Link prediction on a graph of the stochastic block model.
+
+    Links for validation and test are removed from the graph. Every split has as many negative as positive pairs;
+    training negatives are resampled in every epoch. The best possible score knows the block of every node, which alone
+    determines link probabilities.
+
+    References:
+        Holland et al. 1983, Stochastic Blockmodels: First Steps.
     """
 
     shapes = "x (N, F), edge_index (2, E), pairs (P, 2) -> (P)"
@@ -39,24 +43,26 @@ class SBMLinkPrediction(Dataset):
     ):
         x, linked, block = block_graph(nodes, blocks, p_within, p_across, mu, rng.make_generator(seed))
         links = linked.triu().nonzero()
-        train, of_val, of_test = split_links(links, partial(NonEdges.from_graph, nodes), val, test, seed)
-        graph = {"x": x, "edge_index": to_undirected(train.links)}
-        self.train, self.val, self.test = (SplitWithSharedInputs(rows, graph) for rows in (train, of_val, of_test))
-        pairs, truth = of_test.inputs["pairs"], of_test.target
-        assert truth is not None
+        train_links, val_links, test_links = split_links(links, partial(NonEdges.from_graph, nodes), val, test, seed)
+        graph = {"x": x, "edge_index": to_undirected(train_links.links)}
+        self.train, self.val, self.test = (
+            SplitWithSharedInputs(rows, graph) for rows in (train_links, val_links, test_links)
+        )
+        pairs, target = test_links.inputs["pairs"], test_links.target
+        assert target is not None
         self.info = DatasetInfo(
             sizes=node_graph_sizes(x) | {"num_classes": 2, "out_features": 1},
             baseline={"auc": 0.5, "average_precision": 0.5, "accuracy": 0.5, "nll": math.log(2)},
             best_possible=bayes_optimal.log_odds_optimum(
-                _link_log_odds(block, p_within, p_across)[pairs[:, 0], pairs[:, 1]], truth
+                _link_log_odds(block, p_within, p_across)[pairs[:, 0], pairs[:, 1]], target
             ),
             node_classes=block,
         )
 
 
 def _link_log_odds(block: Tensor, p_within: float, p_across: float) -> Tensor:
-    """The log-odds (N, N) that a pair is linked, among as many pairs that are as pairs that are not."""
-    chance = torch.where(block[:, None] == block, p_within, p_across).double()
-    apart = ~torch.eye(len(block), dtype=torch.bool)
-    share = chance[apart].mean()
-    return chance.logit() - share.logit()
+    """Return the log-odds (N, N) that a pair is linked, among balanced positive and negative pairs."""
+    probability = torch.where(block[:, None] == block, p_within, p_across).double()
+    off_diagonal = ~torch.eye(len(block), dtype=torch.bool)
+    density = probability[off_diagonal].mean()
+    return probability.logit() - density.logit()

@@ -1,4 +1,4 @@
-"""Series of the user's, one table a run, each a row of linked regions over time."""
+"""Region time series (e.g. parcellated BOLD), one table per run, as node features on a shared graph."""
 
 from __future__ import annotations
 
@@ -27,15 +27,20 @@ LABELS_FILE = "labels.csv"
 
 
 class ParcelSeries(Dataset):
-    """A table for each run, a row a step and a column a region, in ``CLASS/*.csv`` (or tsv, npy), perhaps under
-    ``train``, ``val`` and ``test``; or beside a ``labels.csv`` with columns file and label, and what it does not list
-    is left out. Regions are linked where their |correlation|, in the mean over training tables, is among the
-    ``top_k`` strongest of either; or as ``graph`` says, a square table of weights from row to column. Features of a
-    region are its number, standardised by its own table or by all training tables, its degree and its mean
-    |correlation|.
+    """Classification of runs of region time series on a correlation graph.
 
-    Raises ConfigError for tables that differ in regions, cells that are no numbers, tables of a single step, fewer
-    than two classes or a class without a table in each split, and a graph that is not of these regions.
+    Each run is a table with one row per step and one column per region, in ``CLASS/*.csv`` (or tsv, npy), optionally
+    under ``train``, ``val`` and ``test``; or listed in ``labels.csv`` with columns file and label, and unlisted files
+    are ignored. Node features are the value of the region, its degree and its mean |correlation|.
+
+    Args:
+        graph: Square table of edge weights from row to column. By default an edge joins two regions where their
+            |correlation|, averaged over training tables, is among the ``top_k`` largest of either region.
+        standardise: Statistics for standardization: of each ``table``, or of all ``training`` tables.
+
+    Raises:
+        ConfigError: Tables differ in regions, contain non-numeric cells or have a single step; there are fewer than two
+            classes, or a class without a table in each split; the graph has other regions.
     """
 
     shapes = "x (B, T, N, F), edge_index (2, E), edge_weight (E), lengths (B) -> (B)"
@@ -44,7 +49,7 @@ class ParcelSeries(Dataset):
 
     @classmethod
     def get_user_paths(cls, options: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Path]:
-        """Besides, each table that ``labels.csv`` lists: one may have any ending, or be hidden."""
+        """Add the tables that ``labels.csv`` lists, which may have any extension or be hidden files."""
         folder = paths["path"]
         if not os.path.isfile(folder / LABELS_FILE):
             return dict(paths)
@@ -72,15 +77,15 @@ class ParcelSeries(Dataset):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
-        reading = CellFormat.from_options({"missing": missing, "decimal": decimal, "thousands": thousands})
-        style = RegionTableFormat(delimiter, header, encoding, reading)
+        fmt = CellFormat.from_options({"missing": missing, "decimal": decimal, "thousands": thousands})
+        table_format = RegionTableFormat(delimiter, header, encoding, fmt)
         folder = Path(path).expanduser()
-        found, words, names = _find_labeled_tables(folder)
-        names, found, labels = class_folders.restore_class_order(fitted, names, found, words)
-        given = torch.tensor([split for _, split in found])
+        found, class_names, names = _find_labeled_tables(folder)
+        names, found, labels = class_folders.restore_class_order(fitted, names, found, class_names)
+        splits = torch.tensor([split for _, split in found])
         keys = class_folders.file_keys(folder, found)
-        rows = fitted.split_rows(keys, lambda: class_folders.split_every_class(given, labels, names, val, test, seed))
-        regions = _align_regions(fitted, [style.read(table, "data.path", columns) for table, _ in found])
+        rows = fitted.split_rows(keys, lambda: class_folders.split_every_class(splits, labels, names, val, test, seed))
+        regions = _align_regions(fitted, [table_format.read(table, "data.path", columns) for table, _ in found])
         runs = [torch.from_numpy(table.values) for table in regions]
 
         training = [runs[row] for row in rows[0].tolist()]
@@ -89,19 +94,19 @@ class ParcelSeries(Dataset):
             strength = torch.stack([correlation.absolute_correlation(run) for run in training]).mean(0)
             edges = correlation.top_k_edges(strength, top_k)
             if graph is not None:
-                edges = _edges_from_table(style.read(Path(graph).expanduser(), "data.graph"), regions[0])
+                edges = _edges_from_table(table_format.read(Path(graph).expanduser(), "data.graph"), regions[0])
             roles = correlation.node_roles(strength, edges[0])
             return {"edge_index": edges[0], "edge_weight": edges[1], "roles": roles}
 
-        links = fitted.get_or_fit("links", learn)
+        graph_state = fitted.get_or_fit("links", learn)
         scale = fitted.get_or_fit(
             "scale", lambda: _region_moments(torch.cat(training)) if standardise == "training" else None
         )
-        roles = links["roles"]
+        roles = graph_state["roles"]
         x = Ragged.from_rows(
             correlation.node_features(_standardize(run, scale or _region_moments(run)), roles) for run in runs
         )
-        shared = {"edge_index": links["edge_index"], "edge_weight": links["edge_weight"]}
+        shared = {"edge_index": graph_state["edge_index"], "edge_weight": graph_state["edge_weight"]}
         self.train, self.val, self.test = (
             SplitWithSharedInputs(RaggedSplit({"x": x.select_rows(part)}, labels[part]), shared) for part in rows
         )
@@ -119,38 +124,37 @@ class ParcelSeries(Dataset):
 
 
 def _find_labeled_tables(folder: Path) -> tuple[list[tuple[Path, int]], Sequence[str], list[str]]:
-    """Tables, each with the split (0 to 2) that its folder says; the class of each; and the names of the classes."""
+    """Return tables with their splits (0..2, from the directory), the class of each and the names of the classes."""
     if not os.path.isfile(folder / LABELS_FILE):
         if folder.is_dir() and class_folders.list_files(folder, FILE_EXTENSIONS):
             raise ConfigError(
-                f"data.path: {folder.absolute()} has tables and no {LABELS_FILE}; it must have that, with "
-                "columns file and"
-                " label, or a folder of tables for each class"
+                f"data.path: {folder.absolute()} has tables but no {LABELS_FILE}; add it, with columns file and"
+                " label, or one folder of tables per class"
             )
         found, names = class_folders.find_labeled_files(folder, FILE_EXTENSIONS)
         return found, [path.parent.name for path, _ in found], names
     table = _read_labels(folder)
     at = [table.find_column(name, "data.path") for name in ("file", "label")]
-    listed, said = (table.columns[place] for place in at)
+    file_names, labels = (table.columns[place] for place in at)
     paths: dict[Path, int] = {}
-    for row, (name, label) in enumerate(zip(listed, said, strict=True)):
+    for row, (name, label) in enumerate(zip(file_names, labels, strict=True)):
         if not name or not label:
-            raise ConfigError(f"{table.describe_cell(row, at[bool(name)])}: a gap")
+            raise ConfigError(f"{table.describe_cell(row, at[bool(name)])}: missing value")
         path = _table_path(folder, name)
         if path is None:
             raise ConfigError(
-                f"{table.describe_cell(row, at[0])}: {name!r} is outside of {folder.absolute()}: every table "
-                "must lie in this"
-                " folder, so that a run knows it again; move or link it there, or give a folder above as data.path"
+                f"{table.describe_cell(row, at[0])}: {name!r} is outside of {folder.absolute()}; every table "
+                "must be in this folder, so that a run can identify it; move or link it there, or set data.path to a"
+                " parent folder"
             )
         if paths.setdefault(path, row) != row:
-            raise ConfigError(f"{table.describe_cell(row, at[0])}: {name!r} stands there twice")
+            raise ConfigError(f"{table.describe_cell(row, at[0])}: duplicate file {name!r}")
         if not os.path.isfile(path):
             raise download.missing_file_error(path)
-    names = sorted(set(said))
+    names = sorted(set(labels))
     if len(names) < 2:
-        raise ConfigError(f"data.path: {table.path} has one label only, {names[0]!r}; there must be at least two")
-    return [(path, 0) for path in paths], said, names
+        raise ConfigError(f"data.path: {table.path} has a single label, {names[0]!r}; at least two are needed")
+    return [(path, 0) for path in paths], labels, names
 
 
 def _read_labels(folder: Path) -> delimited.Table:
@@ -158,7 +162,7 @@ def _read_labels(folder: Path) -> delimited.Table:
 
 
 def _table_path(folder: Path, name: str) -> Path | None:
-    """The path of a table by its name in ``labels.csv``, relative or absolute; None for one outside of the folder."""
+    """Return the path of a table by its relative or absolute name in ``labels.csv``; None outside of the folder."""
     below = os.path.relpath(folder / name, folder)
     if below.split(os.sep)[0] == os.pardir:
         return None
@@ -166,10 +170,10 @@ def _table_path(folder: Path, name: str) -> Path | None:
 
 
 def _align_regions(fitted: Preprocessing, runs: list[RegionTable]) -> list[RegionTable]:
-    """The tables, with regions in the order of the first that names them, or as a run stores it."""
-    short = next((run for run in runs if len(run.values) < 2), None)
-    if short is not None:
-        raise ConfigError(f"data.path: {short.path} has 1 step: nothing in it can be correlated")
+    """Reorder regions as in the first table with region names, or as stored by a run."""
+    too_short = next((run for run in runs if len(run.values) < 2), None)
+    if too_short is not None:
+        raise ConfigError(f"data.path: {too_short.path} has 1 step; correlations need at least 2")
     first = next((run for run in runs if run.names is not None), runs[0])
     names = fitted.get_or_fit("regions", lambda: first.names)
     if fitted.is_stored and names is not None:
@@ -178,17 +182,17 @@ def _align_regions(fitted: Preprocessing, runs: list[RegionTable]) -> list[Regio
 
 
 def _edges_from_table(graph: RegionTable, tables: RegionTable) -> tuple[Tensor, Tensor]:
-    """Edges and weights of a table of weights, from row to column, of the regions of others."""
+    """Return edges and weights from a weight table (row to column) of the same regions as ``tables``."""
     height, width = graph.values.shape
     if height != width:
         raise ConfigError(
-            f"data.graph: {graph.path} is {height} x {width}; it must be square, a row and a column for each region"
+            f"data.graph: {graph.path} is {height} x {width}; it must be square, with one row and one column per region"
         )
     if (graph.values < 0).any():
         row, column = (graph.values < 0).nonzero()
         raise ConfigError(
             f"data.graph: {graph.path}: row {row[0] + 1}, column {column[0]}: {graph.values[row[0], column[0]]:g};"
-            " weights must be >= 0 (a signed correlation is no graph: data.graph=null takes its size)"
+            " weights must be >= 0 (for signed correlations, data.graph=null uses absolute values)"
         )
     across = graph.reorder_like(tables, "data.graph")
     down = RegionTable(graph.path, across.values.T, graph.names).reorder_like(tables, "data.graph")
@@ -198,10 +202,10 @@ def _edges_from_table(graph: RegionTable, tables: RegionTable) -> tuple[Tensor, 
 
 
 def _region_moments(run: Tensor) -> dict[str, Tensor]:
-    """Mean and deviation of each region in a run (T, N); of one that never changes the deviation is infinite."""
-    spread, mean = torch.std_mean(run, 0, correction=0)
-    return {"mean": mean, "std": spread.where(spread > 1e-12 * mean.abs(), torch.inf)}
+    """Return mean and standard deviation of each region in a run (T, N); the latter is infinite for a constant one."""
+    std, mean = torch.std_mean(run, 0, correction=0)
+    return {"mean": mean, "std": std.where(std > 1e-12 * mean.abs(), torch.inf)}
 
 
-def _standardize(run: Tensor, by: Mapping[str, Tensor]) -> Tensor:
-    return (run - by["mean"]) / by["std"]
+def _standardize(run: Tensor, moments: Mapping[str, Tensor]) -> Tensor:
+    return (run - moments["mean"]) / moments["std"]

@@ -1,4 +1,4 @@
-"""Citation networks: papers as nodes, their words as features, who cites whom as edges, the field as class."""
+"""Planetoid citation networks: bag-of-words features, citation edges, subject classes."""
 
 from __future__ import annotations
 
@@ -44,14 +44,23 @@ SHA256 = {
     },
 }
 NUM_VAL_NODES = 500
-"""Nodes that validate; they follow the labelled ones in the files."""
+"""Validation nodes; they follow the labeled ones in the files."""
 
 
 class Planetoid(Dataset):
-    """Sen et al. 2008, with the public split of Yang et al. 2016: 20 training nodes of each class, 500 for validation,
-    1000 for the test. Edges run both ways; duplicates and loops in the files are left out. A node whose paper is
-    missing (15 in Citeseer) has neither words nor class. ``neighbours`` makes batches of training nodes with what is
-    sampled around them (``NeighborSplit``); validation and test see the whole graph.
+    """Cora and Citeseer citation networks with the public split.
+
+    20 training nodes per class, 500 for validation, 1000 for test. Edges are undirected; duplicates and self-loops in
+    the files are removed. A node without a paper (15 in Citeseer) has neither features nor class.
+
+    Args:
+        row_normalise: Scale the features of each node to sum to 1.
+        neighbours: Number of sampled neighbors per layer for training batches (``NeighborSplit``); validation and test
+            use the whole graph.
+
+    References:
+        Sen et al. 2008, Collective Classification in Network Data.
+        Yang et al. 2016, Revisiting Semi-Supervised Learning with Graph Embeddings (splits).
     """
 
     shapes = "x (N, F), edge_index (2, E) -> (N)"
@@ -68,12 +77,12 @@ class Planetoid(Dataset):
         sources = [Source(place + part, sha, f"{URL}ind.{name}.{part}") for part, sha in SHA256[name].items()]
         folder = fetch_files(name, sources, data_dir)
         files = {part: folder / (place + part) for part in SHA256[name]}
-        x, label, labelled, tested = _read_nodes(files)
+        x, label, num_labeled, test_nodes = _read_nodes(files)
         if row_normalise:
             x /= x.sum(1, keepdim=True).clamp(min=1)
         inputs = {"x": x, "edge_index": _read_edges(_unpickle(files["graph"]), len(x))}
 
-        rows = torch.arange(labelled), torch.arange(labelled, labelled + NUM_VAL_NODES), tested
+        rows = torch.arange(num_labeled), torch.arange(num_labeled, num_labeled + NUM_VAL_NODES), test_nodes
         train, self.val, self.test = make_node_splits(inputs, label, rows)
         self.train = neighbor_batches(train, neighbours, seed)
         classes = int(label.max()) + 1
@@ -84,12 +93,12 @@ class Planetoid(Dataset):
 
 
 def _read_nodes(files: dict[str, Path]) -> tuple[Tensor, Tensor, int, Tensor]:
-    """Features (N, F), classes (N,), how many nodes are labelled for training, and the test nodes (1000,)."""
+    """Return features (N, F), classes (N,), the number of labeled training nodes and the test nodes (1000,)."""
     known, known_label, test, test_label, label = (
         _to_dense(_unpickle(files[part])) for part in ("allx", "ally", "tx", "ty", "y")
     )
     order = torch.tensor([int(line) for line in files["test.index"].read_text().split()])
-    # The rows of tx lie in the order of test.index; a number between its ends that it leaves out has no paper.
+    # Rows of tx are in the order of test.index; indices in its range that are missing from it have no paper.
     nodes = int(order.max()) + 1
     x = torch.zeros(nodes, known.shape[1]).index_copy(0, order, test)
     one_hot = torch.zeros(nodes, known_label.shape[1]).index_copy(0, order, test_label)
@@ -98,28 +107,30 @@ def _read_nodes(files: dict[str, Path]) -> tuple[Tensor, Tensor, int, Tensor]:
 
 
 def _read_edges(neighbours: dict[int, list[int]], nodes: int) -> Tensor:
-    """Both directions of every edge once, without loops: (2, E), in order of source and target."""
-    pairs = torch.tensor([(i, j) for i, others in neighbours.items() for j in others if i != j]).t()
+    """Return both directions of every edge once, without self-loops: (2, E), sorted by source and target."""
+    pairs = torch.tensor([(i, j) for i, targets in neighbours.items() for j in targets if i != j]).t()
     keys = torch.cat((pairs[0] * nodes + pairs[1], pairs[1] * nodes + pairs[0])).unique()
     return torch.stack((keys // nodes, keys % nodes))
 
 
 class _CSRMatrix:
-    """What a pickled scipy matrix of compressed rows holds: indptr, indices, data and _shape."""
+    """State of a pickled scipy CSR matrix: indptr, indices, data and _shape."""
 
     def to_dense(self) -> np.ndarray[Any, Any]:
-        held = vars(self)
-        made = np.zeros(held["_shape"], dtype=np.float32)
-        made[np.repeat(np.arange(len(made)), np.diff(held["indptr"])), held["indices"]] = held["data"]
-        return made
+        state = vars(self)
+        dense = np.zeros(state["_shape"], dtype=np.float32)
+        dense[np.repeat(np.arange(len(dense)), np.diff(state["indptr"])), state["indices"]] = state["data"]
+        return dense
 
 
-def _to_dense(held: _CSRMatrix | np.ndarray[Any, Any]) -> Tensor:
-    return torch.from_numpy(held.to_dense() if isinstance(held, _CSRMatrix) else np.asarray(held, dtype=np.float32))
+def _to_dense(matrix: _CSRMatrix | np.ndarray[Any, Any]) -> Tensor:
+    return torch.from_numpy(
+        matrix.to_dense() if isinstance(matrix, _CSRMatrix) else np.asarray(matrix, dtype=np.float32)
+    )
 
 
 class _RestrictedUnpickler(pickle.Unpickler):
-    """Reads a pickle that holds nothing but arrays, sparse matrices and lists; whatever else it names is refused."""
+    """Unpickler for arrays, sparse matrices and lists only; all other classes are rejected."""
 
     allowed: ClassVar[dict[tuple[str, str], Any]] = {
         ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
@@ -136,14 +147,14 @@ class _RestrictedUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.allowed:
-            raise pickle.UnpicklingError(f"it holds {module}.{name}, which is not data")
+            raise pickle.UnpicklingError(f"class {module}.{name} is not allowed")
         return self.allowed[module, name]
 
 
 def _unpickle(path: Path) -> Any:
-    """What a file holds, without running code from it. Raises ConfigError."""
+    """Load a pickle file without executing code from it. Raises ConfigError for anything that is not data."""
     try:
         with path.open("rb") as file:
             return _RestrictedUnpickler(file).load()
     except (pickle.UnpicklingError, EOFError, AttributeError, TypeError, ValueError, IndexError) as error:
-        raise ConfigError(f"data: {path} refused: {error}") from error
+        raise ConfigError(f"data: {path} rejected: {error}") from error

@@ -1,4 +1,4 @@
-"""A graph made on the spot whose edges add or take away, as their kind says."""
+"""Synthetic node classification with relation-dependent edge weights."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from trainer.data.splits.graph_batches import consecutive_node_split, make_node_
 
 
 class RelationSign(Dataset):
-    """``y_i = [sum_(j -> i) w_r x_j0 > 0]`` with r the relation of the edge and w evenly spaced from -1 to 1: the first
-    feature of the neighbours, added or taken away. Each node has as many neighbours by every relation, drawn at
-    random, so that their sum is also their mean; who ignores the relations is left with weights that add up to 0.
+    """Node classification by the sign of a relation-weighted sum over neighbors.
+
+    ``y_i = [sum_(j -> i) w_r x_j0 > 0]`` with r the relation of the edge and w evenly spaced from -1 to 1. Each node
+    has ``degree`` random neighbors per relation, so sum and mean aggregation are equivalent; a model that ignores
+    relations has weights that sum to 0.
     """
 
     shapes = "x (N, F), edge_index (2, E), edge_type (E) -> (N)"
@@ -34,11 +36,11 @@ class RelationSign(Dataset):
         x = torch.randn(nodes, features, generator=random)
         target = torch.arange(nodes).repeat_interleave(relations * degree)
         source = torch.randint(nodes, target.shape, generator=random)
-        kind = torch.arange(relations).repeat_interleave(degree).repeat(nodes)
+        edge_type = torch.arange(relations).repeat_interleave(degree).repeat(nodes)
         weight = torch.linspace(-1, 1, relations) if relations > 1 else torch.ones(1)
-        label = (torch.zeros(nodes).index_add(0, target, weight[kind] * x[source, 0]) > 0).long()
+        label = (torch.zeros(nodes).index_add(0, target, weight[edge_type] * x[source, 0]) > 0).long()
 
-        inputs = {"x": x, "edge_index": torch.stack((source, target)), "edge_type": kind}
+        inputs = {"x": x, "edge_index": torch.stack((source, target)), "edge_type": edge_type}
         self.train, self.val, self.test = make_node_splits(inputs, label, rows)
         self.info = DatasetInfo(
             sizes=node_graph_sizes(x, 2) | {"num_relations": relations},

@@ -1,4 +1,4 @@
-"""Graphs made on the spot whose links say what the features do not."""
+"""Synthetic node classification on a stochastic block model."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ from trainer.data.splits.graph_batches import consecutive_node_split, make_node_
 
 
 class StochasticBlockModel(Dataset):
-    """Stochastic block model (Holland et al. 1983): two nodes are linked with a chance that depends on whether they
-    share a block, ``x = mu onehot(block) + normal``, and the block is the class. The best possible score knows the
-    blocks of all other nodes.
+    """Stochastic block model with block-dependent features.
+
+    Two nodes are linked with probability ``p_within`` in the same block and ``p_across`` otherwise; features are
+    ``x = mu onehot(block) + normal`` and the class is the block. The best possible score knows the blocks of all other
+    nodes.
+
+    References:
+        Holland et al. 1983, Stochastic Blockmodels: First Steps.
     """
 
     shapes = "x (N, F), edge_index (2, E) -> (N)"
@@ -44,14 +49,14 @@ class StochasticBlockModel(Dataset):
 
 
 def _bayes_accuracy(x: Tensor, linked: Tensor, block: Tensor, p_within: float, p_across: float, mu: float) -> float:
-    """How often the likeliest block is right, given a node's features and links and the blocks of all others."""
+    """Return the accuracy of the most likely block, given features and links of a node and all other blocks."""
     member = torch.nn.functional.one_hot(block).double()
     links = linked.double() @ member  # (N, blocks), to nodes of each block
     absent = member.sum(0) - member - links
     within, across = (
         torch.tensor([p, 1 - p], dtype=torch.float64).clamp(min=1e-300).log() for p in (p_within, p_across)
     )
-    # A node of block k: its links and gaps to block k follow p_within instead of p_across.
+    # For a node of block k, links and non-links to block k follow p_within instead of p_across.
     gain = within - across
     score = mu * x.double() + links * gain[0] + absent * gain[1]
     return float((score.argmax(1) == block).double().mean())

@@ -1,4 +1,4 @@
-"""A brain made on the spot, in which two networks of parcels fire one after the other."""
+"""Simulated BOLD signals of two parcel networks that activate in sequence."""
 
 from __future__ import annotations
 
@@ -17,21 +17,24 @@ from trainer.data.splits.splitting import split_by_order
 from trainer.utils.errors import ConfigError
 
 HEMODYNAMIC_RESPONSE = torch.tensor([0.3, 0.8, 1.0, 0.7, 0.2])
-"""What firing adds to the signal of a parcel, step by step."""
+"""Response of a parcel to the activation of its network, per step."""
 MIN_ONSET_GAP = 3
-"""The fewest steps between the two onsets."""
+"""Minimum number of steps between the two onsets."""
 COUPLING = torch.tensor([1.5, 0.7])
-"""How much of one signal the parcels of each network share at rest, where the rest is noise of deviation 1."""
+"""Weight of the shared resting-state signal in each network, relative to noise of standard deviation 1."""
 
 
 class SimulatedBold(Dataset):
-    """Two networks of ``members`` parcels among others that belong to none. In a run each fires once,
-    ``x_t = RESPONSE_(t - onset) + noise`` in its parcels, and the class is the one that fires first: over time both
-    add up to the same. At rest the parcels of a network share a signal, one network more than the other. The graph
-    is made of the correlations of one run at rest, and so are a node's second and third feature, its degree and its
-    mean |correlation|, in which alone the networks differ. The best possible score knows the networks.
+    """Classification of the network that activates first, from simulated parcel time series.
 
-    Raises ConfigError for more members than parcels, and for runs too short to fire twice.
+    Two networks have ``members`` parcels each; other parcels belong to none. In a run each network activates once,
+    ``x_t = RESPONSE_(t - onset) + noise`` in its parcels; summed over time both are equal. At rest the parcels of a
+    network share a signal, one network more strongly than the other. The graph is the thresholded correlation of one
+    resting-state run, which also gives the second and third node feature, degree and mean |correlation|; only these
+    distinguish the networks. The best possible score knows the networks.
+
+    Raises:
+        ConfigError: More members than parcels, or runs too short for two activations.
     """
 
     shapes = "x (B, T, N, F), edge_index (2, E), edge_weight (E), lengths (B) -> (B)"
@@ -49,23 +52,23 @@ class SimulatedBold(Dataset):
         seed: NonNegativeInt,
     ):
         if 2 * members > parcels:
-            raise ConfigError(f"data.members: two networks of {members} do not fit into {parcels} parcels")
+            raise ConfigError(f"data.members: two networks of {members} exceed {parcels} parcels")
         if not len(HEMODYNAMIC_RESPONSE) + MIN_ONSET_GAP <= shortest <= longest:
             raise ConfigError(
                 f"data: data.shortest must be at least {len(HEMODYNAMIC_RESPONSE) + MIN_ONSET_GAP}, for both "
-                "networks to fire, and at most"
+                "networks to activate, and at most"
                 f" data.longest; given {shortest} and {longest}"
             )
         random = rng.make_generator(seed)
-        belongs = torch.zeros(2, parcels)
+        membership = torch.zeros(2, parcels)
         places = torch.randperm(parcels, generator=random)
-        belongs[0, places[:members]] = belongs[1, places[members : 2 * members]] = 1
-        strength = correlation.absolute_correlation(_resting_state_run(belongs, rest_steps, random))
+        membership[0, places[:members]] = membership[1, places[members : 2 * members]] = 1
+        strength = correlation.absolute_correlation(_resting_state_run(membership, rest_steps, random))
         edge_index, edge_weight = correlation.top_k_edges(strength, top_k)
 
         lengths = torch.randint(shortest, longest + 1, (rows,), generator=random)
-        first = torch.randint(2, (rows,), generator=random)
-        x = _network_signals(draw_onsets(lengths, first, random), longest) @ belongs
+        first_network = torch.randint(2, (rows,), generator=random)
+        x = _network_signals(draw_onsets(lengths, first_network, random), longest) @ membership
         x += noise * torch.randn(x.shape, generator=random)
 
         roles = correlation.node_roles(strength, edge_index)
@@ -73,7 +76,9 @@ class SimulatedBold(Dataset):
         graph = {"edge_index": edge_index, "edge_weight": edge_weight}
         parts = (part.inputs["row"] for part in split_by_order({"row": torch.arange(rows)}, None))
         self.train, self.val, self.test = (
-            SplitWithSharedInputs(RaggedSplit({"x": Ragged.from_rows(runs[row] for row in part)}, first[part]), graph)
+            SplitWithSharedInputs(
+                RaggedSplit({"x": Ragged.from_rows(runs[row] for row in part)}, first_network[part]), graph
+            )
             for part in parts
         )
         self.info = DatasetInfo(
@@ -85,35 +90,37 @@ class SimulatedBold(Dataset):
                 "out_features": 1,
             },
             baseline=baselines.majority_class(self.train, self.test, 2),
-            best_possible={"accuracy": float((_predict_first_network(x, lengths, belongs) == first).double().mean())},
+            best_possible={
+                "accuracy": float((_predict_first_network(x, lengths, membership) == first_network).double().mean())
+            },
         )
 
 
-def _resting_state_run(belongs: Tensor, steps: int, random: torch.Generator) -> Tensor:
-    """A run (T, N) in which the parcels of each network (2, N) share a signal."""
-    shared = torch.randn(steps, 2, generator=random) * COUPLING
-    return shared @ belongs + torch.randn(steps, belongs.shape[1], generator=random)
+def _resting_state_run(membership: Tensor, steps: int, random: torch.Generator) -> Tensor:
+    """Simulate a resting-state run (T, N) in which the parcels of each network (2, N) share a signal."""
+    signals = torch.randn(steps, 2, generator=random) * COUPLING
+    return signals @ membership + torch.randn(steps, membership.shape[1], generator=random)
 
 
-def draw_onsets(lengths: Tensor, first: Tensor, random: torch.Generator) -> Tensor:
-    """When each network begins to fire, (B, 2): ``first`` (B,) before the other, both to the end within ``lengths``."""
+def draw_onsets(lengths: Tensor, first_network: Tensor, random: torch.Generator) -> Tensor:
+    """Draw the onset of each network, (B, 2): ``first`` (B,) before the other, both ending within ``lengths``."""
     latest = lengths - len(HEMODYNAMIC_RESPONSE)
     gap = MIN_ONSET_GAP + (torch.rand(len(lengths), generator=random) * (latest - MIN_ONSET_GAP + 1)).long()
     start = (torch.rand(len(lengths), generator=random) * (latest - gap + 1)).long()
-    return start[:, None] + gap[:, None] * (torch.arange(2) != first[:, None])
+    return start[:, None] + gap[:, None] * (torch.arange(2) != first_network[:, None])
 
 
 def _network_signals(onsets: Tensor, steps: int) -> Tensor:
-    """The signal of each network, (B, T, 2)."""
-    since = torch.arange(steps)[:, None] - onsets[:, None]
-    fires = (since >= 0) & (since < len(HEMODYNAMIC_RESPONSE))
-    return HEMODYNAMIC_RESPONSE[since.clamp(0, len(HEMODYNAMIC_RESPONSE) - 1)] * fires
+    """Return the signal of each network, (B, T, 2)."""
+    elapsed = torch.arange(steps)[:, None] - onsets[:, None]
+    active = (elapsed >= 0) & (elapsed < len(HEMODYNAMIC_RESPONSE))
+    return HEMODYNAMIC_RESPONSE[elapsed.clamp(0, len(HEMODYNAMIC_RESPONSE) - 1)] * active
 
 
-def _predict_first_network(x: Tensor, lengths: Tensor, belongs: Tensor) -> Tensor:
-    """Which network fires first, (B,), by the place where the mean of each one's parcels in x (B, T, N) fits best."""
-    means = (x @ belongs.t()).transpose(1, 2)  # (B, 2, T)
+def _predict_first_network(x: Tensor, lengths: Tensor, membership: Tensor) -> Tensor:
+    """Predict the first network, (B,), by matched filtering of the network means of x (B, T, N)."""
+    means = (x @ membership.t()).transpose(1, 2)  # (B, 2, T)
     fit = F.conv1d(means.flatten(0, 1)[:, None], HEMODYNAMIC_RESPONSE[None, None]).view(len(x), 2, -1)
-    late = torch.arange(fit.shape[2]) > (lengths - len(HEMODYNAMIC_RESPONSE))[:, None, None]
-    when = fit.masked_fill(late, -torch.inf).argmax(2)
-    return (when[:, 1] < when[:, 0]).long()
+    out_of_range = torch.arange(fit.shape[2]) > (lengths - len(HEMODYNAMIC_RESPONSE))[:, None, None]
+    onsets = fit.masked_fill(out_of_range, -torch.inf).argmax(2)
+    return (onsets[:, 1] < onsets[:, 0]).long()

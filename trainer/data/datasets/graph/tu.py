@@ -1,4 +1,4 @@
-"""Sets of the TU collection of graphs and their classes (Morris et al. 2020)."""
+"""Graph classification data sets of the TU collection (Morris et al. 2020)."""
 
 from __future__ import annotations
 
@@ -43,12 +43,18 @@ SHA256 = {
 
 
 class TU(Dataset):
-    """A set in a folder of the user's, read by ``tu_format.read``: labels of nodes and edges one-hot, their attributes
-    with mean 0 and deviation 1 over the training graphs; nodes that have neither, by their number of edges. Graphs are
-    dealt into ``folds`` parts with equal shares of each class: the part ``fold`` is the test, the next validates, the
-    others train.
+    """Graph classification data set in the TU format.
 
-    Raises ConfigError for a fold that is none, fewer than three folds or more than graphs, and as ``tu_files``.
+    Node and edge labels are one-hot, attributes have mean 0 and standard deviation 1 over the training graphs; nodes
+    without either have their degree as feature.
+
+    Args:
+        fold: Test fold of a stratified cross-validation; the next fold is for validation, the others for training.
+        folds: Number of folds.
+
+    Raises:
+        ConfigError: ``fold`` out of range, fewer than three folds or more than graphs, or an invalid file (see
+            ``tu_format.read``).
     """
 
     shapes = "x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G)"
@@ -65,33 +71,38 @@ class TU(Dataset):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
-        found = tu_format.read(*tu_format.find_collection(path, name), fitted)
-        graphs = len(found.label)
-        if folds < 3 or folds > graphs:
-            raise ConfigError(f"data.folds: {folds} given; from 3 (train, validation, test) to the {graphs} graphs")
+        collection = tu_format.read(*tu_format.find_collection(path, name), fitted)
+        num_graphs = len(collection.label)
+        if folds < 3 or folds > num_graphs:
+            raise ConfigError(
+                f"data.folds: {folds} given; it must be 3 (train, validation, test) to {num_graphs} (graphs)"
+            )
         if fold >= folds:
-            raise ConfigError(f"data.fold: {fold} given; {folds} folds are 0..{folds - 1}")
+            raise ConfigError(f"data.fold: {fold} given; it must be in 0..{folds - 1} for {folds} folds")
         rows = fitted.split_rows(
-            found.graph_keys(), lambda: splitting.split_by_fold(splitting.make_folds(found.label, folds, seed), fold)
+            collection.graph_keys(),
+            lambda: splitting.split_by_fold(splitting.make_folds(collection.label, folds, seed), fold),
         )
 
-        has_features = found.node_codes.values.shape[1] + found.node_values.values.shape[1]
-        values = found.node_values if has_features else _node_degrees(found)
-        x = _node_features(fitted, "node_scale", found.node_codes, values, rows[0])
-        edge_attr = _node_features(fitted, "edge_scale", found.edge_codes, found.edge_values, rows[0])
-        whole = GraphsSplit({"x": x}, found.edges, {"edge_attr": edge_attr}, found.label)
-        self.train, self.val, self.test = make_graph_splits(whole, rows)
-        classes = len(found.classes)
+        has_features = collection.node_codes.values.shape[1] + collection.node_values.values.shape[1]
+        values = collection.node_values if has_features else _node_degrees(collection)
+        x = _node_features(fitted, "node_scale", collection.node_codes, values, rows[0])
+        edge_attr = _node_features(fitted, "edge_scale", collection.edge_codes, collection.edge_values, rows[0])
+        graph_split = GraphsSplit({"x": x}, collection.edges, {"edge_attr": edge_attr}, collection.label)
+        self.train, self.val, self.test = make_graph_splits(graph_split, rows)
+        classes = len(collection.classes)
         self.info = DatasetInfo(
-            sizes={**graph_sizes(whole), "num_classes": classes, "out_features": 1 if classes == 2 else classes},
+            sizes={**graph_sizes(graph_split), "num_classes": classes, "out_features": 1 if classes == 2 else classes},
             baseline=baselines.majority_class(self.train, self.test, classes),
-            class_names=found.classes,
+            class_names=collection.classes,
         )
 
 
 class PinnedTU(TU):
-    """``MUTAG``: 188 molecules, and whether they change a bacterium's genes (Debnath et al. 1991). ``PROTEINS``: 1113
-    proteins, and whether they are enzymes (Dobson and Doig 2003; Borgwardt et al. 2005).
+    """MUTAG and PROTEINS, downloaded with pinned digests.
+
+    ``MUTAG``: 188 molecules, mutagenic or not (Debnath et al. 1991). ``PROTEINS``: 1113 proteins, enzymes or not
+    (Dobson and Doig 2003; Borgwardt et al. 2005).
     """
 
     shapes = "x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G)"
@@ -111,22 +122,22 @@ class PinnedTU(TU):
         super().__init__(str(folder / name / "raw"), name, fold, folds, seed, fitted)
 
 
-def _node_degrees(found: tu_format.GraphCollection) -> Ragged:
-    sizes, edges = found.node_codes.lengths, found.edges
+def _node_degrees(collection: tu_format.GraphCollection) -> Ragged:
+    sizes, edges = collection.node_codes.lengths, collection.edges
     first = (sizes.cumsum(0) - sizes).repeat_interleave(edges.lengths)
     degree = (edges.values[:, 1] + first).bincount(minlength=int(sizes.sum()))
     return Ragged(degree.float()[:, None], sizes)
 
 
 def _node_features(fitted: Preprocessing, name: str, codes: Ragged, values: Ragged, train: Tensor) -> Ragged:
-    """Codes and values side by side, these standardised by the training graphs."""
+    """Concatenate codes with values, which are standardized by the training graphs."""
     if not values.values.shape[1]:
         return codes
 
-    def learn() -> dict[str, Tensor]:
-        mean, spread = tensor_mean_and_scale(values.select_rows(train).values)
-        return {"mean": mean, "std": spread}
+    def fit_scale() -> dict[str, Tensor]:
+        mean, std = tensor_mean_and_scale(values.select_rows(train).values)
+        return {"mean": mean, "std": std}
 
-    scale = fitted.get_or_fit(name, learn)
+    scale = fitted.get_or_fit(name, fit_scale)
     scaled = (values.values - scale["mean"]) / scale["std"]
     return Ragged(torch.cat((codes.values, scaled), 1), codes.lengths)

@@ -1,1 +1,1 @@
-"""Images, masks and video."""
+"""Image classification, segmentation and video data sets."""

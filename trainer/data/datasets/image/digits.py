@@ -1,4 +1,4 @@
-"""Handwritten digits that come with scikit-learn (8x8, Alpaydin and Kaynak 1998): one each, or several on a canvas."""
+"""Handwritten digits of scikit-learn (8x8, Alpaydin and Kaynak 1998), for classification and segmentation."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from trainer.utils.errors import ConfigError
 NUM_CLASSES = 10
 BACKGROUND_CLASS = 10
 FOREGROUND_THRESHOLD = 0.2
-"""How dark, from 0 to 1, a pixel of a canvas must be to belong to its digit."""
+"""Minimum intensity, from 0 to 1, of a pixel labeled as its digit."""
 
 
 class Digits(Dataset):
-    """1797 real grey pictures, scaled to [0, 1] and enlarged from 8x8 to ``size``; every split has the classes in equal
-    shares.
+    """Classification of 1797 grayscale digits.
+
+    Images are scaled to [0, 1] and resized from 8x8 to ``size``; splits are stratified by class.
     """
 
     shapes = "x (B, C, H, W) -> (B)"
@@ -44,10 +45,13 @@ class Digits(Dataset):
 
 
 class DigitCanvas(Dataset):
-    """``digits`` pictures in different quarters of a canvas; every pixel is of its digit's class, or background. No
-    digit is in the canvases of two splits. Nothing overlaps, so all pixels could be told right.
+    """Semantic segmentation of ``digits`` digits in different quarters of a canvas.
 
-    Raises ConfigError for digits larger than a quarter.
+    Every pixel has the class of its digit, or background. No source image is used in two splits. Digits do not overlap,
+    so a perfect score is possible.
+
+    Raises:
+        ConfigError: Digits are larger than a quarter of the canvas.
     """
 
     shapes = "x (B, C, H, W) -> (B, H, W)"
@@ -62,7 +66,7 @@ class DigitCanvas(Dataset):
     ):
         if digit_size > size // 2:
             raise ConfigError(
-                f"data.digit_size: {digit_size} pixels do not fit a quarter of a canvas of {size} (at most {size // 2})"
+                f"data.digit_size: {digit_size} pixels exceed a quarter of a canvas of {size} (at most {size // 2})"
             )
         x, y = load_digits(digit_size)
         sources = split_by_order({"x": x}, y, stratified_order(y, seed))
@@ -84,20 +88,20 @@ class DigitCanvas(Dataset):
 
 
 def load_digits(size: int) -> tuple[Tensor, Tensor]:
-    """All digits (1797, 1, size, size) in [0, 1], enlarged bilinearly, and their classes."""
+    """Load all digits (1797, 1, size, size) in [0, 1], resized bilinearly, and their classes."""
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    x = torch.from_numpy(found.images).float()[:, None] / 16
+    bunch = load_digits()
+    x = torch.from_numpy(bunch.images).float()[:, None] / 16
     if size != x.shape[-1]:
         x = F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)
-    return x, torch.from_numpy(found.target).long()
+    return x, torch.from_numpy(bunch.target).long()
 
 
 def make_canvases(
     source: TensorSplit, rows: int, size: int, digits: int, random: torch.Generator
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Pictures (rows, 1, size, size) with ``digits`` of the source on each, and the class of every pixel."""
+    """Compose images (rows, 1, size, size) of ``digits`` source images each, and the class of every pixel."""
     assert source.target is not None
     x = torch.zeros(rows, 1, size, size)
     y = torch.full((rows, size, size), BACKGROUND_CLASS)
@@ -106,13 +110,13 @@ def make_canvases(
     chosen = torch.randint(len(source), (rows, digits), generator=random)
     slack = torch.randint(size // 2 - side + 1, (rows, digits, 2), generator=random)
     row = torch.arange(rows)[:, None, None]
-    for k in range(digits):
-        corner = torch.stack((quarters[:, k] // 2, quarters[:, k] % 2), dim=1) * (size // 2) + slack[:, k]
+    for index in range(digits):
+        corner = torch.stack((quarters[:, index] // 2, quarters[:, index] % 2), dim=1) * (size // 2) + slack[:, index]
         down = (corner[:, :1] + torch.arange(side))[:, :, None]
         across = (corner[:, 1:] + torch.arange(side))[:, None, :]
-        digit = source.inputs["x"][chosen[:, k], 0]
+        digit = source.inputs["x"][chosen[:, index], 0]
         x[row, 0, down, across] = digit
         y[row, down, across] = torch.where(
-            digit > FOREGROUND_THRESHOLD, source.target[chosen[:, k], None, None], BACKGROUND_CLASS
+            digit > FOREGROUND_THRESHOLD, source.target[chosen[:, index], None, None], BACKGROUND_CLASS
         )
     return {"x": x}, y

@@ -1,4 +1,4 @@
-"""Striped pictures in noise: the test case of a convolution."""
+"""Oriented gratings in noise, a test case for convolutions."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from trainer.data.splits.splitting import split_by_order
 
 
 class Gratings(Dataset):
-    """``x(u, v) = cos(2 pi (u cos a + v sin a) / wavelength + phase) + noise``, with the angle ``a`` one of ``classes``
-    between 0 and 180 degrees and the phase uniform. Rows come in pairs of one class with the stripes inverted and
-    noise of their own: the mean picture of every class is zero, so a linear model learns nothing. The matched filter
-    knows the wavelength and is the best there is.
+    """Classification of the orientation of a sinusoidal grating.
+
+    ``x(u, v) = cos(2 pi (u cos a + v sin a) / wavelength + phase) + noise``, with the angle ``a`` one of ``classes``
+    between 0 and 180 degrees and a uniform phase. Rows come in pairs of one class with opposite phase and independent
+    noise: the mean image of every class is zero, so a linear model scores at chance. The best possible score is that of
+    a matched filter that knows the wavelength.
     """
 
     shapes = "x (B, C, H, W) -> (B)"
@@ -38,18 +40,18 @@ class Gratings(Dataset):
         y = torch.randint(classes, (pairs,), generator=random).repeat_interleave(2)[:rows]
         phase = 2 * math.pi * torch.rand(pairs, 1, 1, generator=random)
         phase = torch.stack((phase, phase + math.pi), dim=1).flatten(0, 1)[:rows]
-        places = image_patterns.stripe_phases(size, classes, wavelength)
-        x = torch.cos(places[y] + phase)
+        phases = image_patterns.stripe_phases(size, classes, wavelength)
+        x = torch.cos(phases[y] + phase)
         x += noise * torch.randn(x.shape, generator=random)
         self.train, self.val, self.test = split_by_order({"x": x[:, None]}, y)
         self.info = DatasetInfo(
             sizes=image_patterns.image_sizes(x[:, None], classes),
             baseline=baselines.majority_class(self.train, self.test, classes),
-            best_possible={"accuracy": float((matched_filter(x, places) == y).double().mean())},
+            best_possible={"accuracy": float((matched_filter(x, phases) == y).double().mean())},
         )
 
 
-def matched_filter(x: Tensor, places: Tensor) -> Tensor:
-    """The class whose wave, at its best phase, agrees most with each picture: x (N, H, W) -> (N)."""
-    waves = torch.polar(torch.ones_like(places), places).flatten(1)
-    return (x.flatten(1).to(waves.dtype) @ waves.T).abs().argmax(1)
+def matched_filter(x: Tensor, phases: Tensor) -> Tensor:
+    """Classify by the template with the largest response at its best phase: x (N, H, W) -> (N)."""
+    templates = torch.polar(torch.ones_like(phases), phases).flatten(1)
+    return (x.flatten(1).to(templates.dtype) @ templates.T).abs().argmax(1)

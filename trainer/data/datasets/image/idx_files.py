@@ -1,4 +1,4 @@
-"""Pictures of the user's in the format of MNIST."""
+"""Image classification from IDX files, the format of MNIST."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ log = logging.getLogger(__name__)
 
 
 class IdxFiles(Dataset):
-    """MNIST and what was made in its likeness (Fashion-MNIST, K-MNIST, EMNIST): one file each of training pictures,
-    their labels, test pictures and theirs. Validation takes a share of the training rows with every class in its share.
-    Labels count from 0, or from 1 where none is 0. Pictures are shown as they lie, EMNIST's on their sides; their
-    pixels have mean 0 and standard deviation 1 over the training rows.
+    """Image classification on MNIST-like data sets (Fashion-MNIST, K-MNIST, EMNIST).
 
-    Raises ConfigError for a file that is missing, not the only one, or broken.
+    The four IDX files hold training images, training labels, test images and test labels. Validation is a stratified
+    fraction of the training rows. Labels start at 0, or at 1 where none is 0. Images are used as stored (those of
+    EMNIST are transposed); pixels have mean 0 and standard deviation 1 over the training rows.
+
+    Raises:
+        ConfigError: A file is missing, ambiguous or corrupt.
     """
 
     shapes = "x (B, C, H, W) -> (B)"
@@ -46,27 +48,27 @@ class IdxFiles(Dataset):
         )
         if x.shape[1:] != test_x.shape[1:]:
             sides = [" x ".join(map(str, pictures.shape[2:])) for pictures in (x, test_x)]
-            raise ConfigError(f"data.path: pictures of {folder} are {sides[0]} for training and {sides[1]} for testing")
+            raise ConfigError(f"data.path: images in {folder} are {sides[0]} for training but {sides[1]} for test")
         if not len(x) or not len(test_x):
-            raise ConfigError(f"data.path: {folder} has {len(x)} pictures for training and {len(test_x)} for testing")
+            raise ConfigError(f"data.path: {folder} has {len(x)} training images and {len(test_x)} test images")
         first, last = fitted.get_or_fit("labels", lambda: _class_range(torch.cat((y, test_y))))
-        strange = (torch.cat((y, test_y)) < first) | (torch.cat((y, test_y)) > last)
-        if strange.any():
-            raise ConfigError(f"data.path: {int(strange.sum())} labels in {folder} are not {first} to {last}")
+        out_of_range = (torch.cat((y, test_y)) < first) | (torch.cat((y, test_y)) > last)
+        if out_of_range.any():
+            raise ConfigError(f"data.path: {int(out_of_range.sum())} labels in {folder} are not {first} to {last}")
         if last == first:
-            raise ConfigError(f"data.path: every label in {folder} is {first}: nothing to tell apart")
+            raise ConfigError(f"data.path: every label in {folder} is {first}; at least two classes are needed")
         log.info("labels from %d to %d in %s: %d classes", first, last, folder, last - first + 1)
-        held = round(val * len(x))
-        if held in (0, len(x)):
+        num_val = round(val * len(x))
+        if num_val in (0, len(x)):
             raise ConfigError(
-                f"data.val: {val:g} of {len(x)} rows leaves none for {'training' if held else 'validation'}"
+                f"data.val: {val:g} of {len(x)} rows leaves none for {'training' if num_val else 'validation'}"
             )
         keys = make_content_keys(picture.numpy().tobytes() for picture in (*x, *test_x))
 
         def divide() -> list[torch.Tensor]:
             order = stratified_order(y, seed)
-            tested = torch.arange(len(x), len(x) + len(test_x))
-            return [order[: len(x) - held].sort().values, order[len(x) - held :].sort().values, tested]
+            test_rows = torch.arange(len(x), len(x) + len(test_x))
+            return [order[: len(x) - num_val].sort().values, order[len(x) - num_val :].sort().values, test_rows]
 
         parts = fitted.split_rows(keys, divide)
         scale = PixelScale.get_or_fit(fitted, lambda: PixelScale.from_images(x[parts[0]]))
@@ -86,29 +88,32 @@ class IdxFiles(Dataset):
 
 
 def _class_range(labels: torch.Tensor) -> list[int]:
-    """The first and the last class: from 0, or from 1 where none is 0."""
+    """Return the first and the last class; the first is 0, or 1 where no label is 0."""
     return [min(1, int(labels.min())), int(labels.max())]
 
 
 def find_idx_file(folder: Path, prefix: str, part: str, kind: str) -> Path:
-    """The one file of a folder whose name says that it holds the ``images`` or ``labels`` of a part.
+    """Find the file of a folder with the ``images`` or ``labels`` of a part, by its name.
 
-    Raises ConfigError for none, and for several, unless they are one packed and unpacked.
+    Raises:
+        ConfigError: There is none, or several that are not the compressed and uncompressed version of one file.
     """
     text_file.check_folder(folder, "it must be the folder with the four IDX files")
-    inside = [path for path in text_file.list_folder(folder) if path.name.startswith(prefix)]
-    fit = [path for path in inside if kind in path.name and any(word in path.name for word in FILE_PREFIXES[part])]
+    candidates = [path for path in text_file.list_folder(folder) if path.name.startswith(prefix)]
+    matching = [
+        path for path in candidates if kind in path.name and any(word in path.name for word in FILE_PREFIXES[part])
+    ]
     found = {
-        path.name.removesuffix(idx_format.GZIP_SUFFIX): path for path in reversed(fit)
-    }  # the plain one, which sorts first, wins
+        path.name.removesuffix(idx_format.GZIP_SUFFIX): path for path in reversed(matching)
+    }  # the uncompressed file sorts first and wins
     if len(found) == 1:
         return next(iter(found.values()))
     wanted = f"{kind} for {part} (a name with {' or '.join(FILE_PREFIXES[part])} and {kind})"
     if found:
         raise ConfigError(
             f"data.path: {folder.absolute()} has several files of {wanted}: {text_file.join_names(sorted(found))};"
-            " say by data.prefix how the right one begins"
+            " select one by data.prefix, the start of its name"
         )
-    there = text_file.join_names(path.name for path in inside) or "nothing"
-    begins = f" that begins with {prefix!r}" if prefix else ""
-    raise ConfigError(f"data.path: {folder.absolute()} has no file of {wanted}; it has {there}{begins}")
+    there = text_file.join_names(path.name for path in candidates) or "nothing"
+    prefix_note = f" with prefix {prefix!r}" if prefix else ""
+    raise ConfigError(f"data.path: {folder.absolute()} has no file of {wanted}; found: {there}{prefix_note}")

@@ -1,4 +1,4 @@
-"""Pictures of the user's and their classes."""
+"""Image classification from class folders."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ from trainer.data.splits import image_splits
 
 
 class ImageFolder(Dataset):
-    """Pictures in ``CLASS/*.png`` (or jpg, bmp, gif, tif, webp, ppm), every class split by the same shares; or in
-    ``train/CLASS`` and ``val/CLASS``, ``test/CLASS`` or both, of which a missing one is a share of ``train``. Upright,
-    the first frame of several, on white where they are transparent, and grey where all of training are. Each channel
-    has mean 0 and standard deviation 1 over a sample of the training pictures.
+    """Image classification from image files in class folders.
 
-    Raises ConfigError for a folder that is not there or laid out in another way, for pictures that cannot be read,
-    and for a class without one in each split.
+    Images are in ``CLASS/*.png`` (or jpg, bmp, gif, tif, webp, ppm), with stratified random splits; or in
+    ``train/CLASS`` and ``val/CLASS``, ``test/CLASS`` or both, where a missing split is taken from ``train``. EXIF
+    orientation is applied, only the first frame is read, transparency becomes white, and images are grayscale where all
+    training images are. Each channel has mean 0 and standard deviation 1 over a sample of the training images.
+
+    Raises:
+        ConfigError: The folder is missing or has another layout, an image cannot be read, or a class has no image in
+            some split.
     """
 
     shapes = "x (B, C, H, W) -> (B)"
@@ -46,24 +49,26 @@ class ImageFolder(Dataset):
     ):
         self.fitted = fitted = fitted or Preprocessing()
         folder = Path(path).expanduser()
-        found, names = class_folders.find_labeled_files(folder, self.file_suffixes)
-        words = [picture.parent.name for picture, _ in found]
-        names, found, labels = class_folders.restore_class_order(fitted, names, found, words)
-        given = torch.tensor([split for _, split in found])
-        keys = class_folders.file_keys(folder, found)
-        rows = fitted.split_rows(keys, lambda: class_folders.split_every_class(given, labels, names, val, test, seed))
+        files, names = class_folders.find_labeled_files(folder, self.file_suffixes)
+        class_of_file = [picture.parent.name for picture, _ in files]
+        names, files, labels = class_folders.restore_class_order(fitted, names, files, class_of_file)
+        given_splits = torch.tensor([split for _, split in files])
+        keys = class_folders.file_keys(folder, files)
+        rows = fitted.split_rows(
+            keys, lambda: class_folders.split_every_class(given_splits, labels, names, val, test, seed)
+        )
         counts = [len(part) for part in rows]
         labels = labels[torch.cat(rows)]
-        paths = [found[row][0] for row in torch.cat(rows).tolist()]
-        colour = image_file.ImageView(3, size, fit)
-        whole = (
-            partial(image_file.decode, view=colour)
+        paths = [files[row][0] for row in torch.cat(rows).tolist()]
+        color_view = image_file.ImageView(3, size, fit)
+        decode_image = (
+            partial(image_file.decode, view=color_view)
             if len(paths) * 3 * size**2 <= cache_gb * image_splits.GIGABYTE
             else None
         )
-        heads = image_file.map_in_threads(image_file.read_header, paths, later=whole)
+        headers = image_file.map_in_threads(image_file.read_header, paths, later=decode_image)
         image_file.warn_about_duplicates(paths, counts[0])
-        view = image_traits.get_or_fit_view(fitted, colour, paths[: counts[0]], heads[: counts[0]], channels)
+        view = image_traits.get_or_fit_view(fitted, color_view, paths[: counts[0]], headers[: counts[0]], channels)
         x = image_file.LazyImages(paths, partial(image_file.decode, view=view), (view.channels, size, size))
         self.train, self.val, self.test = image_splits.make_image_splits(
             fitted, x, labels, counts, labels.split(counts), cache_gb

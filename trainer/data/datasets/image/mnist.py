@@ -1,4 +1,4 @@
-"""Handwritten digits, 28x28 (LeCun et al. 1998), read from the four files they are published in."""
+"""MNIST handwritten digits, 28x28 (LeCun et al. 1998)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ SHA256 = {
 
 
 class MNIST(Dataset):
-    """70,000 real grey pictures; validation takes the last ``val_rows`` of the 60,000 that are not for testing. Pixels
-    have mean 0 and standard deviation 1 over the training rows.
+    """Classification of 70,000 grayscale digits.
+
+    Validation takes the last ``val_rows`` of the 60,000 training images. Pixels have mean 0 and standard deviation 1
+    over the remaining training rows.
     """
 
     shapes = "x (B, C, H, W) -> (B)"
@@ -44,7 +46,7 @@ class MNIST(Dataset):
 
 
 class SequentialMNIST(Dataset):
-    """The pictures of ``MNIST`` as sequences: a step is a row of pixels, from the top down."""
+    """Row-wise sequential MNIST: each step is a row of pixels, from top to bottom."""
 
     shapes = "x (B, T, F) -> (B)"
 
@@ -66,7 +68,7 @@ class SequentialMNIST(Dataset):
 
 
 def _load_splits(val_rows: int, data_dir: str | None) -> list[PixelSplit]:
-    """Training, validation and test pictures (N, 1, H, W)."""
+    """Load training, validation and test images (N, 1, H, W)."""
     sources = [Source(f"{RAW_DIR}/{file}", digest, URL + file) for file, digest in SHA256.items()]
     folder = fetch_files("mnist", sources, data_dir) / RAW_DIR
     (x, y), (test_x, test_y) = (

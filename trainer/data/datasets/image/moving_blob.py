@@ -1,4 +1,4 @@
-"""A spot that moves through noise: the test case of a network over pictures and time."""
+"""Moving blob in noise, a test case for video models."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from trainer.data.splits.splitting import split_by_order
 
 
 class MovingBlob(Dataset):
-    """``x_t(p) = exp(-|p - p_0 - t v|^2 / (2 radius^2)) + noise`` on a square whose opposite edges touch, with p_0
-    anywhere and v of length ``speed`` in one of ``directions``, the class. In each frame the place of the spot is
-    uniform whatever the direction, so one frame says nothing about it, and all of them without their order in time say
-    along which line the spot went, but not which way. A matched filter knows the spot and the speed, and is the best
-    there is.
+    """Classification of the direction of a moving Gaussian blob.
+
+    ``x_t(p) = exp(-|p - p_0 - t v|^2 / (2 radius^2)) + noise`` on a torus, with p_0 uniform and v of length ``speed``
+    in one of ``directions``, the class. The position in each frame is uniform for every direction, so single frames are
+    uninformative, and the unordered set of frames gives the line of motion but not its sign. The best possible score is
+    that of a matched filter that knows blob and speed.
     """
 
     shapes = "x (B, T, C, H, W) -> (B)"
@@ -43,38 +44,45 @@ class MovingBlob(Dataset):
         x = render_blobs(start + steps[y], size, radius)
         x += noise * torch.randn(x.shape, generator=random)
         self.train, self.val, self.test = split_by_order({"x": x[:, :, None]}, y)
-        found = matched_filter(x, steps, radius)
+        prediction = matched_filter(x, steps, radius)
         self.info = DatasetInfo(
             sizes=image_patterns.image_sizes(x[:, :1], directions)
             | {"seq_len": frames, "flat_features": frames * size * size},
             baseline=baselines.majority_class(self.train, self.test, directions),
-            best_possible={"accuracy": float((found == y).double().mean())},
+            best_possible={"accuracy": float((prediction == y).double().mean())},
         )
 
 
 def class_velocities(directions: int, speed: float) -> Tensor:
-    """Pixels down and across from frame to frame for each class, (directions, 2)."""
+    """Return the velocity of each class in pixels per frame (down, across), (directions, 2)."""
     angle = torch.arange(directions) * 2 * math.pi / directions
     return speed * torch.stack((angle.sin(), angle.cos()), 1)
 
 
-def render_blobs(places: Tensor, size: int, radius: float) -> Tensor:
-    """Pictures (..., size, size) of a spot around each of the places (..., 2), which go on at the opposite edge."""
-    away = torch.arange(size) - places[..., None]  # (..., 2, size)
-    near = (away + size / 2).remainder(size) - size / 2
-    down, across = torch.exp(-(near**2) / (2 * radius**2)).unbind(-2)
+def render_blobs(centers: Tensor, size: int, radius: float) -> Tensor:
+    """Render images (..., size, size) of a blob at each center (..., 2), with periodic boundaries."""
+    offset = torch.arange(size) - centers[..., None]  # (..., 2, size)
+    wrapped = (offset + size / 2).remainder(size) - size / 2
+    down, across = torch.exp(-(wrapped**2) / (2 * radius**2)).unbind(-2)
     return down[..., :, None] * across[..., None, :]
 
 
 def matched_filter(x: Tensor, steps: Tensor, radius: float) -> Tensor:
-    """The direction whose spot, at its best start, agrees most with all frames: x (N, T, H, W), steps (K, T, 2) -> (N).
+    """Classify by the direction with the largest response over all starting points.
 
-    A shift is a turn of phases, so all starts are tried at once.
+    All starts are evaluated at once by the Fourier shift theorem.
+
+    Shape:
+        - x: (N, T, H, W)
+        - steps: (K, T, 2)
+        - Output: (N,)
     """
     size = x.shape[-1]
-    waves = torch.fft.fftfreq(size)
-    blank = torch.fft.fft2(render_blobs(torch.zeros(2), size, radius)).conj()
-    phase = 2 * math.pi * (steps[..., :1, None] * waves[:, None] + steps[..., 1:, None] * waves)  # (K, T, H, W)
-    turned = blank * torch.polar(torch.ones_like(phase), phase)
-    agreement = torch.einsum("nthw,kthw->nkhw", torch.fft.fft2(x), turned)
-    return torch.fft.ifft2(agreement).real.flatten(2).amax(2).argmax(1)
+    frequencies = torch.fft.fftfreq(size)
+    template = torch.fft.fft2(render_blobs(torch.zeros(2), size, radius)).conj()
+    phase = (
+        2 * math.pi * (steps[..., :1, None] * frequencies[:, None] + steps[..., 1:, None] * frequencies)
+    )  # (K, T, H, W)
+    shifted = template * torch.polar(torch.ones_like(phase), phase)
+    response = torch.einsum("nthw,kthw->nkhw", torch.fft.fft2(x), shifted)
+    return torch.fft.ifft2(response).real.flatten(2).amax(2).argmax(1)

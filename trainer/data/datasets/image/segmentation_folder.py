@@ -1,4 +1,4 @@
-"""Pictures with a class for each of their pixels: the user's, and real ones."""
+"""Semantic segmentation from image and mask files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class _SegmentationDataset(Dataset):
-    """Pictures and a mask of the same size for each."""
+    """Base class for images with masks of the same size."""
 
     def set_splits(
         self,
@@ -45,33 +45,37 @@ class _SegmentationDataset(Dataset):
         cache_gb: float,
         values: Sequence[int] | None = None,
     ) -> None:
-        """Splits and facts. pairs: of all splits, one behind the other, so many (``counts``) of each."""
+        """Set splits and info; ``pairs`` are those of all splits in order, ``counts`` of each."""
 
-        def whole(pair: masks.ImageMaskPair) -> object:
+        def decode_image(pair: masks.ImageMaskPair) -> object:
             return image_file.decode(pair.image, view)
 
-        look = partial(masks.survey_pair, view=view, ignore=ignore, any_shades=values is not None)
-        surveys = image_file.map_in_threads(look, pairs, later=whole if cache_gb else None)
-        heads = [each.header for each in surveys]
-        shape = (view.size, view.size) if view.size else _stored_size(fitted, pairs, heads)
-        kept = iter(surveys)
-        totals = [masks.sum_counts(islice(kept, count)) for count in counts]
+        survey = partial(masks.survey_pair, view=view, ignore=ignore, any_shades=values is not None)
+        surveys = image_file.map_in_threads(survey, pairs, later=decode_image if cache_gb else None)
+        headers = [each.header for each in surveys]
+        shape = (view.size, view.size) if view.size else _stored_size(fitted, pairs, headers)
+        remaining = iter(surveys)
+        totals = [masks.sum_counts(islice(remaining, count)) for count in counts]
         if values is None and not fitted.is_stored:
             masks.check_shades([pair.mask for pair in pairs], surveys, ignore)
-        key = _stored_class_map(fitted, values, masks.sum_counts(surveys), ignore, names)
-        names = names or [str(value) for value in key.values]
-        paths, truths = [pair.image for pair in pairs], [pair.mask for pair in pairs]
-        seen = image_traits.get_or_fit_view(fitted, view, paths[: counts[0]], heads[: counts[0]], channels)
+        class_map = _stored_class_map(fitted, values, masks.sum_counts(surveys), ignore, names)
+        names = names or [str(value) for value in class_map.values]
+        paths, mask_paths = [pair.image for pair in pairs], [pair.mask for pair in pairs]
+        fitted_view = image_traits.get_or_fit_view(fitted, view, paths[: counts[0]], headers[: counts[0]], channels)
         image_file.warn_about_duplicates(paths, counts[0])
-        x = image_file.LazyImages(paths, partial(image_file.decode, view=seen), (seen.channels, *shape))
-        y = image_file.LazyImages(truths, partial(masks.decode, view=view, table=key.lookup_table()), shape, torch.int8)
+        x = image_file.LazyImages(paths, partial(image_file.decode, view=fitted_view), (fitted_view.channels, *shape))
+        y = image_file.LazyImages(
+            mask_paths, partial(masks.decode, view=view, table=class_map.lookup_table()), shape, torch.int8
+        )
         train, self.val, self.test = image_splits.make_image_splits(
-            fitted, x, y, counts, [key.known_targets(total) for total in totals], cache_gb
+            fitted, x, y, counts, [class_map.known_targets(total) for total in totals], cache_gb
         )
         self.train = image_splits.RepeatedSplit(train, repeats)
         self.info = DatasetInfo(
             sizes=image_patterns.image_sizes(x[torch.tensor([0])], len(names)),
-            baseline=baselines.majority_pixel_scores(key.count_classes(totals[0]), key.count_classes(totals[2]), names),
+            baseline=baselines.majority_pixel_scores(
+                class_map.count_classes(totals[0]), class_map.count_classes(totals[2]), names
+            ),
             class_names=names,
         )
 
@@ -80,26 +84,26 @@ class _SegmentationDataset(Dataset):
         return image_splits.PixelScale(**self.fitted.values["scale"]).pixel_bounds
 
 
-def _common_size(pairs: Sequence[masks.ImageMaskPair], heads: Sequence[image_file.ImageHeader]) -> tuple[int, int]:
-    """Height and width of all. Raises ConfigError where they differ."""
-    first = heads[0]
-    for pair, head in zip(pairs, heads, strict=True):
-        if (head.height, head.width) != (first.height, first.width):
+def _common_size(pairs: Sequence[masks.ImageMaskPair], headers: Sequence[image_file.ImageHeader]) -> tuple[int, int]:
+    """Return the common height and width. Raises ConfigError where images differ in size."""
+    first = headers[0]
+    for pair, header in zip(pairs, headers, strict=True):
+        if (header.height, header.width) != (first.height, first.width):
             raise ConfigError(
-                f"data.size: pictures differ in size: {pairs[0].image.absolute()} is {first.width} x {first.height},"
-                f" {pair.image.absolute()} {head.width} x {head.height}; give the pixels a side that all shall have"
+                f"data.size: images differ in size: {pairs[0].image.absolute()} is {first.width} x {first.height},"
+                f" {pair.image.absolute()} {header.width} x {header.height}; set data.size to resize all to a square"
             )
     return first.height, first.width
 
 
 def _stored_size(
-    fitted: Preprocessing, pairs: Sequence[masks.ImageMaskPair], heads: Sequence[image_file.ImageHeader]
+    fitted: Preprocessing, pairs: Sequence[masks.ImageMaskPair], headers: Sequence[image_file.ImageHeader]
 ) -> tuple[int, int]:
-    """The size a run was trained with. Raises ConfigError for pictures of another, and where they differ."""
-    size = _common_size(pairs, heads)
+    """Return the training image size. Raises ConfigError for images of another size, and where they differ."""
+    size = _common_size(pairs, headers)
     height, width = fitted.get_or_fit("shape", lambda: list(size))
     if size != (height, width):
-        raise ConfigError(f"data.path: pictures are {size[1]} x {size[0]}; this run learned {width} x {height}")
+        raise ConfigError(f"data.path: images are {size[1]} x {size[0]}; this run was trained on {width} x {height}")
     return height, width
 
 
@@ -110,57 +114,69 @@ def _stored_class_map(
     ignore: int | None,
     names: Sequence[str] | None,
 ) -> masks.ClassMap:
-    """The classes that a run stores; pixels of other values are counted and do not count."""
-    key = masks.ClassMap(**fitted.get_or_fit("classes", lambda: asdict(_make_class_map(values, totals, ignore, names))))
-    strange = {value: count for value, count in totals.items() if value not in key.values and value != ignore}
-    if fitted.is_stored and strange and not key.nearest:
-        listed = ", ".join(map(str, sorted(strange)[:10]))
-        log.warning("%d pixels do not count: this run knows no class of the value %s", sum(strange.values()), listed)
-    return key
+    """Return the class map of a run; pixels of unknown values are logged and ignored."""
+    class_map = masks.ClassMap(
+        **fitted.get_or_fit("classes", lambda: asdict(_make_class_map(values, totals, ignore, names)))
+    )
+    unknown = {value: count for value, count in totals.items() if value not in class_map.values and value != ignore}
+    if fitted.is_stored and unknown and not class_map.nearest:
+        listed = ", ".join(map(str, sorted(unknown)[:10]))
+        log.warning("%d pixels are ignored: this run has no class for the values %s", sum(unknown.values()), listed)
+    return class_map
 
 
 def _make_class_map(
     values: Sequence[int] | None, totals: Counter[int], ignore: int | None, names: Sequence[str] | None
 ) -> masks.ClassMap:
-    """Of the values that are said to be classes, or else of all that occur. Raises ConfigError where they cannot be."""
+    """Build a class map from ``values``, or from all that occur. Raises ConfigError for invalid classes."""
     if values is None:
         return masks.ClassMap(_class_values(set(totals), ignore, names))
-    key = masks.ClassMap(_class_values(set(values), ignore, names), ignore, nearest=True)
-    counts = key.count_classes(totals).tolist()
+    class_map = masks.ClassMap(_class_values(set(values), ignore, names), ignore, nearest=True)
+    counts = class_map.count_classes(totals).tolist()
     if 0 in counts:
-        bare = key.values[counts.index(0)]
+        absent = class_map.values[counts.index(0)]
         raise ConfigError(
-            f"data.values: no pixel of the masks is {bare} or nearest to it; they hold {_format_values(totals)}"
+            f"data.values: no mask pixel has the value {absent} or is nearest to it; masks contain"
+            f" {_format_values(totals)}"
         )
-    return key
+    return class_map
 
 
 def _format_values(values: Collection[int]) -> str:
     return f"the value{'s' * (len(values) != 1)} {', '.join(map(str, sorted(values)[:10]))}"
 
 
-def _class_values(found: set[int], ignore: int | None, names: Sequence[str] | None) -> list[int]:
-    """The values that are classes, in order. Raises ConfigError where they cannot be, or are not as many as names."""
-    values = sorted(found - {ignore})
-    said = f"the masks hold {_format_values(values)}"
+def _class_values(present: set[int], ignore: int | None, names: Sequence[str] | None) -> list[int]:
+    """Return the sorted class values. Raises ConfigError for invalid ones or a number that differs from the names."""
+    values = sorted(present - {ignore})
+    description = f"the masks contain {_format_values(values)}"
     if not 2 <= len(values) <= masks.MAX_VALUES:
-        raise ConfigError(f"data.path: {said} ({len(values)} different): there must be 2 to {masks.MAX_VALUES} classes")
+        raise ConfigError(
+            f"data.path: {description} ({len(values)} distinct); there must be 2 to {masks.MAX_VALUES} classes"
+        )
     if names is not None and len(names) != len(values):
         raise ConfigError(
-            f"data.classes: {len(names)} names ({', '.join(names)}), but {said} (in order the classes; data.ignore"
-            " leaves one out)"
+            f"data.classes: {len(names)} names ({', '.join(names)}), but {description} (classes in this order;"
+            " data.ignore excludes a value)"
         )
     return values
 
 
 class SegmentationFolder(_SegmentationDataset):
-    """Pictures in ``images/`` and masks of the same names in ``masks/``, split at random by shares; or in ``train/``
-    and ``val/``, ``test/`` or both, that have these two. The values that occur in the masks (grey, 1 bit, or places in
-    a palette) are the classes, from the lowest up; or ``values`` are, and all others the nearest of them. Pictures are
-    read as those of ``ImageFolder``; where they are brought to a size, masks keep their values.
+    """Semantic segmentation from folders of images and masks.
 
-    Raises ConfigError for a folder that is not there or laid out in another way, for what cannot be read or does not
-    go together, and for masks that hold no classes.
+    Images are in ``images/`` and masks of the same names in ``masks/``, split at random; or both are in ``train/`` and
+    ``val/``, ``test/`` or both. Images are read as in ``ImageFolder``; masks are resized by nearest neighbor.
+
+    Args:
+        ignore: Mask value that is excluded from loss and scores.
+        values: Mask values (gray, 1 bit or palette indices) of the classes; other values map to the nearest of them. By
+            default all values that occur, in ascending order.
+        repeats: Number of passes over the training images per epoch.
+
+    Raises:
+        ConfigError: The folder is missing or has another layout, files cannot be read or do not match, or masks contain
+            no classes.
     """
 
     shapes = "x (B, C, H, W) -> (B, H, W)"
@@ -186,25 +202,30 @@ class SegmentationFolder(_SegmentationDataset):
         self.fitted = fitted = fitted or Preprocessing()
         folder = Path(path).expanduser()
         folders = class_folders.find_split_folders(folder, "it must be a folder with images/ and masks/")
-        found = [(pair, split) for split, part in folders.items() for pair in masks.find_pairs(part)]
-        given = torch.tensor([split for _, split in found])
-        keys = class_folders.file_keys(folder, [(pair.image, split) for pair, split in found])
+        pairs_with_splits = [(pair, split) for split, part in folders.items() for pair in masks.find_pairs(part)]
+        given_splits = torch.tensor([split for _, split in pairs_with_splits])
+        keys = class_folders.file_keys(folder, [(pair.image, split) for pair, split in pairs_with_splits])
         rows = fitted.split_rows(
-            keys, lambda: class_folders.split_by_fraction(given, torch.zeros_like(given), val, test, seed)
+            keys, lambda: class_folders.split_by_fraction(given_splits, torch.zeros_like(given_splits), val, test, seed)
         )
         counts = [len(part) for part in rows]
         if not all(counts):
-            short = SPLITS[counts.index(0)]
-            raise ConfigError(f"data.path: of {len(found)} pictures none is left for the {short} split")
-        pairs = [found[row][0] for row in torch.cat(rows).tolist()]
+            empty_split = SPLITS[counts.index(0)]
+            raise ConfigError(f"data.path: the {empty_split} split is empty ({len(pairs_with_splits)} images in total)")
+        pairs = [pairs_with_splits[row][0] for row in torch.cat(rows).tolist()]
         view = image_file.ImageView(1, size, fit)
         self.set_splits(fitted, pairs, counts, view, channels, classes, ignore, repeats, cache_gb, values)
 
 
 class ISBI2012(_SegmentationDataset):
-    """Arganda-Carreras et al. 2015: 30 slices of a fly's nerve cord under an electron microscope, 512 x 512; each pixel
-    is of a cell (78 %) or of a membrane between two. The challenge kept the truth of its own test slices, so the ones
-    published are divided here: 0 to 19 train, 20 to 23 validate, and 24 to 29 are held out for the test.
+    """ISBI 2012 challenge: membrane segmentation in electron microscopy.
+
+    30 slices of a Drosophila nerve cord, 512 x 512; each pixel is cell (78 %) or membrane. The challenge did not
+    publish labels of its test slices, so the published ones are split: 0 to 19 for training, 20 to 23 for validation,
+    24 to 29 for test.
+
+    References:
+        Arganda-Carreras et al. 2015, Crowdsourcing the Creation of Image Segmentation Algorithms for Connectomics.
     """
 
     shapes = "x (B, C, H, W) -> (B, H, W)"

@@ -1,1 +1,1 @@
-"""Inputs of several kinds at once."""
+"""Multimodal data sets."""

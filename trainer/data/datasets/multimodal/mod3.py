@@ -1,4 +1,4 @@
-"""A sequence and an image that say something together and nothing alone: the test case of fusing inputs."""
+"""Synthetic sequence-image task whose modalities are informative only jointly; a test case of fusion."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ NUM_CLASSES = 3
 
 
 class Mod3(Dataset):
-    """``y = (a + b) mod 3``: the sequence is a cosine that swings ``a + 1`` times, alike in every feature, the image
-    has stripes at an angle of ``60 b`` degrees, each in noise. All nine pairs (a, b) are equally frequent, so y is
-    uniform given either, and no sum ``f(sequence) + g(image)`` can tell it. The nearest pattern is the best guess at
-    each.
+    """Modular addition of a sequence class and an image class.
+
+    ``y = (a + b) mod 3``: the sequence is a noisy cosine of ``a + 1`` periods, equal in every feature; the image is a
+    noisy grating at ``60 b`` degrees. All nine pairs (a, b) are equally frequent, so y is uniform given either modality
+    and no additive model ``f(sequence) + g(image)`` can predict it. The best possible score classifies each modality by
+    the nearest pattern.
     """
 
     shapes = "sequence (B, T, F), image (B, C, H, W) -> (B)"
@@ -44,21 +46,21 @@ class Mod3(Dataset):
             pattern + noise * torch.randn(pattern.shape, generator=random) for pattern in (waves[a], stripes[b])
         )
         self.train, self.val, self.test = split_by_order({"sequence": sequence, "image": image}, y)
-        guess = (nearest_pattern(sequence, waves) + nearest_pattern(image, stripes)) % NUM_CLASSES
+        prediction = (nearest_pattern(sequence, waves) + nearest_pattern(image, stripes)) % NUM_CLASSES
         self.info = DatasetInfo(
             sizes={"num_classes": NUM_CLASSES, "out_features": NUM_CLASSES},
             baseline=baselines.majority_class(self.train, self.test, NUM_CLASSES),
-            best_possible={"accuracy": float((guess == y).double().mean())},
+            best_possible={"accuracy": float((prediction == y).double().mean())},
         )
 
 
 def class_patterns(length: int, features: int, size: int, wavelength: float) -> tuple[Tensor, Tensor]:
-    """What a sequence and an image of each class are without noise: (3, T, F), (3, 1, H, W)."""
-    swings = 2 * math.pi / length * torch.arange(1, NUM_CLASSES + 1)[:, None] * torch.arange(length)
-    waves = torch.cos(swings)[..., None].expand(-1, -1, features)
+    """Return the noise-free sequence (3, T, F) and image (3, 1, H, W) of each class."""
+    phase = 2 * math.pi / length * torch.arange(1, NUM_CLASSES + 1)[:, None] * torch.arange(length)
+    waves = torch.cos(phase)[..., None].expand(-1, -1, features)
     return waves, torch.cos(image_patterns.stripe_phases(size, NUM_CLASSES, wavelength))[:, None]
 
 
 def nearest_pattern(x: Tensor, classes: Tensor) -> Tensor:
-    """Which pattern (classes, ...) each row (N, ...) is nearest to, (N): the likeliest in Gaussian noise."""
+    """Return the nearest pattern of each row (N, ...), (N,): the maximum likelihood class under Gaussian noise."""
     return torch.cdist(x.flatten(1), classes.flatten(1)).argmin(1)

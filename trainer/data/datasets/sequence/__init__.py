@@ -1,1 +1,1 @@
-"""Sequences with one label, or a label for every step."""
+"""Sequence data sets with one label per sequence or one per step."""

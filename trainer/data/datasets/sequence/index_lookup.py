@@ -1,4 +1,4 @@
-"""A list and a place in it: what stands there?"""
+"""Index lookup: return the symbol at a given position of a sequence."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from trainer.utils.errors import ConfigError
 
 
 class IndexLookup(Dataset):
-    """``length`` random symbols and a last token that names one of their places; the class is the symbol there. Only a
-    model that knows where its steps stand can tell: seen as a set, the most frequent symbol is the best guess.
-    Tokens are the symbols, then the places.
+    """Sequence of random symbols and a final token that indexes one of them.
 
-    Raises ConfigError for fewer than two symbols.
+    The class is the symbol at that index, so the model needs positional information: for a permutation-invariant model
+    the most frequent symbol is the best guess. Token ids are the symbols, then the indices.
+
+    Raises:
+        ConfigError: Fewer than two symbols.
     """
 
     shapes = "x (B, S) -> (B)"
 
     def __init__(self, rows: PositiveInt, length: PositiveInt, symbols: PositiveInt, seed: NonNegativeInt):
         if symbols < 2:
-            raise ConfigError(f"data.symbols: {symbols} symbol leaves nothing to tell; take 2 or more")
+            raise ConfigError(f"data.symbols: {symbols} given; at least 2 symbols are needed")
         random = rng.make_generator(seed)
         sequence = torch.randint(symbols, (rows, length), generator=random)
-        place = torch.randint(length, (rows, 1), generator=random)
-        x = torch.cat((sequence, symbols + place), 1)
-        self.train, self.val, self.test = split_by_order({"x": x}, sequence.gather(1, place).squeeze(1))
+        index = torch.randint(length, (rows, 1), generator=random)
+        x = torch.cat((sequence, symbols + index), 1)
+        self.train, self.val, self.test = split_by_order({"x": x}, sequence.gather(1, index).squeeze(1))
         self.info = DatasetInfo(
             sizes={
                 "vocab_size": symbols + length,

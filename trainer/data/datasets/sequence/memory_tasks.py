@@ -1,4 +1,4 @@
-"""Sequences that can only be answered by remembering: the first step, both ends, marked steps, or all real ones."""
+"""Long-term memory tasks: recall of the first step, both ends, marked steps or all unpadded steps."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ def _sequence_sizes(x: Tensor, **more: int) -> dict[str, int]:
 
 
 class FirstPlusLast(Dataset):
-    """``y = x_1 + x_T`` with x uniform in [0, 1). The mean has mse 1/6, one end alone 1/12: a network that reads both
-    ways but takes only the last step's output has seen one end.
+    """Regression of the sum of the first and last step.
+
+    ``y = x_1 + x_T`` with x uniform in [0, 1). The mean has an MSE of 1/6, a prediction from one end alone 1/12: the
+    latter is all that the last output of a bidirectional network allows.
     """
 
     shapes = "x (B, T, F) -> (B, K)"
@@ -36,7 +38,7 @@ class FirstPlusLast(Dataset):
 
 
 class FirstToken(Dataset):
-    """Random tokens, one-hot; the class is the first one, and nothing tells it from the rest but its place."""
+    """Classification of the first of random one-hot tokens, which is marked by its position only."""
 
     shapes = "x (B, T, F) -> (B)"
 
@@ -52,8 +54,10 @@ class FirstToken(Dataset):
 
 
 class VarLenSum(Dataset):
-    """``y = sum_{t <= length} x_t / sqrt(mean length)`` with x normal, so y has variance 1. What stands behind the last
-    real step looks exactly like a real step: only a model that honours ``lengths`` can be right.
+    """Sum over the unpadded steps of variable-length sequences.
+
+    ``y = sum_{t <= length} x_t / sqrt(mean length)`` with x standard normal, so y has variance 1. Padding has the
+    distribution of real steps, so only a model that masks by ``lengths`` can be correct.
     """
 
     shapes = "x (B, T, F), lengths (B) -> (B, K)"
@@ -75,15 +79,19 @@ class VarLenSum(Dataset):
 
 
 class Adding(Dataset):
-    """The adding problem (Hochreiter and Schmidhuber 1997): a uniform number and a mark at every step; the answer is
-    the sum of the two marked numbers, one in each half. The mean has mse 1/6.
+    """Adding problem: sum of the two marked values of a sequence.
+
+    Each step has a uniform value and a mark; one step is marked in each half. The mean has an MSE of 1/6.
+
+    References:
+        Hochreiter and Schmidhuber 1997, Long Short-Term Memory.
     """
 
     shapes = "x (B, T, F) -> (B, K)"
 
     def __init__(self, rows: PositiveInt, length: PositiveInt, seed: NonNegativeInt):
         if length < 2:
-            raise ConfigError(f"data.length: two marks need at least 2 steps; given {length}")
+            raise ConfigError(f"data.length: {length} given; two marks need at least 2 steps")
         random = rng.make_generator(seed)
         value, mark, half = torch.rand(rows, length, generator=random), torch.zeros(rows, length), length // 2
         first = torch.randint(half, (rows, 1), generator=random)

@@ -1,4 +1,4 @@
-"""Trajectories of a known law of motion, seen at irregular times."""
+"""Irregularly sampled trajectories of a known ordinary differential equation."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from trainer.utils.errors import ConfigError
 
 
 class DampedOscillator(Dataset):
-    """``s'' + 2 damping s' + frequency^2 s = 0`` from a normal place and velocity; the state (s, s') at ``horizon``
-    times of each row's own, uniform in [0, duration) and ascending.
+    """Damped harmonic oscillator, observed at irregular times.
 
-    Raises ConfigError for a damping that lets nothing oscillate.
+    ``s'' + 2 damping s' + frequency^2 s = 0`` with a standard normal initial state. The target is the state (s, s') at
+    ``horizon`` times per row, uniform in [0, duration) and ascending.
+
+    Raises:
+        ConfigError: The oscillator is not underdamped (``damping >= frequency``).
     """
 
     shapes = "x (B, F), times (B, P) -> (B, P, F)"
@@ -46,10 +49,16 @@ class DampedOscillator(Dataset):
 
 
 def exact_trajectory(start: Tensor, times: Tensor, frequency: float, damping: float) -> Tensor:
-    """The exact states (B, P, 2) at ``times`` (B, P) after ``start`` (B, 2)."""
-    place, velocity = start[:, :1], start[:, 1:]
-    turn = (frequency**2 - damping**2) ** 0.5
-    cos, sin = (turn * times).cos(), (turn * times).sin() / turn
-    moved = place * cos + (velocity + damping * place) * sin
-    speed = velocity * cos - (frequency**2 * place + damping * velocity) * sin
-    return torch.exp(-damping * times)[..., None] * torch.stack((moved, speed), -1)
+    """Compute the exact state at each time.
+
+    Shape:
+        - start: (B, 2)
+        - times: (B, P)
+        - Output: (B, P, 2)
+    """
+    position, velocity = start[:, :1], start[:, 1:]
+    angular_frequency = (frequency**2 - damping**2) ** 0.5
+    cos, sin = (angular_frequency * times).cos(), (angular_frequency * times).sin() / angular_frequency
+    position_t = position * cos + (velocity + damping * position) * sin
+    velocity_t = velocity * cos - (frequency**2 * position + damping * velocity) * sin
+    return torch.exp(-damping * times)[..., None] * torch.stack((position_t, velocity_t), -1)

@@ -1,4 +1,4 @@
-"""Sequences made on the spot, whose best possible score is known."""
+"""Synthetic sequences with a known Bayes-optimal score."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from trainer.data.splits.splitting import split_by_order
 
 
 class SyntheticSeq(Dataset):
-    """``z = sum_t a.x_t / sqrt(T)`` with x normal and |a| = 1, ``y ~ Bernoulli(sigmoid(scale z))``. Every step counts
-    the same, so a model that reads only the last one cannot do well.
+    """Binary classification of the sum of projections over all steps.
+
+    ``z = sum_t a.x_t / sqrt(T)`` with x standard normal and |a| = 1, ``y ~ Bernoulli(sigmoid(scale z))``. All steps
+    have equal weight, so a model that uses only the last one scores poorly.
     """
 
     shapes = "x (B, T, F) -> (B)"

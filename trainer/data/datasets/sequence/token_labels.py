@@ -1,4 +1,4 @@
-"""Token sequences of differing length whose labels follow a known rule: one for every token, or one for all."""
+"""Variable-length token sequences labeled by a known rule, per token or per sequence."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from trainer.utils.errors import ConfigError
 
 
 class NeighborSum(Dataset):
-    """``tag_t = x_{t-1} + x_{t+1}`` with equally likely tokens 0..V-1, where a row's ends have one neighbour. Who does
-    not see the next token is right once in V, but for the last tag of a row.
+    """Token labeling with the sum of both neighbors.
+
+    ``tag_t = x_{t-1} + x_{t+1}`` with uniform tokens 0..V-1; the ends of a row have one neighbor. A causal model is
+    correct with probability 1/V, except at the last step of a row.
     """
 
     shapes = "x (B, S), lengths (B) -> (B, T)"
@@ -30,12 +32,12 @@ class NeighborSum(Dataset):
         seed: NonNegativeInt,
     ):
         x, lengths, _ = _draw_tokens(rows, shortest, longest, vocab_size, seed)
-        real = torch.arange(longest) < lengths[:, None]
-        framed = torch.nn.functional.pad(x * real, (1, 1))  # no neighbour counts as token 0
-        tags = framed[:, :-2] + framed[:, 2:]
+        mask = torch.arange(longest) < lengths[:, None]
+        padded = torch.nn.functional.pad(x * mask, (1, 1))  # a missing neighbor counts as token 0
+        tags = padded[:, :-2] + padded[:, 2:]
         classes = 2 * vocab_size - 1
         self.train, self.val, self.test = split_by_order(
-            {"x": x, "lengths": lengths}, tags.masked_fill(~real, IGNORE_INDEX)
+            {"x": x, "lengths": lengths}, tags.masked_fill(~mask, IGNORE_INDEX)
         )
         self.info = DatasetInfo(
             sizes={"vocab_size": vocab_size, "seq_len": longest, "num_classes": classes},
@@ -45,11 +47,16 @@ class NeighborSum(Dataset):
 
 
 class TemporalOrder(Dataset):
-    """Which of the two special tokens stands in the first half of a row, and which in the second: xx, xy, yx or yy (the
-    temporal order problem of Hochreiter and Schmidhuber 1997, with rows of differing length). Padding holds all kinds
-    of tokens. Whoever counts tokens but not their order cannot tell xy from yx and is right three times in four.
+    """Temporal order problem with rows of variable length.
 
-    Raises ConfigError for rows too short to have two halves.
+    The class is the pair of special tokens in the first and second half of a row: xx, xy, yx or yy. Padding holds
+    random tokens. A bag-of-tokens model cannot separate xy from yx and has an accuracy of 3/4.
+
+    Raises:
+        ConfigError: Rows too short for two halves.
+
+    References:
+        Hochreiter and Schmidhuber 1997, Long Short-Term Memory.
     """
 
     shapes = "x (B, S), lengths (B) -> (B)"
@@ -68,8 +75,8 @@ class TemporalOrder(Dataset):
                 f" data.vocab_size >= 3; given {shortest} and {vocab_size}"
             )
         x, lengths, random = _draw_tokens(rows, shortest, longest, vocab_size, seed)
-        real = torch.arange(longest) < lengths[:, None]
-        x = torch.where(real, 2 + x % (vocab_size - 2), x)  # 0 and 1 are special
+        mask = torch.arange(longest) < lengths[:, None]
+        x = torch.where(mask, 2 + x % (vocab_size - 2), x)  # 0 and 1 are special
         special = torch.randint(2, (rows, 2), generator=random)
         half = lengths // 2
         first = (torch.rand(rows, generator=random) * half).long()
@@ -89,7 +96,7 @@ class TemporalOrder(Dataset):
 def _draw_tokens(
     rows: int, shortest: int, longest: int, vocab_size: int, seed: int
 ) -> tuple[Tensor, Tensor, torch.Generator]:
-    """Equally likely tokens (N, S), padding included, equally likely lengths (N), and the generator to go on with."""
+    """Draw uniform tokens (N, S), padding included, and uniform lengths (N); also return the generator."""
     if shortest > longest:
         raise ConfigError(f"data.shortest: {shortest} is more than data.longest, {longest}")
     random = rng.make_generator(seed)

@@ -1,4 +1,4 @@
-"""Token sequences to be rewritten by a known rule."""
+"""Sequence-to-sequence tasks with a known rule."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from trainer.utils.errors import ConfigError
 
 
 class Reverse(Dataset):
-    """Equally likely tokens, and the same tokens backwards: what is read last is written first, and nothing in the
-    target tells its next token. No sequence occurs twice, so a model that knows its training rows by heart knows
-    nothing.
+    """Reversal of sequences of uniform tokens.
 
-    Raises ConfigError where there are not enough distinct sequences.
+    The previous target tokens carry no information about the next one. All sequences are distinct, so memorizing the
+    training rows does not help.
+
+    Raises:
+        ConfigError: Too few distinct sequences.
     """
 
     shapes = "x (B, S) -> (B, T)"
 
     def __init__(self, rows: PositiveInt, length: PositiveInt, vocab_size: PositiveInt, seed: NonNegativeInt):
         random = rng.make_generator(seed)
-        drawn = torch.randint(vocab_size, (2 * rows, length), generator=random).unique(dim=0)
-        if len(drawn) < rows:
+        sequences = torch.randint(vocab_size, (2 * rows, length), generator=random).unique(dim=0)
+        if len(sequences) < rows:
             raise ConfigError(
-                f"data.rows: {rows} rows, but of {vocab_size}^{length} sequences only {len(drawn)} different ones came"
-                " up; take fewer rows, or more data.length or data.vocab_size"
+                f"data.rows: {rows} given, but only {len(sequences)} distinct sequences of {vocab_size}^{length} were"
+                " drawn; decrease data.rows, or increase data.length or data.vocab_size"
             )
-        x = drawn[torch.randperm(len(drawn), generator=random)[:rows]]  # unique() has sorted them
+        x = sequences[torch.randperm(len(sequences), generator=random)[:rows]]  # unique() sorts them
         self.train, self.val, self.test = split_by_order({"x": x}, x.flip(1))
         self.info = DatasetInfo(
             sizes={"source_vocab_size": vocab_size, "vocab_size": vocab_size, "seq_len": length, "horizon": length},

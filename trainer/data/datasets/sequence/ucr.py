@@ -1,4 +1,4 @@
-"""Sets of the UCR/UEA archive of time-series classification (Dau et al. 2019; Bagnall et al. 2018)."""
+"""UCR/UEA time series classification archive (Dau et al. 2019; Bagnall et al. 2018)."""
 
 from __future__ import annotations
 
@@ -32,15 +32,18 @@ SHA256 = {
     "JapaneseVowels/JapaneseVowels_TEST.ts": "b3d41d6a0ca3bcad3afb9ca7d4365382aa51341e2e58bae2a574babdda5b9462",
     "JapaneseVowels/JapaneseVowels_TRAIN.ts": "68a430eabd919cc77f40b1f5f3bc0dcafacc1486bca9260785aeb7d262cc78cd",
 }
-"""The files that can be downloaded; others are read where they lie."""
+"""Files that can be downloaded; others are read from ``data_dir``."""
 
 
 class UCR(Dataset):
-    """Real series of one or many dimensions, of one or many lengths, and their classes. The archive's test rows are the
-    test rows; validation takes the share ``val`` of its training rows, every class in proportion. Every dimension has
-    mean 0 and deviation 1 over the steps of the training rows.
+    """Time series classification data set of the UCR/UEA archive, univariate or multivariate.
 
-    Raises ConfigError for a name that is none, and what ``ts_format.read`` raises.
+    Series may differ in length. The test split is the one of the archive; validation takes the fraction ``val`` of its
+    training rows, stratified by class. Every dimension has mean 0 and standard deviation 1 over the steps of the
+    training rows.
+
+    Raises:
+        ConfigError: Unknown name, or an invalid file (see ``ts_format.read``).
     """
 
     shapes = "x (B, T, F), lengths (B) -> (B)"
@@ -49,7 +52,7 @@ class UCR(Dataset):
 
     @classmethod
     def get_user_paths(cls, options: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Path]:
-        """The folder of a set that is none of those with a known digest."""
+        """Return the directory of a data set that has no pinned digest."""
         name = options["name"]
         if any(path.startswith(f"{name}/") for path in SHA256):
             return {}
@@ -68,28 +71,30 @@ class UCR(Dataset):
         train, test = (ts_format.read(folder / f"{name}_{part}.ts") for part in ("TRAIN", "TEST"))
         features = [cases.series[0].shape[1] for cases in (train, test)]
         if train.classes != test.classes or features[0] != features[1]:
-            raise ConfigError(f"data.name: {name}'s TRAIN and TEST differ in their classes or dimensions")
+            raise ConfigError(f"data.name: TRAIN and TEST of {name} differ in classes or dimensions")
         classes = len(fitted.get_or_fit("classes", lambda: train.classes))
         if train.classes != fitted.values["classes"]:
-            raise ConfigError(f"data.name: {name} has the classes {train.classes}, this run {fitted.values['classes']}")
+            raise ConfigError(
+                f"data.name: {name} has the classes {train.classes}; this run was trained on {fitted.values['classes']}"
+            )
         series, labels = train.series + test.series, torch.cat((train.labels, test.labels))
 
         def divide() -> list[Tensor]:
             order = stratified_order(train.labels, seed)
-            kept = len(order) - round(len(order) * val)
-            if not 0 < kept < len(order):
-                raise ConfigError(f"data.val: {val:g} of {len(order)} rows leaves {kept} to train on")
-            return [order[:kept], order[kept:], torch.arange(len(order), len(series))]
+            num_train = len(order) - round(len(order) * val)
+            if not 0 < num_train < len(order):
+                raise ConfigError(f"data.val: {val:g} of {len(order)} rows leaves {num_train} training rows")
+            return [order[:num_train], order[num_train:], torch.arange(len(order), len(series))]
 
-        parts = fitted.split_rows(make_content_keys(row.numpy().tobytes() for row in series), divide)
-        scale = fitted.get_or_fit("scale", lambda: _channel_moments([series[row] for row in parts[0]]))
+        split_rows = fitted.split_rows(make_content_keys(row.numpy().tobytes() for row in series), divide)
+        scale = fitted.get_or_fit("scale", lambda: _channel_moments([series[row] for row in split_rows[0]]))
 
         def split(index: Tensor) -> RaggedSplit:
             rows = [((series[row] - scale["mean"]) / scale["std"]).float() for row in index]
             _check_range(rows, index, name)
             return RaggedSplit({"x": Ragged.from_rows(rows)}, labels[index])
 
-        self.train, self.val, self.test = map(split, parts)
+        self.train, self.val, self.test = map(split, split_rows)
         self.info = DatasetInfo(
             sizes={
                 "in_features": features[0],
@@ -103,30 +108,30 @@ class UCR(Dataset):
 
 
 def _check_range(rows: Sequence[Tensor], index: Tensor, name: str) -> None:
-    """Raises ConfigError for a standardized row (T, F) with a number that training is far from."""
+    """Raise ConfigError for a standardized row (T, F) with a value far outside the training distribution."""
     for i, row in zip(index.tolist(), rows, strict=True):
         if row.abs().max() > MAX_STANDARDIZED_VALUE:
             raise ConfigError(
-                f"data.name: case {i + 1} of {name} holds a number more than {MAX_STANDARDIZED_VALUE:g} deviations"
-                " from the mean of training"
+                f"data.name: case {i + 1} of {name} has a value more than {MAX_STANDARDIZED_VALUE:g} standard"
+                " deviations from the training mean"
             )
 
 
 def _channel_moments(series: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Mean and deviation (F,) of each dimension over all steps."""
-    mean, spread = tensor_mean_and_scale(torch.cat(list(series)))
-    return {"mean": mean, "std": spread}
+    """Return mean and standard deviation (F,) of each dimension over all steps."""
+    mean, std = tensor_mean_and_scale(torch.cat(list(series)))
+    return {"mean": mean, "std": std}
 
 
 def _find_dir(name: str, data_dir: str | None) -> Path:
-    """The folder that holds the two files of a set, downloaded if need be."""
+    """Return the directory of the two files of a data set, downloading them if necessary."""
     root = fetch_files("ucr", [], data_dir)
-    lying = {path.parent.name for path in root.glob("*/*_TRAIN.ts") if path.name == f"{path.parent.name}_TRAIN.ts"}
-    known = sorted(lying | {path.split("/")[0] for path in SHA256})
+    local = {path.parent.name for path in root.glob("*/*_TRAIN.ts") if path.name == f"{path.parent.name}_TRAIN.ts"}
+    known = sorted(local | {path.split("/")[0] for path in SHA256})
     if name not in known:
         raise ConfigError(
-            f"data.name: no set {name}{did_you_mean(name, known) or ';'} there are {', '.join(known)} (in {root}, or to"
-            f" be downloaded); another one belongs in {root / 'NAME' / 'NAME_TRAIN.ts'} and NAME_TEST.ts"
+            f"data.name: unknown data set {name}{did_you_mean(name, known) or ';'} available: {', '.join(known)} (in"
+            f" {root}, or by download); place another one in {root / 'NAME' / 'NAME_TRAIN.ts'} and NAME_TEST.ts"
         )
     pinned = [Source(path, digest, URL + path) for path, digest in SHA256.items() if path.startswith(f"{name}/")]
     return fetch_files("ucr", pinned, data_dir) / name

@@ -1,4 +1,4 @@
-"""Three series that every textbook on forecasting has."""
+"""Three benchmark time series from the forecasting literature."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CELL_FORMAT = CellFormat(frozenset({"na"}), has_decimal_comma=False)
 
 @dataclass(frozen=True)
 class SeriesSpec:
-    """A file, what is usually predicted of it and how far, and after how many steps it comes again."""
+    """Source file of a series with its default target column, history, horizon and seasonal period."""
 
     file: str
     sha256: str
@@ -57,9 +57,11 @@ SERIES_SPECS = {
 
 
 class ClassicSeries(Dataset):
-    """``airline``: passengers in thousands, 144 months (Box and Jenkins 1976). ``sunspots``: 2820 months, with a cycle
-    of about 11 years (Andrews and Herzberg 1985). ``pollution``: fine dust over Beijing in ug/m3 beside the weather,
-    43824 hours of which 2067 lack (Liang et al. 2015). Scores are in those units where one column is predicted.
+    """Airline passengers, sunspots and PM2.5 air pollution.
+
+    ``airline``: passengers in thousands, 144 months (Box and Jenkins 1976). ``sunspots``: 2820 months, with a cycle of
+    about 11 years (Andrews and Herzberg 1985). ``pollution``: PM2.5 in Beijing in ug/m3 with weather covariates, 43824
+    hours of which 2067 are missing (Liang et al. 2015). Scores are in these units where one column is predicted.
     """
 
     shapes = "x (B, T, F) -> (B, P, F)"
@@ -77,13 +79,13 @@ class ClassicSeries(Dataset):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted or Preprocessing()
-        kind = SERIES_SPECS[name]
+        spec = SERIES_SPECS[name]
         folder = download.fetch_files(
-            "classic_series", [download.Source(kind.file, kind.sha256, URL + kind.file)], data_dir
+            "classic_series", [download.Source(spec.file, spec.sha256, URL + spec.file)], data_dir
         )
-        table = delimited.read(str(folder / kind.file), "data.name", "comma", True, "utf-8")
-        chosen = series.choose_columns(table, columns or [kind.column], time=None)
+        table = delimited.read(str(folder / spec.file), "data.name", "comma", True, "utf-8")
+        chosen = series.choose_columns(table, columns or [spec.column], time=None)
         values = series.read_numeric_columns(table, chosen, CELL_FORMAT)
-        lengths = history or kind.history, horizon or kind.horizon
+        lengths = history or spec.history, horizon or spec.horizon
         fill, names = gaps == "interpolate", [table.names[place] for place in chosen]
-        series.set_splits(self, self.fitted, values, *lengths, val, test, kind.period, fill, names=names)
+        series.set_splits(self, self.fitted, values, *lengths, val, test, spec.period, fill, names=names)

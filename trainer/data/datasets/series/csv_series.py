@@ -1,4 +1,4 @@
-"""Any series in a delimited text file: a row a step, a column a channel."""
+"""Time series in delimited text files: one row per step, one column per channel."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from trainer.utils.errors import ConfigError
 
 
 class CSVSeries(Dataset):
-    """The columns chosen are read and predicted together, each standardised by the training rows, which come first;
-    validation rows follow, and test rows. Scores are in the data's own units where there is one column. A time
-    column is never an input: it says where rows are missing.
+    """Univariate or multivariate time series, read from a delimited text file.
 
-    Raises ConfigError, with file, row, column and time, for whatever keeps the file from being an even series.
+    The selected columns are both inputs and targets, standardized by the training rows. Splits are chronological:
+    training, validation, test. Scores are in the original units where there is one column. A time column is never an
+    input; it locates missing rows.
+
+    Raises:
+        ConfigError: The file is not a regularly sampled series; the message has file, row, column and time.
     """
 
     shapes = "x (B, T, F) -> (B, P, F)"
@@ -48,34 +51,34 @@ class CSVSeries(Dataset):
     ):
         self.fitted = fitted = fitted or Preprocessing()
         table = delimited.read(path, "data.path", delimiter, header, encoding, (time, *(columns or ())))
-        reading = CellFormat.from_options({"missing": missing, "decimal": decimal, "thousands": thousands})
+        cell_format = CellFormat.from_options({"missing": missing, "decimal": decimal, "thousands": thousands})
         if not fitted.is_stored:
-            column_checks.warn_about_absent_codes([table], reading)
+            column_checks.warn_about_absent_codes([table], cell_format)
         at = None if time is None else table.find_column(time, "data.time")
-        chosen = series.choose_columns(table, fitted.values.get("columns", columns), at)
-        fitted.get_or_fit("columns", lambda: [table.names[place] if table.has_header else place for place in chosen])
-        unread: list[str] = []
-        values = _collect_error(unread, lambda: series.read_numeric_columns(table, chosen, reading))
-        places = None if at is None else _collect_error(unread, lambda: timestamps.grid_steps(table, at, time_format))
-        if unread or values is None:
-            raise ConfigError(*unread)
-        problems = series.describe_missing_values(table, chosen, at, values)
-        lines = table_summary.summarize_series(table, chosen, at, values)
-        if at is not None and places is not None:
-            problems = series.describe_missing_rows(table, at, places) + problems
-            values = series.reindex_to_grid(values, places)
+        selected = series.choose_columns(table, fitted.values.get("columns", columns), at)
+        fitted.get_or_fit("columns", lambda: [table.names[place] if table.has_header else place for place in selected])
+        errors: list[str] = []
+        values = _collect_error(errors, lambda: series.read_numeric_columns(table, selected, cell_format))
+        steps = None if at is None else _collect_error(errors, lambda: timestamps.grid_steps(table, at, time_format))
+        if errors or values is None:
+            raise ConfigError(*errors)
+        problems = series.describe_missing_values(table, selected, at, values)
+        lines = table_summary.summarize_series(table, selected, at, values)
+        if at is not None and steps is not None:
+            problems = series.describe_missing_rows(table, at, steps) + problems
+            values = series.reindex_to_grid(values, steps)
         if problems and gaps == "error":
             raise ConfigError(
                 *problems,
-                "data.gaps=interpolate reads over them by straight lines and predicts none; data.gaps=drop leaves out"
-                " windows that hold one",
+                "data.gaps=interpolate fills them linearly and excludes them from the targets; data.gaps=drop skips"
+                " windows that contain one",
             )
-        fill, names = gaps == "interpolate", [table.names[place] for place in chosen]
+        fill, names = gaps == "interpolate", [table.names[place] for place in selected]
         series.set_splits(self, fitted, values, history, horizon, val, test, period, fill, lines, names)
 
 
 def _collect_error(problems: list[str], make: Callable[[], np.ndarray]) -> np.ndarray | None:
-    """What is made; None where it is refused, for ``problems``."""
+    """Return the result of ``make``, or None after adding the messages of its ConfigError to ``problems``."""
     try:
         return make()
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""Two years of an electricity transformer, hour by hour."""
+"""ETTh1: two years of hourly electricity transformer measurements."""
 
 from __future__ import annotations
 
@@ -22,9 +22,14 @@ SPLIT_ENDS = (12 * STEPS_PER_MONTH, 16 * STEPS_PER_MONTH, 20 * STEPS_PER_MONTH)
 
 
 class ETTh1(Dataset):
-    """Zhou et al. 2021. Six loads and the oil temperature; the usual split of 12, 4 and 4 months of 30 days, and every
-    channel standardised by the mean and deviation of the training rows, in which units all scores are told. The
-    baseline is the better of repeating the last value and repeating the last day.
+    """Electricity transformer temperature, hourly (ETTh1).
+
+    Six loads and the oil temperature, with the standard split of 12, 4 and 4 months of 30 days. Every channel is
+    standardized by the mean and standard deviation of the training rows; all scores are in these units. The baseline is
+    the better of repeating the last value and repeating the last day.
+
+    References:
+        Zhou et al. 2021, Informer: Beyond Efficient Transformer for Long Sequence Time-Series Forecasting.
     """
 
     shapes = "x (B, T, F) -> (B, P, F)"

@@ -1,4 +1,4 @@
-"""Real series measured week by week at places that are linked."""
+"""Weekly spatiotemporal series on a graph."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ FILES = {
 
 
 class GraphSeries(Dataset):
-    """``chickenpox``: cases in the 20 counties of Hungary over 521 weeks, linked where they share a border
-    (Rozemberczki et al. 2021a). ``pedalme``: deliveries by bicycle in 15 parts of London over 35 weeks, every two
-    linked by how near they are (Rozemberczki et al. 2021b). Values are standardised as published, in which units all
-    scores are told. Training weeks come first and test weeks last. The baseline is the better of the training mean and
-    repeating the last week.
+    """Chickenpox Hungary and Pedal Me London.
+
+    ``chickenpox``: cases in the 20 counties of Hungary over 521 weeks, with edges between adjacent counties
+    (Rozemberczki et al. 2021a). ``pedalme``: bicycle deliveries in 15 parts of London over 35 weeks, fully connected
+    with weights by proximity (Rozemberczki et al. 2021b). Values are standardized as published; all scores are in these
+    units. Splits are chronological. The baseline is the better of the training mean and repeating the last week.
     """
 
     shapes = "x (B, T, F), edge_index (2, E), edge_weight (E) -> (B, P, F)"

@@ -1,4 +1,4 @@
-"""Series made on the spot, whose best possible forecast is known."""
+"""Synthetic time series with a known Bayes-optimal forecast."""
 
 from __future__ import annotations
 
@@ -15,12 +15,20 @@ from trainer.data.splits.splitting import split_by_order
 
 
 class SineTrend(Dataset):
-    """``y_t = a sin(2 pi t / period) + b cos(2 pi t / period) + s t + c + noise`` with normal a, b, s and c of each
-    row's own. A series is linear in what is not known of it, so the best forecast is a ridge regression whose error has
-    a closed form: see ``forecast_variance``.
+    """Sine with a linear trend and Gaussian noise.
+
+    ``y_t = a sin(2 pi t / period) + b cos(2 pi t / period) + s t + c + noise`` with a, b, s and c drawn per row from
+    normal distributions. The series is linear in these coefficients, so the optimal forecast is a ridge regression with
+    a closed-form error, see ``forecast_variance``.
+
+    Args:
+        amplitude: Standard deviation of a and b.
+        slope: Standard deviation of s.
+        level: Standard deviation of c.
+        noise: Standard deviation of the noise.
     """
 
-    shapes = "x (B, T, F) -> (B, P, F)"
+    components = "x (B, T, F) -> (B, P, F)"
 
     def __init__(
         self,
@@ -35,35 +43,39 @@ class SineTrend(Dataset):
         seed: NonNegativeInt,
     ):
         random = rng.make_generator(seed)
-        shapes = trend_components(history + horizon, period)
+        components = trend_components(history + horizon, period)
         spread = torch.tensor([amplitude, amplitude, slope, level])
-        clean = torch.randn(rows, len(spread), generator=random) * spread @ shapes.float().T
+        clean = torch.randn(rows, len(spread), generator=random) * spread @ components.float().T
         series = (clean + noise * torch.randn(clean.shape, generator=random))[..., None]  # (rows, T + P, 1)
         self.train, self.val, test = split_by_order({"x": series[:, :history]}, series[:, history:])
         self.test = test
-        variance = forecast_variance(shapes, spread.double(), noise, history)
+        variance = forecast_variance(components, spread.double(), noise, history)
         mse = float(variance.mean())
         self.info = DatasetInfo(
             sizes={"in_features": 1, "seq_len": history, "horizon": horizon, "flat_features": history},
             baseline=windows.seasonal_naive_scores(test, 1),
-            # The mean distance of a normal variable from its mean is sqrt(2 / pi) of its deviation.
+            # The mean absolute deviation of a normal variable is sqrt(2 / pi) times its standard deviation.
             best_possible={"mse": mse, "rmse": mse**0.5, "mae": float((variance * 2 / math.pi).sqrt().mean())},
         )
 
 
 def trend_components(steps: int, period: float) -> Tensor:
-    """Sine, cosine, line and constant over time, (steps, 4) float64."""
+    """Return sine, cosine, linear trend and constant over time, (steps, 4) float64."""
     time = torch.arange(steps, dtype=torch.float64)
-    turn = 2 * math.pi * time / period
-    return torch.stack((turn.sin(), turn.cos(), time, torch.ones_like(time)), dim=1)
+    phase = 2 * math.pi * time / period
+    return torch.stack((phase.sin(), phase.cos(), time, torch.ones_like(time)), dim=1)
 
 
-def forecast_variance(shapes: Tensor, spread: Tensor, noise: float, history: int) -> Tensor:
-    """Expected squared error of the Bayes forecast at each step of the horizon, (P,).
+def forecast_variance(components: Tensor, spread: Tensor, noise: float, history: int) -> Tensor:
+    """Compute the expected squared error of the Bayes forecast at each step of the horizon, (P,).
 
-    ``noise^2 + f_t' (F'F / noise^2 + diag(1 / spread^2))^-1 f_t`` for the history F and a later step f_t: the noise,
-    and the posterior variance of the coefficients in a linear-Gaussian model.
+    ``noise^2 + f_t' (F'F / noise^2 + diag(1 / spread^2))^-1 f_t`` for the history F and a later step f_t: the noise
+    variance plus the posterior variance of the prediction in a linear-Gaussian model.
+
+    Args:
+        shapes: Components over history and horizon, (T + P, 4).
+        spread: Prior standard deviation of each coefficient, (4,).
     """
-    past, future = shapes[:history] * spread, shapes[history:] * spread
+    past, future = components[:history] * spread, components[history:] * spread
     posterior = torch.linalg.inv(past.T @ past / noise**2 + torch.eye(len(spread), dtype=past.dtype))
     return noise**2 + ((future @ posterior) * future).sum(1)

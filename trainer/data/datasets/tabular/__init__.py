@@ -1,1 +1,1 @@
-"""Tables: a row an example, a column a feature."""
+"""Tabular data sets: one row per example, one column per feature."""

@@ -1,4 +1,4 @@
-"""Any table in a delimited text file."""
+"""Tables in delimited text files."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ from trainer.utils.errors import ConfigError
 
 
 class CSV(Dataset):
-    """One column is the target, a class (B) or a number (B, 1); with ``target=null`` there is none, and batches have no
-    target. The other columns are features: numbers are standardised and categories one-hot, by what the training rows
-    hold. ``schema`` keeps how, so that new rows are encoded alike.
+    """Table with a class or regression target, read from a delimited text file.
+
+    The target column is a class (B) or a number (B, 1); ``target=null`` gives batches without a target. The other
+    columns are features: numbers are standardized and categories one-hot encoded, with statistics of the training rows.
+    ``schema`` stores the encoding, so that new rows are encoded in the same way.
     """
 
     shapes = "x (B, F) -> (B, ...)"
@@ -55,107 +57,110 @@ class CSV(Dataset):
         self.fitted = fitted = fitted or Preprocessing()
         cells = {"missing": missing, "decimal": decimal, "thousands": thousands}
         self.options = {"delimiter": delimiter, "header": header, "encoding": encoding, **cells}
-        known = fitted.values.get("schema")
+        stored = fitted.values.get("schema")
         expected = [
             target,
             split_column,
             *drop_columns,
             *categorical,
-            *(table_schema.header_names(known) if known else ()),
+            *(table_schema.header_names(stored) if stored else ()),
         ]
-        own = self._read(path, "data.path", expected)
-        table = own if test_path is None else own.append_rows(self._read(test_path, "data.test_path", expected))
-        reading, problems = CellFormat.from_options(self.options), dict[int, str]()
-        if known is None:
-            places = _find_column_roles(table, target, split_column, drop_columns, categorical)
-            column_checks.warn_about_absent_codes([table], reading)
-            values = table_encoder.read_columns(table, reading, places.features, places.texts)
-            problems = table_encoder.find_unfit_columns(table, values, reading, places.texts, max_categories, min_count)
+        main = self._read(path, "data.path", expected)
+        table = main if test_path is None else main.append_rows(self._read(test_path, "data.test_path", expected))
+        fmt, problems = CellFormat.from_options(self.options), dict[int, str]()
+        if stored is None:
+            roles = _find_column_roles(table, target, split_column, drop_columns, categorical)
+            column_checks.warn_about_absent_codes([table], fmt)
+            values = table_encoder.read_columns(table, fmt, roles.features, roles.texts)
+            problems = table_encoder.find_unfit_columns(table, values, fmt, roles.texts, max_categories, min_count)
         else:
-            # Of its features it knows the names, and of its rows the splits: other columns may be gone.
-            places = _find_column_roles(table, target, None, (), ())
-            values = table_schema.read_feature_columns(known, table, reading)
-        answer = _read_target(table, places.target, reading, target_kind, known, problems)
-        whole = table_encoder.select_complete_rows(
-            table, values, reading, nan, answer, problems=problems, is_stored=fitted.is_stored
+            # A saved run stores its feature names and the split of each row, so the other columns may be missing.
+            roles = _find_column_roles(table, target, None, (), ())
+            values = table_schema.read_feature_columns(stored, table, fmt)
+        labels = _read_target(table, roles.target, fmt, target_kind, stored, problems)
+        rows = table_encoder.select_complete_rows(
+            table, values, fmt, nan, labels, problems=problems, is_stored=fitted.is_stored
         )
-        if known is not None:
-            table_schema.check_cells(known, table, values, reading, whole)
-        groups = _split_of_rows(table, len(own), places.split, test_path)
-        normalize = reading.normalize_cell if fitted.version > 1 else str
-        keys = table.row_keys([*values, *([] if answer is None else [answer.column])], normalize)
-        split = fitted.split_rows(keys, lambda: table_encoder.split_rows(groups, whole, answer, val, test, seed), whole)
+        if stored is not None:
+            table_schema.check_cells(stored, table, values, fmt, rows)
+        groups = _split_of_rows(table, len(main), roles.split, test_path)
+        normalize = fmt.normalize_cell if fitted.version > 1 else str
+        keys = table.row_keys([*values, *([] if labels is None else [labels.column])], normalize)
+        split = fitted.split_rows(keys, lambda: table_encoder.split_rows(groups, rows, labels, val, test, seed), rows)
         parts = [part.numpy() for part in split]
-        learned = None if answer is None else targets.fit_target(answer, parts[0], known and known["target"])
+        encoded = None if labels is None else targets.fit_target(labels, parts[0], stored and stored["target"])
 
         def learn() -> table_schema.Schema:
             columns = table_encoder.fit(table, values, parts[0], max_categories, min_count)
-            return table_schema.make_schema(table, columns, answer, learned)
+            return table_schema.make_schema(table, columns, labels, encoded)
 
         columns = dict(zip(values, fitted.get_or_fit("schema", learn)["columns"], strict=True))
-        self.train, self.val, self.test = (_encode_splits(columns, values, learned, part) for part in parts)
+        self.train, self.val, self.test = (_encode_splits(columns, values, encoded, part) for part in parts)
         sizes = dict.fromkeys(("in_features", "flat_features"), self.train.inputs["x"].shape[1])
-        lines = table_summary.summarize_table(table, columns, values, answer)
-        self.info = self.complete_info(table_encoder.make_info(answer, learned, self.train, self.test, sizes, lines))
+        lines = table_summary.summarize_table(table, columns, values, labels)
+        self.info = self.complete_info(table_encoder.make_info(labels, encoded, self.train, self.test, sizes, lines))
 
     def _read(self, path: str, option: str, expected: Collection[str | int | None]) -> Table:
         delimiter, header, encoding = (self.options[key] for key in ("delimiter", "header", "encoding"))
         return delimited.read(path, option, delimiter, header, encoding, expected=expected)
 
-    def complete_info(self, facts: DatasetInfo) -> DatasetInfo:
+    def complete_info(self, info: DatasetInfo) -> DatasetInfo:
         return replace(
-            facts,
+            info,
             to_table=partial(table_schema.decode, self.schema),
             feature_names=table_schema.feature_names(self.schema),
         )
 
     @property
     def schema(self) -> table_schema.Schema:
-        """How columns are encoded."""
+        """Encoding of the columns, fitted on the training rows."""
         assert self.fitted is not None
-        found: table_schema.Schema = self.fitted.values["schema"]
-        return found
+        schema: table_schema.Schema = self.fitted.values["schema"]
+        return schema
 
     def read(self, path: str) -> TensorSplit:
         table = self._read(path, "input", table_schema.header_names(self.schema))
-        reading = CellFormat.from_options(self.options)
-        x = table_schema.encode(self.schema, table, reading)
-        return TensorSplit({"x": x}, table_schema.read_labels(self.schema, table, reading))
+        fmt = CellFormat.from_options(self.options)
+        x = table_schema.encode(self.schema, table, fmt)
+        return TensorSplit({"x": x}, table_schema.read_labels(self.schema, table, fmt))
 
 
 def _encode_splits(
     columns: Mapping[int, Column],
     values: Mapping[int, np.ndarray],
-    learned: targets.EncodedTarget | None,
+    encoded: targets.EncodedTarget | None,
     part: np.ndarray,
 ) -> TensorSplit:
     x = torch.from_numpy(table_encoder.encode(columns, values, part))
-    return TensorSplit({"x": x}, None if learned is None else learned.values[torch.from_numpy(part)])
+    return TensorSplit({"x": x}, None if encoded is None else encoded.values[torch.from_numpy(part)])
 
 
 def _read_target(
     table: Table,
     at: int | None,
-    reading: CellFormat,
+    fmt: CellFormat,
     target_kind: str,
-    known: table_schema.Schema | None,
+    stored: table_schema.Schema | None,
     problems: dict[int, str],
 ) -> targets.Target | None:
-    """The target column, as a stored run learned it where it is ``known``. ``problems`` get what is wrong with it."""
+    """Return the target column, encoded by the ``stored`` schema where a saved run has one.
+
+    The message for an invalid column is added to ``problems``.
+    """
     if at is None:
         return None
-    if known is not None:
-        return targets.encode(table, at, reading, known["target"])
+    if stored is not None:
+        return targets.encode(table, at, fmt, stored["target"])
     kind = table_encoder.parse_target_kind(target_kind)
     try:
-        return targets.read(table, at, reading, kind, certain=target_kind == "class")
+        return targets.read(table, at, fmt, kind, certain=target_kind == "class")
     except ConfigError as error:
         problems[at] = str(error)
         return None
 
 
 class _ColumnRoles(NamedTuple):
-    """What the columns of a table are for; texts: those of the features that are categories whatever they hold."""
+    """Positions of columns by role. texts: the features that are categorical whatever their cells hold."""
 
     target: int | None
     split: int | None
@@ -170,26 +175,26 @@ def _find_column_roles(
     drop_columns: Collection[str | int],
     categorical: Collection[str | int],
 ) -> _ColumnRoles:
-    """Raises ConfigError for a column that is not there, or that is to be two things."""
+    """Resolve the columns named by options. Raises ConfigError for a missing column and for one with two roles."""
     find = ColumnFinder(table)
     at = None if target is None else find(target, "data.target")
     split_at = None if split_column is None else find(split_column, "data.split_column")
     dropped = {find(key, "data.drop_columns") for key in drop_columns}
     texts = {find(key, "data.categorical") for key in categorical}
     find.raise_missing()
-    named = [place for place in (at, split_at) if place is not None]
-    if len(set(named)) < len(named) or dropped & set(named):
-        raise ConfigError("data.target, data.split_column and data.drop_columns: one column is named twice")
-    left = set(range(len(table.names))) - dropped - set(named)
-    if not left:
-        raise ConfigError(f"data.path: {table.path} has no column left to learn from")
-    return _ColumnRoles(at, split_at, left, texts)
+    reserved = [place for place in (at, split_at) if place is not None]
+    if len(set(reserved)) < len(reserved) or dropped & set(reserved):
+        raise ConfigError("data.target, data.split_column and data.drop_columns: the same column is given twice")
+    features = set(range(len(table.names))) - dropped - set(reserved)
+    if not features:
+        raise ConfigError(f"data.path: {table.path} has no feature columns left")
+    return _ColumnRoles(at, split_at, features, texts)
 
 
-def _split_of_rows(table: Table, own: int, place: int | None, test_path: str | None) -> np.ndarray:
-    """The split of each row, (N,), 0 to 2: as a column says, or by its file, of which the first has ``own`` rows."""
-    if place is None:
-        return np.repeat([0, 2], [own, len(table) - own])
+def _split_of_rows(table: Table, main: int, column: int | None, test_path: str | None) -> np.ndarray:
+    """Return the split of each row, (N,) in 0..2, from a column or by file; the first file has ``main`` rows."""
+    if column is None:
+        return np.repeat([0, 2], [main, len(table) - main])
     if test_path is not None:
-        raise ConfigError("data.split_column and data.test_path both say which rows are for testing; give one")
-    return table_encoder.read_split_column(table, place, "data.split_column")
+        raise ConfigError("data.split_column and data.test_path both select the test rows; give only one")
+    return table_encoder.read_split_column(table, column, "data.split_column")

@@ -1,4 +1,4 @@
-"""Small real tables that come with scikit-learn; nothing is downloaded."""
+"""Toy tables bundled with scikit-learn; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from trainer.data.splits.splitting import split_by_order, stratified_order
 
 
 class SklearnClassification(Dataset):
-    """Features have mean 0 and deviation 1 over the training rows; each class keeps its share in every split."""
+    """Breast cancer and wine data sets of scikit-learn.
+
+    Features have mean 0 and standard deviation 1 over the training rows; splits are stratified by class.
+    """
 
     shapes = "x (B, F) -> (B)"
 
@@ -39,7 +42,11 @@ class SklearnClassification(Dataset):
 
 
 class SklearnRegression(Dataset):
-    """Features and target have mean 0 and deviation 1 over the training rows; scores are in the target's own units."""
+    """Diabetes data set of scikit-learn.
+
+    Features and target have mean 0 and standard deviation 1 over the training rows; scores are in the original units of
+    the target.
+    """
 
     shapes = "x (B, F) -> (B, K)"
 
@@ -72,7 +79,7 @@ def _feature_sizes(train: TensorSplit) -> dict[str, int]:
 def _standardize_features(
     parts: tuple[TensorSplit, TensorSplit, TensorSplit],
 ) -> tuple[TensorSplit, TensorSplit, TensorSplit]:
-    """Features by the mean and deviation of the first part alone, as float32."""
+    """Standardize features to float32 by the mean and standard deviation of the first part."""
     first = parts[0].inputs["x"].double()
     mean, std = first.mean(0), first.std(0, correction=0).clamp_min(1e-12)
     train, val, test = (TensorSplit({"x": ((part.inputs["x"] - mean) / std).float()}, part.target) for part in parts)

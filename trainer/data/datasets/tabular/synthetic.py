@@ -1,4 +1,4 @@
-"""Tables made on the spot, whose best possible score is known."""
+"""Synthetic tables with a known Bayes-optimal score."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from trainer.data.splits.splitting import split_by_order
 
 
 class SyntheticTabular(Dataset):
-    """``y ~ Bernoulli(sigmoid(scale w.x))`` with x normal and |w| = 1: logistic regression is the right model, and a
-    larger one must find the same plane.
+    """Linear binary classification with logistic label noise.
+
+    ``y ~ Bernoulli(sigmoid(scale w.x))`` with x standard normal and |w| = 1. Logistic regression is the correct model;
+    a larger model must find the same hyperplane.
     """
 
     shapes = "x (B, F) -> (B)"
@@ -33,8 +35,11 @@ class SyntheticTabular(Dataset):
 
 
 class XOR(Dataset):
-    """``y = [x_0 x_1 > 0]``, some labels flipped, x normal. No single number says anything, so a linear model
-    guesses."""
+    """XOR of the signs of two features, with label noise.
+
+    ``y = [x_0 x_1 > 0]`` with x standard normal and labels flipped with probability ``flips``. No single feature is
+    informative, so a linear model scores at chance.
+    """
 
     shapes = "x (B, F) -> (B)"
 
@@ -48,7 +53,7 @@ class XOR(Dataset):
 
 
 class Moons(Dataset):
-    """Two half circles that reach into each other, with normal noise. No line parts them."""
+    """Two interleaving half circles with Gaussian noise, which are not linearly separable."""
 
     shapes = "x (B, F) -> (B)"
 

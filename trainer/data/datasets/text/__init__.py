@@ -1,1 +1,1 @@
-"""Running text, documents and translations."""
+"""Text data sets: language modeling, document classification and translation."""

@@ -1,4 +1,4 @@
-"""Documents and their classes."""
+"""Document classification."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ SOURCE = download.Source(
     "https://raw.githubusercontent.com/jbrownlee/Datasets/d20fcb6402ae34e653d4513b00f39257bb37ed7f/review_polarity.tar.gz",
 )
 REVIEW_PATTERN = re.compile(r"txt_sentoken/(neg|pos)/cv(\d)\d\d_\d+\.txt")
-"""A review's name: its class, and the first digit of its number, which is its fold."""
+"""File name of a review: its class and, as first digit of its number, its fold."""
 NUM_REVIEWS = 2000
 VAL_FOLD, TEST_FOLD = 8, 9
 
 
 class _DocumentDataset(Dataset):
-    """Texts as rows of unequal length. The vocabulary is that of the training rows."""
+    """Base class for documents as variable-length token sequences; the vocabulary is fitted on the training split."""
 
     def set_splits(
         self,
@@ -42,43 +42,59 @@ class _DocumentDataset(Dataset):
         labels: Tensor,
         rows: Sequence[Tensor],
         class_names: Sequence[str],
-        learn: Callable[[Sequence[str]], Tokenizer],
+        fit_tokenizer: Callable[[Sequence[str]], Tokenizer],
         kept: slice,
     ) -> None:
-        """Splits and facts. labels: (N,); rows: those of each split; kept: which tokens of a document are."""
+        """Set splits and info.
+
+        Args:
+            labels: Class of each document, (N,).
+            rows: Document indices of each split.
+            fit_tokenizer: Fits a tokenizer on training texts.
+            kept: Slice of the tokens of a document to keep.
+        """
         assert self.fitted is not None
-        codec = tokenizers.tokenizer_from_state(
-            self.fitted.get_or_fit("codec", lambda: learn([texts[row] for row in rows[0].tolist()]).state_dict())
+        text_tokenizer = tokenizers.tokenizer_from_state(
+            self.fitted.get_or_fit(
+                "codec", lambda: fit_tokenizer([texts[row] for row in rows[0].tolist()]).state_dict()
+            )
         )
-        encoded = Ragged.from_rows(codec.encode(document)[kept] for document in texts)
+        encoded = Ragged.from_rows(text_tokenizer.encode(document)[kept] for document in texts)
         parts = [encoded.select_rows(part) for part in rows]
-        tokenizers.warn_about_unknown_tokens(codec, "data", {"training": parts[0].values, "test": parts[2].values})
+        tokenizers.warn_about_unknown_tokens(
+            text_tokenizer, "data", {"training": parts[0].values, "test": parts[2].values}
+        )
         self.train, self.val, self.test = (
             RaggedSplit({"x": x}, labels[row]) for x, row in zip(parts, rows, strict=True)
         )
-        count = len(class_names)
+        num_classes = len(class_names)
         self.info = DatasetInfo(
             sizes={
-                "vocab_size": codec.vocab_size,
+                "vocab_size": text_tokenizer.vocab_size,
                 "seq_len": int(encoded.lengths.max()),
-                "num_classes": count,
-                "out_features": 1 if count == 2 else count,
+                "num_classes": num_classes,
+                "out_features": 1 if num_classes == 2 else num_classes,
             },
-            baseline=baselines.majority_class(self.train, self.test, count),
+            baseline=baselines.majority_class(self.train, self.test, num_classes),
             class_names=class_names,
-            tokenizer=codec,
+            tokenizer=text_tokenizer,
         )
 
-    def complete_info(self, facts: DatasetInfo) -> DatasetInfo:
+    def complete_info(self, info: DatasetInfo) -> DatasetInfo:
         assert self.fitted is not None
-        return replace(facts, tokenizer=tokenizers.tokenizer_from_state(self.fitted.values["codec"]))
+        return replace(info, tokenizer=tokenizers.tokenizer_from_state(self.fitted.values["codec"]))
 
 
 class ReviewPolarity(_DocumentDataset):
-    """Pang and Lee 2004: 1000 reviews of films that praise them and 1000 that do not. Of the ten folds their authors
-    made (by the number in the name), 0 to 7 train, 8 validates and 9 tests.
+    """Sentiment classification of 1000 positive and 1000 negative movie reviews.
 
-    Raises ConfigError for an archive that has not these reviews.
+    Of the ten published folds (by the number in the file name), 0 to 7 are for training, 8 for validation, 9 for test.
+
+    Raises:
+        ConfigError: The archive does not contain these reviews.
+
+    References:
+        Pang and Lee 2004, A Sentimental Education.
     """
 
     shapes = "x (B, S), lengths (B) -> (B)"
@@ -95,13 +111,15 @@ class ReviewPolarity(_DocumentDataset):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted or Preprocessing()
-        names, texts = read_reviews(download.fetch_files("review_polarity", [SOURCE], data_dir) / SOURCE.path)
-        fold = torch.tensor([int(number) for _, number in names])
-        validates, tests = fold == VAL_FOLD, fold == TEST_FOLD
+        classes_and_folds, texts = read_reviews(
+            download.fetch_files("review_polarity", [SOURCE], data_dir) / SOURCE.path
+        )
+        fold = torch.tensor([int(number) for _, number in classes_and_folds])
+        is_val, is_test = fold == VAL_FOLD, fold == TEST_FOLD
         self.set_splits(
             texts,
-            torch.tensor([kind == "pos" for kind, _ in names]).long(),
-            [part.nonzero().squeeze(1) for part in (~validates & ~tests, validates, tests)],
+            torch.tensor([kind == "pos" for kind, _ in classes_and_folds]).long(),
+            [part.nonzero().squeeze(1) for part in (~is_val & ~is_test, is_val, is_test)],
             ("neg", "pos"),
             partial(
                 tokenizers.fit_tokenizer,
@@ -117,37 +135,41 @@ class ReviewPolarity(_DocumentDataset):
 
 
 def read_reviews(path: Path) -> tuple[list[tuple[str, str]], list[str]]:
-    """Class and fold of each review, in order of their names, and the reviews; nothing is written to disk.
+    """Read class and fold of each review and its text, sorted by file name, without writing to disk.
 
-    Raises ConfigError for a broken archive, and for one that has not the reviews expected, as regular files.
+    Raises:
+        ConfigError: The archive is corrupt or does not contain the expected reviews as regular files.
     """
-    found = {}
+    reviews = {}
     try:
         with tarfile.open(path) as archive:
             for member in archive:
-                named = REVIEW_PATTERN.fullmatch(member.name)
-                file = archive.extractfile(member) if named and member.isreg() else None
-                if named and file:
-                    found[member.name] = (named[1], named[2]), file.read().decode()
+                match = REVIEW_PATTERN.fullmatch(member.name)
+                file = archive.extractfile(member) if match and member.isreg() else None
+                if match and file:
+                    reviews[member.name] = (match[1], match[2]), file.read().decode()
     except (tarfile.TarError, EOFError, OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"data review_polarity: {path} is no whole archive of texts: {error}") from error
-    if len(found) != NUM_REVIEWS:
-        raise ConfigError(f"data review_polarity: {path} holds {len(found)} reviews instead of {NUM_REVIEWS}")
-    names, texts = zip(*(found[name] for name in sorted(found)), strict=True)
+        raise ConfigError(f"data review_polarity: {path} is not a valid archive of texts: {error}") from error
+    if len(reviews) != NUM_REVIEWS:
+        raise ConfigError(f"data review_polarity: {path} holds {len(reviews)} reviews instead of {NUM_REVIEWS}")
+    names, texts = zip(*(reviews[name] for name in sorted(reviews)), strict=True)
     return list(names), list(texts)
 
 
 def _truncation_slice(keep: Literal["first", "last"], most: int | None) -> slice:
-    """The tokens at one end of a row, at most so many of them."""
+    """Return a slice of at most ``most`` tokens at one end of a row."""
     return slice(-most, None) if keep == "last" and most is not None else slice(most)
 
 
 class TextFolder(_DocumentDataset):
-    """Documents of the user's in ``CLASS/*.txt``, every class split by the same shares; or in ``train/CLASS`` and
-    ``val/CLASS``, ``test/CLASS`` or both, of which a missing one is a share of the training documents.
+    """Document classification from text files in class folders.
 
-    Raises ConfigError for a folder that is not there or laid out in another way, a document that is not text or has
-    none, and a class without a document in each split.
+    Documents are in ``CLASS/*.txt``, with stratified random splits; or in ``train/CLASS`` and ``val/CLASS``,
+    ``test/CLASS`` or both, where a missing split is taken from the training documents.
+
+    Raises:
+        ConfigError: The folder is missing or has another layout, a document is not text or empty, or a class has no
+            document in some split.
     """
 
     shapes = "x (B, S), lengths (B) -> (B)"
@@ -173,16 +195,21 @@ class TextFolder(_DocumentDataset):
         self.fitted = fitted = fitted or Preprocessing()
         folder = Path(path).expanduser()
         documents, names = class_folders.find_labeled_files(folder, self.file_suffixes)
-        words = [found.parent.name for found, _ in documents]
-        names, documents, labels = class_folders.restore_class_order(fitted, names, documents, words)
+        class_of_file = [found.parent.name for found, _ in documents]
+        names, documents, labels = class_folders.restore_class_order(fitted, names, documents, class_of_file)
         texts = [text_file.read(found, "data.path", encoding) for found, _ in documents]
-        empty = next((found for (found, _), words in zip(documents, texts, strict=True) if not words.split()), None)
+        empty = next(
+            (found for (found, _), class_of_file in zip(documents, texts, strict=True) if not class_of_file.split()),
+            None,
+        )
         if empty is not None:
             raise ConfigError(f"data.path: {empty.absolute()} is empty")
-        given = torch.tensor([split for _, split in documents])
+        given_splits = torch.tensor([split for _, split in documents])
         keys = class_folders.file_keys(folder, documents)
-        rows = fitted.split_rows(keys, lambda: class_folders.split_every_class(given, labels, names, val, test, seed))
-        learn = partial(
+        rows = fitted.split_rows(
+            keys, lambda: class_folders.split_every_class(given_splits, labels, names, val, test, seed)
+        )
+        fit_tokenizer = partial(
             tokenizers.fit_tokenizer,
             tokens,
             limit=vocab_limit,
@@ -192,4 +219,4 @@ class TextFolder(_DocumentDataset):
             most=max_length,
             keep=keep,
         )
-        self.set_splits(texts, labels, rows, names, learn, _truncation_slice(keep, max_length))
+        self.set_splits(texts, labels, rows, names, fit_tokenizer, _truncation_slice(keep, max_length))

@@ -1,4 +1,4 @@
-"""Running text, to be continued."""
+"""Language modeling on running text."""
 
 from __future__ import annotations
 
@@ -27,56 +27,62 @@ SOURCE = download.Source(
 
 
 class _LanguageModelingDataset(Dataset):
-    """The first part of a text to learn from, the next to validate with, the last to test with."""
+    """Base class for texts that are split in order into training, validation and test."""
 
     def set_splits(
-        self, whole: str, val: float, test: float, seq_len: int, learn: Callable[[list[str]], Tokenizer]
+        self, text: str, val: float, test: float, seq_len: int, learn: Callable[[list[str]], Tokenizer]
     ) -> None:
-        """Sets the splits and the facts; the vocabulary is that of the training part."""
+        """Set splits and info; the tokenizer is fitted on the training part."""
         assert self.fitted is not None
         shares = (max(0.0, 1 - val - test), 1 - test)
         ends = split_boundaries.locate_in_text(
-            self.fitted, whole, lambda: [round(len(whole) * share) for share in shares]
+            self.fitted, text, lambda: [round(len(text) * share) for share in shares]
         )
-        parts = [whole[start:end] for start, end in pairwise((0, *ends, len(whole)))]
-        codec = tokenizers.tokenizer_from_state(self.fitted.get_or_fit("codec", lambda: learn(parts[:1]).state_dict()))
-        tokens = [torch.tensor(codec.encode(part), dtype=torch.int32) for part in parts]
-        tokenizers.warn_about_unknown_tokens(codec, "data", {"training": tokens[0], "test": tokens[2]})
+        parts = [text[start:end] for start, end in pairwise((0, *ends, len(text)))]
+        text_tokenizer = tokenizers.tokenizer_from_state(
+            self.fitted.get_or_fit("codec", lambda: learn(parts[:1]).state_dict())
+        )
+        tokens = [torch.tensor(text_tokenizer.encode(part), dtype=torch.int32) for part in parts]
+        tokenizers.warn_about_unknown_tokens(text_tokenizer, "data", {"training": tokens[0], "test": tokens[2]})
         self.train = TokenWindows(tokens[0], seq_len, "train", moving=True)
         self.val = TokenWindows(tokens[1], seq_len, "val")
         self.test = TokenWindows(tokens[2], seq_len, "test")
         self.info = DatasetInfo(
-            sizes={"vocab_size": codec.vocab_size, "seq_len": seq_len},
-            baseline=unigram_scores(tokens[0], self.test.get_targets(), codec.vocab_size),
-            tokenizer=codec,
-            column_summaries=tokenizers.describe_target_case(codec),
+            sizes={"vocab_size": text_tokenizer.vocab_size, "seq_len": seq_len},
+            baseline=unigram_scores(tokens[0], self.test.get_targets(), text_tokenizer.vocab_size),
+            tokenizer=text_tokenizer,
+            column_summaries=tokenizers.describe_target_case(text_tokenizer),
         )
 
-    def complete_info(self, facts: DatasetInfo) -> DatasetInfo:
+    def complete_info(self, info: DatasetInfo) -> DatasetInfo:
         assert self.fitted is not None
-        return replace(facts, tokenizer=tokenizers.tokenizer_from_state(self.fitted.values["codec"]))
+        return replace(info, tokenizer=tokenizers.tokenizer_from_state(self.fitted.values["codec"]))
 
 
 class TinyShakespeare(_LanguageModelingDataset):
-    """A million characters of Shakespeare's plays, 65 different ones, all of them in the training part. 90 % train, 5 %
-    validate and 5 % test, in this order.
+    """Character-level Tiny Shakespeare: 1 million characters with a vocabulary of 65.
+
+    The text is split in order: 90 % training, 5 % validation, 5 % test. All characters occur in the training part.
     """
 
     shapes = "x (B, S) -> (B, S)"
 
     def __init__(self, seq_len: PositiveInt, data_dir: str | None, fitted: Preprocessing | None = None):
         self.fitted = fitted or Preprocessing()
-        whole = text_file.read(download.fetch_files("tinyshakespeare", [SOURCE], data_dir) / SOURCE.path, "data")
+        text = text_file.read(download.fetch_files("tinyshakespeare", [SOURCE], data_dir) / SOURCE.path, "data")
         self.set_splits(
-            whole, 0.05, 0.05, seq_len, lambda texts: tokenizers.fit_tokenizer("characters", texts, unknown=False)
+            text, 0.05, 0.05, seq_len, lambda texts: tokenizers.fit_tokenizer("characters", texts, unknown=False)
         )
 
 
 class TextFile(_LanguageModelingDataset):
-    """A text of the user's, cut in order. A character or word of validation or test that training has not seen is the
-    unknown one; byte pairs know everything.
+    """Language modeling on a text file, split in order.
 
-    Raises ConfigError for a file that is not there, not text, or too short.
+    Characters or words of validation and test outside the training vocabulary map to the unknown token; byte-pair
+    encoding has none.
+
+    Raises:
+        ConfigError: The file is missing, not text or too short.
     """
 
     shapes = "x (B, S) -> (B, S)"
@@ -102,17 +108,18 @@ class TextFile(_LanguageModelingDataset):
         self.set_splits(text_file.read(path, "data.path", encoding), val, test, seq_len, learn)
 
 
-def unigram_scores(seen: Tensor, truth: Tensor, vocab_size: int) -> dict[str, float]:
-    """Scores of saying how often each token occurs in ``seen``, one added to every count, whatever came before.
+def unigram_scores(train_tokens: Tensor, targets: Tensor, vocab_size: int) -> dict[str, float]:
+    """Compute the scores of a unigram model with add-one smoothing, fitted on ``train_tokens``.
 
-    Of tokens that are equally frequent one is drawn: the accuracy is what that scores on average.
+    The accuracy is the expectation over a random choice among equally frequent tokens.
     """
-    counts = torch.bincount(seen, minlength=vocab_size).double() + 1
-    nll = float(-(counts / counts.sum()).log()[truth].mean())
-    most = counts == counts.max()
+    counts = torch.bincount(train_tokens, minlength=vocab_size).double() + 1
+    nll = float(-(counts / counts.sum()).log()[targets].mean())
+    most_frequent = counts == counts.max()
     return {
         "nll": nll,
         "bits": nll / math.log(2),
         "perplexity": math.exp(nll),
-        "token_accuracy": float(truth.reshape(-1).bincount(minlength=vocab_size)[most].double().mean()) / truth.numel(),
+        "token_accuracy": float(targets.reshape(-1).bincount(minlength=vocab_size)[most_frequent].double().mean())
+        / targets.numel(),
     }

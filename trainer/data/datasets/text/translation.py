@@ -1,4 +1,4 @@
-"""Sentences in two languages."""
+"""Machine translation on sentence pairs."""
 
 from __future__ import annotations
 
@@ -34,48 +34,59 @@ SHA256 = {
 SPLIT_FILE_STEMS = ("train", "val", "test_2016_flickr")
 FitTokenizer = Callable[[Sequence[str]], Tokenizer]
 SentenceSplits = Sequence[Sequence[str]]
-"""The sentences of training, validation and test in one language."""
+"""Training, validation and test sentences in one language."""
 
 
 class _TranslationDataset(Dataset):
-    """Rows of unequal length on both sides. A target ends with a token of its own, the last of its vocabulary."""
+    """Base class for variable-length source and target sequences; targets end with an end token, the last id."""
 
     def set_splits(
-        self, source: SentenceSplits, target: SentenceSplits, learn: FitTokenizer, learn_target: FitTokenizer
+        self,
+        source: SentenceSplits,
+        target: SentenceSplits,
+        fit_source_tokenizer: FitTokenizer,
+        fit_target_tokenizer: FitTokenizer,
     ) -> None:
-        """Splits and facts; the vocabularies are those of the training sentences."""
+        """Set splits and info; both tokenizers are fitted on the training sentences."""
         assert self.fitted is not None
-        self.fitted.get_or_fit("codec", lambda: learn(source[0]).state_dict())
-        self.fitted.get_or_fit("target_codec", lambda: learn_target(target[0]).state_dict())
-        codec, target_codec = (
+        self.fitted.get_or_fit("codec", lambda: fit_source_tokenizer(source[0]).state_dict())
+        self.fitted.get_or_fit("target_codec", lambda: fit_target_tokenizer(target[0]).state_dict())
+        source_tokenizer, target_tokenizer = (
             tokenizers.tokenizer_from_state(self.fitted.values[name]) for name in ("codec", "target_codec")
         )
-        end = target_codec.vocab_size
-        read = [Ragged.from_rows(map(codec.encode, part)) for part in source]
-        write = [Ragged.from_rows([*target_codec.encode(line), end] for line in part) for part in target]
-        for option, coder, side in (("data.source", codec, read), ("data.target", target_codec, write)):
-            tokenizers.warn_about_unknown_tokens(coder, option, {"training": side[0].values, "test": side[2].values})
-        self.train, self.val, self.test = (RaggedSplit({"x": x}, y) for x, y in zip(read, write, strict=True))
+        end = target_tokenizer.vocab_size
+        source_rows = [Ragged.from_rows(map(source_tokenizer.encode, part)) for part in source]
+        target_rows = [Ragged.from_rows([*target_tokenizer.encode(line), end] for line in part) for part in target]
+        for option, tokenizer, side in (
+            ("data.source", source_tokenizer, source_rows),
+            ("data.target", target_tokenizer, target_rows),
+        ):
+            tokenizers.warn_about_unknown_tokens(
+                tokenizer, option, {"training": side[0].values, "test": side[2].values}
+            )
+        self.train, self.val, self.test = (
+            RaggedSplit({"x": x}, y) for x, y in zip(source_rows, target_rows, strict=True)
+        )
         self.info = DatasetInfo(
             sizes={
-                "source_vocab_size": codec.vocab_size,
+                "source_vocab_size": source_tokenizer.vocab_size,
                 "vocab_size": end + 1,
-                "seq_len": _max_length(read),
-                "horizon": _max_length(write),
+                "seq_len": _max_length(source_rows),
+                "horizon": _max_length(target_rows),
             },
-            baseline=baselines.most_frequent_tokens(self.train, self.test, target_codec, end),
-            tokenizer=codec,
-            target_tokenizer=target_codec,
+            baseline=baselines.most_frequent_tokens(self.train, self.test, target_tokenizer, end),
+            tokenizer=source_tokenizer,
+            target_tokenizer=target_tokenizer,
             end=end,
-            column_summaries=tokenizers.describe_target_case(target_codec),
+            column_summaries=tokenizers.describe_target_case(target_tokenizer),
         )
 
-    def complete_info(self, facts: DatasetInfo) -> DatasetInfo:
+    def complete_info(self, info: DatasetInfo) -> DatasetInfo:
         assert self.fitted is not None
-        codec, target_codec = (
+        source_tokenizer, target_tokenizer = (
             tokenizers.tokenizer_from_state(self.fitted.values[name]) for name in ("codec", "target_codec")
         )
-        return replace(facts, tokenizer=codec, target_tokenizer=target_codec)
+        return replace(info, tokenizer=source_tokenizer, target_tokenizer=target_tokenizer)
 
 
 def _max_length(parts: Sequence[Ragged]) -> int:
@@ -83,10 +94,15 @@ def _max_length(parts: Sequence[Ragged]) -> int:
 
 
 class Multi30k(_TranslationDataset):
-    """Elliott et al. 2016: 29,000 captions of pictures in English, translated into German by people; 1014 validate, and
-    the 1000 of 2016 test.
+    """Multi30k: English image captions with human translations into German.
 
-    Raises ConfigError for a translation of a language into itself.
+    29,000 pairs for training, 1014 for validation, and the 1000 of test 2016.
+
+    Raises:
+        ConfigError: Source and target language are the same.
+
+    References:
+        Elliott et al. 2016, Multi30K: Multilingual English-German Image Descriptions.
     """
 
     shapes = "x (B, S), lengths (B) -> (B, T)"
@@ -104,22 +120,24 @@ class Multi30k(_TranslationDataset):
     ):
         self.fitted = fitted or Preprocessing()
         if source == target:
-            raise ConfigError(f"data.target: {target} is data.source too; one is en and the other de")
+            raise ConfigError(f"data.target: {target} is also data.source; one must be en and the other de")
         sources = [download.Source(path, digest, URL + path) for path, digest in SHA256.items()]
         folder = download.fetch_files("multi30k", sources, data_dir) / "raw"
         read, written = (
             [_read_gzip(folder / f"{part}.{side}.gz") for part in SPLIT_FILE_STEMS] for side in (source, target)
         )
-        learn = partial(tokenizers.fit_tokenizer, tokens, limit=vocab_limit, min_count=min_count, lowercase=lowercase)
-        self.set_splits(read, written, learn, learn)
+        fit_source_tokenizer = partial(
+            tokenizers.fit_tokenizer, tokens, limit=vocab_limit, min_count=min_count, lowercase=lowercase
+        )
+        self.set_splits(read, written, fit_source_tokenizer, fit_source_tokenizer)
 
 
 class SentencePairs(_TranslationDataset):
-    """Two files of the user's, whose lines belong together. Validation and test are shares of the pairs in random
-    order.
+    """Translation between two line-aligned files, split at random.
 
-    Raises ConfigError for files that are not there, not text or not of one length, and, unless ``drop_bad``, for a
-    pair with an empty or a too long side.
+    Raises:
+        ConfigError: Files are missing, not text or differ in the number of lines; unless ``drop_bad``, also for a pair
+            with an empty or too long side.
     """
 
     shapes = "x (B, S), lengths (B) -> (B, T)"
@@ -151,43 +169,45 @@ class SentencePairs(_TranslationDataset):
         rows = [part.tolist() for part in fitted.split_rows(make_content_keys(map("\n".join, pairs)), divide)]
         empty = next((name for name, part in zip(SPLITS, rows, strict=True) if not part), None)
         if empty is not None:
-            raise ConfigError(f"data: {len(pairs)} pairs of lines leave none for the {empty} split")
+            raise ConfigError(f"data: the {empty} split is empty ({len(pairs)} pairs of lines in total)")
         read, written = ([[pairs[row][side] for row in part] for part in rows] for side in range(2))
-        learn = partial(tokenizers.fit_tokenizer, limit=vocab_limit, min_count=min_count)
+        fit_source_tokenizer = partial(tokenizers.fit_tokenizer, limit=vocab_limit, min_count=min_count)
         self.set_splits(
             read,
             written,
-            partial(learn, tokens, lowercase=lowercase is not False),
-            partial(learn, target_tokens or tokens, lowercase=lowercase is True),
+            partial(fit_source_tokenizer, tokens, lowercase=lowercase is not False),
+            partial(fit_source_tokenizer, target_tokens or tokens, lowercase=lowercase is True),
         )
 
 
 def read_pairs(source: str, target: str, encoding: str, max_length: int, drop_bad: bool) -> list[tuple[str, ...]]:
-    """The lines of two files side by side, without the pairs that are bad if those are to be dropped.
+    """Read two line-aligned files as pairs, without the invalid ones if ``drop_bad``.
 
-    Raises ConfigError for different numbers of lines, and for the first bad one.
+    Raises:
+        ConfigError: The numbers of lines differ, or a pair is invalid.
     """
     options = {"data.source": source, "data.target": target}
     sides = {option: _split_lines(text_file.read(path, option, encoding)) for option, path in options.items()}
     counts = [len(lines) for lines in sides.values()]
     if counts[0] != counts[1]:
         raise ConfigError(
-            f"data: {source} has {counts[0]} lines, {target} has {counts[1]}: line by line they should belong together"
+            f"data: {source} has {counts[0]} lines, {target} has {counts[1]}; the files must be aligned line by line"
         )
     pairs = list(zip(*sides.values(), strict=True))
-    faults = {row: fault for row, pair in enumerate(pairs) if (fault := _find_pair_problem(pair, max_length))}
-    if faults and not drop_bad:
-        row, (side, words) = next(iter(faults.items()))
+    problems = {
+        row: pair_problem for row, pair in enumerate(pairs) if (pair_problem := _find_pair_problem(pair, max_length))
+    }
+    if problems and not drop_bad:
+        row, (side, problem) = next(iter(problems.items()))
         option, path = list(options.items())[side]
         raise ConfigError(
-            f"{option}: {path}: line {row + 1} {words}; pairs with such a line: {len(faults)};"
-            " data.drop_bad=true leaves them out"
+            f"{option}: {path}: line {row + 1} {problem}; invalid pairs: {len(problems)}; data.drop_bad=true drops them"
         )
-    return [pair for row, pair in enumerate(pairs) if row not in faults]
+    return [pair for row, pair in enumerate(pairs) if row not in problems]
 
 
 def _find_pair_problem(pair: tuple[str, ...], max_length: int) -> tuple[int, str] | None:
-    """Which side of a pair is bad, and how."""
+    """Return the side of a pair that is invalid and the reason, or None."""
     for side, line in enumerate(pair):
         if not line:
             return side, "is empty"
@@ -200,6 +220,6 @@ def _read_gzip(path: Path) -> list[str]:
     return _split_lines(gzip.decompress(path.read_bytes()).decode())
 
 
-def _split_lines(whole: str) -> list[str]:
-    """Lines end with a line feed; what ``splitlines`` also takes for an end (U+2028, form feeds) may stand in one."""
-    return [line.strip() for line in whole.removesuffix("\n").split("\n")]
+def _split_lines(text: str) -> list[str]:
+    """Split at line feeds only; unlike with ``splitlines``, U+2028 and form feeds may occur within a line."""
+    return [line.strip() for line in text.removesuffix("\n").split("\n")]
