@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from trainer.core.batch import IGNORE_INDEX, Batch, ScoreAccumulator
-from trainer.metrics.metrics import filtered_ranks, get_direction, ranking_metrics
+from trainer.metrics.ranking import filtered_ranks, ranking_metrics
+from trainer.metrics.registry import get_direction
 from trainer.models.graph.kg_embedding import DistMult
 from trainer.tasks.ranking import Ranking
 from trainer.utils.errors import ConfigError

@@ -12,7 +12,7 @@ from trainer.config import introspection
 from trainer.core import shapes
 from trainer.core.dataset import Dataset, Split, TensorSplit
 from trainer.engine import factory
-from trainer.metrics.metrics import get_direction
+from trainer.metrics.registry import get_direction
 
 REPEATS: dict[str, str] = {
     "reverse": "short sequences of few tokens repeat by chance",

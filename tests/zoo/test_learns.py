@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.helpers.lab import lab
-from trainer.metrics.metrics import is_better
+from trainer.metrics.registry import is_better
 
 SMALL_SEQ = ("data=synthetic_seq", "data.rows=4000")
 GATES = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from trainer.metrics.metrics import is_better
+from trainer.metrics.registry import is_better
 
 TIEBREAK_METRIC = "nll"
 """The score that decides between equal ones: few rows make steps of accuracy, while this still falls."""

@@ -24,7 +24,7 @@ from trainer.engine import precision
 from trainer.engine.dataloader import Loader
 from trainer.engine.param_group import ParamGroup
 from trainer.engine.trainer import count_total_steps
-from trainer.metrics.metrics import get_direction
+from trainer.metrics.registry import get_direction
 from trainer.optim.flat_params import FlatParameters
 from trainer.optim.lr_schedules import LRSchedule
 from trainer.optim.optimizers import Optimizer

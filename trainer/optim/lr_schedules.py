@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 from trainer.core.types import Decay, Fraction, NonNegativeInt, PositiveFloat, PositiveInt
-from trainer.metrics.metrics import is_better
+from trainer.metrics.registry import is_better
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import format_count
 

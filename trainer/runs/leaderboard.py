@@ -85,7 +85,7 @@ def _build_entry(data: str, label: str, runs: Sequence[FinishedRun]) -> Entry:
 
 
 def _sort_key(entry: Entry) -> float:
-    from trainer.metrics.metrics import get_direction
+    from trainer.metrics.registry import get_direction
 
     return -entry.val if get_direction(entry.monitor) == "max" else entry.val
 

@@ -16,7 +16,15 @@ from trainer.core.dataset import Dataset
 from trainer.core.task import Task
 from trainer.core.types import PositiveInt, Probability
 from trainer.data.readers import text_file
-from trainer.metrics import metrics
+from trainer.metrics.classification import (
+    confusion_matrix,
+    f1_macro,
+    f1_per_class,
+    iou_per_class,
+    roc_auc,
+    roc_auc_macro,
+)
+from trainer.metrics.double_precision import to_double
 from trainer.tasks.evaluation import classification_plots
 from trainer.tasks.losses import masked_cross_entropy
 from trainer.utils.errors import ConfigError
@@ -135,13 +143,13 @@ class Classification(Task):
         assert target is not None
         predicted = logits.argmax(1)
         nll = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="sum")
-        score: Score = {"nll": metrics.to_double(nll)}
+        score: Score = {"nll": to_double(nll)}
         counted = target != IGNORE_INDEX if self.has_ignored_targets else slice(None)
         predicted, target = predicted[counted], target[counted]
         score["count"] = torch.tensor(target.numel(), device=target.device)
         score["correct"] = (predicted == target).sum()
         if self.needs_confusion:
-            score["confusion"] = metrics.confusion_matrix(predicted.flatten(), target.flatten(), self.num_classes)
+            score["confusion"] = confusion_matrix(predicted.flatten(), target.flatten(), self.num_classes)
         if "auc" in self.scores and self.num_classes == 2:
             score["margin"] = RowValues((logits[:, 1] - logits[:, 0])[counted].flatten())
             score["positive"] = RowValues(target.flatten() == 1)
@@ -163,11 +171,9 @@ class Classification(Task):
             seen, truth = self.class_counts["train"], self.class_counts["test"].double()
             told = F.one_hot((seen == seen.max()).nonzero()[:, 0], self.num_classes).double()
             guesses = [truth[:, None] * guess for guess in told]
-            known["f1"] = sum(map(metrics.f1_macro, guesses)) / len(guesses)
+            known["f1"] = sum(map(f1_macro, guesses)) / len(guesses)
             if "f1_per_class" in self.scores:
-                each = self.name_class_scores(
-                    "f1_", torch.stack([metrics.f1_per_class(guess) for guess in guesses]).nanmean(0)
-                )
+                each = self.name_class_scores("f1_", torch.stack([f1_per_class(guess) for guess in guesses]).nanmean(0))
         return {name: value for name, value in known.items() if name in self.scores} | each, {}
 
     def make_artifacts(self, batches: Iterable[Batch]) -> Iterator[Artifact | LazyArtifact]:
@@ -179,18 +185,18 @@ class Classification(Task):
         known = {"accuracy": share, "pixel_accuracy": share, "token_accuracy": share, "nll": nll}
         known["perplexity"] = float(torch.tensor(nll).exp())
         if "logits" in totals:
-            known["auc"] = metrics.roc_auc_macro(totals["logits"], totals["truth"])
+            known["auc"] = roc_auc_macro(totals["logits"], totals["truth"])
         if "confusion" in totals:
-            known["f1"] = metrics.f1_macro(totals["confusion"])
-            each = metrics.iou_per_class(totals["confusion"])
+            known["f1"] = f1_macro(totals["confusion"])
+            each = iou_per_class(totals["confusion"])
             known["mean_iou"] = float(each.nanmean())
         if "margin" in totals:
-            known["auc"] = metrics.roc_auc(totals["margin"], totals["positive"])
+            known["auc"] = roc_auc(totals["margin"], totals["positive"])
         found: dict[str, float] = {str(name): known[name] for name in self.scores if name in known}
         if "mean_iou" in found:
             found |= self.name_class_scores("iou_", each)
         if "f1_per_class" in self.scores:
-            found |= self.name_class_scores("f1_", metrics.f1_per_class(totals["confusion"]))
+            found |= self.name_class_scores("f1_", f1_per_class(totals["confusion"]))
         return found
 
     def name_class_scores(self, prefix: str, values: Tensor) -> dict[str, float]:

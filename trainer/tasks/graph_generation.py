@@ -15,8 +15,8 @@ from trainer.core.batch import Batch, RowValues, Score
 from trainer.core.dataset import Dataset
 from trainer.core.task import Task
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt
-from trainer.metrics import metrics
-from trainer.metrics.metrics import to_double
+from trainer.metrics.classification import average_precision, roc_auc
+from trainer.metrics.double_precision import to_double
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import format_count
 
@@ -83,8 +83,8 @@ class GraphGeneration(Task):
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         margin, positive = totals["margin"], totals["positive"]
         return {
-            "auc": metrics.roc_auc(margin, positive),
-            "average_precision": metrics.average_precision(margin, positive),
+            "auc": roc_auc(margin, positive),
+            "average_precision": average_precision(margin, positive),
             "nll": float(totals["nll"]) / len(margin),
             "kl": float(totals["kl"]) / len(margin),
         }

@@ -16,7 +16,7 @@ from trainer.core.batch import IGNORE_INDEX, Batch, Score
 from trainer.core.dataset import Dataset, Tokenizer
 from trainer.core.task import Task
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
-from trainer.metrics.metrics import to_double
+from trainer.metrics.double_precision import to_double
 from trainer.tasks.base import token_targets
 from trainer.tasks.losses import masked_cross_entropy
 from trainer.utils.errors import ConfigError

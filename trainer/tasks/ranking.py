@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trainer.core.batch import Batch, RowValues, Score
 from trainer.core.task import Task
 from trainer.core.types import PositiveInt, Probability
-from trainer.metrics import metrics
+from trainer.metrics.ranking import filtered_ranks_and_nll, ranking_metrics
 from trainer.utils.errors import ConfigError
 
 
@@ -93,12 +93,12 @@ class Ranking(Task):
     def score(self, batch: Batch) -> Score:
         scores, target = self.score_candidates(batch)
         known = batch.inputs.get("known", target[:, None])
-        rank, nll = metrics.filtered_ranks_and_nll(scores, target, known)
+        rank, nll = filtered_ranks_and_nll(scores, target, known)
         return {"rank": RowValues(rank), "nll": nll.sum()}
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         rank = totals["rank"]
-        return metrics.ranking_metrics(rank) | {"nll": float(totals["nll"]) / len(rank)}
+        return ranking_metrics(rank) | {"nll": float(totals["nll"]) / len(rank)}
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
         return scores["nll"]

@@ -13,7 +13,7 @@ from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import Batch, Score
 from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.task import Task
-from trainer.metrics.metrics import to_double
+from trainer.metrics.double_precision import to_double
 from trainer.tasks.evaluation import regression_plots
 from trainer.utils.errors import ConfigError
 

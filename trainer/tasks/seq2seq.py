@@ -16,7 +16,7 @@ from trainer.core.dataset import Dataset, Tokenizer
 from trainer.core.decoding import DecoderState
 from trainer.core.task import Task
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
-from trainer.metrics.metrics import to_double
+from trainer.metrics.double_precision import to_double
 from trainer.tasks.base import token_targets
 from trainer.tasks.base.teacher_forcing import forcing_ratio
 from trainer.tasks.evaluation.sequence_metrics import SequenceMetrics

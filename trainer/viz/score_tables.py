@@ -56,7 +56,7 @@ def format_score_comparison(result: TestScores, name: str) -> str:
 
 def explain_better_than_best(result: TestScores, name: str, rows: int) -> str | None:
     """Why a score can be better than the best possible one; None if it is not. ``rows``: those of the test split."""
-    from trainer.metrics.metrics import is_better
+    from trainer.metrics.registry import is_better
 
     best, own = result.best_possible.get(name), result.test.get(name)
     if best is None or own is None or own == best or not is_better(own, best, name):
@@ -87,7 +87,7 @@ def build_score_table(result: TestScores) -> Table:
 
 def build_rating_tables(called: str, names: Sequence[object], ratings: Mapping[str, Tensor]) -> Iterator[Table]:
     """How ratings (N,) are spread, and which rows, as they are ``called``, the first of them finds most unusual."""
-    from trainer.metrics.metrics import get_direction
+    from trainer.metrics.registry import get_direction
 
     spread = new_table("rows rated")
     spread.add_column("score", overflow="fold")

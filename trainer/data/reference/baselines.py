@@ -9,7 +9,8 @@ from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX
 from trainer.core.dataset import UNKNOWN_TOKEN, Split, Tokenizer
-from trainer.metrics import metrics
+from trainer.metrics.bleu import corpus_bleu, count_bleu_ngrams
+from trainer.metrics.classification import iou_per_class
 
 
 def _require_targets(split: Split) -> Tensor:
@@ -76,7 +77,7 @@ def majority_pixel_scores(seen: Tensor, truth: Tensor, names: Sequence[str]) -> 
     for commonest in (seen == seen.max()).nonzero()[:, 0].tolist():
         confusion = torch.zeros(len(names), len(names), dtype=torch.double)
         confusion[:, commonest] = truth.double()
-        guesses.append(metrics.iou_per_class(confusion))
+        guesses.append(iou_per_class(confusion))
     each = torch.stack(guesses).nanmean(0)
     scores = {
         "mean_iou": float(torch.stack(guesses).nanmean(1).mean()),
@@ -108,6 +109,6 @@ def most_frequent_tokens(
     if codec is not None:
         written = codec.decode_words([token for token in guess.tolist() if token != end])
         rows = ([token for token in row if token not in (IGNORE_INDEX, end)] for row in truth.tolist())
-        counts = [metrics.count_bleu_ngrams(written, codec.decode_words(row), UNKNOWN_TOKEN) for row in rows]
-        scores["bleu"] = metrics.corpus_bleu(torch.tensor(counts).sum(0).tolist())
+        counts = [count_bleu_ngrams(written, codec.decode_words(row), UNKNOWN_TOKEN) for row in rows]
+        scores["bleu"] = corpus_bleu(torch.tensor(counts).sum(0).tolist())
     return scores

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainer.core.artifacts import Artifact
 from trainer.core.batch import Batch, Score
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
-from trainer.metrics.metrics import to_double
+from trainer.metrics.double_precision import to_double
 from trainer.metrics.sample_quality import MAX_COVARIANCE_FEATURES
 from trainer.tasks.base import diffusion_process
 from trainer.tasks.base.generative import Generative, GenerativeOptions
