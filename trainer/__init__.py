@@ -13,15 +13,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trainer.config.compose import Config
     from trainer.core.dataset import Dataset
+    from trainer.core.metric import Metric
     from trainer.core.task import Task
     from trainer.runs.results import Result
 
-__all__ = ["build", "compose", "run"]
+__all__ = ["Metric", "build", "compose", "run"]
+_EXPORTS = {"Metric": "trainer.core.metric"}
+"""Classes that users subclass or construct, each with its module, which is imported when it is asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'trainer' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_EXPORTS[name]), name)
 
 
 def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> Config:

@@ -38,8 +38,10 @@ def test_it_learns(gate: str) -> None:
     run = lab(*words)
     scores = run.test()
     assert scores[score] > least
-    monitored = run.trainer.monitor
-    assert is_better(scores[monitored], run.data.info.baseline[monitored], monitored), "no better than the baseline"
+    monitored = run.trainer.monitor_metric
+    assert is_better(scores[monitored.name], run.data.info.baseline[monitored.name], monitored), (
+        "no better than the baseline"
+    )
 
 
 @pytest.mark.slow

@@ -82,6 +82,11 @@ def find_classes(path: Path) -> dict[str, ast.ClassDef]:
     return {node.name: node for node in _parse_module(path).body if isinstance(node, ast.ClassDef)}
 
 
+def find_definitions(path: Path) -> list[str]:
+    """The names of the classes and functions a file defines."""
+    return [node.name for node in _parse_module(path).body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+
+
 def read_signature(target: str) -> Signature | None:
     """The signature of a dotted class name; None where the source has no such class."""
     path = find_source_file(target)

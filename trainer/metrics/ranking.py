@@ -7,8 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.metrics.double_precision import to_double
+from trainer.metrics.registry import HITS_AT_K
 
-HITS_AT_K = (1, 3, 10)
+CUTOFFS = (1, 3, 10)
+"""The k of each hits at k."""
 MAX_SCORES_PER_CHUNK = 1 << 19
 """How many are compared at a time: they stay in the cache, which is eight times faster than all of a large batch."""
 
@@ -46,5 +48,5 @@ def _count_below(scores: Tensor, own: Tensor) -> Tensor:
 
 def ranking_metrics(ranks: Tensor) -> dict[str, float]:
     """The mean reciprocal rank, and the shares of rows (B,) that rank at least so high."""
-    hits = {f"hits_at_{k}": float((ranks <= k).double().mean()) for k in HITS_AT_K}
+    hits = {HITS_AT_K.get_member(k).name: float((ranks <= k).double().mean()) for k in CUTOFFS}
     return {"mrr": float(ranks.double().reciprocal().mean())} | hits

@@ -27,10 +27,10 @@ class Result:
     """Status, settings, sizes and scores of one run.
 
     status: running, finished, interrupted or failed; ``reason`` says why it did not finish. val, test: scores of the
-    best weights. folder: where the run is. home: the folder it was started from, where relative paths begin.
-    artifacts: names of the pictures and tables of the finished run; None until all of them are drawn. data_digest: of
-    the user's own files that it was trained on, None where the data set reads none. format_version: of the identity and
-    this file.
+    best weights. higher_is_better: the direction of each score, where it is known. folder: where the run is. home: the
+    folder it was started from, where relative paths begin. artifacts: names of the pictures and tables of the finished
+    run; None until all of them are drawn. data_digest: of the user's own files that it was trained on, None where the
+    data set reads none. format_version: of the identity and this file.
     """
 
     folder: str
@@ -49,6 +49,7 @@ class Result:
     device: str = ""
     threads: int = 0
     monitor: str = ""
+    higher_is_better: dict[str, bool] = field(default_factory=dict)
     best_epoch: int | None = None
     val: dict[str, float] = field(default_factory=dict)
     test: dict[str, float] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import IGNORE_INDEX, Batch, RowValues, Score
 from trainer.core.dataset import Dataset
 from trainer.core.task import Task
-from trainer.core.types import PositiveInt, Probability
+from trainer.core.types import PluginMetric, PositiveInt, Probability
 from trainer.data.readers import text_file
 from trainer.metrics.classification import (
     confusion_matrix,
@@ -24,7 +24,9 @@ from trainer.metrics.classification import (
     roc_auc,
     roc_auc_macro,
 )
+from trainer.metrics.computed import ComputedMetrics
 from trainer.metrics.double_precision import to_double
+from trainer.metrics.registry import F1_PER_CLASS, IOU_PER_CLASS, MetricFamily, get_metric_name
 from trainer.tasks.evaluation import classification_plots
 from trainer.tasks.losses import masked_cross_entropy
 from trainer.utils.errors import ConfigError
@@ -49,21 +51,21 @@ class Classification(Task):
         scores: list[
             Literal["accuracy", "nll", "perplexity", "f1", "f1_per_class", "auc"]
             | Literal["mean_iou", "pixel_accuracy", "token_accuracy"]
+            | PluginMetric
         ],
     ):
         super().__init__(model)
         self.num_classes = num_classes
         self.label_smoothing = label_smoothing
-        self.scores = scores
+        self.computed_metrics = ComputedMetrics(scores)
+        self.reported_metrics = self.computed_metrics.metrics
+        self.scores = self.computed_metrics.scores
+        self.monitor = self.scores[0]
         self.class_names = [str(c) for c in range(num_classes)]
         self.image_input: classification_plots.ImageInput | None = None
-        self.needs_confusion = not {"f1", "f1_per_class", "mean_iou"}.isdisjoint(scores)
+        self.needs_confusion = not {"f1", "f1_per_class", "mean_iou"}.isdisjoint(self.scores)
         self.class_counts: dict[str, Tensor] = {}
         self.has_ignored_targets = True
-
-    @property
-    def monitor(self) -> str:  # type: ignore[override]
-        return self.scores[0]
 
     def setup(self, data: Dataset) -> None:
         classes = data.info.sizes.get("num_classes", self.num_classes)
@@ -156,6 +158,9 @@ class Classification(Task):
         elif "auc" in self.scores:
             score["logits"] = RowValues(logits.movedim(1, -1)[counted].reshape(-1, self.num_classes))
             score["truth"] = RowValues(target.flatten())
+        if self.computed_metrics:
+            rows = logits.movedim(1, -1)[counted].reshape(-1, self.num_classes)
+            score |= self.computed_metrics.collect_rows(rows, target.flatten())
         return score
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
@@ -173,7 +178,9 @@ class Classification(Task):
             guesses = [truth[:, None] * guess for guess in told]
             known["f1"] = sum(map(f1_macro, guesses)) / len(guesses)
             if "f1_per_class" in self.scores:
-                each = self.name_class_scores("f1_", torch.stack([f1_per_class(guess) for guess in guesses]).nanmean(0))
+                each = self.name_class_scores(
+                    F1_PER_CLASS, torch.stack([f1_per_class(guess) for guess in guesses]).nanmean(0)
+                )
         return {name: value for name, value in known.items() if name in self.scores} | each, {}
 
     def make_artifacts(self, batches: Iterable[Batch]) -> Iterator[Artifact | LazyArtifact]:
@@ -192,13 +199,15 @@ class Classification(Task):
             known["mean_iou"] = float(each.nanmean())
         if "margin" in totals:
             known["auc"] = roc_auc(totals["margin"], totals["positive"])
-        found: dict[str, float] = {str(name): known[name] for name in self.scores if name in known}
+        known |= self.computed_metrics.compute(totals)
+        found = {name: known[name] for name in map(get_metric_name, self.scores) if name in known}
         if "mean_iou" in found:
-            found |= self.name_class_scores("iou_", each)
+            found |= self.name_class_scores(IOU_PER_CLASS, each)
         if "f1_per_class" in self.scores:
-            found |= self.name_class_scores("f1_", f1_per_class(totals["confusion"]))
+            found |= self.name_class_scores(F1_PER_CLASS, f1_per_class(totals["confusion"]))
         return found
 
-    def name_class_scores(self, prefix: str, values: Tensor) -> dict[str, float]:
+    def name_class_scores(self, family: MetricFamily, values: Tensor) -> dict[str, float]:
         """A score of each class, by the class's name."""
-        return {f"{prefix}{name}": float(value) for name, value in zip(self.class_names, values, strict=True)}
+        names = [family.get_member(name).name for name in self.class_names]
+        return dict(zip(names, values.tolist(), strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -12,8 +12,12 @@ from torch import Tensor, nn
 from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import Batch, Score
 from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.metric import Metric
 from trainer.core.task import Task
+from trainer.core.types import PluginMetric
+from trainer.metrics.computed import ComputedMetrics
 from trainer.metrics.double_precision import to_double
+from trainer.metrics.registry import get_metric_name
 from trainer.tasks.evaluation import regression_plots
 from trainer.utils.errors import ConfigError
 
@@ -27,10 +31,20 @@ class Regression(Task):
 
     shapes = "(B, ...) -> (B, ...)"
 
-    monitor = "mse"
+    monitor: str | Metric = "mse"
+    optional_scores = ("mse", "rmse", "mae", "r2")
 
-    def __init__(self, model: nn.Module, loss: Literal["mse", "mae", "huber"]):
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Literal["mse", "mae", "huber"],
+        scores: Sequence[Literal["mse", "rmse", "mae", "r2"] | PluginMetric] = ("mse", "rmse", "mae", "r2"),
+    ):
         super().__init__(model)
+        self.computed_metrics = ComputedMetrics(scores)
+        self.reported_metrics = self.computed_metrics.metrics
+        self.scores = self.computed_metrics.scores
+        self.monitor = self.scores[0]
         self._loss = _LOSSES[loss]
         self.loss_name = loss
         self.target_scale = 1.0
@@ -72,30 +86,39 @@ class Regression(Task):
     def score(self, batch: Batch) -> Score:
         assert batch.target is not None
         target = to_double(batch.target)
-        error = to_double(self.predict_values(batch)) - target
-        return {
+        prediction = to_double(self.predict_values(batch))
+        error = prediction - target
+        score: Score = {
             "count": torch.tensor(target.numel(), device=target.device),
             "squared": error.square().sum(),
             "absolute": error.abs().sum(),
             "target": target.sum(),
             "target_squared": target.square().sum(),
         }
+        if self.computed_metrics:
+            mean = self.info.target_mean or 0.0
+            score |= self.computed_metrics.collect_rows(
+                prediction * self.target_scale + mean, target * self.target_scale + mean
+            )
+        return score
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         count = totals["count"]
         mse = float(totals["squared"] / count) * self.target_scale**2
         spread = totals["target_squared"] - totals["target"] ** 2 / count
-        return {
+        known = {
             "mse": mse,
             "rmse": mse**0.5,
             "mae": float(totals["absolute"] / count) * self.target_scale,
             "r2": float(1 - totals["squared"] / spread),
         }
+        known |= self.computed_metrics.compute(totals)
+        return {name: known[name] for name in map(get_metric_name, self.scores)}
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
         """On the scale that is trained on, which is not the data's own."""
-        scaled = {"mse": scores["mse"] / self.target_scale**2, "mae": scores["mae"] / self.target_scale}
-        return scaled.get(self.loss_name)
+        scale = {"mse": self.target_scale**2, "mae": self.target_scale}.get(self.loss_name)
+        return None if scale is None or self.loss_name not in scores else scores[self.loss_name] / scale
 
     def make_artifacts(self, batches: Iterable[Batch]) -> Iterator[Artifact | LazyArtifact]:
         return regression_plots.make_plots(self.predict_values, batches, self.info)

@@ -11,6 +11,7 @@ from trainer.core.batch import IGNORE_INDEX
 from trainer.core.dataset import UNKNOWN_TOKEN, Split, Tokenizer
 from trainer.metrics.bleu import corpus_bleu, count_bleu_ngrams
 from trainer.metrics.classification import iou_per_class
+from trainer.metrics.registry import IOU_PER_CLASS
 
 
 def _require_targets(split: Split) -> Tensor:
@@ -84,7 +85,7 @@ def majority_pixel_scores(seen: Tensor, truth: Tensor, names: Sequence[str]) -> 
         "pixel_accuracy": guess["accuracy"],
         "nll": guess["nll"],
     }
-    return scores | {f"iou_{name}": float(value) for name, value in zip(names, each, strict=True)}
+    return scores | {IOU_PER_CLASS.get_member(name).name: float(value) for name, value in zip(names, each, strict=True)}
 
 
 def most_frequent_tokens(
