@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.core.batch import ScoreAccumulator
-from trainer.metrics.computed import ComputedMetric, ComputedMetrics, as_computed_metric
+from trainer.metrics.computed import ComputedMetric, as_computed_metric, check_scores
 from trainer.utils.errors import ConfigError
 
 
@@ -39,20 +38,6 @@ def test_a_function_a_class_and_an_object_are_metrics() -> None:
     assert [m.compute(x, y) for m in found] == [pytest.approx(0.5 / 3), 0.0, 0.0]
     assert as_computed_metric(found[0]) is found[0]
     assert [str(as_computed_metric(hinge, path)) for path in ("", "mine.hinge")] == ["hinge", "mine.hinge"]
-
-
-def test_all_rows_are_seen_at_once_however_they_are_cut() -> None:
-    metrics = ComputedMetrics(["mse", Median, hinge])
-    x, y = torch.randn(29), torch.randn(29)
-    values = []
-    for size in (1, 4, 29):
-        totals = ScoreAccumulator()
-        for part in range(0, 29, size):
-            totals.update(metrics.collect_rows(x[part : part + size], y[part : part + size]))
-        values.append(metrics.compute(totals.compute_totals()))
-    assert values[0] == values[1] == values[2]
-    assert values[0]["Median"] == float((x - y).median())
-    assert not ComputedMetrics(["mse"])
 
 
 def without_direction(*_: Tensor) -> float:
@@ -91,7 +76,7 @@ def test_what_is_no_metric_is_refused(source: Any, said: str) -> None:
 @pytest.mark.parametrize(("scores", "said"), [([], "empty"), ([Median, Median()], "two of its scores are called Med")])
 def test_scores_that_cannot_be_are_refused(scores: list[Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        ComputedMetrics(scores)
+        check_scores([as_computed_metric(score) for score in scores])
 
 
 @pytest.mark.parametrize(

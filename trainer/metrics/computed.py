@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-from trainer.core.batch import RowValues, Score
 from trainer.core.metric import Metric
 from trainer.metrics.registry import BUILTIN_METRICS
 from trainer.utils.errors import ConfigError, UserError
@@ -86,32 +85,15 @@ def as_computed_metric(source: Any, path: str = "") -> ComputedMetric:
     return ComputedMetric(name, higher, function, path)
 
 
-class ComputedMetrics:
-    """The computed metrics among the scores of a task, and the rows they are computed from.
-
-    Args:
-        scores: Names of built-in metrics, and what ``as_computed_metric`` takes.
+def check_scores(scores: Sequence[str | ComputedMetric]) -> None:
+    """Check the list of metrics that a task is to report.
 
     Raises:
-        ValueError: There is none, two have one name, or one of them is no metric.
+        ValueError: It is empty, or two computed metrics have one name.
     """
-
-    def __init__(self, scores: Sequence[Any]) -> None:
-        self.scores: list[Any] = [score if isinstance(score, str) else as_computed_metric(score) for score in scores]
-        self.metrics = tuple(score for score in self.scores if isinstance(score, ComputedMetric))
-        if not self.scores:
-            raise ValueError("scores is empty; its first entry chooses the best weights")
-        twice = [name for name, count in Counter(metric.name for metric in self.metrics).items() if count > 1]
-        if twice:
-            raise ValueError(f"two of its scores are called {twice[0]}")
-
-    def __bool__(self) -> bool:
-        return bool(self.metrics)
-
-    def collect_rows(self, predictions: Tensor, targets: Tensor) -> Score:
-        """Return what a batch adds to the rows of its split."""
-        return {"predictions": RowValues(predictions), "targets": RowValues(targets)}
-
-    def compute(self, totals: Mapping[str, Tensor]) -> dict[str, float]:
-        """Return the value of each, by name, from the rows of a whole split."""
-        return {metric.name: metric.compute(totals["predictions"], totals["targets"]) for metric in self.metrics}
+    if not scores:
+        raise ValueError("scores is empty; its first entry chooses the best weights")
+    names = Counter(score.name for score in scores if isinstance(score, ComputedMetric))
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise ValueError(f"two of its scores are called {twice[0]}")

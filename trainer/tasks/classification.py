@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import IGNORE_INDEX, Batch, RowValues, Score
 from trainer.core.dataset import Dataset
-from trainer.core.task import Task
 from trainer.core.types import PluginMetric, PositiveInt, Probability
 from trainer.data.readers import text_file
 from trainer.metrics.classification import (
@@ -24,15 +23,15 @@ from trainer.metrics.classification import (
     roc_auc,
     roc_auc_macro,
 )
-from trainer.metrics.computed import ComputedMetrics
 from trainer.metrics.double_precision import to_double
-from trainer.metrics.registry import F1_PER_CLASS, IOU_PER_CLASS, MetricFamily, get_metric_name
+from trainer.metrics.registry import F1_PER_CLASS, IOU_PER_CLASS, MetricFamily
+from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.evaluation import classification_plots
 from trainer.tasks.losses import masked_cross_entropy
 from trainer.utils.errors import ConfigError
 
 
-class Classification(Task):
+class Classification(ScoredTask):
     """Cross-entropy of logits against whole-number targets, or shares of classes (B, C) where rows are mixed. A single
     logit is the second class against a first one whose logit is zero, which is the logistic loss. The first of
     ``scores`` is the one that chooses the best weights. ``f1`` is the macro mean, ``f1_per_class`` each class's own;
@@ -54,13 +53,9 @@ class Classification(Task):
             | PluginMetric
         ],
     ):
-        super().__init__(model)
+        super().__init__(model, scores)
         self.num_classes = num_classes
         self.label_smoothing = label_smoothing
-        self.computed_metrics = ComputedMetrics(scores)
-        self.reported_metrics = self.computed_metrics.metrics
-        self.scores = self.computed_metrics.scores
-        self.monitor = self.scores[0]
         self.class_names = [str(c) for c in range(num_classes)]
         self.image_input: classification_plots.ImageInput | None = None
         self.needs_confusion = not {"f1", "f1_per_class", "mean_iou"}.isdisjoint(self.scores)
@@ -159,8 +154,7 @@ class Classification(Task):
             score["logits"] = RowValues(logits.movedim(1, -1)[counted].reshape(-1, self.num_classes))
             score["truth"] = RowValues(target.flatten())
         if self.computed_metrics:
-            rows = logits.movedim(1, -1)[counted].reshape(-1, self.num_classes)
-            score |= self.computed_metrics.collect_rows(rows, target.flatten())
+            score |= self.collect_rows(logits.movedim(1, -1)[counted].reshape(-1, self.num_classes), target.flatten())
         return score
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
@@ -199,8 +193,7 @@ class Classification(Task):
             known["mean_iou"] = float(each.nanmean())
         if "margin" in totals:
             known["auc"] = roc_auc(totals["margin"], totals["positive"])
-        known |= self.computed_metrics.compute(totals)
-        found = {name: known[name] for name in map(get_metric_name, self.scores) if name in known}
+        found = self.select_scores(known, totals)
         if "mean_iou" in found:
             found |= self.name_class_scores(IOU_PER_CLASS, each)
         if "f1_per_class" in self.scores:

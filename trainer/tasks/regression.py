@@ -12,39 +12,31 @@ from torch import Tensor, nn
 from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import Batch, Score
 from trainer.core.dataset import Dataset, DatasetInfo
-from trainer.core.metric import Metric
-from trainer.core.task import Task
 from trainer.core.types import PluginMetric
-from trainer.metrics.computed import ComputedMetrics
 from trainer.metrics.double_precision import to_double
-from trainer.metrics.registry import get_metric_name
+from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.evaluation import regression_plots
 from trainer.utils.errors import ConfigError
 
 _LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.smooth_l1_loss}
 
 
-class Regression(Task):
+class Regression(ScoredTask):
     """Predictions and targets of one shape; a (B, 1) prediction is never broadcast against a (B,) target. Scores are in
     the data's own units where the data says how it scaled its targets.
     """
 
     shapes = "(B, ...) -> (B, ...)"
 
-    monitor: str | Metric = "mse"
     optional_scores = ("mse", "rmse", "mae", "r2")
 
     def __init__(
         self,
         model: nn.Module,
         loss: Literal["mse", "mae", "huber"],
-        scores: Sequence[Literal["mse", "rmse", "mae", "r2"] | PluginMetric] = ("mse", "rmse", "mae", "r2"),
+        scores: Sequence[Literal["mse", "rmse", "mae", "r2"] | PluginMetric] = optional_scores,
     ):
-        super().__init__(model)
-        self.computed_metrics = ComputedMetrics(scores)
-        self.reported_metrics = self.computed_metrics.metrics
-        self.scores = self.computed_metrics.scores
-        self.monitor = self.scores[0]
+        super().__init__(model, scores)
         self._loss = _LOSSES[loss]
         self.loss_name = loss
         self.target_scale = 1.0
@@ -95,12 +87,8 @@ class Regression(Task):
             "target": target.sum(),
             "target_squared": target.square().sum(),
         }
-        if self.computed_metrics:
-            mean = self.info.target_mean or 0.0
-            score |= self.computed_metrics.collect_rows(
-                prediction * self.target_scale + mean, target * self.target_scale + mean
-            )
-        return score
+        mean = self.info.target_mean or 0.0
+        return score | self.collect_rows(prediction * self.target_scale + mean, target * self.target_scale + mean)
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         count = totals["count"]
@@ -112,8 +100,7 @@ class Regression(Task):
             "mae": float(totals["absolute"] / count) * self.target_scale,
             "r2": float(1 - totals["squared"] / spread),
         }
-        known |= self.computed_metrics.compute(totals)
-        return {name: known[name] for name in map(get_metric_name, self.scores)}
+        return self.select_scores(known, totals)
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
         """On the scale that is trained on, which is not the data's own."""
