@@ -43,3 +43,12 @@ def test_a_metric_that_cannot_be_is_refused_before_anything_is_imported(path: st
     assert problem.startswith("task.scores: ")
     assert said in problem
     assert "own_metrics" not in sys.modules
+
+
+def test_a_generative_task_takes_metrics_of_plugins_alone() -> None:
+    words = ("model=vae", "data=ring", "plugins=[own_metrics]")
+    assert compose.compose([*words, "task.scores=[own_metrics.Spread]"]).tree["task"]["scores"] == [
+        "own_metrics.Spread"
+    ]
+    (problem,) = refused(*words, "task.scores=[elbo]")
+    assert "it must be a list, each a metric of a plugin, such as my_metrics.balanced_error" in problem

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.metrics.computed import ComputedMetric, as_computed_metric, check_scores
+from trainer.metrics.computed import ComputedMetric, as_computed_metric, check_names
 from trainer.utils.errors import ConfigError
 
 
@@ -73,10 +73,10 @@ def test_what_is_no_metric_is_refused(source: Any, said: str) -> None:
         as_computed_metric(source)
 
 
-@pytest.mark.parametrize(("scores", "said"), [([], "empty"), ([Median, Median()], "two of its scores are called Med")])
-def test_scores_that_cannot_be_are_refused(scores: list[Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        check_scores([as_computed_metric(score) for score in scores])
+def test_two_metrics_of_one_name_are_refused() -> None:
+    check_names([as_computed_metric(Median), as_computed_metric(Named)])
+    with pytest.raises(ValueError, match="two of its scores are called Median"):
+        check_names([as_computed_metric(Median), as_computed_metric(Median())])
 
 
 @pytest.mark.parametrize(

@@ -85,15 +85,12 @@ def as_computed_metric(source: Any, path: str = "") -> ComputedMetric:
     return ComputedMetric(name, higher, function, path)
 
 
-def check_scores(scores: Sequence[str | ComputedMetric]) -> None:
-    """Check the list of metrics that a task is to report.
+def check_names(metrics: Sequence[ComputedMetric]) -> None:
+    """Check that each has a name of its own.
 
     Raises:
-        ValueError: It is empty, or two computed metrics have one name.
+        ValueError: Two of them have one.
     """
-    if not scores:
-        raise ValueError("scores is empty; its first entry chooses the best weights")
-    names = Counter(score.name for score in scores if isinstance(score, ComputedMetric))
-    twice = [name for name, count in names.items() if count > 1]
+    twice = [name for name, count in Counter(metric.name for metric in metrics).items() if count > 1]
     if twice:
         raise ValueError(f"two of its scores are called {twice[0]}")

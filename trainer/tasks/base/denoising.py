@@ -47,7 +47,7 @@ class Denoising(Generative):
     """Samplers that take every step there is, however many are asked for."""
 
     def __init__(self, model: nn.Module, prediction: str, sampler: str, **options: Unpack[DenoisingOptions]):
-        super().__init__(model, options["samples"], options["classifier"])
+        super().__init__(model, options["samples"], options["classifier"], options.get("scores", ()))
         self.prediction = prediction
         self.sampler = sampler
         self.steps = options["steps"]

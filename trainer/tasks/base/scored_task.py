@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from trainer.core.batch import RowValues, Score
 from trainer.core.task import Task
-from trainer.metrics.computed import ComputedMetric, as_computed_metric, check_scores
+from trainer.metrics.computed import ComputedMetric, as_computed_metric, check_names
 from trainer.metrics.registry import get_metric_name
 
 
@@ -27,8 +27,10 @@ class ScoredTask(Task):
     def __init__(self, model: nn.Module, scores: Sequence[Any]):
         super().__init__(model)
         self.scores: list[Any] = [score if isinstance(score, str) else as_computed_metric(score) for score in scores]
-        check_scores(self.scores)
+        if not self.scores:
+            raise ValueError("scores is empty; its first entry chooses the best weights")
         self.computed_metrics = tuple(score for score in self.scores if isinstance(score, ComputedMetric))
+        check_names(self.computed_metrics)
         self.reported_metrics = self.computed_metrics
         self.monitor = self.scores[0]
 
