@@ -100,8 +100,8 @@ def check_value(key: str, value: Any, kind: Any) -> list[str]:
 
 
 def _suggest(key: str, value: Any, kind: Any) -> str:
-    items = value if isinstance(value, list) else [value]
-    choices = list_choices(kind)
+    """The nearest choice to an item of a list, or how a text is typed."""
+    items, choices = value if isinstance(value, list) else [], list_choices(kind)
     near = (did_you_mean(item, choices) for item in items if isinstance(item, str) and item not in choices)
     return next(filter(None, near), "") or _suggest_quotes(key, value, kind)
 
