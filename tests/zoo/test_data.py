@@ -106,7 +106,7 @@ def test_the_baseline_has_the_score_that_chooses(name: str) -> None:
     tree = yaml.safe_load(DATA[name].path.read_text(encoding="utf-8"))
     option = TASKS[DATA[name].task_name or "classification"]
     facts = built(name).info
-    monitor = tree.get("monitor") or node(option).get("scores", [None])[0]
+    monitor = tree.get("monitor") or (node(option).get("scores") or [None])[0]
     if monitor is None:
         import importlib
 
