@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trainer.core import rng
     from trainer.core.batch import Batch, RowValues, Score
     from trainer.core.dataset import Dataset, DatasetInfo, FullBatchSplit, Split, TensorSplit
+    from trainer.core.metric import Metric
     from trainer.core.task import Task
     from trainer.core.types import (
         DataPath,
@@ -55,6 +56,7 @@ __all__ = [
     "Decay",
     "Fraction",
     "FullBatchSplit",
+    "Metric",
     "NonNegativeFloat",
     "NonNegativeInt",
     "PositiveFloat",
@@ -81,6 +83,7 @@ _MODULES = {
     "trainer.core": ("rng",),
     "trainer.core.batch": ("Batch", "RowValues", "Score"),
     "trainer.core.dataset": ("Dataset", "DatasetInfo", "FullBatchSplit", "Split", "TensorSplit"),
+    "trainer.core.metric": ("Metric",),
     "trainer.core.task": ("Task",),
     "trainer.core.types": (
         *("DataPath", "Decay", "Fraction", "NonNegativeFloat", "NonNegativeInt", "PositiveFloat", "PositiveInt"),

@@ -22,7 +22,7 @@ from trainer.data.datasets.generative.ring import Ring
 from trainer.engine import factory
 from trainer.engine.checkpoint import NullCheckpointManager
 from trainer.engine.trainer import Trainer
-from trainer.metrics import metrics
+from trainer.metrics.distances import energy_distance, mode_coverage
 from trainer.tasks.base.denoising import Denoising
 
 ROUNDS, ROWS = 3, 2000
@@ -73,8 +73,8 @@ def compare(name: str, steps: int) -> None:
     for way, taken in times.items():
         ratio = statistics.median(slow / quick for slow, quick in zip(times[first], taken, strict=True))
         points = torch.cat(drawn[way])
-        far = metrics.energy_distance(points, real)
-        within = metrics.mode_coverage(points, task.info.modes, task.info.mode_sigma)["within"]
+        far = energy_distance(points, real)
+        within = mode_coverage(points, task.info.modes, task.info.mode_sigma)["within"]
         print(
             f"{name}, {way[0]} in {way[1]} steps: {statistics.median(taken):.0f} ms, {ratio:.1f} times as fast as"
             f" {first[0]}; energy distance {far:.4f}, within {within:.3f}"

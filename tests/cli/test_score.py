@@ -14,7 +14,7 @@ from PIL import Image
 from tests.cli.test_main import in_process
 from tests.helpers.commands import runs, train
 from trainer.cli import main, verb_args
-from trainer.metrics import metrics
+from trainer.metrics.classification import roc_auc
 from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.slow
@@ -81,7 +81,7 @@ def test_rows_that_do_not_belong_are_found_in_a_file(
     assert [int(row["row"]) for row in found] == list(range(1, 2001))
     ratings = torch.tensor([float(row["log_likelihood"]) for row in found])
     odd = torch.arange(2000) % 50 == 0
-    assert metrics.roc_auc(-ratings, odd) > 0.9
+    assert roc_auc(-ratings, odd) > 0.9
     first = said[said.index("most unusual") :].split("─\n")[1].split()[0]
     assert int(first) == int(ratings.argmin()) + 1
     said_by(capsys, "score", str(table), f"input={path}")

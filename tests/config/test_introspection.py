@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NotRequired, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -44,11 +44,10 @@ def test_the_source_says_what_the_class_says(target: str) -> None:
         (options,) = get_args(hints[parameter.name])
         unpacked |= get_type_hints(options, include_extras=True)
     assert list(found.init_types) == [*(parameter.name for parameter in named), *unpacked]
-    assert (
-        found.get_required_parameters()
-        == {p.name for p in named if p.default is inspect.Parameter.empty} | unpacked.keys()
-    )
-    hints |= unpacked
+    assert found.get_required_parameters() == {p.name for p in named if p.default is inspect.Parameter.empty} | {
+        key for key, kind in unpacked.items() if get_origin(kind) is not NotRequired
+    }
+    hints |= {key: get_args(kind)[0] if get_origin(kind) is NotRequired else kind for key, kind in unpacked.items()}
     assert found.doc == inspect.cleandoc(cls.__doc__ or "")
     assert found.shapes == getattr(cls, "shapes", "")
     for key, kind in found.init_types.items():

@@ -10,11 +10,12 @@ import torch
 
 from tests.helpers.lab import lab
 from trainer.engine.best_checkpoint import BestCheckpoint
+from trainer.metrics.registry import BUILTIN_METRICS
 
 
 def kept(monitor: str, validations: list[dict[str, float]]) -> list[int | None]:
     """The best epoch after each validation."""
-    best, found = BestCheckpoint(monitor), []
+    best, found = BestCheckpoint(BUILTIN_METRICS[monitor]), []
     for epoch, scores in enumerate(validations, 1):
         if best.is_improvement(scores):
             best.replace_weights(scores, epoch, epoch, {"w": torch.tensor(float(epoch))})
@@ -42,9 +43,9 @@ def test_a_better_score_wins_whatever_its_nll_and_without_one_the_first_does() -
 
 
 def test_what_is_finer_survives_a_stop_and_an_older_state_lacks_it() -> None:
-    best = BestCheckpoint("f1")
+    best = BestCheckpoint(BUILTIN_METRICS["f1"])
     best.replace_weights({"f1": 0.5, "nll": 0.7}, 1, 1, {})
-    again = BestCheckpoint("f1")
+    again = BestCheckpoint(BUILTIN_METRICS["f1"])
     again.load_state_dict(best.state_dict(), {})
     assert [again.is_improvement({"f1": 0.5, "nll": value}) for value in (0.6, 0.7, 0.8)] == [True, False, False]
     state: dict[str, Any] = best.state_dict()

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainer.core.metric import Metric
 from trainer.optim.lr_schedules import Constant, Cosine, OneCycle, Plateau, Step
 from trainer.utils.errors import ConfigError
 
@@ -122,7 +123,7 @@ def test_plateau_drops_after_waiting_in_vain() -> None:
     schedule = Plateau(1.0, 100, factor=0.5, patience=2, min_lr=0.2, warmup=0)
     rates = []
     for score in (0.5, 0.6, 0.6, math.nan, 0.7, 0.7, 0.1, 0.2, 0.3):
-        schedule.update_score(score, "accuracy")
+        schedule.update_score(score, Metric("accuracy", higher_is_better=True))
         rates.append(schedule(0)[0])
     # .6 again and NaN bring nothing: drop. .7 is better; .7 and .1 are not: drop. .2 and .3: drop, but not under .2.
     assert rates == [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25, 0.2]
@@ -131,8 +132,8 @@ def test_plateau_drops_after_waiting_in_vain() -> None:
 def test_plateau_knows_which_way_is_better() -> None:
     falling, rising = (Plateau(1.0, 9, factor=0.5, patience=1, min_lr=0.0, warmup=0) for _ in range(2))
     for score in (3.0, 2.0, 1.0):
-        falling.update_score(score, "mse")
-        rising.update_score(score, "accuracy")
+        falling.update_score(score, Metric("mse", higher_is_better=False))
+        rising.update_score(score, Metric("accuracy", higher_is_better=True))
     assert falling(0)[0] == 1.0
     assert rising(0)[0] == 0.25
 
@@ -140,12 +141,12 @@ def test_plateau_knows_which_way_is_better() -> None:
 def test_plateau_goes_on_where_it_stopped() -> None:
     first = Plateau(1.0, 9, factor=0.5, patience=2, min_lr=0.0, warmup=0)
     for score in (1.0, 2.0, 2.0, 2.0):
-        first.update_score(score, "mse")
+        first.update_score(score, Metric("mse", higher_is_better=False))
     second = Plateau(1.0, 9, factor=0.5, patience=2, min_lr=0.0, warmup=0)
     second.load_state_dict(first.state_dict())
     for score in (1.5, 1.2, 0.9):
-        first.update_score(score, "mse")
-        second.update_score(score, "mse")
+        first.update_score(score, Metric("mse", higher_is_better=False))
+        second.update_score(score, Metric("mse", higher_is_better=False))
         assert first(3) == second(3)
         assert first.state_dict() == second.state_dict()
 

@@ -234,3 +234,13 @@ def test_how_jobs_ended_is_told_though_the_table_cannot_be_saved(
     with pytest.raises(SystemFault):
         sweep._summarize([Job(None, tmp_path / "0-a=1", "failed", "on purpose")], tmp_path, None)
     assert capsys.readouterr().err == "failed: 0-a=1: on purpose\n"
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_a_metric_that_only_the_run_knows_is_ranked_in_its_direction(tmp_path: Path, higher: bool) -> None:
+    for value in (0.2, 0.9, 0.5):
+        scores = {"val": {"pinball": value}, "test": {"pinball": value}, "baseline": {}}
+        known = {"monitor": "pinball", "higher_is_better": {"pinball": higher}}
+        put(tmp_path, str(value), tree(lr=value), [f"optimizer.lr={value}"], **known, **scores)
+    found = [entry.val for entry in leaderboard.collect_entries(tmp_path)]
+    assert found == sorted([0.2, 0.9, 0.5], reverse=higher)

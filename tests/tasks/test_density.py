@@ -13,7 +13,7 @@ from trainer.core.batch import Batch, ScoreAccumulator
 from trainer.core.dataset import Dataset, DatasetInfo, TensorSplit
 from trainer.data.datasets.image.digits import Digits
 from trainer.engine import evaluation
-from trainer.metrics import metrics
+from trainer.metrics.classification import roc_auc
 from trainer.models.generative.real_nvp import RealNVP
 from trainer.tasks.density import Density, estimate_quantization_steps
 
@@ -186,4 +186,4 @@ def test_rows_that_are_not_like_the_others_are_the_most_unusual(model: str) -> N
     x[odd] = torch.stack([column[torch.randperm(len(x))] for column in x.T], 1)[odd]
     ratings = evaluation.score_rows(made.task, made.loaders["test"], made.settings)
     first = next(iter(ratings.values()))
-    assert metrics.roc_auc(-first, odd) > 0.9
+    assert roc_auc(-first, odd) > 0.9

@@ -10,7 +10,7 @@ import torch
 from tests.helpers.denoisers import Exact, Silent, Spy, diffusion, drawn, ring
 from tests.helpers.lab import lab
 from trainer.core.batch import Batch
-from trainer.metrics import metrics
+from trainer.metrics.classification import roc_auc
 from trainer.utils.errors import ConfigError
 
 RING = ring()
@@ -145,7 +145,7 @@ def test_odd_rows_are_rated_worse() -> None:
 
     def area(of: Any) -> float:
         rows = Batch({"x": torch.cat((odd, usual))}, None, torch.arange(600))
-        return metrics.roc_auc(of.score_rows(rows)["loss"], is_odd)
+        return roc_auc(of.score_rows(rows)["loss"], is_odd)
 
     assert area(task) > 0.9
     assert area(diffusion(Silent())) < 0.6

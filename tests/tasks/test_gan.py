@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tests.helpers.lab import lab
 from trainer.core.batch import Batch
 from trainer.data.datasets.generative.ring import Ring
-from trainer.metrics import metrics
+from trainer.metrics.distances import energy_distance, mode_coverage
 from trainer.models.generative.gan import GAN
 from trainer.tasks.gan import Adversarial
 from trainer.utils.errors import ConfigError
@@ -199,17 +199,17 @@ def brute_force(x: np.ndarray, y: np.ndarray) -> float:
 def test_energy_distance_equals_a_double_loop() -> None:
     x, y = np.random.default_rng(0).normal(size=(2, 30, 3))
     y = y[:20] + 1
-    found = metrics.energy_distance(torch.from_numpy(x), torch.from_numpy(y))
+    found = energy_distance(torch.from_numpy(x), torch.from_numpy(y))
     assert found == pytest.approx(brute_force(x, y), abs=1e-6)
 
 
 def test_energy_distance_is_zero_on_average_for_one_distribution_and_large_for_a_collapsed_one(ring: Ring) -> None:
     torch.manual_seed(0)
-    draws = [metrics.energy_distance(torch.randn(50, 2), torch.randn(80, 2)) for _ in range(200)]
+    draws = [energy_distance(torch.randn(50, 2), torch.randn(80, 2)) for _ in range(200)]
     assert abs(np.mean(draws)) < 4 * np.std(draws) / 200**0.5
     real = ring.test.inputs["x"]
-    assert abs(metrics.energy_distance(ring.val.inputs["x"], real)) < 0.01
-    assert metrics.energy_distance(torch.tensor([2.0, 0.0]).expand(500, 2), real) > 1
+    assert abs(energy_distance(ring.val.inputs["x"], real)) < 0.01
+    assert energy_distance(torch.tensor([2.0, 0.0]).expand(500, 2), real) > 1
 
 
 def test_energy_distance_in_blocks_equals_whole() -> None:
@@ -219,16 +219,16 @@ def test_energy_distance_in_blocks_equals_whole() -> None:
     whole = (
         2 * torch.cdist(x, y).mean() - torch.cdist(x, x).sum() / (n * (n - 1)) - torch.cdist(y, y).sum() / (m * m - m)
     )
-    assert metrics.energy_distance(x, y) == pytest.approx(float(whole), abs=1e-9)
+    assert energy_distance(x, y) == pytest.approx(float(whole), abs=1e-9)
 
 
 def test_coverage_of_real_collapsed_and_smeared_points(ring: Ring) -> None:
     centres, sigma = ring.info.modes, ring.info.mode_sigma
     assert centres is not None
-    real = metrics.mode_coverage(ring.train.inputs["x"], centres, sigma)
+    real = mode_coverage(ring.train.inputs["x"], centres, sigma)
     assert real["modes"] == 8
     assert real["within"] == pytest.approx(ring.info.best_possible["within"], abs=0.01)
-    collapsed = metrics.mode_coverage(centres[2] + 0.05 * torch.randn(500, 2), centres, sigma)
+    collapsed = mode_coverage(centres[2] + 0.05 * torch.randn(500, 2), centres, sigma)
     assert collapsed == {"modes": 1.0, "within": 1.0}
     assert ring.info.baseline["modes"] == 0
     assert ring.info.baseline["within"] == pytest.approx(0.066, abs=0.025)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from trainer.core.batch import IGNORE_INDEX, Batch, ScoreAccumulator
-from trainer.metrics.metrics import filtered_ranks, get_direction, ranking_metrics
+from trainer.metrics.ranking import filtered_ranks, ranking_metrics
+from trainer.metrics.registry import find_builtin_metric
 from trainer.models.graph.kg_embedding import DistMult
 from trainer.tasks.ranking import Ranking
 from trainer.utils.errors import ConfigError
@@ -65,7 +66,8 @@ def test_scores_of_a_split_are_those_of_its_rows_however_it_is_cut() -> None:
     assert expected.keys() == scored(scores, target, known).keys()
     for size in (600, 64):
         assert scored(scores, target, known, size) == pytest.approx(expected, rel=1e-6)
-    assert {name: get_direction(name) for name in expected} == dict.fromkeys(expected, "max") | {"nll": "min"}
+    directions = {name: metric.higher_is_better for name in expected if (metric := find_builtin_metric(name))}
+    assert directions == dict.fromkeys(expected, True) | {"nll": False}
 
 
 def test_known_answers_are_no_rivals_and_padding_is_nobody() -> None:

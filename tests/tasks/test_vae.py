@@ -17,7 +17,7 @@ from trainer.core.batch import Batch, ScoreAccumulator
 from trainer.core.dataset import Dataset, DatasetInfo, TensorSplit
 from trainer.core.task import Task
 from trainer.data.datasets.generative.linear_gaussian import LinearGaussian
-from trainer.metrics import metrics
+from trainer.metrics.classification import roc_auc
 from trainer.models.generative.vae import VAE
 from trainer.tasks.vae import VariationalInference
 from trainer.utils.errors import ConfigError
@@ -207,7 +207,7 @@ def test_rows_whose_numbers_do_not_belong_together_are_rated_lower(trained: tupl
     def auc(kept: Task) -> float:
         rated = kept.score_rows(batch(torch.cat((x, odd))))
         torch.testing.assert_close(rated["elbo"], -rated["reconstruction"] - rated["kl"])
-        return metrics.roc_auc(rated["elbo"], belongs)
+        return roc_auc(rated["elbo"], belongs)
 
     assert auc(made.task) > 0.95
     assert auc(lab(*SMALL).task) < 0.7

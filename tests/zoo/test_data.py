@@ -12,7 +12,7 @@ from trainer.config import introspection
 from trainer.core import shapes
 from trainer.core.dataset import Dataset, Split, TensorSplit
 from trainer.engine import factory
-from trainer.metrics.metrics import get_direction
+from trainer.metrics.registry import find_builtin_metric, is_better
 
 REPEATS: dict[str, str] = {
     "reverse": "short sequences of few tokens repeat by chance",
@@ -106,7 +106,7 @@ def test_the_baseline_has_the_score_that_chooses(name: str) -> None:
     tree = yaml.safe_load(DATA[name].path.read_text(encoding="utf-8"))
     option = TASKS[DATA[name].task_name or "classification"]
     facts = built(name).info
-    monitor = tree.get("monitor") or node(option).get("scores", [None])[0]
+    monitor = tree.get("monitor") or (node(option).get("scores") or [None])[0]
     if monitor is None:
         import importlib
 
@@ -114,12 +114,13 @@ def test_the_baseline_has_the_score_that_chooses(name: str) -> None:
         monitor = getattr(importlib.import_module(module), cls).monitor
     assert monitor in facts.baseline, f"{sorted(facts.baseline)}"
     for found in (facts.baseline, facts.best_possible):
-        assert [key for key in found if get_direction(key) is None] == []
+        assert [key for key in found if find_builtin_metric(key) is None] == []
         assert [key for key, value in found.items() if value != value] == []
     for key, best in facts.best_possible.items():
         if key in facts.baseline:
-            better = best >= facts.baseline[key] if get_direction(key) == "max" else best <= facts.baseline[key]
-            assert better, f"the baseline's {key} beats what nothing can beat"
+            metric = find_builtin_metric(key)
+            assert metric is not None
+            assert not is_better(facts.baseline[key], best, metric), f"the baseline's {key} beats what nothing can beat"
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.helpers.lab import lab
-from trainer.metrics.metrics import is_better
+from trainer.metrics.registry import is_better
 
 SMALL_SEQ = ("data=synthetic_seq", "data.rows=4000")
 GATES = {
@@ -38,8 +38,10 @@ def test_it_learns(gate: str) -> None:
     run = lab(*words)
     scores = run.test()
     assert scores[score] > least
-    monitored = run.trainer.monitor
-    assert is_better(scores[monitored], run.data.info.baseline[monitored], monitored), "no better than the baseline"
+    monitored = run.trainer.monitor_metric
+    assert is_better(scores[monitored.name], run.data.info.baseline[monitored.name], monitored), (
+        "no better than the baseline"
+    )
 
 
 @pytest.mark.slow

@@ -87,6 +87,11 @@ def find_classes(path: Path) -> dict[str, ast.ClassDef]:
     return {node.name: node for node in _parse_module(path).body if isinstance(node, ast.ClassDef)}
 
 
+def find_definitions(path: Path) -> list[str]:
+    """The names of the classes and functions a file defines."""
+    return [node.name for node in _parse_module(path).body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+
+
 def read_signature(target: str) -> Signature | None:
     """The signature of a dotted class name; None where the source has no such class."""
     path = find_source_file(target)
@@ -145,8 +150,16 @@ def _parse_arguments(function: ast.FunctionDef, path: Path) -> list[tuple[ast.ar
             options = _resolve_class(name, path)
             assert options is not None, f"{path}: {name} is read from its source, but is not ours"
             keys = [item for part, _ in _resolve_mro(*options) for item in part.body if isinstance(item, ast.AnnAssign)]
-            pairs += [(ast.arg(ast.unparse(item.target), item.annotation), None) for item in keys]
+            pairs += [_parse_option(item) for item in keys]
     return pairs
+
+
+def _parse_option(item: ast.AnnAssign) -> tuple[ast.arg, ast.expr | None]:
+    """A key of a TypedDict; one that is NotRequired counts as an argument with a default."""
+    match item.annotation:
+        case ast.Subscript(value=ast.Name(id="NotRequired"), slice=inner):
+            return ast.arg(ast.unparse(item.target), inner), ast.Constant(None)
+    return ast.arg(ast.unparse(item.target), item.annotation), None
 
 
 def _resolve_class(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:

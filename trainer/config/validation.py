@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from trainer.config import compatibility, introspection, plugins, registry
+from trainer.config import compatibility, introspection, plugin_metrics, plugins, registry
 from trainer.config.schema import Settings
-from trainer.core.types import MISSING, describe_type, is_huge, is_valid_value
+from trainer.core.types import MISSING, describe_type, is_huge, is_valid_value, list_choices
 from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import shorten_repr
@@ -97,7 +97,14 @@ def check_value(key: str, value: Any, kind: Any) -> list[str]:
         return []
     shown = "no value" if value in ("", MISSING) else shorten_repr(value)
     huge = " below 2^63" if is_huge(value) else ""
-    return [f"{key}: {shown} given; it must be {describe_type(kind)}{huge}{_suggest_quotes(key, value, kind)}"]
+    return [f"{key}: {shown} given; it must be {describe_type(kind)}{huge}{_suggest(key, value, kind)}"]
+
+
+def _suggest(key: str, value: Any, kind: Any) -> str:
+    """The nearest choice to an item of a list, or how a text is typed."""
+    items, choices = value if isinstance(value, list) else [], list_choices(kind)
+    near = (did_you_mean(item, choices) for item in items if isinstance(item, str) and item not in choices)
+    return next(filter(None, near), "") or _suggest_quotes(key, value, kind)
 
 
 def _suggest_quotes(key: str, value: Any, kind: Any) -> str:
@@ -151,7 +158,8 @@ def _check_group(group: str, node: Mapping[str, Any], name: str, folders: Sequen
             meaning = option.get_descriptions().get(key, "") if option else ""
             problems.append(f"{group}.{key}: needs a value{f' ({meaning})' if meaning else ''}")
             continue
-        problems += check_value(f"{group}.{key}", value, known[key])
+        wrong = check_value(f"{group}.{key}", value, known[key])
+        problems += wrong or plugin_metrics.find_metric_problems(f"{group}.{key}", value, known[key])
     return problems
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import Batch, Score
 from trainer.core.dataset import Dataset
+from trainer.core.metric import Metric
 
 
 class Task(nn.Module, ABC):
@@ -23,8 +24,13 @@ class Task(nn.Module, ABC):
     is the share of training done, in [0, 1): the trainer writes it, schedules inside a loss read it.
     """
 
-    monitor: ClassVar[str]
-    """The validation score that chooses the best weights, unless the user names another."""
+    monitor: str | Metric
+    """The metric of the validation split that chooses the best weights, unless the user names another: the name of a
+    built-in one, or a ``Metric`` of the task's own."""
+
+    reported_metrics: Sequence[Metric] = ()
+    """Metrics of the task's own that ``metrics`` returns besides ``monitor`` and built-in ones, so that their
+    direction is known."""
 
     optional_scores: ClassVar[tuple[str, ...]] = ()
     """Scores that are measured only if ``task.scores`` names them."""

@@ -66,6 +66,17 @@ class PathText:
 
 
 @dataclass(frozen=True)
+class PluginMetricName:
+    """Dotted names of what a plugin may define as a metric."""
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, str) and "." in value and all(part.isidentifier() for part in value.split("."))
+
+    def __str__(self) -> str:
+        return "a metric of a plugin, such as my_metrics.balanced_error"
+
+
+@dataclass(frozen=True)
 class AnyNumber:
     """Every number, also one that is infinite or none at all, as a score may be."""
 
@@ -78,6 +89,8 @@ class AnyNumber:
 
 Number = Annotated[object, AnyNumber()]
 """A score: also infinite, or not a number."""
+PluginMetric = Annotated[object, PluginMetricName()]
+"""A metric that a plugin defines: its dotted name in a configuration, the metric itself where a task is built."""
 DataPath = Annotated[str, PathText()]
 """A file or folder of the user's that a data set reads: part of what a run is, so its contents have a fingerprint."""
 PositiveInt = Annotated[int, Range(ge=1)]
@@ -97,6 +110,7 @@ Thousands = Literal["comma", "point", "space", "apostrophe"]
 ANNOTATION_TYPES: dict[str, Any] = {
     "Thousands": Thousands,
     "DataPath": DataPath,
+    "PluginMetric": PluginMetric,
     "PositiveInt": PositiveInt,
     "NonNegativeInt": NonNegativeInt,
     "PositiveFloat": PositiveFloat,
@@ -126,6 +140,13 @@ def describe_type(kind: Any) -> str:
         return f"a list [{', '.join(parts)}]" if len(parts) > 1 else f"a list, each {parts[0]}"
     plain = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
     return plain.get(kind, "a mapping" if (origin or kind) in (dict, Mapping) else "a value")
+
+
+def list_choices(kind: Any) -> list[str]:
+    """The texts that a type lists, at any depth of it."""
+    if get_origin(kind) is Literal:
+        return [arg for arg in get_args(kind) if isinstance(arg, str)]
+    return [choice for part in get_args(kind) for choice in list_choices(part)]
 
 
 def is_huge(value: Any) -> bool:

@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from trainer.metrics.metrics import is_better
+from trainer.core.metric import Metric
+from trainer.metrics.registry import NLL, is_better
 
-TIEBREAK_METRIC = "nll"
-"""The score that decides between equal ones: few rows make steps of accuracy, while this still falls."""
+TIEBREAK_METRIC = NLL
+"""The metric that decides between equal ones: few rows make steps of accuracy, while this still falls."""
 
 
 class BestCheckpoint:
@@ -19,7 +20,7 @@ class BestCheckpoint:
     Of equal scores the one with the lower ``nll`` is better, where a task reports both; else the first.
     """
 
-    def __init__(self, monitor: str) -> None:
+    def __init__(self, monitor: Metric) -> None:
         self.monitor = monitor
         self.score: float | None = None
         self.tiebreak_score: float | None = None
@@ -30,20 +31,20 @@ class BestCheckpoint:
 
     def is_improvement(self, scores: Mapping[str, float]) -> bool:
         """Whether a validation with these scores is better than the best so far."""
-        score = scores[self.monitor]
+        score = scores[self.monitor.name]
         if score != self.score:
             return is_better(score, self.score, self.monitor)
         return (
-            TIEBREAK_METRIC in scores
+            TIEBREAK_METRIC.name in scores
             and self.tiebreak_score is not None
-            and is_better(scores[TIEBREAK_METRIC], self.tiebreak_score, TIEBREAK_METRIC)
+            and is_better(scores[TIEBREAK_METRIC.name], self.tiebreak_score, TIEBREAK_METRIC)
         )
 
     def replace_weights(
         self, scores: Mapping[str, float], epoch: int, step: int, weights: Mapping[str, Tensor]
     ) -> None:
         """Keeps a copy of the weights; they are written to the disk with the next state."""
-        self.score, self.tiebreak_score = scores[self.monitor], scores.get(TIEBREAK_METRIC)
+        self.score, self.tiebreak_score = scores[self.monitor.name], scores.get(TIEBREAK_METRIC.name)
         self.epoch, self.step = epoch, step
         self.weights = {name: value.clone() for name, value in weights.items()}
         self.is_saved = False
@@ -53,7 +54,8 @@ class BestCheckpoint:
 
     def state_dict(self) -> dict[str, Any]:
         """Without the weights, which have a file of their own."""
-        return {"score": self.score, "finer": self.tiebreak_score, "epoch": self.epoch, "step": self.step}
+        place = {"epoch": self.epoch, "step": self.step, "higher_is_better": self.monitor.higher_is_better}
+        return {"score": self.score, "finer": self.tiebreak_score} | place
 
     def load_state_dict(self, state: Mapping[str, Any], weights: dict[str, Tensor] | None) -> None:
         self.score, self.epoch, self.step = state["score"], state["epoch"], state["step"]

@@ -32,7 +32,13 @@ OPTIONAL_RUN_SCHEMA = {
     "data_digest": str | None,
 }
 """What those of format 1 may lack."""
-BEST_SCHEMA = {"score": Number | None, "finer": Number | None, "epoch": PositiveInt | None, "step": PositiveInt | None}
+BEST_SCHEMA = {
+    "score": Number | None,
+    "finer": Number | None,
+    "epoch": PositiveInt | None,
+    "step": PositiveInt | None,
+    "higher_is_better": bool,
+}
 STATE_SCHEMA = {
     "position": {"epoch": NonNegativeInt, "batch": NonNegativeInt, "step": NonNegativeInt},
     "running": {"sums": tuple[Number, Number], "steps": NonNegativeInt, "seconds": NonNegativeFloat},
@@ -44,7 +50,7 @@ TRAINED_KEYS = ("task", "players", "scaler", "random")
 """Its other parts, which only the objects of the run can vouch for."""
 HISTORY_ROW_SCHEMA = {"epoch": PositiveInt, "step": PositiveInt, "seconds": NonNegativeFloat, "train_loss": Number}
 """What every row of the history has."""
-OPTIONAL_KEYS = {"finer"}
+OPTIONAL_KEYS = {"finer", "higher_is_better"}
 """Keys that an older version did not save."""
 MAX_PROBLEMS = 5
 

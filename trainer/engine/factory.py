@@ -22,15 +22,14 @@ from trainer.core.weight_matrices import find_decayed_parameters
 from trainer.data.augment.image_augment import Augment
 from trainer.engine import precision
 from trainer.engine.dataloader import Loader
+from trainer.engine.metric_loading import load_metrics
 from trainer.engine.param_group import ParamGroup
 from trainer.engine.trainer import count_total_steps
-from trainer.metrics.metrics import get_direction
 from trainer.optim.flat_params import FlatParameters
 from trainer.optim.lr_schedules import LRSchedule
 from trainer.optim.optimizers import Optimizer
 from trainer.optim.weight_init import initialize_weights
 from trainer.utils.errors import ConfigError, SystemFault
-from trainer.utils.suggest import did_you_mean
 
 EVAL_BATCH_FACTOR = 4
 """How many training batches' rows are scored at once: without gradients there is room for them."""
@@ -107,7 +106,11 @@ def make_task(config: Mapping[str, Any], built: Dataset, names: Mapping[str, str
     initialize_weights(model, config["init"])
     if config["channels_last"]:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    made = instantiate_node(fill_missing_sizes("task", config["task"], built, names["data"]), Task, model=model)  # type: ignore[type-abstract]
+    options = load_metrics("task", fill_missing_sizes("task", config["task"], built, names["data"]))
+    try:
+        made = instantiate_node(options, Task, model=model)  # type: ignore[type-abstract]
+    except ValueError as error:
+        raise ConfigError(f"task: {error}") from error
     made.setup(built)
     for split in SPLITS:
         made.validate_targets(getattr(built, split).get_targets(), split)
@@ -180,11 +183,11 @@ def count_updates(task: Task, steps: int) -> Counter[str]:
     return Counter(task.count_active_steps(steps))
 
 
-def run_sanity_check(task: Task, train: Loader, monitor: str | None = None, half: int | str = 32) -> None:
+def run_sanity_check(task: Task, train: Loader, half: int | str = 32) -> tuple[str, ...]:
     """Sends a small batch through the task, so that what does not fit is told before the first step.
 
-    ``half`` is the run's precision. Raises ConfigError in place of the model's own error, for a precision that a layer
-    does not have on this device, or for a monitored score that the task does not give.
+    ``half`` is the run's precision. Returns the names of the metrics that the task reports. Raises ConfigError in place
+    of the model's own error, and for a precision that a layer does not have on this device.
     """
     batch = make_small_batch(train)
     train.load_augmented_rows(batch.index[:2], 0)
@@ -206,12 +209,7 @@ def run_sanity_check(task: Task, train: Loader, monitor: str | None = None, half
         _train_on_one_row(task, batch)
     if half != 32:
         _train_in_half_precision(task, batch, half)
-    if monitor is not None and (monitor not in scores or get_direction(monitor) is None):
-        if monitor in task.optional_scores:
-            wanted = ",".join([*scores, monitor])
-            raise ConfigError(f"monitor: {monitor!r} is measured where task.scores names it: task.scores=[{wanted}]")
-        near = did_you_mean(monitor, scores)
-        raise ConfigError(f"monitor: {monitor!r} is no score of this task{near or ';'} one of {', '.join(scores)}")
+    return tuple(scores)
 
 
 def _train_on_one_row(task: Task, batch: Batch) -> None:

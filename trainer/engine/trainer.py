@@ -24,6 +24,7 @@ from trainer.engine.best_checkpoint import BestCheckpoint
 from trainer.engine.dataloader import Loader
 from trainer.engine.nan_guard import NonFiniteStepError, make_nan_guard
 from trainer.engine.param_group import ParamGroup
+from trainer.metrics.registry import find_task_metric, get_monitor_name
 from trainer.utils.errors import Interrupted, NonFiniteError
 
 
@@ -64,7 +65,11 @@ class Trainer:
         self.checkpoint_sink = keeper
         self.callback = watcher
         self.device = train.device
-        self.monitor = settings.monitor or task.monitor
+        self.monitor = settings.monitor or get_monitor_name(task)
+        metric = find_task_metric(task, self.monitor)
+        if metric is None:
+            raise ValueError(f"monitor: {self.monitor!r} has no direction (see trainer.Metric)")
+        self.monitor_metric = metric
         self.total_steps = count_total_steps(train, settings)
         self.loss_fn = torch.compile(task.loss) if settings.compile else task.loss
         self.scaler = precision.make_grad_scaler(self.device, settings.precision)
@@ -75,7 +80,7 @@ class Trainer:
         self.step = 0
         self.seconds_before = 0.0
         self.history: list[dict[str, float]] = []
-        self.best = BestCheckpoint(self.monitor)
+        self.best = BestCheckpoint(self.monitor_metric)
         self._started_at = self._saved_at = time.monotonic()
 
     @property
@@ -210,7 +215,7 @@ class Trainer:
             with self.ema_weights():
                 self.best.replace_weights(scores, self.epoch + 1, self.step, self.task.state_dict())
         for player in self.param_groups.values():
-            player.schedule.update_score(score, self.monitor)
+            player.schedule.update_score(score, self.monitor_metric)
         self.callback.on_validation_end(self, self.history[-1])
 
     def evaluate_loader(self, loader: Loader) -> dict[str, float]:

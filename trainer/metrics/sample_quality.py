@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from trainer.metrics.metrics import to_double
+from trainer.metrics.double_precision import to_double
 
 NUM_NEIGHBORS = 3
 """How many neighbours a real row's surroundings reach to (Kynkaanniemi et al. 2019 take 3)."""

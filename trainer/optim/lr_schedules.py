@@ -9,8 +9,9 @@ import math
 from abc import ABC, abstractmethod
 from typing import Any, Literal
 
+from trainer.core.metric import Metric
 from trainer.core.types import Decay, Fraction, NonNegativeInt, PositiveFloat, PositiveInt
-from trainer.metrics.metrics import is_better
+from trainer.metrics.registry import is_better
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import format_count
 
@@ -41,7 +42,7 @@ class LRSchedule(ABC):
     def compute_lr(self, step: int) -> tuple[float, float | None]:
         """(learning rate, momentum or None) ``step`` steps after the warm-up."""
 
-    def update_score(self, score: float, name: str) -> None:  # noqa: B027
+    def update_score(self, score: float, metric: Metric) -> None:  # noqa: B027
         """A validation score; most schedules do not care."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -146,8 +147,8 @@ class Plateau(LRSchedule):
     def compute_lr(self, step: int) -> tuple[float, float | None]:
         return max(self.base_lr * self.scale, self.min_lr), None
 
-    def update_score(self, score: float, name: str) -> None:
-        if is_better(score, self.best, name):
+    def update_score(self, score: float, metric: Metric) -> None:
+        if is_better(score, self.best, metric):
             self.best, self.num_bad_validations = score, 0
             return
         self.num_bad_validations += 1

@@ -14,6 +14,8 @@ import yaml
 
 from trainer.config import migrations, yaml_limits
 from trainer.config.compose import RUNTIME_ONLY_KEYS
+from trainer.core.metric import Metric
+from trainer.metrics.registry import find_metric
 from trainer.runs import results as result
 from trainer.runs import run_dir
 from trainer.utils.errors import ConfigError
@@ -49,6 +51,11 @@ class FinishedRun:
     @property
     def monitor(self) -> str:
         return str(self.results["monitor"])
+
+    @property
+    def metric(self) -> Metric | None:
+        """The monitored metric with its direction; None where neither the run nor the registry knows it."""
+        return find_metric(self.monitor, self.results.get("higher_is_better", {}))
 
     @cached_property
     def explicit_overrides(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from trainer.core.dataset import Dataset
 from trainer.core.task import Task
 from trainer.engine import checkpoint, dataset_loading, device, evaluation, factory
 from trainer.engine.dataset_state import SplitExcerpt
+from trainer.metrics.registry import find_task_metric
 from trainer.runs import consistency, feature_extractor, run_dir
 from trainer.runs import train as runner
 from trainer.runs.results import Result
@@ -141,7 +142,7 @@ def score(kept: Config, path: str | None) -> Path:
     (written,) = artifact_writer.write_artifacts(
         [artifacts.Table("scores", (called, *ratings), rows)], Path(kept.run_dir), replace=False
     )
-    for table in score_tables.build_rating_tables(called, names, ratings):
+    for table in score_tables.build_rating_tables(called, names, ratings, find_task_metric(task, next(iter(ratings)))):
         console.print(table)
     print_line(f"{format_count(len(rows), 'row')} rated in {written}")
     return written

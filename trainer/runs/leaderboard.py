@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.table import Table
 
+from trainer.core.metric import Metric
 from trainer.runs.finished_runs import FinishedRun, read_runs
 from trainer.runs.run_groups import average_score, group_by_data, group_by_setting, label_settings
 from trainer.utils import atomic_write
@@ -55,12 +56,13 @@ def collect_entries(path: Path) -> list[Entry]:
 
 def build_entries(found: Sequence[FinishedRun]) -> list[Entry]:
     """Build the entries of runs that have been read."""
-    entries = [
-        _build_entry(data, label, runs)
+    found_entries = [
+        (_build_entry(data, label, runs), runs[0].metric)
         for data, groups in group_by_data(group_by_setting(found))
         for label, runs in zip(label_settings(groups), groups, strict=True)
     ]
-    return sorted(entries, key=lambda entry: (entry.data, entry.monitor, _sort_key(entry)))
+    ranked = sorted(found_entries, key=lambda pair: (pair[0].data, pair[0].monitor, _sort_key(*pair)))
+    return [entry for entry, _ in ranked]
 
 
 def _build_entry(data: str, label: str, runs: Sequence[FinishedRun]) -> Entry:
@@ -84,10 +86,8 @@ def _build_entry(data: str, label: str, runs: Sequence[FinishedRun]) -> Entry:
     )
 
 
-def _sort_key(entry: Entry) -> float:
-    from trainer.metrics.metrics import get_direction
-
-    return -entry.val if get_direction(entry.monitor) == "max" else entry.val
+def _sort_key(entry: Entry, metric: Metric | None) -> float:
+    return -entry.val if metric is not None and metric.higher_is_better else entry.val
 
 
 def show_leaderboard(path: Path) -> None:

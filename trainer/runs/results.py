@@ -31,6 +31,7 @@ class Result:
         status: waiting, running, finished, interrupted or failed; ``reason`` says why it did not finish.
         val: validation scores of the best weights.
         test: test scores of the best weights.
+        higher_is_better: direction of each score, where it is known.
         baseline: test scores of a trivial predictor.
         best_possible: test scores that no model can beat on average, where they are known.
         home: the directory the run was started from, to which relative paths refer.
@@ -55,6 +56,7 @@ class Result:
     device: str = ""
     threads: int = 0
     monitor: str = ""
+    higher_is_better: dict[str, bool] = field(default_factory=dict)
     best_epoch: int | None = None
     val: dict[str, float] = field(default_factory=dict)
     test: dict[str, float] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from trainer.metrics.registry import get_monitor_name
 from trainer.runs import run_artifacts
 from trainer.utils.cpu import count_cores
 from trainer.utils.signals import StopFlag
@@ -168,7 +169,7 @@ class RunReporter:
             f"chosen: epoch {result.best_epoch} of {result.epochs} by val {format_metric_name(name)}; val {scores}\n"
         )
         console.print(build_score_table(result))
-        for name in dict.fromkeys((trainer.task.monitor, result.monitor)):
+        for name in dict.fromkeys((get_monitor_name(trainer.task), result.monitor)):
             self.print_line(
                 f"{format_score_comparison(result, name)}   ({format_metric_name(name)} on the test rows)", "bold"
             )

@@ -12,8 +12,10 @@ import torch
 from trainer.config import migrations, secret_masking
 from trainer.config.compose import Config
 from trainer.core import rng
+from trainer.core.metric import Metric
 from trainer.engine import checkpoint, checkpoint_schema, dataset_loading, device, factory
 from trainer.engine.dataloader import Loader
+from trainer.engine.monitor import collect_directions, select_monitor
 from trainer.engine.trainer import Trainer
 from trainer.runs import consistency, feature_extractor, run_report
 from trainer.runs.results import Result
@@ -53,9 +55,9 @@ def build_components(
     # After the data: what it imports may draw from the generators, once in a process.
     rng.seed_everything(settings.seed)
     task = factory.make_task(config.tree, data, config.names).to(where)
-    monitor = settings.monitor or task.monitor
     loaders = factory.make_loaders(config.tree, data, settings, where)
-    factory.run_sanity_check(task, loaders["train"], monitor, settings.precision)
+    reported = factory.run_sanity_check(task, loaders["train"], settings.precision)
+    monitor = select_monitor(task, settings.monitor, reported)
     result.threads = (
         state["about"]["threads"]
         if state
@@ -63,7 +65,8 @@ def build_components(
     )
     torch.set_num_threads(result.threads)
     result.params = sum(p.numel() for p in task.parameters())
-    result.device, result.monitor = str(where), monitor
+    result.device, result.monitor = str(where), monitor.name
+    result.higher_is_better = collect_directions(task, reported)
     result.baseline, result.best_possible = dict(data.info.baseline), dict(data.info.best_possible)
 
     kept = dataset_loading.get_dataset_state(config, data)
@@ -89,6 +92,7 @@ def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> N
     consistency.check_weights(trainer.task, state, file)
     checkpoint_schema.check_trained_state(state, trainer, file)
     best, known = None, state["best"]
+    _check_direction(trainer.monitor_metric, known)
     if known["step"]:
         best = consistency.load_best(path)
         consistency.check_weights(trainer.task, best, path / checkpoint.BEST)
@@ -101,6 +105,16 @@ def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> N
     if best is not None and best["step"] > known["step"] and trainer.is_finished():
         said = f"has weights of step {best['step']}; {file.name} of a run that is over, of step {known['step']}"
         raise ConfigError(f"{path / checkpoint.BEST}: {said}", "one of the two is of another moment")
+
+
+def _check_direction(metric: Metric, best: Mapping[str, Any]) -> None:
+    """Raises ConfigError where the monitored metric was declared with the other direction when the run began."""
+    higher = metric.higher_is_better
+    if best.get("higher_is_better", higher) != higher:
+        raise ConfigError(
+            f"monitor: {metric.name} is declared with higher_is_better={higher}; when the run began it was"
+            f" {not higher}, by which its best weights were chosen: resume it with that"
+        )
 
 
 def _run_metadata(config: Config, result: Result) -> dict[str, Any]:

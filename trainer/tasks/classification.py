@@ -13,16 +13,25 @@ from torch import Tensor, nn
 from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import IGNORE_INDEX, Batch, RowValues, Score
 from trainer.core.dataset import Dataset
-from trainer.core.task import Task
-from trainer.core.types import PositiveInt, Probability
+from trainer.core.types import PluginMetric, PositiveInt, Probability
 from trainer.data.readers import text_file
-from trainer.metrics import metrics
+from trainer.metrics.classification import (
+    confusion_matrix,
+    f1_macro,
+    f1_per_class,
+    iou_per_class,
+    roc_auc,
+    roc_auc_macro,
+)
+from trainer.metrics.double_precision import to_double
+from trainer.metrics.registry import F1_PER_CLASS, IOU_PER_CLASS, MetricFamily
+from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.evaluation import classification_plots
 from trainer.tasks.losses import masked_cross_entropy
 from trainer.utils.errors import ConfigError
 
 
-class Classification(Task):
+class Classification(ScoredTask):
     """Cross-entropy of logits against whole-number targets, or shares of classes (B, C) where rows are mixed. A single
     logit is the second class against a first one whose logit is zero, which is the logistic loss. The first of
     ``scores`` is the one that chooses the best weights. ``f1`` is the macro mean, ``f1_per_class`` each class's own;
@@ -41,21 +50,17 @@ class Classification(Task):
         scores: list[
             Literal["accuracy", "nll", "perplexity", "f1", "f1_per_class", "auc"]
             | Literal["mean_iou", "pixel_accuracy", "token_accuracy"]
+            | PluginMetric
         ],
     ):
-        super().__init__(model)
+        super().__init__(model, scores)
         self.num_classes = num_classes
         self.label_smoothing = label_smoothing
-        self.scores = scores
         self.class_names = [str(c) for c in range(num_classes)]
         self.image_input: classification_plots.ImageInput | None = None
-        self.needs_confusion = not {"f1", "f1_per_class", "mean_iou"}.isdisjoint(scores)
+        self.needs_confusion = not {"f1", "f1_per_class", "mean_iou"}.isdisjoint(self.scores)
         self.class_counts: dict[str, Tensor] = {}
         self.has_ignored_targets = True
-
-    @property
-    def monitor(self) -> str:  # type: ignore[override]
-        return self.scores[0]
 
     def setup(self, data: Dataset) -> None:
         classes = data.info.sizes.get("num_classes", self.num_classes)
@@ -135,19 +140,21 @@ class Classification(Task):
         assert target is not None
         predicted = logits.argmax(1)
         nll = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="sum")
-        score: Score = {"nll": metrics.to_double(nll)}
+        score: Score = {"nll": to_double(nll)}
         counted = target != IGNORE_INDEX if self.has_ignored_targets else slice(None)
         predicted, target = predicted[counted], target[counted]
         score["count"] = torch.tensor(target.numel(), device=target.device)
         score["correct"] = (predicted == target).sum()
         if self.needs_confusion:
-            score["confusion"] = metrics.confusion_matrix(predicted.flatten(), target.flatten(), self.num_classes)
+            score["confusion"] = confusion_matrix(predicted.flatten(), target.flatten(), self.num_classes)
         if "auc" in self.scores and self.num_classes == 2:
             score["margin"] = RowValues((logits[:, 1] - logits[:, 0])[counted].flatten())
             score["positive"] = RowValues(target.flatten() == 1)
         elif "auc" in self.scores:
             score["logits"] = RowValues(logits.movedim(1, -1)[counted].reshape(-1, self.num_classes))
             score["truth"] = RowValues(target.flatten())
+        if self.computed_metrics:
+            score |= self.collect_rows(logits.movedim(1, -1)[counted].reshape(-1, self.num_classes), target.flatten())
         return score
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
@@ -163,10 +170,10 @@ class Classification(Task):
             seen, truth = self.class_counts["train"], self.class_counts["test"].double()
             told = F.one_hot((seen == seen.max()).nonzero()[:, 0], self.num_classes).double()
             guesses = [truth[:, None] * guess for guess in told]
-            known["f1"] = sum(map(metrics.f1_macro, guesses)) / len(guesses)
+            known["f1"] = sum(map(f1_macro, guesses)) / len(guesses)
             if "f1_per_class" in self.scores:
                 each = self.name_class_scores(
-                    "f1_", torch.stack([metrics.f1_per_class(guess) for guess in guesses]).nanmean(0)
+                    F1_PER_CLASS, torch.stack([f1_per_class(guess) for guess in guesses]).nanmean(0)
                 )
         return {name: value for name, value in known.items() if name in self.scores} | each, {}
 
@@ -179,20 +186,21 @@ class Classification(Task):
         known = {"accuracy": share, "pixel_accuracy": share, "token_accuracy": share, "nll": nll}
         known["perplexity"] = float(torch.tensor(nll).exp())
         if "logits" in totals:
-            known["auc"] = metrics.roc_auc_macro(totals["logits"], totals["truth"])
+            known["auc"] = roc_auc_macro(totals["logits"], totals["truth"])
         if "confusion" in totals:
-            known["f1"] = metrics.f1_macro(totals["confusion"])
-            each = metrics.iou_per_class(totals["confusion"])
+            known["f1"] = f1_macro(totals["confusion"])
+            each = iou_per_class(totals["confusion"])
             known["mean_iou"] = float(each.nanmean())
         if "margin" in totals:
-            known["auc"] = metrics.roc_auc(totals["margin"], totals["positive"])
-        found: dict[str, float] = {str(name): known[name] for name in self.scores if name in known}
+            known["auc"] = roc_auc(totals["margin"], totals["positive"])
+        found = self.select_scores(known, totals)
         if "mean_iou" in found:
-            found |= self.name_class_scores("iou_", each)
+            found |= self.name_class_scores(IOU_PER_CLASS, each)
         if "f1_per_class" in self.scores:
-            found |= self.name_class_scores("f1_", metrics.f1_per_class(totals["confusion"]))
+            found |= self.name_class_scores(F1_PER_CLASS, f1_per_class(totals["confusion"]))
         return found
 
-    def name_class_scores(self, prefix: str, values: Tensor) -> dict[str, float]:
+    def name_class_scores(self, family: MetricFamily, values: Tensor) -> dict[str, float]:
         """A score of each class, by the class's name."""
-        return {f"{prefix}{name}": float(value) for name, value in zip(self.class_names, values, strict=True)}
+        names = [family.get_member(name).name for name in self.class_names]
+        return dict(zip(names, values.tolist(), strict=True))

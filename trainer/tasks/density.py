@@ -13,7 +13,7 @@ from trainer.core.batch import Batch, Score
 from trainer.core.dataset import Dataset
 from trainer.data.splits.image_splits import NUM_LEVELS
 from trainer.metrics import sample_quality
-from trainer.metrics.metrics import to_double
+from trainer.metrics.double_precision import to_double
 from trainer.tasks.base.generative import Generative, GenerativeOptions
 from trainer.tasks.evaluation.sample_metrics import load_rows, subsample_indices
 

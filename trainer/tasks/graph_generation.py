@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import ClassVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +13,10 @@ from trainer.core import rng
 from trainer.core.artifacts import Artifact, GraphPlot, LazyArtifact, Table
 from trainer.core.batch import Batch, RowValues, Score
 from trainer.core.dataset import Dataset
-from trainer.core.task import Task
-from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt
-from trainer.metrics import metrics
-from trainer.metrics.metrics import to_double
+from trainer.core.types import NonNegativeFloat, NonNegativeInt, PluginMetric, PositiveInt
+from trainer.metrics.classification import average_precision, roc_auc
+from trainer.metrics.double_precision import to_double
+from trainer.tasks.base.scored_task import ScoredTask
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import format_count
 
@@ -26,7 +26,7 @@ MAX_DRAWN_NODES = 1500
 """Nodes of a graph of which there is a picture: more cannot be told apart."""
 
 
-class GraphGeneration(Task):
+class GraphGeneration(ScoredTask):
     """``mean over pairs of -log p(link or not | z) + beta KL / N``: the logistic loss of decoded pairs, and what the
     model says its N nodes z cost, each ``KL(q(z_i | x, A) || p(z_i))``, averaged over nodes; a model that draws nothing
     has none. With beta 1 and as many pairs as there are, that is the bound of Kipf and Welling 2016, per pair. A graph
@@ -37,11 +37,16 @@ class GraphGeneration(Task):
 
     shapes = "(P, C) -> (P)"
 
-    monitor = "auc"
+    optional_scores = ("auc", "average_precision", "nll", "kl")
     required_model_methods: ClassVar[tuple[str, ...]] = ("encode", "decode")
 
-    def __init__(self, model: nn.Module, beta: NonNegativeFloat):
-        super().__init__(model)
+    def __init__(
+        self,
+        model: nn.Module,
+        beta: NonNegativeFloat,
+        scores: Sequence[Literal["auc", "average_precision", "nll", "kl"] | PluginMetric] = optional_scores,
+    ):
+        super().__init__(model, scores)
         self.beta = beta
         self.graph_inputs: dict[str, Tensor] = {}
         self.node_classes: Tensor | None = None
@@ -78,18 +83,22 @@ class GraphGeneration(Task):
             "positive": RowValues(batch.target == 1),
             "nll": to_double(F.binary_cross_entropy_with_logits(odds, batch.target.to(odds), reduction="sum")),
             "kl": to_double(kl).mean() * len(batch),
+            **self.collect_rows(odds, batch.target),
         }
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         margin, positive = totals["margin"], totals["positive"]
-        return {
-            "auc": metrics.roc_auc(margin, positive),
-            "average_precision": metrics.average_precision(margin, positive),
+        known = {
+            "auc": roc_auc(margin, positive),
+            "average_precision": average_precision(margin, positive),
             "nll": float(totals["nll"]) / len(margin),
             "kl": float(totals["kl"]) / len(margin),
         }
+        return self.select_scores(known, totals)
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
+        if not scores.keys() >= {"nll", "kl"}:
+            return None
         return scores["nll"] + self.beta * scores["kl"] / len(self.graph_inputs["x"])
 
     @torch.no_grad()

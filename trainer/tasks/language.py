@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
-from typing import ClassVar, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -14,17 +14,17 @@ from torch import Tensor, nn
 from trainer.core import decoding
 from trainer.core.batch import IGNORE_INDEX, Batch, Score
 from trainer.core.dataset import Dataset, Tokenizer
-from trainer.core.task import Task
-from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
-from trainer.metrics.metrics import to_double
+from trainer.core.types import NonNegativeFloat, NonNegativeInt, PluginMetric, PositiveInt, Probability
+from trainer.metrics.double_precision import to_double
 from trainer.tasks.base import token_targets
+from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.losses import masked_cross_entropy
 from trainer.utils.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
 
-class Language(Task):
+class Language(ScoredTask):
     """Cross-entropy of each token given those before it, all of a window in one pass; so a model must not see what
     comes later. Scores: ``nll`` in nats a token, ``compute_bits_per_dim`` a token, ``perplexity`` and
     ``token_accuracy``.
@@ -32,11 +32,17 @@ class Language(Task):
 
     shapes = "(B, S, V) -> (B, S)"
 
-    monitor = "nll"
+    optional_scores = ("nll", "bits", "perplexity", "token_accuracy")
     required_model_methods: ClassVar[tuple[str, ...]] = ("forward", "decode")
 
-    def __init__(self, model: nn.Module, vocab_size: PositiveInt, seq_len: PositiveInt):
-        super().__init__(model)
+    def __init__(
+        self,
+        model: nn.Module,
+        vocab_size: PositiveInt,
+        seq_len: PositiveInt,
+        scores: Sequence[Literal["nll", "bits", "perplexity", "token_accuracy"] | PluginMetric] = optional_scores,
+    ):
+        super().__init__(model, scores)
         self.vocab_size = vocab_size
         self.seq_len = seq_len
         self.tokenizer: Tokenizer | None = None
@@ -68,20 +74,24 @@ class Language(Task):
     def score(self, batch: Batch) -> Score:
         scores, target = self.predict_logits(batch)
         scores = scores.float()
-        return {
+        score: Score = {
             "tokens": (target != IGNORE_INDEX).sum(),
             "nll": to_double(F.cross_entropy(scores, target, ignore_index=IGNORE_INDEX, reduction="sum")),
             "correct": (scores.argmax(1) == target).sum(),
         }
+        if self.computed_metrics:
+            score |= self.collect_rows(scores[target != IGNORE_INDEX], target[target != IGNORE_INDEX])
+        return score
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         nll = float(totals["nll"] / totals["tokens"])
-        return {
+        known = {
             "nll": nll,
             "bits": nll / math.log(2),
             "perplexity": math.exp(min(nll, 700.0)),
             "token_accuracy": float(totals["correct"]) / float(totals["tokens"]),
         }
+        return self.select_scores(known, totals)
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
         return scores.get("nll")

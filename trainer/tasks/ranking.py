@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core.batch import Batch, RowValues, Score
-from trainer.core.task import Task
-from trainer.core.types import PositiveInt, Probability
-from trainer.metrics import metrics
+from trainer.core.types import PluginMetric, PositiveInt, Probability
+from trainer.metrics.ranking import filtered_ranks_and_nll, ranking_metrics
+from trainer.tasks.base.scored_task import ScoredTask
 from trainer.utils.errors import ConfigError
 
 
-class Ranking(Task):
+class Ranking(ScoredTask):
     """Cross-entropy over all C candidates (Lacroix et al. 2018). Ranks are filtered (Bordes et al. 2013): of the right
     answers to a query, which a batch brings as ``known`` (B, K), only the row's own competes.
 
@@ -29,7 +30,7 @@ class Ranking(Task):
 
     shapes = "(B, C) -> (B)"
 
-    monitor = "mrr"
+    optional_scores = ("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "nll")
 
     def __init__(
         self,
@@ -37,8 +38,11 @@ class Ranking(Task):
         num_classes: PositiveInt,
         label_smoothing: Probability,
         candidates: PositiveInt | None,
+        scores: Sequence[
+            Literal["mrr", "hits_at_1", "hits_at_3", "hits_at_10", "nll"] | PluginMetric
+        ] = optional_scores,
     ):
-        super().__init__(model)
+        super().__init__(model, scores)
         if candidates is not None and candidates < num_classes:
             _validate_candidates(model, label_smoothing)
         else:
@@ -93,15 +97,15 @@ class Ranking(Task):
     def score(self, batch: Batch) -> Score:
         scores, target = self.score_candidates(batch)
         known = batch.inputs.get("known", target[:, None])
-        rank, nll = metrics.filtered_ranks_and_nll(scores, target, known)
-        return {"rank": RowValues(rank), "nll": nll.sum()}
+        rank, nll = filtered_ranks_and_nll(scores, target, known)
+        return {"rank": RowValues(rank), "nll": nll.sum(), **self.collect_rows(scores, target)}
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         rank = totals["rank"]
-        return metrics.ranking_metrics(rank) | {"nll": float(totals["nll"]) / len(rank)}
+        return self.select_scores(ranking_metrics(rank) | {"nll": float(totals["nll"]) / len(rank)}, totals)
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
-        return scores["nll"]
+        return scores.get("nll")
 
 
 def _validate_candidates(model: nn.Module, label_smoothing: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -12,25 +12,31 @@ from torch import Tensor, nn
 from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import Batch, Score
 from trainer.core.dataset import Dataset, DatasetInfo
-from trainer.core.task import Task
-from trainer.metrics.metrics import to_double
+from trainer.core.types import PluginMetric
+from trainer.metrics.double_precision import to_double
+from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.evaluation import regression_plots
 from trainer.utils.errors import ConfigError
 
 _LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.smooth_l1_loss}
 
 
-class Regression(Task):
+class Regression(ScoredTask):
     """Predictions and targets of one shape; a (B, 1) prediction is never broadcast against a (B,) target. Scores are in
     the data's own units where the data says how it scaled its targets.
     """
 
     shapes = "(B, ...) -> (B, ...)"
 
-    monitor = "mse"
+    optional_scores = ("mse", "rmse", "mae", "r2")
 
-    def __init__(self, model: nn.Module, loss: Literal["mse", "mae", "huber"]):
-        super().__init__(model)
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Literal["mse", "mae", "huber"],
+        scores: Sequence[Literal["mse", "rmse", "mae", "r2"] | PluginMetric] = optional_scores,
+    ):
+        super().__init__(model, scores)
         self._loss = _LOSSES[loss]
         self.loss_name = loss
         self.target_scale = 1.0
@@ -72,30 +78,34 @@ class Regression(Task):
     def score(self, batch: Batch) -> Score:
         assert batch.target is not None
         target = to_double(batch.target)
-        error = to_double(self.predict_values(batch)) - target
-        return {
+        prediction = to_double(self.predict_values(batch))
+        error = prediction - target
+        score: Score = {
             "count": torch.tensor(target.numel(), device=target.device),
             "squared": error.square().sum(),
             "absolute": error.abs().sum(),
             "target": target.sum(),
             "target_squared": target.square().sum(),
         }
+        mean = self.info.target_mean or 0.0
+        return score | self.collect_rows(prediction * self.target_scale + mean, target * self.target_scale + mean)
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         count = totals["count"]
         mse = float(totals["squared"] / count) * self.target_scale**2
         spread = totals["target_squared"] - totals["target"] ** 2 / count
-        return {
+        known = {
             "mse": mse,
             "rmse": mse**0.5,
             "mae": float(totals["absolute"] / count) * self.target_scale,
             "r2": float(1 - totals["squared"] / spread),
         }
+        return self.select_scores(known, totals)
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
         """On the scale that is trained on, which is not the data's own."""
-        scaled = {"mse": scores["mse"] / self.target_scale**2, "mae": scores["mae"] / self.target_scale}
-        return scaled.get(self.loss_name)
+        scale = {"mse": self.target_scale**2, "mae": self.target_scale}.get(self.loss_name)
+        return None if scale is None or self.loss_name not in scores else scores[self.loss_name] / scale
 
     def make_artifacts(self, batches: Iterable[Batch]) -> Iterator[Artifact | LazyArtifact]:
         return regression_plots.make_plots(self.predict_values, batches, self.info)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, Literal, Protocol, cast
 
 import torch
@@ -14,10 +14,10 @@ from trainer.core.artifacts import Artifact, LazyArtifact, Table
 from trainer.core.batch import IGNORE_INDEX, Batch, Score
 from trainer.core.dataset import Dataset, Tokenizer
 from trainer.core.decoding import DecoderState
-from trainer.core.task import Task
-from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
-from trainer.metrics.metrics import to_double
+from trainer.core.types import NonNegativeFloat, NonNegativeInt, PluginMetric, PositiveInt, Probability
+from trainer.metrics.double_precision import to_double
 from trainer.tasks.base import token_targets
+from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.base.teacher_forcing import forcing_ratio
 from trainer.tasks.evaluation.sequence_metrics import SequenceMetrics
 from trainer.tasks.losses import masked_cross_entropy
@@ -26,6 +26,12 @@ from trainer.utils.errors import ConfigError
 NUM_EXAMPLES, MAX_TRANSLATIONS = 8, 100
 """Test rows that ``sample`` shows, and those that are translated into a file after training."""
 
+REPORTED_SCORES = (
+    *("token_accuracy", "exact_match", "bleu", "beam_token_accuracy", "beam_exact_match", "beam_bleu"),
+    *("forcing_gap", "nll"),
+)
+"""All scores; of them BLEU needs words, and those of a beam one."""
+
 
 class EncoderDecoder(decoding.Decoder, Protocol):
     """What this task asks of a model; ``encode`` takes what ``forward`` takes."""
@@ -33,7 +39,7 @@ class EncoderDecoder(decoding.Decoder, Protocol):
     def encode(self, **inputs: Tensor) -> DecoderState: ...
 
 
-class Seq2Seq(Task):
+class Seq2Seq(ScoredTask):
     """Cross-entropy of each target token given those before it. At step t the decoder is fed target t-1 (teacher
     forcing, Williams and Zipser 1989), or its own best guess of it (scheduled sampling, Bengio et al. 2015); token V,
     the start, stands before the first. ``teacher_forcing`` is the share of steps fed the truth: a constant, or a
@@ -48,7 +54,7 @@ class Seq2Seq(Task):
 
     shapes = "(B, T, V) -> (B, T)"
 
-    monitor = "token_accuracy"
+    optional_scores = ("token_accuracy", "exact_match", "forcing_gap", "nll")
     required_model_methods: ClassVar[tuple[str, ...]] = ("encode", "decode")
 
     def __init__(
@@ -61,8 +67,13 @@ class Seq2Seq(Task):
         horizon: PositiveInt,
         beam_size: PositiveInt,
         length_penalty: NonNegativeFloat,
+        scores: Sequence[
+            Literal["token_accuracy", "exact_match", "bleu", "forcing_gap", "nll"]
+            | Literal["beam_token_accuracy", "beam_exact_match", "beam_bleu"]
+            | PluginMetric
+        ] = REPORTED_SCORES,
     ):
-        super().__init__(model)
+        super().__init__(model, scores)
         self.vocab_size = vocab_size
         self.teacher_forcing = 1.0 if teacher_forcing is None else teacher_forcing
         self.forcing_end = teacher_forcing_end
@@ -176,8 +187,15 @@ class Seq2Seq(Task):
             ),
         }
         for prefix, beam_size in self.beam_sizes.items():
-            score |= self.sequence_metrics.compute_sums(self.write(batch, beam_size), target, prefix)
+            written = self.write(batch, beam_size)
+            score |= self.sequence_metrics.compute_sums(written, target, prefix)
+            if not prefix:
+                score |= self.collect_rows(*(self._pad_to_horizon(tokens) for tokens in (written, target)))
         return score
+
+    def _pad_to_horizon(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, horizon): batches are as long as their longest row."""
+        return F.pad(tokens[:, : self.horizon], (0, max(0, self.horizon - tokens.shape[1])), value=IGNORE_INDEX)
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         scores = {
@@ -186,10 +204,10 @@ class Seq2Seq(Task):
             for name, value in self.sequence_metrics.compute_scores(totals, prefix).items()
         }
         scores["forcing_gap"] = float(totals["forced"]) / float(totals["tokens"]) - scores["token_accuracy"]
-        return scores | {"nll": float(totals["nll"] / totals["tokens"])}
+        return self.select_scores(scores | {"nll": float(totals["nll"] / totals["tokens"])}, totals)
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
-        return scores["nll"]
+        return scores.get("nll")
 
     def make_artifacts(self, batches: Iterable[Batch]) -> Iterator[Artifact | LazyArtifact]:
         if self.tokenizer is not None and self.sequence_metrics.tokenizer is not None:

@@ -13,7 +13,7 @@ from trainer.core.artifacts import Artifact, ImageGrid, ImageTile, LazyArtifact,
 from trainer.core.batch import Batch, Score
 from trainer.core.dataset import Dataset
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
-from trainer.metrics.metrics import to_double
+from trainer.metrics.double_precision import to_double
 from trainer.tasks.base.generative import Generative, GenerativeOptions
 from trainer.tasks.evaluation.sample_metrics import load_rows, subsample_indices
 from trainer.tasks.losses.likelihoods import make_likelihood as likelihood_of

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import Batch, Score
 from trainer.core.types import NonNegativeFloat, Probability
-from trainer.metrics.metrics import to_double
+from trainer.metrics.double_precision import to_double
 from trainer.models.layers.generative.vector_quantizer import straight_through
 from trainer.tasks.base.generative import Generative, GenerativeOptions
 from trainer.tasks.evaluation.sample_metrics import load_rows, subsample_indices

@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Protocol
 from rich import box
 from rich.table import Table
 
+from trainer.core.metric import Metric
+from trainer.metrics import registry
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 MAX_UNUSUAL_ROWS = 10
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
-METRIC_LABELS = {"f1": "f1 (macro)"}
-"""Names of scores that say less than they should."""
-PROPORTION_METRICS = ("accuracy", "exact_match")
-"""Scores that count rows, each right or wrong."""
 
 
 class TestScores(Protocol):
-    """Scores of a run on its test rows, of its baseline, and the best possible ones, by metric."""
+    """Scores of a run on its test rows, of its baseline, and the best possible ones, by metric, with directions."""
 
     @property
     def test(self) -> Mapping[str, float]: ...
@@ -30,6 +29,8 @@ class TestScores(Protocol):
     def baseline(self) -> Mapping[str, float]: ...
     @property
     def best_possible(self) -> Mapping[str, float]: ...
+    @property
+    def higher_is_better(self) -> Mapping[str, bool]: ...
 
 
 def format_number(value: float) -> str:
@@ -41,7 +42,7 @@ def format_number(value: float) -> str:
 
 def format_metric_name(name: str) -> str:
     """Return the label of a metric."""
-    return METRIC_LABELS.get(name, name)
+    return registry.get_label(name)
 
 
 def new_table(title: str | None) -> Table:
@@ -56,13 +57,12 @@ def format_score_comparison(result: TestScores, name: str) -> str:
 
 def explain_better_than_best(result: TestScores, name: str, rows: int) -> str | None:
     """Explain how a score on ``rows`` test rows can exceed the best possible one; None if it does not."""
-    from trainer.metrics.metrics import is_better
-
     best, own = result.best_possible.get(name), result.test.get(name)
-    if best is None or own is None or own == best or not is_better(own, best, name):
+    metric = registry.find_metric(name, result.higher_is_better)
+    if best is None or own is None or own == best or metric is None or not registry.is_better(own, best, metric):
         return None
     text = f"best possible {format_number(best)} is the mean over many test sets of the best rule there is"
-    if name not in PROPORTION_METRICS or rows < 2 or not 0 < best < 1:
+    if not registry.is_proportion(name) or rows < 2 or not 0 < best < 1:
         return f"{text}; on one of {rows:,} rows chance can give more"
     room = 1.96 * math.sqrt(best * (1 - best) / rows)
     low, high = max(0.0, best - room), min(1.0, best + room)
@@ -85,16 +85,13 @@ def build_score_table(result: TestScores) -> Table:
     return table
 
 
-def build_rating_tables(called: str, names: Sequence[object], ratings: Mapping[str, Tensor]) -> Iterator[Table]:
-    """Build tables of the distribution of row scores (N,), and of the most unusual rows.
+def build_rating_tables(
+    called: str, names: Sequence[object], ratings: Mapping[str, Tensor], metric: Metric | None
+) -> Iterator[Table]:
+    """Build tables of the distribution of row scores (N,), and of the rows that the first of them ranks most unusual.
 
-    Args:
-        called: What a row is called, such as ``row`` or ``file``.
-        names: The name of each row.
-        ratings: Scores of each row by name; the first one ranks the rows.
+    metric: of the first rating; where it is not known, higher is more usual.
     """
-    from trainer.metrics.metrics import get_direction
-
     spread = new_table("rows rated")
     spread.add_column("score", overflow="fold")
     for quantile in QUANTILES:
@@ -103,12 +100,12 @@ def build_rating_tables(called: str, names: Sequence[object], ratings: Mapping[s
         at = values.double().sort().values[[round(quantile * (len(values) - 1)) for quantile in QUANTILES]]
         spread.add_row(name, *map(format_number, at.tolist()))
     yield spread
-    name, first = next(iter(ratings.items()))
+    first = next(iter(ratings.values()))
     unusual = new_table("most unusual")
     unusual.add_column(called, overflow="fold")
     for rating in ratings:
         unusual.add_column(rating, justify="right", overflow="fold")
-    away = first if get_direction(name) == "min" else -first
+    away = -first if metric is None or metric.higher_is_better else first
     for place in away.nan_to_num(math.inf).argsort(descending=True, stable=True)[:MAX_UNUSUAL_ROWS].tolist():
         unusual.add_row(str(names[place]), *(format_number(float(values[place])) for values in ratings.values()))
     yield unusual

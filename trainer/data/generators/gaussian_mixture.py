@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer.core.dataset import DatasetInfo, TensorSplit
 from trainer.data.reference import baselines
-from trainer.metrics import metrics
+from trainer.metrics.distances import energy_distance, mode_coverage
 
 CHUNK_SIZE = 1 << 22
 """Number of distances computed at once."""
@@ -39,8 +39,8 @@ def make_info(
     root = torch.linalg.cholesky(seen.T.cov())
     guess = seen.mean(0) + torch.randn(truth.shape, generator=random) @ root.T
     gaussian_baseline = {
-        "energy_distance": metrics.energy_distance(guess, truth),
-        **metrics.mode_coverage(guess, centres, sigma),
+        "energy_distance": energy_distance(guess, truth),
+        **mode_coverage(guess, centres, sigma),
     }
     within = float(torch.special.gammainc(torch.tensor(width / 2), torch.tensor(4.5)))
     return DatasetInfo(

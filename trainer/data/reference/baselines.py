@@ -9,7 +9,9 @@ from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX
 from trainer.core.dataset import UNKNOWN_TOKEN, Split, Tokenizer
-from trainer.metrics import metrics
+from trainer.metrics.bleu import corpus_bleu, count_bleu_ngrams
+from trainer.metrics.classification import iou_per_class
+from trainer.metrics.registry import IOU_PER_CLASS
 
 
 def _require_targets(split: Split) -> Tensor:
@@ -77,14 +79,14 @@ def majority_pixel_scores(seen: Tensor, truth: Tensor, names: Sequence[str]) -> 
     for commonest in (seen == seen.max()).nonzero()[:, 0].tolist():
         confusion = torch.zeros(len(names), len(names), dtype=torch.double)
         confusion[:, commonest] = truth.double()
-        guesses.append(metrics.iou_per_class(confusion))
+        guesses.append(iou_per_class(confusion))
     each = torch.stack(guesses).nanmean(0)
     scores = {
         "mean_iou": float(torch.stack(guesses).nanmean(1).mean()),
         "pixel_accuracy": guess["accuracy"],
         "nll": guess["nll"],
     }
-    return scores | {f"iou_{name}": float(value) for name, value in zip(names, each, strict=True)}
+    return scores | {IOU_PER_CLASS.get_member(name).name: float(value) for name, value in zip(names, each, strict=True)}
 
 
 def most_frequent_tokens(
@@ -111,6 +113,6 @@ def most_frequent_tokens(
     if codec is not None:
         written = codec.decode_words([token for token in prediction.tolist() if token != end])
         rows = ([token for token in row if token not in (IGNORE_INDEX, end)] for row in truth.tolist())
-        counts = [metrics.count_bleu_ngrams(written, codec.decode_words(row), UNKNOWN_TOKEN) for row in rows]
-        scores["bleu"] = metrics.corpus_bleu(torch.tensor(counts).sum(0).tolist())
+        counts = [count_bleu_ngrams(written, codec.decode_words(row), UNKNOWN_TOKEN) for row in rows]
+        scores["bleu"] = corpus_bleu(torch.tensor(counts).sum(0).tolist())
     return scores

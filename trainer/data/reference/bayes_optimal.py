@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.metrics import metrics
+from trainer.metrics.classification import average_precision, roc_auc
 
 MOON_ENDS = ((-2.0, 3.0), (-1.5, 2.0))
 """Range of the grid for two moons, (x, y); the arcs are within (-1, 2) and (-.5, 1)."""
@@ -51,8 +51,8 @@ def log_odds_optimum(odds: Tensor, truth: Tensor) -> dict[str, float]:
     """Compute the scores of the true log-odds (P,) on the outcomes (P,) of 0 and 1."""
     odds, positive = odds.double(), truth == 1
     return {
-        "auc": metrics.roc_auc(odds, positive),
-        "average_precision": metrics.average_precision(odds, positive),
+        "auc": roc_auc(odds, positive),
+        "average_precision": average_precision(odds, positive),
         "accuracy": float(((odds > 0) == positive).double().mean()),
         "nll": float(F.binary_cross_entropy_with_logits(odds, truth.double())),
     }

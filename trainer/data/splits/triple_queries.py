@@ -12,7 +12,7 @@ from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.core.dataset import Dataset, DatasetInfo, Split, TensorSplit
 from trainer.data.splits.graph_batches import SplitWithSharedInputs
 from trainer.data.splits.ragged import Ragged
-from trainer.metrics import metrics
+from trainer.metrics.ranking import filtered_ranks_and_nll, ranking_metrics
 
 CHUNK_ROWS = 64
 
@@ -109,8 +109,6 @@ def _tail_frequency_scores(train: Tensor, test: Split, entities: int, relations:
     found = []
     for batch in test.iter_batches(torch.arange(len(test)).split(CHUNK_ROWS), 0):
         assert batch.target is not None
-        found.append(
-            metrics.filtered_ranks_and_nll(log_share[batch.inputs["relation"]], batch.target, batch.inputs["known"])
-        )
+        found.append(filtered_ranks_and_nll(log_share[batch.inputs["relation"]], batch.target, batch.inputs["known"]))
     ranks, nll = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return metrics.ranking_metrics(ranks) | {"nll": float(nll.mean())}
+    return ranking_metrics(ranks) | {"nll": float(nll.mean())}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainer.core.artifacts import Artifact
 from trainer.core.batch import Batch, Score
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
-from trainer.metrics.metrics import to_double
+from trainer.metrics.double_precision import to_double
 from trainer.metrics.sample_quality import MAX_COVARIANCE_FEATURES
 from trainer.tasks.base import diffusion_process
 from trainer.tasks.base.generative import Generative, GenerativeOptions
@@ -47,7 +47,7 @@ class Denoising(Generative):
     """Samplers that take every step there is, however many are asked for."""
 
     def __init__(self, model: nn.Module, prediction: str, sampler: str, **options: Unpack[DenoisingOptions]):
-        super().__init__(model, options["samples"], options["classifier"])
+        super().__init__(model, options["samples"], options["classifier"], options.get("scores", ()))
         self.prediction = prediction
         self.sampler = sampler
         self.steps = options["steps"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,8 @@ from trainer.core.artifacts import ArrayFile, Artifact, Bounds, ImageGrid, Image
 from trainer.core.batch import Batch, RowValues, Score
 from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.task import Task
-from trainer.core.types import NonNegativeInt, PositiveInt
+from trainer.core.types import NonNegativeInt, PluginMetric, PositiveInt
+from trainer.metrics.computed import as_computed_metric, check_names
 from trainer.tasks.evaluation.sample_metrics import SampleMetrics, load_rows, subsample_indices
 from trainer.utils.errors import ConfigError
 
@@ -35,6 +36,7 @@ class GenerativeOptions(TypedDict):
 
     samples: PositiveInt
     classifier: str | None
+    scores: NotRequired[Sequence[PluginMetric]]
 
 
 class Generative(Task):
@@ -42,13 +44,16 @@ class Generative(Task):
 
     ``span`` is what black and white pixels are to the model; other data are to it as they are. A model that can be told
     a class has it in ``num_classes``. Scores compare ``samples`` rows it makes with as many real ones: by distance, by
-    the modes they were drawn from, and in the features of a classifier trained on the same data, where there is one.
+    the modes they were drawn from, and in the features of a classifier trained on the same data, where there is one;
+    and by the metrics of a user's own in ``scores``, whose predictions and targets are made and real rows (N, ...).
     """
 
     value_range: tuple[float, float] = (-1.0, 1.0)
 
-    def __init__(self, model: nn.Module, samples: PositiveInt, classifier: str | None):
+    def __init__(self, model: nn.Module, samples: PositiveInt, classifier: str | None, scores: Sequence[Any] = ()):
         super().__init__(model)
+        self.reported_metrics = self.computed_metrics = tuple(map(as_computed_metric, scores))
+        check_names(self.computed_metrics)
         self.samples = samples
         self.num_classes: int | None = getattr(model, "num_classes", None)
         self.shape: tuple[int, ...] = ()
@@ -144,7 +149,11 @@ class Generative(Task):
         real = totals["real"]
         picked = subsample_indices(len(real), self.samples)
         label = None if self.num_classes is None else totals["label"][picked]
-        return self.sample_metrics(self.generate(len(picked), label), real[picked], label)
+        return self._compare(self.generate(len(picked), label), real[picked], label)
+
+    def _compare(self, made: Tensor, real: Tensor, label: Tensor | None) -> dict[str, float]:
+        own = {metric.name: metric.compute(made.cpu(), real.cpu()) for metric in self.computed_metrics}
+        return self.sample_metrics(made, real, label) | own
 
     def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:
         """What one Gaussian fitted to the training rows scores, and what real rows do: those of validation."""
@@ -153,7 +162,7 @@ class Generative(Task):
         real, others, label = test.inputs["x"], val.inputs["x"].to(device), self.get_labels(val)
         wanted = None if label is None else label[torch.arange(len(real)) % len(label)]
         broad = self.sample_metrics.sample_gaussian(len(real)).to(device)
-        return self.sample_metrics(broad, real, wanted), self.sample_metrics(others, real, label)
+        return self._compare(broad, real, wanted), self._compare(others, real, label)
 
     def sample_preview(self) -> Tensor:
         """What is made of the same noise each time, to watch it change; of each class in turn."""

@@ -26,7 +26,7 @@ from trainer.core.artifacts import (
     caption_row,
 )
 from trainer.core.batch import IGNORE_INDEX, Batch
-from trainer.metrics import metrics
+from trainer.metrics.classification import average_precision, confusion_matrix, iou_per_class, roc_auc, threshold_curves
 from trainer.utils.text import shorten_label
 
 MAX_CLASSES = 60
@@ -117,7 +117,7 @@ def _evaluate(
         odds, target = logits(batch).float(), batch.target
         assert target is not None
         predicted, known = odds.argmax(1), target != IGNORE_INDEX
-        seen.confusion += metrics.confusion_matrix(predicted[known], target[known], len(names)).cpu()
+        seen.confusion += confusion_matrix(predicted[known], target[known], len(names)).cpu()
         if target.dim() != 1:
             continue
         if pictures is None:
@@ -138,8 +138,8 @@ def _plot_roc(seen: ClassificationResults, names: Sequence[str]) -> LineChart | 
     margin, positive = (torch.cat(parts or [torch.zeros(0)]) for parts in (seen.margins, seen.positives))
     if not len(margin) or positive.all() or not positive.any():
         return None
-    false, found, precision = metrics.threshold_curves(margin, positive)
-    area, average = metrics.roc_auc(margin, positive), metrics.average_precision(margin, positive)
+    false, found, precision = threshold_curves(margin, positive)
+    area, average = roc_auc(margin, positive), average_precision(margin, positive)
     share, ends = float(positive.double().mean()), torch.tensor([0.0, 1.0])
     of = f"positive: {shorten_label(names[1])}"
     roc = PlotPanel(f"ROC, area {area:.4f}", "False positive rate", f"True positive rate ({of})", [("", false, found)],
@@ -232,7 +232,7 @@ def _draw_overlays(logits: PredictLogits, batch: Batch, pictures: ImageInput, na
     assert batch.target is not None
     for x, truth, guess, row in zip(batch.inputs[pictures.name], batch.target, predicted, batch.index, strict=True):
         known = truth != IGNORE_INDEX
-        each = metrics.iou_per_class(metrics.confusion_matrix(guess[known], truth[known], len(names)))
+        each = iou_per_class(confusion_matrix(guess[known], truth[known], len(names)))
         scores = [f"{name} {value:.2f}" for name, value in zip(names, each.tolist(), strict=True) if value == value]
         tiles += [
             pictures.make_tile(x, caption_row(pictures.row_names, int(row))),

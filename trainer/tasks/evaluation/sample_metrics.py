@@ -9,7 +9,8 @@ from torch import Tensor
 
 from trainer.core.batch import Batch
 from trainer.core.dataset import Dataset, Split
-from trainer.metrics import metrics, sample_quality
+from trainer.metrics import sample_quality
+from trainer.metrics.distances import energy_distance, mode_coverage
 
 MAX_COPY_QUERIES = 500
 """Rows that are looked up among the training rows: each costs a distance to all of them."""
@@ -30,11 +31,11 @@ class SampleMetrics:
         ``label_accuracy`` is the share that the classifier, or else the nearest mode, takes for what it should be.
         """
         facts, flat, real = self.data.info, made.flatten(1), real.to(made)
-        found = {"energy_distance": metrics.energy_distance(flat, real.flatten(1))}
+        found = {"energy_distance": energy_distance(flat, real.flatten(1))}
         told: Tensor | None = None
         if facts.modes is not None:
             centres = facts.modes.to(flat)
-            found |= metrics.mode_coverage(flat, centres, facts.mode_sigma)
+            found |= mode_coverage(flat, centres, facts.mode_sigma)
             told = torch.cdist(flat, centres).argmin(1)
         if facts.classifier is not None:
             (features, told), (others, _) = (facts.classifier(rows) for rows in (made, real))

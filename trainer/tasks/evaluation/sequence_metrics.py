@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX
 from trainer.core.dataset import UNKNOWN_TOKEN, Tokenizer
-from trainer.metrics import metrics
+from trainer.metrics.bleu import corpus_bleu, count_bleu_ngrams
 
 NO_MATCH_TOKEN = IGNORE_INDEX - 1
 """A token that matches none, not even one that does not count."""
@@ -38,7 +38,7 @@ class SequenceMetrics:
             pairs = zip(
                 self._split_words(written, self.tokenizer), self._split_words(target, self.tokenizer), strict=True
             )
-            counts = [metrics.count_bleu_ngrams(ours, theirs, UNKNOWN_TOKEN) for ours, theirs in pairs]
+            counts = [count_bleu_ngrams(ours, theirs, UNKNOWN_TOKEN) for ours, theirs in pairs]
             sums[prefix + "bleu"] = torch.tensor(counts, device=target.device).sum(0)
         return sums
 
@@ -49,7 +49,7 @@ class SequenceMetrics:
             prefix + "exact_match": float(totals[prefix + "exact"]) / float(totals["rows"]),
         }
         if prefix + "bleu" in totals:
-            scores[prefix + "bleu"] = metrics.corpus_bleu(totals[prefix + "bleu"].tolist())
+            scores[prefix + "bleu"] = corpus_bleu(totals[prefix + "bleu"].tolist())
         return scores
 
     def decode_row(self, row: Sequence[int]) -> str:

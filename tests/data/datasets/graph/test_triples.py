@@ -17,7 +17,7 @@ from trainer.data.datasets.graph.knowledge_graphs import WN18RR, SmallKnowledgeG
 from trainer.data.datasets.graph.triples import Triples
 from trainer.data.splits.graph_batches import SplitWithSharedInputs
 from trainer.data.splits.triple_queries import TripleQuerySplit
-from trainer.metrics.metrics import filtered_ranks
+from trainer.metrics.ranking import filtered_ranks
 from trainer.utils.errors import ConfigError
 
 ORDER = ["head", "relation", "tail"]

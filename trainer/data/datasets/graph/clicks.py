@@ -21,7 +21,7 @@ from trainer.data.reference import baselines, bayes_optimal
 from trainer.data.splits.graph_batches import SplitWithSharedInputs
 from trainer.data.splits.negative_sampling import NonEdges, split_links, to_undirected
 from trainer.data.splits.splitting import split_by_order
-from trainer.metrics import metrics
+from trainer.metrics.classification import roc_auc
 from trainer.utils.errors import ConfigError
 
 HELD_OUT_FRACTION = 0.2
@@ -177,8 +177,7 @@ def _add_click_graph(
             "num_classes": 2,
             "out_features": 1,
         },
-        baseline=baselines.majority_class(parts[0], parts[2], 2)
-        | {"auc": metrics.roc_auc(popularity, test_targets == 1)},
+        baseline=baselines.majority_class(parts[0], parts[2], 2) | {"auc": roc_auc(popularity, test_targets == 1)},
         best_possible=best,
     )
     return train, val, test, info

@@ -1,0 +1,178 @@
+"""Metrics of a user's own, from the command line: monitored, scheduled on, stopped by, resumed, evaluated, ranked."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.helpers.commands import environment, runs
+from tests.helpers.digest import digest
+from tests.helpers.inside import metrics, signal_at
+from tests.helpers.own_metrics import own_plugins as own_plugins
+from trainer.cli.main import run_command
+from trainer.engine import checkpoint
+from trainer.runs import leaderboard, run_dir
+from trainer.utils.errors import ConfigError, Interrupted
+
+pytestmark = pytest.mark.usefixtures("own_plugins")
+
+SMALL = ("threads=1", "draw=false", "model.hidden=[4]")
+PINBALL = ("--config-dir", "own_conf", "plugins=[own_quantile]", "model=mlp", "data=diabetes", "task=own_quantile")
+BALANCED = ("plugins=[own_metrics]", "model=mlp", "data=moons", "data.rows=300", "batch_size=8")
+WATCHED = ("scheduler=plateau", "scheduler.patience=1", "patience=4", "epochs=12", "optimizer.lr=0.05", "ema=0.5")
+KINDS = {
+    "task": (*PINBALL, *SMALL, *WATCHED),
+    "metric": (*BALANCED, *SMALL, *WATCHED, "task.scores=[accuracy,own_metrics.balanced_error,own_metrics.Spread]"),
+}
+PLUGINS = {"task": "plugins=[own_quantile]", "metric": "plugins=[own_metrics]"}
+MONITORS = {"task": "pinball", "metric": "balanced_error"}
+
+
+def trained(kind: str, name: str, *words: str) -> Path:
+    monitored = (f"monitor={MONITORS[kind]}",) if kind == "metric" else ()
+    extra = () if kind == "task" else ("model.dropout=0.2",)
+    assert run_command([*KINDS[kind], *extra, *monitored, *words, f"hydra.run.dir=outputs/{name}"]) == 0
+    return Path("outputs", name)
+
+
+def outcome(path: Path) -> tuple[object, ...]:
+    last, best = checkpoint.load_newest(path), checkpoint.load_checkpoint(path / checkpoint.BEST)
+    results = run_dir.read_results(path)
+    return digest(last), digest(best), metrics(path), results["test"], results["higher_is_better"]
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_run_by_a_user_s_metric_is_stopped_and_resumed_to_the_bit(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = trained(kind, "whole")
+    rates = {row["lr_model"] for row in metrics(whole)}
+    assert len(rates) > 1, "the plateau schedule lowered the rate"
+    for step in (5, 23):
+        with monkeypatch.context() as patched:
+            signal_at(patched, step, signal.SIGTERM)
+            with pytest.raises(Interrupted):
+                trained(kind, f"stopped{step}")
+        stopped = Path(f"outputs/stopped{step}")
+        assert run_command(["resume", str(stopped), PLUGINS[kind]]) == 0
+        assert outcome(stopped) == outcome(whole)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_the_best_weights_and_the_stop_are_those_of_the_lowest_value(kind: str) -> None:
+    path, name = trained(kind, "run", "epochs=40"), MONITORS[kind]
+    rows, results = metrics(path), run_dir.read_results(path)
+    values = [float(row[f"val_{name}"]) for row in rows]
+    assert results["best_epoch"] == 1 + int(np.argmin(values))
+    assert results["val"][name] == min(values)
+    assert len(values) < 40, "stopped early"
+    assert len(values) - results["best_epoch"] == 4
+    assert results["higher_is_better"][name] is False
+
+
+def test_a_metric_is_monitored_with_its_direction_and_is_exact_over_batches(capsys: pytest.CaptureFixture[str]) -> None:
+    from sklearn.metrics import balanced_accuracy_score
+
+    import trainer
+
+    path = trained("metric", "run", "monitor=spread")
+    results = run_dir.read_results(path)
+    assert results["higher_is_better"] == {"accuracy": True, "balanced_error": False, "spread": True}
+    values = [float(row["val_spread"]) for row in metrics(path)]
+    assert results["best_epoch"] == 1 + int(np.argmax(values))
+    data, task = trainer.build(trainer.compose([*KINDS["metric"], "model.dropout=0.2"]))
+    task.load_state_dict(checkpoint.load_checkpoint(path / checkpoint.BEST)["task"])
+    targets = data.test.get_targets()
+    assert targets is not None
+    guess = task.eval().model(data.test.batch(torch.arange(len(targets)), 0).inputs["x"]).detach()
+    guess = (guess[:, 0] > 0).long() if guess.shape[1] == 1 else guess.argmax(1)
+    assert results["test"]["balanced_error"] == pytest.approx(1 - balanced_accuracy_score(targets, guess), abs=1e-12)
+    capsys.readouterr()
+    assert run_command(["evaluate", str(path), "plugins=[own_metrics]"]) == 0
+    assert f"{results['test']['balanced_error']:.4f}" in capsys.readouterr().out
+
+
+def test_stored_runs_are_ranked_in_the_right_direction_without_the_plugin_and_without_torch() -> None:
+    for rate in ("0.05", "1e-5"):
+        trained("task", f"pinball{rate}", f"optimizer.lr={rate}", "epochs=3")
+        trained("task", f"coverage{rate}", f"optimizer.lr={rate}", "epochs=3", "monitor=coverage")
+    entries = leaderboard.collect_entries(Path("outputs"))
+    falling, rising = ([e.val for e in entries if e.monitor == name] for name in ("pinball", "coverage"))
+    assert falling == sorted(falling)
+    assert rising == sorted(rising, reverse=True)
+    assert len(set(falling)) == len(set(rising)) == 2
+    code = "import sys; from trainer.cli.main import run_command; run_command(['report', 'outputs'])\n"
+    code += "sys.exit('torch' in sys.modules or 'own_quantile' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, "pinball" in done.stdout) == (0, True), done.stderr
+
+
+def test_a_sweep_says_and_a_sweeper_is_given_the_monitored_value() -> None:
+    import trainer
+
+    result = trainer.run(trainer.compose([*KINDS["metric"], "epochs=2", "monitor=balanced_error"]))
+    assert result.val_score == result.val["balanced_error"]
+    assert run_command(["-m", *KINDS["metric"], "epochs=2", "monitor=balanced_error", "seed=0,1"]) == 0
+    assert len(runs(Path("outputs"))) == 3
+
+
+def test_a_run_is_not_resumed_with_the_other_direction(own_plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        signal_at(patched, 23, signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            trained("task", "run")
+    file = own_plugins / "own_quantile.py"
+    file.write_text(file.read_text().replace('"pinball", higher_is_better=False', '"pinball", higher_is_better=True'))
+    sys.modules.pop("own_quantile")
+    with pytest.raises(ConfigError, match="pinball is declared with higher_is_better=True; when the run began it"):
+        run_command(["resume", "outputs/run", "plugins=[own_quantile]"])
+
+
+def test_an_old_run_without_directions_is_still_read() -> None:
+    path = trained("metric", "run", "epochs=2", "monitor=accuracy")
+    file = path / run_dir.RESULTS_FILE
+    results = json.loads(file.read_text())
+    del results["higher_is_better"]
+    file.write_text(json.dumps(results))
+    (entry,) = leaderboard.collect_entries(Path("outputs"))
+    assert entry.monitor == "accuracy"
+    assert run_command(["evaluate", str(path), "plugins=[own_metrics]"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "word", "said"),
+    [
+        ("task", "monitor=pinbal", r"'pinbal' is no metric of this task; did you mean pinball\? one of pinball, cove"),
+        ("task", "monitor=width", r"declare it in the task: reported_metrics = \(Metric\(\"width\", higher"),
+        ("metric", "monitor=balanced_eror", r"did you mean balanced_error\?"),
+        ("metric", "monitor=auc", r"task.scores=\[accuracy,own_metrics.balanced_error,own_metrics.Spread,auc\]"),
+    ],
+)
+def test_a_monitor_that_cannot_be_is_refused_truly(kind: str, word: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        run_command([*KINDS[kind], word])
+    assert not Path("outputs").exists() or runs(Path("outputs")) == []
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        (
+            "own_metrics.undirected",
+            r"task.scores: own_metrics.undirected does not say which way is better; add undirected",
+        ),
+        ("own_metrics.several", r"metric own_metrics.several: returns a tensor \(8, 2\) for predictions \(8, 2\)"),
+        ("own_metrics.failing", r"fails for predictions .*IndexError.*own_metrics.py, line 2\d"),
+        ("own_metrics.accuracy", r"own_metrics.accuracy has the name of a built-in metric, accuracy"),
+        ("own_metrics.Spread,own_metrics.Twin", r"task: two of its scores are called spread"),
+        ("own_metrics.Threshold", r"own_metrics.Threshold must be built without arguments"),
+    ],
+)
+def test_what_is_no_metric_is_refused_in_a_sentence(scores: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        run_command([*KINDS["metric"], f"task.scores=[accuracy,{scores}]"])

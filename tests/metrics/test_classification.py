@@ -1,0 +1,106 @@
+"""Metrics of classification against a plain count and against scikit-learn."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainer.metrics.classification import (
+    average_precision,
+    confusion_matrix,
+    f1_macro,
+    iou_per_class,
+    roc_auc,
+    roc_auc_macro,
+    threshold_curves,
+)
+
+labels = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
+
+
+@given(labels)
+@settings(deadline=None)
+def test_confusion_f1_and_iou_by_counting(pairs: list[tuple[int, int]]) -> None:
+    truth, guess = torch.tensor(pairs).T
+    counts = confusion_matrix(guess, truth, 4)
+    assert [[int(c) for c in row] for row in counts] == [[pairs.count((t, g)) for g in range(4)] for t in range(4)]
+    f1, iou = [], []
+    for c in range(4):
+        hits = sum(t == g == c for t, g in pairs)
+        either = sum(c in (t, g) for t, g in pairs)
+        iou.append(hits / either if either else math.nan)
+        if either:
+            f1.append(2 * hits / (either + hits))
+    assert f1_macro(counts) == pytest.approx(sum(f1) / len(f1))
+    assert iou_per_class(counts).tolist() == pytest.approx(iou, nan_ok=True)
+
+
+def test_counts_of_many_pixels_stay_exact() -> None:
+    total = confusion_matrix(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long), 2) * 2**24
+    total += confusion_matrix(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long), 2)
+    assert int(total[0, 0]) == 2**24 + 1
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=1, max_size=25))
+@settings(deadline=None)
+def test_auc_by_counting_pairs(rows: list[tuple[int, bool]]) -> None:
+    margin, positive = torch.tensor([float(m) for m, _ in rows]), torch.tensor([p for _, p in rows])
+    pairs = [(a > b) + (a == b) / 2 for a, yes in rows if yes for b, no in rows if not no]
+    expected = sum(pairs) / len(pairs) if pairs else math.nan
+    assert roc_auc(margin, positive) == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_auc_of_many_rows_of_which_few_are_of_one_class_is_that_of_scikit_learn(few: bool) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    draw = np.random.default_rng(0)
+    positive = np.full(500_000, few)
+    positive[draw.choice(len(positive), 25, replace=False)] = not few
+    margin = (draw.normal(size=len(positive)) + 0.5 * positive).astype(np.float32)
+    found = roc_auc(torch.from_numpy(margin), torch.from_numpy(positive))
+    assert found == pytest.approx(roc_auc_score(positive, margin), abs=1e-12)
+
+
+def test_shares_of_counts_beyond_float32_are_those_of_whole_numbers() -> None:
+    counts = torch.tensor([[2**40 + 2**12, 3], [2**14 + 5, 2**30 + 1]])
+    (a, b), (c, d) = counts.tolist()
+    assert f1_macro(counts) == pytest.approx((2 * a / (2 * a + b + c) + 2 * d / (2 * d + b + c)) / 2, rel=1e-14)
+    assert iou_per_class(counts).tolist() == pytest.approx([a / (a + b + c), d / (d + b + c)], rel=1e-14)
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=1, max_size=25))
+@settings(deadline=None)
+def test_average_precision_by_counting_down_the_margins(rows: list[tuple[int, bool]]) -> None:
+    margin, positive = torch.tensor([float(m) for m, _ in rows]), torch.tensor([p for _, p in rows])
+    above = [[yes for other, yes in rows if other >= m] for m, found in rows if found]
+    expected = sum(sum(taken) / len(taken) for taken in above) / len(above) if above else math.nan
+    assert average_precision(margin, positive) == pytest.approx(expected, nan_ok=True)
+
+
+def test_auc_of_several_classes_is_the_mean_of_each_against_the_others() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    random = torch.Generator().manual_seed(0)
+    logits, target = torch.randn(200, 4, generator=random), torch.randint(0, 4, (200,), generator=random)
+    expected = roc_auc_score(target, logits.double().softmax(1), multi_class="ovr", average="macro")
+    assert roc_auc_macro(logits, target) == pytest.approx(expected)
+    assert roc_auc_macro(logits, target.clamp(max=2)) > 0, "a class without a row is left out"
+    assert math.isnan(roc_auc_macro(logits, torch.zeros(200, dtype=torch.long)))
+
+
+def test_operating_points_are_those_of_sklearn() -> None:
+    from sklearn.metrics import roc_curve
+
+    random = torch.Generator().manual_seed(0)
+    margin, positive = torch.randn(80, generator=random).round(decimals=1), torch.rand(80, generator=random) < 0.3
+    false, found, _ = roc_curve(positive, margin, drop_intermediate=False)
+    ours = threshold_curves(margin, positive)
+    torch.testing.assert_close(ours[0], torch.from_numpy(false))
+    torch.testing.assert_close(ours[1], torch.from_numpy(found))
+    assert len(threshold_curves(torch.randn(5000), torch.rand(5000) < 0.5, most=100)[0]) == 100

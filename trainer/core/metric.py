@@ -1,0 +1,27 @@
+"""A metric: its name, and which way is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Name and direction of a number that a task reports.
+
+    Args:
+        name: As ``Task.metrics`` returns it, and as ``monitor=NAME`` asks for it.
+        higher_is_better: Whether a larger value is better, as of an accuracy; False for a loss.
+
+    Raises:
+        ValueError: The name is empty or holds white space, or the direction is not a truth value.
+    """
+
+    name: str
+    higher_is_better: bool
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name or any(letter.isspace() for letter in self.name):
+            raise ValueError(f"the name of a metric is {self.name!r}; it must be a text without white space")
+        if not isinstance(self.higher_is_better, bool):
+            raise ValueError(f"higher_is_better of {self.name} is {self.higher_is_better!r}; it must be True or False")

@@ -1,0 +1,125 @@
+"""Built-in metrics by name, families of them, and the comparison of two values.
+
+Imports no torch: stored runs are ranked without it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trainer.core.metric import Metric
+
+if TYPE_CHECKING:
+    from trainer.core.task import Task
+
+
+@dataclass(frozen=True)
+class BuiltinMetric(Metric):
+    """A metric that this package computes.
+
+    Args:
+        label: What tables call it, where its name says too little.
+        is_proportion: Whether it is the share of rows that are right, each of them right or wrong.
+    """
+
+    label: str = ""
+    is_proportion: bool = False
+
+
+@dataclass(frozen=True)
+class MetricFamily:
+    """Metrics of one kind, one for each class or cut-off: ``iou_cat``, ``hits_at_10``."""
+
+    prefix: str
+    higher_is_better: bool
+
+    def get_member(self, key: object) -> Metric:
+        """The metric of one class or cut-off."""
+        return Metric(f"{self.prefix}{key}", self.higher_is_better)
+
+
+IOU_PER_CLASS = MetricFamily("iou_", higher_is_better=True)
+F1_PER_CLASS = MetricFamily("f1_", higher_is_better=True)
+HITS_AT_K = MetricFamily("hits_at_", higher_is_better=True)
+FAMILIES = (IOU_PER_CLASS, F1_PER_CLASS, HITS_AT_K)
+
+NLL = BuiltinMetric("nll", higher_is_better=False)
+_HIGHER = (
+    *("auc", "r2", "mean_iou", "pixel_accuracy", "token_accuracy", "bleu", "average_precision", "mrr"),
+    *("beam_token_accuracy", "beam_exact_match", "beam_bleu"),
+    *("elbo", "iw_bound", "log_likelihood", "codebook_perplexity"),
+    *("modes", "within", "label_accuracy", "precision", "recall"),
+)
+_LOWER = (
+    *("loss", "bits", "bits_per_dim", "perplexity", "mse", "rmse", "mae", "kl", "reconstruction"),
+    *("gap", "forcing_gap", "energy_distance", "frechet", "copies"),
+)
+BUILTIN_METRICS: Mapping[str, BuiltinMetric] = {
+    metric.name: metric
+    for metric in (
+        BuiltinMetric("accuracy", higher_is_better=True, is_proportion=True),
+        BuiltinMetric("exact_match", higher_is_better=True, is_proportion=True),
+        BuiltinMetric("f1", higher_is_better=True, label="f1 (macro)"),
+        NLL,
+        *(BuiltinMetric(name, higher_is_better=True) for name in _HIGHER),
+        *(BuiltinMetric(name, higher_is_better=False) for name in _LOWER),
+    )
+}
+
+
+def find_builtin_metric(name: str) -> Metric | None:
+    """Return the built-in metric of a name, also one of a family; None where there is none."""
+    if name in BUILTIN_METRICS:
+        return BUILTIN_METRICS[name]
+    family = next((family for family in FAMILIES if name.startswith(family.prefix)), None)
+    return family.get_member(name.removeprefix(family.prefix)) if family else None
+
+
+def find_metric(name: str, stored: Mapping[str, bool]) -> Metric | None:
+    """Return a metric of a stored run.
+
+    Args:
+        name: Of the metric.
+        stored: Whether higher is better, by name, as the run saved it; an old run has saved nothing.
+    """
+    return Metric(name, stored[name]) if name in stored else find_builtin_metric(name)
+
+
+def find_task_metric(task: Task, name: str) -> Metric | None:
+    """Return a metric that a task reports, as the task declares it or else a built-in one; None where neither is."""
+    declared = [task.monitor, *task.reported_metrics]
+    return next((m for m in declared if isinstance(m, Metric) and m.name == name), None) or find_builtin_metric(name)
+
+
+def get_monitor_name(task: Task) -> str:
+    """Return the name of the metric by which a task chooses its best weights."""
+    return get_metric_name(task.monitor)
+
+
+def get_metric_name(metric: str | Metric) -> str:
+    """Return the name of a metric that is given by itself or by its name."""
+    return metric.name if isinstance(metric, Metric) else metric
+
+
+def get_label(name: str) -> str:
+    """Return what tables call a metric."""
+    metric = BUILTIN_METRICS.get(name)
+    return (metric and metric.label) or name
+
+
+def is_proportion(name: str) -> bool:
+    """Whether a metric is the share of rows that are right."""
+    metric = BUILTIN_METRICS.get(name)
+    return metric is not None and metric.is_proportion
+
+
+def is_better(value: float, than: float | None, metric: Metric) -> bool:
+    """Whether a value improves on the best so far. NaN never does, and any number improves on none."""
+    if not math.isfinite(value):
+        return False
+    if than is None:
+        return True
+    return value > than if metric.higher_is_better else value < than
