@@ -203,9 +203,7 @@ def _resolve_annotation(annotation: ast.expr | None) -> Any:
             return ANNOTATION_TYPES[name]
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
             sides = [_resolve_annotation(side) for side in (left, right) if not _is_code_only(side)]
-            if not sides:
-                return UNCHECKED_TYPE
-            return UNCHECKED_TYPE if UNCHECKED_TYPE in sides else reduce(or_, sides)
+            return UNCHECKED_TYPE if UNCHECKED_TYPE in sides or {*sides} <= {type(None)} else reduce(or_, sides)
         case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
             try:
                 value = ast.literal_eval(inner)

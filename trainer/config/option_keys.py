@@ -20,8 +20,11 @@ INJECTED_ARGS: Mapping[str, set[str]] = {
     "scheduler": {"lr", "total", "optimizer", "last_epoch"},
 }
 """Parameters that come from the program and not from the configuration."""
-_INJECTED_BY_CLASS = {"torch.optim.lr_scheduler.ReduceLROnPlateau": {"mode"}}
-"""And of some classes: whether a higher score is better is known of each score."""
+_INJECTED_BY_CLASS = {
+    "torch.optim.lr_scheduler.ReduceLROnPlateau": {"mode"},  # whether a higher score is better is known of each score
+    "torch.optim.lr_scheduler.CyclicLR": {"scale_fn"},  # a function
+}
+"""And of some classes."""
 ENTRY_KEYS: Mapping[str, Any] = {
     "match": str | list[str],
     "lr_scale": PositiveFloat,
@@ -44,13 +47,9 @@ def keys_of(group: str, target: str, found: Signature) -> dict[str, Parameter]:
     keys = {key: parameter for key, parameter in parameters.items() if key not in hidden}
     if torch_classes.is_torch_class(target):
         kinds = torch_classes.narrow_types({key: parameter.kind for key, parameter in keys.items()})
-        keys = {
-            key: Parameter(kind, _allow_null(kind, keys[key].default))
-            for key, kind in kinds.items()
-            if kind is not type(None)  # a function, which no configuration can hold
-        }
+        keys = {key: Parameter(kind, _allow_null(kind, keys[key].default)) for key, kind in kinds.items()}
     if group == "optimizer":
-        keys["groups"] = Parameter(list[object], "[]")
+        keys["groups"] = Parameter(list[dict[str, object]], "[]")
     if group == "scheduler" and "optimizer" in parameters:
         keys["warmup"] = Parameter(NonNegativeInt, "0")
     return keys

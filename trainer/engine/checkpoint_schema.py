@@ -151,16 +151,17 @@ def _infer_schema(value: Any) -> Any:
 def _param_group_schema(trainer: Trainer, saved: Any) -> dict[str, Any]:
     """What each parameter group saves; what an optimizer keeps from its first step on is there if it has taken one."""
     return {
-        name: _infer_schema(player.example_state_dict(_read_num_updates(saved, name)))
+        name: _infer_schema(player.example_state_dict(has_stepped=_has_stepped(saved, name)))
         | ({"average": type(None)} if player.ema_params is None else {})
         for name, player in trainer.param_groups.items()
     }
 
 
-def _read_num_updates(saved: Any, name: str) -> int:
-    group = saved.get(name) if isinstance(saved, Mapping) else None
-    steps = group.get("steps") if isinstance(group, Mapping) else None
-    return steps if isinstance(steps, int) else 1
+def _has_stepped(saved: Any, name: str) -> bool:
+    """Whether the optimizer of a saved group has taken a step: one that a scaled gradient overflowed in is none."""
+    for key in (name, "optimizer", "steps"):
+        saved = saved.get(key) if isinstance(saved, Mapping) else None
+    return not isinstance(saved, Tensor) or bool(saved.any())
 
 
 def _find_run_problems(state: Mapping[str, Any]) -> Iterator[str]:

@@ -71,9 +71,9 @@ class ParamGroup:
             "average": None if self.ema_params is None else self.params.split_by_name(self.ema_params),
         }
 
-    def example_state_dict(self, num_updates: int) -> dict[str, Any]:
-        """A state with the keys, shapes and types of one after so many updates."""
-        optimizer = self.optimizer.example_state_dict() if num_updates else self.optimizer.state_dict()
+    def example_state_dict(self, *, has_stepped: bool) -> dict[str, Any]:
+        """A state with the keys, shapes and types of one before, or after, the optimizer took its first step."""
+        optimizer = self.optimizer.example_state_dict() if has_stepped else self.optimizer.state_dict()
         return self.state_dict() | {"optimizer": optimizer}
 
     def name_vectors(self, state: Mapping[str, Any]) -> dict[str, Any]:

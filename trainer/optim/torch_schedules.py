@@ -51,13 +51,21 @@ class TorchSchedule(LRSchedule):
         for key in LAST_STEP_KEYS:
             if key in taken and self.options.get(key, 0) is None:
                 self.options[key] = max(self.total_steps - 1, 1)
-        if TOTAL_KEY in taken and self.options.get(TOTAL_KEY) is None and self.options.get("epochs") is None:
-            self.options[TOTAL_KEY] = max(self.total_steps, 1)
+        if TOTAL_KEY in taken:
+            self._set_total()
         self.lr_factor = lr / configured_lr
         self.configured_lr = configured_lr
         self.position = 0
         self.follows_score = issubclass(kind, torch.optim.lr_scheduler.ReduceLROnPlateau)
         self._make(is_max=False)
+
+    def _set_total(self) -> None:
+        """Fills in how many steps there are. Raises ValueError for fewer than the run has, where torch would stop it."""
+        epochs, per_epoch = self.options.get("epochs"), self.options.get("steps_per_epoch")
+        given = self.options.get(TOTAL_KEY) or (epochs * per_epoch if epochs and per_epoch else None)
+        if given is not None and given < self.total_steps:
+            raise ValueError(f"{TOTAL_KEY}: {given} given, and the run has {self.total_steps}; null takes those")
+        self.options[TOTAL_KEY] = given or max(self.total_steps, 1)
 
     def _make(self, is_max: bool) -> None:
         """A new scheduler, at its first step."""
