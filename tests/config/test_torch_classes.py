@@ -64,8 +64,8 @@ def tree(*words: str) -> Any:
 
 def test_a_class_by_its_path_has_its_own_keys_and_defaults() -> None:
     node = tree("optimizer._target_=torch.optim.NAdam", "optimizer.momentum_decay=0.1")["optimizer"]
-    assert node == {
-        **{"_target_": "torch.optim.NAdam", "lr": 0.002, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0},
+    assert node == {  # data=moons sets the rate
+        **{"_target_": "torch.optim.NAdam", "lr": 0.003, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0},
         **{"momentum_decay": 0.1, "decoupled_weight_decay": False, "groups": []},
     }
     node = tree(f"scheduler._target_={COSINE}", "scheduler.T_0=7", "scheduler.warmup=2")["scheduler"]
@@ -180,13 +180,13 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_classes_of_a_plugin_have_their_own_keys(plugin: str) -> None:
     node = tree(plugin, "optimizer._target_=own_optim.SignSGD", "optimizer.weight_decay=0.1")["optimizer"]
-    assert node == {"_target_": "own_optim.SignSGD", "lr": 1e-3, "weight_decay": 0.1, "groups": []}
+    assert node == {"_target_": "own_optim.SignSGD", "lr": 0.003, "weight_decay": 0.1, "groups": []}
     assert tree(plugin, "optimizer._target_=own_optim.MyAdam")["optimizer"]["betas"] == [0.9, 0.999]
     node = tree(plugin, "scheduler._target_=own_optim.Halving", "scheduler.every=3")["scheduler"]
     assert node == {"_target_": "own_optim.Halving", "every": 3, "warmup": 0}
-    with pytest.raises(ConfigError, match="scheduler.every: needs a value"):
+    with pytest.raises(ConfigError, match=r"scheduler.every: needs a value"):
         tree(plugin, "scheduler._target_=own_optim.Halving")
-    with pytest.raises(ConfigError, match="plugins=\\[own_optim\\]"):
+    with pytest.raises(ConfigError, match=r"plugins=\[own_optim\]"):
         tree("optimizer._target_=own_optim.SignSGD")
 
 

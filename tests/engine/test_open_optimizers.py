@@ -160,7 +160,7 @@ def test_fp16_skips_an_overflow(optimizer: str, tmp_path: Path) -> None:
 
 
 def test_a_momentum_that_nothing_takes_is_refused() -> None:
-    with pytest.raises(ConfigError, match="scheduler.cycle_momentum: the optimizer has no momentum"):
+    with pytest.raises(ConfigError, match=r"scheduler.cycle_momentum: the optimizer has no momentum"):
         tiny(optimizer=node("Adagrad"), scheduler=ONE_CYCLE)
     tiny(optimizer=node("NAdam"), scheduler=ONE_CYCLE)
 
@@ -185,7 +185,7 @@ def test_nothing_left_to_train_is_refused() -> None:
         tiny(task)
 
 
-def test_vectors_of_before_are_taken_apart_by_name(tmp_path: Path) -> None:
+def test_vectors_of_before_are_taken_apart_by_name() -> None:
     trainer = build("optimizer=adamw")
     trainer.fit()
     (group,) = trainer.param_groups.values()

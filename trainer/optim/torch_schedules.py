@@ -60,7 +60,11 @@ class TorchSchedule(LRSchedule):
         self._make(is_max=False)
 
     def _set_total(self) -> None:
-        """Fills in how many steps there are. Raises ValueError for fewer than the run has, where torch would stop it."""
+        """Fills in how many steps there are.
+
+        Raises:
+            ValueError: They are fewer than the run has, at the end of which torch would raise.
+        """
         epochs, per_epoch = self.options.get("epochs"), self.options.get("steps_per_epoch")
         given = self.options.get(TOTAL_KEY) or (epochs * per_epoch if epochs and per_epoch else None)
         if given is not None and given < self.total_steps:
