@@ -77,7 +77,7 @@ def ours(case: Case, data: Dataset) -> float:
         with run_report.RunReporter(flag, verbose=False) as screen:
             keeper = CheckpointManager(Path(place), {})
             trainer = Trainer(task, players, loaders["train"], loaders["val"], composed.settings, keeper, screen)
-            screen.announce_start(trainer, result, {})
+            screen.announce_start(trainer, result, dict.fromkeys(("train", "val", "test"), (ROWS, "rows")))
             started = time.perf_counter()
             trainer.fit()
             return (time.perf_counter() - started) / trainer.step * 1e6

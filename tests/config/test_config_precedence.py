@@ -173,7 +173,7 @@ def test_what_a_model_sets_for_its_optimizer_breaks_no_other(model: str, optimiz
 
 
 def test_an_unknown_key_that_the_user_wrote_is_still_told() -> None:
-    with pytest.raises(ConfigError, match=r"optimizer.betas: unknown key; .*\(betas is a key of adam, adamw\)"):
+    with pytest.raises(ConfigError, match=r"optimizer.betas: unknown key; .*\(betas is a key of adam, adamax, adamw\)"):
         compose.compose(["model=wgan_gp", "data=ring", "optimizer=sgd", "optimizer.betas=[0.5,0.9]"])
 
 

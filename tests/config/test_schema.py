@@ -36,6 +36,7 @@ CHANGES: dict[str, tuple[str, str]] = {
     "accumulate": ("accumulate=2", "steps"),
     "grad_clip": ("grad_clip=1e-3", "metrics"),
     "ema": ("ema=0.9", "metrics"),
+    "freeze": ("freeze=['head.*']", "metrics"),
     "monitor": ("monitor=nll", "monitor"),
     "val_every": ("val_every=2", "metrics"),
     "threads": ("threads=2", "threads"),

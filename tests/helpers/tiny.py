@@ -163,8 +163,9 @@ def tiny(
         )
         for name, split in (("train", train or rows(16)), ("val", rows(10, seed=1)))
     )
+    own = DECAY if optimizer["_target_"].startswith("trainer.") else {}
     players = factory.make_param_groups(
-        {"optimizer": optimizer | DECAY, "scheduler": scheduler}, settings, task, train_loader
+        {"optimizer": optimizer | own, "scheduler": scheduler}, settings, task, train_loader
     )
     return Trainer(
         task, players, train_loader, val_loader, settings, keeper or NullCheckpointManager(), watcher or Silent()

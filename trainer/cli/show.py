@@ -47,7 +47,7 @@ def list_options(arguments: Sequence[str]) -> int:
 
 def show_details(arguments: Sequence[str]) -> int:
     """Run ``train show``: keys with type, default and meaning; augmented images of a data set; the layers of a run."""
-    from trainer.config import compatibility, introspection, plugins, registry
+    from trainer.config import compatibility, introspection, option_keys, plugins, registry, torch_classes
 
     words, folders, _ = argv.split_args(arguments)
     if any(word.startswith("samples=") for word in words):
@@ -78,9 +78,12 @@ def show_details(arguments: Sequence[str]) -> int:
         option = options[name]
         found = introspection.read_signature(option.class_path) if option.class_path else None
         print_text(f"{group}={name}: {option.description}")
-        if found:
+        if found and torch_classes.is_torch_class(option.class_path or ""):
+            print_text(f"The class is {option.class_path}.")
+        elif found:
             print_text("\n\n".join(part for part in (found.shapes, found.doc) if part))
-        _print_keys(option, found.init_types if found else {}, f"{group}.")
+        keys = option_keys.read_keys(group, option.class_path) if option.class_path else None
+        _print_keys(option, {key: parameter.kind for key, parameter in (keys or {}).items()}, f"{group}.")
         if elsewhere := option.other_overrides():
             print_table([("SETS AS WELL", "TO", ""), *elsewhere])
         if group == "data" and option.class_path and compatibility.non_image_inputs(option.class_path) is None:

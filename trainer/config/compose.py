@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from trainer.config import hydra_compose, registry, secret_masking
+from trainer.config import hydra_compose, registry, secret_masking, target_overrides
 from trainer.config.overrides import (
     ALLOWED_HYDRA_GROUPS,
     conflicting_overrides,
@@ -129,6 +129,9 @@ def compose(overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> Conf
         unjudged.add("task")
     problems += conflicting_overrides([item for item in values if item not in misused])
     hydra_compose.resolve_precedence(composed, {item.key_or_group for item in values}, folders)
+    usable_values = [item for item in values if item not in misused]
+    _declare_named_plugins(usable_values)
+    target_overrides.expand_targets(composed, usable_values, folders)
     for item in values:
         if item.key_or_group.split(".")[0] not in unjudged and item not in misused:
             unknown += hydra_compose.set_override(composed, item)
@@ -156,6 +159,8 @@ def from_hydra(composed: DictConfig) -> Config:
     groups = registry.list_groups()
     said = [item for item in parse_overrides(current.overrides.task) if item.key_or_group not in groups]
     hydra_compose.resolve_precedence(whole, {item.key_or_group for item in said})
+    _declare_named_plugins(said)
+    target_overrides.expand_targets(whole, said)
     # Once more: a key that is taken back because a file set it may be one that the command line sets, too.
     unknown = [problem for item in said for problem in hydra_compose.set_override(whole, item)]
     written, resolved, unresolved = hydra_compose.to_containers(whole)
@@ -166,6 +171,13 @@ def from_hydra(composed: DictConfig) -> Config:
     if problems:
         raise ConfigError(*problems)
     return _make_config(whole, written, resolved, list(current.overrides.task))
+
+
+def _declare_named_plugins(items: Sequence[Override]) -> None:
+    """Makes the modules known that a command names, whose classes it may name as well; faults are found later."""
+    for item in items:
+        if item.key_or_group == "plugins":
+            declare_config_plugins({"plugins": item.value()})
 
 
 def check_hydra_sweep(overrides: Sequence[str], folders: Sequence[Path]) -> None:

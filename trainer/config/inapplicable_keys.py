@@ -22,7 +22,7 @@ def drop_inapplicable_keys(composed: DictConfig, folders: Sequence[Path] = ()) -
     never wrote. What both have, such as a learning rate, stays.
     """
     names = composed.hydra.runtime.choices
-    layers = [file for group in SOURCE_GROUPS for file in _find_option_files(group, str(names.get(group)), folders)]
+    layers = find_source_files(composed, folders)
     for group in TARGET_GROUPS:
         name, usual = str(names[group]), registry.default_option(group)
         strange: set[str] = set()
@@ -34,6 +34,12 @@ def drop_inapplicable_keys(composed: DictConfig, folders: Sequence[Path] = ()) -
             with open_dict(composed):
                 for key in strange - own:
                     composed[group].pop(key, None)
+
+
+def find_source_files(composed: DictConfig, folders: Sequence[Path] = ()) -> list[registry.ConfigOption]:
+    """The files of the data set, the model and the experiment that were chosen, the last word last."""
+    names = composed.hydra.runtime.choices
+    return [file for group in SOURCE_GROUPS for file in _find_option_files(group, str(names.get(group)), folders)]
 
 
 def _find_option_files(group: str, name: str, folders: Sequence[Path]) -> Iterator[registry.ConfigOption]:

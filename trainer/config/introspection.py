@@ -9,11 +9,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from trainer.config import plugins
+from trainer.config import plugins, torch_classes
 from trainer.core.types import ANNOTATION_TYPES, DataPath
 from trainer.utils.errors import ConfigError
 
@@ -65,6 +66,8 @@ def find_source_file(target: str) -> Path | None:
     if module.split(".")[0] == "trainer":
         path = PACKAGE_DIR.joinpath(*module.split(".")[1:])
         return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+    if torch_classes.is_torch_class(target):
+        return torch_classes.find_source_file(target)
     return plugins.find_plugin_file(module)
 
 
@@ -134,8 +137,17 @@ def _find_methods(node: ast.ClassDef, path: Path) -> dict[str, tuple[ast.Functio
 
 def _resolve_mro(node: ast.ClassDef, path: Path) -> list[tuple[ast.ClassDef, Path]]:
     """A class after those of its bases whose source is ours or a plugin's, the first base last; each with its file."""
-    origins = [_resolve_class(base.id, path) for base in reversed(node.bases) if isinstance(base, ast.Name)]
+    origins = [_resolve_base(base, path) for base in reversed(node.bases)]
     return [*(part for origin in origins if origin for part in _resolve_mro(*origin)), (node, path)]
+
+
+def _resolve_base(base: ast.expr, path: Path) -> tuple[ast.ClassDef, Path] | None:
+    """A base as a class statement names it: ``Adam``, or ``torch.optim.Adam``."""
+    if isinstance(base, ast.Name):
+        return _resolve_class(base.id, path)
+    target = ast.unparse(base) if isinstance(base, ast.Attribute) else ""
+    origin = torch_classes.find_source_file(target)
+    return _resolve_class(target.rpartition(".")[2], origin) if origin else None
 
 
 def _parse_arguments(function: ast.FunctionDef, path: Path) -> list[tuple[ast.arg, ast.expr | None]]:
@@ -189,6 +201,18 @@ def _read_class_attribute(node: ast.ClassDef, path: Path, key: str, default: Any
     return found
 
 
+def _is_code_only(annotation: ast.expr) -> bool:
+    """Whether a type is of values that no configuration can hold: tensors and functions."""
+    match annotation:
+        case ast.Name(id="Tensor") | ast.Subscript(value=ast.Name(id="Callable")):
+            return True
+        case ast.Subscript(value=ast.Name(), slice=inner):
+            return not isinstance(inner, ast.Constant | ast.Tuple) and _is_code_only(inner)
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return _is_code_only(left) and _is_code_only(right)
+    return False
+
+
 def _resolve_annotation(annotation: ast.expr | None) -> Any:
     """The type an annotation names, from the small vocabulary a configuration may use."""
     match annotation:
@@ -199,8 +223,8 @@ def _resolve_annotation(annotation: ast.expr | None) -> Any:
         case ast.Name(id=name) if name in ANNOTATION_TYPES:
             return ANNOTATION_TYPES[name]
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            sides = _resolve_annotation(left), _resolve_annotation(right)
-            return UNCHECKED_TYPE if UNCHECKED_TYPE in sides else sides[0] | sides[1]
+            sides = [_resolve_annotation(side) for side in (left, right) if not _is_code_only(side)]
+            return UNCHECKED_TYPE if UNCHECKED_TYPE in sides or {*sides} <= {type(None)} else reduce(or_, sides)
         case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
             try:
                 value = ast.literal_eval(inner)

@@ -48,5 +48,11 @@ def _rename_classes(config: dict[str, Any]) -> dict[str, Any]:
     return {key: rename(value) for key, value in config.items()}
 
 
-_MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _rename_classes}
+def _add_groups(config: dict[str, Any]) -> dict[str, Any]:
+    """Version 2: optimizers have groups of parameters, of which there were none."""
+    optimizer = config.get("optimizer")
+    return config | {"optimizer": {"groups": [], **optimizer}} if isinstance(optimizer, Mapping) else config
+
+
+_MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: lambda c: _add_groups(_rename_classes(c))}
 """What brings a configuration of each version to the next one."""

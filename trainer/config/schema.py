@@ -42,6 +42,7 @@ class Settings:
     compile: bool
     channels_last: bool
     init: Literal["default", "kaiming", "xavier", "orthogonal"]
+    freeze: list[str]
     accumulate: Count
     grad_clip: PositiveFloat | None
     grad_clip_mode: Literal["norm", "value"]

@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from trainer.config import compatibility, introspection, plugin_metrics, plugins, registry
+from trainer.config import (
+    compatibility,
+    introspection,
+    option_keys,
+    plugin_metrics,
+    plugins,
+    registry,
+    torch_classes,
+)
 from trainer.config.schema import Settings
 from trainer.core.types import MISSING, describe_type, is_huge, is_valid_value, list_choices
 from trainer.utils.errors import ConfigError
@@ -16,24 +24,16 @@ from trainer.utils.text import shorten_repr
 
 OBJECT_GROUPS = ("model", "data", "task", "augment", "optimizer", "scheduler")
 """The groups that describe one object each."""
-INJECTED_ARGS = {
-    "data": {"fitted"},
-    "task": {"model"},
-    "augment": {"info"},
-    "optimizer": {"params"},
-    "scheduler": {"lr", "total"},
-}
-"""Parameters that come from the program and not from the configuration."""
 NO_NAMES = {"model": "", "data": "", "task": ""}
-TARGET_PREFIXES = {
+TARGET_PREFIXES: Mapping[str, str | tuple[str, ...]] = {
     "model": "trainer.models.",
     "data": "trainer.data.datasets.",
     "task": "trainer.tasks.",
     "augment": "trainer.data.augment.",
-    "optimizer": "trainer.optim.optimizers.",
+    "optimizer": ("trainer.optim.optimizers.", "trainer.optim.muon."),
     "scheduler": "trainer.optim.lr_schedules.",
 }
-"""Where a group's ``_target_`` may point, besides the user's declared plugins."""
+"""Where a group's ``_target_`` may point, besides the user's declared plugins and torch's own optimizers."""
 
 
 def check_config(tree: Mapping[str, Any], names: Mapping[str, str], folders: Sequence[Path] = ()) -> list[str]:
@@ -128,6 +128,9 @@ def _check_targets(node: Any, place: str, *, is_root: bool = False) -> list[str]
         target = str(node[key])
         if key != "_target_" or not is_root:
             problems.append(f"{place}.{key}: not a key train reads")
+        elif torch_classes.is_torch_class(target):
+            refusal = torch_classes.describe_refusal(place, target)
+            problems += [f"{place}._target_: {refusal}"] if refusal else []
         elif not target.startswith(TARGET_PREFIXES[place]) and not plugins.is_declared(target):
             module = target.split(".")[0]
             mine = "." in target and module not in {*sys.stdlib_module_names, "trainer"}
@@ -144,10 +147,11 @@ def _check_group(group: str, node: Mapping[str, Any], name: str, folders: Sequen
         path = introspection.find_source_file(target)
         near = did_you_mean(target.rpartition(".")[2], introspection.find_classes(path)) if path else ""
         return [f"{group}._target_: there is no class {target}{near}"]
-    known = {key: kind for key, kind in found.init_types.items() if key not in INJECTED_ARGS.get(group, ())}
+    keys = option_keys.keys_of(group, target, found)
+    known = {key: parameter.kind for key, parameter in keys.items()}
     given = {key: value for key, value in node.items() if key != "_target_"}
     problems = [f"{group}.{key}: unknown key{did_you_mean(key, known)}" for key in given if key not in known]
-    lacking = [key for key in known if key in found.get_required_parameters() and key not in given]
+    lacking = [key for key in known if keys[key].default is None and key not in given]
     problems += [f"{group}.{key}: {group} {name} needs it" for key in lacking]
     for key, value in given.items():
         # What a data set fills in is a number; text has to come from the user.
@@ -157,6 +161,9 @@ def _check_group(group: str, node: Mapping[str, Any], name: str, folders: Sequen
             option = registry.list_options(group, folders).get(name)
             meaning = option.get_descriptions().get(key, "") if option else ""
             problems.append(f"{group}.{key}: needs a value{f' ({meaning})' if meaning else ''}")
+            continue
+        if group == "optimizer" and key == "groups":
+            problems += option_keys.find_group_problems(value, name, keys)
             continue
         wrong = check_value(f"{group}.{key}", value, known[key])
         problems += wrong or plugin_metrics.find_metric_problems(f"{group}.{key}", value, known[key])

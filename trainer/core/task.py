@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,15 @@ class Task(nn.Module, ABC):
         parameters = inspect.signature(model.forward).parameters
         self._forward_parameters = tuple(parameters)
         self._accepts_kwargs = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        self.frozen_norms: tuple[nn.Module, ...] = ()
+        """Norms of what is not trained, whose running statistics stay as they are."""
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets training mode, or evaluation mode, except of the norms that are frozen."""
+        super().train(mode)
+        for module in self.frozen_norms:
+            module.train(False)
+        return self
 
     def param_groups(self) -> dict[str, Iterable[nn.Parameter]]:
         """Who learns: one player with every parameter, the task's own included, unless the task is a game."""

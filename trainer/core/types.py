@@ -120,6 +120,7 @@ ANNOTATION_TYPES: dict[str, Any] = {
     "Decay": Decay,
     "Literal": Literal,
     "Sequence": Sequence,
+    "Iterable": Sequence,
     "Mapping": Mapping,
     **{kind.__name__: kind for kind in (int, float, str, bool, list, tuple, dict)},
 }

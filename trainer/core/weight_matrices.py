@@ -64,3 +64,13 @@ def find_decayed_parameters(model: nn.Module) -> set[nn.Parameter]:
             if name in maps or not is_beside:
                 found.add(value)
     return found
+
+
+def find_matrix_parameters(model: nn.Module) -> set[nn.Parameter]:
+    """The parameters that hold maps from features to features: neither tables of embeddings nor gains and biases."""
+    return {
+        module.get_parameter(name)
+        for module in model.modules()
+        for name in weight_matrices(module)
+        if name in dict(module.named_parameters(recurse=False))
+    }

@@ -76,7 +76,10 @@ def check_trained_state(state: Mapping[str, Any], trainer: Trainer, file: Path) 
 
     Raises ConfigError naming file and key of everything that this trainer does not save there.
     """
-    own = {"players": _param_group_schema(trainer), "scaler": _infer_schema(trainer.scaler.state_dict())}
+    own = {
+        "players": _param_group_schema(trainer, state["players"]),
+        "scaler": _infer_schema(trainer.scaler.state_dict()),
+    }
     faults = [fault for key, kind in own.items() for fault in _find_problems(state[key], kind, key)]
     faults += [f"random: {fault}" for fault in rng.find_state_problems(state["random"])]
     raise_problems(file, [*faults, *_find_position_problems(state, trainer), *_find_score_problems(state, trainer)])
@@ -151,12 +154,20 @@ def _infer_schema(value: Any) -> Any:
     return value if isinstance(value, Tensor) else type(value)
 
 
-def _param_group_schema(trainer: Trainer) -> dict[str, Any]:
+def _param_group_schema(trainer: Trainer, saved: Any) -> dict[str, Any]:
+    """What each parameter group saves; what an optimizer keeps from its first step on is there if it has taken one."""
     return {
-        name: _infer_schema(player.state_dict())
-        | {"average": type(None) if player.ema_params is None else player.ema_params}
+        name: _infer_schema(player.example_state_dict(has_stepped=_has_stepped(saved, name)))
+        | ({"average": type(None)} if player.ema_params is None else {})
         for name, player in trainer.param_groups.items()
     }
+
+
+def _has_stepped(saved: Any, name: str) -> bool:
+    """Whether the optimizer of a saved group has taken a step: one that a scaled gradient overflowed in is none."""
+    for key in (name, "optimizer", "steps"):
+        saved = saved.get(key) if isinstance(saved, Mapping) else None
+    return not isinstance(saved, Tensor) or bool(saved.any())
 
 
 def _find_run_problems(state: Mapping[str, Any]) -> Iterator[str]:

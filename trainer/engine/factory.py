@@ -18,16 +18,15 @@ from trainer.core.dataset import Dataset
 from trainer.core.preprocessing import SPLITS, Preprocessing
 from trainer.core.task import Task
 from trainer.core.types import MISSING
-from trainer.core.weight_matrices import find_decayed_parameters
 from trainer.data.augment.image_augment import Augment
-from trainer.engine import precision
+from trainer.engine import optimizer_factory, precision
 from trainer.engine.dataloader import Loader
 from trainer.engine.metric_loading import load_metrics
 from trainer.engine.param_group import ParamGroup
 from trainer.engine.trainer import count_total_steps
-from trainer.optim.flat_params import FlatParameters
 from trainer.optim.lr_schedules import LRSchedule
 from trainer.optim.optimizers import Optimizer
+from trainer.optim.param_patterns import freeze_parameters
 from trainer.optim.weight_init import initialize_weights
 from trainer.utils.errors import ConfigError, SystemFault
 
@@ -46,15 +45,15 @@ def instantiate_node(node: Mapping[str, Any], kind: type[T], **given: Any) -> T:
     return find_class(node, kind)(**given, **{key: value for key, value in node.items() if key != "_target_"})
 
 
-def find_class(node: Mapping[str, Any], kind: type[T]) -> type[T]:
+def find_class(node: Mapping[str, Any], kind: type[T], *others: type[Any]) -> type[T]:
     """The class that a checked configuration node names; declared plugins are imported.
 
-    Raises ConfigError when it is not of the kind its group is for.
+    Raises ConfigError when it is not of the kind its group is for, nor of the others that this takes.
     """
     plugins.import_plugins()
     module, _, name = node["_target_"].rpartition(".")
     found = getattr(importlib.import_module(module), name)
-    if not issubclass(found, kind):
+    if not issubclass(found, (kind, *others)):
         raise ConfigError(f"{module}.{name} is not a {kind.__name__}")
     return found  # type: ignore[no-any-return]
 
@@ -112,6 +111,7 @@ def make_task(config: Mapping[str, Any], built: Dataset, names: Mapping[str, str
     except ValueError as error:
         raise ConfigError(f"task: {error}") from error
     made.setup(built)
+    made.frozen_norms = tuple(freeze_parameters(made, config["freeze"]))
     for split in SPLITS:
         made.validate_targets(getattr(built, split).get_targets(), split)
     return made
@@ -157,14 +157,16 @@ def make_param_groups(
     the task.
     """
     turns = count_updates(task, count_total_steps(train, settings))
-    shrink = find_decayed_parameters(task)
-    groups = {name: FlatParameters(parameters, shrink) for name, parameters in task.param_groups().items()}
-    made, rates = {}, task.learning_rates()
+    node, rates = config["optimizer"], task.learning_rates()
+    groups = optimizer_factory.flatten_param_groups(task, node.get("groups", ()))
+    kind = find_class(node, Optimizer, torch.optim.Optimizer)  # type: ignore[type-abstract]
+    schedule_kind = find_class(config["scheduler"], LRSchedule, torch.optim.lr_scheduler.LRScheduler)  # type: ignore[type-abstract]
+    made = {}
     for name, params in groups.items():
-        options = config["optimizer"] | ({"lr": rates[name]} if name in rates else {})
-        optimizer = instantiate_node(options, Optimizer, params=params)  # type: ignore[type-abstract]
-        options = config["scheduler"]
-        schedule = instantiate_node(options, LRSchedule, lr=optimizer.lr, total=turns[name])  # type: ignore[type-abstract]
+        own = node | ({"lr": rates[name]} if name in rates else {})
+        optimizer = optimizer_factory.make_optimizer(kind, own, params)
+        usual = node.get("lr", optimizer.lr)
+        schedule = optimizer_factory.make_schedule(schedule_kind, config["scheduler"], optimizer, turns[name], usual)
         made[name] = ParamGroup(name, params, optimizer, schedule, settings.ema, alone=len(groups) == 1)
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -67,8 +68,27 @@ class ParamGroup:
             "schedule": self.schedule.state_dict(),
             "steps": self.num_updates,
             "rate": self.lr,
-            "average": self.ema_params,
+            "average": None if self.ema_params is None else self.params.split_by_name(self.ema_params),
         }
+
+    def example_state_dict(self, *, has_stepped: bool) -> dict[str, Any]:
+        """A state with the keys, shapes and types of one before, or after, the optimizer took its first step."""
+        optimizer = self.optimizer.example_state_dict() if has_stepped else self.optimizer.state_dict()
+        return self.state_dict() | {"optimizer": optimizer}
+
+    def name_vectors(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """A state of before checkpoint version 3, which kept averages as vectors, with the parts of them by name."""
+
+        def name(value: Any) -> Any:
+            is_vector = isinstance(value, Tensor) and value.shape == self.params.data.shape
+            return self.params.split_by_name(value.contiguous()) if is_vector else value
+
+        named = {**state, "average": name(state.get("average"))}
+        optimizer = state.get("optimizer")
+        if isinstance(optimizer, Mapping) and isinstance(optimizer.get("averages"), Mapping):
+            averages = {key: name(value) for key, value in optimizer["averages"].items()}
+            named["optimizer"] = {**optimizer, "averages": averages}
+        return named
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.optimizer.load_state_dict(state["optimizer"])
@@ -76,4 +96,5 @@ class ParamGroup:
         self.num_updates, self.lr = state["steps"], state["rate"]
         assert (self.ema_params is None) == (state["average"] is None), "average switched on or off across a resume"
         if self.ema_params is not None:
-            self.ema_params.copy_(state["average"])
+            for name, view in self.params.split_by_name(self.ema_params).items():
+                view.copy_(state["average"][name])

@@ -1,7 +1,8 @@
 """Optimizers over one flat vector, by torch's fused kernels.
 
 ``torch.optim`` is not used: its first call imports the compiler, as slow as importing torch itself, and its loop over
-parameters costs more than the update of a small network. The kernels and so the numbers are the same.
+parameters costs more than the update of a small network. The kernels and so the numbers are the same. Every optimizer
+of ``torch.optim`` can be chosen beside these; see ``torch_optimizers``.
 
 Each optimizer takes the learning rate of the step it is asked for; a schedule is not its business. ``found_inf``, a
 float scalar on the device, makes a step a no-op where it is 1, without asking the host.
@@ -10,7 +11,7 @@ float scalar on the device, makes a step a no-op where it is 1, without asking t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -18,32 +19,36 @@ from torch import Tensor, nn
 
 from trainer.core.types import Decay, NonNegativeFloat, PositiveFloat
 from trainer.optim.flat_params import FlatParameters
+from trainer.optim.fused_kernels import Kernel, make_adam_kernel, make_sgd_kernel, restore_if
+
+
+@dataclass(frozen=True)
+class UpdateSlice:
+    """A part of the vector that is updated by one call: its weight decay, and what its rate is multiplied by."""
+
+    part: slice
+    weight_decay: float
+    lr_scale: float
 
 
 class Optimizer(ABC):
     """Updates a flat vector in place.
 
-    ``state_names`` names the running averages, one vector each.
+    ``state_names`` names the running averages, one vector each; ``has_momentum`` says whether a schedule may set one.
 
     lr: the learning rate a schedule starts from.
     weight_decay: how strongly weights are pulled to zero.
     decay_norm_and_bias: whether biases and the gains of norms are pulled too.
     """
 
-    state_names: ClassVar[tuple[str, ...]]
+    state_names: ClassVar[tuple[str, ...]] = ()
+    has_momentum: bool = True
 
     def __init__(self, params: FlatParameters, lr: float, weight_decay: float, decay_norm_and_bias: bool):
         self.params = params
         self.lr = lr
         self.steps = torch.zeros((), dtype=torch.float32, device=params.data.device)
-        whole = slice(0, len(params.data))
-        kept, free = slice(0, params.num_decayed), slice(params.num_decayed, len(params.data))
-        split = weight_decay and not decay_norm_and_bias
-        parts = [(kept, weight_decay), (free, 0.0)] if split else [(whole, weight_decay)]
-        self._decay_slices = [
-            (params.data[s], params.grad[s], s, decay) for s, decay in parts if params.data[s].numel()
-        ]
-
+        self.update_slices = make_update_slices(params, weight_decay, decay_norm_and_bias)
         self.averages = {name: torch.zeros_like(params.data) for name in self.state_names}
 
     @property
@@ -58,19 +63,69 @@ class Optimizer(ABC):
         """One update; ``momentum`` replaces the configured one where a schedule cycles it."""
 
     def state_dict(self) -> dict[str, Any]:
-        return {"steps": self.steps, "averages": self.averages}
+        """The number of updates, and each running average by the names of the parameters."""
+        return {
+            "steps": self.steps,
+            "averages": {name: self.params.split_by_name(average) for name, average in self.averages.items()},
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.steps.copy_(state["steps"])
         for name, average in self.averages.items():
-            average.copy_(state["averages"][name])
+            for key, view in self.params.split_by_name(average).items():
+                view.copy_(state["averages"][name][key])
+
+    def example_state_dict(self) -> dict[str, Any]:
+        """A state with the keys, shapes and types of one after some steps."""
+        return self.state_dict()
 
 
-class _Adaptive(Optimizer):
-    """Adam and AdamW: they differ in the kernel alone."""
+def make_update_slices(params: FlatParameters, weight_decay: float, decay_norm_and_bias: bool) -> list[UpdateSlice]:
+    """The vector cut where weight decay or rate change; neighbors that are updated alike stay one slice."""
+    slices: list[UpdateSlice] = []
+    for segment in params.segments:
+        usual = weight_decay if segment.is_decayed or decay_norm_and_bias else 0.0
+        options = segment.options
+        made = UpdateSlice(
+            params.get_slice(segment.places), options.get("weight_decay", usual), options.get("lr_scale", 1.0)
+        )
+        last = slices[-1] if slices else None
+        if last and (last.weight_decay, last.lr_scale) == (made.weight_decay, made.lr_scale):
+            slices[-1] = UpdateSlice(slice(last.part.start, made.part.stop), made.weight_decay, made.lr_scale)
+        else:
+            slices.append(made)
+    return slices
+
+
+class _FusedOptimizer(Optimizer):
+    """One whose update of a slice is a kernel of ``fused_kernels``."""
+
+    _kernels: list[tuple[Kernel, float]]
+
+    def _make_kernels(self) -> list[tuple[Kernel, float]]:
+        """A kernel for each slice, with what its rate is multiplied by."""
+        return [
+            (self._make_kernel(self.params.data[cut.part], self.params.grad[cut.part], cut), cut.lr_scale)
+            for cut in self.update_slices
+        ]
+
+    @abstractmethod
+    def _make_kernel(self, data: Tensor, grad: Tensor, cut: UpdateSlice) -> Kernel:
+        """The kernel that updates one slice, given as views of the vector and of its gradient."""
+
+    def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
+        self.steps += 1
+        for update, lr_scale in self._kernels:
+            update(lr * lr_scale, momentum, found_inf)
+        if found_inf is not None:
+            self.steps -= found_inf
+
+
+class _AdamBase(_FusedOptimizer):
+    """Adam and AdamW: they differ in how weight decay is applied alone."""
 
     state_names = ("mean", "square")
-    _kernel: ClassVar[Callable[..., None]]
+    _is_decoupled: ClassVar[bool]
 
     def __init__(
         self,
@@ -84,43 +139,34 @@ class _Adaptive(Optimizer):
         super().__init__(params, lr, weight_decay, decay_norm_and_bias)
         self.betas = betas
         self.eps = eps
+        self._kernels = self._make_kernels()
 
-    def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
-        self.steps += 1
-        for data, grad, part, decay in self._decay_slices:
-            self._kernel(
-                [data],
-                [grad],
-                [self.averages["mean"][part]],
-                [self.averages["square"][part]],
-                [],
-                [self.steps],
-                lr=lr,
-                beta1=self.betas[0] if momentum is None else momentum,
-                beta2=self.betas[1],
-                weight_decay=decay,
-                eps=self.eps,
-                amsgrad=False,
-                maximize=False,
-                found_inf=found_inf,
-            )
-        if found_inf is not None:
-            self.steps -= found_inf
+    def _make_kernel(self, data: Tensor, grad: Tensor, cut: UpdateSlice) -> Kernel:
+        return make_adam_kernel(
+            data,
+            grad,
+            (self.averages["mean"][cut.part], self.averages["square"][cut.part]),
+            self.steps,
+            betas=self.betas,
+            eps=self.eps,
+            weight_decay=cut.weight_decay,
+            is_decoupled=self._is_decoupled,
+        )
 
 
-class Adam(_Adaptive):
+class Adam(_AdamBase):
     """Adam (Kingma and Ba 2015); weight decay, if any, is added to the gradient."""
 
-    _kernel = staticmethod(torch._fused_adam_)
+    _is_decoupled = False
 
 
-class AdamW(_Adaptive):
+class AdamW(_AdamBase):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
 
-    _kernel = staticmethod(torch._fused_adamw_)
+    _is_decoupled = True
 
 
-class SGD(Optimizer):
+class SGD(_FusedOptimizer):
     """Stochastic gradient descent, with momentum (Polyak 1964) or Nesterov's (Sutskever et al. 2013)."""
 
     state_names = ("velocity",)
@@ -137,26 +183,17 @@ class SGD(Optimizer):
         super().__init__(params, lr, weight_decay, decay_norm_and_bias)
         self.momentum = momentum
         self.nesterov = nesterov
+        self._kernels = self._make_kernels()
 
-    def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
-        momentum = self.momentum if momentum is None else momentum
-        self.steps += 1
-        for data, grad, part, decay in self._decay_slices:
-            torch._fused_sgd_(
-                [data],
-                [grad],
-                [self.averages["velocity"][part]] if momentum else [],
-                lr=lr,
-                momentum=momentum,
-                dampening=0.0,
-                weight_decay=decay,
-                nesterov=self.nesterov and momentum > 0,
-                maximize=False,
-                is_first_step=False,
-                found_inf=found_inf,
-            )
-        if found_inf is not None:
-            self.steps -= found_inf
+    def _make_kernel(self, data: Tensor, grad: Tensor, cut: UpdateSlice) -> Kernel:
+        return make_sgd_kernel(
+            data,
+            grad,
+            self.averages["velocity"][cut.part],
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=cut.weight_decay,
+        )
 
 
 class RMSprop(Optimizer):
@@ -181,17 +218,16 @@ class RMSprop(Optimizer):
 
     def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
         momentum = self.momentum if momentum is None else momentum
-        mine = (self.steps, self.params.data, *self.averages.values())
-        before = [] if found_inf is None else [value.clone() for value in mine]
+        written = [self.steps, self.params.data, *self.averages.values()]
+        before = None if found_inf is None else [value.clone() for value in written]
         self.steps += 1
-        for data, grad, part, decay in self._decay_slices:
+        for cut in self.update_slices:
+            data, grad, decay = self.params.data[cut.part], self.params.grad[cut.part], cut.weight_decay
             pull = grad.add(data, alpha=decay) if decay else grad
-            square = self.averages["square"][part].mul_(self.alpha).addcmul_(pull, pull, value=1 - self.alpha)
+            square = self.averages["square"][cut.part].mul_(self.alpha).addcmul_(pull, pull, value=1 - self.alpha)
             update = pull / square.sqrt().add_(self.eps)
             if momentum:
-                update = self.averages["velocity"][part].mul_(momentum).add_(update)
-            data.sub_(update, alpha=lr)
-        if found_inf is not None:
-            # No fused kernel that looks at the flag: the step is taken, and taken back.
-            for value, was in zip(mine, before, strict=True):
-                value.copy_(torch.where(found_inf > 0, was, value))
+                update = self.averages["velocity"][cut.part].mul_(momentum).add_(update)
+            data.sub_(update, alpha=lr * cut.lr_scale)
+        # No fused kernel that looks at the flag: the step is taken, and taken back.
+        restore_if(found_inf, written, before)

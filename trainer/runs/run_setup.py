@@ -90,6 +90,7 @@ def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> N
     """Raises ConfigError for a state that is none of this trainer, and for best weights of another moment."""
     file = path / checkpoint.LAST
     consistency.check_weights(trainer.task, state, file)
+    state = name_state_vectors(trainer, state)
     checkpoint_schema.check_trained_state(state, trainer, file)
     best, known = None, state["best"]
     _check_direction(trainer.monitor_metric, known)
@@ -115,6 +116,19 @@ def _check_direction(metric: Metric, best: Mapping[str, Any]) -> None:
             f"monitor: {metric.name} is declared with higher_is_better={higher}; when the run began it was"
             f" {not higher}, by which its best weights were chosen: resume it with that"
         )
+
+
+def name_state_vectors(trainer: Trainer, state: dict[str, Any]) -> dict[str, Any]:
+    """A state whose optimizers keep what they know by parameter, also one of before checkpoint version 3."""
+    saved = state["players"]
+    if not isinstance(saved, Mapping):
+        return state
+    groups = trainer.param_groups
+    named = {
+        name: groups[name].name_vectors(part) if name in groups and isinstance(part, Mapping) else part
+        for name, part in saved.items()
+    }
+    return state | {"players": named}
 
 
 def _run_metadata(config: Config, result: Result) -> dict[str, Any]:

@@ -1,0 +1,201 @@
+"""Any optimizer and schedule, groups and frozen parts: a run that is stopped goes on to the same bits."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tests.engine.test_resume import MID_EPOCH, STEPS_AN_EPOCH, Chain, noisy, summary
+from tests.helpers.lab import lab
+from tests.helpers.tiny import CONSTANT, SGD, LeastSquares, Linear, StopAt, losses_of, tiny, weights
+from trainer.config import registry
+from trainer.engine import checkpoint, checkpoint_schema
+from trainer.engine.checkpoint import CheckpointManager
+from trainer.engine.trainer import Trainer
+from trainer.runs import run_setup
+from trainer.utils.errors import ConfigError
+
+TORCH = ["nadam", "radam", "adamax", "adagrad", "adadelta", "asgd", "rprop", "adafactor", "muon"]
+SCHEDULES = ["cosine_restarts", "exponential", "linear", "polynomial", "multistep", "cyclic"]
+ONE_CYCLE = {"_target_": "torch.optim.lr_scheduler.OneCycleLR", "max_lr": 0.1}
+NETWORK = (
+    *("model=mlp", "model.hidden=[6]", "model.dropout=0.2", "data=synthetic_tabular", "data.rows=60", "batch_size=5"),
+    *("accumulate=2", "epochs=2", "ema=0.7", "grad_clip=1.0", "seed=3"),
+)
+LAST_STEP = 8
+GROUPS = "optimizer.groups=[{match: 'layers.*', lr_scale: 0.1}, {match: '*.bias', weight_decay: 0.3}]"
+
+
+def build(*words: str, keeper: Any = None, watcher: Any = None) -> Trainer:
+    return lab(*NETWORK, *words, keeper=keeper, watcher=watcher).trainer
+
+
+def run_whole(make: Any) -> str:
+    trainer = make()
+    trainer.fit()
+    return summary(trainer)
+
+
+def check_state(trainer: Trainer, folder: Path) -> None:
+    """What is saved passes the checks of a resume."""
+    state = checkpoint.load_newest(folder)
+    checkpoint_schema.check_trained_state(state, trainer, folder / checkpoint.LAST)
+
+
+def assert_resumes(make: Any, folder: Path, step: int) -> None:
+    whole = run_whole(make)
+    chain = Chain(make, folder)
+    chain.start(StopAt(step))
+    check_state(make(), folder)
+    assert summary(chain.go_on()) == whole
+
+
+def test_every_option_is_tested() -> None:
+    ours = {"adam", "adamw", "sgd", "rmsprop"}
+    assert set(registry.list_options("optimizer")) == {*TORCH, *ours}
+    assert set(registry.list_options("scheduler")) == {*SCHEDULES, "none", "onecycle", "cosine", "step", "plateau"}
+
+
+@pytest.mark.parametrize("step", [1, 6])
+@pytest.mark.parametrize("name", TORCH)
+def test_an_optimizer_goes_on_to_the_same_bits(name: str, step: int, tmp_path: Path) -> None:
+    assert_resumes(partial(build, f"optimizer={name}", "scheduler=cosine_restarts", "scheduler.T_0=3"), tmp_path, step)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_schedule_goes_on_to_the_same_bits(name: str, tmp_path: Path) -> None:
+    own = {"multistep": ["scheduler.milestones=[2,6]"], "cosine_restarts": ["scheduler.T_0=2"]}
+    make = partial(build, "optimizer=nadam", f"scheduler={name}", "scheduler.warmup=1", *own.get(name, ()))
+    assert_resumes(make, tmp_path, 5)
+
+
+@pytest.mark.parametrize("step", [STEPS_AN_EPOCH, MID_EPOCH])
+def test_a_plateau_of_torch_goes_on_to_the_same_bits(step: int, tmp_path: Path) -> None:
+    node = {"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau", "factor": 0.5, "patience": 1}
+    assert_resumes(partial(noisy, node), tmp_path, step)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "nadam", "muon"])
+def test_groups_and_a_frozen_part_go_on_to_the_same_bits(optimizer: str, tmp_path: Path) -> None:
+    words = (f"optimizer={optimizer}", GROUPS, "freeze=['layers.0.bias']")
+    assert_resumes(partial(build, *words), tmp_path, 5)
+    trainer = build(*words)
+    state = trainer.state_dict()["players"]["model"]
+    assert set(state["average"]) == {"model.layers.0.weight", "model.head.weight", "model.head.bias"}
+    start = trainer.task.model.get_parameter("layers.0.bias").clone()
+    trainer.fit()
+    assert torch.equal(trainer.task.model.get_parameter("layers.0.bias"), start)
+    assert trainer.task.model.get_parameter("layers.0.bias").grad is None
+
+
+@pytest.mark.parametrize("words", [("optimizer=nadam",), ("optimizer=sgd", "freeze=['generator.net.0.*']")])
+def test_a_game_goes_on_to_the_same_bits(words: tuple[str, ...], tmp_path: Path) -> None:
+    def make(keeper: Any = None, watcher: Any = None) -> Trainer:
+        game = ("model=gan", "data=ring", "data.rows=100", "batch_size=8", "model.critic_hidden=[8,8]")
+        own = ("model.generator_hidden=[8]", "task.critic_steps=2", "epochs=1", "val_every=1", "task.samples=50")
+        groups = "optimizer.groups=[{match: 'critic.*', lr_scale: 0.5}]"
+        return lab(*game, *own, *words, groups, "ema=0.8", keeper=keeper, watcher=watcher).trainer
+
+    assert_resumes(make, tmp_path, 4)
+
+
+def node(optimizer: str, **options: Any) -> dict[str, Any]:
+    return {"_target_": f"torch.optim.{optimizer}", "lr": 0.05} | options
+
+
+def test_a_rate_and_a_decay_of_their_own_by_hand() -> None:
+    groups = [{"match": "head.weight", "lr_scale": 0.5}, {"match": "*.bias", "weight_decay": 0.4}]
+    for optimizer in (SGD, {"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": 0.0}):
+        trainer = tiny(optimizer=optimizer | {"groups": groups}, max_steps=1)
+        twin = nn.Linear(3, 1)
+        twin.load_state_dict(trainer.task.model.head.state_dict())  # type: ignore[union-attr, arg-type]
+        group = next(iter(trainer.param_groups.values()))
+        trainer.fit()
+        gradient = group.params.split_by_name(group.params.grad)
+        with torch.no_grad():
+            weight = twin.weight - 0.05 * gradient["model.head.weight"]
+            bias = twin.bias - 0.1 * (gradient["model.head.bias"] + 0.4 * twin.bias)
+        torch.testing.assert_close(trainer.task.model.head.weight, weight)  # type: ignore[union-attr]
+        torch.testing.assert_close(trainer.task.model.head.bias, bias)  # type: ignore[union-attr]
+
+
+def test_a_frozen_part_is_what_a_model_without_its_gradient_is() -> None:
+    frozen = build("freeze=['head.*']", "optimizer=adamw")
+    assert [group.params.names for group in frozen.param_groups.values()] == [
+        ["model.layers.0.weight", "model.layers.0.bias"]
+    ]
+    assert all(p.grad is None for n, p in frozen.task.named_parameters() if "head" in n)
+
+
+def test_norms_of_a_frozen_part_keep_their_statistics_and_others_do_not() -> None:
+    words = ("model=resnet", "data=gratings", "data.rows=60", "batch_size=16", "max_steps=2")
+    for patterns, moves in (([], True), (["trunk.stem.*"], False)):
+        trainer = lab(*words, f"freeze={patterns}").trainer
+        stem, later = (trainer.task.model.get_submodule(f"trunk.{n}") for n in ("stem.1", "stages.0.branch.1"))
+        before = stem.running_mean.clone(), later.running_mean.clone()  # type: ignore[operator, union-attr]
+        trainer.fit()
+        assert torch.equal(stem.running_mean, before[0]) != moves  # type: ignore[arg-type]
+        assert not torch.equal(later.running_mean, before[1])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("optimizer", ["NAdam", "Adafactor"])
+def test_fp16_skips_an_overflow(optimizer: str, tmp_path: Path) -> None:
+    trainer = tiny(optimizer=node(optimizer), precision="fp16", epochs=2, keeper=CheckpointManager(tmp_path, {}))
+    (group,) = trainer.param_groups.values()
+    trainer.scaler.load_state_dict(trainer.scaler.state_dict() | {"scale": 2.0**60})
+    start, scales = weights(trainer), []
+    for batch in list(trainer.train_loader.iter_epoch(0, start=0))[:2]:
+        trainer.update_param_group(group, [batch])
+        scales.append(trainer.scaler.get_scale())
+    assert torch.equal(weights(trainer), start)
+    assert scales == [2.0**59, 2.0**58]
+    trainer.scaler.load_state_dict(trainer.scaler.state_dict() | {"scale": 2.0**10})
+    assert all(loss == loss for loss in losses_of(trainer))
+    assert not torch.equal(weights(trainer), start)
+
+
+def test_a_momentum_that_nothing_takes_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"scheduler.cycle_momentum: the optimizer has no momentum"):
+        tiny(optimizer=node("Adagrad"), scheduler=ONE_CYCLE)
+    tiny(optimizer=node("NAdam"), scheduler=ONE_CYCLE)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "scheduler", "problem"),
+    [
+        (node("NAdam", eps=-1.0), CONSTANT, "optimizer: Invalid epsilon"),
+        (node("Muon"), CONSTANT, "optimizer=muon leaves those"),
+        (node("SGD"), ONE_CYCLE | {"pct_start": 2.0}, "scheduler: Expected float between 0 and 1 pct_start"),
+        (node("SGD"), ONE_CYCLE | {"total_steps": 3}, "scheduler: total_steps: 3 given, and the run has 4"),
+    ],
+)
+def test_what_torch_refuses_is_told(optimizer: dict[str, Any], scheduler: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        tiny(optimizer=optimizer, scheduler=scheduler).fit()
+
+
+def test_nothing_left_to_train_is_refused() -> None:
+    task = LeastSquares(Linear()).requires_grad_(False)
+    with pytest.raises(ConfigError, match="freeze: it leaves no parameter to train"):
+        tiny(task)
+
+
+def test_vectors_of_before_are_taken_apart_by_name() -> None:
+    trainer = build("optimizer=adamw")
+    trainer.fit()
+    (group,) = trainer.param_groups.values()
+    new = trainer.state_dict()
+    old = trainer.state_dict()
+    old["players"] = {
+        "model": group.state_dict()
+        | {"average": group.ema_params}
+        | {"optimizer": {"steps": group.optimizer.steps, "averages": group.optimizer.averages}}
+    }
+    named = run_setup.name_state_vectors(trainer, old)["players"]["model"]
+    assert named["average"].keys() == new["players"]["model"]["average"].keys()
+    assert str(named) == str(new["players"]["model"])

@@ -1,0 +1,40 @@
+"""Without the fused kernels the same optimizers run on the public ones, to the same numbers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.optim.test_optimizers import LR, built, walk
+from trainer.optim import fused_kernels
+
+NAMES = ["adam", "adamw", "sgd", "momentum", "nesterov"]
+
+
+@pytest.mark.parametrize("found_inf", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_public_optimizers_give_the_same_numbers(
+    name: str, found_inf: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag = torch.zeros(()) if found_inf else None
+    model, fused = built(name, weight_decay=0.1, everything=False)
+    for key in fused_kernels.FUSED_KERNELS:
+        assert fused_kernels.FUSED_KERNELS[key] is not None, "this torch has no fused kernel to compare with"
+        monkeypatch.setitem(fused_kernels.FUSED_KERNELS, key, None)
+    twin, public = built(name, weight_decay=0.1, everything=False)
+    walk(model, fused.params.zero_grad, lambda _: fused.step(LR, found_inf=flag))
+    walk(twin, public.params.zero_grad, lambda _: public.step(LR, found_inf=flag))
+    torch.testing.assert_close(fused.params.data, public.params.data, rtol=1e-6, atol=1e-7)
+    for key, average in fused.averages.items():
+        torch.testing.assert_close(average, public.averages[key], rtol=1e-5, atol=1e-7)
+    before = public.params.data.clone()
+    public.step(LR, found_inf=torch.ones(()))
+    assert torch.equal(public.params.data, before)
+    public.step(LR, momentum=0.1)
+    fused.step(LR, momentum=0.1)
+    torch.testing.assert_close(fused.params.data, public.params.data, rtol=1e-6, atol=1e-7)
+    assert public.steps == fused.steps == 21
+
+
+def test_the_kernels_are_chosen_by_what_this_torch_has() -> None:
+    assert all(kernel is getattr(torch, f"_fused_{key}_", None) for key, kernel in fused_kernels.FUSED_KERNELS.items())

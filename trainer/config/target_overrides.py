@@ -1,0 +1,46 @@
+"""An optimizer or a schedule chosen by its class, ``optimizer._target_=torch.optim.NAdam``: its keys and defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, open_dict
+
+from trainer.config import option_keys, plugins, torch_classes
+from trainer.config.inapplicable_keys import find_source_files
+
+GROUPS = ("optimizer", "scheduler")
+"""Groups whose classes may be torch's."""
+
+
+def expand_targets(composed: DictConfig, items: Iterable[Override], folders: Sequence[Path] = ()) -> None:
+    """Gives an optimizer or schedule of torch, or one a command names by its class, the keys that its class has.
+
+    With another class the keys of the option in the YAML file, such as Adam's, go; its own take their place, with the
+    defaults of the class. What a model, a data set or an experiment sets stays where the class has such a key.
+    """
+    named = {item.key_or_group: str(item.value()) for item in items if not item.is_sweep_override()}
+    for group in GROUPS:
+        node = composed.get(group)
+        if not isinstance(node, DictConfig):
+            continue
+        before = str(node._get_node("_target_"))
+        target = named.get(f"{group}._target_", before)
+        if not torch_classes.is_torch_class(target) and (target == before or not plugins.is_declared(target)):
+            continue
+        defaults = option_keys.read_defaults(group, target)
+        if not defaults:
+            continue
+        kept = set(node)
+        if target != before:
+            kept = {key for file in find_source_files(composed, folders) for key in file.keys_set_in(group)} & kept
+        with open_dict(composed):
+            for key in set(node) - kept - {"_target_"}:
+                del node[key]
+            for key in kept - defaults.keys() - {"_target_"} if target != before else ():
+                del node[key]
+            for key, value in defaults.items():
+                if key not in list(node):
+                    node[key] = value

@@ -1,0 +1,140 @@
+"""Kernels that update a vector in one call: the fused ones of torch where this torch has them, else ``torch.optim``.
+
+The fused kernels are no public interface of torch; this file alone knows them. Their public form, ``torch.optim``, is
+not used where they are there: its first step imports the compiler, which takes as long as importing torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+FUSED_KERNELS = {name: getattr(torch, f"_fused_{name}_", None) for name in ("adam", "adamw", "sgd")}
+"""The kernels that this torch has; None for those it lacks."""
+Kernel = Callable[..., None]
+"""Updates in place: ``kernel(lr, momentum, found_inf)``; ``found_inf`` of 1 makes it a no-op."""
+
+
+def make_adam_kernel(
+    data: Tensor,
+    grad: Tensor,
+    averages: tuple[Tensor, Tensor],
+    step: Tensor,
+    *,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+    is_decoupled: bool,
+) -> Kernel:
+    """The update of Adam, or with decoupled weight decay AdamW, of a vector.
+
+    Args:
+        data: The vector.
+        grad: Its gradient.
+        averages: Running means of the gradient and of its square.
+        step: The number of updates, this one included: counted by the caller before the kernel is called.
+    """
+    fused = FUSED_KERNELS["adamw" if is_decoupled else "adam"]
+    if fused is None:
+        kind = torch.optim.AdamW if is_decoupled else torch.optim.Adam
+        inner = kind([_as_parameter(data, grad)], betas=betas, eps=eps, weight_decay=weight_decay)
+        return _PublicKernel(inner, {"exp_avg": averages[0], "exp_avg_sq": averages[1]}, step)
+
+    def update(lr: float, momentum: float | None, found_inf: Tensor | None) -> None:
+        fused(
+            [data],
+            [grad],
+            [averages[0]],
+            [averages[1]],
+            [],
+            [step],
+            lr=lr,
+            beta1=betas[0] if momentum is None else momentum,
+            beta2=betas[1],
+            weight_decay=weight_decay,
+            eps=eps,
+            amsgrad=False,
+            maximize=False,
+            found_inf=found_inf,
+        )
+
+    return update
+
+
+def make_sgd_kernel(
+    data: Tensor, grad: Tensor, velocity: Tensor, *, momentum: float, nesterov: bool, weight_decay: float
+) -> Kernel:
+    """The update of SGD of a vector; ``velocity`` is its running sum of gradients."""
+    fused, usual = FUSED_KERNELS["sgd"], momentum
+    if fused is None:
+        inner = torch.optim.SGD([_as_parameter(data, grad)], lr=0.1, momentum=momentum, weight_decay=weight_decay)
+        inner.param_groups[0]["nesterov"] = nesterov
+        return _PublicKernel(inner, {"momentum_buffer": velocity})
+
+    def update(lr: float, momentum: float | None, found_inf: Tensor | None) -> None:
+        momentum = usual if momentum is None else momentum
+        fused(
+            [data],
+            [grad],
+            [velocity] if momentum else [],
+            lr=lr,
+            momentum=momentum,
+            dampening=0.0,
+            weight_decay=weight_decay,
+            nesterov=nesterov and momentum > 0,
+            maximize=False,
+            is_first_step=False,
+            found_inf=found_inf,
+        )
+
+    return update
+
+
+def _as_parameter(data: Tensor, grad: Tensor) -> nn.Parameter:
+    parameter = nn.Parameter(data)
+    parameter.grad = grad
+    return parameter
+
+
+class _PublicKernel:
+    """The same update by an optimizer of ``torch.optim`` whose state is the vectors that are given."""
+
+    def __init__(self, inner: torch.optim.Optimizer, averages: dict[str, Tensor], step: Tensor | None = None):
+        self.inner = inner
+        self.step_count = step
+        self.group = inner.param_groups[0]
+        self.usual_momentum = self.group.get("momentum")
+        (self.vector,) = self.group["params"]
+        self.averages = averages
+
+    def __call__(self, lr: float, momentum: float | None, found_inf: Tensor | None) -> None:
+        self.group["lr"] = lr
+        set_momentum(self.group, self.usual_momentum if momentum is None else momentum)
+        written = [self.vector.data, *self.averages.values()]
+        before = None if found_inf is None else [value.clone() for value in written]
+        state: dict[str, Any] = dict(self.averages)
+        if self.step_count is not None:
+            state["step"] = self.step_count.detach().cpu() - 1
+        if self.group.get("momentum") == 0:
+            state = {}
+        self.inner.state[self.vector] = state
+        self.inner.step()
+        restore_if(found_inf, written, before)
+
+
+def set_momentum(group: dict[str, Any], momentum: float | None) -> None:
+    """Sets the momentum of a group of a ``torch.optim`` optimizer, Adam's first beta; None leaves it."""
+    if momentum is not None and "betas" in group:
+        group["betas"] = (momentum, group["betas"][1])
+    elif momentum is not None:
+        group["momentum"] = momentum
+
+
+def restore_if(found_inf: Tensor | None, written: list[Tensor], before: list[Tensor] | None) -> None:
+    """Takes back what was written to some tensors where ``found_inf`` is 1, without asking the host."""
+    if found_inf is not None and before is not None:
+        for value, was in zip(written, before, strict=True):
+            value.copy_(torch.where(found_inf.to(value.device) > 0, was, value))
