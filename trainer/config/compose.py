@@ -47,6 +47,9 @@ RUNTIME_ONLY_KEYS = {
     "allow_changed_data",
     "draw",
     "draw_seconds",
+    "logger",
+    "log_every",
+    "callbacks",
 }
 """Keys that do not change what is trained, so that runs that differ in them alone are the same run."""
 
@@ -201,6 +204,8 @@ def _expand_choices(item: Override, folders: Sequence[Path]) -> list[str]:
     """The overrides of one group that a sweep will make."""
     key = item.key_or_group
     if not item.is_sweep_override():
+        if isinstance(item.value(), list):
+            return [item.input_line or ""]
         return [f"{key}={item.value()}"] if item.value() is not None else []
     is_list = item.is_choice_sweep() and not find_invalid_sweep(item, folders)
     names = item.sweep_string_iterator() if is_list else iter(registry.list_options(key, folders))

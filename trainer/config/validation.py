@@ -15,6 +15,8 @@ from trainer.utils.text import shorten_repr
 
 OBJECT_GROUPS = ("model", "data", "task", "augment", "optimizer", "scheduler")
 """The groups that describe one object each."""
+LIST_GROUPS = ("logger", "callbacks")
+"""The groups that describe any number of objects, each under a name of its own."""
 INJECTED_ARGS = {
     "data": {"fitted"},
     "task": {"model"},
@@ -24,13 +26,15 @@ INJECTED_ARGS = {
 }
 """Parameters that come from the program and not from the configuration."""
 NO_NAMES = {"model": "", "data": "", "task": ""}
-TARGET_PREFIXES = {
+TARGET_PREFIXES: dict[str, str | tuple[str, ...]] = {
     "model": "trainer.models.",
     "data": "trainer.data.datasets.",
     "task": "trainer.tasks.",
     "augment": "trainer.data.augment.",
     "optimizer": "trainer.optim.optimizers.",
     "scheduler": "trainer.optim.lr_schedules.",
+    "logger": "trainer.viz.loggers.",
+    "callbacks": (),
 }
 """Where a group's ``_target_`` may point, besides the user's declared plugins."""
 
@@ -53,7 +57,7 @@ def find_problems(
         return odd_keys, []
     kinds = get_type_hints(Settings, include_extras=True)
     problems = [p for key, kind in kinds.items() for p in check_value(key, tree.get(key, MISSING), kind)]
-    known_keys = {*kinds, *OBJECT_GROUPS}
+    known_keys = {*kinds, *OBJECT_GROUPS, *LIST_GROUPS}
     problems += [f"{key}: unknown key{did_you_mean(key, known_keys)}" for key in tree if key not in known_keys]
     judged = [group for group in OBJECT_GROUPS if group not in unjudged]
     absent = [
@@ -68,6 +72,7 @@ def find_problems(
     if refused:
         return problems + refused, []
     problems += [problem for group in judged for problem in _check_group(group, tree[group], names[group], folders)]
+    problems += [problem for group in LIST_GROUPS for problem in _check_list_group(group, tree.get(group), folders)]
     return problems, [] if unjudged else _check_compatibility(tree, names, folders)
 
 
@@ -120,11 +125,27 @@ def _check_targets(node: Any, place: str, *, is_root: bool = False) -> list[str]
         target = str(node[key])
         if key != "_target_" or not is_root:
             problems.append(f"{place}.{key}: not a key train reads")
-        elif not target.startswith(TARGET_PREFIXES[place]) and not plugins.is_declared(target):
+        elif not target.startswith(TARGET_PREFIXES[place.split(".")[0]]) and not plugins.is_declared(target):
             module = target.split(".")[0]
             mine = "." in target and module not in {*sys.stdlib_module_names, "trainer"}
             hint = f"; if the module is yours, plugins=[{module}]" if mine else ""
             problems.append(f"{place}._target_: target {target!r} is not on the allow-list{hint}")
+    return problems
+
+
+def _check_list_group(group: str, node: Any, folders: Sequence[Path]) -> list[str]:
+    """The problems of a group whose objects have names of their own."""
+    example = f"+{group}.NAME._target_=your_module.Class"
+    if not isinstance(node, Mapping):
+        return [f"{group}: must hold a mapping of names, each with the keys of one class, as {example} adds one"]
+    problems = []
+    for name, item in node.items():
+        if not isinstance(item, Mapping) or not isinstance(item.get("_target_"), str):
+            wrong = f"{group}.{name}" if name != "_target_" else group
+            problems.append(f"{wrong}: each of the {group} group has a name and a class, as {example} says")
+            continue
+        refused = _check_targets(item, f"{group}.{name}", is_root=True)
+        problems += refused or _check_group(f"{group}.{name}", item, name, folders)
     return problems
 
 

@@ -95,7 +95,9 @@ class FinishedRun:
 
 def is_ignored_key(key: str) -> bool:
     """Whether a key does not tell two settings apart, or has a column of its own."""
-    return key in ("model", "data") or key.startswith("hydra") or key.split(".")[-1] in RUNTIME_ONLY_KEYS
+    parts = key.split(".")
+    is_neutral = parts[0] in RUNTIME_ONLY_KEYS or parts[-1] in RUNTIME_ONLY_KEYS
+    return key in ("model", "data") or key.startswith("hydra") or is_neutral
 
 
 def read_runs(path: Path) -> list[FinishedRun]:
