@@ -133,7 +133,7 @@ def test_save_every_says_how_often(monkeypatch: pytest.MonkeyPatch) -> None:
     assert saved.count(checkpoint.LAST) >= 6
 
 
-def test_log_every_says_at_which_steps(tmp_path: Path) -> None:
+def test_log_every_says_at_which_steps() -> None:
     result = run("logger.csv.steps=true", "log_every=2", "epochs=2")
     lines = Path(result.folder, "steps.csv").read_text().splitlines()
     assert [int(line.split(",")[0]) for line in lines[1:]] == [2, 4, 6]

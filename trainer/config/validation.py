@@ -145,7 +145,7 @@ def _check_list_group(group: str, node: Any, folders: Sequence[Path]) -> list[st
             problems.append(f"{wrong}: each of the {group} group has a name and a class, as {example} says")
             continue
         refused = _check_targets(item, f"{group}.{name}", is_root=True)
-        problems += refused or _check_group(f"{group}.{name}", item, name, folders)
+        problems += refused or _check_group(f"{group}.{name}", item, "", folders)
     return problems
 
 
@@ -161,7 +161,7 @@ def _check_group(group: str, node: Mapping[str, Any], name: str, folders: Sequen
     given = {key: value for key, value in node.items() if key != "_target_"}
     problems = [f"{group}.{key}: unknown key{did_you_mean(key, known)}" for key in given if key not in known]
     lacking = [key for key in known if key in found.get_required_parameters() and key not in given]
-    problems += [f"{group}.{key}: {group} {name} needs it" for key in lacking]
+    problems += [f"{group}.{key}: {f'{group} {name}' if name else target} needs it" for key in lacking]
     for key, value in given.items():
         # What a data set fills in is a number; text has to come from the user.
         if key not in known or (value == MISSING and group in ("model", "task") and not is_valid_value("", known[key])):

@@ -76,6 +76,7 @@ class Trainer:
         try:
             with rng.preserve_generators():  # a resumed run starts more often, and draws the same
                 self.callbacks.on_fit_start(self)
+            self._started_at = time.monotonic()
             while not self.is_finished():
                 self.train_epoch()
                 is_last = self.step >= self.total_steps or self.should_stop

@@ -108,9 +108,12 @@ class RunReporter(Callback):
                 f"num_workers: {trainer.settings.num_workers} processes share {format_count(count_cores(), 'core')}"
             )
         self._reported_epoch = trainer.epoch
-        self.meter = ThroughputMeter(trainer, rows, unit)
+        self._unit = rows, unit
         self.progress.start()
         self._progress_task = self.progress.add_task("train", total=trainer.total_steps, completed=trainer.step)
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        self.meter = ThroughputMeter(trainer, *self._unit)
 
     def on_step_end(self, trainer: Trainer, metrics: StepMetrics) -> None:
         if trainer.epoch > self._reported_epoch:  # one that ended without a validation

@@ -100,6 +100,9 @@ class Logger(Callback):
     def write_images(self, files: Sequence[Path], step: int) -> None:
         """Write the pictures of a finished run."""
 
+    def flush(self) -> None:
+        """Have the tool write what it holds back."""
+
     def close(self, status: str) -> None:
         """Leave the tool. ``status`` is finished, interrupted or failed."""
 
@@ -159,6 +162,8 @@ class Logger(Callback):
             log.warning("%s; it logs nothing more, training goes on", what)
 
     def state_dict(self) -> dict[str, Any]:
+        """The id of the run in the tool, which has by then all that comes before the checkpoint."""
+        self._attempt(self.flush)
         return {"run_id": self.run_id}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Mapping, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class TrackioLogger(Logger):
     def open(self, run: LoggedRun, run_id: str | None, step: int) -> str:
         import trackio
 
-        name = run_id or run.name
+        name = run_id or self._find_free_name(run.name)
         with contextlib.redirect_stdout(io.StringIO()):
             self._run = trackio.init(
                 project=self.project,
@@ -39,6 +40,13 @@ class TrackioLogger(Logger):
                 auto_log_cpu=False,
             )
         return str(self._run.name)
+
+    def _find_free_name(self, name: str) -> str:
+        """A name by which the local database has no run yet, as names alone tell runs apart."""
+        from trackio.sqlite_storage import SQLiteStorage
+
+        taken = set() if self.space_id is not None else {*SQLiteStorage.get_runs(self.project)}
+        return next(free for free in chain([name], (f"{name}-{n}" for n in count(2))) if free not in taken)
 
     def read_logged_steps(self) -> dict[str, int]:
         from trackio.sqlite_storage import SQLiteStorage
@@ -57,5 +65,7 @@ class TrackioLogger(Logger):
         self._run.log({f"images/{file.stem}": trackio.Image(str(file)) for file in files}, step=step)
 
     def close(self, status: str) -> None:
+        import trackio
+
         with contextlib.redirect_stdout(io.StringIO()):
-            self._run.finish()
+            trackio.finish()
