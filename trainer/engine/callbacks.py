@@ -135,7 +135,7 @@ class CallbackList(Callback):
             problem = "a mapping is needed" if not isinstance(state, dict) else _find_unsavable(state)
             if problem:
                 raise CallbackError(f"{name}: state_dict() cannot be saved: {problem}")
-        return states
+        return {name: state for name, state in states.items() if state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Give each callback its state; one that was not there when the checkpoint was saved begins anew."""

@@ -15,7 +15,7 @@ from trainer.viz.loggers.tensorboard_logger import TensorBoardLogger
 accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
 
-def read(folder: Path, logger: Logger) -> Points:
+def read(folder: Path, _: Logger) -> Points:
     found = accumulators.EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0}).Reload()
     return {tag: [(event.step, event.value) for event in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
 

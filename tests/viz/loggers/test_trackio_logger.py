@@ -20,7 +20,7 @@ from trainer.viz.loggers.trackio_logger import TrackioLogger  # noqa: E402
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def read(folder: Path, logger: Logger) -> Points:
+def read(_: Path, logger: Logger) -> Points:
     points: dict[str, list[tuple[int, float]]] = {}
     for row in storage.SQLiteStorage.get_logs("train", logger.run_id):
         for name in row.keys() - {"step", "timestamp"}:

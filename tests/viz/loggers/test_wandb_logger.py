@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,18 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def records(folder: Path) -> list[Any]:
+    """Of all parts of a run, once the process that writes them has come to their end."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        found = parse_files(folder)
+        kinds = [record.WhichOneof("record_type") for record in found]
+        if kinds and kinds.count("exit") == kinds.count("header"):
+            return found
+        time.sleep(0.05)
+    raise TimeoutError(folder)
+
+
+def parse_files(folder: Path) -> list[Any]:
     from wandb.proto import wandb_internal_pb2
 
     found = []
@@ -27,7 +40,7 @@ def records(folder: Path) -> list[Any]:
     return found
 
 
-def read(folder: Path, logger: Logger) -> Points:
+def read(folder: Path, _: Logger) -> Points:
     points: dict[str, list[tuple[int, float]]] = {}
     for record in records(folder):
         for item in record.history.item:
@@ -54,6 +67,7 @@ def test_the_configuration_is_that_of_the_run(tmp_path: Path) -> None:
 
 def test_a_file_that_was_cut_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     train_logged(tmp_path, WandbLogger())
+    records(tmp_path)
     (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     data = file.read_bytes()
     whole = list(read_records(data))
