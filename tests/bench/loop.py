@@ -84,7 +84,7 @@ def ours(case: Case, data: Dataset) -> float:
             saving = CheckpointCallback(CheckpointManager(Path(place), {}), composed.settings.save_every)
             callbacks = [table, screen, saving, SignalStop(flag)]
             trainer = Trainer(task, players, loaders["train"], loaders["val"], composed.settings, callbacks)
-            screen.announce_start(trainer, result, {})
+            screen.announce_start(trainer, result, {"train": (ROWS, "rows"), "test": (200, "rows")})
             started = time.perf_counter()
             trainer.fit()
             return (time.perf_counter() - started) / trainer.step * 1e6

@@ -16,7 +16,7 @@ from trainer.engine.checkpoint import CheckpointManager
 from trainer.engine.checkpoint_callback import CheckpointCallback
 from trainer.engine.step_metrics import StepMetrics
 from trainer.engine.trainer import Trainer
-from trainer.utils.errors import ConfigError, Interrupted, SystemFault
+from trainer.utils.errors import Interrupted, SystemFault
 
 
 class Recorder(Callback):
@@ -227,7 +227,7 @@ def test_a_state_that_a_checkpoint_cannot_hold_is_refused(value: Any, problem: s
 
 def test_a_state_that_cannot_be_loaded_names_its_callback() -> None:
     states = CallbackList([Holder([torch.zeros(2), None, "x"])]).state_dict()
-    with pytest.raises(ConfigError, match=r"^callbacks.holder: .*load_state_dict raised KeyError"):
+    with pytest.raises(CallbackError, match=r"^callbacks.holder: .*load_state_dict raised KeyError"):
         CallbackList([Holder(0)]).load_state_dict(states)
     CallbackList([Recorder("new")]).load_state_dict(states)
 

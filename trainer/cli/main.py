@@ -20,7 +20,7 @@ train trains any neural network from a configuration.
 
   train model=lstm data=synthetic_seq       train, validate, test, report
   train -m model=lstm,gru seed=0,1,2        every combination, and a leaderboard
-  train list [models|data|tasks|optimizers|schedulers|experiments]
+  train list [models|data|tasks|optimizers|schedulers|loggers|experiments]
   train show [model=NAME | data=NAME | ...] keys with type, default and meaning; without a name the daily ones
   train show data=NAME augment=NAME samples=N  training pictures as the first epochs see them
   train show RUN [features=LAYER row=N]     the layers of a run's model, or what one of them makes of a test row

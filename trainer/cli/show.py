@@ -21,7 +21,9 @@ def list_options(arguments: Sequence[str]) -> int:
     from trainer.config import registry
 
     plural = {"models": "model", "tasks": "task", "optimizers": "optimizer", "schedulers": "scheduler"}
-    plural |= {"experiments": "experiment", "data": "data"} | {group: group for group in registry.GROUPS}
+    plural |= {"experiments": "experiment", "data": "data", "loggers": "logger"} | {
+        group: group for group in registry.GROUPS
+    }
     wanted = []
     words, folders, _ = argv.split_args(arguments)
     for word in words:
@@ -46,7 +48,7 @@ def list_options(arguments: Sequence[str]) -> int:
 
 def show_details(arguments: Sequence[str]) -> int:
     """Keys with type, default and meaning: of one option, or the flat ones. Pictures of data, the inside of a run."""
-    from trainer.config import compatibility, introspection, plugins, registry
+    from trainer.config import compatibility, introspection, plugins, registry, validation
 
     words, folders, _ = argv.split_args(arguments)
     if any(word.startswith("samples=") for word in words):
@@ -79,7 +81,8 @@ def show_details(arguments: Sequence[str]) -> int:
         print_text(f"{group}={name}: {option.description}")
         if found:
             print_text("\n\n".join(part for part in (found.shapes, found.doc) if part))
-        _print_keys(option, found.init_types if found else {}, f"{group}.")
+        entry = f"{name}." if group in validation.LIST_GROUPS else ""
+        _print_keys(option, found.init_types if found else {}, f"{group}.{entry}")
         if elsewhere := option.other_overrides():
             print_table([("SETS AS WELL", "TO", ""), *elsewhere])
         if group == "data" and option.class_path and compatibility.non_image_inputs(option.class_path) is None:

@@ -26,7 +26,7 @@ from trainer.config.overrides import (
 )
 from trainer.config.schema import Settings
 from trainer.config.sweep_grid import find_invalid_sweep
-from trainer.config.validation import OBJECT_GROUPS, check_config, declare_config_plugins, find_problems
+from trainer.config.validation import LIST_GROUPS, OBJECT_GROUPS, check_config, declare_config_plugins, find_problems
 from trainer.utils.errors import ConfigError, IncompatibleError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -94,9 +94,17 @@ class Config:
         kept = {
             key: self._without_runtime_keys(value) for key, value in self.tree.items() if key not in RUNTIME_ONLY_KEYS
         }
+        kept["plugins"] = self._identity_plugins()
         if data_digest is not None:
             kept["data_digest"] = data_digest
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _identity_plugins(self) -> list[str]:
+        """The plugins but those that only loggers and callbacks are of."""
+        entries = [item for group in LIST_GROUPS for item in self.tree[group].values()]
+        objects = [self.tree[group] for group in OBJECT_GROUPS]
+        mine, theirs = ({str(node["_target_"]).partition(".")[0] for node in nodes} for nodes in (entries, objects))
+        return [name for name in self.tree["plugins"] if name not in mine - theirs]
 
     def _without_runtime_keys(self, value: Any) -> Any:
         """A group without the keys that repeat a neutral one, as ``data_dir: ${data_dir}`` does."""

@@ -75,7 +75,8 @@ class CallbackList(Callback):
     An exception in a callback that is not of this package is reported as that callback's.
 
     Raises:
-        ConfigError: A callback of the user's has raised an exception, or its state cannot be saved or loaded.
+        CallbackError: A callback of the user's has raised an exception, or its state cannot be saved.
+        ConfigError: The state of one of ours in a checkpoint is not what it saves there.
     """
 
     def __init__(self, callbacks: Sequence[Callback] = ()):
@@ -147,8 +148,10 @@ class CallbackList(Callback):
                     raise ConfigError(f"{name_of(callback)}: its state cannot be loaded: {error}") from error
 
 
-class CallbackError(ConfigError):
+class CallbackError(UserError):
     """An exception in a callback of the user's."""
+
+    exit_code = ConfigError.exit_code
 
 
 def name_of(callback: Callback) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -71,12 +72,11 @@ class WandbLogger(Logger):
 
 def _read_history_steps(folder: Path, run_id: str) -> dict[str, int]:
     """The last step of each metric in the files that earlier parts of a run left."""
-    from wandb.proto import wandb_internal_pb2
-
+    messages: Any = importlib.import_module("wandb.proto.wandb_internal_pb2")
     found: dict[str, int] = {}
     for file in folder.glob(f"*run-*/run-{run_id}.wandb"):
         for record in read_records(file.read_bytes()):
-            parsed = wandb_internal_pb2.Record()
+            parsed = messages.Record()
             parsed.ParseFromString(record)
             for item in parsed.history.item:
                 name = item.key or "/".join(item.nested_key)
