@@ -1,5 +1,6 @@
-from trainer.core.types import PositiveInt
+
 from trainer.engine.callbacks import Callback
+from trainer.core.types import PositiveInt
 from trainer.viz.loggers.logger import Logger
 
 

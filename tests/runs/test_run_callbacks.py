@@ -15,6 +15,7 @@ from tests.helpers.inside import metrics, run, signal_at
 from tests.helpers.refusals import refused
 from trainer.config import compose
 from trainer.engine import checkpoint
+from trainer.engine.callbacks import CallbackError
 from trainer.runs import run_dir, saved_run
 from trainer.runs import train as runner
 from trainer.utils.errors import ConfigError, Interrupted
@@ -138,7 +139,7 @@ def test_what_is_refused(words: tuple[str, ...], problem: str) -> None:
 
 def test_an_error_in_a_callback_ends_the_run_by_its_name() -> None:
     with pytest.raises(
-        ConfigError, match=r"^callbacks\.my_stop: own_callbacks\.StopAt\.on_step_end raised LookupError"
+        CallbackError, match=r"^callbacks\.my_stop: own_callbacks\.StopAt\.on_step_end raised LookupError"
     ):
         run(*MINE, "+callbacks.my_stop.fail_at=3", "hydra.run.dir=outputs/failed")
     assert run_dir.read_results(Path("outputs/failed"))["status"] == "failed"
