@@ -71,7 +71,7 @@ MINE = ("plugins=[own_callbacks]", "+callbacks.my_stop._target_=own_callbacks.St
 
 
 @pytest.fixture(autouse=True)
-def plugin() -> Iterator[None]:
+def plugin(in_tmp: None) -> Iterator[None]:
     Path("own_callbacks.py").write_text(PLUGIN)
     yield
     sys.modules.pop("own_callbacks", None)

@@ -96,6 +96,8 @@ class FinishedRun:
 def is_ignored_key(key: str) -> bool:
     """Whether a key does not tell two settings apart, or has a column of its own."""
     parts = key.split(".")
+    if parts[0] == "callbacks":  # those of the user's may do anything to what is trained
+        return False
     is_neutral = parts[0] in RUNTIME_ONLY_KEYS or parts[-1] in RUNTIME_ONLY_KEYS
     return key in ("model", "data") or key.startswith("hydra") or is_neutral
 
