@@ -71,8 +71,8 @@ MINE = ("plugins=[own_callbacks]", "+callbacks.my_stop._target_=own_callbacks.St
 
 
 @pytest.fixture(autouse=True)
-def plugin(in_tmp: None) -> Iterator[None]:
-    Path("own_callbacks.py").write_text(PLUGIN)
+def plugin(tmp_path: Path) -> Iterator[None]:
+    (tmp_path / "own_callbacks.py").write_text(PLUGIN)
     yield
     sys.modules.pop("own_callbacks", None)
 
