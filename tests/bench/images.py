@@ -25,7 +25,6 @@ from trainer.core.batch import Batch
 from trainer.core.dataset import DatasetInfo
 from trainer.data.augment.image_augment import ImageAugment
 from trainer.engine import factory
-from trainer.engine.checkpoint import NullCheckpointManager
 from trainer.engine.device import keep_freed_memory
 from trainer.engine.trainer import Trainer
 
@@ -75,9 +74,7 @@ def stepper(model: str, *more: str) -> Callable[[], Tensor]:
     task = factory.make_task(composed.tree, made, composed.names).train()
     loaders = factory.make_loaders(composed.tree, made, composed.settings, torch.device("cpu"))
     players = factory.make_param_groups(composed.tree, composed.settings, task, loaders["train"])
-    trainer = Trainer(
-        task, players, loaders["train"], loaders["val"], composed.settings, NullCheckpointManager(), watcher=None
-    )  # type: ignore[arg-type]
+    trainer = Trainer(task, players, loaders["train"], loaders["val"], composed.settings)
     batch = next(loaders["train"].iter_epoch(0))
 
     def step() -> Tensor:

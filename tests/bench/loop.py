@@ -28,10 +28,14 @@ from trainer.config import compose
 from trainer.core.dataset import Dataset, DatasetInfo, TensorSplit
 from trainer.engine import factory
 from trainer.engine.checkpoint import CheckpointManager
+from trainer.engine.checkpoint_callback import CheckpointCallback
+from trainer.engine.signal_stop import SignalStop
 from trainer.engine.trainer import Trainer
 from trainer.runs import run_report
 from trainer.runs.results import Result
 from trainer.utils import signals
+from trainer.viz.loggers.csv_logger import CSVLogger
+from trainer.viz.loggers.logger import LoggedRun
 
 ROUNDS, BATCH, ROWS = 7, 32, 600
 Pairs = Callable[[], Iterable[tuple[Tensor, Tensor]]]
@@ -75,9 +79,12 @@ def ours(case: Case, data: Dataset) -> float:
     with tempfile.TemporaryDirectory() as place, signals.capture_signals() as flag:
         result = Result(place, "", "", {}, [], "ours", "noise", "", 0, monitor="accuracy")
         with run_report.RunReporter(flag, verbose=False) as screen:
-            keeper = CheckpointManager(Path(place), {})
-            trainer = Trainer(task, players, loaders["train"], loaders["val"], composed.settings, keeper, screen)
-            screen.announce_start(trainer, result, dict.fromkeys(("train", "val", "test"), (ROWS, "rows")))
+            table = CSVLogger()
+            table.setup(LoggedRun(Path(place), Path(place, "metrics.csv"), {}), composed.settings.log_every)
+            saving = CheckpointCallback(CheckpointManager(Path(place), {}), composed.settings.save_every)
+            callbacks = [table, screen, saving, SignalStop(flag)]
+            trainer = Trainer(task, players, loaders["train"], loaders["val"], composed.settings, callbacks)
+            screen.announce_start(trainer, result, {"train": (ROWS, "rows"), "test": (200, "rows")})
             started = time.perf_counter()
             trainer.fit()
             return (time.perf_counter() - started) / trainer.step * 1e6

@@ -20,7 +20,6 @@ from trainer.config import compose
 from trainer.core import rng
 from trainer.data.datasets.generative.ring import Ring
 from trainer.engine import factory
-from trainer.engine.checkpoint import NullCheckpointManager
 from trainer.engine.trainer import Trainer
 from trainer.metrics.distances import energy_distance, mode_coverage
 from trainer.tasks.base.denoising import Denoising
@@ -33,12 +32,6 @@ SAMPLERS = {
 """The first of each is what the others are measured against."""
 
 
-class Unwatched:
-    def on_step_end(self, trainer: Trainer) -> None: ...
-
-    def on_validation_end(self, trainer: Trainer, row: dict[str, float]) -> None: ...
-
-
 def trained(name: str, steps: int) -> Denoising:
     words = ("model=diffusion", f"task={name}", "data=ring", f"max_steps={steps}", "val_every=1000", "task.steps=10")
     composed = compose.compose(words)
@@ -48,9 +41,7 @@ def trained(name: str, steps: int) -> Denoising:
     assert isinstance(task, Denoising)
     loaders = factory.make_loaders(composed.tree, data, composed.settings, torch.device("cpu"))
     players = factory.make_param_groups(composed.tree, composed.settings, task, loaders["train"])
-    trainer = Trainer(
-        task, players, loaders["train"], loaders["val"], composed.settings, NullCheckpointManager(), Unwatched()
-    )
+    trainer = Trainer(task, players, loaders["train"], loaders["val"], composed.settings)
     trainer.fit()
     trainer.load_best_weights()
     return task.eval()

@@ -49,6 +49,7 @@ CHANGES: dict[str, tuple[str, str]] = {
     "num_workers": ("num_workers=1", "elsewhere"),
     "worker_timeout": ("worker_timeout=5", "elsewhere"),
     "save_every": ("save_every=0", "elsewhere"),
+    "log_every": ("log_every=2", "elsewhere"),
     "draw": ("draw=false", "elsewhere"),
     "draw_seconds": ("draw_seconds=0", "elsewhere"),
     "jobs": ("jobs=1", "elsewhere"),
@@ -131,6 +132,12 @@ def test_save_every_says_how_often(monkeypatch: pytest.MonkeyPatch) -> None:
     run("save_every=0")
     assert rarely == 1
     assert saved.count(checkpoint.LAST) >= 6
+
+
+def test_log_every_says_at_which_steps() -> None:
+    result = run("logger.csv.steps=true", "log_every=2", "epochs=2")
+    lines = Path(result.folder, "steps.csv").read_text().splitlines()
+    assert [int(line.split(",")[0]) for line in lines[1:]] == [2, 4, 6]
 
 
 def test_data_dir_is_where_real_data_is_looked_for(tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.helpers.lab import Silent
 from tests.helpers.tiny import CYCLE, MOMENTUM, SGD, Formula, Linear, Numbers, Unweighted, pull, rows, tiny, weights
 from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.core.dataset import TensorSplit
 from trainer.engine import checkpoint
+from trainer.engine.callbacks import Callback
 from trainer.engine.checkpoint import CheckpointManager
+from trainer.engine.step_metrics import StepMetrics
 from trainer.engine.trainer import Trainer
 from trainer.tasks.classification import Classification
 from trainer.utils.errors import NonFiniteError
@@ -111,15 +112,14 @@ def test_clipping(clip: float | None, mode: str, moved: list[float]) -> None:
     assert trainer.history[0]["grad_norm"] == pytest.approx(5.0)  # before clipping
 
 
-class Latest(Silent):
+class Latest(Callback):
     """Remembers the weights after each finished step."""
 
     def __init__(self) -> None:
         self.seen: list[Tensor] = []
 
-    def on_step_end(self, trainer: Trainer) -> None:
-        if trainer.task.training:
-            self.seen.append(weights(trainer))
+    def on_step_end(self, trainer: Trainer, metrics: StepMetrics) -> None:
+        self.seen.append(weights(trainer))
 
 
 def test_a_bad_row_stops_the_run_before_it_reaches_the_weights() -> None:
@@ -194,7 +194,7 @@ def test_fp16_skips_an_overflow_and_its_scale_survives_a_stop(tmp_path: Path) ->
     trainer.epoch, trainer.batch = 1, 0
     trainer.train_epoch()
     assert not torch.equal(weights(trainer), before)
-    trainer.save()
+    trainer.callbacks.on_fit_end(trainer)
     again = tiny(train=rows(64), precision="fp16", epochs=2)
     assert again.scaler.state_dict() != trainer.scaler.state_dict()
     again.load_state_dict(checkpoint.load_newest(tmp_path), None)

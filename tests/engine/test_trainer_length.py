@@ -13,9 +13,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.helpers.lab import Silent
 from tests.helpers.tiny import CYCLE, LeastSquares, Linear, StopAt, rows, tiny
 from trainer.core.batch import Batch
+from trainer.engine.callbacks import CallbackList
 from trainer.engine.trainer import Trainer
 from trainer.utils.errors import Interrupted
 
@@ -111,7 +111,7 @@ def test_a_schedule_ends_on_its_players_last_step(
         last.load_state_dict(copy.deepcopy(first.state_dict()), None)
         spies.append(spied(last))
     elif stop is not None:
-        first.callback = Silent()
+        first.callbacks = CallbackList()
     last.fit()
     assert last.step == last.total_steps == (max_steps or epochs * math.ceil(len(first.train_loader) / accumulate))
     assert len([row for row in last.history if row["step"] == last.step]) == 1

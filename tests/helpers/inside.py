@@ -33,10 +33,10 @@ def signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
     stepped = run_report.RunReporter.on_step_end
     sent = []
 
-    def watched(self: run_report.RunReporter, trainer: Any) -> None:
+    def watched(self: run_report.RunReporter, trainer: Any, metrics: Any) -> None:
         if trainer.step == step and not sent:
             sent.append(step)
             os.kill(os.getpid(), number)
-        stepped(self, trainer)
+        stepped(self, trainer, metrics)
 
     monkeypatch.setattr(run_report.RunReporter, "on_step_end", watched)

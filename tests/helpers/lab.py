@@ -17,18 +17,20 @@ from trainer.core import rng
 from trainer.core.dataset import Dataset
 from trainer.core.task import Task
 from trainer.engine import factory
-from trainer.engine.checkpoint import NullCheckpointManager
+from trainer.engine.callbacks import Callback
+from trainer.engine.checkpoint_callback import CheckpointCallback
+from trainer.engine.early_stopping import EarlyStopping
 from trainer.engine.trainer import Trainer
 
 CONF = Path(__file__).parents[2] / "conf"
 
 
-class Silent:
-    """A watcher that says nothing."""
-
-    def on_step_end(self, trainer: Trainer) -> None: ...
-
-    def on_validation_end(self, trainer: Trainer, row: dict[str, float]) -> None: ...
+def callbacks_of(settings: Settings, keeper: Any = None, *watchers: Callback | None) -> list[Callback]:
+    """Those that a run would have: early stopping, checkpoints if there is a keeper; a watcher that stops it last."""
+    found = [watcher for watcher in watchers if watcher is not None]
+    stopping = [] if settings.patience is None else [EarlyStopping(settings.patience)]
+    saving = [] if keeper is None else [CheckpointCallback(keeper, settings.save_every)]
+    return [*stopping, *saving, *found]
 
 
 @dataclass
@@ -72,13 +74,6 @@ def lab(*overrides: str, keeper: Any = None, watcher: Any = None) -> Lab:
     loaders = factory.make_loaders(config, data, settings, torch.device("cpu"))
     factory.run_sanity_check(task, loaders["train"])
     players = factory.make_param_groups(config, settings, task, loaders["train"])
-    trainer = Trainer(
-        task,
-        players,
-        loaders["train"],
-        loaders["val"],
-        settings,
-        keeper or NullCheckpointManager(),
-        watcher or Silent(),
-    )
+    callbacks = callbacks_of(settings, keeper, watcher)
+    trainer = Trainer(task, players, loaders["train"], loaders["val"], settings, callbacks)
     return Lab(config, settings, data, task, loaders, trainer)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tests.helpers.lab import Silent, configure
+from tests.helpers.lab import callbacks_of, configure
 from trainer.config.schema import Settings
 from trainer.core import rng
 from trainer.core.batch import Batch, Score
@@ -20,8 +20,9 @@ from trainer.core.dataset import TensorSplit
 from trainer.core.task import Task
 from trainer.data.augment.image_augment import Augment
 from trainer.engine import factory
-from trainer.engine.checkpoint import NullCheckpointManager
+from trainer.engine.callbacks import Callback
 from trainer.engine.dataloader import Loader
+from trainer.engine.step_metrics import StepMetrics
 from trainer.engine.trainer import Trainer
 from trainer.utils.errors import Interrupted
 
@@ -167,9 +168,7 @@ def tiny(
     players = factory.make_param_groups(
         {"optimizer": optimizer | own, "scheduler": scheduler}, settings, task, train_loader
     )
-    return Trainer(
-        task, players, train_loader, val_loader, settings, keeper or NullCheckpointManager(), watcher or Silent()
-    )
+    return Trainer(task, players, train_loader, val_loader, settings, callbacks_of(settings, keeper, watcher))
 
 
 def weights(trainer: Trainer) -> Tensor:
@@ -191,14 +190,18 @@ def losses_of(trainer: Trainer) -> list[float]:
     return losses
 
 
-class StopAt(Silent):
+class StopAt(Callback):
     """Interrupts after a step, or in the middle of the validation after it."""
 
     def __init__(self, step: int, training: bool = True):
         self.at = step, training
 
-    def on_step_end(self, trainer: Trainer) -> None:
-        if (trainer.step, trainer.task.training) == self.at:
+    def on_step_end(self, trainer: Trainer, metrics: StepMetrics) -> None:
+        if (trainer.step, True) == self.at:
+            raise Interrupted("stopped by SIGTERM", 15)
+
+    def on_evaluation_batch_end(self, trainer: Trainer) -> None:
+        if (trainer.step, False) == self.at:
             raise Interrupted("stopped by SIGTERM", 15)
 
 

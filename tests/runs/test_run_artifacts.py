@@ -17,6 +17,7 @@ from trainer.runs import run_artifacts, run_dir, saved_run, train
 from trainer.runs.results import Result
 from trainer.utils.errors import Interrupted, SystemFault
 from trainer.viz import artifact_writer, plots
+from trainer.viz.loggers import csv_logger
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
@@ -164,7 +165,7 @@ def test_a_failed_run_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> N
         raise SystemFault("no room")
 
     with monkeypatch.context() as patched:
-        patched.setattr(run_artifacts, "append_metrics", full)
+        patched.setattr(csv_logger, "append_history", full)
         with pytest.raises(SystemFault, match="no room"):
             run("epochs=4", "hydra.run.dir=outputs/cut")
     said = run_dir.read_results(Path("outputs/cut"))
@@ -181,7 +182,7 @@ def test_the_first_fault_is_the_one_that_is_told(monkeypatch: pytest.MonkeyPatch
         patched.setattr(os, "replace", full)
 
     with monkeypatch.context() as patched:
-        patched.setattr(run_artifacts, "append_metrics", fill)
+        patched.setattr(csv_logger, "append_history", fill)
         with pytest.raises(SystemFault, match=r"cannot write outputs/cut/best\.pt: No space left on device"):
             run("save_every=0", "hydra.run.dir=outputs/cut")
     said = json.loads(Path("outputs/cut/results.json").read_text())

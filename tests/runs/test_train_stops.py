@@ -152,7 +152,7 @@ def test_ctrl_c_twice_names_the_run_that_has_a_checkpoint(
     def leave(_: int) -> None:
         raise Left
 
-    def press_twice(_: object, trainer: Trainer) -> None:
+    def press_twice(_: object, trainer: Trainer, __: object) -> None:
         if trainer.step == 5:
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)

@@ -51,7 +51,7 @@ def test_a_long_run_keeps_a_few() -> None:
 def test_a_run_that_was_stopped_has_the_same_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run("epochs=4", "val_every=1")
 
-    def stop(_: run_report.RunReporter, trainer: Trainer) -> None:
+    def stop(_: run_report.RunReporter, trainer: Trainer, __: object) -> None:
         if trainer.step == 2 * len(trainer.train_loader) + 1:
             raise Interrupted("stopped by the test", 2)
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.helpers.lab import Silent
 from tests.helpers.own_files import OWN_FILES, OWN_MODELS
 from tests.helpers.pairs import (
     DATA,
@@ -31,7 +30,6 @@ from trainer.core import rng, shapes
 from trainer.core.batch import ScoreAccumulator
 from trainer.core.task import Task
 from trainer.engine import factory
-from trainer.engine.checkpoint import NullCheckpointManager
 from trainer.engine.trainer import Trainer
 from trainer.utils.errors import ConfigError
 
@@ -60,9 +58,7 @@ def step(made: Pair, steps: int) -> Trainer:
     """That many steps of everybody whose turn it is."""
     settings = made.config.settings
     players = factory.make_param_groups(made.config.tree, settings, made.task, made.loaders["train"])
-    trainer = Trainer(
-        made.task, players, made.loaders["train"], made.loaders["val"], settings, NullCheckpointManager(), Silent()
-    )
+    trainer = Trainer(made.task, players, made.loaders["train"], made.loaders["val"], settings)
     made.task.train()
     batches = [batch for _ in range(steps) for batch in [factory.make_small_batch(made.loaders["train"])]]
     for number, batch in enumerate(batches):

@@ -21,7 +21,7 @@ train trains any neural network from a configuration.
 
   train model=lstm data=synthetic_seq       train, validate, test, report
   train -m model=lstm,gru seed=0,1,2        train every combination, rank them in a leaderboard
-  train list [models|data|tasks|optimizers|schedulers|experiments]
+  train list [models|data|tasks|optimizers|schedulers|loggers|experiments]
   train show [model=NAME | data=NAME | ...] keys with type, default and meaning; without a name the global keys
   train show data=NAME augment=NAME samples=N  augmented training images of the first epochs
   train show RUN [features=LAYER row=N]     layers of a run's model, or the feature maps of a test row

@@ -22,7 +22,9 @@ def list_options(arguments: Sequence[str]) -> int:
     from trainer.config import registry
 
     plural = {"models": "model", "tasks": "task", "optimizers": "optimizer", "schedulers": "scheduler"}
-    plural |= {"experiments": "experiment", "data": "data"} | {group: group for group in registry.GROUPS}
+    plural |= {"experiments": "experiment", "data": "data", "loggers": "logger"} | {
+        group: group for group in registry.GROUPS
+    }
     wanted = []
     words, folders, _ = argv.split_args(arguments)
     for word in words:
@@ -47,7 +49,7 @@ def list_options(arguments: Sequence[str]) -> int:
 
 def show_details(arguments: Sequence[str]) -> int:
     """Run ``train show``: keys with type, default and meaning; augmented images of a data set; the layers of a run."""
-    from trainer.config import compatibility, introspection, option_keys, plugins, registry, torch_classes
+    from trainer.config import compatibility, introspection, option_keys, plugins, registry, torch_classes, validation
 
     words, folders, _ = argv.split_args(arguments)
     if any(word.startswith("samples=") for word in words):
@@ -83,7 +85,8 @@ def show_details(arguments: Sequence[str]) -> int:
         elif found:
             print_text("\n\n".join(part for part in (found.shapes, found.doc) if part))
         keys = option_keys.read_keys(group, option.class_path) if option.class_path else None
-        _print_keys(option, {key: parameter.kind for key, parameter in (keys or {}).items()}, f"{group}.")
+        entry = f"{name}." if group in validation.LIST_GROUPS else ""
+        _print_keys(option, {key: parameter.kind for key, parameter in (keys or {}).items()}, f"{group}.{entry}")
         if elsewhere := option.other_overrides():
             print_table([("SETS AS WELL", "TO", ""), *elsewhere])
         if group == "data" and option.class_path and compatibility.non_image_inputs(option.class_path) is None:

@@ -26,7 +26,7 @@ from trainer.config.overrides import (
 )
 from trainer.config.schema import Settings
 from trainer.config.sweep_grid import find_invalid_sweep
-from trainer.config.validation import OBJECT_GROUPS, check_config, declare_config_plugins, find_problems
+from trainer.config.validation import LIST_GROUPS, OBJECT_GROUPS, check_config, declare_config_plugins, find_problems
 from trainer.utils.errors import ConfigError, IncompatibleError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ RUNTIME_ONLY_KEYS = {
     "allow_changed_data",
     "draw",
     "draw_seconds",
+    "logger",
+    "log_every",
+    "callbacks",
 }
 """Keys that do not change what is trained, so that runs that differ in them alone are the same run."""
 
@@ -91,9 +94,17 @@ class Config:
         kept = {
             key: self._without_runtime_keys(value) for key, value in self.tree.items() if key not in RUNTIME_ONLY_KEYS
         }
+        kept["plugins"] = self._identity_plugins()
         if data_digest is not None:
             kept["data_digest"] = data_digest
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _identity_plugins(self) -> list[str]:
+        """The plugins but those that only loggers and callbacks are of."""
+        entries = [item for group in LIST_GROUPS for item in self.tree[group].values()]
+        objects = [self.tree[group] for group in OBJECT_GROUPS]
+        mine, theirs = ({str(node["_target_"]).partition(".")[0] for node in nodes} for nodes in (entries, objects))
+        return [name for name in self.tree["plugins"] if name not in mine - theirs]
 
     def _without_runtime_keys(self, value: Any) -> Any:
         """A group without the keys that repeat a neutral one, as ``data_dir: ${data_dir}`` does."""
@@ -213,6 +224,8 @@ def _expand_choices(item: Override, folders: Sequence[Path]) -> list[str]:
     """The overrides of one group that a sweep will make."""
     key = item.key_or_group
     if not item.is_sweep_override():
+        if isinstance(item.value(), list):
+            return [item.input_line or ""]
         return [f"{key}={item.value()}"] if item.value() is not None else []
     is_list = item.is_choice_sweep() and not find_invalid_sweep(item, folders)
     names = item.sweep_string_iterator() if is_list else iter(registry.list_options(key, folders))

@@ -15,14 +15,15 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from trainer.config import config_dir, inapplicable_keys, registry, secret_masking, yaml_limits
-from trainer.config.validation import OBJECT_GROUPS
+from trainer.config.overrides import is_list_entry
+from trainer.config.validation import LIST_GROUPS, OBJECT_GROUPS
 from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 
@@ -184,6 +185,8 @@ def set_override(composed: DictConfig, item: Override) -> list[str]:
         if not isinstance(node, DictConfig):
             return [f"{key}: {'.'.join(parts[:depth])} is a value and has no key {part}"]
         if part not in list(node):
+            if is_list_entry(key) and item.type in (OverrideType.ADD, OverrideType.FORCE_ADD):
+                break
             return [f"{key}: unknown key{_suggest_key(composed, parts[:depth], part)}"]
         node = node._get_node(part)
     try:
@@ -206,6 +209,8 @@ def _suggest_key(composed: DictConfig, above: Sequence[str], part: str) -> str:
         return f"; did you mean {' or '.join(same)}?"
     here = OmegaConf.select(composed, ".".join(above)) if above else composed
     prefix = "".join(f"{name}." for name in above)
+    if len(above) == 1 and above[0] in LIST_GROUPS:
+        return _suggest_entry(composed, above[0], part)
     near = did_you_mean(part, [str(k) for k in here if k != "hydra" and not str(k).startswith("_")])
     if near:
         return near.replace("mean ", f"mean {prefix}")
@@ -225,6 +230,16 @@ def _suggest_key(composed: DictConfig, above: Sequence[str], part: str) -> str:
     for full in deep:
         guess = guess.replace(f"mean {full.partition('.')[2]}?", f"mean {full}?")
     return guess
+
+
+def _suggest_entry(composed: DictConfig, group: str, name: str) -> str:
+    """How an object is added to a group that has any number of them, or the one that was meant."""
+    there = [str(key) for key in composed[group]]
+    if near := did_you_mean(name, there):
+        return near.replace("mean ", f"mean {group}.")
+    if name in registry.list_options(group):
+        return f"; {name} is not chosen: {group}=[{','.join([*there, name])}]"
+    return f"; a class of yours is added by +{group}.{name}._target_=your_module.Class"
 
 
 def to_containers(composed: DictConfig) -> tuple[dict[str, Any], dict[str, Any], list[str]]:

@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 
 from trainer.config import registry
 from trainer.config.sweep_grid import OptionLoader, find_invalid_sweep
+from trainer.config.validation import LIST_GROUPS
 from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import shorten_repr
@@ -100,7 +101,7 @@ def invalid_override(item: Override, *, is_sweep: bool = False) -> list[str]:
             find_invalid_sweep(item)
             or f"{item.input_line}: several values make a sweep; run train -m {item.input_line}"
         ]
-    if item.type in (OverrideType.ADD, OverrideType.FORCE_ADD):
+    if item.type in (OverrideType.ADD, OverrideType.FORCE_ADD) and not is_list_entry(key):
         is_there = key in registry.GROUPS
         return [f"{key}: {'leave out the +' if is_there else 'unknown key; + adds keys that nothing reads'}"]
     if item.type == OverrideType.DEL:
@@ -118,6 +119,12 @@ def invalid_override(item: Override, *, is_sweep: bool = False) -> list[str]:
     return []
 
 
+def is_list_entry(key: str) -> bool:
+    """Whether a key is inside one of the groups to which a command line may add an object."""
+    group, _, name = key.partition(".")
+    return group in LIST_GROUPS and bool(name)
+
+
 def conflicting_overrides(items: Sequence[Override]) -> list[str]:
     """Overrides of which one would do nothing beside the other."""
     given = {item.key_or_group for item in items if item.value() is not None}
@@ -130,6 +137,9 @@ def unknown_option(item: Override, folders: Sequence[Path]) -> str | None:
     if group in ALLOWED_HYDRA_GROUPS:
         return _describe_missing_plugin(group, str(name))
     known = registry.list_options(group, folders)
+    if group in LIST_GROUPS and isinstance(name, list):
+        wrong = [str(each) for each in name if str(each) not in known]
+        return registry.describe_unknown_option(group, wrong[0], known) if wrong else None
     if str(name) in known or (group == "experiment" and name is None):
         return None
     return registry.describe_unknown_option(group, "null" if name is None else str(name), known)

@@ -11,7 +11,7 @@ from pathlib import Path
 from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 
-GROUPS = ("model", "data", "task", "augment", "optimizer", "scheduler", "experiment")
+GROUPS = ("model", "data", "task", "augment", "optimizer", "scheduler", "logger", "callbacks", "experiment")
 _PACKAGE_DIR = Path(__file__).parents[1]
 
 

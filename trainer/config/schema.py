@@ -54,6 +54,7 @@ class Settings:
     num_workers: Annotated[int, Range(ge=0, le=1024)]
     worker_timeout: Seconds
     save_every: NonNegativeFloat
+    log_every: Count
     draw: bool
     draw_seconds: NonNegativeFloat
     jobs: ProcessCount | None

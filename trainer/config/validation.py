@@ -24,6 +24,8 @@ from trainer.utils.text import shorten_repr
 
 OBJECT_GROUPS = ("model", "data", "task", "augment", "optimizer", "scheduler")
 """The groups that describe one object each."""
+LIST_GROUPS = ("logger", "callbacks")
+"""The groups that describe any number of objects, each under a name of its own."""
 NO_NAMES = {"model": "", "data": "", "task": ""}
 TARGET_PREFIXES: Mapping[str, str | tuple[str, ...]] = {
     "model": "trainer.models.",
@@ -32,6 +34,8 @@ TARGET_PREFIXES: Mapping[str, str | tuple[str, ...]] = {
     "augment": "trainer.data.augment.",
     "optimizer": ("trainer.optim.optimizers.", "trainer.optim.muon."),
     "scheduler": "trainer.optim.lr_schedules.",
+    "logger": "trainer.viz.loggers.",
+    "callbacks": (),
 }
 """Where a group's ``_target_`` may point, besides the user's declared plugins and torch's own optimizers."""
 
@@ -54,7 +58,7 @@ def find_problems(
         return odd_keys, []
     kinds = get_type_hints(Settings, include_extras=True)
     problems = [p for key, kind in kinds.items() for p in check_value(key, tree.get(key, MISSING), kind)]
-    known_keys = {*kinds, *OBJECT_GROUPS}
+    known_keys = {*kinds, *OBJECT_GROUPS, *LIST_GROUPS}
     problems += [f"{key}: unknown key{did_you_mean(key, known_keys)}" for key in tree if key not in known_keys]
     judged = [group for group in OBJECT_GROUPS if group not in unjudged]
     absent = [
@@ -69,6 +73,7 @@ def find_problems(
     if refused:
         return problems + refused, []
     problems += [problem for group in judged for problem in _check_group(group, tree[group], names[group], folders)]
+    problems += [problem for group in LIST_GROUPS for problem in _check_list_group(group, tree.get(group), folders)]
     return problems, [] if unjudged else _check_compatibility(tree, names, folders)
 
 
@@ -131,11 +136,27 @@ def _check_targets(node: Any, place: str, *, is_root: bool = False) -> list[str]
         elif torch_classes.is_torch_class(target):
             refusal = torch_classes.describe_refusal(place, target)
             problems += [f"{place}._target_: {refusal}"] if refusal else []
-        elif not target.startswith(TARGET_PREFIXES[place]) and not plugins.is_declared(target):
+        elif not target.startswith(TARGET_PREFIXES[place.split(".")[0]]) and not plugins.is_declared(target):
             module = target.split(".")[0]
             mine = "." in target and module not in {*sys.stdlib_module_names, "trainer"}
             hint = f"; if the module is yours, plugins=[{module}]" if mine else ""
             problems.append(f"{place}._target_: target {target!r} is not on the allow-list{hint}")
+    return problems
+
+
+def _check_list_group(group: str, node: Any, folders: Sequence[Path]) -> list[str]:
+    """The problems of a group whose objects have names of their own."""
+    example = f"+{group}.NAME._target_=your_module.Class"
+    if not isinstance(node, Mapping):
+        return [f"{group}: must hold a mapping of names, each with the keys of one class, as {example} adds one"]
+    problems = []
+    for name, item in node.items():
+        if not isinstance(item, Mapping) or not isinstance(item.get("_target_"), str):
+            wrong = f"{group}.{name}" if name != "_target_" else group
+            problems.append(f"{wrong}: each of the {group} group has a name and a class, as {example} says")
+            continue
+        refused = _check_targets(item, f"{group}.{name}", is_root=True)
+        problems += refused or _check_group(f"{group}.{name}", item, "", folders)
     return problems
 
 
@@ -152,7 +173,7 @@ def _check_group(group: str, node: Mapping[str, Any], name: str, folders: Sequen
     given = {key: value for key, value in node.items() if key != "_target_"}
     problems = [f"{group}.{key}: unknown key{did_you_mean(key, known)}" for key in given if key not in known]
     lacking = [key for key in known if keys[key].default is None and key not in given]
-    problems += [f"{group}.{key}: {group} {name} needs it" for key in lacking]
+    problems += [f"{group}.{key}: {f'{group} {name}' if name else target} needs it" for key in lacking]
     for key, value in given.items():
         # What a data set fills in is a number; text has to come from the user.
         if key not in known or (value == MISSING and group in ("model", "task") and not is_valid_value("", known[key])):

@@ -116,6 +116,18 @@ def fork_rng(seed: int, device: torch.device | None = None) -> Iterator[None]:
             torch.cuda.set_rng_state(on_device, device)
 
 
+@contextmanager
+def preserve_generators() -> Iterator[None]:
+    """A block that may draw from any generator of the CPU, which training finds as it was."""
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_rng_state(before[2])
+
+
 def get_rng_state(device: torch.device) -> dict[str, object]:
     """The state of every generator training may draw from, as tensors and plain lists."""
     kind, keys, place, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]

@@ -139,6 +139,8 @@ def migrate_state(state: dict[str, Any], path: Path) -> dict[str, Any]:
     state[migrations.KEY] = FORMAT_VERSION
     if version == 1:
         state["data"] = None
+    if version < FORMAT_VERSION and "position" in state:  # a last state
+        state |= {"should_stop": False, "callbacks": {}}
     about = state.get("about")
     if version < FORMAT_VERSION and isinstance(about, dict) and isinstance(about.get("config"), dict):
         state["about"] = about | {"config": migrations.migrate_config(about["config"], 1)}
@@ -221,27 +223,18 @@ class CheckpointManager:
     def __init__(self, folder: Path, about: dict[str, Any], data: dict[str, Any] | None = None):
         self.run_dir = folder
         self.shared_state = {migrations.KEY: FORMAT_VERSION, "about": about, "data": data}
-        self.last_saved_step: int | None = None
         atomic_write.remove_leftovers(folder)
+
+    @property
+    def last_path(self) -> Path:
+        """The file of the last state."""
+        return self.run_dir / LAST
 
     def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
         # The best first: a last checkpoint never speaks of a best that is not on the disk.
         if best is not None:
             self.save_best(best)
-        save_checkpoint(state | self.shared_state, self.run_dir / LAST)
-        self.last_saved_step = state["position"]["step"]
+        save_checkpoint(state | self.shared_state, self.last_path)
 
     def save_best(self, best: dict[str, Any]) -> None:
         save_checkpoint(best | self.shared_state, self.run_dir / BEST)
-
-
-class NullCheckpointManager:
-    """Keeps nothing, for a trainer used from Python."""
-
-    last_saved_step: int | None = None
-
-    def __init__(self) -> None:
-        self.shared_state: dict[str, Any] = {}
-
-    def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
-        return

@@ -44,6 +44,8 @@ STATE_SCHEMA = {
     "running": {"sums": tuple[Number, Number], "steps": NonNegativeInt, "seconds": NonNegativeFloat},
     "history": list[dict[str, Number]],
     "best": BEST_SCHEMA,
+    "should_stop": bool,
+    "callbacks": dict[str, dict[str, object]],
 }
 """The parts of a last state that are alike whatever is trained."""
 TRAINED_KEYS = ("task", "players", "scaler", "random")
@@ -237,7 +239,8 @@ def _find_position_problems(state: Mapping[str, Any], trainer: Trainer) -> Itera
     settings, batches = trainer.settings, len(trainer.train_loader)
     per_epoch = -(-batches // settings.accumulate)
     counted = min(trainer.total_steps, epoch * per_epoch + -(-batch // settings.accumulate))
-    if not settings.allow_changed_data and (step != counted or batch > batches or epoch > trainer.total_steps):
+    is_placed = step == counted or (state["should_stop"] and batch == 0 and step <= counted)
+    if not settings.allow_changed_data and (not is_placed or batch > batches or epoch > trainer.total_steps):
         yield f"position.step is {step}; after epoch {epoch} and batch {batch} it is {counted}"
 
 

@@ -7,10 +7,11 @@ accumulation, schedules, averaging and the guard against NaN are written here, o
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,27 +22,13 @@ from trainer.core.batch import Batch
 from trainer.core.task import Task
 from trainer.engine import evaluation, precision
 from trainer.engine.best_checkpoint import BestCheckpoint
+from trainer.engine.callbacks import Callback, CallbackList
 from trainer.engine.dataloader import Loader
 from trainer.engine.nan_guard import NonFiniteStepError, make_nan_guard
 from trainer.engine.param_group import ParamGroup
+from trainer.engine.step_metrics import StepMetrics
 from trainer.metrics.registry import find_task_metric, get_monitor_name
-from trainer.utils.errors import Interrupted, NonFiniteError
-
-
-class CheckpointSink(Protocol):
-    """Where states go; a run folder, or nowhere. common: what each of its files holds beside a state."""
-
-    last_saved_step: int | None
-    shared_state: dict[str, Any]
-
-    def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None: ...
-
-
-class Callback(Protocol):
-    """Who is told of progress, and may say stop by raising."""
-
-    def on_step_end(self, trainer: Trainer) -> None: ...
-    def on_validation_end(self, trainer: Trainer, row: dict[str, float]) -> None: ...
+from trainer.utils.errors import NonFiniteError
 
 
 class Trainer:
@@ -54,16 +41,14 @@ class Trainer:
         train: Loader,
         val: Loader,
         settings: Settings,
-        keeper: CheckpointSink,
-        watcher: Callback,
+        callbacks: Sequence[Callback] = (),
     ):
         self.task = task
         self.param_groups = players
         self.train_loader = train
         self.val_loader = val
         self.settings = settings
-        self.checkpoint_sink = keeper
-        self.callback = watcher
+        self.callbacks = CallbackList(callbacks)
         self.device = train.device
         self.monitor = settings.monitor or get_monitor_name(task)
         metric = find_task_metric(task, self.monitor)
@@ -78,10 +63,13 @@ class Trainer:
         self.epoch = 0
         self.batch = 0
         self.step = 0
+        self.should_stop = False
+        self.last_checkpoint_step: int | None = None
         self.seconds_before = 0.0
+        self.step_metrics = StepMetrics(players)
         self.history: list[dict[str, float]] = []
         self.best = BestCheckpoint(self.monitor_metric)
-        self._started_at = self._saved_at = time.monotonic()
+        self._started_at = time.monotonic()
 
     @property
     def elapsed_seconds(self) -> float:
@@ -89,46 +77,53 @@ class Trainer:
         return self.seconds_before + time.monotonic() - self._started_at
 
     def fit(self) -> None:
-        """Trains to the last step, or until the monitored score has not improved for ``patience`` validations."""
+        """Trains to the last step, or until a callback sets ``should_stop``."""
         try:
+            with rng.preserve_generators():  # a resumed run starts more often, and draws the same
+                self.callbacks.on_fit_start(self)
+            self._started_at = time.monotonic()
             while not self.is_finished():
                 self.train_epoch()
-                if (self.epoch + 1) % self.settings.val_every == 0 or self.step >= self.total_steps:
+                is_last = self.step >= self.total_steps or self.should_stop
+                if (self.epoch + 1) % self.settings.val_every == 0 or is_last:
                     self.run_validation()
                 self.epoch += 1
                 self.batch = 0
-                self.save_if_due()
-        except Interrupted:
-            self.save()
+                self.callbacks.on_epoch_end(self)
+        except BaseException as error:
+            self.callbacks.on_exception(self, error)
             raise
-        self.save()
+        self.callbacks.on_fit_end(self)
 
     def is_finished(self) -> bool:
         """Whether nothing is left: the last step was taken and the epoch it fell in was closed by a validation."""
-        return (self.step >= self.total_steps and self.batch == 0) or self.is_out_of_patience()
-
-    def is_out_of_patience(self) -> bool:
-        patience = self.settings.patience
-        return patience is not None and self.best.count_validations_since(self.history) >= patience
+        return (self.step >= self.total_steps or self.should_stop) and self.batch == 0
 
     def train_epoch(self) -> None:
         """The rest of an epoch, from the batch where the run stands."""
         self.task.train()
         batches = self.train_loader.iter_epoch(self.epoch, start=self.batch)
-        while self.step < self.total_steps and (group := list(islice(batches, self.settings.accumulate))):
+        self.step_metrics.start_timer()
+        while self.has_steps_left() and (group := list(islice(batches, self.settings.accumulate))):
+            self.step_metrics.clear_updates()
             self.task.progress.fill_(self.step / self.total_steps)
             for name in self.task.active_groups(self.step):
                 self.update_param_group(self.param_groups[name], group)
             self.step += 1
             self.batch += len(group)
-            self.save_if_due()
-            self.callback.on_step_end(self)
+            self.step_metrics.record_rows(sum(map(len, group)))
+            self.callbacks.on_step_end(self, self.step_metrics)
+            if not self.task.training:  # a callback has evaluated
+                self.task.train()
         try:
             self.nan_guard.check()
         except NonFiniteStepError:
             raise NonFiniteError(
                 f"not finite at or before step {self.step}; {self.describe_last_checkpoint()}"
             ) from None
+
+    def has_steps_left(self) -> bool:
+        return self.step < self.total_steps and not self.should_stop
 
     def update_param_group(self, player: ParamGroup, group: list[Batch]) -> None:
         """One optimizer step of one player on one group of micro-batches."""
@@ -150,6 +145,7 @@ class Trainer:
             skip = self.nan_guard.update(total, safe)
         except NonFiniteStepError:
             raise self.make_nonfinite_error(total, norm, player, group) from None
+        self.step_metrics.record_update(player.name, total, norm)
         self.clip_gradient(player, norm)
         player.step(self.scaler, skip)
 
@@ -191,12 +187,12 @@ class Trainer:
         )
 
     def describe_last_checkpoint(self) -> str:
-        saved = self.checkpoint_sink.last_saved_step
+        saved = self.last_checkpoint_step
         return "no checkpoint yet" if saved is None else f"last good checkpoint: step {saved}"
 
     def run_validation(self) -> None:
         """Scores the validation split, and keeps the weights if they are the best so far."""
-        scores = self.evaluate_loader(self.val_loader)
+        scores = self.evaluate_loader(self.val_loader, notify=True)
         score = scores[self.monitor]
         loss, norm = self.nan_guard.compute_means()
         row = {
@@ -216,12 +212,19 @@ class Trainer:
                 self.best.replace_weights(scores, self.epoch + 1, self.step, self.task.state_dict())
         for player in self.param_groups.values():
             player.schedule.update_score(score, self.monitor_metric)
-        self.callback.on_validation_end(self, self.history[-1])
+        self.callbacks.on_validation_end(self, self.history[-1])
 
-    def evaluate_loader(self, loader: Loader) -> dict[str, float]:
-        """Scores of a whole split, with the averaged weights if there are any."""
+    def evaluate_loader(self, loader: Loader, *, notify: bool = False) -> dict[str, float]:
+        """Scores of a whole split, with the averaged weights if there are any.
+
+        Args:
+            loader: The batches to score.
+            notify: Whether callbacks are told of each batch, one of which may stop the run there. Not from within a
+                callback: the others have not yet seen the step that it is called at.
+        """
         with self.ema_weights():
-            return evaluation.evaluate_split(self.task, loader, self.settings, lambda: self.callback.on_step_end(self))
+            look = partial(self.callbacks.on_evaluation_batch_end, self) if notify else None
+            return evaluation.evaluate_split(self.task, loader, self.settings, look)
 
     @contextmanager
     def ema_weights(self) -> Iterator[None]:
@@ -241,16 +244,6 @@ class Trainer:
             for player in self.param_groups.values():
                 player.drop_ema()
 
-    def save_if_due(self) -> None:
-        if time.monotonic() - self._saved_at >= self.settings.save_every:
-            self.save()
-
-    def save(self) -> None:
-        best = None if self.best.is_saved else {"task": self.best.weights, **self.best.state_dict()}
-        self.checkpoint_sink.save(self.state_dict(), best)
-        self.best.is_saved = True
-        self._saved_at = time.monotonic()
-
     def state_dict(self) -> dict[str, Any]:
         """Everything the rest of the run depends on; only tensors and plain values."""
         return {
@@ -266,6 +259,8 @@ class Trainer:
             },
             "history": self.history,
             "best": self.best.state_dict(),
+            "should_stop": self.should_stop,
+            "callbacks": self.callbacks.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
@@ -281,6 +276,8 @@ class Trainer:
         self.seconds_before = state["running"]["seconds"]
         self.history = list(state["history"])
         self.best.load_state_dict(state["best"], None if best is None else best["task"])
+        self.should_stop = state["should_stop"]
+        self.callbacks.load_state_dict(state["callbacks"])
         rng.set_rng_state(state["random"], self.device)
 
 

@@ -102,7 +102,11 @@ class FinishedRun:
 
 def is_ignored_key(key: str) -> bool:
     """Return whether a key does not distinguish settings, or has a column of its own."""
-    return key in ("model", "data") or key.startswith("hydra") or key.split(".")[-1] in RUNTIME_ONLY_KEYS
+    parts = key.split(".")
+    if parts[0] == "callbacks":  # those of the user's may do anything to what is trained
+        return False
+    is_neutral = parts[0] in RUNTIME_ONLY_KEYS or parts[-1] in RUNTIME_ONLY_KEYS
+    return key in ("model", "data") or key.startswith("hydra") or is_neutral
 
 
 def read_runs(path: Path) -> list[FinishedRun]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,26 +20,6 @@ if TYPE_CHECKING:
 MAX_LR_POINTS = 500
 """Steps at which a learning rate is drawn."""
 History = Sequence[Mapping[str, Any]]
-
-
-def write_metrics(path: Path, history: History) -> None:
-    """Every row so far, from the state itself: a resumed run neither repeats nor skips one."""
-    if history:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(history)
-        atomic_write.write_text(path / run_dir.METRICS_FILE, text.getvalue())
-
-
-def append_metrics(path: Path, history: History) -> None:
-    """The newest row; a cut last line of a killed run is written anew when it goes on."""
-    if len(history) == 1:
-        write_metrics(path, history)
-        return
-    file_path = path / run_dir.METRICS_FILE
-    with atomic_write.catch_write_errors(file_path), open(file_path, "a", encoding="utf-8", newline="") as file:
-        csv.DictWriter(file, list(history[0]), lineterminator="\n").writerow(history[-1])
 
 
 def draw_curves(path: Path, history: History, result: Result, rates: plots.LearningRateCurves | None = None) -> None:
@@ -83,9 +61,9 @@ def draw_artifacts(
     return [*drawn, *album.draw_snapshot_strip(trainer)], missed
 
 
-def find_missing_artifacts(path: Path, result: Result) -> list[str]:
+def find_missing_artifacts(path: Path, result: Result, *, has_metrics_file: bool = True) -> list[str]:
     """What a finished run should have left and has not: it was killed too early, or somebody removed it."""
-    names = [run_dir.METRICS_FILE, run_dir.CURVES_FILE, *(result.artifacts or [])]
+    names = [run_dir.METRICS_FILE] * has_metrics_file + [run_dir.CURVES_FILE, *(result.artifacts or [])]
     lost = [name for name in names if not _is_written(path, name)]
     return lost + ["its pictures"] * (result.artifacts is None)
 

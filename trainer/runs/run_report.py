@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from trainer.engine.callbacks import Callback
 from trainer.metrics.registry import get_monitor_name
-from trainer.runs import run_artifacts
 from trainer.utils.cpu import count_cores
 from trainer.utils.signals import StopFlag
 from trainer.utils.text import format_count
@@ -27,6 +27,7 @@ from trainer.viz.score_tables import (
 )
 
 if TYPE_CHECKING:
+    from trainer.engine.step_metrics import StepMetrics
     from trainer.engine.trainer import Trainer
     from trainer.runs.results import Result
 
@@ -40,8 +41,8 @@ MAX_COLUMN_READINGS = 8
 """Columns of the user's of which it is told how they were read."""
 
 
-class RunReporter:
-    """Watches a trainer: looks for a signal at every batch, tells of every epoch, writes a row a validation.
+class RunReporter(Callback):
+    """The callback that reports progress: a bar on a terminal, a line an epoch, and every validation in the log.
 
     quiet: only the bar, for a run within another.
     """
@@ -62,7 +63,6 @@ class RunReporter:
         )
         self._handler = ConsoleHandler(console, logging.INFO if verbose else logging.WARNING)
         self._next_draw = 0.0
-        self._path = Path()
         self._test_rows = 0
         self._reported_epoch = 0
         self._has_announced_time = False
@@ -91,7 +91,6 @@ class RunReporter:
         """Says what is about to be trained, and on what: ``sizes`` of the splits, how columns were read, and the
         rule of the baseline where it was chosen among several."""
         self.flag.defer_stop()
-        self._path = Path(result.folder)
         (rows, unit), (self._test_rows, _) = sizes["train"], sizes["test"]
         threads, params = format_count(result.threads, "thread"), format_count(result.params, "parameter")
         going_on = f", from step {trainer.step:,}" if trainer.step else ""
@@ -109,16 +108,20 @@ class RunReporter:
             self.print_line(
                 f"num_workers: {trainer.settings.num_workers} processes share {format_count(count_cores(), 'core')}"
             )
-        run_artifacts.write_metrics(self._path, trainer.history)
         self._reported_epoch = trainer.epoch
-        self.meter = ThroughputMeter(trainer, rows, unit)
+        self._unit = rows, unit
         self.progress.start()
         self._progress_task = self.progress.add_task("train", total=trainer.total_steps, completed=trainer.step)
 
-    def on_step_end(self, trainer: Trainer) -> None:
-        self.flag.raise_if_stopped()
+    def on_fit_start(self, trainer: Trainer) -> None:
+        self.meter = ThroughputMeter(trainer, *self._unit)
+
+    def on_step_end(self, trainer: Trainer, metrics: StepMetrics) -> None:
         if trainer.epoch > self._reported_epoch:  # one that ended without a validation
             self._print_epoch(trainer, trainer.epoch, None)
+        self.on_evaluation_batch_end(trainer)
+
+    def on_evaluation_batch_end(self, trainer: Trainer) -> None:
         self.meter.record_step(trainer)
         if time.monotonic() >= self._next_draw:
             self._draw_progress(trainer)
@@ -141,7 +144,6 @@ class RunReporter:
 
     def on_validation_end(self, trainer: Trainer, row: dict[str, float]) -> None:
         log.info("%s", "  ".join(f"{name} {format_number(value)}" for name, value in row.items()))
-        run_artifacts.append_metrics(self._path, trainer.history)
         self.meter.record_step(trainer)
         self._print_epoch(trainer, trainer.epoch + 1, row)
 

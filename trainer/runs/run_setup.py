@@ -14,23 +14,30 @@ from trainer.config.compose import Config
 from trainer.core import rng
 from trainer.core.metric import Metric
 from trainer.engine import checkpoint, checkpoint_schema, dataset_loading, device, factory
+from trainer.engine.callbacks import Callback
+from trainer.engine.checkpoint_callback import CheckpointCallback
 from trainer.engine.dataloader import Loader
+from trainer.engine.early_stopping import EarlyStopping
 from trainer.engine.monitor import collect_directions, select_monitor
+from trainer.engine.signal_stop import SignalStop
 from trainer.engine.trainer import Trainer
-from trainer.runs import consistency, feature_extractor, run_report
+from trainer.runs import consistency, feature_extractor, run_callbacks, run_report
 from trainer.runs.results import Result
 from trainer.utils import digests
 from trainer.utils.errors import ConfigError
+from trainer.viz.loggers.logger import Logger
 from trainer.viz.snapshots import SampleSnapshots
 
 
 @dataclass
 class RunComponents:
-    """What a run trains, with what, and where its snapshots go."""
+    """What a run trains, with what, and where its snapshots, checkpoints and metrics go."""
 
     trainer: Trainer
     loaders: dict[str, Loader]
     snapshots: SampleSnapshots
+    checkpoints: checkpoint.CheckpointManager
+    loggers: list[Logger]
 
 
 def build_components(
@@ -45,6 +52,7 @@ def build_components(
     train: trains another run, the classifier by which rows are compared, if there is to be one.
     """
     settings, path = config.settings, Path(result.folder)
+    loggers, mine = run_callbacks.make_loggers(config, path), run_callbacks.make_user_callbacks(config)
     where = device.select_device(settings.device) if state is None else device.select_available_device(settings.device)
     torch.set_num_threads(1)
     device.keep_freed_memory()
@@ -73,9 +81,13 @@ def build_components(
     keeper = checkpoint.CheckpointManager(
         path, _run_metadata(config, result) | {"data": digests.digest_parts(kept)}, kept
     )
-    album = SampleSnapshots(screen, path, settings.seed, is_on=settings.draw and not screen.quiet)
+    album = SampleSnapshots(path, settings.seed, is_on=settings.draw and not screen.quiet)
+    saving = CheckpointCallback(keeper, settings.save_every)
+    stopping = [] if settings.patience is None else [EarlyStopping(settings.patience)]
+    # States are saved after whatever has one, and a signal is answered when all have seen the step.
+    callbacks: list[Callback] = [*loggers, screen, album, *mine, *stopping, saving, SignalStop(screen.flag)]
     players = factory.make_param_groups(config.tree, settings, task, loaders["train"])
-    trainer = Trainer(task, players, loaders["train"], loaders["val"], settings, keeper, album)
+    trainer = Trainer(task, players, loaders["train"], loaders["val"], settings, callbacks)
     if state is not None:
         load_trainer_state(trainer, state, path)
         if state["data"] and state["data"]["fingerprint"] != kept["fingerprint"] and state["best"]["step"]:
@@ -83,7 +95,7 @@ def build_components(
             keeper.save_best(consistency.load_best(path))
     sizes = {name: loader.split.count_examples() for name, loader in loaders.items()}
     screen.announce_start(trainer, result, sizes, data.info.column_summaries, data.info.baseline_rule)
-    return RunComponents(trainer, loaders, album)
+    return RunComponents(trainer, loaders, album, keeper, loggers)
 
 
 def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> None:

@@ -16,7 +16,14 @@ from trainer.config import introspection, migrations, plugins, registry, secret_
 from trainer.config.compose import RUNTIME_ONLY_KEYS, Config
 from trainer.config.overrides import parse_overrides
 from trainer.config.schema import Settings
-from trainer.config.validation import NO_NAMES, OBJECT_GROUPS, check_config, check_value, declare_config_plugins
+from trainer.config.validation import (
+    LIST_GROUPS,
+    NO_NAMES,
+    OBJECT_GROUPS,
+    check_config,
+    check_value,
+    declare_config_plugins,
+)
 from trainer.runs import recovery, run_dir
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError
@@ -171,7 +178,10 @@ def _with_defaults(tree: dict[str, Any], names: Mapping[str, str]) -> tuple[dict
 
     usual = read(registry.get_builtin_dir() / "train.yaml")
     chosen = {group: registry.default_option(group) for group in OBJECT_GROUPS if group not in names}
-    groups = {group: read(registry.get_builtin_dir() / group / f"{name}.yaml") for group, name in chosen.items()}
+    lists = {group: registry.default_option(group) for group in LIST_GROUPS if group not in tree}
+    groups = {
+        group: read(registry.get_builtin_dir() / group / f"{name}.yaml") for group, name in (chosen | lists).items()
+    }
     flat = {key: usual[key] for key in Settings.__dataclass_fields__ if key not in tree}
     return flat | groups | tree, {**names, **chosen}
 
@@ -184,14 +194,14 @@ def diff(asked: Config, kept: Config) -> list[str]:
             config.names[key] if key in config.names else OmegaConf.select(OmegaConf.create(dict(config.tree)), key)
             for config in (kept, asked)
         )
-        if key not in RUNTIME_ONLY_KEYS and before != now:
+        if key.split(".")[0] not in RUNTIME_ONLY_KEYS and before != now:
             problems.append(f"{key}: the run has {before!r}, {now!r} given")
     return problems
 
 
 def with_runtime_overrides(kept: Config, asked: Config) -> Config:
-    """Apply the runtime-only keys of a command line to a saved run: device, data directory, verbosity."""
-    given = {item.key_or_group for item in parse_overrides(asked.overrides)} & RUNTIME_ONLY_KEYS
+    """Apply the runtime-only keys of a command line to a saved run: device, data directory, verbosity, loggers."""
+    given = {item.key_or_group.split(".")[0] for item in parse_overrides(asked.overrides)} & RUNTIME_ONLY_KEYS
     return _with_global_keys(kept, {key: asked.tree[key] for key in given})
 
 
@@ -203,4 +213,5 @@ def _with_global_keys(kept: Config, new: Mapping[str, Any]) -> Config:
         deeper = {key: change(value) for key, value in node.items() if isinstance(value, Mapping)}
         return {**node, **deeper, **{key: new[key] for key in repeats}}
 
-    return replace(kept, tree=change(kept.tree), settings=replace(kept.settings, **new))
+    flat = {key: value for key, value in new.items() if key not in LIST_GROUPS}
+    return replace(kept, tree=change(kept.tree), settings=replace(kept.settings, **flat))

@@ -18,13 +18,14 @@ from trainer.core import rng
 from trainer.engine import checkpoint, dataset_loading, device
 from trainer.engine.dataloader import Loader
 from trainer.engine.trainer import Trainer
-from trainer.runs import consistency, resume, run_artifacts, run_dir, run_report, saved_run
+from trainer.runs import consistency, resume, run_artifacts, run_callbacks, run_dir, run_report, saved_run
 from trainer.runs.results import Result, collect_versions, get_git_commit
 from trainer.runs.run_setup import RunComponents, build_components, load_saved_state, with_saved_fingerprint
 from trainer.utils import atomic_write, signals
 from trainer.utils.errors import ConfigError, Interrupted, SystemFault, UserError
 from trainer.viz import time_limit
 from trainer.viz.console import print_line
+from trainer.viz.loggers import csv_logger
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ def complete_run(config: Config, path: Path, patience: float = 0.0, *, quiet: bo
     # A state before the last one is none of a finished run.
     state = load_saved_state(path, fall_back=False) if (path / checkpoint.LAST).exists() else None
     lost = [checkpoint.BEST] if consistency.is_best_lost(path, state, result.best_epoch) else []
-    lost += run_artifacts.find_missing_artifacts(path, result)
+    lost += run_artifacts.find_missing_artifacts(path, result, has_metrics_file=run_callbacks.has_metrics_file(config))
     if not lost or state is None:
         without = f", without {', '.join(lost)}" if lost else ""
         tell(f"{path} is finished{without}; nothing to do")
@@ -135,7 +136,8 @@ def complete_run(config: Config, path: Path, patience: float = 0.0, *, quiet: bo
         tell(f"{path} is finished, but without {', '.join(lost)}; going on with that")
         if checkpoint.BEST in lost:
             checkpoint.save_checkpoint(consistency.extract_best(state), path / checkpoint.BEST)
-        run_artifacts.write_metrics(path, state["history"])
+        if run_callbacks.has_metrics_file(config):
+            csv_logger.write_rows(path / run_dir.METRICS_FILE, state["history"])
         if run_dir.CURVES_FILE in lost:
             run_artifacts.draw_curves(path, state["history"], result)
         if not set(lost) <= {checkpoint.BEST, run_dir.METRICS_FILE, run_dir.CURVES_FILE}:
@@ -236,20 +238,23 @@ def _record_stop(result: Result, error: BaseException, config: Config) -> None:
 
 def _train_and_test(made: RunComponents, result: Result, screen: run_report.RunReporter, config: Config) -> None:
     trainer = made.trainer
-    _train(trainer, result, screen, config)
-    _test(trainer, made.loaders["test"], result)
-    screen.show_scores(trainer, result)
-    result.status = "finished"
-    result.write()
-    screen.log_scores(result)
-    screen.flag.stop_immediately()
-    screen.show_summary(trainer, result, *_draw_artifacts(made, result, screen))
+    with run_callbacks.close_loggers(made.loggers):
+        _train(made, result, screen, config)
+        _test(trainer, made.loaders["test"], result)
+        screen.show_scores(trainer, result)
+        result.status = "finished"
+        result.write()
+        screen.log_scores(result)
+        screen.flag.stop_immediately()
+        drawn, missed = _draw_artifacts(made, result, screen)
+        run_callbacks.log_outcome(made.loggers, result, drawn)
+        screen.show_summary(trainer, result, drawn, missed)
 
 
-def _train(trainer: Trainer, result: Result, screen: run_report.RunReporter, config: Config) -> None:
+def _train(made: RunComponents, result: Result, screen: run_report.RunReporter, config: Config) -> None:
     """To the last step; what stops it before has its curves, too."""
-    path = Path(result.folder)
-    checkpoint.check_disk_space(path, trainer.state_dict(), trainer.checkpoint_sink.shared_state)
+    path, trainer = Path(result.folder), made.trainer
+    checkpoint.check_disk_space(path, trainer.state_dict(), made.checkpoints.shared_state)
     if not screen.quiet:
         run_dir.link_latest(path)
     try:
@@ -267,7 +272,7 @@ def _train(trainer: Trainer, result: Result, screen: run_report.RunReporter, con
 def _test(trainer: Trainer, test: Loader, result: Result) -> None:
     """Scores the best weights, beside what the data and the task can be measured by."""
     trainer.load_best_weights()
-    result.test = trainer.evaluate_loader(test)
+    result.test = trainer.evaluate_loader(test, notify=True)
     with rng.fork_rng(result.seed, test.device):
         baseline, best = trainer.task.reference_scores()
     result.baseline, result.best_possible = baseline | result.baseline, best | result.best_possible

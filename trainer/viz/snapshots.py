@@ -1,4 +1,4 @@
-"""What a task makes of the same noise, kept at some validations: how learning looked, in the run's folder."""
+"""Sample snapshots: what a task makes of the same noise, kept at some validations in the run's folder."""
 
 from __future__ import annotations
 
@@ -9,31 +9,27 @@ import numpy as np
 import torch
 
 from trainer.core import rng
+from trainer.engine.callbacks import Callback
 from trainer.utils import atomic_write
 from trainer.viz import artifact_writer
 
 if TYPE_CHECKING:
-    from trainer.engine.trainer import Callback, Trainer
+    from trainer.engine.trainer import Trainer
 
 SNAPSHOT_DIR = "progress"
 MAX_SNAPSHOTS = 8
 """About how many snapshots are kept of a run."""
 
 
-class SampleSnapshots:
-    """Watches a trainer beside another watcher. Each snapshot is a file, so that a resumed run has them all."""
+class SampleSnapshots(Callback):
+    """The callback that saves sample snapshots, each in a file, so that a resumed run has them all."""
 
-    def __init__(self, watcher: Callback, path: Path, seed: int, *, is_on: bool = True):
-        self.callback = watcher
+    def __init__(self, path: Path, seed: int, *, is_on: bool = True):
         self.snapshot_dir = path / SNAPSHOT_DIR
         self.seed = seed
         self.is_enabled = is_on
 
-    def on_step_end(self, trainer: Trainer) -> None:
-        self.callback.on_step_end(trainer)
-
     def on_validation_end(self, trainer: Trainer, row: dict[str, float]) -> None:
-        self.callback.on_validation_end(trainer, row)
         if not self.is_enabled:
             return
         before = trainer.history[-2]["step"] if len(trainer.history) > 1 else -1

@@ -1,0 +1,91 @@
+"""Metrics of a step, against the losses, gradients and schedules themselves."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.helpers.tiny import CYCLE, LeastSquares, Linear, losses_of, rows, tiny
+from trainer.core.batch import Batch
+from trainer.engine.callbacks import Callback, CallbackList
+from trainer.engine.step_metrics import StepMetrics
+from trainer.engine.trainer import Trainer
+
+
+class Collector(Callback):
+    def __init__(self) -> None:
+        self.seen: list[dict[str, float]] = []
+        self.norms: list[float] = []
+
+    def on_step_end(self, trainer: Trainer, metrics: StepMetrics) -> None:
+        self.seen.append(dict(metrics))
+        gradients = [p.grad for p in trainer.task.parameters() if p.grad is not None]
+        self.norms.append(float(torch.nn.utils.get_total_norm(gradients)))
+
+
+def test_loss_gradient_norm_and_learning_rate_are_those_of_the_step() -> None:
+    collector = Collector()
+    trainer = tiny(train=rows(16), epochs=2, scheduler=CYCLE)
+    trainer.callbacks = CallbackList([collector])
+    losses = losses_of(trainer)
+    assert [row["loss"] for row in collector.seen] == losses
+    assert [row["grad_norm"] for row in collector.seen] == pytest.approx(collector.norms)
+    schedule = trainer.param_groups["model"].schedule
+    assert [row["lr"] for row in collector.seen] == [schedule(step)[0] for step in range(8)]
+    assert set(collector.seen[0]) == {"loss", "grad_norm", "lr", "rows_per_second"}
+    mean = math.fsum(losses[4:]) / 4
+    assert trainer.history[1]["train_loss"] == pytest.approx(mean)
+
+
+class Game(LeastSquares):
+    """Two that learn at different rates; the second has every other turn."""
+
+    def __init__(self) -> None:
+        super().__init__(Linear())
+        self.other = Linear()
+
+    def param_groups(self) -> dict[str, Iterable[nn.Parameter]]:
+        return {"critic": self.model.parameters(), "generator": self.other.parameters()}
+
+    def active_groups(self, step: int) -> tuple[str, ...]:
+        return ("critic", "generator") if step % 2 else ("critic",)
+
+    def count_active_steps(self, step: int) -> dict[str, int]:
+        return {"critic": step, "generator": step // 2}
+
+    def learning_rates(self) -> dict[str, float]:
+        return {"generator": 0.02}
+
+    def loss(self, batch: Batch, player: str) -> Tensor:
+        error = (self.error(batch) + self.other(batch.inputs["x"])).square().mean()
+        return error if player == "critic" else 3.0 + 0.0 * error
+
+
+def test_several_groups_have_metrics_of_their_own() -> None:
+    collector = Collector()
+    trainer = tiny(Game(), train=rows(16))
+    trainer.callbacks = CallbackList([collector])
+    trainer.fit()
+    first, second = collector.seen[:2]
+    assert set(first) == {"loss", "grad_norm", "lr", "rows_per_second", "loss_critic", "grad_norm_critic", "lr_critic"}
+    assert set(second) - set(first) == {"loss_generator", "grad_norm_generator", "lr_generator"}
+    assert (second["loss_generator"], second["grad_norm_generator"], second["lr_generator"]) == (3.0, 0.0, 0.02)
+    assert second["loss"] == pytest.approx((second["loss_critic"] + 3.0) / 2)
+    assert (first["lr"], second["lr"]) == (0.1, 0.1)
+    with pytest.raises(KeyError):
+        trainer.step_metrics["loss_nobody"]
+
+
+def test_throughput_leaves_out_what_is_not_training() -> None:
+    metrics = StepMetrics({})
+    for _ in range(4):
+        metrics.start_timer()
+        time.sleep(0.02)
+        metrics.record_rows(10)
+        time.sleep(0.05)  # a validation
+    assert 10 / 0.06 < metrics["rows_per_second"] <= 10 / 0.02

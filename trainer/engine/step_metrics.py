@@ -1,0 +1,76 @@
+"""Metrics of the newest optimizer step, computed when they are read."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from trainer.engine.param_group import ParamGroup
+
+WINDOW = 50
+"""Steps over which the throughput is averaged: one step of an accelerator ends long after it was launched."""
+
+
+class StepMetrics(Mapping[str, float]):
+    """``loss``, ``grad_norm``, ``lr`` and ``rows_per_second`` of the newest step, during ``on_step_end``.
+
+    Reading a value waits for an accelerator to finish the step; what is not read costs nothing. ``grad_norm`` is that
+    before clipping. Where several parameter groups learn, ``loss`` and ``grad_norm`` are means over those that were
+    updated in this step, ``lr`` is of the first of them, and each has a ``loss_NAME``, ``grad_norm_NAME`` and
+    ``lr_NAME`` of its own.
+    """
+
+    def __init__(self, param_groups: Mapping[str, ParamGroup]):
+        self._param_groups = param_groups
+        self._updates: dict[str, tuple[Tensor, Tensor]] = {}
+        self._window: deque[tuple[float, int]] = deque([(0.0, 0)], maxlen=WINDOW + 1)
+        self._started_at = 0.0
+
+    def start_timer(self) -> None:
+        """Leave out of the throughput what was done since the last step."""
+        self._started_at = time.monotonic()
+
+    def clear_updates(self) -> None:
+        self._updates.clear()
+
+    def record_update(self, name: str, loss: Tensor, grad_norm: Tensor) -> None:
+        """Note the update of one parameter group, without reading its numbers."""
+        self._updates[name] = (loss, grad_norm)
+
+    def record_rows(self, rows: int) -> None:
+        """Note the end of a step on so many rows."""
+        now = time.monotonic()
+        seconds, total = self._window[-1]
+        self._window.append((seconds + now - self._started_at, total + rows))
+        self._started_at = now
+
+    def __getitem__(self, key: str) -> float:
+        if key == "rows_per_second":
+            (before, rows_before), (after, rows_after) = self._window[0], self._window[-1]
+            return (rows_after - rows_before) / max(after - before, 1e-9)
+        if key == "lr":
+            return self._param_groups[next(iter(self._updates))].lr
+        if key in ("loss", "grad_norm"):
+            values = [pair[key == "grad_norm"].item() for pair in self._updates.values()]
+            return sum(values) / len(values)
+        kind, name = next(((kind, name) for kind, name in self._group_keys() if f"{kind}_{name}" == key), ("", ""))
+        if not name:
+            raise KeyError(key)
+        return self._param_groups[name].lr if kind == "lr" else self._updates[name][kind == "grad_norm"].item()
+
+    def __iter__(self) -> Iterator[str]:
+        yield from ("loss", "grad_norm", "lr", "rows_per_second")
+        yield from (f"{kind}_{name}" for kind, name in self._group_keys())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _group_keys(self) -> list[tuple[str, str]]:
+        if len(self._param_groups) == 1:
+            return []
+        return [(kind, name) for kind in ("loss", "grad_norm", "lr") for name in self._updates]

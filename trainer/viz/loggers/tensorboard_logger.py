@@ -1,0 +1,67 @@
+"""Event files of TensorBoard: ``tensorboard --logdir outputs``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from trainer.viz.loggers.logger import LoggedRun, Logger
+
+
+class TensorBoardLogger(Logger):
+    """Writes event files into ``folder``, which is ``tensorboard`` in the run's folder if it is not given."""
+
+    package, extra = "tensorboard", "tensorboard"
+
+    def __init__(self, folder: str | None = None):
+        self.folder = folder
+        self._writer: Any = None
+
+    def open(self, run: LoggedRun, run_id: str | None, step: int) -> str:
+        from torch.utils.tensorboard import SummaryWriter
+
+        folder = run.run_dir / "tensorboard" if self.folder is None else Path(self.folder, run.name)
+        is_new = not folder.exists()
+        self._logged_before = {} if run_id is None else _read_last_steps(folder)
+        # A run that was killed before its first checkpoint begins anew: what it had logged is dropped.
+        self._writer = SummaryWriter(str(folder), purge_step=0 if run_id is None and not is_new else None)
+        if is_new:
+            self._writer.add_text("config", _indent(OmegaConf.to_yaml(OmegaConf.create(dict(run.config)))), 0)
+        return str(folder)
+
+    def read_logged_steps(self) -> dict[str, int]:
+        return self._logged_before
+
+    def write_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, step)
+
+    def write_images(self, files: Sequence[Path], step: int) -> None:
+        import numpy as np
+        from PIL import Image
+
+        for file in files:
+            with Image.open(file) as image:
+                self._writer.add_image(file.stem, np.asarray(image.convert("RGB")), step, dataformats="HWC")
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    def close(self, status: str) -> None:
+        self._writer.close()
+
+
+def _read_last_steps(folder: Path) -> dict[str, int]:
+    """The last step of each scalar in the event files of a folder."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = EventAccumulator(str(folder), size_guidance={"scalars": 1}).Reload()
+    return {tag: found.Scalars(tag)[-1].step for tag in found.Tags()["scalars"]}
+
+
+def _indent(text: str) -> str:
+    """Markdown of a block of code, as which TensorBoard shows a text line by line."""
+    return "".join(f"    {line}\n" for line in text.splitlines())
