@@ -89,7 +89,7 @@ def test_text_goes_on_from_the_prompt() -> None:
 
 
 def test_a_prompt_of_strange_characters_or_none_is_refused() -> None:
-    with pytest.raises(ConfigError, match="'z' is not one of the 5"):
+    with pytest.raises(ConfigError, match="'z' is not in the vocabulary of 5"):
         list(make().sample("z"))
     with pytest.raises(ConfigError, match="holds no token"):
         list(make().sample(""))

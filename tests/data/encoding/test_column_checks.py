@@ -243,9 +243,9 @@ def test_how_columns_were_read_is_said_and_logged(tmp_path: Path, caplog: pytest
         data: CSV = load(path, "kind", nan="fill", drop_columns=["row"])
     assert data.info.column_summaries == [
         "t.csv: 60 rows, with a header",
-        "age: number, mean 2.898, 1 gap",
+        "age: number, mean 2.898, 1 missing value",
         "zip: category, 2 + other",
         "row: no feature",
         "kind: class, 3 classes",
     ]
-    assert "age: number, mean 2.898, 1 gap" in caplog.text
+    assert "age: number, mean 2.898, 1 missing value" in caplog.text

@@ -174,9 +174,9 @@ def _import_tokenizers() -> tuple[Any, ...]:
 class LowercaseTokenizer:
     """Wrapper of a tokenizer that lowercases its input."""
 
-    def __init__(self, tokenizer: Tokenizer):
-        self.tokenizer = tokenizer
-        self.vocab_size, self.unknown_id = tokenizer.vocab_size, tokenizer.unknown_id
+    def __init__(self, codec: Tokenizer):
+        self.tokenizer = codec
+        self.vocab_size, self.unknown_id = codec.vocab_size, codec.unknown_id
 
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(word_splitting.to_lowercase(text))
@@ -195,19 +195,19 @@ class LowercaseTokenizer:
         return cls(tokenizer_from_state(state["codec"]))
 
 
-def describe_target_case(tokenizer: Tokenizer) -> list[str]:
+def describe_target_case(codec: Tokenizer) -> list[str]:
     """Return a summary line if targets are lowercased, as scores and samples then are too."""
-    return ["targets: lowercased (data.lowercase)"] if isinstance(tokenizer, LowercaseTokenizer) else []
+    return ["targets: lowercased (data.lowercase)"] if isinstance(codec, LowercaseTokenizer) else []
 
 
-def warn_about_unknown_tokens(tokenizer: Tokenizer, option: str, parts: dict[str, Tensor]) -> None:
+def warn_about_unknown_tokens(codec: Tokenizer, option: str, parts: dict[str, Tensor]) -> None:
     """Log a warning if many tokens of a split are unknown."""
-    while isinstance(tokenizer, LowercaseTokenizer):
-        tokenizer = tokenizer.tokenizer
-    if not isinstance(tokenizer, WordTokenizer | CharacterTokenizer) or tokenizer.unknown_id is None:
+    while isinstance(codec, LowercaseTokenizer):
+        codec = codec.tokenizer
+    if not isinstance(codec, WordTokenizer | CharacterTokenizer) or codec.unknown_id is None:
         return
     shares = {
-        name: float((tokens == tokenizer.unknown_id).double().mean()) for name, tokens in parts.items() if len(tokens)
+        name: float((tokens == codec.unknown_id).double().mean()) for name, tokens in parts.items() if len(tokens)
     }
     if max(shares.values(), default=0.0) > MAX_UNKNOWN_FRACTION:
         log.warning(

@@ -110,7 +110,7 @@ def warn_about_ignored_files(
         above: Parent folders, whose own files are not read.
     """
     nested: list[Path] = []
-    beside = [path for folder in above for path in list_files(folder, endings) if not os.path.isdir(path)]
+    outside = [path for folder in above for path in list_files(folder, endings) if not os.path.isdir(path)]
     other = defaultdict(list)
     for folder in folders:
         nested += list_nested_files(folder, endings)
@@ -121,7 +121,7 @@ def warn_about_ignored_files(
                 and not os.path.isdir(path)
             ):
                 other[path.suffix.lower() or "files without an extension"].append(path)
-    groups = {"in subfolders": nested, "outside of class folders": beside, **dict(sorted(other.items()))}
+    groups = {"in subfolders": nested, "outside of class folders": outside, **dict(sorted(other.items()))}
     counts = [f"{len(paths)} {kind} ({paths[0].relative_to(root)}, ...)" for kind, paths in groups.items() if paths]
     if counts:
         log.warning("files ignored in %s: %s; extensions read: %s", root, "; ".join(counts), " ".join(endings))

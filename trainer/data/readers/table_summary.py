@@ -26,7 +26,7 @@ def summarize_table(
 ) -> list[str]:
     """Summarize and log the columns of a table.
 
-    ``age: number, mean 38.6, 3 gaps``; ``zip: category, 12 + other``; ``kind: class, 3 classes``.
+    ``age: number, mean 38.6, 3 missing values``; ``zip: category, 12 + other``; ``kind: class, 3 classes``.
 
     Args:
         rest: Summary of other columns; None omits them.
@@ -73,14 +73,14 @@ def first_line(table: Table) -> str:
 
 
 def summarize_numbers(values: np.ndarray) -> str:
-    """Summarize a numeric column; values that are not finite count as gaps."""
+    """Summarize a numeric column; values that are not finite count as missing."""
     good = np.isfinite(values)
     mean = f", mean {values[good].mean():.4g}" if good.any() else ""
-    return f"number{mean}{format_count(int((~good).sum()), 'gap')}"
+    return f"number{mean}{format_count(int((~good).sum()), 'missing value')}"
 
 
 def format_count(count: int, what: str) -> str:
-    """Format a count as ``, 3 gaps``; empty for 0."""
+    """Format a count as ``, 3 missing values``; empty for 0."""
     return f", {count} {what}{'s' * (count > 1)}" if count else ""
 
 
@@ -98,10 +98,10 @@ def _summarize_feature(column: Column, values: np.ndarray) -> str:
         return summarize_numbers(values)
     names = [name for name in column["categories"] if name]
     other = " + other" if column["other"] else ""
-    return f"category, {len(names)}{other}{format_count(int((values == '').sum()), 'gap')}"
+    return f"category, {len(names)}{other}{format_count(int((values == '').sum()), 'missing value')}"
 
 
 def _summarize_class_counts(answer: Target) -> str:
     if answer.names:
-        return f"class, {len(answer.names)} classes{format_count(int((~answer.known_mask).sum()), 'gap')}"
+        return f"class, {len(answer.names)} classes{format_count(int((~answer.known_mask).sum()), 'missing value')}"
     return f"target, {summarize_numbers(np.where(answer.known_mask, answer.values, np.nan))}"

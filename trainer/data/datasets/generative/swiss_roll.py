@@ -62,7 +62,7 @@ class SwissRoll(Dataset):
         return points.read(path, 2)
 
 
-def spiral_points(position: Tensor, radius: float) -> Tensor:
+def spiral_points(place: Tensor, radius: float) -> Tensor:
     """Return the points (N, 2) of the spiral at positions (N,) from 0 (inner end) to 1 (outer end)."""
-    angle = START_ANGLE + (END_ANGLE - START_ANGLE) * position
+    angle = START_ANGLE + (END_ANGLE - START_ANGLE) * place
     return radius / END_ANGLE * angle[:, None] * torch.stack((angle.cos(), angle.sin()), 1)

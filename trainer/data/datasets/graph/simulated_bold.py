@@ -102,12 +102,12 @@ def _resting_state_run(membership: Tensor, steps: int, random: torch.Generator) 
     return signals @ membership + torch.randn(steps, membership.shape[1], generator=random)
 
 
-def draw_onsets(lengths: Tensor, first_network: Tensor, random: torch.Generator) -> Tensor:
+def draw_onsets(lengths: Tensor, first: Tensor, random: torch.Generator) -> Tensor:
     """Draw the onset of each network, (B, 2): ``first`` (B,) before the other, both ending within ``lengths``."""
     latest = lengths - len(HEMODYNAMIC_RESPONSE)
     gap = MIN_ONSET_GAP + (torch.rand(len(lengths), generator=random) * (latest - MIN_ONSET_GAP + 1)).long()
     start = (torch.rand(len(lengths), generator=random) * (latest - gap + 1)).long()
-    return start[:, None] + gap[:, None] * (torch.arange(2) != first_network[:, None])
+    return start[:, None] + gap[:, None] * (torch.arange(2) != first[:, None])
 
 
 def _network_signals(onsets: Tensor, steps: int) -> Tensor:

@@ -51,7 +51,7 @@ class Gratings(Dataset):
         )
 
 
-def matched_filter(x: Tensor, phases: Tensor) -> Tensor:
+def matched_filter(x: Tensor, places: Tensor) -> Tensor:
     """Classify by the template with the largest response at its best phase: x (N, H, W) -> (N)."""
-    templates = torch.polar(torch.ones_like(phases), phases).flatten(1)
+    templates = torch.polar(torch.ones_like(places), places).flatten(1)
     return (x.flatten(1).to(templates.dtype) @ templates.T).abs().argmax(1)

@@ -47,7 +47,7 @@ class IdxFiles(Dataset):
             for part in FILE_PREFIXES
         )
         if x.shape[1:] != test_x.shape[1:]:
-            sides = [" x ".join(map(str, pictures.shape[2:])) for pictures in (x, test_x)]
+            sides = [" x ".join(map(str, images.shape[2:])) for images in (x, test_x)]
             raise ConfigError(f"data.path: images in {folder} are {sides[0]} for training but {sides[1]} for test")
         if not len(x) or not len(test_x):
             raise ConfigError(f"data.path: {folder} has {len(x)} training images and {len(test_x)} test images")
@@ -63,7 +63,7 @@ class IdxFiles(Dataset):
             raise ConfigError(
                 f"data.val: {val:g} of {len(x)} rows leaves none for {'training' if num_val else 'validation'}"
             )
-        keys = make_content_keys(picture.numpy().tobytes() for picture in (*x, *test_x))
+        keys = make_content_keys(image.numpy().tobytes() for image in (*x, *test_x))
 
         def divide() -> list[torch.Tensor]:
             order = stratified_order(y, seed)

@@ -50,7 +50,7 @@ class ImageFolder(Dataset):
         self.fitted = fitted = fitted or Preprocessing()
         folder = Path(path).expanduser()
         files, names = class_folders.find_labeled_files(folder, self.file_suffixes)
-        class_of_file = [picture.parent.name for picture, _ in files]
+        class_of_file = [file.parent.name for file, _ in files]
         names, files, labels = class_folders.restore_class_order(fitted, names, files, class_of_file)
         given_splits = torch.tensor([split for _, split in files])
         keys = class_folders.file_keys(folder, files)

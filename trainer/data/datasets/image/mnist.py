@@ -82,6 +82,6 @@ def _load_splits(val_rows: int, data_dir: str | None) -> list[PixelSplit]:
         raise ConfigError(f"data.val_rows: {val_rows} leaves no training rows of {len(x)}")
     scale = PixelScale.from_images(x[:end])
     return [
-        PixelSplit(pictures, labels, scale)
-        for pictures, labels in ((x[:end], y[:end]), (x[end:], y[end:]), (test_x, test_y))
+        PixelSplit(images, labels, scale)
+        for images, labels in ((x[:end], y[:end]), (x[end:], y[end:]), (test_x, test_y))
     ]

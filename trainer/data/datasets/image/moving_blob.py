@@ -59,9 +59,9 @@ def class_velocities(directions: int, speed: float) -> Tensor:
     return speed * torch.stack((angle.sin(), angle.cos()), 1)
 
 
-def render_blobs(centers: Tensor, size: int, radius: float) -> Tensor:
+def render_blobs(places: Tensor, size: int, radius: float) -> Tensor:
     """Render images (..., size, size) of a blob at each center (..., 2), with periodic boundaries."""
-    offset = torch.arange(size) - centers[..., None]  # (..., 2, size)
+    offset = torch.arange(size) - places[..., None]  # (..., 2, size)
     wrapped = (offset + size / 2).remainder(size) - size / 2
     down, across = torch.exp(-(wrapped**2) / (2 * radius**2)).unbind(-2)
     return down[..., :, None] * across[..., None, :]

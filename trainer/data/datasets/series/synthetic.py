@@ -28,7 +28,7 @@ class SineTrend(Dataset):
         noise: Standard deviation of the noise.
     """
 
-    components = "x (B, T, F) -> (B, P, F)"
+    shapes = "x (B, T, F) -> (B, P, F)"
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ def trend_components(steps: int, period: float) -> Tensor:
     return torch.stack((phase.sin(), phase.cos(), time, torch.ones_like(time)), dim=1)
 
 
-def forecast_variance(components: Tensor, spread: Tensor, noise: float, history: int) -> Tensor:
+def forecast_variance(shapes: Tensor, spread: Tensor, noise: float, history: int) -> Tensor:
     """Compute the expected squared error of the Bayes forecast at each step of the horizon, (P,).
 
     ``noise^2 + f_t' (F'F / noise^2 + diag(1 / spread^2))^-1 f_t`` for the history F and a later step f_t: the noise
@@ -76,6 +76,6 @@ def forecast_variance(components: Tensor, spread: Tensor, noise: float, history:
         shapes: Components over history and horizon, (T + P, 4).
         spread: Prior standard deviation of each coefficient, (4,).
     """
-    past, future = components[:history] * spread, components[history:] * spread
+    past, future = shapes[:history] * spread, shapes[history:] * spread
     posterior = torch.linalg.inv(past.T @ past / noise**2 + torch.eye(len(spread), dtype=past.dtype))
     return noise**2 + ((future @ posterior) * future).sum(1)

@@ -54,9 +54,9 @@ class _LanguageModelingDataset(Dataset):
             column_summaries=tokenizers.describe_target_case(text_tokenizer),
         )
 
-    def complete_info(self, info: DatasetInfo) -> DatasetInfo:
+    def complete_info(self, facts: DatasetInfo) -> DatasetInfo:
         assert self.fitted is not None
-        return replace(info, tokenizer=tokenizers.tokenizer_from_state(self.fitted.values["codec"]))
+        return replace(facts, tokenizer=tokenizers.tokenizer_from_state(self.fitted.values["codec"]))
 
 
 class TinyShakespeare(_LanguageModelingDataset):
@@ -108,18 +108,18 @@ class TextFile(_LanguageModelingDataset):
         self.set_splits(text_file.read(path, "data.path", encoding), val, test, seq_len, learn)
 
 
-def unigram_scores(train_tokens: Tensor, targets: Tensor, vocab_size: int) -> dict[str, float]:
-    """Compute the scores of a unigram model with add-one smoothing, fitted on ``train_tokens``.
+def unigram_scores(seen: Tensor, truth: Tensor, vocab_size: int) -> dict[str, float]:
+    """Compute the scores of a unigram model with add-one smoothing, fitted on ``seen``.
 
     The accuracy is the expectation over a random choice among equally frequent tokens.
     """
-    counts = torch.bincount(train_tokens, minlength=vocab_size).double() + 1
-    nll = float(-(counts / counts.sum()).log()[targets].mean())
+    counts = torch.bincount(seen, minlength=vocab_size).double() + 1
+    nll = float(-(counts / counts.sum()).log()[truth].mean())
     most_frequent = counts == counts.max()
     return {
         "nll": nll,
         "bits": nll / math.log(2),
         "perplexity": math.exp(nll),
-        "token_accuracy": float(targets.reshape(-1).bincount(minlength=vocab_size)[most_frequent].double().mean())
-        / targets.numel(),
+        "token_accuracy": float(truth.reshape(-1).bincount(minlength=vocab_size)[most_frequent].double().mean())
+        / truth.numel(),
     }
