@@ -22,6 +22,7 @@ from trainer.core.weight_matrices import find_decayed_parameters
 from trainer.data.augment.image_augment import Augment
 from trainer.engine import precision
 from trainer.engine.dataloader import Loader
+from trainer.engine.model_errors import name_model_key
 from trainer.engine.param_group import ParamGroup
 from trainer.engine.trainer import count_total_steps
 from trainer.metrics.metrics import get_direction
@@ -102,7 +103,7 @@ def make_task(config: Mapping[str, Any], built: Dataset, names: Mapping[str, str
     try:
         model = instantiate_node(options, nn.Module)
     except ValueError as error:
-        raise ConfigError(f"model: {error}") from error
+        raise ConfigError(name_model_key(error, options)) from error
     initialize_weights(model, config["init"])
     if config["channels_last"]:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -179,11 +180,14 @@ def count_updates(task: Task, steps: int) -> Counter[str]:
     return Counter(task.count_active_steps(steps))
 
 
-def run_sanity_check(task: Task, train: Loader, monitor: str | None = None, half: int | str = 32) -> None:
+def run_sanity_check(
+    task: Task, train: Loader, keys: Mapping[str, Any], monitor: str | None = None, half: int | str = 32
+) -> None:
     """Sends a small batch through the task, so that what does not fit is told before the first step.
 
-    ``half`` is the run's precision. Raises ConfigError in place of the model's own error, for a precision that a layer
-    does not have on this device, or for a monitored score that the task does not give.
+    ``keys`` are the model's in the configuration, ``half`` is the run's precision. Raises ConfigError in place of the
+    model's own error, for a precision that a layer does not have on this device, or for a monitored score that the
+    task does not give.
     """
     batch = make_small_batch(train)
     train.load_augmented_rows(batch.index[:2], 0)
@@ -195,6 +199,8 @@ def run_sanity_check(task: Task, train: Loader, monitor: str | None = None, half
             totals.update(task.score(batch))
             scores = task.metrics(totals.compute_totals())
     except (RuntimeError, ValueError, LookupError, TypeError) as error:
+        if str(error).partition(":")[0] in keys:
+            raise ConfigError(f"model.{error}") from error
         shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in batch.inputs.items())
         wanted = ", ".join(str(p).split(":")[0] for p in inspect.signature(task.model.forward).parameters.values())
         reason = str(error).split("\n")[0]

@@ -55,7 +55,7 @@ def build_components(
     task = factory.make_task(config.tree, data, config.names).to(where)
     monitor = settings.monitor or task.monitor
     loaders = factory.make_loaders(config.tree, data, settings, where)
-    factory.run_sanity_check(task, loaders["train"], monitor, settings.precision)
+    factory.run_sanity_check(task, loaders["train"], config.tree["model"], monitor, settings.precision)
     result.threads = (
         state["about"]["threads"]
         if state

@@ -44,7 +44,7 @@ def find_model_dir(name: str) -> Path:
     return _download_model(name)
 
 
-def load_pretrained(kind: str, folder: Path, key: str, **options: Any) -> Any:
+def load_pretrained(kind: str, folder: Path, key: str = "model.name", **options: Any) -> Any:
     """What a class of transformers makes of a saved model's folder, by that library's own code alone.
 
     A folder may name code of its own (``auto_map``) or kernels on the hub: neither is ever run or asked about.

@@ -24,7 +24,7 @@ class SpatiotemporalGNN(nn.Module):
     ``y = W dropout(relu(V LSTM(h_1 .. h_T)))``. Edges are the same at every step of every row; their weights, 1 where
     none are given, weigh neighbours in both layers. Steps behind a row's length are not even computed.
 
-    Raises ConfigError for a negative weight: a signed correlation is no graph.
+    Raises ValueError for a negative weight: a signed correlation is no graph.
     """
 
     shapes = "x (B, T, N, F), edge_index (2, E), edge_weight (E), lengths (B) -> (B, C)"

@@ -16,7 +16,6 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from trainer.core.decoding import DecoderState, decode_greedy_scores
 from trainer.core.types import PositiveInt, Probability
 from trainer.models.layers.sequence.recurrent import run_rnn
-from trainer.utils.errors import ConfigError
 
 RNN_CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
 
@@ -53,7 +52,7 @@ class Seq2Seq(nn.Module):
     module it decodes greedily, ``horizon`` tokens with nothing but its own choices as the past. With
     ``bidirectional`` each direction of the encoder has half the width.
 
-    Raises ConfigError for an odd ``hidden_size`` with ``bidirectional``.
+    Raises ValueError for an odd ``hidden_size`` with ``bidirectional``.
     """
 
     shapes = "x (B, S), lengths (B) -> (B, T, V)"
@@ -73,7 +72,7 @@ class Seq2Seq(nn.Module):
     ):
         super().__init__()
         if bidirectional and hidden_size % 2:
-            raise ConfigError(f"model.hidden_size: two directions share it, so it must be even; given {hidden_size}")
+            raise ValueError(f"hidden_size: two directions share it, so it must be even; given {hidden_size}")
         between = dropout if num_layers > 1 else 0.0
         one_way = hidden_size // 2 if bidirectional else hidden_size
         self.start = vocab_size

@@ -21,7 +21,7 @@ class TransformerSeq2Seq(nn.Module):
     tokens with nothing but its own choices as the past. Learned positions end at ``seq_len`` source tokens and
     ``horizon`` target tokens.
 
-    Raises ConfigError for heads that cannot share the width, and for an ``attention`` that sees later tokens or cannot
+    Raises ValueError for heads that cannot share the width, and for an ``attention`` that sees later tokens or cannot
     read the source.
     """
 

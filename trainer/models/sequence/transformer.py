@@ -19,7 +19,7 @@ class Transformer(nn.Module):
     same sequence again beside what the encoder made of it. ``seq_len`` matters to learned positions and to linformer,
     which take no more steps, and to lsh, which has two buckets to a chunk of so many.
 
-    Raises ConfigError for heads that cannot share the width, and for an ``attention`` that cannot do what is asked.
+    Raises ValueError for heads that cannot share the width, and for an ``attention`` that cannot do what is asked.
     """
 
     shapes = "x (B, T, F), lengths (B) -> (B, C)"

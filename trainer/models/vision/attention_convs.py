@@ -139,7 +139,7 @@ class AttentionCNN(_SmallCNN):
         if rows * columns > MAX_PIXELS:
             raise ValueError(
                 f"{rows} x {columns} pixels would attend to each other, and at most {MAX_PIXELS} can; "
-                "each plain convolution more quarters them (model.plain, and a number in front of model.channels)"
+                "each plain convolution more quarters them (plain, and a number in front of channels)"
             )
         super().__init__(
             lambda before, after: AttentionConv(before, after, heads),

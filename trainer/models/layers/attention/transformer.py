@@ -30,7 +30,6 @@ from trainer.models.layers.attention.positional_encoding import (
     SinusoidalPositionalEncoding,
     rotary_cache,
 )
-from trainer.utils.errors import ConfigError
 
 ATTENTION_KERNELS: dict[str, type[AttentionKernel]] = {
     "full": FullAttention,
@@ -62,7 +61,7 @@ class BlockOptions(TypedDict):
 class TransformerConfig:
     """What the blocks of a stack share: ``BlockOptions``, for how many steps, and the rounds of hashing.
 
-    Raises ConfigError for heads that cannot share the width, and for rotary positions on an odd share of it.
+    Raises ValueError for heads that cannot share the width, and for rotary positions on an odd share of it.
     """
 
     width: int
@@ -80,11 +79,9 @@ class TransformerConfig:
     def __post_init__(self) -> None:
         if self.width % self.heads:
             fitting = ", ".join(str(n) for n in range(1, self.width + 1) if self.width % n == 0)
-            raise ConfigError(f"model.heads: {self.heads} heads cannot share a width of {self.width}; {fitting} can")
+            raise ValueError(f"heads: {self.heads} heads cannot share a width of {self.width}; {fitting} can")
         if self.positions == "rotary" and self.head_dim % 2:
-            raise ConfigError(
-                f"model.positions: rotary turns pairs, so model.width / model.heads must be even; it is {self.head_dim}"
-            )
+            raise ValueError(f"positions: rotary turns pairs, so width / heads must be even; it is {self.head_dim}")
 
     @property
     def head_dim(self) -> int:
@@ -99,7 +96,7 @@ class TransformerConfig:
     def make_attention(self, *, causal: bool = False, cross: bool = False) -> MultiHeadAttention:
         """Attention of the chosen kind.
 
-        Raises ConfigError for a kind that cannot be causal, or cannot read another sequence, where that is asked.
+        Raises ValueError for a kind that cannot be causal, or cannot read another sequence, where that is asked.
         """
         kind = ATTENTION_KERNELS[self.attention]
         if causal and kind.not_causal_reason:
@@ -124,7 +121,7 @@ class TransformerConfig:
         return MultiHeadAttention(self.width, self.heads, kind(*sizes.get(self.attention, ())))
 
     def _raise_unsupported(self, what: str, reason: str, able: list[str]) -> None:
-        raise ConfigError(f"model.attention: {self.attention} {reason}, so it cannot {what}; {', '.join(able)} can")
+        raise ValueError(f"attention: {self.attention} {reason}, so it cannot {what}; {', '.join(able)} can")
 
 
 class TransformerBlock(nn.Module):

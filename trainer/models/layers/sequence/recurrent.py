@@ -9,8 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.utils.errors import ConfigError
-
 RNN_CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 RNN_FUNCTIONS: dict[str, Callable[..., Any]] = {"RNN_TANH": torch.rnn_tanh, "LSTM": torch.lstm, "GRU": torch.gru}
 WEIGHT_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -59,7 +57,7 @@ class RecurrentStack(nn.Module):
     layer's states, zeros where there was padding; ``ends`` are each direction's state after the last step it reads,
     which for the backward one is the first of the row.
 
-    Raises ConfigError for a forget bias on a cell without a forget gate.
+    Raises ValueError for a forget bias on a cell without a forget gate.
     """
 
     def __init__(
@@ -75,7 +73,7 @@ class RecurrentStack(nn.Module):
     ):
         super().__init__()
         if forget_bias is not None and cell != "lstm":
-            raise ConfigError(f"model.forget_bias: cell {cell} has no forget gate; set cell=lstm or forget_bias=null")
+            raise ValueError(f"forget_bias: cell {cell} has no forget gate; set cell=lstm or forget_bias=null")
         self.cells = RNN_CELLS[cell](
             in_features,
             hidden_size,
