@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from trainer.config import config_dir, inapplicable_keys, registry, secret_masking, yaml_limits
+from trainer.config.key_owners import describe_key_owner
 from trainer.config.validation import OBJECT_GROUPS
 from trainer.utils.errors import ConfigError, did_you_mean
 
@@ -191,6 +192,9 @@ def _suggest_key(composed: DictConfig, above: Sequence[str], part: str) -> str:
     same = [key for key in deep if key.partition(".")[2] == part]
     if same and not above:
         return f"; did you mean {' or '.join(same)}?"
+    names = {group: str(composed.hydra.runtime.choices[group]) for group in groups}
+    if not above and (owner := describe_key_owner(part, names)):
+        return owner
     here = OmegaConf.select(composed, ".".join(above)) if above else composed
     prefix = "".join(f"{name}." for name in above)
     near = did_you_mean(part, [str(k) for k in here if k != "hydra" and not str(k).startswith("_")])

@@ -55,7 +55,7 @@ class Seq2Seq(Task):
         self,
         model: nn.Module,
         vocab_size: PositiveInt,
-        teacher_forcing: Probability | Literal["linear", "exponential", "inverse_sigmoid"] | None,
+        teacher_forcing: Probability | Literal["linear", "exponential", "inverse_sigmoid"],
         teacher_forcing_end: Probability,
         teacher_forcing_per: Literal["token", "sequence"],
         horizon: PositiveInt,
@@ -64,7 +64,7 @@ class Seq2Seq(Task):
     ):
         super().__init__(model)
         self.vocab_size = vocab_size
-        self.teacher_forcing = 1.0 if teacher_forcing is None else teacher_forcing
+        self.teacher_forcing = teacher_forcing
         self.forcing_end = teacher_forcing_end
         self.teacher_forcing_per = teacher_forcing_per
         self.horizon = horizon
