@@ -79,6 +79,14 @@ def test_teacher_forcing_is_a_key_of_the_task_that_has_it(flat: object, moved: o
     assert migrations.migrate_config(other, 1) == {"task": {"_target_": "mine.Task"}}
 
 
+@pytest.mark.parametrize("stored", ["${task._target_}", "trainer.tasks.regression.Regression", "mine.Task"])
+def test_data_forgets_which_task_it_was_read_for(stored: str) -> None:
+    kept = {"data": {"_target_": "mine.Data", "target_kind": stored}}
+    assert migrations.migrate_config(kept, 1) == {"data": {"_target_": "mine.Data", "target_kind": None}}
+    plain = {"data": {"_target_": "mine.Data", "target_kind": "class"}}
+    assert migrations.migrate_config(plain, 1) == plain
+
+
 @pytest.mark.parametrize("version", [0, True, "2", None, 1.5, migrations.FORMAT_VERSION + 1])
 @pytest.mark.parametrize("name", ["config.yaml", "results.json"])
 def test_another_version_is_refused(name: str, version: object) -> None:

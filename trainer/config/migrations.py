@@ -58,8 +58,16 @@ def _move_teacher_forcing(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
+def _forget_task_of_target(config: dict[str, Any]) -> dict[str, Any]:
+    """Version 2: data is told what kind of target the task learns; before, the path of the task's class."""
+    data = config.get("data")
+    if isinstance(data, Mapping) and "." in str(data.get("target_kind")):
+        config["data"] = {**data, "target_kind": None}
+    return config
+
+
 def _from_0_1_0(config: dict[str, Any]) -> dict[str, Any]:
-    return _move_teacher_forcing(_rename_classes(config))
+    return _forget_task_of_target(_move_teacher_forcing(_rename_classes(config)))
 
 
 _MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_0_1_0}

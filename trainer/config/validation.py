@@ -17,7 +17,7 @@ from trainer.utils.text import shorten_repr
 OBJECT_GROUPS = ("model", "data", "task", "augment", "optimizer", "scheduler")
 """The groups that describe one object each."""
 INJECTED_ARGS = {
-    "data": {"fitted"},
+    "data": {"fitted", "task_target"},
     "task": {"model"},
     "augment": {"info"},
     "optimizer": {"params"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,10 @@ class Task(nn.Module, ABC):
 
     row_options: ClassVar[tuple[str, ...]] = ()
     """Options of ``sample`` that name test rows, for which the data is read from its files."""
+
+    target_kind: ClassVar[Literal["class", "number"] | None] = None
+    """What a column of a table is read as to be learned: a class or a number; None where ``shapes`` say it, of which
+    targets of the output's own shape are numbers, and those with a dimension less are classes."""
 
     progress: Tensor
 

@@ -81,13 +81,16 @@ def find_dataset_class(config: Mapping[str, Any]) -> type[Dataset]:
 
 
 def make_dataset(config: Mapping[str, Any], fitted: Preprocessing | None = None) -> Dataset:
-    """The data set alone. fitted: what a stored run learned of it, by which it is encoded; None learns it anew.
+    """The data set alone, its target read as the task needs it. fitted: what a stored run learned of it, by which it is
+    encoded; None learns it anew.
 
     Raises SystemFault for a file or folder that may not be read.
     """
-    takes_fitted = "fitted" in inspect.signature(find_dataset_class(config).__init__).parameters
+    taken = inspect.signature(find_dataset_class(config).__init__).parameters
+    known = {"fitted": fitted, "task_target": compatibility.expected_target_kind(config["task"]["_target_"])}
+    given = {key: value for key, value in known.items() if key in taken}
     try:
-        return instantiate_node(config["data"], Dataset, **({"fitted": fitted} if takes_fitted else {}))  # type: ignore[type-abstract]
+        return instantiate_node(config["data"], Dataset, **given)  # type: ignore[type-abstract]
     except PermissionError as error:
         raise SystemFault(f"data: cannot read {error.filename}: {error.strerror}") from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Literal, Unpack
 
 import numpy as np
 import torch
@@ -36,15 +36,16 @@ class EdgeList(Dataset):
 
     def __init__(
         self,
-        target_kind: str,
+        target_kind: Literal["class", "number"] | None,
         neighbours: list[PositiveInt] | None,
         fitted: Preprocessing | None = None,
+        task_target: Literal["class", "number"] | None = None,
         **options: Unpack[TableOptions],
     ):
         self.fitted = fitted or Preprocessing()
         read = GraphTables(options, self.fitted)
         edges = read_edges(read)
-        answer = read.read_target(read.nodes, target_kind, gaps=True)
+        answer = read.read_target(read.nodes, target_kind, task_target, gaps=True)
         parts = read.split_rows(answer, "id")
         learned = read.fit_target(answer, parts[0])
         x = read.encode_features(read.nodes, parts[0])
@@ -69,7 +70,13 @@ class EdgeListGraphs(Dataset):
 
     file_suffixes = ("nodes.csv", "edges.csv", "graphs.csv")
 
-    def __init__(self, target_kind: str, fitted: Preprocessing | None = None, **options: Unpack[TableOptions]):
+    def __init__(
+        self,
+        target_kind: Literal["class", "number"] | None,
+        fitted: Preprocessing | None = None,
+        task_target: Literal["class", "number"] | None = None,
+        **options: Unpack[TableOptions],
+    ):
         self.fitted = fitted or Preprocessing()
         read = GraphTables(options, self.fitted)
         beside = (read.folder / "graphs.csv").exists()
@@ -78,7 +85,7 @@ class EdgeListGraphs(Dataset):
         )
         edges, of_node = read_edges(read), _graph_of_nodes(read.nodes, graphs)
         of_edge = _graph_of_edges(read.edges, edges, of_node)
-        answer = read.read_target(graphs, target_kind, gaps=False)
+        answer = read.read_target(graphs, target_kind, task_target, gaps=False)
         parts = read.split_rows(answer, "graph")
         learned = read.fit_target(answer, parts[0])
 

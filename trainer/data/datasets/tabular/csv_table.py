@@ -33,7 +33,7 @@ class CSV(Dataset):
         self,
         path: DataPath,
         target: str | int | None,
-        target_kind: str,
+        target_kind: Literal["class", "number"] | None,
         test_path: DataPath | None,
         delimiter: str | None,
         header: Literal["auto"] | bool,
@@ -51,6 +51,7 @@ class CSV(Dataset):
         min_count: PositiveInt,
         seed: NonNegativeInt,
         fitted: Preprocessing | None = None,
+        task_target: Literal["class", "number"] | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
         cells = {"missing": missing, "decimal": decimal, "thousands": thousands}
@@ -71,11 +72,13 @@ class CSV(Dataset):
             column_checks.warn_about_absent_codes([table], reading)
             values = table_encoder.read_columns(table, reading, places.features, places.texts)
             problems = table_encoder.find_unfit_columns(table, values, reading, places.texts, max_categories, min_count)
+            answer = _read_target(table, places.target, reading, (target_kind, task_target), problems)
         else:
             # Of its features it knows the names, and of its rows the splits: other columns may be gone.
             places = _find_column_roles(table, target, None, (), ())
             values = table_schema.read_feature_columns(known, table, reading)
-        answer = _read_target(table, places.target, reading, target_kind, known, problems)
+            at = places.target
+            answer = None if at is None else targets.encode(table, at, reading, known["target"])
         whole = table_encoder.select_complete_rows(
             table, values, reading, nan, answer, problems=problems, is_stored=fitted.is_stored
         )
@@ -137,18 +140,15 @@ def _read_target(
     table: Table,
     at: int | None,
     reading: CellFormat,
-    target_kind: str,
-    known: table_schema.Schema | None,
+    kinds: tuple[table_encoder.TargetKind | None, table_encoder.TargetKind | None],
     problems: dict[int, str],
 ) -> targets.Target | None:
-    """The target column, as a stored run learned it where it is ``known``. ``problems`` get what is wrong with it."""
+    """The target column. kinds: what it is as the user says, and as the task does. ``problems`` get what is wrong."""
     if at is None:
         return None
-    if known is not None:
-        return targets.encode(table, at, reading, known["target"])
-    kind = table_encoder.parse_target_kind(target_kind)
+    kind = table_encoder.choose_target_kind(*kinds)
     try:
-        return targets.read(table, at, reading, kind, certain=target_kind == "class")
+        return targets.read(table, at, reading, kind, certain=kinds[0] == "class")
     except ConfigError as error:
         problems[at] = str(error)
         return None
