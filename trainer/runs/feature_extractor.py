@@ -33,9 +33,8 @@ from trainer.viz.console import print_line
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
-IMAGE_OVERRIDES = ("model=cnn", "data=digits", "augment=none", "batch_size=64", "max_steps=1500", "val_every=4")
-TABLE_OVERRIDES = ("model=mlp", "data=wine", "batch_size=64", "max_steps=1500", "val_every=4")
-"""How classifiers are trained; the data set is exchanged for the one at hand."""
+IMAGE_OVERRIDES, TABLE_OVERRIDES = ("experiment=image_classifier",), ("experiment=table_classifier",)
+"""How classifiers are trained, as these files say; the data set is exchanged for the one at hand."""
 INHERITED_KEYS = ("device", "threads", "num_workers", "worker_timeout", "data_dir", "plugins")
 """Keys a classifier takes from the run it is trained for."""
 MAX_SHOWN_DIFFERENCES = 5
@@ -226,7 +225,7 @@ def _is_finished(path: Path) -> bool:
 
 def _make_training_config(asked: Config, data: Dataset) -> Config:
     """The configuration by which a classifier of this data is trained."""
-    made = compose.compose([*(IMAGE_OVERRIDES if data.image_inputs() else TABLE_OVERRIDES), "task=classification"])
+    made = compose.compose(IMAGE_OVERRIDES if data.image_inputs() else TABLE_OVERRIDES)
     plugins.declare_plugins(asked.settings.plugins)  # composing has declared none
     given = {"data": asked.tree["data"]} | {key: asked.tree[key] for key in INHERITED_KEYS}
     return replace(

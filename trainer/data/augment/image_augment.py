@@ -144,7 +144,7 @@ def _blend(one: Tensor, other: Tensor, share: Tensor) -> Tensor:
 
 def _beta_quantiles(alpha: float) -> Tensor:
     """Equally likely values of Beta(alpha, alpha)."""
-    from scipy.special import betaincinv  # which scikit-learn brings
+    from scipy.special import betaincinv
 
     places = (torch.arange(NUM_BETA_QUANTILES, dtype=torch.float64) + 0.5) / NUM_BETA_QUANTILES
     return torch.from_numpy(betaincinv(alpha, alpha, places.numpy())).float()

@@ -57,13 +57,8 @@ class CSV(Dataset):
         cells = {"missing": missing, "decimal": decimal, "thousands": thousands}
         self.options = {"delimiter": delimiter, "header": header, "encoding": encoding, **cells}
         known = fitted.values.get("schema")
-        expected = [
-            target,
-            split_column,
-            *drop_columns,
-            *categorical,
-            *(table_schema.header_names(known) if known else ()),
-        ]
+        names = table_schema.header_names(known) if known else ()
+        expected = [target, split_column, *drop_columns, *categorical, *names]
         own = self._read(path, "data.path", expected)
         table = own if test_path is None else own.append_rows(self._read(test_path, "data.test_path", expected))
         reading, problems = CellFormat.from_options(self.options), dict[int, str]()
