@@ -191,3 +191,10 @@ def test_what_is_imported_is_declared() -> None:
     tops = {module.partition(".")[0] for path in FILES for module in imports(path)}
     foreign = {DISTRIBUTIONS.get(top, top) for top in tops - {*sys.stdlib_module_names, "trainer"}}
     assert foreign - declared == set()
+
+
+def test_types_are_rarely_ignored_and_targets_never_assumed() -> None:
+    """A model's methods are called through a Protocol, a target through ``require_target``."""
+    ignored = sum(text_of(path).count("type: ignore") for path in FILES)
+    assert ignored <= 15
+    assert offenders(lambda path: re.findall(r"assert batch\.target is not None", text_of(path))) == {}

@@ -118,7 +118,7 @@ def fork_rng(seed: int, device: torch.device | None = None) -> Iterator[None]:
 
 def get_rng_state(device: torch.device) -> dict[str, object]:
     """The state of every generator training may draw from, as tensors and plain lists."""
-    kind, keys, place, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
+    kind, keys, place, has_gauss, cached = np.random.get_state(legacy=True)
     state: dict[str, object] = {
         "torch": torch.get_rng_state(),
         "python": random.getstate(),

@@ -54,10 +54,10 @@ def find_class(node: Mapping[str, Any], kind: type[T]) -> type[T]:
     """
     plugins.import_plugins()
     module, _, name = node["_target_"].rpartition(".")
-    found = getattr(importlib.import_module(module), name)
+    found: type = getattr(importlib.import_module(module), name)
     if not issubclass(found, kind):
         raise ConfigError(f"{module}.{name} is not a {kind.__name__}")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def fill_missing_sizes(group: str, node: Mapping[str, Any], data: Dataset, data_name: str) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def fill_missing_sizes(group: str, node: Mapping[str, Any], data: Dataset, data_
 
 def find_dataset_class(config: Mapping[str, Any]) -> type[Dataset]:
     """The class of the data set."""
-    return find_class(config["data"], Dataset)  # type: ignore[type-abstract]
+    return find_class(config["data"], Dataset)
 
 
 def make_dataset(config: Mapping[str, Any], fitted: Preprocessing | None = None) -> Dataset:
@@ -90,7 +90,7 @@ def make_dataset(config: Mapping[str, Any], fitted: Preprocessing | None = None)
     known = {"fitted": fitted, "task_target": compatibility.expected_target_kind(config["task"]["_target_"])}
     given = {key: value for key, value in known.items() if key in taken}
     try:
-        return instantiate_node(config["data"], Dataset, **given)  # type: ignore[type-abstract]
+        return instantiate_node(config["data"], Dataset, **given)
     except PermissionError as error:
         raise SystemFault(f"data: cannot read {error.filename}: {error.strerror}") from error
 
@@ -110,7 +110,7 @@ def make_task(config: Mapping[str, Any], built: Dataset, names: Mapping[str, str
     initialize_weights(model, config["init"])
     if config["channels_last"]:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    made = instantiate_node(fill_missing_sizes("task", config["task"], built, names["data"]), Task, model=model)  # type: ignore[type-abstract]
+    made = instantiate_node(fill_missing_sizes("task", config["task"], built, names["data"]), Task, model=model)
     made.setup(built)
     for split in SPLITS:
         made.validate_targets(getattr(built, split).get_targets(), split)
@@ -162,9 +162,9 @@ def make_param_groups(
     made, rates = {}, task.learning_rates()
     for name, params in groups.items():
         options = config["optimizer"] | ({"lr": rates[name]} if name in rates else {})
-        optimizer = instantiate_node(options, Optimizer, params=params)  # type: ignore[type-abstract]
+        optimizer = instantiate_node(options, Optimizer, params=params)
         options = config["scheduler"]
-        schedule = instantiate_node(options, LRSchedule, lr=optimizer.lr, total=turns[name])  # type: ignore[type-abstract]
+        schedule = instantiate_node(options, LRSchedule, lr=optimizer.lr, total=turns[name])
         made[name] = ParamGroup(name, params, optimizer, schedule, settings.ema, alone=len(groups) == 1)
     return made
 

@@ -80,7 +80,7 @@ def attach_feature_extractor(asked: Config, data: Dataset, make: Callable[[Confi
     )
     torch.set_num_threads(threads)
     kept = saved_run.load(path, asked.settings.plugins)
-    if not issubclass(factory.find_class(kept.tree["task"], Task), Classification):  # type: ignore[type-abstract]
+    if not issubclass(factory.find_class(kept.tree["task"], Task), Classification):
         raise ConfigError(f"task.classifier: {path} is a run of task={kept.names['task']}, which tells no classes")
     best = consistency.load_best(path)
     differences = _describe_encoding_differences(asked, data, kept, best["data"])

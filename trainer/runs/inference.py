@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -16,7 +16,7 @@ from trainer.config.compose import Config
 from trainer.core import artifacts, rng
 from trainer.core.batch import Batch
 from trainer.core.dataset import Dataset
-from trainer.core.task import Task
+from trainer.core.task import Sampler, Task
 from trainer.engine import checkpoint, dataset_loading, device, evaluation, factory
 from trainer.engine.dataset_state import SplitExcerpt
 from trainer.engine.model_errors import explain_model_errors
@@ -102,10 +102,10 @@ def sample(kept: Config, options: Mapping[str, Any]) -> Iterator[str]:
 
     What is not text goes into the run's folder, and its path is told.
     """
-    names_rows = not options.keys().isdisjoint(factory.find_class(kept.tree["task"], Task).row_options)  # type: ignore[type-abstract]
+    names_rows = not options.keys().isdisjoint(factory.find_class(kept.tree["task"], Task).row_options)
     task, _ = load_run(kept, reads_files=names_rows)
     with show_warnings(), explain_model_errors(kept.tree["model"]):
-        pieces = iter(task.sample(**options))  # type: ignore[operator]
+        pieces = iter(cast(Sampler, task).sample(**options))
         first = list(islice(pieces, 1))
     for piece in chain(first, pieces):
         yield (

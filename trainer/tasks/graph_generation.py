@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from trainer.core.task import Task
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 from trainer.metrics import metrics
 from trainer.metrics.metrics import to_double
+from trainer.tasks.base.model_protocols import GraphAutoencoder
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import format_count
 
@@ -46,6 +47,10 @@ class GraphGeneration(Task):
         self.graph_inputs: dict[str, Tensor] = {}
         self.node_classes: Tensor | None = None
 
+    @property
+    def _autoencoder(self) -> GraphAutoencoder:
+        return cast(GraphAutoencoder, self.model)
+
     def setup(self, data: Dataset) -> None:
         self.graph_inputs = self.select_model_inputs(
             data.train.to_model_inputs(data.train.batch(torch.zeros(1, dtype=torch.long), 0))
@@ -61,22 +66,22 @@ class GraphGeneration(Task):
         """Log-odds of a link (P,), and what the nodes cost (N,)."""
         inputs = self.select_model_inputs(batch)
         pairs = inputs.pop("pairs")
-        nodes, kl = self.model.encode(**inputs)  # type: ignore[operator]
-        return self.model.decode(nodes, pairs).squeeze(1), kl.float()  # type: ignore[operator]
+        nodes, kl = self._autoencoder.encode(**inputs)
+        return self._autoencoder.decode(nodes, pairs).squeeze(1), kl.float()
 
     def loss(self, batch: Batch, player: str) -> Tensor:
         odds, kl = self.decode_pairs(batch)
-        assert batch.target is not None
-        return F.binary_cross_entropy_with_logits(odds, batch.target.to(odds)) + self.beta * kl.mean() / len(kl)
+        target = batch.require_target().to(odds)
+        return F.binary_cross_entropy_with_logits(odds, target) + self.beta * kl.mean() / len(kl)
 
     def score(self, batch: Batch) -> Score:
         odds, kl = self.decode_pairs(batch)
-        assert batch.target is not None
+        target = batch.require_target()
         odds = odds.float()
         return {
             "margin": RowValues(odds),
-            "positive": RowValues(batch.target == 1),
-            "nll": to_double(F.binary_cross_entropy_with_logits(odds, batch.target.to(odds), reduction="sum")),
+            "positive": RowValues(target == 1),
+            "nll": to_double(F.binary_cross_entropy_with_logits(odds, target.to(odds), reduction="sum")),
             "kl": to_double(kl).mean() * len(batch),
         }
 
@@ -99,10 +104,10 @@ class GraphGeneration(Task):
         Every pair is looked at, so ten thousand nodes want 2 GB.
         """
         device = self.progress.device
-        nodes, _ = self.model.encode(**{k: v.to(device) for k, v in self.graph_inputs.items()})  # type: ignore[operator]
+        nodes, _ = self._autoencoder.encode(**{k: v.to(device) for k, v in self.graph_inputs.items()})
         pairs = torch.combinations(torch.arange(len(nodes)))
         parts = pairs.split(PAIR_CHUNK_SIZE)
-        odds = torch.cat([self.model.decode(nodes, part.to(device)).squeeze(1) for part in parts])  # type: ignore[operator]
+        odds = torch.cat([self._autoencoder.decode(nodes, part.to(device)).squeeze(1) for part in parts])
         chance = calibrate_link_probs(self.graph_inputs["edge_index"].shape[1] / 2, odds.float().cpu())
         return pairs[torch.rand(len(pairs), generator=rng.make_generator(seed)) < chance]
 

@@ -60,8 +60,7 @@ class Ranking(Task):
 
     def score_candidates(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The score of every candidate, (B, C), and the right one (B,)."""
-        scores, target = self.forward_batch(batch), batch.target
-        assert target is not None
+        scores, target = self.forward_batch(batch), batch.require_target()
         if scores.shape != (len(target), self.num_classes):
             raise ConfigError(
                 f"model: scores {tuple(scores.shape)} do not rank {self.num_classes} candidates for {len(target)} rows"
@@ -82,8 +81,7 @@ class Ranking(Task):
         Each of these stands for C / count of all, so that the sum of exponentials is right on average; where one
         happens to be the right one, it does not count twice.
         """
-        target = batch.target
-        assert target is not None
+        target = batch.require_target()
         drawn = torch.randint(self.num_classes, (count,), device=target.device)
         scores = self.model(**self.select_model_inputs(batch), candidates=torch.cat((target, drawn)))
         own, others = scores.split((len(target), count), 1)

@@ -51,27 +51,23 @@ class Regression(Task):
             raise ConfigError(f"data: {split} targets must be finite; row {int(bad.nonzero()[0])} is not")
 
     def num_loss_terms(self, batch: Batch) -> int:
-        assert batch.target is not None
-        return batch.target.numel()
+        return batch.require_target().numel()
 
     def predict_values(self, batch: Batch) -> Tensor:
         """The model's output, of the target's shape."""
         prediction = self.forward_batch(batch)
-        assert batch.target is not None
-        if prediction.shape != batch.target.shape:
+        target = batch.require_target()
+        if prediction.shape != target.shape:
             raise ConfigError(
-                f"model: pred {tuple(prediction.shape)} vs target {tuple(batch.target.shape)}:"
-                " regression wants equal shapes"
+                f"model: pred {tuple(prediction.shape)} vs target {tuple(target.shape)}: regression wants equal shapes"
             )
         return prediction
 
     def loss(self, batch: Batch, player: str) -> Tensor:
-        assert batch.target is not None
-        return self._loss(self.predict_values(batch), batch.target)
+        return self._loss(self.predict_values(batch), batch.require_target())
 
     def score(self, batch: Batch) -> Score:
-        assert batch.target is not None
-        target = to_double(batch.target)
+        target = to_double(batch.require_target())
         error = to_double(self.predict_values(batch)) - target
         return {
             "count": torch.tensor(target.numel(), device=target.device),

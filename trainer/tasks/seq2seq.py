@@ -82,16 +82,14 @@ class Seq2Seq(Task):
         token_targets.validate_tokens(targets, split, self.vocab_size, "seq2seq")
 
     def num_loss_terms(self, batch: Batch) -> Tensor:
-        assert batch.target is not None
-        return (batch.target != IGNORE_INDEX).sum()
+        return (batch.require_target() != IGNORE_INDEX).sum()
 
     def loss(self, batch: Batch, player: str) -> Tensor:
-        assert batch.target is not None
         scores = (
             self.decode_teacher_forced(batch) if self.teacher_forcing == 1 else self.decode_scheduled_sampling(batch)
         )
         # Flat, because with the vocabulary as the second of three dimensions the softmax takes twice the time.
-        return masked_cross_entropy.cross_entropy(scores.flatten(0, 1), batch.target.flatten())
+        return masked_cross_entropy.cross_entropy(scores.flatten(0, 1), batch.require_target().flatten())
 
     def compute_forcing_ratio(self) -> Tensor:
         """The share of steps fed the truth at this moment of training, a scalar on the task's device."""
@@ -106,13 +104,12 @@ class Seq2Seq(Task):
 
     def decode_teacher_forced(self, batch: Batch) -> Tensor:
         """Scores (B, T, V) with the true past at every step."""
-        assert batch.target is not None
-        return self._encoder_decoder.decode(self.shift_targets_right(batch.target), self._encode_batch(batch), None)[0]
+        past = self.shift_targets_right(batch.require_target())
+        return self._encoder_decoder.decode(past, self._encode_batch(batch), None)[0]
 
     def decode_scheduled_sampling(self, batch: Batch) -> Tensor:
         """Scores (B, T, V) with the true past at some steps and the model's own at the others."""
-        assert batch.target is not None
-        past, memory = self.shift_targets_right(batch.target), self._encode_batch(batch)
+        past, memory = self.shift_targets_right(batch.require_target()), self._encode_batch(batch)
         rows, steps = past.shape
         draws = torch.rand(rows, steps if self.teacher_forcing_per == "token" else 1, device=past.device)
         forced = (draws < self.compute_forcing_ratio()).expand(rows, steps)
@@ -156,8 +153,7 @@ class Seq2Seq(Task):
         )
 
     def score(self, batch: Batch) -> Score:
-        target = batch.target
-        assert target is not None
+        target = batch.require_target()
         forced = self.decode_teacher_forced(batch)
         if forced.shape != (*target.shape, self.vocab_size):
             raise ConfigError(
@@ -201,12 +197,11 @@ class Seq2Seq(Task):
         assert self.tokenizer is not None
         rows: list[tuple[object, ...]] = []
         for batch in batches:
-            assert batch.target is not None
             sources = zip(batch.inputs["x"].tolist(), batch.inputs["lengths"].tolist(), strict=True)
             texts = [self.tokenizer.decode(tokens[:length]) for tokens, length in sources]
             both = (
                 [self.sequence_metrics.decode_row(row) for row in part.tolist()]
-                for part in (self.write(batch), batch.target)
+                for part in (self.write(batch), batch.require_target())
             )
             rows += zip(batch.index.tolist(), texts, *both, strict=True)
             if len(rows) >= MAX_TRANSLATIONS:

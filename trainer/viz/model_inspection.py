@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ def summarize_layers(task: Task, batch: Batch) -> list[LayerSummary]:
     """Every module of the model that gives a tensor, in the order in which they end when a batch is scored."""
     found: dict[str, LayerSummary] = {}
 
-    def noted(name: str):  # type: ignore[no-untyped-def]
+    def noted(name: str) -> Callable[[torch.nn.Module, object, object], None]:
         def hook(module: torch.nn.Module, _: object, output: object) -> None:
             first = output[0] if isinstance(output, tuple) and output else output
             if isinstance(first, Tensor):

@@ -87,9 +87,9 @@ def read_classes(table: Table, at: int, reading: CellFormat, *, certain: bool) -
     texts = reading.parse_texts(table.columns[at])
     names = map_class_names(sorted(set(texts) - {""}), reading)
     ordered = sorted(set(names.values()))
-    exact = [reading.canonicalize_number(name) for name in ordered]
-    if all(value is not None for value in exact):
-        ordered.sort(key=reading.canonicalize_number)  # type: ignore[arg-type]
+    exact = {name: value for name in ordered if (value := reading.canonicalize_number(name)) is not None}
+    if len(exact) == len(ordered):
+        ordered.sort(key=exact.__getitem__)
     if not certain:
         _refuse_continuous(table, at, ordered, reading)
     if len(ordered) < 2:

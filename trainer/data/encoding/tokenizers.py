@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from torch import Tensor
 
@@ -39,7 +39,7 @@ class CharacterTokenizer:
         if None in found:
             strange = text[found.index(None)]
             raise ConfigError(f"text: the character {strange!r} is not one of the {self.vocab_size} this model knows")
-        return found  # type: ignore[return-value]
+        return cast(list[int], found)
 
     def decode(self, tokens: Sequence[int]) -> str:
         return "".join(self.tokens[token] for token in tokens if token < self.vocab_size)
@@ -248,7 +248,7 @@ def fit_tokenizer(
     return BPETokenizer(texts, limit=limit)
 
 
-TOKENIZERS = {
+TOKENIZERS: Mapping[str, Any] = {
     "characters": CharacterTokenizer,
     "words": WordTokenizer,
     "bytepair": BPETokenizer,
@@ -259,4 +259,4 @@ TOKENIZERS = {
 
 def tokenizer_from_state(state: Mapping[str, Any]) -> Tokenizer:
     """The codec that a state of plain values describes."""
-    return TOKENIZERS[state["kind"]].from_state(state)  # type: ignore[attr-defined]
+    return TOKENIZERS[state["kind"]].from_state(state)

@@ -68,7 +68,7 @@ class GraphTables:
         strange = [
             f"data.{option}: no column {name!r} in nodes.csv or edges.csv{did_you_mean(str(name), known)}"
             for option in ("drop_columns", "categorical")
-            for name in options[option]  # type: ignore[literal-required]
+            for name in options[option]
             if name not in both and str(name) not in both
         ]
         if strange:

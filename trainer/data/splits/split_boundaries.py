@@ -32,7 +32,7 @@ def locate_in_series(fitted: Preprocessing, values: np.ndarray, divide: Callable
     """Where validation and test begin in a series (T, C); NaN is a gap. Raises as ``_locate``."""
 
     def cut(start: int, end: int) -> list[list[float]]:
-        return values[start:end].tolist()  # type: ignore[no-any-return]
+        return values[start:end].tolist()
 
     def search(start: int, kept: list[list[float]]) -> list[int]:
         gaps = np.isnan(values)

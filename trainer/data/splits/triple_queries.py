@@ -101,9 +101,10 @@ def _tail_frequency_scores(train: Tensor, test: Split, entities: int, relations:
     log_share = ((seen + 1).double() / (seen + 1).sum(1, keepdim=True)).log().float()
     found = []
     for batch in test.iter_batches(torch.arange(len(test)).split(CHUNK_ROWS), 0):
-        assert batch.target is not None
         found.append(
-            metrics.filtered_ranks_and_nll(log_share[batch.inputs["relation"]], batch.target, batch.inputs["known"])
+            metrics.filtered_ranks_and_nll(
+                log_share[batch.inputs["relation"]], batch.require_target(), batch.inputs["known"]
+            )
         )
     ranks, nll = (torch.cat(parts) for parts in zip(*found, strict=True))
     return metrics.ranking_metrics(ranks) | {"nll": float(nll.mean())}

@@ -147,8 +147,7 @@ def _read_clicks(table: Table, place: int) -> Tensor:
 def _pairs_and_targets(part: Split) -> tuple[Tensor, Tensor]:
     """The pairs (P, 2) of a split, in the first epoch, and their targets (P,)."""
     batch = part.batch(torch.arange(len(part)), 0)
-    assert batch.target is not None
-    return batch.inputs["pairs"], batch.target
+    return batch.inputs["pairs"], batch.require_target()
 
 
 def _add_click_graph(

@@ -98,7 +98,6 @@ def make_canvases(
     source: TensorSplit, rows: int, size: int, digits: int, random: torch.Generator
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Pictures (rows, 1, size, size) with ``digits`` of the source on each, and the class of every pixel."""
-    assert source.target is not None
     x = torch.zeros(rows, 1, size, size)
     y = torch.full((rows, size, size), BACKGROUND_CLASS)
     side = source.inputs["x"].shape[-1]
@@ -113,6 +112,6 @@ def make_canvases(
         digit = source.inputs["x"][chosen[:, k], 0]
         x[row, 0, down, across] = digit
         y[row, down, across] = torch.where(
-            digit > FOREGROUND_THRESHOLD, source.target[chosen[:, k], None, None], BACKGROUND_CLASS
+            digit > FOREGROUND_THRESHOLD, source.require_target()[chosen[:, k], None, None], BACKGROUND_CLASS
         )
     return {"x": x}, y

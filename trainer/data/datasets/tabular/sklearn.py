@@ -80,5 +80,4 @@ def _standardize_features(
 
 
 def _standardize_target(part: TensorSplit, mean: Tensor, std: Tensor) -> TensorSplit:
-    assert part.target is not None
-    return TensorSplit(part.inputs, ((part.target - mean) / std).float())
+    return TensorSplit(part.inputs, ((part.require_target() - mean) / std).float())

@@ -79,7 +79,8 @@ class FeatureMapAttention(AttentionKernel):
                 (more_sums, more_scale), self._weighted_sums(later, keys, values, in_pairs=size <= self.CHUNK_SIZE)
             )
             pairs = zip((sums, scale), more, strict=True)
-            found = tuple(torch.stack(pair, 3).flatten(2, 4)[:, :, :steps] for pair in pairs)  # type: ignore[assignment]
+            sums, scale = (torch.stack(pair, 3).flatten(2, 4)[:, :, :steps] for pair in pairs)
+            found = sums, scale
             size *= 2
         return found
 

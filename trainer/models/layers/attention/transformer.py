@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -186,7 +187,8 @@ class TransformerStack(nn.Module):
 
     def project_kv(self, memory: Tensor) -> DecoderState:
         """Keys and values of a memory (B, S, width) for every block in turn."""
-        return tuple(part for block in self.blocks for part in block.cross.project_kv(memory))  # type: ignore[union-attr, operator]
+        blocks = cast("Iterable[TransformerBlock]", self.blocks)
+        return tuple(part for block in blocks if block.cross for part in block.cross.project_kv(memory))
 
     def forward(
         self,
