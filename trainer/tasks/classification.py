@@ -20,6 +20,7 @@ from trainer.metrics import metrics
 from trainer.tasks.evaluation import classification_plots
 from trainer.tasks.losses import masked_cross_entropy
 from trainer.utils.errors import ConfigError
+from trainer.utils.text import format_dtype
 
 
 class Classification(Task):
@@ -73,7 +74,7 @@ class Classification(Task):
         if targets is None:
             raise ConfigError(f"task: classification needs class targets; the {split} split has none")
         if targets.dtype != torch.long:
-            kind = str(targets.dtype).removeprefix("torch.")
+            kind = format_dtype(targets.dtype)
             raise ConfigError(
                 f"task: classification needs whole-number class targets; the {split} split has {kind}"
                 " (task=regression learns real values)"

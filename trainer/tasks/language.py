@@ -48,7 +48,7 @@ class Language(Task):
         token_targets.validate_tokens(targets, split, self.vocab_size, "language")
 
     def num_loss_terms(self, batch: Batch) -> Tensor:
-        return (batch.require_target() != IGNORE_INDEX).sum()
+        return token_targets.count_tokens(batch)
 
     def predict_logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Scores (B * S, V) and targets (B * S): with V in the middle a cross-entropy takes twice the time."""

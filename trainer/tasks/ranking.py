@@ -15,6 +15,7 @@ from trainer.core.task import Task
 from trainer.core.types import PositiveInt, Probability
 from trainer.metrics import metrics
 from trainer.utils.errors import ConfigError
+from trainer.utils.text import format_dtype
 
 
 class Ranking(Task):
@@ -49,7 +50,7 @@ class Ranking(Task):
 
     def validate_targets(self, targets: Tensor | None, split: str) -> None:
         if targets is None or targets.dtype != torch.long:
-            found = "none" if targets is None else str(targets.dtype).removeprefix("torch.")
+            found = "none" if targets is None else format_dtype(targets.dtype)
             raise ConfigError(f"task: ranking needs the number of the right candidate; the {split} split has {found}")
         wrong = (targets < 0) | (targets >= self.num_classes)
         if wrong.any():

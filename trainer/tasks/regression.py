@@ -16,6 +16,7 @@ from trainer.core.task import Task
 from trainer.metrics.metrics import to_double
 from trainer.tasks.evaluation import regression_plots
 from trainer.utils.errors import ConfigError
+from trainer.utils.text import format_dtype
 
 _LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.smooth_l1_loss}
 
@@ -41,7 +42,7 @@ class Regression(Task):
 
     def validate_targets(self, targets: Tensor | None, split: str) -> None:
         if targets is None or not targets.is_floating_point():
-            found = "none" if targets is None else str(targets.dtype).removeprefix("torch.")
+            found = "none" if targets is None else format_dtype(targets.dtype)
             raise ConfigError(
                 f"task: regression needs real targets; the {split} split has {found}"
                 " (task=classification learns classes)"

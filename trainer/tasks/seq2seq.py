@@ -82,7 +82,7 @@ class Seq2Seq(Task):
         token_targets.validate_tokens(targets, split, self.vocab_size, "seq2seq")
 
     def num_loss_terms(self, batch: Batch) -> Tensor:
-        return (batch.require_target() != IGNORE_INDEX).sum()
+        return token_targets.count_tokens(batch)
 
     def loss(self, batch: Batch, player: str) -> Tensor:
         scores = (

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainer.core.artifacts import Artifact, ImageGrid, ImageTile, LazyArtifact, caption_row
 from trainer.core.batch import Batch, Score
 from trainer.core.dataset import Dataset
+from trainer.core.divergences import standard_normal_kl
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 from trainer.metrics.metrics import to_double
 from trainer.tasks.base.generative import Generative, GenerativeOptions
@@ -109,7 +110,7 @@ class VariationalInference(Generative):
             nats.append(self.likelihood(self.decode_latent(z, label), flat))
             # log p(x|z) + log p(z) - log q(z|x): the constants of the two normals cancel.
             weights.append(nats[-1] + (noise.square() + log_variance - z.square()).sum(1) / 2)
-        kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
+        kl = standard_normal_kl(mean, log_variance)
         bound = torch.stack(weights).logsumexp(0) - math.log(samples)
         return ElboTerms(-torch.stack(nats).mean(0), kl, bound)
 

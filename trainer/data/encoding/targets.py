@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.core.class_sizes import class_sizes
 from trainer.data.encoding import column_checks
 from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, mean_and_scale
 from trainer.data.readers.cell_parsing import CellFormat
@@ -198,10 +199,9 @@ def fit_classes(target: Target, train: np.ndarray, stored: Mapping[str, Any] | N
             f"data.target: {target.table.describe_cell(row, target.column)}: class {name!r} has no training row"
             f"{did_you_mean(name, known)} (classes of the training rows: {', '.join(known[:FEW_CLASSES])})"
         )
-    count = len(target.names)
     return EncodedTarget(
         values=torch.from_numpy(target.values),
-        sizes={"num_classes": count, "out_features": 1 if count == 2 else count},
+        sizes=class_sizes(len(target.names)),
         schema={"kind": "class", "classes": list(target.names)},
     )
 

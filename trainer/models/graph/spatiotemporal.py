@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core.types import NonNegativeFloat, PositiveInt, Probability
-from trainer.models.layers.attention.attention import make_valid_mask
 from trainer.models.layers.graph.graph import Graph
 from trainer.models.layers.graph.graph_conv import GATConv, GCNConv
 from trainer.models.layers.graph.repeated_graph import RepeatedGraph
 from trainer.models.layers.graph.tensor_cache import TensorCache
+from trainer.models.layers.padding import make_valid_mask
 from trainer.models.layers.sequence.recurrent import RecurrentStack
 from trainer.models.layers.sequence.sequence_pool import SequencePool
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from trainer.core.types import PositiveInt, Probability
+from trainer.models.layers.padding import find_valid_steps
 from trainer.utils import hf_hub
 
 
@@ -49,8 +49,7 @@ class Pretrained(nn.Module):
                 f"a row has {x.shape[1]} tokens and the model reads {self.max_positions}; set"
                 f" data.max_length={self.max_positions}"
             )
-        steps = torch.arange(x.shape[1], device=x.device)
-        real = steps < (steps.new_full((len(x), 1), len(steps)) if lengths is None else lengths[:, None])
+        real = find_valid_steps(x, lengths)
         hidden = self.body(input_ids=x, attention_mask=real.long()).last_hidden_state
         mean = (hidden * real[..., None]).sum(1) / real.sum(1, keepdim=True)
         return self.head(self.dropout(hidden[:, 0] if self.pool == "first" else mean))

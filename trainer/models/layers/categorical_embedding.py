@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.utils.text import format_dtype
+
 
 class CategoricalEmbedding(nn.Module):
     """x (N, K) int64 -> (N, W)
@@ -36,7 +38,7 @@ class CategoricalEmbedding(nn.Module):
     def _validate_codes(self, x: Tensor) -> None:
         columns = len(self.cardinalities)
         if x.dtype != torch.long or x.shape[1:] != (columns,):
-            kind = str(x.dtype).removeprefix("torch.")
+            kind = format_dtype(x.dtype)
             raise ValueError(f"x: expected whole-number codes in {columns} columns, found {kind} {tuple(x.shape)}")
         outside = (x < 0) | (x + self.first >= self.ends)
         if outside.any():

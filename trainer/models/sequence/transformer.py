@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from trainer.core.types import NonNegativeInt, PositiveInt
-from trainer.models.layers.attention.attention import make_valid_mask
 from trainer.models.layers.attention.transformer import BlockOptions, TransformerConfig, TransformerStack
+from trainer.models.layers.padding import make_valid_mask
 from trainer.models.layers.sequence.sequence_pool import SequencePool
 
 

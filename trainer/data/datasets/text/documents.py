@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from trainer.core.class_sizes import class_sizes
 from trainer.core.dataset import Dataset, DatasetInfo, Tokenizer
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt
@@ -61,8 +62,7 @@ class _DocumentDataset(Dataset):
             sizes={
                 "vocab_size": codec.vocab_size,
                 "seq_len": int(encoded.lengths.max()),
-                "num_classes": count,
-                "out_features": 1 if count == 2 else count,
+                **class_sizes(count),
             },
             baseline=baselines.majority_class(self.train, self.test, count),
             class_names=class_names,

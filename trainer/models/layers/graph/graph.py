@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer.models.layers.graph.sparse import SparseMatrix, SparsePattern
+from trainer.utils.text import format_dtype
 
 AdjacencyNorm = Literal["sum", "mean", "symmetric"]
 
@@ -16,7 +17,7 @@ AdjacencyNorm = Literal["sum", "mean", "symmetric"]
 def validate_edges(edge_index: Tensor, edge_weight: Tensor | None, nodes: int) -> None:
     """Raises ValueError for an edge that no graph of ``nodes`` nodes has, and for a weight that is no number >= 0."""
     if edge_index.ndim != 2 or len(edge_index) != 2 or edge_index.dtype != torch.long:
-        kind = str(edge_index.dtype).removeprefix("torch.")
+        kind = format_dtype(edge_index.dtype)
         raise ValueError(f"edge_index: expected whole numbers (2, E), found {kind} {tuple(edge_index.shape)}")
     outside = ((edge_index < 0) | (edge_index >= nodes)).any(0)
     if outside.any():

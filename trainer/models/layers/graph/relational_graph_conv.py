@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from trainer.core.weight_matrices import HasWeightMatrices, MatricesByName
 from trainer.models.layers.graph.graph import Graph
 from trainer.models.layers.graph.sparse import SparseMatrix, SparsePattern, sparse_dropout
+from trainer.utils.text import format_dtype
 
 
 def validate_edge_types(edge_type: Tensor, edges: int, relations: int) -> None:
     """Raises ValueError for what does not number the relation of each edge."""
     if edge_type.shape != (edges,) or edge_type.dtype != torch.long:
-        kind = str(edge_type.dtype).removeprefix("torch.")
+        kind = format_dtype(edge_type.dtype)
         raise ValueError(
             f"edge_type: expected the number of a relation for each of {edges} edges, whole numbers ({edges},);"
             f" found {kind} {tuple(edge_type.shape)}"

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.models.layers.padding import find_valid_steps
+
 RNN_CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 RNN_FUNCTIONS: dict[str, Callable[..., Any]] = {"RNN_TANH": torch.rnn_tanh, "LSTM": torch.lstm, "GRU": torch.gru}
 WEIGHT_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -32,7 +34,7 @@ def run_rnn(cells: nn.RNNBase, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tens
     loop over steps, three to five times as fast on a CPU, and no length has to be known on the host.
     """
     rows, ends = torch.arange(len(x), device=x.device), []
-    padding = (torch.arange(x.shape[1], device=x.device) >= lengths[:, None])[..., None]
+    padding = ~find_valid_steps(x, lengths)[..., None]
     x = x.masked_fill(padding, 0)  # whatever stands there, be it no number
     for layer in range(cells.num_layers):
         if layer:

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from trainer.models.layers.attention.attention import make_valid_mask
+from trainer.models.layers.padding import find_valid_steps
 
 
 class SequencePool(nn.Module):
@@ -38,8 +38,7 @@ class SequencePool(nn.Module):
                     " last, mean, max and attention take any number"
                 )
             return steps.flatten(1)  # with zeros in the padding
-        real = make_valid_mask(steps, lengths)
-        real = (torch.ones_like(steps[..., 0], dtype=torch.bool) if real is None else real)[..., None]  # (B, T, 1)
+        real = find_valid_steps(steps, lengths)[..., None]  # (B, T, 1)
         if self.kind == "max":
             return steps.masked_fill(~real, -torch.inf).amax(1)
         if self.kind == "mean":
