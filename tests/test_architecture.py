@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
+import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -164,3 +166,35 @@ def test_a_function_can_be_seen_at_a_glance() -> None:
         return (last.end_lineno or 0) - body[0].lineno
 
     assert offenders(lambda path: [function.name for function in functions(path) if lines(function) >= 45]) == {}
+
+
+def test_no_class_and_no_option_is_named_in_code() -> None:
+    """A class path or an option of the configuration is written in a YAML file, and found there."""
+    path_of_class = re.compile(r"trainer(\.[a-z_0-9]+)+\.[A-Z]\w*$|(model|data|task)=\w+$")
+
+    def named(path: Path) -> list[str]:
+        constants = (node.value for node in ast.walk(ast.parse(text_of(path))) if isinstance(node, ast.Constant))
+        return [text for text in constants if isinstance(text, str) and path_of_class.match(text)]
+
+    assert offenders(named) == {}
+
+
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "hydra": "hydra-core", "yaml": "omegaconf"}
+"""What brings a module of another name; PyYAML is OmegaConf's own reader."""
+DISTRIBUTIONS |= {"huggingface_hub": "transformers", "torch_geometric": "torch-geometric"}
+
+
+def test_what_is_imported_is_declared() -> None:
+    tables = tomllib.loads(text_of(PACKAGE.parent / "pyproject.toml"))["project"]
+    extras = [line for name, group in tables["optional-dependencies"].items() if name != "dev" for line in group]
+    declared = {re.match(r"[\w-]+", line).group() for line in (*tables["dependencies"], *extras)}  # type: ignore[union-attr]
+    tops = {module.partition(".")[0] for path in FILES for module in imports(path)}
+    foreign = {DISTRIBUTIONS.get(top, top) for top in tops - {*sys.stdlib_module_names, "trainer"}}
+    assert foreign - declared == set()
+
+
+def test_types_are_rarely_ignored_and_targets_never_assumed() -> None:
+    """A model's methods are called through a Protocol, a target through ``require_target``."""
+    ignored = sum(text_of(path).count("type: ignore") for path in FILES)
+    assert ignored <= 15
+    assert offenders(lambda path: re.findall(r"assert batch\.target is not None", text_of(path))) == {}

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from trainer.data.augment.image_augment import Augment
     from trainer.data.reference import baselines
     from trainer.data.splits.splitting import split_by_order
-    from trainer.engine.trainer import Callback
+    from trainer.engine.callbacks import Callback
     from trainer.runs.results import Result
     from trainer.utils.errors import ConfigError
 
@@ -92,7 +92,7 @@ _MODULES = {
     "trainer.data.augment.image_augment": ("Augment",),
     "trainer.data.reference": ("baselines",),
     "trainer.data.splits.splitting": ("split_by_order",),
-    "trainer.engine.trainer": ("Callback",),
+    "trainer.engine.callbacks": ("Callback",),
     "trainer.runs.results": ("Result",),
     "trainer.utils.errors": ("ConfigError",),
 }

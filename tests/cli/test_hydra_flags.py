@@ -25,9 +25,9 @@ def test_hydras_flags_still_work(tmp_path: Path) -> None:
 
 
 def test_resolve_shows_values(tmp_path: Path) -> None:
-    plain = train("model=seq2seq", "data=reverse", "teacher_forcing=0.5", "--cfg", "job", cwd=tmp_path)
-    resolved = train("model=seq2seq", "data=reverse", "teacher_forcing=0.5", "--cfg", "job", "--resolve", cwd=tmp_path)
-    assert "teacher_forcing: ${teacher_forcing}" in plain.stdout
+    plain = train("model=lstm", "data=ucr", "data_dir=there", "--cfg", "job", cwd=tmp_path)
+    resolved = train("model=lstm", "data=ucr", "data_dir=there", "--cfg", "job", "--resolve", cwd=tmp_path)
+    assert "data_dir: ${data_dir}" in plain.stdout
     assert "${" not in resolved.stdout
     assert resolved.returncode == 0
 

@@ -86,7 +86,6 @@ def _no_plugins() -> Iterator[None]:
         ("plugins=[nope_at_all]", "plugins: no module 'nope_at_all' in "),
         ("plugins=mine", "plugins: 'mine' given; it must be a list, each text"),
         ("plugins=[1]", "plugins: [1] given; it must be a list, each text"),
-        ("teacher_forcing=0.5", "teacher_forcing: task classification has no past to feed; it is for task seq2seq"),
     ],
 )
 def test_a_sentence_says_what_is_wrong(override: str, expected: str) -> None:

@@ -41,7 +41,6 @@ CHANGES: dict[str, tuple[str, str]] = {
     "val_every": ("val_every=2", "metrics"),
     "threads": ("threads=2", "threads"),
     "device": ("device=gpu", "refused: 'gpu' given; it must be one of auto, cpu, cuda, mps"),
-    "teacher_forcing": ("teacher_forcing=0.5", "refused: no past to feed"),
     "data_dir": ("data_dir=/nope", "elsewhere"),
     "grad_clip_mode": ("grad_clip_mode=value", "elsewhere"),
     "patience": ("patience=1", "elsewhere"),

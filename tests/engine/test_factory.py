@@ -32,7 +32,7 @@ def test_a_look_leaves_no_trace() -> None:
     made.loaders["train"].batch_size = 1
     before = {name: value.clone() for name, value in made.task.state_dict().items()}
     random = torch.get_rng_state()
-    factory.run_sanity_check(made.task, made.loaders["train"])
+    factory.run_sanity_check(made.task, made.loaders["train"], {})
     assert torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(value, before[name]) for name, value in made.task.state_dict().items())
 
@@ -92,7 +92,7 @@ def test_a_look_in_half_precision_leaves_no_trace() -> None:
     made = pair("cnn", "gratings", "model.norm=batch", "model.dropout=0.5")
     before = {name: value.clone() for name, value in made.task.state_dict().items()}
     random = torch.get_rng_state()
-    factory.run_sanity_check(made.task, made.loaders["train"], half="bf16")
+    factory.run_sanity_check(made.task, made.loaders["train"], {}, half="bf16")
     assert torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(value, before[name]) for name, value in made.task.state_dict().items())
     assert all(parameter.grad is None or not parameter.grad.any() for parameter in made.task.parameters())

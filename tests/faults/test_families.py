@@ -44,7 +44,7 @@ FAMILIES = {
     "gat": ("model=gat", "data=sbm"),
     "forecaster": ("model=gru_forecaster", "data=sine_trend", "model.dropout=0.2", "batch_size=256"),
     "seq2seq with scheduled sampling": (
-        *("model=seq2seq", "data=reverse", "data.rows=100", "data.length=4", "teacher_forcing=linear"),
+        *("model=seq2seq", "data=reverse", "data.rows=100", "data.length=4", "task.teacher_forcing=linear"),
         *("model.hidden_size=16", "model.dropout=0.2", "batch_size=16"),
     ),
     "transformer": ("model=transformer", "data=synthetic_seq", "data.rows=200", *BLOCKS, "batch_size=32"),
@@ -62,7 +62,7 @@ FAMILIES = {
             f"data.source={TEXTS}/source.txt",
             f"data.target={TEXTS}/target.txt",
         ),
-        *("teacher_forcing=0.5", "bucket=3", "batch_size=4", *BLOCKS),
+        *("task.teacher_forcing=0.5", "bucket=3", "batch_size=4", *BLOCKS),
     ),
     "neural_ode": ("model=neural_ode", "data=damped_oscillator", "data.rows=200", "model.hidden=[8]", "batch_size=32"),
     "vae": ("model=vae", "data=linear_gaussian", "data.rows=500", "batch_size=64"),

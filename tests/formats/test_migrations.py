@@ -67,6 +67,26 @@ def test_a_group_that_it_does_not_know_takes_its_usual_option() -> None:
     assert kept.names["scheduler"] == "none"
 
 
+@pytest.mark.parametrize(("flat", "moved"), [(None, 1.0), ("linear", "linear"), (0.25, 0.25)])
+def test_teacher_forcing_is_a_key_of_the_task_that_has_it(flat: object, moved: object) -> None:
+    seq2seq = {"_target_": "trainer.tasks.seq2seq.Seq2Seq", "teacher_forcing_end": 0.0}
+    for written in ("${teacher_forcing}", flat):  # as it is written, and resolved
+        kept = {"epochs": 1, "teacher_forcing": flat, "task": seq2seq | {"teacher_forcing": written}}
+        expected = {"epochs": 1, "task": seq2seq | {"teacher_forcing": moved}}
+        assert migrations.migrate_config(kept, 1) == expected
+        assert migrations.migrate_config(expected, 2) == expected
+    other = {"teacher_forcing": flat, "task": {"_target_": "mine.Task"}}
+    assert migrations.migrate_config(other, 1) == {"task": {"_target_": "mine.Task"}}
+
+
+@pytest.mark.parametrize("stored", ["${task._target_}", "trainer.tasks.regression.Regression", "mine.Task"])
+def test_data_forgets_which_task_it_was_read_for(stored: str) -> None:
+    kept = {"data": {"_target_": "mine.Data", "target_kind": stored}}
+    assert migrations.migrate_config(kept, 1) == {"data": {"_target_": "mine.Data", "target_kind": None}}
+    plain = {"data": {"_target_": "mine.Data", "target_kind": "class"}}
+    assert migrations.migrate_config(plain, 1) == plain
+
+
 @pytest.mark.parametrize("version", [0, True, "2", None, 1.5, migrations.FORMAT_VERSION + 1])
 @pytest.mark.parametrize("name", ["config.yaml", "results.json"])
 def test_another_version_is_refused(name: str, version: object) -> None:

@@ -70,11 +70,11 @@ GATES = [
     ),
     Gate("model=lstm data=mnist_rows", (at_least("accuracy", 0.97),), seconds=300),
     *(
-        Gate(f"model=seq2seq data=reverse teacher_forcing={ratio}", (at_least("token_accuracy", 0.97),))
+        Gate(f"model=seq2seq data=reverse task.teacher_forcing={ratio}", (at_least("token_accuracy", 0.97),))
         for ratio in FORCING
     ),
     Gate(
-        "model=seq2seq data=reverse teacher_forcing=linear task.teacher_forcing_per=sequence",
+        "model=seq2seq data=reverse task.teacher_forcing=linear task.teacher_forcing_per=sequence",
         (at_least("token_accuracy", 0.97),),
     ),
     Gate("model=transformer_seq2seq data=reverse", (at_least("token_accuracy", 0.97),), seeds=2),

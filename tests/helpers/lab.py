@@ -72,7 +72,7 @@ def lab(*overrides: str, keeper: Any = None, watcher: Any = None) -> Lab:
     rng.seed_everything(settings.seed)
     task = factory.make_task(config, data, names)
     loaders = factory.make_loaders(config, data, settings, torch.device("cpu"))
-    factory.run_sanity_check(task, loaders["train"])
+    factory.run_sanity_check(task, loaders["train"], config["model"])
     players = factory.make_param_groups(config, settings, task, loaders["train"])
     callbacks = callbacks_of(settings, keeper, watcher)
     trainer = Trainer(task, players, loaders["train"], loaders["val"], settings, callbacks)

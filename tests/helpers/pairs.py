@@ -127,7 +127,8 @@ def built(name: str) -> Dataset:
     if "data_dir" in keys:
         keys["data_dir"] = str(data_dir(name))
     if "target_kind" in keys:
-        keys["target_kind"] = TASKS[DATA[name].task_name or "classification"].class_path
+        task = TASKS[DATA[name].task_name or "classification"].class_path
+        keys["task_target"] = compatibility.expected_target_kind(str(task))
     return make(keys)
 
 

@@ -13,7 +13,8 @@ from trainer.utils.errors import ConfigError
 
 OPTIONS: dict[str, Any] = {
     "target": "y",
-    "target_kind": "trainer.tasks.classification.Classification",
+    "target_kind": None,
+    "task_target": "class",
     "directed": True,
     "delimiter": None,
     "encoding": "utf-8",

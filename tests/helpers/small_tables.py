@@ -15,7 +15,8 @@ GAPS = ["", "?", "na", "nan"]
 
 def load(path: Path, target: str | int = "y", **changes: Any) -> CSV:
     options: dict[str, Any] = {
-        "target_kind": "trainer.tasks.classification.Classification",
+        "target_kind": None,
+        "task_target": "class",
         "test_path": None,
         "delimiter": None,
         "header": "auto",

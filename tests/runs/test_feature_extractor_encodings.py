@@ -189,7 +189,7 @@ def test_a_task_of_the_users_that_tells_classes_is_taken() -> None:
         'from trainer.tasks.classification import Classification\n\n\nclass Own(Classification):\n    """Mine."""\n'
     )
     write(1)
-    own = ("plugins=[own_task]", "data.split_column=part", "data.target_kind=class")
+    own = ("plugins=[own_task]", "data.split_column=part")
     told = trained(*MLP, *own, "task._target_=own_task.Own")
     asked = compose.compose([*FLOW, *own, f"task.classifier={told.folder}"])
     data = factory.make_dataset(asked.tree)

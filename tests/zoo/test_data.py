@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tests.helpers.own_files import OWN_MODELS
 from tests.helpers.pairs import DATA, FITTING, LARGE, MODELS, TASKS, built, classless, lacking, node, shrink
-from trainer.config import introspection
+from trainer.config import compatibility, introspection
 from trainer.core import shapes
 from trainer.core.dataset import Dataset, Split, TensorSplit
 from trainer.engine import factory
@@ -43,7 +43,8 @@ def tensors(data: Dataset) -> list[Tensor]:
 def again(name: str, **changes: object) -> Dataset:
     keys = node(DATA[name]) | shrink(name) | changes
     if "target_kind" in keys:
-        keys["target_kind"] = TASKS[DATA[name].task_name or "classification"].class_path
+        task = TASKS[DATA[name].task_name or "classification"].class_path
+        keys["task_target"] = compatibility.expected_target_kind(str(task))
     return factory.instantiate_node(keys, Dataset)  # type: ignore[type-abstract]
 
 

@@ -159,8 +159,6 @@ def test_pairs_that_fit_build_and_score(data: str) -> None:
         )
         option = TASK_OPTIONS[task_of(model, data)]
         keys = node(option)
-        if "teacher_forcing" in keys:
-            keys["teacher_forcing"] = None
         task = factory.instantiate_node(factory.fill_missing_sizes("task", keys, made, data), Task, model=net)  # type: ignore[type-abstract]
         task.setup(made)
         for split in ("train", "val", "test"):

@@ -83,6 +83,31 @@ def has_targets(task: str) -> bool | None:
     return None if learns is None else learns.output is not None
 
 
+def expected_target_kind(task: str) -> str | None:
+    """Return whether a task learns a ``class`` or a ``number`` for each row.
+
+    It is what the class states as ``target_kind``, or else what its ``shapes`` say: targets with a dimension less than
+    the model's output are classes, targets of its shape are numbers. A task without targets may hand the class of each
+    row to its model.
+
+    Args:
+        task: The path of the class.
+
+    Returns:
+        None if neither says it.
+    """
+    found = introspection.read_signature(task)
+    learns = _read_shapes(task)
+    if found is not None and found.target_kind is not None:
+        return found.target_kind
+    if learns is None:
+        return None
+    if learns.output is None:
+        return "class"
+    (predicted,) = learns.inputs.values()
+    return "class" if len(predicted) > len(learns.output) else "number"
+
+
 def non_image_inputs(data: str) -> str | None:
     """What a data set gives if none of it is pictures (B, C, H, W); None if some is."""
     gives = _read_shapes(data)

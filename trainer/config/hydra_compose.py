@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from trainer.config import config_dir, inapplicable_keys, registry, secret_masking, yaml_limits
+from trainer.config.key_owners import describe_key_owner
 from trainer.config.overrides import is_list_entry
 from trainer.config.validation import LIST_GROUPS, OBJECT_GROUPS
 from trainer.utils.errors import ConfigError
@@ -207,6 +208,9 @@ def _suggest_key(composed: DictConfig, above: Sequence[str], part: str) -> str:
     same = [key for key in deep if key.partition(".")[2] == part]
     if same and not above:
         return f"; did you mean {' or '.join(same)}?"
+    names = {group: str(composed.hydra.runtime.choices[group]) for group in groups}
+    if not above and (owner := describe_key_owner(part, names)):
+        return owner
     here = OmegaConf.select(composed, ".".join(above)) if above else composed
     prefix = "".join(f"{name}." for name in above)
     if len(above) == 1 and above[0] in LIST_GROUPS:

@@ -37,7 +37,8 @@ class Signature:
 
     doc: the class docstring. shapes: the inputs and outputs (see ``core.shapes``). parameters_by_method: the parameters
     after ``self`` of each method, inherited ones too. required_model_methods: those a task calls on its model.
-    extra_model_inputs: what a task passes to the model's ``forward`` besides the inputs of the data.
+    extra_model_inputs: what a task passes to the model's ``forward`` besides the inputs of the data. target_kind: what
+    a task learns, where its ``shapes`` do not say.
     """
 
     doc: str
@@ -45,6 +46,7 @@ class Signature:
     parameters_by_method: Mapping[str, Mapping[str, Parameter]]
     required_model_methods: tuple[str, ...]
     extra_model_inputs: tuple[str, ...] = ()
+    target_kind: str | None = None
 
     @property
     def init_types(self) -> dict[str, Any]:
@@ -112,11 +114,12 @@ def _read_signature(path: Path, name: str) -> Signature | None:
         }
         for name, (function, origin) in _find_methods(node, path).items()
     }
-    shapes, needs, supplies = (
-        _read_class_attribute(node, path, key, default)
-        for key, default in (("shapes", ""), ("required_model_methods", ()), ("extra_model_inputs", ()))
+    defaults = {"shapes": "", "required_model_methods": (), "extra_model_inputs": (), "target_kind": None}
+    shapes, needs, supplies, kind = (
+        _read_class_attribute(node, path, key, default) for key, default in defaults.items()
     )
-    return Signature(ast.get_docstring(node) or "", shapes, methods, tuple(needs) or ("forward",), tuple(supplies))
+    doc = ast.get_docstring(node) or ""
+    return Signature(doc, shapes, methods, tuple(needs) or ("forward",), tuple(supplies), kind)
 
 
 def find_data_paths(target: str) -> list[str]:

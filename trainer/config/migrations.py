@@ -54,5 +54,27 @@ def _add_groups(config: dict[str, Any]) -> dict[str, Any]:
     return config | {"optimizer": {"groups": [], **optimizer}} if isinstance(optimizer, Mapping) else config
 
 
-_MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: lambda c: _add_groups(_rename_classes(c))}
+def _move_teacher_forcing(config: dict[str, Any]) -> dict[str, Any]:
+    """Version 2: a key of the tasks that have it, in which null was 1; before, a flat key of every run."""
+    flat = config.pop("teacher_forcing", None)
+    task = config.get("task")
+    if isinstance(task, Mapping) and "teacher_forcing" in task:
+        set_value = flat if task["teacher_forcing"] == "${teacher_forcing}" else task["teacher_forcing"]
+        config["task"] = {**task, "teacher_forcing": 1.0 if set_value is None else set_value}
+    return config
+
+
+def _forget_task_of_target(config: dict[str, Any]) -> dict[str, Any]:
+    """Version 2: data is told what kind of target the task learns; before, the path of the task's class."""
+    data = config.get("data")
+    if isinstance(data, Mapping) and "." in str(data.get("target_kind")):
+        config["data"] = {**data, "target_kind": None}
+    return config
+
+
+def _from_0_1_0(config: dict[str, Any]) -> dict[str, Any]:
+    return _add_groups(_forget_task_of_target(_move_teacher_forcing(_rename_classes(config))))
+
+
+_MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_0_1_0}
 """What brings a configuration of each version to the next one."""

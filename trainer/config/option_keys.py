@@ -13,7 +13,7 @@ from trainer.core.types import describe_type as describe
 from trainer.utils.suggest import did_you_mean
 
 INJECTED_ARGS: Mapping[str, set[str]] = {
-    "data": {"fitted"},
+    "data": {"fitted", "task_target"},
     "task": {"model"},
     "augment": {"info"},
     "optimizer": {"params", "foreach", "fused", "capturable", "differentiable", "maximize"},

@@ -13,7 +13,6 @@ from trainer.core.types import (
     Pattern,
     PositiveFloat,
     PositiveInt,
-    Probability,
     Range,
 )
 
@@ -47,7 +46,6 @@ class Settings:
     grad_clip: PositiveFloat | None
     grad_clip_mode: Literal["norm", "value"]
     ema: Fraction | None
-    teacher_forcing: Probability | Literal["linear", "exponential", "inverse_sigmoid"] | None
     monitor: str | None
     patience: PositiveInt | None
     val_every: Count

@@ -72,7 +72,7 @@ def list_classes(group: str) -> dict[str, Path]:
 
 def _read_export_list(node: ast.stmt) -> list[str]:
     is_list = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-    return ast.literal_eval(node.value) if is_list else []  # type: ignore[attr-defined, no-any-return]
+    return ast.literal_eval(node.value) if is_list else []  # type: ignore[attr-defined]
 
 
 def _is_subclass(name: str, base: str, tree: ast.Module) -> bool:

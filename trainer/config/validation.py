@@ -16,6 +16,7 @@ from trainer.config import (
     registry,
     torch_classes,
 )
+from trainer.config.key_owners import describe_key_owner
 from trainer.config.schema import Settings
 from trainer.core.types import MISSING, describe_type, is_huge, is_valid_value, list_choices
 from trainer.utils.errors import ConfigError
@@ -59,7 +60,11 @@ def find_problems(
     kinds = get_type_hints(Settings, include_extras=True)
     problems = [p for key, kind in kinds.items() for p in check_value(key, tree.get(key, MISSING), kind)]
     known_keys = {*kinds, *OBJECT_GROUPS, *LIST_GROUPS}
-    problems += [f"{key}: unknown key{did_you_mean(key, known_keys)}" for key in tree if key not in known_keys]
+    problems += [
+        f"{key}: unknown key{describe_key_owner(key, names, folders) or did_you_mean(key, known_keys)}"
+        for key in tree
+        if key not in known_keys
+    ]
     judged = [group for group in OBJECT_GROUPS if group not in unjudged]
     absent = [
         f"{group}: must hold the keys of one option" for group in judged if not isinstance(tree.get(group), Mapping)
@@ -202,8 +207,6 @@ def _check_compatibility(tree: Mapping[str, Any], names: Mapping[str, str], fold
         return [f"augment: {names['augment']} changes {unseen[0]}; data {names['data']} gives {unseen[1]}"]
     if tree["channels_last"] and (given := compatibility.non_image_inputs(targets["data"])):
         return [f"channels_last: lays out pictures (B, C, H, W); data {names['data']} gives {given}"]
-    if tree["teacher_forcing"] is not None and "teacher_forcing" not in tree["task"]:
-        return [f"teacher_forcing: task {names['task']} has no past to feed; it is for task seq2seq"]
     return []
 
 

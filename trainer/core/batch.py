@@ -31,6 +31,16 @@ class Batch:
     def __len__(self) -> int:
         return len(self.index)
 
+    def require_target(self) -> Tensor:
+        """Return the target.
+
+        Raises:
+            ValueError: The batch has none.
+        """
+        if self.target is None:
+            raise ValueError("these rows have no targets")
+        return self.target
+
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; from pinned memory the copy does not wait."""
         return self._map_tensors(lambda tensor: tensor.to(device, non_blocking=True))

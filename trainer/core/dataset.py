@@ -88,6 +88,16 @@ class TensorSplit(Split):
     def get_targets(self) -> Tensor | None:
         return self.target
 
+    def require_target(self) -> Tensor:
+        """Return the targets of all rows.
+
+        Raises:
+            ValueError: The split has none.
+        """
+        if self.target is None:
+            raise ValueError("these rows have no targets")
+        return self.target
+
     def count_bytes(self) -> int:
         return sum(value.nbytes for value in self._tensors())
 

@@ -130,7 +130,7 @@ def preserve_generators() -> Iterator[None]:
 
 def get_rng_state(device: torch.device) -> dict[str, object]:
     """The state of every generator training may draw from, as tensors and plain lists."""
-    kind, keys, place, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
+    kind, keys, place, has_gauss, cached = np.random.get_state(legacy=True)
     state: dict[str, object] = {
         "torch": torch.get_rng_state(),
         "python": random.getstate(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,20 @@ from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import Batch, Score
 from trainer.core.dataset import Dataset
 from trainer.core.metric import Metric
+
+
+class RowScorer(Protocol):
+    """A task that tells how ordinary each row is: what ``train score`` asks of it."""
+
+    def score_rows(self, batch: Batch) -> dict[str, Tensor]:
+        """Numbers (B,) for each row, by name."""
+
+
+class Sampler(Protocol):
+    """A task that makes what its data does not hold: what ``train sample`` asks of it."""
+
+    def sample(self, **options: Any) -> Iterator[str | Artifact]:
+        """Pieces of text and other artifacts; the options stand in the task's own signature."""
 
 
 class Task(nn.Module, ABC):
@@ -37,6 +51,10 @@ class Task(nn.Module, ABC):
 
     row_options: ClassVar[tuple[str, ...]] = ()
     """Options of ``sample`` that name test rows, for which the data is read from its files."""
+
+    target_kind: ClassVar[Literal["class", "number"] | None] = None
+    """What a column of a table is read as to be learned: a class or a number; None where ``shapes`` say it, of which
+    targets of the output's own shape are numbers, and those with a dimension less are classes."""
 
     progress: Tensor
 
@@ -120,7 +138,7 @@ class Task(nn.Module, ABC):
 
     def forward_batch(self, batch: Batch) -> Tensor:
         """The model's output for a batch, given the inputs its ``forward`` names: the rows that are asked for."""
-        output = self.model(**self.select_model_inputs(batch))
+        output: Tensor = self.model(**self.select_model_inputs(batch))
         return output if batch.output_index is None else output.index_select(0, batch.output_index)
 
     def select_model_inputs(self, batch: Batch) -> dict[str, Tensor]:

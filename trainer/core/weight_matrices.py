@@ -38,14 +38,15 @@ def weight_matrices(module: nn.Module) -> MatricesByName:
         return {}
     own = dict(module.named_parameters(recurse=False))
     if parametrize.is_parametrized(module, "weight"):
-        own["weight"] = module.parametrizations.weight.original  # type: ignore[union-attr, index, assignment]
+        own["weight"] = module.parametrizations.weight.original  # type: ignore[union-attr, assignment]
     weights = {name: value.data for name, value in own.items() if name.startswith("weight") and value.dim() > 1}
     return {name: _split_matrices(module, value) for name, value in weights.items()}
 
 
 def _split_matrices(module: nn.Module, weight: Tensor) -> Sequence[Tensor]:
     if isinstance(module, nn.RNNBase):
-        return weight.split(module.hidden_size)
+        gates: Sequence[Tensor] = weight.split(module.hidden_size)
+        return gates
     parts = weight.chunk(module.groups) if isinstance(module, _GROUPED) else [weight]
     return [part.transpose(0, 1) for part in parts] if isinstance(module, _TRANSPOSED) else parts
 

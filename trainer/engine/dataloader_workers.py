@@ -127,7 +127,7 @@ class _SplitDataset(Dataset[Batch | UserError]):
         self.split = split
         self.epoch = epoch
 
-    def __getitem__(self, index: Tensor) -> Batch | UserError:  # type: ignore[override]
+    def __getitem__(self, index: Tensor) -> Batch | UserError:
         # Raised here, an error would arrive with the worker's traceback for a message.
         try:
             return self.split.batch(index, self.epoch)
@@ -148,7 +148,8 @@ class _SplitDataset(Dataset[Batch | UserError]):
 
     def _find_bad_row(self, index: Tensor, error: Exception) -> Tensor:
         """The row by which a batch fails, or all of them if each by itself can be read."""
-        for row in index.split(1):
+        rows: Sequence[Tensor] = index.split(1)
+        for row in rows:
             try:
                 self.split.batch(row, self.epoch)
             except type(error):
@@ -195,7 +196,7 @@ def fetch_batches(
         warnings.filterwarnings("ignore", message="This DataLoader will create")
         loader = DataLoader(
             _SplitDataset(split, epoch),
-            sampler=order,  # type: ignore[arg-type]
+            sampler=order,
             batch_size=None,
             num_workers=workers,
             pin_memory=device.type == "cuda",

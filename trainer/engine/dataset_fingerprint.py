@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from trainer.utils.errors import ConfigError, SystemFault
 
@@ -184,8 +185,8 @@ def _describe_file(path: Path, exact: bool) -> list[Any]:
         return [size, found.hexdigest()[:32], *([_digest_all(file)] if exact else [])]
 
 
-def _digest_all(file: BinaryIO) -> str:
-    return hashlib.file_digest(file, "sha256").hexdigest()[:32]  # type: ignore[arg-type]
+def _digest_all(file: BufferedReader) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
 def _digest_by_dir(files: Mapping[str, list[Any]]) -> dict[str, list[Any]]:

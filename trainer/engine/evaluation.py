@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from trainer.config.schema import Settings
 from trainer.core import rng
 from trainer.core.batch import ScoreAccumulator
-from trainer.core.task import Task
+from trainer.core.task import RowScorer, Task
 from trainer.engine import precision
 from trainer.engine.dataloader import Loader
 
@@ -43,7 +44,7 @@ def score_rows(task: Task, loader: Loader, settings: Settings) -> dict[str, Tens
     with rng.fork_rng(settings.seed, loader.device):
         for batch in loader.iter_epoch(0):
             with precision.autocast_context(loader.device, settings.precision):
-                found.append(task.score_rows(batch))  # type: ignore[operator]
+                found.append(cast(RowScorer, task).score_rows(batch))
             index.append(batch.index)
     place = torch.cat(index).argsort().cpu()
     return {name: torch.cat([part[name].float().cpu() for part in found])[place] for name in found[0]}

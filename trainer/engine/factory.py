@@ -6,7 +6,7 @@ import importlib
 import inspect
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
@@ -22,6 +22,7 @@ from trainer.data.augment.image_augment import Augment
 from trainer.engine import optimizer_factory, precision
 from trainer.engine.dataloader import Loader
 from trainer.engine.metric_loading import load_metrics
+from trainer.engine.model_errors import name_model_key
 from trainer.engine.param_group import ParamGroup
 from trainer.engine.trainer import count_total_steps
 from trainer.optim.lr_schedules import LRSchedule
@@ -52,10 +53,10 @@ def find_class(node: Mapping[str, Any], kind: type[T], *others: type[Any]) -> ty
     """
     plugins.import_plugins()
     module, _, name = node["_target_"].rpartition(".")
-    found = getattr(importlib.import_module(module), name)
+    found: type = getattr(importlib.import_module(module), name)
     if not issubclass(found, (kind, *others)):
         raise ConfigError(f"{module}.{name} is not a {kind.__name__}")
-    return found  # type: ignore[no-any-return]
+    return cast(type[T], found)
 
 
 def fill_missing_sizes(group: str, node: Mapping[str, Any], data: Dataset, data_name: str) -> dict[str, Any]:
@@ -75,17 +76,20 @@ def fill_missing_sizes(group: str, node: Mapping[str, Any], data: Dataset, data_
 
 def find_dataset_class(config: Mapping[str, Any]) -> type[Dataset]:
     """The class of the data set."""
-    return find_class(config["data"], Dataset)  # type: ignore[type-abstract]
+    return find_class(config["data"], Dataset)
 
 
 def make_dataset(config: Mapping[str, Any], fitted: Preprocessing | None = None) -> Dataset:
-    """The data set alone. fitted: what a stored run learned of it, by which it is encoded; None learns it anew.
+    """The data set alone, its target read as the task needs it. fitted: what a stored run learned of it, by which it is
+    encoded; None learns it anew.
 
     Raises SystemFault for a file or folder that may not be read.
     """
-    takes_fitted = "fitted" in inspect.signature(find_dataset_class(config).__init__).parameters
+    taken = inspect.signature(find_dataset_class(config).__init__).parameters
+    known = {"fitted": fitted, "task_target": compatibility.expected_target_kind(config["task"]["_target_"])}
+    given = {key: value for key, value in known.items() if key in taken}
     try:
-        return instantiate_node(config["data"], Dataset, **({"fitted": fitted} if takes_fitted else {}))  # type: ignore[type-abstract]
+        return instantiate_node(config["data"], Dataset, **given)
     except PermissionError as error:
         raise SystemFault(f"data: cannot read {error.filename}: {error.strerror}") from error
 
@@ -101,13 +105,13 @@ def make_task(config: Mapping[str, Any], built: Dataset, names: Mapping[str, str
     try:
         model = instantiate_node(options, nn.Module)
     except ValueError as error:
-        raise ConfigError(f"model: {error}") from error
+        raise ConfigError(name_model_key(error, options)) from error
     initialize_weights(model, config["init"])
     if config["channels_last"]:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     options = load_metrics("task", fill_missing_sizes("task", config["task"], built, names["data"]))
     try:
-        made = instantiate_node(options, Task, model=model)  # type: ignore[type-abstract]
+        made = instantiate_node(options, Task, model=model)
     except ValueError as error:
         raise ConfigError(f"task: {error}") from error
     made.setup(built)
@@ -159,8 +163,8 @@ def make_param_groups(
     turns = count_updates(task, count_total_steps(train, settings))
     node, rates = config["optimizer"], task.learning_rates()
     groups = optimizer_factory.flatten_param_groups(task, node.get("groups", ()))
-    kind = find_class(node, Optimizer, torch.optim.Optimizer)  # type: ignore[type-abstract]
-    schedule_kind = find_class(config["scheduler"], LRSchedule, torch.optim.lr_scheduler.LRScheduler)  # type: ignore[type-abstract]
+    kind = find_class(node, Optimizer, torch.optim.Optimizer)
+    schedule_kind = find_class(config["scheduler"], LRSchedule, torch.optim.lr_scheduler.LRScheduler)
     made = {}
     for name, params in groups.items():
         own = node | ({"lr": rates[name]} if name in rates else {})
@@ -185,11 +189,12 @@ def count_updates(task: Task, steps: int) -> Counter[str]:
     return Counter(task.count_active_steps(steps))
 
 
-def run_sanity_check(task: Task, train: Loader, half: int | str = 32) -> tuple[str, ...]:
+def run_sanity_check(task: Task, train: Loader, keys: Mapping[str, Any], half: int | str = 32) -> tuple[str, ...]:
     """Sends a small batch through the task, so that what does not fit is told before the first step.
 
-    ``half`` is the run's precision. Returns the names of the metrics that the task reports. Raises ConfigError in place
-    of the model's own error, and for a precision that a layer does not have on this device.
+    ``keys`` are the model's in the configuration, ``half`` is the run's precision. Returns the names of the metrics
+    that the task reports. Raises ConfigError in place of the model's own error, and for a precision that a layer does
+    not have on this device.
     """
     batch = make_small_batch(train)
     train.load_augmented_rows(batch.index[:2], 0)
@@ -201,6 +206,8 @@ def run_sanity_check(task: Task, train: Loader, half: int | str = 32) -> tuple[s
             totals.update(task.score(batch))
             scores = task.metrics(totals.compute_totals())
     except (RuntimeError, ValueError, LookupError, TypeError) as error:
+        if str(error).partition(":")[0] in keys:
+            raise ConfigError(f"model.{error}") from error
         shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in batch.inputs.items())
         wanted = ", ".join(str(p).split(":")[0] for p in inspect.signature(task.model.forward).parameters.values())
         reason = str(error).split("\n")[0]

@@ -74,7 +74,7 @@ class TorchOptimizer(Optimizer):
         """Makes an optimizer of the tensors of some segments, each with the places of the parameters in it."""
         usual = {"lr_scale": 1.0}
         listed = [{"params": [t for t, _ in tensors], **usual, **segment.options} for segment, tensors in groups]
-        optimizer = kind(listed, **options)  # type: ignore[call-arg]
+        optimizer = kind(listed, **options)
         self.inner.append(optimizer)
         for _, tensors in groups:
             for tensor, places in tensors:

@@ -33,9 +33,8 @@ from trainer.viz.console import print_line
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
-IMAGE_OVERRIDES = ("model=cnn", "data=digits", "augment=none", "batch_size=64", "max_steps=1500", "val_every=4")
-TABLE_OVERRIDES = ("model=mlp", "data=wine", "batch_size=64", "max_steps=1500", "val_every=4")
-"""How classifiers are trained; the data set is exchanged for the one at hand."""
+IMAGE_OVERRIDES, TABLE_OVERRIDES = ("experiment=image_classifier",), ("experiment=table_classifier",)
+"""How classifiers are trained, as these files say; the data set is exchanged for the one at hand."""
 INHERITED_KEYS = ("device", "threads", "num_workers", "worker_timeout", "data_dir", "plugins")
 """Keys a classifier takes from the run it is trained for."""
 MAX_SHOWN_DIFFERENCES = 5
@@ -81,7 +80,7 @@ def attach_feature_extractor(asked: Config, data: Dataset, make: Callable[[Confi
     )
     torch.set_num_threads(threads)
     kept = saved_run.load(path, asked.settings.plugins)
-    if not issubclass(factory.find_class(kept.tree["task"], Task), Classification):  # type: ignore[type-abstract]
+    if not issubclass(factory.find_class(kept.tree["task"], Task), Classification):
         raise ConfigError(f"task.classifier: {path} is a run of task={kept.names['task']}, which tells no classes")
     best = consistency.load_best(path)
     differences = _describe_encoding_differences(asked, data, kept, best["data"])
@@ -226,7 +225,7 @@ def _is_finished(path: Path) -> bool:
 
 def _make_training_config(asked: Config, data: Dataset) -> Config:
     """The configuration by which a classifier of this data is trained."""
-    made = compose.compose([*(IMAGE_OVERRIDES if data.image_inputs() else TABLE_OVERRIDES), "task=classification"])
+    made = compose.compose(IMAGE_OVERRIDES if data.image_inputs() else TABLE_OVERRIDES)
     plugins.declare_plugins(asked.settings.plugins)  # composing has declared none
     given = {"data": asked.tree["data"]} | {key: asked.tree[key] for key in INHERITED_KEYS}
     return replace(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import yaml
 
@@ -190,5 +190,5 @@ def _parse_override_value(text: str) -> Any:
 
 def canonicalize_value(value: object) -> str:
     """Return the same text for equal values, such as 1 and 1.0."""
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    return repr(float(value)) if is_number and abs(value) < 2**53 else repr(value)  # type: ignore[arg-type]
+    is_exact = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
+    return repr(float(cast(int, value))) if is_exact else repr(value)

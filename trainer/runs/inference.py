@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -17,9 +17,10 @@ from trainer.config.compose import Config
 from trainer.core import artifacts, rng
 from trainer.core.batch import Batch
 from trainer.core.dataset import Dataset
-from trainer.core.task import Task
+from trainer.core.task import Sampler, Task
 from trainer.engine import checkpoint, dataset_loading, device, evaluation, factory
 from trainer.engine.dataset_state import SplitExcerpt
+from trainer.engine.model_errors import explain_model_errors
 from trainer.metrics.registry import find_task_metric
 from trainer.runs import consistency, feature_extractor, run_dir
 from trainer.runs import train as runner
@@ -66,7 +67,8 @@ def evaluate_run(kept: Config) -> dict[str, float]:
     """Evaluate the best weights of a saved run on its test rows, and print the scores."""
     task, data = load_run(kept, to_score=True)
     test = factory.make_loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
-    scores = evaluation.evaluate_split(task, test, kept.settings)
+    with explain_model_errors(kept.tree["model"]):
+        scores = evaluation.evaluate_split(task, test, kept.settings)
     stored = Result.read(Path(kept.run_dir))
     result = replace(stored, test=scores)
     if not kept.settings.allow_changed_data:
@@ -108,10 +110,10 @@ def sample(kept: Config, options: Mapping[str, Any]) -> Iterator[str]:
     Args:
         options: Options of the task's ``sample``.
     """
-    names_rows = not options.keys().isdisjoint(factory.find_class(kept.tree["task"], Task).row_options)  # type: ignore[type-abstract]
+    names_rows = not options.keys().isdisjoint(factory.find_class(kept.tree["task"], Task).row_options)
     task, _ = load_run(kept, reads_files=names_rows)
-    with show_warnings():
-        pieces = iter(task.sample(**options))  # type: ignore[operator]
+    with show_warnings(), explain_model_errors(kept.tree["model"]):
+        pieces = iter(cast(Sampler, task).sample(**options))
         first = list(islice(pieces, 1))
     for piece in chain(first, pieces):
         yield (
@@ -136,7 +138,8 @@ def score(kept: Config, path: str | None) -> Path:
         if getattr(task.model, "num_classes", None) is not None and data.test.get_targets() is None:
             raise ConfigError(f"input: the model of this run is told the class of each row; {path} does not say it")
     test = factory.make_loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
-    ratings = evaluation.score_rows(task, test, kept.settings)
+    with explain_model_errors(kept.tree["model"]):
+        ratings = evaluation.score_rows(task, test, kept.settings)
     called, names = data.test.get_row_names(first=0 if path is None else 1)
     rows = list(zip(names, *(values.tolist() for values in ratings.values()), strict=True))
     (written,) = artifact_writer.write_artifacts(

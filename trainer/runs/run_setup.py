@@ -64,7 +64,7 @@ def build_components(
     rng.seed_everything(settings.seed)
     task = factory.make_task(config.tree, data, config.names).to(where)
     loaders = factory.make_loaders(config.tree, data, settings, where)
-    reported = factory.run_sanity_check(task, loaders["train"], settings.precision)
+    reported = factory.run_sanity_check(task, loaders["train"], config.tree["model"], settings.precision)
     monitor = select_monitor(task, settings.monitor, reported)
     result.threads = (
         state["about"]["threads"]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -167,14 +167,15 @@ def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise ConfigError(f"{file} is not the configuration of a run")
     version = migrations.check_version(tree.pop(migrations.KEY, 1), file)
     raw.pop(migrations.KEY, None)
-    return migrations.migrate_config(raw, version), migrations.migrate_config(tree, version)  # type: ignore[arg-type]
+    raw, tree = (migrations.migrate_config(cast(dict[str, Any], each), version) for each in (raw, tree))
+    return raw, tree
 
 
 def _with_defaults(tree: dict[str, Any], names: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     """Add the global keys and groups that did not exist when a configuration was saved, with their defaults."""
 
     def read(path: Path) -> dict[str, Any]:
-        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)  # type: ignore[return-value]
+        return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path), resolve=False))
 
     usual = read(registry.get_builtin_dir() / "train.yaml")
     chosen = {group: registry.default_option(group) for group in OBJECT_GROUPS if group not in names}

@@ -29,6 +29,7 @@ from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.evaluation import classification_plots
 from trainer.tasks.losses import masked_cross_entropy
 from trainer.utils.errors import ConfigError
+from trainer.utils.text import format_dtype
 
 
 class Classification(ScoredTask):
@@ -78,7 +79,7 @@ class Classification(ScoredTask):
         if targets is None:
             raise ConfigError(f"task: classification needs class targets; the {split} split has none")
         if targets.dtype != torch.long:
-            kind = str(targets.dtype).removeprefix("torch.")
+            kind = format_dtype(targets.dtype)
             raise ConfigError(
                 f"task: classification needs whole-number class targets; the {split} split has {kind}"
                 " (task=regression learns real values)"
@@ -100,8 +101,8 @@ class Classification(ScoredTask):
             raise ConfigError(f"data: every {split} label is {IGNORE_INDEX} (not counted): nothing to learn from")
 
     def num_loss_terms(self, batch: Batch) -> Tensor | int:
-        assert batch.target is not None
-        return len(batch) if batch.target.is_floating_point() else (batch.target != IGNORE_INDEX).sum()
+        target = batch.require_target()
+        return len(batch) if target.is_floating_point() else (target != IGNORE_INDEX).sum()
 
     def predict_logits(self, batch: Batch) -> Tensor:
         """Scores before softmax, (B, C, ...) with C at least 2."""
@@ -110,8 +111,7 @@ class Classification(ScoredTask):
             raise ConfigError(self._describe_width_mismatch(logits.shape[1]))
         if logits.shape[1] == 1:
             logits = torch.cat((torch.zeros_like(logits), logits), dim=1)
-        target = batch.target
-        assert target is not None
+        target = batch.require_target()
         if target.shape != (logits.shape if target.is_floating_point() else (len(logits), *logits.shape[2:])):
             raise ConfigError(
                 f"model: logits {tuple(logits.shape)} do not fit targets {tuple(target.shape)}:"
@@ -128,16 +128,14 @@ class Classification(ScoredTask):
         return f"{key}: {width} given; the data has {classes}, so it must be {fitting}, which it is where it is not set"
 
     def loss(self, batch: Batch, player: str) -> Tensor:
-        assert batch.target is not None
-        logits, target = self.predict_logits(batch), batch.target
+        logits, target = self.predict_logits(batch), batch.require_target()
         if not self.has_ignored_targets:
             return F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
         return masked_cross_entropy.cross_entropy(logits, target, self.label_smoothing)
 
     def score(self, batch: Batch) -> Score:
         logits = self.predict_logits(batch).float()
-        target = batch.target
-        assert target is not None
+        target = batch.require_target()
         predicted = logits.argmax(1)
         nll = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="sum")
         score: Score = {"nll": to_double(nll)}

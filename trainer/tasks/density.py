@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar, Unpack
+from typing import ClassVar, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from trainer.data.splits.image_splits import NUM_LEVELS
 from trainer.metrics import sample_quality
 from trainer.metrics.double_precision import to_double
 from trainer.tasks.base.generative import Generative, GenerativeOptions
+from trainer.tasks.base.model_protocols import NormalizingFlow
 from trainer.tasks.evaluation.sample_metrics import load_rows, subsample_indices
 
 MAX_ROWS = 10_000
@@ -100,9 +101,13 @@ class Density(Generative):
             baseline["gap"] = exact - baseline["log_likelihood"]
         return baseline, best
 
+    @property
+    def _flow(self) -> NormalizingFlow:
+        return cast(NormalizingFlow, self.model)
+
     def draw(self, count: int, label: Tensor | None) -> Tensor:
         z = torch.randn(count, math.prod(self.shape), device=self.progress.device)
-        return self.model.generate(z) if label is None else self.model.generate(z, label)  # type: ignore[operator]
+        return self._flow.generate(z) if label is None else self._flow.generate(z, label)
 
     def score_rows(self, batch: Batch) -> dict[str, Tensor]:
         return {"log_likelihood": self.log_prob(self.normalize(batch), self.get_labels(batch))}

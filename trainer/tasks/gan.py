@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import ClassVar, Literal, Unpack
+from typing import ClassVar, Literal, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 from trainer.core.batch import Batch, Score
 from trainer.core.types import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from trainer.tasks.base.generative import Generative, GenerativeOptions
+from trainer.tasks.base.model_protocols import AdversarialModel
 from trainer.tasks.losses import gan
 from trainer.utils.errors import ConfigError
 
@@ -86,6 +87,10 @@ class Adversarial(Generative):
             raise ConfigError(*problems)
 
     @property
+    def _adversarial_model(self) -> AdversarialModel:
+        return cast(AdversarialModel, self.model)
+
+    @property
     def critic(self) -> nn.Module:
         return self.model.get_submodule("critic")
 
@@ -106,8 +111,8 @@ class Adversarial(Generative):
         return losses[player](self.normalize(batch), self.get_labels(batch))
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
-        noise = torch.randn(count, self.model.latent, device=self.progress.device)  # type: ignore[call-overload]
-        return self.model.generate(noise, label).float()  # type: ignore[operator]
+        noise = torch.randn(count, self._adversarial_model.latent, device=self.progress.device)
+        return self._adversarial_model.generate(noise, label).float()
 
     def critic_loss(self, real: Tensor, label: Tensor | None) -> Tensor:
         with torch.no_grad():
@@ -132,8 +137,8 @@ class Adversarial(Generative):
     def feature_matching_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """``|E h(real) - E h(fake)|^2`` in the critic's last hidden layer h."""
         with torch.no_grad():
-            wanted = self.model.features(real).float().mean(0)  # type: ignore[operator]
-        return (self.model.features(fake).float().mean(0) - wanted).square().sum()  # type: ignore[operator]
+            wanted = self._adversarial_model.features(real).float().mean(0)
+        return (self._adversarial_model.features(fake).float().mean(0) - wanted).square().sum()
 
     def score_rows(self, batch: Batch) -> dict[str, Tensor]:
         return {"critic": self.model(self.normalize(batch), self.get_labels(batch)).float()}

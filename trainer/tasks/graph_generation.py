@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from trainer.core.dataset import Dataset
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PluginMetric, PositiveInt
 from trainer.metrics.classification import average_precision, roc_auc
 from trainer.metrics.double_precision import to_double
+from trainer.tasks.base.model_protocols import GraphAutoencoder
 from trainer.tasks.base.scored_task import ScoredTask
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import format_count
@@ -51,6 +52,10 @@ class GraphGeneration(ScoredTask):
         self.graph_inputs: dict[str, Tensor] = {}
         self.node_classes: Tensor | None = None
 
+    @property
+    def _autoencoder(self) -> GraphAutoencoder:
+        return cast(GraphAutoencoder, self.model)
+
     def setup(self, data: Dataset) -> None:
         self.graph_inputs = self.select_model_inputs(
             data.train.to_model_inputs(data.train.batch(torch.zeros(1, dtype=torch.long), 0))
@@ -66,24 +71,24 @@ class GraphGeneration(ScoredTask):
         """Log-odds of a link (P,), and what the nodes cost (N,)."""
         inputs = self.select_model_inputs(batch)
         pairs = inputs.pop("pairs")
-        nodes, kl = self.model.encode(**inputs)  # type: ignore[operator]
-        return self.model.decode(nodes, pairs).squeeze(1), kl.float()  # type: ignore[operator]
+        nodes, kl = self._autoencoder.encode(**inputs)
+        return self._autoencoder.decode(nodes, pairs).squeeze(1), kl.float()
 
     def loss(self, batch: Batch, player: str) -> Tensor:
         odds, kl = self.decode_pairs(batch)
-        assert batch.target is not None
-        return F.binary_cross_entropy_with_logits(odds, batch.target.to(odds)) + self.beta * kl.mean() / len(kl)
+        target = batch.require_target().to(odds)
+        return F.binary_cross_entropy_with_logits(odds, target) + self.beta * kl.mean() / len(kl)
 
     def score(self, batch: Batch) -> Score:
         odds, kl = self.decode_pairs(batch)
-        assert batch.target is not None
+        target = batch.require_target()
         odds = odds.float()
         return {
             "margin": RowValues(odds),
-            "positive": RowValues(batch.target == 1),
-            "nll": to_double(F.binary_cross_entropy_with_logits(odds, batch.target.to(odds), reduction="sum")),
+            "positive": RowValues(target == 1),
+            "nll": to_double(F.binary_cross_entropy_with_logits(odds, target.to(odds), reduction="sum")),
             "kl": to_double(kl).mean() * len(batch),
-            **self.collect_rows(odds, batch.target),
+            **self.collect_rows(odds, target),
         }
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
@@ -108,10 +113,10 @@ class GraphGeneration(ScoredTask):
         Every pair is looked at, so ten thousand nodes want 2 GB.
         """
         device = self.progress.device
-        nodes, _ = self.model.encode(**{k: v.to(device) for k, v in self.graph_inputs.items()})  # type: ignore[operator]
+        nodes, _ = self._autoencoder.encode(**{k: v.to(device) for k, v in self.graph_inputs.items()})
         pairs = torch.combinations(torch.arange(len(nodes)))
         parts = pairs.split(PAIR_CHUNK_SIZE)
-        odds = torch.cat([self.model.decode(nodes, part.to(device)).squeeze(1) for part in parts])  # type: ignore[operator]
+        odds = torch.cat([self._autoencoder.decode(nodes, part.to(device)).squeeze(1) for part in parts])
         chance = calibrate_link_probs(self.graph_inputs["edge_index"].shape[1] / 2, odds.float().cpu())
         return pairs[torch.rand(len(pairs), generator=rng.make_generator(seed)) < chance]
 

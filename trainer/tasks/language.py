@@ -54,13 +54,11 @@ class Language(ScoredTask):
         token_targets.validate_tokens(targets, split, self.vocab_size, "language")
 
     def num_loss_terms(self, batch: Batch) -> Tensor:
-        assert batch.target is not None
-        return (batch.target != IGNORE_INDEX).sum()
+        return token_targets.count_tokens(batch)
 
     def predict_logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Scores (B * S, V) and targets (B * S): with V in the middle a cross-entropy takes twice the time."""
-        scores, target = self.forward_batch(batch), batch.target
-        assert target is not None
+        scores, target = self.forward_batch(batch), batch.require_target()
         if scores.shape != (*target.shape, self.vocab_size):
             raise ConfigError(
                 f"model: scores {tuple(scores.shape)} do not fit targets {tuple(target.shape)}:"

@@ -16,6 +16,7 @@ from trainer.core.types import PluginMetric, PositiveInt, Probability
 from trainer.metrics.ranking import filtered_ranks_and_nll, ranking_metrics
 from trainer.tasks.base.scored_task import ScoredTask
 from trainer.utils.errors import ConfigError
+from trainer.utils.text import format_dtype
 
 
 class Ranking(ScoredTask):
@@ -53,7 +54,7 @@ class Ranking(ScoredTask):
 
     def validate_targets(self, targets: Tensor | None, split: str) -> None:
         if targets is None or targets.dtype != torch.long:
-            found = "none" if targets is None else str(targets.dtype).removeprefix("torch.")
+            found = "none" if targets is None else format_dtype(targets.dtype)
             raise ConfigError(f"task: ranking needs the number of the right candidate; the {split} split has {found}")
         wrong = (targets < 0) | (targets >= self.num_classes)
         if wrong.any():
@@ -64,8 +65,7 @@ class Ranking(ScoredTask):
 
     def score_candidates(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The score of every candidate, (B, C), and the right one (B,)."""
-        scores, target = self.forward_batch(batch), batch.target
-        assert target is not None
+        scores, target = self.forward_batch(batch), batch.require_target()
         if scores.shape != (len(target), self.num_classes):
             raise ConfigError(
                 f"model: scores {tuple(scores.shape)} do not rank {self.num_classes} candidates for {len(target)} rows"
@@ -86,8 +86,7 @@ class Ranking(ScoredTask):
         Each of these stands for C / count of all, so that the sum of exponentials is right on average; where one
         happens to be the right one, it does not count twice.
         """
-        target = batch.target
-        assert target is not None
+        target = batch.require_target()
         drawn = torch.randint(self.num_classes, (count,), device=target.device)
         scores = self.model(**self.select_model_inputs(batch), candidates=torch.cat((target, drawn)))
         own, others = scores.split((len(target), count), 1)

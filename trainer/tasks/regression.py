@@ -17,6 +17,7 @@ from trainer.metrics.double_precision import to_double
 from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.evaluation import regression_plots
 from trainer.utils.errors import ConfigError
+from trainer.utils.text import format_dtype
 
 _LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.smooth_l1_loss}
 
@@ -47,7 +48,7 @@ class Regression(ScoredTask):
 
     def validate_targets(self, targets: Tensor | None, split: str) -> None:
         if targets is None or not targets.is_floating_point():
-            found = "none" if targets is None else str(targets.dtype).removeprefix("torch.")
+            found = "none" if targets is None else format_dtype(targets.dtype)
             raise ConfigError(
                 f"task: regression needs real targets; the {split} split has {found}"
                 " (task=classification learns classes)"
@@ -57,27 +58,23 @@ class Regression(ScoredTask):
             raise ConfigError(f"data: {split} targets must be finite; row {int(bad.nonzero()[0])} is not")
 
     def num_loss_terms(self, batch: Batch) -> int:
-        assert batch.target is not None
-        return batch.target.numel()
+        return batch.require_target().numel()
 
     def predict_values(self, batch: Batch) -> Tensor:
         """The model's output, of the target's shape."""
         prediction = self.forward_batch(batch)
-        assert batch.target is not None
-        if prediction.shape != batch.target.shape:
+        target = batch.require_target()
+        if prediction.shape != target.shape:
             raise ConfigError(
-                f"model: pred {tuple(prediction.shape)} vs target {tuple(batch.target.shape)}:"
-                " regression wants equal shapes"
+                f"model: pred {tuple(prediction.shape)} vs target {tuple(target.shape)}: regression wants equal shapes"
             )
         return prediction
 
     def loss(self, batch: Batch, player: str) -> Tensor:
-        assert batch.target is not None
-        return self._loss(self.predict_values(batch), batch.target)
+        return self._loss(self.predict_values(batch), batch.require_target())
 
     def score(self, batch: Batch) -> Score:
-        assert batch.target is not None
-        target = to_double(batch.target)
+        target = to_double(batch.require_target())
         prediction = to_double(self.predict_values(batch))
         error = prediction - target
         score: Score = {

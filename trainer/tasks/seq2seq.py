@@ -61,7 +61,7 @@ class Seq2Seq(ScoredTask):
         self,
         model: nn.Module,
         vocab_size: PositiveInt,
-        teacher_forcing: Probability | Literal["linear", "exponential", "inverse_sigmoid"] | None,
+        teacher_forcing: Probability | Literal["linear", "exponential", "inverse_sigmoid"],
         teacher_forcing_end: Probability,
         teacher_forcing_per: Literal["token", "sequence"],
         horizon: PositiveInt,
@@ -75,7 +75,7 @@ class Seq2Seq(ScoredTask):
     ):
         super().__init__(model, scores)
         self.vocab_size = vocab_size
-        self.teacher_forcing = 1.0 if teacher_forcing is None else teacher_forcing
+        self.teacher_forcing = teacher_forcing
         self.forcing_end = teacher_forcing_end
         self.teacher_forcing_per = teacher_forcing_per
         self.horizon = horizon
@@ -93,16 +93,14 @@ class Seq2Seq(ScoredTask):
         token_targets.validate_tokens(targets, split, self.vocab_size, "seq2seq")
 
     def num_loss_terms(self, batch: Batch) -> Tensor:
-        assert batch.target is not None
-        return (batch.target != IGNORE_INDEX).sum()
+        return token_targets.count_tokens(batch)
 
     def loss(self, batch: Batch, player: str) -> Tensor:
-        assert batch.target is not None
         scores = (
             self.decode_teacher_forced(batch) if self.teacher_forcing == 1 else self.decode_scheduled_sampling(batch)
         )
         # Flat, because with the vocabulary as the second of three dimensions the softmax takes twice the time.
-        return masked_cross_entropy.cross_entropy(scores.flatten(0, 1), batch.target.flatten())
+        return masked_cross_entropy.cross_entropy(scores.flatten(0, 1), batch.require_target().flatten())
 
     def compute_forcing_ratio(self) -> Tensor:
         """The share of steps fed the truth at this moment of training, a scalar on the task's device."""
@@ -117,13 +115,12 @@ class Seq2Seq(ScoredTask):
 
     def decode_teacher_forced(self, batch: Batch) -> Tensor:
         """Scores (B, T, V) with the true past at every step."""
-        assert batch.target is not None
-        return self._encoder_decoder.decode(self.shift_targets_right(batch.target), self._encode_batch(batch), None)[0]
+        past = self.shift_targets_right(batch.require_target())
+        return self._encoder_decoder.decode(past, self._encode_batch(batch), None)[0]
 
     def decode_scheduled_sampling(self, batch: Batch) -> Tensor:
         """Scores (B, T, V) with the true past at some steps and the model's own at the others."""
-        assert batch.target is not None
-        past, memory = self.shift_targets_right(batch.target), self._encode_batch(batch)
+        past, memory = self.shift_targets_right(batch.require_target()), self._encode_batch(batch)
         rows, steps = past.shape
         draws = torch.rand(rows, steps if self.teacher_forcing_per == "token" else 1, device=past.device)
         forced = (draws < self.compute_forcing_ratio()).expand(rows, steps)
@@ -167,8 +164,7 @@ class Seq2Seq(ScoredTask):
         )
 
     def score(self, batch: Batch) -> Score:
-        target = batch.target
-        assert target is not None
+        target = batch.require_target()
         forced = self.decode_teacher_forced(batch)
         if forced.shape != (*target.shape, self.vocab_size):
             raise ConfigError(
@@ -219,12 +215,11 @@ class Seq2Seq(ScoredTask):
         assert self.tokenizer is not None
         rows: list[tuple[object, ...]] = []
         for batch in batches:
-            assert batch.target is not None
             sources = zip(batch.inputs["x"].tolist(), batch.inputs["lengths"].tolist(), strict=True)
             texts = [self.tokenizer.decode(tokens[:length]) for tokens, length in sources]
             both = (
                 [self.sequence_metrics.decode_row(row) for row in part.tolist()]
-                for part in (self.write(batch), batch.target)
+                for part in (self.write(batch), batch.require_target())
             )
             rows += zip(batch.index.tolist(), texts, *both, strict=True)
             if len(rows) >= MAX_TRANSLATIONS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import ClassVar, Literal, NamedTuple, Unpack
+from typing import ClassVar, Literal, NamedTuple, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from trainer.core.artifacts import Artifact, ImageGrid, ImageTile, LazyArtifact, caption_row
 from trainer.core.batch import Batch, Score
 from trainer.core.dataset import Dataset
+from trainer.core.divergences import standard_normal_kl
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 from trainer.metrics.double_precision import to_double
 from trainer.tasks.base.generative import Generative, GenerativeOptions
+from trainer.tasks.base.model_protocols import LatentVariableModel
 from trainer.tasks.evaluation.sample_metrics import load_rows, subsample_indices
 from trainer.tasks.losses.likelihoods import make_likelihood as likelihood_of
 from trainer.utils.errors import ConfigError
@@ -68,14 +70,18 @@ class VariationalInference(Generative):
         **options: Unpack[GenerativeOptions],
     ):
         super().__init__(model, **options)
-        self.likelihood = likelihood_of(likelihood, model.levels, binarise)  # type: ignore[arg-type]
+        self.likelihood = likelihood_of(likelihood, self._latent_model.levels, binarise)
         self.likelihood_name = likelihood
         self.beta = beta
         self.beta_warmup = beta_warmup
         self.eval_samples = eval_samples
-        self.latent = int(model.latent)  # type: ignore[arg-type]
+        self.latent = int(self._latent_model.latent)
         if math.isfinite(self.likelihood.value_range[0]):
             self.value_range = self.likelihood.value_range
+
+    @property
+    def _latent_model(self) -> LatentVariableModel:
+        return cast(LatentVariableModel, self.model)
 
     def setup(self, data: Dataset) -> None:
         super().setup(data)
@@ -95,7 +101,7 @@ class VariationalInference(Generative):
     def estimate_elbo_terms(self, batch: Batch, samples: int) -> ElboTerms:
         """One sample after the other, so that many of them need no more memory than one."""
         x, label = self.likelihood.discretize_input(self.normalize(batch)), self.get_labels(batch)
-        mean, log_variance = (part.float() for part in self.model.encode(x, label))  # type: ignore[operator]
+        mean, log_variance = (part.float() for part in self._latent_model.encode(x, label))
         flat, sigma = x.flatten(1), torch.exp(log_variance / 2)
         nats, weights = [], []
         for _ in range(samples):
@@ -104,12 +110,12 @@ class VariationalInference(Generative):
             nats.append(self.likelihood(self.decode_latent(z, label), flat))
             # log p(x|z) + log p(z) - log q(z|x): the constants of the two normals cancel.
             weights.append(nats[-1] + (noise.square() + log_variance - z.square()).sum(1) / 2)
-        kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
+        kl = standard_normal_kl(mean, log_variance)
         bound = torch.stack(weights).logsumexp(0) - math.log(samples)
         return ElboTerms(-torch.stack(nats).mean(0), kl, bound)
 
     def decode_latent(self, z: Tensor, label: Tensor | None) -> Tensor:
-        return self.model.decode(z, label).float()  # type: ignore[operator]
+        return self._latent_model.decode(z, label).float()
 
     def compute_kl_weight(self) -> Tensor | float:
         """beta, or what the warm-up has reached of it."""
@@ -228,7 +234,7 @@ class VariationalInference(Generative):
     def encode_mean(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """The means of the posteriors (B, latent), and the classes (B) for a model that is told them."""
         label = self.get_labels(batch)
-        mean, _ = self.model.encode(self.likelihood.discretize_input(self.normalize(batch)), label)  # type: ignore[operator]
+        mean, _ = self._latent_model.encode(self.likelihood.discretize_input(self.normalize(batch)), label)
         return mean.float(), label
 
     def decode_mean(self, z: Tensor, label: Tensor | None) -> Tensor:

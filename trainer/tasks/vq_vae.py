@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import ClassVar, Unpack
+from typing import ClassVar, Unpack, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from trainer.core.types import NonNegativeFloat, Probability
 from trainer.metrics.double_precision import to_double
 from trainer.models.layers.generative.vector_quantizer import straight_through
 from trainer.tasks.base.generative import Generative, GenerativeOptions
+from trainer.tasks.base.model_protocols import CodebookModel
 from trainer.tasks.evaluation.sample_metrics import load_rows, subsample_indices
 
 
@@ -43,7 +44,11 @@ class VectorQuantization(Generative):
         super().__init__(model, **options)
         self.commitment = commitment
         self.warmup = warmup
-        self.codes = int(model.codes)  # type: ignore[arg-type]
+        self.codes = int(self._codebook_model.codes)
+
+    @property
+    def _codebook_model(self) -> CodebookModel:
+        return cast(CodebookModel, self.model)
 
     def param_groups(self) -> dict[str, Iterable[nn.Parameter]]:
         prior = list(self.model.get_submodule("prior").parameters())
@@ -60,12 +65,12 @@ class VectorQuantization(Generative):
         x = self.normalize(batch)
         if player == "prior":
             with torch.no_grad():
-                codes = self.model.quantize(self.model.encode(x), follow=False)[1]  # type: ignore[operator]
+                codes = self._codebook_model.quantize(self._codebook_model.encode(x), follow=False)[1]
             return self.compute_code_nll(codes, self.get_labels(batch)).mean()
-        z = self.model.encode(x).float()  # type: ignore[operator]
-        vectors = self.model.quantize(z)[0]  # type: ignore[operator]
+        z = self._codebook_model.encode(x).float()
+        vectors = self._codebook_model.quantize(z)[0]
         is_warm = self.progress >= self.warmup
-        decoded = self.model.decode(torch.where(is_warm, straight_through(z, vectors), z))  # type: ignore[operator]
+        decoded = self._codebook_model.decode(torch.where(is_warm, straight_through(z, vectors), z))
         return self.compute_errors(decoded, x).mean() + is_warm * self.commitment * F.mse_loss(z, vectors)
 
     def compute_errors(self, decoded: Tensor, x: Tensor) -> Tensor:
@@ -74,14 +79,14 @@ class VectorQuantization(Generative):
 
     def compute_code_nll(self, codes: Tensor, label: Tensor | None) -> Tensor:
         """The negative log-likelihood of each of codes (B, L) by the prior, (B, L)."""
-        scores = self.model.code_scores(codes, label)  # type: ignore[operator]
+        scores = self._codebook_model.code_scores(codes, label)
         return F.cross_entropy(scores.float().transpose(1, 2), codes, reduction="none")
 
     def evaluate_codes(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """The error of each row (B,), its codes and their negative log-likelihood, (B, L) both."""
         x = self.normalize(batch)
-        vectors, codes = self.model.quantize(self.model.encode(x), follow=False)  # type: ignore[operator]
-        errors = self.compute_errors(self.model.decode(vectors), x)  # type: ignore[operator]
+        vectors, codes = self._codebook_model.quantize(self._codebook_model.encode(x), follow=False)
+        errors = self.compute_errors(self._codebook_model.decode(vectors), x)
         return errors, codes, self.compute_code_nll(codes, self.get_labels(batch))
 
     def score(self, batch: Batch) -> Score:
@@ -118,7 +123,7 @@ class VectorQuantization(Generative):
         return alone | baseline, best
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
-        return self.model.generate(count, label)  # type: ignore[operator]
+        return self._codebook_model.generate(count, label)
 
     def score_rows(self, batch: Batch) -> dict[str, Tensor]:
         errors, _, nats = self.evaluate_codes(batch)

@@ -46,7 +46,7 @@ def find_model_dir(name: str) -> Path:
     return _download_model(name)
 
 
-def load_pretrained(kind: str, folder: Path, key: str, **options: Any) -> Any:
+def load_pretrained(kind: str, folder: Path, key: str = "model.name", **options: Any) -> Any:
     """Load a saved model with a class of transformers, without running code that it brings along.
 
     A saved model may name its own code (``auto_map``) or kernels on the hub: neither is ever run or offered.

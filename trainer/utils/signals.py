@@ -181,5 +181,5 @@ def describe_signal(number: int) -> str:
         name = f" ({signal.Signals(number).name})"
     except ValueError:
         name = ""
-    often = {signal.SIGKILL: ": often out of memory", signal.SIGBUS: ": often out of shared memory"}
-    return f"signal {number}{name}{often.get(number, '')}"  # type: ignore[call-overload]
+    often: dict[int, str] = {signal.SIGKILL: ": often out of memory", signal.SIGBUS: ": often out of shared memory"}
+    return f"signal {number}{name}{often.get(number, '')}"

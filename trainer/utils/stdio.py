@@ -7,6 +7,7 @@ import io
 import os
 import select
 import sys
+from typing import Any
 
 from trainer.utils.errors import SystemFault
 
@@ -19,10 +20,10 @@ class FaultTolerantStream(io.FileIO):
 
     error: OSError | None = None
 
-    def write(self, data: object) -> int:  # type: ignore[override]
+    def write(self, data: Any) -> int:
         try:
             # None: whoever handed the descriptor down has it refuse at once what its reader has no room for yet.
-            while (written := super().write(data)) is None:  # type: ignore[arg-type]
+            while (written := super().write(data)) is None:
                 self._wait_for_room()
             return written
         except OSError as error:
@@ -30,7 +31,7 @@ class FaultTolerantStream(io.FileIO):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
-            return memoryview(data).nbytes  # type: ignore[arg-type]
+            return memoryview(data).nbytes
 
     def _wait_for_room(self) -> None:
         poll = select.poll()

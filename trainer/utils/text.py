@@ -67,3 +67,8 @@ class PrintableFilter(logging.Filter):
 
 def _escape_match(match: re.Match[str]) -> str:
     return match.group().encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def format_dtype(dtype: object) -> str:
+    """Return the name of a torch type without its package: ``float32``."""
+    return str(dtype).removeprefix("torch.")

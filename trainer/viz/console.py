@@ -26,7 +26,7 @@ class PlainConsole(Console):
         """Detect again whether to use colors, after the output was redirected."""
         self._color_system = self._detect_color_system() if self.is_terminal else None
 
-    def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
+    def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(escape_control_chars(_text_filter.get()(text)), **options)
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.helpers.small_tables import load, people, write
+from trainer.config import compatibility
 from trainer.data.datasets.tabular.csv_table import CSV
 from trainer.utils.errors import ConfigError
 
@@ -102,7 +103,7 @@ def test_a_category_without_a_name_is_told_as_other(tmp_path: Path) -> None:
 
 
 def test_without_a_target_every_column_is_a_feature(tmp_path: Path) -> None:
-    data = load(write(tmp_path, people()), None, target_kind="trainer.tasks.gan.Adversarial")
+    data = load(write(tmp_path, people()), None)
     assert data.train.target is None
     assert [len(split) for split in (data.train, data.val, data.test)] == [24, 8, 8]
     assert data.info.sizes == {"in_features": 6, "flat_features": 6}
@@ -118,5 +119,6 @@ def test_gaps_drop_rows_without_a_target_too(tmp_path: Path) -> None:
 
 
 def test_a_generative_task_takes_the_target_for_a_class(tmp_path: Path) -> None:
-    data = load(write(tmp_path, people()), target_kind="trainer.tasks.gan.Adversarial")
+    kind = compatibility.expected_target_kind("trainer.tasks.gan.Adversarial")
+    data = load(write(tmp_path, people()), task_target=kind)
     assert data.info.class_names == ["no", "yes"]

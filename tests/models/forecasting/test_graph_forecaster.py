@@ -12,7 +12,6 @@ from torch import Tensor
 from tests.helpers.graphs import random_graph
 from trainer.models.forecasting.graph_forecaster import GCNLSTM
 from trainer.models.layers.graph.graph import Graph
-from trainer.utils.errors import ConfigError
 
 PLAIN: dict[str, Any] = {
     **{"horizon": 3, "conv": "gcn", "conv_sizes": [4, 5], "hidden_size": 6, "num_layers": 1, "dropout": 0.5},
@@ -71,7 +70,7 @@ def test_weights_count_and_are_not_negative() -> None:
     model, given = gcn_lstm(), windows()
     assert not torch.allclose(model(**given), model(given["x"], given["edge_index"]), atol=1e-4)
     given["edge_weight"][3] = -0.2
-    with pytest.raises(ConfigError, match=r"edge 3 has -0\.2"):
+    with pytest.raises(ValueError, match=r"edge 3 has -0\.2"):
         model(**given)
 
 

@@ -11,7 +11,6 @@ from trainer.models.graph.gnn import GAT
 from trainer.models.layers.graph.graph import Graph
 from trainer.models.layers.graph.graph_conv import ATTENTION_CONVS, EdgeMessageConv
 from trainer.models.layers.graph.sparse import SparseMatrix, to_sparse_if_mostly_zero
-from trainer.utils.errors import ConfigError
 
 CHAIN = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
 
@@ -68,18 +67,18 @@ def test_an_edge_of_weight_two_is_two_edges_and_of_weight_zero_none(make: Make) 
 @weighted
 @pytest.mark.parametrize("bad", [-0.5, float("nan"), float("inf")])
 def test_weights_below_zero_are_refused(make: Make, bad: float) -> None:
-    with pytest.raises(ConfigError, match="weights must be finite and >= 0; edge 2 has"):
+    with pytest.raises(ValueError, match="weights must be finite and >= 0; edge 2 has"):
         make()(torch.randn(3, 5), CHAIN, torch.tensor([1.0, 1.0, bad, 1.0]))
 
 
 @every
 def test_edges_that_cannot_be_are_refused(make: Make) -> None:
     x = torch.randn(3, 5)
-    with pytest.raises(ConfigError, match=r"edge 1 is 1 -> 3, but nodes are 0\.\.2"):
+    with pytest.raises(ValueError, match=r"edge 1 is 1 -> 3, but nodes are 0\.\.2"):
         make()(x, torch.tensor([[0, 1], [1, 3]]))
-    with pytest.raises(ConfigError, match="expected whole numbers"):
+    with pytest.raises(ValueError, match="expected whole numbers"):
         make()(x, CHAIN.float())
-    with pytest.raises(ConfigError, match=r"\b3\b.* for 4 edges"):
+    with pytest.raises(ValueError, match=r"\b3\b.* for 4 edges"):
         make()(x, CHAIN, torch.ones(3))
 
 

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from tests.helpers.lab import lab
 from trainer.models.graph.graph_net import GraphNet
-from trainer.utils.errors import ConfigError
 
 CONVS = ("none", "sum", "mean", "gcn", "sage", "gin", "gat", "edge")
 POOLS = ("mean", "sum", "max", "attention")
@@ -108,14 +107,14 @@ def test_codes_as_vectors_and_as_numbers() -> None:
     codes = graph | {"x": torch.randint(3, (4, 5))}
     assert net(cardinalities=[3] * 5)(**codes).isfinite().all()
     torch.testing.assert_close(net()(**codes).shape, torch.Size([1, 3]))
-    with pytest.raises(ConfigError, match=r"codes of column 2 are 0\.\.1"):
+    with pytest.raises(ValueError, match=r"codes of column 2 are 0\.\.1"):
         net(cardinalities=[3, 3, 2, 3, 3])(**(codes | {"x": torch.full((4, 5), 2)}))
 
 
 def test_what_cannot_be_built_is_told() -> None:
-    with pytest.raises(ConfigError, match=r"model\.heads: 3 heads do not divide a layer 8 wide"):
+    with pytest.raises(ValueError, match=r"heads: 3 heads do not divide a layer 8 wide"):
         net("gat", heads=3)
-    with pytest.raises(ConfigError, match=r"model\.hidden: a graph network needs at least one layer"):
+    with pytest.raises(ValueError, match=r"hidden: a graph network needs at least one layer"):
         net(hidden=[])
 
 

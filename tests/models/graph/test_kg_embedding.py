@@ -18,7 +18,6 @@ from trainer.data.splits.graph_batches import SplitWithSharedInputs
 from trainer.data.splits.triple_queries import TripleQuerySplit
 from trainer.models.graph.kg_embedding import DistMult, RGCNDistMult
 from trainer.tasks.ranking import Ranking
-from trainer.utils.errors import ConfigError
 
 Kind = Literal["distmult", "complex"]
 HEAD, RELATION = torch.tensor([0, 3, 6, 3]), torch.tensor([1, 0, 2, 2])
@@ -64,7 +63,7 @@ def test_candidates_are_columns_of_all() -> None:
 
 
 def test_an_odd_number_is_no_complex_one() -> None:
-    with pytest.raises(ConfigError, match="complex numbers have two parts, so it must be even; not 5"):
+    with pytest.raises(ValueError, match="complex numbers have two parts, so it must be even; not 5"):
         DistMult(7, 3, embed_size=5, score="complex", init_std=1.0, dropout=0.0)
 
 

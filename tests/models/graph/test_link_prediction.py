@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from trainer.models.graph.link_prediction import GraphVAE, LinkPredictor
 from trainer.models.layers.graph.link_decoders import DECODERS
-from trainer.utils.errors import ConfigError
 
 EDGES = torch.tensor([[0, 1, 1, 2, 3, 4], [1, 0, 2, 1, 4, 3]])
 EVERY = torch.cartesian_prod(torch.arange(6), torch.arange(6))
@@ -53,7 +52,7 @@ def test_scores_follow_the_order_of_nodes(make: Callable[[], nn.Module]) -> None
 @every_model
 def test_nodes_that_are_not_there_are_refused(make: Callable[[], nn.Module]) -> None:
     for wrong in ([0, 6], [-1, 2]):
-        with pytest.raises(ConfigError, match=rf"pair 1 is \[{wrong[0]}, {wrong[1]}\], but nodes are 0\.\.5"):
+        with pytest.raises(ValueError, match=rf"pair 1 is \[{wrong[0]}, {wrong[1]}\], but nodes are 0\.\.5"):
             make()(torch.randn(6, 3), EDGES, torch.tensor([[1, 2], wrong]))
 
 

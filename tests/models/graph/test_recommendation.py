@@ -9,7 +9,6 @@ from torch import Tensor
 
 from trainer.data.splits.negative_sampling import to_undirected
 from trainer.models.graph.recommendation import BipartiteGNN, MatrixFactorization
-from trainer.utils.errors import ConfigError
 
 CLICKS = torch.tensor([[0, 4], [0, 5], [1, 5], [2, 6], [2, 4], [1, 4]])  # user 3 and item 7 have none
 EDGES = to_undirected(CLICKS)
@@ -77,7 +76,7 @@ def test_a_user_or_an_item_that_is_not_there_is_refused(wrong: int) -> None:
         lambda: MatrixFactorization(8, 3)(pairs),
         lambda: BipartiteGNN(8, 3, 1)(pairs, EDGES),
     ):
-        with pytest.raises(ConfigError, match=rf"pair 1 is \[1, {wrong}\], but nodes are 0\.\.7"):
+        with pytest.raises(ValueError, match=rf"pair 1 is \[1, {wrong}\], but nodes are 0\.\.7"):
             call()
-    with pytest.raises(ConfigError, match=r"nodes are 0\.\.4"):
+    with pytest.raises(ValueError, match=r"nodes are 0\.\.4"):
         BipartiteGNN(5, 3, 1)(pairs[:1], EDGES)

@@ -15,7 +15,6 @@ from tests.helpers.lab import lab
 from trainer.data.splits.graph_batches import SplitWithSharedInputs
 from trainer.models.graph.spatiotemporal import SpatiotemporalGNN
 from trainer.models.layers.graph.graph import Graph
-from trainer.utils.errors import ConfigError
 
 PLAIN: dict[str, Any] = {
     **{"in_features": 5, "out_features": 3, "conv_size": 4, "attention_size": 3, "heads": 2, "attention_dropout": 0.5},
@@ -112,7 +111,7 @@ def test_both_layers_weigh_edges_and_weight_zero_is_no_edge() -> None:
 def test_a_signed_correlation_is_refused() -> None:
     given = runs()
     given["edge_weight"][3] = -0.2
-    with pytest.raises(ConfigError, match=r"edge_weight: weights must be finite and >= 0; edge 3 has -0\.2"):
+    with pytest.raises(ValueError, match=r"edge_weight: weights must be finite and >= 0; edge 3 has -0\.2"):
         brain()(**given)
 
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from trainer.models.language.seq2seq import Attention, Seq2Seq
-from trainer.utils.errors import ConfigError
 
 VARIANTS = [
     (cell, attention, bidirectional, layers)
@@ -122,6 +121,6 @@ def test_every_parameter_is_learned() -> None:
 
 
 def test_two_directions_need_an_even_width() -> None:
-    with pytest.raises(ConfigError, match=r"model\.hidden_size: .* must be even; given 7"):
+    with pytest.raises(ValueError, match=r"hidden_size: .* must be even; given 7"):
         make(hidden_size=7)
     assert make(hidden_size=7, bidirectional=False)(torch.randint(5, (2, 3))).shape == (2, 4, 5)

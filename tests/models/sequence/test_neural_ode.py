@@ -12,7 +12,6 @@ from tests.helpers.lab import lab
 from trainer.data.datasets.sequence.oscillator import exact_trajectory
 from trainer.models.sequence import neural_ode
 from trainer.models.sequence.neural_ode import NeuralODE
-from trainer.utils.errors import ConfigError
 
 FREQUENCY, DAMPING = 2.0, 0.2
 START, TIMES = torch.tensor([[1.0, 0.0], [0.5, -1.0]]), torch.tensor([[0.4, 1.0, 1.5], [0.1, 0.2, 2.0]])
@@ -94,7 +93,7 @@ def test_the_adaptive_solver_is_as_exact_as_asked_for() -> None:
 
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neural_ode, "find_spec", lambda _: None)
-    with pytest.raises(ConfigError, match=r"model\.solver: dopri5 needs torchdiffeq: pip install 'train-zoo\[ode\]'"):
+    with pytest.raises(ValueError, match=r"solver: dopri5 needs torchdiffeq: pip install 'train-zoo\[ode\]'"):
         make(solver="dopri5")
 
 

@@ -13,7 +13,6 @@ from tests.helpers.lab import configure, lab
 from tests.helpers.recurrences import expected
 from trainer.engine import factory
 from trainer.models.sequence.rnn import RNN
-from trainer.utils.errors import ConfigError
 
 CELLS = ["rnn", "lstm", "gru"]
 POOLS = ["last", "mean", "max", "attention", "flatten"]
@@ -169,15 +168,15 @@ def test_full_lengths_change_nothing(pool: str) -> None:
 def test_flatten_keeps_every_step_apart_and_wants_its_number() -> None:
     model = RNN("lstm", 20, 5, 50, 2, False, 0.0, "flatten", "default", seq_len=10)
     assert model(torch.randn(32, 10, 20)).shape == (32, 5)
-    with pytest.raises(ConfigError, match=r"built for 10 steps and got 12"):
+    with pytest.raises(ValueError, match=r"built for 10 steps and got 12"):
         model(torch.randn(32, 12, 20))
-    with pytest.raises(ConfigError, match=r"flatten needs model\.seq_len"):
+    with pytest.raises(ValueError, match=r"flatten needs seq_len"):
         make(pool="flatten")
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru"])
 def test_only_the_lstm_has_a_forget_gate(cell: str) -> None:
-    with pytest.raises(ConfigError, match=rf"model\.forget_bias: cell {cell} has no forget gate"):
+    with pytest.raises(ValueError, match=rf"forget_bias: cell {cell} has no forget gate"):
         make(cell, forget_bias=3.0)
 
 

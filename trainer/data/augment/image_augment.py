@@ -161,7 +161,7 @@ def _blend(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
 
 def _beta_quantiles(alpha: float) -> Tensor:
     """Return equally likely quantiles of Beta(alpha, alpha)."""
-    from scipy.special import betaincinv  # a dependency of scikit-learn
+    from scipy.special import betaincinv
 
     probabilities = (torch.arange(NUM_BETA_QUANTILES, dtype=torch.float64) + 0.5) / NUM_BETA_QUANTILES
     return torch.from_numpy(betaincinv(alpha, alpha, probabilities.numpy())).float()

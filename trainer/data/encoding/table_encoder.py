@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence, Set
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from trainer.config import compatibility
 from trainer.core import rng
 from trainer.core.dataset import DatasetInfo, Split
 from trainer.core.preprocessing import SPLITS
@@ -25,8 +24,7 @@ from trainer.data.splits.splitting import SPLIT_NAMES, split_by_order, stratifie
 from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 
-TARGET_KINDS = {"Classification": "class", "Regression": "number"}
-"""Target kind of each task class."""
+TargetKind = Literal["class", "number"]
 MIN_CATEGORY_COVERAGE = 0.1
 """Text columns whose categories cover a smaller fraction of rows hold identifiers or prose."""
 MAX_PROBLEMS = 20
@@ -38,11 +36,15 @@ Rows = list[np.ndarray]
 """Row indices of the training, validation and test split."""
 
 
-def parse_target_kind(text: str) -> str:
-    """Return ``class`` or ``number``, given as such or by the task class; ``class`` for tasks without a target."""
-    kind = TARGET_KINDS.get(text.rpartition(".")[2], "class" if compatibility.has_targets(text) is False else text)
-    if kind not in TARGET_KINDS.values():
-        raise ConfigError(f"data.target_kind: {text!r} given; it must be class or number")
+def choose_target_kind(asked: TargetKind | None, of_task: TargetKind | None) -> TargetKind:
+    """Return the kind of a target: as the user says, or else as the task does.
+
+    Raises:
+        ConfigError: Neither says it.
+    """
+    kind = asked or of_task
+    if kind is None:
+        raise ConfigError("data.target_kind: the task does not say what it learns; set it to class or number")
     return kind
 
 

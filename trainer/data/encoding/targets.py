@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.core.class_sizes import class_sizes
 from trainer.data.encoding import column_checks
 from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, mean_and_scale
 from trainer.data.readers.cell_parsing import CellFormat
@@ -92,9 +93,9 @@ def read_classes(table: Table, at: int, reading: CellFormat, *, certain: bool) -
     texts = reading.parse_texts(table.columns[at])
     names = map_class_names(sorted(set(texts) - {""}), reading)
     ordered = sorted(set(names.values()))
-    exact = [reading.canonicalize_number(name) for name in ordered]
-    if all(value is not None for value in exact):
-        ordered.sort(key=reading.canonicalize_number)  # type: ignore[arg-type]
+    exact = {name: value for name in ordered if (value := reading.canonicalize_number(name)) is not None}
+    if len(exact) == len(ordered):
+        ordered.sort(key=exact.__getitem__)
     if not certain:
         _refuse_continuous(table, at, ordered, reading)
     if len(ordered) < 2:
@@ -204,10 +205,9 @@ def fit_classes(target: Target, train: np.ndarray, stored: Mapping[str, Any] | N
             f"data.target: {target.table.describe_cell(row, target.column)}: class {name!r} has no training row"
             f"{did_you_mean(name, known)} (classes of the training rows: {', '.join(known[:FEW_CLASSES])})"
         )
-    count = len(target.names)
     return EncodedTarget(
         values=torch.from_numpy(target.values),
-        sizes={"num_classes": count, "out_features": 1 if count == 2 else count},
+        sizes=class_sizes(len(target.names)),
         schema={"kind": "class", "classes": list(target.names)},
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from torch import Tensor
 
@@ -39,7 +39,7 @@ class CharacterTokenizer:
         if None in ids:
             unknown = text[ids.index(None)]
             raise ConfigError(f"text: character {unknown!r} is not in the vocabulary of {self.vocab_size} characters")
-        return ids  # type: ignore[return-value]
+        return cast(list[int], ids)
 
     def decode(self, tokens: Sequence[int]) -> str:
         return "".join(self.tokens[token] for token in tokens if token < self.vocab_size)
@@ -264,7 +264,7 @@ def fit_tokenizer(
     return BPETokenizer(texts, limit=limit)
 
 
-TOKENIZERS = {
+TOKENIZERS: Mapping[str, Any] = {
     "characters": CharacterTokenizer,
     "words": WordTokenizer,
     "bytepair": BPETokenizer,
@@ -275,4 +275,4 @@ TOKENIZERS = {
 
 def tokenizer_from_state(state: Mapping[str, Any]) -> Tokenizer:
     """Restore a tokenizer from its state."""
-    return TOKENIZERS[state["kind"]].from_state(state)  # type: ignore[attr-defined]
+    return TOKENIZERS[state["kind"]].from_state(state)

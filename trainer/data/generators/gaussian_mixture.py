@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from trainer.core.class_sizes import class_sizes
 from trainer.core.dataset import DatasetInfo, TensorSplit
 from trainer.data.reference import baselines
 from trainer.metrics.distances import energy_distance, mode_coverage
@@ -47,8 +48,7 @@ def make_info(
         sizes={
             "in_features": width,
             "flat_features": width,
-            "num_classes": modes,
-            "out_features": 1 if modes == 2 else modes,
+            **class_sizes(modes),
         },
         baseline={**baselines.majority_class(train, test, modes), **gaussian_baseline},
         best_possible={"energy_distance": 0.0, "modes": float(modes), "within": within},

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from trainer.core.class_sizes import class_sizes
+
 
 def image_sizes(x: Tensor, classes: int) -> dict[str, int]:
     """Return the sizes of images (N, C, H, W) with the given number of classes."""
@@ -16,8 +18,7 @@ def image_sizes(x: Tensor, classes: int) -> dict[str, int]:
         "height": height,
         "width": width,
         "flat_features": channels * height * width,
-        "num_classes": classes,
-        "out_features": 1 if classes == 2 else classes,
+        **class_sizes(classes),
     }
 
 

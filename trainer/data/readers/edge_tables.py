@@ -12,6 +12,7 @@ from torch import Tensor
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt, Thousands
 from trainer.data.encoding import column_checks, table_encoder, table_schema, targets
+from trainer.data.encoding.table_encoder import TargetKind
 from trainer.data.encoding.targets import EncodedTarget, Target
 from trainer.data.readers import delimited, table_summary
 from trainer.data.readers.cell_parsing import CellFormat
@@ -69,7 +70,7 @@ class GraphTables:
         unknown = [
             f"data.{option}: no column {name!r} in nodes.csv or edges.csv{did_you_mean(str(name), known)}"
             for option in ("drop_columns", "categorical")
-            for name in options[option]  # type: ignore[literal-required]
+            for name in options[option]
             if name not in all_names and str(name) not in all_names
         ]
         if unknown:
@@ -79,12 +80,17 @@ class GraphTables:
         options = self.options
         return delimited.read(str(self.folder / name), "data.path", options["delimiter"], True, options["encoding"])
 
-    def read_target(self, table: Table, target_kind: str, *, gaps: bool) -> Target:
-        """Parse the target column. Raises ConfigError for invalid cells, and for missing ones unless ``gaps``."""
+    def read_target(
+        self, table: Table, target_kind: TargetKind | None, task_target: TargetKind | None, *, gaps: bool
+    ) -> Target:
+        """The target column, of the kind that the user says (``target_kind``), or else the task.
+
+        Raises ConfigError for a cell that is no target, and for a gap where none may be.
+        """
         at = table.find_column(self.target, "data.target")
         if self.fitted.is_stored:
             return targets.encode(table, at, self.reading, self.fitted.values["target"])
-        kind = table_encoder.parse_target_kind(target_kind)
+        kind = table_encoder.choose_target_kind(target_kind, task_target)
         answer = targets.read(table, at, self.reading, kind, certain=target_kind == "class")
         is_valid = ~np.isinf(answer.values) if gaps else answer.known_mask
         if not is_valid.all():

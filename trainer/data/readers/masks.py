@@ -205,7 +205,8 @@ def check_shades(masks: Sequence[Path], surveys: Sequence[MaskSurvey], ignore: i
         sum((getattr(each, name) for each in surveys), Counter[int]())
         for name in ("stored_counts", "intermediate_counts")
     )
-    counts.pop(ignore, None)  # type: ignore[arg-type]
+    if ignore is not None:
+        counts.pop(ignore, None)
     pixels, values = counts.total(), sorted(counts)
     shades, strays = _find_shades(counts, intermediate), _find_strays(counts)
     main = [value for value in values if value not in {*shades, *strays} and counts[value] >= SCARCE_FRACTION * pixels]

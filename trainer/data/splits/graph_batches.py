@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import Batch
+from trainer.core.class_sizes import class_sizes
 from trainer.core.dataset import FullBatchSplit, Split
 from trainer.data.splits.ragged import Ragged
 from trainer.utils.errors import ConfigError
@@ -39,7 +40,7 @@ def node_graph_sizes(x: Tensor, classes: int | None = None) -> dict[str, int]:
     nodes, width = x.shape
     sizes = {"in_features": width, "flat_features": width, "num_nodes": nodes}
     if classes is not None:
-        sizes |= {"num_classes": classes, "out_features": 1 if classes == 2 else classes}
+        sizes |= class_sizes(classes)
     return sizes
 
 

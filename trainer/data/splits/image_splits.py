@@ -108,8 +108,7 @@ class PixelSplit(_PixelMixin, TensorSplit):
         return self.target if self.known is None else self.known
 
     def to(self, device: torch.device) -> PixelSplit:
-        assert self.target is not None
-        x, target = self.inputs["x"].to(device), self.target.to(device)
+        x, target = self.inputs["x"].to(device), self.require_target().to(device)
         return PixelSplit(x, target, self.scale.to(device), self.known, self.paths)
 
 

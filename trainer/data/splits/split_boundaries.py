@@ -32,7 +32,7 @@ def locate_in_series(fitted: Preprocessing, values: np.ndarray, divide: Callable
     """Return the starts of validation and test in a series (T, C) with NaN for missing values; see ``_locate``."""
 
     def cut(start: int, end: int) -> list[list[float]]:
-        return values[start:end].tolist()  # type: ignore[no-any-return]
+        return values[start:end].tolist()
 
     def search(start: int, kept: list[list[float]]) -> list[int]:
         gaps = np.isnan(values)

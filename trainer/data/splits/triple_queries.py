@@ -108,7 +108,7 @@ def _tail_frequency_scores(train: Tensor, test: Split, entities: int, relations:
     log_share = ((counts + 1).double() / (counts + 1).sum(1, keepdim=True)).log().float()
     found = []
     for batch in test.iter_batches(torch.arange(len(test)).split(CHUNK_ROWS), 0):
-        assert batch.target is not None
-        found.append(filtered_ranks_and_nll(log_share[batch.inputs["relation"]], batch.target, batch.inputs["known"]))
+        target = batch.require_target()
+        found.append(filtered_ranks_and_nll(log_share[batch.inputs["relation"]], target, batch.inputs["known"]))
     ranks, nll = (torch.cat(parts) for parts in zip(*found, strict=True))
     return ranking_metrics(ranks) | {"nll": float(nll.mean())}

@@ -42,8 +42,8 @@ class WindowSplit(TensorSplit):
             self._length = len(starts)
 
     def get_targets(self) -> Tensor | None:
-        assert self.target is not None
-        return self.target if self.starts is None else self.target[self.starts]
+        target = self.require_target()
+        return target if self.starts is None else target[self.starts]
 
     def batch(self, index: Tensor, epoch: int) -> Batch:
         if self.starts is None:

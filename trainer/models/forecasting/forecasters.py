@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from trainer.core.types import PositiveInt, Probability
 from trainer.models.layers.attention.transformer import BlockOptions, TransformerConfig, TransformerStack
 from trainer.models.layers.sequence.instance_norm import compute_loc_and_scale
-from trainer.utils.errors import ConfigError
 
 
 class GRUForecaster(nn.Module):
@@ -40,7 +39,7 @@ class GRUForecaster(nn.Module):
     ):
         super().__init__()
         if seq_len < segment:
-            raise ConfigError(f"model.segment: {segment} steps do not fit a history of {seq_len}")
+            raise ValueError(f"segment: {segment} steps do not fit a history of {seq_len}")
         self.channels = 1 if channel_independent else in_features
         self.horizon = horizon
         self.segment = segment
@@ -125,7 +124,7 @@ class PatchTransformer(nn.Module):
     ):
         super().__init__()
         if seq_len < patch:
-            raise ConfigError(f"model.patch: {patch} steps do not fit a history of {seq_len}")
+            raise ValueError(f"patch: {patch} steps do not fit a history of {seq_len}")
         self.patch = patch
         self.stride = stride
         self.normalize = normalize

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -61,14 +62,14 @@ class DiffusionUNet(nn.Module):
         moment = self.moment(time, label)
         h, skips = self.enter(x), []
         for blocks, shrink in zip(self.downs, (*self.shrink, nn.Identity()), strict=True):
-            for block in blocks:  # type: ignore[attr-defined, union-attr]
+            for block in cast(nn.ModuleList, blocks):
                 h = block(h, moment)
                 skips.append(h)
             h = shrink(h)
         h = self.bottom[1](self.attention(self.bottom[0](h, moment)), moment)
         for blocks, grow in zip(self.ups, (nn.Identity(), *self.grow), strict=True):
             h = grow(F.interpolate(h, size=skips[-1].shape[-2:]))
-            for block in blocks:  # type: ignore[attr-defined, union-attr]
+            for block in cast(nn.ModuleList, blocks):
                 h = block(torch.cat((h, skips.pop()), 1), moment)
         return self.leave(h)
 

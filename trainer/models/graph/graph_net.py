@@ -16,7 +16,6 @@ from trainer.models.layers.graph.graph_conv import EdgeMessageConv, GATConv, Nod
 from trainer.models.layers.graph.graph_readout import GraphPool
 from trainer.models.layers.graph.message_passing import CONV_LAYERS, MessagePassingStack
 from trainer.models.layers.mlp import make_mlp
-from trainer.utils.errors import ConfigError
 
 
 class GraphNet(nn.Module):
@@ -26,7 +25,7 @@ class GraphNet(nn.Module):
     2017). Whole-number features enter as the sum of a learned vector for each column's code, or as the numbers they are
     where ``cardinalities`` is None.
 
-    Raises ConfigError for no layer at all, heads that do not divide the widths, and codes that do not exist.
+    Raises ValueError for no layer at all, heads that do not divide the widths, and codes that do not exist.
     """
 
     shapes = "x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G, C)"
@@ -46,7 +45,7 @@ class GraphNet(nn.Module):
     ):
         super().__init__()
         if not hidden:
-            raise ConfigError("model.hidden: a graph network needs at least one layer, such as [64]")
+            raise ValueError("hidden: a graph network needs at least one layer, such as [64]")
         self.codes = None if cardinalities is None else CategoricalEmbedding(cardinalities, hidden[0])
         makers: dict[str, Callable[[int, int], nn.Module]] = {
             "none": NodeLinear,
@@ -73,5 +72,5 @@ class GraphNet(nn.Module):
 
 def _make_attention(in_features: int, out_features: int, heads: int) -> nn.Module:
     if out_features % heads:
-        raise ConfigError(f"model.heads: {heads} heads do not divide a layer {out_features} wide (model.hidden)")
+        raise ValueError(f"heads: {heads} heads do not divide a layer {out_features} wide (hidden)")
     return GATConv(in_features, out_features // heads, heads, concat=True, dropout=0.0, negative_slope=0.2)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from trainer.core.types import PositiveFloat, PositiveInt, Probability
 from trainer.models.layers.graph.message_passing import MessagePassingStack
 from trainer.models.layers.graph.relational_graph_conv import RelationalGraph, RGCNConv
-from trainer.utils.errors import ConfigError
 
 
 class BilinearDecoder(nn.Module):
@@ -20,7 +19,7 @@ class BilinearDecoder(nn.Module):
     both ends (Yang et al. 2015); ``complex`` takes the halves of a vector for real and imaginary parts and the tail's
     conjugate, so that a relation may have a direction (Trouillon et al. 2016). Queries are dropped out.
 
-    Raises ConfigError for an odd ``embed_size`` of complex numbers.
+    Raises ValueError for an odd ``embed_size`` of complex numbers.
     """
 
     shapes = "entities (N, D), head (B), relation (B), candidates (C) -> (B, C)"
@@ -36,7 +35,7 @@ class BilinearDecoder(nn.Module):
     ):
         super().__init__()
         if score == "complex" and embed_size % 2:
-            raise ConfigError(f"model.embed_size: complex numbers have two parts, so it must be even; not {embed_size}")
+            raise ValueError(f"embed_size: complex numbers have two parts, so it must be even; not {embed_size}")
         self.score = score
         self.relations = make_embedding(num_relations, embed_size, init)
         self.bias = nn.Parameter(torch.zeros(num_entities))

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core.types import NonNegativeFloat, PositiveInt, Probability
-from trainer.models.layers.attention.attention import make_valid_mask
 from trainer.models.layers.graph.graph import Graph
 from trainer.models.layers.graph.graph_conv import GATConv, GCNConv
 from trainer.models.layers.graph.repeated_graph import RepeatedGraph
 from trainer.models.layers.graph.tensor_cache import TensorCache
+from trainer.models.layers.padding import make_valid_mask
 from trainer.models.layers.sequence.recurrent import RecurrentStack
 from trainer.models.layers.sequence.sequence_pool import SequencePool
 
@@ -24,7 +24,7 @@ class SpatiotemporalGNN(nn.Module):
     ``y = W dropout(relu(V LSTM(h_1 .. h_T)))``. Edges are the same at every step of every row; their weights, 1 where
     none are given, weigh neighbours in both layers. Steps behind a row's length are not even computed.
 
-    Raises ConfigError for a negative weight: a signed correlation is no graph.
+    Raises ValueError for a negative weight: a signed correlation is no graph.
     """
 
     shapes = "x (B, T, N, F), edge_index (2, E), edge_weight (E), lengths (B) -> (B, C)"

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from trainer.core.types import PositiveInt, Probability
 from trainer.models.layers.mlp import make_mlp
+from trainer.models.layers.padding import find_valid_steps
 
 
 class BagOfWords(nn.Module):
@@ -32,9 +33,7 @@ class BagOfWords(nn.Module):
         self.head = make_mlp((embed_size, *hidden, out_features), nn.ReLU)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        real = torch.ones_like(x, dtype=torch.bool)
-        if lengths is not None:
-            real = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        real = find_valid_steps(x, lengths)
         if self.training and self.word_dropout:
             real = real & (torch.rand(x.shape, device=x.device) >= self.word_dropout)
         share = real / real.sum(1, keepdim=True).clamp(min=1)

@@ -19,7 +19,7 @@ class GPT(nn.Module):
     goes on from the keys and values of the tokens before. More than ``seq_len`` tokens are too many for learned
     positions alone.
 
-    Raises ConfigError for heads that cannot share the width, and for an ``attention`` that sees later tokens.
+    Raises ValueError for heads that cannot share the width, and for an ``attention`` that sees later tokens.
     """
 
     shapes = "x (B, S) -> (B, S, V)"

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from trainer.core.decoding import DecoderState, decode_greedy_scores
+from trainer.core.decoding import DecoderState
 from trainer.core.types import PositiveInt, Probability
+from trainer.models.layers.padding import find_valid_steps
+from trainer.models.layers.sequence.greedy_decoding import GreedyEncoderDecoder
 from trainer.models.layers.sequence.recurrent import run_rnn
-from trainer.utils.errors import ConfigError
 
 RNN_CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
 
@@ -45,7 +46,7 @@ class Attention(nn.Module):
         return torch.tanh(self.mix(torch.cat((states, weights @ source), -1)))
 
 
-class Seq2Seq(nn.Module):
+class Seq2Seq(GreedyEncoderDecoder):
     """Sutskever et al. 2014; Cho et al. 2014; attention: Bahdanau et al. 2015, Luong et al. 2015.
     ``p(y | x) = prod_t p(y_t | y_<t, x)``: the decoder starts from the encoder's last state. Either attention score
     is applied after the recurrent layer, as Luong et al. do, so that a whole known target is one pass. Target tokens
@@ -53,7 +54,7 @@ class Seq2Seq(nn.Module):
     module it decodes greedily, ``horizon`` tokens with nothing but its own choices as the past. With
     ``bidirectional`` each direction of the encoder has half the width.
 
-    Raises ConfigError for an odd ``hidden_size`` with ``bidirectional``.
+    Raises ValueError for an odd ``hidden_size`` with ``bidirectional``.
     """
 
     shapes = "x (B, S), lengths (B) -> (B, T, V)"
@@ -73,7 +74,7 @@ class Seq2Seq(nn.Module):
     ):
         super().__init__()
         if bidirectional and hidden_size % 2:
-            raise ConfigError(f"model.hidden_size: two directions share it, so it must be even; given {hidden_size}")
+            raise ValueError(f"hidden_size: two directions share it, so it must be even; given {hidden_size}")
         between = dropout if num_layers > 1 else 0.0
         one_way = hidden_size // 2 if bidirectional else hidden_size
         self.start = vocab_size
@@ -100,8 +101,7 @@ class Seq2Seq(nn.Module):
             packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
             packed, state = self.encoder(packed)
             steps, _ = pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
-        places = torch.arange(x.shape[1], device=x.device)
-        real = (places < (x.shape[1] if lengths is None else lengths[:, None])).expand(x.shape)
+        real = find_valid_steps(x, lengths)
         parts = state if isinstance(state, tuple) else (state,)
         keys = steps if self.attention is None else self.attention.key(steps)
         return steps, keys, real, *(self._merge_directions(part, len(x)) for part in parts)
@@ -127,6 +127,3 @@ class Seq2Seq(nn.Module):
             output = self.attention(output, steps, keys, real)
         parts = after if isinstance(after, tuple) else (after,)
         return self.head(self.dropout(output)), tuple(part.transpose(0, 1) for part in parts)
-
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return decode_greedy_scores(self, self.encode(x, lengths), x.new_full((len(x), 1), self.start), self.horizon)

@@ -8,20 +8,21 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from trainer.core.decoding import DecoderState, decode_greedy_scores
+from trainer.core.decoding import DecoderState
 from trainer.core.types import PositiveInt
-from trainer.models.layers.attention.attention import make_valid_mask
 from trainer.models.layers.attention.transformer import BlockOptions, TransformerConfig, TransformerStack
+from trainer.models.layers.padding import make_valid_mask
+from trainer.models.layers.sequence.greedy_decoding import GreedyEncoderDecoder
 
 
-class TransformerSeq2Seq(nn.Module):
+class TransformerSeq2Seq(GreedyEncoderDecoder):
     """Vaswani et al. 2017: ``p(y | x) = prod_t p(y_t | y_<t, x)``. A decoder that sees no later token attends to what
     the encoder made of the source, whose keys and values are computed once. Target tokens are 0..V-1; V itself is the
     start token, which opens every target and is never predicted. Called as a module it decodes greedily, ``horizon``
     tokens with nothing but its own choices as the past. Learned positions end at ``seq_len`` source tokens and
     ``horizon`` target tokens.
 
-    Raises ConfigError for heads that cannot share the width, and for an ``attention`` that sees later tokens or cannot
+    Raises ValueError for heads that cannot share the width, and for an ``attention`` that sees later tokens or cannot
     read the source.
     """
 
@@ -64,6 +65,3 @@ class TransformerSeq2Seq(nn.Module):
         real, *kept = memory
         x, state = self.decoder(self.target(tokens), past=state or (), memory=tuple(kept), memory_real=real)
         return self.head(x), state
-
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return decode_greedy_scores(self, self.encode(x, lengths), x.new_full((len(x), 1), self.start), self.horizon)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.utils.errors import ConfigError
+from trainer.utils.text import format_dtype
 
 
 class CategoricalEmbedding(nn.Module):
@@ -16,7 +16,7 @@ class CategoricalEmbedding(nn.Module):
 
     The sum of one learned vector for each column's code, which is a linear layer on the codes one-hot.
 
-    Raises ConfigError for numbers that are no codes of ``cardinalities`` (how many codes each column has, from 0).
+    Raises ValueError for numbers that are no codes of ``cardinalities`` (how many codes each column has, from 0).
     """
 
     ends: Tensor
@@ -38,10 +38,10 @@ class CategoricalEmbedding(nn.Module):
     def _validate_codes(self, x: Tensor) -> None:
         columns = len(self.cardinalities)
         if x.dtype != torch.long or x.shape[1:] != (columns,):
-            kind = str(x.dtype).removeprefix("torch.")
-            raise ConfigError(f"x: expected whole-number codes in {columns} columns, found {kind} {tuple(x.shape)}")
+            kind = format_dtype(x.dtype)
+            raise ValueError(f"x: expected whole-number codes in {columns} columns, found {kind} {tuple(x.shape)}")
         outside = (x < 0) | (x + self.first >= self.ends)
         if outside.any():
             row, column = outside.nonzero()[0].tolist()
             most, found = self.cardinalities[column] - 1, int(x[row, column])
-            raise ConfigError(f"x: codes of column {column} are 0..{most}; row {row} has {found}")
+            raise ValueError(f"x: codes of column {column} are 0..{most}; row {row} has {found}")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -177,9 +177,9 @@ class CrossAttentionFusion(ConcatFusion):
     def forward(self, found: list[Tensor]) -> Tensor:
         steps = [to(each) for to, each in zip(self.maps, found, strict=True)]
         read = []
-        for i, attention in enumerate(self.attentions):
+        for i, attention in enumerate(cast("Iterable[MultiHeadAttention]", self.attentions)):
             others = torch.cat(steps[:i] + steps[i + 1 :] or steps, 1)
-            read.append(steps[i] + attention(attention.project_q(steps[i]), *attention.project_kv(others)))  # type: ignore[operator]
+            read.append(steps[i] + attention(attention.project_q(steps[i]), *attention.project_kv(others)))
         return super().forward(read)
 
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from trainer.core.types import PositiveFloat, PositiveInt
-from trainer.utils.errors import ConfigError
 
 VectorField = Callable[[Tensor], Tensor]
 """The rate of change (B, F) at states (B, F)."""
@@ -25,7 +24,7 @@ class NeuralODE(nn.Module):
     equal steps from one time to the next; ``solve_dopri5`` (Dormand and Prince 1980) as many as keep its error under
     ``tolerance``.
 
-    Raises ConfigError for ``solve_dopri5`` without the package that has it.
+    Raises ValueError for ``solve_dopri5`` without the package that has it.
     """
 
     shapes = "x (B, F), times (B, P) -> (B, P, F)"
@@ -40,7 +39,7 @@ class NeuralODE(nn.Module):
     ):
         super().__init__()
         if solver == "dopri5" and find_spec("torchdiffeq") is None:
-            raise ConfigError("model.solver: dopri5 needs torchdiffeq: pip install 'train-zoo[ode]'; rk4 needs nothing")
+            raise ValueError("solver: dopri5 needs torchdiffeq: pip install 'train-zoo[ode]'; rk4 needs nothing")
         layers: list[nn.Module] = []
         for width_in, width_out in pairwise((in_features, *hidden)):
             layers += [nn.Linear(width_in, width_out), nn.Tanh()]  # smooth, as the solvers' error bounds want it

@@ -21,7 +21,7 @@ class RNN(nn.Module):
     takes no part in any of them. Only ``flatten`` is tied to one number of steps. ``recurrent_init=orthogonal`` makes
     each gate's ``h_{t-1}`` weights a rotation (Saxe et al. 2014), which neither shrinks nor blows up what it carries.
 
-    Raises ConfigError for a forget bias on a cell without a forget gate, and for ``flatten`` on another ``seq_len``.
+    Raises ValueError for a forget bias on a cell without a forget gate, and for ``flatten`` on another ``seq_len``.
     """
 
     shapes = "x (B, T, F), lengths (B) -> (B, C)"
@@ -56,7 +56,7 @@ class RNN(nn.Module):
 class TextRNN(nn.Module):
     """``RNN`` over learned vectors of tokens, which ``dropout`` touches too.
 
-    Raises ConfigError as ``RNN`` does.
+    Raises ValueError as ``RNN`` does.
     """
 
     shapes = "x (B, S), lengths (B) -> (B, C)"
@@ -94,7 +94,7 @@ class Tagger(nn.Module):
     with T = S. Read from both ends each answer knows the tokens after it: right for tagging, useless for generating
     them.
 
-    Raises ConfigError for a forget bias on a cell without a forget gate.
+    Raises ValueError for a forget bias on a cell without a forget gate.
     """
 
     shapes = "x (B, S), lengths (B) -> (B, C, T)"

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from trainer.core.types import NonNegativeInt, PositiveInt
-from trainer.models.layers.attention.attention import make_valid_mask
 from trainer.models.layers.attention.transformer import BlockOptions, TransformerConfig, TransformerStack
+from trainer.models.layers.padding import make_valid_mask
 from trainer.models.layers.sequence.sequence_pool import SequencePool
 
 
@@ -19,7 +19,7 @@ class Transformer(nn.Module):
     same sequence again beside what the encoder made of it. ``seq_len`` matters to learned positions and to linformer,
     which take no more steps, and to lsh, which has two buckets to a chunk of so many.
 
-    Raises ConfigError for heads that cannot share the width, and for an ``attention`` that cannot do what is asked.
+    Raises ValueError for heads that cannot share the width, and for an ``attention`` that cannot do what is asked.
     """
 
     shapes = "x (B, T, F), lengths (B) -> (B, C)"

@@ -139,7 +139,7 @@ class AttentionCNN(_SmallCNN):
         if rows * columns > MAX_PIXELS:
             raise ValueError(
                 f"{rows} x {columns} pixels would attend to each other, and at most {MAX_PIXELS} can; "
-                "each plain convolution more quarters them (model.plain, and a number in front of model.channels)"
+                "each plain convolution more quarters them (plain, and a number in front of channels)"
             )
         super().__init__(
             lambda before, after: AttentionConv(before, after, heads),
@@ -178,7 +178,8 @@ class DynamicConv(nn.Module):
         shares = self.compute_kernel_weights(x)
         kernels = shares.shape[1]
         weight = shares @ self.conv.weight.unflatten(0, (kernels, -1)).flatten(1)
-        bias = shares @ self.conv.bias.unflatten(0, (kernels, -1))  # type: ignore[union-attr]
+        assert self.conv.bias is not None
+        bias = shares @ self.conv.bias.unflatten(0, (kernels, -1))
         side_by_side = x.reshape(1, -1, *x.shape[2:])
         filters = weight.view(-1, x.shape[1], 3, 3)  # (B * D, C, 3, 3)
         return F.conv2d(side_by_side, filters, bias.flatten(), padding=1, groups=len(x)).view(len(x), -1, *x.shape[2:])

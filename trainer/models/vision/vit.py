@@ -64,7 +64,7 @@ class ViT(_BaseViT):
     Transformer blocks (Vaswani et al. 2017, the norm in front); the head reads a learned token that stands before
     them, or their mean. Without ``patch`` it is the largest that leaves 4 along each side.
 
-    Raises ValueError for a patch that does not divide the image, and ConfigError for heads that cannot share
+    Raises ValueError for a patch that does not divide the image, and for heads that cannot share
     ``embed_size``.
     """
 
@@ -95,8 +95,8 @@ class HybridCNNTransformer(_BaseViT):
     """The hybrid of Dosovitskiy et al. 2021, section 3.1: the map of a residual network (He et al. 2015), cut before
     its pool, is the picture, and each place in it a token. The size of the map follows from that of the image.
 
-    Raises ValueError for an image of which the trunk leaves a single place, and ConfigError for heads that cannot
-    share ``embed_size``.
+    Raises ValueError for an image of which the trunk leaves a single place, and for heads that cannot share
+    ``embed_size``.
     """
 
     shapes = "x (B, C, H, W) -> (B, C)"

@@ -5,14 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainer.core.batch import IGNORE_INDEX
+from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.utils.errors import ConfigError
+from trainer.utils.text import format_dtype
+
+
+def count_tokens(batch: Batch) -> Tensor:
+    """Return how many targets of a batch count."""
+    return (batch.require_target() != IGNORE_INDEX).sum()
 
 
 def validate_tokens(targets: Tensor | None, split: str, vocab_size: int, task: str) -> None:
     """Raises ConfigError unless targets are tokens (rows, steps) in 0..vocab_size-1, or do not count."""
     if targets is None or targets.dtype != torch.long or targets.ndim != 2:
-        kind = "none" if targets is None else f"{str(targets.dtype).removeprefix('torch.')} {tuple(targets.shape)}"
+        kind = "none" if targets is None else f"{format_dtype(targets.dtype)} {tuple(targets.shape)}"
         raise ConfigError(f"task: {task} needs int64 target tokens (rows, steps); the {split} split has {kind}")
     wrong = (targets != IGNORE_INDEX) & ((targets < 0) | (targets >= vocab_size))
     if wrong.any():

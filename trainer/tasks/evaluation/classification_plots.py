@@ -114,8 +114,7 @@ def _evaluate(
     seen = ClassificationResults(torch.zeros(len(names), len(names), dtype=torch.long))
     for batch in batches:
         seen.first_batch = seen.first_batch or batch
-        odds, target = logits(batch).float(), batch.target
-        assert target is not None
+        odds, target = logits(batch).float(), batch.require_target()
         predicted, known = odds.argmax(1), target != IGNORE_INDEX
         seen.confusion += confusion_matrix(predicted[known], target[known], len(names)).cpu()
         if target.dim() != 1:
@@ -161,14 +160,14 @@ def _rank_mistakes(target: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
 
 def _tabulate_mistakes(batch: Batch, logits: Tensor, names: Sequence[str]) -> list[tuple[float, tuple[object, ...]]]:
     """The mistakes of a batch that cost most, as rows of a table; of a graph, its nodes."""
-    assert batch.target is not None
-    loss, order = _rank_mistakes(batch.target, logits)
+    target = batch.require_target()
+    loss, order = _rank_mistakes(target, logits)
     sure, predicted = logits.softmax(1).max(1)
     index = batch.index if batch.output_index is None else batch.output_index
     return [
         (
             float(loss[row]),
-            (int(index[row]), names[int(batch.target[row])], names[int(predicted[row])],
+            (int(index[row]), names[int(target[row])], names[int(predicted[row])],
              f"{float(sure[row]):.4f}", f"{float(loss[row]):.4f}"),
         )
         for row in order.tolist()
@@ -179,12 +178,12 @@ def _draw_mistakes(
     batch: Batch, pictures: ImageInput, logits: Tensor, names: Sequence[str]
 ) -> list[tuple[float, ImageTile]]:
     """The mistakes of a batch that cost most, each with its loss."""
-    assert batch.target is not None
+    target = batch.require_target()
     sure, predicted = logits.softmax(1).max(1)
-    loss, order = _rank_mistakes(batch.target, logits)
+    loss, order = _rank_mistakes(target, logits)
     found = []
     for row in order.tolist():
-        truth, taken = names[int(batch.target[row])], names[int(predicted[row])]
+        truth, taken = names[int(target[row])], names[int(predicted[row])]
         caption = (
             f"{truth} as {taken}, {float(sure[row]):.0%}\n{caption_row(pictures.row_names, int(batch.index[row]))}"
         )
@@ -194,15 +193,13 @@ def _draw_mistakes(
 
 def _select_rows(batch: Batch, rows: list[int]) -> Batch:
     """A part of a batch."""
-    assert batch.target is not None
     inputs = {key: value[rows] for key, value in batch.inputs.items()}
-    return Batch(inputs, batch.target[rows], batch.index[rows])
+    return Batch(inputs, batch.require_target()[rows], batch.index[rows])
 
 
 def _draw_saliency(logits: PredictLogits, batch: Batch, pictures: ImageInput, names: Sequence[str]) -> list[ImageTile]:
     """A picture of each class with the size of the gradient of the class it was taken for (Simonyan et al. 2013)."""
-    assert batch.target is not None
-    classes = batch.target.tolist()
+    classes = batch.require_target().tolist()
     batch = _select_rows(
         batch, [classes.index(label) for label in sorted(set(classes) - {IGNORE_INDEX})][:MAX_MISTAKES]
     )
@@ -229,8 +226,9 @@ def _draw_overlays(logits: PredictLogits, batch: Batch, pictures: ImageInput, na
     with torch.no_grad():
         predicted = logits(batch).argmax(1)
     tiles = []
-    assert batch.target is not None
-    for x, truth, guess, row in zip(batch.inputs[pictures.name], batch.target, predicted, batch.index, strict=True):
+    for x, truth, guess, row in zip(
+        batch.inputs[pictures.name], batch.require_target(), predicted, batch.index, strict=True
+    ):
         known = truth != IGNORE_INDEX
         each = iou_per_class(confusion_matrix(guess[known], truth[known], len(names)))
         scores = [f"{name} {value:.2f}" for name, value in zip(names, each.tolist(), strict=True) if value == value]

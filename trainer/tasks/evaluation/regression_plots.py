@@ -74,8 +74,7 @@ def _evaluate(predict: PredictValues, batches: Iterable[Batch], own: Callable[[T
     count, every = 0, 1
     for batch in batches:
         predicted = predict(batch)
-        assert batch.target is not None
-        truth, guess = own(batch.target).cpu(), own(predicted).cpu()
+        truth, guess = own(batch.require_target()).cpu(), own(predicted).cpu()
         evaluation.total += truth.numel()
         evaluation.count_label = _describe_count(truth)
         evaluation.truth.append(_subsample(truth.flatten()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -99,7 +99,7 @@ class _WeightClipping(nn.Module):
         self.limit = limit
 
     def forward(self, weight: Tensor) -> Tensor:
-        clipped: Tensor = _ProjectedClamp.apply(weight, self.limit)  # type: ignore[no-untyped-call]
+        clipped: Tensor = _ProjectedClamp.apply(weight, self.limit)
         return clipped
 
     def right_inverse(self, weight: Tensor) -> Tensor:
@@ -114,13 +114,13 @@ class _ProjectedClamp(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, weight, limit):  # type: ignore[no-untyped-def]
+    def forward(ctx: Any, weight: Tensor, limit: float) -> Tensor:
         ctx.save_for_backward(weight)
         ctx.limit = limit
         return weight.clamp(-limit, limit)
 
     @staticmethod
-    def backward(ctx, grad):  # type: ignore[no-untyped-def]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (weight,) = ctx.saved_tensors
         outward = (weight.abs() >= ctx.limit) & (weight * grad < 0)
         return grad.masked_fill(outward, 0.0), None

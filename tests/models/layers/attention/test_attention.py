@@ -10,8 +10,8 @@ from trainer.models.layers.attention.attention import (
     FullAttention,
     MultiHeadAttention,
     ReferenceAttention,
-    make_valid_mask,
 )
+from trainer.models.layers.padding import make_valid_mask
 
 BOTH = [FullAttention(), ReferenceAttention()]
 

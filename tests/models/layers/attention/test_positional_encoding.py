@@ -13,7 +13,6 @@ from trainer.models.layers.attention.positional_encoding import (
     make_sinusoidal_encoding,
     rotary_cache,
 )
-from trainer.utils.errors import ConfigError
 
 CPU = torch.device("cpu")
 
@@ -43,7 +42,7 @@ def test_places_go_on_from_where_they_start(place: torch.nn.Module) -> None:
 def test_learned_places_end() -> None:
     place = LearnedPositionalEncoding(4, 3)
     assert place(torch.zeros(1, 4, 3)).shape == (1, 4, 3)
-    with pytest.raises(ConfigError, match=r"model\.positions: learned for 4 steps \(model\.seq_len\) and got 5"):
+    with pytest.raises(ValueError, match=r"positions: learned for 4 steps \(seq_len\) and got 5"):
         place(torch.zeros(1, 1, 3), 4)
 
 

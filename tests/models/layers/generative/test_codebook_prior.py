@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from trainer.models.layers.generative.codebook_prior import CodebookPrior
-from trainer.utils.errors import ConfigError
 
 
 def prior(num_classes: int | None = None) -> CodebookPrior:
@@ -49,5 +48,5 @@ def test_a_written_code_comes_as_often_as_it_is_likely() -> None:
 
 
 def test_a_width_that_heads_cannot_share_is_refused() -> None:
-    with pytest.raises(ConfigError, match="prior_width: 7 given; 2 heads share it"):
+    with pytest.raises(ValueError, match="prior_width: 7 given; 2 heads share it"):
         CodebookPrior(codes=3, places=1, width=7, layers=1, dropout=0.0, num_classes=None)

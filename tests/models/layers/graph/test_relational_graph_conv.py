@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from tests.helpers.graphs import random_graph
 from trainer.models.layers.graph.relational_graph_conv import RelationalGraph, RGCNConv
-from trainer.utils.errors import ConfigError
 
 RELATIONS = 4
 pyg = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch says so as PyG is imported
@@ -101,7 +100,7 @@ def test_an_edge_of_weight_w_is_w_edges() -> None:
     weighted = RelationalGraph(len(x), edge_index, edge_type, RELATIONS, count.float())
     repeated = edge_index.repeat_interleave(count, 1), edge_type.repeat_interleave(count)
     torch.testing.assert_close(layer(x, weighted), layer(x, RelationalGraph(len(x), *repeated, RELATIONS)))
-    with pytest.raises(ConfigError, match="edge 0 has -1"):
+    with pytest.raises(ValueError, match="edge 0 has -1"):
         RelationalGraph(len(x), edge_index, edge_type, RELATIONS, -torch.ones(len(edge_type)))
 
 
@@ -123,5 +122,5 @@ def test_what_is_no_relation_is_refused() -> None:
         (edge_type.index_fill(0, torch.tensor([4]), RELATIONS), r"edge 4 is of relation 4, but they are 0\.\.3"),
         (edge_type.index_fill(0, torch.tensor([2]), -1), r"edge 2 is of relation -1, but they are 0\.\.3"),
     ):
-        with pytest.raises(ConfigError, match=words):
+        with pytest.raises(ValueError, match=words):
             RelationalGraph(9, edge_index, wrong, RELATIONS)

@@ -153,8 +153,7 @@ def _read_clicks(table: Table, place: int) -> Tensor:
 def _pairs_and_targets(part: Split) -> tuple[Tensor, Tensor]:
     """Return the pairs (P, 2) of a split in epoch 0, and their targets (P,)."""
     batch = part.batch(torch.arange(len(part)), 0)
-    assert batch.target is not None
-    return batch.inputs["pairs"], batch.target
+    return batch.inputs["pairs"], batch.require_target()
 
 
 def _add_click_graph(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Literal, Unpack
 
 import numpy as np
 import torch
@@ -41,15 +41,16 @@ class EdgeList(Dataset):
 
     def __init__(
         self,
-        target_kind: str,
+        target_kind: Literal["class", "number"] | None,
         neighbours: list[PositiveInt] | None,
         fitted: Preprocessing | None = None,
+        task_target: Literal["class", "number"] | None = None,
         **options: Unpack[TableOptions],
     ):
         self.fitted = fitted or Preprocessing()
         read = GraphTables(options, self.fitted)
         edges = read_edges(read)
-        labels = read.read_target(read.nodes, target_kind, gaps=True)
+        labels = read.read_target(read.nodes, target_kind, task_target, gaps=True)
         parts = read.split_rows(labels, "id")
         encoded = read.fit_target(labels, parts[0])
         x = read.encode_features(read.nodes, parts[0])
@@ -76,7 +77,13 @@ class EdgeListGraphs(Dataset):
 
     file_suffixes = ("nodes.csv", "edges.csv", "graphs.csv")
 
-    def __init__(self, target_kind: str, fitted: Preprocessing | None = None, **options: Unpack[TableOptions]):
+    def __init__(
+        self,
+        target_kind: Literal["class", "number"] | None,
+        fitted: Preprocessing | None = None,
+        task_target: Literal["class", "number"] | None = None,
+        **options: Unpack[TableOptions],
+    ):
         self.fitted = fitted or Preprocessing()
         read = GraphTables(options, self.fitted)
         has_graph_table = (read.folder / "graphs.csv").exists()
@@ -87,7 +94,7 @@ class EdgeListGraphs(Dataset):
         )
         edges, of_node = read_edges(read), _graph_of_nodes(read.nodes, graphs)
         of_edge = _graph_of_edges(read.edges, edges, of_node)
-        labels = read.read_target(graphs, target_kind, gaps=False)
+        labels = read.read_target(graphs, target_kind, task_target, gaps=False)
         parts = read.split_rows(labels, "graph")
         encoded = read.fit_target(labels, parts[0])
 

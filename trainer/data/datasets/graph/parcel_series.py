@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from trainer.core.class_sizes import class_sizes
 from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt, Thousands
@@ -115,8 +116,7 @@ class ParcelSeries(Dataset):
                 "in_features": 1 + roles.shape[1],
                 "num_nodes": len(roles),
                 "seq_len": int(x.lengths.max()),
-                "num_classes": len(names),
-                "out_features": 1 if len(names) == 2 else len(names),
+                **class_sizes(len(names)),
             },
             baseline=baselines.majority_class(self.train, self.test, len(names)),
             class_names=names,

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from trainer.core.class_sizes import class_sizes
 from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, NonNegativeInt, PositiveInt
@@ -92,7 +93,7 @@ class TU(Dataset):
         self.train, self.val, self.test = make_graph_splits(graph_split, rows)
         classes = len(collection.classes)
         self.info = DatasetInfo(
-            sizes={**graph_sizes(graph_split), "num_classes": classes, "out_features": 1 if classes == 2 else classes},
+            sizes=graph_sizes(graph_split) | class_sizes(classes),
             baseline=baselines.majority_class(self.train, self.test, classes),
             class_names=collection.classes,
         )

@@ -117,6 +117,6 @@ def make_canvases(
         digit = source.inputs["x"][chosen[:, index], 0]
         x[row, 0, down, across] = digit
         y[row, down, across] = torch.where(
-            digit > FOREGROUND_THRESHOLD, source.target[chosen[:, index], None, None], BACKGROUND_CLASS
+            digit > FOREGROUND_THRESHOLD, source.require_target()[chosen[:, index], None, None], BACKGROUND_CLASS
         )
     return {"x": x}, y

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from trainer.core import rng
+from trainer.core.class_sizes import class_sizes
 from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
@@ -36,8 +37,7 @@ class IndexLookup(Dataset):
             sizes={
                 "vocab_size": symbols + length,
                 "seq_len": length + 1,
-                "num_classes": symbols,
-                "out_features": 1 if symbols == 2 else symbols,
+                **class_sizes(symbols),
             },
             baseline=baselines.majority_class(self.train, self.test, symbols),
             best_possible={"accuracy": 1.0, "nll": 0.0},

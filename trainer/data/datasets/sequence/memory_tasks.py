@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainer.core import rng
+from trainer.core.class_sizes import class_sizes
 from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
@@ -47,7 +48,7 @@ class FirstToken(Dataset):
         x = functional.one_hot(sequence, tokens).float()
         self.train, self.val, self.test = split_by_order({"x": x}, sequence[:, 0].clone())
         self.info = DatasetInfo(
-            sizes=_sequence_sizes(x, num_classes=tokens, out_features=1 if tokens == 2 else tokens),
+            sizes=_sequence_sizes(x, **class_sizes(tokens)),
             baseline=baselines.majority_class(self.train, self.test, tokens),
             best_possible={"accuracy": 1.0, "nll": 0.0},
         )

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainer.core.class_sizes import class_sizes
 from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.preprocessing import Preprocessing, make_content_keys
 from trainer.core.types import Fraction, NonNegativeInt
@@ -99,8 +100,7 @@ class UCR(Dataset):
             sizes={
                 "in_features": features[0],
                 "seq_len": max(map(len, series)),
-                "num_classes": classes,
-                "out_features": 1 if classes == 2 else classes,
+                **class_sizes(classes),
             },
             baseline=baselines.majority_class(self.train, self.test, classes),
             class_names=train.classes,

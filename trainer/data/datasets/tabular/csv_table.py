@@ -35,7 +35,7 @@ class CSV(Dataset):
         self,
         path: DataPath,
         target: str | int | None,
-        target_kind: str,
+        target_kind: Literal["class", "number"] | None,
         test_path: DataPath | None,
         delimiter: str | None,
         header: Literal["auto"] | bool,
@@ -53,6 +53,7 @@ class CSV(Dataset):
         min_count: PositiveInt,
         seed: NonNegativeInt,
         fitted: Preprocessing | None = None,
+        task_target: Literal["class", "number"] | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
         cells = {"missing": missing, "decimal": decimal, "thousands": thousands}
@@ -77,7 +78,7 @@ class CSV(Dataset):
             # A saved run stores its feature names and the split of each row, so the other columns may be missing.
             roles = _find_column_roles(table, target, None, (), ())
             values = table_schema.read_feature_columns(stored, table, fmt)
-        labels = _read_target(table, roles.target, fmt, target_kind, stored, problems)
+        labels = _read_target(table, roles.target, fmt, (target_kind, task_target), stored, problems)
         rows = table_encoder.select_complete_rows(
             table, values, fmt, nan, labels, problems=problems, is_stored=fitted.is_stored
         )
@@ -139,7 +140,7 @@ def _read_target(
     table: Table,
     at: int | None,
     fmt: CellFormat,
-    target_kind: str,
+    kinds: tuple[table_encoder.TargetKind | None, table_encoder.TargetKind | None],
     stored: table_schema.Schema | None,
     problems: dict[int, str],
 ) -> targets.Target | None:
@@ -151,9 +152,9 @@ def _read_target(
         return None
     if stored is not None:
         return targets.encode(table, at, fmt, stored["target"])
-    kind = table_encoder.parse_target_kind(target_kind)
+    kind = table_encoder.choose_target_kind(*kinds)
     try:
-        return targets.read(table, at, fmt, kind, certain=target_kind == "class")
+        return targets.read(table, at, fmt, kind, certain=kinds[0] == "class")
     except ConfigError as error:
         problems[at] = str(error)
         return None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
+from trainer.core.class_sizes import class_sizes
 from trainer.core.dataset import Dataset, DatasetInfo, TensorSplit
 from trainer.core.types import NonNegativeInt
 from trainer.data.reference import baselines
@@ -34,7 +35,7 @@ class SklearnClassification(Dataset):
         )
         classes = len(bunch.target_names)
         self.info = DatasetInfo(
-            sizes=_feature_sizes(self.train) | {"num_classes": classes, "out_features": 1 if classes == 2 else classes},
+            sizes=_feature_sizes(self.train) | class_sizes(classes),
             baseline=baselines.majority_class(self.train, self.test, classes),
             class_names=[str(each) for each in bunch.target_names],
             feature_names=[*map(str, bunch.feature_names)],
@@ -87,5 +88,4 @@ def _standardize_features(
 
 
 def _standardize_target(part: TensorSplit, mean: Tensor, std: Tensor) -> TensorSplit:
-    assert part.target is not None
-    return TensorSplit(part.inputs, ((part.target - mean) / std).float())
+    return TensorSplit(part.inputs, ((part.require_target() - mean) / std).float())

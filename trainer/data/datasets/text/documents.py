@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from trainer.core.class_sizes import class_sizes
 from trainer.core.dataset import Dataset, DatasetInfo, Tokenizer
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt
@@ -72,8 +73,7 @@ class _DocumentDataset(Dataset):
             sizes={
                 "vocab_size": text_tokenizer.vocab_size,
                 "seq_len": int(encoded.lengths.max()),
-                "num_classes": num_classes,
-                "out_features": 1 if num_classes == 2 else num_classes,
+                **class_sizes(num_classes),
             },
             baseline=baselines.majority_class(self.train, self.test, num_classes),
             class_names=class_names,

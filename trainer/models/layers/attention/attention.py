@@ -16,11 +16,6 @@ from torch import Tensor, nn
 from trainer.models.layers.attention.positional_encoding import RotaryCache, apply_rotary
 
 
-def make_valid_mask(x: Tensor, lengths: Tensor | None) -> Tensor | None:
-    """Which steps of x (B, T, ...) are real, (B, T); None where all are."""
-    return None if lengths is None else torch.arange(x.shape[1], device=x.device) < lengths[:, None]
-
-
 def make_attention_mask(q: Tensor, k: Tensor, real: Tensor | None, causal: bool) -> Tensor | None:
     """What each query sees, broadcastable to (B, heads, T, S); None for everything.
 

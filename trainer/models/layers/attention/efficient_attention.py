@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from trainer.core.weight_matrices import HasWeightMatrices, MatricesByName
 from trainer.models.layers.attention.attention import AttentionKernel, FullAttention, masked_softmax
-from trainer.utils.errors import ConfigError
 
 
 def _pad_to_multiple(x: Tensor, size: int, dim: int) -> Tensor:
@@ -80,7 +79,8 @@ class FeatureMapAttention(AttentionKernel):
                 (more_sums, more_scale), self._weighted_sums(later, keys, values, in_pairs=size <= self.CHUNK_SIZE)
             )
             pairs = zip((sums, scale), more, strict=True)
-            found = tuple(torch.stack(pair, 3).flatten(2, 4)[:, :, :steps] for pair in pairs)  # type: ignore[assignment]
+            sums, scale = (torch.stack(pair, 3).flatten(2, 4)[:, :, :steps] for pair in pairs)
+            found = sums, scale
             size *= 2
         return found
 
@@ -125,7 +125,7 @@ class LinformerAttention(AttentionKernel, HasWeightMatrices):
     """Keys and values of at most ``seq_len`` steps are mixed into ``rank`` (Wang et al. 2020):
     ``softmax(q (E k)^T / sqrt(D)) (F v)``, E and F shared by the heads.
 
-    Raises ConfigError for more steps.
+    Raises ValueError for more steps.
     """
 
     not_causal_reason = "mixes all steps into a few"
@@ -143,8 +143,8 @@ class LinformerAttention(AttentionKernel, HasWeightMatrices):
     def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
         steps, most = k.shape[2], self.keys.shape[1]
         if steps > most:
-            raise ConfigError(
-                f"model.attention: linformer was built for {most} steps (model.seq_len) and got {steps};"
+            raise ValueError(
+                f"attention: linformer was built for {most} steps (seq_len) and got {steps};"
                 " full, linear, performer and chunked take any number"
             )
         if real is not None:

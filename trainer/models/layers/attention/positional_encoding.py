@@ -10,8 +10,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from trainer.utils.errors import ConfigError
-
 RotaryCache = tuple[Tensor, Tensor]
 """Cosines and sines (T, D / 2) by which the halves of queries and keys are turned."""
 
@@ -67,7 +65,7 @@ class SinusoidalPositionalEncoding(nn.Module):
 class LearnedPositionalEncoding(nn.Module):
     """Adds a vector of its own for each of ``seq_len`` places (Gehring et al. 2017).
 
-    Raises ConfigError for a place beyond them.
+    Raises ValueError for a place beyond them.
     """
 
     def __init__(self, seq_len: int, width: int):
@@ -79,8 +77,8 @@ class LearnedPositionalEncoding(nn.Module):
         """x (B, T, D) whose first step stands at ``start``."""
         end = start + x.shape[1]
         if end > len(self.table):
-            raise ConfigError(
-                f"model.positions: learned for {len(self.table)} steps (model.seq_len) and got {end};"
+            raise ValueError(
+                f"positions: learned for {len(self.table)} steps (seq_len) and got {end};"
                 " sinusoidal, rotary and none take any number"
             )
         return x + self.table[start:end]

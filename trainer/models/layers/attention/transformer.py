@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,6 @@ from trainer.models.layers.attention.positional_encoding import (
     SinusoidalPositionalEncoding,
     rotary_cache,
 )
-from trainer.utils.errors import ConfigError
 
 ATTENTION_KERNELS: dict[str, type[AttentionKernel]] = {
     "full": FullAttention,
@@ -62,7 +62,7 @@ class BlockOptions(TypedDict):
 class TransformerConfig:
     """What the blocks of a stack share: ``BlockOptions``, for how many steps, and the rounds of hashing.
 
-    Raises ConfigError for heads that cannot share the width, and for rotary positions on an odd share of it.
+    Raises ValueError for heads that cannot share the width, and for rotary positions on an odd share of it.
     """
 
     width: int
@@ -80,11 +80,9 @@ class TransformerConfig:
     def __post_init__(self) -> None:
         if self.width % self.heads:
             fitting = ", ".join(str(n) for n in range(1, self.width + 1) if self.width % n == 0)
-            raise ConfigError(f"model.heads: {self.heads} heads cannot share a width of {self.width}; {fitting} can")
+            raise ValueError(f"heads: {self.heads} heads cannot share a width of {self.width}; {fitting} can")
         if self.positions == "rotary" and self.head_dim % 2:
-            raise ConfigError(
-                f"model.positions: rotary turns pairs, so model.width / model.heads must be even; it is {self.head_dim}"
-            )
+            raise ValueError(f"positions: rotary turns pairs, so width / heads must be even; it is {self.head_dim}")
 
     @property
     def head_dim(self) -> int:
@@ -99,7 +97,7 @@ class TransformerConfig:
     def make_attention(self, *, causal: bool = False, cross: bool = False) -> MultiHeadAttention:
         """Attention of the chosen kind.
 
-        Raises ConfigError for a kind that cannot be causal, or cannot read another sequence, where that is asked.
+        Raises ValueError for a kind that cannot be causal, or cannot read another sequence, where that is asked.
         """
         kind = ATTENTION_KERNELS[self.attention]
         if causal and kind.not_causal_reason:
@@ -124,7 +122,7 @@ class TransformerConfig:
         return MultiHeadAttention(self.width, self.heads, kind(*sizes.get(self.attention, ())))
 
     def _raise_unsupported(self, what: str, reason: str, able: list[str]) -> None:
-        raise ConfigError(f"model.attention: {self.attention} {reason}, so it cannot {what}; {', '.join(able)} can")
+        raise ValueError(f"attention: {self.attention} {reason}, so it cannot {what}; {', '.join(able)} can")
 
 
 class TransformerBlock(nn.Module):
@@ -189,7 +187,8 @@ class TransformerStack(nn.Module):
 
     def project_kv(self, memory: Tensor) -> DecoderState:
         """Keys and values of a memory (B, S, width) for every block in turn."""
-        return tuple(part for block in self.blocks for part in block.cross.project_kv(memory))  # type: ignore[union-attr, operator]
+        blocks = cast("Iterable[TransformerBlock]", self.blocks)
+        return tuple(part for block in blocks if block.cross for part in block.cross.project_kv(memory))
 
     def forward(
         self,

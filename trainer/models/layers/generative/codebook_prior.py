@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from trainer.core import decoding
 from trainer.models.layers.attention.transformer import TransformerConfig, TransformerStack
-from trainer.utils.errors import ConfigError
 
 NUM_HEADS = 2
 """Of attention in the prior."""
@@ -19,13 +18,13 @@ class CodebookPrior(nn.Module):
     ``p(codes) = prod_t p(code_t | code_<t)`` by causal blocks (Vaswani et al. 2017). Every row begins with a token that
     tells its class, or with one that is the same for all.
 
-    Raises ConfigError for a width that its heads cannot share.
+    Raises ValueError for a width that its heads cannot share.
     """
 
     def __init__(self, codes: int, places: int, width: int, layers: int, dropout: float, num_classes: int | None):
         super().__init__()
         if width % NUM_HEADS:
-            raise ConfigError(f"model.prior_width: {width} given; {NUM_HEADS} heads share it, so it must be even")
+            raise ValueError(f"prior_width: {width} given; {NUM_HEADS} heads share it, so it must be even")
         self.codes = codes
         self.places = places
         plan = TransformerConfig(

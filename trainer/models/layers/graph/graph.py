@@ -9,29 +9,29 @@ import torch
 from torch import Tensor
 
 from trainer.models.layers.graph.sparse import SparseMatrix, SparsePattern
-from trainer.utils.errors import ConfigError
+from trainer.utils.text import format_dtype
 
 AdjacencyNorm = Literal["sum", "mean", "symmetric"]
 
 
 def validate_edges(edge_index: Tensor, edge_weight: Tensor | None, nodes: int) -> None:
-    """Raises ConfigError for an edge that no graph of ``nodes`` nodes has, and for a weight that is no number >= 0."""
+    """Raises ValueError for an edge that no graph of ``nodes`` nodes has, and for a weight that is no number >= 0."""
     if edge_index.ndim != 2 or len(edge_index) != 2 or edge_index.dtype != torch.long:
-        kind = str(edge_index.dtype).removeprefix("torch.")
-        raise ConfigError(f"edge_index: expected whole numbers (2, E), found {kind} {tuple(edge_index.shape)}")
+        kind = format_dtype(edge_index.dtype)
+        raise ValueError(f"edge_index: expected whole numbers (2, E), found {kind} {tuple(edge_index.shape)}")
     outside = ((edge_index < 0) | (edge_index >= nodes)).any(0)
     if outside.any():
         at = int(outside.nonzero()[0])
         source, target = edge_index[:, at].tolist()
-        raise ConfigError(f"edge_index: edge {at} is {source} -> {target}, but nodes are 0..{nodes - 1}")
+        raise ValueError(f"edge_index: edge {at} is {source} -> {target}, but nodes are 0..{nodes - 1}")
     if edge_weight is None:
         return
     if edge_weight.shape != edge_index.shape[1:]:
-        raise ConfigError(f"edge_weight: {tuple(edge_weight.shape)} weights for {edge_index.shape[1]} edges")
+        raise ValueError(f"edge_weight: {tuple(edge_weight.shape)} weights for {edge_index.shape[1]} edges")
     wrong = ~((edge_weight >= 0) & edge_weight.isfinite())
     if wrong.any():
         at = int(wrong.nonzero()[0])
-        raise ConfigError(f"edge_weight: weights must be finite and >= 0; edge {at} has {float(edge_weight[at]):g}")
+        raise ValueError(f"edge_weight: weights must be finite and >= 0; edge {at} has {float(edge_weight[at]):g}")
 
 
 class Graph:
@@ -40,7 +40,7 @@ class Graph:
     edge_index: (2, E) int64. edge_weight: (E,) >= 0, or None where every edge counts 1. edge_attr: (E, D) or None.
     A matrix (N, N) has targets for rows. Each is made when a layer first asks for it, and kept with the graph.
 
-    Raises ConfigError as ``validate_edges``.
+    Raises ValueError as ``validate_edges``.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Graph:
     ):
         validate_edges(edge_index, edge_weight, nodes)
         if edge_attr is not None and len(edge_attr) != edge_index.shape[1]:
-            raise ConfigError(f"edge_attr: features of {len(edge_attr)} edges for {edge_index.shape[1]} edges")
+            raise ValueError(f"edge_attr: features of {len(edge_attr)} edges for {edge_index.shape[1]} edges")
         self.num_nodes = nodes
         # Not the very tensors: a Memo keeps what was made of those for as long as they live.
         self.edge_index = edge_index.detach()

@@ -9,19 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.utils.errors import ConfigError
-
 
 def gather_endpoints(nodes: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
     """The rows of ``nodes`` (N, W) that pairs (P, 2) name, first and second, (P, W) each.
 
-    Raises ConfigError for a node that is not there; on a GPU the device refuses it, as a look would make a step wait.
+    Raises ValueError for a node that is not there; on a GPU the device refuses it, as a look would make a step wait.
     """
     if pairs.device.type == "cpu" and not torch.compiler.is_compiling():
         outside = ((pairs < 0) | (pairs >= len(nodes))).any(1)
         if outside.any():
             at = int(outside.nonzero()[0])
-            raise ConfigError(f"pairs: pair {at} is {pairs[at].tolist()}, but nodes are 0..{len(nodes) - 1}")
+            raise ValueError(f"pairs: pair {at} is {pairs[at].tolist()}, but nodes are 0..{len(nodes) - 1}")
     first, second = pairs.unbind(1)
     return nodes.index_select(0, first), nodes.index_select(0, second)
 

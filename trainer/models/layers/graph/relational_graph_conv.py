@@ -8,21 +8,21 @@ from torch import Tensor, nn
 from trainer.core.weight_matrices import HasWeightMatrices, MatricesByName
 from trainer.models.layers.graph.graph import Graph
 from trainer.models.layers.graph.sparse import SparseMatrix, SparsePattern, sparse_dropout
-from trainer.utils.errors import ConfigError
+from trainer.utils.text import format_dtype
 
 
 def validate_edge_types(edge_type: Tensor, edges: int, relations: int) -> None:
-    """Raises ConfigError for what does not number the relation of each edge."""
+    """Raises ValueError for what does not number the relation of each edge."""
     if edge_type.shape != (edges,) or edge_type.dtype != torch.long:
-        kind = str(edge_type.dtype).removeprefix("torch.")
-        raise ConfigError(
+        kind = format_dtype(edge_type.dtype)
+        raise ValueError(
             f"edge_type: expected the number of a relation for each of {edges} edges, whole numbers ({edges},);"
             f" found {kind} {tuple(edge_type.shape)}"
         )
     outside = (edge_type < 0) | (edge_type >= relations)
     if outside.any():
         at = int(outside.nonzero()[0])
-        raise ConfigError(f"edge_type: edge {at} is of relation {int(edge_type[at])}, but they are 0..{relations - 1}")
+        raise ValueError(f"edge_type: edge {at} is of relation {int(edge_type[at])}, but they are 0..{relations - 1}")
 
 
 class RelationalGraph(Graph):
@@ -33,7 +33,7 @@ class RelationalGraph(Graph):
     adds up those of a node. So work and memory follow the pairs of node and relation that occur, which are at most as
     many as edges, and not N R.
 
-    Raises ConfigError as ``validate_edge_types`` here and for graphs.
+    Raises ValueError as ``validate_edge_types`` here and for graphs.
     """
 
     def __init__(

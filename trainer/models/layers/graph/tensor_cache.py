@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from weakref import ref
 
 import torch
@@ -28,9 +28,9 @@ class TensorCache:
         if torch.is_inference_mode_enabled() or any(t.requires_grad or t.is_inference() for t in tensors):
             return make(*given)
         key = (make, *(id(value) if isinstance(value, Tensor) else value for value in given))
-        seen, made = self._entries.get(key, ((), None))
+        seen, kept = self._entries.get(key, ((), None))
         if seen and all(who() is t and version == t._version for (who, version), t in zip(seen, tensors, strict=True)):
-            return made  # type: ignore[return-value]
+            return cast(ResultT, kept)
         self._entries = {
             k: entry for k, entry in self._entries.items() if all(who() is not None for who, _ in entry[0])
         }

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.utils.errors import ConfigError
+from trainer.models.layers.padding import find_valid_steps
 
 RNN_CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 RNN_FUNCTIONS: dict[str, Callable[..., Any]] = {"RNN_TANH": torch.rnn_tanh, "LSTM": torch.lstm, "GRU": torch.gru}
@@ -34,7 +34,7 @@ def run_rnn(cells: nn.RNNBase, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tens
     loop over steps, three to five times as fast on a CPU, and no length has to be known on the host.
     """
     rows, ends = torch.arange(len(x), device=x.device), []
-    padding = (torch.arange(x.shape[1], device=x.device) >= lengths[:, None])[..., None]
+    padding = ~find_valid_steps(x, lengths)[..., None]
     x = x.masked_fill(padding, 0)  # whatever stands there, be it no number
     for layer in range(cells.num_layers):
         if layer:
@@ -59,7 +59,7 @@ class RecurrentStack(nn.Module):
     layer's states, zeros where there was padding; ``ends`` are each direction's state after the last step it reads,
     which for the backward one is the first of the row.
 
-    Raises ConfigError for a forget bias on a cell without a forget gate.
+    Raises ValueError for a forget bias on a cell without a forget gate.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class RecurrentStack(nn.Module):
     ):
         super().__init__()
         if forget_bias is not None and cell != "lstm":
-            raise ConfigError(f"model.forget_bias: cell {cell} has no forget gate; set cell=lstm or forget_bias=null")
+            raise ValueError(f"forget_bias: cell {cell} has no forget gate; set cell=lstm or forget_bias=null")
         self.cells = RNN_CELLS[cell](
             in_features,
             hidden_size,

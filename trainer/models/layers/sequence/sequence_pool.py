@@ -7,8 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from trainer.models.layers.attention.attention import make_valid_mask
-from trainer.utils.errors import ConfigError
+from trainer.models.layers.padding import find_valid_steps
 
 
 class SequencePool(nn.Module):
@@ -17,13 +16,13 @@ class SequencePool(nn.Module):
     ``last`` takes the ends, ``mean`` and ``max`` run over a row's real steps, ``attention`` weighs them by
     ``softmax_t(w . h_t + b)``, ``flatten`` lays all ``seq_len`` of them side by side and is tied to that number.
 
-    Raises ConfigError for ``flatten`` without a ``seq_len``, or on another number of steps.
+    Raises ValueError for ``flatten`` without a ``seq_len``, or on another number of steps.
     """
 
     def __init__(self, kind: Literal["last", "mean", "max", "attention", "flatten"], width: int, seq_len: int | None):
         super().__init__()
         if kind == "flatten" and seq_len is None:
-            raise ConfigError("model.pool: flatten needs model.seq_len; last, mean, max and attention do not")
+            raise ValueError("pool: flatten needs seq_len; last, mean, max and attention do not")
         self.kind = kind
         self.seq_len = seq_len
         self.score = nn.Linear(width, 1) if kind == "attention" else None
@@ -34,13 +33,12 @@ class SequencePool(nn.Module):
             return ends
         if self.kind == "flatten":
             if steps.shape[1] != self.seq_len:
-                raise ConfigError(
-                    f"model.pool: flatten was built for {self.seq_len} steps and got {steps.shape[1]};"
+                raise ValueError(
+                    f"pool: flatten was built for {self.seq_len} steps and got {steps.shape[1]};"
                     " last, mean, max and attention take any number"
                 )
             return steps.flatten(1)  # with zeros in the padding
-        real = make_valid_mask(steps, lengths)
-        real = (torch.ones_like(steps[..., 0], dtype=torch.bool) if real is None else real)[..., None]  # (B, T, 1)
+        real = find_valid_steps(steps, lengths)[..., None]  # (B, T, 1)
         if self.kind == "max":
             return steps.masked_fill(~real, -torch.inf).amax(1)
         if self.kind == "mean":

@@ -1,0 +1,125 @@
+"""What a task learns is read of its class, ours or a plugin's; tables of the user's are read accordingly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.commands import train, write
+from trainer.config import compatibility, plugins, registry
+
+KINDS = {
+    "classification": "class",
+    "density": "class",
+    "diffusion": "class",
+    "flow_matching": "class",
+    "gan": "class",
+    "graph_generation": "class",
+    "language": "class",
+    "links": "class",
+    "ranking": "class",
+    "regression": "number",
+    "segmentation": "class",
+    "seq2seq": "class",
+    "vae": "class",
+    "vq_vae": "class",
+}
+OWN = """
+import torch
+from torch import Tensor, nn
+
+from trainer.core.batch import Batch, Score
+from trainer.core.task import Task
+from trainer.core.types import Fraction
+from trainer.tasks.classification import Classification
+from trainer.tasks.regression import Regression
+
+
+class Quantile(Task):
+    shapes = "(B, ...) -> (B, ...)"
+    monitor = "loss"
+
+    def __init__(self, model: nn.Module, level: Fraction):
+        super().__init__(model)
+        self.level = level
+
+    def pinball(self, batch: Batch) -> Tensor:
+        error = batch.target - self.forward_batch(batch)
+        return torch.maximum(self.level * error, (self.level - 1) * error)
+
+    def loss(self, batch: Batch, player: str) -> Tensor:
+        return self.pinball(batch).mean()
+
+    def score(self, batch: Batch) -> Score:
+        each = self.pinball(batch)
+        return {"sum": each.sum(), "count": torch.tensor(each.numel())}
+
+    def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
+        return {"loss": float(totals["sum"] / totals["count"])}
+
+
+class Inherits(Classification):
+    pass
+
+
+class Codes(Quantile):
+    target_kind = "class"
+
+
+class Silent(Task):
+    pass
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    rows = [f"{i % 17},{i % 5},{3 * (i % 17) + (i % 5) / 3}" for i in range(120)]
+    monkeypatch.chdir(tmp_path)
+    return write(
+        tmp_path,
+        {
+            "own_tasks.py": OWN,
+            "houses.csv": "\n".join(["size,rooms,price", *rows]) + "\n",
+            "yaml/task/quantile.yaml": "_target_: own_tasks.Quantile\nlevel: 0.9 # share below\n",
+            "yaml/task/silent.yaml": "_target_: own_tasks.Silent\n",
+        },
+    )
+
+
+def test_each_task_of_ours_says_what_it_learns() -> None:
+    found = {
+        name: compatibility.expected_target_kind(str(option.class_path))
+        for name, option in registry.list_options("task").items()
+    }
+    assert found == KINDS
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("Quantile", "number"), ("Inherits", "class"), ("Codes", "class"), ("Silent", None)]
+)
+@pytest.mark.usefixtures("folder")
+def test_a_task_of_a_plugin_says_it_by_its_shapes_or_outright(name: str, kind: str | None) -> None:
+    plugins.declare_plugins(["own_tasks"])
+    assert compatibility.expected_target_kind(f"own_tasks.{name}") == kind
+    plugins.declare_plugins([])
+
+
+CSV = ("--config-dir", "yaml", "plugins=[own_tasks]", "model=mlp", "data=csv", "data.path=houses.csv")
+
+
+def test_a_task_of_the_users_learns_from_a_table_of_the_users(folder: Path) -> None:
+    chosen = (*CSV, "data.target=price", "task=quantile", "monitor=loss", "epochs=2", "draw=false", "device=cpu")
+    done = train(*chosen, "hydra.run.dir=outputs/one", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "price: target, number" in (folder / "outputs/one/train.log").read_text() + done.stdout
+    again = train("resume", "outputs/one", "plugins=[own_tasks]", cwd=folder)
+    assert again.returncode == 0, again.stderr
+    assert "target_kind: null" in (folder / "outputs/one/config.yaml").read_text()
+
+
+def test_a_task_that_says_nothing_is_told_how_to(folder: Path) -> None:
+    done = train(*CSV, "data.target=price", "task=silent", "monitor=null", cwd=folder)
+    assert done.returncode == 2
+    told = "error: data.target_kind: the task does not say what it learns; set it to class or number"
+    assert done.stderr.strip().splitlines()[-1] == told

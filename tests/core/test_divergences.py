@@ -1,0 +1,30 @@
+"""Closed forms against torch.distributions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.distributions import Independent, Normal, kl_divergence
+
+from trainer.core.batch import Batch
+from trainer.core.class_sizes import class_sizes
+from trainer.core.divergences import standard_normal_kl
+
+
+def test_the_divergence_from_a_standard_normal() -> None:
+    mean, log_variance = torch.randn(2, 7, 5, dtype=torch.float64)
+    own = Independent(Normal(mean, torch.exp(log_variance / 2)), 1)
+    standard = Independent(Normal(torch.zeros_like(mean), torch.ones_like(mean)), 1)
+    torch.testing.assert_close(standard_normal_kl(mean, log_variance), kl_divergence(own, standard))
+
+
+def test_two_classes_are_one_number() -> None:
+    assert class_sizes(2) == {"num_classes": 2, "out_features": 1}
+    assert class_sizes(3) == {"num_classes": 3, "out_features": 3}
+
+
+def test_a_target_is_there_or_its_lack_is_told() -> None:
+    index = torch.arange(2)
+    assert Batch({}, index, index).require_target() is index
+    with pytest.raises(ValueError, match="no targets"):
+        Batch({}, None, index).require_target()

@@ -1,0 +1,32 @@
+"""Which option a key belongs to that was set where nothing reads it, at the top of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from trainer.config import registry
+
+
+def describe_key_owner(key: str, names: Mapping[str, str], folders: Sequence[Path] = ()) -> str:
+    """Return a clause that says where a key is set, or that the chosen option has none; empty if no option has it.
+
+    Args:
+        key: Without the group before it, such as ``teacher_forcing``.
+        names: The chosen option of each group.
+        folders: The user's folders of YAML files.
+    """
+    owners = {group: _find_owners(group, key, folders) for group in names}
+    owners = {group: options for group, options in owners.items() if options}
+    for group, options in owners.items():
+        if names[group] in options:
+            return f"; it is a key of {group} {names[group]}: {group}.{key}"
+    for group, options in owners.items():
+        known = ", ".join(options[:3])
+        return f"; {group} {names[group]} has no {key}; it is a key of {group} {known} ({group}.{key})"
+    return ""
+
+
+def _find_owners(group: str, key: str, folders: Sequence[Path]) -> list[str]:
+    options = registry.list_options(group, folders).values()
+    return [option.name for option in options if key in option.get_descriptions() and key != "_target_"]

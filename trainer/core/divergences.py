@@ -1,0 +1,15 @@
+"""Distances between distributions that are known in closed form."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def standard_normal_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Return ``KL(N(mean, diag exp(log_variance)) || N(0, I))`` in nats.
+
+    Shape:
+        mean (B, D), log_variance (B, D) -> (B)
+    """
+    return (mean.square() + torch.exp(log_variance) - 1 - log_variance).sum(1) / 2
