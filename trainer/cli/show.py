@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.cli import argv
 from trainer.cli.text_columns import print_table, print_text
-from trainer.runs import run_dir
 from trainer.utils.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -47,6 +46,7 @@ def list_options(arguments: Sequence[str]) -> int:
 def show_details(arguments: Sequence[str]) -> int:
     """Keys with type, default and meaning: of one option, or the flat ones. Pictures of data, the inside of a run."""
     from trainer.config import compatibility, introspection, plugins, registry
+    from trainer.runs import run_dir
 
     words, folders, _ = argv.split_args(arguments)
     if any(word.startswith("samples=") for word in words):
@@ -75,6 +75,8 @@ def show_details(arguments: Sequence[str]) -> int:
         if name not in options:
             raise ConfigError(registry.describe_unknown_option(group, name, options))
         option = options[name]
+        if option.problem:
+            raise ConfigError(option.problem)
         found = introspection.read_signature(option.class_path) if option.class_path else None
         print_text(f"{group}={name}: {option.description}")
         if found:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -75,5 +74,13 @@ def print_text(text: str) -> None:
 
 def get_line_width() -> int:
     """How wide a line may be: of a terminal, or as COLUMNS says."""
-    is_known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
-    return max(20, shutil.get_terminal_size((80, 24)).columns) if is_known else UNLIMITED_WIDTH
+    # Not by shutil, whose archive formats take longer to load than a list to print.
+    said = os.environ.get("COLUMNS", "")
+    if said.isdecimal() and int(said):
+        return max(20, int(said))
+    if not sys.stdout.isatty():
+        return 80 if said.isdecimal() else UNLIMITED_WIDTH
+    try:
+        return max(20, os.get_terminal_size(sys.stdout.fileno()).columns or 80)
+    except (OSError, ValueError):
+        return 80

@@ -85,14 +85,17 @@ def resolve_precedence(composed: DictConfig, said: Collection[str], folders: Seq
     files = [
         registry.list_options(group, folders).get(str(names.get(group))) for group in ("experiment", "model", "data")
     ]
-    layers = [set(said), *(file.global_keys if file else set() for file in files)]
+    # Of files that inherit from one another, the heir speaks after those it inherits from.
+    heirs_first = [[layer.global_keys for layer in reversed(file.layers)] if file else [] for file in files]
+    layers = [set(said), *(keys for option in heirs_first for keys in option)]
     lasting = next((keys for keys in layers if keys & {"epochs", "max_steps"}), set())
     if "epochs" in lasting and "max_steps" not in lasting:
         composed.max_steps = None
     if "task.scores" in said and "monitor" not in said:
         composed.monitor = None
-    *above, data = layers
-    if "monitor" in data.difference(*above) and files[-1] and files[-1].task_name not in (None, names["task"]):
+    *above, data = files
+    set_above = {*said}.union(*(file.global_keys for file in above if file))
+    if data and "monitor" in data.global_keys - set_above and data.task_name not in (None, names["task"]):
         composed.monitor = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, open_dict
@@ -22,24 +22,18 @@ def drop_inapplicable_keys(composed: DictConfig, folders: Sequence[Path] = ()) -
     never wrote. What both have, such as a learning rate, stays.
     """
     names = composed.hydra.runtime.choices
-    layers = [file for group in SOURCE_GROUPS for file in _find_option_files(group, str(names.get(group)), folders)]
+    options = {group: registry.list_options(group, folders) for group in (*SOURCE_GROUPS, *TARGET_GROUPS)}
+    sources = [options[group].get(str(names.get(group))) for group in SOURCE_GROUPS]
+    layers = [layer for option in sources if option for layer in option.layers]
     for group in TARGET_GROUPS:
         name, usual = str(names[group]), registry.default_option(group)
         strange: set[str] = set()
-        for file in layers:
-            usual = next((value for key, value, _ in file.other_overrides() if key == group), usual)
-            strange = strange - file.keys_set_in(group) if usual == name else strange | file.keys_set_in(group)
+        for layer in layers:
+            usual = layer.chosen_options.get(group, usual)
+            keys = layer.keys_set_in(group)
+            strange = strange - keys if usual == name else strange | keys
         if strange:
-            own = {key for file in _find_option_files(group, name, folders) for key in file.top_level_keys}
+            own = options[group][name].keys_set_in(group) if name in options[group] else set()
             with open_dict(composed):
                 for key in strange - own:
                     composed[group].pop(key, None)
-
-
-def _find_option_files(group: str, name: str, folders: Sequence[Path]) -> Iterator[registry.ConfigOption]:
-    """The file of an option, behind those of its group that it goes on from."""
-    known = registry.list_options(group, folders)
-    if name in known:
-        for parent in known[name].parent_options:
-            yield from _find_option_files(group, parent, folders)
-        yield known[name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import sys
 
@@ -54,14 +53,6 @@ def format_count(number: int, noun: str) -> str:
 def escape_markdown(text: str) -> str:
     """The text as a cell of a Markdown table that shows it as it is."""
     return _MARKDOWN_CHARS.sub(r"\\\g<0>", escape_control_chars(text, one_line=True)).replace("<", "&lt;")
-
-
-class PrintableFilter(logging.Filter):
-    """Makes messages of a log printable."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = escape_control_chars(record.getMessage()), ()
-        return True
 
 
 def _escape_match(match: re.Match[str]) -> str:
