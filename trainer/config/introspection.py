@@ -18,6 +18,8 @@ from trainer.core.types import ANNOTATION_TYPES, DataPath
 from trainer.utils.errors import ConfigError
 
 PACKAGE_DIR = Path(__file__).parents[1]
+OPTION_DEFAULTS = "option_defaults"
+"""The class attribute with the defaults of what ``**options: Unpack[Options]`` takes."""
 UNCHECKED_TYPE = object
 """The type of a parameter whose annotation uses names this module does not know: it fits every value."""
 
@@ -100,6 +102,9 @@ def _read_signature(path: Path, name: str) -> Signature | None:
         }
         for name, (function, origin) in _find_methods(node, path).items()
     }
+    given = _read_class_attribute(node, path, OPTION_DEFAULTS, {})
+    init = methods.get("__init__", {})
+    init |= {key: Parameter(init[key].kind, repr(given[key])) for key in given if key in init}
     shapes, needs, supplies = (
         _read_class_attribute(node, path, key, default)
         for key, default in (("shapes", ""), ("required_model_methods", ()), ("extra_model_inputs", ()))
@@ -130,7 +135,10 @@ def _resolve_mro(node: ast.ClassDef, path: Path) -> list[tuple[ast.ClassDef, Pat
 
 
 def _parse_arguments(function: ast.FunctionDef, path: Path) -> list[tuple[ast.arg, ast.expr | None]]:
-    """Arguments after ``self`` with their defaults; ``**options: Unpack[Options]`` counts as the keys of Options."""
+    """Arguments after ``self`` with their defaults; ``**options: Unpack[Options]`` counts as the keys of Options.
+
+    Those of Options have their defaults in a class attribute, ``option_defaults``.
+    """
     spec = function.args
     positional = [*spec.posonlyargs, *spec.args]
     defaults: list[ast.expr | None] = [None] * (len(positional) - len(spec.defaults))

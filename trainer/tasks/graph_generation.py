@@ -40,7 +40,7 @@ class GraphGeneration(Task):
     monitor = "auc"
     required_model_methods: ClassVar[tuple[str, ...]] = ("encode", "decode")
 
-    def __init__(self, model: nn.Module, beta: NonNegativeFloat):
+    def __init__(self, model: nn.Module, beta: NonNegativeFloat = 1.0):
         super().__init__(model)
         self.beta = beta
         self.graph_inputs: dict[str, Tensor] = {}

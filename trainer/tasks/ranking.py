@@ -35,8 +35,8 @@ class Ranking(Task):
         self,
         model: nn.Module,
         num_classes: PositiveInt,
-        label_smoothing: Probability,
-        candidates: PositiveInt | None,
+        label_smoothing: Probability = 0.0,
+        candidates: PositiveInt | None = 4096,
     ):
         super().__init__(model)
         if candidates is not None and candidates < num_classes:

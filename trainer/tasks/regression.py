@@ -29,7 +29,7 @@ class Regression(Task):
 
     monitor = "mse"
 
-    def __init__(self, model: nn.Module, loss: Literal["mse", "mae", "huber"]):
+    def __init__(self, model: nn.Module, loss: Literal["mse", "mae", "huber"] = "mse"):
         super().__init__(model)
         self._loss = _LOSSES[loss]
         self.loss_name = loss

@@ -55,12 +55,12 @@ class Seq2Seq(Task):
         self,
         model: nn.Module,
         vocab_size: PositiveInt,
-        teacher_forcing: Probability | Literal["linear", "exponential", "inverse_sigmoid"] | None,
-        teacher_forcing_end: Probability,
-        teacher_forcing_per: Literal["token", "sequence"],
         horizon: PositiveInt,
-        beam_size: PositiveInt,
-        length_penalty: NonNegativeFloat,
+        teacher_forcing: Probability | Literal["linear", "exponential", "inverse_sigmoid"] | None = None,
+        teacher_forcing_end: Probability = 0.0,
+        teacher_forcing_per: Literal["token", "sequence"] = "token",
+        beam_size: PositiveInt = 1,
+        length_penalty: NonNegativeFloat = 1.0,
     ):
         super().__init__(model)
         self.vocab_size = vocab_size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypedDict
+from typing import ClassVar, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -24,11 +24,16 @@ EDGE_COLUMNS: set[str | int] = {"source", "target", "type", "graph"}
 """What is said by the name of a column; all other columns are features."""
 
 
-class TableOptions(TypedDict):
-    """How the tables of a graph are read and cut."""
+class TablePlace(TypedDict):
+    """The tables of a graph and the column to learn."""
 
     path: DataPath
     target: str | int
+
+
+class ReadingOptions(TypedDict, total=False):
+    """How the tables of a graph are read and cut."""
+
     directed: bool
     delimiter: str | None
     encoding: str
@@ -45,13 +50,39 @@ class TableOptions(TypedDict):
     seed: NonNegativeInt
 
 
-class GraphTables:
+class TableOptions(TablePlace, ReadingOptions):
+    """What a user may choose of the tables of a graph: ``**options: Unpack[TableOptions]``."""
+
+
+class TableDefaults:
+    """How tables are read and cut where nobody says."""
+
+    option_defaults: ClassVar[ReadingOptions] = {
+        "directed": False,
+        "delimiter": None,
+        "encoding": "utf-8",
+        "decimal": "point",
+        "thousands": None,
+        "missing": ["", "?", "na", "n/a", "nan", "null", "none", "-"],
+        "nan": "error",
+        "categorical": [],
+        "drop_columns": [],
+        "val": 0.2,
+        "test": 0.2,
+        "max_categories": 50,
+        "min_count": 2,
+        "seed": 0,
+    }
+
+
+class GraphTables(TableDefaults):
     """The tables of a folder, as ``TableOptions`` say.
 
     Raises ConfigError for a folder or a table that is not there, and for a column to leave out that is in neither.
     """
 
     def __init__(self, options: TableOptions, fitted: Preprocessing):
+        options = {**self.option_defaults, **options}
         self.options = options
         self.target = str(options["target"])
         """Its name, which may be a number, such as a year; a place it is not here."""

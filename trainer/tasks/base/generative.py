@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import TypedDict
+from typing import ClassVar, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ GRID_COLUMNS, MAX_GRID_IMAGES = 10, 400
 """Pictures side by side, and on a sheet."""
 
 
-class GenerativeOptions(TypedDict):
+class GenerativeOptions(TypedDict, total=False):
     """The configuration every generative task shares.
 
     ``classifier`` is read before the task is built (trainer/classifier.py); what came of it stands in the data's facts.
@@ -45,9 +45,10 @@ class Generative(Task):
     the modes they were drawn from, and in the features of a classifier trained on the same data, where there is one.
     """
 
+    option_defaults: ClassVar[GenerativeOptions] = {"samples": 2000, "classifier": "auto"}
     value_range: tuple[float, float] = (-1.0, 1.0)
 
-    def __init__(self, model: nn.Module, samples: PositiveInt, classifier: str | None):
+    def __init__(self, model: nn.Module, samples: PositiveInt = 2000, classifier: str | None = "auto"):
         super().__init__(model)
         self.samples = samples
         self.num_classes: int | None = getattr(model, "num_classes", None)

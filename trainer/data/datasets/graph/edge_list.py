@@ -14,7 +14,7 @@ from trainer.core.types import PositiveInt
 from trainer.data.encoding import table_encoder
 from trainer.data.readers.delimited import Table
 from trainer.data.readers.edge_columns import Edges, read_edges
-from trainer.data.readers.edge_tables import GraphTables, TableOptions, index_rows, read_full_column
+from trainer.data.readers.edge_tables import GraphTables, TableDefaults, TableOptions, index_rows, read_full_column
 from trainer.data.splits.graph_batches import GraphsSplit, make_node_splits, node_graph_sizes
 from trainer.data.splits.neighbor_sampler import neighbor_batches
 from trainer.data.splits.ragged import Ragged
@@ -22,7 +22,7 @@ from trainer.data.splits.whole_graphs import graph_sizes, make_graph_splits
 from trainer.utils.errors import ConfigError, did_you_mean
 
 
-class EdgeList(Dataset):
+class EdgeList(TableDefaults, Dataset):
     """nodes.csv: ``id``, the target and features; ``split`` says which nodes train, validate and test, else shares of
     those that have a target are cut. A node without one is a neighbour only. edges.csv: ``source`` and ``target``,
     perhaps ``weight``, ``type`` and features, of which the weight is one. What the tables lack is alike everywhere:
@@ -37,7 +37,7 @@ class EdgeList(Dataset):
     def __init__(
         self,
         target_kind: str,
-        neighbours: list[PositiveInt] | None,
+        neighbours: list[PositiveInt] | None = None,
         fitted: Preprocessing | None = None,
         **options: Unpack[TableOptions],
     ):
@@ -53,13 +53,13 @@ class EdgeList(Dataset):
         train, self.val, self.test = make_node_splits(
             inputs, learned.values, [torch.from_numpy(part) for part in parts]
         )
-        self.train = neighbor_batches(train, neighbours, options["seed"])
+        self.train = neighbor_batches(train, neighbours, read.options["seed"])
         of_edges = {"edge_features": inputs["edge_attr"].shape[1], "num_relations": edges.num_edge_types}
         published = node_graph_sizes(inputs["x"]) | of_edges
         self.info = table_encoder.make_info(answer, learned, self.train, self.test, published, read.lines)
 
 
-class EdgeListGraphs(Dataset):
+class EdgeListGraphs(TableDefaults, Dataset):
     """Tables as ``EdgeList`` reads, with a column ``graph`` in nodes.csv. The target, one for each graph, stands in
     graphs.csv beside a column ``graph``, or on every node of the graph; so does ``split``. Where edges.csv has a
     column ``graph`` too, ids of nodes need only differ within a graph. Numbers are standardised by the training graphs.

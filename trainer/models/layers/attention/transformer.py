@@ -44,7 +44,7 @@ ATTENTION_KERNELS: dict[str, type[AttentionKernel]] = {
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
-class BlockOptions(TypedDict):
+class BlockOptions(TypedDict, total=False):
     """What a user may choose of the blocks of any Transformer: ``**blocks: Unpack[BlockOptions]``."""
 
     width: PositiveInt
