@@ -30,6 +30,7 @@ TREE = {
     "epochs: 3\nmodel: {dropout: 0.25}\noptimizer:\n    lr: 0.5 # fast\n",
     "model/grand.yaml": f"{GLOBAL}defaults:\n- whole\n- override /optimizer@_global_.optimizer: sgd\nmax_steps: 9\n",
     "model/again.yaml": f"{GLOBAL}defaults:\n- grand\n- override /task@_global_.task: classification\nepochs: 2\n",
+    "model/missing.yaml": "# ??? takes nothing back.\ndefaults: [heir]\nhidden: '???' # of mine\n",
     "model/placed.yaml": "# Placed by hand.\ndefaults:\n- base@_global_.model\n- /parts/more@_here_\n",
     "model/nested.yaml": "# A group of its own.\ndefaults:\n- parts/base@_here_\n- optional /parts: none\n",
     "model/parts/base.yaml": MLP,
