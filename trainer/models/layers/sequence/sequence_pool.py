@@ -20,7 +20,9 @@ class SequencePool(nn.Module):
     Raises ConfigError for ``flatten`` without a ``seq_len``, or on another number of steps.
     """
 
-    def __init__(self, kind: Literal["last", "mean", "max", "attention", "flatten"], width: int, seq_len: int | None):
+    def __init__(
+        self, kind: Literal["last", "mean", "max", "attention", "flatten"], width: int, seq_len: int | None = None
+    ):
         super().__init__()
         if kind == "flatten" and seq_len is None:
             raise ConfigError("model.pool: flatten needs model.seq_len; last, mean, max and attention do not")
