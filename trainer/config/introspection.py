@@ -148,9 +148,15 @@ def _parse_arguments(function: ast.FunctionDef, path: Path) -> list[tuple[ast.ar
         case ast.Subscript(value=ast.Name(id="Unpack"), slice=ast.Name(id=name)):
             options = _resolve_class(name, path)
             assert options is not None, f"{path}: {name} is read from its source, but is not ours"
-            keys = [item for part, _ in _resolve_mro(*options) for item in part.body if isinstance(item, ast.AnnAssign)]
-            pairs += [(ast.arg(ast.unparse(item.target), item.annotation), None) for item in keys]
+            pairs += [(ast.arg(ast.unparse(item.target), item.annotation), None) for item in _list_keys(*options)]
     return pairs
+
+
+def _list_keys(node: ast.ClassDef, path: Path) -> list[ast.AnnAssign]:
+    """The keys of a TypedDict behind those of its bases, in their order."""
+    origins = [_resolve_class(base.id, path) for base in node.bases if isinstance(base, ast.Name)]
+    inherited = [item for origin in origins if origin for item in _list_keys(*origin)]
+    return [*inherited, *(item for item in node.body if isinstance(item, ast.AnnAssign))]
 
 
 def _resolve_class(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:

@@ -36,7 +36,8 @@ def match_comments(root: yaml.Node, comments: dict[int, tuple[int, str]]) -> dic
     for key, value in _find_pairs(root):
         line, place = key.start_mark.line, key.start_mark.index
         starts[line] = max(starts.get(line, (-1, 0)), (place, id(key)))
-        if _is_inline(value):
+        # The value of an alias stands where its anchor does.
+        if _is_inline(value) and value.start_mark.index >= key.end_mark.index:
             line, place = value.end_mark.line, value.end_mark.index
             ends[line] = max(ends.get(line, (-1, 0)), (place, id(key)))
     found: dict[int, str] = {}
