@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from trainer.config import defaults_list
 from trainer.config.defaults_list import PACKAGE_DIR, get_builtin_dir
-from trainer.core.types import MISSING
 from trainer.utils.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ class ConfigOption:
         found: dict[tuple[str, ...], list[YamlEntry]] = {}
         for place, entry in (pair for layer in self.layers for pair in layer.entries.items()):
             above = found.setdefault(place, [])
-            if above and entry.value == MISSING:  # which takes the place of no value, in OmegaConf's merge
+            if above and entry.is_missing:  # which takes the place of no value, in OmegaConf's merge
                 above.insert(0, entry)
                 continue
             if above and not (above[-1].is_section and entry.is_section):

@@ -5,7 +5,6 @@ What decides is the parsed tree, so that no comment, blank line, indentation or 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -74,6 +73,11 @@ class YamlEntry:
     def value(self) -> str | None:
         """The value of a scalar, without quotes."""
         return self.node.value if isinstance(self.node, yaml.ScalarNode) else None
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it is ``core.types.MISSING``, which would take longer to import than to write."""
+        return self.value == "???"
 
     @property
     def text(self) -> str:
@@ -215,6 +219,8 @@ def _format_node(node: Any, text: str, *, is_inside: bool = False) -> str:
     if isinstance(node, yaml.ScalarNode):
         if start.line == end.line and not (is_inside and not node.style and _FLOW_SIGNS.search(node.value)):
             return text[start.index : end.index]
+        import json  # here, as a list of options needs it for none
+
         return json.dumps(node.value, ensure_ascii=False)
     if start.line == end.line and node.flow_style:
         return text[start.index : end.index]
