@@ -216,7 +216,7 @@ def test_a_tree_from_a_file_is_checked_like_any_other() -> None:
             {"optimizer": {"_target_": "trainer.optim.optimizers.Nope"}},
             "there is no class trainer.optim.optimizers.Nope",
         ),
-        ({"optimizer": {"_target_": "trainer.optim.optimizers.Adam"}}, "optimizer.lr: optimizer adam needs it"),
+        ({"data": {"_target_": "trainer.data.datasets.graph.planetoid.Planetoid"}}, "data.name: data moons needs it"),
     ):
         problems = validation.check_config({**good.tree, **change}, good.names)
         assert any(expected in problem for problem in problems), problems

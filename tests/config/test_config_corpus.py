@@ -9,6 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
+from tests.helpers import option_files
 from tests.helpers.refusals import refused
 from trainer.config import introspection, registry, validation
 from trainer.config.schema import Settings
@@ -41,11 +42,7 @@ def keys() -> list[Key]:
 
 def written_keys(option: registry.ConfigOption) -> list[str]:
     """The keys of a group in its YAML, read by another reader than the program's."""
-    import yaml
-
-    tree = yaml.safe_load(option.path.read_text(encoding="utf-8"))
-    node = tree[option.group] if option.text_lines[0].startswith("# @package _global_") else tree
-    return [key for key in node if not key.startswith("_") and key != "defaults"]
+    return [key for key in option_files.read_keys(option) if not key.startswith("_")]
 
 
 KEYS = keys()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 
+from tests.helpers import option_files
 from tests.helpers.commands import write
 from trainer.config import compose, registry, validation
 from trainer.utils.errors import ConfigError
@@ -146,7 +146,7 @@ def test_data_of_ones_own_is_trained_as_the_built_in_set_of_its_kind(own: str) -
     """What chooses the weights, how they are decayed and how fast they learn is not a matter of who has the rows."""
 
     def choices(data: str) -> list[object]:
-        tree = yaml.safe_load(registry.list_options("data")[data].path.read_text())
+        tree = option_files.read_tree(registry.list_options("data")[data])
         optimizer = tree.get("optimizer", {})
         return [tree.get("monitor"), optimizer.get("weight_decay"), optimizer.get("lr"), tree.get("grad_clip")]
 

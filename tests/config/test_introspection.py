@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import re
@@ -44,10 +45,15 @@ def test_the_source_says_what_the_class_says(target: str) -> None:
     for parameter in real[len(named) :]:
         (options,) = get_args(hints[parameter.name])
         unpacked |= get_type_hints(options, include_extras=True)
+    defaults = getattr(cls, introspection.OPTION_DEFAULTS, {}) if unpacked else {}
     assert list(found.init_types) == [*(parameter.name for parameter in named), *unpacked]
-    assert found.get_required_parameters() == {p.name for p in named if p.default is inspect.Parameter.empty} | {
-        key for key, kind in unpacked.items() if get_origin(kind) is not NotRequired
-    }
+    assert (
+        found.get_required_parameters()
+        == {p.name for p in named if p.default is inspect.Parameter.empty}
+        | {key for key, kind in unpacked.items() if get_origin(kind) is not NotRequired} - defaults.keys()
+    )
+    read = {key: parameter.default for key, parameter in found.parameters_by_method["__init__"].items()}
+    assert {key: ast.literal_eval(str(read[key])) for key in unpacked.keys() & defaults.keys()} == defaults
     hints |= {key: get_args(kind)[0] if get_origin(kind) is NotRequired else kind for key, kind in unpacked.items()}
     assert found.doc == inspect.cleandoc(cls.__doc__ or "")
     assert found.shapes == getattr(cls, "shapes", "")

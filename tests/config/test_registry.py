@@ -8,6 +8,7 @@ from typing import get_type_hints
 import pytest
 import yaml
 
+from tests.helpers import option_files
 from tests.helpers.commands import write
 from trainer.config import option_keys, registry, secret_masking, validation
 from trainer.config.schema import Settings
@@ -22,18 +23,16 @@ def ids(option: registry.ConfigOption) -> str:
 
 def node(option: registry.ConfigOption) -> dict[str, object]:
     """The keys of the option's own group, read by another reader than the program's."""
-    tree = yaml.safe_load(option.path.read_text(encoding="utf-8"))
-    found = tree[option.group] if option.text_lines[0].startswith("# @package _global_") else tree
-    assert isinstance(found, dict)
-    return {key: value for key, value in found.items() if key not in ("_target_", "defaults")}
+    return {key: value for key, value in option_files.read_keys(option).items() if key != "_target_"}
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=ids)
 def test_an_option_says_what_it_is(option: registry.ConfigOption) -> None:
     assert len(option.description) >= 15, "train list has nothing to show"
     assert len(option.description) <= 120
-    place = next(i for i, line in enumerate(option.text_lines) if option.description in line)
-    assert place == (1 if option.text_lines[0].startswith("# @package") else 0)
+    lines = option.path.read_text(encoding="utf-8").splitlines()
+    place = next(i for i, line in enumerate(lines) if option.description in line)
+    assert place == (1 if lines[0].startswith("# @package") else 0)
 
 
 @pytest.mark.parametrize("option", BUILT, ids=ids)
@@ -114,14 +113,9 @@ def test_what_an_option_sets_in_another_group(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", OPTIONS, ids=ids)
 def test_what_an_option_sets_elsewhere_is_what_is_in_its_file(option: registry.ConfigOption) -> None:
-    tree = yaml.safe_load(option.path.read_text(encoding="utf-8")) or {}
-    wanted: dict[str, object] = {}
-    if option.text_lines[0] == "# @package _global_":
-        choices = [entry for entry in tree.pop("defaults", []) if isinstance(entry, dict)]
-        for ((key, name),) in (entry.items() for entry in choices):
-            wanted[key.removeprefix("override /").split("@")[0]] = name
-        for key, value in tree.items():
-            if key != option.group:
-                wanted |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
+    wanted: dict[str, object] = {**option_files.read_choices(option)}
+    for key, value in option_files.read_tree(option).items():
+        if key != option.group:
+            wanted |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
     assert {key: yaml.safe_load(value) for key, value, _ in option.other_overrides()} == wanted
     assert option.global_keys == {key for key in wanted if "." not in key and key not in registry.GROUPS}

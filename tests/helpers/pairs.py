@@ -11,9 +11,8 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-import yaml
 
-from tests.helpers import real_data
+from tests.helpers import option_files, real_data
 from tests.helpers.own_files import OWN_FILES, OWN_MODELS, STAND_INS, digest
 from trainer.config import compatibility, compose, registry
 from trainer.core import rng, shapes
@@ -58,9 +57,7 @@ SMALL_MODELS: dict[str, dict[str, Any]] = {
 
 def node(option: registry.ConfigOption) -> dict[str, Any]:
     """The keys of an option's own group."""
-    tree = yaml.safe_load(option.path.read_text(encoding="utf-8"))
-    found = tree[option.group] if option.text_lines[0].startswith("# @package _global_") else tree
-    return {key: value for key, value in found.items() if key != "defaults"}
+    return option_files.read_keys(option)
 
 
 def shrink(name: str) -> dict[str, Any]:

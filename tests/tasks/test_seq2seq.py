@@ -41,7 +41,7 @@ class Contrary(nn.Module):
 
 def make(forcing: Any, end: float = 0.0, per: Any = "token", horizon: int = 8) -> tuple[Seq2Seq, Contrary]:
     model = Contrary(horizon)
-    return Seq2Seq(model, V, forcing, end, per, horizon=horizon, beam_size=1, length_penalty=1.0), model
+    return Seq2Seq(model, V, horizon, forcing, end, per, beam_size=1, length_penalty=1.0), model
 
 
 def batch_of(target: Tensor) -> Batch:
@@ -227,7 +227,7 @@ class Letters:
 
 
 def test_a_row_is_judged_up_to_its_end_and_what_is_written_behind_it_is_not() -> None:
-    task = Seq2Seq(Recites(), V, 1.0, 0.0, "token", horizon=12, beam_size=3, length_penalty=1.0)
+    task = Seq2Seq(Recites(), V, 12, 1.0, 0.0, "token", beam_size=3, length_penalty=1.0)
     task.sequence_metrics = SequenceMetrics(Letters(), end=0)
     target = torch.tensor([[1, 2, 3, 0], [1, 2, 0, IGNORE_INDEX], [1, 2, 3, 4]])
     scores = task.metrics(task.score(batch_of(target)))  # type: ignore[arg-type]
@@ -240,7 +240,7 @@ def test_a_row_is_judged_up_to_its_end_and_what_is_written_behind_it_is_not() ->
 
 
 def test_a_prompt_is_answered_by_the_likeliest_a_beam_or_a_draw() -> None:
-    task = Seq2Seq(Recites(), V, 1.0, 0.0, "token", horizon=12, beam_size=1, length_penalty=1.0)
+    task = Seq2Seq(Recites(), V, 12, 1.0, 0.0, "token", beam_size=1, length_penalty=1.0)
     task.tokenizer, task.sequence_metrics = Letters(), SequenceMetrics(Letters(), end=0)
     assert "".join(task.sample("dad")) == "".join(task.sample("dad", beam_size=3)) == "abc"
     drawn = {"".join(task.sample("dad", temperature=9.0, top_k=4, seed=seed)) for seed in range(9)}
@@ -252,7 +252,7 @@ def test_a_prompt_is_answered_by_the_likeliest_a_beam_or_a_draw() -> None:
 
 
 def test_translations_stand_beside_their_references() -> None:
-    task = Seq2Seq(Recites(), V, 1.0, 0.0, "token", horizon=12, beam_size=1, length_penalty=1.0)
+    task = Seq2Seq(Recites(), V, 12, 1.0, 0.0, "token", beam_size=1, length_penalty=1.0)
     assert made(task.make_artifacts([])) == {}, "tokens that stand for no text cannot be read"
     task.tokenizer, task.sequence_metrics = Letters(), SequenceMetrics(Letters(), end=0)
     x = torch.tensor([[3, 1, 0], [2, 0, 0]])

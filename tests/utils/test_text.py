@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
+from trainer.utils.log_filter import PrintableFilter
 from trainer.utils.text import (
-    PrintableFilter,
     escape_control_chars,
     escape_markdown,
     escape_unencodable,

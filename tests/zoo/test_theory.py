@@ -112,7 +112,7 @@ def test_that_bound_is_not_positive_and_comes_from_an_inequality() -> None:
 def remembered(forget_bias: float) -> float:
     """How much the state after 50 steps moves with the first input."""
     torch.manual_seed(0)
-    lstm = RNN("lstm", 4, 1, 32, 1, False, 0.0, "last", "default", forget_bias)
+    lstm = RNN(4, 1, "lstm", 32, 1, False, 0.0, "last", "default", forget_bias)
     lstm.head = nn.Identity()  # type: ignore[assignment]  # the last state itself comes out
     x = torch.randn(8, 50, 4).requires_grad_()
     (gradient,) = torch.autograd.grad(lstm(x).sum(), x)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.cli import argv
 from trainer.cli.text_columns import print_table, print_text
-from trainer.runs import run_dir
 from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 
@@ -50,6 +49,7 @@ def list_options(arguments: Sequence[str]) -> int:
 def show_details(arguments: Sequence[str]) -> int:
     """Run ``train show``: keys with type, default and meaning; augmented images of a data set; the layers of a run."""
     from trainer.config import compatibility, introspection, option_keys, plugins, registry, torch_classes, validation
+    from trainer.runs import run_dir
 
     words, folders, _ = argv.split_args(arguments)
     if any(word.startswith("samples=") for word in words):
@@ -62,9 +62,10 @@ def show_details(arguments: Sequence[str]) -> int:
     if not named:
         from typing import get_type_hints
 
+        from trainer.config.defaults_list import get_builtin_dir
         from trainer.config.schema import Settings
 
-        path = registry.get_builtin_dir() / "train.yaml"
+        path = get_builtin_dir() / "train.yaml"
         _print_keys(registry.ConfigOption("", "train", path), get_type_hints(Settings, include_extras=True))
         return 0
     for word in named:
@@ -78,6 +79,8 @@ def show_details(arguments: Sequence[str]) -> int:
         if name not in options:
             raise ConfigError(registry.describe_unknown_option(group, name, options))
         option = options[name]
+        if option.problem:
+            raise ConfigError(option.problem)
         found = introspection.read_signature(option.class_path) if option.class_path else None
         print_text(f"{group}={name}: {option.description}")
         if found and torch_classes.is_torch_class(option.class_path or ""):

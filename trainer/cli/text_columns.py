@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -75,5 +74,13 @@ def print_text(text: str) -> None:
 
 def get_line_width() -> int:
     """Return the line width of the terminal, or the one that COLUMNS sets."""
-    is_known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
-    return max(20, shutil.get_terminal_size((80, 24)).columns) if is_known else UNLIMITED_WIDTH
+    # Not by shutil, whose archive formats take longer to load than a list to print.
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return max(20, int(columns))
+    if not sys.stdout.isatty():
+        return 80 if columns.isdecimal() else UNLIMITED_WIDTH
+    try:
+        return max(20, os.get_terminal_size(sys.stdout.fileno()).columns or 80)
+    except (OSError, ValueError):
+        return 80

@@ -17,7 +17,7 @@ from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 
-from trainer.config import yaml_limits
+from trainer.config import yaml_file, yaml_limits
 from trainer.core.types import MISSING
 from trainer.utils.errors import ConfigError
 
@@ -38,7 +38,8 @@ class UserConfigSource(FileConfigSource):
         place = Path(self.path, self._normalize_file_name(config_path))
         if not _is_inside(config_path):
             raise ConfigError(f"--config-dir: {place}: only Hydra's own files and the command line choose for Hydra")
-        yaml_limits.read_yaml(place)
+        if header := yaml_file.find_unread_header(yaml_limits.read_yaml(place)):
+            raise ConfigError(f"{place}: {header!r} stands below other text, where Hydra reads no header; move it up")
         try:
             found = super().load_config(config_path)
         # Of a header that is none, and of a text that is YAML but no configuration, which OmegaConf calls an OSError.

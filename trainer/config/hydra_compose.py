@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from trainer.config import config_dir, inapplicable_keys, registry, secret_masking, yaml_limits
+from trainer.config.defaults_list import get_builtin_dir
 from trainer.config.key_owners import describe_key_owner
 from trainer.config.overrides import is_list_entry
 from trainer.config.validation import LIST_GROUPS, OBJECT_GROUPS
@@ -45,7 +46,7 @@ def compose_base(chosen: tuple[str, ...], folders: tuple[Path, ...]) -> DictConf
     key = (
         chosen,
         folders,
-        *_get_mtimes(registry.get_builtin_dir()),
+        *_get_mtimes(get_builtin_dir()),
         *(stamp for folder in folders for stamp in _get_mtimes(folder)),
     )
     if key not in _COMPOSE_CACHE:
@@ -71,7 +72,7 @@ def preserve_hydra_state() -> Iterator[None]:
 def _compose(overrides: Sequence[str]) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(registry.get_builtin_dir().absolute()), version_base="1.3", job_name="train"):
+        with initialize_config_dir(str(get_builtin_dir().absolute()), version_base="1.3", job_name="train"):
             return hydra_compose("train", overrides=list(overrides), return_hydra_config=True)
     except RecursionError as error:
         raise ConfigError("the YAML files do not compose: the defaults of one lead back to itself") from error
@@ -84,7 +85,7 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
 def list_hydra_options(group: str) -> list[str]:
     """The launchers or sweepers that are installed."""
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(registry.get_builtin_dir().absolute()), version_base="1.3", job_name="train"):
+    with initialize_config_dir(str(get_builtin_dir().absolute()), version_base="1.3", job_name="train"):
         return GlobalHydra.instance().config_loader().get_group_options(group)
 
 
@@ -100,14 +101,17 @@ def resolve_precedence(composed: DictConfig, said: Collection[str], folders: Seq
     files = [
         registry.list_options(group, folders).get(str(names.get(group))) for group in ("experiment", "model", "data")
     ]
-    layers = [set(said), *(file.global_keys if file else set() for file in files)]
+    # Of files that inherit from one another, the heir speaks after those it inherits from.
+    heirs_first = [[layer.global_keys for layer in reversed(file.layers)] if file else [] for file in files]
+    layers = [set(said), *(keys for option in heirs_first for keys in option)]
     lasting = next((keys for keys in layers if keys & {"epochs", "max_steps"}), set())
     if "epochs" in lasting and "max_steps" not in lasting:
         composed.max_steps = None
     if "task.scores" in said and "monitor" not in said:
         composed.monitor = None
-    *above, data = layers
-    if "monitor" in data.difference(*above) and files[-1] and files[-1].task_name not in (None, names["task"]):
+    *above, data = files
+    set_above = {*said}.union(*(file.global_keys for file in above if file))
+    if data and "monitor" in data.global_keys - set_above and data.task_name not in (None, names["task"]):
         composed.monitor = None
 
 
@@ -173,7 +177,7 @@ def find_shadowed_files(folders: Sequence[Path]) -> list[str]:
         for folder in folders
         for group in registry.GROUPS
         for name, option in registry.list_dir_options(folder, group).items()
-        if name in registry.list_dir_options(registry.get_builtin_dir(), group)
+        if name in registry.list_dir_options(get_builtin_dir(), group)
     ]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, open_dict
 
 from trainer.config import registry
+from trainer.config.defaults_list import Layer
 
 SOURCE_GROUPS = ("data", "model", "experiment")
 """Groups whose files set keys of others, the last word last."""
@@ -22,30 +23,24 @@ def drop_inapplicable_keys(composed: DictConfig, folders: Sequence[Path] = ()) -
     never wrote. What both have, such as a learning rate, stays.
     """
     names = composed.hydra.runtime.choices
-    layers = find_source_files(composed, folders)
+    layers = find_source_layers(composed, folders)
     for group in TARGET_GROUPS:
         name, usual = str(names[group]), registry.default_option(group)
         strange: set[str] = set()
-        for file in layers:
-            usual = next((value for key, value, _ in file.other_overrides() if key == group), usual)
-            strange = strange - file.keys_set_in(group) if usual == name else strange | file.keys_set_in(group)
+        for layer in layers:
+            usual = layer.chosen_options.get(group, usual)
+            keys = layer.keys_set_in(group)
+            strange = strange - keys if usual == name else strange | keys
         if strange:
-            own = {key for file in _find_option_files(group, name, folders) for key in file.top_level_keys}
+            options = registry.list_options(group, folders)
+            own = options[name].keys_set_in(group) if name in options else set()
             with open_dict(composed):
                 for key in strange - own:
                     composed[group].pop(key, None)
 
 
-def find_source_files(composed: DictConfig, folders: Sequence[Path] = ()) -> list[registry.ConfigOption]:
-    """The files of the data set, the model and the experiment that were chosen, the last word last."""
+def find_source_layers(composed: DictConfig, folders: Sequence[Path] = ()) -> list[Layer]:
+    """Return the YAML files, parents first, of the data set, model and experiment that were chosen."""
     names = composed.hydra.runtime.choices
-    return [file for group in SOURCE_GROUPS for file in _find_option_files(group, str(names.get(group)), folders)]
-
-
-def _find_option_files(group: str, name: str, folders: Sequence[Path]) -> Iterator[registry.ConfigOption]:
-    """The file of an option, behind those of its group that it goes on from."""
-    known = registry.list_options(group, folders)
-    if name in known:
-        for parent in known[name].parent_options:
-            yield from _find_option_files(group, parent, folders)
-        yield known[name]
+    options = (registry.list_options(group, folders).get(str(names.get(group))) for group in SOURCE_GROUPS)
+    return [layer for option in options if option for layer in option.layers]

@@ -19,6 +19,8 @@ from trainer.core.types import ANNOTATION_TYPES, DataPath
 from trainer.utils.errors import ConfigError
 
 PACKAGE_DIR = Path(__file__).parents[1]
+OPTION_DEFAULTS = "option_defaults"
+"""The class attribute with the defaults of what ``**options: Unpack[Options]`` takes."""
 UNCHECKED_TYPE = object
 """The type of a parameter whose annotation uses names this module does not know: it fits every value."""
 
@@ -114,6 +116,9 @@ def _read_signature(path: Path, name: str) -> Signature | None:
         }
         for name, (function, origin) in _find_methods(node, path).items()
     }
+    given = _read_class_attribute(node, path, OPTION_DEFAULTS, {})
+    init = methods.get("__init__", {})
+    init |= {key: Parameter(init[key].kind, repr(given[key])) for key in given if key in init}
     defaults = {"shapes": "", "required_model_methods": (), "extra_model_inputs": (), "target_kind": None}
     shapes, needs, supplies, kind = (
         _read_class_attribute(node, path, key, default) for key, default in defaults.items()
@@ -154,7 +159,10 @@ def _resolve_base(base: ast.expr, path: Path) -> tuple[ast.ClassDef, Path] | Non
 
 
 def _parse_arguments(function: ast.FunctionDef, path: Path) -> list[tuple[ast.arg, ast.expr | None]]:
-    """Arguments after ``self`` with their defaults; ``**options: Unpack[Options]`` counts as the keys of Options."""
+    """Arguments after ``self`` with their defaults; ``**options: Unpack[Options]`` counts as the keys of Options.
+
+    Those of Options have their defaults in a class attribute, ``option_defaults``.
+    """
     spec = function.args
     positional = [*spec.posonlyargs, *spec.args]
     defaults: list[ast.expr | None] = [None] * (len(positional) - len(spec.defaults))
@@ -164,8 +172,7 @@ def _parse_arguments(function: ast.FunctionDef, path: Path) -> list[tuple[ast.ar
         case ast.Subscript(value=ast.Name(id="Unpack"), slice=ast.Name(id=name)):
             options = _resolve_class(name, path)
             assert options is not None, f"{path}: {name} is read from its source, but is not ours"
-            keys = [item for part, _ in _resolve_mro(*options) for item in part.body if isinstance(item, ast.AnnAssign)]
-            pairs += [_parse_option(item) for item in keys]
+            pairs += [_parse_option(item) for item in _list_keys(*options)]
     return pairs
 
 
@@ -175,6 +182,13 @@ def _parse_option(item: ast.AnnAssign) -> tuple[ast.arg, ast.expr | None]:
         case ast.Subscript(value=ast.Name(id="NotRequired"), slice=inner):
             return ast.arg(ast.unparse(item.target), inner), ast.Constant(None)
     return ast.arg(ast.unparse(item.target), item.annotation), None
+
+
+def _list_keys(node: ast.ClassDef, path: Path) -> list[ast.AnnAssign]:
+    """The keys of a TypedDict behind those of its bases, in their order."""
+    origins = [_resolve_class(base.id, path) for base in node.bases if isinstance(base, ast.Name)]
+    inherited = [item for origin in origins if origin for item in _list_keys(*origin)]
+    return [*inherited, *(item for item in node.body if isinstance(item, ast.AnnAssign))]
 
 
 def _resolve_class(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:

@@ -9,7 +9,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, open_dict
 
 from trainer.config import option_keys, plugins, torch_classes
-from trainer.config.inapplicable_keys import find_source_files
+from trainer.config.inapplicable_keys import find_source_layers
 
 GROUPS = ("optimizer", "scheduler")
 """Groups whose classes may be torch's."""
@@ -35,7 +35,7 @@ def expand_targets(composed: DictConfig, items: Iterable[Override], folders: Seq
             continue
         kept = set(node)
         if target != before:
-            kept = {key for file in find_source_files(composed, folders) for key in file.keys_set_in(group)} & kept
+            kept = {key for file in find_source_layers(composed, folders) for key in file.keys_set_in(group)} & kept
         with open_dict(composed):
             for key in set(node) - kept - {"_target_"}:
                 del node[key]

@@ -55,7 +55,7 @@ class LRSchedule(ABC):
 class Constant(LRSchedule):
     """The optimizer's rate throughout."""
 
-    def __init__(self, lr: float, total: int, warmup: NonNegativeInt):
+    def __init__(self, lr: float, total: int, warmup: NonNegativeInt = 0):
         super().__init__(lr, total, warmup)
 
     def compute_lr(self, step: int) -> tuple[float, float | None]:
@@ -74,13 +74,13 @@ class OneCycle(LRSchedule):
         self,
         lr: float,
         total: int,
-        pct_start: Fraction,
-        div_factor: PositiveFloat,
-        final_div_factor: PositiveFloat,
-        anneal: Literal["cos", "linear"],
-        cycle_momentum: bool,
-        momentum_range: tuple[Decay, Decay],
-        warmup: NonNegativeInt,
+        pct_start: Fraction = 0.3,
+        div_factor: PositiveFloat = 25.0,
+        final_div_factor: PositiveFloat = 10000.0,
+        anneal: Literal["cos", "linear"] = "cos",
+        cycle_momentum: bool = False,
+        momentum_range: tuple[Decay, Decay] = (0.85, 0.95),
+        warmup: NonNegativeInt = 0,
     ):
         super().__init__(lr, total, warmup)
         self.initial_lr = lr / div_factor
@@ -109,7 +109,7 @@ class OneCycle(LRSchedule):
 class Cosine(LRSchedule):
     """Half a cosine from the optimizer's rate down to ``min_lr`` on the last step (Loshchilov and Hutter 2017)."""
 
-    def __init__(self, lr: float, total: int, min_lr: float, warmup: NonNegativeInt):
+    def __init__(self, lr: float, total: int, min_lr: float = 0.0, warmup: NonNegativeInt = 0):
         super().__init__(lr, total, warmup)
         self.min_lr = min_lr
 
@@ -121,7 +121,9 @@ class Cosine(LRSchedule):
 class Step(LRSchedule):
     """The rate times ``gamma`` after every ``every`` share of the run."""
 
-    def __init__(self, lr: float, total: int, every: Fraction, gamma: Fraction, warmup: NonNegativeInt):
+    def __init__(
+        self, lr: float, total: int, every: Fraction = 0.34, gamma: Fraction = 0.1, warmup: NonNegativeInt = 0
+    ):
         super().__init__(lr, total, warmup)
         self.every = every
         self.gamma = gamma
@@ -134,7 +136,13 @@ class Plateau(LRSchedule):
     """The rate times ``factor`` whenever ``patience`` validations brought nothing better."""
 
     def __init__(
-        self, lr: float, total: int, factor: Fraction, patience: PositiveInt, min_lr: float, warmup: NonNegativeInt
+        self,
+        lr: float,
+        total: int,
+        factor: Fraction = 0.5,
+        patience: PositiveInt = 3,
+        min_lr: float = 0.0,
+        warmup: NonNegativeInt = 0,
     ):
         super().__init__(lr, total, warmup)
         self.factor = factor

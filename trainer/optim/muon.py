@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -26,15 +27,15 @@ class Muon(TorchOptimizer):
     def __init__(
         self,
         params: FlatParameters,
-        lr: PositiveFloat,
-        momentum: Decay,
-        nesterov: bool,
-        ns_steps: PositiveInt,
-        adjust_lr_fn: Literal["match_rms_adamw", "original"],
-        weight_decay: NonNegativeFloat,
-        betas: tuple[Decay, Decay],
-        eps: PositiveFloat,
-        adamw: list[str],
+        lr: PositiveFloat = 0.001,
+        momentum: Decay = 0.95,
+        nesterov: bool = True,
+        ns_steps: PositiveInt = 5,
+        adjust_lr_fn: Literal["match_rms_adamw", "original"] = "match_rms_adamw",
+        weight_decay: NonNegativeFloat = 0.01,
+        betas: tuple[Decay, Decay] = (0.9, 0.999),
+        eps: PositiveFloat = 1e-08,
+        adamw: Sequence[str] = (),
     ):
         Optimizer.__init__(self, params, lr, weight_decay, decay_norm_and_bias=True)
         self.inner, self.slots = [], []

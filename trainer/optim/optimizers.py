@@ -130,11 +130,11 @@ class _AdamBase(_FusedOptimizer):
     def __init__(
         self,
         params: FlatParameters,
-        lr: PositiveFloat,
-        betas: tuple[Decay, Decay],
-        eps: PositiveFloat,
-        weight_decay: NonNegativeFloat,
-        decay_norm_and_bias: bool,
+        lr: PositiveFloat = 0.001,
+        betas: tuple[Decay, Decay] = (0.9, 0.999),
+        eps: PositiveFloat = 1e-08,
+        weight_decay: NonNegativeFloat = 0.0,
+        decay_norm_and_bias: bool = True,
     ):
         super().__init__(params, lr, weight_decay, decay_norm_and_bias)
         self.betas = betas
@@ -165,6 +165,17 @@ class AdamW(_AdamBase):
 
     _is_decoupled = True
 
+    def __init__(
+        self,
+        params: FlatParameters,
+        lr: PositiveFloat = 0.001,
+        betas: tuple[Decay, Decay] = (0.9, 0.999),
+        eps: PositiveFloat = 1e-08,
+        weight_decay: NonNegativeFloat = 0.01,
+        decay_norm_and_bias: bool = False,
+    ):
+        super().__init__(params, lr, betas, eps, weight_decay, decay_norm_and_bias)
+
 
 class SGD(_FusedOptimizer):
     """Stochastic gradient descent, with momentum (Polyak 1964) or Nesterov's (Sutskever et al. 2013)."""
@@ -174,11 +185,11 @@ class SGD(_FusedOptimizer):
     def __init__(
         self,
         params: FlatParameters,
-        lr: PositiveFloat,
-        momentum: Decay,
-        nesterov: bool,
-        weight_decay: NonNegativeFloat,
-        decay_norm_and_bias: bool,
+        lr: PositiveFloat = 0.1,
+        momentum: Decay = 0.9,
+        nesterov: bool = False,
+        weight_decay: NonNegativeFloat = 0.0,
+        decay_norm_and_bias: bool = True,
     ):
         super().__init__(params, lr, weight_decay, decay_norm_and_bias)
         self.momentum = momentum
@@ -204,12 +215,12 @@ class RMSprop(Optimizer):
     def __init__(
         self,
         params: FlatParameters,
-        lr: PositiveFloat,
-        alpha: Decay,
-        momentum: Decay,
-        eps: PositiveFloat,
-        weight_decay: NonNegativeFloat,
-        decay_norm_and_bias: bool,
+        lr: PositiveFloat = 0.001,
+        alpha: Decay = 0.99,
+        momentum: Decay = 0.0,
+        eps: PositiveFloat = 1e-08,
+        weight_decay: NonNegativeFloat = 0.0,
+        decay_norm_and_bias: bool = True,
     ):
         super().__init__(params, lr, weight_decay, decay_norm_and_bias)
         self.alpha = alpha

@@ -18,7 +18,7 @@ from typing import IO, Any, NamedTuple
 
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError, SystemFault
-from trainer.utils.text import PrintableFilter
+from trainer.utils.log_filter import PrintableFilter
 
 log = logging.getLogger(__name__)
 

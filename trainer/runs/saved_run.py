@@ -14,6 +14,7 @@ from yaml import YAMLError
 
 from trainer.config import introspection, migrations, plugins, registry, secret_masking, yaml_limits
 from trainer.config.compose import RUNTIME_ONLY_KEYS, Config
+from trainer.config.defaults_list import get_builtin_dir
 from trainer.config.overrides import parse_overrides
 from trainer.config.schema import Settings
 from trainer.config.validation import (
@@ -177,12 +178,10 @@ def _with_defaults(tree: dict[str, Any], names: Mapping[str, str]) -> tuple[dict
     def read(path: Path) -> dict[str, Any]:
         return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path), resolve=False))
 
-    usual = read(registry.get_builtin_dir() / "train.yaml")
+    usual = read(get_builtin_dir() / "train.yaml")
     chosen = {group: registry.default_option(group) for group in OBJECT_GROUPS if group not in names}
     lists = {group: registry.default_option(group) for group in LIST_GROUPS if group not in tree}
-    groups = {
-        group: read(registry.get_builtin_dir() / group / f"{name}.yaml") for group, name in (chosen | lists).items()
-    }
+    groups = {group: read(get_builtin_dir() / group / f"{name}.yaml") for group, name in (chosen | lists).items()}
     flat = {key: usual[key] for key in Settings.__dataclass_fields__ if key not in tree}
     return flat | groups | tree, {**names, **chosen}
 

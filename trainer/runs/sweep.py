@@ -23,8 +23,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from trainer.config import compose, config_dir, registry, secret_masking, validation
+from trainer.config import compose, config_dir, secret_masking, validation
 from trainer.config.compose import Config
+from trainer.config.defaults_list import get_builtin_dir
 from trainer.config.overrides import parse_overrides
 from trainer.config.sweep_grid import expand_combinations
 from trainer.runs import run_dir
@@ -253,7 +254,7 @@ def run_with_hydra(words: Sequence[str], overrides: Sequence[str], folders: Sequ
     logging.raiseExceptions = False  # where nobody reads any more, each line of the log would be a traceback
     sys.argv = [sys.argv[0], *words, *config_dir.make_searchpath_override(folders), *overrides]
 
-    @hydra.main(version_base="1.3", config_path=str(registry.get_builtin_dir().absolute()), config_name="train")
+    @hydra.main(version_base="1.3", config_path=str(get_builtin_dir().absolute()), config_name="train")
     def job(composed: DictConfig) -> float:
         from trainer.runs import train
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -47,12 +47,12 @@ class Classification(ScoredTask):
         self,
         model: nn.Module,
         num_classes: PositiveInt,
-        label_smoothing: Probability,
-        scores: list[
+        label_smoothing: Probability = 0.0,
+        scores: Sequence[
             Literal["accuracy", "nll", "perplexity", "f1", "f1_per_class", "auc"]
             | Literal["mean_iou", "pixel_accuracy", "token_accuracy"]
             | PluginMetric
-        ],
+        ] = ("accuracy", "nll", "f1"),
     ):
         super().__init__(model, scores)
         self.num_classes = num_classes

@@ -29,11 +29,11 @@ class Diffusion(Denoising):
     def __init__(
         self,
         model: nn.Module,
-        schedule: Literal["linear", "cosine"],
-        timesteps: PositiveInt,
-        prediction: Literal["eps", "x0", "v"],
-        sampler: Literal["ddim", "ddpm"],
-        eta: Probability,
+        schedule: Literal["linear", "cosine"] = "cosine",
+        timesteps: PositiveInt = 1000,
+        prediction: Literal["eps", "x0", "v"] = "v",
+        sampler: Literal["ddim", "ddpm"] = "ddim",
+        eta: Probability = 0.0,
         **options: Unpack[DenoisingOptions],
     ):
         super().__init__(model, prediction, sampler, **options)

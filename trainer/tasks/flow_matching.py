@@ -21,7 +21,9 @@ class FlowMatching(Denoising):
 
     samplers: ClassVar[tuple[str, ...]] = tuple(diffusion_process.SOLVERS)
 
-    def __init__(self, model: nn.Module, sampler: Literal["euler", "heun"], **options: Unpack[DenoisingOptions]):
+    def __init__(
+        self, model: nn.Module, sampler: Literal["euler", "heun"] = "euler", **options: Unpack[DenoisingOptions]
+    ):
         super().__init__(model, "velocity", sampler, **options)
 
     def alpha_sigma(self, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:

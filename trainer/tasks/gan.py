@@ -39,14 +39,14 @@ class Adversarial(Generative):
     def __init__(
         self,
         model: nn.Module,
-        loss: Literal["bce", "lsgan", "hinge", "wgan", "wgan_gp"],
-        critic_steps: PositiveInt,
-        critic_lr: PositiveFloat | None,
-        gradient_penalty: NonNegativeFloat | None,
-        clip: PositiveFloat | None,
-        r1: NonNegativeFloat,
-        feature_matching: NonNegativeFloat,
-        label_smoothing: Probability,
+        loss: Literal["bce", "lsgan", "hinge", "wgan", "wgan_gp"] = "wgan_gp",
+        critic_steps: PositiveInt = 5,
+        critic_lr: PositiveFloat | None = None,
+        gradient_penalty: NonNegativeFloat | None = None,
+        clip: PositiveFloat | None = None,
+        r1: NonNegativeFloat = 0.0,
+        feature_matching: NonNegativeFloat = 0.0,
+        label_smoothing: Probability = 0.0,
         **options: Unpack[GenerativeOptions],
     ):
         super().__init__(model, **options)

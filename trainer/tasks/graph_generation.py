@@ -44,7 +44,7 @@ class GraphGeneration(ScoredTask):
     def __init__(
         self,
         model: nn.Module,
-        beta: NonNegativeFloat,
+        beta: NonNegativeFloat = 1.0,
         scores: Sequence[Literal["auc", "average_precision", "nll", "kl"] | PluginMetric] = optional_scores,
     ):
         super().__init__(model, scores)

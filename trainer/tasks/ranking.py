@@ -37,8 +37,8 @@ class Ranking(ScoredTask):
         self,
         model: nn.Module,
         num_classes: PositiveInt,
-        label_smoothing: Probability,
-        candidates: PositiveInt | None,
+        label_smoothing: Probability = 0.0,
+        candidates: PositiveInt | None = 4096,
         scores: Sequence[
             Literal["mrr", "hits_at_1", "hits_at_3", "hits_at_10", "nll"] | PluginMetric
         ] = optional_scores,

@@ -34,7 +34,7 @@ class Regression(ScoredTask):
     def __init__(
         self,
         model: nn.Module,
-        loss: Literal["mse", "mae", "huber"],
+        loss: Literal["mse", "mae", "huber"] = "mse",
         scores: Sequence[Literal["mse", "rmse", "mae", "r2"] | PluginMetric] = optional_scores,
     ):
         super().__init__(model, scores)

@@ -61,12 +61,12 @@ class Seq2Seq(ScoredTask):
         self,
         model: nn.Module,
         vocab_size: PositiveInt,
-        teacher_forcing: Probability | Literal["linear", "exponential", "inverse_sigmoid"],
-        teacher_forcing_end: Probability,
-        teacher_forcing_per: Literal["token", "sequence"],
         horizon: PositiveInt,
-        beam_size: PositiveInt,
-        length_penalty: NonNegativeFloat,
+        teacher_forcing: Probability | Literal["linear", "exponential", "inverse_sigmoid"] = 1.0,
+        teacher_forcing_end: Probability = 0.0,
+        teacher_forcing_per: Literal["token", "sequence"] = "token",
+        beam_size: PositiveInt = 1,
+        length_penalty: NonNegativeFloat = 1.0,
         scores: Sequence[
             Literal["token_accuracy", "exact_match", "bleu", "forcing_gap", "nll"]
             | Literal["beam_token_accuracy", "beam_exact_match", "beam_bleu"]

@@ -62,11 +62,11 @@ class VariationalInference(Generative):
     def __init__(
         self,
         model: nn.Module,
-        likelihood: Literal["gaussian", "bernoulli", "categorical"],
-        binarise: bool,
-        beta: NonNegativeFloat,
-        beta_warmup: Probability,
-        eval_samples: PositiveInt,
+        likelihood: Literal["gaussian", "bernoulli", "categorical"] = "gaussian",
+        binarise: bool = False,
+        beta: NonNegativeFloat = 1.0,
+        beta_warmup: Probability = 0.1,
+        eval_samples: PositiveInt = 16,
         **options: Unpack[GenerativeOptions],
     ):
         super().__init__(model, **options)

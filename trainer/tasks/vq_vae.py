@@ -37,8 +37,8 @@ class VectorQuantization(Generative):
     def __init__(
         self,
         model: nn.Module,
-        commitment: NonNegativeFloat,
-        warmup: Probability,
+        commitment: NonNegativeFloat = 0.25,
+        warmup: Probability = 0.2,
         **options: Unpack[GenerativeOptions],
     ):
         super().__init__(model, **options)

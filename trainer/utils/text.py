@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import sys
 
@@ -55,14 +54,6 @@ def format_count(number: int, noun: str) -> str:
 def escape_markdown(text: str) -> str:
     """Escape text for a cell of a Markdown table."""
     return _MARKDOWN_CHARS.sub(r"\\\g<0>", escape_control_chars(text, one_line=True)).replace("<", "&lt;")
-
-
-class PrintableFilter(logging.Filter):
-    """Log filter that escapes control characters in messages."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = escape_control_chars(record.getMessage()), ()
-        return True
 
 
 def _escape_match(match: re.Match[str]) -> str:

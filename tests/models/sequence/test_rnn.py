@@ -30,7 +30,7 @@ OPTIONS: dict[str, Any] = {
 
 def make(cell: str = "gru", **options: Any) -> RNN:
     torch.manual_seed(0)
-    return RNN(cell, **OPTIONS | options).eval()  # type: ignore[arg-type]
+    return RNN(cell=cell, **OPTIONS | options).eval()  # type: ignore[arg-type]
 
 
 def count(module: nn.Module) -> int:
@@ -166,7 +166,7 @@ def test_full_lengths_change_nothing(pool: str) -> None:
 
 
 def test_flatten_keeps_every_step_apart_and_wants_its_number() -> None:
-    model = RNN("lstm", 20, 5, 50, 2, False, 0.0, "flatten", "default", seq_len=10)
+    model = RNN(20, 5, "lstm", 50, 2, False, 0.0, "flatten", "default", seq_len=10)
     assert model(torch.randn(32, 10, 20)).shape == (32, 5)
     with pytest.raises(ValueError, match=r"built for 10 steps and got 12"):
         model(torch.randn(32, 12, 20))

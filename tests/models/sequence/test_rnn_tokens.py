@@ -15,7 +15,7 @@ from trainer.models.sequence.rnn import Tagger, TextRNN
 
 def test_a_text_is_its_tokens_vectors_read_by_the_network() -> None:
     torch.manual_seed(0)
-    model = TextRNN("gru", 7, 2, 3, 4, 1, True, 0.0, "mean", "default").eval()
+    model = TextRNN(7, 2, "gru", 3, 4, 1, True, 0.0, "mean", "default").eval()
     x, lengths = torch.randint(7, (4, 6)), torch.tensor([2, 6, 1, 4])
     right = expected(model.rnn, "gru", "mean", model.embedding(x).detach(), lengths.tolist())
     np.testing.assert_allclose(model(x, lengths).detach().numpy(), right, atol=1e-5)
@@ -24,7 +24,7 @@ def test_a_text_is_its_tokens_vectors_read_by_the_network() -> None:
 
 def tagger(cell: str, bidirectional: bool = True, **options: Any) -> Tagger:
     torch.manual_seed(0)
-    return Tagger(cell, 7, 5, 3, 4, 2, bidirectional, 0.0, "default", **options).eval()  # type: ignore[arg-type]
+    return Tagger(7, 5, cell, 3, 4, 2, bidirectional, 0.0, "default", **options).eval()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])

@@ -78,10 +78,10 @@ class ImageAugment(Augment):
         window: PositiveInt | None,
         fill: Literal["reflect", "blank"],
         jitter: Decay,
-        erase: Probability,
-        mix: Literal["none", "mixup", "cutmix"],
-        mix_alpha: PositiveFloat,
-        seed: NonNegativeInt,
+        erase: Probability = 0.0,
+        mix: Literal["none", "mixup", "cutmix"] = "none",
+        mix_alpha: PositiveFloat = 1.0,
+        seed: NonNegativeInt = 0,
     ):
         super().__init__(info)
         flips = flip in ("horizontal", "both"), flip in ("vertical", "both")

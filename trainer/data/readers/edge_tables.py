@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypedDict
+from typing import ClassVar, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -26,11 +26,16 @@ EDGE_COLUMNS: set[str | int] = {"source", "target", "type", "graph"}
 """Columns with a reserved name; all others are features."""
 
 
-class TableOptions(TypedDict):
-    """Options for reading and splitting the tables of a graph."""
+class TablePlace(TypedDict):
+    """The tables of a graph and the column to learn."""
 
     path: DataPath
     target: str | int
+
+
+class ReadingOptions(TypedDict, total=False):
+    """How the tables of a graph are read and cut."""
+
     directed: bool
     delimiter: str | None
     encoding: str
@@ -47,14 +52,40 @@ class TableOptions(TypedDict):
     seed: NonNegativeInt
 
 
-class GraphTables:
-    """Tables of a graph data set in one folder.
+class TableOptions(TablePlace, ReadingOptions):
+    """What a user may choose of the tables of a graph: ``**options: Unpack[TableOptions]``."""
+
+
+class TableDefaults:
+    """How tables are read and cut where nobody says."""
+
+    option_defaults: ClassVar[ReadingOptions] = {
+        "directed": False,
+        "delimiter": None,
+        "encoding": "utf-8",
+        "decimal": "point",
+        "thousands": None,
+        "missing": ["", "?", "na", "n/a", "nan", "null", "none", "-"],
+        "nan": "error",
+        "categorical": [],
+        "drop_columns": [],
+        "val": 0.2,
+        "test": 0.2,
+        "max_categories": 50,
+        "min_count": 2,
+        "seed": 0,
+    }
+
+
+class GraphTables(TableDefaults):
+    """The tables of a folder, as ``TableOptions`` say.
 
     Raises:
         ConfigError: The folder or a table is missing, or ``drop_columns`` or ``categorical`` has an unknown column.
     """
 
     def __init__(self, options: TableOptions, fitted: Preprocessing):
+        options = {**self.option_defaults, **options}
         self.options = options
         self.target = str(options["target"])
         """Column name, which may be a number such as a year, but not a position."""

@@ -6,7 +6,7 @@ saw. ``normalize`` takes it out of every window and channel and puts it back int
 
 from __future__ import annotations
 
-from typing import Literal, Unpack
+from typing import ClassVar, Literal, Unpack
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,12 +30,12 @@ class GRUForecaster(nn.Module):
         in_features: PositiveInt,
         seq_len: PositiveInt,
         horizon: PositiveInt,
-        hidden_size: PositiveInt,
-        num_layers: PositiveInt,
-        dropout: Probability,
-        segment: PositiveInt,
-        normalize: Literal["none", "last", "standard"],
-        channel_independent: bool,
+        hidden_size: PositiveInt = 64,
+        num_layers: PositiveInt = 1,
+        dropout: Probability = 0.0,
+        segment: PositiveInt = 12,
+        normalize: Literal["none", "last", "standard"] = "last",
+        channel_independent: bool = True,
     ):
         super().__init__()
         if seq_len < segment:
@@ -82,8 +82,8 @@ class DLinear(nn.Module):
         self,
         seq_len: PositiveInt,
         horizon: PositiveInt,
-        moving_average: PositiveInt,
-        normalize: Literal["none", "last", "standard"],
+        moving_average: PositiveInt = 25,
+        normalize: Literal["none", "last", "standard"] = "last",
     ):
         super().__init__()
         self.moving_average = moving_average
@@ -112,14 +112,26 @@ class PatchTransformer(nn.Module):
 
     shapes = "x (B, T, F) -> (B, P, F)"
 
+    option_defaults: ClassVar[BlockOptions] = {
+        "width": 32,
+        "heads": 4,
+        "hidden": 128,
+        "activation": "gelu",
+        "norm": "pre",
+        "dropout": 0.3,
+        "positions": "learned",
+        "attention": "full",
+        "attention_size": 8,
+    }
+
     def __init__(
         self,
         seq_len: PositiveInt,
         horizon: PositiveInt,
-        patch: PositiveInt,
-        stride: PositiveInt,
-        layers: PositiveInt,
-        normalize: Literal["none", "last", "standard"],
+        patch: PositiveInt = 16,
+        stride: PositiveInt = 8,
+        layers: PositiveInt = 2,
+        normalize: Literal["none", "last", "standard"] = "standard",
         **blocks: Unpack[BlockOptions],
     ):
         super().__init__()
@@ -129,7 +141,7 @@ class PatchTransformer(nn.Module):
         self.stride = stride
         self.normalize = normalize
         patches = (seq_len - patch) // stride + 1
-        plan = TransformerConfig(seq_len=patches, **blocks)
+        plan = TransformerConfig(seq_len=patches, **(self.option_defaults | blocks))
         self.embed = nn.Linear(patch, plan.width)
         self.encoder = TransformerStack(plan, layers)
         self.dropout = nn.Dropout(plan.dropout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -30,12 +31,12 @@ class GCNLSTM(nn.Module):
     def __init__(
         self,
         horizon: PositiveInt,
-        conv: Literal["sum", "mean", "gcn", "sage", "gin"],
-        conv_sizes: list[PositiveInt],
-        hidden_size: PositiveInt,
-        num_layers: PositiveInt,
-        dropout: Probability,
-        normalize: Literal["none", "last", "standard"],
+        conv: Literal["sum", "mean", "gcn", "sage", "gin"] = "gcn",
+        conv_sizes: Sequence[PositiveInt] = (16,),
+        hidden_size: PositiveInt = 32,
+        num_layers: PositiveInt = 1,
+        dropout: Probability = 0.2,
+        normalize: Literal["none", "last", "standard"] = "none",
     ):
         super().__init__()
         self.cache = TensorCache()

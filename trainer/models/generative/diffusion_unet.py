@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import cast
 
@@ -27,11 +28,11 @@ class DiffusionUNet(nn.Module):
     def __init__(
         self,
         in_channels: PositiveInt,
-        widths: list[PositiveInt],
-        blocks: PositiveInt,
-        heads: NonNegativeInt,
-        dropout: Probability,
-        num_classes: PositiveInt | None,
+        widths: Sequence[PositiveInt] = (32, 64),
+        blocks: PositiveInt = 1,
+        heads: NonNegativeInt = 4,
+        dropout: Probability = 0.0,
+        num_classes: PositiveInt | None = None,
     ):
         super().__init__()
         if not widths:

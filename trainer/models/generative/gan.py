@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Literal
@@ -54,13 +55,13 @@ class GAN(_BaseGAN):
     def __init__(
         self,
         flat_features: PositiveInt,
-        num_classes: PositiveInt | None,
-        latent: PositiveInt,
-        embed_size: PositiveInt,
-        generator_hidden: list[PositiveInt],
-        critic_hidden: list[PositiveInt],
-        squash: Literal["none", "tanh", "sigmoid"],
-        spectral_norm: bool,
+        num_classes: PositiveInt | None = None,
+        latent: PositiveInt = 16,
+        embed_size: PositiveInt = 10,
+        generator_hidden: Sequence[PositiveInt] = (128, 128),
+        critic_hidden: Sequence[PositiveInt] = (128, 128),
+        squash: Literal["none", "tanh", "sigmoid"] = "none",
+        spectral_norm: bool = False,
     ):
         super().__init__(latent, num_classes, embed_size)
         net = make_mlp((self.generator_in_features, *generator_hidden, flat_features), nn.ReLU).append(
@@ -90,13 +91,13 @@ class DCGAN(_BaseGAN):
         in_channels: PositiveInt,
         height: PositiveInt,
         width: PositiveInt,
-        num_classes: PositiveInt | None,
-        latent: PositiveInt,
-        embed_size: PositiveInt,
-        widths: list[PositiveInt],
-        norm: Literal["group", "none"],
-        squash: Literal["none", "tanh", "sigmoid"],
-        spectral_norm: bool,
+        num_classes: PositiveInt | None = None,
+        latent: PositiveInt = 32,
+        embed_size: PositiveInt = 10,
+        widths: Sequence[PositiveInt] = (32, 64, 128),
+        norm: Literal["group", "none"] = "group",
+        squash: Literal["none", "tanh", "sigmoid"] = "tanh",
+        spectral_norm: bool = False,
     ):
         super().__init__(latent, num_classes, embed_size)
         sides = height >> len(widths), width >> len(widths)
@@ -134,13 +135,13 @@ class StyleGAN(_BaseGAN):
         in_channels: PositiveInt,
         height: PositiveInt,
         width: PositiveInt,
-        num_classes: PositiveInt | None,
-        latent: PositiveInt,
-        embed_size: PositiveInt,
-        mapping: list[PositiveInt],
-        widths: list[PositiveInt],
-        critic_hidden: PositiveInt,
-        spectral_norm: bool,
+        num_classes: PositiveInt | None = None,
+        latent: PositiveInt = 32,
+        embed_size: PositiveInt = 10,
+        mapping: Sequence[PositiveInt] = (32, 32, 32),
+        widths: Sequence[PositiveInt] = (8, 16, 32),
+        critic_hidden: PositiveInt = 64,
+        spectral_norm: bool = False,
     ):
         super().__init__(latent, num_classes, embed_size)
         if not widths or not mapping:

@@ -16,7 +16,11 @@ class Denoiser(nn.Module):
     shapes = "x (B, F), time (B), label (B) -> (B, F)"
 
     def __init__(
-        self, in_features: PositiveInt, width: PositiveInt, blocks: PositiveInt, num_classes: PositiveInt | None
+        self,
+        in_features: PositiveInt,
+        width: PositiveInt = 128,
+        blocks: PositiveInt = 3,
+        num_classes: PositiveInt | None = None,
     ):
         super().__init__()
         self.num_classes = num_classes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -30,10 +31,10 @@ class RealNVP(nn.Module):
     def __init__(
         self,
         flat_features: PositiveInt,
-        blocks: NonNegativeInt,
-        hidden: list[PositiveInt],
-        max_log_scale: PositiveFloat,
-        num_classes: PositiveInt | None,
+        blocks: NonNegativeInt = 6,
+        hidden: Sequence[PositiveInt] = (64, 64),
+        max_log_scale: PositiveFloat = 2.0,
+        num_classes: PositiveInt | None = None,
     ):
         super().__init__()
         if blocks and flat_features < 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -61,10 +62,10 @@ class VAE(_BaseVAE):
     def __init__(
         self,
         flat_features: PositiveInt,
-        hidden: list[PositiveInt],
-        latent: PositiveInt,
-        levels: PositiveInt,
-        num_classes: PositiveInt | None,
+        hidden: Sequence[PositiveInt] = (128, 64),
+        latent: PositiveInt = 4,
+        levels: PositiveInt = 1,
+        num_classes: PositiveInt | None = None,
     ):
         super().__init__(latent, levels, num_classes)
         classes = num_classes or 0
@@ -85,11 +86,11 @@ class ConvVAE(_BaseVAE):
         in_channels: PositiveInt,
         height: PositiveInt,
         width: PositiveInt,
-        channels: list[PositiveInt],
-        hidden: PositiveInt,
-        latent: PositiveInt,
-        levels: PositiveInt,
-        num_classes: PositiveInt | None,
+        channels: Sequence[PositiveInt] = (16, 32),
+        hidden: PositiveInt = 128,
+        latent: PositiveInt = 16,
+        levels: PositiveInt = 1,
+        num_classes: PositiveInt | None = None,
     ):
         super().__init__(latent, levels, num_classes)
         classes = num_classes or 0

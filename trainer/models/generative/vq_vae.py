@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TypedDict, Unpack
+from typing import ClassVar, TypedDict, Unpack
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from trainer.models.layers.generative.vector_quantizer import VectorQuantizer
 from trainer.models.layers.mlp import make_mlp
 
 
-class CodebookOptions(TypedDict):
+class CodebookOptions(TypedDict, total=False):
     """What a user may choose of codebook and prior: ``**codes: Unpack[CodeOptions]``."""
 
     codes: PositiveInt
@@ -74,13 +75,25 @@ class VQVAE(_BaseVQVAE):
 
     shapes = "x (B, ...) -> (B, ...)"
 
+    option_defaults: ClassVar[CodebookOptions] = {
+        "codes": 16,
+        "code_width": 8,
+        "decay": 0.99,
+        "restarts": True,
+        "prior_width": 32,
+        "prior_layers": 1,
+        "prior_dropout": 0.0,
+        "num_classes": None,
+    }
+
     def __init__(
         self,
         flat_features: PositiveInt,
-        hidden: list[PositiveInt],
-        groups: PositiveInt,
+        hidden: Sequence[PositiveInt] = (64,),
+        groups: PositiveInt = 1,
         **codes: Unpack[CodebookOptions],
     ):
+        codes = self.option_defaults | codes
         super().__init__(groups, codes)
         self.groups = groups
         wide = groups * codes["code_width"]
@@ -103,17 +116,29 @@ class ConvVQVAE(_BaseVQVAE):
 
     shapes = "x (B, C, H, W) -> (B, C, H, W)"
 
+    option_defaults: ClassVar[CodebookOptions] = {
+        "codes": 64,
+        "code_width": 8,
+        "decay": 0.99,
+        "restarts": True,
+        "prior_width": 64,
+        "prior_layers": 2,
+        "prior_dropout": 0.2,
+        "num_classes": None,
+    }
+
     def __init__(
         self,
         in_channels: PositiveInt,
         height: PositiveInt,
         width: PositiveInt,
-        widths: list[PositiveInt],
+        widths: Sequence[PositiveInt] = (16, 32, 64),
         **codes: Unpack[CodebookOptions],
     ):
         if not widths:
             raise ValueError("widths needs at least one number, one for each halving of the picture")
         sizes = compute_halved_sizes(height, width, len(widths))
+        codes = self.option_defaults | codes
         super().__init__(math.prod(sizes[-1]), codes)
         self.grid = sizes[-1]
         self.encoder = nn.Sequential(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -27,9 +28,9 @@ class GNN(nn.Module):
         self,
         in_features: PositiveInt,
         out_features: PositiveInt,
-        conv: Literal["sum", "mean", "gcn", "sage", "gin"],
-        hidden: list[PositiveInt],
-        dropout: Probability,
+        conv: Literal["sum", "mean", "gcn", "sage", "gin"] = "sum",
+        hidden: Sequence[PositiveInt] = (16,),
+        dropout: Probability = 0.5,
     ):
         super().__init__()
         widths = pairwise((in_features, *hidden, out_features))
@@ -51,8 +52,8 @@ class EdgeGNN(nn.Module):
         in_features: PositiveInt,
         out_features: PositiveInt,
         edge_features: PositiveInt,
-        hidden: list[PositiveInt],
-        dropout: Probability,
+        hidden: Sequence[PositiveInt] = (16,),
+        dropout: Probability = 0.0,
     ):
         super().__init__()
         widths = pairwise((in_features, *hidden, out_features))
@@ -76,13 +77,13 @@ class GAT(nn.Module):
         self,
         in_features: PositiveInt,
         out_features: PositiveInt,
-        version: Literal["v1", "v2"],
-        hidden: list[PositiveInt],
-        heads: PositiveInt,
-        out_heads: PositiveInt,
-        dropout: Probability,
-        attention_dropout: Probability,
-        negative_slope: NonNegativeFloat,
+        version: Literal["v1", "v2"] = "v1",
+        hidden: Sequence[PositiveInt] = (8,),
+        heads: PositiveInt = 8,
+        out_heads: PositiveInt = 1,
+        dropout: Probability = 0.6,
+        attention_dropout: Probability = 0.6,
+        negative_slope: NonNegativeFloat = 0.2,
     ):
         super().__init__()
         attention = ATTENTION_CONVS[version]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Literal
@@ -36,12 +36,12 @@ class GraphNet(nn.Module):
         cardinalities: list[PositiveInt] | None,
         edge_features: NonNegativeInt,
         out_features: PositiveInt,
-        conv: Literal["none", "sum", "mean", "gcn", "sage", "gin", "gat", "edge"],
-        hidden: list[PositiveInt],
-        heads: PositiveInt,
-        pool: Literal["mean", "sum", "max", "attention"],
-        head: list[PositiveInt],
-        dropout: Probability,
+        conv: Literal["none", "sum", "mean", "gcn", "sage", "gin", "gat", "edge"] = "gin",
+        hidden: Sequence[PositiveInt] = (64, 64, 64),
+        heads: PositiveInt = 4,
+        pool: Literal["mean", "sum", "max", "attention"] = "sum",
+        head: Sequence[PositiveInt] = (64,),
+        dropout: Probability = 0.0,
     ):
         super().__init__()
         if not hidden:

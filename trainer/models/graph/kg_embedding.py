@@ -69,10 +69,10 @@ class DistMult(nn.Module):
         self,
         num_entities: PositiveInt,
         num_relations: PositiveInt,
-        embed_size: PositiveInt,
-        score: Literal["distmult", "complex"],
-        init_std: PositiveFloat,
-        dropout: Probability,
+        embed_size: PositiveInt = 128,
+        score: Literal["distmult", "complex"] = "distmult",
+        init_std: PositiveFloat = 0.01,
+        dropout: Probability = 0.5,
     ):
         super().__init__()
         self.entities = make_embedding(num_entities, embed_size, init_std)
@@ -94,13 +94,13 @@ class RGCNDistMult(nn.Module):
         self,
         num_entities: PositiveInt,
         num_relations: PositiveInt,
-        embed_size: PositiveInt,
-        layers: PositiveInt,
-        bases: PositiveInt | None,
-        score: Literal["distmult", "complex"],
-        init_std: PositiveFloat,
-        dropout: Probability,
-        edge_dropout: Probability,
+        embed_size: PositiveInt = 64,
+        layers: PositiveInt = 1,
+        bases: PositiveInt | None = 8,
+        score: Literal["distmult", "complex"] = "distmult",
+        init_std: PositiveFloat = 0.1,
+        dropout: Probability = 0.2,
+        edge_dropout: Probability = 0.5,
     ):
         super().__init__()
         self.num_relations = num_relations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -47,11 +48,11 @@ class LinkPredictor(_LinkAutoencoder):
     def __init__(
         self,
         in_features: PositiveInt,
-        encoder: Literal["linear", "gcn", "sage", "gin"],
-        hidden: list[PositiveInt],
-        width: PositiveInt,
-        decoder: Literal["dot", "linear", "mlp"],
-        dropout: Probability,
+        encoder: Literal["linear", "gcn", "sage", "gin"] = "gcn",
+        hidden: Sequence[PositiveInt] = (32, 32, 32),
+        width: PositiveInt = 16,
+        decoder: Literal["dot", "linear", "mlp"] = "dot",
+        dropout: Probability = 0.2,
     ):
         super().__init__()
         widths = pairwise((in_features, *hidden, width))
@@ -75,10 +76,10 @@ class GraphVAE(_LinkAutoencoder):
     def __init__(
         self,
         in_features: PositiveInt,
-        encoder: Literal["linear", "gcn", "sage", "gin"],
-        hidden: list[PositiveInt],
-        latent: PositiveInt,
-        dropout: Probability,
+        encoder: Literal["linear", "gcn", "sage", "gin"] = "gcn",
+        hidden: Sequence[PositiveInt] = (32, 32, 32),
+        latent: PositiveInt = 4,
+        dropout: Probability = 0.2,
     ):
         super().__init__()
         widths = pairwise((in_features, *hidden, 2 * latent))

@@ -26,7 +26,7 @@ class MatrixFactorization(nn.Module):
 
     shapes = "pairs (P, 2) -> (P, C)"
 
-    def __init__(self, num_nodes: PositiveInt, width: PositiveInt):
+    def __init__(self, num_nodes: PositiveInt, width: PositiveInt = 4):
         super().__init__()
         self.embeddings = _make_embeddings(num_nodes, width)
         self.biases = nn.Parameter(torch.zeros(num_nodes, 1))
@@ -45,7 +45,7 @@ class BipartiteGNN(nn.Module):
 
     shapes = "pairs (P, 2), edge_index (2, E) -> (P, C)"
 
-    def __init__(self, num_nodes: PositiveInt, width: PositiveInt, layers: NonNegativeInt):
+    def __init__(self, num_nodes: PositiveInt, width: PositiveInt = 16, layers: NonNegativeInt = 2):
         super().__init__()
         self.embeddings = _make_embeddings(num_nodes, width)
         self.layers = layers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -25,10 +26,10 @@ class RGCN(nn.Module):
         in_features: PositiveInt,
         out_features: PositiveInt,
         num_relations: PositiveInt,
-        hidden: list[PositiveInt],
-        bases: PositiveInt | None,
-        dropout: Probability,
-        edge_dropout: Probability,
+        hidden: Sequence[PositiveInt] = (16,),
+        bases: PositiveInt | None = None,
+        dropout: Probability = 0.0,
+        edge_dropout: Probability = 0.0,
     ):
         super().__init__()
         self.num_relations = num_relations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -21,10 +23,10 @@ class BagOfWords(nn.Module):
         self,
         vocab_size: PositiveInt,
         out_features: PositiveInt,
-        embed_size: PositiveInt,
-        hidden: list[PositiveInt],
-        word_dropout: Probability,
-        dropout: Probability,
+        embed_size: PositiveInt = 64,
+        hidden: Sequence[PositiveInt] = (),
+        word_dropout: Probability = 0.0,
+        dropout: Probability = 0.5,
     ):
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, embed_size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,16 +24,28 @@ class GPT(nn.Module):
 
     shapes = "x (B, S) -> (B, S, V)"
 
+    option_defaults: ClassVar[BlockOptions] = {
+        "width": 128,
+        "heads": 4,
+        "hidden": 512,
+        "activation": "gelu",
+        "norm": "pre",
+        "dropout": 0.0,
+        "positions": "rotary",
+        "attention": "full",
+        "attention_size": 32,
+    }
+
     def __init__(
         self,
         vocab_size: PositiveInt,
         seq_len: PositiveInt,
-        layers: PositiveInt,
-        tied: bool,
+        layers: PositiveInt = 4,
+        tied: bool = True,
         **blocks: Unpack[BlockOptions],
     ):
         super().__init__()
-        plan = TransformerConfig(seq_len=seq_len, **blocks)
+        plan = TransformerConfig(seq_len=seq_len, **(self.option_defaults | blocks))
         self.embed = nn.Embedding(vocab_size, plan.width)
         # Sines are far larger than the vectors of tokens at the start (Vaswani et al. 2017, section 3.4).
         self.scale = plan.width**0.5 if plan.positions == "sinusoidal" else 1.0

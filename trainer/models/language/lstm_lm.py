@@ -18,10 +18,10 @@ class LSTMLanguage(nn.Module):
     def __init__(
         self,
         vocab_size: PositiveInt,
-        embed_size: PositiveInt,
-        hidden_size: PositiveInt,
-        num_layers: PositiveInt,
-        dropout: Probability,
+        embed_size: PositiveInt = 64,
+        hidden_size: PositiveInt = 256,
+        num_layers: PositiveInt = 1,
+        dropout: Probability = 0.0,
     ):
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, embed_size)

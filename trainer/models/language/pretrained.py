@@ -27,8 +27,8 @@ class Pretrained(nn.Module):
         name: str,
         vocab_size: PositiveInt,
         out_features: PositiveInt,
-        pool: Literal["first", "mean"],
-        dropout: Probability,
+        pool: Literal["first", "mean"] = "first",
+        dropout: Probability = 0.1,
     ):
         super().__init__()
         self.body = hf_hub.load_pretrained("AutoModel", hf_hub.find_model_dir(name), use_safetensors=True)

@@ -64,13 +64,13 @@ class Seq2Seq(GreedyEncoderDecoder):
         source_vocab_size: PositiveInt,
         vocab_size: PositiveInt,
         horizon: PositiveInt,
-        cell: Literal["gru", "lstm"],
-        embed_size: PositiveInt,
-        hidden_size: PositiveInt,
-        num_layers: PositiveInt,
-        bidirectional: bool,
-        attention: Literal["none", "dot", "additive"],
-        dropout: Probability,
+        cell: Literal["gru", "lstm"] = "gru",
+        embed_size: PositiveInt = 32,
+        hidden_size: PositiveInt = 128,
+        num_layers: PositiveInt = 1,
+        bidirectional: bool = True,
+        attention: Literal["none", "dot", "additive"] = "dot",
+        dropout: Probability = 0.0,
     ):
         super().__init__()
         if bidirectional and hidden_size % 2:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -28,18 +28,30 @@ class TransformerSeq2Seq(GreedyEncoderDecoder):
 
     shapes = "x (B, S), lengths (B) -> (B, T, V)"
 
+    option_defaults: ClassVar[BlockOptions] = {
+        "width": 64,
+        "heads": 4,
+        "hidden": 128,
+        "activation": "relu",
+        "norm": "pre",
+        "dropout": 0.0,
+        "positions": "sinusoidal",
+        "attention": "full",
+        "attention_size": 32,
+    }
+
     def __init__(
         self,
         source_vocab_size: PositiveInt,
         vocab_size: PositiveInt,
         seq_len: PositiveInt,
         horizon: PositiveInt,
-        layers: PositiveInt,
-        decoder_layers: PositiveInt,
+        layers: PositiveInt = 2,
+        decoder_layers: PositiveInt = 2,
         **blocks: Unpack[BlockOptions],
     ):
         super().__init__()
-        plan = TransformerConfig(seq_len=seq_len, **blocks)
+        plan = TransformerConfig(seq_len=seq_len, **(self.option_defaults | blocks))
         self.start = vocab_size
         self.horizon = horizon
         self.source = nn.Embedding(source_vocab_size, plan.width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import ClassVar, Literal, cast
 
@@ -38,14 +38,14 @@ class Multimodal(nn.Module):
         self,
         input_shapes: Mapping[str, list[PositiveInt]],
         out_features: PositiveInt,
-        cell: Literal["rnn", "lstm", "gru"],
-        hidden_size: PositiveInt,
-        channels: list[PositiveInt],
-        fusion: Literal["concat", "gate", "cross_attention"],
-        width: PositiveInt,
-        heads: PositiveInt,
-        hidden: list[PositiveInt],
-        dropout: Probability,
+        cell: Literal["rnn", "lstm", "gru"] = "gru",
+        hidden_size: PositiveInt = 64,
+        channels: Sequence[PositiveInt] = (16, 32),
+        fusion: Literal["concat", "gate", "cross_attention"] = "concat",
+        width: PositiveInt = 32,
+        heads: PositiveInt = 4,
+        hidden: Sequence[PositiveInt] = (64,),
+        dropout: Probability = 0.0,
     ):
         super().__init__()
         for name, shape in input_shapes.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
@@ -32,10 +32,10 @@ class NeuralODE(nn.Module):
     def __init__(
         self,
         in_features: PositiveInt,
-        hidden: list[PositiveInt],
-        solver: Literal["rk4", "dopri5"],
-        steps_per_interval: PositiveInt,
-        tolerance: PositiveFloat,
+        hidden: Sequence[PositiveInt] = (64, 64),
+        solver: Literal["rk4", "dopri5"] = "rk4",
+        steps_per_interval: PositiveInt = 2,
+        tolerance: PositiveFloat = 1e-05,
     ):
         super().__init__()
         if solver == "dopri5" and find_spec("torchdiffeq") is None:

@@ -28,15 +28,15 @@ class RNN(nn.Module):
 
     def __init__(
         self,
-        cell: Literal["rnn", "lstm", "gru"],
         in_features: PositiveInt,
         out_features: PositiveInt,
-        hidden_size: PositiveInt,
-        num_layers: PositiveInt,
-        bidirectional: bool,
-        dropout: Probability,
-        pool: Literal["last", "mean", "max", "attention", "flatten"],
-        recurrent_init: Literal["default", "orthogonal"],
+        cell: Literal["rnn", "lstm", "gru"] = "rnn",
+        hidden_size: PositiveInt = 64,
+        num_layers: PositiveInt = 1,
+        bidirectional: bool = False,
+        dropout: Probability = 0.0,
+        pool: Literal["last", "mean", "max", "attention", "flatten"] = "last",
+        recurrent_init: Literal["default", "orthogonal"] = "default",
         forget_bias: float | None = None,
         seq_len: PositiveInt | None = None,
     ):
@@ -63,16 +63,16 @@ class TextRNN(nn.Module):
 
     def __init__(
         self,
-        cell: Literal["rnn", "lstm", "gru"],
         vocab_size: PositiveInt,
         out_features: PositiveInt,
-        embed_size: PositiveInt,
-        hidden_size: PositiveInt,
-        num_layers: PositiveInt,
-        bidirectional: bool,
-        dropout: Probability,
-        pool: Literal["last", "mean", "max", "attention", "flatten"],
-        recurrent_init: Literal["default", "orthogonal"],
+        cell: Literal["rnn", "lstm", "gru"] = "lstm",
+        embed_size: PositiveInt = 32,
+        hidden_size: PositiveInt = 64,
+        num_layers: PositiveInt = 1,
+        bidirectional: bool = False,
+        dropout: Probability = 0.0,
+        pool: Literal["last", "mean", "max", "attention", "flatten"] = "last",
+        recurrent_init: Literal["default", "orthogonal"] = "default",
         forget_bias: float | None = None,
         seq_len: PositiveInt | None = None,
     ):
@@ -80,7 +80,7 @@ class TextRNN(nn.Module):
         self.embedding = nn.Embedding(vocab_size, embed_size)
         self.dropout = nn.Dropout(dropout)
         self.rnn = RNN(
-            *(cell, embed_size, out_features, hidden_size, num_layers, bidirectional, dropout, pool, recurrent_init),
+            *(embed_size, out_features, cell, hidden_size, num_layers, bidirectional, dropout, pool, recurrent_init),
             forget_bias=forget_bias,
             seq_len=seq_len,
         )
@@ -101,15 +101,15 @@ class Tagger(nn.Module):
 
     def __init__(
         self,
-        cell: Literal["rnn", "lstm", "gru"],
         vocab_size: PositiveInt,
         num_classes: PositiveInt,
-        embed_size: PositiveInt,
-        hidden_size: PositiveInt,
-        num_layers: PositiveInt,
-        bidirectional: bool,
-        dropout: Probability,
-        recurrent_init: Literal["default", "orthogonal"],
+        cell: Literal["rnn", "lstm", "gru"] = "lstm",
+        embed_size: PositiveInt = 16,
+        hidden_size: PositiveInt = 32,
+        num_layers: PositiveInt = 1,
+        bidirectional: bool = True,
+        dropout: Probability = 0.0,
+        recurrent_init: Literal["default", "orthogonal"] = "default",
         forget_bias: float | None = None,
     ):
         super().__init__()

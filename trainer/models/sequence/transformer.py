@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Unpack
+from typing import ClassVar, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -24,19 +24,31 @@ class Transformer(nn.Module):
 
     shapes = "x (B, T, F), lengths (B) -> (B, C)"
 
+    option_defaults: ClassVar[BlockOptions] = {
+        "width": 64,
+        "heads": 4,
+        "hidden": 128,
+        "activation": "gelu",
+        "norm": "pre",
+        "dropout": 0.1,
+        "positions": "sinusoidal",
+        "attention": "full",
+        "attention_size": 32,
+    }
+
     def __init__(
         self,
         in_features: PositiveInt,
         out_features: PositiveInt,
         seq_len: PositiveInt,
-        layers: PositiveInt,
-        decoder_layers: NonNegativeInt,
-        attention_rounds: PositiveInt,
-        pool: Literal["last", "mean", "max", "attention"],
+        layers: PositiveInt = 2,
+        decoder_layers: NonNegativeInt = 0,
+        attention_rounds: PositiveInt = 1,
+        pool: Literal["last", "mean", "max", "attention"] = "mean",
         **blocks: Unpack[BlockOptions],
     ):
         super().__init__()
-        plan = TransformerConfig(seq_len=seq_len, attention_rounds=attention_rounds, **blocks)
+        plan = TransformerConfig(seq_len=seq_len, attention_rounds=attention_rounds, **(self.option_defaults | blocks))
         self.embed: nn.Module = nn.Linear(in_features, plan.width)
         self.encoder = TransformerStack(plan, layers)
         self.decoder = TransformerStack(plan, decoder_layers, cross=True) if decoder_layers else None
@@ -60,15 +72,27 @@ class TokenTransformer(Transformer):
 
     shapes = "x (B, S), lengths (B) -> (B, C)"
 
+    option_defaults: ClassVar[BlockOptions] = {
+        "width": 64,
+        "heads": 4,
+        "hidden": 128,
+        "activation": "gelu",
+        "norm": "pre",
+        "dropout": 0.0,
+        "positions": "sinusoidal",
+        "attention": "full",
+        "attention_size": 32,
+    }
+
     def __init__(
         self,
         vocab_size: PositiveInt,
         out_features: PositiveInt,
         seq_len: PositiveInt,
-        layers: PositiveInt,
-        decoder_layers: NonNegativeInt,
-        attention_rounds: PositiveInt,
-        pool: Literal["last", "mean", "max", "attention"],
+        layers: PositiveInt = 2,
+        decoder_layers: NonNegativeInt = 0,
+        attention_rounds: PositiveInt = 1,
+        pool: Literal["last", "mean", "max", "attention"] = "mean",
         **blocks: Unpack[BlockOptions],
     ):
         super().__init__(
@@ -81,4 +105,4 @@ class TokenTransformer(Transformer):
             pool=pool,
             **blocks,
         )
-        self.embed = nn.Embedding(vocab_size, blocks["width"])
+        self.embed = nn.Embedding(vocab_size, (self.option_defaults | blocks)["width"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -30,9 +31,9 @@ class MLP(nn.Module):
         self,
         flat_features: PositiveInt,
         out_features: PositiveInt,
-        hidden: list[PositiveInt],
-        activation: Literal["relu", "gelu", "tanh", "elu", "leaky_relu", "silu"],
-        dropout: Probability,
+        hidden: Sequence[PositiveInt] = (64, 32),
+        activation: Literal["relu", "gelu", "tanh", "elu", "leaky_relu", "silu"] = "relu",
+        dropout: Probability = 0.0,
     ):
         super().__init__()
         layers: list[nn.Module] = []

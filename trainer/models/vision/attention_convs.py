@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -32,7 +32,7 @@ class _SmallCNN(nn.Module):
         special: Callable[[int, int], nn.Module],
         in_channels: int,
         out_features: int,
-        channels: list[int],
+        channels: Sequence[int],
         plain: int,
         dropout: float,
     ):
@@ -77,9 +77,9 @@ class GatedCNN(_SmallCNN):
         self,
         in_channels: PositiveInt,
         out_features: PositiveInt,
-        channels: list[PositiveInt],
-        plain: NonNegativeInt,
-        dropout: Probability,
+        channels: Sequence[PositiveInt] = (16, 32, 64),
+        plain: NonNegativeInt = 0,
+        dropout: Probability = 0.0,
     ):
         super().__init__(GatedConv, in_channels, out_features, channels, plain, dropout)
 
@@ -130,10 +130,10 @@ class AttentionCNN(_SmallCNN):
         height: PositiveInt,
         width: PositiveInt,
         out_features: PositiveInt,
-        channels: list[PositiveInt],
-        plain: NonNegativeInt,
-        heads: PositiveInt,
-        dropout: Probability,
+        channels: Sequence[PositiveInt] = (16, 32, 64),
+        plain: NonNegativeInt = 2,
+        heads: PositiveInt = 4,
+        dropout: Probability = 0.0,
     ):
         rows, columns = compute_halved_sizes(height, width, plain)[-1]
         if rows * columns > MAX_PIXELS:
@@ -199,11 +199,11 @@ class DynamicCNN(_SmallCNN):
         self,
         in_channels: PositiveInt,
         out_features: PositiveInt,
-        channels: list[PositiveInt],
-        plain: NonNegativeInt,
-        kernels: PositiveInt,
-        temperature: PositiveFloat,
-        dropout: Probability,
+        channels: Sequence[PositiveInt] = (16, 32, 64),
+        plain: NonNegativeInt = 1,
+        kernels: PositiveInt = 4,
+        temperature: PositiveFloat = 1.0,
+        dropout: Probability = 0.0,
     ):
         super().__init__(
             lambda before, after: DynamicConv(before, after, kernels, temperature),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, TypeVar
 
@@ -31,17 +32,17 @@ class CNN(nn.Module):
         height: PositiveInt,
         width: PositiveInt,
         out_features: PositiveInt,
-        channels: list[PositiveInt],
-        kernel: PositiveInt,
-        stride: PositiveInt,
-        padding: NonNegativeInt | Literal["same"],
-        dilations: list[PositiveInt],
-        pools: list[Literal["max", "avg", "none"]],
-        adaptive: Literal["max", "avg", "none"],
-        adaptive_size: PositiveInt,
-        norm: Literal["none", "batch"],
-        hidden: list[PositiveInt],
-        dropout: Probability,
+        channels: Sequence[PositiveInt] = (16, 32, 64),
+        kernel: PositiveInt = 3,
+        stride: PositiveInt = 1,
+        padding: NonNegativeInt | Literal["same"] = "same",
+        dilations: Sequence[PositiveInt] = (1, 1, 2),
+        pools: Sequence[Literal["max", "avg", "none"]] = ("max", "avg", "none"),
+        adaptive: Literal["max", "avg", "none"] = "max",
+        adaptive_size: PositiveInt = 4,
+        norm: Literal["none", "batch"] = "none",
+        hidden: Sequence[PositiveInt] = (128, 64),
+        dropout: Probability = 0.0,
     ):
         super().__init__()
         if padding == "same" and stride > 1:
@@ -76,8 +77,8 @@ class CNN(nn.Module):
         return self.head(self.trunk(x).flatten(1))
 
 
-def _expand_per_layer(name: str, values: list[T], layers: int) -> list[T]:
+def _expand_per_layer(name: str, values: Sequence[T], layers: int) -> Sequence[T]:
     """One value for each layer; a single one holds for all."""
     if len(values) not in (1, layers):
         raise ValueError(f"{name} needs 1 value or one for each of the {layers} channels; got {len(values)}")
-    return values if len(values) == layers else values * layers
+    return values if len(values) == layers else [values[0]] * layers

@@ -26,11 +26,11 @@ class CNNLSTM(nn.Module):
         height: PositiveInt,
         width: PositiveInt,
         out_features: PositiveInt,
-        channels: PositiveInt,
-        activation: Literal["none", "relu"],
-        order: Literal["pixels", "rows"],
-        hidden_size: PositiveInt,
-        forget_bias: float | None,
+        channels: PositiveInt = 16,
+        activation: Literal["none", "relu"] = "relu",
+        order: Literal["pixels", "rows"] = "rows",
+        hidden_size: PositiveInt = 32,
+        forget_bias: float | None = 1.0,
     ):
         super().__init__()
         if min(height, width) < 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -49,9 +50,9 @@ class ConvLSTM(nn.Module):
         self,
         in_channels: PositiveInt,
         out_features: PositiveInt,
-        channels: list[PositiveInt],
-        kernel: PositiveInt,
-        dropout: Probability,
+        channels: Sequence[PositiveInt] = (16,),
+        kernel: PositiveInt = 3,
+        dropout: Probability = 0.0,
     ):
         super().__init__()
         if not channels:

@@ -56,9 +56,9 @@ class EfficientNet(nn.Module):
         height: PositiveInt,
         width: PositiveInt,
         out_features: PositiveInt,
-        phi: float,
-        stochastic_depth: Probability,
-        dropout: Probability,
+        phi: float = -8.0,
+        stochastic_depth: Probability = 0.0,
+        dropout: Probability = 0.2,
     ):
         super().__init__()
         if not -20 <= phi <= 10:

@@ -36,7 +36,7 @@ class LeNet(nn.Module):
         height: PositiveInt,
         width: PositiveInt,
         out_features: PositiveInt,
-        width_multiplier: PositiveFloat,
+        width_multiplier: PositiveFloat = 1.0,
     ):
         super().__init__()
         if min(height, width) < 4:
@@ -74,8 +74,8 @@ class AlexNet(nn.Module):
         height: PositiveInt,
         width: PositiveInt,
         out_features: PositiveInt,
-        width_multiplier: PositiveFloat,
-        dropout: Probability,
+        width_multiplier: PositiveFloat = 0.25,
+        dropout: Probability = 0.5,
     ):
         super().__init__()
         before, sides = in_channels, [height, width]
@@ -114,10 +114,10 @@ class VGG(nn.Module):
         height: PositiveInt,
         width: PositiveInt,
         out_features: PositiveInt,
-        depth: Literal[11, 13, 16, 19],
-        norm: Literal["none", "batch"],
-        width_multiplier: PositiveFloat,
-        dropout: Probability,
+        depth: Literal[11, 13, 16, 19] = 11,
+        norm: Literal["none", "batch"] = "batch",
+        width_multiplier: PositiveFloat = 0.25,
+        dropout: Probability = 0.5,
     ):
         super().__init__()
         before, sides = in_channels, [height, width]

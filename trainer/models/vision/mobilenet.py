@@ -33,8 +33,8 @@ class MobileNet(nn.Module):
         height: PositiveInt,
         width: PositiveInt,
         out_features: PositiveInt,
-        width_multiplier: PositiveFloat,
-        norm: Literal["none", "batch"],
+        width_multiplier: PositiveFloat = 0.25,
+        norm: Literal["none", "batch"] = "batch",
     ):
         super().__init__()
         first, *widths = (max(1, round(published * width_multiplier)) for published, _ in (STEM, *PAIRS))

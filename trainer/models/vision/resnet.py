@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
@@ -36,18 +37,18 @@ class ResNet(nn.Module):
         self,
         in_channels: PositiveInt,
         out_features: PositiveInt,
-        depth: Literal[10, 18, 34, 50, 101, 152] | list[PositiveInt],
-        block: Literal["basic", "bottleneck"] | None,
-        width_multiplier: PositiveFloat,
-        stem: Literal["imagenet", "small"],
-        stem_norm: bool,
-        bias: bool,
+        depth: Literal[10, 18, 34, 50, 101, 152] | Sequence[PositiveInt] = (1, 1, 1),
+        block: Literal["basic", "bottleneck"] | None = None,
+        width_multiplier: PositiveFloat = 0.25,
+        stem: Literal["imagenet", "small"] = "small",
+        stem_norm: bool = True,
+        bias: bool = False,
     ):
         super().__init__()
-        blocks = depth if isinstance(depth, list) else BLOCKS_PER_DEPTH[depth]
+        blocks = BLOCKS_PER_DEPTH[depth] if isinstance(depth, int) else depth
         if not blocks:
             raise ValueError("depth needs at least one number: the blocks at each size of the map, as in [2, 2]")
-        deep = not isinstance(depth, list) and depth >= MIN_BOTTLENECK_DEPTH
+        deep = isinstance(depth, int) and depth >= MIN_BOTTLENECK_DEPTH
         first = max(1, round(64 * width_multiplier))
         widths = [first * 2**stage for stage in range(len(blocks))]
         self.trunk = ResNetTrunk(

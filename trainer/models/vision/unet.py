@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -21,9 +23,9 @@ class UNet(nn.Module):
         self,
         in_channels: PositiveInt,
         out_features: PositiveInt,
-        widths: list[PositiveInt],
-        skips: bool,
-        bias: bool,
+        widths: Sequence[PositiveInt] = (64, 128),
+        skips: bool = True,
+        bias: bool = False,
     ):
         super().__init__()
         if not widths:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict, Unpack
+from collections.abc import Sequence
+from typing import ClassVar, Literal, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ MIN_PATCHES_PER_SIDE = 4
 """Patches along a side where the user does not say how large they are."""
 
 
-class EncoderOptions(TypedDict):
+class EncoderOptions(TypedDict, total=False):
     """What a user may choose of the Transformer over the tokens of a picture."""
 
     embed_size: PositiveInt
@@ -70,13 +71,23 @@ class ViT(_BaseViT):
 
     shapes = "x (B, C, H, W) -> (B, C)"
 
+    option_defaults: ClassVar[EncoderOptions] = {
+        "embed_size": 64,
+        "layers": 4,
+        "heads": 4,
+        "hidden": 128,
+        "dropout": 0.0,
+        "positions": "learned",
+        "pool": "class",
+    }
+
     def __init__(
         self,
         in_channels: PositiveInt,
         height: PositiveInt,
         width: PositiveInt,
         out_features: PositiveInt,
-        patch: PositiveInt | None,
+        patch: PositiveInt | None = None,
         **encoder: Unpack[EncoderOptions],
     ):
         fitting = [n for n in range(1, min(height, width) + 1) if height % n == width % n == 0]
@@ -86,6 +97,7 @@ class ViT(_BaseViT):
             raise ValueError(
                 f"patches of {patch} do not divide an image of {height} x {width}; {', '.join(map(str, fitting))} do"
             )
+        encoder = self.option_defaults | encoder
         size = encoder["embed_size"]
         embed = nn.Conv2d(in_channels, size, patch, stride=patch)
         super().__init__(embed, (height // patch) * (width // patch), out_features, encoder)
@@ -101,16 +113,26 @@ class HybridCNNTransformer(_BaseViT):
 
     shapes = "x (B, C, H, W) -> (B, C)"
 
+    option_defaults: ClassVar[EncoderOptions] = {
+        "embed_size": 64,
+        "layers": 2,
+        "heads": 4,
+        "hidden": 128,
+        "dropout": 0.0,
+        "positions": "learned",
+        "pool": "mean",
+    }
+
     def __init__(
         self,
         in_channels: PositiveInt,
         height: PositiveInt,
         width: PositiveInt,
         out_features: PositiveInt,
-        block: Literal["basic", "bottleneck"],
-        blocks: list[PositiveInt],
-        widths: list[PositiveInt],
-        stem: Literal["imagenet", "small"],
+        block: Literal["basic", "bottleneck"] = "basic",
+        blocks: Sequence[PositiveInt] = (1, 1),
+        widths: Sequence[PositiveInt] = (32, 64),
+        stem: Literal["imagenet", "small"] = "imagenet",
         **encoder: Unpack[EncoderOptions],
     ):
         trunk = ResNetTrunk(in_channels, block, blocks, widths, stem)
@@ -121,5 +143,6 @@ class HybridCNNTransformer(_BaseViT):
                 f"the trunk halves an image of {height} x {width} {halved} times, which leaves one token and nothing"
                 " to attend to; choose fewer stages or the stem small"
             )
+        encoder = self.option_defaults | encoder
         embed = nn.Sequential(trunk, nn.Conv2d(trunk.out_channels, encoder["embed_size"], 1))
         super().__init__(embed, rows * columns, out_features, encoder)

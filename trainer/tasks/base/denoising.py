@@ -22,7 +22,7 @@ NUM_SCORE_TIMES, NUM_BASELINE_TIMES = 10, 100
 """Times at which a row is rated, and at which the error of a Gaussian is taken."""
 
 
-class DenoisingOptions(GenerativeOptions):
+class DenoisingOptions(GenerativeOptions, total=False):
     """The configuration they share beside: how samples are drawn, and what is withheld in training."""
 
     steps: PositiveInt
@@ -40,6 +40,13 @@ class Denoising(Generative):
     none, and more than 1 exaggerates it.
     """
 
+    option_defaults: ClassVar[DenoisingOptions] = {
+        "samples": 2000,
+        "classifier": "auto",
+        "steps": 20,
+        "guidance": 1.0,
+        "label_dropout": 0.1,
+    }
     monitor = "loss"
     extra_model_inputs: ClassVar[tuple[str, ...]] = ("time",)
     samplers: ClassVar[tuple[str, ...]]
@@ -47,6 +54,7 @@ class Denoising(Generative):
     """Samplers that take every step there is, however many are asked for."""
 
     def __init__(self, model: nn.Module, prediction: str, sampler: str, **options: Unpack[DenoisingOptions]):
+        options = self.option_defaults | options
         super().__init__(model, options["samples"], options["classifier"], options.get("scores", ()))
         self.prediction = prediction
         self.sampler = sampler

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import Any, ClassVar, NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ GRID_COLUMNS, MAX_GRID_IMAGES = 10, 400
 """Pictures side by side, and on a sheet."""
 
 
-class GenerativeOptions(TypedDict):
+class GenerativeOptions(TypedDict, total=False):
     """The configuration every generative task shares.
 
     ``classifier`` is read before the task is built (trainer/classifier.py); what came of it stands in the data's facts.
@@ -48,6 +48,7 @@ class Generative(Task):
     and by the metrics of a user's own in ``scores``, whose predictions and targets are made and real rows (N, ...).
     """
 
+    option_defaults: ClassVar[GenerativeOptions] = {"samples": 2000, "classifier": "auto"}
     value_range: tuple[float, float] = (-1.0, 1.0)
 
     def __init__(self, model: nn.Module, samples: PositiveInt, classifier: str | None, scores: Sequence[Any] = ()):

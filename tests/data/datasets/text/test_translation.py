@@ -169,7 +169,7 @@ def judged(data: Dataset, late: bool = False) -> dict[str, float]:
     assert batch.target is not None
     size = data.info.sizes["vocab_size"]
     model = Echo(batch.target, size, data.info.end, late)
-    task = Seq2Seq(model, size, 1.0, 0.0, "token", data.info.sizes["horizon"], 3, 1.0)
+    task = Seq2Seq(model, size, data.info.sizes["horizon"], 1.0, 0.0, "token", 3, 1.0)
     task.setup(data)
     task.validate_targets(data.test.get_targets(), "test")
     totals = ScoreAccumulator()
@@ -199,7 +199,7 @@ def test_the_baseline_is_what_the_judge_would_say_of_it(tmp_path: Path) -> None:
     batch = data.test.batch(torch.arange(len(data.test)), 0)
     size = data.info.sizes["vocab_size"]
     model = Echo(written.expand(len(batch), -1), size, end)
-    task = Seq2Seq(model, size, 1.0, 0.0, "token", data.info.sizes["horizon"], 1, 1.0)
+    task = Seq2Seq(model, size, data.info.sizes["horizon"], 1.0, 0.0, "token", 1, 1.0)
     task.setup(data)
     totals = ScoreAccumulator()
     totals.update(task.score(batch))

@@ -26,12 +26,12 @@ class GaussianClusters(Dataset):
 
     def __init__(
         self,
-        rows: PositiveInt,
-        modes: PositiveInt,
-        in_features: PositiveInt,
-        spread: PositiveFloat,
-        sigma: PositiveFloat,
-        seed: NonNegativeInt,
+        rows: PositiveInt = 8000,
+        modes: PositiveInt = 16,
+        in_features: PositiveInt = 8,
+        spread: PositiveFloat = 1.0,
+        sigma: PositiveFloat = 0.2,
+        seed: NonNegativeInt = 0,
     ):
         random = rng.make_generator(seed)
         centers = spread * torch.randn(modes, in_features, generator=random)

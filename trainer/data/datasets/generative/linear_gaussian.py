@@ -27,11 +27,11 @@ class LinearGaussian(Dataset):
 
     def __init__(
         self,
-        rows: PositiveInt,
-        in_features: PositiveInt,
-        latent: PositiveInt,
-        noise: PositiveFloat,
-        seed: NonNegativeInt,
+        rows: PositiveInt = 20000,
+        in_features: PositiveInt = 20,
+        latent: PositiveInt = 4,
+        noise: PositiveFloat = 0.5,
+        seed: NonNegativeInt = 0,
     ):
         random = rng.make_generator(seed)
         weight = torch.randn(in_features, latent, generator=random)

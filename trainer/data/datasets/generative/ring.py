@@ -28,11 +28,11 @@ class Ring(Dataset):
 
     def __init__(
         self,
-        rows: PositiveInt,
-        modes: PositiveInt,
-        radius: PositiveFloat,
-        sigma: PositiveFloat,
-        seed: NonNegativeInt,
+        rows: PositiveInt = 20000,
+        modes: PositiveInt = 8,
+        radius: PositiveFloat = 2.0,
+        sigma: PositiveFloat = 0.1,
+        seed: NonNegativeInt = 0,
     ):
         random = rng.make_generator(seed)
         angle = torch.arange(modes) * (2 * math.pi / modes)

@@ -36,7 +36,13 @@ class SwissRoll(Dataset):
 
     shapes = "x (B, F) -> ()"
 
-    def __init__(self, rows: PositiveInt, radius: PositiveFloat, sigma: PositiveFloat, seed: NonNegativeInt):
+    def __init__(
+        self,
+        rows: PositiveInt = 20000,
+        radius: PositiveFloat = 2.0,
+        sigma: PositiveFloat = 0.1,
+        seed: NonNegativeInt = 0,
+    ):
         random = rng.make_generator(seed)
         position = torch.rand(rows, generator=random)
         x = spiral_points(position, radius) + sigma * torch.randn(rows, 2, generator=random)

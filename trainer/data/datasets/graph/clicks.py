@@ -41,7 +41,12 @@ class SyntheticClicks(Dataset):
     shapes = "pairs (P, 2), edge_index (2, E) -> (P)"
 
     def __init__(
-        self, users: PositiveInt, items: PositiveInt, rank: PositiveInt, scale: PositiveFloat, seed: NonNegativeInt
+        self,
+        users: PositiveInt = 300,
+        items: PositiveInt = 200,
+        rank: PositiveInt = 4,
+        scale: PositiveFloat = 3.0,
+        seed: NonNegativeInt = 0,
     ):
         random = rng.make_generator(seed)
         tastes, kinds = (torch.randn(count, rank, generator=random) for count in (users, items))
@@ -74,13 +79,13 @@ class ClickFile(Dataset):
     def __init__(
         self,
         path: DataPath,
-        user: str | int,
-        item: str | int,
-        click: str | int | None,
-        delimiter: str | None,
-        header: Literal["auto"] | bool,
-        encoding: str,
-        seed: NonNegativeInt,
+        user: str | int = 0,
+        item: str | int = 1,
+        click: str | int | None = None,
+        delimiter: str | None = None,
+        header: Literal["auto"] | bool = "auto",
+        encoding: str = "utf-8",
+        seed: NonNegativeInt = 0,
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()

@@ -14,7 +14,7 @@ from trainer.core.types import PositiveInt
 from trainer.data.encoding import table_encoder
 from trainer.data.readers.delimited import Table
 from trainer.data.readers.edge_columns import Edges, read_edges
-from trainer.data.readers.edge_tables import GraphTables, TableOptions, index_rows, read_full_column
+from trainer.data.readers.edge_tables import GraphTables, TableDefaults, TableOptions, index_rows, read_full_column
 from trainer.data.splits.graph_batches import GraphsSplit, make_node_splits, node_graph_sizes
 from trainer.data.splits.neighbor_sampler import neighbor_batches
 from trainer.data.splits.ragged import Ragged
@@ -23,7 +23,7 @@ from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 
 
-class EdgeList(Dataset):
+class EdgeList(TableDefaults, Dataset):
     """Node classification or regression on one graph, read from nodes.csv and edges.csv.
 
     nodes.csv has ``id``, the target and features. A column ``split`` assigns nodes to splits; without it, labeled nodes
@@ -41,8 +41,8 @@ class EdgeList(Dataset):
 
     def __init__(
         self,
-        target_kind: Literal["class", "number"] | None,
-        neighbours: list[PositiveInt] | None,
+        target_kind: Literal["class", "number"] | None = None,
+        neighbours: list[PositiveInt] | None = None,
         fitted: Preprocessing | None = None,
         task_target: Literal["class", "number"] | None = None,
         **options: Unpack[TableOptions],
@@ -59,13 +59,13 @@ class EdgeList(Dataset):
         train, self.val, self.test = make_node_splits(
             inputs, encoded.values, [torch.from_numpy(part) for part in parts]
         )
-        self.train = neighbor_batches(train, neighbours, options["seed"])
+        self.train = neighbor_batches(train, neighbours, read.options["seed"])
         edge_sizes = {"edge_features": inputs["edge_attr"].shape[1], "num_relations": edges.num_edge_types}
         published = node_graph_sizes(inputs["x"]) | edge_sizes
         self.info = table_encoder.make_info(labels, encoded, self.train, self.test, published, read.lines)
 
 
-class EdgeListGraphs(Dataset):
+class EdgeListGraphs(TableDefaults, Dataset):
     """Graph classification or regression, with the tables of ``EdgeList``.
 
     nodes.csv has a column ``graph``. The target of each graph and its ``split`` are in graphs.csv with a column
@@ -79,7 +79,7 @@ class EdgeListGraphs(Dataset):
 
     def __init__(
         self,
-        target_kind: Literal["class", "number"] | None,
+        target_kind: Literal["class", "number"] | None = None,
         fitted: Preprocessing | None = None,
         task_target: Literal["class", "number"] | None = None,
         **options: Unpack[TableOptions],

@@ -23,7 +23,9 @@ class EdgeSignal(Dataset):
 
     shapes = "x (N, F), edge_index (2, E), edge_attr (E, D) -> (N, K)"
 
-    def __init__(self, nodes: PositiveInt, degree: PositiveInt, noise: NonNegativeFloat, seed: NonNegativeInt):
+    def __init__(
+        self, nodes: PositiveInt = 400, degree: PositiveInt = 6, noise: NonNegativeFloat = 0.1, seed: NonNegativeInt = 0
+    ):
         if degree >= nodes:
             raise ConfigError(
                 f"data.degree: {degree} neighbors for each of {nodes} nodes; there are only {nodes - 1} others"

@@ -43,7 +43,7 @@ class ESOL(Dataset):
 
     shapes = "x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G, K)"
 
-    def __init__(self, seed: NonNegativeInt, data_dir: str | None):
+    def __init__(self, seed: NonNegativeInt = 0, data_dir: str | None = None):
         smiles.import_rdkit()  # before anything is downloaded
         table = delimited.read(str(find_table(data_dir)), "data_dir", ",", True, "utf-8")
         column = {name: table.columns[table.find_column(name, "data")] for name in ("smiles", TARGET)}

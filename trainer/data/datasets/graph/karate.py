@@ -25,7 +25,7 @@ class Karate(Dataset):
 
     shapes = "x (N, F), edge_index (2, E) -> (N)"
 
-    def __init__(self, val_nodes: PositiveInt, seed: NonNegativeInt):
+    def __init__(self, val_nodes: PositiveInt = 10, seed: NonNegativeInt = 0):
         with warnings.catch_warnings():  # PyG uses deprecated torch functions
             warnings.simplefilter("ignore", DeprecationWarning)
             from torch_geometric.datasets import KarateClub

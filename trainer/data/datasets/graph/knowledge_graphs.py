@@ -42,7 +42,7 @@ class WN18RR(Dataset):
 
     shapes = "head (B), relation (B), known (B, K), edge_index (2, E), edge_type (E) -> (B)"
 
-    def __init__(self, data_dir: str | None, fitted: Preprocessing | None = None):
+    def __init__(self, data_dir: str | None = None, fitted: Preprocessing | None = None):
         self.fitted = fitted or Preprocessing()
         sources = [
             Source(f"raw/{part}.txt", digest, f"{URL}WN18RR/original/{part}.txt")
@@ -65,7 +65,9 @@ class SmallKnowledgeGraph(Dataset):
 
     shapes = "head (B), relation (B), known (B, K), edge_index (2, E), edge_type (E) -> (B)"
 
-    def __init__(self, name: Literal["kinship", "nations"], data_dir: str | None, fitted: Preprocessing | None = None):
+    def __init__(
+        self, name: Literal["kinship", "nations"], data_dir: str | None = None, fitted: Preprocessing | None = None
+    ):
         self.fitted = fitted or Preprocessing()
         sources = [
             Source(f"{name}/{part}.txt", digest, f"{URL}other/{name}/{part}.txt")

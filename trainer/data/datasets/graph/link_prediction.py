@@ -32,14 +32,14 @@ class SBMLinkPrediction(Dataset):
 
     def __init__(
         self,
-        nodes: PositiveInt,
-        blocks: PositiveInt,
-        p_within: Fraction,
-        p_across: Fraction,
-        mu: NonNegativeFloat,
-        val: Fraction,
-        test: Fraction,
-        seed: NonNegativeInt,
+        nodes: PositiveInt = 1000,
+        blocks: PositiveInt = 4,
+        p_within: Fraction = 0.02,
+        p_across: Fraction = 0.002,
+        mu: NonNegativeFloat = 1.0,
+        val: Fraction = 0.1,
+        test: Fraction = 0.2,
+        seed: NonNegativeInt = 0,
     ):
         x, linked, block = block_graph(nodes, blocks, p_within, p_across, mu, rng.make_generator(seed))
         links = linked.triu().nonzero()

@@ -41,7 +41,13 @@ class MoleculeLike(Dataset):
 
     shapes = "x (N, F), edge_index (2, E), sizes (G) -> (G, K)"
 
-    def __init__(self, rows: PositiveInt, bonds: NonNegativeFloat, noise: NonNegativeFloat, seed: NonNegativeInt):
+    def __init__(
+        self,
+        rows: PositiveInt = 1128,
+        bonds: NonNegativeFloat = 0.22,
+        noise: NonNegativeFloat = 0.1,
+        seed: NonNegativeInt = 0,
+    ):
         random = rng.make_generator(seed)
         molecules = [_make_molecule(random) for _ in range(rows)]
         clean = ATOMS * _standardize([m[2] for m in molecules]) + bonds * _standardize([m[3] for m in molecules])

@@ -68,10 +68,10 @@ class Planetoid(Dataset):
     def __init__(
         self,
         name: Literal["cora", "citeseer"],
-        row_normalise: bool,
-        neighbours: list[PositiveInt] | None,
-        seed: NonNegativeInt,
-        data_dir: str | None,
+        row_normalise: bool = True,
+        neighbours: list[PositiveInt] | None = None,
+        seed: NonNegativeInt = 0,
+        data_dir: str | None = None,
     ):
         place = f"{name.capitalize()}/raw/ind.{name}."
         sources = [Source(place + part, sha, f"{URL}ind.{name}.{part}") for part, sha in SHA256[name].items()]

@@ -23,13 +23,13 @@ class RelationSign(Dataset):
 
     def __init__(
         self,
-        nodes: PositiveInt,
-        degree: PositiveInt,
-        relations: PositiveInt,
-        features: PositiveInt,
-        labelled: PositiveInt,
-        val_nodes: PositiveInt,
-        seed: NonNegativeInt,
+        nodes: PositiveInt = 2000,
+        degree: PositiveInt = 2,
+        relations: PositiveInt = 3,
+        features: PositiveInt = 4,
+        labelled: PositiveInt = 1000,
+        val_nodes: PositiveInt = 300,
+        seed: NonNegativeInt = 0,
     ):
         rows = consecutive_node_split(nodes, labelled, val_nodes)
         random = rng.make_generator(seed)

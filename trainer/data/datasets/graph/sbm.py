@@ -28,14 +28,14 @@ class StochasticBlockModel(Dataset):
 
     def __init__(
         self,
-        nodes: PositiveInt,
-        blocks: PositiveInt,
-        p_within: Probability,
-        p_across: Probability,
-        mu: NonNegativeFloat,
-        labelled: PositiveInt,
-        val_nodes: PositiveInt,
-        seed: NonNegativeInt,
+        nodes: PositiveInt = 400,
+        blocks: PositiveInt = 4,
+        p_within: Probability = 0.05,
+        p_across: Probability = 0.005,
+        mu: NonNegativeFloat = 1.0,
+        labelled: PositiveInt = 40,
+        val_nodes: PositiveInt = 100,
+        seed: NonNegativeInt = 0,
     ):
         rows = consecutive_node_split(nodes, labelled, val_nodes)
         x, linked, block = block_graph(nodes, blocks, p_within, p_across, mu, rng.make_generator(seed))

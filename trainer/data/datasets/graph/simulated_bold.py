@@ -41,15 +41,15 @@ class SimulatedBold(Dataset):
 
     def __init__(
         self,
-        rows: PositiveInt,
-        parcels: PositiveInt,
-        members: PositiveInt,
-        shortest: PositiveInt,
-        longest: PositiveInt,
-        rest_steps: PositiveInt,
-        top_k: PositiveInt,
-        noise: PositiveFloat,
-        seed: NonNegativeInt,
+        rows: PositiveInt = 400,
+        parcels: PositiveInt = 90,
+        members: PositiveInt = 20,
+        shortest: PositiveInt = 15,
+        longest: PositiveInt = 20,
+        rest_steps: PositiveInt = 200,
+        top_k: PositiveInt = 8,
+        noise: PositiveFloat = 1.0,
+        seed: NonNegativeInt = 0,
     ):
         if 2 * members > parcels:
             raise ConfigError(f"data.members: two networks of {members} exceed {parcels} parcels")

@@ -41,11 +41,11 @@ class Triples(Dataset):
     def __init__(
         self,
         path: DataPath,
-        columns: list[Literal["head", "relation", "tail"]],
-        delimiter: str | None,
-        val: Fraction,
-        test: Fraction,
-        seed: NonNegativeInt,
+        columns: Sequence[Literal["head", "relation", "tail"]] = ("head", "relation", "tail"),
+        delimiter: str | None = None,
+        val: Fraction = 0.1,
+        test: Fraction = 0.1,
+        seed: NonNegativeInt = 0,
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted or Preprocessing()

@@ -65,10 +65,10 @@ class TU(Dataset):
     def __init__(
         self,
         path: DataPath,
-        name: str | None,
-        fold: NonNegativeInt,
-        folds: PositiveInt,
-        seed: NonNegativeInt,
+        name: str | None = None,
+        fold: NonNegativeInt = 0,
+        folds: PositiveInt = 10,
+        seed: NonNegativeInt = 0,
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
@@ -111,10 +111,10 @@ class PinnedTU(TU):
     def __init__(
         self,
         name: Literal["MUTAG", "PROTEINS"],
-        fold: NonNegativeInt,
-        folds: PositiveInt,
-        seed: NonNegativeInt,
-        data_dir: str | None,
+        fold: NonNegativeInt = 0,
+        folds: PositiveInt = 10,
+        seed: NonNegativeInt = 0,
+        data_dir: str | None = None,
         fitted: Preprocessing | None = None,
     ):
         paths = {f"{name}/raw/{name}_{part}.txt": digest for part, digest in SHA256[name].items()}

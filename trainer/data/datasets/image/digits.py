@@ -31,7 +31,7 @@ class Digits(Dataset):
 
     shapes = "x (B, C, H, W) -> (B)"
 
-    def __init__(self, size: PositiveInt, seed: NonNegativeInt):
+    def __init__(self, size: PositiveInt = 28, seed: NonNegativeInt = 0):
         x, y = load_digits(size)
         self.train, self.val, self.test = split_by_order({"x": x}, y, stratified_order(y, seed))
         self.info = DatasetInfo(
@@ -58,11 +58,11 @@ class DigitCanvas(Dataset):
 
     def __init__(
         self,
-        rows: PositiveInt,
-        size: PositiveInt,
-        digits: Literal[1, 2, 3, 4],
-        digit_size: PositiveInt,
-        seed: NonNegativeInt,
+        rows: PositiveInt = 2000,
+        size: PositiveInt = 32,
+        digits: Literal[1, 2, 3, 4] = 3,
+        digit_size: PositiveInt = 12,
+        seed: NonNegativeInt = 0,
     ):
         if digit_size > size // 2:
             raise ConfigError(

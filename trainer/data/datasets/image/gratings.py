@@ -28,12 +28,12 @@ class Gratings(Dataset):
 
     def __init__(
         self,
-        rows: PositiveInt,
-        size: PositiveInt,
-        classes: PositiveInt,
-        wavelength: PositiveFloat,
-        noise: NonNegativeFloat,
-        seed: NonNegativeInt,
+        rows: PositiveInt = 6000,
+        size: PositiveInt = 28,
+        classes: PositiveInt = 10,
+        wavelength: PositiveFloat = 7.0,
+        noise: NonNegativeFloat = 1.0,
+        seed: NonNegativeInt = 0,
     ):
         random = rng.make_generator(seed)
         pairs = -(-rows // 2)

@@ -36,7 +36,12 @@ class IdxFiles(Dataset):
     shapes = "x (B, C, H, W) -> (B)"
 
     def __init__(
-        self, path: DataPath, prefix: str, val: Fraction, seed: NonNegativeInt, fitted: Preprocessing | None = None
+        self,
+        path: DataPath,
+        prefix: str = "",
+        val: Fraction = 0.1,
+        seed: NonNegativeInt = 0,
+        fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
         folder = Path(path).expanduser()

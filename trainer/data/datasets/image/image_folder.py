@@ -38,13 +38,13 @@ class ImageFolder(Dataset):
     def __init__(
         self,
         path: DataPath,
-        size: PositiveInt,
-        fit: Literal["cut", "pad", "stretch"],
-        channels: Literal[1, 3] | None,
-        val: Fraction,
-        test: Fraction,
-        seed: NonNegativeInt,
-        cache_gb: NonNegativeFloat,
+        size: PositiveInt = 64,
+        fit: Literal["cut", "pad", "stretch"] = "cut",
+        channels: Literal[1, 3] | None = None,
+        val: Fraction = 0.2,
+        test: Fraction = 0.2,
+        seed: NonNegativeInt = 0,
+        cache_gb: NonNegativeFloat = 2.0,
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()

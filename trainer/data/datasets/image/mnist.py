@@ -32,7 +32,7 @@ class MNIST(Dataset):
 
     shapes = "x (B, C, H, W) -> (B)"
 
-    def __init__(self, val_rows: PositiveInt, data_dir: str | None):
+    def __init__(self, val_rows: PositiveInt = 5000, data_dir: str | None = None):
         self.train, self.val, self.test = _load_splits(val_rows, data_dir)
         self.info = DatasetInfo(
             sizes=image_patterns.image_sizes(self.train.inputs["x"], NUM_CLASSES),
@@ -50,7 +50,7 @@ class SequentialMNIST(Dataset):
 
     shapes = "x (B, T, F) -> (B)"
 
-    def __init__(self, val_rows: PositiveInt, data_dir: str | None):
+    def __init__(self, val_rows: PositiveInt = 5000, data_dir: str | None = None):
         self.train, self.val, self.test = _load_splits(val_rows, data_dir)
         for split in (self.train, self.val, self.test):
             split.inputs["x"] = split.inputs["x"].squeeze(1)

@@ -28,14 +28,14 @@ class MovingBlob(Dataset):
 
     def __init__(
         self,
-        rows: PositiveInt,
-        size: PositiveInt,
-        frames: PositiveInt,
-        directions: PositiveInt,
-        speed: PositiveFloat,
-        radius: PositiveFloat,
-        noise: NonNegativeFloat,
-        seed: NonNegativeInt,
+        rows: PositiveInt = 4000,
+        size: PositiveInt = 16,
+        frames: PositiveInt = 6,
+        directions: PositiveInt = 8,
+        speed: PositiveFloat = 2.0,
+        radius: PositiveFloat = 1.5,
+        noise: NonNegativeFloat = 0.2,
+        seed: NonNegativeInt = 0,
     ):
         random = rng.make_generator(seed)
         y = torch.randint(directions, (rows,), generator=random)

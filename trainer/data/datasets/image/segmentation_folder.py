@@ -186,17 +186,17 @@ class SegmentationFolder(_SegmentationDataset):
     def __init__(
         self,
         path: DataPath,
-        classes: list[str] | None,
-        ignore: NonNegativeInt | None,
-        size: PositiveInt | None,
-        fit: Literal["cut", "stretch"],
-        channels: Literal[1, 3] | None,
-        repeats: PositiveInt,
-        values: list[NonNegativeInt] | None,
-        val: Fraction,
-        test: Fraction,
-        seed: NonNegativeInt,
-        cache_gb: NonNegativeFloat,
+        classes: list[str] | None = None,
+        ignore: NonNegativeInt | None = None,
+        size: PositiveInt | None = None,
+        fit: Literal["cut", "stretch"] = "cut",
+        channels: Literal[1, 3] | None = None,
+        repeats: PositiveInt = 1,
+        values: list[NonNegativeInt] | None = None,
+        val: Fraction = 0.2,
+        test: Fraction = 0.2,
+        seed: NonNegativeInt = 0,
+        cache_gb: NonNegativeFloat = 2.0,
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
@@ -232,9 +232,9 @@ class ISBI2012(_SegmentationDataset):
 
     def __init__(
         self,
-        size: PositiveInt | None,
-        repeats: PositiveInt,
-        data_dir: str | None,
+        size: PositiveInt | None = None,
+        repeats: PositiveInt = 16,
+        data_dir: str | None = None,
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()

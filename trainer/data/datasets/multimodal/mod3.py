@@ -30,13 +30,13 @@ class Mod3(Dataset):
 
     def __init__(
         self,
-        rows: PositiveInt,
-        length: PositiveInt,
-        features: PositiveInt,
-        size: PositiveInt,
-        wavelength: PositiveFloat,
-        noise: NonNegativeFloat,
-        seed: NonNegativeInt,
+        rows: PositiveInt = 9000,
+        length: PositiveInt = 10,
+        features: PositiveInt = 8,
+        size: PositiveInt = 28,
+        wavelength: PositiveFloat = 7.0,
+        noise: NonNegativeFloat = 1.0,
+        seed: NonNegativeInt = 0,
     ):
         random = rng.make_generator(seed)
         a, b = torch.arange(rows) // NUM_CLASSES % NUM_CLASSES, torch.arange(rows) % NUM_CLASSES

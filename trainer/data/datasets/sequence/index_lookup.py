@@ -25,7 +25,9 @@ class IndexLookup(Dataset):
 
     shapes = "x (B, S) -> (B)"
 
-    def __init__(self, rows: PositiveInt, length: PositiveInt, symbols: PositiveInt, seed: NonNegativeInt):
+    def __init__(
+        self, rows: PositiveInt = 10000, length: PositiveInt = 12, symbols: PositiveInt = 8, seed: NonNegativeInt = 0
+    ):
         if symbols < 2:
             raise ConfigError(f"data.symbols: {symbols} given; at least 2 symbols are needed")
         random = rng.make_generator(seed)

@@ -28,7 +28,7 @@ class FirstPlusLast(Dataset):
 
     shapes = "x (B, T, F) -> (B, K)"
 
-    def __init__(self, rows: PositiveInt, length: PositiveInt, seed: NonNegativeInt):
+    def __init__(self, rows: PositiveInt = 10000, length: PositiveInt = 40, seed: NonNegativeInt = 0):
         x = torch.rand(rows, length, 1, generator=rng.make_generator(seed))
         self.train, self.val, self.test = split_by_order({"x": x}, x[:, 0] + x[:, -1])
         self.info = DatasetInfo(
@@ -43,7 +43,9 @@ class FirstToken(Dataset):
 
     shapes = "x (B, T, F) -> (B)"
 
-    def __init__(self, rows: PositiveInt, length: PositiveInt, tokens: PositiveInt, seed: NonNegativeInt):
+    def __init__(
+        self, rows: PositiveInt = 10000, length: PositiveInt = 60, tokens: PositiveInt = 8, seed: NonNegativeInt = 0
+    ):
         sequence = torch.randint(tokens, (rows, length), generator=rng.make_generator(seed))
         x = functional.one_hot(sequence, tokens).float()
         self.train, self.val, self.test = split_by_order({"x": x}, sequence[:, 0].clone())
@@ -63,7 +65,9 @@ class VarLenSum(Dataset):
 
     shapes = "x (B, T, F), lengths (B) -> (B, K)"
 
-    def __init__(self, rows: PositiveInt, shortest: PositiveInt, longest: PositiveInt, seed: NonNegativeInt):
+    def __init__(
+        self, rows: PositiveInt = 10000, shortest: PositiveInt = 3, longest: PositiveInt = 20, seed: NonNegativeInt = 0
+    ):
         if shortest > longest:
             raise ConfigError(f"data.shortest: {shortest} is more than data.longest, {longest}")
         random = rng.make_generator(seed)
@@ -90,7 +94,7 @@ class Adding(Dataset):
 
     shapes = "x (B, T, F) -> (B, K)"
 
-    def __init__(self, rows: PositiveInt, length: PositiveInt, seed: NonNegativeInt):
+    def __init__(self, rows: PositiveInt = 10000, length: PositiveInt = 30, seed: NonNegativeInt = 0):
         if length < 2:
             raise ConfigError(f"data.length: {length} given; two marks need at least 2 steps")
         random = rng.make_generator(seed)

@@ -27,12 +27,12 @@ class DampedOscillator(Dataset):
 
     def __init__(
         self,
-        rows: PositiveInt,
-        horizon: PositiveInt,
-        duration: PositiveFloat,
-        frequency: PositiveFloat,
-        damping: NonNegativeFloat,
-        seed: NonNegativeInt,
+        rows: PositiveInt = 1000,
+        horizon: PositiveInt = 10,
+        duration: PositiveFloat = 3.0,
+        frequency: PositiveFloat = 2.0,
+        damping: NonNegativeFloat = 0.2,
+        seed: NonNegativeInt = 0,
     ):
         if damping >= frequency:
             raise ConfigError(f"data.damping: {damping:g} must be less than data.frequency, {frequency:g}")

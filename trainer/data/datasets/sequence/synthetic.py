@@ -23,11 +23,11 @@ class SyntheticSeq(Dataset):
 
     def __init__(
         self,
-        rows: PositiveInt,
-        length: PositiveInt,
-        in_features: PositiveInt,
-        scale: PositiveFloat,
-        seed: NonNegativeInt,
+        rows: PositiveInt = 10000,
+        length: PositiveInt = 10,
+        in_features: PositiveInt = 20,
+        scale: PositiveFloat = 5.0,
+        seed: NonNegativeInt = 0,
     ):
         random = rng.make_generator(seed)
         direction = torch.randn(in_features, generator=random)

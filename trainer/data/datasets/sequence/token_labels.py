@@ -25,11 +25,11 @@ class NeighborSum(Dataset):
 
     def __init__(
         self,
-        rows: PositiveInt,
-        shortest: PositiveInt,
-        longest: PositiveInt,
-        vocab_size: PositiveInt,
-        seed: NonNegativeInt,
+        rows: PositiveInt = 5000,
+        shortest: PositiveInt = 5,
+        longest: PositiveInt = 20,
+        vocab_size: PositiveInt = 6,
+        seed: NonNegativeInt = 0,
     ):
         x, lengths, _ = _draw_tokens(rows, shortest, longest, vocab_size, seed)
         mask = torch.arange(longest) < lengths[:, None]
@@ -63,11 +63,11 @@ class TemporalOrder(Dataset):
 
     def __init__(
         self,
-        rows: PositiveInt,
-        shortest: PositiveInt,
-        longest: PositiveInt,
-        vocab_size: PositiveInt,
-        seed: NonNegativeInt,
+        rows: PositiveInt = 5000,
+        shortest: PositiveInt = 10,
+        longest: PositiveInt = 25,
+        vocab_size: PositiveInt = 8,
+        seed: NonNegativeInt = 0,
     ):
         if shortest < 2 or vocab_size < 3:
             raise ConfigError(

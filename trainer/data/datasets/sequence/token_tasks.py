@@ -24,7 +24,9 @@ class Reverse(Dataset):
 
     shapes = "x (B, S) -> (B, T)"
 
-    def __init__(self, rows: PositiveInt, length: PositiveInt, vocab_size: PositiveInt, seed: NonNegativeInt):
+    def __init__(
+        self, rows: PositiveInt = 10000, length: PositiveInt = 8, vocab_size: PositiveInt = 10, seed: NonNegativeInt = 0
+    ):
         random = rng.make_generator(seed)
         sequences = torch.randint(vocab_size, (2 * rows, length), generator=random).unique(dim=0)
         if len(sequences) < rows:

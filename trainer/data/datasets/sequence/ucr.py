@@ -61,10 +61,10 @@ class UCR(Dataset):
 
     def __init__(
         self,
-        name: str,
-        val: Fraction,
-        seed: NonNegativeInt,
-        data_dir: str | None,
+        name: str = "JapaneseVowels",
+        val: Fraction = 0.2,
+        seed: NonNegativeInt = 0,
+        data_dir: str | None = None,
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()

@@ -68,14 +68,14 @@ class ClassicSeries(Dataset):
 
     def __init__(
         self,
-        name: Literal["airline", "sunspots", "pollution"],
-        columns: list[str] | None,
-        history: PositiveInt | None,
-        horizon: PositiveInt | None,
-        gaps: Literal["interpolate", "drop"],
-        val: Fraction,
-        test: Fraction,
-        data_dir: str | None,
+        name: Literal["airline", "sunspots", "pollution"] = "airline",
+        columns: list[str] | None = None,
+        history: PositiveInt | None = None,
+        horizon: PositiveInt | None = None,
+        gaps: Literal["interpolate", "drop"] = "drop",
+        val: Fraction = 0.2,
+        test: Fraction = 0.2,
+        data_dir: str | None = None,
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted or Preprocessing()

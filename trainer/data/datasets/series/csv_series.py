@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -32,21 +32,21 @@ class CSVSeries(Dataset):
     def __init__(
         self,
         path: DataPath,
-        time: str | int | None,
-        time_format: str | None,
-        columns: list[str | int] | None,
-        history: PositiveInt,
-        horizon: PositiveInt,
-        period: PositiveInt | None,
-        gaps: Literal["error", "interpolate", "drop"],
-        val: Fraction,
-        test: Fraction,
-        delimiter: str | None,
-        header: Literal["auto"] | bool,
-        encoding: str,
-        decimal: Literal["point", "comma"],
-        thousands: Thousands | None,
-        missing: list[str | float],
+        time: str | int | None = None,
+        time_format: str | None = None,
+        columns: list[str | int] | None = None,
+        history: PositiveInt = 24,
+        horizon: PositiveInt = 12,
+        period: PositiveInt | None = None,
+        gaps: Literal["error", "interpolate", "drop"] = "error",
+        val: Fraction = 0.2,
+        test: Fraction = 0.2,
+        delimiter: str | None = None,
+        header: Literal["auto"] | bool = "auto",
+        encoding: str = "utf-8",
+        decimal: Literal["point", "comma"] = "point",
+        thousands: Thousands | None = None,
+        missing: Sequence[str | float] = ("", "?", "na", "n/a", "nan", "null", "none", "-"),
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()

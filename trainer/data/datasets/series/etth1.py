@@ -34,7 +34,7 @@ class ETTh1(Dataset):
 
     shapes = "x (B, T, F) -> (B, P, F)"
 
-    def __init__(self, history: PositiveInt, horizon: PositiveInt, data_dir: str | None):
+    def __init__(self, history: PositiveInt = 336, horizon: PositiveInt = 96, data_dir: str | None = None):
         folder = download.fetch_files("etth1", [SOURCE], data_dir)
         raw = np.loadtxt(
             folder / SOURCE.path,

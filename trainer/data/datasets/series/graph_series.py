@@ -40,10 +40,10 @@ class GraphSeries(Dataset):
         self,
         name: Literal["chickenpox", "pedalme"],
         history: PositiveInt,
-        horizon: PositiveInt,
-        val: Fraction,
-        test: Fraction,
-        data_dir: str | None,
+        horizon: PositiveInt = 1,
+        val: Fraction = 0.1,
+        test: Fraction = 0.2,
+        data_dir: str | None = None,
     ):
         file, sha256 = FILES[name]
         source = download.Source(file, sha256, URL + file)

@@ -32,15 +32,15 @@ class SineTrend(Dataset):
 
     def __init__(
         self,
-        rows: PositiveInt,
-        history: PositiveInt,
-        horizon: PositiveInt,
-        period: PositiveFloat,
-        amplitude: NonNegativeFloat,
-        slope: NonNegativeFloat,
-        level: NonNegativeFloat,
-        noise: PositiveFloat,
-        seed: NonNegativeInt,
+        rows: PositiveInt = 5000,
+        history: PositiveInt = 48,
+        horizon: PositiveInt = 12,
+        period: PositiveFloat = 24.0,
+        amplitude: NonNegativeFloat = 0.736,
+        slope: NonNegativeFloat = 0.02,
+        level: NonNegativeFloat = 1.0,
+        noise: PositiveFloat = 0.1,
+        seed: NonNegativeInt = 0,
     ):
         random = rng.make_generator(seed)
         components = trend_components(history + horizon, period)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from typing import Literal, NamedTuple
@@ -35,23 +35,23 @@ class CSV(Dataset):
         self,
         path: DataPath,
         target: str | int | None,
-        target_kind: Literal["class", "number"] | None,
-        test_path: DataPath | None,
-        delimiter: str | None,
-        header: Literal["auto"] | bool,
-        encoding: str,
-        decimal: Literal["point", "comma"],
-        thousands: Thousands | None,
-        missing: list[str | float],
-        nan: Literal["error", "drop", "fill"],
-        categorical: list[str | int],
-        drop_columns: list[str | int],
-        split_column: str | int | None,
-        val: Fraction,
-        test: Fraction,
-        max_categories: PositiveInt,
-        min_count: PositiveInt,
-        seed: NonNegativeInt,
+        target_kind: Literal["class", "number"] | None = None,
+        test_path: DataPath | None = None,
+        delimiter: str | None = None,
+        header: Literal["auto"] | bool = "auto",
+        encoding: str = "utf-8",
+        decimal: Literal["point", "comma"] = "point",
+        thousands: Thousands | None = None,
+        missing: Sequence[str | float] = ("", "?", "na", "n/a", "nan", "null", "none", "-"),
+        nan: Literal["error", "drop", "fill"] = "error",
+        categorical: Sequence[str | int] = (),
+        drop_columns: Sequence[str | int] = (),
+        split_column: str | int | None = None,
+        val: Fraction = 0.2,
+        test: Fraction = 0.2,
+        max_categories: PositiveInt = 50,
+        min_count: PositiveInt = 2,
+        seed: NonNegativeInt = 0,
         fitted: Preprocessing | None = None,
         task_target: Literal["class", "number"] | None = None,
     ):

@@ -24,7 +24,7 @@ class SklearnClassification(Dataset):
 
     shapes = "x (B, F) -> (B)"
 
-    def __init__(self, name: Literal["breast_cancer", "wine"], seed: NonNegativeInt):
+    def __init__(self, name: Literal["breast_cancer", "wine"], seed: NonNegativeInt = 0):
         from sklearn import datasets
 
         bunch = {"breast_cancer": datasets.load_breast_cancer, "wine": datasets.load_wine}[name]()
@@ -51,7 +51,7 @@ class SklearnRegression(Dataset):
 
     shapes = "x (B, F) -> (B, K)"
 
-    def __init__(self, name: Literal["diabetes"], seed: NonNegativeInt):
+    def __init__(self, name: Literal["diabetes"] = "diabetes", seed: NonNegativeInt = 0):
         from sklearn import datasets
 
         bunch = {"diabetes": datasets.load_diabetes}[name](scaled=False)

@@ -24,7 +24,13 @@ class SyntheticTabular(Dataset):
 
     shapes = "x (B, F) -> (B)"
 
-    def __init__(self, rows: PositiveInt, in_features: PositiveInt, scale: PositiveFloat, seed: NonNegativeInt):
+    def __init__(
+        self,
+        rows: PositiveInt = 10000,
+        in_features: PositiveInt = 20,
+        scale: PositiveFloat = 5.0,
+        seed: NonNegativeInt = 0,
+    ):
         random = rng.make_generator(seed)
         direction = torch.randn(in_features, generator=random)
         direction /= direction.norm()
@@ -43,7 +49,13 @@ class XOR(Dataset):
 
     shapes = "x (B, F) -> (B)"
 
-    def __init__(self, rows: PositiveInt, in_features: PositiveInt, flips: Probability, seed: NonNegativeInt):
+    def __init__(
+        self,
+        rows: PositiveInt = 14000,
+        in_features: PositiveInt = 20,
+        flips: Probability = 0.05,
+        seed: NonNegativeInt = 0,
+    ):
         random = rng.make_generator(seed)
         x = torch.randn(rows, in_features, generator=random)
         flipped = torch.rand(rows, generator=random) < flips
@@ -57,7 +69,7 @@ class Moons(Dataset):
 
     shapes = "x (B, F) -> (B)"
 
-    def __init__(self, rows: PositiveInt, noise: PositiveFloat, seed: NonNegativeInt):
+    def __init__(self, rows: PositiveInt = 10000, noise: PositiveFloat = 0.2, seed: NonNegativeInt = 0):
         random = rng.make_generator(seed)
         y = (torch.rand(rows, generator=random) < 0.5).long()
         arc = moon_points(math.pi * torch.rand(rows, generator=random), y)

@@ -67,7 +67,7 @@ class TinyShakespeare(_LanguageModelingDataset):
 
     shapes = "x (B, S) -> (B, S)"
 
-    def __init__(self, seq_len: PositiveInt, data_dir: str | None, fitted: Preprocessing | None = None):
+    def __init__(self, seq_len: PositiveInt = 128, data_dir: str | None = None, fitted: Preprocessing | None = None):
         self.fitted = fitted or Preprocessing()
         text = text_file.read(download.fetch_files("tinyshakespeare", [SOURCE], data_dir) / SOURCE.path, "data")
         self.set_splits(
@@ -90,14 +90,14 @@ class TextFile(_LanguageModelingDataset):
     def __init__(
         self,
         path: DataPath,
-        encoding: str,
-        tokens: Literal["characters", "words", "bytepair"],
-        vocab_limit: PositiveInt | None,
-        min_count: PositiveInt,
-        lowercase: bool,
-        seq_len: PositiveInt,
-        val: Fraction,
-        test: Fraction,
+        encoding: str = "utf-8",
+        tokens: Literal["characters", "words", "bytepair"] = "characters",
+        vocab_limit: PositiveInt | None = None,
+        min_count: PositiveInt = 2,
+        lowercase: bool = False,
+        seq_len: PositiveInt = 128,
+        val: Fraction = 0.05,
+        test: Fraction = 0.05,
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted or Preprocessing()

@@ -44,7 +44,7 @@ ATTENTION_KERNELS: dict[str, type[AttentionKernel]] = {
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
-class BlockOptions(TypedDict):
+class BlockOptions(TypedDict, total=False):
     """What a user may choose of the blocks of any Transformer: ``**blocks: Unpack[BlockOptions]``."""
 
     width: PositiveInt
@@ -68,13 +68,13 @@ class TransformerConfig:
     width: int
     heads: int
     hidden: int
-    activation: Literal["relu", "gelu"]
-    norm: Literal["pre", "post"]
-    dropout: float
-    positions: Literal["sinusoidal", "learned", "rotary", "none"]
+    activation: Literal["relu", "gelu"] = "gelu"
+    norm: Literal["pre", "post"] = "pre"
+    dropout: float = 0.0
+    positions: Literal["sinusoidal", "learned", "rotary", "none"] = "sinusoidal"
     seq_len: int
-    attention: Literal["full", "reference", "linear", "performer", "linformer", "chunked", "lsh"]
-    attention_size: int
+    attention: Literal["full", "reference", "linear", "performer", "linformer", "chunked", "lsh"] = "full"
+    attention_size: int = 32
     attention_rounds: int = 1
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
@@ -28,8 +29,8 @@ class ResNetTrunk(nn.Module):
         self,
         in_channels: int,
         block: Literal["basic", "bottleneck"],
-        blocks: list[int],
-        widths: list[int],
+        blocks: Sequence[int],
+        widths: Sequence[int],
         stem: Literal["imagenet", "small"],
         stem_norm: bool = True,
         bias: bool = False,

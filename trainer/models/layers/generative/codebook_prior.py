@@ -21,7 +21,9 @@ class CodebookPrior(nn.Module):
     Raises ValueError for a width that its heads cannot share.
     """
 
-    def __init__(self, codes: int, places: int, width: int, layers: int, dropout: float, num_classes: int | None):
+    def __init__(
+        self, codes: int, places: int, width: int, layers: int = 1, dropout: float = 0.0, num_classes: int | None = None
+    ):
         super().__init__()
         if width % NUM_HEADS:
             raise ValueError(f"prior_width: {width} given; {NUM_HEADS} heads share it, so it must be even")

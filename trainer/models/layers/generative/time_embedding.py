@@ -19,7 +19,7 @@ class TimeEmbedding(nn.Module):
     have it, and all rows where no labels are given.
     """
 
-    def __init__(self, width: int, num_classes: int | None):
+    def __init__(self, width: int, num_classes: int | None = None):
         super().__init__()
         self.width = width
         self.mix = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))

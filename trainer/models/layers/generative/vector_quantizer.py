@@ -30,7 +30,7 @@ class VectorQuantizer(nn.Module):
     shares: Tensor
     sums: Tensor
 
-    def __init__(self, codes: int, width: int, decay: float, restarts: bool):
+    def __init__(self, codes: int, width: int, decay: float = 0.99, restarts: bool = True):
         super().__init__()
         self.decay = decay
         self.restarts = restarts

@@ -178,7 +178,13 @@ class GATConv(_BaseGATConv):
     """
 
     def __init__(
-        self, in_features: int, out_features: int, heads: int, concat: bool, dropout: float, negative_slope: float
+        self,
+        in_features: int,
+        out_features: int,
+        heads: int = 1,
+        concat: bool = True,
+        dropout: float = 0.0,
+        negative_slope: float = 0.2,
     ):
         super().__init__(in_features, out_features, heads, concat, dropout, negative_slope)
         self.source = _make_weight(heads, out_features)
@@ -198,7 +204,13 @@ class GATv2Conv(_BaseGATConv):
     """
 
     def __init__(
-        self, in_features: int, out_features: int, heads: int, concat: bool, dropout: float, negative_slope: float
+        self,
+        in_features: int,
+        out_features: int,
+        heads: int = 1,
+        concat: bool = True,
+        dropout: float = 0.0,
+        negative_slope: float = 0.2,
     ):
         super().__init__(in_features, out_features, heads, concat, dropout, negative_slope)
         self.target_weight = _make_weight(in_features, heads * out_features)

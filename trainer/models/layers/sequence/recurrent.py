@@ -67,11 +67,11 @@ class RecurrentStack(nn.Module):
         cell: Literal["rnn", "lstm", "gru"],
         in_features: int,
         hidden_size: int,
-        num_layers: int,
-        bidirectional: bool,
-        dropout: float,
-        recurrent_init: Literal["default", "orthogonal"],
-        forget_bias: float | None,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        recurrent_init: Literal["default", "orthogonal"] = "default",
+        forget_bias: float | None = None,
     ):
         super().__init__()
         if forget_bias is not None and cell != "lstm":

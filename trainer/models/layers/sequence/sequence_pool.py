@@ -19,7 +19,9 @@ class SequencePool(nn.Module):
     Raises ValueError for ``flatten`` without a ``seq_len``, or on another number of steps.
     """
 
-    def __init__(self, kind: Literal["last", "mean", "max", "attention", "flatten"], width: int, seq_len: int | None):
+    def __init__(
+        self, kind: Literal["last", "mean", "max", "attention", "flatten"], width: int, seq_len: int | None = None
+    ):
         super().__init__()
         if kind == "flatten" and seq_len is None:
             raise ValueError("pool: flatten needs seq_len; last, mean, max and attention do not")

@@ -1,0 +1,184 @@
+"""YAML is read as YAML: how it is written changes nothing, and what Hydra makes of a file is what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra.plugins.config_source import ConfigSource
+from omegaconf import OmegaConf
+
+from tests.helpers.commands import write
+from tests.helpers.reformat import LICENSE, STYLES
+from trainer.config import compose, defaults_list, registry, yaml_file
+from trainer.utils.errors import ConfigError
+
+CONF = registry.get_builtin_dir()
+FILES = sorted(CONF.rglob("*.yaml"))
+
+
+@pytest.fixture(params=STYLES)
+def restyled(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The whole configuration in another style, in place of ours."""
+    for path in FILES:
+        place = tmp_path / "conf" / path.relative_to(CONF)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(STYLES[request.param](path.read_text(encoding="utf-8")), encoding="utf-8", newline="")
+    monkeypatch.setattr(defaults_list, "PACKAGE_DIR", tmp_path)
+    registry.get_builtin_dir.cache_clear()
+    yield tmp_path / "conf"
+    monkeypatch.undo()
+    registry.get_builtin_dir.cache_clear()
+
+
+def facts(option: registry.ConfigOption) -> dict[str, object]:
+    """What is known of an option, values parsed."""
+    return {
+        "class": option.class_path,
+        "chosen": option.chosen_options,
+        "flat": option.global_keys,
+        "elsewhere": {key: yaml.safe_load(value) for key, value, _ in option.other_overrides()},
+        "keys": {key: yaml.safe_load(value) for key, value, _ in option.find_entries()},
+        "shapes": option.shapes_line,
+        "layers": [(layer.config_path, layer.package) for layer in option.layers],
+        "problem": option.problem,
+    }
+
+
+def test_how_a_file_is_written_changes_nothing_that_is_known_of_it(restyled: Path) -> None:
+    usual = {path: path.read_text(encoding="utf-8") for path in FILES}
+    for path, text in usual.items():
+        other = restyled / path.relative_to(CONF)
+        assert OmegaConf.load(other) == OmegaConf.load(path)
+        header = ConfigSource._get_header_dict(other.read_text(encoding="utf-8")[:512])["package"]
+        assert header == ConfigSource._get_header_dict(text[:512])["package"]
+        group = "" if path.parent == CONF else path.parent.name
+        before, after = (registry.ConfigOption(group, path.stem, place) for place in (path, other))
+        assert after.path.is_relative_to(registry.get_builtin_dir())
+        assert facts(after) == facts(before)
+        if "by hand" in str(restyled) or "\r\n" in other.read_bytes().decode():
+            assert after.description == before.description
+            assert after.get_descriptions() == before.get_descriptions()
+            assert after.other_overrides() == before.other_overrides()
+
+
+COMMANDS = [
+    [],
+    ["model=gru"],
+    ["experiment=mnist_diffusion"],
+    ["experiment=remember", "epochs=3"],
+    ["model=diffusion", "data=wine"],
+    ["model=diffusion", "data=wine", "epochs=2"],
+    ["model=real_nvp", "data=wine", "task=density"],
+    ["model=wgan_gp", "data=ring", "optimizer=sgd"],
+    ["model=dcgan", "data=digits", "scheduler=step"],
+    ["model=real_nvp", "data=chickenpox"],
+]
+
+
+@pytest.fixture(scope="module")
+def usual() -> list[compose.Config]:
+    return [compose.compose(words) for words in COMMANDS]
+
+
+@pytest.mark.usefixtures("restyled")
+def test_how_a_file_is_written_changes_no_configuration(usual: list[compose.Config]) -> None:
+    for words, before in zip(COMMANDS, usual, strict=True):
+        after = compose.compose(words)
+        assert after.tree == before.tree, words
+        assert (after.names, after.config_hash) == (before.names, before.config_hash)
+        for key in ("epochs", "max_steps", "monitor"):
+            assert after.tree[key] == before.tree[key]
+    with pytest.raises(ConfigError, match=r"lstm works with: .*synthetic_seq"):
+        compose.compose(["model=lstm", "data=moons"])
+    assert registry.default_option("model") == "lstm"
+
+
+HEADERS = [
+    "# @package _global_\nmodel: 1\n",
+    "#@package _global_",
+    "   # @package   model.inner   \n",
+    "\n\n# @package _global_\n",
+    "# a license\n# @package _global_\n",
+    "# @author someone\n# @package _global_\n",
+    "# @package _global_\n# @package model\n",
+    "## @package _global_\n",
+    "model: 1\n# @package _global_\n",
+    "---\n# @package _global_\n",
+    "\ufeff# @package _global_\n",
+    "#\n# @package _global_\n",
+    "# @package\t_global_\n# x\n",
+    f"{' ' * 600}\n# @package _global_\n",
+    "# @package _group_\n",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", HEADERS)
+def test_a_header_is_what_hydra_takes_for_one(text: str) -> None:
+    try:
+        wanted = ConfigSource._get_header_dict(text[: yaml_file.HEADER_CHARS])["package"]
+    except ValueError:
+        wanted = None  # Hydra refuses the file
+    assert yaml_file.read_package(text) == wanted
+
+
+@pytest.mark.parametrize("above", ["# a license\n", "---\n", "\ufeff"])
+def test_a_header_that_hydra_would_not_see_is_told(above: str, tmp_path: Path) -> None:
+    text = f"{above}# @package _global_\nmodel:\n  _target_: trainer.models.tabular.mlp.MLP\n"
+    write(tmp_path, {"model/mine.yaml": text})
+    with pytest.raises(ConfigError, match=r"mine.yaml: '.*@package _global_' stands below other text"):
+        compose.compose(["model=mine"], [tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("a: 1 # one\nb: 2\n", {"a": "one"}),
+        ("a: 'x # y' # one\nb: x#y # two\n", {"a": "one", "b": "two"}),
+        ("a: [1,\n    2] # one\nb: [1, # no\n  2]\n", {"a": "one", "b": "no"}),
+        ("a: # one\n  - 1 # item\n  - 2\nb: 2 # two", {"a": "one", "b": "two"}),
+        ("a: | # one\n  # text\n  # text\nb: >-\n  # text\n# above\nc: 3 # three\n", {"a": "one", "c": "three"}),
+        ("{a: 1, # one\n 'b': {c: 1, d: 2}, # two\n}\n", {"a": "one", "b": "two"}),
+        ('"a" : "\\"# no" # one\n? b\n: 2 # two\n', {"a": "one", "b": "two"}),
+        ("a: # one\nb: null # two\nc: ~ # three\n", {"a": "one", "b": "two", "c": "three"}),
+        ("a: &x {k: 1} # one\nb: *x # two\nc: 'two\n  lines # no' # three\n", {"a": "one", "b": "two", "c": "three"}),
+        ("a: ä😀 # öne\n", {"a": "öne"}),
+        ("\ufeffa: 1 # one\n", {"a": "one"}),
+        ("a: 1 # one\r\nb: 2 # two\r\n", {"a": "one", "b": "two"}),
+    ],
+)
+def test_a_comment_belongs_to_the_key_beside_it(text: str, wanted: dict[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "model" / "a.yaml"
+    path.parent.mkdir()
+    path.write_text(text, encoding="utf-8", newline="")
+    option = registry.ConfigOption("model", "a", path)
+    assert option.get_descriptions() == wanted
+    values = {key: yaml.safe_load(value) for key, value, _ in option.find_entries()}
+    assert values == yaml.safe_load(text.removeprefix("\ufeff"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a: [1", "a: 1\na:\n\t- 2", "\x01", "a: *b", "- 1\n- 2\n", "", "a: 1\n---\nb: 2\n", "[" * 5000, "? [a]\n: 1\n"],
+)
+def test_a_text_that_is_no_configuration_has_no_keys_and_breaks_no_list(text: str, tmp_path: Path) -> None:
+    write(tmp_path, {"model/odd.yaml": text, "model/good.yaml": "_target_: own.Net\na: 1 # one\n"})
+    options = registry.list_options("model", [tmp_path])
+    odd = options["odd"]
+    assert (odd.class_path, odd.task_name, odd.find_entries(), odd.other_overrides()) == (None, None, [], [])
+    assert options["good"].class_path == "own.Net"
+
+
+def test_a_license_is_no_description(tmp_path: Path) -> None:
+    for text in (f"# @package _global_\n{LICENSE}\n# What it is.\n# More.\n", f"{LICENSE}\n# What it is.\n\n# More.\n"):
+        write(tmp_path, {"model/a.yaml": f"{text}model: {{}}\n"})
+        assert registry.ConfigOption("model", "a", tmp_path / "model" / "a.yaml").description == "What it is."
+
+
+def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
+    for value in ("1", "22"):
+        write(tmp_path, {"model/a.yaml": f"a: {value} # one\n"})
+        assert registry.list_options("model", [tmp_path])["a"].find_entries() == [("a", value, "one")]

@@ -1,0 +1,60 @@
+"""The YAML files of options as another reader than the program's takes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trainer.config import registry
+
+
+def read_tree(option: registry.ConfigOption) -> dict[str, Any]:
+    """What an option's file sets, over what those set that its defaults list names."""
+    return _read_file(option.path)
+
+
+def read_keys(option: registry.ConfigOption) -> dict[str, Any]:
+    """The keys of an option's own group, its ``_target_`` too."""
+    found = read_tree(option)[option.group]
+    assert isinstance(found, dict)
+    return found
+
+
+def read_choices(option: registry.ConfigOption) -> dict[str, str]:
+    """The options that a file chooses for other groups, over the choices of those it inherits from."""
+    return _read_choices(option.path)
+
+
+def is_global(path: Path) -> bool:
+    return path.read_text(encoding="utf-8").startswith("# @package _global_\n")
+
+
+def _load(path: Path) -> tuple[dict[str, Any], list[Any]]:
+    tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return tree, tree.pop("defaults", [])
+
+
+def _parents(path: Path) -> list[Path]:
+    names = [item for item in _load(path)[1] if isinstance(item, str) and item != "_self_"]
+    return [path.with_name(f"{name.rpartition('/')[2]}.yaml") for name in names]
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    tree, _ = _load(path)
+    found: dict[str, Any] = {}
+    for part in (*map(_read_file, _parents(path)), tree if is_global(path) else {path.parent.name: tree}):
+        for key, value in part.items():
+            found[key] = found.get(key, {}) | value if isinstance(value, dict) else value
+    return found
+
+
+def _read_choices(path: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for parent in _parents(path):
+        found |= _read_choices(parent)
+    for item in (item for item in _load(path)[1] if isinstance(item, dict)):
+        ((key, name),) = item.items()
+        found[key.removeprefix("override /").split("@")[0]] = name
+    return found

@@ -1,0 +1,86 @@
+"""The comments of a YAML text and the key that each stands beside, by the positions that the parser reports."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+_COMMENT = re.compile(r"(?<!\S)#[^\n]*")
+
+
+def find_comments(root: yaml.Node, text: str) -> dict[int, tuple[int, str]]:
+    """(position, words) of the comment on each line that has one: ``#`` after a blank and outside of every scalar."""
+    spans = sorted(_find_scalar_spans(root, text))
+    gaps = zip([0, *(end for _, end in spans)], [*(start for start, _ in spans), len(text)], strict=True)
+    found: dict[int, tuple[int, str]] = {}
+    line, counted = 0, 0
+    for start, end in gaps:
+        for match in _COMMENT.finditer(text, start, max(start, end)):
+            line += text.count("\n", counted, match.start())
+            counted = match.start()
+            found[line] = (match.start(), match.group().lstrip("#").strip())
+    return found
+
+
+def match_comments(root: yaml.Node, comments: dict[int, tuple[int, str]]) -> dict[int, str]:
+    """The meaning of each key, by the ``id`` of its node.
+
+    A comment belongs to the key whose value ends last before it on its line, or else to the last key on that line:
+    beside ``a: [1, 2]``, behind the bracket of a list of several lines, or above the items of one.
+    """
+    ends: dict[int, tuple[int, int]] = {}
+    starts: dict[int, tuple[int, int]] = {}
+    for key, value in _find_pairs(root):
+        line, place = key.start_mark.line, key.start_mark.index
+        starts[line] = max(starts.get(line, (-1, 0)), (place, id(key)))
+        # The value of an alias stands where its anchor does.
+        if _is_inline(value) and value.start_mark.index >= key.end_mark.index:
+            line, place = value.end_mark.line, value.end_mark.index
+            ends[line] = max(ends.get(line, (-1, 0)), (place, id(key)))
+    found: dict[int, str] = {}
+    for line, (place, words) in comments.items():
+        end, start = ends.get(line, (-1, 0)), starts.get(line, (-1, 0))
+        # A key behind the last value that ends here, as in `a: 1` in front of `b:` in one flow mapping, opens another.
+        nearest = end if end[0] >= start[0] else start
+        if 0 <= nearest[0] <= place:
+            found.setdefault(nearest[1], words)
+    return found
+
+
+def _is_inline(node: yaml.Node) -> bool:
+    """Whether a node's end mark is where its text ends: that of a block is where the next one starts."""
+    if isinstance(node, yaml.ScalarNode):
+        return node.style not in ("|", ">")
+    return bool(node.flow_style)
+
+
+def _find_nodes(node: Any, visited: set[int]) -> Iterator[Any]:
+    if id(node) in visited:
+        return
+    visited.add(id(node))
+    yield node
+    if isinstance(node, yaml.MappingNode):
+        for pair in node.value:
+            for item in pair:
+                yield from _find_nodes(item, visited)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _find_nodes(item, visited)
+
+
+def _find_pairs(root: yaml.Node) -> Iterator[tuple[Any, Any]]:
+    for node in _find_nodes(root, set()):
+        if isinstance(node, yaml.MappingNode):
+            yield from node.value
+
+
+def _find_scalar_spans(root: yaml.Node, text: str) -> Iterator[tuple[int, int]]:
+    for node in _find_nodes(root, set()):
+        if isinstance(node, yaml.ScalarNode):
+            start, end = node.start_mark.index, node.end_mark.index
+            if node.style in ("|", ">"):  # behind its indicator on the same line a comment may stand
+                start = min(end, (text.find("\n", start) + 1) or end)
+            yield start, end

@@ -1,0 +1,230 @@
+"""One YAML file of configuration as a YAML parser reads it: package, defaults list, keys with values and comments.
+
+What decides is the parsed tree, so that no comment, blank line, indentation or quoting changes a meaning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trainer.config import yaml_limits
+from trainer.config.yaml_comments import find_comments, match_comments
+from trainer.utils.errors import ConfigError
+
+HEADER_CHARS = 512
+"""How much of a file Hydra searches for its header."""
+_DEFAULTS_KEY = "defaults"
+_BYTE_ORDER_MARK = "\ufeff"
+"""In front of a text it hides Hydra's header, and is none of the letters that the parser counts."""
+_NULLS = ("", "~", "null", "Null", "NULL")
+_FLOW_SIGNS = re.compile(r"[\[\]{},]")
+_HEADER = re.compile(r"\ufeff?\s*#+\s*@package\s+\S+\s*$")
+_INSTRUCTION = re.compile(r"#\s*@")
+_LICENSE_NOTICE = re.compile(r"copyright|\(c\)|spdx-|licen[cs]ed under|all rights reserved", re.IGNORECASE)
+
+
+class _NodeLoader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignore[misc]
+    """Nodes as they stand, without the search for the type of each, which takes most of the time."""
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+        return ""
+
+    def descend_resolver(self, current_node: Any, current_index: Any) -> None: ...
+
+    def ascend_resolver(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class DefaultItem:
+    """An item of a defaults list: ``[override] [optional] group[@package]: names``, or without a group ``name``."""
+
+    group: str | None
+    names: tuple[str, ...]
+    package: str | None = None
+    is_override: bool = False
+
+    @property
+    def is_self(self) -> bool:
+        return self.group is None and self.names == ("_self_",)
+
+
+@dataclass(frozen=True)
+class YamlEntry:
+    """A key of a file; path: the keys that lead to it."""
+
+    path: tuple[str, ...]
+    key: yaml.Node
+    node: Any
+    file: YamlFile
+
+    @property
+    def is_section(self) -> bool:
+        """Whether its value is a mapping."""
+        return isinstance(self.node, yaml.MappingNode)
+
+    @property
+    def value(self) -> str | None:
+        """The value of a scalar, without quotes."""
+        return self.node.value if isinstance(self.node, yaml.ScalarNode) else None
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it is ``core.types.MISSING``, which would take longer to import than to write."""
+        return self.value == "???"
+
+    @property
+    def text(self) -> str:
+        """The value as written, on one line."""
+        return _format_node(self.node, self.file.text)
+
+    @property
+    def meaning(self) -> str:
+        """The comment beside it."""
+        return self.file.meanings.get(id(self.key), "")
+
+
+@dataclass(frozen=True, eq=False)
+class YamlFile:
+    """A parsed file.
+
+    package: that of Hydra's header; None without one. problem: why it cannot be read; it then has no keys.
+    """
+
+    text: str
+    root: yaml.Node | None
+    package: str | None = None
+    problem: str | None = None
+
+    @property
+    def description(self) -> str:
+        """The first line of the first block of comments that is neither an instruction nor about a license."""
+        blocks: list[list[str]] = [[]]
+        for line in map(str.strip, self.text.splitlines()):
+            words = line.lstrip("#").strip() if line.startswith("#") else ""
+            if words and not words.startswith("@"):
+                blocks[-1].append(words)
+            elif blocks[-1]:
+                blocks.append([])
+        about = [block for block in blocks if block and not _LICENSE_NOTICE.search(" ".join(block))]
+        return (about or blocks)[0][0] if blocks[0] else ""
+
+    @cached_property
+    def defaults(self) -> tuple[DefaultItem, ...]:
+        pairs = self.root.value if isinstance(self.root, yaml.MappingNode) else ()
+        return tuple(_parse_defaults(next((value for key, value in pairs if key.value == _DEFAULTS_KEY), None)))
+
+    @cached_property
+    def entries(self) -> tuple[YamlEntry, ...]:
+        pairs = _flatten_pairs(self.root) if isinstance(self.root, yaml.MappingNode) else []
+        return tuple(self._walk_pairs([pair for pair in pairs if pair[0].value != _DEFAULTS_KEY], ()))
+
+    @cached_property
+    def meanings(self) -> dict[int, str]:
+        """The comment beside each key, by the ``id`` of the key's node."""
+        return match_comments(self.root, find_comments(self.root, self.text)) if self.root else {}
+
+    def _walk_pairs(self, pairs: list[tuple[Any, Any]], above: tuple[str, ...]) -> Iterator[YamlEntry]:
+        for key, node in pairs:
+            path = (*above, str(key.value))
+            yield YamlEntry(path, key, node, self)
+            if isinstance(node, yaml.MappingNode):
+                yield from self._walk_pairs(_flatten_pairs(node), path)
+
+
+def parse_file(path: Path, *, is_trusted: bool = False) -> YamlFile:
+    """A file as it is now. ``is_trusted`` skips the check of its size with aliases expanded, for our own files."""
+    try:
+        stat = path.stat()
+    except OSError as error:
+        return YamlFile("", None, problem=f"{path}: cannot be read: {error.strerror}")
+    return _parse_file(path, is_trusted, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _parse_file(path: Path, is_trusted: bool, *_: int) -> YamlFile:
+    """A file, parsed again where its time or size, the other arguments, are new."""
+    text, package = "", None
+    try:
+        text = yaml_limits.read_text(path) if is_trusted else yaml_limits.read_yaml(path)
+        package, text = read_package(text), text.removeprefix(_BYTE_ORDER_MARK)
+        return YamlFile(text, yaml.compose(text, Loader=_NodeLoader), package)
+    except ConfigError as error:
+        return YamlFile(text, None, package, str(error))
+    except yaml.YAMLError as error:
+        return YamlFile(text, None, package, f"{path}: not YAML: {' '.join(str(error).split())[:300]}")
+
+
+def read_package(text: str) -> str | None:
+    """The package that a file's header names, by Hydra's rule: ``# @package NAME`` above anything but blank lines.
+
+    Lines with other instructions, ``# @key value``, may stand above it, other comments may not.
+    """
+    found = None
+    for line in map(str.strip, text[:HEADER_CHARS].splitlines()):
+        if line and not _INSTRUCTION.match(line):
+            break
+        words = [word for word in line.lstrip("#").strip().split(" ") if word]
+        if len(words) == 2 and words[0] == "@package":
+            found = words[1]
+    return found
+
+
+def find_unread_header(text: str) -> str | None:
+    """A comment in the words of a header where Hydra reads none, as it stands below other comments."""
+    lines = text.splitlines() if read_package(text) is None else ()
+    return next((line.strip() for line in lines if _HEADER.match(line)), None)
+
+
+def _parse_defaults(items: Any) -> Iterator[DefaultItem]:
+    for item in items.value if isinstance(items, yaml.SequenceNode) else ():
+        if isinstance(item, yaml.ScalarNode):
+            path, at, package = item.value.partition("@")
+            yield DefaultItem(None, (path,), package if at else None)
+        elif isinstance(item, yaml.MappingNode) and len(item.value) == 1:
+            key, value = item.value[0]
+            head, at, package = str(key.value).partition("@")
+            *keywords, group = head.split(" ")
+            nodes = value.value if isinstance(value, yaml.SequenceNode) else [value]
+            names = tuple(str(node.value) for node in nodes if not _is_plain(node, _NULLS))
+            yield DefaultItem(group, names, package.partition(":")[0] if at else None, "override" in keywords)
+
+
+def _is_plain(node: yaml.Node, values: tuple[str, ...]) -> bool:
+    """Whether a scalar is one of some values and not in quotes."""
+    return isinstance(node, yaml.ScalarNode) and not node.style and node.value in values
+
+
+def _flatten_pairs(node: yaml.MappingNode) -> list[tuple[Any, Any]]:
+    """The pairs of a mapping with scalar keys, those of ``<<`` in front."""
+    merged: dict[str, tuple[Any, Any]] = {}
+    own = [pair for pair in node.value if isinstance(pair[0], yaml.ScalarNode)]
+    for _, value in (pair for pair in own if _is_plain(pair[0], ("<<",))):
+        sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
+        for source in (item for item in reversed(sources) if isinstance(item, yaml.MappingNode) and item is not node):
+            merged |= {key.value: (key, item) for key, item in _flatten_pairs(source)}
+    merged |= {key.value: (key, value) for key, value in own if not _is_plain(key, ("<<",))}
+    return list(merged.values())
+
+
+def _format_node(node: Any, text: str, *, is_inside: bool = False) -> str:
+    """A value as written if that is one line, else in flow style, where text with brackets needs quotes."""
+    start, end = node.start_mark, node.end_mark
+    if isinstance(node, yaml.ScalarNode):
+        if start.line == end.line and not (is_inside and not node.style and _FLOW_SIGNS.search(node.value)):
+            return text[start.index : end.index]
+        import json  # here, as a list of options needs it for none
+
+        return json.dumps(node.value, ensure_ascii=False)
+    if start.line == end.line and node.flow_style:
+        return text[start.index : end.index]
+    if isinstance(node, yaml.SequenceNode):
+        return f"[{', '.join(_format_node(item, text, is_inside=True) for item in node.value)}]"
+    items = (f"{key.value}: {_format_node(item, text, is_inside=True)}" for key, item in _flatten_pairs(node))
+    return f"{{{', '.join(items)}}}"
