@@ -80,10 +80,10 @@ def test_a_process_is_afterwards_as_it_was(capfd: pytest.CaptureFixture[str]) ->
     torch.set_num_threads(2)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     with initialize_config_dir(str(Path.cwd()), version_base="1.3", job_name="mine"):
-        mine = GlobalHydra.instance().hydra
+        mine, before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
         trainer.run(trainer.compose([*SMALL, "threads=1"]), quiet=True)
         assert GlobalHydra.instance().hydra is mine
-        assert HydraConfig.instance().cfg is None
+        assert HydraConfig.instance().cfg is before
     assert torch.get_num_threads() == 2
     assert handlers == {number: signal.getsignal(number) for number in handlers}
     assert capfd.readouterr() == ("", "")

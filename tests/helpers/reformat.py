@@ -19,6 +19,8 @@ def redump(text: str) -> str:
     """Four spaces of indentation, short lines, no comment of the author's, blank lines, a license on top."""
     header, body = _split_header(text)
     node = yaml.compose(body, Loader=yaml.SafeLoader)
+    if node is None:  # nothing but comments
+        return f"{header}{LICENSE}"
     dumped = yaml.serialize(node, Dumper=yaml.SafeDumper, indent=4, width=60)
     return f"\n{header}{LICENSE}\n---\n\n" + dumped.replace("\n", "\n\n")
 
@@ -43,6 +45,8 @@ def flow(text: str) -> str:
 
     header, body = _split_header(text)
     node = yaml.compose(body, Loader=yaml.SafeLoader)
+    if node is None:
+        return f"{header}# A line.\n"
     close(node)
     return f"# @author someone\n{header}# A line.\n" + yaml.serialize(node, Dumper=yaml.SafeDumper, width=90)
 

@@ -72,8 +72,14 @@ class ConfigOption:
         return self._file.description
 
     @property
+    def _place(self) -> tuple[str, ...]:
+        """Where its keys are: in its group, or below its own name in a group of several objects."""
+        own = (self.group, self.name)
+        return own if (*own, "_target_") in self._settings else (self.group,) if self.group else ()
+
+    @property
     def class_path(self) -> str | None:
-        found = self._settings.get((self.group, "_target_"))
+        found = self._settings.get((*self._place, "_target_"))
         return found[-1].value if found else None
 
     @property
@@ -114,11 +120,10 @@ class ConfigOption:
 
     def find_entries(self) -> list[tuple[str, str, str]]:
         """(key, value as written, meaning) of the keys of its group; those without a group for the flat keys."""
-        above = (self.group,) if self.group else ()
         return [
             (place[-1], entries[-1].text, _find_meaning(entries))
             for place, entries in self._settings.items()
-            if place[:-1] == above and place[-1] != "_target_"
+            if place[:-1] == self._place and place[-1] != "_target_"
         ]
 
     def get_descriptions(self) -> dict[str, str]:

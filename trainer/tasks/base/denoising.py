@@ -43,6 +43,7 @@ class Denoising(Generative):
     option_defaults: ClassVar[DenoisingOptions] = {
         "samples": 2000,
         "classifier": "auto",
+        "scores": [],
         "steps": 20,
         "guidance": 1.0,
         "label_dropout": 0.1,

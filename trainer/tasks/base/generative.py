@@ -48,7 +48,7 @@ class Generative(Task):
     and by the metrics of a user's own in ``scores``, whose predictions and targets are made and real rows (N, ...).
     """
 
-    option_defaults: ClassVar[GenerativeOptions] = {"samples": 2000, "classifier": "auto"}
+    option_defaults: ClassVar[GenerativeOptions] = {"samples": 2000, "classifier": "auto", "scores": []}
     value_range: tuple[float, float] = (-1.0, 1.0)
 
     def __init__(self, model: nn.Module, samples: PositiveInt, classifier: str | None, scores: Sequence[Any] = ()):
