@@ -171,7 +171,10 @@ def pair(model: str, data: str, *more: str, seed: int = 0) -> Pair:
         ["data.max_length=16", "data.keep=first"] if model == "pretrained" and "max_length" in node(DATA[data]) else []
     )
     composed = compose.compose([f"model={model}", *own, *overrides(data), *cut, f"seed={seed}", "batch_size=16", *more])
-    made = _data(json.dumps(composed.tree["data"]))
+    keys = dict(composed.tree["data"])
+    if "target_kind" in keys:
+        keys["task_target"] = compatibility.expected_target_kind(composed.tree["task"]["_target_"])
+    made = _data(json.dumps(keys))
     rng.seed_everything(seed)
     task = factory.make_task(composed.tree, made, composed.names)
     return Pair(composed, made, task, factory.make_loaders(composed.tree, made, composed.settings, torch.device("cpu")))

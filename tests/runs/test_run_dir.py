@@ -20,7 +20,7 @@ import pytest
 
 from tests.helpers.commands import write
 from tests.helpers.states import in_child
-from trainer.runs import run_dir
+from trainer.runs import run_dir, run_log
 from trainer.utils.errors import ConfigError, SystemFault
 
 
@@ -96,8 +96,8 @@ def test_a_file_system_without_locks_will_do(
 
 def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     logger = logging.getLogger("trainer")
-    with run_dir.log_to_file(tmp_path):
-        handler = next(handler for handler in logger.handlers if isinstance(handler, run_dir.RunLogHandler))
+    with run_log.log_to_file(tmp_path):
+        handler = next(handler for handler in logger.handlers if isinstance(handler, run_log.RunLogHandler))
         handler.stream.close()
         handler.stream = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115
         with pytest.raises(SystemFault, match=r"cannot write .*train\.log: No space left on device"):
@@ -106,7 +106,7 @@ def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 def test_where_nothing_can_be_locked_or_logged(tmp_path: Path) -> None:
-    for name, block in ((".lock", run_dir.lock_run), ("train.log", run_dir.log_to_file)):
+    for name, block in ((".lock", run_dir.lock_run), ("train.log", run_log.log_to_file)):
         (tmp_path / name).mkdir()
         with pytest.raises(SystemFault, match=f"cannot write .*{name}: Is a directory"), block(tmp_path):
             pass

@@ -12,7 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from trainer.config import migrations
+from trainer.config import migrations, secret_masking
+from trainer.config.compose import Config
 from trainer.core.types import Number, find_mismatches
 from trainer.runs import recovery, run_dir
 from trainer.utils import atomic_write
@@ -161,3 +162,28 @@ def get_git_commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None
+
+
+WAITING_STATUS = "waiting"
+"""The status of a run that nothing was done for yet."""
+
+
+def create_result(config: Config, path: Path) -> Result:
+    """Create the result of a run that has not begun."""
+    names = config.names
+    return Result(
+        folder=str(path),
+        identity=config.config_hash,
+        status=WAITING_STATUS,
+        options=dict(names),
+        overrides=[secret_masking.mask_override(text) for text in config.overrides],
+        model=names["model"],
+        data=names["data"],
+        task=names["task"],
+        seed=config.settings.seed,
+        versions=collect_versions(),
+        git=get_git_commit(),
+        home=config.working_dir,
+        data_digest=config.data_digest,
+        format_version=migrations.FORMAT_VERSION,
+    )

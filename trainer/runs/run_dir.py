@@ -9,7 +9,6 @@ import logging
 import math
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +17,6 @@ from typing import IO, Any, NamedTuple
 
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError, SystemFault
-from trainer.utils.log_filter import PrintableFilter
 
 log = logging.getLogger(__name__)
 
@@ -249,48 +247,6 @@ def find_run(is_wanted: Callable[[dict[str, Any]], bool], preferred: Path, name:
 
 def _last_modified(path: Path) -> int:
     return max((file.stat().st_mtime_ns for known in IDENTIFYING_FILES for file in path.glob(known)), default=0)
-
-
-class RunLogHandler(logging.FileHandler):
-    """Handler of a run's log file that raises SystemFault where a line cannot be written."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        error = sys.exc_info()[1]
-        if isinstance(error, OSError):
-            raise atomic_write.make_write_error(Path(self.baseFilename), error) from error
-        super().handleError(record)
-
-    def close(self) -> None:
-        with suppress(OSError):  # what could not be written before cannot be written now
-            super().close()
-
-
-class _RewritingFormatter(logging.Formatter):
-    """Log formatter that applies a function to each line, tracebacks included."""
-
-    def __init__(self, change: Callable[[str], str]):
-        super().__init__("%(asctime)s %(levelname)s %(message)s")
-        self._change = change
-
-    def format(self, record: logging.LogRecord) -> str:
-        return self._change(super().format(record))
-
-
-@contextmanager
-def log_to_file(path: Path, change: Callable[[str], str] = str) -> Iterator[None]:
-    """Write the package's log to the run's log file, each line rewritten. Raises SystemFault if it is not writable."""
-    with atomic_write.catch_write_errors(path / LOG_FILE):
-        handler = RunLogHandler(path / LOG_FILE, encoding="utf-8")
-    handler.addFilter(PrintableFilter())
-    handler.setFormatter(_RewritingFormatter(change))
-    logger = logging.getLogger("trainer")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        handler.close()
 
 
 def remove_if_empty(path: Path) -> bool:

@@ -19,8 +19,8 @@ from trainer.engine import checkpoint, dataset_loading, device
 from trainer.engine.dataloader import Loader
 from trainer.engine.model_errors import explain_model_errors
 from trainer.engine.trainer import Trainer
-from trainer.runs import consistency, resume, run_artifacts, run_callbacks, run_dir, run_report, saved_run
-from trainer.runs.results import Result, collect_versions, get_git_commit
+from trainer.runs import consistency, resume, run_artifacts, run_callbacks, run_dir, run_log, run_report, saved_run
+from trainer.runs.results import Result, create_result
 from trainer.runs.run_setup import RunComponents, build_components, load_saved_state, with_saved_fingerprint
 from trainer.utils import atomic_write, signals
 from trainer.utils.errors import ConfigError, Interrupted, SystemFault, UserError
@@ -31,8 +31,6 @@ from trainer.viz.loggers import csv_logger
 log = logging.getLogger(__name__)
 
 
-WAITING_STATUS = "waiting"
-"""The status of a run that nothing was done for yet."""
 LOCK_WAIT_SECONDS = 5.0
 """Seconds that ``resume=auto`` gives another process that is about to leave the run folder."""
 
@@ -91,7 +89,7 @@ def execute_run(
     with _open_run(config, path, patience, quiet=quiet, lock=lock) as screen:
         state = load_saved_state(path, fall_back=fall_back)
         config = with_saved_fingerprint(config, state)
-        result = _new_result(config, path)
+        result = create_result(config, path)
         if state is not None and config.settings.allow_changed_data:  # from here on it is a run of what lies there now
             config = dataset_loading.add_fingerprint(config)
             result.data_digest = config.data_digest
@@ -156,26 +154,6 @@ def _ignore_text(text: str) -> None:
     """Takes the place of ``print_line`` in a run within another."""
 
 
-def _new_result(config: Config, path: Path) -> Result:
-    names = config.names
-    return Result(
-        folder=str(path),
-        identity=config.config_hash,
-        status=WAITING_STATUS,
-        options=dict(names),
-        overrides=[secret_masking.mask_override(text) for text in config.overrides],
-        model=names["model"],
-        data=names["data"],
-        task=names["task"],
-        seed=config.settings.seed,
-        versions=collect_versions(),
-        git=get_git_commit(),
-        home=config.working_dir,
-        data_digest=config.data_digest,
-        format_version=migrations.FORMAT_VERSION,
-    )
-
-
 @contextmanager
 def _open_run(
     config: Config, path: Path, patience: float, *, quiet: bool = False, lock: IO[str] | None = None
@@ -183,7 +161,7 @@ def _open_run(
     """A block in which this process alone works in a run folder, writes its log, and answers signals."""
     with (
         run_dir.lock_run(path, patience, lock),
-        run_dir.log_to_file(path, partial(secret_masking.hide_values, tree=config.raw)),
+        run_log.log_to_file(path, partial(secret_masking.hide_values, tree=config.raw)),
         signals.capture_signals() as flag,
         run_report.RunReporter(flag, verbose=config.settings.verbose, quiet=quiet) as screen,
     ):
