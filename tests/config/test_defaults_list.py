@@ -104,7 +104,7 @@ def test_our_options_are_what_hydra_makes_of_them(group: str) -> None:
 def test_an_heir_is_known_as_what_it_inherits(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "1000")
     options = registry.list_options("model", [folder])
     for name in ("heir", "quiet", "whole", "grand", "mixed"):
         assert options[name].class_path == "trainer.models.tabular.mlp.MLP"

@@ -48,7 +48,7 @@ def list_options(arguments: Sequence[str]) -> int:
 
 def show_details(arguments: Sequence[str]) -> int:
     """Run ``train show``: keys with type, default and meaning; augmented images of a data set; the layers of a run."""
-    from trainer.config import compatibility, introspection, option_keys, plugins, registry, torch_classes, validation
+    from trainer.config import plugins, registry
     from trainer.runs import run_dir
 
     words, folders, _ = argv.split_args(arguments)
@@ -69,32 +69,37 @@ def show_details(arguments: Sequence[str]) -> int:
         _print_keys(registry.ConfigOption("", "train", path), get_type_hints(Settings, include_extras=True))
         return 0
     for word in named:
-        group, _, name = word.partition("=")
-        if group not in registry.GROUPS:
-            near = did_you_mean(group, registry.GROUPS)
-            raise ConfigError(
-                f"train show {word}: {group!r} is no group{near or ';'} one of {', '.join(registry.GROUPS)}"
-            )
-        options = registry.list_options(group, folders)
-        if name not in options:
-            raise ConfigError(registry.describe_unknown_option(group, name, options))
-        option = options[name]
-        if option.problem:
-            raise ConfigError(option.problem)
-        found = introspection.read_signature(option.class_path) if option.class_path else None
-        print_text(f"{group}={name}: {option.description}")
-        if found and torch_classes.is_torch_class(option.class_path or ""):
-            print_text(f"The class is {option.class_path}.")
-        elif found:
-            print_text("\n\n".join(part for part in (found.shapes, found.doc) if part))
-        keys = option_keys.read_keys(group, option.class_path) if option.class_path else None
-        entry = f"{name}." if group in validation.LIST_GROUPS else ""
-        _print_keys(option, {key: parameter.kind for key, parameter in (keys or {}).items()}, f"{group}.{entry}")
-        if elsewhere := option.other_overrides():
-            print_table([("SETS AS WELL", "TO", ""), *elsewhere])
-        if group == "data" and option.class_path and compatibility.non_image_inputs(option.class_path) is None:
-            print_text(f"train show {word} augment=NAME samples=8 draws training rows as the first epochs see them")
+        _show_option(word, folders)
     return 0
+
+
+def _show_option(word: str, folders: Sequence[Path]) -> None:
+    """Print the class and the keys of an option, given as ``group=name``, and what it sets besides."""
+    from trainer.config import compatibility, introspection, option_keys, registry, torch_classes, validation
+
+    group, _, name = word.partition("=")
+    if group not in registry.GROUPS:
+        near = did_you_mean(group, registry.GROUPS)
+        raise ConfigError(f"train show {word}: {group!r} is no group{near or ';'} one of {', '.join(registry.GROUPS)}")
+    options = registry.list_options(group, folders)
+    if name not in options:
+        raise ConfigError(registry.describe_unknown_option(group, name, options))
+    option = options[name]
+    if option.problem:
+        raise ConfigError(option.problem)
+    found = introspection.read_signature(option.class_path) if option.class_path else None
+    print_text(f"{group}={name}: {option.description}")
+    if found and torch_classes.is_torch_class(option.class_path or ""):
+        print_text(f"The class is {option.class_path}.")
+    elif found:
+        print_text("\n\n".join(part for part in (found.shapes, found.doc) if part))
+    keys = option_keys.read_keys(group, option.class_path) if option.class_path else None
+    entry = f"{name}." if group in validation.LIST_GROUPS else ""
+    _print_keys(option, {key: parameter.kind for key, parameter in (keys or {}).items()}, f"{group}.{entry}")
+    if elsewhere := option.other_overrides():
+        print_table([("SETS AS WELL", "TO", ""), *elsewhere])
+    if group == "data" and option.class_path and compatibility.non_image_inputs(option.class_path) is None:
+        print_text(f"train show {word} augment=NAME samples=8 draws training rows as the first epochs see them")
 
 
 def _show_samples(words: Sequence[str], folders: Sequence[Path]) -> int:
