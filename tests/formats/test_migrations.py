@@ -43,12 +43,13 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(name: str) -> None:
     saved_run.load(Path(name))  # the configuration beside it is as it was
 
 
-def test_resume_auto_finds_it() -> None:
-    shutil.move("karate_gcn", "outputs/karate_gcn")
-    words = json.loads(Path("outputs/karate_gcn/results.json").read_text())["overrides"]
+@pytest.mark.parametrize("name", RUNS)
+def test_resume_auto_finds_it(name: str) -> None:
+    shutil.move(name, f"outputs/{name}")
+    words = json.loads(Path(f"outputs/{name}/results.json").read_text())["overrides"]
     kept = [word for word in words if not word.startswith("hydra.")]
     result = train.run(compose.compose([*kept, "resume=auto", "hydra.run.dir=outputs/other"]))
-    assert result.folder == "outputs/karate_gcn"
+    assert result.folder == f"outputs/{name}"
     assert result.status == "finished"
 
 
@@ -69,7 +70,7 @@ def test_a_group_that_it_does_not_know_takes_its_usual_option() -> None:
 
 @pytest.mark.parametrize(("flat", "moved"), [(None, 1.0), ("linear", "linear"), (0.25, 0.25)])
 def test_teacher_forcing_is_a_key_of_the_task_that_has_it(flat: object, moved: object) -> None:
-    seq2seq = {"_target_": "trainer.tasks.seq2seq.Seq2Seq", "teacher_forcing_end": 0.0}
+    seq2seq = {"_target_": "trainer.tasks.seq2seq.Seq2Seq", "teacher_forcing_end": 0.0, "scores": ["nll"]}
     for written in ("${teacher_forcing}", flat):  # as it is written, and resolved
         kept = {"epochs": 1, "teacher_forcing": flat, "task": seq2seq | {"teacher_forcing": written}}
         expected = {"epochs": 1, "task": seq2seq | {"teacher_forcing": moved}}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,25 @@ from trainer.utils.errors import ConfigError
 FORMAT_VERSION = 2
 """Of ``config.yaml`` and ``results.json``; 1 is what train 0.1.0 wrote, without saying so."""
 KEY = "format_version"
+_REPORTED_SCORES: Mapping[str, Sequence[str]] = {
+    "trainer.tasks.regression.Regression": ("mse", "rmse", "mae", "r2"),
+    "trainer.tasks.language.Language": ("nll", "bits", "perplexity", "token_accuracy"),
+    "trainer.tasks.ranking.Ranking": ("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "nll"),
+    "trainer.tasks.graph_generation.GraphGeneration": ("auc", "average_precision", "nll", "kl"),
+    "trainer.tasks.seq2seq.Seq2Seq": (
+        *("token_accuracy", "exact_match", "bleu", "beam_token_accuracy", "beam_exact_match", "beam_bleu"),
+        *("forcing_gap", "nll"),
+    ),
+    **dict.fromkeys(
+        (
+            *("trainer.tasks.density.Density", "trainer.tasks.diffusion.Diffusion", "trainer.tasks.gan.Adversarial"),
+            *("trainer.tasks.flow_matching.FlowMatching", "trainer.tasks.vae.VariationalInference"),
+            "trainer.tasks.vq_vae.VectorQuantization",
+        ),
+        (),
+    ),
+}
+"""``task.scores`` of the tasks that had no such key in version 1."""
 
 
 def check_version(version: object, file: Path, newest: int = FORMAT_VERSION) -> int:
@@ -72,8 +92,16 @@ def _forget_task_of_target(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
+def _add_scores(config: dict[str, Any]) -> dict[str, Any]:
+    """Version 2: every task lists its scores; before, those but classification reported all of theirs."""
+    task = config.get("task")
+    scores = _REPORTED_SCORES.get(str(task.get("_target_"))) if isinstance(task, Mapping) else None
+    return config | {"task": {"scores": list(scores), **task}} if scores is not None and task else config
+
+
 def _from_0_1_0(config: dict[str, Any]) -> dict[str, Any]:
-    return _add_groups(_forget_task_of_target(_move_teacher_forcing(_rename_classes(config))))
+    steps = (_rename_classes, _move_teacher_forcing, _forget_task_of_target, _add_groups, _add_scores)
+    return reduce(lambda migrated, step: step(migrated), steps, config)
 
 
 _MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_0_1_0}
