@@ -1,4 +1,4 @@
-"""Real values: of an example, or of every step of a forecast."""
+"""Regression of values or forecasts."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ _LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.smooth_l1_loss}
 
 
 class Regression(Task):
-    """Predictions and targets of one shape; a (B, 1) prediction is never broadcast against a (B,) target. Scores are in
-    the data's own units where the data says how it scaled its targets.
+    """Regression with equal shapes of predictions and targets, without broadcasting (B, 1) against (B,).
+
+    Scores are in the original units if the data reports the scaling of its targets.
+
+    Args:
+        loss: ``mse``, ``mae`` or ``huber``.
     """
 
     shapes = "(B, ...) -> (B, ...)"
@@ -44,7 +48,7 @@ class Regression(Task):
             found = "none" if targets is None else str(targets.dtype).removeprefix("torch.")
             raise ConfigError(
                 f"task: regression needs real targets; the {split} split has {found}"
-                " (task=classification learns classes)"
+                " (use task=classification for classes)"
             )
         bad = ~targets.isfinite().reshape(len(targets), -1).all(1)
         if bad.any():
@@ -55,13 +59,13 @@ class Regression(Task):
         return batch.target.numel()
 
     def predict_values(self, batch: Batch) -> Tensor:
-        """The model's output, of the target's shape."""
+        """Return the predictions, in the shape of the targets."""
         prediction = self.forward_batch(batch)
         assert batch.target is not None
         if prediction.shape != batch.target.shape:
             raise ConfigError(
-                f"model: pred {tuple(prediction.shape)} vs target {tuple(batch.target.shape)}:"
-                " regression wants equal shapes"
+                f"model: predictions {tuple(prediction.shape)} do not fit targets {tuple(batch.target.shape)}:"
+                " regression needs equal shapes"
             )
         return prediction
 
@@ -84,16 +88,16 @@ class Regression(Task):
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         count = totals["count"]
         mse = float(totals["squared"] / count) * self.target_scale**2
-        spread = totals["target_squared"] - totals["target"] ** 2 / count
+        total_variation = totals["target_squared"] - totals["target"] ** 2 / count
         return {
             "mse": mse,
             "rmse": mse**0.5,
             "mae": float(totals["absolute"] / count) * self.target_scale,
-            "r2": float(1 - totals["squared"] / spread),
+            "r2": float(1 - totals["squared"] / total_variation),
         }
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
-        """On the scale that is trained on, which is not the data's own."""
+        """Return the validation loss on the scale of the training targets."""
         scaled = {"mse": scores["mse"] / self.target_scale**2, "mae": scores["mae"] / self.target_scale}
         return scaled.get(self.loss_name)
 

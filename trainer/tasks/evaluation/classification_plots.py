@@ -1,4 +1,4 @@
-"""What there is to see of a classifier: what it takes for what, its worst mistakes, where it looked, maps it drew."""
+"""Classification plots: confusion matrix, mistakes, ROC curve, saliency and segmentation overlays."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from trainer.metrics import metrics
 from trainer.utils.text import shorten_label
 
 MAX_CLASSES = 60
-"""How many classes a matrix is drawn for: hundreds cannot be read."""
+"""Maximum number of classes in a confusion matrix plot."""
 MAX_MISTAKES, GRID_COLUMNS, MAX_OVERLAYS = 24, 8, 6
 SMOOTHGRAD_SAMPLES, SMOOTHGRAD_NOISE = 16, 0.15
-"""Noisy copies a gradient is averaged over, and their noise as a share of a picture's range (Smilkov et al. 2017)."""
+"""Number of noisy copies of SmoothGrad and their noise relative to the image range (Smilkov et al. 2017)."""
 MISTAKE_COLUMNS = ("row", "true", "predicted", "probability", "nll")
 
 PredictLogits = Callable[[Batch], Tensor]
@@ -41,7 +41,13 @@ PredictLogits = Callable[[Batch], Tensor]
 
 @dataclass(frozen=True)
 class ImageInput:
-    """An input (B, C, H, W) whose rows are drawn: its name, its black and white, and what its rows are called."""
+    """Image input (B, C, H, W) to plot.
+
+    Attributes:
+        name: name of the input.
+        bounds: pixel values of black and white.
+        row_names: names of the rows for captions.
+    """
 
     name: str
     bounds: Bounds | None = None
@@ -50,13 +56,13 @@ class ImageInput:
     def make_tile(
         self, x: Tensor, caption: str, heat: Tensor | None = None, classes: Tensor | None = None
     ) -> ImageTile:
-        """A row (C, H, W) with what lies over it."""
+        """Create an image tile of a row (C, H, W) with an optional heat map or class map."""
         return ImageTile(x, caption, heat, classes, self.bounds)
 
 
 @dataclass
 class ClassificationResults:
-    """What one pass over a split has found. mistakes: (loss, what is shown of it), the dearest first."""
+    """Results of one pass over a split; mistakes are (loss, item), largest loss first."""
 
     confusion: Tensor
     first_batch: Batch | None = None
@@ -69,28 +75,29 @@ class ClassificationResults:
 def make_plots(
     logits: PredictLogits, batches: Iterable[Batch], names: Sequence[str], pictures: ImageInput | None = None
 ) -> Iterator[Artifact | LazyArtifact]:
-    """A confusion matrix, mistakes, ROC curves of two classes; saliency of ``pictures``, or overlays where targets are
-    maps. All from one pass, made when the first of them is drawn.
+    """Yield a confusion matrix, mistakes, ROC curves of binary tasks, and saliency or segmentation overlays of images.
+
+    All share one pass over the batches, made when the first artifact is rendered.
     """
 
     @cache
-    def found() -> ClassificationResults:
+    def results() -> ClassificationResults:
         return _evaluate(logits, batches, names, pictures)
 
     def matrix() -> Artifact:
-        return ConfusionMatrix("confusion", found().confusion, names)
+        return ConfusionMatrix("confusion", results().confusion, names)
 
     def mistakes() -> Artifact | None:
-        if found().mistake_tiles:
-            return ImageGrid("mistakes", [tile for _, tile in found().mistake_tiles], GRID_COLUMNS)
+        if results().mistake_tiles:
+            return ImageGrid("mistakes", [tile for _, tile in results().mistake_tiles], GRID_COLUMNS)
         return (
-            Table("mistakes", MISTAKE_COLUMNS, [cells for _, cells in found().mistake_rows])
-            if found().mistake_rows
+            Table("mistakes", MISTAKE_COLUMNS, [cells for _, cells in results().mistake_rows])
+            if results().mistake_rows
             else None
         )
 
-    def looks() -> Artifact | None:
-        first = found().first_batch
+    def maps() -> Artifact | None:
+        first = results().first_batch
         if pictures is None or first is None or first.target is None:
             return None
         if first.target.dim() == 3:
@@ -101,58 +108,60 @@ def make_plots(
     if len(names) <= MAX_CLASSES:
         yield LazyArtifact("confusion", matrix)
     if len(names) == 2:
-        yield LazyArtifact("roc", lambda: _plot_roc(found(), names))
+        yield LazyArtifact("roc", lambda: _plot_roc(results(), names))
     yield LazyArtifact("mistakes", mistakes)
     if pictures is not None:
-        yield LazyArtifact("saliency or overlays", looks)
+        yield LazyArtifact("saliency or overlays", maps)
 
 
 @torch.no_grad()
 def _evaluate(
     logits: PredictLogits, batches: Iterable[Batch], names: Sequence[str], pictures: ImageInput | None
 ) -> ClassificationResults:
-    seen = ClassificationResults(torch.zeros(len(names), len(names), dtype=torch.long))
+    results = ClassificationResults(torch.zeros(len(names), len(names), dtype=torch.long))
     for batch in batches:
-        seen.first_batch = seen.first_batch or batch
+        results.first_batch = results.first_batch or batch
         odds, target = logits(batch).float(), batch.target
         assert target is not None
         predicted, known = odds.argmax(1), target != IGNORE_INDEX
-        seen.confusion += metrics.confusion_matrix(predicted[known], target[known], len(names)).cpu()
+        results.confusion += metrics.confusion_matrix(predicted[known], target[known], len(names)).cpu()
         if target.dim() != 1:
             continue
         if pictures is None:
-            seen.mistake_rows = sorted(
-                [*seen.mistake_rows, *_tabulate_mistakes(batch, odds, names)], key=lambda one: -one[0]
+            results.mistake_rows = sorted(
+                [*results.mistake_rows, *_tabulate_mistakes(batch, odds, names)], key=lambda mistake: -mistake[0]
             )[:MAX_MISTAKES]
         else:
             found = _draw_mistakes(batch, pictures, odds, names)
-            seen.mistake_tiles = sorted([*seen.mistake_tiles, *found], key=lambda one: -one[0])[:MAX_MISTAKES]
+            results.mistake_tiles = sorted([*results.mistake_tiles, *found], key=lambda mistake: -mistake[0])[
+                :MAX_MISTAKES
+            ]
         if len(names) == 2:
-            seen.margins.append((odds[:, 1] - odds[:, 0])[known].cpu())
-            seen.positives.append(target[known].cpu() == 1)
-    return seen
+            results.margins.append((odds[:, 1] - odds[:, 0])[known].cpu())
+            results.positives.append(target[known].cpu() == 1)
+    return results
 
 
-def _plot_roc(seen: ClassificationResults, names: Sequence[str]) -> LineChart | None:
-    """The ROC curve and precision over recall, the second class being the one that is looked for."""
-    margin, positive = (torch.cat(parts or [torch.zeros(0)]) for parts in (seen.margins, seen.positives))
+def _plot_roc(results: ClassificationResults, names: Sequence[str]) -> LineChart | None:
+    """Plot the ROC and the precision-recall curve, with the second class as the positive one."""
+    margin, positive = (torch.cat(parts or [torch.zeros(0)]) for parts in (results.margins, results.positives))
     if not len(margin) or positive.all() or not positive.any():
         return None
-    false, found, precision = metrics.threshold_curves(margin, positive)
+    fpr, tpr, precision = metrics.threshold_curves(margin, positive)
     area, average = metrics.roc_auc(margin, positive), metrics.average_precision(margin, positive)
-    share, ends = float(positive.double().mean()), torch.tensor([0.0, 1.0])
-    of = f"positive: {shorten_label(names[1])}"
-    roc = PlotPanel(f"ROC, area {area:.4f}", "False positive rate", f"True positive rate ({of})", [("", false, found)],
-                diagonal=True)  # fmt: skip
-    chance = ("chance", ends, torch.tensor([share, share]))
+    prevalence, ends = float(positive.double().mean()), torch.tensor([0.0, 1.0])
+    positive_class = f"positive: {shorten_label(names[1])}"
+    y_label = f"True positive rate ({positive_class})"
+    roc = PlotPanel(f"ROC, area {area:.4f}", "False positive rate", y_label, [("", fpr, tpr)], diagonal=True)
+    chance = ("chance", ends, torch.tensor([prevalence, prevalence]))
     recall = PlotPanel(
-        f"average precision {average:.4f}", "Recall", "Precision", [("", found[1:], precision[1:]), chance]
+        f"Average precision {average:.4f}", "Recall", "Precision", [("", tpr[1:], precision[1:]), chance]
     )
     return LineChart("roc", [roc, recall], 2)
 
 
 def _rank_mistakes(target: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """The loss of each row that is taken for another class, 0 for the others, and the order of the largest."""
+    """Return the loss of each misclassified row, 0 for correct rows, and the order of the largest."""
     loss = F.cross_entropy(logits, target, reduction="none", ignore_index=IGNORE_INDEX)
     loss = loss.masked_fill(logits.argmax(1) == target, 0)
     order = loss.argsort(descending=True)[:MAX_MISTAKES]
@@ -160,16 +169,16 @@ def _rank_mistakes(target: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _tabulate_mistakes(batch: Batch, logits: Tensor, names: Sequence[str]) -> list[tuple[float, tuple[object, ...]]]:
-    """The mistakes of a batch that cost most, as rows of a table; of a graph, its nodes."""
+    """Tabulate the mistakes with the largest loss of a batch; for graphs, of its nodes."""
     assert batch.target is not None
     loss, order = _rank_mistakes(batch.target, logits)
-    sure, predicted = logits.softmax(1).max(1)
+    confidence, predicted = logits.softmax(1).max(1)
     index = batch.index if batch.output_index is None else batch.output_index
     return [
         (
             float(loss[row]),
             (int(index[row]), names[int(batch.target[row])], names[int(predicted[row])],
-             f"{float(sure[row]):.4f}", f"{float(loss[row]):.4f}"),
+             f"{float(confidence[row]):.4f}", f"{float(loss[row]):.4f}"),
         )
         for row in order.tolist()
     ]  # fmt: skip
@@ -178,29 +187,30 @@ def _tabulate_mistakes(batch: Batch, logits: Tensor, names: Sequence[str]) -> li
 def _draw_mistakes(
     batch: Batch, pictures: ImageInput, logits: Tensor, names: Sequence[str]
 ) -> list[tuple[float, ImageTile]]:
-    """The mistakes of a batch that cost most, each with its loss."""
+    """Draw the mistakes with the largest loss of a batch, each with its loss."""
     assert batch.target is not None
-    sure, predicted = logits.softmax(1).max(1)
+    confidence, predicted = logits.softmax(1).max(1)
     loss, order = _rank_mistakes(batch.target, logits)
     found = []
     for row in order.tolist():
-        truth, taken = names[int(batch.target[row])], names[int(predicted[row])]
+        truth, predicted_name = names[int(batch.target[row])], names[int(predicted[row])]
         caption = (
-            f"{truth} as {taken}, {float(sure[row]):.0%}\n{caption_row(pictures.row_names, int(batch.index[row]))}"
+            f"True: {truth}\nPredicted: {predicted_name} ({float(confidence[row]):.0%})\n"
+            f"{caption_row(pictures.row_names, int(batch.index[row]))}"
         )
         found.append((float(loss[row]), pictures.make_tile(batch.inputs[pictures.name][row], caption)))
     return found
 
 
 def _select_rows(batch: Batch, rows: list[int]) -> Batch:
-    """A part of a batch."""
+    """Return the given rows of a batch."""
     assert batch.target is not None
     inputs = {key: value[rows] for key, value in batch.inputs.items()}
     return Batch(inputs, batch.target[rows], batch.index[rows])
 
 
 def _draw_saliency(logits: PredictLogits, batch: Batch, pictures: ImageInput, names: Sequence[str]) -> list[ImageTile]:
-    """A picture of each class with the size of the gradient of the class it was taken for (Simonyan et al. 2013)."""
+    """Draw SmoothGrad saliency maps of the predicted class for one image per true class (Simonyan et al. 2013)."""
     assert batch.target is not None
     classes = batch.target.tolist()
     batch = _select_rows(
@@ -213,18 +223,18 @@ def _draw_saliency(logits: PredictLogits, batch: Batch, pictures: ImageInput, na
     random, heat = rng.make_generator(0), torch.zeros_like(x[:, 0])
     for _ in range(SMOOTHGRAD_SAMPLES):
         noisy = (x + spread * torch.randn(x.shape, generator=random).to(x.device)).requires_grad_()
-        # cuDNN's recurrent layers have no gradient while a model is evaluated; torch's own have.
+        # cuDNN's recurrent layers have no backward pass in eval mode; torch's native ones do.
         with torch.backends.cudnn.flags(enabled=False):
             chosen = logits(replace(batch, inputs=batch.inputs | {pictures.name: noisy})).gather(1, predicted).sum()
             heat += torch.autograd.grad(chosen, noisy, materialize_grads=True)[0].square().amax(1)
     heat = heat.sqrt()
     heat /= heat.flatten(1).quantile(0.99, 1).clamp(min=1e-12)[:, None, None]
-    taken = [names[label] for label in predicted[:, 0].tolist()]
-    return [pictures.make_tile(*those) for those in zip(x, (f"predicted {name}" for name in taken), heat, strict=True)]
+    captions = [f"Predicted: {names[label]}" for label in predicted[:, 0].tolist()]
+    return [pictures.make_tile(*arguments) for arguments in zip(x, captions, heat, strict=True)]
 
 
 def _draw_overlays(logits: PredictLogits, batch: Batch, pictures: ImageInput, names: Sequence[str]) -> list[ImageTile]:
-    """Picture, truth and prediction of the first rows, with the overlap of each class that is in one of them."""
+    """Draw image, ground truth and prediction of the first rows, with the IoU of each class that occurs."""
     batch = _select_rows(batch, list(range(min(MAX_OVERLAYS, len(batch)))))
     with torch.no_grad():
         predicted = logits(batch).argmax(1)
@@ -236,9 +246,11 @@ def _draw_overlays(logits: PredictLogits, batch: Batch, pictures: ImageInput, na
         scores = [f"{name} {value:.2f}" for name, value in zip(names, each.tolist(), strict=True) if value == value]
         tiles += [
             pictures.make_tile(x, caption_row(pictures.row_names, int(row))),
-            pictures.make_tile(x, "truth", classes=truth),
+            pictures.make_tile(x, "True", classes=truth),
             pictures.make_tile(
-                x, "IoU " + "\n".join(", ".join(scores[i : i + 3]) for i in range(0, len(scores), 3)), classes=guess
+                x,
+                "Predicted, IoU " + "\n".join(", ".join(scores[i : i + 3]) for i in range(0, len(scores), 3)),
+                classes=guess,
             ),
         ]
     return tiles
