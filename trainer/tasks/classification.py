@@ -94,7 +94,7 @@ class Classification(Task):
             )
         # Constant during training: if no target is ignored, the loss needs no mask.
         self.has_ignored_targets = not bool(valid.all()) or (self.has_ignored_targets and split != "train")
-        if targets.dim() <= 2:  # not for segmentation maps
+        if targets.dim() <= 2:  # segmentation targets may be deduplicated, so counts would be wrong
             self.class_counts[split] = flat[valid].bincount(minlength=self.num_classes).cpu()
         if not valid.any():
             raise ConfigError(f"data: every {split} label is {IGNORE_INDEX} (ignored): nothing to train on")
@@ -163,17 +163,17 @@ class Classification(Task):
 
         Among equally frequent classes one is drawn, as for the accuracy baseline.
         """
-        known, each = {"auc": 0.5}, {}
+        baseline, class_scores = {"auc": 0.5}, {}
         if self.class_counts.keys() >= {"train", "test"}:
             train_counts, truth = self.class_counts["train"], self.class_counts["test"].double()
             majority = F.one_hot((train_counts == train_counts.max()).nonzero()[:, 0], self.num_classes).double()
             confusions = [truth[:, None] * prediction for prediction in majority]
-            known["f1"] = sum(map(metrics.f1_macro, confusions)) / len(confusions)
+            baseline["f1"] = sum(map(metrics.f1_macro, confusions)) / len(confusions)
             if "f1_per_class" in self.scores:
-                each = self.name_class_scores(
+                class_scores = self.name_class_scores(
                     "f1_", torch.stack([metrics.f1_per_class(confusion) for confusion in confusions]).nanmean(0)
                 )
-        return {name: value for name, value in known.items() if name in self.scores} | each, {}
+        return {name: value for name, value in baseline.items() if name in self.scores} | class_scores, {}
 
     def make_artifacts(self, batches: Iterable[Batch]) -> Iterator[Artifact | LazyArtifact]:
         return classification_plots.make_plots(self.predict_logits, batches, self.class_names, self.image_input)
@@ -181,22 +181,22 @@ class Classification(Task):
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         count = float(totals["count"])
         accuracy, nll = float(totals["correct"]) / count, float(totals["nll"]) / count
-        known = {"accuracy": accuracy, "pixel_accuracy": accuracy, "token_accuracy": accuracy, "nll": nll}
-        known["perplexity"] = float(torch.tensor(nll).exp())
+        scores = {"accuracy": accuracy, "pixel_accuracy": accuracy, "token_accuracy": accuracy, "nll": nll}
+        scores["perplexity"] = float(torch.tensor(nll).exp())
         if "logits" in totals:
-            known["auc"] = metrics.roc_auc_macro(totals["logits"], totals["truth"])
+            scores["auc"] = metrics.roc_auc_macro(totals["logits"], totals["truth"])
         if "confusion" in totals:
-            known["f1"] = metrics.f1_macro(totals["confusion"])
-            each = metrics.iou_per_class(totals["confusion"])
-            known["mean_iou"] = float(each.nanmean())
+            scores["f1"] = metrics.f1_macro(totals["confusion"])
+            iou = metrics.iou_per_class(totals["confusion"])
+            scores["mean_iou"] = float(iou.nanmean())
         if "margin" in totals:
-            known["auc"] = metrics.roc_auc(totals["margin"], totals["positive"])
-        found: dict[str, float] = {str(name): known[name] for name in self.scores if name in known}
-        if "mean_iou" in found:
-            found |= self.name_class_scores("iou_", each)
+            scores["auc"] = metrics.roc_auc(totals["margin"], totals["positive"])
+        selected: dict[str, float] = {str(name): scores[name] for name in self.scores if name in scores}
+        if "mean_iou" in selected:
+            selected |= self.name_class_scores("iou_", iou)
         if "f1_per_class" in self.scores:
-            found |= self.name_class_scores("f1_", metrics.f1_per_class(totals["confusion"]))
-        return found
+            selected |= self.name_class_scores("f1_", metrics.f1_per_class(totals["confusion"]))
+        return selected
 
     def name_class_scores(self, prefix: str, values: Tensor) -> dict[str, float]:
         """Return one score per class, named by prefix and class name."""

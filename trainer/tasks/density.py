@@ -78,13 +78,13 @@ class Density(Generative):
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         count = len(totals["real"])
-        found = {"log_likelihood": float(totals["nats"]) / count}
+        scores = {"log_likelihood": float(totals["nats"]) / count}
         if "exact" in totals:
-            found["gap"] = float(totals["exact"] - totals["nats"]) / count
+            scores["gap"] = float(totals["exact"] - totals["nats"]) / count
         if self.is_scaled:
-            log_prob = found["log_likelihood"] / self.step.numel() + math.log(float(self.step.flatten()[0]))
-            found["bits_per_dim"] = -log_prob / math.log(2)
-        return found | self.compare_samples(totals)
+            log_prob = scores["log_likelihood"] / self.step.numel() + math.log(float(self.step.flatten()[0]))
+            scores["bits_per_dim"] = -log_prob / math.log(2)
+        return scores | self.compare_samples(totals)
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
         return -scores["log_likelihood"]

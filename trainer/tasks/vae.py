@@ -146,8 +146,8 @@ class VariationalInference(Generative):
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         names = ("elbo", "iw_bound", "gap", "reconstruction", "kl")
-        found = {name: float(totals[name] / totals["count"]) for name in names if name in totals}
-        return found | self.compute_bits_per_dim(found["elbo"]) | self.compare_samples(totals)
+        scores = {name: float(totals[name] / totals["count"]) for name in names if name in totals}
+        return scores | self.compute_bits_per_dim(scores["elbo"]) | self.compare_samples(totals)
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
         return -scores["elbo"] if self.beta == 1 else None

@@ -64,9 +64,10 @@ class BilinearDecoder(nn.Module):
         return torch.cat((a * c - b * d, a * d + b * c), 1)
 
 
-def make_embedding(count: int, size: int, spread: float) -> nn.Embedding:
+def make_embedding(count: int, size: int, std: float) -> nn.Embedding:
+    """Create an embedding with weights from N(0, std^2)."""
     embedding = nn.Embedding(count, size)
-    nn.init.normal_(embedding.weight, std=spread)
+    nn.init.normal_(embedding.weight, std=std)
     return embedding
 
 

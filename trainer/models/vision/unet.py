@@ -39,9 +39,8 @@ class UNet(nn.Module):
         if not widths:
             raise ValueError("widths needs at least one entry, one per downsampling step")
         self.skips = skips
-        inner = [
-            max(1, width // 2) for width in widths
-        ]  # decoder channels; half the width balances the cost of encoder and decoder
+        # Decoder channels; half the width balances the number of weights of encoder and decoder.
+        inner = [max(1, width // 2) for width in widths]
         befores = [in_channels, *widths[:-1]]
         self.downs = nn.ModuleList(
             _make_block(before, width, bias) for before, width in zip(befores, widths, strict=True)

@@ -73,7 +73,7 @@ class ClassificationResults:
 
 
 def make_plots(
-    logits: PredictLogits, batches: Iterable[Batch], names: Sequence[str], pictures: ImageInput | None = None
+    predict: PredictLogits, batches: Iterable[Batch], names: Sequence[str], image_input: ImageInput | None = None
 ) -> Iterator[Artifact | LazyArtifact]:
     """Yield a confusion matrix, mistakes, ROC curves of binary tasks, and saliency or segmentation overlays of images.
 
@@ -82,7 +82,7 @@ def make_plots(
 
     @cache
     def results() -> ClassificationResults:
-        return _evaluate(logits, batches, names, pictures)
+        return _evaluate(predict, batches, names, image_input)
 
     def matrix() -> Artifact:
         return ConfusionMatrix("confusion", results().confusion, names)
@@ -98,47 +98,49 @@ def make_plots(
 
     def maps() -> Artifact | None:
         first = results().first_batch
-        if pictures is None or first is None or first.target is None:
+        if image_input is None or first is None or first.target is None:
             return None
         if first.target.dim() == 3:
-            return ImageGrid("overlays", _draw_overlays(logits, first, pictures, names), 3, class_names=names)
+            return ImageGrid("overlays", _draw_overlays(predict, first, image_input, names), 3, class_names=names)
         is_row = first.target.dim() == 1 and bool((first.target != IGNORE_INDEX).any())
-        return ImageGrid("saliency", _draw_saliency(logits, first, pictures, names), GRID_COLUMNS) if is_row else None
+        return (
+            ImageGrid("saliency", _draw_saliency(predict, first, image_input, names), GRID_COLUMNS) if is_row else None
+        )
 
     if len(names) <= MAX_CLASSES:
         yield LazyArtifact("confusion", matrix)
     if len(names) == 2:
         yield LazyArtifact("roc", lambda: _plot_roc(results(), names))
     yield LazyArtifact("mistakes", mistakes)
-    if pictures is not None:
+    if image_input is not None:
         yield LazyArtifact("saliency or overlays", maps)
 
 
 @torch.no_grad()
 def _evaluate(
-    logits: PredictLogits, batches: Iterable[Batch], names: Sequence[str], pictures: ImageInput | None
+    predict: PredictLogits, batches: Iterable[Batch], names: Sequence[str], image_input: ImageInput | None
 ) -> ClassificationResults:
     results = ClassificationResults(torch.zeros(len(names), len(names), dtype=torch.long))
     for batch in batches:
         results.first_batch = results.first_batch or batch
-        odds, target = logits(batch).float(), batch.target
+        logits, target = predict(batch).float(), batch.target
         assert target is not None
-        predicted, known = odds.argmax(1), target != IGNORE_INDEX
-        results.confusion += metrics.confusion_matrix(predicted[known], target[known], len(names)).cpu()
+        predicted, valid = logits.argmax(1), target != IGNORE_INDEX
+        results.confusion += metrics.confusion_matrix(predicted[valid], target[valid], len(names)).cpu()
         if target.dim() != 1:
             continue
-        if pictures is None:
+        if image_input is None:
             results.mistake_rows = sorted(
-                [*results.mistake_rows, *_tabulate_mistakes(batch, odds, names)], key=lambda mistake: -mistake[0]
+                [*results.mistake_rows, *_tabulate_mistakes(batch, logits, names)], key=lambda mistake: -mistake[0]
             )[:MAX_MISTAKES]
         else:
-            found = _draw_mistakes(batch, pictures, odds, names)
-            results.mistake_tiles = sorted([*results.mistake_tiles, *found], key=lambda mistake: -mistake[0])[
+            mistakes = _draw_mistakes(batch, image_input, logits, names)
+            results.mistake_tiles = sorted([*results.mistake_tiles, *mistakes], key=lambda mistake: -mistake[0])[
                 :MAX_MISTAKES
             ]
         if len(names) == 2:
-            results.margins.append((odds[:, 1] - odds[:, 0])[known].cpu())
-            results.positives.append(target[known].cpu() == 1)
+            results.margins.append((logits[:, 1] - logits[:, 0])[valid].cpu())
+            results.positives.append(target[valid].cpu() == 1)
     return results
 
 
@@ -185,21 +187,21 @@ def _tabulate_mistakes(batch: Batch, logits: Tensor, names: Sequence[str]) -> li
 
 
 def _draw_mistakes(
-    batch: Batch, pictures: ImageInput, logits: Tensor, names: Sequence[str]
+    batch: Batch, image_input: ImageInput, logits: Tensor, names: Sequence[str]
 ) -> list[tuple[float, ImageTile]]:
     """Draw the mistakes with the largest loss of a batch, each with its loss."""
     assert batch.target is not None
     confidence, predicted = logits.softmax(1).max(1)
     loss, order = _rank_mistakes(batch.target, logits)
-    found = []
+    mistakes = []
     for row in order.tolist():
         truth, predicted_name = names[int(batch.target[row])], names[int(predicted[row])]
         caption = (
             f"True: {truth}\nPredicted: {predicted_name} ({float(confidence[row]):.0%})\n"
-            f"{caption_row(pictures.row_names, int(batch.index[row]))}"
+            f"{caption_row(image_input.row_names, int(batch.index[row]))}"
         )
-        found.append((float(loss[row]), pictures.make_tile(batch.inputs[pictures.name][row], caption)))
-    return found
+        mistakes.append((float(loss[row]), image_input.make_tile(batch.inputs[image_input.name][row], caption)))
+    return mistakes
 
 
 def _select_rows(batch: Batch, rows: list[int]) -> Batch:
@@ -209,48 +211,54 @@ def _select_rows(batch: Batch, rows: list[int]) -> Batch:
     return Batch(inputs, batch.target[rows], batch.index[rows])
 
 
-def _draw_saliency(logits: PredictLogits, batch: Batch, pictures: ImageInput, names: Sequence[str]) -> list[ImageTile]:
+def _draw_saliency(
+    predict: PredictLogits, batch: Batch, image_input: ImageInput, names: Sequence[str]
+) -> list[ImageTile]:
     """Draw SmoothGrad saliency maps of the predicted class for one image per true class (Simonyan et al. 2013)."""
     assert batch.target is not None
     classes = batch.target.tolist()
     batch = _select_rows(
         batch, [classes.index(label) for label in sorted(set(classes) - {IGNORE_INDEX})][:MAX_MISTAKES]
     )
-    x = batch.inputs[pictures.name]
+    x = batch.inputs[image_input.name]
     with torch.no_grad():
-        predicted = logits(batch).argmax(1, keepdim=True)
-    spread = SMOOTHGRAD_NOISE * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
+        predicted = predict(batch).argmax(1, keepdim=True)
+    std = SMOOTHGRAD_NOISE * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
     random, heat = rng.make_generator(0), torch.zeros_like(x[:, 0])
     for _ in range(SMOOTHGRAD_SAMPLES):
-        noisy = (x + spread * torch.randn(x.shape, generator=random).to(x.device)).requires_grad_()
+        noisy = (x + std * torch.randn(x.shape, generator=random).to(x.device)).requires_grad_()
         # cuDNN's recurrent layers have no backward pass in eval mode; torch's native ones do.
         with torch.backends.cudnn.flags(enabled=False):
-            chosen = logits(replace(batch, inputs=batch.inputs | {pictures.name: noisy})).gather(1, predicted).sum()
+            chosen = predict(replace(batch, inputs=batch.inputs | {image_input.name: noisy})).gather(1, predicted).sum()
             heat += torch.autograd.grad(chosen, noisy, materialize_grads=True)[0].square().amax(1)
     heat = heat.sqrt()
     heat /= heat.flatten(1).quantile(0.99, 1).clamp(min=1e-12)[:, None, None]
     captions = [f"Predicted: {names[label]}" for label in predicted[:, 0].tolist()]
-    return [pictures.make_tile(*arguments) for arguments in zip(x, captions, heat, strict=True)]
+    return [image_input.make_tile(*arguments) for arguments in zip(x, captions, heat, strict=True)]
 
 
-def _draw_overlays(logits: PredictLogits, batch: Batch, pictures: ImageInput, names: Sequence[str]) -> list[ImageTile]:
+def _draw_overlays(
+    predict: PredictLogits, batch: Batch, image_input: ImageInput, names: Sequence[str]
+) -> list[ImageTile]:
     """Draw image, ground truth and prediction of the first rows, with the IoU of each class that occurs."""
     batch = _select_rows(batch, list(range(min(MAX_OVERLAYS, len(batch)))))
     with torch.no_grad():
-        predicted = logits(batch).argmax(1)
+        predicted = predict(batch).argmax(1)
     tiles = []
     assert batch.target is not None
-    for x, truth, guess, row in zip(batch.inputs[pictures.name], batch.target, predicted, batch.index, strict=True):
-        known = truth != IGNORE_INDEX
-        each = metrics.iou_per_class(metrics.confusion_matrix(guess[known], truth[known], len(names)))
-        scores = [f"{name} {value:.2f}" for name, value in zip(names, each.tolist(), strict=True) if value == value]
+    for x, truth, prediction, row in zip(
+        batch.inputs[image_input.name], batch.target, predicted, batch.index, strict=True
+    ):
+        valid = truth != IGNORE_INDEX
+        iou = metrics.iou_per_class(metrics.confusion_matrix(prediction[valid], truth[valid], len(names)))
+        scores = [f"{name} {value:.2f}" for name, value in zip(names, iou.tolist(), strict=True) if value == value]
         tiles += [
-            pictures.make_tile(x, caption_row(pictures.row_names, int(row))),
-            pictures.make_tile(x, "True", classes=truth),
-            pictures.make_tile(
+            image_input.make_tile(x, caption_row(image_input.row_names, int(row))),
+            image_input.make_tile(x, "True", classes=truth),
+            image_input.make_tile(
                 x,
                 "Predicted, IoU " + "\n".join(", ".join(scores[i : i + 3]) for i in range(0, len(scores), 3)),
-                classes=guess,
+                classes=prediction,
             ),
         ]
     return tiles

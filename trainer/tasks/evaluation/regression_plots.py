@@ -85,16 +85,16 @@ def _evaluate(
     for batch in batches:
         predicted = predict(batch)
         assert batch.target is not None
-        truth, guess = denormalize(batch.target).cpu(), denormalize(predicted).cpu()
+        truth, prediction = denormalize(batch.target).cpu(), denormalize(predicted).cpu()
         evaluation.total += truth.numel()
         evaluation.count_label = _describe_count(truth)
         evaluation.truth.append(_subsample(truth.flatten()))
-        evaluation.predicted.append(_subsample(guess.flatten()))
+        evaluation.predicted.append(_subsample(prediction.flatten()))
         for row in range(len(batch) if _has_steps(batch) else 0):
             # The number of rows is unknown: when too many forecasts are held, every second one is dropped.
             if count % stride == 0:
                 history = denormalize(batch.inputs["x"][row]).cpu() if _is_history(batch) else None
-                evaluation.forecasts.append(Forecast(int(batch.index[row]), history, truth[row], guess[row]))
+                evaluation.forecasts.append(Forecast(int(batch.index[row]), history, truth[row], prediction[row]))
             if len(evaluation.forecasts) > MAX_SAVED_FORECASTS:
                 evaluation.forecasts, stride = evaluation.forecasts[::2], 2 * stride
             count += 1

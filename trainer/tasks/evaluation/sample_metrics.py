@@ -24,16 +24,16 @@ class SampleMetrics:
         self.data = data
         self._training_rows: Tensor | None = None
 
-    def __call__(self, made: Tensor, real: Tensor, label: Tensor | None) -> dict[str, float]:
+    def __call__(self, generated: Tensor, real: Tensor, label: Tensor | None) -> dict[str, float]:
         """Compute the metrics of generated rows (N, ...) against as many real rows, in the range of the data.
 
         Args:
-            made: generated rows.
+            generated: generated rows.
             real: real rows.
             label: labels (N,) that the rows were generated for. ``label_accuracy`` is the share of rows that the
                 classifier, or else the nearest mode, assigns to their label.
         """
-        info, flat, real = self.data.info, made.flatten(1), real.to(made)
+        info, flat, real = self.data.info, generated.flatten(1), real.to(generated)
         scores = {"energy_distance": metrics.energy_distance(flat, real.flatten(1))}
         predicted: Tensor | None = None
         if info.modes is not None:
@@ -41,13 +41,13 @@ class SampleMetrics:
             scores |= metrics.mode_coverage(flat, centers, info.mode_sigma)
             predicted = torch.cdist(flat, centers).argmin(1)
         if info.classifier is not None:
-            (features, predicted), (real_features, _) = (info.classifier(rows) for rows in (made, real))
+            (features, predicted), (real_features, _) = (info.classifier(rows) for rows in (generated, real))
             scores["frechet"] = sample_quality.frechet_distance(features, real_features)
             scores["precision"], scores["recall"] = sample_quality.precision_recall(features, real_features)
         if label is not None and predicted is not None:
             scores["label_accuracy"] = float((predicted == label.to(predicted)).double().mean())
         queries = flat[subsample_indices(len(flat), MAX_COPY_QUERIES)]
-        return scores | {"copies": sample_quality.copy_fraction(queries, self.get_training_rows().to(made))}
+        return scores | {"copies": sample_quality.copy_fraction(queries, self.get_training_rows().to(generated))}
 
     def get_training_rows(self) -> Tensor:
         """Return training rows (M, D) in the range of the data, evenly subsampled if there are too many."""

@@ -260,20 +260,20 @@ class LSHAttention(AttentionKernel):
         projected = q[:, :, None] @ self.directions.to(q.dtype)
         return torch.cat((projected, -projected), -1).argmax(-1)
 
-    def _attend_chunks(self, q: Tensor, v: Tensor, places: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+    def _attend_chunks(self, q: Tensor, v: Tensor, positions: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
         """Attend from the queries of each chunk to the keys in its window.
 
         Args:
             q: queries (B, heads, rounds, chunks, size, D).
             v: values of the same steps.
-            places: original positions of the steps.
+            positions: original positions of the steps.
             real: mask of valid steps.
 
         Returns:
             Outputs (B, heads, rounds, T, D) and their log normalizers (B, heads, rounds, T, 1).
         """
         keys, values = _concat_previous(F.normalize(q, dim=-1)), _concat_previous(v)
-        is_self = places[..., None] == _concat_previous(places)[..., None, :]
+        is_self = positions[..., None] == _concat_previous(positions)[..., None, :]
         mask = _concat_previous(real)[..., None, :]
         scores = (q * q.shape[-1] ** -0.5) @ keys.transpose(4, 5)  # (B, heads, rounds, chunks, size, 2 size)
         scores = scores.masked_fill(is_self, self.SELF_SCORE)

@@ -83,11 +83,11 @@ class StyledStage(nn.Module):
         self.ink = ModulatedConv(after, channels, 1, style, demodulate=False)
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Tensor, picture: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
-        x, picture = (F.interpolate(images, self.size, mode="bilinear") for images in (x, picture))
+    def forward(self, x: Tensor, image: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+        x, image = (F.interpolate(images, self.size, mode="bilinear") for images in (x, image))
         for layer in self.layers:
             x = layer(x, style)
-        return x, picture + self.ink(x, style) + self.bias[:, None, None]
+        return x, image + self.ink(x, style) + self.bias[:, None, None]
 
 
 class StyleGenerator(nn.Module):

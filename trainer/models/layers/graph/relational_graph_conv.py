@@ -59,9 +59,9 @@ class RelationalGraph(Graph):
         node_relation, row = (edge_type * nodes + target).unique(return_inverse=True)
         weight = torch.ones_like(row, dtype=dtype) if edge_weight is None else edge_weight.to(dtype)
         total = weight.new_zeros(len(node_relation)).index_add(0, row, weight)
-        share = weight / torch.where(total > 0, total, torch.inf)[row]
+        normalized = weight / torch.where(total > 0, total, torch.inf)[row]
         pattern, order = SparsePattern.from_coo(row, source, (len(node_relation), nodes))
-        self.means = SparseMatrix(pattern, share[order])
+        self.means = SparseMatrix(pattern, normalized[order])
         self.counts = (node_relation // nodes).bincount(minlength=relations).tolist()
         pattern, _ = SparsePattern.from_coo(
             node_relation % nodes,

@@ -63,6 +63,8 @@ def _make_offsets(index: Tensor, groups: int) -> Tensor:
 
 
 class _SparseMatmul(torch.autograd.Function):
+    """Sparse-dense product with gradients for the values and the dense matrix."""
+
     @staticmethod
     def forward(pattern: SparsePattern, values: Tensor, dense: Tensor, by_col: Tensor | None) -> Tensor:  # noqa: ARG004
         return _weighted_sums(dense, pattern.cols, pattern.rowptr, values)
@@ -120,6 +122,8 @@ def sparse_matmul(pattern: SparsePattern, values: Tensor, dense: Tensor, by_col:
 
 
 class _RowSoftmax(torch.autograd.Function):
+    """Softmax over the entries of each row, with its gradient."""
+
     @staticmethod
     def forward(pattern: SparsePattern, scores: Tensor) -> Tensor:
         limits = torch.finfo(scores.dtype)
