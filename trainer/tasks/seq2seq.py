@@ -30,7 +30,7 @@ REPORTED_SCORES = (
     *("token_accuracy", "exact_match", "bleu", "beam_token_accuracy", "beam_exact_match", "beam_bleu"),
     *("forcing_gap", "nll"),
 )
-"""All scores; of them BLEU needs words, and those of a beam one."""
+"""All scores; those of BLEU need a tokenizer, and those of beam search ``beam_size`` above 1."""
 
 
 class EncoderDecoder(decoding.Decoder, Protocol):
@@ -201,7 +201,7 @@ class Seq2Seq(ScoredTask):
         return score
 
     def _pad_to_horizon(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, horizon): batches are as long as their longest row."""
+        """Pad or truncate tokens to (B, horizon), because batches are as long as their longest row."""
         return F.pad(tokens[:, : self.horizon], (0, max(0, self.horizon - tokens.shape[1])), value=IGNORE_INDEX)
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:

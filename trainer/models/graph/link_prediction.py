@@ -20,16 +20,16 @@ ENCODERS = {"linear": NodeLinear, "gcn": CONV_LAYERS["gcn"], "sage": CONV_LAYERS
 
 
 class _LinkAutoencoder(nn.Module, ABC):
-    """Vectors of nodes, and the log-odds of a link between each of pairs of them."""
+    """Base class of graph autoencoders: node embeddings, and a decoder that outputs the logit of a link per pair."""
 
     decoder: nn.Module
 
     @abstractmethod
     def encode(self, x: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
-        """Nodes (N, W), and the nats each of them costs (N,)."""
+        """Return node embeddings (N, W) and their KL terms in nats, (N,)."""
 
     def decode(self, nodes: Tensor, pairs: Tensor) -> Tensor:
-        """nodes (N, W), pairs (P, 2) -> (P, 1)"""
+        """Return link logits (P, 1) of pairs (P, 2) of nodes (N, W)."""
         return self.decoder(nodes, pairs)
 
     def forward(self, x: Tensor, edge_index: Tensor, pairs: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from trainer.utils.text import format_dtype
 
 
 def count_tokens(batch: Batch) -> Tensor:
-    """Return how many targets of a batch count."""
+    """Return the number of targets of a batch that are not ignored."""
     return (batch.require_target() != IGNORE_INDEX).sum()
 
 
