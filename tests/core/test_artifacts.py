@@ -31,7 +31,10 @@ def test_a_caption_is_the_name_of_a_file_or_else_a_number() -> None:
     [
         (("model=cnn", "data=image_folder", f"data.path={pictures() / 'kinds'}", "data.size=16"), "mistakes"),
         (("model=unet", "model.widths=[2,4]", "data=image_masks", f"data.path={pictures() / 'marked'}"), "overlays"),
-        (("model=conv_vae", "data=image_folder", f"data.path={pictures() / 'kinds'}", "data.size=8"), "rebuilt"),
+        (
+            ("model=conv_vae", "data=image_folder", f"data.path={pictures() / 'kinds'}", "data.size=8"),
+            "reconstructions",
+        ),
     ],
 )
 @pytest.mark.slow

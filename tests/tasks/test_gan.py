@@ -151,11 +151,14 @@ def test_what_is_generated_and_how_it_is_judged_go_by_the_rows_classes() -> None
 
 
 MISFITS = {
-    "task.clip: only wgan clips weights, and task.loss is bce; leave it null": {"loss": "bce", "clip": 0.1},
-    "task.gradient_penalty: 0 leaves the critic of wgan_gp without a bound": {"gradient_penalty": 0.0},
-    "task.clip and task.gradient_penalty: each bounds": {"loss": "wgan", "gradient_penalty": 10.0},
-    "task.gradient_penalty and task.r1: each bounds": {"r1": 1.0},
-    "task.label_smoothing: hinge has no target to smooth; bce and lsgan have": {
+    "task.clip: weight clipping applies to wgan only, and task.loss is bce; set it to null": {
+        "loss": "bce",
+        "clip": 0.1,
+    },
+    "task.gradient_penalty: 0 leaves the critic of wgan_gp unconstrained": {"gradient_penalty": 0.0},
+    "task.clip and task.gradient_penalty: each constrains": {"loss": "wgan", "gradient_penalty": 10.0},
+    "task.gradient_penalty and task.r1: each constrains": {"r1": 1.0},
+    "task.label_smoothing: hinge has no targets to smooth; bce and lsgan have": {
         "loss": "hinge",
         "label_smoothing": 0.1,
     },
@@ -169,7 +172,7 @@ def test_options_that_do_not_go_together_are_refused(said: str) -> None:
 
 
 def test_spectral_norm_and_clipping_are_refused_together() -> None:
-    with pytest.raises(ConfigError, match=r"task\.clip and model\.spectral_norm: each bounds"):
+    with pytest.raises(ConfigError, match=r"task\.clip and model\.spectral_norm: each constrains"):
         task(gan(spectral=True), loss="wgan")
     task(gan(spectral=True), loss="hinge")
 
@@ -255,7 +258,7 @@ def test_a_collapsed_generator_scores_one_mode(ring: Ring) -> None:
 def test_points_of_another_width_are_refused(ring: Ring) -> None:
     built = task(gan(width=3))
     built.setup(ring)
-    with pytest.raises(ConfigError, match=r"makes rows \(3,\) where the data has \(2,\)"):
+    with pytest.raises(ConfigError, match=r"generates rows \(3,\), but the data has \(2,\)"):
         built.generate(5, None)
 
 

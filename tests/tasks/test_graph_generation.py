@@ -83,7 +83,7 @@ def test_a_posterior_is_drawn_anew_while_training_and_its_mean_is_scored() -> No
 
 @pytest.mark.parametrize("targets", [None, torch.tensor([0, 2]), torch.tensor([0.0, 1.0])])
 def test_other_targets_are_refused(targets: Tensor | None) -> None:
-    with pytest.raises(ConfigError, match="a 0 or a 1 for every pair; the val split has others"):
+    with pytest.raises(ConfigError, match="target 0 or 1 for every pair; the val split has other values"):
         task().validate_targets(targets, "val")
 
 
@@ -143,8 +143,8 @@ def test_what_is_sampled_is_a_table_and_a_picture(trained: Lab, tmp_path: Path) 
         True,
     ]
     captions = [caption for caption, _ in picture.graphs]
-    assert captions[0].startswith(f"seen: {len(seen)} links\n300 nodes, density {len(seen) / 44850:.4f} (")
-    assert captions[1].startswith(f"drawn: {len(links)} links, ")
+    assert captions[0].startswith(f"training: {len(seen)} links\n300 nodes, density {len(seen) / 44850:.4f} (")
+    assert captions[1].startswith(f"sampled: {len(links)} links, ")
     (path,) = artifact_writer.write_artifacts([table], tmp_path)
     assert path.read_text().splitlines()[:2] == ["source,target", ",".join(map(str, links[0].tolist()))]
 

@@ -72,7 +72,7 @@ def test_a_batch_in_which_no_token_counts_has_a_loss_and_a_gradient_of_0() -> No
 
 
 def test_other_scores_and_targets_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"scores \(2, 4, 7\) do not fit targets \(2, 4\): .* \(B, S, 5\)"):
+    with pytest.raises(ConfigError, match=r"logits \(2, 4, 7\) do not fit targets \(2, 4\): .* \(B, S, 5\)"):
         make(torch.zeros(V, 7)).loss(batch_of(TARGET), "model")
     with pytest.raises(ConfigError, match=r"test target tokens must be 0\.\.4; found 9 at row 0, step 1"):
         make().validate_targets(torch.tensor([[0, 9]]), "test")
@@ -91,7 +91,7 @@ def test_text_goes_on_from_the_prompt() -> None:
 def test_a_prompt_of_strange_characters_or_none_is_refused() -> None:
     with pytest.raises(ConfigError, match="'z' is not in the vocabulary of 5"):
         list(make().sample("z"))
-    with pytest.raises(ConfigError, match="holds no token"):
+    with pytest.raises(ConfigError, match="contains no tokens"):
         list(make().sample(""))
     task = make()
     task.tokenizer = None

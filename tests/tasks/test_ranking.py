@@ -107,8 +107,8 @@ def test_what_cannot_be_ranked_is_refused() -> None:
 
 
 def test_what_cannot_be_asked_for_some_of_all_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"task\.candidates: this model scores all of them at once"):
+    with pytest.raises(ConfigError, match=r"task\.candidates: this model always scores all candidates"):
         Ranking(Fixed(torch.zeros(3, 4)), 4, label_smoothing=0.0, candidates=2)
-    with pytest.raises(ConfigError, match=r"task\.label_smoothing: spread over all candidates, so it needs"):
+    with pytest.raises(ConfigError, match=r"task\.label_smoothing: smooths over all candidates and needs"):
         Ranking(DistMult(4, 2, 6, "distmult", 1.0, 0.0), 4, label_smoothing=0.1, candidates=2)
     assert Ranking(Fixed(torch.zeros(3, 4)), 4, label_smoothing=0.1, candidates=4).candidates is None  # that is all

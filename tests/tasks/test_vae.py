@@ -248,6 +248,6 @@ def test_bernoulli_refuses_values_outside_0_and_1() -> None:
     x = torch.rand(8, 6)
     task(likelihood="bernoulli").setup(Points(x))
     x[3, 2] = 1.5
-    with pytest.raises(ConfigError, match=r"bernoulli wants values in \[0, 1\]; row 3 of the train split"):
+    with pytest.raises(ConfigError, match=r"bernoulli needs values in \[0, 1\]; row 3 of the train split"):
         task(likelihood="bernoulli").setup(Points(x))
     task().setup(Points(x))

@@ -84,15 +84,20 @@ def test_pictures_are_made_in_shades_between_black_and_white() -> None:
 @torch.no_grad()
 def test_what_is_shown_is_rebuilt_from_the_code_and_ways_end_in_it() -> None:
     run, task = made(*SHADES, "task.likelihood=categorical", "model.num_classes=10")
-    rebuilt, between = show(task.eval().make_artifacts(run.loaders["test"].iter_epoch(0))).values()
-    assert isinstance(rebuilt, ImageGrid)
-    assert isinstance(between, ImageGrid)
-    assert (rebuilt.columns, len(rebuilt.tiles), between.columns, len(between.tiles)) == (10, 20, 10, 50)
+    reconstructions, interpolations = show(task.eval().make_artifacts(run.loaders["test"].iter_epoch(0))).values()
+    assert isinstance(reconstructions, ImageGrid)
+    assert isinstance(interpolations, ImageGrid)
+    assert (reconstructions.columns, len(reconstructions.tiles), interpolations.columns, len(interpolations.tiles)) == (
+        10,
+        20,
+        10,
+        50,
+    )
     seen = next(run.loaders["test"].iter_epoch(0))
-    assert torch.equal(rebuilt.tiles[3].image, seen.inputs["x"][3])
-    assert (rebuilt.tiles[3].caption, rebuilt.tiles[13].caption) == ("row 3", "rebuilt")
-    again = torch.stack([tile.image for tile in rebuilt.tiles[10:]])
-    ends = torch.stack([tile.image for place, tile in enumerate(between.tiles) if place % 10 in (0, 9)])
+    assert torch.equal(reconstructions.tiles[3].image, seen.inputs["x"][3])
+    assert (reconstructions.tiles[3].caption, reconstructions.tiles[13].caption) == ("row 3", "reconstructed")
+    again = torch.stack([tile.image for tile in reconstructions.tiles[10:]])
+    ends = torch.stack([tile.image for place, tile in enumerate(interpolations.tiles) if place % 10 in (0, 9)])
     torch.testing.assert_close(ends, again.view(2, 5, 1, 8, 8).transpose(0, 1).flatten(0, 1))
     mean, _ = task.model.encode(seen.inputs["x"][:10], seen.target[:10])  # type: ignore[operator,index]
     shades = task.model.decode(mean, seen.target[:10]).view(10, 64, 17).softmax(-1) @ torch.linspace(0, 1, 17)  # type: ignore[operator,index]
@@ -104,7 +109,7 @@ def test_a_way_is_sampled_between_two_test_rows_in_the_class_of_the_nearer() -> 
     sheet, array = task.eval().sample(count=5, start=3, end=12)
     assert isinstance(sheet, ImageGrid)
     assert isinstance(array, ArrayFile)
-    assert (sheet.name, array.name, array.values.shape) == ("between-3-12", "between-3-12", (5, 1, 8, 8))
+    assert (sheet.name, array.name, array.values.shape) == ("interpolation-3-12", "interpolation-3-12", (5, 1, 8, 8))
     steps = array.values.flatten(1).diff(dim=0).norm(dim=1)
     assert (steps > 0).all()
     batch = run.data.test.batch(torch.tensor([3, 12]), 0)
@@ -112,7 +117,7 @@ def test_a_way_is_sampled_between_two_test_rows_in_the_class_of_the_nearer() -> 
     assert batch.target[0] != batch.target[1]
     assert steps.argmax() == 2, "the class changes after the middle"
     for keys in ({"start": 3}, {"start": 3, "end": 359}, {"start": 3, "end": 4, "label": 1}):
-        with pytest.raises(ConfigError, match="a way goes from one of the test rows 0 to 358 to another"):
+        with pytest.raises(ConfigError, match="start and end must be test rows 0 to 358"):
             list(task.sample(**keys))  # type: ignore[arg-type]
     drawn, _ = task.sample(count=20, label=2)
     assert isinstance(drawn, ImageGrid)
@@ -129,10 +134,13 @@ def test_points_have_nothing_to_be_rebuilt_for_the_eye_and_the_baseline_of_their
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("model=vae", *DIGITS, "task.likelihood=categorical"), "model.levels: 1 number for each of x's"),
-        (SHADES, "model.levels: 17 given; task.likelihood=gaussian takes 1 number"),
-        (("model=vae", *DIGITS, "task.binarise=true"), "task.binarise: ones and zeros want task.likelihood=bernoulli"),
-        (("model=binary_vae", "data=linear_gaussian"), r"task.likelihood: bernoulli wants values in \[0, 1\]; row 0"),
+        (
+            ("model=vae", *DIGITS, "task.likelihood=categorical"),
+            "model.levels: 1 given; task.likelihood=categorical needs",
+        ),
+        (SHADES, "model.levels: 17 given; task.likelihood=gaussian takes 1 output"),
+        (("model=vae", *DIGITS, "task.binarise=true"), "task.binarise: binarized data needs task.likelihood=bernoulli"),
+        (("model=binary_vae", "data=linear_gaussian"), r"task.likelihood: bernoulli needs values in \[0, 1\]; row 0"),
     ],
 )
 def test_what_does_not_go_together_is_told_in_a_sentence(words: tuple[str, ...], said: str) -> None:

@@ -1,4 +1,4 @@
-"""Models, one family a file, in a folder for each field; reached through ``_target_``.
+"""Models, one family per file, in a folder per field; selected by ``_target_``.
 
 May import utils, core, metrics, config, optim and ``models.layers``, never a sibling.
 """

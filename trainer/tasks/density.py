@@ -1,4 +1,4 @@
-"""Exact likelihood: a model that says how dense its distribution is at every row, and draws rows from it."""
+"""Density estimation by exact maximum likelihood."""
 
 from __future__ import annotations
 
@@ -19,15 +19,20 @@ from trainer.tasks.base.model_protocols import NormalizingFlow
 from trainer.tasks.evaluation.sample_metrics import load_rows, subsample_indices
 
 MAX_ROWS = 10_000
-"""Training rows of which the steps between values are taken."""
+"""Training rows used to estimate the quantization steps."""
 
 
 class Density(Generative):
-    """Maximum likelihood: the loss is the mean of ``-log p(x + step u)`` with u uniform in [-1/2, 1/2]. ``step``, for
-    each number of a row, is the usual difference between neighbours among its values: 1 of what is counted or is yes or
-    no, which as points would be infinitely likely (Uria et al. 2013), and next to nothing of what is measured; of a
-    pixel it is one of 256 levels, so that ``bits_per_dim`` are comparable (Theis et al. 2016). Rows are rated as they
-    are. ``gap`` is how far ``log_likelihood``, in nats per row, lies below the exact one, where the data knows it.
+    """Maximum likelihood with uniform dequantization: the loss is the mean of ``-log p(x + step u)``, u in [-1/2, 1/2].
+
+    ``step`` is the median difference between neighboring values of a feature: 1 for counts and binary features, which
+    as points would have infinite density, and close to 0 for continuous ones. For pixels it is one of 256 levels, so
+    that ``bits_per_dim`` is comparable with published results. Rows are scored without noise. ``gap`` is the distance
+    of ``log_likelihood``, in nats per row, to the exact one, if the data reports it.
+
+    References:
+        Uria et al. 2013, RNADE (dequantization).
+        Theis et al. 2016, A Note on the Evaluation of Generative Models.
     """
 
     shapes = "(B) -> ()"
@@ -53,12 +58,12 @@ class Density(Generative):
         )
 
     def dequantize(self, batch: Batch) -> Tensor:
-        """The rows with noise as wide as the steps between values."""
+        """Return the rows with uniform noise of the width of the quantization steps."""
         x = self.normalize(batch)
         return x + self.step * (torch.rand_like(x) - 0.5)
 
     def log_prob(self, x: Tensor, label: Tensor | None) -> Tensor:
-        """``log p(x)``, or ``log p(x | label)``, (B,)."""
+        """Return ``log p(x)``, or ``log p(x | label)``, (B,)."""
         return (self.model(x) if label is None else self.model(x, label)).float()
 
     def loss(self, batch: Batch, player: str) -> Tensor:
@@ -74,27 +79,29 @@ class Density(Generative):
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         count = len(totals["real"])
-        found = {"log_likelihood": float(totals["nats"]) / count}
+        scores = {"log_likelihood": float(totals["nats"]) / count}
         if "exact" in totals:
-            found["gap"] = float(totals["exact"] - totals["nats"]) / count
+            scores["gap"] = float(totals["exact"] - totals["nats"]) / count
         if self.is_scaled:
-            chance = found["log_likelihood"] / self.step.numel() + math.log(float(self.step.flatten()[0]))
-            found["bits_per_dim"] = -chance / math.log(2)
-        return found | self.compare_samples(totals)
+            log_prob = scores["log_likelihood"] / self.step.numel() + math.log(float(self.step.flatten()[0]))
+            scores["bits_per_dim"] = -log_prob / math.log(2)
+        return scores | self.compare_samples(totals)
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
         return -scores["log_likelihood"]
 
     def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:
-        """As of every generative task, with the likelihood of one Gaussian and the exact one."""
+        """Add the log-likelihood of a fitted Gaussian (baseline) and the exact one (best)."""
         baseline, best = super().reference_scores()
         parts = (
-            load_rows(part, subsample_indices(len(part), MAX_ROWS))
-            for part in (self.sample_metrics.data.train, self.sample_metrics.data.test)
+            load_rows(split, subsample_indices(len(split), MAX_ROWS))
+            for split in (self.sample_metrics.data.train, self.sample_metrics.data.test)
         )
         train, test = (batch.to(self.progress.device) for batch in parts)
-        broad = sample_quality.gaussian_log_prob(*(self.dequantize(batch).flatten(1).cpu() for batch in (train, test)))
-        baseline["log_likelihood"] = float(broad.mean())
+        gaussian = sample_quality.gaussian_log_prob(
+            *(self.dequantize(batch).flatten(1).cpu() for batch in (train, test))
+        )
+        baseline["log_likelihood"] = float(gaussian.mean())
         if self.info.log_likelihood is not None:
             exact = float(self.info.log_likelihood(test.inputs["x"]).mean())
             best |= {"log_likelihood": exact, "gap": 0.0}
@@ -114,10 +121,13 @@ class Density(Generative):
 
 
 def estimate_quantization_steps(x: Tensor) -> Tensor:
-    """The median difference between neighbours among the values of each number of rows (N, ...); 1 where all agree."""
-    found = torch.ones(x[0].shape).flatten()
-    for place, values in enumerate(x.flatten(1).unbind(1)):
-        different = values.unique().diff()
-        if len(different):
-            found[place] = different.median()
-    return found.view(x.shape[1:])
+    """Return the median difference between neighboring values of each feature of rows (N, ...).
+
+    Constant features have step 1.
+    """
+    steps = torch.ones(x[0].shape).flatten()
+    for feature, values in enumerate(x.flatten(1).unbind(1)):
+        differences = values.unique().diff()
+        if len(differences):
+            steps[feature] = differences.median()
+    return steps.view(x.shape[1:])

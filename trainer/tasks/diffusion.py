@@ -1,4 +1,4 @@
-"""Diffusion: rows are drowned in noise step by step, and a model learns the way back."""
+"""Denoising diffusion."""
 
 from __future__ import annotations
 
@@ -14,11 +14,22 @@ from trainer.utils.errors import ConfigError
 
 
 class Diffusion(Denoising):
-    """Ho et al. 2020: ``x_t = sqrt(alpha_bar_t) x + sqrt(1 - alpha_bar_t) e`` for one t of 1 to ``timesteps`` a row, of
-    which the model, told ``t / timesteps``, gives the noise, the data, or ``v`` between them. Samples start as noise
-    and go back through all the steps (``sample_ddpm``) or through a few (``sample_ddim``, Song et al. 2021). The cosine
-    schedule ends with so little signal that ``eps`` can tell nothing of data that is not clipped, as pictures are; v
-    and x0 can.
+    """Denoising diffusion with ``x_t = sqrt(alpha_bar_t) x + sqrt(1 - alpha_bar_t) e``.
+
+    t is uniform in 1..``timesteps``, and the model is conditioned on ``t / timesteps``. The cosine schedule ends with
+    so little signal that ``eps`` does not determine data that is not clipped, as images are; ``v`` and ``x0`` do.
+
+    Args:
+        schedule: noise schedule.
+        timesteps: number of diffusion steps T.
+        prediction: ``eps`` predicts the noise, ``x0`` the data, ``v`` their v-combination.
+        sampler: ``ddpm`` uses all steps, ``ddim`` a few.
+        eta: noise of ``ddim``; 0 is deterministic.
+
+    References:
+        Ho et al. 2020, Denoising Diffusion Probabilistic Models.
+        Song et al. 2021, Denoising Diffusion Implicit Models.
+        Salimans and Ho 2022, Progressive Distillation (v-prediction).
     """
 
     shapes = "(B, ...) -> ()"
@@ -47,9 +58,9 @@ class Diffusion(Denoising):
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
         def denoise(x: Tensor, step: int) -> Tensor:
-            said = self.predict_with_guidance(x, step / self.timesteps, label)
+            output = self.predict_with_guidance(x, step / self.timesteps, label)
             data = diffusion_process.predict_x0(
-                self.prediction, said, x, self.levels.signal[step], self.levels.noise[step]
+                self.prediction, output, x, self.levels.signal[step], self.levels.noise[step]
             )
             return data.clamp(*self.value_range) if self.is_scaled else data
 
@@ -58,6 +69,6 @@ class Diffusion(Denoising):
             return diffusion_process.sample_ddpm(denoise, start, self.levels.alpha_bar)
         if self.steps > self.timesteps:
             raise ConfigError(
-                f"task.steps: {self.steps} given; there are {self.timesteps} (task.timesteps) to choose from"
+                f"task.steps: {self.steps} given; at most {self.timesteps} (task.timesteps) are available"
             )
         return diffusion_process.sample_ddim(denoise, start, self.levels.alpha_bar, self.steps, self.eta)

@@ -1,4 +1,4 @@
-"""Flow matching: a model learns in which direction, and how fast, noise moves to become data."""
+"""Flow matching."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ from trainer.tasks.base.denoising import Denoising, DenoisingOptions
 
 
 class FlowMatching(Denoising):
-    """Lipman et al. 2023; Liu et al. 2023: along the straight way ``x_t = t x + (1 - t) e`` from noise at time 0 to a
-    row at time 1 the velocity is ``x - e``, and its mean at each place and time, which the model learns, carries noise
-    to data. Samples follow it in so many ``steps`` of a solver of differential equations.
+    """Flow matching with linear interpolation ``x_t = t x + (1 - t) e`` from noise at time 0 to data at time 1.
+
+    The model predicts the velocity ``x - e``. Its conditional mean transports noise to data; samples integrate it by
+    ``steps`` steps of an ODE solver.
+
+    Args:
+        sampler: ODE solver, ``euler`` or ``heun``.
+
+    References:
+        Lipman et al. 2023, Flow Matching for Generative Modeling.
+        Liu et al. 2023, Flow Straight and Fast (rectified flow).
     """
 
     shapes = "(B, ...) -> ()"

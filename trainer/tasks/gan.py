@@ -1,4 +1,4 @@
-"""Adversarial learning: a generator against a critic."""
+"""Adversarial training of a generator and a critic."""
 
 from __future__ import annotations
 
@@ -19,15 +19,25 @@ from trainer.utils.errors import ConfigError
 
 
 class Adversarial(Generative):
-    """Critic and generator minimise a game of ``gan.GAN_LOSSES``: ``bce``, logistic and non-saturating (Goodfellow et
-    al. 2014); ``lsgan``, squares (Mao et al. 2017); ``hinge`` (Lim and Ye 2017; Miyato et al. 2018); or ``wgan``, ``E
-    f(fake) - E f(real)`` (Arjovsky et al. 2017), whose critic is held by weights in [-clip, clip] or, as ``wgan_gp``,
-    by a penalty on its gradient (Gulrajani et al. 2017). The others may be held by that penalty too, or by ``r1``. The
-    generator takes every ``critic_steps``-th step of the critic. ``feature_matching`` adds to its loss the squared
-    distance between the mean features of real and generated rows in the critic (Salimans et al. 2016). Generated rows
-    are told the classes of the real ones they stand against.
+    """Adversarial training with a loss of ``gan.GAN_LOSSES``.
 
-    Raises ConfigError for options that do not go together.
+    Losses: ``bce``, non-saturating (Goodfellow et al. 2014); ``lsgan``, least squares (Mao et al. 2017); ``hinge`` (Lim
+    and Ye 2017; Miyato et al. 2018); ``wgan``, ``E f(fake) - E f(real)`` with weights clipped to [-clip, clip]
+    (Arjovsky et al. 2017); ``wgan_gp`` with a gradient penalty instead (Gulrajani et al. 2017). The other losses may
+    use the gradient penalty or ``r1`` too. Generated rows have the labels of the real rows in the batch.
+
+    Args:
+        critic_steps: the generator is updated on every ``critic_steps``-th step of the critic.
+        critic_lr: learning rate of the critic; None uses that of the optimizer.
+        gradient_penalty: weight of the gradient penalty; None uses the default of the loss.
+        clip: bound of the critic's weights; None uses the default of the loss.
+        r1: weight of the R1 penalty.
+        feature_matching: weight of the squared distance between mean critic features of real and generated rows, added
+            to the generator loss (Salimans et al. 2016).
+        label_smoothing: one-sided label smoothing of real rows.
+
+    Raises:
+        ConfigError: incompatible options.
     """
 
     shapes = "(B) -> ()"
@@ -50,11 +60,11 @@ class Adversarial(Generative):
         **options: Unpack[GenerativeOptions],
     ):
         super().__init__(model, **options)
-        self.gan_loss = game = gan.GAN_LOSSES[loss]
+        self.gan_loss = gan_loss = gan.GAN_LOSSES[loss]
         self.critic_steps = critic_steps
         self.critic_lr = critic_lr
-        self.gradient_penalty = game.penalty if gradient_penalty is None else gradient_penalty
-        self.clip = game.clip if clip is None else clip
+        self.gradient_penalty = gan_loss.penalty if gradient_penalty is None else gradient_penalty
+        self.clip = gan_loss.clip if clip is None else clip
         self.r1 = r1
         self.feature_matching = feature_matching
         self.real_target = 1 - label_smoothing
@@ -63,27 +73,27 @@ class Adversarial(Generative):
             gan.clip_weights(self.critic, self.clip)
 
     def _validate_options(self, loss: str, clip: float | None, label_smoothing: float) -> None:
-        is_normed = any(parametrize.is_parametrized(part) for part in self.critic.modules())
-        bounds = {
+        has_spectral_norm = any(parametrize.is_parametrized(module) for module in self.critic.modules())
+        constraints = {
             "task.clip": self.clip is not None,
-            "model.spectral_norm": self.clip is not None and is_normed,
+            "model.spectral_norm": self.clip is not None and has_spectral_norm,
             "task.gradient_penalty": self.gradient_penalty > 0,
             "task.r1": self.r1 > 0,
         }
-        held = [key for key, is_set in bounds.items() if is_set]
-        misfits = {
-            f"task.clip: only wgan clips weights, and task.loss is {loss}; leave it null": (
+        active = [key for key, is_set in constraints.items() if is_set]
+        checks = {
+            f"task.clip: weight clipping applies to wgan only, and task.loss is {loss}; set it to null": (
                 clip is not None and loss != "wgan"
             ),
-            "task.gradient_penalty: 0 leaves the critic of wgan_gp without a bound; give more, or task.loss=wgan": (
+            "task.gradient_penalty: 0 leaves the critic of wgan_gp unconstrained; set it above 0, or task.loss=wgan": (
                 loss == "wgan_gp" and not self.gradient_penalty
             ),
-            f"{' and '.join(held)}: each bounds the critic's slope by itself; keep one": len(held) > 1,
-            f"task.label_smoothing: {loss} has no target to smooth; bce and lsgan have": (
+            f"{' and '.join(active)}: each constrains the critic's gradient; keep only one": len(active) > 1,
+            f"task.label_smoothing: {loss} has no targets to smooth; bce and lsgan have": (
                 label_smoothing > 0 and not self.gan_loss.supports_smoothing
             ),
         }
-        if problems := [problem for problem, is_so in misfits.items() if is_so]:
+        if problems := [problem for problem, applies in checks.items() if applies]:
             raise ConfigError(*problems)
 
     @property
@@ -118,13 +128,13 @@ class Adversarial(Generative):
         with torch.no_grad():
             fake = self.draw(len(real), label).reshape(real.shape)
         labels = None if label is None else label.repeat(2)
-        on_real, on_fake = self.model(torch.cat((real, fake)), labels).float().chunk(2)
-        loss = self.gan_loss.critic(on_real, on_fake, self.real_target)
-        judge = partial(self.model, label=label)
+        real_logits, fake_logits = self.model(torch.cat((real, fake)), labels).float().chunk(2)
+        loss = self.gan_loss.critic(real_logits, fake_logits, self.real_target)
+        critic = partial(self.model, label=label)
         if self.gradient_penalty:
-            loss = loss + self.gradient_penalty * gan.gradient_penalty(judge, real, fake)
+            loss = loss + self.gradient_penalty * gan.gradient_penalty(critic, real, fake)
         if self.r1:
-            loss = loss + self.r1 * gan.r1_penalty(judge, real)
+            loss = loss + self.r1 * gan.r1_penalty(critic, real)
         return loss
 
     def generator_loss(self, real: Tensor, label: Tensor | None) -> Tensor:
@@ -135,10 +145,10 @@ class Adversarial(Generative):
         return loss
 
     def feature_matching_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        """``|E h(real) - E h(fake)|^2`` in the critic's last hidden layer h."""
+        """Compute ``|E h(real) - E h(fake)|^2`` over the last hidden layer h of the critic."""
         with torch.no_grad():
-            wanted = self._adversarial_model.features(real).float().mean(0)
-        return (self._adversarial_model.features(fake).float().mean(0) - wanted).square().sum()
+            real_mean = self._adversarial_model.features(real).float().mean(0)
+        return (self._adversarial_model.features(fake).float().mean(0) - real_mean).square().sum()
 
     def score_rows(self, batch: Batch) -> dict[str, Tensor]:
         return {"critic": self.model(self.normalize(batch), self.get_labels(batch)).float()}

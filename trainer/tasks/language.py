@@ -1,4 +1,4 @@
-"""The next token of a text, from all before it."""
+"""Language modeling."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 
 
 class Language(ScoredTask):
-    """Cross-entropy of each token given those before it, all of a window in one pass; so a model must not see what
-    comes later. Scores: ``nll`` in nats a token, ``compute_bits_per_dim`` a token, ``perplexity`` and
-    ``token_accuracy``.
+    """Language modeling with cross-entropy of each token given those before it; the model must be causal.
+
+    Scores: ``nll`` in nats per token, ``bits`` per token, ``perplexity`` and ``token_accuracy``.
     """
 
     shapes = "(B, S, V) -> (B, S)"
@@ -57,39 +57,42 @@ class Language(ScoredTask):
         return token_targets.count_tokens(batch)
 
     def predict_logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Scores (B * S, V) and targets (B * S): with V in the middle a cross-entropy takes twice the time."""
-        scores, target = self.forward_batch(batch), batch.require_target()
-        if scores.shape != (*target.shape, self.vocab_size):
+        """Return logits (B * S, V) and targets (B * S).
+
+        They are flattened because cross-entropy over a middle dimension is twice as slow.
+        """
+        logits, target = self.forward_batch(batch), batch.require_target()
+        if logits.shape != (*target.shape, self.vocab_size):
             raise ConfigError(
-                f"model: scores {tuple(scores.shape)} do not fit targets {tuple(target.shape)}:"
-                f" language wants (B, S, {self.vocab_size}) against (B, S)"
+                f"model: logits {tuple(logits.shape)} do not fit targets {tuple(target.shape)}:"
+                f" language needs (B, S, {self.vocab_size}) against (B, S)"
             )
-        return scores.flatten(0, 1), target.flatten()
+        return logits.flatten(0, 1), target.flatten()
 
     def loss(self, batch: Batch, player: str) -> Tensor:
         return masked_cross_entropy.cross_entropy(*self.predict_logits(batch))
 
     def score(self, batch: Batch) -> Score:
-        scores, target = self.predict_logits(batch)
-        scores = scores.float()
+        logits, target = self.predict_logits(batch)
+        logits = logits.float()
         score: Score = {
             "tokens": (target != IGNORE_INDEX).sum(),
-            "nll": to_double(F.cross_entropy(scores, target, ignore_index=IGNORE_INDEX, reduction="sum")),
-            "correct": (scores.argmax(1) == target).sum(),
+            "nll": to_double(F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="sum")),
+            "correct": (logits.argmax(1) == target).sum(),
         }
         if self.computed_metrics:
-            score |= self.collect_rows(scores[target != IGNORE_INDEX], target[target != IGNORE_INDEX])
+            score |= self.collect_rows(logits[target != IGNORE_INDEX], target[target != IGNORE_INDEX])
         return score
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         nll = float(totals["nll"] / totals["tokens"])
-        known = {
+        scores = {
             "nll": nll,
             "bits": nll / math.log(2),
             "perplexity": math.exp(min(nll, 700.0)),
             "token_accuracy": float(totals["correct"]) / float(totals["tokens"]),
         }
-        return self.select_scores(known, totals)
+        return self.select_scores(scores, totals)
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
         return scores.get("nll")
@@ -104,38 +107,41 @@ class Language(ScoredTask):
         top_p: Probability = 1.0,
         seed: NonNegativeInt = 0,
     ) -> Iterator[str]:
-        """Text that goes on from ``prompt`` for ``length`` tokens, piece by piece, the prompt first.
+        """Generate ``length`` tokens after ``prompt`` and yield the text piece by piece, the prompt first.
 
-        temperature: 0 takes the likeliest token, 1 draws as the model says. top_k: only from the k likeliest. top_p:
-        only from the fewest tokens that hold this share of the probability.
+        Unknown tokens are never generated; unknown text in the prompt is logged.
 
-        The token that stands for unknown text is never written; one in the prompt is told in the log.
+        Args:
+            temperature: 0 is greedy, 1 samples from the model distribution.
+            top_k: sample from the k most likely tokens.
+            top_p: sample from the smallest set of tokens with this probability mass.
 
-        Raises ConfigError for a prompt with a character the model has never seen, or without tokens.
+        Raises:
+            ConfigError: a prompt without tokens or with unknown characters.
         """
         if self.tokenizer is None:
             raise ConfigError("sample: this data set has no text")
         start = self.tokenizer.encode(prompt)
         if not start:
-            raise ConfigError(f"prompt: {prompt!r} holds no token to begin with; prompt=TEXT gives one")
+            raise ConfigError(f"prompt: {prompt!r} contains no tokens; set prompt=TEXT")
         first = torch.tensor([start[-self.seq_len :]], device=self.progress.device)
         generator = torch.Generator(first.device).manual_seed(seed)
         choose = decoding.make_sampler(temperature, top_k, top_p, generator)
         unknown = self.tokenizer.unknown_id
         if unknown is not None:
             choose = decoding.exclude_token(choose, unknown)
-            if strange := start.count(unknown):
-                log.warning("prompt: %d of its %d tokens are not in the training text", strange, len(start))
+            if num_unknown := start.count(unknown):
+                log.warning("prompt: %d of its %d tokens are not in the training text", num_unknown, len(start))
         stream = decoding.stream_tokens(
             cast(decoding.Decoder, self.model), (), first, length, choose, context=self.seq_len
         )
         yield prompt
-        shown = len(self.tokenizer.decode(start))
-        written = start
+        num_yielded = len(self.tokenizer.decode(start))
+        generated = start
         for token in stream:
-            written = [*written, int(token)]
-            text = self.tokenizer.decode(written).rstrip(
+            generated = [*generated, int(token)]
+            text = self.tokenizer.decode(generated).rstrip(
                 "\N{REPLACEMENT CHARACTER}"
-            )  # the rest of its bytes may follow
-            yield text[shown:]
-            shown = max(shown, len(text))
+            )  # an incomplete character; its remaining bytes may follow
+            yield text[num_yielded:]
+            num_yielded = max(num_yielded, len(text))

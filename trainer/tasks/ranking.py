@@ -1,4 +1,4 @@
-"""Which of all entities answers a query, scored by where the right one ranks."""
+"""Ranking of candidates, such as link prediction in knowledge graphs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,22 @@ from trainer.utils.text import format_dtype
 
 
 class Ranking(ScoredTask):
-    """Cross-entropy over all C candidates (Lacroix et al. 2018). Ranks are filtered (Bordes et al. 2013): of the right
-    answers to a query, which a batch brings as ``known`` (B, K), only the row's own competes.
+    """Ranking by cross-entropy over all C candidates, scored by filtered ranks.
 
-    Where C is larger than ``candidates``, a step takes the right answers and so many random ones, the same for all its
-    rows: each then stands for C / candidates of them (sampled softmax, Jean et al. 2015). Scores are of all C.
+    Filtered ranks exclude the other correct answers of a query, given in a batch as ``known`` (B, K).
 
-    Raises ConfigError where that cannot be.
+    Args:
+        num_classes: number of candidates C.
+        candidates: number of random negatives per step, shared by the rows of a batch; each then represents C /
+            candidates of them (sampled softmax). None, or at least C, uses all. Scores always use all C.
+
+    Raises:
+        ConfigError: sampled candidates with a model that does not support them, or with label smoothing.
+
+    References:
+        Bordes et al. 2013, Translating Embeddings for Modeling Multi-relational Data (filtered ranks).
+        Jean et al. 2015, On Using Very Large Target Vocabulary for Neural Machine Translation (sampled softmax).
+        Lacroix et al. 2018, Canonical Tensor Decomposition for Knowledge Base Completion.
     """
 
     shapes = "(B, C) -> (B)"
@@ -55,7 +64,7 @@ class Ranking(ScoredTask):
     def validate_targets(self, targets: Tensor | None, split: str) -> None:
         if targets is None or targets.dtype != torch.long:
             found = "none" if targets is None else format_dtype(targets.dtype)
-            raise ConfigError(f"task: ranking needs the number of the right candidate; the {split} split has {found}")
+            raise ConfigError(f"task: ranking needs the index of the correct candidate; the {split} split has {found}")
         wrong = (targets < 0) | (targets >= self.num_classes)
         if wrong.any():
             at = int(wrong.nonzero()[0, 0])
@@ -64,7 +73,7 @@ class Ranking(ScoredTask):
             )
 
     def score_candidates(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The score of every candidate, (B, C), and the right one (B,)."""
+        """Return the scores of all candidates (B, C) and the correct ones (B,)."""
         scores, target = self.forward_batch(batch), batch.require_target()
         if scores.shape != (len(target), self.num_classes):
             raise ConfigError(
@@ -81,17 +90,17 @@ class Ranking(ScoredTask):
         return F.cross_entropy(scores, target, label_smoothing=self.label_smoothing)
 
     def score_sampled_candidates(self, batch: Batch, count: int) -> tuple[Tensor, Tensor]:
-        """The right score in front of those of ``count`` random candidates, (B, 1 + count), and (B,) zeros.
+        """Return the scores of the correct and ``count`` random candidates, (B, 1 + count), and targets of zero (B,).
 
-        Each of these stands for C / count of all, so that the sum of exponentials is right on average; where one
-        happens to be the right one, it does not count twice.
+        Random candidates are weighted by C / count, so that the sum of exponentials is unbiased; the correct one is not
+        counted twice.
         """
         target = batch.require_target()
-        drawn = torch.randint(self.num_classes, (count,), device=target.device)
-        scores = self.model(**self.select_model_inputs(batch), candidates=torch.cat((target, drawn)))
-        own, others = scores.split((len(target), count), 1)
-        others = (others + math.log(self.num_classes / count)).masked_fill_(drawn == target[:, None], -math.inf)
-        return torch.cat((own.diagonal()[:, None], others), 1), torch.zeros_like(target)
+        negatives = torch.randint(self.num_classes, (count,), device=target.device)
+        scores = self.model(**self.select_model_inputs(batch), candidates=torch.cat((target, negatives)))
+        positive, negative = scores.split((len(target), count), 1)
+        negative = (negative + math.log(self.num_classes / count)).masked_fill_(negatives == target[:, None], -math.inf)
+        return torch.cat((positive.diagonal()[:, None], negative), 1), torch.zeros_like(target)
 
     def score(self, batch: Batch) -> Score:
         scores, target = self.score_candidates(batch)
@@ -109,6 +118,6 @@ class Ranking(ScoredTask):
 
 def _validate_candidates(model: nn.Module, label_smoothing: float) -> None:
     if "candidates" not in inspect.signature(model.forward).parameters:
-        raise ConfigError("task.candidates: this model scores all of them at once; task.candidates=null lets it")
+        raise ConfigError("task.candidates: this model always scores all candidates; set task.candidates=null")
     if label_smoothing:
-        raise ConfigError("task.label_smoothing: spread over all candidates, so it needs task.candidates=null")
+        raise ConfigError("task.label_smoothing: smooths over all candidates and needs task.candidates=null")

@@ -1,4 +1,4 @@
-"""Real values: of an example, or of every step of a forecast."""
+"""Regression of values or forecasts."""
 
 from __future__ import annotations
 
@@ -23,8 +23,12 @@ _LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.smooth_l1_loss}
 
 
 class Regression(ScoredTask):
-    """Predictions and targets of one shape; a (B, 1) prediction is never broadcast against a (B,) target. Scores are in
-    the data's own units where the data says how it scaled its targets.
+    """Regression with equal shapes of predictions and targets, without broadcasting (B, 1) against (B,).
+
+    Scores are in the original units if the data reports the scaling of its targets.
+
+    Args:
+        loss: ``mse``, ``mae`` or ``huber``.
     """
 
     shapes = "(B, ...) -> (B, ...)"
@@ -51,7 +55,7 @@ class Regression(ScoredTask):
             found = "none" if targets is None else format_dtype(targets.dtype)
             raise ConfigError(
                 f"task: regression needs real targets; the {split} split has {found}"
-                " (task=classification learns classes)"
+                " (use task=classification for classes)"
             )
         bad = ~targets.isfinite().reshape(len(targets), -1).all(1)
         if bad.any():
@@ -61,12 +65,13 @@ class Regression(ScoredTask):
         return batch.require_target().numel()
 
     def predict_values(self, batch: Batch) -> Tensor:
-        """The model's output, of the target's shape."""
+        """Return the predictions, in the shape of the targets."""
         prediction = self.forward_batch(batch)
         target = batch.require_target()
         if prediction.shape != target.shape:
             raise ConfigError(
-                f"model: pred {tuple(prediction.shape)} vs target {tuple(target.shape)}: regression wants equal shapes"
+                f"model: predictions {tuple(prediction.shape)} do not fit targets {tuple(target.shape)}:"
+                " regression needs equal shapes"
             )
         return prediction
 
@@ -90,17 +95,17 @@ class Regression(ScoredTask):
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         count = totals["count"]
         mse = float(totals["squared"] / count) * self.target_scale**2
-        spread = totals["target_squared"] - totals["target"] ** 2 / count
-        known = {
+        total_variation = totals["target_squared"] - totals["target"] ** 2 / count
+        scores = {
             "mse": mse,
             "rmse": mse**0.5,
             "mae": float(totals["absolute"] / count) * self.target_scale,
-            "r2": float(1 - totals["squared"] / spread),
+            "r2": float(1 - totals["squared"] / total_variation),
         }
-        return self.select_scores(known, totals)
+        return self.select_scores(scores, totals)
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
-        """On the scale that is trained on, which is not the data's own."""
+        """Return the validation loss on the scale of the training targets."""
         scale = {"mse": self.target_scale**2, "mae": self.target_scale}.get(self.loss_name)
         return None if scale is None or self.loss_name not in scores else scores[self.loss_name] / scale
 

@@ -1,4 +1,4 @@
-"""A sequence of tokens from another, with teacher forcing that can fade over training."""
+"""Sequence-to-sequence learning with teacher forcing and scheduled sampling."""
 
 from __future__ import annotations
 
@@ -24,32 +24,43 @@ from trainer.tasks.losses import masked_cross_entropy
 from trainer.utils.errors import ConfigError
 
 NUM_EXAMPLES, MAX_TRANSLATIONS = 8, 100
-"""Test rows that ``sample`` shows, and those that are translated into a file after training."""
+"""Test rows shown by ``sample``, and test rows in the translations table."""
 
 REPORTED_SCORES = (
     *("token_accuracy", "exact_match", "bleu", "beam_token_accuracy", "beam_exact_match", "beam_bleu"),
     *("forcing_gap", "nll"),
 )
-"""All scores; of them BLEU needs words, and those of a beam one."""
+"""All scores; those of BLEU need a tokenizer, and those of beam search ``beam_size`` above 1."""
 
 
 class EncoderDecoder(decoding.Decoder, Protocol):
-    """What this task asks of a model; ``encode`` takes what ``forward`` takes."""
+    """Protocol of encoder-decoder models; ``encode`` takes the arguments of ``forward``."""
 
     def encode(self, **inputs: Tensor) -> DecoderState: ...
 
 
 class Seq2Seq(ScoredTask):
-    """Cross-entropy of each target token given those before it. At step t the decoder is fed target t-1 (teacher
-    forcing, Williams and Zipser 1989), or its own best guess of it (scheduled sampling, Bengio et al. 2015); token V,
-    the start, stands before the first. ``teacher_forcing`` is the share of steps fed the truth: a constant, or a
-    schedule falling over the run to ``teacher_forcing_end``; the coin is tossed for every token, or once a sequence.
-    A constant 1 is one parallel pass.
+    """Sequence-to-sequence task with cross-entropy of each target token given those before it.
 
-    Scores are of what the model writes with nothing but its own past: ``token_accuracy``, ``exact_match`` (every token
-    of a row), and ``corpus_bleu`` where the data set says what the tokens are in text; with a ``beam_size`` over 1 the
-    same of a beam search, as ``beam_...``. ``forcing_gap`` is what feeding the truth would have added to the accuracy,
-    and ``nll`` is in nats a token, with the truth fed.
+    At step t the decoder input is target t-1 (teacher forcing) or the model's own greedy prediction of it (scheduled
+    sampling); the first input is the start token V. Constant teacher forcing of 1 takes a single parallel pass.
+
+    Scores use free-running generation: ``token_accuracy``, ``exact_match`` (all tokens of a row) and ``bleu`` if the
+    data has a tokenizer; with ``beam_size`` above 1 also for beam search, prefixed ``beam_``. ``forcing_gap`` is the
+    gain in accuracy from teacher forcing, and ``nll`` is in nats per token with teacher forcing.
+
+    Args:
+        vocab_size: number of target tokens V.
+        teacher_forcing: ratio of teacher-forced steps, constant or a schedule that decreases to
+            ``teacher_forcing_end``.
+        teacher_forcing_per: draw per token or per sequence.
+        horizon: maximum number of generated tokens.
+        beam_size: beams in the scores.
+        length_penalty: length penalty of beam search.
+
+    References:
+        Williams and Zipser 1989, A Learning Algorithm for Continually Running Fully Recurrent Neural Networks.
+        Bengio et al. 2015, Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks.
     """
 
     shapes = "(B, T, V) -> (B, T)"
@@ -99,37 +110,37 @@ class Seq2Seq(ScoredTask):
         scores = (
             self.decode_teacher_forced(batch) if self.teacher_forcing == 1 else self.decode_scheduled_sampling(batch)
         )
-        # Flat, because with the vocabulary as the second of three dimensions the softmax takes twice the time.
+        # Flattened, because the softmax over a middle dimension is twice as slow.
         return masked_cross_entropy.cross_entropy(scores.flatten(0, 1), batch.require_target().flatten())
 
     def compute_forcing_ratio(self) -> Tensor:
-        """The share of steps fed the truth at this moment of training, a scalar on the task's device."""
+        """Return the current teacher forcing ratio, a scalar on the device of the task."""
         if isinstance(self.teacher_forcing, str):
             return forcing_ratio(self.teacher_forcing, self.progress, self.forcing_end)
         return torch.full_like(self.progress, self.teacher_forcing)
 
     def shift_targets_right(self, target: Tensor) -> Tensor:
-        """What stands before each target token (B, T): the start token, then the target one step late."""
-        before = F.pad(target[:, :-1], (1, 0), value=self.vocab_size)
-        return before.masked_fill(before == IGNORE_INDEX, self.vocab_size)
+        """Return the decoder inputs for targets (B, T): the start token, then the targets shifted by one step."""
+        shifted = F.pad(target[:, :-1], (1, 0), value=self.vocab_size)
+        return shifted.masked_fill(shifted == IGNORE_INDEX, self.vocab_size)
 
     def decode_teacher_forced(self, batch: Batch) -> Tensor:
-        """Scores (B, T, V) with the true past at every step."""
+        """Return logits (B, T, V) with teacher forcing at every step."""
         past = self.shift_targets_right(batch.require_target())
         return self._encoder_decoder.decode(past, self._encode_batch(batch), None)[0]
 
     def decode_scheduled_sampling(self, batch: Batch) -> Tensor:
-        """Scores (B, T, V) with the true past at some steps and the model's own at the others."""
-        past, memory = self.shift_targets_right(batch.require_target()), self._encode_batch(batch)
-        rows, steps = past.shape
-        draws = torch.rand(rows, steps if self.teacher_forcing_per == "token" else 1, device=past.device)
+        """Return logits (B, T, V) with teacher forcing at random steps and model predictions at the others."""
+        targets, memory = self.shift_targets_right(batch.require_target()), self._encode_batch(batch)
+        rows, steps = targets.shape
+        draws = torch.rand(rows, steps if self.teacher_forcing_per == "token" else 1, device=targets.device)
         forced = (draws < self.compute_forcing_ratio()).expand(rows, steps)
-        fed, state = past[:, :1], None
+        tokens, state = targets[:, :1], None
         scores: list[Tensor] = []
         for step in range(steps):
             if step:
-                fed = torch.where(forced[:, step : step + 1], past[:, step : step + 1], scores[-1].argmax(-1))
-            logits, state = self._encoder_decoder.decode(fed, memory, state)
+                tokens = torch.where(forced[:, step : step + 1], targets[:, step : step + 1], scores[-1].argmax(-1))
+            logits, state = self._encoder_decoder.decode(tokens, memory, state)
             scores.append(logits)
         return torch.cat(scores, 1)
 
@@ -143,9 +154,9 @@ class Seq2Seq(ScoredTask):
     def write(
         self, batch: Batch, beam_size: int = 1, choose: decoding.TokenSelector = decoding.select_greedy
     ) -> Tensor:
-        """What the model writes unaided, (B, L): until every row has ended, or ``horizon`` tokens.
+        """Generate tokens (B, L) until all rows have ended, or ``horizon`` tokens.
 
-        Token by token as ``choose`` says, or the best that a beam finds.
+        Tokens are selected by ``choose``, or by beam search if ``beam_size`` exceeds 1.
         """
         memory = self._encode_batch(batch)
         start = torch.full((len(memory[0]), 1), self.vocab_size, device=memory[0].device)
@@ -168,14 +179,14 @@ class Seq2Seq(ScoredTask):
         forced = self.decode_teacher_forced(batch)
         if forced.shape != (*target.shape, self.vocab_size):
             raise ConfigError(
-                f"model: scores {tuple(forced.shape)} do not fit targets {tuple(target.shape)}:"
-                f" seq2seq wants (B, T, {self.vocab_size}) against (B, T)"
+                f"model: logits {tuple(forced.shape)} do not fit targets {tuple(target.shape)}:"
+                f" seq2seq needs (B, T, {self.vocab_size}) against (B, T)"
             )
-        counted = target != IGNORE_INDEX
+        valid = target != IGNORE_INDEX
         score: Score = {
-            "tokens": counted.sum(),
-            "rows": counted.any(1).sum(),
-            "forced": ((forced.argmax(-1) == target) & counted).sum(),
+            "tokens": valid.sum(),
+            "rows": valid.any(1).sum(),
+            "forced": ((forced.argmax(-1) == target) & valid).sum(),
             "nll": to_double(
                 F.cross_entropy(
                     forced.float().flatten(0, 1), target.flatten(), ignore_index=IGNORE_INDEX, reduction="sum"
@@ -190,7 +201,7 @@ class Seq2Seq(ScoredTask):
         return score
 
     def _pad_to_horizon(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, horizon): batches are as long as their longest row."""
+        """Pad or truncate tokens to (B, horizon), because batches are as long as their longest row."""
         return F.pad(tokens[:, : self.horizon], (0, max(0, self.horizon - tokens.shape[1])), value=IGNORE_INDEX)
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
@@ -211,17 +222,17 @@ class Seq2Seq(ScoredTask):
 
     @torch.no_grad()
     def tabulate_translations(self, batches: Iterable[Batch]) -> Artifact:
-        """Sources, what is written, and what was expected, of the first rows."""
+        """Tabulate sources, generated outputs and references of the first rows."""
         assert self.tokenizer is not None
         rows: list[tuple[object, ...]] = []
         for batch in batches:
             sources = zip(batch.inputs["x"].tolist(), batch.inputs["lengths"].tolist(), strict=True)
             texts = [self.tokenizer.decode(tokens[:length]) for tokens, length in sources]
-            both = (
-                [self.sequence_metrics.decode_row(row) for row in part.tolist()]
-                for part in (self.write(batch), batch.require_target())
+            outputs_and_references = (
+                [self.sequence_metrics.decode_row(row) for row in tokens.tolist()]
+                for tokens in (self.write(batch), batch.require_target())
             )
-            rows += zip(batch.index.tolist(), texts, *both, strict=True)
+            rows += zip(batch.index.tolist(), texts, *outputs_and_references, strict=True)
             if len(rows) >= MAX_TRANSLATIONS:
                 break
         return Table("translations", ("row", "source", "written", "reference"), rows[:MAX_TRANSLATIONS])
@@ -236,34 +247,41 @@ class Seq2Seq(ScoredTask):
         top_p: Probability = 1.0,
         seed: NonNegativeInt = 0,
     ) -> Iterator[str]:
-        """What the model makes of ``prompt``; of the first test rows without one, beside what was expected.
+        """Generate an output for ``prompt``, or for the first test rows, next to their references.
 
-        The likeliest token each time, the best of a beam of ``beam_size``, or, with a ``temperature``, drawn tokens:
-        from the ``top_k`` likeliest, and the fewest that hold a share ``top_p`` of the probability.
+        Args:
+            prompt: source text.
+            beam_size: beams; 1 decodes token by token.
+            temperature: 0 is greedy, above 0 samples.
+            top_k: sample from the k most likely tokens.
+            top_p: sample from the smallest set of tokens with this probability mass.
 
-        Raises ConfigError where the data set has no text, for a prompt without tokens, and for a beam that is to draw.
+        Raises:
+            ConfigError: a data set without text, a prompt without tokens, or beam search with a temperature.
         """
         if self.tokenizer is None:
             raise ConfigError("sample: this data set has no text")
         if beam_size > 1 and temperature > 0:
-            raise ConfigError("sample: a beam searches and a temperature draws; give beam_size or temperature")
+            raise ConfigError(
+                "sample: beam search is deterministic and temperature samples; give either beam_size or temperature"
+            )
         device = self.progress.device
         batch = self.example_batch.to(device) if prompt is None else self._tokenize_prompt(prompt, self.tokenizer)
         choose = decoding.make_sampler(temperature, top_k, top_p, torch.Generator(device).manual_seed(seed))
-        written = [self.sequence_metrics.decode_row(row) for row in self.write(batch, beam_size, choose).tolist()]
+        outputs = [self.sequence_metrics.decode_row(row) for row in self.write(batch, beam_size, choose).tolist()]
         if batch.target is None:
-            yield from written
+            yield from outputs
             return
-        for x, length, ours, target in zip(
-            batch.inputs["x"], batch.inputs["lengths"], written, batch.target, strict=True
+        for x, length, output, target in zip(
+            batch.inputs["x"], batch.inputs["lengths"], outputs, batch.target, strict=True
         ):
-            yield f"source    {self.tokenizer.decode(x[:length].tolist())}\n"
-            yield f"written   {ours}\n"
-            yield f"expected  {self.sequence_metrics.decode_row(target.tolist())}\n\n"
+            yield f"source     {self.tokenizer.decode(x[:length].tolist())}\n"
+            yield f"output     {output}\n"
+            yield f"reference  {self.sequence_metrics.decode_row(target.tolist())}\n\n"
 
-    def _tokenize_prompt(self, prompt: str, codec: Tokenizer) -> Batch:
-        tokens = codec.encode(prompt)
+    def _tokenize_prompt(self, prompt: str, tokenizer: Tokenizer) -> Batch:
+        tokens = tokenizer.encode(prompt)
         if not tokens:
-            raise ConfigError(f"prompt: {prompt!r} holds no token to begin with; prompt=TEXT gives one")
+            raise ConfigError(f"prompt: {prompt!r} contains no tokens; set prompt=TEXT")
         inputs = {"x": torch.tensor([tokens]), "lengths": torch.tensor([len(tokens)])}
         return Batch(inputs, None, torch.zeros(1, dtype=torch.long)).to(self.progress.device)

@@ -1,4 +1,4 @@
-"""The evidence lower bound: how well a latent variable explains an example."""
+"""Variational inference with the evidence lower bound (ELBO)."""
 
 from __future__ import annotations
 
@@ -22,35 +22,47 @@ from trainer.tasks.losses.likelihoods import make_likelihood as likelihood_of
 from trainer.utils.errors import ConfigError
 
 MAX_CHECKED_ROWS = 1024
-"""Rows of a split that are looked at before training to tell whether a likelihood can be theirs."""
+"""Rows per split checked against the support of the likelihood before training."""
 ROUNDING_TOLERANCE = 1e-5
-"""How far out of its span a value may lie that was scaled there and back."""
+"""Tolerance for rounding errors of rescaled values outside the support."""
 MAX_BASELINE_ROWS = 10000
-"""Rows of a split that a decoder without a code is fitted to, or judged by."""
+"""Rows per split used to fit and score a decoder without latent."""
 MAX_RECONSTRUCTIONS, INTERPOLATION_STEPS = 10, 10
-"""Test pictures that are rebuilt side by side, and pictures on the way from one to another."""
+"""Columns of the reconstructions grid, and images per interpolation."""
 
 
 class ElboTerms(NamedTuple):
-    """What is known of the likelihood of examples, in nats, (B,) each."""
+    """Terms of the log-likelihood bound, in nats, (B,) each."""
 
     reconstruction: Tensor
-    """``-E_q log p(x|z)``, by sampling."""
+    """``-E_q log p(x|z)``, a Monte Carlo estimate."""
     kl: Tensor
     """``KL(q(z|x) || p(z))``, in closed form."""
     bound: Tensor
-    """The importance-weighted bound, over the same samples."""
+    """Importance-weighted bound over the same samples."""
 
 
 class VariationalInference(Generative):
-    """Kingma and Welling 2014: ``elbo = E_q(z|x) log p(x|z) - KL(q(z|x) || p(z))``, in nats per example. Training takes
-    one posterior sample and weighs the KL by ``beta`` (Higgins et al. 2017), which rises from 0 over the first
-    ``beta_warmup`` of the run (Bowman et al. 2016). Scores are of the bound itself, beta 1, over k = ``eval_samples``,
-    and of ``iw_bound = E log 1/k sum_i p(x, z_i) / q(z_i|x)`` (Burda et al. 2016, eq. 8), over the same ones: it lies
-    between the elbo, which it is for k = 1, and the log-likelihood, to which it rises with k. ``gap`` is how far the
-    elbo lies below the exact log-likelihood, where the data knows it; ``bits_per_dim = -elbo / (D log 2)`` of D
-    numbers, where what they can be is counted (ones drawn with chance x, shades). Rows that are made are draws from
-    the likelihood, pictures its mean, as is usual: a draw adds the same grain to all of them.
+    """Variational autoencoder training, ``elbo = E_q(z|x) log p(x|z) - KL(q(z|x) || p(z))`` in nats per example.
+
+    Training uses one posterior sample. Scores use the ELBO with beta 1 over ``eval_samples`` samples, and over the same
+    samples ``iw_bound = E log 1/k sum_i p(x, z_i) / q(z_i|x)``, which equals the ELBO for k = 1 and increases with k
+    towards the log-likelihood. ``gap`` is the distance of the ELBO to the exact log-likelihood, if the data reports it.
+    ``bits_per_dim = -elbo / (D log 2)`` is defined for discrete likelihoods. Generated rows are draws from the
+    likelihood, images its mean, as is usual: a draw adds pixel noise.
+
+    Args:
+        likelihood: likelihood of the decoder.
+        binarise: sample binary x with the pixel values as probabilities.
+        beta: weight of the KL term (beta-VAE).
+        beta_warmup: fraction of training over which beta increases from 0.
+        eval_samples: posterior samples k of the scores.
+
+    References:
+        Kingma and Welling 2014, Auto-Encoding Variational Bayes.
+        Bowman et al. 2016, Generating Sentences from a Continuous Space (KL annealing).
+        Burda et al. 2016, Importance Weighted Autoencoders, eq. 8.
+        Higgins et al. 2017, beta-VAE.
     """
 
     shapes = "(B, ...) -> ()"
@@ -94,12 +106,12 @@ class VariationalInference(Generative):
             if outside.any():
                 row = int(outside.nonzero()[0])
                 raise ConfigError(
-                    f"task.likelihood: {self.likelihood_name} wants values in [{low:g}, {high:g}]; row {row} of the"
-                    f" {name} split has {x[row].min():g} to {x[row].max():g} (gaussian takes any number)"
+                    f"task.likelihood: {self.likelihood_name} needs values in [{low:g}, {high:g}]; row {row} of the"
+                    f" {name} split has {x[row].min():g} to {x[row].max():g} (gaussian accepts any value)"
                 )
 
     def estimate_elbo_terms(self, batch: Batch, samples: int) -> ElboTerms:
-        """One sample after the other, so that many of them need no more memory than one."""
+        """Estimate the ELBO terms, sample by sample, so that memory does not grow with the number of samples."""
         x, label = self.likelihood.discretize_input(self.normalize(batch)), self.get_labels(batch)
         mean, log_variance = (part.float() for part in self._latent_model.encode(x, label))
         flat, sigma = x.flatten(1), torch.exp(log_variance / 2)
@@ -108,7 +120,7 @@ class VariationalInference(Generative):
             noise = torch.randn_like(mean)
             z = mean + sigma * noise
             nats.append(self.likelihood(self.decode_latent(z, label), flat))
-            # log p(x|z) + log p(z) - log q(z|x): the constants of the two normals cancel.
+            # log p(x|z) + log p(z) - log q(z|x): the normalization constants of the two Gaussians cancel.
             weights.append(nats[-1] + (noise.square() + log_variance - z.square()).sum(1) / 2)
         kl = standard_normal_kl(mean, log_variance)
         bound = torch.stack(weights).logsumexp(0) - math.log(samples)
@@ -118,7 +130,7 @@ class VariationalInference(Generative):
         return self._latent_model.decode(z, label).float()
 
     def compute_kl_weight(self) -> Tensor | float:
-        """beta, or what the warm-up has reached of it."""
+        """Return beta at the current training progress."""
         if not self.beta_warmup:
             return self.beta
         return self.beta * (self.progress / self.beta_warmup).clamp(max=1.0)
@@ -132,16 +144,16 @@ class VariationalInference(Generative):
         return {"elbo": -reconstruction - kl, "iw_bound": bound, "reconstruction": reconstruction, "kl": kl}
 
     def score(self, batch: Batch) -> Score:
-        rated = self.score_rows(batch)
+        scores = self.score_rows(batch)
         if self.info.log_likelihood is not None:
-            rated["gap"] = self.info.log_likelihood(batch.inputs["x"]) - rated["elbo"]
-        sums: Score = {name: to_double(each).sum() for name, each in rated.items()}
+            scores["gap"] = self.info.log_likelihood(batch.inputs["x"]) - scores["elbo"]
+        sums: Score = {name: to_double(value).sum() for name, value in scores.items()}
         return self.collect_real_rows(batch) | sums | {"count": torch.tensor(len(batch), device=self.progress.device)}
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         names = ("elbo", "iw_bound", "gap", "reconstruction", "kl")
-        found = {name: float(totals[name] / totals["count"]) for name in names if name in totals}
-        return found | self.compute_bits_per_dim(found["elbo"]) | self.compare_samples(totals)
+        scores = {name: float(totals[name] / totals["count"]) for name in names if name in totals}
+        return scores | self.compute_bits_per_dim(scores["elbo"]) | self.compare_samples(totals)
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
         return -scores["elbo"] if self.beta == 1 else None
@@ -150,14 +162,14 @@ class VariationalInference(Generative):
         return {"bits_per_dim": -nats / (math.prod(self.shape) * math.log(2))} if self.likelihood.is_discrete else {}
 
     def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:
-        """And the elbo of a decoder without a code, which is its log-likelihood, unless the data knows a better one."""
+        """Add the ELBO of a decoder without latent, or the baseline reported by the data."""
         baseline, best = super().reference_scores()
         nats = self.info.baseline.get("elbo") or self.unconditional_log_prob()
         return baseline | {"elbo": nats, "iw_bound": nats} | self.compute_bits_per_dim(nats), best
 
     def unconditional_log_prob(self) -> float:
-        """The mean nats of test rows where a decoder says the same of every row: what fits training rows best."""
-        seen, x = (
+        """Return the mean nats of test rows under a decoder with constant output, fitted to the training rows."""
+        train, x = (
             self.likelihood.discretize_input(
                 self.normalize(
                     load_rows(split, subsample_indices(len(split), MAX_BASELINE_ROWS)).to(self.progress.device)
@@ -165,7 +177,7 @@ class VariationalInference(Generative):
             )
             for split in (self.sample_metrics.data.train, self.sample_metrics.data.test)
         )
-        return float(to_double(self.likelihood.unconditional_log_prob(seen.flatten(1), x.flatten(1))).mean())
+        return float(to_double(self.likelihood.unconditional_log_prob(train.flatten(1), x.flatten(1))).mean())
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
         z = torch.randn(count, self.latent, device=self.progress.device)
@@ -178,36 +190,38 @@ class VariationalInference(Generative):
             return
         batch = next(iter(batches))
         if len(batch) > 1:
-            yield LazyArtifact("rebuilt", lambda: self._plot_reconstructions(batch))
-            yield LazyArtifact("between", lambda: self._plot_interpolations(batch))
+            yield LazyArtifact("reconstructions", lambda: self._plot_reconstructions(batch))
+            yield LazyArtifact("interpolations", lambda: self._plot_interpolations(batch))
 
     @torch.no_grad()
     def _plot_reconstructions(self, batch: Batch) -> Artifact:
-        """Pictures above what is made of their codes."""
-        real, again = (
+        """Draw images above their reconstructions."""
+        real, reconstructed = (
             batch.inputs["x"][:MAX_RECONSTRUCTIONS],
             self.decode_mean(*self.encode_mean(batch))[:MAX_RECONSTRUCTIONS],
         )
         captions = [caption_row(self.row_names, row) for row in batch.index[:MAX_RECONSTRUCTIONS].tolist()] + [
-            "rebuilt"
+            "reconstructed"
         ] * len(real)
-        both = self.to_unit_range(torch.cat((real, again)))
+        images = self.to_unit_range(torch.cat((real, reconstructed)))
         return ImageGrid(
-            "rebuilt",
-            [ImageTile(x, text, bounds=self.display_bounds) for x, text in zip(both, captions, strict=True)],
+            "reconstructions",
+            [ImageTile(x, text, bounds=self.display_bounds) for x, text in zip(images, captions, strict=True)],
             len(real),
         )
 
     @torch.no_grad()
     def _plot_interpolations(self, batch: Batch) -> Artifact:
-        """The ways from one picture to another."""
-        code, label = self.encode_mean(batch)
+        """Draw interpolations between pairs of images."""
+        z, label = self.encode_mean(batch)
         pairs = min(MAX_RECONSTRUCTIONS, len(batch)) // 2
         ends = torch.arange(2 * pairs).view(2, pairs).T
-        ways = [self.interpolate(code[two], None if label is None else label[two], INTERPOLATION_STEPS) for two in ends]
+        paths = [
+            self.interpolate(z[pair], None if label is None else label[pair], INTERPOLATION_STEPS) for pair in ends
+        ]
         return ImageGrid(
-            "between",
-            [ImageTile(x, "", bounds=self.display_bounds) for x in self.to_unit_range(torch.cat(ways))],
+            "interpolations",
+            [ImageTile(x, "", bounds=self.display_bounds) for x in self.to_unit_range(torch.cat(paths))],
             INTERPOLATION_STEPS,
         )
 
@@ -219,30 +233,37 @@ class VariationalInference(Generative):
         start: NonNegativeInt | None = None,
         end: NonNegativeInt | None = None,
     ) -> Iterator[str | Artifact]:
-        """New rows; or ``count`` rows on the way from the test row ``start`` to the test row ``end``."""
+        """Generate rows, or interpolate in ``count`` steps from the test row ``start`` to the test row ``end``."""
         if start is None and end is None:
             yield from super().sample(count, label, seed)
             return
         rows = len(self.sample_metrics.data.test)
         if start is None or end is None or max(start, end) >= rows or label is not None:
-            given = f"start={start}, end={end}, label={label}"
-            raise ConfigError(f"sample: {given} given; a way goes from one of the test rows 0 to {rows - 1} to another")
+            options = f"start={start}, end={end}, label={label}"
+            raise ConfigError(
+                f"sample: {options} given; start and end must be test rows 0 to {rows - 1}, without a label"
+            )
         batch = load_rows(self.sample_metrics.data.test, torch.tensor([start, end])).to(self.progress.device)
         with torch.no_grad():
-            yield from self.to_artifacts(self.interpolate(*self.encode_mean(batch), count), f"between-{start}-{end}")
+            yield from self.to_artifacts(
+                self.interpolate(*self.encode_mean(batch), count), f"interpolation-{start}-{end}"
+            )
 
     def encode_mean(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """The means of the posteriors (B, latent), and the classes (B) for a model that is told them."""
+        """Return the posterior means (B, latent), and the labels (B) of a class-conditional model."""
         label = self.get_labels(batch)
         mean, _ = self._latent_model.encode(self.likelihood.discretize_input(self.normalize(batch)), label)
         return mean.float(), label
 
     def decode_mean(self, z: Tensor, label: Tensor | None) -> Tensor:
-        """The rows (B, ...) that are expected of codes (B, latent), as the data has them."""
+        """Return the likelihood means (B, ...) of latents (B, latent), in the range of the data."""
         return self.denormalize(self.likelihood.compute_mean(self.decode_latent(z, label)))
 
     def interpolate(self, ends: Tensor, label: Tensor | None, steps: int) -> Tensor:
-        """Rows (steps, ...) on the straight way from a code to another, (2, latent), of the class of the nearer one."""
-        share = torch.linspace(0, 1, steps, device=ends.device)
-        of = None if label is None else label[(share > 0.5).long()]
-        return self.decode_mean(torch.lerp(ends[0], ends[1], share[:, None]), of)
+        """Decode a linear interpolation (steps, ...) between two latents (2, latent).
+
+        Each step has the label of the nearer end.
+        """
+        t = torch.linspace(0, 1, steps, device=ends.device)
+        labels = None if label is None else label[(t > 0.5).long()]
+        return self.decode_mean(torch.lerp(ends[0], ends[1], t[:, None]), labels)

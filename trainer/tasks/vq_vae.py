@@ -1,4 +1,4 @@
-"""A few whole numbers for each row, rebuilt as well as they allow, and a prior over them to draw new rows from."""
+"""Vector-quantized autoencoders with a learned prior."""
 
 from __future__ import annotations
 
@@ -21,12 +21,18 @@ from trainer.tasks.evaluation.sample_metrics import load_rows, subsample_indices
 
 
 class VectorQuantization(Generative):
-    """van den Oord et al. 2017, eq. 3, as means: ``|x - decode(e)|^2 + commitment |z - sg(e)|^2`` with z encoded of x
-    and e the nearest vectors of the codebook, which follows z by itself; the decoder's gradient passes straight on to
-    z. For a first share ``warmup`` of the run the decoder reads z itself, while the codebook takes its place among
-    them. The second player, a prior, learns the codes as they come. ``mse`` is of what the decoder makes of the codes,
-    ``codebook_perplexity`` how many are in even use over a split, ``compute_bits_per_dim`` what one code costs by the
-    prior.
+    """VQ-VAE training, ``|x - decode(e)|^2 + commitment |z - sg(e)|^2`` as means, with the straight-through estimator.
+
+    z is the encoder output and e the nearest codebook vectors, which follow z by moving averages. A second parameter
+    group, the prior, is trained on the current codes. ``mse`` is the reconstruction error, ``codebook_perplexity`` the
+    effective number of codes used over a split, ``bits`` the cost of one code under the prior.
+
+    Args:
+        commitment: weight of the commitment loss.
+        warmup: initial fraction of training in which the decoder reads z itself, while the codebook adapts.
+
+    References:
+        van den Oord et al. 2017, Neural Discrete Representation Learning, eq. 3
     """
 
     shapes = "(B, ...) -> ()"
@@ -52,8 +58,8 @@ class VectorQuantization(Generative):
 
     def param_groups(self) -> dict[str, Iterable[nn.Parameter]]:
         prior = list(self.model.get_submodule("prior").parameters())
-        known = {id(parameter) for parameter in prior}
-        return {"autoencoder": [p for p in self.parameters() if id(p) not in known], "prior": prior}
+        prior_ids = {id(parameter) for parameter in prior}
+        return {"autoencoder": [p for p in self.parameters() if id(p) not in prior_ids], "prior": prior}
 
     def active_groups(self, step: int) -> tuple[str, ...]:
         return ("autoencoder", "prior")
@@ -74,16 +80,16 @@ class VectorQuantization(Generative):
         return self.compute_errors(decoded, x).mean() + is_warm * self.commitment * F.mse_loss(z, vectors)
 
     def compute_errors(self, decoded: Tensor, x: Tensor) -> Tensor:
-        """The mean squared error of each row, (B,)."""
+        """Return the mean squared error of each row, (B,)."""
         return (decoded.float().flatten(1) - x.flatten(1)).square().mean(1)
 
     def compute_code_nll(self, codes: Tensor, label: Tensor | None) -> Tensor:
-        """The negative log-likelihood of each of codes (B, L) by the prior, (B, L)."""
+        """Return the negative log-likelihood of codes (B, L) under the prior, (B, L)."""
         scores = self._codebook_model.code_scores(codes, label)
         return F.cross_entropy(scores.float().transpose(1, 2), codes, reduction="none")
 
     def evaluate_codes(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """The error of each row (B,), its codes and their negative log-likelihood, (B, L) both."""
+        """Return the reconstruction errors (B,), the codes (B, L) and their negative log-likelihoods (B, L)."""
         x = self.normalize(batch)
         vectors, codes = self._codebook_model.quantize(self._codebook_model.encode(x), follow=False)
         errors = self.compute_errors(self._codebook_model.decode(vectors), x)
@@ -99,28 +105,30 @@ class VectorQuantization(Generative):
         }
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
-        share = totals["used"].double() / totals["used"].sum()
-        own = {
+        usage = totals["used"].double() / totals["used"].sum()
+        scores = {
             "mse": float(totals["error"] / totals["rows"]),
-            "codebook_perplexity": float(torch.special.entr(share).sum().exp()),
+            "codebook_perplexity": float(torch.special.entr(usage).sum().exp()),
             "bits": float(totals["nats"] / totals["used"].sum()) / math.log(2),
         }
-        return own | self.compare_samples(totals)
+        return scores | self.compare_samples(totals)
 
     def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Besides, what one code for all rows would score, and a prior that takes all codes to be alike."""
+        """Add the scores of a single code for all rows and of a uniform prior."""
         baseline, best = super().reference_scores()
         test = load_rows(
             self.sample_metrics.data.test, subsample_indices(len(self.sample_metrics.data.test), self.samples)
         )
         mean = self.sample_metrics.get_training_rows().to(self.progress.device).mean(0).view(1, *self.shape)
-        x, guess = (self.normalize(batch.to(mean.device)) for batch in (test, Batch({"x": mean}, None, test.index[:1])))
-        alone = {
-            "mse": float(self.compute_errors(guess.expand_as(x), x).mean()),
+        x, prediction = (
+            self.normalize(batch.to(mean.device)) for batch in (test, Batch({"x": mean}, None, test.index[:1]))
+        )
+        single_code = {
+            "mse": float(self.compute_errors(prediction.expand_as(x), x).mean()),
             "codebook_perplexity": 1.0,
             "bits": math.log2(self.codes),
         }
-        return alone | baseline, best
+        return single_code | baseline, best
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
         return self._codebook_model.generate(count, label)
@@ -134,5 +142,7 @@ class VectorQuantization(Generative):
 
     @torch.no_grad()
     def _plot_reconstructions(self, batch: Batch) -> Artifact:
-        rebuilt = self.denormalize(self.model(self.normalize(batch)))
-        return next(self.render_preview("reconstructions", [("data", batch.inputs["x"]), ("rebuilt", rebuilt)]))
+        reconstructed = self.denormalize(self.model(self.normalize(batch)))
+        return next(
+            self.render_preview("reconstructions", [("data", batch.inputs["x"]), ("reconstructed", reconstructed)])
+        )

@@ -77,7 +77,7 @@ def test_pictures_of_any_size_are_made_and_judged(kind: str, shape: tuple[int, i
 
 
 def test_a_picture_too_small_for_the_critic_is_refused_in_a_sentence() -> None:
-    with pytest.raises(ValueError, match=r"a number for each halving of the picture; 2 given for 3 x 9"):
+    with pytest.raises(ValueError, match=r"one entry per halving of the image; 2 given for 3 x 9"):
         made("dcgan", (1, 3, 9))
 
 

@@ -49,5 +49,5 @@ def test_points_have_as_many_codes_as_groups() -> None:
 
 
 def test_pictures_need_a_width() -> None:
-    with pytest.raises(ValueError, match="widths needs at least one number"):
+    with pytest.raises(ValueError, match="widths needs at least one entry"):
         ConvVQVAE(1, 8, 8, widths=[], **CODES)  # type: ignore[arg-type]

@@ -159,8 +159,8 @@ def test_a_softmax_before_the_cross_entropy_is_never_sure() -> None:
     [
         ({"clip": [2, 3, 4, 8, 8]}, {}, r"clip has 5 dims a row, \(2, 3, 4, 8, 8\); \(F\), \(T, F\), \(C, H, W\) and"),
         ({"x": [5], "lengths": []}, {}, r"lengths has 0 dims a row"),
-        ({"image": [1, 9, 3]}, {}, "nothing is left of a 9 x 3 image after 2 halvings"),
-        (SHAPES, {"fusion": "cross_attention", "heads": 5}, "5 heads cannot share a width of 32"),
+        ({"image": [1, 9, 3]}, {}, "a 9 x 3 image has no pixels left after 2 halvings"),
+        (SHAPES, {"fusion": "cross_attention", "heads": 5}, "width 32 is not divisible by 5 heads"),
     ],
 )
 def test_what_cannot_be_encoded_is_refused(shapes: dict[str, list[int]], changes: Any, said: str) -> None:

@@ -140,7 +140,7 @@ def test_too_many_pixels_are_refused_and_another_plain_convolution_helps() -> No
         network("attention_cnn", 224, 224)
     big = network("attention_cnn", 224, 224, channels=[4, 4, 4, 4], plain=3)
     assert big(numbers(1, 1, 224, 224)).shape == (1, 10)
-    with pytest.raises(ValueError, match="5 heads cannot share 64 channels"):
+    with pytest.raises(ValueError, match="64 channels are not divisible by 5 heads"):
         network("attention_cnn", heads=5)
 
 
@@ -189,7 +189,7 @@ def test_any_size_and_an_image_does_not_depend_on_its_batch(name: str, size: tup
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_a_net_without_its_convolution_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r"channels needs more than the 3 numbers of the plain convolutions"):
+    with pytest.raises(ValueError, match=r"channels needs more than 3 entries, the number of plain convolutions"):
         network(name, plain=3)
 
 

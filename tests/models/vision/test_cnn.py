@@ -129,7 +129,7 @@ def test_the_trunk_moves_with_the_picture(pools: list[str], step: int) -> None:
 
 def test_any_image_fits_an_adaptive_pool_and_others_are_refused() -> None:
     assert network(11, 45)(torch.randn(2, 1, 11, 45)).shape == (2, 10)
-    with pytest.raises(ValueError, match="nothing is left of a 3 x 45 image after convolution 2"):
+    with pytest.raises(ValueError, match="a 3 x 45 image has no pixels left after convolution 2"):
         network(3, 45)
     with pytest.raises(ValueError, match="pools needs 1 value or one for each of the 2 channels; got 3"):
         network(channels=[8, 16], dilations=[1])

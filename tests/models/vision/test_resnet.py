@@ -64,7 +64,7 @@ def test_any_image_fits(size: tuple[int, int], stem: str) -> None:
 
 
 def test_no_blocks_are_refused() -> None:
-    with pytest.raises(ValueError, match="depth needs at least one number"):
+    with pytest.raises(ValueError, match="depth needs at least one entry"):
         network("resnet", depth=[])
 
 

@@ -66,5 +66,5 @@ def test_skips_carry_what_pooling_loses() -> None:
 
 
 def test_no_widths_is_refused() -> None:
-    with pytest.raises(ValueError, match="widths needs at least one number"):
+    with pytest.raises(ValueError, match="widths needs at least one entry"):
         network(widths=[])

@@ -192,7 +192,7 @@ def test_samples_of_a_class_and_of_each_in_turn(digits: Digits) -> None:
     assert all(any(torch.allclose(one, real) for real in first) for one in zeros)
     with pytest.raises(ConfigError, match="label: 10 given; the classes are 0 to 9"):
         items(task, label=10)
-    with pytest.raises(ConfigError, match="makes rows of any class"):
+    with pytest.raises(ConfigError, match="the model of this run is unconditional"):
         items(of(digits, x_of(digits.val)), label=1)
 
 
@@ -207,8 +207,8 @@ def test_a_snapshot_is_of_the_same_noise(ring: Ring) -> None:
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        (None, "rows of the train split have no class"),
-        (torch.rand(4), "rows of the train split have no class"),
+        (None, "the train split has no class labels"),
+        (torch.rand(4), "the train split has no class labels"),
         (torch.tensor([0, 3]), "3 given; the train split has classes 0 to 3"),
     ],
 )

@@ -56,8 +56,11 @@ def test_two_classes_have_a_matrix_and_curves_of_every_threshold() -> None:
 def test_mistakes_are_the_dearest_of_all_batches() -> None:
     found = seen(pictures([3, 1, -1], [0, 1, 0]), pictures([-5, 0.1, -2], [1, 0, IGNORE_INDEX]))["mistakes"]
     assert isinstance(found, ImageGrid)
-    assert [tile.caption for tile in found.tiles] == ["sea as sky, 100%\nrow 40", "sky as sea, 100%\nrow 40",
-                                                       "sky as sea, 55%\nrow 41"]  # fmt: skip
+    assert [tile.caption for tile in found.tiles] == [
+        "True: sea\nPredicted: sky (100%)\nrow 40",
+        "True: sky\nPredicted: sea (100%)\nrow 40",
+        "True: sky\nPredicted: sea (55%)\nrow 41",
+    ]
     assert float(found.tiles[0].image[0, 1, 1]) == -5
     assert "mistakes" not in seen(pictures([-1, 1], [0, 1]))
 
@@ -82,7 +85,7 @@ def test_a_batch_in_which_nothing_counts_has_no_saliency() -> None:
 def test_saliency_is_bright_where_the_answer_comes_from() -> None:
     found = seen(pictures([-1, 1, 1, 2], [0, 0, 1, 1]))["saliency"]
     assert isinstance(found, ImageGrid)
-    assert [tile.caption for tile in found.tiles] == ["predicted sky", "predicted sea"]
+    assert [tile.caption for tile in found.tiles] == ["Predicted: sky", "Predicted: sea"]
     for tile in found.tiles:
         assert tile.heatmap is not None
         assert int(tile.heatmap.argmax()) == 4
@@ -109,7 +112,10 @@ def test_overlays_tell_the_overlap_of_each_class() -> None:
     assert isinstance(matrix, ConfusionMatrix)
     assert matrix.counts.tolist() == [[3, 0, 0], [1, 2, 0], [0, 0, 0]]
     assert isinstance(sheet, ImageGrid)
-    assert [tile.caption for tile in sheet.tiles[2::3]] == ["IoU sky 0.50, sea 0.67", "IoU sky 1.00"]
+    assert [tile.caption for tile in sheet.tiles[2::3]] == [
+        "Predicted, IoU sky 0.50, sea 0.67",
+        "Predicted, IoU sky 1.00",
+    ]
     assert torch.equal(sheet.tiles[1].class_map, truth[0])  # type: ignore[arg-type]
     assert sheet.class_names == NAMES
 

@@ -38,7 +38,7 @@ def test_a_forecast_begins_where_its_history_ends() -> None:
     chart = made(make_plots(lambda _: torch.zeros(2, 2, 1), [batch], PLAIN))["forecasts"]
     assert isinstance(chart, LineChart)
     first = chart.panels[0]
-    assert (first.title, first.x_label, first.y_label) == ("row 7", "steps ahead (0 = the last one known)", "value")
+    assert (first.title, first.x_label, first.y_label) == ("row 7", "steps ahead (0 = last observed step)", "value")
     assert [label for label, _, _ in first.lines] == ["history", "true", "predicted"]
     assert [y.tolist() for _, _, y in first.lines] == [[0, 1, 2, 3], [3, 4, 5], [3, 0, 0]]
     assert [at.tolist() for _, at, _ in first.lines] == [[-3, -2, -1, 0], [0, 1, 2], [0, 1, 2]]
@@ -108,11 +108,11 @@ def test_bars_say_what_they_count() -> None:
         assert isinstance(chart, LineChart)
         return chart.panels[2].title, chart.panels[2].y_label
 
-    assert counted(torch.ones(6, 1)) == ("how often", "rows")
-    assert counted(torch.ones(6)) == ("how often", "rows")
-    assert counted(torch.ones(6, 2)) == ("how often", "numbers (rows x columns)")
-    assert counted(torch.ones(6, 2, 1)) == ("how often", "numbers (rows x steps x columns)")
-    assert counted(torch.ones(2 * MAX_POINTS, 1)) == ("how often, 4,000 of 8,000", "rows")
+    assert counted(torch.ones(6, 1)) == ("Residual histogram", "rows")
+    assert counted(torch.ones(6)) == ("Residual histogram", "rows")
+    assert counted(torch.ones(6, 2)) == ("Residual histogram", "values (rows x columns)")
+    assert counted(torch.ones(6, 2, 1)) == ("Residual histogram", "values (rows x steps x columns)")
+    assert counted(torch.ones(2 * MAX_POINTS, 1)) == ("Residual histogram, 4,000 of 8,000", "rows")
 
 
 def series(columns: str) -> Dataset:

@@ -95,9 +95,9 @@ def test_shades_are_rounded_to_the_nearest_step() -> None:
 @pytest.mark.parametrize(
     ("name", "levels", "binarise", "said"),
     [
-        ("gaussian", 1, True, "task.binarise: ones and zeros want task.likelihood=bernoulli, not gaussian"),
-        ("categorical", 1, False, "model.levels: 1 number for each of x's"),
-        ("bernoulli", 4, False, "model.levels: 4 given; task.likelihood=bernoulli takes 1 number"),
+        ("gaussian", 1, True, "task.binarise: binarized data needs task.likelihood=bernoulli, not gaussian"),
+        ("categorical", 1, False, "model.levels: 1 given; task.likelihood=categorical needs"),
+        ("bernoulli", 4, False, "model.levels: 4 given; task.likelihood=bernoulli takes 1 output"),
     ],
 )
 def test_a_model_and_a_task_that_disagree_are_told_so(name: Any, levels: int, binarise: bool, said: str) -> None:

@@ -1,7 +1,7 @@
-"""Forecasts of all coming steps at once: recurrent, linear, or by a Transformer, each able to ignore the level.
+"""GRU, linear and Transformer forecasters that predict the full horizon directly.
 
-What a series does next rarely depends on its level, and the level of a test window may be one that training never
-saw. ``normalize`` takes it out of every window and channel and puts it back into the forecast.
+Forecasts rarely depend on the level of a series, and test windows may have levels outside the training range.
+``normalize`` removes the level of each window and channel and adds it back to the forecast.
 """
 
 from __future__ import annotations
@@ -17,10 +17,21 @@ from trainer.models.layers.sequence.instance_norm import compute_loc_and_scale
 
 
 class GRUForecaster(nn.Module):
-    """GRU: Cho et al. 2014. ``y = W h_T + b``: the last layer's state after the last step gives the whole horizon.
-    ``segment`` steps are read at once (segments: Lin et al. 2023), which makes a long history short. With
-    ``channel_independent`` every channel is a row of its own under the same weights (Nie et al. 2023), which
-    overfits less where channels are few and related loosely.
+    """GRU forecaster ``y = W h_T + b``: the final state of the last layer predicts the full horizon.
+
+    Args:
+        segment: steps per input segment; segments shorten the recurrence over a long history.
+        normalize: window normalization, see ``compute_loc_and_scale``.
+        channel_independent: treat channels as independent samples with shared weights, which overfits less for few,
+            loosely related channels.
+
+    Raises:
+        ValueError: a segment longer than the history.
+
+    References:
+        Cho et al. 2014, Learning Phrase Representations using RNN Encoder-Decoder (GRU).
+        Lin et al. 2023, SegRNN (segments).
+        Nie et al. 2023, A Time Series is Worth 64 Words (channel independence).
     """
 
     shapes = "x (B, T, F) -> (B, P, F)"
@@ -56,24 +67,29 @@ class GRUForecaster(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         rows, _, features = x.shape
-        level, spread = compute_loc_and_scale(x, self.normalize)
-        x = (x - level) / spread
-        # Rows of their own for channels, unless the network reads them together: (B * groups, T, channels).
+        loc, scale = compute_loc_and_scale(x, self.normalize)
+        x = (x - loc) / scale
+        # Fold channels into the batch if channel-independent: (B * groups, T, channels).
         x = x.transpose(1, 2).reshape(-1, self.channels, x.shape[1]).transpose(1, 2)
         _, state = self.gru(self._split_segments(x))  # (layers, B * groups, H)
         y = self.head(self.dropout(state[-1])).view(-1, self.horizon, self.channels)
         y = y.transpose(1, 2).reshape(rows, features, self.horizon).transpose(1, 2)
-        return y * spread + level
+        return y * scale + loc
 
     def _split_segments(self, x: Tensor) -> Tensor:
-        """(B, T, C) -> (B, T / segment, segment * C); steps that fill no segment are left out at the far end."""
+        """Reshape (B, T, C) to (B, T / segment, segment * C), dropping the oldest steps that fill no segment."""
         steps = x.shape[1] // self.segment
         return x[:, x.shape[1] - steps * self.segment :].reshape(len(x), steps, -1)
 
 
 class DLinear(nn.Module):
-    """Zeng et al. 2023. ``y = A m + B (x - m)`` where m is the moving average of the history, its ends repeated: two
-    linear maps from T steps to P, shared by all channels. With ``moving_average`` 1 it is one map of the history.
+    """DLinear: ``y = A m + B (x - m)`` with the moving average m of the history.
+
+    The edges are padded by replication. Two linear maps from T to P steps are shared by all channels. With
+    ``moving_average=1`` it is a single linear map.
+
+    References:
+        Zeng et al. 2023, Are Transformers Effective for Time Series Forecasting?
     """
 
     shapes = "x (B, T, F) -> (B, P, F)"
@@ -90,24 +106,34 @@ class DLinear(nn.Module):
         self.normalize = normalize
         self.trend = nn.Linear(seq_len, horizon)
         self.rest = nn.Linear(seq_len, horizon)
-        for layer in (self.trend, self.rest):  # begin as the mean of the history rather than as noise
+        for layer in (self.trend, self.rest):  # start from the mean of the history instead of noise
             nn.init.constant_(layer.weight, 1 / seq_len)
 
     def forward(self, x: Tensor) -> Tensor:
-        level, spread = compute_loc_and_scale(x, self.normalize)
-        x = ((x - level) / spread).transpose(1, 2)  # (B, F, T)
+        loc, scale = compute_loc_and_scale(x, self.normalize)
+        x = ((x - loc) / scale).transpose(1, 2)  # (B, F, T)
         before = (self.moving_average - 1) // 2
         padded = F.pad(x, (before, self.moving_average - 1 - before), mode="replicate")
         smooth = F.avg_pool1d(padded, self.moving_average, stride=1)
         y = self.trend(smooth) + self.rest(x - smooth)
-        return y.transpose(1, 2) * spread + level
+        return y.transpose(1, 2) * scale + loc
 
 
 class PatchTransformer(nn.Module):
-    """Nie et al. 2023 (PatchTST). Every channel is a row of its own under the same weights, cut into patches of
-    ``patch`` steps that begin ``stride`` apart: ``h = Encoder(W patch_i + e_i)`` with a learned position e, and one
-    linear map of all patches side by side gives the whole horizon. Attention sees patches, so its cost falls by
-    ``stride`` squared.
+    """PatchTST: a Transformer encoder over patches of each channel, ``h = Encoder(W patch_i + e_i)``.
+
+    Channels are independent samples with shared weights, e is a learned position, and one linear map of all patches
+    predicts the full horizon. Attention over patches reduces its cost by ``stride`` squared.
+
+    Args:
+        patch: steps per patch.
+        stride: steps between the starts of consecutive patches.
+
+    Raises:
+        ValueError: a patch longer than the history.
+
+    References:
+        Nie et al. 2023, A Time Series is Worth 64 Words
     """
 
     shapes = "x (B, T, F) -> (B, P, F)"
@@ -149,12 +175,15 @@ class PatchTransformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         rows, _, features = x.shape
-        level, spread = compute_loc_and_scale(x, self.normalize)
-        x = ((x - level) / spread).transpose(1, 2).flatten(0, 1)  # (B * F, T)
+        loc, scale = compute_loc_and_scale(x, self.normalize)
+        x = ((x - loc) / scale).transpose(1, 2).flatten(0, 1)  # (B * F, T)
         steps, _ = self.encoder(self.embed(self._split_patches(x)))
         y = self.head(self.dropout(steps.flatten(1))).view(rows, features, -1)
-        return y.transpose(1, 2) * spread + level
+        return y.transpose(1, 2) * scale + loc
 
     def _split_patches(self, x: Tensor) -> Tensor:
-        """(N, T) -> (N, patches, patch); the last patch ends now, steps that fill none are left out at the far end."""
+        """Split (N, T) into (N, patches, patch), aligned to the last step.
+
+        The oldest steps that fill no patch are dropped.
+        """
         return x[:, (x.shape[1] - self.patch) % self.stride :].unfold(1, self.patch, self.stride)

@@ -1,4 +1,4 @@
-"""Forecasts of series that are linked."""
+"""Graph convolutional LSTM for related time series."""
 
 from __future__ import annotations
 
@@ -20,10 +20,18 @@ from trainer.models.layers.sequence.recurrent import RecurrentStack
 
 
 class GCNLSTM(nn.Module):
-    """Seo et al. 2018, their first model: graph convolutions at every step, and an LSTM over time, both shared by all F
-    nodes. ``h_t = LSTM([x_t, relu(conv(.. relu(conv(x_t))))])`` at each node and ``y = W h_T + b``, the whole horizon.
-    Its own value reaches the LSTM also beside the convolutions, which mix it with that of its neighbours.
-    ``normalize`` takes the level out of every window and node and puts it back into the forecast.
+    """Graph convolutions at every step and an LSTM over time, shared by all F nodes.
+
+    ``h_t = LSTM([x_t, relu(conv(.. relu(conv(x_t))))])`` per node and ``y = W h_T + b`` for the full horizon. The raw
+    value is concatenated, since convolutions mix it with that of the neighbors.
+
+    Args:
+        conv: graph convolution, see ``GNN``.
+        conv_sizes: output sizes of the convolutions.
+        normalize: removes the level of each window and node and adds it back to the forecast.
+
+    References:
+        Seo et al. 2018, Structured Sequence Modeling with Graph Convolutional Recurrent Networks, model 1
     """
 
     shapes = "x (B, T, F), edge_index (2, E), edge_weight (E) -> (B, P, F)"
@@ -50,17 +58,17 @@ class GCNLSTM(nn.Module):
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         rows, _, nodes = x.shape
         graph = self.cache(Graph, nodes, edge_index, edge_weight, None, x.dtype)
-        level, spread = compute_loc_and_scale(x, self.normalize)
-        x = (x - level) / spread
-        read = self.dropout(self.convolve_steps(x, graph)).transpose(1, 2)  # (B, N, T, 1 + D)
-        _, ends = self.rnn(torch.cat((x.transpose(1, 2)[..., None], read), -1).flatten(0, 1), None)
+        loc, scale = compute_loc_and_scale(x, self.normalize)
+        x = (x - loc) / scale
+        features = self.dropout(self.convolve_steps(x, graph)).transpose(1, 2)  # (B, N, T, 1 + D)
+        _, ends = self.rnn(torch.cat((x.transpose(1, 2)[..., None], features), -1).flatten(0, 1), None)
         y = self.head(self.dropout(ends)).view(rows, nodes, -1).transpose(1, 2)
-        return y * spread + level
+        return y * scale + loc
 
     def convolve_steps(self, x: Tensor, graph: Graph) -> Tensor:
-        """What the convolutions make of each step of each row: (B, T, N) -> (B, T, N, D)."""
-        every = RepeatedGraph(graph, x.shape[0] * x.shape[1])
+        """Apply the convolutions to every step of every sample: (B, T, N) -> (B, T, N, D)."""
+        repeated = RepeatedGraph(graph, x.shape[0] * x.shape[1])
         h = x.reshape(-1, 1)
         for convolution in self.convolutions:
-            h = F.relu(convolution(h, every))
+            h = F.relu(convolution(h, repeated))
         return h.view(*x.shape, -1) if len(self.convolutions) else x.new_empty(*x.shape, 0)

@@ -1,4 +1,4 @@
-"""What of a picture is noise: a U-Net that is told how much of it there is."""
+"""U-Net denoiser for diffusion and flow matching on images."""
 
 from __future__ import annotations
 
@@ -17,10 +17,21 @@ from trainer.models.layers.generative.time_embedding import TimeEmbedding
 
 
 class DiffusionUNet(nn.Module):
-    """Ho et al. 2020: a U-Net (Ronneberger et al. 2015) of residual blocks with group norm, whose maps the ``time``,
-    from 0 to 1, and the class scale and shift. All of ``widths`` but the first come after a halving of the picture,
-    rounding up; on the way back it takes the size it had, so any picture fits. ``heads`` of attention at the bottom let
-    every place see every other. The last layer begins at zero: an untrained U-Net says nothing, whatever it is shown.
+    """Diffusion U-Net of residual blocks with group norm, conditioned on time in [0, 1] and class label.
+
+    The conditioning scales and shifts the normalized features. Each of ``widths`` after the first follows a halving of
+    the image, rounding up; the decoder restores the sizes, so that every image size is valid. The last layer is
+    zero-initialized, so that an untrained network outputs zero.
+
+    Args:
+        widths: channels of each resolution.
+        blocks: residual blocks per resolution.
+        heads: heads of self-attention at the lowest resolution; 0 disables it.
+        num_classes: number of classes, or None for an unconditional model.
+
+    References:
+        Ronneberger et al. 2015, U-Net.
+        Ho et al. 2020, Denoising Diffusion Probabilistic Models.
     """
 
     shapes = "x (B, C, H, W), time (B), label (B) -> (B, C, H, W)"
@@ -36,67 +47,75 @@ class DiffusionUNet(nn.Module):
     ):
         super().__init__()
         if not widths:
-            raise ValueError("widths needs at least one number, one for each size of the picture")
+            raise ValueError("widths needs at least one entry, one per resolution")
         if heads and widths[-1] % heads:
             raise ValueError(f"heads: {heads} given; the last of widths, {widths[-1]}, is no multiple of it")
         self.num_classes = num_classes
-        told = 4 * widths[0]
-        self.moment = TimeEmbedding(told, num_classes)
+        cond_dim = 4 * widths[0]
+        self.moment = TimeEmbedding(cond_dim, num_classes)
 
-        def level(before: int, skip: int, width: int) -> nn.ModuleList:
+        def make_level(before: int, skip: int, width: int) -> nn.ModuleList:
             befores = [before, *[width] * (blocks - 1)]
-            return nn.ModuleList(_ResidualBlock(wide + skip, width, told, dropout) for wide in befores)
+            return nn.ModuleList(_ResidualBlock(channels + skip, width, cond_dim, dropout) for channels in befores)
 
         first, last = widths[0], widths[-1]
         self.enter = nn.Conv2d(in_channels, first, 3, padding=1)
-        self.downs = nn.ModuleList(level(before, 0, width) for before, width in pairwise((first, *widths)))
+        self.downs = nn.ModuleList(make_level(before, 0, width) for before, width in pairwise((first, *widths)))
         self.shrink = nn.ModuleList(nn.Conv2d(width, width, 3, stride=2, padding=1) for width in widths[:-1])
-        self.bottom = nn.ModuleList(_ResidualBlock(last, last, told, dropout) for _ in range(2))
+        self.bottom = nn.ModuleList(_ResidualBlock(last, last, cond_dim, dropout) for _ in range(2))
         self.attention = _SelfAttention(last, heads) if heads else nn.Identity()
-        self.ups = nn.ModuleList(level(before, width, width) for before, width in pairwise((last, *reversed(widths))))
+        self.ups = nn.ModuleList(
+            make_level(before, width, width) for before, width in pairwise((last, *reversed(widths)))
+        )
         self.grow = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for width in reversed(widths[1:]))
         self.leave = nn.Sequential(group_norm(first), nn.SiLU(), nn.Conv2d(first, in_channels, 3, padding=1))
-        for silenced in self.leave[-1].parameters():
-            nn.init.zeros_(silenced)
+        for parameter in self.leave[-1].parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
-        moment = self.moment(time, label)
+        cond = self.moment(time, label)
         h, skips = self.enter(x), []
-        for blocks, shrink in zip(self.downs, (*self.shrink, nn.Identity()), strict=True):
+        for blocks, downsample in zip(self.downs, (*self.shrink, nn.Identity()), strict=True):
             for block in cast(nn.ModuleList, blocks):
-                h = block(h, moment)
+                h = block(h, cond)
                 skips.append(h)
-            h = shrink(h)
-        h = self.bottom[1](self.attention(self.bottom[0](h, moment)), moment)
-        for blocks, grow in zip(self.ups, (nn.Identity(), *self.grow), strict=True):
-            h = grow(F.interpolate(h, size=skips[-1].shape[-2:]))
+            h = downsample(h)
+        h = self.bottom[1](self.attention(self.bottom[0](h, cond)), cond)
+        for blocks, upsample in zip(self.ups, (nn.Identity(), *self.grow), strict=True):
+            h = upsample(F.interpolate(h, size=skips[-1].shape[-2:]))
             for block in cast(nn.ModuleList, blocks):
-                h = block(torch.cat((h, skips.pop()), 1), moment)
+                h = block(torch.cat((h, skips.pop()), 1), cond)
         return self.leave(h)
 
 
 class _ResidualBlock(nn.Module):
-    """``conv(silu((1 + s) norm(conv(silu(norm(h)))) + r)) + shortcut(h)``, s and r linear in the moment (Dhariwal and
-    Nichol 2021): what is added before a norm, it may take off again.
+    """Residual block ``conv(silu((1 + s) norm(conv(silu(norm(h)))) + r)) + shortcut(h)``.
+
+    s and r are linear in the conditioning vector and applied after the norm, which would remove a shift before it.
+
+    References:
+        Dhariwal and Nichol 2021, Diffusion Models Beat GANs on Image Synthesis
     """
 
-    shapes = "h (B, C, H, W), moment (B, M) -> (B, D, H, W)"
+    shapes = "h (B, C, H, W), cond (B, M) -> (B, D, H, W)"
 
-    def __init__(self, before: int, after: int, told: int, dropout: float):
+    def __init__(self, before: int, after: int, cond_dim: int, dropout: float):
         super().__init__()
         self.first = nn.Sequential(group_norm(before), nn.SiLU(), nn.Conv2d(before, after, 3, padding=1))
         self.norm = group_norm(after)
-        self.told = nn.Linear(told, 2 * after)
+        self.told = nn.Linear(cond_dim, 2 * after)
         self.second = nn.Sequential(nn.SiLU(), nn.Dropout(dropout), nn.Conv2d(after, after, 3, padding=1))
         self.shortcut = nn.Identity() if before == after else nn.Conv2d(before, after, 1)
 
-    def forward(self, h: Tensor, moment: Tensor) -> Tensor:
-        scale, shift = self.told(moment)[:, :, None, None].chunk(2, 1)
+    def forward(self, h: Tensor, cond: Tensor) -> Tensor:
+        scale, shift = self.told(cond)[:, :, None, None].chunk(2, 1)
         return self.second((1 + scale) * self.norm(self.first(h)) + shift) + self.shortcut(h)
 
 
 class _SelfAttention(nn.Module):
-    shapes = "h (B, C, H, W) -> (B, C, H, W), each place plus what it gathers from all."
+    """Residual self-attention over all positions of a feature map."""
+
+    shapes = "h (B, C, H, W) -> (B, C, H, W)"
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -104,5 +123,5 @@ class _SelfAttention(nn.Module):
         self.attention = MultiHeadAttention(width, heads, FullAttention())
 
     def forward(self, h: Tensor) -> Tensor:
-        places = self.norm(h).flatten(2).transpose(1, 2)
-        return h + self.attention(*self.attention.project_qkv(places)).transpose(1, 2).unflatten(2, h.shape[2:])
+        positions = self.norm(h).flatten(2).transpose(1, 2)
+        return h + self.attention(*self.attention.project_qkv(positions)).transpose(1, 2).unflatten(2, h.shape[2:])

@@ -1,4 +1,4 @@
-"""Generative adversarial networks: a generator, and a critic that tells what it makes from what is real."""
+"""Generative adversarial networks: MLP GAN, DCGAN and StyleGAN."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ leaky_relu = partial(nn.LeakyReLU, LEAKY_SLOPE)
 
 
 class _BaseGAN(nn.Module):
-    """A generator and a critic, and what a task asks of the two."""
+    """Generator and critic with the methods that GAN tasks require."""
 
     generator: Generator
     critic: Critic
@@ -32,11 +32,11 @@ class _BaseGAN(nn.Module):
         self.generator_in_features = latent + (0 if num_classes is None else embed_size)
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Rows (B, ...) from noise z (B, latent), and from classes label (B) if there are any."""
+        """Generate samples (B, ...) from noise z (B, latent) and labels (B), if the model is class-conditional."""
         return self.generator(z, label)
 
     def features(self, x: Tensor) -> Tensor:
-        """The critic's last hidden layer, (B, D)."""
+        """Return the last hidden layer of the critic, (B, D)."""
         return self.critic.trunk(x)
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
@@ -44,10 +44,21 @@ class _BaseGAN(nn.Module):
 
 
 class GAN(_BaseGAN):
-    """Goodfellow et al. 2014; Arjovsky et al. 2017; conditional: Mirza and Osindero 2014. ``x = generator(z), z ~ N(0,
-    I)``, laid flat; ``critic(x)`` is one unbounded number, with no sigmoid behind it. ``forward`` is the critic's
-    judgement. Perceptrons, with no batch norm, whose rows would see one another: a penalty on the gradient at each
-    point needs them apart.
+    """GAN with MLPs as generator and critic; the critic outputs one unbounded logit per sample.
+
+    ``x = generator(z), z ~ N(0, I)``, flattened. There is no batch norm, since gradient penalties require the critic to
+    process samples independently.
+
+    Args:
+        latent: noise dimension.
+        num_classes: number of classes, or None for an unconditional model.
+        squash: output activation of the generator.
+        spectral_norm: spectral normalization in the critic.
+
+    References:
+        Goodfellow et al. 2014, Generative Adversarial Nets.
+        Mirza and Osindero 2014, Conditional Generative Adversarial Nets.
+        Arjovsky et al. 2017, Wasserstein GAN.
     """
 
     shapes = "x (B, ...), label (B) -> (B)"
@@ -76,12 +87,22 @@ class GAN(_BaseGAN):
 
 
 class DCGAN(_BaseGAN):
-    """Radford et al. 2016. The noise becomes a small picture of ``widths[-1]`` maps, which transposed convolutions
-    double once for each of ``widths``, cropped to the size that halving the pictures gave, rounded up; the critic
-    halves by convolutions of the same widths, rounding down. Where the paper has batch norm, the generator has group
-    norm (Wu and He 2018) or none and the critic none, so that rows stay apart and averaged weights need no statistics.
+    """DCGAN: a generator of transposed convolutions and a critic of strided convolutions.
 
-    Raises ValueError for pictures of which the critic's halvings leave nothing.
+    The noise is projected to a small feature map of ``widths[-1]`` channels. Each transposed convolution doubles the
+    size, cropped to the sizes of halving the image rounded up; the critic halves rounding down. Instead of batch norm,
+    the generator has group norm or none and the critic none, so that samples are processed independently and EMA
+    weights need no statistics.
+
+    Args:
+        widths: channels of each resolution, from the highest.
+
+    Raises:
+        ValueError: an image too small for the halvings of the critic.
+
+    References:
+        Radford et al. 2016, Unsupervised Representation Learning with DCGANs.
+        Wu and He 2018, Group Normalization.
     """
 
     shapes = "x (B, C, H, W), label (B) -> (B)"
@@ -103,7 +124,7 @@ class DCGAN(_BaseGAN):
         sides = height >> len(widths), width >> len(widths)
         if not widths or min(sides) < 1:
             raise ValueError(
-                f"widths needs a number for each halving of the picture; {len(widths)} given for {height} x {width}"
+                f"widths needs one entry per halving of the image; {len(widths)} given for {height} x {width}"
             )
         sizes = compute_halved_sizes(height, width, len(widths))
         smallest = (widths[-1], *sizes[-1])
@@ -123,9 +144,19 @@ class DCGAN(_BaseGAN):
 
 
 class StyleGAN(_BaseGAN):
-    """A small one of Karras et al. 2019 and 2020: a mapping network, modulated and demodulated convolutions, noise at
-    each layer, a constant to start from; no equalised learning rates, style mixing or path length penalty. The critic
-    is residual, and halves the picture once for each of ``widths`` but the first, rounding up, so every picture fits.
+    """Small StyleGAN2 with a residual critic.
+
+    Mapping network, modulated and demodulated convolutions, per-layer noise and a learned constant input; without
+    equalized learning rates, style mixing and path length regularization. The critic halves the image once for each of
+    ``widths`` but the first, rounding up, so that every image size is valid.
+
+    Args:
+        mapping: hidden layer sizes of the mapping network.
+        widths: channels of each resolution, from the highest.
+
+    References:
+        Karras et al. 2019, A Style-Based Generator Architecture for Generative Adversarial Networks.
+        Karras et al. 2020, Analyzing and Improving the Image Quality of StyleGAN.
     """
 
     shapes = "x (B, C, H, W), label (B) -> (B)"
@@ -145,7 +176,7 @@ class StyleGAN(_BaseGAN):
     ):
         super().__init__(latent, num_classes, embed_size)
         if not widths or not mapping:
-            raise ValueError("widths and mapping need at least one number each")
+            raise ValueError("widths and mapping need at least one entry each")
         sizes = compute_halved_sizes(height, width, len(widths) - 1)
         net = StyleGenerator(self.generator_in_features, mapping, widths[::-1], in_channels, sizes[::-1])
         self.generator = Generator(net, num_classes, embed_size)
@@ -156,7 +187,9 @@ class StyleGAN(_BaseGAN):
 
 
 class _Upsample(nn.ConvTranspose2d):
-    shapes = "x (B, C, h, w) -> (B, D, H, W), twice the size, cropped to ``size``."
+    """Transposed convolution that doubles the size and crops to ``size``."""
+
+    shapes = "x (B, C, h, w) -> (B, D, H, W)"
 
     def __init__(self, before: int, after: int, size: tuple[int, int]):
         super().__init__(before, after, 4, stride=2, padding=1)

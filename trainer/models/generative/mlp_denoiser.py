@@ -1,4 +1,4 @@
-"""What of a point, or of a row of a table, is noise: a perceptron that is told how much of it there is."""
+"""MLP denoiser for diffusion and flow matching on points and tables."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from trainer.models.layers.generative.time_embedding import TimeEmbedding
 
 
 class Denoiser(nn.Module):
-    """Residual blocks between two linear layers: ``h + W_2 silu(W_1 h + W_m m)``, where m knows the ``time``, from 0 to
-    1, and the class. The last layer begins at zero: an untrained denoiser says nothing, whatever it is shown.
+    """Residual MLP denoiser with blocks ``h + W_2 silu(W_1 h + W_m m)``.
+
+    m embeds the time in [0, 1] and the class label. The last layer is zero-initialized, so that an untrained network
+    outputs zero.
     """
 
     shapes = "x (B, F), time (B), label (B) -> (B, F)"
@@ -28,19 +30,21 @@ class Denoiser(nn.Module):
         self.enter = nn.Linear(in_features, width)
         self.blocks = nn.ModuleList(_ResidualBlock(width) for _ in range(blocks))
         self.leave = nn.Linear(width, in_features)
-        for silenced in self.leave.parameters():
-            nn.init.zeros_(silenced)
+        for parameter in self.leave.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
-        moment = self.moment(time, label)
+        cond = self.moment(time, label)
         h = self.enter(x)
         for block in self.blocks:
-            h = block(h, moment)
+            h = block(h, cond)
         return self.leave(h)
 
 
 class _ResidualBlock(nn.Module):
-    shapes = "h (B, D), moment (B, D) -> (B, D)"
+    """Residual MLP block conditioned on the time embedding."""
+
+    shapes = "h (B, D), cond (B, D) -> (B, D)"
 
     def __init__(self, width: int):
         super().__init__()
@@ -49,5 +53,5 @@ class _ResidualBlock(nn.Module):
         self.silu = nn.SiLU()
         self.second = nn.Linear(width, width)
 
-    def forward(self, h: Tensor, moment: Tensor) -> Tensor:
-        return h + self.second(self.silu(self.first(h) + self.told(moment)))
+    def forward(self, h: Tensor, cond: Tensor) -> Tensor:
+        return h + self.second(self.silu(self.first(h) + self.told(cond)))

@@ -1,4 +1,4 @@
-"""Normalising flows: an invertible map from points to standard normal ones, whose density is therefore exact."""
+"""Normalizing flow with exact likelihood."""
 
 from __future__ import annotations
 
@@ -15,13 +15,23 @@ from trainer.models.layers.mlp import make_mlp
 
 
 class RealNVP(nn.Module):
-    """Dinh et al. 2017: ``log p(x) = log N(f(x); 0, I) + log |det df/dx|`` in nats, of x laid flat. f scales and shifts
-    each number by itself; then each block cuts the numbers into two halves, drawn at random, and changes one by what a
-    perceptron reads from the other, and that one in turn: ``b -> b exp(s(a)) + t(a)``. All s are ``max_log_scale tanh(.
-    / max_log_scale)``, so that a block can be undone in float32. Blocks start as the identity; without any, the model
-    is one Gaussian for each number. Every perceptron reads the label too.
+    """RealNVP normalizing flow ``log p(x) = log N(f(x); 0, I) + log |det df/dx|`` in nats, over flattened x.
 
-    Raises ValueError for a single number, which has no halves.
+    f starts with an elementwise affine map. Each block then splits the features into two random halves and transforms
+    each conditioned on the other, ``b -> b exp(s(a)) + t(a)``, where an MLP predicts s and t from the fixed half and
+    the label. Blocks start as the identity; without blocks the model is a diagonal Gaussian.
+
+    Args:
+        blocks: number of blocks, each of two affine coupling layers.
+        max_log_scale: bound of s by ``max_log_scale tanh(. / max_log_scale)``, so that blocks are invertible in
+            float32.
+        num_classes: number of classes, or None for an unconditional model.
+
+    Raises:
+        ValueError: a single feature, which cannot be split.
+
+    References:
+        Dinh et al. 2017, Density Estimation Using Real NVP
     """
 
     shapes = "x (B, ...), label (B) -> (B)"
@@ -38,7 +48,7 @@ class RealNVP(nn.Module):
     ):
         super().__init__()
         if blocks and flat_features < 2:
-            raise ValueError("a block changes one half of a row by the other, and rows here have a single number")
+            raise ValueError("a coupling layer needs at least 2 features; the data has 1")
         self.num_classes = num_classes
         self.max_log_scale = max_log_scale
         self.log_scale = nn.Parameter(torch.zeros(flat_features))
@@ -48,18 +58,18 @@ class RealNVP(nn.Module):
         first = flat_features - second
         self.of_second, self.of_first = (
             nn.ModuleList(
-                _zero_init_last(make_mlp((seen + label, *hidden, 2 * changed), nn.ReLU)) for _ in range(blocks)
+                _zero_init_last(make_mlp((width_in + label, *hidden, 2 * width_out), nn.ReLU)) for _ in range(blocks)
             )
-            for seen, changed in ((first, second), (second, first))
+            for width_in, width_out in ((first, second), (second, first))
         )
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        """``log p(x)``, or ``log p(x | label)``, of labels (B)."""
+        """Return ``log p(x)``, or ``log p(x | label)`` of a class-conditional model, (B)."""
         z, log_volume = self.encode(x, label)
         return log_volume - (z.square() + math.log(2 * math.pi)).sum(1) / 2
 
     def encode(self, x: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The code z (B, F) of x, and ``log |det dz/dx|`` (B)."""
+        """Return the latent z (B, F) of x and ``log |det dz/dx|`` (B)."""
         z = x.flatten(1) * self.log_scale.exp() + self.shift
         log_volume = self.log_scale.sum()
         for order, of_second, of_first in zip(self.orders, self.of_second, self.of_first, strict=True):
@@ -74,7 +84,7 @@ class RealNVP(nn.Module):
         return z, log_volume
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """The points (B, F) whose codes are z (B, F)."""
+        """Invert latents z (B, F) to samples (B, F)."""
         blocks = zip(self.orders, self.of_second, self.of_first, strict=True)
         for order, of_second, of_first in reversed(list(blocks)):
             first, second = z.tensor_split(2, dim=1)
@@ -86,16 +96,16 @@ class RealNVP(nn.Module):
         return (z - self.shift) * (-self.log_scale).exp()
 
     def _predict_scale_shift(self, net: nn.Module, half: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Log-scales and shifts of one half by the other, (B, K) each."""
+        """Predict log scale and shift of one half from the other, (B, K) each."""
         if self.num_classes is not None:
-            assert label is not None, "this model is told the class of each row"
+            assert label is not None, "a class-conditional model needs labels"
             half = torch.cat((half, F.one_hot(label, self.num_classes).to(half)), 1)
         log_scale, shift = net(half).to(half.dtype).chunk(2, dim=1)
         return self.max_log_scale * torch.tanh(log_scale / self.max_log_scale), shift
 
 
 def _zero_init_last(net: nn.Sequential) -> nn.Sequential:
-    """With 0 for all it says at first."""
+    """Zero-initialize the last layer."""
     last = cast(nn.Linear, net[-1])
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)

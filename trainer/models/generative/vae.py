@@ -1,4 +1,4 @@
-"""Variational autoencoders: a posterior over a small code, and a likelihood given the code."""
+"""Variational autoencoders with MLP and convolutional networks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from trainer.models.layers.mlp import make_mlp
 
 
 class _BaseVAE(nn.Module):
-    """``down`` lays x flat, ``up`` ends what is decoded; ``encoder`` and ``decoder`` see the label between them."""
+    """Encoder and decoder with class conditioning.
+
+    ``down`` flattens x, ``up`` finishes decoding; the label is concatenated between ``down`` and ``encoder``, and
+    before ``decoder``.
+    """
 
     def __init__(self, latent: int, levels: int, num_classes: int | None):
         super().__init__()
@@ -29,12 +33,12 @@ class _BaseVAE(nn.Module):
         self.decoder: nn.Module
 
     def encode(self, x: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of the posterior, (B, latent) each, of x (B, ...)."""
+        """Return mean and log-variance of the posterior of x (B, ...), (B, latent) each."""
         mean, log_variance = self.encoder(self._append_label(self.down(x), label)).chunk(2, dim=1)
         return mean, log_variance
 
     def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """z (B, latent) -> (B, D * levels), D numbers in x in their order and those of each beside each other"""
+        """Decode z (B, latent) to (B, D * levels), the D features in order with ``levels`` outputs each."""
         return self.up(self.decoder(self._append_label(z, label)))
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
@@ -42,19 +46,27 @@ class _BaseVAE(nn.Module):
         return self.decode(mean, label).reshape(*x.shape, *([self.levels] if self.levels > 1 else []))
 
     def _append_label(self, x: Tensor, label: Tensor | None) -> Tensor:
-        """x (B, F) with its label as one of so many, if there are classes; zeros for no label."""
+        """Concatenate the one-hot label to x (B, F) in a class-conditional model; zeros without a label."""
         if self.num_classes is None:
             return x
-        hot = x.new_zeros(len(x), self.num_classes) if label is None else F.one_hot(label, self.num_classes).to(x)
-        return torch.cat((x, hot), dim=1)
+        one_hot = x.new_zeros(len(x), self.num_classes) if label is None else F.one_hot(label, self.num_classes).to(x)
+        return torch.cat((x, one_hot), dim=1)
 
 
 class VAE(_BaseVAE):
-    """Kingma and Welling 2014; Rezende et al. 2014. ``q(z|x) = N(mean(x), diag exp(log_variance(x)))``,
-    ``p(z) = N(0, I)``. Encoder and decoder are perceptrons of mirrored widths with a ReLU between every two layers;
-    with ``num_classes`` both see the label too (Sohn et al. 2015). ``decode`` gives ``levels`` numbers for each of
-    x's: a mean or a logit, or a logit of each level, as the likelihood wants. ``forward`` rebuilds x from the
-    posterior's mean; what is built has an axis more where there are several numbers for each of x's.
+    """Variational autoencoder with MLPs, ``q(z|x) = N(mean(x), diag exp(log_variance(x)))``, ``p(z) = N(0, I)``.
+
+    ``forward`` reconstructs x from the posterior mean, with a trailing dimension if ``levels`` exceeds 1.
+
+    Args:
+        levels: decoder outputs per feature, as the likelihood requires: a mean, a logit, or one logit per level.
+        hidden: hidden layer sizes of the encoder, mirrored in the decoder.
+        num_classes: number of classes for conditioning, or None.
+
+    References:
+        Kingma and Welling 2014, Auto-Encoding Variational Bayes.
+        Rezende et al. 2014, Stochastic Backpropagation and Approximate Inference in Deep Generative Models.
+        Sohn et al. 2015, Learning Structured Output Representation (class conditioning).
     """
 
     shapes = "x (B, ...), label (B) -> (B, ...)"
@@ -74,9 +86,11 @@ class VAE(_BaseVAE):
 
 
 class ConvVAE(_BaseVAE):
-    """As ``VAE``, for pictures of any size: a convolution to each of ``channels`` halves both sides, rounded up;
-    between the last map and the code, on either way, lies a perceptron of one hidden layer, which sees the label;
-    transposed convolutions double the sides again, and what is too much is cut off.
+    """Convolutional VAE for images of any size; see ``VAE``.
+
+    Each of ``channels`` is a convolution that halves both sides, rounding up. An MLP with one hidden layer, conditioned
+    on the label, connects the last feature map and the latent in each direction. Transposed convolutions double the
+    sides, and the output is cropped.
     """
 
     shapes = "x (B, C, H, W), label (B) -> (B, ...)"
@@ -96,17 +110,19 @@ class ConvVAE(_BaseVAE):
         classes = num_classes or 0
         last = ((channels or [in_channels])[-1], *compute_halved_sizes(height, width, len(channels))[-1])
         flat = math.prod(last)
-        down = [nn.Conv2d(*ends, 3, 2, 1) for ends in pairwise((in_channels, *channels))]
-        # A kernel of 4 reaches every pixel with as many weights, as one of 3 does not (Odena et al. 2016).
-        up = [nn.ConvTranspose2d(*ends, 4, 2, 1) for ends in pairwise((*reversed(channels), in_channels * levels))]
+        down = [nn.Conv2d(*widths, 3, 2, 1) for widths in pairwise((in_channels, *channels))]
+        # Kernel 4 covers all pixels equally at stride 2 and avoids checkerboard artifacts (Odena et al. 2016).
+        up = [nn.ConvTranspose2d(*widths, 4, 2, 1) for widths in pairwise((*reversed(channels), in_channels * levels))]
         self.down = nn.Sequential(*(layer for step in down for layer in (step, nn.ReLU())), nn.Flatten())
         self.encoder = make_mlp((flat + classes, hidden, 2 * latent), nn.ReLU)
         self.decoder = make_mlp((latent + classes, hidden, flat), nn.ReLU)
-        grown = (layer for step in up for layer in (nn.ReLU(), step))
-        self.up = nn.Sequential(nn.Unflatten(1, last), *grown, _Crop(height, width, levels))
+        upsampling = (layer for step in up for layer in (nn.ReLU(), step))
+        self.up = nn.Sequential(nn.Unflatten(1, last), *upsampling, _Crop(height, width, levels))
 
 
 class _Crop(nn.Module):
+    """Crop to the image size and move the levels last before flattening."""
+
     shapes = "(B, C * levels, h, w) -> (B, C * height * width * levels)"
 
     def __init__(self, height: int, width: int, levels: int):

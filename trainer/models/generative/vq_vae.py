@@ -1,4 +1,4 @@
-"""Autoencoders whose code is a few whole numbers, and a prior over these that new ones are drawn from."""
+"""Vector-quantized autoencoders with an autoregressive prior over the codes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trainer.models.layers.mlp import make_mlp
 
 
 class CodebookOptions(TypedDict, total=False):
-    """What a user may choose of codebook and prior: ``**codes: Unpack[CodeOptions]``."""
+    """Keyword arguments of codebook and prior, used as ``**codes: Unpack[CodebookOptions]``."""
 
     codes: PositiveInt
     code_width: PositiveInt
@@ -32,7 +32,7 @@ class CodebookOptions(TypedDict, total=False):
 
 
 class _BaseVQVAE(nn.Module, ABC):
-    """A row as codes at ``places``, of one codebook."""
+    """Autoencoder with ``places`` codes per sample from one codebook."""
 
     def __init__(self, places: int, options: CodebookOptions):
         super().__init__()
@@ -44,22 +44,25 @@ class _BaseVQVAE(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
-        """x (B, ...) -> (B, L, D)"""
+        """Encode x (B, ...) to vectors (B, L, D)."""
 
     @abstractmethod
     def decode(self, vectors: Tensor) -> Tensor:
-        """(B, L, D) -> (B, ...)"""
+        """Decode vectors (B, L, D) to (B, ...)."""
 
     def quantize(self, z: Tensor, follow: bool = True) -> tuple[Tensor, Tensor]:
-        """The vectors of the codebook nearest to z, (B, L, D), and their codes (B, L); in training it follows z."""
+        """Return the nearest codebook vectors (B, L, D) and their codes (B, L).
+
+        Updates the codebook in training mode if ``follow`` is set.
+        """
         return self.quantiser(z, follow)
 
     def code_scores(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
-        """What the prior thinks of every code in place of each of codes (B, L): logits (B, L, K)."""
+        """Return the logits (B, L, K) of the prior for codes (B, L)."""
         return self.prior(codes, label)
 
     def generate(self, count: int, label: Tensor | None = None) -> Tensor:
-        """New rows (count, ...): the prior writes codes, the decoder reads them."""
+        """Sample codes from the prior and decode them to (count, ...)."""
         codes = self.prior.write(count, label)
         return self.decode(F.embedding(codes, self.quantiser.codebook))
 
@@ -68,9 +71,16 @@ class _BaseVQVAE(nn.Module, ABC):
 
 
 class VQVAE(_BaseVQVAE):
-    """van den Oord et al. 2017, for points and tables: ``decode(e_code)`` with ``code = argmin_k |encode(x) - e_k|``,
-    ``groups`` codes a row. Encoder and decoder are perceptrons of mirrored widths with a ReLU between every two layers;
-    the codebook follows the encoder without a gradient, and a causal Transformer learns which codes go together.
+    """VQ-VAE for points and tables with MLPs: ``decode(e_code)`` with ``code = argmin_k |encode(x) - e_k|``.
+
+    The codebook follows the encoder without a gradient, and a causal Transformer learns the prior over codes.
+
+    Args:
+        groups: codes per sample.
+        hidden: hidden layer sizes of the encoder, mirrored in the decoder.
+
+    References:
+        van den Oord et al. 2017, Neural Discrete Representation Learning
     """
 
     shapes = "x (B, ...) -> (B, ...)"
@@ -96,9 +106,9 @@ class VQVAE(_BaseVQVAE):
         codes = self.option_defaults | codes
         super().__init__(groups, codes)
         self.groups = groups
-        wide = groups * codes["code_width"]
-        self.encoder = make_mlp((flat_features, *hidden, wide), nn.ReLU)
-        self.decoder = make_mlp((wide, *reversed(hidden), flat_features), nn.ReLU)
+        code_features = groups * codes["code_width"]
+        self.encoder = make_mlp((flat_features, *hidden, code_features), nn.ReLU)
+        self.decoder = make_mlp((code_features, *reversed(hidden), flat_features), nn.ReLU)
 
     def encode(self, x: Tensor) -> Tensor:
         return self.encoder(x.flatten(1)).unflatten(1, (self.groups, -1))
@@ -108,10 +118,16 @@ class VQVAE(_BaseVQVAE):
 
 
 class ConvVQVAE(_BaseVQVAE):
-    """van den Oord et al. 2017, for pictures: every one of ``widths`` halves both sides, rounding up, and each place of
-    what is left has a code; the prior writes them row by row. No norms: each place is encoded by what is around it.
+    """Convolutional VQ-VAE with one code per position of the feature map.
 
-    Raises ValueError without widths.
+    Each of ``widths`` halves both sides, rounding up; the prior models the codes in row-major order. There is no
+    normalization, so that codes depend on their receptive field only.
+
+    Raises:
+        ValueError: no widths.
+
+    References:
+        van den Oord et al. 2017, Neural Discrete Representation Learning
     """
 
     shapes = "x (B, C, H, W) -> (B, C, H, W)"
@@ -136,7 +152,7 @@ class ConvVQVAE(_BaseVQVAE):
         **codes: Unpack[CodebookOptions],
     ):
         if not widths:
-            raise ValueError("widths needs at least one number, one for each halving of the picture")
+            raise ValueError("widths needs at least one entry, one per halving of the image")
         sizes = compute_halved_sizes(height, width, len(widths))
         codes = self.option_defaults | codes
         super().__init__(math.prod(sizes[-1]), codes)
@@ -164,7 +180,7 @@ class ConvVQVAE(_BaseVQVAE):
 
 
 def _downsample(before: int, after: int) -> tuple[nn.Module, ...]:
-    """Half of each side, rounded up."""
+    """Return layers that halve each side, rounding up."""
     return (
         *(nn.Conv2d(before, after, 3, stride=2, padding=1), nn.ReLU()),
         *(nn.Conv2d(after, after, 3, padding=1), nn.ReLU()),

@@ -1,1 +1,1 @@
-"""Models of graphs: nodes, links, whole graphs, knowledge graphs."""
+"""Graph models: nodes, links, whole graphs, knowledge graphs."""

@@ -1,4 +1,4 @@
-"""Networks that say something of the nodes of a graph, from their own features and those of their neighbours."""
+"""Graph neural networks for node-level prediction."""
 
 from __future__ import annotations
 
@@ -15,11 +15,18 @@ from trainer.models.layers.graph.message_passing import CONV_LAYERS, MessagePass
 
 
 class GNN(nn.Module):
-    """``h = relu(conv(dropout(h)))``, without relu after the last layer. ``conv`` is what a node makes of itself and
-    its neighbours: their ``sum`` or ``mean`` through one matrix, their mean weighed by degrees (``gcn``, Kipf and
-    Welling 2017), itself and their mean through a matrix each (``sage``, Hamilton et al. 2017), or their sum through an
-    MLP (``gin``, Xu et al. 2019). An edge runs from ``edge_index[0]`` to ``edge_index[1]``; weights, 1 where none are
-    given, must not be negative.
+    """Graph neural network with layers ``h = relu(conv(dropout(h)))``, without ReLU after the last.
+
+    Edges run from ``edge_index[0]`` to ``edge_index[1]``. Weights must not be negative and default to 1.
+
+    Args:
+        conv: ``sum`` or ``mean`` of a node and its neighbors, ``gcn`` (symmetric normalization), ``sage`` (separate
+            matrices for the node and the mean of its neighbors) or ``gin`` (MLP of the sum).
+
+    References:
+        Kipf and Welling 2017, Semi-Supervised Classification with Graph Convolutional Networks.
+        Hamilton et al. 2017, Inductive Representation Learning on Large Graphs.
+        Xu et al. 2019, How Powerful are Graph Neural Networks?
     """
 
     shapes = "x (N, F), edge_index (2, E), edge_weight (E) -> (N, C)"
@@ -41,8 +48,10 @@ class GNN(nn.Module):
 
 
 class EdgeGNN(nn.Module):
-    """Messages made of both nodes and of the edge between them (``EdgeMessageConv``; Gilmer et al. 2017), relu between
-    layers, dropout before each.
+    """Message passing network with edge features (``EdgeMessageConv``), ReLU between layers and dropout before each.
+
+    References:
+        Gilmer et al. 2017, Neural Message Passing for Quantum Chemistry
     """
 
     shapes = "x (N, F), edge_index (2, E), edge_attr (E, D) -> (N, C)"
@@ -64,11 +73,20 @@ class EdgeGNN(nn.Module):
 
 
 class GAT(nn.Module):
-    """``h_i = elu(sum_j share_ij W h_j)`` over the neighbours j of i and i itself, with shares
-    ``softmax_j(LeakyReLU(a . [W h_i, W h_j]))`` (``v1``, Velickovic et al. 2018) or
-    ``softmax_j(a . LeakyReLU(V h_i + W h_j))`` (``v2``, Brody et al. 2022). The heads of a hidden layer are laid side
-    by side, those of the last layer averaged. Inputs of layers and attention are dropped out. An edge of weight w
-    counts as w edges, so weight 0 is no edge.
+    """Graph attention network ``h_i = elu(sum_j a_ij W h_j)`` over the neighbors j of i and i itself.
+
+    Heads of hidden layers are concatenated, those of the last layer averaged. An edge of weight w counts as w edges, so
+    weight 0 removes the edge.
+
+    Args:
+        version: ``v1`` has ``a_ij = softmax_j(LeakyReLU(a . [W h_i, W h_j]))``, ``v2`` has ``a_ij = softmax_j(a .
+            LeakyReLU(V h_i + W h_j))``.
+        dropout: dropout probability of the layer inputs.
+        attention_dropout: dropout probability of the attention coefficients.
+
+    References:
+        Velickovic et al. 2018, Graph Attention Networks.
+        Brody et al. 2022, How Attentive are Graph Attention Networks?
     """
 
     shapes = "x (N, F), edge_index (2, E), edge_weight (E) -> (N, C)"

@@ -1,4 +1,4 @@
-"""Networks that say something of whole graphs: molecules, proteins, programs."""
+"""Graph neural networks for graph-level prediction."""
 
 from __future__ import annotations
 
@@ -19,13 +19,22 @@ from trainer.models.layers.mlp import make_mlp
 
 
 class GraphNet(nn.Module):
-    """``y = head(pool(dropout(relu(conv(... x)))))`` (Gilmer et al. 2017; Xu et al. 2019). A batch is the disjoint
-    union of its graphs, ``sizes`` nodes each. ``conv`` is one of those of ``GNN``, ``gat`` (``GATConv``),
-    ``edge`` (``EdgeMessageConv``), or ``none``: every node by itself, to see what the edges are worth (Zaheer et al.
-    2017). Whole-number features enter as the sum of a learned vector for each column's code, or as the numbers they are
-    where ``cardinalities`` is None.
+    """Graph-level network ``y = head(pool(dropout(relu(conv(... x)))))``.
 
-    Raises ValueError for no layer at all, heads that do not divide the widths, and codes that do not exist.
+    A batch is the disjoint union of its graphs with ``sizes`` nodes each.
+
+    Args:
+        cardinalities: codes per categorical node feature, embedded and summed; None uses the features as numbers.
+        conv: a convolution of ``GNN``, ``gat`` (``GATConv``), ``edge`` (``EdgeMessageConv``), or ``none``, which
+            ignores the edges (deep sets) and serves as a baseline.
+
+    Raises:
+        ValueError: no layer, a width that ``heads`` does not divide, or codes outside the cardinalities.
+
+    References:
+        Gilmer et al. 2017, Neural Message Passing for Quantum Chemistry.
+        Zaheer et al. 2017, Deep Sets.
+        Xu et al. 2019, How Powerful are Graph Neural Networks?
     """
 
     shapes = "x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G, C)"
@@ -47,14 +56,14 @@ class GraphNet(nn.Module):
         if not hidden:
             raise ValueError("hidden: a graph network needs at least one layer, such as [64]")
         self.codes = None if cardinalities is None else CategoricalEmbedding(cardinalities, hidden[0])
-        makers: dict[str, Callable[[int, int], nn.Module]] = {
+        factories: dict[str, Callable[[int, int], nn.Module]] = {
             "none": NodeLinear,
             "gat": partial(_make_attention, heads=heads),
             "edge": partial(EdgeMessageConv, edge_features=edge_features),
         }
-        makers.update(CONV_LAYERS.items())
+        factories.update(CONV_LAYERS.items())
         widths = pairwise((in_features if cardinalities is None else hidden[0], *hidden))
-        self.body = MessagePassingStack([makers[conv](*width) for width in widths], dropout)
+        self.body = MessagePassingStack([factories[conv](*width) for width in widths], dropout)
         self.pool = GraphPool(pool, hidden[-1])
         self.dropout = nn.Dropout(dropout)
         self.head = make_mlp((hidden[-1], *head, out_features), nn.ReLU)

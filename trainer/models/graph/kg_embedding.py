@@ -1,4 +1,4 @@
-"""Which entity ends a fact: embeddings whose product with a relation's says how true it is."""
+"""Knowledge graph embeddings for link prediction."""
 
 from __future__ import annotations
 
@@ -14,12 +14,21 @@ from trainer.models.layers.graph.relational_graph_conv import RelationalGraph, R
 
 
 class BilinearDecoder(nn.Module):
-    """The score of every candidate, or else of every entity, as the tail: ``(e_head * w_relation) . e_tail + b_tail``.
-    The query is one vector, and all tails are one product. ``distmult`` multiplies number by number, the same from
-    both ends (Yang et al. 2015); ``complex`` takes the halves of a vector for real and imaginary parts and the tail's
-    conjugate, so that a relation may have a direction (Trouillon et al. 2016). Queries are dropped out.
+    """Bilinear score ``(e_head * w_relation) . e_tail + b_tail`` of candidate tails, or of all entities.
 
-    Raises ValueError for an odd ``embed_size`` of complex numbers.
+    The query is one vector, and all tails are scored by one matrix product.
+
+    Args:
+        score: ``distmult`` multiplies elementwise and is symmetric; ``complex`` treats the halves of a vector as real
+            and imaginary parts and conjugates the tail, so that relations can be asymmetric.
+        dropout: dropout probability of the query.
+
+    Raises:
+        ValueError: an odd ``embed_size`` with ``complex``.
+
+    References:
+        Yang et al. 2015, Embedding Entities and Relations for Learning and Inference in Knowledge Bases.
+        Trouillon et al. 2016, Complex Embeddings for Simple Link Prediction.
     """
 
     shapes = "entities (N, D), head (B), relation (B), candidates (C) -> (B, C)"
@@ -54,14 +63,20 @@ class BilinearDecoder(nn.Module):
         return torch.cat((a * c - b * d, a * d + b * c), 1)
 
 
-def make_embedding(count: int, size: int, spread: float) -> nn.Embedding:
-    made = nn.Embedding(count, size)
-    nn.init.normal_(made.weight, std=spread)
-    return made
+def make_embedding(count: int, size: int, std: float) -> nn.Embedding:
+    """Create an embedding with weights from N(0, std^2)."""
+    embedding = nn.Embedding(count, size)
+    nn.init.normal_(embedding.weight, std=std)
+    return embedding
 
 
 class DistMult(nn.Module):
-    """Yang et al. 2015, or with ``score: complex`` ComplEx, Trouillon et al. 2016 (``BilinearDecoder``)."""
+    """DistMult, or ComplEx with ``score: complex``; see ``BilinearDecoder``.
+
+    References:
+        Yang et al. 2015, Embedding Entities and Relations for Learning and Inference in Knowledge Bases.
+        Trouillon et al. 2016, Complex Embeddings for Simple Link Prediction.
+    """
 
     shapes = "head (B), relation (B), candidates (C) -> (B, C)"
 
@@ -83,9 +98,13 @@ class DistMult(nn.Module):
 
 
 class RGCNDistMult(nn.Module):
-    """Schlichtkrull et al. 2018, section 4: what an entity is comes from an embedding of its own and, through
-    relational convolutions with relu between them, from the facts beside the rows; ``BilinearDecoder`` then says which
-    it ends. Those facts are also asked for, so while training some of them are left out (``edge_dropout``).
+    """R-GCN encoder over the training triples with a ``BilinearDecoder``.
+
+    Learned entity embeddings pass through relational convolutions with ReLU between them. The triples of the graph are
+    also training targets, so ``edge_dropout`` removes some of them in training.
+
+    References:
+        Schlichtkrull et al. 2018, Modeling Relational Data with Graph Convolutional Networks, section 4
     """
 
     shapes = "head (B), relation (B), edge_index (2, E), edge_type (E), candidates (C) -> (B, C)"

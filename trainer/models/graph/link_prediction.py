@@ -1,4 +1,4 @@
-"""Networks that tell which nodes of a graph are linked, and graphs that are drawn from what they say."""
+"""Link prediction models and the variational graph autoencoder."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ ENCODERS = {"linear": NodeLinear, "gcn": CONV_LAYERS["gcn"], "sage": CONV_LAYERS
 
 
 class _LinkAutoencoder(nn.Module, ABC):
-    """Vectors of nodes, and the log-odds of a link between each of pairs of them."""
+    """Base class of graph autoencoders: node embeddings, and a decoder that outputs the logit of a link per pair."""
 
     decoder: nn.Module
 
     @abstractmethod
     def encode(self, x: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
-        """Nodes (N, W), and the nats each of them costs (N,)."""
+        """Return node embeddings (N, W) and their KL terms in nats, (N,)."""
 
     def decode(self, nodes: Tensor, pairs: Tensor) -> Tensor:
-        """nodes (N, W), pairs (P, 2) -> (P, 1)"""
+        """Return link logits (P, 1) of pairs (P, 2) of nodes (N, W)."""
         return self.decoder(nodes, pairs)
 
     def forward(self, x: Tensor, edge_index: Tensor, pairs: Tensor) -> Tensor:
@@ -37,10 +37,12 @@ class _LinkAutoencoder(nn.Module, ABC):
 
 
 class LinkPredictor(_LinkAutoencoder):
-    """The log-odds of a link, C = 1. The ``encoder`` makes every node a vector z of ``width`` numbers, from its
-    features and the graph (``linear``: from its features alone), and the ``decoder`` compares two of them. ``dot``:
-    ``z_i . z_j + b``. ``mlp``: ``MLP(norm(z_i) * norm(z_j))``. ``linear``: ``W [z_i, z_j] + b``, which adds up what
-    nodes bring along, such as their degrees, and cannot say that two are alike. Either order of a pair scores the same.
+    """Link predictor: a graph encoder and a symmetric decoder that outputs the logit of a link (C = 1).
+
+    Args:
+        encoder: node encoder to vectors z of ``width``; ``linear`` uses node features only.
+        decoder: ``dot`` is ``z_i . z_j + b``, ``mlp`` is ``MLP(norm(z_i) * norm(z_j))``, ``linear`` is ``W [z_i, z_j] +
+            b``, which captures additive effects such as node degrees but no similarity.
     """
 
     shapes = "x (N, F), edge_index (2, E), pairs (P, 2) -> (P, C)"
@@ -56,19 +58,23 @@ class LinkPredictor(_LinkAutoencoder):
     ):
         super().__init__()
         widths = pairwise((in_features, *hidden, width))
-        self.encoder = MessagePassingStack([ENCODERS[encoder](*ends) for ends in widths], dropout)
+        self.encoder = MessagePassingStack([ENCODERS[encoder](*sizes) for sizes in widths], dropout)
         self.decoder = DECODERS[decoder](width)
 
     def encode(self, x: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
-        """Nodes (N, W), and the nats each of them costs (N,): none, where nothing is drawn."""
+        """Return node embeddings (N, W) and their KL terms (N,), which are zero in this deterministic model."""
         nodes = self.encoder(x, edge_index)
         return nodes, nodes.new_zeros(len(nodes))
 
 
 class GraphVAE(_LinkAutoencoder):
-    """Kipf and Welling 2016, the variational graph autoencoder: ``q(z_i | x, A) = N(mean_i, diag
-    exp(log_variance_i))``, both from the last of the encoder's layers, ``p(z_i) = N(0, I)``, and the log-odds of a link
-    ``z_i . z_j + b``, C = 1 (theirs without b). Training sees a draw of z, everything else its mean.
+    """Variational graph autoencoder with inner product decoder, which outputs the logit of a link (C = 1).
+
+    ``q(z_i | x, A) = N(mean_i, diag exp(log_variance_i))``, both from the last encoder layer, ``p(z_i) = N(0, I)``, and
+    logit ``z_i . z_j + b`` (without b in the paper). z is sampled in training and the mean otherwise.
+
+    References:
+        Kipf and Welling 2016, Variational Graph Auto-Encoders
     """
 
     shapes = "x (N, F), edge_index (2, E), pairs (P, 2) -> (P, C)"
@@ -83,11 +89,11 @@ class GraphVAE(_LinkAutoencoder):
     ):
         super().__init__()
         widths = pairwise((in_features, *hidden, 2 * latent))
-        self.encoder = MessagePassingStack([ENCODERS[encoder](*ends) for ends in widths], dropout)
+        self.encoder = MessagePassingStack([ENCODERS[encoder](*sizes) for sizes in widths], dropout)
         self.decoder = DotDecoder()
 
     def encode(self, x: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
-        """Nodes (N, latent), and ``KL(q(z_i) || p(z_i))`` of each in nats, (N,)."""
+        """Return node embeddings (N, latent) and ``KL(q(z_i) || p(z_i))`` in nats, (N,)."""
         mean, log_variance = self.encoder(x, edge_index).chunk(2, dim=1)
         kl = standard_normal_kl(mean, log_variance)
         noise = torch.randn_like(mean) if self.training else torch.zeros_like(mean)

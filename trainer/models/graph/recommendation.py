@@ -1,4 +1,4 @@
-"""What a user makes of an item, from who clicked on what and nothing else."""
+"""Collaborative filtering from implicit feedback."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainer.models.layers.graph.link_decoders import DotDecoder, gather_endpoin
 from trainer.models.layers.graph.tensor_cache import TensorCache
 
 INIT_STD = 0.1
-"""Of an embedding at the start: products of two are near nothing, so that every pair begins with even odds."""
+"""Standard deviation of initial embeddings; inner products are then near 0, so that all links start at even odds."""
 
 
 def _make_embeddings(nodes: int, width: int) -> nn.Parameter:
@@ -19,9 +19,13 @@ def _make_embeddings(nodes: int, width: int) -> nn.Parameter:
 
 
 class MatrixFactorization(nn.Module):
-    """Koren et al. 2009: ``b + b_u + b_i + p_u . q_i`` for user u and item i, here the log-odds of a click, C = 1.
-    Users and items are nodes numbered in one row, so one table holds the embeddings of both, and any graph's nodes have
-    them.
+    """Matrix factorization with logit ``b + b_u + b_i + p_u . q_i`` of a click by user u on item i (C = 1).
+
+    Users and items share one index range, so a single table holds all embeddings, and the nodes of any graph can be
+    used.
+
+    References:
+        Koren et al. 2009, Matrix Factorization Techniques for Recommender Systems
     """
 
     shapes = "pairs (P, 2) -> (P, C)"
@@ -38,9 +42,13 @@ class MatrixFactorization(nn.Module):
 
 
 class BipartiteGNN(nn.Module):
-    """LightGCN, He et al. 2020: embeddings E spread along the graph without weights or activations, and a node is their
-    mean over the layers: ``z = mean_k (D^-1/2 A D^-1/2)^k E``, k = 0 .. ``layers``; the log-odds are ``z_u . z_i + b``,
-    C = 1. Theirs ranks items by a loss over triples and needs no b.
+    """LightGCN: embeddings propagated along the graph without weights or activations.
+
+    ``z = mean_k (D^-1/2 A D^-1/2)^k E`` for k = 0..``layers``, and logit ``z_u . z_i + b`` (C = 1). The paper trains
+    with a pairwise ranking loss and needs no b.
+
+    References:
+        He et al. 2020, LightGCN
     """
 
     shapes = "pairs (P, 2), edge_index (2, E) -> (P, C)"
@@ -53,14 +61,14 @@ class BipartiteGNN(nn.Module):
         self.cache = TensorCache()
 
     def embed_nodes(self, edge_index: Tensor) -> Tensor:
-        """What each node is after all layers, (N, W)."""
+        """Return the propagated node embeddings, (N, W)."""
         graph = self.cache(Graph, len(self.embeddings), edge_index)
         adjacency = graph.get_adjacency("symmetric", loops=False)
-        reached: Tensor = self.embeddings
-        total = reached
+        propagated: Tensor = self.embeddings
+        total = propagated
         for _ in range(self.layers):
-            reached = adjacency @ reached
-            total = total + reached
+            propagated = adjacency @ propagated
+            total = total + propagated
         return total / (self.layers + 1)
 
     def forward(self, pairs: Tensor, edge_index: Tensor) -> Tensor:

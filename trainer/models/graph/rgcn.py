@@ -1,4 +1,4 @@
-"""Networks that say something of the nodes of a graph whose edges are of several kinds."""
+"""Relational graph convolutional network (R-GCN) for node-level prediction."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ from trainer.models.layers.graph.relational_graph_conv import RelationalGraph, R
 
 
 class RGCN(nn.Module):
-    """Schlichtkrull et al. 2018. ``h = relu(conv(dropout(h)))`` without relu after the last layer; a layer adds what a
-    node is and what it hears by each relation, in the mean, each through a matrix of its own
-    (``RGCNConv``). An edge runs from ``edge_index[0]`` to ``edge_index[1]``: give relations that should
-    be heard both ways twice, under two numbers. Weights, 1 where none are given, must not be negative.
+    """R-GCN with layers ``h = relu(conv(dropout(h)))`` of ``RGCNConv``, without ReLU after the last.
+
+    Edges run from ``edge_index[0]`` to ``edge_index[1]``; add inverse edges under separate relation ids if messages
+    should flow both ways. Weights must not be negative and default to 1.
+
+    Args:
+        bases: number of basis matrices; None gives each relation its own matrix.
+        edge_dropout: dropout probability of edges.
+
+    References:
+        Schlichtkrull et al. 2018, Modeling Relational Data with Graph Convolutional Networks
     """
 
     shapes = "x (N, F), edge_index (2, E), edge_type (E), edge_weight (E) -> (N, C)"

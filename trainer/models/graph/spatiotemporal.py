@@ -1,4 +1,4 @@
-"""What a whole brain does, or anything else whose parts are linked and measured again and again."""
+"""Spatiotemporal graph network for node signals over time, such as brain regions."""
 
 from __future__ import annotations
 
@@ -19,12 +19,18 @@ from trainer.models.layers.sequence.sequence_pool import SequencePool
 
 
 class SpatiotemporalGNN(nn.Module):
-    """Graph convolution (Kipf and Welling 2017), graph attention (Velickovic et al. 2018), one vector of all nodes, and
-    an LSTM (Hochreiter and Schmidhuber 1997): ``h_t = pool_n relu(GAT(relu(GCN(x_t))))``,
-    ``y = W dropout(relu(V LSTM(h_1 .. h_T)))``. Edges are the same at every step of every row; their weights, 1 where
-    none are given, weigh neighbours in both layers. Steps behind a row's length are not even computed.
+    """Spatiotemporal GNN: graph convolution, graph attention, node pooling and an LSTM.
 
-    Raises ValueError for a negative weight: a signed correlation is no graph.
+    ``h_t = pool_n relu(GAT(relu(GCN(x_t))))``, ``y = W dropout(relu(V LSTM(h_1 .. h_T)))``. All samples and steps share
+    the edges; edge weights apply in both graph layers and default to 1. Padded steps are not computed.
+
+    Raises:
+        ValueError: negative edge weights, such as signed correlations.
+
+    References:
+        Hochreiter and Schmidhuber 1997, Long Short-Term Memory.
+        Kipf and Welling 2017, Semi-Supervised Classification with Graph Convolutional Networks.
+        Velickovic et al. 2018, Graph Attention Networks.
     """
 
     shapes = "x (B, T, N, F), edge_index (2, E), edge_weight (E), lengths (B) -> (B, C)"
@@ -60,17 +66,17 @@ class SpatiotemporalGNN(nn.Module):
         self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None, lengths: Tensor | None = None
     ) -> Tensor:
         graph = self.cache(Graph, x.shape[2], edge_index, edge_weight, None, x.dtype)
-        real = make_valid_mask(x, lengths)
-        if real is None:
-            real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        pooled = self.encode_steps(x[real], graph)
-        steps = pooled.new_zeros(*real.shape, pooled.shape[1]).masked_scatter(real[..., None], pooled)
+        valid = make_valid_mask(x, lengths)
+        if valid is None:
+            valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        pooled = self.encode_steps(x[valid], graph)
+        steps = pooled.new_zeros(*valid.shape, pooled.shape[1]).masked_scatter(valid[..., None], pooled)
         _, ends = self.rnn(steps, lengths)
         return self.head(ends)
 
     def encode_steps(self, x: Tensor, graph: Graph) -> Tensor:
-        """Each of R moments (R, N, F) by itself, as a vector of all its nodes (R, D)."""
-        every = RepeatedGraph(graph, len(x))
-        h = F.relu(self.convolution(x.flatten(0, 1), every))
-        h = F.relu(self.attention(h, every)).view(*x.shape[:2], -1)
+        """Encode R graph signals (R, N, F) independently to vectors (R, D)."""
+        repeated = RepeatedGraph(graph, len(x))
+        h = F.relu(self.convolution(x.flatten(0, 1), repeated))
+        h = F.relu(self.attention(h, repeated)).view(*x.shape[:2], -1)
         return self.pool(h, h[:, 0], None)

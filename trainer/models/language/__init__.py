@@ -1,1 +1,1 @@
-"""Models of text: documents, language models, translation."""
+"""Language models: document classification, language modeling, translation."""

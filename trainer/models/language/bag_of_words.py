@@ -1,4 +1,4 @@
-"""Models of documents, whose words have no order."""
+"""Bag-of-words document classifiers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,15 @@ from trainer.models.layers.padding import find_valid_steps
 
 
 class BagOfWords(nn.Module):
-    """Joulin et al. 2016 (fastText); with hidden layers Iyyer et al. 2015 (deep averaging networks). ``f(1/S sum_s
-    E(x_s))``: the mean of the tokens' vectors, classified. ``word_dropout`` leaves tokens out while training.
+    """Bag-of-words classifier ``f(1/S sum_s E(x_s))``: fastText, or a deep averaging network with hidden layers.
+
+    Args:
+        hidden: hidden layer sizes of f.
+        word_dropout: probability of dropping a token in training.
+
+    References:
+        Iyyer et al. 2015, Deep Unordered Composition Rivals Syntactic Methods for Text Classification.
+        Joulin et al. 2016, Bag of Tricks for Efficient Text Classification.
     """
 
     shapes = "x (B, S), lengths (B) -> (B, C)"
@@ -35,9 +42,9 @@ class BagOfWords(nn.Module):
         self.head = make_mlp((embed_size, *hidden, out_features), nn.ReLU)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        real = find_valid_steps(x, lengths)
+        valid = find_valid_steps(x, lengths)
         if self.training and self.word_dropout:
-            real = real & (torch.rand(x.shape, device=x.device) >= self.word_dropout)
-        share = real / real.sum(1, keepdim=True).clamp(min=1)
-        mean = (share[:, None] @ self.embedding(x)).squeeze(1)
+            valid = valid & (torch.rand(x.shape, device=x.device) >= self.word_dropout)
+        weights = valid / valid.sum(1, keepdim=True).clamp(min=1)
+        mean = (weights[:, None] @ self.embedding(x)).squeeze(1)
         return self.head(self.dropout(mean))

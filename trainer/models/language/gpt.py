@@ -1,4 +1,4 @@
-"""A language model of Transformer blocks that see no later token."""
+"""Decoder-only Transformer language model."""
 
 from __future__ import annotations
 
@@ -13,13 +13,21 @@ from trainer.models.layers.attention.transformer import BlockOptions, Transforme
 
 
 class GPT(nn.Module):
-    """Radford et al. 2019 (GPT-2): ``p(x) = prod_t p(x_t | x_<t)`` by causal blocks. Weights start normal with
-    deviation .02, and those that end a branch with .02 / sqrt(2 layers), so that the sum of all branches starts no
-    larger for more of them. ``tied`` scores tokens by the vectors they are read with (Press and Wolf 2017). ``decode``
-    goes on from the keys and values of the tokens before. More than ``seq_len`` tokens are too many for learned
-    positions alone.
+    """GPT-2 style language model ``p(x) = prod_t p(x_t | x_<t)`` with causal Transformer blocks.
 
-    Raises ValueError for heads that cannot share the width, and for an ``attention`` that sees later tokens.
+    Weights are initialized from N(0, 0.02^2), and output projections of residual branches with standard deviation 0.02
+    / sqrt(2 layers), so that the variance of the residual stream does not grow with depth. Only learned positions limit
+    the context to ``seq_len`` tokens.
+
+    Args:
+        tied: share the weights of the input embedding and the output layer.
+
+    Raises:
+        ValueError: a width that ``heads`` does not divide, or an ``attention`` that cannot be causal.
+
+    References:
+        Press and Wolf 2017, Using the Output Embedding to Improve Language Models (tied weights).
+        Radford et al. 2019, Language Models are Unsupervised Multitask Learners.
     """
 
     shapes = "x (B, S) -> (B, S, V)"
@@ -47,22 +55,24 @@ class GPT(nn.Module):
         super().__init__()
         plan = TransformerConfig(seq_len=seq_len, **(self.option_defaults | blocks))
         self.embed = nn.Embedding(vocab_size, plan.width)
-        # Sines are far larger than the vectors of tokens at the start (Vaswani et al. 2017, section 3.4).
+        # Sinusoidal encodings are much larger than initial token embeddings (Vaswani et al. 2017, section 3.4).
         self.scale = plan.width**0.5 if plan.positions == "sinusoidal" else 1.0
         self.blocks = TransformerStack(plan, layers, causal=True)
         self.head = None if tied else nn.Linear(plan.width, vocab_size, bias=False)
         for name, layer in self.named_modules():
             if isinstance(layer, nn.Linear | nn.Embedding):
-                ends_a_branch = name.endswith((".out", ".feedforward.2"))
-                nn.init.normal_(layer.weight, std=0.02 / (2 * layers) ** 0.5 if ends_a_branch else 0.02)
+                is_output_projection = name.endswith((".out", ".feedforward.2"))
+                nn.init.normal_(layer.weight, std=0.02 / (2 * layers) ** 0.5 if is_output_projection else 0.02)
             if isinstance(layer, nn.Linear) and layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 
     def decode(
         self, tokens: Tensor, memory: DecoderState = (), state: DecoderState | None = None
     ) -> tuple[Tensor, DecoderState]:
-        """Scores of the token after each of ``tokens`` (B, T), (B, T, V), and the state to go on from: keys and values
-        (B, heads, steps so far, D) of each block. There is nothing to remember but the past, so no memory is read."""
+        """Return next-token logits (B, T, V) after ``tokens`` (B, T) and the key-value cache.
+
+        The cache holds keys and values (B, heads, past steps, D) per block. ``memory`` is ignored.
+        """
         x, state = self.blocks(self.scale * self.embed(tokens), past=state or ())
         return F.linear(x, self.embed.weight) if self.head is None else self.head(x), state
 

@@ -1,4 +1,4 @@
-"""A recurrent language model."""
+"""Recurrent language model."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from trainer.core.types import PositiveInt, Probability
 
 
 class LSTMLanguage(nn.Module):
-    """Mikolov et al. 2010; with LSTM cells Graves 2013. ``p(x) = prod_t p(x_t | x_<t)``: the state after token t scores
-    token t+1. The state is all there is of the past, so writing on costs one step, however long the text.
+    """LSTM language model ``p(x) = prod_t p(x_t | x_<t)``.
+
+    Generation costs one step per token, independent of the length of the text.
+
+    References:
+        Mikolov et al. 2010, Recurrent Neural Network Based Language Model.
+        Graves 2013, Generating Sequences with Recurrent Neural Networks.
     """
 
     shapes = "x (B, S) -> (B, S, V)"
@@ -34,11 +39,14 @@ class LSTMLanguage(nn.Module):
     def decode(
         self, tokens: Tensor, memory: DecoderState = (), state: DecoderState | None = None
     ) -> tuple[Tensor, DecoderState]:
-        """Scores (B, T, V) of the token after each of ``tokens`` (B, T), and the state to go on from: the hidden and
-        the cell state, (B, L, H) each. Without a state the text begins."""
-        before = None if state is None else tuple(part.transpose(0, 1).contiguous() for part in state)
-        steps, after = self.lstm(self.dropout(self.embedding(tokens)), before)
-        return self.head(self.dropout(steps)), tuple(part.transpose(0, 1) for part in after)
+        """Return next-token logits (B, T, V) after ``tokens`` (B, T) and the new state.
+
+        The state is the hidden and the cell state, (B, L, H) each; without one the text starts from zero states.
+        ``memory`` is ignored.
+        """
+        initial = None if state is None else tuple(part.transpose(0, 1).contiguous() for part in state)
+        steps, final = self.lstm(self.dropout(self.embedding(tokens)), initial)
+        return self.head(self.dropout(steps)), tuple(part.transpose(0, 1) for part in final)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decode(x)[0]

@@ -1,4 +1,4 @@
-"""A pretrained Transformer with a new head."""
+"""Fine-tuning of pretrained Transformers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,20 @@ from trainer.utils import hf_hub
 
 
 class Pretrained(nn.Module):
-    """Fine-tuning (Devlin et al. 2019, section 3.2): all weights of a saved encoder, and a linear layer on what it
-    makes of the first token, or on the mean over real tokens. Any architecture that transformers' AutoModel knows;
-    weights are read from safetensors only.
+    """Pretrained encoder, fully fine-tuned, with a linear head on the first token or on the mean over valid tokens.
 
-    Raises ConfigError without the package transformers and for a model that cannot be found or read, and ValueError for
-    data whose tokens are not the model's and for rows longer than the model can read.
+    Supports every architecture of transformers' AutoModel; weights are loaded from safetensors only.
+
+    Args:
+        name: model name on the hub or a local directory.
+        pool: ``first`` or ``mean``.
+
+    Raises:
+        ConfigError: transformers is not installed, or the model cannot be found or loaded.
+        ValueError: data with another tokenizer, or sequences longer than the model allows.
+
+    References:
+        Devlin et al. 2019, BERT, section 3.2
     """
 
     shapes = "x (B, S), lengths (B) -> (B, C)"
@@ -49,7 +57,7 @@ class Pretrained(nn.Module):
                 f"a row has {x.shape[1]} tokens and the model reads {self.max_positions}; set"
                 f" data.max_length={self.max_positions}"
             )
-        real = find_valid_steps(x, lengths)
-        hidden = self.body(input_ids=x, attention_mask=real.long()).last_hidden_state
-        mean = (hidden * real[..., None]).sum(1) / real.sum(1, keepdim=True)
+        valid = find_valid_steps(x, lengths)
+        hidden = self.body(input_ids=x, attention_mask=valid.long()).last_hidden_state
+        mean = (hidden * valid[..., None]).sum(1) / valid.sum(1, keepdim=True)
         return self.head(self.dropout(hidden[:, 0] if self.pool == "first" else mean))

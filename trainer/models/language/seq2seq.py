@@ -1,8 +1,8 @@
-"""Recurrent encoder-decoders over tokens, with or without attention.
+"""Recurrent encoder-decoder with optional attention.
 
-Two methods are all that training and search need of one, whatever is inside: ``encode`` reads the source once, and
-``decode`` goes on from a state by one token or by many. A memory and a state are tuples of tensors with the rows
-first, so that a search may pick, repeat or reorder rows without knowing what they mean.
+Training and search use two methods of such models: ``encode`` processes the source once, and ``decode`` continues from
+a state by one or more tokens. A memory and a state are tuples of batch-first tensors, so that a search can select and
+reorder rows without interpreting them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,17 @@ RNN_CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
 
 
 class Attention(nn.Module):
-    """``tanh(W [h, sum_s softmax(score(h, e_s)) e_s])`` over the real source steps e_s (Luong et al. 2015, eq. 5).
+    """Luong attention ``tanh(W [h, sum_s softmax(score(h, e_s)) e_s])`` over the valid source steps e_s.
 
-    ``dot``: score ``h . U e`` (Luong et al. 2015, "general"). ``additive``: ``v . tanh(Q h + U e)`` (Bahdanau et al.
-    2015). ``U e`` is the same at every step of the target, so it is computed once, with the memory.
+    ``U e`` does not depend on the target and is computed once, with the memory.
+
+    Args:
+        kind: ``dot`` scores ``h . U e`` (Luong's "general"), ``additive`` scores ``v . tanh(Q h + U e)`` (Bahdanau).
+        width: hidden size.
+
+    References:
+        Bahdanau et al. 2015, Neural Machine Translation by Jointly Learning to Align and Translate.
+        Luong et al. 2015, Effective Approaches to Attention-based Neural Machine Translation, eq. 5.
     """
 
     def __init__(self, kind: Literal["dot", "additive"], width: int):
@@ -37,7 +44,15 @@ class Attention(nn.Module):
         self.mix = nn.Linear(2 * width, width)
 
     def forward(self, states: Tensor, source: Tensor, keys: Tensor, real: Tensor) -> Tensor:
-        """states (B, T, H), source and keys (B, S, H), real (B, S) bool -> (B, T, H)."""
+        """Attend from decoder states to the source.
+
+        Shape:
+            states: (B, T, H)
+            source: (B, S, H)
+            keys: (B, S, H)
+            real: (B, S), bool, True for valid source steps
+            output: (B, T, H)
+        """
         if self.query is None or self.reduce is None:
             scores = states @ keys.transpose(1, 2)
         else:
@@ -47,14 +62,25 @@ class Attention(nn.Module):
 
 
 class Seq2Seq(GreedyEncoderDecoder):
-    """Sutskever et al. 2014; Cho et al. 2014; attention: Bahdanau et al. 2015, Luong et al. 2015.
-    ``p(y | x) = prod_t p(y_t | y_<t, x)``: the decoder starts from the encoder's last state. Either attention score
-    is applied after the recurrent layer, as Luong et al. do, so that a whole known target is one pass. Target tokens
-    are 0..V-1; V itself is the start token, which opens every target and is never predicted. Called as a
-    module it decodes greedily, ``horizon`` tokens with nothing but its own choices as the past. With
-    ``bidirectional`` each direction of the encoder has half the width.
+    """Recurrent encoder-decoder ``p(y | x) = prod_t p(y_t | y_<t, x)`` with optional attention.
 
-    Raises ValueError for an odd ``hidden_size`` with ``bidirectional``.
+    The decoder starts from the final encoder state. Attention follows the recurrent layer, as in Luong et al., so that
+    teacher forcing takes a single pass. Target tokens are 0..V-1; V is the start token, which opens every target and is
+    never predicted. ``forward`` decodes greedily.
+
+    Args:
+        bidirectional: bidirectional encoder with half the hidden size per direction.
+        attention: attention score, see ``Attention``.
+        horizon: number of tokens that ``forward`` generates.
+
+    Raises:
+        ValueError: an odd ``hidden_size`` with ``bidirectional``.
+
+    References:
+        Cho et al. 2014, Learning Phrase Representations using RNN Encoder-Decoder.
+        Sutskever et al. 2014, Sequence to Sequence Learning with Neural Networks.
+        Bahdanau et al. 2015, Neural Machine Translation by Jointly Learning to Align and Translate.
+        Luong et al. 2015, Effective Approaches to Attention-based Neural Machine Translation.
     """
 
     shapes = "x (B, S), lengths (B) -> (B, T, V)"
@@ -75,29 +101,33 @@ class Seq2Seq(GreedyEncoderDecoder):
         super().__init__()
         if bidirectional and hidden_size % 2:
             raise ValueError(f"hidden_size: two directions share it, so it must be even; given {hidden_size}")
-        between = dropout if num_layers > 1 else 0.0
-        one_way = hidden_size // 2 if bidirectional else hidden_size
+        layer_dropout = dropout if num_layers > 1 else 0.0
+        encoder_size = hidden_size // 2 if bidirectional else hidden_size
         self.start = vocab_size
         self.horizon = horizon
         self.source = nn.Embedding(source_vocab_size, embed_size)
         self.encoder = RNN_CELLS[cell](
-            embed_size, one_way, num_layers, batch_first=True, bidirectional=bidirectional, dropout=between
+            embed_size, encoder_size, num_layers, batch_first=True, bidirectional=bidirectional, dropout=layer_dropout
         )
         self.target = nn.Embedding(vocab_size + 1, embed_size)
-        self.decoder = RNN_CELLS[cell](embed_size, hidden_size, num_layers, batch_first=True, dropout=between)
+        self.decoder = RNN_CELLS[cell](embed_size, hidden_size, num_layers, batch_first=True, dropout=layer_dropout)
         self.attention = None if attention == "none" else Attention(attention, hidden_size)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size, vocab_size)
 
     def encode(self, x: Tensor, lengths: Tensor | None = None) -> DecoderState:
-        """What decoding needs of a source x (B, S): its steps and their keys (B, S, H), which of them are real (B, S),
-        and the first state of the decoder, one or two (B, L, H)."""
+        """Encode a source x (B, S) to the memory of the decoder.
+
+        Returns:
+            Encoder outputs (B, S, H), their keys (B, S, H), the mask of valid steps (B, S), and the initial decoder
+            state, one or two tensors (B, L, H).
+        """
         embedded = self.dropout(self.source(x))
         if lengths is None:
             steps, state = self.encoder(embedded)
         elif not isinstance(self.encoder, nn.LSTM):
             steps, state = run_rnn(self.encoder, embedded, lengths)
-        else:  # an LSTM's memory at the end of each row is told for packed sequences alone
+        else:  # torch returns the cell state at the end of each sequence only for packed sequences
             packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
             packed, state = self.encoder(packed)
             steps, _ = pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
@@ -107,23 +137,25 @@ class Seq2Seq(GreedyEncoderDecoder):
         return steps, keys, real, *(self._merge_directions(part, len(x)) for part in parts)
 
     def _merge_directions(self, state: Tensor, rows: int) -> Tensor:
-        layers = self.encoder.num_layers  # (L * directions, B, H / directions) -> (B, L, H), directions side by side
+        layers = self.encoder.num_layers  # (L * directions, B, H / directions) -> (B, L, H), directions concatenated
         return state.reshape(layers, -1, rows, state.shape[-1]).permute(2, 0, 1, 3).flatten(2)
 
     def decode(
         self, tokens: Tensor, memory: DecoderState, state: DecoderState | None = None
     ) -> tuple[Tensor, DecoderState]:
-        """Scores of the token after each of ``tokens`` (B, T), (B, T, V), and the state to go on from.
+        """Return next-token logits (B, T, V) after ``tokens`` (B, T) and the new state.
 
-        Without a state ``tokens`` opens the target, so its first one is the start token. Raises IndexError from the
-        embedding for a token over V.
+        Without a state, the first of ``tokens`` must be the start token.
+
+        Raises:
+            IndexError: a token above V.
         """
-        steps, keys, real, *first = memory
-        hidden = tuple(part.transpose(0, 1).contiguous() for part in (first if state is None else state))
-        output, after = self.decoder(
+        steps, keys, real, *initial = memory
+        hidden = tuple(part.transpose(0, 1).contiguous() for part in (initial if state is None else state))
+        output, final = self.decoder(
             self.dropout(self.target(tokens)), hidden if isinstance(self.decoder, nn.LSTM) else hidden[0]
         )
         if self.attention is not None:
             output = self.attention(output, steps, keys, real)
-        parts = after if isinstance(after, tuple) else (after,)
+        parts = final if isinstance(final, tuple) else (final,)
         return self.head(self.dropout(output)), tuple(part.transpose(0, 1) for part in parts)

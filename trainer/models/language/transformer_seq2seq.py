@@ -1,4 +1,4 @@
-"""A Transformer that reads one sequence of tokens and writes another."""
+"""Transformer encoder-decoder."""
 
 from __future__ import annotations
 
@@ -16,14 +16,20 @@ from trainer.models.layers.sequence.greedy_decoding import GreedyEncoderDecoder
 
 
 class TransformerSeq2Seq(GreedyEncoderDecoder):
-    """Vaswani et al. 2017: ``p(y | x) = prod_t p(y_t | y_<t, x)``. A decoder that sees no later token attends to what
-    the encoder made of the source, whose keys and values are computed once. Target tokens are 0..V-1; V itself is the
-    start token, which opens every target and is never predicted. Called as a module it decodes greedily, ``horizon``
-    tokens with nothing but its own choices as the past. Learned positions end at ``seq_len`` source tokens and
-    ``horizon`` target tokens.
+    """Transformer encoder-decoder ``p(y | x) = prod_t p(y_t | y_<t, x)``.
 
-    Raises ValueError for heads that cannot share the width, and for an ``attention`` that sees later tokens or cannot
-    read the source.
+    Keys and values of the encoder output are computed once. Target tokens are 0..V-1; V is the start token, which opens
+    every target and is never predicted. ``forward`` decodes greedily.
+
+    Args:
+        seq_len: maximum number of source tokens with learned positions.
+        horizon: number of tokens that ``forward`` generates; maximum target length with learned positions.
+
+    Raises:
+        ValueError: a width that ``heads`` does not divide, or an ``attention`` that cannot be causal or cross-attend.
+
+    References:
+        Vaswani et al. 2017, Attention Is All You Need
     """
 
     shapes = "x (B, S), lengths (B) -> (B, T, V)"
@@ -61,19 +67,25 @@ class TransformerSeq2Seq(GreedyEncoderDecoder):
         self.head = nn.Linear(plan.width, vocab_size)
 
     def encode(self, x: Tensor, lengths: Tensor | None = None) -> DecoderState:
-        """What decoding needs of a source x (B, S): which tokens are real (B, S), and for each block of the decoder
-        their keys and values (B, heads, S, D)."""
-        real = make_valid_mask(x, lengths)
-        if real is None:
-            real = torch.ones_like(x, dtype=torch.bool)
-        steps, _ = self.encoder(self.source(x.masked_fill(~real, 0)), real)
-        return real, *self.decoder.project_kv(steps)
+        """Encode a source x (B, S) to the memory of the decoder.
+
+        Returns:
+            Mask of valid tokens (B, S), and keys and values (B, heads, S, D) for each decoder block.
+        """
+        valid = make_valid_mask(x, lengths)
+        if valid is None:
+            valid = torch.ones_like(x, dtype=torch.bool)
+        steps, _ = self.encoder(self.source(x.masked_fill(~valid, 0)), valid)
+        return valid, *self.decoder.project_kv(steps)
 
     def decode(
         self, tokens: Tensor, memory: DecoderState, state: DecoderState | None = None
     ) -> tuple[Tensor, DecoderState]:
-        """Scores of the token after each of ``tokens`` (B, T), (B, T, V), and the state to go on from: keys and values
-        (B, heads, steps so far, D) of each block. Without a state ``tokens`` opens the target."""
-        real, *kept = memory
-        x, state = self.decoder(self.target(tokens), past=state or (), memory=tuple(kept), memory_real=real)
+        """Return next-token logits (B, T, V) after ``tokens`` (B, T) and the key-value cache.
+
+        The cache holds keys and values (B, heads, past steps, D) per block. Without a state, the first of ``tokens``
+        must be the start token.
+        """
+        valid, *keys_values = memory
+        x, state = self.decoder(self.target(tokens), past=state or (), memory=tuple(keys_values), memory_real=valid)
         return self.head(x), state

@@ -1,1 +1,1 @@
-"""Layers that more than one family of models is built from, by role."""
+"""Layers shared by several model families, grouped by role."""

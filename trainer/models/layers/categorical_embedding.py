@@ -1,4 +1,4 @@
-"""Whole-number codes in columns (kinds of atoms, numbers of bonds) as vectors."""
+"""Embedding of categorical columns (atom types, bond counts)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,18 @@ from trainer.utils.text import format_dtype
 
 
 class CategoricalEmbedding(nn.Module):
-    """x (N, K) int64 -> (N, W)
+    """Sum of one learned embedding per categorical column, equal to a linear layer on the one-hot codes.
 
-    The sum of one learned vector for each column's code, which is a linear layer on the codes one-hot.
+    Args:
+        cardinalities: number of codes of each column; codes start at 0.
+        width: embedding dimension W.
 
-    Raises ValueError for numbers that are no codes of ``cardinalities`` (how many codes each column has, from 0).
+    Shape:
+        x: (N, K), int64
+        output: (N, W)
+
+    Raises:
+        ValueError: codes outside the cardinalities, or not an int64 matrix of K columns.
     """
 
     ends: Tensor
@@ -26,7 +33,7 @@ class CategoricalEmbedding(nn.Module):
         super().__init__()
         self.cardinalities = list(cardinalities)
         self.table = nn.Embedding(sum(cardinalities), width)
-        nn.init.normal_(self.table.weight, std=len(self.cardinalities) ** -0.5)  # so that the sum has a spread of 1
+        nn.init.normal_(self.table.weight, std=len(self.cardinalities) ** -0.5)  # the sum has unit variance
         ends = torch.tensor(self.cardinalities).cumsum(0)
         self.register_buffer("ends", ends, persistent=False)
         self.register_buffer("first", ends - torch.tensor(self.cardinalities), persistent=False)

@@ -1,4 +1,4 @@
-"""A stack of linear layers with an activation between every two."""
+"""Multi-layer perceptron."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from torch import nn
 
 
 def make_mlp(widths: Sequence[int], activation: Callable[[], nn.Module]) -> nn.Sequential:
-    """(B, widths[0]) -> (B, widths[-1]), linear at the end; a single pair of widths is one linear layer."""
+    """Build an MLP with an activation between its linear layers and none after the last.
+
+    Args:
+        widths: layer sizes from input to output; two widths give a single linear layer.
+        activation: factory of the activation module.
+
+    Shape:
+        input: (B, widths[0])
+        output: (B, widths[-1])
+    """
     layers: list[nn.Module] = []
     for width_in, width_out in pairwise(widths):
         layers += [nn.Linear(width_in, width_out), activation()]

@@ -1,4 +1,4 @@
-"""Which steps of rows of unequal length are real, and which are padding behind their ends."""
+"""Masks of valid steps in padded sequences."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch import Tensor
 
 
 def make_valid_mask(x: Tensor, lengths: Tensor | None) -> Tensor | None:
-    """Which steps of x (B, T, ...) are real, (B, T); None where all are."""
+    """Return the mask (B, T) of valid steps of x (B, T, ...), or None if all steps are valid."""
     return None if lengths is None else torch.arange(x.shape[1], device=x.device) < lengths[:, None]
 
 
 def find_valid_steps(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """The same as a tensor in every case, (B, T)."""
+    """Return the mask (B, T) of valid steps of x (B, T, ...), also if all steps are valid."""
     valid = make_valid_mask(x, lengths)
     return torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if valid is None else valid

@@ -1,1 +1,1 @@
-"""Models that fuse inputs of several kinds."""
+"""Multimodal models with one encoder per input."""

@@ -1,4 +1,4 @@
-"""Any number of inputs of any kinds: an encoder for each, then a fusion of what they found."""
+"""Multimodal fusion: one encoder per input and a fusion layer."""
 
 from __future__ import annotations
 
@@ -16,20 +16,31 @@ from trainer.models.layers.sequence.sequence_pool import SequencePool
 
 
 class Multimodal(nn.Module):
-    """An encoder for each input by its number of dims: (F) one layer, (T, F) a recurrent network, (C, H, W)
-    convolutions that each halve the sides, (T, C, H, W) convolutions and a recurrent network over their maps. What it
-    ends with, the last step or all places of the map, is mapped to v_i, ``width`` numbers, and these are fused:
+    """Multimodal network with encoders chosen by the number of input dimensions, a fusion layer and an MLP head.
 
-    - ``concat``: ``[v_1 .. v_n]``, side by side;
-    - ``gate`` (Arevalo et al. 2017, section 3.1): ``sum_i sigmoid(W_i [v_1 .. v_n] + b_i) * tanh(v_i)``;
-    - ``cross_attention`` (Lu et al. 2019): side by side again, but the steps or places of each input, mapped to
-      ``width``, have first added what they attend to in those of all others (a single input: in its own).
+    Encoders: (F) linear, (T, F) recurrent, (C, H, W) convolutions that each halve the sides, (T, C, H, W) convolutions
+    followed by a recurrent network. The final step or the flattened feature map is projected to v_i of size ``width``.
+    Fusion:
 
-    A perceptron with ``hidden`` layers answers. Without them ``concat`` can only add, ``f_1(x_1) + .. + f_n(x_n)``,
-    whatever the encoders do; the others still multiply.
+    - ``concat``: ``[v_1 .. v_n]``;
+    - ``gate`` (Arevalo et al.): ``sum_i sigmoid(W_i [v_1 .. v_n] + b_i) * tanh(v_i)``;
+    - ``cross_attention`` (Lu et al.): concatenation, after the steps or positions of each input, projected to
+    ``width``, have attended to those of all other inputs (a single input attends to itself).
 
-    Raises ValueError for an input of other dims, an image that shrinks to nothing, and heads that cannot share the
-    width.
+    Without ``hidden`` layers ``concat`` is additive, ``f_1(x_1) + .. + f_n(x_n)``; the others have multiplicative
+    interactions.
+
+    Args:
+        input_shapes: shape of each input, without the batch dimension.
+        hidden: hidden layer sizes of the head.
+
+    Raises:
+        ValueError: an input with other dimensions, an image too small for the convolutions, or a width that ``heads``
+            does not divide.
+
+    References:
+        Arevalo et al. 2017, Gated Multimodal Units for Information Fusion, section 3.1.
+        Lu et al. 2019, ViLBERT.
     """
 
     shapes = "**inputs (B, ...) -> (B, C)"
@@ -62,12 +73,18 @@ class Multimodal(nn.Module):
         self.head = nn.Sequential(*layers, nn.Linear((self.fusion.out_features, *hidden)[-1], out_features))
 
     def forward(self, **inputs: Tensor) -> Tensor:
-        found = [encode(inputs[name]) for name, encode in zip(self.input_names, self.encoders, strict=True)]
-        return self.head(self.fusion(found))
+        features = [encode(inputs[name]) for name, encode in zip(self.input_names, self.encoders, strict=True)]
+        return self.head(self.fusion(features))
 
 
 class Encoder(nn.Module):
-    """steps, width: N and D. end: how the steps become one vector where that is wanted."""
+    """Base class of encoders.
+
+    Attributes:
+        pool_kind: pooling of the steps to one vector.
+        steps: number of output steps N.
+        width: output features D.
+    """
 
     shapes = "x (B, ...) -> steps (B, N, D)"
 
@@ -77,6 +94,8 @@ class Encoder(nn.Module):
 
 
 class VectorEncoder(Encoder):
+    """Linear encoder with ReLU for feature vectors."""
+
     shapes = "x (B, F) -> (B, 1, D)"
 
     def __init__(self, shape: list[int], cell: str, hidden_size: int, channels: list[int]):
@@ -89,6 +108,8 @@ class VectorEncoder(Encoder):
 
 
 class SequenceEncoder(Encoder):
+    """Recurrent encoder for sequences."""
+
     shapes = "x (B, T, F) -> (B, T, D)"
 
     pool_kind = "last"
@@ -103,13 +124,15 @@ class SequenceEncoder(Encoder):
 
 
 class ImageEncoder(Encoder):
-    shapes = "x (B, C, H, W) -> (B, places, D)"
+    """Convolutional encoder for images."""
+
+    shapes = "x (B, C, H, W) -> (B, N, D)"
 
     def __init__(self, shape: list[int], cell: str, hidden_size: int, channels: list[int]):
         super().__init__()
         height, width = (side >> len(channels) for side in shape[1:])
         if min(height, width) < 1:
-            raise ValueError(f"nothing is left of a {shape[1]} x {shape[2]} image after {len(channels)} halvings")
+            raise ValueError(f"a {shape[1]} x {shape[2]} image has no pixels left after {len(channels)} halvings")
         widths = (shape[0], *channels)
         self.steps, self.width = height * width, widths[-1]
         layers = ((nn.Conv2d(n, m, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)) for n, m in pairwise(widths))
@@ -120,6 +143,8 @@ class ImageEncoder(Encoder):
 
 
 class VideoEncoder(Encoder):
+    """Convolutional encoder per frame followed by a recurrent network."""
+
     shapes = "x (B, T, C, H, W) -> (B, T, D)"
 
     pool_kind = "last"
@@ -135,9 +160,13 @@ class VideoEncoder(Encoder):
 
 
 class ConcatFusion(nn.Module):
-    """step_width: D_i, where it is no longer the encoders' own."""
+    """Concatenation of the pooled and projected inputs.
 
-    shapes = "What the encoders found, [(B, N_i, D_i)] -> [v_1 .. v_n] (B, out_features)"
+    Args:
+        step_width: features per step D_i, if they differ from those of the encoders.
+    """
+
+    shapes = "[(B, N_i, D_i)] -> (B, out_features)"
 
     def __init__(self, encoders: list[Encoder], width: int, heads: int, step_width: int | None = None):
         super().__init__()
@@ -146,12 +175,14 @@ class ConcatFusion(nn.Module):
         self.ends = nn.ModuleList(nn.Linear(pool.out_features, width) for pool in pools)
         self.out_features = len(encoders) * width
 
-    def forward(self, found: list[Tensor]) -> Tensor:
-        ways = zip(self.ends, self.pools, found, strict=True)
-        return torch.cat([end(pool(steps, steps[:, -1], None)) for end, pool, steps in ways], -1)
+    def forward(self, features: list[Tensor]) -> Tensor:
+        inputs = zip(self.ends, self.pools, features, strict=True)
+        return torch.cat([project(pool(steps, steps[:, -1], None)) for project, pool, steps in inputs], -1)
 
 
 class GatedFusion(ConcatFusion):
+    """Gated fusion ``sum_i sigmoid(W_i [v_1 .. v_n] + b_i) * tanh(v_i)``."""
+
     shapes = "[(B, N_i, D_i)] -> (B, width)"
 
     def __init__(self, encoders: list[Encoder], width: int, heads: int):
@@ -159,28 +190,30 @@ class GatedFusion(ConcatFusion):
         self.gates = nn.Linear(self.out_features, self.out_features)
         self.out_features = width
 
-    def forward(self, found: list[Tensor]) -> Tensor:
-        ends = super().forward(found)
-        return (self.gates(ends).sigmoid() * ends.tanh()).unflatten(1, (-1, self.out_features)).sum(1)
+    def forward(self, features: list[Tensor]) -> Tensor:
+        vectors = super().forward(features)
+        return (self.gates(vectors).sigmoid() * vectors.tanh()).unflatten(1, (-1, self.out_features)).sum(1)
 
 
 class CrossAttentionFusion(ConcatFusion):
+    """Concatenation after cross-attention between the inputs."""
+
     shapes = "[(B, N_i, D_i)] -> (B, n * width)"
 
     def __init__(self, encoders: list[Encoder], width: int, heads: int):
         super().__init__(encoders, width, heads, step_width=width)
         if width % heads:
-            raise ValueError(f"{heads} heads cannot share a width of {width}")
+            raise ValueError(f"width {width} is not divisible by {heads} heads")
         self.maps = nn.ModuleList(nn.Linear(encoder.width, width) for encoder in encoders)
         self.attentions = nn.ModuleList(MultiHeadAttention(width, heads, FullAttention()) for _ in encoders)
 
-    def forward(self, found: list[Tensor]) -> Tensor:
-        steps = [to(each) for to, each in zip(self.maps, found, strict=True)]
-        read = []
+    def forward(self, features: list[Tensor]) -> Tensor:
+        steps = [project(x) for project, x in zip(self.maps, features, strict=True)]
+        attended = []
         for i, attention in enumerate(cast("Iterable[MultiHeadAttention]", self.attentions)):
             others = torch.cat(steps[:i] + steps[i + 1 :] or steps, 1)
-            read.append(steps[i] + attention(attention.project_q(steps[i]), *attention.project_kv(others)))
-        return super().forward(read)
+            attended.append(steps[i] + attention(attention.project_q(steps[i]), *attention.project_kv(others)))
+        return super().forward(attended)
 
 
 ENCODERS: dict[int, type[Encoder]] = {1: VectorEncoder, 2: SequenceEncoder, 3: ImageEncoder, 4: VideoEncoder}

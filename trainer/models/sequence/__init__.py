@@ -1,1 +1,1 @@
-"""Models of sequences of features or tokens."""
+"""Sequence models over features or tokens."""

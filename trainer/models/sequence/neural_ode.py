@@ -1,4 +1,4 @@
-"""A network as a differential equation: what is learned is how fast a state changes, at every place."""
+"""Neural ordinary differential equations."""
 
 from __future__ import annotations
 
@@ -14,17 +14,27 @@ from torch import Tensor, nn
 from trainer.core.types import PositiveFloat, PositiveInt
 
 VectorField = Callable[[Tensor], Tensor]
-"""The rate of change (B, F) at states (B, F)."""
+"""Derivative (B, F) at states (B, F)."""
 
 
 class NeuralODE(nn.Module):
-    """Chen et al. 2018. ``dy/dt = f(y)``, ``y(0) = x``, with f a perceptron: y at each of a row's own ascending times,
-    as many as asked for. Nothing depends on where the times lie, so a trajectory may be asked for at times never
-    trained on. Gradients go back through the solver's steps. ``solve_rk4`` (Kutta 1901) takes ``steps_per_interval``
-    equal steps from one time to the next; ``solve_dopri5`` (Dormand and Prince 1980) as many as keep its error under
-    ``tolerance``.
+    """Neural ODE ``dy/dt = f(y)``, ``y(0) = x`` with an MLP f, evaluated at ascending times per sample.
 
-    Raises ValueError for ``solve_dopri5`` without the package that has it.
+    The times are arbitrary in number and position, so trajectories can be evaluated at times never trained on.
+    Gradients are backpropagated through the solver steps.
+
+    Args:
+        solver: ``rk4`` (classical Runge-Kutta) or ``dopri5`` (adaptive Dormand-Prince).
+        steps_per_interval: equal steps of ``rk4`` between consecutive times.
+        tolerance: relative and absolute error tolerance of ``dopri5``.
+
+    Raises:
+        ValueError: ``dopri5`` without the package torchdiffeq.
+
+    References:
+        Chen et al. 2018, Neural Ordinary Differential Equations.
+        Kutta 1901.
+        Dormand and Prince 1980, A Family of Embedded Runge-Kutta Formulae.
     """
 
     shapes = "x (B, F), times (B, P) -> (B, P, F)"
@@ -42,7 +52,7 @@ class NeuralODE(nn.Module):
             raise ValueError("solver: dopri5 needs torchdiffeq: pip install 'train-zoo[ode]'; rk4 needs nothing")
         layers: list[nn.Module] = []
         for width_in, width_out in pairwise((in_features, *hidden)):
-            layers += [nn.Linear(width_in, width_out), nn.Tanh()]  # smooth, as the solvers' error bounds want it
+            layers += [nn.Linear(width_in, width_out), nn.Tanh()]  # smooth, as the error bounds of the solvers require
         self.field = nn.Sequential(*layers, nn.Linear((in_features, *hidden)[-1], in_features))
         solvers = {
             "rk4": partial(solve_rk4, steps=steps_per_interval),
@@ -51,16 +61,16 @@ class NeuralODE(nn.Module):
         self.solve_interval = solvers[solver]
 
     def forward(self, x: Tensor, times: Tensor) -> Tensor:
-        gaps = times.diff(dim=1, prepend=torch.zeros_like(times[:, :1]))
+        intervals = times.diff(dim=1, prepend=torch.zeros_like(times[:, :1]))
         states = []
-        for gap in gaps.unbind(1):
-            x = self.solve_interval(self.field, x, gap[:, None])
+        for interval in intervals.unbind(1):
+            x = self.solve_interval(self.field, x, interval[:, None])
             states.append(x)
         return torch.stack(states, 1)
 
 
 def solve_rk4(field: VectorField, y: Tensor, gap: Tensor, steps: int) -> Tensor:
-    """The states ``gap`` (B, 1) later, by the classical fourth-order rule; the error falls as ``steps ** -4``."""
+    """Integrate over ``gap`` (B, 1) by the classical fourth-order Runge-Kutta method, with error O(steps ** -4)."""
     h = gap / steps
     for _ in range(steps):
         a = field(y)
@@ -72,9 +82,9 @@ def solve_rk4(field: VectorField, y: Tensor, gap: Tensor, steps: int) -> Tensor:
 
 
 def solve_dopri5(field: VectorField, y: Tensor, gap: Tensor, tolerance: float) -> Tensor:
-    """The states ``gap`` (B, 1) later, to a relative and absolute error of ``tolerance``."""
+    """Integrate over ``gap`` (B, 1) by Dormand-Prince, to a relative and absolute error of ``tolerance``."""
     from torchdiffeq import odeint
 
-    # In time counted by each row's own gap all rows end at 1 together.
-    ends = torch.tensor([0.0, 1.0], device=y.device)
-    return odeint(lambda _, state: gap * field(state), y, ends, rtol=tolerance, atol=tolerance, method="dopri5")[-1]
+    # Time is rescaled by each sample's interval, so that all samples share the interval [0, 1].
+    bounds = torch.tensor([0.0, 1.0], device=y.device)
+    return odeint(lambda _, state: gap * field(state), y, bounds, rtol=tolerance, atol=tolerance, method="dopri5")[-1]

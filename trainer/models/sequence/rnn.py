@@ -1,6 +1,6 @@
-"""Recurrent networks over a whole sequence of features or tokens: one answer for it, or one for every step.
+"""Recurrent sequence classifiers and taggers.
 
-Lengths are honoured: a row is read up to its own last step, whatever stands in the padding.
+Padding has no effect: each sequence is processed up to its own length.
 """
 
 from __future__ import annotations
@@ -15,13 +15,28 @@ from trainer.models.layers.sequence.sequence_pool import SequencePool
 
 
 class RNN(nn.Module):
-    """Elman 1990; LSTM: Hochreiter and Schmidhuber 1997; GRU: Cho et al. 2014; both ways: Schuster and Paliwal 1997.
-    ``h_t = cell(x_t, h_{t-1})``. ``pool`` makes one vector of the steps: each direction's own end (``last``), the
-    mean, the maximum, a learned softmax weighting, or all ``seq_len`` of them side by side (``flatten``); padding
-    takes no part in any of them. Only ``flatten`` is tied to one number of steps. ``recurrent_init=orthogonal`` makes
-    each gate's ``h_{t-1}`` weights a rotation (Saxe et al. 2014), which neither shrinks nor blows up what it carries.
+    """Recurrent sequence model ``h_t = cell(x_t, h_{t-1})`` with pooling and a linear head.
 
-    Raises ValueError for a forget bias on a cell without a forget gate, and for ``flatten`` on another ``seq_len``.
+    Args:
+        cell: ``rnn`` (Elman), ``lstm`` or ``gru``.
+        bidirectional: run in both directions and concatenate the states.
+        dropout: dropout probability between layers and before the head.
+        pool: pooling over the valid steps: final state of each direction (``last``), ``mean``, ``max``,
+            softmax-weighted mean (``attention``), or concatenation of all ``seq_len`` steps (``flatten``), which
+            requires a fixed length.
+        recurrent_init: ``orthogonal`` initializes the recurrent weights of each gate as orthogonal matrices, which
+            preserve the norm of the state.
+        forget_bias: initial forget gate bias of an LSTM.
+
+    Raises:
+        ValueError: a forget bias for a cell without a forget gate, or ``flatten`` with another number of steps.
+
+    References:
+        Elman 1990, Finding Structure in Time.
+        Hochreiter and Schmidhuber 1997, Long Short-Term Memory.
+        Schuster and Paliwal 1997, Bidirectional Recurrent Neural Networks.
+        Cho et al. 2014, Learning Phrase Representations using RNN Encoder-Decoder (GRU).
+        Saxe et al. 2014, Exact Solutions to the Nonlinear Dynamics of Learning (orthogonal initialization).
     """
 
     shapes = "x (B, T, F), lengths (B) -> (B, C)"
@@ -54,9 +69,10 @@ class RNN(nn.Module):
 
 
 class TextRNN(nn.Module):
-    """``RNN`` over learned vectors of tokens, which ``dropout`` touches too.
+    """``RNN`` over token embeddings, to which ``dropout`` applies too.
 
-    Raises ValueError as ``RNN`` does.
+    Raises:
+        ValueError: see ``RNN``.
     """
 
     shapes = "x (B, S), lengths (B) -> (B, C)"
@@ -90,11 +106,16 @@ class TextRNN(nn.Module):
 
 
 class Tagger(nn.Module):
-    """Graves and Schmidhuber 2005; Huang et al. 2015. A class for every token, ``W [h_t forward, h_t backward] + b``,
-    with T = S. Read from both ends each answer knows the tokens after it: right for tagging, useless for generating
-    them.
+    """Recurrent token tagger with logits ``W [h_t forward, h_t backward] + b`` at every token (T = S).
 
-    Raises ValueError for a forget bias on a cell without a forget gate.
+    With both directions each prediction depends on later tokens, which suits tagging but not generation.
+
+    Raises:
+        ValueError: a forget bias for a cell without a forget gate.
+
+    References:
+        Graves and Schmidhuber 2005, Framewise Phoneme Classification with Bidirectional LSTM.
+        Huang et al. 2015, Bidirectional LSTM-CRF Models for Sequence Tagging.
     """
 
     shapes = "x (B, S), lengths (B) -> (B, C, T)"

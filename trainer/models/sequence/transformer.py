@@ -1,4 +1,4 @@
-"""Transformers that classify, or give numbers for, a whole sequence of features or of tokens."""
+"""Transformer sequence classifiers and regressors."""
 
 from __future__ import annotations
 
@@ -14,12 +14,20 @@ from trainer.models.layers.sequence.sequence_pool import SequencePool
 
 
 class Transformer(nn.Module):
-    """Vaswani et al. 2017. Blocks of ``softmax(q k^T / sqrt(D)) v`` and two linear maps over all steps at once;
-    ``pool`` makes one vector of the real steps. With ``decoder_layers`` a decoder, which sees all steps too, reads the
-    same sequence again beside what the encoder made of it. ``seq_len`` matters to learned positions and to linformer,
-    which take no more steps, and to lsh, which has two buckets to a chunk of so many.
+    """Transformer encoder with pooling and a linear head.
 
-    Raises ValueError for heads that cannot share the width, and for an ``attention`` that cannot do what is asked.
+    Args:
+        seq_len: maximum number of steps with learned positions or linformer attention; sets the number of buckets of
+            lsh attention (two per chunk); otherwise unused.
+        decoder_layers: layers of a non-causal decoder over the same input with cross-attention to the encoder output.
+        pool: pooling over the valid steps.
+
+    Raises:
+        ValueError: a width that ``heads`` does not divide, or an ``attention`` without cross-attention where it is
+            needed.
+
+    References:
+        Vaswani et al. 2017, Attention Is All You Need
     """
 
     shapes = "x (B, T, F), lengths (B) -> (B, C)"
@@ -57,7 +65,7 @@ class Transformer(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         real = make_valid_mask(x, lengths)
-        if real is not None:  # whatever stands in the padding, be it no number or no token
+        if real is not None:  # the padding may hold NaN or invalid tokens
             x = x.masked_fill(~real.view(*real.shape, *[1] * (x.dim() - 2)), 0)
         embedded = self.embed(x)
         steps, _ = self.encoder(embedded, real)
@@ -68,7 +76,7 @@ class Transformer(nn.Module):
 
 
 class TokenTransformer(Transformer):
-    """``Transformer`` (Vaswani et al. 2017) over tokens 0..V-1, each a learned vector."""
+    """``Transformer`` over token embeddings, tokens 0..V-1."""
 
     shapes = "x (B, S), lengths (B) -> (B, C)"
 

@@ -1,1 +1,1 @@
-"""Models of tables: linear models and perceptrons."""
+"""Tabular models: linear models and multi-layer perceptrons."""

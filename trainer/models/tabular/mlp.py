@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons, linear models among them."""
+"""Multi-layer perceptrons and linear models."""
 
 from __future__ import annotations
 
@@ -21,8 +21,17 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class MLP(nn.Module):
-    """Rosenblatt 1958; Rumelhart et al. 1986. ``h = dropout(act(W h + b))`` for each hidden layer, then a linear head.
-    An example of any shape is laid out flat; without hidden layers this is a linear model.
+    """Multi-layer perceptron: hidden layers ``h = dropout(act(W h + b))`` and a linear head.
+
+    Inputs of any shape are flattened. Without hidden layers it is a linear model.
+
+    Args:
+        flat_features: number of input features after flattening.
+        hidden: hidden layer sizes.
+
+    References:
+        Rosenblatt 1958, The Perceptron.
+        Rumelhart et al. 1986, Learning Representations by Back-propagating Errors.
     """
 
     shapes = "x (B, ...) -> (B, C)"

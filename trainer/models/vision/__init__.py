@@ -1,1 +1,1 @@
-"""Models of images: classification, segmentation, video."""
+"""Vision models: classification, segmentation, video."""

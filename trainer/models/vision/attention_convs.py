@@ -1,4 +1,4 @@
-"""One small convolutional network, with convolutions that look at more than their window."""
+"""Gated, attention-augmented and dynamic convolutions in a common small CNN."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ from trainer.models.layers.conv.conv_utils import compute_halved_sizes
 from trainer.models.layers.mlp import make_mlp
 
 MAX_PIXELS = 1024
-"""Every pixel attends to every other: beyond a map of 32 x 32 a layer takes more than a million shares an image."""
+"""Largest feature map with global self-attention; 32 x 32 pixels need a million attention weights per image."""
 
 
 class _SmallCNN(nn.Module):
-    """Blocks ``pool(relu(layer(norm(x))))``, the mean of the last map, and a linear head.
+    """CNN of blocks ``pool(relu(layer(norm(x))))`` with global average pooling and a linear head.
 
-    The norm stands in front of the layer, where it leaves no bias idle. A pool halves both sides rounding up, so any
-    image fits. ``plain`` convolutions come first.
+    The norm precedes the layer, so that no bias is redundant. A pool halves both sides rounding up, so that every image
+    size is valid.
+
+    Args:
+        special: factory of the special convolution, given input and output channels.
+        plain: number of plain convolutions before the special ones.
     """
 
     def __init__(
@@ -38,10 +42,10 @@ class _SmallCNN(nn.Module):
     ):
         super().__init__()
         if len(channels) <= plain:
-            raise ValueError(f"channels needs more than the {plain} numbers of the plain convolutions: {channels}")
+            raise ValueError(f"channels needs more than {plain} entries, the number of plain convolutions: {channels}")
         blocks: list[nn.Module] = []
-        for place, (before, after) in enumerate(pairwise((in_channels, *channels))):
-            layer = nn.Conv2d(before, after, 3, padding=1) if place < plain else special(before, after)
+        for index, (before, after) in enumerate(pairwise((in_channels, *channels))):
+            layer = nn.Conv2d(before, after, 3, padding=1) if index < plain else special(before, after)
             blocks += [nn.BatchNorm2d(before), layer, nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)]
         self.trunk = nn.Sequential(*blocks)
         self.dropout = nn.Dropout(dropout)
@@ -52,7 +56,10 @@ class _SmallCNN(nn.Module):
 
 
 class GatedConv(nn.Module):
-    """``(w * x + b) sigmoid(g . x + c)``: one gate a pixel, the same for all channels."""
+    """Convolution with a spatial gate, ``(w * x + b) sigmoid(g . x + c)``.
+
+    There is one gate per pixel, shared by all channels.
+    """
 
     def __init__(self, before: int, after: int):
         super().__init__()
@@ -64,11 +71,20 @@ class GatedConv(nn.Module):
 
 
 class GatedCNN(_SmallCNN):
-    """Spatial attention (Woo et al. 2018) at its smallest, or a gated linear unit (Dauphin et al. 2017) with one gate
-    for all channels: ``(w * x + b) sigmoid(g . x + c)`` turns whole pixels off. What is often called an attention
-    convolution is this; pixels that attend to each other are ``attention_cnn``.
+    """CNN with spatially gated convolutions ``(w * x + b) sigmoid(g . x + c)``.
 
-    Raises ValueError where no convolution is left to be gated.
+    A minimal form of spatial attention, or a gated linear unit with one gate for all channels. It is often called
+    attention convolution; self-attention between pixels is ``attention_cnn``.
+
+    Args:
+        plain: number of plain convolutions before the gated ones.
+
+    Raises:
+        ValueError: no convolution left to gate.
+
+    References:
+        Dauphin et al. 2017, Language Modeling with Gated Convolutional Networks.
+        Woo et al. 2018, CBAM: Convolutional Block Attention Module.
     """
 
     shapes = "x (B, C, H, W) -> (B, C)"
@@ -85,15 +101,18 @@ class GatedCNN(_SmallCNN):
 
 
 class AttentionConv(nn.Module):
-    """``w * x + b + attention(v x + p)``: pixels gather from all pixels, p says where each stands.
+    """Convolution plus self-attention over all pixels, ``w * x + b + attention(v x + p)`` with positional encodings p.
 
-    Raises ValueError for heads that cannot share the channels.
+    Raises:
+        ValueError: output channels that ``heads`` does not divide.
     """
 
     def __init__(self, before: int, after: int, heads: int):
         super().__init__()
         if after % heads:
-            raise ValueError(f"{heads} heads cannot share {after} channels; each of channels must be a multiple of it")
+            raise ValueError(
+                f"{after} channels are not divisible by {heads} heads; each of channels must be a multiple of it"
+            )
         self.conv = nn.Conv2d(before, after, 3, padding=1)
         self.embed = nn.Conv2d(before, after, 1)
         self.attention = MultiHeadAttention(after, heads, FullAttention())
@@ -101,12 +120,15 @@ class AttentionConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         pixels = self.embed(x).flatten(2).transpose(1, 2)  # (B, H * W, D)
         pixels = pixels + make_position_grid(x.shape[2], x.shape[3], pixels.shape[2], x.device).to(pixels.dtype)
-        gathered = self.attention(*self.attention.project_qkv(pixels))
-        return self.conv(x) + gathered.transpose(1, 2).unflatten(2, x.shape[2:])
+        attended = self.attention(*self.attention.project_qkv(pixels))
+        return self.conv(x) + attended.transpose(1, 2).unflatten(2, x.shape[2:])
 
 
 def make_position_grid(height: int, width: int, channels: int, device: torch.device) -> Tensor:
-    """Sines and cosines of the row in the first half of the channels, of the column in the other, (H * W, channels)."""
+    """Compute 2D sinusoidal encodings, (H * W, channels).
+
+    The first half of the channels encodes the row, the second the column.
+    """
     half = channels // 2
     rows = make_sinusoidal_encoding(0, height, channels - half, device)[:, None].expand(-1, width, -1)
     columns = make_sinusoidal_encoding(0, width, half, device).expand(height, -1, -1)
@@ -114,12 +136,21 @@ def make_position_grid(height: int, width: int, channels: int, device: torch.dev
 
 
 class AttentionCNN(_SmallCNN):
-    """Attention-augmented convolution (Bello et al. 2019): ``w * x + softmax(q k^T / sqrt(D)) v`` over all pixels of
-    the map, several heads; added here, side by side in the paper. Sines of row and column say where a pixel stands
-    (Vaswani et al. 2017, once for each side), so any image size fits.
+    """CNN with attention-augmented convolutions ``w * x + softmax(q k^T / sqrt(D)) v`` over all pixels.
 
-    Raises ValueError for a map of so many pixels that they cannot all attend to each other, for heads that cannot
-    share the channels, and where no convolution is left to be augmented.
+    Convolution and multi-head attention are added here; the paper concatenates them. Sinusoidal encodings of row and
+    column allow every image size.
+
+    Args:
+        plain: number of plain convolutions before the augmented ones.
+
+    Raises:
+        ValueError: too many pixels for self-attention, channels that ``heads`` does not divide, or no convolution left
+            to augment.
+
+    References:
+        Bello et al. 2019, Attention Augmented Convolutional Networks.
+        Vaswani et al. 2017, Attention Is All You Need, section 3.5 (encodings).
     """
 
     shapes = "x (B, C, H, W) -> (B, C)"
@@ -148,7 +179,7 @@ class AttentionCNN(_SmallCNN):
 
 
 class _KernelBank(nn.Conv2d, HasWeightMatrices):
-    """Kernels of a convolution one behind the other, each of which is a map of its own."""
+    """Convolution that stores several kernels stacked, each a weight matrix of its own."""
 
     def __init__(self, before: int, after: int, kernels: int):
         super().__init__(before, kernels * after, 3, padding=1)
@@ -159,9 +190,10 @@ class _KernelBank(nn.Conv2d, HasWeightMatrices):
 
 
 class DynamicConv(nn.Module):
-    """``sum_k s_k(x) (w_k * x + b_k)`` with shares ``s = softmax(f(mean x) / temperature)`` of each image.
+    """Dynamic convolution ``sum_k s_k(x) (w_k * x + b_k)``.
 
-    Mixing kernels is mixing what they give, at the price of one convolution; a group for each image makes it one call.
+    The weights are ``s = softmax(f(mean x) / temperature)`` per image. Mixing the kernels equals mixing their outputs,
+    at the cost of one convolution; one group per image makes it a single call.
     """
 
     def __init__(self, before: int, after: int, kernels: int, temperature: float):
@@ -171,26 +203,34 @@ class DynamicConv(nn.Module):
         self.score = make_mlp((before, max(before // 4, 4), kernels), nn.ReLU)
 
     def compute_kernel_weights(self, x: Tensor) -> Tensor:
-        """How much each image (B, C, H, W) takes of each kernel, (B, K)."""
+        """Compute the kernel weights (B, K) of images (B, C, H, W)."""
         return (self.score(x.mean((2, 3))) / self.temperature).softmax(1)
 
     def forward(self, x: Tensor) -> Tensor:
-        shares = self.compute_kernel_weights(x)
-        kernels = shares.shape[1]
-        weight = shares @ self.conv.weight.unflatten(0, (kernels, -1)).flatten(1)
+        kernel_weights = self.compute_kernel_weights(x)
+        kernels = kernel_weights.shape[1]
+        weight = kernel_weights @ self.conv.weight.unflatten(0, (kernels, -1)).flatten(1)
         assert self.conv.bias is not None
-        bias = shares @ self.conv.bias.unflatten(0, (kernels, -1))
-        side_by_side = x.reshape(1, -1, *x.shape[2:])
+        bias = kernel_weights @ self.conv.bias.unflatten(0, (kernels, -1))
+        grouped = x.reshape(1, -1, *x.shape[2:])
         filters = weight.view(-1, x.shape[1], 3, 3)  # (B * D, C, 3, 3)
-        return F.conv2d(side_by_side, filters, bias.flatten(), padding=1, groups=len(x)).view(len(x), -1, *x.shape[2:])
+        return F.conv2d(grouped, filters, bias.flatten(), padding=1, groups=len(x)).view(len(x), -1, *x.shape[2:])
 
 
 class DynamicCNN(_SmallCNN):
-    """Dynamic convolution (Chen et al. 2020): ``kernels`` filters are mixed for each image by a softmax of its pooled
-    map, ``w(x) = sum_k s_k(x) w_k``. A high temperature shares alike and lets all kernels learn; the paper lowers it
-    from 30 to 1 while training, here it stays as given.
+    """CNN with dynamic convolutions ``w(x) = sum_k s_k(x) w_k``, whose kernels are mixed per image.
 
-    Raises ValueError where no convolution is left to be dynamic.
+    Args:
+        plain: number of plain convolutions before the dynamic ones.
+        kernels: number of kernels K.
+        temperature: softmax temperature of the mixing weights. A high one is nearly uniform and trains all kernels; the
+            paper anneals it from 30 to 1, here it is constant.
+
+    Raises:
+        ValueError: no convolution left to be dynamic.
+
+    References:
+        Chen et al. 2020, Dynamic Convolution: Attention over Convolution Kernels
     """
 
     shapes = "x (B, C, H, W) -> (B, C)"

@@ -1,4 +1,4 @@
-"""Convolutional networks: a stack of convolutions and pools, then fully connected layers."""
+"""Configurable convolutional network."""
 
 from __future__ import annotations
 
@@ -17,11 +17,25 @@ T = TypeVar("T")
 
 
 class CNN(nn.Module):
-    """LeCun et al. 1998; dilation: Yu and Koltun 2016. Each layer is ``pool(relu(norm(w * x + b)))``, where ``*`` is
-    the cross-correlation every framework calls a convolution; a pool halves both sides. An adaptive pool makes a square
-    of any map, so that the head fits every image size; without one the map is laid out flat as it is.
+    """Convolutional network with layers ``pool(relu(norm(w * x + b)))`` and a fully connected head.
 
-    Raises ValueError for lists that do not match the convolutions, and for an image they shrink to nothing.
+    ``*`` is cross-correlation. A pool halves both sides. Adaptive pooling reduces the last feature map to a fixed
+    square, so that the head accepts every image size; without it the feature map is flattened.
+
+    Args:
+        channels: output channels of each convolution.
+        dilations: dilation per convolution; one value applies to all.
+        pools: pooling per convolution; one value applies to all.
+        adaptive: adaptive pooling before the head.
+        adaptive_size: side of the adaptively pooled feature map.
+        hidden: hidden layer sizes of the head.
+
+    Raises:
+        ValueError: lists that do not match the convolutions, or an image too small for them.
+
+    References:
+        LeCun et al. 1998, Gradient-Based Learning Applied to Document Recognition.
+        Yu and Koltun 2016, Multi-Scale Context Aggregation by Dilated Convolutions.
     """
 
     shapes = "x (B, C, H, W) -> (B, C)"
@@ -61,7 +75,7 @@ class CNN(nn.Module):
                 trunk.append(POOLS[pool](2))
                 sides = [side // 2 for side in sides]
             if min(sides) < 1:
-                raise ValueError(f"nothing is left of a {height} x {width} image after convolution {layer + 1}")
+                raise ValueError(f"a {height} x {width} image has no pixels left after convolution {layer + 1}")
         if adaptive != "none":
             trunk.append(ADAPTIVE_POOLS[adaptive](adaptive_size))
             sides = [adaptive_size, adaptive_size]
@@ -69,8 +83,8 @@ class CNN(nn.Module):
 
         widths = ((channels or [in_channels])[-1] * sides[0] * sides[1], *hidden)
         layers: list[nn.Module] = []
-        for narrow, wide in pairwise(widths):
-            layers += [nn.Linear(narrow, wide), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
+        for width_in, width_out in pairwise(widths):
+            layers += [nn.Linear(width_in, width_out), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
         self.head = nn.Sequential(*layers, nn.Linear(widths[-1], out_features))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,7 +92,7 @@ class CNN(nn.Module):
 
 
 def _expand_per_layer(name: str, values: Sequence[T], layers: int) -> Sequence[T]:
-    """One value for each layer; a single one holds for all."""
+    """Return one value per layer; a single value is repeated."""
     if len(values) not in (1, layers):
         raise ValueError(f"{name} needs 1 value or one for each of the {layers} channels; got {len(values)}")
     return values if len(values) == layers else [values[0]] * layers

@@ -1,4 +1,4 @@
-"""A convolution whose map is read as a sequence."""
+"""LSTM over the feature map of a convolution."""
 
 from __future__ import annotations
 
@@ -11,11 +11,21 @@ from trainer.models.layers.sequence.recurrent import RecurrentStack
 
 
 class CNNLSTM(nn.Module):
-    """LSTM (Hochreiter and Schmidhuber 1997) over a convolution's map, as in Shi et al. 2017. ``order=pixels`` takes a
-    step for every pixel of the map, row after row, ``order=rows`` one for every row; a step holds all channels of its
-    own pixels. Along hundreds of pixels the gradient of the first fades; ``forget_bias`` or rows keep it.
+    """Convolution, max pool, and an LSTM over the feature map as a sequence.
 
-    Raises ValueError for an image that the pool leaves nothing of.
+    Gradients vanish over hundreds of pixels; ``forget_bias`` or ``order=rows`` helps.
+
+    Args:
+        channels: output channels of the convolution.
+        order: ``pixels`` is one step per pixel in row-major order, ``rows`` one step per row.
+        forget_bias: initial forget gate bias; None keeps torch's initialization.
+
+    Raises:
+        ValueError: an image with a side below 2 pixels.
+
+    References:
+        Hochreiter and Schmidhuber 1997, Long Short-Term Memory.
+        Shi et al. 2017, An End-to-End Trainable Neural Network for Image-based Sequence Recognition.
     """
 
     shapes = "x (B, C, H, W) -> (B, C)"
@@ -34,7 +44,7 @@ class CNNLSTM(nn.Module):
     ):
         super().__init__()
         if min(height, width) < 2:
-            raise ValueError(f"the pool halves both sides, and leaves nothing of a {height} x {width} image")
+            raise ValueError(f"the pool halves both sides and needs an image of 2 x 2 or more, not {height} x {width}")
         self.trunk = nn.Sequential(
             nn.Conv2d(in_channels, channels, 3, padding=1),
             nn.ReLU() if activation == "relu" else nn.Identity(),
@@ -46,7 +56,7 @@ class CNNLSTM(nn.Module):
         self.head = nn.Linear(hidden_size, out_features)
 
     def to_sequence(self, x: Tensor) -> Tensor:
-        """The map (B, D, H, W) as a sequence: (B, H * W, D) of pixels, or (B, H, D * W) of rows."""
+        """Reshape a feature map (B, D, H, W) to pixels (B, H * W, D) or rows (B, H, D * W)."""
         if self.order == "pixels":
             return x.flatten(2).transpose(1, 2)
         return x.transpose(1, 2).flatten(2)

@@ -1,4 +1,4 @@
-"""A recurrent network whose state is a map: pictures over time."""
+"""Convolutional LSTM for video."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from trainer.core.types import PositiveInt, Probability
 
 
 class ConvLSTMLayer(nn.Module):
-    """Shi et al. 2015, equation 3, without the products of gates and memory.
+    """Convolutional LSTM layer without peephole connections.
 
-    ``i, f, g, o = w * x_t + u * h_{t-1} + b``, ``c_t = sigmoid(f) c_{t-1} + sigmoid(i) tanh(g)``,
-    ``h_t = sigmoid(o) tanh(c_t)``, from zeros. On maps of one pixel it is an LSTM.
+    ``i, f, g, o = w * x_t + u * h_{t-1} + b``, ``c_t = sigmoid(f) c_{t-1} + sigmoid(i) tanh(g)``, ``h_t = sigmoid(o)
+    tanh(c_t)``, from zero states. On 1 x 1 feature maps it is an LSTM.
+
+    References:
+        Shi et al. 2015, Convolutional LSTM Network, eq. 3
     """
 
     def __init__(self, before: int, after: int, kernel: int):
@@ -24,24 +27,32 @@ class ConvLSTMLayer(nn.Module):
         self.recall = nn.Conv2d(after, 4 * after, kernel, padding=kernel // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """All states (B, T, D, H, W) over the steps x (B, T, C, H, W)."""
-        entered = self.enter(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # all steps in one call
-        state = memory = torch.zeros_like(entered[:, 0].chunk(4, 1)[0])
+        """Return the hidden states (B, T, D, H, W) of x (B, T, C, H, W)."""
+        input_gates = self.enter(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # all steps in one call
+        hidden = cell = torch.zeros_like(input_gates[:, 0].chunk(4, 1)[0])
         states = []
-        for gates in entered.unbind(1):
-            i, f, g, o = (gates + self.recall(state)).chunk(4, 1)
-            memory = f.sigmoid() * memory + i.sigmoid() * g.tanh()
-            state = o.sigmoid() * memory.tanh()
-            states.append(state)
+        for gates in input_gates.unbind(1):
+            i, f, g, o = (gates + self.recall(hidden)).chunk(4, 1)
+            cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
+            hidden = o.sigmoid() * cell.tanh()
+            states.append(hidden)
         return torch.stack(states, 1)
 
 
 class ConvLSTM(nn.Module):
-    """Shi et al. 2015. Layers of LSTMs whose products of matrices are convolutions, so that a state is a map and what
-    moves in the pictures moves in it. The mean of the last layer's last map goes to a linear head. Any number of
-    steps and any size of picture fit.
+    """Stacked convolutional LSTM with global average pooling of the last state and a linear head.
 
-    Raises ValueError for a kernel without a middle, and for no layers.
+    Any number of steps and any image size are valid.
+
+    Args:
+        channels: hidden channels of each layer.
+        kernel: odd kernel size.
+
+    Raises:
+        ValueError: an even kernel, or no layers.
+
+    References:
+        Shi et al. 2015, Convolutional LSTM Network
     """
 
     shapes = "x (B, T, C, H, W) -> (B, C)"
@@ -56,9 +67,9 @@ class ConvLSTM(nn.Module):
     ):
         super().__init__()
         if not channels:
-            raise ValueError("channels needs at least one number, one for each layer")
+            raise ValueError("channels needs at least one entry, one per layer")
         if kernel % 2 == 0:
-            raise ValueError(f"kernel {kernel} has no middle; {kernel - 1} and {kernel + 1} have")
+            raise ValueError(f"kernel must be odd, such as {kernel - 1} or {kernel + 1}; got {kernel}")
         self.layers = nn.Sequential(*(ConvLSTMLayer(*pair, kernel) for pair in pairwise((in_channels, *channels))))
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(channels[-1], out_features)

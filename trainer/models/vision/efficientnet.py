@@ -1,4 +1,4 @@
-"""EfficientNet: one family of networks, scaled by one number."""
+"""EfficientNet with compound scaling."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from trainer.models.layers.conv.separable_conv import adapt_strides
 
 @dataclass(frozen=True)
 class Stage:
-    """Blocks of one width: how much each expands its maps, their width, number, first stride and kernel."""
+    """Stage of MBConv blocks.
+
+    Attributes:
+        expansion: channel expansion inside a block.
+        width: output channels.
+        blocks: number of blocks.
+        stride: stride of the first block.
+        kernel: kernel size of the depthwise convolutions.
+    """
 
     expansion: int
     width: int
@@ -34,18 +42,27 @@ STAGES = (
     Stage(6, 320, 1, 1, 3),
 )
 STEM_WIDTH, HEAD_WIDTH = 32, 1280
-"""Widths of the convolutions before and behind the stages."""
+"""Channels of the convolutions before and after the stages."""
 
 
 class EfficientNet(nn.Module):
-    """Tan and Le 2019. B0 is ``phi`` 0; any other number, a negative one too, multiplies the blocks of each stage by
-    ``1.2**phi``, rounded up, and the widths by ``1.1**phi``, rounded to multiples of 8. The third factor of the paper,
-    ``1.15**phi`` for the sides of the image, is left to the data.
+    """EfficientNet, B0 scaled by the compound coefficient ``phi``.
 
-    The published strides halve an image of 224 five times. Of the halvings only so many stay as leave 2 pixels a side,
-    the last ones; the strides before are 1.
+    The published strides halve an image of 224 pixels five times; for smaller images the first strides become 1, so
+    that at least 2 pixels per side remain.
 
-    Raises ValueError for a ``phi`` beyond -20 to 10, where nothing is left or nothing holds it.
+    Args:
+        phi: 0 is B0; multiplies the blocks of each stage by ``1.2**phi``, rounded up, and the widths by ``1.1**phi``,
+            rounded to multiples of 8. It may be negative or fractional. The resolution factor ``1.15**phi`` of the
+            paper is left to the data set.
+        stochastic_depth: drop probability of the residual branches, which increases linearly with depth to this value.
+
+    Raises:
+        ValueError: ``phi`` outside -20..10, beyond which the network is empty or too large for memory.
+
+    References:
+        Tan and Le 2019, EfficientNet.
+        Huang et al. 2016, Deep Networks with Stochastic Depth.
     """
 
     shapes = "x (B, C, H, W) -> (B, C)"
@@ -62,9 +79,7 @@ class EfficientNet(nn.Module):
     ):
         super().__init__()
         if not -20 <= phi <= 10:
-            raise ValueError(
-                f"phi scales by powers of it and must be between -20 and 10, not {phi:g}; B0 has 0, B7 about 7"
-            )
+            raise ValueError(f"phi is an exponent and must be between -20 and 10, not {phi:g}; 0 is B0, about 7 is B7")
         first_stride, *strides = adapt_strides([2, *(stage.stride for stage in STAGES)], (height, width))
         before = make_divisible(STEM_WIDTH * 1.1**phi)
         self.stem = nn.Sequential(*make_conv_norm(in_channels, before, 3, first_stride), nn.SiLU())
@@ -73,10 +88,10 @@ class EfficientNet(nn.Module):
         self.blocks = nn.Sequential()
         for stage, stride, count in zip(STAGES, strides, counts, strict=True):
             after = make_divisible(stage.width * 1.1**phi)
-            for place in range(count):
-                # The deeper a block, the more often it is passed by (Huang et al. 2016).
+            for index in range(count):
+                # The drop probability increases with depth (Huang et al. 2016).
                 drop = stochastic_depth * len(self.blocks) / sum(counts)
-                block = MBConv(before, after, stage.expansion, stage.kernel, 1 if place else stride, drop)
+                block = MBConv(before, after, stage.expansion, stage.kernel, 1 if index else stride, drop)
                 self.blocks.append(block)
                 before = after
 
@@ -89,20 +104,26 @@ class EfficientNet(nn.Module):
 
 
 class MBConv(nn.Module):
-    """Sandler et al. 2018, with squeeze-and-excitation (Hu et al. 2018): a 1x1 convolution widens, a depthwise one
-    looks around, each map is weighed, a 1x1 convolution narrows. The input is added where it fits; then ``drop`` is how
-    often, while training, a row has its input alone.
+    """Inverted residual block with squeeze-and-excitation.
+
+    A 1x1 convolution expands, a depthwise convolution follows, the channels are rescaled, and a 1x1 convolution
+    projects. The input is added if shapes match; ``drop`` is then the probability of skipping the branch for a sample
+    in training.
+
+    References:
+        Sandler et al. 2018, MobileNetV2.
+        Hu et al. 2018, Squeeze-and-Excitation Networks.
     """
 
     shapes = "x (B, C, H, W) -> (B, D, ceil(H / stride), ceil(W / stride))"
 
     def __init__(self, before: int, after: int, expansion: int, kernel: int, stride: int, drop: float):
         super().__init__()
-        wide = before * expansion
-        widen = [*make_conv_norm(before, wide, 1), nn.SiLU()] if expansion > 1 else []
-        around = [*make_conv_norm(wide, wide, kernel, stride, groups=wide), nn.SiLU()]
+        expanded = before * expansion
+        expand = [*make_conv_norm(before, expanded, 1), nn.SiLU()] if expansion > 1 else []
+        depthwise = [*make_conv_norm(expanded, expanded, kernel, stride, groups=expanded), nn.SiLU()]
         self.branch = nn.Sequential(
-            *widen, *around, SqueezeExcite(wide, max(1, before // 4)), *make_conv_norm(wide, after, 1)
+            *expand, *depthwise, SqueezeExcite(expanded, max(1, before // 4)), *make_conv_norm(expanded, after, 1)
         )
         self.has_skip = before == after and stride == 1
         self.drop_path_rate = drop
@@ -110,12 +131,14 @@ class MBConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.has_skip:
             return self.branch(x)
-        kept = F.dropout(x.new_ones(len(x), 1, 1, 1), self.drop_path_rate, self.training)
-        return x + kept * self.branch(x)
+        keep = F.dropout(x.new_ones(len(x), 1, 1, 1), self.drop_path_rate, self.training)
+        return x + keep * self.branch(x)
 
 
 class SqueezeExcite(nn.Module):
-    shapes = "x (B, C, H, W) -> (B, C, H, W), ``x * sigmoid(w2 silu(w1 mean(x)))``: weighs each map by all of them."
+    """Squeeze-and-excitation ``x * sigmoid(w2 silu(w1 mean(x)))``, which rescales each channel."""
+
+    shapes = "x (B, C, H, W) -> (B, C, H, W)"
 
     def __init__(self, channels: int, squeezed: int):
         super().__init__()
@@ -132,6 +155,6 @@ class SqueezeExcite(nn.Module):
 
 
 def make_divisible(width: float) -> int:
-    """The nearest multiple of 8; the next one where that would take away more than a tenth."""
+    """Round to the nearest multiple of 8, or up if that would remove more than a tenth."""
     nearest = max(8, int(width + 4) // 8 * 8)
     return nearest + 8 * (nearest < 0.9 * width)

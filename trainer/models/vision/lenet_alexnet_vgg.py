@@ -1,7 +1,7 @@
-"""The classics: convolutions and pools, then three fully connected layers, at the sizes that suit the image.
+"""LeNet, AlexNet and VGG, adapted to the image size.
 
-All scale their maps and layers by one number. Each averages its last map to the size the paper has there, and leaves
-a smaller one as it is, so that a large image costs no more weights than the paper's.
+All scale their channels and hidden layers by ``width_multiplier``. The last feature map is average-pooled to the size
+it has in the paper, or kept if smaller, so that large images need no more weights than in the paper.
 """
 
 from __future__ import annotations
@@ -15,17 +15,21 @@ from trainer.core.types import PositiveFloat, PositiveInt, Probability
 from trainer.models.layers.mlp import make_mlp
 
 VGG_GROUPS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
-"""Convolutions of each group, by depth."""
+"""Convolutions per group, by depth."""
 
 
 class LeNet(nn.Module):
-    """LeNet-5, LeCun et al. 1998: twice ``avgpool(tanh(conv5x5(x)))``, then 120, 84 and the classes. Every map of the
-    second convolution sees all of the first, and the classes are linear, not distances to drawn letters.
+    """LeNet-5: twice ``avgpool(tanh(conv5x5(x)))``, then fully connected layers of 120, 84 and the classes.
 
-    A convolution pads by 2 along a side on which its map is smaller than the paper's (32 and 14 pixels), as the paper
-    did with pictures of 28. Maps above 5 x 5 are averaged to that.
+    The second convolution is fully connected to the first, and the output layer is linear instead of radial basis
+    functions. A convolution pads by 2 along a side that is smaller than in the paper (32 and 14 pixels), as the paper
+    did with images of 28. Feature maps above 5 x 5 are average-pooled to that.
 
-    Raises ValueError for an image below 4 x 4.
+    Raises:
+        ValueError: an image below 4 x 4.
+
+    References:
+        LeCun et al. 1998, Gradient-Based Learning Applied to Document Recognition
     """
 
     shapes = "x (B, C, H, W) -> (B, C)"
@@ -43,11 +47,11 @@ class LeNet(nn.Module):
             raise ValueError(f"LeNet pools twice, which needs an image of 4 x 4 or more, not {height} x {width}")
         before, sides = in_channels, [height, width]
         layers: list[nn.Module] = []
-        for published, usual in ((6, 32), (16, 14)):
+        for published, full_size in ((6, 32), (16, 14)):
             after = scale_width(published, width_multiplier)
-            padding = 2 * (sides[0] < usual), 2 * (sides[1] < usual)
+            padding = 2 * (sides[0] < full_size), 2 * (sides[1] < full_size)
             layers += [nn.Conv2d(before, after, 5, padding=padding), nn.Tanh(), nn.AvgPool2d(2)]
-            sides = [(side + 2 * zeros - 4) // 2 for side, zeros in zip(sides, padding, strict=True)]
+            sides = [(side + 2 * pad - 4) // 2 for side, pad in zip(sides, padding, strict=True)]
             before = after
         self.trunk = nn.Sequential(*layers)
         hidden = [scale_width(120, width_multiplier), scale_width(84, width_multiplier)]
@@ -58,12 +62,16 @@ class LeNet(nn.Module):
 
 
 class AlexNet(nn.Module):
-    """Krizhevsky et al. 2012, in one column (Krizhevsky 2014) and without response normalisation: five convolutions
-    with relu, overlapping 3x3 max pools behind the first, second and last, then 4096, 4096 and the classes, with
-    dropout.
+    """AlexNet in one column, without local response normalization.
 
-    An image of 64 pixels a side and more enters through an 11x11 convolution that keeps every fourth pixel, a smaller
-    one through a 3x3 convolution that keeps all. A map below 3 x 3 is not pooled; one above 6 x 6 is averaged to that.
+    Five convolutions with ReLU, overlapping 3x3 max pools after the first, second and last, then fully connected layers
+    of 4096, 4096 and the classes, with dropout. The first convolution is 11x11 with stride 4 for images of 64 pixels a
+    side and more, 3x3 with stride 1 for smaller ones. Feature maps below 3 x 3 are not pooled; those above 6 x 6 are
+    average-pooled to that.
+
+    References:
+        Krizhevsky et al. 2012, ImageNet Classification with Deep Convolutional Neural Networks.
+        Krizhevsky 2014, One Weird Trick for Parallelizing Convolutional Neural Networks.
     """
 
     shapes = "x (B, C, H, W) -> (B, C)"
@@ -81,9 +89,11 @@ class AlexNet(nn.Module):
         before, sides = in_channels, [height, width]
         layers: list[nn.Module] = []
         entry = (11, 4, 2) if min(sides) >= 64 else (3, 1, 1)
-        kinds = (entry, (5, 1, 2), (3, 1, 1), (3, 1, 1), (3, 1, 1))
+        convolutions = (entry, (5, 1, 2), (3, 1, 1), (3, 1, 1), (3, 1, 1))
         pooled = (True, True, False, False, True)
-        for published, (kernel, stride, padding), pool in zip((64, 192, 384, 256, 256), kinds, pooled, strict=True):
+        for published, (kernel, stride, padding), pool in zip(
+            (64, 192, 384, 256, 256), convolutions, pooled, strict=True
+        ):
             after = scale_width(published, width_multiplier)
             layers += [nn.Conv2d(before, after, kernel, stride, padding), nn.ReLU()]
             sides = [(side + 2 * padding - kernel) // stride + 1 for side in sides]
@@ -100,10 +110,16 @@ class AlexNet(nn.Module):
 
 
 class VGG(nn.Module):
-    """Simonyan and Zisserman 2014: five groups of 3x3 convolutions with relu, each group behind its own 2x2 max pool,
-    then 4096, 4096 and the classes, with dropout. The depth counts the layers that learn.
+    """VGG: five groups of 3x3 convolutions with ReLU, each followed by a 2x2 max pool, then 4096, 4096 and the classes.
 
-    A map below 2 x 2 is not pooled; one above 7 x 7 is averaged to that.
+    Feature maps below 2 x 2 are not pooled; those above 7 x 7 are average-pooled to that.
+
+    Args:
+        depth: number of layers with weights.
+        dropout: dropout probability in the fully connected layers.
+
+    References:
+        Simonyan and Zisserman 2014, Very Deep Convolutional Networks for Large-Scale Image Recognition
     """
 
     shapes = "x (B, C, H, W) -> (B, C)"
@@ -140,17 +156,17 @@ class VGG(nn.Module):
 
 
 def scale_width(published: int, multiplier: float) -> int:
-    """A width of the paper times the multiplier: at least 1."""
+    """Scale a published width by the multiplier, to at least 1."""
     return max(1, round(published * multiplier))
 
 
 def _make_head(
-    channels: int, sides: Sequence[int], most: int, widths: Sequence[int], activation: Callable[[], nn.Module]
+    channels: int, sides: Sequence[int], max_side: int, widths: Sequence[int], activation: Callable[[], nn.Module]
 ) -> nn.Sequential:
-    """(B, C, H, W) -> (B, widths[-1]): averages a map of these sides to at most ``most`` a side, and reads it flat."""
-    height, width = (min(side, most) for side in sides)
-    reader = make_mlp([channels * height * width, *widths], activation)
-    return nn.Sequential(nn.AdaptiveAvgPool2d((height, width)), nn.Flatten(), reader)
+    """Create the head (B, C, H, W) -> (B, widths[-1]): average pooling to at most ``max_side`` and an MLP."""
+    height, width = (min(side, max_side) for side in sides)
+    mlp = make_mlp([channels * height * width, *widths], activation)
+    return nn.Sequential(nn.AdaptiveAvgPool2d((height, width)), nn.Flatten(), mlp)
 
 
 def _make_relu_dropout(dropout: float) -> Callable[[], nn.Module]:

@@ -1,4 +1,4 @@
-"""MobileNet: convolutions cut in two, at little more than a ninth of the cost."""
+"""MobileNet of depthwise separable convolutions."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from trainer.models.layers.conv.residual import make_conv_norm
 from trainer.models.layers.conv.separable_conv import adapt_strides, make_separable_conv
 
 STEM = 32, 2
-"""Width and stride of the first convolution."""
+"""Channels and stride of the first convolution."""
 PAIRS = (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1)
-"""Width and stride of each pair of convolutions behind it."""
+"""Channels and stride of each depthwise separable convolution."""
 
 
 class MobileNet(nn.Module):
-    """Howard et al. 2017: a 3x3 convolution, 13 pairs of a depthwise 3x3 and a pointwise 1x1 one, the mean over pixels
-    and a linear layer. Each convolution has its batch norm and ReLU6, the bounded relu (Sandler et al. 2018). A pair
-    costs ``9 D + D E`` weights where a full convolution costs ``9 D E``.
+    """MobileNet: a 3x3 convolution, 13 depthwise separable convolutions, global average pooling and a linear layer.
 
-    The published strides halve an image of 224 five times. Of the halvings only so many stay as leave 2 pixels a side,
-    the last ones; the strides before are 1.
+    Each convolution is followed by batch norm and ReLU6. A depthwise separable convolution has ``9 D + D E`` weights
+    where a full one has ``9 D E``. The published strides halve an image of 224 pixels five times; for smaller images
+    the first strides become 1, so that at least 2 pixels per side remain.
+
+    References:
+        Howard et al. 2017, MobileNets.
+        Sandler et al. 2018, MobileNetV2 (ReLU6).
     """
 
     shapes = "x (B, C, H, W) -> (B, C)"

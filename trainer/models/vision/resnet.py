@@ -1,4 +1,4 @@
-"""Residual networks: blocks that learn what to add to their input."""
+"""Residual networks."""
 
 from __future__ import annotations
 
@@ -18,17 +18,29 @@ BLOCKS_PER_DEPTH = {
     101: [3, 4, 23, 3],
     152: [3, 8, 36, 3],
 }
-"""Blocks of each size, by the number of layers that learn."""
+"""Blocks per stage, by the number of layers with weights."""
 MIN_BOTTLENECK_DEPTH = 50
-"""From so many layers on a block is a bottleneck, unless one asks for the other."""
+"""Depth from which blocks are bottlenecks by default."""
 
 
 class ResNet(nn.Module):
-    """He et al. 2015. A block gives ``relu(x + f(x))``, so that a deep network can do at least what a shallow one does.
-    Each size of the map has twice the width of the one before, from ``64 * width_multiplier`` on; the last is averaged
-    over its pixels and read by one linear layer. Every image fits: sides are halved rounding up.
+    """ResNet with blocks ``relu(x + f(x))``, global average pooling and a linear head.
 
-    Raises ValueError for an empty list of blocks.
+    The first stage has ``64 * width_multiplier`` channels and each further stage twice as many. Sides are halved
+    rounding up, so that every image size is valid.
+
+    Args:
+        depth: a published depth, or the number of blocks per stage.
+        block: block type; None chooses bottlenecks from depth 50.
+        stem: ``imagenet`` reduces each side to a quarter, ``small`` keeps the resolution.
+        stem_norm: batch norm in the stem.
+        bias: biases in the convolutions before a norm.
+
+    Raises:
+        ValueError: an empty list of blocks.
+
+    References:
+        He et al. 2015, Deep Residual Learning for Image Recognition
     """
 
     shapes = "x (B, C, H, W) -> (B, C)"
@@ -47,7 +59,7 @@ class ResNet(nn.Module):
         super().__init__()
         blocks = BLOCKS_PER_DEPTH[depth] if isinstance(depth, int) else depth
         if not blocks:
-            raise ValueError("depth needs at least one number: the blocks at each size of the map, as in [2, 2]")
+            raise ValueError("depth needs at least one entry: the number of blocks per stage, such as [2, 2]")
         deep = isinstance(depth, int) and depth >= MIN_BOTTLENECK_DEPTH
         first = max(1, round(64 * width_multiplier))
         widths = [first * 2**stage for stage in range(len(blocks))]

@@ -1,4 +1,4 @@
-"""U-Net: a picture in, a map of the same size out."""
+"""U-Net for dense prediction."""
 
 from __future__ import annotations
 
@@ -11,10 +11,20 @@ from trainer.core.types import PositiveInt
 
 
 class UNet(nn.Module):
-    """Ronneberger et al. 2015, with one convolution and batch norm (Ioffe and Szegedy 2015) a block. Going down,
-    ``s_i = relu(bn(conv(x_i)))`` and ``x_{i+1} = maxpool(s_i)``; going up, ``relu(bn(conv([upconv(x), s_i])))``.
-    Sizes are halved rounding up and cropped on the way back, so any picture fits at any depth. Without skips zeros
-    take the place of ``s_i``: the parameters stay the same, and what is lost is only what the skips carry.
+    """U-Net with one convolution and batch norm per block.
+
+    The encoder computes ``s_i = relu(bn(conv(x_i)))`` and ``x_{i+1} = maxpool(s_i)``, the decoder
+    ``relu(bn(conv([upconv(x), s_i])))``. Sizes are halved rounding up and cropped in the decoder, so that every image
+    size is valid at every depth.
+
+    Args:
+        widths: channels of each resolution.
+        skips: without them zeros replace ``s_i``, so that the number of parameters stays the same in an ablation.
+        bias: biases in the convolutions before a batch norm.
+
+    References:
+        Ronneberger et al. 2015, U-Net.
+        Ioffe and Szegedy 2015, Batch Normalization.
     """
 
     shapes = "x (B, C, H, W) -> (B, C, H, W)"
@@ -29,9 +39,10 @@ class UNet(nn.Module):
     ):
         super().__init__()
         if not widths:
-            raise ValueError("widths needs at least one number, one for each halving of the picture")
+            raise ValueError("widths needs at least one entry, one per downsampling step")
         self.skips = skips
-        inner = [max(1, width // 2) for width in widths]  # what the way up gives, so that both ways weigh the same
+        # Decoder channels; half the width balances the number of weights of encoder and decoder.
+        inner = [max(1, width // 2) for width in widths]
         befores = [in_channels, *widths[:-1]]
         self.downs = nn.ModuleList(
             _make_block(before, width, bias) for before, width in zip(befores, widths, strict=True)
@@ -39,8 +50,8 @@ class UNet(nn.Module):
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
         self.bottleneck = _make_block(widths[-1], inner[-1], bias)
         afters = [inner[0], *inner[:-1]]
-        steps = zip(inner, widths, afters, strict=True)
-        self.ups = nn.ModuleList(_UpBlock(before, skip, after, bias) for before, skip, after in reversed(list(steps)))
+        stages = zip(inner, widths, afters, strict=True)
+        self.ups = nn.ModuleList(_UpBlock(before, skip, after, bias) for before, skip, after in reversed(list(stages)))
         self.head = nn.Conv2d(inner[0], out_features, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,7 +67,7 @@ class UNet(nn.Module):
 
 
 class _UpBlock(nn.Module):
-    """Twice the size, cropped to the skip's; then one block over both."""
+    """Decoder block: upsampling by 2, crop to the skip connection, concatenation and one convolution block."""
 
     def __init__(self, before: int, skip: int, after: int, bias: bool):
         super().__init__()

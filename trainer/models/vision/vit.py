@@ -1,4 +1,4 @@
-"""Transformers over pictures: their tokens are patches, or places in the map of a convolutional network."""
+"""Vision Transformers over patches or over the feature map of a CNN."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from trainer.models.layers.conv.conv_utils import compute_halved_sizes
 from trainer.models.layers.conv.residual import ResNetTrunk
 
 MIN_PATCHES_PER_SIDE = 4
-"""Patches along a side where the user does not say how large they are."""
+"""Minimum number of patches per side for the default patch size."""
 
 
 class EncoderOptions(TypedDict, total=False):
-    """What a user may choose of the Transformer over the tokens of a picture."""
+    """Keyword arguments of the Transformer encoder over image tokens."""
 
     embed_size: PositiveInt
     layers: PositiveInt
@@ -30,7 +30,12 @@ class EncoderOptions(TypedDict, total=False):
 
 
 class _BaseViT(nn.Module):
-    """A map (B, D, h, w) of ``tokens`` places, then blocks with the norm in front, and a linear head."""
+    """Transformer encoder (pre-norm) over a feature map (B, D, h, w) with a linear head.
+
+    Args:
+        embed: module from an image to the feature map.
+        tokens: number of positions h * w.
+    """
 
     def __init__(self, embed: nn.Module, tokens: int, out_features: int, options: EncoderOptions):
         super().__init__()
@@ -53,7 +58,7 @@ class _BaseViT(nn.Module):
         self.head = nn.Linear(size, out_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = self.embed(x).flatten(2).transpose(1, 2)  # (B, h * w, D), row after row
+        tokens = self.embed(x).flatten(2).transpose(1, 2)  # (B, h * w, D), row-major
         if self.class_token is not None:
             tokens = torch.cat((self.class_token.expand(len(x), -1, -1), tokens), 1)
         steps, _ = self.encoder(tokens)
@@ -61,12 +66,19 @@ class _BaseViT(nn.Module):
 
 
 class ViT(_BaseViT):
-    """Dosovitskiy et al. 2021. Squares of ``patch`` pixels, each ``W x_p + b``, with positions added, are read by
-    Transformer blocks (Vaswani et al. 2017, the norm in front); the head reads a learned token that stands before
-    them, or their mean. Without ``patch`` it is the largest that leaves 4 along each side.
+    """Vision Transformer: patches ``W x_p + b`` with positional encodings, pre-norm blocks, and a linear head.
 
-    Raises ValueError for a patch that does not divide the image, and for heads that cannot share
-    ``embed_size``.
+    The head reads a class token or the mean of the patches.
+
+    Args:
+        patch: patch side in pixels; by default the largest that gives at least 4 patches per side.
+
+    Raises:
+        ValueError: a patch size that does not divide the image, or an ``embed_size`` that ``heads`` does not divide.
+
+    References:
+        Dosovitskiy et al. 2021, An Image is Worth 16x16 Words.
+        Vaswani et al. 2017, Attention Is All You Need.
     """
 
     shapes = "x (B, C, H, W) -> (B, C)"
@@ -90,12 +102,12 @@ class ViT(_BaseViT):
         patch: PositiveInt | None = None,
         **encoder: Unpack[EncoderOptions],
     ):
-        fitting = [n for n in range(1, min(height, width) + 1) if height % n == width % n == 0]
+        divisors = [n for n in range(1, min(height, width) + 1) if height % n == width % n == 0]
         if patch is None:
-            patch = max(n for n in fitting if n == 1 or min(height, width) // n >= MIN_PATCHES_PER_SIDE)
-        if patch not in fitting:
+            patch = max(n for n in divisors if n == 1 or min(height, width) // n >= MIN_PATCHES_PER_SIDE)
+        if patch not in divisors:
             raise ValueError(
-                f"patches of {patch} do not divide an image of {height} x {width}; {', '.join(map(str, fitting))} do"
+                f"patches of {patch} do not divide an image of {height} x {width}; {', '.join(map(str, divisors))} do"
             )
         encoder = self.option_defaults | encoder
         size = encoder["embed_size"]
@@ -104,11 +116,15 @@ class ViT(_BaseViT):
 
 
 class HybridCNNTransformer(_BaseViT):
-    """The hybrid of Dosovitskiy et al. 2021, section 3.1: the map of a residual network (He et al. 2015), cut before
-    its pool, is the picture, and each place in it a token. The size of the map follows from that of the image.
+    """Hybrid Vision Transformer over the feature map of a ResNet trunk, one token per position.
 
-    Raises ValueError for an image of which the trunk leaves a single place, and for heads that cannot share
-    ``embed_size``.
+    Raises:
+        ValueError: an image that the trunk reduces to a single token, or an ``embed_size`` that ``heads`` does not
+            divide.
+
+    References:
+        Dosovitskiy et al. 2021, An Image is Worth 16x16 Words, section 3.1.
+        He et al. 2015, Deep Residual Learning for Image Recognition.
     """
 
     shapes = "x (B, C, H, W) -> (B, C)"

@@ -1,1 +1,1 @@
-"""What several tasks share: generation, denoising, teacher forcing, checks of tokens."""
+"""Base classes of generative and denoising tasks, teacher forcing, and token checks."""

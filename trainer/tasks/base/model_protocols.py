@@ -1,4 +1,7 @@
-"""What tasks call on their models besides ``forward``; each names the methods in its ``required_model_methods``."""
+"""Protocols of the models that tasks call by methods besides ``forward``.
+
+A task lists these methods in its ``required_model_methods``.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from torch import Tensor
 
 
 class LatentVariableModel(Protocol):
-    """A posterior over codes (B, latent), and a decoder that gives ``levels`` numbers for each of x's."""
+    """Protocol of models with a posterior over z (B, latent) and a decoder with ``levels`` outputs per value of x."""
 
     latent: int
     levels: int
@@ -19,7 +22,7 @@ class LatentVariableModel(Protocol):
 
 
 class CodebookModel(Protocol):
-    """An autoencoder by vectors of a codebook of ``codes``, and a prior over their numbers."""
+    """Protocol of autoencoders with a codebook of ``codes`` vectors and a prior over code indices."""
 
     codes: int
 
@@ -35,7 +38,7 @@ class CodebookModel(Protocol):
 
 
 class AdversarialModel(Protocol):
-    """A generator of rows from noise (B, latent), and the last hidden layer of a critic."""
+    """Protocol of models with a generator from noise (B, latent) and the last hidden layer of a critic."""
 
     latent: int
 
@@ -45,13 +48,13 @@ class AdversarialModel(Protocol):
 
 
 class NormalizingFlow(Protocol):
-    """An invertible map of noise; a model that takes no label is given none."""
+    """Protocol of invertible maps of noise; the label is omitted for a model that takes none."""
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor: ...
 
 
 class GraphAutoencoder(Protocol):
-    """Nodes as vectors, with what each costs, and the log-odds of a link between each of pairs (P, 2)."""
+    """Protocol of models with node embeddings, their KL terms, and link logits of pairs (P, 2)."""
 
     def encode(self, **inputs: Tensor) -> tuple[Tensor, Tensor]: ...
 

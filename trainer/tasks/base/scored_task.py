@@ -1,4 +1,4 @@
-"""A task whose metrics are chosen in the configuration: built-in ones by name, and metrics of plugins."""
+"""Base class of tasks with configurable metrics: built-in ones by name, and metrics of plugins."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from trainer.metrics.registry import get_metric_name
 
 
 class ScoredTask(Task):
-    """Reports the metrics that it is given, and chooses the best weights by the first.
+    """Base class of tasks that report the metrics in ``scores``; the first one selects the best weights.
 
     Args:
-        model: The network.
-        scores: Names of built-in metrics, and metrics of a user's own: what ``as_computed_metric`` takes.
+        model: the network.
+        scores: names of built-in metrics, and plugin metrics that ``as_computed_metric`` accepts.
 
     Raises:
-        ValueError: There is none, two have one name, or one of them is no metric.
+        ValueError: no metrics, a duplicate name, or an entry that is not a metric.
     """
 
     def __init__(self, model: nn.Module, scores: Sequence[Any]):
@@ -35,16 +35,16 @@ class ScoredTask(Task):
         self.monitor = self.scores[0]
 
     def collect_rows(self, predictions: Tensor, targets: Tensor) -> Score:
-        """Return the rows of a batch that count, for metrics of a user's own; nothing where there is none."""
+        """Return predictions and targets of the valid rows for plugin metrics, or nothing if there are none."""
         rows: Score = {"predictions": RowValues(predictions), "targets": RowValues(targets)}
         return rows if self.computed_metrics else {}
 
     def select_scores(self, known: Mapping[str, float], totals: Mapping[str, Tensor]) -> dict[str, float]:
-        """Return the metrics that were asked for, in that order.
+        """Return the metrics in ``scores``, in that order.
 
         Args:
-            known: The value of each built-in metric.
-            totals: Of a whole split, with what ``collect_rows`` gave.
+            known: values of the built-in metrics.
+            totals: totals of a whole split, including the rows of ``collect_rows``.
         """
         found = {**known}
         for metric in self.computed_metrics:

@@ -1,4 +1,4 @@
-"""How teacher forcing fades over a run."""
+"""Schedules of the teacher forcing ratio."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from torch import Tensor
 def forcing_ratio(
     schedule: Literal["linear", "exponential", "inverse_sigmoid"], progress: Tensor, end: float
 ) -> Tensor:
-    """How often the true past is fed when a share ``progress`` of training, in [0, 1], is done.
+    """Return the teacher forcing ratio at training progress p in [0, 1].
 
-    ``end + (1 - end) d(progress)`` with the decays of Bengio et al. 2015 over a run of any length: ``linear`` 1 - p;
-    ``exponential`` .01^p; ``inverse_sigmoid`` 1 / (1 + e^(10 (p - 1/2))); the last two moved and stretched so that d
-    goes from exactly 1 to exactly 0.
+    ``end + (1 - end) d(p)`` with the decays d of scheduled sampling, independent of the number of steps: ``linear`` 1 -
+    p; ``exponential`` .01^p; ``inverse_sigmoid`` 1 / (1 + e^(10 (p - 1/2))). The last two are shifted and scaled to run
+    from exactly 1 to exactly 0.
+
+    References:
+        Bengio et al. 2015, Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks
     """
     decay, first, last = {
         "linear": (1 - progress, 1.0, 0.0),

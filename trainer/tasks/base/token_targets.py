@@ -1,4 +1,4 @@
-"""Targets that are tokens: what may stand in them."""
+"""Validation of token targets."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from trainer.utils.text import format_dtype
 
 
 def count_tokens(batch: Batch) -> Tensor:
-    """Return how many targets of a batch count."""
+    """Return the number of targets of a batch that are not ignored."""
     return (batch.require_target() != IGNORE_INDEX).sum()
 
 
 def validate_tokens(targets: Tensor | None, split: str, vocab_size: int, task: str) -> None:
-    """Raises ConfigError unless targets are tokens (rows, steps) in 0..vocab_size-1, or do not count."""
+    """Validate that targets are int64 tokens (rows, steps) in 0..vocab_size - 1 or ``IGNORE_INDEX``.
+
+    Raises:
+        ConfigError: other targets, or targets that are all ignored.
+    """
     if targets is None or targets.dtype != torch.long or targets.ndim != 2:
-        kind = "none" if targets is None else f"{format_dtype(targets.dtype)} {tuple(targets.shape)}"
-        raise ConfigError(f"task: {task} needs int64 target tokens (rows, steps); the {split} split has {kind}")
+        found = "none" if targets is None else f"{format_dtype(targets.dtype)} {tuple(targets.shape)}"
+        raise ConfigError(f"task: {task} needs int64 target tokens (rows, steps); the {split} split has {found}")
     wrong = (targets != IGNORE_INDEX) & ((targets < 0) | (targets >= vocab_size))
     if wrong.any():
         row, step = wrong.nonzero()[0].tolist()
@@ -28,4 +32,4 @@ def validate_tokens(targets: Tensor | None, split: str, vocab_size: int, task: s
             f" found {int(targets[row, step])} at row {row}, step {step}"
         )
     if (targets == IGNORE_INDEX).all():
-        raise ConfigError(f"data: every {split} target token is {IGNORE_INDEX} (not counted): nothing to learn from")
+        raise ConfigError(f"data: every {split} target token is {IGNORE_INDEX} (ignored): nothing to train on")

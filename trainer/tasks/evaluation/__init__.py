@@ -1,1 +1,1 @@
-"""Metrics and plots that several tasks use."""
+"""Metrics and plots shared by several tasks."""

@@ -1,4 +1,4 @@
-"""What there is to see of a classifier: what it takes for what, its worst mistakes, where it looked, maps it drew."""
+"""Classification plots: confusion matrix, mistakes, ROC curve, saliency and segmentation overlays."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from trainer.metrics.classification import average_precision, confusion_matrix, 
 from trainer.utils.text import shorten_label
 
 MAX_CLASSES = 60
-"""How many classes a matrix is drawn for: hundreds cannot be read."""
+"""Maximum number of classes in a confusion matrix plot."""
 MAX_MISTAKES, GRID_COLUMNS, MAX_OVERLAYS = 24, 8, 6
 SMOOTHGRAD_SAMPLES, SMOOTHGRAD_NOISE = 16, 0.15
-"""Noisy copies a gradient is averaged over, and their noise as a share of a picture's range (Smilkov et al. 2017)."""
+"""Number of noisy copies of SmoothGrad and their noise relative to the image range (Smilkov et al. 2017)."""
 MISTAKE_COLUMNS = ("row", "true", "predicted", "probability", "nll")
 
 PredictLogits = Callable[[Batch], Tensor]
@@ -41,7 +41,13 @@ PredictLogits = Callable[[Batch], Tensor]
 
 @dataclass(frozen=True)
 class ImageInput:
-    """An input (B, C, H, W) whose rows are drawn: its name, its black and white, and what its rows are called."""
+    """Image input (B, C, H, W) to plot.
+
+    Attributes:
+        name: name of the input.
+        bounds: pixel values of black and white.
+        row_names: names of the rows for captions.
+    """
 
     name: str
     bounds: Bounds | None = None
@@ -50,13 +56,13 @@ class ImageInput:
     def make_tile(
         self, x: Tensor, caption: str, heat: Tensor | None = None, classes: Tensor | None = None
     ) -> ImageTile:
-        """A row (C, H, W) with what lies over it."""
+        """Create an image tile of a row (C, H, W) with an optional heat map or class map."""
         return ImageTile(x, caption, heat, classes, self.bounds)
 
 
 @dataclass
 class ClassificationResults:
-    """What one pass over a split has found. mistakes: (loss, what is shown of it), the dearest first."""
+    """Results of one pass over a split; mistakes are (loss, item), largest loss first."""
 
     confusion: Tensor
     first_batch: Batch | None = None
@@ -67,91 +73,96 @@ class ClassificationResults:
 
 
 def make_plots(
-    logits: PredictLogits, batches: Iterable[Batch], names: Sequence[str], pictures: ImageInput | None = None
+    predict: PredictLogits, batches: Iterable[Batch], names: Sequence[str], image_input: ImageInput | None = None
 ) -> Iterator[Artifact | LazyArtifact]:
-    """A confusion matrix, mistakes, ROC curves of two classes; saliency of ``pictures``, or overlays where targets are
-    maps. All from one pass, made when the first of them is drawn.
+    """Yield a confusion matrix, mistakes, ROC curves of binary tasks, and saliency or segmentation overlays of images.
+
+    All share one pass over the batches, made when the first artifact is rendered.
     """
 
     @cache
-    def found() -> ClassificationResults:
-        return _evaluate(logits, batches, names, pictures)
+    def results() -> ClassificationResults:
+        return _evaluate(predict, batches, names, image_input)
 
     def matrix() -> Artifact:
-        return ConfusionMatrix("confusion", found().confusion, names)
+        return ConfusionMatrix("confusion", results().confusion, names)
 
     def mistakes() -> Artifact | None:
-        if found().mistake_tiles:
-            return ImageGrid("mistakes", [tile for _, tile in found().mistake_tiles], GRID_COLUMNS)
+        if results().mistake_tiles:
+            return ImageGrid("mistakes", [tile for _, tile in results().mistake_tiles], GRID_COLUMNS)
         return (
-            Table("mistakes", MISTAKE_COLUMNS, [cells for _, cells in found().mistake_rows])
-            if found().mistake_rows
+            Table("mistakes", MISTAKE_COLUMNS, [cells for _, cells in results().mistake_rows])
+            if results().mistake_rows
             else None
         )
 
-    def looks() -> Artifact | None:
-        first = found().first_batch
-        if pictures is None or first is None or first.target is None:
+    def maps() -> Artifact | None:
+        first = results().first_batch
+        if image_input is None or first is None or first.target is None:
             return None
         if first.target.dim() == 3:
-            return ImageGrid("overlays", _draw_overlays(logits, first, pictures, names), 3, class_names=names)
+            return ImageGrid("overlays", _draw_overlays(predict, first, image_input, names), 3, class_names=names)
         is_row = first.target.dim() == 1 and bool((first.target != IGNORE_INDEX).any())
-        return ImageGrid("saliency", _draw_saliency(logits, first, pictures, names), GRID_COLUMNS) if is_row else None
+        return (
+            ImageGrid("saliency", _draw_saliency(predict, first, image_input, names), GRID_COLUMNS) if is_row else None
+        )
 
     if len(names) <= MAX_CLASSES:
         yield LazyArtifact("confusion", matrix)
     if len(names) == 2:
-        yield LazyArtifact("roc", lambda: _plot_roc(found(), names))
+        yield LazyArtifact("roc", lambda: _plot_roc(results(), names))
     yield LazyArtifact("mistakes", mistakes)
-    if pictures is not None:
-        yield LazyArtifact("saliency or overlays", looks)
+    if image_input is not None:
+        yield LazyArtifact("saliency or overlays", maps)
 
 
 @torch.no_grad()
 def _evaluate(
-    logits: PredictLogits, batches: Iterable[Batch], names: Sequence[str], pictures: ImageInput | None
+    predict: PredictLogits, batches: Iterable[Batch], names: Sequence[str], image_input: ImageInput | None
 ) -> ClassificationResults:
-    seen = ClassificationResults(torch.zeros(len(names), len(names), dtype=torch.long))
+    results = ClassificationResults(torch.zeros(len(names), len(names), dtype=torch.long))
     for batch in batches:
-        seen.first_batch = seen.first_batch or batch
-        odds, target = logits(batch).float(), batch.require_target()
-        predicted, known = odds.argmax(1), target != IGNORE_INDEX
-        seen.confusion += confusion_matrix(predicted[known], target[known], len(names)).cpu()
+        results.first_batch = results.first_batch or batch
+        logits, target = predict(batch).float(), batch.require_target()
+        predicted, valid = logits.argmax(1), target != IGNORE_INDEX
+        results.confusion += confusion_matrix(predicted[valid], target[valid], len(names)).cpu()
         if target.dim() != 1:
             continue
-        if pictures is None:
-            seen.mistake_rows = sorted(
-                [*seen.mistake_rows, *_tabulate_mistakes(batch, odds, names)], key=lambda one: -one[0]
+        if image_input is None:
+            results.mistake_rows = sorted(
+                [*results.mistake_rows, *_tabulate_mistakes(batch, logits, names)], key=lambda mistake: -mistake[0]
             )[:MAX_MISTAKES]
         else:
-            found = _draw_mistakes(batch, pictures, odds, names)
-            seen.mistake_tiles = sorted([*seen.mistake_tiles, *found], key=lambda one: -one[0])[:MAX_MISTAKES]
+            mistakes = _draw_mistakes(batch, image_input, logits, names)
+            results.mistake_tiles = sorted([*results.mistake_tiles, *mistakes], key=lambda mistake: -mistake[0])[
+                :MAX_MISTAKES
+            ]
         if len(names) == 2:
-            seen.margins.append((odds[:, 1] - odds[:, 0])[known].cpu())
-            seen.positives.append(target[known].cpu() == 1)
-    return seen
+            results.margins.append((logits[:, 1] - logits[:, 0])[valid].cpu())
+            results.positives.append(target[valid].cpu() == 1)
+    return results
 
 
-def _plot_roc(seen: ClassificationResults, names: Sequence[str]) -> LineChart | None:
-    """The ROC curve and precision over recall, the second class being the one that is looked for."""
-    margin, positive = (torch.cat(parts or [torch.zeros(0)]) for parts in (seen.margins, seen.positives))
+def _plot_roc(results: ClassificationResults, names: Sequence[str]) -> LineChart | None:
+    """Plot the ROC and the precision-recall curve, with the second class as the positive one."""
+    margin, positive = (torch.cat(parts or [torch.zeros(0)]) for parts in (results.margins, results.positives))
     if not len(margin) or positive.all() or not positive.any():
         return None
-    false, found, precision = threshold_curves(margin, positive)
+    fpr, tpr, precision = threshold_curves(margin, positive)
     area, average = roc_auc(margin, positive), average_precision(margin, positive)
-    share, ends = float(positive.double().mean()), torch.tensor([0.0, 1.0])
-    of = f"positive: {shorten_label(names[1])}"
-    roc = PlotPanel(f"ROC, area {area:.4f}", "False positive rate", f"True positive rate ({of})", [("", false, found)],
-                diagonal=True)  # fmt: skip
-    chance = ("chance", ends, torch.tensor([share, share]))
+    prevalence, ends = float(positive.double().mean()), torch.tensor([0.0, 1.0])
+    positive_class = f"positive: {shorten_label(names[1])}"
+    y_label = f"True positive rate ({positive_class})"
+    roc = PlotPanel(f"ROC, area {area:.4f}", "False positive rate", y_label, [("", fpr, tpr)], diagonal=True)
+    chance = ("chance", ends, torch.tensor([prevalence, prevalence]))
     recall = PlotPanel(
-        f"average precision {average:.4f}", "Recall", "Precision", [("", found[1:], precision[1:]), chance]
+        f"Average precision {average:.4f}", "Recall", "Precision", [("", tpr[1:], precision[1:]), chance]
     )
     return LineChart("roc", [roc, recall], 2)
 
 
 def _rank_mistakes(target: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """The loss of each row that is taken for another class, 0 for the others, and the order of the largest."""
+    """Return the loss of each misclassified row, 0 for correct rows, and the order of the largest."""
     loss = F.cross_entropy(logits, target, reduction="none", ignore_index=IGNORE_INDEX)
     loss = loss.masked_fill(logits.argmax(1) == target, 0)
     order = loss.argsort(descending=True)[:MAX_MISTAKES]
@@ -159,84 +170,91 @@ def _rank_mistakes(target: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _tabulate_mistakes(batch: Batch, logits: Tensor, names: Sequence[str]) -> list[tuple[float, tuple[object, ...]]]:
-    """The mistakes of a batch that cost most, as rows of a table; of a graph, its nodes."""
+    """Tabulate the mistakes with the largest loss of a batch; for graphs, of its nodes."""
     target = batch.require_target()
     loss, order = _rank_mistakes(target, logits)
-    sure, predicted = logits.softmax(1).max(1)
+    confidence, predicted = logits.softmax(1).max(1)
     index = batch.index if batch.output_index is None else batch.output_index
     return [
         (
             float(loss[row]),
             (int(index[row]), names[int(target[row])], names[int(predicted[row])],
-             f"{float(sure[row]):.4f}", f"{float(loss[row]):.4f}"),
+             f"{float(confidence[row]):.4f}", f"{float(loss[row]):.4f}"),
         )
         for row in order.tolist()
     ]  # fmt: skip
 
 
 def _draw_mistakes(
-    batch: Batch, pictures: ImageInput, logits: Tensor, names: Sequence[str]
+    batch: Batch, image_input: ImageInput, logits: Tensor, names: Sequence[str]
 ) -> list[tuple[float, ImageTile]]:
-    """The mistakes of a batch that cost most, each with its loss."""
+    """Draw the mistakes with the largest loss of a batch, each with its loss."""
     target = batch.require_target()
-    sure, predicted = logits.softmax(1).max(1)
+    confidence, predicted = logits.softmax(1).max(1)
     loss, order = _rank_mistakes(target, logits)
-    found = []
+    mistakes = []
     for row in order.tolist():
-        truth, taken = names[int(target[row])], names[int(predicted[row])]
+        truth, predicted_name = names[int(target[row])], names[int(predicted[row])]
         caption = (
-            f"{truth} as {taken}, {float(sure[row]):.0%}\n{caption_row(pictures.row_names, int(batch.index[row]))}"
+            f"True: {truth}\nPredicted: {predicted_name} ({float(confidence[row]):.0%})\n"
+            f"{caption_row(image_input.row_names, int(batch.index[row]))}"
         )
-        found.append((float(loss[row]), pictures.make_tile(batch.inputs[pictures.name][row], caption)))
-    return found
+        mistakes.append((float(loss[row]), image_input.make_tile(batch.inputs[image_input.name][row], caption)))
+    return mistakes
 
 
 def _select_rows(batch: Batch, rows: list[int]) -> Batch:
-    """A part of a batch."""
+    """Return the given rows of a batch."""
     inputs = {key: value[rows] for key, value in batch.inputs.items()}
     return Batch(inputs, batch.require_target()[rows], batch.index[rows])
 
 
-def _draw_saliency(logits: PredictLogits, batch: Batch, pictures: ImageInput, names: Sequence[str]) -> list[ImageTile]:
-    """A picture of each class with the size of the gradient of the class it was taken for (Simonyan et al. 2013)."""
+def _draw_saliency(
+    predict: PredictLogits, batch: Batch, image_input: ImageInput, names: Sequence[str]
+) -> list[ImageTile]:
+    """Draw SmoothGrad saliency maps of the predicted class for one image per true class (Simonyan et al. 2013)."""
     classes = batch.require_target().tolist()
     batch = _select_rows(
         batch, [classes.index(label) for label in sorted(set(classes) - {IGNORE_INDEX})][:MAX_MISTAKES]
     )
-    x = batch.inputs[pictures.name]
+    x = batch.inputs[image_input.name]
     with torch.no_grad():
-        predicted = logits(batch).argmax(1, keepdim=True)
-    spread = SMOOTHGRAD_NOISE * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
+        predicted = predict(batch).argmax(1, keepdim=True)
+    std = SMOOTHGRAD_NOISE * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
     random, heat = rng.make_generator(0), torch.zeros_like(x[:, 0])
     for _ in range(SMOOTHGRAD_SAMPLES):
-        noisy = (x + spread * torch.randn(x.shape, generator=random).to(x.device)).requires_grad_()
-        # cuDNN's recurrent layers have no gradient while a model is evaluated; torch's own have.
+        noisy = (x + std * torch.randn(x.shape, generator=random).to(x.device)).requires_grad_()
+        # cuDNN's recurrent layers have no backward pass in eval mode; torch's native ones do.
         with torch.backends.cudnn.flags(enabled=False):
-            chosen = logits(replace(batch, inputs=batch.inputs | {pictures.name: noisy})).gather(1, predicted).sum()
+            chosen = predict(replace(batch, inputs=batch.inputs | {image_input.name: noisy})).gather(1, predicted).sum()
             heat += torch.autograd.grad(chosen, noisy, materialize_grads=True)[0].square().amax(1)
     heat = heat.sqrt()
     heat /= heat.flatten(1).quantile(0.99, 1).clamp(min=1e-12)[:, None, None]
-    taken = [names[label] for label in predicted[:, 0].tolist()]
-    return [pictures.make_tile(*those) for those in zip(x, (f"predicted {name}" for name in taken), heat, strict=True)]
+    captions = [f"Predicted: {names[label]}" for label in predicted[:, 0].tolist()]
+    return [image_input.make_tile(*arguments) for arguments in zip(x, captions, heat, strict=True)]
 
 
-def _draw_overlays(logits: PredictLogits, batch: Batch, pictures: ImageInput, names: Sequence[str]) -> list[ImageTile]:
-    """Picture, truth and prediction of the first rows, with the overlap of each class that is in one of them."""
+def _draw_overlays(
+    predict: PredictLogits, batch: Batch, image_input: ImageInput, names: Sequence[str]
+) -> list[ImageTile]:
+    """Draw image, ground truth and prediction of the first rows, with the IoU of each class that occurs."""
     batch = _select_rows(batch, list(range(min(MAX_OVERLAYS, len(batch)))))
     with torch.no_grad():
-        predicted = logits(batch).argmax(1)
+        predicted = predict(batch).argmax(1)
     tiles = []
-    for x, truth, guess, row in zip(
-        batch.inputs[pictures.name], batch.require_target(), predicted, batch.index, strict=True
+    for x, truth, prediction, row in zip(
+        batch.inputs[image_input.name], batch.require_target(), predicted, batch.index, strict=True
     ):
-        known = truth != IGNORE_INDEX
-        each = iou_per_class(confusion_matrix(guess[known], truth[known], len(names)))
-        scores = [f"{name} {value:.2f}" for name, value in zip(names, each.tolist(), strict=True) if value == value]
+        valid = truth != IGNORE_INDEX
+        iou = iou_per_class(confusion_matrix(prediction[valid], truth[valid], len(names)))
+        scores = [f"{name} {value:.2f}" for name, value in zip(names, iou.tolist(), strict=True) if value == value]
         tiles += [
-            pictures.make_tile(x, caption_row(pictures.row_names, int(row))),
-            pictures.make_tile(x, "truth", classes=truth),
-            pictures.make_tile(
-                x, "IoU " + "\n".join(", ".join(scores[i : i + 3]) for i in range(0, len(scores), 3)), classes=guess
+            image_input.make_tile(x, caption_row(image_input.row_names, int(row))),
+            image_input.make_tile(x, "True", classes=truth),
+            image_input.make_tile(
+                x,
+                "Predicted, IoU " + "\n".join(", ".join(scores[i : i + 3]) for i in range(0, len(scores), 3)),
+                classes=prediction,
             ),
         ]
     return tiles

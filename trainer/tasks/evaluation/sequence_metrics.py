@@ -1,4 +1,4 @@
-"""How good written tokens are, beside those that were expected."""
+"""Sequence metrics: token accuracy, exact match and BLEU."""
 
 from __future__ import annotations
 
@@ -13,37 +13,39 @@ from trainer.core.dataset import UNKNOWN_TOKEN, Tokenizer
 from trainer.metrics.bleu import corpus_bleu, count_bleu_ngrams
 
 NO_MATCH_TOKEN = IGNORE_INDEX - 1
-"""A token that matches none, not even one that does not count."""
+"""Token that matches no target, not even an ignored one."""
 
 
 class SequenceMetrics:
-    """Compares written with expected tokens, up to the end of each row.
+    """Sequence metrics of generated against target tokens, up to the end token of each row.
 
-    codec: what the tokens are in text, for BLEU; None leaves it out. end: the token that ends a row, if one does.
+    Args:
+        tokenizer: detokenizes for BLEU; None disables BLEU.
+        end: end token, if there is one.
     """
 
-    def __init__(self, codec: Tokenizer | None, end: int | None):
-        self.tokenizer = codec
+    def __init__(self, tokenizer: Tokenizer | None, end: int | None):
+        self.tokenizer = tokenizer
         self.end_token = end
 
-    def compute_sums(self, written: Tensor, target: Tensor, prefix: str) -> dict[str, Tensor]:
-        """Sums of written (B, L) against target (B, T): right tokens, rows right to their end, counts for BLEU."""
-        counted, steps = target != IGNORE_INDEX, target.shape[1]
-        right = F.pad(written[:, :steps], (0, max(0, steps - written.shape[1])), value=NO_MATCH_TOKEN) == target
+    def compute_sums(self, generated: Tensor, target: Tensor, prefix: str) -> dict[str, Tensor]:
+        """Sum correct tokens, exact matches and BLEU counts of generated (B, L) against target (B, T) tokens."""
+        valid, steps = target != IGNORE_INDEX, target.shape[1]
+        correct = F.pad(generated[:, :steps], (0, max(0, steps - generated.shape[1])), value=NO_MATCH_TOKEN) == target
         sums = {
-            prefix + "correct": (right & counted).sum(),
-            prefix + "exact": ((right | ~counted).all(1) & counted.any(1)).sum(),
+            prefix + "correct": (correct & valid).sum(),
+            prefix + "exact": ((correct | ~valid).all(1) & valid.any(1)).sum(),
         }
         if self.tokenizer is not None:
             pairs = zip(
-                self._split_words(written, self.tokenizer), self._split_words(target, self.tokenizer), strict=True
+                self._split_words(generated, self.tokenizer), self._split_words(target, self.tokenizer), strict=True
             )
-            counts = [count_bleu_ngrams(ours, theirs, UNKNOWN_TOKEN) for ours, theirs in pairs]
+            counts = [count_bleu_ngrams(hypothesis, reference, UNKNOWN_TOKEN) for hypothesis, reference in pairs]
             sums[prefix + "bleu"] = torch.tensor(counts, device=target.device).sum(0)
         return sums
 
     def compute_scores(self, totals: dict[str, Tensor], prefix: str) -> dict[str, float]:
-        """Named scores from reduced sums, with the numbers of expected ``tokens`` and ``rows`` among them."""
+        """Compute named scores from reduced sums, which include the numbers of target ``tokens`` and ``rows``."""
         scores = {
             prefix + "token_accuracy": float(totals[prefix + "correct"]) / float(totals["tokens"]),
             prefix + "exact_match": float(totals[prefix + "exact"]) / float(totals["rows"]),
@@ -53,13 +55,13 @@ class SequenceMetrics:
         return scores
 
     def decode_row(self, row: Sequence[int]) -> str:
-        """A row up to its end, in text."""
+        """Decode a row up to its end token."""
         assert self.tokenizer is not None
         return self.tokenizer.decode(self._truncate_at_end(row))
 
-    def _split_words(self, rows: Tensor, codec: Tokenizer) -> list[list[str]]:
-        return [codec.decode_words(self._truncate_at_end(row)) for row in rows.tolist()]
+    def _split_words(self, rows: Tensor, tokenizer: Tokenizer) -> list[list[str]]:
+        return [tokenizer.decode_words(self._truncate_at_end(row)) for row in rows.tolist()]
 
     def _truncate_at_end(self, row: Sequence[int]) -> list[int]:
-        real = [token for token in row if token >= 0]
-        return real[: real.index(self.end_token)] if self.end_token in real else real
+        tokens = [token for token in row if token >= 0]
+        return tokens[: tokens.index(self.end_token)] if self.end_token in tokens else tokens

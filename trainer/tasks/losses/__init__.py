@@ -1,1 +1,1 @@
-"""Losses that several tasks use."""
+"""Losses shared by several tasks."""

@@ -1,4 +1,4 @@
-"""What a critic and a generator minimise, and what keeps the slope of a critic small."""
+"""GAN losses, gradient penalties and weight clipping."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 CriticFunction = Callable[[Tensor], Tensor]
-"""x (B, ...) -> (B)"""
+"""Critic from x (B, ...) to logits (B)."""
 
 
 class GANLoss(NamedTuple):
-    """The losses of both players, given the critic's numbers for real and for generated rows, (B) each.
+    """Losses of critic and generator.
 
-    critic: of real rows, generated rows, and what a real row should be told to be.
-    generator: of generated rows.
-    smooths: whether the critic has a target that can be smoothed.
-    penalty, clip: the usual weight of the gradient penalty, and bound on the critic's weights, where there is one.
+    Attributes:
+        critic: loss given logits of real rows (B), logits of generated rows (B), and the target of real rows.
+        generator: loss given logits of generated rows (B).
+        supports_smoothing: True if the critic has a target for one-sided label smoothing.
+        penalty: default weight of the gradient penalty.
+        clip: default bound of the critic's weights, if they are clipped.
     """
 
     critic: Callable[[Tensor, Tensor, float], Tensor]
@@ -31,7 +33,7 @@ class GANLoss(NamedTuple):
 
 
 def _logistic(real: Tensor, fake: Tensor, target: float) -> Tensor:
-    """Cross-entropy, with the share ``1 - target`` of each real row called generated (Salimans et al. 2016)."""
+    """Binary cross-entropy with one-sided label smoothing ``1 - target`` (Salimans et al. 2016)."""
     return (target * F.softplus(-real) + (1 - target) * F.softplus(real)).mean() + F.softplus(fake).mean()
 
 
@@ -61,38 +63,48 @@ GAN_LOSSES = {
 
 
 def input_gradient(critic: CriticFunction, x: Tensor) -> Tensor:
-    """The gradient of the critic at each of x (B, ...), itself differentiable in the critic's parameters."""
+    """Return the gradient of the critic at each x (B, ...), differentiable in the critic's parameters."""
     if torch.compiler.is_compiling():
-        # The compiler follows this form and not autograd.grad, which is quicker and does not import the compiler.
+        # torch.compile cannot trace autograd.grad; eager mode prefers it, being faster and free of the compiler import.
         return torch.func.grad(lambda rows: critic(rows).sum())(x)
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        (found,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
-    return found
+        (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    return gradient
 
 
 def gradient_penalty(critic: CriticFunction, real: Tensor, fake: Tensor) -> Tensor:
-    """``E (|grad f| - 1)^2`` at a random place between each real and generated row (Gulrajani et al. 2017)."""
-    place = torch.rand(len(real), *[1] * (real.dim() - 1), device=real.device)
-    steepness = torch.linalg.vector_norm(input_gradient(critic, torch.lerp(fake, real, place)).flatten(1), dim=1)
-    return (steepness - 1).square().mean()
+    """Compute the gradient penalty ``E (|grad f| - 1)^2`` at random interpolates of real and generated rows.
+
+    References:
+        Gulrajani et al. 2017, Improved Training of Wasserstein GANs
+    """
+    t = torch.rand(len(real), *[1] * (real.dim() - 1), device=real.device)
+    norm = torch.linalg.vector_norm(input_gradient(critic, torch.lerp(fake, real, t)).flatten(1), dim=1)
+    return (norm - 1).square().mean()
 
 
 def r1_penalty(critic: CriticFunction, real: Tensor) -> Tensor:
-    """``E |grad f|^2 / 2`` at real rows (Mescheder et al. 2018)."""
+    """Compute the R1 penalty ``E |grad f|^2 / 2`` at real rows.
+
+    References:
+        Mescheder et al. 2018, Which Training Methods for GANs do actually Converge?
+    """
     return input_gradient(critic, real).flatten(1).square().sum(1).mean() / 2
 
 
 def clip_weights(module: nn.Module, limit: float) -> None:
-    """Keeps every weight of a module in [-limit, limit] from here on, whatever an optimizer makes of it."""
-    for part in list(module.modules()):
-        for name in list(dict(part.named_parameters(recurse=False))):
-            parametrize.register_parametrization(part, name, _WeightClipping(limit))
+    """Constrain all weights of a module to [-limit, limit] by a parametrization."""
+    for submodule in list(module.modules()):
+        for name in list(dict(submodule.named_parameters(recurse=False))):
+            parametrize.register_parametrization(submodule, name, _WeightClipping(limit))
 
 
 class _WeightClipping(nn.Module):
-    """A weight cut to [-limit, limit]. The optimizer moves the one before the cut, by ``_ProjectedClamp``'s
-    gradient."""
+    """Parametrization that clamps a weight to [-limit, limit].
+
+    The optimizer updates the unclamped weight with the gradient of ``_ProjectedClamp``.
+    """
 
     def __init__(self, limit: float):
         super().__init__()
@@ -107,10 +119,10 @@ class _WeightClipping(nn.Module):
 
 
 class _ProjectedClamp(torch.autograd.Function):
-    """A cut whose gradient keeps what leads back inside and drops what would lead a weight beyond the bound further.
+    """Clamp whose gradient is zero where a step would move the weight further outside the bounds.
 
-    So the weight before the cut stays within a step or so of the bound, and the paper's clipping after each step
-    (Arjovsky et al. 2017) is followed to within that step by a loss that changes nothing.
+    The unclamped weight therefore stays within about one step of the bounds, which matches the clipping after each step
+    (Arjovsky et al. 2017) to within that step, without modifying weights in place.
     """
 
     @staticmethod

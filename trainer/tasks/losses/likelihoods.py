@@ -1,4 +1,4 @@
-"""How likely an example is under what a decoder makes of its code, and what an example of that kind looks like."""
+"""Likelihoods of decoder outputs: Gaussian, Bernoulli and categorical."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from trainer.utils.errors import ConfigError
 
 
 class Likelihood(nn.Module, ABC):
-    """``p(x|z)`` of D independent numbers, from the numbers decoded for them (..., D * ``levels``), in x's order."""
+    """Factorized likelihood ``p(x|z)`` of D features, from decoder outputs (..., D * ``levels``)."""
 
     value_range: ClassVar[tuple[float, float]]
-    """The least and the largest value that x can have."""
+    """Bounds of the support of x."""
     is_discrete: bool
-    """Whether what is observed can be counted: nats are then those of a code, and bits per dimension mean something."""
+    """True if observations are discrete; bits per dimension are defined only then."""
 
     def discretize_input(self, x: Tensor) -> Tensor:
-        """x (B, ...) as it is explained."""
+        """Return x (B, ...) in the form that the likelihood models."""
         return x
 
     @abstractmethod
     def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
-        """Nats (...) of observed x (..., D), summed over D."""
+        """Return ``log p(x|z)`` in nats (...) of x (..., D), summed over D."""
 
     @abstractmethod
-    def unconditional_log_prob(self, seen: Tensor, x: Tensor) -> Tensor:
-        """Nats (N) of x (N, D) where the same is said of every row: what fits observed rows (M, D) best."""
+    def unconditional_log_prob(self, train: Tensor, x: Tensor) -> Tensor:
+        """Return nats (N) of x (N, D) under the maximum likelihood fit of one output to the rows (M, D)."""
 
     @abstractmethod
     def compute_mean(self, decoded: Tensor) -> Tensor:
-        """The expected x (..., D)."""
+        """Return the mean of x (..., D)."""
 
     @abstractmethod
     def draw(self, decoded: Tensor) -> Tensor:
-        """An x (..., D), from torch's generator."""
+        """Sample x (..., D) with torch's global generator."""
 
 
 class Gaussian(Likelihood):
-    """``p(x|z) = N(decoded, sigma^2 I)`` with one learned sigma."""
+    """Gaussian likelihood ``p(x|z) = N(decoded, sigma^2 I)`` with one learned sigma."""
 
     value_range = (-math.inf, math.inf)
     is_discrete = False
@@ -60,10 +60,10 @@ class Gaussian(Likelihood):
         constant = self.log_sigma + math.log(2 * math.pi) / 2
         return -error.square().sum(-1) / 2 - x.shape[-1] * constant
 
-    def unconditional_log_prob(self, seen: Tensor, x: Tensor) -> Tensor:
-        centre = seen.mean(0)
-        sigma = (seen - centre).square().mean().sqrt()
-        return Normal(centre, sigma).log_prob(x).sum(-1)
+    def unconditional_log_prob(self, train: Tensor, x: Tensor) -> Tensor:
+        mean = train.mean(0)
+        sigma = (train - mean).square().mean().sqrt()
+        return Normal(mean, sigma).log_prob(x).sum(-1)
 
     def compute_mean(self, decoded: Tensor) -> Tensor:
         return decoded
@@ -73,10 +73,11 @@ class Gaussian(Likelihood):
 
 
 class Bernoulli(Likelihood):
-    """``p(x|z)``: each number of x in [0, 1] is a share of ones, drawn with the decoded logit.
+    """Bernoulli likelihood with decoder outputs as logits and x in [0, 1].
 
-    binarise: what is explained is a draw of 0 or 1 with chance x, another one each time (Burda et al. 2016); else x
-    itself, whose nats are then no density, since they do not add up to 1 over [0, 1].
+    Args:
+        binarise: replace x by a fresh Bernoulli sample with mean x in every pass (Burda et al. 2016). Otherwise x
+            itself is used, and the result is not a normalized density on [0, 1].
     """
 
     value_range = (0.0, 1.0)
@@ -91,9 +92,9 @@ class Bernoulli(Likelihood):
     def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
         return (x * decoded - F.softplus(decoded)).sum(-1)
 
-    def unconditional_log_prob(self, seen: Tensor, x: Tensor) -> Tensor:
-        # Half a one and half a zero more than was seen, so that what never was is not impossible.
-        return self(torch.logit((seen.sum(0) + 0.5) / (len(seen) + 1)), x)
+    def unconditional_log_prob(self, train: Tensor, x: Tensor) -> Tensor:
+        # Add-one-half smoothing, so that values absent from the training rows keep a positive probability.
+        return self(torch.logit((train.sum(0) + 0.5) / (len(train) + 1)), x)
 
     def compute_mean(self, decoded: Tensor) -> Tensor:
         return decoded.sigmoid()
@@ -103,9 +104,9 @@ class Bernoulli(Likelihood):
 
 
 class Categorical(Likelihood):
-    """``p(x|z)``: each number of x is one of ``levels`` even steps from 0 to 1, with a decoded logit for each of them.
+    """Categorical likelihood over ``levels`` evenly spaced values in [0, 1], with one logit per level.
 
-    What lies between two steps is rounded.
+    Other values are rounded to the nearest level.
     """
 
     value_range = (0.0, 1.0)
@@ -123,42 +124,43 @@ class Categorical(Likelihood):
         level = self._round_to_level(x)[..., None].long()
         return self._log_probs(decoded).gather(-1, level).squeeze(-1).sum(-1)
 
-    def unconditional_log_prob(self, seen: Tensor, x: Tensor) -> Tensor:
-        level = self._round_to_level(seen)
-        counts = torch.stack([(level == one).sum(0) for one in range(self.levels)], dim=-1)
+    def unconditional_log_prob(self, train: Tensor, x: Tensor) -> Tensor:
+        level = self._round_to_level(train)
+        counts = torch.stack([(level == index).sum(0) for index in range(self.levels)], dim=-1)
         return self((counts + 0.5).log().flatten().expand(len(x), -1), x)
 
     def compute_mean(self, decoded: Tensor) -> Tensor:
         return self._log_probs(decoded).exp() @ self.get_buffer("values")
 
     def draw(self, decoded: Tensor) -> Tensor:
-        chance = self._log_probs(decoded).exp()
-        drawn = torch.multinomial(chance.flatten(0, -2), 1)
-        return self.get_buffer("values")[drawn].view(chance.shape[:-1])
+        probs = self._log_probs(decoded).exp()
+        levels = torch.multinomial(probs.flatten(0, -2), 1)
+        return self.get_buffer("values")[levels].view(probs.shape[:-1])
 
     def _round_to_level(self, x: Tensor) -> Tensor:
-        """The number of the nearest step."""
+        """Return the index of the nearest level."""
         return torch.round(x.clamp(0, 1) * (self.levels - 1))
 
     def _log_probs(self, decoded: Tensor) -> Tensor:
-        """Of each step, (..., D, levels)."""
+        """Return the log probability of each level, (..., D, levels)."""
         return decoded.unflatten(-1, (-1, self.levels)).log_softmax(-1)
 
 
 def make_likelihood(name: Literal["gaussian", "bernoulli", "categorical"], levels: int, binarise: bool) -> Likelihood:
-    """The likelihood of that name for a decoder that gives ``levels`` numbers for each of x's.
+    """Create a likelihood for a decoder with ``levels`` outputs per feature.
 
-    Raises ConfigError for a number of levels or a ``binarise`` that the likelihood has no use for.
+    Raises:
+        ConfigError: ``levels`` or ``binarise`` that the likelihood does not support.
     """
     if binarise and name != "bernoulli":
-        raise ConfigError(f"task.binarise: ones and zeros want task.likelihood=bernoulli, not {name}")
+        raise ConfigError(f"task.binarise: binarized data needs task.likelihood=bernoulli, not {name}")
     if name == "categorical" and levels == 1:
-        raise ConfigError("model.levels: 1 number for each of x's; task.likelihood=categorical needs as many as shades")
+        raise ConfigError("model.levels: 1 given; task.likelihood=categorical needs one output per gray level")
     if name != "categorical" and levels > 1:
-        raise ConfigError(f"model.levels: {levels} given; task.likelihood={name} takes 1 number for each of x's")
-    kinds: dict[str, Callable[[], Likelihood]] = {
+        raise ConfigError(f"model.levels: {levels} given; task.likelihood={name} takes 1 output per feature")
+    factories: dict[str, Callable[[], Likelihood]] = {
         "gaussian": Gaussian,
         "bernoulli": partial(Bernoulli, binarise),
         "categorical": partial(Categorical, levels),
     }
-    return kinds[name]()
+    return factories[name]()

@@ -1,4 +1,4 @@
-"""Losses over targets of which some do not count."""
+"""Cross-entropy with ignored targets."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from trainer.core.batch import IGNORE_INDEX
 
 
 def cross_entropy(logits: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """The mean over the targets that count, of logits (B, C, ...) against (B, ...); 0, not 0 / 0, where none does.
+    """Compute the mean cross-entropy over targets other than ``IGNORE_INDEX``, 0 if there are none.
 
-    Small batches of a data set with few labels may hold nothing that counts.
+    Small batches of sparsely labeled data may contain no label.
+
+    Shape:
+        logits: (B, C, ...)
+        target: (B, ...)
+        output: scalar
     """
     total = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, label_smoothing=label_smoothing, reduction="sum")
     return total / (target != IGNORE_INDEX).sum().clamp(min=1)

@@ -292,5 +292,5 @@ def test_a_translation_is_learned(tmp_path: Path) -> None:
     assert scores["token_accuracy"] > 0.9
     assert scores["bleu"] > 80 > run.data.info.baseline["bleu"]
     assert "".join(run.task.sample("Dog cat")).split() == ["dogo", "cato"]  # type: ignore[operator]
-    with pytest.raises(ConfigError, match="prompt: ' ' holds no token"):
+    with pytest.raises(ConfigError, match="prompt: ' ' contains no tokens"):
         "".join(run.task.sample(" "))  # type: ignore[operator]

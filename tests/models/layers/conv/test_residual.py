@@ -79,5 +79,5 @@ def test_a_block_whose_branch_is_silent_passes_its_input_on() -> None:
 
 def test_lists_that_do_not_match_are_refused() -> None:
     for blocks, widths in (([2, 2], [8]), ([], [])):
-        with pytest.raises(ValueError, match=f"each stage; got {len(blocks)} and {len(widths)}"):
+        with pytest.raises(ValueError, match=f"per stage; got {len(blocks)} and {len(widths)}"):
             small(blocks=blocks, widths=widths)

@@ -1,1 +1,1 @@
-"""Attention, positional encodings and Transformer blocks."""
+"""Attention kernels, positional encodings and Transformer blocks."""

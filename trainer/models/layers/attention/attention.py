@@ -1,7 +1,7 @@
-"""Attention with several heads, and what the ways of attending have in common.
+"""Multi-head attention and the interface of attention kernels.
 
-Masks say True where there is something to see. They compose: a key counts if it is real, and not later than the
-query where attention is causal. A query with nothing to see gives zeros, and so does its gradient.
+Boolean masks are True where attention is allowed. A key is attended to if it is valid and, under causal attention, not
+later than the query. A query without any allowed key outputs zeros and gets a zero gradient.
 """
 
 from __future__ import annotations
@@ -17,33 +17,38 @@ from trainer.models.layers.attention.positional_encoding import RotaryCache, app
 
 
 def make_attention_mask(q: Tensor, k: Tensor, real: Tensor | None, causal: bool) -> Tensor | None:
-    """What each query sees, broadcastable to (B, heads, T, S); None for everything.
+    """Combine the key padding mask and the causal mask.
 
-    The T queries are the last of the S steps where attention is causal, so a single one sees all.
+    Under causal attention the T queries are the last of the S keys, so that a single query attends to all keys.
+
+    Returns:
+        A mask broadcastable to (B, heads, T, S), or None if all keys are allowed.
     """
-    steps, seen = q.shape[2], k.shape[2]
-    past = None
-    if causal and steps > 1:
-        past = torch.ones(steps, seen, dtype=torch.bool, device=q.device).tril(seen - steps)
+    queries, keys = q.shape[2], k.shape[2]
+    causal_mask = None
+    if causal and queries > 1:
+        causal_mask = torch.ones(queries, keys, dtype=torch.bool, device=q.device).tril(keys - queries)
     if real is None:
-        return past
-    keys = real[:, None, None, :]
-    return keys if past is None else keys & past
+        return causal_mask
+    padding_mask = real[:, None, None, :]
+    return padding_mask if causal_mask is None else padding_mask & causal_mask
 
 
 def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
-    """Shares of what is visible; zeros, not NaN, where nothing is."""
+    """Compute the softmax over the allowed keys; rows without any allowed key are zeros, not NaN."""
     if mask is None:
         return scores.softmax(-1)
-    some = mask.any(-1, keepdim=True)
-    return scores.masked_fill(~mask & some, -torch.inf).softmax(-1) * some
+    any_key = mask.any(-1, keepdim=True)
+    return scores.masked_fill(~mask & any_key, -torch.inf).softmax(-1) * any_key
 
 
 class AttentionKernel(nn.Module, ABC):
-    """A way for queries to gather values: what stands between the projections of ``MultiHeadAttention``.
+    """Attention kernel of ``MultiHeadAttention``: maps projected queries, keys and values to outputs.
 
-    ``not_causal_reason`` and ``not_cross_reason`` say why a kind cannot hide later steps, or read keys that are not
-    those of its queries; empty where it can. ``shares`` is set where queries are their own keys.
+    Attributes:
+        not_causal_reason: why the kernel cannot be causal; empty if it can.
+        not_cross_reason: why the kernel cannot be used for cross-attention; empty if it can.
+        shared_qk: True if queries and keys share one projection.
     """
 
     not_causal_reason: ClassVar[str] = ""
@@ -52,11 +57,26 @@ class AttentionKernel(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
-        """q (B, heads, T, D), k and v (B, heads, S, D), real (B, S) -> (B, heads, T, D)."""
+        """Compute the attention output.
+
+        Args:
+            real: key padding mask, True for valid keys.
+
+        Shape:
+            q: (B, heads, T, D)
+            k: (B, heads, S, D)
+            v: (B, heads, S, D)
+            real: (B, S)
+            output: (B, heads, T, D)
+        """
 
 
 class FullAttention(AttentionKernel):
-    """``softmax(q k^T / sqrt(D)) v`` (Vaswani et al. 2017) by torch's fused kernels."""
+    """Scaled dot-product attention ``softmax(q k^T / sqrt(D)) v`` by torch's fused kernels.
+
+    References:
+        Vaswani et al. 2017, Attention Is All You Need, eq. 1
+    """
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
         if real is None and q.shape[2] == k.shape[2]:
@@ -64,12 +84,15 @@ class FullAttention(AttentionKernel):
         mask = make_attention_mask(q, k, real, causal)
         if mask is None or real is None:
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        some = mask.any(-1, keepdim=True)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask | ~some) * some
+        any_key = mask.any(-1, keepdim=True)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask | ~any_key) * any_key
 
 
 class ReferenceAttention(AttentionKernel):
-    """``softmax(q k^T / sqrt(D)) v`` written out, to compare with and to look into."""
+    """Scaled dot-product attention ``softmax(q k^T / sqrt(D)) v`` in plain operations.
+
+    Unlike the fused kernels, it exposes the attention weights.
+    """
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
         return self.compute_attention_weights(q, k, real, causal) @ v
@@ -77,15 +100,23 @@ class ReferenceAttention(AttentionKernel):
     def compute_attention_weights(
         self, q: Tensor, k: Tensor, real: Tensor | None = None, causal: bool = False
     ) -> Tensor:
-        """How much each query takes of each value, (B, heads, T, S)."""
+        """Compute the attention weights, (B, heads, T, S)."""
         return masked_softmax((q * q.shape[3] ** -0.5) @ k.transpose(2, 3), make_attention_mask(q, k, real, causal))
 
 
 class MultiHeadAttention(nn.Module):
-    """Vaswani et al. 2017, section 3.2.2: queries, keys and values of every head from full projections, and one back.
+    """Multi-head attention with an exchangeable attention kernel.
 
-    What is projected is handed to ``forward``, so that keys and values of the past, or of a source, can be kept. With
-    the weights of ``nn.MultiheadAttention`` and ``FullAttention`` it is equal to it.
+    Projection and attention are separate methods, so that keys and values of earlier steps or of an encoder can be
+    cached. With ``FullAttention`` and the weights of ``nn.MultiheadAttention`` the outputs are equal.
+
+    Args:
+        width: model dimension.
+        heads: number of heads.
+        attend: attention kernel.
+
+    References:
+        Vaswani et al. 2017, Attention Is All You Need, section 3.2.2
     """
 
     def __init__(self, width: int, heads: int, attend: AttentionKernel):
@@ -93,29 +124,32 @@ class MultiHeadAttention(nn.Module):
         self.width = width
         self.heads = heads
         self.attend = attend
-        self.project = nn.Linear(width, (2 if attend.shared_qk else 3) * width)  # queries, keys unless shared, values
+        self.project = nn.Linear(width, (2 if attend.shared_qk else 3) * width)  # q, k unless shared, v
         self.out = nn.Linear(width, width)
 
     def project_qkv(self, x: Tensor, by: RotaryCache | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values (B, heads, T, D) of the same steps x (B, T, heads * D)."""
+        """Project x (B, T, heads * D) to queries, keys and values (B, heads, T, D).
+
+        Queries and keys are rotated if a rotary cache is given.
+        """
         parts = self._split_heads(self.project(x))
-        placed = parts[:-1] if by is None else apply_rotary(parts[:-1], by)
-        return placed[0], placed[-1], parts[-1]
+        rotated = parts[:-1] if by is None else apply_rotary(parts[:-1], by)
+        return rotated[0], rotated[-1], parts[-1]
 
     def project_q(self, x: Tensor) -> Tensor:
-        """Queries (B, heads, T, D) of steps x (B, T, heads * D)."""
+        """Project x (B, T, heads * D) to queries (B, heads, T, D)."""
         (q,) = self._split_heads(F.linear(x, self.project.weight[: self.width], self.project.bias[: self.width]))
         return q
 
     def project_kv(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, heads, S, D) of the steps x (B, S, heads * D) of another sequence."""
+        """Project another sequence (B, S, heads * D) to keys and values (B, heads, S, D)."""
         k, v = self._split_heads(F.linear(x, self.project.weight[self.width :], self.project.bias[self.width :]))
         return k, v
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
-        """q (B, heads, T, D) asks, keys and values (B, heads, S, D) answer: (B, T, heads * D)."""
+        """Attend from queries (B, heads, T, D) to keys and values (B, heads, S, D) and project to (B, T, heads * D)."""
         return self.out(self.attend(q, k, v, real, causal).transpose(1, 2).flatten(2))
 
     def _split_heads(self, x: Tensor) -> Tensor:
-        """(B, T, n * heads * D) -> (n, B, heads, T, D)"""
+        """Reshape (B, T, n * heads * D) to (n, B, heads, T, D)."""
         return x.unflatten(-1, (-1, self.heads, self.width // self.heads)).permute(2, 0, 3, 1, 4)

@@ -1,7 +1,7 @@
-"""Attention whose cost does not grow with the square of the number of steps, each by giving something up.
+"""Attention kernels with sub-quadratic cost in the sequence length.
 
-Padding is never read, whatever stands there. All but ``LSHAttention`` and ``LinformerAttention`` can be causal, and
-then go on from keys that were kept: the queries are the last steps of the keys.
+Padding is always masked. All kernels but ``LSHAttention`` and ``LinformerAttention`` support causal attention and
+cached keys, where the queries are the last steps of the keys.
 """
 
 from __future__ import annotations
@@ -18,40 +18,42 @@ from trainer.models.layers.attention.attention import AttentionKernel, FullAtten
 
 
 def _pad_to_multiple(x: Tensor, size: int, dim: int) -> Tensor:
-    """x with zeros (False) behind its steps, so that they can be cut into chunks."""
-    lacking = -x.shape[dim] % size
-    return F.pad(x, (0, 0) * (x.dim() - 1 - dim) + (0, lacking)) if lacking else x
+    """Pad x with zeros (False) at the end of ``dim`` to a multiple of ``size``."""
+    pad = -x.shape[dim] % size
+    return F.pad(x, (0, 0) * (x.dim() - 1 - dim) + (0, pad)) if pad else x
 
 
 class FeatureMapAttention(AttentionKernel):
-    """``phi(q) (phi(k)^T v) / (phi(q) sum phi(k))``: the products with v first, so no step meets every other
-    (Katharopoulos et al. 2020).
+    """Linear attention ``phi(q) (phi(k)^T v) / (phi(q) sum phi(k))``, which multiplies keys and values first.
 
-    Features are told by their logs, and each is divided by what it is of the largest key, before it is powered: the
-    query takes that factor instead, over a factor of its own, which cancels. So neither long queries nor long keys
-    leave nothing to divide by, where the features themselves would all be too small for a number.
+    Features are computed in log space. Each key feature is divided by its largest value over the keys before
+    exponentiation, and the query is multiplied by that factor and divided by a scale of its own, which cancels. The
+    denominator therefore does not underflow for queries or keys of large norm.
+
+    References:
+        Katharopoulos et al. 2020, Transformers are RNNs
     """
 
     CHUNK_SIZE: ClassVar[int] = 64
-    """Blocks of at most so many steps within causal attention multiply queries with keys first, which is less work."""
+    """Largest block of causal attention that multiplies queries and keys first, which costs less for short blocks."""
     EPS: ClassVar[float] = 1e-30
-    """Far below any sum of features, so that it only turns 0 / 0 into 0."""
+    """Far below any sum of features; only turns 0 / 0 into 0."""
 
     @abstractmethod
     def log_features(self, x: Tensor) -> Tensor:
-        """Logs (B, heads, T, M) of the features of queries or keys (B, heads, T, D)."""
+        """Compute the log features (B, heads, T, M) of queries or keys (B, heads, T, D)."""
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
         with torch.autocast(q.device.type, enabled=False):
-            asked, kept = self.log_features(q.float()), self.log_features(k.float())
+            queries, keys = self.log_features(q.float()), self.log_features(k.float())
             if real is not None:
-                kept = kept.masked_fill(~real[:, None, :, None], -torch.inf)
-            values = F.pad(v.float(), (0, 1), value=1.0)  # a column of ones gathers the denominator
-            mixed, _ = self._causal_sums(asked, kept, values) if causal else self._weighted_sums(asked, kept, values)
-            return (mixed[..., :-1] / mixed[..., -1:].clamp(min=self.EPS)).to(v.dtype)
+                keys = keys.masked_fill(~real[:, None, :, None], -torch.inf)
+            values = F.pad(v.float(), (0, 1), value=1.0)  # the column of ones sums up the denominator
+            sums, _ = self._causal_sums(queries, keys, values) if causal else self._weighted_sums(queries, keys, values)
+            return (sums[..., :-1] / sums[..., -1:].clamp(min=self.EPS)).to(v.dtype)
 
     def _weighted_sums(self, q: Tensor, k: Tensor, v: Tensor, in_pairs: bool = False) -> ScaledSums:
-        """What logs of features (..., T, M) gather from all of (..., S, M) and values (..., S, D)."""
+        """Sum values (..., S, D) weighted by the products of log features (..., T, M) and (..., S, M)."""
         largest = k.detach().amax(-2, keepdim=True).clamp(min=torch.finfo(k.dtype).min)
         q, k = q + largest, (k - largest).exp()
         scale = q.detach().amax(-1, keepdim=True)
@@ -60,33 +62,34 @@ class FeatureMapAttention(AttentionKernel):
         return (q @ keys @ v if in_pairs else q @ (keys @ v)), scale
 
     def _causal_sums(self, q: Tensor, k: Tensor, v: Tensor) -> ScaledSums:
-        """Each query with the keys up to its own step.
+        """Sum over the keys up to the step of each query.
 
-        With its own key; then the later half of every two, four, eight, ... steps with all keys of the earlier half:
-        as much work as twice the number of halvings, and no query knows the size of a key that comes after it.
+        Starts with the key of the same step; then, at block sizes 1, 2, 4, ..., the second half of each pair of blocks
+        attends to all keys of the first half. The cost is linear per level with log2(T) levels, and no scale of a query
+        depends on later keys.
         """
         steps, past = q.shape[-2], k.shape[-2] - q.shape[-2]
-        before, (k, v) = (k[..., :past, :], v[..., :past, :]), (x[..., past:, :] for x in (k, v))
-        alone = self._weighted_sums(q.unsqueeze(-2), k.unsqueeze(-2), v.unsqueeze(-2), in_pairs=True)
-        found = alone[0].squeeze(-2), alone[1].squeeze(-2)
+        cached, (k, v) = (k[..., :past, :], v[..., :past, :]), (x[..., past:, :] for x in (k, v))
+        own_step = self._weighted_sums(q.unsqueeze(-2), k.unsqueeze(-2), v.unsqueeze(-2), in_pairs=True)
+        total = own_step[0].squeeze(-2), own_step[1].squeeze(-2)
         if past:
-            found = _add_scaled(found, self._weighted_sums(q, *before))
+            total = _add_scaled(total, self._weighted_sums(q, *cached))
         size = 1
         while size < steps:
-            halves = [_pad_to_multiple(x, 2 * size, 2).unflatten(2, (-1, 2, size)) for x in (q, k, v, *found)]
-            (_, later), (keys, _), (values, _), (sums, more_sums), (scale, more_scale) = (x.unbind(3) for x in halves)
-            more = _add_scaled(
-                (more_sums, more_scale), self._weighted_sums(later, keys, values, in_pairs=size <= self.CHUNK_SIZE)
+            halves = [_pad_to_multiple(x, 2 * size, 2).unflatten(2, (-1, 2, size)) for x in (q, k, v, *total)]
+            (_, queries), (keys, _), (values, _), (first, second), (scale, second_scale) = (x.unbind(3) for x in halves)
+            updated = _add_scaled(
+                (second, second_scale), self._weighted_sums(queries, keys, values, in_pairs=size <= self.CHUNK_SIZE)
             )
-            pairs = zip((sums, scale), more, strict=True)
-            sums, scale = (torch.stack(pair, 3).flatten(2, 4)[:, :, :steps] for pair in pairs)
-            found = sums, scale
+            pairs = zip((first, scale), updated, strict=True)
+            first, scale = (torch.stack(pair, 3).flatten(2, 4)[:, :, :steps] for pair in pairs)
+            total = first, scale
             size *= 2
-        return found
+        return total
 
 
 ScaledSums = tuple[Tensor, Tensor]
-"""Sums (..., T, D) of each query, and the log (..., T, 1) of what they are to be multiplied by."""
+"""Weighted sums (..., T, D) per query and the log (..., T, 1) of their common factor."""
 
 
 def _add_scaled(a: ScaledSums, b: ScaledSums) -> ScaledSums:
@@ -95,16 +98,24 @@ def _add_scaled(a: ScaledSums, b: ScaledSums) -> ScaledSums:
 
 
 class LinearAttention(FeatureMapAttention):
-    """``phi(x) = elu(x) + 1`` (Katharopoulos et al. 2020)."""
+    """Linear attention with ``phi(x) = elu(x) + 1``.
+
+    References:
+        Katharopoulos et al. 2020, Transformers are RNNs
+    """
 
     def log_features(self, x: Tensor) -> Tensor:
         return torch.where(x > 0, x.clamp(min=0).log1p(), x)
 
 
 class PerformerAttention(FeatureMapAttention):
-    """Random features of the softmax itself (Choromanski et al. 2021): ``phi(x) = exp(w x - |x|^2 / 2) / sqrt(M)``
-    for x over the fourth root of D, whose products are exp(q k / sqrt(D)) on average. The w are normal, orthogonal in
-    blocks of D, and drawn once.
+    """Performer attention (FAVOR+) with positive orthogonal random features.
+
+    ``phi(x) = exp(w x - |x|^2 / 2) / sqrt(M)``, where x is first divided by D^(1/4), so that the products equal exp(q k
+    / sqrt(D)) in expectation. The w are Gaussian, orthogonal in blocks of D, and drawn once.
+
+    References:
+        Choromanski et al. 2021, Rethinking Attention with Performers
     """
 
     directions: Tensor
@@ -116,19 +127,26 @@ class PerformerAttention(FeatureMapAttention):
         self.register_buffer("directions", torch.cat(blocks)[:features] * norms)
 
     def log_features(self, x: Tensor) -> Tensor:
-        """Without the root of M, which cancels."""
+        """Compute the log features without the factor 1 / sqrt(M), which cancels."""
         x = x * x.shape[-1] ** -0.25
         return x @ self.directions.T - x.square().sum(-1, keepdim=True) / 2
 
 
 class LinformerAttention(AttentionKernel, HasWeightMatrices):
-    """Keys and values of at most ``seq_len`` steps are mixed into ``rank`` (Wang et al. 2020):
-    ``softmax(q (E k)^T / sqrt(D)) (F v)``, E and F shared by the heads.
+    """Linformer attention ``softmax(q (E k)^T / sqrt(D)) (F v)`` with E and F shared by the heads.
 
-    Raises ValueError for more steps.
+    Args:
+        seq_len: maximum number of keys.
+        rank: number of projected keys and values.
+
+    Raises:
+        ValueError: more than ``seq_len`` keys.
+
+    References:
+        Wang et al. 2020, Linformer: Self-Attention with Linear Complexity
     """
 
-    not_causal_reason = "mixes all steps into a few"
+    not_causal_reason = "projects all steps to a fixed number"
 
     def __init__(self, seq_len: int, rank: int):
         super().__init__()
@@ -137,7 +155,7 @@ class LinformerAttention(AttentionKernel, HasWeightMatrices):
         self.full = FullAttention()
 
     def weight_matrices(self) -> MatricesByName:
-        """Maps from steps to steps."""
+        """Return E and F, which map steps to steps."""
         return {"keys": [self.keys.data], "values": [self.values.data]}
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
@@ -153,11 +171,19 @@ class LinformerAttention(AttentionKernel, HasWeightMatrices):
 
 
 class ChunkedAttention(AttentionKernel):
-    """Each chunk of ``size`` steps sees itself and ``reach`` chunks on both sides, or before it only where causal:
-    attention within blocks, with reach 0, or in a window (Parmar et al. 2018).
+    """Local attention: each chunk of ``size`` steps attends to itself and its neighboring chunks.
+
+    With ``reach=0`` this is block attention, otherwise sliding-window attention.
+
+    Args:
+        size: steps per chunk.
+        reach: number of neighboring chunks on each side, or before the chunk only if causal.
+
+    References:
+        Parmar et al. 2018, Image Transformer
     """
 
-    not_cross_reason = "looks around each query's own place"
+    not_cross_reason = "attends to a window around each query"
 
     def __init__(self, size: int, reach: int = 1):
         super().__init__()
@@ -166,7 +192,7 @@ class ChunkedAttention(AttentionKernel):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
         size, steps, past = min(self.size, k.shape[2]), q.shape[2], k.shape[2] - q.shape[2]
-        skipped = max(0, past // size - self.reach) * size  # whole chunks that no query sees
+        skipped = max(0, past // size - self.reach) * size  # chunks out of reach of every query
         past -= skipped
         real = k.new_ones(k.shape[0], k.shape[2], dtype=torch.bool) if real is None else real
         q = _pad_to_multiple(F.pad(q, (0, 0, past, 0)), size, 2).unflatten(2, (-1, size))  # (B, heads, chunks, size, D)
@@ -179,27 +205,33 @@ class ChunkedAttention(AttentionKernel):
         return (masked_softmax(scores, mask) @ v).flatten(2, 3)[:, :, past : past + steps]
 
     def _unfold_windows(self, x: Tensor, size: int, causal: bool) -> Tensor:
-        """(B, heads, S, D) -> (B, heads, chunks, D, window): what each chunk sees, a view of x with zeros around it."""
+        """Return a view of the keys in reach of each chunk: (B, heads, S, D) -> (B, heads, chunks, D, window).
+
+        x is padded with zeros at both ends.
+        """
         before = self.reach * size
-        behind = 0 if causal else before
-        padded = F.pad(_pad_to_multiple(x, size, 2), (0, 0, before, behind))
-        return padded.unfold(2, before + size + behind, size)
+        after = 0 if causal else before
+        padded = F.pad(_pad_to_multiple(x, size, 2), (0, 0, before, after))
+        return padded.unfold(2, before + size + after, size)
 
 
 class LSHAttention(AttentionKernel):
-    """Reformer (Kitaev et al. 2020): steps are sorted by the bucket their vector is hashed to, cut into chunks of
-    ``size``, and see their own chunk and the one before.
+    """Reformer attention: steps are sorted by hash bucket and attend within their chunk and the previous one.
 
-    A query, over its norm, is its own key, and sees itself only where it sees nothing else. The hash is the nearest of
-    ``buckets`` (even) random directions and their opposites; ``rounds`` hashes are weighed by what their queries found.
-    The directions are drawn once, not at every pass, and a key met in two rounds counts in both.
+    Queries and keys share one projection; a key is the normalized query. A step attends to itself only if nothing else
+    is in reach. The hash is the nearest of ``buckets`` (even) random directions and their opposites. The outputs of
+    ``rounds`` hashes are weighted by their softmax normalizers. The directions are drawn once, not in every forward
+    pass, and a key found in two rounds counts in both.
+
+    References:
+        Kitaev et al. 2020, Reformer: The Efficient Transformer
     """
 
-    not_causal_reason = "sorts all steps before it cuts them"
-    not_cross_reason = "takes its queries for keys"
+    not_causal_reason = "sorts all steps before chunking them"
+    not_cross_reason = "uses its queries as keys"
     shared_qk = True
     SELF_SCORE: ClassVar[float] = -1e4
-    """A score below all others that half precision still holds."""
+    """Below all other scores and representable in half precision."""
 
     directions: Tensor
 
@@ -216,35 +248,50 @@ class LSHAttention(AttentionKernel):
         real = real[:, None, None].expand(-1, q.shape[1], len(self.directions), -1)  # (B, heads, rounds, T)
         order = self._hash_buckets(q).masked_fill(~real, torch.iinfo(torch.long).max).argsort(dim=-1, stable=True)
         q, v = (_gather_in_order(x, order).unflatten(3, (-1, size)) for x in (q, v))
-        found, weight = self._attend_chunks(q, v, *(x.unflatten(3, (-1, size)) for x in (order, real.gather(3, order))))
-        back = order.argsort(-1)[..., None]
-        found, weight = found.gather(3, back.expand_as(found)), weight.gather(3, back)
-        return (found * weight.softmax(2)).sum(2)[:, :, :steps]
+        output, weight = self._attend_chunks(
+            q, v, *(x.unflatten(3, (-1, size)) for x in (order, real.gather(3, order)))
+        )
+        inverse = order.argsort(-1)[..., None]
+        output, weight = output.gather(3, inverse.expand_as(output)), weight.gather(3, inverse)
+        return (output * weight.softmax(2)).sum(2)[:, :, :steps]
 
     def _hash_buckets(self, q: Tensor) -> Tensor:
-        """The bucket of each step in each round, (B, heads, rounds, T)."""
-        along = q[:, :, None] @ self.directions.to(q.dtype)
-        return torch.cat((along, -along), -1).argmax(-1)
+        """Return the bucket of each step in each round, (B, heads, rounds, T)."""
+        projected = q[:, :, None] @ self.directions.to(q.dtype)
+        return torch.cat((projected, -projected), -1).argmax(-1)
 
-    def _attend_chunks(self, q: Tensor, v: Tensor, places: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-        """What queries (B, heads, rounds, chunks, size, D) find in their windows, and the log of their normalisers:
-        (B, heads, rounds, T, D) and (B, heads, rounds, T, 1). ``places`` and ``real`` are of the same steps."""
+    def _attend_chunks(self, q: Tensor, v: Tensor, positions: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        """Attend from the queries of each chunk to the keys in its window.
+
+        Args:
+            q: queries (B, heads, rounds, chunks, size, D).
+            v: values of the same steps.
+            positions: original positions of the steps.
+            real: mask of valid steps.
+
+        Returns:
+            Outputs (B, heads, rounds, T, D) and their log normalizers (B, heads, rounds, T, 1).
+        """
         keys, values = _concat_previous(F.normalize(q, dim=-1)), _concat_previous(v)
-        itself = places[..., None] == _concat_previous(places)[..., None, :]
+        is_self = positions[..., None] == _concat_previous(positions)[..., None, :]
         mask = _concat_previous(real)[..., None, :]
         scores = (q * q.shape[-1] ** -0.5) @ keys.transpose(4, 5)  # (B, heads, rounds, chunks, size, 2 size)
-        scores = scores.masked_fill(itself, self.SELF_SCORE)
+        scores = scores.masked_fill(is_self, self.SELF_SCORE)
         weight = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).logsumexp(-1, keepdim=True)
         return (masked_softmax(scores, mask) @ values).flatten(3, 4), weight.flatten(3, 4)
 
 
 def _gather_in_order(x: Tensor, order: Tensor) -> Tensor:
-    """x (B, heads, T, D) in the order (B, heads, rounds, T) of each round, (B, heads, rounds, T, D)."""
+    """Reorder x (B, heads, T, D) by the order (B, heads, rounds, T) of each round to (B, heads, rounds, T, D)."""
     x = x[:, :, None].expand(-1, -1, order.shape[2], -1, -1)
     return x.gather(3, order[..., None].expand_as(x))
 
 
 def _concat_previous(chunks: Tensor) -> Tensor:
-    """Each chunk behind the one before, zeros (False) before the first: (B, heads, rounds, chunks, 2 size, ...)."""
-    before = torch.cat((torch.zeros_like(chunks[:, :, :, :1]), chunks[:, :, :, :-1]), 3)
-    return torch.cat((before, chunks), 4)
+    """Concatenate each chunk with the previous one, zeros (False) for the first.
+
+    Returns:
+        (B, heads, rounds, chunks, 2 size, ...)
+    """
+    previous = torch.cat((torch.zeros_like(chunks[:, :, :, :1]), chunks[:, :, :, :-1]), 3)
+    return torch.cat((previous, chunks), 4)

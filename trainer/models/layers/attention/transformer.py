@@ -1,4 +1,4 @@
-"""The block that encoders, decoders and language models are stacks of."""
+"""Transformer blocks and stacks for encoders, decoders and language models."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
 class BlockOptions(TypedDict, total=False):
-    """What a user may choose of the blocks of any Transformer: ``**blocks: Unpack[BlockOptions]``."""
+    """Keyword arguments of the blocks of every Transformer, used as ``**blocks: Unpack[BlockOptions]``."""
 
     width: PositiveInt
     heads: PositiveInt
@@ -60,9 +60,10 @@ class BlockOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
-    """What the blocks of a stack share: ``BlockOptions``, for how many steps, and the rounds of hashing.
+    """Configuration of a Transformer stack: ``BlockOptions``, sequence length and LSH hash rounds.
 
-    Raises ValueError for heads that cannot share the width, and for rotary positions on an odd share of it.
+    Raises:
+        ValueError: a width that ``heads`` does not divide, or rotary positions with an odd head dimension.
     """
 
     width: int
@@ -89,28 +90,29 @@ class TransformerConfig:
         return self.width // self.heads
 
     def positional_encoding(self) -> nn.Module:
-        """What adds positions to the input of a stack."""
+        """Create the additive positional encoding of the stack."""
         if self.positions == "learned":
             return LearnedPositionalEncoding(self.seq_len, self.width)
         return SinusoidalPositionalEncoding() if self.positions == "sinusoidal" else NoPositionalEncoding()
 
     def make_attention(self, *, causal: bool = False, cross: bool = False) -> MultiHeadAttention:
-        """Attention of the chosen kind.
+        """Create multi-head attention with the configured kernel.
 
-        Raises ValueError for a kind that cannot be causal, or cannot read another sequence, where that is asked.
+        Raises:
+            ValueError: a kernel that does not support causal or cross-attention where that is required.
         """
         kind = ATTENTION_KERNELS[self.attention]
         if causal and kind.not_causal_reason:
             self._raise_unsupported(
                 "be causal",
                 kind.not_causal_reason,
-                [name for name, k in ATTENTION_KERNELS.items() if not k.not_causal_reason],
+                [name for name, kernel in ATTENTION_KERNELS.items() if not kernel.not_causal_reason],
             )
         if cross and kind.not_cross_reason:
             self._raise_unsupported(
                 "read another sequence",
                 kind.not_cross_reason,
-                [n for n, k in ATTENTION_KERNELS.items() if not k.not_cross_reason],
+                [name for name, kernel in ATTENTION_KERNELS.items() if not kernel.not_cross_reason],
             )
         buckets = 2 * -(-self.seq_len // self.attention_size)
         sizes: dict[str, tuple[int, ...]] = {
@@ -126,10 +128,19 @@ class TransformerConfig:
 
 
 class TransformerBlock(nn.Module):
-    """Attention to itself, to a memory with ``cross``, then two linear maps (Vaswani et al. 2017).
+    """Transformer block: self-attention, optional cross-attention, and a feedforward network.
 
-    Each is a branch f: ``norm(x + dropout(f(x)))`` with the norm ``post``, ``x + dropout(f(norm(x)))`` with ``pre``
-    (Xiong et al. 2020). What runs past the branches is never dropped.
+    Each is a residual branch f: ``norm(x + dropout(f(x)))`` with post-norm, ``x + dropout(f(norm(x)))`` with pre-norm.
+    The residual stream itself is never dropped.
+
+    Args:
+        plan: configuration.
+        causal: mask later steps in self-attention.
+        cross: add cross-attention to an encoder output.
+
+    References:
+        Vaswani et al. 2017, Attention Is All You Need.
+        Xiong et al. 2020, On Layer Normalization in the Transformer Architecture (pre-norm).
     """
 
     def __init__(self, plan: TransformerConfig, *, causal: bool = False, cross: bool = False):
@@ -153,10 +164,18 @@ class TransformerBlock(nn.Module):
         memory: DecoderState = (),
         memory_real: Tensor | None = None,
     ) -> tuple[Tensor, DecoderState]:
-        """x (B, T, width) goes on from the ``past``, keys and values of the steps before it, or from nothing.
+        """Run the block on x (B, T, width).
 
-        real: which steps of past and x are, (B, S). memory, memory_real: keys and values of the other sequence and
-        which of them are real. Gives (B, T, width), and keys and values with those of x behind them.
+        Args:
+            x: input; its positions follow those of ``past``.
+            real: mask of valid steps of ``past`` and x, (B, S).
+            by: rotary cache of the positions of x.
+            past: cached keys and values of earlier steps; empty if there are none.
+            memory: keys and values of the encoder output.
+            memory_real: mask of valid encoder steps.
+
+        Returns:
+            Output (B, T, width), and the cached keys and values extended by those of x.
         """
         q, k, v = self.attention.project_qkv(self._pre_norm(0, x), by)
         if past:
@@ -169,13 +188,16 @@ class TransformerBlock(nn.Module):
     def _pre_norm(self, branch: int, x: Tensor) -> Tensor:
         return self.norms[branch](x) if self.is_pre else x
 
-    def _residual(self, branch: int, x: Tensor, found: Tensor) -> Tensor:
-        x = x + self.dropout(found)
+    def _residual(self, branch: int, x: Tensor, output: Tensor) -> Tensor:
+        x = x + self.dropout(output)
         return x if self.is_pre else self.norms[branch](x)
 
 
 class TransformerStack(nn.Module):
-    """Positions, dropout, blocks, and a norm at the end: an encoder, or a decoder with ``causal`` or ``cross``."""
+    """Stack of Transformer blocks with positional encoding, dropout and a final layer norm.
+
+    An encoder by default, a decoder with ``causal`` or ``cross``.
+    """
 
     def __init__(self, plan: TransformerConfig, layers: int, *, causal: bool = False, cross: bool = False):
         super().__init__()
@@ -186,7 +208,7 @@ class TransformerStack(nn.Module):
         self.rotary_dim = plan.head_dim if plan.positions == "rotary" else 0
 
     def project_kv(self, memory: Tensor) -> DecoderState:
-        """Keys and values of a memory (B, S, width) for every block in turn."""
+        """Project the encoder output (B, S, width) to keys and values for all blocks, in order."""
         blocks = cast("Iterable[TransformerBlock]", self.blocks)
         return tuple(part for block in blocks if block.cross for part in block.cross.project_kv(memory))
 
@@ -198,13 +220,16 @@ class TransformerStack(nn.Module):
         memory: DecoderState = (),
         memory_real: Tensor | None = None,
     ) -> tuple[Tensor, DecoderState]:
-        """x (B, T, width) and what ``read`` made of a memory; arguments and results as those of the blocks."""
+        """Run the stack on x (B, T, width); arguments and results as for ``TransformerBlock``.
+
+        ``memory`` is the result of ``project_kv``.
+        """
         start = past[0].shape[2] if past else 0
         x = self.dropout(self.place(x, start))
         by = rotary_cache(start, x.shape[1], self.rotary_dim, x.device) if self.rotary_dim else None
-        kept: DecoderState = ()
+        cache: DecoderState = ()
         for i, block in enumerate(self.blocks):
-            mine = slice(2 * i, 2 * i + 2)
-            x, pair = block(x, real, by, past[mine], memory[mine], memory_real)
-            kept += pair
-        return self.norm(x), kept
+            kv = slice(2 * i, 2 * i + 2)
+            x, block_cache = block(x, real, by, past[kv], memory[kv], memory_real)
+            cache += block_cache
+        return self.norm(x), cache

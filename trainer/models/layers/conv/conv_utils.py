@@ -1,4 +1,4 @@
-"""What networks that halve and double pictures share: the sizes on the way, and a norm for any number of maps."""
+"""Feature map sizes and group norm for convolutional encoders and decoders."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import math
 from torch import nn
 
 MAX_NORM_GROUPS = 8
-"""Groups of a norm, at most."""
+"""Maximum number of groups of a group norm."""
 
 
 def compute_halved_sizes(height: int, width: int, count: int) -> list[tuple[int, int]]:
-    """The size of a picture and what each of ``count`` halvings leaves of it, rounded up, the largest first."""
+    """Return the sizes of an image after 0 to ``count`` halvings, each rounded up, largest first."""
     return [(-(-height >> step), -(-width >> step)) for step in range(count + 1)]
 
 
 def group_norm(width: int) -> nn.GroupNorm:
-    """Wu and He 2018, with as many groups as divide the width: it looks at each row by itself."""
+    """Create a group norm with the largest number of groups up to 8 that divides the width.
+
+    References:
+        Wu and He 2018, Group Normalization
+    """
     return nn.GroupNorm(math.gcd(MAX_NORM_GROUPS, width), width)

@@ -1,4 +1,4 @@
-"""Residual blocks of convolutions, and the trunk they make."""
+"""Residual blocks and the ResNet trunk."""
 
 from __future__ import annotations
 
@@ -8,21 +8,34 @@ from typing import Literal
 from torch import Tensor, nn
 
 EXPANSION = {"basic": 1, "bottleneck": 4}
-"""How many times its width a block gives."""
+"""Output channels of a block as a multiple of its width."""
 
 
 class ResNetTrunk(nn.Module):
-    """x (B, C, H, W) -> (B, D, h, w), where D is ``out_channels``
+    """Convolutional trunk of a ResNet: a stem and stages of residual blocks.
 
-    He et al. 2015. A stem, then one stage for each of ``widths``, of as many blocks as ``blocks`` says; every stage
-    but the first begins by halving both sides, rounding up, so every image fits. The stem ``imagenet`` is a 7x7
-    convolution and a max pool that leave a quarter of each side, ``small`` a 3x3 convolution that leaves all of it.
+    Each stage but the first halves the resolution, rounded up, so that every image size is valid. Convolutions before a
+    batch norm have no bias by default, since the norm removes it. A bottleneck strides in its 3x3 convolution; striding
+    in the 1x1 convolution before it would skip three of four pixels.
 
-    A convolution before a norm has no bias unless ``bias``: the norm takes off what it adds. Without ``stem_norm`` the
-    stem has one. A bottleneck halves at its 3x3 convolution, not at the 1x1 before, which would skip three pixels of
-    four.
+    Args:
+        block: ``basic`` (two 3x3 convolutions) or ``bottleneck``.
+        blocks: number of blocks per stage.
+        widths: width of each stage.
+        stem: ``imagenet`` is a strided 7x7 convolution and a max pool, which reduce each side to a quarter; ``small``
+            is a 3x3 convolution at full resolution.
+        stem_norm: batch norm in the stem; without it the stem convolution has a bias.
+        bias: biases in the convolutions before a norm.
 
-    Raises ValueError for lists of different lengths, or empty ones.
+    Shape:
+        x: (B, C, H, W)
+        output: (B, out_channels, h, w)
+
+    Raises:
+        ValueError: empty lists or lists of different lengths.
+
+    References:
+        He et al. 2015, Deep Residual Learning for Image Recognition
     """
 
     def __init__(
@@ -37,7 +50,7 @@ class ResNetTrunk(nn.Module):
     ):
         super().__init__()
         if not widths or len(blocks) != len(widths):
-            raise ValueError(f"blocks and widths need one number for each stage; got {len(blocks)} and {len(widths)}")
+            raise ValueError(f"blocks and widths need one entry per stage; got {len(blocks)} and {len(widths)}")
         large = stem == "imagenet"
         entry = make_conv_norm(in_channels, widths[0], 7 if large else 3, 2 if large else 1, bias=bias or not stem_norm)
         layers = [*(entry if stem_norm else entry[:1]), nn.ReLU()]
@@ -47,8 +60,8 @@ class ResNetTrunk(nn.Module):
         before = widths[0]
         for stage, (count, width) in enumerate(zip(blocks, widths, strict=True)):
             after = width * EXPANSION[block]
-            for place in range(count):
-                stride = 2 if stage and not place else 1
+            for index in range(count):
+                stride = 2 if stage and not index else 1
                 self.stages.append(ResidualBlock(block, before, width, stride, bias))
                 before = after
         self.out_channels = before
@@ -58,10 +71,14 @@ class ResNetTrunk(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x (B, C, H, W) -> (B, D, ceil(H / stride), ceil(W / stride)), where D is the width times its ``EXPANSION``
+    """Residual block ``relu(branch(x) + shortcut(x))``.
 
-    ``relu(branch(x) + shortcut(x))``. The branch is two 3x3 convolutions, or, as a bottleneck, a 3x3 one between a 1x1
-    that narrows and a 1x1 that widens. The shortcut is the identity where it can be, else a 1x1 convolution.
+    The branch is two 3x3 convolutions, or, as a bottleneck, a 3x3 convolution between a reducing and an expanding 1x1
+    convolution. The shortcut is the identity if shapes match, else a 1x1 convolution.
+
+    Shape:
+        x: (B, C, H, W)
+        output: (B, D, ceil(H / stride), ceil(W / stride)), D = width * ``EXPANSION``
     """
 
     def __init__(self, block: Literal["basic", "bottleneck"], before: int, width: int, stride: int, bias: bool):
@@ -92,6 +109,9 @@ class ResidualBlock(nn.Module):
 def make_conv_norm(
     before: int, after: int, kernel: int, stride: int = 1, *, groups: int = 1, bias: bool = False
 ) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
-    """A convolution that leaves ``ceil(side / stride)`` of each side, for odd kernels, and its batch norm."""
+    """Create a convolution with padding ``kernel // 2`` and its batch norm.
+
+    For odd kernels each side becomes ``ceil(side / stride)``.
+    """
     convolution = nn.Conv2d(before, after, kernel, stride, kernel // 2, groups=groups, bias=bias)
     return convolution, nn.BatchNorm2d(after)

@@ -1,4 +1,4 @@
-"""Convolutions cut in two: one filter a map over the pixels, then 1x1 filters over the maps."""
+"""Depthwise separable convolutions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from trainer.models.layers.conv.residual import make_conv_norm
 
 
 def make_separable_conv(before: int, after: int, stride: int, norm: bool = True) -> nn.Sequential:
-    """(B, before, H, W) -> (B, after, ceil(H / stride), ceil(W / stride))
+    """Create a depthwise 3x3 and a pointwise 1x1 convolution, each with batch norm and ReLU6.
 
-    Howard et al. 2017: a depthwise 3x3 and a pointwise 1x1 convolution, each with batch norm and ReLU6. Without norms
-    the convolutions have biases.
+    Without norms the convolutions have biases.
+
+    Shape:
+        x: (B, before, H, W)
+        output: (B, after, ceil(H / stride), ceil(W / stride))
+
+    References:
+        Howard et al. 2017, MobileNets
     """
     halves = (
         make_conv_norm(before, before, 3, stride, groups=before, bias=not norm),
@@ -23,11 +29,11 @@ def make_separable_conv(before: int, after: int, stride: int, norm: bool = True)
 
 
 def adapt_strides(strides: Sequence[int], sides: Sequence[int], least: int = 2) -> list[int]:
-    """The strides of 1 and 2 made for a large image, for one of these sides.
+    """Adapt strides designed for large images to smaller ones.
 
-    Only so many of the twos stay as leave a map of ``least`` pixels a side, rounded up; the first become ones, because
-    early layers lose more by them.
+    Keeps as many strides of 2 as leave a feature map of at least ``least`` pixels per side, rounded up; the first ones
+    become 1, since early layers lose more resolution.
     """
-    drop = sum(-(-min(sides) // 2**halving) < least for halving in range(1, strides.count(2) + 1))
-    first = [place for place, stride in enumerate(strides) if stride == 2][:drop]
-    return [1 if place in first else stride for place, stride in enumerate(strides)]
+    drop = sum(-(-min(sides) // 2**halvings) < least for halvings in range(1, strides.count(2) + 1))
+    dropped = [index for index, stride in enumerate(strides) if stride == 2][:drop]
+    return [1 if index in dropped else stride for index, stride in enumerate(strides)]

@@ -1,1 +1,1 @@
-"""Parts of generative models: GAN pairs, quantizers, time embeddings."""
+"""Building blocks of generative models: GAN networks, vector quantizers and time embeddings."""

@@ -1,4 +1,4 @@
-"""Which codes go together: a model of short sequences of them, to write new ones by."""
+"""Autoregressive prior over the codes of a vector-quantized autoencoder."""
 
 from __future__ import annotations
 
@@ -9,16 +9,29 @@ from trainer.core import decoding
 from trainer.models.layers.attention.transformer import TransformerConfig, TransformerStack
 
 NUM_HEADS = 2
-"""Of attention in the prior."""
+"""Attention heads of the prior."""
 
 
 class CodebookPrior(nn.Module):
-    """codes (B, L), label (B) -> (B, L, K)
+    """Transformer prior ``p(codes) = prod_t p(code_t | code_<t)``.
 
-    ``p(codes) = prod_t p(code_t | code_<t)`` by causal blocks (Vaswani et al. 2017). Every row begins with a token that
-    tells its class, or with one that is the same for all.
+    Sequences begin with a start token, one per class in a class-conditional model.
 
-    Raises ValueError for a width that its heads cannot share.
+    Args:
+        codes: codebook size K.
+        places: codes per sequence L.
+        num_classes: number of classes, or None for an unconditional prior.
+
+    Shape:
+        codes: (B, L)
+        label: (B)
+        output: (B, L, K), logits
+
+    Raises:
+        ValueError: a width that the heads do not divide.
+
+    References:
+        Vaswani et al. 2017, Attention Is All You Need
     """
 
     def __init__(
@@ -48,12 +61,12 @@ class CodebookPrior(nn.Module):
     def decode(
         self, tokens: Tensor, memory: decoding.DecoderState = (), state: decoding.DecoderState | None = None
     ) -> tuple[Tensor, decoding.DecoderState]:
-        """Scores (B, T, K) of the code after each of ``tokens`` (B, T), and the state to go on from."""
+        """Return logits (B, T, K) of the code after each of ``tokens`` (B, T), and the key-value cache."""
         x, state = self.blocks(self.embed(tokens), past=state or ())
         return self.head(x), state
 
     def make_start_tokens(self, count: int, label: Tensor | None) -> Tensor:
-        """The tokens (count, 1) that rows begin with."""
+        """Return the start tokens (count, 1)."""
         start = torch.full((count,), self.codes, device=self.head.weight.device)
         return (start if label is None else start + label)[:, None]
 
@@ -61,7 +74,7 @@ class CodebookPrior(nn.Module):
         return self.decode(torch.cat((self.make_start_tokens(len(codes), label), codes[:, :-1]), 1))[0]
 
     def write(self, count: int, label: Tensor | None = None) -> Tensor:
-        """New codes (count, L), from torch's generator."""
+        """Sample new codes (count, L) with torch's global generator."""
         return decoding.generate_tokens(self, (), self.make_start_tokens(count, label), self.places, _sample_codes)
 
 

@@ -1,4 +1,4 @@
-"""The two players of a generative adversarial network, around networks of any kind."""
+"""Generator and critic of a generative adversarial network."""
 
 from __future__ import annotations
 
@@ -8,9 +8,21 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 
 class Generator(nn.Module):
-    """z (B, Z), label (B) -> (B, ...)
+    """Generator network, class-conditional if ``num_classes`` is given.
 
-    ``net`` of the noise, and beside it, if there are classes, a learned vector for the class (Mirza and Osindero 2014).
+    The class embedding is concatenated to the noise.
+
+    Args:
+        net: network from the concatenated input to a sample.
+        embed_size: dimension of the class embedding.
+
+    Shape:
+        z: (B, Z)
+        label: (B)
+        output: (B, ...)
+
+    References:
+        Mirza and Osindero 2014, Conditional Generative Adversarial Nets
     """
 
     def __init__(self, net: nn.Module, num_classes: int | None, embed_size: int):
@@ -21,16 +33,28 @@ class Generator(nn.Module):
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         if self.embedding is None:
             return self.net(z)
-        assert label is not None, "a conditional generator is told the class"
+        assert label is not None, "a class-conditional generator needs labels"
         return self.net(torch.cat((z, self.embedding(label)), dim=1))
 
 
 class Critic(nn.Module):
-    """x (B, ...), label (B) -> (B)
+    """Projection discriminator ``head(h) + <v_label, h>`` with ``h = trunk(x)`` and a learned v for each class.
 
-    ``head(h) + <v_label, h>`` with ``h = trunk(x)``, (B, width), and a learned v for each class: the projection of
-    Miyato and Koyama 2018. Without a label the first term stands alone. ``spectral`` divides every weight by its
-    largest singular value, which one step of the power method follows in each forward of training (Miyato et al. 2018).
+    Without labels the output is the first term.
+
+    Args:
+        trunk: network from a sample to features (B, width).
+        spectral: divide each weight by its largest singular value, estimated by one step of power iteration in every
+            training forward pass.
+
+    Shape:
+        x: (B, ...)
+        label: (B)
+        output: (B)
+
+    References:
+        Miyato and Koyama 2018, cGANs with Projection Discriminator.
+        Miyato et al. 2018, Spectral Normalization for Generative Adversarial Networks.
     """
 
     def __init__(self, trunk: nn.Module, width: int, num_classes: int | None, spectral: bool):
@@ -46,5 +70,5 @@ class Critic(nn.Module):
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         h = self.trunk(x)
-        judged = self.head(h).squeeze(1)
-        return judged if label is None or self.classes is None else judged + (self.classes(label) * h).sum(1)
+        logits = self.head(h).squeeze(1)
+        return logits if label is None or self.classes is None else logits + (self.classes(label) * h).sum(1)

@@ -1,4 +1,4 @@
-"""A generator whose layers are steered by a style, and the residual blocks of the critic beside it."""
+"""StyleGAN2 generator blocks and the residual blocks of its discriminator."""
 
 from __future__ import annotations
 
@@ -12,15 +12,23 @@ from torch import Tensor, nn
 from trainer.models.layers.mlp import make_mlp
 
 LEAKY_SLOPE = 0.2
-"""Of a leaky ReLU below 0."""
+"""Negative slope of the leaky ReLUs."""
 
 
 class ModulatedConv(nn.Module):
-    """x (B, C, H, W), style (B, S) -> (B, D, H, W)
+    """Convolution with weights modulated by a style vector.
 
-    Karras et al. 2020: the kernel of a row is ``w_dck s_c``, with s an affine map of its style, and ``demodulate``
-    divides it by its norm ``sqrt(sum_ck (w_dck s_c)^2)``, so that outputs keep their scale whatever the style.
-    Scaling inputs and outputs instead gives the same numbers with one kernel for all rows.
+    The kernel of a sample is ``w_dck s_c``, where s is an affine map of its style; ``demodulate`` divides it by its
+    norm ``sqrt(sum_ck (w_dck s_c)^2)``, so that the scale of the output does not depend on the style. Scaling inputs
+    and outputs instead is equivalent and needs one kernel for the batch.
+
+    Shape:
+        x: (B, C, H, W)
+        style: (B, S)
+        output: (B, D, H, W)
+
+    References:
+        Karras et al. 2020, Analyzing and Improving the Image Quality of StyleGAN, section 2.2
     """
 
     def __init__(self, before: int, after: int, kernel: int, style: int, demodulate: bool):
@@ -41,7 +49,13 @@ class ModulatedConv(nn.Module):
 
 
 class StyledLayer(nn.Module):
-    """x (B, C, H, W), style (B, S) -> (B, D, H, W): a modulated convolution, noise at each pixel, and a leaky ReLU."""
+    """Modulated convolution, per-pixel noise and leaky ReLU.
+
+    Shape:
+        x: (B, C, H, W)
+        style: (B, S)
+        output: (B, D, H, W)
+    """
 
     def __init__(self, before: int, after: int, style: int):
         super().__init__()
@@ -52,12 +66,15 @@ class StyledLayer(nn.Module):
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         x = self.convolution(x, style)
         noise = self.noise * torch.randn(len(x), 1, *x.shape[2:], device=x.device)
-        # The square root brings the activations back to the scale that the next layer expects.
+        # The factor restores unit variance after the activation.
         return F.leaky_relu(x + noise + self.bias[:, None, None], LEAKY_SLOPE) * 2**0.5
 
 
 class StyledStage(nn.Module):
-    """Maps and the picture so far, both enlarged to ``size``; two layers, and what they add to the picture."""
+    """Upsampling stage with a skip connection to the image (to-RGB).
+
+    Upsamples the features and the image to ``size``, applies two styled layers, and adds their projection to the image.
+    """
 
     def __init__(self, before: int, after: int, style: int, channels: int, size: tuple[int, int]):
         super().__init__()
@@ -66,18 +83,33 @@ class StyledStage(nn.Module):
         self.ink = ModulatedConv(after, channels, 1, style, demodulate=False)
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Tensor, picture: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
-        x, picture = (F.interpolate(maps, self.size, mode="bilinear") for maps in (x, picture))
+    def forward(self, x: Tensor, image: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+        x, image = (F.interpolate(images, self.size, mode="bilinear") for images in (x, image))
         for layer in self.layers:
             x = layer(x, style)
-        return x, picture + self.ink(x, style) + self.bias[:, None, None]
+        return x, image + self.ink(x, style) + self.bias[:, None, None]
 
 
 class StyleGenerator(nn.Module):
-    """z (B, Z) -> (B, channels, H, W)
+    """StyleGAN2 generator.
 
-    Karras et al. 2019 and 2020: perceptrons map the noise, on a sphere, to a style; a learned constant of the smallest
-    of ``sizes`` grows through one stage a size, each steered by the style and adding to the picture.
+    An MLP maps the normalized latent to a style, which modulates one stage per image size, starting from a learned
+    constant of the smallest size.
+
+    Args:
+        latent: latent dimension Z.
+        mapping: widths of the mapping network; the last is the style dimension.
+        widths: channels of the stages.
+        channels: image channels.
+        sizes: (height, width) of each stage, ascending.
+
+    Shape:
+        z: (B, Z)
+        output: (B, channels, H, W)
+
+    References:
+        Karras et al. 2019, A Style-Based Generator Architecture for Generative Adversarial Networks.
+        Karras et al. 2020, Analyzing and Improving the Image Quality of StyleGAN.
     """
 
     def __init__(
@@ -90,8 +122,8 @@ class StyleGenerator(nn.Module):
     ):
         super().__init__()
         self.mapping = make_mlp((latent, *mapping), lambda: nn.LeakyReLU(LEAKY_SLOPE)).append(nn.LeakyReLU(LEAKY_SLOPE))
-        for layer in (part for part in self.mapping if isinstance(part, nn.Linear)):
-            # A style of unit variance: from a smaller one, all pictures start alike and stay so.
+        for layer in (module for module in self.mapping if isinstance(module, nn.Linear)):
+            # Styles of unit variance: with smaller ones all images start alike and the generator collapses.
             nn.init.kaiming_normal_(layer.weight, a=LEAKY_SLOPE)
         self.constant = nn.Parameter(torch.randn(widths[0], *sizes[0]))
         steps = zip(pairwise((widths[0], *widths)), sizes, strict=True)
@@ -103,14 +135,19 @@ class StyleGenerator(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         style = self.mapping(F.normalize(z, dim=1) * z.shape[1] ** 0.5)
         x = self.constant.expand(len(z), -1, -1, -1)
-        picture = x.new_zeros(len(z), self.channels, *x.shape[2:])
+        image = x.new_zeros(len(z), self.channels, *x.shape[2:])
         for stage in self.stages:
-            x, picture = stage(x, picture, style)
-        return picture
+            x, image = stage(x, image, style)
+        return image
 
 
 class ResidualDownsample(nn.Module):
-    """x (B, C, H, W) -> (B, D, ceil(H / 2), ceil(W / 2)): two convolutions beside a straight way, no norm."""
+    """Residual block without normalization that halves the resolution.
+
+    Shape:
+        x: (B, C, H, W)
+        output: (B, D, ceil(H / 2), ceil(W / 2))
+    """
 
     def __init__(self, before: int, after: int):
         super().__init__()

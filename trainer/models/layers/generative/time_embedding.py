@@ -1,4 +1,4 @@
-"""What a denoiser is told beside its input: the time, and the class."""
+"""Embedding of diffusion time and class label."""
 
 from __future__ import annotations
 
@@ -8,15 +8,23 @@ from torch import Tensor, nn
 from trainer.models.layers.attention.positional_encoding import compute_angles_at
 
 TIME_SCALE = 1000.0
-"""What a time of 1 is among the places that the sines are made for: the thousand steps of Ho et al. 2020."""
+"""Number of sinusoidal positions that time 1 corresponds to, the 1000 diffusion steps of Ho et al. 2020."""
 
 
 class TimeEmbedding(nn.Module):
-    """time (B), label (B) -> (B, width)
+    """Sinusoidal time embedding with an MLP, plus a learned class embedding.
 
-    Sines and cosines of ``1000 time`` (Ho et al. 2020) through two layers, plus a learned vector of the class. Class
-    number ``num_classes`` is the null class, which stands for any (Ho and Salimans 2022): rows whose label was dropped
-    have it, and all rows where no labels are given.
+    Class ``num_classes`` is the null class of classifier-free guidance, used for dropped labels and if no labels are
+    given.
+
+    Shape:
+        time: (B), in [0, 1]
+        label: (B)
+        output: (B, width)
+
+    References:
+        Ho et al. 2020, Denoising Diffusion Probabilistic Models.
+        Ho and Salimans 2022, Classifier-Free Diffusion Guidance.
     """
 
     def __init__(self, width: int, num_classes: int | None = None):
@@ -28,8 +36,10 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, time: Tensor, label: Tensor | None = None) -> Tensor:
         angles = compute_angles_at(TIME_SCALE * time, self.width)
-        moment = self.mix(torch.cat((angles.sin(), angles.cos()), 1)[:, : self.width])
+        embedding = self.mix(torch.cat((angles.sin(), angles.cos()), 1)[:, : self.width])
         if self.classes is not None:
             null = self.classes.num_embeddings - 1
-            moment = moment + self.classes(torch.full_like(time, null, dtype=torch.long) if label is None else label)
-        return self.silu(moment)
+            embedding = embedding + self.classes(
+                torch.full_like(time, null, dtype=torch.long) if label is None else label
+            )
+        return self.silu(embedding)

@@ -1,4 +1,4 @@
-"""Vectors as the nearest of a few that follow them."""
+"""Vector quantization with an EMA codebook."""
 
 from __future__ import annotations
 
@@ -7,23 +7,38 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 DEAD_CODE_THRESHOLD = 0.1
-"""A code that is used less than this share of the mean use is put elsewhere."""
+"""Codes used less than this fraction of the mean usage are reset."""
 MIN_CODE_USAGE = 1e-9
-"""Below this share of all vectors a code has no mean to speak of, and stays where it is."""
+"""Codes used by less than this fraction of the vectors have no reliable mean and stay in place."""
 
 
 class VectorQuantizer(nn.Module):
-    """z (..., D) -> vectors (..., D), codes (...)
+    """Vector quantizer ``code = argmin_k |z - e_k|`` with a codebook e (K, D) updated by exponential moving averages.
 
-    van den Oord et al. 2017: ``code = argmin_k |z - e_k|`` in a codebook e (K, D), and the vector e_code. In training
-    mode the codebook follows the z it is given (their appendix A), without a gradient. With n_k the share of a batch
-    that is nearest to e_k and s_k what that share adds up to,
-    ``N_k <- decay N_k + (1 - decay) n_k``, ``m_k <- decay m_k + (1 - decay) s_k``, ``e_k = m_k / N_k``.
+    In training mode the codebook follows z without a gradient. With n_k the fraction of the batch nearest to e_k and
+    s_k the sum of those vectors over the batch size, ``N_k <- decay N_k + (1 - decay) n_k``, ``m_k <- decay m_k + (1 -
+    decay) s_k``, ``e_k = m_k / N_k``.
 
-    That is k-means, which never mends a start that leaves two clusters to one code and one cluster to two. With
-    ``restarts`` codes therefore begin anew at z drawn by their squared distance to the nearest code (Arthur and
-    Vassilvitskii 2007): all that are hardly used, as they all are at the start; and the one that is missed the least,
-    whenever the batch gains more by it elsewhere (a local search as in Lattanzi and Sohler 2019).
+    This is online k-means, which cannot leave an initialization where two clusters share one code and one cluster has
+    two. With ``restarts``, codes are therefore reset to vectors drawn in proportion to their squared distance to the
+    nearest code (k-means++): all rarely used codes, which includes all codes at the start, and the code whose removal
+    costs least, whenever the batch error decreases by moving it (local search).
+
+    Args:
+        codes: codebook size K.
+        width: vector dimension D.
+        decay: EMA decay.
+        restarts: reset dead codes.
+
+    Shape:
+        z: (..., D)
+        vectors: (..., D)
+        codes: (...)
+
+    References:
+        van den Oord et al. 2017, Neural Discrete Representation Learning, appendix A.
+        Arthur and Vassilvitskii 2007, k-means++: The Advantages of Careful Seeding.
+        Lattanzi and Sohler 2019, A Better k-means++ Algorithm via Local Search.
     """
 
     codebook: Tensor
@@ -48,41 +63,53 @@ class VectorQuantizer(nn.Module):
         return vectors.view(z.shape), codes.view(z.shape[:-1])
 
     def ema_update(self, rows: Tensor, error: Tensor, codes: Tensor) -> None:
-        """Moves the codebook after rows (N, D), given the nearest codes (N,) and the squared distances to them."""
-        chosen = F.one_hot(codes, len(self.shares)).to(rows.dtype)
-        self.shares.lerp_(chosen.mean(0), 1 - self.decay)
-        self.sums.lerp_(chosen.T @ rows / len(rows), 1 - self.decay)
+        """Update the codebook from vectors (N, D), their nearest codes (N,) and squared distances (N,)."""
+        assignment = F.one_hot(codes, len(self.shares)).to(rows.dtype)
+        self.shares.lerp_(assignment.mean(0), 1 - self.decay)
+        self.sums.lerp_(assignment.T @ rows / len(rows), 1 - self.decay)
         if self.restarts:
-            anew, place = self.reset_dead_codes(rows, error)
-            # As if used like the mean code, or the next batch would think that nothing is lost with it.
-            use = 1 / len(self.shares)
-            self.shares.copy_(torch.where(anew, use, self.shares))
-            self.sums.copy_(torch.where(anew[:, None], use * rows[place], self.sums))
+            is_reset, index = self.reset_dead_codes(rows, error)
+            # Set to the mean usage; with zero usage the next batch would move them again.
+            usage = 1 / len(self.shares)
+            self.shares.copy_(torch.where(is_reset, usage, self.shares))
+            self.sums.copy_(torch.where(is_reset[:, None], usage * rows[index], self.sums))
         used = self.shares[:, None]
         self.codebook.copy_(torch.where(used > MIN_CODE_USAGE, self.sums / used, self.codebook))
 
     def reset_dead_codes(self, rows: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
-        """Which codes begin anew, (K,), and the rows at which they do, (K,), given all errors (N,)."""
+        """Choose the codes to reset and the rows that replace them.
+
+        Args:
+            rows: vectors (N, D).
+            error: squared distance of each row to its code (N,).
+
+        Returns:
+            Mask of the codes to reset (K,), and the row index for each code (K,).
+        """
         count, mass = len(self.shares), error.cumsum(0)
-        # Drawing by bisection takes any numbers, so that what is not finite is told by the guard and not from here.
-        place = torch.searchsorted(mass, mass[-1] * torch.rand(count, device=mass.device)).clamp(max=len(rows) - 1)
-        # The row that is drawn gains the most by it, and is left out.
-        drawn = place[:1]
+        # searchsorted accepts non-finite values, which are left to the NaN guard to report.
+        index = torch.searchsorted(mass, mass[-1] * torch.rand(count, device=mass.device)).clamp(max=len(rows) - 1)
+        # The drawn row itself is excluded, since its error always falls to zero.
+        drawn = index[:1]
         gains = (error - (rows - rows[drawn]).square().sum(1)).clamp(min=0)
         gain = (gains.sum() - gains[drawn]) / len(rows)
-        # The vectors of a code that goes have the nearest other one left.
-        apart = compute_distances(self.codebook, self.codebook).fill_diagonal_(torch.inf).amin(1)
-        loss, least = (self.shares / self.shares.sum() * apart).min(0)
+        # Vectors of a removed code move to its nearest other code.
+        separation = compute_distances(self.codebook, self.codebook).fill_diagonal_(torch.inf).amin(1)
+        loss, least = (self.shares / self.shares.sum() * separation).min(0)
         swapped = (torch.arange(count, device=mass.device) == least) & (loss < gain)
-        return (self.shares < DEAD_CODE_THRESHOLD / count) | swapped, torch.where(swapped, drawn, place)
+        return (self.shares < DEAD_CODE_THRESHOLD / count) | swapped, torch.where(swapped, drawn, index)
 
 
 def compute_distances(rows: Tensor, codebook: Tensor) -> Tensor:
-    """Squared distances (N, K) of rows (N, D) and codes (K, D)."""
+    """Compute squared distances (N, K) between rows (N, D) and codes (K, D)."""
     cross = torch.addmm(codebook.square().sum(1), rows, codebook.T, alpha=-2)
     return (cross + rows.square().sum(1, keepdim=True)).clamp(min=0)
 
 
 def straight_through(z: Tensor, vectors: Tensor) -> Tensor:
-    """The value of ``vectors`` with the gradient of ``z`` (Bengio et al. 2013)."""
+    """Return the value of ``vectors`` with the gradient of ``z`` (straight-through estimator).
+
+    References:
+        Bengio et al. 2013, Estimating or Propagating Gradients Through Stochastic Neurons
+    """
     return z + (vectors - z).detach()

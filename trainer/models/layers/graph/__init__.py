@@ -1,1 +1,1 @@
-"""Graph convolutions, readouts, link decoders and sparse products."""
+"""Graph convolutions, readouts, link decoders and sparse matrix products."""

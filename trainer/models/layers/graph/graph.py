@@ -1,4 +1,4 @@
-"""Graphs as neural networks see them: edges checked once, and the matrices that layers make of them."""
+"""Graph structure with validated edges and cached adjacency matrices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ AdjacencyNorm = Literal["sum", "mean", "symmetric"]
 
 
 def validate_edges(edge_index: Tensor, edge_weight: Tensor | None, nodes: int) -> None:
-    """Raises ValueError for an edge that no graph of ``nodes`` nodes has, and for a weight that is no number >= 0."""
+    """Validate edge indices and weights.
+
+    Raises:
+        ValueError: indices that are not int64 (2, E) within 0..nodes - 1, or weights that are not finite and >= 0.
+    """
     if edge_index.ndim != 2 or len(edge_index) != 2 or edge_index.dtype != torch.long:
         kind = format_dtype(edge_index.dtype)
         raise ValueError(f"edge_index: expected whole numbers (2, E), found {kind} {tuple(edge_index.shape)}")
@@ -35,12 +39,19 @@ def validate_edges(edge_index: Tensor, edge_weight: Tensor | None, nodes: int) -
 
 
 class Graph:
-    """N nodes and the edges between them; an edge runs from ``edge_index[0]`` to ``edge_index[1]``.
+    """Directed graph of N nodes with edges from ``edge_index[0]`` to ``edge_index[1]``.
 
-    edge_index: (2, E) int64. edge_weight: (E,) >= 0, or None where every edge counts 1. edge_attr: (E, D) or None.
-    A matrix (N, N) has targets for rows. Each is made when a layer first asks for it, and kept with the graph.
+    Matrices are (N, N) with a row per target node, are built on first use and cached with the graph.
 
-    Raises ValueError as ``validate_edges``.
+    Args:
+        nodes: number of nodes N.
+        edge_index: (2, E), int64.
+        edge_weight: (E,) >= 0; None weights every edge by 1.
+        edge_attr: edge features (E, D).
+        dtype: dtype of the adjacency matrices.
+
+    Raises:
+        ValueError: invalid edges, see ``validate_edges``.
     """
 
     def __init__(
@@ -55,7 +66,7 @@ class Graph:
         if edge_attr is not None and len(edge_attr) != edge_index.shape[1]:
             raise ValueError(f"edge_attr: features of {len(edge_attr)} edges for {edge_index.shape[1]} edges")
         self.num_nodes = nodes
-        # Not the very tensors: a Memo keeps what was made of those for as long as they live.
+        # Detached copies: TensorCache keeps this graph until the original tensors are freed, so it must not hold them.
         self.edge_index = edge_index.detach()
         self.edge_weight = edge_weight if edge_weight is None or edge_weight.requires_grad else edge_weight.detach()
         self.edge_attr = edge_attr if edge_attr is None or edge_attr.requires_grad else edge_attr.detach()
@@ -64,10 +75,13 @@ class Graph:
         self._neighbors: dict[int, NeighborPattern] = {}
 
     def get_adjacency(self, norm: AdjacencyNorm, loops: bool) -> SparseMatrix:
-        """The weights ``A``, with every node its own neighbour if it has ``loops``, plain or normalised.
+        """Return the adjacency matrix A, optionally with self-loops and normalized by the in-degree D.
 
-        ``sum``: A. ``mean``: D^-1 A. ``symmetric``: D^-1/2 A D^-1/2 (Kipf and Welling 2017, eq. 2). D are the sums of
-        incoming weights; a node that nothing reaches has a row of zeros.
+        ``sum``: A. ``mean``: D^-1 A. ``symmetric``: D^-1/2 A D^-1/2. D sums the weights of incoming edges; a node
+        without incoming edges has a zero row.
+
+        References:
+            Kipf and Welling 2017, Semi-Supervised Classification with Graph Convolutional Networks, eq. 2
         """
         if (norm, loops) not in self._adjacency:
             self._adjacency[norm, loops] = self._normalize_adjacency(norm, loops)
@@ -88,28 +102,31 @@ class Graph:
         return SparseMatrix(pattern, weight[order])
 
     def get_neighbors(self, heads: int) -> NeighborPattern:
-        """Whom each head of each node may attend to: its neighbours and itself."""
+        """Return the attention pattern of each head over the neighbors of a node and the node itself."""
         if heads not in self._neighbors:
             self._neighbors[heads] = NeighborPattern.from_graph(self, heads)
         return self._neighbors[heads]
 
     def add_self_loops(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Targets, sources and weights of the edges, with one loop on every node: those given keep their weight."""
+        """Return targets, sources and weights of the edges with one self-loop per node.
+
+        Existing self-loops keep their weight.
+        """
         source, target = self.edge_index
-        loop, every = source == target, torch.arange(self.num_nodes, device=source.device)
-        targets, sources = torch.cat((target[~loop], every)), torch.cat((source[~loop], every))
+        loop, nodes = source == target, torch.arange(self.num_nodes, device=source.device)
+        targets, sources = torch.cat((target[~loop], nodes)), torch.cat((source[~loop], nodes))
         if self.edge_weight is None:
             return targets, sources, None
-        own = self.edge_weight.new_ones(self.num_nodes).index_put((source[loop],), self.edge_weight[loop])
-        return targets, sources, torch.cat((self.edge_weight[~loop], own))
+        loop_weight = self.edge_weight.new_ones(self.num_nodes).index_put((source[loop],), self.edge_weight[loop])
+        return targets, sources, torch.cat((self.edge_weight[~loop], loop_weight))
 
 
 @dataclass(frozen=True, eq=False)
 class NeighborPattern:
-    """Whom each head of each node may attend to.
+    """Sparsity pattern of multi-head attention over graph neighbors.
 
     Attention with H heads on a graph is attention with one head on H copies of it: row i * H + h is node i in copy h.
-    ``pattern`` is (N H, N H) with an entry per edge, loop and head; ``log_weight`` is None where every edge counts 1.
+    ``pattern`` is (N H, N H) with an entry per edge, self-loop and head; ``log_weight`` is None for unweighted edges.
     """
 
     pattern: SparsePattern

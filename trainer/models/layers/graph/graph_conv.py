@@ -1,7 +1,7 @@
-"""Layers that send along the edges of a graph: x (N, F), graph -> (N, C).
+"""Graph convolutions: x (N, F), graph -> (N, C).
 
-Each applies its weights before it sends, so that sparse features cost what is not zero in them, and what travels is
-as narrow as the output.
+Each layer multiplies by its weights before it aggregates, so that sparse features cost only their non-zeros and
+messages are as narrow as the output.
 """
 
 from __future__ import annotations
@@ -23,25 +23,38 @@ def _make_weight(rows: int, cols: int) -> nn.Parameter:
 
 
 class _TransposedWeights(HasWeightMatrices):
-    """A layer whose matrices are multiplied from the right, (in, out), and so lie across torch's."""
+    """Layer with (in, out) weight matrices that multiply from the right, the transpose of torch's layout."""
 
     def weight_matrices(self) -> MatricesByName:
-        own = {name: value.data for name, value in self.named_parameters(recurse=False)}
-        return {name: [value.t()] for name, value in own.items() if value.dim() == 2}
+        parameters = {name: value.data for name, value in self.named_parameters(recurse=False)}
+        return {name: [value.t()] for name, value in parameters.items() if value.dim() == 2}
 
 
 class NodeLinear(nn.Linear):
-    """x (N, F), graph -> (N, C): every node by itself, to see what the edges are worth."""
+    """Linear layer on each node that ignores the edges, a baseline for graph convolutions.
+
+    Shape:
+        x: (N, F)
+        output: (N, C)
+    """
 
     def forward(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:  # type: ignore[override]
         return x @ self.weight.t() + self.bias
 
 
 class GCNConv(_TransposedWeights):
-    """x (N, F), graph -> (N, C)
+    """Graph convolution ``A (X W) + b`` over the adjacency matrix A with self-loops.
 
-    ``A (X W) + b`` with A the adjacency with self-loops: ``symmetric`` is Kipf and Welling 2017, ``sum`` adds up the
-    neighbours, ``mean`` averages them. The bias does not pass through the adjacency.
+    Args:
+        norm: ``symmetric`` is the GCN of Kipf and Welling, ``sum`` sums over the neighbors, ``mean`` averages them.
+            The bias is added after aggregation.
+
+    Shape:
+        x: (N, F)
+        output: (N, C)
+
+    References:
+        Kipf and Welling 2017, Semi-Supervised Classification with Graph Convolutional Networks
     """
 
     def __init__(self, in_features: int, out_features: int, norm: AdjacencyNorm = "symmetric"):
@@ -55,10 +68,16 @@ class GCNConv(_TransposedWeights):
 
 
 class SAGEConv(_TransposedWeights):
-    """x (N, F), graph -> (N, C)
+    """GraphSAGE convolution with mean aggregator, ``x_i W + mean_j x_j W_near + b`` over the neighbors j of i.
 
-    Hamilton et al. 2017, the mean aggregator: ``x_i W + mean_j x_j W_near + b`` over the neighbours j of i; a node
-    without any has the first term alone.
+    The mean of a node without neighbors is zero.
+
+    Shape:
+        x: (N, F)
+        output: (N, C)
+
+    References:
+        Hamilton et al. 2017, Inductive Representation Learning on Large Graphs
     """
 
     def __init__(self, in_features: int, out_features: int):
@@ -72,11 +91,17 @@ class SAGEConv(_TransposedWeights):
 
 
 class GINConv(_TransposedWeights):
-    """x (N, F), graph -> (N, C)
+    """Graph isomorphism layer ``MLP((1 + eps) x_i + sum_j x_j)`` over the neighbors j of i.
 
-    Xu et al. 2019, eq. 4.1: ``MLP((1 + eps) x_i + sum_j x_j)`` over the neighbours j of i, with eps learned from 0 and
-    an MLP of one hidden layer, normed over the nodes. Its first matrix is applied before the sum, which changes
-    nothing.
+    ``eps`` is learned from 0; the MLP has one hidden layer with batch norm over the nodes. Its first matrix is applied
+    before the sum, which is equivalent.
+
+    Shape:
+        x: (N, F)
+        output: (N, C)
+
+    References:
+        Xu et al. 2019, How Powerful are Graph Neural Networks?, eq. 4.1
     """
 
     def __init__(self, in_features: int, out_features: int):
@@ -94,10 +119,17 @@ class GINConv(_TransposedWeights):
 
 
 class EdgeMessageConv(_TransposedWeights):
-    """x (N, F), graph with edge_attr (E, D) -> (N, C)
+    """Message passing with edge features, ``x_i + mean_j ReLU(W [x_i, x_j, e_ji] + b)`` over the edges j -> i.
 
-    ``x_i + mean_j ReLU(W [x_i, x_j, e_ji] + b)`` over the edges j -> i (messages as in Gilmer et al. 2017, eq. 1). The
-    first term, through a matrix where widths differ, keeps what a node is when nothing reaches it.
+    The residual ``x_i``, projected if the widths differ, preserves the features of nodes without incoming edges.
+
+    Shape:
+        x: (N, F)
+        graph.edge_attr: (E, D)
+        output: (N, C)
+
+    References:
+        Gilmer et al. 2017, Neural Message Passing for Quantum Chemistry, eq. 1
     """
 
     def __init__(self, in_features: int, out_features: int, edge_features: int):
@@ -110,9 +142,12 @@ class EdgeMessageConv(_TransposedWeights):
         assert graph.edge_attr is not None, "messages over edges need edge_attr"
         source, target = graph.edge_index
         width = self.in_features
-        to_target, to_source, of_edge = self.message.weight.split((width, width, graph.edge_attr.shape[1]), 1)
-        at_target, at_source = x @ to_target.t(), x @ to_source.t()  # per node: there are fewer of them than edges
-        edge = F.linear(graph.edge_attr.to(at_target.dtype), of_edge, self.message.bias)
+        target_weight, source_weight, edge_weight = self.message.weight.split(
+            (width, width, graph.edge_attr.shape[1]), 1
+        )
+        # Per node, since there are fewer nodes than edges.
+        at_target, at_source = x @ target_weight.t(), x @ source_weight.t()
+        edge = F.linear(graph.edge_attr.to(at_target.dtype), edge_weight, self.message.bias)
         message = F.relu(at_target.index_select(0, target) + at_source.index_select(0, source) + edge)
         total = message.new_zeros(graph.num_nodes, message.shape[1]).index_add(0, target, message)
         count = torch.bincount(target, minlength=graph.num_nodes).clamp(min=1)
@@ -125,10 +160,10 @@ class EdgeMessageConv(_TransposedWeights):
 
 
 class _BaseGATConv(HasWeightMatrices):
-    """Heads that each weigh a node's neighbours, itself among them, and sum what they are projected to.
+    """Multi-head attention over the neighbors of a node and the node itself.
 
-    Their sums are laid side by side, or averaged. An edge of weight w counts as w edges: its log is added to the
-    score, so weight 0 is no edge, and a node that has none, its loop included, has the bias alone.
+    Heads are concatenated or averaged. An edge of weight w counts as w edges: log w is added to its score, so weight 0
+    removes the edge. A node without any edge, not even a self-loop, outputs the bias.
     """
 
     def __init__(
@@ -144,37 +179,48 @@ class _BaseGATConv(HasWeightMatrices):
 
     def forward(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
         h = self.project_heads(x, self.weight)
-        share = sparse_dropout(self.compute_attention(x, h, graph), self.dropout, self.training)
-        out = sparse_matmul(graph.get_neighbors(self.heads).pattern, share, h.flatten(0, 1)).view_as(h)
+        attention = sparse_dropout(self.compute_attention(x, h, graph), self.dropout, self.training)
+        out = sparse_matmul(graph.get_neighbors(self.heads).pattern, attention, h.flatten(0, 1)).view_as(h)
         return (out.flatten(1) if self.concat else out.mean(1)) + self.bias
 
     def project_heads(self, x: Tensor | SparseMatrix, weight: Tensor) -> Tensor:
-        """Every node as every head sees it, (N, H, C)."""
+        """Project the nodes for each head, (N, H, C)."""
         return (x @ weight).view(-1, self.heads, weight.shape[1] // self.heads)
 
     def compute_attention(self, x: Tensor | SparseMatrix, h: Tensor, graph: Graph) -> Tensor:
-        """The share of each entry of the pattern, (K,), given nodes as they are and projected."""
-        near = graph.get_neighbors(self.heads)
-        score = self.score_edges(x, h, near.pattern)
-        return row_softmax(near.pattern, score if near.log_weight is None else score + near.log_weight)
+        """Compute the attention coefficient of each pattern entry, (K,).
+
+        Args:
+            x: node features.
+            h: projected node features (N, H, C).
+        """
+        neighbors = graph.get_neighbors(self.heads)
+        score = self.score_edges(x, h, neighbors.pattern)
+        return row_softmax(neighbors.pattern, score if neighbors.log_weight is None else score + neighbors.log_weight)
 
     @abstractmethod
     def score_edges(self, x: Tensor | SparseMatrix, h: Tensor, pattern: SparsePattern) -> Tensor:
-        """How much each entry of the pattern counts, (K,), before the softmax over its row."""
+        """Compute the unnormalized attention score of each pattern entry, (K,)."""
 
     def weight_matrices(self) -> MatricesByName:
-        """Projections lie (in, out); the vectors of the heads, (H, C), are maps from C numbers to H."""
-        own = {name: value.data for name, value in self.named_parameters(recurse=False)}
-        across = ("weight", "target_weight")
-        return {name: [value.t() if name in across else value] for name, value in own.items() if value.dim() == 2}
+        """Return projections transposed to (out, in) and the per-head vectors (H, C) as maps from C to H."""
+        transposed = ("weight", "target_weight")
+        matrices = {name: p.data for name, p in self.named_parameters(recurse=False) if p.dim() == 2}
+        return {name: [value.t() if name in transposed else value] for name, value in matrices.items()}
 
 
 class GATConv(_BaseGATConv):
-    """x (N, F), graph -> (N, H C), or (N, C) without concat
+    """Graph attention layer with scores ``softmax_j LeakyReLU(a_target . h_i + a_source . h_j)``, where ``h = W x``.
 
-    Velickovic et al. 2018: with ``h = W x``, node i weighs its neighbours j by
-    ``softmax_j LeakyReLU(a_target . h_i + a_source . h_j)`` and sums their ``h_j``. Every head has a W and an a of its
-    own. All nodes rank their neighbours alike: the term of i moves every score of its row.
+    Each head has its own W and a. The attention is static: the term of i shifts all scores of its row, so that all
+    nodes rank their neighbors alike.
+
+    Shape:
+        x: (N, F)
+        output: (N, H C), or (N, C) without concat
+
+    References:
+        Velickovic et al. 2018, Graph Attention Networks
     """
 
     def __init__(
@@ -191,16 +237,23 @@ class GATConv(_BaseGATConv):
         self.target = _make_weight(heads, out_features)
 
     def score_edges(self, x: Tensor | SparseMatrix, h: Tensor, pattern: SparsePattern) -> Tensor:
-        of_source = (h * self.source).sum(-1).flatten().index_select(0, pattern.cols)
-        of_target = (h * self.target).sum(-1).flatten().index_select(0, pattern.rows)
-        return F.leaky_relu(of_source + of_target, self.negative_slope)
+        source_score = (h * self.source).sum(-1).flatten().index_select(0, pattern.cols)
+        target_score = (h * self.target).sum(-1).flatten().index_select(0, pattern.rows)
+        return F.leaky_relu(source_score + target_score, self.negative_slope)
 
 
 class GATv2Conv(_BaseGATConv):
-    """x (N, F), graph -> (N, H C), or (N, C) without concat
+    """Graph attention layer with dynamic attention ``softmax_j a . LeakyReLU(W_target x_i + W x_j)``.
 
-    Brody et al. 2022, eq. 7: ``softmax_j a . LeakyReLU(W_target x_i + W x_j)``, so that which neighbour counts most
-    depends on who asks. It takes C numbers for every edge and head where ``GATConv`` takes one.
+    The ranking of neighbors depends on the target node. Memory is C numbers per edge and head, where ``GATConv`` needs
+    one.
+
+    Shape:
+        x: (N, F)
+        output: (N, H C), or (N, C) without concat
+
+    References:
+        Brody et al. 2022, How Attentive are Graph Attention Networks?, eq. 7
     """
 
     def __init__(
@@ -217,11 +270,11 @@ class GATv2Conv(_BaseGATConv):
         self.score = _make_weight(heads, out_features)
 
     def score_edges(self, x: Tensor | SparseMatrix, h: Tensor, pattern: SparsePattern) -> Tensor:
-        of_source = h.flatten(0, 1).index_select(0, pattern.cols)
-        of_target = self.project_heads(x, self.target_weight).flatten(0, 1).index_select(0, pattern.rows)
-        both = F.leaky_relu(of_source + of_target, self.negative_slope)
-        return (both * self.score.index_select(0, pattern.rows % self.heads)).sum(-1)
+        source_score = h.flatten(0, 1).index_select(0, pattern.cols)
+        target_score = self.project_heads(x, self.target_weight).flatten(0, 1).index_select(0, pattern.rows)
+        hidden = F.leaky_relu(source_score + target_score, self.negative_slope)
+        return (hidden * self.score.index_select(0, pattern.rows % self.heads)).sum(-1)
 
 
 ATTENTION_CONVS: dict[Literal["v1", "v2"], type[_BaseGATConv]] = {"v1": GATConv, "v2": GATv2Conv}
-"""Both ways of scoring neighbours, by the version of the network they are of."""
+"""Graph attention layers by version."""

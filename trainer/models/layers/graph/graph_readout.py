@@ -1,4 +1,4 @@
-"""One vector of the nodes of each graph in a batch, whichever network they come from."""
+"""Graph readout: pooling of nodes into one vector per graph."""
 
 from __future__ import annotations
 
@@ -13,11 +13,18 @@ from trainer.models.layers.graph.sparse import SparsePattern, row_softmax, spars
 
 
 class GraphPool(HasWeightMatrices):
-    """h (N, D), sizes (G) -> (G, D)
+    """Global pooling over the nodes of each graph in a batch.
 
-    The nodes of a graph stand together, ``sizes`` of them. ``mean``, ``sum`` and ``max`` run over a graph's own nodes;
-    ``attention`` weighs them by ``softmax_i(w . h_i)`` among them (after Li et al. 2016, eq. 7). A graph's vector
-    depends on no other graph.
+    Nodes of a graph are contiguous. ``mean``, ``sum`` and ``max`` reduce over the nodes of a graph; ``attention``
+    weights them by ``softmax_i(w . h_i)``. The vector of a graph does not depend on other graphs in the batch.
+
+    Shape:
+        h: (N, D)
+        sizes: (G), nodes per graph
+        output: (G, D)
+
+    References:
+        Li et al. 2016, Gated Graph Sequence Neural Networks, eq. 7
     """
 
     def __init__(self, kind: Literal["mean", "sum", "max", "attention"], width: int):
@@ -33,12 +40,12 @@ class GraphPool(HasWeightMatrices):
         if self.score is None:
             return torch.segment_reduce(h, self.kind, offsets=starts, axis=0)
         membership = _make_membership(sizes, starts, len(h))
-        # Product and sum, not a product of matrices: that would be of half precision under autocast.
+        # Elementwise product and sum, because autocast would run a matrix product in half precision.
         return sparse_matmul(membership, row_softmax(membership, (h * self.score).sum(1)), h)
 
 
 def _make_membership(sizes: Tensor, starts: Tensor, nodes: int) -> SparsePattern:
-    """Which nodes are in which graph, (G, N), without waiting for the device to say how many."""
+    """Return the membership matrix of nodes in graphs, (G, N), without a device synchronization."""
     graph = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes, output_size=nodes)
     node = torch.arange(nodes + 1, device=sizes.device)
     return SparsePattern((len(sizes), nodes), graph, node[:-1], starts, node[:-1], graph, node)

@@ -1,4 +1,4 @@
-"""What two nodes are to each other, whichever of them is named first: nodes (N, W), pairs (P, 2) -> (P, 1)."""
+"""Symmetric link decoders: nodes (N, W), pairs (P, 2) -> logits (P, 1)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ from torch import Tensor, nn
 
 
 def gather_endpoints(nodes: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows of ``nodes`` (N, W) that pairs (P, 2) name, first and second, (P, W) each.
+    """Gather the embeddings of both nodes of each pair.
 
-    Raises ValueError for a node that is not there; on a GPU the device refuses it, as a look would make a step wait.
+    Shape:
+        nodes: (N, W)
+        pairs: (P, 2), int64
+        output: two tensors (P, W)
+
+    Raises:
+        ValueError: a node outside 0..N - 1. Checked on the CPU only, because a check on a GPU would synchronize; there
+            the indexing kernel fails.
     """
     if pairs.device.type == "cpu" and not torch.compiler.is_compiling():
         outside = ((pairs < 0) | (pairs >= len(nodes))).any(1)
@@ -25,7 +32,7 @@ def gather_endpoints(nodes: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class DotDecoder(nn.Module):
-    """``z_i . z_j + b``"""
+    """Inner product decoder ``z_i . z_j + b``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +44,10 @@ class DotDecoder(nn.Module):
 
 
 class LinearDecoder(nn.Module):
-    """``W [z_i, z_j] + b``, the mean of both orders: what a node adds is the same beside any other."""
+    """Linear decoder ``W [z_i, z_j] + b``, averaged over both orders.
+
+    Each node contributes the same to every pair.
+    """
 
     def __init__(self, width: int):
         super().__init__()
@@ -49,9 +59,10 @@ class LinearDecoder(nn.Module):
 
 
 class MLPDecoder(nn.Module):
-    """``MLP(z_i * z_j)`` with one hidden layer of relu: a dot product that learns what to add up.
+    """MLP decoder ``MLP(z_i * z_j)`` with one hidden ReLU layer, a generalized inner product.
 
-    The vectors are normed first: products of the small numbers that a deep encoder begins with teach nothing.
+    Layer norm comes first, because products of the small embeddings of an untrained deep encoder yield no useful
+    gradient.
     """
 
     def __init__(self, width: int):
@@ -70,4 +81,4 @@ DECODERS: dict[Literal["dot", "linear", "mlp"], Callable[[int], nn.Module]] = {
     "linear": LinearDecoder,
     "mlp": MLPDecoder,
 }
-"""By the width of a node."""
+"""Link decoders by name, called with the node width."""

@@ -1,4 +1,4 @@
-"""Layers along the edges of a graph, one after another: what models of nodes, graphs and links share."""
+"""Stack of message passing layers shared by node, graph and link models."""
 
 from __future__ import annotations
 
@@ -25,11 +25,17 @@ CONV_LAYERS: dict[ConvKind, Callable[[int, int], nn.Module]] = {
 
 
 class MessagePassingStack(nn.Module):
-    """x (N, F), edge_index (2, E), edge_weight (E), edge_attr (E, D) -> (N, C)
+    """Stack of graph layers, ``h = layer(dropout(activation(h)), graph)``, without activation before the first layer.
 
-    ``h = layer(dropout(activation(h)), graph)``, without activation before the first layer. The graph and sparse
-    features are prepared once and kept while the tensors they came from live (``TensorCache``), so that a step costs
-    the products alone.
+    The graph and sparse features are prepared once and cached while their source tensors live (``TensorCache``), so
+    that a step costs only the products.
+
+    Shape:
+        x: (N, F)
+        edge_index: (2, E)
+        edge_weight: (E)
+        edge_attr: (E, D)
+        output: (N, C)
     """
 
     def __init__(self, layers: Iterable[nn.Module], dropout: float, activation: Callable[[Tensor], Tensor] = F.relu):
@@ -46,7 +52,7 @@ class MessagePassingStack(nn.Module):
         return self.forward_graph(self.cache(to_sparse_if_mostly_zero, x) or x, graph)
 
     def forward_graph(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
-        """The same for a graph that is already prepared, such as one whose edges are of several kinds."""
+        """Run the stack on a prepared graph, such as a relational graph."""
         first, *rest = self.layers
         h = first(sparse_dropout(x, self.dropout, self.training), graph)
         for layer in rest:

@@ -1,4 +1,4 @@
-"""Edges of several kinds, and a layer that has a matrix for each kind."""
+"""Relational graph convolution (R-GCN) for edges of several relation types."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from trainer.utils.text import format_dtype
 
 
 def validate_edge_types(edge_type: Tensor, edges: int, relations: int) -> None:
-    """Raises ValueError for what does not number the relation of each edge."""
+    """Validate the relation of each edge.
+
+    Raises:
+        ValueError: not int64 (E,), or a relation outside 0..relations - 1.
+    """
     if edge_type.shape != (edges,) or edge_type.dtype != torch.long:
         kind = format_dtype(edge_type.dtype)
         raise ValueError(
@@ -26,14 +30,18 @@ def validate_edge_types(edge_type: Tensor, edges: int, relations: int) -> None:
 
 
 class RelationalGraph(Graph):
-    """N nodes and edges of R relations between them; ``edge_type`` (E,) int64 says which.
+    """Graph with N nodes and edges of R relation types.
 
-    What a node hears by one relation is one mean, in which an edge of weight w counts as w edges. ``means`` (M, N)
-    takes all M of them that are of anybody at all, relation after relation, ``counts`` of each, and ``sums`` (N, M)
-    adds up those of a node. So work and memory follow the pairs of node and relation that occur, which are at most as
-    many as edges, and not N R.
+    Messages are averaged per node and relation, where an edge of weight w counts as w edges. Only the M pairs of node
+    and relation that occur have a row, so work and memory grow with M <= E instead of N R: ``means`` (M, N) averages
+    the neighbors, sorted by relation with ``counts`` rows each, and ``sums`` (N, M) adds the means of each node.
 
-    Raises ValueError as ``validate_edge_types`` here and for graphs.
+    Args:
+        edge_type: relation of each edge (E,), int64.
+        relations: number of relations R.
+
+    Raises:
+        ValueError: invalid edges or edge types, see ``validate_edges`` and ``validate_edge_types``.
     """
 
     def __init__(
@@ -48,25 +56,37 @@ class RelationalGraph(Graph):
         super().__init__(nodes, edge_index, edge_weight, dtype=dtype)
         validate_edge_types(edge_type, edge_index.shape[1], relations)
         source, target = self.edge_index
-        heard, row = (edge_type * nodes + target).unique(return_inverse=True)
+        node_relation, row = (edge_type * nodes + target).unique(return_inverse=True)
         weight = torch.ones_like(row, dtype=dtype) if edge_weight is None else edge_weight.to(dtype)
-        total = weight.new_zeros(len(heard)).index_add(0, row, weight)
-        share = weight / torch.where(total > 0, total, torch.inf)[row]
-        pattern, order = SparsePattern.from_coo(row, source, (len(heard), nodes))
-        self.means = SparseMatrix(pattern, share[order])
-        self.counts = (heard // nodes).bincount(minlength=relations).tolist()
+        total = weight.new_zeros(len(node_relation)).index_add(0, row, weight)
+        normalized = weight / torch.where(total > 0, total, torch.inf)[row]
+        pattern, order = SparsePattern.from_coo(row, source, (len(node_relation), nodes))
+        self.means = SparseMatrix(pattern, normalized[order])
+        self.counts = (node_relation // nodes).bincount(minlength=relations).tolist()
         pattern, _ = SparsePattern.from_coo(
-            heard % nodes, torch.arange(len(heard), device=heard.device), (nodes, len(heard))
+            node_relation % nodes,
+            torch.arange(len(node_relation), device=node_relation.device),
+            (nodes, len(node_relation)),
         )
         self.sums = SparseMatrix(pattern, torch.ones_like(total))
 
 
 class RGCNConv(HasWeightMatrices):
-    """x (N, F), graph with relations -> (N, C)
+    """Relational graph convolution ``x_i W_own + sum_r mean_j x_j W_r + b``, without activation.
 
-    Schlichtkrull et al. 2018, eq. 2, without its activation: ``x_i W_own + sum_r mean_j x_j W_r + b`` over the
-    neighbours j from which an edge of relation r runs to i. With ``bases`` matrices V_b, ``W_r = sum_b a_rb V_b``
-    (eq. 3); null gives each relation a matrix of its own. While training, edges are dropped out, and not the loop.
+    The mean runs over the neighbors j with an edge of relation r to i. With basis decomposition,
+    ``W_r = sum_b a_rb V_b`` (eq. 3).
+
+    Args:
+        bases: number of basis matrices V_b; None gives each relation its own matrix.
+        edge_dropout: dropout probability of edges in training; the self-connection is always kept.
+
+    Shape:
+        x: (N, F)
+        output: (N, C)
+
+    References:
+        Schlichtkrull et al. 2018, Modeling Relational Data with Graph Convolutional Networks, eq. 2 and 3
     """
 
     def __init__(
@@ -78,16 +98,16 @@ class RGCNConv(HasWeightMatrices):
         self.near = nn.Parameter(torch.empty(bases or relations, in_features, out_features))
         for matrix in self.near.data:
             nn.init.xavier_uniform_(matrix)
-        # Of such a spread that the matrices they make are as large as the bases.
+        # Scaled so that the composed matrices have the variance of the bases.
         self.share = None if bases is None else nn.Parameter(torch.randn(relations, bases) / bases**0.5)
         self.bias = nn.Parameter(torch.zeros(out_features))
 
     def weight_matrices(self) -> MatricesByName:
-        """All lie (in, out). The shares of the bases are coefficients, and no map."""
+        """Return all matrices transposed to (out, in), without the basis coefficients, which are no linear map."""
         return {"weight": [self.weight.data.t()], "near": [matrix.t() for matrix in self.near.data]}
 
     def compute_relation_weights(self) -> Tensor:
-        """The matrix of each relation, (R, F, C)."""
+        """Return the weight matrix of each relation, (R, F, C)."""
         return self.near if self.share is None else torch.tensordot(self.share, self.near, dims=1)
 
     def forward(self, x: Tensor, graph: RelationalGraph) -> Tensor:

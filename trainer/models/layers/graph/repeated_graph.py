@@ -1,4 +1,4 @@
-"""One graph many times over: the same edges at every step of every row."""
+"""Block-diagonal repetition of one graph over time steps and samples."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from trainer.models.layers.graph.sparse import SparseMatrix, SparsePattern
 
 
 class RepeatedGraph(Graph):
-    """A graph of N nodes ``count`` times side by side, without an edge between them: node n of copy k is k N + n.
+    """Disjoint union of ``count`` copies of a graph with N nodes; node n of copy k has index k N + n.
 
-    For layers that work with matrices: these are the ones of the graph, down the diagonal, so that nothing is sorted
-    or normalised again. There is no list of edges.
+    Provides only the matrices, as block-diagonal repetitions of those of ``graph``, so that nothing is sorted or
+    normalized again. It has no edge list.
     """
 
     def __init__(self, graph: Graph, count: int):
@@ -22,33 +22,33 @@ class RepeatedGraph(Graph):
         self.count = count
 
     def get_adjacency(self, norm: AdjacencyNorm, loops: bool) -> SparseMatrix:
-        one = self.graph.get_adjacency(norm, loops)
-        return SparseMatrix(repeat_pattern(one.pattern, self.count), one.values.repeat(self.count))
+        adjacency = self.graph.get_adjacency(norm, loops)
+        return SparseMatrix(repeat_pattern(adjacency.pattern, self.count), adjacency.values.repeat(self.count))
 
     def get_neighbors(self, heads: int) -> NeighborPattern:
-        one = self.graph.get_neighbors(heads)
-        weight = one.log_weight
+        neighbors = self.graph.get_neighbors(heads)
+        weight = neighbors.log_weight
         return NeighborPattern(
-            repeat_pattern(one.pattern, self.count), None if weight is None else weight.repeat(self.count)
+            repeat_pattern(neighbors.pattern, self.count), None if weight is None else weight.repeat(self.count)
         )
 
 
 def repeat_pattern(pattern: SparsePattern, count: int) -> SparsePattern:
-    """A pattern (R, C) of K entries ``count`` times down the diagonal."""
+    """Repeat a pattern (R, C) of K entries ``count`` times along the diagonal."""
     (rows, cols), entries = pattern.shape, len(pattern.rows)
 
-    def shifted(index: Tensor, by: int) -> Tensor:
-        return (index + by * torch.arange(count, device=index.device)[:, None]).flatten()
+    def repeat_with_offset(index: Tensor, offset: int) -> Tensor:
+        return (index + offset * torch.arange(count, device=index.device)[:, None]).flatten()
 
-    def starts(index: Tensor) -> Tensor:
-        return torch.cat((shifted(index[:-1], entries), index.new_tensor([entries * count])))
+    def repeat_pointers(index: Tensor) -> Tensor:
+        return torch.cat((repeat_with_offset(index[:-1], entries), index.new_tensor([entries * count])))
 
     return SparsePattern(
         (rows * count, cols * count),
-        shifted(pattern.rows, rows),
-        shifted(pattern.cols, cols),
-        starts(pattern.rowptr),
-        shifted(pattern.col_order, entries),
-        shifted(pattern.rows_by_col, rows),
-        starts(pattern.colptr),
+        repeat_with_offset(pattern.rows, rows),
+        repeat_with_offset(pattern.cols, cols),
+        repeat_pointers(pattern.rowptr),
+        repeat_with_offset(pattern.col_order, entries),
+        repeat_with_offset(pattern.rows_by_col, rows),
+        repeat_pointers(pattern.colptr),
     )

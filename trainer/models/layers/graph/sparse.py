@@ -1,7 +1,7 @@
-"""Products with sparse matrices, softmax over their rows and dropout of what is not zero, with their derivatives.
+"""Sparse matrix products, row softmax and sparse dropout, with gradients.
 
-``embedding_bag`` is the product used throughout: a weighted sum of rows of a dense matrix per output row. On a CPU it
-takes about as long as a compressed-row product for 16 columns and a third of the time for 64; CUDA has it too.
+The product is ``embedding_bag``: a weighted sum of rows of a dense matrix per output row. On a CPU it takes about as
+long as a compressed-row product for 16 columns and a third of the time for 64; CUDA supports it too.
 """
 
 from __future__ import annotations
@@ -17,22 +17,26 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 MAX_SPARSE_DENSITY = 0.1
-"""The share of non-zeros under which a matrix is worth being kept sparse."""
+"""Largest share of non-zeros at which a matrix is stored sparse."""
 
 with warnings.catch_warnings():
-    # The first compressed-row tensor of a process warns that the layout is in beta; here it is only ever an argument.
+    # The first CSR tensor of a process warns that the layout is in beta; here it is only passed to sampled_addmm.
     warnings.simplefilter("ignore")
     torch.sparse_csr_tensor([0, 0], [], [], (1, 1), check_invariants=False)
 
 
 @dataclass(frozen=True, eq=False)
 class SparsePattern:
-    """Where a sparse (R, C) matrix with K entries is not zero: by row, and by column for its transpose.
+    """Sparsity pattern of an (R, C) matrix with K entries, in row order and in column order for the transpose.
 
-    rows, cols: (K,) int64, rows ascending.
-    rowptr: (R+1,), the first entry of each row, and K.
-    col_order: (K,), the entries in order of their column; ``rows_by_col`` are their rows, ``colptr`` (C+1,) where
-        each column begins.
+    Attributes:
+        shape: (R, C).
+        rows: row of each entry (K,), int64, ascending.
+        cols: column of each entry (K,), int64.
+        rowptr: index of the first entry of each row, and K, (R + 1,).
+        col_order: entries sorted by column (K,).
+        rows_by_col: rows of the entries in column order (K,).
+        colptr: index of the first entry of each column in column order, and K, (C + 1,).
     """
 
     shape: tuple[int, int]
@@ -45,7 +49,7 @@ class SparsePattern:
 
     @classmethod
     def from_coo(cls, rows: Tensor, cols: Tensor, shape: tuple[int, int]) -> tuple[SparsePattern, Tensor]:
-        """The pattern of entries given in any order, and (K,) the order in which it holds them."""
+        """Build the pattern from unordered entries; return it and the permutation (K,) that sorts them."""
         order = (rows * shape[1] + cols).argsort(stable=True)
         rows, cols = rows[order], cols[order]
         by_col = cols.argsort(stable=True)
@@ -59,6 +63,8 @@ def _make_offsets(index: Tensor, groups: int) -> Tensor:
 
 
 class _SparseMatmul(torch.autograd.Function):
+    """Sparse-dense product with gradients for the values and the dense matrix."""
+
     @staticmethod
     def forward(pattern: SparsePattern, values: Tensor, dense: Tensor, by_col: Tensor | None) -> Tensor:  # noqa: ARG004
         return _weighted_sums(dense, pattern.cols, pattern.rowptr, values)
@@ -72,24 +78,24 @@ class _SparseMatmul(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor | None, Tensor | None, None]:
         pattern, (values, dense, by_col) = ctx.pattern, ctx.saved_tensors
-        of_values = of_dense = None
+        grad_values = grad_dense = None
         if ctx.needs_input_grad[1]:
-            of_values = _sampled_dots(pattern, grad, dense)
+            grad_values = _sampled_dots(pattern, grad, dense)
         if ctx.needs_input_grad[2]:
             by_col = values.index_select(0, pattern.col_order) if by_col is None else by_col
-            of_dense = _weighted_sums(grad, pattern.rows_by_col, pattern.colptr, by_col)
-        return None, of_values, of_dense, None
+            grad_dense = _weighted_sums(grad, pattern.rows_by_col, pattern.colptr, by_col)
+        return None, grad_values, grad_dense, None
 
 
 def _weighted_sums(dense: Tensor, index: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
-    # Detached: of a matrix that asks for a gradient embedding_bag would note down what its own backward needs.
+    # Detached, or embedding_bag would save tensors for its own backward pass.
     return F.embedding_bag(
         index, dense.detach().contiguous(), starts, mode="sum", per_sample_weights=weights, include_last_offset=True
     )
 
 
 def _sampled_dots(pattern: SparsePattern, left: Tensor, right: Tensor) -> Tensor:
-    """``left[rows] . right[cols]`` for every entry, (K,), without the (K, width) rows themselves."""
+    """Compute ``left[rows] . right[cols]`` per entry, (K,), without materializing (K, width) rows."""
     zeros = torch.sparse_csr_tensor(
         pattern.rowptr, pattern.cols, left.new_zeros(len(pattern.cols)), pattern.shape, check_invariants=False
     )
@@ -97,25 +103,35 @@ def _sampled_dots(pattern: SparsePattern, left: Tensor, right: Tensor) -> Tensor
 
 
 def sparse_matmul(pattern: SparsePattern, values: Tensor, dense: Tensor, by_col: Tensor | None = None) -> Tensor:
-    """The sparse matrix (R, C) with ``values`` (K,) times ``dense`` (C, W): (R, W). Both may be learned.
+    """Multiply a sparse matrix by a dense one, differentiable in both.
 
-    by_col: the values in order of their column, where they are at hand.
+    Args:
+        pattern: pattern of the sparse matrix (R, C).
+        values: its entries (K,).
+        dense: (C, W).
+        by_col: the values in column order, if already computed.
+
+    Returns:
+        The product (R, W).
     """
-    kind = torch.promote_types(values.dtype, dense.dtype)  # under autocast one of them may be of half precision
+    dtype = torch.promote_types(values.dtype, dense.dtype)  # under autocast one of them may be in half precision
     if not torch.is_grad_enabled():
-        return _weighted_sums(dense.to(kind), pattern.cols, pattern.rowptr, values.to(kind))
-    return _SparseMatmul.apply(pattern, values.to(kind), dense.to(kind), None if by_col is None else by_col.to(kind))
+        return _weighted_sums(dense.to(dtype), pattern.cols, pattern.rowptr, values.to(dtype))
+    by_col = None if by_col is None else by_col.to(dtype)
+    return _SparseMatmul.apply(pattern, values.to(dtype), dense.to(dtype), by_col)
 
 
 class _RowSoftmax(torch.autograd.Function):
+    """Softmax over the entries of each row, with its gradient."""
+
     @staticmethod
     def forward(pattern: SparsePattern, scores: Tensor) -> Tensor:
-        kind = torch.finfo(scores.dtype)
-        # Bounds that only rows without a score above minus infinity meet: their shares are 0, and not 0 / 0.
-        peak = torch.segment_reduce(scores, "max", offsets=pattern.rowptr, axis=0).clamp_(min=kind.min)
-        share = (scores - peak.index_select(0, pattern.rows)).exp_()
-        total = _row_sums(pattern, share).clamp_(min=kind.tiny)
-        return share.div_(total.index_select(0, pattern.rows))
+        limits = torch.finfo(scores.dtype)
+        # Clamping affects only rows whose scores are all minus infinity: their probabilities are 0 instead of 0 / 0.
+        peak = torch.segment_reduce(scores, "max", offsets=pattern.rowptr, axis=0).clamp_(min=limits.min)
+        probs = (scores - peak.index_select(0, pattern.rows)).exp_()
+        total = _row_sums(pattern, probs).clamp_(min=limits.tiny)
+        return probs.div_(total.index_select(0, pattern.rows))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[SparsePattern, Tensor], output: Tensor) -> None:
@@ -125,9 +141,10 @@ class _RowSoftmax(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
-        (share,) = ctx.saved_tensors
-        pull = share * grad
-        return None, pull.addcmul_(share, _row_sums(ctx.pattern, pull).index_select(0, ctx.pattern.rows), value=-1)
+        (probs,) = ctx.saved_tensors
+        weighted = probs * grad
+        row_totals = _row_sums(ctx.pattern, weighted).index_select(0, ctx.pattern.rows)
+        return None, weighted.addcmul_(probs, row_totals, value=-1)
 
 
 def _row_sums(pattern: SparsePattern, values: Tensor) -> Tensor:
@@ -135,16 +152,16 @@ def _row_sums(pattern: SparsePattern, values: Tensor) -> Tensor:
 
 
 def row_softmax(pattern: SparsePattern, scores: Tensor) -> Tensor:
-    """Softmax of ``scores`` (K,) among the entries of each row; entries that are not in the pattern take no share.
+    """Compute the softmax of ``scores`` (K,) over the entries of each row of the pattern.
 
-    A score of minus infinity takes none either: zeros, not NaN, where a row has no other.
+    A score of minus infinity gives 0; a row with no other scores is all zeros, not NaN.
     """
     return _RowSoftmax.apply(pattern, scores)
 
 
 @dataclass(frozen=True, eq=False)
 class SparseMatrix:
-    """A sparse matrix of fixed numbers: ``sparse @ dense`` is (R, W)."""
+    """Constant sparse matrix; ``sparse @ dense`` is (R, W)."""
 
     pattern: SparsePattern
     values: Tensor
@@ -154,14 +171,15 @@ class SparseMatrix:
 
     @cached_property
     def values_by_col(self) -> Tensor:
-        """The values in order of their column, for backward: those of an adjacency are the same at every step."""
+        """Values in column order for the backward pass, computed once because an adjacency is constant across steps."""
         return self.values.detach().index_select(0, self.pattern.col_order)
 
 
 def to_sparse_if_mostly_zero(x: Tensor) -> SparseMatrix | None:
-    """``x`` (R, C), dense or one of torch's sparse layouts, in the form that multiplies fastest; None if as it is.
+    """Convert a matrix (R, C), dense or in a torch sparse layout, to a ``SparseMatrix`` if that multiplies faster.
 
-    A matrix whose own gradient is asked for stays as it is.
+    Returns:
+        The sparse matrix, or None for a dense matrix above ``MAX_SPARSE_DENSITY`` or one that requires a gradient.
     """
     if x.layout != torch.strided:
         x = x.to_sparse_coo().coalesce()
@@ -176,11 +194,14 @@ def to_sparse_if_mostly_zero(x: Tensor) -> SparseMatrix | None:
 
 
 def sparse_dropout(x: Tensor | SparseMatrix, p: float, training: bool) -> Any:
-    """Zeroes with probability ``p``, and divides what stays by ``1 - p`` (Srivastava et al. 2014).
+    """Apply dropout to a tensor or to the entries of a sparse matrix.
 
-    Zeros of a sparse matrix stay zeros, so only its entries are drawn. On a CPU a draw costs 16 bits of torch's
-    generator instead of a call to it, five times faster; ``p`` is thereby rounded to a multiple of 2**-16, and the
-    division is by the rounded value.
+    Zeros the values with probability ``p`` and divides the others by ``1 - p``. Zeros of a sparse matrix are not drawn.
+    On a CPU a draw uses 16 bits of torch's generator instead of a call to it, five times faster; ``p`` is thereby
+    rounded to a multiple of 2**-16, and the division uses the rounded value.
+
+    References:
+        Srivastava et al. 2014, Dropout: A Simple Way to Prevent Neural Networks from Overfitting
     """
     dropped = round(p * 2**16)
     if not training or dropped == 0:
@@ -190,5 +211,5 @@ def sparse_dropout(x: Tensor | SparseMatrix, p: float, training: bool) -> Any:
     if x.device.type != "cpu":
         return F.dropout(x, p)
     words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-    kept = words.view(torch.int16)[: x.numel()].view(x.shape) > dropped - 2**15 - 1
-    return x * kept.to(x.dtype).mul_(2**16 / max(1, 2**16 - dropped))
+    keep = words.view(torch.int16)[: x.numel()].view(x.shape) > dropped - 2**15 - 1
+    return x * keep.to(x.dtype).mul_(2**16 / max(1, 2**16 - dropped))

@@ -1,4 +1,4 @@
-"""What a model prepares once and uses at every step."""
+"""Cache for values computed from constant tensors."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ ResultT = TypeVar("ResultT")
 
 
 class TensorCache:
-    """What was made from tensors, kept while those very tensors live and are not changed in place.
+    """Cache of results keyed by input tensors, valid while those tensors live and are not modified in place.
 
-    Preparing a graph costs more than a step on it, and a data set hands out the same tensors every time. Nothing is
-    kept of a tensor that is learned; nothing goes into a copy, a pickle or a state_dict.
+    Preparing a graph costs more than a training step on it, and a data set returns the same tensors in every epoch.
+    Results of tensors that require a gradient are not cached; copies, pickles and state_dicts exclude the cache.
     """
 
     def __init__(self) -> None:
         self._entries: dict[Any, tuple[list[tuple[Callable[[], Tensor | None], int]], Any]] = {}
 
-    def __call__(self, make: Callable[..., ResultT], *given: Any) -> ResultT:
-        """``make(*given)``, or what it gave for these same arguments before."""
-        tensors = [value for value in given if isinstance(value, Tensor)]
+    def __call__(self, make: Callable[..., ResultT], *args: Any) -> ResultT:
+        """Return ``make(*args)``, or its cached result for the same arguments."""
+        tensors = [value for value in args if isinstance(value, Tensor)]
         if torch.is_inference_mode_enabled() or any(t.requires_grad or t.is_inference() for t in tensors):
-            return make(*given)
-        key = (make, *(id(value) if isinstance(value, Tensor) else value for value in given))
-        seen, kept = self._entries.get(key, ((), None))
-        if seen and all(who() is t and version == t._version for (who, version), t in zip(seen, tensors, strict=True)):
-            return cast(ResultT, kept)
-        self._entries = {
-            k: entry for k, entry in self._entries.items() if all(who() is not None for who, _ in entry[0])
-        }
-        made = make(*given)
-        assert all(made is not value for value in tensors), "what is kept must not keep the tensors it is kept for"
-        self._entries[key] = [(ref(t), t._version) for t in tensors], made
-        return made
+            return make(*args)
+        key = (make, *(id(value) if isinstance(value, Tensor) else value for value in args))
+        cached_for, cached = self._entries.get(key, ((), None))
+        if cached_for and all(
+            r() is t and version == t._version for (r, version), t in zip(cached_for, tensors, strict=True)
+        ):
+            return cast(ResultT, cached)
+        self._entries = {k: entry for k, entry in self._entries.items() if all(r() is not None for r, _ in entry[0])}
+        result = make(*args)
+        assert all(result is not value for value in tensors), "a cached result must not reference its input tensors"
+        self._entries[key] = [(ref(t), t._version) for t in tensors], result
+        return result
 
     def __reduce__(self) -> tuple[type[TensorCache], tuple[()]]:
         return TensorCache, ()

@@ -1,1 +1,1 @@
-"""Recurrent layers and pooling over steps."""
+"""Recurrent layers, instance normalization and sequence pooling."""

@@ -1,4 +1,4 @@
-"""An encoder-decoder whose output is what it writes by itself."""
+"""Base class of encoder-decoders with greedy decoding."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from trainer.core.decoding import DecoderState, decode_greedy_scores
 
 
 class GreedyEncoderDecoder(nn.Module, ABC):
-    """Writes ``horizon`` tokens, each fed the best one before it, from the token ``start``."""
+    """Base class of encoder-decoders whose ``forward`` decodes ``horizon`` tokens greedily from the token ``start``."""
 
     start: int
     horizon: int
 
     @abstractmethod
     def encode(self, x: Tensor, lengths: Tensor | None = None) -> DecoderState:
-        """What the decoder reads of tokens x (B, S)."""
+        """Encode a source x (B, S) to the memory of the decoder."""
 
     @abstractmethod
     def decode(
         self, tokens: Tensor, memory: DecoderState, state: DecoderState | None = None
     ) -> tuple[Tensor, DecoderState]:
-        """Scores of the token after each of ``tokens`` (B, T), (B, T, V), and the state to go on from."""
+        """Return next-token logits (B, T, V) after ``tokens`` (B, T) and the new state."""
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         return decode_greedy_scores(self, self.encode(x, lengths), x.new_full((len(x), 1), self.start), self.horizon)

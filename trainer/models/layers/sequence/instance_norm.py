@@ -1,4 +1,4 @@
-"""The level and the spread of a series, taken out of what a network reads and put back into what it says."""
+"""Reversible instance normalization (RevIN) of time series."""
 
 from __future__ import annotations
 
@@ -11,15 +11,23 @@ EPS = 1e-5
 
 
 def compute_loc_and_scale(x: Tensor, normalize: Literal["none", "last", "standard"]) -> tuple[Tensor, Tensor]:
-    """What to subtract from a window (B, T, F) and then to divide it by, each (B, 1, F).
+    """Compute the location and scale that normalize each window, without RevIN's learned affine parameters.
 
-    Reversible instance normalisation (Kim et al. 2022) without its learned scale: ``standard`` takes mean and
-    deviation, ``last`` the last step alone.
+    Args:
+        x: windows (B, T, F).
+        normalize: ``standard`` uses mean and standard deviation over time, ``last`` subtracts the last step,
+            ``none`` leaves the window unchanged.
+
+    Returns:
+        Location to subtract and scale to divide by, each (B, 1, F).
+
+    References:
+        Kim et al. 2022, Reversible Instance Normalization for Accurate Time-Series Forecasting
     """
-    level, spread = torch.zeros_like(x[:, :1]), torch.ones_like(x[:, :1])
+    loc, scale = torch.zeros_like(x[:, :1]), torch.ones_like(x[:, :1])
     if normalize == "last":
-        level = x[:, -1:]
+        loc = x[:, -1:]
     elif normalize == "standard":
-        level = x.mean(1, keepdim=True)
-        spread = (x.var(1, keepdim=True, correction=0) + EPS).sqrt()
-    return level, spread
+        loc = x.mean(1, keepdim=True)
+        scale = (x.var(1, keepdim=True, correction=0) + EPS).sqrt()
+    return loc, scale

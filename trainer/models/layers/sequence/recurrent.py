@@ -1,4 +1,4 @@
-"""A recurrent stack that reads each row up to its own last step."""
+"""Stacked RNN, LSTM and GRU over variable-length sequences."""
 
 from __future__ import annotations
 
@@ -17,49 +17,67 @@ WEIGHT_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 def reverse_sequences(x: Tensor, lengths: Tensor) -> Tensor:
-    """Rows (B, T, F) with their real steps in reverse and the padding where it was."""
-    places = torch.arange(x.shape[1], device=x.device)
-    back = lengths[:, None] - 1 - places
-    return x.gather(1, back.where(back >= 0, places)[..., None].expand_as(x))
+    """Reverse the valid steps of each sequence (B, T, F) and leave its padding in place."""
+    positions = torch.arange(x.shape[1], device=x.device)
+    reversed_index = lengths[:, None] - 1 - positions
+    return x.gather(1, reversed_index.where(reversed_index >= 0, positions)[..., None].expand_as(x))
 
 
 def run_rnn(cells: nn.RNNBase, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """What ``cells`` make of rows x (B, T, F) that end after ``lengths`` (B) steps, as if each were alone.
+    """Run a multi-layer RNN over padded sequences as if each were run alone.
 
-    Gives the last layer's steps (B, T, D), zeros in the padding, and the state of every layer and direction after the
-    last step it reads (layers * directions, B, H).
+    Padding after the end of a sequence cannot affect the steps before it. Full rows are therefore run one direction at
+    a time, the backward direction over reversed sequences, and the final states are gathered at ``lengths - 1``. This
+    equals packed sequences without their loop over steps, is three to five times as fast on a CPU, and needs no length
+    on the host.
 
-    Padding behind a row's end cannot touch what came before it; so whole rows are read, a direction at a time, the
-    backward one over turned rows, and the end is picked out. That is the arithmetic of packed sequences without their
-    loop over steps, three to five times as fast on a CPU, and no length has to be known on the host.
+    Args:
+        cells: torch's RNN, LSTM or GRU, which holds the weights.
+        x: padded sequences (B, T, F).
+        lengths: valid steps per sequence (B).
+
+    Returns:
+        Outputs of the last layer (B, T, D), zero in the padding, and the final hidden state of every layer and
+        direction (layers * directions, B, H).
     """
-    rows, ends = torch.arange(len(x), device=x.device), []
+    rows, final_states = torch.arange(len(x), device=x.device), []
     padding = ~find_valid_steps(x, lengths)[..., None]
-    x = x.masked_fill(padding, 0)  # whatever stands there, be it no number
+    x = x.masked_fill(padding, 0)  # the padding may hold NaN
     for layer in range(cells.num_layers):
         if layer:
             x = F.dropout(x, cells.dropout, cells.training)
-        ways = []
-        for way in ("", "_reverse")[: 1 + cells.bidirectional]:
-            weights = [getattr(cells, f"{name}_l{layer}{way}") for name in WEIGHT_NAMES]
-            start = x.new_zeros(1, len(x), cells.hidden_size)
-            first = (start, start) if cells.mode == "LSTM" else start
-            inputs = reverse_sequences(x, lengths) if way else x
-            steps = RNN_FUNCTIONS[cells.mode](inputs, first, weights, True, 1, 0.0, cells.training, False, True)[0]
-            ends.append(steps[rows, lengths - 1])
-            ways.append(reverse_sequences(steps, lengths) if way else steps)
-        x = torch.cat(ways, -1)
-    return x.masked_fill(padding, 0), torch.stack(ends)
+        directions = []
+        for suffix in ("", "_reverse")[: 1 + cells.bidirectional]:
+            weights = [getattr(cells, f"{name}_l{layer}{suffix}") for name in WEIGHT_NAMES]
+            zeros = x.new_zeros(1, len(x), cells.hidden_size)
+            initial = (zeros, zeros) if cells.mode == "LSTM" else zeros
+            inputs = reverse_sequences(x, lengths) if suffix else x
+            steps = RNN_FUNCTIONS[cells.mode](inputs, initial, weights, True, 1, 0.0, cells.training, False, True)[0]
+            final_states.append(steps[rows, lengths - 1])
+            directions.append(reverse_sequences(steps, lengths) if suffix else steps)
+        x = torch.cat(directions, -1)
+    return x.masked_fill(padding, 0), torch.stack(final_states)
 
 
 class RecurrentStack(nn.Module):
-    """x (B, T, F), lengths (B) -> steps (B, T, D), ends (B, D)
+    """Stacked recurrent network ``h_t = cell(x_t, h_{t-1})`` that returns all outputs and the final state.
 
-    ``h_t = cell(x_t, h_{t-1})``, D numbers wide: ``width``, both directions side by side. ``steps`` are the last
-    layer's states, zeros where there was padding; ``ends`` are each direction's state after the last step it reads,
-    which for the backward one is the first of the row.
+    ``steps`` are the outputs of the last layer, zero in the padding; ``ends`` concatenate the final state of each
+    direction, which for the backward direction is the state at the first step. D is ``width``: the hidden size times
+    the number of directions.
 
-    Raises ValueError for a forget bias on a cell without a forget gate.
+    Args:
+        recurrent_init: ``orthogonal`` initializes the recurrent weights of every gate as orthogonal matrices.
+        forget_bias: initial bias of the LSTM forget gate; None keeps torch's initialization.
+
+    Shape:
+        x: (B, T, F)
+        lengths: (B), or None if all steps are valid
+        steps: (B, T, D)
+        ends: (B, D)
+
+    Raises:
+        ValueError: a forget bias for a cell without a forget gate.
     """
 
     def __init__(
@@ -90,7 +108,7 @@ class RecurrentStack(nn.Module):
                 for gate in parameter.data.split(hidden_size):
                     nn.init.orthogonal_(gate)
             if forget_bias is not None and "bias" in name:
-                # torch orders the gates input, forget, cell, output, and adds two biases: one carries it.
+                # torch orders the gates input, forget, cell, output and adds two biases; set only one of them.
                 parameter.data.chunk(4)[1].fill_(forget_bias if "ih" in name else 0.0)
 
     def forward(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:

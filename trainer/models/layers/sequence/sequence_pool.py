@@ -1,4 +1,4 @@
-"""One vector of the steps of a sequence, whichever network they come from."""
+"""Pooling over the time steps of a sequence."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ from trainer.models.layers.padding import find_valid_steps
 
 
 class SequencePool(nn.Module):
-    """steps (B, T, D), ends (B, D), lengths (B) -> (B, out_features)
+    """Pooling of the outputs of a sequence encoder into one vector per sequence.
 
-    ``last`` takes the ends, ``mean`` and ``max`` run over a row's real steps, ``attention`` weighs them by
-    ``softmax_t(w . h_t + b)``, ``flatten`` lays all ``seq_len`` of them side by side and is tied to that number.
+    ``last`` returns the final state, ``mean`` and ``max`` reduce over the valid steps, ``attention`` weights them by
+    ``softmax_t(w . h_t + b)``, ``flatten`` concatenates all ``seq_len`` steps and accepts no other number of steps.
 
-    Raises ValueError for ``flatten`` without a ``seq_len``, or on another number of steps.
+    Shape:
+        steps: (B, T, D)
+        ends: (B, D)
+        lengths: (B), or None if all steps are valid
+        output: (B, out_features)
+
+    Raises:
+        ValueError: ``flatten`` without ``seq_len``, or called with another number of steps.
     """
 
     def __init__(
@@ -39,11 +46,11 @@ class SequencePool(nn.Module):
                     f"pool: flatten was built for {self.seq_len} steps and got {steps.shape[1]};"
                     " last, mean, max and attention take any number"
                 )
-            return steps.flatten(1)  # with zeros in the padding
-        real = find_valid_steps(steps, lengths)[..., None]  # (B, T, 1)
+            return steps.flatten(1)  # the padding is zero
+        valid = find_valid_steps(steps, lengths)[..., None]  # (B, T, 1)
         if self.kind == "max":
-            return steps.masked_fill(~real, -torch.inf).amax(1)
+            return steps.masked_fill(~valid, -torch.inf).amax(1)
         if self.kind == "mean":
-            return (steps * real).sum(1) / real.sum(1)
+            return (steps * valid).sum(1) / valid.sum(1)
         assert self.score is not None
-        return (steps * self.score(steps).masked_fill(~real, -torch.inf).softmax(1)).sum(1)
+        return (steps * self.score(steps).masked_fill(~valid, -torch.inf).softmax(1)).sum(1)
