@@ -125,7 +125,7 @@ def test_a_stop_while_it_is_trained_is_of_the_run_that_wants_it(monkeypatch: pyt
 
 
 def test_what_does_not_fit_is_told_before_it_is_trained() -> None:
-    with pytest.raises(ConfigError, match=r"task\.likelihood=categorical needs as many as shades"):
+    with pytest.raises(ConfigError, match=r"task\.likelihood=categorical needs one output per gray level"):
         attached("task.likelihood=categorical")
     assert runs() == []
 
