@@ -17,7 +17,6 @@ ROOT = Path(__file__).parent.parent
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
     for path in [*sorted(ROOT.glob("*.md")), ROOT / "trainer/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    if path.parent.name != "notes"  # drafts of what is not yet on a page
 }
 """Every page with its text, by its path."""
 GUIDES = {name: text for name, text in PAGES.items() if name == "README.md" or name.startswith("docs/")}
@@ -35,9 +34,14 @@ BLOCKS = re.findall(r"^```(?:python|yaml)\n", TEXT, re.MULTILINE)
 COMMANDS = re.findall(r"^train .*$", TEXT, re.MULTILINE) + re.findall(r"`(train [a-z-]+[= ][^`]*)`", TEXT)
 VERBS = ("-m", "--config", "list", "show", "resume", "evaluate", "sample", "score", "report")
 RUNS = sorted(
-    {line.removeprefix("train ") for line in COMMANDS if not line.startswith(tuple(f"train {v}" for v in VERBS))}
+    {
+        line.removeprefix("train ")
+        for line in COMMANDS
+        if not line.startswith(tuple(f"train {v}" for v in VERBS)) and "plugins=" not in line
+    }
 )
-OWN = re.findall(r"^train --config-dir my_conf (.*)$", TEXT, re.MULTILINE)
+OWN = re.findall(r"^train (?:--config-dir my_conf )((?!show ).*)$", TEXT, re.MULTILINE)
+OWN += re.findall(r"^train ((?!show |evaluate |-).*plugins=.*)$", TEXT, re.MULTILINE)
 SAMPLES = re.findall(r"^train sample \S*-(\w+)-(\w+) (.*)$", TEXT, re.MULTILINE)
 LINKS = [(name, link) for name, text in PAGES.items() for link in re.findall(r"\]\(([^)\s]+)\)", text)]
 
@@ -54,10 +58,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_there_is_something_to_try() -> None:
-    assert len(FILES) == len(dict(FILES)) == 8
+    assert len(FILES) == len(dict(FILES)) == 15
     assert len(BLOCKS) == len(FILES) + sum(map(len, SCRIPTS.values())), "a block that is neither written nor run"
     assert {"README.md", "docs/guides/python.md"} <= SCRIPTS.keys()
-    assert len(OWN) == 3
+    assert len(OWN) == 10
     assert len(RUNS) > 30
     assert SAMPLES
 
@@ -83,7 +87,7 @@ def test_every_link_leads_somewhere(page: str, link: str) -> None:
 
 @pytest.mark.parametrize("words", OWN)
 @pytest.mark.slow
-def test_a_model_a_data_set_a_task_and_an_augmentation_of_ones_own(words: str, folder: Path) -> None:
+def test_every_extension_trains(words: str, folder: Path) -> None:
     result = train.run(compose.compose([*words.split(), "epochs=2"], [folder / "my_conf"]))
     declare_plugins([])
     assert result.status == "finished"
