@@ -261,7 +261,7 @@ def test_show_gives_type_default_and_meaning(capsys: pytest.CaptureFixture[str])
     main.run_command(["show", "model=lstm"])
     row = next(row for row in capsys.readouterr().out.splitlines() if row.startswith("model.hidden_size"))
     assert row.split("  ")[0] == "model.hidden_size"
-    for word in (" 64 ", "a whole number >= 1", "width of the state"):
+    for word in (" 64 ", "a whole number >= 1", "hidden state size"):
         assert word in row
 
 
@@ -270,7 +270,7 @@ def test_show_tells_what_an_option_sets_beside_its_own_keys(capsys: pytest.Captu
     _, table = capsys.readouterr().out.split("SETS AS WELL")
     rows = {row.split()[0]: " ".join(row.split()[1:]) for row in table.splitlines()[1:] if row}
     assert (rows["task"], rows["scheduler"], rows["optimizer.betas"]) == ("gan", "none", "[0.5, 0.99]")
-    assert rows["epochs"] == "80 for a thousand pictures; of 60,000 a few"
+    assert rows["epochs"] == "80 for about 1,000 images; a few for 60,000"
     assert "model.latent" not in rows
     main.run_command(["show", "scheduler=cosine"])
     assert "SETS" not in capsys.readouterr().out

@@ -10,7 +10,7 @@ from trainer.cli import main, text_columns
 
 ROWS = [
     ("KEY", "DEFAULT", "", "MEANING"),
-    ("model.hidden_size", "64", "", "width of the state, which is as many numbers as a step hands to the next one"),
+    ("model.hidden_size", "64", "", "hidden state size, which is as many numbers as a step hands to the next one"),
     ("model.x", "null", "", "short"),
 ]
 
