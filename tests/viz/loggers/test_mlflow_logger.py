@@ -18,6 +18,12 @@ pytest.importorskip("sqlalchemy")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the store's own libraries
 
 
+@pytest.fixture(autouse=True)
+def _working_dir_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store without a place for artifacts puts them into the working directory."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store whose tables are there: making them takes seconds."""
