@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,6 @@ STORE_FILE = "mlflow.db"
 MAX_PARAM_LENGTH = 500
 MAX_PARAMS_PER_CALL = 100
 STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
-
-
-@contextmanager
-def _keep_working_dir_clean() -> Iterator[None]:
-    """Remove the empty artifact directory that mlflow creates in the working directory for its default experiment."""
-    artifacts = Path("mlruns").absolute()
-    existed = artifacts.exists()
-    yield
-    if not existed:
-        with suppress(OSError):  # there is none, or another process has begun to use it
-            artifacts.rmdir()
 
 
 class MLflowLogger(Logger):
@@ -42,9 +30,7 @@ class MLflowLogger(Logger):
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         parent = run.run_dir.absolute().parent
-        with _keep_working_dir_clean():
-            self._client = MlflowClient(tracking_uri=self.tracking_uri or f"sqlite:///{parent / STORE_FILE}")
-            self._client.get_experiment_by_name(self.experiment)  # the first call opens the store
+        self._client = MlflowClient(tracking_uri=self.tracking_uri or f"sqlite:///{parent / STORE_FILE}")
         if run_id is not None:
             self._client.set_terminated(run_id, "RUNNING")
             return run_id
