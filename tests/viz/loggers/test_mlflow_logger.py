@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,10 @@ def _working_dir_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatc
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store whose tables are there: making them takes seconds."""
-    uri = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
-    tracking.MlflowClient(tracking_uri=uri).search_experiments()
+    place = tmp_path_factory.mktemp("store")
+    uri = f"sqlite:///{place}/mlflow.db"
+    with contextlib.chdir(place):  # where it puts artifacts
+        tracking.MlflowClient(tracking_uri=uri).search_experiments()
     return uri
 
 
