@@ -20,6 +20,7 @@ import trainer
 from tests.helpers import commands
 from tests.helpers.digest import digest
 from tests.helpers.interruptions import compare_chains, read_table, wait
+from tests.helpers.states import fork
 from trainer.engine import checkpoint
 from trainer.runs import run_dir
 
@@ -33,7 +34,7 @@ VAE = ("model=vae", "data=wine", "model.hidden=[8]", "task.classifier=auto")
 
 def train_in_child(place: Path, *words: str) -> int:
     """Starts the run in a forked process and returns its number."""
-    pid = os.fork()
+    pid = fork()
     if pid:
         return pid
     code = 1

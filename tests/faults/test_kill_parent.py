@@ -20,6 +20,7 @@ import pytest
 import trainer
 from tests.helpers.digest import digest
 from tests.helpers.interruptions import compare_chains, read_table, wait
+from tests.helpers.states import fork
 from trainer.engine import checkpoint
 from trainer.runs import run_dir, sweep
 from trainer.utils import signals
@@ -47,7 +48,7 @@ EITHER_WAY = {"previous.pt"}
 
 def start_sweep(place: Path, words: tuple[str, ...]) -> int:
     """Starts the sweep in a forked process with a session of its own, and returns its number."""
-    pid = os.fork()
+    pid = fork()
     if pid:
         return pid
     code = 1

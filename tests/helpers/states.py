@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from multiprocessing import resource_sharer
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,16 @@ def step_in(folder: Path) -> int:
     return load_newest(folder)["position"]["step"]
 
 
+def fork() -> int:
+    """``os.fork`` without what multiprocessing shares: its server thread, which tensors of workers went through, would
+    be missing in the child."""
+    resource_sharer.stop()
+    return os.fork()
+
+
 def in_child(action: Callable[[], object]) -> int:
     """The exit code of a forked process that does only this: 0 if it came to the end, 1 if it raised."""
-    child = os.fork()
+    child = fork()
     if child == 0:
         code = 1
         try:

@@ -43,7 +43,7 @@ class Denoising(Generative):
     Args:
         prediction: target of the model, see ``diffusion_process.PREDICTION_COEFFICIENTS``.
         sampler: sampler or ODE solver.
-        options: ``steps`` are the sampling steps, ``label_dropout`` the fraction of training rows whose label is dropped.
+        options: ``steps`` of sampling, ``label_dropout``: fraction of training rows whose label is dropped.
 
     References:
         Ho and Salimans 2022, Classifier-Free Diffusion Guidance
