@@ -23,7 +23,7 @@ from trainer.data.augment.image_augment import Augment
 from trainer.engine import checkpoint
 from trainer.engine.checkpoint import CheckpointManager
 from trainer.engine.trainer import Trainer
-from trainer.utils.errors import Interrupted
+from trainer.utils.errors import ConfigError, Interrupted
 
 
 def summary(trainer: Trainer) -> str:
@@ -266,7 +266,7 @@ def test_a_state_that_lacks_a_piece_is_refused() -> None:
     trainer = noisy()
     state = trainer.state_dict()
     for name in state:
-        with pytest.raises(AssertionError, match="lacks part of the state"):
+        with pytest.raises(ConfigError, match=f"lacks part of the state: {name}"):
             trainer.load_state_dict({key: value for key, value in state.items() if key != name}, None)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from trainer.optim.flat_params import FlatParameters
 from trainer.optim.lr_schedules import LRSchedule
 from trainer.optim.optimizers import Optimizer
+from trainer.utils.errors import ConfigError
 
 
 class ParamGroup:
@@ -94,7 +95,8 @@ class ParamGroup:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.num_updates, self.lr = state["steps"], state["rate"]
-        assert (self.ema_params is None) == (state["average"] is None), "average switched on or off across a resume"
+        if (self.ema_params is None) != (state["average"] is None):
+            raise ConfigError("ema: it cannot be switched on or off when a run is resumed")
         if self.ema_params is not None:
             for name, view in self.params.split_by_name(self.ema_params).items():
                 view.copy_(state["average"][name])

@@ -28,7 +28,7 @@ from trainer.engine.nan_guard import NonFiniteStepError, make_nan_guard
 from trainer.engine.param_group import ParamGroup
 from trainer.engine.step_metrics import StepMetrics
 from trainer.metrics.registry import find_task_metric, get_monitor_name
-from trainer.utils.errors import NonFiniteError
+from trainer.utils.errors import ConfigError, NonFiniteError
 
 
 class Trainer:
@@ -264,8 +264,14 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
-        """Continues from a state, to the same bits as if there had been no stop."""
-        assert set(state) >= set(self.state_dict()), "a checkpoint lacks part of the state"
+        """Continue from a state, to the same bits as if there had been no stop.
+
+        Raises:
+            ConfigError: The state lacks a part.
+        """
+        missing = self.state_dict().keys() - state.keys()
+        if missing:
+            raise ConfigError(f"the checkpoint lacks part of the state: {', '.join(sorted(missing))}")
         self.task.load_state_dict(state["task"])
         for name, player in self.param_groups.items():
             player.load_state_dict(state["players"][name])
