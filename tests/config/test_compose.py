@@ -73,7 +73,7 @@ def _no_plugins() -> Iterator[None]:
         ("epochs=???", "epochs: no value given"),
         ("optimizer.betas=[0.9]", "optimizer.betas: [0.9] given; it must be a list ["),
         ("debug=1", "debug: 1 given; it must be true or false"),
-        ("data.rows=???", "data.rows: needs a value (in all three splits"),
+        ("data.rows=???", "data.rows: needs a value (number of examples"),
         ("model.hidden_size=${nope}", "model.hidden_size: Interpolation key 'nope' not found"),
         ("model.hidden_size=${oc.env:NOT_SET_ANYWHERE}", "Environment variable 'NOT_SET_ANYWHERE' not found"),
         ("seed=0,1", "seed=0,1: several values make a sweep; run train -m seed=0,1"),

@@ -14,24 +14,24 @@ FORMAT_VERSION = 2
 """Of ``config.yaml`` and ``results.json``; 1 is what train 0.1.0 wrote, without saying so."""
 KEY = "format_version"
 _REPORTED_SCORES: Mapping[str, Sequence[str]] = {
-    "trainer.tasks.regression.Regression": ("mse", "rmse", "mae", "r2"),
-    "trainer.tasks.language.Language": ("nll", "bits", "perplexity", "token_accuracy"),
-    "trainer.tasks.ranking.Ranking": ("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "nll"),
-    "trainer.tasks.graph_generation.GraphGeneration": ("auc", "average_precision", "nll", "kl"),
-    "trainer.tasks.seq2seq.Seq2Seq": (
+    "regression.Regression": ("mse", "rmse", "mae", "r2"),
+    "language.Language": ("nll", "bits", "perplexity", "token_accuracy"),
+    "ranking.Ranking": ("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "nll"),
+    "graph_generation.GraphGeneration": ("auc", "average_precision", "nll", "kl"),
+    "seq2seq.Seq2Seq": (
         *("token_accuracy", "exact_match", "bleu", "beam_token_accuracy", "beam_exact_match", "beam_bleu"),
         *("forcing_gap", "nll"),
     ),
     **dict.fromkeys(
         (
-            *("trainer.tasks.density.Density", "trainer.tasks.diffusion.Diffusion", "trainer.tasks.gan.Adversarial"),
-            *("trainer.tasks.flow_matching.FlowMatching", "trainer.tasks.vae.VariationalInference"),
-            "trainer.tasks.vq_vae.VectorQuantization",
+            *("density.Density", "diffusion.Diffusion", "gan.Adversarial"),
+            *("flow_matching.FlowMatching", "vae.VariationalInference"),
+            "vq_vae.VectorQuantization",
         ),
         (),
     ),
 }
-"""``task.scores`` of the tasks that had no such key in version 1."""
+"""``task.scores`` of the tasks, below ``trainer.tasks``, that had no such key in version 1."""
 
 
 def check_version(version: object, file: Path, newest: int = FORMAT_VERSION) -> int:
@@ -95,7 +95,11 @@ def _forget_task_of_target(config: dict[str, Any]) -> dict[str, Any]:
 def _add_scores(config: dict[str, Any]) -> dict[str, Any]:
     """Version 2: every task lists its scores; before, those but classification reported all of theirs."""
     task = config.get("task")
-    scores = _REPORTED_SCORES.get(str(task.get("_target_"))) if isinstance(task, Mapping) else None
+    scores = (
+        _REPORTED_SCORES.get(str(task.get("_target_")).removeprefix("trainer.tasks."))
+        if isinstance(task, Mapping)
+        else None
+    )
     return config | {"task": {"scores": list(scores), **task}} if scores is not None and task else config
 
 
