@@ -51,7 +51,8 @@ def test_how_a_file_is_written_changes_nothing_that_is_known_of_it(restyled: Pat
     usual = {path: path.read_text(encoding="utf-8") for path in FILES}
     for path, text in usual.items():
         other = restyled / path.relative_to(CONF)
-        assert OmegaConf.load(other) == OmegaConf.load(path)
+        # As written: ``${now:...}`` is another second by second.
+        assert OmegaConf.to_container(OmegaConf.load(other)) == OmegaConf.to_container(OmegaConf.load(path))
         header = ConfigSource._get_header_dict(other.read_text(encoding="utf-8")[:512])["package"]
         assert header == ConfigSource._get_header_dict(text[:512])["package"]
         group = "" if path.parent == CONF else path.parent.name
