@@ -191,5 +191,5 @@ def test_a_model_that_is_told_classes_wants_them_in_the_file(
     with open(run / "sampled-0-of-2.csv", newline="") as file:
         assert {row["colour"] for row in csv.DictReader(file)} == {"red"}  # of blue, green and red
     (tmp_path / "bare.csv").write_text("age,income,children\n30,30000,1\n")
-    with pytest.raises(ConfigError, match="the model of this run is told the class of each row; "):
+    with pytest.raises(ConfigError, match="the model of this run is conditioned on the class of each row; "):
         main.run_command(["score", str(run), f"input={tmp_path / 'bare.csv'}"])

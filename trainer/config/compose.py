@@ -1,4 +1,4 @@
-"""The configuration: composed by Hydra, checked by us, all problems told at once and before torch is imported."""
+"""Configurations: composed by Hydra and validated, with all problems at once, before torch is imported."""
 
 from __future__ import annotations
 
@@ -51,19 +51,24 @@ RUNTIME_ONLY_KEYS = {
     "log_every",
     "callbacks",
 }
-"""Keys that do not change what is trained, so that runs that differ in them alone are the same run."""
+"""Keys that do not affect training: runs that differ only in them are the same run."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """A composed and checked configuration.
+    """A composed and validated configuration.
 
-    tree: plain values, every interpolation resolved. raw: the same with values from the environment left as
-    ``${oc.env:...}``, which is what is written to disk. names: the chosen option of each group. folder: where the run
-    should go; sweep_folder: where a sweep it belongs to should. home: the folder that relative paths start from.
-    moved: where files of the data are now, by key. fingerprint: of the user's own files that the data is read from,
-    once they were looked at, and fingerprint_time when (seconds). fitted: what another run learned of this data, if
-    this one is to encode rows alike.
+    Attributes:
+        tree: Plain values, every interpolation resolved.
+        raw: The same with values from the environment left as ``${oc.env:...}``, as it is written to disk.
+        names: Chosen option of each group.
+        run_dir: Directory for the run.
+        sweep_dir: Directory for the sweep it belongs to.
+        working_dir: Directory that relative paths refer to.
+        moved_paths: Current paths of data files that were moved, by key.
+        fingerprint: Fingerprint of the user files that the data is read from; None before it is taken.
+        fingerprint_time: When it was taken, in seconds.
+        fitted: Preprocessing of another run, if rows are to be encoded alike.
     """
 
     tree: Mapping[str, Any]
@@ -81,16 +86,16 @@ class Config:
 
     @property
     def data_digest(self) -> str | None:
-        """One digest of the contents of the user's own files, None where there are none."""
+        """Digest of the contents of the user files; None where there are none."""
         return None if self.fingerprint is None else str(self.fingerprint["digest"])
 
     @property
     def config_hash(self) -> str:
-        """A hash of everything that decides what is trained: the keys, and the contents of the user's own files."""
+        """Hash of everything that affects training: the keys, and the contents of the user files."""
         return self.compute_config_hash(self.data_digest)
 
     def compute_config_hash(self, data_digest: str | None) -> str:
-        """The same with other contents in the user's own files."""
+        """Return the hash for other contents of the user files."""
         kept = {
             key: self._without_runtime_keys(value) for key, value in self.tree.items() if key not in RUNTIME_ONLY_KEYS
         }
@@ -114,10 +119,12 @@ class Config:
 
 
 def compose(overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> Config:
-    """The configuration that a command line describes.
+    """Compose the configuration of a command line.
 
-    Raises ConfigError with every problem found: UnknownName if one of them is a name that does not exist,
-    IncompatibleError if all of them are of what does not go together.
+    Raises:
+        UnknownNameError: A key or an option does not exist; with all other problems.
+        IncompatibleError: All problems are options that do not fit each other.
+        ConfigError: With every other problem.
     """
     parsed = parse_overrides(overrides, folders)
     groups = registry.list_groups(folders) | {*ALLOWED_HYDRA_GROUPS}

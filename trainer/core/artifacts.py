@@ -61,7 +61,7 @@ class ImageGrid:
 
     is_shared: tiles without bounds are on one scale, so that bright means the same in all of them; else each has its
         own.
-    classes: the name of each class that lies over tiles, for the legend.
+    class_names: the name of each class overlaid on tiles, for the legend.
     """
 
     name: str

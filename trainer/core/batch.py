@@ -1,4 +1,4 @@
-"""One batch of examples, and the tensors a score is made of."""
+"""Batches, and the accumulation of scores over batches."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import torch
 from torch import Tensor
 
 IGNORE_INDEX = -100
-"""The target of a position that does not count (padding, an unlabelled node): it has no loss and no score."""
+"""Target of a position that is ignored (padding, an unlabeled node): it has no loss and no score."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """What one step sees.
+    """One batch.
 
-    ``inputs`` go to the model's ``forward`` by name. ``target`` is None where there is nothing to predict (a set of
-    points to generate). ``index`` (B,) names the rows of the split, so that a fault can say which rows it saw. Where a
-    model must see more than what is asked of it, such as all nodes of a graph, ``asked`` (K,) are the rows of its
-    output that the K targets are for.
+    Attributes:
+        inputs: Arguments of the model's ``forward``, by name.
+        target: Targets; None where there is nothing to predict, as for points to generate.
+        index: Rows (B,) of the split, so that an error can name them.
+        output_index: Rows (K,) of the output that the K targets belong to, where a model needs more inputs than it is
+            scored on, such as all nodes of a graph.
     """
 
     inputs: dict[str, Tensor]
@@ -42,11 +44,11 @@ class Batch:
         return self.target
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on a device; from pinned memory the copy does not wait."""
+        """Move the batch to a device; from pinned memory without waiting."""
         return self._map_tensors(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
-        """The batch in page-locked memory (called by the DataLoader)."""
+        """Copy the batch to page-locked memory; called by torch's DataLoader."""
         return self._map_tensors(Tensor.pin_memory)
 
     def _map_tensors(self, change: Callable[[Tensor], Tensor]) -> Batch:
@@ -55,7 +57,7 @@ class Batch:
 
 
 class RowValues(NamedTuple):
-    """A score that must see every example at once (a ranking, a distance between sets): concatenated, not summed."""
+    """Values for a metric of all examples at once (a ranking, a distance): concatenated, not summed."""
 
     values: Tensor
 
@@ -64,10 +66,9 @@ Score = dict[str, Tensor | RowValues]
 
 
 class ScoreAccumulator:
-    """Scores of many batches, reduced exactly: sums stay on the device and add, rows concatenate.
+    """Accumulates scores of batches exactly: sums stay on the device and add up, row values are concatenated.
 
-    A batch of another size, or a row that does not count, therefore weighs what it should: a task turns sums into a
-    mean once, at the end.
+    Smaller batches and ignored rows therefore have the right weight: a task divides the sums once, at the end.
     """
 
     def __init__(self) -> None:
@@ -84,6 +85,6 @@ class ScoreAccumulator:
                 self._sums[name] = value.clone()
 
     def compute_totals(self) -> dict[str, Tensor]:
-        """Everything on the CPU, where a task does the last of its arithmetic; a synchronisation point."""
+        """Return all totals on the CPU, where a task computes its metrics; a synchronization point."""
         rows = {name: torch.cat(parts) for name, parts in self._rows.items()}
         return {name: value.cpu() for name, value in (self._sums | rows).items()}

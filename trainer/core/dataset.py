@@ -1,4 +1,4 @@
-"""What a data set gives: three splits, its sizes, its trivial baseline and, where known, the best possible score."""
+"""Data sets: three splits, published sizes, a trivial baseline and, where known, the best possible scores."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,62 +15,65 @@ from torch import Tensor
 from trainer.core import shapes as shape_lines
 from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.core.preprocessing import Preprocessing
+from trainer.core.tokenizer import Tokenizer
 from trainer.utils.errors import ConfigError
 
 CHUNK_BYTES = 1 << 24
-"""How much is gathered at once: one indexing call serves many small batches, and a large one is a chunk by itself."""
+"""Bytes gathered by one indexing call, which serves several small batches or one large one."""
 
 
 class Split(ABC):
-    """Rows that can be asked for by number. The rows of a batch depend on (index, epoch) alone."""
+    """Rows of a split, indexed by number. The rows of a batch depend on (index, epoch) alone."""
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
     def batch(self, index: Tensor, epoch: int) -> Batch:
-        """The rows ``index`` (B,) as they lie in memory or on disk in one epoch; ``to_model_inputs`` does the rest."""
+        """Return the rows ``index`` (B,) of an epoch as stored; ``to_model_inputs`` completes them on the device."""
 
     def iter_batches(self, order: Sequence[Tensor], epoch: int) -> Iterator[Batch]:
-        """Batch after batch; a split that can do better than one gather a batch does."""
+        """Yield batches in this order; override it where one gather for several batches is faster."""
         return (self.batch(index, epoch) for index in order)
 
     def to_model_inputs(self, batch: Batch) -> Batch:
-        """A batch, now on the device, as a model sees it: numbers for bytes, say, which travel four times as fast."""
+        """Convert a stored batch, already on the device, to model inputs, such as bytes to floats."""
         return batch
 
     def get_targets(self) -> Tensor | None:
-        """All targets at once where they are in memory, so that a task can check them before the first step.
+        """Return all targets that are in memory, so that a task can validate them before the first step.
 
-        Of maps that are too many for that, each different target once.
+        Of target maps too many for that, each distinct value once.
         """
         return None
 
     def get_lengths(self) -> Tensor | None:
-        """How long each row is, (N,) on the CPU, where rows differ: the loader puts like to like."""
+        """Return the length of each row, (N,) on the CPU, where lengths differ: the loader buckets by length."""
         return None
 
     def count_examples(self) -> tuple[int, str]:
-        """How many there are of what is counted, and what it is called."""
+        """Return the number of examples and what they are called."""
         return len(self), "rows"
 
     def get_row_names(self, first: int) -> tuple[str, Sequence[object]]:
-        """What rows are called in a table of them, and each one's name: files have some, others are numbered."""
+        """Return what a row is called in a table, and the name of each: file names, or numbers."""
         return "row", range(first, first + len(self))
 
     def count_bytes(self) -> int | None:
-        """Size in memory; None for a split that must be read row by row, in workers."""
+        """Return the size in memory; None for a split that is read row by row, in workers."""
         return None
 
     def to(self, device: torch.device) -> Split:
-        """The split with its tensors on a device; only asked of splits that say their size."""
+        """Move the split to a device; called only for splits with a size in memory."""
         return self
 
 
 class TensorSplit(Split):
     """Rows held as tensors, batched by indexing.
 
-    Every tensor has the rows first: inputs ``{"x": (N, ...), ...}``, target (N, ...) or None.
+    Args:
+        inputs: ``{"x": (N, ...), ...}``.
+        target: (N, ...) or None.
     """
 
     def __init__(self, inputs: Mapping[str, Tensor], target: Tensor | None = None):
@@ -112,7 +115,7 @@ class TensorSplit(Split):
         return Batch(inputs, target, index)
 
     def iter_batches(self, order: Sequence[Tensor], epoch: int) -> Iterator[Batch]:
-        """Gathers many batches in one call and cuts them apart: 3 us a batch instead of 7 for small rows."""
+        """Gather many batches in one call and split them: 3 us a batch instead of 7 for small rows."""
         if not order:
             return
         row_bytes = max(1, self.count_bytes() // max(1, self._length))
@@ -128,7 +131,7 @@ class TensorSplit(Split):
 
 
 class FullBatchSplit(Split):
-    """One example that is always seen whole, such as a graph; targets are of its rows, or of those ``asked``."""
+    """One example that is always used whole, such as a graph; targets are of the rows at ``output_index``."""
 
     def __init__(self, inputs: Mapping[str, Tensor], target: Tensor | None, asked: Tensor | None = None):
         self.full_batch = Batch(dict(inputs), target, torch.zeros(1, dtype=torch.long), asked)
@@ -157,61 +160,40 @@ class FullBatchSplit(Split):
         return FullBatchSplit(moved.inputs, moved.target, moved.output_index)
 
 
-UNKNOWN_TOKEN = "\N{DOUBLE QUESTION MARK}"
-"""How a token outside a vocabulary is written."""
-
-
-class Tokenizer(Protocol):
-    """Text as numbers and back."""
-
-    vocab_size: int
-    """How many different tokens there are: they are numbered from 0."""
-    unknown_id: int | None
-    """The token of whatever has none of its own, which is no text; None where everything has tokens."""
-
-    def encode(self, text: str) -> list[int]:
-        """Raises ConfigError for text that has no tokens."""
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """Tokens from ``size`` on (ends, starts) are left out."""
-
-    def decode_words(self, tokens: Sequence[int]) -> list[str]:
-        """The words of ``decode``, for scores that compare words."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Plain values that ``bag_of_words.from_state`` makes the same codec of."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
-    """What a data set says of itself once it is built.
+    """What a data set publishes about itself.
 
-    sizes: what fills ``???`` in a model's or task's configuration, by name: ``in_features`` (width of one row or
-        step), ``flat_features`` (numbers in one example), ``out_features`` (1 for two classes, else the number of
-        classes or of values to predict), ``num_classes``, ``in_channels``, ``height``, ``width``, ``seq_len``,
-        ``horizon``, ``vocab_size``, ``num_nodes``, ``edge_features`` (0 for none), ``cardinalities`` (how many codes
-        each column of whole-number features has; None for real ones), ... (``input_shapes`` is found by itself)
-    baseline: test scores of the best guess that ignores the input, or of the usual trivial rule.
-    best_possible: test scores nothing can beat on average, where they are known.
-    class_names: names for per-class scores and pictures.
-    bounds: what black and white pixels are in each channel, where the inputs are pictures that have them.
-    classifier: features (B, D) and classes (B,) of rows x (B, ...), where someone was trained to tell them.
-    blank, blank_class: an empty pixel, one number or one a channel, and its class in a target that is a map.
-    target_scale: what a real target was divided by, so that scores can be told in the data's own units.
-    target_mean: what was taken from it before that; None if it is not one number.
-    target_unit: what targets are told in where that is not the data's own unit and cannot be undone by one number.
-    channels: the names of the columns of targets (B, P, F), where they have some.
-    channel_scale: the mean and the deviation of each column, by which its values can be told in its own unit.
-    log_likelihood: exact nats (B,) of examples x (B, ...), where the distribution they were drawn from is known.
-    codec, target_codec: what the tokens of the inputs and of the targets are in text.
-    end: the token that ends a target, where targets end by themselves.
-    node_classes: the class (N,) of each node of the one graph, by which pictures of it are coloured and sorted.
-    modes, mode_sigma: centres (K, F) and spread of the equally likely Gaussians that points were drawn from.
-    table: the names of the columns and the rows of cells that features x (N, F) stand for, in their own units; of the
-        classes (N,), if they are given.
-    features: the names of the F numbers of features x (N, F), where they have some.
-    reading: how files of the user's were read, a line for each column.
-    baseline_rule: what the baseline says, where it was chosen among rules.
+    Attributes:
+        sizes: Values of ``???`` in the configuration of model and task, by name: ``in_features`` (width of one row or
+            step), ``flat_features`` (numbers in one example), ``out_features`` (1 for two classes, else the number of
+            classes or of values to predict), ``num_classes``, ``in_channels``, ``height``, ``width``, ``seq_len``,
+            ``horizon``, ``vocab_size``, ``num_nodes``, ``edge_features`` (0 for none), ``cardinalities`` (codes of each
+            column of categorical features; None for real ones), ... (``input_shapes`` is found automatically).
+        baseline: Test scores of the best guess that ignores the input, or of the usual trivial rule.
+        best_possible: Test scores that no model can beat on average, where they are known.
+        class_names: Names for per-class metrics and figures.
+        bounds: Values of black and white pixels in each channel, for image inputs.
+        classifier: Function from rows x (B, ...) to features (B, D) and classes (B,), where one was trained.
+        blank: Value of an empty pixel, for all channels or each.
+        blank_class: Class of an empty pixel in a target map.
+        target_scale: Divisor of a real-valued target, so that metrics can be given in the data's own units.
+        target_mean: Value subtracted before that; None if it is not one number.
+        target_unit: Unit of the targets, if it is not the data's own and no single number converts it.
+        channel_names: Names of the columns of targets (B, P, F).
+        channel_scale: Mean and standard deviation of each column, in its own unit.
+        log_likelihood: Exact log-likelihood (B,) in nats of examples x (B, ...), where the distribution is known.
+        tokenizer: Tokenizer of the inputs.
+        target_tokenizer: Tokenizer of the targets.
+        end: Token that ends a target, where targets end by themselves.
+        node_classes: Class (N,) of each node of the one graph, by which its figures are colored and sorted.
+        modes: Centers (K, F) of the equally likely Gaussians that points were drawn from.
+        mode_sigma: Standard deviation of these Gaussians.
+        to_table: Function from features x (N, F), and classes (N,) if given, to column names and rows of cells in their
+            own units.
+        feature_names: Names of the features of x (N, F).
+        column_summaries: How user files were parsed, a line for each column.
+        baseline_rule: Description of the baseline, where it was chosen among several rules.
     """
 
     sizes: Mapping[str, Any]
@@ -241,10 +223,10 @@ class DatasetInfo:
 
 
 class Dataset(ABC):
-    """A data set.
+    """Base class of data sets.
 
-    ``shapes`` of a subclass names the inputs a batch carries and the shape of its target; it is read from the source,
-    before anything is imported, to tell whether a model fits.
+    ``shapes`` names the inputs of a batch and the shape of its target; it is read from the source, before anything is
+    imported, to check whether a model is compatible.
     """
 
     shapes: ClassVar[str] = ""
@@ -255,46 +237,46 @@ class Dataset(ABC):
     test: Split
     info: DatasetInfo
     fitted: Preprocessing | None = None
-    """What was learned from the training rows; None where the options alone say everything."""
+    """Preprocessing fitted on the training rows; None where the options determine everything."""
     options: Mapping[str, Any] = MappingProxyType({})
-    """Those by which ``read`` reads other files, as the configuration has them."""
+    """Options with which ``read`` parses other files, as in the configuration."""
     can_encode_changed_files: ClassVar[bool] = True
-    """Whether other files can be encoded as stored: not where a model learns something of each user or entity."""
+    """Whether changed files can be encoded as stored: not where a model embeds each user or entity."""
     file_suffixes: ClassVar[Sequence[str]] = ()
-    """How the names of those files end, in small letters, that count in a folder of the user's; none given, all do."""
+    """Suffixes, in lower case, of the files that count in a user directory; empty for all."""
 
     def input_shapes(self) -> dict[str, list[int]]:
-        """The shape of a row of each input, by name."""
+        """Return the shape of one row of each input, by name."""
         row = self.train.to_model_inputs(self.train.batch(torch.zeros(1, dtype=torch.long), 0))
         return {name: list(value.shape[1:]) for name, value in row.inputs.items()}
 
     @classmethod
     def get_user_paths(cls, options: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Path]:
-        """The files and folders of the user's that these options read, by key; ``paths`` are those in a
-        ``DataPath``."""
+        """Return the user files that these options read, by key; ``paths`` are the ``DataPath`` options."""
         return dict(paths)
 
     def read(self, path: str) -> Split:
-        """The rows of another file of the user's, as those of training: without targets, unless the file has them.
+        """Read another user file, encoded like the training rows: without targets, unless the file has them.
 
-        Of what the data set knows it uses ``facts`` and ``fitted`` alone: the training files may be gone.
+        Uses only ``info`` and ``fitted``: the training files may not exist anymore.
 
-        Raises ConfigError for a file that is not there or not of this kind.
+        Raises:
+            ConfigError: The file does not exist or is not of this kind.
         """
         raise ConfigError("input: the data of this run cannot read files; without input its own test rows are scored")
 
     def complete_info(self, facts: DatasetInfo) -> DatasetInfo:
-        """Plain facts with what is no plain value, made of ``fitted``: the training files may be gone."""
+        """Add what is not a plain value to stored info, from ``fitted``: the training files may not exist anymore."""
         return facts
 
     def image_inputs(self) -> tuple[str, ...]:
-        """The inputs that are pictures (B, C, H, W), by ``shapes``; ``pixel_bounds`` says how to draw them."""
+        """Return the names of the inputs (B, C, H, W), by ``shapes``; ``pixel_bounds`` says how to draw them."""
         parsed = shape_lines.parse_shapes(self.shapes)
         return shape_lines.find_image_inputs(parsed) if parsed else ()
 
     def pixel_bounds(self) -> tuple[Sequence[float], Sequence[float]] | None:
-        """What black and white pixels are in each channel of ``pictures``; None where they have none.
+        """Return the values of black and white pixels in each channel of ``image_inputs``; None where there are none.
 
-        Of what the data set knows it uses ``facts`` and ``fitted`` alone: the training files may be gone.
+        Uses only ``info`` and ``fitted``: the training files may not exist anymore.
         """
         return self.info.bounds

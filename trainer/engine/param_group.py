@@ -1,4 +1,4 @@
-"""Who learns: a set of parameters with its optimizer, its schedule and its average."""
+"""Parameter groups: parameters with their optimizer, learning-rate schedule and EMA."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from trainer.utils.errors import ConfigError
 
 
 class ParamGroup:
-    """One optimizer and what it moves.
+    """Parameters with one optimizer.
 
-    ``steps`` counts this player's own updates, so a schedule ends with the player's last turn however the turns of a
-    game are shared out. ``ema`` is how much the average keeps of its past; None keeps no average.
+    ``num_updates`` counts the updates of this group, so that its schedule ends with its last update however the steps
+    are shared between groups.
+
+    Args:
+        ema: Decay of the exponential moving average of the parameters; None for no average.
     """
 
     def __init__(
@@ -42,7 +45,7 @@ class ParamGroup:
         self.ema_params = None if ema is None else params.data.clone()
 
     def step(self, scaler: torch.amp.GradScaler, found_inf: Tensor | None) -> None:
-        """Updates the parameters and their average from the gradient in place."""
+        """Update the parameters and their EMA from the gradient."""
         self.lr, momentum = self.schedule(self.num_updates)
         scaler.step(self.optimizer, self.lr, momentum, found_inf)  # type: ignore[arg-type]
         scaler.update()
@@ -54,7 +57,7 @@ class ParamGroup:
             )
 
     def swap_ema(self) -> None:
-        """Exchanges the weights with their average."""
+        """Exchange the parameters with their EMA."""
         if self.ema_params is not None:
             kept = self.params.data.clone()
             self.params.data.copy_(self.ema_params)
@@ -73,12 +76,12 @@ class ParamGroup:
         }
 
     def example_state_dict(self, *, has_stepped: bool) -> dict[str, Any]:
-        """A state with the keys, shapes and types of one before, or after, the optimizer took its first step."""
+        """Return a state with the keys, shapes and types of one before or after the first step."""
         optimizer = self.optimizer.example_state_dict() if has_stepped else self.optimizer.state_dict()
         return self.state_dict() | {"optimizer": optimizer}
 
     def name_vectors(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """A state of before checkpoint version 3, which kept averages as vectors, with the parts of them by name."""
+        """Convert a state of checkpoint versions before 3, whose averages are vectors, to tensors by parameter name."""
 
         def name(value: Any) -> Any:
             is_vector = isinstance(value, Tensor) and value.shape == self.params.data.shape

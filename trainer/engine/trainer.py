@@ -1,7 +1,7 @@
-"""The loop: how steps are taken, whatever is learned.
+"""The training loop, the same for every task.
 
-A task says which players there are, whose turn it is and what each minimises. Zeroing, backward, clipping, precision,
-accumulation, schedules, averaging and the guard against NaN are written here, once.
+A task defines its parameter groups, which of them a step updates, and their losses. Zeroing, backward, clipping,
+precision, accumulation, schedules, EMA and the NaN guard are implemented here, once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from trainer.utils.errors import ConfigError, NonFiniteError
 
 
 class Trainer:
-    """Trains a task on the batches of a loader, validates it, and knows everything needed to go on after a stop."""
+    """Trains and validates a task on the batches of loaders; its state resumes to the same bits."""
 
     def __init__(
         self,
@@ -73,11 +73,11 @@ class Trainer:
 
     @property
     def elapsed_seconds(self) -> float:
-        """Seconds of training and validation so far, those before a stop included."""
+        """Seconds of training and validation, including those before a stop."""
         return self.seconds_before + time.monotonic() - self._started_at
 
     def fit(self) -> None:
-        """Trains to the last step, or until a callback sets ``should_stop``."""
+        """Train to the last step, or until a callback sets ``should_stop``."""
         try:
             with rng.preserve_generators():  # a resumed run starts more often, and draws the same
                 self.callbacks.on_fit_start(self)
@@ -96,11 +96,11 @@ class Trainer:
         self.callbacks.on_fit_end(self)
 
     def is_finished(self) -> bool:
-        """Whether nothing is left: the last step was taken and the epoch it fell in was closed by a validation."""
+        """Return whether the last step was taken and its epoch validated."""
         return (self.step >= self.total_steps or self.should_stop) and self.batch == 0
 
     def train_epoch(self) -> None:
-        """The rest of an epoch, from the batch where the run stands."""
+        """Train the rest of the current epoch."""
         self.task.train()
         batches = self.train_loader.iter_epoch(self.epoch, start=self.batch)
         self.step_metrics.start_timer()
@@ -126,7 +126,7 @@ class Trainer:
         return self.step < self.total_steps and not self.should_stop
 
     def update_param_group(self, player: ParamGroup, group: list[Batch]) -> None:
-        """One optimizer step of one player on one group of micro-batches."""
+        """Take one optimizer step of a parameter group on a group of micro-batches."""
         player.params.zero_grad()
         total: Tensor | None = None
         for batch, share in self.microbatch_weights(group):
@@ -150,9 +150,9 @@ class Trainer:
         player.step(self.scaler, skip)
 
     def microbatch_weights(self, group: list[Batch]) -> Iterator[tuple[Batch, Tensor | float | None]]:
-        """Each micro-batch with its share of the group's loss, so that the sum is the mean over one large batch.
+        """Pair each micro-batch with its share of the loss, so that the sum is the mean over one large batch.
 
-        In a group in which nothing counts every share is 0, and not 0 / 0: as one large batch, it has a loss of 0.
+        Where no target counts, every share is 0 rather than 0 / 0, as for one large batch.
         """
         if len(group) == 1:
             yield group[0], None
@@ -163,7 +163,7 @@ class Trainer:
             yield batch, weight / (whole + (whole == 0))
 
     def clip_gradient(self, player: ParamGroup, norm: Tensor) -> None:
-        """Clips the player's gradient, whose norm is given. After the guard: a clipped NaN would be everywhere."""
+        """Clip the gradient of a group, given its norm; after the NaN guard, since clipping would spread a NaN."""
         grad = player.params.grad
         limit = self.settings.grad_clip
         if limit is not None and self.settings.grad_clip_mode == "value":
@@ -174,7 +174,7 @@ class Trainer:
     def make_nonfinite_error(
         self, loss: Tensor, norm: Tensor, player: ParamGroup, group: list[Batch]
     ) -> NonFiniteError:
-        """What is known of an update that was not made."""
+        """Describe an update that was skipped because its loss or gradient is not finite."""
         names = player.params.nonfinite_parameter_names(self.task.named_parameters())
         rows = torch.cat([batch.index for batch in group]).tolist()
         shown = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
@@ -191,7 +191,7 @@ class Trainer:
         return "no checkpoint yet" if saved is None else f"last good checkpoint: step {saved}"
 
     def run_validation(self) -> None:
-        """Scores the validation split, and keeps the weights if they are the best so far."""
+        """Evaluate the validation split, and keep the weights if they are the best so far."""
         scores = self.evaluate_loader(self.val_loader, notify=True)
         score = scores[self.monitor]
         loss, norm = self.nan_guard.compute_means()
@@ -228,7 +228,7 @@ class Trainer:
 
     @contextmanager
     def ema_weights(self) -> Iterator[None]:
-        """The exponential averages in place of the weights."""
+        """Use the EMA weights inside the block."""
         for player in self.param_groups.values():
             player.swap_ema()
         try:
@@ -238,14 +238,14 @@ class Trainer:
                 player.swap_ema()
 
     def load_best_weights(self) -> None:
-        """Puts the best weights in place, averages included, for testing."""
+        """Load the best weights, EMA included, for testing."""
         if self.best.weights is not None:
             self.task.load_state_dict(self.best.weights)
             for player in self.param_groups.values():
                 player.drop_ema()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything the rest of the run depends on; only tensors and plain values."""
+        """Return everything the rest of the run depends on, as tensors and plain values."""
         return {
             "task": self.task.state_dict(),
             "players": {name: player.state_dict() for name, player in self.param_groups.items()},
@@ -288,6 +288,6 @@ class Trainer:
 
 
 def count_total_steps(train: Loader, settings: Settings) -> int:
-    """Optimizer steps of a whole run: ``max_steps`` if given, else what the epochs come to."""
+    """Return the optimizer steps of a run: ``max_steps``, or those of all epochs."""
     per_epoch = -(-len(train) // settings.accumulate)
     return settings.max_steps or settings.epochs * per_epoch

@@ -136,7 +136,9 @@ def score(kept: Config, path: str | None) -> Path:
         with show_warnings():
             data.test = data.read(path)
         if getattr(task.model, "num_classes", None) is not None and data.test.get_targets() is None:
-            raise ConfigError(f"input: the model of this run is told the class of each row; {path} does not say it")
+            raise ConfigError(
+                f"input: the model of this run is conditioned on the class of each row; {path} has no classes"
+            )
     test = factory.make_loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
     with explain_model_errors(kept.tree["model"]):
         ratings = evaluation.score_rows(task, test, kept.settings)

@@ -44,7 +44,7 @@ def run(config: Config) -> Result:
         kept = saved_run.load(Path(settings.resume), settings.plugins)
         changed = saved_run.diff(config, kept)
         if changed:
-            raise ConfigError(*changed, "a resumed run is the run it was; start a new one to change it")
+            raise ConfigError(*changed, "the configuration of a resumed run is fixed; start a new run to change it")
         return resume_run(saved_run.with_runtime_overrides(kept, config))
     config = dataset_loading.add_fingerprint(config)
     found = resume.find_matching_run(config, Path(config.run_dir))

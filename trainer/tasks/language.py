@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from trainer.core import decoding
 from trainer.core.batch import IGNORE_INDEX, Batch, Score
-from trainer.core.dataset import Dataset, Tokenizer
+from trainer.core.dataset import Dataset
+from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PluginMetric, PositiveInt, Probability
 from trainer.metrics.double_precision import to_double
 from trainer.tasks.base import token_targets

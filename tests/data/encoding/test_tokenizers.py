@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.core.dataset import UNKNOWN_TOKEN, Tokenizer
+from trainer.core.tokenizer import UNKNOWN_TOKEN, Tokenizer
 from trainer.data.encoding import tokenizers
 from trainer.utils.errors import ConfigError
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 
 from torch import Tensor
 
-from trainer.core.dataset import UNKNOWN_TOKEN, Tokenizer
+from trainer.core.tokenizer import UNKNOWN_TOKEN, Tokenizer
 from trainer.data.encoding import word_splitting
 from trainer.data.encoding.pretrained_tokenizer import PretrainedTokenizer
 from trainer.data.readers.text_file import quote_cell

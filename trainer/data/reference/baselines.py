@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX
-from trainer.core.dataset import UNKNOWN_TOKEN, Split, Tokenizer
+from trainer.core.dataset import Split
+from trainer.core.tokenizer import UNKNOWN_TOKEN, Tokenizer
 from trainer.metrics.bleu import corpus_bleu, count_bleu_ngrams
 from trainer.metrics.classification import iou_per_class
 from trainer.metrics.registry import IOU_PER_CLASS

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX
-from trainer.core.dataset import UNKNOWN_TOKEN, Tokenizer
+from trainer.core.tokenizer import UNKNOWN_TOKEN, Tokenizer
 from trainer.metrics.bleu import corpus_bleu, count_bleu_ngrams
 
 NO_MATCH_TOKEN = IGNORE_INDEX - 1

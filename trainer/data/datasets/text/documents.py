@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from trainer.core.class_sizes import class_sizes
-from trainer.core.dataset import Dataset, DatasetInfo, Tokenizer
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.preprocessing import Preprocessing
+from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt
 from trainer.data.encoding import tokenizers
 from trainer.data.readers import class_folders, download, text_file

@@ -11,8 +11,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from trainer.core.dataset import Dataset, DatasetInfo, Tokenizer
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.preprocessing import Preprocessing
+from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import DataPath, Fraction, PositiveInt
 from trainer.data.encoding import tokenizers
 from trainer.data.readers import download, text_file

@@ -12,8 +12,9 @@ from typing import Literal
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo, Tokenizer
+from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.preprocessing import SPLITS, Preprocessing, make_content_keys
+from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt
 from trainer.data.encoding import tokenizers
 from trainer.data.readers import download, text_file
