@@ -267,7 +267,7 @@ def test_multi30k_both_ways() -> None:
     assert first[0].startswith("zwei junge weiße männer sind")
     assert first[1].startswith("two young, white ⁇ are outside near many")
     assert data.info.sizes["vocab_size"] == 501
-    with pytest.raises(ConfigError, match=r"data\.target: en is data\.source too"):
+    with pytest.raises(ConfigError, match=r"data\.target: en is also data\.source"):
         Multi30k("en", "en", "words", 500, 2, True, str(FOLDER))
 
 
