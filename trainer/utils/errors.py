@@ -19,6 +19,20 @@ class ConfigError(UserError):
         self.problems = problems
 
 
+class DataError(ValueError):
+    """Invalid data files or data options, raised by data sets and readers, which do not know the configuration.
+
+    Whoever builds a data set from a configuration turns it into a ``ConfigError`` with the key.
+
+    Args:
+        problems: One sentence each. One that is about an argument begins with its name: ``"path: no such file"``.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
 class UnknownNameError(ConfigError):
     """A key or an option that does not exist: a typo, which stops a whole sweep."""
 
