@@ -106,7 +106,7 @@ def test_dims_match_by_letter(wanted: str, given: str, fits: bool) -> None:
 def test_a_pair_fits_or_a_sentence_says_why(
     model: Signature, data: Signature, task: Signature, words: str | None
 ) -> None:
-    reason = compatibility.incompatibility(model, data, task)
+    reason = compatibility.find_incompatibility(model, data, task)
     assert (reason is None) if words is None else (reason is not None and words in reason), reason
 
 

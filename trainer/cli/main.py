@@ -63,13 +63,13 @@ def main() -> None:
 def format_error(error: UserError) -> str:
     """Format an error for the terminal: at most ``MAX_ERROR_LINES`` lines, control characters escaped."""
     lines = str(error).splitlines()
-    more = [f"... and {len(lines) - MAX_ERROR_LINES + 1} more"] if len(lines) > MAX_ERROR_LINES else []
+    remainder = [f"... and {len(lines) - MAX_ERROR_LINES + 1} more"] if len(lines) > MAX_ERROR_LINES else []
     shown = [
         line if len(line) <= MAX_LINE_LENGTH else f"{line[: MAX_LINE_LENGTH - 4]} ..."
-        for line in lines[: MAX_ERROR_LINES - len(more)]
+        for line in lines[: MAX_ERROR_LINES - len(remainder)]
     ]
     return escape_control_chars(
-        "\n".join(f"{'error: ' if not i else '       '}{line}" for i, line in enumerate([*shown, *more]))
+        "\n".join(f"{'error: ' if not i else '       '}{line}" for i, line in enumerate([*shown, *remainder]))
     )
 
 
@@ -104,9 +104,9 @@ def _describe_unknown_command(word: str, rest: Sequence[str], verbs: Iterable[st
     if word in (*registry.GROUPS, *Settings.__dataclass_fields__):
         value = rest[0] if rest and "=" not in rest[0] else "VALUE"
         return f"unknown command {word!r}: it is a configuration key; set it by: train {word}={value}"
-    ways = [f"train {group}={word}" for group in registry.GROUPS if word in registry.list_options(group)]
-    if ways:
-        return f"unknown command {word!r}; choose it by: {' or '.join(ways)}"
+    commands = [f"train {group}={word}" for group in registry.GROUPS if word in registry.list_options(group)]
+    if commands:
+        return f"unknown command {word!r}; choose it by: {' or '.join(commands)}"
     return f"unknown command {word!r}{did_you_mean(word, verbs) or ';'} one of {', '.join(verbs)}"
 
 
@@ -124,25 +124,25 @@ def compose_and_run(arguments: Sequence[str]) -> int:
     """Train one run, run a sweep, or let Hydra handle its own flags."""
     from trainer.config import compose
 
-    overrides, folders, given = argv.split_args(arguments)
-    if "--version" in given:
+    overrides, config_dirs, flags = argv.split_args(arguments)
+    if "--version" in flags:
         return print_version()
-    is_sweep = "--multirun" in given
-    if given & argv.HYDRA_FLAGS or any(text.startswith(("hydra/sweeper=", "hydra/launcher=")) for text in overrides):
+    is_sweep = "--multirun" in flags
+    if flags & argv.HYDRA_FLAGS or any(text.startswith(("hydra/sweeper=", "hydra/launcher=")) for text in overrides):
         from trainer.runs import sweep
 
-        if "--shell-completion" in given or "--hydra-help" in given:
-            argv.check_standalone_flag(overrides, folders, given)
+        if "--shell-completion" in flags or "--hydra-help" in flags:
+            argv.check_standalone_flag(overrides, config_dirs, flags)
         elif is_sweep:
-            compose.check_hydra_sweep(overrides, folders)
+            compose.check_hydra_sweep(overrides, config_dirs)
         else:
-            compose.compose(overrides, folders)
-        return sweep.run_with_hydra(argv.make_hydra_args(arguments), overrides, folders)
+            compose.compose(overrides, config_dirs)
+        return sweep.run_with_hydra(argv.make_hydra_args(arguments), overrides, config_dirs)
     if is_sweep:
         from trainer.runs import sweep
 
-        return sweep.run_sweep(overrides, folders)
-    composed = compose.compose(overrides, folders)
+        return sweep.run_sweep(overrides, config_dirs)
+    composed = compose.compose(overrides, config_dirs)
     from trainer.runs import train
 
     train.run(composed)
@@ -163,11 +163,11 @@ def resume_run(arguments: Sequence[str]) -> int:
     from trainer.cli import verb_args
     from trainer.runs import saved_run
 
-    kept, more = saved_run.load_from_args("resume", arguments)
-    verb_args.parse_verb_args("resume", more, {})
+    saved, rest = saved_run.load_from_args("resume", arguments)
+    verb_args.parse_verb_args("resume", rest, {})
     from trainer.runs import train
 
-    train.resume_run(kept)
+    train.resume_run(saved)
     return 0
 
 
@@ -176,11 +176,11 @@ def evaluate_run(arguments: Sequence[str]) -> int:
     from trainer.cli import verb_args
     from trainer.runs import saved_run
 
-    kept, more = saved_run.load_from_args("evaluate", arguments)
-    verb_args.parse_verb_args("evaluate", more, {})
+    saved, rest = saved_run.load_from_args("evaluate", arguments)
+    verb_args.parse_verb_args("evaluate", rest, {})
     from trainer.runs import inference
 
-    inference.evaluate_run(kept)
+    inference.evaluate_run(saved)
     return 0
 
 
@@ -189,12 +189,12 @@ def sample_run(arguments: Sequence[str]) -> int:
     from trainer.cli import verb_args
     from trainer.runs import saved_run
 
-    kept, more = saved_run.load_from_args("sample", arguments)
-    known = verb_args.verb_parameters("sample", kept.tree["task"]["_target_"])
-    options = verb_args.parse_verb_args("sample", more, known)
+    saved, rest = saved_run.load_from_args("sample", arguments)
+    parameters = verb_args.get_verb_parameters("sample", saved.tree["task"]["_target_"])
+    options = verb_args.parse_verb_args("sample", rest, parameters)
     from trainer.runs import inference
 
-    for piece in inference.sample(kept, options):
+    for piece in inference.sample(saved, options):
         print(escape_unencodable(escape_control_chars(piece)), end="", flush=True)
     print()
     return 0
@@ -206,12 +206,12 @@ def score_run(arguments: Sequence[str]) -> int:
     from trainer.config.introspection import Parameter
     from trainer.runs import saved_run
 
-    kept, more = saved_run.load_from_args("score", arguments)
-    verb_args.verb_parameters("score", kept.tree["task"]["_target_"], method="score_rows")
-    options = verb_args.parse_verb_args("score", more, {"input": Parameter(str, default="its own test rows")})
+    saved, rest = saved_run.load_from_args("score", arguments)
+    verb_args.get_verb_parameters("score", saved.tree["task"]["_target_"], method="score_rows")
+    options = verb_args.parse_verb_args("score", rest, {"input": Parameter(str, default="its own test rows")})
     from trainer.runs import inference
 
-    inference.score(kept, options.get("input"))
+    inference.score(saved, options.get("input"))
     return 0
 
 

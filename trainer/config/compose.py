@@ -19,10 +19,10 @@ from omegaconf.errors import OmegaConfBaseException
 from trainer.config import hydra_compose, registry, secret_masking, target_overrides
 from trainer.config.overrides import (
     ALLOWED_HYDRA_GROUPS,
-    conflicting_overrides,
-    invalid_override,
+    find_conflicting_overrides,
+    find_override_problems,
+    find_unknown_option,
     parse_overrides,
-    unknown_option,
 )
 from trainer.config.schema import Settings
 from trainer.config.sweep_grid import find_invalid_sweep
@@ -96,20 +96,22 @@ class Config:
 
     def compute_config_hash(self, data_digest: str | None) -> str:
         """Return the hash for other contents of the user files."""
-        kept = {
+        training_config = {
             key: self._without_runtime_keys(value) for key, value in self.tree.items() if key not in RUNTIME_ONLY_KEYS
         }
-        kept["plugins"] = self._identity_plugins()
+        training_config["plugins"] = self._list_training_plugins()
         if data_digest is not None:
-            kept["data_digest"] = data_digest
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+            training_config["data_digest"] = data_digest
+        return hashlib.sha256(json.dumps(training_config, sort_keys=True).encode()).hexdigest()[:16]
 
-    def _identity_plugins(self) -> list[str]:
+    def _list_training_plugins(self) -> list[str]:
         """The plugins but those that only loggers and callbacks are of."""
         entries = [item for group in LIST_GROUPS for item in self.tree[group].values()]
         objects = [self.tree[group] for group in OBJECT_GROUPS]
-        mine, theirs = ({str(node["_target_"]).partition(".")[0] for node in nodes} for nodes in (entries, objects))
-        return [name for name in self.tree["plugins"] if name not in mine - theirs]
+        entry_modules, object_modules = (
+            {str(node["_target_"]).partition(".")[0] for node in nodes} for nodes in (entries, objects)
+        )
+        return [name for name in self.tree["plugins"] if name not in entry_modules - object_modules]
 
     def _without_runtime_keys(self, value: Any) -> Any:
         """A group without the keys that repeat a neutral one, as ``data_dir: ${data_dir}`` does."""
@@ -118,7 +120,7 @@ class Config:
         return {key: item for key, item in value.items() if key not in RUNTIME_ONLY_KEYS or item != self.tree[key]}
 
 
-def compose(overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> Config:
+def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> Config:
     """Compose the configuration of a command line.
 
     Raises:
@@ -126,43 +128,49 @@ def compose(overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> Conf
         IncompatibleError: All problems are options that do not fit each other.
         ConfigError: With every other problem.
     """
-    parsed = parse_overrides(overrides, folders)
-    groups = registry.list_groups(folders) | {*ALLOWED_HYDRA_GROUPS}
-    chosen = [item for item in parsed if item.key_or_group in groups]
-    values = [item for item in parsed if item.key_or_group not in groups]
-    misused = [item for item in parsed if invalid_override(item)]
-    wrong = [problem for item in chosen if item not in misused and (problem := unknown_option(item, folders))]
-    problems = [
-        *hydra_compose.find_shadowed_files(folders),
-        *(problem for item in misused for problem in invalid_override(item)),
+    parsed = parse_overrides(overrides, config_dirs)
+    groups = registry.list_groups(config_dirs) | {*ALLOWED_HYDRA_GROUPS}
+    choices = [item for item in parsed if item.key_or_group in groups]
+    assignments = [item for item in parsed if item.key_or_group not in groups]
+    invalid = [item for item in parsed if find_override_problems(item)]
+    unknown_options = [
+        problem for item in choices if item not in invalid and (problem := find_unknown_option(item, config_dirs))
     ]
-    unknown: list[str] = []
-    usable = [item for item in chosen if item not in misused and not unknown_option(item, folders)]
+    problems = [
+        *hydra_compose.find_shadowed_files(config_dirs),
+        *(problem for item in invalid for problem in find_override_problems(item)),
+    ]
+    unknown_keys: list[str] = []
+    valid_choices = [item for item in choices if item not in invalid and not find_unknown_option(item, config_dirs)]
     composed = hydra_compose.compose_base(
-        tuple(item.input_line or "" for item in usable if item.value() is not None), tuple(folders)
+        tuple(item.input_line or "" for item in valid_choices if item.value() is not None), tuple(config_dirs)
     )
     # What belongs to an option that does not exist cannot be judged, nor its task; everything else still is.
-    unjudged = {item.key_or_group for item in chosen if item not in usable}
-    if unjudged & {"model", "data", "experiment"} and not any(item.key_or_group == "task" for item in usable):
-        unjudged.add("task")
-    problems += conflicting_overrides([item for item in values if item not in misused])
-    hydra_compose.resolve_precedence(composed, {item.key_or_group for item in values}, folders)
-    usable_values = [item for item in values if item not in misused]
-    _declare_named_plugins(usable_values)
-    target_overrides.expand_targets(composed, usable_values, folders)
-    for item in values:
-        if item.key_or_group.split(".")[0] not in unjudged and item not in misused:
-            unknown += hydra_compose.set_override(composed, item)
-    written, resolved, unresolved = hydra_compose.to_containers(composed)
+    unchecked_groups = {item.key_or_group for item in choices if item not in valid_choices}
+    if unchecked_groups & {"model", "data", "experiment"} and not any(
+        item.key_or_group == "task" for item in valid_choices
+    ):
+        unchecked_groups.add("task")
+    problems += find_conflicting_overrides([item for item in assignments if item not in invalid])
+    hydra_compose.resolve_precedence(composed, {item.key_or_group for item in assignments}, config_dirs)
+    valid_assignments = [item for item in assignments if item not in invalid]
+    _declare_named_plugins(valid_assignments)
+    target_overrides.expand_targets(composed, valid_assignments, config_dirs)
+    for item in assignments:
+        if item.key_or_group.split(".")[0] not in unchecked_groups and item not in invalid:
+            unknown_keys += hydra_compose.set_override(composed, item)
+    raw, resolved, interpolation_problems = hydra_compose.to_containers(composed)
     names = {group: str(name) for group, name in composed.hydra.runtime.choices.items() if group in OBJECT_GROUPS}
-    problems += unresolved or declare_config_plugins(resolved)
-    faults, conflicts = ([], []) if unresolved else find_problems(resolved, names, folders, unjudged)
-    problems += faults
-    if wrong or unknown:
-        raise UnknownNameError(*wrong, *unknown, *dict.fromkeys([*problems, *conflicts]))
+    problems += interpolation_problems or declare_config_plugins(resolved)
+    config_problems, conflicts = (
+        ([], []) if interpolation_problems else find_problems(resolved, names, config_dirs, unchecked_groups)
+    )
+    problems += config_problems
+    if unknown_options or unknown_keys:
+        raise UnknownNameError(*unknown_options, *unknown_keys, *dict.fromkeys([*problems, *conflicts]))
     if problems or conflicts:
         raise (ConfigError if problems else IncompatibleError)(*dict.fromkeys([*problems, *conflicts]))
-    return _make_config(composed, written, resolved, overrides)
+    return _make_config(composed, raw, resolved, overrides)
 
 
 def from_hydra(composed: DictConfig) -> Config:
@@ -170,25 +178,25 @@ def from_hydra(composed: DictConfig) -> Config:
 
     Raises ConfigError with every problem.
     """
-    current = HydraConfig.get()
-    whole = composed.copy()
-    with open_dict(whole):
-        whole.hydra = current
+    hydra_config = HydraConfig.get()
+    merged = composed.copy()
+    with open_dict(merged):
+        merged.hydra = hydra_config
     groups = registry.list_groups()
-    said = [item for item in parse_overrides(current.overrides.task) if item.key_or_group not in groups]
-    hydra_compose.resolve_precedence(whole, {item.key_or_group for item in said})
-    _declare_named_plugins(said)
-    target_overrides.expand_targets(whole, said)
+    assignments = [item for item in parse_overrides(hydra_config.overrides.task) if item.key_or_group not in groups]
+    hydra_compose.resolve_precedence(merged, {item.key_or_group for item in assignments})
+    _declare_named_plugins(assignments)
+    target_overrides.expand_targets(merged, assignments)
     # Once more: a key that is taken back because a file set it may be one that the command line sets, too.
-    unknown = [problem for item in said for problem in hydra_compose.set_override(whole, item)]
-    written, resolved, unresolved = hydra_compose.to_containers(whole)
-    problems = unknown + unresolved
-    names = {group: str(name) for group, name in current.runtime.choices.items() if group in OBJECT_GROUPS}
+    unknown_keys = [problem for item in assignments for problem in hydra_compose.set_override(merged, item)]
+    raw, resolved, interpolation_problems = hydra_compose.to_containers(merged)
+    problems = unknown_keys + interpolation_problems
+    names = {group: str(name) for group, name in hydra_config.runtime.choices.items() if group in OBJECT_GROUPS}
     if not problems:
         problems = declare_config_plugins(resolved) + check_config(resolved, names)
     if problems:
         raise ConfigError(*problems)
-    return _make_config(whole, written, resolved, list(current.overrides.task))
+    return _make_config(merged, raw, resolved, list(hydra_config.overrides.task))
 
 
 def _declare_named_plugins(items: Sequence[Override]) -> None:
@@ -198,18 +206,18 @@ def _declare_named_plugins(items: Sequence[Override]) -> None:
             declare_config_plugins({"plugins": item.value()})
 
 
-def check_hydra_sweep(overrides: Sequence[str], folders: Sequence[Path]) -> None:
+def check_hydra_sweep(overrides: Sequence[str], config_dirs: Sequence[Path]) -> None:
     """What can be told of a grid that one of Hydra's own sweepers will span: its names, and that nothing else runs.
 
     Raises ConfigError with every problem.
     """
-    parsed = parse_overrides(overrides, folders)
+    parsed = parse_overrides(overrides, config_dirs)
     problems = [
-        problem for item in parsed for problem in invalid_override(item, is_sweep=True)
-    ] + conflicting_overrides(parsed)
-    groups = registry.list_groups(folders) | {*ALLOWED_HYDRA_GROUPS}
+        problem for item in parsed for problem in find_override_problems(item, is_sweep=True)
+    ] + find_conflicting_overrides(parsed)
+    groups = registry.list_groups(config_dirs) | {*ALLOWED_HYDRA_GROUPS}
     choices = [
-        _expand_choices(item, folders) for item in parsed if item.key_or_group in groups and item.package is None
+        _expand_choices(item, config_dirs) for item in parsed if item.key_or_group in groups and item.package is None
     ]
     # Hydra's sweeper writes the command line to multirun.yaml as it stands.
     problems += [
@@ -218,47 +226,50 @@ def check_hydra_sweep(overrides: Sequence[str], folders: Sequence[Path]) -> None
         if secret_masking.mask_override(text) != text
     ]
     problems += [
-        wrong for item in parsed if item.key_or_group in groups for wrong in _find_unknown_options(item, folders)
+        problem
+        for item in parsed
+        if item.key_or_group in groups
+        for problem in _find_unknown_options(item, config_dirs)
     ]
     if problems:
         raise ConfigError(*dict.fromkeys(problems))
     # Together: what one file chooses may depend on another.
-    for chosen in product(*choices) if folders else ((),):
-        hydra_compose.compose_base(tuple(chosen), tuple(folders))
+    for combination in product(*choices) if config_dirs else ((),):
+        hydra_compose.compose_base(tuple(combination), tuple(config_dirs))
 
 
-def _expand_choices(item: Override, folders: Sequence[Path]) -> list[str]:
+def _expand_choices(item: Override, config_dirs: Sequence[Path]) -> list[str]:
     """The overrides of one group that a sweep will make."""
     key = item.key_or_group
     if not item.is_sweep_override():
         if isinstance(item.value(), list):
             return [item.input_line or ""]
         return [f"{key}={item.value()}"] if item.value() is not None else []
-    is_list = item.is_choice_sweep() and not find_invalid_sweep(item, folders)
-    names = item.sweep_string_iterator() if is_list else iter(registry.list_options(key, folders))
+    is_list = item.is_choice_sweep() and not find_invalid_sweep(item, config_dirs)
+    names = item.sweep_string_iterator() if is_list else iter(registry.list_options(key, config_dirs))
     return [f"{key}={name}" for name in names]
 
 
-def _find_unknown_options(item: Override, folders: Sequence[Path]) -> list[str]:
+def _find_unknown_options(item: Override, config_dirs: Sequence[Path]) -> list[str]:
     if item.key_or_group in ALLOWED_HYDRA_GROUPS or not item.is_choice_sweep():
-        wrong = None if item.is_sweep_override() else unknown_option(item, folders)
-        return [wrong] if wrong else []
-    if problem := find_invalid_sweep(item, folders):
+        problem = None if item.is_sweep_override() else find_unknown_option(item, config_dirs)
+        return [problem] if problem else []
+    if problem := find_invalid_sweep(item, config_dirs):
         return [problem]
-    known = registry.list_options(item.key_or_group, folders)
+    known = registry.list_options(item.key_or_group, config_dirs)
     names = map(str, item.sweep_iterator())
     return [registry.describe_unknown_option(item.key_or_group, name, known) for name in names if name not in known]
 
 
 def _make_config(
-    composed: DictConfig, written: dict[str, Any], resolved: dict[str, Any], overrides: Sequence[str]
+    composed: DictConfig, raw: dict[str, Any], resolved: dict[str, Any], overrides: Sequence[str]
 ) -> Config:
     HydraConfig.instance().set_config(composed)
     hydra = composed.hydra
     names = {group: str(name) for group, name in hydra.runtime.choices.items() if group in OBJECT_GROUPS}
-    flat = {key: resolved[key] for key in get_type_hints(Settings)}
+    global_values = {key: resolved[key] for key in get_type_hints(Settings)}
     try:
-        folders = str(hydra.run.dir), str(hydra.sweep.dir)
+        directories = str(hydra.run.dir), str(hydra.sweep.dir)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
-    return Config(resolved, written, names, list(overrides), *folders, Settings(**flat))
+    return Config(resolved, raw, names, list(overrides), *directories, Settings(**global_values))

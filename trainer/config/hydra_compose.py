@@ -40,21 +40,21 @@ PATH_KEY_NAMES = ("path", "data_dir", "dir", "directory", "root", "folder", "fil
 _COMPOSE_CACHE: dict[tuple[object, ...], DictConfig] = {}
 
 
-def compose_base(chosen: tuple[str, ...], folders: tuple[Path, ...]) -> DictConfig:
+def compose_base(choices: tuple[str, ...], config_dirs: tuple[Path, ...]) -> DictConfig:
     """The YAML files merged for a choice of options, before any single value is set."""
     # In a notebook the files may have changed since the last time.
     key = (
-        chosen,
-        folders,
+        choices,
+        config_dirs,
         *_get_mtimes(get_builtin_dir()),
-        *(stamp for folder in folders for stamp in _get_mtimes(folder)),
+        *(mtime for directory in config_dirs for mtime in _get_mtimes(directory)),
     )
     if key not in _COMPOSE_CACHE:
-        search = config_dir.make_searchpath_override(folders)
-        composed = _compose([*chosen, *search])
-        if folders:
+        searchpath = config_dir.make_searchpath_override(config_dirs)
+        composed = _compose([*choices, *searchpath])
+        if config_dirs:
             _check_choices(composed)
-            _check_hydra_changes(composed, chosen, search)
+            _check_hydra_changes(composed, choices, searchpath)
         _COMPOSE_CACHE[key] = composed
     return deepcopy(_COMPOSE_CACHE[key])
 
@@ -89,71 +89,80 @@ def list_hydra_options(group: str) -> list[str]:
         return GlobalHydra.instance().config_loader().get_group_options(group)
 
 
-def resolve_precedence(composed: DictConfig, said: Collection[str], folders: Sequence[Path] = ()) -> None:
+def resolve_precedence(composed: DictConfig, explicit_keys: Collection[str], config_dirs: Sequence[Path] = ()) -> None:
     """What is said last of a thing wins, also where two keys speak of it; ``said`` are the keys of the command line.
 
     ``epochs`` and ``max_steps`` both say how long, ``monitor`` and the first of ``task.scores`` what chooses the
     weights. A data set's ``monitor`` is a score of the task it chooses: with another task it says nothing; nor do the
     keys that a file sets of an optimizer that was not chosen.
     """
-    inapplicable_keys.drop_inapplicable_keys(composed, folders)
+    inapplicable_keys.drop_inapplicable_keys(composed, config_dirs)
     names = composed.hydra.runtime.choices
-    files = [
-        registry.list_options(group, folders).get(str(names.get(group))) for group in ("experiment", "model", "data")
+    options = [
+        registry.list_options(group, config_dirs).get(str(names.get(group)))
+        for group in ("experiment", "model", "data")
     ]
     # Of files that inherit from one another, the heir speaks after those it inherits from.
-    heirs_first = [[layer.global_keys for layer in reversed(file.layers)] if file else [] for file in files]
-    layers = [set(said), *(keys for option in heirs_first for keys in option)]
-    lasting = next((keys for keys in layers if keys & {"epochs", "max_steps"}), set())
-    if "epochs" in lasting and "max_steps" not in lasting:
+    keys_by_option = [[layer.global_keys for layer in reversed(option.layers)] if option else [] for option in options]
+    layers = [set(explicit_keys), *(keys for option in keys_by_option for keys in option)]
+    duration_keys = next((keys for keys in layers if keys & {"epochs", "max_steps"}), set())
+    if "epochs" in duration_keys and "max_steps" not in duration_keys:
         composed.max_steps = None
-    if "task.scores" in said and "monitor" not in said:
+    if "task.scores" in explicit_keys and "monitor" not in explicit_keys:
         composed.monitor = None
-    *above, data = files
-    set_above = {*said}.union(*(file.global_keys for file in above if file))
-    if data and "monitor" in data.global_keys - set_above and data.task_name not in (None, names["task"]):
+    *other_options, data_option = options
+    overriding_keys = {*explicit_keys}.union(*(option.global_keys for option in other_options if option))
+    if (
+        data_option
+        and "monitor" in data_option.global_keys - overriding_keys
+        and data_option.task_name not in (None, names["task"])
+    ):
         composed.monitor = None
 
 
-def _get_mtimes(folder: Path) -> list[tuple[str, int]]:
+def _get_mtimes(directory: Path) -> list[tuple[str, int]]:
     """The YAML files of a configuration folder, each with the time of its last change."""
-    files = (path for pattern in ("*.yaml", "*/*.yaml", "hydra/*/*.yaml") for path in folder.glob(pattern))
+    files = (path for pattern in ("*.yaml", "*/*.yaml", "hydra/*/*.yaml") for path in directory.glob(pattern))
     return [(str(path), path.stat().st_mtime_ns) for path in files if path.is_file()]
 
 
 def _check_choices(composed: DictConfig) -> None:
     """Raises ConfigError where a defaults list gives a group several options: it is built of one."""
-    several = [group for group in OBJECT_GROUPS if group not in composed.hydra.runtime.choices]
-    if several:
-        raise ConfigError(*(f"{group}: a defaults list gives it a list; one option is needed" for group in several))
+    ambiguous_groups = [group for group in OBJECT_GROUPS if group not in composed.hydra.runtime.choices]
+    if ambiguous_groups:
+        raise ConfigError(
+            *(f"{group}: a defaults list gives it a list; one option is needed" for group in ambiguous_groups)
+        )
 
 
-def _check_hydra_changes(composed: DictConfig, chosen: Sequence[str], search: Sequence[str]) -> None:
+def _check_hydra_changes(composed: DictConfig, choices: Sequence[str], searchpath: Sequence[str]) -> None:
     """Refuses YAML files that change anything of Hydra's own but where results go, or that say what is imported.
 
     Raises ConfigError naming the keys.
     """
-    usual, found = (
+    default_values, composed_values = (
         _flatten_tree(OmegaConf.to_container(tree.hydra, resolve=False))
-        for tree in (compose_base(tuple(text for text in chosen if text.startswith("hydra/")), ()), composed)
+        for tree in (compose_base(tuple(text for text in choices if text.startswith("hydra/")), ()), composed)
     )
-    free = (*ALLOWED_HYDRA_KEYS, *_GENERATED_HYDRA_KEYS)
+    allowed_keys = (*ALLOWED_HYDRA_KEYS, *_GENERATED_HYDRA_KEYS)
     changed = [
         key
-        for key in [*found, *(usual.keys() - found.keys())]
-        if not any(key == name or key.startswith(f"{name}.") for name in free)
-        and (key not in usual or key not in found or usual[key] != found[key])
+        for key in [*composed_values, *(default_values.keys() - composed_values.keys())]
+        if not any(key == name or key.startswith(f"{name}.") for name in allowed_keys)
+        and (key not in default_values or key not in composed_values or default_values[key] != composed_values[key])
     ]
     # What stands here is what Hydra composes the jobs of a sweep from.
-    for name, given in (("hydra", [*chosen, *search]), ("task", chosen)):
-        kept = [text for text in given if text.startswith("hydra") == (name == "hydra")]
-        if list(composed.hydra.overrides[name]) != kept:
+    for name, overrides in (("hydra", [*choices, *searchpath]), ("task", choices)):
+        expected_overrides = [text for text in overrides if text.startswith("hydra") == (name == "hydra")]
+        if list(composed.hydra.overrides[name]) != expected_overrides:
             changed.append(f"overrides.{name}")
     allowed = ", ".join(f"hydra.{key}" for key in ALLOWED_HYDRA_KEYS)
-    tops = dict.fromkeys(".".join(key.split(".")[:2]) for key in changed)
-    problems = [f"hydra.{key}: a YAML file changes it; of Hydra's own a YAML file may set {allowed}" for key in tops]
-    named = composed._get_node("plugins")
-    if named != []:
+    top_keys = dict.fromkeys(".".join(key.split(".")[:2]) for key in changed)
+    problems = [
+        f"hydra.{key}: a YAML file changes it; of Hydra's own a YAML file may set {allowed}" for key in top_keys
+    ]
+    plugins_node = composed._get_node("plugins")
+    if plugins_node != []:
         problems.append("plugins: a YAML file names modules to import; only a command may: add plugins=[your_module]")
     if problems:
         raise ConfigError(*problems)
@@ -170,13 +179,13 @@ def _flatten_tree(node: Any, place: str = "") -> dict[str, Any]:
     }
 
 
-def find_shadowed_files(folders: Sequence[Path]) -> list[str]:
+def find_shadowed_files(config_dirs: Sequence[Path]) -> list[str]:
     """Files of the user's that Hydra would pass over, because ours of the same name comes first."""
     return [
         f"--config-dir: {option.path} has the name of {group}={name}, which is ours and would win; rename it"
-        for folder in folders
+        for directory in config_dirs
         for group in registry.GROUPS
-        for name, option in registry.list_dir_options(folder, group).items()
+        for name, option in registry.list_dir_options(directory, group).items()
         if name in registry.list_dir_options(get_builtin_dir(), group)
     ]
 
@@ -202,51 +211,51 @@ def set_override(composed: DictConfig, item: Override) -> list[str]:
     return []
 
 
-def _suggest_key(composed: DictConfig, above: Sequence[str], part: str) -> str:
+def _suggest_key(composed: DictConfig, parents: Sequence[str], part: str) -> str:
     """The key a misspelt one was probably meant to be.
 
     One of that very name in what was chosen comes first, then one like it among its neighbors, then anywhere.
     """
     groups = [group for group in OBJECT_GROUPS if isinstance(composed.get(group), DictConfig)]
-    deep = [f"{group}.{key}" for group in groups for key in composed[group] if not str(key).startswith("_")]
-    same = [key for key in deep if key.partition(".")[2] == part]
-    if same and not above:
-        return f"; did you mean {' or '.join(same)}?"
+    group_keys = [f"{group}.{key}" for group in groups for key in composed[group] if not str(key).startswith("_")]
+    exact_matches = [key for key in group_keys if key.partition(".")[2] == part]
+    if exact_matches and not parents:
+        return f"; did you mean {' or '.join(exact_matches)}?"
     names = {group: str(composed.hydra.runtime.choices[group]) for group in groups}
-    if not above and (owner := describe_key_owner(part, names)):
-        return owner
-    here = OmegaConf.select(composed, ".".join(above)) if above else composed
-    prefix = "".join(f"{name}." for name in above)
-    if len(above) == 1 and above[0] in LIST_GROUPS:
-        return _suggest_entry(composed, above[0], part)
-    near = did_you_mean(part, [str(k) for k in here if k != "hydra" and not str(k).startswith("_")])
-    if near:
-        return near.replace("mean ", f"mean {prefix}")
-    if part in PATH_KEY_NAMES and above == ["data"]:
-        own = [f"data.{name}" for name in here if name in (*PATH_KEY_NAMES, "name")]
-        if own:
-            return f"; data={composed.hydra.runtime.choices.data} finds its files by {' and '.join(own)}"
-    if len(above) == 1 and (
-        able := [o.name for o in registry.list_options(above[0]).values() if part in o.get_descriptions()]
+    if not parents and (owner_hint := describe_key_owner(part, names)):
+        return owner_hint
+    parent = OmegaConf.select(composed, ".".join(parents)) if parents else composed
+    prefix = "".join(f"{name}." for name in parents)
+    if len(parents) == 1 and parents[0] in LIST_GROUPS:
+        return _suggest_entry(composed, parents[0], part)
+    suggestion = did_you_mean(part, [str(k) for k in parent if k != "hydra" and not str(k).startswith("_")])
+    if suggestion:
+        return suggestion.replace("mean ", f"mean {prefix}")
+    if part in PATH_KEY_NAMES and parents == ["data"]:
+        path_keys = [f"data.{name}" for name in parent if name in (*PATH_KEY_NAMES, "name")]
+        if path_keys:
+            return f"; data={composed.hydra.runtime.choices.data} finds its files by {' and '.join(path_keys)}"
+    if len(parents) == 1 and (
+        owners := [o.name for o in registry.list_options(parents[0]).values() if part in o.get_descriptions()]
     ):
-        chosen = composed.hydra.runtime.choices.get(above[0])
-        mine = ", ".join(key for key in deep if key.startswith(prefix))
-        return f"; {above[0]} {chosen} has {mine or 'no keys'} ({part} is a key of {', '.join(able[:3])})"
-    if same:
-        return f"; did you mean {' or '.join(same)}?"
-    guess = did_you_mean(part, [key.partition(".")[2] for key in deep])
-    for full in deep:
-        guess = guess.replace(f"mean {full.partition('.')[2]}?", f"mean {full}?")
-    return guess
+        chosen = composed.hydra.runtime.choices.get(parents[0])
+        chosen_keys = ", ".join(key for key in group_keys if key.startswith(prefix))
+        return f"; {parents[0]} {chosen} has {chosen_keys or 'no keys'} ({part} is a key of {', '.join(owners[:3])})"
+    if exact_matches:
+        return f"; did you mean {' or '.join(exact_matches)}?"
+    suggestion = did_you_mean(part, [key.partition(".")[2] for key in group_keys])
+    for full in group_keys:
+        suggestion = suggestion.replace(f"mean {full.partition('.')[2]}?", f"mean {full}?")
+    return suggestion
 
 
 def _suggest_entry(composed: DictConfig, group: str, name: str) -> str:
     """How an object is added to a group that has any number of them, or the one that was meant."""
-    there = [str(key) for key in composed[group]]
-    if near := did_you_mean(name, there):
-        return near.replace("mean ", f"mean {group}.")
+    entry_names = [str(key) for key in composed[group]]
+    if suggestion := did_you_mean(name, entry_names):
+        return suggestion.replace("mean ", f"mean {group}.")
     if name in registry.list_options(group):
-        return f"; {name} is not chosen: {group}=[{','.join([*there, name])}]"
+        return f"; {name} is not chosen: {group}=[{','.join([*entry_names, name])}]"
     return f"; a class of yours is added by +{group}.{name}._target_=your_module.Class"
 
 
@@ -255,13 +264,13 @@ def to_containers(composed: DictConfig) -> tuple[dict[str, Any], dict[str, Any],
 
     Raises ConfigError for interpolations that would grow beyond measure.
     """
-    own = OmegaConf.masked_copy(composed, [str(k) for k in composed if k != "hydra"])
+    user_config = OmegaConf.masked_copy(composed, [str(k) for k in composed if k != "hydra"])
     problems: list[str] = []
-    written: Any = OmegaConf.to_container(own, resolve=False)
-    yaml_limits.check_interpolations(written)
+    raw: Any = OmegaConf.to_container(user_config, resolve=False)
+    yaml_limits.check_interpolations(raw)
     try:
-        resolved: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=False)
+        resolved: Any = OmegaConf.to_container(user_config, resolve=True, throw_on_missing=False)
     except OmegaConfBaseException as error:
         problems = [f"{error.full_key}: {str(error).splitlines()[0]}"]
-        resolved = written
-    return secret_masking.restore_env_references(own, written, resolved), resolved, problems
+        resolved = raw
+    return secret_masking.restore_env_references(user_config, raw, resolved), resolved, problems

@@ -111,42 +111,49 @@ def _read_signature(path: Path, name: str) -> Signature | None:
         return None
     methods = {
         name: {
-            argument.arg: Parameter(_resolve_annotation(argument.annotation), ast.unparse(default) if default else None)
-            for argument, default in _parse_arguments(function, origin)
+            argument.arg: Parameter(
+                _resolve_annotation(argument.annotation), ast.unparse(default_node) if default_node else None
+            )
+            for argument, default_node in _parse_arguments(function, source_file)
         }
-        for name, (function, origin) in _find_methods(node, path).items()
+        for name, (function, source_file) in _find_methods(node, path).items()
     }
-    given = _read_class_attribute(node, path, OPTION_DEFAULTS, {})
+    option_defaults = _read_class_attribute(node, path, OPTION_DEFAULTS, {})
     init = methods.get("__init__", {})
-    init |= {key: Parameter(init[key].kind, repr(given[key])) for key in given if key in init}
+    init |= {key: Parameter(init[key].kind, repr(option_defaults[key])) for key in option_defaults if key in init}
     defaults = {"shapes": "", "required_model_methods": (), "extra_model_inputs": (), "target_kind": None}
-    shapes, needs, supplies, kind = (
+    shapes, required_methods, extra_inputs, target_kind = (
         _read_class_attribute(node, path, key, default) for key, default in defaults.items()
     )
     doc = ast.get_docstring(node) or ""
-    return Signature(doc, shapes, methods, tuple(needs) or ("forward",), tuple(supplies), kind)
+    return Signature(doc, shapes, methods, tuple(required_methods) or ("forward",), tuple(extra_inputs), target_kind)
 
 
 def find_data_paths(target: str) -> list[str]:
     """The parameters of a data set, a dotted class name, that are paths of the user's data."""
-    found = read_signature(target)
-    return [key for key, kind in found.init_types.items() if DataPath in (kind, *get_args(kind))] if found else []
+    signature = read_signature(target)
+    return (
+        [key for key, kind in signature.init_types.items() if DataPath in (kind, *get_args(kind))] if signature else []
+    )
 
 
 def _find_methods(node: ast.ClassDef, path: Path) -> dict[str, tuple[ast.FunctionDef, Path]]:
     """The methods of a class and of those of its bases whose source is ours or a plugin's, each with its file."""
     return {
-        item.name: (item, origin)
-        for part, origin in _resolve_mro(node, path)
-        for item in part.body
+        item.name: (item, source_file)
+        for class_node, source_file in _resolve_mro(node, path)
+        for item in class_node.body
         if isinstance(item, ast.FunctionDef)
     }
 
 
 def _resolve_mro(node: ast.ClassDef, path: Path) -> list[tuple[ast.ClassDef, Path]]:
     """A class after those of its bases whose source is ours or a plugin's, the first base last; each with its file."""
-    origins = [_resolve_base(base, path) for base in reversed(node.bases)]
-    return [*(part for origin in origins if origin for part in _resolve_mro(*origin)), (node, path)]
+    bases = [_resolve_base(base, path) for base in reversed(node.bases)]
+    return [
+        *(entry for resolved_base in bases if resolved_base for entry in _resolve_mro(*resolved_base)),
+        (node, path),
+    ]
 
 
 def _resolve_base(base: ast.expr, path: Path) -> tuple[ast.ClassDef, Path] | None:
@@ -154,8 +161,8 @@ def _resolve_base(base: ast.expr, path: Path) -> tuple[ast.ClassDef, Path] | Non
     if isinstance(base, ast.Name):
         return _resolve_class(base.id, path)
     target = ast.unparse(base) if isinstance(base, ast.Attribute) else ""
-    origin = torch_classes.find_source_file(target)
-    return _resolve_class(target.rpartition(".")[2], origin) if origin else None
+    source_file = torch_classes.find_source_file(target)
+    return _resolve_class(target.rpartition(".")[2], source_file) if source_file else None
 
 
 def _parse_arguments(function: ast.FunctionDef, path: Path) -> list[tuple[ast.arg, ast.expr | None]]:
@@ -186,8 +193,8 @@ def _parse_option(item: ast.AnnAssign) -> tuple[ast.arg, ast.expr | None]:
 
 def _list_keys(node: ast.ClassDef, path: Path) -> list[ast.AnnAssign]:
     """The keys of a TypedDict behind those of its bases, in their order."""
-    origins = [_resolve_class(base.id, path) for base in node.bases if isinstance(base, ast.Name)]
-    inherited = [item for origin in origins if origin for item in _list_keys(*origin)]
+    bases = [_resolve_class(base.id, path) for base in node.bases if isinstance(base, ast.Name)]
+    inherited = [item for resolved_base in bases if resolved_base for item in _list_keys(*resolved_base)]
     return [*inherited, *(item for item in node.body if isinstance(item, ast.AnnAssign))]
 
 
@@ -201,15 +208,15 @@ def _resolve_class(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:
     body = _parse_module(path).body
     for node in (*body, *(inner for outer in body if isinstance(outer, ast.If) for inner in outer.body)):
         if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
-            origin = find_source_file(f"{node.module}.{name}")
-            return _resolve_class(name, origin) if origin else None
+            source_file = find_source_file(f"{node.module}.{name}")
+            return _resolve_class(name, source_file) if source_file else None
     return None
 
 
 def _read_class_attribute(node: ast.ClassDef, path: Path, key: str, default: Any) -> Any:
     """The value of a literal class attribute, an inherited one too."""
     found = default
-    for item in (item for part, _ in _resolve_mro(node, path) for item in part.body):
+    for item in (item for class_node, _ in _resolve_mro(node, path) for item in class_node.body):
         match item:
             case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value) if name == key:
                 found = ast.literal_eval(value)
@@ -218,15 +225,15 @@ def _read_class_attribute(node: ast.ClassDef, path: Path, key: str, default: Any
     return found
 
 
-def _is_code_only(annotation: ast.expr) -> bool:
+def _is_unconfigurable(annotation: ast.expr) -> bool:
     """Whether a type is of values that no configuration can hold: tensors and functions."""
     match annotation:
         case ast.Name(id="Tensor") | ast.Subscript(value=ast.Name(id="Callable")):
             return True
         case ast.Subscript(value=ast.Name(), slice=inner):
-            return not isinstance(inner, ast.Constant | ast.Tuple) and _is_code_only(inner)
+            return not isinstance(inner, ast.Constant | ast.Tuple) and _is_unconfigurable(inner)
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return _is_code_only(left) and _is_code_only(right)
+            return _is_unconfigurable(left) and _is_unconfigurable(right)
     return False
 
 
@@ -240,8 +247,8 @@ def _resolve_annotation(annotation: ast.expr | None) -> Any:
         case ast.Name(id=name) if name in ANNOTATION_TYPES:
             return ANNOTATION_TYPES[name]
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            sides = [_resolve_annotation(side) for side in (left, right) if not _is_code_only(side)]
-            return UNCHECKED_TYPE if UNCHECKED_TYPE in sides or {*sides} <= {type(None)} else reduce(or_, sides)
+            members = [_resolve_annotation(member) for member in (left, right) if not _is_unconfigurable(member)]
+            return UNCHECKED_TYPE if UNCHECKED_TYPE in members or {*members} <= {type(None)} else reduce(or_, members)
         case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
             try:
                 value = ast.literal_eval(inner)

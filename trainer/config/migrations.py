@@ -7,7 +7,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from trainer.config.moved_classes import current_path
+from trainer.config.moved_classes import get_current_path
 from trainer.utils.errors import ConfigError
 
 FORMAT_VERSION = 2
@@ -63,7 +63,7 @@ def _rename_classes(config: dict[str, Any]) -> dict[str, Any]:
             return {key: rename(value) for key, value in node.items()}
         if isinstance(node, list):
             return [rename(value) for value in node]
-        return current_path(node) if isinstance(node, str) else node
+        return get_current_path(node) if isinstance(node, str) else node
 
     return {key: rename(value) for key, value in config.items()}
 
@@ -84,7 +84,7 @@ def _move_teacher_forcing(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def _forget_task_of_target(config: dict[str, Any]) -> dict[str, Any]:
+def _drop_target_class_path(config: dict[str, Any]) -> dict[str, Any]:
     """Version 2: data is told what kind of target the task learns; before, the path of the task's class."""
     data = config.get("data")
     if isinstance(data, Mapping) and "." in str(data.get("target_kind")):
@@ -104,7 +104,7 @@ def _add_scores(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_0_1_0(config: dict[str, Any]) -> dict[str, Any]:
-    steps = (_rename_classes, _move_teacher_forcing, _forget_task_of_target, _add_groups, _add_scores)
+    steps = (_rename_classes, _move_teacher_forcing, _drop_target_class_path, _add_groups, _add_scores)
     return reduce(lambda migrated, step: step(migrated), steps, config)
 
 

@@ -114,8 +114,8 @@ _CLASSES: Mapping[str, str] = {
 """Classes of these modules that have another name today."""
 
 
-def current_path(class_path: str) -> str:
+def get_current_path(class_path: str) -> str:
     """Return the path of today for the path of a class of 0.1.0; any other text as it is."""
     module, _, name = class_path.rpartition(".")
-    moved = _MODULES.get(module.removeprefix("trainer."))
-    return class_path if moved is None else f"trainer.{moved}.{_CLASSES.get(name, name)}"
+    new_module = _MODULES.get(module.removeprefix("trainer."))
+    return class_path if new_module is None else f"trainer.{new_module}.{_CLASSES.get(name, name)}"

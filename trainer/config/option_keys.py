@@ -36,15 +36,15 @@ _ENTRY_OPTIONS = " or ".join([*ENTRY_KEYS][1:])
 
 def read_keys(group: str, target: str) -> dict[str, Parameter] | None:
     """The keys of an option of a group, with type and default; None where the source has no such class."""
-    found = introspection.read_signature(target)
-    return None if found is None else keys_of(group, target, found)
+    signature = introspection.read_signature(target)
+    return None if signature is None else get_keys(group, target, signature)
 
 
-def keys_of(group: str, target: str, found: Signature) -> dict[str, Parameter]:
+def get_keys(group: str, target: str, signature: Signature) -> dict[str, Parameter]:
     """The keys of an option whose class is read."""
-    parameters = found.parameters_by_method.get("__init__", {})
-    hidden = INJECTED_ARGS.get(group, set()) | _INJECTED_BY_CLASS.get(target, set())
-    keys = {key: parameter for key, parameter in parameters.items() if key not in hidden}
+    parameters = signature.parameters_by_method.get("__init__", {})
+    injected = INJECTED_ARGS.get(group, set()) | _INJECTED_BY_CLASS.get(target, set())
+    keys = {key: parameter for key, parameter in parameters.items() if key not in injected}
     if torch_classes.is_torch_class(target):
         kinds = torch_classes.narrow_types({key: parameter.kind for key, parameter in keys.items()})
         keys = {key: Parameter(kind, _allow_null(kind, keys[key].default)) for key, kind in kinds.items()}
@@ -83,27 +83,27 @@ def find_group_problems(value: Any, name: str, keys: Mapping[str, Parameter]) ->
     if not isinstance(value, list | tuple):
         return ['optimizer.groups: it must be a list, as in [{match: "trunk.*", lr_scale: 0.1}]']
     problems = []
-    for place, entry in enumerate(value):
-        at = f"optimizer.groups[{place}]"
+    for index, entry in enumerate(value):
+        path = f"optimizer.groups[{index}]"
         if not isinstance(entry, Mapping):
-            problems.append(f"{at}: {entry!r} given; it must be a mapping with match and {_ENTRY_OPTIONS}")
+            problems.append(f"{path}: {entry!r} given; it must be a mapping with match and {_ENTRY_OPTIONS}")
             continue
-        problems += _find_entry_problems(entry, at, name, keys)
+        problems += _find_entry_problems(entry, path, name, keys)
     return problems
 
 
-def _find_entry_problems(entry: Mapping[str, Any], at: str, name: str, keys: Mapping[str, Parameter]) -> list[str]:
-    unknown = [str(key) for key in entry if key not in ENTRY_KEYS]
-    problems = [f"{at}.{key}: unknown key{did_you_mean(key, ENTRY_KEYS)}" for key in unknown]
+def _find_entry_problems(entry: Mapping[str, Any], path: str, name: str, keys: Mapping[str, Parameter]) -> list[str]:
+    unknown_keys = [str(key) for key in entry if key not in ENTRY_KEYS]
+    problems = [f"{path}.{key}: unknown key{did_you_mean(key, ENTRY_KEYS)}" for key in unknown_keys]
     problems += [
-        f"{at}.{key}: {entry[key]!r} given; it must be {describe(kind)}"
+        f"{path}.{key}: {entry[key]!r} given; it must be {describe(kind)}"
         for key, kind in ENTRY_KEYS.items()
         if key in entry and not is_valid_value(entry[key], kind)
     ]
     if "weight_decay" in entry and "weight_decay" not in keys:
-        problems.append(f"{at}.weight_decay: optimizer {name} has no weight_decay")
+        problems.append(f"{path}.weight_decay: optimizer {name} has no weight_decay")
     if not entry.get("match"):
-        problems.append(f'{at}.match: it names the parameters of the group, as in match: "trunk.*"')
+        problems.append(f'{path}.match: it names the parameters of the group, as in match: "trunk.*"')
     if len(entry.keys() & ENTRY_KEYS.keys()) == 1 and not problems:
-        problems.append(f"{at}: it changes nothing; give it {_ENTRY_OPTIONS}")
+        problems.append(f"{path}: it changes nothing; give it {_ENTRY_OPTIONS}")
     return problems

@@ -27,29 +27,29 @@ CONTEXT_CHARS = 100
 """Letters shown on each side of where a text cannot be read."""
 
 
-def parse_overrides(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[Override]:
+def parse_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[Override]:
     """The overrides by Hydra's grammar; ``folders`` are those of the user, among whose options a glob chooses.
 
     Raises ConfigError showing where a text stops being one.
     """
     parser = OverridesParser.create()
-    found, problems = [], []
+    items, problems = [], []
     for text in overrides:
-        if max(text.count(bracket) for bracket in "[{(") > MAX_DEPTH and _count_depth(text) > MAX_DEPTH:
+        if max(text.count(bracket) for bracket in "[{(") > MAX_DEPTH and _measure_depth(text) > MAX_DEPTH:
             problems.append(f"{shorten_repr(text)}: nested more than {MAX_DEPTH} deep")
             continue
         try:
             item = parser.parse_override(text)
-            item.config_loader = OptionLoader(folders)  # type: ignore[assignment]
-            found.append(item)
+            item.config_loader = OptionLoader(config_dirs)  # type: ignore[assignment]
+            items.append(item)
         except (HydraException, ValueError, OverflowError) as error:
             reason = (str(error).splitlines() or ["not understood"])[0]
-            call = CALL_ERROR.match(reason)
-            if call:
-                known = ", ".join(sorted(parser.functions.functions))
+            call_error = CALL_ERROR.match(reason)
+            if call_error:
+                functions = ", ".join(sorted(parser.functions.functions))
                 problems.append(
-                    f"{shorten_repr(text)}: {shorten_repr(call[1])}: {call[2][:CONTEXT_CHARS]}; Hydra's "
-                    f"functions are {known}"
+                    f"{shorten_repr(text)}: {shorten_repr(call_error[1])}: {call_error[2][:CONTEXT_CHARS]}; Hydra's "
+                    f"functions are {functions}"
                 )
                 continue
             column = _find_column(text, reason)
@@ -60,7 +60,7 @@ def parse_overrides(overrides: Sequence[str], folders: Sequence[Path] = ()) -> l
             )
     if problems:
         raise ConfigError(*problems)
-    return found
+    return items
 
 
 def _quote_value(text: str) -> str:
@@ -70,26 +70,26 @@ def _quote_value(text: str) -> str:
     return f"'{key}=\"{value}\"'" if value and is_plain else "'key=\"[a\"'"
 
 
-def _count_depth(text: str) -> int:
+def _measure_depth(text: str) -> int:
     """How many brackets are open at once at most."""
-    depth = deepest = 0
+    depth = max_depth = 0
     for letter in text:
         depth += (letter in "[{(") - (letter in "]})")
-        deepest = max(deepest, depth)
-    return deepest
+        max_depth = max(max_depth, depth)
+    return max_depth
 
 
 def _find_column(text: str, reason: str) -> int:
     """Where in an override the parser's complaint points to; its end if it points nowhere."""
-    stuck = re.search(r"at input '(.*)'", reason)
-    if stuck and stuck.group(1) in text:
-        return text.index(stuck.group(1)) + len(stuck.group(1)) - 1
-    unexpected = re.search(r"input '(.)' expecting|error at: '(.)", reason)
-    found = text.rfind(unexpected.group(1) or unexpected.group(2)) if unexpected else -1
-    return found if found >= 0 else len(text)
+    rejected_input = re.search(r"at input '(.*)'", reason)
+    if rejected_input and rejected_input.group(1) in text:
+        return text.index(rejected_input.group(1)) + len(rejected_input.group(1)) - 1
+    rejected_char = re.search(r"input '(.)' expecting|error at: '(.)", reason)
+    column = text.rfind(rejected_char.group(1) or rejected_char.group(2)) if rejected_char else -1
+    return column if column >= 0 else len(text)
 
 
-def invalid_override(item: Override, *, is_sweep: bool = False) -> list[str]:
+def find_override_problems(item: Override, *, is_sweep: bool = False) -> list[str]:
     """Overrides that Hydra would take and that would then do nothing, or not what was meant."""
     key = item.key_or_group
     if not key:
@@ -102,20 +102,20 @@ def invalid_override(item: Override, *, is_sweep: bool = False) -> list[str]:
             or f"{item.input_line}: several values make a sweep; run train -m {item.input_line}"
         ]
     if item.type in (OverrideType.ADD, OverrideType.FORCE_ADD) and not is_list_entry(key):
-        is_there = key in registry.GROUPS
-        return [f"{key}: {'leave out the +' if is_there else 'unknown key; + adds keys that nothing reads'}"]
+        is_group = key in registry.GROUPS
+        return [f"{key}: {'leave out the +' if is_group else 'unknown key; + adds keys that nothing reads'}"]
     if item.type == OverrideType.DEL:
         return [f"{key}: ~ would leave something out that the program reads; set it to null or choose another option"]
-    is_hydras = key.split(".")[0].split("/")[0] == "hydra"
+    is_hydra_key = key.split(".")[0].split("/")[0] == "hydra"
     if key == "hydra.searchpath":
         return [f"{key}: name a folder of YAML files by --config-dir DIR"]
-    if is_hydras and item.is_sweep_override():
+    if is_hydra_key and item.is_sweep_override():
         return [f"{item.input_line}: Hydra's own keys take one value"]
-    if is_hydras and (
+    if is_hydra_key and (
         not (key.startswith(ALLOWED_HYDRA_KEYS) or key in ALLOWED_HYDRA_GROUPS) or "_target_" in (item.input_line or "")
     ):
-        known = (*(k.rstrip(".") for k in ALLOWED_HYDRA_KEYS), *ALLOWED_HYDRA_GROUPS)
-        return [f"{key}: of Hydra's own keys, train reads {', '.join(known)}"]
+        allowed = (*(k.rstrip(".") for k in ALLOWED_HYDRA_KEYS), *ALLOWED_HYDRA_GROUPS)
+        return [f"{key}: of Hydra's own keys, train reads {', '.join(allowed)}"]
     return []
 
 
@@ -125,21 +125,21 @@ def is_list_entry(key: str) -> bool:
     return group in LIST_GROUPS and bool(name)
 
 
-def conflicting_overrides(items: Sequence[Override]) -> list[str]:
+def find_conflicting_overrides(items: Sequence[Override]) -> list[str]:
     """Overrides of which one would do nothing beside the other."""
-    given = {item.key_or_group for item in items if item.value() is not None}
-    return ["epochs and max_steps: each says how long to train; keep one"] if {"epochs", "max_steps"} <= given else []
+    keys = {item.key_or_group for item in items if item.value() is not None}
+    return ["epochs and max_steps: each says how long to train; keep one"] if {"epochs", "max_steps"} <= keys else []
 
 
-def unknown_option(item: Override, folders: Sequence[Path]) -> str | None:
+def find_unknown_option(item: Override, config_dirs: Sequence[Path]) -> str | None:
     """Why a group has no such option, with the nearest and all there are."""
     group, name = item.key_or_group, item.value()
     if group in ALLOWED_HYDRA_GROUPS:
         return _describe_missing_plugin(group, str(name))
-    known = registry.list_options(group, folders)
+    known = registry.list_options(group, config_dirs)
     if group in LIST_GROUPS and isinstance(name, list):
-        wrong = [str(each) for each in name if str(each) not in known]
-        return registry.describe_unknown_option(group, wrong[0], known) if wrong else None
+        unknown_names = [str(entry) for entry in name if str(entry) not in known]
+        return registry.describe_unknown_option(group, unknown_names[0], known) if unknown_names else None
     if str(name) in known or (group == "experiment" and name is None):
         return None
     return registry.describe_unknown_option(group, "null" if name is None else str(name), known)

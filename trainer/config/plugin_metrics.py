@@ -13,7 +13,7 @@ from trainer.utils.suggest import did_you_mean
 
 def accepts_plugin_metrics(kind: Any) -> bool:
     """Whether a parameter of this type may name metrics of plugins."""
-    return kind == PluginMetric or any(accepts_plugin_metrics(part) for part in get_args(kind))
+    return kind == PluginMetric or any(accepts_plugin_metrics(arg) for arg in get_args(kind))
 
 
 def find_metric_problems(key: str, value: Any, kind: Any) -> list[str]:
@@ -44,6 +44,6 @@ def _check_path(key: str, path: str) -> Iterator[str]:
         yield f"{key}: metric {path!r} is not on the allow-list{hint}"
     elif file is None:
         yield f"{key}: there is no module {module} for metric {path!r}"
-    elif name not in (known := introspection.find_definitions(file)):
-        near = did_you_mean(name, known).replace("mean ", f"mean {module}.")
-        yield f"{key}: {file} defines no class or function {name}{near}"
+    elif name not in (definitions := introspection.find_definitions(file)):
+        suggestion = did_you_mean(name, definitions).replace("mean ", f"mean {module}.")
+        yield f"{key}: {file} defines no class or function {name}{suggestion}"

@@ -30,7 +30,7 @@ class ConfigOption:
     group: str
     name: str
     path: Path
-    folders: tuple[Path, ...] = ()
+    config_dirs: tuple[Path, ...] = ()
 
     @cached_property
     def _file(self) -> YamlFile:
@@ -39,7 +39,10 @@ class ConfigOption:
     @cached_property
     def _resolved(self) -> ResolvedDefaults:
         return defaults_list.resolve_defaults(
-            self.group, self.name, self._file, (*self.folders, self.path.parents[1] if self.group else self.path.parent)
+            self.group,
+            self.name,
+            self._file,
+            (*self.config_dirs, self.path.parents[1] if self.group else self.path.parent),
         )
 
     @property
@@ -50,16 +53,18 @@ class ConfigOption:
     @cached_property
     def _settings(self) -> dict[tuple[str, ...], list[YamlEntry]]:
         """For each place in the configuration what the files set there: the last gives the value."""
-        found: dict[tuple[str, ...], list[YamlEntry]] = {}
-        for place, entry in (pair for layer in self.layers for pair in layer.entries.items()):
-            above = found.setdefault(place, [])
-            if above and entry.is_missing:  # which takes the place of no value, in OmegaConf's merge
-                above.insert(0, entry)
+        settings: dict[tuple[str, ...], list[YamlEntry]] = {}
+        for key_path, entry in (pair for layer in self.layers for pair in layer.entries.items()):
+            entries = settings.setdefault(key_path, [])
+            if entries and entry.is_missing:  # which takes the place of no value, in OmegaConf's merge
+                entries.insert(0, entry)
                 continue
-            if above and not (above[-1].is_section and entry.is_section):
-                found = {key: item for key, item in found.items() if key == place or key[: len(place)] != place}
-            above.append(entry)
-        return found
+            if entries and not (entries[-1].is_section and entry.is_section):
+                settings = {
+                    key: item for key, item in settings.items() if key == key_path or key[: len(key_path)] != key_path
+                }
+            entries.append(entry)
+        return settings
 
     @property
     def problem(self) -> str | None:
@@ -72,15 +77,15 @@ class ConfigOption:
         return self._file.description
 
     @property
-    def _place(self) -> tuple[str, ...]:
+    def _key_prefix(self) -> tuple[str, ...]:
         """Where its keys are: in its group, or below its own name in a group of several objects."""
-        own = (self.group, self.name)
-        return own if (*own, "_target_") in self._settings else (self.group,) if self.group else ()
+        entry_path = (self.group, self.name)
+        return entry_path if (*entry_path, "_target_") in self._settings else (self.group,) if self.group else ()
 
     @property
     def class_path(self) -> str | None:
-        found = self._settings.get((*self._place, "_target_"))
-        return found[-1].value if found else None
+        entries = self._settings.get((*self._key_prefix, "_target_"))
+        return entries[-1].value if entries else None
 
     @property
     def chosen_options(self) -> dict[str, str]:
@@ -100,16 +105,17 @@ class ConfigOption:
 
     def keys_set_in(self, group: str) -> set[str]:
         """The keys of another group that this option sets, which an option of that group must have."""
-        return {place[1] for place in self._settings if place[0] == group and len(place) > 1}
+        return {key_path[1] for key_path in self._settings if key_path[0] == group and len(key_path) > 1}
 
-    def other_overrides(self) -> list[tuple[str, str, str]]:
+    def list_other_overrides(self) -> list[tuple[str, str, str]]:
         """(key, value as written, meaning or nothing) of what it sets outside its group, the options it chooses too."""
         return [
             *((group, name, "") for group, name in self.chosen_options.items()),
             *(
-                (".".join(place), entries[-1].text, _find_meaning(entries))
-                for place, entries in self._settings.items()
-                if place[0] != self.group and (len(place) == 2 or (len(place) == 1 and not entries[-1].is_section))
+                (".".join(key_path), entries[-1].text, _get_meaning(entries))
+                for key_path, entries in self._settings.items()
+                if key_path[0] != self.group
+                and (len(key_path) == 2 or (len(key_path) == 1 and not entries[-1].is_section))
             ),
         ]
 
@@ -121,9 +127,9 @@ class ConfigOption:
     def find_entries(self) -> list[tuple[str, str, str]]:
         """(key, value as written, meaning) of the keys of its group; those without a group for the flat keys."""
         return [
-            (place[-1], entries[-1].text, _find_meaning(entries))
-            for place, entries in self._settings.items()
-            if place[:-1] == self._place and place[-1] != "_target_"
+            (key_path[-1], entries[-1].text, _get_meaning(entries))
+            for key_path, entries in self._settings.items()
+            if key_path[:-1] == self._key_prefix and key_path[-1] != "_target_"
         ]
 
     def get_descriptions(self) -> dict[str, str]:
@@ -131,7 +137,7 @@ class ConfigOption:
         return {key: meaning for key, _, meaning in self.find_entries() if meaning}
 
 
-def _find_meaning(entries: Sequence[YamlEntry]) -> str:
+def _get_meaning(entries: Sequence[YamlEntry]) -> str:
     """The comment of the last file that has one."""
     return next((entry.meaning for entry in reversed(entries) if entry.meaning), "")
 
@@ -142,26 +148,26 @@ def _find_shapes(module: str) -> dict[str, str]:
     path = PACKAGE_DIR.parent.joinpath(*module.split(".")).with_suffix(".py")
     if not path.is_file():
         return {}
-    found = re.split(r"^class (\w+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    stated = {
+    parts = re.split(r"^class (\w+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    matches = {
         name: re.search(r'^    shapes = "(.*)"$', body, re.MULTILINE)
-        for name, body in zip(found[1::2], found[2::2], strict=True)
+        for name, body in zip(parts[1::2], parts[2::2], strict=True)
     }
-    return {name: match.group(1) for name, match in stated.items() if match}
+    return {name: match.group(1) for name, match in matches.items() if match}
 
 
-def list_options(group: str, folders: Sequence[Path] = ()) -> dict[str, ConfigOption]:
+def list_options(group: str, config_dirs: Sequence[Path] = ()) -> dict[str, ConfigOption]:
     """The options of a group by name, ours and those in the user's folders; the first of a name wins, as in Hydra."""
-    found: dict[str, ConfigOption] = {}
-    for folder in (get_builtin_dir(), *folders):
-        found = list_dir_options(folder, group, folders) | found
-    return dict(sorted(found.items()))
+    options: dict[str, ConfigOption] = {}
+    for directory in (get_builtin_dir(), *config_dirs):
+        options = list_dir_options(directory, group, config_dirs) | options
+    return dict(sorted(options.items()))
 
 
-def list_dir_options(folder: Path, group: str, folders: Sequence[Path] = ()) -> dict[str, ConfigOption]:
+def list_dir_options(directory: Path, group: str, config_dirs: Sequence[Path] = ()) -> dict[str, ConfigOption]:
     """The options of a group in one folder; ``folders`` are those of the user, which they may inherit from."""
-    files = sorted(path for path in (folder / group).glob("*.yaml") if path.is_file())
-    return {path.stem: ConfigOption(group, path.stem, path, tuple(folders)) for path in files}
+    files = sorted(path for path in (directory / group).glob("*.yaml") if path.is_file())
+    return {path.stem: ConfigOption(group, path.stem, path, tuple(config_dirs)) for path in files}
 
 
 def describe_unknown_option(group: str, name: str, known: Iterable[str]) -> str:
@@ -169,14 +175,14 @@ def describe_unknown_option(group: str, name: str, known: Iterable[str]) -> str:
     return f"{group} {name!r} not found{did_you_mean(name, known) or ';'} choices: {', '.join(known) or 'none yet'}"
 
 
-def list_groups(folders: Iterable[Path] = ()) -> set[str]:
+def list_groups(config_dirs: Iterable[Path] = ()) -> set[str]:
     """The names of the groups there are."""
-    return {path.name for folder in (*folders, get_builtin_dir()) for path in folder.iterdir() if path.is_dir()} - {
-        "hydra"
-    }
+    return {
+        path.name for directory in (*config_dirs, get_builtin_dir()) for path in directory.iterdir() if path.is_dir()
+    } - {"hydra"}
 
 
-def default_option(group: str) -> str:
+def get_default_option(group: str) -> str:
     """The option of a group that is taken where nobody chooses."""
     items = defaults_list.parse_file(get_builtin_dir() / "train.yaml").defaults
     (name,) = next(item.names for item in items if item.group == group)

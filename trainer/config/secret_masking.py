@@ -38,36 +38,36 @@ MASK = "***"
 _HIDE_ENV: ContextVar[bool] = ContextVar("_hidden", default=False)
 
 
-def restore_env_references(node: Container, written: Any, resolved: Any) -> Any:
+def restore_env_references(node: Container, raw: Any, resolved: Any) -> Any:
     """The resolved values of a container, but as written where they come from the environment."""
     OmegaConf.register_new_resolver("oc.env", _resolve_env, replace=True)
-    return _restore_node(node, written, resolved)
+    return _restore_node(node, raw, resolved)
 
 
-def _restore_node(node: Container, written: Any, resolved: Any) -> Any:
-    if isinstance(written, dict) and isinstance(resolved, dict):
-        return {key: _restore_entry(node, key, written[key], item) for key, item in resolved.items()}
-    if isinstance(written, list) and isinstance(resolved, list):
-        return [_restore_entry(node, index, *pair) for index, pair in enumerate(zip(written, resolved, strict=True))]
+def _restore_node(node: Container, raw: Any, resolved: Any) -> Any:
+    if isinstance(raw, dict) and isinstance(resolved, dict):
+        return {key: _restore_entry(node, key, raw[key], item) for key, item in resolved.items()}
+    if isinstance(raw, list) and isinstance(resolved, list):
+        return [_restore_entry(node, index, *pair) for index, pair in enumerate(zip(raw, resolved, strict=True))]
     return resolved
 
 
-def _restore_entry(node: Any, key: Any, written: Any, resolved: Any) -> Any:
-    if isinstance(written, dict | list):
-        return _restore_node(node._get_node(key), written, resolved)
-    if not isinstance(written, str) or "${" not in written:
+def _restore_entry(node: Any, key: Any, raw: Any, resolved: Any) -> Any:
+    if isinstance(raw, dict | list):
+        return _restore_node(node._get_node(key), raw, resolved)
+    if not isinstance(raw, str) or "${" not in raw:
         return resolved
-    plain = _resolve_entry(node, key)
+    value = _resolve_entry(node, key)
     with _hide_env():
-        hidden = _resolve_entry(node, key)
-    return resolved if plain == hidden else written
+        value_without_env = _resolve_entry(node, key)
+    return resolved if value == value_without_env else raw
 
 
 def _resolve_entry(node: Any, key: Any) -> Any:
     """What an entry resolves to, or why it does not."""
     try:
-        found = node[key]
-        return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
+        value = node[key]
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     except (OmegaConfBaseException, ValueError, TypeError, LookupError) as error:
         return type(error)
 
@@ -94,8 +94,8 @@ MIN_SECRET_LENGTH = 4
 def hide_values(text: str, tree: Mapping[str, Any]) -> str:
     """A text that is written down, with the values of variables that a configuration reads named instead."""
     names = set(ENV_NAME_PATTERN.findall(repr(tree)))
-    known = {name: os.environ[name] for name in names if len(os.environ.get(name, "")) >= MIN_SECRET_LENGTH}
-    for name, value in sorted(known.items(), key=lambda item: -len(item[1])):
+    values = {name: os.environ[name] for name in names if len(os.environ.get(name, "")) >= MIN_SECRET_LENGTH}
+    for name, value in sorted(values.items(), key=lambda item: -len(item[1])):
         text = text.replace(value, f"${{oc.env:{name}}}")
     return text
 
@@ -114,13 +114,13 @@ def mask_override(text: str) -> str:
     if "{" not in value or not any(map(is_secret_key, MAPPING_KEY_PATTERN.findall(value))):
         return text
     try:
-        given = parse_overrides([text])[0].value()
+        parsed = parse_overrides([text])[0].value()
     except ConfigError:
         return f"{key}={MASK}"
-    if not isinstance(given, dict | list):  # several mappings, of a sweep
+    if not isinstance(parsed, dict | list):  # several mappings, of a sweep
         return f"{key}={MASK}"
-    clean = _mask_value("", given)
-    return text if clean == given else f"{key}={json.dumps(clean)}"
+    masked = _mask_value("", parsed)
+    return text if masked == parsed else f"{key}={json.dumps(masked)}"
 
 
 def mask_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,16 +128,16 @@ def mask_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _mask_value(str(key), value) for key, value in tree.items()}
 
 
-def find_masked_keys(tree: Mapping[str, Any], at: str = "") -> Iterator[str]:
+def find_masked_keys(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """The dotted keys whose value was left out when a configuration was stored, by today's rule or an older one."""
     for key, value in tree.items():
-        name = f"{at}.{key}" if at else str(key)
+        path = f"{prefix}.{key}" if prefix else str(key)
         if isinstance(value, Mapping):
-            yield from find_masked_keys(value, name)
+            yield from find_masked_keys(value, path)
         elif MASK in (value if isinstance(value, list) else [value]) and (
             is_secret_key(str(key)) or OLD_SECRET_KEY_PATTERN.search(str(key).lower())
         ):
-            yield name
+            yield path
 
 
 def _mask_value(key: str, value: Any) -> Any:

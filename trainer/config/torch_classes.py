@@ -38,8 +38,8 @@ _RANGES: Mapping[str, Any] = {
 
 @cache
 def _get_torch_dir() -> Path | None:
-    found = importlib.util.find_spec("torch")
-    return Path(found.origin).parent if found and found.origin else None
+    spec = importlib.util.find_spec("torch")
+    return Path(spec.origin).parent if spec and spec.origin else None
 
 
 @cache
@@ -50,24 +50,26 @@ def _parse(path: Path) -> ast.Module:
 @cache
 def list_classes(group: str) -> dict[str, Path]:
     """The classes of torch that a group may name, each with the file that defines it."""
-    folder = _get_torch_dir()
-    if folder is None:
+    torch_dir = _get_torch_dir()
+    if torch_dir is None:
         return {}
     if group == "scheduler":
-        path = folder / "optim" / "lr_scheduler.py"
+        path = torch_dir / "optim" / "lr_scheduler.py"
         tree = _parse(path)
         exported = {name for node in tree.body for name in _read_export_list(node)}
-        found = {name: path for name in exported if _is_subclass(name, _BASES[group], tree)}
+        classes = {name: path for name in exported if _is_subclass(name, _BASES[group], tree)}
     else:
-        imports = (node for node in _parse(folder / "optim" / "__init__.py").body if isinstance(node, ast.ImportFrom))
-        found = {
+        imports = (
+            node for node in _parse(torch_dir / "optim" / "__init__.py").body if isinstance(node, ast.ImportFrom)
+        )
+        classes = {
             alias.name: path
             for node in imports
             for alias in node.names
-            if (path := folder.parent.joinpath(*(node.module or "").split(".")).with_suffix(".py")).is_file()
+            if (path := torch_dir.parent.joinpath(*(node.module or "").split(".")).with_suffix(".py")).is_file()
             and _is_subclass(alias.name, _BASES[group], _parse(path))
         }
-    return {name: path for name, path in sorted(found.items()) if name != _BASES[group]}
+    return {name: path for name, path in sorted(classes.items()) if name != _BASES[group]}
 
 
 def _read_export_list(node: ast.stmt) -> list[str]:
@@ -77,13 +79,16 @@ def _read_export_list(node: ast.stmt) -> list[str]:
 
 def _is_subclass(name: str, base: str, tree: ast.Module) -> bool:
     """Whether a class of a file is one of a kind, by the names of the bases that the file shows."""
-    found = next((node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name), None)
-    if name == base or found is None:
+    node_of_name = next((node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name), None)
+    if name == base or node_of_name is None:
         return name == base
-    above = [part.id for part in found.bases if isinstance(part, ast.Name)]
-    local = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    base_names = [base_name.id for base_name in node_of_name.bases if isinstance(base_name, ast.Name)]
+    local_names = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
     # A base of another file: of torch's optimizers, AdamW is an Adam.
-    return any(_is_subclass(part, base, tree) if part in local else part in (base, "Adam") for part in above)
+    return any(
+        _is_subclass(base_name, base, tree) if base_name in local_names else base_name in (base, "Adam")
+        for base_name in base_names
+    )
 
 
 def find_source_file(target: str) -> Path | None:
@@ -107,7 +112,7 @@ def describe_refusal(group: str, target: str) -> str | None:
         return f"{target} cannot be used: {REFUSED[name]}"
     if name in known:
         return None
-    usable = [other for other in known if other not in REFUSED]
+    usable = [class_name for class_name in known if class_name not in REFUSED]
     if not usable:
         return f"target {target!r} is not on the allow-list"
     return f"{module} has no {group} {name}{did_you_mean(name, usable) or ';'} one of {', '.join(usable)}"

@@ -15,14 +15,14 @@ def find_comments(root: yaml.Node, text: str) -> dict[int, tuple[int, str]]:
     """(position, words) of the comment on each line that has one: ``#`` after a blank and outside of every scalar."""
     spans = sorted(_find_scalar_spans(root, text))
     gaps = zip([0, *(end for _, end in spans)], [*(start for start, _ in spans), len(text)], strict=True)
-    found: dict[int, tuple[int, str]] = {}
-    line, counted = 0, 0
+    comments: dict[int, tuple[int, str]] = {}
+    line, counted_until = 0, 0
     for start, end in gaps:
         for match in _COMMENT.finditer(text, start, max(start, end)):
-            line += text.count("\n", counted, match.start())
-            counted = match.start()
-            found[line] = (match.start(), match.group().lstrip("#").strip())
-    return found
+            line += text.count("\n", counted_until, match.start())
+            counted_until = match.start()
+            comments[line] = (match.start(), match.group().lstrip("#").strip())
+    return comments
 
 
 def match_comments(root: yaml.Node, comments: dict[int, tuple[int, str]]) -> dict[int, str]:
@@ -40,14 +40,14 @@ def match_comments(root: yaml.Node, comments: dict[int, tuple[int, str]]) -> dic
         if _is_inline(value) and value.start_mark.index >= key.end_mark.index:
             line, place = value.end_mark.line, value.end_mark.index
             ends[line] = max(ends.get(line, (-1, 0)), (place, id(key)))
-    found: dict[int, str] = {}
+    meanings: dict[int, str] = {}
     for line, (place, words) in comments.items():
         end, start = ends.get(line, (-1, 0)), starts.get(line, (-1, 0))
         # A key behind the last value that ends here, as in `a: 1` in front of `b:` in one flow mapping, opens another.
         nearest = end if end[0] >= start[0] else start
         if 0 <= nearest[0] <= place:
-            found.setdefault(nearest[1], words)
-    return found
+            meanings.setdefault(nearest[1], words)
+    return meanings
 
 
 def _is_inline(node: yaml.Node) -> bool:

@@ -112,8 +112,8 @@ class YamlFile:
                 blocks[-1].append(words)
             elif blocks[-1]:
                 blocks.append([])
-        about = [block for block in blocks if block and not _LICENSE_NOTICE.search(" ".join(block))]
-        return (about or blocks)[0][0] if blocks[0] else ""
+        descriptions = [block for block in blocks if block and not _LICENSE_NOTICE.search(" ".join(block))]
+        return (descriptions or blocks)[0][0] if blocks[0] else ""
 
     @cached_property
     def defaults(self) -> tuple[DefaultItem, ...]:
@@ -130,9 +130,9 @@ class YamlFile:
         """The comment beside each key, by the ``id`` of the key's node."""
         return match_comments(self.root, find_comments(self.root, self.text)) if self.root else {}
 
-    def _walk_pairs(self, pairs: list[tuple[Any, Any]], above: tuple[str, ...]) -> Iterator[YamlEntry]:
+    def _walk_pairs(self, pairs: list[tuple[Any, Any]], parents: tuple[str, ...]) -> Iterator[YamlEntry]:
         for key, node in pairs:
-            path = (*above, str(key.value))
+            path = (*parents, str(key.value))
             yield YamlEntry(path, key, node, self)
             if isinstance(node, yaml.MappingNode):
                 yield from self._walk_pairs(_flatten_pairs(node), path)
@@ -166,14 +166,14 @@ def read_package(text: str) -> str | None:
 
     Lines with other instructions, ``# @key value``, may stand above it, other comments may not.
     """
-    found = None
+    package = None
     for line in map(str.strip, text[:HEADER_CHARS].splitlines()):
         if line and not _INSTRUCTION.match(line):
             break
         words = [word for word in line.lstrip("#").strip().split(" ") if word]
         if len(words) == 2 and words[0] == "@package":
-            found = words[1]
-    return found
+            package = words[1]
+    return package
 
 
 def find_unread_header(text: str) -> str | None:

@@ -58,22 +58,22 @@ def read_yaml(path: Path) -> str:
 def check_text(text: str, name: str) -> None:
     """Raises ConfigError for a text that is not YAML, or whose aliases or depth come to more than is sane."""
     anchors: dict[str, int | None] = {}
-    counts, opened = [0], []
+    counts, open_anchors = [0], []
     try:
         for event in yaml.parse(text, Loader=LOADER):
             if isinstance(event, yaml.AliasEvent):
-                known = anchors.get(event.anchor, 0)
-                if known is None:
+                count = anchors.get(event.anchor, 0)
+                if count is None:
                     raise ConfigError(f"{name}: *{event.anchor} holds itself")
-                counts[-1] += known
+                counts[-1] += count
             elif isinstance(event, yaml.NodeEvent) and not isinstance(event, yaml.ScalarEvent):
                 anchors[event.anchor] = None
-                opened.append(event.anchor)
+                open_anchors.append(event.anchor)
                 counts.append(1)
             elif isinstance(event, yaml.CollectionEndEvent):
-                inside, anchor = counts.pop(), opened.pop()
-                counts[-1] += inside
-                anchors[anchor] = inside
+                count, anchor = counts.pop(), open_anchors.pop()
+                counts[-1] += count
+                anchors[anchor] = count
             elif isinstance(event, yaml.ScalarEvent):
                 counts[-1] += 1
                 anchors[event.anchor] = 1
@@ -103,39 +103,39 @@ class _ExpandedSizes:
         self._sizes: dict[str, int | None] = {}
 
     def check_size(self) -> None:
-        found = self.measure_node("", self.tree)
-        if found > MAX_INTERPOLATED_SIZE or self.num_nested > MAX_NESTED_INTERPOLATIONS:
+        size = self.measure_node("", self.tree)
+        if size > MAX_INTERPOLATED_SIZE or self.num_nested > MAX_NESTED_INTERPOLATIONS:
             raise ConfigError("the configuration's interpolations ${...} come to more than any configuration holds")
 
-    def measure_node(self, place: str, node: Any) -> int:
+    def measure_node(self, path: str, node: Any) -> int:
         """A node's weight; a circle weighs nothing here, and is told of when it is resolved."""
-        if place in self._sizes:
-            return self._sizes[place] or 0
-        self._sizes[place] = None
-        weight = min(1 + sum(self._measure_parts(place, node)), 100 * MAX_INTERPOLATED_SIZE)
-        self._sizes[place] = weight
-        return weight
+        if path in self._sizes:
+            return self._sizes[path] or 0
+        self._sizes[path] = None
+        size = min(1 + sum(self._measure_parts(path, node)), 100 * MAX_INTERPOLATED_SIZE)
+        self._sizes[path] = size
+        return size
 
-    def _measure_parts(self, place: str, node: Any) -> Iterator[int]:
+    def _measure_parts(self, path: str, node: Any) -> Iterator[int]:
         if isinstance(node, Mapping):
-            yield from (self.measure_node(f"{place}.{key}".lstrip("."), item) for key, item in node.items())
+            yield from (self.measure_node(f"{path}.{key}".lstrip("."), item) for key, item in node.items())
         elif isinstance(node, list):
-            yield from (self.measure_node(f"{place}.{number}".lstrip("."), item) for number, item in enumerate(node))
+            yield from (self.measure_node(f"{path}.{number}".lstrip("."), item) for number, item in enumerate(node))
         elif isinstance(node, str) and "${" in node:
             yield len(node)
             self.num_nested += len(_NESTED_INTERPOLATION.findall(node))
             for reference in _INTERPOLATION.findall(node):
-                target = self._resolve_key(place, reference)
+                target = self._resolve_key(path, reference)
                 yield self.measure_node(target, self._select_node(target))
 
-    def _resolve_key(self, place: str, reference: str) -> str:
+    def _resolve_key(self, path: str, reference: str) -> str:
         """The key a reference means: from the root, or with dots in front from where it stands."""
         key = re.sub(r"\[(\w+)\]", r".\1", reference)
-        up = len(key) - len(key.lstrip("."))
-        if not up:
+        levels_up = len(key) - len(key.lstrip("."))
+        if not levels_up:
             return key
-        above = place.split(".")[:-up] if place else []
-        return ".".join([*above, *filter(None, key.lstrip(".").split("."))])
+        parents = path.split(".")[:-levels_up] if path else []
+        return ".".join([*parents, *filter(None, key.lstrip(".").split("."))])
 
     def _select_node(self, key: str) -> Any:
         node: Any = self.tree

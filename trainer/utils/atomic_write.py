@@ -19,14 +19,14 @@ DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def make_write_error(path: Path, error: OSError) -> SystemFault:
     """Describe in a sentence why a file cannot be written."""
-    room = f"; {get_free_bytes(path.parent) / 1e6:.1f} MB free" if error.errno in DISK_FULL_ERRNOS else ""
-    return SystemFault(f"cannot write {path}: {error.strerror or error}{room}")
+    free_space = f"; {get_free_bytes(path.parent) / 1e6:.1f} MB free" if error.errno in DISK_FULL_ERRNOS else ""
+    return SystemFault(f"cannot write {path}: {error.strerror or error}{free_space}")
 
 
-def get_free_bytes(folder: Path) -> int:
+def get_free_bytes(directory: Path) -> int:
     """Return the free space on the disk of a directory, or of its nearest parent that exists."""
     try:
-        return shutil.disk_usage(find_nearest_dir(folder)).free
+        return shutil.disk_usage(find_nearest_dir(directory)).free
     except OSError:
         return 0
 
@@ -61,15 +61,15 @@ def replace_file(path: Path) -> Iterator[Path]:
 
 def sync_to_disk(path: Path) -> None:
     """Flush a file, or the entries of a directory, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        os.fsync(descriptor)
     except OSError as error:
         # Some file systems have no such thing for folders.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
             raise
     finally:
-        os.close(handle)
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -88,8 +88,8 @@ def overwrite_text(path: Path, text: str) -> None:
         file.truncate()
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(directory: Path) -> None:
     """Remove temporary files that a killed process left. Raises SystemFault where that is not permitted."""
-    for leftover in folder.glob(TEMP_FILE_PATTERN):
+    for leftover in directory.glob(TEMP_FILE_PATTERN):
         with catch_write_errors(leftover):
             leftover.unlink(missing_ok=True)

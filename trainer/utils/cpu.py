@@ -7,8 +7,8 @@ import os
 
 def count_cores() -> int:
     """Return the number of processors this process may use; ``OMP_NUM_THREADS`` may lower it."""
-    said = os.environ.get("OMP_NUM_THREADS", "")
-    return min(count_processors(), int(said)) if said.isdecimal() and int(said) else count_processors()
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(count_processors(), int(limit)) if limit.isdecimal() and int(limit) else count_processors()
 
 
 def count_processors() -> int:

@@ -15,13 +15,13 @@ def digest_parts(data: Mapping[str, Any]) -> dict[str, str]:
 
     What a data set has fitted has no fixed type, and a vocabulary in another order would still have the right one.
     """
-    found = {}
+    digests = {}
     for name, part in data.items():
         for key, value in part.items() if isinstance(part, Mapping) and part else [("", part)]:
             hasher = hashlib.blake2b(digest_size=8)
             _update_hash(hasher, value)
-            found[f"{name}.{key}" if key != "" else str(name)] = hasher.hexdigest()
-    return found
+            digests[f"{name}.{key}" if key != "" else str(name)] = hasher.hexdigest()
+    return digests
 
 
 def _update_hash(hasher: Any, value: Any) -> None:

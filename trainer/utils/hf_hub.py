@@ -58,13 +58,17 @@ def load_pretrained(kind: str, folder: Path, key: str = "model.name", **options:
     Raises:
         ConfigError: The directory cannot be loaded this way.
     """
-    foreign = _find_remote_code(folder)
+    remote_code = _find_remote_code(folder)
     try:
         return getattr(import_transformers(), kind).from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, **options
         )
     except Exception as error:  # a foreign library over foreign files: there is no list of what it raises
-        reason = f"it needs code of its own ({foreign}), which train never runs" if foreign else _get_first_line(error)
+        reason = (
+            f"it needs code of its own ({remote_code}), which train never runs"
+            if remote_code
+            else _get_first_line(error)
+        )
         raise ConfigError(f"{key}: {folder} cannot be read: {reason}") from error
 
 
@@ -77,20 +81,20 @@ def _find_remote_code(folder: Path) -> str | None:
 
     Raises ConfigError for attention or expert kernels, which the library would download without asking.
     """
-    named = None
+    remote_code = None
     for path in sorted(folder.glob("*config.json")):
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            config = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             continue  # the library says so itself
-        for key, value in _iter_entries(found):
+        for key, value in _iter_entries(config):
             if key == "auto_map":
-                named = ", ".join(map(str, value.values())) if isinstance(value, dict) else str(value)
+                remote_code = ", ".join(map(str, value.values())) if isinstance(value, dict) else str(value)
             if key.lstrip("_").startswith(("attn_implementation", "experts_implementation")) and "/" in str(value):
                 raise ConfigError(
                     f"model.name: {path} asks for code of the hub ({key}: {value}), which train never runs"
                 )
-    return named
+    return remote_code
 
 
 def _iter_entries(node: Any) -> Iterator[tuple[str, Any]]:

@@ -115,13 +115,13 @@ def signal_handler(handler: Handler, numbers: Sequence[signal.Signals] = STOP_SI
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    deaf = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()
-    before = {number: signal.signal(number, handler) for number in numbers if number not in deaf}
+    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()
+    previous_handlers = {number: signal.signal(number, handler) for number in numbers if number not in ignored}
     try:
         yield
     finally:
-        for number, handler_before in before.items():
-            signal.signal(number, handler_before)
+        for number, previous in previous_handlers.items():
+            signal.signal(number, previous)
 
 
 @contextmanager
@@ -140,23 +140,23 @@ def exit_on_interrupt() -> Iterator[None]:
     callback that prints it and continues.
     """
 
-    def leave(number: int, _: object) -> None:
+    def exit_now(number: int, _: object) -> None:
         with suppress(RuntimeError, OSError, ValueError):  # in the middle of a write, or nobody reads any more
             sys.stdout.flush()
         os._exit(128 + number)
 
-    with signal_handler(leave, (signal.SIGINT,)):
+    with signal_handler(exit_now, (signal.SIGINT,)):
         yield
 
 
 @contextmanager
 def block_signals() -> Iterator[None]:
     """Block signals, so that none reaches a child process before its own handlers are installed."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
 
 
 def end_with_parent(parent: int, number: signal.Signals) -> None:
@@ -181,5 +181,8 @@ def describe_signal(number: int) -> str:
         name = f" ({signal.Signals(number).name})"
     except ValueError:
         name = ""
-    often: dict[int, str] = {signal.SIGKILL: ": often out of memory", signal.SIGBUS: ": often out of shared memory"}
-    return f"signal {number}{name}{often.get(number, '')}"
+    likely_causes: dict[int, str] = {
+        signal.SIGKILL: ": often out of memory",
+        signal.SIGBUS: ": often out of shared memory",
+    }
+    return f"signal {number}{name}{likely_causes.get(number, '')}"

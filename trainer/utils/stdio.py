@@ -23,14 +23,14 @@ class FaultTolerantStream(io.FileIO):
     def write(self, data: Any) -> int:
         try:
             # None: whoever handed the descriptor down has it refuse at once what its reader has no room for yet.
-            while (written := super().write(data)) is None:
+            while (num_bytes := super().write(data)) is None:
                 self._wait_for_room()
-            return written
+            return num_bytes
         except OSError as error:
             self.error = error
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.fileno())
-            os.close(nowhere)
+            null_device = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null_device, self.fileno())
+            os.close(null_device)
             return memoryview(data).nbytes
 
     def _wait_for_room(self) -> None:
@@ -49,19 +49,19 @@ def protect_std_streams() -> list[FaultTolerantStream]:
             os.fstat(descriptor)
         except OSError:  # closed; left so, it would be the number of the next file that is opened
             os.open(os.devnull, os.O_RDWR)
-    guarded = []
+    raw_streams = []
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
-        before = getattr(sys, name)
-        if before is not getattr(sys, f"__{name}__"):
+        stream = getattr(sys, name)
+        if stream is not getattr(sys, f"__{name}__"):
             continue
         raw = FaultTolerantStream(descriptor, "w", closefd=False)
-        encoding, by_line = (before.encoding, before.line_buffering) if before else ("utf-8", True)
-        text = io.TextIOWrapper(
-            io.BufferedWriter(raw), encoding=encoding, errors="backslashreplace", line_buffering=by_line
+        encoding, line_buffering = (stream.encoding, stream.line_buffering) if stream else ("utf-8", True)
+        wrapped = io.TextIOWrapper(
+            io.BufferedWriter(raw), encoding=encoding, errors="backslashreplace", line_buffering=line_buffering
         )
-        setattr(sys, name, text)
-        guarded.append(raw)
-    return guarded
+        setattr(sys, name, wrapped)
+        raw_streams.append(raw)
+    return raw_streams
 
 
 def raise_write_errors(streams: list[FaultTolerantStream]) -> None:

@@ -14,15 +14,15 @@ def find_nearest(word: str, known: Iterable[str]) -> str | None:
     names = [name for name in known if len(name) <= MAX_WORD_LENGTH]
     if len(word) > MAX_WORD_LENGTH:
         return None
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    if close:
-        return close[0]
-    swapped = [name for name in names if sorted(name) == sorted(word)]
-    starts = [name for name in names if len(word) > 1 and (name.startswith(word) or word.startswith(name))]
-    return min(swapped or starts, key=len, default=None)
+    matches = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if matches:
+        return matches[0]
+    anagrams = [name for name in names if sorted(name) == sorted(word)]
+    prefixes = [name for name in names if len(word) > 1 and (name.startswith(word) or word.startswith(name))]
+    return min(anagrams or prefixes, key=len, default=None)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``; did you mean lstm?``, or an empty text."""
-    guess = find_nearest(word, known)
-    return f"; did you mean {guess}?" if guess else ""
+    nearest = find_nearest(word, known)
+    return f"; did you mean {nearest}?" if nearest else ""

@@ -20,30 +20,30 @@ def escape_control_chars(text: str, *, one_line: bool = False) -> str:
     Args:
         one_line: Escape newlines and tabs too, for a name in a table cell or a path.
     """
-    found = _CONTROL_CHARS.sub(_escape_match, text)
-    return re.sub(r"[\n\t]", _escape_match, found) if one_line else found
+    escaped = _CONTROL_CHARS.sub(_escape_match, text)
+    return re.sub(r"[\n\t]", _escape_match, escaped) if one_line else escaped
 
 
 def escape_unencodable(text: str, encoding: str | None = None) -> str:
     """Escape characters that an encoding (default: that of the standard output) cannot represent."""
-    name = encoding or getattr(sys.stdout, "encoding", None) or "utf-8"
-    return text.encode(name, "backslashreplace").decode(name)
+    codec = encoding or getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(codec, "backslashreplace").decode(codec)
 
 
-def shorten_repr(value: object, most: int = 100) -> str:
+def shorten_repr(value: object, max_length: int = 100) -> str:
     """Return the printable ``repr`` of a value, shortened in the middle to ``most`` characters."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # Python refuses to write integers of thousands of digits
         text = f"a very long {type(value).__name__}"
     text = escape_control_chars(text, one_line=True)
-    half = (most - 5) // 2
-    return text if len(text) <= most else f"{text[:half]} ... {text[-half:]}"
+    half = (max_length - 5) // 2
+    return text if len(text) <= max_length else f"{text[:half]} ... {text[-half:]}"
 
 
-def shorten_label(text: str, most: int = 24) -> str:
+def shorten_label(text: str, max_length: int = 24) -> str:
     """Shorten a label of a plot to ``most`` characters."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return text if len(text) <= max_length else text[: max_length - 1] + "…"
 
 
 def format_count(number: int, noun: str) -> str:

@@ -36,11 +36,11 @@ console = PlainConsole()
 @contextmanager
 def silence_console(*, quiet: bool = True) -> Iterator[None]:
     """Print nothing to the console inside the block."""
-    before, console.quiet = console.quiet, quiet or console.quiet
+    was_quiet, console.quiet = console.quiet, quiet or console.quiet
     try:
         yield
     finally:
-        console.quiet = before
+        console.quiet = was_quiet
 
 
 class ConsoleHandler(logging.Handler):

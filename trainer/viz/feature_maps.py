@@ -22,25 +22,28 @@ UNITS_PER_PANEL, MAX_PANELS, PANEL_WIDTH = 128, 8, 9.0
 
 
 def make_feature_maps(
-    task: Task, batch: Batch, layer: str, pictures: Sequence[str] = (), bounds: Bounds | None = None
+    task: Task, batch: Batch, layer: str, image_inputs: Sequence[str] = (), bounds: Bounds | None = None
 ) -> ImageGrid | LineChart:
     """What a layer makes of the first row of a batch: the numbers of a vector as bars, or else the maps of its channels
     beside the inputs that are ``pictures``, in which black and white are ``bounds``.
 
     Raises ConfigError for a layer that the model does not have, with the nearest that it has.
     """
-    known = {found.name: found for found in summarize_layers(task, batch)}
-    if layer not in known:
-        near = did_you_mean(layer, known)
-        raise ConfigError(f"features: the model has no layer {layer!r}{near or ';'} one of {', '.join(known)}")
-    value = known[layer].output[0]
+    layers = {summary.name: summary for summary in summarize_layers(task, batch)}
+    if layer not in layers:
+        suggestion = did_you_mean(layer, layers)
+        raise ConfigError(f"features: the model has no layer {layer!r}{suggestion or ';'} one of {', '.join(layers)}")
+    value = layers[layer].output[0]
     if value.dim() < 2:
         return LineChart(f"features-{layer}", _make_bar_panels(value.reshape(-1), int(batch.index[0])), 1, PANEL_WIDTH)
     maps = value.flatten(0, -3) if value.dim() > 2 else value[None]
-    shown = maps[:MAX_CHANNELS]
-    tiles = [ImageTile(one[None], f"{number}" if len(maps) > 1 else "") for number, one in enumerate(shown)]
-    own = [ImageTile(batch.inputs[name][0], name, bounds=bounds) for name in pictures]
-    return ImageGrid(f"features-{layer}", [*own, *tiles], GRID_COLUMNS, is_shared=False)
+    visible_maps = maps[:MAX_CHANNELS]
+    tiles = [
+        ImageTile(feature_map[None], f"{channel}" if len(maps) > 1 else "")
+        for channel, feature_map in enumerate(visible_maps)
+    ]
+    input_tiles = [ImageTile(batch.inputs[name][0], name, bounds=bounds) for name in image_inputs]
+    return ImageGrid(f"features-{layer}", [*input_tiles, *tiles], GRID_COLUMNS, is_shared=False)
 
 
 def _make_bar_panels(values: Tensor, row: int) -> list[PlotPanel]:
@@ -53,7 +56,7 @@ def _make_bar_panels(values: Tensor, row: int) -> list[PlotPanel]:
     return panels
 
 
-def make_sample_grid(train: Loader, count: int, names: Sequence[str], bounds: Bounds | None = None) -> ImageGrid:
+def make_sample_grid(train: Loader, count: int, class_names: Sequence[str], bounds: Bounds | None = None) -> ImageGrid:
     """The first training rows, each as it is and as the first epochs see it, on one scale.
 
     bounds: what black and white are; without them, the least and the largest value of the rows as they are, so that
@@ -61,17 +64,19 @@ def make_sample_grid(train: Loader, count: int, names: Sequence[str], bounds: Bo
     """
     index, tiles, rows = torch.arange(count), [], train.split.get_row_names(first=0)
     batches = [train.load_rows(index), *(train.load_augmented_rows(index, epoch) for epoch in range(PREVIEW_EPOCHS))]
-    shown_in = {name: bounds or _value_range(batches[0].inputs[name]) for name in train.image_inputs}
+    bounds_by_input = {name: bounds or _value_range(batches[0].inputs[name]) for name in train.image_inputs}
     for row in range(count):
         for column, batch in enumerate(batches):
-            caption = f"{caption_row(rows, row)}{_format_class(batch, row, names)}" if not column else f"epoch {column}"
+            caption = (
+                f"{caption_row(rows, row)}{_format_class(batch, row, class_names)}" if not column else f"epoch {column}"
+            )
             target = batch.target
             classes = target[row] if target is not None and target.dim() == 3 else None
             tiles += [
-                ImageTile(batch.inputs[name][row], caption, class_map=classes, bounds=shown_in[name])
+                ImageTile(batch.inputs[name][row], caption, class_map=classes, bounds=bounds_by_input[name])
                 for name in train.image_inputs
             ]
-    return ImageGrid("samples", tiles, len(tiles) // count, class_names=names)
+    return ImageGrid("samples", tiles, len(tiles) // count, class_names=class_names)
 
 
 def _value_range(x: Tensor) -> Bounds:

@@ -41,14 +41,14 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(path, dpi=DPI)
 
 
-def format_axes(axes: Axes, title: str, across: str, up: str = "") -> None:
+def format_axes(axes: Axes, title: str, x_label: str, y_label: str = "") -> None:
     """Set title, labels, grid and plain tick labels: an offset would be drawn over the title."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes.set_title(title, fontsize="medium", loc="left")
-    axes.set_xlabel(across)
-    axes.set_ylabel(up)
-    for axis, name in ((axes.xaxis, across), (axes.yaxis, up)):
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    for axis, name in ((axes.xaxis, x_label), (axes.yaxis, y_label)):
         axis.set_major_locator(MaxNLocator(6, integer=name.startswith(INTEGER_AXIS_PREFIXES)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
     axes.grid(alpha=0.3)

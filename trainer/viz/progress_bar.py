@@ -47,8 +47,8 @@ class Position:
 
 def parse_position(text: str) -> Position | None:
     """Return the last position in a text."""
-    found = POSITION_PATTERN.findall(text)
-    return Position(*(int(part.replace(",", "")) for part in found[-1])) if found else None
+    matches = POSITION_PATTERN.findall(text)
+    return Position(*(int(part.replace(",", "")) for part in matches[-1])) if matches else None
 
 
 class ThroughputMeter:
@@ -150,7 +150,9 @@ class SweepProgress:
         print_line(f"[{self.done}/{self.total}] {text}{f'  {left}' if left and self.done < self.total else ''}")
 
     def _format_status(self, running: Sequence[tuple[str, Position | None]]) -> str:
-        parts = [f"{name}: {'starting' if at is None else at.format_position()}" for name, at in running]
+        parts = [
+            f"{name}: {'starting' if position is None else position.format_position()}" for name, position in running
+        ]
         return "\n".join(
             filter(
                 None,
@@ -164,7 +166,7 @@ class SweepProgress:
 
     def _format_time_left(self, running: Sequence[tuple[str, Position | None]]) -> str:
         """Estimate the time left from that of the jobs so far; a half-finished job counts half."""
-        done = self.done + sum(at.completed_fraction for _, at in running if at is not None)
+        done = self.done + sum(position.completed_fraction for _, position in running if position is not None)
         if not done:
             return ""
         spent = time.monotonic() - self.started_at

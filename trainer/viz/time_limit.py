@@ -23,10 +23,10 @@ class TimeLimitExceeded(Exception):
 class TimeLimit:
     """Checks the time whenever a part of the model is called; ``look`` may raise as well, for a signal."""
 
-    def __init__(self, seconds: float, announce: Callable[[], None], look: Callable[[], None]):
+    def __init__(self, seconds: float, announce: Callable[[], None], check_signals: Callable[[], None]):
         self.seconds = seconds
         self.announce: Callable[[], None] | None = announce
-        self.check_signals = look
+        self.check_signals = check_signals
         self.started_at = time.monotonic()
 
     def check_time(self, *_: object) -> None:
@@ -41,25 +41,25 @@ class TimeLimit:
 
 
 def draw_with_time_limit(
-    items: Iterable[Artifact | LazyArtifact], model: nn.Module, folder: Path, clock: TimeLimit
+    items: Iterable[Artifact | LazyArtifact], model: nn.Module, directory: Path, clock: TimeLimit
 ) -> tuple[list[Path], list[str]]:
     """Draw artifacts; return their paths, and the names of those that exceeded the time limit."""
     drawn: list[Path] = []
-    missed: list[str] = []
+    skipped: list[str] = []
     with ExitStack() as stack:
         # Of every part: a decoder may be called without the whole.
         for module in model.modules():
             stack.callback(module.register_forward_pre_hook(clock.check_time).remove)
         try:
             for item in items:
-                if missed:  # what is left of the batches would be taken for all of them
-                    missed.append(item.name)
+                if skipped:  # what is left of the batches would be taken for all of them
+                    skipped.append(item.name)
                     continue
                 try:
-                    made = item.make_artifact() if isinstance(item, LazyArtifact) else item
-                    drawn += artifact_writer.write_artifacts([] if made is None else [made], folder)
+                    artifact = item.make_artifact() if isinstance(item, LazyArtifact) else item
+                    drawn += artifact_writer.write_artifacts([] if artifact is None else [artifact], directory)
                 except TimeLimitExceeded:
-                    missed.append(item.name)
+                    skipped.append(item.name)
         except TimeLimitExceeded:
-            missed.append("others")
-    return drawn, missed
+            skipped.append("others")
+    return drawn, skipped

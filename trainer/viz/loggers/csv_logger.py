@@ -86,11 +86,11 @@ def cut_steps(file: Path, step: int) -> None:
     if not file.exists():
         return
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    atomic_write.write_text(file, "".join(_keep_until(lines, step)))
+    atomic_write.write_text(file, "".join(_drop_later_rows(lines, step)))
 
 
-def _keep_until(lines: Iterable[str], step: int) -> Iterable[str]:
+def _drop_later_rows(lines: Iterable[str], step: int) -> Iterable[str]:
     for number, line in enumerate(lines):
-        first = line.partition(",")[0]
-        if line.endswith("\n") and (number == 0 or (first.isdecimal() and int(first) <= step)):
+        first_cell = line.partition(",")[0]
+        if line.endswith("\n") and (number == 0 or (first_cell.isdecimal() and int(first_cell) <= step)):
             yield line

@@ -158,8 +158,8 @@ class Logger(Callback):
             self._is_open = False
             log.info("%s failed", name_of(self), exc_info=error)
             reason = (str(error).splitlines() or [""])[0][:300]
-            what = f"{name_of(self)}: {type(error).__name__}: {reason}"
-            log.warning("%s; it logs nothing more, training goes on", what)
+            failure = f"{name_of(self)}: {type(error).__name__}: {reason}"
+            log.warning("%s; it logs nothing more, training goes on", failure)
 
     def state_dict(self) -> dict[str, Any]:
         """The id of the run in the tool, which has by then all that comes before the checkpoint."""

@@ -35,9 +35,13 @@ class MLflowLogger(Logger):
             self._client.set_terminated(run_id, "RUNNING")
             return run_id
         artifacts = None if self.tracking_uri else (parent / "mlruns").as_uri()
-        found = self._client.get_experiment_by_name(self.experiment)
-        place = found.experiment_id if found else self._client.create_experiment(self.experiment, artifacts)
-        created = self._client.create_run(place, run_name=run.name, tags={"run_dir": str(run.run_dir.absolute())})
+        experiment = self._client.get_experiment_by_name(self.experiment)
+        experiment_id = (
+            experiment.experiment_id if experiment else self._client.create_experiment(self.experiment, artifacts)
+        )
+        created = self._client.create_run(
+            experiment_id, run_name=run.name, tags={"run_dir": str(run.run_dir.absolute())}
+        )
         self._log_config(str(created.info.run_id), run.flatten_config())
         return str(created.info.run_id)
 

@@ -23,14 +23,16 @@ class TensorBoardLogger(Logger):
     def open(self, run: LoggedRun, run_id: str | None, step: int) -> str:
         from torch.utils.tensorboard import SummaryWriter
 
-        folder = run.run_dir / "tensorboard" if self.folder is None else Path(self.folder, run.name)
-        is_new = not folder.exists()
-        self._logged_before = {} if run_id is None else _read_last_steps(folder)
+        log_dir = run.run_dir / "tensorboard" if self.folder is None else Path(self.folder, run.name)
+        is_new = not log_dir.exists()
+        self._logged_before = {} if run_id is None else _read_last_steps(log_dir)
         # A run that was killed before its first checkpoint begins anew: what it had logged is dropped.
-        self._writer = SummaryWriter(str(folder), purge_step=0 if run_id is None and not is_new else None)
+        self._writer = SummaryWriter(str(log_dir), purge_step=0 if run_id is None and not is_new else None)
         if is_new:
-            self._writer.add_text("config", _indent(OmegaConf.to_yaml(OmegaConf.create(dict(run.config)))), 0)
-        return str(folder)
+            self._writer.add_text(
+                "config", _format_code_block(OmegaConf.to_yaml(OmegaConf.create(dict(run.config)))), 0
+            )
+        return str(log_dir)
 
     def read_logged_steps(self) -> dict[str, int]:
         return self._logged_before
@@ -54,14 +56,14 @@ class TensorBoardLogger(Logger):
         self._writer.close()
 
 
-def _read_last_steps(folder: Path) -> dict[str, int]:
+def _read_last_steps(directory: Path) -> dict[str, int]:
     """The last step of each scalar in the event files of a folder."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    found = EventAccumulator(str(folder), size_guidance={"scalars": 1}).Reload()
-    return {tag: found.Scalars(tag)[-1].step for tag in found.Tags()["scalars"]}
+    events = EventAccumulator(str(directory), size_guidance={"scalars": 1}).Reload()
+    return {tag: events.Scalars(tag)[-1].step for tag in events.Tags()["scalars"]}
 
 
-def _indent(text: str) -> str:
+def _format_code_block(text: str) -> str:
     """Markdown of a block of code, as which TensorBoard shows a text line by line."""
     return "".join(f"    {line}\n" for line in text.splitlines())

@@ -45,8 +45,10 @@ class TrackioLogger(Logger):
         """A name by which the local database has no run yet, as names alone tell runs apart."""
         from trackio.sqlite_storage import SQLiteStorage
 
-        taken = set() if self.space_id is not None else {*SQLiteStorage.get_runs(self.project)}
-        return next(free for free in chain([name], (f"{name}-{n}" for n in count(2))) if free not in taken)
+        used_names = set() if self.space_id is not None else {*SQLiteStorage.get_runs(self.project)}
+        return next(
+            candidate for candidate in chain([name], (f"{name}-{n}" for n in count(2))) if candidate not in used_names
+        )
 
     def read_logged_steps(self) -> dict[str, int]:
         from trackio.sqlite_storage import SQLiteStorage

@@ -70,18 +70,18 @@ class WandbLogger(Logger):
         self._run.finish(exit_code=int(status != "finished"))
 
 
-def _read_history_steps(folder: Path, run_id: str) -> dict[str, int]:
+def _read_history_steps(directory: Path, run_id: str) -> dict[str, int]:
     """The last step of each metric in the files that earlier parts of a run left."""
     messages: Any = importlib.import_module("wandb.proto.wandb_internal_pb2")
-    found: dict[str, int] = {}
-    for file in folder.glob(f"*run-*/run-{run_id}.wandb"):
+    last_steps: dict[str, int] = {}
+    for file in directory.glob(f"*run-*/run-{run_id}.wandb"):
         for record in read_records(file.read_bytes()):
             parsed = messages.Record()
             parsed.ParseFromString(record)
             for item in parsed.history.item:
                 name = item.key or "/".join(item.nested_key)
-                found[name] = max(parsed.history.step.num, found.get(name, -1))
-    return found
+                last_steps[name] = max(parsed.history.step.num, last_steps.get(name, -1))
+    return last_steps
 
 
 def read_records(data: bytes) -> Iterator[bytes]:
@@ -89,17 +89,17 @@ def read_records(data: bytes) -> Iterator[bytes]:
 
     What a killed process left of a last record is left out.
     """
-    at, parts = HEADER_SIZE, b""
-    while at + HEADER_SIZE <= len(data):
-        room = BLOCK_SIZE - at % BLOCK_SIZE
-        if room < HEADER_SIZE:
-            at += room
+    offset, parts = HEADER_SIZE, b""
+    while offset + HEADER_SIZE <= len(data):
+        block_space = BLOCK_SIZE - offset % BLOCK_SIZE
+        if block_space < HEADER_SIZE:
+            offset += block_space
             continue
-        _, length, kind = struct.unpack_from("<IHB", data, at)
-        if kind == 0 or at + HEADER_SIZE + length > len(data):
+        _, length, kind = struct.unpack_from("<IHB", data, offset)
+        if kind == 0 or offset + HEADER_SIZE + length > len(data):
             return
-        parts += data[at + HEADER_SIZE : at + HEADER_SIZE + length]
-        at += HEADER_SIZE + length
+        parts += data[offset + HEADER_SIZE : offset + HEADER_SIZE + length]
+        offset += HEADER_SIZE + length
         if kind in (FULL_RECORD, LAST_PART):
             yield parts
             parts = b""
