@@ -62,7 +62,7 @@ def test_dims_match_by_letter(wanted: str, given: str, fits: bool) -> None:
             a("x (B, ...) -> (B, ...)"),
             a("x (N, F), edge_index (2, E) -> (N)"),
             NOTHING,
-            "model with task learns from rows (B, ...) that stand for themselves; data gives x (N, F)",
+            "model with task needs independent rows (B, ...); data gives x (N, F)",
         ),
         (
             a("x (N, F), edge_index (2, E) -> (N, C)"),

@@ -133,7 +133,7 @@ def test_what_is_not_there(own: Path) -> None:
         assert introspection.read_signature(target) is None
     own.write_text("class A(:\n")
     introspection._parse_version.cache_clear()
-    with pytest.raises(ConfigError, match=r"own_sig\.py, line 1: this is not Python"):
+    with pytest.raises(ConfigError, match=r"own_sig\.py, line 1: not valid Python"):
         introspection.read_signature("own_sig.A")
 
 

@@ -130,7 +130,7 @@ def test_a_header_is_what_hydra_takes_for_one(text: str) -> None:
 def test_a_header_that_hydra_would_not_see_is_told(above: str, tmp_path: Path) -> None:
     text = f"{above}# @package _global_\nmodel:\n  _target_: trainer.models.tabular.mlp.MLP\n"
     write(tmp_path, {"model/mine.yaml": text})
-    with pytest.raises(ConfigError, match=r"mine.yaml: '.*@package _global_' stands below other text"):
+    with pytest.raises(ConfigError, match=r"mine.yaml: '.*@package _global_' is below other text"):
         compose.compose(["model=mine"], [tmp_path])
 
 

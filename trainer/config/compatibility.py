@@ -1,4 +1,4 @@
-"""Whether a model, a data set and a task go together, judged by their ``shapes``."""
+"""Compatibility check of a model, a data set and a task, by comparing their ``shapes``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,19 @@ from trainer.config.introspection import Signature
 from trainer.core.shapes import Dims, Shapes, find_image_inputs, is_compatible, parse_shapes
 
 DIM_NOUNS = {"B": "row", "N": "node", "E": "edge", "G": "graph", "P": "pair of nodes"}
-"""What a first letter counts."""
+"""Noun for each leading dimension, for messages."""
 
 
 def infer_target_dims(task: Shapes, output: Dims) -> Dims | None:
-    """The target dims a task sets against a model's output; None where it takes no target or cannot use the output."""
+    """Return the dims of the targets that a task compares with a model's output.
+
+    Args:
+        task: Shapes of the task, with the model's output as its only input.
+        output: Dims of the model's output.
+
+    Returns:
+        None if the task has no targets or cannot use such an output.
+    """
     (pattern,) = task.inputs.values()
     if task.output is None or not is_compatible(pattern, output):
         return None
@@ -24,7 +32,11 @@ def infer_target_dims(task: Shapes, output: Dims) -> Dims | None:
 
 
 def find_incompatibility(model: Signature, data: Signature, task: Signature) -> str | None:
-    """Why the three do not go together, in words that follow "model X needs"; None if they do."""
+    """Return why a model, a data set and a task are incompatible, or None if they are compatible.
+
+    The message calls them ``model``, ``data`` and ``task``; ``explain_incompatibility`` inserts the names of the
+    options.
+    """
     model_shapes, data_shapes, task_shapes = (parse_shapes(item.shapes) for item in (model, data, task))
     missing_methods = [name for name in task.required_model_methods if name not in model.parameters_by_method]
     if missing_methods:
@@ -63,7 +75,7 @@ def find_incompatibility(model: Signature, data: Signature, task: Signature) -> 
     if task_shapes.output is None and set(leading_dims.values()) != {"B"}:
         used_inputs = {name: data_shapes.inputs[name] for name in required_inputs}
         given = _format_inputs(used_inputs)
-        return f"model with task learns from rows (B, ...) that stand for themselves; data gives {given}"
+        return f"model with task needs independent rows (B, ...); data gives {given}"
     if task_shapes.output is None or model_shapes.output is None or len(task_shapes.inputs) != 1:
         return None
     if data_shapes.output is None:
@@ -83,7 +95,12 @@ def find_incompatibility(model: Signature, data: Signature, task: Signature) -> 
 
 
 def find_missing_inputs(augment: str, data: str) -> tuple[str, str] | None:
-    """What the inputs a class changes are and what a data set gives instead; None if all are there."""
+    """Return the inputs that an augmentation changes and those of the data set, or None if the data set has them all.
+
+    Args:
+        augment: Class path of the augmentation.
+        data: Class path of the data set.
+    """
     augment_shapes, data_shapes = _read_shapes(augment), _read_shapes(data)
     if augment_shapes is None or data_shapes is None:
         return None
@@ -96,7 +113,11 @@ def find_missing_inputs(augment: str, data: str) -> tuple[str, str] | None:
 
 
 def has_targets(task: str) -> bool | None:
-    """Whether a task, a dotted class name, sets targets against what its model gives; None if it does not say."""
+    """Return whether a task compares targets with its model's output, or None if its ``shapes`` are not known.
+
+    Args:
+        task: Class path of the task.
+    """
     shapes = _read_shapes(task)
     return None if shapes is None else shapes.output is not None
 
@@ -104,15 +125,15 @@ def has_targets(task: str) -> bool | None:
 def infer_target_kind(task: str) -> str | None:
     """Return whether a task learns a ``class`` or a ``number`` for each row.
 
-    It is what the class states as ``target_kind``, or else what its ``shapes`` say: targets with a dimension less than
-    the model's output are classes, targets of its shape are numbers. A task without targets may hand the class of each
+    The class attribute ``target_kind`` decides, or else the ``shapes``: targets with one dimension less than the
+    model's output are classes, targets of the same shape are numbers. A task without targets may pass the class of each
     row to its model.
 
     Args:
-        task: The path of the class.
+        task: Class path of the task.
 
     Returns:
-        None if neither says it.
+        None if the class has neither.
     """
     signature = introspection.read_signature(task)
     shapes = _read_shapes(task)
@@ -127,19 +148,19 @@ def infer_target_kind(task: str) -> str | None:
 
 
 def describe_non_image_inputs(data: str) -> str | None:
-    """What a data set gives if none of it is pictures (B, C, H, W); None if some is."""
+    """Return the inputs of a data set, formatted, if none of them is an image (B, C, H, W); otherwise None."""
     shapes = _read_shapes(data)
     return None if shapes is None or find_image_inputs(shapes) else _format_inputs(shapes.inputs)
 
 
 def _read_shapes(target: str) -> Shapes | None:
-    """The contract of a dotted class name; None if it has none."""
+    """Return the parsed shapes of a class path, or None if it has none."""
     signature = introspection.read_signature(target)
     return parse_shapes(signature.shapes) if signature else None
 
 
 def _expand_inputs(model_shapes: Shapes, data_shapes: Shapes) -> Shapes:
-    """What a model takes of this data, ``**inputs`` by their names there unless one of them is not in rows."""
+    """Replace ``**inputs`` of a model by the inputs of the data, unless one of those has another leading dimension."""
     wildcard_dims = next((dims for name, dims in model_shapes.inputs.items() if name.startswith("**")), None)
     if wildcard_dims is None or any(dims[0] != wildcard_dims[0] for dims in data_shapes.inputs.values()):
         return model_shapes
@@ -155,7 +176,12 @@ def _format_inputs(inputs: Mapping[str, Dims]) -> str:
 
 
 def explain_incompatibility(targets: Mapping[str, str], names: Mapping[str, str]) -> str | None:
-    """The misfit of three dotted class names in the words of the chosen options; None if they fit."""
+    """Return why three classes are incompatible, in terms of the chosen options, or None if they are compatible.
+
+    Args:
+        targets: Class paths of ``model``, ``data`` and ``task``.
+        names: Names of the options that they were chosen by.
+    """
     signatures = {group: introspection.read_signature(targets[group]) for group in ("model", "data", "task")}
     model, data, task = signatures["model"], signatures["data"], signatures["task"]
     if model is None or data is None or task is None:

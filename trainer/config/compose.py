@@ -1,4 +1,4 @@
-"""Configurations: composed by Hydra and validated, with all problems at once, before torch is imported."""
+"""Configurations, composed by Hydra and validated before torch is imported; all problems are reported at once."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ RUNTIME_ONLY_KEYS = {
     "log_every",
     "callbacks",
 }
-"""Keys that do not affect training: runs that differ only in them are the same run."""
+"""Keys that do not affect training: runs that differ only in these have the same configuration hash."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,18 @@ class Config:
     """A composed and validated configuration.
 
     Attributes:
-        tree: Plain values, every interpolation resolved.
-        raw: The same with values from the environment left as ``${oc.env:...}``, as it is written to disk.
+        tree: Plain values with every interpolation resolved.
+        raw: The same, but with values from the environment left as ``${oc.env:...}``; this is what is saved.
         names: Chosen option of each group.
-        run_dir: Directory for the run.
-        sweep_dir: Directory for the sweep it belongs to.
+        overrides: Overrides of the command line.
+        run_dir: Run directory.
+        sweep_dir: Directory of the sweep that the run belongs to.
+        settings: Values of the global keys.
         working_dir: Directory that relative paths refer to.
         moved_paths: Current paths of data files that were moved, by key.
-        fingerprint: Fingerprint of the user files that the data is read from; None before it is taken.
-        fingerprint_time: When it was taken, in seconds.
-        fitted: Preprocessing of another run, if rows are to be encoded alike.
+        fingerprint: Fingerprint of the user's data files; None before it is computed.
+        fingerprint_time: Time at which it was computed, in seconds.
+        fitted: Preprocessing of another run, if rows are to be encoded in the same way.
     """
 
     tree: Mapping[str, Any]
@@ -86,16 +88,16 @@ class Config:
 
     @property
     def data_digest(self) -> str | None:
-        """Digest of the contents of the user files; None where there are none."""
+        """Digest of the contents of the user's data files, or None if there are none."""
         return None if self.fingerprint is None else str(self.fingerprint["digest"])
 
     @property
     def config_hash(self) -> str:
-        """Hash of everything that affects training: the keys, and the contents of the user files."""
+        """Hash of everything that affects training: the keys and the contents of the user's data files."""
         return self.compute_config_hash(self.data_digest)
 
     def compute_config_hash(self, data_digest: str | None) -> str:
-        """Return the hash for other contents of the user files."""
+        """Return the configuration hash for a given digest of the user's data files."""
         training_config = {
             key: self._without_runtime_keys(value) for key, value in self.tree.items() if key not in RUNTIME_ONLY_KEYS
         }
@@ -105,7 +107,7 @@ class Config:
         return hashlib.sha256(json.dumps(training_config, sort_keys=True).encode()).hexdigest()[:16]
 
     def _list_training_plugins(self) -> list[str]:
-        """The plugins but those that only loggers and callbacks are of."""
+        """Return the plugins without those that define only loggers and callbacks."""
         entries = [item for group in LIST_GROUPS for item in self.tree[group].values()]
         objects = [self.tree[group] for group in OBJECT_GROUPS]
         entry_modules, object_modules = (
@@ -114,19 +116,23 @@ class Config:
         return [name for name in self.tree["plugins"] if name not in entry_modules - object_modules]
 
     def _without_runtime_keys(self, value: Any) -> Any:
-        """A group without the keys that repeat a neutral one, as ``data_dir: ${data_dir}`` does."""
+        """Return a group without keys that only repeat a runtime key, as in ``data_dir: ${data_dir}``."""
         if not isinstance(value, Mapping):
             return value
         return {key: item for key, item in value.items() if key not in RUNTIME_ONLY_KEYS or item != self.tree[key]}
 
 
 def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> Config:
-    """Compose the configuration of a command line.
+    """Compose and validate the configuration of a command line.
+
+    Args:
+        overrides: Overrides, such as ``["model=lstm", "optimizer.lr=0.01"]``.
+        config_dirs: Directories with YAML files of the user.
 
     Raises:
-        UnknownNameError: A key or an option does not exist; with all other problems.
-        IncompatibleError: All problems are options that do not fit each other.
-        ConfigError: With every other problem.
+        UnknownNameError: A key or an option does not exist. Contains all other problems too.
+        IncompatibleError: The only problems are options that are incompatible with each other.
+        ConfigError: There are other problems; all of them are listed.
     """
     parsed = parse_overrides(overrides, config_dirs)
     groups = registry.list_groups(config_dirs) | {*ALLOWED_HYDRA_GROUPS}
@@ -145,7 +151,7 @@ def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> 
     composed = hydra_compose.compose_base(
         tuple(item.input_line or "" for item in valid_choices if item.value() is not None), tuple(config_dirs)
     )
-    # What belongs to an option that does not exist cannot be judged, nor its task; everything else still is.
+    # Keys of an option that does not exist cannot be checked, nor the task it would choose; everything else can.
     unchecked_groups = {item.key_or_group for item in choices if item not in valid_choices}
     if unchecked_groups & {"model", "data", "experiment"} and not any(
         item.key_or_group == "task" for item in valid_choices
@@ -174,9 +180,13 @@ def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> 
 
 
 def from_hydra(composed: DictConfig) -> Config:
-    """The checked configuration of a job that one of Hydra's other sweepers composed.
+    """Return the validated configuration of a job that was composed by one of Hydra's own sweepers.
 
-    Raises ConfigError with every problem.
+    Args:
+        composed: Configuration of the job, as Hydra passes it to the main function.
+
+    Raises:
+        ConfigError: The configuration is invalid; all problems are listed.
     """
     hydra_config = HydraConfig.get()
     merged = composed.copy()
@@ -187,7 +197,7 @@ def from_hydra(composed: DictConfig) -> Config:
     hydra_compose.resolve_precedence(merged, {item.key_or_group for item in assignments})
     _declare_named_plugins(assignments)
     target_overrides.expand_targets(merged, assignments)
-    # Once more: a key that is taken back because a file set it may be one that the command line sets, too.
+    # Again, because an inapplicable key that was dropped may be set on the command line too.
     unknown_keys = [problem for item in assignments for problem in hydra_compose.set_override(merged, item)]
     raw, resolved, interpolation_problems = hydra_compose.to_containers(merged)
     problems = unknown_keys + interpolation_problems
@@ -200,16 +210,22 @@ def from_hydra(composed: DictConfig) -> Config:
 
 
 def _declare_named_plugins(items: Sequence[Override]) -> None:
-    """Makes the modules known that a command names, whose classes it may name as well; faults are found later."""
+    """Declare the plugins of a command line, so that its classes are found; problems are reported later."""
     for item in items:
         if item.key_or_group == "plugins":
             declare_config_plugins({"plugins": item.value()})
 
 
 def check_hydra_sweep(overrides: Sequence[str], config_dirs: Sequence[Path]) -> None:
-    """What can be told of a grid that one of Hydra's own sweepers will span: its names, and that nothing else runs.
+    """Check the overrides of a sweep that one of Hydra's own sweepers will run, as far as possible in advance.
 
-    Raises ConfigError with every problem.
+    Args:
+        overrides: Overrides of the command line, with several values for some keys.
+        config_dirs: Directories with YAML files of the user.
+
+    Raises:
+        ConfigError: An override is invalid, an option does not exist, a secret would be saved, or YAML files do not
+            compose; all problems are listed.
     """
     parsed = parse_overrides(overrides, config_dirs)
     problems = [
@@ -219,9 +235,9 @@ def check_hydra_sweep(overrides: Sequence[str], config_dirs: Sequence[Path]) -> 
     choices = [
         _expand_choices(item, config_dirs) for item in parsed if item.key_or_group in groups and item.package is None
     ]
-    # Hydra's sweeper writes the command line to multirun.yaml as it stands.
+    # Hydra's sweeper writes the command line to multirun.yaml verbatim.
     problems += [
-        f"{text.partition('=')[0]}: a sweep of Hydra's would write this secret down; give it as ${{oc.env:NAME}}"
+        f"{text.partition('=')[0]}: Hydra's sweeper would save this secret to a file; use ${{oc.env:NAME}} instead"
         for text in overrides
         if secret_masking.mask_override(text) != text
     ]
@@ -233,13 +249,13 @@ def check_hydra_sweep(overrides: Sequence[str], config_dirs: Sequence[Path]) -> 
     ]
     if problems:
         raise ConfigError(*dict.fromkeys(problems))
-    # Together: what one file chooses may depend on another.
+    # Every combination, because the choices in one file may depend on another.
     for combination in product(*choices) if config_dirs else ((),):
         hydra_compose.compose_base(tuple(combination), tuple(config_dirs))
 
 
 def _expand_choices(item: Override, config_dirs: Sequence[Path]) -> list[str]:
-    """The overrides of one group that a sweep will make."""
+    """Return the overrides of a group that a sweep will run."""
     key = item.key_or_group
     if not item.is_sweep_override():
         if isinstance(item.value(), list):

@@ -1,7 +1,7 @@
-"""A user's folder of YAML files on Hydra's search path: options of groups, and nothing for Hydra itself.
+"""Directories of user YAML files on Hydra's search path, restricted to options of groups.
 
-Hydra composes whatever lies under ``hydra/`` on its search path into its own configuration, and acts on that before
-a job is looked at: it starts launchers, callbacks, loggers. A folder that comes from elsewhere must not reach there.
+Hydra merges everything under ``hydra/`` on its search path into its own configuration and acts on it (launchers,
+callbacks, loggers) before any job is checked. A directory from an untrusted source must not be able to do that.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ HYDRA_GROUP = "hydra"
 
 
 class UserConfigSource(FileConfigSource):
-    """A folder on Hydra's search path: each file is judged before it is read, and Hydra's own groups are not there."""
+    """Config source of a user directory: checks each file before it is loaded and hides Hydra's own groups.
+
+    Args:
+        provider: Name of the source in Hydra's search path.
+        path: URL-quoted directory.
+    """
 
     def __init__(self, provider: str, path: str):
         super().__init__(provider, unquote(path))
@@ -37,12 +42,12 @@ class UserConfigSource(FileConfigSource):
     def load_config(self, config_path: str) -> ConfigResult:
         file = Path(self.path, self._normalize_file_name(config_path))
         if not _is_user_path(config_path):
-            raise ConfigError(f"--config-dir: {file}: only Hydra's own files and the command line choose for Hydra")
+            raise ConfigError(f"--config-dir: {file}: only Hydra's own files and the command line may configure Hydra")
         if header := yaml_file.find_unread_header(yaml_limits.read_yaml(file)):
-            raise ConfigError(f"{file}: {header!r} stands below other text, where Hydra reads no header; move it up")
+            raise ConfigError(f"{file}: {header!r} is below other text, where Hydra does not read it; move it up")
         try:
             result = super().load_config(config_path)
-        # Of a header that is none, and of a text that is YAML but no configuration, which OmegaConf calls an OSError.
+        # ValueError for an invalid header; OmegaConf raises OSError for YAML that is not a configuration.
         except (ValueError, OSError) as error:
             raise ConfigError(f"{file}: {error}") from error
         _check_defaults(result.config, file)
@@ -59,9 +64,13 @@ class UserConfigSource(FileConfigSource):
 
 
 def make_searchpath_override(config_dirs: Sequence[Path]) -> list[str]:
-    """The override that puts folders on Hydra's search path.
+    """Return the override that adds directories to Hydra's search path; empty if there are none.
 
-    Raises ConfigError for a folder that holds something for Hydra.
+    Args:
+        config_dirs: Directories with YAML files of the user.
+
+    Raises:
+        ConfigError: A directory cannot be read or contains configuration of Hydra itself.
     """
     for config_dir in config_dirs:
         _reject_hydra_groups(config_dir)
@@ -80,13 +89,13 @@ def _reject_hydra_groups(config_dir: Path) -> None:
     for name in names:
         if name.casefold().partition(".")[0] == HYDRA_GROUP:
             raise ConfigError(
-                f"--config-dir: {config_dir / name}: a folder of YAML files may hold nothing for Hydra itself, which"
-                " would act on it; choose installed launchers and sweepers on the command line (hydra/launcher=NAME)"
+                f"--config-dir: {config_dir / name}: a directory of YAML files must not contain configuration of Hydra"
+                " itself; choose installed launchers and sweepers on the command line (hydra/launcher=NAME)"
             )
 
 
 def _check_defaults(config: Container, file: Path) -> None:
-    """Raises ConfigError for a defaults list that Hydra would end in an error of its own for."""
+    """Raise ConfigError for a defaults list that Hydra would reject with an internal error."""
     defaults = config._get_node("defaults") if isinstance(config, DictConfig) else None
     if defaults is None:
         return
@@ -100,7 +109,7 @@ def _check_defaults(config: Container, file: Path) -> None:
 
 
 def _is_default(item: object) -> bool:
-    """Whether an item of a defaults list is the name of a file, or one group with a name, several, or none."""
+    """Return whether an item of a defaults list is a file name, or one group with a name, a list of names, or null."""
     if not isinstance(item, dict):
         return isinstance(item, str) and item != MISSING
     if len(item) != 1:
@@ -113,6 +122,6 @@ def _is_default(item: object) -> bool:
 
 
 def _is_user_path(config_path: str) -> bool:
-    """Whether a path of Hydra's stays in the folder and out of Hydra's own groups."""
+    """Return whether a config path stays inside the directory and outside Hydra's own groups."""
     parts = Path(os.path.normpath(config_path)).parts
     return not parts or (parts[0] not in ("..", "/") and parts[0].casefold().partition(".")[0] != HYDRA_GROUP)

@@ -1,7 +1,7 @@
-"""The files that an option consists of: those that its defaults list names, found and placed by Hydra's rules.
+"""Resolution of defaults lists by Hydra's rules: the files of an option and the package of each.
 
-What Hydra itself composes is checked when it composes; this reads the same lists without Hydra, in a millisecond, and
-passes over what Hydra would refuse.
+Hydra checks these lists when it composes. This module reads them without Hydra, in a millisecond, and skips items that
+Hydra would reject.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _GLOBAL = "_global_"
 
 @cache
 def get_builtin_dir() -> Path:
-    """The folder of our own configuration: inside an installed package, beside it in a checkout."""
+    """Return the directory of the built-in YAML files: inside an installed package, next to it in a checkout."""
     packaged_dir = PACKAGE_DIR / "conf"
     return packaged_dir if packaged_dir.is_dir() else PACKAGE_DIR.parent / "conf"
 
 
 def parse_file(path: Path) -> YamlFile:
-    """A YAML file; the parser is imported where the first one is read."""
+    """Parse a YAML file; the parser is imported when the first file is read."""
     from trainer.config import yaml_file
 
     return yaml_file.parse_file(path, is_trusted=str(path).startswith(f"{get_builtin_dir()}{os.sep}"))
@@ -36,7 +36,13 @@ def parse_file(path: Path) -> YamlFile:
 
 @dataclass(frozen=True)
 class Layer:
-    """A file and the package, ``model`` or nothing for the root, that its keys are placed in."""
+    """A file of an option, with the package that its keys are merged into.
+
+    Attributes:
+        file: Parsed file.
+        config_path: Path below a config directory, without suffix, such as ``model/lstm``.
+        package: Such as ``model``; empty for the root of the configuration.
+    """
 
     file: YamlFile
     config_path: str
@@ -44,13 +50,13 @@ class Layer:
 
     @cached_property
     def entries(self) -> dict[tuple[str, ...], YamlEntry]:
-        """Each key of the file by its place in the configuration."""
+        """Entries of the file by their key path in the configuration."""
         prefix = tuple(self.package.split(".")) if self.package else ()
         return {(*prefix, *entry.path): entry for entry in self.file.entries}
 
     @property
     def chosen_options(self) -> dict[str, str]:
-        """The options that the file itself chooses for groups of the root; the first of two choices counts."""
+        """Options that the file itself chooses for top-level groups; the first choice of a group wins."""
         options: dict[str, str] = {}
         base = os.path.dirname(self.config_path)
         for item in self.file.defaults:
@@ -61,26 +67,37 @@ class Layer:
         return options
 
     def keys_set_in(self, group: str) -> set[str]:
-        """The keys of a group that the file sets."""
+        """Return the keys of a group that the file sets."""
         return {key_path[1] for key_path in self.entries if key_path[0] == group and len(key_path) > 1}
 
     @property
     def global_keys(self) -> set[str]:
-        """The keys it sets that are no sections, such as ``epochs``."""
+        """Top-level keys that the file sets and that are not sections, such as ``epochs``."""
         return {key_path[0] for key_path, entry in self.entries.items() if len(key_path) == 1 and not entry.is_section}
 
 
 @dataclass(frozen=True)
 class ResolvedDefaults:
-    """layers: the files of an option in the order in which they are merged. chosen_options: by group, what it chooses
-    for others; of several choices the outermost counts, as in Hydra."""
+    """Resolved defaults list of an option.
+
+    Attributes:
+        layers: Files of the option in merge order.
+        chosen_options: Options that it chooses for other groups; the outermost choice wins, as in Hydra.
+    """
 
     layers: tuple[Layer, ...]
     chosen_options: dict[str, str]
 
 
 def resolve_defaults(group: str, name: str, root: YamlFile, config_dirs: Sequence[Path]) -> ResolvedDefaults:
-    """What an option of a group, whose file is ``root``, consists of; without a group, the file alone."""
+    """Resolve the defaults list of an option.
+
+    Args:
+        group: Group of the option; empty for a file that is used without its defaults list.
+        name: Name of the option.
+        root: File of the option.
+        config_dirs: Directories of the user, searched after the built-in one.
+    """
     if not group:
         return ResolvedDefaults((Layer(root, name, ""),), {})
     package = _get_header_package(root.package)
@@ -95,7 +112,7 @@ def resolve_defaults(group: str, name: str, root: YamlFile, config_dirs: Sequenc
 
 
 class _Expansion:
-    """The layers of one option, the last first: Hydra's order, in which the first choice of several counts."""
+    """Recursive expansion of a defaults list; collects layers in reverse merge order, as Hydra does."""
 
     def __init__(self, config_dirs: Sequence[Path]):
         self.config_dirs = config_dirs
@@ -103,7 +120,14 @@ class _Expansion:
         self.layers: list[Layer] = []
 
     def expand_file(self, file: YamlFile, config_path: str, package: str, ancestors: tuple[str, ...]) -> None:
-        """Adds the layers of a file; ``above`` are those that lead to it, none of which is read again."""
+        """Add the layers of a file.
+
+        Args:
+            file: Parsed file.
+            config_path: Its path below a config directory.
+            package: Package that its keys are merged into.
+            ancestors: Config paths of the files that include it; none of them is read again.
+        """
         base = os.path.dirname(config_path)
         for item in (item for item in file.defaults if item.is_override and item.group):
             key = _join_group(item.group or "", base), _get_item_package(item, None, package, base)
@@ -129,7 +153,7 @@ class _Expansion:
             self.expand_file(file, config_path, package, ancestors)
 
     def _find_file(self, config_path: str) -> YamlFile | None:
-        """The first of the name on the search path; a path that leaves its folder, or is computed, is not followed."""
+        """Return the first file of a name on the search path; paths with ``..`` or interpolations are not followed."""
         if ".." in config_path or "$" in config_path:
             return None
         candidates = (config_dir / f"{config_path.removesuffix('.yaml')}.yaml" for config_dir in self.config_dirs)
@@ -142,14 +166,18 @@ def _join_group(name: str, base: str) -> str:
 
 
 def _get_header_package(package: str | None) -> str | None:
-    """The package of a header, which is always one from the root."""
+    """Return the absolute package of a header; a header always counts from the root."""
     return package if package is None or package.startswith(_GLOBAL) else f"{_GLOBAL}.{package}"
 
 
 def _get_item_package(item: DefaultItem, header: str | None, parent: str, base: str) -> str:
-    """The package of a defaults item: the one it names, else that of the file's header, else its relative group.
+    """Return the package of a defaults item: its own, or that of the file's header, or its relative group.
 
-    ``parent`` is the package of the file that holds the list, ``base`` the group of that file.
+    Args:
+        item: Item of the defaults list.
+        header: Package in the header of the included file.
+        parent: Package of the file that contains the list.
+        base: Group of that file.
     """
     name = item.group if item.group is not None else os.path.dirname(item.names[0])
     package = item.package if item.package is not None else _get_header_package(header)
@@ -164,5 +192,5 @@ def _get_item_package(item: DefaultItem, header: str | None, parent: str, base: 
 
 
 def _strip_global(package: str) -> str:
-    """What stands behind the last ``_global_``."""
+    """Return the part of a package after the last ``_global_``."""
     return package.rpartition(_GLOBAL)[2].lstrip(".") if _GLOBAL in package else package

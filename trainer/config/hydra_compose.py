@@ -1,6 +1,7 @@
-"""The YAML files merged by Hydra, and the values of a command line set in them.
+"""Composition of YAML files by Hydra, and assignment of the values of a command line.
 
-Hydra's own messages never reach the user, because "use +model.hiden=8" teaches people to write keys that nothing reads.
+Hydra's own error messages are replaced, because advice such as "use +model.hiden=8" makes users add keys that nothing
+reads.
 """
 
 from __future__ import annotations
@@ -30,19 +31,25 @@ from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 
 ALLOWED_HYDRA_KEYS = ("run.dir", "sweep.dir", "sweep.subdir")
-"""What of Hydra's own a YAML file may set: where results go. Hydra acts on the rest before a job is looked at."""
+"""Keys below ``hydra`` that a YAML file may set: output directories. Hydra acts on others before a job is checked."""
 _GENERATED_HYDRA_KEYS = ("runtime", "overrides", "searchpath", "job.override_dirname")
-"""What Hydra writes itself when it has merged everything."""
-
-
+"""Keys below ``hydra`` that Hydra fills in itself after merging."""
 PATH_KEY_NAMES = ("path", "data_dir", "dir", "directory", "root", "folder", "file", "filename", "files", "location")
-"""How people call the place of files."""
+"""Common names for the location of files, recognized in misspelled keys of a data set."""
 _COMPOSE_CACHE: dict[tuple[object, ...], DictConfig] = {}
 
 
 def compose_base(choices: tuple[str, ...], config_dirs: tuple[Path, ...]) -> DictConfig:
-    """The YAML files merged for a choice of options, before any single value is set."""
-    # In a notebook the files may have changed since the last time.
+    """Return the YAML files merged for a choice of options, before individual values are set.
+
+    Args:
+        choices: Overrides that choose options, such as ``model=lstm``.
+        config_dirs: Directories with YAML files of the user.
+
+    Raises:
+        ConfigError: The files do not compose, or one changes a key that only Hydra or the command line may set.
+    """
+    # The modification times are part of the key: in a notebook, files are edited between two calls.
     key = (
         choices,
         config_dirs,
@@ -61,7 +68,7 @@ def compose_base(choices: tuple[str, ...], config_dirs: tuple[Path, ...]) -> Dic
 
 @contextmanager
 def preserve_hydra_state() -> Iterator[None]:
-    """A block after which Hydra's singletons are as they were: the caller may be a Hydra application itself."""
+    """Restore Hydra's singletons after the block, because the caller may be a Hydra application itself."""
     hydra, config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
     try:
         yield
@@ -75,26 +82,35 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
         with initialize_config_dir(str(get_builtin_dir().absolute()), version_base="1.3", job_name="train"):
             return hydra_compose("train", overrides=list(overrides), return_hydra_config=True)
     except RecursionError as error:
-        raise ConfigError("the YAML files do not compose: the defaults of one lead back to itself") from error
-    # Hydra asserts what it expects of a file, and raises ValueErrors (UnicodeDecodeError is one) of its own.
+        raise ConfigError("the YAML files do not compose: a defaults list includes its own file") from error
+    # Hydra checks files with assertions too, and lets ValueErrors such as UnicodeDecodeError through.
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError, AssertionError) as error:
         reason = " ".join(str(error).split()) or "Hydra gives no reason"
         raise ConfigError(f"the YAML files do not compose: {reason[:300]}") from error
 
 
 def list_hydra_options(group: str) -> list[str]:
-    """The launchers or sweepers that are installed."""
+    """Return the names of the installed launchers or sweepers.
+
+    Args:
+        group: ``hydra/launcher`` or ``hydra/sweeper``.
+    """
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(get_builtin_dir().absolute()), version_base="1.3", job_name="train"):
         return GlobalHydra.instance().config_loader().get_group_options(group)
 
 
 def resolve_precedence(composed: DictConfig, explicit_keys: Collection[str], config_dirs: Sequence[Path] = ()) -> None:
-    """What is said last of a thing wins, also where two keys speak of it; ``said`` are the keys of the command line.
+    """Resolve keys that override each other, in place: the source with the highest precedence wins.
 
-    ``epochs`` and ``max_steps`` both say how long, ``monitor`` and the first of ``task.scores`` what chooses the
-    weights. A data set's ``monitor`` is a score of the task it chooses: with another task it says nothing; nor do the
-    keys that a file sets of an optimizer that was not chosen.
+    ``epochs`` replaces ``max_steps`` (both set the length of training), and ``task.scores`` replaces ``monitor`` (its
+    first score is the default). A data set's ``monitor`` is dropped if another task than its own is chosen, and keys
+    that files set for an optimizer, schedule, ... are dropped if the chosen one does not have them.
+
+    Args:
+        composed: Composed configuration.
+        explicit_keys: Keys of the command line.
+        config_dirs: Directories with YAML files of the user.
     """
     inapplicable_keys.drop_inapplicable_keys(composed, config_dirs)
     names = composed.hydra.runtime.choices
@@ -121,13 +137,13 @@ def resolve_precedence(composed: DictConfig, explicit_keys: Collection[str], con
 
 
 def _get_mtimes(directory: Path) -> list[tuple[str, int]]:
-    """The YAML files of a configuration folder, each with the time of its last change."""
+    """Return the YAML files of a config directory with their modification times."""
     files = (path for pattern in ("*.yaml", "*/*.yaml", "hydra/*/*.yaml") for path in directory.glob(pattern))
     return [(str(path), path.stat().st_mtime_ns) for path in files if path.is_file()]
 
 
 def _check_choices(composed: DictConfig) -> None:
-    """Raises ConfigError where a defaults list gives a group several options: it is built of one."""
+    """Raise ConfigError if a defaults list chooses several options of a group that takes one."""
     ambiguous_groups = [group for group in OBJECT_GROUPS if group not in composed.hydra.runtime.choices]
     if ambiguous_groups:
         raise ConfigError(
@@ -136,10 +152,7 @@ def _check_choices(composed: DictConfig) -> None:
 
 
 def _check_hydra_changes(composed: DictConfig, choices: Sequence[str], searchpath: Sequence[str]) -> None:
-    """Refuses YAML files that change anything of Hydra's own but where results go, or that say what is imported.
-
-    Raises ConfigError naming the keys.
-    """
+    """Raise ConfigError if YAML files set keys of Hydra other than output directories, or ``plugins``."""
     default_values, composed_values = (
         _flatten_tree(OmegaConf.to_container(tree.hydra, resolve=False))
         for tree in (compose_base(tuple(text for text in choices if text.startswith("hydra/")), ()), composed)
@@ -151,7 +164,7 @@ def _check_hydra_changes(composed: DictConfig, choices: Sequence[str], searchpat
         if not any(key == name or key.startswith(f"{name}.") for name in allowed_keys)
         and (key not in default_values or key not in composed_values or default_values[key] != composed_values[key])
     ]
-    # What stands here is what Hydra composes the jobs of a sweep from.
+    # Hydra composes the jobs of a sweep from these lists.
     for name, overrides in (("hydra", [*choices, *searchpath]), ("task", choices)):
         expected_overrides = [text for text in overrides if text.startswith("hydra") == (name == "hydra")]
         if list(composed.hydra.overrides[name]) != expected_overrides:
@@ -159,17 +172,19 @@ def _check_hydra_changes(composed: DictConfig, choices: Sequence[str], searchpat
     allowed = ", ".join(f"hydra.{key}" for key in ALLOWED_HYDRA_KEYS)
     top_keys = dict.fromkeys(".".join(key.split(".")[:2]) for key in changed)
     problems = [
-        f"hydra.{key}: a YAML file changes it; of Hydra's own a YAML file may set {allowed}" for key in top_keys
+        f"hydra.{key}: a YAML file sets it; of Hydra's own keys, a YAML file may set {allowed}" for key in top_keys
     ]
     plugins_node = composed._get_node("plugins")
     if plugins_node != []:
-        problems.append("plugins: a YAML file names modules to import; only a command may: add plugins=[your_module]")
+        problems.append(
+            "plugins: a YAML file sets it, but only the command line may name modules to import: plugins=[your_module]"
+        )
     if problems:
         raise ConfigError(*problems)
 
 
 def _flatten_tree(node: Any, place: str = "") -> dict[str, Any]:
-    """Each value of a tree by its full key; what is empty counts as a value."""
+    """Return the values of a tree by their dotted keys; an empty mapping counts as a value."""
     if not isinstance(node, Mapping) or not node:
         return {place: node}
     return {
@@ -180,9 +195,9 @@ def _flatten_tree(node: Any, place: str = "") -> dict[str, Any]:
 
 
 def find_shadowed_files(config_dirs: Sequence[Path]) -> list[str]:
-    """Files of the user's that Hydra would pass over, because ours of the same name comes first."""
+    """Return a problem for each user file that Hydra would ignore because a built-in file has the same name."""
     return [
-        f"--config-dir: {option.path} has the name of {group}={name}, which is ours and would win; rename it"
+        f"--config-dir: {option.path} has the name of the built-in {group}={name}, which takes precedence; rename it"
         for directory in config_dirs
         for group in registry.GROUPS
         for name, option in registry.list_dir_options(directory, group).items()
@@ -191,7 +206,15 @@ def find_shadowed_files(config_dirs: Sequence[Path]) -> list[str]:
 
 
 def set_override(composed: DictConfig, item: Override) -> list[str]:
-    """Sets one value, or says why it cannot be set."""
+    """Set one value, or return the problem that prevents it.
+
+    Args:
+        composed: Composed configuration; modified in place.
+        item: Parsed override.
+
+    Returns:
+        A list that is empty or contains one problem.
+    """
     key = item.key_or_group
     node: Any = composed
     parts = key.split(".")
@@ -212,9 +235,14 @@ def set_override(composed: DictConfig, item: Override) -> list[str]:
 
 
 def _suggest_key(composed: DictConfig, parents: Sequence[str], part: str) -> str:
-    """The key a misspelt one was probably meant to be.
+    """Return a hint for an unknown key, as a clause that begins with a semicolon, or an empty string.
 
-    One of that very name in what was chosen comes first, then one like it among its neighbors, then anywhere.
+    A key of exactly this name in a chosen option comes first, then a similar sibling, then a similar key anywhere.
+
+    Args:
+        composed: Composed configuration.
+        parents: Parts of the key that exist.
+        part: The part that does not.
     """
     groups = [group for group in OBJECT_GROUPS if isinstance(composed.get(group), DictConfig)]
     group_keys = [f"{group}.{key}" for group in groups for key in composed[group] if not str(key).startswith("_")]
@@ -250,19 +278,27 @@ def _suggest_key(composed: DictConfig, parents: Sequence[str], part: str) -> str
 
 
 def _suggest_entry(composed: DictConfig, group: str, name: str) -> str:
-    """How an object is added to a group that has any number of them, or the one that was meant."""
+    """Return a hint for an unknown entry of a list group: the nearest name, or how to add an entry."""
     entry_names = [str(key) for key in composed[group]]
     if suggestion := did_you_mean(name, entry_names):
         return suggestion.replace("mean ", f"mean {group}.")
     if name in registry.list_options(group):
-        return f"; {name} is not chosen: {group}=[{','.join([*entry_names, name])}]"
-    return f"; a class of yours is added by +{group}.{name}._target_=your_module.Class"
+        return f"; {name} is not chosen; choose it by {group}=[{','.join([*entry_names, name])}]"
+    return f"; add a class of your own by +{group}.{name}._target_=your_module.Class"
 
 
 def to_containers(composed: DictConfig) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    """Plain containers: as written (what comes from the environment unresolved), and resolved.
+    """Convert a composed configuration to plain containers, without Hydra's own keys.
 
-    Raises ConfigError for interpolations that would grow beyond measure.
+    Args:
+        composed: Composed configuration.
+
+    Returns:
+        ``(raw, resolved, problems)``: resolved values except those from the environment, which are left as written; all
+        values resolved; problems of interpolations.
+
+    Raises:
+        ConfigError: Interpolations would expand beyond the limits of ``yaml_limits``.
     """
     user_config = OmegaConf.masked_copy(composed, [str(k) for k in composed if k != "hydra"])
     problems: list[str] = []

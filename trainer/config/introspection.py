@@ -1,7 +1,7 @@
-"""What a class accepts, read from its source with ``ast``.
+"""Signatures of classes, read from the source with ``ast``.
 
-A configuration is checked against the signature of the class it names; reading the source instead of importing it
-keeps torch out of every error message.
+A configuration is checked against the signatures of the classes that it names. Reading the source instead of importing
+it means that errors are reported without the seconds that an import of torch takes.
 """
 
 from __future__ import annotations
@@ -20,14 +20,19 @@ from trainer.utils.errors import ConfigError
 
 PACKAGE_DIR = Path(__file__).parents[1]
 OPTION_DEFAULTS = "option_defaults"
-"""The class attribute with the defaults of what ``**options: Unpack[Options]`` takes."""
+"""Name of the class attribute with the defaults for ``**options: Unpack[Options]``."""
 UNCHECKED_TYPE = object
-"""The type of a parameter whose annotation uses names this module does not know: it fits every value."""
+"""Type of a parameter whose annotation contains names that are not known here; every value is valid."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """kind: the type its annotation names. default: as it stands in the source; None if it must be given."""
+    """Parameter of a method.
+
+    Attributes:
+        kind: Type that its annotation names.
+        default: Source text of the default; None for a required parameter.
+    """
 
     kind: Any
     default: str | None
@@ -35,12 +40,15 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Signature:
-    """A class as its source shows it.
+    """Signatures of the methods of a class, with the class attributes that describe it.
 
-    doc: the class docstring. shapes: the inputs and outputs (see ``core.shapes``). parameters_by_method: the parameters
-    after ``self`` of each method, inherited ones too. required_model_methods: those a task calls on its model.
-    extra_model_inputs: what a task passes to the model's ``forward`` besides the inputs of the data. target_kind: what
-    a task learns, where its ``shapes`` do not say.
+    Attributes:
+        doc: Class docstring.
+        shapes: Shapes of inputs and output (see ``core.shapes``).
+        parameters_by_method: Parameters after ``self`` of each method, including inherited methods.
+        required_model_methods: Methods that a task calls on its model.
+        extra_model_inputs: Inputs that a task passes to its model in addition to those of the data.
+        target_kind: ``class`` or ``number``, for a task whose ``shapes`` do not determine it.
     """
 
     doc: str
@@ -52,18 +60,22 @@ class Signature:
 
     @property
     def init_types(self) -> dict[str, Any]:
-        """Each ``__init__`` parameter with its type."""
+        """Types of the ``__init__`` parameters."""
         return {name: parameter.kind for name, parameter in self.parameters_by_method.get("__init__", {}).items()}
 
     def get_required_parameters(self, method: str = "__init__") -> set[str]:
-        """The parameters a method must be given."""
+        """Return the parameters of a method that have no default."""
         return {
             name for name, parameter in self.parameters_by_method.get(method, {}).items() if parameter.default is None
         }
 
 
 def find_source_file(target: str) -> Path | None:
-    """The file that should define a dotted class name, without importing anything."""
+    """Return the source file of a class path, without importing anything, or None if there is none.
+
+    Args:
+        target: Class path in this package, torch or a declared plugin.
+    """
     module = target.rpartition(".")[0]
     if not all(part.isidentifier() for part in module.split(".")):
         return None
@@ -81,26 +93,26 @@ def _parse_module(path: Path) -> ast.Module:
 
 @cache
 def _parse_version(path: Path, mtime_ns: int) -> ast.Module:  # noqa: ARG001
-    """Parse a file as of one modification time: in a notebook, a plugin is edited between two calls."""
+    """Parse a file, cached by its modification time: in a notebook, a plugin is edited between two calls."""
     try:
         return ast.parse(path.read_text(encoding="utf-8"), str(path))
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
-        raise ConfigError(f"{path}{f', line {line}' if line else ''}: this is not Python: {error}") from error
+        raise ConfigError(f"{path}{f', line {line}' if line else ''}: not valid Python: {error}") from error
 
 
 def find_classes(path: Path) -> dict[str, ast.ClassDef]:
-    """The classes a file defines."""
+    """Return the classes that a file defines, by name."""
     return {node.name: node for node in _parse_module(path).body if isinstance(node, ast.ClassDef)}
 
 
 def find_definitions(path: Path) -> list[str]:
-    """The names of the classes and functions a file defines."""
+    """Return the names of the classes and functions that a file defines."""
     return [node.name for node in _parse_module(path).body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
 
 
 def read_signature(target: str) -> Signature | None:
-    """The signature of a dotted class name; None where the source has no such class."""
+    """Return the signature of a class path, or None if the class does not exist."""
     path = find_source_file(target)
     return _read_signature(path, target.rpartition(".")[2]) if path else None
 
@@ -130,7 +142,7 @@ def _read_signature(path: Path, name: str) -> Signature | None:
 
 
 def find_data_paths(target: str) -> list[str]:
-    """The parameters of a data set, a dotted class name, that are paths of the user's data."""
+    """Return the parameters of a data set, given by its class path, that are paths of user data."""
     signature = read_signature(target)
     return (
         [key for key, kind in signature.init_types.items() if DataPath in (kind, *get_args(kind))] if signature else []
@@ -138,7 +150,7 @@ def find_data_paths(target: str) -> list[str]:
 
 
 def _find_methods(node: ast.ClassDef, path: Path) -> dict[str, tuple[ast.FunctionDef, Path]]:
-    """The methods of a class and of those of its bases whose source is ours or a plugin's, each with its file."""
+    """Return the methods of a class and of its bases, as far as their source can be read, with their files."""
     return {
         item.name: (item, source_file)
         for class_node, source_file in _resolve_mro(node, path)
@@ -148,7 +160,10 @@ def _find_methods(node: ast.ClassDef, path: Path) -> dict[str, tuple[ast.Functio
 
 
 def _resolve_mro(node: ast.ClassDef, path: Path) -> list[tuple[ast.ClassDef, Path]]:
-    """A class after those of its bases whose source is ours or a plugin's, the first base last; each with its file."""
+    """Return the bases of a class whose source can be read and then the class, each with its file.
+
+    This is the order of increasing precedence: the first base comes after the others.
+    """
     bases = [_resolve_base(base, path) for base in reversed(node.bases)]
     return [
         *(entry for resolved_base in bases if resolved_base for entry in _resolve_mro(*resolved_base)),
@@ -157,7 +172,7 @@ def _resolve_mro(node: ast.ClassDef, path: Path) -> list[tuple[ast.ClassDef, Pat
 
 
 def _resolve_base(base: ast.expr, path: Path) -> tuple[ast.ClassDef, Path] | None:
-    """A base as a class statement names it: ``Adam``, or ``torch.optim.Adam``."""
+    """Resolve a base class as written in a class statement: ``Adam`` or ``torch.optim.Adam``."""
     if isinstance(base, ast.Name):
         return _resolve_class(base.id, path)
     target = ast.unparse(base) if isinstance(base, ast.Attribute) else ""
@@ -166,9 +181,10 @@ def _resolve_base(base: ast.expr, path: Path) -> tuple[ast.ClassDef, Path] | Non
 
 
 def _parse_arguments(function: ast.FunctionDef, path: Path) -> list[tuple[ast.arg, ast.expr | None]]:
-    """Arguments after ``self`` with their defaults; ``**options: Unpack[Options]`` counts as the keys of Options.
+    """Return the arguments after ``self`` with their defaults.
 
-    Those of Options have their defaults in a class attribute, ``option_defaults``.
+    ``**options: Unpack[Options]`` is expanded to the keys of ``Options``, whose defaults are in the class attribute
+    ``option_defaults``.
     """
     spec = function.args
     positional = [*spec.posonlyargs, *spec.args]
@@ -178,13 +194,13 @@ def _parse_arguments(function: ast.FunctionDef, path: Path) -> list[tuple[ast.ar
     match spec.kwarg and spec.kwarg.annotation:
         case ast.Subscript(value=ast.Name(id="Unpack"), slice=ast.Name(id=name)):
             options = _resolve_class(name, path)
-            assert options is not None, f"{path}: {name} is read from its source, but is not ours"
+            assert options is not None, f"{path}: the source of {name} cannot be found"
             pairs += [_parse_option(item) for item in _list_keys(*options)]
     return pairs
 
 
 def _parse_option(item: ast.AnnAssign) -> tuple[ast.arg, ast.expr | None]:
-    """A key of a TypedDict; one that is NotRequired counts as an argument with a default."""
+    """Convert a key of a TypedDict to an argument; a NotRequired key has a default."""
     match item.annotation:
         case ast.Subscript(value=ast.Name(id="NotRequired"), slice=inner):
             return ast.arg(ast.unparse(item.target), inner), ast.Constant(None)
@@ -192,16 +208,16 @@ def _parse_option(item: ast.AnnAssign) -> tuple[ast.arg, ast.expr | None]:
 
 
 def _list_keys(node: ast.ClassDef, path: Path) -> list[ast.AnnAssign]:
-    """The keys of a TypedDict behind those of its bases, in their order."""
+    """Return the keys of a TypedDict, those of its bases first."""
     bases = [_resolve_class(base.id, path) for base in node.bases if isinstance(base, ast.Name)]
     inherited = [item for resolved_base in bases if resolved_base for item in _list_keys(*resolved_base)]
     return [*inherited, *(item for item in node.body if isinstance(item, ast.AnnAssign))]
 
 
 def _resolve_class(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:
-    """A class that a file defines, or imports from a file that does, and that file; None if its source is not read.
+    """Return a class that a file defines or imports, with the file that defines it; None if it cannot be found.
 
-    Imports for type checkers count: ``trainer/__init__.py`` names its lazy exports in them.
+    Imports under ``TYPE_CHECKING`` count, because ``trainer/__init__.py`` lists its lazy exports there.
     """
     if name in find_classes(path):
         return find_classes(path)[name], path
@@ -214,7 +230,7 @@ def _resolve_class(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:
 
 
 def _read_class_attribute(node: ast.ClassDef, path: Path, key: str, default: Any) -> Any:
-    """The value of a literal class attribute, an inherited one too."""
+    """Return the value of a class attribute that is a literal, own or inherited."""
     found = default
     for item in (item for class_node, _ in _resolve_mro(node, path) for item in class_node.body):
         match item:
@@ -226,7 +242,7 @@ def _read_class_attribute(node: ast.ClassDef, path: Path, key: str, default: Any
 
 
 def _is_unconfigurable(annotation: ast.expr) -> bool:
-    """Whether a type is of values that no configuration can hold: tensors and functions."""
+    """Return whether no configuration can contain values of a type, as for tensors and functions."""
     match annotation:
         case ast.Name(id="Tensor") | ast.Subscript(value=ast.Name(id="Callable")):
             return True
@@ -238,7 +254,7 @@ def _is_unconfigurable(annotation: ast.expr) -> bool:
 
 
 def _resolve_annotation(annotation: ast.expr | None) -> Any:
-    """The type an annotation names, from the small vocabulary a configuration may use."""
+    """Return the type that an annotation names, limited to the types that a configuration may contain."""
     match annotation:
         case ast.Constant(value=None):
             return type(None)

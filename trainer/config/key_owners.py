@@ -1,4 +1,4 @@
-"""Which option a key belongs to that was set where nothing reads it, at the top of the configuration."""
+"""Lookup of the option that has a key which was set at the top level by mistake."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from trainer.config import registry
 
 
 def describe_key_owner(key: str, names: Mapping[str, str], config_dirs: Sequence[Path] = ()) -> str:
-    """Return a clause that says where a key is set, or that the chosen option has none; empty if no option has it.
+    """Return a clause that names the option which has a key, or an empty string if no option has it.
 
     Args:
-        key: Without the group before it, such as ``teacher_forcing``.
-        names: The chosen option of each group.
-        folders: The user's folders of YAML files.
+        key: Key without its group, such as ``teacher_forcing``.
+        names: Chosen option of each group.
+        config_dirs: Directories with YAML files of the user.
     """
     owners = {group: _find_owners(group, key, config_dirs) for group in names}
     owners = {group: options for group, options in owners.items() if options}

@@ -1,4 +1,4 @@
-"""An optimizer or a schedule chosen by its class, ``optimizer._target_=torch.optim.NAdam``: its keys and defaults."""
+"""Keys and defaults of an optimizer or schedule that is chosen by class: ``optimizer._target_=torch.optim.NAdam``."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ from trainer.config import option_keys, plugins, torch_classes
 from trainer.config.inapplicable_keys import find_source_layers
 
 GROUPS = ("optimizer", "scheduler")
-"""Groups whose classes may be torch's."""
+"""Groups whose classes may be classes of torch."""
 
 
 def expand_targets(composed: DictConfig, items: Iterable[Override], config_dirs: Sequence[Path] = ()) -> None:
-    """Gives an optimizer or schedule of torch, or one a command names by its class, the keys that its class has.
+    """Add the keys of the class, in place, to an optimizer or schedule of torch or one that the command line names.
 
-    With another class the keys of the option in the YAML file, such as Adam's, go; its own take their place, with the
-    defaults of the class. What a model, a data set or an experiment sets stays where the class has such a key.
+    If the command line names another class, the keys of the option in the YAML file, such as Adam's, are replaced by
+    those of the class with their defaults. Values set by a model, data set or experiment are kept if the class has
+    such a key.
+
+    Args:
+        composed: Composed configuration.
+        items: Overrides of the command line.
+        config_dirs: Directories with YAML files of the user.
     """
     assigned = {item.key_or_group: str(item.value()) for item in items if not item.is_sweep_override()}
     for group in GROUPS:

@@ -1,4 +1,4 @@
-"""The optimizers and schedulers of torch that a configuration may name, read from the source of torch."""
+"""Optimizers and schedulers of torch that a configuration may name, read from the source of torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REFUSED = {
     "SequentialLR": "it takes scheduler objects; write a class in a module of yours, and name that in plugins=[...]",
 }
 REFUSED |= {"MultiplicativeLR": REFUSED["LambdaLR"], "ChainedScheduler": REFUSED["SequentialLR"]}
-"""Classes that are exported there and cannot be used, and why."""
+"""Classes that cannot be used, with the reason."""
 _RANGES: Mapping[str, Any] = {
     "lr": PositiveFloat,
     "weight_decay": NonNegativeFloat,
@@ -33,7 +33,7 @@ _RANGES: Mapping[str, Any] = {
     "milestones": list[PositiveInt],
     **dict.fromkeys(("T_max", "total_iters", "total_steps"), PositiveInt | None),
 }
-"""Parameters whose range torch checks late or never; null is the length of the run."""
+"""Types of parameters whose range torch checks late or never; null means the length of the run."""
 
 
 @cache
@@ -49,7 +49,11 @@ def _parse(path: Path) -> ast.Module:
 
 @cache
 def list_classes(group: str) -> dict[str, Path]:
-    """The classes of torch that a group may name, each with the file that defines it."""
+    """Return the classes of torch for a group, with the files that define them; empty if torch is not installed.
+
+    Args:
+        group: ``optimizer`` or ``scheduler``.
+    """
     torch_dir = _get_torch_dir()
     if torch_dir is None:
         return {}
@@ -78,13 +82,19 @@ def _read_export_list(node: ast.stmt) -> list[str]:
 
 
 def _is_subclass(name: str, base: str, tree: ast.Module) -> bool:
-    """Whether a class of a file is one of a kind, by the names of the bases that the file shows."""
+    """Return whether a class of a module is a subclass of a base, judging by the names of its bases.
+
+    Args:
+        name: Name of the class.
+        base: Name of the base class.
+        tree: Parsed module.
+    """
     node_of_name = next((node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name), None)
     if name == base or node_of_name is None:
         return name == base
     base_names = [base_name.id for base_name in node_of_name.bases if isinstance(base_name, ast.Name)]
     local_names = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
-    # A base of another file: of torch's optimizers, AdamW is an Adam.
+    # Bases from other files: AdamW is a subclass of Adam.
     return any(
         _is_subclass(base_name, base, tree) if base_name in local_names else base_name in (base, "Adam")
         for base_name in base_names
@@ -92,18 +102,23 @@ def _is_subclass(name: str, base: str, tree: ast.Module) -> bool:
 
 
 def find_source_file(target: str) -> Path | None:
-    """The file that defines a class of torch that a configuration may name."""
+    """Return the file that defines an optimizer or scheduler of torch, or None for any other class path."""
     module, _, name = target.rpartition(".")
     return next((list_classes(group).get(name) for group, path in _MODULES.items() if path == module), None)
 
 
 def is_torch_class(target: str) -> bool:
-    """Whether a dotted name is of a module of torch whose classes may be named."""
+    """Return whether a class path is in ``torch.optim`` or ``torch.optim.lr_scheduler``."""
     return target.rpartition(".")[0] in _MODULES.values()
 
 
 def describe_refusal(group: str, target: str) -> str | None:
-    """Why a class of torch cannot be used for a group; None where it can, or is not of torch."""
+    """Return why a class of torch cannot be used for a group; None if it can, or is not a class of torch.
+
+    Args:
+        group: ``optimizer`` or ``scheduler``.
+        target: Class path.
+    """
     module, _, name = target.rpartition(".")
     if module not in _MODULES.values():
         return None
@@ -119,5 +134,5 @@ def describe_refusal(group: str, target: str) -> str | None:
 
 
 def narrow_types(kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """The types of the parameters of a class of torch, with the ranges that it leaves unsaid."""
+    """Return the types of parameters of a torch class, narrowed to the ranges that it does not declare."""
     return {key: _RANGES.get(key, kind) for key, kind in kinds.items()}

@@ -1,4 +1,4 @@
-"""What a resolved configuration is held against: the signatures of the classes it names, and their contracts."""
+"""Validation of a resolved configuration against the signatures and shapes of the classes that it names."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import shorten_repr
 
 OBJECT_GROUPS = ("model", "data", "task", "augment", "optimizer", "scheduler")
-"""The groups that describe one object each."""
+"""Groups that describe one object each."""
 LIST_GROUPS = ("logger", "callbacks")
-"""The groups that describe any number of objects, each under a name of its own."""
+"""Groups that describe any number of objects, each an entry with a name."""
 NO_NAMES = {"model": "", "data": "", "task": ""}
+"""Names for a compatibility check whose message is not used."""
 TARGET_PREFIXES: Mapping[str, str | tuple[str, ...]] = {
     "model": "trainer.models.",
     "data": "trainer.data.datasets.",
@@ -38,11 +39,17 @@ TARGET_PREFIXES: Mapping[str, str | tuple[str, ...]] = {
     "logger": "trainer.viz.loggers.",
     "callbacks": (),
 }
-"""Where a group's ``_target_`` may point, besides the user's declared plugins and torch's own optimizers."""
+"""Allowed prefixes of ``_target_``; declared plugins and the optimizers and schedulers of torch are allowed too."""
 
 
 def check_config(tree: Mapping[str, Any], names: Mapping[str, str], config_dirs: Sequence[Path] = ()) -> list[str]:
-    """Every problem of a resolved configuration: keys, types, ranges, targets, and what does not go together."""
+    """Return every problem of a resolved configuration: keys, types, ranges, targets and incompatible options.
+
+    Args:
+        tree: Configuration with all interpolations resolved.
+        names: Chosen option of each group.
+        config_dirs: Directories with YAML files of the user.
+    """
     problems, conflicts = find_problems(tree, names, config_dirs)
     return problems + conflicts
 
@@ -53,9 +60,16 @@ def find_problems(
     config_dirs: Sequence[Path] = (),
     unchecked_groups: Set[str] = frozenset(),
 ) -> tuple[list[str], list[str]]:
-    """(what is wrong with keys, types, ranges and targets, why what was chosen does not go together).
+    """Return the problems of a resolved configuration.
 
-    ``unjudged`` are groups whose option is not known, about which nothing can be said.
+    Args:
+        tree: Configuration with all interpolations resolved.
+        names: Chosen option of each group.
+        config_dirs: Directories with YAML files of the user.
+        unchecked_groups: Groups to skip because the chosen option does not exist.
+
+    Returns:
+        ``(problems, conflicts)``: problems of keys, types, ranges and targets; incompatible options.
     """
     non_string_keys = _find_non_string_keys(tree)
     if non_string_keys:
@@ -70,7 +84,7 @@ def find_problems(
     ]
     checked_groups = [group for group in OBJECT_GROUPS if group not in unchecked_groups]
     missing = [
-        f"{group}: must hold the keys of one option"
+        f"{group}: must contain the keys of one option"
         for group in checked_groups
         if not isinstance(tree.get(group), Mapping)
     ]
@@ -92,7 +106,7 @@ def find_problems(
 
 
 def declare_config_plugins(resolved: Mapping[str, Any]) -> list[str]:
-    """Makes the named plugins known, or says why they cannot be."""
+    """Declare the plugins of a configuration and return the problems."""
     names = resolved.get("plugins")
     try:
         plugins.declare_plugins(names if isinstance(names, list) and is_valid_value(names, list[str]) else [])
@@ -102,7 +116,7 @@ def declare_config_plugins(resolved: Mapping[str, Any]) -> list[str]:
 
 
 def _find_non_string_keys(node: Any, path: str = "") -> list[str]:
-    """Keys of a tree that are no texts: YAML reads ``1:``, ``true:`` and ``null:`` as what they are."""
+    """Return a problem for each key that is not a string, such as ``1:``, ``true:`` and ``null:`` in YAML."""
     if isinstance(node, list):
         return [p for index, item in enumerate(node) for p in _find_non_string_keys(item, f"{path}[{index}]")]
     if not isinstance(node, Mapping):
@@ -116,6 +130,16 @@ def _find_non_string_keys(node: Any, path: str = "") -> list[str]:
 
 
 def check_value(key: str, value: Any, kind: Any) -> list[str]:
+    """Return the problem of a value that does not have the type of its key.
+
+    Args:
+        key: Dotted key, for the message.
+        value: Value of the key.
+        kind: Expected type, with its range.
+
+    Returns:
+        A list that is empty or contains one problem.
+    """
     if kind is introspection.UNCHECKED_TYPE or is_valid_value(value, kind):
         return []
     text = "no value" if value in ("", MISSING) else shorten_repr(value)
@@ -124,14 +148,14 @@ def check_value(key: str, value: Any, kind: Any) -> list[str]:
 
 
 def _suggest(key: str, value: Any, kind: Any) -> str:
-    """The nearest choice to an item of a list, or how a text is typed."""
+    """Return a hint for an invalid value: the nearest choice for an item of a list, or how to quote a string."""
     items, choices = value if isinstance(value, list) else [], list_choices(kind)
     suggestions = (did_you_mean(item, choices) for item in items if isinstance(item, str) and item not in choices)
     return next(filter(None, suggestions), "") or _suggest_quotes(key, value, kind)
 
 
 def _suggest_quotes(key: str, value: Any, kind: Any) -> str:
-    """How a number or a truth value is typed where a text is meant: a column may be called 1.5 or true."""
+    """Return how to quote a number or boolean that should be a string: a column may be called 1.5 or true."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return (
         f"; {key}='\"{text}\"' is text" if isinstance(value, bool | int | float) and is_valid_value(text, kind) else ""
@@ -139,7 +163,13 @@ def _suggest_quotes(key: str, value: Any, kind: Any) -> str:
 
 
 def _check_targets(node: Any, path: str, *, is_root: bool = False) -> list[str]:
-    """Anything in a tree that asks for code to be run and is not one of our classes or a declared plugin's."""
+    """Return a problem for each ``_target_`` that is not allowed, and for other keys that begin with ``_``.
+
+    Args:
+        node: Part of the configuration.
+        path: Its dotted key.
+        is_root: Whether ``_target_`` may be a key of the node itself; nested ones are not allowed.
+    """
     if isinstance(node, list):
         return [p for i, item in enumerate(node) for p in _check_targets(item, f"{path}[{i}]")]
     if not isinstance(node, Mapping):
@@ -150,7 +180,7 @@ def _check_targets(node: Any, path: str, *, is_root: bool = False) -> list[str]:
             continue
         target = str(node[key])
         if key != "_target_" or not is_root:
-            problems.append(f"{path}.{key}: not a key train reads")
+            problems.append(f"{path}.{key}: train does not read this key")
         elif torch_classes.is_torch_class(target):
             refusal = torch_classes.describe_refusal(path, target)
             problems += [f"{path}._target_: {refusal}"] if refusal else []
@@ -163,15 +193,15 @@ def _check_targets(node: Any, path: str, *, is_root: bool = False) -> list[str]:
 
 
 def _check_list_group(group: str, node: Any, config_dirs: Sequence[Path]) -> list[str]:
-    """The problems of a group whose objects have names of their own."""
+    """Return the problems of a list group."""
     example = f"+{group}.NAME._target_=your_module.Class"
     if not isinstance(node, Mapping):
-        return [f"{group}: must hold a mapping of names, each with the keys of one class, as {example} adds one"]
+        return [f"{group}: must be a mapping of names, each with the keys of one class, as in {example}"]
     problems = []
     for name, item in node.items():
         if not isinstance(item, Mapping) or not isinstance(item.get("_target_"), str):
             key = f"{group}.{name}" if name != "_target_" else group
-            problems.append(f"{key}: each of the {group} group has a name and a class, as {example} says")
+            problems.append(f"{key}: each entry of {group} needs a name and a class, as in {example}")
             continue
         target_problems = _check_targets(item, f"{group}.{name}", is_root=True)
         problems += target_problems or _check_group(f"{group}.{name}", item, "", config_dirs)
@@ -179,7 +209,7 @@ def _check_list_group(group: str, node: Any, config_dirs: Sequence[Path]) -> lis
 
 
 def _check_group(group: str, node: Mapping[str, Any], name: str, config_dirs: Sequence[Path]) -> list[str]:
-    """The problems of one group against the signature of the class it names."""
+    """Return the problems of a group, or an entry of a list group, compared with the signature of its class."""
     target = str(node.get("_target_"))
     signature = introspection.read_signature(target)
     if signature is None:
@@ -193,7 +223,7 @@ def _check_group(group: str, node: Mapping[str, Any], name: str, config_dirs: Se
     missing = [key for key in kinds if keys[key].default is None and key not in values]
     problems += [f"{group}.{key}: {f'{group} {name}' if name else target} needs it" for key in missing]
     for key, value in values.items():
-        # What a data set fills in is a number; text has to come from the user.
+        # The data set fills in missing numbers of the model and task; strings must come from the user.
         if key not in kinds or (value == MISSING and group in ("model", "task") and not is_valid_value("", kinds[key])):
             continue
         if value == MISSING:
@@ -210,7 +240,7 @@ def _check_group(group: str, node: Mapping[str, Any], name: str, config_dirs: Se
 
 
 def _check_compatibility(tree: Mapping[str, Any], names: Mapping[str, str], config_dirs: Sequence[Path]) -> list[str]:
-    """Why model, data and task do not fit, with the data sets that would."""
+    """Return a problem if options are incompatible; for a model and data set, with the data sets that would fit."""
     targets = {group: tree[group]["_target_"] for group in ("model", "data", "task")}
     reason = compatibility.explain_incompatibility(targets, names)
     if reason is not None:
@@ -219,12 +249,17 @@ def _check_compatibility(tree: Mapping[str, Any], names: Mapping[str, str], conf
     if mismatch is not None:
         return [f"augment: {names['augment']} changes {mismatch[0]}; data {names['data']} gives {mismatch[1]}"]
     if tree["channels_last"] and (inputs := compatibility.describe_non_image_inputs(targets["data"])):
-        return [f"channels_last: lays out pictures (B, C, H, W); data {names['data']} gives {inputs}"]
+        return [f"channels_last: only for images (B, C, H, W); data {names['data']} gives {inputs}"]
     return []
 
 
 def find_compatible_model(data: str, config_dirs: Sequence[Path] = ()) -> str | None:
-    """The first model that goes with a data set and the task it chooses; None where none is known to."""
+    """Return the first model that is compatible with a data set and its default task, or None if there is none.
+
+    Args:
+        data: Name of the data set.
+        config_dirs: Directories with YAML files of the user.
+    """
     tasks, datasets = registry.list_options("task", config_dirs), registry.list_options("data", config_dirs)
     option = datasets.get(data)
     if option is None or option.class_path is None:
@@ -244,7 +279,10 @@ def find_compatible_model(data: str, config_dirs: Sequence[Path] = ()) -> str | 
 
 
 def _list_compatible_datasets(targets: Mapping[str, str], names: Mapping[str, str], config_dirs: Sequence[Path]) -> str:
-    """The data sets that a model goes with: each with its own task, or all with the one that was asked for instead."""
+    """Return a sentence that lists the data sets which are compatible with a model.
+
+    Each is checked with its default task, or all with the chosen task if that is not the default one.
+    """
     model = registry.list_options("model", config_dirs).get(names["model"])
     datasets = registry.list_options("data", config_dirs)
     tasks = {name: option.class_path for name, option in registry.list_options("task", config_dirs).items()}

@@ -1,7 +1,7 @@
-"""The size of a YAML text with its aliases and interpolations expanded, computed without expanding them.
+"""Limits on the size of a YAML text with aliases and interpolations expanded, computed without expanding them.
 
-A few hundred letters can stand for billions: ten lines, each of ten aliases of the line before. What would grow so is
-refused before it is composed, whoever wrote it.
+A few hundred characters can expand to billions: ten lines, each with ten aliases of the previous line. Such files are
+rejected before they are composed.
 """
 
 from __future__ import annotations
@@ -17,22 +17,26 @@ import yaml
 from trainer.utils.errors import ConfigError
 
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's where this PyYAML has it: ten times as fast."""
+"""YAML loader; that of libyaml is ten times as fast, if PyYAML has it."""
 MAX_CHARS = 200_000
 MAX_VALUES = 20_000
-"""The largest configuration there is here has a few hundred."""
+"""Maximum number of values; the largest built-in configuration has a few hundred."""
 MAX_DEPTH = 40
 MAX_INTERPOLATED_SIZE = 1_000_000
-"""Letters and values that interpolations may come to."""
+"""Maximum number of characters and values after interpolation."""
 MAX_NESTED_INTERPOLATIONS = 16
-"""Interpolations whose target is itself computed, ``${a.${b}}``: too few to grow, whatever they stand for."""
+"""Maximum number of interpolations with a computed target, ``${a.${b}}``; their size cannot be computed."""
 
 _INTERPOLATION = re.compile(r"\$\{\s*(?:oc\.select\s*:|oc\.dict\.\w+\s*:)?\s*([\w.\[\]/-]+)\s*[,}]")
 _NESTED_INTERPOLATION = re.compile(r"\$\{[^{}]*\$\{")
 
 
 def read_text(path: Path) -> str:
-    """The text of a YAML file. Raises ConfigError for one that cannot be read, or is not UTF-8."""
+    """Return the text of a YAML file.
+
+    Raises:
+        ConfigError: The file cannot be read or is not UTF-8.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -42,9 +46,10 @@ def read_text(path: Path) -> str:
 
 
 def read_yaml(path: Path) -> str:
-    """The text of a YAML file of configuration.
+    """Return the text of a YAML file after checking its size.
 
-    Raises ConfigError for one that cannot be read, is not UTF-8, or comes to more than any configuration does.
+    Raises:
+        ConfigError: The file cannot be read, is not UTF-8 or not YAML, or exceeds the limits of a configuration.
     """
     if not os.path.isfile(path):
         raise ConfigError(f"{path}: not a file")
@@ -56,7 +61,15 @@ def read_yaml(path: Path) -> str:
 
 
 def check_text(text: str, name: str) -> None:
-    """Raises ConfigError for a text that is not YAML, or whose aliases or depth come to more than is sane."""
+    """Check the size and depth of a YAML text with its aliases expanded.
+
+    Args:
+        text: YAML text.
+        name: Name of the file, for messages.
+
+    Raises:
+        ConfigError: The text is not YAML or exceeds the limits.
+    """
     anchors: dict[str, int | None] = {}
     counts, open_anchors = [0], []
     try:
@@ -64,7 +77,7 @@ def check_text(text: str, name: str) -> None:
             if isinstance(event, yaml.AliasEvent):
                 count = anchors.get(event.anchor, 0)
                 if count is None:
-                    raise ConfigError(f"{name}: *{event.anchor} holds itself")
+                    raise ConfigError(f"{name}: *{event.anchor} contains itself")
                 counts[-1] += count
             elif isinstance(event, yaml.NodeEvent) and not isinstance(event, yaml.ScalarEvent):
                 anchors[event.anchor] = None
@@ -79,23 +92,30 @@ def check_text(text: str, name: str) -> None:
                 anchors[event.anchor] = 1
             if sum(counts) > MAX_VALUES or len(counts) > MAX_DEPTH:
                 raise ConfigError(
-                    f"{name}: comes to more than {MAX_VALUES:,} values, aliases filled in, or is nested more than"
-                    f" {MAX_DEPTH} deep; no configuration is"
+                    f"{name}: more than {MAX_VALUES:,} values with aliases expanded, or nested more than {MAX_DEPTH}"
+                    " deep; no configuration is that large"
                 )
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: not YAML: {' '.join(str(error).split())[:300]}") from error
 
 
 def check_interpolations(tree: Any) -> None:
-    """Raises ConfigError for a tree, interpolations as written, that would grow beyond measure when it is resolved."""
+    """Check the size of a configuration with its interpolations expanded.
+
+    Args:
+        tree: Configuration with interpolations as written.
+
+    Raises:
+        ConfigError: It exceeds the limits.
+    """
     try:
         _ExpandedSizes(tree).check_size()
     except RecursionError:
-        raise ConfigError("the configuration's interpolations ${...} follow one another without end") from None
+        raise ConfigError("the configuration's interpolations ${...} are nested without end") from None
 
 
 class _ExpandedSizes:
-    """The expanded size of each node of a tree."""
+    """Expanded sizes of the nodes of a configuration, in characters and values."""
 
     def __init__(self, tree: Any):
         self.tree = tree
@@ -105,10 +125,17 @@ class _ExpandedSizes:
     def check_size(self) -> None:
         size = self.measure_node("", self.tree)
         if size > MAX_INTERPOLATED_SIZE or self.num_nested > MAX_NESTED_INTERPOLATIONS:
-            raise ConfigError("the configuration's interpolations ${...} come to more than any configuration holds")
+            raise ConfigError("the configuration's interpolations ${...} expand to more than any configuration needs")
 
     def measure_node(self, path: str, node: Any) -> int:
-        """A node's weight; a circle weighs nothing here, and is told of when it is resolved."""
+        """Return the expanded size of a node.
+
+        A cyclic reference counts as 0; it is reported when the configuration is resolved.
+
+        Args:
+            path: Dotted key of the node.
+            node: Value of the node.
+        """
         if path in self._sizes:
             return self._sizes[path] or 0
         self._sizes[path] = None
@@ -129,7 +156,7 @@ class _ExpandedSizes:
                 yield self.measure_node(target, self._select_node(target))
 
     def _resolve_key(self, path: str, reference: str) -> str:
-        """The key a reference means: from the root, or with dots in front from where it stands."""
+        """Return the absolute key of a reference; one with leading dots is relative to the node."""
         key = re.sub(r"\[(\w+)\]", r".\1", reference)
         levels_up = len(key) - len(key.lstrip("."))
         if not levels_up:
