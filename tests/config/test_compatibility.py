@@ -89,11 +89,11 @@ def test_dims_match_by_letter(wanted: str, given: str, fits: bool) -> None:
         (a("x (B, T, F), y (B) -> (B, C)", optional=("y",)), SEQUENCE, CLASSIFY, None),
         (a("x (B, T, F) -> (B, C)"), a("x (B, T, F), lengths (B) -> (B)"), CLASSIFY, "read the padding"),
         (a("x (B, T, F), lengths (B) -> (B, C)"), a("x (B, T, F), lengths (B) -> (B)"), CLASSIFY, None),
-        (a("x (B, T, F) -> (B, C)"), SEQUENCE, REGRESS, "cannot set against the targets (B) of data"),
+        (a("x (B, T, F) -> (B, C)"), SEQUENCE, REGRESS, "cannot compare with the targets (B) of data"),
         (a("x (B, T, F) -> (B, C)"), a("x (B, T, F) -> ()"), CLASSIFY, "data has no targets, which task needs"),
         (a("x (B, ...) -> (B, ...)"), a("x (B, F) -> ()"), NOTHING, None),
         (a("x (B, T, F) -> (B, C)"), a("x (B, T, F) -> (B, K)"), a("(B, C) -> (B, K)"), None),
-        (a("x (B, T, F) -> (B, C)"), SEQUENCE, a("(B, C) -> (B, K)"), "cannot set against the targets (B) of data"),
+        (a("x (B, T, F) -> (B, C)"), SEQUENCE, a("(B, C) -> (B, K)"), "cannot compare with the targets (B) of data"),
         (a("x (B, T, F) -> (B, C)"), SEQUENCE, a("what is learned -> (B)"), None),
         (
             a("x (B, F) -> (B, C)"),

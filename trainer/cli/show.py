@@ -107,14 +107,14 @@ def _show_option(word: str, config_dirs: Sequence[Path]) -> None:
 
 
 def _show_samples(words: Sequence[str], config_dirs: Sequence[Path]) -> int:
-    from trainer.config import compatibility, compose, validation
+    from trainer.config import compatibility, compatible_options, compose
 
     args = dict(word.partition("=")[::2] for word in words)
     if not args["samples"].isdecimal() or not int(args["samples"]):
         raise ConfigError(f"samples: {args['samples']!r} given; it must be a whole number >= 1")
     if "data" not in args:
         raise ConfigError("samples: of which data? as in: train show data=digits samples=8")
-    model_name = validation.find_compatible_model(args["data"], config_dirs)
+    model_name = compatible_options.find_compatible_model(args["data"], config_dirs)
     model_args = [f"model={model_name}"] if model_name and "model" not in args else []
     composed = compose.compose([*model_args, *(word for word in words if not word.startswith("samples="))], config_dirs)
     inputs = compatibility.describe_non_image_inputs(composed.tree["data"]["_target_"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from trainer.config import introspection
 from trainer.config.introspection import Signature
 from trainer.core.shapes import Dims, Shapes, find_image_inputs, is_compatible, parse_shapes
 
+CORE_GROUPS = ("model", "data", "task")
+"""Groups whose options must be compatible with each other."""
 DIM_NOUNS = {"B": "row", "N": "node", "E": "edge", "G": "graph", "P": "pair of nodes"}
 """Noun for each leading dimension, for messages."""
 
@@ -31,67 +32,91 @@ def infer_target_dims(task: Shapes, output: Dims) -> Dims | None:
     return tuple(d for part in task.output for d in (ellipsis_dims if part == "..." else (bindings.get(part, part),)))
 
 
-def find_incompatibility(model: Signature, data: Signature, task: Signature) -> str | None:
+def find_incompatibility(
+    model: Signature, data: Signature, task: Signature, names: Mapping[str, str] | None = None
+) -> str | None:
     """Return why a model, a data set and a task are incompatible, or None if they are compatible.
 
-    The message calls them ``model``, ``data`` and ``task``; ``explain_incompatibility`` inserts the names of the
-    options.
+    Args:
+        model: Signature of the model.
+        data: Signature of the data set.
+        task: Signature of the task.
+        names: Names of the options for the message, by group.
     """
+    labels = {group: f"{group} {names[group]}" if names else group for group in CORE_GROUPS}
+    if not {*task.required_model_methods} <= model.parameters_by_method.keys():
+        methods = " and ".join(f"{name}()" for name in task.required_model_methods)
+        return f"{labels['data']} with {labels['task']} needs {methods}, which {labels['model']} does not have"
     model_shapes, data_shapes, task_shapes = (parse_shapes(item.shapes) for item in (model, data, task))
-    missing_methods = [name for name in task.required_model_methods if name not in model.parameters_by_method]
-    if missing_methods:
-        return (
-            f"data with task needs {' and '.join(f'{name}()' for name in task.required_model_methods)}, which "
-            "model does not have"
-        )
     if model_shapes is None or data_shapes is None or task_shapes is None:
         return None
     model_shapes = _expand_inputs(model_shapes, data_shapes)
     unused_inputs = [name for name in task.extra_model_inputs if name not in model_shapes.inputs]
     if unused_inputs:
-        return f"data with task hands out {' and '.join(unused_inputs)}, which model does not take"
-    entry_parameters = [
-        model.parameters_by_method.get(method, {}) for method in (task.required_model_methods[0], "forward")
-    ]
-    optional = {
-        name
-        for parameters in entry_parameters
-        for name, parameter in parameters.items()
-        if parameter.default is not None
-    }
-    required_inputs = {
+        inputs = " and ".join(unused_inputs)
+        return f"{labels['data']} with {labels['task']} passes {inputs}, which {labels['model']} does not take"
+    inputs_read = _find_inputs_read(model, task, model_shapes, data_shapes)
+    if not _has_inputs(data_shapes, inputs_read):
+        needed, available = _format_inputs(inputs_read), _format_inputs(data_shapes.inputs)
+        return f"{labels['model']} needs {needed}; {labels['data']} gives {available}"
+    if "lengths" in data_shapes.inputs and "lengths" not in model_shapes.inputs:
+        return (
+            f"the rows of {labels['data']} may differ in length and {labels['model']} takes no lengths: it would read"
+            " the padding"
+        )
+    leading_dims = {dims[0]: data_shapes.inputs[name][0] for name, dims in inputs_read.items()}
+    if task_shapes.output is not None:
+        return _find_target_mismatch(model_shapes, data_shapes, task_shapes, leading_dims, labels)
+    if set(leading_dims.values()) != {"B"}:
+        available = _format_inputs({name: data_shapes.inputs[name] for name in inputs_read})
+        needed = f"{labels['model']} with {labels['task']} needs independent rows (B, ...)"
+        return f"{needed}; {labels['data']} gives {available}"
+    return None
+
+
+def _find_inputs_read(model: Signature, task: Signature, model_shapes: Shapes, data_shapes: Shapes) -> dict[str, Dims]:
+    """Return the inputs of a model without optional ones that the data set lacks, and those that the task adds."""
+    methods = (task.required_model_methods[0], "forward")
+    parameters = [item for method in methods for item in model.parameters_by_method.get(method, {}).items()]
+    optional = {name for name, parameter in parameters if parameter.default is not None}
+    return {
         name: dims
         for name, dims in model_shapes.inputs.items()
         if name in data_shapes.inputs or name not in {*optional, *task.extra_model_inputs}
     }
-    if not all(
-        name in data_shapes.inputs and is_compatible(dims, data_shapes.inputs[name])
-        for name, dims in required_inputs.items()
-    ):
-        return f"model needs {_format_inputs(required_inputs)}; data gives {_format_inputs(data_shapes.inputs)}"
-    leading_dims = {dims[0]: data_shapes.inputs[name][0] for name, dims in required_inputs.items()}
-    if "lengths" in data_shapes.inputs and "lengths" not in model_shapes.inputs:
-        return "the rows of data may differ in length and model takes no lengths: it would read the padding"
-    if task_shapes.output is None and set(leading_dims.values()) != {"B"}:
-        used_inputs = {name: data_shapes.inputs[name] for name in required_inputs}
-        given = _format_inputs(used_inputs)
-        return f"model with task needs independent rows (B, ...); data gives {given}"
-    if task_shapes.output is None or model_shapes.output is None or len(task_shapes.inputs) != 1:
+
+
+def _find_target_mismatch(
+    model: Shapes, data: Shapes, task: Shapes, leading_dims: Mapping[str, str], labels: Mapping[str, str]
+) -> str | None:
+    """Return why the targets of a data set do not fit the output of a model, or None if they do.
+
+    Args:
+        model: Shapes of the model.
+        data: Shapes of the data set.
+        task: Shapes of the task.
+        leading_dims: Leading dimensions of the inputs, from those of the model to those of the data set.
+        labels: Names for the message, by group.
+    """
+    if model.output is None or len(task.inputs) != 1:
         return None
-    if data_shapes.output is None:
-        return "data has no targets, which task needs"
-    target = infer_target_dims(task_shapes, model_shapes.output)
-    if target is None or ("..." not in data_shapes.output and len(target) != len(data_shapes.output)):
-        ours, theirs = _format_dims(model_shapes.output), _format_dims(data_shapes.output)
-        return f"model gives {ours}, which task cannot set against the targets {theirs} of data"
-    if leading_dims.get(model_shapes.output[0], data_shapes.output[0]) != data_shapes.output[0]:
-        ours, theirs = (
-            DIM_NOUNS.get(letter, letter) for letter in (leading_dims[model_shapes.output[0]], data_shapes.output[0])
-        )
-        return (
-            f"model gives {_format_dims(model_shapes.output)}, one for each {ours}; data has targets for each {theirs}"
-        )
+    if data.output is None:
+        return f"{labels['data']} has no targets, which {labels['task']} needs"
+    output = f"{labels['model']} gives {_format_dims(model.output)}"
+    expected = infer_target_dims(task, model.output)
+    if expected is None or ("..." not in data.output and len(expected) != len(data.output)):
+        targets = _format_dims(data.output)
+        return f"{output}, which {labels['task']} cannot compare with the targets {targets} of {labels['data']}"
+    output_dim, target_dim = leading_dims.get(model.output[0], data.output[0]), data.output[0]
+    if output_dim != target_dim:
+        output_noun, target_noun = (DIM_NOUNS.get(dim, dim) for dim in (output_dim, target_dim))
+        return f"{output}, one for each {output_noun}; {labels['data']} has targets for each {target_noun}"
     return None
+
+
+def _has_inputs(data: Shapes, inputs: Mapping[str, Dims]) -> bool:
+    """Return whether a data set has some inputs, with compatible dims."""
+    return all(name in data.inputs and is_compatible(dims, data.inputs[name]) for name, dims in inputs.items())
 
 
 def find_missing_inputs(augment: str, data: str) -> tuple[str, str] | None:
@@ -104,10 +129,7 @@ def find_missing_inputs(augment: str, data: str) -> tuple[str, str] | None:
     augment_shapes, data_shapes = _read_shapes(augment), _read_shapes(data)
     if augment_shapes is None or data_shapes is None:
         return None
-    if all(
-        name in data_shapes.inputs and is_compatible(dims, data_shapes.inputs[name])
-        for name, dims in augment_shapes.inputs.items()
-    ):
+    if _has_inputs(data_shapes, augment_shapes.inputs):
         return None
     return _format_inputs(augment_shapes.inputs), _format_inputs(data_shapes.inputs)
 
@@ -175,18 +197,14 @@ def _format_inputs(inputs: Mapping[str, Dims]) -> str:
     return ", ".join(f"{name} {_format_dims(dims)}" for name, dims in inputs.items())
 
 
-def explain_incompatibility(targets: Mapping[str, str], names: Mapping[str, str]) -> str | None:
-    """Return why three classes are incompatible, in terms of the chosen options, or None if they are compatible.
+def explain_incompatibility(targets: Mapping[str, str], names: Mapping[str, str] | None = None) -> str | None:
+    """Return why three classes are incompatible, or None if they are compatible.
 
     Args:
         targets: Class paths of ``model``, ``data`` and ``task``.
-        names: Names of the options that they were chosen by.
+        names: Names of their options for the message.
     """
-    signatures = {group: introspection.read_signature(targets[group]) for group in ("model", "data", "task")}
-    model, data, task = signatures["model"], signatures["data"], signatures["task"]
+    model, data, task = (introspection.read_signature(targets[group]) for group in CORE_GROUPS)
     if model is None or data is None or task is None:
         return None
-    reason = find_incompatibility(model, data, task)
-    for group in ("model", "data", "task"):
-        reason = reason and re.sub(rf"(?<!the )\b{group}\b", f"{group} {names[group]}", reason)
-    return reason
+    return find_incompatibility(model, data, task, names)

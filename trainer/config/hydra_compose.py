@@ -24,18 +24,15 @@ from yaml import YAMLError
 
 from trainer.config import config_dir, inapplicable_keys, registry, secret_masking, yaml_limits
 from trainer.config.defaults_list import get_builtin_dir
-from trainer.config.key_owners import describe_key_owner
+from trainer.config.key_suggestions import suggest_key
 from trainer.config.overrides import is_list_entry
-from trainer.config.validation import LIST_GROUPS, OBJECT_GROUPS
+from trainer.config.validation import OBJECT_GROUPS
 from trainer.utils.errors import ConfigError
-from trainer.utils.suggest import did_you_mean
 
 ALLOWED_HYDRA_KEYS = ("run.dir", "sweep.dir", "sweep.subdir")
 """Keys below ``hydra`` that a YAML file may set: output directories. Hydra acts on others before a job is checked."""
 _GENERATED_HYDRA_KEYS = ("runtime", "overrides", "searchpath", "job.override_dirname")
 """Keys below ``hydra`` that Hydra fills in itself after merging."""
-PATH_KEY_NAMES = ("path", "data_dir", "dir", "directory", "root", "folder", "file", "filename", "files", "location")
-"""Common names for the location of files, recognized in misspelled keys of a data set."""
 _COMPOSE_CACHE: dict[tuple[object, ...], DictConfig] = {}
 
 
@@ -114,26 +111,24 @@ def resolve_precedence(composed: DictConfig, explicit_keys: Collection[str], con
     """
     inapplicable_keys.drop_inapplicable_keys(composed, config_dirs)
     names = composed.hydra.runtime.choices
-    options = [
+    experiment, model, data = (
         registry.list_options(group, config_dirs).get(str(names.get(group)))
         for group in ("experiment", "model", "data")
+    )
+    # Global keys of each source, by decreasing precedence: command line, then files, children before their parents.
+    sources = [set(explicit_keys)]
+    sources += [
+        layer.global_keys for option in (experiment, model, data) if option for layer in reversed(option.layers)
     ]
-    # Of files that inherit from one another, the heir speaks after those it inherits from.
-    keys_by_option = [[layer.global_keys for layer in reversed(option.layers)] if option else [] for option in options]
-    layers = [set(explicit_keys), *(keys for option in keys_by_option for keys in option)]
-    duration_keys = next((keys for keys in layers if keys & {"epochs", "max_steps"}), set())
-    if "epochs" in duration_keys and "max_steps" not in duration_keys:
+    length_keys = next((keys for keys in sources if keys & {"epochs", "max_steps"}), set())
+    if "epochs" in length_keys and "max_steps" not in length_keys:
         composed.max_steps = None
     if "task.scores" in explicit_keys and "monitor" not in explicit_keys:
         composed.monitor = None
-    *other_options, data_option = options
-    overriding_keys = {*explicit_keys}.union(*(option.global_keys for option in other_options if option))
-    if (
-        data_option
-        and "monitor" in data_option.global_keys - overriding_keys
-        and data_option.task_name not in (None, names["task"])
-    ):
-        composed.monitor = None
+    if data is not None and data.task_name not in (None, names["task"]):
+        higher_keys = set(explicit_keys).union(*(option.global_keys for option in (experiment, model) if option))
+        if "monitor" in data.global_keys - higher_keys:
+            composed.monitor = None
 
 
 def _get_mtimes(directory: Path) -> list[tuple[str, int]]:
@@ -158,11 +153,12 @@ def _check_hydra_changes(composed: DictConfig, choices: Sequence[str], searchpat
         for tree in (compose_base(tuple(text for text in choices if text.startswith("hydra/")), ()), composed)
     )
     allowed_keys = (*ALLOWED_HYDRA_KEYS, *_GENERATED_HYDRA_KEYS)
+    absent = object()
     changed = [
         key
-        for key in [*composed_values, *(default_values.keys() - composed_values.keys())]
+        for key in composed_values | default_values
         if not any(key == name or key.startswith(f"{name}.") for name in allowed_keys)
-        and (key not in default_values or key not in composed_values or default_values[key] != composed_values[key])
+        and composed_values.get(key, absent) != default_values.get(key, absent)
     ]
     # Hydra composes the jobs of a sweep from these lists.
     for name, overrides in (("hydra", [*choices, *searchpath]), ("task", choices)):
@@ -224,7 +220,7 @@ def set_override(composed: DictConfig, item: Override) -> list[str]:
         if part not in list(node):
             if is_list_entry(key) and item.type in (OverrideType.ADD, OverrideType.FORCE_ADD):
                 break
-            return [f"{key}: unknown key{_suggest_key(composed, parts[:depth], part)}"]
+            return [f"{key}: unknown key{suggest_key(composed, parts[:depth], part)}"]
         node = node._get_node(part)
     try:
         with open_dict(composed):
@@ -232,59 +228,6 @@ def set_override(composed: DictConfig, item: Override) -> list[str]:
     except OmegaConfBaseException as error:
         return [f"{key}: {str(error).splitlines()[0]}"]
     return []
-
-
-def _suggest_key(composed: DictConfig, parents: Sequence[str], part: str) -> str:
-    """Return a hint for an unknown key, as a clause that begins with a semicolon, or an empty string.
-
-    A key of exactly this name in a chosen option comes first, then a similar sibling, then a similar key anywhere.
-
-    Args:
-        composed: Composed configuration.
-        parents: Parts of the key that exist.
-        part: The part that does not.
-    """
-    groups = [group for group in OBJECT_GROUPS if isinstance(composed.get(group), DictConfig)]
-    group_keys = [f"{group}.{key}" for group in groups for key in composed[group] if not str(key).startswith("_")]
-    exact_matches = [key for key in group_keys if key.partition(".")[2] == part]
-    if exact_matches and not parents:
-        return f"; did you mean {' or '.join(exact_matches)}?"
-    names = {group: str(composed.hydra.runtime.choices[group]) for group in groups}
-    if not parents and (owner_hint := describe_key_owner(part, names)):
-        return owner_hint
-    parent = OmegaConf.select(composed, ".".join(parents)) if parents else composed
-    prefix = "".join(f"{name}." for name in parents)
-    if len(parents) == 1 and parents[0] in LIST_GROUPS:
-        return _suggest_entry(composed, parents[0], part)
-    suggestion = did_you_mean(part, [str(k) for k in parent if k != "hydra" and not str(k).startswith("_")])
-    if suggestion:
-        return suggestion.replace("mean ", f"mean {prefix}")
-    if part in PATH_KEY_NAMES and parents == ["data"]:
-        path_keys = [f"data.{name}" for name in parent if name in (*PATH_KEY_NAMES, "name")]
-        if path_keys:
-            return f"; data={composed.hydra.runtime.choices.data} finds its files by {' and '.join(path_keys)}"
-    if len(parents) == 1 and (
-        owners := [o.name for o in registry.list_options(parents[0]).values() if part in o.get_descriptions()]
-    ):
-        chosen = composed.hydra.runtime.choices.get(parents[0])
-        chosen_keys = ", ".join(key for key in group_keys if key.startswith(prefix))
-        return f"; {parents[0]} {chosen} has {chosen_keys or 'no keys'} ({part} is a key of {', '.join(owners[:3])})"
-    if exact_matches:
-        return f"; did you mean {' or '.join(exact_matches)}?"
-    suggestion = did_you_mean(part, [key.partition(".")[2] for key in group_keys])
-    for full in group_keys:
-        suggestion = suggestion.replace(f"mean {full.partition('.')[2]}?", f"mean {full}?")
-    return suggestion
-
-
-def _suggest_entry(composed: DictConfig, group: str, name: str) -> str:
-    """Return a hint for an unknown entry of a list group: the nearest name, or how to add an entry."""
-    entry_names = [str(key) for key in composed[group]]
-    if suggestion := did_you_mean(name, entry_names):
-        return suggestion.replace("mean ", f"mean {group}.")
-    if name in registry.list_options(group):
-        return f"; {name} is not chosen; choose it by {group}=[{','.join([*entry_names, name])}]"
-    return f"; add a class of your own by +{group}.{name}._target_=your_module.Class"
 
 
 def to_containers(composed: DictConfig) -> tuple[dict[str, Any], dict[str, Any], list[str]]:

@@ -9,20 +9,18 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, reduce
-from operator import or_
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from trainer.config import plugins, torch_classes
-from trainer.core.types import ANNOTATION_TYPES, DataPath
+from trainer.config.annotations import resolve_annotation
+from trainer.core.types import DataPath
 from trainer.utils.errors import ConfigError
 
 PACKAGE_DIR = Path(__file__).parents[1]
 OPTION_DEFAULTS = "option_defaults"
 """Name of the class attribute with the defaults for ``**options: Unpack[Options]``."""
-UNCHECKED_TYPE = object
-"""Type of a parameter whose annotation contains names that are not known here; every value is valid."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ def _read_signature(path: Path, name: str) -> Signature | None:
     methods = {
         name: {
             argument.arg: Parameter(
-                _resolve_annotation(argument.annotation), ast.unparse(default_node) if default_node else None
+                resolve_annotation(argument.annotation), ast.unparse(default_node) if default_node else None
             )
             for argument, default_node in _parse_arguments(function, source_file)
         }
@@ -239,46 +237,3 @@ def _read_class_attribute(node: ast.ClassDef, path: Path, key: str, default: Any
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if name == key:
                 found = ast.literal_eval(value)
     return found
-
-
-def _is_unconfigurable(annotation: ast.expr) -> bool:
-    """Return whether no configuration can contain values of a type, as for tensors and functions."""
-    match annotation:
-        case ast.Name(id="Tensor") | ast.Subscript(value=ast.Name(id="Callable")):
-            return True
-        case ast.Subscript(value=ast.Name(), slice=inner):
-            return not isinstance(inner, ast.Constant | ast.Tuple) and _is_unconfigurable(inner)
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return _is_unconfigurable(left) and _is_unconfigurable(right)
-    return False
-
-
-def _resolve_annotation(annotation: ast.expr | None) -> Any:
-    """Return the type that an annotation names, limited to the types that a configuration may contain."""
-    match annotation:
-        case ast.Constant(value=None):
-            return type(None)
-        case ast.Constant(value=str(text)):
-            return _resolve_annotation(ast.parse(text, mode="eval").body)
-        case ast.Name(id=name) if name in ANNOTATION_TYPES:
-            return ANNOTATION_TYPES[name]
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            members = [_resolve_annotation(member) for member in (left, right) if not _is_unconfigurable(member)]
-            return UNCHECKED_TYPE if UNCHECKED_TYPE in members or {*members} <= {type(None)} else reduce(or_, members)
-        case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
-            try:
-                value = ast.literal_eval(inner)
-            except ValueError:
-                return UNCHECKED_TYPE
-            return Literal[value]
-        case ast.Subscript(value=ast.Name(id=name), slice=inner) if name in ANNOTATION_TYPES:
-            items = inner.elts if isinstance(inner, ast.Tuple) else [inner]
-            kinds = tuple(
-                ... if isinstance(i, ast.Constant) and i.value is ... else _resolve_annotation(i) for i in items
-            )
-            return (
-                UNCHECKED_TYPE
-                if UNCHECKED_TYPE in kinds
-                else ANNOTATION_TYPES[name][kinds if len(kinds) > 1 else kinds[0]]
-            )
-    return UNCHECKED_TYPE

@@ -45,5 +45,5 @@ def _check_path(key: str, path: str) -> Iterator[str]:
     elif file is None:
         yield f"{key}: there is no module {module} for metric {path!r}"
     elif name not in (definitions := introspection.find_definitions(file)):
-        suggestion = did_you_mean(name, definitions).replace("mean ", f"mean {module}.")
+        suggestion = did_you_mean(name, definitions, f"{module}.")
         yield f"{key}: {file} defines no class or function {name}{suggestion}"

@@ -55,7 +55,7 @@ class ConfigOption:
         return self._resolved.layers
 
     @cached_property
-    def _settings(self) -> dict[tuple[str, ...], list[YamlEntry]]:
+    def _entries_by_path(self) -> dict[tuple[str, ...], list[YamlEntry]]:
         """Entries of all files by key path; the last entry of a path has the value."""
         settings: dict[tuple[str, ...], list[YamlEntry]] = {}
         for key_path, entry in (pair for layer in self.layers for pair in layer.entries.items()):
@@ -84,12 +84,12 @@ class ConfigOption:
     def _key_prefix(self) -> tuple[str, ...]:
         """Key path of its keys: the group, or the entry of its name in a list group."""
         entry_path = (self.group, self.name)
-        return entry_path if (*entry_path, "_target_") in self._settings else (self.group,) if self.group else ()
+        return entry_path if (*entry_path, "_target_") in self._entries_by_path else (self.group,) if self.group else ()
 
     @property
     def class_path(self) -> str | None:
         """Class path in ``_target_``."""
-        entries = self._settings.get((*self._key_prefix, "_target_"))
+        entries = self._entries_by_path.get((*self._key_prefix, "_target_"))
         return entries[-1].value if entries else None
 
     @property
@@ -110,7 +110,7 @@ class ConfigOption:
 
     def keys_set_in(self, group: str) -> set[str]:
         """Return the keys of another group that it sets."""
-        return {key_path[1] for key_path in self._settings if key_path[0] == group and len(key_path) > 1}
+        return {key_path[1] for key_path in self._entries_by_path if key_path[0] == group and len(key_path) > 1}
 
     def list_other_overrides(self) -> list[tuple[str, str, str]]:
         """Return ``(key, value as written, description)`` of everything it sets outside its group.
@@ -121,7 +121,7 @@ class ConfigOption:
             *((group, name, "") for group, name in self.chosen_options.items()),
             *(
                 (".".join(key_path), entries[-1].text, _get_meaning(entries))
-                for key_path, entries in self._settings.items()
+                for key_path, entries in self._entries_by_path.items()
                 if key_path[0] != self.group
                 and (len(key_path) == 2 or (len(key_path) == 1 and not entries[-1].is_section))
             ),
@@ -136,7 +136,7 @@ class ConfigOption:
         """Return ``(key, value as written, description)`` of its own keys."""
         return [
             (key_path[-1], entries[-1].text, _get_meaning(entries))
-            for key_path, entries in self._settings.items()
+            for key_path, entries in self._entries_by_path.items()
             if key_path[:-1] == self._key_prefix and key_path[-1] != "_target_"
         ]
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from trainer.config import (
-    compatibility,
     introspection,
     option_keys,
     plugin_metrics,
@@ -16,6 +15,8 @@ from trainer.config import (
     registry,
     torch_classes,
 )
+from trainer.config.annotations import UNCHECKED_TYPE
+from trainer.config.compatible_options import check_compatibility
 from trainer.config.key_owners import describe_key_owner
 from trainer.config.schema import Settings
 from trainer.core.types import MISSING, describe_type, is_huge, is_valid_value, list_choices
@@ -27,8 +28,6 @@ OBJECT_GROUPS = ("model", "data", "task", "augment", "optimizer", "scheduler")
 """Groups that describe one object each."""
 LIST_GROUPS = ("logger", "callbacks")
 """Groups that describe any number of objects, each an entry with a name."""
-NO_NAMES = {"model": "", "data": "", "task": ""}
-"""Names for a compatibility check whose message is not used."""
 TARGET_PREFIXES: Mapping[str, str | tuple[str, ...]] = {
     "model": "trainer.models.",
     "data": "trainer.data.datasets.",
@@ -102,7 +101,7 @@ def find_problems(
         problem for group in checked_groups for problem in _check_group(group, tree[group], names[group], config_dirs)
     ]
     problems += [problem for group in LIST_GROUPS for problem in _check_list_group(group, tree.get(group), config_dirs)]
-    return problems, [] if unchecked_groups else _check_compatibility(tree, names, config_dirs)
+    return problems, [] if unchecked_groups else check_compatibility(tree, names, config_dirs)
 
 
 def declare_config_plugins(resolved: Mapping[str, Any]) -> list[str]:
@@ -140,7 +139,7 @@ def check_value(key: str, value: Any, kind: Any) -> list[str]:
     Returns:
         A list that is empty or contains one problem.
     """
-    if kind is introspection.UNCHECKED_TYPE or is_valid_value(value, kind):
+    if kind is UNCHECKED_TYPE or is_valid_value(value, kind):
         return []
     text = "no value" if value in ("", MISSING) else shorten_repr(value)
     bound = " below 2^63" if is_huge(value) else ""
@@ -213,8 +212,8 @@ def _check_group(group: str, node: Mapping[str, Any], name: str, config_dirs: Se
     target = str(node.get("_target_"))
     signature = introspection.read_signature(target)
     if signature is None:
-        path = introspection.find_source_file(target)
-        suggestion = did_you_mean(target.rpartition(".")[2], introspection.find_classes(path)) if path else ""
+        file = introspection.find_source_file(target)
+        suggestion = did_you_mean(target.rpartition(".")[2], introspection.find_classes(file)) if file else ""
         return [f"{group}._target_: there is no class {target}{suggestion}"]
     keys = option_keys.get_keys(group, target, signature)
     kinds = {key: parameter.kind for key, parameter in keys.items()}
@@ -228,77 +227,11 @@ def _check_group(group: str, node: Mapping[str, Any], name: str, config_dirs: Se
             continue
         if value == MISSING:
             option = registry.list_options(group, config_dirs).get(name)
-            meaning = option.get_descriptions().get(key, "") if option else ""
-            problems.append(f"{group}.{key}: needs a value{f' ({meaning})' if meaning else ''}")
-            continue
-        if group == "optimizer" and key == "groups":
+            description = option.get_descriptions().get(key, "") if option else ""
+            problems.append(f"{group}.{key}: needs a value{f' ({description})' if description else ''}")
+        elif group == "optimizer" and key == "groups":
             problems += option_keys.find_group_problems(value, name, keys)
-            continue
-        value_problems = check_value(f"{group}.{key}", value, kinds[key])
-        problems += value_problems or plugin_metrics.find_metric_problems(f"{group}.{key}", value, kinds[key])
+        else:
+            path, kind = f"{group}.{key}", kinds[key]
+            problems += check_value(path, value, kind) or plugin_metrics.find_metric_problems(path, value, kind)
     return problems
-
-
-def _check_compatibility(tree: Mapping[str, Any], names: Mapping[str, str], config_dirs: Sequence[Path]) -> list[str]:
-    """Return a problem if options are incompatible; for a model and data set, with the data sets that would fit."""
-    targets = {group: tree[group]["_target_"] for group in ("model", "data", "task")}
-    reason = compatibility.explain_incompatibility(targets, names)
-    if reason is not None:
-        return [f"{reason}. {_list_compatible_datasets(targets, names, config_dirs)}"]
-    mismatch = compatibility.find_missing_inputs(tree["augment"]["_target_"], targets["data"])
-    if mismatch is not None:
-        return [f"augment: {names['augment']} changes {mismatch[0]}; data {names['data']} gives {mismatch[1]}"]
-    if tree["channels_last"] and (inputs := compatibility.describe_non_image_inputs(targets["data"])):
-        return [f"channels_last: only for images (B, C, H, W); data {names['data']} gives {inputs}"]
-    return []
-
-
-def find_compatible_model(data: str, config_dirs: Sequence[Path] = ()) -> str | None:
-    """Return the first model that is compatible with a data set and its default task, or None if there is none.
-
-    Args:
-        data: Name of the data set.
-        config_dirs: Directories with YAML files of the user.
-    """
-    tasks, datasets = registry.list_options("task", config_dirs), registry.list_options("data", config_dirs)
-    option = datasets.get(data)
-    if option is None or option.class_path is None:
-        return None
-    for name, model in registry.list_options("model", config_dirs).items():
-        task = tasks[model.task_name or option.task_name or "classification"].class_path
-        if model.class_path is None or task is None or model.keys_set_in("data"):
-            continue
-        if (
-            compatibility.explain_incompatibility(
-                {"model": model.class_path, "data": option.class_path, "task": task}, NO_NAMES
-            )
-            is None
-        ):
-            return name
-    return None
-
-
-def _list_compatible_datasets(targets: Mapping[str, str], names: Mapping[str, str], config_dirs: Sequence[Path]) -> str:
-    """Return a sentence that lists the data sets which are compatible with a model.
-
-    Each is checked with its default task, or all with the chosen task if that is not the default one.
-    """
-    model = registry.list_options("model", config_dirs).get(names["model"])
-    datasets = registry.list_options("data", config_dirs)
-    tasks = {name: option.class_path for name, option in registry.list_options("task", config_dirs).items()}
-
-    def get_default_task(data: registry.ConfigOption | None) -> str:
-        return (model and model.task_name) or (data and data.task_name) or "classification"
-
-    is_forced = names["task"] != get_default_task(datasets.get(names["data"]))
-    compatible = []
-    required_keys = model.keys_set_in("data") if model else set()
-    for option in datasets.values():
-        task = targets["task"] if is_forced else tasks.get(get_default_task(option))
-        signature = introspection.read_signature(option.class_path) if option.class_path else None
-        if option.class_path and signature and task and required_keys <= signature.init_types.keys():
-            candidate = {"model": targets["model"], "data": option.class_path, "task": task}
-            if compatibility.explain_incompatibility(candidate, NO_NAMES) is None:
-                compatible.append(option.name)
-    with_task = f" with task {names['task']}" if is_forced else ""
-    return f"{names['model']}{with_task} works with: {', '.join(compatible) or 'no data set here'}"

@@ -22,7 +22,13 @@ def find_nearest(word: str, known: Iterable[str]) -> str | None:
     return min(anagrams or prefixes, key=len, default=None)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean lstm?``, or an empty text."""
+def did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:
+    """Return ``; did you mean lstm?``, or an empty string if no known word is close enough.
+
+    Args:
+        word: Word that is not known.
+        known: Known words.
+        prefix: Text to put before the suggested word, such as ``model.``.
+    """
     nearest = find_nearest(word, known)
-    return f"; did you mean {nearest}?" if nearest else ""
+    return f"; did you mean {prefix}{nearest}?" if nearest else ""
