@@ -136,35 +136,34 @@ def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> 
     """
     parsed = parse_overrides(overrides, config_dirs)
     groups = registry.list_groups(config_dirs) | {*ALLOWED_HYDRA_GROUPS}
-    choices = [item for item in parsed if item.key_or_group in groups]
-    assignments = [item for item in parsed if item.key_or_group not in groups]
-    invalid = [item for item in parsed if find_override_problems(item)]
-    unknown_options = [
-        problem for item in choices if item not in invalid and (problem := find_unknown_option(item, config_dirs))
-    ]
     problems = [
         *hydra_compose.find_shadowed_files(config_dirs),
-        *(problem for item in invalid for problem in find_override_problems(item)),
+        *(problem for item in parsed for problem in find_override_problems(item)),
     ]
-    unknown_keys: list[str] = []
-    valid_choices = [item for item in choices if item not in invalid and not find_unknown_option(item, config_dirs)]
+    valid = [item for item in parsed if not find_override_problems(item)]
+    choices = [item for item in valid if item.key_or_group in groups]
+    assignments = [item for item in valid if item.key_or_group not in groups]
+    unknown_options = [problem for item in choices if (problem := find_unknown_option(item, config_dirs))]
+    known_choices = [item for item in choices if not find_unknown_option(item, config_dirs)]
     composed = hydra_compose.compose_base(
-        tuple(item.input_line or "" for item in valid_choices if item.value() is not None), tuple(config_dirs)
+        tuple(item.input_line or "" for item in known_choices if item.value() is not None), tuple(config_dirs)
     )
     # Keys of an option that does not exist cannot be checked, nor the task it would choose; everything else can.
-    unchecked_groups = {item.key_or_group for item in choices if item not in valid_choices}
-    if unchecked_groups & {"model", "data", "experiment"} and not any(
-        item.key_or_group == "task" for item in valid_choices
-    ):
+    unchecked_groups = {i.key_or_group for i in parsed if i.key_or_group in groups and i not in known_choices}
+    is_task_known = any(item.key_or_group == "task" for item in known_choices)
+    if unchecked_groups & {"model", "data", "experiment"} and not is_task_known:
         unchecked_groups.add("task")
-    problems += find_conflicting_overrides([item for item in assignments if item not in invalid])
-    hydra_compose.resolve_precedence(composed, {item.key_or_group for item in assignments}, config_dirs)
-    valid_assignments = [item for item in assignments if item not in invalid]
-    _declare_named_plugins(valid_assignments)
-    target_overrides.expand_targets(composed, valid_assignments, config_dirs)
-    for item in assignments:
-        if item.key_or_group.split(".")[0] not in unchecked_groups and item not in invalid:
-            unknown_keys += hydra_compose.set_override(composed, item)
+    problems += find_conflicting_overrides(assignments)
+    explicit_keys = {item.key_or_group for item in parsed if item.key_or_group not in groups}
+    hydra_compose.resolve_precedence(composed, explicit_keys, config_dirs)
+    _declare_named_plugins(assignments)
+    target_overrides.expand_targets(composed, assignments, config_dirs)
+    unknown_keys = [
+        problem
+        for item in assignments
+        if item.key_or_group.split(".")[0] not in unchecked_groups
+        for problem in hydra_compose.set_override(composed, item)
+    ]
     raw, resolved, interpolation_problems = hydra_compose.to_containers(composed)
     names = {group: str(name) for group, name in composed.hydra.runtime.choices.items() if group in OBJECT_GROUPS}
     problems += interpolation_problems or declare_config_plugins(resolved)

@@ -57,18 +57,20 @@ class ConfigOption:
     @cached_property
     def _entries_by_path(self) -> dict[tuple[str, ...], list[YamlEntry]]:
         """Entries of all files by key path; the last entry of a path has the value."""
-        settings: dict[tuple[str, ...], list[YamlEntry]] = {}
+        entries_by_path: dict[tuple[str, ...], list[YamlEntry]] = {}
         for key_path, entry in (pair for layer in self.layers for pair in layer.entries.items()):
-            entries = settings.setdefault(key_path, [])
+            entries = entries_by_path.setdefault(key_path, [])
             if entries and entry.is_missing:  # in OmegaConf's merge, ??? replaces no value
                 entries.insert(0, entry)
                 continue
             if entries and not (entries[-1].is_section and entry.is_section):
-                settings = {
-                    key: item for key, item in settings.items() if key == key_path or key[: len(key_path)] != key_path
+                entries_by_path = {
+                    key: item
+                    for key, item in entries_by_path.items()
+                    if key == key_path or key[: len(key_path)] != key_path
                 }
             entries.append(entry)
-        return settings
+        return entries_by_path
 
     @property
     def problem(self) -> str | None:
