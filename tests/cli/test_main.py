@@ -91,7 +91,11 @@ def test_nothing_heavy_is_imported_early(arguments: list[str], code: int, module
         (["evaluate", "/nope"], 2, ["/nope is not a run folder"]),
         (["evaluate", "n" * 999], 2, ["is not a run folder"]),
         (["report", "/nope"], 2, ["/nope"]),
-        (["--config-dir", "/nope/conf", *SMALL], 2, ["/nope/conf is not there; the nearest folder that exists is /"]),
+        (
+            ["--config-dir", "/nope/conf", *SMALL],
+            2,
+            ["/nope/conf does not exist; the nearest directory that exists is /"],
+        ),
         (
             ["--config-dir", __file__, *SMALL],
             2,
@@ -189,7 +193,7 @@ def test_many_problems_are_cut_to_ten_lines(
         (["--config-dir"], "--config-dir"),
         (["resume"], "takes one run folder"),
         (["resume", "a", "b"], "takes one run folder"),
-        (["report", "a", "b"], "takes one folder"),
+        (["report", "a", "b"], "takes one directory"),
         (["show", "lstm"], "there is no run directory lstm; to show the option: train show model=lstm"),
         (["show", "digit"], "there is no run directory digit; did you mean digits?"),
         (["sample"], "12-00-00-char_lstm-tinyshakespeare prompt="),

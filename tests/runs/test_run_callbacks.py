@@ -161,7 +161,7 @@ def test_a_logger_that_fails_is_turned_off_and_changes_nothing(after: int, capsy
     assert (result.status, result.test) == ("finished", whole.test)
     shown = capsys.readouterr().out
     assert shown.count("warning: logger.mine: OSError: ") == 1
-    assert "it logs nothing more, training goes on" in shown
+    assert "logging to it ends, training continues" in shown
     assert metrics(Path("outputs/broken")) == metrics(Path("outputs/whole"))
 
 

@@ -31,7 +31,13 @@ KNOWN_FLAGS = frozenset({CONFIG_DIR_FLAG, "--multirun", "--version", *HYDRA_FLAG
 
 
 def split_args(arguments: Sequence[str]) -> tuple[list[str], list[Path], set[str]]:
-    """Split arguments into (overrides, directories of user YAML files, flags by their long names).
+    """Split arguments into overrides and flags.
+
+    Args:
+        arguments: Words of the command line after the subcommand.
+
+    Returns:
+        ``(overrides, config directories, flags by their long names)``.
 
     Raises:
         ConfigError: A flag is unknown, flags are incompatible, or a directory does not exist.
@@ -48,13 +54,19 @@ def split_args(arguments: Sequence[str]) -> tuple[list[str], list[Path], set[str
 
 
 def make_hydra_args(arguments: Sequence[str]) -> list[str]:
-    """Return the flags to pass on to Hydra in its own notation, without ``--config-dir``."""
+    """Return the flags to pass to Hydra in its own notation, without ``--config-dir``."""
     words = ((flag, value) for flag, value in _parse_flags(arguments) if flag and flag != CONFIG_DIR_FLAG)
     return [f"{flag}={value}" if value else flag for flag, value in words]
 
 
 def check_standalone_flag(overrides: Sequence[str], config_dirs: Sequence[Path], flags: set[str]) -> None:
-    """Raise ConfigError for words next to ``--hydra-help`` or ``--shell-completion`` that these ignore."""
+    """Raise ConfigError for arguments that ``--hydra-help`` or ``--shell-completion`` would ignore.
+
+    Args:
+        overrides: Overrides of the command line.
+        config_dirs: Directories given by ``--config-dir``.
+        flags: Flags by their long names; one of the two is among them.
+    """
     if "--hydra-help" in flags:
         is_invalid = bool(overrides)
         usage = "train --hydra-help"
@@ -101,8 +113,8 @@ def _parse_config_dir(name: str) -> Path:
         raise ConfigError("--config-dir: takes a directory of YAML files")
     try:
         path = Path(name).expanduser().absolute()
-    except RuntimeError as error:  # ~ of nobody
-        raise ConfigError(f"--config-dir: {name!r} names no folder: {error}") from error
+    except RuntimeError as error:  # ~user of an unknown user
+        raise ConfigError(f"--config-dir: {name!r} is not a directory: {error}") from error
     if "\0" in name or not os.path.isdir(path):  # not Path.is_dir, which raises for a name that is too long
         raise ConfigError(f"--config-dir: {describe_missing_path(path)}")
     return path

@@ -29,7 +29,7 @@ train trains any neural network from a configuration.
   train evaluate RUN                        evaluate the best weights of a run on its test rows
   train sample RUN [prompt=TEXT ...]        generate with the best weights: text, a translation, images, a graph
   train score RUN [input=PATH]              likelihood or anomaly score of each row of a file (default: its test rows)
-  train report [FOLDER]                     leaderboard of all runs in a folder (default: outputs)
+  train report [DIR]                        leaderboard of all runs in a directory (default: outputs)
   A run that uses classes of your own module needs its name again: train evaluate RUN plugins=[your_module]
 
 Hydra flags: -m sweep, --cfg job shows the configuration, --resolve, --info, --config-dir DIR adds your own
@@ -39,7 +39,7 @@ Exit codes: 0 success, 1 internal error, 2 invalid input, 3 NaN or infinite loss
 """
 MAX_ERROR_LINES = 10
 MAX_LINE_LENGTH = 2000
-"""Characters of a line of an error: enough for the longest list of names."""
+"""Maximum number of characters in a line of an error: enough for the longest list of names."""
 
 
 def main() -> None:
@@ -74,7 +74,7 @@ def format_error(error: UserError) -> str:
 
 
 def run_command(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code."""
+    """Run a command line and return its exit code."""
     if any(argument in ("--help", "-h") for argument in arguments) or list(arguments) == ["help"]:
         print(HELP, end="")
         return 0
@@ -97,7 +97,7 @@ def run_command(arguments: Sequence[str]) -> int:
 
 
 def _describe_unknown_command(word: str, rest: Sequence[str], verbs: Iterable[str]) -> str:
-    """Describe an unknown subcommand: how to set the key or choose the option of that name, or the nearest name."""
+    """Describe an unknown subcommand: how to set a key or choose an option of that name, or the nearest name."""
     from trainer.config import registry
     from trainer.config.schema import Settings
 
@@ -216,10 +216,10 @@ def score_run(arguments: Sequence[str]) -> int:
 
 
 def print_leaderboard(arguments: Sequence[str]) -> int:
-    """Run ``train report [FOLDER]``."""
+    """Run ``train report [DIR]``."""
     from trainer.runs import leaderboard
 
     if len(arguments) > 1:
-        raise ConfigError("train report takes one folder")
+        raise ConfigError("train report takes one directory")
     leaderboard.show_leaderboard(Path(arguments[0] if arguments else "outputs"))
     return 0

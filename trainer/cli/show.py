@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def list_options(arguments: Sequence[str]) -> int:
-    """Run ``train list``: one line for each option."""
+    """Run ``train list``: print one line for each option."""
     from trainer.config import registry
 
     group_names = {"models": "model", "tasks": "task", "optimizers": "optimizer", "schedulers": "scheduler"}
@@ -49,7 +49,7 @@ def list_options(arguments: Sequence[str]) -> int:
 
 
 def show_details(arguments: Sequence[str]) -> int:
-    """Run ``train show``: keys with type, default and meaning; augmented images of a data set; the layers of a run."""
+    """Run ``train show``: print keys with type, default and meaning, or layers of a run; draw augmented images."""
     from trainer.config import plugins, registry
     from trainer.runs import run_dir
 
@@ -76,14 +76,14 @@ def show_details(arguments: Sequence[str]) -> int:
 
 
 def _show_option(word: str, config_dirs: Sequence[Path]) -> None:
-    """Print the class and the keys of an option, given as ``group=name``, and what it sets besides."""
+    """Print the class and the keys of an option, given as ``group=name``, and the keys of other groups that it sets."""
     from trainer.config import compatibility, introspection, option_keys, registry, torch_classes, validation
 
     group, _, name = word.partition("=")
     if group not in registry.GROUPS:
         suggestion = did_you_mean(group, registry.GROUPS)
         raise ConfigError(
-            f"train show {word}: {group!r} is no group{suggestion or ';'} one of {', '.join(registry.GROUPS)}"
+            f"train show {word}: {group!r} is not a group{suggestion or ';'} one of {', '.join(registry.GROUPS)}"
         )
     options = registry.list_options(group, config_dirs)
     if name not in options:
@@ -103,17 +103,18 @@ def _show_option(word: str, config_dirs: Sequence[Path]) -> None:
     if overrides := option.list_other_overrides():
         print_table([("SETS AS WELL", "TO", ""), *overrides])
     if group == "data" and option.class_path and compatibility.describe_non_image_inputs(option.class_path) is None:
-        print_text(f"train show {word} augment=NAME samples=8 draws training rows as the first epochs see them")
+        print_text(f"train show {word} augment=NAME samples=8 draws training rows as augmented in the first epochs")
 
 
 def _show_samples(words: Sequence[str], config_dirs: Sequence[Path]) -> int:
+    """Draw augmented training images: ``train show data=NAME augment=NAME samples=N``."""
     from trainer.config import compatibility, compatible_options, compose
 
     args = dict(word.partition("=")[::2] for word in words)
     if not args["samples"].isdecimal() or not int(args["samples"]):
         raise ConfigError(f"samples: {args['samples']!r} given; it must be a whole number >= 1")
     if "data" not in args:
-        raise ConfigError("samples: of which data? as in: train show data=digits samples=8")
+        raise ConfigError("samples: needs data=NAME, as in: train show data=digits samples=8")
     model_name = compatible_options.find_compatible_model(args["data"], config_dirs)
     model_args = [f"model={model_name}"] if model_name and "model" not in args else []
     composed = compose.compose([*model_args, *(word for word in words if not word.startswith("samples="))], config_dirs)
@@ -127,6 +128,7 @@ def _show_samples(words: Sequence[str], config_dirs: Sequence[Path]) -> int:
 
 
 def _show_run(words: Sequence[str]) -> int:
+    """Print the layers of a saved run's model, or draw its feature maps: ``train show RUN [features=LAYER row=N]``."""
     from trainer.cli import verb_args
     from trainer.config.introspection import Parameter
     from trainer.core.types import NonNegativeInt
@@ -148,7 +150,7 @@ def _show_run(words: Sequence[str]) -> int:
 
 
 def _reject_option_name(word: str) -> None:
-    """Raise ConfigError for a word that is the name of an option, or close to one, instead of a run directory."""
+    """Raise ConfigError if a word is not a path but the name of an option, or close to one."""
     from trainer.config import registry
 
     if os.path.lexists(word):

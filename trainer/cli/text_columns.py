@@ -1,4 +1,4 @@
-"""Plain-text tables, wrapped at any width from 40 columns on, without importing rich."""
+"""Plain-text tables, wrapped to the line width (40 columns or more), without importing rich."""
 
 from __future__ import annotations
 
@@ -12,17 +12,23 @@ from trainer.utils.text import escape_control_chars
 UNLIMITED_WIDTH = 10_000
 """Width of output to a file or pipe, unless COLUMNS sets one."""
 MIN_LAST_COLUMN_WIDTH = 24
-"""Minimum width of the last column; in less room, cells are stacked."""
+"""Minimum width of the last column; if there is less space, cells are stacked."""
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print a table with columns of minimal width and a wrapped last column; stacked where that has no room."""
+    """Print a table with columns of minimal width and a wrapped last column.
+
+    Cells are stacked if the last column would be too narrow; the header is then cut to the line width.
+
+    Args:
+        rows: Header and rows, all of the same length. Columns without text are left out.
+    """
     line_width = get_line_width()
     rows = [[escape_control_chars(cell, one_line=True) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     columns = [index for index, width in enumerate(widths) if width]
     start = sum(widths[index] + 2 for index in columns[:-1])
-    # What is in front of the last column may be too wide by itself: then only the first stands alone.
+    # The columns before the last one may already be too wide.
     is_stacked = line_width - start < min(MIN_LAST_COLUMN_WIDTH, widths[columns[-1]])
     for index, row in enumerate(rows):
         if is_stacked and index:
@@ -39,7 +45,7 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def _print_stacked(cells: Sequence[str], line_width: int) -> None:
-    """Print the first cell, and below it the others, each on a new line if it does not fit."""
+    """Print the first cell, and the others on lines below it, as many on a line as fit."""
     print(cells[0])
     line = ""
     for cell in cells[1:]:
@@ -59,7 +65,7 @@ def _print_stacked(cells: Sequence[str], line_width: int) -> None:
 
 
 def print_text(text: str) -> None:
-    """Print paragraphs, re-wrapped where they are too wide; indented lines stay lines."""
+    """Print paragraphs, rewrapped if they are too wide; indented lines are kept as lines."""
     line_width = get_line_width()
     for paragraph in escape_control_chars(text).split("\n\n"):
         lines = paragraph.splitlines()
@@ -75,8 +81,8 @@ def print_text(text: str) -> None:
 
 
 def get_line_width() -> int:
-    """Return the line width of the terminal, or the one that COLUMNS sets."""
-    # Not by shutil, whose archive formats take longer to load than a list to print.
+    """Return the line width of the terminal, or the value of COLUMNS."""
+    # Without shutil, which takes longer to import than a list takes to print.
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal() and int(columns):
         return max(20, int(columns))

@@ -23,6 +23,7 @@ def get_verb_parameters(verb: str, target: str, method: str | None = None) -> Ma
     Args:
         verb: Subcommand; also the name of the method, unless ``method`` is given.
         target: Class path of the task.
+        method: Name of the method, if it differs.
 
     Raises:
         ConfigError: The task has no such method.
@@ -39,10 +40,15 @@ def get_verb_parameters(verb: str, target: str, method: str | None = None) -> Ma
 def parse_verb_args(verb: str, words: Sequence[str], parameters: Mapping[str, Parameter]) -> dict[str, Any]:
     """Parse and validate the arguments of a subcommand.
 
-    Values of text parameters are taken literally, so that a prompt needs no quotes but the shell's.
+    Values of string parameters are taken literally, so that a prompt needs no quotes other than the shell's.
+
+    Args:
+        verb: Subcommand, for messages.
+        words: Arguments of the form ``key=value``.
+        parameters: Allowed keys with types and defaults; those without a default are required.
 
     Raises:
-        ConfigError: With every problem.
+        ConfigError: An argument is unknown, invalid or missing; all problems are listed.
     """
     values: dict[str, Any] = {}
     problems = []
@@ -63,7 +69,7 @@ def parse_verb_args(verb: str, words: Sequence[str], parameters: Mapping[str, Pa
 
 
 def _describe_unknown_key(verb: str, word: str, parameters: Mapping[str, Parameter]) -> str:
-    """Describe an unknown key of a subcommand, with its own keys and those that depend on the machine."""
+    """Describe an unknown key of a subcommand, with the keys that are allowed, including runtime keys."""
     key = word.partition("=")[0]
     names = (*parameters, *sorted(OVERRIDABLE_KEYS))
     if key in Settings.__dataclass_fields__ or key.split(".")[0] in registry.GROUPS:

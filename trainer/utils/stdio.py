@@ -1,4 +1,4 @@
-"""Standard streams that survive their readers: after a closed pipe or terminal, output goes to the null device."""
+"""Standard streams that tolerate a missing reader: after a pipe or terminal is closed, output is discarded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from trainer.utils.errors import SystemFault
 
 READER_GONE_ERRNOS = (errno.EPIPE, errno.EIO, errno.ECONNRESET)
-"""Errors of a write without a reader: a closed pipe, a closed terminal."""
+"""Error numbers of a write to a closed pipe or terminal."""
 
 
 class FaultTolerantStream(io.FileIO):
@@ -22,7 +22,7 @@ class FaultTolerantStream(io.FileIO):
 
     def write(self, data: Any) -> int:
         try:
-            # None: whoever handed the descriptor down has it refuse at once what its reader has no room for yet.
+            # None: the descriptor was inherited in non-blocking mode, and its buffer is full.
             while (num_bytes := super().write(data)) is None:
                 self._wait_for_room()
             return num_bytes
@@ -40,14 +40,17 @@ class FaultTolerantStream(io.FileIO):
 
 
 def protect_std_streams() -> list[FaultTolerantStream]:
-    """Replace stdout and stderr by streams that ignore a missing reader and escape what they cannot encode.
+    """Replace stdout and stderr by streams that ignore a missing reader and escape characters they cannot encode.
 
-    Streams that somebody else has replaced are left alone.
+    Streams that were already replaced by others are left alone.
+
+    Returns:
+        The raw streams, for ``raise_write_errors``.
     """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
-        except OSError:  # closed; left so, it would be the number of the next file that is opened
+        except OSError:  # closed; otherwise the next file that is opened would get its number
             os.open(os.devnull, os.O_RDWR)
     raw_streams = []
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
@@ -65,7 +68,14 @@ def protect_std_streams() -> list[FaultTolerantStream]:
 
 
 def raise_write_errors(streams: list[FaultTolerantStream]) -> None:
-    """Raise SystemFault if output could not be written for another reason than a missing reader."""
+    """Flush the standard streams and report failed writes.
+
+    Args:
+        streams: Result of ``protect_std_streams``.
+
+    Raises:
+        SystemFault: Output could not be written for another reason than a missing reader.
+    """
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     for raw in streams:

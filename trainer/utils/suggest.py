@@ -1,4 +1,4 @@
-"""Suggestions for misspelled names: ``did you mean``."""
+"""Suggestions for misspelled names."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import difflib
 from collections.abc import Iterable
 
 MAX_WORD_LENGTH = 200
-"""Characters of a word that may be a typo; longer ones are text."""
+"""Maximum number of characters in a word that may be a typo; longer ones are text."""
 
 
 def find_nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word closest to the one given, if any is close enough."""
+    """Return the known word that is closest to a word, or None if none is close enough."""
     names = [name for name in known if len(name) <= MAX_WORD_LENGTH]
     if len(word) > MAX_WORD_LENGTH:
         return None

@@ -1,4 +1,4 @@
-"""Artifacts of tasks and models written to files: images by matplotlib and Pillow, tables, arrays."""
+"""Writers of artifacts: figures by matplotlib, image grids by Pillow, tables and arrays."""
 
 from __future__ import annotations
 
@@ -27,9 +27,15 @@ from trainer.viz import image_grid, network_plots, plots, scatter_plots
 
 
 def write_artifacts(items: Iterable[Artifact], directory: Path, *, replace: bool = True) -> list[Path]:
-    """Draws each item into a file of its name; gives the paths. Without ``replace`` a taken name is numbered.
+    """Write each artifact to a file and return the paths.
 
-    Raises SystemFault where a file cannot be written.
+    Args:
+        items: Artifacts; the name of each is the name of its file.
+        directory: Existing directory of the files.
+        replace: Overwrite existing files instead of numbering new ones.
+
+    Raises:
+        SystemFault: A file cannot be written.
     """
     paths = []
     for item in items:
@@ -54,7 +60,10 @@ def write_array(artifact: ArrayFile, path: Path) -> None:
 
 
 def save_array(values: Tensor, path: Path) -> None:
-    """Save an array through memory: for a failed write numpy reports the size and not the cause."""
+    """Save an array as a .npy file.
+
+    It is serialized in memory first, because numpy does not report why a write has failed.
+    """
     buffer = io.BytesIO()
     np.save(buffer, values.numpy())
     path.write_bytes(buffer.getvalue())
@@ -66,7 +75,7 @@ def write_csv(artifact: Table, path: Path) -> None:
         csv.writer(file, lineterminator="\n").writerows((artifact.columns, *artifact.rows))
 
 
-WRITERS: dict[type, Callable[[Any, Path], None]] = {
+WRITERS: dict[type, Callable[[Any, Path], None]] = {  # by type of artifact
     ImageGrid: image_grid.draw_image_grid,
     ConfusionMatrix: plots.draw_confusion_matrix,
     GraphPlot: network_plots.draw_network,

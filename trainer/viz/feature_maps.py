@@ -16,18 +16,25 @@ from trainer.utils.suggest import did_you_mean
 from trainer.viz.model_summary import summarize_layers
 
 MAX_CHANNELS, GRID_COLUMNS, PREVIEW_EPOCHS = 64, 8, 5
-"""How many maps of a layer are shown, how many side by side, and epochs of a training row."""
+"""Maximum number of feature maps, columns of the grid, and epochs in a preview of augmented rows."""
 UNITS_PER_PANEL, MAX_PANELS, PANEL_WIDTH = 128, 8, 9.0
-"""How many numbers of a vector stand side by side as bars, at most how often one below the other, and how wide."""
+"""Bars per panel of a bar chart, maximum number of panels, and their width in inches."""
 
 
 def make_feature_maps(
     task: Task, batch: Batch, layer: str, image_inputs: Sequence[str] = (), bounds: Bounds | None = None
 ) -> ImageGrid | LineChart:
-    """What a layer makes of the first row of a batch: the numbers of a vector as bars, or else the maps of its channels
-    beside the inputs that are ``pictures``, in which black and white are ``bounds``.
+    """Make a plot of a layer's output for the first row of a batch: bars of a vector, or maps of its channels.
 
-    Raises ConfigError for a layer that the model does not have, with the nearest that it has.
+    Args:
+        task: Task with the model.
+        batch: Batch of at least one row.
+        layer: Dotted name of the layer.
+        image_inputs: Names of inputs that are images; they are shown next to the feature maps.
+        bounds: Black and white levels of these images.
+
+    Raises:
+        ConfigError: The model has no such layer; the message names the nearest one.
     """
     layers = {summary.name: summary for summary in summarize_layers(task, batch)}
     if layer not in layers:
@@ -57,10 +64,14 @@ def _make_bar_panels(values: Tensor, row: int) -> list[PlotPanel]:
 
 
 def make_sample_grid(train: Loader, count: int, class_names: Sequence[str], bounds: Bounds | None = None) -> ImageGrid:
-    """The first training rows, each as it is and as the first epochs see it, on one scale.
+    """Make an image grid of the first training rows, each without augmentation and as augmented in the first epochs.
 
-    bounds: what black and white are; without them, the least and the largest value of the rows as they are, so that
-    these look the same whatever augmentation does to the others.
+    Args:
+        train: Loader of the training rows.
+        count: Number of rows.
+        class_names: Names of the classes, for captions and the legend; may be empty.
+        bounds: Black and white levels; default: minimum and maximum of the unaugmented rows, so that these look the
+            same regardless of the augmentation.
     """
     index, tiles, rows = torch.arange(count), [], train.split.get_row_names(first=0)
     batches = [train.load_rows(index), *(train.load_augmented_rows(index, epoch) for epoch in range(PREVIEW_EPOCHS))]

@@ -1,4 +1,4 @@
-"""Image grids with captions, drawn by Pillow: hundreds of images in a second."""
+"""Image grids with captions, drawn by Pillow (hundreds of images per second)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from trainer.core.batch import IGNORE_INDEX
 from trainer.utils.text import escape_control_chars, shorten_label
 
 TARGET_SIZE = 112
-"""Small images are enlarged to about this many pixels, large ones reduced to at most three times as many."""
+"""Size in pixels to which small images are enlarged; large ones are reduced to at most three times this size."""
 GAP, FONT_SIZE, LINE_HEIGHT = 8, 13, 16
-"""Pixels between pictures, of the letters of a caption, and from line to line."""
+"""Pixels between images, font size of captions, and distance between lines."""
 BACKGROUND_COLOR, TEXT_COLOR = (255, 255, 255), (40, 40, 40)
 CLASS_COLORS = torch.tensor(
     [
@@ -26,9 +26,9 @@ CLASS_COLORS = torch.tensor(
         *((204, 121, 167), (148, 103, 189), (140, 86, 75), (23, 190, 207), (110, 110, 110), (188, 189, 34)),
     ]
 )
-"""Of classes in turn: the palette of Okabe and Ito 2008, which the colour-blind can tell apart, and a few more."""
+"""Colors of classes: the palette of Okabe and Ito 2008, suitable for color-blind readers, and a few more."""
 DARK_CLASS_COLORS = torch.cat((CLASS_COLORS[:3], CLASS_COLORS[4:]))
-"""Those that can be seen on paper as points."""
+"""The same without yellow, which is hard to see as points on white."""
 HEATMAP_COLOR = torch.tensor([220.0, 30, 30]).view(3, 1, 1)
 
 
@@ -84,13 +84,13 @@ def collect_legend_entries(grid: ImageGrid) -> list[tuple[str, tuple[int, ...]]]
         for label in labels
         if label != IGNORE_INDEX
     ]
-    return entries + [("not counted (the picture as it is)", BACKGROUND_COLOR)] * (IGNORE_INDEX in labels)
+    return entries + [("not counted (the image as it is)", BACKGROUND_COLOR)] * (IGNORE_INDEX in labels)
 
 
 def _layout_legend(
     entries: Sequence[tuple[str, tuple[int, ...]]], measure: Callable[[str], float], width: int
 ) -> list[tuple[int, int, str, tuple[int, ...]]]:
-    """Wrap legend entries to a width, each (left, top, label, color); left is where the label begins."""
+    """Wrap legend entries to a width in pixels; each is (left, top, label, color), with the left edge of the label."""
     placed: list[tuple[int, int, str, tuple[int, ...]]] = []
     left, top = GAP + LINE_HEIGHT, 0
     for label, color in entries:
@@ -103,13 +103,13 @@ def _layout_legend(
 
 
 def _to_rgb(image: Tensor) -> Tensor:
-    """Convert an image to three channels (3, H, W): gray is repeated, more than three channels are cut."""
+    """Convert an image (C, H, W) to three channels (3, H, W): gray is repeated, further channels are dropped."""
     image = image.detach().float().cpu()
     return image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)
 
 
 def _value_range(images: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the minimum and maximum over all channels."""
+    """Return the minimum and maximum over all images and channels."""
     extrema = [image.aminmax() for image in images]
     return torch.stack([extremum.min for extremum in extrema]).min(), torch.stack(
         [extremum.max for extremum in extrema]
@@ -123,7 +123,7 @@ def _bounds_to_rgb(bounds: Bounds) -> tuple[Tensor, Tensor]:
 
 
 def _render_tile(image: Tensor, low: Tensor, high: Tensor, tile: ImageTile) -> np.ndarray:
-    """Render the bytes (h, w, 3) of an image with its overlay."""
+    """Render an image (3, H, W) with its overlay as bytes (h, w, 3)."""
     color = 255 * (image - low) / (high - low).clamp(min=1e-12)
     size = _display_size(image.shape[-2], image.shape[-1])
     color = F.interpolate(color[None], size, mode="nearest" if size[0] >= image.shape[-2] else "area")[0]
@@ -138,7 +138,7 @@ def _render_tile(image: Tensor, low: Tensor, high: Tensor, tile: ImageTile) -> n
 
 
 def _display_size(height: int, width: int) -> tuple[int, int]:
-    """Return the size at which an image is drawn: an integer multiple, or a fraction."""
+    """Return the size at which an image is drawn: enlarged by an integer factor, or reduced."""
     longest = max(height, width)
     factor = max(1, round(TARGET_SIZE / longest)) if longest <= 3 * TARGET_SIZE else 3 * TARGET_SIZE / longest
     return max(1, round(height * factor)), max(1, round(width * factor))

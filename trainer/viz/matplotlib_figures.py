@@ -1,4 +1,4 @@
-"""Matplotlib figures without a window system; texts are drawn literally, never as formulas."""
+"""Matplotlib figures without a window system; text is drawn literally, never as a formula."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ INTEGER_AXIS_PREFIXES = ("step", "rows", "numbers", "unit")
 
 
 def new_figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
-    """Create an empty figure of a size in inches."""
+    """Create an empty figure.
+
+    Args:
+        width: Width in inches.
+        height: Height in inches.
+        layout: Layout engine of matplotlib; None for fixed margins.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -28,7 +34,7 @@ def new_figure(width: float, height: float, layout: Literal["constrained"] | Non
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Save a figure as a PNG; ``$`` in a text begins no formula."""
+    """Save a figure as a PNG; ``$`` in text is drawn literally."""
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
@@ -36,13 +42,13 @@ def save_figure(figure: Figure, path: Path) -> None:
         text.set_parse_math(False)
         text.set_text(escape_control_chars(text.get_text()))
     with warnings.catch_warnings():
-        # A letter that the font lacks is drawn as an empty box.
+        # A character that the font lacks is drawn as an empty box.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(path, dpi=DPI)
 
 
 def format_axes(axes: Axes, title: str, x_label: str, y_label: str = "") -> None:
-    """Set title, labels, grid and plain tick labels: an offset would be drawn over the title."""
+    """Set title, axis labels, grid, and tick labels without an offset, which would be drawn over the title."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes.set_title(title, fontsize="medium", loc="left")

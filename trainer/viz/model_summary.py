@@ -14,7 +14,14 @@ from trainer.core.task import Task
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """A module as it last ran: dotted name, class, output, number of parameters."""
+    """Module of a model with its last output.
+
+    Attributes:
+        name: Dotted name.
+        class_name: Name of its class.
+        output: Output, or the first one of a tuple.
+        num_params: Number of parameters, including submodules.
+    """
 
     name: str
     class_name: str
@@ -23,7 +30,12 @@ class LayerSummary:
 
 
 def summarize_layers(task: Task, batch: Batch) -> list[LayerSummary]:
-    """Summarize every module that outputs a tensor, in the order in which they finish on a batch."""
+    """Summarize all modules that output a tensor, in the order in which they finish.
+
+    Args:
+        task: Task with the model.
+        batch: Batch to run the model on.
+    """
     summaries: dict[str, LayerSummary] = {}
 
     def make_hook(name: str):  # type: ignore[no-untyped-def]

@@ -19,7 +19,7 @@ LAYOUT_STEPS, CENTER_PULL = 60, 5.0
 
 
 def draw_network(plot: GraphPlot, path: Path) -> None:
-    """Draw graphs side by side as a PNG, with a spring layout and as adjacency matrices."""
+    """Draw graphs side by side as a PNG, each with a spring layout and as an adjacency matrix."""
     from matplotlib.collections import LineCollection
 
     classes = torch.zeros(plot.num_nodes, dtype=torch.long) if plot.node_classes is None else plot.node_classes
@@ -43,10 +43,13 @@ def draw_network(plot: GraphPlot, path: Path) -> None:
 
 
 def _layout_nodes(plot: GraphPlot, classes: Tensor) -> Tensor:
-    """Where the nodes of the first graph come to rest, (N, 2), when they begin on a circle, by their class.
+    """Return a spring layout (N, 2) of the first graph, starting from a circle ordered by class.
 
-    Fruchterman and Reingold 1991: all nodes push each other away by 1 / distance, links draw together by its square,
-    and a step grows shorter; what no link holds is drawn to the middle instead of flying off.
+    Nodes repel each other by 1 / distance, edges attract by the squared distance, the step size decreases, and a weak
+    pull to the center keeps isolated nodes in view.
+
+    References:
+        Fruchterman and Reingold, "Graph drawing by force-directed placement", Software: Practice and Experience 1991.
     """
     angle = (
         2 * math.pi * (classes + torch.rand(plot.num_nodes, generator=rng.make_generator(0))) / (int(classes.max()) + 1)

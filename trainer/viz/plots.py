@@ -1,4 +1,4 @@
-"""Line and scatter charts (predicted against true, forecasts, ROC curves), confusion matrices and training curves."""
+"""Line and scatter charts (predicted versus true, forecasts, ROC curves), confusion matrices and training curves."""
 
 from __future__ import annotations
 
@@ -65,9 +65,14 @@ def draw_training_curves(
     rates: LearningRateCurves | None = None,
     best_epoch: int | None = None,
 ) -> None:
-    """Losses, the monitored validation score and the learning rate over steps, side by side, as a PNG.
+    """Draw the losses, the monitored validation score and the learning rates over steps, side by side, as a PNG.
 
-    ``rates``: learning rates between the validations too; without them, those at the validations are drawn.
+    Args:
+        history: Rows of ``metrics.csv``, one per validation; nothing is drawn if there are none.
+        monitor: Metric that selects the best weights.
+        path: File to write.
+        rates: Learning rates of all steps; default: those at the validations.
+        best_epoch: Epoch whose weights were selected; marked by a vertical line.
     """
     if not history:
         return
@@ -111,7 +116,7 @@ def _draw_history(axes: Axes, steps: Sequence[int], values: Sequence[float], lab
 
 
 def draw_confusion_matrix(matrix: ConfusionMatrix, path: Path) -> None:
-    """Draw a confusion matrix as a PNG: row-normalized shades with counts."""
+    """Draw a confusion matrix as a PNG: colors normalized by row, with counts."""
     counts, labels = (
         matrix.counts,
         [shorten_label(escape_control_chars(label, one_line=True)) for label in matrix.labels],

@@ -1,4 +1,4 @@
-"""Plots of generated points over real ones."""
+"""Scatter plots of generated and real points."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from trainer.utils.text import escape_control_chars, shorten_label
 from trainer.viz.matplotlib_figures import new_figure, save_figure
 
 MAX_COLUMN_NAME_LENGTH = 18
-"""Characters of a column name in an axis label."""
+"""Maximum number of characters of a column name in an axis label."""
 
 
 def draw_point_cloud(plot: ScatterPlot, path: Path) -> None:
-    """Draw point clouds side by side over the real points, as a PNG."""
+    """Draw point clouds side by side, each over the real points, as a PNG."""
     projection = _fit_projection(plot)
     real = projection.project(plot.real)
     (left, low), (right, high) = real.min(0), real.max(0)
@@ -35,14 +35,20 @@ def draw_point_cloud(plot: ScatterPlot, path: Path) -> None:
         axes.spines[:].set_color("0.8")
     figure.supxlabel(projection.x_label, fontsize="small")
     figure.supylabel(projection.y_label, fontsize="small")
-    names = ["rows for training", "rows the model makes"]
+    names = ["training rows", "generated rows"]
     figure.legend([real_points, generated_points], names, loc="outside upper left", ncols=2, fontsize="small",
                   frameon=False, markerscale=3, columnspacing=1, handletextpad=0.2)  # fmt: skip
     save_figure(figure, path)
 
 
 class Projection(NamedTuple):
-    """Projection of points (N, F) to the plane (N, 2), with its axis labels."""
+    """Projection of points (N, F) to the plane (N, 2).
+
+    Attributes:
+        project: Function that projects points.
+        x_label: Label of the horizontal axis.
+        y_label: Label of the vertical axis.
+    """
 
     project: Callable[[Tensor], np.ndarray]
     x_label: str

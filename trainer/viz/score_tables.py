@@ -1,4 +1,4 @@
-"""Tables of scores, readable from 40 columns on."""
+"""Tables of scores for terminals of 40 columns or more."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 
 MAX_UNUSUAL_ROWS = 10
+"""Number of rows in the table of the most unusual rows."""
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 
 
 class TestScores(Protocol):
-    """Scores of a run on its test rows, of its baseline, and the best possible ones, by metric, with directions."""
+    """Test scores of a run, its baseline and the best possible scores, by metric, with the directions of metrics."""
 
     @property
     def test(self) -> Mapping[str, float]: ...
@@ -46,17 +47,29 @@ def format_metric_name(name: str) -> str:
 
 
 def new_table(title: str | None) -> Table:
+    """Create an empty table without borders."""
     return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
 
 
 def format_score_comparison(result: TestScores, name: str) -> str:
-    """Format a score in context: ``baseline .50 | model .89 | best possible .8945``."""
+    """Format a score in context: ``baseline .50 | model .89 | best possible .8945``.
+
+    Args:
+        result: Scores of a run.
+        name: Name of the metric.
+    """
     parts = [("baseline", result.baseline), ("model", result.test), ("best possible", result.best_possible)]
     return " | ".join(f"{label} {format_number(scores[name])}" for label, scores in parts if name in scores)
 
 
 def explain_better_than_best(result: TestScores, name: str, num_rows: int) -> str | None:
-    """Explain how a score on ``rows`` test rows can exceed the best possible one; None if it does not."""
+    """Explain how a test score can exceed the best possible one; None if it does not.
+
+    Args:
+        result: Scores of a run.
+        name: Name of the metric.
+        num_rows: Number of test rows.
+    """
     best, score = result.best_possible.get(name), result.test.get(name)
     metric = registry.find_metric(name, result.higher_is_better)
     if best is None or score is None or score == best or metric is None or not registry.is_better(score, best, metric):
@@ -90,9 +103,13 @@ def build_score_table(result: TestScores) -> Table:
 def build_rating_tables(
     row_title: str, names: Sequence[object], ratings: Mapping[str, Tensor], metric: Metric | None
 ) -> Iterator[Table]:
-    """Build tables of the distribution of row scores (N,), and of the rows that the first of them ranks most unusual.
+    """Build a table with quantiles of row scores, and one with the most unusual rows.
 
-    metric: of the first rating; where it is not known, higher is more usual.
+    Args:
+        row_title: Noun for a row, for the header.
+        names: Names of the rows.
+        ratings: Scores (N,) of the rows, by name; the first one ranks the rows.
+        metric: Metric of the first rating; if None, higher values are more usual.
     """
     distribution = new_table("rows rated")
     distribution.add_column("score", overflow="fold")

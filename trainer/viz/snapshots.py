@@ -1,4 +1,4 @@
-"""Sample snapshots: what a task makes of the same noise, kept at some validations in the run's folder."""
+"""Snapshots: samples from the same noise, saved in the run directory during training."""
 
 from __future__ import annotations
 
@@ -17,12 +17,19 @@ if TYPE_CHECKING:
     from trainer.engine.trainer import Trainer
 
 SNAPSHOT_DIR = "progress"
+"""Subdirectory of the run directory, and name of the figure with all snapshots."""
 MAX_SNAPSHOTS = 8
-"""About how many snapshots are kept of a run."""
+"""Approximate maximum number of snapshots of a run."""
 
 
 class SampleSnapshots(Callback):
-    """The callback that saves sample snapshots, each in a file, so that a resumed run has them all."""
+    """Callback that saves snapshots at some validations, each in a file, so that a resumed run keeps them.
+
+    Args:
+        path: Run directory.
+        seed: Seed of the noise.
+        is_enabled: Whether snapshots are saved.
+    """
 
     def __init__(self, path: Path, seed: int, *, is_enabled: bool = True):
         self.snapshot_dir = path / SNAPSHOT_DIR
@@ -58,7 +65,7 @@ class SampleSnapshots(Callback):
         )
 
     def draw_snapshot_strip(self, trainer: Trainer) -> list[Path]:
-        """Draws the snapshots of a run side by side; gives the picture's path, if there are any."""
+        """Draw all snapshots of a run side by side; return the path of the figure, or nothing without snapshots."""
         files = sorted(self.snapshot_dir.glob("epoch-*.npy"))
         snapshots = [(f"epoch {int(file.stem.split('-')[1])}", torch.from_numpy(np.load(file))) for file in files]
         return (

@@ -1,4 +1,4 @@
-"""Runs of MLflow, in an SQLite store beside the run's folder or on a server."""
+"""Logger for MLflow, with an SQLite store next to the run directory or a server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 
 
 class MLflowLogger(Logger):
-    """Logs to ``tracking_uri``, which is ``mlflow.db`` in the parent of the run's folder if it is not given."""
+    """Logger for MLflow.
+
+    Args:
+        tracking_uri: Tracking server; default: ``mlflow.db`` in the parent of the run directory.
+        experiment: Name of the experiment.
+    """
 
     package, extra = "mlflow", "mlflow"
 

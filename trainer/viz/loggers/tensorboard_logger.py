@@ -1,4 +1,4 @@
-"""Event files of TensorBoard: ``tensorboard --logdir outputs``."""
+"""Logger for TensorBoard: ``tensorboard --logdir outputs``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from trainer.viz.loggers.logger import LoggedRun, Logger
 
 
 class TensorBoardLogger(Logger):
-    """Writes event files into ``folder``, which is ``tensorboard`` in the run's folder if it is not given."""
+    """Logger that writes event files of TensorBoard.
+
+    Args:
+        folder: Directory of the event files of all runs; default: ``tensorboard`` in the run directory.
+    """
 
     package, extra = "tensorboard", "tensorboard"
 
@@ -26,7 +30,7 @@ class TensorBoardLogger(Logger):
         log_dir = run.run_dir / "tensorboard" if self.folder is None else Path(self.folder, run.name)
         is_new = not log_dir.exists()
         self._logged_before = {} if run_id is None else _read_last_steps(log_dir)
-        # A run that was killed before its first checkpoint begins anew: what it had logged is dropped.
+        # A run that was killed before its first checkpoint starts again, so its earlier events are dropped.
         self._writer = SummaryWriter(str(log_dir), purge_step=0 if run_id is None and not is_new else None)
         if is_new:
             self._writer.add_text(
@@ -57,7 +61,7 @@ class TensorBoardLogger(Logger):
 
 
 def _read_last_steps(directory: Path) -> dict[str, int]:
-    """The last step of each scalar in the event files of a folder."""
+    """Return the last step of each scalar in the event files of a directory."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(directory), size_guidance={"scalars": 1}).Reload()
@@ -65,5 +69,5 @@ def _read_last_steps(directory: Path) -> dict[str, int]:
 
 
 def _format_code_block(text: str) -> str:
-    """Markdown of a block of code, as which TensorBoard shows a text line by line."""
+    """Format text as a Markdown code block, so that TensorBoard keeps its lines."""
     return "".join(f"    {line}\n" for line in text.splitlines())
