@@ -56,7 +56,7 @@ RUNTIME_ONLY_KEYS = {
 
 @dataclass(frozen=True)
 class Config:
-    """A composed and validated configuration.
+    """Composed and validated configuration.
 
     Attributes:
         tree: Plain values with every interpolation resolved.

@@ -36,7 +36,7 @@ def parse_file(path: Path) -> YamlFile:
 
 @dataclass(frozen=True)
 class Layer:
-    """A file of an option, with the package that its keys are merged into.
+    """File of an option, with the package that its keys are merged into.
 
     Attributes:
         file: Parsed file.

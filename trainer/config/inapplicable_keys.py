@@ -45,7 +45,12 @@ def drop_inapplicable_keys(composed: DictConfig, config_dirs: Sequence[Path] = (
 
 
 def find_source_layers(composed: DictConfig, config_dirs: Sequence[Path] = ()) -> list[Layer]:
-    """Return the YAML files of the chosen data set, model and experiment, parents first."""
+    """Return the YAML files of the chosen data set, model and experiment, parents first.
+
+    Args:
+        composed: Composed configuration.
+        config_dirs: Directories with YAML files of the user.
+    """
     names = composed.hydra.runtime.choices
     options = (registry.list_options(group, config_dirs).get(str(names.get(group))) for group in SOURCE_GROUPS)
     return [layer for option in options if option for layer in option.layers]

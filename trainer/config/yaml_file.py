@@ -59,6 +59,7 @@ class DefaultItem:
 
     @property
     def is_self(self) -> bool:
+        """Whether the item is ``_self_``, the position of the file's own keys."""
         return self.group is None and self.names == ("_self_",)
 
 
@@ -135,11 +136,13 @@ class YamlFile:
 
     @cached_property
     def defaults(self) -> tuple[DefaultItem, ...]:
+        """Items of the defaults list."""
         pairs = self.root.value if isinstance(self.root, yaml.MappingNode) else ()
         return tuple(_parse_defaults(next((value for key, value in pairs if key.value == _DEFAULTS_KEY), None)))
 
     @cached_property
     def entries(self) -> tuple[YamlEntry, ...]:
+        """All keys of the file, nested ones after their parents, without the defaults list."""
         pairs = _flatten_pairs(self.root) if isinstance(self.root, yaml.MappingNode) else []
         return tuple(self._walk_pairs([pair for pair in pairs if pair[0].value != _DEFAULTS_KEY], ()))
 

@@ -123,6 +123,7 @@ class _ExpandedSizes:
         self._sizes: dict[str, int | None] = {}
 
     def check_size(self) -> None:
+        """Raise ConfigError if the configuration is too large."""
         size = self.measure_node("", self.tree)
         if size > MAX_INTERPOLATED_SIZE or self.num_nested > MAX_NESTED_INTERPOLATIONS:
             raise ConfigError("the configuration's interpolations ${...} expand to more than any configuration needs")

@@ -19,7 +19,12 @@ DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def make_write_error(path: Path, error: OSError) -> SystemFault:
-    """Return an error that describes in one sentence why a file cannot be written."""
+    """Return an error that says in one sentence why a file cannot be written, with the free space of a full disk.
+
+    Args:
+        path: File that was to be written.
+        error: Error of the write.
+    """
     free_space = f"; {get_free_bytes(path.parent) / 1e6:.1f} MB free" if error.errno in DISK_FULL_ERRNOS else ""
     return SystemFault(f"cannot write {path}: {error.strerror or error}{free_space}")
 

@@ -38,7 +38,7 @@ class DataError(ValueError):
 
 
 class UnknownNameError(ConfigError):
-    """A key or an option that does not exist, usually a typo; it stops a whole sweep."""
+    """Key or option that does not exist, usually a typo; it stops a whole sweep."""
 
 
 class IncompatibleError(ConfigError):
@@ -46,19 +46,19 @@ class IncompatibleError(ConfigError):
 
 
 class NonFiniteError(UserError):
-    """A loss or gradient that is NaN or infinite; the weights are those of the previous step."""
+    """NaN or infinite loss or gradient; the weights are those of the previous step."""
 
     exit_code = 3
 
 
 class SystemFault(UserError):
-    """A failure of disk, memory, device or permissions; the same command may work on another machine."""
+    """Failure of disk, memory, device or permissions; the same command may work on another machine."""
 
     exit_code = 4
 
 
 class Interrupted(UserError):
-    """A stop by a signal, after saving.
+    """Stop by a signal, after saving.
 
     Args:
         message: What was stopped, for the user.

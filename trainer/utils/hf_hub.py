@@ -75,9 +75,7 @@ def load_pretrained(kind: str, folder: Path, key: str = "model.name", **options:
         )
     except Exception as error:  # transformers documents no list of exceptions for damaged files
         reason = (
-            f"it needs code of its own ({remote_code}), which train never runs"
-            if remote_code
-            else _get_first_line(error)
+            f"it needs custom code ({remote_code}), which train never runs" if remote_code else _get_first_line(error)
         )
         raise ConfigError(f"{key}: {folder} cannot be read: {reason}") from error
 

@@ -10,7 +10,14 @@ MAX_WORD_LENGTH = 200
 
 
 def find_nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that is closest to a word, or None if none is close enough."""
+    """Return the known word that is closest to a word, or None if none is close enough.
+
+    Similar words come first, then anagrams, then words of which one is a prefix of the other.
+
+    Args:
+        word: Word that is not known.
+        known: Known words.
+    """
     names = [name for name in known if len(name) <= MAX_WORD_LENGTH]
     if len(word) > MAX_WORD_LENGTH:
         return None

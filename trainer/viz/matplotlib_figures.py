@@ -48,7 +48,14 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def format_axes(axes: Axes, title: str, x_label: str, y_label: str = "") -> None:
-    """Set title, axis labels, grid, and tick labels without an offset, which would be drawn over the title."""
+    """Set title, axis labels, grid, and tick labels without an offset, which would be drawn over the title.
+
+    Args:
+        axes: Axes to format.
+        title: Title, left-aligned.
+        x_label: Label of the horizontal axis; see ``INTEGER_AXIS_PREFIXES``.
+        y_label: Label of the vertical axis.
+    """
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes.set_title(title, fontsize="medium", loc="left")

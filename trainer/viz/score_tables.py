@@ -26,6 +26,7 @@ class TestScores(Protocol):
 
     @property
     def test(self) -> Mapping[str, float]: ...
+
     @property
     def baseline(self) -> Mapping[str, float]: ...
     @property

@@ -17,7 +17,7 @@ ANNOUNCE_AFTER_SECONDS = 2.0
 
 
 class TimeLimitExceeded(Exception):
-    """The time limit for drawing is exceeded."""
+    """Raised when the time limit for drawing is exceeded."""
 
 
 class TimeLimit:

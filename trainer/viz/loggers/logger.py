@@ -37,6 +37,7 @@ class LoggedRun:
 
     @property
     def name(self) -> str:
+        """Name of the run directory."""
         return self.run_dir.name
 
     def flatten_config(self) -> dict[str, Any]:
