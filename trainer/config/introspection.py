@@ -119,24 +119,27 @@ def _read_signature(path: Path, name: str) -> Signature | None:
     node = find_classes(path).get(name)
     if node is None:
         return None
-    methods = {
-        name: {
-            argument.arg: Parameter(
-                resolve_annotation(argument.annotation), ast.unparse(default_node) if default_node else None
-            )
-            for argument, default_node in _parse_arguments(function, source_file)
-        }
-        for name, (function, source_file) in _find_methods(node, path).items()
-    }
-    option_defaults = _read_class_attribute(node, path, OPTION_DEFAULTS, {})
+    methods = {name: _read_parameters(*method) for name, method in _find_methods(node, path).items()}
     init = methods.get("__init__", {})
-    init |= {key: Parameter(init[key].kind, repr(option_defaults[key])) for key in option_defaults if key in init}
-    defaults = {"shapes": "", "required_model_methods": (), "extra_model_inputs": (), "target_kind": None}
-    shapes, required_methods, extra_inputs, target_kind = (
-        _read_class_attribute(node, path, key, default) for key, default in defaults.items()
+    for key, value in _read_class_attribute(node, path, OPTION_DEFAULTS, {}).items():
+        if key in init:
+            init[key] = Parameter(init[key].kind, repr(value))
+    return Signature(
+        doc=ast.get_docstring(node) or "",
+        shapes=_read_class_attribute(node, path, "shapes", ""),
+        parameters_by_method=methods,
+        required_model_methods=tuple(_read_class_attribute(node, path, "required_model_methods", ())) or ("forward",),
+        extra_model_inputs=tuple(_read_class_attribute(node, path, "extra_model_inputs", ())),
+        target_kind=_read_class_attribute(node, path, "target_kind", None),
     )
-    doc = ast.get_docstring(node) or ""
-    return Signature(doc, shapes, methods, tuple(required_methods) or ("forward",), tuple(extra_inputs), target_kind)
+
+
+def _read_parameters(function: ast.FunctionDef, path: Path) -> dict[str, Parameter]:
+    """Return the parameters of a method after ``self``, by name."""
+    return {
+        argument.arg: Parameter(resolve_annotation(argument.annotation), ast.unparse(default) if default else None)
+        for argument, default in _parse_arguments(function, path)
+    }
 
 
 def find_data_paths(target: str) -> list[str]:

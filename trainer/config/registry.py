@@ -64,6 +64,7 @@ class ConfigOption:
                 entries.insert(0, entry)
                 continue
             if entries and not (entries[-1].is_section and entry.is_section):
+                # A value replaces a section with all keys below it.
                 entries_by_path = {
                     key: item
                     for key, item in entries_by_path.items()
@@ -86,7 +87,9 @@ class ConfigOption:
     def _key_prefix(self) -> tuple[str, ...]:
         """Key path of its keys: the group, or the entry of its name in a list group."""
         entry_path = (self.group, self.name)
-        return entry_path if (*entry_path, "_target_") in self._entries_by_path else (self.group,) if self.group else ()
+        if (*entry_path, "_target_") in self._entries_by_path:
+            return entry_path
+        return (self.group,) if self.group else ()
 
     @property
     def class_path(self) -> str | None:
