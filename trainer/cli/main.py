@@ -64,12 +64,12 @@ def format_error(error: UserError) -> str:
     """Format an error for the terminal: at most ``MAX_ERROR_LINES`` lines, control characters escaped."""
     lines = str(error).splitlines()
     remainder = [f"... and {len(lines) - MAX_ERROR_LINES + 1} more"] if len(lines) > MAX_ERROR_LINES else []
-    shown = [
+    visible = [
         line if len(line) <= MAX_LINE_LENGTH else f"{line[: MAX_LINE_LENGTH - 4]} ..."
         for line in lines[: MAX_ERROR_LINES - len(remainder)]
     ]
     return escape_control_chars(
-        "\n".join(f"{'error: ' if not i else '       '}{line}" for i, line in enumerate([*shown, *remainder]))
+        "\n".join(f"{'error: ' if not i else '       '}{line}" for i, line in enumerate([*visible, *remainder]))
     )
 
 

@@ -271,9 +271,13 @@ def _find_unknown_options(item: Override, config_dirs: Sequence[Path]) -> list[s
         return [problem] if problem else []
     if problem := find_invalid_sweep(item, config_dirs):
         return [problem]
-    known = registry.list_options(item.key_or_group, config_dirs)
+    known_names = registry.list_options(item.key_or_group, config_dirs)
     names = map(str, item.sweep_iterator())
-    return [registry.describe_unknown_option(item.key_or_group, name, known) for name in names if name not in known]
+    return [
+        registry.describe_unknown_option(item.key_or_group, name, known_names)
+        for name in names
+        if name not in known_names
+    ]
 
 
 def _make_config(

@@ -232,11 +232,11 @@ def _resolve_class(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:
 
 def _read_class_attribute(node: ast.ClassDef, path: Path, key: str, default: Any) -> Any:
     """Return the value of a class attribute that is a literal, own or inherited."""
-    found = default
+    result = default
     for item in (item for class_node, _ in _resolve_mro(node, path) for item in class_node.body):
         match item:
             case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value) if name == key:
-                found = ast.literal_eval(value)
+                result = ast.literal_eval(value)
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if name == key:
-                found = ast.literal_eval(value)
-    return found
+                result = ast.literal_eval(value)
+    return result

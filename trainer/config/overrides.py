@@ -156,24 +156,24 @@ def find_unknown_option(item: Override, config_dirs: Sequence[Path]) -> str | No
     """
     group, name = item.key_or_group, item.value()
     if group in ALLOWED_HYDRA_GROUPS:
-        return _describe_missing_plugin(group, str(name))
-    known = registry.list_options(group, config_dirs)
+        return _describe_missing_hydra_plugin(group, str(name))
+    known_names = registry.list_options(group, config_dirs)
     if group in LIST_GROUPS and isinstance(name, list):
-        unknown_names = [str(entry) for entry in name if str(entry) not in known]
-        return registry.describe_unknown_option(group, unknown_names[0], known) if unknown_names else None
-    if str(name) in known or (group == "experiment" and name is None):
+        unknown_names = [str(entry) for entry in name if str(entry) not in known_names]
+        return registry.describe_unknown_option(group, unknown_names[0], known_names) if unknown_names else None
+    if str(name) in known_names or (group == "experiment" and name is None):
         return None
-    return registry.describe_unknown_option(group, "null" if name is None else str(name), known)
+    return registry.describe_unknown_option(group, "null" if name is None else str(name), known_names)
 
 
-def _describe_missing_plugin(group: str, name: str) -> str | None:
+def _describe_missing_hydra_plugin(group: str, name: str) -> str | None:
     """Return a problem if Hydra has no such launcher or sweeper installed."""
     from trainer.config import hydra_compose
 
-    known = hydra_compose.list_hydra_options(group)
-    if name in known:
+    installed = hydra_compose.list_hydra_options(group)
+    if name in installed:
         return None
     return (
-        f"{group} {name!r} is not installed{did_you_mean(name, known) or ';'} installed: {', '.join(known)}; others"
-        " come with packages such as hydra-joblib-launcher and hydra-optuna-sweeper"
+        f"{group} {name!r} is not installed{did_you_mean(name, installed) or ';'} installed: {', '.join(installed)};"
+        " others come with packages such as hydra-joblib-launcher and hydra-optuna-sweeper"
     )

@@ -194,15 +194,16 @@ def list_dir_options(directory: Path, group: str, config_dirs: Sequence[Path] = 
     return {path.stem: ConfigOption(group, path.stem, path, tuple(config_dirs)) for path in files}
 
 
-def describe_unknown_option(group: str, name: str, known: Iterable[str]) -> str:
+def describe_unknown_option(group: str, name: str, known_names: Iterable[str]) -> str:
     """Return a message for an option that does not exist, with the nearest and all known names.
 
     Args:
         group: Name of the group.
         name: Name of the missing option.
-        known: Names of the options of the group.
+        known_names: Names of the options of the group.
     """
-    return f"{group} {name!r} not found{did_you_mean(name, known) or ';'} choices: {', '.join(known) or 'none yet'}"
+    hint = did_you_mean(name, known_names) or ";"
+    return f"{group} {name!r} not found{hint} choices: {', '.join(known_names) or 'none yet'}"
 
 
 def list_groups(config_dirs: Iterable[Path] = ()) -> set[str]:

@@ -14,13 +14,13 @@ from trainer.utils.suggest import did_you_mean
 
 _MODULES = {"optimizer": "torch.optim", "scheduler": "torch.optim.lr_scheduler"}
 _BASES = {"optimizer": "Optimizer", "scheduler": "LRScheduler"}
-REFUSED = {
+UNSUPPORTED = {
     "LBFGS": "it evaluates the loss several times in a step, which the training loop does not",
     "SparseAdam": "it takes sparse gradients, and those of a run are dense",
     "LambdaLR": "it takes a Python function; write a class in a module of yours, and name that in plugins=[...]",
     "SequentialLR": "it takes scheduler objects; write a class in a module of yours, and name that in plugins=[...]",
 }
-REFUSED |= {"MultiplicativeLR": REFUSED["LambdaLR"], "ChainedScheduler": REFUSED["SequentialLR"]}
+UNSUPPORTED |= {"MultiplicativeLR": UNSUPPORTED["LambdaLR"], "ChainedScheduler": UNSUPPORTED["SequentialLR"]}
 """Classes that cannot be used, with the reason."""
 _RANGES: Mapping[str, Any] = {
     "lr": PositiveFloat,
@@ -112,7 +112,7 @@ def is_torch_class(target: str) -> bool:
     return target.rpartition(".")[0] in _MODULES.values()
 
 
-def describe_refusal(group: str, target: str) -> str | None:
+def describe_unsupported_class(group: str, target: str) -> str | None:
     """Return why a class of torch cannot be used for a group; None if it can, or is not a class of torch.
 
     Args:
@@ -122,12 +122,12 @@ def describe_refusal(group: str, target: str) -> str | None:
     module, _, name = target.rpartition(".")
     if module not in _MODULES.values():
         return None
-    known = list_classes(group) if module == _MODULES.get(group) else {}
-    if name in REFUSED and name in known:
-        return f"{target} cannot be used: {REFUSED[name]}"
-    if name in known:
+    classes = list_classes(group) if module == _MODULES.get(group) else {}
+    if name in UNSUPPORTED and name in classes:
+        return f"{target} cannot be used: {UNSUPPORTED[name]}"
+    if name in classes:
         return None
-    usable = [class_name for class_name in known if class_name not in REFUSED]
+    usable = [class_name for class_name in classes if class_name not in UNSUPPORTED]
     if not usable:
         return f"target {target!r} is not on the allow-list"
     return f"{module} has no {group} {name}{did_you_mean(name, usable) or ';'} one of {', '.join(usable)}"

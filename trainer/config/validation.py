@@ -181,8 +181,8 @@ def _check_targets(node: Any, path: str, *, is_root: bool = False) -> list[str]:
         if key != "_target_" or not is_root:
             problems.append(f"{path}.{key}: train does not read this key")
         elif torch_classes.is_torch_class(target):
-            refusal = torch_classes.describe_refusal(path, target)
-            problems += [f"{path}._target_: {refusal}"] if refusal else []
+            reason = torch_classes.describe_unsupported_class(path, target)
+            problems += [f"{path}._target_: {reason}"] if reason else []
         elif not target.startswith(TARGET_PREFIXES[path.split(".")[0]]) and not plugins.is_declared(target):
             module = target.split(".")[0]
             is_user_module = "." in target and module not in {*sys.stdlib_module_names, "trainer"}

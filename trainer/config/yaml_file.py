@@ -230,12 +230,12 @@ def _is_plain(node: yaml.Node, values: tuple[str, ...]) -> bool:
 def _flatten_pairs(node: yaml.MappingNode) -> list[tuple[Any, Any]]:
     """Return the pairs of a mapping that have scalar keys, those merged by ``<<`` first."""
     merged: dict[str, tuple[Any, Any]] = {}
-    own = [pair for pair in node.value if isinstance(pair[0], yaml.ScalarNode)]
-    for _, value in (pair for pair in own if _is_plain(pair[0], ("<<",))):
+    own_pairs = [pair for pair in node.value if isinstance(pair[0], yaml.ScalarNode)]
+    for _, value in (pair for pair in own_pairs if _is_plain(pair[0], ("<<",))):
         sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
         for source in (item for item in reversed(sources) if isinstance(item, yaml.MappingNode) and item is not node):
             merged |= {key.value: (key, item) for key, item in _flatten_pairs(source)}
-    merged |= {key.value: (key, value) for key, value in own if not _is_plain(key, ("<<",))}
+    merged |= {key.value: (key, value) for key, value in own_pairs if not _is_plain(key, ("<<",))}
     return list(merged.values())
 
 

@@ -9,16 +9,16 @@ MAX_WORD_LENGTH = 200
 """Maximum number of characters in a word that may be a typo; longer ones are text."""
 
 
-def find_nearest(word: str, known: Iterable[str]) -> str | None:
+def find_nearest(word: str, known_words: Iterable[str]) -> str | None:
     """Return the known word that is closest to a word, or None if none is close enough.
 
     Similar words come first, then anagrams, then words of which one is a prefix of the other.
 
     Args:
         word: Word that is not known.
-        known: Known words.
+        known_words: Known words.
     """
-    names = [name for name in known if len(name) <= MAX_WORD_LENGTH]
+    names = [name for name in known_words if len(name) <= MAX_WORD_LENGTH]
     if len(word) > MAX_WORD_LENGTH:
         return None
     matches = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
@@ -29,13 +29,13 @@ def find_nearest(word: str, known: Iterable[str]) -> str | None:
     return min(anagrams or prefixes, key=len, default=None)
 
 
-def did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:
+def did_you_mean(word: str, known_words: Iterable[str], prefix: str = "") -> str:
     """Return ``; did you mean lstm?``, or an empty string if no known word is close enough.
 
     Args:
         word: Word that is not known.
-        known: Known words.
+        known_words: Known words.
         prefix: Text to put before the suggested word, such as ``model.``.
     """
-    nearest = find_nearest(word, known)
+    nearest = find_nearest(word, known_words)
     return f"; did you mean {prefix}{nearest}?" if nearest else ""

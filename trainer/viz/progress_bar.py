@@ -130,9 +130,9 @@ class ThroughputMeter:
 
     def seconds_left(self, trainer: Trainer) -> float:
         """Estimate the remaining seconds from the time per step so far, including validation."""
-        done = trainer.step - self._first_step
-        spent = self.seconds_elapsed()
-        return (trainer.total_steps - trainer.step) * spent / done if done else 0.0
+        num_steps = trainer.step - self._first_step
+        seconds = self.seconds_elapsed()
+        return (trainer.total_steps - trainer.step) * seconds / num_steps if num_steps else 0.0
 
 
 class SweepProgress:
@@ -184,31 +184,23 @@ class SweepProgress:
         if self._live is not None:
             self._live.stop()
         self.done += 1
-        left = self._format_time_left(running)
-        print_line(f"[{self.done}/{self.total}] {text}{f'  {left}' if left and self.done < self.total else ''}")
+        time_left = self._format_time_left(running) if self.done < self.total else ""
+        print_line(f"[{self.done}/{self.total}] {text}{f'  {time_left}' if time_left else ''}")
 
     def _format_status(self, running: Sequence[tuple[str, Position | None]]) -> str:
-        parts = [
+        lines = [
             f"{name}: {'starting' if position is None else position.format_position()}" for name, position in running
         ]
-        return "\n".join(
-            filter(
-                None,
-                [
-                    *parts,
-                    f"{self.done} of {format_count(self.total, 'job')} done  "
-                    f"{self._format_time_left(running)}".rstrip(),
-                ],
-            )
-        )
+        summary = f"{self.done} of {format_count(self.total, 'job')} done  {self._format_time_left(running)}"
+        return "\n".join([*lines, summary.rstrip()])
 
     def _format_time_left(self, running: Sequence[tuple[str, Position | None]]) -> str:
         """Estimate the remaining time from the jobs so far; running jobs count by their completed fraction."""
-        done = self.done + sum(position.completed_fraction for _, position in running if position is not None)
-        if not done:
+        completed_jobs = self.done + sum(position.completed_fraction for _, position in running if position is not None)
+        if not completed_jobs:
             return ""
-        spent = time.monotonic() - self.started_at
-        return f"about {format_duration(spent * (self.total - done) / done)} left"
+        seconds = time.monotonic() - self.started_at
+        return f"about {format_duration(seconds * (self.total - completed_jobs) / completed_jobs)} left"
 
 
 def format_duration(seconds: float) -> str:

@@ -42,11 +42,11 @@ class TimeLimit:
             TimeLimitExceeded: The time limit is exceeded.
         """
         self.check_signals()
-        spent = time.monotonic() - self.started_at
-        if self.announce is not None and spent > ANNOUNCE_AFTER_SECONDS:
+        elapsed = time.monotonic() - self.started_at
+        if self.announce is not None and elapsed > ANNOUNCE_AFTER_SECONDS:
             self.announce()
             self.announce = None
-        if spent > self.seconds:
+        if elapsed > self.seconds:
             raise TimeLimitExceeded
 
 
