@@ -201,7 +201,7 @@ def test_many_problems_are_cut_to_ten_lines(
         (["--shell-completion"], "train --shell-completion install=bash"),
         (["-m", "seed=0,1", "hydra/sweeper=optuna"], "hydra/sweeper 'optuna' is not installed; installed: basic"),
         (["-m", "seed=0,1", "hydra/launcher=joblib"], "hydra/launcher 'joblib' is not installed; installed: basic"),
-        (["-m", "seed=0,1", "api_key=SECRET", "hydra/sweeper=basic"], "give it as ${oc.env:NAME}"),
+        (["-m", "seed=0,1", "api_key=SECRET", "hydra/sweeper=basic"], "use ${oc.env:NAME} instead"),
         (["\x1b[2Jlist"], r"unknown command '\x1b[2Jlist'"),
         (["evaluate", "caf\udce9\x1b[31m"], r"caf\udce9\x1b[31m is not there"),
         (["=3"], "there is no key before ="),

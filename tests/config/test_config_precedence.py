@@ -18,7 +18,7 @@ def layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     Whether they fit each other is not the question here.
     """
-    monkeypatch.setattr(validation, "_check_compatibility", lambda *_: [])
+    monkeypatch.setattr(validation, "check_compatibility", lambda *_: [])
     package = "# @package _global_\n# one layer\n"
     override = "defaults:\n  - override /task@_global_.task: "
     mlp = (

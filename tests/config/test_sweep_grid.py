@@ -20,7 +20,7 @@ def jobs(*words: str, folders: tuple[Path, ...] = ()) -> list[list[str]]:
     ("words", "said"),
     [
         (("optimizer.lr=interval(1e-4,1e-2)",), "list the values: optimizer.lr=0.0001,0.01"),
-        (("data.rows=glob(3*)",), "chooses among the options of a group"),
+        (("data.rows=glob(3*)",), "matches options of a group"),
         (("model=glob(nothing*)",), "no model has such a name"),
         (("seed=range(0,0)",), "contains no value"),
         (("seed=range(5,1)",), "contains no value"),
