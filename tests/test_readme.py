@@ -123,7 +123,7 @@ def test_every_command_composes(line: str) -> None:
 @pytest.mark.parametrize(("model", "data", "words"), SAMPLES)
 def test_every_sample_is_asked_for_as_it_should_be(model: str, data: str, words: str) -> None:
     target = compose.compose([f"model={model}", f"data={data}"]).tree["task"]["_target_"]
-    assert verb_args.parse_verb_args("sample", words.split(), verb_args.verb_parameters("sample", target))["prompt"]
+    assert verb_args.parse_verb_args("sample", words.split(), verb_args.get_verb_parameters("sample", target))["prompt"]
 
 
 def test_the_table_of_files_names_files_that_are_there() -> None:

@@ -6,7 +6,7 @@
     data, task = trainer.build(config)   # task.model is the network
     result = trainer.run(config)         # trains, validates, tests; result.test["accuracy"]
 
-What a plugin subclasses or annotates with is imported from here as well: ``from trainer import Task, PositiveInt``.
+Base classes and annotations for plugins are exported here too: ``from trainer import Task, PositiveInt``.
 
 Importing this package imports neither torch nor Hydra: names are resolved on first use.
 """
@@ -96,7 +96,7 @@ _MODULES = {
     "trainer.runs.results": ("Result",),
     "trainer.utils.errors": ("ConfigError",),
 }
-"""The module that defines each name above, imported when the name is first used."""
+"""Exported names by the module that defines them, which is imported when a name is first used."""
 
 
 def __getattr__(name: str) -> Any:
@@ -119,7 +119,7 @@ def __dir__() -> list[str]:
 
 
 def _read_version() -> str:
-    """The version that is installed; that of a checkout which is on the path alone is not known."""
+    """Return the installed version, or ``0+unknown`` for a checkout that is only on the path."""
     from importlib import metadata
 
     try:
@@ -129,14 +129,14 @@ def _read_version() -> str:
 
 
 def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> Config:
-    """Compose and check the configuration of a command line.
+    """Compose and validate the configuration of a command line.
 
     Args:
-        overrides: the words of the command line, such as ``["model=lstm", "epochs=3"]``.
-        config_dir: a directory with YAML files of your own.
+        overrides: Overrides of the command line, such as ``["model=lstm", "epochs=3"]``.
+        config_dir: Directory with your own YAML files.
 
     Raises:
-        ConfigError: with every problem at once.
+        ConfigError: The configuration is invalid; all problems are listed.
     """
     from trainer.config import compose as config
     from trainer.config.hydra_compose import preserve_hydra_state
@@ -146,17 +146,20 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None)
 
 
 def build(config: Config) -> tuple[Dataset, Task]:
-    """Build the data set, and the task with its model (``task.model``), with fresh weights from ``seed``.
+    """Build the data set and the task with its model (``task.model``), with weights initialized from ``seed``.
 
     The global random state is restored afterwards.
 
+    Args:
+        config: Result of ``compose``.
+
     Raises:
-        ConfigError: if the data cannot be read, or a run is active in another thread.
+        ConfigError: The data cannot be read, or a run is active in another thread.
     """
     from trainer.core import rng
 
     with rng.preserve_global_state():
-        from trainer.engine import dataset_loading, factory  # here: what it imports may draw, once in a process
+        from trainer.engine import dataset_loading, factory  # here, because imports may draw random numbers
 
         data = dataset_loading.load_dataset(config)
         rng.seed_everything(config.settings.seed)
@@ -164,21 +167,22 @@ def build(config: Config) -> tuple[Dataset, Task]:
 
 
 def run(config: Config, *, quiet: bool = False) -> Result:
-    """Train, validate and test, and leave a run folder; the same as the command line does.
+    """Train, validate and test, and write a run directory, as the command line does.
 
-    The process is afterwards as before: random numbers, threads, signal handlers and how memory is freed. In another
-    thread than the main one it runs too, but Ctrl-C does not reach it.
+    Random states, number of threads, signal handlers and memory settings of the process are restored afterwards. It
+    may be called from any thread; outside the main thread, Ctrl-C does not stop it.
 
     Args:
+        config: Result of ``compose``.
         quiet: Print nothing to the terminal.
 
     Raises:
-        ConfigError: The configuration does not fit, or another run is going on in a thread beside it.
+        ConfigError: The configuration does not fit the data, or another run is active in another thread.
     """
     from trainer.core import rng
 
     with rng.preserve_global_state():
-        from trainer.engine import device  # here: what they import may draw, once in a process
+        from trainer.engine import device  # here, because imports may draw random numbers
         from trainer.runs import train
         from trainer.viz.console import silence_console
 

@@ -40,7 +40,7 @@ def test_what_hydra_is_given(arguments: list[str], given: list[str]) -> None:
         (["-m=3"], "takes no value"),
         (["--config-dir"], "takes a directory"),
         (["--config-dir", "a\0b"], "is not there"),
-        (["--config-dir", "~nobody_of_that_name/x"], "names no folder"),
+        (["--config-dir", "~nobody_of_that_name/x"], "is not a directory"),
         (["--config-dir", "n" * 999], "is not there"),
         (["--config-path", "x"], "unknown option"),
         (["-cp", "x"], "unknown option"),

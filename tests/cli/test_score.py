@@ -169,7 +169,7 @@ def test_a_file_that_cannot_be_rated_is_refused(
 
 def test_a_task_that_rates_nothing_says_which_do() -> None:
     with pytest.raises(ConfigError, match="the task of this run cannot score; these can: density, "):
-        verb_args.verb_parameters("score", "trainer.tasks.classification.Classification", method="score_rows")
+        verb_args.get_verb_parameters("score", "trainer.tasks.classification.Classification", method="score_rows")
 
 
 def test_a_table_without_a_target_is_refused_by_what_needs_one(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from trainer.config.introspection import Parameter
 from trainer.runs import saved_run
 from trainer.utils.errors import ConfigError
 
-KNOWN = verb_args.verb_parameters("sample", "trainer.tasks.language.Language")
+KNOWN = verb_args.get_verb_parameters("sample", "trainer.tasks.language.Language")
 
 
 def test_text_stays_text_and_numbers_are_numbers() -> None:
@@ -33,7 +33,7 @@ def test_every_problem_is_told_at_once() -> None:
 
 def test_a_task_that_cannot_says_which_can() -> None:
     with pytest.raises(ConfigError, match=r"this run cannot sample; these can: .*graph_generation, language, seq2seq"):
-        verb_args.verb_parameters("sample", "trainer.tasks.regression.Regression")
+        verb_args.get_verb_parameters("sample", "trainer.tasks.regression.Regression")
 
 
 def test_a_verb_without_keys_of_its_own_names_those_of_the_machine() -> None:

@@ -62,7 +62,7 @@ def test_dims_match_by_letter(wanted: str, given: str, fits: bool) -> None:
             a("x (B, ...) -> (B, ...)"),
             a("x (N, F), edge_index (2, E) -> (N)"),
             NOTHING,
-            "model with task learns from rows (B, ...) that stand for themselves; data gives x (N, F)",
+            "model with task needs independent rows (B, ...); data gives x (N, F)",
         ),
         (
             a("x (N, F), edge_index (2, E) -> (N, C)"),
@@ -89,11 +89,11 @@ def test_dims_match_by_letter(wanted: str, given: str, fits: bool) -> None:
         (a("x (B, T, F), y (B) -> (B, C)", optional=("y",)), SEQUENCE, CLASSIFY, None),
         (a("x (B, T, F) -> (B, C)"), a("x (B, T, F), lengths (B) -> (B)"), CLASSIFY, "read the padding"),
         (a("x (B, T, F), lengths (B) -> (B, C)"), a("x (B, T, F), lengths (B) -> (B)"), CLASSIFY, None),
-        (a("x (B, T, F) -> (B, C)"), SEQUENCE, REGRESS, "cannot set against the targets (B) of data"),
+        (a("x (B, T, F) -> (B, C)"), SEQUENCE, REGRESS, "cannot compare with the targets (B) of data"),
         (a("x (B, T, F) -> (B, C)"), a("x (B, T, F) -> ()"), CLASSIFY, "data has no targets, which task needs"),
         (a("x (B, ...) -> (B, ...)"), a("x (B, F) -> ()"), NOTHING, None),
         (a("x (B, T, F) -> (B, C)"), a("x (B, T, F) -> (B, K)"), a("(B, C) -> (B, K)"), None),
-        (a("x (B, T, F) -> (B, C)"), SEQUENCE, a("(B, C) -> (B, K)"), "cannot set against the targets (B) of data"),
+        (a("x (B, T, F) -> (B, C)"), SEQUENCE, a("(B, C) -> (B, K)"), "cannot compare with the targets (B) of data"),
         (a("x (B, T, F) -> (B, C)"), SEQUENCE, a("what is learned -> (B)"), None),
         (
             a("x (B, F) -> (B, C)"),
@@ -106,7 +106,7 @@ def test_dims_match_by_letter(wanted: str, given: str, fits: bool) -> None:
 def test_a_pair_fits_or_a_sentence_says_why(
     model: Signature, data: Signature, task: Signature, words: str | None
 ) -> None:
-    reason = compatibility.incompatibility(model, data, task)
+    reason = compatibility.find_incompatibility(model, data, task)
     assert (reason is None) if words is None else (reason is not None and words in reason), reason
 
 

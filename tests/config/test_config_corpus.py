@@ -12,6 +12,7 @@ import pytest
 from tests.helpers import option_files
 from tests.helpers.refusals import refused
 from trainer.config import introspection, registry, validation
+from trainer.config.annotations import UNCHECKED_TYPE
 from trainer.config.schema import Settings
 from trainer.core.types import DataPath, PathText, Range
 
@@ -153,7 +154,7 @@ def test_every_value_out_of_range_is_refused(record_property: Any) -> None:
 
 def test_every_key_has_a_type() -> None:
     """A parameter whose annotation the check cannot read would let anything through."""
-    assert [f"{key.option} {key.place}" for key in KEYS if key.kind is introspection.UNCHECKED_TYPE] == []
+    assert [f"{key.option} {key.place}" for key in KEYS if key.kind is UNCHECKED_TYPE] == []
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ def test_defaults_that_are_no_list(value: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("item", ["own", "/train", "/experiment/own"])
 def test_a_file_whose_defaults_lead_back_to_it(item: str, tmp_path: Path) -> None:
     write(tmp_path, {"experiment/own.yaml": f"# @package _global_\ndefaults: [{item}]\nepochs: 1\n"})
-    assert "lead back to itself" in refused(*SMALL, folders=(tmp_path,))[0]
+    assert "includes its own file" in refused(*SMALL, folders=(tmp_path,))[0]
 
 
 @pytest.mark.parametrize("item", ["{override /model: lstm}", "{optional override /model: lstm}", "_self_"])

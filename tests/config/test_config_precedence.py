@@ -18,7 +18,7 @@ def layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     Whether they fit each other is not the question here.
     """
-    monkeypatch.setattr(validation, "_check_compatibility", lambda *_: [])
+    monkeypatch.setattr(validation, "check_compatibility", lambda *_: [])
     package = "# @package _global_\n# one layer\n"
     override = "defaults:\n  - override /task@_global_.task: "
     mlp = (
@@ -108,7 +108,7 @@ def test_who_last_said_how_long_meant_it(words: tuple[str, ...], epochs: int, ma
 
 
 def test_two_lengths_on_the_command_line_are_refused() -> None:
-    with pytest.raises(ConfigError, match="epochs and max_steps: each says how long to train; keep one"):
+    with pytest.raises(ConfigError, match="epochs and max_steps: each sets the length of training; keep one"):
         compose.compose(["epochs=2", "max_steps=7"])
 
 

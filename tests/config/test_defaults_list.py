@@ -81,7 +81,7 @@ def test_an_option_of_a_folder_is_what_hydra_makes_of_it(folder: Path, group: st
     assert [(layer.config_path, layer.package) for layer in option.layers] == hydra_layers(group, name, [folder])
     tree, choices = hydra_tree(group, name, folder)
     assert option.chosen_options.items() <= choices.items()
-    for key, value, _ in option.other_overrides():
+    for key, value, _ in option.list_other_overrides():
         if key not in option.chosen_options:
             assert str(OmegaConf.select(OmegaConf.create(tree), key)) == value
     if group == "model":

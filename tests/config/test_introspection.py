@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NotRequired, get_args, get_origin, g
 import pytest
 
 from trainer.config import introspection, option_keys, plugins, registry, validation
+from trainer.config.annotations import UNCHECKED_TYPE
 from trainer.utils.errors import ConfigError
 
 TARGETS = sorted(
@@ -58,7 +59,7 @@ def test_the_source_says_what_the_class_says(target: str) -> None:
     assert found.doc == inspect.cleandoc(cls.__doc__ or "")
     assert found.shapes == getattr(cls, "shapes", "")
     for key, kind in found.init_types.items():
-        if kind is not introspection.UNCHECKED_TYPE:
+        if kind is not UNCHECKED_TYPE:
             assert kind == hints[key], key
         else:
             assert any(key in given for given in option_keys.INJECTED_ARGS.values()), f"{key} is checked by nobody"
@@ -78,11 +79,11 @@ def test_the_source_says_what_the_class_says(target: str) -> None:
         ("tuple[int, ...]", tuple[int, ...]),
         ("list[Literal['a']]", list[Literal["a"]]),
         ("Sequence[int] | int", None),
-        ("torch.Tensor", introspection.UNCHECKED_TYPE),
-        ("Tensor | None", introspection.UNCHECKED_TYPE),
-        ("list[Tensor]", introspection.UNCHECKED_TYPE),
-        ("Literal[NAMES]", introspection.UNCHECKED_TYPE),
-        ("Optional[int]", introspection.UNCHECKED_TYPE),
+        ("torch.Tensor", UNCHECKED_TYPE),
+        ("Tensor | None", UNCHECKED_TYPE),
+        ("list[Tensor]", UNCHECKED_TYPE),
+        ("Literal[NAMES]", UNCHECKED_TYPE),
+        ("Optional[int]", UNCHECKED_TYPE),
     ],
 )
 def test_types_of_the_vocabulary(annotation: str, kind: Any, own: Path) -> None:
@@ -90,7 +91,7 @@ def test_types_of_the_vocabulary(annotation: str, kind: Any, own: Path) -> None:
     found = introspection.read_signature("own_sig.A")
     assert found is not None
     assert kind is None or found.init_types["a"] == kind
-    assert (found.init_types["b"], found.init_types["c"]) == (introspection.UNCHECKED_TYPE, int)
+    assert (found.init_types["b"], found.init_types["c"]) == (UNCHECKED_TYPE, int)
     assert found.get_required_parameters() == {"a"}
 
 
@@ -133,7 +134,7 @@ def test_what_is_not_there(own: Path) -> None:
         assert introspection.read_signature(target) is None
     own.write_text("class A(:\n")
     introspection._parse_version.cache_clear()
-    with pytest.raises(ConfigError, match=r"own_sig\.py, line 1: this is not Python"):
+    with pytest.raises(ConfigError, match=r"own_sig\.py, line 1: not valid Python"):
         introspection.read_signature("own_sig.A")
 
 

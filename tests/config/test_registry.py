@@ -117,5 +117,5 @@ def test_what_an_option_sets_elsewhere_is_what_is_in_its_file(option: registry.C
     for key, value in option_files.read_tree(option).items():
         if key != option.group:
             wanted |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
-    assert {key: yaml.safe_load(value) for key, value, _ in option.other_overrides()} == wanted
+    assert {key: yaml.safe_load(value) for key, value, _ in option.list_other_overrides()} == wanted
     assert option.global_keys == {key for key in wanted if "." not in key and key not in registry.GROUPS}

@@ -89,7 +89,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_each_task_of_ours_says_what_it_learns() -> None:
     found = {
-        name: compatibility.expected_target_kind(str(option.class_path))
+        name: compatibility.infer_target_kind(str(option.class_path))
         for name, option in registry.list_options("task").items()
     }
     assert found == KINDS
@@ -101,7 +101,7 @@ def test_each_task_of_ours_says_what_it_learns() -> None:
 @pytest.mark.usefixtures("folder")
 def test_a_task_of_a_plugin_says_it_by_its_shapes_or_outright(name: str, kind: str | None) -> None:
     plugins.declare_plugins(["own_tasks"])
-    assert compatibility.expected_target_kind(f"own_tasks.{name}") == kind
+    assert compatibility.infer_target_kind(f"own_tasks.{name}") == kind
     plugins.declare_plugins([])
 
 

@@ -39,7 +39,7 @@ def facts(option: registry.ConfigOption) -> dict[str, object]:
         "class": option.class_path,
         "chosen": option.chosen_options,
         "flat": option.global_keys,
-        "elsewhere": {key: yaml.safe_load(value) for key, value, _ in option.other_overrides()},
+        "elsewhere": {key: yaml.safe_load(value) for key, value, _ in option.list_other_overrides()},
         "keys": {key: yaml.safe_load(value) for key, value, _ in option.find_entries()},
         "shapes": option.shapes_line,
         "layers": [(layer.config_path, layer.package) for layer in option.layers],
@@ -62,7 +62,7 @@ def test_how_a_file_is_written_changes_nothing_that_is_known_of_it(restyled: Pat
         if "by hand" in str(restyled) or "\r\n" in other.read_bytes().decode():
             assert after.description == before.description
             assert after.get_descriptions() == before.get_descriptions()
-            assert after.other_overrides() == before.other_overrides()
+            assert after.list_other_overrides() == before.list_other_overrides()
 
 
 COMMANDS = [
@@ -94,7 +94,7 @@ def test_how_a_file_is_written_changes_no_configuration(usual: list[compose.Conf
             assert after.tree[key] == before.tree[key]
     with pytest.raises(ConfigError, match=r"lstm works with: .*synthetic_seq"):
         compose.compose(["model=lstm", "data=moons"])
-    assert registry.default_option("model") == "lstm"
+    assert registry.get_default_option("model") == "lstm"
 
 
 HEADERS = [
@@ -130,7 +130,7 @@ def test_a_header_is_what_hydra_takes_for_one(text: str) -> None:
 def test_a_header_that_hydra_would_not_see_is_told(above: str, tmp_path: Path) -> None:
     text = f"{above}# @package _global_\nmodel:\n  _target_: trainer.models.tabular.mlp.MLP\n"
     write(tmp_path, {"model/mine.yaml": text})
-    with pytest.raises(ConfigError, match=r"mine.yaml: '.*@package _global_' stands below other text"):
+    with pytest.raises(ConfigError, match=r"mine.yaml: '.*@package _global_' is below other text"):
         compose.compose(["model=mine"], [tmp_path])
 
 
@@ -169,7 +169,7 @@ def test_a_text_that_is_no_configuration_has_no_keys_and_breaks_no_list(text: st
     write(tmp_path, {"model/odd.yaml": text, "model/good.yaml": "_target_: own.Net\na: 1 # one\n"})
     options = registry.list_options("model", [tmp_path])
     odd = options["odd"]
-    assert (odd.class_path, odd.task_name, odd.find_entries(), odd.other_overrides()) == (None, None, [], [])
+    assert (odd.class_path, odd.task_name, odd.find_entries(), odd.list_other_overrides()) == (None, None, [], [])
     assert options["good"].class_path == "own.Net"
 
 

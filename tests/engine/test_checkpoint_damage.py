@@ -59,7 +59,7 @@ def test_the_previous_one_is_taken_for_a_missing_last_and_a_last_that_is_no_chec
 def test_nothing_there_is_told_with_the_nearest_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"no checkpoint in {tmp_path}"):
         load_newest(tmp_path)
-    with pytest.raises(ConfigError, match=f"the nearest folder that exists is {tmp_path}$"):
+    with pytest.raises(ConfigError, match=f"the nearest directory that exists is {tmp_path}$"):
         load_checkpoint(tmp_path / "no" / "such.pt")
     with pytest.raises(ConfigError, match="no checkpoint"):
         load_checkpoint(tmp_path)

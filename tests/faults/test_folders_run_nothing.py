@@ -50,7 +50,8 @@ def test_a_folder_of_yaml_files(trick: str, command: str, marker: Path, monkeypa
     with pytest.raises(ConfigError) as caught:
         main.run_command(victim(command))
     assert any(
-        word in str(caught.value) for word in ("hydra", "Hydra", "do not compose", "pkg://", "only a command may")
+        word in str(caught.value)
+        for word in ("hydra", "Hydra", "do not compose", "pkg://", "only the command line may")
     )
 
 
@@ -58,7 +59,7 @@ def test_a_linked_folder(marker: Path) -> None:
     write(marker.parent / "conf", {"experiment/e.yaml": hostile.GLOBAL + "epochs: 1\n"})
     elsewhere = write(marker.parent / "elsewhere", {"launcher/basic.yaml": hostile.callback(str(marker))})
     (marker.parent / "conf" / "hydra").symlink_to(elsewhere)
-    with pytest.raises(ConfigError, match="may hold nothing for Hydra"):
+    with pytest.raises(ConfigError, match="must not contain configuration of Hydra"):
         main.run_command(victim("sweep of Hydra's"))
 
 
@@ -203,7 +204,7 @@ def test_a_runs_module_is_imported_when_it_is_named_again(tmp_path: Path, monkey
     """The sentence says how, and doing so runs it: the probes above can fail."""
     monkeypatch.chdir(write(tmp_path, {"evil_twin.py": hostile.EVIL}))
     path = run_folder(tmp_path / "run", {"plugins": ["evil_twin"]})
-    with pytest.raises(ConfigError, match=r"a run folder is data.*plugins=\[evil_twin\]"):
+    with pytest.raises(ConfigError, match=r"a run directory is data.*plugins=\[evil_twin\]"):
         main.run_command(["evaluate", str(path)])
     assert main.run_command(["resume", str(path), "plugins=[evil_twin]"]) == 0
     assert (tmp_path / hostile.MARKER).exists()

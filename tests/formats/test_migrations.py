@@ -108,5 +108,5 @@ def test_every_class_of_before_is_there_today() -> None:
     for name in moved_classes._CLASSES.values():
         paths = (f"trainer.{moved}.{name}" for moved in moved_classes._MODULES.values())
         assert any(introspection.read_signature(path) for path in paths), name
-    assert moved_classes.current_path("trainer.models.mlp.MLP") == "trainer.models.tabular.mlp.MLP"
-    assert moved_classes.current_path("mine.models.MLP") == "mine.models.MLP"
+    assert moved_classes.get_current_path("trainer.models.mlp.MLP") == "trainer.models.tabular.mlp.MLP"
+    assert moved_classes.get_current_path("mine.models.MLP") == "mine.models.MLP"

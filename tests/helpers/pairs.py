@@ -125,7 +125,7 @@ def built(name: str) -> Dataset:
         keys["data_dir"] = str(data_dir(name))
     if "target_kind" in keys:
         task = TASKS[DATA[name].task_name or "classification"].class_path
-        keys["task_target"] = compatibility.expected_target_kind(str(task))
+        keys["task_target"] = compatibility.infer_target_kind(str(task))
     return make(keys)
 
 
@@ -173,7 +173,7 @@ def pair(model: str, data: str, *more: str, seed: int = 0) -> Pair:
     composed = compose.compose([f"model={model}", *own, *overrides(data), *cut, f"seed={seed}", "batch_size=16", *more])
     keys = dict(composed.tree["data"])
     if "target_kind" in keys:
-        keys["task_target"] = compatibility.expected_target_kind(composed.tree["task"]["_target_"])
+        keys["task_target"] = compatibility.infer_target_kind(composed.tree["task"]["_target_"])
     made = _data(json.dumps(keys))
     rng.seed_everything(seed)
     task = factory.make_task(composed.tree, made, composed.names)

@@ -25,7 +25,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "NAdam": {"decoupled_weight_decay": True, **DECAYS},
     "Adafactor": {"weight_decay": 0.1},
 }
-NAMES = [name for name in torch_classes.list_classes("optimizer") if name not in {*torch_classes.REFUSED, "Muon"}]
+NAMES = [name for name in torch_classes.list_classes("optimizer") if name not in {*torch_classes.UNSUPPORTED, "Muon"}]
 
 
 def find_class(name: str) -> Any:

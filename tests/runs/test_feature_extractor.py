@@ -115,7 +115,7 @@ def test_a_stop_while_it_is_trained_is_of_the_run_that_wants_it(monkeypatch: pyt
     fit = Trainer.fit
     monkeypatch.setattr(Trainer, "fit", stopped)
     with pytest.raises(
-        Interrupted, match=r"^stopped by SIGTERM; go on with: train resume outputs/\S+-vae-digits$"
+        Interrupted, match=r"^stopped by SIGTERM; resume with: train resume outputs/\S+-vae-digits$"
     ) as told:
         train.run(compose.compose(TINY))
     monkeypatch.setattr(Trainer, "fit", fit)

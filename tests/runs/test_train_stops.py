@@ -161,7 +161,7 @@ def test_ctrl_c_twice_names_the_run_that_has_a_checkpoint(
     monkeypatch.setattr(run_report.RunReporter, "on_step_end", press_twice)
     with pytest.raises(Left):
         run("epochs=4", "save_every=0", "hydra.run.dir=outputs/cut")
-    assert "stopped at once; go on with: train resume outputs/cut\n" in capfd.readouterr().err
+    assert "stopped at once; resume with: train resume outputs/cut\n" in capfd.readouterr().err
 
 
 @pytest.mark.slow

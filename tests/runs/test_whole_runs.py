@@ -154,7 +154,7 @@ def test_a_baseline_is_of_the_rows_that_are_scored(capsys: pytest.CaptureFixture
 
 def test_a_place_that_is_given_for_files_must_be_there() -> None:
     path = trained("csv")
-    with pytest.raises(ConfigError, match=r"data.path: .*/nowhere.csv is not there; the nearest folder") as told:
+    with pytest.raises(ConfigError, match=r"data.path: .*/nowhere.csv does not exist; the nearest directory") as told:
         scores(path, "data.path=nowhere.csv")
     assert "trained on" not in str(told.value)
 

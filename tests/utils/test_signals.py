@@ -99,7 +99,7 @@ def test_the_second_says_how_to_go_on_with_what_is_saved(
         os.kill(os.getpid(), signal.SIGINT)
         assert capfd.readouterr().err == ""
         os.kill(os.getpid(), signal.SIGINT)
-    words = "\nstopped at once; go on with: train resume \\x1b[31mRUN\n"
+    words = "\nstopped at once; resume with: train resume \\x1b[31mRUN\n"
     assert capfd.readouterr().err == (words if is_saved else "")
 
 

@@ -24,3 +24,8 @@ from trainer.utils import suggest
 def test_the_nearest_name(word: str, known: list[str], meant: str | None) -> None:
     assert suggest.find_nearest(word, known) == meant
     assert suggest.did_you_mean(word, known) == (f"; did you mean {meant}?" if meant else "")
+
+
+def test_a_prefix_comes_before_the_suggestion() -> None:
+    assert suggest.did_you_mean("hiden", ["hidden"], "model.") == "; did you mean model.hidden?"
+    assert suggest.did_you_mean("zzz", ["hidden"], "model.") == ""

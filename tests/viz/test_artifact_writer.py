@@ -121,7 +121,7 @@ def texts(item: ScatterPlot | ConfusionMatrix, folder: Path, monkeypatch: pytest
     return [text.get_text() for text in figures[0].findobj(Text) if isinstance(text, Text)]
 
 
-GREY = {"rows for training", "rows the model makes"}
+GREY = {"training rows", "generated rows"}
 
 
 def test_points_of_a_few_columns_name_them_and_say_what_is_grey(

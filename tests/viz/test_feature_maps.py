@@ -110,7 +110,7 @@ def test_training_rows_are_shown_before_training(capsys: pytest.CaptureFixture[s
     assert Path(capsys.readouterr().out.strip()).is_file()
     for words, said in (
         (["data=gratings", "samples=none"], "samples: 'none' given; it must be a whole number >= 1"),
-        (["samples=3"], "samples: of which data"),
+        (["samples=3"], "samples: needs data=NAME"),
         (["data=moons", "samples=3"], r"samples: draws images \(B, C, H, W\); data moons gives x \(B, F\)"),
         (["data=gratings", "augment.flp=none", "samples=3"], "augment.flp: unknown key"),
     ):

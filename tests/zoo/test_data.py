@@ -44,7 +44,7 @@ def again(name: str, **changes: object) -> Dataset:
     keys = node(DATA[name]) | shrink(name) | changes
     if "target_kind" in keys:
         task = TASKS[DATA[name].task_name or "classification"].class_path
-        keys["task_target"] = compatibility.expected_target_kind(str(task))
+        keys["task_target"] = compatibility.infer_target_kind(str(task))
     return factory.instantiate_node(keys, Dataset)  # type: ignore[type-abstract]
 
 

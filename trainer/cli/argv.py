@@ -31,16 +31,22 @@ KNOWN_FLAGS = frozenset({CONFIG_DIR_FLAG, "--multirun", "--version", *HYDRA_FLAG
 
 
 def split_args(arguments: Sequence[str]) -> tuple[list[str], list[Path], set[str]]:
-    """Split arguments into (overrides, directories of user YAML files, flags by their long names).
+    """Split arguments into overrides and flags.
+
+    Args:
+        arguments: Words of the command line after the subcommand.
+
+    Returns:
+        ``(overrides, config directories, flags by their long names)``.
 
     Raises:
         ConfigError: A flag is unknown, flags are incompatible, or a directory does not exist.
     """
     words = list(_parse_flags(arguments))
     flags = {flag for flag, _ in words if flag}
-    alone = [flag for flag in EXCLUSIVE_FLAGS if flag in flags]
-    if len(alone) > 1:
-        raise ConfigError(f"{alone[0]} and {alone[1]}: these are different actions; keep one")
+    exclusive = [flag for flag in EXCLUSIVE_FLAGS if flag in flags]
+    if len(exclusive) > 1:
+        raise ConfigError(f"{exclusive[0]} and {exclusive[1]}: these are different actions; keep one")
     if {"--resolve", "--package"} & flags and "--cfg" not in flags:
         raise ConfigError("--resolve and --package are options of --cfg; add --cfg job")
     overrides = [value for flag, value in words if not flag]
@@ -48,21 +54,29 @@ def split_args(arguments: Sequence[str]) -> tuple[list[str], list[Path], set[str
 
 
 def make_hydra_args(arguments: Sequence[str]) -> list[str]:
-    """Return the flags to pass on to Hydra in its own notation, without ``--config-dir``."""
+    """Return the flags to pass to Hydra in its own notation, without ``--config-dir``."""
     words = ((flag, value) for flag, value in _parse_flags(arguments) if flag and flag != CONFIG_DIR_FLAG)
     return [f"{flag}={value}" if value else flag for flag, value in words]
 
 
-def check_standalone_flag(overrides: Sequence[str], folders: Sequence[Path], given: set[str]) -> None:
-    """Raise ConfigError for words next to ``--hydra-help`` or ``--shell-completion`` that these ignore."""
-    if "--hydra-help" in given:
-        wrong = bool(overrides)
+def check_standalone_flag(overrides: Sequence[str], config_dirs: Sequence[Path], flags: set[str]) -> None:
+    """Raise ConfigError for arguments that ``--hydra-help`` or ``--shell-completion`` would ignore.
+
+    Args:
+        overrides: Overrides of the command line.
+        config_dirs: Directories given by ``--config-dir``.
+        flags: Flags by their long names; one of the two is among them.
+    """
+    if "--hydra-help" in flags:
+        is_invalid = bool(overrides)
         usage = "train --hydra-help"
     else:
-        shells = {f"{what}={shell}" for what in ("install", "uninstall", "query") for shell in ("bash", "zsh", "fish")}
-        wrong = len(overrides) != 1 or overrides[0] not in shells
+        shells = {
+            f"{action}={shell}" for action in ("install", "uninstall", "query") for shell in ("bash", "zsh", "fish")
+        }
+        is_invalid = len(overrides) != 1 or overrides[0] not in shells
         usage = 'eval "$(train --shell-completion install=bash)"; or install=zsh, install=fish, uninstall=...'
-    if wrong or folders:
+    if is_invalid or config_dirs:
         raise ConfigError(f"this flag takes no other arguments: {usage}")
 
 
@@ -74,23 +88,23 @@ def _parse_flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
         if not word.startswith("-"):
             yield "", word
             continue
-        given, equals, value = word.partition("=")
-        flag = SHORT_FLAGS.get(given, given)
+        name, equals, value = word.partition("=")
+        flag = SHORT_FLAGS.get(name, name)
         if flag not in KNOWN_FLAGS:
-            near = did_you_mean(given, {*KNOWN_FLAGS, *SHORT_FLAGS})
-            raise ConfigError(f"{given}: unknown option{near or ';'} train --help lists them")
-        is_next = rest and (flag != "--info" or rest[0] in FLAG_CHOICES["--info"])
-        if not equals and flag in (CONFIG_DIR_FLAG, "--cfg", "--package", "--info") and is_next:
+            suggestion = did_you_mean(name, {*KNOWN_FLAGS, *SHORT_FLAGS})
+            raise ConfigError(f"{name}: unknown option{suggestion or ';'} train --help lists them")
+        has_next_value = rest and (flag != "--info" or rest[0] in FLAG_CHOICES["--info"])
+        if not equals and flag in (CONFIG_DIR_FLAG, "--cfg", "--package", "--info") and has_next_value:
             value = rest.pop(0)
         elif value and flag not in (CONFIG_DIR_FLAG, "--cfg", "--package", "--info"):
-            raise ConfigError(f"{given}: takes no value; {value!r} given")
+            raise ConfigError(f"{name}: takes no value; {value!r} given")
         if flag == "--info":
             value = value or "all"
         allowed = FLAG_CHOICES.get(flag)
         if allowed and value not in allowed:
-            raise ConfigError(f"{given}: {value!r} given; one of {', '.join(allowed)}")
+            raise ConfigError(f"{name}: {value!r} given; one of {', '.join(allowed)}")
         if flag == "--package" and not value:
-            raise ConfigError(f"{given}: takes a key of the configuration, as in {given} model")
+            raise ConfigError(f"{name}: takes a key of the configuration, as in {name} model")
         yield flag, value
 
 
@@ -99,8 +113,8 @@ def _parse_config_dir(name: str) -> Path:
         raise ConfigError("--config-dir: takes a directory of YAML files")
     try:
         path = Path(name).expanduser().absolute()
-    except RuntimeError as error:  # ~ of nobody
-        raise ConfigError(f"--config-dir: {name!r} names no folder: {error}") from error
+    except RuntimeError as error:  # ~user of an unknown user
+        raise ConfigError(f"--config-dir: {name!r} is not a directory: {error}") from error
     if "\0" in name or not os.path.isdir(path):  # not Path.is_dir, which raises for a name that is too long
         raise ConfigError(f"--config-dir: {describe_missing_path(path)}")
     return path

@@ -13,7 +13,6 @@ from pathlib import Path
 from trainer.cli import argv, show
 from trainer.utils import signals, stdio
 from trainer.utils.errors import ConfigError, SystemFault, UserError
-from trainer.utils.gc_pause import pause_gc
 from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import escape_control_chars, escape_unencodable
 
@@ -30,7 +29,7 @@ train trains any neural network from a configuration.
   train evaluate RUN                        evaluate the best weights of a run on its test rows
   train sample RUN [prompt=TEXT ...]        generate with the best weights: text, a translation, images, a graph
   train score RUN [input=PATH]              likelihood or anomaly score of each row of a file (default: its test rows)
-  train report [FOLDER]                     leaderboard of all runs in a folder (default: outputs)
+  train report [DIR]                        leaderboard of all runs in a directory (default: outputs)
   A run that uses classes of your own module needs its name again: train evaluate RUN plugins=[your_module]
 
 Hydra flags: -m sweep, --cfg job shows the configuration, --resolve, --info, --config-dir DIR adds your own
@@ -40,7 +39,7 @@ Exit codes: 0 success, 1 internal error, 2 invalid input, 3 NaN or infinite loss
 """
 MAX_ERROR_LINES = 10
 MAX_LINE_LENGTH = 2000
-"""Characters of a line of an error: enough for the longest list of names."""
+"""Maximum number of characters in a line of an error: enough for the longest list of names."""
 
 
 def main() -> None:
@@ -64,18 +63,18 @@ def main() -> None:
 def format_error(error: UserError) -> str:
     """Format an error for the terminal: at most ``MAX_ERROR_LINES`` lines, control characters escaped."""
     lines = str(error).splitlines()
-    more = [f"... and {len(lines) - MAX_ERROR_LINES + 1} more"] if len(lines) > MAX_ERROR_LINES else []
-    shown = [
+    remainder = [f"... and {len(lines) - MAX_ERROR_LINES + 1} more"] if len(lines) > MAX_ERROR_LINES else []
+    visible = [
         line if len(line) <= MAX_LINE_LENGTH else f"{line[: MAX_LINE_LENGTH - 4]} ..."
-        for line in lines[: MAX_ERROR_LINES - len(more)]
+        for line in lines[: MAX_ERROR_LINES - len(remainder)]
     ]
     return escape_control_chars(
-        "\n".join(f"{'error: ' if not i else '       '}{line}" for i, line in enumerate([*shown, *more]))
+        "\n".join(f"{'error: ' if not i else '       '}{line}" for i, line in enumerate([*visible, *remainder]))
     )
 
 
 def run_command(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code."""
+    """Run a command line and return its exit code."""
     if any(argument in ("--help", "-h") for argument in arguments) or list(arguments) == ["help"]:
         print(HELP, end="")
         return 0
@@ -98,16 +97,16 @@ def run_command(arguments: Sequence[str]) -> int:
 
 
 def _describe_unknown_command(word: str, rest: Sequence[str], verbs: Iterable[str]) -> str:
-    """Describe an unknown subcommand: how to set the key or choose the option of that name, or the nearest name."""
+    """Describe an unknown subcommand: how to set a key or choose an option of that name, or the nearest name."""
     from trainer.config import registry
     from trainer.config.schema import Settings
 
     if word in (*registry.GROUPS, *Settings.__dataclass_fields__):
         value = rest[0] if rest and "=" not in rest[0] else "VALUE"
         return f"unknown command {word!r}: it is a configuration key; set it by: train {word}={value}"
-    ways = [f"train {group}={word}" for group in registry.GROUPS if word in registry.list_options(group)]
-    if ways:
-        return f"unknown command {word!r}; choose it by: {' or '.join(ways)}"
+    commands = [f"train {group}={word}" for group in registry.GROUPS if word in registry.list_options(group)]
+    if commands:
+        return f"unknown command {word!r}; choose it by: {' or '.join(commands)}"
     return f"unknown command {word!r}{did_you_mean(word, verbs) or ';'} one of {', '.join(verbs)}"
 
 
@@ -123,30 +122,29 @@ def check_working_dir() -> None:
 
 def compose_and_run(arguments: Sequence[str]) -> int:
     """Train one run, run a sweep, or let Hydra handle its own flags."""
-    with pause_gc():
-        from trainer.config import compose
+    from trainer.config import compose
 
-    overrides, folders, given = argv.split_args(arguments)
-    if "--version" in given:
+    overrides, config_dirs, flags = argv.split_args(arguments)
+    if "--version" in flags:
         return print_version()
-    is_sweep = "--multirun" in given
-    if given & argv.HYDRA_FLAGS or any(text.startswith(("hydra/sweeper=", "hydra/launcher=")) for text in overrides):
+    is_sweep = "--multirun" in flags
+    if flags & argv.HYDRA_FLAGS or any(text.startswith(("hydra/sweeper=", "hydra/launcher=")) for text in overrides):
         from trainer.runs import sweep
 
-        if "--shell-completion" in given or "--hydra-help" in given:
-            argv.check_standalone_flag(overrides, folders, given)
+        if "--shell-completion" in flags or "--hydra-help" in flags:
+            argv.check_standalone_flag(overrides, config_dirs, flags)
         elif is_sweep:
-            compose.check_hydra_sweep(overrides, folders)
+            compose.check_hydra_sweep(overrides, config_dirs)
         else:
-            compose.compose(overrides, folders)
-        return sweep.run_with_hydra(argv.make_hydra_args(arguments), overrides, folders)
+            compose.compose(overrides, config_dirs)
+        return sweep.run_with_hydra(argv.make_hydra_args(arguments), overrides, config_dirs)
     if is_sweep:
         from trainer.runs import sweep
 
-        return sweep.run_sweep(overrides, folders)
-    composed = compose.compose(overrides, folders)
-    with pause_gc():
-        from trainer.runs import train
+        return sweep.run_sweep(overrides, config_dirs)
+    composed = compose.compose(overrides, config_dirs)
+    from trainer.runs import train
+
     train.run(composed)
     return 0
 
@@ -165,11 +163,11 @@ def resume_run(arguments: Sequence[str]) -> int:
     from trainer.cli import verb_args
     from trainer.runs import saved_run
 
-    kept, more = saved_run.load_from_args("resume", arguments)
-    verb_args.parse_verb_args("resume", more, {})
-    with pause_gc():
-        from trainer.runs import train
-    train.resume_run(kept)
+    saved, rest = saved_run.load_from_args("resume", arguments)
+    verb_args.parse_verb_args("resume", rest, {})
+    from trainer.runs import train
+
+    train.resume_run(saved)
     return 0
 
 
@@ -178,11 +176,11 @@ def evaluate_run(arguments: Sequence[str]) -> int:
     from trainer.cli import verb_args
     from trainer.runs import saved_run
 
-    kept, more = saved_run.load_from_args("evaluate", arguments)
-    verb_args.parse_verb_args("evaluate", more, {})
-    with pause_gc():
-        from trainer.runs import inference
-    inference.evaluate_run(kept)
+    saved, rest = saved_run.load_from_args("evaluate", arguments)
+    verb_args.parse_verb_args("evaluate", rest, {})
+    from trainer.runs import inference
+
+    inference.evaluate_run(saved)
     return 0
 
 
@@ -191,12 +189,12 @@ def sample_run(arguments: Sequence[str]) -> int:
     from trainer.cli import verb_args
     from trainer.runs import saved_run
 
-    kept, more = saved_run.load_from_args("sample", arguments)
-    known = verb_args.verb_parameters("sample", kept.tree["task"]["_target_"])
-    options = verb_args.parse_verb_args("sample", more, known)
-    with pause_gc():
-        from trainer.runs import inference
-    for piece in inference.sample(kept, options):
+    saved, rest = saved_run.load_from_args("sample", arguments)
+    parameters = verb_args.get_verb_parameters("sample", saved.tree["task"]["_target_"])
+    options = verb_args.parse_verb_args("sample", rest, parameters)
+    from trainer.runs import inference
+
+    for piece in inference.sample(saved, options):
         print(escape_unencodable(escape_control_chars(piece)), end="", flush=True)
     print()
     return 0
@@ -208,20 +206,20 @@ def score_run(arguments: Sequence[str]) -> int:
     from trainer.config.introspection import Parameter
     from trainer.runs import saved_run
 
-    kept, more = saved_run.load_from_args("score", arguments)
-    verb_args.verb_parameters("score", kept.tree["task"]["_target_"], method="score_rows")
-    options = verb_args.parse_verb_args("score", more, {"input": Parameter(str, default="its own test rows")})
-    with pause_gc():
-        from trainer.runs import inference
-    inference.score(kept, options.get("input"))
+    saved, rest = saved_run.load_from_args("score", arguments)
+    verb_args.get_verb_parameters("score", saved.tree["task"]["_target_"], method="score_rows")
+    options = verb_args.parse_verb_args("score", rest, {"input": Parameter(str, default="its own test rows")})
+    from trainer.runs import inference
+
+    inference.score(saved, options.get("input"))
     return 0
 
 
 def print_leaderboard(arguments: Sequence[str]) -> int:
-    """Run ``train report [FOLDER]``."""
+    """Run ``train report [DIR]``."""
     from trainer.runs import leaderboard
 
     if len(arguments) > 1:
-        raise ConfigError("train report takes one folder")
+        raise ConfigError("train report takes one directory")
     leaderboard.show_leaderboard(Path(arguments[0] if arguments else "outputs"))
     return 0

@@ -17,27 +17,29 @@ if TYPE_CHECKING:
 
 
 def list_options(arguments: Sequence[str]) -> int:
-    """Run ``train list``: one line for each option."""
+    """Run ``train list``: print one line for each option."""
     from trainer.config import registry
 
-    plural = {"models": "model", "tasks": "task", "optimizers": "optimizer", "schedulers": "scheduler"}
-    plural |= {"experiments": "experiment", "data": "data", "loggers": "logger"} | {
+    group_names = {"models": "model", "tasks": "task", "optimizers": "optimizer", "schedulers": "scheduler"}
+    group_names |= {"experiments": "experiment", "data": "data", "loggers": "logger"} | {
         group: group for group in registry.GROUPS
     }
-    wanted = []
-    words, folders, _ = argv.split_args(arguments)
+    groups = []
+    words, config_dirs, _ = argv.split_args(arguments)
     for word in words:
-        if word not in plural:
-            ways = [
+        if word not in group_names:
+            commands = [
                 f"train show {group}={word}"
                 for group in registry.GROUPS
-                if word in registry.list_options(group, folders)
+                if word in registry.list_options(group, config_dirs)
             ]
-            near = f"; show it by: {' or '.join(ways)};" if ways else did_you_mean(word, plural) or ";"
-            raise ConfigError(f"train list {word}: unknown{near} one of {', '.join(plural)}")
-        wanted.append(plural[word])
-    for group in wanted or registry.GROUPS:
-        options = registry.list_options(group, folders).values()
+            suggestion = (
+                f"; show it by: {' or '.join(commands)};" if commands else did_you_mean(word, group_names) or ";"
+            )
+            raise ConfigError(f"train list {word}: unknown{suggestion} one of {', '.join(group_names)}")
+        groups.append(group_names[word])
+    for group in groups or registry.GROUPS:
+        options = registry.list_options(group, config_dirs).values()
         if not options:
             continue
         rows = [(option.name, option.task_name or "", option.shapes_line, option.description) for option in options]
@@ -47,19 +49,19 @@ def list_options(arguments: Sequence[str]) -> int:
 
 
 def show_details(arguments: Sequence[str]) -> int:
-    """Run ``train show``: keys with type, default and meaning; augmented images of a data set; the layers of a run."""
+    """Run ``train show``: print keys with type, default and meaning, or layers of a run; draw augmented images."""
     from trainer.config import plugins, registry
     from trainer.runs import run_dir
 
-    words, folders, _ = argv.split_args(arguments)
+    words, config_dirs, _ = argv.split_args(arguments)
     if any(word.startswith("samples=") for word in words):
-        return _show_samples(words, folders)
+        return _show_samples(words, config_dirs)
     if words and run_dir.is_path(words[0]):
         return _show_run(words)
-    named, modules = plugins.split_plugin_args(words)
+    options, modules = plugins.split_plugin_args(words)
     if modules:
         plugins.declare_plugins(modules)
-    if not named:
+    if not options:
         from typing import get_type_hints
 
         from trainer.config.defaults_list import get_builtin_dir
@@ -68,95 +70,99 @@ def show_details(arguments: Sequence[str]) -> int:
         path = get_builtin_dir() / "train.yaml"
         _print_keys(registry.ConfigOption("", "train", path), get_type_hints(Settings, include_extras=True))
         return 0
-    for word in named:
-        _show_option(word, folders)
+    for word in options:
+        _show_option(word, config_dirs)
     return 0
 
 
-def _show_option(word: str, folders: Sequence[Path]) -> None:
-    """Print the class and the keys of an option, given as ``group=name``, and what it sets besides."""
+def _show_option(word: str, config_dirs: Sequence[Path]) -> None:
+    """Print the class and the keys of an option, given as ``group=name``, and the keys of other groups that it sets."""
     from trainer.config import compatibility, introspection, option_keys, registry, torch_classes, validation
 
     group, _, name = word.partition("=")
     if group not in registry.GROUPS:
-        near = did_you_mean(group, registry.GROUPS)
-        raise ConfigError(f"train show {word}: {group!r} is no group{near or ';'} one of {', '.join(registry.GROUPS)}")
-    options = registry.list_options(group, folders)
+        suggestion = did_you_mean(group, registry.GROUPS)
+        raise ConfigError(
+            f"train show {word}: {group!r} is not a group{suggestion or ';'} one of {', '.join(registry.GROUPS)}"
+        )
+    options = registry.list_options(group, config_dirs)
     if name not in options:
         raise ConfigError(registry.describe_unknown_option(group, name, options))
     option = options[name]
     if option.problem:
         raise ConfigError(option.problem)
-    found = introspection.read_signature(option.class_path) if option.class_path else None
+    signature = introspection.read_signature(option.class_path) if option.class_path else None
     print_text(f"{group}={name}: {option.description}")
-    if found and torch_classes.is_torch_class(option.class_path or ""):
+    if signature and torch_classes.is_torch_class(option.class_path or ""):
         print_text(f"The class is {option.class_path}.")
-    elif found:
-        print_text("\n\n".join(part for part in (found.shapes, found.doc) if part))
+    elif signature:
+        print_text("\n\n".join(part for part in (signature.shapes, signature.doc) if part))
     keys = option_keys.read_keys(group, option.class_path) if option.class_path else None
     entry = f"{name}." if group in validation.LIST_GROUPS else ""
     _print_keys(option, {key: parameter.kind for key, parameter in (keys or {}).items()}, f"{group}.{entry}")
-    if elsewhere := option.other_overrides():
-        print_table([("SETS AS WELL", "TO", ""), *elsewhere])
-    if group == "data" and option.class_path and compatibility.non_image_inputs(option.class_path) is None:
-        print_text(f"train show {word} augment=NAME samples=8 draws training rows as the first epochs see them")
+    if overrides := option.list_other_overrides():
+        print_table([("SETS AS WELL", "TO", ""), *overrides])
+    if group == "data" and option.class_path and compatibility.describe_non_image_inputs(option.class_path) is None:
+        print_text(f"train show {word} augment=NAME samples=8 draws training rows as augmented in the first epochs")
 
 
-def _show_samples(words: Sequence[str], folders: Sequence[Path]) -> int:
-    from trainer.config import compatibility, compose, validation
+def _show_samples(words: Sequence[str], config_dirs: Sequence[Path]) -> int:
+    """Draw augmented training images: ``train show data=NAME augment=NAME samples=N``."""
+    from trainer.config import compatibility, compatible_options, compose
 
-    given = dict(word.partition("=")[::2] for word in words)
-    if not given["samples"].isdecimal() or not int(given["samples"]):
-        raise ConfigError(f"samples: {given['samples']!r} given; it must be a whole number >= 1")
-    if "data" not in given:
-        raise ConfigError("samples: of which data? as in: train show data=digits samples=8")
-    fitting = validation.find_compatible_model(given["data"], folders)
-    chosen = [f"model={fitting}"] if fitting and "model" not in given else []
-    composed = compose.compose([*chosen, *(word for word in words if not word.startswith("samples="))], folders)
-    other = compatibility.non_image_inputs(composed.tree["data"]["_target_"])
-    if other:
-        raise ConfigError(f"samples: draws images (B, C, H, W); data {given['data']} gives {other}")
+    args = dict(word.partition("=")[::2] for word in words)
+    if not args["samples"].isdecimal() or not int(args["samples"]):
+        raise ConfigError(f"samples: {args['samples']!r} given; it must be a whole number >= 1")
+    if "data" not in args:
+        raise ConfigError("samples: needs data=NAME, as in: train show data=digits samples=8")
+    model_name = compatible_options.find_compatible_model(args["data"], config_dirs)
+    model_args = [f"model={model_name}"] if model_name and "model" not in args else []
+    composed = compose.compose([*model_args, *(word for word in words if not word.startswith("samples="))], config_dirs)
+    inputs = compatibility.describe_non_image_inputs(composed.tree["data"]["_target_"])
+    if inputs:
+        raise ConfigError(f"samples: draws images (B, C, H, W); data {args['data']} gives {inputs}")
     from trainer.runs import inference
 
-    print(inference.draw_samples(composed, int(given["samples"])))
+    print(inference.draw_samples(composed, int(args["samples"])))
     return 0
 
 
 def _show_run(words: Sequence[str]) -> int:
+    """Print the layers of a saved run's model, or draw its feature maps: ``train show RUN [features=LAYER row=N]``."""
     from trainer.cli import verb_args
     from trainer.config.introspection import Parameter
     from trainer.core.types import NonNegativeInt
     from trainer.runs import saved_run
 
     _reject_option_name(words[0])
-    kept, more = saved_run.load_from_args("show", words)
-    known = {"features": Parameter(str, "no layer"), "row": Parameter(NonNegativeInt, "0")}
-    options = verb_args.parse_verb_args("show", more, known)
+    saved, rest = saved_run.load_from_args("show", words)
+    parameters = {"features": Parameter(str, "no layer"), "row": Parameter(NonNegativeInt, "0")}
+    options = verb_args.parse_verb_args("show", rest, parameters)
     if "row" in options and "features" not in options:
         raise ConfigError("show row: it selects the row for features=LAYER; name a layer, or leave row out")
     from trainer.runs import inference
 
     if "features" in options:
-        print(inference.draw_feature_maps(kept, options["features"], options.get("row", 0)))
+        print(inference.draw_feature_maps(saved, options["features"], options.get("row", 0)))
         return 0
-    print_table([("LAYER", "CLASS", "OUTPUT", "PARAMETERS"), *inference.summarize_layers(kept)])
+    print_table([("LAYER", "CLASS", "OUTPUT", "PARAMETERS"), *inference.summarize_layers(saved)])
     return 0
 
 
 def _reject_option_name(word: str) -> None:
-    """Raise ConfigError for a word that is the name of an option, or close to one, instead of a run directory."""
+    """Raise ConfigError if a word is not a path but the name of an option, or close to one."""
     from trainer.config import registry
 
     if os.path.lexists(word):
         return
     groups = [group for group in registry.GROUPS if word in registry.list_options(group)]
     if groups:
-        ways = " or ".join(f"train show {group}={word}" for group in groups)
-        raise ConfigError(f"there is no run directory {word}; to show the option: {ways}")
+        commands = " or ".join(f"train show {group}={word}" for group in groups)
+        raise ConfigError(f"there is no run directory {word}; to show the option: {commands}")
     if "/" not in word and (
-        near := did_you_mean(word, [name for g in registry.GROUPS for name in registry.list_options(g)])
+        suggestion := did_you_mean(word, [name for g in registry.GROUPS for name in registry.list_options(g)])
     ):
-        raise ConfigError(f"there is no run directory {word}{near} To show an option: train show GROUP=NAME")
+        raise ConfigError(f"there is no run directory {word}{suggestion} To show an option: train show GROUP=NAME")
 
 
 def _print_keys(option: ConfigOption, kinds: Mapping[str, Any], prefix: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Plain-text tables, wrapped at any width from 40 columns on, without importing rich."""
+"""Plain-text tables, wrapped to the line width (40 columns or more), without importing rich."""
 
 from __future__ import annotations
 
@@ -12,44 +12,52 @@ from trainer.utils.text import escape_control_chars
 UNLIMITED_WIDTH = 10_000
 """Width of output to a file or pipe, unless COLUMNS sets one."""
 MIN_LAST_COLUMN_WIDTH = 24
-"""Minimum width of the last column; in less room, cells are stacked."""
+"""Minimum width of the last column; if there is less space, cells are stacked."""
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print a table with columns of minimal width and a wrapped last column; stacked where that has no room."""
-    edge = get_line_width()
+    """Print a table with columns of minimal width and a wrapped last column.
+
+    Cells are stacked if the last column would be too narrow; the header is then cut to the line width.
+
+    Args:
+        rows: Header and rows, all of the same length. Columns without text are left out.
+    """
+    line_width = get_line_width()
     rows = [[escape_control_chars(cell, one_line=True) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    used = [place for place, width in enumerate(widths) if width]
-    start = sum(widths[place] + 2 for place in used[:-1])
-    # What is in front of the last column may be too wide by itself: then only the first stands alone.
-    is_stacked = edge - start < min(MIN_LAST_COLUMN_WIDTH, widths[used[-1]])
-    for place, row in enumerate(rows):
-        if is_stacked and place:
-            _print_stacked([row[column] for column in used if row[column]], edge)
+    columns = [index for index, width in enumerate(widths) if width]
+    start = sum(widths[index] + 2 for index in columns[:-1])
+    # The columns before the last one may already be too wide.
+    is_stacked = line_width - start < min(MIN_LAST_COLUMN_WIDTH, widths[columns[-1]])
+    for index, row in enumerate(rows):
+        if is_stacked and index:
+            _print_stacked([row[column] for column in columns if row[column]], line_width)
         elif not is_stacked:
-            front = "".join(f"{row[column]:<{widths[column]}}  " for column in used[:-1])
-            lines = textwrap.wrap(row[used[-1]], max(1, edge - start), break_on_hyphens=False) or [""]
-            print(f"{front}{lines[0]}".rstrip())
+            prefix = "".join(f"{row[column]:<{widths[column]}}  " for column in columns[:-1])
+            lines = textwrap.wrap(row[columns[-1]], max(1, line_width - start), break_on_hyphens=False) or [""]
+            print(f"{prefix}{lines[0]}".rstrip())
             for line in lines[1:]:
                 print(f"{'':<{start}}{line}")
         else:
-            print("  ".join(cell for cell in row if cell)[:edge])
+            print("  ".join(cell for cell in row if cell)[:line_width])
     print()
 
 
-def _print_stacked(cells: Sequence[str], edge: int) -> None:
-    """Print the first cell, and below it the others, each on a new line if it does not fit."""
+def _print_stacked(cells: Sequence[str], line_width: int) -> None:
+    """Print the first cell, and the others on lines below it, as many on a line as fit."""
     print(cells[0])
     line = ""
     for cell in cells[1:]:
-        if line and len(line) + len(cell) + 4 > edge:
+        if line and len(line) + len(cell) + 4 > line_width:
             print(line)
             line = ""
         line = f"{line}  {cell}"
-        if len(line) > edge:
+        if len(line) > line_width:
             print(
-                textwrap.fill(line.strip(), edge, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+                textwrap.fill(
+                    line.strip(), line_width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
+                )
             )
             line = ""
     if line:
@@ -57,24 +65,24 @@ def _print_stacked(cells: Sequence[str], edge: int) -> None:
 
 
 def print_text(text: str) -> None:
-    """Print paragraphs, re-wrapped where they are too wide; indented lines stay lines."""
-    edge = get_line_width()
+    """Print paragraphs, rewrapped if they are too wide; indented lines are kept as lines."""
+    line_width = get_line_width()
     for paragraph in escape_control_chars(text).split("\n\n"):
         lines = paragraph.splitlines()
-        if max(map(len, lines), default=0) <= edge:
+        if max(map(len, lines), default=0) <= line_width:
             print(paragraph)
         elif any(line.startswith(" ") for line in lines):
             for line in lines:
                 indent = line[: len(line) - len(line.lstrip())]
-                print(textwrap.fill(line, edge, subsequent_indent=indent, break_on_hyphens=False))
+                print(textwrap.fill(line, line_width, subsequent_indent=indent, break_on_hyphens=False))
         else:
-            print(textwrap.fill(" ".join(lines), edge, break_on_hyphens=False))
+            print(textwrap.fill(" ".join(lines), line_width, break_on_hyphens=False))
         print()
 
 
 def get_line_width() -> int:
-    """Return the line width of the terminal, or the one that COLUMNS sets."""
-    # Not by shutil, whose archive formats take longer to load than a list to print.
+    """Return the line width of the terminal, or the value of COLUMNS."""
+    # Without shutil, which takes longer to import than a list takes to print.
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal() and int(columns):
         return max(20, int(columns))

@@ -17,64 +17,70 @@ from trainer.utils.suggest import did_you_mean
 LITERALS = {"null": None, "true": True, "false": False}
 
 
-def verb_parameters(verb: str, target: str, method: str | None = None) -> Mapping[str, Parameter]:
+def get_verb_parameters(verb: str, target: str, method: str | None = None) -> Mapping[str, Parameter]:
     """Return the parameters of the task method that implements a subcommand.
 
     Args:
         verb: Subcommand; also the name of the method, unless ``method`` is given.
         target: Class path of the task.
+        method: Name of the method, if it differs.
 
     Raises:
         ConfigError: The task has no such method.
     """
-    found, method = introspection.read_signature(target), method or verb
-    if found is None or method not in found.parameters_by_method:
-        able = [
+    signature, method = introspection.read_signature(target), method or verb
+    if signature is None or method not in signature.parameters_by_method:
+        supporting_tasks = [
             option.name for option in registry.list_options("task").values() if _supports(method, option.class_path)
         ]
-        raise ConfigError(f"the task of this run cannot {verb}; these can: {', '.join(able)}")
-    return found.parameters_by_method[method]
+        raise ConfigError(f"the task of this run cannot {verb}; these can: {', '.join(supporting_tasks)}")
+    return signature.parameters_by_method[method]
 
 
-def parse_verb_args(verb: str, words: Sequence[str], known: Mapping[str, Parameter]) -> dict[str, Any]:
+def parse_verb_args(verb: str, words: Sequence[str], parameters: Mapping[str, Parameter]) -> dict[str, Any]:
     """Parse and validate the arguments of a subcommand.
 
-    Values of text parameters are taken literally, so that a prompt needs no quotes but the shell's.
+    Values of string parameters are taken literally, so that a prompt needs no quotes other than the shell's.
+
+    Args:
+        verb: Subcommand, for messages.
+        words: Arguments of the form ``key=value``.
+        parameters: Allowed keys with types and defaults; those without a default are required.
 
     Raises:
-        ConfigError: With every problem.
+        ConfigError: An argument is unknown, invalid or missing; all problems are listed.
     """
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     problems = []
     for word in words:
         key, equals, text = word.partition("=")
-        if not equals or key not in known:
-            problems.append(_describe_unknown_key(verb, word, known))
+        if not equals or key not in parameters:
+            problems.append(_describe_unknown_key(verb, word, parameters))
             continue
-        value = text if is_valid_value(text, known[key].kind) else _parse_value(text)
-        if not is_valid_value(value, known[key].kind):
-            problems.append(f"{verb} {key}: {text!r} given; it must be {describe_type(known[key].kind)}")
-        given[key] = value
-    needed = {name for name, parameter in known.items() if parameter.default is None}
-    problems += [f"{verb} {key}: missing" for key in sorted(needed - given.keys())]
+        value = text if is_valid_value(text, parameters[key].kind) else _parse_value(text)
+        if not is_valid_value(value, parameters[key].kind):
+            problems.append(f"{verb} {key}: {text!r} given; it must be {describe_type(parameters[key].kind)}")
+        values[key] = value
+    required = {name for name, parameter in parameters.items() if parameter.default is None}
+    problems += [f"{verb} {key}: missing" for key in sorted(required - values.keys())]
     if problems:
         raise ConfigError(*problems)
-    return given
+    return values
 
 
-def _describe_unknown_key(verb: str, word: str, known: Mapping[str, Parameter]) -> str:
-    """Describe an unknown key of a subcommand, with its own keys and those that depend on the machine."""
+def _describe_unknown_key(verb: str, word: str, parameters: Mapping[str, Parameter]) -> str:
+    """Describe an unknown key of a subcommand, with the keys that are allowed, including runtime keys."""
     key = word.partition("=")[0]
-    names = (*known, *sorted(OVERRIDABLE_KEYS))
+    names = (*parameters, *sorted(OVERRIDABLE_KEYS))
     if key in Settings.__dataclass_fields__ or key.split(".")[0] in registry.GROUPS:
-        way = f"start a new run with {word}, or pass {verb} one of {', '.join(names)}"
-        return f"{verb} {word}: the configuration of a trained run is fixed; {way}"
+        remedy = f"start a new run with {word}, or pass {verb} one of {', '.join(names)}"
+        return f"{verb} {word}: the configuration of a trained run is fixed; {remedy}"
     return f"{verb} {word}: unknown{did_you_mean(key, names) or ';'} {', '.join(f'{name}=...' for name in names)}"
 
 
 def _supports(method: str, target: str | None) -> bool:
-    found = introspection.read_signature(target) if target else None
-    return found is not None and method in found.parameters_by_method
+    signature = introspection.read_signature(target) if target else None
+    return signature is not None and method in signature.parameters_by_method
 
 
 def _parse_value(text: str) -> Any:

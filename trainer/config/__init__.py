@@ -1,4 +1,4 @@
-"""The configuration: composed by Hydra, validated against signatures, without importing torch.
+"""Configuration: composed by Hydra and validated against class signatures, without importing torch.
 
 May import utils, core and metrics.
 """

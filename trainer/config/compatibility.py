@@ -1,131 +1,192 @@
-"""Whether a model, a data set and a task go together, judged by their ``shapes``."""
+"""Compatibility check of a model, a data set and a task, by comparing their ``shapes``."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from trainer.config import introspection
 from trainer.config.introspection import Signature
 from trainer.core.shapes import Dims, Shapes, find_image_inputs, is_compatible, parse_shapes
 
+CORE_GROUPS = ("model", "data", "task")
+"""Groups whose options must be compatible with each other."""
 DIM_NOUNS = {"B": "row", "N": "node", "E": "edge", "G": "graph", "P": "pair of nodes"}
-"""What a first letter counts."""
+"""Noun for each leading dimension, for messages."""
 
 
-def expected_target(task: Shapes, output: Dims) -> Dims | None:
-    """The target dims a task sets against a model's output; None where it takes no target or cannot use the output."""
+def infer_target_dims(task: Shapes, output: Dims) -> Dims | None:
+    """Return the dims of the targets that a task compares with a model's output.
+
+    Args:
+        task: Shapes of the task, with the model's output as its only input.
+        output: Dims of the model's output.
+
+    Returns:
+        None if the task has no targets or cannot use such an output.
+    """
     (pattern,) = task.inputs.values()
     if task.output is None or not is_compatible(pattern, output):
         return None
-    rest = output[len(pattern) - 1 :] if "..." in pattern else ()
-    named = dict(zip(pattern, output, strict=False))
-    return tuple(d for part in task.output for d in (rest if part == "..." else (named.get(part, part),)))
+    ellipsis_dims = output[len(pattern) - 1 :] if "..." in pattern else ()
+    bindings = dict(zip(pattern, output, strict=False))
+    return tuple(d for part in task.output for d in (ellipsis_dims if part == "..." else (bindings.get(part, part),)))
 
 
-def incompatibility(model: Signature, data: Signature, task: Signature) -> str | None:
-    """Why the three do not go together, in words that follow "model X needs"; None if they do."""
-    takes, gives, learns = parse_shapes(model.shapes), parse_shapes(data.shapes), parse_shapes(task.shapes)
-    lacking = [name for name in task.required_model_methods if name not in model.parameters_by_method]
-    if lacking:
+def find_incompatibility(
+    model: Signature, data: Signature, task: Signature, names: Mapping[str, str] | None = None
+) -> str | None:
+    """Return why a model, a data set and a task are incompatible, or None if they are compatible.
+
+    Args:
+        model: Signature of the model.
+        data: Signature of the data set.
+        task: Signature of the task.
+        names: Names of the options for the message, by group.
+    """
+    labels = {group: f"{group} {names[group]}" if names else group for group in CORE_GROUPS}
+    if not {*task.required_model_methods} <= model.parameters_by_method.keys():
+        methods = " and ".join(f"{name}()" for name in task.required_model_methods)
+        return f"{labels['data']} with {labels['task']} needs {methods}, which {labels['model']} does not have"
+    model_shapes, data_shapes, task_shapes = (parse_shapes(item.shapes) for item in (model, data, task))
+    if model_shapes is None or data_shapes is None or task_shapes is None:
+        return None
+    model_shapes = _expand_inputs(model_shapes, data_shapes)
+    unused_inputs = [name for name in task.extra_model_inputs if name not in model_shapes.inputs]
+    if unused_inputs:
+        inputs = " and ".join(unused_inputs)
+        return f"{labels['data']} with {labels['task']} passes {inputs}, which {labels['model']} does not take"
+    inputs_read = _find_inputs_read(model, task, model_shapes, data_shapes)
+    if not _has_inputs(data_shapes, inputs_read):
+        needed, available = _format_inputs(inputs_read), _format_inputs(data_shapes.inputs)
+        return f"{labels['model']} needs {needed}; {labels['data']} gives {available}"
+    if "lengths" in data_shapes.inputs and "lengths" not in model_shapes.inputs:
         return (
-            f"data with task needs {' and '.join(f'{name}()' for name in task.required_model_methods)}, which "
-            "model does not have"
+            f"the rows of {labels['data']} may differ in length and {labels['model']} takes no lengths: it would read"
+            " the padding"
         )
-    if takes is None or gives is None or learns is None:
-        return None
-    takes = _expand_inputs(takes, gives)
-    ignored = [name for name in task.extra_model_inputs if name not in takes.inputs]
-    if ignored:
-        return f"data with task hands out {' and '.join(ignored)}, which model does not take"
-    entries = [model.parameters_by_method.get(method, {}) for method in (task.required_model_methods[0], "forward")]
-    optional = {name for entry in entries for name, parameter in entry.items() if parameter.default is not None}
-    needed = {
-        name: dims
-        for name, dims in takes.inputs.items()
-        if name in gives.inputs or name not in {*optional, *task.extra_model_inputs}
-    }
-    if not all(name in gives.inputs and is_compatible(dims, gives.inputs[name]) for name, dims in needed.items()):
-        return f"model needs {_format_inputs(needed)}; data gives {_format_inputs(gives.inputs)}"
-    counted = {dims[0]: gives.inputs[name][0] for name, dims in needed.items()}
-    if "lengths" in gives.inputs and "lengths" not in takes.inputs:
-        return "the rows of data may differ in length and model takes no lengths: it would read the padding"
-    if learns.output is None and set(counted.values()) != {"B"}:
-        seen = {name: gives.inputs[name] for name in needed}
-        return f"model with task learns from rows (B, ...) that stand for themselves; data gives {_format_inputs(seen)}"
-    if learns.output is None or takes.output is None or len(learns.inputs) != 1:
-        return None
-    if gives.output is None:
-        return "data has no targets, which task needs"
-    target = expected_target(learns, takes.output)
-    if target is None or ("..." not in gives.output and len(target) != len(gives.output)):
-        ours, theirs = _format_dims(takes.output), _format_dims(gives.output)
-        return f"model gives {ours}, which task cannot set against the targets {theirs} of data"
-    if counted.get(takes.output[0], gives.output[0]) != gives.output[0]:
-        ours, theirs = (DIM_NOUNS.get(letter, letter) for letter in (counted[takes.output[0]], gives.output[0]))
-        return f"model gives {_format_dims(takes.output)}, one for each {ours}; data has targets for each {theirs}"
+    leading_dims = {dims[0]: data_shapes.inputs[name][0] for name, dims in inputs_read.items()}
+    if task_shapes.output is not None:
+        return _find_target_mismatch(model_shapes, data_shapes, task_shapes, leading_dims, labels)
+    if set(leading_dims.values()) != {"B"}:
+        available = _format_inputs({name: data_shapes.inputs[name] for name in inputs_read})
+        needed = f"{labels['model']} with {labels['task']} needs independent rows (B, ...)"
+        return f"{needed}; {labels['data']} gives {available}"
     return None
 
 
-def missing_inputs(changer: str, data: str) -> tuple[str, str] | None:
-    """What the inputs a class changes are and what a data set gives instead; None if all are there."""
-    changes, gives = _read_shapes(changer), _read_shapes(data)
-    if changes is None or gives is None:
+def _find_inputs_read(model: Signature, task: Signature, model_shapes: Shapes, data_shapes: Shapes) -> dict[str, Dims]:
+    """Return the inputs of a model without optional ones that the data set lacks, and those that the task adds."""
+    methods = (task.required_model_methods[0], "forward")
+    parameters = [item for method in methods for item in model.parameters_by_method.get(method, {}).items()]
+    optional = {name for name, parameter in parameters if parameter.default is not None}
+    return {
+        name: dims
+        for name, dims in model_shapes.inputs.items()
+        if name in data_shapes.inputs or name not in {*optional, *task.extra_model_inputs}
+    }
+
+
+def _find_target_mismatch(
+    model: Shapes, data: Shapes, task: Shapes, leading_dims: Mapping[str, str], labels: Mapping[str, str]
+) -> str | None:
+    """Return why the targets of a data set do not fit the output of a model, or None if they do.
+
+    Args:
+        model: Shapes of the model.
+        data: Shapes of the data set.
+        task: Shapes of the task.
+        leading_dims: Leading dimensions of the inputs, from those of the model to those of the data set.
+        labels: Names for the message, by group.
+    """
+    if model.output is None or len(task.inputs) != 1:
         return None
-    if all(name in gives.inputs and is_compatible(dims, gives.inputs[name]) for name, dims in changes.inputs.items()):
+    if data.output is None:
+        return f"{labels['data']} has no targets, which {labels['task']} needs"
+    output = f"{labels['model']} gives {_format_dims(model.output)}"
+    expected = infer_target_dims(task, model.output)
+    if expected is None or ("..." not in data.output and len(expected) != len(data.output)):
+        targets = _format_dims(data.output)
+        return f"{output}, which {labels['task']} cannot compare with the targets {targets} of {labels['data']}"
+    output_dim, target_dim = leading_dims.get(model.output[0], data.output[0]), data.output[0]
+    if output_dim != target_dim:
+        output_noun, target_noun = (DIM_NOUNS.get(dim, dim) for dim in (output_dim, target_dim))
+        return f"{output}, one for each {output_noun}; {labels['data']} has targets for each {target_noun}"
+    return None
+
+
+def _has_inputs(data: Shapes, inputs: Mapping[str, Dims]) -> bool:
+    """Return whether a data set has some inputs, with compatible dims."""
+    return all(name in data.inputs and is_compatible(dims, data.inputs[name]) for name, dims in inputs.items())
+
+
+def find_missing_inputs(augment: str, data: str) -> tuple[str, str] | None:
+    """Return the inputs that an augmentation changes and those of the data set, or None if the data set has them all.
+
+    Args:
+        augment: Class path of the augmentation.
+        data: Class path of the data set.
+    """
+    augment_shapes, data_shapes = _read_shapes(augment), _read_shapes(data)
+    if augment_shapes is None or data_shapes is None:
         return None
-    return _format_inputs(changes.inputs), _format_inputs(gives.inputs)
+    if _has_inputs(data_shapes, augment_shapes.inputs):
+        return None
+    return _format_inputs(augment_shapes.inputs), _format_inputs(data_shapes.inputs)
 
 
 def has_targets(task: str) -> bool | None:
-    """Whether a task, a dotted class name, sets targets against what its model gives; None if it does not say."""
-    learns = _read_shapes(task)
-    return None if learns is None else learns.output is not None
+    """Return whether a task compares targets with its model's output, or None if its ``shapes`` are not known.
+
+    Args:
+        task: Class path of the task.
+    """
+    shapes = _read_shapes(task)
+    return None if shapes is None else shapes.output is not None
 
 
-def expected_target_kind(task: str) -> str | None:
+def infer_target_kind(task: str) -> str | None:
     """Return whether a task learns a ``class`` or a ``number`` for each row.
 
-    It is what the class states as ``target_kind``, or else what its ``shapes`` say: targets with a dimension less than
-    the model's output are classes, targets of its shape are numbers. A task without targets may hand the class of each
+    The class attribute ``target_kind`` decides, or else the ``shapes``: targets with one dimension less than the
+    model's output are classes, targets of the same shape are numbers. A task without targets may pass the class of each
     row to its model.
 
     Args:
-        task: The path of the class.
+        task: Class path of the task.
 
     Returns:
-        None if neither says it.
+        None if the class has neither.
     """
-    found = introspection.read_signature(task)
-    learns = _read_shapes(task)
-    if found is not None and found.target_kind is not None:
-        return found.target_kind
-    if learns is None:
+    signature = introspection.read_signature(task)
+    shapes = _read_shapes(task)
+    if signature is not None and signature.target_kind is not None:
+        return signature.target_kind
+    if shapes is None:
         return None
-    if learns.output is None:
+    if shapes.output is None:
         return "class"
-    (predicted,) = learns.inputs.values()
-    return "class" if len(predicted) > len(learns.output) else "number"
+    (output,) = shapes.inputs.values()
+    return "class" if len(output) > len(shapes.output) else "number"
 
 
-def non_image_inputs(data: str) -> str | None:
-    """What a data set gives if none of it is pictures (B, C, H, W); None if some is."""
-    gives = _read_shapes(data)
-    return None if gives is None or find_image_inputs(gives) else _format_inputs(gives.inputs)
+def describe_non_image_inputs(data: str) -> str | None:
+    """Return the inputs of a data set, formatted, if none of them is an image (B, C, H, W); otherwise None."""
+    shapes = _read_shapes(data)
+    return None if shapes is None or find_image_inputs(shapes) else _format_inputs(shapes.inputs)
 
 
 def _read_shapes(target: str) -> Shapes | None:
-    """The contract of a dotted class name; None if it has none."""
-    found = introspection.read_signature(target)
-    return parse_shapes(found.shapes) if found else None
+    """Return the parsed shapes of a class path, or None if it has none."""
+    signature = introspection.read_signature(target)
+    return parse_shapes(signature.shapes) if signature else None
 
 
-def _expand_inputs(takes: Shapes, gives: Shapes) -> Shapes:
-    """What a model takes of this data, ``**inputs`` by their names there unless one of them is not in rows."""
-    wild = next((dims for name, dims in takes.inputs.items() if name.startswith("**")), None)
-    if wild is None or any(dims[0] != wild[0] for dims in gives.inputs.values()):
-        return takes
-    return Shapes({name: wild for name in gives.inputs if name != "lengths"}, takes.output)
+def _expand_inputs(model_shapes: Shapes, data_shapes: Shapes) -> Shapes:
+    """Replace ``**inputs`` of a model by the inputs of the data, unless one of those has another leading dimension."""
+    wildcard_dims = next((dims for name, dims in model_shapes.inputs.items() if name.startswith("**")), None)
+    if wildcard_dims is None or any(dims[0] != wildcard_dims[0] for dims in data_shapes.inputs.values()):
+        return model_shapes
+    return Shapes({name: wildcard_dims for name in data_shapes.inputs if name != "lengths"}, model_shapes.output)
 
 
 def _format_dims(dims: Dims) -> str:
@@ -136,13 +197,14 @@ def _format_inputs(inputs: Mapping[str, Dims]) -> str:
     return ", ".join(f"{name} {_format_dims(dims)}" for name, dims in inputs.items())
 
 
-def explain_incompatibility(targets: Mapping[str, str], names: Mapping[str, str]) -> str | None:
-    """The misfit of three dotted class names in the words of the chosen options; None if they fit."""
-    found = {group: introspection.read_signature(targets[group]) for group in ("model", "data", "task")}
-    model, data, task = found["model"], found["data"], found["task"]
+def explain_incompatibility(targets: Mapping[str, str], names: Mapping[str, str] | None = None) -> str | None:
+    """Return why three classes are incompatible, or None if they are compatible.
+
+    Args:
+        targets: Class paths of ``model``, ``data`` and ``task``.
+        names: Names of their options for the message.
+    """
+    model, data, task = (introspection.read_signature(targets[group]) for group in CORE_GROUPS)
     if model is None or data is None or task is None:
         return None
-    reason = incompatibility(model, data, task)
-    for group in ("model", "data", "task"):
-        reason = reason and re.sub(rf"(?<!the )\b{group}\b", f"{group} {names[group]}", reason)
-    return reason
+    return find_incompatibility(model, data, task, names)

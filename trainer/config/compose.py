@@ -1,4 +1,4 @@
-"""Configurations: composed by Hydra and validated, with all problems at once, before torch is imported."""
+"""Configurations, composed by Hydra and validated before torch is imported; all problems are reported at once."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from omegaconf.errors import OmegaConfBaseException
 from trainer.config import hydra_compose, registry, secret_masking, target_overrides
 from trainer.config.overrides import (
     ALLOWED_HYDRA_GROUPS,
-    conflicting_overrides,
-    invalid_override,
+    find_conflicting_overrides,
+    find_override_problems,
+    find_unknown_option,
     parse_overrides,
-    unknown_option,
 )
 from trainer.config.schema import Settings
 from trainer.config.sweep_grid import find_invalid_sweep
@@ -51,24 +51,26 @@ RUNTIME_ONLY_KEYS = {
     "log_every",
     "callbacks",
 }
-"""Keys that do not affect training: runs that differ only in them are the same run."""
+"""Keys that do not affect training: runs that differ only in these have the same configuration hash."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """A composed and validated configuration.
+    """Composed and validated configuration.
 
     Attributes:
-        tree: Plain values, every interpolation resolved.
-        raw: The same with values from the environment left as ``${oc.env:...}``, as it is written to disk.
+        tree: Plain values with every interpolation resolved.
+        raw: The same, but with values from the environment left as ``${oc.env:...}``; this is what is saved.
         names: Chosen option of each group.
-        run_dir: Directory for the run.
-        sweep_dir: Directory for the sweep it belongs to.
+        overrides: Overrides of the command line.
+        run_dir: Run directory.
+        sweep_dir: Directory of the sweep that the run belongs to.
+        settings: Values of the global keys.
         working_dir: Directory that relative paths refer to.
         moved_paths: Current paths of data files that were moved, by key.
-        fingerprint: Fingerprint of the user files that the data is read from; None before it is taken.
-        fingerprint_time: When it was taken, in seconds.
-        fitted: Preprocessing of another run, if rows are to be encoded alike.
+        fingerprint: Fingerprint of the user's data files; None before it is computed.
+        fingerprint_time: Time at which it was computed, in seconds.
+        fitted: Preprocessing of another run, if rows are to be encoded in the same way.
     """
 
     tree: Mapping[str, Any]
@@ -86,179 +88,207 @@ class Config:
 
     @property
     def data_digest(self) -> str | None:
-        """Digest of the contents of the user files; None where there are none."""
+        """Digest of the contents of the user's data files, or None if there are none."""
         return None if self.fingerprint is None else str(self.fingerprint["digest"])
 
     @property
     def config_hash(self) -> str:
-        """Hash of everything that affects training: the keys, and the contents of the user files."""
+        """Hash of everything that affects training: the keys and the contents of the user's data files."""
         return self.compute_config_hash(self.data_digest)
 
     def compute_config_hash(self, data_digest: str | None) -> str:
-        """Return the hash for other contents of the user files."""
-        kept = {
+        """Return the configuration hash for a given digest of the user's data files."""
+        training_config = {
             key: self._without_runtime_keys(value) for key, value in self.tree.items() if key not in RUNTIME_ONLY_KEYS
         }
-        kept["plugins"] = self._identity_plugins()
+        training_config["plugins"] = self._list_training_plugins()
         if data_digest is not None:
-            kept["data_digest"] = data_digest
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+            training_config["data_digest"] = data_digest
+        return hashlib.sha256(json.dumps(training_config, sort_keys=True).encode()).hexdigest()[:16]
 
-    def _identity_plugins(self) -> list[str]:
-        """The plugins but those that only loggers and callbacks are of."""
+    def _list_training_plugins(self) -> list[str]:
+        """Return the plugins without those that define only loggers and callbacks."""
         entries = [item for group in LIST_GROUPS for item in self.tree[group].values()]
         objects = [self.tree[group] for group in OBJECT_GROUPS]
-        mine, theirs = ({str(node["_target_"]).partition(".")[0] for node in nodes} for nodes in (entries, objects))
-        return [name for name in self.tree["plugins"] if name not in mine - theirs]
+        entry_modules, object_modules = (
+            {str(node["_target_"]).partition(".")[0] for node in nodes} for nodes in (entries, objects)
+        )
+        return [name for name in self.tree["plugins"] if name not in entry_modules - object_modules]
 
     def _without_runtime_keys(self, value: Any) -> Any:
-        """A group without the keys that repeat a neutral one, as ``data_dir: ${data_dir}`` does."""
+        """Return a group without keys that only repeat a runtime key, as in ``data_dir: ${data_dir}``."""
         if not isinstance(value, Mapping):
             return value
         return {key: item for key, item in value.items() if key not in RUNTIME_ONLY_KEYS or item != self.tree[key]}
 
 
-def compose(overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> Config:
-    """Compose the configuration of a command line.
+def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> Config:
+    """Compose and validate the configuration of a command line.
+
+    Args:
+        overrides: Overrides, such as ``["model=lstm", "optimizer.lr=0.01"]``.
+        config_dirs: Directories with YAML files of the user.
 
     Raises:
-        UnknownNameError: A key or an option does not exist; with all other problems.
-        IncompatibleError: All problems are options that do not fit each other.
-        ConfigError: With every other problem.
+        UnknownNameError: A key or an option does not exist. Contains all other problems too.
+        IncompatibleError: The only problems are options that are incompatible with each other.
+        ConfigError: There are other problems; all of them are listed.
     """
-    parsed = parse_overrides(overrides, folders)
-    groups = registry.list_groups(folders) | {*ALLOWED_HYDRA_GROUPS}
-    chosen = [item for item in parsed if item.key_or_group in groups]
-    values = [item for item in parsed if item.key_or_group not in groups]
-    misused = [item for item in parsed if invalid_override(item)]
-    wrong = [problem for item in chosen if item not in misused and (problem := unknown_option(item, folders))]
+    parsed = parse_overrides(overrides, config_dirs)
+    groups = registry.list_groups(config_dirs) | {*ALLOWED_HYDRA_GROUPS}
     problems = [
-        *hydra_compose.find_shadowed_files(folders),
-        *(problem for item in misused for problem in invalid_override(item)),
+        *hydra_compose.find_shadowed_files(config_dirs),
+        *(problem for item in parsed for problem in find_override_problems(item)),
     ]
-    unknown: list[str] = []
-    usable = [item for item in chosen if item not in misused and not unknown_option(item, folders)]
+    valid = [item for item in parsed if not find_override_problems(item)]
+    choices = [item for item in valid if item.key_or_group in groups]
+    assignments = [item for item in valid if item.key_or_group not in groups]
+    unknown_options = [problem for item in choices if (problem := find_unknown_option(item, config_dirs))]
+    known_choices = [item for item in choices if not find_unknown_option(item, config_dirs)]
     composed = hydra_compose.compose_base(
-        tuple(item.input_line or "" for item in usable if item.value() is not None), tuple(folders)
+        tuple(item.input_line or "" for item in known_choices if item.value() is not None), tuple(config_dirs)
     )
-    # What belongs to an option that does not exist cannot be judged, nor its task; everything else still is.
-    unjudged = {item.key_or_group for item in chosen if item not in usable}
-    if unjudged & {"model", "data", "experiment"} and not any(item.key_or_group == "task" for item in usable):
-        unjudged.add("task")
-    problems += conflicting_overrides([item for item in values if item not in misused])
-    hydra_compose.resolve_precedence(composed, {item.key_or_group for item in values}, folders)
-    usable_values = [item for item in values if item not in misused]
-    _declare_named_plugins(usable_values)
-    target_overrides.expand_targets(composed, usable_values, folders)
-    for item in values:
-        if item.key_or_group.split(".")[0] not in unjudged and item not in misused:
-            unknown += hydra_compose.set_override(composed, item)
-    written, resolved, unresolved = hydra_compose.to_containers(composed)
+    # Keys of an option that does not exist cannot be checked, nor the task it would choose; everything else can.
+    unchecked_groups = {i.key_or_group for i in parsed if i.key_or_group in groups and i not in known_choices}
+    is_task_known = any(item.key_or_group == "task" for item in known_choices)
+    if unchecked_groups & {"model", "data", "experiment"} and not is_task_known:
+        unchecked_groups.add("task")
+    problems += find_conflicting_overrides(assignments)
+    explicit_keys = {item.key_or_group for item in parsed if item.key_or_group not in groups}
+    hydra_compose.resolve_precedence(composed, explicit_keys, config_dirs)
+    _declare_named_plugins(assignments)
+    target_overrides.expand_targets(composed, assignments, config_dirs)
+    unknown_keys = [
+        problem
+        for item in assignments
+        if item.key_or_group.split(".")[0] not in unchecked_groups
+        for problem in hydra_compose.set_override(composed, item)
+    ]
+    raw, resolved, interpolation_problems = hydra_compose.to_containers(composed)
     names = {group: str(name) for group, name in composed.hydra.runtime.choices.items() if group in OBJECT_GROUPS}
-    problems += unresolved or declare_config_plugins(resolved)
-    faults, conflicts = ([], []) if unresolved else find_problems(resolved, names, folders, unjudged)
-    problems += faults
-    if wrong or unknown:
-        raise UnknownNameError(*wrong, *unknown, *dict.fromkeys([*problems, *conflicts]))
+    problems += interpolation_problems or declare_config_plugins(resolved)
+    config_problems, conflicts = (
+        ([], []) if interpolation_problems else find_problems(resolved, names, config_dirs, unchecked_groups)
+    )
+    problems += config_problems
+    if unknown_options or unknown_keys:
+        raise UnknownNameError(*unknown_options, *unknown_keys, *dict.fromkeys([*problems, *conflicts]))
     if problems or conflicts:
         raise (ConfigError if problems else IncompatibleError)(*dict.fromkeys([*problems, *conflicts]))
-    return _make_config(composed, written, resolved, overrides)
+    return _make_config(composed, raw, resolved, overrides)
 
 
 def from_hydra(composed: DictConfig) -> Config:
-    """The checked configuration of a job that one of Hydra's other sweepers composed.
+    """Return the validated configuration of a job that was composed by one of Hydra's own sweepers.
 
-    Raises ConfigError with every problem.
+    Args:
+        composed: Configuration of the job, as Hydra passes it to the main function.
+
+    Raises:
+        ConfigError: The configuration is invalid; all problems are listed.
     """
-    current = HydraConfig.get()
-    whole = composed.copy()
-    with open_dict(whole):
-        whole.hydra = current
+    hydra_config = HydraConfig.get()
+    merged = composed.copy()
+    with open_dict(merged):
+        merged.hydra = hydra_config
     groups = registry.list_groups()
-    said = [item for item in parse_overrides(current.overrides.task) if item.key_or_group not in groups]
-    hydra_compose.resolve_precedence(whole, {item.key_or_group for item in said})
-    _declare_named_plugins(said)
-    target_overrides.expand_targets(whole, said)
-    # Once more: a key that is taken back because a file set it may be one that the command line sets, too.
-    unknown = [problem for item in said for problem in hydra_compose.set_override(whole, item)]
-    written, resolved, unresolved = hydra_compose.to_containers(whole)
-    problems = unknown + unresolved
-    names = {group: str(name) for group, name in current.runtime.choices.items() if group in OBJECT_GROUPS}
+    assignments = [item for item in parse_overrides(hydra_config.overrides.task) if item.key_or_group not in groups]
+    hydra_compose.resolve_precedence(merged, {item.key_or_group for item in assignments})
+    _declare_named_plugins(assignments)
+    target_overrides.expand_targets(merged, assignments)
+    # Again, because an inapplicable key that was dropped may be set on the command line too.
+    unknown_keys = [problem for item in assignments for problem in hydra_compose.set_override(merged, item)]
+    raw, resolved, interpolation_problems = hydra_compose.to_containers(merged)
+    problems = unknown_keys + interpolation_problems
+    names = {group: str(name) for group, name in hydra_config.runtime.choices.items() if group in OBJECT_GROUPS}
     if not problems:
         problems = declare_config_plugins(resolved) + check_config(resolved, names)
     if problems:
         raise ConfigError(*problems)
-    return _make_config(whole, written, resolved, list(current.overrides.task))
+    return _make_config(merged, raw, resolved, list(hydra_config.overrides.task))
 
 
 def _declare_named_plugins(items: Sequence[Override]) -> None:
-    """Makes the modules known that a command names, whose classes it may name as well; faults are found later."""
+    """Declare the plugins of a command line, so that its classes are found; problems are reported later."""
     for item in items:
         if item.key_or_group == "plugins":
             declare_config_plugins({"plugins": item.value()})
 
 
-def check_hydra_sweep(overrides: Sequence[str], folders: Sequence[Path]) -> None:
-    """What can be told of a grid that one of Hydra's own sweepers will span: its names, and that nothing else runs.
+def check_hydra_sweep(overrides: Sequence[str], config_dirs: Sequence[Path]) -> None:
+    """Check the overrides of a sweep that one of Hydra's own sweepers will run, as far as possible in advance.
 
-    Raises ConfigError with every problem.
+    Args:
+        overrides: Overrides of the command line, with several values for some keys.
+        config_dirs: Directories with YAML files of the user.
+
+    Raises:
+        ConfigError: An override is invalid, an option does not exist, a secret would be saved, or YAML files do not
+            compose; all problems are listed.
     """
-    parsed = parse_overrides(overrides, folders)
+    parsed = parse_overrides(overrides, config_dirs)
     problems = [
-        problem for item in parsed for problem in invalid_override(item, is_sweep=True)
-    ] + conflicting_overrides(parsed)
-    groups = registry.list_groups(folders) | {*ALLOWED_HYDRA_GROUPS}
+        problem for item in parsed for problem in find_override_problems(item, is_sweep=True)
+    ] + find_conflicting_overrides(parsed)
+    groups = registry.list_groups(config_dirs) | {*ALLOWED_HYDRA_GROUPS}
     choices = [
-        _expand_choices(item, folders) for item in parsed if item.key_or_group in groups and item.package is None
+        _expand_choices(item, config_dirs) for item in parsed if item.key_or_group in groups and item.package is None
     ]
-    # Hydra's sweeper writes the command line to multirun.yaml as it stands.
+    # Hydra's sweeper writes the command line to multirun.yaml verbatim.
     problems += [
-        f"{text.partition('=')[0]}: a sweep of Hydra's would write this secret down; give it as ${{oc.env:NAME}}"
+        f"{text.partition('=')[0]}: Hydra's sweeper would save this secret to a file; use ${{oc.env:NAME}} instead"
         for text in overrides
         if secret_masking.mask_override(text) != text
     ]
     problems += [
-        wrong for item in parsed if item.key_or_group in groups for wrong in _find_unknown_options(item, folders)
+        problem
+        for item in parsed
+        if item.key_or_group in groups
+        for problem in _find_unknown_options(item, config_dirs)
     ]
     if problems:
         raise ConfigError(*dict.fromkeys(problems))
-    # Together: what one file chooses may depend on another.
-    for chosen in product(*choices) if folders else ((),):
-        hydra_compose.compose_base(tuple(chosen), tuple(folders))
+    # Every combination, because the choices in one file may depend on another.
+    for combination in product(*choices) if config_dirs else ((),):
+        hydra_compose.compose_base(tuple(combination), tuple(config_dirs))
 
 
-def _expand_choices(item: Override, folders: Sequence[Path]) -> list[str]:
-    """The overrides of one group that a sweep will make."""
+def _expand_choices(item: Override, config_dirs: Sequence[Path]) -> list[str]:
+    """Return the overrides of a group that a sweep will run."""
     key = item.key_or_group
     if not item.is_sweep_override():
         if isinstance(item.value(), list):
             return [item.input_line or ""]
         return [f"{key}={item.value()}"] if item.value() is not None else []
-    is_list = item.is_choice_sweep() and not find_invalid_sweep(item, folders)
-    names = item.sweep_string_iterator() if is_list else iter(registry.list_options(key, folders))
+    is_list = item.is_choice_sweep() and not find_invalid_sweep(item, config_dirs)
+    names = item.sweep_string_iterator() if is_list else iter(registry.list_options(key, config_dirs))
     return [f"{key}={name}" for name in names]
 
 
-def _find_unknown_options(item: Override, folders: Sequence[Path]) -> list[str]:
+def _find_unknown_options(item: Override, config_dirs: Sequence[Path]) -> list[str]:
     if item.key_or_group in ALLOWED_HYDRA_GROUPS or not item.is_choice_sweep():
-        wrong = None if item.is_sweep_override() else unknown_option(item, folders)
-        return [wrong] if wrong else []
-    if problem := find_invalid_sweep(item, folders):
+        problem = None if item.is_sweep_override() else find_unknown_option(item, config_dirs)
+        return [problem] if problem else []
+    if problem := find_invalid_sweep(item, config_dirs):
         return [problem]
-    known = registry.list_options(item.key_or_group, folders)
+    known_names = registry.list_options(item.key_or_group, config_dirs)
     names = map(str, item.sweep_iterator())
-    return [registry.describe_unknown_option(item.key_or_group, name, known) for name in names if name not in known]
+    return [
+        registry.describe_unknown_option(item.key_or_group, name, known_names)
+        for name in names
+        if name not in known_names
+    ]
 
 
 def _make_config(
-    composed: DictConfig, written: dict[str, Any], resolved: dict[str, Any], overrides: Sequence[str]
+    composed: DictConfig, raw: dict[str, Any], resolved: dict[str, Any], overrides: Sequence[str]
 ) -> Config:
     HydraConfig.instance().set_config(composed)
     hydra = composed.hydra
     names = {group: str(name) for group, name in hydra.runtime.choices.items() if group in OBJECT_GROUPS}
-    flat = {key: resolved[key] for key in get_type_hints(Settings)}
+    global_values = {key: resolved[key] for key in get_type_hints(Settings)}
     try:
-        folders = str(hydra.run.dir), str(hydra.sweep.dir)
+        directories = str(hydra.run.dir), str(hydra.sweep.dir)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
-    return Config(resolved, written, names, list(overrides), *folders, Settings(**flat))
+    return Config(resolved, raw, names, list(overrides), *directories, Settings(**global_values))

@@ -1,7 +1,7 @@
-"""A user's folder of YAML files on Hydra's search path: options of groups, and nothing for Hydra itself.
+"""Directories of user YAML files on Hydra's search path, restricted to options of groups.
 
-Hydra composes whatever lies under ``hydra/`` on its search path into its own configuration, and acts on that before
-a job is looked at: it starts launchers, callbacks, loggers. A folder that comes from elsewhere must not reach there.
+Hydra merges everything under ``hydra/`` on its search path into its own configuration and acts on it (launchers,
+callbacks, loggers) before any job is checked. A directory from an untrusted source must not be able to do that.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ HYDRA_GROUP = "hydra"
 
 
 class UserConfigSource(FileConfigSource):
-    """A folder on Hydra's search path: each file is judged before it is read, and Hydra's own groups are not there."""
+    """Config source of a user directory: checks each file before it is loaded and hides Hydra's own groups.
+
+    Args:
+        provider: Name of the source in Hydra's search path.
+        path: URL-quoted directory.
+    """
 
     def __init__(self, provider: str, path: str):
         super().__init__(provider, unquote(path))
@@ -35,80 +40,88 @@ class UserConfigSource(FileConfigSource):
         return "own"
 
     def load_config(self, config_path: str) -> ConfigResult:
-        place = Path(self.path, self._normalize_file_name(config_path))
-        if not _is_inside(config_path):
-            raise ConfigError(f"--config-dir: {place}: only Hydra's own files and the command line choose for Hydra")
-        if header := yaml_file.find_unread_header(yaml_limits.read_yaml(place)):
-            raise ConfigError(f"{place}: {header!r} stands below other text, where Hydra reads no header; move it up")
+        file = Path(self.path, self._normalize_file_name(config_path))
+        if not _is_user_path(config_path):
+            raise ConfigError(f"--config-dir: {file}: only Hydra's own files and the command line may configure Hydra")
+        if header := yaml_file.find_unread_header(yaml_limits.read_yaml(file)):
+            raise ConfigError(f"{file}: {header!r} is below other text, where Hydra does not read it; move it up")
         try:
-            found = super().load_config(config_path)
-        # Of a header that is none, and of a text that is YAML but no configuration, which OmegaConf calls an OSError.
+            result = super().load_config(config_path)
+        # ValueError for an invalid header; OmegaConf raises OSError for YAML that is not a configuration.
         except (ValueError, OSError) as error:
-            raise ConfigError(f"{place}: {error}") from error
-        _check_defaults(found.config, place)
-        return found
+            raise ConfigError(f"{file}: {error}") from error
+        _check_defaults(result.config, file)
+        return result
 
     def is_group(self, config_path: str) -> bool:
-        return _is_inside(config_path) and super().is_group(config_path)
+        return _is_user_path(config_path) and super().is_group(config_path)
 
     def is_config(self, config_path: str) -> bool:
-        return _is_inside(config_path) and super().is_config(config_path)
+        return _is_user_path(config_path) and super().is_config(config_path)
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        return super().list(config_path, results_filter) if _is_inside(config_path) else []
+        return super().list(config_path, results_filter) if _is_user_path(config_path) else []
 
 
-def make_searchpath_override(folders: Sequence[Path]) -> list[str]:
-    """The override that puts folders on Hydra's search path.
+def make_searchpath_override(config_dirs: Sequence[Path]) -> list[str]:
+    """Return the override that adds directories to Hydra's search path; empty if there are none.
 
-    Raises ConfigError for a folder that holds something for Hydra.
+    Args:
+        config_dirs: Directories with YAML files of the user.
+
+    Raises:
+        ConfigError: A directory cannot be read or contains configuration of Hydra itself.
     """
-    for folder in folders:
-        _reject_hydra_groups(folder)
+    for config_dir in config_dirs:
+        _reject_hydra_groups(config_dir)
     SourcesRegistry.instance().register(UserConfigSource)
-    places = ",".join(f"'{UserConfigSource.scheme()}://{quote(str(folder.absolute()))}'" for folder in folders)
-    return [f"hydra.searchpath=[{places}]"] if folders else []
+    urls = ",".join(
+        f"'{UserConfigSource.scheme()}://{quote(str(config_dir.absolute()))}'" for config_dir in config_dirs
+    )
+    return [f"hydra.searchpath=[{urls}]"] if config_dirs else []
 
 
-def _reject_hydra_groups(folder: Path) -> None:
+def _reject_hydra_groups(config_dir: Path) -> None:
     try:
-        names = os.listdir(folder)
+        names = os.listdir(config_dir)
     except OSError as error:
-        raise ConfigError(f"--config-dir: {folder} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"--config-dir: {config_dir} cannot be read: {error.strerror}") from error
     for name in names:
         if name.casefold().partition(".")[0] == HYDRA_GROUP:
             raise ConfigError(
-                f"--config-dir: {folder / name}: a folder of YAML files may hold nothing for Hydra itself, which would"
-                " act on it; choose installed launchers and sweepers on the command line (hydra/launcher=NAME)"
+                f"--config-dir: {config_dir / name}: a directory of YAML files must not contain configuration of Hydra"
+                " itself; choose installed launchers and sweepers on the command line (hydra/launcher=NAME)"
             )
 
 
-def _check_defaults(config: Container, place: Path) -> None:
-    """Raises ConfigError for a defaults list that Hydra would end in an error of its own for."""
+def _check_defaults(config: Container, file: Path) -> None:
+    """Raise ConfigError for a defaults list that Hydra would reject with an internal error."""
     defaults = config._get_node("defaults") if isinstance(config, DictConfig) else None
     if defaults is None:
         return
     if not isinstance(defaults, ListConfig) or defaults._is_none() or defaults._is_missing():
-        raise ConfigError(f"{place}: defaults must be a list, as in '- model: mlp'")
+        raise ConfigError(f"{file}: defaults must be a list, as in '- model: mlp'")
     items = OmegaConf.to_container(defaults, resolve=False)
     assert isinstance(items, list)
     for item in items:
         if not _is_default(item):
-            raise ConfigError(f"{place}: defaults: {item!r} given; each must be the name of a file, or 'group: name'")
+            raise ConfigError(f"{file}: defaults: {item!r} given; each must be the name of a file, or 'group: name'")
 
 
 def _is_default(item: object) -> bool:
-    """Whether an item of a defaults list is the name of a file, or one group with a name, several, or none."""
+    """Return whether an item of a defaults list is a file name, or one group with a name, a list of names, or null."""
     if not isinstance(item, dict):
         return isinstance(item, str) and item != MISSING
     if len(item) != 1:
         return False
     [(group, names)] = item.items()
-    named = names is None or all(isinstance(name, str) for name in (names if isinstance(names, list) else [names]))
-    return named and isinstance(group, str) and group.partition("@")[0] != ""
+    has_valid_names = names is None or all(
+        isinstance(name, str) for name in (names if isinstance(names, list) else [names])
+    )
+    return has_valid_names and isinstance(group, str) and group.partition("@")[0] != ""
 
 
-def _is_inside(config_path: str) -> bool:
-    """Whether a path of Hydra's stays in the folder and out of Hydra's own groups."""
+def _is_user_path(config_path: str) -> bool:
+    """Return whether a config path stays inside the directory and outside Hydra's own groups."""
     parts = Path(os.path.normpath(config_path)).parts
     return not parts or (parts[0] not in ("..", "/") and parts[0].casefold().partition(".")[0] != HYDRA_GROUP)

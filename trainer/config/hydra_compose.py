@@ -1,6 +1,7 @@
-"""The YAML files merged by Hydra, and the values of a command line set in them.
+"""Composition of YAML files by Hydra, and assignment of the values of a command line.
 
-Hydra's own messages never reach the user, because "use +model.hiden=8" teaches people to write keys that nothing reads.
+Hydra's own error messages are replaced, because advice such as "use +model.hiden=8" makes users add keys that nothing
+reads.
 """
 
 from __future__ import annotations
@@ -23,45 +24,48 @@ from yaml import YAMLError
 
 from trainer.config import config_dir, inapplicable_keys, registry, secret_masking, yaml_limits
 from trainer.config.defaults_list import get_builtin_dir
-from trainer.config.key_owners import describe_key_owner
+from trainer.config.key_suggestions import suggest_key
 from trainer.config.overrides import is_list_entry
-from trainer.config.validation import LIST_GROUPS, OBJECT_GROUPS
+from trainer.config.validation import OBJECT_GROUPS
 from trainer.utils.errors import ConfigError
-from trainer.utils.suggest import did_you_mean
 
 ALLOWED_HYDRA_KEYS = ("run.dir", "sweep.dir", "sweep.subdir")
-"""What of Hydra's own a YAML file may set: where results go. Hydra acts on the rest before a job is looked at."""
+"""Keys below ``hydra`` that a YAML file may set: output directories. Hydra acts on others before a job is checked."""
 _GENERATED_HYDRA_KEYS = ("runtime", "overrides", "searchpath", "job.override_dirname")
-"""What Hydra writes itself when it has merged everything."""
-
-
-PATH_KEY_NAMES = ("path", "data_dir", "dir", "directory", "root", "folder", "file", "filename", "files", "location")
-"""How people call the place of files."""
+"""Keys below ``hydra`` that Hydra fills in itself after merging."""
 _COMPOSE_CACHE: dict[tuple[object, ...], DictConfig] = {}
 
 
-def compose_base(chosen: tuple[str, ...], folders: tuple[Path, ...]) -> DictConfig:
-    """The YAML files merged for a choice of options, before any single value is set."""
-    # In a notebook the files may have changed since the last time.
+def compose_base(choices: tuple[str, ...], config_dirs: tuple[Path, ...]) -> DictConfig:
+    """Return the YAML files merged for a choice of options, before individual values are set.
+
+    Args:
+        choices: Overrides that choose options, such as ``model=lstm``.
+        config_dirs: Directories with YAML files of the user.
+
+    Raises:
+        ConfigError: The files do not compose, or one changes a key that only Hydra or the command line may set.
+    """
+    # The modification times are part of the key: in a notebook, files are edited between two calls.
     key = (
-        chosen,
-        folders,
+        choices,
+        config_dirs,
         *_get_mtimes(get_builtin_dir()),
-        *(stamp for folder in folders for stamp in _get_mtimes(folder)),
+        *(mtime for directory in config_dirs for mtime in _get_mtimes(directory)),
     )
     if key not in _COMPOSE_CACHE:
-        search = config_dir.make_searchpath_override(folders)
-        composed = _compose([*chosen, *search])
-        if folders:
+        searchpath = config_dir.make_searchpath_override(config_dirs)
+        composed = _compose([*choices, *searchpath])
+        if config_dirs:
             _check_choices(composed)
-            _check_hydra_changes(composed, chosen, search)
+            _check_hydra_changes(composed, choices, searchpath)
         _COMPOSE_CACHE[key] = composed
     return deepcopy(_COMPOSE_CACHE[key])
 
 
 @contextmanager
 def preserve_hydra_state() -> Iterator[None]:
-    """A block after which Hydra's singletons are as they were: the caller may be a Hydra application itself."""
+    """Restore Hydra's singletons after the block, because the caller may be a Hydra application itself."""
     hydra, config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
     try:
         yield
@@ -75,92 +79,108 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
         with initialize_config_dir(str(get_builtin_dir().absolute()), version_base="1.3", job_name="train"):
             return hydra_compose("train", overrides=list(overrides), return_hydra_config=True)
     except RecursionError as error:
-        raise ConfigError("the YAML files do not compose: the defaults of one lead back to itself") from error
-    # Hydra asserts what it expects of a file, and raises ValueErrors (UnicodeDecodeError is one) of its own.
+        raise ConfigError("the YAML files do not compose: a defaults list includes its own file") from error
+    # Hydra checks files with assertions too, and lets ValueErrors such as UnicodeDecodeError through.
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError, AssertionError) as error:
         reason = " ".join(str(error).split()) or "Hydra gives no reason"
         raise ConfigError(f"the YAML files do not compose: {reason[:300]}") from error
 
 
 def list_hydra_options(group: str) -> list[str]:
-    """The launchers or sweepers that are installed."""
+    """Return the names of the installed launchers or sweepers.
+
+    Args:
+        group: ``hydra/launcher`` or ``hydra/sweeper``.
+    """
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(get_builtin_dir().absolute()), version_base="1.3", job_name="train"):
         return GlobalHydra.instance().config_loader().get_group_options(group)
 
 
-def resolve_precedence(composed: DictConfig, said: Collection[str], folders: Sequence[Path] = ()) -> None:
-    """What is said last of a thing wins, also where two keys speak of it; ``said`` are the keys of the command line.
+def resolve_precedence(composed: DictConfig, explicit_keys: Collection[str], config_dirs: Sequence[Path] = ()) -> None:
+    """Resolve keys that override each other, in place: the source with the highest precedence wins.
 
-    ``epochs`` and ``max_steps`` both say how long, ``monitor`` and the first of ``task.scores`` what chooses the
-    weights. A data set's ``monitor`` is a score of the task it chooses: with another task it says nothing; nor do the
-    keys that a file sets of an optimizer that was not chosen.
+    ``epochs`` replaces ``max_steps`` (both set the length of training), and ``task.scores`` replaces ``monitor`` (its
+    first score is the default). A data set's ``monitor`` is dropped if another task than its own is chosen, and keys
+    that files set for an optimizer, schedule, ... are dropped if the chosen one does not have them.
+
+    Args:
+        composed: Composed configuration.
+        explicit_keys: Keys of the command line.
+        config_dirs: Directories with YAML files of the user.
     """
-    inapplicable_keys.drop_inapplicable_keys(composed, folders)
+    inapplicable_keys.drop_inapplicable_keys(composed, config_dirs)
     names = composed.hydra.runtime.choices
-    files = [
-        registry.list_options(group, folders).get(str(names.get(group))) for group in ("experiment", "model", "data")
+    experiment, model, data = (
+        registry.list_options(group, config_dirs).get(str(names.get(group)))
+        for group in ("experiment", "model", "data")
+    )
+    # Global keys of each source, by decreasing precedence: command line, then files, children before their parents.
+    sources = [set(explicit_keys)]
+    sources += [
+        layer.global_keys for option in (experiment, model, data) if option for layer in reversed(option.layers)
     ]
-    # Of files that inherit from one another, the heir speaks after those it inherits from.
-    heirs_first = [[layer.global_keys for layer in reversed(file.layers)] if file else [] for file in files]
-    layers = [set(said), *(keys for option in heirs_first for keys in option)]
-    lasting = next((keys for keys in layers if keys & {"epochs", "max_steps"}), set())
-    if "epochs" in lasting and "max_steps" not in lasting:
+    length_keys = next((keys for keys in sources if keys & {"epochs", "max_steps"}), set())
+    if "epochs" in length_keys and "max_steps" not in length_keys:
         composed.max_steps = None
-    if "task.scores" in said and "monitor" not in said:
+    if "task.scores" in explicit_keys and "monitor" not in explicit_keys:
         composed.monitor = None
-    *above, data = files
-    set_above = {*said}.union(*(file.global_keys for file in above if file))
-    if data and "monitor" in data.global_keys - set_above and data.task_name not in (None, names["task"]):
-        composed.monitor = None
+    if data is not None and data.task_name not in (None, names["task"]):
+        higher_keys = set(explicit_keys).union(*(option.global_keys for option in (experiment, model) if option))
+        if "monitor" in data.global_keys - higher_keys:
+            composed.monitor = None
 
 
-def _get_mtimes(folder: Path) -> list[tuple[str, int]]:
-    """The YAML files of a configuration folder, each with the time of its last change."""
-    files = (path for pattern in ("*.yaml", "*/*.yaml", "hydra/*/*.yaml") for path in folder.glob(pattern))
+def _get_mtimes(directory: Path) -> list[tuple[str, int]]:
+    """Return the YAML files of a config directory with their modification times."""
+    files = (path for pattern in ("*.yaml", "*/*.yaml", "hydra/*/*.yaml") for path in directory.glob(pattern))
     return [(str(path), path.stat().st_mtime_ns) for path in files if path.is_file()]
 
 
 def _check_choices(composed: DictConfig) -> None:
-    """Raises ConfigError where a defaults list gives a group several options: it is built of one."""
-    several = [group for group in OBJECT_GROUPS if group not in composed.hydra.runtime.choices]
-    if several:
-        raise ConfigError(*(f"{group}: a defaults list gives it a list; one option is needed" for group in several))
+    """Raise ConfigError if a defaults list chooses several options of a group that takes one."""
+    ambiguous_groups = [group for group in OBJECT_GROUPS if group not in composed.hydra.runtime.choices]
+    if ambiguous_groups:
+        raise ConfigError(
+            *(f"{group}: a defaults list gives it a list; one option is needed" for group in ambiguous_groups)
+        )
 
 
-def _check_hydra_changes(composed: DictConfig, chosen: Sequence[str], search: Sequence[str]) -> None:
-    """Refuses YAML files that change anything of Hydra's own but where results go, or that say what is imported.
-
-    Raises ConfigError naming the keys.
-    """
-    usual, found = (
+def _check_hydra_changes(composed: DictConfig, choices: Sequence[str], searchpath: Sequence[str]) -> None:
+    """Raise ConfigError if YAML files set keys of Hydra other than output directories, or ``plugins``."""
+    default_values, composed_values = (
         _flatten_tree(OmegaConf.to_container(tree.hydra, resolve=False))
-        for tree in (compose_base(tuple(text for text in chosen if text.startswith("hydra/")), ()), composed)
+        for tree in (compose_base(tuple(text for text in choices if text.startswith("hydra/")), ()), composed)
     )
-    free = (*ALLOWED_HYDRA_KEYS, *_GENERATED_HYDRA_KEYS)
+    allowed_keys = (*ALLOWED_HYDRA_KEYS, *_GENERATED_HYDRA_KEYS)
+    absent = object()
     changed = [
         key
-        for key in [*found, *(usual.keys() - found.keys())]
-        if not any(key == name or key.startswith(f"{name}.") for name in free)
-        and (key not in usual or key not in found or usual[key] != found[key])
+        for key in composed_values | default_values
+        if not any(key == name or key.startswith(f"{name}.") for name in allowed_keys)
+        and composed_values.get(key, absent) != default_values.get(key, absent)
     ]
-    # What stands here is what Hydra composes the jobs of a sweep from.
-    for name, given in (("hydra", [*chosen, *search]), ("task", chosen)):
-        kept = [text for text in given if text.startswith("hydra") == (name == "hydra")]
-        if list(composed.hydra.overrides[name]) != kept:
+    # Hydra composes the jobs of a sweep from these lists.
+    for name, overrides in (("hydra", [*choices, *searchpath]), ("task", choices)):
+        expected_overrides = [text for text in overrides if text.startswith("hydra") == (name == "hydra")]
+        if list(composed.hydra.overrides[name]) != expected_overrides:
             changed.append(f"overrides.{name}")
     allowed = ", ".join(f"hydra.{key}" for key in ALLOWED_HYDRA_KEYS)
-    tops = dict.fromkeys(".".join(key.split(".")[:2]) for key in changed)
-    problems = [f"hydra.{key}: a YAML file changes it; of Hydra's own a YAML file may set {allowed}" for key in tops]
-    named = composed._get_node("plugins")
-    if named != []:
-        problems.append("plugins: a YAML file names modules to import; only a command may: add plugins=[your_module]")
+    top_keys = dict.fromkeys(".".join(key.split(".")[:2]) for key in changed)
+    problems = [
+        f"hydra.{key}: a YAML file sets it; of Hydra's own keys, a YAML file may set {allowed}" for key in top_keys
+    ]
+    plugins_node = composed._get_node("plugins")
+    if plugins_node != []:
+        problems.append(
+            "plugins: a YAML file sets it, but only the command line may name modules to import: plugins=[your_module]"
+        )
     if problems:
         raise ConfigError(*problems)
 
 
 def _flatten_tree(node: Any, place: str = "") -> dict[str, Any]:
-    """Each value of a tree by its full key; what is empty counts as a value."""
+    """Return the values of a tree by their dotted keys; an empty mapping counts as a value."""
     if not isinstance(node, Mapping) or not node:
         return {place: node}
     return {
@@ -170,19 +190,27 @@ def _flatten_tree(node: Any, place: str = "") -> dict[str, Any]:
     }
 
 
-def find_shadowed_files(folders: Sequence[Path]) -> list[str]:
-    """Files of the user's that Hydra would pass over, because ours of the same name comes first."""
+def find_shadowed_files(config_dirs: Sequence[Path]) -> list[str]:
+    """Return a problem for each user file that Hydra would ignore because a built-in file has the same name."""
     return [
-        f"--config-dir: {option.path} has the name of {group}={name}, which is ours and would win; rename it"
-        for folder in folders
+        f"--config-dir: {option.path} has the name of the built-in {group}={name}, which takes precedence; rename it"
+        for directory in config_dirs
         for group in registry.GROUPS
-        for name, option in registry.list_dir_options(folder, group).items()
+        for name, option in registry.list_dir_options(directory, group).items()
         if name in registry.list_dir_options(get_builtin_dir(), group)
     ]
 
 
 def set_override(composed: DictConfig, item: Override) -> list[str]:
-    """Sets one value, or says why it cannot be set."""
+    """Set one value, or return the problem that prevents it.
+
+    Args:
+        composed: Composed configuration; modified in place.
+        item: Parsed override.
+
+    Returns:
+        A list that is empty or contains one problem.
+    """
     key = item.key_or_group
     node: Any = composed
     parts = key.split(".")
@@ -192,7 +220,7 @@ def set_override(composed: DictConfig, item: Override) -> list[str]:
         if part not in list(node):
             if is_list_entry(key) and item.type in (OverrideType.ADD, OverrideType.FORCE_ADD):
                 break
-            return [f"{key}: unknown key{_suggest_key(composed, parts[:depth], part)}"]
+            return [f"{key}: unknown key{suggest_key(composed, parts[:depth], part)}"]
         node = node._get_node(part)
     try:
         with open_dict(composed):
@@ -202,66 +230,26 @@ def set_override(composed: DictConfig, item: Override) -> list[str]:
     return []
 
 
-def _suggest_key(composed: DictConfig, above: Sequence[str], part: str) -> str:
-    """The key a misspelt one was probably meant to be.
-
-    One of that very name in what was chosen comes first, then one like it among its neighbors, then anywhere.
-    """
-    groups = [group for group in OBJECT_GROUPS if isinstance(composed.get(group), DictConfig)]
-    deep = [f"{group}.{key}" for group in groups for key in composed[group] if not str(key).startswith("_")]
-    same = [key for key in deep if key.partition(".")[2] == part]
-    if same and not above:
-        return f"; did you mean {' or '.join(same)}?"
-    names = {group: str(composed.hydra.runtime.choices[group]) for group in groups}
-    if not above and (owner := describe_key_owner(part, names)):
-        return owner
-    here = OmegaConf.select(composed, ".".join(above)) if above else composed
-    prefix = "".join(f"{name}." for name in above)
-    if len(above) == 1 and above[0] in LIST_GROUPS:
-        return _suggest_entry(composed, above[0], part)
-    near = did_you_mean(part, [str(k) for k in here if k != "hydra" and not str(k).startswith("_")])
-    if near:
-        return near.replace("mean ", f"mean {prefix}")
-    if part in PATH_KEY_NAMES and above == ["data"]:
-        own = [f"data.{name}" for name in here if name in (*PATH_KEY_NAMES, "name")]
-        if own:
-            return f"; data={composed.hydra.runtime.choices.data} finds its files by {' and '.join(own)}"
-    if len(above) == 1 and (
-        able := [o.name for o in registry.list_options(above[0]).values() if part in o.get_descriptions()]
-    ):
-        chosen = composed.hydra.runtime.choices.get(above[0])
-        mine = ", ".join(key for key in deep if key.startswith(prefix))
-        return f"; {above[0]} {chosen} has {mine or 'no keys'} ({part} is a key of {', '.join(able[:3])})"
-    if same:
-        return f"; did you mean {' or '.join(same)}?"
-    guess = did_you_mean(part, [key.partition(".")[2] for key in deep])
-    for full in deep:
-        guess = guess.replace(f"mean {full.partition('.')[2]}?", f"mean {full}?")
-    return guess
-
-
-def _suggest_entry(composed: DictConfig, group: str, name: str) -> str:
-    """How an object is added to a group that has any number of them, or the one that was meant."""
-    there = [str(key) for key in composed[group]]
-    if near := did_you_mean(name, there):
-        return near.replace("mean ", f"mean {group}.")
-    if name in registry.list_options(group):
-        return f"; {name} is not chosen: {group}=[{','.join([*there, name])}]"
-    return f"; a class of yours is added by +{group}.{name}._target_=your_module.Class"
-
-
 def to_containers(composed: DictConfig) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    """Plain containers: as written (what comes from the environment unresolved), and resolved.
+    """Convert a composed configuration to plain containers, without Hydra's own keys.
 
-    Raises ConfigError for interpolations that would grow beyond measure.
+    Args:
+        composed: Composed configuration.
+
+    Returns:
+        ``(raw, resolved, problems)``: resolved values except those from the environment, which are left as written; all
+        values resolved; problems of interpolations.
+
+    Raises:
+        ConfigError: Interpolations would expand beyond the limits of ``yaml_limits``.
     """
-    own = OmegaConf.masked_copy(composed, [str(k) for k in composed if k != "hydra"])
+    user_config = OmegaConf.masked_copy(composed, [str(k) for k in composed if k != "hydra"])
     problems: list[str] = []
-    written: Any = OmegaConf.to_container(own, resolve=False)
-    yaml_limits.check_interpolations(written)
+    raw: Any = OmegaConf.to_container(user_config, resolve=False)
+    yaml_limits.check_interpolations(raw)
     try:
-        resolved: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=False)
+        resolved: Any = OmegaConf.to_container(user_config, resolve=True, throw_on_missing=False)
     except OmegaConfBaseException as error:
         problems = [f"{error.full_key}: {str(error).splitlines()[0]}"]
-        resolved = written
-    return secret_masking.restore_env_references(own, written, resolved), resolved, problems
+        resolved = raw
+    return secret_masking.restore_env_references(user_config, raw, resolved), resolved, problems

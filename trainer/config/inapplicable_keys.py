@@ -1,4 +1,4 @@
-"""What a data set, a model or an experiment sets for an optimizer, a schedule, ... that was not chosen in the end."""
+"""Keys that a data set, model or experiment sets for an optimizer, schedule, ... that is not the chosen one."""
 
 from __future__ import annotations
 
@@ -11,36 +11,46 @@ from trainer.config import registry
 from trainer.config.defaults_list import Layer
 
 SOURCE_GROUPS = ("data", "model", "experiment")
-"""Groups whose files set keys of others, the last word last."""
+"""Groups whose files set keys of other groups, in order of increasing precedence."""
 TARGET_GROUPS = ("optimizer", "scheduler", "augment", "task")
+"""Groups whose keys they set."""
 
 
-def drop_inapplicable_keys(composed: DictConfig, folders: Sequence[Path] = ()) -> None:
-    """Takes back the keys that files set for another option of a group than the chosen one, which has no such key.
+def drop_inapplicable_keys(composed: DictConfig, config_dirs: Sequence[Path] = ()) -> None:
+    """Remove keys, in place, that files set for another option of a group and that the chosen option does not have.
 
-    A model's ``betas`` are for the optimizer it was tuned with: the one its own file chooses, or else those below it.
-    Of another, chosen above it by an experiment or on the command line, they would be an unknown key that the user
-    never wrote. What both have, such as a learning rate, stays.
+    A model's ``betas`` apply to the optimizer that is chosen by its own file or by files of lower precedence. If an
+    experiment or the command line chooses another optimizer, they would be reported as unknown keys that the user never
+    wrote. Keys that both have, such as a learning rate, are kept.
+
+    Args:
+        composed: Composed configuration.
+        config_dirs: Directories with YAML files of the user.
     """
     names = composed.hydra.runtime.choices
-    layers = find_source_layers(composed, folders)
+    layers = find_source_layers(composed, config_dirs)
     for group in TARGET_GROUPS:
-        name, usual = str(names[group]), registry.default_option(group)
-        strange: set[str] = set()
+        chosen_name, assumed_name = str(names[group]), registry.get_default_option(group)
+        inapplicable_keys: set[str] = set()
         for layer in layers:
-            usual = layer.chosen_options.get(group, usual)
+            assumed_name = layer.chosen_options.get(group, assumed_name)
             keys = layer.keys_set_in(group)
-            strange = strange - keys if usual == name else strange | keys
-        if strange:
-            options = registry.list_options(group, folders)
-            own = options[name].keys_set_in(group) if name in options else set()
+            inapplicable_keys = inapplicable_keys - keys if assumed_name == chosen_name else inapplicable_keys | keys
+        if inapplicable_keys:
+            options = registry.list_options(group, config_dirs)
+            own_keys = options[chosen_name].keys_set_in(group) if chosen_name in options else set()
             with open_dict(composed):
-                for key in strange - own:
+                for key in inapplicable_keys - own_keys:
                     composed[group].pop(key, None)
 
 
-def find_source_layers(composed: DictConfig, folders: Sequence[Path] = ()) -> list[Layer]:
-    """Return the YAML files, parents first, of the data set, model and experiment that were chosen."""
+def find_source_layers(composed: DictConfig, config_dirs: Sequence[Path] = ()) -> list[Layer]:
+    """Return the YAML files of the chosen data set, model and experiment, parents first.
+
+    Args:
+        composed: Composed configuration.
+        config_dirs: Directories with YAML files of the user.
+    """
     names = composed.hydra.runtime.choices
-    options = (registry.list_options(group, folders).get(str(names.get(group))) for group in SOURCE_GROUPS)
+    options = (registry.list_options(group, config_dirs).get(str(names.get(group))) for group in SOURCE_GROUPS)
     return [layer for option in options if option for layer in option.layers]

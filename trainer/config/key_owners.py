@@ -1,4 +1,4 @@
-"""Which option a key belongs to that was set where nothing reads it, at the top of the configuration."""
+"""Lookup of the option that has a key which was set at the top level by mistake."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from pathlib import Path
 from trainer.config import registry
 
 
-def describe_key_owner(key: str, names: Mapping[str, str], folders: Sequence[Path] = ()) -> str:
-    """Return a clause that says where a key is set, or that the chosen option has none; empty if no option has it.
+def describe_key_owner(key: str, names: Mapping[str, str], config_dirs: Sequence[Path] = ()) -> str:
+    """Return a clause that names the option which has a key, or an empty string if no option has it.
 
     Args:
-        key: Without the group before it, such as ``teacher_forcing``.
-        names: The chosen option of each group.
-        folders: The user's folders of YAML files.
+        key: Key without its group, such as ``teacher_forcing``.
+        names: Chosen option of each group.
+        config_dirs: Directories with YAML files of the user.
     """
-    owners = {group: _find_owners(group, key, folders) for group in names}
+    owners = {group: _find_owners(group, key, config_dirs) for group in names}
     owners = {group: options for group, options in owners.items() if options}
     for group, options in owners.items():
         if names[group] in options:
             return f"; it is a key of {group} {names[group]}: {group}.{key}"
     for group, options in owners.items():
-        known = ", ".join(options[:3])
-        return f"; {group} {names[group]} has no {key}; it is a key of {group} {known} ({group}.{key})"
+        examples = ", ".join(options[:3])
+        return f"; {group} {names[group]} has no {key}; it is a key of {group} {examples} ({group}.{key})"
     return ""
 
 
-def _find_owners(group: str, key: str, folders: Sequence[Path]) -> list[str]:
-    options = registry.list_options(group, folders).values()
+def _find_owners(group: str, key: str, config_dirs: Sequence[Path]) -> list[str]:
+    options = registry.list_options(group, config_dirs).values()
     return [option.name for option in options if key in option.get_descriptions() and key != "_target_"]

@@ -1,4 +1,4 @@
-"""Configurations of runs that an earlier version of train has saved, brought to today's form, version by version."""
+"""Migration of configurations that earlier versions have saved, one format version at a time."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from trainer.config.moved_classes import current_path
+from trainer.config.moved_classes import get_current_path
 from trainer.utils.errors import ConfigError
 
 FORMAT_VERSION = 2
-"""Of ``config.yaml`` and ``results.json``; 1 is what train 0.1.0 wrote, without saying so."""
+"""Current version of ``config.yaml`` and ``results.json``; files of train 0.1.0 have no version and count as 1."""
 KEY = "format_version"
 _REPORTED_SCORES: Mapping[str, Sequence[str]] = {
     "regression.Regression": ("mse", "rmse", "mae", "r2"),
@@ -31,14 +31,19 @@ _REPORTED_SCORES: Mapping[str, Sequence[str]] = {
         (),
     ),
 }
-"""``task.scores`` of the tasks, below ``trainer.tasks``, that had no such key in version 1."""
+"""``task.scores`` of the tasks that had no such key in version 1, by class path below ``trainer.tasks``."""
 
 
 def check_version(version: object, file: Path, newest: int = FORMAT_VERSION) -> int:
-    """Return the format version of a file.
+    """Return the format version of a file after checking it.
+
+    Args:
+        version: Value that the file contains.
+        file: Path for messages.
+        newest: Newest version that can be read.
 
     Raises:
-        ConfigError: It is not a version, or one of a later train.
+        ConfigError: It is not a version, or it was written by a later version of train.
     """
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise ConfigError(f"{file}: {KEY} is {version!r}, not a number that a run saves there; the file was edited")
@@ -48,7 +53,12 @@ def check_version(version: object, file: Path, newest: int = FORMAT_VERSION) -> 
 
 
 def migrate_config(config: Mapping[str, Any], version: int) -> dict[str, Any]:
-    """Return a saved configuration, of any version, in today's form."""
+    """Return a saved configuration in the current format.
+
+    Args:
+        config: Configuration as saved.
+        version: Its format version.
+    """
     migrated = dict(config)
     for step in range(version, FORMAT_VERSION):
         migrated = _MIGRATIONS[step](migrated)
@@ -56,26 +66,26 @@ def migrate_config(config: Mapping[str, Any], version: int) -> dict[str, Any]:
 
 
 def _rename_classes(config: dict[str, Any]) -> dict[str, Any]:
-    """Version 2: modules lie in packages, so that the class paths of ``_target_`` have changed."""
+    """Version 2: modules were moved into packages, which changed the class paths of ``_target_``."""
 
     def rename(node: Any) -> Any:
         if isinstance(node, Mapping):
             return {key: rename(value) for key, value in node.items()}
         if isinstance(node, list):
             return [rename(value) for value in node]
-        return current_path(node) if isinstance(node, str) else node
+        return get_current_path(node) if isinstance(node, str) else node
 
     return {key: rename(value) for key, value in config.items()}
 
 
 def _add_groups(config: dict[str, Any]) -> dict[str, Any]:
-    """Version 2: optimizers have groups of parameters, of which there were none."""
+    """Version 2: optimizers have the key ``groups``; before, there were no groups."""
     optimizer = config.get("optimizer")
     return config | {"optimizer": {"groups": [], **optimizer}} if isinstance(optimizer, Mapping) else config
 
 
 def _move_teacher_forcing(config: dict[str, Any]) -> dict[str, Any]:
-    """Version 2: a key of the tasks that have it, in which null was 1; before, a flat key of every run."""
+    """Version 2: ``teacher_forcing`` is a key of the task; before, it was a global key, and null meant 1."""
     flat = config.pop("teacher_forcing", None)
     task = config.get("task")
     if isinstance(task, Mapping) and "teacher_forcing" in task:
@@ -84,8 +94,8 @@ def _move_teacher_forcing(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def _forget_task_of_target(config: dict[str, Any]) -> dict[str, Any]:
-    """Version 2: data is told what kind of target the task learns; before, the path of the task's class."""
+def _drop_target_class_path(config: dict[str, Any]) -> dict[str, Any]:
+    """Version 2: ``data.target_kind`` is the kind of target; before, it was the class path of the task."""
     data = config.get("data")
     if isinstance(data, Mapping) and "." in str(data.get("target_kind")):
         config["data"] = {**data, "target_kind": None}
@@ -93,7 +103,7 @@ def _forget_task_of_target(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _add_scores(config: dict[str, Any]) -> dict[str, Any]:
-    """Version 2: every task lists its scores; before, those but classification reported all of theirs."""
+    """Version 2: every task lists its scores; before, all tasks except classification reported all of theirs."""
     task = config.get("task")
     scores = (
         _REPORTED_SCORES.get(str(task.get("_target_")).removeprefix("trainer.tasks."))
@@ -104,9 +114,9 @@ def _add_scores(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_0_1_0(config: dict[str, Any]) -> dict[str, Any]:
-    steps = (_rename_classes, _move_teacher_forcing, _forget_task_of_target, _add_groups, _add_scores)
+    steps = (_rename_classes, _move_teacher_forcing, _drop_target_class_path, _add_groups, _add_scores)
     return reduce(lambda migrated, step: step(migrated), steps, config)
 
 
 _MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_0_1_0}
-"""What brings a configuration of each version to the next one."""
+"""Function that converts a configuration of each version to the next."""

@@ -1,4 +1,4 @@
-"""Where the modules of train 0.1.0 that a configuration names are today, below ``trainer``, and renamed classes."""
+"""Current paths, below ``trainer``, of the modules and classes that configurations of train 0.1.0 refer to."""
 
 from __future__ import annotations
 
@@ -111,11 +111,11 @@ _CLASSES: Mapping[str, str] = {
     "SklearnValues": "SklearnRegression",
     "SmallKnowledge": "SmallKnowledgeGraph",
 }
-"""Classes of these modules that have another name today."""
+"""Classes of these modules that were renamed."""
 
 
-def current_path(class_path: str) -> str:
-    """Return the path of today for the path of a class of 0.1.0; any other text as it is."""
+def get_current_path(class_path: str) -> str:
+    """Return the current path of a class of train 0.1.0; any other string is returned unchanged."""
     module, _, name = class_path.rpartition(".")
-    moved = _MODULES.get(module.removeprefix("trainer."))
-    return class_path if moved is None else f"trainer.{moved}.{_CLASSES.get(name, name)}"
+    new_module = _MODULES.get(module.removeprefix("trainer."))
+    return class_path if new_module is None else f"trainer.{new_module}.{_CLASSES.get(name, name)}"

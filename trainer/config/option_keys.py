@@ -1,4 +1,4 @@
-"""The keys of an option: the parameters of the class that it names, and what its group adds to them."""
+"""Keys of an option: the parameters of its class, and the keys that its group adds."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ INJECTED_ARGS: Mapping[str, set[str]] = {
     "optimizer": {"params", "foreach", "fused", "capturable", "differentiable", "maximize"},
     "scheduler": {"lr", "total", "optimizer", "last_epoch"},
 }
-"""Parameters that come from the program and not from the configuration."""
+"""Parameters that are set by the program instead of the configuration, by group."""
 _INJECTED_BY_CLASS = {
-    "torch.optim.lr_scheduler.ReduceLROnPlateau": {"mode"},  # whether a higher score is better is known of each score
+    "torch.optim.lr_scheduler.ReduceLROnPlateau": {"mode"},  # follows from the direction of the monitored score
     "torch.optim.lr_scheduler.CyclicLR": {"scale_fn"},  # a function
 }
-"""And of some classes."""
+"""The same for individual classes."""
 ENTRY_KEYS: Mapping[str, Any] = {
     "match": str | list[str],
     "lr_scale": PositiveFloat,
@@ -35,16 +35,30 @@ _ENTRY_OPTIONS = " or ".join([*ENTRY_KEYS][1:])
 
 
 def read_keys(group: str, target: str) -> dict[str, Parameter] | None:
-    """The keys of an option of a group, with type and default; None where the source has no such class."""
-    found = introspection.read_signature(target)
-    return None if found is None else keys_of(group, target, found)
+    """Return the keys of an option with their types and defaults.
+
+    Args:
+        group: Group of the option.
+        target: Class path.
+
+    Returns:
+        None if the class does not exist.
+    """
+    signature = introspection.read_signature(target)
+    return None if signature is None else get_keys(group, target, signature)
 
 
-def keys_of(group: str, target: str, found: Signature) -> dict[str, Parameter]:
-    """The keys of an option whose class is read."""
-    parameters = found.parameters_by_method.get("__init__", {})
-    hidden = INJECTED_ARGS.get(group, set()) | _INJECTED_BY_CLASS.get(target, set())
-    keys = {key: parameter for key, parameter in parameters.items() if key not in hidden}
+def get_keys(group: str, target: str, signature: Signature) -> dict[str, Parameter]:
+    """Return the keys of an option whose signature is known.
+
+    Args:
+        group: Group of the option.
+        target: Class path.
+        signature: Signature of that class.
+    """
+    parameters = signature.parameters_by_method.get("__init__", {})
+    injected = INJECTED_ARGS.get(group, set()) | _INJECTED_BY_CLASS.get(target, set())
+    keys = {key: parameter for key, parameter in parameters.items() if key not in injected}
     if torch_classes.is_torch_class(target):
         kinds = torch_classes.narrow_types({key: parameter.kind for key, parameter in keys.items()})
         keys = {key: Parameter(kind, _allow_null(kind, keys[key].default)) for key, kind in kinds.items()}
@@ -56,54 +70,62 @@ def keys_of(group: str, target: str, found: Signature) -> dict[str, Parameter]:
 
 
 def _allow_null(kind: Any, default: str | None) -> str | None:
-    """The default of a parameter: null where it may be and must otherwise be given."""
+    """Return the default of a parameter: null for a required parameter whose type allows it."""
     return "None" if default is None and is_valid_value(None, kind) else default
 
 
 def read_defaults(group: str, target: str) -> dict[str, Any]:
-    """A node of an option that names a class: its keys with their defaults, ``???`` where there is none."""
+    """Return the keys of an option with the values of their defaults, or ``???`` for required ones.
+
+    Args:
+        group: Group of the option.
+        target: Class path.
+
+    Returns:
+        Keys whose default is not a literal are left out; the class uses that default itself.
+    """
     defaults: dict[str, Any] = {}
     for key, parameter in (read_keys(group, target) or {}).items():
         try:
             value = MISSING if parameter.default is None else ast.literal_eval(parameter.default)
-        except ValueError:  # no literal: what the class takes by itself
+        except ValueError:  # not a literal
             continue
         defaults[key] = list(value) if isinstance(value, tuple) else value
     return defaults
 
 
 def find_group_problems(value: Any, name: str, keys: Mapping[str, Parameter]) -> list[str]:
-    """What is wrong with ``optimizer.groups`` of an optimizer that has some keys.
+    """Return the problems of ``optimizer.groups``.
 
     Args:
-        value: As it is given.
-        name: The optimizer that was chosen.
-        keys: Those that it has.
+        value: Value of the key.
+        name: Name of the chosen optimizer.
+        keys: Keys of that optimizer.
     """
     if not isinstance(value, list | tuple):
         return ['optimizer.groups: it must be a list, as in [{match: "trunk.*", lr_scale: 0.1}]']
     problems = []
-    for place, entry in enumerate(value):
-        at = f"optimizer.groups[{place}]"
+    for index, entry in enumerate(value):
+        path = f"optimizer.groups[{index}]"
         if not isinstance(entry, Mapping):
-            problems.append(f"{at}: {entry!r} given; it must be a mapping with match and {_ENTRY_OPTIONS}")
+            problems.append(f"{path}: {entry!r} given; it must be a mapping with match and {_ENTRY_OPTIONS}")
             continue
-        problems += _find_entry_problems(entry, at, name, keys)
+        problems += _find_entry_problems(entry, path, name, keys)
     return problems
 
 
-def _find_entry_problems(entry: Mapping[str, Any], at: str, name: str, keys: Mapping[str, Parameter]) -> list[str]:
-    unknown = [str(key) for key in entry if key not in ENTRY_KEYS]
-    problems = [f"{at}.{key}: unknown key{did_you_mean(key, ENTRY_KEYS)}" for key in unknown]
+def _find_entry_problems(entry: Mapping[str, Any], path: str, name: str, keys: Mapping[str, Parameter]) -> list[str]:
+    unknown_keys = [str(key) for key in entry if key not in ENTRY_KEYS]
+    problems = [f"{path}.{key}: unknown key{did_you_mean(key, ENTRY_KEYS)}" for key in unknown_keys]
     problems += [
-        f"{at}.{key}: {entry[key]!r} given; it must be {describe(kind)}"
+        f"{path}.{key}: {entry[key]!r} given; it must be {describe(kind)}"
         for key, kind in ENTRY_KEYS.items()
         if key in entry and not is_valid_value(entry[key], kind)
     ]
     if "weight_decay" in entry and "weight_decay" not in keys:
-        problems.append(f"{at}.weight_decay: optimizer {name} has no weight_decay")
+        problems.append(f"{path}.weight_decay: optimizer {name} has no weight_decay")
     if not entry.get("match"):
-        problems.append(f'{at}.match: it names the parameters of the group, as in match: "trunk.*"')
+        problems.append(f'{path}.match: it must select the parameters of the group, as in match: "trunk.*"')
     if len(entry.keys() & ENTRY_KEYS.keys()) == 1 and not problems:
-        problems.append(f"{at}: it changes nothing; give it {_ENTRY_OPTIONS}")
+        problems.append(f"{path}: it changes nothing; set {_ENTRY_OPTIONS}")
     return problems

@@ -1,4 +1,4 @@
-"""What a user typed after ``train``: read by Hydra's grammar, and refused where Hydra would take it and do nothing."""
+"""Overrides of the command line: parsed by Hydra's grammar, and rejected where Hydra would silently ignore them."""
 
 from __future__ import annotations
 
@@ -18,38 +18,45 @@ from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import shorten_repr
 
 ALLOWED_HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.", "hydra.launcher.", "hydra.sweeper.")
+"""Prefixes of the keys of Hydra that a command line may set; directories of YAML files are added by --config-dir."""
 ALLOWED_HYDRA_GROUPS = ("hydra/launcher", "hydra/sweeper")
-"""What of Hydra's own a command line chooses. Folders of YAML files are named by --config-dir, and judged there."""
+"""Groups of Hydra that a command line may choose from."""
 MAX_DEPTH = 20
+"""Maximum nesting of brackets in an override."""
 CALL_ERROR = re.compile(r"\w+ while evaluating '(.*?)': (.*)")
-"""What is said of a function that does not take what it is given, or is none."""
+"""Matches Hydra's error for a function that is unknown or has wrong arguments."""
 CONTEXT_CHARS = 100
-"""Letters shown on each side of where a text cannot be read."""
+"""Characters shown on each side of a syntax error."""
 
 
-def parse_overrides(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[Override]:
-    """The overrides by Hydra's grammar; ``folders`` are those of the user, among whose options a glob chooses.
+def parse_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[Override]:
+    """Parse overrides by Hydra's grammar.
 
-    Raises ConfigError showing where a text stops being one.
+    Args:
+        overrides: Words of a command line, such as ``model=lstm,gru``.
+        config_dirs: Directories of the user whose options ``glob(...)`` can match.
+
+    Raises:
+        ConfigError: A word is not a valid override; all of them are listed, with the position of the error.
     """
     parser = OverridesParser.create()
-    found, problems = [], []
+    items, problems = [], []
     for text in overrides:
-        if max(text.count(bracket) for bracket in "[{(") > MAX_DEPTH and _count_depth(text) > MAX_DEPTH:
+        if max(text.count(bracket) for bracket in "[{(") > MAX_DEPTH and _measure_depth(text) > MAX_DEPTH:
             problems.append(f"{shorten_repr(text)}: nested more than {MAX_DEPTH} deep")
             continue
         try:
             item = parser.parse_override(text)
-            item.config_loader = OptionLoader(folders)  # type: ignore[assignment]
-            found.append(item)
+            item.config_loader = OptionLoader(config_dirs)  # type: ignore[assignment]
+            items.append(item)
         except (HydraException, ValueError, OverflowError) as error:
             reason = (str(error).splitlines() or ["not understood"])[0]
-            call = CALL_ERROR.match(reason)
-            if call:
-                known = ", ".join(sorted(parser.functions.functions))
+            call_error = CALL_ERROR.match(reason)
+            if call_error:
+                functions = ", ".join(sorted(parser.functions.functions))
                 problems.append(
-                    f"{shorten_repr(text)}: {shorten_repr(call[1])}: {call[2][:CONTEXT_CHARS]}; Hydra's "
-                    f"functions are {known}"
+                    f"{shorten_repr(text)}: {shorten_repr(call_error[1])}: {call_error[2][:CONTEXT_CHARS]}; Hydra's "
+                    f"functions are {functions}"
                 )
                 continue
             column = _find_column(text, reason)
@@ -60,99 +67,113 @@ def parse_overrides(overrides: Sequence[str], folders: Sequence[Path] = ()) -> l
             )
     if problems:
         raise ConfigError(*problems)
-    return found
+    return items
 
 
 def _quote_value(text: str) -> str:
-    """An override with its value in quotes, as a shell is given it; of one that has quotes or is long, an example."""
+    """Return an override quoted for the shell, or an example if it contains quotes or is long."""
     key, _, value = text.partition("=")
     is_plain = value.isprintable() and not set(text) & {"'", '"'} and len(text) < CONTEXT_CHARS
     return f"'{key}=\"{value}\"'" if value and is_plain else "'key=\"[a\"'"
 
 
-def _count_depth(text: str) -> int:
-    """How many brackets are open at once at most."""
-    depth = deepest = 0
+def _measure_depth(text: str) -> int:
+    """Return the maximum nesting depth of brackets."""
+    depth = max_depth = 0
     for letter in text:
         depth += (letter in "[{(") - (letter in "]})")
-        deepest = max(deepest, depth)
-    return deepest
+        max_depth = max(max_depth, depth)
+    return max_depth
 
 
 def _find_column(text: str, reason: str) -> int:
-    """Where in an override the parser's complaint points to; its end if it points nowhere."""
-    stuck = re.search(r"at input '(.*)'", reason)
-    if stuck and stuck.group(1) in text:
-        return text.index(stuck.group(1)) + len(stuck.group(1)) - 1
-    unexpected = re.search(r"input '(.)' expecting|error at: '(.)", reason)
-    found = text.rfind(unexpected.group(1) or unexpected.group(2)) if unexpected else -1
-    return found if found >= 0 else len(text)
+    """Return the column of an override that a parser error refers to, or its end if it refers to none."""
+    rejected_input = re.search(r"at input '(.*)'", reason)
+    if rejected_input and rejected_input.group(1) in text:
+        return text.index(rejected_input.group(1)) + len(rejected_input.group(1)) - 1
+    rejected_char = re.search(r"input '(.)' expecting|error at: '(.)", reason)
+    column = text.rfind(rejected_char.group(1) or rejected_char.group(2)) if rejected_char else -1
+    return column if column >= 0 else len(text)
 
 
-def invalid_override(item: Override, *, is_sweep: bool = False) -> list[str]:
-    """Overrides that Hydra would take and that would then do nothing, or not what was meant."""
+def find_override_problems(item: Override, *, is_sweep: bool = False) -> list[str]:
+    """Return the problem of an override that Hydra would accept but that has no effect or an unintended one.
+
+    Args:
+        item: Parsed override.
+        is_sweep: Whether several values are allowed.
+
+    Returns:
+        A list that is empty or contains one problem.
+    """
     key = item.key_or_group
     if not key:
         return [f"{item.input_line}: there is no key before ="]
     if item.package is not None:
-        return [f"{key}@{item.package}: a group has one place; write {key}=NAME"]
+        return [f"{key}@{item.package}: a group cannot be placed in another package; write {key}=NAME"]
     if item.is_sweep_override() and not is_sweep:
         return [
             find_invalid_sweep(item)
-            or f"{item.input_line}: several values make a sweep; run train -m {item.input_line}"
+            or f"{item.input_line}: several values need a sweep; run train -m {item.input_line}"
         ]
     if item.type in (OverrideType.ADD, OverrideType.FORCE_ADD) and not is_list_entry(key):
-        is_there = key in registry.GROUPS
-        return [f"{key}: {'leave out the +' if is_there else 'unknown key; + adds keys that nothing reads'}"]
+        is_group = key in registry.GROUPS
+        return [f"{key}: {'leave out the +' if is_group else 'unknown key; + adds keys that nothing reads'}"]
     if item.type == OverrideType.DEL:
-        return [f"{key}: ~ would leave something out that the program reads; set it to null or choose another option"]
-    is_hydras = key.split(".")[0].split("/")[0] == "hydra"
+        return [f"{key}: ~ would delete a key that the program reads; set it to null or choose another option"]
+    is_hydra_key = key.split(".")[0].split("/")[0] == "hydra"
     if key == "hydra.searchpath":
-        return [f"{key}: name a folder of YAML files by --config-dir DIR"]
-    if is_hydras and item.is_sweep_override():
+        return [f"{key}: add a directory of YAML files by --config-dir DIR"]
+    if is_hydra_key and item.is_sweep_override():
         return [f"{item.input_line}: Hydra's own keys take one value"]
-    if is_hydras and (
+    if is_hydra_key and (
         not (key.startswith(ALLOWED_HYDRA_KEYS) or key in ALLOWED_HYDRA_GROUPS) or "_target_" in (item.input_line or "")
     ):
-        known = (*(k.rstrip(".") for k in ALLOWED_HYDRA_KEYS), *ALLOWED_HYDRA_GROUPS)
-        return [f"{key}: of Hydra's own keys, train reads {', '.join(known)}"]
+        allowed = (*(k.rstrip(".") for k in ALLOWED_HYDRA_KEYS), *ALLOWED_HYDRA_GROUPS)
+        return [f"{key}: of Hydra's own keys, train reads {', '.join(allowed)}"]
     return []
 
 
 def is_list_entry(key: str) -> bool:
-    """Whether a key is inside one of the groups to which a command line may add an object."""
+    """Return whether a key is inside a list group, to which a command line may add entries."""
     group, _, name = key.partition(".")
     return group in LIST_GROUPS and bool(name)
 
 
-def conflicting_overrides(items: Sequence[Override]) -> list[str]:
-    """Overrides of which one would do nothing beside the other."""
-    given = {item.key_or_group for item in items if item.value() is not None}
-    return ["epochs and max_steps: each says how long to train; keep one"] if {"epochs", "max_steps"} <= given else []
+def find_conflicting_overrides(items: Sequence[Override]) -> list[str]:
+    """Return a problem for overrides of which one would make the other ineffective."""
+    keys = {item.key_or_group for item in items if item.value() is not None}
+    is_conflict = {"epochs", "max_steps"} <= keys
+    return ["epochs and max_steps: each sets the length of training; keep one"] if is_conflict else []
 
 
-def unknown_option(item: Override, folders: Sequence[Path]) -> str | None:
-    """Why a group has no such option, with the nearest and all there are."""
+def find_unknown_option(item: Override, config_dirs: Sequence[Path]) -> str | None:
+    """Return a problem, with the nearest and all known names, if an override chooses an option that does not exist.
+
+    Args:
+        item: Parsed override whose key is a group.
+        config_dirs: Directories with YAML files of the user.
+    """
     group, name = item.key_or_group, item.value()
     if group in ALLOWED_HYDRA_GROUPS:
-        return _describe_missing_plugin(group, str(name))
-    known = registry.list_options(group, folders)
+        return _describe_missing_hydra_plugin(group, str(name))
+    known_names = registry.list_options(group, config_dirs)
     if group in LIST_GROUPS and isinstance(name, list):
-        wrong = [str(each) for each in name if str(each) not in known]
-        return registry.describe_unknown_option(group, wrong[0], known) if wrong else None
-    if str(name) in known or (group == "experiment" and name is None):
+        unknown_names = [str(entry) for entry in name if str(entry) not in known_names]
+        return registry.describe_unknown_option(group, unknown_names[0], known_names) if unknown_names else None
+    if str(name) in known_names or (group == "experiment" and name is None):
         return None
-    return registry.describe_unknown_option(group, "null" if name is None else str(name), known)
+    return registry.describe_unknown_option(group, "null" if name is None else str(name), known_names)
 
 
-def _describe_missing_plugin(group: str, name: str) -> str | None:
-    """Why Hydra has no such launcher or sweeper."""
+def _describe_missing_hydra_plugin(group: str, name: str) -> str | None:
+    """Return a problem if Hydra has no such launcher or sweeper installed."""
     from trainer.config import hydra_compose
 
-    known = hydra_compose.list_hydra_options(group)
-    if name in known:
+    installed = hydra_compose.list_hydra_options(group)
+    if name in installed:
         return None
     return (
-        f"{group} {name!r} is not installed{did_you_mean(name, known) or ';'} here: {', '.join(known)}; others come"
-        " with packages such as hydra-joblib-launcher and hydra-optuna-sweeper"
+        f"{group} {name!r} is not installed{did_you_mean(name, installed) or ';'} installed: {', '.join(installed)};"
+        " others come with packages such as hydra-joblib-launcher and hydra-optuna-sweeper"
     )

@@ -1,4 +1,4 @@
-"""Dotted names of metrics that plugins define, checked before anything is imported."""
+"""Dotted names of plugin metrics, checked before anything is imported."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from trainer.utils.suggest import did_you_mean
 
 
 def accepts_plugin_metrics(kind: Any) -> bool:
-    """Whether a parameter of this type may name metrics of plugins."""
-    return kind == PluginMetric or any(accepts_plugin_metrics(part) for part in get_args(kind))
+    """Return whether values of a type may name plugin metrics."""
+    return kind == PluginMetric or any(accepts_plugin_metrics(arg) for arg in get_args(kind))
 
 
 def find_metric_problems(key: str, value: Any, kind: Any) -> list[str]:
-    """Every metric named in a value that is not one of a declared plugin, with the reason.
+    """Return a problem for each metric in a value that is not defined by a declared plugin.
 
     Args:
-        key: Of the configuration.
-        value: Of that key, which fits its type.
-        kind: Its type.
+        key: Configuration key, for messages.
+        value: Value of the key, already checked against its type.
+        kind: Type of the key.
     """
     if not accepts_plugin_metrics(kind):
         return []
@@ -44,6 +44,6 @@ def _check_path(key: str, path: str) -> Iterator[str]:
         yield f"{key}: metric {path!r} is not on the allow-list{hint}"
     elif file is None:
         yield f"{key}: there is no module {module} for metric {path!r}"
-    elif name not in (known := introspection.find_definitions(file)):
-        near = did_you_mean(name, known).replace("mean ", f"mean {module}.")
-        yield f"{key}: {file} defines no class or function {name}{near}"
+    elif name not in (definitions := introspection.find_definitions(file)):
+        suggestion = did_you_mean(name, definitions, f"{module}.")
+        yield f"{key}: {file} defines no class or function {name}{suggestion}"

@@ -1,7 +1,7 @@
-"""Modules of the user's own, named in ``plugins=[my_module]``.
+"""Plugins: modules of the user, declared by ``plugins=[my_module]``.
 
-The folder a command is run from is not on the import path, so that no file that happens to lie there is ever
-imported; a plugin is looked up there by name, and only because it was named.
+The working directory is not on the import path, so that no file in it is imported by accident; only declared plugins
+are looked up there.
 """
 
 from __future__ import annotations
@@ -17,65 +17,79 @@ from trainer.utils.suggest import did_you_mean
 
 _PLUGIN_FILES: dict[str, Path] = {}
 _IMPORT_TIME = "__trainer_import_time_ns__"
-"""Attribute of a plugin module: when it was imported here."""
+"""Attribute of a plugin module with the time at which it was imported here."""
 
 
 def declare_plugins(names: Iterable[str]) -> None:
-    """Makes modules known by name; nothing is imported.
+    """Declare plugins by name, replacing those declared before; nothing is imported.
 
-    Raises ConfigError for a name that neither the working folder nor the import path has.
+    Raises:
+        ConfigError: A name is invalid or reserved, or is found neither in the working directory nor installed.
     """
     _PLUGIN_FILES.clear()
     for name in names:
         if not name.isidentifier():
             raise ConfigError(f"plugins: {name!r} is not the name of a module; it must be in {Path.cwd()} or installed")
         if name in sys.stdlib_module_names or name == "trainer":
-            raise ConfigError(f"plugins: {name!r} is a module of Python's or ours; a plugin needs a name of its own")
-        here = Path.cwd() / name
-        candidates = [here.with_suffix(".py"), here / "__init__.py"]
-        found = next((path for path in candidates if path.is_file()), None)
-        if found is None:
+            raise ConfigError(f"plugins: {name!r} is a module of the standard library or of train; rename the plugin")
+        local_path = Path.cwd() / name
+        candidates = [local_path.with_suffix(".py"), local_path / "__init__.py"]
+        file = next((path for path in candidates if path.is_file()), None)
+        if file is None:
             spec = importlib.util.find_spec(name)
-            found = Path(spec.origin) if spec and spec.origin else None
-        if found is None:
-            near = did_you_mean(name, [path.stem for path in Path.cwd().glob("*.py")])
-            raise ConfigError(f"plugins: no module {name!r} in {Path.cwd()} or installed{near}")
-        _PLUGIN_FILES[name] = found
+            file = Path(spec.origin) if spec and spec.origin else None
+        if file is None:
+            suggestion = did_you_mean(name, [path.stem for path in Path.cwd().glob("*.py")])
+            raise ConfigError(f"plugins: no module {name!r} in {Path.cwd()} or installed{suggestion}")
+        _PLUGIN_FILES[name] = file
 
 
 def _has_changed(name: str) -> bool:
-    """Whether a file of a plugin was modified since ``import_plugins`` imported it; a user's own import stays."""
-    imported = getattr(sys.modules[name], _IMPORT_TIME, None)
+    """Return whether a file of a plugin was modified since ``import_plugins`` imported it.
+
+    A module that the user's program imported itself counts as unchanged.
+    """
+    import_time = getattr(sys.modules[name], _IMPORT_TIME, None)
     modules = (module for key, module in list(sys.modules.items()) if key == name or key.startswith(f"{name}."))
     files = (Path(file) for module in modules if (file := getattr(module, "__file__", None)))
-    return imported is not None and any(file.is_file() and file.stat().st_mtime_ns > imported for file in files)
+    return import_time is not None and any(file.is_file() and file.stat().st_mtime_ns > import_time for file in files)
 
 
 def split_plugin_args(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(the words of a command without ``plugins=[...]``, the modules those name)."""
-    mine = [word.partition("=")[2] for word in words if word.startswith("plugins=")]
-    names = [name.strip(" '\"") for text in mine for name in text.strip("[] ").split(",")]
+    """Split the words of a command into ``(words other than plugins=[...], names of plugins)``."""
+    values = [word.partition("=")[2] for word in words if word.startswith("plugins=")]
+    names = [name.strip(" '\"") for text in values for name in text.strip("[] ").split(",")]
     return [word for word in words if not word.startswith("plugins=")], [name for name in names if name]
 
 
-def find_undeclared_plugins(stored: object, named: Collection[str]) -> list[str]:
-    """Why the modules that a stored run names are not imported: it is data, and only a command may say what runs."""
-    foreign = [str(name) for name in stored if str(name) not in named] if isinstance(stored, list) else []
-    if not foreign:
+def find_undeclared_plugins(saved_names: object, declared: Collection[str]) -> list[str]:
+    """Return a problem if a saved run names plugins that the command line does not declare.
+
+    A run directory is data; only the command line may decide which code is imported.
+
+    Args:
+        saved_names: ``plugins`` of the saved configuration.
+        declared: Plugins of the command line.
+    """
+    undeclared = (
+        [str(name) for name in saved_names if str(name) not in declared] if isinstance(saved_names, list) else []
+    )
+    if not undeclared:
         return []
-    again = f"plugins=[{','.join([*named, *foreign])}]"
+    argument = f"plugins=[{','.join([*declared, *undeclared])}]"
     return [
-        f"plugins: this run names the modules {', '.join(foreign)}, which are code; a run folder is data and imports"
-        f" nothing by itself. If they are yours, name them in this command: {again}"
+        f"plugins: this run uses the modules {', '.join(undeclared)}, which are code; a run directory is data and"
+        f" imports nothing by itself. If they are yours, name them in this command: {argument}"
     ]
 
 
 def is_declared(module: str) -> bool:
+    """Return whether a dotted name is inside a declared plugin."""
     return module.split(".")[0] in _PLUGIN_FILES
 
 
 def find_plugin_file(module: str) -> Path | None:
-    """The file of a declared module or of one inside a declared package."""
+    """Return the file of a declared module, or of a module inside a declared package."""
     top, *rest = module.split(".")
     if top not in _PLUGIN_FILES:
         return None
@@ -86,14 +100,14 @@ def find_plugin_file(module: str) -> Path | None:
 
 
 def import_plugins() -> None:
-    """Import the declared modules under their names; anew, where a file of one has changed since it was imported."""
+    """Import the declared plugins; reload those whose files have changed since they were imported."""
     for name, path in _PLUGIN_FILES.items():
         if name in sys.modules and not _has_changed(name):
             continue
         for stale in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
             del sys.modules[stale]
-        inside = [str(path.parent)] if path.name == "__init__.py" else None
-        spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=inside)
+        search_locations = [str(path.parent)] if path.name == "__init__.py" else None
+        spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=search_locations)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)

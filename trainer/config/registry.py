@@ -1,4 +1,4 @@
-"""What there is to choose from, read from the YAML files: no Hydra, no torch, a few milliseconds."""
+"""Registry of options, read from the YAML files in a few milliseconds, without Hydra and torch."""
 
 from __future__ import annotations
 
@@ -22,15 +22,19 @@ GROUPS = ("model", "data", "task", "augment", "optimizer", "scheduler", "logger"
 
 @dataclass(frozen=True)
 class ConfigOption:
-    """One YAML file of a group: a model, a data set, an optimizer, ...
+    """Option of a group, such as a model, a data set or an optimizer, defined by a YAML file.
 
-    folders: the user's, where files that it inherits from may be besides its own folder and ours.
+    Attributes:
+        group: Its group; empty for the global configuration, ``train.yaml``.
+        name: File name without suffix.
+        path: YAML file.
+        config_dirs: Directories of the user that parent files may be in, besides its own and the built-in one.
     """
 
     group: str
     name: str
     path: Path
-    folders: tuple[Path, ...] = ()
+    config_dirs: tuple[Path, ...] = ()
 
     @cached_property
     def _file(self) -> YamlFile:
@@ -39,145 +43,178 @@ class ConfigOption:
     @cached_property
     def _resolved(self) -> ResolvedDefaults:
         return defaults_list.resolve_defaults(
-            self.group, self.name, self._file, (*self.folders, self.path.parents[1] if self.group else self.path.parent)
+            self.group,
+            self.name,
+            self._file,
+            (*self.config_dirs, self.path.parents[1] if self.group else self.path.parent),
         )
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The files it consists of, those it inherits from in front, as Hydra merges them."""
+        """Its files in Hydra's merge order, parents first."""
         return self._resolved.layers
 
     @cached_property
-    def _settings(self) -> dict[tuple[str, ...], list[YamlEntry]]:
-        """For each place in the configuration what the files set there: the last gives the value."""
-        found: dict[tuple[str, ...], list[YamlEntry]] = {}
-        for place, entry in (pair for layer in self.layers for pair in layer.entries.items()):
-            above = found.setdefault(place, [])
-            if above and entry.is_missing:  # which takes the place of no value, in OmegaConf's merge
-                above.insert(0, entry)
+    def _entries_by_path(self) -> dict[tuple[str, ...], list[YamlEntry]]:
+        """Entries of all files by key path; the last entry of a path has the value."""
+        entries_by_path: dict[tuple[str, ...], list[YamlEntry]] = {}
+        for key_path, entry in (pair for layer in self.layers for pair in layer.entries.items()):
+            entries = entries_by_path.setdefault(key_path, [])
+            if entries and entry.is_missing:  # in OmegaConf's merge, ??? replaces no value
+                entries.insert(0, entry)
                 continue
-            if above and not (above[-1].is_section and entry.is_section):
-                found = {key: item for key, item in found.items() if key == place or key[: len(place)] != place}
-            above.append(entry)
-        return found
+            if entries and not (entries[-1].is_section and entry.is_section):
+                # A value replaces a section with all keys below it.
+                entries_by_path = {
+                    key: item
+                    for key, item in entries_by_path.items()
+                    if key == key_path or key[: len(key_path)] != key_path
+                }
+            entries.append(entry)
+        return entries_by_path
 
     @property
     def problem(self) -> str | None:
-        """Why its file is not YAML; it then has no keys."""
+        """Reason why its file cannot be parsed, if so; it then has no keys."""
         return self._file.problem
 
     @property
     def description(self) -> str:
-        """The first comment that is not an instruction to Hydra, nor about a license."""
+        """First comment of its file that is neither a directive of Hydra nor a license notice."""
         return self._file.description
 
     @property
-    def _place(self) -> tuple[str, ...]:
-        """Where its keys are: in its group, or below its own name in a group of several objects."""
-        own = (self.group, self.name)
-        return own if (*own, "_target_") in self._settings else (self.group,) if self.group else ()
+    def _key_prefix(self) -> tuple[str, ...]:
+        """Key path of its keys: the group, or the entry of its name in a list group."""
+        entry_path = (self.group, self.name)
+        if (*entry_path, "_target_") in self._entries_by_path:
+            return entry_path
+        return (self.group,) if self.group else ()
 
     @property
     def class_path(self) -> str | None:
-        found = self._settings.get((*self._place, "_target_"))
-        return found[-1].value if found else None
+        """Class path in ``_target_``."""
+        entries = self._entries_by_path.get((*self._key_prefix, "_target_"))
+        return entries[-1].value if entries else None
 
     @property
     def chosen_options(self) -> dict[str, str]:
-        """The options of other groups that it chooses, by group."""
+        """Options that it chooses for other groups, by group."""
         return self._resolved.chosen_options
 
     @property
     def task_name(self) -> str | None:
-        """The task this option chooses, if it chooses one."""
+        """Task that it chooses, if any."""
         return self.chosen_options.get("task")
 
     @property
     def shapes_line(self) -> str:
-        """Names and shapes, as its class states them; found by text, as a list must be quick."""
+        """``shapes`` of its class; found by a text search, which is fast enough for ``train list``."""
         module, _, name = (self.class_path or "").rpartition(".")
         return _find_shapes(module).get(name, "") if module.startswith("trainer.") else ""
 
     def keys_set_in(self, group: str) -> set[str]:
-        """The keys of another group that this option sets, which an option of that group must have."""
-        return {place[1] for place in self._settings if place[0] == group and len(place) > 1}
+        """Return the keys of another group that it sets."""
+        return {key_path[1] for key_path in self._entries_by_path if key_path[0] == group and len(key_path) > 1}
 
-    def other_overrides(self) -> list[tuple[str, str, str]]:
-        """(key, value as written, meaning or nothing) of what it sets outside its group, the options it chooses too."""
+    def list_other_overrides(self) -> list[tuple[str, str, str]]:
+        """Return ``(key, value as written, description)`` of everything it sets outside its group.
+
+        The options that it chooses for other groups come first.
+        """
         return [
             *((group, name, "") for group, name in self.chosen_options.items()),
             *(
-                (".".join(place), entries[-1].text, _find_meaning(entries))
-                for place, entries in self._settings.items()
-                if place[0] != self.group and (len(place) == 2 or (len(place) == 1 and not entries[-1].is_section))
+                (".".join(key_path), entries[-1].text, _get_meaning(entries))
+                for key_path, entries in self._entries_by_path.items()
+                if key_path[0] != self.group
+                and (len(key_path) == 2 or (len(key_path) == 1 and not entries[-1].is_section))
             ),
         ]
 
     @property
     def global_keys(self) -> set[str]:
-        """The keys it sets that belong to no group, such as ``epochs``."""
+        """Global keys that it sets, such as ``epochs``."""
         return set().union(*(layer.global_keys for layer in self.layers))
 
     def find_entries(self) -> list[tuple[str, str, str]]:
-        """(key, value as written, meaning) of the keys of its group; those without a group for the flat keys."""
+        """Return ``(key, value as written, description)`` of its own keys."""
         return [
-            (place[-1], entries[-1].text, _find_meaning(entries))
-            for place, entries in self._settings.items()
-            if place[:-1] == self._place and place[-1] != "_target_"
+            (key_path[-1], entries[-1].text, _get_meaning(entries))
+            for key_path, entries in self._entries_by_path.items()
+            if key_path[:-1] == self._key_prefix and key_path[-1] != "_target_"
         ]
 
     def get_descriptions(self) -> dict[str, str]:
-        """Each key of its group with the comment beside its value."""
+        """Return the descriptions of its keys, which are the comments next to their values."""
         return {key: meaning for key, _, meaning in self.find_entries() if meaning}
 
 
-def _find_meaning(entries: Sequence[YamlEntry]) -> str:
-    """The comment of the last file that has one."""
+def _get_meaning(entries: Sequence[YamlEntry]) -> str:
+    """Return the comment of the last file that has one for a key."""
     return next((entry.meaning for entry in reversed(entries) if entry.meaning), "")
 
 
 @lru_cache(maxsize=512)
 def _find_shapes(module: str) -> dict[str, str]:
-    """The ``shapes`` of each class of a module of ours that states them in one line."""
+    """Return the ``shapes`` of the classes of a built-in module, by class name."""
     path = PACKAGE_DIR.parent.joinpath(*module.split(".")).with_suffix(".py")
     if not path.is_file():
         return {}
-    found = re.split(r"^class (\w+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    stated = {
+    parts = re.split(r"^class (\w+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    matches = {
         name: re.search(r'^    shapes = "(.*)"$', body, re.MULTILINE)
-        for name, body in zip(found[1::2], found[2::2], strict=True)
+        for name, body in zip(parts[1::2], parts[2::2], strict=True)
     }
-    return {name: match.group(1) for name, match in stated.items() if match}
+    return {name: match.group(1) for name, match in matches.items() if match}
 
 
-def list_options(group: str, folders: Sequence[Path] = ()) -> dict[str, ConfigOption]:
-    """The options of a group by name, ours and those in the user's folders; the first of a name wins, as in Hydra."""
-    found: dict[str, ConfigOption] = {}
-    for folder in (get_builtin_dir(), *folders):
-        found = list_dir_options(folder, group, folders) | found
-    return dict(sorted(found.items()))
+def list_options(group: str, config_dirs: Sequence[Path] = ()) -> dict[str, ConfigOption]:
+    """Return the options of a group by name, in alphabetical order; built-in options take precedence, as in Hydra.
+
+    Args:
+        group: Name of the group.
+        config_dirs: Directories with YAML files of the user.
+    """
+    options: dict[str, ConfigOption] = {}
+    for directory in (get_builtin_dir(), *config_dirs):
+        options = list_dir_options(directory, group, config_dirs) | options
+    return dict(sorted(options.items()))
 
 
-def list_dir_options(folder: Path, group: str, folders: Sequence[Path] = ()) -> dict[str, ConfigOption]:
-    """The options of a group in one folder; ``folders`` are those of the user, which they may inherit from."""
-    files = sorted(path for path in (folder / group).glob("*.yaml") if path.is_file())
-    return {path.stem: ConfigOption(group, path.stem, path, tuple(folders)) for path in files}
+def list_dir_options(directory: Path, group: str, config_dirs: Sequence[Path] = ()) -> dict[str, ConfigOption]:
+    """Return the options of a group in one directory, by name.
+
+    Args:
+        directory: Built-in or user directory.
+        group: Name of the group.
+        config_dirs: Directories of the user that the options may inherit from.
+    """
+    files = sorted(path for path in (directory / group).glob("*.yaml") if path.is_file())
+    return {path.stem: ConfigOption(group, path.stem, path, tuple(config_dirs)) for path in files}
 
 
-def describe_unknown_option(group: str, name: str, known: Iterable[str]) -> str:
-    """That a group has no such option, with the nearest and all there are."""
-    return f"{group} {name!r} not found{did_you_mean(name, known) or ';'} choices: {', '.join(known) or 'none yet'}"
+def describe_unknown_option(group: str, name: str, known_names: Iterable[str]) -> str:
+    """Return a message for an option that does not exist, with the nearest and all known names.
+
+    Args:
+        group: Name of the group.
+        name: Name of the missing option.
+        known_names: Names of the options of the group.
+    """
+    hint = did_you_mean(name, known_names) or ";"
+    return f"{group} {name!r} not found{hint} choices: {', '.join(known_names) or 'none yet'}"
 
 
-def list_groups(folders: Iterable[Path] = ()) -> set[str]:
-    """The names of the groups there are."""
-    return {path.name for folder in (*folders, get_builtin_dir()) for path in folder.iterdir() if path.is_dir()} - {
-        "hydra"
-    }
+def list_groups(config_dirs: Iterable[Path] = ()) -> set[str]:
+    """Return the names of all groups, built-in and of the user."""
+    return {
+        path.name for directory in (*config_dirs, get_builtin_dir()) for path in directory.iterdir() if path.is_dir()
+    } - {"hydra"}
 
 
-def default_option(group: str) -> str:
-    """The option of a group that is taken where nobody chooses."""
+def get_default_option(group: str) -> str:
+    """Return the default option of a group."""
     items = defaults_list.parse_file(get_builtin_dir() / "train.yaml").defaults
     (name,) = next(item.names for item in items if item.group == group)
     return name

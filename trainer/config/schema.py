@@ -1,4 +1,4 @@
-"""The flat keys: what people change daily. Values and their meanings stand in ``conf/train.yaml``."""
+"""Schema of the global keys; their defaults and descriptions are in ``conf/train.yaml``."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from trainer.core.types import (
 Device = Literal["auto", "cpu", "cuda", "mps"] | Annotated[str, Pattern(r"cuda:(0|[1-9][0-9]?)", "cuda:1")]
 
 ProcessCount = Annotated[int, Range(ge=1, le=1024)]
-"""How many threads or processes there may be: more than any machine has is a slip, and would take it down."""
+"""Number of threads or processes; more than any machine has is a typo that would bring the machine down."""
 Count = Annotated[int, Range(ge=1, le=1_000_000_000)]
-"""A number of rows, batches or epochs that others are multiplied by."""
+"""Number of rows, batches or epochs; bounded because it is multiplied by others."""
 Seconds = Annotated[float, Range(gt=0, le=100_000)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Types and ranges of the flat keys; every one is documented beside its value in ``conf/train.yaml``."""
+    """Types and ranges of the global keys, which are described in ``conf/train.yaml``."""
 
     epochs: PositiveInt
     max_steps: PositiveInt | None

@@ -1,7 +1,7 @@
-"""Masks secrets, which are written nowhere: values of the environment, and of keys that sound like one.
+"""Masking of secrets, which are never saved: values of environment variables, and of keys with secret names.
 
-A value is followed through whatever interpolates it: all is resolved a second time with a stand-in for the
-environment, and what comes out different was made of it.
+A value of the environment is traced through interpolations by resolving everything a second time with a placeholder:
+values that differ depend on the environment.
 """
 
 from __future__ import annotations
@@ -22,52 +22,61 @@ from trainer.config.overrides import parse_overrides
 from trainer.utils.errors import ConfigError
 
 ENV_PLACEHOLDER = "a value of the environment"
+"""Value of every environment variable in the second resolution."""
 SECRET_KEY_PATTERN = re.compile(
     r"((?<!pad_)(?<!unk_)(?<!cls_)(?<!sep_)(?<!bos_)(?<!eos_)(?<!mask_)token"
     r"|(secret|passwords?|passwd|pwd|passphrase|(api|access|secret|private|auth)[_-]?keys?))_?\d*$"
 )
-"""How a key ends that names a secret; what only begins so is none (token_mixing, tokens, tokenizer, secret_dim).
+"""Matches the end of a key that names a secret.
 
-Nor is a token of a vocabulary.
+Keys that only begin like one do not match (token_mixing, tokens, tokenizer, secret_dim), nor do special tokens of a
+vocabulary (pad_token).
 """
 OLD_SECRET_KEY_PATTERN = re.compile(r"token(?![a-z])|secret|passw|api_key")
-"""What an older version took for a secret."""
+"""Pattern that an older version used instead."""
 MAPPING_KEY_PATTERN = re.compile(r"[\w-]+(?=['\"]?\s*:)")
-"""A key of a mapping in an override."""
+"""Matches the keys of a mapping in an override."""
 MASK = "***"
+"""Replacement for a secret value."""
 _HIDE_ENV: ContextVar[bool] = ContextVar("_hidden", default=False)
 
 
-def restore_env_references(node: Container, written: Any, resolved: Any) -> Any:
-    """The resolved values of a container, but as written where they come from the environment."""
+def restore_env_references(node: Container, raw: Any, resolved: Any) -> Any:
+    """Return the resolved values of a container, but as written where they depend on the environment.
+
+    Args:
+        node: Composed configuration, which resolves interpolations.
+        raw: Its values as written.
+        resolved: Its values with all interpolations resolved.
+    """
     OmegaConf.register_new_resolver("oc.env", _resolve_env, replace=True)
-    return _restore_node(node, written, resolved)
+    return _restore_node(node, raw, resolved)
 
 
-def _restore_node(node: Container, written: Any, resolved: Any) -> Any:
-    if isinstance(written, dict) and isinstance(resolved, dict):
-        return {key: _restore_entry(node, key, written[key], item) for key, item in resolved.items()}
-    if isinstance(written, list) and isinstance(resolved, list):
-        return [_restore_entry(node, index, *pair) for index, pair in enumerate(zip(written, resolved, strict=True))]
+def _restore_node(node: Container, raw: Any, resolved: Any) -> Any:
+    if isinstance(raw, dict) and isinstance(resolved, dict):
+        return {key: _restore_entry(node, key, raw[key], item) for key, item in resolved.items()}
+    if isinstance(raw, list) and isinstance(resolved, list):
+        return [_restore_entry(node, index, *pair) for index, pair in enumerate(zip(raw, resolved, strict=True))]
     return resolved
 
 
-def _restore_entry(node: Any, key: Any, written: Any, resolved: Any) -> Any:
-    if isinstance(written, dict | list):
-        return _restore_node(node._get_node(key), written, resolved)
-    if not isinstance(written, str) or "${" not in written:
+def _restore_entry(node: Any, key: Any, raw: Any, resolved: Any) -> Any:
+    if isinstance(raw, dict | list):
+        return _restore_node(node._get_node(key), raw, resolved)
+    if not isinstance(raw, str) or "${" not in raw:
         return resolved
-    plain = _resolve_entry(node, key)
+    value = _resolve_entry(node, key)
     with _hide_env():
-        hidden = _resolve_entry(node, key)
-    return resolved if plain == hidden else written
+        value_without_env = _resolve_entry(node, key)
+    return resolved if value == value_without_env else raw
 
 
 def _resolve_entry(node: Any, key: Any) -> Any:
-    """What an entry resolves to, or why it does not."""
+    """Return the resolved value of an entry, or the type of the exception if it cannot be resolved."""
     try:
-        found = node[key]
-        return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
+        value = node[key]
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     except (OmegaConfBaseException, ValueError, TypeError, LookupError) as error:
         return type(error)
 
@@ -82,30 +91,37 @@ def _hide_env() -> Iterator[None]:
 
 
 def _resolve_env(key: str, *default: str | None) -> str | None:
-    """The resolver ``oc.env``, which says something else where the stand-in is asked for."""
+    """Resolve ``oc.env``, or return the placeholder while the environment is hidden."""
     return ENV_PLACEHOLDER if _HIDE_ENV.get() else oc.env(key, *default)
 
 
 ENV_NAME_PATTERN = re.compile(r"\$\{\s*oc\.env\s*:\s*([^\s,}]+)")
+"""Matches a reference to an environment variable; group 1 is its name."""
 MIN_SECRET_LENGTH = 4
-"""Letters of a value that is looked for in a text: a shorter one stands in many words, and is no secret."""
+"""Minimum length of a value that is masked in text: a shorter one is part of many words, and not a secret."""
 
 
 def hide_values(text: str, tree: Mapping[str, Any]) -> str:
-    """A text that is written down, with the values of variables that a configuration reads named instead."""
+    """Return a text with the values of environment variables replaced by references to them.
+
+    Args:
+        text: Text that will be saved, such as a traceback.
+        tree: Raw configuration; only variables that it refers to are replaced.
+    """
     names = set(ENV_NAME_PATTERN.findall(repr(tree)))
-    known = {name: os.environ[name] for name in names if len(os.environ.get(name, "")) >= MIN_SECRET_LENGTH}
-    for name, value in sorted(known.items(), key=lambda item: -len(item[1])):
+    values = {name: os.environ[name] for name in names if len(os.environ.get(name, "")) >= MIN_SECRET_LENGTH}
+    for name, value in sorted(values.items(), key=lambda item: -len(item[1])):
         text = text.replace(value, f"${{oc.env:{name}}}")
     return text
 
 
 def is_secret_key(key: str) -> bool:
+    """Return whether the name of a key suggests that its value is a secret."""
     return SECRET_KEY_PATTERN.search(key.lower()) is not None
 
 
 def mask_override(text: str) -> str:
-    """An override that may be shown: values of keys that sound secret are left out, also inside a mapping."""
+    """Return an override with the values of secret keys masked, also inside a mapping."""
     key, equals, value = text.partition("=")
     if not equals:
         return text
@@ -114,30 +130,35 @@ def mask_override(text: str) -> str:
     if "{" not in value or not any(map(is_secret_key, MAPPING_KEY_PATTERN.findall(value))):
         return text
     try:
-        given = parse_overrides([text])[0].value()
+        parsed = parse_overrides([text])[0].value()
     except ConfigError:
         return f"{key}={MASK}"
-    if not isinstance(given, dict | list):  # several mappings, of a sweep
+    if not isinstance(parsed, dict | list):  # a sweep over several mappings
         return f"{key}={MASK}"
-    clean = _mask_value("", given)
-    return text if clean == given else f"{key}={json.dumps(clean)}"
+    masked = _mask_value("", parsed)
+    return text if masked == parsed else f"{key}={json.dumps(masked)}"
 
 
 def mask_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration that may be shown: values of keys that sound secret are left out."""
+    """Return a configuration with the values of secret keys masked."""
     return {key: _mask_value(str(key), value) for key, value in tree.items()}
 
 
-def find_masked_keys(tree: Mapping[str, Any], at: str = "") -> Iterator[str]:
-    """The dotted keys whose value was left out when a configuration was stored, by today's rule or an older one."""
+def find_masked_keys(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys of a saved configuration whose values are masked, by the current or an older rule.
+
+    Args:
+        tree: Saved configuration.
+        prefix: Dotted key of ``tree`` itself.
+    """
     for key, value in tree.items():
-        name = f"{at}.{key}" if at else str(key)
+        path = f"{prefix}.{key}" if prefix else str(key)
         if isinstance(value, Mapping):
-            yield from find_masked_keys(value, name)
+            yield from find_masked_keys(value, path)
         elif MASK in (value if isinstance(value, list) else [value]) and (
             is_secret_key(str(key)) or OLD_SECRET_KEY_PATTERN.search(str(key).lower())
         ):
-            yield name
+            yield path
 
 
 def _mask_value(key: str, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""An optimizer or a schedule chosen by its class, ``optimizer._target_=torch.optim.NAdam``: its keys and defaults."""
+"""Keys and defaults of an optimizer or schedule that is chosen by class: ``optimizer._target_=torch.optim.NAdam``."""
 
 from __future__ import annotations
 
@@ -12,34 +12,42 @@ from trainer.config import option_keys, plugins, torch_classes
 from trainer.config.inapplicable_keys import find_source_layers
 
 GROUPS = ("optimizer", "scheduler")
-"""Groups whose classes may be torch's."""
+"""Groups whose classes may be classes of torch."""
 
 
-def expand_targets(composed: DictConfig, items: Iterable[Override], folders: Sequence[Path] = ()) -> None:
-    """Gives an optimizer or schedule of torch, or one a command names by its class, the keys that its class has.
+def expand_targets(composed: DictConfig, items: Iterable[Override], config_dirs: Sequence[Path] = ()) -> None:
+    """Add the keys of the class, in place, to an optimizer or schedule of torch or one that the command line names.
 
-    With another class the keys of the option in the YAML file, such as Adam's, go; its own take their place, with the
-    defaults of the class. What a model, a data set or an experiment sets stays where the class has such a key.
+    If the command line names another class, the keys of the option in the YAML file, such as Adam's, are replaced by
+    those of the class with their defaults. Values set by a model, data set or experiment are kept if the class has
+    such a key.
+
+    Args:
+        composed: Composed configuration.
+        items: Overrides of the command line.
+        config_dirs: Directories with YAML files of the user.
     """
-    named = {item.key_or_group: str(item.value()) for item in items if not item.is_sweep_override()}
+    assigned = {item.key_or_group: str(item.value()) for item in items if not item.is_sweep_override()}
     for group in GROUPS:
         node = composed.get(group)
         if not isinstance(node, DictConfig):
             continue
-        before = str(node._get_node("_target_"))
-        target = named.get(f"{group}._target_", before)
-        if not torch_classes.is_torch_class(target) and (target == before or not plugins.is_declared(target)):
+        current_target = str(node._get_node("_target_"))
+        target = assigned.get(f"{group}._target_", current_target)
+        if not torch_classes.is_torch_class(target) and (target == current_target or not plugins.is_declared(target)):
             continue
         defaults = option_keys.read_defaults(group, target)
         if not defaults:
             continue
-        kept = set(node)
-        if target != before:
-            kept = {key for file in find_source_layers(composed, folders) for key in file.keys_set_in(group)} & kept
+        kept_keys = set(node)
+        if target != current_target:
+            kept_keys = {
+                key for layer in find_source_layers(composed, config_dirs) for key in layer.keys_set_in(group)
+            } & kept_keys
         with open_dict(composed):
-            for key in set(node) - kept - {"_target_"}:
+            for key in set(node) - kept_keys - {"_target_"}:
                 del node[key]
-            for key in kept - defaults.keys() - {"_target_"} if target != before else ():
+            for key in kept_keys - defaults.keys() - {"_target_"} if target != current_target else ():
                 del node[key]
             for key, value in defaults.items():
                 if key not in list(node):

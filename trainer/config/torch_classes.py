@@ -1,4 +1,4 @@
-"""The optimizers and schedulers of torch that a configuration may name, read from the source of torch."""
+"""Optimizers and schedulers of torch that a configuration may name, read from the source of torch."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from trainer.utils.suggest import did_you_mean
 
 _MODULES = {"optimizer": "torch.optim", "scheduler": "torch.optim.lr_scheduler"}
 _BASES = {"optimizer": "Optimizer", "scheduler": "LRScheduler"}
-REFUSED = {
+UNSUPPORTED = {
     "LBFGS": "it evaluates the loss several times in a step, which the training loop does not",
     "SparseAdam": "it takes sparse gradients, and those of a run are dense",
     "LambdaLR": "it takes a Python function; write a class in a module of yours, and name that in plugins=[...]",
     "SequentialLR": "it takes scheduler objects; write a class in a module of yours, and name that in plugins=[...]",
 }
-REFUSED |= {"MultiplicativeLR": REFUSED["LambdaLR"], "ChainedScheduler": REFUSED["SequentialLR"]}
-"""Classes that are exported there and cannot be used, and why."""
+UNSUPPORTED |= {"MultiplicativeLR": UNSUPPORTED["LambdaLR"], "ChainedScheduler": UNSUPPORTED["SequentialLR"]}
+"""Classes that cannot be used, with the reason."""
 _RANGES: Mapping[str, Any] = {
     "lr": PositiveFloat,
     "weight_decay": NonNegativeFloat,
@@ -33,13 +33,13 @@ _RANGES: Mapping[str, Any] = {
     "milestones": list[PositiveInt],
     **dict.fromkeys(("T_max", "total_iters", "total_steps"), PositiveInt | None),
 }
-"""Parameters whose range torch checks late or never; null is the length of the run."""
+"""Types of parameters whose range torch checks late or never; null means the length of the run."""
 
 
 @cache
 def _get_torch_dir() -> Path | None:
-    found = importlib.util.find_spec("torch")
-    return Path(found.origin).parent if found and found.origin else None
+    spec = importlib.util.find_spec("torch")
+    return Path(spec.origin).parent if spec and spec.origin else None
 
 
 @cache
@@ -49,25 +49,31 @@ def _parse(path: Path) -> ast.Module:
 
 @cache
 def list_classes(group: str) -> dict[str, Path]:
-    """The classes of torch that a group may name, each with the file that defines it."""
-    folder = _get_torch_dir()
-    if folder is None:
+    """Return the classes of torch for a group, with the files that define them; empty if torch is not installed.
+
+    Args:
+        group: ``optimizer`` or ``scheduler``.
+    """
+    torch_dir = _get_torch_dir()
+    if torch_dir is None:
         return {}
     if group == "scheduler":
-        path = folder / "optim" / "lr_scheduler.py"
+        path = torch_dir / "optim" / "lr_scheduler.py"
         tree = _parse(path)
         exported = {name for node in tree.body for name in _read_export_list(node)}
-        found = {name: path for name in exported if _is_subclass(name, _BASES[group], tree)}
+        classes = {name: path for name in exported if _is_subclass(name, _BASES[group], tree)}
     else:
-        imports = (node for node in _parse(folder / "optim" / "__init__.py").body if isinstance(node, ast.ImportFrom))
-        found = {
+        imports = (
+            node for node in _parse(torch_dir / "optim" / "__init__.py").body if isinstance(node, ast.ImportFrom)
+        )
+        classes = {
             alias.name: path
             for node in imports
             for alias in node.names
-            if (path := folder.parent.joinpath(*(node.module or "").split(".")).with_suffix(".py")).is_file()
+            if (path := torch_dir.parent.joinpath(*(node.module or "").split(".")).with_suffix(".py")).is_file()
             and _is_subclass(alias.name, _BASES[group], _parse(path))
         }
-    return {name: path for name, path in sorted(found.items()) if name != _BASES[group]}
+    return {name: path for name, path in sorted(classes.items()) if name != _BASES[group]}
 
 
 def _read_export_list(node: ast.stmt) -> list[str]:
@@ -76,43 +82,57 @@ def _read_export_list(node: ast.stmt) -> list[str]:
 
 
 def _is_subclass(name: str, base: str, tree: ast.Module) -> bool:
-    """Whether a class of a file is one of a kind, by the names of the bases that the file shows."""
-    found = next((node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name), None)
-    if name == base or found is None:
+    """Return whether a class of a module is a subclass of a base, judging by the names of its bases.
+
+    Args:
+        name: Name of the class.
+        base: Name of the base class.
+        tree: Parsed module.
+    """
+    node_of_name = next((node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name), None)
+    if name == base or node_of_name is None:
         return name == base
-    above = [part.id for part in found.bases if isinstance(part, ast.Name)]
-    local = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
-    # A base of another file: of torch's optimizers, AdamW is an Adam.
-    return any(_is_subclass(part, base, tree) if part in local else part in (base, "Adam") for part in above)
+    base_names = [base_name.id for base_name in node_of_name.bases if isinstance(base_name, ast.Name)]
+    local_names = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    # Bases from other files: AdamW is a subclass of Adam.
+    return any(
+        _is_subclass(base_name, base, tree) if base_name in local_names else base_name in (base, "Adam")
+        for base_name in base_names
+    )
 
 
 def find_source_file(target: str) -> Path | None:
-    """The file that defines a class of torch that a configuration may name."""
+    """Return the file that defines an optimizer or scheduler of torch, or None for any other class path."""
     module, _, name = target.rpartition(".")
     return next((list_classes(group).get(name) for group, path in _MODULES.items() if path == module), None)
 
 
 def is_torch_class(target: str) -> bool:
-    """Whether a dotted name is of a module of torch whose classes may be named."""
+    """Return whether a class path is in ``torch.optim`` or ``torch.optim.lr_scheduler``."""
     return target.rpartition(".")[0] in _MODULES.values()
 
 
-def describe_refusal(group: str, target: str) -> str | None:
-    """Why a class of torch cannot be used for a group; None where it can, or is not of torch."""
+def describe_unsupported_class(group: str, target: str) -> str | None:
+    """Return why a class of torch cannot be used for a group; None if it can, or is not a class of torch.
+
+    Args:
+        group: ``optimizer`` or ``scheduler``.
+        target: Class path.
+    """
     module, _, name = target.rpartition(".")
     if module not in _MODULES.values():
         return None
-    known = list_classes(group) if module == _MODULES.get(group) else {}
-    if name in REFUSED and name in known:
-        return f"{target} cannot be used: {REFUSED[name]}"
-    if name in known:
+    classes = list_classes(group) if module == _MODULES.get(group) else {}
+    if name in UNSUPPORTED and name in classes:
+        return f"{target} cannot be used: {UNSUPPORTED[name]}"
+    if name in classes:
         return None
-    usable = [other for other in known if other not in REFUSED]
+    usable = [class_name for class_name in classes if class_name not in UNSUPPORTED]
     if not usable:
         return f"target {target!r} is not on the allow-list"
     return f"{module} has no {group} {name}{did_you_mean(name, usable) or ';'} one of {', '.join(usable)}"
 
 
 def narrow_types(kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """The types of the parameters of a class of torch, with the ranges that it leaves unsaid."""
+    """Return the types of parameters of a torch class, narrowed to the ranges that it does not declare."""
     return {key: _RANGES.get(key, kind) for key, kind in kinds.items()}

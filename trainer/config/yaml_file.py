@@ -1,6 +1,6 @@
-"""One YAML file of configuration as a YAML parser reads it: package, defaults list, keys with values and comments.
+"""Parsed YAML files: package, defaults list, keys with values and comments.
 
-What decides is the parsed tree, so that no comment, blank line, indentation or quoting changes a meaning.
+Everything is read from the parsed tree, so that comments, blank lines, indentation and quoting do not matter.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from trainer.config.yaml_comments import find_comments, match_comments
 from trainer.utils.errors import ConfigError
 
 HEADER_CHARS = 512
-"""How much of a file Hydra searches for its header."""
+"""Number of characters in which Hydra searches for a header."""
 _DEFAULTS_KEY = "defaults"
 _BYTE_ORDER_MARK = "\ufeff"
-"""In front of a text it hides Hydra's header, and is none of the letters that the parser counts."""
+"""At the start of a file it hides Hydra's header; the parser does not count it as a character."""
 _NULLS = ("", "~", "null", "Null", "NULL")
 _FLOW_SIGNS = re.compile(r"[\[\]{},]")
 _HEADER = re.compile(r"\ufeff?\s*#+\s*@package\s+\S+\s*$")
@@ -31,7 +31,7 @@ _LICENSE_NOTICE = re.compile(r"copyright|\(c\)|spdx-|licen[cs]ed under|all right
 
 
 class _NodeLoader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignore[misc]
-    """Nodes as they stand, without the search for the type of each, which takes most of the time."""
+    """YAML loader that does not resolve the types of nodes, which would take most of the time."""
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
         return ""
@@ -43,7 +43,14 @@ class _NodeLoader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignor
 
 @dataclass(frozen=True)
 class DefaultItem:
-    """An item of a defaults list: ``[override] [optional] group[@package]: names``, or without a group ``name``."""
+    """Item of a defaults list: ``[override] [optional] group[@package]: names``, or ``name`` without a group.
+
+    Attributes:
+        group: None for an item without a group.
+        names: Names of the options; empty for null.
+        package: Package after ``@``, if any.
+        is_override: Whether the item overrides a choice of another file.
+    """
 
     group: str | None
     names: tuple[str, ...]
@@ -52,12 +59,20 @@ class DefaultItem:
 
     @property
     def is_self(self) -> bool:
+        """Whether the item is ``_self_``, the position of the file's own keys."""
         return self.group is None and self.names == ("_self_",)
 
 
 @dataclass(frozen=True)
 class YamlEntry:
-    """A key of a file; path: the keys that lead to it."""
+    """Key of a file, with its value.
+
+    Attributes:
+        path: Key path inside the file.
+        key: Node of the key.
+        node: Node of the value.
+        file: File that contains it.
+    """
 
     path: tuple[str, ...]
     key: yaml.Node
@@ -66,35 +81,39 @@ class YamlEntry:
 
     @property
     def is_section(self) -> bool:
-        """Whether its value is a mapping."""
+        """Whether the value is a mapping."""
         return isinstance(self.node, yaml.MappingNode)
 
     @property
     def value(self) -> str | None:
-        """The value of a scalar, without quotes."""
+        """Value without quotes; None if it is not a scalar."""
         return self.node.value if isinstance(self.node, yaml.ScalarNode) else None
 
     @property
     def is_missing(self) -> bool:
-        """Whether it is ``core.types.MISSING``, which would take longer to import than to write."""
+        """Whether the value is ``core.types.MISSING``; written out, because that import would take too long."""
         return self.value == "???"
 
     @property
     def text(self) -> str:
-        """The value as written, on one line."""
+        """Value as written, on one line."""
         return _format_node(self.node, self.file.text)
 
     @property
     def meaning(self) -> str:
-        """The comment beside it."""
+        """Comment next to the key."""
         return self.file.meanings.get(id(self.key), "")
 
 
 @dataclass(frozen=True, eq=False)
 class YamlFile:
-    """A parsed file.
+    """Parsed YAML file.
 
-    package: that of Hydra's header; None without one. problem: why it cannot be read; it then has no keys.
+    Attributes:
+        text: Text of the file, without a byte-order mark.
+        root: Root node; None for an empty or invalid file.
+        package: Package in Hydra's header; None without a header.
+        problem: Reason why the file cannot be parsed; it then has no keys.
     """
 
     text: str
@@ -104,7 +123,7 @@ class YamlFile:
 
     @property
     def description(self) -> str:
-        """The first line of the first block of comments that is neither an instruction nor about a license."""
+        """First line of the first comment block that is neither a directive of Hydra nor a license notice."""
         blocks: list[list[str]] = [[]]
         for line in map(str.strip, self.text.splitlines()):
             words = line.lstrip("#").strip() if line.startswith("#") else ""
@@ -112,34 +131,41 @@ class YamlFile:
                 blocks[-1].append(words)
             elif blocks[-1]:
                 blocks.append([])
-        about = [block for block in blocks if block and not _LICENSE_NOTICE.search(" ".join(block))]
-        return (about or blocks)[0][0] if blocks[0] else ""
+        descriptions = [block for block in blocks if block and not _LICENSE_NOTICE.search(" ".join(block))]
+        return (descriptions or blocks)[0][0] if blocks[0] else ""
 
     @cached_property
     def defaults(self) -> tuple[DefaultItem, ...]:
+        """Items of the defaults list."""
         pairs = self.root.value if isinstance(self.root, yaml.MappingNode) else ()
         return tuple(_parse_defaults(next((value for key, value in pairs if key.value == _DEFAULTS_KEY), None)))
 
     @cached_property
     def entries(self) -> tuple[YamlEntry, ...]:
+        """All keys of the file, nested ones after their parents, without the defaults list."""
         pairs = _flatten_pairs(self.root) if isinstance(self.root, yaml.MappingNode) else []
         return tuple(self._walk_pairs([pair for pair in pairs if pair[0].value != _DEFAULTS_KEY], ()))
 
     @cached_property
     def meanings(self) -> dict[int, str]:
-        """The comment beside each key, by the ``id`` of the key's node."""
+        """Comment of each key, by the ``id`` of the key's node."""
         return match_comments(self.root, find_comments(self.root, self.text)) if self.root else {}
 
-    def _walk_pairs(self, pairs: list[tuple[Any, Any]], above: tuple[str, ...]) -> Iterator[YamlEntry]:
+    def _walk_pairs(self, pairs: list[tuple[Any, Any]], parents: tuple[str, ...]) -> Iterator[YamlEntry]:
         for key, node in pairs:
-            path = (*above, str(key.value))
+            path = (*parents, str(key.value))
             yield YamlEntry(path, key, node, self)
             if isinstance(node, yaml.MappingNode):
                 yield from self._walk_pairs(_flatten_pairs(node), path)
 
 
 def parse_file(path: Path, *, is_trusted: bool = False) -> YamlFile:
-    """A file as it is now. ``is_trusted`` skips the check of its size with aliases expanded, for our own files."""
+    """Parse a file; the result is cached until the file changes.
+
+    Args:
+        path: YAML file.
+        is_trusted: Skip the check of its size with aliases expanded, for built-in files.
+    """
     try:
         stat = path.stat()
     except OSError as error:
@@ -149,7 +175,7 @@ def parse_file(path: Path, *, is_trusted: bool = False) -> YamlFile:
 
 @lru_cache(maxsize=4096)
 def _parse_file(path: Path, is_trusted: bool, *_: int) -> YamlFile:
-    """A file, parsed again where its time or size, the other arguments, are new."""
+    """Parse a file, cached by its modification time and size, which are the other arguments."""
     text, package = "", None
     try:
         text = yaml_limits.read_text(path) if is_trusted else yaml_limits.read_yaml(path)
@@ -162,22 +188,22 @@ def _parse_file(path: Path, is_trusted: bool, *_: int) -> YamlFile:
 
 
 def read_package(text: str) -> str | None:
-    """The package that a file's header names, by Hydra's rule: ``# @package NAME`` above anything but blank lines.
+    """Return the package in the header of a file, ``# @package NAME``, by Hydra's rules.
 
-    Lines with other instructions, ``# @key value``, may stand above it, other comments may not.
+    Only blank lines and other directives, ``# @key value``, may come before it.
     """
-    found = None
+    package = None
     for line in map(str.strip, text[:HEADER_CHARS].splitlines()):
         if line and not _INSTRUCTION.match(line):
             break
         words = [word for word in line.lstrip("#").strip().split(" ") if word]
         if len(words) == 2 and words[0] == "@package":
-            found = words[1]
-    return found
+            package = words[1]
+    return package
 
 
 def find_unread_header(text: str) -> str | None:
-    """A comment in the words of a header where Hydra reads none, as it stands below other comments."""
+    """Return a comment that looks like a header but is ignored by Hydra because of its position, if there is one."""
     lines = text.splitlines() if read_package(text) is None else ()
     return next((line.strip() for line in lines if _HEADER.match(line)), None)
 
@@ -197,29 +223,29 @@ def _parse_defaults(items: Any) -> Iterator[DefaultItem]:
 
 
 def _is_plain(node: yaml.Node, values: tuple[str, ...]) -> bool:
-    """Whether a scalar is one of some values and not in quotes."""
+    """Return whether a node is an unquoted scalar with one of some values."""
     return isinstance(node, yaml.ScalarNode) and not node.style and node.value in values
 
 
 def _flatten_pairs(node: yaml.MappingNode) -> list[tuple[Any, Any]]:
-    """The pairs of a mapping with scalar keys, those of ``<<`` in front."""
+    """Return the pairs of a mapping that have scalar keys, those merged by ``<<`` first."""
     merged: dict[str, tuple[Any, Any]] = {}
-    own = [pair for pair in node.value if isinstance(pair[0], yaml.ScalarNode)]
-    for _, value in (pair for pair in own if _is_plain(pair[0], ("<<",))):
+    own_pairs = [pair for pair in node.value if isinstance(pair[0], yaml.ScalarNode)]
+    for _, value in (pair for pair in own_pairs if _is_plain(pair[0], ("<<",))):
         sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
         for source in (item for item in reversed(sources) if isinstance(item, yaml.MappingNode) and item is not node):
             merged |= {key.value: (key, item) for key, item in _flatten_pairs(source)}
-    merged |= {key.value: (key, value) for key, value in own if not _is_plain(key, ("<<",))}
+    merged |= {key.value: (key, value) for key, value in own_pairs if not _is_plain(key, ("<<",))}
     return list(merged.values())
 
 
 def _format_node(node: Any, text: str, *, is_inside: bool = False) -> str:
-    """A value as written if that is one line, else in flow style, where text with brackets needs quotes."""
+    """Format a value as written if that is one line, or else in flow style with quotes where needed."""
     start, end = node.start_mark, node.end_mark
     if isinstance(node, yaml.ScalarNode):
         if start.line == end.line and not (is_inside and not node.style and _FLOW_SIGNS.search(node.value)):
             return text[start.index : end.index]
-        import json  # here, as a list of options needs it for none
+        import json  # rarely needed, and slow to import for a list of options
 
         return json.dumps(node.value, ensure_ascii=False)
     if start.line == end.line and node.flow_style:

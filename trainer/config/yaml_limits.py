@@ -1,7 +1,7 @@
-"""The size of a YAML text with its aliases and interpolations expanded, computed without expanding them.
+"""Limits on the size of a YAML text with aliases and interpolations expanded, computed without expanding them.
 
-A few hundred letters can stand for billions: ten lines, each of ten aliases of the line before. What would grow so is
-refused before it is composed, whoever wrote it.
+A few hundred characters can expand to billions: ten lines, each with ten aliases of the previous line. Such files are
+rejected before they are composed.
 """
 
 from __future__ import annotations
@@ -17,22 +17,26 @@ import yaml
 from trainer.utils.errors import ConfigError
 
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's where this PyYAML has it: ten times as fast."""
+"""YAML loader; that of libyaml is ten times as fast, if PyYAML has it."""
 MAX_CHARS = 200_000
 MAX_VALUES = 20_000
-"""The largest configuration there is here has a few hundred."""
+"""Maximum number of values; the largest built-in configuration has a few hundred."""
 MAX_DEPTH = 40
 MAX_INTERPOLATED_SIZE = 1_000_000
-"""Letters and values that interpolations may come to."""
+"""Maximum number of characters and values after interpolation."""
 MAX_NESTED_INTERPOLATIONS = 16
-"""Interpolations whose target is itself computed, ``${a.${b}}``: too few to grow, whatever they stand for."""
+"""Maximum number of interpolations with a computed target, ``${a.${b}}``; their size cannot be computed."""
 
 _INTERPOLATION = re.compile(r"\$\{\s*(?:oc\.select\s*:|oc\.dict\.\w+\s*:)?\s*([\w.\[\]/-]+)\s*[,}]")
 _NESTED_INTERPOLATION = re.compile(r"\$\{[^{}]*\$\{")
 
 
 def read_text(path: Path) -> str:
-    """The text of a YAML file. Raises ConfigError for one that cannot be read, or is not UTF-8."""
+    """Return the text of a YAML file.
+
+    Raises:
+        ConfigError: The file cannot be read or is not UTF-8.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -42,9 +46,10 @@ def read_text(path: Path) -> str:
 
 
 def read_yaml(path: Path) -> str:
-    """The text of a YAML file of configuration.
+    """Return the text of a YAML file after checking its size.
 
-    Raises ConfigError for one that cannot be read, is not UTF-8, or comes to more than any configuration does.
+    Raises:
+        ConfigError: The file cannot be read, is not UTF-8 or not YAML, or exceeds the limits of a configuration.
     """
     if not os.path.isfile(path):
         raise ConfigError(f"{path}: not a file")
@@ -56,46 +61,61 @@ def read_yaml(path: Path) -> str:
 
 
 def check_text(text: str, name: str) -> None:
-    """Raises ConfigError for a text that is not YAML, or whose aliases or depth come to more than is sane."""
+    """Check the size and depth of a YAML text with its aliases expanded.
+
+    Args:
+        text: YAML text.
+        name: Name of the file, for messages.
+
+    Raises:
+        ConfigError: The text is not YAML or exceeds the limits.
+    """
     anchors: dict[str, int | None] = {}
-    counts, opened = [0], []
+    counts, open_anchors = [0], []
     try:
         for event in yaml.parse(text, Loader=LOADER):
             if isinstance(event, yaml.AliasEvent):
-                known = anchors.get(event.anchor, 0)
-                if known is None:
-                    raise ConfigError(f"{name}: *{event.anchor} holds itself")
-                counts[-1] += known
+                count = anchors.get(event.anchor, 0)
+                if count is None:
+                    raise ConfigError(f"{name}: *{event.anchor} contains itself")
+                counts[-1] += count
             elif isinstance(event, yaml.NodeEvent) and not isinstance(event, yaml.ScalarEvent):
                 anchors[event.anchor] = None
-                opened.append(event.anchor)
+                open_anchors.append(event.anchor)
                 counts.append(1)
             elif isinstance(event, yaml.CollectionEndEvent):
-                inside, anchor = counts.pop(), opened.pop()
-                counts[-1] += inside
-                anchors[anchor] = inside
+                count, anchor = counts.pop(), open_anchors.pop()
+                counts[-1] += count
+                anchors[anchor] = count
             elif isinstance(event, yaml.ScalarEvent):
                 counts[-1] += 1
                 anchors[event.anchor] = 1
             if sum(counts) > MAX_VALUES or len(counts) > MAX_DEPTH:
                 raise ConfigError(
-                    f"{name}: comes to more than {MAX_VALUES:,} values, aliases filled in, or is nested more than"
-                    f" {MAX_DEPTH} deep; no configuration is"
+                    f"{name}: more than {MAX_VALUES:,} values with aliases expanded, or nested more than {MAX_DEPTH}"
+                    " deep; no configuration is that large"
                 )
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: not YAML: {' '.join(str(error).split())[:300]}") from error
 
 
 def check_interpolations(tree: Any) -> None:
-    """Raises ConfigError for a tree, interpolations as written, that would grow beyond measure when it is resolved."""
+    """Check the size of a configuration with its interpolations expanded.
+
+    Args:
+        tree: Configuration with interpolations as written.
+
+    Raises:
+        ConfigError: It exceeds the limits.
+    """
     try:
         _ExpandedSizes(tree).check_size()
     except RecursionError:
-        raise ConfigError("the configuration's interpolations ${...} follow one another without end") from None
+        raise ConfigError("the configuration's interpolations ${...} are nested without end") from None
 
 
 class _ExpandedSizes:
-    """The expanded size of each node of a tree."""
+    """Expanded sizes of the nodes of a configuration, in characters and values."""
 
     def __init__(self, tree: Any):
         self.tree = tree
@@ -103,39 +123,47 @@ class _ExpandedSizes:
         self._sizes: dict[str, int | None] = {}
 
     def check_size(self) -> None:
-        found = self.measure_node("", self.tree)
-        if found > MAX_INTERPOLATED_SIZE or self.num_nested > MAX_NESTED_INTERPOLATIONS:
-            raise ConfigError("the configuration's interpolations ${...} come to more than any configuration holds")
+        """Raise ConfigError if the configuration is too large."""
+        size = self.measure_node("", self.tree)
+        if size > MAX_INTERPOLATED_SIZE or self.num_nested > MAX_NESTED_INTERPOLATIONS:
+            raise ConfigError("the configuration's interpolations ${...} expand to more than any configuration needs")
 
-    def measure_node(self, place: str, node: Any) -> int:
-        """A node's weight; a circle weighs nothing here, and is told of when it is resolved."""
-        if place in self._sizes:
-            return self._sizes[place] or 0
-        self._sizes[place] = None
-        weight = min(1 + sum(self._measure_parts(place, node)), 100 * MAX_INTERPOLATED_SIZE)
-        self._sizes[place] = weight
-        return weight
+    def measure_node(self, path: str, node: Any) -> int:
+        """Return the expanded size of a node.
 
-    def _measure_parts(self, place: str, node: Any) -> Iterator[int]:
+        A cyclic reference counts as 0; it is reported when the configuration is resolved.
+
+        Args:
+            path: Dotted key of the node.
+            node: Value of the node.
+        """
+        if path in self._sizes:
+            return self._sizes[path] or 0
+        self._sizes[path] = None
+        size = min(1 + sum(self._measure_parts(path, node)), 100 * MAX_INTERPOLATED_SIZE)
+        self._sizes[path] = size
+        return size
+
+    def _measure_parts(self, path: str, node: Any) -> Iterator[int]:
         if isinstance(node, Mapping):
-            yield from (self.measure_node(f"{place}.{key}".lstrip("."), item) for key, item in node.items())
+            yield from (self.measure_node(f"{path}.{key}".lstrip("."), item) for key, item in node.items())
         elif isinstance(node, list):
-            yield from (self.measure_node(f"{place}.{number}".lstrip("."), item) for number, item in enumerate(node))
+            yield from (self.measure_node(f"{path}.{number}".lstrip("."), item) for number, item in enumerate(node))
         elif isinstance(node, str) and "${" in node:
             yield len(node)
             self.num_nested += len(_NESTED_INTERPOLATION.findall(node))
             for reference in _INTERPOLATION.findall(node):
-                target = self._resolve_key(place, reference)
+                target = self._resolve_key(path, reference)
                 yield self.measure_node(target, self._select_node(target))
 
-    def _resolve_key(self, place: str, reference: str) -> str:
-        """The key a reference means: from the root, or with dots in front from where it stands."""
+    def _resolve_key(self, path: str, reference: str) -> str:
+        """Return the absolute key of a reference; one with leading dots is relative to the node."""
         key = re.sub(r"\[(\w+)\]", r".\1", reference)
-        up = len(key) - len(key.lstrip("."))
-        if not up:
+        levels_up = len(key) - len(key.lstrip("."))
+        if not levels_up:
             return key
-        above = place.split(".")[:-up] if place else []
-        return ".".join([*above, *filter(None, key.lstrip(".").split("."))])
+        parents = path.split(".")[:-levels_up] if path else []
+        return ".".join([*parents, *filter(None, key.lstrip(".").split("."))])
 
     def _select_node(self, key: str) -> Any:
         node: Any = self.tree

@@ -86,7 +86,7 @@ def make_dataset(config: Mapping[str, Any], fitted: Preprocessing | None = None)
     Raises SystemFault for a file or folder that may not be read.
     """
     taken = inspect.signature(find_dataset_class(config).__init__).parameters
-    known = {"fitted": fitted, "task_target": compatibility.expected_target_kind(config["task"]["_target_"])}
+    known = {"fitted": fitted, "task_target": compatibility.infer_target_kind(config["task"]["_target_"])}
     given = {key: value for key, value in known.items() if key in taken}
     try:
         return instantiate_node(config["data"], Dataset, **given)

@@ -81,7 +81,7 @@ def build_components(
     keeper = checkpoint.CheckpointManager(
         path, _run_metadata(config, result) | {"data": digests.digest_parts(kept)}, kept
     )
-    album = SampleSnapshots(path, settings.seed, is_on=settings.draw and not screen.quiet)
+    album = SampleSnapshots(path, settings.seed, is_enabled=settings.draw and not screen.quiet)
     saving = CheckpointCallback(keeper, settings.save_every)
     stopping = [] if settings.patience is None else [EarlyStopping(settings.patience)]
     # States are saved after whatever has one, and a signal is answered when all have seen the step.

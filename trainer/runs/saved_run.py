@@ -13,13 +13,13 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from trainer.config import introspection, migrations, plugins, registry, secret_masking, yaml_limits
+from trainer.config.compatibility import CORE_GROUPS
 from trainer.config.compose import RUNTIME_ONLY_KEYS, Config
 from trainer.config.defaults_list import get_builtin_dir
 from trainer.config.overrides import parse_overrides
 from trainer.config.schema import Settings
 from trainer.config.validation import (
     LIST_GROUPS,
-    NO_NAMES,
     OBJECT_GROUPS,
     check_config,
     check_value,
@@ -127,7 +127,7 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
     result = Result.read(path)
     raw, tree = read_config(path)
     names = dict(result.options)
-    if not names.keys() <= {*OBJECT_GROUPS} or not names.keys() >= {*NO_NAMES}:
+    if not names.keys() <= {*OBJECT_GROUPS} or not names.keys() >= {*CORE_GROUPS}:
         given, built = ", ".join(names), ", ".join(OBJECT_GROUPS)
         raise ConfigError(f"{path / run_dir.RESULTS_FILE} is not that of a run: options are of {given}, not of {built}")
     tree, names = _with_defaults(tree, names)
@@ -179,8 +179,8 @@ def _with_defaults(tree: dict[str, Any], names: Mapping[str, str]) -> tuple[dict
         return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path), resolve=False))
 
     usual = read(get_builtin_dir() / "train.yaml")
-    chosen = {group: registry.default_option(group) for group in OBJECT_GROUPS if group not in names}
-    lists = {group: registry.default_option(group) for group in LIST_GROUPS if group not in tree}
+    chosen = {group: registry.get_default_option(group) for group in OBJECT_GROUPS if group not in names}
+    lists = {group: registry.get_default_option(group) for group in LIST_GROUPS if group not in tree}
     groups = {group: read(get_builtin_dir() / group / f"{name}.yaml") for group, name in (chosen | lists).items()}
     flat = {key: usual[key] for key in Settings.__dataclass_fields__ if key not in tree}
     return flat | groups | tree, {**names, **chosen}

@@ -1,4 +1,4 @@
-"""Helpers without a notion of training: errors, text for terminals, signals, files.
+"""Helpers that are independent of training: errors, text for terminals, signals, files.
 
 May import the standard library alone.
 """

@@ -1,4 +1,4 @@
-"""Atomic writes: a file is written completely or not at all, and a failed write is one sentence."""
+"""Atomic writes: a file is written completely or not at all, and a failed write is reported in one sentence."""
 
 from __future__ import annotations
 
@@ -13,27 +13,33 @@ from trainer.utils.errors import SystemFault
 from trainer.utils.paths import find_nearest_dir
 
 TEMP_FILE_PATTERN = ".*.tmp*"
-"""Names of temporary files that a killed process may leave."""
+"""Glob pattern of temporary files that a killed process may leave."""
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Error numbers for which the free disk space is reported."""
 
 
 def make_write_error(path: Path, error: OSError) -> SystemFault:
-    """Describe in a sentence why a file cannot be written."""
-    room = f"; {get_free_bytes(path.parent) / 1e6:.1f} MB free" if error.errno in DISK_FULL_ERRNOS else ""
-    return SystemFault(f"cannot write {path}: {error.strerror or error}{room}")
+    """Return an error that says in one sentence why a file cannot be written, with the free space of a full disk.
+
+    Args:
+        path: File that was to be written.
+        error: Error of the write.
+    """
+    free_space = f"; {get_free_bytes(path.parent) / 1e6:.1f} MB free" if error.errno in DISK_FULL_ERRNOS else ""
+    return SystemFault(f"cannot write {path}: {error.strerror or error}{free_space}")
 
 
-def get_free_bytes(folder: Path) -> int:
-    """Return the free space on the disk of a directory, or of its nearest parent that exists."""
+def get_free_bytes(directory: Path) -> int:
+    """Return the free bytes on the disk of a directory, or of its nearest existing parent; 0 if unknown."""
     try:
-        return shutil.disk_usage(find_nearest_dir(folder)).free
+        return shutil.disk_usage(find_nearest_dir(directory)).free
     except OSError:
         return 0
 
 
 @contextmanager
 def catch_write_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError of a block that writes a file into a SystemFault."""
+    """Convert an OSError of a block that writes a file to a SystemFault."""
     try:
         yield
     except OSError as error:
@@ -44,7 +50,10 @@ def catch_write_errors(path: Path) -> Iterator[None]:
 def replace_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path with the same suffix, which replaces ``path`` once it is on the disk.
 
-    A reader never sees a partial file; after a crash there is the old one or the new one. Raises SystemFault.
+    A reader never sees a partial file; after a crash, either the old or the new file exists.
+
+    Raises:
+        SystemFault: The file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
@@ -60,20 +69,24 @@ def replace_file(path: Path) -> Iterator[Path]:
 
 
 def sync_to_disk(path: Path) -> None:
-    """Flush a file, or the entries of a directory, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    """Flush a file or the entries of a directory to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        os.fsync(descriptor)
     except OSError as error:
-        # Some file systems have no such thing for folders.
+        # Some file systems cannot flush directories.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
             raise
     finally:
-        os.close(handle)
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a small text file atomically. Raises SystemFault."""
+    """Replace a small text file atomically.
+
+    Raises:
+        SystemFault: The file cannot be written.
+    """
     with replace_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -81,15 +94,22 @@ def write_text(path: Path, text: str) -> None:
 def overwrite_text(path: Path, text: str) -> None:
     """Overwrite a small file in place, for a disk without room for a second copy.
 
-    A crash in between leaves it truncated. Raises SystemFault.
+    A crash while writing leaves it truncated.
+
+    Raises:
+        SystemFault: The file cannot be written.
     """
     with catch_write_errors(path), open(path, "r+b") as file:
         file.write(text.encode())
         file.truncate()
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files that a killed process left. Raises SystemFault where that is not permitted."""
-    for leftover in folder.glob(TEMP_FILE_PATTERN):
+def remove_leftovers(directory: Path) -> None:
+    """Remove temporary files that a killed process left in a directory.
+
+    Raises:
+        SystemFault: A file cannot be removed.
+    """
+    for leftover in directory.glob(TEMP_FILE_PATTERN):
         with catch_write_errors(leftover):
             leftover.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Number of processors that may be used."""
+"""Number of available processors."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import os
 
 
 def count_cores() -> int:
-    """Return the number of processors this process may use; ``OMP_NUM_THREADS`` may lower it."""
-    said = os.environ.get("OMP_NUM_THREADS", "")
-    return min(count_processors(), int(said)) if said.isdecimal() and int(said) else count_processors()
+    """Return the number of processors available to this process, at most ``OMP_NUM_THREADS`` if that is set."""
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(count_processors(), int(limit)) if limit.isdecimal() and int(limit) else count_processors()
 
 
 def count_processors() -> int:
-    """Return the number of processors this process may use, regardless of the environment."""
+    """Return the number of processors available to this process, regardless of the environment."""
     try:
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # no such thing on macOS
+    except AttributeError:  # not available on macOS
         return os.cpu_count() or 1

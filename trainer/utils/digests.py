@@ -1,4 +1,4 @@
-"""Digests of nested values, to verify that a stored part is what was stored."""
+"""Digests of nested values, to verify that a checkpoint contains what was saved."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ from torch import Tensor
 
 
 def digest_parts(data: Mapping[str, Any]) -> dict[str, str]:
-    """Compute a digest of every part of the dataset state in a checkpoint, by dotted key.
+    """Compute a digest of every part of a dataset state, by dotted key.
 
-    What a data set has fitted has no fixed type, and a vocabulary in another order would still have the right one.
+    A digest is needed because types do not reveal damage: a vocabulary in another order still has the right type.
+
+    Args:
+        data: State in a checkpoint: tensors, mappings, lists and plain values.
     """
-    found = {}
+    digests = {}
     for name, part in data.items():
         for key, value in part.items() if isinstance(part, Mapping) and part else [("", part)]:
             hasher = hashlib.blake2b(digest_size=8)
             _update_hash(hasher, value)
-            found[f"{name}.{key}" if key != "" else str(name)] = hasher.hexdigest()
-    return found
+            digests[f"{name}.{key}" if key != "" else str(name)] = hasher.hexdigest()
+    return digests
 
 
 def _update_hash(hasher: Any, value: Any) -> None:
-    """Update a hash with a nested value of tensors and plain values; lists and tuples count alike."""
+    """Update a hash with a nested value of tensors and plain values; lists and tuples are not distinguished."""
     if isinstance(value, Tensor):
         hasher.update(f"T{value.dtype}{tuple(value.shape)}".encode())
         flat = value.detach().cpu().contiguous().reshape(-1)

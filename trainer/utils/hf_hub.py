@@ -1,4 +1,4 @@
-"""Pretrained models by name: a local directory, or a snapshot of the Hugging Face hub."""
+"""Pretrained models: a local directory or a snapshot from the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from trainer.utils.errors import ConfigError, SystemFault
 from trainer.utils.paths import describe_missing_path
 
 MODEL_FILE_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model"]
-"""Files to download: weights as plain tensors, never pickles, and tokenizers."""
+"""Files to download: tokenizers, and weights as plain tensors; never pickles."""
 REQUEST_TIMEOUT_SECONDS = 5.0
+"""Timeout of the request that checks whether a model exists."""
 
 
 def import_transformers() -> ModuleType:
-    """Import the transformers library. Raises ConfigError where it is not installed."""
+    """Import the transformers library.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
     try:
         import transformers
     except ImportError:
@@ -29,42 +34,49 @@ def import_transformers() -> ModuleType:
 
 
 def find_model_dir(name: str) -> Path:
-    """Return the directory of a pretrained model, given by path or by its name on the hub.
+    """Return the directory of a pretrained model; download it if necessary.
+
+    Args:
+        name: Path of a directory, or name on the Hub, such as ``distilbert-base-uncased``.
 
     Raises:
-        ConfigError: The path is no directory of a saved model, or the hub does not know the name.
-        SystemFault: It would have to be downloaded, and the hub cannot be reached.
+        ConfigError: The path is not the directory of a saved model, or the Hub does not have the model.
+        SystemFault: The model must be downloaded, and the Hub cannot be reached.
     """
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise ConfigError(f"model.name: {path.absolute()} holds no config.json, so it is not a saved model")
+            raise ConfigError(f"model.name: {path.absolute()} contains no config.json, so it is not a saved model")
         return path
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise ConfigError(f"model.name: no folder of a saved model: {describe_missing_path(path)}")
+        raise ConfigError(f"model.name: not a directory of a saved model: {describe_missing_path(path)}")
     import_transformers()
     return _download_model(name)
 
 
 def load_pretrained(kind: str, folder: Path, key: str = "model.name", **options: Any) -> Any:
-    """Load a saved model with a class of transformers, without running code that it brings along.
+    """Load a saved model with a class of transformers, without running code that comes with it.
 
-    A saved model may name its own code (``auto_map``) or kernels on the hub: neither is ever run or offered.
+    A saved model may refer to its own code (``auto_map``) or to kernels on the Hub; neither is ever run.
 
     Args:
         kind: Name of a class of transformers with ``from_pretrained``.
+        folder: Directory of the saved model.
         key: Configuration key that messages begin with.
+        options: Keyword arguments of ``from_pretrained``.
 
     Raises:
         ConfigError: The directory cannot be loaded this way.
     """
-    foreign = _find_remote_code(folder)
+    remote_code = _find_remote_code(folder)
     try:
         return getattr(import_transformers(), kind).from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, **options
         )
-    except Exception as error:  # a foreign library over foreign files: there is no list of what it raises
-        reason = f"it needs code of its own ({foreign}), which train never runs" if foreign else _get_first_line(error)
+    except Exception as error:  # transformers documents no list of exceptions for damaged files
+        reason = (
+            f"it needs custom code ({remote_code}), which train never runs" if remote_code else _get_first_line(error)
+        )
         raise ConfigError(f"{key}: {folder} cannot be read: {reason}") from error
 
 
@@ -73,24 +85,25 @@ def _get_first_line(error: Exception) -> str:
 
 
 def _find_remote_code(folder: Path) -> str | None:
-    """Return the code that the files of a saved model refer to, if any.
+    """Return the code that the files of a saved model refer to, or None.
 
-    Raises ConfigError for attention or expert kernels, which the library would download without asking.
+    Raises:
+        ConfigError: They refer to attention or expert kernels, which transformers would download without asking.
     """
-    named = None
+    remote_code = None
     for path in sorted(folder.glob("*config.json")):
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            config = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
-            continue  # the library says so itself
-        for key, value in _iter_entries(found):
+            continue  # transformers reports it when it loads the model
+        for key, value in _iter_entries(config):
             if key == "auto_map":
-                named = ", ".join(map(str, value.values())) if isinstance(value, dict) else str(value)
+                remote_code = ", ".join(map(str, value.values())) if isinstance(value, dict) else str(value)
             if key.lstrip("_").startswith(("attn_implementation", "experts_implementation")) and "/" in str(value):
                 raise ConfigError(
-                    f"model.name: {path} asks for code of the hub ({key}: {value}), which train never runs"
+                    f"model.name: {path} refers to code on the Hub ({key}: {value}), which train never runs"
                 )
-    return named
+    return remote_code
 
 
 def _iter_entries(node: Any) -> Iterator[tuple[str, Any]]:
@@ -108,14 +121,14 @@ def _download_model(name: str) -> Path:
     except errors.LocalEntryNotFoundError:
         pass  # never fetched before
     except ValueError as error:
-        raise ConfigError(f"model.name: {name!r} is no folder and no name of a model: {error}") from error
+        raise ConfigError(f"model.name: {name!r} is neither a directory nor the name of a model: {error}") from error
     try:
-        hub.model_info(name, timeout=REQUEST_TIMEOUT_SECONDS)  # a download would try again for half a minute
+        hub.model_info(name, timeout=REQUEST_TIMEOUT_SECONDS)  # a download would retry for half a minute
         return Path(hub.snapshot_download(name, allow_patterns=MODEL_FILE_PATTERNS))
     except (errors.RepositoryNotFoundError, errors.GatedRepoError) as error:
-        raise ConfigError(f"model.name: the hub gives no model {name!r}: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"model.name: the Hub has no model {name!r}: {str(error).splitlines()[0]}") from error
     except Exception as error:
         raise SystemFault(
-            f"model.name: there is no folder {name}, and the hub cannot be reached ({error}); where there is a network,"
-            f" download {name}, and give its folder as model.name"
+            f"model.name: there is no directory {name}, and the Hub cannot be reached ({error}); download {name} on a"
+            " machine with network access, and set model.name to its directory"
         ) from error

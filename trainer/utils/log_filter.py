@@ -1,4 +1,4 @@
-"""A filter of log records, apart from other text so that a command that logs nothing does not load ``logging``."""
+"""Log filter, in its own module so that commands which log nothing do not import ``logging``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trainer.utils.text import escape_control_chars
 
 
 class PrintableFilter(logging.Filter):
-    """Makes messages of a log printable."""
+    """Filter that escapes control characters in log messages."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = escape_control_chars(record.getMessage()), ()

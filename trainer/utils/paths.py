@@ -7,21 +7,21 @@ from pathlib import Path
 
 
 def find_nearest_dir(path: Path) -> Path:
-    """Return the directory that a path names, or its nearest parent that exists."""
+    """Return a directory itself if it exists, or else its nearest existing parent."""
     try:
-        whole = path.absolute()
-    except FileNotFoundError:  # the working folder has been deleted
-        whole = Path(os.sep, path)
-    # Not Path.is_dir, which raises for a name that is too long or must not be looked at.
-    return next(folder for folder in (whole, *whole.parents) if os.path.isdir(folder))
+        absolute = path.absolute()
+    except FileNotFoundError:  # the working directory has been deleted
+        absolute = Path(os.sep, path)
+    # Not Path.is_dir, which raises for names that are too long or not accessible.
+    return next(directory for directory in (absolute, *absolute.parents) if os.path.isdir(directory))
 
 
 def describe_missing_path(path: Path) -> str:
-    """Describe that a path does not exist and its nearest parent does, or what it is instead of a file."""
-    whole, there = path.absolute(), find_nearest_dir(path)
-    if there == whole:
-        inside = sorted(os.listdir(whole))[:5] if os.access(whole, os.R_OK) else ["what may not be read"]
-        return f"{whole} is a folder, which holds {', '.join(inside) or 'nothing'}"
-    if os.path.lexists(whole):
-        return f"{whole} is a file"
-    return f"{whole} is not there; the nearest folder that exists is {there}"
+    """Return a clause that names the nearest existing parent of a missing path, or says what the path is instead."""
+    absolute, nearest = path.absolute(), find_nearest_dir(path)
+    if nearest == absolute:
+        entries = sorted(os.listdir(absolute))[:5] if os.access(absolute, os.R_OK) else ["entries that cannot be read"]
+        return f"{absolute} is a directory, which contains {', '.join(entries) or 'nothing'}"
+    if os.path.lexists(absolute):
+        return f"{absolute} is a file"
+    return f"{absolute} does not exist; the nearest directory that exists is {nearest}"

@@ -36,8 +36,8 @@ Handler = Callable[[int, FrameType | None], None]
 class StopFlag:
     """Flag that records which signal requested a stop, if any.
 
-    Before ``defer_stop`` there is nothing to save, and a signal stops the run at once: nobody waits for a download or a
-    slow import. Afterwards the request is recorded, and ``raise_if_stopped`` raises at the next safe point.
+    Before ``defer_stop`` there is nothing to save, and a signal stops the run at once, even during a download or a slow
+    import. Afterwards the request is recorded, and ``raise_if_stopped`` raises at the next safe point.
     """
 
     def __init__(self) -> None:
@@ -50,15 +50,24 @@ class StopFlag:
     def print_on_exit(self, checkpoint: Path, command: str) -> None:
         """Print how to resume when the process exits at once, provided that the checkpoint exists by then.
 
-        The message is encoded now: a handler may run in the middle of a print, so it writes bytes past all buffers.
+        The message is encoded now: a handler may interrupt a print, so it writes bytes directly to the descriptor.
+
+        Args:
+            checkpoint: File without which there is nothing to resume.
+            command: Command that resumes the run.
         """
         self._checkpoint = str(checkpoint)
-        self._exit_message = escape_control_chars(f"\nstopped at once; go on with: {command}\n").encode(
+        self._exit_message = escape_control_chars(f"\nstopped at once; resume with: {command}\n").encode(
             "utf-8", "backslashreplace"
         )
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal; a second one exits at once and leaves the files as they are."""
+        """Handle a signal: the first one requests a stop, a second one exits at once without saving.
+
+        Args:
+            number: Number of the signal.
+            frame: Required by the interface of signal handlers; ignored.
+        """
         is_ctrl_c_twice = self.signal_number == number == signal.SIGINT
         if (
             self.signal_number is not None
@@ -68,7 +77,7 @@ class StopFlag:
             return
         if self.signal_number is not None:
             if self._exit_message and os.path.exists(self._checkpoint):
-                with suppress(OSError):  # nobody reads any more
+                with suppress(OSError):  # the reader is gone
                     os.write(STDERR_FD, self._exit_message)
             os._exit(128 + resolve_signal(number))
         self.signal_number, self._received_at = number, time.monotonic()
@@ -76,15 +85,24 @@ class StopFlag:
             self.raise_if_stopped()
 
     def defer_stop(self) -> None:
+        """Only record signals from now on, until ``raise_if_stopped``."""
         self.is_deferred = True
 
     def stop_immediately(self) -> None:
-        """Stop without saving from now on, also for a signal that has already arrived. Raises Interrupted."""
+        """Stop at once from now on, without saving.
+
+        Raises:
+            Interrupted: A signal has already arrived.
+        """
         self.is_deferred = False
         self.raise_if_stopped()
 
     def raise_if_stopped(self) -> None:
-        """Raise Interrupted if a signal has arrived."""
+        """Stop at a safe point.
+
+        Raises:
+            Interrupted: A signal has arrived.
+        """
         if self.signal_number is None:
             return
         raise Interrupted(f"stopped by {signal.Signals(self.signal_number).name}", resolve_signal(self.signal_number))
@@ -92,7 +110,7 @@ class StopFlag:
 
 @contextmanager
 def prefer_interrupt(flag: StopFlag) -> Iterator[None]:
-    """Raise Interrupted instead of the error that a library raised because of a signal."""
+    """Raise Interrupted instead of an error that a library raised because of a signal."""
     try:
         yield
     except Exception as error:
@@ -102,31 +120,35 @@ def prefer_interrupt(flag: StopFlag) -> Iterator[None]:
 
 
 def resolve_signal(number: int) -> int:
-    """Map a scheduler's early warning (SIGUSR1) to the SIGTERM that it announces."""
+    """Map the early warning of a job scheduler (SIGUSR1) to the SIGTERM that it announces."""
     return signal.SIGTERM if number == signal.SIGUSR1 else number
 
 
 @contextmanager
 def signal_handler(handler: Handler, numbers: Sequence[signal.Signals] = STOP_SIGNALS) -> Iterator[None]:
-    """Install a handler for some signals; in the main thread only, as Python requires.
+    """Install a handler for signals inside the block; does nothing outside the main thread, as Python requires.
 
-    SIGHUP stays ignored where it is ignored, as under nohup.
+    SIGHUP stays ignored if it is ignored, as under nohup.
+
+    Args:
+        handler: Signal handler.
+        numbers: Signals to handle.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    deaf = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()
-    before = {number: signal.signal(number, handler) for number in numbers if number not in deaf}
+    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()
+    previous_handlers = {number: signal.signal(number, handler) for number in numbers if number not in ignored}
     try:
         yield
     finally:
-        for number, handler_before in before.items():
-            signal.signal(number, handler_before)
+        for number, previous in previous_handlers.items():
+            signal.signal(number, previous)
 
 
 @contextmanager
 def capture_signals() -> Iterator[StopFlag]:
-    """Set a StopFlag on the signals that request a stop."""
+    """Yield a StopFlag that records the signals which request a stop."""
     flag = StopFlag()
     with signal_handler(flag.on_signal):
         yield flag
@@ -134,38 +156,39 @@ def capture_signals() -> Iterator[StopFlag]:
 
 @contextmanager
 def exit_on_interrupt() -> Iterator[None]:
-    """Exit at once on Ctrl-C, until a run or a sweep captures signals: nothing can be lost yet.
+    """Exit at once on Ctrl-C until a run or a sweep captures signals; before that, nothing can be lost.
 
-    A KeyboardInterrupt could land anywhere: in a C extension that turns it into an ImportError during imports, or in a
-    callback that prints it and continues.
+    A KeyboardInterrupt could be raised anywhere: in a C extension that converts it to an ImportError, or in a callback
+    that prints it and continues.
     """
 
-    def leave(number: int, _: object) -> None:
-        with suppress(RuntimeError, OSError, ValueError):  # in the middle of a write, or nobody reads any more
+    def exit_now(number: int, _: object) -> None:
+        with suppress(RuntimeError, OSError, ValueError):  # during a write, or the reader is gone
             sys.stdout.flush()
         os._exit(128 + number)
 
-    with signal_handler(leave, (signal.SIGINT,)):
+    with signal_handler(exit_now, (signal.SIGINT,)):
         yield
 
 
 @contextmanager
 def block_signals() -> Iterator[None]:
-    """Block signals, so that none reaches a child process before its own handlers are installed."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    """Block signals inside the block, so that none reaches a child process before it has installed its handlers."""
+    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
 
 
 def end_with_parent(parent: int, number: signal.Signals) -> None:
-    """Ask the kernel to send this process a signal when its parent ends, however it ends.
+    """Ask the kernel to send this process a signal when its parent ends, even if that is killed.
 
     Does nothing on systems other than Linux.
 
     Args:
         parent: Process id of the parent, read before this process was forked.
+        number: Signal to send.
     """
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is None:
@@ -181,5 +204,8 @@ def describe_signal(number: int) -> str:
         name = f" ({signal.Signals(number).name})"
     except ValueError:
         name = ""
-    often: dict[int, str] = {signal.SIGKILL: ": often out of memory", signal.SIGBUS: ": often out of shared memory"}
-    return f"signal {number}{name}{often.get(number, '')}"
+    likely_causes: dict[int, str] = {
+        signal.SIGKILL: ": often out of memory",
+        signal.SIGBUS: ": often out of shared memory",
+    }
+    return f"signal {number}{name}{likely_causes.get(number, '')}"

@@ -1,4 +1,4 @@
-"""Standard streams that survive their readers: after a closed pipe or terminal, output goes to the null device."""
+"""Standard streams that tolerate a missing reader: after a pipe or terminal is closed, output is discarded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from trainer.utils.errors import SystemFault
 
 READER_GONE_ERRNOS = (errno.EPIPE, errno.EIO, errno.ECONNRESET)
-"""Errors of a write without a reader: a closed pipe, a closed terminal."""
+"""Error numbers of a write to a closed pipe or terminal."""
 
 
 class FaultTolerantStream(io.FileIO):
@@ -22,15 +22,15 @@ class FaultTolerantStream(io.FileIO):
 
     def write(self, data: Any) -> int:
         try:
-            # None: whoever handed the descriptor down has it refuse at once what its reader has no room for yet.
-            while (written := super().write(data)) is None:
+            # None: the descriptor was inherited in non-blocking mode, and its buffer is full.
+            while (num_bytes := super().write(data)) is None:
                 self._wait_for_room()
-            return written
+            return num_bytes
         except OSError as error:
             self.error = error
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.fileno())
-            os.close(nowhere)
+            null_device = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null_device, self.fileno())
+            os.close(null_device)
             return memoryview(data).nbytes
 
     def _wait_for_room(self) -> None:
@@ -40,32 +40,42 @@ class FaultTolerantStream(io.FileIO):
 
 
 def protect_std_streams() -> list[FaultTolerantStream]:
-    """Replace stdout and stderr by streams that ignore a missing reader and escape what they cannot encode.
+    """Replace stdout and stderr by streams that ignore a missing reader and escape characters they cannot encode.
 
-    Streams that somebody else has replaced are left alone.
+    Streams that were already replaced by others are left alone.
+
+    Returns:
+        The raw streams, for ``raise_write_errors``.
     """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
-        except OSError:  # closed; left so, it would be the number of the next file that is opened
+        except OSError:  # closed; otherwise the next file that is opened would get its number
             os.open(os.devnull, os.O_RDWR)
-    guarded = []
+    raw_streams = []
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
-        before = getattr(sys, name)
-        if before is not getattr(sys, f"__{name}__"):
+        stream = getattr(sys, name)
+        if stream is not getattr(sys, f"__{name}__"):
             continue
         raw = FaultTolerantStream(descriptor, "w", closefd=False)
-        encoding, by_line = (before.encoding, before.line_buffering) if before else ("utf-8", True)
-        text = io.TextIOWrapper(
-            io.BufferedWriter(raw), encoding=encoding, errors="backslashreplace", line_buffering=by_line
+        encoding, line_buffering = (stream.encoding, stream.line_buffering) if stream else ("utf-8", True)
+        wrapped = io.TextIOWrapper(
+            io.BufferedWriter(raw), encoding=encoding, errors="backslashreplace", line_buffering=line_buffering
         )
-        setattr(sys, name, text)
-        guarded.append(raw)
-    return guarded
+        setattr(sys, name, wrapped)
+        raw_streams.append(raw)
+    return raw_streams
 
 
 def raise_write_errors(streams: list[FaultTolerantStream]) -> None:
-    """Raise SystemFault if output could not be written for another reason than a missing reader."""
+    """Flush the standard streams and report failed writes.
+
+    Args:
+        streams: Result of ``protect_std_streams``.
+
+    Raises:
+        SystemFault: Output could not be written for another reason than a missing reader.
+    """
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     for raw in streams:

@@ -1,4 +1,4 @@
-"""Suggestions for misspelled names: ``did you mean``."""
+"""Suggestions for misspelled names."""
 
 from __future__ import annotations
 
@@ -6,23 +6,36 @@ import difflib
 from collections.abc import Iterable
 
 MAX_WORD_LENGTH = 200
-"""Characters of a word that may be a typo; longer ones are text."""
+"""Maximum number of characters in a word that may be a typo; longer ones are text."""
 
 
-def find_nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word closest to the one given, if any is close enough."""
-    names = [name for name in known if len(name) <= MAX_WORD_LENGTH]
+def find_nearest(word: str, known_words: Iterable[str]) -> str | None:
+    """Return the known word that is closest to a word, or None if none is close enough.
+
+    Similar words come first, then anagrams, then words of which one is a prefix of the other.
+
+    Args:
+        word: Word that is not known.
+        known_words: Known words.
+    """
+    names = [name for name in known_words if len(name) <= MAX_WORD_LENGTH]
     if len(word) > MAX_WORD_LENGTH:
         return None
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    if close:
-        return close[0]
-    swapped = [name for name in names if sorted(name) == sorted(word)]
-    starts = [name for name in names if len(word) > 1 and (name.startswith(word) or word.startswith(name))]
-    return min(swapped or starts, key=len, default=None)
+    matches = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if matches:
+        return matches[0]
+    anagrams = [name for name in names if sorted(name) == sorted(word)]
+    prefixes = [name for name in names if len(word) > 1 and (name.startswith(word) or word.startswith(name))]
+    return min(anagrams or prefixes, key=len, default=None)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean lstm?``, or an empty text."""
-    guess = find_nearest(word, known)
-    return f"; did you mean {guess}?" if guess else ""
+def did_you_mean(word: str, known_words: Iterable[str], prefix: str = "") -> str:
+    """Return ``; did you mean lstm?``, or an empty string if no known word is close enough.
+
+    Args:
+        word: Word that is not known.
+        known_words: Known words.
+        prefix: Text to put before the suggested word, such as ``model.``.
+    """
+    nearest = find_nearest(word, known_words)
+    return f"; did you mean {prefix}{nearest}?" if nearest else ""

@@ -1,4 +1,4 @@
-"""Text from outside made safe to print: names, values and paths may hold control characters."""
+"""Formatting of text for terminals, tables and plots; names, values and paths may contain control characters."""
 
 from __future__ import annotations
 
@@ -6,48 +6,59 @@ import re
 import sys
 
 _CONTROL_CHARS = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, the escape among them; newline and tab stay
-    "\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"  # marks that turn the direction or end a line
-    "\ud800-\udfff]"  # halves of surrogate pairs: bytes of a file name that are not UTF-8
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters except newline and tab
+    "\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"  # marks that change the direction or end a line
+    "\ud800-\udfff]"  # surrogates: bytes of a file name that are not UTF-8
 )
 
 _MARKDOWN_CHARS = re.compile(r"[\\|*`\[\]]")
 
 
 def escape_control_chars(text: str, *, one_line: bool = False) -> str:
-    r"""Escape characters that a terminal would act on, as ``\x1b``.
+    r"""Escape control characters, as ``\x1b``, so that a terminal does not interpret them.
 
     Args:
-        one_line: Escape newlines and tabs too, for a name in a table cell or a path.
+        text: Any text.
+        one_line: Escape newlines and tabs too, for a path or a name in a table cell.
     """
-    found = _CONTROL_CHARS.sub(_escape_match, text)
-    return re.sub(r"[\n\t]", _escape_match, found) if one_line else found
+    escaped = _CONTROL_CHARS.sub(_escape_match, text)
+    return re.sub(r"[\n\t]", _escape_match, escaped) if one_line else escaped
 
 
 def escape_unencodable(text: str, encoding: str | None = None) -> str:
-    """Escape characters that an encoding (default: that of the standard output) cannot represent."""
-    name = encoding or getattr(sys.stdout, "encoding", None) or "utf-8"
-    return text.encode(name, "backslashreplace").decode(name)
+    """Escape characters that an encoding cannot represent.
+
+    Args:
+        text: Any text.
+        encoding: Name of the encoding; default: that of the standard output.
+    """
+    codec = encoding or getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(codec, "backslashreplace").decode(codec)
 
 
-def shorten_repr(value: object, most: int = 100) -> str:
-    """Return the printable ``repr`` of a value, shortened in the middle to ``most`` characters."""
+def shorten_repr(value: object, max_length: int = 100) -> str:
+    """Return the printable ``repr`` of a value, shortened in the middle.
+
+    Args:
+        value: Any value.
+        max_length: Maximum number of characters.
+    """
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # Python refuses to write integers of thousands of digits
         text = f"a very long {type(value).__name__}"
     text = escape_control_chars(text, one_line=True)
-    half = (most - 5) // 2
-    return text if len(text) <= most else f"{text[:half]} ... {text[-half:]}"
+    half = (max_length - 5) // 2
+    return text if len(text) <= max_length else f"{text[:half]} ... {text[-half:]}"
 
 
-def shorten_label(text: str, most: int = 24) -> str:
-    """Shorten a label of a plot to ``most`` characters."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+def shorten_label(text: str, max_length: int = 24) -> str:
+    """Shorten a label of a plot to at most ``max_length`` characters."""
+    return text if len(text) <= max_length else text[: max_length - 1] + "…"
 
 
 def format_count(number: int, noun: str) -> str:
-    """Format a count with its regular noun: ``1 row``, ``2,000 rows``."""
+    """Format a count with a regular noun: ``1 row``, ``2,000 rows``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 

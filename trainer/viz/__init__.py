@@ -1,4 +1,4 @@
-"""What a run shows: the console, tables, plots, image grids, snapshots.
+"""Output of runs: console, tables, plots, image grids, snapshots and loggers.
 
 May import every package before in the list.
 """

@@ -1,4 +1,4 @@
-"""Artifacts of tasks and models written to files: images by matplotlib and Pillow, tables, arrays."""
+"""Writers of artifacts: figures by matplotlib, image grids by Pillow, tables and arrays."""
 
 from __future__ import annotations
 
@@ -26,14 +26,20 @@ from trainer.utils import atomic_write
 from trainer.viz import image_grid, network_plots, plots, scatter_plots
 
 
-def write_artifacts(items: Iterable[Artifact], folder: Path, *, replace: bool = True) -> list[Path]:
-    """Draws each item into a file of its name; gives the paths. Without ``replace`` a taken name is numbered.
+def write_artifacts(items: Iterable[Artifact], directory: Path, *, replace: bool = True) -> list[Path]:
+    """Write each artifact to a file and return the paths.
 
-    Raises SystemFault where a file cannot be written.
+    Args:
+        items: Artifacts; the name of each is the name of its file.
+        directory: Existing directory of the files.
+        replace: Overwrite existing files instead of numbering new ones.
+
+    Raises:
+        SystemFault: A file cannot be written.
     """
     paths = []
     for item in items:
-        path = folder / f"{item.name}.{item.suffix}"
+        path = directory / f"{item.name}.{item.suffix}"
         paths.append(path if replace else _find_unused_path(path))
         with atomic_write.catch_write_errors(paths[-1]):
             paths[-1].parent.mkdir(exist_ok=True)
@@ -48,25 +54,28 @@ def _find_unused_path(path: Path) -> Path:
     return next(name for name in chain((path,), names) if not name.exists())
 
 
-def write_array(shown: ArrayFile, path: Path) -> None:
+def write_array(artifact: ArrayFile, path: Path) -> None:
     """Write an array as a .npy file."""
-    save_array(shown.values, path)
+    save_array(artifact.values, path)
 
 
 def save_array(values: Tensor, path: Path) -> None:
-    """Save an array through memory: for a failed write numpy reports the size and not the cause."""
+    """Save an array as a .npy file.
+
+    It is serialized in memory first, because numpy does not report why a write has failed.
+    """
     buffer = io.BytesIO()
     np.save(buffer, values.numpy())
     path.write_bytes(buffer.getvalue())
 
 
-def write_csv(shown: Table, path: Path) -> None:
+def write_csv(artifact: Table, path: Path) -> None:
     """Write a table with a header as a CSV file."""
     with open(path, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows((shown.columns, *shown.rows))
+        csv.writer(file, lineterminator="\n").writerows((artifact.columns, *artifact.rows))
 
 
-WRITERS: dict[type, Callable[[Any, Path], None]] = {
+WRITERS: dict[type, Callable[[Any, Path], None]] = {  # by type of artifact
     ImageGrid: image_grid.draw_image_grid,
     ConfusionMatrix: plots.draw_confusion_matrix,
     GraphPlot: network_plots.draw_network,

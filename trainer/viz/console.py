@@ -1,4 +1,4 @@
-"""The console: text is printed literally, without markup, and control characters are escaped."""
+"""Console output: text is printed literally, without markup, and control characters are escaped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ _text_filter: ContextVar[Callable[[str], str]] = ContextVar("_change", default=s
 
 
 class PlainConsole(Console):
-    """A rich console without markup, emoji and highlighting, which escapes control characters."""
+    """Rich console without markup, emoji and highlighting, which escapes control characters.
+
+    Args:
+        options: Other options of ``rich.console.Console``.
+    """
 
     def __init__(self, **options: Any):
         super().__init__(highlight=False, markup=False, emoji=False, **options)
@@ -35,16 +39,21 @@ console = PlainConsole()
 
 @contextmanager
 def silence_console(*, quiet: bool = True) -> Iterator[None]:
-    """Print nothing to the console inside the block."""
-    before, console.quiet = console.quiet, quiet or console.quiet
+    """Print nothing to the console inside the block, if ``quiet``."""
+    was_quiet, console.quiet = console.quiet, quiet or console.quiet
     try:
         yield
     finally:
-        console.quiet = before
+        console.quiet = was_quiet
 
 
 class ConsoleHandler(logging.Handler):
-    """Log handler that prints records with their level; the terminal wraps the lines."""
+    """Log handler that prints records with their level; lines are wrapped by the terminal.
+
+    Args:
+        console: Console to print to.
+        level: Minimum level of the records.
+    """
 
     def __init__(self, console: Console, level: int = logging.WARNING):
         super().__init__(level)
@@ -59,7 +68,7 @@ class ConsoleHandler(logging.Handler):
 
 @contextmanager
 def rewrite_output(change: Callable[[str], str]) -> Iterator[None]:
-    """Apply a function to each text before it is printed, for example to hide a long path."""
+    """Apply a function to each text that is printed inside the block, for example to shorten a path."""
     token = _text_filter.set(change)
     try:
         yield
@@ -80,5 +89,5 @@ def show_warnings() -> Iterator[None]:
 
 
 def print_line(text: str) -> None:
-    """Print a line that the terminal itself wraps, so that a path in it can be copied."""
+    """Print a line without wrapping it, so that a path can be copied from the terminal."""
     console.print(text, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Image grids with captions, drawn by Pillow: hundreds of images in a second."""
+"""Image grids with captions, drawn by Pillow (hundreds of images per second)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from trainer.core.batch import IGNORE_INDEX
 from trainer.utils.text import escape_control_chars, shorten_label
 
 TARGET_SIZE = 112
-"""Small images are enlarged to about this many pixels, large ones reduced to at most three times as many."""
+"""Size in pixels to which small images are enlarged; large ones are reduced to at most three times this size."""
 GAP, FONT_SIZE, LINE_HEIGHT = 8, 13, 16
-"""Pixels between pictures, of the letters of a caption, and from line to line."""
+"""Pixels between images, font size of captions, and distance between lines."""
 BACKGROUND_COLOR, TEXT_COLOR = (255, 255, 255), (40, 40, 40)
 CLASS_COLORS = torch.tensor(
     [
@@ -26,90 +26,94 @@ CLASS_COLORS = torch.tensor(
         *((204, 121, 167), (148, 103, 189), (140, 86, 75), (23, 190, 207), (110, 110, 110), (188, 189, 34)),
     ]
 )
-"""Of classes in turn: the palette of Okabe and Ito 2008, which the colour-blind can tell apart, and a few more."""
+"""Colors of classes: the palette of Okabe and Ito 2008, suitable for color-blind readers, and a few more."""
 DARK_CLASS_COLORS = torch.cat((CLASS_COLORS[:3], CLASS_COLORS[4:]))
-"""Those that can be seen on paper as points."""
+"""The same without yellow, which is hard to see as points on white."""
 HEATMAP_COLOR = torch.tensor([220.0, 30, 30]).view(3, 1, 1)
 
 
-def draw_image_grid(sheet: ImageGrid, path: Path) -> None:
+def draw_image_grid(grid: ImageGrid, path: Path) -> None:
     """Draw an image grid as a PNG."""
     from PIL import Image, ImageDraw, ImageFont
 
-    pictures = [_to_rgb(tile.image) for tile in sheet.tiles]
-    unbounded = [picture for picture, tile in zip(pictures, sheet.tiles, strict=True) if tile.bounds is None]
-    shared = _value_range(unbounded) if unbounded and sheet.is_shared else None
-    faces = [
+    images = [_to_rgb(tile.image) for tile in grid.tiles]
+    unbounded = [image for image, tile in zip(images, grid.tiles, strict=True) if tile.bounds is None]
+    shared_range = _value_range(unbounded) if unbounded and grid.is_shared else None
+    rendered = [
         _render_tile(
-            picture, *(_bounds_to_rgb(tile.bounds) if tile.bounds else shared or _value_range([picture])), tile
+            image, *(_bounds_to_rgb(tile.bounds) if tile.bounds else shared_range or _value_range([image])), tile
         )
-        for picture, tile in zip(pictures, sheet.tiles, strict=True)
+        for image, tile in zip(images, grid.tiles, strict=True)
     ]
-    captions = [escape_control_chars(tile.caption) for tile in sheet.tiles]
-    lines = max(caption.count("\n") + 1 for caption in captions)
+    captions = [escape_control_chars(tile.caption) for tile in grid.tiles]
+    num_lines = max(caption.count("\n") + 1 for caption in captions)
     font = ImageFont.load_default(FONT_SIZE)
-    text = max(font.getlength(line) for caption in captions for line in caption.split("\n"))
-    wide = max(math.ceil(text), *(face.shape[1] for face in faces)) + GAP
-    high = max(face.shape[0] for face in faces) + lines * LINE_HEIGHT + GAP
-    width, height = sheet.columns * wide + GAP, math.ceil(len(faces) / sheet.columns) * high + GAP
-    placed = _layout_legend(collect_legend_entries(sheet), font.getlength, width)
-    width = max(width, *(left + math.ceil(font.getlength(label)) + GAP for left, _, label, _ in placed), 0)
-    canvas = Image.new("RGB", (width, height + (placed[-1][1] + LINE_HEIGHT + GAP if placed else 0)), BACKGROUND_COLOR)
-    pen = ImageDraw.Draw(canvas)
-    for left, top, label, color in placed:
-        pen.rectangle(
+    caption_width = max(font.getlength(line) for caption in captions for line in caption.split("\n"))
+    cell_width = max(math.ceil(caption_width), *(tile_pixels.shape[1] for tile_pixels in rendered)) + GAP
+    cell_height = max(tile_pixels.shape[0] for tile_pixels in rendered) + num_lines * LINE_HEIGHT + GAP
+    width, height = grid.columns * cell_width + GAP, math.ceil(len(rendered) / grid.columns) * cell_height + GAP
+    legend = _layout_legend(collect_legend_entries(grid), font.getlength, width)
+    width = max(width, *(left + math.ceil(font.getlength(label)) + GAP for left, _, label, _ in legend), 0)
+    canvas = Image.new("RGB", (width, height + (legend[-1][1] + LINE_HEIGHT + GAP if legend else 0)), BACKGROUND_COLOR)
+    draw = ImageDraw.Draw(canvas)
+    for left, top, label, color in legend:
+        draw.rectangle(
             (left - LINE_HEIGHT, height + top + 2, left - LINE_HEIGHT + 11, height + top + 13), color, (128, 128, 128)
         )
-        pen.text((left, height + top), label, TEXT_COLOR, font)
-    for place, (face, caption) in enumerate(zip(faces, captions, strict=True)):
-        left, top = GAP + place % sheet.columns * wide, GAP + place // sheet.columns * high
-        canvas.paste(Image.fromarray(face), (left, top))
-        pen.multiline_text((left, top + face.shape[0]), caption, TEXT_COLOR, font, spacing=LINE_HEIGHT - FONT_SIZE)
+        draw.text((left, height + top), label, TEXT_COLOR, font)
+    for index, (tile_pixels, caption) in enumerate(zip(rendered, captions, strict=True)):
+        left, top = GAP + index % grid.columns * cell_width, GAP + index // grid.columns * cell_height
+        canvas.paste(Image.fromarray(tile_pixels), (left, top))
+        draw.multiline_text(
+            (left, top + tile_pixels.shape[0]), caption, TEXT_COLOR, font, spacing=LINE_HEIGHT - FONT_SIZE
+        )
     canvas.save(path)
 
 
-def collect_legend_entries(sheet: ImageGrid) -> list[tuple[str, tuple[int, ...]]]:
+def collect_legend_entries(grid: ImageGrid) -> list[tuple[str, tuple[int, ...]]]:
     """Return the name and color of each class that is overlaid on a tile; ignored pixels last."""
-    if not sheet.class_names:
+    if not grid.class_names:
         return []
-    maps = [tile.class_map.cpu().unique() for tile in sheet.tiles if tile.class_map is not None]
-    found = torch.cat(maps).unique().tolist() if maps else []
+    maps = [tile.class_map.cpu().unique() for tile in grid.tiles if tile.class_map is not None]
+    labels = torch.cat(maps).unique().tolist() if maps else []
     entries = [
         (
-            shorten_label(escape_control_chars(sheet.class_names[label], one_line=True)),
+            shorten_label(escape_control_chars(grid.class_names[label], one_line=True)),
             tuple(CLASS_COLORS[label % len(CLASS_COLORS)].tolist()),
         )
-        for label in found
+        for label in labels
         if label != IGNORE_INDEX
     ]
-    return entries + [("not counted (the picture as it is)", BACKGROUND_COLOR)] * (IGNORE_INDEX in found)
+    return entries + [("not counted (the image as it is)", BACKGROUND_COLOR)] * (IGNORE_INDEX in labels)
 
 
 def _layout_legend(
     entries: Sequence[tuple[str, tuple[int, ...]]], measure: Callable[[str], float], width: int
 ) -> list[tuple[int, int, str, tuple[int, ...]]]:
-    """Wrap legend entries to a width, each (left, top, label, color); left is where the label begins."""
+    """Wrap legend entries to a width in pixels; each is (left, top, label, color), with the left edge of the label."""
     placed: list[tuple[int, int, str, tuple[int, ...]]] = []
     left, top = GAP + LINE_HEIGHT, 0
     for label, color in entries:
-        long = math.ceil(measure(label))
-        if placed and left + long + GAP > width:
+        label_width = math.ceil(measure(label))
+        if placed and left + label_width + GAP > width:
             left, top = GAP + LINE_HEIGHT, top + LINE_HEIGHT + 2
         placed.append((left, top, label, color))
-        left += long + LINE_HEIGHT + 2 * GAP
+        left += label_width + LINE_HEIGHT + 2 * GAP
     return placed
 
 
-def _to_rgb(picture: Tensor) -> Tensor:
-    """Convert an image to three channels (3, H, W): gray is repeated, more than three channels are cut."""
-    picture = picture.detach().float().cpu()
-    return picture[:3] if len(picture) >= 3 else picture[:1].expand(3, -1, -1)
+def _to_rgb(image: Tensor) -> Tensor:
+    """Convert an image (C, H, W) to three channels (3, H, W): gray is repeated, further channels are dropped."""
+    image = image.detach().float().cpu()
+    return image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)
 
 
-def _value_range(pictures: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the minimum and maximum over all channels."""
-    ends = [picture.aminmax() for picture in pictures]
-    return torch.stack([end.min for end in ends]).min(), torch.stack([end.max for end in ends]).max()
+def _value_range(images: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the minimum and maximum over all images and channels."""
+    extrema = [image.aminmax() for image in images]
+    return torch.stack([extremum.min for extremum in extrema]).min(), torch.stack(
+        [extremum.max for extremum in extrema]
+    ).max()
 
 
 def _bounds_to_rgb(bounds: Bounds) -> tuple[Tensor, Tensor]:
@@ -118,23 +122,23 @@ def _bounds_to_rgb(bounds: Bounds) -> tuple[Tensor, Tensor]:
     return black, white
 
 
-def _render_tile(picture: Tensor, low: Tensor, high: Tensor, tile: ImageTile) -> np.ndarray:
-    """Render the bytes (h, w, 3) of an image with its overlay."""
-    colour = 255 * (picture - low) / (high - low).clamp(min=1e-12)
-    size = _display_size(picture.shape[-2], picture.shape[-1])
-    colour = F.interpolate(colour[None], size, mode="nearest" if size[0] >= picture.shape[-2] else "area")[0]
+def _render_tile(image: Tensor, low: Tensor, high: Tensor, tile: ImageTile) -> np.ndarray:
+    """Render an image (3, H, W) with its overlay as bytes (h, w, 3)."""
+    color = 255 * (image - low) / (high - low).clamp(min=1e-12)
+    size = _display_size(image.shape[-2], image.shape[-1])
+    color = F.interpolate(color[None], size, mode="nearest" if size[0] >= image.shape[-2] else "area")[0]
     if tile.heatmap is not None:
         heat = F.interpolate(tile.heatmap.float().cpu()[None, None], size, mode="bilinear", align_corners=False)[0]
-        colour = torch.lerp(colour.mean(0, keepdim=True), HEATMAP_COLOR, 0.8 * heat.clamp(0, 1))
+        color = torch.lerp(color.mean(0, keepdim=True), HEATMAP_COLOR, 0.8 * heat.clamp(0, 1))
     if tile.class_map is not None:
         classes = F.interpolate(tile.class_map.float().cpu()[None, None], size, mode="nearest")[0, 0].long()
-        shown = CLASS_COLORS[classes.clamp(min=0) % len(CLASS_COLORS)].permute(2, 0, 1).float()
-        colour = torch.where(classes == IGNORE_INDEX, colour, torch.lerp(colour, shown, 0.55))
-    return colour.round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy()
+        overlay = CLASS_COLORS[classes.clamp(min=0) % len(CLASS_COLORS)].permute(2, 0, 1).float()
+        color = torch.where(classes == IGNORE_INDEX, color, torch.lerp(color, overlay, 0.55))
+    return color.round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy()
 
 
 def _display_size(height: int, width: int) -> tuple[int, int]:
-    """Return the size at which an image is drawn: an integer multiple, or a fraction."""
+    """Return the size at which an image is drawn: enlarged by an integer factor, or reduced."""
     longest = max(height, width)
     factor = max(1, round(TARGET_SIZE / longest)) if longest <= 3 * TARGET_SIZE else 3 * TARGET_SIZE / longest
     return max(1, round(height * factor)), max(1, round(width * factor))

@@ -1,4 +1,4 @@
-"""Line and scatter charts (predicted against true, forecasts, ROC curves), confusion matrices and training curves."""
+"""Line and scatter charts (predicted versus true, forecasts, ROC curves), confusion matrices and training curves."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def draw_chart(chart: LineChart, path: Path) -> None:
     """Draw a chart as a PNG."""
     rows = math.ceil(len(chart.panels) / chart.columns)
     figure = new_figure(chart.width * chart.columns, 3.4 * rows)
-    every = figure.subplots(rows, chart.columns, squeeze=False).flat
-    for axes in every[len(chart.panels) :]:
+    all_axes = figure.subplots(rows, chart.columns, squeeze=False).flat
+    for axes in all_axes[len(chart.panels) :]:
         axes.set_axis_off()
-    for axes, panel in zip(every, chart.panels, strict=False):
+    for axes, panel in zip(all_axes, chart.panels, strict=False):
         _draw_panel(axes, panel)
     save_figure(figure, path)
 
 
 def _draw_panel(axes: Axes, panel: PlotPanel) -> None:
     format_axes(axes, escape_control_chars(panel.title), panel.x_label, panel.y_label)
-    for (label, x, y), colour in zip(panel.lines, LINE_COLORS, strict=False):
-        axes.plot(x.tolist(), y.tolist(), label=label or None, color=colour, linewidth=1.4)
-    for (label, x, y), colour in zip(panel.points, LINE_COLORS, strict=False):
-        axes.scatter(x.tolist(), y.tolist(), label=label or None, color=colour, s=9, alpha=0.5, linewidths=0)
+    for (label, x, y), color in zip(panel.lines, LINE_COLORS, strict=False):
+        axes.plot(x.tolist(), y.tolist(), label=label or None, color=color, linewidth=1.4)
+    for (label, x, y), color in zip(panel.points, LINE_COLORS, strict=False):
+        axes.scatter(x.tolist(), y.tolist(), label=label or None, color=color, s=9, alpha=0.5, linewidths=0)
     if panel.bars is not None:
         x, heights = panel.bars
         axes.bar(x.tolist(), heights.tolist(), width=0.8, color=LINE_COLORS[0])
@@ -65,38 +65,43 @@ def draw_training_curves(
     rates: LearningRateCurves | None = None,
     best_epoch: int | None = None,
 ) -> None:
-    """Losses, the monitored validation score and the learning rate over steps, side by side, as a PNG.
+    """Draw the losses, the monitored validation score and the learning rates over steps, side by side, as a PNG.
 
-    ``rates``: learning rates between the validations too; without them, those at the validations are drawn.
+    Args:
+        history: Rows of ``metrics.csv``, one per validation; nothing is drawn if there are none.
+        monitor: Metric that selects the best weights.
+        path: File to write.
+        rates: Learning rates of all steps; default: those at the validations.
+        best_epoch: Epoch whose weights were selected; marked by a vertical line.
     """
     if not history:
         return
     # Fixed margins: a layout engine would draw everything twice to find them.
     figure = new_figure(12, 3.4, layout=None)
     figure.subplots_adjust(left=0.06, right=0.99, top=0.9, bottom=0.16, wspace=0.22)
-    losses, scores, learning = figure.subplots(1, 3)
+    loss_axes, score_axes, lr_axes = figure.subplots(1, 3)
     steps = [row["step"] for row in history]
     columns = {name: [row.get(name, math.nan) for row in history] for name in history[0]}
-    format_axes(losses, "loss", "step")
-    _draw_history(losses, steps, columns["train_loss"], "training")
+    format_axes(loss_axes, "loss", "step")
+    _draw_history(loss_axes, steps, columns["train_loss"], "training")
     if "val_loss" in columns:
-        _draw_history(losses, steps, columns["val_loss"], "validation")
-    format_axes(scores, f"validation {monitor}", "step")
-    _draw_history(scores, steps, columns[f"val_{monitor}"], "")
-    format_axes(learning, "learning rate", "step")
-    lines = rates or {
+        _draw_history(loss_axes, steps, columns["val_loss"], "validation")
+    format_axes(score_axes, f"validation {monitor}", "step")
+    _draw_history(score_axes, steps, columns[f"val_{monitor}"], "")
+    format_axes(lr_axes, "learning rate", "step")
+    lr_curves = rates or {
         name[3:]: list(zip(steps, columns[name], strict=True)) for name in columns if name.startswith("lr_")
     }
-    for name, points in lines.items():
+    for name, points in lr_curves.items():
         is_few = len(points) < MAX_MARKERS
-        label = name if len(lines) > 1 else None
-        learning.plot(*zip(*points, strict=True), marker="o" if is_few else "", markersize=3, label=label)
-    learning.set_ylim(bottom=0)
-    chosen = next((row["step"] for row in history if row["epoch"] == best_epoch), None)
-    for axes in (losses, scores):
-        if chosen is not None:
-            axes.axvline(chosen, color="0.4", linestyle="--", linewidth=1, label=f"chosen: epoch {best_epoch}")
-    for axes in (losses, scores, learning):
+        label = name if len(lr_curves) > 1 else None
+        lr_axes.plot(*zip(*points, strict=True), marker="o" if is_few else "", markersize=3, label=label)
+    lr_axes.set_ylim(bottom=0)
+    best_step = next((row["step"] for row in history if row["epoch"] == best_epoch), None)
+    for axes in (loss_axes, score_axes):
+        if best_step is not None:
+            axes.axvline(best_step, color="0.4", linestyle="--", linewidth=1, label=f"chosen: epoch {best_epoch}")
+    for axes in (loss_axes, score_axes, lr_axes):
         axes.set_xlim(0, max(steps) * 1.03)
         if axes.get_legend_handles_labels()[1]:
             axes.legend(fontsize="small", frameon=False)
@@ -110,18 +115,23 @@ def _draw_history(axes: Axes, steps: Sequence[int], values: Sequence[float], lab
         axes.annotate(f"{values[0]:.4g}", (steps[0], values[0]), (-6, 6), textcoords="offset points", ha="right")
 
 
-def draw_confusion_matrix(shown: ConfusionMatrix, path: Path) -> None:
-    """Draw a confusion matrix as a PNG: row-normalized shades with counts."""
-    counts, labels = shown.counts, [shorten_label(escape_control_chars(label, one_line=True)) for label in shown.labels]
+def draw_confusion_matrix(matrix: ConfusionMatrix, path: Path) -> None:
+    """Draw a confusion matrix as a PNG: colors normalized by row, with counts."""
+    counts, labels = (
+        matrix.counts,
+        [shorten_label(escape_control_chars(label, one_line=True)) for label in matrix.labels],
+    )
     side = 1.6 + max(0.42 * len(labels), 0.07 * max(map(len, labels)))
     figure = new_figure(side, side)
     axes = figure.subplots()
     shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
     axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
-    told = counts.nonzero() if len(labels) > MAX_CLASSES_WITH_ZEROS else torch.ones_like(counts).nonzero()
-    for (truth, taken), number in ((place.tolist(), int(counts[tuple(place)])) for place in told):
-        shade = "0.75" if not number else "white" if shares[truth, taken] > 0.5 else "black"
-        axes.text(taken, truth, str(number), ha="center", va="center", color=shade, fontsize="x-small")
+    cells = counts.nonzero() if len(labels) > MAX_CLASSES_WITH_ZEROS else torch.ones_like(counts).nonzero()
+    for (true_class, predicted_class), count in ((cell.tolist(), int(counts[tuple(cell)])) for cell in cells):
+        text_color = "0.75" if not count else "white" if shares[true_class, predicted_class] > 0.5 else "black"
+        axes.text(
+            predicted_class, true_class, str(count), ha="center", va="center", color=text_color, fontsize="x-small"
+        )
     axes.set_xticks(range(len(labels)), labels, rotation=90 if max(map(len, labels)) > 2 else 0, fontsize="small")
     axes.set_yticks(range(len(labels)), labels, fontsize="small")
     axes.set_xlabel("Predicted")

@@ -1,4 +1,4 @@
-"""Progress of runs and sweeps: positions, throughput, time left; a sweep parses the lines of its jobs."""
+"""Progress of runs and sweeps: position, throughput, time left; a sweep parses the lines of its jobs."""
 
 from __future__ import annotations
 
@@ -19,18 +19,25 @@ if TYPE_CHECKING:
     from trainer.engine.trainer import Trainer
 
 MAX_EPOCH_LINES = 100
-"""Number of epochs up to which each prints a line; of more, evenly spaced ones do."""
+"""Number of epochs up to which each prints a line; if there are more, evenly spaced ones do."""
 MAX_QUIET_SECONDS = 10.0
 """Seconds without a line after which every epoch prints one."""
 FIRST_UPDATE_SECONDS, TERMINAL_UPDATE_SECONDS, LINE_INTERVAL_SECONDS = 2.0, 0.5, 30.0
-"""Seconds until a sweep tells of jobs that run; between two times on a terminal, and elsewhere."""
+"""Seconds before a sweep first shows its running jobs, between updates on a terminal, and between lines elsewhere."""
 POSITION_PATTERN = re.compile(r"epoch (N)/(N)  step (N)/(N)".replace("N", r"\d[\d,]{0,24}"), re.ASCII)
-"""Matches positions with numbers that a run can reach: a job may print anything."""
+"""Matches positions; the number of digits is limited because a job may print anything."""
 
 
 @dataclass(frozen=True)
 class Position:
-    """Position of a run in training."""
+    """Position of a run in training.
+
+    Attributes:
+        epoch: Current epoch, counted from 1.
+        epochs: Number of epochs.
+        step: Completed optimizer steps.
+        steps: Number of optimizer steps.
+    """
 
     epoch: int
     epochs: int
@@ -39,24 +46,27 @@ class Position:
 
     @property
     def completed_fraction(self) -> float:
+        """Fraction of the steps that are complete, in [0, 1]."""
         return self.step / max(1, self.steps)
 
     def format_position(self) -> str:
+        """Format the position as ``epoch 3/10  step 120/400``."""
         return f"epoch {self.epoch:,}/{self.epochs:,}  step {self.step:,}/{self.steps:,}"
 
 
 def parse_position(text: str) -> Position | None:
-    """Return the last position in a text."""
-    found = POSITION_PATTERN.findall(text)
-    return Position(*(int(part.replace(",", "")) for part in found[-1])) if found else None
+    """Return the last position in a text, or None if there is none."""
+    matches = POSITION_PATTERN.findall(text)
+    return Position(*(int(part.replace(",", "")) for part in matches[-1])) if matches else None
 
 
 class ThroughputMeter:
-    """Measures throughput and estimates the time left.
+    """Measurement of throughput, with an estimate of the time left.
 
     Args:
-        rows: Rows of an epoch.
-        unit: What a row is called, such as ``rows`` or ``nodes``.
+        trainer: Trainer of the run.
+        rows: Number of rows of an epoch.
+        unit: Noun for the rows, such as ``rows`` or ``nodes``.
     """
 
     def __init__(self, trainer: Trainer, rows: int, unit: str):
@@ -68,7 +78,7 @@ class ThroughputMeter:
         self._training_seconds = 0.0
 
     def record_step(self, trainer: Trainer) -> None:
-        """Record a batch; only training steps count."""
+        """Add the time since the last call to the training time, if a step was completed."""
         now = time.monotonic()
         if trainer.step != self._last_step:
             self._training_seconds += now - self._last_update_at
@@ -76,22 +86,37 @@ class ThroughputMeter:
         self._last_update_at = now
 
     def is_line_due(self, trainer: Trainer, epoch: int) -> bool:
-        """Return whether the epoch that has ended prints a line."""
+        """Return whether an epoch that has ended prints a line.
+
+        Args:
+            trainer: Trainer of the run.
+            epoch: The epoch, counted from 1.
+        """
         stride = -(-self.epochs // MAX_EPOCH_LINES)
         is_last = trainer.step >= trainer.total_steps
         return epoch % stride == 0 or is_last or time.monotonic() - self._last_line_at > MAX_QUIET_SECONDS
 
     def seconds_elapsed(self) -> float:
+        """Return the seconds since the run was started or resumed."""
         return time.monotonic() - self._started_at
 
     def seconds_since_line(self) -> float:
+        """Return the seconds since the last line was printed."""
         return time.monotonic() - self._last_line_at
 
     def get_position(self, trainer: Trainer, *, epoch: int) -> Position:
+        """Return the position of a trainer in an epoch, which is counted from 1."""
         return Position(epoch, max(epoch, self.epochs), trainer.step, trainer.total_steps)
 
     def format_line(self, trainer: Trainer, epoch: int, loss: float, score: float | None) -> str:
-        """``epoch 3/10  step 120/400  loss 0.5123  val accuracy 0.8750  12,300 rows/s  0:12 left``"""
+        """Format a line such as ``epoch 3/10  step 120/400  loss 0.5  val accuracy 0.9  12,300 rows/s  0:12 left``.
+
+        Args:
+            trainer: Trainer of the run.
+            epoch: The epoch, counted from 1.
+            loss: Training loss.
+            score: Validation score of the monitored metric, if there was a validation.
+        """
         parts = [self.get_position(trainer, epoch=epoch).format_position(), f"loss {format_number(loss)}"]
         if score is not None:
             parts.append(f"val {format_metric_name(trainer.monitor)} {format_number(score)}")
@@ -104,23 +129,26 @@ class ThroughputMeter:
         return "  ".join(parts)
 
     def seconds_left(self, trainer: Trainer) -> float:
-        """Estimate the remaining seconds from those of the steps so far, validation included."""
-        done = trainer.step - self._first_step
-        spent = self.seconds_elapsed()
-        return (trainer.total_steps - trainer.step) * spent / done if done else 0.0
+        """Estimate the remaining seconds from the time per step so far, including validation."""
+        num_steps = trainer.step - self._first_step
+        seconds = self.seconds_elapsed()
+        return (trainer.total_steps - trainer.step) * seconds / num_steps if num_steps else 0.0
 
 
 class SweepProgress:
     """Progress of a sweep: a line for each finished job, and a status of the running ones.
 
-    On a terminal the status is overwritten in place; elsewhere it is printed at intervals.
+    On a terminal the status is updated in place; elsewhere it is printed at intervals.
+
+    Args:
+        total: Number of jobs.
     """
 
     def __init__(self, total: int):
         self.total, self.done = total, 0
         self.started_at = time.monotonic()
         self._next_update_at = self.started_at + FIRST_UPDATE_SECONDS
-        # With a console of its own: jobs are forks, and what they print must know nothing of these lines.
+        # A separate console, because jobs are forks and would redraw the status of the shared one.
         self._live = (
             Live(
                 console=PlainConsole(), auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
@@ -130,6 +158,11 @@ class SweepProgress:
         )
 
     def show_running_jobs(self, running: Sequence[tuple[str, Position | None]]) -> None:
+        """Show the status of the running jobs, if an update is due.
+
+        Args:
+            running: Name and position of each job; None before its first line.
+        """
         if time.monotonic() < self._next_update_at:
             return
         text = self._format_status(running)
@@ -142,33 +175,32 @@ class SweepProgress:
         self._live.update(Text(escape_control_chars(text)), refresh=True)
 
     def finish_job(self, text: str, running: Sequence[tuple[str, Position | None]]) -> None:
-        """Print the line of a finished job, with the time left of the sweep."""
+        """Print the line of a finished job with the remaining time of the sweep.
+
+        Args:
+            text: Line of the job.
+            running: Name and position of each running job.
+        """
         if self._live is not None:
             self._live.stop()
         self.done += 1
-        left = self._format_time_left(running)
-        print_line(f"[{self.done}/{self.total}] {text}{f'  {left}' if left and self.done < self.total else ''}")
+        time_left = self._format_time_left(running) if self.done < self.total else ""
+        print_line(f"[{self.done}/{self.total}] {text}{f'  {time_left}' if time_left else ''}")
 
     def _format_status(self, running: Sequence[tuple[str, Position | None]]) -> str:
-        parts = [f"{name}: {'starting' if at is None else at.format_position()}" for name, at in running]
-        return "\n".join(
-            filter(
-                None,
-                [
-                    *parts,
-                    f"{self.done} of {format_count(self.total, 'job')} done  "
-                    f"{self._format_time_left(running)}".rstrip(),
-                ],
-            )
-        )
+        lines = [
+            f"{name}: {'starting' if position is None else position.format_position()}" for name, position in running
+        ]
+        summary = f"{self.done} of {format_count(self.total, 'job')} done  {self._format_time_left(running)}"
+        return "\n".join([*lines, summary.rstrip()])
 
     def _format_time_left(self, running: Sequence[tuple[str, Position | None]]) -> str:
-        """Estimate the time left from that of the jobs so far; a half-finished job counts half."""
-        done = self.done + sum(at.completed_fraction for _, at in running if at is not None)
-        if not done:
+        """Estimate the remaining time from the jobs so far; running jobs count by their completed fraction."""
+        completed_jobs = self.done + sum(position.completed_fraction for _, position in running if position is not None)
+        if not completed_jobs:
             return ""
-        spent = time.monotonic() - self.started_at
-        return f"about {format_duration(spent * (self.total - done) / done)} left"
+        seconds = time.monotonic() - self.started_at
+        return f"about {format_duration(seconds * (self.total - completed_jobs) / completed_jobs)} left"
 
 
 def format_duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Tables of scores, readable from 40 columns on."""
+"""Tables of scores for terminals of 40 columns or more."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 
 
 MAX_UNUSUAL_ROWS = 10
+"""Number of rows in the table of the most unusual rows."""
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 
 
 class TestScores(Protocol):
-    """Scores of a run on its test rows, of its baseline, and the best possible ones, by metric, with directions."""
+    """Test scores of a run, its baseline and the best possible scores, by metric, with the directions of metrics."""
 
     @property
     def test(self) -> Mapping[str, float]: ...
+
     @property
     def baseline(self) -> Mapping[str, float]: ...
     @property
@@ -46,66 +48,86 @@ def format_metric_name(name: str) -> str:
 
 
 def new_table(title: str | None) -> Table:
+    """Create an empty table without borders."""
     return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
 
 
 def format_score_comparison(result: TestScores, name: str) -> str:
-    """Format a score in context: ``baseline .50 | model .89 | best possible .8945``."""
+    """Format a score in context: ``baseline .50 | model .89 | best possible .8945``.
+
+    Args:
+        result: Scores of a run.
+        name: Name of the metric.
+    """
     parts = [("baseline", result.baseline), ("model", result.test), ("best possible", result.best_possible)]
     return " | ".join(f"{label} {format_number(scores[name])}" for label, scores in parts if name in scores)
 
 
-def explain_better_than_best(result: TestScores, name: str, rows: int) -> str | None:
-    """Explain how a score on ``rows`` test rows can exceed the best possible one; None if it does not."""
-    best, own = result.best_possible.get(name), result.test.get(name)
+def explain_better_than_best(result: TestScores, name: str, num_rows: int) -> str | None:
+    """Explain how a test score can exceed the best possible one; None if it does not.
+
+    Args:
+        result: Scores of a run.
+        name: Name of the metric.
+        num_rows: Number of test rows.
+    """
+    best, score = result.best_possible.get(name), result.test.get(name)
     metric = registry.find_metric(name, result.higher_is_better)
-    if best is None or own is None or own == best or metric is None or not registry.is_better(own, best, metric):
+    if best is None or score is None or score == best or metric is None or not registry.is_better(score, best, metric):
         return None
     text = f"best possible {format_number(best)} is the mean over many test sets of the best rule there is"
-    if not registry.is_proportion(name) or rows < 2 or not 0 < best < 1:
-        return f"{text}; on one of {rows:,} rows chance can give more"
-    room = 1.96 * math.sqrt(best * (1 - best) / rows)
-    low, high = max(0.0, best - room), min(1.0, best + room)
-    where = "lies within that" if own <= high else "lies beyond that: look for rows that are in training too"
-    return f"{text}; on {rows:,} rows it scores {low:.3f} to {high:.3f} (95 %), and {format_number(own)} {where}"
+    if not registry.is_proportion(name) or num_rows < 2 or not 0 < best < 1:
+        return f"{text}; on one of {num_rows:,} rows chance can give more"
+    margin = 1.96 * math.sqrt(best * (1 - best) / num_rows)
+    low, high = max(0.0, best - margin), min(1.0, best + margin)
+    conclusion = "lies within that" if score <= high else "lies beyond that: look for rows that are in training too"
+    interval = f"{low:.3f} to {high:.3f} (95 %)"
+    return f"{text}; on {num_rows:,} rows it scores {interval}, and {format_number(score)} {conclusion}"
 
 
 def build_score_table(result: TestScores) -> Table:
     """Build a table of every test score, with the baseline and the best possible score where they are known."""
     columns = {"baseline": result.baseline, "model": result.test, "best possible": result.best_possible}
-    shown = {name: scores for name, scores in columns.items() if scores.keys() & result.test.keys()}
+    visible_columns = {name: scores for name, scores in columns.items() if scores.keys() & result.test.keys()}
     table = new_table("test")
     table.add_column("score", overflow="fold")
-    for name in shown:
+    for name in visible_columns:
         table.add_column(name, justify="right")
     for name in result.test:
         table.add_row(
-            format_metric_name(name), *(format_number(part[name]) if name in part else "" for part in shown.values())
+            format_metric_name(name),
+            *(format_number(scores[name]) if name in scores else "" for scores in visible_columns.values()),
         )
     return table
 
 
 def build_rating_tables(
-    called: str, names: Sequence[object], ratings: Mapping[str, Tensor], metric: Metric | None
+    row_title: str, names: Sequence[object], ratings: Mapping[str, Tensor], metric: Metric | None
 ) -> Iterator[Table]:
-    """Build tables of the distribution of row scores (N,), and of the rows that the first of them ranks most unusual.
+    """Build a table with quantiles of row scores, and one with the most unusual rows.
 
-    metric: of the first rating; where it is not known, higher is more usual.
+    Args:
+        row_title: Noun for a row, for the header.
+        names: Names of the rows.
+        ratings: Scores (N,) of the rows, by name; the first one ranks the rows.
+        metric: Metric of the first rating; if None, higher values are more usual.
     """
-    spread = new_table("rows rated")
-    spread.add_column("score", overflow="fold")
+    distribution = new_table("rows rated")
+    distribution.add_column("score", overflow="fold")
     for quantile in QUANTILES:
-        spread.add_column({0.0: "least", 0.5: "median", 1.0: "most"}.get(quantile, f"{quantile:.0%}"), justify="right")
+        distribution.add_column(
+            {0.0: "least", 0.5: "median", 1.0: "most"}.get(quantile, f"{quantile:.0%}"), justify="right"
+        )
     for name, values in ratings.items():
-        at = values.double().sort().values[[round(quantile * (len(values) - 1)) for quantile in QUANTILES]]
-        spread.add_row(name, *map(format_number, at.tolist()))
-    yield spread
+        quantile_values = values.double().sort().values[[round(quantile * (len(values) - 1)) for quantile in QUANTILES]]
+        distribution.add_row(name, *map(format_number, quantile_values.tolist()))
+    yield distribution
     first = next(iter(ratings.values()))
     unusual = new_table("most unusual")
-    unusual.add_column(called, overflow="fold")
+    unusual.add_column(row_title, overflow="fold")
     for rating in ratings:
         unusual.add_column(rating, justify="right", overflow="fold")
-    away = -first if metric is None or metric.higher_is_better else first
-    for place in away.nan_to_num(math.inf).argsort(descending=True, stable=True)[:MAX_UNUSUAL_ROWS].tolist():
-        unusual.add_row(str(names[place]), *(format_number(float(values[place])) for values in ratings.values()))
+    unusualness = -first if metric is None or metric.higher_is_better else first
+    for index in unusualness.nan_to_num(math.inf).argsort(descending=True, stable=True)[:MAX_UNUSUAL_ROWS].tolist():
+        unusual.add_row(str(names[index]), *(format_number(float(values[index])) for values in ratings.values()))
     yield unusual

@@ -1,4 +1,4 @@
-"""Sample snapshots: what a task makes of the same noise, kept at some validations in the run's folder."""
+"""Snapshots: samples from the same noise, saved in the run directory during training."""
 
 from __future__ import annotations
 
@@ -17,25 +17,33 @@ if TYPE_CHECKING:
     from trainer.engine.trainer import Trainer
 
 SNAPSHOT_DIR = "progress"
+"""Subdirectory of the run directory, and name of the figure with all snapshots."""
 MAX_SNAPSHOTS = 8
-"""About how many snapshots are kept of a run."""
+"""Approximate maximum number of snapshots of a run."""
 
 
 class SampleSnapshots(Callback):
-    """The callback that saves sample snapshots, each in a file, so that a resumed run has them all."""
+    """Callback that saves snapshots at some validations, each in a file, so that a resumed run keeps them.
 
-    def __init__(self, path: Path, seed: int, *, is_on: bool = True):
+    Args:
+        path: Run directory.
+        seed: Seed of the noise.
+        is_enabled: Whether snapshots are saved.
+    """
+
+    def __init__(self, path: Path, seed: int, *, is_enabled: bool = True):
         self.snapshot_dir = path / SNAPSHOT_DIR
         self.seed = seed
-        self.is_enabled = is_on
+        self.is_enabled = is_enabled
 
     def on_validation_end(self, trainer: Trainer, row: dict[str, float]) -> None:
         if not self.is_enabled:
             return
-        before = trainer.history[-2]["step"] if len(trainer.history) > 1 else -1
+        previous_step = trainer.history[-2]["step"] if len(trainer.history) > 1 else -1
         if (
-            int(MAX_SNAPSHOTS * row["step"] / trainer.total_steps) > int(MAX_SNAPSHOTS * before / trainer.total_steps)
-            or before < 0
+            int(MAX_SNAPSHOTS * row["step"] / trainer.total_steps)
+            > int(MAX_SNAPSHOTS * previous_step / trainer.total_steps)
+            or previous_step < 0
         ):
             self._save_snapshot(trainer)
 
@@ -43,25 +51,27 @@ class SampleSnapshots(Callback):
     def _save_snapshot(self, trainer: Trainer) -> None:
         with trainer.ema_weights(), rng.fork_rng(self.seed, trainer.device):
             trainer.task.eval()
-            taken = trainer.task.sample_preview()
-        if taken is None:
+            samples = trainer.task.sample_preview()
+        if samples is None:
             return
         name = f"epoch-{trainer.epoch + 1:04d}"
         with atomic_write.catch_write_errors(self.snapshot_dir):
             self.snapshot_dir.mkdir(exist_ok=True)
             atomic_write.remove_leftovers(self.snapshot_dir)
         with atomic_write.replace_file(self.snapshot_dir / f"{name}.npy") as temporary:
-            artifact_writer.save_array(taken.cpu(), temporary)
+            artifact_writer.save_array(samples.cpu(), temporary)
         artifact_writer.write_artifacts(
-            trainer.task.render_preview(name, [(f"epoch {trainer.epoch + 1}", taken)]), self.snapshot_dir
+            trainer.task.render_preview(name, [(f"epoch {trainer.epoch + 1}", samples)]), self.snapshot_dir
         )
 
     def draw_snapshot_strip(self, trainer: Trainer) -> list[Path]:
-        """Draws the snapshots of a run side by side; gives the picture's path, if there are any."""
+        """Draw all snapshots of a run side by side; return the path of the figure, or nothing without snapshots."""
         files = sorted(self.snapshot_dir.glob("epoch-*.npy"))
-        shots = [(f"epoch {int(file.stem.split('-')[1])}", torch.from_numpy(np.load(file))) for file in files]
+        snapshots = [(f"epoch {int(file.stem.split('-')[1])}", torch.from_numpy(np.load(file))) for file in files]
         return (
-            artifact_writer.write_artifacts(trainer.task.render_preview(SNAPSHOT_DIR, shots), self.snapshot_dir.parent)
-            if shots
+            artifact_writer.write_artifacts(
+                trainer.task.render_preview(SNAPSHOT_DIR, snapshots), self.snapshot_dir.parent
+            )
+            if snapshots
             else []
         )

@@ -1,4 +1,4 @@
-"""Drawing of artifacts within a time limit: on a large model it could take longer than the training."""
+"""Time limit for drawing artifacts: with a large model it could take longer than training."""
 
 from __future__ import annotations
 
@@ -17,49 +17,69 @@ ANNOUNCE_AFTER_SECONDS = 2.0
 
 
 class TimeLimitExceeded(Exception):
-    """The time limit for drawing is exceeded."""
+    """Raised when the time limit for drawing is exceeded."""
 
 
 class TimeLimit:
-    """Checks the time whenever a part of the model is called; ``look`` may raise as well, for a signal."""
+    """Time limit that is checked whenever a module of the model is called.
 
-    def __init__(self, seconds: float, announce: Callable[[], None], look: Callable[[], None]):
+    Args:
+        seconds: Time limit.
+        announce: Called once if drawing takes longer than ``ANNOUNCE_AFTER_SECONDS``.
+        check_signals: Called at each check; may raise an exception to stop.
+    """
+
+    def __init__(self, seconds: float, announce: Callable[[], None], check_signals: Callable[[], None]):
         self.seconds = seconds
         self.announce: Callable[[], None] | None = announce
-        self.check_signals = look
+        self.check_signals = check_signals
         self.started_at = time.monotonic()
 
     def check_time(self, *_: object) -> None:
-        """Raise TimeLimitExceeded."""
+        """Check signals and time; used as a forward pre-hook.
+
+        Raises:
+            TimeLimitExceeded: The time limit is exceeded.
+        """
         self.check_signals()
-        spent = time.monotonic() - self.started_at
-        if self.announce is not None and spent > ANNOUNCE_AFTER_SECONDS:
+        elapsed = time.monotonic() - self.started_at
+        if self.announce is not None and elapsed > ANNOUNCE_AFTER_SECONDS:
             self.announce()
             self.announce = None
-        if spent > self.seconds:
+        if elapsed > self.seconds:
             raise TimeLimitExceeded
 
 
 def draw_with_time_limit(
-    items: Iterable[Artifact | LazyArtifact], model: nn.Module, folder: Path, clock: TimeLimit
+    items: Iterable[Artifact | LazyArtifact], model: nn.Module, directory: Path, clock: TimeLimit
 ) -> tuple[list[Path], list[str]]:
-    """Draw artifacts; return their paths, and the names of those that exceeded the time limit."""
+    """Draw artifacts within a time limit.
+
+    Args:
+        items: Artifacts, possibly lazy.
+        model: Model that lazy artifacts call.
+        directory: Directory of the files.
+        clock: Time limit.
+
+    Returns:
+        ``(paths of the files, names of the artifacts that were skipped)``.
+    """
     drawn: list[Path] = []
-    missed: list[str] = []
+    skipped: list[str] = []
     with ExitStack() as stack:
-        # Of every part: a decoder may be called without the whole.
+        # On every module, because a decoder may be called directly.
         for module in model.modules():
             stack.callback(module.register_forward_pre_hook(clock.check_time).remove)
         try:
             for item in items:
-                if missed:  # what is left of the batches would be taken for all of them
-                    missed.append(item.name)
+                if skipped:  # a later artifact would be drawn from an incomplete set of batches
+                    skipped.append(item.name)
                     continue
                 try:
-                    made = item.make_artifact() if isinstance(item, LazyArtifact) else item
-                    drawn += artifact_writer.write_artifacts([] if made is None else [made], folder)
+                    artifact = item.make_artifact() if isinstance(item, LazyArtifact) else item
+                    drawn += artifact_writer.write_artifacts([] if artifact is None else [artifact], directory)
                 except TimeLimitExceeded:
-                    missed.append(item.name)
+                    skipped.append(item.name)
         except TimeLimitExceeded:
-            missed.append("others")
-    return drawn, missed
+            skipped.append("others")
+    return drawn, skipped

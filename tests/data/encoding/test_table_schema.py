@@ -119,6 +119,6 @@ def test_gaps_drop_rows_without_a_target_too(tmp_path: Path) -> None:
 
 
 def test_a_generative_task_takes_the_target_for_a_class(tmp_path: Path) -> None:
-    kind = compatibility.expected_target_kind("trainer.tasks.gan.Adversarial")
+    kind = compatibility.infer_target_kind("trainer.tasks.gan.Adversarial")
     data = load(write(tmp_path, people()), task_target=kind)
     assert data.info.class_names == ["no", "yes"]

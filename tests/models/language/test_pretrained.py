@@ -67,9 +67,9 @@ def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
         make(folder, vocab_size=50)
     with pytest.raises(ValueError, match=r"a row has 20 tokens and the model reads 16; set data\.max_length=16"):
         make(folder)(torch.zeros(1, 20, dtype=torch.long))
-    with pytest.raises(ConfigError, match=f"{tmp_path}/nope is not there; the nearest folder"):
+    with pytest.raises(ConfigError, match=f"{tmp_path}/nope does not exist; the nearest directory"):
         make(tmp_path / "nope")
-    with pytest.raises(ConfigError, match=r"holds no config\.json"):
+    with pytest.raises(ConfigError, match=r"contains no config\.json"):
         make(tmp_path)
     with pytest.raises(ConfigError, match="tokens=pretrained needs the name"):
         tokenizers.fit_tokenizer("pretrained", [])
@@ -103,7 +103,7 @@ def test_without_the_network_it_says_what_to_download(monkeypatch: pytest.Monkey
         raise OSError("no route")
 
     monkeypatch.setattr(huggingface_hub, "model_info", unreachable)
-    with pytest.raises(SystemFault, match=r"no route.* download some-model, and give its folder as model\.name"):
+    with pytest.raises(SystemFault, match=r"no route.* download some-model on a machine.*, and set model\.name"):
         hf_hub.find_model_dir("some-model")
 
 

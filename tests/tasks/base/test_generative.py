@@ -245,7 +245,9 @@ def test_models_that_generate_learn_rows_as_they_are() -> None:
     assert made_by == {"density", "diffusion", "flow_matching", "gan", "vae", "vq_vae"}
     chosen = {name: option for name, option in registry.list_options("model").items() if option.task_name in made_by}
     assert len(chosen) >= 13
-    assert [name for name, option in chosen.items() if ("augment", "none", "") not in option.other_overrides()] == []
+    assert [
+        name for name, option in chosen.items() if ("augment", "none", "") not in option.list_other_overrides()
+    ] == []
 
 
 def methods(target: str | None) -> Collection[str]:

@@ -1,1 +1,1 @@
-"""Loggers: metrics of steps and epochs, configuration and pictures of a run, for the tool one looks at them with."""
+"""Loggers: send step and epoch metrics, the configuration and figures of a run to tracking tools."""

@@ -1,4 +1,4 @@
-"""Tables in the run's folder: metrics.csv with a row a validation, and steps.csv with one every so many steps."""
+"""CSV files in the run directory: metrics.csv with a row per validation, and steps.csv with a row every few steps."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 class CSVLogger(Logger):
-    """Writes metrics.csv, and steps.csv if ``steps``.
+    """Logger that writes metrics.csv and optionally steps.csv.
 
-    The first is written anew from the history when a run goes on, the second is cut to the steps of its checkpoint. A
-    disk that is full ends the run: it is the disk of the checkpoints.
+    When a run is resumed, metrics.csv is rewritten from the history, and steps.csv is truncated to the steps of the
+    checkpoint. Unlike failures of other loggers, a full disk stops the run, because checkpoints cannot be saved either.
+
+    Args:
+        steps: Whether to write steps.csv.
     """
 
     def __init__(self, steps: bool = False):
@@ -48,14 +51,19 @@ class CSVLogger(Logger):
             append_history(self.run.metrics_file, trainer.history)
 
     def on_exception(self, trainer: Trainer, error: BaseException) -> None:
-        """Every row is on the disk already."""
+        """Do nothing: every row is already on the disk."""
 
     def state_dict(self) -> dict[str, Any]:
         return {}
 
 
 def write_rows(file: Path, rows: Rows) -> None:
-    """Write a table in one step, if it has rows: a resumed run neither repeats nor skips one."""
+    """Replace a CSV file atomically, if there are rows, so that a resumed run neither repeats nor skips a row.
+
+    Args:
+        file: CSV file.
+        rows: Rows; the keys of the first are the columns.
+    """
     if rows:
         text = io.StringIO()
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
@@ -65,7 +73,12 @@ def write_rows(file: Path, rows: Rows) -> None:
 
 
 def append_history(file: Path, history: Rows) -> None:
-    """Add the newest row; a cut last line of a killed run is written anew when it goes on."""
+    """Append the last row of a history; a partial line of a killed run is repaired when the run is resumed.
+
+    Args:
+        file: CSV file.
+        history: All rows so far; the keys of the first are the columns.
+    """
     if len(history) == 1:
         write_rows(file, history)
     else:
@@ -73,7 +86,14 @@ def append_history(file: Path, history: Rows) -> None:
 
 
 def append_row(file: Path, row: Mapping[str, Any], columns: Sequence[str], *, is_first: bool = False) -> None:
-    """Add a row to a table, behind a header if it is the first."""
+    """Append a row to a CSV file.
+
+    Args:
+        file: CSV file.
+        row: Values by column; other columns are left empty, other keys are ignored.
+        columns: Columns of the file.
+        is_first: Whether to write the header first.
+    """
     with atomic_write.catch_write_errors(file), open(file, "a", encoding="utf-8", newline="") as table:
         writer = csv.DictWriter(table, columns, lineterminator="\n", extrasaction="ignore", restval="")
         if is_first:
@@ -82,15 +102,20 @@ def append_row(file: Path, row: Mapping[str, Any], columns: Sequence[str], *, is
 
 
 def cut_steps(file: Path, step: int) -> None:
-    """Take back the rows of steps that will be trained again, and a last line that was cut by a crash."""
+    """Remove the rows of steps that will be trained again, and a last line that is incomplete after a crash.
+
+    Args:
+        file: CSV file, which may not exist.
+        step: Last step to keep.
+    """
     if not file.exists():
         return
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    atomic_write.write_text(file, "".join(_keep_until(lines, step)))
+    atomic_write.write_text(file, "".join(_drop_later_rows(lines, step)))
 
 
-def _keep_until(lines: Iterable[str], step: int) -> Iterable[str]:
+def _drop_later_rows(lines: Iterable[str], step: int) -> Iterable[str]:
     for number, line in enumerate(lines):
-        first = line.partition(",")[0]
-        if line.endswith("\n") and (number == 0 or (first.isdecimal() and int(first) <= step)):
+        first_cell = line.partition(",")[0]
+        if line.endswith("\n") and (number == 0 or (first_cell.isdecimal() and int(first_cell) <= step)):
             yield line

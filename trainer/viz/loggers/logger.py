@@ -1,4 +1,4 @@
-"""The base class of loggers: what is logged and when, and what happens when a tool fails."""
+"""Base class of loggers, which decides what is logged and when, and handles failures of a tool."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LoggedRun:
-    """What a logger is told of its run.
+    """Description of a run for loggers.
 
-    config: its configuration without secrets. metrics_file: where the table of its validations is.
+    Attributes:
+        run_dir: Run directory.
+        metrics_file: CSV file of the validations.
+        config: Configuration with secrets masked.
     """
 
     run_dir: Path
@@ -34,10 +37,11 @@ class LoggedRun:
 
     @property
     def name(self) -> str:
+        """Name of the run directory."""
         return self.run_dir.name
 
     def flatten_config(self) -> dict[str, Any]:
-        """Each value of the configuration by its dotted key."""
+        """Return the values of the configuration by dotted key."""
         return dict(_flatten(self.config, ""))
 
 
@@ -50,19 +54,22 @@ def _flatten(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 class Logger(Callback):
-    """Sends ``train/...`` every ``log_every`` steps, ``epoch/...`` and ``val/...`` after each validation, and at the
-    end ``test/...`` and pictures to a tool.
+    """Base class of loggers, which send metrics and figures of a run to a tracking tool.
 
-    A subclass opens and closes the tool and writes to it; what fails there is told once, and ends the logging but not
-    the training. A resumed run goes on in the run of the tool whose id the checkpoint holds. The steps between that
-    checkpoint and a crash are trained again, to the same numbers: those that the tool has already are left out.
+    Metrics are ``train/...`` every ``log_every`` steps, ``epoch/...`` and ``val/...`` after each validation, and
+    ``test/...`` at the end.
+
+    A subclass opens the tool, writes to it and closes it. If the tool fails, a warning is printed and logging ends, but
+    training continues. A resumed run continues the tool's run whose id is in the checkpoint. Steps between the
+    checkpoint and a crash are trained again with the same results; metrics that the tool already has are skipped.
     """
 
     package: ClassVar[str] = ""
-    """The module that must be installed, and the extra of train-zoo that installs it."""
+    """Module that must be installed."""
     extra: ClassVar[str] = ""
+    """Extra of train-zoo that installs it."""
 
-    # Defaults of the class, so that a subclass need not call an __init__.
+    # Class attributes, so that a subclass need not call super().__init__.
     run: LoggedRun | None = None
     log_every = 1
     run_id: str | None = None
@@ -70,43 +77,65 @@ class Logger(Callback):
     _logged_steps: Mapping[str, int] = MappingProxyType({})
 
     def setup(self, run: LoggedRun, log_every: int) -> None:
-        """Learn which run is to be logged. Raises ConfigError where the package of the tool is not installed."""
+        """Set the run to log, before training.
+
+        Args:
+            run: Description of the run.
+            log_every: Steps between logged step metrics.
+
+        Raises:
+            ConfigError: The package of the tool is not installed.
+        """
         if self.package and importlib.util.find_spec(self.package) is None:
             raise ConfigError(
                 f"{name_of(self)}: the package {self.package} is not installed: pip install 'train-zoo[{self.extra}]'"
             )
         self.run, self.log_every = run, log_every
 
-    # What a subclass writes.
+    # Interface of subclasses.
 
     def open(self, run: LoggedRun, run_id: str | None, step: int) -> str:
-        """Open the tool for a run that stands at ``step``, and give the id of the run in the tool.
+        """Open the tool and return the id of the run in the tool.
 
         Args:
-            run: What is logged.
-            run_id: The id that this method returned before the run was stopped; None for a new run.
-            step: Steps that are complete. What the tool has of later ones will come again.
+            run: Description of the run.
+            run_id: Id that this method returned before the run was stopped; None for a new run.
+            step: Completed steps. Later steps that the tool already has will be logged again.
         """
         raise NotImplementedError
 
     def read_logged_steps(self) -> dict[str, int]:
-        """The last step of each metric that the tool has of a run that goes on."""
+        """Return the last step of each metric that the tool has of a resumed run."""
         return {}
 
     def write_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Write numbers of a step."""
+        """Write metrics of a step.
+
+        Args:
+            metrics: Values by name.
+            step: Completed steps.
+        """
         raise NotImplementedError
 
     def write_images(self, files: Sequence[Path], step: int) -> None:
-        """Write the pictures of a finished run."""
+        """Write the figures of a finished run.
+
+        Args:
+            files: Image files.
+            step: Completed steps.
+        """
 
     def flush(self) -> None:
-        """Have the tool write what it holds back."""
+        """Write everything that the tool has buffered."""
 
     def close(self, status: str) -> None:
-        """Leave the tool. ``status`` is finished, interrupted or failed."""
+        """Close the tool.
 
-    # When it is called.
+        Args:
+            status: ``finished``, ``interrupted`` or ``failed``.
+        """
+
+    # Hooks of the trainer.
 
     def on_fit_start(self, trainer: Trainer) -> None:
         self._is_open = self.run is not None
@@ -130,23 +159,37 @@ class Logger(Callback):
         self.end("interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed")
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Write those numbers of a step that the tool does not have yet."""
+        """Write the metrics of a step that the tool does not have yet.
+
+        Args:
+            metrics: Values by name.
+            step: Completed steps.
+        """
         new = {name: value for name, value in metrics.items() if step > self._logged_steps.get(name, -1)}
         if new:
             self._attempt(self.write_metrics, new, step)
 
     def log_images(self, files: Sequence[Path], step: int) -> None:
-        """Write pictures."""
+        """Write figures, if there are any.
+
+        Args:
+            files: Image files.
+            step: Completed steps.
+        """
         if files:
             self._attempt(self.write_images, files, step)
 
     def end(self, status: str) -> None:
-        """Close the tool, if it is open."""
+        """Close the tool, if it is open.
+
+        Args:
+            status: ``finished``, ``interrupted`` or ``failed``.
+        """
         self._attempt(self.close, status)
         self._is_open = False
 
     def _attempt(self, action: Callable[..., None], *args: Any) -> None:
-        """Call the tool, whose random numbers are none of training's; the first failure turns the logger off."""
+        """Call the tool without changing random states; disable the logger after the first failure."""
         if not self._is_open:
             return
         try:
@@ -158,11 +201,11 @@ class Logger(Callback):
             self._is_open = False
             log.info("%s failed", name_of(self), exc_info=error)
             reason = (str(error).splitlines() or [""])[0][:300]
-            what = f"{name_of(self)}: {type(error).__name__}: {reason}"
-            log.warning("%s; it logs nothing more, training goes on", what)
+            failure = f"{name_of(self)}: {type(error).__name__}: {reason}"
+            log.warning("%s; logging to it ends, training continues", failure)
 
     def state_dict(self) -> dict[str, Any]:
-        """The id of the run in the tool, which has by then all that comes before the checkpoint."""
+        """Return the id of the run in the tool, after flushing everything before the checkpoint."""
         self._attempt(self.flush)
         return {"run_id": self.run_id}
 
@@ -174,5 +217,5 @@ class Logger(Callback):
 
 
 def rename_column(name: str) -> str:
-    """The metric of a column of metrics.csv: of ``val_accuracy`` ``val/accuracy``, else as ``epoch/train_loss``."""
+    """Return the metric name for a column of metrics.csv: ``val/accuracy``, or ``epoch/train_loss`` for others."""
     return f"val/{name.removeprefix('val_')}" if name.startswith("val_") else f"epoch/{name}"

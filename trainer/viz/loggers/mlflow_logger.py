@@ -1,4 +1,4 @@
-"""Runs of MLflow, in an SQLite store beside the run's folder or on a server."""
+"""Logger for MLflow, with an SQLite store next to the run directory or a server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 
 
 class MLflowLogger(Logger):
-    """Logs to ``tracking_uri``, which is ``mlflow.db`` in the parent of the run's folder if it is not given."""
+    """Logger for MLflow.
+
+    Args:
+        tracking_uri: Tracking server; default: ``mlflow.db`` in the parent of the run directory.
+        experiment: Name of the experiment.
+    """
 
     package, extra = "mlflow", "mlflow"
 
@@ -35,9 +40,13 @@ class MLflowLogger(Logger):
             self._client.set_terminated(run_id, "RUNNING")
             return run_id
         artifacts = None if self.tracking_uri else (parent / "mlruns").as_uri()
-        found = self._client.get_experiment_by_name(self.experiment)
-        place = found.experiment_id if found else self._client.create_experiment(self.experiment, artifacts)
-        created = self._client.create_run(place, run_name=run.name, tags={"run_dir": str(run.run_dir.absolute())})
+        experiment = self._client.get_experiment_by_name(self.experiment)
+        experiment_id = (
+            experiment.experiment_id if experiment else self._client.create_experiment(self.experiment, artifacts)
+        )
+        created = self._client.create_run(
+            experiment_id, run_name=run.name, tags={"run_dir": str(run.run_dir.absolute())}
+        )
         self._log_config(str(created.info.run_id), run.flatten_config())
         return str(created.info.run_id)
 

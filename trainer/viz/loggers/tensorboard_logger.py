@@ -1,4 +1,4 @@
-"""Event files of TensorBoard: ``tensorboard --logdir outputs``."""
+"""Logger for TensorBoard: ``tensorboard --logdir outputs``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from trainer.viz.loggers.logger import LoggedRun, Logger
 
 
 class TensorBoardLogger(Logger):
-    """Writes event files into ``folder``, which is ``tensorboard`` in the run's folder if it is not given."""
+    """Logger that writes event files of TensorBoard.
+
+    Args:
+        folder: Directory of the event files of all runs; default: ``tensorboard`` in the run directory.
+    """
 
     package, extra = "tensorboard", "tensorboard"
 
@@ -23,14 +27,16 @@ class TensorBoardLogger(Logger):
     def open(self, run: LoggedRun, run_id: str | None, step: int) -> str:
         from torch.utils.tensorboard import SummaryWriter
 
-        folder = run.run_dir / "tensorboard" if self.folder is None else Path(self.folder, run.name)
-        is_new = not folder.exists()
-        self._logged_before = {} if run_id is None else _read_last_steps(folder)
-        # A run that was killed before its first checkpoint begins anew: what it had logged is dropped.
-        self._writer = SummaryWriter(str(folder), purge_step=0 if run_id is None and not is_new else None)
+        log_dir = run.run_dir / "tensorboard" if self.folder is None else Path(self.folder, run.name)
+        is_new = not log_dir.exists()
+        self._logged_before = {} if run_id is None else _read_last_steps(log_dir)
+        # A run that was killed before its first checkpoint starts again, so its earlier events are dropped.
+        self._writer = SummaryWriter(str(log_dir), purge_step=0 if run_id is None and not is_new else None)
         if is_new:
-            self._writer.add_text("config", _indent(OmegaConf.to_yaml(OmegaConf.create(dict(run.config)))), 0)
-        return str(folder)
+            self._writer.add_text(
+                "config", _format_code_block(OmegaConf.to_yaml(OmegaConf.create(dict(run.config)))), 0
+            )
+        return str(log_dir)
 
     def read_logged_steps(self) -> dict[str, int]:
         return self._logged_before
@@ -54,14 +60,14 @@ class TensorBoardLogger(Logger):
         self._writer.close()
 
 
-def _read_last_steps(folder: Path) -> dict[str, int]:
-    """The last step of each scalar in the event files of a folder."""
+def _read_last_steps(directory: Path) -> dict[str, int]:
+    """Return the last step of each scalar in the event files of a directory."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    found = EventAccumulator(str(folder), size_guidance={"scalars": 1}).Reload()
-    return {tag: found.Scalars(tag)[-1].step for tag in found.Tags()["scalars"]}
+    events = EventAccumulator(str(directory), size_guidance={"scalars": 1}).Reload()
+    return {tag: events.Scalars(tag)[-1].step for tag in events.Tags()["scalars"]}
 
 
-def _indent(text: str) -> str:
-    """Markdown of a block of code, as which TensorBoard shows a text line by line."""
+def _format_code_block(text: str) -> str:
+    """Format text as a Markdown code block, so that TensorBoard keeps its lines."""
     return "".join(f"    {line}\n" for line in text.splitlines())

@@ -1,4 +1,4 @@
-"""Runs of Trackio, in its local database: ``trackio show``."""
+"""Logger for Trackio, with a local database: ``trackio show``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from trainer.viz.loggers.logger import LoggedRun, Logger
 
 
 class TrackioLogger(Logger):
-    """Logs to a project of Trackio's local database, or to a Space of the hub if ``space_id`` is given.
+    """Logger for Trackio.
 
-    The database lies where ``TRACKIO_DIR`` says, else in the user's cache.
+    The local database is in ``TRACKIO_DIR``, or else in the cache directory of the user.
+
+    Args:
+        project: Name of the project.
+        space_id: Space on the Hugging Face Hub to log to instead of the local database.
     """
 
     package, extra = "trackio", "trackio"
@@ -42,11 +46,13 @@ class TrackioLogger(Logger):
         return str(self._run.name)
 
     def _find_free_name(self, name: str) -> str:
-        """A name by which the local database has no run yet, as names alone tell runs apart."""
+        """Return a name that no run in the local database has, because Trackio identifies runs by name."""
         from trackio.sqlite_storage import SQLiteStorage
 
-        taken = set() if self.space_id is not None else {*SQLiteStorage.get_runs(self.project)}
-        return next(free for free in chain([name], (f"{name}-{n}" for n in count(2))) if free not in taken)
+        used_names = set() if self.space_id is not None else {*SQLiteStorage.get_runs(self.project)}
+        return next(
+            candidate for candidate in chain([name], (f"{name}-{n}" for n in count(2))) if candidate not in used_names
+        )
 
     def read_logged_steps(self) -> dict[str, int]:
         from trackio.sqlite_storage import SQLiteStorage

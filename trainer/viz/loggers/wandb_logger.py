@@ -1,4 +1,4 @@
-"""Runs of Weights & Biases, offline unless told otherwise: ``wandb sync RUN/wandb/offline-run-*`` sends them."""
+"""Logger for Weights & Biases, offline by default: ``wandb sync RUN/wandb/offline-run-*`` uploads runs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,17 @@ FULL_RECORD, LAST_PART = 1, 4
 
 
 class WandbLogger(Logger):
-    """Logs to ``project``.
+    """Logger for Weights & Biases.
 
-    Each part of a run that was stopped has an offline folder of its own; all have the same id, and become one run when
-    they are sent.
+    Each part of a run that was stopped and resumed has its own offline directory; all have the same id and become one
+    run when they are uploaded.
+
+    Args:
+        project: Name of the project.
+        mode: ``offline`` or ``online``.
+        entity: User or team that the project belongs to.
+        group: Group of runs.
+        tags: Tags of the run.
     """
 
     package, extra = "wandb", "wandb"
@@ -37,7 +44,7 @@ class WandbLogger(Logger):
     def open(self, run: LoggedRun, run_id: str | None, step: int) -> str:
         import wandb
 
-        # Before the tool makes a file of its own for this part of the run.
+        # Read before wandb creates a new file for this part of the run.
         self._logged_before = _read_history_steps(run.run_dir / "wandb", run_id) if run_id is not None else {}
         self._run = wandb.init(
             project=self.project,
@@ -70,36 +77,37 @@ class WandbLogger(Logger):
         self._run.finish(exit_code=int(status != "finished"))
 
 
-def _read_history_steps(folder: Path, run_id: str) -> dict[str, int]:
-    """The last step of each metric in the files that earlier parts of a run left."""
+def _read_history_steps(directory: Path, run_id: str) -> dict[str, int]:
+    """Return the last step of each metric in the files of earlier parts of a run."""
     messages: Any = importlib.import_module("wandb.proto.wandb_internal_pb2")
-    found: dict[str, int] = {}
-    for file in folder.glob(f"*run-*/run-{run_id}.wandb"):
+    last_steps: dict[str, int] = {}
+    for file in directory.glob(f"*run-*/run-{run_id}.wandb"):
         for record in read_records(file.read_bytes()):
             parsed = messages.Record()
             parsed.ParseFromString(record)
             for item in parsed.history.item:
                 name = item.key or "/".join(item.nested_key)
-                found[name] = max(parsed.history.step.num, found.get(name, -1))
-    return found
+                last_steps[name] = max(parsed.history.step.num, last_steps.get(name, -1))
+    return last_steps
 
 
 def read_records(data: bytes) -> Iterator[bytes]:
-    """The records of a .wandb file: a header, then blocks of parts, each after its checksum, length and kind.
+    """Yield the records of a .wandb file.
 
-    What a killed process left of a last record is left out.
+    The file is a header and blocks of record parts, each preceded by its checksum, length and kind. An incomplete last
+    record of a killed process is skipped.
     """
-    at, parts = HEADER_SIZE, b""
-    while at + HEADER_SIZE <= len(data):
-        room = BLOCK_SIZE - at % BLOCK_SIZE
-        if room < HEADER_SIZE:
-            at += room
+    offset, parts = HEADER_SIZE, b""
+    while offset + HEADER_SIZE <= len(data):
+        block_space = BLOCK_SIZE - offset % BLOCK_SIZE
+        if block_space < HEADER_SIZE:
+            offset += block_space
             continue
-        _, length, kind = struct.unpack_from("<IHB", data, at)
-        if kind == 0 or at + HEADER_SIZE + length > len(data):
+        _, length, kind = struct.unpack_from("<IHB", data, offset)
+        if kind == 0 or offset + HEADER_SIZE + length > len(data):
             return
-        parts += data[at + HEADER_SIZE : at + HEADER_SIZE + length]
-        at += HEADER_SIZE + length
+        parts += data[offset + HEADER_SIZE : offset + HEADER_SIZE + length]
+        offset += HEADER_SIZE + length
         if kind in (FULL_RECORD, LAST_PART):
             yield parts
             parts = b""

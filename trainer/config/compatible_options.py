@@ -1,0 +1,84 @@
+"""Compatibility of the chosen options, and the options that would be compatible instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trainer.config import compatibility, introspection, registry
+from trainer.config.registry import ConfigOption
+
+DEFAULT_TASK = "classification"
+"""Task of a model and a data set that choose none."""
+
+
+def check_compatibility(tree: Mapping[str, Any], names: Mapping[str, str], config_dirs: Sequence[Path]) -> list[str]:
+    """Return the problem of options that are incompatible; for a model, with the data sets that would fit.
+
+    Args:
+        tree: Resolved configuration without other problems.
+        names: Chosen option of each group.
+        config_dirs: Directories with YAML files of the user.
+
+    Returns:
+        A list that is empty or contains one problem.
+    """
+    targets = {group: tree[group]["_target_"] for group in compatibility.CORE_GROUPS}
+    reason = compatibility.explain_incompatibility(targets, names)
+    if reason is not None:
+        return [f"{reason}. {_list_compatible_datasets(targets, names, config_dirs)}"]
+    mismatch = compatibility.find_missing_inputs(tree["augment"]["_target_"], targets["data"])
+    if mismatch is not None:
+        return [f"augment: {names['augment']} changes {mismatch[0]}; data {names['data']} gives {mismatch[1]}"]
+    if tree["channels_last"] and (inputs := compatibility.describe_non_image_inputs(targets["data"])):
+        return [f"channels_last: only for images (B, C, H, W); data {names['data']} gives {inputs}"]
+    return []
+
+
+def find_compatible_model(data: str, config_dirs: Sequence[Path] = ()) -> str | None:
+    """Return the first model that is compatible with a data set and its default task, or None if there is none.
+
+    Args:
+        data: Name of the data set.
+        config_dirs: Directories with YAML files of the user.
+    """
+    tasks, datasets = registry.list_options("task", config_dirs), registry.list_options("data", config_dirs)
+    dataset = datasets.get(data)
+    if dataset is None or dataset.class_path is None:
+        return None
+    for name, model in registry.list_options("model", config_dirs).items():
+        task = tasks[_get_default_task(model, dataset)].class_path
+        if model.class_path is None or task is None or model.keys_set_in("data"):
+            continue
+        targets = {"model": model.class_path, "data": dataset.class_path, "task": task}
+        if compatibility.explain_incompatibility(targets) is None:
+            return name
+    return None
+
+
+def _get_default_task(model: ConfigOption | None, dataset: ConfigOption | None) -> str:
+    """Return the task of a model and a data set if none is chosen; the model takes precedence."""
+    return (model and model.task_name) or (dataset and dataset.task_name) or DEFAULT_TASK
+
+
+def _list_compatible_datasets(targets: Mapping[str, str], names: Mapping[str, str], config_dirs: Sequence[Path]) -> str:
+    """Return a sentence that lists the data sets which are compatible with a model.
+
+    Each is checked with its default task, or all with the chosen task if that is not the default one.
+    """
+    model = registry.list_options("model", config_dirs).get(names["model"])
+    datasets = registry.list_options("data", config_dirs)
+    tasks = {name: option.class_path for name, option in registry.list_options("task", config_dirs).items()}
+    has_other_task = names["task"] != _get_default_task(model, datasets.get(names["data"]))
+    required_keys = model.keys_set_in("data") if model else set()
+    compatible = []
+    for dataset in datasets.values():
+        task = targets["task"] if has_other_task else tasks.get(_get_default_task(model, dataset))
+        signature = introspection.read_signature(dataset.class_path) if dataset.class_path else None
+        if dataset.class_path and signature and task and required_keys <= signature.init_types.keys():
+            candidate = {"model": targets["model"], "data": dataset.class_path, "task": task}
+            if compatibility.explain_incompatibility(candidate) is None:
+                compatible.append(dataset.name)
+    with_task = f" with task {names['task']}" if has_other_task else ""
+    return f"{names['model']}{with_task} works with: {', '.join(compatible) or 'no data set here'}"
