@@ -160,7 +160,7 @@ def _param_group_schema(trainer: Trainer, saved: Any) -> dict[str, Any]:
     """What each parameter group saves; what an optimizer keeps from its first step on is there if it has taken one."""
     return {
         name: _infer_schema(player.example_state_dict(has_stepped=_has_stepped(saved, name)))
-        | ({"average": type(None)} if player.ema_params is None else {})
+        | ({"average": type(None)} if player.ema is None else {})
         for name, player in trainer.param_groups.items()
     }
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainer.engine.ema import EMA
 from trainer.optim.flat_params import FlatParameters
 from trainer.optim.lr_schedules import LRSchedule
 from trainer.optim.optimizers import Optimizer
@@ -37,12 +38,11 @@ class ParamGroup:
         self.params = params
         self.optimizer = optimizer
         self.schedule = schedule
-        self.ema_decay = ema
         # In a game, backward stops at this player's own parameters: the others' gradients are not even computed.
         self.backward_inputs = None if alone else params.parameters
         self.num_updates = 0
         self.lr = schedule(0)[0]
-        self.ema_params = None if ema is None else params.data.clone()
+        self.ema = None if ema is None else EMA(params, ema)
 
     def step(self, scaler: torch.amp.GradScaler, found_inf: Tensor | None) -> None:
         """Update the parameters and their EMA from the gradient."""
@@ -50,21 +50,16 @@ class ParamGroup:
         scaler.step(self.optimizer, self.lr, momentum, found_inf)  # type: ignore[arg-type]
         scaler.update()
         self.num_updates += 1
-        if self.ema_params is not None and self.ema_decay is not None:
-            # A short memory at first, or the average would be of the random start for a long while.
-            self.ema_params.lerp_(
-                self.params.data, 1 - min(self.ema_decay, (1 + self.num_updates) / (10 + self.num_updates))
-            )
+        if self.ema is not None:
+            self.ema.update(self.num_updates)
 
     def swap_ema(self) -> None:
         """Exchange the parameters with their EMA."""
-        if self.ema_params is not None:
-            kept = self.params.data.clone()
-            self.params.data.copy_(self.ema_params)
-            self.ema_params.copy_(kept)
+        if self.ema is not None:
+            self.ema.swap()
 
     def drop_ema(self) -> None:
-        self.ema_params = None
+        self.ema = None
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -72,7 +67,7 @@ class ParamGroup:
             "schedule": self.schedule.state_dict(),
             "steps": self.num_updates,
             "rate": self.lr,
-            "average": None if self.ema_params is None else self.params.split_by_name(self.ema_params),
+            "average": None if self.ema is None else self.ema.state_dict(),
         }
 
     def example_state_dict(self, *, has_stepped: bool) -> dict[str, Any]:
@@ -98,8 +93,7 @@ class ParamGroup:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.num_updates, self.lr = state["steps"], state["rate"]
-        if (self.ema_params is None) != (state["average"] is None):
+        if (self.ema is None) != (state["average"] is None):
             raise ConfigError("ema: it cannot be switched on or off when a run is resumed")
-        if self.ema_params is not None:
-            for name, view in self.params.split_by_name(self.ema_params).items():
-                view.copy_(state["average"][name])
+        if self.ema is not None:
+            self.ema.load_state_dict(state["average"])
