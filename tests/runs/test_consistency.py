@@ -14,7 +14,7 @@ import torch
 
 from tests.helpers.own_runs import scores, trained
 from trainer.core import rng
-from trainer.runs import inference, saved_run
+from trainer.runs import evaluate, saved_run
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError
 
@@ -123,5 +123,5 @@ def test_another_device_may_score_a_little_otherwise(
 
 
 def test_a_score_that_was_no_number_is_the_same_when_it_is_none_again() -> None:
-    assert inference._is_close(math.nan, math.nan, 0.01)
-    assert not inference._is_close(math.nan, 0.5, 0.01)
+    assert evaluate._is_close(math.nan, math.nan, 0.01)
+    assert not evaluate._is_close(math.nan, 0.5, 0.01)

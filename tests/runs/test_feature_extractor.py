@@ -19,7 +19,7 @@ from trainer.config.compose import Config
 from trainer.core.dataset import Dataset
 from trainer.engine import factory
 from trainer.engine.trainer import Trainer
-from trainer.runs import feature_extractor, inference, run_dir, saved_run, train
+from trainer.runs import evaluate, feature_extractor, run_dir, saved_run, train
 from trainer.runs.feature_extractor import FeatureExtractor
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError, Interrupted
@@ -102,7 +102,7 @@ def test_a_run_is_scored_by_it_and_scored_again_the_same() -> None:
     result = train.run(compose.compose(TINY))
     assert {"frechet", "precision", "recall", "copies"} <= set(result.test)
     assert result.best_possible["frechet"] < result.baseline["frechet"]
-    assert inference.evaluate_run(saved_run.load(Path(result.folder))) == result.test
+    assert evaluate.evaluate_run(saved_run.load(Path(result.folder))) == result.test
     said = json.loads((Path(result.folder) / "results.json").read_text())
     assert said["baseline"]["frechet"] == result.baseline["frechet"]
 

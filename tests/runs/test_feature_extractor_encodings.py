@@ -14,7 +14,7 @@ import torch
 from tests.helpers.states import equal
 from trainer.config import compose, plugins
 from trainer.engine import factory
-from trainer.runs import consistency, feature_extractor, inference, run_dir, saved_run, train
+from trainer.runs import consistency, evaluate, feature_extractor, run_dir, saved_run, train
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError
 
@@ -48,7 +48,7 @@ def trained(*words: str) -> Result:
 
 
 def evaluated(result: Result, *words: str) -> dict[str, float]:
-    return inference.evaluate_run(saved_run.load_from_args("evaluate", [result.folder, *words])[0])
+    return evaluate.evaluate_run(saved_run.load_from_args("evaluate", [result.folder, *words])[0])
 
 
 def kept() -> dict[str, int]:
@@ -141,7 +141,7 @@ def test_a_run_on_other_files_that_are_encoded_alike_is_taken_and_found_from_els
     where = Path(result.folder).absolute()
     Path("elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
-    assert inference.evaluate_run(saved_run.load(where)) == result.test
+    assert evaluate.evaluate_run(saved_run.load(where)) == result.test
 
 
 def test_its_classifier_is_found_from_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +150,7 @@ def test_its_classifier_is_found_from_elsewhere(monkeypatch: pytest.MonkeyPatch)
     where = Path(result.folder).absolute()
     Path("elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
-    assert inference.evaluate_run(saved_run.load(where)) == result.test
+    assert evaluate.evaluate_run(saved_run.load(where)) == result.test
     assert kept() == {}
 
 

@@ -12,7 +12,7 @@ import torch
 from tests.helpers.inside import run
 from trainer.cli import main
 from trainer.engine import checkpoint
-from trainer.runs import inference, saved_run
+from trainer.runs import evaluate, saved_run
 from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
@@ -53,7 +53,7 @@ def test_weights_that_the_last_state_holds_are_made_again(capsys: pytest.Capture
         before[key] for key in before if key not in ("task", "data")
     ]
     assert (path / "curves.png").read_bytes() == curves
-    inference.evaluate_run(saved_run.load(path))
+    evaluate.evaluate_run(saved_run.load(path))
 
 
 @pytest.mark.parametrize(

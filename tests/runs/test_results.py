@@ -14,7 +14,7 @@ import pytest
 from tests.helpers.commands import write
 from tests.helpers.inside import run, signal_at
 from trainer.engine import checkpoint
-from trainer.runs import inference, recovery, run_dir, saved_run, train
+from trainer.runs import evaluate, recovery, run_dir, saved_run, train
 from trainer.runs.leaderboard import collect_entries
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError, Interrupted
@@ -95,7 +95,7 @@ def test_what_is_done_with_a_run_needs_no_results_of_it(capsys: pytest.CaptureFi
     made = run()
     path = Path(made.folder)
     (path / "results.json").unlink()
-    assert inference.evaluate_run(saved_run.load(path)) == made.test
+    assert evaluate.evaluate_run(saved_run.load(path)) == made.test
     assert "accuracy" in capsys.readouterr().out
 
 

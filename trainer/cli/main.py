@@ -178,9 +178,9 @@ def evaluate_run(arguments: Sequence[str]) -> int:
 
     kept, more = saved_run.load_from_args("evaluate", arguments)
     verb_args.parse_verb_args("evaluate", more, {})
-    from trainer.runs import inference
+    from trainer.runs import evaluate
 
-    inference.evaluate_run(kept)
+    evaluate.evaluate_run(kept)
     return 0
 
 
@@ -192,9 +192,9 @@ def sample_run(arguments: Sequence[str]) -> int:
     kept, more = saved_run.load_from_args("sample", arguments)
     known = verb_args.verb_parameters("sample", kept.tree["task"]["_target_"])
     options = verb_args.parse_verb_args("sample", more, known)
-    from trainer.runs import inference
+    from trainer.runs import sample
 
-    for piece in inference.sample(kept, options):
+    for piece in sample.sample_run(kept, options):
         print(escape_unencodable(escape_control_chars(piece)), end="", flush=True)
     print()
     return 0
@@ -209,9 +209,9 @@ def score_run(arguments: Sequence[str]) -> int:
     kept, more = saved_run.load_from_args("score", arguments)
     verb_args.verb_parameters("score", kept.tree["task"]["_target_"], method="score_rows")
     options = verb_args.parse_verb_args("score", more, {"input": Parameter(str, default="its own test rows")})
-    from trainer.runs import inference
+    from trainer.runs import score
 
-    inference.score(kept, options.get("input"))
+    score.score_run(kept, options.get("input"))
     return 0
 
 

@@ -116,9 +116,9 @@ def _show_samples(words: Sequence[str], folders: Sequence[Path]) -> int:
     other = compatibility.non_image_inputs(composed.tree["data"]["_target_"])
     if other:
         raise ConfigError(f"samples: draws images (B, C, H, W); data {given['data']} gives {other}")
-    from trainer.runs import inference
+    from trainer.runs import inspection
 
-    print(inference.draw_samples(composed, int(given["samples"])))
+    print(inspection.draw_samples(composed, int(given["samples"])))
     return 0
 
 
@@ -134,12 +134,12 @@ def _show_run(words: Sequence[str]) -> int:
     options = verb_args.parse_verb_args("show", more, known)
     if "row" in options and "features" not in options:
         raise ConfigError("show row: it selects the row for features=LAYER; name a layer, or leave row out")
-    from trainer.runs import inference
+    from trainer.runs import inspection
 
     if "features" in options:
-        print(inference.draw_feature_maps(kept, options["features"], options.get("row", 0)))
+        print(inspection.draw_feature_maps(kept, options["features"], options.get("row", 0)))
         return 0
-    print_table([("LAYER", "CLASS", "OUTPUT", "PARAMETERS"), *inference.summarize_layers(kept)])
+    print_table([("LAYER", "CLASS", "OUTPUT", "PARAMETERS"), *inspection.summarize_layers(kept)])
     return 0
 
 

@@ -1,0 +1,37 @@
+"""Sampling from the model of a saved run: ``train sample``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, cast
+
+from trainer.config.compose import Config
+from trainer.core.task import Sampler, Task
+from trainer.engine import factory
+from trainer.engine.model_errors import explain_model_errors
+from trainer.runs.load_run import load_run
+from trainer.viz import artifact_writer
+from trainer.viz.console import show_warnings
+
+
+def sample_run(kept: Config, options: Mapping[str, Any]) -> Iterator[str]:
+    """Yield samples of the best weights of a saved run piece by piece.
+
+    Artifacts that are no text are written to the run directory, and their path is yielded.
+
+    Args:
+        options: Options of the task's ``sample``.
+    """
+    names_rows = not options.keys().isdisjoint(factory.find_class(kept.tree["task"], Task).row_options)
+    task, _ = load_run(kept, reads_files=names_rows)
+    with show_warnings(), explain_model_errors(kept.tree["model"]):
+        pieces = iter(cast(Sampler, task).sample(**options))
+        first = list(islice(pieces, 1))
+    for piece in chain(first, pieces):
+        yield (
+            piece
+            if isinstance(piece, str)
+            else f"{artifact_writer.write_artifacts([piece], Path(kept.run_dir), replace=False)[0]}\n"
+        )
