@@ -5,6 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+MAX_DIRECT_FEATURES = 32
+"""Numbers in a row up to which distances are taken one by one."""
+ROWS_PER_CHUNK = 256
+"""Rows whose distances to all others are held at a time."""
+
 
 def energy_distance(x: Tensor, y: Tensor) -> float:
     """How far apart two sets of points are: ``2 E|X-Y| - E|X-X'| - E|Y-Y'|`` (Szekely and Rizzo 2013).
@@ -21,6 +26,16 @@ def energy_distance(x: Tensor, y: Tensor) -> float:
 def _sum_distances(x: Tensor, y: Tensor) -> Tensor:
     """The sum over all pairs, a block at a time so that memory stays small."""
     return torch.stack([torch.cdist(block, y).sum() for block in x.split(1024)]).sum()
+
+
+def nearest_distances(rows: Tensor, others: Tensor, count: int) -> Tensor:
+    """The distances (N, count) of each row to its nearest others, in order."""
+    # Products of matrices are quicker, and too rough for points that are few numbers and lie close.
+    mode = (
+        "use_mm_for_euclid_dist_if_necessary" if rows.shape[1] > MAX_DIRECT_FEATURES else "donot_use_mm_for_euclid_dist"
+    )
+    away = (torch.cdist(part, others, compute_mode=mode) for part in rows.split(ROWS_PER_CHUNK))
+    return torch.cat([part.topk(count, largest=False).values for part in away])
 
 
 MODE_HIT_SHARE = 0.2
