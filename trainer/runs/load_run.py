@@ -10,7 +10,7 @@ from trainer.config.compose import Config
 from trainer.core.dataset import Dataset
 from trainer.core.task import Task
 from trainer.engine import checkpoint, dataset_loading, device, factory
-from trainer.runs import consistency, feature_extractor
+from trainer.runs import consistency, fid_feature_network
 from trainer.runs import train as runner
 from trainer.runs.run_setup import with_saved_fingerprint
 from trainer.viz.console import show_warnings
@@ -34,7 +34,7 @@ def load_run(kept: Config, *, reads_files: bool = True, to_score: bool = False) 
     with show_warnings():
         data = (dataset_loading.reload_dataset if reads_files else dataset_loading.restore_dataset)(kept, best["data"])
     if to_score:
-        feature_extractor.attach_feature_extractor(with_saved_fingerprint(kept, best), data, runner.train_nested_run)
+        fid_feature_network.attach_feature_extractor(with_saved_fingerprint(kept, best), data, runner.train_nested_run)
     with show_warnings():
         where = device.select_available_device(kept.settings.device)
     task = factory.make_task(kept.tree, data, kept.names).to(where)

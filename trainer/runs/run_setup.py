@@ -21,7 +21,7 @@ from trainer.engine.early_stopping import EarlyStopping
 from trainer.engine.monitor import collect_directions, select_monitor
 from trainer.engine.signal_stop import SignalStop
 from trainer.engine.trainer import Trainer
-from trainer.runs import consistency, feature_extractor, run_callbacks, run_report
+from trainer.runs import consistency, fid_feature_network, run_callbacks, run_report
 from trainer.runs.results import Result
 from trainer.utils import digests
 from trainer.utils.errors import ConfigError
@@ -59,7 +59,7 @@ def build_components(
     data = (
         dataset_loading.load_dataset(config) if state is None else dataset_loading.reload_dataset(config, state["data"])
     )
-    feature_extractor.attach_feature_extractor(config, data, train)
+    fid_feature_network.attach_feature_extractor(config, data, train)
     # After the data: what it imports may draw from the generators, once in a process.
     rng.seed_everything(settings.seed)
     task = factory.make_task(config.tree, data, config.names).to(where)

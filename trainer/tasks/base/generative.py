@@ -31,7 +31,7 @@ GRID_COLUMNS, MAX_GRID_IMAGES = 10, 400
 class GenerativeOptions(TypedDict, total=False):
     """Options shared by all generative tasks.
 
-    ``classifier`` is resolved before the task is built (runs/feature_extractor.py) and stored in the ``DatasetInfo``.
+    ``classifier`` is resolved before the task is built (runs/fid_feature_network.py) and stored in the ``DatasetInfo``.
     """
 
     samples: PositiveInt
