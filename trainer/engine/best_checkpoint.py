@@ -54,8 +54,8 @@ class BestCheckpoint:
 
     def state_dict(self) -> dict[str, Any]:
         """Without the weights, which have a file of their own."""
-        place = {"epoch": self.epoch, "step": self.step, "higher_is_better": self.monitor.higher_is_better}
-        return {"score": self.score, "finer": self.tiebreak_score} | place
+        position = {"epoch": self.epoch, "step": self.step, "higher_is_better": self.monitor.higher_is_better}
+        return {"score": self.score, "finer": self.tiebreak_score} | position
 
     def load_state_dict(self, state: Mapping[str, Any], weights: dict[str, Tensor] | None) -> None:
         self.score, self.epoch, self.step = state["score"], state["epoch"], state["step"]

@@ -177,10 +177,10 @@ def _call(callback: Callback, method: Callable[..., Any], *args: Any) -> Any:
 
 def _describe_failure(callback: Callback, method: str, error: Exception) -> str:
     kind = type(callback)
-    where = traceback.extract_tb(error.__traceback__)[-1]
+    frame = traceback.extract_tb(error.__traceback__)[-1]
     return (
         f"{name_of(callback)}: {kind.__module__}.{kind.__name__}.{method} raised {type(error).__name__}: {error}"
-        f" ({Path(where.filename).name}, line {where.lineno}); the error is in this callback"
+        f" ({Path(frame.filename).name}, line {frame.lineno}); the error is in this callback"
     )
 
 

@@ -60,11 +60,11 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
         # After a failed write torch still tries to finish the archive, and raises about that instead.
         cause = error.__context__ if isinstance(error.__context__, OSError) else error
         reason = getattr(cause, "strerror", None) or cause
-        written = temporary.stat().st_size if temporary.exists() else 0
+        num_bytes = temporary.stat().st_size if temporary.exists() else 0
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise SystemFault(
-            f"cannot write {path}: {reason}; {written / 1e6:.1f} MB written,"
+            f"cannot write {path}: {reason}; {num_bytes / 1e6:.1f} MB written,"
             f" {atomic_write.get_free_bytes(path.parent) / 1e6:.1f} MB free; {path.name} is as it was"
         ) from error
 
@@ -92,12 +92,12 @@ def verify_checkpoint(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             # torch writes plain stored files. One flipped bit here makes torch see a folder, and a tensor of garbage.
-            strange = [member.filename for member in archive.infolist() if member.external_attr or member.compress_type]
-            broken = strange[0] if strange else archive.testzip()
+            invalid = [member.filename for member in archive.infolist() if member.external_attr or member.compress_type]
+            damaged = invalid[0] if invalid else archive.testzip()
     except (zipfile.BadZipFile, OSError, *_LOAD_ERRORS) as error:
         raise ConfigError(f"{path} is not a whole checkpoint: {error}") from error
-    if broken is not None:
-        raise ConfigError(f"{path} is damaged: {broken} is not as it was written")
+    if damaged is not None:
+        raise ConfigError(f"{path} is damaged: {damaged} is not as it was written")
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -122,9 +122,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def _describe_load_error(error: Exception) -> str:
     """Why torch read no plain checkpoint, without its advice to read the file as code."""
     text = str(error)
-    named = re.search(r"GLOBAL ([\w.]+)|Unsupported (?:global|class)[^\w]*([\w.]+)", text)
-    if named:
-        return f"it holds code ({named.group(1) or named.group(2)}), which is never run"
+    match = re.search(r"GLOBAL ([\w.]+)|Unsupported (?:global|class)[^\w]*([\w.]+)", text)
+    if match:
+        return f"it holds code ({match.group(1) or match.group(2)}), which is never run"
     if isinstance(error, pickle.UnpicklingError):
         return "it holds more than tensors and plain values, and nothing in a checkpoint is run"
     return f"it is not a plain checkpoint ({text.splitlines()[0] if text else type(error).__name__})"
@@ -189,12 +189,12 @@ def _iter_storage_sizes(state: Any) -> Iterator[tuple[int, int]]:
         yield storage.data_ptr(), storage.nbytes()
     elif isinstance(state, str | bytes):
         yield id(state), len(state)
-    parts = (*state, *state.values()) if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
-    for part in parts:
-        yield from _iter_storage_sizes(part)
+    items = (*state, *state.values()) if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
+    for item in items:
+        yield from _iter_storage_sizes(item)
 
 
-def check_disk_space(folder: Path, state: dict[str, Any], common: dict[str, Any]) -> None:
+def check_disk_space(folder: Path, state: dict[str, Any], shared_state: dict[str, Any]) -> None:
     """Looks, before the first step, whether a run's checkpoints will find room: two states, the best weights, and a
     third state while it is written.
 
@@ -202,16 +202,18 @@ def check_disk_space(folder: Path, state: dict[str, Any], common: dict[str, Any]
 
     Raises SystemFault if not even one state fits; warns if not all of them do.
     """
-    beside = count_state_bytes(common)
-    whole, weights = count_state_bytes(state) + beside, count_state_bytes(state["task"]) + beside
-    there = sum(path.stat().st_size for path in (folder / name for name in (LAST, PREVIOUS, BEST)) if path.exists())
-    free = atomic_write.get_free_bytes(folder)
-    text = f"{free / 1e6:.1f} MB free in {folder}"
-    if free < (whole if there else whole + weights):
-        raise SystemFault(f"disk full: a checkpoint needs {(whole + weights) / 1e6:.1f} MB, {text}")
-    needed = 3 * whole + weights - there
-    if free < needed:
-        log.warning("%s; the checkpoints of this run will need %.1f MB", text, needed / 1e6)
+    shared_bytes = count_state_bytes(shared_state)
+    state_bytes, best_bytes = count_state_bytes(state) + shared_bytes, count_state_bytes(state["task"]) + shared_bytes
+    existing_bytes = sum(
+        path.stat().st_size for path in (folder / name for name in (LAST, PREVIOUS, BEST)) if path.exists()
+    )
+    free_bytes = atomic_write.get_free_bytes(folder)
+    text = f"{free_bytes / 1e6:.1f} MB free in {folder}"
+    if free_bytes < (state_bytes if existing_bytes else state_bytes + best_bytes):
+        raise SystemFault(f"disk full: a checkpoint needs {(state_bytes + best_bytes) / 1e6:.1f} MB, {text}")
+    needed_bytes = 3 * state_bytes + best_bytes - existing_bytes
+    if free_bytes < needed_bytes:
+        log.warning("%s; the checkpoints of this run will need %.1f MB", text, needed_bytes / 1e6)
 
 
 class CheckpointManager:

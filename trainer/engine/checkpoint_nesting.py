@@ -30,9 +30,9 @@ def check_nesting(value: Any, file: Path) -> None:
     That is a container that holds itself, nesting or sharing beyond measure, a tensor that is no plain array in
     memory, and anything that is neither a tensor nor a plain value.
     """
-    walk = _NestingWalker()
+    walker = _NestingWalker()
     try:
-        size, _ = walk.measure_value(value, "", 0)
+        size, _ = walker.measure_value(value, "", 0)
     except ValueError as error:
         raise ConfigError(f"{file}: {error}", "it was edited, or is not of a run") from error
     if size > MAX_EXPANSION_FACTOR * file.stat().st_size:
@@ -48,9 +48,9 @@ class _NestingWalker:
     def measure_value(self, value: Any, at: str, depth: int) -> tuple[int, int]:
         """(bytes with everything shared filled in, levels below) of a value."""
         if isinstance(value, Tensor):
-            fault = _describe_invalid_tensor(value)
-            if fault:
-                raise ValueError(f"{at} is {fault}, not a plain tensor")
+            problem = _describe_invalid_tensor(value)
+            if problem:
+                raise ValueError(f"{at} is {problem}, not a plain tensor")
             return BYTES_PER_VALUE + value.nbytes, 0
         if isinstance(value, SCALAR_TYPES):
             return BYTES_PER_VALUE + (len(value) if isinstance(value, str | bytes) else 0), 0
@@ -59,48 +59,48 @@ class _NestingWalker:
                 raise ValueError(f"{at} is nested more than {MAX_DEPTH} deep")
             self._measured[id(value)] = None
             self._measured[id(value)] = self._measure_parts(value, at, depth)
-        known = self._measured[id(value)]
-        if known is None:
+        measured = self._measured[id(value)]
+        if measured is None:
             raise ValueError(f"{at} holds itself")
-        if depth + known[1] > MAX_DEPTH:
+        if depth + measured[1] > MAX_DEPTH:
             raise ValueError(f"{at} is nested more than {MAX_DEPTH} deep")
-        return known
+        return measured
 
     def _measure_parts(self, value: Any, at: str, depth: int) -> tuple[int, int]:
-        size, below = BYTES_PER_VALUE, 0
-        for place, part in _iter_parts(value, at):
-            more, levels = self.measure_value(part, place, depth + 1)
-            size, below = size + more, max(below, levels)
-        return size, below + 1
+        size, depth_below = BYTES_PER_VALUE, 0
+        for name, part in _iter_parts(value, at):
+            part_size, levels = self.measure_value(part, name, depth + 1)
+            size, depth_below = size + part_size, max(depth_below, levels)
+        return size, depth_below + 1
 
 
 def _iter_parts(value: Any, at: str) -> Iterator[tuple[str, Any]]:
     """What a container holds, and where: keys and values, and what torch hangs on the dictionary of a module."""
-    start = f"{at}." if at else ""
+    prefix = f"{at}." if at else ""
     if isinstance(value, Mapping):
         for key, part in value.items():
-            name = f"{start}{key}" if isinstance(key, str | int) else start + type(key).__name__
+            name = f"{prefix}{key}" if isinstance(key, str | int) else prefix + type(key).__name__
             if not isinstance(key, (*SCALAR_TYPES, tuple)):
                 raise ValueError(f"{name} is a key of type {type(key).__name__}")
             yield name, key
             yield name, part
         for key, part in getattr(value, "__dict__", {}).items():
-            _check_metadata(key, part, start)
-            yield start + key, part
+            _check_metadata(key, part, prefix)
+            yield prefix + key, part
     elif isinstance(value, list | tuple | set | frozenset):
         for number, part in enumerate(value):
-            yield f"{start}{number}", part
+            yield f"{prefix}{number}", part
     else:
         raise ValueError(f"{at} is of type {type(value).__name__}, neither a tensor nor a plain value")
 
 
-def _check_metadata(name: str, value: Any, start: str) -> None:
+def _check_metadata(name: str, value: Any, prefix: str) -> None:
     """Versions by module, which torch keeps in an attribute of a state's dictionary and trusts."""
-    is_known = name == "_metadata" and isinstance(value, Mapping)
-    for module in value.values() if is_known else ():
-        is_known = is_known and isinstance(module, Mapping) and isinstance(module.get("version"), int | None)
-    if not is_known:
-        raise ValueError(f"{start}{name} is not what torch keeps of a module there")
+    is_valid = name == "_metadata" and isinstance(value, Mapping)
+    for module in value.values() if is_valid else ():
+        is_valid = is_valid and isinstance(module, Mapping) and isinstance(module.get("version"), int | None)
+    if not is_valid:
+        raise ValueError(f"{prefix}{name} is not what torch keeps of a module there")
 
 
 def _describe_invalid_tensor(value: Tensor) -> str | None:

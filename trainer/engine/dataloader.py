@@ -27,7 +27,7 @@ def can_fit_on_device(split: Split, device: torch.device) -> bool:
 
 def sort_by_length(order: Tensor, lengths: Tensor, rows: int) -> Tensor:
     """The order with every run of ``rows`` of it sorted by length, so that batches cut from it need little padding."""
-    return torch.cat([part[lengths[part].argsort(stable=True)] for part in order.split(rows)])
+    return torch.cat([chunk[lengths[chunk].argsort(stable=True)] for chunk in order.split(rows)])
 
 
 class Loader:
@@ -52,7 +52,7 @@ class Loader:
         seed: int = 0,
         train: bool = False,
         augment: Augment | None = None,
-        pictures: Sequence[str] = (),
+        image_inputs: Sequence[str] = (),
         channels_last: bool = False,
         drop_last: bool = False,
         bucket: int = 1,
@@ -67,7 +67,7 @@ class Loader:
         self.seed = seed
         self.is_training = train
         self.augment = augment
-        self.image_inputs = pictures
+        self.image_inputs = image_inputs
         self.channels_last = channels_last
         self.drop_last = drop_last and train
         self.bucket = bucket
@@ -88,25 +88,25 @@ class Loader:
             order = order[: rows - rows % self.batch_size]
         lengths = self.split.get_lengths()
         if lengths is None or self.bucket == 1:
-            parts = list(order.split(self.batch_size))
+            batches = list(order.split(self.batch_size))
         else:
-            parts = self._bucket_by_length(order, lengths, epoch)
-        if self.is_training and len(parts) > 1 and len(parts[-1]) == 1 < self.batch_size:
-            parts[-2:] = [torch.cat(parts[-2:])]
-        return parts
+            batches = self._bucket_by_length(order, lengths, epoch)
+        if self.is_training and len(batches) > 1 and len(batches[-1]) == 1 < self.batch_size:
+            batches[-2:] = [torch.cat(batches[-2:])]
+        return batches
 
     def _bucket_by_length(self, order: Tensor, lengths: Tensor, epoch: int) -> list[Tensor]:
         if not self.is_training:
             return list(sort_by_length(order, lengths, len(order)).split(self.batch_size))
-        parts = list(sort_by_length(order, lengths, self.bucket * self.batch_size).split(self.batch_size))
+        batches = list(sort_by_length(order, lengths, self.bucket * self.batch_size).split(self.batch_size))
         full = len(order) // self.batch_size  # what is not full stays at the end, where it may be merged
-        turns = rng.make_permutation(full, rng.hash_seed(self.seed, epoch), BATCH_ORDER_STREAM)
-        return [parts[turn] for turn in turns] + parts[full:]
+        permutation = rng.make_permutation(full, rng.hash_seed(self.seed, epoch), BATCH_ORDER_STREAM)
+        return [batches[position] for position in permutation] + batches[full:]
 
     def __len__(self) -> int:
-        full, rest = divmod(len(self.split), self.batch_size)
-        kept = rest > 0 and not self.drop_last and not (self.is_training and rest == 1 and full)
-        return full + kept
+        full, remainder = divmod(len(self.split), self.batch_size)
+        has_partial = remainder > 0 and not self.drop_last and not (self.is_training and remainder == 1 and full)
+        return full + has_partial
 
     def load_rows(self, index: Tensor) -> Batch:
         """Some rows as a model sees them, at rest."""
@@ -127,14 +127,14 @@ class Loader:
 
     def _augmented_batch(self, batch: Batch, epoch: int) -> Batch:
         """What a step sees of the rows asked for, which are on the device."""
-        finished = self.split.to_model_inputs(batch)
-        return self._to_channels_last(finished if self.augment is None else self.augment(finished, epoch))
+        batch = self.split.to_model_inputs(batch)
+        return self._to_channels_last(batch if self.augment is None else self.augment(batch, epoch))
 
     def _to_channels_last(self, batch: Batch) -> Batch:
         if self.channels_last:
-            seen = ((name, batch.inputs[name]) for name in self.image_inputs)
-            laid = {name: x.contiguous(memory_format=torch.channels_last) for name, x in seen}
-            batch.inputs = batch.inputs | laid
+            images = ((name, batch.inputs[name]) for name in self.image_inputs)
+            converted = {name: x.contiguous(memory_format=torch.channels_last) for name, x in images}
+            batch.inputs = batch.inputs | converted
         return batch
 
     def _iter_batches(self, order: list[Tensor], epoch: int) -> Iterator[Batch]:
@@ -152,5 +152,5 @@ class Loader:
             workers=self.num_workers,
             device=self.device,
             seed=self.seed,
-            watch=self.worker_monitor,
+            monitor=self.worker_monitor,
         )

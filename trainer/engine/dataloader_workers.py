@@ -59,21 +59,21 @@ class WorkerMonitor:
         if not workers or threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.signal(signal.SIGCHLD, self._on_sigchld)
+        previous_handler = signal.signal(signal.SIGCHLD, self._on_sigchld)
         try:
             yield
         finally:
             # Unless a generator that was left alone ends late, after another watch has begun.
             if signal.getsignal(signal.SIGCHLD) == self._on_sigchld:
-                is_torchs = getattr(before, "__module__", "").startswith("torch.")
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL if is_torchs else before)
+                is_torch_handler = getattr(previous_handler, "__module__", "").startswith("torch.")
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL if is_torch_handler else previous_handler)
 
     def next_batch(self, batches: Iterator[Batch | UserError]) -> Batch | UserError | None:
         """The next batch; None after the last. Raises WorkerFault if there will never be one."""
         self.is_waiting = True
         try:
             self._raise_if_dead()
-            found = next(batches, None)
+            batch = next(batches, None)
         except (RuntimeError, OSError, EOFError) as error:
             if not isinstance(error, RuntimeError):
                 self._join_ended()
@@ -85,13 +85,13 @@ class WorkerMonitor:
         finally:
             self.is_waiting = False
         self.num_received += 1
-        return found
+        return batch
 
     def _join_ended(self) -> None:
         """The connection to a worker breaks a moment before the worker is known to be dead."""
-        ended = connection.wait([worker.sentinel for worker in self.workers], JOIN_TIMEOUT_SECONDS)
+        ready = connection.wait([worker.sentinel for worker in self.workers], JOIN_TIMEOUT_SECONDS)
         for worker in self.workers:
-            if worker.sentinel in ended:
+            if worker.sentinel in ready:
                 worker.join(JOIN_TIMEOUT_SECONDS)
 
     def _on_sigchld(self, _: int, __: FrameType | None) -> None:
@@ -103,15 +103,17 @@ class WorkerMonitor:
         for number, worker in enumerate(self.workers):
             code = worker.exitcode
             if code:
-                end = f"was killed by {signals.describe_signal(-code)}" if code < 0 else f"ended with exit code {code}"
-                raise self._make_error(number, f"(process {worker.pid}) {end}")
+                outcome = (
+                    f"was killed by {signals.describe_signal(-code)}" if code < 0 else f"ended with exit code {code}"
+                )
+                raise self._make_error(number, f"(process {worker.pid}) {outcome}")
 
-    def _make_error(self, number: int, end: str) -> WorkerError:
+    def _make_error(self, number: int, outcome: str) -> WorkerError:
         """The batches go round: the next one of a worker is the first still awaited whose turn is its."""
-        ahead = (number - self.num_received) % len(self.workers)
-        rows = self.batch_order[self.num_received + ahead : self.num_received + ahead + 1]
+        batches_ahead = (number - self.num_received) % len(self.workers)
+        rows = self.batch_order[self.num_received + batches_ahead : self.num_received + batches_ahead + 1]
         task = f"it was to read {_format_rows(rows[0])}" if rows else "it had read all its rows"
-        return WorkerError(f"data worker {number} {end}; {task}")
+        return WorkerError(f"data worker {number} {outcome}; {task}")
 
 
 def _format_rows(rows: Tensor) -> str:
@@ -139,12 +141,12 @@ class _SplitDataset(Dataset[Batch | UserError]):
     def _make_error(self, index: Tensor, error: Exception) -> UserError:
         detail = traceback.format_exc()
         worker = get_worker_info()
-        where = f" (data worker {worker.id})" if worker is not None else ""
+        worker_text = f" (data worker {worker.id})" if worker is not None else ""
         cause = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         kind = SystemFault if isinstance(error, OSError | MemoryError) else WorkerError
-        fault = kind(f"cannot read {_format_rows(self._find_bad_row(index, error))}{where}: {cause}")
-        fault.add_note(detail)
-        return fault
+        user_error = kind(f"cannot read {_format_rows(self._find_bad_row(index, error))}{worker_text}: {cause}")
+        user_error.add_note(detail)
+        return user_error
 
     def _find_bad_row(self, index: Tensor, error: Exception) -> Tensor:
         """The row by which a batch fails, or all of them if each by itself can be read."""
@@ -154,8 +156,8 @@ class _SplitDataset(Dataset[Batch | UserError]):
                 self.split.batch(row, self.epoch)
             except type(error):
                 return row
-            except Exception as other:
-                log.info("row %d: %s", int(row), other)
+            except Exception as other_error:
+                log.info("row %d: %s", int(row), other_error)
         return index
 
 
@@ -185,7 +187,7 @@ def fetch_batches(
     workers: int,
     device: torch.device,
     seed: int,
-    watch: WorkerMonitor,
+    monitor: WorkerMonitor,
 ) -> Iterator[Batch]:
     """The batches of an epoch as they are read, by other processes if there are to be any.
 
@@ -200,15 +202,15 @@ def fetch_batches(
             batch_size=None,
             num_workers=workers,
             pin_memory=device.type == "cuda",
-            timeout=watch.timeout if workers else 0,
+            timeout=monitor.timeout if workers else 0,
             worker_init_fn=_detach_worker_signals,
             # An own generator, or making the iterator would draw from the one that training uses.
             generator=rng.make_generator(seed, epoch),
         )
         with signals.block_signals():
             batches = iter(loader)
-    with watch.watch_workers(getattr(batches, "_workers", ()), order):
-        while (batch := watch.next_batch(batches)) is not None:
+    with monitor.watch_workers(getattr(batches, "_workers", ()), order):
+        while (batch := monitor.next_batch(batches)) is not None:
             if isinstance(batch, UserError):
                 for detail in getattr(batch, "__notes__", ()):
                     log.info("%s", detail)

@@ -34,7 +34,7 @@ CLOCK_TOLERANCE_SECONDS = 2.0
 
 
 def compute_fingerprint(
-    paths: Mapping[str, Path], endings: Sequence[str] = (), *, exact: bool = False
+    paths: Mapping[str, Path], suffixes: Sequence[str] = (), *, exact: bool = False
 ) -> dict[str, Any]:
     """The digests of files, as plain values.
 
@@ -54,52 +54,61 @@ def compute_fingerprint(
     for key, path in sorted(paths.items()):
         file = path
         try:
-            for below, file in _list_files(path, endings):
-                name = f"{key}/{below}" if below else key
+            for relative_path, file in _list_files(path, suffixes):
+                name = f"{key}/{relative_path}" if relative_path else key
                 if name not in files:
                     files[name] = _describe_file(file, exact)
         except OSError as error:
-            place = Path(os.fsdecode(error.filename or file)).absolute()
-            raise SystemFault(f"data.{key}: cannot read {place}: {error.strerror}") from error
-    cheap = sorted((name, entry[:2]) for name, entry in files.items())
-    whole = hashlib.sha256(repr(cheap).encode("utf-8", "surrogateescape")).hexdigest()
+            unreadable_path = Path(os.fsdecode(error.filename or file)).absolute()
+            raise SystemFault(f"data.{key}: cannot read {unreadable_path}: {error.strerror}") from error
+    entries = sorted((name, entry[:2]) for name, entry in files.items())
+    digest = hashlib.sha256(repr(entries).encode("utf-8", "surrogateescape")).hexdigest()
     return {
         "version": VERSION,
         "exact": exact,
-        "digest": whole[:32],
+        "digest": digest[:32],
         "count": len(files),
         "files": _digest_by_dir(files) if len(files) > MAX_LISTED_FILES else files,
     }
 
 
-def check_not_empty(found: Mapping[str, Any], paths: Mapping[str, Path]) -> None:
+def check_not_empty(fingerprint: Mapping[str, Any], paths: Mapping[str, Path]) -> None:
     """Raises SystemFault for a fingerprint without a file, of paths from which data was read."""
-    if not found["count"]:
-        places = ", ".join(str(path.absolute()) for path in paths.values())
+    if not fingerprint["count"]:
+        locations = ", ".join(str(path.absolute()) for path in paths.values())
         raise SystemFault(
-            f"data: none of the files that were read below {places} could be listed, so that no change of them would be"
-            " found: the folder must be readable, and `reads` of a data set of your own must name the endings"
+            f"data: none of the files that were read below {locations} could be listed, so that no change of them"
+            " would be found: the folder must be readable, and `reads` of a data set of your own must name the endings"
         )
 
 
-def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any], paths: Mapping[str, Path]) -> list[str]:
+def describe_changes(saved: Mapping[str, Any], current: Mapping[str, Any], paths: Mapping[str, Path]) -> list[str]:
     """What differs between two fingerprints, in words for each kind of change; ``paths`` are those of ``now``.
 
     Raises ConfigError for a fingerprint of another version, which describes files in another way.
     """
-    if before["version"] != VERSION:
+    if saved["version"] != VERSION:
         raise ConfigError(
-            f"the fingerprint of the data has version {before['version']} and cannot be compared: this version of train"
+            f"the fingerprint of the data has version {saved['version']} and cannot be compared: this version of train"
             f" compares version {VERSION}"
         )
-    if not before["files"]:
+    if not saved["files"]:
         return ["the run stored the contents of none: whether they have changed cannot be told"]
-    old, new = before["files"], now["files"]
-    if _is_digested_by_dir(old) != _is_digested_by_dir(new):
-        old, new = (files if _is_digested_by_dir(files) else _digest_by_dir(files) for files in (old, new))
-    gone, added = sorted(old.keys() - new.keys()), sorted(new.keys() - old.keys())
-    other = sorted(name for name in old.keys() & new.keys() if list(old[name]) != list(new[name]))
-    kinds = (("missing", gone), ("new", added), ("changed", other))
+    saved_files, current_files = saved["files"], current["files"]
+    if _is_digested_by_dir(saved_files) != _is_digested_by_dir(current_files):
+        saved_files, current_files = (
+            files if _is_digested_by_dir(files) else _digest_by_dir(files) for files in (saved_files, current_files)
+        )
+    missing, added = (
+        sorted(saved_files.keys() - current_files.keys()),
+        sorted(current_files.keys() - saved_files.keys()),
+    )
+    changed = sorted(
+        name
+        for name in saved_files.keys() & current_files.keys()
+        if list(saved_files[name]) != list(current_files[name])
+    )
+    kinds = (("missing", missing), ("new", added), ("changed", changed))
     return [
         f"{len(names)} {kind}: {_format_names([_resolve_path(name, paths) for name in names])}"
         for kind, names in kinds
@@ -107,25 +116,25 @@ def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any], paths: M
     ]
 
 
-def is_modified_since(paths: Mapping[str, Path], endings: Sequence[str], moment: float) -> bool:
+def is_modified_since(paths: Mapping[str, Path], suffixes: Sequence[str], timestamp: float) -> bool:
     """Whether a file may have been written or put in its place since a moment (seconds), by the clock of its disk."""
-    files = (file for path in paths.values() for _, file in _list_files(path, endings))
+    files = (file for path in paths.values() for _, file in _list_files(path, suffixes))
     try:
-        times = [max(found.st_mtime, found.st_ctime) for found in map(os.stat, files)]
+        times = [max(stat.st_mtime, stat.st_ctime) for stat in map(os.stat, files)]
     except OSError:  # one has just gone
         return True
-    return any(time >= moment - CLOCK_TOLERANCE_SECONDS for time in times)
+    return any(modified_at >= timestamp - CLOCK_TOLERANCE_SECONDS for modified_at in times)
 
 
 def _resolve_path(name: str, paths: Mapping[str, Path]) -> str:
     """The path of a file or folder of a fingerprint: below that of its key, or that itself."""
-    key, _, below = name.partition("/")
+    key, _, relative_path = name.partition("/")
     if not key:  # the folder of files that are named by their keys alone
         return " or ".join(str(path) for key, path in paths.items() if "/" not in key and os.path.isfile(path)) or name
-    return str(paths[key] / below) if key in paths else name
+    return str(paths[key] / relative_path) if key in paths else name
 
 
-def _list_files(path: Path, endings: Sequence[str]) -> Iterator[tuple[str, Path]]:
+def _list_files(path: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, Path]]:
     """The regular files of a folder that count, by their path below it; a file is itself, without a name."""
     # Not Path.is_file, which raises for a name that is too long.
     if os.path.isfile(path):
@@ -134,40 +143,44 @@ def _list_files(path: Path, endings: Sequence[str]) -> Iterator[tuple[str, Path]
     for folder, names in _walk_dirs(path):
         for name in sorted(names):
             file = Path(folder, name)
-            counts = not endings or name.lower().endswith(tuple(endings))
-            if counts and not name.startswith(".") and os.path.isfile(file):
+            has_suffix = not suffixes or name.lower().endswith(tuple(suffixes))
+            if has_suffix and not name.startswith(".") and os.path.isfile(file):
                 yield file.relative_to(path).as_posix(), file
 
 
 def _walk_dirs(path: Path) -> Iterator[tuple[str, list[str]]]:
     """A folder and those below it that data may be read from, links followed, each with the names of its files."""
-    above: dict[str, frozenset[tuple[int, int]]] = {os.fspath(path): frozenset()}
+    ancestors: dict[str, frozenset[tuple[int, int]]] = {os.fspath(path): frozenset()}
     # A folder that may not be listed has no files here: whoever reads it refuses it.
-    for folder, inside, names in os.walk(path, followlinks=True):
+    for folder, subfolders, names in os.walk(path, followlinks=True):
         # A link may lead back to a folder that it lies in. Two that lead to one folder are two classes.
-        chain = above.pop(folder) | {_get_inode(folder)}
-        runs = RUNS_DIR_NAME in Path(folder).relative_to(path).parts
-        kept = []
-        for name in sorted(inside):
-            place = os.path.join(folder, name)
-            if not name.startswith(".") and not (runs and _is_run_dir(place)) and _get_inode(place) not in chain:
-                above[place] = chain
-                kept.append(name)
-        inside[:] = kept
+        chain = ancestors.pop(folder) | {_get_inode(folder)}
+        may_have_runs = RUNS_DIR_NAME in Path(folder).relative_to(path).parts
+        followed = []
+        for name in sorted(subfolders):
+            subfolder = os.path.join(folder, name)
+            if (
+                not name.startswith(".")
+                and not (may_have_runs and _is_run_dir(subfolder))
+                and _get_inode(subfolder) not in chain
+            ):
+                ancestors[subfolder] = chain
+                followed.append(name)
+        subfolders[:] = followed
         is_bytecode = os.path.basename(folder) == BYTECODE_DIR_NAME
         yield folder, [name for name in names if not (is_bytecode and name.endswith(BYTECODE_SUFFIX))]
 
 
 def _get_inode(folder: str) -> tuple[int, int]:
-    found = os.stat(folder)
-    return found.st_dev, found.st_ino
+    stat = os.stat(folder)
+    return stat.st_dev, stat.st_ino
 
 
 def _is_run_dir(folder: str) -> bool:
     """Whether it is the folder of a run, or of several such as those of a sweep."""
-    _, inside, files = next(os.walk(folder), ("", [], []))
-    places = [folder, *(os.path.join(folder, name) for name in inside)]
-    is_run = any(os.path.lexists(os.path.join(place, name)) for place in places for name in RUN_FILE_NAMES)
+    _, subfolders, files = next(os.walk(folder), ("", [], []))
+    candidates = [folder, *(os.path.join(folder, name) for name in subfolders)]
+    is_run = any(os.path.lexists(os.path.join(candidate, name)) for candidate in candidates for name in RUN_FILE_NAMES)
     return is_run or any(name.endswith(JOB_SUFFIX) for name in files)
 
 
@@ -177,12 +190,12 @@ def _describe_file(path: Path, exact: bool) -> list[Any]:
     with path.open("rb") as file:
         if size <= MAX_WHOLE_FILE_BYTES:
             return [size, _digest_all(file)]
-        found = hashlib.sha256(str(size).encode())
+        sample_hash = hashlib.sha256(str(size).encode())
         for block in range(NUM_BLOCKS):
             file.seek((size - BLOCK_BYTES) * block // (NUM_BLOCKS - 1))
-            found.update(file.read(BLOCK_BYTES))
+            sample_hash.update(file.read(BLOCK_BYTES))
         file.seek(0)
-        return [size, found.hexdigest()[:32], *([_digest_all(file)] if exact else [])]
+        return [size, sample_hash.hexdigest()[:32], *([_digest_all(file)] if exact else [])]
 
 
 def _digest_all(file: BufferedReader) -> str:

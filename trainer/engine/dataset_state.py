@@ -73,17 +73,17 @@ class SplitExcerpt(Split):
 
 def make_excerpt(split: Split, rows: int) -> SplitExcerpt | None:
     """The first ``rows`` of a split on the CPU, if there is room for so many; None where even one is too large."""
-    first = _load_first_rows(split, 1)
-    size = max(1, sum(value.nbytes for value in first.inputs.values()))
+    first_row = _load_first_rows(split, 1)
+    size = max(1, sum(value.nbytes for value in first_row.inputs.values()))
     if size > MAX_ROW_BYTES:
         return None
     count = min(len(split), rows, max(1, EXCERPT_BYTES // size))
     if count > 1:
-        several = _load_first_rows(split, count)
-        tensors = [*several.inputs.values(), *([] if several.target is None else [several.target])]
-        if several.output_index is None and all(value.dim() and len(value) == count for value in tensors):
-            return SplitExcerpt(_copy_batch(several), is_divisible=True)
-    return SplitExcerpt(_copy_batch(first), is_divisible=False)
+        excerpt = _load_first_rows(split, count)
+        tensors = [*excerpt.inputs.values(), *([] if excerpt.target is None else [excerpt.target])]
+        if excerpt.output_index is None and all(value.dim() and len(value) == count for value in tensors):
+            return SplitExcerpt(_copy_batch(excerpt), is_divisible=True)
+    return SplitExcerpt(_copy_batch(first_row), is_divisible=False)
 
 
 def _load_first_rows(split: Split, count: int) -> Batch:
@@ -93,24 +93,28 @@ def _load_first_rows(split: Split, count: int) -> Batch:
 def _copy_batch(batch: Batch) -> Batch:
     """Without the memory that views share with a whole split."""
 
-    def own(value: Tensor | None) -> Tensor | None:
+    def copy_tensor(value: Tensor | None) -> Tensor | None:
         return None if value is None else value.detach().cpu().clone()
 
     inputs = {name: value.detach().cpu().clone() for name, value in batch.inputs.items()}
     return replace(
-        batch, inputs=inputs, target=own(batch.target), index=batch.index.cpu(), output_index=own(batch.output_index)
+        batch,
+        inputs=inputs,
+        target=copy_tensor(batch.target),
+        index=batch.index.cpu(),
+        output_index=copy_tensor(batch.output_index),
     )
 
 
 def make_dataset_state(data: Dataset) -> dict[str, Any]:
     """What a run must keep of its data: what was learned, the plain facts, and the first rows of each split."""
-    facts = {name: _to_plain(getattr(data.info, name)) for name in PLAIN_INFO_FIELDS}
+    info = {name: _to_plain(getattr(data.info, name)) for name in PLAIN_INFO_FIELDS}
     excerpts = {name: make_excerpt(getattr(data, name), EXCERPT_ROWS[name]) for name in SPLITS}
     return {
         "version": preprocessing.VERSION if data.fitted is None else data.fitted.version,
         "fitted": None if data.fitted is None else data.fitted.values,
-        "facts": facts,
-        "excerpts": {name: None if found is None else found.state_dict() for name, found in excerpts.items()},
+        "facts": info,
+        "excerpts": {name: None if excerpt is None else excerpt.state_dict() for name, excerpt in excerpts.items()},
     }
 
 
@@ -135,11 +139,11 @@ def restore_from_state(kind: type[D], state: Mapping[str, Any], options: Mapping
     data.options = options
     data.fitted = load_preprocessing(state)
     for name in SPLITS:
-        found = state["excerpts"][name]
-        if found is None:
+        excerpt = state["excerpts"][name]
+        if excerpt is None:
             raise ConfigError("a row of this run's data is too large to be kept with it; give its data as it was")
-        batch = Batch(found["inputs"], found["target"], found["index"], found["asked"])
-        setattr(data, name, SplitExcerpt(batch, is_divisible=found["is_divisible"]))
+        batch = Batch(excerpt["inputs"], excerpt["target"], excerpt["index"], excerpt["asked"])
+        setattr(data, name, SplitExcerpt(batch, is_divisible=excerpt["is_divisible"]))
     data.info = data.complete_info(DatasetInfo(**state["facts"]))
     return data
 

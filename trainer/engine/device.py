@@ -31,8 +31,8 @@ def select_device(name: str) -> torch.device:
     """
     assert is_valid_value(name, Device), f"{name!r} is no device: the configuration was not checked"
     if name == "auto":
-        mps = torch.backends.mps.is_available()
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+        has_mps = torch.backends.mps.is_available()
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu")
     device = torch.device(name)
     if device.type == "cuda":
         count = torch.cuda.device_count()
@@ -50,9 +50,9 @@ def select_available_device(name: str) -> torch.device:
     try:
         return select_device(name)
     except SystemFault as error:
-        found = select_device("auto")
-        log.warning("%s; going on with %s", error, found)
-        return found
+        fallback = select_device("auto")
+        log.warning("%s; going on with %s", error, fallback)
+        return fallback
 
 
 def keep_freed_memory(*, keep: bool = True) -> None:
@@ -74,14 +74,14 @@ def count_macs(task: Task, batch: Batch) -> int:
     """
     total = 0
 
-    def count(module: nn.Module, _: object, output: torch.Tensor) -> None:
+    def add_macs(module: nn.Module, _: object, output: torch.Tensor) -> None:
         nonlocal total
         weight = module.weight
         assert isinstance(weight, torch.Tensor)
         total += output.numel() * weight[0].numel()
 
     layers = [m for m in task.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
+    hooks = [layer.register_forward_hook(add_macs) for layer in layers]
     try:
         with torch.no_grad():
             task.score(batch)

@@ -18,7 +18,7 @@ from trainer.engine.dataloader import Loader
 
 @torch.no_grad()
 def evaluate_split(
-    task: Task, loader: Loader, settings: Settings, look: Callable[[], None] | None = None
+    task: Task, loader: Loader, settings: Settings, on_batch_end: Callable[[], None] | None = None
 ) -> dict[str, float]:
     """Named scores of every row, exact however the rows are cut into batches.
 
@@ -31,8 +31,8 @@ def evaluate_split(
         for batch in loader.iter_epoch(0):
             with precision.autocast_context(loader.device, settings.precision):
                 totals.update(task.score(batch))
-            if look is not None:
-                look()
+            if on_batch_end is not None:
+                on_batch_end()
         return task.metrics(totals.compute_totals())
 
 
@@ -40,11 +40,11 @@ def evaluate_split(
 def score_rows(task: Task, loader: Loader, settings: Settings) -> dict[str, Tensor]:
     """How ordinary each row of a split is, by name: numbers (N,) in the order of the split, the same every time."""
     task.eval()
-    found, index = [], []
+    scores, index = [], []
     with rng.fork_rng(settings.seed, loader.device):
         for batch in loader.iter_epoch(0):
             with precision.autocast_context(loader.device, settings.precision):
-                found.append(cast(RowScorer, task).score_rows(batch))
+                scores.append(cast(RowScorer, task).score_rows(batch))
             index.append(batch.index)
-    place = torch.cat(index).argsort().cpu()
-    return {name: torch.cat([part[name].float().cpu() for part in found])[place] for name in found[0]}
+    order = torch.cat(index).argsort().cpu()
+    return {name: torch.cat([part[name].float().cpu() for part in scores])[order] for name in scores[0]}

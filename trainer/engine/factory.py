@@ -141,7 +141,7 @@ def make_loaders(
             seed=settings.seed,
             train=name == "train",
             augment=augment if name == "train" else None,
-            pictures=built.image_inputs(),
+            image_inputs=built.image_inputs(),
             channels_last=settings.channels_last,
             drop_last=settings.drop_last,
             bucket=settings.bucket,
@@ -171,7 +171,7 @@ def make_param_groups(
         optimizer = optimizer_factory.make_optimizer(kind, own, params)
         usual = node.get("lr", optimizer.lr)
         schedule = optimizer_factory.make_schedule(schedule_kind, config["scheduler"], optimizer, turns[name], usual)
-        made[name] = ParamGroup(name, params, optimizer, schedule, settings.ema, alone=len(groups) == 1)
+        made[name] = ParamGroup(name, params, optimizer, schedule, settings.ema, is_only_group=len(groups) == 1)
     return made
 
 

@@ -59,11 +59,11 @@ class CpuNanGuard(NanGuard):
         self.loss = self.norm = 0.0
 
     def update(self, loss: Tensor, norm: Tensor) -> None:
-        this_loss, this_norm = loss.item(), norm.item()
-        if not math.isfinite(this_loss + this_norm):
+        loss_value, norm_value = loss.item(), norm.item()
+        if not math.isfinite(loss_value + norm_value):
             raise NonFiniteStepError
-        self.loss += this_loss
-        self.norm += this_norm
+        self.loss += loss_value
+        self.norm += norm_value
         self.steps += 1
 
     def check(self) -> None:
@@ -86,9 +86,9 @@ class DeviceNanGuard(NanGuard):
         self.found_nonfinite = torch.zeros((), device=device)
 
     def update(self, loss: Tensor, norm: Tensor) -> Tensor:
-        seen = torch.stack((loss, norm))
-        self.total += seen
-        self.found_nonfinite = torch.maximum(self.found_nonfinite, 1.0 - seen.sum().isfinite().float())
+        values = torch.stack((loss, norm))
+        self.total += values
+        self.found_nonfinite = torch.maximum(self.found_nonfinite, 1.0 - values.sum().isfinite().float())
         self.steps += 1
         if self.steps % CHECK_INTERVAL == 0:
             self.check()

@@ -26,15 +26,18 @@ def flatten_param_groups(task: Task, entries: Sequence[Mapping[str, Any]]) -> di
     """
     names = name_parameters(task)
     groups = {name: list(parameters) for name, parameters in task.param_groups().items()}
-    trained = {p: own for p, own in names.items() if p.requires_grad}
+    trained = {p: own_names for p, own_names in names.items() if p.requires_grad}
     empty = [name for name, parameters in groups.items() if not any(p.requires_grad for p in parameters)]
     if empty:
-        of = f" of {' and '.join(empty)}" if len(groups) > 1 else ""
-        raise ConfigError(f"freeze: it leaves no parameter{of} to train")
+        group_text = f" of {' and '.join(empty)}" if len(groups) > 1 else ""
+        raise ConfigError(f"freeze: it leaves no parameter{group_text} to train")
     options = resolve_group_options(trained, entries)
     decayed, matrices = find_decayed_parameters(task), find_matrix_parameters(task)
-    called = {parameter: own[0] for parameter, own in names.items()}
-    return {name: FlatParameters(parameters, decayed, called, options, matrices) for name, parameters in groups.items()}
+    checkpoint_names = {parameter: own_names[0] for parameter, own_names in names.items()}
+    return {
+        name: FlatParameters(parameters, decayed, checkpoint_names, options, matrices)
+        for name, parameters in groups.items()
+    }
 
 
 def make_optimizer(kind: type[Any], node: Mapping[str, Any], params: FlatParameters) -> Optimizer:
@@ -57,7 +60,7 @@ def make_optimizer(kind: type[Any], node: Mapping[str, Any], params: FlatParamet
 
 
 def make_schedule(
-    kind: type[Any], node: Mapping[str, Any], optimizer: Optimizer, total: int, configured_lr: float
+    kind: type[Any], node: Mapping[str, Any], optimizer: Optimizer, total_steps: int, configured_lr: float
 ) -> LRSchedule:
     """The schedule of the learning rate of an optimizer.
 
@@ -74,16 +77,16 @@ def make_schedule(
     try:
         if issubclass(kind, torch.optim.lr_scheduler.LRScheduler):
             warmup = options.pop("warmup", 0)
-            made: LRSchedule = TorchSchedule(kind, options, optimizer.lr, total, warmup, configured_lr)
+            schedule: LRSchedule = TorchSchedule(kind, options, optimizer.lr, total_steps, warmup, configured_lr)
         else:
-            made = kind(lr=optimizer.lr, total=total, **options)
+            schedule = kind(lr=optimizer.lr, total=total_steps, **options)
     except (ValueError, TypeError, ZeroDivisionError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"scheduler: {error}") from error
-    if made(0)[1] is not None and not optimizer.has_momentum:
+    if schedule(0)[1] is not None and not optimizer.has_momentum:
         raise ConfigError("scheduler.cycle_momentum: the optimizer has no momentum; set it to false")
-    return made
+    return schedule
 
 
 def _without_lists(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,14 +32,14 @@ class ParamGroup:
         optimizer: Optimizer,
         schedule: LRSchedule,
         ema: float | None,
-        alone: bool,
+        is_only_group: bool,
     ):
         self.name = name
         self.params = params
         self.optimizer = optimizer
         self.schedule = schedule
         # In a game, backward stops at this player's own parameters: the others' gradients are not even computed.
-        self.backward_inputs = None if alone else params.parameters
+        self.backward_inputs = None if is_only_group else params.parameters
         self.num_updates = 0
         self.lr = schedule(0)[0]
         self.ema = None if ema is None else EMA(params, ema)

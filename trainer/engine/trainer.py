@@ -37,14 +37,14 @@ class Trainer:
     def __init__(
         self,
         task: Task,
-        players: dict[str, ParamGroup],
+        param_groups: dict[str, ParamGroup],
         train: Loader,
         val: Loader,
         settings: Settings,
         callbacks: Sequence[Callback] = (),
     ):
         self.task = task
-        self.param_groups = players
+        self.param_groups = param_groups
         self.train_loader = train
         self.val_loader = val
         self.settings = settings
@@ -66,7 +66,7 @@ class Trainer:
         self.should_stop = False
         self.last_checkpoint_step: int | None = None
         self.seconds_before = 0.0
-        self.step_metrics = StepMetrics(players)
+        self.step_metrics = StepMetrics(param_groups)
         self.history: list[dict[str, float]] = []
         self.best = BestCheckpoint(self.monitor_metric)
         self._started_at = time.monotonic()
@@ -104,14 +104,14 @@ class Trainer:
         self.task.train()
         batches = self.train_loader.iter_epoch(self.epoch, start=self.batch)
         self.step_metrics.start_timer()
-        while self.has_steps_left() and (group := list(islice(batches, self.settings.accumulate))):
+        while self.has_steps_left() and (microbatches := list(islice(batches, self.settings.accumulate))):
             self.step_metrics.clear_updates()
             self.task.progress.fill_(self.step / self.total_steps)
             for name in self.task.active_groups(self.step):
-                self.update_param_group(self.param_groups[name], group)
+                self.update_param_group(self.param_groups[name], microbatches)
             self.step += 1
-            self.batch += len(group)
-            self.step_metrics.record_rows(sum(map(len, group)))
+            self.batch += len(microbatches)
+            self.step_metrics.record_rows(sum(map(len, microbatches)))
             self.callbacks.on_step_end(self, self.step_metrics)
             if not self.task.training:  # a callback has evaluated
                 self.task.train()
@@ -125,46 +125,46 @@ class Trainer:
     def has_steps_left(self) -> bool:
         return self.step < self.total_steps and not self.should_stop
 
-    def update_param_group(self, player: ParamGroup, group: list[Batch]) -> None:
+    def update_param_group(self, group: ParamGroup, microbatches: list[Batch]) -> None:
         """Take one optimizer step of a parameter group on a group of micro-batches."""
-        player.params.zero_grad()
+        group.params.zero_grad()
         total: Tensor | None = None
-        for batch, share in self.microbatch_weights(group):
+        for batch, share in self.microbatch_weights(microbatches):
             with precision.autocast_context(self.device, self.settings.precision):
-                loss = self.loss_fn(batch, player.name)
+                loss = self.loss_fn(batch, group.name)
             if share is not None:
                 loss = loss * share
-            self.scaler.scale(loss).backward(inputs=player.backward_inputs)
+            self.scaler.scale(loss).backward(inputs=group.backward_inputs)
             total = loss.detach() if total is None else total + loss.detach()
         assert total is not None
-        self.scaler.unscale_(player.optimizer)  # type: ignore[arg-type]
-        norm = torch.linalg.vector_norm(player.params.grad)
+        self.scaler.unscale_(group.optimizer)  # type: ignore[arg-type]
+        norm = torch.linalg.vector_norm(group.params.grad)
         # A scaled gradient may overflow: the scaler skips that step by itself.
-        safe = norm.nan_to_num(0.0, 0.0, 0.0) if self.scaler.is_enabled() else norm
+        finite_norm = norm.nan_to_num(0.0, 0.0, 0.0) if self.scaler.is_enabled() else norm
         try:
-            skip = self.nan_guard.update(total, safe)
+            found_inf = self.nan_guard.update(total, finite_norm)
         except NonFiniteStepError:
-            raise self.make_nonfinite_error(total, norm, player, group) from None
-        self.step_metrics.record_update(player.name, total, norm)
-        self.clip_gradient(player, norm)
-        player.step(self.scaler, skip)
+            raise self.make_nonfinite_error(total, norm, group, microbatches) from None
+        self.step_metrics.record_update(group.name, total, norm)
+        self.clip_gradient(group, norm)
+        group.step(self.scaler, found_inf)
 
-    def microbatch_weights(self, group: list[Batch]) -> Iterator[tuple[Batch, Tensor | float | None]]:
+    def microbatch_weights(self, microbatches: list[Batch]) -> Iterator[tuple[Batch, Tensor | float | None]]:
         """Pair each micro-batch with its share of the loss, so that the sum is the mean over one large batch.
 
         Where no target counts, every share is 0 rather than 0 / 0, as for one large batch.
         """
-        if len(group) == 1:
-            yield group[0], None
+        if len(microbatches) == 1:
+            yield microbatches[0], None
             return
-        weights = [self.task.num_loss_terms(batch) for batch in group]
-        whole = sum(weights[1:], start=weights[0])
-        for batch, weight in zip(group, weights, strict=True):
-            yield batch, weight / (whole + (whole == 0))
+        weights = [self.task.num_loss_terms(batch) for batch in microbatches]
+        total = sum(weights[1:], start=weights[0])
+        for batch, weight in zip(microbatches, weights, strict=True):
+            yield batch, weight / (total + (total == 0))
 
-    def clip_gradient(self, player: ParamGroup, norm: Tensor) -> None:
+    def clip_gradient(self, group: ParamGroup, norm: Tensor) -> None:
         """Clip the gradient of a group, given its norm; after the NaN guard, since clipping would spread a NaN."""
-        grad = player.params.grad
+        grad = group.params.grad
         limit = self.settings.grad_clip
         if limit is not None and self.settings.grad_clip_mode == "value":
             grad.clamp_(-limit, limit)
@@ -172,15 +172,15 @@ class Trainer:
             grad.mul_((limit / (norm + 1e-6)).clamp_(max=1.0))
 
     def make_nonfinite_error(
-        self, loss: Tensor, norm: Tensor, player: ParamGroup, group: list[Batch]
+        self, loss: Tensor, norm: Tensor, group: ParamGroup, microbatches: list[Batch]
     ) -> NonFiniteError:
         """Describe an update that was skipped because its loss or gradient is not finite."""
-        names = player.params.nonfinite_parameter_names(self.task.named_parameters())
-        rows = torch.cat([batch.index for batch in group]).tolist()
+        names = group.params.nonfinite_parameter_names(self.task.named_parameters())
+        rows = torch.cat([batch.index for batch in microbatches]).tolist()
         shown = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
         return NonFiniteError(
             f"loss {loss.item():g}, gradient norm {norm.item():g} at step {self.step}, epoch {self.epoch + 1}"
-            f" ({player.name}, lr {player.lr:g}); the weights were not updated\n"
+            f" ({group.name}, lr {group.lr:g}); the weights were not updated\n"
             f"rows of the batch: {shown}\n"
             f"first gradient that is not finite: {names[0] if names else 'none by itself'}\n"
             f"{self.describe_last_checkpoint()}; try a smaller optimizer.lr or grad_clip=1"
@@ -203,15 +203,17 @@ class Trainer:
         }
         row |= {"grad_norm": norm} | {f"lr_{p.name}": p.lr for p in self.param_groups.values()}
         # Absent in the rows of a run that an older version began.
-        known = self.task.validation_loss(scores) if all("val_loss" in before for before in self.history[:1]) else None
-        row |= {} if known is None else {"val_loss": known}
+        val_loss = (
+            self.task.validation_loss(scores) if all("val_loss" in before for before in self.history[:1]) else None
+        )
+        row |= {} if val_loss is None else {"val_loss": val_loss}
         self.history.append(row | {f"val_{name}": value for name, value in scores.items()})
         self.nan_guard.reset()
         if self.best.is_improvement(scores):
             with self.ema_weights():
                 self.best.replace_weights(scores, self.epoch + 1, self.step, self.task.state_dict())
-        for player in self.param_groups.values():
-            player.schedule.update_score(score, self.monitor_metric)
+        for group in self.param_groups.values():
+            group.schedule.update_score(score, self.monitor_metric)
         self.callbacks.on_validation_end(self, self.history[-1])
 
     def evaluate_loader(self, loader: Loader, *, notify: bool = False) -> dict[str, float]:
@@ -223,32 +225,32 @@ class Trainer:
                 callback: the others have not yet seen the step that it is called at.
         """
         with self.ema_weights():
-            look = partial(self.callbacks.on_evaluation_batch_end, self) if notify else None
-            return evaluation.evaluate_split(self.task, loader, self.settings, look)
+            on_batch_end = partial(self.callbacks.on_evaluation_batch_end, self) if notify else None
+            return evaluation.evaluate_split(self.task, loader, self.settings, on_batch_end)
 
     @contextmanager
     def ema_weights(self) -> Iterator[None]:
         """Use the EMA weights inside the block."""
-        for player in self.param_groups.values():
-            player.swap_ema()
+        for group in self.param_groups.values():
+            group.swap_ema()
         try:
             yield
         finally:
-            for player in self.param_groups.values():
-                player.swap_ema()
+            for group in self.param_groups.values():
+                group.swap_ema()
 
     def load_best_weights(self) -> None:
         """Load the best weights, EMA included, for testing."""
         if self.best.weights is not None:
             self.task.load_state_dict(self.best.weights)
-            for player in self.param_groups.values():
-                player.drop_ema()
+            for group in self.param_groups.values():
+                group.drop_ema()
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything the rest of the run depends on, as tensors and plain values."""
         return {
             "task": self.task.state_dict(),
-            "players": {name: player.state_dict() for name, player in self.param_groups.items()},
+            "players": {name: group.state_dict() for name, group in self.param_groups.items()},
             "scaler": self.scaler.state_dict(),
             "random": rng.get_rng_state(self.device),
             "position": {"epoch": self.epoch, "batch": self.batch, "step": self.step},
@@ -273,8 +275,8 @@ class Trainer:
         if missing:
             raise ConfigError(f"the checkpoint lacks part of the state: {', '.join(sorted(missing))}")
         self.task.load_state_dict(state["task"])
-        for name, player in self.param_groups.items():
-            player.load_state_dict(state["players"][name])
+        for name, group in self.param_groups.items():
+            group.load_state_dict(state["players"][name])
         self.scaler.load_state_dict(state["scaler"])
         self.epoch, self.batch, self.step = (state["position"][key] for key in ("epoch", "batch", "step"))
         self.task.progress.fill_(max(0, self.step - 1) / self.total_steps)
