@@ -199,7 +199,7 @@ def test_a_killed_run_leaves_no_worker_and_can_be_resumed_at_once(tmp_path: Path
     process.kill()
     process.wait()
     began = time.monotonic()
-    with run_dir.lock_run(path, patience=1.0):
+    with run_dir.lock_run(path, timeout=1.0):
         pass
     while any(map(is_running, children)) and time.monotonic() < began + 30:
         time.sleep(0.01)

@@ -49,13 +49,13 @@ def _select_common_keys(results: Mapping[str, Any], about: Mapping[str, Any]) ->
     identity of a run resumed from a checkpoint of an earlier version, which hashed other class paths.
     """
     options = about["options"]
-    told = {"options": options}
+    expected = {"options": options}
     if results.get(migrations.KEY, 1) == about.get(migrations.KEY, 1):
-        told["identity"] = about.get("identity")
-    told |= {group: options[group] for group in ("model", "data", "task") if group in options}
+        expected["identity"] = about.get("identity")
+    expected |= {group: options[group] for group in ("model", "data", "task") if group in options}
     if isinstance(seed := about["config"].get("seed"), int):
-        told["seed"] = seed
-    return {key: results.get(key) for key in told}, told
+        expected["seed"] = seed
+    return {key: results.get(key) for key in expected}, expected
 
 
 def load_best(path: Path) -> dict[str, Any]:
@@ -107,17 +107,17 @@ def _best_position(best: Mapping[str, Any]) -> dict[str, Any]:
 
 def _contains_best_weights(state: Mapping[str, Any]) -> bool:
     """Return whether the last state holds the best weights: no step since then, and no EMA, which is saved apart."""
-    players = state["players"].values() if isinstance(state["players"], Mapping) else [None]
-    is_plain = all(isinstance(player, Mapping) and player.get("average", 0) is None for player in players)
-    return bool(state["best"]["step"] == state["position"]["step"]) and is_plain
+    param_groups = state["players"].values() if isinstance(state["players"], Mapping) else [None]
+    has_no_ema = all(isinstance(group, Mapping) and group.get("average", 0) is None for group in param_groups)
+    return bool(state["best"]["step"] == state["position"]["step"]) and has_no_ema
 
 
 def _describe_other_weights(state: Mapping[str, Any] | None) -> str:
     if state is None:
         return f"there is no {LAST} either"
     best, last = state["best"]["step"], state["position"]["step"]
-    of_last = f"of step {last}" if best != last else "before they were averaged"
-    return f"the best weights were of step {best}, and {LAST} holds those {of_last}; train a new run"
+    last_text = f"of step {last}" if best != last else "before they were averaged"
+    return f"the best weights were of step {best}, and {LAST} holds those {last_text}; train a new run"
 
 
 def load_weights(task: Task, state: Mapping[str, Any], file: Path) -> None:
@@ -128,25 +128,25 @@ def load_weights(task: Task, state: Mapping[str, Any], file: Path) -> None:
 
 def check_weights(task: Task, state: Mapping[str, Any], file: Path) -> None:
     """Raise ConfigError, naming file and tensor, for weights that do not fit the task or are not finite."""
-    weights, own = state.get("task"), task.state_dict()
+    weights, model_state = state.get("task"), task.state_dict()
     if not isinstance(weights, Mapping):
         raise ConfigError(f"{file}: it holds no weights (task)")
-    problems = [f"{file}: task.{name}: {fault}" for name, fault in _find_weight_faults(weights, own)]
+    problems = [f"{file}: task.{name}: {problem}" for name, problem in _find_weight_problems(weights, model_state)]
     if problems:
         raise ConfigError(*problems[:MAX_PROBLEMS], "its weights are not those of the model that its run describes")
 
 
-def _find_weight_faults(weights: Mapping[Any, Any], own: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
-    for name, value in own.items():
-        found = weights.get(name)
-        if not isinstance(found, Tensor):
-            yield name, "missing" if found is None else "no tensor"
-        elif found.shape != value.shape or found.dtype != value.dtype:
-            yield name, f"{_describe_tensor(found)}; the model has {_describe_tensor(value)}"
-        elif found.is_floating_point() and not bool(torch.isfinite(found).all()):
+def _find_weight_problems(weights: Mapping[Any, Any], model_state: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
+    for name, value in model_state.items():
+        weight = weights.get(name)
+        if not isinstance(weight, Tensor):
+            yield name, "missing" if weight is None else "no tensor"
+        elif weight.shape != value.shape or weight.dtype != value.dtype:
+            yield name, f"{_describe_tensor(weight)}; the model has {_describe_tensor(value)}"
+        elif weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
             yield name, "holds numbers that are not finite"
     for name in weights:
-        if name not in own:
+        if name not in model_state:
             yield str(name), "the model has no such tensor"
 
 
@@ -154,13 +154,13 @@ def _describe_tensor(value: Tensor) -> str:
     return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
 
 
-def _find_differences(file: Path, mine: Any, theirs: Any, other: Path, at: str = "") -> Iterator[str]:
+def _find_differences(file: Path, value: Any, other_value: Any, other_file: Path, at: str = "") -> Iterator[str]:
     """Describe the keys in which two mappings differ, except those that do not affect training."""
-    if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
-        for key in dict.fromkeys((*mine, *theirs)):
+    if isinstance(value, Mapping) and isinstance(other_value, Mapping):
+        for key in dict.fromkeys((*value, *other_value)):
             if str(key) not in RUNTIME_ONLY_KEYS:
                 yield from _find_differences(
-                    file, mine.get(key), theirs.get(key), other, f"{at}.{key}" if at else str(key)
+                    file, value.get(key), other_value.get(key), other_file, f"{at}.{key}" if at else str(key)
                 )
-    elif mine != theirs:
-        yield f"{file}: {at} is {mine!r}; {other.name} has {theirs!r}"
+    elif value != other_value:
+        yield f"{file}: {at} is {value!r}; {other_file.name} has {other_value!r}"

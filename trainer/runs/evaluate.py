@@ -25,19 +25,19 @@ SCORE_TOLERANCE, OTHER_DEVICE_TOLERANCE = 1e-2, 5e-2
 """By how much of itself a score may differ when it is measured again: on its kind of device, and on another."""
 
 
-def evaluate_run(kept: Config) -> dict[str, float]:
+def evaluate_run(config: Config) -> dict[str, float]:
     """Evaluate the best weights of a saved run on its test rows, and print the scores."""
-    task, data = load_run(kept, to_score=True)
-    test = factory.make_loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
-    with explain_model_errors(kept.tree["model"]):
-        scores = evaluation.evaluate_split(task, test, kept.settings)
-    stored = Result.read(Path(kept.run_dir))
-    result = replace(stored, test=scores)
-    if not kept.settings.allow_changed_data:
+    task, data = load_run(config, to_score=True)
+    test = factory.make_loaders(config.tree, data, config.settings, task.progress.device)["test"]
+    with explain_model_errors(config.tree["model"]):
+        scores = evaluation.evaluate_split(task, test, config.settings)
+    saved_result = Result.read(Path(config.run_dir))
+    result = replace(saved_result, test=scores)
+    if not config.settings.allow_changed_data:
         with show_warnings():
-            _warn_about_changed_scores(stored, scores, task.progress.device)
+            _warn_about_changed_scores(saved_result, scores, task.progress.device)
     else:  # the test rows may be others
-        with rng.fork_rng(kept.settings.seed, task.progress.device):
+        with rng.fork_rng(config.settings.seed, task.progress.device):
             baseline, best = task.reference_scores()
         result.baseline = baseline | dict(data.info.baseline)
         result.best_possible = best | dict(data.info.best_possible)
@@ -45,20 +45,22 @@ def evaluate_run(kept: Config) -> dict[str, float]:
     return scores
 
 
-def _warn_about_changed_scores(stored: Result, scores: Mapping[str, float], where: torch.device) -> None:
+def _warn_about_changed_scores(saved: Result, scores: Mapping[str, float], device: torch.device) -> None:
     """Warn if the stored test scores are not those of the weights next to them."""
-    is_alike = stored.device.split(":")[0] == where.type
-    room = SCORE_TOLERANCE if is_alike else OTHER_DEVICE_TOLERANCE
-    other = [
+    is_same_device = saved.device.split(":")[0] == device.type
+    tolerance = SCORE_TOLERANCE if is_same_device else OTHER_DEVICE_TOLERANCE
+    differences = [
         f"test.{key} is {score_tables.format_number(value)}, not {score_tables.format_number(scores[key])}"
-        for key, value in stored.test.items()
-        if key in scores and not _is_close(value, scores[key], room)
+        for key, value in saved.test.items()
+        if key in scores and not _is_close(value, scores[key], tolerance)
     ]
-    if other:
-        there = "" if is_alike else f"; it was measured on {stored.device}, and this is {where}"
-        what = f"{', '.join(other)}, which is what these weights score: one of the two was changed{there}"
-        log.warning("%s: %s", stored.results_path, what)
+    if differences:
+        device_text = "" if is_same_device else f"; it was measured on {saved.device}, and this is {device}"
+        message = (
+            f"{', '.join(differences)}, which is what these weights score: one of the two was changed{device_text}"
+        )
+        log.warning("%s: %s", saved.results_path, message)
 
 
-def _is_close(one: float, other: float, room: float) -> bool:
-    return math.isclose(one, other, rel_tol=room, abs_tol=room / 100) or (math.isnan(one) and math.isnan(other))
+def _is_close(a: float, b: float, tolerance: float) -> bool:
+    return math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance / 100) or (math.isnan(a) and math.isnan(b))

@@ -65,9 +65,9 @@ class FinishedRun:
 
     def get_value(self, key: str) -> Any:
         """Return the value of a key, or the option of a group."""
-        for known in (self.config, self.results.get("options", {}), self.explicit_overrides):
-            if key in known:
-                return known[key]
+        for source in (self.config, self.results.get("options", {}), self.explicit_overrides):
+            if key in source:
+                return source[key]
         return None
 
     @property
@@ -78,10 +78,10 @@ class FinishedRun:
     @cached_property
     def setting_key(self) -> str:
         """Everything that determines training except seed and fold."""
-        kept = {
+        setting = {
             key: value for key, value in self.config.items() if not is_ignored_key(key) and key not in REPLICATE_KEYS
         }
-        options = sorted((k, canonicalize_value(v)) for k, v in kept.items())
+        options = sorted((k, canonicalize_value(v)) for k, v in setting.items())
         return repr((self.results["model"], self.results["data"], self.data_digest, options))
 
     @cached_property
@@ -115,19 +115,19 @@ def read_runs(path: Path) -> list[FinishedRun]:
     Runs whose score was never a number selected no weights and are left out, as are feature extractors.
     """
     files = {file.resolve(): file for file in sorted(path.glob(f"**/{run_dir.RESULTS_FILE}"))}
-    found = []
+    runs = []
     for file in files.values():
         results = run_dir.read_results(file.parent)
         if results.get("status") != "finished" or not results.keys() >= REQUIRED_KEYS:
             continue
-        wrong = result.find_wrong_types(results)
-        if wrong:
-            log.warning("%s is left out: %s", file, wrong[0])
+        problems = result.find_wrong_types(results)
+        if problems:
+            log.warning("%s is left out: %s", file, problems[0])
         elif _is_scored(results):
             is_helper = file.parent.parent.name == run_dir.CLASSIFIERS_DIR and not results["overrides"]
             if not is_helper:
-                found.append(FinishedRun(results, _read_config_keys(file.parent, results), file.stat().st_mtime_ns))
-    return found
+                runs.append(FinishedRun(results, _read_config_keys(file.parent, results), file.stat().st_mtime_ns))
+    return runs
 
 
 def _is_scored(results: Mapping[str, Any]) -> bool:
@@ -138,18 +138,18 @@ def _is_scored(results: Mapping[str, Any]) -> bool:
 def _read_config_keys(path: Path, results: Mapping[str, Any]) -> dict[str, Any]:
     """Read the configuration of a run by dotted key; if the file is lost, its overrides."""
     try:
-        read = _load_yaml(yaml_limits.read_yaml(path / run_dir.CONFIG_FILE))
+        config = _load_yaml(yaml_limits.read_yaml(path / run_dir.CONFIG_FILE))
     except ConfigError:
-        read = None
-    if isinstance(read, dict):
-        version = read.pop(migrations.KEY, 1)
-        read = migrations.migrate_config(read, version) if isinstance(version, int) else read
-        found = dict(_flatten_keys(read, ""))
+        config = None
+    if isinstance(config, dict):
+        version = config.pop(migrations.KEY, 1)
+        config = migrations.migrate_config(config, version) if isinstance(version, int) else config
+        values = dict(_flatten_keys(config, ""))
     else:
         pairs = (str(text).lstrip("+~").partition("=") for text in results["overrides"])
-        found = {key: _parse_override_value(value) for key, _, value in pairs if not key.startswith("hydra")}
-    paths = {key: os.path.relpath(found[key]) for key in PATH_KEYS if isinstance(found.get(key), str) and found[key]}
-    return found | paths
+        values = {key: _parse_override_value(value) for key, _, value in pairs if not key.startswith("hydra")}
+    paths = {key: os.path.relpath(values[key]) for key in PATH_KEYS if isinstance(values.get(key), str) and values[key]}
+    return values | paths
 
 
 def _flatten_keys(node: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
@@ -173,11 +173,11 @@ def _load_yaml(text: str) -> Any:
     """Load a YAML text. Raises ConfigError for invalid or excessive YAML."""
     yaml_limits.check_text(text, "a value")
     try:
-        found = _Loader(text).get_single_data()
-        repr(found)  # Python refuses to print a whole number of thousands of digits
+        value = _Loader(text).get_single_data()
+        repr(value)  # Python refuses to print a whole number of thousands of digits
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:  # of a tag, as !!bool x
         raise ConfigError(f"not YAML: {error}") from error
-    return found
+    return value
 
 
 def _parse_override_value(text: str) -> Any:

@@ -20,35 +20,37 @@ from trainer.viz import artifact_writer, feature_maps, model_summary
 from trainer.viz.console import show_warnings
 
 
-def summarize_layers(kept: Config) -> list[tuple[str, ...]]:
+def summarize_layers(config: Config) -> list[tuple[str, ...]]:
     """Return name, class, output shape and number of parameters of each layer of a saved run's model."""
-    task, data = load_run(kept, reads_files=False)
+    task, data = load_run(config, reads_files=False)
     batch = data.test.batch(torch.zeros(1, dtype=torch.long), 0).to(task.progress.device)
-    found = model_summary.summarize_layers(task, batch)
-    return [(at.name, at.class_name, str(tuple(at.output.shape[1:])), f"{at.num_params:,}") for at in found]
+    layers = model_summary.summarize_layers(task, batch)
+    return [
+        (layer.name, layer.class_name, str(tuple(layer.output.shape[1:])), f"{layer.num_params:,}") for layer in layers
+    ]
 
 
-def draw_feature_maps(kept: Config, layer: str, row: int) -> Path:
+def draw_feature_maps(config: Config, layer: str, row: int) -> Path:
     """Draw the output of a layer for a test row into the run directory; return the path of the image.
 
     Raises:
         ConfigError: The layer or the row does not exist.
     """
-    task, data, batch = _load_test_row(kept, row)
-    sheet = feature_maps.make_feature_maps(task, batch, layer, data.image_inputs(), data.pixel_bounds())
-    (path,) = artifact_writer.write_artifacts([sheet], Path(kept.run_dir), replace=False)
+    task, data, batch = _load_test_row(config, row)
+    grid = feature_maps.make_feature_maps(task, batch, layer, data.image_inputs(), data.pixel_bounds())
+    (path,) = artifact_writer.write_artifacts([grid], Path(config.run_dir), replace=False)
     return path
 
 
-def _load_test_row(kept: Config, row: int) -> tuple[Task, Dataset, Batch]:
+def _load_test_row(config: Config, row: int) -> tuple[Task, Dataset, Batch]:
     """Load the task of a saved run, its data, and a batch of one test row.
 
     The first rows are stored with a run and need no files.
     """
-    task, data = load_run(kept, reads_files=False)
+    task, data = load_run(config, reads_files=False)
     if isinstance(data.test, SplitExcerpt) and not data.test.has_row(row):
-        task, data = load_run(kept)
-    test = factory.make_loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
+        task, data = load_run(config)
+    test = factory.make_loaders(config.tree, data, config.settings, task.progress.device)["test"]
     if row >= len(test.split):
         raise ConfigError(f"row: {row} given; the test split has rows 0 to {len(test.split) - 1}")
     return task, data, test.load_rows(torch.tensor([row]))
@@ -59,10 +61,10 @@ def draw_samples(config: Config, count: int) -> Path:
     with show_warnings():
         data = dataset_loading.load_dataset(config)
     train = factory.make_loaders(config.tree, data, config.settings, torch.device("cpu"))["train"]
-    sheet = feature_maps.make_sample_grid(
+    grid = feature_maps.make_sample_grid(
         train, min(count, len(train.split)), data.info.class_names, data.pixel_bounds()
     )
     (path,) = artifact_writer.write_artifacts(
-        [replace(sheet, name=f"samples-{config.names['data']}")], run_dir.make_runs_root(), replace=False
+        [replace(grid, name=f"samples-{config.names['data']}")], run_dir.make_runs_root(), replace=False
     )
     return path

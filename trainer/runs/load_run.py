@@ -11,12 +11,12 @@ from trainer.core.dataset import Dataset
 from trainer.core.task import Task
 from trainer.engine import checkpoint, dataset_loading, device, factory
 from trainer.runs import consistency, fid_feature_network
-from trainer.runs import train as runner
 from trainer.runs.run_setup import with_saved_fingerprint
+from trainer.runs.train import train_nested_run
 from trainer.viz.console import show_warnings
 
 
-def load_run(kept: Config, *, reads_files: bool = True, to_score: bool = False) -> tuple[Task, Dataset]:
+def load_run(config: Config, *, reads_files: bool = True, to_score: bool = False) -> tuple[Task, Dataset]:
     """Load the task of a saved run with its best weights, in evaluation mode, and its data as encoded in training.
 
     Args:
@@ -27,16 +27,18 @@ def load_run(kept: Config, *, reads_files: bool = True, to_score: bool = False) 
     Raises:
         ConfigError: if the files of the run directory are not of one run, or the data has changed.
     """
-    file = Path(kept.run_dir) / checkpoint.BEST
-    best = consistency.load_best(Path(kept.run_dir))
-    torch.set_num_threads(kept.settings.threads or best["about"]["threads"])
+    file = Path(config.run_dir) / checkpoint.BEST
+    best = consistency.load_best(Path(config.run_dir))
+    torch.set_num_threads(config.settings.threads or best["about"]["threads"])
     device.keep_freed_memory()
     with show_warnings():
-        data = (dataset_loading.reload_dataset if reads_files else dataset_loading.restore_dataset)(kept, best["data"])
+        data = (dataset_loading.reload_dataset if reads_files else dataset_loading.restore_dataset)(
+            config, best["data"]
+        )
     if to_score:
-        fid_feature_network.attach_feature_extractor(with_saved_fingerprint(kept, best), data, runner.train_nested_run)
+        fid_feature_network.attach_feature_extractor(with_saved_fingerprint(config, best), data, train_nested_run)
     with show_warnings():
-        where = device.select_available_device(kept.settings.device)
-    task = factory.make_task(kept.tree, data, kept.names).to(where)
+        target_device = device.select_available_device(config.settings.device)
+    task = factory.make_task(config.tree, data, config.names).to(target_device)
     consistency.load_weights(task, best, file)
     return task.eval(), data

@@ -78,13 +78,13 @@ class Result:
         Raises:
             ConfigError: The file is not one that a run writes.
         """
-        found = recovery.read_results(path) | {"folder": str(path)}
-        wrong = find_faults(found)
-        if wrong:
+        values = recovery.read_results(path) | {"folder": str(path)}
+        problems = find_problems(values)
+        if problems:
             file = path / (run_dir.RESULTS_FILE if run_dir.read_results(path) else run_dir.CHECKPOINT_FILES[0])
-            raise ConfigError(f"{file} is not that of a run: {'; '.join(wrong[:MAX_PROBLEMS])}")
-        migrations.check_version(found.get(migrations.KEY, 1), path / run_dir.RESULTS_FILE)
-        return cls(**{name: found[name] for name in FIELD_TYPES if name in found})
+            raise ConfigError(f"{file} is not that of a run: {'; '.join(problems[:MAX_PROBLEMS])}")
+        migrations.check_version(values.get(migrations.KEY, 1), path / run_dir.RESULTS_FILE)
+        return cls(**{name: values[name] for name in FIELD_TYPES if name in values})
 
     def write(self) -> None:
         """Write ``results.json``. Raises SystemFault where nothing can be written."""
@@ -103,10 +103,10 @@ class Result:
 
     def _to_json(self) -> str:
         """Return JSON, with null for scores that are not finite, which ``run_dir.read_results`` reads as NaN."""
-        said = asdict(self)
+        values = asdict(self)
         for name in run_dir.SCORE_GROUPS:
-            said[name] = {key: value if math.isfinite(value) else None for key, value in said[name].items()}
-        return json.dumps(said, indent=2, allow_nan=False) + "\n"
+            values[name] = {key: value if math.isfinite(value) else None for key, value in values[name].items()}
+        return json.dumps(values, indent=2, allow_nan=False) + "\n"
 
     def update_progress(self, trainer: Trainer) -> None:
         """Update the position and the best scores."""
@@ -131,37 +131,40 @@ REQUIRED_FIELDS = [f.name for f in fields(Result) if f.default is MISSING and f.
 MAX_PROBLEMS = 5
 
 
-def find_faults(found: Mapping[str, Any]) -> list[str]:
+def find_problems(values: Mapping[str, Any]) -> list[str]:
     """List what is missing or of the wrong type in results, by key."""
-    return [f"{key} is missing" for key in REQUIRED_FIELDS if key not in found] + find_wrong_types(found)
+    return [f"{key} is missing" for key in REQUIRED_FIELDS if key not in values] + find_wrong_types(values)
 
 
-def find_wrong_types(found: Mapping[str, Any]) -> list[str]:
+def find_wrong_types(values: Mapping[str, Any]) -> list[str]:
     """List what is of the wrong type in results, by key."""
     return [
-        fault for key, kind in FIELD_TYPES.items() if key in found for fault in find_mismatches(found[key], kind, key)
+        problem
+        for key, kind in FIELD_TYPES.items()
+        if key in values
+        for problem in find_mismatches(values[key], kind, key)
     ]
 
 
 def collect_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in ("train-zoo", "torch", "hydra-core", "numpy"):
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions[name] = "not installed"
+    return versions
 
 
 def get_git_commit() -> str | None:
     """Return the commit of the working directory, with ``+`` if files differ from it; None outside a repository."""
     try:
         command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None
+    return process.stdout.strip() or None
 
 
 WAITING_STATUS = "waiting"

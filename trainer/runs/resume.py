@@ -24,12 +24,12 @@ def describe_other_data(config: Config, preferred: Path, name: str | None = None
         is_other = isinstance(digest, str) and digest != config.data_digest
         return is_other and _identity(results) == config.compute_config_hash(digest)
 
-    found = None if config.data_digest is None else run_dir.find_run(is_of_other_data, preferred, name)
-    if found is None:
+    path = None if config.data_digest is None else run_dir.find_run(is_of_other_data, preferred, name)
+    if path is None:
         return ""
-    status = run_dir.read_results(found).get("status")
-    way = "" if status == "finished" else f": train resume {found} says what has changed"
-    return f" ({found}, {status}, is of this configuration when the data was other{way})"
+    status = run_dir.read_results(path).get("status")
+    hint = "" if status == "finished" else f": train resume {path} says what has changed"
+    return f" ({path}, {status}, is of this configuration when the data was other{hint})"
 
 
 def _identity(results: dict[str, Any]) -> str | None:

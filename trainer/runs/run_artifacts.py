@@ -22,11 +22,13 @@ MAX_LR_POINTS = 500
 History = Sequence[Mapping[str, Any]]
 
 
-def draw_curves(path: Path, history: History, result: Result, rates: plots.LearningRateCurves | None = None) -> None:
+def draw_curves(
+    path: Path, history: History, result: Result, learning_rates: plots.LearningRateCurves | None = None
+) -> None:
     """Draws ``plots.draw_training_curves`` of a run so far, if anything was validated."""
     if history:
         with atomic_write.replace_file(path / run_dir.CURVES_FILE) as temporary:
-            plots.draw_training_curves(history, result.monitor, temporary, rates, result.best_epoch)
+            plots.draw_training_curves(history, result.monitor, temporary, learning_rates, result.best_epoch)
 
 
 def collect_learning_rates(trainer: Trainer) -> plots.LearningRateCurves:
@@ -36,16 +38,16 @@ def collect_learning_rates(trainer: Trainer) -> plots.LearningRateCurves:
 
 def sample_lr_curve(trainer: Trainer, name: str) -> list[tuple[int, float]]:
     """(step, learning rate) of a player so far: at any step, or where scores decide it at the validations."""
-    player = trainer.param_groups[name]
-    if player.schedule.state_dict() or not player.num_updates:
+    group = trainer.param_groups[name]
+    if group.schedule.state_dict() or not group.num_updates:
         return [(int(row["step"]), row[f"lr_{name}"]) for row in trainer.history]
-    turns = sorted({round(k * (player.num_updates - 1) / (MAX_LR_POINTS - 1)) for k in range(MAX_LR_POINTS)})
-    stretch = trainer.step / player.num_updates  # in a game a player has a part of the steps
-    return [(round(turn * stretch), player.schedule(turn)[0]) for turn in turns]
+    updates = sorted({round(k * (group.num_updates - 1) / (MAX_LR_POINTS - 1)) for k in range(MAX_LR_POINTS)})
+    steps_per_update = trainer.step / group.num_updates  # in a game a player has a part of the steps
+    return [(round(update * steps_per_update), group.schedule(update)[0]) for update in updates]
 
 
 def draw_artifacts(
-    trainer: Trainer, test: Loader, album: SampleSnapshots, result: Result, clock: time_limit.TimeLimit
+    trainer: Trainer, test: Loader, snapshots: SampleSnapshots, result: Result, limit: time_limit.TimeLimit
 ) -> tuple[list[Path], list[str]]:
     """Draws everything there is to see of a finished run whose best weights are in place.
 
@@ -53,19 +55,19 @@ def draw_artifacts(
     """
     path = Path(result.folder)
     draw_curves(path, trainer.history, result, collect_learning_rates(trainer))
-    if not album.is_enabled:
+    if not snapshots.is_enabled:
         return [], []
-    drawn, missed = time_limit.draw_with_time_limit(
-        trainer.task.make_artifacts(test.iter_epoch(0)), trainer.task.model, path, clock
+    drawn, skipped = time_limit.draw_with_time_limit(
+        trainer.task.make_artifacts(test.iter_epoch(0)), trainer.task.model, path, limit
     )
-    return [*drawn, *album.draw_snapshot_strip(trainer)], missed
+    return [*drawn, *snapshots.draw_snapshot_strip(trainer)], skipped
 
 
 def find_missing_artifacts(path: Path, result: Result, *, has_metrics_file: bool = True) -> list[str]:
     """What a finished run should have left and has not: it was killed too early, or somebody removed it."""
     names = [run_dir.METRICS_FILE] * has_metrics_file + [run_dir.CURVES_FILE, *(result.artifacts or [])]
-    lost = [name for name in names if not _is_written(path, name)]
-    return lost + ["its pictures"] * (result.artifacts is None)
+    missing = [name for name in names if not _is_written(path, name)]
+    return missing + ["its pictures"] * (result.artifacts is None)
 
 
 def _is_written(path: Path, name: str) -> bool:

@@ -44,7 +44,7 @@ def make_user_callbacks(config: Config) -> list[Callback]:
 
 def _make_entries(group: str, nodes: Mapping[str, Mapping[str, Any]], kind: type[T]) -> list[T]:
     """The objects of a group, named by their keys."""
-    made = []
+    entries = []
     for name, node in nodes.items():
         key = f"{group}.{name}"
         try:
@@ -54,8 +54,8 @@ def _make_entries(group: str, nodes: Mapping[str, Mapping[str, Any]], kind: type
         except Exception as error:
             raise ConfigError(f"{key}: {node['_target_']} cannot be built: {type(error).__name__}: {error}") from error
         entry.name = key
-        made.append(entry)
-    return made
+        entries.append(entry)
+    return entries
 
 
 def has_metrics_file(config: Config) -> bool:
@@ -76,10 +76,10 @@ def close_loggers(loggers: Sequence[Logger]) -> Iterator[None]:
         logger.end("finished")
 
 
-def log_outcome(loggers: Sequence[Logger], result: Result, drawn: Sequence[Path]) -> None:
+def log_outcome(loggers: Sequence[Logger], result: Result, artifacts: Sequence[Path]) -> None:
     """Log the test scores of the best weights, and the curves and pictures of a finished run."""
     curves = Path(result.folder) / run_dir.CURVES_FILE
-    images = [path for path in (curves, *drawn) if path.suffix == ".png" and path.is_file()]
+    images = [path for path in (curves, *artifacts) if path.suffix == ".png" and path.is_file()]
     for logger in loggers:
         logger.log_metrics({f"test/{name}": value for name, value in result.test.items()}, result.steps)
         logger.log_images(images, result.steps)

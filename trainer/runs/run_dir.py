@@ -65,7 +65,7 @@ def is_path(word: str) -> bool:
     return not equals or not _KEY_PATTERN.fullmatch(key) or os.path.isdir(word)
 
 
-def claim_dir(wanted: str, may_reuse: Callable[[Path], bool] | None = None) -> Path:
+def claim_dir(name: str, may_reuse: Callable[[Path], bool] | None = None) -> Path:
     """Create a new directory of this name, with a number appended if the name is taken.
 
     Args:
@@ -75,11 +75,11 @@ def claim_dir(wanted: str, may_reuse: Callable[[Path], bool] | None = None) -> P
         SystemFault: Nothing can be written.
     """
     return next(
-        path for path, is_new in _make_numbered_dirs(wanted) if is_new or (may_reuse is not None and may_reuse(path))
+        path for path, is_new in _make_numbered_dirs(name) if is_new or (may_reuse is not None and may_reuse(path))
     )
 
 
-def claim_run(wanted: str, *, may_reuse: bool = False) -> ClaimedRunDir:
+def claim_run(name: str, *, may_reuse: bool = False) -> ClaimedRunDir:
     """Create a new run directory as ``claim_dir`` does, and lock it; ``lock_run`` takes over the lock.
 
     A directory created a moment ago looks like one whose run was killed; only the lock tells them apart.
@@ -87,7 +87,7 @@ def claim_run(wanted: str, *, may_reuse: bool = False) -> ClaimedRunDir:
     Args:
         may_reuse: Also reuse a directory in which a run was killed before it saved anything.
     """
-    for path, is_new in _make_numbered_dirs(wanted):
+    for path, is_new in _make_numbered_dirs(name):
         if not is_new and not (may_reuse and is_abandoned_run(path)):
             continue
         try:
@@ -110,10 +110,10 @@ def _is_current_lock(file: IO[str], path: Path) -> bool:
         return False
 
 
-def _make_numbered_dirs(wanted: str) -> Iterator[tuple[Path, bool]]:
+def _make_numbered_dirs(name: str) -> Iterator[tuple[Path, bool]]:
     """Yield directories of this name, numbered from the second on, and whether each was just created."""
     for number in range(1000):
-        path = Path(wanted if not number else f"{wanted}-{number + 1}")
+        path = Path(name if not number else f"{name}-{number + 1}")
         try:
             path.mkdir(parents=True)
         except FileExistsError:
@@ -122,7 +122,7 @@ def _make_numbered_dirs(wanted: str) -> Iterator[tuple[Path, bool]]:
             raise SystemFault(f"cannot create {path.absolute()}: {error.strerror}") from error
         else:
             yield path, True
-    raise SystemFault(f"a thousand runs are called {wanted}")
+    raise SystemFault(f"a thousand runs are called {name}")
 
 
 def is_abandoned_run(path: Path) -> bool:
@@ -145,7 +145,7 @@ class RunInUseError(ConfigError):
 
 
 @contextmanager
-def lock_run(path: Path, patience: float = 0.0, lock: IO[str] | None = None) -> Iterator[None]:
+def lock_run(path: Path, timeout: float = 0.0, lock: IO[str] | None = None) -> Iterator[None]:
     """Lock a run directory; the lock ends with the process, however it ends.
 
     Args:
@@ -159,7 +159,7 @@ def lock_run(path: Path, patience: float = 0.0, lock: IO[str] | None = None) -> 
     with atomic_write.catch_write_errors(path / LOCK_FILE):
         file = lock or _open_lock(path)
     try:
-        _wait_for_lock(file, path, time.monotonic() + patience)
+        _wait_for_lock(file, path, time.monotonic() + timeout)
         with atomic_write.catch_write_errors(path / LOCK_FILE):
             file.truncate(0)
             file.write(str(os.getpid()))
@@ -215,19 +215,19 @@ def link_latest(path: Path) -> None:
 def read_results(path: Path) -> dict[str, Any]:
     """Read ``results.json``, with NaN for null scores; empty if it cannot be read."""
     try:
-        found = json.loads((path / RESULTS_FILE).read_text(encoding="utf-8"))
+        results = json.loads((path / RESULTS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    if not isinstance(found, dict):
+    if not isinstance(results, dict):
         return {}
-    scores = {name: found[name] for name in SCORE_GROUPS if isinstance(found.get(name), dict)}
-    return found | {
+    scores = {name: results[name] for name in SCORE_GROUPS if isinstance(results.get(name), dict)}
+    return results | {
         name: {key: math.nan if value is None else value for key, value in values.items()}
         for name, values in scores.items()
     }
 
 
-def find_run(is_wanted: Callable[[dict[str, Any]], bool], preferred: Path, name: str | None = None) -> Path | None:
+def find_run(matches: Callable[[dict[str, Any]], bool], preferred: Path, name: str | None = None) -> Path | None:
     """Find the newest run whose results match, unfinished ones first; None if there is none.
 
     Args:
@@ -237,16 +237,16 @@ def find_run(is_wanted: Callable[[dict[str, Any]], bool], preferred: Path, name:
     from trainer.runs import recovery
 
     pattern = f"**/{glob.escape(name)}" if name else "**"
-    every = (file for known in IDENTIFYING_FILES for file in Path(RUNS_ROOT).glob(f"{pattern}/{known}"))
-    places = [preferred] if os.path.isdir(preferred) else dict.fromkeys(file.parent for file in every)
-    runs = {path: recovery.read_results(path) for path in places}
+    files = (file for file_name in IDENTIFYING_FILES for file in Path(RUNS_ROOT).glob(f"{pattern}/{file_name}"))
+    paths = [preferred] if os.path.isdir(preferred) else dict.fromkeys(file.parent for file in files)
+    runs = {path: recovery.read_results(path) for path in paths}
     # A folder may have been moved since its results were written.
-    mine = [path for path, results in runs.items() if is_wanted(results and results | {"folder": str(path)})]
-    return max(mine, key=lambda path: (runs[path].get("status") != "finished", _last_modified(path)), default=None)
+    matching = [path for path, results in runs.items() if matches(results and results | {"folder": str(path)})]
+    return max(matching, key=lambda path: (runs[path].get("status") != "finished", _last_modified(path)), default=None)
 
 
 def _last_modified(path: Path) -> int:
-    return max((file.stat().st_mtime_ns for known in IDENTIFYING_FILES for file in path.glob(known)), default=0)
+    return max((file.stat().st_mtime_ns for name in IDENTIFYING_FILES for file in path.glob(name)), default=0)
 
 
 def remove_if_empty(path: Path) -> bool:

@@ -71,7 +71,9 @@ class RunReporter(Callback):
         logging.getLogger("trainer").addHandler(self._handler)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.progress.stop()
         logging.getLogger("trainer").removeHandler(self._handler)
 
@@ -85,25 +87,29 @@ class RunReporter(Callback):
         trainer: Trainer,
         result: Result,
         sizes: Mapping[str, tuple[int, str]],
-        reading: Sequence[str] = (),
-        rule: str = "",
+        column_summaries: Sequence[str] = (),
+        baseline_rule: str = "",
     ) -> None:
         """Says what is about to be trained, and on what: ``sizes`` of the splits, how columns were read, and the
         rule of the baseline where it was chosen among several."""
         self.flag.defer_stop()
         (rows, unit), (self._test_rows, _) = sizes["train"], sizes["test"]
         threads, params = format_count(result.threads, "thread"), format_count(result.params, "parameter")
-        going_on = f", from step {trainer.step:,}" if trainer.step else ""
-        shown = " / ".join(f"{count:,}" for count, _ in sizes.values())
-        text = f"{result.model} on {result.data}: {params}, {shown} {unit}, {result.device}, {threads}"
-        self.print_line(f"{text}{going_on}", "bold")
-        log.info("%s%s; config %s", text, going_on, result.identity)
-        if reading:
-            more = f"; and {len(reading) - MAX_COLUMN_READINGS} more" if len(reading) > MAX_COLUMN_READINGS else ""
-            self.print_line(f"read as: {'; '.join(reading[:MAX_COLUMN_READINGS])}{more}")
-            log.info("read as: %s", "; ".join(reading))
-        if rule:
-            self.print_line(f"baseline: {rule}")
+        start_text = f", from step {trainer.step:,}" if trainer.step else ""
+        split_sizes = " / ".join(f"{count:,}" for count, _ in sizes.values())
+        text = f"{result.model} on {result.data}: {params}, {split_sizes} {unit}, {result.device}, {threads}"
+        self.print_line(f"{text}{start_text}", "bold")
+        log.info("%s%s; config %s", text, start_text, result.identity)
+        if column_summaries:
+            rest = (
+                f"; and {len(column_summaries) - MAX_COLUMN_READINGS} more"
+                if len(column_summaries) > MAX_COLUMN_READINGS
+                else ""
+            )
+            self.print_line(f"read as: {'; '.join(column_summaries[:MAX_COLUMN_READINGS])}{rest}")
+            log.info("read as: %s", "; ".join(column_summaries))
+        if baseline_rule:
+            self.print_line(f"baseline: {baseline_rule}")
         if trainer.settings.num_workers > count_cores():
             self.print_line(
                 f"num_workers: {trainer.settings.num_workers} processes share {format_count(count_cores(), 'core')}"
@@ -165,7 +171,9 @@ class RunReporter(Callback):
         if self.quiet:
             return
         scores = ", ".join(
-            f"{format_metric_name(each)} {format_number(value)}" for each, value in result.val.items() if each != "loss"
+            f"{format_metric_name(metric_name)} {format_number(value)}"
+            for metric_name, value in result.val.items()
+            if metric_name != "loss"
         )
         self.print_line(
             f"chosen: epoch {result.best_epoch} of {result.epochs} by val {format_metric_name(name)}; val {scores}\n"
@@ -182,11 +190,13 @@ class RunReporter(Callback):
         scores = {key: round(value, 6) for key, value in result.test.items()}
         log.info("test %s; %s", scores, format_score_comparison(result, result.monitor))
 
-    def show_summary(self, trainer: Trainer, result: Result, drawn: Sequence[Path], missed: Sequence[str] = ()) -> None:
+    def show_summary(
+        self, trainer: Trainer, result: Result, artifacts: Sequence[Path], skipped: Sequence[str] = ()
+    ) -> None:
         """Where everything is, and what there was no time for."""
         self.print_line(f"saved in {result.folder} ({result.seconds:.1f} s)")
-        if drawn:
-            self.print_line(f"pictures: {', '.join(path.name for path in drawn)}")
-        if missed:
+        if artifacts:
+            self.print_line(f"pictures: {', '.join(path.name for path in artifacts)}")
+        if skipped:
             limit = trainer.settings.draw_seconds
-            self.print_line(f"not drawn within draw_seconds={limit:g}: {', '.join(missed)}")
+            self.print_line(f"not drawn within draw_seconds={limit:g}: {', '.join(skipped)}")

@@ -43,7 +43,7 @@ class RunComponents:
 def build_components(
     config: Config,
     result: Result,
-    screen: run_report.RunReporter,
+    reporter: run_report.RunReporter,
     state: dict[str, Any] | None,
     train: Callable[[Config, Path], object],
 ) -> RunComponents:
@@ -52,8 +52,10 @@ def build_components(
     train: trains another run, the classifier by which rows are compared, if there is to be one.
     """
     settings, path = config.settings, Path(result.folder)
-    loggers, mine = run_callbacks.make_loggers(config, path), run_callbacks.make_user_callbacks(config)
-    where = device.select_device(settings.device) if state is None else device.select_available_device(settings.device)
+    loggers, user_callbacks = run_callbacks.make_loggers(config, path), run_callbacks.make_user_callbacks(config)
+    target_device = (
+        device.select_device(settings.device) if state is None else device.select_available_device(settings.device)
+    )
     torch.set_num_threads(1)
     device.keep_freed_memory()
     data = (
@@ -62,8 +64,8 @@ def build_components(
     fid_feature_network.attach_feature_extractor(config, data, train)
     # After the data: what it imports may draw from the generators, once in a process.
     rng.seed_everything(settings.seed)
-    task = factory.make_task(config.tree, data, config.names).to(where)
-    loaders = factory.make_loaders(config.tree, data, settings, where)
+    task = factory.make_task(config.tree, data, config.names).to(target_device)
+    loaders = factory.make_loaders(config.tree, data, settings, target_device)
     reported = factory.run_sanity_check(task, loaders["train"], config.tree["model"], settings.precision)
     monitor = select_monitor(task, settings.monitor, reported)
     result.threads = (
@@ -73,29 +75,37 @@ def build_components(
     )
     torch.set_num_threads(result.threads)
     result.params = sum(p.numel() for p in task.parameters())
-    result.device, result.monitor = str(where), monitor.name
+    result.device, result.monitor = str(target_device), monitor.name
     result.higher_is_better = collect_directions(task, reported)
     result.baseline, result.best_possible = dict(data.info.baseline), dict(data.info.best_possible)
 
-    kept = dataset_loading.get_dataset_state(config, data)
-    keeper = checkpoint.CheckpointManager(
-        path, _run_metadata(config, result) | {"data": digests.digest_parts(kept)}, kept
+    dataset_state = dataset_loading.get_dataset_state(config, data)
+    checkpoints = checkpoint.CheckpointManager(
+        path, _run_metadata(config, result) | {"data": digests.digest_parts(dataset_state)}, dataset_state
     )
-    album = SampleSnapshots(path, settings.seed, is_on=settings.draw and not screen.quiet)
-    saving = CheckpointCallback(keeper, settings.save_every)
-    stopping = [] if settings.patience is None else [EarlyStopping(settings.patience)]
+    snapshots = SampleSnapshots(path, settings.seed, is_on=settings.draw and not reporter.quiet)
+    checkpoint_callback = CheckpointCallback(checkpoints, settings.save_every)
+    early_stopping = [] if settings.patience is None else [EarlyStopping(settings.patience)]
     # States are saved after whatever has one, and a signal is answered when all have seen the step.
-    callbacks: list[Callback] = [*loggers, screen, album, *mine, *stopping, saving, SignalStop(screen.flag)]
-    players = factory.make_param_groups(config.tree, settings, task, loaders["train"])
-    trainer = Trainer(task, players, loaders["train"], loaders["val"], settings, callbacks)
+    callbacks: list[Callback] = [
+        *loggers,
+        reporter,
+        snapshots,
+        *user_callbacks,
+        *early_stopping,
+        checkpoint_callback,
+        SignalStop(reporter.flag),
+    ]
+    param_groups = factory.make_param_groups(config.tree, settings, task, loaders["train"])
+    trainer = Trainer(task, param_groups, loaders["train"], loaders["val"], settings, callbacks)
     if state is not None:
         load_trainer_state(trainer, state, path)
-        if state["data"] and state["data"]["fingerprint"] != kept["fingerprint"] and state["best"]["step"]:
+        if state["data"] and state["data"]["fingerprint"] != dataset_state["fingerprint"] and state["best"]["step"]:
             # What was allowed once is what the run is of: its best weights are scored on it from now on.
-            keeper.save_best(consistency.load_best(path))
+            checkpoints.save_best(consistency.load_best(path))
     sizes = {name: loader.split.count_examples() for name, loader in loaders.items()}
-    screen.announce_start(trainer, result, sizes, data.info.column_summaries, data.info.baseline_rule)
-    return RunComponents(trainer, loaders, album, keeper, loggers)
+    reporter.announce_start(trainer, result, sizes, data.info.column_summaries, data.info.baseline_rule)
+    return RunComponents(trainer, loaders, snapshots, checkpoints, loggers)
 
 
 def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> None:
@@ -104,29 +114,31 @@ def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> N
     consistency.check_weights(trainer.task, state, file)
     state = name_state_vectors(trainer, state)
     checkpoint_schema.check_trained_state(state, trainer, file)
-    best, known = None, state["best"]
-    _check_direction(trainer.monitor_metric, known)
-    if known["step"]:
+    best, last_best = None, state["best"]
+    _check_direction(trainer.monitor_metric, last_best)
+    if last_best["step"]:
         best = consistency.load_best(path)
         consistency.check_weights(trainer.task, best, path / checkpoint.BEST)
         checkpoint_schema.check_best(best, state, path / checkpoint.BEST)
-        if best["step"] > known["step"]:
+        if best["step"] > last_best["step"]:
             # Killed between the two files of one save: the weights that had the best score known here are gone. The
             # next validation takes their place, and the later best is found anew where it was, to the same bits.
-            state = state | {"best": known | {"score": None, "finer": None}}
+            state = state | {"best": last_best | {"score": None, "finer": None}}
     trainer.load_state_dict(state, best)
-    if best is not None and best["step"] > known["step"] and trainer.is_finished():
-        said = f"has weights of step {best['step']}; {file.name} of a run that is over, of step {known['step']}"
-        raise ConfigError(f"{path / checkpoint.BEST}: {said}", "one of the two is of another moment")
+    if best is not None and best["step"] > last_best["step"] and trainer.is_finished():
+        steps_text = (
+            f"has weights of step {best['step']}; {file.name} of a run that is over, of step {last_best['step']}"
+        )
+        raise ConfigError(f"{path / checkpoint.BEST}: {steps_text}", "one of the two is of another moment")
 
 
 def _check_direction(metric: Metric, best: Mapping[str, Any]) -> None:
     """Raises ConfigError where the monitored metric was declared with the other direction when the run began."""
-    higher = metric.higher_is_better
-    if best.get("higher_is_better", higher) != higher:
+    higher_is_better = metric.higher_is_better
+    if best.get("higher_is_better", higher_is_better) != higher_is_better:
         raise ConfigError(
-            f"monitor: {metric.name} is declared with higher_is_better={higher}; when the run began it was"
-            f" {not higher}, by which its best weights were chosen: resume it with that"
+            f"monitor: {metric.name} is declared with higher_is_better={higher_is_better}; when the run began it was"
+            f" {not higher_is_better}, by which its best weights were chosen: resume it with that"
         )
 
 

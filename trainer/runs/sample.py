@@ -16,7 +16,7 @@ from trainer.viz import artifact_writer
 from trainer.viz.console import show_warnings
 
 
-def sample_run(kept: Config, options: Mapping[str, Any]) -> Iterator[str]:
+def sample_run(config: Config, options: Mapping[str, Any]) -> Iterator[str]:
     """Yield samples of the best weights of a saved run piece by piece.
 
     Artifacts that are no text are written to the run directory, and their path is yielded.
@@ -24,14 +24,14 @@ def sample_run(kept: Config, options: Mapping[str, Any]) -> Iterator[str]:
     Args:
         options: Options of the task's ``sample``.
     """
-    names_rows = not options.keys().isdisjoint(factory.find_class(kept.tree["task"], Task).row_options)
-    task, _ = load_run(kept, reads_files=names_rows)
-    with show_warnings(), explain_model_errors(kept.tree["model"]):
+    has_row_options = not options.keys().isdisjoint(factory.find_class(config.tree["task"], Task).row_options)
+    task, _ = load_run(config, reads_files=has_row_options)
+    with show_warnings(), explain_model_errors(config.tree["model"]):
         pieces = iter(cast(Sampler, task).sample(**options))
         first = list(islice(pieces, 1))
     for piece in chain(first, pieces):
         yield (
             piece
             if isinstance(piece, str)
-            else f"{artifact_writer.write_artifacts([piece], Path(kept.run_dir), replace=False)[0]}\n"
+            else f"{artifact_writer.write_artifacts([piece], Path(config.run_dir), replace=False)[0]}\n"
         )

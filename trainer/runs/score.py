@@ -16,7 +16,7 @@ from trainer.viz import artifact_writer, score_tables
 from trainer.viz.console import console, print_line, show_warnings
 
 
-def score_run(kept: Config, path: str | None) -> Path:
+def score_run(config: Config, path: str | None) -> Path:
     """Score each row of a file, or of the test split, with the best weights; write a table and return its path.
 
     Rows of a file are numbered from 1, as in messages, and test rows from 0.
@@ -24,7 +24,7 @@ def score_run(kept: Config, path: str | None) -> Path:
     Raises:
         ConfigError: The data set cannot read the file, or it lacks the classes that the model is conditioned on.
     """
-    task, data = load_run(kept, reads_files=path is None)
+    task, data = load_run(config, reads_files=path is None)
     if path is not None:
         with show_warnings():
             data.test = data.read(path)
@@ -32,15 +32,15 @@ def score_run(kept: Config, path: str | None) -> Path:
             raise ConfigError(
                 f"input: the model of this run is conditioned on the class of each row; {path} has no classes"
             )
-    test = factory.make_loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
-    with explain_model_errors(kept.tree["model"]):
-        ratings = evaluation.score_rows(task, test, kept.settings)
-    called, names = data.test.get_row_names(first=0 if path is None else 1)
-    rows = list(zip(names, *(values.tolist() for values in ratings.values()), strict=True))
-    (written,) = artifact_writer.write_artifacts(
-        [artifacts.Table("scores", (called, *ratings), rows)], Path(kept.run_dir), replace=False
+    test = factory.make_loaders(config.tree, data, config.settings, task.progress.device)["test"]
+    with explain_model_errors(config.tree["model"]):
+        scores = evaluation.score_rows(task, test, config.settings)
+    row_label, names = data.test.get_row_names(first=0 if path is None else 1)
+    rows = list(zip(names, *(values.tolist() for values in scores.values()), strict=True))
+    (file,) = artifact_writer.write_artifacts(
+        [artifacts.Table("scores", (row_label, *scores), rows)], Path(config.run_dir), replace=False
     )
-    for table in score_tables.build_rating_tables(called, names, ratings, find_task_metric(task, next(iter(ratings)))):
+    for table in score_tables.build_rating_tables(row_label, names, scores, find_task_metric(task, next(iter(scores)))):
         console.print(table)
-    print_line(f"{format_count(len(rows), 'row')} rated in {written}")
-    return written
+    print_line(f"{format_count(len(rows), 'row')} rated in {file}")
+    return file

@@ -54,26 +54,27 @@ def run_sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
     swept = {item.key_or_group for item in parsed if item.is_sweep_override()}
     grid = expand_combinations(parsed, folders)
     composed = _compose_jobs(grid, folders)
-    good = [item for item in composed if isinstance(item, Config)]
+    compatible = [item for item in composed if isinstance(item, Config)]
     names = [_job_name(number, combination, swept) for number, combination in enumerate(grid)]
     # With resume=auto a sweep goes on in the folder where it stands, so that its table is that of all its jobs.
-    begun = (
+    earlier_runs = (
         _find_earlier_run(item, name) for item, name in zip(composed, names, strict=True) if isinstance(item, Config)
     )
-    earlier = next((path.parent for path in begun if path), None)
-    root = earlier or _claim_sweep_dir(good[0])
-    workers = good[0].settings.jobs or count_cores()
+    earlier_root = next((path.parent for path in earlier_runs if path), None)
+    root = earlier_root or _claim_sweep_dir(compatible[0])
+    workers = compatible[0].settings.jobs or count_cores()
     jobs = [_make_job(item, root / name, workers) for item, name in zip(composed, names, strict=True)]
     from trainer.viz.console import print_line  # here: a grid that is refused needs no library that prints
 
-    if earlier is None and good[0].settings.resume == "auto":
+    if earlier_root is None and compatible[0].settings.resume == "auto":
         print_line(
             f"resume=auto: no sweep of these jobs on this data yet; starting one{_describe_other_data(composed, names)}"
         )
-    refused = len(jobs) - len(good)
-    rest = f" ({refused} more would train what does not go together)" if refused else ""
+    refused = len(jobs) - len(compatible)
+    refused_text = f" ({refused} more would train what does not go together)" if refused else ""
     print_line(
-        f"{format_count(len(good), 'job')}{rest}, {workers} at a time{_describe_worker_limit(workers)}, in {root}"
+        f"{format_count(len(compatible), 'job')}{refused_text}, {workers} at a time"
+        f"{_describe_worker_limit(workers)}, in {root}"
     )
     stop = _run_all(jobs, workers)
     return _summarize(jobs, root, stop)
@@ -81,10 +82,10 @@ def run_sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
 
 def _describe_worker_limit(workers: int) -> str:
     """Note that an environment variable limits the number of jobs below that of processors."""
-    said, there = os.environ.get("OMP_NUM_THREADS", ""), count_processors()
-    if said != str(workers) or workers >= there:
+    num_threads, num_processors = os.environ.get("OMP_NUM_THREADS", ""), count_processors()
+    if num_threads != str(workers) or workers >= num_processors:
         return ""
-    return f" (OMP_NUM_THREADS={said}; jobs={there} would use all processors)"
+    return f" (OMP_NUM_THREADS={num_threads}; jobs={num_processors} would use all processors)"
 
 
 def _job_name(number: int, combination: Sequence[str], swept: Set[str]) -> str:
@@ -176,8 +177,8 @@ def _summarize(jobs: Sequence[Job], root: Path, stop: int | None) -> int:
             if job.status != "finished":
                 print(escape_control_chars(f"{job.status}: {job.path.name}: {job.reason}"), file=sys.stderr)
     if any(job.status == "interrupted" for job in jobs):
-        by = (number for number in signals.STOP_SIGNALS if any(number.name in job.reason for job in jobs))
-        number = stop or next(by, signal.SIGINT)
+        numbers = (number for number in signals.STOP_SIGNALS if any(number.name in job.reason for job in jobs))
+        number = stop or next(numbers, signal.SIGINT)
         raise Interrupted("sweep stopped; the same command with resume=auto goes on", signals.resolve_signal(number))
     statuses = {job.status for job in jobs} - {"finished"}
     return ConfigError.exit_code if statuses == {"refused"} else int(bool(statuses))
@@ -212,7 +213,7 @@ def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
     total = len(waiting)
     stops: list[int] = []
 
-    def hear(number: int, _: object) -> None:
+    def stop_jobs(number: int, _: object) -> None:
         """No more jobs; those that run are told, for a signal may have come here alone."""
         stops.append(number)
         for pid in running:
@@ -221,15 +222,15 @@ def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
                 os.kill(pid, signal.SIGTERM if number == signal.SIGINT else number)
 
     board = SweepProgress(total)
-    with signals.signal_handler(hear, signals.STOP_SIGNALS):
+    with signals.signal_handler(stop_jobs, signals.STOP_SIGNALS):
         while running or (waiting and not stops):
             while waiting and len(running) < workers and not stops:
                 job = waiting.pop(0)
                 with signals.block_signals():  # or a job just born would be missed
                     running[start_job(job)] = job
             # By number: of any child, it would take those of whoever called us.
-            ended = (found for found in (os.waitpid(pid, os.WNOHANG) for pid in tuple(running)) if found[0])
-            pid, code = next(ended, (0, 0))
+            finished = (result for result in (os.waitpid(pid, os.WNOHANG) for pid in tuple(running)) if result[0])
+            pid, code = next(finished, (0, 0))
             if not pid:
                 board.show_running_jobs([read_job_position(job) for job in running.values()])
                 time.sleep(POLL_SECONDS)

@@ -41,20 +41,20 @@ def run(config: Config) -> Result:
     if settings.resume is None:
         return _start_new_run(dataset_loading.add_fingerprint(config))
     if settings.resume != "auto":
-        kept = saved_run.load(Path(settings.resume), settings.plugins)
-        changed = saved_run.diff(config, kept)
-        if changed:
-            raise ConfigError(*changed, "the configuration of a resumed run is fixed; start a new run to change it")
-        return resume_run(saved_run.with_runtime_overrides(kept, config))
+        saved_config = saved_run.load(Path(settings.resume), settings.plugins)
+        conflicts = saved_run.find_conflicting_overrides(config, saved_config)
+        if conflicts:
+            raise ConfigError(*conflicts, "the configuration of a resumed run is fixed; start a new run to change it")
+        return resume_run(saved_run.with_runtime_overrides(saved_config, config))
     config = dataset_loading.add_fingerprint(config)
-    found = resume.find_matching_run(config, Path(config.run_dir))
-    if found is None:
-        other = resume.describe_other_data(config, Path(config.run_dir))
-        print_line(f"resume=auto: no run of this configuration on this data yet; starting one{other}")
+    path = resume.find_matching_run(config, Path(config.run_dir))
+    if path is None:
+        other_data = resume.describe_other_data(config, Path(config.run_dir))
+        print_line(f"resume=auto: no run of this configuration on this data yet; starting one{other_data}")
         return _start_new_run(config, may_reuse=True)
-    if run_dir.read_results(found).get("status") == "finished":
-        return complete_run(config, found, patience=LOCK_WAIT_SECONDS)
-    return execute_run(config, found, patience=LOCK_WAIT_SECONDS)
+    if run_dir.read_results(path).get("status") == "finished":
+        return complete_run(config, path, lock_wait=LOCK_WAIT_SECONDS)
+    return execute_run(config, path, lock_wait=LOCK_WAIT_SECONDS)
 
 
 def _start_new_run(config: Config, *, may_reuse: bool = False) -> Result:
@@ -62,15 +62,15 @@ def _start_new_run(config: Config, *, may_reuse: bool = False) -> Result:
     return execute_run(config, path, lock=lock)
 
 
-def resume_run(kept: Config) -> Result:
+def resume_run(saved_config: Config) -> Result:
     """Goes on with a stored run, to the bits it would have had without the stop; a finished one is made complete.
 
     Raises ConfigError if its last checkpoint is damaged: which one to go on from is then for the user to say.
     """
-    path = Path(kept.run_dir)
+    path = Path(saved_config.run_dir)
     if run_dir.read_results(path).get("status") == "finished":
-        return complete_run(kept, path)
-    return execute_run(kept, path, fall_back=False)
+        return complete_run(saved_config, path)
+    return execute_run(saved_config, path, fall_back=False)
 
 
 def execute_run(
@@ -78,7 +78,7 @@ def execute_run(
     path: Path,
     *,
     fall_back: bool = True,
-    patience: float = 0.0,
+    lock_wait: float = 0.0,
     quiet: bool = False,
     lock: IO[str] | None = None,
 ) -> Result:
@@ -86,21 +86,21 @@ def execute_run(
 
     lock: of a folder that was claimed for it. quiet: nothing but a bar on the terminal, for a run within another.
     """
-    with _open_run(config, path, patience, quiet=quiet, lock=lock) as screen:
+    with _open_run(config, path, lock_wait, quiet=quiet, lock=lock) as reporter:
         state = load_saved_state(path, fall_back=fall_back)
         config = with_saved_fingerprint(config, state)
         result = create_result(config, path)
         if state is not None and config.settings.allow_changed_data:  # from here on it is a run of what lies there now
             config = dataset_loading.add_fingerprint(config)
             result.data_digest = config.data_digest
-        with _record_outcome(result, config, fresh=state is None), signals.prefer_interrupt(screen.flag):
+        with _record_outcome(result, config, fresh=state is None), signals.prefer_interrupt(reporter.flag):
             if state is None:
                 saved = {migrations.KEY: migrations.FORMAT_VERSION} | secret_masking.mask_tree(config.raw)
                 atomic_write.write_text(path / run_dir.CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(saved)))
                 _mark_running(result)
-            made = build_components(config, result, screen, state, train_nested_run)
+            components = build_components(config, result, reporter, state, train_nested_run)
             _mark_running(result)
-            _train_and_test(made, result, screen, config)
+            _train_and_test(components, result, reporter, config)
     return result
 
 
@@ -110,43 +110,45 @@ def _mark_running(result: Result) -> None:
     result.write()
 
 
-def complete_run(config: Config, path: Path, patience: float = 0.0, *, quiet: bool = False) -> Result:
+def complete_run(config: Config, path: Path, lock_wait: float = 0.0, *, quiet: bool = False) -> Result:
     """Makes up for the files that a finished run lacks: it may have been killed while it drew them.
 
     quiet: as of ``start``.
 
     Raises ConfigError for files that are not of one run, and for best weights that are lost.
     """
-    tell = _ignore_text if quiet else print_line
+    print_text = _ignore_text if quiet else print_line
     result = Result.read(path)
     # A state before the last one is none of a finished run.
     state = load_saved_state(path, fall_back=False) if (path / checkpoint.LAST).exists() else None
-    lost = [checkpoint.BEST] if consistency.is_best_lost(path, state, result.best_epoch) else []
-    lost += run_artifacts.find_missing_artifacts(path, result, has_metrics_file=run_callbacks.has_metrics_file(config))
-    if not lost or state is None:
-        without = f", without {', '.join(lost)}" if lost else ""
-        tell(f"{path} is finished{without}; nothing to do")
+    missing = [checkpoint.BEST] if consistency.is_best_lost(path, state, result.best_epoch) else []
+    missing += run_artifacts.find_missing_artifacts(
+        path, result, has_metrics_file=run_callbacks.has_metrics_file(config)
+    )
+    if not missing or state is None:
+        missing_text = f", without {', '.join(missing)}" if missing else ""
+        print_text(f"{path} is finished{missing_text}; nothing to do")
         return result
     with (
-        _open_run(config, path, patience, quiet=quiet) as screen,
+        _open_run(config, path, lock_wait, quiet=quiet) as reporter,
         _record_outcome(result, config, fresh=False),
-        signals.prefer_interrupt(screen.flag),
+        signals.prefer_interrupt(reporter.flag),
     ):
-        tell(f"{path} is finished, but without {', '.join(lost)}; going on with that")
-        if checkpoint.BEST in lost:
+        print_text(f"{path} is finished, but without {', '.join(missing)}; going on with that")
+        if checkpoint.BEST in missing:
             checkpoint.save_checkpoint(consistency.extract_best(state), path / checkpoint.BEST)
         if run_callbacks.has_metrics_file(config):
             csv_logger.write_rows(path / run_dir.METRICS_FILE, state["history"])
-        if run_dir.CURVES_FILE in lost:
+        if run_dir.CURVES_FILE in missing:
             run_artifacts.draw_curves(path, state["history"], result)
-        if not set(lost) <= {checkpoint.BEST, run_dir.METRICS_FILE, run_dir.CURVES_FILE}:
-            made = build_components(
-                with_saved_fingerprint(config, state), replace(result), screen, state, train_nested_run
+        if not set(missing) <= {checkpoint.BEST, run_dir.METRICS_FILE, run_dir.CURVES_FILE}:
+            components = build_components(
+                with_saved_fingerprint(config, state), replace(result), reporter, state, train_nested_run
             )
-            made.trainer.load_best_weights()
-            made.trainer.task.eval()
-            _draw_artifacts(made, result, screen)
-        tell(f"{path} is complete")
+            components.trainer.load_best_weights()
+            components.trainer.task.eval()
+            _draw_artifacts(components, result, reporter)
+        print_text(f"{path} is complete")
     return result
 
 
@@ -156,18 +158,18 @@ def _ignore_text(text: str) -> None:
 
 @contextmanager
 def _open_run(
-    config: Config, path: Path, patience: float, *, quiet: bool = False, lock: IO[str] | None = None
+    config: Config, path: Path, lock_wait: float, *, quiet: bool = False, lock: IO[str] | None = None
 ) -> Iterator[run_report.RunReporter]:
     """A block in which this process alone works in a run folder, writes its log, and answers signals."""
     with (
-        run_dir.lock_run(path, patience, lock),
+        run_dir.lock_run(path, lock_wait, lock),
         run_log.log_to_file(path, partial(secret_masking.hide_values, tree=config.raw)),
         signals.capture_signals() as flag,
-        run_report.RunReporter(flag, verbose=config.settings.verbose, quiet=quiet) as screen,
+        run_report.RunReporter(flag, verbose=config.settings.verbose, quiet=quiet) as reporter,
     ):
         if not quiet:
             flag.print_on_exit(path / checkpoint.LAST, _resume_command(config, path))
-        yield screen
+        yield reporter
 
 
 @contextmanager
@@ -216,26 +218,28 @@ def _record_stop(result: Result, error: BaseException, config: Config) -> None:
         log.info("%s", reason)
 
 
-def _train_and_test(made: RunComponents, result: Result, screen: run_report.RunReporter, config: Config) -> None:
-    trainer = made.trainer
-    with run_callbacks.close_loggers(made.loggers):
-        _train(made, result, screen, config)
-        _test(trainer, made.loaders["test"], result)
-        screen.show_scores(trainer, result)
+def _train_and_test(
+    components: RunComponents, result: Result, reporter: run_report.RunReporter, config: Config
+) -> None:
+    trainer = components.trainer
+    with run_callbacks.close_loggers(components.loggers):
+        _train(components, result, reporter, config)
+        _test(trainer, components.loaders["test"], result)
+        reporter.show_scores(trainer, result)
         result.status = "finished"
         result.write()
-        screen.log_scores(result)
-        screen.flag.stop_immediately()
-        drawn, missed = _draw_artifacts(made, result, screen)
-        run_callbacks.log_outcome(made.loggers, result, drawn)
-        screen.show_summary(trainer, result, drawn, missed)
+        reporter.log_scores(result)
+        reporter.flag.stop_immediately()
+        artifacts, skipped = _draw_artifacts(components, result, reporter)
+        run_callbacks.log_outcome(components.loggers, result, artifacts)
+        reporter.show_summary(trainer, result, artifacts, skipped)
 
 
-def _train(made: RunComponents, result: Result, screen: run_report.RunReporter, config: Config) -> None:
+def _train(components: RunComponents, result: Result, reporter: run_report.RunReporter, config: Config) -> None:
     """To the last step; what stops it before has its curves, too."""
-    path, trainer = Path(result.folder), made.trainer
-    checkpoint.check_disk_space(path, trainer.state_dict(), made.checkpoints.shared_state)
-    if not screen.quiet:
+    path, trainer = Path(result.folder), components.trainer
+    checkpoint.check_disk_space(path, trainer.state_dict(), components.checkpoints.shared_state)
+    if not reporter.quiet:
         run_dir.link_latest(path)
     try:
         with explain_model_errors(config.tree["model"]):
@@ -260,18 +264,20 @@ def _test(trainer: Trainer, test: Loader, result: Result) -> None:
 
 
 def _draw_artifacts(
-    made: RunComponents, result: Result, screen: run_report.RunReporter
+    components: RunComponents, result: Result, reporter: run_report.RunReporter
 ) -> tuple[list[Path], list[str]]:
     """Draws what there is to see; a run is complete when its results name it.
 
     Gives the paths, and what there was no time for.
     """
-    settings = made.trainer.settings
-    clock = time_limit.TimeLimit(settings.draw_seconds, screen.announce_drawing, screen.flag.raise_if_stopped)
-    drawn, missed = run_artifacts.draw_artifacts(made.trainer, made.loaders["test"], made.snapshots, result, clock)
-    result.artifacts = [path.name for path in drawn]
+    settings = components.trainer.settings
+    limit = time_limit.TimeLimit(settings.draw_seconds, reporter.announce_drawing, reporter.flag.raise_if_stopped)
+    artifacts, skipped = run_artifacts.draw_artifacts(
+        components.trainer, components.loaders["test"], components.snapshots, result, limit
+    )
+    result.artifacts = [path.name for path in artifacts]
     result.write()
-    return drawn, missed
+    return artifacts, skipped
 
 
 def train_nested_run(config: Config, path: Path) -> Result:
