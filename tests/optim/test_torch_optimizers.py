@@ -142,7 +142,7 @@ def test_a_schedule_may_set_the_momentum(name: str, key: str) -> None:
     assert optimizer.has_momentum
     optimizer.params.grad.fill_(0.1)
     optimizer.step(LR, momentum=0.25)
-    value = optimizer.inner[0].param_groups[0][key]
+    value = optimizer.optimizers[0].param_groups[0][key]
     assert (value[0] if key == "betas" else value) == 0.25
     assert not build("Adagrad")[1].has_momentum
 

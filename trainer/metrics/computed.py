@@ -36,21 +36,21 @@ class ComputedMetric(Metric):
         Raises:
             ConfigError: The function raises, or returns something other than one number.
         """
-        given = f"predictions {tuple(predictions.shape)} and targets {tuple(targets.shape)}"
+        arguments = f"predictions {tuple(predictions.shape)} and targets {tuple(targets.shape)}"
         try:
             value = self.function(predictions, targets)
         except UserError:
             raise
         except Exception as error:
-            place = traceback.extract_tb(error.__traceback__)[1:] or traceback.extract_tb(error.__traceback__)
-            at = next((f" ({part.filename}, line {part.lineno})" for part in place), "")
+            frames = traceback.extract_tb(error.__traceback__)[1:] or traceback.extract_tb(error.__traceback__)
+            location = next((f" ({part.filename}, line {part.lineno})" for part in frames), "")
             reason = f"{type(error).__name__}: {error}"
-            raise ConfigError(f"metric {self}: fails for {given}: {reason}{at}") from error
+            raise ConfigError(f"metric {self}: fails for {arguments}: {reason}{location}") from error
         try:
             return float(value)
         except (TypeError, ValueError, RuntimeError) as error:
-            shown = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)[:60]
-            raise ConfigError(f"metric {self}: returns {shown} for {given}; it must be one number") from error
+            returned = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)[:60]
+            raise ConfigError(f"metric {self}: returns {returned} for {arguments}; it must be one number") from error
 
 
 def as_computed_metric(source: Any, path: str = "") -> ComputedMetric:
@@ -67,30 +67,32 @@ def as_computed_metric(source: Any, path: str = "") -> ComputedMetric:
     """
     if isinstance(source, ComputedMetric):
         return source
-    called = path or getattr(source, "__name__", type(source).__name__)
+    label = path or getattr(source, "__name__", type(source).__name__)
     try:
-        built = source() if isinstance(source, type) else source
+        instance = source() if isinstance(source, type) else source
     except TypeError as error:
-        raise ValueError(f"{called} must be built without arguments ({error})") from error
-    function = getattr(built, "compute", built)
+        raise ValueError(f"{label} must be built without arguments ({error})") from error
+    function = getattr(instance, "compute", instance)
     if not callable(function):
-        raise ValueError(f"{called} is neither a function nor has it a method compute(predictions, targets)")
-    name: Any = getattr(built, "name", None) or getattr(source, "__name__", type(source).__name__)
-    higher = getattr(built, "higher_is_better", None)
-    if higher is None:
-        place = f"{name}.higher_is_better = False" if function is built else "higher_is_better = False in the class"
-        raise ValueError(f"{called} does not say which way is better; add {place}, or True")
+        raise ValueError(f"{label} is neither a function nor has it a method compute(predictions, targets)")
+    name: Any = getattr(instance, "name", None) or getattr(source, "__name__", type(source).__name__)
+    higher_is_better = getattr(instance, "higher_is_better", None)
+    if higher_is_better is None:
+        example = (
+            f"{name}.higher_is_better = False" if function is instance else "higher_is_better = False in the class"
+        )
+        raise ValueError(f"{label} does not say which way is better; add {example}, or True")
     if name in BUILTIN_METRICS:
-        raise ValueError(f"{called} has the name of a built-in metric, {name}; give it another one")
-    return ComputedMetric(name, higher, function, path)
+        raise ValueError(f"{label} has the name of a built-in metric, {name}; give it another one")
+    return ComputedMetric(name, higher_is_better, function, path)
 
 
-def check_names(metrics: Sequence[ComputedMetric]) -> None:
+def check_unique_names(metrics: Sequence[ComputedMetric]) -> None:
     """Check that each has a name of its own.
 
     Raises:
         ValueError: Two of them have one.
     """
-    twice = [name for name, count in Counter(metric.name for metric in metrics).items() if count > 1]
-    if twice:
-        raise ValueError(f"two of its scores are called {twice[0]}")
+    duplicates = [name for name, count in Counter(metric.name for metric in metrics).items() if count > 1]
+    if duplicates:
+        raise ValueError(f"two of its scores are called {duplicates[0]}")

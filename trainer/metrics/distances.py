@@ -34,21 +34,21 @@ def nearest_distances(rows: Tensor, others: Tensor, count: int) -> Tensor:
     mode = (
         "use_mm_for_euclid_dist_if_necessary" if rows.shape[1] > MAX_DIRECT_FEATURES else "donot_use_mm_for_euclid_dist"
     )
-    away = (torch.cdist(part, others, compute_mode=mode) for part in rows.split(ROWS_PER_CHUNK))
-    return torch.cat([part.topk(count, largest=False).values for part in away])
+    distances = (torch.cdist(chunk, others, compute_mode=mode) for chunk in rows.split(ROWS_PER_CHUNK))
+    return torch.cat([chunk.topk(count, largest=False).values for chunk in distances])
 
 
-MODE_HIT_SHARE = 0.2
+MODE_HIT_FRACTION = 0.2
 """A mode is hit by a fifth of the points it should get; one broad Gaussian gives a mode of a ring a fifteenth."""
 
 
-def mode_coverage(points: Tensor, centres: Tensor, sigma: float) -> dict[str, float]:
+def mode_coverage(points: Tensor, centers: Tensor, sigma: float) -> dict[str, float]:
     """How many modes points (N, F) hit, and the share of them that lies within 3 sigma of a centre (K, F).
 
     The modes are taken to be equally likely.
     """
-    distance, nearest = torch.cdist(points.double(), centres.double()).min(1)
-    close = distance <= 3 * sigma
-    hits = torch.bincount(nearest[close], minlength=len(centres))
-    enough = hits >= MODE_HIT_SHARE * len(points) / len(centres)
-    return {"modes": float(enough.sum()), "within": float(close.double().mean())}
+    distance, nearest = torch.cdist(points.double(), centers.double()).min(1)
+    is_close = distance <= 3 * sigma
+    hits = torch.bincount(nearest[is_close], minlength=len(centers))
+    is_hit = hits >= MODE_HIT_FRACTION * len(points) / len(centers)
+    return {"modes": float(is_hit.sum()), "within": float(is_close.double().mean())}

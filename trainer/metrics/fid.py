@@ -10,17 +10,22 @@ from torch import Tensor
 from trainer.metrics.double_precision import to_double
 
 
-def frechet_distance(made: Tensor, real: Tensor) -> float:
+def frechet_distance(generated: Tensor, real: Tensor) -> float:
     """The Frechet distance of two Gaussians fitted to features (N, D) and (M, D) (Heusel et al. 2017):
 
     ``|m - m'|^2 + tr(S + S' - 2 (S S')^(1/2))``. NaN for a single row.
     """
-    if min(len(made), len(real)) < 2:
+    if min(len(generated), len(real)) < 2:
         return math.nan
-    first, second = to_double(made), to_double(real)
-    cov, other = first.T.cov(), second.T.cov()
-    values, vectors = torch.linalg.eigh(cov.reshape(made.shape[1], -1))
-    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
-    cross = torch.linalg.eigvalsh(root @ other.reshape(root.shape) @ root).clamp(min=0).sqrt().sum()
-    away = (first.mean(0) - second.mean(0)).square().sum()
-    return float(away + cov.reshape(root.shape).trace() + other.reshape(root.shape).trace() - 2 * cross)
+    generated_double, real_double = to_double(generated), to_double(real)
+    cov_generated, cov_real = generated_double.T.cov(), real_double.T.cov()
+    values, vectors = torch.linalg.eigh(cov_generated.reshape(generated.shape[1], -1))
+    cov_sqrt = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    trace_sqrt = torch.linalg.eigvalsh(cov_sqrt @ cov_real.reshape(cov_sqrt.shape) @ cov_sqrt).clamp(min=0).sqrt().sum()
+    mean_distance = (generated_double.mean(0) - real_double.mean(0)).square().sum()
+    return float(
+        mean_distance
+        + cov_generated.reshape(cov_sqrt.shape).trace()
+        + cov_real.reshape(cov_sqrt.shape).trace()
+        - 2 * trace_sqrt
+    )

@@ -17,12 +17,14 @@ MAX_SCORES_PER_CHUNK = 1 << 19
 
 def filtered_ranks_and_nll(scores: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     """The ``ranks`` of the rows' targets and their negative log-likelihood, (B,) each."""
-    rows = max(1, MAX_SCORES_PER_CHUNK // scores.shape[1])
-    found = []
-    for part, right, others in zip(*(value.split(rows) for value in (scores, target, known)), strict=True):
-        nll = F.cross_entropy(part.float(), right, reduction="none")
-        found.append((filtered_ranks(part, right, others), to_double(nll)))
-    rank, nll = (torch.cat(parts) for parts in zip(*found, strict=True))
+    rows_per_chunk = max(1, MAX_SCORES_PER_CHUNK // scores.shape[1])
+    results = []
+    for score_chunk, target_chunk, known_chunk in zip(
+        *(value.split(rows_per_chunk) for value in (scores, target, known)), strict=True
+    ):
+        nll = F.cross_entropy(score_chunk.float(), target_chunk, reduction="none")
+        results.append((filtered_ranks(score_chunk, target_chunk, known_chunk), to_double(nll)))
+    rank, nll = (torch.cat(parts) for parts in zip(*results, strict=True))
     return rank, nll
 
 
@@ -33,17 +35,17 @@ def filtered_ranks(scores: Tensor, target: Tensor, known: Tensor) -> Tensor:
     target among them or not, filled up with numbers below 0. Candidates that tie share the mean of their ranks, so
     that scores that are all alike rank as chance does; NaN is no better than last.
     """
-    own = scores.gather(1, target[:, None])
+    target_score = scores.gather(1, target[:, None])
     # What is left out is counted apart, which spares a copy of all scores.
-    others = (known >= 0) & (known != target[:, None])
-    left_out = scores.gather(1, known.clamp(min=0)).where(others, torch.nan)
-    behind = _count_below(scores, own) - _count_below(left_out, own)
-    return scores.shape[1] - others.sum(1) - behind + 0.5
+    is_other = (known >= 0) & (known != target[:, None])
+    other_scores = scores.gather(1, known.clamp(min=0)).where(is_other, torch.nan)
+    num_below = _count_below(scores, target_score) - _count_below(other_scores, target_score)
+    return scores.shape[1] - is_other.sum(1) - num_below + 0.5
 
 
-def _count_below(scores: Tensor, own: Tensor) -> Tensor:
+def _count_below(scores: Tensor, target_score: Tensor) -> Tensor:
     """How many scores (B, C) of each row are below its own (B, 1), those that tie counted half and NaN not at all."""
-    return to_double((scores < own).sum(1)) + to_double((scores == own).sum(1)) / 2
+    return to_double((scores < target_score).sum(1)) + to_double((scores == target_score).sum(1)) / 2
 
 
 def ranking_metrics(ranks: Tensor) -> dict[str, float]:

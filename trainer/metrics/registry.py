@@ -78,14 +78,14 @@ def find_builtin_metric(name: str) -> Metric | None:
     return family.get_member(name.removeprefix(family.prefix)) if family else None
 
 
-def find_metric(name: str, stored: Mapping[str, bool]) -> Metric | None:
+def find_metric(name: str, saved: Mapping[str, bool]) -> Metric | None:
     """Return a metric of a stored run.
 
     Args:
         name: Of the metric.
         stored: Whether higher is better, by name, as the run saved it; an old run has saved nothing.
     """
-    return Metric(name, stored[name]) if name in stored else find_builtin_metric(name)
+    return Metric(name, saved[name]) if name in saved else find_builtin_metric(name)
 
 
 def find_task_metric(task: Task, name: str) -> Metric | None:
@@ -116,10 +116,10 @@ def is_proportion(name: str) -> bool:
     return metric is not None and metric.is_proportion
 
 
-def is_better(value: float, than: float | None, metric: Metric) -> bool:
+def is_better(value: float, best: float | None, metric: Metric) -> bool:
     """Whether a value improves on the best so far. NaN never does, and any number improves on none."""
     if not math.isfinite(value):
         return False
-    if than is None:
+    if best is None:
         return True
-    return value > than if metric.higher_is_better else value < than
+    return value > best if metric.higher_is_better else value < best

@@ -27,7 +27,7 @@ class Segment:
     places: in ``FlatParameters.parameters``. is_decayed: whether weight decay is for them. options: their own.
     """
 
-    places: range
+    indices: range
     is_decayed: bool
     options: ParamOptions = field(default_factory=dict)
 
@@ -57,64 +57,72 @@ class FlatParameters:
     ):
         trained = [p for p in dict.fromkeys(parameters) if p.requires_grad]
         assert trained, "a parameter group without parameters"
-        shrinks = {p: p.ndim >= 2 if decayed is None else p in decayed for p in trained}
-        called = names or {p: str(place) for place, p in enumerate(trained)}
+        is_decayed_by_param = {p: p.ndim >= 2 if decayed is None else p in decayed for p in trained}
+        names_by_param = names or {p: str(index) for index, p in enumerate(trained)}
         ranks = _rank_options(trained, options or {})
-        self.parameters = sorted(trained, key=lambda p: (not shrinks[p], ranks[p]))
-        self.names = [called[p] for p in self.parameters]
+        self.parameters = sorted(trained, key=lambda p: (not is_decayed_by_param[p], ranks[p]))
+        self.names = [names_by_param[p] for p in self.parameters]
         self.matrices = [p.ndim >= 2 and (matrices is None or p in matrices) for p in self.parameters]
         first = self.parameters[0]
         lengths = [-(-p.numel() // _ALIGN) * _ALIGN for p in self.parameters]
-        self._starts = [0, *accumulate(lengths)]
+        self._offsets = [0, *accumulate(lengths)]
         self.data = first.new_zeros(sum(lengths), requires_grad=False)
         self.grad = torch.zeros_like(self.data)
-        self.num_decayed = sum(n for p, n in zip(self.parameters, lengths, strict=True) if shrinks[p])
-        keys = [(shrinks[p], ranks[p]) for p in self.parameters]
+        self.num_decayed = sum(n for p, n in zip(self.parameters, lengths, strict=True) if is_decayed_by_param[p])
+        keys = [(is_decayed_by_param[p], ranks[p]) for p in self.parameters]
         self.segments = []
-        for (is_decayed, _), group in groupby(range(len(keys)), key=lambda place: keys[place]):
-            places = [*group]
-            own = (options or {}).get(self.parameters[places[0]], {})
-            self.segments.append(Segment(range(places[0], places[-1] + 1), is_decayed, own))
-        for parameter, start in zip(self.parameters, self._starts, strict=False):
-            view = self._view_like(self.data, start, parameter)
+        for (is_decayed, _), group in groupby(range(len(keys)), key=lambda index: keys[index]):
+            indices = [*group]
+            own_options = (options or {}).get(self.parameters[indices[0]], {})
+            self.segments.append(Segment(range(indices[0], indices[-1] + 1), is_decayed, own_options))
+        for parameter, offset in zip(self.parameters, self._offsets, strict=False):
+            view = self._view_like(self.data, offset, parameter)
             view.copy_(parameter.detach())
             parameter.data = view
-            parameter.grad = self._view_like(self.grad, start, parameter)
+            parameter.grad = self._view_like(self.grad, offset, parameter)
 
     @staticmethod
-    def _view_like(vector: Tensor, start: int, like: Tensor) -> Tensor:
+    def _view_like(vector: Tensor, offset: int, parameter: Tensor) -> Tensor:
         # Same strides as the parameter had, so that a channels-last kernel stays channels-last; a parameter cut out
         # of a larger tensor has holes, which empty_like closes.
-        return vector.as_strided(like.shape, torch.empty_like(like).stride(), vector.storage_offset() + start)
+        return vector.as_strided(
+            parameter.shape, torch.empty_like(parameter).stride(), vector.storage_offset() + offset
+        )
 
     def zero_grad(self) -> None:
         self.grad.zero_()
 
-    def get_slice(self, places: range) -> slice:
+    def get_slice(self, indices: range) -> slice:
         """The part of the vector that consecutive parameters, by their places in ``parameters``, take up."""
-        return slice(self._starts[places[0]], self._starts[places[-1] + 1])
+        return slice(self._offsets[indices[0]], self._offsets[indices[-1] + 1])
 
-    def split_by_name(self, vector: Tensor, places: range | None = None) -> dict[str, Tensor]:
+    def split_by_name(self, vector: Tensor, indices: range | None = None) -> dict[str, Tensor]:
         """Views of a vector as long as ``data``, or as a slice of it: one for each parameter, shaped like it."""
-        places = range(len(self.parameters)) if places is None else places
-        first = self._starts[places[0]]
-        return {self.names[i]: self._view_like(vector, self._starts[i] - first, self.parameters[i]) for i in places}
+        indices = range(len(self.parameters)) if indices is None else indices
+        first_offset = self._offsets[indices[0]]
+        return {
+            self.names[i]: self._view_like(vector, self._offsets[i] - first_offset, self.parameters[i]) for i in indices
+        }
 
-    def nonfinite_parameter_names(self, named: Iterable[tuple[str, nn.Parameter]]) -> list[str]:
+    def nonfinite_parameter_names(self, named_parameters: Iterable[tuple[str, nn.Parameter]]) -> list[str]:
         """The parameters whose gradient holds a NaN or an infinity."""
-        mine = {id(p) for p in self.parameters}
-        return [name for name, p in named if id(p) in mine and p.grad is not None and not p.grad.isfinite().all()]
+        own_ids = {id(p) for p in self.parameters}
+        return [
+            name
+            for name, p in named_parameters
+            if id(p) in own_ids and p.grad is not None and not p.grad.isfinite().all()
+        ]
 
 
 def _rank_options(
     parameters: Sequence[nn.Parameter], options: Mapping[nn.Parameter, ParamOptions]
 ) -> dict[nn.Parameter, int]:
     """Which of the different options each parameter has, counted in the order in which they first occur."""
-    kinds: list[ParamOptions] = []
+    distinct_options: list[ParamOptions] = []
     ranks = {}
     for parameter in parameters:
-        own = options.get(parameter, {})
-        if own not in kinds:
-            kinds.append(own)
-        ranks[parameter] = kinds.index(own)
+        own_options = options.get(parameter, {})
+        if own_options not in distinct_options:
+            distinct_options.append(own_options)
+        ranks[parameter] = distinct_options.index(own_options)
     return ranks

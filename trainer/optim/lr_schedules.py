@@ -90,20 +90,26 @@ class OneCycle(LRSchedule):
         self.momentum_range = momentum_range if cycle_momentum else None
 
     def compute_lr(self, step: int) -> tuple[float, float | None]:
-        last = self.total_steps - 1
-        rises = step <= self.peak_step and self.peak_step > 0
-        done = step / self.peak_step if rises else (step - self.peak_step) / max(last - self.peak_step, 1e-9)
-        rate = self._interpolate(*((self.initial_lr, self.base_lr) if rises else (self.base_lr, self.final_lr)), done)
+        last_step = self.total_steps - 1
+        is_rising = step <= self.peak_step and self.peak_step > 0
+        fraction = (
+            step / self.peak_step if is_rising else (step - self.peak_step) / max(last_step - self.peak_step, 1e-9)
+        )
+        lr = self._interpolate(
+            *((self.initial_lr, self.base_lr) if is_rising else (self.base_lr, self.final_lr)), fraction
+        )
         if self.momentum_range is None:
-            return rate, None
-        low, high = self.momentum_range
-        return rate, self._interpolate(*((high, low) if rises else (low, high)), done)
+            return lr, None
+        min_momentum, max_momentum = self.momentum_range
+        return lr, self._interpolate(
+            *((max_momentum, min_momentum) if is_rising else (min_momentum, max_momentum)), fraction
+        )
 
-    def _interpolate(self, start: float, end: float, done: float) -> float:
-        done = min(max(done, 0.0), 1.0)
+    def _interpolate(self, start: float, end: float, fraction: float) -> float:
+        fraction = min(max(fraction, 0.0), 1.0)
         if self.anneal == "linear":
-            return start + (end - start) * done
-        return end + (start - end) / 2 * (1 + math.cos(math.pi * done))
+            return start + (end - start) * fraction
+        return end + (start - end) / 2 * (1 + math.cos(math.pi * fraction))
 
 
 class Cosine(LRSchedule):
@@ -114,8 +120,8 @@ class Cosine(LRSchedule):
         self.min_lr = min_lr
 
     def compute_lr(self, step: int) -> tuple[float, float | None]:
-        done = min(step / max(self.total_steps - 1, 1), 1.0)
-        return self.min_lr + (self.base_lr - self.min_lr) * (1 + math.cos(math.pi * done)) / 2, None
+        fraction = min(step / max(self.total_steps - 1, 1), 1.0)
+        return self.min_lr + (self.base_lr - self.min_lr) * (1 + math.cos(math.pi * fraction)) / 2, None
 
 
 class Step(LRSchedule):

@@ -38,23 +38,25 @@ class Muon(TorchOptimizer):
         adamw: Sequence[str] = (),
     ):
         Optimizer.__init__(self, params, lr, weight_decay, decay_norm_and_bias=True)
-        self.inner, self.slots = [], []
-        others = set(find_matches("optimizer.adamw", adamw, params.names)) if adamw else set()
-        matrices = {place for place, name in enumerate(params.names) if params.matrices[place] and name not in others}
+        self.optimizers, self.slots = [], []
+        adamw_names = set(find_matches("optimizer.adamw", adamw, params.names)) if adamw else set()
+        matrices = {
+            index for index, name in enumerate(params.names) if params.matrices[index] and name not in adamw_names
+        }
         if not matrices:
             raise ValueError("muon updates matrices, and there are none to train; choose another optimizer")
-        muon = {"momentum": momentum, "nesterov": nesterov, "ns_steps": ns_steps, "adjust_lr_fn": adjust_lr_fn}
+        options = {"momentum": momentum, "nesterov": nesterov, "ns_steps": ns_steps, "adjust_lr_fn": adjust_lr_fn}
         groups = [_flatten_kernels(group) for group in parameter_groups(params, matrices)]
-        self._add(torch.optim.Muon, {"lr": lr, "weight_decay": weight_decay, **muon}, groups)
-        rest = parameter_groups(params, set(range(len(params.names))) - matrices)
-        if rest:
-            adam = {"lr": lr, "weight_decay": weight_decay, "betas": tuple(betas), "eps": eps}
-            self._add(torch.optim.AdamW, adam, rest)
+        self._add(torch.optim.Muon, {"lr": lr, "weight_decay": weight_decay, **options}, groups)
+        adamw_groups = parameter_groups(params, set(range(len(params.names))) - matrices)
+        if adamw_groups:
+            adamw_options = {"lr": lr, "weight_decay": weight_decay, "betas": tuple(betas), "eps": eps}
+            self._add(torch.optim.AdamW, adamw_options, adamw_groups)
 
 
 def _flatten_kernels(group: SegmentTensors) -> SegmentTensors:
     segment, tensors = group
-    return segment, [(as_matrix(parameter), places) for parameter, places in tensors]
+    return segment, [(as_matrix(parameter), indices) for parameter, indices in tensors]
 
 
 def as_matrix(parameter: nn.Parameter) -> nn.Parameter:
@@ -63,9 +65,9 @@ def as_matrix(parameter: nn.Parameter) -> nn.Parameter:
         return parameter
     assert parameter.grad is not None
     strides = parameter.stride()
-    inner = sorted(range(1, parameter.ndim), key=lambda axis: -strides[axis])  # as they lie in memory
-    matrix, gradient = (t.permute(0, *inner).flatten(1) for t in (parameter.detach(), parameter.grad))
+    inner_axes = sorted(range(1, parameter.ndim), key=lambda axis: -strides[axis])  # as they lie in memory
+    matrix, gradient = (t.permute(0, *inner_axes).flatten(1) for t in (parameter.detach(), parameter.grad))
     assert matrix.data_ptr() == parameter.data_ptr(), "a kernel whose first axis is not outermost"
-    made = nn.Parameter(matrix)
-    made.grad = gradient
-    return made
+    matrix_parameter = nn.Parameter(matrix)
+    matrix_parameter.grad = gradient
+    return matrix_parameter

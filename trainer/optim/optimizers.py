@@ -11,7 +11,7 @@ float scalar on the device, makes a step a no-op where it is 1, without asking t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from trainer.core.types import Decay, NonNegativeFloat, PositiveFloat
 from trainer.optim.flat_params import FlatParameters
-from trainer.optim.fused_kernels import Kernel, make_adam_kernel, make_sgd_kernel, restore_if
+from trainer.optim.fused_kernels import Kernel, make_adam_kernel, make_sgd_kernel, restore_if_nonfinite
 
 
 @dataclass(frozen=True)
@@ -84,16 +84,16 @@ def make_update_slices(params: FlatParameters, weight_decay: float, decay_norm_a
     """The vector cut where weight decay or rate change; neighbors that are updated alike stay one slice."""
     slices: list[UpdateSlice] = []
     for segment in params.segments:
-        usual = weight_decay if segment.is_decayed or decay_norm_and_bias else 0.0
+        default_decay = weight_decay if segment.is_decayed or decay_norm_and_bias else 0.0
         options = segment.options
-        made = UpdateSlice(
-            params.get_slice(segment.places), options.get("weight_decay", usual), options.get("lr_scale", 1.0)
+        new_slice = UpdateSlice(
+            params.get_slice(segment.indices), options.get("weight_decay", default_decay), options.get("lr_scale", 1.0)
         )
-        last = slices[-1] if slices else None
-        if last and (last.weight_decay, last.lr_scale) == (made.weight_decay, made.lr_scale):
-            slices[-1] = UpdateSlice(slice(last.part.start, made.part.stop), made.weight_decay, made.lr_scale)
+        last_slice = slices[-1] if slices else None
+        if last_slice and last_slice == replace(new_slice, part=last_slice.part):
+            slices[-1] = replace(new_slice, part=slice(last_slice.part.start, new_slice.part.stop))
         else:
-            slices.append(made)
+            slices.append(new_slice)
     return slices
 
 
@@ -105,12 +105,12 @@ class _FusedOptimizer(Optimizer):
     def _make_kernels(self) -> list[tuple[Kernel, float]]:
         """A kernel for each slice, with what its rate is multiplied by."""
         return [
-            (self._make_kernel(self.params.data[cut.part], self.params.grad[cut.part], cut), cut.lr_scale)
-            for cut in self.update_slices
+            (self._make_kernel(self.params.data[s.part], self.params.grad[s.part], s), s.lr_scale)
+            for s in self.update_slices
         ]
 
     @abstractmethod
-    def _make_kernel(self, data: Tensor, grad: Tensor, cut: UpdateSlice) -> Kernel:
+    def _make_kernel(self, data: Tensor, grad: Tensor, update_slice: UpdateSlice) -> Kernel:
         """The kernel that updates one slice, given as views of the vector and of its gradient."""
 
     def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
@@ -141,15 +141,15 @@ class _AdamBase(_FusedOptimizer):
         self.eps = eps
         self._kernels = self._make_kernels()
 
-    def _make_kernel(self, data: Tensor, grad: Tensor, cut: UpdateSlice) -> Kernel:
+    def _make_kernel(self, data: Tensor, grad: Tensor, update_slice: UpdateSlice) -> Kernel:
         return make_adam_kernel(
             data,
             grad,
-            (self.averages["mean"][cut.part], self.averages["square"][cut.part]),
+            (self.averages["mean"][update_slice.part], self.averages["square"][update_slice.part]),
             self.steps,
             betas=self.betas,
             eps=self.eps,
-            weight_decay=cut.weight_decay,
+            weight_decay=update_slice.weight_decay,
             is_decoupled=self._is_decoupled,
         )
 
@@ -196,14 +196,14 @@ class SGD(_FusedOptimizer):
         self.nesterov = nesterov
         self._kernels = self._make_kernels()
 
-    def _make_kernel(self, data: Tensor, grad: Tensor, cut: UpdateSlice) -> Kernel:
+    def _make_kernel(self, data: Tensor, grad: Tensor, update_slice: UpdateSlice) -> Kernel:
         return make_sgd_kernel(
             data,
             grad,
-            self.averages["velocity"][cut.part],
+            self.averages["velocity"][update_slice.part],
             momentum=self.momentum,
             nesterov=self.nesterov,
-            weight_decay=cut.weight_decay,
+            weight_decay=update_slice.weight_decay,
         )
 
 
@@ -229,16 +229,17 @@ class RMSprop(Optimizer):
 
     def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
         momentum = self.momentum if momentum is None else momentum
-        written = [self.steps, self.params.data, *self.averages.values()]
-        before = None if found_inf is None else [value.clone() for value in written]
+        tensors = [self.steps, self.params.data, *self.averages.values()]
+        saved = None if found_inf is None else [value.clone() for value in tensors]
         self.steps += 1
-        for cut in self.update_slices:
-            data, grad, decay = self.params.data[cut.part], self.params.grad[cut.part], cut.weight_decay
-            pull = grad.add(data, alpha=decay) if decay else grad
-            square = self.averages["square"][cut.part].mul_(self.alpha).addcmul_(pull, pull, value=1 - self.alpha)
-            update = pull / square.sqrt().add_(self.eps)
+        for update_slice in self.update_slices:
+            part, decay = update_slice.part, update_slice.weight_decay
+            data, grad = self.params.data[part], self.params.grad[part]
+            grad = grad.add(data, alpha=decay) if decay else grad
+            square = self.averages["square"][part].mul_(self.alpha).addcmul_(grad, grad, value=1 - self.alpha)
+            update = grad / square.sqrt().add_(self.eps)
             if momentum:
-                update = self.averages["velocity"][cut.part].mul_(momentum).add_(update)
-            data.sub_(update, alpha=lr * cut.lr_scale)
+                update = self.averages["velocity"][part].mul_(momentum).add_(update)
+            data.sub_(update, alpha=lr * update_slice.lr_scale)
         # No fused kernel that looks at the flag: the step is taken, and taken back.
-        restore_if(found_inf, written, before)
+        restore_if_nonfinite(found_inf, tensors, saved)

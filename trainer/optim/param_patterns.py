@@ -36,11 +36,13 @@ def find_matches(key: str, patterns: Sequence[str], names: Iterable[str]) -> lis
         ConfigError: A pattern matches nothing.
     """
     names = list(names)
-    found = {pattern: [name for name in names if is_match(name, pattern)] for pattern in patterns}
-    problems = [f"{key}: {describe_no_match(pattern, names)}" for pattern, matches in found.items() if not matches]
+    matches_by_pattern = {pattern: [name for name in names if is_match(name, pattern)] for pattern in patterns}
+    problems = [
+        f"{key}: {describe_no_match(pattern, names)}" for pattern, matches in matches_by_pattern.items() if not matches
+    ]
     if problems:
         raise ConfigError(*problems)
-    return [*dict.fromkeys(name for matches in found.values() for name in matches)]
+    return [*dict.fromkeys(name for matches in matches_by_pattern.values() for name in matches)]
 
 
 def is_match(name: str, pattern: str) -> bool:
@@ -50,15 +52,18 @@ def is_match(name: str, pattern: str) -> bool:
 
 def describe_no_match(pattern: str, names: Sequence[str]) -> str:
     """That a pattern matches none of some parameters, with the nearest that would and what there is."""
-    short = [name.removeprefix(MODEL_PREFIX) for name in names]
-    parents = {".".join(name.split(".")[:depth]) + ".*" for name in short for depth in range(1, name.count(".") + 1)}
-    leaves = {f"*.{name.rpartition('.')[2]}" for name in short if "." in name}
-    near = did_you_mean(pattern, [*sorted(parents), *sorted(leaves), *short])
-    if len(short) > MAX_LISTED:
-        tops = Counter(f"{name.partition('.')[0]}.*" if "." in name else name for name in short)
-        short = [f"{top} ({count})" for top, count in tops.items()]
-    more = ", ..." if len(short) > MAX_LISTED else ""
-    return f"{pattern!r} matches no parameter{near or ';'} there are: {', '.join(short[:MAX_LISTED])}{more}"
+    names_in_model = [name.removeprefix(MODEL_PREFIX) for name in names]
+    parents = {
+        ".".join(name.split(".")[:depth]) + ".*" for name in names_in_model for depth in range(1, name.count(".") + 1)
+    }
+    leaves = {f"*.{name.rpartition('.')[2]}" for name in names_in_model if "." in name}
+    suggestion = did_you_mean(pattern, [*sorted(parents), *sorted(leaves), *names_in_model])
+    if len(names_in_model) > MAX_LISTED:
+        counts = Counter(f"{name.partition('.')[0]}.*" if "." in name else name for name in names_in_model)
+        names_in_model = [f"{prefix} ({count})" for prefix, count in counts.items()]
+    ellipsis = ", ..." if len(names_in_model) > MAX_LISTED else ""
+    listed = ", ".join(names_in_model[:MAX_LISTED])
+    return f"{pattern!r} matches no parameter{suggestion or ';'} there are: {listed}{ellipsis}"
 
 
 def freeze_parameters(task: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
@@ -74,9 +79,9 @@ def freeze_parameters(task: nn.Module, patterns: Sequence[str]) -> list[nn.Modul
     if not patterns:
         return []
     names = name_parameters(task)
-    chosen = set(find_matches("freeze", patterns, (name for own in names.values() for name in own)))
-    for parameter, own in names.items():
-        if not chosen.isdisjoint(own):
+    matched = set(find_matches("freeze", patterns, (name for own_names in names.values() for name in own_names)))
+    for parameter, own_names in names.items():
+        if not matched.isdisjoint(own_names):
             parameter.requires_grad_(False)
     modules = dict(task.named_modules())
     return [
@@ -109,13 +114,13 @@ def resolve_group_options(
         ConfigError: A pattern matches nothing that is trained.
     """
     options: dict[nn.Parameter, dict[str, Any]] = {}
-    for place, entry in enumerate(groups):
+    for index, entry in enumerate(groups):
         match = entry["match"]
-        every = [name for own in names.values() for name in own]
+        all_names = [name for own_names in names.values() for name in own_names]
         patterns = [match] if isinstance(match, str) else list(match)
-        chosen = set(find_matches(f"optimizer.groups[{place}].match", patterns, every))
-        own = {key: value for key, value in entry.items() if key != "match"}
-        for parameter, mine in names.items():
-            if not chosen.isdisjoint(mine):
-                options[parameter] = options.get(parameter, {}) | own
+        matched = set(find_matches(f"optimizer.groups[{index}].match", patterns, all_names))
+        entry_options = {key: value for key, value in entry.items() if key != "match"}
+        for parameter, own_names in names.items():
+            if not matched.isdisjoint(own_names):
+                options[parameter] = options.get(parameter, {}) | entry_options
     return options  # type: ignore[return-value]

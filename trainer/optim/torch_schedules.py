@@ -37,7 +37,7 @@ class TorchSchedule(LRSchedule):
 
     def __init__(
         self,
-        kind: type[torch.optim.lr_scheduler.LRScheduler],
+        scheduler_class: type[torch.optim.lr_scheduler.LRScheduler],
         options: Mapping[str, Any],
         lr: float,
         total: int,
@@ -45,18 +45,18 @@ class TorchSchedule(LRSchedule):
         configured_lr: float,
     ):
         super().__init__(lr, total, warmup)
-        self.kind = kind
+        self.scheduler_class = scheduler_class
         self.options = dict(options)
-        taken = inspect.signature(kind).parameters
+        parameters = inspect.signature(scheduler_class).parameters
         for key in LAST_STEP_KEYS:
-            if key in taken and self.options.get(key, 0) is None:
+            if key in parameters and self.options.get(key, 0) is None:
                 self.options[key] = max(self.total_steps - 1, 1)
-        if TOTAL_KEY in taken:
+        if TOTAL_KEY in parameters:
             self._set_total()
         self.lr_factor = lr / configured_lr
         self.configured_lr = configured_lr
         self.position = 0
-        self.follows_score = issubclass(kind, torch.optim.lr_scheduler.ReduceLROnPlateau)
+        self.follows_score = issubclass(scheduler_class, torch.optim.lr_scheduler.ReduceLROnPlateau)
         self._make(is_max=False)
 
     def _set_total(self) -> None:
@@ -66,17 +66,17 @@ class TorchSchedule(LRSchedule):
             ValueError: They are fewer than the run has, at the end of which torch would raise.
         """
         epochs, per_epoch = self.options.get("epochs"), self.options.get("steps_per_epoch")
-        given = self.options.get(TOTAL_KEY) or (epochs * per_epoch if epochs and per_epoch else None)
-        if given is not None and given < self.total_steps:
-            raise ValueError(f"{TOTAL_KEY}: {given} given, and the run has {self.total_steps}; null takes those")
-        self.options[TOTAL_KEY] = given or max(self.total_steps, 1)
+        num_steps = self.options.get(TOTAL_KEY) or (epochs * per_epoch if epochs and per_epoch else None)
+        if num_steps is not None and num_steps < self.total_steps:
+            raise ValueError(f"{TOTAL_KEY}: {num_steps} given, and the run has {self.total_steps}; null takes those")
+        self.options[TOTAL_KEY] = num_steps or max(self.total_steps, 1)
 
     def _make(self, is_max: bool) -> None:
         """A new scheduler, at its first step."""
         parameter = nn.Parameter(torch.zeros(1))
         self.optimizer = torch.optim.SGD([parameter], lr=self.configured_lr, momentum=0.9)
         options = self.options | ({"mode": "max" if is_max else "min"} if self.follows_score else {})
-        self.scheduler = self.kind(self.optimizer, **options)
+        self.scheduler = self.scheduler_class(self.optimizer, **options)
         self.is_max = is_max
         # torch warns of a scheduler whose optimizer has not stepped.
         self.optimizer.step()
@@ -91,8 +91,8 @@ class TorchSchedule(LRSchedule):
         while self.position < step and not self.follows_score:
             self.scheduler.step()
             self.position += 1
-        rate = float(self.group["lr"]) * self.lr_factor
-        return rate, float(self.group["momentum"]) if self.sets_momentum else None
+        lr = float(self.group["lr"]) * self.lr_factor
+        return lr, float(self.group["momentum"]) if self.sets_momentum else None
 
     def update_score(self, score: float, metric: Metric) -> None:
         if not self.follows_score:
@@ -114,7 +114,7 @@ class TorchSchedule(LRSchedule):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._make(bool(state["is_max"]))
         self.position = 0
-        if not self.kind.__module__.startswith("torch.optim"):
+        if not self.scheduler_class.__module__.startswith("torch.optim"):
             # What a scheduler of a plugin keeps is not known: its steps are repeated.
             self.compute_lr(state["position"])
             return

@@ -30,11 +30,11 @@ def initialize_weights(model: nn.Module, rule: Literal["default", "kaiming", "xa
         return
     for module in model.modules():
         matrices = weight_matrices(module)
-        for parts in matrices.values():
-            for part in parts:
+        for weights in matrices.values():
+            for weight in weights:
                 # Drawn apart: some rules cannot write to a matrix that lies transposed.
-                drawn = torch.empty(part.shape, dtype=part.dtype, device=part.device)
-                part.copy_(INIT_FUNCTIONS[rule](drawn))
-        own = dict(module.named_parameters(recurse=False))
-        if matrices and "bias" in own:
-            nn.init.zeros_(own["bias"])
+                sample = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
+                weight.copy_(INIT_FUNCTIONS[rule](sample))
+        own_parameters = dict(module.named_parameters(recurse=False))
+        if matrices and "bias" in own_parameters:
+            nn.init.zeros_(own_parameters["bias"])

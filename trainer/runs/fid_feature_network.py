@@ -171,7 +171,8 @@ def _ensure_trained(config: Config, data: Dataset, train: Callable[[Config, Path
         factory.make_task(config.tree, data, config.names)
         print_line(
             f"rows are compared in the features of a classifier of {train_config.names['data']}"
-            f" (model={train_config.names['model']}, {train_config.settings.max_steps:,} steps), trained once for all runs on this data: {path}"
+            f" (model={train_config.names['model']}, {train_config.settings.max_steps:,} steps), trained once"
+            f" for all runs on this data: {path}"
         )
     while not _is_finished(path):
         path.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from trainer.core.batch import Batch, RowValues, Score
 from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.task import Task
 from trainer.core.types import NonNegativeInt, PluginMetric, PositiveInt
-from trainer.metrics.computed import as_computed_metric, check_names
+from trainer.metrics.computed import as_computed_metric, check_unique_names
 from trainer.tasks.evaluation.sample_metrics import SampleMetrics, load_rows, subsample_indices
 from trainer.utils.errors import ConfigError
 
@@ -54,7 +54,7 @@ class Generative(Task):
     def __init__(self, model: nn.Module, samples: PositiveInt, classifier: str | None, scores: Sequence[Any] = ()):
         super().__init__(model)
         self.reported_metrics = self.computed_metrics = tuple(map(as_computed_metric, scores))
-        check_names(self.computed_metrics)
+        check_unique_names(self.computed_metrics)
         self.samples = samples
         self.num_classes: int | None = getattr(model, "num_classes", None)
         self.shape: tuple[int, ...] = ()
