@@ -1,4 +1,4 @@
-"""Scores of a whole split, and of each of its rows."""
+"""Metrics of a split, and scores of each of its rows."""
 
 from __future__ import annotations
 
@@ -20,10 +20,16 @@ from trainer.engine.dataloader import Loader
 def evaluate_split(
     task: Task, loader: Loader, settings: Settings, on_batch_end: Callable[[], None] | None = None
 ) -> dict[str, float]:
-    """Named scores of every row, exact however the rows are cut into batches.
+    """Return the metrics of a split by name; they do not depend on the batch size.
 
-    Its noise is its own and the same every time, so looking does not change what is trained. ``look`` is called after
-    every batch.
+    Random numbers come from a forked generator with a fixed seed, so that an evaluation is repeatable and does not
+    change training.
+
+    Args:
+        task: The task; it is set to evaluation mode.
+        loader: Loader of the split.
+        settings: Global keys of the configuration, for seed and precision.
+        on_batch_end: Called after every batch.
     """
     task.eval()
     totals = ScoreAccumulator()
@@ -38,7 +44,16 @@ def evaluate_split(
 
 @torch.no_grad()
 def score_rows(task: Task, loader: Loader, settings: Settings) -> dict[str, Tensor]:
-    """How ordinary each row of a split is, by name: numbers (N,) in the order of the split, the same every time."""
+    """Return the scores of each row of a split, such as likelihoods, by name.
+
+    Args:
+        task: A task that implements ``RowScorer``; it is set to evaluation mode.
+        loader: Loader of the split.
+        settings: Global keys of the configuration, for seed and precision.
+
+    Returns:
+        Scores ``(N,)`` on the CPU in the order of the split, by name.
+    """
     task.eval()
     scores, index = [], []
     with rng.fork_rng(settings.seed, loader.device):

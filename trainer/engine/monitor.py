@@ -1,4 +1,4 @@
-"""The metric that chooses the best weights, among those that a task reports."""
+"""Choice of the monitored metric, which selects the best weights."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from trainer.utils.suggest import did_you_mean
 
 
 def select_monitor(task: Task, requested: str | None, reported: Sequence[str]) -> Metric:
-    """Return the metric that a run is validated by.
+    """Return the monitored metric of a run.
 
     Args:
-        task: Of the run.
-        asked: The name that the user gives; None takes the task's own.
-        reported: The names of the metrics that the task reports on this data.
+        task: Task of the run.
+        requested: Name of the metric in the configuration; None for the default of the task.
+        reported: Names of the metrics that the task reports on this data set.
 
     Raises:
-        ConfigError: The task does not report it, or nobody says which way is better.
+        ConfigError: The task does not report the metric, or its direction is unknown.
     """
     kind = type(task).__name__
     if not hasattr(task, "monitor"):
@@ -50,6 +50,11 @@ def select_monitor(task: Task, requested: str | None, reported: Sequence[str]) -
 
 
 def collect_directions(task: Task, reported: Sequence[str]) -> dict[str, bool]:
-    """Return whether higher is better, by name, for each reported metric whose direction is known."""
+    """Return for each reported metric with a known direction whether higher is better, by name.
+
+    Args:
+        task: Task of the run.
+        reported: Names of the metrics that the task reports.
+    """
     metrics = {name: find_task_metric(task, name) for name in reported}
     return {name: metric.higher_is_better for name, metric in metrics.items() if metric}

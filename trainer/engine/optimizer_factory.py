@@ -1,4 +1,4 @@
-"""Optimizers and schedules of the parameter groups of a task, ours and torch's, from checked configuration nodes."""
+"""Optimizers and schedules of the parameter groups of a task, built from checked configuration nodes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,17 @@ from trainer.utils.errors import ConfigError
 
 
 def flatten_param_groups(task: Task, entries: Sequence[Mapping[str, Any]]) -> dict[str, FlatParameters]:
-    """The parameters of each group of a task as a vector, with the options that ``optimizer.groups`` gives them.
+    """Flatten the parameters of each parameter group of a task, with their options from ``optimizer.groups``.
+
+    Args:
+        task: The task; frozen parameters are left out.
+        entries: Entries of ``optimizer.groups``.
+
+    Returns:
+        Flat parameters by the name of the group.
 
     Raises:
-        ConfigError: A pattern matches nothing that is trained, or ``freeze`` leaves a group nothing to train.
+        ConfigError: A pattern matches no trainable parameter, or all parameters of a group are frozen.
     """
     names = name_parameters(task)
     groups = {name: list(parameters) for name, parameters in task.param_groups().items()}
@@ -41,14 +48,15 @@ def flatten_param_groups(task: Task, entries: Sequence[Mapping[str, Any]]) -> di
 
 
 def make_optimizer(kind: type[Any], node: Mapping[str, Any], params: FlatParameters) -> Optimizer:
-    """The optimizer of a parameter group.
+    """Build the optimizer of a parameter group.
 
     Args:
-        kind: Its class, ours or one of torch.
-        node: Its configuration.
+        kind: Class of the optimizer, of this package or of torch.
+        node: Configuration of the optimizer.
+        params: Parameters of the group.
 
     Raises:
-        ConfigError: The class does not take these values or parameters.
+        ConfigError: The class does not accept these values or parameters.
     """
     options = {key: value for key, value in node.items() if key not in ("_target_", "groups")}
     try:
@@ -62,16 +70,17 @@ def make_optimizer(kind: type[Any], node: Mapping[str, Any], params: FlatParamet
 def make_schedule(
     kind: type[Any], node: Mapping[str, Any], optimizer: Optimizer, total_steps: int, configured_lr: float
 ) -> LRSchedule:
-    """The schedule of the learning rate of an optimizer.
+    """Build the learning-rate schedule of an optimizer.
 
     Args:
-        kind: Its class, ours or one of torch.
-        node: Its configuration.
-        total: The steps that the optimizer will take.
-        configured_lr: The rate in the configuration, from which a task may let a parameter group depart.
+        kind: Class of the schedule, of this package or of torch.
+        node: Configuration of the schedule.
+        optimizer: Optimizer of the parameter group.
+        total_steps: Number of updates of the parameter group.
+        configured_lr: Learning rate in the configuration; that of the parameter group may differ.
 
     Raises:
-        ConfigError: The class does not take these values, or the optimizer has no momentum to set.
+        ConfigError: The class does not accept these values, or the optimizer has no momentum to cycle.
     """
     options = {key: value for key, value in node.items() if key != "_target_"}
     try:
@@ -90,5 +99,5 @@ def make_schedule(
 
 
 def _without_lists(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options with tuples where the configuration has lists, as torch's optimizers are given them."""
+    """Return options with tuples in place of lists, as the optimizers of torch expect."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
