@@ -60,7 +60,7 @@ def test_weights_that_the_last_state_holds_are_made_again(capsys: pytest.Capture
     ("harm", "said"),
     [
         (remove, r"no checkpoint: .*best\.pt is not there"),
-        (truncate, r"best\.pt is not a whole checkpoint"),
+        (truncate, r"best\.pt is not a complete checkpoint"),
         (swap, r"config\.yaml: seed is 0; best\.pt has 5"),
         (age, r"best\.pt: epoch is 2; last\.pt has 1"),
     ],

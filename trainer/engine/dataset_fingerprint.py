@@ -1,8 +1,8 @@
-"""What the files of a data set hold, as digests: contents and names, never times.
+"""Fingerprints of the files of a data set: digests of names and contents, without modification times.
 
-Cheap by default: of a file over 4 MB sixteen blocks and the size are read, so a change of its length or of most of it
-is found, not one of a few bytes in between. ``fingerprint=exact`` reads every byte besides: the cheap digest is that of
-the data, the same for either, and names a run.
+By default only the size and sixteen blocks of a file over 4 MB are read, so that changes of its length or of large
+parts are detected, but not of a few bytes between the blocks. ``fingerprint=exact`` also reads every byte. The sampled
+digest is computed in both cases and identifies the data of a run.
 """
 
 from __future__ import annotations
@@ -17,38 +17,39 @@ from typing import Any
 from trainer.utils.errors import ConfigError, SystemFault
 
 VERSION = 1
-"""Of how a file is described, not of which files are listed: digests of one version can be compared."""
+"""Version of the digests of files; fingerprints of one version can be compared."""
 MAX_WHOLE_FILE_BYTES = 1 << 22
-"""Files up to this size are read whole."""
+"""Maximum size of a file that is read completely."""
 NUM_BLOCKS, BLOCK_BYTES = 16, 1 << 16
 MAX_LISTED_FILES = 5000
-"""Of more files than this, the digests of their folders are kept."""
+"""Maximum number of files with separate digests; of more files, one digest per folder is stored."""
 RUNS_DIR_NAME = "outputs"
-"""Folders of runs lie in one of this name, which may lie below the data and then grows with every run."""
+"""Folder that contains run directories; below the data it would change with every run, so runs are skipped."""
 RUN_FILE_NAMES, JOB_SUFFIX = (".lock", "results.json", "last.pt", "previous.pt"), ".out"
-"""Each of them tells a folder of a run; a file that ends so is the first of a sweep's."""
+"""Files that identify a run directory, and the suffix of the output files of sweep jobs."""
 BYTECODE_DIR_NAME, BYTECODE_SUFFIX = "__pycache__", ".pyc"
 MAX_SHOWN_NAMES = 3
 CLOCK_TOLERANCE_SECONDS = 2.0
-"""By so much the clock of a disk may be behind."""
+"""Maximum difference between the clocks of a file system and of this machine."""
 
 
 def compute_fingerprint(
     paths: Mapping[str, Path], suffixes: Sequence[str] = (), *, exact: bool = False
 ) -> dict[str, Any]:
-    """The digests of files, as plain values.
+    """Compute the fingerprint of files, as plain values.
 
     Args:
-        paths: a file or folder by the key of the configuration that names it; one that does not exist is left out.
-            ``KEY/PATH`` is a file below that of a key, which counts whatever its ending.
-        endings: the files of a folder that count, by how their names end; none given, all do.
-        exact: read every byte.
+        paths: Files or folders by the configuration key that names them; missing ones are skipped. ``KEY/PATH`` is a
+            file below the folder of a key, which is included whatever its suffix.
+        suffixes: Suffixes of the files of a folder to include; all files if empty.
+        exact: Read every byte.
 
     Returns:
-        ``digest`` of everything, ``exact``, and the digests of each file (or folder, of many files) by its key and
-        its path below it: the cheap one, and that of every byte where it is another and was asked for.
+        Mapping with the ``digest`` of all files, ``exact``, ``version``, ``count``, and ``files``: for each file (or
+        folder, if there are many files) its size and digest, and if ``exact`` the digest of every byte of a large file.
 
-    Raises SystemFault for a file that cannot be read.
+    Raises:
+        SystemFault: A file cannot be read.
     """
     files: dict[str, list[Any]] = {}
     for key, path in sorted(paths.items()):
@@ -73,7 +74,15 @@ def compute_fingerprint(
 
 
 def check_not_empty(fingerprint: Mapping[str, Any], paths: Mapping[str, Path]) -> None:
-    """Raises SystemFault for a fingerprint without a file, of paths from which data was read."""
+    """Check that a fingerprint includes at least one file.
+
+    Args:
+        fingerprint: Fingerprint of files from which data was read.
+        paths: The paths of the fingerprint.
+
+    Raises:
+        SystemFault: It includes no file, so that changes would not be detected.
+    """
     if not fingerprint["count"]:
         locations = ", ".join(str(path.absolute()) for path in paths.values())
         raise SystemFault(
@@ -83,9 +92,15 @@ def check_not_empty(fingerprint: Mapping[str, Any], paths: Mapping[str, Path]) -
 
 
 def describe_changes(saved: Mapping[str, Any], current: Mapping[str, Any], paths: Mapping[str, Path]) -> list[str]:
-    """What differs between two fingerprints, in words for each kind of change; ``paths`` are those of ``now``.
+    """Describe the differences between two fingerprints, one phrase per kind of change.
 
-    Raises ConfigError for a fingerprint of another version, which describes files in another way.
+    Args:
+        saved: Fingerprint of a saved run.
+        current: Fingerprint of the current files.
+        paths: Paths of the current files.
+
+    Raises:
+        ConfigError: The saved fingerprint has another version and cannot be compared.
     """
     if saved["version"] != VERSION:
         raise ConfigError(
@@ -93,7 +108,7 @@ def describe_changes(saved: Mapping[str, Any], current: Mapping[str, Any], paths
             f" compares version {VERSION}"
         )
     if not saved["files"]:
-        return ["the run stored the contents of none: whether they have changed cannot be told"]
+        return ["the fingerprint of the run has no files: changes cannot be detected"]
     saved_files, current_files = saved["files"], current["files"]
     if _is_digested_by_dir(saved_files) != _is_digested_by_dir(current_files):
         saved_files, current_files = (
@@ -117,26 +132,32 @@ def describe_changes(saved: Mapping[str, Any], current: Mapping[str, Any], paths
 
 
 def is_modified_since(paths: Mapping[str, Path], suffixes: Sequence[str], timestamp: float) -> bool:
-    """Whether a file may have been written or put in its place since a moment (seconds), by the clock of its disk."""
+    """Return whether a file may have been modified or replaced since a time.
+
+    Args:
+        paths: Files or folders by configuration key.
+        suffixes: Suffixes of the files of a folder to include.
+        timestamp: Seconds since the epoch.
+    """
     files = (file for path in paths.values() for _, file in _list_files(path, suffixes))
     try:
         times = [max(stat.st_mtime, stat.st_ctime) for stat in map(os.stat, files)]
-    except OSError:  # one has just gone
+    except OSError:  # a file has just been removed
         return True
     return any(modified_at >= timestamp - CLOCK_TOLERANCE_SECONDS for modified_at in times)
 
 
 def _resolve_path(name: str, paths: Mapping[str, Path]) -> str:
-    """The path of a file or folder of a fingerprint: below that of its key, or that itself."""
+    """Return the path of an entry of a fingerprint."""
     key, _, relative_path = name.partition("/")
-    if not key:  # the folder of files that are named by their keys alone
+    if not key:  # files that are identified by their keys
         return " or ".join(str(path) for key, path in paths.items() if "/" not in key and os.path.isfile(path)) or name
     return str(paths[key] / relative_path) if key in paths else name
 
 
 def _list_files(path: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, Path]]:
-    """The regular files of a folder that count, by their path below it; a file is itself, without a name."""
-    # Not Path.is_file, which raises for a name that is too long.
+    """Yield relative path and path of the files to include; the relative path of a single file is empty."""
+    # Path.is_file raises if the name is too long.
     if os.path.isfile(path):
         yield "", path
         return
@@ -149,11 +170,11 @@ def _list_files(path: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, Path
 
 
 def _walk_dirs(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """A folder and those below it that data may be read from, links followed, each with the names of its files."""
+    """Yield a folder and its subfolders with the names of their files; links are followed, run directories skipped."""
     ancestors: dict[str, frozenset[tuple[int, int]]] = {os.fspath(path): frozenset()}
-    # A folder that may not be listed has no files here: whoever reads it refuses it.
+    # os.walk skips folders without permission; reading the data set reports those.
     for folder, subfolders, names in os.walk(path, followlinks=True):
-        # A link may lead back to a folder that it lies in. Two that lead to one folder are two classes.
+        # A link may point to one of its parents. Two links to the same folder are both followed.
         chain = ancestors.pop(folder) | {_get_inode(folder)}
         may_have_runs = RUNS_DIR_NAME in Path(folder).relative_to(path).parts
         followed = []
@@ -177,7 +198,7 @@ def _get_inode(folder: str) -> tuple[int, int]:
 
 
 def _is_run_dir(folder: str) -> bool:
-    """Whether it is the folder of a run, or of several such as those of a sweep."""
+    """Return whether a folder is a run directory or contains run directories, as that of a sweep does."""
     _, subfolders, files = next(os.walk(folder), ("", [], []))
     candidates = [folder, *(os.path.join(folder, name) for name in subfolders)]
     is_run = any(os.path.lexists(os.path.join(candidate, name)) for candidate in candidates for name in RUN_FILE_NAMES)
@@ -185,7 +206,7 @@ def _is_run_dir(folder: str) -> bool:
 
 
 def _describe_file(path: Path, exact: bool) -> list[Any]:
-    """Size, digest of the file or of some blocks of a large one, and where wanted that of every byte of a large one."""
+    """Return the size of a file, its digest (of a large file, that of some blocks), and if exact its full digest."""
     size = path.stat().st_size
     with path.open("rb") as file:
         if size <= MAX_WHOLE_FILE_BYTES:
@@ -203,7 +224,7 @@ def _digest_all(file: BufferedReader) -> str:
 
 
 def _digest_by_dir(files: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-    """The number of files and one digest for each folder."""
+    """Return the number of files and one digest for each folder."""
     folders: dict[str, list[str]] = {}
     for name, entry in sorted(files.items()):
         folders.setdefault(f"{name.rpartition('/')[0]}/", []).append(" ".join(map(str, (name, *entry))))

@@ -13,7 +13,7 @@ from trainer.config import migrations, secret_masking
 from trainer.config.compose import Config
 from trainer.core import rng
 from trainer.core.metric import Metric
-from trainer.engine import checkpoint, checkpoint_schema, dataset_loading, device, factory
+from trainer.engine import checkpoint, checkpoint_schema, dataset_loading, device, factory, sanity_check
 from trainer.engine.callbacks import Callback
 from trainer.engine.checkpoint_callback import CheckpointCallback
 from trainer.engine.dataloader import Loader
@@ -66,12 +66,12 @@ def build_components(
     rng.seed_everything(settings.seed)
     task = factory.make_task(config.tree, data, config.names).to(target_device)
     loaders = factory.make_loaders(config.tree, data, settings, target_device)
-    reported = factory.run_sanity_check(task, loaders["train"], config.tree["model"], settings.precision)
+    reported = sanity_check.run_sanity_check(task, loaders["train"], config.tree["model"], settings.precision)
     monitor = select_monitor(task, settings.monitor, reported)
     result.threads = (
         state["about"]["threads"]
         if state
-        else settings.threads or device.choose_threads(task, factory.make_small_batch(loaders["train"]))
+        else settings.threads or device.choose_threads(task, sanity_check.make_small_batch(loaders["train"]))
     )
     torch.set_num_threads(result.threads)
     result.params = sum(p.numel() for p in task.parameters())
