@@ -102,7 +102,7 @@ def edited(change: Callable[[dict[str, Any]], object]) -> Path:
 def test_a_score_that_the_weights_do_not_give_is_told(caplog: pytest.LogCaptureFixture) -> None:
     file = edited(lambda found: found["test"].update(accuracy=0.99))
     measured = scores(file.parent)["accuracy"]
-    assert f"{file}: test.accuracy is 0.9900, not {measured:.4f}, which is what these weights score" in caplog.text
+    assert f"{file}: test.accuracy is 0.9900, not {measured:.4f}, the score of these weights" in caplog.text
     caplog.clear()
     scores(file.parent, "allow_changed_data=true")
     assert "test.accuracy" not in caplog.text, "the test rows may be others"

@@ -188,7 +188,7 @@ def test_a_run_of_another_task_or_of_other_data_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"task.classifier: .* was trained on other data"):
         attached(f"task.classifier={mlp.folder}")
     vae = train.run(compose.compose([*TINY, "task.classifier=null"]))
-    with pytest.raises(ConfigError, match="is a run of task=vae, which tells no classes"):
+    with pytest.raises(ConfigError, match="is a run of task=vae, which does not predict classes"):
         attached(f"task.classifier={vae.folder}")
-    with pytest.raises(ConfigError, match="not a run folder"):
+    with pytest.raises(ConfigError, match="not a run directory"):
         attached("task.classifier=nowhere")

@@ -22,7 +22,7 @@ from trainer.viz.console import console, show_warnings
 log = logging.getLogger(__name__)
 
 SCORE_TOLERANCE, OTHER_DEVICE_TOLERANCE = 1e-2, 5e-2
-"""By how much of itself a score may differ when it is measured again: on its kind of device, and on another."""
+"""Relative tolerances when a score is computed again: on the same kind of device, and on another one."""
 
 
 def evaluate_run(config: Config) -> dict[str, float]:
@@ -36,7 +36,7 @@ def evaluate_run(config: Config) -> dict[str, float]:
     if not config.settings.allow_changed_data:
         with show_warnings():
             _warn_about_changed_scores(saved_result, scores, task.progress.device)
-    else:  # the test rows may be others
+    else:  # the test rows may have changed
         with rng.fork_rng(config.settings.seed, task.progress.device):
             baseline, best = task.reference_scores()
         result.baseline = baseline | dict(data.info.baseline)
@@ -46,7 +46,7 @@ def evaluate_run(config: Config) -> dict[str, float]:
 
 
 def _warn_about_changed_scores(saved: Result, scores: Mapping[str, float], device: torch.device) -> None:
-    """Warn if the stored test scores are not those of the weights next to them."""
+    """Warn if the saved test scores are not those of the saved weights."""
     is_same_device = saved.device.split(":")[0] == device.type
     tolerance = SCORE_TOLERANCE if is_same_device else OTHER_DEVICE_TOLERANCE
     differences = [
@@ -55,10 +55,8 @@ def _warn_about_changed_scores(saved: Result, scores: Mapping[str, float], devic
         if key in scores and not _is_close(value, scores[key], tolerance)
     ]
     if differences:
-        device_text = "" if is_same_device else f"; it was measured on {saved.device}, and this is {device}"
-        message = (
-            f"{', '.join(differences)}, which is what these weights score: one of the two was changed{device_text}"
-        )
+        device_text = "" if is_same_device else f"; it was measured on {saved.device}, now on {device}"
+        message = f"{', '.join(differences)}, the score of these weights: one of the two was changed{device_text}"
         log.warning("%s: %s", saved.results_path, message)
 
 

@@ -1,7 +1,7 @@
-"""The classifier in whose features generated rows are compared with real ones: a run of this very tool, made once.
+"""Feature network of FID and of precision and recall of samples: a classifier trained once per data set, as a run.
 
-Distances in its features are comparable between runs on the same data, and not with published ones, which are taken
-in the features of a network for photographs.
+The scores are comparable between runs on the same data set, but not with published ones, which are computed with
+features of an Inception network trained on ImageNet.
 """
 
 from __future__ import annotations
@@ -34,29 +34,36 @@ log = logging.getLogger(__name__)
 
 AUTO = "auto"
 IMAGE_OVERRIDES, TABLE_OVERRIDES = ("experiment=image_classifier",), ("experiment=table_classifier",)
-"""How classifiers are trained, as these files say; the data set is exchanged for the one at hand."""
+"""Configurations that classifiers are trained with; the data set is replaced by that of the run."""
 INHERITED_KEYS = ("device", "threads", "num_workers", "worker_timeout", "data_dir", "plugins")
-"""Keys a classifier takes from the run it is trained for."""
+"""Keys that a classifier inherits from the run that needs it."""
 MAX_SHOWN_DIFFERENCES = 5
-"""How many of the things that differ are named."""
+"""Maximum number of differences that a message lists."""
 POLL_SECONDS = 0.5
-"""Seconds between looks at whether another process has finished the classifier."""
+"""Seconds between checks whether another process has finished the classifier."""
 
 
 class FeatureExtractor:
-    """A trained model (B, ...) -> (B, C), asked for its features and for the classes it tells."""
+    """A trained classifier that returns features and predicted classes.
+
+    Args:
+        model: Model ``(B, ...) -> (B, C)``; it is set to evaluation mode, without gradients.
+
+    Raises:
+        ConfigError: The model has no linear layer.
+    """
 
     def __init__(self, model: nn.Module):
         self.model = model.eval().requires_grad_(False)
         self._features: list[Tensor] = []
         last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1:]
         if not last:
-            raise ConfigError("task.classifier: its model has no linear layer, before which features could be read")
+            raise ConfigError("task.classifier: its model has no linear layer, whose inputs are used as features")
         last[0].register_forward_pre_hook(lambda _, inputs: self._features.append(inputs[0]))
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What comes to the last linear layer, (B, D), and the class, (B), of rows x (B, ...)."""
+        """Return the inputs of the last linear layer (B, D) and the predicted classes (B,) of rows (B, ...)."""
         self._features.clear()
         self.model.to(x.device)
         logits = torch.cat([self.model(part) for part in x.split(1024)])
@@ -65,11 +72,17 @@ class FeatureExtractor:
 
 
 def attach_feature_extractor(config: Config, data: Dataset, train: Callable[[Config, Path], object]) -> None:
-    """Gives the data a classifier of its rows, if the task asks for one and they have classes; made if need be.
+    """Attach the feature network to the info of a data set if the task uses one, and train it if needed.
 
-    ``make`` trains it in its folder, or draws what a finished one that was killed still lacks.
+    With ``task.classifier=auto`` it is trained if the rows have classes; otherwise it is the given run.
 
-    Raises ConfigError for a run that is none of a classifier of rows that are encoded as those of this data.
+    Args:
+        config: Configuration of the run that needs it.
+        data: Data set of the run.
+        train: Trains a configuration in a run directory, or completes a finished run there.
+
+    Raises:
+        ConfigError: The given run is not a classifier, or its rows are encoded in another way.
     """
     classifier = config.tree["task"].get("classifier")
     if classifier is None or (classifier == AUTO and not _has_classes(data)):
@@ -84,7 +97,7 @@ def attach_feature_extractor(config: Config, data: Dataset, train: Callable[[Con
     saved_config = saved_run.load(path, config.settings.plugins)
     if not issubclass(factory.find_class(saved_config.tree["task"], Task), Classification):
         raise ConfigError(
-            f"task.classifier: {path} is a run of task={saved_config.names['task']}, which tells no classes"
+            f"task.classifier: {path} is a run of task={saved_config.names['task']}, which does not predict classes"
         )
     best = consistency.load_best(path)
     differences = _describe_encoding_differences(config, data, saved_config, best["data"])
@@ -95,20 +108,20 @@ def attach_feature_extractor(config: Config, data: Dataset, train: Callable[[Con
         consistency.load_weights(task, best, path / checkpoint.BEST)
     except ConfigError as error:
         raise ConfigError(f"task.classifier: {path} was trained on other data: {error.problems[0]}") from error
-    plugins.declare_plugins(config.settings.plugins)  # loading a run has declared those of its own alone
+    plugins.declare_plugins(config.settings.plugins)  # loading a run has declared only its own plugins
     score = run_dir.read_results(path).get("test", {}).get("accuracy", float("nan"))
     log.info("rows are compared in the features of %s, test accuracy %.4f", path, score)
     data.info = replace(data.info, classifier=FeatureExtractor(task.model))
 
 
 def _resolve_in_start_dir(config: Config, path: Path) -> Path:
-    """A relative path from the folder the run was started in, if there is something; as it stands, if not."""
+    """Resolve a relative path from the directory where the run was started, if it exists there."""
     resolved = Path(config.working_dir) / path
     return resolved if config.working_dir != os.getcwd() and os.path.exists(resolved) else path
 
 
 def _has_classes(data: Dataset) -> bool:
-    """Whether rows x have one class each, that is not known better from where they were drawn."""
+    """Return whether each row has one class; data sets with known modes need no classifier."""
     targets = data.train.get_targets()
     is_class = targets is not None and targets.dim() == 1 and not targets.is_floating_point()
     return is_class and "num_classes" in data.info.sizes and data.info.modes is None and [*data.input_shapes()] == ["x"]
@@ -117,12 +130,16 @@ def _has_classes(data: Dataset) -> bool:
 def _describe_encoding_differences(
     config: Config, data: Dataset, saved_config: Config, state: Mapping[str, Any] | None
 ) -> list[str]:
-    """In what the rows of this data are encoded otherwise than those of a stored run, in sentences.
+    """Describe the differences between the encoding of this data set and that of a saved run.
 
-    state: what its checkpoint keeps of its data.
+    Args:
+        config: Configuration of this run.
+        data: Data set of this run.
+        saved_config: Configuration of the saved run.
+        state: State of its data set in its checkpoint.
     """
     if state is None:
-        return ["it was saved before runs kept what they learned of their data"]
+        return ["it was saved by a version without the preprocessing of the data"]
     info = DatasetInfo(**state["facts"])
     differences = []
     if list(info.class_names) != list(data.info.class_names):
@@ -144,15 +161,16 @@ def _describe_encoding_differences(
 
 
 def _select_encoding(options: Mapping[str, Any], fitted: Mapping[str, Any] | None, info: DatasetInfo) -> dict[str, Any]:
-    """What decides how the rows of a data set are encoded, by name, whichever split they are in.
+    """Select the values that determine the encoding of rows, by name.
 
     Args:
-        options: the keys of the data set in the configuration.
-        fitted: what was learned of it; None where nothing is stored.
+        options: Keys of the data set in the configuration.
+        fitted: Values of the preprocessing; None if there is none.
+        info: Info of the data set.
     """
     if fitted is not None:
         return {key: value for key, value in fitted.items() if key != "split"}
-    if info.bounds is not None:  # the two ends of a scale say all of it
+    if info.bounds is not None:  # the value range determines the scaling
         return {"data": {"_target_": options["_target_"]}, "sizes": info.sizes, "bounds": info.bounds}
     return {"data": {key: value for key, value in options.items() if key not in RUNTIME_ONLY_KEYS}}
 
@@ -163,11 +181,11 @@ def _current_encoding(config: Config, data: Dataset) -> dict[str, Any]:
 
 
 def _ensure_trained(config: Config, data: Dataset, train: Callable[[Config, Path], object]) -> Path:
-    """The folder of the finished classifier of this data, whoever trains it."""
+    """Return the run directory of the classifier of a data set, and train it if no other process does."""
     train_config, path = _choose_run(config, data)
     is_new = not _is_finished(path)
     if is_new:
-        # What does not fit in the run that wants it is told now, and not when the classifier is trained.
+        # Errors in the configuration of this run must be reported before the classifier is trained.
         factory.make_task(config.tree, data, config.names)
         print_line(
             f"rows are compared in the features of a classifier of {train_config.names['data']}"
@@ -180,9 +198,9 @@ def _ensure_trained(config: Config, data: Dataset, train: Callable[[Config, Path
             train(train_config, path)
         except run_dir.RunInUseError:
             time.sleep(POLL_SECONDS)
-    # Its pictures are of the files it was trained on, which may be gone.
+    # Its figures show the files that it was trained on, which may be missing.
     if run_artifacts.find_missing_artifacts(path, Result.read(path)) and not config.settings.allow_changed_data:
-        with suppress(run_dir.RunInUseError):  # another process draws it
+        with suppress(run_dir.RunInUseError):  # another process completes it
             train(train_config, path)
     if is_new:
         results = run_dir.read_results(path)
@@ -191,11 +209,11 @@ def _ensure_trained(config: Config, data: Dataset, train: Callable[[Config, Path
 
 
 def _choose_run(config: Config, data: Dataset) -> tuple[Config, Path]:
-    """The configuration of the classifier of this data and its folder, which is named by both.
+    """Return the configuration of the classifier of a data set and its directory, which contains the hash of both.
 
-    Where the files have changed since the run was trained, the one it was scored by is as good: it was trained on rows
-    that were encoded as these are. If it is gone, another is trained on the files of today, encoded by what the run
-    learned, in a folder that is named by both: under the name of the first it would be taken for it.
+    If the files have changed since the run was trained, its original classifier is still valid, because its rows were
+    encoded in the same way. If that is missing, another one is trained on the current files with the preprocessing of
+    the run. The name of its directory has another digest, to distinguish it from the original one.
     """
     if config.fingerprint is None:
         config = dataset_loading.add_fingerprint(config)
@@ -216,7 +234,7 @@ def _choose_run(config: Config, data: Dataset) -> tuple[Config, Path]:
 
 
 def _with_current_fingerprint(config: Config) -> Config:
-    """The configuration with the fingerprint of the files as they are now, as exact as the one it has."""
+    """Return the configuration with the fingerprint of the current files, exact if the saved one is."""
     if config.fingerprint is None:
         return config
     settings = replace(config.settings, fingerprint="exact" if config.fingerprint["exact"] else "sampled")
@@ -224,7 +242,7 @@ def _with_current_fingerprint(config: Config) -> Config:
 
 
 def _file_digests(config: Config) -> Mapping[str, Any]:
-    """The digests of the user's own files, if there are any."""
+    """Return the digests of the user's data files, if there are any."""
     return {} if config.fingerprint is None else config.fingerprint["files"]
 
 
@@ -233,9 +251,9 @@ def _is_finished(path: Path) -> bool:
 
 
 def _make_training_config(config: Config, data: Dataset) -> Config:
-    """The configuration by which a classifier of this data is trained."""
+    """Return the configuration of the classifier of a data set."""
     train_config = compose.compose(IMAGE_OVERRIDES if data.image_inputs() else TABLE_OVERRIDES)
-    plugins.declare_plugins(config.settings.plugins)  # composing has declared none
+    plugins.declare_plugins(config.settings.plugins)  # composing has removed the declarations
     inherited = {"data": config.tree["data"]} | {key: config.tree[key] for key in INHERITED_KEYS}
     return replace(
         train_config,
@@ -246,6 +264,6 @@ def _make_training_config(config: Config, data: Dataset) -> Config:
         settings=replace(train_config.settings, **{key: config.tree[key] for key in INHERITED_KEYS}),
         working_dir=config.working_dir,
         moved_paths=config.moved_paths,
-        # Of a run that begins, the classifier learns the same from the same files.
+        # For a new run, the classifier fits the same preprocessing on the same files.
         fitted=data.fitted if data.fitted is not None and data.fitted.is_stored else None,
     )

@@ -42,7 +42,13 @@ PATH_KEYS = ("data.path", "data.test_path")
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """Results of a run, and its configuration by dotted key; ``mtime_ns`` is when it ended."""
+    """A finished run with its results and configuration.
+
+    Args:
+        results: Contents of ``results.json``.
+        config: Configuration by dotted key.
+        mtime_ns: Modification time of the results, in nanoseconds.
+    """
 
     results: Mapping[str, Any]
     config: Mapping[str, Any]
@@ -50,16 +56,17 @@ class FinishedRun:
 
     @property
     def monitor(self) -> str:
+        """Name of the monitored metric."""
         return str(self.results["monitor"])
 
     @property
     def metric(self) -> Metric | None:
-        """The monitored metric with its direction; None where neither the run nor the registry knows it."""
+        """The monitored metric with its direction; None if the direction is unknown."""
         return find_metric(self.monitor, self.results.get("higher_is_better", {}))
 
     @cached_property
     def explicit_overrides(self) -> dict[str, Any]:
-        """The overrides of its command line, the last one of each key."""
+        """Overrides of its command line, the last one of each key."""
         pairs = (text.lstrip("+~").partition("=") for text in self.results["overrides"])
         return {key: _parse_override_value(value) for key, _, value in pairs}
 
@@ -72,12 +79,12 @@ class FinishedRun:
 
     @property
     def data_digest(self) -> str:
-        """Digest of the user files it was trained on; empty where there are none, or it is unknown."""
+        """Digest of the user's data files; empty if there are none or it is unknown."""
         return str(self.results.get("data_digest") or "")
 
     @cached_property
     def setting_key(self) -> str:
-        """Everything that determines training except seed and fold."""
+        """Text that identifies everything that determines training, except seed and fold."""
         setting = {
             key: value for key, value in self.config.items() if not is_ignored_key(key) and key not in REPLICATE_KEYS
         }
@@ -103,7 +110,7 @@ class FinishedRun:
 def is_ignored_key(key: str) -> bool:
     """Return whether a key does not distinguish settings, or has a column of its own."""
     parts = key.split(".")
-    if parts[0] == "callbacks":  # those of the user's may do anything to what is trained
+    if parts[0] == "callbacks":  # user-defined callbacks may change training
         return False
     is_neutral = parts[0] in RUNTIME_ONLY_KEYS or parts[-1] in RUNTIME_ONLY_KEYS
     return key in ("model", "data") or key.startswith("hydra") or is_neutral
@@ -112,7 +119,7 @@ def is_ignored_key(key: str) -> bool:
 def read_runs(path: Path) -> list[FinishedRun]:
     """Read the finished runs with scores below a directory, ordered by name.
 
-    Runs whose score was never a number selected no weights and are left out, as are feature extractors.
+    Runs whose scores were all NaN have no best weights and are left out, as are feature networks of FID.
     """
     files = {file.resolve(): file for file in sorted(path.glob(f"**/{run_dir.RESULTS_FILE}"))}
     runs = []
@@ -131,7 +138,7 @@ def read_runs(path: Path) -> list[FinishedRun]:
 
 
 def _is_scored(results: Mapping[str, Any]) -> bool:
-    """Return whether the monitored score exists."""
+    """Return whether the monitored validation and test scores exist."""
     return all(results["monitor"] in results[split] for split in ("val", "test"))
 
 
@@ -174,14 +181,14 @@ def _load_yaml(text: str) -> Any:
     yaml_limits.check_text(text, "a value")
     try:
         value = _Loader(text).get_single_data()
-        repr(value)  # Python refuses to print a whole number of thousands of digits
+        repr(value)  # Python raises for integers with thousands of digits
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:  # of a tag, as !!bool x
         raise ConfigError(f"not YAML: {error}") from error
     return value
 
 
 def _parse_override_value(text: str) -> Any:
-    """Parse the value of an override; its text where it is not YAML."""
+    """Parse the value of an override; return its text if it is not YAML."""
     try:
         return _load_yaml(text)
     except ConfigError:

@@ -1,4 +1,4 @@
-"""Inspection: layers and feature maps of a saved run, augmented rows of a data set: ``train show``."""
+"""Inspection for ``train show``: layers and feature maps of a saved run, augmented training images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trainer.viz.console import show_warnings
 
 
 def summarize_layers(config: Config) -> list[tuple[str, ...]]:
-    """Return name, class, output shape and number of parameters of each layer of a saved run's model."""
+    """Return name, class, output shape and number of parameters of each layer of the model of a saved run."""
     task, data = load_run(config, reads_files=False)
     batch = data.test.batch(torch.zeros(1, dtype=torch.long), 0).to(task.progress.device)
     layers = model_summary.summarize_layers(task, batch)
@@ -31,7 +31,12 @@ def summarize_layers(config: Config) -> list[tuple[str, ...]]:
 
 
 def draw_feature_maps(config: Config, layer: str, row: int) -> Path:
-    """Draw the output of a layer for a test row into the run directory; return the path of the image.
+    """Draw the feature maps of a layer for a test row in the run directory; return the path of the image.
+
+    Args:
+        config: Configuration of the run.
+        layer: Name of the layer.
+        row: Index of the test row.
 
     Raises:
         ConfigError: The layer or the row does not exist.
@@ -43,9 +48,9 @@ def draw_feature_maps(config: Config, layer: str, row: int) -> Path:
 
 
 def _load_test_row(config: Config, row: int) -> tuple[Task, Dataset, Batch]:
-    """Load the task of a saved run, its data, and a batch of one test row.
+    """Load the task of a saved run, its data set, and a batch of one test row.
 
-    The first rows are stored with a run and need no files.
+    The first test rows are in the checkpoint, so that the files of the data set are not needed.
     """
     task, data = load_run(config, reads_files=False)
     if isinstance(data.test, SplitExcerpt) and not data.test.has_row(row):
@@ -57,7 +62,12 @@ def _load_test_row(config: Config, row: int) -> tuple[Task, Dataset, Batch]:
 
 
 def draw_samples(config: Config, count: int) -> Path:
-    """Draw some training rows unaugmented and as the first epochs see them; return the path of the image."""
+    """Draw training images without augmentation and as augmented in the first epochs; return the path of the figure.
+
+    Args:
+        config: Configuration with the data set and augmentation.
+        count: Number of training rows.
+    """
     with show_warnings():
         data = dataset_loading.load_dataset(config)
     train = factory.make_loaders(config.tree, data, config.settings, torch.device("cpu"))["train"]

@@ -29,7 +29,23 @@ MIN_MODEL_WIDTH = 6
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the leaderboard: all seeds and folds of one setting."""
+    """A row of the leaderboard: all seeds and folds of one setting.
+
+    Attributes:
+        data: Name of the data set, with its source if there are several.
+        monitor: Name of the monitored metric.
+        model: Name of the model.
+        overrides: Keys in which settings differ, with their values.
+        runs: Number of runs.
+        val: Mean validation score.
+        test: Mean test score.
+        std: Standard deviation of the test scores; None for a single run.
+        baseline: Mean baseline score.
+        best_possible: Mean best possible score.
+        params: Number of parameters.
+        seconds: Mean seconds of training.
+        other_metrics: Names and means of the other test metrics.
+    """
 
     data: str
     monitor: str
@@ -100,7 +116,7 @@ def show_leaderboard(path: Path) -> None:
         SystemFault: The leaderboard was printed but cannot be saved.
     """
     if not os.path.isdir(path):
-        raise ConfigError(f"no folder {path.absolute()}")
+        raise ConfigError(f"no directory {path.absolute()}")
     runs = read_runs(path)
     entries = build_entries(runs)
     if not entries:
@@ -108,7 +124,9 @@ def show_leaderboard(path: Path) -> None:
         return
     _print_tables(entries)
     if num_replaced := len(runs) - sum(entry.runs for entry in entries):
-        print_line(f"{num_replaced} of {format_count(len(runs), 'run')} left out: run again since, with the same seed")
+        print_line(
+            f"{num_replaced} of {format_count(len(runs), 'run')} left out: replaced by newer runs with the same seed"
+        )
     _save_tables(entries, path)
     print_line(f"ordered by validation; saved in {path}/leaderboard.csv and .md")
 

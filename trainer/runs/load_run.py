@@ -20,12 +20,12 @@ def load_run(config: Config, *, reads_files: bool = True, to_score: bool = False
     """Load the task of a saved run with its best weights, in evaluation mode, and its data as encoded in training.
 
     Args:
-        kept: the configuration, from ``saved_run.load``.
-        reads_files: read the data from its files rather than from the run alone.
-        to_score: attach the classifier that generated rows are compared by, if the run has one.
+        config: Configuration of the run, from ``saved_run.load``.
+        reads_files: Read the files of the data set; otherwise it is restored from the checkpoint.
+        to_score: Attach the feature network of sample metrics, if the run has one.
 
     Raises:
-        ConfigError: if the files of the run directory are not of one run, or the data has changed.
+        ConfigError: The files in the run directory belong to different runs, or the data has changed.
     """
     file = Path(config.run_dir) / checkpoint.BEST
     best = consistency.load_best(Path(config.run_dir))

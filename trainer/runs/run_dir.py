@@ -69,6 +69,7 @@ def claim_dir(name: str, may_reuse: Callable[[Path], bool] | None = None) -> Pat
     """Create a new directory of this name, with a number appended if the name is taken.
 
     Args:
+        name: Path of the directory.
         may_reuse: Decides whether an existing directory may be reused because nothing in it would be lost.
 
     Raises:
@@ -85,6 +86,7 @@ def claim_run(name: str, *, may_reuse: bool = False) -> ClaimedRunDir:
     A directory created a moment ago looks like one whose run was killed; only the lock tells them apart.
 
     Args:
+        name: Path of the directory.
         may_reuse: Also reuse a directory in which a run was killed before it saved anything.
     """
     for path, is_new in _make_numbered_dirs(name):
@@ -122,7 +124,7 @@ def _make_numbered_dirs(name: str) -> Iterator[tuple[Path, bool]]:
             raise SystemFault(f"cannot create {path.absolute()}: {error.strerror}") from error
         else:
             yield path, True
-    raise SystemFault(f"a thousand runs are called {name}")
+    raise SystemFault(f"there are already a thousand runs called {name}")
 
 
 def is_abandoned_run(path: Path) -> bool:
@@ -149,7 +151,8 @@ def lock_run(path: Path, timeout: float = 0.0, lock: IO[str] | None = None) -> I
     """Lock a run directory; the lock ends with the process, however it ends.
 
     Args:
-        patience: Seconds to wait for a process that holds the lock.
+        path: The run directory.
+        timeout: Seconds to wait for a process that holds the lock.
         lock: Open lock of a directory that was claimed.
 
     Raises:
@@ -166,7 +169,7 @@ def lock_run(path: Path, timeout: float = 0.0, lock: IO[str] | None = None) -> I
             file.flush()
         yield
     finally:
-        with suppress(OSError):  # what could not be written before cannot be written now
+        with suppress(OSError):  # an earlier write error has already been raised
             file.close()
 
 
@@ -182,7 +185,7 @@ def _wait_for_lock(file: IO[str], path: Path, deadline: float) -> None:
         if time.monotonic() >= deadline:
             file.seek(0)
             holder = file.read().strip() or "?"
-            raise RunInUseError(f"run folder {path} is in use by process {holder}")
+            raise RunInUseError(f"run directory {path} is in use by process {holder}")
         time.sleep(LOCK_POLL_SECONDS)
 
 
@@ -193,7 +196,7 @@ def _try_lock(file: IO[str], path: Path) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        log.warning("%s cannot be locked (%s): see that one process alone writes to it", path, error.strerror)
+        log.warning("%s cannot be locked (%s): make sure that only one process writes to it", path, error.strerror)
     return True
 
 
@@ -231,6 +234,7 @@ def find_run(matches: Callable[[dict[str, Any]], bool], preferred: Path, name: s
     """Find the newest run whose results match, unfinished ones first; None if there is none.
 
     Args:
+        matches: Predicate on the results of a run, which are empty if they cannot be read.
         preferred: Only this directory is searched if it exists, else all runs.
         name: Name that the directory must have.
     """
@@ -240,7 +244,7 @@ def find_run(matches: Callable[[dict[str, Any]], bool], preferred: Path, name: s
     files = (file for file_name in IDENTIFYING_FILES for file in Path(RUNS_ROOT).glob(f"{pattern}/{file_name}"))
     paths = [preferred] if os.path.isdir(preferred) else dict.fromkeys(file.parent for file in files)
     runs = {path: recovery.read_results(path) for path in paths}
-    # A folder may have been moved since its results were written.
+    # The directory may have been moved since its results were written.
     matching = [path for path, results in runs.items() if matches(results and results | {"folder": str(path)})]
     return max(matching, key=lambda path: (runs[path].get("status") != "finished", _last_modified(path)), default=None)
 

@@ -21,10 +21,10 @@ def group_by_setting(runs: Iterable[FinishedRun]) -> list[list[FinishedRun]]:
 
 
 def group_by_data(groups: Iterable[list[FinishedRun]]) -> list[tuple[str, list[list[FinishedRun]]]]:
-    """Group settings whose scores are comparable, since they are of the same rows, with a title for each group.
+    """Group settings whose scores are on the same rows and thus comparable, with a title for each group.
 
-    Files of one name with different contents are different data. Options of the data set that leave the baseline and
-    the best possible score unchanged affect only how rows are encoded.
+    Files with the same name and different contents are different data. Options of the data set that do not change the
+    baseline and the best possible score affect only the encoding of rows.
     """
     sources_to_groups: dict[tuple[str, ...], list[list[FinishedRun]]] = {}
     for group in groups:
@@ -68,7 +68,7 @@ def _group_by_reference_scores(
         runs = same_groups[0]
         scores = (average_score(runs, group, monitor) for group in ("baseline", "best_possible"))
         parts.setdefault(tuple("" if score is None else f"{score:.9g}" for score in scores), []).extend(same_groups)
-    # Where not all have a score to compare, nothing is known of a difference.
+    # Without scores to compare, differences are unknown.
     if len(parts) == 1 or ("", "") in parts:
         return [([], list(groups))]
     first_runs = [part[0][0] for part in parts.values()]
@@ -85,7 +85,12 @@ def _format_title(name: str, sources: Sequence[str], options: Sequence[str]) -> 
 
 
 def find_differing_keys(groups: Sequence[list[FinishedRun]], keys: Iterable[str]) -> list[str]:
-    """Return those of the keys in which settings differ, in order."""
+    """Return the keys in which settings differ, in order.
+
+    Args:
+        groups: Runs of each setting.
+        keys: Candidates.
+    """
     return [
         key for key in dict.fromkeys(keys) if len({canonicalize_value(group[0].get_value(key)) for group in groups}) > 1
     ]
@@ -99,7 +104,7 @@ def label_settings(groups: Sequence[list[FinishedRun]]) -> list[str]:
     for name in {str(group[0].results["model"]) for group in groups}:
         indices = [index for index, group in enumerate(groups) if group[0].results["model"] == name]
         if len({labels[index] for index in indices}) < len(indices):
-            # Not in what was set on the command line: in a YAML file, or in what a default was then.
+            # They differ in a YAML file, or in a default that has changed.
             all_keys = [key for index in indices for key in groups[index][0].config if _is_label_key(key)]
             differing_keys = find_differing_keys([groups[index] for index in indices], all_keys)
             for index in indices:
@@ -129,7 +134,13 @@ def format_value(value: object) -> str:
 
 
 def average_score(runs: Iterable[FinishedRun], group: str, name: str) -> float | None:
-    """Average a score over the runs that have it; folds have baselines of their own."""
+    """Return the mean of a score over the runs that have it; None if none has it.
+
+    Args:
+        runs: The runs, such as folds, each with its own baseline.
+        group: Group of scores, such as ``test`` or ``baseline``.
+        name: Name of the metric.
+    """
     scores = [run.results[group].get(name) for run in runs]
     numbers = [score for score in scores if isinstance(score, float | int)]
     return sum(numbers) / len(numbers) if numbers else None

@@ -1,4 +1,4 @@
-"""Builds the objects of a run from its configuration, and from its last state if it was stopped."""
+"""Setup of a run: its objects, from the configuration and, for a resumed run, from the last state."""
 
 from __future__ import annotations
 
@@ -31,7 +31,15 @@ from trainer.viz.snapshots import SampleSnapshots
 
 @dataclass
 class RunComponents:
-    """What a run trains, with what, and where its snapshots, checkpoints and metrics go."""
+    """Objects of a run.
+
+    Args:
+        trainer: Trainer with task and parameter groups.
+        loaders: Loaders of the splits, by name.
+        snapshots: Saves previews during training.
+        checkpoints: Saves states and best weights.
+        loggers: Loggers of metrics.
+    """
 
     trainer: Trainer
     loaders: dict[str, Loader]
@@ -47,22 +55,26 @@ def build_components(
     state: dict[str, Any] | None,
     train: Callable[[Config, Path], object],
 ) -> RunComponents:
-    """The objects of a run, as a state left them if there is one; the result says what they are.
+    """Build the objects of a run, restore a state if there is one, and describe them in the result.
 
-    train: trains another run, the classifier by which rows are compared, if there is to be one.
+    Args:
+        config: Configuration of the run.
+        result: Result of the run, which is filled in.
+        reporter: Console output of the run.
+        state: Last state of the run to resume; None for a new run.
+        train: Trains a nested run, the feature network of sample metrics, if the task needs one.
     """
     settings, path = config.settings, Path(result.folder)
     loggers, user_callbacks = run_callbacks.make_loggers(config, path), run_callbacks.make_user_callbacks(config)
-    target_device = (
-        device.select_device(settings.device) if state is None else device.select_available_device(settings.device)
-    )
+    select = device.select_device if state is None else device.select_available_device
+    target_device = select(settings.device)
     torch.set_num_threads(1)
     device.keep_freed_memory()
     data = (
         dataset_loading.load_dataset(config) if state is None else dataset_loading.reload_dataset(config, state["data"])
     )
     fid_feature_network.attach_feature_extractor(config, data, train)
-    # After the data: what it imports may draw from the generators, once in a process.
+    # After loading the data: its imports may draw random numbers, once per process.
     rng.seed_everything(settings.seed)
     task = factory.make_task(config.tree, data, config.names).to(target_device)
     loaders = factory.make_loaders(config.tree, data, settings, target_device)
@@ -86,22 +98,15 @@ def build_components(
     snapshots = SampleSnapshots(path, settings.seed, is_on=settings.draw and not reporter.quiet)
     checkpoint_callback = CheckpointCallback(checkpoints, settings.save_every)
     early_stopping = [] if settings.patience is None else [EarlyStopping(settings.patience)]
-    # States are saved after whatever has one, and a signal is answered when all have seen the step.
-    callbacks: list[Callback] = [
-        *loggers,
-        reporter,
-        snapshots,
-        *user_callbacks,
-        *early_stopping,
-        checkpoint_callback,
-        SignalStop(reporter.flag),
-    ]
+    # Checkpoints come after all callbacks with a state, and signals after every other callback.
+    callbacks: list[Callback] = [*loggers, reporter, snapshots, *user_callbacks, *early_stopping]
+    callbacks += [checkpoint_callback, SignalStop(reporter.flag)]
     param_groups = factory.make_param_groups(config.tree, settings, task, loaders["train"])
     trainer = Trainer(task, param_groups, loaders["train"], loaders["val"], settings, callbacks)
     if state is not None:
         load_trainer_state(trainer, state, path)
         if state["data"] and state["data"]["fingerprint"] != dataset_state["fingerprint"] and state["best"]["step"]:
-            # What was allowed once is what the run is of: its best weights are scored on it from now on.
+            # With allow_changed_data the run continues on the current data, so that the best weights belong to it.
             checkpoints.save_best(consistency.load_best(path))
     sizes = {name: loader.split.count_examples() for name, loader in loaders.items()}
     reporter.announce_start(trainer, result, sizes, data.info.column_summaries, data.info.baseline_rule)
@@ -109,7 +114,16 @@ def build_components(
 
 
 def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> None:
-    """Raises ConfigError for a state that is none of this trainer, and for best weights of another moment."""
+    """Validate a state and restore a trainer from it.
+
+    Args:
+        trainer: The trainer, newly built.
+        state: The last state.
+        path: The run directory, which contains the best weights.
+
+    Raises:
+        ConfigError: The state does not belong to this trainer, or the best weights do not belong to the state.
+    """
     file = path / checkpoint.LAST
     consistency.check_weights(trainer.task, state, file)
     state = name_state_vectors(trainer, state)
@@ -121,19 +135,19 @@ def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> N
         consistency.check_weights(trainer.task, best, path / checkpoint.BEST)
         checkpoint_schema.check_best(best, state, path / checkpoint.BEST)
         if best["step"] > last_best["step"]:
-            # Killed between the two files of one save: the weights that had the best score known here are gone. The
-            # next validation takes their place, and the later best is found anew where it was, to the same bits.
+            # The run was killed between writing the two files, so that the best weights of this state are lost. The
+            # next validation replaces them, and the later best weights are computed again, to the same bits.
             state = state | {"best": last_best | {"score": None, "finer": None}}
     trainer.load_state_dict(state, best)
     if best is not None and best["step"] > last_best["step"] and trainer.is_finished():
         steps_text = (
             f"has weights of step {best['step']}; {file.name} of a run that is over, of step {last_best['step']}"
         )
-        raise ConfigError(f"{path / checkpoint.BEST}: {steps_text}", "one of the two is of another moment")
+        raise ConfigError(f"{path / checkpoint.BEST}: {steps_text}", "they were not saved together")
 
 
 def _check_direction(metric: Metric, best: Mapping[str, Any]) -> None:
-    """Raises ConfigError where the monitored metric was declared with the other direction when the run began."""
+    """Raise ConfigError if the direction of the monitored metric has changed since the run was started."""
     higher_is_better = metric.higher_is_better
     if best.get("higher_is_better", higher_is_better) != higher_is_better:
         raise ConfigError(
@@ -143,7 +157,12 @@ def _check_direction(metric: Metric, best: Mapping[str, Any]) -> None:
 
 
 def name_state_vectors(trainer: Trainer, state: dict[str, Any]) -> dict[str, Any]:
-    """A state whose optimizers keep what they know by parameter, also one of before checkpoint version 3."""
+    """Convert the flat optimizer states of checkpoint versions 1 and 2 to states by parameter name.
+
+    Args:
+        trainer: The trainer, for its parameter groups.
+        state: The last state, of any version.
+    """
     saved = state["players"]
     if not isinstance(saved, Mapping):
         return state
@@ -156,7 +175,7 @@ def name_state_vectors(trainer: Trainer, state: dict[str, Any]) -> dict[str, Any
 
 
 def _run_metadata(config: Config, result: Result) -> dict[str, Any]:
-    """What every checkpoint says of its run, so that it is known without the other files."""
+    """Return the description of a run in its checkpoints, from which lost files can be recovered."""
     return {
         migrations.KEY: migrations.FORMAT_VERSION,
         "config": secret_masking.mask_tree(config.raw),
@@ -171,7 +190,15 @@ def _run_metadata(config: Config, result: Result) -> dict[str, Any]:
 
 
 def load_saved_state(path: Path, *, fall_back: bool) -> dict[str, Any] | None:
-    """The newest state of a run, if it has one. Raises ConfigError where it is damaged, or not of this run."""
+    """Load the last state of a run; None if it has none.
+
+    Args:
+        path: The run directory.
+        fall_back: Whether the previous state may be loaded if the last one is damaged.
+
+    Raises:
+        ConfigError: The state is damaged or belongs to another run.
+    """
     if not checkpoint.has_checkpoint(path):
         return None
     state = checkpoint.migrate_state(checkpoint.load_newest(path, fall_back=fall_back), path / checkpoint.LAST)
@@ -180,6 +207,11 @@ def load_saved_state(path: Path, *, fall_back: bool) -> dict[str, Any] | None:
 
 
 def with_saved_fingerprint(config: Config, state: Mapping[str, Any] | None) -> Config:
-    """The configuration with the fingerprint of the data that its run was trained on."""
+    """Return the configuration with the fingerprint of the data that its run was trained on.
+
+    Args:
+        config: Configuration of the run.
+        state: State or best weights of the run; None for a new run.
+    """
     data = state and state["data"]
     return replace(config, fingerprint=data["fingerprint"]) if data else config

@@ -17,12 +17,13 @@ from trainer.viz.console import show_warnings
 
 
 def sample_run(config: Config, options: Mapping[str, Any]) -> Iterator[str]:
-    """Yield samples of the best weights of a saved run piece by piece.
+    """Yield samples of the model of a saved run, text piece by piece.
 
-    Artifacts that are no text are written to the run directory, and their path is yielded.
+    Other artifacts are written to the run directory, and their paths are yielded.
 
     Args:
-        options: Options of the task's ``sample``.
+        config: Configuration of the run.
+        options: Options of ``sample`` of the task.
     """
     has_row_options = not options.keys().isdisjoint(factory.find_class(config.tree["task"], Task).row_options)
     task, _ = load_run(config, reads_files=has_row_options)

@@ -54,10 +54,14 @@ VERB_EXAMPLES = {
 
 
 def load_from_args(verb: str, arguments: Sequence[str]) -> tuple[Config, list[str]]:
-    """Load the configuration of the run that a subcommand is given, with its runtime overrides applied.
+    """Load the configuration of the run that a subcommand names, with its runtime overrides applied.
+
+    Args:
+        verb: Name of the subcommand, for messages.
+        arguments: Its arguments: a run directory, overrides, plugins, and options of the subcommand.
 
     Returns:
-        The configuration, and the remaining arguments, which are the subcommand's own.
+        The configuration, and the remaining arguments, which are options of the subcommand.
 
     Raises:
         ConfigError: There is no run directory or several, or as ``load`` and ``with_verb_overrides``.
@@ -67,7 +71,7 @@ def load_from_args(verb: str, arguments: Sequence[str]) -> tuple[Config, list[st
     if len(folders) != 1:
         run, *more = VERB_EXAMPLES.get(verb, VERB_EXAMPLES["resume"]).split(" ", 1)
         example = " ".join([f"train {verb} outputs/2026-01-31/12-00-00-{run}", *more])
-        raise ConfigError(f"train {verb} takes one run folder, as in: {example}")
+        raise ConfigError(f"train {verb} takes one run directory, as in: {example}")
     words = [word for word in words if word not in folders]
     overrides = [word for word in words if word.partition("=")[0] in OVERRIDABLE_KEYS or word.startswith("data.")]
     config = load(Path(folders[0]), modules)
@@ -78,10 +82,14 @@ def load_from_args(verb: str, arguments: Sequence[str]) -> tuple[Config, list[st
 
 
 def with_verb_overrides(config: Config, words: Sequence[str]) -> Config:
-    """Apply overrides of a subcommand: another device or data directory, and files of the data that were moved.
+    """Apply overrides of a subcommand: another device or data directory, and new paths of moved data files.
+
+    Args:
+        config: Configuration of the run.
+        words: The overrides.
 
     Raises:
-        ConfigError: With every problem: an invalid value, or a key that would make it another run.
+        ConfigError: A value is invalid, or a key is fixed for a trained run; all problems are reported.
     """
     kinds = get_type_hints(Settings, include_extras=True)
     paths = [
@@ -119,21 +127,21 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
     """Load and check the configuration of a run directory, which is data and not trusted.
 
     Args:
-        path: the run directory.
-        modules: the plugins that may be imported, of those that the run names.
+        path: The run directory.
+        modules: Plugins of the run that may be imported.
 
     Raises:
-        ConfigError: if the directory is not of a run, or its configuration is no longer valid.
+        ConfigError: The directory is not a run directory, or its configuration is no longer valid.
     """
     if not recovery.read_results(path):
-        raise ConfigError(f"{path.absolute()} is not a run folder: {describe_missing_path(path)}")
+        raise ConfigError(f"{path.absolute()} is not a run directory: {describe_missing_path(path)}")
     result = Result.read(path)
     raw, tree = read_config(path)
     names = dict(result.options)
     if not names.keys() <= {*OBJECT_GROUPS} or not names.keys() >= {*NO_NAMES}:
         present, expected = ", ".join(names), ", ".join(OBJECT_GROUPS)
         raise ConfigError(
-            f"{path / run_dir.RESULTS_FILE} is not that of a run: options are of {present}, not of {expected}"
+            f"{path / run_dir.RESULTS_FILE} is not that of a run: it has options of {present}, not of {expected}"
         )
     tree, names = _with_defaults(tree, names)
     unnamed = plugins.find_undeclared_plugins(tree["plugins"], modules)
@@ -141,7 +149,7 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
         raise ConfigError(*unnamed)
     problems = declare_config_plugins(tree) + check_config(tree, names)
     problems += [
-        f"{key} was left out as a secret when the run was stored; a value such as {key}='${{oc.env:NAME}}' is stored by"
+        f"{key} was left out as a secret when the run was saved; a value such as {key}='${{oc.env:NAME}}' is saved by"
         " its name"
         for key in secret_masking.find_masked_keys(tree)
     ]
@@ -192,7 +200,12 @@ def _with_defaults(tree: dict[str, Any], names: Mapping[str, str]) -> tuple[dict
 
 
 def find_conflicting_overrides(new_config: Config, saved_config: Config) -> list[str]:
-    """List the overrides of a command line that contradict the run it resumes."""
+    """List the overrides of a command line that contradict the run it resumes.
+
+    Args:
+        new_config: Configuration of the command line.
+        saved_config: Configuration of the saved run.
+    """
     problems = []
     for key in (item.key_or_group for item in parse_overrides(new_config.overrides)):
         saved_value, value = (
@@ -205,13 +218,18 @@ def find_conflicting_overrides(new_config: Config, saved_config: Config) -> list
 
 
 def with_runtime_overrides(config: Config, new_config: Config) -> Config:
-    """Apply the runtime-only keys of a command line to a saved run: device, data directory, verbosity, loggers."""
+    """Apply the runtime-only keys of a command line to a saved run: device, data directory, verbosity, loggers.
+
+    Args:
+        config: Configuration of the saved run.
+        new_config: Configuration of the command line.
+    """
     keys = {item.key_or_group.split(".")[0] for item in parse_overrides(new_config.overrides)} & RUNTIME_ONLY_KEYS
     return _with_global_keys(config, {key: new_config.tree[key] for key in keys})
 
 
 def _with_global_keys(config: Config, new: Mapping[str, Any]) -> Config:
-    """Replace global keys, also where a group repeats one, as in ``data_dir: ${data_dir}``."""
+    """Replace global keys, also within groups that refer to them, as in ``data_dir: ${data_dir}``."""
 
     def change(node: Mapping[str, Any]) -> dict[str, Any]:
         repeated_keys = {key for key in new.keys() & node.keys() if node[key] == config.tree[key]}

@@ -19,10 +19,14 @@ from trainer.viz.console import console, print_line, show_warnings
 def score_run(config: Config, path: str | None) -> Path:
     """Score each row of a file, or of the test split, with the best weights; write a table and return its path.
 
-    Rows of a file are numbered from 1, as in messages, and test rows from 0.
+    Rows of a file are numbered from 1, as in messages; test rows are numbered from 0.
+
+    Args:
+        config: Configuration of the run.
+        path: File with the rows; None for the test split.
 
     Raises:
-        ConfigError: The data set cannot read the file, or it lacks the classes that the model is conditioned on.
+        ConfigError: The data set cannot read the file, or the file has no classes and the model is conditioned on them.
     """
     task, data = load_run(config, reads_files=path is None)
     if path is not None:

@@ -1,4 +1,4 @@
-"""A run from a checked configuration to its results: the hops between the command line and the loop."""
+"""Training, testing and completing a run, from a checked configuration to its results."""
 
 from __future__ import annotations
 
@@ -32,11 +32,16 @@ log = logging.getLogger(__name__)
 
 
 LOCK_WAIT_SECONDS = 5.0
-"""Seconds that ``resume=auto`` gives another process that is about to leave the run folder."""
+"""Seconds that ``resume=auto`` waits for another process that is about to unlock the run directory."""
 
 
 def run(config: Config) -> Result:
-    """Trains, validates and tests; or goes on with a run that was stopped, if ``resume`` says so."""
+    """Train, validate and test; with ``resume``, continue an interrupted run.
+
+    Raises:
+        ConfigError: The run to resume is missing, or its configuration is different.
+        Interrupted: A signal has stopped the run.
+    """
     settings = config.settings
     if settings.resume is None:
         return _start_new_run(dataset_loading.add_fingerprint(config))
@@ -63,9 +68,10 @@ def _start_new_run(config: Config, *, may_reuse: bool = False) -> Result:
 
 
 def resume_run(saved_config: Config) -> Result:
-    """Goes on with a stored run, to the bits it would have had without the stop; a finished one is made complete.
+    """Resume a saved run, with the same results to the bit as without the interruption; complete a finished run.
 
-    Raises ConfigError if its last checkpoint is damaged: which one to go on from is then for the user to say.
+    Raises:
+        ConfigError: The last checkpoint is damaged; the user must decide whether to resume from the previous one.
     """
     path = Path(saved_config.run_dir)
     if run_dir.read_results(path).get("status") == "finished":
@@ -82,15 +88,21 @@ def execute_run(
     quiet: bool = False,
     lock: IO[str] | None = None,
 ) -> Result:
-    """One run in its folder, which it alone may write to; from its last checkpoint if it has one.
+    """Execute a run in its directory, from its last checkpoint if it has one.
 
-    lock: of a folder that was claimed for it. quiet: nothing but a bar on the terminal, for a run within another.
+    Args:
+        config: Configuration of the run.
+        path: The run directory, which is locked.
+        fall_back: Whether the previous state may be loaded if the last one is damaged.
+        lock_wait: Seconds to wait for another process that holds the lock.
+        quiet: Print only a progress bar, for a nested run.
+        lock: Open lock of a directory that was claimed.
     """
     with _open_run(config, path, lock_wait, quiet=quiet, lock=lock) as reporter:
         state = load_saved_state(path, fall_back=fall_back)
         config = with_saved_fingerprint(config, state)
         result = create_result(config, path)
-        if state is not None and config.settings.allow_changed_data:  # from here on it is a run of what lies there now
+        if state is not None and config.settings.allow_changed_data:  # the run continues on the current data
             config = dataset_loading.add_fingerprint(config)
             result.data_digest = config.data_digest
         with _record_outcome(result, config, fresh=state is None), signals.prefer_interrupt(reporter.flag):
@@ -105,21 +117,26 @@ def execute_run(
 
 
 def _mark_running(result: Result) -> None:
-    """From here on what happens to the run stands in its results; a stored run that is refused before is as it was."""
+    """Mark a run as running; a saved run that is rejected earlier remains unchanged."""
     result.status = "running"
     result.write()
 
 
 def complete_run(config: Config, path: Path, lock_wait: float = 0.0, *, quiet: bool = False) -> Result:
-    """Makes up for the files that a finished run lacks: it may have been killed while it drew them.
+    """Restore missing files of a finished run, which may have been killed while it wrote its figures.
 
-    quiet: as of ``start``.
+    Args:
+        config: Configuration of the run.
+        path: The run directory.
+        lock_wait: Seconds to wait for another process that holds the lock.
+        quiet: Print only a progress bar, for a nested run.
 
-    Raises ConfigError for files that are not of one run, and for best weights that are lost.
+    Raises:
+        ConfigError: The files belong to different runs, or the best weights are lost.
     """
     print_text = _ignore_text if quiet else print_line
     result = Result.read(path)
-    # A state before the last one is none of a finished run.
+    # The previous state is not that of a finished run.
     state = load_saved_state(path, fall_back=False) if (path / checkpoint.LAST).exists() else None
     missing = [checkpoint.BEST] if consistency.is_best_lost(path, state, result.best_epoch) else []
     missing += run_artifacts.find_missing_artifacts(
@@ -134,7 +151,7 @@ def complete_run(config: Config, path: Path, lock_wait: float = 0.0, *, quiet: b
         _record_outcome(result, config, fresh=False),
         signals.prefer_interrupt(reporter.flag),
     ):
-        print_text(f"{path} is finished, but without {', '.join(missing)}; going on with that")
+        print_text(f"{path} is finished, but without {', '.join(missing)}; restoring them")
         if checkpoint.BEST in missing:
             checkpoint.save_checkpoint(consistency.extract_best(state), path / checkpoint.BEST)
         if run_callbacks.has_metrics_file(config):
@@ -153,14 +170,14 @@ def complete_run(config: Config, path: Path, lock_wait: float = 0.0, *, quiet: b
 
 
 def _ignore_text(text: str) -> None:
-    """Takes the place of ``print_line`` in a run within another."""
+    """Replace ``print_line`` in a nested run."""
 
 
 @contextmanager
 def _open_run(
     config: Config, path: Path, lock_wait: float, *, quiet: bool = False, lock: IO[str] | None = None
 ) -> Iterator[run_report.RunReporter]:
-    """A block in which this process alone works in a run folder, writes its log, and answers signals."""
+    """Lock a run directory within the block, write its log there, and handle signals."""
     with (
         run_dir.lock_run(path, lock_wait, lock),
         run_log.log_to_file(path, partial(secret_masking.hide_values, tree=config.raw)),
@@ -174,14 +191,14 @@ def _open_run(
 
 @contextmanager
 def _record_outcome(result: Result, config: Config, *, fresh: bool) -> Iterator[None]:
-    """A block whose end is written into the results, whatever it ends by, and told as it should be."""
+    """Record in the results how the block ends, and convert errors to those of the user."""
     path = Path(result.folder)
     try:
         with explain_model_errors(config.tree["model"]):
             yield
     except Interrupted as error:
         _record_stop(result, error, config)
-        # Of a run within another, a classifier's, the outer one has the last word: it goes on with both.
+        # For a nested run, the outer run replaces the command: resuming it resumes both.
         raise Interrupted(error.message, error.signal_number, _resume_command(config, path)) from None
     except UserError as error:
         _record_stop(result, error, config)
@@ -193,19 +210,19 @@ def _record_outcome(result: Result, config: Config, *, fresh: bool) -> Iterator[
         if device.is_out_of_memory(error):
             reason = str(error).split("\n")[0]
             raise SystemFault(f"out of memory: {reason}; try a smaller batch_size, or accumulate") from error
-        with suppress(SystemFault):  # what cannot be logged must not take the place of what went wrong
+        with suppress(SystemFault):  # an error of the log must not hide the cause
             log.exception("failed")
         raise
 
 
 def _resume_command(config: Config, path: Path) -> str:
-    """What goes on with a run."""
+    """Return the command that resumes a run."""
     plugins = config.settings.plugins
     return f"train resume {path}" + (f" plugins=[{','.join(plugins)}]" if plugins else "")
 
 
 def _record_stop(result: Result, error: BaseException, config: Config) -> None:
-    """Writes why a run ended, once; what was finished stays finished, and what cannot be written hides nothing."""
+    """Record once why a run ended; finished runs stay finished, and write errors do not hide the cause."""
     if result.reason is not None:
         return
     reason = secret_masking.hide_values(f"{type(error).__name__}: {error}", config.raw)
@@ -236,7 +253,7 @@ def _train_and_test(
 
 
 def _train(components: RunComponents, result: Result, reporter: run_report.RunReporter, config: Config) -> None:
-    """To the last step; what stops it before has its curves, too."""
+    """Train to the last step; an interrupted run gets its curves, too."""
     path, trainer = Path(result.folder), components.trainer
     checkpoint.check_disk_space(path, trainer.state_dict(), components.checkpoints.shared_state)
     if not reporter.quiet:
@@ -247,7 +264,7 @@ def _train(components: RunComponents, result: Result, reporter: run_report.RunRe
     except UserError as error:
         result.update_progress(trainer)
         _record_stop(result, error, config)
-        with suppress(SystemFault):  # the first fault is the one to tell
+        with suppress(SystemFault):  # the first error must be reported
             run_artifacts.draw_curves(path, trainer.history, result, run_artifacts.collect_learning_rates(trainer))
         raise
     finally:
@@ -255,7 +272,7 @@ def _train(components: RunComponents, result: Result, reporter: run_report.RunRe
 
 
 def _test(trainer: Trainer, test: Loader, result: Result) -> None:
-    """Scores the best weights, beside what the data and the task can be measured by."""
+    """Evaluate the best weights on the test split, and add baseline and best possible scores."""
     trainer.load_best_weights()
     result.test = trainer.evaluate_loader(test, notify=True)
     with rng.fork_rng(result.seed, test.device):
@@ -266,9 +283,10 @@ def _test(trainer: Trainer, test: Loader, result: Result) -> None:
 def _draw_artifacts(
     components: RunComponents, result: Result, reporter: run_report.RunReporter
 ) -> tuple[list[Path], list[str]]:
-    """Draws what there is to see; a run is complete when its results name it.
+    """Write the artifacts and list them in the results, which completes the run.
 
-    Gives the paths, and what there was no time for.
+    Returns:
+        Paths of the artifacts, and names of those that were skipped for lack of time.
     """
     settings = components.trainer.settings
     limit = time_limit.TimeLimit(settings.draw_seconds, reporter.announce_drawing, reporter.flag.raise_if_stopped)
@@ -281,6 +299,11 @@ def _draw_artifacts(
 
 
 def train_nested_run(config: Config, path: Path) -> Result:
-    """Trains the classifier that a run compares its rows by, or makes it complete."""
+    """Train or complete the feature network of a run, with a progress bar only.
+
+    Args:
+        config: Configuration of the nested run.
+        path: Its run directory.
+    """
     is_finished = run_dir.read_results(path).get("status") == "finished"
     return complete_run(config, path, quiet=True) if is_finished else execute_run(config, path, quiet=True)
