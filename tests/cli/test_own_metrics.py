@@ -164,12 +164,12 @@ def test_a_monitor_that_cannot_be_is_refused_truly(kind: str, word: str, said: s
     [
         (
             "own_metrics.undirected",
-            r"task.scores: own_metrics.undirected does not say which way is better; add undirected",
+            r"task.scores: own_metrics.undirected does not declare whether higher is better; add undirected",
         ),
         ("own_metrics.several", r"metric own_metrics.several: returns a tensor \(8, 2\) for predictions \(8, 2\)"),
         ("own_metrics.failing", r"fails for predictions .*IndexError.*own_metrics.py, line 2\d"),
         ("own_metrics.accuracy", r"own_metrics.accuracy has the name of a built-in metric, accuracy"),
-        ("own_metrics.Spread,own_metrics.Twin", r"task: two of its scores are called spread"),
+        ("own_metrics.Spread,own_metrics.Twin", r"task: two metrics are called spread"),
         ("own_metrics.Threshold", r"own_metrics.Threshold must be built without arguments"),
     ],
 )

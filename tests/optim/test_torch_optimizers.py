@@ -207,7 +207,7 @@ def test_a_kernel_as_a_matrix_lies_in_the_same_memory() -> None:
 
 def test_muon_by_its_class_refuses_what_is_no_matrix() -> None:
     params = FlatParameters(network().parameters())
-    with pytest.raises(ValueError, match=r"matrices only; 4 of 6 parameters are none .*optimizer=muon"):
+    with pytest.raises(ValueError, match=r"matrices only; 4 of 6 parameters are not matrices .*optimizer=muon"):
         TorchOptimizer(params, torch.optim.Muon, {})
     with pytest.raises(ValueError, match="there are none to train"):
         Muon(

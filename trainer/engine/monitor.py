@@ -43,7 +43,7 @@ def select_monitor(task: Task, requested: str | None, reported: Sequence[str]) -
         metric_code = f'Metric("{name}", higher_is_better=False)'
         declaration = f"monitor = {metric_code}" if name == task.monitor else f"reported_metrics = ({metric_code},)"
         raise ConfigError(
-            f"monitor: {kind} reports {name!r} and does not say which way is better; declare it in the task:"
+            f"monitor: {kind} reports {name!r} without declaring whether higher is better; declare it in the task:"
             f" {declaration}, or True (from trainer import Metric)"
         )
     return metric

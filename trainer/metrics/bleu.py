@@ -1,4 +1,4 @@
-"""BLEU: matching n-grams of sentences."""
+"""Corpus BLEU."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ from collections import Counter
 from collections.abc import Sequence
 
 MAX_NGRAM_ORDER = 4
-"""The longest runs of words that BLEU compares."""
+"""Maximum order of the n-grams."""
 
 
 def count_bleu_ngrams(hypothesis: Sequence[str], reference: Sequence[str], unknown: str = "") -> list[int]:
-    """What one sentence adds to ``corpus_bleu``: matching runs of 1 to 4 words, runs written, words written and
-    expected.
+    """Count the n-grams of one sentence for ``corpus_bleu``.
 
-    ``unknown`` stands for a word outside a vocabulary: it matches nothing, itself included.
+    Args:
+        hypothesis: Words of the generated sentence.
+        reference: Words of the reference sentence.
+        unknown: Token of words outside the vocabulary; n-grams that contain it never match.
+
+    Returns:
+        Ten counts: matching n-grams of order 1 to 4, n-grams of the hypothesis of order 1 to 4, length of the
+        hypothesis, length of the reference.
     """
     matches, num_ngrams = [], []
     for order in range(1, MAX_NGRAM_ORDER + 1):
@@ -30,9 +36,16 @@ def count_bleu_ngrams(hypothesis: Sequence[str], reference: Sequence[str], unkno
 
 
 def corpus_bleu(counts: Sequence[float]) -> float:
-    """Corpus BLEU, 0 to 100, from summed ``count_bleu_ngrams`` (Papineni et al. 2002).
+    """Compute corpus BLEU, from 0 to 100.
 
-    ``100 min(1, e^(1 - r/c)) (prod p_n)^(1/4)``; the k-th p_n without a match counts 1 / 2^k matches, as is usual.
+    ``100 min(1, e^(1 - r/c)) (prod p_n)^(1/4)``. The k-th precision without a match counts 1 / 2^k matches
+    (exponential smoothing, the default of sacrebleu).
+
+    Args:
+        counts: Sums of ``count_bleu_ngrams`` over the sentences.
+
+    References:
+        Papineni et al., "BLEU: a Method for Automatic Evaluation of Machine Translation", ACL 2002.
     """
     matches, num_ngrams, (length, reference_length) = counts[:MAX_NGRAM_ORDER], counts[MAX_NGRAM_ORDER:-2], counts[-2:]
     if not all(num_ngrams) or not matches[0]:

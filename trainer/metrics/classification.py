@@ -1,4 +1,4 @@
-"""Metrics of classification: the confusion matrix and what follows from it, ROC and precision-recall."""
+"""Classification metrics: confusion matrix, F1, IoU, ROC and precision-recall curves."""
 
 from __future__ import annotations
 
@@ -9,35 +9,61 @@ from torch import Tensor
 
 
 def confusion_matrix(predicted: Tensor, target: Tensor, num_classes: int) -> Tensor:
-    """Counts (classes, classes), true class first, of flat predictions and targets in 0..classes-1."""
+    """Return the confusion matrix, with true classes as rows and predicted classes as columns.
+
+    Args:
+        predicted: Predicted classes ``(N,)``, from 0.
+        target: True classes ``(N,)``, from 0.
+        num_classes: Number of classes C.
+
+    Returns:
+        Counts ``(C, C)``.
+    """
     return torch.bincount(target * num_classes + predicted, minlength=num_classes * num_classes).view(
         num_classes, num_classes
     )
 
 
 def f1_macro(counts: Tensor) -> float:
-    """The unweighted mean of each class's F1, over classes that occur or are predicted."""
+    """Return the unweighted mean of the F1 scores of the classes that occur or are predicted.
+
+    Args:
+        counts: Confusion matrix ``(C, C)``.
+    """
     scores = f1_per_class(counts)
     return float(scores[~scores.isnan()].mean())
 
 
 def f1_per_class(counts: Tensor) -> Tensor:
-    """F1 of each class (classes,), from ``confusion``; NaN for one that never occurs and is never predicted."""
+    """Return the F1 score of each class ``(C,)``; NaN for a class that neither occurs nor is predicted.
+
+    Args:
+        counts: Confusion matrix ``(C, C)``.
+    """
     counts = counts.double()
     return 2 * counts.diag() / (counts.sum(1) + counts.sum(0))
 
 
 def iou_per_class(counts: Tensor) -> Tensor:
-    """Intersection over union of each class (classes,); NaN for one that never occurs and is never predicted."""
+    """Return the intersection over union of each class ``(C,)``; NaN for a class that neither occurs nor is predicted.
+
+    Args:
+        counts: Confusion matrix ``(C, C)``.
+    """
     counts = counts.double()
     intersection = counts.diag()
     return intersection / (counts.sum(0) + counts.sum(1) - intersection)
 
 
 def roc_auc(margin: Tensor, positive: Tensor) -> float:
-    """Area under the ROC curve by ranks (Mann-Whitney), ties counted half; NaN with one class only.
+    """Return the area under the ROC curve, computed from ranks (Mann-Whitney U), with ties counted half.
 
-    margin (N,) real, positive (N,) bool.
+    Args:
+        margin: Scores ``(N,)``, higher for positives.
+        positive: Whether each row is positive ``(N,)``, bool.
+
+    Returns:
+        The area; NaN if only one class occurs.
     """
     _, inverse, counts = torch.unique(margin.double(), return_inverse=True, return_counts=True)
     ends, counts = counts.cumsum(0).double(), counts.double()
@@ -50,19 +76,33 @@ def roc_auc(margin: Tensor, positive: Tensor) -> float:
 
 
 def average_precision(margin: Tensor, positive: Tensor) -> float:
-    """The precision at each margin, averaged over the positives it finds; NaN without one. Arguments as of
-    ``roc_auc``."""
-    _, rank = torch.unique(-margin.double(), return_inverse=True)  # the highest margin stands at place 0
+    """Return the average precision, the area under the precision-recall curve.
+
+    Args:
+        margin: Scores ``(N,)``, higher for positives.
+        positive: Whether each row is positive ``(N,)``, bool.
+
+    Returns:
+        The average precision; NaN without positives.
+    """
+    _, rank = torch.unique(-margin.double(), return_inverse=True)  # rank 0 is the highest margin
     true_positives, predicted_positives = (torch.bincount(rank, weights=weight) for weight in (positive.double(), None))
     precision = true_positives.cumsum(0) / predicted_positives.cumsum(0)
     return float((precision * true_positives).sum() / true_positives.sum())
 
 
 def threshold_curves(margin: Tensor, positive: Tensor, max_points: int = 500) -> tuple[Tensor, Tensor, Tensor]:
-    """False positive rate, true positive rate (which is the recall) and precision at falling thresholds.
+    """Return the points of the ROC and precision-recall curves at decreasing thresholds.
 
-    (K,) each, K at most about ``most``, from the threshold that nothing passes, whose precision is set to 1. Arguments
-    as of ``roc_auc``.
+    The first threshold is above all scores; its precision is defined as 1.
+
+    Args:
+        margin: Scores ``(N,)``, higher for positives.
+        positive: Whether each row is positive ``(N,)``, bool.
+        max_points: Maximum number of points K.
+
+    Returns:
+        False positive rate, true positive rate (recall) and precision, ``(K,)`` each.
     """
     _, rank = torch.unique(-margin.double(), return_inverse=True)
     true_positives, false_positives = (
@@ -80,10 +120,16 @@ def threshold_curves(margin: Tensor, positive: Tensor, max_points: int = 500) ->
 
 
 def roc_auc_macro(logits: Tensor, target: Tensor) -> float:
-    """The mean over classes of ``roc_auc`` of one class against all others, by its probability; NaN with one class
-    only.
+    """Return the mean of the one-vs-rest ROC AUC of the classes, by their probabilities.
 
-    logits (N, C), target (N,). A class without a row, or with all of them, is left out.
+    Classes without positives or without negatives are left out.
+
+    Args:
+        logits: Logits ``(N, C)``.
+        target: True classes ``(N,)``.
+
+    Returns:
+        The mean; NaN if only one class occurs.
     """
     probabilities = logits.double().softmax(1)
     areas = [roc_auc(probabilities[:, label], target == label) for label in range(probabilities.shape[1])]

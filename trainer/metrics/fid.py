@@ -11,9 +11,20 @@ from trainer.metrics.double_precision import to_double
 
 
 def frechet_distance(generated: Tensor, real: Tensor) -> float:
-    """The Frechet distance of two Gaussians fitted to features (N, D) and (M, D) (Heusel et al. 2017):
+    """Return the Frechet distance of Gaussians fitted to features of generated and real rows.
 
-    ``|m - m'|^2 + tr(S + S' - 2 (S S')^(1/2))``. NaN for a single row.
+    ``|m - m'|^2 + tr(S + S' - 2 (S S')^(1/2))``
+
+    Args:
+        generated: Features ``(N, D)``.
+        real: Features ``(M, D)``.
+
+    Returns:
+        The distance; NaN if N or M is below 2.
+
+    References:
+        Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", NeurIPS
+            2017.
     """
     if min(len(generated), len(real)) < 2:
         return math.nan

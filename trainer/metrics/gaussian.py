@@ -8,13 +8,18 @@ import torch
 from torch import Tensor
 
 MAX_COVARIANCE_FEATURES = 2048
-"""Numbers a row may have for the covariance of all of them to be worth its room."""
+"""Maximum number of features for a full covariance matrix; above it, the covariance is diagonal."""
 
 
 def sample_gaussian(data: Tensor, count: int) -> Tensor:
-    """As many rows (count, D) of the Gaussian that fits rows (M, D), drawn from torch's generator.
+    """Sample from the Gaussian fitted to rows, with torch's default generator.
 
-    One that is wide beyond ``MAX_COVARIANCE_FEATURES`` has no correlations.
+    Args:
+        data: Rows ``(M, D)``; above ``MAX_COVARIANCE_FEATURES`` features the covariance is diagonal.
+        count: Number of samples N.
+
+    Returns:
+        Samples ``(N, D)``.
     """
     noise = torch.randn(count, data.shape[1], dtype=torch.float64)
     rows = data.double()
@@ -26,7 +31,15 @@ def sample_gaussian(data: Tensor, count: int) -> Tensor:
 
 
 def gaussian_log_prob(data: Tensor, x: Tensor) -> Tensor:
-    """The log-density (N,), double, of rows x (N, D) under the Gaussian that fits rows (M, D)."""
+    """Return the log-density of rows under the Gaussian fitted to other rows.
+
+    Args:
+        data: Rows ``(M, D)`` to fit; above ``MAX_COVARIANCE_FEATURES`` features the covariance is diagonal.
+        x: Rows ``(N, D)`` to evaluate.
+
+    Returns:
+        Log-density ``(N,)``, double.
+    """
     rows, x = data.double(), x.double()
     centered = rows - rows.mean(0)
     if data.shape[1] > MAX_COVARIANCE_FEATURES:
@@ -37,5 +50,13 @@ def gaussian_log_prob(data: Tensor, x: Tensor) -> Tensor:
 
 
 def normal_log_prob(standardized: Tensor, log_volume: Tensor) -> Tensor:
-    """The log-density (N,) of a Gaussian at rows that are standardised by it, (N, D), given the log of its volume."""
+    """Return the log-density of a Gaussian at standardized rows.
+
+    Args:
+        standardized: Rows ``(N, D)``, whitened by the Gaussian.
+        log_volume: Half the log-determinant of its covariance, a scalar.
+
+    Returns:
+        Log-density ``(N,)``.
+    """
     return -(standardized.square() + math.log(2 * math.pi)).sum(-1) / 2 - log_volume

@@ -10,14 +10,25 @@ from torch import Tensor
 from trainer.metrics.distances import ROWS_PER_CHUNK, nearest_distances
 
 NUM_NEIGHBORS = 3
-"""How many neighbours a real row's surroundings reach to (Kynkaanniemi et al. 2019 take 3)."""
+"""The neighbor whose distance is the radius around a row; 3 as in Kynkaanniemi et al. 2019."""
 
 
 def precision_recall(generated: Tensor, real: Tensor) -> tuple[float, float]:
-    """Shares of made rows (N, D) that fall among real ones, and of real rows (M, D) among made ones.
+    """Return precision and recall of generated samples.
 
-    A row is among others if it is nearer to one of them than that one's third neighbour is (Kynkaanniemi et al. 2019).
-    NaN where there are fewer.
+    Precision is the fraction of generated rows within the manifold of the real rows, recall the fraction of real rows
+    within that of the generated rows. The manifold of a set is the union of balls around its rows, each with the
+    distance to the third nearest neighbor as radius.
+
+    Args:
+        generated: Features of generated rows ``(N, D)``.
+        real: Features of real rows ``(M, D)``.
+
+    Returns:
+        Precision and recall; NaN if N or M is at most ``NUM_NEIGHBORS``.
+
+    References:
+        Kynkaanniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models", NeurIPS 2019.
     """
     if min(len(generated), len(real)) <= NUM_NEIGHBORS:
         return math.nan, math.nan
@@ -25,6 +36,9 @@ def precision_recall(generated: Tensor, real: Tensor) -> tuple[float, float]:
 
 
 def _fraction_within(rows: Tensor, others: Tensor) -> float:
-    radius = nearest_distances(others, others, NUM_NEIGHBORS + 1)[:, -1]  # the first neighbour of a row is itself
+    """Return the fraction of rows within the manifold of others."""
+    radius = nearest_distances(others, others, NUM_NEIGHBORS + 1)[
+        :, -1
+    ]  # the nearest neighbor of a row is the row itself
     is_within = [(torch.cdist(chunk, others) <= radius).any(1) for chunk in rows.split(ROWS_PER_CHUNK)]
     return float(torch.cat(is_within).double().mean())

@@ -1,13 +1,13 @@
-"""The parameters of one parameter group as a single vector.
+"""Parameters of a parameter group as a single flat vector.
 
-Clipping, updating, averaging and checking then cost one call each instead of one per parameter, which for a small
-network is most of a step. The parameters stay what they were to the model: views into the vector.
+Clipping, updating, averaging and checking then take one call each instead of one per parameter, which would dominate
+the step of a small network. For the model the parameters are unchanged; they become views of the vector.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby
 from typing import Any
 
@@ -15,16 +15,19 @@ import torch
 from torch import Tensor, nn
 
 _ALIGN = 16
-"""Parameters start on multiples of 16 numbers, so that kernels see them as aligned as if they stood alone."""
+"""Alignment of the parameters in elements, so that kernels find them aligned as separate tensors are."""
 ParamOptions = Mapping[str, Any]
-"""The options of the optimizer that one parameter has for itself: ``lr_scale``, ``weight_decay``."""
+"""Options of the optimizer for a single parameter: ``lr_scale``, ``weight_decay``."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Consecutive parameters of the vector that are updated alike.
+    """Consecutive parameters of the vector with the same options.
 
-    places: in ``FlatParameters.parameters``. is_decayed: whether weight decay is for them. options: their own.
+    Args:
+        indices: Their indices in ``FlatParameters.parameters``.
+        is_decayed: Whether weight decay applies to them.
+        options: Their options.
     """
 
     indices: range
@@ -33,18 +36,17 @@ class Segment:
 
 
 class FlatParameters:
-    """The vector ``data`` (P,), its gradient ``grad`` (P,), and the views the model holds.
+    """Flat vector ``data`` ``(P,)`` and its gradient ``grad`` ``(P,)``; the parameters become views of them.
 
-    Parameters that weight decay may shrink come first, ``data[:num_decayed]``: those in ``decayed``, or where that is
-    not given those of two dimensions or more, matrices and kernels. Biases and the gains of norms follow. Among either,
-    parameters of the same ``options`` stand together.
+    Parameters with weight decay come first, ``data[:num_decayed]``, followed by biases and the scales of normalization
+    layers. Within both parts, parameters with the same options are consecutive.
 
     Args:
-        parameters: Those of the group; those that need no gradient are left out.
-        decayed: The ones weight decay is for.
-        names: How each is called, in checkpoints too; their place in ``parameters`` where it is not given.
-        options: The options that some of them have for themselves.
-        matrices: Those that are maps from features to features; where not given, those of two dimensions or more.
+        parameters: Parameters of the group; frozen ones are left out.
+        decayed: Parameters with weight decay; by default those with two or more dimensions.
+        names: Name of each parameter in checkpoints; by default its index.
+        options: Options of single parameters.
+        matrices: Parameters that are linear maps of features; by default those with two or more dimensions.
     """
 
     def __init__(
@@ -83,21 +85,27 @@ class FlatParameters:
 
     @staticmethod
     def _view_like(vector: Tensor, offset: int, parameter: Tensor) -> Tensor:
-        # Same strides as the parameter had, so that a channels-last kernel stays channels-last; a parameter cut out
-        # of a larger tensor has holes, which empty_like closes.
+        # With the strides of the parameter, so that a channels-last kernel remains channels-last; empty_like makes the
+        # strides dense for a parameter that is a slice of a larger tensor.
         return vector.as_strided(
             parameter.shape, torch.empty_like(parameter).stride(), vector.storage_offset() + offset
         )
 
     def zero_grad(self) -> None:
+        """Set the gradient to zero."""
         self.grad.zero_()
 
     def get_slice(self, indices: range) -> slice:
-        """The part of the vector that consecutive parameters, by their places in ``parameters``, take up."""
+        """Return the slice of the vector with the parameters of consecutive indices."""
         return slice(self._offsets[indices[0]], self._offsets[indices[-1] + 1])
 
     def split_by_name(self, vector: Tensor, indices: range | None = None) -> dict[str, Tensor]:
-        """Views of a vector as long as ``data``, or as a slice of it: one for each parameter, shaped like it."""
+        """Split a vector into views with the shapes of the parameters, by name.
+
+        Args:
+            vector: Vector like ``data``, or like the slice of ``indices``.
+            indices: Consecutive indices of parameters; by default all.
+        """
         indices = range(len(self.parameters)) if indices is None else indices
         first_offset = self._offsets[indices[0]]
         return {
@@ -105,7 +113,11 @@ class FlatParameters:
         }
 
     def nonfinite_parameter_names(self, named_parameters: Iterable[tuple[str, nn.Parameter]]) -> list[str]:
-        """The parameters whose gradient holds a NaN or an infinity."""
+        """Return the names of the parameters of the group whose gradient is not finite.
+
+        Args:
+            named_parameters: Names and parameters, such as those of a task.
+        """
         own_ids = {id(p) for p in self.parameters}
         return [
             name
@@ -114,10 +126,48 @@ class FlatParameters:
         ]
 
 
+@dataclass(frozen=True)
+class UpdateSlice:
+    """Part of the vector that is updated by one call.
+
+    Args:
+        part: Slice of the vector.
+        weight_decay: Its weight decay.
+        lr_scale: Factor of its learning rate.
+    """
+
+    part: slice
+    weight_decay: float
+    lr_scale: float
+
+
+def make_update_slices(params: FlatParameters, weight_decay: float, decay_norm_and_bias: bool) -> list[UpdateSlice]:
+    """Split the vector into the largest slices with constant weight decay and learning rate.
+
+    Args:
+        params: Parameters of the group.
+        weight_decay: Weight decay of parameters without their own option.
+        decay_norm_and_bias: Whether it also applies to biases and scales of normalization layers.
+    """
+    slices: list[UpdateSlice] = []
+    for segment in params.segments:
+        default_decay = weight_decay if segment.is_decayed or decay_norm_and_bias else 0.0
+        options = segment.options
+        new_slice = UpdateSlice(
+            params.get_slice(segment.indices), options.get("weight_decay", default_decay), options.get("lr_scale", 1.0)
+        )
+        last_slice = slices[-1] if slices else None
+        if last_slice and last_slice == replace(new_slice, part=last_slice.part):
+            slices[-1] = replace(new_slice, part=slice(last_slice.part.start, new_slice.part.stop))
+        else:
+            slices.append(new_slice)
+    return slices
+
+
 def _rank_options(
     parameters: Sequence[nn.Parameter], options: Mapping[nn.Parameter, ParamOptions]
 ) -> dict[nn.Parameter, int]:
-    """Which of the different options each parameter has, counted in the order in which they first occur."""
+    """Number the distinct options in order of occurrence, and return the number of each parameter."""
     distinct_options: list[ParamOptions] = []
     ranks = {}
     for parameter in parameters:

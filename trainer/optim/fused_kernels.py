@@ -1,7 +1,7 @@
-"""Kernels that update a vector in one call: the fused ones of torch where this torch has them, else ``torch.optim``.
+"""Kernels that update a vector in one call: the fused kernels of torch if they exist, else ``torch.optim``.
 
-The fused kernels are no public interface of torch; this file alone knows them. Their public form, ``torch.optim``, is
-not used where they are there: its first step imports the compiler, which takes as long as importing torch.
+The fused kernels are not a public API of torch, and only this file uses them. ``torch.optim`` is avoided where
+possible, because its first step imports the compiler, which takes as long as importing torch.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 FUSED_KERNELS = {name: getattr(torch, f"_fused_{name}_", None) for name in ("adam", "adamw", "sgd")}
-"""The kernels that this torch has; None for those it lacks."""
+"""Fused kernels of the installed torch; None for missing ones."""
 Kernel = Callable[..., None]
-"""Updates in place: ``kernel(lr, momentum, found_inf)``; ``found_inf`` of 1 makes it a no-op."""
+"""In-place update ``kernel(lr, momentum, found_inf)``, which is skipped if ``found_inf`` is 1."""
 
 
 def make_adam_kernel(
@@ -29,13 +29,17 @@ def make_adam_kernel(
     weight_decay: float,
     is_decoupled: bool,
 ) -> Kernel:
-    """The update of Adam, or with decoupled weight decay AdamW, of a vector.
+    """Make the update of Adam, or with decoupled weight decay of AdamW, for a vector.
 
     Args:
-        data: The vector.
-        grad: Its gradient.
-        averages: Running means of the gradient and of its square.
-        step: The number of updates, this one included: counted by the caller before the kernel is called.
+        data: The vector ``(P,)``.
+        grad: Its gradient ``(P,)``.
+        averages: Running means of the gradient and of its square, ``(P,)`` each.
+        step: Number of updates, which the caller increments before each call.
+        betas: Decay rates of the running means.
+        eps: Added to the denominator for numerical stability.
+        weight_decay: Factor of the weight decay.
+        is_decoupled: Whether weight decay is decoupled from the gradient (AdamW).
     """
     kernel = FUSED_KERNELS["adamw" if is_decoupled else "adam"]
     if kernel is None:
@@ -67,7 +71,16 @@ def make_adam_kernel(
 def make_sgd_kernel(
     data: Tensor, grad: Tensor, velocity: Tensor, *, momentum: float, nesterov: bool, weight_decay: float
 ) -> Kernel:
-    """The update of SGD of a vector; ``velocity`` is its running sum of gradients."""
+    """Make the update of SGD for a vector.
+
+    Args:
+        data: The vector ``(P,)``.
+        grad: Its gradient ``(P,)``.
+        velocity: Momentum buffer ``(P,)``.
+        momentum: Momentum, unless a schedule sets another one.
+        nesterov: Whether to use Nesterov momentum.
+        weight_decay: Factor of the weight decay.
+    """
     kernel, default_momentum = FUSED_KERNELS["sgd"], momentum
     if kernel is None:
         optimizer = torch.optim.SGD([_as_parameter(data, grad)], lr=0.1, momentum=momentum, weight_decay=weight_decay)
@@ -100,7 +113,7 @@ def _as_parameter(data: Tensor, grad: Tensor) -> nn.Parameter:
 
 
 class _TorchOptimKernel:
-    """The same update by an optimizer of ``torch.optim`` whose state is the vectors that are given."""
+    """The same update by an optimizer of ``torch.optim``, whose state are the given vectors."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, averages: dict[str, Tensor], step: Tensor | None = None):
         self.optimizer = optimizer
@@ -126,7 +139,12 @@ class _TorchOptimKernel:
 
 
 def set_momentum(group: dict[str, Any], momentum: float | None) -> None:
-    """Sets the momentum of a group of a ``torch.optim`` optimizer, Adam's first beta; None leaves it."""
+    """Set the momentum of a parameter group of a ``torch.optim`` optimizer; for Adam, the first beta.
+
+    Args:
+        group: The parameter group.
+        momentum: Momentum; None to keep the current one.
+    """
     if momentum is not None and "betas" in group:
         group["betas"] = (momentum, group["betas"][1])
     elif momentum is not None:
@@ -134,7 +152,13 @@ def set_momentum(group: dict[str, Any], momentum: float | None) -> None:
 
 
 def restore_if_nonfinite(found_inf: Tensor | None, tensors: list[Tensor], saved: list[Tensor] | None) -> None:
-    """Takes back what was written to some tensors where ``found_inf`` is 1, without asking the host."""
+    """Restore tensors if ``found_inf`` is 1, without synchronizing with the device.
+
+    Args:
+        found_inf: Scalar on the device; None to keep the tensors.
+        tensors: Tensors that have been modified.
+        saved: Their previous values.
+    """
     if found_inf is not None and saved is not None:
         for value, saved_value in zip(tensors, saved, strict=True):
             value.copy_(torch.where(found_inf.to(value.device) > 0, saved_value, value))

@@ -1,4 +1,4 @@
-"""Muon for matrices, AdamW for the rest."""
+"""Muon for weight matrices, with AdamW for all other parameters."""
 
 from __future__ import annotations
 
@@ -16,12 +16,30 @@ from trainer.optim.torch_optimizers import SegmentTensors, TorchOptimizer, param
 
 
 class Muon(TorchOptimizer):
-    """Muon: momentum whose update is made orthogonal by a Newton-Schulz iteration (Jordan et al. 2024).
+    """Muon: momentum SGD whose updates are orthogonalized by a Newton-Schulz iteration.
 
-    It updates weight matrices, the kernels of convolutions as matrices (out, in * k * k). What is none, such as biases,
-    gains and tables of embeddings, is updated by AdamW with the same learning rate and weight decay: with
-    ``match_rms_adamw`` (Liu et al. 2025) an update is as large as one of AdamW. Its authors leave the last layer to
-    AdamW too; ``adamw`` names it.
+    It updates weight matrices, and kernels of convolutions as matrices ``(out, in * k * k)``. Other parameters, such as
+    biases, scales of normalization layers and embeddings, are updated by AdamW with the same learning rate and weight
+    decay. The authors use AdamW for the last layer, too, which can be named in ``adamw``.
+
+    Args:
+        params: Parameters of the group.
+        lr: Learning rate.
+        momentum: Momentum.
+        nesterov: Whether to use Nesterov momentum.
+        ns_steps: Number of Newton-Schulz iterations.
+        adjust_lr_fn: Scale of the updates: ``match_rms_adamw`` (Liu et al. 2025) makes them as large as those of AdamW.
+        weight_decay: Decoupled weight decay.
+        betas: Decay rates of AdamW.
+        eps: Epsilon of AdamW.
+        adamw: Patterns of names of further parameters for AdamW.
+
+    Raises:
+        ValueError: There are no weight matrices to train.
+
+    References:
+        Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
+        Liu et al., "Muon is Scalable for LLM Training", 2025.
     """
 
     def __init__(
@@ -60,14 +78,14 @@ def _flatten_kernels(group: SegmentTensors) -> SegmentTensors:
 
 
 def as_matrix(parameter: nn.Parameter) -> nn.Parameter:
-    """A parameter, and its gradient, as a matrix (out, ...) in the same memory."""
+    """Return a parameter of two or more dimensions and its gradient as views of shape ``(out, ...)``."""
     if parameter.ndim == 2:
         return parameter
     assert parameter.grad is not None
     strides = parameter.stride()
-    inner_axes = sorted(range(1, parameter.ndim), key=lambda axis: -strides[axis])  # as they lie in memory
+    inner_axes = sorted(range(1, parameter.ndim), key=lambda axis: -strides[axis])  # in the order of memory
     matrix, gradient = (t.permute(0, *inner_axes).flatten(1) for t in (parameter.detach(), parameter.grad))
-    assert matrix.data_ptr() == parameter.data_ptr(), "a kernel whose first axis is not outermost"
+    assert matrix.data_ptr() == parameter.data_ptr(), "the first axis of the kernel is not outermost"
     matrix_parameter = nn.Parameter(matrix)
     matrix_parameter.grad = gradient
     return matrix_parameter

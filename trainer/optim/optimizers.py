@@ -1,44 +1,37 @@
-"""Optimizers over one flat vector, by torch's fused kernels.
+"""Adam, AdamW, SGD and RMSprop over a flat vector, with the fused kernels of torch.
 
-``torch.optim`` is not used: its first call imports the compiler, as slow as importing torch itself, and its loop over
-parameters costs more than the update of a small network. The kernels and so the numbers are the same. Every optimizer
-of ``torch.optim`` can be chosen beside these; see ``torch_optimizers``.
+``torch.optim`` is not used, because its first step imports the compiler, which takes as long as importing torch, and
+because its loop over parameters costs more than the update of a small network. The kernels and the results are the
+same. All other optimizers of ``torch.optim`` are available, too; see ``torch_optimizers``.
 
-Each optimizer takes the learning rate of the step it is asked for; a schedule is not its business. ``found_inf``, a
-float scalar on the device, makes a step a no-op where it is 1, without asking the host.
+The learning rate is an argument of ``step``, so that optimizers are independent of schedules. ``found_inf`` is a float
+scalar on the device; if it is 1, the step is skipped without a synchronization.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from trainer.core.types import Decay, NonNegativeFloat, PositiveFloat
-from trainer.optim.flat_params import FlatParameters
+from trainer.optim.flat_params import FlatParameters, UpdateSlice, make_update_slices
 from trainer.optim.fused_kernels import Kernel, make_adam_kernel, make_sgd_kernel, restore_if_nonfinite
 
 
-@dataclass(frozen=True)
-class UpdateSlice:
-    """A part of the vector that is updated by one call: its weight decay, and what its rate is multiplied by."""
-
-    part: slice
-    weight_decay: float
-    lr_scale: float
-
-
 class Optimizer(ABC):
-    """Updates a flat vector in place.
+    """Base class of optimizers that update a flat vector in place.
 
-    ``state_names`` names the running averages, one vector each; ``has_momentum`` says whether a schedule may set one.
+    ``state_names`` are the names of the running averages, one vector each; ``has_momentum`` is whether a schedule may
+    set the momentum.
 
-    lr: the learning rate a schedule starts from.
-    weight_decay: how strongly weights are pulled to zero.
-    decay_norm_and_bias: whether biases and the gains of norms are pulled too.
+    Args:
+        params: Parameters of the group.
+        lr: Learning rate that a schedule starts from.
+        weight_decay: Factor of the weight decay.
+        decay_norm_and_bias: Whether weight decay also applies to biases and scales of normalization layers.
     """
 
     state_names: ClassVar[tuple[str, ...]] = ()
@@ -53,57 +46,47 @@ class Optimizer(ABC):
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """What torch's gradient scaler asks of an optimizer: something with a ``grad``."""
+        """Parameter groups as the gradient scaler of torch reads them: the vector with its gradient."""
         vector = nn.Parameter(self.params.data)
         vector.grad = self.params.grad
         return [{"params": [vector]}]
 
     @abstractmethod
     def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
-        """One update; ``momentum`` replaces the configured one where a schedule cycles it."""
+        """Update the parameters from their gradient.
+
+        Args:
+            lr: Learning rate of the step.
+            momentum: Momentum of the step; None for the configured one.
+            found_inf: Scalar on the device, 1 to skip the step; None to never skip it.
+        """
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of updates, and each running average by the names of the parameters."""
+        """Return the number of updates, and the running averages by parameter name."""
         return {
             "steps": self.steps,
             "averages": {name: self.params.split_by_name(average) for name, average in self.averages.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a state."""
         self.steps.copy_(state["steps"])
         for name, average in self.averages.items():
             for key, view in self.params.split_by_name(average).items():
                 view.copy_(state["averages"][name][key])
 
     def example_state_dict(self) -> dict[str, Any]:
-        """A state with the keys, shapes and types of one after some steps."""
+        """Return a state with the keys, shapes and types of the state after the first step."""
         return self.state_dict()
 
 
-def make_update_slices(params: FlatParameters, weight_decay: float, decay_norm_and_bias: bool) -> list[UpdateSlice]:
-    """The vector cut where weight decay or rate change; neighbors that are updated alike stay one slice."""
-    slices: list[UpdateSlice] = []
-    for segment in params.segments:
-        default_decay = weight_decay if segment.is_decayed or decay_norm_and_bias else 0.0
-        options = segment.options
-        new_slice = UpdateSlice(
-            params.get_slice(segment.indices), options.get("weight_decay", default_decay), options.get("lr_scale", 1.0)
-        )
-        last_slice = slices[-1] if slices else None
-        if last_slice and last_slice == replace(new_slice, part=last_slice.part):
-            slices[-1] = replace(new_slice, part=slice(last_slice.part.start, new_slice.part.stop))
-        else:
-            slices.append(new_slice)
-    return slices
-
-
 class _FusedOptimizer(Optimizer):
-    """One whose update of a slice is a kernel of ``fused_kernels``."""
+    """Optimizer that updates each slice with a kernel of ``fused_kernels``."""
 
     _kernels: list[tuple[Kernel, float]]
 
     def _make_kernels(self) -> list[tuple[Kernel, float]]:
-        """A kernel for each slice, with what its rate is multiplied by."""
+        """Make a kernel for each slice, with the factor of its learning rate."""
         return [
             (self._make_kernel(self.params.data[s.part], self.params.grad[s.part], s), s.lr_scale)
             for s in self.update_slices
@@ -111,7 +94,7 @@ class _FusedOptimizer(Optimizer):
 
     @abstractmethod
     def _make_kernel(self, data: Tensor, grad: Tensor, update_slice: UpdateSlice) -> Kernel:
-        """The kernel that updates one slice, given as views of the vector and of its gradient."""
+        """Make the kernel of one slice, given views of the vector and of its gradient."""
 
     def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
         self.steps += 1
@@ -122,7 +105,7 @@ class _FusedOptimizer(Optimizer):
 
 
 class _AdamBase(_FusedOptimizer):
-    """Adam and AdamW: they differ in how weight decay is applied alone."""
+    """Base class of Adam and AdamW, which differ only in their weight decay."""
 
     state_names = ("mean", "square")
     _is_decoupled: ClassVar[bool]
@@ -155,13 +138,37 @@ class _AdamBase(_FusedOptimizer):
 
 
 class Adam(_AdamBase):
-    """Adam (Kingma and Ba 2015); weight decay, if any, is added to the gradient."""
+    """Adam.
+
+    Args:
+        params: Parameters of the group.
+        lr: Learning rate.
+        betas: Decay rates of the first and second moments.
+        eps: Added to the denominator for numerical stability.
+        weight_decay: L2 penalty, which is added to the gradient.
+        decay_norm_and_bias: Whether weight decay also applies to biases and scales of normalization layers.
+
+    References:
+        Kingma and Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015.
+    """
 
     _is_decoupled = False
 
 
 class AdamW(_AdamBase):
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+    """Adam with decoupled weight decay.
+
+    Args:
+        params: Parameters of the group.
+        lr: Learning rate.
+        betas: Decay rates of the first and second moments.
+        eps: Added to the denominator for numerical stability.
+        weight_decay: Decoupled weight decay.
+        decay_norm_and_bias: Whether weight decay also applies to biases and scales of normalization layers.
+
+    References:
+        Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.
+    """
 
     _is_decoupled = True
 
@@ -178,7 +185,16 @@ class AdamW(_AdamBase):
 
 
 class SGD(_FusedOptimizer):
-    """Stochastic gradient descent, with momentum (Polyak 1964) or Nesterov's (Sutskever et al. 2013)."""
+    """Stochastic gradient descent with momentum.
+
+    Args:
+        params: Parameters of the group.
+        lr: Learning rate.
+        momentum: Momentum (Polyak 1964).
+        nesterov: Whether to use Nesterov momentum (Sutskever et al. 2013).
+        weight_decay: L2 penalty, which is added to the gradient.
+        decay_norm_and_bias: Whether weight decay also applies to biases and scales of normalization layers.
+    """
 
     state_names = ("velocity",)
 
@@ -208,7 +224,20 @@ class SGD(_FusedOptimizer):
 
 
 class RMSprop(Optimizer):
-    """RMSprop (Tieleman and Hinton 2012): the gradient over the root of its running square."""
+    """RMSprop: the gradient is divided by the root of the running mean of its square.
+
+    Args:
+        params: Parameters of the group.
+        lr: Learning rate.
+        alpha: Decay rate of the running mean.
+        momentum: Momentum.
+        eps: Added to the denominator for numerical stability.
+        weight_decay: L2 penalty, which is added to the gradient.
+        decay_norm_and_bias: Whether weight decay also applies to biases and scales of normalization layers.
+
+    References:
+        Tieleman and Hinton, "Lecture 6.5 - RMSprop", Coursera 2012.
+    """
 
     state_names = ("square", "velocity")
 
@@ -241,5 +270,5 @@ class RMSprop(Optimizer):
             if momentum:
                 update = self.averages["velocity"][part].mul_(momentum).add_(update)
             data.sub_(update, alpha=lr * update_slice.lr_scale)
-        # No fused kernel that looks at the flag: the step is taken, and taken back.
+        # There is no fused kernel with found_inf, so the step is undone.
         restore_if_nonfinite(found_inf, tensors, saved)

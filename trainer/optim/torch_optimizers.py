@@ -1,7 +1,7 @@
-"""Every optimizer of ``torch.optim``, and those of a plugin, over the vector of a parameter group.
+"""Adapter for the optimizers of ``torch.optim`` and of plugins.
 
-Those whose update of a number depends on that number alone get the vector in slices, which gives the same numbers as
-one call for each parameter; the others, and those of plugins, get the parameters.
+Elementwise optimizers get slices of the flat vector, with the same results as for separate parameters. Other optimizers
+and those of plugins get the parameters.
 """
 
 from __future__ import annotations
@@ -21,17 +21,21 @@ from trainer.optim.optimizers import Optimizer
 ELEMENTWISE = {
     *("ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD"),
 }
-"""Classes of ``torch.optim`` that update each number by itself."""
+"""Classes of ``torch.optim`` whose updates are elementwise."""
 MAX_SHOWN = 3
 SegmentTensors = tuple[Segment, list[tuple[nn.Parameter, range]]]
-"""What is updated of a segment: tensors, each with the places of the parameters in it."""
+"""A segment and the tensors to update in it, each with the indices of its parameters."""
 
 
 @dataclass(frozen=True)
 class TorchSlot:
-    """A tensor that an optimizer of torch updates: a slice of the vector, or one parameter.
+    """A tensor that an optimizer of torch updates.
 
-    places: of the parameters in it. is_slice: whether it is a slice.
+    Args:
+        tensor: Slice of the vector, or one parameter.
+        indices: Indices of the parameters in it.
+        is_slice: Whether it is a slice.
+        optimizer: The optimizer.
     """
 
     tensor: nn.Parameter
@@ -41,14 +45,15 @@ class TorchSlot:
 
 
 class TorchOptimizer(Optimizer):
-    """Runs an optimizer of ``torch.optim`` on a parameter group.
+    """Applies an optimizer of ``torch.optim`` or of a plugin to a parameter group.
 
     Args:
-        kind: The class.
+        params: Parameters of the group.
+        optimizer_class: Class of the optimizer.
         options: Its keyword arguments.
 
     Raises:
-        ValueError: It does not take these options, or these parameters.
+        ValueError: The class does not accept these options or parameters.
     """
 
     def __init__(
@@ -75,7 +80,7 @@ class TorchOptimizer(Optimizer):
         *,
         are_slices: bool = False,
     ) -> None:
-        """Makes an optimizer of the tensors of some segments, each with the places of the parameters in it."""
+        """Add an optimizer of the tensors of some segments."""
         defaults = {"lr_scale": 1.0}
         groups_with_options = [
             {"params": [t for t, _ in tensors], **defaults, **segment.options} for segment, tensors in groups
@@ -88,7 +93,7 @@ class TorchOptimizer(Optimizer):
 
     def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
         if found_inf is not None and not self._has_state() and bool(found_inf):
-            return  # before the first step there is no state to go back to
+            return  # without a state, the step could not be undone
         tensors = [] if found_inf is None else [self.steps, self.params.data, *self._iter_state_tensors()]
         saved = None if found_inf is None else [value.clone() for value in tensors]
         self.steps += 1
@@ -109,9 +114,9 @@ class TorchOptimizer(Optimizer):
                     yield value
 
     def state_dict(self) -> dict[str, Any]:
-        """What torch keeps of each parameter, by name.
+        """Return the state by parameter name.
 
-        averages: what has an entry for each number of it. others: counts and what else there is.
+        ``averages`` are tensors with the shape of the parameter; ``others`` are all other values, such as step counts.
         """
         state: dict[str, Any] = {"steps": self.steps, "averages": {}, "others": {}}
         for slot in self.slots:
@@ -137,7 +142,7 @@ class TorchOptimizer(Optimizer):
             optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
 
     def _gather_state(self, slot: TorchSlot, state: Mapping[str, Any]) -> dict[str, Any]:
-        """What torch keeps of one tensor, put together from the parameters in it."""
+        """Gather the state of a tensor from those of the parameters in it."""
         first_name = self.params.names[slot.indices[0]]
         slot_state = {
             key: copy.deepcopy(values[first_name]) for key, values in state["others"].items() if first_name in values
@@ -152,7 +157,7 @@ class TorchOptimizer(Optimizer):
         return slot_state
 
     def example_state_dict(self) -> dict[str, Any]:
-        """What ``state_dict`` gives after a step: torch makes its state in the first one, which is taken back here."""
+        """Return an example of the state after a step; torch creates it in the first step, which is undone here."""
         if self._has_state() and float(self.steps):
             return self.state_dict()
         data, grad = self.params.data.clone(), self.params.grad.clone()
@@ -170,7 +175,7 @@ class TorchOptimizer(Optimizer):
 
 
 def _slice_groups(params: FlatParameters) -> list[SegmentTensors]:
-    """Each segment of the vector with the slice of it."""
+    """Return each segment with its slice of the vector."""
     groups: list[SegmentTensors] = []
     for segment in params.segments:
         segment_slice = params.get_slice(segment.indices)
@@ -181,7 +186,12 @@ def _slice_groups(params: FlatParameters) -> list[SegmentTensors]:
 
 
 def parameter_groups(params: FlatParameters, selected: Container[int] | None = None) -> list[SegmentTensors]:
-    """Each segment with the parameters in it, or of those the chosen, by their places."""
+    """Return each segment with its parameters.
+
+    Args:
+        params: Parameters of the group.
+        selected: Indices of the parameters to include; by default all.
+    """
     groups_with_options = [
         (
             segment,
@@ -193,13 +203,13 @@ def parameter_groups(params: FlatParameters, selected: Container[int] | None = N
 
 
 def check_all_matrices(params: FlatParameters) -> None:
-    """Raises ValueError where a parameter has not two dimensions, which ``torch.optim.Muon`` takes alone."""
+    """Raise ValueError if a parameter is not a matrix, as ``torch.optim.Muon`` requires."""
     invalid = [
         f"{name} {list(p.shape)}" for name, p in zip(params.names, params.parameters, strict=True) if p.ndim != 2
     ]
     if invalid:
         shown = ", ".join(invalid[:MAX_SHOWN]) + (", ..." if len(invalid) > MAX_SHOWN else "")
         raise ValueError(
-            f"torch.optim.Muon updates matrices only; {len(invalid)} of {len(params.names)} parameters are none"
+            f"torch.optim.Muon updates matrices only; {len(invalid)} of {len(params.names)} parameters are not matrices"
             f" ({shown}); optimizer=muon leaves those to AdamW"
         )

@@ -1,4 +1,4 @@
-"""Every learning-rate scheduler of ``torch.optim.lr_scheduler``, and those of a plugin, stepped once a step."""
+"""Adapter for the schedulers of ``torch.optim.lr_scheduler`` and of plugins, stepped once per optimizer step."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from trainer.core.metric import Metric
 from trainer.optim.lr_schedules import LRSchedule
 
 LAST_STEP_KEYS = ("T_max", "total_iters")
-"""Keys that say after how many steps a schedule ends; null is the last step of the run."""
+"""Options for the number of steps after which a schedule ends; null means the last step of the run."""
 TOTAL_KEY = "total_steps"
-"""Of OneCycleLR: how many steps there are; null is those of the run."""
+"""Option of OneCycleLR for its number of steps; null means those of the run."""
 
 
 class TorchSchedule(LRSchedule):
-    """Runs a scheduler of torch on an optimizer of its own, and reads its rate and momentum from there.
+    """Runs a scheduler of torch on a dummy optimizer, from which learning rate and momentum are read.
 
     Args:
-        kind: The class.
+        scheduler_class: Class of the scheduler.
         options: Its keyword arguments.
-        lr: The rate of the parameter group that it is for.
-        total: How many steps that takes.
-        warmup: Steps of linear rise in front.
-        configured_lr: The optimizer's rate, which rates among the options such as ``eta_min`` refer to: a parameter
-            group that has another gets the same schedule in proportion.
+        lr: Learning rate of the parameter group.
+        total: Number of updates of the parameter group.
+        warmup: Steps of linear warm-up.
+        configured_lr: Learning rate in the configuration, to which options such as ``eta_min`` refer; the schedule is
+            scaled for a parameter group with another learning rate.
 
     Raises:
-        ValueError: The class does not take these options.
+        ValueError: The class does not accept these options.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class TorchSchedule(LRSchedule):
         self._make(is_max=False)
 
     def _set_total(self) -> None:
-        """Fills in how many steps there are.
+        """Set the number of steps of the scheduler.
 
         Raises:
-            ValueError: They are fewer than the run has, at the end of which torch would raise.
+            ValueError: It is below that of the run, so that torch would raise at the end.
         """
         epochs, per_epoch = self.options.get("epochs"), self.options.get("steps_per_epoch")
         num_steps = self.options.get(TOTAL_KEY) or (epochs * per_epoch if epochs and per_epoch else None)
@@ -72,19 +72,19 @@ class TorchSchedule(LRSchedule):
         self.options[TOTAL_KEY] = num_steps or max(self.total_steps, 1)
 
     def _make(self, is_max: bool) -> None:
-        """A new scheduler, at its first step."""
+        """Create the scheduler, at its first step."""
         parameter = nn.Parameter(torch.zeros(1))
         self.optimizer = torch.optim.SGD([parameter], lr=self.configured_lr, momentum=0.9)
         options = self.options | ({"mode": "max" if is_max else "min"} if self.follows_score else {})
         self.scheduler = self.scheduler_class(self.optimizer, **options)
         self.is_max = is_max
-        # torch warns of a scheduler whose optimizer has not stepped.
+        # torch warns if a scheduler steps before its optimizer.
         self.optimizer.step()
         (self.group,) = self.optimizer.param_groups
 
     @property
     def sets_momentum(self) -> bool:
-        """Whether it is asked to change the momentum with the rate."""
+        """Whether the scheduler cycles the momentum."""
         return bool(self.options.get("cycle_momentum", getattr(self.scheduler, "cycle_momentum", False)))
 
     def compute_lr(self, step: int) -> tuple[float, float | None]:
@@ -102,7 +102,7 @@ class TorchSchedule(LRSchedule):
         self.scheduler.step(score)  # type: ignore[arg-type]
 
     def state_dict(self) -> dict[str, Any]:
-        """The position, the rate, and every number that the scheduler keeps; what is infinite as None."""
+        """Return position, learning rate, momentum and numeric attributes of the scheduler; infinite ones as None."""
         numbers = {
             key: value if math.isfinite(value) else None
             for key, value in sorted(vars(self.scheduler).items())
@@ -115,7 +115,7 @@ class TorchSchedule(LRSchedule):
         self._make(bool(state["is_max"]))
         self.position = 0
         if not self.scheduler_class.__module__.startswith("torch.optim"):
-            # What a scheduler of a plugin keeps is not known: its steps are repeated.
+            # The state of a scheduler of a plugin is unknown, so its steps are repeated.
             self.compute_lr(state["position"])
             return
         self.position = state["position"]

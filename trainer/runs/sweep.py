@@ -78,7 +78,7 @@ def run_sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
             f"resume=auto: no sweep of these jobs on this data yet; starting one{_describe_other_data(composed, names)}"
         )
     refused = len(jobs) - len(compatible)
-    refused_text = f" ({refused} more are incompatible)" if refused else ""
+    refused_text = f" ({refused} incompatible)" if refused else ""
     print_line(
         f"{format_count(len(compatible), 'job')}{refused_text}, {workers} at a time"
         f"{_describe_worker_limit(workers)}, in {root}"
