@@ -129,7 +129,7 @@ def test_a_run_is_not_resumed_with_the_other_direction(own_plugins: Path, monkey
     file = own_plugins / "own_quantile.py"
     file.write_text(file.read_text().replace('"pinball", higher_is_better=False', '"pinball", higher_is_better=True'))
     sys.modules.pop("own_quantile")
-    with pytest.raises(ConfigError, match="pinball is declared with higher_is_better=True; when the run began it"):
+    with pytest.raises(ConfigError, match="pinball is declared with higher_is_better=True; when the run was started"):
         run_command(["resume", "outputs/run", "plugins=[own_quantile]"])
 
 

@@ -28,7 +28,7 @@ def test_a_run_of_a_device_that_is_not_here_is_used_on_another(caplog: pytest.Lo
     file.write_text(file.read_text().replace("device: auto", "device: cuda:3"))
     assert scores(path) == Result.read(path).test
     assert "device=cuda:3: this torch" in caplog.text
-    assert "going on with cpu" in caplog.text
+    assert "using cpu" in caplog.text
 
 
 def test_random_numbers_saved_on_one_kind_of_device_are_restored_on_another(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -210,7 +210,7 @@ def _find_unsavable(value: Any, at: str = "") -> str | None:
     """Return why a value cannot be saved in a checkpoint; None if it consists of tensors and plain values."""
     if isinstance(value, dict | list | tuple):
         if isinstance(value, dict) and any(type(key) not in (str, int) for key in value):
-            return f"{at or 'it'} has a key that is neither text nor a whole number"
+            return f"{at or 'it'} has a key that is neither a string nor an integer"
         items = value.items() if isinstance(value, dict) else enumerate(value)
         return next(filter(None, (_find_unsavable(item, f"{at}.{key}".lstrip(".")) for key, item in items)), None)
     if value is None or type(value) in (bool, int, float, str, bytes) or isinstance(value, Tensor):

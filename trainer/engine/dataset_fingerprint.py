@@ -40,7 +40,7 @@ def compute_fingerprint(
 
     Args:
         paths: Files or folders by the configuration key that names them; missing ones are skipped. ``KEY/PATH`` is a
-            file below the folder of a key, which is included whatever its suffix.
+            file below the folder of a key, which is included with any suffix.
         suffixes: Suffixes of the files of a folder to include; all files if empty.
         exact: Read every byte.
 

@@ -21,7 +21,7 @@ from trainer.utils.paths import describe_missing_path
 
 log = logging.getLogger(__name__)
 
-FIXED_OPTIONS_HINT = "a run keeps the options it was trained with: mend the files, or train anew"
+FIXED_OPTIONS_HINT = "the options of a trained run are fixed: correct the files, or train a new run"
 
 
 def add_fingerprint(config: Config) -> Config:
@@ -61,7 +61,7 @@ def reload_dataset(config: Config, state: Mapping[str, Any] | None) -> Dataset:
             longer fit the model.
     """
     if state is None:
-        log.warning("this run was saved before runs kept what they learned of their data: it is learned anew")
+        log.warning("this run was saved by a version without the preprocessing of the data, which is fitted again")
         return load_dataset(config)
     kind, tree = factory.find_dataset_class(config.tree), _resolve_paths(config)
     _check_missing_files(kind, tree, config.moved_paths)
@@ -147,7 +147,7 @@ def _check_missing_files(kind: type[Dataset], tree: Mapping[str, Any], moved: Ma
         raise ConfigError(
             *(f"data.{key}: {missing[key]} does not exist, which this run was trained on" for key in trained_on),
             *(f"data.{key}: {describe_missing_path(missing[key])}" for key in missing if key in moved),
-            *(f"data.{key}=PATH says where it is now" for key in trained_on),
+            *(f"data.{key}=PATH sets its current path" for key in trained_on),
             f"these need no data: {', '.join(f'train {verb}' for verb in [*verbs, 'show RUN'])}",
         )
 
@@ -189,7 +189,7 @@ def _suggest_remedy(tree: Mapping[str, Any], state: Mapping[str, Any]) -> str:
             factory.make_dataset(tree, dataset_state.load_preprocessing(state))
         except ConfigError as error:
             return f"it cannot be encoded as in training: {error.problems[0]}; {FIXED_OPTIONS_HINT}"
-    return "allow_changed_data=true goes on all the same, with the data encoded as in training"
+    return "allow_changed_data=true continues anyway, with the data encoded as in training"
 
 
 @contextmanager

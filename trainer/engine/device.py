@@ -52,7 +52,7 @@ def select_available_device(name: str) -> torch.device:
         return select_device(name)
     except SystemFault as error:
         fallback = select_device("auto")
-        log.warning("%s; going on with %s", error, fallback)
+        log.warning("%s; using %s", error, fallback)
         return fallback
 
 

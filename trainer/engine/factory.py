@@ -90,7 +90,7 @@ def fill_missing_sizes(group: str, node: Mapping[str, Any], data: Dataset, data_
     if missing:
         known = ", ".join(sorted(sizes))
         raise ConfigError(
-            *(f"{group}.{key}: data {data_name} does not say (it says {known}); set it" for key in missing)
+            *(f"{group}.{key}: data {data_name} does not report it (it reports {known}); set it" for key in missing)
         )
     return {key: sizes[key] if value == MISSING else value for key, value in node.items()}
 
@@ -142,14 +142,14 @@ def make_task(config: Mapping[str, Any], built: Dataset, names: Mapping[str, str
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     options = load_metrics("task", fill_missing_sizes("task", config["task"], built, names["data"]))
     try:
-        made = instantiate_node(options, Task, model=model)
+        task = instantiate_node(options, Task, model=model)
     except ValueError as error:
         raise ConfigError(f"task: {error}") from error
-    made.setup(built)
-    made.frozen_norms = tuple(freeze_parameters(made, config["freeze"]))
+    task.setup(built)
+    task.frozen_norms = tuple(freeze_parameters(task, config["freeze"]))
     for split in SPLITS:
-        made.validate_targets(getattr(built, split).get_targets(), split)
-    return made
+        task.validate_targets(getattr(built, split).get_targets(), split)
+    return task
 
 
 def _has_targets(built: Dataset) -> bool:

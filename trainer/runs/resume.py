@@ -40,8 +40,8 @@ def describe_other_data(config: Config, preferred: Path, name: str | None = None
     if path is None:
         return ""
     status = run_dir.read_results(path).get("status")
-    hint = "" if status == "finished" else f": train resume {path} says what has changed"
-    return f" ({path}, {status}, is of this configuration when the data was other{hint})"
+    hint = "" if status == "finished" else f": train resume {path} describes what has changed"
+    return f" ({path}, {status}, has this configuration on different data{hint})"
 
 
 def _identity(results: dict[str, Any]) -> str | None:

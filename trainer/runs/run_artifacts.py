@@ -82,10 +82,10 @@ def draw_artifacts(
     draw_curves(path, trainer.history, result, collect_learning_rates(trainer))
     if not snapshots.is_enabled:
         return [], []
-    drawn, skipped = time_limit.draw_with_time_limit(
+    paths, skipped = time_limit.draw_with_time_limit(
         trainer.task.make_artifacts(test.iter_epoch(0)), trainer.task.model, path, limit
     )
-    return [*drawn, *snapshots.draw_snapshot_strip(trainer)], skipped
+    return [*paths, *snapshots.draw_snapshot_strip(trainer)], skipped
 
 
 def find_missing_artifacts(path: Path, result: Result, *, has_metrics_file: bool = True) -> list[str]:

@@ -94,7 +94,7 @@ def claim_run(name: str, *, may_reuse: bool = False) -> ClaimedRunDir:
             continue
         try:
             file = _open_lock(path)
-        except FileNotFoundError:  # whoever made it has taken it back
+        except FileNotFoundError:  # its creator has removed it
             continue
         except OSError as error:
             raise atomic_write.make_write_error(path / LOCK_FILE, error) from error

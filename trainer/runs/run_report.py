@@ -227,7 +227,7 @@ class RunReporter(Callback):
         """
         self.print_line(f"saved in {result.folder} ({result.seconds:.1f} s)")
         if artifacts:
-            self.print_line(f"pictures: {', '.join(path.name for path in artifacts)}")
+            self.print_line(f"figures: {', '.join(path.name for path in artifacts)}")
         if skipped:
             limit = trainer.settings.draw_seconds
             self.print_line(f"not drawn within draw_seconds={limit:g}: {', '.join(skipped)}")

@@ -151,8 +151,8 @@ def _check_direction(metric: Metric, best: Mapping[str, Any]) -> None:
     higher_is_better = metric.higher_is_better
     if best.get("higher_is_better", higher_is_better) != higher_is_better:
         raise ConfigError(
-            f"monitor: {metric.name} is declared with higher_is_better={higher_is_better}; when the run began it was"
-            f" {not higher_is_better}, by which its best weights were chosen: resume it with that"
+            f"monitor: {metric.name} is declared with higher_is_better={higher_is_better}; when the run was started it"
+            f" was {not higher_is_better}, which selected its best weights: resume it with that"
         )
 
 

@@ -75,9 +75,9 @@ def load_from_args(verb: str, arguments: Sequence[str]) -> tuple[Config, list[st
     words = [word for word in words if word not in folders]
     overrides = [word for word in words if word.partition("=")[0] in OVERRIDABLE_KEYS or word.startswith("data.")]
     config = load(Path(folders[0]), modules)
-    unused = [name for name in modules if name not in config.settings.plugins]
-    if unused:
-        raise ConfigError(f"plugins: this run was trained without the module {', '.join(unused)}")
+    unused_modules = [name for name in modules if name not in config.settings.plugins]
+    if unused_modules:
+        raise ConfigError(f"plugins: this run was trained without the module {', '.join(unused_modules)}")
     return with_verb_overrides(config, overrides), [word for word in words if word not in overrides]
 
 
@@ -99,7 +99,7 @@ def with_verb_overrides(config: Config, words: Sequence[str]) -> Config:
     path_keys, known_keys = ([f"data.{key}" for key in keys] for keys in (paths, [*paths, *config.tree["data"]]))
     problems: list[str] = []
     flat: dict[str, Any] = {}
-    moved: dict[str, str] = {}
+    moved_paths: dict[str, str] = {}
     for item in parse_overrides(words):
         key, value = item.key_or_group, item.value()
         if key in OVERRIDABLE_KEYS:
@@ -107,7 +107,7 @@ def with_verb_overrides(config: Config, words: Sequence[str]) -> Config:
             flat[key] = value
         elif key in path_keys:
             problems += check_value(key, value, str)
-            moved[key.removeprefix("data.")] = str(Path(str(value)).expanduser().absolute())
+            moved_paths[key.removeprefix("data.")] = str(Path(str(value)).expanduser().absolute())
         else:
             is_known = key in known_keys or not key.startswith("data.")
             reason = (
@@ -120,7 +120,7 @@ def with_verb_overrides(config: Config, words: Sequence[str]) -> Config:
             )
     if problems:
         raise ConfigError(*problems)
-    return replace(_with_global_keys(config, flat), moved_paths=moved)
+    return replace(_with_global_keys(config, flat), moved_paths=moved_paths)
 
 
 def load(path: Path, modules: Sequence[str] = ()) -> Config:

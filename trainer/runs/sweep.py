@@ -57,25 +57,25 @@ def run_sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
         ConfigError: A name or value of the grid is invalid, or no combination is compatible; nothing has been run.
         Interrupted: A signal has stopped the sweep.
     """
-    parsed = parse_overrides(overrides, folders)
-    swept = {item.key_or_group for item in parsed if item.is_sweep_override()}
-    grid = expand_combinations(parsed, folders)
-    composed = _compose_jobs(grid, folders)
-    compatible = [item for item in composed if isinstance(item, Config)]
-    names = [_job_name(number, combination, swept) for number, combination in enumerate(grid)]
+    parsed_overrides = parse_overrides(overrides, folders)
+    swept_keys = {item.key_or_group for item in parsed_overrides if item.is_sweep_override()}
+    grid = expand_combinations(parsed_overrides, folders)
+    configs = _compose_jobs(grid, folders)
+    compatible = [item for item in configs if isinstance(item, Config)]
+    names = [_job_name(number, combination, swept_keys) for number, combination in enumerate(grid)]
     # With resume=auto a sweep continues in its directory, so that its leaderboard contains all its jobs.
     earlier_runs = (
-        _find_earlier_run(item, name) for item, name in zip(composed, names, strict=True) if isinstance(item, Config)
+        _find_earlier_run(item, name) for item, name in zip(configs, names, strict=True) if isinstance(item, Config)
     )
     earlier_root = next((path.parent for path in earlier_runs if path), None)
     root = earlier_root or _claim_sweep_dir(compatible[0])
     workers = compatible[0].settings.jobs or count_cores()
-    jobs = [_make_job(item, root / name, workers) for item, name in zip(composed, names, strict=True)]
+    jobs = [_make_job(item, root / name, workers) for item, name in zip(configs, names, strict=True)]
     from trainer.viz.console import print_line  # imported here: invalid grids are reported without rich
 
     if earlier_root is None and compatible[0].settings.resume == "auto":
         print_line(
-            f"resume=auto: no sweep of these jobs on this data yet; starting one{_describe_other_data(composed, names)}"
+            f"resume=auto: no sweep of these jobs on this data yet; starting one{_describe_other_data(configs, names)}"
         )
     refused = len(jobs) - len(compatible)
     refused_text = f" ({refused} incompatible)" if refused else ""
@@ -83,8 +83,8 @@ def run_sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
         f"{format_count(len(compatible), 'job')}{refused_text}, {workers} at a time"
         f"{_describe_worker_limit(workers)}, in {root}"
     )
-    stop = _run_all(jobs, workers)
-    return _summarize(jobs, root, stop)
+    stop_signal = _run_all(jobs, workers)
+    return _summarize(jobs, root, stop_signal)
 
 
 def _describe_worker_limit(workers: int) -> str:
@@ -95,9 +95,9 @@ def _describe_worker_limit(workers: int) -> str:
     return f" (OMP_NUM_THREADS={num_threads}; jobs={num_processors} would use all processors)"
 
 
-def _job_name(number: int, combination: Sequence[str], swept: Set[str]) -> str:
+def _job_name(number: int, combination: Sequence[str], swept_keys: Set[str]) -> str:
     """Return the name of a job's directory: its number and its values of the swept keys."""
-    label = ",".join(text for text in combination if text.split("=")[0].lstrip("+~") in swept)
+    label = ",".join(text for text in combination if text.split("=")[0].lstrip("+~") in swept_keys)
     name = f"{number}-{secret_masking.mask_override(label)}".replace("/", "_")[:MAX_NAME_LENGTH]
     # A character that is cut in two is dropped.
     return (
@@ -117,12 +117,12 @@ def _find_earlier_run(item: Config, name: str) -> Path | None:
     return resume.find_matching_run(dataset_loading.add_fingerprint(item), Path(item.sweep_dir, name), name)
 
 
-def _describe_other_data(composed: Sequence[Config | IncompatibleError], names: Sequence[str]) -> str:
+def _describe_other_data(configs: Sequence[Config | IncompatibleError], names: Sequence[str]) -> str:
     """Describe the earlier sweep of the first runnable job whose data was different."""
     from trainer.engine import dataset_loading
     from trainer.runs import resume
 
-    item, name = next(pair for pair in zip(composed, names, strict=True) if isinstance(pair[0], Config))
+    item, name = next(pair for pair in zip(configs, names, strict=True) if isinstance(pair[0], Config))
     assert isinstance(item, Config)
     return resume.describe_other_data(dataset_loading.add_fingerprint(item), Path(item.sweep_dir, name), name)
 
@@ -152,25 +152,25 @@ def _compose_jobs(grid: Sequence[Sequence[str]], folders: Sequence[Path]) -> lis
         UnknownNameError: A name is unknown.
         ConfigError: Values are invalid in any combination, or no combination is compatible.
     """
-    composed: list[Config | IncompatibleError] = []
+    configs: list[Config | IncompatibleError] = []
     problems: list[str] = []
     for combination in grid:
         try:
-            composed.append(compose.compose(combination, folders))
+            configs.append(compose.compose(combination, folders))
         except UnknownNameError:
             raise
         except IncompatibleError as error:
-            composed.append(error)
+            configs.append(error)
         except ConfigError as error:
             problems += error.problems
-    if not problems and not any(isinstance(item, Config) for item in composed):
-        problems = [str(item) for item in composed]
+    if not problems and not any(isinstance(item, Config) for item in configs):
+        problems = [str(item) for item in configs]
     if problems:
         raise ConfigError(*dict.fromkeys(problems))
-    return composed
+    return configs
 
 
-def _summarize(jobs: Sequence[Job], root: Path, stop: int | None) -> int:
+def _summarize(jobs: Sequence[Job], root: Path, stop_signal: int | None) -> int:
     """Print how every job ended, and show the leaderboard of those that finished."""
     from trainer.runs import leaderboard
 
@@ -184,7 +184,7 @@ def _summarize(jobs: Sequence[Job], root: Path, stop: int | None) -> int:
                 print(escape_control_chars(f"{job.status}: {job.path.name}: {job.reason}"), file=sys.stderr)
     if any(job.status == "interrupted" for job in jobs):
         numbers = (number for number in signals.STOP_SIGNALS if any(number.name in job.reason for job in jobs))
-        number = stop or next(numbers, signal.SIGINT)
+        number = stop_signal or next(numbers, signal.SIGINT)
         raise Interrupted("sweep stopped; the same command with resume=auto resumes it", signals.resolve_signal(number))
     statuses = {job.status for job in jobs} - {"finished"}
     return ConfigError.exit_code if statuses == {"refused"} else int(bool(statuses))
@@ -217,20 +217,20 @@ def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
     waiting = [job for job in jobs if job.config is not None]
     running: dict[int, Job] = {}
     total = len(waiting)
-    stops: list[int] = []
+    received_signals: list[int] = []
 
     def stop_jobs(number: int, _: object) -> None:
         """Stop the sweep and forward the signal to the jobs, which may not have received it."""
-        stops.append(number)
+        received_signals.append(number)
         for pid in running:
             with suppress(ProcessLookupError):  # the job has just ended
                 # Ctrl-C reaches the jobs, too; a second SIGINT would end them without saving.
                 os.kill(pid, signal.SIGTERM if number == signal.SIGINT else number)
 
-    board = SweepProgress(total)
+    progress = SweepProgress(total)
     with signals.signal_handler(stop_jobs, signals.STOP_SIGNALS):
-        while running or (waiting and not stops):
-            while waiting and len(running) < workers and not stops:
+        while running or (waiting and not received_signals):
+            while waiting and len(running) < workers and not received_signals:
                 job = waiting.pop(0)
                 with signals.block_signals():  # or a job that was just forked would be missed
                     running[start_job(job)] = job
@@ -238,18 +238,18 @@ def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
             finished = (result for result in (os.waitpid(pid, os.WNOHANG) for pid in tuple(running)) if result[0])
             pid, code = next(finished, (0, 0))
             if not pid:
-                board.show_running_jobs([read_job_position(job) for job in running.values()])
+                progress.show_running_jobs([read_job_position(job) for job in running.values()])
                 time.sleep(POLL_SECONDS)
                 continue
             job = running.pop(pid)
             job.status, job.reason = job_outcome(job, os.waitstatus_to_exitcode(code))
-            board.finish_job(
+            progress.finish_job(
                 f"{job.status:11} {job.path.name}  {format_job_scores(job)}",
                 [read_job_position(job) for job in running.values()],
             )
     for job in waiting:
         job.status, job.reason = "interrupted", "not started"
-    return stops[0] if stops else None
+    return received_signals[0] if received_signals else None
 
 
 def run_with_hydra(words: Sequence[str], overrides: Sequence[str], folders: Sequence[Path]) -> int:

@@ -105,7 +105,7 @@ def execute_run(
         if state is not None and config.settings.allow_changed_data:  # the run continues on the current data
             config = dataset_loading.add_fingerprint(config)
             result.data_digest = config.data_digest
-        with _record_outcome(result, config, fresh=state is None), signals.prefer_interrupt(reporter.flag):
+        with _record_outcome(result, config, is_new=state is None), signals.prefer_interrupt(reporter.flag):
             if state is None:
                 saved = {migrations.KEY: migrations.FORMAT_VERSION} | secret_masking.mask_tree(config.raw)
                 atomic_write.write_text(path / run_dir.CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(saved)))
@@ -148,7 +148,7 @@ def complete_run(config: Config, path: Path, lock_wait: float = 0.0, *, quiet: b
         return result
     with (
         _open_run(config, path, lock_wait, quiet=quiet) as reporter,
-        _record_outcome(result, config, fresh=False),
+        _record_outcome(result, config, is_new=False),
         signals.prefer_interrupt(reporter.flag),
     ):
         print_text(f"{path} is finished, but without {', '.join(missing)}; restoring them")
@@ -190,7 +190,7 @@ def _open_run(
 
 
 @contextmanager
-def _record_outcome(result: Result, config: Config, *, fresh: bool) -> Iterator[None]:
+def _record_outcome(result: Result, config: Config, *, is_new: bool) -> Iterator[None]:
     """Record in the results how the block ends, and convert errors to those of the user."""
     path = Path(result.folder)
     try:
@@ -202,7 +202,7 @@ def _record_outcome(result: Result, config: Config, *, fresh: bool) -> Iterator[
         raise Interrupted(error.message, error.signal_number, _resume_command(config, path)) from None
     except UserError as error:
         _record_stop(result, error, config)
-        if fresh and isinstance(error, ConfigError | SystemFault):
+        if is_new and isinstance(error, ConfigError | SystemFault):
             run_dir.remove_if_empty(path)
         raise
     except BaseException as error:
