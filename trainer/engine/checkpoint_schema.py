@@ -131,7 +131,15 @@ def _is_nan(value: Any) -> bool:
 
 
 def raise_problems(file: Path, problems: list[str]) -> None:
-    """Raise ConfigError with the first problems of a file, if there are any."""
+    """Raise an error with the first problems of a file, if there are any.
+
+    Args:
+        file: The file.
+        problems: Descriptions of the problems.
+
+    Raises:
+        ConfigError: There are problems.
+    """
     if problems:
         suffix = [f"and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
         messages = [f"{file}: {problem}" for problem in problems[:MAX_PROBLEMS]]

@@ -20,7 +20,12 @@ BATCH_ORDER_STREAM = 1
 
 
 def can_fit_on_device(split: Split, device: torch.device) -> bool:
-    """Return whether a split fits on a device for the whole run: on CUDA, in less than half of the free memory."""
+    """Return whether a split fits on a device for the whole run: on CUDA, in less than half of the free memory.
+
+    Args:
+        split: The split; None as its size means that it is not in memory.
+        device: The device.
+    """
     size = split.count_bytes()
     return size is not None and (device.type != "cuda" or 2 * size < torch.cuda.mem_get_info(device)[0])
 

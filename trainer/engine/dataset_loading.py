@@ -100,7 +100,12 @@ def restore_dataset(config: Config, state: Mapping[str, Any] | None) -> Dataset:
 
 
 def get_dataset_state(config: Config, data: Dataset) -> dict[str, Any]:
-    """Return the state of a data set that checkpoints contain."""
+    """Return the state of a data set that checkpoints contain.
+
+    Args:
+        config: Configuration with the fingerprint of the files.
+        data: The data set.
+    """
     return dataset_state.make_dataset_state(data) | {
         "fingerprint": config.fingerprint,
         "contents": _describe_size(data),

@@ -75,6 +75,10 @@ def count_macs(task: Task, batch: Batch) -> int:
     """Return the multiply-accumulate operations of the linear and convolutional layers in one forward pass.
 
     Recurrent layers are not counted: their time steps are sequential, so several threads do not help.
+
+    Args:
+        task: The task.
+        batch: Batch on its device.
     """
     total = 0
 
@@ -96,7 +100,12 @@ def count_macs(task: Task, batch: Batch) -> int:
 
 
 def choose_threads(task: Task, batch: Batch) -> int:
-    """Return the number of threads for a task: 1 for small models, the number of cores for large ones."""
+    """Return the number of threads for a task: 1 for small models, the number of cores for large ones.
+
+    Args:
+        task: The task.
+        batch: Small batch on its device, to count operations.
+    """
     return count_cores() if count_macs(task, batch) > MULTITHREAD_MIN_MACS else 1
 
 

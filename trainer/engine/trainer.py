@@ -139,7 +139,11 @@ class Trainer:
         return self.step < self.total_steps and not self.should_stop
 
     def update_param_group(self, group: ParamGroup, microbatches: list[Batch]) -> None:
-        """Take one optimizer step of a parameter group, with gradients accumulated over micro-batches.
+        """Take one optimizer step of a parameter group.
+
+        Args:
+            group: The parameter group.
+            microbatches: Batches over which gradients are accumulated.
 
         Raises:
             NonFiniteError: The loss or the gradient is not finite; the weights were not updated.

@@ -105,7 +105,11 @@ class Result:
         return cls(**{name: values[name] for name in FIELD_TYPES if name in values})
 
     def write(self) -> None:
-        """Write ``results.json``. Raises SystemFault if it cannot be written."""
+        """Write ``results.json``.
+
+        Raises:
+            SystemFault: The file cannot be written.
+        """
         atomic_write.write_text(self.results_path, self._to_json())
 
     def write_in_place(self) -> None:

@@ -51,7 +51,11 @@ class ClaimedRunDir(NamedTuple):
 
 
 def make_runs_root() -> Path:
-    """Create the root of all runs if needed. Raises SystemFault where nothing can be written."""
+    """Create the root directory of all runs if needed, and return it.
+
+    Raises:
+        SystemFault: The directory cannot be created.
+    """
     try:
         Path(RUNS_ROOT).mkdir(exist_ok=True)
     except OSError as error:

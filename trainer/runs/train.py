@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -15,15 +13,16 @@ from omegaconf import OmegaConf
 from trainer.config import migrations, secret_masking
 from trainer.config.compose import Config
 from trainer.core import rng
-from trainer.engine import checkpoint, dataset_loading, device
+from trainer.engine import checkpoint, dataset_loading
 from trainer.engine.dataloader import Loader
 from trainer.engine.model_errors import explain_model_errors
 from trainer.engine.trainer import Trainer
-from trainer.runs import consistency, resume, run_artifacts, run_callbacks, run_dir, run_log, run_report, saved_run
+from trainer.runs import consistency, resume, run_artifacts, run_callbacks, run_dir, run_report, saved_run
 from trainer.runs.results import Result, create_result
+from trainer.runs.run_context import open_run, record_outcome, record_stop
 from trainer.runs.run_setup import RunComponents, build_components, load_saved_state, with_saved_fingerprint
 from trainer.utils import atomic_write, signals
-from trainer.utils.errors import ConfigError, Interrupted, SystemFault, UserError
+from trainer.utils.errors import ConfigError, SystemFault, UserError
 from trainer.viz import time_limit
 from trainer.viz.console import print_line
 from trainer.viz.loggers import csv_logger
@@ -98,14 +97,14 @@ def execute_run(
         quiet: Print only a progress bar, for a nested run.
         lock: Open lock of a directory that was claimed.
     """
-    with _open_run(config, path, lock_wait, quiet=quiet, lock=lock) as reporter:
+    with open_run(config, path, lock_wait, quiet=quiet, lock=lock) as reporter:
         state = load_saved_state(path, fall_back=fall_back)
         config = with_saved_fingerprint(config, state)
         result = create_result(config, path)
         if state is not None and config.settings.allow_changed_data:  # the run continues on the current data
             config = dataset_loading.add_fingerprint(config)
             result.data_digest = config.data_digest
-        with _record_outcome(result, config, is_new=state is None), signals.prefer_interrupt(reporter.flag):
+        with record_outcome(result, config, is_new=state is None), signals.prefer_interrupt(reporter.flag):
             if state is None:
                 saved = {migrations.KEY: migrations.FORMAT_VERSION} | secret_masking.mask_tree(config.raw)
                 atomic_write.write_text(path / run_dir.CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(saved)))
@@ -147,8 +146,8 @@ def complete_run(config: Config, path: Path, lock_wait: float = 0.0, *, quiet: b
         print_text(f"{path} is finished{missing_text}; nothing to do")
         return result
     with (
-        _open_run(config, path, lock_wait, quiet=quiet) as reporter,
-        _record_outcome(result, config, is_new=False),
+        open_run(config, path, lock_wait, quiet=quiet) as reporter,
+        record_outcome(result, config, is_new=False),
         signals.prefer_interrupt(reporter.flag),
     ):
         print_text(f"{path} is finished, but without {', '.join(missing)}; restoring them")
@@ -171,68 +170,6 @@ def complete_run(config: Config, path: Path, lock_wait: float = 0.0, *, quiet: b
 
 def _ignore_text(text: str) -> None:
     """Replace ``print_line`` in a nested run."""
-
-
-@contextmanager
-def _open_run(
-    config: Config, path: Path, lock_wait: float, *, quiet: bool = False, lock: IO[str] | None = None
-) -> Iterator[run_report.RunReporter]:
-    """Lock a run directory within the block, write its log there, and handle signals."""
-    with (
-        run_dir.lock_run(path, lock_wait, lock),
-        run_log.log_to_file(path, partial(secret_masking.hide_values, tree=config.raw)),
-        signals.capture_signals() as flag,
-        run_report.RunReporter(flag, verbose=config.settings.verbose, quiet=quiet) as reporter,
-    ):
-        if not quiet:
-            flag.print_on_exit(path / checkpoint.LAST, _resume_command(config, path))
-        yield reporter
-
-
-@contextmanager
-def _record_outcome(result: Result, config: Config, *, is_new: bool) -> Iterator[None]:
-    """Record in the results how the block ends, and convert errors to those of the user."""
-    path = Path(result.folder)
-    try:
-        with explain_model_errors(config.tree["model"]):
-            yield
-    except Interrupted as error:
-        _record_stop(result, error, config)
-        # For a nested run, the outer run replaces the command: resuming it resumes both.
-        raise Interrupted(error.message, error.signal_number, _resume_command(config, path)) from None
-    except UserError as error:
-        _record_stop(result, error, config)
-        if is_new and isinstance(error, ConfigError | SystemFault):
-            run_dir.remove_if_empty(path)
-        raise
-    except BaseException as error:
-        _record_stop(result, error, config)
-        if device.is_out_of_memory(error):
-            reason = str(error).split("\n")[0]
-            raise SystemFault(f"out of memory: {reason}; try a smaller batch_size, or accumulate") from error
-        with suppress(SystemFault):  # an error of the log must not hide the cause
-            log.exception("failed")
-        raise
-
-
-def _resume_command(config: Config, path: Path) -> str:
-    """Return the command that resumes a run."""
-    plugins = config.settings.plugins
-    return f"train resume {path}" + (f" plugins=[{','.join(plugins)}]" if plugins else "")
-
-
-def _record_stop(result: Result, error: BaseException, config: Config) -> None:
-    """Record once why a run ended; finished runs stay finished, and write errors do not hide the cause."""
-    if result.reason is not None:
-        return
-    reason = secret_masking.hide_values(f"{type(error).__name__}: {error}", config.raw)
-    if result.status == "running":
-        result.status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
-        result.reason = reason
-        with suppress(SystemFault):
-            result.write_in_place()
-    with suppress(SystemFault):
-        log.info("%s", reason)
 
 
 def _train_and_test(
@@ -263,7 +200,7 @@ def _train(components: RunComponents, result: Result, reporter: run_report.RunRe
             trainer.fit()
     except UserError as error:
         result.update_progress(trainer)
-        _record_stop(result, error, config)
+        record_stop(result, error, config)
         with suppress(SystemFault):  # the first error must be reported
             run_artifacts.draw_curves(path, trainer.history, result, run_artifacts.collect_learning_rates(trainer))
         raise
